@@ -1,0 +1,1 @@
+"""Container engines: what they can do, and one class that drives them."""

@@ -1,0 +1,1 @@
+"""LLM runtimes: one small file each."""
