@@ -1,0 +1,132 @@
+"""What every command shares: the global options and the objects made from them, each on first use."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from jetson_containers import settings as settings_module
+from jetson_containers.console import Console, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jetson_containers.catalog import Catalog
+    from jetson_containers.engine.base import Engine
+    from jetson_containers.package import Package
+    from jetson_containers.platforms import Platform
+    from jetson_containers.settings import Settings
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class App:
+    """The options of one invocation and what follows from them. Nothing is probed before it is asked for."""
+
+    def __init__(self, options: dict[str, Any] | None = None) -> None:
+        self.options: dict[str, Any] = dict(options or {})
+
+    def update(self, options: dict[str, Any]) -> None:
+        """Let options given after the command override those given before it."""
+        self.options.update({key: value for key, value in options.items() if value not in (None, False, ())})
+
+    @functools.cached_property
+    def console(self) -> Console:
+        """Results on stdout, talk on stderr."""
+        level = Level.VERBOSE if self.options.get("verbose") else Level.NORMAL
+        if self.options.get("quiet"):
+            level = Level.QUIET
+        return Console(level=level, as_json=bool(self.options.get("as_json")))
+
+    @functools.cached_property
+    def settings(self) -> Settings:
+        """All layers merged."""
+        flags = {key: self.options.get(key) or None for key in ("packages", "package_dirs", "offline")}
+        flags.update(self.options.get("settings", {}))
+        return settings_module.load(flags)
+
+    @functools.cached_property
+    def platform(self) -> Platform:
+        """The host, or the cross target; notices are said once."""
+        from jetson_containers import platforms  # noqa: PLC0415 - only commands that need a platform pay for it
+
+        platform = platforms.detect(Path("/"), self.settings.env, self.options.get("target") or "")
+        for notice in platform.notices:
+            self.console.info(f"note: {notice}")
+        return platform
+
+    @property
+    def is_cross(self) -> bool:
+        """Whether `--target` names something else than this machine."""
+        return bool(self.options.get("target"))
+
+    @functools.cached_property
+    def engine(self) -> Engine:
+        """The container engine, probed on first use of its capabilities."""
+        from jetson_containers.engine import docker  # noqa: PLC0415 - see above
+
+        return docker.DockerEngine(self.settings, self.console)
+
+    @functools.cached_property
+    def catalog(self) -> Catalog:
+        """The packages for the platform."""
+        return self.catalog_for(self.platform)
+
+    def catalog_for(self, platform: Platform) -> Catalog:
+        """The packages for another platform, for instance that of the base image that was found."""
+        from jetson_containers import catalog  # noqa: PLC0415 - see above
+
+        loaded = catalog.load(self.settings.package_trees, platform, cache=self.settings["cache"])
+        for broken in loaded.broken:
+            self.console.warning(f"recipe left out: {broken.message}", broken.hint)
+        for notice in loaded.notices:
+            self.console.detail(notice)
+        return loaded
+
+
+def global_options(function: F) -> F:
+    """Add the global options to a command, so that they are accepted before and after its name."""
+    options = (
+        click.option("--target", metavar="TARGET", help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
+        click.option("--offline", is_flag=True, help="Use nothing but this machine."),
+        click.option("--packages", metavar="DIR", help="Use DIR instead of the built-in package tree."),
+        click.option("--package-dirs", metavar="A,B", help="Also read packages from these directories."),
+        click.option("-q", "--quiet", is_flag=True, help="Only results, warnings and errors."),
+        click.option("-v", "--verbose", is_flag=True, help="Also say how things were decided."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+GLOBAL_NAMES = ("target", "as_json", "offline", "packages", "package_dirs", "quiet", "verbose")
+
+
+def command(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """`click.command` with the global options; the function gets the `App` first."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        @click.pass_obj
+        @functools.wraps(function)
+        def wrapper(app: App, /, **options: Any) -> Any:
+            app.update({name: options.pop(name) for name in GLOBAL_NAMES})
+            return function(app, **options)
+
+        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+        return click.command(*args, **kwargs)(global_options(wrapper))
+
+    return decorate
+
+
+def split_list(text: str | None) -> list[str]:
+    """Split upstream's multi-value options: commas or semicolons; a colon belongs to `name:version`."""
+    return [item.strip() for item in (text or "").replace(";", ",").split(",") if item.strip()]
+
+
+def names_of(packages: Sequence[Package]) -> list[str]:
+    """Full names, in the given order."""
+    return [package.name for package in packages]

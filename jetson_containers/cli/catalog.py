@@ -1,0 +1,173 @@
+"""`list`, `show`, `search`, `why`, `tree`: questions to the catalogue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jetson_containers.cli.app import App, command
+from jetson_containers.errors import NothingMatchedError
+
+if TYPE_CHECKING:
+    from jetson_containers.package import Package
+
+
+def _row(package: Package, absent: str | None = None) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": package.name,
+        "family": package.family,
+        "version": package.version,
+        "aliases": list(package.aliases),
+        "group": package.group,
+        "depends": [str(dependency) for dependency in package.depends],
+        "requires": list(package.requires),
+        "path": str(package.path),
+    }
+    if absent is not None:
+        row["absent"] = absent
+    return row
+
+
+@command("list")
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@click.option("--all", "show_all", is_flag=True, help="Also the packages that are absent here, with the reason.")
+def list_packages(app: App, *, patterns: tuple[str, ...], show_all: bool) -> None:
+    """List the packages for the platform.
+
+    Example: jetson-containers list 'llama*' --target r36.4.3
+    """
+    import fnmatch  # noqa: PLC0415 - start-up time of the other commands
+
+    catalog = app.catalog
+    rows = [_row(package) for package in (catalog.match(patterns) if patterns else catalog.available.values())]
+    if show_all:
+        rows += [
+            _row(absent.package, absent.reason)
+            for name, absent in catalog.absent.items()
+            if not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        ]
+    if app.console.as_json:
+        app.console.result_json(rows)
+        return
+    for row in rows:
+        app.console.result(row["name"] + (f"  (absent: {row['absent']})" if "absent" in row else ""))
+
+
+@command()
+@click.argument("name")
+def show(app: App, *, name: str) -> None:
+    """Show one package: versions, dependencies, sources, docs.
+
+    Example: jetson-containers show llama_cpp
+    """
+    package = app.catalog.find(name)
+    data = {
+        **_row(package),
+        "default": package.default,
+        "docs": package.docs,
+        "notes": package.notes,
+        "license": package.license,
+        "source": dict(package.source),
+        "build_args": dict(package.build_args),
+        "test": list(package.test),
+        "memory_per_job": package.memory_per_job,
+        "artifacts": package.artifacts.dockerfile if package.artifacts else None,
+        "versions": [p.name for p in app.catalog.available.values() if p.family == package.family],
+        "origin": package.origin,
+    }
+    if app.console.as_json:
+        app.console.result_json(data)
+        return
+    rows = [(key, _cell(value)) for key, value in data.items() if value not in (None, "", [], {})]
+    app.console.table(("field", "value"), rows, to_result=True)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return " ".join(str(value).split())
+
+
+@command()
+@click.argument("text")
+def search(app: App, *, text: str) -> None:
+    """Search names, aliases, groups and docs.
+
+    Example: jetson-containers search gguf
+    """
+    words = text.lower().split()
+    found = [
+        package
+        for package in app.catalog.available.values()
+        if all(word in _haystack(package) for word in words)
+    ]
+    if not found:
+        raise NothingMatchedError(f"no package mentions `{text}`", hint="`jetson-containers list` shows them all")
+    if app.console.as_json:
+        app.console.result_json([_row(package) for package in found])
+        return
+    rows = [(p.name, p.group, " ".join(p.docs.split())[:80]) for p in found]
+    app.console.table(("package", "group", "docs"), rows, to_result=True)
+
+
+def _haystack(package: Package) -> str:
+    return " ".join((package.name, *package.aliases, package.group, package.docs, package.notes)).lower()
+
+
+@command()
+@click.argument("name")
+def why(app: App, *, name: str) -> None:
+    """Say why a package is absent, or who pulls it in.
+
+    Example: jetson-containers why cuda --target cpu
+    """
+    from jetson_containers import why as why_module  # noqa: PLC0415 - start-up time
+
+    data = why_module.why(app.catalog, name)
+    if app.console.as_json:
+        app.console.result_json(data)
+        return
+    state = "available" if data["available"] else "absent"
+    app.console.result(f"{data['package']} is {state} on this platform")
+    for rule in data["rules"]:
+        app.console.result(f"  {'yes' if rule['ok'] else 'no '}  {rule['rule']}: {rule['reason']}")
+    if data["required_by"]:
+        app.console.result(f"  required by: {', '.join(data['required_by'])}")
+
+
+@command()
+@click.argument("names", nargs=-1, required=True)
+def tree(app: App, *, names: tuple[str, ...]) -> None:
+    """Show what packages depend on; the order in brackets is the build order.
+
+    Example: jetson-containers tree llama_cpp
+    """
+    from jetson_containers import resolver  # noqa: PLC0415 - start-up time
+
+    resolution = resolver.solve(app.catalog, names)
+    if app.console.as_json:
+        app.console.result_json(
+            {
+                "request": list(names),
+                "packages": [package.name for package in resolution.packages],
+                "depends": {name: list(depends) for name, depends in resolution.depends.items()},
+            }
+        )
+        return
+    position = {package.name: index for index, package in enumerate(resolution.packages, 1)}
+    for package in resolution.packages:
+        if not resolution.pulled_by.get(package.name) or package.name in resolution.requested:
+            for line in _branch(package.name, resolution.depends, position, "", set()):
+                app.console.result(line)
+
+
+def _branch(name: str, depends: Any, position: dict[str, int], indent: str, seen: set[str]) -> list[str]:
+    again = name in seen
+    lines = [f"{indent}{name} [{position.get(name, '-')}]{' …' if again and depends.get(name) else ''}"]
+    seen.add(name)
+    for child in () if again else depends.get(name, ()):
+        lines += _branch(child, depends, position, indent + "  ", seen)
+    return lines

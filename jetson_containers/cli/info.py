@@ -1,0 +1,46 @@
+"""`jetson-containers info`."""
+
+from __future__ import annotations
+
+import click
+
+from jetson_containers.cli.app import App, command
+from jetson_containers.console import human_bytes
+
+
+@command()
+@click.option("--config", "show_config", is_flag=True, help="Show the settings and where each came from.")
+def info(app: App, *, show_config: bool) -> None:
+    """Show the effective platform, or the settings, and where every value came from.
+
+    Example: jetson-containers info --target orin-nx-16gb,cu128
+    """
+    if show_config:
+        _config(app)
+        return
+    platform = app.platform
+    if app.console.as_json:
+        app.console.result_json({**platform.to_json(), "origins": dict(platform.origins)})
+        return
+    rows = []
+    for name, value in platform.to_json().items():
+        shown = human_bytes(value) if name == "memory" and value else _shown(value)
+        rows.append((name, shown, platform.origins.get(name, "")))
+    app.console.table(("value", "is", "from"), rows, to_result=True)
+
+
+def _config(app: App) -> None:
+    values = app.settings.values
+    if app.console.as_json:
+        app.console.result_json({n: {"value": v.value, "origin": v.origin} for n, v in sorted(values.items())})
+        return
+    rows = [(name, _shown(value.value), value.origin) for name, value in sorted(values.items())]
+    app.console.table(("setting", "is", "from"), rows, to_result=True)
+
+
+def _shown(value: object) -> str:
+    if value is None or value == []:
+        return "-"
+    if isinstance(value, (list, tuple)):
+        return " ".join(str(item) for item in value)
+    return str(value)

@@ -1,0 +1,115 @@
+"""The command tree and the only place that prints errors and exits."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from jetson_containers import __version__
+from jetson_containers.cli.app import App, global_options
+from jetson_containers.console import Console
+from jetson_containers.errors import InterruptedByUserError, JetsonError
+
+# Command → "module:function"; a module is imported only when its command runs, so that autotag starts fast.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "autotag": ("autotag:autotag", "Find (or build) an image with all the packages; prints one reference."),
+    "build": ("build:build", "Build one image with all the packages."),
+    "download": ("llm:download", "Download models into data/models/huggingface."),
+    "images": ("images:images", "List the images this tool made."),
+    "info": ("info:info", "Show the effective platform and where every value came from."),
+    "list": ("catalog:list_packages", "List the packages for the platform."),
+    "llm": ("llm:llm", "Quantize a language model and chat with it."),
+    "prune": ("images:prune", "Remove stage images that nothing needs any more."),
+    "run": ("run:run", "Run a container with what the board has."),
+    "search": ("catalog:search", "Search names, groups and docs of the packages."),
+    "show": ("catalog:show", "Show one package."),
+    "test": ("build:test", "Run the tests of packages or images."),
+    "tree": ("catalog:tree", "Show what packages depend on."),
+    "why": ("catalog:why", "Say why a package is absent, or who pulls it in."),
+}
+PASS_THROUGH = frozenset({"run"})
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """All command names, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """Import one command."""
+        entry_point = COMMANDS.get(name)
+        if entry_point is None:
+            return None
+        module, function = entry_point[0].split(":")
+        loaded: click.Command = getattr(importlib.import_module(f"jetson_containers.cli.{module}"), function)
+        return loaded
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a typo gets a suggestion."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib  # noqa: PLC0415 - only on the error path
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean `{close[0]}`?" if close else ""
+            raise click.UsageError(f"{error.message}{hint}", ctx) from error
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: jetson-containers build llama_cpp && jetson-containers run $(jetson-containers autotag llama_cpp)",
+)
+@click.version_option(__version__, prog_name="jetson-containers")
+@global_options
+@click.pass_context
+def cli(ctx: click.Context, **options: Any) -> None:
+    """Build, find and run containers on NVIDIA Jetson, and put a quantized language model on them."""
+    ctx.obj = App()
+    ctx.obj.update(options)
+
+
+def entry(argv: list[str] | None = None) -> None:
+    """Run the command line and exit with the code of interface.md."""
+    sys.exit(main(sys.argv[1:] if argv is None else argv))
+
+
+def main(argv: list[str]) -> int:
+    """Run the command line. Expected failures become a message and a code; a bug stays a traceback."""
+    try:
+        result = cli.main(args=argv, prog_name="jetson-containers", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return _fail(InterruptedByUserError("stopped by Ctrl-C"))
+    except KeyboardInterrupt:
+        return _fail(InterruptedByUserError("stopped by Ctrl-C", hint="the same command again goes on"))
+    except BrokenPipeError:
+        # The reader of our stdout has gone (`| head`): not our failure; keep the interpreter from saying so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except JetsonError as error:
+        return _fail(error)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(error: JetsonError) -> int:
+    Console().error(error)
+    return error.exit_code

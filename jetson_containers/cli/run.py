@@ -1,0 +1,37 @@
+"""`jetson-containers run`: docker's own options, image and command pass through untouched."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from jetson_containers.cli.app import App
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def run(app: App, *, arguments: tuple[str, ...]) -> int:
+    """Run a container with what the board has: GPU, cameras, /data."""
+    from jetson_containers import launch  # noqa: PLC0415 - start-up time
+
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        app.console.result(launch.HELP)
+        return 0 if arguments else 2
+    planned = launch.plan_run(
+        arguments,
+        app.platform,
+        app.engine.capabilities,
+        app.settings,
+        root=Path("/"),
+        env=os.environ,
+        stdin_tty=sys.stdin is not None and sys.stdin.isatty(),
+        stdout_tty=sys.stdout.isatty(),
+    )
+    return launch.run(planned, app.console)

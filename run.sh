@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# ./run.sh [docker run options] IMAGE [COMMAND] runs a container with what the board has.
+set -euo pipefail
+ROOT="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)"
+# shellcheck source=scripts/python.sh
+. "$ROOT/scripts/python.sh"
+bootstrap
+exec "$PYTHON" "$ROOT/scripts/main.py" run "$@"

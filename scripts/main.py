@@ -1,0 +1,14 @@
+"""Starts the command line from this checkout, whatever directory the user stands in.
+
+`python -m jetson_containers` would put the current directory first on the module path (Python 3.10 cannot be told not
+to), so that a stray folder there could be run instead of us.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from jetson_containers.cli.main import entry  # noqa: E402 - the path has to be right first
+
+entry()

@@ -1,0 +1,95 @@
+# shellcheck shell=bash
+# Finds or makes the virtual environment every launcher runs in. Sourced, never executed; needs $ROOT.
+# Sets $PYTHON. Says on stderr what it does; stdout belongs to the command that is being launched.
+
+VENV="${JETSON_CONTAINERS_VENV:-$ROOT/.venv}"
+UV_VERSION=0.9.9
+
+say() { printf '%s\n' "$*" >&2; }
+die() { # message, hint
+  say "error: $1"
+  [ -z "${2:-}" ] || say "hint: $2"
+  exit 4
+}
+
+python_is_new() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; }
+
+find_python() { # prints the first interpreter >= 3.10 on PATH
+  local name
+  for name in "${JETSON_CONTAINERS_PYTHON:-python3}" python3.13 python3.12 python3.11 python3.10 /usr/bin/python3; do
+    if command -v "$name" >/dev/null 2>&1 && python_is_new "$name"; then
+      command -v "$name"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# JetPack 4 and 5 come with Python 3.6 and 3.8. uv brings a newer one without touching the system. Its wheel is only a
+# zip with a static binary in it, so even a pip from 2017 can fetch it by name, and no pip of ours runs on 3.6.
+fetch_uv() { # prints the path of uv
+  local tools="$ROOT/.cache/tools" platform file
+  if command -v uv >/dev/null 2>&1; then
+    command -v uv
+    return 0
+  fi
+  if [ ! -x "$tools/uv" ]; then
+    mkdir -p "$tools"
+    platform="manylinux2014_$(uname -m)"
+    say "fetching uv $UV_VERSION (brings a newer Python, leaves the system's alone)"
+    python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 38 --platform "$platform" \
+      --dest "$tools" "uv==$UV_VERSION" >&2 || return 1
+    file=$(find "$tools" -name "uv-$UV_VERSION-*.whl" | head -n 1)
+    python3 - "$file" "$tools/uv" >&2 <<'PY' || return 1
+import os, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as wheel:
+    name = [n for n in wheel.namelist() if n.endswith("/scripts/uv")][0]
+    with open(sys.argv[2] + ".part", "wb") as out:
+        out.write(wheel.read(name))
+os.chmod(sys.argv[2] + ".part", 0o755)
+os.rename(sys.argv[2] + ".part", sys.argv[2])
+PY
+  fi
+  printf '%s\n' "$tools/uv"
+}
+
+make_venv() { # creates $VENV, without dependencies
+  local python uv
+  if python=$(find_python); then
+    if "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+      "$python" -m venv "$VENV" >&2 && return 0
+      rm -rf "$VENV"
+    fi
+    say "this Python ($python) comes without its venv module"
+  else
+    say "no Python 3.10 or newer here ($(python3 --version 2>/dev/null || echo 'no python3 at all'))"
+  fi
+  if uv=$(fetch_uv); then
+    "$uv" venv --quiet --seed --python "${python:->=3.10,<3.14}" "$VENV" >&2 && return 0
+  fi
+  return 1
+}
+
+# The stamp holds what the environment was made from: a changed requirements.txt installs again, nothing else does.
+venv_is_current() {
+  [ -x "$VENV/bin/python" ] && [ -f "$VENV/.jetson-containers" ] \
+    && cmp -s "$ROOT/requirements.txt" "$VENV/.jetson-containers"
+}
+
+bootstrap() { # the one entry: afterwards $PYTHON runs jetson_containers
+  PYTHON="$VENV/bin/python"
+  if ! venv_is_current; then
+    (
+      mkdir -p "$(dirname "$VENV")"
+      exec 9>"$VENV.lock"
+      # Two launchers started at once must not make the environment twice into each other.
+      if command -v flock >/dev/null 2>&1; then flock 9; fi
+      venv_is_current && exit 0
+      say "making the virtual environment $VENV (once)"
+      [ -x "$PYTHON" ] || make_venv || exit 4
+      "$PYTHON" -m pip install --quiet --disable-pip-version-check -r "$ROOT/requirements.txt" >&2 || exit 4
+      cp "$ROOT/requirements.txt" "$VENV/.jetson-containers"
+    ) || die "the virtual environment $VENV could not be made" \
+      "run ./install.sh, which also installs what the system lacks; the lines above say what failed"
+  fi
+}
