@@ -6,9 +6,19 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from jetson_containers.errors import BuildError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+
+class BuildTimeoutError(BuildError):
+    """A stage that took longer than its `timeout`; the build was stopped."""
+
+
+class OutOfMemoryError(BuildError):
+    """A stage whose process the kernel killed (exit code 137, "Killed"); fewer jobs may help."""
 
 
 class Builder(enum.Enum):
@@ -100,11 +110,16 @@ class Engine(Protocol):
         ...
 
     def build_argv(self, request: BuildRequest) -> list[str]:
-        """The argv `build` uses, for `--dry-run` and logs."""
+        """Return the argv `build` uses, for `--dry-run` and logs."""
         ...
 
     def run(
-        self, image: str, command: Sequence[str], *, options: Sequence[str] = (), timeout: float | None = None,
+        self,
+        image: str,
+        command: Sequence[str],
+        *,
+        options: Sequence[str] = (),
+        timeout: float | None = None,
         on_line: Callable[[str], None] | None = None,
     ) -> RunResult:
         """Run a container to its end and remove it."""
@@ -130,10 +145,24 @@ class Engine(Protocol):
         """Make `target` the same image with further labels: no new layer, no rebuild."""
         ...
 
-    def pull(self, reference: str, on_line: Callable[[str], None]) -> None:
-        """Pull an image."""
+    def pull(
+        self,
+        reference: str,
+        on_line: Callable[[str], None],
+        *,
+        platform: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Pull an image. Raises RegistryError; also when the registry takes longer than `timeout` seconds."""
         ...
 
     def push(self, reference: str, on_line: Callable[[str], None]) -> None:
         """Push an image."""
+        ...
+
+    def stop(self) -> None:
+        """Stop every build and container this engine has running in other threads.
+
+        Their calls raise InterruptedByUserError, and so does every later `build`, `run`, `pull` and `push`.
+        """
         ...
