@@ -39,9 +39,11 @@ OPTIONS: dict[str, Option] = {
     "cache": Option(Path, Path("~/.cache/jetson-containers"), "indexes and registry listings"),
     "registries": Option(list, ["docker.io/dustynv"], "where autotag looks: REGISTRY/NAMESPACE, in order"),
     "insecure_registries": Option(list, [], "registries spoken to over plain HTTP (loopback always is)"),
-    "offline": Option(bool, False, "use nothing but this machine", ("HF_HUB_OFFLINE",)),
+    "offline": Option(bool, default=False, help="use nothing but this machine", env=("HF_HUB_OFFLINE",)),
     "ca_bundle": Option(
-        Path, None, "certificates to trust during builds, mounted for the build only",
+        Path,
+        None,
+        "certificates to trust during builds, mounted for the build only",
         ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
     ),
     "wheelhouse": Option(Path, None, "directory of wheels that pip prefers during builds", ("PIP_FIND_LINKS",)),
@@ -97,9 +99,8 @@ def load(
 ) -> Settings:
     """Merge the layers. Raises ConfigError naming the origin of a value that cannot be used."""
     real_env = dict(os.environ if env is None else env)
-    layers: list[tuple[str, Mapping[str, Any]]] = []
-    for file in config_files(real_env, root) if files is None else files:
-        layers.append((str(file), _read_yaml(file)))
+    chosen = config_files(real_env, root) if files is None else files
+    layers: list[tuple[str, Mapping[str, Any]]] = [(str(file), _read_yaml(file)) for file in chosen]
     dotenv = read_dotenv(root / ".env")
     cwd_env = Path.cwd() / ".env" if env is None and Path.cwd() != root else None
     if cwd_env is not None:
@@ -188,9 +189,7 @@ def _convert(name: str, raw: Any, origin: str) -> Any:
             return [Path(str(item)).expanduser() for item in items] if name == "package_dirs" else items
         return str(raw)
     except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{origin}: `{raw}` is no value for `{name}`", hint=f"{name}: {option.help}"
-        ) from error
+        raise ConfigError(f"{origin}: `{raw}` is no value for `{name}`", hint=f"{name}: {option.help}") from error
 
 
 def _to_bool(raw: Any) -> bool:

@@ -99,11 +99,7 @@ def search(app: App, *, text: str) -> None:
     Example: jetson-containers search gguf
     """
     words = text.lower().split()
-    found = [
-        package
-        for package in app.catalog.available.values()
-        if all(word in _haystack(package) for word in words)
-    ]
+    found = [package for package in app.catalog.available.values() if all(word in _haystack(package) for word in words)]
     if not found:
         raise NothingMatchedError(f"no package mentions `{text}`", hint="`jetson-containers list` shows them all")
     if app.console.as_json:

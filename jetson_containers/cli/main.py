@@ -77,7 +77,7 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="jetson-containers")
 @global_options
 @click.pass_context
-def cli(ctx: click.Context, **options: Any) -> None:
+def cli(ctx: click.Context, /, **options: Any) -> None:
     """Build, find and run containers on NVIDIA Jetson, and put a quantized language model on them."""
     ctx.obj = App()
     ctx.obj.update(options)

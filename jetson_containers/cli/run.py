@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from jetson_containers.cli.app import App
+if TYPE_CHECKING:
+    from jetson_containers.cli.app import App
 
 
 @click.command(

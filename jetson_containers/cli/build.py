@@ -1,0 +1,233 @@
+"""`jetson-containers build`: upstream's flags with upstream's meaning, and ours."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jetson_containers.cli.app import App, command, split_list
+from jetson_containers.errors import UsageError
+
+if TYPE_CHECKING:
+    from jetson_containers.assemble import Assembly
+    from jetson_containers.builder import BuildOptions
+    from jetson_containers.plan import PlanOptions
+
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+
+
+def _options(function: Any) -> Any:
+    for decorate in reversed(
+        (
+            click.argument("packages", nargs=-1),
+            click.option("--name", default="", help="Name of the image; NAME/ is a namespace, else see docs."),
+            click.option("--base", default="", help="Base image instead of the platform's own."),
+            click.option("--multiple", is_flag=True, help="One image per matching package instead of one chain."),
+            click.option("--build-args", default="", help="K:V,K2:V2 for every stage."),
+            click.option("--build-flags", default="", help="Raw flags for every docker build."),
+            click.option("--skip-packages", default="", help="Patterns of packages to leave out."),
+            click.option(
+                "--skip-errors",
+                "--keep-going",
+                "keep_going",
+                is_flag=True,
+                help="Go on after a failure; still exits 1.",
+            ),
+            click.option("--skip-tests", default="", help="Package patterns, `intermediate` or `all`."),
+            click.option("--test-only", default="", help="Test only these packages."),
+            click.option(
+                "--tests",
+                type=click.Choice(["all", "once", "warn", "none"]),
+                default="once",
+                show_default=True,
+                help="all: again even if recorded; once: per content key; warn: failures do not stop; none.",
+            ),
+            click.option(
+                "--dry-run", "--simulate", "dry_run", is_flag=True, help="Print the plan, write nothing, build nothing."
+            ),
+            click.option("--push", default="", metavar="REPO", help="Push the images to this registry namespace."),
+            click.option("--rebuild", is_flag=True, help="Build every stage again, built or not."),
+            click.option("--no-cache", is_flag=True, help="Do not use the engine's layer cache."),
+            click.option("--jobs", type=int, default=0, help="Stages at a time; 0: as memory and cores allow."),
+            click.option(
+                "--engine", type=click.Choice(["auto", "buildx", "buildkit", "legacy"]), help="Builder to use."
+            ),
+            click.option("--buildkit/--no-buildkit", "buildkit", default=None, help="Use BuildKit, or do not."),
+            click.option("--buildkit-device", default="", help="Accepted; recipes need no GPU while building."),
+            click.option(
+                "--progress",
+                "--buildkit-progress",
+                "progress",
+                default="auto",
+                type=click.Choice(["auto", "plain", "tty", "json", "rawjson"]),
+                help="How progress is shown.",
+            ),
+            click.option("--cache-from", "--buildkit-cache-from", "cache_from", multiple=True, help="As docker's."),
+            click.option("--cache-to", "--buildkit-cache-to", "cache_to", multiple=True, help="As docker's."),
+            click.option("--use-proxy", is_flag=True, help="Give the proxy variables to the build (not the image)."),
+            click.option("--ca-bundle", type=click.Path(), help="Certificates to trust during the build only."),
+            click.option("--wheelhouse", type=click.Path(), help="Directory of wheels pip may use during the build."),
+            click.option("--log-dir", "--logs", "log_dir", type=click.Path(path_type=Path), help="Where logs go."),
+            click.option("--no-github-api", is_flag=True, help="Accepted; our scan and builds never call that API."),
+            click.option("--list-packages", is_flag=True, help="As `jetson-containers list`."),
+            click.option("--show-packages", is_flag=True, help="As `jetson-containers show`, for every package."),
+            click.option("--ccache/--no-ccache", "ccache", default=True, help="Use cache mounts where possible."),
+        )
+    ):
+        function = decorate(function)
+    return function
+
+
+@command(epilog="Example: ./build.sh --name=my/llm llama_cpp numpy --dry-run")
+@_options
+def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
+    """Build one image with all the packages (or with --multiple one image for each)."""
+    from jetson_containers import base_image, builder  # noqa: PLC0415 - start-up time
+
+    if given["list_packages"] or given["show_packages"]:
+        return _list(app, packages, full=given["show_packages"])
+    _check(app, given)
+    app.options["settings"] = {
+        "engine": given["engine"] or {True: None, False: "legacy", None: None}[given["buildkit"]],
+        "ca_bundle": given["ca_bundle"],
+        "wheelhouse": given["wheelhouse"],
+    }
+    plan_options = _plan_options(app, given)
+    if given["dry_run"]:
+        base = base_image.predict(app.platform, app.settings, given["base"])
+        return _show(app, _assemble(app, packages, given, plan_options, base))
+    base = base_image.ensure(app.platform, app.engine, app.console, app.settings, base=given["base"])
+    assembly = _assemble(app, packages, given, plan_options, base)
+    for failure in assembly.errors:
+        app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
+    report = builder.run(assembly.plans, app.engine, _build_options(app, given), app.console)
+    if app.console.as_json:
+        app.console.result_json(report)
+    return 0 if report.ok and not assembly.errors else 1
+
+
+def _check(app: App, given: dict[str, Any]) -> None:
+    if given["keep_going"] and not given["multiple"]:
+        app.console.detail("--keep-going with one chain: stages after the failed one are skipped")
+    if given["buildkit_device"]:
+        app.console.warning("--buildkit-device has no effect: no recipe needs a GPU while building, tests run with it")
+    if given["engine"] and given["buildkit"] is False and given["engine"] != "legacy":
+        raise UsageError("--no-buildkit and --engine contradict each other", hint="give one of them")
+
+
+def _plan_options(app: App, given: dict[str, Any]) -> PlanOptions:
+    from jetson_containers.plan import PlanOptions  # noqa: PLC0415 - start-up time
+
+    return PlanOptions(
+        base=given["base"] or app.settings["base"],
+        name=given["name"],
+        build_args=parse_build_args(given["build_args"]),
+        build_flags=tuple(shlex.split(given["build_flags"])),
+        no_cache=given["no_cache"],
+    )
+
+
+def parse_build_args(text: str) -> dict[str, str]:
+    """Parse upstream's `K:V,K2:V2`; the value may hold colons and `=`, and a comma before something without a key.
+
+    Raises UsageError for a part without a colon or with a name that Docker would not take.
+    """
+    found: dict[str, str] = {}
+    last = ""
+    for part in text.split(",") if text else ():
+        name, colon, value = part.partition(":")
+        if colon and name.strip().isidentifier():
+            last = name.strip()
+            found[last] = value
+        elif last:
+            found[last] += "," + part
+        else:
+            raise UsageError(
+                f"--build-args: `{part}` is not of the form KEY:VALUE",
+                hint="e.g. --build-args CUDA_VERSION:12.6,JOBS:2",
+            )
+    return found
+
+
+def _assemble(app: App, packages: tuple[str, ...], given: dict[str, Any], options: PlanOptions, base: Any) -> Assembly:
+    from dataclasses import replace  # noqa: PLC0415 - start-up time
+
+    from jetson_containers.assemble import Request, assemble  # noqa: PLC0415 - start-up time
+
+    request = Request(packages, given["multiple"], tuple(split_list(given["skip_packages"])), given["keep_going"])
+    return assemble(
+        request, base.platform, app.catalog_for, replace(options, base=base.reference), base_digest=base.digest or ""
+    )
+
+
+def _show(app: App, assembly: Assembly) -> int:
+    from jetson_containers import plan as plan_module  # noqa: PLC0415 - start-up time
+
+    if app.console.as_json:
+        if len(assembly.plans) == 1 and not assembly.errors and not app.options.get("multiple"):
+            app.console.result_json(assembly.plans[0].to_json())
+        else:
+            errors = [{"request": e.request, "reason": e.reason} for e in assembly.errors]
+            app.console.result_json(plan_module.multiple_json(assembly.platform, assembly.plans, errors))
+        return 0
+    for plan in assembly.plans:
+        for line in plan_module.describe(plan):
+            app.console.result(line)
+    for failure in assembly.errors:
+        app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
+    return 1 if assembly.errors else 0
+
+
+def _build_options(app: App, given: dict[str, Any]) -> BuildOptions:
+    from jetson_containers.builder import BuildOptions  # noqa: PLC0415 - start-up time
+
+    settings = app.settings
+    return BuildOptions(
+        log_dir=given["log_dir"] or settings.path("logs"),
+        jobs=given["jobs"] or settings["jobs"],
+        keep_going=given["keep_going"],
+        rebuild=given["rebuild"],
+        no_cache=given["no_cache"],
+        tests="all" if given["test_only"] and given["tests"] == "once" else given["tests"],
+        skip_tests=tuple(split_list(given["skip_tests"])),
+        test_only=tuple(split_list(given["test_only"])),
+        push=given["push"],
+        build_args=parse_build_args(given["build_args"]),
+        build_flags=tuple(shlex.split(given["build_flags"])),
+        proxies=proxies(app.settings.env) if given["use_proxy"] else {},
+        ca_bundle=settings["ca_bundle"],
+        wheelhouse=settings["wheelhouse"],
+        index_url=settings["index_url"],
+        cache_from=given["cache_from"] or tuple(split_list(os.environ.get("BUILDKIT_CACHE_FROM"))),
+        cache_to=given["cache_to"] or tuple(split_list(os.environ.get("BUILDKIT_CACHE_TO"))),
+        progress="json" if given["progress"] == "rawjson" else given["progress"],
+        data=settings.path("data"),
+    )
+
+
+def proxies(env: Any) -> dict[str, str]:
+    """The proxy variables of the environment, in both spellings."""
+    names = [name for lower in _PROXIES for name in (lower, lower.upper())]
+    return {name: env[name] for name in names if env.get(name)}
+
+
+def _list(app: App, patterns: tuple[str, ...], *, full: bool) -> int:
+    catalog = app.catalog
+    packages = catalog.match(patterns) if patterns else list(catalog.available.values())
+    if app.console.as_json:
+        app.console.result_json([package if full else package.name for package in packages])
+        return 0
+    for package in packages:
+        app.console.result(package.name)
+        if full:
+            import dataclasses  # noqa: PLC0415 - only here
+
+            for item in dataclasses.fields(package):
+                value = getattr(package, item.name)
+                if value not in (None, "", (), {}):
+                    app.console.result(f"    {item.name}: {value}")
+    return 0

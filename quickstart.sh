@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# The main job on this machine, whatever it is: set up, build or find an image, quantize a model, chat once.
+# Prints each public command it runs. A second run takes seconds: nothing that is done is done again.
+set -euo pipefail
+ROOT="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)"
+# shellcheck source=scripts/python.sh
+. "$ROOT/scripts/python.sh"
+# shellcheck source=scripts/system.sh
+. "$ROOT/scripts/system.sh"
+
+usage() {
+  cat <<'HELP'
+usage: ./quickstart.sh [--model MODEL] [--prompt TEXT] [--no-engine]
+
+  --model MODEL   a model of the hub (org/name); default: `tiny`, made on the spot without network
+  --prompt TEXT   what to ask
+  --no-engine     do not install or start a container engine; one must be there
+HELP
+}
+
+MODEL=tiny PROMPT="What is a Jetson?" NO_ENGINE="${NO_ENGINE:-0}" ASK=0
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --model) MODEL="${2:?--model needs a value}"; shift ;;
+    --prompt) PROMPT="${2:?--prompt needs a value}"; shift ;;
+    --no-engine) NO_ENGINE=1 ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; say "error: unknown option: $1"; exit 2 ;;
+  esac
+  shift
+done
+
+step() { # prints a public command, then runs it
+  say ""
+  say "\$ $*"
+  "$@"
+}
+
+cd "$ROOT"
+say "This sets up jetson-containers in $ROOT. It may install with apt-get: a container engine (docker.io), Python's venv"
+say "module, and mmdebstrap where no container registry answers; and it starts dockerd when that does not run."
+if [ "$NO_ENGINE" = 1 ] && ! docker_answers; then
+  die "no container engine answers, and --no-engine keeps this from installing one" \
+    "ask an administrator to run: sudo apt-get install -y docker.io && sudo usermod -aG docker $(id -un)"
+fi
+need_python
+bootstrap
+[ "$NO_ENGINE" = 1 ] || need_engine
+
+export JETSON_CONTAINERS_ALLOW_INSTALL=1
+step ./build.sh llama_cpp
+say ""
+say "\$ ./autotag llama_cpp"
+IMAGE=$(./autotag --disable registry,build llama_cpp)
+say "$IMAGE"
+step ./run.sh "$IMAGE" llama-cli --version
+step ./jetson-containers llm chat "$MODEL" --image "$IMAGE" --quantization Q4_K_M --prompt "$PROMPT"
+say ""
+say "Done. The same by hand:  ./run.sh \$(./autotag llama_cpp) llama-cli --help"

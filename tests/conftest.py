@@ -1,0 +1,39 @@
+"""Rules for all tests: a skip says what this machine lacks, and CI does not accept one that could have run.
+
+With JETSON_CONTAINERS_STRICT_SKIPS=1 a skip whose reason does not begin with "cannot run here:" counts as a failure.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+ALLOWED = "cannot run here:"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.CallInfo[None], None]:
+    """Turn a skip that CI does not accept into a failure."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if os.environ.get("JETSON_CONTAINERS_STRICT_SKIPS") != "1" or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if ALLOWED not in reason:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, although CI has to run it: {reason}"
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's settings and tokens out of the tests."""
+    for name in list(os.environ):
+        if name.startswith("JETSON_CONTAINERS_") and name != "JETSON_CONTAINERS_STRICT_SKIPS":
+            monkeypatch.delenv(name)
+    for name in ("HF_TOKEN", "HUGGINGFACE_TOKEN", "L4T_VERSION", "CUDA_VERSION", "PYTHON_VERSION", "LSB_RELEASE"):
+        monkeypatch.delenv(name, raising=False)
