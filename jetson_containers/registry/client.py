@@ -1,0 +1,287 @@
+"""The OCI Distribution API, as far as we read it: tags, catalogue, manifests and image configs.
+
+Source: the OCI distribution and image specifications 1.1. Anonymous, Basic, and Bearer (token) authentication.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+from jetson_containers.errors import RegistryError
+from jetson_containers.registry.auth import Challenge, Credentials, docker_credentials, parse_challenge
+from jetson_containers.registry.model import DOCKER_HUB, ImageInfo, UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from jetson_containers.registry.model import Repository
+    from jetson_containers.registry.transport import Response, Transport
+    from jetson_containers.settings import Settings
+
+INDEX_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+IMAGE_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+ACCEPT = ", ".join((*INDEX_TYPES, *IMAGE_TYPES))
+PAGE = 1000  # tags asked for at once; the server may give fewer
+MAX_PAGES = 200
+_NEXT = re.compile(r'<([^>]+)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
+
+
+class RegistryClient:
+    """Reads registries. Keeps bearer tokens for its own lifetime; threads may share one."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        credentials: Callable[[str], Credentials | None] = docker_credentials,
+        *,
+        hub_registry: str = "registry-1.docker.io",
+    ) -> None:
+        self.transport = transport
+        self._credentials = credentials
+        self._hub_registry = hub_registry
+        self._headers: dict[tuple[str, str], str] = {}  # (host, scope) → Authorization
+
+    @classmethod
+    def of(cls, settings: Settings) -> RegistryClient:
+        """Make one from the settings and the user's Docker configuration."""
+        from jetson_containers.registry.transport import Transport  # noqa: PLC0415 - a fresh cache needs none
+
+        return cls(Transport.of(settings), lambda host: docker_credentials(host, settings.env))
+
+    def has_credentials(self, host: str) -> bool:
+        """Whether the user has logged in there."""
+        return self._credentials(host) is not None
+
+    def tags(self, repository: Repository) -> tuple[str, ...]:
+        """All tags, page by page; empty when the registry has no such repository.
+
+        Raises UnreachableError, or RegistryError when the registry refuses us.
+        """
+        found: list[str] = []
+        for page in self._pages(repository, f"/v2/{repository.path}/tags/list?n={PAGE}"):
+            found += page.get("tags") or []
+        return tuple(dict.fromkeys(found))
+
+    def catalog(self, host_repository: Repository) -> tuple[str, ...]:
+        """All repository paths of a registry that has a catalogue (Docker Hub and most hosted ones have none)."""
+        found: list[str] = []
+        for page in self._pages(host_repository, f"/v2/_catalog?n={PAGE}", scope="registry:catalog:*"):
+            found += page.get("repositories") or []
+        return tuple(dict.fromkeys(found))
+
+    def digest(self, repository: Repository, reference: str) -> str | None:
+        """The digest a tag points to (of the index, for a multi-platform tag); None when there is no such tag."""
+        path = _manifest_path(repository, reference)
+        response = self._request("HEAD", repository, path, {"Accept": ACCEPT})
+        if response.status == 404:
+            return None
+        if found := response.headers.get("docker-content-digest"):
+            return found
+        manifest = self._manifest(repository, reference)  # some proxies drop the header of HEAD answers
+        return manifest[2] if manifest else None
+
+    def inspect(self, repository: Repository, reference: str, architecture: str) -> ImageInfo | None:
+        """Read manifest and config, of a multi-platform tag those for `architecture` (else the first).
+
+        None when there is no such tag, or it is no image. `architecture` is Docker's name: "arm64", "amd64".
+        """
+        top = self._manifest(repository, reference)
+        if top is None:
+            return None
+        manifest, media_type, digest = top
+        platforms: tuple[str, ...] = ()
+        if media_type in INDEX_TYPES:
+            entries = _image_entries(manifest)
+            if not entries:
+                return None
+            platforms = tuple(arch for arch, _ in entries)
+            chosen = dict(reversed(entries)).get(architecture) or entries[0][1]
+            inner = self._manifest(repository, chosen)
+            if inner is None:
+                raise _nonsense(repository, f"lists {chosen} for `{reference}` and does not have it")
+            manifest = inner[0]
+        config = self._config(repository, manifest)
+        arch = config.get("architecture")
+        return ImageInfo(
+            digest,
+            media_type,
+            arch,
+            sum(int(part.get("size", 0)) for part in (manifest["config"], *manifest.get("layers", ()))),
+            str(config.get("created") or ""),
+            dict((config.get("config") or {}).get("Labels") or {}),
+            platforms or ((arch,) if arch else ()),
+        )
+
+    def _manifest(self, repository: Repository, reference: str) -> tuple[dict[str, Any], str, str] | None:
+        response = self._request(
+            "GET", repository, _manifest_path(repository, reference), {"Accept": ACCEPT}, want_json=True
+        )
+        if response.status == 404:
+            return None
+        manifest = _expect(response, repository, dict)
+        media_type = manifest.get("mediaType") or response.headers.get("content-type", "").partition(";")[0].strip()
+        if media_type not in (*INDEX_TYPES, *IMAGE_TYPES):
+            raise _nonsense(repository, f"`{reference}` has a manifest of type `{media_type}`")
+        digest = response.headers.get("docker-content-digest") or _sha256(response.body)
+        return manifest, media_type, digest
+
+    def _config(self, repository: Repository, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        digest = (manifest.get("config") or {}).get("digest")
+        if not digest:
+            raise _nonsense(repository, "a manifest names no config")
+        response = self._request("GET", repository, f"/v2/{repository.path}/blobs/{digest}", {}, want_json=True)
+        if _sha256(response.body) != digest:
+            raise _nonsense(repository, f"blob {digest} does not have that content")
+        return dict(_expect(response, repository, dict))
+
+    def _pages(self, repository: Repository, path: str, *, scope: str = "") -> Iterator[dict[str, Any]]:
+        seen: set[str] = set()
+        while path:
+            if path in seen or len(seen) >= MAX_PAGES:
+                raise _nonsense(repository, "its pages of tags do not end")
+            seen.add(path)
+            response = self._request("GET", repository, path, {}, want_json=True, scope=scope)
+            if response.status == 404:
+                return
+            yield _expect(response, repository, dict)
+            path = self._next_path(repository, path, response.headers.get("link", ""))
+
+    def _next_path(self, repository: Repository, path: str, link: str) -> str:
+        """The next page of the same registry; a link that leads elsewhere must not get our token."""
+        match = _NEXT.search(link)
+        if not match:
+            return ""
+        base = self._base(repository)
+        parts = urlsplit(urljoin(base + path, match.group(1)))
+        if parts.netloc != urlsplit(base).netloc:
+            raise _nonsense(repository, f"its next page is on another host, {parts.netloc}")
+        return f"{parts.path}?{parts.query}"
+
+    def _base(self, repository: Repository) -> str:
+        host = self._hub_registry if repository.host == DOCKER_HUB else repository.host
+        return self.transport.base_url(host)
+
+    def _request(
+        self,
+        method: str,
+        repository: Repository,
+        path: str,
+        headers: Mapping[str, str],
+        *,
+        want_json: bool = False,
+        scope: str = "",
+    ) -> Response:
+        """Send with the token we have; on 401 get one and send again. Raises RegistryError when still refused."""
+        url = self._base(repository) + path
+        key = (repository.host, scope or f"repository:{repository.path}:pull")
+        response = self._send(method, url, headers, key, want_json=want_json)
+        if response.status == 401:
+            challenge = parse_challenge(response.headers.get("www-authenticate", ""))
+            if challenge is None:
+                raise self._refused(repository, 401)
+            self._headers[key] = self._authorize(repository, challenge, key[1])
+            response = self._send(method, url, headers, key, want_json=want_json)
+        if response.status in {401, 403}:
+            self._headers.pop(key, None)
+            raise self._refused(repository, response.status)
+        if response.status not in {200, 404}:
+            raise _nonsense(repository, f"answered {response.status} to {method} {path.partition('?')[0]}")
+        return response
+
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str], key: tuple[str, str], *, want_json: bool
+    ) -> Response:
+        authorization = self._headers.get(key)
+        extra = {"Authorization": authorization} if authorization else {}
+        return self.transport.request(method, url, headers={**headers, **extra}, want_json=want_json)
+
+    def _authorize(self, repository: Repository, challenge: Challenge, scope: str) -> str:
+        credentials = self._credentials(repository.host)
+        if challenge.scheme == "basic":
+            if credentials is None or not credentials.username:
+                raise self._refused(repository, 401)
+            return credentials.basic
+        return "Bearer " + self._token(repository, challenge, scope, credentials)
+
+    def _token(self, repository: Repository, challenge: Challenge, scope: str, credentials: Credentials | None) -> str:
+        query = {"service": challenge.service, "scope": challenge.scope or scope}
+        query = {key: value for key, value in query.items() if value}
+        if credentials and credentials.identity_token:
+            form = {
+                **query,
+                "grant_type": "refresh_token",
+                "client_id": "jetson-containers",
+                "refresh_token": credentials.identity_token,
+            }
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            response = self.transport.request(
+                "POST", challenge.realm, headers=headers, data=urlencode(form).encode(), want_json=True
+            )
+        else:
+            joint = "&" if "?" in challenge.realm else "?"
+            headers = {"Authorization": credentials.basic} if credentials else {}
+            response = self.transport.request(
+                "GET", challenge.realm + joint + urlencode(query), headers=headers, want_json=True
+            )
+        if response.status in {400, 401, 403}:
+            raise self._refused(repository, response.status)
+        answer = _expect(response, repository, dict) if response.status == 200 else {}
+        token = answer.get("token") or answer.get("access_token")
+        if not token:
+            raise _nonsense(repository, f"its token service answered {response.status} and gave no token")
+        return str(token)
+
+    def _refused(self, repository: Repository, status: int) -> RegistryError:
+        host = repository.host
+        if self.has_credentials(host):
+            cause = "does not accept the login" if status != 403 else f"does not let this login read {repository.path}"
+        else:
+            cause = f"wants a login for {repository.path}, or has no such repository"
+        hint = "docker login" if host == DOCKER_HUB else f"docker login {host}"
+        return RegistryError(f"registry {host}: {cause} ({status})", hint=hint)
+
+
+def _manifest_path(repository: Repository, reference: str) -> str:
+    return f"/v2/{repository.path}/manifests/{quote(reference, safe=':')}"
+
+
+def _image_entries(index: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(architecture, digest) of the images of an index; attestations have the architecture "unknown"."""
+    found = []
+    for entry in index.get("manifests") or ():
+        platform = entry.get("platform") or {}
+        if platform.get("os", "linux") == "linux" and platform.get("architecture", "unknown") != "unknown":
+            found.append((str(platform["architecture"]), str(entry["digest"])))
+    return found
+
+
+def _expect(response: Response, repository: Repository, kind: type) -> Any:
+    try:
+        data = json.loads(response.body)
+    except ValueError:
+        data = None
+    if not isinstance(data, kind):
+        raise _nonsense(repository, "sent something that is no registry's answer")
+    return data
+
+
+def _nonsense(repository: Repository, what: str) -> UnreachableError:
+    return UnreachableError(
+        f"registry {repository.host}: {what}",
+        hint=f"is `{repository.host}` a container registry? `curl -i https://{repository.host}/v2/` shows its answer",
+    )
+
+
+def _sha256(body: bytes) -> str:
+    import hashlib  # noqa: PLC0415 - OpenSSL takes milliseconds to load
+
+    return "sha256:" + hashlib.sha256(body).hexdigest()

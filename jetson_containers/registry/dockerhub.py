@@ -1,0 +1,83 @@
+"""Docker Hub's own listing API: unlike `/v2/…/tags/list` it has dates, sizes, architectures and digests.
+
+Reading it counts against no pull limit. Fields as of 2026: `results[].{name, tag_last_pushed, last_updated,
+full_size, digest, images[].{architecture, size, digest}}`, `next`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from jetson_containers.registry.model import Tag, UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from jetson_containers.registry.model import Repository
+    from jetson_containers.registry.transport import Response, Transport
+
+HUB = "https://hub.docker.com"
+PAGE = 100  # the most Docker Hub gives at once
+MAX_PAGES = 100
+
+
+def list_tags(
+    transport: Transport, repository: Repository, *, etag: str = "", base: str = HUB
+) -> tuple[tuple[Tag, ...], str] | None:
+    """All tags with what the Hub knows of them, and the listing's ETag ("" when it has none).
+
+    `etag` is that of an earlier listing: None then means that it still holds. A repository that does not exist
+    has no tags. Raises UnreachableError.
+    """
+    found: list[Tag] = []
+    first_etag = ""
+    for number, response in enumerate(_pages(transport, repository, etag, base)):
+        if response.status == 304:
+            return None
+        if number == 0:
+            first_etag = response.headers.get("etag", "")
+        page = response.json()
+        if not isinstance(page, dict) or not isinstance(page.get("results"), list):
+            raise UnreachableError("registry docker.io: its listing has no `results`", hint="try again, or `--offline`")
+        for row in page["results"]:
+            found += _rows(row)
+        if page.get("next"):
+            first_etag = ""  # an ETag covers one page; several pages can change behind it
+    return tuple(found), first_etag
+
+
+def _pages(transport: Transport, repository: Repository, etag: str, base: str) -> Iterator[Response]:
+    namespace, _, name = repository.path.rpartition("/")
+    url = f"{base}/v2/repositories/{namespace or 'library'}/{name}/tags?page_size={PAGE}"
+    headers = {"If-None-Match": etag} if etag else {}
+    for _ in range(MAX_PAGES):
+        response = transport.request("GET", url, headers=headers, want_json=True)
+        if response.status == 404:
+            return
+        if response.status not in {200, 304}:
+            raise UnreachableError(
+                f"registry docker.io: its listing of {repository.path} answered {response.status}",
+                hint="try again later, or `--offline`",
+            )
+        yield response
+        following = response.json().get("next") if response.status == 200 else None
+        if not following:
+            return
+        parts = urlsplit(following)  # only path and query: the Hub is asked under the name we know it by
+        url, headers = f"{base}{parts.path}?{parts.query}", {}
+    raise UnreachableError("registry docker.io: its pages of tags do not end", hint="`--offline` uses the known list")
+
+
+def _rows(row: Mapping[str, Any]) -> Iterator[Tag]:
+    """One `Tag` per architecture of a row of the listing."""
+    name = str(row.get("name") or "")
+    pushed = str(row.get("tag_last_pushed") or row.get("last_updated") or "")[:10]
+    images = [i for i in row.get("images") or () if i.get("architecture") not in (None, "", "unknown")]
+    digest = row.get("digest") or (images[0].get("digest") if len(images) == 1 else None)
+    if not name:
+        return
+    if not images:
+        yield Tag(name, pushed, row.get("full_size") or None, None, digest)
+    for image in images:
+        yield Tag(name, pushed, image.get("size") or row.get("full_size"), str(image["architecture"]), digest)

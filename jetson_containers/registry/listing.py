@@ -1,0 +1,264 @@
+"""Listings of registries, kept: asked for at most every ten minutes, older when nobody answers, never silently.
+
+Order: a fresh copy in the cache → the registry → any copy in the cache → the list shipped with this program (what
+Docker Hub had under `dustynv`). The cache is files under the settings' `cache` directory; nothing else is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from jetson_containers.errors import RegistryError
+from jetson_containers.registry.model import DOCKER_HUB, Listing, Repository, Tag, UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from jetson_containers.registry.client import RegistryClient
+    from jetson_containers.settings import Settings
+
+TTL = 600  # seconds
+SCHEMA = 1
+SNAPSHOT = Path(__file__).resolve().parent.parent / "facts" / "dockerhub.json"
+SNAPSHOT_NAMESPACE = "dustynv"
+THREADS = 8
+LABEL_PREFIX = "io.jetson-containers."
+
+
+class Listings:
+    """The tags of repositories from wherever they can be had. `notes` collects what only `--verbose` shows."""
+
+    def __init__(
+        self,
+        cache_dir: Path,
+        client: Callable[[], RegistryClient],
+        *,
+        offline: bool = False,
+        now: Callable[[], float] = time.time,
+        hub: str = "",
+    ) -> None:
+        self.notes: list[str] = []
+        self._cache_dir = cache_dir / "registry"
+        self._make_client = client
+        self._lock = threading.Lock()
+        self._client: RegistryClient | None = None
+        self._offline = offline
+        self._now = now
+        self._hub = hub
+
+    @classmethod
+    def of(cls, settings: Settings) -> Listings:
+        """Make them from the settings; no client is made before one is needed."""
+
+        def client() -> RegistryClient:
+            from jetson_containers.registry.client import RegistryClient  # noqa: PLC0415 - not for a fresh cache
+
+            return RegistryClient.of(settings)
+
+        return cls(settings.path("cache"), client, offline=settings["offline"])
+
+    @property
+    def client(self) -> RegistryClient:
+        """The client for what the cache cannot answer."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._make_client()
+            return self._client
+
+    def get(self, repository: Repository) -> Listing:
+        """List one repository. Raises RegistryError when refused, UnreachableError when nothing at all is known."""
+        kept = self._read(repository)
+        if kept and (self._offline or self._age(kept) < TTL):
+            return self._with_notice(kept, "offline") if self._offline else kept
+        if self._offline:
+            return self._older(None, repository, "offline")
+        try:
+            listing = self._ask(repository, kept)
+        except UnreachableError as error:
+            self.notes.append(error.message)
+            if kept is None and not _in_snapshot(repository):
+                raise
+            return self._older(kept, repository, f"registry {repository.host} not reachable")
+        self._write(listing)
+        return listing
+
+    def get_all(self, repositories: Sequence[Repository]) -> list[Listing | RegistryError]:
+        """List several at once; a failure stands in the place of its listing."""
+        return _parallel(self._get_or_error, repositories)
+
+    def described(self, listing: Listing, tags: Iterable[str], architecture: str) -> Listing:
+        """Read labels, size and architecture of some tags from their configs, and keep them with the listing.
+
+        A tag that cannot be read stays as it was. Offline, and for a shipped list, nothing is read.
+        """
+        wanted = (
+            []
+            if listing.origin == "snapshot" or self._offline
+            else [tag for tag in dict.fromkeys(tags) if _needs_config(listing, tag, architecture)]
+        )
+        if not wanted:
+            return listing
+        results = _parallel(lambda tag: self._describe(listing.repository, tag, architecture), wanted)
+        rows = {tag: new for tag, new in zip(wanted, results, strict=True) if new}
+        kept = tuple(row for row in listing.tags if row.tag not in rows)
+        full = replace(listing, tags=(*(row for new in rows.values() for row in new), *kept))
+        self._write(full)
+        return full
+
+    def _get_or_error(self, repository: Repository) -> Listing | RegistryError:
+        try:
+            return self.get(repository)
+        except RegistryError as error:
+            return error
+
+    def _ask(self, repository: Repository, kept: Listing | None) -> Listing:
+        fetched = _iso(self._now())
+        if repository.host != DOCKER_HUB:
+            tags = tuple(Tag(name) for name in self.client.tags(repository))
+            return Listing(repository, tags, fetched, "live")
+        from jetson_containers.registry import dockerhub  # noqa: PLC0415 - only for the Hub
+
+        answer = dockerhub.list_tags(
+            self.client.transport, repository, etag=kept.etag if kept else "", base=self._hub or dockerhub.HUB
+        )
+        if answer is None and kept:
+            return replace(kept, fetched=fetched, origin="live", notice="")
+        found, etag = answer or ((), "")
+        if not found and self.client.has_credentials(DOCKER_HUB):  # the Hub's listing does not show private ones
+            found = tuple(Tag(name) for name in self.client.tags(repository))
+        return Listing(repository, found, fetched, "live", etag)
+
+    def _describe(self, repository: Repository, tag: str, architecture: str) -> list[Tag]:
+        try:
+            info = self.client.inspect(repository, tag, architecture)
+        except RegistryError as error:
+            self.notes.append(f"{repository.reference}:{tag}: {error.message}")
+            return []
+        if info is None:
+            return []
+        labels = {key: value for key, value in info.labels.items() if key.startswith(LABEL_PREFIX)}
+        pushed = info.created[:10]
+        others = [Tag(tag, pushed, None, arch, info.digest) for arch in info.platforms if arch != info.architecture]
+        return [Tag(tag, pushed, info.size, info.architecture, info.digest, labels), *others]
+
+    def _older(self, kept: Listing | None, repository: Repository, why: str) -> Listing:
+        if kept:
+            return self._with_notice(kept, why)
+        if _in_snapshot(repository):
+            return self._with_notice(snapshot(repository), why)
+        return Listing(repository, (), "", "cache", notice=f"{why}: nothing is known of {repository.reference}")
+
+    def _with_notice(self, listing: Listing, why: str) -> Listing:
+        which = (
+            f"the list of {listing.fetched[:10]}"
+            if why != "offline"
+            else (f"the list of {listing.repository.host} of {listing.fetched[:10]}")
+        )
+        return replace(listing, notice=f"{why}; using {which}, {human_age(self._age(listing))} old")
+
+    def _age(self, listing: Listing) -> float:
+        """Seconds since it was fetched; a date from the future (a wrong clock) counts as very old."""
+        age = self._now() - _timestamp(listing.fetched)
+        return age if age >= 0 else float(TTL)
+
+    def _path(self, repository: Repository) -> Path:
+        return self._cache_dir / quote(repository.host, safe="") / (quote(repository.path, safe="") + ".json")
+
+    def _read(self, repository: Repository) -> Listing | None:
+        try:
+            data = json.loads(self._path(repository).read_bytes())
+            if data["schema"] != SCHEMA or data["repository"] != str(repository):
+                return None
+            tags = tuple(Tag(**row) for row in data["tags"])
+            _timestamp(data["fetched"])
+            return Listing(repository, tags, data["fetched"], "cache", data["etag"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.notes.append(f"{self._path(repository)} is not usable and is made again ({type(error).__name__})")
+            return None
+
+    def _write(self, listing: Listing) -> None:
+        rows = [{k: v for k, v in asdict(tag).items() if v not in (None, "")} for tag in listing.tags]
+        data: dict[str, Any] = {
+            "schema": SCHEMA,
+            "repository": str(listing.repository),
+            "fetched": listing.fetched,
+            "etag": listing.etag,
+            "tags": rows,
+        }
+        try:
+            write_atomically(self._path(listing.repository), json.dumps(data, separators=(",", ":")).encode())
+        except OSError as error:
+            self.notes.append(f"the listing is not kept: {error.filename}: {error.strerror}")
+
+
+@cache
+def _shipped() -> tuple[str, dict[str, tuple[Tag, ...]]]:
+    data = json.loads(SNAPSHOT.read_bytes())
+    return data["fetched"], {
+        entry["repository"]: tuple(Tag(**row) for row in entry["tags"]) for entry in data["repositories"]
+    }
+
+
+def snapshot(repository: Repository) -> Listing:
+    """The shipped list of a repository; without tags for one that Docker Hub did not have."""
+    fetched, repositories = _shipped()
+    return Listing(repository, repositories.get(repository.path, ()), fetched, "snapshot")
+
+
+def _in_snapshot(repository: Repository) -> bool:
+    return repository.host == DOCKER_HUB and repository.path.startswith(SNAPSHOT_NAMESPACE + "/")
+
+
+def _needs_config(listing: Listing, tag: str, architecture: str) -> bool:
+    rows = [row for row in listing.tags if row.tag == tag]
+    mine = [row for row in rows if row.arch in (None, architecture)]
+    return bool(mine) and all(row.labels is None for row in mine)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file in one step: a reader, or a run that is killed, sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        scratch.write_bytes(data)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _parallel(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    if len(items) <= 1:
+        return [work(item) for item in items]
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - one repository needs no threads
+
+    with ThreadPoolExecutor(min(THREADS, len(items))) as pool:
+        return list(pool.map(work, items))
+
+
+def _iso(timestamp: float) -> str:
+    return datetime.fromtimestamp(timestamp, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _timestamp(text: str) -> float:
+    """Seconds since the epoch of an ISO date or time; Python 3.10 does not read a trailing Z."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).replace(tzinfo=timezone.utc).timestamp()
+
+
+def human_age(seconds: float) -> str:
+    """Write an age as people say it: `5 minutes`, `3 hours`, `20 days`."""
+    for name, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        count = int(seconds // length)
+        if count:
+            return f"{count} {name}{'s' if count != 1 else ''}"
+    return "less than a minute"
