@@ -165,8 +165,9 @@ class FakeEngine:
             self.runs.append(call)
             self.calls.append(("run", image, *command))
         result = self.answer(call)
-        for line in result.output.splitlines() if on_line else ():
-            on_line(line)
+        if on_line is not None:
+            for line in result.output.splitlines():
+                on_line(line)
         return result
 
     def images(self, labels: Mapping[str, str] | None = None) -> list[LocalImage]:

@@ -86,6 +86,9 @@ class BuildRequest:
     wheelhouse: Path | None = None  # directory of wheels pip may use during RUN, not left in the image
     timeout: float | None = None  # seconds
     memory: int | None = None  # bytes the build may use, where the builder can limit it
+    index_url: str = ""  # package index pip uses during RUN, not left in the image
+    cache_mounts: bool = False  # keep pip's and ccache's caches between builds, where the builder can
+    cache_scope: str = ""  # what wheels compiled by pip depend on: stages of different scopes share none
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class RunResult:
     exit_code: int
     output: str
     oom_killed: bool = False
+    timed_out: bool = False  # it ran longer than allowed and was stopped; the exit code is then 124
 
 
 class Engine(Protocol):

@@ -1,0 +1,189 @@
+"""What a build reads, laid out in a temporary directory that is gone when the build has ended, however it ended.
+
+The recipe's own directory is never written to: the Dockerfile lies outside of it, and only a build that needs
+something of the host in its context (wheels to mount, a CA bundle to copy) gets a staged copy, made of hard links
+where the file system allows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import http.server
+import os
+import re
+import shutil
+import tempfile
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers import dockerfile
+from jetson_containers.engine.base import Builder, BuildRequest
+from jetson_containers.errors import ConfigError, NotReadyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+LOOPBACK = "127.0.0.1"
+_PORTS = range(20000, 30000)  # below the kernel's ephemeral range
+_PROXY = re.compile(r"^(https?|all|ftp)_proxy$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request ready to be built: with everything that is added for this builder, and where it lies."""
+
+    request: BuildRequest
+    dockerfile: Path
+    context: Path
+    build_args: Mapping[str, str] = field(default_factory=dict)  # on top of the request's
+
+
+@contextlib.contextmanager
+def prepared(request: BuildRequest, builder: Builder, *, base_user: str = "", local: bool = True) -> Iterator[Prepared]:
+    """Lay out a build. `base_user` is the user of the base image; `local` says that the engine is on this machine.
+
+    Raises ConfigError for a bundle, wheelhouse or context that is not there.
+    """
+    _check(request)
+    mounts = builder is not Builder.LEGACY
+    with contextlib.ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jetson-containers-build-")))
+        wheels: str | bool = request.wheelhouse is not None
+        if request.wheelhouse is not None and not mounts:
+            _check_reachable(request, local=local)
+            wheels = stack.enter_context(serve(request.wheelhouse))
+        text = prepared_text(request, mounts=mounts, base_user=base_user)
+        file = work / "Dockerfile"
+        file.write_text(text, encoding="utf-8")
+        args = dockerfile.build_args_for(
+            mounts=mounts, ca_bundle=bool(request.ca_bundle), wheelhouse=wheels, index_url=request.index_url
+        )
+        if isinstance(wheels, str):
+            args |= _without_proxy({**request.build_args, **args})
+        context = _staged(request, work, mounts=mounts) if needs_staging(request, mounts=mounts) else request.context
+        if request.ca_bundle is not None and mounts:
+            secret = (dockerfile.CA_SECRET_ID, request.ca_bundle)
+            request = replace(request, secrets=(*request.secrets, secret))
+        yield Prepared(request, file, context, args)
+
+
+def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "") -> str:
+    """The Dockerfile as it is given to the builder."""
+    return dockerfile.prepare(
+        request.dockerfile,
+        mounts=mounts,
+        ca_bundle=request.ca_bundle is not None,
+        wheelhouse=request.wheelhouse is not None,
+        cache_mounts=request.cache_mounts,
+        index_url=bool(request.index_url),
+        base_user=base_user,
+        cache_scope=request.cache_scope,
+        path=request.context / "Dockerfile",
+    )
+
+
+def needs_staging(request: BuildRequest, *, mounts: bool) -> bool:
+    """Whether something of the host must stand in the context: wheels to mount, or a bundle to copy."""
+    return request.wheelhouse is not None if mounts else request.ca_bundle is not None
+
+
+def stage(source: Path, target: Path, *, follow: bool = False) -> None:
+    """Copy a directory with hard links where possible; symbolic links stay such unless `follow`."""
+    shutil.copytree(source, target, symlinks=not follow, copy_function=_link_or_copy)
+
+
+@contextlib.contextmanager
+def serve(directory: Path) -> Iterator[str]:
+    """Serve a directory over HTTP on loopback and yield its URL, for builds that cannot mount anything.
+
+    The port is derived from the directory: it is part of a build argument, and another port each time would keep
+    the engine from reusing its layers. Any free port is taken when that one is in use.
+    """
+    handler = functools.partial(_Quiet, directory=str(directory))
+    digest = hashlib.sha256(str(directory.resolve()).encode()).digest()
+    wanted = _PORTS.start + int.from_bytes(digest[:4], "big") % len(_PORTS)
+    try:
+        server = http.server.ThreadingHTTPServer((LOOPBACK, wanted), handler)
+    except OSError:
+        server = http.server.ThreadingHTTPServer((LOOPBACK, 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://{LOOPBACK}:{server.server_address[1]}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
+        """Keep requests off stderr."""
+
+
+def _check(request: BuildRequest) -> None:
+    if not request.context.is_dir():
+        raise ConfigError(f"the build context `{request.context}` is no directory")
+    if request.ca_bundle is not None and not request.ca_bundle.is_file():
+        raise ConfigError(f"the CA bundle `{request.ca_bundle}` is no file", hint="check the setting `ca_bundle`")
+    if request.wheelhouse is not None and not request.wheelhouse.is_dir():
+        raise ConfigError(
+            f"the wheelhouse `{request.wheelhouse}` is no directory", hint="check the setting `wheelhouse`"
+        )
+
+
+def _check_reachable(request: BuildRequest, *, local: bool) -> None:
+    if not local or request.network not in {"host", "none"}:
+        where = "an engine on another machine" if not local else f"network `{request.network or 'default'}`"
+        raise NotReadyError(
+            f"the wheelhouse cannot be offered to {where}: the legacy builder reaches it over this machine's loopback",
+            hint="build with the host network, or with BuildKit: sudo apt-get install docker-buildx",
+        )
+
+
+def _without_proxy(args: Mapping[str, str]) -> dict[str, str]:
+    """Keep a proxy out of the way to our own loopback server."""
+    if not any(_PROXY.match(name) and value for name, value in args.items()):
+        return {}
+    current = args.get("no_proxy") or args.get("NO_PROXY") or ""
+    hosts = [host for host in current.split(",") if host]
+    value = ",".join(hosts if LOOPBACK in hosts else [*hosts, LOOPBACK])
+    return {"no_proxy": value, "NO_PROXY": value}
+
+
+def _staged(request: BuildRequest, work: Path, *, mounts: bool) -> Path:
+    context = work / "context"
+    stage(request.context, context)
+    own = context / ".jetson"
+    own.mkdir(exist_ok=True)
+    if mounts and request.wheelhouse is not None:
+        stage(request.wheelhouse.resolve(), context / dockerfile.WHEELS_SOURCE, follow=True)
+    if not mounts and request.ca_bundle is not None:
+        target = context / dockerfile.CA_COPY_SOURCE
+        shutil.copyfile(request.ca_bundle, target)
+        target.chmod(0o644)
+        os.utime(target, (0, 0))
+    _let_through(context / ".dockerignore")
+    return context
+
+
+def _let_through(ignore: Path) -> None:
+    """A recipe's `.dockerignore` must not keep our files out. Written anew: the staged one may be a hard link."""
+    if not ignore.is_file():
+        return
+    text = ignore.read_text(encoding="utf-8", errors="replace")
+    ignore.unlink()
+    ignore.write_text(text.rstrip("\n") + "\n!.jetson\n!.jetson/**\n", encoding="utf-8")
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    real = Path(source).resolve()  # only a wheelhouse hands in symbolic links; copytree keeps a context's
+    try:
+        os.link(real, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copy2(real, target)

@@ -1,0 +1,312 @@
+"""The real engine: builds, runs, pulls and pushes through the docker client; asks questions through the SDK.
+
+Clean-up policy: whatever ends a call (success, failure, time-out, Ctrl-C, `stop` from another thread), its child
+processes are gone, its container is removed and its temporary files are deleted before the call returns or raises.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetson_containers.engine import argv, emulation
+from jetson_containers.engine.base import Builder, BuildTimeoutError, LocalImage, RunResult
+from jetson_containers.engine.context import prepared
+from jetson_containers.engine.probe import Client, Host, major, probe
+from jetson_containers.engine.process import Children, Ended
+from jetson_containers.engine.queries import CliQueries, Queries, SdkQueries, local_image
+from jetson_containers.engine.translate import DETAIL_LINES, translate
+from jetson_containers.errors import BuildError, NotReadyError, RegistryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from jetson_containers.console import Console
+    from jetson_containers.engine.base import BuildRequest, Capabilities
+    from jetson_containers.settings import Settings
+
+KEEP_LINES = 100_000  # of a container's output
+NOT_STARTED = 125  # docker's exit code when it could not start the container
+TIMED_OUT = 124
+NEVER_STARTED = "0001-"  # beginning of StartedAt of a container that never ran
+
+_probed: dict[tuple[str, ...], tuple[Capabilities, Client]] = {}
+
+
+class DockerEngine:
+    """`engine.base.Engine` on top of a docker client. Nothing is touched before the first use."""
+
+    def __init__(
+        self, settings: Settings | None = None, console: Console | None = None, *, host: Host | None = None
+    ) -> None:
+        self._wanted = str(settings["engine"]) if settings is not None else "auto"
+        self._console = console
+        self._given_host = host
+        self._children = Children()
+
+    @functools.cached_property
+    def _host(self) -> Host:
+        return self._given_host or Host.real()
+
+    @functools.cached_property
+    def _found(self) -> tuple[Capabilities, Client]:
+        names = ("PATH", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG")
+        key = (self._wanted, *(self._host.env.get(name, "") for name in names))
+        if self._given_host is not None:
+            return probe(self._wanted, self._host)
+        if key not in _probed:
+            _probed[key] = probe(self._wanted, self._host)
+        capabilities, _ = _probed[key]
+        if self._console:
+            self._console.detail(
+                f"engine {capabilities.server_version} through `{capabilities.client}` {capabilities.client_version},"
+                f" builder: {capabilities.builder.value}{', with sudo' if capabilities.sudo else ''}"
+            )
+        return _probed[key]
+
+    @functools.cached_property
+    def _queries(self) -> Queries:
+        capabilities, client = self._found
+        if capabilities.sudo:
+            return CliQueries(capabilities, self._host)
+        return SdkQueries(client.endpoint, self._host.env)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do; probed once per process, on first use."""
+        return self._found[0]
+
+    def build(self, request: BuildRequest, on_line: Callable[[str], None]) -> None:
+        """Build and load into the local store; `on_line` gets each output line.
+
+        Raises BuildError (OutOfMemoryError, BuildTimeoutError), or a NotReadyError when the engine, not the recipe,
+        is at fault. A failed build leaves no name behind.
+        """
+        self._check_platform(request)
+        capabilities, client = self._found
+        local = client.endpoint.startswith("unix:")
+        with prepared(request, capabilities.builder, base_user=self._base_user(request), local=local) as ready:
+            command = argv.build(
+                capabilities,
+                ready.request,
+                dockerfile=ready.dockerfile,
+                context=ready.context,
+                docker_context=client.context,
+                build_args=ready.build_args,
+            )
+            ended = self._run(command, on_line, timeout=request.timeout, env=argv.builder_env(capabilities.builder))
+        if ended.timed_out:
+            raise BuildTimeoutError(
+                f"building `{request.tag}` took longer than {request.timeout:.0f} s and was stopped",
+                hint="give the recipe a longer `timeout:`",
+                details=_last_lines(ended.output),
+            )
+        if ended.exit_code != 0:
+            raise translate(ended.output, f"building `{request.tag}`")
+
+    def build_argv(self, request: BuildRequest) -> list[str]:
+        """Return the argv of `build`, with the recipe's own paths instead of the temporary ones."""
+        capabilities, client = self._found
+        return argv.build(
+            capabilities,
+            request,
+            dockerfile=request.context / "Dockerfile",
+            context=request.context,
+            docker_context=client.context,
+        )
+
+    def run(
+        self,
+        image: str,
+        command: Sequence[str],
+        *,
+        options: Sequence[str] = (),
+        timeout: float | None = None,
+        on_line: Callable[[str], None] | None = None,
+    ) -> RunResult:
+        """Run a container of a local image to its end and remove it.
+
+        Raises NotReadyError when the container cannot be started. An exit code of the command, whatever it is, is a
+        result; after `timeout` seconds it is 124, as timeout(1) has it.
+        """
+        name = argv.container_name(options) or f"jetson-containers-{os.getpid()}-{secrets.token_hex(4)}"
+        more = ["--pull", "never"] if major(self.capabilities.client_version) >= 20 else []
+        words = argv.run(self.capabilities, image, command, name=name, options=[*more, *options])
+        remove = functools.partial(self._remove_container, name)
+        try:
+            ended = self._run(words, on_line, timeout=timeout, end_first=remove, keep=KEEP_LINES)
+            started, oom = self._state(name)
+        finally:
+            remove()
+        if ended.timed_out:
+            return RunResult(TIMED_OUT, ended.output, oom, timed_out=True)
+        if ended.exit_code == NOT_STARTED and not started:
+            raise _not_ready(translate(ended.output, f"running `{image}`"), f"`{image}` cannot be run")
+        return RunResult(ended.exit_code, ended.output, oom)
+
+    def images(self, labels: Mapping[str, str] | None = None) -> list[LocalImage]:
+        """Images of the local store, newest first, optionally only those with these labels."""
+        found = {image.id: image for image in map(local_image, self._queries.search(labels or {}))}
+        return sorted(found.values(), key=lambda image: image.created, reverse=True)
+
+    def image(self, reference: str) -> LocalImage | None:
+        """One image by name, digest or ID; None when the local store has none."""
+        attributes = self._queries.inspect(reference)
+        return local_image(attributes) if attributes is not None else None
+
+    def tag(self, source: str, target: str) -> None:
+        """Give an image another name."""
+        self._queries.tag(source, target)
+
+    def untag(self, reference: str) -> None:
+        """Remove a name; the image goes with its last name."""
+        self._queries.remove(reference)
+
+    def label(self, source: str, target: str, labels: Mapping[str, str]) -> None:
+        """Make `target` the same image with further labels: a new configuration over the same layers."""
+        image = self.image(source)
+        if image is None:
+            raise NotReadyError(f"no image `{source}` in the local store")
+        capabilities, client = self._found
+        native = capabilities.platforms[0] if capabilities.platforms else ""
+        own = f"linux/{image.architecture}"
+        words = argv.label(
+            capabilities,
+            target,
+            labels,
+            platform=None if own == native else own,
+            docker_context=client.context,
+        )
+        base, temporary = self._nameable(source, image)
+        try:
+            ended = self._run(
+                words,
+                None,
+                env=argv.builder_env(capabilities.builder),
+                stdin=f"FROM {base}\n".encode(),
+            )
+        finally:
+            if temporary:
+                self.untag(base)
+        if ended.exit_code != 0:
+            raise translate(ended.output, f"labelling `{source}`")
+
+    def pull(
+        self,
+        reference: str,
+        on_line: Callable[[str], None],
+        *,
+        platform: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Pull an image. Raises RegistryError; also when the registry takes longer than `timeout` seconds."""
+        words = ["pull", *(["--platform", platform] if platform else []), reference]
+        self._transfer(words, reference, "pulling", on_line, timeout)
+
+    def push(self, reference: str, on_line: Callable[[str], None]) -> None:
+        """Push an image. The client takes credentials from its own configuration (`docker login`)."""
+        self._transfer(["push", reference], reference, "pushing", on_line, None)
+
+    def stop(self) -> None:
+        """Stop every build and container running in other threads; their calls raise InterruptedByUserError."""
+        self._children.stop()
+
+    def _run(
+        self,
+        words: Sequence[str],
+        on_line: Callable[[str], None] | None,
+        *,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        stdin: bytes | None = None,
+        end_first: Callable[[], None] | None = None,
+        keep: int | None = None,
+    ) -> Ended:
+        more = {"keep": keep} if keep else {}
+        return self._children.run(
+            words,
+            env={**self._host.env, **(env or {})},
+            on_line=on_line,
+            timeout=timeout,
+            stdin=stdin,
+            end_first=end_first,
+            **more,
+        )
+
+    def _transfer(
+        self, words: Sequence[str], reference: str, doing: str, on_line: Callable[[str], None], timeout: float | None
+    ) -> None:
+        env = self._login_env()
+        command = argv.docker(self.capabilities, *words, env=env)
+        ended = self._run(command, on_line, timeout=timeout, env=env)
+        if ended.timed_out:
+            raise RegistryError(f"{doing} `{reference}`: no end after {timeout:.0f} s", hint="check the network")
+        if ended.exit_code != 0:
+            error = translate(ended.output, f"{doing} `{reference}`")
+            if isinstance(error, NotReadyError):
+                raise error
+            raise RegistryError(error.message, hint=error.hint, details=error.details)
+
+    def _login_env(self) -> dict[str, str]:
+        """Under sudo the client would look for the logins of root instead of the user's."""
+        if not self.capabilities.sudo:
+            return {}
+        folder = self._host.env.get("DOCKER_CONFIG") or str(Path(self._host.env.get("HOME", "/root")) / ".docker")
+        return {"DOCKER_CONFIG": folder} if (Path(folder) / "config.json").is_file() else {}
+
+    def _check_platform(self, request: BuildRequest) -> None:
+        """Refuse a foreign platform that nothing here can execute, unless the Dockerfile executes nothing."""
+        from jetson_containers.dockerfile import parse  # noqa: PLC0415 - only builds need it
+
+        capabilities, client = self._found
+        if request.platform is None or emulation.runs(request.platform, capabilities.platforms):
+            return
+        if not client.endpoint.startswith("unix:"):
+            return  # another machine's emulators cannot be seen from here
+        if any(step.keyword == "RUN" for step in parse(request.dockerfile)):
+            raise NotReadyError(
+                f"building `{request.tag}` for {request.platform}: this machine is {capabilities.architecture}, and"
+                " no emulator for the other architecture is registered",
+                hint=emulation.remedy(request.platform, self._host.root),
+            )
+
+    def _base_user(self, request: BuildRequest) -> str:
+        """The user of the base image; needed only to restore it after a CA bundle was removed as root."""
+        needed = request.ca_bundle is not None and self.capabilities.builder is Builder.LEGACY
+        base = request.build_args.get("BASE_IMAGE", "")
+        attributes = self._queries.inspect(base) if needed and base else None
+        return str(((attributes or {}).get("Config") or {}).get("User") or "")
+
+    def _nameable(self, source: str, image: LocalImage) -> tuple[str, bool]:
+        """Find a name that FROM takes: BuildKit knows no IDs. The flag says that the name is temporary."""
+        if not source.startswith("sha256:") and source != image.id.partition(":")[2]:
+            return source, False
+        if image.references:
+            return image.references[0], False
+        name = f"jetson-containers/label:{secrets.token_hex(8)}"
+        self.tag(image.id, name)
+        return name, True
+
+    def _state(self, name: str) -> tuple[bool, bool]:
+        """Whether a container was ever started, and whether the kernel killed it for want of memory."""
+        form = "{{.State.StartedAt}} {{.State.OOMKilled}}"
+        answer = self._host.ask(argv.docker(self.capabilities, "container", "inspect", "--format", form, name))
+        started, _, oom = answer.out.strip().partition(" ")
+        return bool(started) and not started.startswith(NEVER_STARTED), oom == "true"
+
+    def _remove_container(self, name: str) -> None:
+        self._host.ask(argv.docker(self.capabilities, "container", "rm", "--force", "--volumes", name))
+
+
+def _last_lines(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line.strip()][-DETAIL_LINES:]
+
+
+def _not_ready(error: Exception, message: str) -> Exception:
+    """What keeps a container from starting lies in the environment, recognised or not."""
+    if isinstance(error, BuildError):
+        return NotReadyError(message, details=error.details)
+    return error

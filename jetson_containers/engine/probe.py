@@ -1,0 +1,329 @@
+"""Which docker client to use and what it can do, found by asking each one on PATH rather than by its name.
+
+Two clients can be installed side by side (a distribution's 20.10 with BuildKit inside, and a newer one without
+buildx that cannot use BuildKit at all), and the first on PATH is not always the one that can build. Evidence for
+the version rules: a client from 23.0 on needs the buildx plugin for BuildKit; before that BuildKit is inside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.engine.base import Builder, Capabilities
+from jetson_containers.engine.emulation import emulated_platforms
+from jetson_containers.errors import ConfigError, EngineMissingError, EnginePermissionError, NotReadyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+DEFAULT_SOCKET = "unix:///var/run/docker.sock"
+BUILDKIT_NEEDS_PLUGIN_FROM = 23  # major version of the client
+ORDER = {Builder.BUILDX: 0, Builder.BUILDKIT: 1, Builder.LEGACY: 2}
+CHOICES = ("auto", "bake", "buildx", "buildkit", "legacy")
+
+_ADMIT = "sudo usermod -aG docker $USER && newgrp docker"
+_INSTALL = "./install.sh installs one; by hand: sudo apt-get install docker.io"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a probing command said."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+def _ask(argv: Sequence[str], env: Mapping[str, str]) -> Answer:
+    try:
+        done = subprocess.run(
+            list(argv), env=dict(env), capture_output=True, text=True, errors="replace", timeout=30, check=False,
+            stdin=subprocess.DEVNULL, start_new_session=argv[0] != "sudo",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Answer(124, "", f"`{' '.join(argv)}` did not answer within 30 s")
+    except OSError as error:
+        return Answer(127, "", str(error))
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class Host:
+    """What probing reads of this machine; tests make their own."""
+
+    env: Mapping[str, str]
+    uid: int
+    interactive: bool  # whether sudo could ask for a password
+    root: Path = Path("/")
+    run: Callable[[Sequence[str], Mapping[str, str]], Answer] = _ask
+
+    def ask(self, argv: Sequence[str]) -> Answer:
+        """Run a probing command."""
+        return self.run(argv, self.env)
+
+    @classmethod
+    def real(cls, env: Mapping[str, str] | None = None) -> Host:
+        """This machine."""
+        return cls(dict(os.environ if env is None else env), os.geteuid(), sys.stdin is not None and sys.stdin.isatty())
+
+
+@dataclass(frozen=True)
+class Client:
+    """One docker client that reaches an engine. `builders` are those it can use, best first."""
+
+    path: str
+    version: str
+    builders: tuple[Builder, ...]
+    endpoint: str  # "unix:///var/run/docker.sock", "tcp://…", "ssh://…"
+    context: str  # name of the docker context, which is also the name of its docker-driver builder
+    sudo: bool
+    server: Mapping[str, Any] = field(default_factory=dict)
+
+
+def probe(wanted: str = "auto", host: Host | None = None) -> tuple[Capabilities, Client]:
+    """Choose a client. `wanted` is the setting `engine`.
+
+    Raises EngineMissingError (nothing installed, or no daemon answers), EnginePermissionError (sudo is needed and
+    cannot be had), NotReadyError (no client can build the wanted way), ConfigError (no such way).
+    """
+    host = host or Host.real()
+    _check_wanted(wanted)
+    paths = find_clients(host)
+    if not paths:
+        raise _no_client(host)
+    found = [examine(path, host) for path in paths]
+    clients = [client for client in found if isinstance(client, Client)]
+    if not clients:
+        raise next(failure for failure in found if isinstance(failure, NotReadyError))
+    client, builder = choose(clients, wanted)
+    return _capabilities(client, builder, host), client
+
+
+def find_clients(host: Host) -> list[str]:
+    """Every file called `docker` on PATH, in PATH order; one that several entries lead to is named once."""
+    found: dict[Path, str] = {}
+    for entry in host.env.get("PATH", os.defpath).split(os.pathsep):
+        path = Path(entry or ".") / "docker"
+        if path.is_file() and os.access(path, os.X_OK):
+            found.setdefault(path.resolve(), str(path))
+    return list(found.values())
+
+
+def examine(path: str, host: Host) -> Client | NotReadyError:
+    """Ask one client for versions and builders; an error object when it reaches no engine."""
+    prefix: list[str] = []
+    answer = host.ask([path, "version", "--format", "{{json .}}"])
+    if _denied(answer) and host.uid != 0:
+        prefix = _sudo(host, path)
+        if not prefix:
+            return _no_permission(path, answer)
+        answer = host.ask([*prefix, path, "version", "--format", "{{json .}}"])
+    versions = _json(answer.out)
+    if _is_podman(path, answer, host):
+        return EngineMissingError(
+            f"`{path}` is Podman, which is not supported: builds and GPU access rely on Docker", hint=_INSTALL
+        )
+    server = versions.get("Server")
+    endpoint, context = _endpoint(path, host)
+    if answer.exit_code != 0 or not server:
+        return _permission_or_daemon(path, answer, endpoint, host)
+    version = str(versions.get("Client", {}).get("Version", ""))
+    builders = _builders([*prefix, path], version, host)
+    return Client(path, version, builders, endpoint, context, bool(prefix), server)
+
+
+def choose(clients: Sequence[Client], wanted: str) -> tuple[Client, Builder]:
+    """Pick the client with the best builder, PATH order deciding between equals; `wanted` limits the builders."""
+    allowed = {
+        "auto": set(Builder),
+        "buildkit": {Builder.BUILDKIT, Builder.BUILDX},
+        "buildx": {Builder.BUILDX},
+        "legacy": {Builder.LEGACY},
+    }[wanted]
+    ways = [(client, builder) for client in clients for builder in client.builders if builder in allowed]
+    if not ways:
+        names = ", ".join(f"`{client.path}` ({client.version})" for client in clients)
+        raise NotReadyError(
+            f"no docker client here can build with {wanted}: {names}",
+            hint="sudo apt-get install docker-buildx (or docker-buildx-plugin), or use --engine auto",
+        )
+    if wanted == "buildkit":  # the one inside the client, when there is one, was asked for by its name
+        return min(ways, key=lambda way: way[1] is not Builder.BUILDKIT)
+    return min(ways, key=lambda way: ORDER[way[1]])
+
+
+def major(version: str) -> int:
+    """Read the first number of a version, 0 when there is none."""
+    match = re.match(r"v?(\d+)", version)
+    return int(match.group(1)) if match else 0
+
+
+def _check_wanted(wanted: str) -> None:
+    if wanted not in CHOICES:
+        raise ConfigError(f"`{wanted}` is no builder", hint=f"--engine takes {', '.join(CHOICES)}")
+    if wanted == "bake":
+        raise NotReadyError(
+            "building through `docker buildx bake` is not available yet",
+            hint="use --engine auto; stages that share nothing are built in parallel there too",
+        )
+
+
+def _builders(command: Sequence[str], version: str, host: Host) -> tuple[Builder, ...]:
+    found = []
+    answer = host.ask([*command, "buildx", "version"])
+    if answer.exit_code == 0 and "buildx" in answer.out:
+        found.append(Builder.BUILDX)
+    if 18 <= major(version) < BUILDKIT_NEEDS_PLUGIN_FROM:
+        found.append(Builder.BUILDKIT)
+    return (*found, Builder.LEGACY)
+
+
+def _capabilities(client: Client, builder: Builder, host: Host) -> Capabilities:
+    prefix = ["sudo"] if client.sudo else []
+    info = _json(host.ask([*prefix, client.path, "info", "--format", "{{json .}}"]).out)
+    architecture = str(info.get("Architecture") or client.server.get("Arch", ""))
+    local = client.endpoint.startswith("unix:")
+    native = "linux/arm64" if architecture in {"aarch64", "arm64"} else "linux/amd64"
+    emulated = emulated_platforms(host.root) if local else ()
+    return Capabilities(
+        client=client.path,
+        client_version=client.version,
+        server_version=str(client.server.get("Version", "")),
+        api_version=str(client.server.get("ApiVersion", "")),
+        builder=builder,
+        sudo=client.sudo,
+        runtimes=tuple(sorted(info.get("Runtimes") or ())),
+        cdi_devices=_cdi_devices(info, host.root if local else None),
+        storage_driver=str(info.get("Driver", "")),
+        data_root=str(info.get("DockerRootDir", "")),
+        architecture={"arm64": "aarch64", "amd64": "x86_64"}.get(architecture, architecture),
+        platforms=tuple(dict.fromkeys((native, *emulated))),
+    )
+
+
+def _cdi_devices(info: Mapping[str, Any], root: Path | None) -> tuple[str, ...]:
+    """Engine 28.3 lists them; before that (from 25) it only says where their specifications are."""
+    listed = [str(entry.get("ID", "")) for entry in info.get("DiscoveredDevices") or () if entry.get("Source") == "cdi"]
+    if listed or root is None:
+        return tuple(sorted(listed))
+    devices: set[str] = set()
+    for directory in info.get("CDISpecDirs") or ():
+        for path in sorted((root / str(directory).lstrip("/")).glob("*")):
+            if path.suffix in {".json", ".yaml", ".yml"}:
+                devices.update(_devices_of(path))
+    return tuple(sorted(devices))
+
+
+def _devices_of(path: Path) -> set[str]:
+    import yaml  # noqa: PLC0415 - only engines with CDI get here; JSON is YAML too
+
+    try:
+        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return set()  # the engine ignores a specification it cannot read, and so do we
+    if not isinstance(spec, dict):
+        return set()
+    return {f"{spec.get('kind')}={device['name']}" for device in spec.get("devices") or () if "name" in device}
+
+
+def _endpoint(path: str, host: Host) -> tuple[str, str]:
+    """Resolve where this client talks to: DOCKER_HOST, else the context in use (which it alone knows)."""
+    if chosen := host.env.get("DOCKER_HOST"):
+        return chosen, "default"
+    answer = host.ask([path, "context", "inspect", "--format", "{{.Name}} {{.Endpoints.docker.Host}}"])
+    name, _, endpoint = answer.out.strip().partition(" ")
+    return (endpoint, name) if answer.exit_code == 0 and endpoint else (DEFAULT_SOCKET, "default")
+
+
+def _sudo(host: Host, path: str) -> list[str]:
+    """`sudo` when it works without a password, or when somebody is there to type one."""
+    if host.ask(["sudo", "-n", path, "version", "--format", "{{json .Client}}"]).exit_code == 0:
+        return ["sudo"]
+    if host.interactive and host.ask(["sudo", "-V"]).exit_code == 0:
+        return ["sudo"]
+    return []
+
+
+def _denied(answer: Answer) -> bool:
+    return answer.exit_code != 0 and "permission denied" in (answer.out + answer.err).lower()
+
+
+def _is_podman(path: str, answer: Answer, host: Host) -> bool:
+    """Distinguish the `docker` that podman-docker installs, and a Docker client that talks to Podman's socket."""
+    if "podman" in (answer.out + answer.err).lower():
+        return True
+    return answer.exit_code != 0 and "podman" in host.ask([path, "--version"]).out.lower()
+
+
+def _permission_or_daemon(path: str, answer: Answer, endpoint: str, host: Host) -> NotReadyError:
+    if _denied(answer):
+        return _no_permission(path, answer)
+    said = (answer.err or answer.out).strip().splitlines()
+    detail = said[-1] if said else f"exit code {answer.exit_code}"
+    if "is too old" in detail:
+        return EngineMissingError(
+            f"the Docker client `{path}` is too old for the engine at {endpoint}",
+            hint="update the client: sudo apt-get install --only-upgrade docker-ce-cli (or docker.io)",
+            details=(detail,),
+        )
+    context = host.env.get("DOCKER_CONTEXT", "")
+    if context and "context" in detail and "not found" in detail.lower():
+        return EngineMissingError(f"docker has no context `{context}` ($DOCKER_CONTEXT)", hint="docker context ls")
+    if endpoint != DEFAULT_SOCKET:
+        origin = "$DOCKER_HOST" if host.env.get("DOCKER_HOST") else "the docker context"
+        return EngineMissingError(
+            f"no Docker engine answers at {endpoint} ({origin})",
+            hint="start that engine, or unset DOCKER_HOST and DOCKER_CONTEXT to use this machine's own",
+            details=(detail,),
+        )
+    return EngineMissingError(
+        f"Docker is installed (`{path}`), but its daemon does not answer",
+        hint=start_hint(host),
+        details=(detail,),
+    )
+
+
+def start_hint(host: Host) -> str:
+    """Say how to start the daemon on this machine, with or without systemd."""
+    sudo = "" if host.uid == 0 else "sudo "
+    if (host.root / "run/systemd/system").is_dir():
+        start = f"{sudo}systemctl start docker"
+    elif (host.root / "etc/init.d/docker").exists():
+        start = f"{sudo}service docker start"
+    else:
+        start = f"{sudo}sh -c 'dockerd >/var/log/dockerd.log 2>&1 &'"
+    return f"{start} (or ./install.sh, which installs what is missing and starts it)"
+
+
+def _no_client(host: Host) -> NotReadyError:
+    for entry in host.env.get("PATH", os.defpath).split(os.pathsep):
+        podman = Path(entry or ".") / "podman"
+        if podman.is_file():
+            return EngineMissingError(
+                f"no `docker` on PATH; `{podman}` is there, but Podman is not supported", hint=_INSTALL
+            )
+    return EngineMissingError("no container engine: there is no `docker` on PATH", hint=_INSTALL)
+
+
+def _no_permission(path: str, answer: Answer) -> EnginePermissionError:
+    said = (answer.err or answer.out).strip().splitlines()
+    return EnginePermissionError(
+        f"this user may not talk to the Docker engine (`{path}`), and sudo cannot be used without a password here",
+        hint=_ADMIT,
+        details=said[-1:],
+    )
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
