@@ -157,7 +157,7 @@ class Engine(Protocol):
         platform: str | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Pull an image. Raises RegistryError; also when the registry takes longer than `timeout` seconds."""
+        """Pull an image. Raises RegistryError; also when no answer at all comes within `timeout` seconds."""
         ...
 
     def push(self, reference: str, on_line: Callable[[str], None]) -> None:

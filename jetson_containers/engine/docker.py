@@ -16,7 +16,7 @@ from jetson_containers.engine import argv, emulation
 from jetson_containers.engine.base import Builder, BuildTimeoutError, LocalImage, RunResult
 from jetson_containers.engine.context import prepared
 from jetson_containers.engine.probe import Client, Host, major, probe
-from jetson_containers.engine.process import Children, Ended
+from jetson_containers.engine.process import TAIL, Children, Ended
 from jetson_containers.engine.queries import CliQueries, Queries, SdkQueries, local_image
 from jetson_containers.engine.translate import DETAIL_LINES, translate
 from jetson_containers.errors import BuildError, NotReadyError, RegistryError
@@ -202,7 +202,7 @@ class DockerEngine:
         platform: str | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Pull an image. Raises RegistryError; also when the registry takes longer than `timeout` seconds."""
+        """Pull an image. Raises RegistryError; also when no answer at all comes within `timeout` seconds."""
         words = ["pull", *(["--platform", platform] if platform else []), reference]
         self._transfer(words, reference, "pulling", on_line, timeout)
 
@@ -223,9 +223,9 @@ class DockerEngine:
         timeout: float | None = None,
         stdin: bytes | None = None,
         end_first: Callable[[], None] | None = None,
-        keep: int | None = None,
+        keep: int = TAIL,
+        patience: float | None = None,
     ) -> Ended:
-        more = {"keep": keep} if keep else {}
         return self._children.run(
             words,
             env={**self._host.env, **(env or {})},
@@ -233,7 +233,8 @@ class DockerEngine:
             timeout=timeout,
             stdin=stdin,
             end_first=end_first,
-            **more,
+            keep=keep,
+            patience=patience,
         )
 
     def _transfer(
@@ -241,9 +242,9 @@ class DockerEngine:
     ) -> None:
         env = self._login_env()
         command = argv.docker(self.capabilities, *words, env=env)
-        ended = self._run(command, on_line, timeout=timeout, env=env)
+        ended = self._run(command, on_line, patience=timeout, env=env)
         if ended.timed_out:
-            raise RegistryError(f"{doing} `{reference}`: no end after {timeout:.0f} s", hint="check the network")
+            raise RegistryError(f"{doing} `{reference}`: no answer in {timeout:.0f} s", hint="check the network")
         if ended.exit_code != 0:
             error = translate(ended.output, f"{doing} `{reference}`")
             if isinstance(error, NotReadyError):

@@ -63,27 +63,37 @@ class Children:
         stdin: bytes | None = None,
         end_first: Callable[[], None] | None = None,
         keep: int = TAIL,
+        patience: float | None = None,
     ) -> Ended:
         """Run a command to its end, giving each output line (without its end) to `on_line`.
 
-        `timeout` is in seconds; `end_first` is done before the child is ended early; `keep` is the number of lines
-        kept for `Ended.output`. Raises InterruptedByUserError after `stop`, KeyboardInterrupt after Ctrl-C; the
-        child is gone when either is raised.
+        `timeout` is in seconds, for all of it, `patience` only for the first line to come; `end_first` is done
+        before the child is ended early; `keep` is the number of lines kept for `Ended.output`. Raises
+        InterruptedByUserError after `stop`, KeyboardInterrupt after Ctrl-C; the child is gone when either is raised.
         """
         child = self._start(argv, env, stdin is not None, end_first)
         expired = threading.Event()
-        timer = threading.Timer(timeout, _expire, (child, expired, end_first)) if timeout else None
-        if timer:
+        timers = [
+            threading.Timer(seconds, _expire, (child, expired, end_first)) for seconds in (timeout, patience) if seconds
+        ]
+        for timer in timers:
             timer.daemon = True
             timer.start()
+
+        def heard(line: str) -> None:
+            if patience:
+                timers[-1].cancel()
+            if on_line:
+                on_line(line)
+
         try:
-            lines = _follow(child, on_line, stdin, keep)
+            lines = _follow(child, heard, stdin, keep)
             code = child.wait()
         except BaseException:
             end(child, end_first)
             raise
         finally:
-            if timer:
+            for timer in timers:
                 timer.cancel()
             with self._lock:
                 self._running.pop(child, None)
@@ -143,7 +153,7 @@ def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 def _follow(
-    child: subprocess.Popen[bytes], on_line: Callable[[str], None] | None, stdin: bytes | None, keep: int
+    child: subprocess.Popen[bytes], on_line: Callable[[str], None], stdin: bytes | None, keep: int
 ) -> list[str]:
     if stdin is not None and child.stdin is not None:
         feeder = threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True)
@@ -153,8 +163,7 @@ def _follow(
         kept.append(line)
         if len(kept) > 2 * keep:
             del kept[:-keep]
-        if on_line:
-            on_line(line)
+        on_line(line)
     return kept[-keep:]
 
 
