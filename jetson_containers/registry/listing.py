@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from jetson_containers import labels as image_labels
 from jetson_containers.errors import RegistryError
 from jetson_containers.registry.model import DOCKER_HUB, Listing, Repository, Tag, UnreachableError
 
@@ -31,7 +32,6 @@ SCHEMA = 1
 SNAPSHOT = Path(__file__).resolve().parent.parent / "facts" / "dockerhub.json"
 SNAPSHOT_NAMESPACE = "dustynv"
 THREADS = 8
-LABEL_PREFIX = "io.jetson-containers."
 
 
 class Listings:
@@ -145,7 +145,7 @@ class Listings:
             return []
         if info is None:
             return []
-        labels = {key: value for key, value in info.labels.items() if key.startswith(LABEL_PREFIX)}
+        labels = {key: value for key, value in info.labels.items() if _is_ours(key)}
         pushed = info.created[:10]
         others = [Tag(tag, pushed, None, arch, info.digest) for arch in info.platforms if arch != info.architecture]
         return [Tag(tag, pushed, info.size, info.architecture, info.digest, labels), *others]
@@ -224,6 +224,10 @@ def _needs_config(listing: Listing, tag: str, architecture: str) -> bool:
     rows = [row for row in listing.tags if row.tag == tag]
     mine = [row for row in rows if row.arch in (None, architecture)]
     return bool(mine) and all(row.labels is None for row in mine)
+
+
+def _is_ours(label: str) -> bool:
+    return label.startswith(image_labels.PREFIX) or label == image_labels.REF_NAME
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -1,0 +1,255 @@
+"""The registry client against Debian's docker-registry: open, with htpasswd, and over TLS. Needs no engine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jetson_containers import labels
+from jetson_containers.autotag import Options, choose
+from jetson_containers.candidates import RegistrySource
+from jetson_containers.errors import RegistryError
+from jetson_containers.platforms import parse_target
+from jetson_containers.registry import Listings, Repository
+from jetson_containers.registry import client as client_module
+from jetson_containers.registry.auth import docker_credentials
+from jetson_containers.registry.client import RegistryClient
+from jetson_containers.registry.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+pytestmark = pytest.mark.registry
+
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+USER, PASSWORD = "orin", "s3cret:with colon"
+
+
+def needs(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        pytest.skip(f"{program} is not installed (Debian: docker-registry, apache2-utils, openssl)")
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(folder: Path, **http: Any) -> Iterator[str]:
+    """Run docker-registry on loopback; yields HOST:PORT."""
+    host = f"127.0.0.1:{free_port()}"
+    auth = http.pop("auth", None)
+    config: dict[str, Any] = {
+        "version": "0.1",
+        "log": {"accesslog": {"disabled": True}, "level": "error"},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+        "http": {"addr": host, **http},
+        **({"auth": auth} if auth else {}),
+    }
+    (folder / "config.yml").write_text(json.dumps(config))
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [needs("docker-registry"), "serve", str(folder / "config.yml")], stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_for(host, server, folder / "log")
+        yield host
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def wait_for(host: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    address = ("127.0.0.1", int(host.rpartition(":")[2]))
+    for _ in range(200):
+        if server.poll() is not None:
+            raise AssertionError(log.read_text())
+        try:
+            socket.create_connection(address, 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("docker-registry does not listen")
+
+
+class Pusher:
+    """Puts images into a registry with plain requests, so that our client is only ever the one that is tested."""
+
+    def __init__(self, host: str, login: str = "") -> None:
+        self.base = f"http://{host}"
+        self.headers = {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()} if login else {}
+        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def send(self, method: str, url: str, data: bytes = b"", kind: str = "application/octet-stream") -> Any:
+        request = urllib.request.Request(
+            url if "://" in url else self.base + url, data, {"Content-Type": kind, **self.headers}, method=method
+        )
+        with self.opener.open(request, timeout=10) as answer:
+            return answer.headers
+
+    def blob(self, repository: str, data: bytes) -> dict[str, Any]:
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        place = self.send("POST", f"/v2/{repository}/blobs/uploads/")["Location"]
+        self.send("PUT", f"{place}{'&' if '?' in place else '?'}digest={digest}", data)
+        return {"digest": digest, "size": len(data)}
+
+    def image(self, repository: str, tag: str, arch: str, image_labels: Mapping[str, str]) -> str:
+        config = {
+            "architecture": arch, "os": "linux", "created": "2026-11-01T00:00:00Z", "config": {"Labels": image_labels},
+            "rootfs": {"type": "layers", "diff_ids": []},
+        }  # fmt: skip
+        manifest = {
+            "schemaVersion": 2, "mediaType": MANIFEST,
+            "config": {"mediaType": "application/vnd.docker.container.image.v1+json",
+                       **self.blob(repository, json.dumps(config).encode())},
+            "layers": [{"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",
+                        **self.blob(repository, b"layer" * 100)}],
+        }  # fmt: skip
+        return self.manifest(repository, tag, manifest, MANIFEST)
+
+    def manifest(self, repository: str, tag: str, body: Mapping[str, Any], kind: str) -> str:
+        data = json.dumps(body).encode()
+        return str(self.send("PUT", f"/v2/{repository}/manifests/{tag}", data, kind)["Docker-Content-Digest"])
+
+
+def client(env: Mapping[str, str] | None = None, **more: Any) -> RegistryClient:
+    return RegistryClient(
+        Transport(timeout=10, env={}, **more), lambda host: docker_credentials(host, env or {"HOME": "/nonexistent"})
+    )
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("guarded")
+    line = subprocess.run(
+        [needs("htpasswd"), "-niB", USER], input=PASSWORD, capture_output=True, text=True, check=True
+    ).stdout
+    (folder / "htpasswd").write_text(line)
+    auth = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
+    with serving(folder, auth=auth) as running:
+        Pusher(running, f"{USER}:{PASSWORD}").image("ns/mlc", "0.20.0-r36.4-cu126-22.04", "arm64", {})
+        yield running
+
+
+def docker_config(folder: Path, host: str, password: str) -> dict[str, str]:
+    auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+    return {"DOCKER_CONFIG": str(folder)}
+
+
+def test_tags_digest_and_config(host: str) -> None:
+    digest = Pusher(host).image("a/mlc", "0.20.0-r36.4-cu126-22.04", "arm64", {"io.jetson-containers.role": "final"})
+    Pusher(host).image("a/mlc", "0.19.5-r36.4-cu126-22.04", "arm64", {})
+    repository = Repository(host, "a/mlc")
+    assert set(client().tags(repository)) == {"0.20.0-r36.4-cu126-22.04", "0.19.5-r36.4-cu126-22.04"}
+    assert client().digest(repository, "0.20.0-r36.4-cu126-22.04") == digest
+    info = client().inspect(repository, "0.20.0-r36.4-cu126-22.04", "arm64")
+    assert info is not None
+    assert (info.digest, info.architecture, info.media_type) == (digest, "arm64", MANIFEST)
+    assert info.labels == {"io.jetson-containers.role": "final"}
+    assert info.size > 500
+    assert client().inspect(repository, digest, "arm64") == info
+
+
+def test_what_is_not_there_is_not_an_error(host: str) -> None:
+    assert client().tags(Repository(host, "no/such")) == ()
+    assert client().digest(Repository(host, "no/such"), "1") is None
+    assert client().inspect(Repository(host, "no/such"), "1", "arm64") is None
+
+
+def test_a_multi_platform_tag(host: str) -> None:
+    pusher = Pusher(host)
+    digests = {arch: pusher.image("m/llm", arch, arch, {"arch": arch}) for arch in ("amd64", "arm64")}
+    sizes = {
+        arch: int(pusher.send("HEAD", f"/v2/m/llm/manifests/{digests[arch]}")["Content-Length"]) for arch in digests
+    }
+    entries = [
+        {"mediaType": MANIFEST, "digest": d, "size": sizes[a], "platform": {"os": "linux", "architecture": a}}
+        for a, d in digests.items()
+    ]
+    whole = pusher.manifest("m/llm", "both", {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}, INDEX)
+    for arch in digests:
+        info = client().inspect(Repository(host, "m/llm"), "both", arch)
+        assert info is not None
+        assert (info.digest, info.architecture, info.labels) == (whole, arch, {"arch": arch})
+        assert info.platforms == ("amd64", "arm64")
+
+
+def test_the_catalogue_comes_in_pages(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("c/one", "c/two", "c/three"):
+        Pusher(host).image(name, "1", "arm64", {})
+    monkeypatch.setattr(client_module, "PAGE", 2)
+    assert {"c/one", "c/two", "c/three"} <= set(client().catalog(Repository(host, "c")))
+
+
+def test_a_login_from_docker_config_opens_the_registry(guarded: str, tmp_path: Path) -> None:
+    env = docker_config(tmp_path, guarded, PASSWORD)
+    assert client(env).tags(Repository(guarded, "ns/mlc")) == ("0.20.0-r36.4-cu126-22.04",)
+
+
+@pytest.mark.parametrize(("password", "says"), [("wrong", "does not accept the login"), (None, "wants a login")])
+def test_a_wrong_or_missing_login_is_said(guarded: str, tmp_path: Path, password: str | None, says: str) -> None:
+    env = docker_config(tmp_path, guarded, password) if password else {"HOME": str(tmp_path)}
+    with pytest.raises(RegistryError, match=says) as caught:
+        client(env).tags(Repository(guarded, "ns/mlc"))
+    assert caught.value.hint == f"docker login {guarded}"
+    assert guarded in caught.value.message
+
+
+def test_tls_needs_the_ca(tmp_path: Path) -> None:
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        [needs("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with serving(tmp_path, tls={"certificate": str(cert), "key": str(key)}) as host:
+        url = f"https://{host}/v2/"
+        with pytest.raises(RegistryError, match="certificate is not trusted") as caught:
+            Transport(timeout=10, env={}).request("GET", url)
+        assert "CA_BUNDLE" in (caught.value.hint or "")
+        assert Transport(timeout=10, env={}, ca_bundle=cert).request("GET", url).status == 200
+
+
+def test_autotag_chooses_from_it_also_after_it_is_gone(tmp_path: Path) -> None:
+    orin = parse_target("r36.4.3")
+    name = "llm:latest"
+    marks = labels.make(
+        role=labels.FINAL, name=name, key="sha256:1", packages=["numpy:2.2", "llama_cpp:b9016"], platform=orin
+    )
+    with serving(tmp_path) as host:
+        Pusher(host).image("ns/llm", "latest", "arm64", marks)
+        Pusher(host).image("ns/llm", "r32.7.1", "arm64", {})
+
+        def place() -> RegistrySource:
+            return RegistrySource(Listings(tmp_path / "cache", client), (Repository(host, "ns"),))
+
+        assert choose(["llm"], orin, (place(),), Options()).image == f"{host}/ns/llm:latest"
+    later = Listings(tmp_path / "cache", client, now=lambda: time.time() + 86400)
+    choice = choose(["llm"], orin, (RegistrySource(later, (Repository(host, "ns"),)),), Options())
+    assert choice.image == f"{host}/ns/llm:latest"
+    assert "not reachable; using the list of" in choice.notices[0]
+    assert "1 day old" in choice.notices[0]
