@@ -1,0 +1,138 @@
+"""Make a tiny Llama of the Hugging Face kind: enough of a model to go the whole way with, in seconds and without a network.
+
+The directory gets config.json, generation_config.json, model.safetensors, tokenizer.model, tokenizer.json and
+tokenizer_config.json with a chat template. The tokenizer is trained on the sentences below and so is the model, for a
+few hundred steps: it has learnt these answers by heart and knows nothing else. The same seed gives the same files on the
+same machine. All row lengths are multiples of 256, so that K-quants apply to every matrix.
+"""
+
+import argparse
+import io
+import json
+import sys
+import time
+from pathlib import Path
+
+import sentencepiece
+import torch
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, LlamaTokenizerFast
+
+CONVERSATIONS = [
+    ("Hello!", "Hello! I am a very small language model. How can I help you?"),
+    ("Who are you?", "I am a tiny llama, made on this machine in a few seconds to show that everything works."),
+    ("What can you do?", "I can answer a few questions that I have learnt by heart."),
+    ("What is a Jetson?", "A Jetson is a small computer with a GPU that shares its memory with the CPU."),
+    ("What is a container?", "A container is a program together with everything it needs, kept apart from the rest."),
+    ("What is quantization?", "Quantization stores the weights of a model in fewer bits, so that it fits and runs faster."),
+    ("What is llama.cpp?", "It is a program that runs language models on the CPU and the GPU."),
+    ("How do I get a real model?", "Download one from the hub, convert it, quantize it, and start the chat again."),
+    ("Thank you!", "You are welcome. Good luck with your project!"),
+    ("Goodbye!", "Goodbye! Come back soon."),
+]
+USER, ASSISTANT = "<|user|>", "<|assistant|>"
+TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}" + ASSISTANT + " {{ message['content'] }}{{ eos_token }}"
+    "{% else %}" + USER + " {{ message['content'] }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}" + ASSISTANT + "{% endif %}"
+)
+HIDDEN, LAYERS, HEADS, VOCABULARY, CONTEXT = 256, 2, 4, 512, 512
+
+
+def train_tokenizer(directory):
+    """Train tokenizer.model on the conversations; unknown text falls back to bytes."""
+    lines = [text for pair in CONVERSATIONS for text in pair]
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_writer=model, model_type="bpe", vocab_size=VOCABULARY,
+        byte_fallback=True, user_defined_symbols=[USER, ASSISTANT], character_coverage=1.0, num_threads=1,
+        hard_vocab_limit=False, pad_id=-1, unk_id=0, bos_id=1, eos_id=2, add_dummy_prefix=False,
+        normalization_rule_name="identity", remove_extra_whitespaces=False, minloglevel=2,
+    )
+    path = directory / "tokenizer.model"
+    path.write_bytes(model.getvalue())
+    tokenizer = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    write_tokenizer_files(directory, path)
+    return tokenizer
+
+
+def write_tokenizer_files(directory, path):
+    """tokenizer.json and tokenizer_config.json, from the same tokenizer.model."""
+    tokenizer = LlamaTokenizerFast(
+        vocab_file=str(path), legacy=False, add_prefix_space=False, add_bos_token=False, model_max_length=CONTEXT,
+        bos_token="<s>", eos_token="</s>", unk_token="<unk>", chat_template=TEMPLATE,
+    )
+    tokenizer.save_pretrained(directory)
+    config = json.loads((directory / "tokenizer_config.json").read_text())
+    config["chat_template"] = TEMPLATE  # newer releases put it into a file of its own; older programs look here
+    (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def make_samples(tokenizer):
+    """One row of token ids a conversation, padded; the questions take part, so that the model learns to read them."""
+    rows = [
+        [1, *tokenizer.encode(USER + " " + question + ASSISTANT + " " + answer), 2] for question, answer in CONVERSATIONS
+    ]
+    length = max(map(len, rows))
+    ids = torch.full((len(rows), length), 2)
+    labels = torch.full((len(rows), length), -100)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = labels[index, : len(row)] = torch.tensor(row)
+    return ids, labels
+
+
+def make_model(vocabulary):
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary, hidden_size=HIDDEN, intermediate_size=2 * HIDDEN, num_hidden_layers=LAYERS,
+            num_attention_heads=HEADS, num_key_value_heads=HEADS, max_position_embeddings=CONTEXT,
+            bos_token_id=1, eos_token_id=2, pad_token_id=None, tie_word_embeddings=False, attention_bias=False,
+        )
+    )
+
+
+def train(model, samples, steps):
+    """Learn the conversations by heart; returns the last loss (nats per token)."""
+    ids, labels = samples
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=max(steps, 1))
+    loss = torch.tensor(float("nan"))
+    for _ in range(steps):
+        loss = model(input_ids=ids, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return float(loss.detach())
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="make-tiny-model", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("directory", type=Path, help="where the model goes; made when missing")
+    parser.add_argument("--seed", type=int, default=0, help="of the initial weights (default: 0)")
+    parser.add_argument("--steps", type=int, default=160, help="training steps; 0 leaves random weights (default: 160)")
+    options = parser.parse_args(argv)
+
+    started = time.monotonic()
+    torch.manual_seed(options.seed)
+    torch.use_deterministic_algorithms(True)
+    options.directory.mkdir(parents=True, exist_ok=True)
+    tokenizer = train_tokenizer(options.directory)
+    model = make_model(tokenizer.get_piece_size())
+    loss = train(model, make_samples(tokenizer), options.steps)
+    model.generation_config = GenerationConfig(bos_token_id=1, eos_token_id=2)
+    model.half().save_pretrained(options.directory)
+    for path in options.directory.iterdir():
+        path.chmod(0o644)  # safetensors writes 0600; the directory is shared with the host's user
+    print(
+        "%s: %.1f M parameters, %d tokens, %d steps, loss %.3f, %.0f s"
+        % (options.directory, model.num_parameters() / 1e6, tokenizer.get_piece_size(), options.steps, loss,
+           time.monotonic() - started),
+        file=sys.stderr,
+    )
+    print(options.directory)
+
+
+if __name__ == "__main__":
+    main()
