@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,7 +166,7 @@ def _make(
     codename = str(row["codename"]) if row else host.get("VERSION_CODENAME", "")
     wanted = rootfs.plan(host, arch, version=version, codename=codename, root=root)
     rebased = platforms.rebase(platform, wanted.distro, version, "base image made here")
-    _check_emulation(platform, engine)
+    foreign = _check_emulation(platform, engine)
     ensure_space(engine.capabilities, MAKING_NEEDS)
     tool = _tool(settings.env, console, allow_install=allow_install)
     reference = made_name(wanted.distro, version, arch)
@@ -174,7 +174,7 @@ def _make(
         f"making the base image {reference} with {Path(tool).name} from this machine's own package sources"
         f" ({wanted.distro} {version} instead of {platform.distro} {platform.distro_version})"
     )
-    _build(tool, wanted, reference, rebased, engine, console, settings)
+    _build(tool, replace(wanted, foreign=foreign), reference, rebased, engine, console, settings)
     image = engine.image(reference)
     if image is None:
         raise NotReadyError(f"`{reference}` was built, but is not in the local store")
@@ -235,8 +235,8 @@ def _tool(env: Mapping[str, str], console: Console, *, allow_install: bool) -> s
     return tool
 
 
-def _check_emulation(platform: Platform, engine: Engine) -> None:
-    """A foreign system's packages run their own scripts while they are installed."""
+def _check_emulation(platform: Platform, engine: Engine) -> bool:
+    """Whether the platform is foreign here. A foreign system's packages run scripts while they are installed."""
     from jetson_containers.engine import emulation  # noqa: PLC0415 - only when a base is made
 
     if not emulation.runs(platform.docker_platform, engine.capabilities.platforms):
@@ -244,6 +244,7 @@ def _check_emulation(platform: Platform, engine: Engine) -> None:
             f"a base image for {platform.docker_platform} cannot be made here: no emulator is registered",
             hint=emulation.remedy(platform.docker_platform),
         )
+    return platform.docker_platform != engine.capabilities.platforms[0]
 
 
 def _platform_of(image: LocalImage, reference: str, platform: Platform, engine: Engine, console: Console) -> Platform:
