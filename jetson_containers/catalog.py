@@ -2,56 +2,305 @@
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
+import re
+from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+from jetson_containers import catalog_index, packagetree
+from jetson_containers.catalog_index import Absent, Contents
+from jetson_containers.dependency import version_key
+from jetson_containers.errors import (
+    JetsonError,
+    NothingMatchedError,
+    RecipeError,
+    UnavailablePackageError,
+    UnknownPackageError,
+)
+from jetson_containers.package import read_directory, render
+from jetson_containers.requires import check_all, explain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from jetson_containers.errors import RecipeError
     from jetson_containers.package import Package
+    from jetson_containers.packagetree import Candidate
     from jetson_containers.platforms import Platform
-    from jetson_containers.requires import RuleResult
 
+__all__ = ["Absent", "Catalog", "load", "preferred"]
 
-@dataclass(frozen=True)
-class Absent:
-    """A package that exists but not here: the rules with their verdicts, or "disabled"."""
+T = TypeVar("T")
 
-    package: Package
-    reason: str
-    rules: tuple[RuleResult, ...] = ()
+LIST_HINT = "`jetson-containers list` shows all packages, `jetson-containers search TEXT` looks in their descriptions"
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The packages of some trees on one platform. `available` and `absent` are keyed by full name, sorted."""
+    """The packages of some trees on one platform. `available` and `absent` are keyed by full name, sorted.
+
+    `broken_names` maps the names that broken recipes would have had to the errors.
+    """
 
     platform: Platform
     available: Mapping[str, Package]
     absent: Mapping[str, Absent] = field(default_factory=dict)
     broken: tuple[RecipeError, ...] = ()
     notices: tuple[str, ...] = ()
+    broken_names: Mapping[str, RecipeError] = field(default_factory=dict)
 
     def find(self, name: str, *, asked_by: str = "") -> Package:
         """The one package of a name, alias, bare family (its default version) or `family:version`.
 
-        Raises UnknownPackageError (did you mean, who asked) or UnavailablePackageError (which rule).
+        A family without a default version here gives its newest. Raises UnknownPackageError (did you mean, who
+        asked), UnavailablePackageError (which rule), or the RecipeError of a package whose recipe is broken.
         """
-        raise NotImplementedError
+        package = self.available.get(name) or self._aliases.get(name)
+        if package is None and ":" not in name:
+            package = next(iter(self.members(name)), None)
+        if package is None:
+            raise self._not_found(name, f", which `{asked_by}` asks for," if asked_by else "")
+        return package
 
     def match(self, patterns: Sequence[str]) -> list[Package]:
         """All packages matching any pattern, sorted; `!pattern` removes, `*`/`all` is everything.
 
+        A pattern is matched against names and aliases; a bare family without a default gives all its versions.
         Raises NothingMatchedError naming the pattern that matched nothing.
         """
-        raise NotImplementedError
+        wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+        unwanted = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+        names = {package.name for pattern in wanted or ["*"] for package in self._matching(pattern)}
+        names -= {package.name for pattern in unwanted for package in self._matching(pattern)}
+        return [self.available[name] for name in sorted(names)]
+
+    def family_of(self, name: str) -> str | None:
+        """The family that a bare name or family alias means; None when there is none on any platform."""
+        return name if name in self._families else self.family_aliases.get(name)
+
+    def members(self, family: str) -> tuple[Package, ...]:
+        """The available packages of a family or family alias, the preferred first."""
+        return self._members.get(self.family_of(family) or "", ())
+
+    def _matching(self, pattern: str) -> list[Package]:
+        if pattern in {"", "*", "all"}:
+            return list(self.available.values())
+        found = [
+            package
+            for package in self.available.values()
+            if any(fnmatch.fnmatchcase(name, pattern) for name in (package.name, *package.aliases))
+        ] or list(self.members(pattern))
+        if not found:
+            reason = self._why_nothing(pattern)
+            raise NothingMatchedError(f"no package here matches `{pattern}`", hint=reason)
+        return found
+
+    def _why_nothing(self, pattern: str) -> str:
+        absent = [name for name in self.absent if fnmatch.fnmatchcase(name, pattern)]
+        if absent:
+            return f"absent on this platform: {', '.join(absent[:5])}; `jetson-containers why {absent[0]}` says why"
+        return self._suggestion(pattern) or LIST_HINT
+
+    def _not_found(self, name: str, asked: str) -> JetsonError:
+        """The error for a name that is not available: absent, broken, without that version, or unknown."""
+        family = self.family_of(name.partition(":")[0])
+        absent = [
+            item
+            for item in self.absent.values()
+            if name in (item.package.name, *item.package.aliases) or (":" not in name and item.package.family == family)
+        ]
+        if absent:
+            return _unavailable(name, asked, absent)
+        broken = self.broken_names.get(name) or self.broken_names.get(name.partition(":")[0])
+        if broken:
+            return _asked_broken(broken, asked)
+        if family is not None:
+            versions = [package.name for package in self.members(family)]
+            elsewhere = sorted(item.package.name for item in self.absent.values() if item.package.family == family)
+            details = [f"absent on this platform: {', '.join(elsewhere)}"] if elsewhere else []
+            hint = f"there is {_listed(versions)}" if versions else f"`jetson-containers why {family}` says why"
+            return UnknownPackageError(f"package `{family}`{asked} has no `{name}`", hint=hint, details=details)
+        return UnknownPackageError(
+            f"there is no package `{name}`{asked.rstrip(',')}", hint=self._suggestion(name) or LIST_HINT
+        )
+
+    def _suggestion(self, name: str) -> str | None:
+        """Name up to three similar packages, an alias with what it stands for."""
+        words = {_folded(word): word for word in sorted({*self._aliases, *self._families, *self.family_aliases})}
+        if ":" in name:
+            words |= {_folded(word): word for word in self.available}
+        close = [words[word] for word in difflib.get_close_matches(_folded(name), words, n=3)]
+        if not close:
+            return None
+        return f"did you mean {_listed([self._described(word) for word in close], 'or')}?"
+
+    def _described(self, word: str) -> str:
+        if word in self._families or word in self.available:
+            return f"`{word}`"
+        target = self._aliases.get(word)
+        return f"`{word}` (alias of `{target.name if target else self.family_aliases[word]}`)"
+
+    @cached_property
+    def _families(self) -> frozenset[str]:
+        return frozenset(package.family for package in self._everything)
+
+    @cached_property
+    def family_aliases(self) -> Mapping[str, str]:
+        """Other names of whole families (`torch` → `pytorch`), on any platform."""
+        pairs = ((alias, package.family) for package in preferred(self._everything) for alias in package.family_aliases)
+        return _first_wins(pairs)
+
+    @cached_property
+    def _members(self) -> dict[str, tuple[Package, ...]]:
+        members: defaultdict[str, list[Package]] = defaultdict(list)
+        for package in preferred(self.available.values()):
+            members[package.family].append(package)
+        return {family: tuple(packages) for family, packages in members.items()}
+
+    @cached_property
+    def _aliases(self) -> dict[str, Package]:
+        return _first_wins(
+            (alias, package) for package in preferred(self.available.values()) for alias in package.aliases
+        )
+
+    @property
+    def _everything(self) -> list[Package]:
+        return [*self.available.values(), *(absent.package for absent in self.absent.values())]
 
 
 def load(trees: Sequence[Path], platform: Platform, *, cache: Path | None = None) -> Catalog:
     """Read the trees (an earlier tree wins a duplicate name, with a notice) for one platform.
 
-    `cache` is a directory for the content-keyed index. A broken recipe disables only itself.
+    `cache` is a directory for the content-keyed index. A broken recipe disables only itself. Raises ConfigError
+    for a tree that is not there.
     """
-    raise NotImplementedError
+    candidates = packagetree.scan(trees)
+    if cache is None:
+        return _catalog(_read(candidates, platform), platform)
+    file = catalog_index.file_for(cache, trees, platform)
+    stamp = catalog_index.stamp(packagetree.fingerprint(candidates))
+    contents = catalog_index.read(file, stamp)
+    if contents is None:
+        contents = _read(candidates, platform)
+        catalog_index.write(file, stamp, contents)
+    return _catalog(contents, platform)
+
+
+def preferred(packages: Iterable[Package]) -> list[Package]:
+    """Sort packages, the preferred first: plain before variants, the default, then the newest, then by name."""
+    by_name = sorted(packages, key=lambda package: package.name)
+    newest = sorted(by_name, key=lambda package: version_key(package.version), reverse=True)
+    return sorted(newest, key=lambda package: (package.variant is not None, not package.default))
+
+
+def _catalog(contents: Contents, platform: Platform) -> Catalog:
+    return Catalog(
+        platform,
+        {package.name: package for package in contents.available},
+        {absent.package.name: absent for absent in contents.absent},
+        tuple(error for error, _ in contents.broken),
+        contents.notices,
+        _first_wins((name, error) for error, names in contents.broken for name in names),
+    )
+
+
+def _read(candidates: Iterable[Candidate], platform: Platform) -> Contents:
+    packages: dict[str, Package] = {}
+    broken: list[tuple[RecipeError, tuple[str, ...]]] = []
+    notices: list[str] = []
+    for candidate in candidates:
+        try:
+            recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested)
+            rendered = render(recipe, platform) if recipe else ()
+        except RecipeError as error:
+            broken.append((error, _names_of_broken(candidate.path)))
+            continue
+        for package in rendered:
+            first = packages.setdefault(package.name, package)
+            if first is not package:
+                notices.append(f"`{package.name}` of {package.origin} is ignored: {first.origin} defines it already")
+    available, absent = _sorted_out(packages, platform)
+    return Contents(available, absent, tuple(broken), (*notices, *_alias_notices(available)))
+
+
+def _sorted_out(packages: Mapping[str, Package], platform: Platform) -> tuple[tuple[Package, ...], tuple[Absent, ...]]:
+    available, absent = [], []
+    for _, package in sorted(packages.items()):
+        rules = check_all(package.requires, platform)
+        if package.disabled:
+            absent.append(Absent(package, "disabled", rules))
+        elif all(rule.ok for rule in rules):
+            available.append(package)
+        else:
+            absent.append(Absent(package, explain(rules), rules))
+    return tuple(available), tuple(absent)
+
+
+def _alias_notices(available: Sequence[Package]) -> list[str]:
+    """Names that two packages claim; which one gets it is `preferred`'s decision, and a real name always wins."""
+    names = {package.name for package in available}
+    claims: defaultdict[str, list[str]] = defaultdict(list)
+    for package in preferred(available):
+        for alias in package.aliases:
+            claims[alias].append(package.name)
+    notices = []
+    for alias, claimants in sorted(claims.items()):
+        owners = [alias, *claimants] if alias in names else claimants
+        if len(owners) > 1:
+            notices.append(f"`{alias}` is claimed by {_listed(owners[1:])} too; it means `{owners[0]}`")
+    return notices
+
+
+def _names_of_broken(path: Path) -> tuple[str, ...]:
+    """The names a broken recipe was meant to have: its directory's, and what its header says as plain text."""
+    names = [path.name]
+    for file in sorted(path.glob("[Dd]ockerfile*")):
+        try:
+            match = re.search(r"^#\s*name:\s*['\"]?([\w.+-]+)", file.read_text(errors="replace"), re.MULTILINE)
+        except OSError:
+            continue
+        names += [match[1]] if match else []
+    return tuple(dict.fromkeys(names))
+
+
+def _unavailable(name: str, asked: str, absent: Sequence[Absent]) -> UnavailablePackageError:
+    only = absent[0]
+    if len(absent) == 1:
+        message = f"package `{name}`{asked} is not available on this platform: {only.reason}"
+        details: list[str] = []
+    else:
+        message = f"no version of `{name}`{asked} is available on this platform"
+        details = [f"{item.package.name}: {item.reason}" for item in absent]
+    hint = f"`jetson-containers why {only.package.name}` shows every rule; `--target` builds for another platform"
+    return UnavailablePackageError(message, hint=hint, details=details)
+
+
+def _asked_broken(error: RecipeError, asked: str) -> RecipeError:
+    """The recipe's own error, with who wanted the package."""
+    if not asked:
+        return error
+    where = f"{error.path}:{error.line}" if error.line else str(error.path)
+    message = error.message.removeprefix(f"{where}: ")
+    return RecipeError(
+        f"{message} (in a package{asked.rstrip(',')})", path=error.path, line=error.line, hint=error.hint
+    )
+
+
+def _first_wins(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    result: dict[str, T] = {}
+    for key, value in pairs:
+        result.setdefault(key, value)
+    return result
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def _listed(names: Sequence[str], last: str = "and") -> str:
+    """`a`, `b` and `c`; names that carry their own backticks keep them."""
+    quoted = [name if name.startswith("`") else f"`{name}`" for name in names]
+    return f" {last} ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else "".join(quoted)

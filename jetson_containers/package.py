@@ -7,26 +7,24 @@ independent of the platform) and `render` (for one platform).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers import recipe_keys, requires, templating
+from jetson_containers.dependency import Dependency
+from jetson_containers.errors import RecipeError, RequirementSyntaxError
+from jetson_containers.recipe import Recipe, is_nested, read_directory
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from jetson_containers.platforms import Platform
 
+__all__ = ["Artifacts", "Dependency", "Package", "Recipe", "read_directory", "render"]
 
-@dataclass(frozen=True)
-class Dependency:
-    """One `depends:` entry: `cmake`, `pytorch:2.8` (exact version or variant) or `pytorch>=2.4` (PEP 440)."""
-
-    family: str
-    version: str | None = None  # after the colon
-    specifier: str = ""  # PEP 440
-
-    def __str__(self) -> str:
-        return f"{self.family}:{self.version}" if self.version else f"{self.family}{self.specifier}"
+# Upstream's default: JetPack 4.6 is the oldest release it builds for.
+DEFAULT_REQUIRES = ">=32.6"
 
 
 @dataclass(frozen=True)
@@ -71,24 +69,251 @@ class Package:
     prefix: str = ""
     postfix: str | None = None
     origin: str = ""  # file:line of the definition
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A package directory as written: platform-independent, templates unrendered."""
-
-    path: Path
-    header: Mapping[str, Any]
-    config: Mapping[str, Any]
-    dockerfile: str | None
-    lines: Mapping[str, str] = field(default_factory=dict)  # key → "file:line"
-
-
-def read_directory(path: Path) -> Recipe | None:
-    """Read one directory; None when it holds no package. Raises RecipeError with file and line."""
-    raise NotImplementedError
+    family_aliases: tuple[str, ...] = ()  # other names of the whole family: `torch` is `pytorch`, in any version
+    disabled: bool = False
 
 
 def render(recipe: Recipe, platform: Platform) -> tuple[Package, ...]:
-    """All versions and variants of a recipe for one platform, `requires` not yet applied."""
-    raise NotImplementedError
+    """All versions and variants of a recipe for one platform, `requires` not yet applied.
+
+    Raises RecipeError for a template that cannot be rendered or two default versions on this platform.
+    """
+    packages: list[Package] = []
+    for definition in _definitions(recipe):
+        packages += _render_definition(definition, platform)
+    return tuple(packages)
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """The keys of one definition, and for each the key of `Recipe.lines` where it was written."""
+
+    recipe: Recipe
+    values: Mapping[str, Any]
+    where: Mapping[str, str]
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+    def over(self, layer: Mapping[str, Any], prefix: str) -> _Fields:
+        """Put a layer on top: its keys win, its `args` are merged."""
+        values, where = dict(self.values), dict(self.where)
+        for written, value in layer.items():
+            key = recipe_keys.SYNONYMS.get(written, written)
+            if key == "args":
+                where.update({f"args.{name}": f"{prefix}{written}.{name}" for name in value or {}})
+                values[key] = {**(values.get("args") or {}), **(value or {})}
+            else:
+                values[key] = value
+            where[key] = prefix + written
+        return replace(self, values=values, where=where)
+
+    def error(self, key: str, message: str) -> RecipeError:
+        return self.recipe.error(self.where.get(key, ""), message)
+
+    def origin(self) -> str:
+        """`file:line` where this version, or else the definition, begins."""
+        where = self.where["version"] if self.text("version") and not self.values.get("tag") else self.where["name"]
+        error = self.recipe.error(where, "")
+        return f"{error.path}:{error.line}"
+
+    def render(self, text: str, key: str) -> str:
+        try:
+            return templating.render(text, self.variables)
+        except templating.TemplateFailure as error:
+            raise self.error(key, str(error)) from None
+
+    def text(self, key: str) -> str:
+        """A text as written."""
+        return self.values.get(key) or ""
+
+    def rendered(self, key: str) -> str:
+        return self.render(self.text(key), key)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list, rendered; items that are empty then are left out."""
+        rendered = (self.render(item, key).strip() for item in recipe_keys.texts(self.values.get(key)))
+        return tuple(item for item in rendered if item)
+
+    def flag(self, key: str) -> bool:
+        return bool(recipe_keys.flag(self.values.get(key)))
+
+    def number(self, key: str, read: Callable[[str], int | None]) -> int | None:
+        text = self.text(key)
+        return read(text) if text else None
+
+    def args(self) -> dict[str, str]:
+        args = self.values.get("args") or {}
+        return {name: self.render(value or "", f"args.{name}") for name, value in args.items()}
+
+    def depends(self, key: str, items: tuple[str, ...]) -> tuple[Dependency, ...]:
+        try:
+            return tuple(Dependency.parse(item) for item in items)
+        except RequirementSyntaxError as error:  # only what a template made; the rest was checked when read
+            raise self.error(key, error.message) from None
+
+    def mapping(self, value: Any, key: str) -> Any:
+        """A mapping, list or text with every text in it rendered."""
+        if isinstance(value, dict):
+            return {name: self.mapping(item, key) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self.mapping(item, key) for item in value]
+        return self.render(value, key) if isinstance(value, str) else value
+
+
+def _definitions(recipe: Recipe) -> Iterator[_Fields]:
+    """The header with the flat config over it, or with each entry of a nested one."""
+    base = _Fields(recipe, {"name": recipe.path.name}, {"name": ""}).over(recipe.header, "")
+    if not is_nested(recipe.config):
+        yield base.over(recipe.config, "")
+        return
+    for name, entry in recipe.config.items():
+        yield base.over({"name": name}, f"{name}.").over(entry, f"{name}.")
+
+
+def _render_definition(base: _Fields, platform: Platform) -> list[Package]:
+    family, _, tag = base.values["name"].partition(":")
+    entries = _entries(base, platform, tag or None)
+    default = _default_entry(entries, platform)
+    packages: list[Package] = []
+    for index, fields in enumerate(entries):
+        packages.append(_package(fields, family, None, default=index == default))
+        for variant, layer in (fields.values.get("variants") or {}).items():
+            prefix = f"{fields.where['variants']}.{variant}."
+            packages.append(_package(fields.over(layer or {}, prefix), family, variant, default=index == default))
+    return packages
+
+
+def _entries(base: _Fields, platform: Platform, tag: str | None) -> list[_Fields]:
+    """One entry per version, or the definition itself; `tag` is the version in its name (`foo:1.0`)."""
+    versions = base.values.get("versions")
+    if not versions:
+        fields = base.over({"tag": tag, "version": tag}, "")
+        return [replace(fields, variables=templating.context(platform, tag))]
+    if tag:
+        raise base.error("name", f"`{base.values['name']}` names a version, and `versions` lists others")
+    entries = []
+    for index, entry in enumerate(versions):
+        # Aliases of the header name the family, in whatever version; those of a version name this version only.
+        layer = {_OWN_ALIASES.get(key, key): value for key, value in entry.items()}
+        fields = base.over(layer, f"{base.where['versions']}[{index}].")
+        entries.append(replace(fields, variables=templating.context(platform, entry["version"])))
+    return entries
+
+
+_OWN_ALIASES = {"alias": "own_aliases", "aliases": "own_aliases"}
+
+
+def _default_entry(entries: list[_Fields], platform: Platform) -> int | None:
+    """Which entry is the default here: the one marked so, else the only one available.
+
+    Raises RecipeError naming both lines when two are.
+    """
+    if len(entries) == 1 and not entries[0].values.get("versions"):
+        family, _, tag = entries[0].values["name"].partition(":")
+        return 0 if not tag or family in entries[0].texts("aliases") else None
+    available = [i for i, fields in enumerate(entries) if _available(fields, platform)]
+    marked = [i for i in available if _is_default(entries[i], platform)]
+    if len(marked) > 1:
+        first, second = (entries[i] for i in marked[:2])
+        line = first.error("default", "").line
+        raise second.error(
+            "default",
+            f"two default versions on this platform: `{first.text('version')}` (line {line}) and "
+            f"`{second.text('version')}`",
+        )
+    return marked[0] if marked else available[0] if len(available) == 1 else None
+
+
+def _available(fields: _Fields, platform: Platform) -> bool:
+    return not fields.flag("disabled") and requires.holds(_rules(fields, "requires"), platform)
+
+
+def _is_default(fields: _Fields, platform: Platform) -> bool:
+    value = fields.values.get("default")
+    switch = recipe_keys.flag(value) if value is None or isinstance(value, str) else None
+    return requires.holds(_rules(fields, "default"), platform) if switch is None else switch
+
+
+def _rules(fields: _Fields, key: str) -> tuple[str, ...]:
+    if key not in fields.values:
+        return (DEFAULT_REQUIRES,)
+    rules = fields.texts(key)
+    try:
+        for rule in rules:
+            requires.parse(rule)
+    except RequirementSyntaxError as error:  # only what a template made; the rest was checked when read
+        raise fields.error(key, error.message) from None
+    return rules
+
+
+def _package(fields: _Fields, family: str, variant: str | None, *, default: bool) -> Package:
+    version = fields.text("version") or None
+    tag = "-".join(part for part in (version, variant) if part)
+    aliases = fields.texts("aliases")
+    return Package(
+        name=f"{family}:{tag}" if tag else family,
+        family=family,
+        version=version,
+        variant=variant,
+        path=fields.recipe.path,
+        dockerfile=_dockerfile(fields, "dockerfile", fields.rendered("dockerfile")) or fields.recipe.dockerfile,
+        default=default and variant is None,
+        aliases=_aliases(fields, family, variant, default=default),
+        depends=fields.depends("depends", fields.texts("depends")),
+        requires=_rules(fields, "requires"),
+        build_args=fields.args(),
+        build_flags=fields.rendered("build_flags"),
+        test=fields.texts("test") if "test" in fields.values else fields.recipe.tests,
+        group=fields.text("group") or fields.recipe.group,
+        docs=fields.text("docs"),
+        notes=fields.text("notes"),
+        license=fields.text("license"),
+        source=fields.mapping(fields.values.get("source") or {}, "source"),
+        memory_per_job=fields.number("memory_per_job", recipe_keys.size),
+        artifacts=_artifacts(fields),
+        coexist=fields.flag("coexist"),
+        gpu_at_build=fields.flag("gpu_at_build"),
+        network=fields.text("network") or None,
+        timeout=fields.number("timeout", recipe_keys.seconds),
+        prefix=fields.text("prefix"),
+        postfix=fields.values.get("postfix"),
+        origin=fields.origin(),
+        family_aliases=() if fields.values.get("tag") else tuple(name for name in aliases if ":" not in name),
+        disabled=fields.flag("disabled"),
+    )
+
+
+def _aliases(fields: _Fields, family: str, variant: str | None, *, default: bool) -> tuple[str, ...]:
+    """Every other name of one package.
+
+    With the header's alias `torch`, `pytorch:2.8-builder` is `torch:2.8-builder`, and, where 2.8 is the default,
+    also `pytorch:builder` and `torch:builder`; `pytorch:2.8` is then also `pytorch` and `torch`.
+    """
+    given, version = fields.texts("aliases"), fields.text("version")
+    if fields.values.get("tag") or not (version or variant):
+        return () if variant else given
+    others = [name for name in given if ":" not in name]
+    tag = "-".join(part for part in (version, variant) if part)
+    result = [f"{other}:{tag}" for other in others]
+    if default and version:
+        short = [f"{name}:{variant}" if variant else name for name in (family, *others)]
+        result = [*short, *(() if variant else (name for name in given if ":" in name)), *result]
+    return tuple(dict.fromkeys((*result, *(() if variant else fields.texts("own_aliases")))))
+
+
+def _artifacts(fields: _Fields) -> Artifacts | None:
+    value = fields.values.get("artifacts")
+    if not value:
+        return None
+    if isinstance(value, str):
+        value = {"dockerfile": value}
+    dockerfile = _dockerfile(fields, "artifacts", fields.render(value["dockerfile"], "artifacts"))
+    needs = (fields.render(item, "artifacts").strip() for item in recipe_keys.texts(value.get("depends")))
+    return Artifacts(dockerfile, fields.depends("artifacts", tuple(item for item in needs if item)))
+
+
+def _dockerfile(fields: _Fields, key: str, name: str) -> str:
+    """The file of that name, which only a template can have made one that is not there."""
+    written = str(fields.values.get(key) or "")
+    if name and templating.is_template(written) and not (fields.recipe.path / name).is_file():
+        raise fields.error(key, f"`{name}` is not there")
+    return name

@@ -1,0 +1,156 @@
+"""What a catalog holds, and the file it is kept in, so that a warm start reads one file.
+
+The index is JSON, named after trees and platform, and valid while the fingerprint of the definitions (path, size,
+mtime) and of this program's readers is the same. It is a cache: one that is missing, corrupt or unwritable changes
+nothing but the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.errors import RecipeError
+from jetson_containers.package import Artifacts, Dependency, Package
+from jetson_containers.requires import RuleResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jetson_containers.platforms import Platform
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A package that exists but not here: the rules with their verdicts, or "disabled"."""
+
+    package: Package
+    reason: str
+    rules: tuple[RuleResult, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The packages of some trees on one platform, in the order of their names."""
+
+    available: tuple[Package, ...] = ()
+    absent: tuple[Absent, ...] = ()
+    broken: tuple[tuple[RecipeError, tuple[str, ...]], ...] = ()  # with the names it would have had
+    notices: tuple[str, ...] = ()
+
+
+def file_for(cache: Path, trees: Sequence[Path], platform: Platform) -> Path:
+    """The index file of some trees on one platform."""
+    identity = [str(Path(tree).expanduser().absolute()) for tree in trees]
+    identity += [str(getattr(platform, field.name)) for field in fields(platform) if field.compare]
+    return cache.expanduser() / f"catalog-{hashlib.sha256(repr(identity).encode()).hexdigest()[:24]}.json"
+
+
+def stamp(fingerprint: str) -> str:
+    """The fingerprint of definitions together with that of this program: it decides what they mean."""
+    stats = [file.stat() for file in sorted(Path(__file__).parent.glob("*.py"))]
+    readers = ",".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
+    return hashlib.sha256(f"{fingerprint}|{readers}".encode()).hexdigest()
+
+
+def read(file: Path, stamp: str) -> Contents | None:
+    """Read an index; None when there is none for this stamp."""
+    try:
+        data = json.loads(file.read_bytes())
+        if data["stamp"] != stamp:
+            return None
+        return _decode(data)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def write(file: Path, stamp: str, contents: Contents) -> None:
+    """Write an index, whole or not at all."""
+    text = json.dumps({"stamp": stamp, **_encode(contents)}, separators=(",", ":"))
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=".catalog-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            Path(temporary).replace(file)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def _encode(contents: Contents) -> dict[str, Any]:
+    return {
+        "available": [_encode_package(package) for package in contents.available],
+        "absent": [
+            [_encode_package(absent.package), absent.reason, [[r.rule, r.ok, r.reason] for r in absent.rules]]
+            for absent in contents.absent
+        ],
+        "broken": [[_encode_error(error), list(names)] for error, names in contents.broken],
+        "notices": list(contents.notices),
+    }
+
+
+def _decode(data: dict[str, Any]) -> Contents:
+    return Contents(
+        tuple(_decode_package(package) for package in data["available"]),
+        tuple(
+            Absent(_decode_package(package), reason, tuple(RuleResult(*rule) for rule in rules))
+            for package, reason, rules in data["absent"]
+        ),
+        tuple((_decode_error(error), tuple(names)) for error, names in data["broken"]),
+        tuple(data["notices"]),
+    )
+
+
+_DEFAULTS = {
+    field.name: field.default_factory() if field.default_factory is not MISSING else field.default
+    for field in fields(Package)
+}
+
+
+def _encode_package(package: Package) -> dict[str, Any]:
+    """Every field that is not at its default."""
+    data = {name: getattr(package, name) for name, default in _DEFAULTS.items() if getattr(package, name) != default}
+    data["path"] = str(package.path)
+    if package.depends:
+        data["depends"] = [str(dependency) for dependency in package.depends]
+    if package.artifacts:
+        data["artifacts"] = [package.artifacts.dockerfile, [str(item) for item in package.artifacts.depends]]
+    return data
+
+
+_TUPLES = ("aliases", "family_aliases", "requires", "test")
+
+
+def _decode_package(data: dict[str, Any]) -> Package:
+    data["path"] = Path(data["path"])
+    for name in _TUPLES:
+        if name in data:
+            data[name] = tuple(data[name])
+    if "depends" in data:
+        data["depends"] = _dependencies(data["depends"])
+    if "artifacts" in data:
+        dockerfile, depends = data["artifacts"]
+        data["artifacts"] = Artifacts(dockerfile, _dependencies(depends))
+    return Package(**data)
+
+
+def _dependencies(items: list[str]) -> tuple[Dependency, ...]:
+    return tuple(Dependency.parse(item) for item in items)
+
+
+def _encode_error(error: RecipeError) -> list[Any]:
+    where = f"{error.path}:{error.line}" if error.line else str(error.path)
+    return [error.message.removeprefix(f"{where}: "), str(error.path), error.line, error.hint]
+
+
+def _decode_error(data: list[Any]) -> RecipeError:
+    message, path, line, hint = data
+    return RecipeError(message, path=Path(path), line=line, hint=hint)

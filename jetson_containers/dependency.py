@@ -1,0 +1,81 @@
+"""The `depends:` grammar: `cmake`, `pytorch:2.8` (exact version or variant) or `pytorch>=2.4` (PEP 440)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from jetson_containers.errors import RequirementSyntaxError
+
+HINT = "write `name`, `name:version` or `name>=version`"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
+_FORM = re.compile(rf"({NAME})(?::([A-Za-z0-9_.+-]+)|\s*([<>=!~].*))?")
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """One `depends:` entry: `cmake`, `pytorch:2.8` (exact version or variant) or `pytorch>=2.4` (PEP 440)."""
+
+    family: str
+    version: str | None = None  # after the colon
+    specifier: str = ""  # PEP 440
+
+    def __str__(self) -> str:
+        return f"{self.family}:{self.version}" if self.version else f"{self.family}{self.specifier}"
+
+    @classmethod
+    def parse(cls, text: str) -> Dependency:
+        """Parse one entry. Raises RequirementSyntaxError."""
+        return _parse(text)
+
+    def accepts(self, version: str | None) -> bool:
+        """Whether a version satisfies the PEP 440 specifier; one that is no PEP 440 version satisfies none."""
+        if not self.specifier:
+            return True
+        parsed = pep440(version)
+        return parsed is not None and _specifiers(self.specifier).contains(parsed, prereleases=True)
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> Dependency:
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
+        raise RequirementSyntaxError(f"`{text}` is no package name or version range", hint=HINT)
+    family, version, specifier = match.groups()
+    if specifier is None:
+        return Dependency(family, version)
+    try:
+        _specifiers(specifier)
+    except InvalidSpecifier:
+        raise RequirementSyntaxError(f"`{text}`: `{specifier}` is no PEP 440 version range", hint=HINT) from None
+    return Dependency(family, None, re.sub(r"\s+", "", specifier))
+
+
+@lru_cache(maxsize=1024)
+def _specifiers(text: str) -> SpecifierSet:
+    return SpecifierSet(text)
+
+
+@lru_cache(maxsize=4096)
+def pep440(version: str | None) -> Version | None:
+    """Parse a version as PEP 440; None where it is none (`b9016`, `humble-desktop`)."""
+    try:
+        return Version(version) if version else None
+    except InvalidVersion:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def version_key(version: str | None) -> tuple[object, ...]:
+    """Sort key, oldest first: no version, then other text by its numbers (`b999` < `b9016`), then PEP 440."""
+    if version is None:
+        return (0,)
+    parsed = pep440(version)
+    if parsed is not None:
+        return (2, parsed, version)
+    parts = re.split(r"(\d+)", version)
+    return (1, tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts), version)

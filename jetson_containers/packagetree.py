@@ -1,0 +1,99 @@
+"""Which directories of a package tree may hold a package, in an order that does not depend on the file system.
+
+A tree is searched at any depth (`packages/<group>/<name>/`). Below a package lies its build context, where only a
+Dockerfile with a header makes another package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetson_containers.errors import ConfigError
+from jetson_containers.recipe import CONFIG_FILES, dockerfile_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A directory that may hold a package. `stamp` changes when a definition in it does."""
+
+    path: Path
+    group: str
+    nested: bool  # inside another package's directory
+    stamp: str
+
+
+def scan(trees: Sequence[Path]) -> list[Candidate]:
+    """List the candidates of all trees, tree by tree, each sorted by path. Raises ConfigError for a missing tree."""
+    result: dict[Path, Candidate] = {}
+    for tree in trees:
+        root = Path(tree).expanduser().absolute()
+        if not root.is_dir():
+            raise ConfigError(
+                f"package tree `{tree}` is not a directory",
+                hint="`--packages` replaces the built-in tree, `--package-dirs` adds directories",
+            )
+        for candidate in _walk(root, group="", nested=True, is_root=True):
+            result.setdefault(candidate.path, candidate)
+    return list(result.values())
+
+
+def fingerprint(candidates: Iterable[Candidate]) -> str:
+    """One digest over the definitions of all candidates: path, size and mtime of each file."""
+    digest = hashlib.sha256()
+    for candidate in candidates:
+        digest.update(f"{candidate.path}\0{candidate.stamp}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _walk(directory: Path, *, group: str, nested: bool, is_root: bool = False) -> Iterator[Candidate]:
+    try:
+        with os.scandir(directory) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError:
+        # The reader fails on it again and says so: an unreadable directory is a broken recipe, not an empty one.
+        yield Candidate(directory, group, nested=False, stamp="unreadable")
+        return
+    names = {entry.name for entry in entries}
+    defines = dockerfile_in(names) is not None or any(name in names for name in (*CONFIG_FILES, "config.py"))
+    if defines:
+        yield Candidate(directory, group, nested, _stamp(entries))
+    for entry in entries:
+        if _is_searched(entry):
+            inside = defines or nested
+            yield from _walk(
+                directory / entry.name, group="" if is_root else directory.name, nested=inside and not is_root
+            )
+
+
+def _is_searched(entry: os.DirEntry[str]) -> bool:
+    if entry.name.startswith((".", "__")) or entry.name == "node_modules" or not entry.is_dir():
+        return False
+    if not entry.is_symlink():
+        return True
+    target = os.path.realpath(entry.path)
+    here = os.path.realpath(os.path.dirname(entry.path))  # noqa: PTH120 - a str of a DirEntry, in a hot loop
+    return os.path.commonpath([target, here]) != target  # a link to a directory above never ends
+
+
+def _stamp(entries: Iterable[os.DirEntry[str]]) -> str:
+    """Names of all files, because recipes name some of them, and size and mtime of those that are read."""
+    parts = []
+    for entry in entries:
+        name = entry.name
+        if name.lower().startswith("dockerfile") or name.endswith((".yaml", ".yml", ".json")):
+            try:
+                stat = entry.stat()
+            except OSError:
+                parts.append(f"{name}:?")
+                continue
+            parts.append(f"{name}:{stat.st_size}:{stat.st_mtime_ns}")
+        else:
+            parts.append(name)
+    return "\n".join(parts)

@@ -1,0 +1,181 @@
+"""The keys of a recipe: what each may hold, and how its text is read.
+
+Values come from `yamlines`, so every scalar is text as written; the readers here turn it into switches, sizes, times.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers import requires, templating
+from jetson_containers.dependency import NAME, Dependency
+from jetson_containers.errors import RequirementSyntaxError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Kind(enum.Enum):
+    """What a key may hold."""
+
+    TEXT = "text"
+    TEXTS = "text or a list of texts"
+    DEPENDS = "a package or a list of packages"
+    RULES = "a rule or a list of rules"
+    ARGS = "a mapping of names to texts"
+    MAPPING = "a mapping"
+    FLAG = "true or false"
+    DEFAULT = "true, false or the rules under which it is the default"
+    SIZE = "a size such as `1.5G`"
+    SECONDS = "a time such as `5400` (seconds), `90m` or `2h`"
+    NAME = "a name of letters, digits and `_.+-`"
+    ARTIFACTS = "a Dockerfile, or a mapping with `dockerfile` and `depends`"
+    VERSIONS = "a list of mappings, each with a `version`"
+    VARIANTS = "a mapping of variant names to mappings"
+
+
+# Upstream's spelling → ours, where both are accepted.
+SYNONYMS = {"alias": "aliases", "build_args": "args"}
+
+VARIANT_KEYS: Mapping[str, Kind] = {
+    "args": Kind.ARGS,
+    "artifacts": Kind.ARTIFACTS,
+    "build_args": Kind.ARGS,
+    "build_flags": Kind.TEXT,
+    "coexist": Kind.FLAG,
+    "depends": Kind.DEPENDS,
+    "disabled": Kind.FLAG,
+    "dockerfile": Kind.TEXT,
+    "docs": Kind.TEXT,
+    "gpu_at_build": Kind.FLAG,
+    "license": Kind.TEXT,
+    "memory_per_job": Kind.SIZE,
+    "network": Kind.TEXT,
+    "notes": Kind.TEXT,
+    "postfix": Kind.TEXT,
+    "prefix": Kind.TEXT,
+    "requires": Kind.RULES,
+    "source": Kind.MAPPING,
+    "test": Kind.TEXTS,
+    "timeout": Kind.SECONDS,
+}
+VERSION_KEYS: Mapping[str, Kind] = {
+    **VARIANT_KEYS,
+    "alias": Kind.TEXTS,
+    "aliases": Kind.TEXTS,
+    "default": Kind.DEFAULT,
+    "version": Kind.NAME,
+}
+# `buildkit_device` is upstream's and without effect: our recipes need no GPU while building (see `gpu_at_build`).
+HEADER_KEYS: Mapping[str, Kind] = {
+    **VARIANT_KEYS,
+    "alias": Kind.TEXTS,
+    "aliases": Kind.TEXTS,
+    "buildkit_device": Kind.TEXT,
+    "config": Kind.TEXTS,
+    "group": Kind.TEXT,
+    "name": Kind.NAME,
+    "variants": Kind.VARIANTS,
+    "versions": Kind.VERSIONS,
+}
+
+
+# A check returns None when the value is right, "" for the general message of its kind, or a message of its own.
+def _text_problem(value: Any) -> str | None:
+    return None if value is None or isinstance(value, str) else ""
+
+
+def _texts_problem(value: Any) -> str | None:
+    items = value if isinstance(value, list) else [value]
+    return None if all(item is None or isinstance(item, str) for item in items) else ""
+
+
+def _each(parse: Callable[[str], object]) -> Callable[[Any], str | None]:
+    """A list of texts, each of which `parse` must accept unless it is a template."""
+
+    def problem(value: Any) -> str | None:
+        wrong = _texts_problem(value)
+        if wrong is not None:
+            return wrong
+        try:
+            for item in texts(value):
+                if not templating.is_template(item):
+                    parse(item)
+        except RequirementSyntaxError as error:
+            return error.message
+        return None
+
+    return problem
+
+
+def _name_problem(value: Any) -> str | None:
+    return None if isinstance(value, str) and re.fullmatch(rf"{NAME}(?::{NAME})?", value) else ""
+
+
+def _args_problem(value: Any) -> str | None:
+    if value is None:
+        return None
+    return None if isinstance(value, dict) and all(_text_problem(item) is None for item in value.values()) else ""
+
+
+def _default_problem(value: Any) -> str | None:
+    return None if _text_problem(value) is None and flag(value) is not None else _each(requires.parse)(value)
+
+
+def _parsed(parse: Callable[[str], object]) -> Callable[[Any], str | None]:
+    def problem(value: Any) -> str | None:
+        return None if value is None or (isinstance(value, str) and parse(value) is not None) else ""
+
+    return problem
+
+
+_SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def flag(value: str | None) -> bool | None:
+    """Read a switch as YAML 1.1 does; nothing is False, and None is "no switch"."""
+    return False if value is None or value == "" else _SWITCHES.get(value.lower())
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+
+
+def size(value: str) -> int | None:
+    """Read a size in bytes: `1.5G` is 1.5 GiB, as container engines count memory. None when it is none."""
+    match = _SIZE.fullmatch(value.strip())
+    return round(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")) if match else None
+
+
+_TIME = re.compile(r"(\d+)\s*([smh]?)", re.IGNORECASE)
+
+
+def seconds(value: str) -> int | None:
+    """Read a duration in seconds: `5400`, `90m`, `2h`. None when it is none."""
+    match = _TIME.fullmatch(value.strip())
+    return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2].lower()] if match else None
+
+
+def texts(value: Any) -> list[str]:
+    """The items of a text or a list of texts; nothing and empty items are left out."""
+    items = value if isinstance(value, list) else [value]
+    return [item for item in items if item]
+
+
+PROBLEMS: Mapping[Kind, Callable[[Any], str | None]] = {
+    Kind.TEXT: _text_problem,
+    Kind.TEXTS: _texts_problem,
+    Kind.DEPENDS: _each(Dependency.parse),
+    Kind.RULES: _each(requires.parse),
+    Kind.ARGS: _args_problem,
+    Kind.MAPPING: lambda value: None if value is None or isinstance(value, dict) else "",
+    Kind.FLAG: lambda value: None if _text_problem(value) is None and flag(value) is not None else "",
+    Kind.DEFAULT: _default_problem,
+    Kind.SIZE: _parsed(size),
+    Kind.SECONDS: _parsed(seconds),
+    Kind.NAME: _name_problem,
+    Kind.ARTIFACTS: lambda value: None if isinstance(value, str) and value else "",
+    Kind.VERSIONS: lambda _: "",
+    Kind.VARIANTS: lambda _: "",
+}

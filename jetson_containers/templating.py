@@ -1,0 +1,82 @@
+"""Jinja2 in recipes: sandboxed, an undefined name is an error, and imported only where a template is.
+
+The names a template sees are those of `context`: `l4t jetpack cuda python ubuntu arch sm platform version`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers import platforms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jinja2.sandbox import SandboxedEnvironment
+
+    from jetson_containers.platforms import Platform
+
+VARIABLES = ("l4t", "jetpack", "cuda", "python", "ubuntu", "arch", "sm", "platform", "version")
+
+
+class TemplateFailure(Exception):  # noqa: N818 - caught by readers of recipes, which know the file and line
+    """A template that cannot be rendered; the text says why. `line` is 1-based within the template, if known."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def is_template(text: str) -> bool:
+    """Whether the text is a template. `{#` alone does not make one, because shells write `${#name}`."""
+    return "{{" in text or "{%" in text
+
+
+def context(platform: Platform, version: str | None = None) -> dict[str, Any]:
+    """What a recipe's templates see. Strings but for `sm` (list of int) and `platform`; None is "has none"."""
+    cuda = platform.cuda
+    ubuntu = platform.distro_version if platform.distro == "ubuntu" else platforms.comparable_ubuntu(platform)
+    return {
+        "l4t": str(platform.l4t) if platform.l4t is not None else None,
+        "jetpack": platform.jetpack,
+        "cuda": f"{cuda.major}.{cuda.minor}" if cuda is not None else None,
+        "python": f"{platform.python.major}.{platform.python.minor}",
+        "ubuntu": ubuntu,
+        "arch": platform.arch.value,
+        "sm": list(platform.sm),
+        "platform": platform,
+        "version": version,
+    }
+
+
+@lru_cache(maxsize=1)
+def environment() -> SandboxedEnvironment:
+    """The one Jinja2 environment of recipes; keeps the final newline, so that a file stays a file."""
+    from jinja2 import StrictUndefined  # noqa: PLC0415 - start-up time: most trees have no template
+    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415 - as above
+
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+
+
+def render(text: str, variables: Mapping[str, Any]) -> str:
+    """Render a template; text without one comes back as it is. Raises TemplateFailure."""
+    if not is_template(text):
+        return text
+    from jinja2 import TemplateError, TemplateSyntaxError, UndefinedError  # noqa: PLC0415 - start-up time
+
+    try:
+        return environment().from_string(text).render(variables)
+    except TemplateSyntaxError as error:
+        raise TemplateFailure(f"template `{_short(text)}`: {error.message}", error.lineno) from None
+    except UndefinedError as error:
+        known = ", ".join(VARIABLES)
+        raise TemplateFailure(f"template `{_short(text)}`: {error.message} (known: {known})") from None
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        # Whatever an expression of a recipe can raise is the recipe's mistake: `1 / 0`, `sm + "x"`, an unsafe call.
+        raise TemplateFailure(f"template `{_short(text)}`: {error}") from None
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else f"{line[:57]}..."

@@ -1,0 +1,111 @@
+"""YAML as recipes use it: scalars stay the text that was written, and every value knows its line.
+
+A version such as `2.10`, an option such as `on` or a commit such as `1234567e8` must reach a recipe as written, so
+numbers and switches are not converted: a scalar is `str`, only a plain `null`, `~` or nothing is None, and plain
+`True`/`TRUE`/`False`/`FALSE` are written `true`/`false`. Duplicate keys are errors, because the loser is never meant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Union
+
+import yaml
+
+from jetson_containers.errors import RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+# typing.Union because a recursive alias is evaluated at run time, where `|` cannot take a forward reference.
+Value = Union[str, None, list["Value"], dict[str, "Value"]]  # noqa: UP007
+
+# PyYAML without libyaml is ten times slower, and otherwise the same.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_NULL = "tag:yaml.org,2002:null"
+_BOOL = "tag:yaml.org,2002:bool"
+_MERGE = "tag:yaml.org,2002:merge"
+_CANONICAL = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML document. `lines` maps `versions[0].args.X` to a 1-based line; the empty key is the document's own."""
+
+    data: Value
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+
+def parse(text: str, path: Path) -> Document:
+    """Parse one document; an empty one has data None. Raises RecipeError with the line of `text` in `path`."""
+    loader = _LOADER(text)
+    try:
+        node = loader.get_single_node()
+    except yaml.YAMLError as error:
+        raise _syntax_error(error, path) from None
+    finally:
+        loader.dispose()
+    if node is None:
+        return Document(None)
+    lines: dict[str, int] = {}
+    return Document(_Builder(path, lines).build(node, ""), lines)
+
+
+def _syntax_error(error: yaml.YAMLError, path: Path) -> RecipeError:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    context = getattr(error, "context", None)
+    what = f"{problem} ({context})" if context else problem
+    return RecipeError(f"broken YAML: {what}", path=path, line=mark.line + 1 if mark else None)
+
+
+class _Builder:
+    """Turns nodes into values, noting lines on the way."""
+
+    def __init__(self, path: Path, lines: dict[str, int]) -> None:
+        self._path = path
+        self._lines = lines
+        self._open: set[int] = set()  # nodes being built: an alias to one of them would never end
+
+    def build(self, node: yaml.Node, key: str) -> Value:
+        self._lines.setdefault(key, node.start_mark.line + 1)
+        if isinstance(node, yaml.ScalarNode):
+            return _scalar(node)
+        if id(node) in self._open:
+            raise self._error("an alias that contains itself", node)
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.SequenceNode):
+                return [self.build(item, f"{key}[{index}]") for index, item in enumerate(node.value)]
+            assert isinstance(node, yaml.MappingNode)  # noqa: S101 - YAML has no fourth kind
+            return self._mapping(node, key)
+        finally:
+            self._open.discard(id(node))
+
+    def _mapping(self, node: yaml.MappingNode, prefix: str) -> dict[str, Value]:
+        result: dict[str, Value] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self._error("a key must be a plain word", key_node)
+            if key_node.tag == _MERGE:
+                raise self._error("merge keys (`<<`) are not part of the recipe format", key_node)
+            name = key_node.value
+            if name in result:
+                raise self._error(f"key `{name}` is given twice", key_node)
+            path = f"{prefix}.{name}" if prefix else name
+            self._lines[path] = key_node.start_mark.line + 1
+            result[name] = self.build(value_node, path)
+        return result
+
+    def _error(self, message: str, node: yaml.Node) -> RecipeError:
+        return RecipeError(message, path=self._path, line=node.start_mark.line + 1)
+
+
+def _scalar(node: yaml.ScalarNode) -> str | None:
+    if node.style is not None:  # quoted or a block: exactly what was written
+        return str(node.value)
+    if node.tag == _NULL:
+        return None
+    return _CANONICAL.get(node.value, node.value) if node.tag == _BOOL else str(node.value)
