@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jetson_containers.runtimes.base import Runtime
     from jetson_containers.settings import Settings
 
-RUNTIMES: dict[str, Callable[[], Runtime]] = {"llama_cpp": LlamaCpp}
+RUNTIMES: dict[str, Runtime] = {"llama_cpp": LlamaCpp()}
 TINY = "/data/models/tiny-llama"
 
 
@@ -87,7 +87,7 @@ class ContainerRunner:
             stdout_tty=False,
         )
         for notice in planned.notices:
-            self._console.detail(notice)
+            self._console.detail(notice.text)
         return list(planned.argv), {**env, **planned.env_additions}
 
     def run(self, command: Sequence[str], *, network: bool, token: bool, show: bool) -> tuple[int, str]:
@@ -158,7 +158,7 @@ def runtime_named(name: str) -> Runtime:
     """The runtime of that name. Raises UsageError listing the ones there are."""
     if name not in RUNTIMES:
         raise UsageError(f"no runtime `{name}`", hint=f"there is: {', '.join(sorted(RUNTIMES))}")
-    return RUNTIMES[name]()
+    return RUNTIMES[name]
 
 
 def source_of(model: str, data: Path) -> tuple[str, tuple[StepCommand, ...], str]:

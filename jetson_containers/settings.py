@@ -50,6 +50,7 @@ OPTIONS: dict[str, Option] = {
     "index_url": Option(str, "", "package index pip uses during builds", ("PIP_INDEX_URL",)),
     "engine": Option(str, "auto", "builder: auto, bake, buildkit or legacy"),
     "jobs": Option(int, 0, "stages built at the same time; 0: as memory and cores allow"),
+    "allow_install": Option(bool, default=False, help="let root install what making a base image needs"),
     "base": Option(str, "", "base image instead of the platform's own"),
     "stop_timeout": Option(int, 20, "seconds a registry or index may take to answer"),
 }

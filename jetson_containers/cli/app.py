@@ -44,7 +44,8 @@ class App:
     @functools.cached_property
     def settings(self) -> Settings:
         """All layers merged."""
-        flags = {key: self.options.get(key) or None for key in ("packages", "package_dirs", "offline")}
+        flags = {key: self.options.get(key) or None for key in ("package_dirs", "offline")}
+        flags["packages"] = self.options.get("tree") or None
         flags.update(self.options.get("settings", {}))
         return settings_module.load(flags)
 
@@ -93,7 +94,7 @@ def global_options(function: F) -> F:
         click.option("--target", metavar="TARGET", help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
         click.option("--offline", is_flag=True, help="Use nothing but this machine."),
-        click.option("--packages", metavar="DIR", help="Use DIR instead of the built-in package tree."),
+        click.option("--packages", "tree", metavar="DIR", help="Use DIR instead of the built-in package tree."),
         click.option("--package-dirs", metavar="A,B", help="Also read packages from these directories."),
         click.option("-q", "--quiet", is_flag=True, help="Only results, warnings and errors."),
         click.option("-v", "--verbose", is_flag=True, help="Also say how things were decided."),
@@ -103,7 +104,7 @@ def global_options(function: F) -> F:
     return function
 
 
-GLOBAL_NAMES = ("target", "as_json", "offline", "packages", "package_dirs", "quiet", "verbose")
+GLOBAL_NAMES = ("target", "as_json", "offline", "tree", "package_dirs", "quiet", "verbose")
 
 
 def command(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.Command]:
@@ -117,7 +118,8 @@ def command(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.C
             return function(app, **options)
 
         kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
-        return click.command(*args, **kwargs)(global_options(wrapper))
+        made: click.Command = click.command(*args, **kwargs)(global_options(wrapper))
+        return made
 
     return decorate
 

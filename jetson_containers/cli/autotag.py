@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jetson_containers.cli.app import App, command, split_list
+from jetson_containers.errors import UsageError
 
 if TYPE_CHECKING:
-    from jetson_containers.autotag import Options
+    from collections.abc import Callable, Sequence
 
 
 @command(epilog="Example: ./run.sh $(./autotag llama_cpp) llama-cli --version")
@@ -24,4 +26,60 @@ if TYPE_CHECKING:
 @click.option("-y", "--yes", is_flag=True, help="Build without asking when nothing fits.")
 def autotag(app: App, *, packages: tuple[str, ...], **given: Any) -> None:
     """Find an image that holds all the packages and runs here; with -y, build one when there is none."""
-    raise NotImplementedError
+    from jetson_containers import autotag as action  # noqa: PLC0415 - start-up time
+
+    chosen = action.options(
+        app.settings,
+        prefer=split_list(given["prefer"]),
+        disable=split_list(given["disable"]),
+        user=given["user"],
+        registries=given["registry"],
+        pin=given["pin"],
+        quiet=bool(app.options.get("quiet")),
+        yes=given["yes"],
+        explain=given["explain"],
+        aliases=_aliases(app),
+    )
+    if app.console.as_json:
+        places = action.sources(app.settings, lambda: app.engine, chosen)
+        choice = action.choose(packages, app.platform, places, chosen)
+        app.console.result_json({**choice.to_json(), "platform": app.platform.to_json()})
+        if choice.image is None:
+            raise action.refusal(choice)
+        return
+    image = action.find(
+        packages, app.platform, lambda: app.engine, app.settings, app.console, chosen, build=_build(app)
+    )
+    if given["output"]:
+        _write(Path(given["output"]), image)
+    app.console.result(image)
+
+
+def _aliases(app: App) -> Callable[[str], Sequence[str]]:
+    """Names of the same package: `torch` also finds images of `pytorch`."""
+
+    def names(name: str) -> Sequence[str]:
+        for package in app.catalog.available.values():
+            if name in (package.family, *package.aliases):
+                return (package.family,)
+        return ()
+
+    return names
+
+
+def _build(app: App) -> Callable[[Sequence[str]], str]:
+    """How `-y`, or a yes at the terminal, builds what was asked for."""
+
+    def build(request: Sequence[str]) -> str:
+        from jetson_containers.cli import build as build_module  # noqa: PLC0415 - only when something is built
+
+        return build_module.build_one(app, tuple(request))
+
+    return build
+
+
+def _write(path: Path, image: str) -> None:
+    try:
+        path.write_text(image + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output: cannot write `{path}`: {error.strerror}") from error

@@ -14,7 +14,7 @@ from jetson_containers.errors import UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.assemble import Assembly
-    from jetson_containers.builder import BuildOptions
+    from jetson_containers.builder import BuildOptions, BuildReport
     from jetson_containers.plan import PlanOptions
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
@@ -86,7 +86,7 @@ def _options(function: Any) -> Any:
 @_options
 def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
     """Build one image with all the packages (or with --multiple one image for each)."""
-    from jetson_containers import base_image, builder  # noqa: PLC0415 - start-up time
+    from jetson_containers import base_image  # noqa: PLC0415 - start-up time
 
     if given["list_packages"] or given["show_packages"]:
         return _list(app, packages, full=given["show_packages"])
@@ -96,18 +96,41 @@ def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
         "ca_bundle": given["ca_bundle"],
         "wheelhouse": given["wheelhouse"],
     }
-    plan_options = _plan_options(app, given)
     if given["dry_run"]:
         base = base_image.predict(app.platform, app.settings, given["base"])
-        return _show(app, _assemble(app, packages, given, plan_options, base))
-    base = base_image.ensure(app.platform, app.engine, app.console, app.settings, base=given["base"])
-    assembly = _assemble(app, packages, given, plan_options, base)
-    for failure in assembly.errors:
-        app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
-    report = builder.run(assembly.plans, app.engine, _build_options(app, given), app.console)
+        return _show(app, _assemble(app, packages, given, _plan_options(app, given), base))
+    report, assembly = _run(app, packages, given)
     if app.console.as_json:
         app.console.result_json(report)
     return 0 if report.ok and not assembly.errors else 1
+
+
+def build_one(app: App, packages: tuple[str, ...]) -> str:
+    """Build one image with the defaults of the command line, for `autotag -y`; its name.
+
+    Raises whatever the build raises.
+    """
+    given = build.make_context("build", [*packages], obj=app).params
+    report, _ = _run(app, packages, given)
+    return report.images[-1]
+
+
+def _run(app: App, packages: tuple[str, ...], given: dict[str, Any]) -> tuple[BuildReport, Assembly]:
+    """Find the base image, plan for it, build."""
+    from jetson_containers import base_image, builder  # noqa: PLC0415 - start-up time
+
+    base = base_image.ensure(
+        app.platform,
+        app.engine,
+        app.console,
+        app.settings,
+        base=given["base"],
+        allow_install=bool(app.settings["allow_install"]),
+    )
+    assembly = _assemble(app, packages, given, _plan_options(app, given), base)
+    for failure in assembly.errors:
+        app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
+    return builder.run(assembly.plans, app.engine, _build_options(app, given), app.console), assembly
 
 
 def _check(app: App, given: dict[str, Any]) -> None:

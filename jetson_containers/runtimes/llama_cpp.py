@@ -19,7 +19,7 @@ class LlamaCpp:
     """GGUF models with llama.cpp's own programs, on CPU and GPU."""
 
     name = "llama_cpp"
-    packages = ("llama_cpp",)
+    packages: tuple[str, ...] = ("llama_cpp",)
     default_quantization = "Q4_K_M"
 
     def prepare(self, source: str, name: str, quantization: str) -> tuple[StepCommand, ...]:
