@@ -46,7 +46,7 @@ class Options:
     quiet: bool = False  # never ask
     yes: bool = False  # build or pull without asking
     explain: bool = False  # look everywhere, and show every candidate
-    aliases: Names | None = field(default=None, compare=False)  # further names of a package
+    aliases: Names | None = field(default=None, compare=False)  # further names, asked when a name finds nothing
     contents: Names | None = field(default=None, compare=False)  # families inside an image that has no labels
 
 
@@ -106,11 +106,11 @@ def choose(request: Sequence[str], host: Platform, places: Sequence[Source], cho
     return merge(request, host, choices)
 
 
-def parse(request: Sequence[str], chosen: Options) -> tuple[Wanted, ...]:
-    """Read a request. Raises UsageError when it is empty or wrong."""
+def parse(request: Sequence[str], aliases: Names | None = None) -> tuple[Wanted, ...]:
+    """Read a request, with further names of each package. Raises UsageError when it is empty or wrong."""
     if not request:
         raise UsageError("no package was named", hint="`autotag llama_cpp`")
-    return tuple(Wanted.parse(text, chosen.aliases) for text in request)
+    return tuple(Wanted.parse(text, aliases) for text in request)
 
 
 def find(
@@ -147,7 +147,11 @@ def find(
 
 
 class Search:
-    """The sources of one request, each asked at most once, and only when its turn comes."""
+    """The sources of one request, each asked only when its turn comes.
+
+    Aliases are tried when nothing at all bears the name itself: knowing them means reading every recipe, which a
+    request that has an answer need not wait for.
+    """
 
     def __init__(
         self,
@@ -158,21 +162,38 @@ class Search:
         say: Callable[[Choice], None] = lambda _choice: None,
     ) -> None:
         self._request, self._host, self._chosen, self._say = request, host, chosen, say
-        self._wanted = parse(request, chosen)  # a wrong request is refused before anybody is asked
+        self._wanted = parse(request)  # a wrong request is refused before anybody is asked
         self._places = {source.kind: source for source in places}
         self._choices: dict[Kind, Choice] = {}
+        self._widened = False
 
     def of(self, kind: Kind) -> Choice:
-        """What one source has; `say` hears of it the first time."""
+        """What one source has; `say` hears of it the first time. By aliases, all sources answer together."""
         if kind not in self._choices:
-            found = self._places[kind].find(self._wanted, self._host)
-            self._choices[kind] = decide(self._request, self._wanted, self._host, found, self._chosen.contents)
+            self._choices[kind] = self._ask(kind)
             self._say(self._choices[kind])
-        return self._choices[kind]
+            if len(self._choices) == len(self._places) and self._widen():
+                self._choices = {place: self._ask(place) for place in self._places}
+        return self.everything() if self._widened else self._choices[kind]
 
     def everything(self) -> Choice:
         """What all sources have, ranked in their order."""
-        return merge(self._request, self._host, [self.of(kind) for kind in self._chosen.order if kind in self._places])
+        for kind in self._places:
+            if kind not in self._choices:
+                self.of(kind)
+        return merge(self._request, self._host, [self._choices[kind] for kind in self._places])
+
+    def _ask(self, kind: Kind) -> Choice:
+        found = self._places[kind].find(self._wanted, self._host)
+        return decide(self._request, self._wanted, self._host, found, self._chosen.contents)
+
+    def _widen(self) -> bool:
+        if self._chosen.aliases is None or any(choice.candidates for choice in self._choices.values()):
+            return False
+        wider = parse(self._request, self._chosen.aliases)
+        self._widened = wider != self._wanted
+        self._wanted = wider
+        return self._widened
 
 
 def _announce(choice: Choice, console: Console) -> None:

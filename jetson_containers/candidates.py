@@ -32,9 +32,8 @@ MOST_CONFIGS = 32  # per repository: configs read to learn what a tag does not s
 _NAME = re.compile(r"[A-Za-z0-9*?\[][A-Za-z0-9._*?\[\]-]*")
 _TAG = re.compile(r"[A-Za-z0-9_*?\[][A-Za-z0-9._+!*?\[\]-]*")
 _UNFINISHED = {
-    image_labels.STAGE: "a link of a build chain",
-    image_labels.ARTIFACT: "only the compiled part of a package",
-    image_labels.BUILDING: "still being built, or its build failed",
+    image_labels.STAGE: "it is a link of a build chain",
+    image_labels.ARTIFACT: "it is only the compiled part of a package",
 }
 
 
@@ -237,13 +236,13 @@ class RegistrySource:
 def unmet(candidate: Candidate, request: Sequence[Wanted], contents: Names | None = None) -> tuple[str, str] | None:
     """Say (rule, reason) why an image is no answer, whatever the platform; None when it is one.
 
-    Rules: `image-role` (under construction), `version`, `digest`, `contents`. `contents` may know what is inside an image
-    without labels, by its name.
+    Rules: `image-role` (under construction), `version`, `digest`, `contents`. `contents` may know what is inside an
+    image without labels, by its name.
     """
-    if candidate.role in _UNFINISHED:
-        return "image-role", f"it is {_UNFINISHED[candidate.role]}"
+    if not _finished(candidate.role):
+        return "image-role", _UNFINISHED.get(candidate.role, f"its role is `{candidate.role}`, not a finished image")
     if f"{candidate.name.namespace}/{candidate.name.name}/".startswith(STAGE_REPOSITORY + "/"):
-        return "image-role", f"it is {_UNFINISHED[image_labels.STAGE]}"
+        return "image-role", _UNFINISHED[image_labels.STAGE]
     for wanted in request:
         if refusal := _lacks(candidate, wanted, contents):
             return refusal
@@ -320,8 +319,12 @@ def _candidate(
     believed = labels if ours else {k: v for k, v in labels.items() if k == image_labels.PLATFORM}
     facts = compat.facts_of(name, believed, docker_arch=arch)
     facts = replace(facts, reference=str(name), packages=said.packages if ours else ())
-    role = said.role if ours or said.role in _UNFINISHED else ""
+    role = said.role if ours or not _finished(said.role) else ""
     return Candidate(name, facts, kind, role=role)
+
+
+def _finished(role: str) -> bool:
+    return role in {"", image_labels.FINAL}
 
 
 def _digest_of(image: LocalImage, name: ImageName) -> str | None:

@@ -67,10 +67,10 @@ class Choice:
         return self.best.reference if self.best else None
 
     def to_json(self) -> dict[str, Any]:
-        """The choice as interface.md specifies it; `platform` is left to the console's rendering."""
+        """The choice as interface.md specifies it."""
         return {
             "request": list(self.request),
-            "platform": self.platform,
+            "platform": self.platform.to_json(),
             "choice": self.image,
             "candidates": [judged.to_json() for judged in self.candidates],
             "notices": [*self.notices, *(problem.message for problem in self.problems)],

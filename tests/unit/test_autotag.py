@@ -181,11 +181,11 @@ def test_local_images_are_judged_like_remote_ones() -> None:
     assert all(entry.verdict.rule and entry.verdict.reason for entry in choice.candidates)
 
 
-@pytest.mark.parametrize("role", [labels.STAGE, labels.ARTIFACT, labels.BUILDING])
+@pytest.mark.parametrize("role", [labels.STAGE, labels.ARTIFACT, "building"])
 def test_an_image_under_construction_never_wins(role: str) -> None:
     """JC#324, JC#787: half-built images were offered as the result."""
     name = "mlc:0.20.0-r36.4-cu126-22.04"
-    marks = label(name, ["mlc:0.20.0"], ORIN, role) if role != labels.BUILDING else labels.unfinished()
+    marks = label(name, ["mlc:0.20.0"], ORIN, role)
     choice = choose(["mlc"], ORIN, (local((name, marks, "arm64")),), Options())
     assert choice.image is None
     assert choice.candidates[0].verdict.rule == "image-role"
@@ -300,6 +300,22 @@ def test_aliases_are_names(tmp_path: Path) -> None:
     image = choose(["torch"], ORIN, (hub(tmp_path),), chosen).image
     assert image is not None
     assert image.startswith("dustynv/pytorch:")
+
+
+def test_aliases_are_asked_for_only_when_the_name_finds_nothing(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def aliases(name: str) -> list[str]:
+        asked.append(name)
+        return ["pytorch"] if name == "torch" else []
+
+    places = (local(("dustynv/pytorch:2.6-r36.4.0-cu128", {}, "arm64")), hub(tmp_path))
+    assert choose(["mlc"], ORIN, places, Options(aliases=aliases)).image
+    assert asked == []
+    choice = choose(["torch"], ORIN, places, Options(aliases=aliases))
+    assert asked == ["torch"]
+    assert choice.image == "dustynv/pytorch:2.6-r36.4.0-cu128"  # the local one, as without an alias
+    assert choose(["nothing-like-it"], ORIN, places, Options(aliases=aliases)).candidates == ()
 
 
 def test_a_namespace_is_kept(tmp_path: Path) -> None:
