@@ -9,6 +9,7 @@ import difflib
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,7 @@ class BuildStage:
         return any(step.keyword == "RUN" for step in self.body)
 
 
+@lru_cache(maxsize=2048)
 def parse(text: str, path: Path = DEFAULT_PATH) -> tuple[Instruction, ...]:
     """Read a Dockerfile.
 

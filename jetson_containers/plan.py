@@ -1,58 +1,29 @@
 """Resolution → stages with content keys. Several targets merge into one trie of shared prefixes.
 
-key = H(rendered Dockerfile, context files, build args, platform, parent key). The same inputs give the same key on
-any machine: contexts are hashed by relative path, executable bit and bytes only.
+key = H(Dockerfile, context files, build args, docker platform, parent key, artifact keys); `keys` says what counts.
+The same inputs give the same key on any machine, so an image with that key need not be built again, wherever it is.
 """
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers import dockerfile
+from jetson_containers.errors import LayerBudgetError, UsageError
+from jetson_containers.naming import final_name
+from jetson_containers.planner import Planner, always_taken, quoted
+from jetson_containers.stage import MAX_LAYERS, STAGE_REPOSITORY, Stage, StageKind, StageState, stage_image
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
     from jetson_containers.package import Package
     from jetson_containers.platforms import Platform
+    from jetson_containers.resolver import Resolution
 
-MAX_LAYERS = 125  # overlay2 stacks no more; BuildKit builds deeper images that then do not run
-
-
-class StageKind(enum.Enum):
-    """What building a stage means."""
-
-    LAYER = "layer"  # the final part of a recipe, on top of its parent
-    ARTIFACT = "artifact"  # the compile part; only `/artifacts` of it is kept
-    META = "meta"  # nothing to build: the parent under another name
-
-
-class StageState(enum.Enum):
-    """What has to be done for a stage."""
-
-    BUILD = "build"
-    CACHED = "cached"  # an image with this key is in the local store
-    PULL = "pull"  # an image with this key is in a registry
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One image to build. `key` is `sha256:<hex>`; `image` is its name under `jetson-containers/stage`."""
-
-    package: str
-    kind: StageKind
-    key: str
-    parent: str | None  # key of the stage below; None: the base image
-    base: str  # image reference this stage builds on: the parent's `image`, or the base image
-    image: str
-    depends: tuple[str, ...]  # keys that must exist first: parent and artifacts
-    layers: int  # layers of the whole image up to this stage, base excluded
-    state: StageState = StageState.BUILD
-    context: Path | None = field(default=None, compare=False)
-    dockerfile: str = field(default="", compare=False)  # rendered text
-    build_args: Mapping[str, str] = field(default_factory=dict, compare=False)
-    definition: Package | None = field(default=None, compare=False)
+__all__ = ["MAX_LAYERS", "STAGE_REPOSITORY", "Stage", "StageKind", "StageState", "stage_image"]  # and all defined here
 
 
 @dataclass(frozen=True)
@@ -66,10 +37,26 @@ class Plan:
     layers: int
     base: str
     packages: tuple[str, ...]  # names in the order they stand in the image
+    notices: tuple[str, ...] = ()
+
+    @property
+    def top(self) -> Stage:
+        """The stage that becomes the final image."""
+        return self.stages[-1]
 
     def to_json(self) -> dict[str, Any]:
         """The plan as interface.md specifies it."""
-        raise NotImplementedError
+        return {
+            "schema": 1,
+            "platform": self.platform.to_json(),
+            "request": list(self.request),
+            "base": self.base,
+            "packages": list(self.packages),
+            "stages": [stage.to_json() for stage in self.stages],
+            "final": self.final,
+            "layers": self.layers,
+            "notices": list(self.notices),
+        }
 
 
 @dataclass(frozen=True)
@@ -81,3 +68,206 @@ class PlanOptions:
     build_args: Mapping[str, str] = field(default_factory=dict)  # --build-args
     build_flags: tuple[str, ...] = ()  # --build-flags, split as a shell splits words
     no_cache: bool = False
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Several plans as one trie: `stages` in build order, each once.
+
+    `totals`: `images` (final names), `stages` and `artifacts` (distinct keys), `lower_bound` (each package built
+    once, wherever it stands: what a perfect split into artifacts would need).
+    """
+
+    plans: tuple[Plan, ...]
+    stages: tuple[Stage, ...]
+    totals: Mapping[str, int]
+
+
+def make(
+    resolution: Resolution,
+    platform: Platform,
+    options: PlanOptions,
+    *,
+    base_digest: str = "",
+    base_layers: int = 0,
+) -> Plan:
+    """Plan one image; reads recipes and their contexts, writes nothing.
+
+    `base_digest` makes a base that moved change all keys; `base_layers` counts the base's layers where known.
+    Raises LayerBudgetError, RecipeError for a Dockerfile that cannot be read, UsageError for an empty request or a
+    `--name` that is no image name.
+    """
+    if not resolution.packages:
+        raise UsageError("there is nothing to build: no package is left", hint="see --skip-packages")
+    base = options.base or _default_base(platform)
+    planner = Planner(
+        platform,
+        resolution.build_closures,
+        base,
+        base_digest=base_digest,
+        build_args=options.build_args,
+        build_flags=options.build_flags,
+    )
+    planner.chain(resolution.packages)
+    stages = tuple(planner.stages.values())
+    plan = Plan(
+        platform=platform,
+        request=resolution.requested,
+        stages=stages,
+        final=final_name(_named(resolution), platform, options.name),
+        layers=stages[-1].layers,
+        base=base,
+        packages=tuple(package.name for package in resolution.packages),
+        notices=(*resolution.notices, *planner.notices()),
+    )
+    check_layers(plan, base_layers=base_layers)
+    return plan
+
+
+def check_layers(plan: Plan, *, base_layers: int = 0, per_stage: int = 0) -> None:
+    """Raise LayerBudgetError, naming the largest contributors, when a build would stack more than overlay2 can.
+
+    `per_stage` is what the builder adds to each stage (`dockerfile.CA_COPY_LAYERS` with the legacy builder).
+    """
+    by_key = {stage.key: stage for stage in plan.stages}
+    for stage in plan.stages:
+        below = _below(stage, by_key)
+        total = base_layers + stage.depth + per_stage * len(below)
+        if total > MAX_LAYERS:
+            raise _over_budget(stage, below, by_key, total)
+
+
+def check_build_args(plans: Iterable[Plan], build_args: Mapping[str, str]) -> None:
+    """Raise UsageError for a `--build-args` name that no Dockerfile of the plans declares: it would do nothing."""
+    if "BASE_IMAGE" in build_args or "ARTIFACT_IMAGE" in build_args:
+        raise UsageError("--build-args cannot set BASE_IMAGE or ARTIFACT_IMAGE", hint="use --base IMAGE")
+    texts = {stage.dockerfile for plan in plans for stage in plan.stages}
+    declared = frozenset[str]().union(*(dockerfile.declared_args(text) for text in texts if text))
+    unknown = [name for name in sorted(build_args) if name not in declared and not always_taken(name)]
+    if unknown:
+        known = ", ".join(sorted(declared - {"BASE_IMAGE", "ARTIFACT_IMAGE"})) or "none"
+        raise UsageError(
+            f"--build-args: no Dockerfile of this build declares {quoted(unknown)}", hint=f"declared are: {known}"
+        )
+
+
+def merge(plans: Sequence[Plan]) -> Merged:
+    """Merge plans: a stage that several of them need is there once."""
+    stages: dict[str, Stage] = {}
+    for plan in plans:
+        for stage in plan.stages:
+            known = stages.get(stage.key)
+            if known is None or (stage.needed and not known.needed):
+                stages[stage.key] = stage
+    found = tuple(stages.values())
+    totals = {
+        "images": len({plan.final for plan in plans}),
+        "stages": len(found),
+        "artifacts": sum(stage.kind is StageKind.ARTIFACT for stage in found),
+        "lower_bound": len({stage.package for stage in found if stage.kind is not StageKind.META}),
+    }
+    return Merged(tuple(plans), found, totals)
+
+
+def mark(plan: Plan, local: Mapping[str, str], remote: Mapping[str, str]) -> Plan:
+    """Set the state of each stage from what exists already: key → image reference, local before remote.
+
+    What lies below a stage that exists is not needed for this image.
+    """
+    by_key = {stage.key: stage for stage in plan.stages}
+    needed: set[str] = set()
+    waiting = [plan.top.key]
+    while waiting:
+        key = waiting.pop()
+        if key in needed:
+            continue
+        needed.add(key)
+        if key not in local and key not in remote:
+            waiting += by_key[key].depends
+    return replace(plan, stages=tuple(_marked(stage, local, remote, stage.key in needed) for stage in plan.stages))
+
+
+def multiple_json(platform: Platform, plans: Sequence[Plan], errors: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Several plans as interface.md specifies them; `errors` are `{"request", "reason"}`."""
+    return {
+        "schema": 1,
+        "platform": platform.to_json(),
+        "plans": [plan.to_json() for plan in plans],
+        "errors": [dict(error) for error in errors],
+        "totals": dict(merge(plans).totals),
+    }
+
+
+def describe(plan: Plan) -> list[str]:
+    """Write a plan for people: a table of its stages and a summary."""
+    numbers = {stage.key: str(number) for number, stage in enumerate(plan.stages, start=1)}
+    rows = [("#", "package", "kind", "state", "key", "layers", "needs")]
+    for stage in plan.stages:
+        state = stage.state.value if stage.needed else "not needed"
+        needs = " ".join(numbers[key] for key in stage.depends) or "base"
+        key = stage.key.removeprefix("sha256:")[:12]
+        rows.append((numbers[stage.key], stage.package, stage.kind.value, state, key, str(stage.layers), needs))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*table, "", *_summary(plan)]
+
+
+def _default_base(platform: Platform) -> str:
+    from jetson_containers.platforms import default_base_image  # noqa: PLC0415 - only without --base
+
+    return default_base_image(platform)
+
+
+def _named(resolution: Resolution) -> Package:
+    """Find the package the image is named after: the last one requested."""
+    wanted = resolution.requested[-1] if resolution.requested else ""
+    family = re.split(r"[:<>=!~ ]", wanted, maxsplit=1)[0]
+    for names in ({wanted}, {family}):
+        for package in reversed(resolution.packages):
+            if names & {package.name, package.family, *package.aliases}:
+                return package
+    return resolution.packages[-1]
+
+
+def _below(stage: Stage, by_key: Mapping[str, Stage]) -> list[Stage]:
+    """List the stages an image consists of, itself included, from the top."""
+    found = [stage]
+    while found[-1].parent is not None:
+        found.append(by_key[found[-1].parent])
+    return [part for part in found if part.kind is not StageKind.META]
+
+
+def _over_budget(stage: Stage, below: Sequence[Stage], by_key: Mapping[str, Stage], total: int) -> LayerBudgetError:
+    own = {part.package: part.depth - (by_key[part.parent].depth if part.parent else 0) for part in below}
+    largest = sorted(own.items(), key=lambda item: (-item[1], item[0]))[:5]
+    return LayerBudgetError(
+        f"`{stage.package}` would stand on {total} layers, and the storage driver stacks {MAX_LAYERS}",
+        details=[f"{count:4} layers  {name}" for name, count in largest],
+        hint="join RUN and COPY lines of these recipes, or split the request into several images",
+    )
+
+
+def _marked(stage: Stage, local: Mapping[str, str], remote: Mapping[str, str], needed: bool) -> Stage:
+    if stage.key in local:
+        return replace(stage, state=StageState.CACHED, source=local[stage.key], needed=needed)
+    if not needed:
+        return replace(stage, state=StageState.CACHED, source="", needed=False)
+    if stage.key in remote:
+        return replace(stage, state=StageState.PULL, source=remote[stage.key], needed=True)
+    return replace(stage, state=StageState.BUILD, source="", needed=True)
+
+
+def _summary(plan: Plan) -> list[str]:
+    counts = {state: sum(stage.needed and stage.state is state for stage in plan.stages) for state in StageState}
+    words = [f"{counts[state]} to {word}" for state, word in ((StageState.BUILD, "build"), (StageState.PULL, "pull"))]
+    ready = len(plan.stages) - counts[StageState.BUILD] - counts[StageState.PULL]
+    bound = merge([plan]).totals["lower_bound"]
+    compiled = sum(stage.kind is not StageKind.META for stage in plan.stages)
+    return [
+        f"base    {plan.base}",
+        f"image   {plan.final}",
+        f"layers  {plan.layers} of {MAX_LAYERS}",
+        f"stages  {len(plan.stages)}: {', '.join(words)}, {ready} ready",
+        f"        {compiled} to build from nothing; the lower bound is {bound}, each package once",
+        *(f"note    {notice}" for notice in plan.notices),
+    ]

@@ -1,0 +1,231 @@
+"""Content keys: what goes into an image, as one hash that any machine computes alike.
+
+Of a context only the files count that COPY, ADD or a bind mount can reach, by relative path, executable bit and
+bytes: no times, owners, absolute paths or order of a directory. Files that define a package (header, `config.yaml`,
+tests, docs) count only where a Dockerfile names them, so that editing a test does not rebuild anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.errors import RecipeError
+from jetson_containers.instructions import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from jetson_containers.instructions import Instruction
+
+SCHEMA = 1  # raise it when the same inputs shall give other keys; every image is then built again
+
+_UNSEEN = frozenset({".git", ".hg", ".svn", "__pycache__", ".DS_Store", ".jetson"})
+_DEFINITION = re.compile(r"(?:Dockerfile.*|config\.(?:ya?ml|json|py)|README.*|\.dockerignore)", re.IGNORECASE)
+_REMOTE = re.compile(r"(?:https?|git|ssh|ftp)://|git@", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ContextFile:
+    """One file of a build context. `path` is relative, with `/`; `content` is the hash of its bytes or link target."""
+
+    path: str
+    executable: bool
+    content: str
+
+
+def digest(payload: object) -> str:
+    """Hash data of dicts, lists and scalars: `sha256:` over its canonical JSON."""
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def stage_key(
+    *,
+    package: str,
+    kind: str,
+    dockerfile: Sequence[Sequence[str]],
+    context: Sequence[ContextFile],
+    args: Mapping[str, str],
+    platform: str,
+    parent: str,
+    artifacts: Sequence[str] = (),
+    flags: Sequence[str] = (),
+) -> str:
+    """Compute the key of one image from its canonical Dockerfile and everything else that reaches the build.
+
+    `platform` is Docker's (`linux/arm64`) and nothing more of the machine: what a recipe takes from the platform
+    (CUDA, SM list, Python) reaches the build as text or arguments and is in the key as such. `parent` is the key
+    below, or the base image with its digest where known.
+    """
+    payload: dict[str, Any] = {
+        "schema": SCHEMA,
+        "package": package,
+        "kind": kind,
+        "dockerfile": list(map(list, dockerfile)),
+        "context": [[file.path, file.executable, file.content] for file in context],
+        "args": dict(args),
+        "platform": platform,
+        "parent": parent,
+        "artifacts": list(artifacts),
+        "flags": list(flags),
+    }
+    return digest(payload)
+
+
+def context_files(
+    root: Path, text: str, *, definition: Iterable[str] = (), path: Path | None = None
+) -> tuple[ContextFile, ...]:
+    """List what a Dockerfile can take from its context, sorted by path.
+
+    `definition` names further files that only describe the package (its tests). `path` is the Dockerfile, for
+    errors. Raises RecipeError for a COPY of something that is not there.
+    """
+    path = path or root / "Dockerfile"
+    sources = _sources(text, path)
+    if not sources:
+        return ()
+    ignored = _ignore_rules(root)
+    described = frozenset(definition)
+    matchers = [(source, _pattern(source)) for source, _ in sources]
+    found = []
+    for name, file in _walk(root):
+        by = [source for source, pattern in matchers if pattern.fullmatch(name)]
+        if not by or _ignored(name, ignored) or (name not in by and _describes(name, described)):
+            continue
+        found.append(_entry(root, name, file))
+    _check_present(root, sources, path)
+    return tuple(found)
+
+
+def _sources(text: str, path: Path) -> tuple[tuple[str, int], ...]:
+    """Name what a Dockerfile takes from its context, with the line: relative paths or patterns, "" for all of it."""
+    found: dict[str, int] = {}
+    for step in parse(text, path):
+        for source in _sources_of(step):
+            # A variable may stand for anything, so all of the context counts.
+            clean = "" if "$" in source else os.path.normpath(source.lstrip("/") or ".")
+            found.setdefault("" if clean == "." else clean, step.line)
+    return tuple(found.items())
+
+
+def _sources_of(step: Instruction) -> Iterator[str]:
+    if step.keyword in {"COPY", "ADD"} and step.option("from") is None:
+        yield from (word for word in step.words[:-1] if not word.startswith("<<") and not _REMOTE.match(word))
+    if step.keyword == "RUN":
+        for flag in step.flags:
+            options = dict(part.partition("=")[::2] for part in flag.removeprefix("--mount=").split(","))
+            if flag.startswith("--mount=") and options.get("type", "bind") == "bind" and "from" not in options:
+                yield options.get("source") or options.get("src") or "."
+
+
+def _pattern(source: str) -> re.Pattern[str]:
+    """Match a path that the source names, or that lies below it; what is no valid pattern matches everything."""
+    try:
+        return re.compile(_glob(source) + r"(?:/.*)?" if source else ".*", re.DOTALL)
+    except re.error:
+        return re.compile(".*", re.DOTALL)
+
+
+def _glob(pattern: str) -> str:
+    """Translate a Docker pattern: `*` and `?` stay within a path segment, `**` does not."""
+    out = []
+    position = 0
+    while position < len(pattern):
+        rest = pattern[position:]
+        if rest.startswith("**/"):
+            out.append("(?:.*/)?")
+            position += 3
+        elif rest.startswith("**"):
+            out.append(".*")
+            position += 2
+        elif found := re.match(r"\[\^?[^\]]+\]", rest):
+            out.append(found.group())
+            position += found.end()
+        else:
+            out.append({"*": "[^/]*", "?": "[^/]"}.get(rest[0], re.escape(rest[0])))
+            position += 1
+    return "".join(out)
+
+
+def _ignore_rules(root: Path) -> list[tuple[bool, re.Pattern[str]]]:
+    """Read `.dockerignore`: (keep, pattern) in order; the last that matches decides."""
+    try:
+        lines = (root / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    rules = []
+    for line in lines:
+        rule = line.strip()
+        if not rule or rule.startswith("#"):
+            continue
+        keep = rule.startswith("!")
+        clean = os.path.normpath(rule.removeprefix("!").strip().lstrip("/"))
+        rules.append((keep, _pattern(clean)))
+    return rules
+
+
+def _ignored(name: str, rules: Sequence[tuple[bool, re.Pattern[str]]]) -> bool:
+    verdict = False
+    for keep, pattern in rules:
+        if pattern.fullmatch(name):
+            verdict = not keep
+    return verdict
+
+
+def _describes(name: str, definition: frozenset[str]) -> bool:
+    return name in definition or ("/" not in name and _DEFINITION.fullmatch(name) is not None)
+
+
+def _walk(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield files and links below `root` in the order of their relative names; links are not followed."""
+    found = {}
+    for folder, directories, files in os.walk(root, onerror=_unreadable):
+        linked = [name for name in directories if Path(folder, name).is_symlink()]
+        directories[:] = [name for name in directories if name not in _UNSEEN and name not in linked]
+        for name in [*files, *linked]:
+            path = Path(folder, name)
+            if name not in _UNSEEN and not name.endswith(".pyc") and (path.is_symlink() or path.is_file()):
+                found[path.relative_to(root).as_posix()] = path
+    yield from sorted(found.items())
+
+
+def _unreadable(error: OSError) -> None:
+    raise RecipeError(f"cannot be read: {error.strerror}", path=Path(error.filename)) from error
+
+
+def _entry(root: Path, name: str, path: Path) -> ContextFile:
+    if path.is_symlink():
+        target = path.resolve()
+        inside = target.is_file() and target.is_relative_to(root.resolve())
+        link = "link:" + os.readlink(path)  # noqa: PTH115 - Path.readlink would normalise it
+        return ContextFile(name, executable=False, content=f"{link} {_file_digest(target)}" if inside else link)
+    return ContextFile(name, executable=bool(path.stat().st_mode & 0o100), content=_file_digest(path))
+
+
+def _file_digest(path: Path) -> str:
+    state = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                state.update(block)
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", path=path) from error
+    return "sha256:" + state.hexdigest()
+
+
+def _check_present(root: Path, sources: Sequence[tuple[str, int]], path: Path) -> None:
+    for source, line in sources:
+        literal = source and not source.startswith(".jetson") and not re.search(r"[*?\[]", source)
+        if literal and not (root / source).exists() and not (root / source).is_symlink():
+            raise RecipeError(
+                f"takes `{source}`, which is not in {root}",
+                path=path,
+                line=line,
+                hint="correct the COPY, or add the file",
+            )
