@@ -1,75 +1,263 @@
-"""Runs plans: what is built already is not built again, siblings in parallel, tests once per key, resumable."""
+"""Runs plans: what is built already is not built again, siblings in parallel, tests once per key, resumable.
+
+Error policy: a stage that fails is remembered and shown at the end, after the stages that were running beside it
+have ended; without `keep_going` nothing new starts after it. A failure of the program itself stops everything and
+is raised as it is.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+import shutil
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from jetson_containers import labels
+from jetson_containers.building import finals as finals_module
+from jetson_containers.building import graph as graphs
+from jetson_containers.building import package_tests, progress, resources, summary
+from jetson_containers.building.logs import RunLogs, secrets_of
+from jetson_containers.building.loop import Loop
+from jetson_containers.building.model import BuildOptions, BuildReport, StageReport
+from jetson_containers.building.scheduler import Scheduler
+from jetson_containers.building.signals import Signals
+from jetson_containers.building.stage import Failure, Outcome, Workshop
+from jetson_containers.building.state import State, write_json
+from jetson_containers.building.store import Store
+from jetson_containers.console import human_bytes
+from jetson_containers.errors import DiskSpaceError, InterruptedByUserError, JetsonError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
+    from jetson_containers.building.finals import Final
+    from jetson_containers.building.graph import Node
+    from jetson_containers.building.resources import Share
     from jetson_containers.console import Console
     from jetson_containers.engine.base import Engine
     from jetson_containers.plan import Plan
 
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """How plans are run."""
-
-    log_dir: Path
-    jobs: int = 0  # stages at the same time; 0: as memory and cores allow
-    keep_going: bool = False
-    rebuild: bool = False
-    no_cache: bool = False
-    tests: str = "once"  # all, once, warn, none
-    skip_tests: tuple[str, ...] = ()  # package patterns, "intermediate", "all"
-    test_only: tuple[str, ...] = ()
-    push: str = ""  # registry namespace to push finals to
-    build_args: Mapping[str, str] = field(default_factory=dict)
-    build_flags: tuple[str, ...] = ()
-    network: str = "host"
-    proxies: Mapping[str, str] = field(default_factory=dict)
-    ca_bundle: Path | None = None
-    wheelhouse: Path | None = None
-    index_url: str = ""
-    cache_from: tuple[str, ...] = ()
-    cache_to: tuple[str, ...] = ()
-    progress: str = "auto"  # auto, plain, tty, json
-    data: Path | None = None  # mounted as /data during tests
-
-
-@dataclass(frozen=True)
-class StageReport:
-    """What became of one stage. `state`: built, cached, failed, skipped. Times in seconds."""
-
-    package: str
-    key: str
-    image: str
-    state: str
-    seconds: float
-    size: int | None = None
-    tests: str = ""  # "passed", "failed", "cached", "none", "skipped"
-    log: Path | None = None
-    cause: str = ""
-
-
-@dataclass(frozen=True)
-class BuildReport:
-    """What became of a run; `ok` is false when anything failed."""
-
-    ok: bool
-    images: tuple[str, ...]
-    stages: tuple[StageReport, ...]
-    seconds: float
-    log_dir: Path
+__all__ = ["BuildOptions", "BuildReport", "StageReport", "revision", "run"]
 
 
 def run(plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: Console) -> BuildReport:
     """Build all plans. Raises BuildError/PackageTestError for the first failure unless `keep_going`.
 
     Ctrl-C stops the children, removes half-done names and raises InterruptedByUserError; the next run goes on at the
-    stage that was interrupted.
+    stage that was interrupted. Also raises UsageError for options that cannot be, and NotReadyError subclasses when
+    the engine, the disk or the log folder is not ready.
     """
-    raise NotImplementedError
+    package_tests.check_options(options)
+    try:
+        with Signals() as signals:
+            return _Run(plans, engine, options, console).go(signals)
+    except KeyboardInterrupt:
+        again = f"`{options.command}`" if options.command else "the same command again"
+        raise InterruptedByUserError("interrupted", hint=f"{again} resumes where it stopped") from None
+
+
+def revision(root: Path) -> str:
+    """Git commit of the tree at `root` (40 hex digits), or `""` when it is no checkout; reads files only."""
+    git = root / ".git"
+    try:
+        head = (git / "HEAD").read_text(encoding="ascii").strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        if (git / name).is_file():
+            return (git / name).read_text(encoding="ascii").strip()
+        packed = (git / "packed-refs").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return ""
+    return next((line.split()[0] for line in packed if line.endswith(f" {name}")), "")
+
+
+class _Run:
+    """The state of one `run`."""
+
+    def __init__(self, plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: Console) -> None:
+        self.plans = [plan for plan in plans if plan.stages]
+        self.engine = engine
+        self.options = options
+        self.console = console
+        self.env = os.environ if options.env is None else options.env
+        self.store = Store(engine)
+        self.state = State(options.state)
+        self.graph = graphs.merge(self.plans)
+        self.began = time.monotonic()
+        self.reports: dict[str, StageReport] = {}
+        self.failures: list[Failure] = []
+        self.finals: dict[str, Final] = {}
+        self.pushed: list[str] = []
+        self.log_dir = options.log_dir
+
+    def go(self, signals: Signals) -> BuildReport:
+        """Do everything, in a named order."""
+        todo = self._todo()
+        named = all(finals_module.complete(plan, self.store) for plan in self.plans)
+        if not todo and named and not self.options.push:
+            return self._nothing_to_do()
+        self._check_disk(todo)
+        logs = RunLogs(self.options.log_dir, secrets_of(self.env, (self.options.build_args,)))
+        self.log_dir = logs.directory
+        shown = progress.make(self.options.progress, self.console, self.env)
+        workshop = Workshop(
+            self.store, self.options, logs, shown, self.state, threading.Event(), revision(Path(__file__).parents[1])
+        )
+        try:
+            self._announce(todo, shown)
+            self._build(todo, workshop, signals)
+            self._push(workshop)
+        finally:
+            shown.close()
+            report = self._report()
+            write_json(logs.directory / "build.json", report.to_json())
+        return self._end(report)
+
+    # Before.
+
+    def _todo(self) -> dict[str, None]:
+        """Keys of the stages to look at; the others are complete, or below one that is."""
+        if self.options.rebuild or self.options.no_cache:
+            return dict.fromkeys(self.graph.nodes)
+        todo = graphs.needed(self.graph, self._is_complete, self._is_covered)
+        for key, node in self.graph.nodes.items():
+            if key not in todo and key not in self.reports:
+                self._is_complete(key)
+            if key not in todo and key not in self.reports:  # pruned, and not missed
+                self.reports[key] = self._cached(node, tests="", cause="not needed: a stage above it is complete")
+        return todo
+
+    def _is_complete(self, key: str) -> bool:
+        node = self.graph.nodes[key]
+        image = self.store.find(node)
+        if image is None:
+            return False
+        recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
+        if package_tests.due(node, self.options, recorded):
+            return False
+        said = package_tests.said(node, self.options, recorded)
+        self.reports[key] = self._cached(node, tests=said, size=image.size)
+        return True
+
+    def _is_covered(self, key: str) -> bool:
+        """Whether the finished image of a plan that holds this stage remembers its tests as they should be."""
+        node = self.graph.nodes[key]
+        for plan in self.plans:
+            image = self.engine.image(plan.final) if any(stage.key == key for stage in plan.stages) else None
+            if image is None or not finals_module.complete(plan, self.store):
+                continue
+            recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
+            if recorded and not package_tests.due(node, self.options, recorded):
+                return True
+        return self._is_complete(key)
+
+    @staticmethod
+    def _cached(node: Node, *, tests: str, size: int | None = None, cause: str = "") -> StageReport:
+        stage = node.stage
+        return StageReport(stage.package, stage.key, stage.image, "cached", 0.0, size, tests, cause=cause)
+
+    def _nothing_to_do(self) -> BuildReport:
+        for plan in self.plans:
+            asked = " ".join(plan.request)
+            image = self.engine.image(plan.final)
+            size = f", {human_bytes(image.size)}" if image else ""
+            self.console.ok(f"{asked} is up to date: nothing to build ({plan.final}{size})")
+            self.finals[plan.final] = finals_module.Final(plan.final, fresh=False, size=image.size if image else None)
+        return self._report()
+
+    def _check_disk(self, todo: Mapping[str, None]) -> None:
+        """Refuse before the first byte is written; an engine on another machine cannot be looked at from here."""
+        root = Path(self.engine.capabilities.data_root)
+        remote = not self.env.get("DOCKER_HOST", "unix:").startswith("unix:")
+        if not self.options.disk_per_stage or remote or not root.is_dir():
+            return
+        sizes = self.state.sizes()
+        names = [graphs.weight_name(self.graph.nodes[key].stage) for key in todo]
+        need = sum(max(0.0, sizes.get(name, self.options.disk_per_stage)) for name in names)
+        free = shutil.disk_usage(root).free
+        if need > free:
+            raise DiskSpaceError(
+                f"`{root}` has {human_bytes(free)} free, and {len(todo)} stages need about {human_bytes(need)}",
+                hint="`jetson-containers df` shows what takes the space, `jetson-containers prune` frees it",
+            )
+
+    def _announce(self, todo: Mapping[str, None], shown: progress.Progress) -> None:
+        asked = ", ".join(dict.fromkeys(" ".join(plan.request) for plan in self.plans))
+        there = len(self.graph.nodes) - len(todo)
+        shown.say(f"{asked}: {len(todo)} stages to do, {there} there already; logs: {self.log_dir}")
+
+    # The work.
+
+    def _build(self, todo: Mapping[str, None], workshop: Workshop, signals: Signals) -> None:
+        options = self.options
+        available = resources.detect(
+            jobs=options.jobs, cores=options.cores, memory=options.memory, most_jobs=resources.job_limit(self.env)
+        )
+        seconds = self.state.seconds()
+        scheduler = Scheduler(self.graph, todo, graphs.priorities(self.graph, set(todo), seconds), available)
+
+        def work(node: Node, share: Share) -> Outcome:
+            outcome = workshop.run(node, share)
+            return self._finish(node, share, outcome, workshop) if outcome.failure is None else outcome
+
+        loop = Loop(
+            self.graph,
+            scheduler,
+            work,
+            workshop.progress,
+            keep_going=options.keep_going,
+            seconds=seconds,
+            reports=self.reports,
+        )
+        self.failures = loop.failures
+        for key, node in self.graph.nodes.items():
+            if node.last and key not in todo:  # complete, but perhaps without this name
+                self._finish(node, resources.Share(1, 0), Outcome(self.reports[key]), workshop)
+
+        def stop() -> None:
+            workshop.cancelled.set()
+            self.engine.stop()
+
+        loop.run(signals, stop)
+
+    def _finish(self, node: Node, share: Share, outcome: Outcome, workshop: Workshop) -> Outcome:
+        """Give the top of a plan its final name, as soon as it is complete."""
+        for plan in self.plans:
+            if plan.top.key != node.stage.key:
+                continue
+            final = finals_module.name(plan, self.graph, workshop, share)
+            if isinstance(final, Failure):
+                report = replace(outcome.report, state="failed", tests="failed", cause=final.error.message)
+                return replace(outcome, report=report, failure=final)
+            self.finals[final.image] = final
+        return outcome
+
+    def _push(self, workshop: Workshop) -> None:
+        if self.options.push and (self.options.keep_going or not self.failures):
+            for plan in self.plans:
+                if plan.final in self.finals:
+                    self.pushed.append(finals_module.push(plan, self.options.push, workshop))
+
+    # After.
+
+    def _report(self) -> BuildReport:
+        stages = tuple(self.reports[key] for key in self.graph.nodes if key in self.reports)
+        missing = [plan for plan in self.plans if plan.final not in self.finals]
+        images = tuple(plan.final for plan in self.plans if plan.final in self.finals)
+        seconds = time.monotonic() - self.began
+        return BuildReport(not self.failures and not missing, images, stages, seconds, self.log_dir, tuple(self.pushed))
+
+    def _end(self, report: BuildReport) -> BuildReport:
+        errors: list[JetsonError] = [
+            summary.explain(failure, len(self.graph.nodes), self.options) for failure in self.failures
+        ]
+        summary.show(self.console, report, self.finals, self.env)
+        if errors and not self.options.keep_going:
+            raise errors[0]
+        for error in errors:
+            self.console.error(error)
+        return report

@@ -1,0 +1,90 @@
+"""What goes into a build run and what comes out; `builder` hands these on to the rest of the program."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+DISK_PER_STAGE = 500_000_000  # bytes a stage is expected to need as long as no build of it was recorded
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How plans are run."""
+
+    log_dir: Path
+    jobs: int = 0  # stages at the same time; 0: as memory and cores allow
+    keep_going: bool = False
+    rebuild: bool = False
+    no_cache: bool = False
+    tests: str = "once"  # all, once, warn, none
+    skip_tests: tuple[str, ...] = ()  # package patterns, "intermediate", "all"
+    test_only: tuple[str, ...] = ()
+    push: str = ""  # registry namespace to push finals to
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    build_flags: tuple[str, ...] = ()
+    network: str = "host"
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    ca_bundle: Path | None = None
+    wheelhouse: Path | None = None
+    index_url: str = ""
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    progress: str = "auto"  # auto, plain, tty, json
+    data: Path | None = None  # mounted as /data during tests
+    run_options: tuple[str, ...] = ()  # of `docker run`, for tests: how containers get the GPU here
+    state_dir: Path | None = None  # locks and recorded times; None: `.state` in the log directory
+    memory: int = 0  # bytes all stages together may plan with; 0: what the machine has available
+    cores: int = 0  # CPU cores; 0: what this process may use
+    memory_limit: int | None = None  # bytes one build container may use, where the builder can limit it
+    disk_per_stage: int = DISK_PER_STAGE  # bytes; 0: do not look at the disk
+    test_timeout: float = 1800.0  # seconds a package test may take unless the recipe says otherwise
+    command: str = ""  # the user's command line, named as the next command after a failure
+    env: Mapping[str, str] | None = field(default=None, repr=False)  # whose secrets to redact; None: os.environ
+
+    @property
+    def state(self) -> Path:
+        """The directory of locks and recorded times, shared by all runs of this user."""
+        return self.state_dir or self.log_dir / ".state"
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What became of one stage. `state`: built, cached, failed, skipped. Times in seconds.
+
+    `tests`: passed, failed, cached, skipped or none; `""` when it did not come to tests.
+    """
+
+    package: str
+    key: str
+    image: str
+    state: str
+    seconds: float
+    size: int | None = None
+    tests: str = ""
+    log: Path | None = None
+    cause: str = ""
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What became of a run; `ok` is false when anything failed."""
+
+    ok: bool
+    images: tuple[str, ...]
+    stages: tuple[StageReport, ...]
+    seconds: float
+    log_dir: Path
+    pushed: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as `build.json` holds it; paths as text."""
+        data = asdict(self)
+        data["log_dir"] = str(self.log_dir)
+        for stage in data["stages"]:
+            stage["log"] = str(stage["log"]) if stage["log"] else None
+        return {"schema": 1, **data}
