@@ -74,8 +74,8 @@ class PlanOptions:
 class Merged:
     """Several plans as one trie: `stages` in build order, each once.
 
-    `totals`: `images` (final names), `stages` and `artifacts` (distinct keys), `lower_bound` (each package built
-    once, wherever it stands: what a perfect split into artifacts would need).
+    `totals`: `images` (final names), `stages` and `artifacts` (distinct keys), `compiles` (artifacts, and layers of
+    packages that have no compile part of their own), `lower_bound` of these (each package once, wherever it stands).
     """
 
     plans: tuple[Plan, ...]
@@ -164,6 +164,7 @@ def merge(plans: Sequence[Plan]) -> Merged:
         "images": len({plan.final for plan in plans}),
         "stages": len(found),
         "artifacts": sum(stage.kind is StageKind.ARTIFACT for stage in found),
+        "compiles": sum(_compiles(stage) for stage in found),
         "lower_bound": len({stage.package for stage in found if stage.kind is not StageKind.META}),
     }
     return Merged(tuple(plans), found, totals)
@@ -247,6 +248,12 @@ def _over_budget(stage: Stage, below: Sequence[Stage], by_key: Mapping[str, Stag
     )
 
 
+def _compiles(stage: Stage) -> bool:
+    """Whether a stage makes something; the layer of a package with artifacts only installs."""
+    split = stage.definition is not None and stage.definition.artifacts is not None
+    return stage.kind is StageKind.ARTIFACT or (stage.kind is StageKind.LAYER and not split)
+
+
 def _marked(stage: Stage, local: Mapping[str, str], remote: Mapping[str, str], needed: bool) -> Stage:
     if stage.key in local:
         return replace(stage, state=StageState.CACHED, source=local[stage.key], needed=needed)
@@ -261,13 +268,12 @@ def _summary(plan: Plan) -> list[str]:
     counts = {state: sum(stage.needed and stage.state is state for stage in plan.stages) for state in StageState}
     words = [f"{counts[state]} to {word}" for state, word in ((StageState.BUILD, "build"), (StageState.PULL, "pull"))]
     ready = len(plan.stages) - counts[StageState.BUILD] - counts[StageState.PULL]
-    bound = merge([plan]).totals["lower_bound"]
-    compiled = sum(stage.kind is not StageKind.META for stage in plan.stages)
+    totals = merge([plan]).totals
     return [
         f"base    {plan.base}",
         f"image   {plan.final}",
         f"layers  {plan.layers} of {MAX_LAYERS}",
         f"stages  {len(plan.stages)}: {', '.join(words)}, {ready} ready",
-        f"        {compiled} to build from nothing; the lower bound is {bound}, each package once",
+        f"        {totals['compiles']} compile something; the least is {totals['lower_bound']}, each package once",
         *(f"note    {notice}" for notice in plan.notices),
     ]

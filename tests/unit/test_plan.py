@@ -535,7 +535,7 @@ class TestMerge:
         closures = {"t": ("a",)}
         plans = [tree.plan("a", "b", "t", closures=closures), tree.plan("a", "c", "t", "all", closures=closures)]
         merged = planning.merge(plans)
-        assert merged.totals == {"images": 2, "stages": 7, "artifacts": 1, "lower_bound": 4}
+        assert merged.totals == {"images": 2, "stages": 7, "artifacts": 1, "compiles": 4, "lower_bound": 4}
         assert len({stage.key for stage in merged.stages}) == len(merged.stages) == 7
 
     def test_parents_come_first(self, tree: Tree) -> None:
@@ -557,8 +557,18 @@ class TestMerge:
             ("c", "build", True),
         ]
 
+    def test_the_distance_to_the_lower_bound(self, tree: Tree) -> None:
+        tree.add("a"), tree.add("b"), tree.add("c"), tree.compiled("t")
+        closures = {"t": ("a",)}
+        plans = [tree.plan(*names, "t", closures=closures) for names in (("a", "b", "c"), ("a", "c", "b"))]
+        totals = planning.merge(plans).totals
+        # `b` and `c` stand on different parents in the two images and are built twice, `t` is compiled once.
+        assert (totals["compiles"], totals["lower_bound"]) == (6, 4)
+
     def test_nothing(self) -> None:
-        assert planning.merge([]).totals == {"images": 0, "stages": 0, "artifacts": 0, "lower_bound": 0}
+        assert planning.merge([]).totals == dict.fromkeys(
+            ("images", "stages", "artifacts", "compiles", "lower_bound"), 0
+        )
 
 
 class TestMark:
@@ -642,7 +652,7 @@ class TestOutput:
         found = planning.multiple_json(ORIN, plans, [{"request": "c", "reason": "no"}])
         assert list(found) == ["schema", "platform", "plans", "errors", "totals"]
         assert found["errors"] == [{"request": "c", "reason": "no"}]
-        assert found["totals"] == {"images": 2, "stages": 2, "artifacts": 0, "lower_bound": 2}
+        assert found["totals"] == {"images": 2, "stages": 2, "artifacts": 0, "compiles": 2, "lower_bound": 2}
         assert [len(plan["stages"]) for plan in found["plans"]] == [1, 2]
 
     def test_the_readable_form(self, plan: Plan) -> None:
