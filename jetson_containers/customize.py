@@ -97,8 +97,16 @@ def _with_sm(platform: Platform, part: Part) -> Platform:
         if needs is None:
             known = tables.listing(tables.load("cuda")["gpus"])
             raise TargetError(f"{part}: no GPU has compute capability {sm / 10}", details=(f"known: {known}",))
+        if platform.l4t and sm not in platform.sm:
+            raise TargetError(
+                f"{part}: no chip of L4T {platform.l4t} is a {tables.gpu_name(sm)}",
+                hint=f"its chips: {tables.listing(f'sm{chip}' for chip in platform.sm)}",
+            )
         if needs > platform.cuda:
-            raise TargetError(f"{part}: code for {tables.gpu_name(sm)} needs CUDA {needs}, not {platform.cuda}")
+            raise TargetError(
+                f"{part}: code for {tables.gpu_name(sm)} needs CUDA {needs}, not {platform.cuda}",
+                hint=f"name a newer one: cu{needs.major}{needs.minor}",
+            )
     return _set(platform, "sm", wanted, part.place)
 
 
