@@ -30,17 +30,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from tests.real.conftest import Registry
+
 pytestmark = pytest.mark.registry
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
-USER, PASSWORD = "orin", "s3cret:with colon"
 
 
 def needs(program: str) -> str:
     path = shutil.which(program)
     if path is None:
-        pytest.skip(f"{program} is not installed (Debian: docker-registry, apache2-utils, openssl)")
+        pytest.skip(f"cannot run here: no {program}: install docker-registry and openssl")
     return path
 
 
@@ -54,13 +55,11 @@ def free_port() -> int:
 def serving(folder: Path, **http: Any) -> Iterator[str]:
     """Run docker-registry on loopback; yields HOST:PORT."""
     host = f"127.0.0.1:{free_port()}"
-    auth = http.pop("auth", None)
     config: dict[str, Any] = {
         "version": "0.1",
         "log": {"accesslog": {"disabled": True}, "level": "error"},
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
         "http": {"addr": host, **http},
-        **({"auth": auth} if auth else {}),
     }
     (folder / "config.yml").write_text(json.dumps(config))
     with (folder / "log").open("wb") as log:
@@ -136,27 +135,20 @@ def client(env: Mapping[str, str] | None = None, **more: Any) -> RegistryClient:
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("registry")) as running:
-        yield running
+def host(registry: Registry) -> str:
+    return registry.host
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("guarded")
-    line = subprocess.run(
-        [needs("htpasswd"), "-niB", USER], input=PASSWORD, capture_output=True, text=True, check=True
-    ).stdout
-    (folder / "htpasswd").write_text(line)
-    auth = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
-    with serving(folder, auth=auth) as running:
-        Pusher(running, f"{USER}:{PASSWORD}").image("ns/mlc", "0.20.0-r36.4-cu126-22.04", "arm64", {})
-        yield running
+def guarded(private_registry: Registry) -> Registry:
+    pusher = Pusher(private_registry.host, f"{private_registry.user}:{private_registry.password}")
+    pusher.image("ns/mlc", "0.20.0-r36.4-cu126-22.04", "arm64", {})
+    return private_registry
 
 
-def docker_config(folder: Path, host: str, password: str) -> dict[str, str]:
-    auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
-    (folder / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+def docker_config(folder: Path, registry: Registry, password: str) -> dict[str, str]:
+    auth = base64.b64encode(f"{registry.user}:{password}".encode()).decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {registry.host: {"auth": auth}}}))
     return {"DOCKER_CONFIG": str(folder)}
 
 
@@ -205,18 +197,18 @@ def test_the_catalogue_comes_in_pages(host: str, monkeypatch: pytest.MonkeyPatch
     assert {"c/one", "c/two", "c/three"} <= set(client().catalog(Repository(host, "c")))
 
 
-def test_a_login_from_docker_config_opens_the_registry(guarded: str, tmp_path: Path) -> None:
-    env = docker_config(tmp_path, guarded, PASSWORD)
-    assert client(env).tags(Repository(guarded, "ns/mlc")) == ("0.20.0-r36.4-cu126-22.04",)
+def test_a_login_from_docker_config_opens_the_registry(guarded: Registry, tmp_path: Path) -> None:
+    env = docker_config(tmp_path, guarded, guarded.password)
+    assert client(env).tags(Repository(guarded.host, "ns/mlc")) == ("0.20.0-r36.4-cu126-22.04",)
 
 
 @pytest.mark.parametrize(("password", "says"), [("wrong", "does not accept the login"), (None, "wants a login")])
-def test_a_wrong_or_missing_login_is_said(guarded: str, tmp_path: Path, password: str | None, says: str) -> None:
+def test_a_wrong_or_missing_login_is_said(guarded: Registry, tmp_path: Path, password: str | None, says: str) -> None:
     env = docker_config(tmp_path, guarded, password) if password else {"HOME": str(tmp_path)}
     with pytest.raises(RegistryError, match=says) as caught:
-        client(env).tags(Repository(guarded, "ns/mlc"))
-    assert caught.value.hint == f"docker login {guarded}"
-    assert guarded in caught.value.message
+        client(env).tags(Repository(guarded.host, "ns/mlc"))
+    assert caught.value.hint == f"docker login {guarded.host}"
+    assert guarded.host in caught.value.message
 
 
 def test_tls_needs_the_ca(tmp_path: Path) -> None:
