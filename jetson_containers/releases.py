@@ -75,6 +75,8 @@ def _complete(part: Part, notices: list[str]) -> Version:
     if len(given) >= 3 or (len(given) == 2 and any(row.l4t == version for row in tables.releases())):
         return version
     found = tables.newest(lambda row: row.l4t.release[: len(given)] == given)
+    if found is None and len(given) == 2:
+        found = next((row for row in tables.releases() if row.l4t.release[:2] == given), None)
     if found is None:
         return version
     notices.append(f"`{part.text}` is taken as L4T {found.l4t}, the newest known of that name")
