@@ -19,7 +19,7 @@ fi
 loader=(python3)
 command -v python3 > /dev/null || loader=()
 for library in libcudart libcublas libcublasLt; do
-    file=$(compgen -G "/usr/local/cuda/lib64/$library.so.*" | head -n 1)
+    file=$(compgen -G "/usr/local/cuda/lib64/$library.so.*" | sed -n 1p)
     [ -n "$file" ]
     echo "$file"
     if ldd "$file" | grep 'not found'; then

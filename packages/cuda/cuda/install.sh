@@ -21,7 +21,7 @@ is_there() { # a glob, because libraries end in their full version
 
 trust_key() { # FILE
     local found
-    found=$(gpg --show-keys --with-colons "$1" | awk -F: '$1 == "pub" { pub = 1 } $1 == "fpr" && pub { print $10; pub = 0 }')
+    found=$(gpg --show-keys --with-colons "$1" | awk -F: '$1 == "pub" { pub = 1 } $1 == "fpr" && pub { print $10; pub = 0 }') # codespell:ignore fpr
     [ "$found" = "$fingerprint" ] || fail "the key of $repository is $found, not $fingerprint"
 }
 

@@ -6,10 +6,10 @@ trap 'echo "line $LINENO failed: $BASH_COMMAND" >&2' ERR
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-gcc --version | head -n 1
-g++ --version | head -n 1
+gcc --version | sed -n 1p
+g++ --version | sed -n 1p
 git --version
-make --version | head -n 1
+make --version | sed -n 1p
 
 cat > "$work/hello.c" <<'SOURCE'
 #include <math.h>

@@ -4,7 +4,7 @@ set -euo pipefail
 trap 'echo "line $LINENO failed: $BASH_COMMAND" >&2' ERR
 
 cmake --version
-ctest --version | head -n 1
+ctest --version | sed -n 1p
 
 if ! command -v cc > /dev/null; then
     echo "no compiler in this image: configuring a project is left out"

@@ -2,7 +2,7 @@
 # The whole way on a model made on the spot: convert, quantize, answer, measure. Exit status 77: needs the GPU driver.
 set -euo pipefail
 trap 'echo "line $LINENO failed: $BASH_COMMAND" >&2' ERR
-# shellcheck source=driver.sh
+# shellcheck source-path=SCRIPTDIR source=driver.sh
 . "$(dirname "$0")/driver.sh"
 
 work=$(mktemp -d)

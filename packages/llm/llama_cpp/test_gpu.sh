@@ -7,7 +7,7 @@ if ! compgen -G '/usr/local/lib/libggml-cuda*' > /dev/null; then
     echo "a CPU build: there is nothing to ask a GPU"
     exit 0
 fi
-# shellcheck source=driver.sh
+# shellcheck source-path=SCRIPTDIR source=driver.sh
 . "$(dirname "$0")/driver.sh"
 
 devices=$(llama-cli --list-devices 2>&1)
