@@ -67,6 +67,7 @@ def assemble(
         if not request.packages:
             raise UsageError("no package was named", hint="`./build.sh llama_cpp`; `jetson-containers list` shows all")
         chain = _plan(catalog, request.packages, request, options, base_digest)
+        plan_module.check_build_args((chain,), options.build_args)
         return Assembly(platform, (chain,))
     plans, errors = [], []
     for package in _matching(catalog, request):
@@ -74,6 +75,7 @@ def assemble(
             plans.append(_plan(catalog, (package.name,), request, options, base_digest))
         except JetsonError as error:
             errors.append(Failure(package.name, error.message))
+    plan_module.check_build_args(plans, options.build_args)
     return Assembly(platform, tuple(plans), tuple(errors))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command, split_list
-from jetson_containers.errors import UsageError
+from jetson_containers.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.assemble import Assembly
@@ -98,7 +98,7 @@ def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
     }
     if given["dry_run"]:
         base = base_image.predict(app.platform, app.settings, given["base"])
-        return _show(app, _assemble(app, packages, given, _plan_options(app, given), base))
+        return _show(app, _assemble(app, packages, given, _plan_options(app, given), base), given["multiple"])
     report, assembly = _run(app, packages, given)
     if app.console.as_json:
         app.console.result_json(report)
@@ -187,22 +187,40 @@ def _assemble(app: App, packages: tuple[str, ...], given: dict[str, Any], option
     )
 
 
-def _show(app: App, assembly: Assembly) -> int:
+def _show(app: App, assembly: Assembly, multiple: bool) -> int:
     from jetson_containers import plan as plan_module  # noqa: PLC0415 - start-up time
 
+    built = _built(app)
+    plans = [plan_module.mark(plan, built, {}) for plan in assembly.plans]
     if app.console.as_json:
-        if len(assembly.plans) == 1 and not assembly.errors and not app.options.get("multiple"):
-            app.console.result_json(assembly.plans[0].to_json())
+        if not multiple:
+            app.console.result_json(plans[0].to_json())
         else:
             errors = [{"request": e.request, "reason": e.reason} for e in assembly.errors]
-            app.console.result_json(plan_module.multiple_json(assembly.platform, assembly.plans, errors))
+            app.console.result_json(plan_module.multiple_json(assembly.platform, plans, errors))
         return 0
-    for plan in assembly.plans:
+    for plan in plans:
         for line in plan_module.describe(plan):
             app.console.result(line)
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
     return 1 if assembly.errors else 0
+
+
+def _built(app: App) -> dict[str, str]:
+    """Key → image of what is in the local store; a plan can be shown without an engine, then nothing is."""
+    from jetson_containers import labels  # noqa: PLC0415 - start-up time
+
+    try:
+        images = app.engine.images()
+    except NotReadyError as error:
+        app.console.detail(f"what is built already is not known: {error.message}")
+        return {}
+    return {
+        image.labels[labels.KEY]: image.references[0]
+        for image in images
+        if image.labels.get(labels.KEY) and labels.ours(image.references, image.labels)
+    }
 
 
 def _build_options(app: App, given: dict[str, Any]) -> BuildOptions:
