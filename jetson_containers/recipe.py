@@ -15,6 +15,7 @@ from jetson_containers import templating, yamlines
 from jetson_containers.errors import RecipeError
 from jetson_containers.recipe_keys import (
     HEADER_KEYS,
+    LISTS,
     PROBLEMS,
     SYNONYMS,
     VARIANT_KEYS,
@@ -258,10 +259,20 @@ def _check(kind: Kind, value: Any, key: str, source: _Source, path: Path) -> Non
         _validate(value, {"dockerfile": Kind.TEXT, "depends": Kind.DEPENDS}, f"{key}.", source, path)
         if not value.get("dockerfile"):
             raise _fail("`artifacts` needs a `dockerfile`", key, source, path)
+    elif kind in LISTS and isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_one(kind, item, key, f"{key}[{index}]", source, path)
+    elif kind is Kind.ARGS and isinstance(value, dict):
+        for name, item in value.items():
+            _check_one(Kind.TEXT, item, name, f"{key}.{name}", source, path)
     else:
-        problem = PROBLEMS[kind](value)
-        if problem is not None:
-            raise _fail(problem or f"`{key.rpartition('.')[2]}` must be {kind.value}", key, source, path)
+        _check_one(kind, value, key, key, source, path)
+
+
+def _check_one(kind: Kind, value: Any, name: str, key: str, source: _Source, path: Path) -> None:
+    problem = PROBLEMS[kind](value)
+    if problem is not None:
+        raise _fail(problem or f"`{name.rpartition('.')[2]}` must be {kind.value}", key, source, path)
 
 
 def _check_versions(value: list[Any], key: str, source: _Source, path: Path) -> None:

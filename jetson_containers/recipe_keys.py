@@ -87,22 +87,14 @@ def _text_problem(value: Any) -> str | None:
     return None if value is None or isinstance(value, str) else ""
 
 
-def _texts_problem(value: Any) -> str | None:
-    items = value if isinstance(value, list) else [value]
-    return None if all(item is None or isinstance(item, str) for item in items) else ""
-
-
 def _each(parse: Callable[[str], object]) -> Callable[[Any], str | None]:
-    """A list of texts, each of which `parse` must accept unless it is a template."""
+    """A text that `parse` must accept unless it is a template; lists are checked item by item."""
 
     def problem(value: Any) -> str | None:
-        wrong = _texts_problem(value)
-        if wrong is not None:
-            return wrong
+        if not value or not isinstance(value, str) or templating.is_template(value):
+            return _text_problem(value)
         try:
-            for item in texts(value):
-                if not templating.is_template(item):
-                    parse(item)
+            parse(value)
         except RequirementSyntaxError as error:
             return error.message
         return None
@@ -112,12 +104,6 @@ def _each(parse: Callable[[str], object]) -> Callable[[Any], str | None]:
 
 def _name_problem(value: Any) -> str | None:
     return None if isinstance(value, str) and re.fullmatch(rf"{NAME}(?::{NAME})?", value) else ""
-
-
-def _args_problem(value: Any) -> str | None:
-    if value is None:
-        return None
-    return None if isinstance(value, dict) and all(_text_problem(item) is None for item in value.values()) else ""
 
 
 def _default_problem(value: Any) -> str | None:
@@ -163,12 +149,15 @@ def texts(value: Any) -> list[str]:
     return [item for item in items if item]
 
 
+# Kinds whose value may be a list, each item of which is checked as the value alone would be.
+LISTS = frozenset({Kind.TEXTS, Kind.DEPENDS, Kind.RULES, Kind.DEFAULT})
+
 PROBLEMS: Mapping[Kind, Callable[[Any], str | None]] = {
     Kind.TEXT: _text_problem,
-    Kind.TEXTS: _texts_problem,
+    Kind.TEXTS: _text_problem,
     Kind.DEPENDS: _each(Dependency.parse),
     Kind.RULES: _each(requires.parse),
-    Kind.ARGS: _args_problem,
+    Kind.ARGS: lambda value: None if value is None else "",
     Kind.MAPPING: lambda value: None if value is None or isinstance(value, dict) else "",
     Kind.FLAG: lambda value: None if _text_problem(value) is None and flag(value) is not None else "",
     Kind.DEFAULT: _default_problem,

@@ -210,7 +210,7 @@ def _compare(clause: Clause, actual: Version, what: str) -> tuple[bool, str]:
     return ok, _sentence(what, clause, ok)
 
 
-def _sentence(what: str, clause: Clause, ok: bool) -> str:  # noqa: FBT001 - a verdict, not a switch
+def _sentence(what: str, clause: Clause, ok: bool) -> str:
     return f"{what} {'satisfies' if ok else 'does not satisfy'} `{clause.text}`"
 
 

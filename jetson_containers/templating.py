@@ -13,6 +13,7 @@ from jetson_containers import platforms
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jinja2 import Template
     from jinja2.sandbox import SandboxedEnvironment
 
     from jetson_containers.platforms import Platform
@@ -66,7 +67,7 @@ def render(text: str, variables: Mapping[str, Any]) -> str:
     from jinja2 import TemplateError, TemplateSyntaxError, UndefinedError  # noqa: PLC0415 - start-up time
 
     try:
-        return environment().from_string(text).render(variables)
+        return _compiled(text).render(variables)
     except TemplateSyntaxError as error:
         raise TemplateFailure(f"template `{_short(text)}`: {error.message}", error.lineno) from None
     except UndefinedError as error:
@@ -75,6 +76,11 @@ def render(text: str, variables: Mapping[str, Any]) -> str:
     except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         # Whatever an expression of a recipe can raise is the recipe's mistake: `1 / 0`, `sm + "x"`, an unsafe call.
         raise TemplateFailure(f"template `{_short(text)}`: {error}") from None
+
+
+@lru_cache(maxsize=1024)
+def _compiled(text: str) -> Template:
+    return environment().from_string(text)
 
 
 def _short(text: str) -> str:

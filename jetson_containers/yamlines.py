@@ -104,7 +104,7 @@ class _Builder:
 
 
 def _scalar(node: yaml.ScalarNode) -> str | None:
-    if node.style is not None:  # quoted or a block: exactly what was written
+    if node.style in {"'", '"', "|", ">"}:  # quoted or a block: exactly what was written
         return str(node.value)
     if node.tag == _NULL:
         return None
