@@ -327,14 +327,14 @@ def _retry_after(value: str) -> float | None:
     """Read a Retry-After header: seconds, or a date (RFC 9110, 10.2.3)."""
     if not value:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - rare
 
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+    except (ValueError, TypeError, OverflowError):
+        return None  # nonsense is as good as no wish
 
 
 def _registry_ca(host: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from packaging.version import Version
 
 from jetson_containers import labels, settings
@@ -25,6 +28,7 @@ from jetson_containers.imagename import ImageName
 from jetson_containers.platforms import Arch, Platform
 from jetson_containers.registry import Listings, Repository
 from jetson_containers.registry.client import RegistryClient
+from jetson_containers.registry.listing import SNAPSHOT
 from jetson_containers.registry.transport import Transport
 from jetson_containers.verdicts import merge
 from tests.fakes import FakeEngine
@@ -149,6 +153,40 @@ def test_what_is_no_request_is_refused(text: str) -> None:
 )
 def test_a_tag_fits_as_upstream_has_it(wanted: str, tag: str, fits: bool) -> None:
     assert Wanted.parse(wanted).fits(tag) is fits
+
+
+def test_every_published_reference_requests_itself() -> None:
+    """All 752: the exact name of an image is a request that this image, and no other of its repository, fits."""
+    for entry in json.loads(SNAPSHOT.read_bytes())["repositories"]:
+        tags = [tag["tag"] for tag in entry["tags"]]
+        for tag in tags:
+            wanted = Wanted.parse(f"{entry['repository']}:{tag}")
+            assert wanted.names_image(ImageName.parse(f"{entry['repository']}:{tag}"))
+            assert all(other.startswith(f"{tag}-") for other in tags if wanted.fits(other) and other != tag)
+
+
+WORD = st.from_regex(r"[a-z0-9]{1,6}([_.-][a-z0-9]{1,6}){0,2}", fullmatch=True)
+
+
+@given(
+    st.sampled_from(["", "docker.io/", "localhost/", "reg:5000/", "ghcr.io/"]), st.lists(WORD, max_size=2), WORD,
+    st.none() | WORD,
+)  # fmt: skip
+def test_a_request_has_the_parts_of_the_reference_it_is(
+    registry: str, namespace: list[str], name: str, tag: str | None
+) -> None:
+    text = registry + "/".join([*namespace, name]) + (f":{tag}" if tag else "")
+    assume(registry or not namespace or (not set(namespace[0]) & set(".:") and namespace[0] != "localhost"))
+    wanted = Wanted.parse(text)
+    assert (wanted.registry, wanted.namespace) == (registry.rstrip("/") or None, "/".join(namespace) or None)
+    assert (wanted.name, wanted.tag) == (name, tag)
+    assert wanted.in_place(ImageName.parse(text))
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_request_or_a_usage_error(text: str) -> None:
+    with contextlib.suppress(UsageError):
+        Wanted.parse(text)
 
 
 def test_no_request_is_an_error() -> None:

@@ -8,8 +8,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import pytest
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -59,7 +57,6 @@ def test_stdout_is_one_line(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, EXPECTED["mlc"] + "\n"), done.stderr
 
 
-@pytest.mark.slow
 def test_twenty_runs_at_once_never_mix(tmp_path: Path) -> None:
     """JC: of 20 concurrent pairs, 13 returned the other's image."""
     names = ["mlc", "l4t-pytorch"] * 10

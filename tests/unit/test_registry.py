@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jetson_containers.errors import RegistryError, UsageError
 from jetson_containers.registry import (
@@ -28,7 +30,7 @@ from jetson_containers.registry.auth import Challenge, Credentials, docker_crede
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.listing import write_atomically
 from jetson_containers.registry.model import plain_http_allowed, split_host
-from jetson_containers.registry.transport import Transport
+from jetson_containers.registry.transport import Transport, _retry_after
 from tests.unit.fakeregistry import Clock, FakeRegistry, Fault, digest_of
 
 if TYPE_CHECKING:
@@ -281,6 +283,13 @@ def test_a_ca_bundle_that_is_none_is_said(tmp_path: Path, registry: FakeRegistry
 )  # fmt: skip
 def test_challenges(header: str, expected: Challenge | None) -> None:
     assert parse_challenge(header) == expected
+
+
+@given(st.text())
+def test_no_header_makes_us_fail(text: str) -> None:
+    parse_challenge(text)
+    pause = _retry_after(text)
+    assert pause is None or pause >= 0
 
 
 def encoded(user: str, password: str) -> str:

@@ -1,0 +1,82 @@
+"""How long `./autotag` takes: from the command to its line, and the decision alone.
+
+Run `.venv/bin/python benchmarks/autotag/run.py`; it prints a table and writes `result.json` beside itself. No engine
+and no network: the shipped list of Docker Hub, for a cross target.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RUNS = 20
+TARGET = "r36.4.3"
+
+
+def milliseconds(work: Callable[[], object], runs: int = RUNS) -> dict[str, float]:
+    """Time some work; the first run is not counted."""
+    work()
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - started) * 1000)
+    return {"median_ms": round(statistics.median(times), 2), "worst_ms": round(max(times), 2)}
+
+
+def process(*argv: str) -> Callable[[], object]:
+    """Start a fresh interpreter, as a shell does."""
+    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "JETSON_CONTAINERS_OFFLINE": "1"}
+    return lambda: subprocess.run([sys.executable, *argv], env=env, capture_output=True, check=True)
+
+
+def decisions() -> Callable[[], object]:
+    """Judge and rank all 752 published images for one platform."""
+    from jetson_containers.autotag import Options, choose  # noqa: PLC0415 - not part of the processes' time
+    from jetson_containers.candidates import RegistrySource  # noqa: PLC0415
+    from jetson_containers.platforms import parse_target  # noqa: PLC0415
+    from jetson_containers.registry import Listings, Repository  # noqa: PLC0415
+    from jetson_containers.registry.listing import SNAPSHOT  # noqa: PLC0415
+
+    def client() -> None:
+        raise AssertionError("offline")
+
+    listings = Listings(Path("/nonexistent"), client, offline=True)  # type: ignore[arg-type]
+    source = RegistrySource(listings, (Repository("docker.io", "dustynv"),))
+    names = [entry["repository"].partition("/")[2] for entry in json.loads(SNAPSHOT.read_bytes())["repositories"]]
+    host = parse_target(TARGET)
+    return lambda: [choose([name], host, (source,), Options()) for name in names]
+
+
+def main() -> None:
+    """Measure, print, write."""
+    command = ("scripts/main.py", "autotag", "--target", TARGET, "--disable", "local", "mlc")
+    os.chdir(ROOT)
+    results = {
+        "python -c pass": milliseconds(process("-c", "pass")),
+        "import jetson_containers.autotag": milliseconds(process("-c", "import jetson_containers.autotag")),
+        "autotag mlc (registry list, no engine)": milliseconds(process(*command)),
+        "judge and rank 752 images (132 requests)": milliseconds(decisions(), 5),
+    }
+    machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "machine": platform.machine()}
+    for name, times in results.items():
+        print(f"{name:45} {times['median_ms']:8.1f} ms  (worst {times['worst_ms']:.1f})")
+    text = json.dumps({"machine": machine, "runs": RUNS, "results": results}, indent=2) + "\n"
+    (Path(__file__).parent / "result.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
