@@ -121,7 +121,7 @@ def plan_run(
         _terminal(line, stdin_tty=stdin_tty, stdout_tty=stdout_tty),
         _defaults(line, chosen_name),
         gpu_options,
-        launch_gpu.ulimit_part(host, line),
+        launch_gpu.ulimit_part(host, line, gpu),
         _tokens(line, merged),
         _from_dotenv(line, merged),
         Part(mounts=(Mount(str(data), "/data"),)),
@@ -176,8 +176,11 @@ def run(launch: Launch, console: Console, *, execute: Callable[[Launch], int] | 
 
 def become(launch: Launch) -> int:
     """Replace this process by docker."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
+        if stream is None:
+            _open_null(number)
+        elif number:
+            stream.flush()
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and what is ignored stays so after exec
         signal.signal(number, signal.SIG_DFL)
     try:
@@ -186,6 +189,16 @@ def become(launch: Launch) -> int:
         raise EngineMissingError(f"`{launch.argv[0]}` is not there", hint="jetson-containers doctor") from error
     except OSError as error:
         raise NotReadyError(f"`{launch.argv[0]}` cannot be started: {error.strerror}") from error
+
+
+def _open_null(number: int) -> None:
+    """Where the caller closed a standard stream (`<&-`), docker would take its next file for it and wait for ever."""
+    null = os.open(os.devnull, os.O_RDWR)
+    if null != number:
+        os.dup2(null, number)
+        os.close(null)
+    # dup2 of a descriptor on itself would leave it to be closed by exec.
+    os.set_inheritable(number, True)  # noqa: FBT003 - the function takes no keywords
 
 
 def make_data_dir(path: Path) -> None:

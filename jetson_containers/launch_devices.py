@@ -82,8 +82,8 @@ def webcam_part(webcam: Webcam | None) -> Part:
     width, height, rate = _resolution(webcam.capture)
     out_width, out_height, out_rate = _resolution(webcam.output)
     by_hand = (
-        "on the host, for instance: sudo modprobe v4l2loopback exclusive_caps=1 video_nr=10 && "
-        f"gst-launch-1.0 nvarguscamerasrc ! 'video/x-raw(memory:NVMM),width={width},height={height},framerate={rate}/1' ! nvvidconv ! "
+        "on the host, for instance: sudo modprobe v4l2loopback exclusive_caps=1 video_nr=10 && gst-launch-1.0 "
+        f"nvarguscamerasrc ! 'video/x-raw(memory:NVMM),width={width},height={height},framerate={rate}/1' ! nvvidconv ! "
         f"'video/x-raw,width={out_width},height={out_height},format=I420' ! videorate ! "
         f"'video/x-raw,framerate={out_rate}/1' ! v4l2sink device=/dev/video10   then run this again"
     )

@@ -55,9 +55,12 @@ def gpu_part(host: Host, line: RunLine, *, no_gpu: bool) -> tuple[Gpu, Part]:
     return Gpu.NONE, Part(notices=(_missing(host),))
 
 
-def ulimit_part(host: Host, line: RunLine) -> Part:
-    """Locked memory and stack as NVIDIA's frameworks want them, on discrete GPUs."""
-    if host.platform.arch is Arch.TEGRA:
+def ulimit_part(host: Host, line: RunLine, gpu: Gpu) -> Part:
+    """Locked memory and stack as NVIDIA's frameworks want them, on discrete GPUs.
+
+    Not without a GPU: an engine that may not raise limits (rootless, nested) would refuse to start for nothing.
+    """
+    if host.platform.arch is Arch.TEGRA or gpu is Gpu.NONE:
         return Part()
     given = {value.partition("=")[0] for value in line.values("ulimit")}
     limits = {"memlock": "-1", "stack": "67108864"}
