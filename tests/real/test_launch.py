@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jetson_containers import launch_display
 from jetson_containers.dockerargs import FLAGS, VALUED
 from jetson_containers.launch_parts import Mount
 
@@ -217,6 +218,21 @@ def test_a_source_that_is_gone_stops_the_start_and_leaves_no_directory_behind(im
         ["docker", "run", "--rm", *mount.argv, image, "true"], capture_output=True, check=False
     ).returncode
     assert not gone.exists()
+
+
+@pytest.mark.skipif(shutil.which("xauth") is None, reason="needs xauth")
+def test_the_cookie_is_one_that_xauth_reads_for_any_host(tmp_path: Path) -> None:
+    def xauth(file: Path, *args: str) -> str:
+        return subprocess.run(["xauth", "-f", str(file), *args], capture_output=True, text=True, check=True).stdout
+
+    source = tmp_path / "auth"
+    for display in ("board/unix:0", "board/unix:10"):
+        xauth(source, "add", display, ".", uuid.uuid4().hex)
+    cookie = launch_display.CookieFile(":0", source, tmp_path / "xauth-0")
+    assert launch_display.write_cookie(cookie) is None
+    (entry,) = xauth(cookie.path, "list").splitlines()
+    assert entry.split()[0].startswith("#ffff#")
+    assert entry.split()[2] == xauth(source, "list", "board/unix:0").split()[2]
 
 
 # docker itself.
