@@ -30,7 +30,7 @@ _JETSON = (
 _DBUS = Mount("/var/run/dbus", "/var/run/dbus", volatile=True)
 _JTOP = Mount("/run/jtop.sock", "/run/jtop.sock", volatile=True)
 _DEVICES = ("/dev/snd", "/dev/video[0-9]*", "/dev/i2c-[0-9]*", "/dev/ttyACM[0-9]*")
-_GROUP_NODES = ("/dev/video[0-9]*", "/dev/dri/renderD*", "/dev/nvmap", "/dev/nvhost-*", "/dev/i2c-[0-9]*", "/dev/snd/*")
+_GROUP_NODES = ("/dev/video[0-9]*", "/dev/dri/render*", "/dev/nvmap", "/dev/nvhost-*", "/dev/i2c-[0-9]*", "/dev/snd/*")
 _RESTART_ARGUS = "sudo systemctl restart nvargus-daemon"
 _DOCKER_SOCKET = "/var/run/docker.sock"
 
