@@ -129,9 +129,8 @@ class Catalog:
 
     def _suggestion(self, name: str) -> str | None:
         """Name up to three similar packages, an alias with what it stands for."""
-        words = {_folded(word): word for word in sorted({*self._aliases, *self._families, *self.family_aliases})}
-        if ":" in name:
-            words |= {_folded(word): word for word in self.available}
+        every = {*self._aliases, *self._families, *self.family_aliases, *self.available}
+        words = {_folded(word): word for word in sorted(every) if ":" in name or ":" not in word}
         close = [words[word] for word in difflib.get_close_matches(_folded(name), words, n=3)]
         if not close:
             return None

@@ -103,6 +103,8 @@ class Conflict:
         requests = self.search.requests
         for index, request in enumerate(requests):
             others = [*requests[:index], *requests[index + 1 :]]
+            if len(requests) == 2 and index:  # the same two images the other way round
+                return
             if others and self.search.attempt([request]) and self.search.attempt(others):
                 yield f"make two images: `./build.sh {request}` and `./build.sh {' '.join(others)}`"
 

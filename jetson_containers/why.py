@@ -9,13 +9,13 @@ from jetson_containers.requires import check_all
 
 if TYPE_CHECKING:
     from jetson_containers.catalog import Catalog
-    from jetson_containers.package import Package
+    from jetson_containers.package import Dependency, Package
 
 
 def why(catalog: Catalog, name: str) -> dict[str, Any]:
     """`{"package", "available", "rules": [{"rule", "ok", "reason"}], "required_by": […], "versions": […], "path"}`.
 
-    `required_by` are the available packages that name it, or its family, directly. `versions` are all of the family,
+    `required_by` are the available packages whose `depends` mean it directly. `versions` are all of the family,
     each with `absent`: the reason or null. Raises UnknownPackageError, or the RecipeError of a broken recipe.
     """
     package = _package(catalog, name)
@@ -39,21 +39,27 @@ def why(catalog: Catalog, name: str) -> dict[str, Any]:
 
 def required_by(catalog: Catalog, package: Package) -> list[str]:
     """Full names of the available packages that depend on it or, at compile time, need it; sorted."""
-    names = []
-    for other in catalog.available.values():
-        compiling = other.artifacts.depends if other.artifacts else ()
-        for dependency in (*other.depends, *compiling):
-            spelled = str(dependency)
-            if dependency.version or dependency.specifier:
-                same_family = catalog.family_of(dependency.family) == package.family
-                hit = spelled in (package.name, *package.aliases) or (
-                    bool(dependency.specifier) and same_family and dependency.accepts(package.version)
-                )
-            else:
-                hit = catalog.family_of(spelled) == package.family or spelled in package.aliases
-            if hit and other.name not in names:
-                names.append(other.name)
-    return sorted(names)
+    return [
+        other.name
+        for other in sorted(catalog.available.values(), key=lambda other: other.name)
+        if any(_means(catalog, dependency, package) for dependency in _all_depends(other))
+    ]
+
+
+def _all_depends(package: Package) -> tuple[Dependency, ...]:
+    return (*package.depends, *(package.artifacts.depends if package.artifacts else ()))
+
+
+def _means(catalog: Catalog, dependency: Dependency, package: Package) -> bool:
+    """Whether an entry of `depends` is about this package: any version in its range, but bare only the preferred."""
+    spelled = str(dependency)
+    if spelled in (package.name, *package.aliases):
+        return True
+    if dependency.version or catalog.family_of(dependency.family) != package.family:
+        return False
+    if dependency.specifier:
+        return dependency.accepts(package.version)
+    return catalog.members(package.family)[:1] in ((), (package,))
 
 
 def _package(catalog: Catalog, name: str) -> Package:
