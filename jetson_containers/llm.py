@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.errors import NoCompatibleImageError, StepError, UsageError
+from jetson_containers.errors import StepError, UsageError
 from jetson_containers.pipeline import Pipeline
 from jetson_containers.runtimes.base import ChatOptions, StepCommand
 from jetson_containers.runtimes.llama_cpp import LlamaCpp
@@ -199,12 +199,7 @@ def image_for(
     """The image autotag finds locally or in a registry. Raises NoCompatibleImageError with the way to build one."""
     from jetson_containers import autotag  # noqa: PLC0415 - only when no image was named
 
-    choice = autotag.find(packages, platform, engine, settings, console)
-    if choice is None:
-        raise NoCompatibleImageError(
-            f"no image with {' '.join(packages)} runs here", hint=f"./build.sh {' '.join(packages)}"
-        )
-    return choice
+    return autotag.find(packages, platform, engine, settings, console)
 
 
 def download(

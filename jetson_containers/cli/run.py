@@ -23,17 +23,19 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
     """Run a container with what the board has: GPU, cameras, /data."""
     from jetson_containers import launch  # noqa: PLC0415 - start-up time
 
-    if not arguments or arguments[0] in {"-h", "--help"}:
+    options, rest = launch.split_globals(arguments)
+    app.update(options)
+    if rest and rest[0] in {"-h", "--help"}:
         app.console.result(launch.HELP)
-        return 0 if arguments else 2
+        return 0
     planned = launch.plan_run(
-        arguments,
+        rest,
         app.platform,
         app.engine.capabilities,
         app.settings,
         root=Path("/"),
         env=os.environ,
         stdin_tty=sys.stdin is not None and sys.stdin.isatty(),
-        stdout_tty=sys.stdout.isatty(),
+        stdout_tty=sys.stdout is not None and sys.stdout.isatty(),
     )
     return launch.run(planned, app.console)
