@@ -230,7 +230,7 @@ def _of_host(host: HostFacts, parts: Parts) -> Platform:
         **base.origins,
         "soc": "/proc/device-tree/compatible" if host.soc else "not a Jetson",
         "board": host.board_origin or ("not in the table" if host.soc else "not a Jetson"),
-        "memory": "/proc/meminfo",
+        "memory": "/proc/meminfo" if host.memory else "unknown",
     }
     return customize.apply(replace(described, origins=origins, notices=tuple(notices)), parts)
 
