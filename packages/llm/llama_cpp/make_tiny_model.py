@@ -117,6 +117,8 @@ def main(argv=None):
     started = time.monotonic()
     torch.manual_seed(options.seed)
     torch.use_deterministic_algorithms(True)
+    # Matrices this small gain nothing from a second thread, and on a busy machine threads wait for each other for minutes.
+    torch.set_num_threads(1)
     options.directory.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer(options.directory)
     model = make_model(tokenizer.get_piece_size())

@@ -46,7 +46,7 @@ def check_binding(model):
 def ask(address, path, body=None):
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(address + path, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         return json.load(response)
 
 
