@@ -5,6 +5,7 @@ The names a template sees are those of `context`: `l4t jetpack cuda python ubunt
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +47,15 @@ def context(platform: Platform, version: str | None = None) -> dict[str, Any]:
         "ubuntu": ubuntu,
         "arch": platform.arch.value,
         "sm": list(platform.sm),
-        "platform": platform,
+        "platform": _comparable(platform),
         "version": version,
     }
+
+
+@lru_cache(maxsize=64)
+def _comparable(platform: Platform) -> Platform:
+    """The platform without what takes no part in its equality, so that equal platforms render alike."""
+    return replace(platform, origins={}, notices=(), host={})
 
 
 @lru_cache(maxsize=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -312,6 +313,13 @@ def test_templates_see_the_platform(tmp_path: Path) -> None:
     )
     assert only(tmp_path, header).build_args == {"ALL": "36.4.3 6.2 12.6 3.10 22.04 tegra 87", "BOARD": "aarch64 True"}
     assert only(tmp_path, header, DEBIAN).build_args["ALL"] == "None None None 3.11 22.04 x86_64 "
+
+
+def test_equal_platforms_render_alike(tmp_path: Path) -> None:
+    here = replace(ORIN, origins={"l4t": "host"}, notices=("said",), host={"name": "nano"})
+    header = "args: {A: '{{ platform.origins }}{{ platform.notices }}{{ platform.host }}'}"
+    assert here == ORIN
+    assert only(tmp_path, header, here).build_args == only(tmp_path, header).build_args
 
 
 def test_empty_items_of_lists_vanish_after_rendering(tmp_path: Path) -> None:
