@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,18 @@ def build_one(app: App, packages: tuple[str, ...]) -> str:
     given = build.make_context("build", [*packages], obj=app).params
     report, _ = _run(app, packages, given)
     return report.images[-1]
+
+
+@command(epilog="Example: jetson-containers test llama_cpp")
+@click.argument("packages", nargs=-1, required=True)
+def test(app: App, *, packages: tuple[str, ...]) -> int:
+    """Run the tests of packages again, in the image that holds them; what is not built yet is built."""
+    given = build.make_context("test", [*packages], obj=app).params
+    given.update(tests="all", test_only=",".join(packages))
+    report, _ = _run(app, packages, given)
+    if app.console.as_json:
+        app.console.result_json(report)
+    return 0 if report.ok else 1
 
 
 def _run(app: App, packages: tuple[str, ...], given: dict[str, Any]) -> tuple[BuildReport, Assembly]:
@@ -247,7 +260,24 @@ def _build_options(app: App, given: dict[str, Any]) -> BuildOptions:
         cache_to=given["cache_to"] or tuple(split_list(os.environ.get("BUILDKIT_CACHE_TO"))),
         progress="json" if given["progress"] == "rawjson" else given["progress"],
         data=settings.path("data"),
+        run_options=_gpu_options(app),
+        command=shlex.join(["./build.sh", *sys.argv[2:]]) if sys.argv[1:2] == ["build"] else "",
+        env=settings.env,
     )
+
+
+def _gpu_options(app: App) -> tuple[str, ...]:
+    """How containers of the tests get the GPU on this machine; nothing when the target is another one."""
+    if app.is_cross or not app.platform.has_gpu:
+        return ()
+    from jetson_containers import dockerargs, launch_gpu  # noqa: PLC0415 - start-up time
+    from jetson_containers.launch_parts import Host  # noqa: PLC0415 - start-up time
+
+    host = Host(app.platform, app.engine.capabilities, app.settings.env)
+    _, part = launch_gpu.gpu_part(host, dockerargs.parse(["image"]), no_gpu=False)
+    for notice in part.notices:
+        app.console.detail(notice.text)
+    return tuple(part.argv)
 
 
 def proxies(env: Any) -> dict[str, str]:
