@@ -218,6 +218,10 @@ class _Run:
             if node.last and key not in todo:  # complete, but perhaps without this name
                 self._finish(node, resources.Share(1, 0), Outcome(self.reports[key]), workshop)
 
+        below = {name for key in todo for name in self.graph.needs[key] if name not in todo}
+        for name in sorted(below):
+            workshop.restore(self.graph.nodes[name])
+
         def stop() -> None:
             workshop.cancelled.set()
             self.engine.stop()

@@ -18,6 +18,7 @@ FACTS = Path(__file__).parent / "facts" / "error_signatures.yaml"
 SEARCHED = 1000  # telling lines from the end of a log; what stands before was survived
 
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
+_INTERNAL = re.compile(r"#\d+ \[internal\]")
 _BUILDKIT_PREFIX = re.compile(r"^#\d+ (?:\[[^\]]*\] |\d+\.\d+ )?")
 
 # What fills a log without saying why it ended: progress, package managers at work, the builder's own bookkeeping.
@@ -34,12 +35,23 @@ _NOISE = re.compile(
     | ^\s*---?>\ (?:Running\ in\ |Using\ cache|\[Warning\]|[0-9a-f]{12}\s*$)
     | ^\s*Removing\ intermediate\ container
     | ^\s*Sending\ build\ context
-    | ^\s*(?:sha256:[0-9a-f]{64}\s|transferring\ |DONE\ \d|CACHED\s*$|extracting\ )
+    | ^\s*-{3,}\s*$
+    | ^\s*(?:sha256:[0-9a-f]{64}(?:\s|$)|transferring\ |DONE\ \d|CACHED\s*$|extracting\ )
     | ^\s*DEPRECATED:\ The\ legacy\ builder
     | ^\s*(?:\[notice\]|WARNING:\ Running\ pip\ as\ the\ 'root'|debconf:)
     """,
     re.VERBOSE,
 )
+
+
+# Lines in which builders repeat the recipe: what a command would have printed is no sign that it did.
+_ECHO = re.compile(
+    r"""^(?:Step\ \d+/\d+\ :|\#\d+\ \[[^\]]*\d+/\d+\]|\ >\ \[|\s*\d+\ \|\ )
+    | (?:executor\ failed\ running\ \[.*\]|The\ command\ '.*'|process\ ".*"\ did\ not)(?=[:\ ])
+    """,
+    re.VERBOSE,
+)
+_MEMORY = frozenset({"out-of-memory", "compiler-killed"})
 
 
 @dataclass(frozen=True)
@@ -104,7 +116,8 @@ def diagnose(
     telling = [(number, line) for number, line in numbered if not is_noise(line)][:SEARCHED]
     table = signatures(path)
     if oom_killed:
-        return next(_finding(row, None) for row in table if row.id == "out-of-memory")
+        table = tuple(row for row in table if row.id in _MEMORY)
+        exit_code = 137
     for row in table:
         if found := _search(row, telling):
             return found
@@ -119,7 +132,7 @@ def relevant(lines: Iterable[str], count: int = 30) -> list[str]:
     kept: list[str] = []
     for line in lines:
         text = plain(line)
-        if is_noise(text) or (kept and kept[-1] == text):
+        if is_noise(text) or (kept and (text == kept[-1] or (len(text) > 20 and text in kept[-1]))):
             continue
         kept.append(text)
     return kept[-count:]
@@ -127,14 +140,22 @@ def relevant(lines: Iterable[str], count: int = 30) -> list[str]:
 
 def is_noise(line: str) -> bool:
     """Whether a line is progress or bookkeeping rather than news."""
-    return _NOISE.search(_BUILDKIT_PREFIX.sub("", line)) is not None
+    return bool(_INTERNAL.match(line) or _NOISE.search(_BUILDKIT_PREFIX.sub("", line)))
 
 
 def _search(row: Signature, lines: Sequence[tuple[int, str]]) -> Finding | None:
     for number, line in lines[: row.within]:  # from the end: the last occurrence is the one that ended it
-        if match := row.pattern.search(line):
+        if match := row.pattern.search(_without_echo(line)):
             return _finding(row, match, line, number)
     return None
+
+
+def _without_echo(line: str) -> str:
+    """Cut the repeated command out of a line, and drop a line that is nothing else."""
+    found = _ECHO.search(line)
+    if found is None:
+        return line
+    return line[found.end() :] if found.group().startswith(("executor", "The command", "process")) else ""
 
 
 def _finding(row: Signature, match: re.Match[str] | None, line: str = "", number: int = 0) -> Finding:

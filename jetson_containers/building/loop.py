@@ -57,6 +57,7 @@ class Loop:
         Raises KeyboardInterrupt after a signal, and what the work itself raised; either way nothing runs any more.
         """
         signals.tell = lambda: self._messages.put(None)
+        self._shown.begin(self._totals())
         while True:
             while (started := self._scheduler.next()) is not None:
                 self._start(*started)

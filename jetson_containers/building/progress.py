@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jetson_containers.console import human_seconds
@@ -34,7 +34,9 @@ class Totals:
     left: float | None = None
 
     def __str__(self) -> str:
-        parts = [f"{self.done}/{self.all} done", f"{self.cached} cached", f"{self.running} running"]
+        parts = [f"{self.done}/{self.all} done", f"{self.cached} cached"]
+        if self.running:
+            parts.append(f"{self.running} running")
         if self.left is not None:
             parts.append(f"~{human_seconds(self.left)} left")
         return " · ".join(parts)
@@ -42,6 +44,10 @@ class Totals:
 
 class Progress(Protocol):
     """Told what happens, from several threads; `name` is a stage's short name."""
+
+    def begin(self, totals: Totals) -> None:
+        """The first stages are about to start."""
+        ...
 
     def started(self, name: str, action: str) -> None:
         """A stage begins with something: `building`, `testing`."""
@@ -93,11 +99,15 @@ class _Plain:
     def __init__(self, console: Console) -> None:
         self._console = console
 
+    def begin(self, totals: Totals) -> None:
+        self._console.detail(str(totals))
+
     def started(self, name: str, action: str) -> None:
         self._console.info(f"{name} | {action}")
 
     def line(self, name: str, text: str) -> None:
-        self._console.info(f"{name} | {text}")
+        if text.strip():
+            self._console.info(f"{name} | {text}")
 
     def finished(self, name: str, report: StageReport, totals: Totals) -> None:
         self._console.info(f"{name} | {describe(report)} ({totals})")
@@ -141,6 +151,9 @@ class _Json:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+
+    def begin(self, totals: Totals) -> None:
+        self._emit("begin", done=totals.done, all=totals.all, cached=totals.cached)
 
     def started(self, name: str, action: str) -> None:
         self._emit("start", stage=name, action=action)
@@ -203,6 +216,10 @@ class _Tty:
         )
         self._live.start()
 
+    def begin(self, totals: Totals) -> None:
+        with self._lock:
+            self._totals = totals
+
     def started(self, name: str, action: str) -> None:
         with self._lock:
             self._rows[name] = _Row(action, time.monotonic())
@@ -239,6 +256,6 @@ class _Tty:
                 f"{name}  {row.action} {human_seconds(now - row.since)}  {row.last[0] if row.last else ''}"
                 for name, row in self._rows.items()
             ]
-            rows.append(str(self._totals))
+            rows.append(str(replace(self._totals, running=len(rows))))
         width = shutil.get_terminal_size().columns
         return Text("\n".join(row[: width - 1] for row in rows), no_wrap=True, overflow="crop")

@@ -109,6 +109,13 @@ class Workshop:
             return self._test(node, share, outcome)
         return self._untested(node, outcome)
 
+    def restore(self, node: Node) -> None:
+        """Give a complete stage its stage name back, when only a final image of it is left: others build on it."""
+        image = self.store.find(node)
+        if image is not None:
+            recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
+            self.store.adopt(image, node, self._labels(node, recorded))
+
     @property
     def _must_build(self) -> bool:
         return self.options.rebuild or self.options.no_cache

@@ -70,7 +70,7 @@ def _hint(failure: Failure, engine_hint: str | None, options: BuildOptions) -> s
     if failure.finding:
         parts.append(failure.finding.remedy)
         if failure.finding.id in {"out-of-memory", "compiler-killed"} and not failure.test:
-            parts.append(f"this stage ran with {failure.jobs} compile jobs at most")
+            parts.append(f"this stage ran with MAX_JOBS={failure.jobs}")
     elif engine_hint:
         parts.append(engine_hint)
     again = f"`{options.command}`" if options.command else "the same command again"

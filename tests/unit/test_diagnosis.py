@@ -129,6 +129,9 @@ def test_an_unknown_failure_has_no_invented_cause() -> None:
 def test_relevant_lines_leave_progress_and_package_managers_out() -> None:
     log = [
         "Sending build context to Docker daemon  2.048kB",
+        "#1 [internal] load build definition from Dockerfile",
+        "#1 sha256:f9fd566f3348a5d5e784ae9e3214d3161276275ee39de908f53f87b9c1103862",
+        "------",
         "Step 1/2 : RUN apt-get update && pip install x",
         " ---> Running in 0123456789ab",
         "Get:1 http://deb.debian.org/debian bookworm InRelease [151 kB]",
@@ -146,6 +149,29 @@ def test_relevant_lines_leave_progress_and_package_managers_out() -> None:
         "ERROR: it broke",
         "The command '/bin/sh -c pip' returned a non-zero code: 1",
     ]
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        'Step 3/9 : RUN make || echo "No space left on device"',
+        '#5 [2/2] RUN make || echo "No space left on device"',
+        " > [2/2] RUN make || echo No space left on device:",
+        "   4 | >>> RUN make || echo No space left on device",
+        "#5 ERROR: executor failed running [/bin/sh -c echo No space left on device]: exit code: 1",
+        "The command '/bin/sh -c echo No space left on device' returned a non-zero code: 1",
+        'ERROR: process "/bin/sh -c echo No space left on device" did not complete successfully: exit code: 1',
+    ],
+)
+def test_a_message_in_the_recipe_itself_is_no_sign_of_anything(echo: str) -> None:
+    assert diagnosis.diagnose([echo]) is None
+
+
+def test_a_process_that_was_killed_names_the_line_that_shows_it() -> None:
+    log = ["No space left on device", "c++: fatal error: Killed signal terminated program cc1plus", "exit code: 1"]
+    finding = diagnosis.diagnose(log, oom_killed=True)
+    assert finding is not None
+    assert (finding.id, finding.number) == ("compiler-killed", 2)
 
 
 def test_relevant_lines_are_the_last_ones() -> None:

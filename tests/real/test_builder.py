@@ -1,0 +1,328 @@
+"""Plans run on a real engine: tiny stages on a 2 MB base, through every builder this machine has."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from packaging.version import Version
+
+from jetson_containers import builder, labels
+from jetson_containers.console import Console
+from jetson_containers.engine.base import BuildRequest
+from jetson_containers.errors import BuildError, PackageTestError
+from jetson_containers.package import Package
+from jetson_containers.plan import Plan
+from jetson_containers.platforms import Arch, Platform
+from jetson_containers.stage import Stage, StageKind
+from tests.real.conftest import engine_for
+
+if TYPE_CHECKING:
+    from jetson_containers.engine.docker import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+ROOT = Path(__file__).resolve().parents[2]
+ARCH = Arch.X86_64 if os.uname().machine == "x86_64" else Arch.SBSA
+PLATFORM = Platform(ARCH, None, None, None, None, Version("3.11"), "debian", "12", ())
+HEAD = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
+
+
+@dataclass
+class Workplace:
+    """Makes plans whose keys no other test has, and runs them."""
+
+    directory: Path
+    base: str
+    engine: DockerEngine
+    prefix: str = ""
+
+    def __post_init__(self) -> None:
+        self.prefix = self.prefix or secrets.token_hex(8)
+
+    def stage(
+        self, name: str, run: str, *, parent: Stage | None = None, key: str = "", test: str = "", **more: Any
+    ) -> Stage:
+        path = self.directory / "packages" / name
+        path.mkdir(parents=True, exist_ok=True)
+        if test:
+            (path / "check").write_text(f"#!/bin/sh\n{test}\n")
+            (path / "check").chmod(0o755)
+        tests = ("check one 'two words'",) if test else ()
+        definition = Package(name, name, None, None, path, "Dockerfile", test=tests, **more.pop("package", {}))
+        key = f"{self.prefix}-{key or name}"
+        return Stage(
+            package=name,
+            kind=more.pop("kind", StageKind.LAYER),
+            key=f"sha256:{key}",
+            parent=parent.key if parent else None,
+            base=parent.image if parent else self.base,
+            image=f"jetson-containers/stage:{key}",
+            depends=(parent.key,) if parent else (),
+            layers=1,
+            context=path,
+            dockerfile=f"{HEAD}{run}\n",
+            definition=definition,
+        )
+
+    def plan(self, *stages: Stage) -> Plan:
+        names = tuple(stage.package for stage in stages)
+        final = f"jetson-containers-test/{self.prefix}:{stages[-1].package}"
+        return Plan(PLATFORM, names[-1:], stages, final, len(stages), self.base, names)
+
+    def run(self, *plans: Plan, **changes: Any) -> tuple[builder.BuildReport, str]:
+        err = io.StringIO()
+        options = builder.BuildOptions(log_dir=self.directory / "logs", env={}, **changes)
+        report = builder.run(plans, self.engine, options, Console(out=io.StringIO(), err=err, env={}))
+        return report, err.getvalue()
+
+    def label(self, reference: str) -> labels.ImageLabels:
+        image = self.engine.image(reference)
+        assert image is not None, reference
+        return labels.read(image.labels)
+
+
+def states(report: builder.BuildReport) -> dict[str, tuple[str, str]]:
+    return {entry.package: (entry.state, entry.tests) for entry in report.stages}
+
+
+@pytest.fixture
+def place(tmp_path: Path, engine: DockerEngine, scratch_base: str) -> Workplace:
+    return Workplace(tmp_path, scratch_base, engine)
+
+
+@pytest.fixture
+def each_place(tmp_path: Path, each_engine: DockerEngine, scratch_base: str) -> Workplace:
+    return Workplace(tmp_path, scratch_base, each_engine)
+
+
+def test_a_plan_is_built_tested_and_named_and_the_second_time_nothing_happens(each_place: Workplace) -> None:
+    place = each_place
+    a = place.stage("a", "RUN echo built > /a", test='cat /a; [ "$1" = one ] && [ "$2" = "two words" ]')
+    b = place.stage("b", "RUN cat /a && echo b > /b", parent=a, test="exit 77")
+    meta = place.stage("all", "", parent=b, kind=StageKind.META)
+    the_plan = place.plan(a, b, meta)
+    report, said = place.run(the_plan, progress="plain")
+    assert report.ok
+    assert states(report) == {"a": ("built", "passed"), "b": ("built", "skipped"), "all": ("built", "none")}
+    assert "a | built" in said
+    final = place.label(the_plan.final)
+    assert (final.role, final.packages, final.key) == ("final", ("a", "b", "all"), meta.key)
+    assert final.tests["packages"]["a"]["status"] == "passed"
+    lower = place.label(a.image)
+    assert (lower.role, lower.packages, lower.key) == ("stage", ("a",), a.key)
+    before = {image.id for image in place.engine.images()}
+    again, said = place.run(the_plan)
+    assert "all is up to date: nothing to build" in said
+    assert {entry.state for entry in again.stages} == {"cached"}
+    assert {image.id for image in place.engine.images()} == before
+    assert place.engine.run(the_plan.final, ["cat", "/a", "/b"]).output.split() == ["built", "b"]
+
+
+def test_no_unnamed_images_are_left_behind(each_place: Workplace) -> None:
+    place = each_place
+    a = place.stage("a", "RUN echo 1 > /a", test="true")
+    place.run(place.plan(a))
+    place.run(place.plan(a), rebuild=True, tests="all")
+    mine = place.engine.images({labels.KEY: a.key})
+    assert sorted(name for image in mine for name in image.references) == sorted([a.image, place.plan(a).final])
+    assert all(image.references for image in mine)
+
+
+def test_a_users_image_built_on_ours_is_not_taken_for_the_stage(place: Workplace) -> None:
+    a = place.stage("a", "RUN echo 1 > /a")
+    the_plan = place.plan(a)
+    place.run(the_plan)
+    derived = f"jetson-containers-test/{place.prefix}-app:1"
+    place.engine.build(BuildRequest(a.context or ROOT, f"FROM {the_plan.final}\nRUN rm /a\n", derived), lambda _: None)
+    assert place.label(derived).key == a.key  # inherited
+    place.engine.untag(a.image)
+    place.engine.untag(the_plan.final)
+    report, _ = place.run(the_plan)
+    assert states(report) == {"a": ("built", "none")}
+    assert place.engine.run(the_plan.final, ["cat", "/a"]).output.split() == ["1"]
+
+
+def test_a_final_whose_stages_were_pruned_is_reused_and_built_upon(place: Workplace) -> None:
+    a = place.stage("a", "RUN echo 1 > /a", test="true")
+    the_plan = place.plan(a)
+    place.run(the_plan)
+    place.engine.untag(a.image)
+    report, said = place.run(the_plan)
+    assert "up to date" in said
+    b = place.stage("b", "RUN cat /a", parent=a)
+    report, _ = place.run(place.plan(a, b))
+    assert states(report) == {"a": ("cached", "cached"), "b": ("built", "none")}
+    assert place.label(a.image).role == "stage"
+
+
+def test_a_failed_stage_is_explained_and_resumed_when_it_is_fixed(each_place: Workplace) -> None:
+    place = each_place
+    a = place.stage("a", "RUN echo 1 > /a")
+    broken = place.stage("b", "RUN echo E: Unable to locate package libfoo && false", parent=a)
+    with pytest.raises(BuildError) as caught:
+        place.run(place.plan(a, broken))
+    assert (
+        "stage `b` (2 of 2) failed: the distribution of the base image has no such apt package" in caught.value.message
+    )
+    path, _, number = caught.value.details[-1].removeprefix("log: ").rpartition(":")
+    assert "E: Unable to locate package libfoo" in Path(path).read_text().splitlines()[int(number) - 1]
+    assert place.engine.image(broken.image) is None
+    fixed = place.stage("b", "RUN echo 2 > /b", parent=a, key="b2")
+    report, _ = place.run(place.plan(a, fixed))
+    assert states(report) == {"a": ("cached", "none"), "b": ("built", "none")}
+
+
+def test_a_failed_test_is_remembered_and_run_again_without_a_build(place: Workplace) -> None:
+    a = place.stage("a", "RUN echo 1 > /a", test="echo no module; exit 1")
+    with pytest.raises(PackageTestError) as caught:
+        place.run(place.plan(a))
+    assert "| no module" in caught.value.details
+    assert place.label(a.image).tests["status"] == "failed"
+    assert place.engine.image(place.plan(a).final) is None
+    a = place.stage("a", "RUN echo 1 > /a", test="true")
+    report, _ = place.run(place.plan(a))
+    assert states(report) == {"a": ("cached", "passed")}
+    assert place.label(place.plan(a).final).tests["status"] == "passed"
+
+
+def test_siblings_run_at_the_same_time(place: Workplace) -> None:
+    a = place.stage("a", "RUN true")
+    b = place.stage("b", "RUN echo b && sleep 2", parent=a)
+    c = place.stage("c", "RUN echo c && sleep 2", parent=a)
+    report, said = place.run(place.plan(a, b), place.plan(a, c), jobs=2, progress="json")
+    assert report.ok
+    events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    order = [(event["event"], event["stage"]) for event in events if event["event"] in {"start", "end"}]
+    assert order[:2] == [("start", "a"), ("end", "a")]
+    assert set(order[2:4]) == {("start", "b"), ("start", "c")}
+
+
+def test_keep_going_builds_what_does_not_need_the_failed_stage(place: Workplace) -> None:
+    a = place.stage("a", "RUN true")
+    b = place.stage("b", "RUN false", parent=a)
+    c = place.stage("c", "RUN true", parent=a)
+    d = place.stage("d", "RUN true", parent=b)
+    report, _ = place.run(place.plan(a, b, d), place.plan(a, c), keep_going=True)
+    assert {name: state for name, (state, _) in states(report).items()} == {
+        "a": "built",
+        "b": "failed",
+        "d": "skipped",
+        "c": "built",
+    }
+    assert report.images == (place.plan(c).final,)
+
+
+def test_a_test_container_that_runs_out_of_memory_is_recognised(place: Workplace) -> None:
+    a = place.stage("a", "RUN true", test="tail /dev/zero")
+    with pytest.raises(PackageTestError, match="memory ran out"):
+        place.run(place.plan(a), run_options=("--memory", "32m", "--memory-swap", "32m"))
+
+
+def test_a_build_that_runs_out_of_memory_is_recognised(tmp_path: Path, scratch_base: str) -> None:
+    """Only the legacy builder can limit the memory of a build."""
+    place = Workplace(tmp_path, scratch_base, engine_for("legacy"))
+    a = place.stage("a", "RUN tail /dev/zero")
+    with pytest.raises(BuildError) as caught:
+        place.run(place.plan(a), memory_limit=64 * 1024**2)
+    assert "memory ran out" in caught.value.message
+    assert "MAX_JOBS=1" in (caught.value.hint or "")
+
+
+def test_a_recipe_gets_its_compile_jobs(place: Workplace) -> None:
+    a = place.stage("a", "ARG MAX_JOBS\nRUN echo jobs=${MAX_JOBS} > /jobs", package={"memory_per_job": 1024**3})
+    place.run(place.plan(a), cores=3, memory=2 * 1024**3)
+    assert place.engine.run(place.plan(a).final, ["cat", "/jobs"]).output.split() == ["jobs=2"]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from jetson_containers import builder, settings
+from jetson_containers.console import Console
+from jetson_containers.engine.docker import DockerEngine
+from jetson_containers.errors import JetsonError
+from tests.real.test_builder import Workplace
+
+directory, base, prefix = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+engine = DockerEngine(settings.load({"engine": sys.argv[4]}, files=()))
+place = Workplace(directory, base, engine, prefix)
+a = place.stage("a", "RUN echo 1 > /a")
+b = place.stage("b", "RUN echo now''sleeping && sleep 300", parent=a, test="echo now''testing; sleep 300")
+if sys.argv[5] == "test":
+    b = place.stage("b", "RUN true", parent=a, test="echo now''sleeping; sleep 300")
+console = Console(env={})
+try:
+    builder.run([place.plan(a, b)], engine, builder.BuildOptions(log_dir=directory / "logs", progress="plain"), console)
+except JetsonError as error:
+    console.error(error)
+    sys.exit(error.exit_code)
+"""
+
+
+def test_ctrl_c_while_building_leaves_nothing_half_done_and_resumes(each_place: Workplace) -> None:
+    interrupt_and_resume(each_place, signal.SIGINT, "build")
+
+
+@pytest.mark.parametrize(("number", "doing"), [(signal.SIGTERM, "build"), (signal.SIGINT, "test")])
+def test_an_interrupted_run_leaves_nothing_half_done_and_resumes(
+    place: Workplace, number: signal.Signals, doing: str
+) -> None:
+    interrupt_and_resume(place, number, doing)
+
+
+def interrupt_and_resume(place: Workplace, number: signal.Signals, doing: str) -> None:
+    wanted = place.engine.capabilities.builder.value
+    command = [sys.executable, "-c", SCRIPT, str(place.directory), place.base, place.prefix, wanted, doing]
+    said = []
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            said.append(line)
+            if "nowsleeping" in line:
+                child.send_signal(number)
+                break
+        rest, _ = child.stderr.read(), child.wait(60)
+    assert child.returncode == 130, "".join(said) + rest
+    assert "Traceback" not in rest
+    assert "error: interrupted" in rest
+    a = place.stage("a", "RUN echo 1 > /a")
+    b = place.stage("b", "RUN true", parent=a, test="true")
+    image = place.engine.image(b.image)
+    if doing == "build":
+        assert image is None
+    else:
+        assert image is not None
+        assert labels.read(image.labels).tests["status"] == "pending"
+    assert place.engine.image(place.plan(a, b).final) is None
+    containers = subprocess.run(
+        [place.engine.capabilities.client, "ps", "-q", "--filter", f"volume={place.directory}/packages/b"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert containers.stdout == ""
+    report, _ = place.run(place.plan(a, b))
+    assert states(report) == {"a": ("cached", "none"), "b": ("built" if doing == "build" else "cached", "passed")}
+
+
+def test_two_builds_at_once_build_each_stage_once(place: Workplace) -> None:
+    script = SCRIPT.replace("sleep 300", "sleep 3")
+    wanted = place.engine.capabilities.builder.value
+    command = [sys.executable, "-c", script, str(place.directory), place.base, place.prefix, wanted, "build"]
+    children = [
+        subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) for _ in range(2)
+    ]
+    said = [child.communicate(timeout=100)[1] for child in children]
+    assert [child.returncode for child in children] == [0, 0], "\n".join(said)
+    assert sum("b | built" in text for text in said) == 1
+    assert sum("a | built" in text for text in said) == 1
