@@ -13,7 +13,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jetson_containers import labels
 from jetson_containers.building import finals as finals_module
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from jetson_containers.building.graph import Node
     from jetson_containers.building.resources import Share
     from jetson_containers.console import Console
-    from jetson_containers.engine.base import Engine
+    from jetson_containers.engine.base import Engine, LocalImage
     from jetson_containers.plan import Plan
 
 __all__ = ["BuildOptions", "BuildReport", "StageReport", "revision", "run"]
@@ -92,7 +92,9 @@ class _Run:
         self.failures: list[Failure] = []
         self.finals: dict[str, Final] = {}
         self.pushed: list[str] = []
+        self.push_errors: list[JetsonError] = []
         self.log_dir = options.log_dir
+        self._found: dict[str, LocalImage | None] = {}
 
     def go(self, signals: Signals) -> BuildReport:
         """Do everything, in a named order."""
@@ -123,25 +125,27 @@ class _Run:
         """Keys of the stages to look at; the others are complete, or below one that is."""
         if self.options.rebuild or self.options.no_cache:
             return dict.fromkeys(self.graph.nodes)
-        todo = graphs.needed(self.graph, self._is_complete, self._is_covered)
+        todo = graphs.needed(self.graph, lambda key: self._find(key) is not None, self._is_due, self._is_covered)
         for key, node in self.graph.nodes.items():
-            if key not in todo and key not in self.reports:
-                self._is_complete(key)
-            if key not in todo and key not in self.reports:  # pruned, and not missed
+            image = self._find(key)
+            if key not in todo and image is not None:
+                said = package_tests.said(node, self.options, self._recorded(key, image))
+                self.reports[key] = self._cached(node, tests=said, size=image.size)
+            elif key not in todo:  # pruned, and not missed
                 self.reports[key] = self._cached(node, tests="", cause="not needed: a stage above it is complete")
         return todo
 
-    def _is_complete(self, key: str) -> bool:
-        node = self.graph.nodes[key]
-        image = self.store.find(node)
-        if image is None:
-            return False
-        recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
-        if package_tests.due(node, self.options, recorded):
-            return False
-        said = package_tests.said(node, self.options, recorded)
-        self.reports[key] = self._cached(node, tests=said, size=image.size)
-        return True
+    def _find(self, key: str) -> LocalImage | None:
+        if key not in self._found:
+            self._found[key] = self.store.find(self.graph.nodes[key])
+        return self._found[key]
+
+    def _recorded(self, key: str, image: LocalImage) -> Mapping[str, Any]:
+        return package_tests.of_package(labels.read(image.labels).tests, self.graph.nodes[key].stage.package)
+
+    def _is_due(self, key: str) -> bool:
+        image = self._find(key)
+        return image is not None and package_tests.due(self.graph.nodes[key], self.options, self._recorded(key, image))
 
     def _is_covered(self, key: str) -> bool:
         """Whether the finished image of a plan that holds this stage remembers its tests as they should be."""
@@ -150,10 +154,10 @@ class _Run:
             image = self.engine.image(plan.final) if any(stage.key == key for stage in plan.stages) else None
             if image is None or not finals_module.complete(plan, self.store):
                 continue
-            recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
+            recorded = self._recorded(key, image)
             if recorded and not package_tests.due(node, self.options, recorded):
                 return True
-        return self._is_complete(key)
+        return False
 
     @staticmethod
     def _cached(node: Node, *, tests: str, size: int | None = None, cause: str = "") -> StageReport:
@@ -214,9 +218,6 @@ class _Run:
             reports=self.reports,
         )
         self.failures = loop.failures
-        for key, node in self.graph.nodes.items():
-            if node.last and key not in todo:  # complete, but perhaps without this name
-                self._finish(node, resources.Share(1, 0), Outcome(self.reports[key]), workshop)
 
         below = {name for key in todo for name in self.graph.needs[key] if name not in todo}
         for name in sorted(below):
@@ -227,11 +228,16 @@ class _Run:
             self.engine.stop()
 
         loop.run(signals, stop)
+        for key, node in self.graph.nodes.items():
+            if node.last and key not in todo:  # complete, but perhaps without this name, or tested anew below
+                outcome = self._finish(node, resources.Share(1, 0), Outcome(self.reports[key]), workshop)
+                self.reports[key] = outcome.report
+                self.failures += [outcome.failure] if outcome.failure else []
 
     def _finish(self, node: Node, share: Share, outcome: Outcome, workshop: Workshop) -> Outcome:
         """Give the top of a plan its final name, as soon as it is complete."""
         for plan in self.plans:
-            if plan.top.key != node.stage.key:
+            if plan.top.key != node.stage.key or self._lost(plan):
                 continue
             final = finals_module.name(plan, self.graph, workshop, share)
             if isinstance(final, Failure):
@@ -240,11 +246,25 @@ class _Run:
             self.finals[final.image] = final
         return outcome
 
+    def _lost(self, plan: Plan) -> bool:
+        """Whether a stage below the plan's top has failed (its tests, that is, when the top is complete)."""
+        below = [self.reports.get(stage.key) for stage in plan.stages[:-1]]
+        return any(report is not None and report.state in {"failed", "skipped"} for report in below)
+
     def _push(self, workshop: Workshop) -> None:
-        if self.options.push and (self.options.keep_going or not self.failures):
-            for plan in self.plans:
-                if plan.final in self.finals:
-                    self.pushed.append(finals_module.push(plan, self.options.push, workshop))
+        """Push what is complete; a registry that refuses is an error of the run, and not of the images."""
+        if not self.options.push or (self.failures and not self.options.keep_going):
+            return
+        for plan in self.plans:
+            if plan.final not in self.finals:
+                continue
+            try:
+                self.pushed.append(finals_module.push(plan, self.options.push, workshop))
+            except InterruptedByUserError:
+                raise
+            except JetsonError as error:
+                error.details = tuple(map(workshop.logs.redact, error.details))
+                self.push_errors.append(error)
 
     # After.
 
@@ -253,12 +273,20 @@ class _Run:
         missing = [plan for plan in self.plans if plan.final not in self.finals]
         images = tuple(plan.final for plan in self.plans if plan.final in self.finals)
         seconds = time.monotonic() - self.began
-        return BuildReport(not self.failures and not missing, images, stages, seconds, self.log_dir, tuple(self.pushed))
+        return BuildReport(
+            not (self.failures or self.push_errors or missing),
+            images,
+            stages,
+            seconds,
+            self.log_dir,
+            tuple(self.pushed),
+        )
 
     def _end(self, report: BuildReport) -> BuildReport:
         errors: list[JetsonError] = [
             summary.explain(failure, len(self.graph.nodes), self.options) for failure in self.failures
         ]
+        errors += self.push_errors
         summary.show(self.console, report, self.finals, self.env)
         if errors and not self.options.keep_going:
             raise errors[0]

@@ -103,21 +103,26 @@ def plan_key(plan: Plan) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def needed(graph: Graph, done: Callable[[str], bool], covered: Callable[[str], bool]) -> dict[str, None]:
-    """Keys of the stages that must be looked at, in build order: nothing below a stage that is done is needed.
+def needed(
+    graph: Graph,
+    present: Callable[[str], bool],
+    due: Callable[[str], bool],
+    covered: Callable[[str], bool],
+) -> dict[str, None]:
+    """Keys of the stages to build or to test, in build order.
 
-    `done` says whether a stage's image is there and complete. `covered` says of a stage that stands aside, whether
-    the final image remembers enough of it.
+    To build is what is not `present` and is the top of a plan or below something to build; what lies below a
+    present stage is not missed. To test is what is present and `due`. `covered` says of a stage that stands aside
+    and is not present, whether the final image remembers enough of it.
     """
-    found: set[str] = set()
+    build: set[str] = set()
     waiting = [key for key, node in graph.nodes.items() if node.last or (key in graph.aside and not covered(key))]
     while waiting:
         key = waiting.pop()
-        if key in found or done(key):
-            continue
-        found.add(key)
-        waiting.extend(graph.needs[key])
-    return {key: None for key in graph.nodes if key in found}
+        if key not in build and not present(key):
+            build.add(key)
+            waiting.extend(graph.needs[key])
+    return {key: None for key in graph.nodes if key in build or (present(key) and due(key))}
 
 
 def priorities(graph: Graph, keys: AbstractSet[str], seconds: Mapping[str, float]) -> dict[str, float]:

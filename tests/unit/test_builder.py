@@ -31,6 +31,7 @@ from jetson_containers.errors import (
     EngineMissingError,
     InterruptedByUserError,
     PackageTestError,
+    RegistryError,
     UsageError,
 )
 from jetson_containers.package import Package
@@ -519,6 +520,29 @@ def test_tests_that_were_skipped_run_when_they_are_wanted(site: Site) -> None:
     assert site.label("b:1-x86_64-cpu").tests["status"] == "passed"
 
 
+def test_tests_left_out_below_a_tested_stage_run_later(site: Site) -> None:
+    the_plan = chain("a", "b", tests=("t.sh",))
+    site.run(the_plan, skip_tests=("intermediate",))
+    assert site.label("b:1-x86_64-cpu").tests["status"] == "skipped"
+    site.built()
+    report = site.run(the_plan)
+    assert results_of(report) == {"a": "passed", "b": "cached"}
+    assert site.built() == []
+    assert site.label("b:1-x86_64-cpu").tests["status"] == "passed"
+
+
+def test_testing_a_pruned_image_again_builds_nothing(site: Site) -> None:
+    the_plan = chain("a", "b", tests=("t.sh",))
+    site.run(the_plan)
+    for name in ("a", "b"):
+        site.engine.untag(f"jetson-containers/stage:{name}")
+    site.built()
+    site.engine.runs.clear()
+    report = site.run(the_plan, tests="all")
+    assert (report.ok, site.built()) == (True, [])
+    assert [call.options[-1] for call in site.engine.runs] == ["/packages/b:/test:ro", "/packages/a:/test:ro"]
+
+
 def test_a_test_without_a_gpu_is_skipped_with_its_reason_and_run_when_there_is_one(site: Site) -> None:
     site.engine.answer = lambda call: RunResult(0 if "nvidia" in call.options else 77, "no CUDA device\n")
     the_plan = chain("a", tests=("t.py",))
@@ -834,6 +858,18 @@ def test_finals_are_pushed_after_their_tests(site: Site) -> None:
 def test_an_image_that_is_up_to_date_is_pushed_too(site: Site) -> None:
     site.run(chain("a"))
     assert site.run(chain("a"), push="me").pushed == ("me/a:1-x86_64-cpu",)
+
+
+def test_a_registry_that_refuses_fails_the_run_but_not_the_image(site: Site) -> None:
+    site.engine.registry_down = True
+    with pytest.raises(RegistryError) as caught:
+        site.run(chain("a"), push="me")
+    assert caught.value.exit_code == 4
+    assert "✓ a:1-x86_64-cpu" in site.said()
+    assert json.loads((site.logs() / "build.json").read_text())["ok"] is False
+    site.built()
+    assert site.run(chain("a")).ok
+    assert site.built() == []
 
 
 def test_nothing_is_pushed_after_a_failure(site: Site) -> None:
