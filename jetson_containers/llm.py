@@ -145,7 +145,13 @@ def chat(
             hint=f"the prepared model is {artefact}; `--dry-run` shows the command",
         )
     answer = Answer(
-        request.model, runtime.name, quantization, image, artefact, text.strip(), runtime.tokens_per_second(text)
+        request.model,
+        runtime.name,
+        quantization,
+        image,
+        artefact,
+        runtime.answer(text, request.prompt),
+        runtime.tokens_per_second(text),
     )
     if not console.as_json:
         console.result(answer.answer)

@@ -53,6 +53,10 @@ class Runtime(Protocol):
         """Build the argv of one chat turn with the artefact."""
         ...
 
+    def answer(self, output: str, prompt: str) -> str:
+        """Cut what the model said out of what the program printed."""
+        ...
+
     def tokens_per_second(self, output: str) -> float | None:
         """Decode speed in tokens/s as the runtime itself printed it; None when it did not."""
         ...

@@ -62,6 +62,12 @@ class LlamaCpp:
             argv += ["-ngl", str(options.gpu_layers)]
         return tuple(argv)
 
+    def answer(self, output: str, prompt: str) -> str:
+        """Cut the answer out of `llama-cli`'s banner, echo and timing line; all of it when it looks different."""
+        _, echo, rest = output.partition(f"> {prompt}")
+        text = rest if echo else output
+        return re.split(r"^\[ Prompt:", text, maxsplit=1, flags=re.MULTILINE)[0].strip()
+
     def tokens_per_second(self, output: str) -> float | None:
         """Read the timing line of `llama-cli` (`[ Prompt: … t/s | Generation: … t/s ]`)."""
         found = re.findall(r"Generation:\s*([0-9.]+)\s*t/s", output)

@@ -99,3 +99,9 @@ def test_an_unknown_runtime_lists_the_known_ones() -> None:
     with pytest.raises(UsageError) as caught:
         llm.runtime_named("mlc3")
     assert "llama_cpp" in (caught.value.hint or "")
+
+
+def test_the_answer_is_cut_out_of_the_banner() -> None:
+    output = "build : b1\n\n> What?\n A small computer.\n\n[ Prompt: 1.0 t/s | Generation: 2.0 t/s ]\n\nExiting..."
+    assert LlamaCpp().answer(output, "What?") == "A small computer."
+    assert LlamaCpp().answer("plain text\n", "What?") == "plain text"
