@@ -192,8 +192,9 @@ def _build(
     settings: Settings,
 ) -> None:
     """Make the file system and import it. `docker import` of engine 20.10 calls every image amd64, a build does not."""
-    with tempfile.TemporaryDirectory(prefix="jetson-containers-base-") as folder:
+    with tempfile.TemporaryDirectory(prefix="jetson-containers-base-", ignore_cleanup_errors=True) as folder:
         work = Path(folder)
+        work.chmod(0o755)  # apt and the tool's own user namespace work as other users
         free = free_space(work)
         if free is not None and free < MAKING_NEEDS:
             raise DiskSpaceError(

@@ -147,9 +147,9 @@ def mmdebstrap_argv(tool: str, rootfs: Rootfs, sources: Path, target: Path) -> l
 
 
 def debootstrap_argv(tool: str, rootfs: Rootfs, directory: Path) -> list[str]:
-    """The argv that fills `directory`; root only."""
+    """The argv that fills `directory`; root only. What it mounts there stays in a namespace that goes with it."""
     main = next(source for source in rootfs.sources if source.suite == rootfs.suite)
-    argv = [tool, "--variant=minbase", f"--arch={rootfs.arch}"]
+    argv = ["unshare", "--mount", tool, "--variant=minbase", f"--arch={rootfs.arch}"]
     argv += [f"--keyring={main.keyring}"] if main.keyring else []
     argv += [f"--include={','.join(rootfs.include)}"] if rootfs.include else []
     return [*argv, rootfs.suite, str(directory), main.uri]
@@ -165,7 +165,9 @@ def make(
     children: Children | None = None,
 ) -> Path:
     """Make `rootfs.tar` below `work` and return it. Raises StepError with the tool's last lines."""
-    run = _runner(children or Children(), env, on_line)
+    scratch = work / "tmp"  # the tool forgets some of its temporary files when it is interrupted
+    scratch.mkdir(mode=0o755)
+    run = _runner(children or Children(), {**env, "TMPDIR": str(scratch)}, on_line)
     target = work / "rootfs.tar"
     lines = "".join(f"{source}\n" for source in rootfs.sources)
     if Path(tool).name == "mmdebstrap":
