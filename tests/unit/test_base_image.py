@@ -71,6 +71,12 @@ def host(tmp_path: Path) -> Path:
     return machine(tmp_path / "host", BOOKWORM, {"sources.list.d/debian.sources": DEB822})
 
 
+@pytest.fixture(autouse=True)
+def no_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine has installed, no unit test runs it."""
+    monkeypatch.setattr(rootfs, "find_tool", lambda env: None)
+
+
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Rootfs]:
     """Instead of running a tool: remember what was to be made."""
