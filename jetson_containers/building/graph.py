@@ -1,4 +1,4 @@
-"""Plans → one graph of stages: shared stages once, their dependants, and how long each still takes to the end."""
+"""Plans → one graph of stages: shared stages once, their dependents, and how long each still takes to the end."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Node:
 class Graph:
     """All stages of all plans by key, in an order in which each stands after what it needs.
 
-    `needs` and `dependants` are the same edges in both directions. `aside` are stages on which nothing stands (a
+    `needs` and `dependents` are the same edges in both directions. `aside` are stages on which nothing stands (a
     meta package amid a chain has its own image only to be tested): the top of their plan waits for them, because a
     final image is named when everything in it is tested.
     """
 
     nodes: Mapping[str, Node]
     needs: Mapping[str, tuple[str, ...]]
-    dependants: Mapping[str, tuple[str, ...]]
+    dependents: Mapping[str, tuple[str, ...]]
     aside: frozenset[str] = frozenset()
 
     def above(self, key: str) -> tuple[str, ...]:
@@ -46,10 +46,10 @@ class Graph:
         found: set[str] = set()
         waiting = [key]
         while waiting:
-            for dependant in self.dependants[waiting.pop()]:
-                if dependant not in found:
-                    found.add(dependant)
-                    waiting.append(dependant)
+            for dependent in self.dependents[waiting.pop()]:
+                if dependent not in found:
+                    found.add(dependent)
+                    waiting.append(dependent)
         return tuple(name for name in self.nodes if name in found)
 
 
@@ -70,11 +70,11 @@ def merge(plans: Sequence[Plan]) -> Graph:
         for key in _aside(plan):
             if nodes[key].number < nodes[plan.top.key].number and key not in needs[plan.top.key]:
                 needs[plan.top.key].append(key)
-    dependants: dict[str, list[str]] = {key: [] for key in nodes}
+    dependents: dict[str, list[str]] = {key: [] for key in nodes}
     for key, names in needs.items():
         for name in names:
-            dependants[name].append(key)
-    return Graph(nodes, _frozen(needs), _frozen(dependants), aside)
+            dependents[name].append(key)
+    return Graph(nodes, _frozen(needs), _frozen(dependents), aside)
 
 
 def _aside(plan: Plan) -> list[str]:
@@ -138,7 +138,7 @@ def priorities(graph: Graph, keys: AbstractSet[str], seconds: Mapping[str, float
         if key not in keys:
             continue
         own = seconds.get(weight_name(graph.nodes[key].stage), default)
-        after = max((remaining.get(name, 0.0) for name in graph.dependants[key]), default=0.0)
+        after = max((remaining.get(name, 0.0) for name in graph.dependents[key]), default=0.0)
         remaining[key] = own + after
     return remaining
 

@@ -1122,7 +1122,7 @@ def test_the_schedule_keeps_order_slots_and_memory(the_plan: Plan, slots: int, d
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(graphs_of_stages(), st.sets(st.integers(0, 8)), st.integers(1, 4))
-def test_a_run_builds_each_stage_once_and_skips_only_dependants(
+def test_a_run_builds_each_stage_once_and_skips_only_dependents(
     tmp_path_factory: pytest.TempPathFactory, the_plan: Plan, bad: set[int], jobs: int
 ) -> None:
     site = Site(tmp_path_factory.mktemp("run"))

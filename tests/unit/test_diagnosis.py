@@ -58,7 +58,7 @@ MESSAGES = [
     ("library-missing", "error while loading shared libraries: libcudart.so.12: cannot open shared object"),
     ("python-module-missing", "ModuleNotFoundError: No module named 'torch'"),
     ("copy-missing", "COPY failed: file not found in build context or excluded by .dockerignore: stat x: n"),
-    ("dockerfile-syntax", "dockerfile parse error line 3: unknown instruction: RUNN"),
+    ("dockerfile-syntax", "dockerfile parse error line 3: unknown instruction: INSTALL"),
     ("base-missing", "pull access denied for nobody/nothing, repository does not exist"),
     ("base-missing", "manifest for ubuntu:99.04 not found: manifest unknown: manifest unknown"),
     ("command-missing", "/bin/sh: 1: cmake: not found"),
