@@ -111,9 +111,17 @@ def find_clients(host: Host) -> list[str]:
     found: dict[Path, str] = {}
     for entry in host.env.get("PATH", os.defpath).split(os.pathsep):
         path = Path(entry or ".") / "docker"
-        if path.is_file() and os.access(path, os.X_OK):
+        if _is_program(path):
             found.setdefault(path.resolve(), str(path))
     return list(found.values())
+
+
+def _is_program(path: Path) -> bool:
+    """Whether this user can execute a file; a directory of PATH that is closed to him has none."""
+    try:
+        return path.is_file() and os.access(path, os.X_OK)
+    except OSError:
+        return False
 
 
 def examine(path: str, host: Host) -> Client | NotReadyError:
@@ -305,7 +313,7 @@ def start_hint(host: Host) -> str:
 def _no_client(host: Host) -> NotReadyError:
     for entry in host.env.get("PATH", os.defpath).split(os.pathsep):
         podman = Path(entry or ".") / "podman"
-        if podman.is_file():
+        if _is_program(podman):
             return EngineMissingError(
                 f"no `docker` on PATH; `{podman}` is there, but Podman is not supported", hint=_INSTALL
             )

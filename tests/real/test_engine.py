@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,8 @@ import docker
 import pytest
 
 from jetson_containers.engine.base import Builder, BuildRequest, BuildTimeoutError, OutOfMemoryError
+from jetson_containers.engine.docker import DockerEngine
+from jetson_containers.engine.probe import Host
 from jetson_containers.errors import (
     BuildError,
     InterruptedByUserError,
@@ -28,7 +29,6 @@ from tests.real.conftest import LABEL, PREFIX, SESSION, engine_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jetson_containers.engine.docker import DockerEngine
     from tests.real.conftest import Registry
 
 pytestmark = pytest.mark.engine
@@ -384,7 +384,34 @@ def test_a_foreign_platform_is_built_labelled_and_marked_right(
     assert fresh.run(tag, ["cat", "/machine"], options=["--platform", "linux/arm64"]).output == "aarch64"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="probing PATH")
+def program(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_behind_sudo_everything_goes_through_the_client(
+    engine: DockerEngine, scratch_base: str, tmp_path: Path
+) -> None:
+    """A docker that only answers a `sudo` which, as the real one does, drops the environment."""
+    client = engine.capabilities.client
+    refuse = "echo 'permission denied while trying to connect to the Docker daemon socket' >&2; exit 1"
+    program(tmp_path / "docker", f'[ -n "$THROUGH_SUDO" ] || {{ {refuse}; }}\nexec {client} "$@"')
+    program(tmp_path / "sudo", '[ "$1" = -n ] && shift\nexec /usr/bin/env -i PATH="$PATH" THROUGH_SUDO=1 "$@"')
+    env = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+    behind = DockerEngine(host=Host(env, 1000, False))
+    assert behind.capabilities.sudo
+    tag, other = f"{PREFIX}/sudo:1", f"{PREFIX}/sudo:2"
+    behind.build(BuildRequest(tmp_path, f"FROM {scratch_base}\nRUN echo x >/x\n", tag, labels={"sudo": "1"}), silent)
+    behind.label(tag, tag, {"more": "2"})
+    behind.tag(tag, other)
+    assert [sorted(image.references) for image in behind.images({"sudo": "1", "more": "2"})] == [[tag, other]]
+    behind.untag(other)
+    assert behind.image(other) is None
+    assert behind.run(tag, ["cat", "/x"]).output == "x"
+    with pytest.raises(NotReadyError):
+        behind.untag(other)
+
+
 def test_a_client_that_cannot_build_is_passed_over(engine: DockerEngine) -> None:
     """On a machine with one client, that one is it; with several, no other could do better."""
     capabilities = engine.capabilities

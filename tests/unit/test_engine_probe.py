@@ -134,6 +134,7 @@ def test_no_client_at_all(tmp_path: Path) -> None:
 def test_podman_alone_is_named_as_unsupported(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/podman").write_text("")
+    (tmp_path / "bin/podman").chmod(0o755)
     host = replace(Machine(tmp_path, {}).host(), env={"PATH": str(tmp_path / "bin")})
     with pytest.raises(EngineMissingError, match="Podman is not supported"):
         probe.probe("auto", host)
@@ -201,6 +202,20 @@ def test_one_client_under_two_names_is_asked_once(tmp_path: Path) -> None:
     (tmp_path / "bin").symlink_to("usr/bin")
     host = replace(machine.host(), env={"PATH": f"{tmp_path}/usr/bin:{tmp_path}/bin:{tmp_path}/none"})
     assert probe.find_clients(host) == [f"{tmp_path}/usr/bin/docker"]
+
+
+def test_a_directory_of_path_that_is_closed_to_the_user_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, {"closed": ("28.2.2", True), "open": ("20.10.24", False)})
+
+    def is_file(path: Path) -> bool:
+        if "closed" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return path.exists()
+
+    monkeypatch.setattr(type(tmp_path), "is_file", is_file)
+    assert probe.find_clients(machine.host()) == [f"{tmp_path}/open/docker"]
 
 
 def test_cdi_devices_as_the_engine_lists_them(tmp_path: Path) -> None:

@@ -248,3 +248,9 @@ def test_a_tag_is_what_follows_the_last_colon_of_the_last_part(reference: str, e
 def test_an_image_without_names_and_labels_is_read() -> None:
     image = local_image({"Id": "sha256:1", "RepoTags": None, "Config": {"Labels": None}, "Architecture": "arm64"})
     assert (image.references, image.labels, image.architecture, image.size) == ((), {}, "arm64", 0)
+
+
+def test_importing_the_engine_imports_nothing_heavy() -> None:
+    heavy = "{'docker', 'requests', 'jinja2', 'rich', 'yaml', 'huggingface_hub', 'resolvelib'}"
+    program = f"import sys, jetson_containers.engine.docker; print(sorted({heavy} & set(sys.modules)))"
+    assert Children().run([sys.executable, "-c", program], env=ENV).output == "[]"
