@@ -397,7 +397,8 @@ def test_behind_sudo_everything_goes_through_the_client(
     refuse = "echo 'permission denied while trying to connect to the Docker daemon socket' >&2; exit 1"
     program(tmp_path / "docker", f'[ -n "$THROUGH_SUDO" ] || {{ {refuse}; }}\nexec {client} "$@"')
     program(tmp_path / "sudo", '[ "$1" = -n ] && shift\nexec /usr/bin/env -i PATH="$PATH" THROUGH_SUDO=1 "$@"')
-    env = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+    (tmp_path / "env").symlink_to("/usr/bin/env")
+    env = {"PATH": str(tmp_path), "HOME": str(tmp_path)}  # nothing but these: no other docker, no real sudo
     behind = DockerEngine(host=Host(env, 1000, False))
     assert behind.capabilities.sudo
     tag, other = f"{PREFIX}/sudo:1", f"{PREFIX}/sudo:2"
