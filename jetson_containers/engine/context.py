@@ -16,6 +16,7 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ from jetson_containers.errors import ConfigError, NotReadyError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+PREFIX = "jetson-containers-build-"  # of temporary directories; the process ID follows
+STALE = 3600.0  # seconds after which a directory of a process that is gone is removed
 LOOPBACK = "127.0.0.1"
 _PORTS = range(20000, 30000)  # below the kernel's ephemeral range
 _PROXY = re.compile(r"^(https?|all|ftp)_proxy$", re.IGNORECASE)
@@ -51,7 +54,8 @@ def prepared(request: BuildRequest, builder: Builder, *, base_user: str = "", lo
     _check(request)
     mounts = builder is not Builder.LEGACY
     with contextlib.ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jetson-containers-build-")))
+        sweep(Path(tempfile.gettempdir()))
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-")))
         wheels: str | bool = request.wheelhouse is not None
         if request.wheelhouse is not None and not mounts:
             _check_reachable(request, local=local)
@@ -89,6 +93,16 @@ def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "") -
 def needs_staging(request: BuildRequest, *, mounts: bool) -> bool:
     """Whether something of the host must stand in the context: wheels to mount, or a bundle to copy."""
     return request.wheelhouse is not None if mounts else request.ca_bundle is not None
+
+
+def sweep(folder: Path, now: float | None = None) -> None:
+    """Remove what a process left that was killed without a chance to clean up (SIGKILL, power)."""
+    for path in folder.glob(f"{PREFIX}*-*"):
+        pid = path.name.removeprefix(PREFIX).partition("-")[0]
+        with contextlib.suppress(OSError):
+            old = (time.time() if now is None else now) - path.stat().st_mtime > STALE
+            if old and pid.isdigit() and not Path("/proc", pid).exists():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def stage(source: Path, target: Path, *, follow: bool = False) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from jetson_containers import dockerfile
 from jetson_containers.engine.base import Builder, BuildRequest
-from jetson_containers.engine.context import prepared, serve, stage
+from jetson_containers.engine.context import PREFIX, STALE, prepared, serve, stage, sweep
 from jetson_containers.engine.process import Children
 from jetson_containers.engine.queries import local_image, split_tag
 from jetson_containers.errors import ConfigError, InterruptedByUserError, NotReadyError
@@ -150,6 +150,16 @@ def test_a_plain_build_reads_the_recipe_s_own_directory(recipe: Path) -> None:
         temporary = ready.dockerfile.parent
     assert not temporary.exists()
     assert snapshot(recipe) == before
+
+
+def test_what_a_killed_process_left_is_swept_away_later(tmp_path: Path) -> None:
+    gone, mine, other = (tmp_path / f"{PREFIX}{pid}-x" for pid in (2**22 + 1, os.getpid(), "nobody"))
+    for directory in (gone, mine, other):
+        (directory / "context").mkdir(parents=True)
+    sweep(tmp_path)
+    assert gone.exists()
+    sweep(tmp_path, now=gone.stat().st_mtime + STALE + 1)
+    assert sorted(tmp_path.iterdir()) == sorted([mine, other])
 
 
 def test_a_bundle_is_a_secret_where_the_builder_has_them(recipe: Path, bundle: Path) -> None:
