@@ -28,7 +28,8 @@ find_python() { # prints the first interpreter >= 3.10 on PATH
 # JetPack 4 and 5 come with Python 3.6 and 3.8. uv brings a newer one without touching the system. Its wheel is only a
 # zip with a static binary in it, so even a pip from 2017 can fetch it by name, and no pip of ours runs on 3.6.
 fetch_uv() { # prints the path of uv
-  local tools="$ROOT/.cache/tools" platform file
+  local tools platform file
+  tools="$(dirname "$VENV")/.cache/tools" # beside the environment: the checkout may be read-only
   if command -v uv >/dev/null 2>&1; then
     command -v uv
     return 0
@@ -76,9 +77,19 @@ venv_is_current() {
     && cmp -s "$ROOT/requirements.txt" "$VENV/.jetson-containers"
 }
 
+venv_can_be_made() { # by this user, here: another's environment or a read-only checkout is nothing to repair
+  local place="$VENV"
+  while [ ! -e "$place" ]; do place=$(dirname "$place"); done
+  [ -d "$place" ] && [ -w "$place" ] && { [ "$place" != "$VENV" ] || [ -w "$(dirname "$VENV")" ]; }
+}
+
+own_venv() { printf '%s\n' "${HOME:-/tmp/$(id -un 2>/dev/null || id -u)}/.venvs/jetson-containers"; }
+
 bootstrap() { # the one entry: afterwards $PYTHON runs jetson_containers
   PYTHON="$VENV/bin/python"
   if ! venv_is_current; then
+    venv_can_be_made || die "the virtual environment $VENV does not work for this user, who may not change it either" \
+      "have its owner run ./install.sh, or use one of your own: export JETSON_CONTAINERS_VENV=$(own_venv)"
     (
       mkdir -p "$(dirname "$VENV")"
       exec 9>"$VENV.lock"
