@@ -6,6 +6,7 @@ only where a table or live display is drawn, because most commands (autotag abov
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import os
@@ -13,6 +14,8 @@ import sys
 import threading
 from dataclasses import asdict, is_dataclass
 from typing import IO, TYPE_CHECKING, Any
+
+from jetson_containers.errors import OutputError, ReaderGoneError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,19 +60,19 @@ class Console:
             self.color = self.err_is_tty
 
     @property
-    def out(self) -> IO[str]:
-        """The stream results go to (looked up late, so that pytest's capture works)."""
+    def out(self) -> IO[str] | None:
+        """The stream results go to (looked up late, so that pytest's capture works); None when it is closed (`>&-`)."""
         return self._out if self._out is not None else sys.stdout
 
     @property
-    def err(self) -> IO[str]:
-        """The stream everything else goes to."""
+    def err(self) -> IO[str] | None:
+        """The stream everything else goes to; None when it is closed."""
         return self._err if self._err is not None else sys.stderr
 
     @property
     def err_is_tty(self) -> bool:
         """Whether talk is read by a person at a terminal."""
-        return self.err.isatty()
+        return self.err is not None and self.err.isatty()
 
     @property
     def interactive(self) -> bool:
@@ -77,10 +80,19 @@ class Console:
         return self.err_is_tty and sys.stdin is not None and sys.stdin.isatty()
 
     def result(self, text: str) -> None:
-        """Print one result line on stdout."""
-        with self._lock:
-            self.out.write(text + "\n")
-            self.out.flush()
+        """Print one result line on stdout. Raises OutputError where it cannot be written, ReaderGoneError."""
+        if self.out is None:
+            raise OutputError("standard output is closed, and the result has to go there", hint="redirect it: `>FILE`")
+        try:
+            with self._lock:
+                self.out.write(text + "\n")
+                self.out.flush()
+        except BrokenPipeError as error:
+            raise ReaderGoneError("the reader of standard output has gone") from error
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to standard output: {error.strerror}", hint="free some space where it is redirected to"
+            ) from error
 
     def result_json(self, data: Any) -> None:
         """Print data as indented, key-stable JSON on stdout."""
@@ -120,9 +132,7 @@ class Console:
         if not self.interactive:
             return default
         suffix = " [Y/n] " if default else " [y/N] "
-        with self._lock:
-            self.err.write(question + suffix)
-            self.err.flush()
+        self._write(question + suffix)
         answer = sys.stdin.readline().strip().lower()
         return default if not answer else answer in {"y", "yes"}
 
@@ -142,9 +152,14 @@ class Console:
         return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if self.color else text
 
     def _say(self, text: str) -> None:
-        with self._lock:
-            self.err.write(text + "\n")
-            self.err.flush()
+        self._write(text + "\n")
+
+    def _write(self, text: str) -> None:
+        """Write talk. Where nobody can hear it (closed, reader gone, disk full) it is dropped: the work goes on."""
+        if self.err is not None:
+            with self._lock, contextlib.suppress(OSError):
+                self.err.write(text)
+                self.err.flush()
 
 
 def _plain(data: Any) -> Any:

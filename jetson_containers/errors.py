@@ -122,6 +122,16 @@ class RegistryError(NotReadyError):
     """A registry that is down, refuses us, or answers nonsense; names the host."""
 
 
+class OutputError(NotReadyError):
+    """Results cannot be written to stdout: it is closed, or the disk behind it is full."""
+
+
+class ReaderGoneError(JetsonError):
+    """Whoever read our stdout has stopped (`| head`). No failure of ours: nothing is said, the code is SIGPIPE's."""
+
+    exit_code = 141
+
+
 class BuildError(JetsonError):
     """A stage that failed to build."""
 

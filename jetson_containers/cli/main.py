@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -12,7 +13,13 @@ import click
 from jetson_containers import __version__
 from jetson_containers.cli.app import App, global_options
 from jetson_containers.console import Console
-from jetson_containers.errors import InterruptedByUserError, JetsonError
+from jetson_containers.errors import (
+    InterruptedByUserError,
+    JetsonError,
+    OutputError,
+    ReaderGoneError,
+    UsageError,
+)
 
 # Command → "module:function"; a module is imported only when its command runs, so that autotag starts fast.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -85,6 +92,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 
 def entry(argv: list[str] | None = None) -> None:
     """Run the command line and exit with the code of interface.md."""
+    _secure_streams()
     sys.exit(main(sys.argv[1:] if argv is None else argv))
 
 
@@ -95,19 +103,50 @@ def main(argv: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.Abort:
-        return _fail(InterruptedByUserError("stopped by Ctrl-C"))
-    except KeyboardInterrupt:
+        return _refuse(error)
+    except (click.Abort, KeyboardInterrupt):
         return _fail(InterruptedByUserError("stopped by Ctrl-C", hint="the same command again goes on"))
-    except BrokenPipeError:
-        # The reader of our stdout has gone (`| head`): not our failure; keep the interpreter from saying so.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except ReaderGoneError as error:
+        _discard_stdout()
+        return error.exit_code
+    except OutputError as error:
+        _discard_stdout()
+        return _fail(error)
     except JetsonError as error:
         return _fail(error)
     return result if isinstance(result, int) else 0
+
+
+def _refuse(error: click.ClickException) -> int:
+    """Say click's errors as ours are said."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context else "jetson-containers"
+    return _fail(UsageError(error.format_message(), hint=f"`{path} --help` shows what it takes"))
+
+
+def _secure_streams() -> None:
+    """Keep closed streams closed, and let every text be written.
+
+    A file opened later would get the number of a closed stream, and a child would write its talk into it. A locale
+    without UTF-8 must not turn a message into a traceback.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _discard_stdout() -> None:
+    """Keep the interpreter from writing what is still buffered when it ends, and from complaining about it."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(error: JetsonError) -> int:
