@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "JETSON_CONTAINERS_"
+_FORM = "one `setting: value` a line, in UTF-8; `jetson-containers info --config` shows all settings"
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,14 @@ def load(
     chosen = config_files(real_env, root) if files is None else files
     layers: list[tuple[str, Mapping[str, Any]]] = [(str(file), _read_yaml(file)) for file in chosen]
     dotenv = read_dotenv(root / ".env")
-    cwd_env = Path.cwd() / ".env" if env is None and Path.cwd() != root else None
-    if cwd_env is not None:
-        dotenv = {**dotenv, **read_dotenv(cwd_env)}
+    here = _current_directory() if env is None else None
+    if here is not None and here != root:
+        dotenv = {**dotenv, **read_dotenv(here / ".env")}
     values = {name: Value(option.default, "default") for name, option in OPTIONS.items()}
     for origin, layer in layers:
         for key, raw in layer.items():
             if key not in OPTIONS:
-                raise ConfigError(f"{origin}: unknown setting `{key}`", hint=_did_you_mean(key))
+                raise ConfigError(f"{origin}: unknown setting `{key}`", hint=_did_you_mean(str(key)))
             values[key] = Value(_convert(key, raw, origin), origin)
     for origin, source in ((".env", dotenv), ("", real_env)):
         values.update(_from_env(source, origin))
@@ -120,32 +121,37 @@ def load(
     cache = values["cache"]
     if cache.origin == "default" and real_env.get("XDG_CACHE_HOME"):
         values["cache"] = Value(Path(real_env["XDG_CACHE_HOME"]) / "jetson-containers", "$XDG_CACHE_HOME")
-    values["cache"] = Value(values["cache"].value.expanduser(), values["cache"].origin)
+    values["cache"] = Value(_convert("cache", values["cache"].value, "$HOME"), values["cache"].origin)
     return Settings(values, {**dotenv, **real_env})
 
 
 def config_files(env: Mapping[str, str], root: Path) -> tuple[Path, ...]:
     """The files that exist, in the order they are merged. JETSON_CONTAINERS_CONFIG names one instead of all."""
     if chosen := env.get(PREFIX + "CONFIG"):
-        if not Path(chosen).is_file():
-            raise ConfigError(f"${PREFIX}CONFIG names `{chosen}`, which is no file")
+        if not os.path.isfile(chosen):  # noqa: PTH113 - Path.is_file raises where the user may not look
+            raise ConfigError(
+                f"${PREFIX}CONFIG names `{chosen}`, which is no file", hint=f"correct it, or unset {PREFIX}CONFIG"
+            )
         return (Path(chosen),)
-    home = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME", "/root")) / ".config")
-    candidates = (
-        Path("/etc/jetson-containers/config.yaml"),
-        home / "jetson-containers" / "config.yaml",
-        root / "config.yaml",
-    )
-    return tuple(path for path in candidates if path.is_file())
+    candidates = [Path("/etc/jetson-containers/config.yaml"), root / "config.yaml"]
+    if home := env.get("XDG_CONFIG_HOME") or (env.get("HOME") and f"{env['HOME']}/.config"):
+        candidates.insert(1, Path(home) / "jetson-containers" / "config.yaml")
+    return tuple(path for path in candidates if os.path.isfile(path))  # noqa: PTH113 - as above
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
     """Read `KEY=value` lines (comments, `export`, quotes); never executes anything, unlike a shell's `source`."""
-    if not path.is_file():
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return {}
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}", hint="make it readable, or work in another directory"
+        ) from error
     pattern = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
     found: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in text.splitlines():
         if line.lstrip().startswith("#") or not (match := pattern.match(line)):
             continue
         name, value = match.groups()
@@ -181,16 +187,33 @@ def _convert(name: str, raw: Any, origin: str) -> Any:
         if option.kind is bool:
             return _to_bool(raw)
         if option.kind is int:
-            return int(raw)
+            return _to_count(raw)
         if option.kind is Path:
             return Path(str(raw)).expanduser() if raw not in (None, "") else None
         if option.kind is list:
+            if isinstance(raw, dict):
+                raise TypeError(raw)
             items = re.split(r"[,;]", raw) if isinstance(raw, str) else list(raw)
             items = [item.strip() if isinstance(item, str) else item for item in items if item not in ("", None)]
             return [Path(str(item)).expanduser() for item in items] if name == "package_dirs" else items
         return str(raw)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a `~` without a home directory
         raise ConfigError(f"{origin}: `{raw}` is no value for `{name}`", hint=f"{name}: {option.help}") from error
+
+
+def _current_directory() -> Path | None:
+    """Where the user stands; None when that directory was removed meanwhile."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
+
+
+def _to_count(raw: Any) -> int:
+    number = int(raw)
+    if number < 0:
+        raise ValueError(raw)
+    return number
 
 
 def _to_bool(raw: Any) -> bool:
@@ -207,12 +230,15 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
 
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        first, *rest = str(error).splitlines()
+        raise ConfigError(
+            f"{path}: cannot be read as YAML: {first}", details=[line.strip() for line in rest], hint=_FORM
+        ) from error
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: must be a mapping of settings")
+        raise ConfigError(f"{path}: must be a mapping of settings", hint=_FORM)
     return data
 
 
