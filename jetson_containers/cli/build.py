@@ -53,7 +53,12 @@ def _options(function: Any) -> Any:
             click.option("--push", default="", metavar="REPO", help="Push the images to this registry namespace."),
             click.option("--rebuild", is_flag=True, help="Build every stage again, built or not."),
             click.option("--no-cache", is_flag=True, help="Do not use the engine's layer cache."),
-            click.option("--jobs", type=int, default=0, help="Stages at a time; 0: as memory and cores allow."),
+            click.option(
+                "--jobs",
+                type=click.IntRange(min=0),
+                default=0,
+                help="Stages at a time; 0: as memory and cores allow.",
+            ),
             click.option(
                 "--engine", type=click.Choice(["auto", "buildx", "buildkit", "legacy"]), help="Builder to use."
             ),
@@ -98,7 +103,7 @@ def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
         "wheelhouse": given["wheelhouse"],
     }
     if given["dry_run"]:
-        base = base_image.predict(app.platform, app.settings, given["base"])
+        base = base_image.predict(app.platform, app.settings, _base(app, given))
         return _show(app, _assemble(app, packages, given, _plan_options(app, given), base), given["multiple"])
     report, assembly = _run(app, packages, given)
     if app.console.as_json:
@@ -132,15 +137,16 @@ def _run(app: App, packages: tuple[str, ...], given: dict[str, Any]) -> tuple[Bu
     """Find the base image, plan for it, build."""
     from jetson_containers import base_image, builder  # noqa: PLC0415 - start-up time
 
+    options = _plan_options(app, given)  # before anything is pulled or made for nothing
     base = base_image.ensure(
         app.platform,
         app.engine,
         app.console,
         app.settings,
-        base=given["base"],
+        base=_base(app, given),
         allow_install=bool(app.settings["allow_install"]),
     )
-    assembly = _assemble(app, packages, given, _plan_options(app, given), base)
+    assembly = _assemble(app, packages, given, options, base)
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
     return builder.run(assembly.plans, app.engine, _build_options(app, given), app.console), assembly
@@ -155,14 +161,38 @@ def _check(app: App, given: dict[str, Any]) -> None:
         raise UsageError("--no-buildkit and --engine contradict each other", hint="give one of them")
 
 
+def _base(app: App, given: dict[str, Any]) -> str:
+    """The base image the user chose, or `""`; what is no image is refused before anybody is asked for it."""
+    from jetson_containers.imagename import ImageName  # noqa: PLC0415 - start-up time
+
+    chosen = str(given["base"] or app.settings["base"])
+    try:
+        if chosen:
+            ImageName.parse(chosen.removeprefix("sha256:"))  # an image may also be named by its ID
+    except UsageError as error:
+        origin = "--base" if given["base"] else app.settings.origin("base")
+        raise UsageError(f"{origin}: {error.message}", hint=error.hint) from error
+    return chosen
+
+
+def _split_flags(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(
+            f"--build-flags: `{text}` cannot be split into words: {error}",
+            hint="as in a shell: every quote needs its partner",
+        ) from error
+
+
 def _plan_options(app: App, given: dict[str, Any]) -> PlanOptions:
     from jetson_containers.plan import PlanOptions  # noqa: PLC0415 - start-up time
 
     return PlanOptions(
-        base=given["base"] or app.settings["base"],
+        base=_base(app, given),
         name=given["name"],
         build_args=parse_build_args(given["build_args"]),
-        build_flags=tuple(shlex.split(given["build_flags"])),
+        build_flags=_split_flags(given["build_flags"]),
         no_cache=given["no_cache"],
     )
 
@@ -251,7 +281,7 @@ def _build_options(app: App, given: dict[str, Any]) -> BuildOptions:
         test_only=tuple(split_list(given["test_only"])),
         push=given["push"],
         build_args=parse_build_args(given["build_args"]),
-        build_flags=tuple(shlex.split(given["build_flags"])),
+        build_flags=_split_flags(given["build_flags"]),
         proxies=proxies(app.settings.env) if given["use_proxy"] else {},
         ca_bundle=settings["ca_bundle"],
         wheelhouse=settings["wheelhouse"],
