@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Cargo builds, tests and runs a program without a network; another user can use the toolchain too.
+set -euo pipefail
+trap 'echo "line $LINENO failed: $BASH_COMMAND" >&2' ERR
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+rustc --version
+cargo --version
+mkdir -p "$work/answer/src"
+cat > "$work/answer/Cargo.toml" <<'MANIFEST'
+[package]
+name = "answer"
+version = "0.1.0"
+edition = "2021"
+MANIFEST
+cat > "$work/answer/src/main.rs" <<'SOURCE'
+fn answer() -> u32 {
+    (1..=3).map(|x| x * 7).sum()
+}
+
+fn main() {
+    println!("{}", std::thread::spawn(answer).join().unwrap());
+}
+
+#[test]
+fn is_42() {
+    assert_eq!(answer(), 42);
+}
+SOURCE
+cd "$work/answer"
+[ "$(cargo run --quiet --offline)" = 42 ]
+cargo test --quiet --offline
+
+chmod a+rx "$work"
+setpriv --reuid=65534 --regid=65534 --clear-groups rustc --print sysroot
