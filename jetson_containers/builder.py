@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -28,7 +29,7 @@ from jetson_containers.building.stage import Failure, Outcome, Workshop
 from jetson_containers.building.state import State, write_json
 from jetson_containers.building.store import Store
 from jetson_containers.console import human_bytes
-from jetson_containers.errors import DiskSpaceError, InterruptedByUserError, JetsonError
+from jetson_containers.errors import DISK_FULL, DiskSpaceError, InterruptedByUserError, JetsonError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,6 +58,21 @@ def run(plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: C
     except KeyboardInterrupt:
         again = f"`{options.command}`" if options.command else "the same command again"
         raise InterruptedByUserError("interrupted", hint=f"{again} resumes where it stopped") from None
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise _disk_full(error, options) from error
+
+
+def _disk_full(error: OSError, options: BuildOptions) -> DiskSpaceError:
+    """Name the place that is full. An error while writing, unlike one while opening, does not say which file it was."""
+    places = (Path(error.filename or options.log_dir), options.log_dir, Path(tempfile.gettempdir()))
+    existing = [next(path for path in (place, *place.absolute().parents) if path.exists()) for place in places]
+    full = min(existing, key=lambda path: shutil.disk_usage(path).free)
+    return DiskSpaceError(
+        f"cannot write to `{full}`: {error.strerror}",
+        hint="free some space there, or choose another place for logs with `--log-dir DIR`; what is built stays",
+    )
 
 
 def revision(root: Path) -> str:

@@ -6,11 +6,15 @@ bug and always does. A message says what failed; `hint` names the command or act
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # what an OSError says that is no bug, wherever it happens
 
 
 class JetsonError(Exception):

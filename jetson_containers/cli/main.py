@@ -14,6 +14,8 @@ from jetson_containers import __version__
 from jetson_containers.cli.app import App, global_options
 from jetson_containers.console import Console
 from jetson_containers.errors import (
+    DISK_FULL,
+    DiskSpaceError,
     InterruptedByUserError,
     JetsonError,
     OutputError,
@@ -106,14 +108,14 @@ def main(argv: list[str]) -> int:
         return _refuse(error)
     except (click.Abort, KeyboardInterrupt):
         return _fail(InterruptedByUserError("stopped by Ctrl-C", hint="the same command again goes on"))
-    except ReaderGoneError as error:
-        _discard_stdout()
-        return error.exit_code
-    except OutputError as error:
-        _discard_stdout()
-        return _fail(error)
     except JetsonError as error:
         return _fail(error)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        return _fail(
+            DiskSpaceError(f"cannot write {error.filename or 'a file'}: {error.strerror}", hint="free some space")
+        )
     return result if isinstance(result, int) else 0
 
 
@@ -150,5 +152,8 @@ def _discard_stdout() -> None:
 
 
 def _fail(error: JetsonError) -> int:
-    Console().error(error)
+    if isinstance(error, (OutputError, ReaderGoneError)):
+        _discard_stdout()
+    if not isinstance(error, ReaderGoneError):
+        Console().error(error)
     return error.exit_code
