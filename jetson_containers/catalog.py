@@ -278,14 +278,11 @@ def _unavailable(name: str, asked: str, absent: Sequence[Absent]) -> Unavailable
 
 
 def _asked_broken(error: RecipeError, asked: str) -> RecipeError:
-    """The recipe's own error, with who wanted the package."""
-    if not asked:
-        return error
+    """The recipe's own error, with who wanted the package, and what to do."""
+    hint = error.hint or "correct that line; `jetson-containers list` works meanwhile, without this recipe"
     where = f"{error.path}:{error.line}" if error.line else str(error.path)
-    message = error.message.removeprefix(f"{where}: ")
-    return RecipeError(
-        f"{message} (in a package{asked.rstrip(',')})", path=error.path, line=error.line, hint=error.hint
-    )
+    message = error.message.removeprefix(f"{where}: ") + (f" (in a package{asked.rstrip(',')})" if asked else "")
+    return RecipeError(message, path=error.path, line=error.line, hint=hint)
 
 
 def _first_wins(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:

@@ -87,7 +87,7 @@ class _Collector:
         elif kind == "sm":
             self.found[kind] = Part(f"{old.value},{part.value}", f"{old.text},{part.text}", part.origin)
         else:
-            raise conflict(old, part, "name two different things")
+            raise conflict(old, part, "name two different things", hint="leave one of them out")
 
 
 def conflict(one: Part, other: Part, why: str, *, hint: str | None = None) -> JetsonError:

@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command, split_list
-from jetson_containers.errors import UsageError
+from jetson_containers.errors import (
+    NoCompatibleImageError,
+    RecipeError,
+    UnavailablePackageError,
+    UnknownPackageError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from jetson_containers.errors import JetsonError
 
 
 @command(epilog="Example: ./run.sh $(./autotag llama_cpp) llama-cli --version")
@@ -45,11 +53,14 @@ def autotag(app: App, *, packages: tuple[str, ...], **given: Any) -> None:
         choice = action.choose(packages, app.platform, places, chosen)
         app.console.result_json({**choice.to_json(), "platform": app.platform.to_json()})
         if choice.image is None:
-            raise action.refusal(choice)
+            raise _explained(app, packages, action.refusal(choice))
         return
-    image = action.find(
-        packages, app.platform, lambda: app.engine, app.settings, app.console, chosen, build=_build(app)
-    )
+    try:
+        image = action.find(
+            packages, app.platform, lambda: app.engine, app.settings, app.console, chosen, build=_build(app)
+        )
+    except NoCompatibleImageError as error:
+        raise _explained(app, packages, error) from error
     if given["output"]:
         _write(Path(given["output"]), image)
     app.console.result(image)
@@ -65,6 +76,17 @@ def _aliases(app: App) -> Callable[[str], Sequence[str]]:
         return ()
 
     return names
+
+
+def _explained(app: App, packages: Sequence[str], error: JetsonError) -> JetsonError:
+    """Offer no build of what cannot be built: a name no recipe has, or a package this platform excludes."""
+    for name in packages:
+        try:
+            app.catalog.find(name)
+        except (UnknownPackageError, UnavailablePackageError, RecipeError) as cause:
+            hint = f"it cannot be built either: {cause.message}" + (f"; {cause.hint}" if cause.hint else "")
+            return type(error)(error.message, details=error.details, hint=hint)
+    return error
 
 
 def _build(app: App) -> Callable[[Sequence[str]], str]:

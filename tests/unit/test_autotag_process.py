@@ -67,8 +67,8 @@ def test_twenty_runs_at_once_never_mix(tmp_path: Path) -> None:
 
 
 def test_no_compatible_image_is_127_and_nothing_on_stdout(tmp_path: Path) -> None:
-    done = autotag(tmp_path, "--target", "r38.4.0", "mlc")
+    done = autotag(tmp_path, "--target", "r38.4.0", "llama_cpp")
     assert (done.returncode, done.stdout) == (127, "")
-    assert "no image of mlc can run here" in done.stderr
-    assert "./build.sh mlc" in done.stderr
+    assert "no image of llama_cpp can run here" in done.stderr
+    assert "./build.sh llama_cpp" in done.stderr
     assert "Traceback" not in done.stderr
