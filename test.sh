@@ -36,7 +36,7 @@ if command -v apt-get >/dev/null 2>&1 && can_be_root; then
   need_apt shellcheck
   if [ "$NO_ENGINE" = 0 ]; then
     need_engine
-    need_apt docker-registry apache2-utils busybox-static mmdebstrap
+    need_apt docker-registry apache2-utils busybox-static mmdebstrap debootstrap xauth
     need_arm64
   fi
 else

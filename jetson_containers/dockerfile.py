@@ -281,7 +281,7 @@ def _with_users(found: Sequence[BuildStage], base_user: str) -> Iterator[tuple[B
 
 def _removal(user: str) -> list[str]:
     remove = f'RUN ["rm", "-rf", "{Path(CA_COPY_TARGET).parent}"]'  # JSON form: whatever SHELL the recipe has set
-    return [remove] if user in _ROOT else ["USER root", remove, f"USER {user}"]
+    return [remove] if user in _ROOT else ["USER 0", remove, f"USER {user}"]
 
 
 def _caches(scope: str) -> dict[str, dict[str, str]]:

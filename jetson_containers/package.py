@@ -31,7 +31,8 @@ DEFAULT_REQUIRES = ">=32.6"
 class Artifacts:
     """The compile part of a recipe: its Dockerfile leaves files under `/artifacts`.
 
-    `depends` is what compiling needs; the final part needs only the package's own `depends`.
+    `depends` is all that compiling needs, so that nothing else makes it compile again; without such a list it is the
+    package's own `depends`. The final part needs only those.
     """
 
     dockerfile: str

@@ -31,8 +31,8 @@ class Resolution:
     `requested` are the full names of the packages asked for, in that order. `packages` in the order they stand in the
     image; `depends` maps a package name to the names (concrete, versioned) it depends on; `build_closures` maps each
     package that has `artifacts`, in the image or in another closure, to the ordered packages its compile part stands
-    on (its own dependency closure plus `artifacts.depends`, the same versions as in `packages` where both contain a
-    family); `pulled_by` maps a package name to the packages that depend on it.
+    on (the closure of `artifacts.depends`, or of its own `depends` where there is no such list; the same versions as in
+    `packages` where both contain a family); `pulled_by` maps a package name to the packages that depend on it.
     """
 
     requested: tuple[str, ...]
@@ -145,7 +145,7 @@ def _build_closures(search: Search, packages: Sequence[Package], main: Solution)
     for package in todo:
         if package.name in closures or package.artifacts is None:
             continue
-        wanted = search.demands.made((*package.depends, *package.artifacts.depends), package.name)
+        wanted = search.demands.made(package.artifacts.depends or package.depends, package.name)
         solution = search.run(wanted, compiling=package, image=main, pinned=image)
         closures[package.name] = _order(solution, wanted, package)
         todo += [other for other in closures[package.name] if other.artifacts]

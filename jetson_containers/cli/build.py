@@ -291,6 +291,7 @@ def _build_options(app: App, given: dict[str, Any]) -> BuildOptions:
         progress="json" if given["progress"] == "rawjson" else given["progress"],
         data=settings.path("data"),
         run_options=_gpu_options(app),
+        state_dir=settings.path("cache") / "build",
         command=shlex.join(["./build.sh", *sys.argv[2:]]) if sys.argv[1:2] == ["build"] else "",
         env=settings.env,
     )

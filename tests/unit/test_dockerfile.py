@@ -293,9 +293,9 @@ class TestPrepare:
             ("", "", ["RUN"]),
             ("root", "", ["RUN"]),
             ("", "USER 0", ["RUN"]),
-            ("app", "", ["USER root", "RUN", "USER app"]),
+            ("app", "", ["USER 0", "RUN", "USER app"]),
             ("app", "USER root", ["RUN"]),
-            ("", "USER me:us", ["USER root", "RUN", "USER me:us"]),
+            ("", "USER me:us", ["USER 0", "RUN", "USER me:us"]),
         ],
     )
     def test_the_bundle_is_removed_by_root_and_the_user_restored(

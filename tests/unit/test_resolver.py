@@ -424,8 +424,8 @@ def test_a_compile_part_stands_on_its_own_dependencies_only() -> None:
     resolution = solve(found, ["unrelated", "app"])
     assert names(resolution) == ["unrelated", "python", "numpy", "torch", "app"]
     assert closures(resolution) == {
-        "torch": ["python", "numpy", "cmake"],
-        "app": ["python", "numpy", "torch"],
+        "torch": ["python", "cmake"],  # what it says compiling needs, and nothing of the image beside it
+        "app": ["python", "numpy", "torch"],  # it says nothing: its own dependencies
     }
     assert closures(solve(found, ["torch"]))["torch"] == closures(resolution)["torch"]
 
@@ -458,7 +458,9 @@ def test_a_compile_part_that_needs_another_version_than_the_image_has_is_a_confl
 
 
 def test_a_compile_part_may_have_two_versions_that_coexist() -> None:
-    found = catalog(*LLVM, compiled("a", "llvm:18", needs=("llvm:20",)), compiled("b", "llvm:18", needs=("llvm",)))
+    found = catalog(
+        *LLVM, compiled("a", "llvm:18", needs=("llvm:18", "llvm:20")), compiled("b", "llvm:18", needs=("llvm",))
+    )
     assert closures(solve(found, ["a"])) == {"a": ["llvm:18", "llvm:20"]}
     assert closures(solve(found, ["b"])) == {"b": ["llvm:18"]}
 
