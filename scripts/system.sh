@@ -36,8 +36,15 @@ apt_install() { # packages; says what it installs
     as_root apt-get update -qq >&2 || say "warning: apt-get update failed; trying with the lists that are here"
     APT_UPDATED=1
   fi
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    -o Dpkg::Use-Pty=0 "$@" >&2 </dev/null || die "apt-get could not install: $*" "the lines above say why"
+  local log
+  log=$(mktemp)
+  if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1 </dev/null; then
+    tail -n 20 "$log" >&2
+    rm -f "$log"
+    die "apt-get could not install: $*" "the lines above say why"
+  fi
+  rm -f "$log"
 }
 
 apt_missing() { # prints those of the packages that are not installed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -11,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jetson_containers.console import human_seconds
+from jetson_containers.console import Level, human_seconds
 from jetson_containers.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,6 +94,13 @@ def describe(report: StageReport) -> str:
     return f"{text}: {report.cause}" if report.cause else text
 
 
+# What a builder says of itself; a log file keeps it, and --verbose shows it.
+_PLUMBING = re.compile(
+    r"#\d+ (?:sha256:[0-9a-f]{64}$|\[internal\] |transferring |DONE |CACHED$|exporting |writing |naming |\.\.\.$)"
+    r"|Sending build context | ?---> (?:Running in |Using cache$)?[0-9a-f]*$|Removing intermediate container "
+)
+
+
 class _Plain:
     """Every line with its stage's name before it; no cursor moves, so that it can go into a file."""
 
@@ -106,7 +114,7 @@ class _Plain:
         self._console.info(f"{name} | {action}")
 
     def line(self, name: str, text: str) -> None:
-        if text.strip():
+        if text.strip() and (self._console.level >= Level.VERBOSE or not _PLUMBING.match(text)):
             self._console.info(f"{name} | {text}")
 
     def finished(self, name: str, report: StageReport, totals: Totals) -> None:

@@ -1157,3 +1157,25 @@ def test_a_run_builds_each_stage_once_and_skips_only_dependents(
     again = site.run(the_plan, jobs=jobs)
     assert again.ok
     assert sorted(order) == sorted(graph.nodes[key].stage.image for key, state in found.items() if state != "built")
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("#5 sha256:" + "a" * 64, False),
+        ("#1 [internal] load build definition from Dockerfile", False),
+        ("#5 transferring context: 2B done", False),
+        ("#7 DONE 3.2s", False),
+        (" ---> Running in 0123456789ab", False),
+        ("#7 [3/3] RUN make", True),
+        ("#7 0.69 Collecting numpy==2.2.6", True),
+        ("#9 ERROR: process did not complete", True),
+        ("Step 3/5 : RUN make", True),
+    ],
+)
+@pytest.mark.parametrize("verbose", [False, True])
+def test_plain_progress_leaves_out_what_the_builder_says_of_itself(line: str, shown: bool, verbose: bool) -> None:
+    err = io.StringIO()
+    console = Console(level=Level.VERBOSE if verbose else Level.NORMAL, err=err)
+    progress.make("plain", console, {}).line("a", line)
+    assert (line in err.getvalue()) is (shown or verbose)
