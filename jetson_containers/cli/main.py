@@ -6,7 +6,7 @@ import importlib
 import io
 import os
 import sys
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -18,7 +18,6 @@ from jetson_containers.errors import (
     DiskSpaceError,
     InterruptedByUserError,
     JetsonError,
-    OutputError,
     ReaderGoneError,
     UsageError,
 )
@@ -95,7 +94,11 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 def entry(argv: list[str] | None = None) -> None:
     """Run the command line and exit with the code of interface.md."""
     _secure_streams()
-    sys.exit(main(sys.argv[1:] if argv is None else argv))
+    code = main(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            _settle(stream)
+    sys.exit(code)
 
 
 def main(argv: list[str]) -> int:
@@ -145,15 +148,15 @@ def _secure_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _discard_stdout() -> None:
-    """Keep the interpreter from writing what is still buffered when it ends, and from complaining about it."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _settle(stream: IO[str]) -> None:
+    """Drop what cannot be written; the interpreter would try once more at its end, and replace our exit code."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _fail(error: JetsonError) -> int:
-    if isinstance(error, (OutputError, ReaderGoneError)):
-        _discard_stdout()
     if not isinstance(error, ReaderGoneError):
         Console().error(error)
     return error.exit_code
