@@ -1,6 +1,6 @@
 """Bad input to the command line: one message that names the thing and the way out, the right code, nothing on stdout.
 
-What needs an engine or a real process is in tests/real/test_bad_input.py. The trees in trees_bad/ have one mistake each.
+What needs an engine or a real process is in tests/real/test_bad_input.py. Each tree in trees_bad/ has one mistake.
 """
 
 from __future__ import annotations
