@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 RUNTIMES: dict[str, Runtime] = {"llama_cpp": LlamaCpp()}
 TINY = "/data/models/tiny-llama"
+_HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for those who have one of their own
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class ContainerRunner:
         from jetson_containers import launch  # noqa: PLC0415 - only when something runs
 
         options: list[str] = [] if network else ["--network", "none"]
+        if network:
+            options += [word for name in _HUB_VARIABLES if os.environ.get(name) for word in ("--env", name)]
         env = {key: value for key, value in os.environ.items() if token or not re.search("TOKEN", key)}
         if os.getuid() != 0:
             # What the steps leave below data/ belongs to the user who asked, not to root.
@@ -121,19 +125,20 @@ def chat(
     quantization = request.quantization or runtime.default_quantization
     data = settings.path("data")
     source, steps, name = source_of(request.model, data)
-    prepared = runtime.prepare(source, name, quantization)
-    artefact = prepared[-1].output if prepared else source
+    runtime.prepare(source, name, quantization)  # a quantization that does not exist is said before anything starts
     options = ChatOptions(
         request.prompt, request.max_tokens, request.context, request.threads or _threads(), request.seed
     )
-    command = runtime.chat(artefact, options)
     if dry_run:
-        for step in (*steps, *prepared):
-            console.result(" ".join(step.argv).replace("{output}", step.output))
-        console.result(" ".join(command))
+        _show(source, steps, name, runtime, quantization, options, console)
         return None
     image = request.image or image_for(runtime.packages, platform, engine(), settings, console)
     runner = ContainerRunner(image, platform, engine(), settings, console)
+    if is_hub_name(source):
+        source = fetch([source], runner, console)[0]
+    prepared = runtime.prepare(source, name, quantization)
+    artefact = prepared[-1].output if prepared else source
+    command = runtime.chat(artefact, options)
     pipeline = Pipeline(data, runner, console, {"image": image, "runtime": runtime.name})
     pipeline.run([*steps, *prepared], force=request.force)
     console.info(f"chat: {request.prompt}")
@@ -188,20 +193,53 @@ def source_of(model: str, data: Path) -> tuple[str, tuple[StepCommand, ...], str
             raise UsageError(f"`{model}` holds no config.json, so it is no model directory")
         inside = "/data/" + str(resolved.relative_to(data.resolve()))
         return inside, (), resolved.stem if resolved.is_file() else resolved.name
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", model):
-        name = model.replace("/", "--")
-        place = f"/data/models/hub/{name}"
-        argv = ("huggingface-downloader", "--local-dir", "{output}", model)
-        return place, (StepCommand("download", argv, (), place, network=True, token=True),), name.split("--")[-1]
+    if is_hub_name(model):
+        return model, (), model.rpartition("/")[2].partition("@")[0]
     raise UsageError(
         f"no model `{model}`",
         hint="give a Hugging Face name (org/model), a directory or .gguf file below data/models, or `tiny`",
     )
 
 
-def image_for(
-    packages: Sequence[str], platform: Platform, engine: Engine, settings: Settings, console: Console
-) -> str:
+def is_hub_name(model: str) -> bool:
+    """Whether this reads as a name of the hub: `org/model`, perhaps with `@revision`."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", model) is not None
+
+
+def _show(
+    source: str,
+    steps: Sequence[StepCommand],
+    name: str,
+    runtime: Runtime,
+    quantization: str,
+    options: ChatOptions,
+    console: Console,
+) -> None:
+    """Print the exact commands, one a line, as they would run in the image."""
+    if is_hub_name(source):
+        console.result(shlex.join(["huggingface-downloader", source]))
+        source = f"$(huggingface-downloader {source})"
+    prepared = runtime.prepare(source, name, quantization)
+    for step in (*steps, *prepared):
+        console.result(" ".join(step.argv).replace("{output}", step.output))
+    console.result(shlex.join(runtime.chat(prepared[-1].output if prepared else source, options)))
+
+
+def fetch(repositories: Sequence[str], runner: ContainerRunner, console: Console) -> list[str]:
+    """Download with the in-image downloader, which resumes and verifies; the paths as containers see them.
+
+    Raises StepError; its own messages have told the reason on stderr.
+    """
+    argv, env = runner.argv(["huggingface-downloader", *repositories], network=True, token=True)
+    console.info(f"download: {' '.join(repositories)}")
+    done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    paths = [line for line in done.stdout.splitlines() if line.startswith("/")]
+    if done.returncode != 0 or len(paths) < len(repositories):
+        raise StepError(f"step `download` failed (exit status {done.returncode})", hint="the lines above say why")
+    return paths
+
+
+def image_for(packages: Sequence[str], platform: Platform, engine: Engine, settings: Settings, console: Console) -> str:
     """The image autotag finds locally or in a registry. Raises NoCompatibleImageError with the way to build one."""
     from jetson_containers import autotag  # noqa: PLC0415 - only when no image was named
 
@@ -216,15 +254,11 @@ def download(
     settings: Settings,
     console: Console,
 ) -> list[str]:
-    """Download with the in-image downloader; host paths of what came. Raises StepError with its last lines."""
+    """Download below the data directory; host paths of what came. Raises StepError."""
     image = image or image_for(("huggingface_hub",), platform, engine(), settings, console)
     runner = ContainerRunner(image, platform, engine(), settings, console)
-    argv, env = runner.argv(["huggingface-downloader", *repositories], network=True, token=True)
-    done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        raise StepError(f"the download failed (exit status {done.returncode})", hint="the lines above say why")
     data = settings.path("data")
-    return [str(data / line.removeprefix("/data/")) for line in done.stdout.splitlines() if line.startswith("/data/")]
+    return [str(data / path.removeprefix("/data/")) for path in fetch(repositories, runner, console)]
 
 
 def _threads() -> int:

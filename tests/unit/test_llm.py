@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +10,9 @@ from jetson_containers import llm
 from jetson_containers.errors import UsageError
 from jetson_containers.runtimes.base import ChatOptions
 from jetson_containers.runtimes.llama_cpp import LlamaCpp
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -33,12 +36,17 @@ def test_a_directory_below_data_is_used_where_it_is(data: Path, spelling: str) -
     assert llm.source_of(spelling.format(data=data), data) == ("/data/models/mine", (), "mine")
 
 
-def test_a_hub_name_is_downloaded_with_the_token_and_nothing_else_gets_it(data: Path) -> None:
-    source, steps, name = llm.source_of("Qwen/Qwen2.5-0.5B-Instruct", data)
-    assert name == "Qwen2.5-0.5B-Instruct"
-    assert [(step.name, step.network, step.token) for step in steps] == [("download", True, True)]
-    prepared = LlamaCpp().prepare(source, name, "Q4_K_M")
-    assert [(step.network, step.token) for step in prepared] == [(False, False), (False, False)]
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("Qwen/Qwen2.5-0.5B-Instruct", "Qwen2.5-0.5B-Instruct"), ("org/model@refs/pr/1", "model"), ("a/b@v1.0", "b")],
+)
+def test_a_hub_name_is_left_to_the_downloader(data: Path, model: str, name: str) -> None:
+    assert llm.source_of(model, data) == (model, (), name)
+
+
+def test_only_the_download_gets_network_and_token() -> None:
+    for step in LlamaCpp().prepare("/data/models/huggingface/x", "x", "Q4_K_M"):
+        assert (step.network, step.token) == (False, False)
 
 
 @pytest.mark.parametrize(
