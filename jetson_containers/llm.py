@@ -194,7 +194,7 @@ def source_of(model: str, data: Path) -> tuple[str, tuple[StepCommand, ...], str
         inside = "/data/" + str(resolved.relative_to(data.resolve()))
         return inside, (), resolved.stem if resolved.is_file() else resolved.name
     if is_hub_name(model):
-        return model, (), model.rpartition("/")[2].partition("@")[0]
+        return model, (), model.partition("@")[0].rpartition("/")[2]
     raise UsageError(
         f"no model `{model}`",
         hint="give a Hugging Face name (org/model), a directory or .gguf file below data/models, or `tiny`",
