@@ -66,7 +66,7 @@ def run(plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: C
 
 def _disk_full(error: OSError, options: BuildOptions) -> DiskSpaceError:
     """Name the place that is full. An error while writing, unlike one while opening, does not say which file it was."""
-    places = (Path(error.filename or options.log_dir), options.log_dir, Path(tempfile.gettempdir()))
+    places = (Path(error.filename or options.log_dir), options.log_dir, options.state, Path(tempfile.gettempdir()))
     existing = [next(path for path in (place, *place.absolute().parents) if path.exists()) for place in places]
     full = min(existing, key=lambda path: shutil.disk_usage(path).free)
     return DiskSpaceError(

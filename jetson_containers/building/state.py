@@ -80,7 +80,7 @@ class State:
         except OSError as error:
             raise NotReadyError(
                 f"cannot write to `{path.parent}`: {error.strerror}",
-                hint="choose another place for logs with `--log-dir DIR`, or correct its owner",
+                hint="correct its owner, or choose another place: `export JETSON_CONTAINERS_CACHE=DIR`",
             ) from error
 
     def _column(self, name: str) -> dict[str, float]:
