@@ -275,6 +275,12 @@ def _permission_or_daemon(path: str, answer: Answer, endpoint: str, host: Host) 
         return _no_permission(path, answer)
     said = (answer.err or answer.out).strip().splitlines()
     detail = said[-1] if said else f"exit code {answer.exit_code}"
+    if answer.exit_code < 0 or answer.exit_code in {126, 127} or answer.exit_code > 128:  # not a word of docker's own
+        return EngineMissingError(
+            f"`{path}` does not work",
+            hint="reinstall it (sudo apt-get install --reinstall docker.io), or remove it from PATH",
+            details=(detail,),
+        )
     if "is too old" in detail:
         return EngineMissingError(
             f"the Docker client `{path}` is too old for the engine at {endpoint}",
