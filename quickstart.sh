@@ -18,11 +18,18 @@ usage: ./quickstart.sh [--model MODEL] [--prompt TEXT] [--no-engine]
 HELP
 }
 
+value_of() { # option, what follows it; prints the value
+  [ $# -gt 1 ] && [ -n "$2" ] && { printf '%s\n' "$2"; return 0; }
+  usage >&2
+  say "error: $1 needs a value"
+  return 2
+}
+
 MODEL=tiny PROMPT="What is a Jetson?" NO_ENGINE="${NO_ENGINE:-0}" ASK=0
 while [ $# -gt 0 ]; do
   case "$1" in
-    --model) MODEL="${2:?--model needs a value}"; shift ;;
-    --prompt) PROMPT="${2:?--prompt needs a value}"; shift ;;
+    --model) MODEL=$(value_of "$@") || exit 2; shift ;;
+    --prompt) PROMPT=$(value_of "$@") || exit 2; shift ;;
     --no-engine) NO_ENGINE=1 ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; say "error: unknown option: $1"; exit 2 ;;
