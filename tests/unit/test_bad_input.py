@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,7 @@ def refused(capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], code: int
     assert main_module.main(list(argv)) == code
     out, err = capsys.readouterr()
     assert out == ""
-    assert [line for line in err.splitlines() if line.startswith("error: ")] != []
-    assert err.count("error: ") == 1
+    assert sum(line.startswith("error: ") for line in err.splitlines()) == 1
     assert "\nhint: " in err
     for word in words:
         assert word in err, err
@@ -116,6 +116,13 @@ def test_a_wrong_word_on_the_command_line(
     capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], words: list[str]
 ) -> None:
     refused(capsys, argv, 2, *words)
+
+
+@pytest.mark.parametrize("client", ["#!/bin/sh\necho Segmentation fault >&2\nkill -SEGV $$\n", "no program"])
+def test_a_docker_client_that_does_not_work(capsys: pytest.CaptureFixture[str], tmp_path: Path, client: str) -> None:
+    (tmp_path / "docker").write_text(client)
+    (tmp_path / "docker").chmod(0o755)
+    refused(capsys, ("images",), 4, f"`{tmp_path}/docker` does not work", "--reinstall docker.io")
 
 
 def test_no_build_is_offered_of_what_no_recipe_makes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -260,3 +267,21 @@ def test_a_full_disk_is_no_bug_but_any_other_failure_of_the_system_is(
     fails(errno.EBADF)
     with pytest.raises(OSError, match="Bad file"):
         main_module.main([])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["install.sh", "--wat"], "unknown option: --wat"),
+        (["quickstart.sh", "--wat"], "unknown option: --wat"),
+        (["quickstart.sh", "--model"], "--model needs a value"),
+        (["quickstart.sh", "--prompt", ""], "--prompt needs a value"),
+    ],
+)
+def test_a_wrong_word_to_a_script_changes_nothing(words: list[str], said: str) -> None:
+    root = Path(__file__).resolve().parents[2]
+    env = {"PATH": os.defpath}
+    done = subprocess.run([root / words[0], *words[1:]], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == f"error: {said}"
+    assert "usage: ./" in done.stderr
