@@ -11,7 +11,9 @@ apt-get update
 newest="" version=""
 while read -r rustc; do
     cargo=${rustc/rustc/cargo}
-    found=$(candidate "$rustc") && candidate "$cargo" > /dev/null || continue
+    if ! found=$(candidate "$rustc") || ! candidate "$cargo" > /dev/null; then
+        continue
+    fi
     if dpkg --compare-versions "$found" gt "${version:-0}"; then
         newest=$rustc version=$found
     fi
