@@ -9,6 +9,7 @@ import click
 
 from jetson_containers.cli.app import App, command
 from jetson_containers.console import human_bytes
+from jetson_containers.errors import NothingMatchedError
 
 if TYPE_CHECKING:
     from jetson_containers.engine.base import LocalImage
@@ -86,3 +87,57 @@ def prune(app: App, *, dry_run: bool) -> None:
     for reference in removed:
         app.console.result(f"{'would remove' if dry_run else 'removed'} {reference}")
     app.console.info(f"{len(removed)} stage names {'would be ' if dry_run else ''}removed")
+
+
+@command(epilog="Example: jetson-containers df")
+def df(app: App) -> None:
+    """Show what takes space: our images by role, and the folders below data/.
+
+    Sizes of images that share layers count the shared part in each of them.
+    """
+    import shutil  # noqa: PLC0415 - start-up time
+
+    roles: dict[str, list[int]] = {}
+    for image in app.engine.images():
+        if role := _role(image):
+            roles.setdefault(role, []).append(image.size)
+    rows: list[dict[str, Any]] = [
+        {"what": f"{role} images", "count": len(sizes), "bytes": sum(sizes)} for role, sizes in sorted(roles.items())
+    ]
+    data = app.settings.path("data")
+    for folder in sorted(path for path in data.iterdir() if path.is_dir()) if data.is_dir() else []:
+        sizes = [path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        rows.append({"what": str(folder), "count": len(sizes), "bytes": sum(sizes)})
+    if app.console.as_json:
+        app.console.result_json(rows)
+        return
+    table = [(str(row["what"]), str(row["count"]), human_bytes(row["bytes"])) for row in rows]
+    app.console.table(("what", "count", "size"), table, to_result=True)
+    place = app.engine.capabilities.data_root
+    app.console.info(
+        f"free: {human_bytes(shutil.disk_usage(data if data.is_dir() else '/').free)} at {data}; engine: {place}"
+    )
+
+
+@command(epilog="Example: jetson-containers pull mlc")
+@click.argument("name")
+def pull(app: App, *, name: str) -> None:
+    """Pull an image: a full reference, or a package, for which the newest image that runs here is taken."""
+    from jetson_containers import autotag  # noqa: PLC0415 - start-up time
+
+    if "/" in name:
+        app.engine.pull(name, app.console.info)
+        app.console.result(name)
+        return
+    chosen = autotag.options(app.settings, prefer=["registry"], yes=True)
+    app.console.result(autotag.find((name,), app.platform, lambda: app.engine, app.settings, app.console, chosen))
+
+
+@command(epilog="Example: jetson-containers push registry.example:5000/robots/llama_cpp:latest")
+@click.argument("image")
+def push(app: App, *, image: str) -> None:
+    """Push an image to the registry its name says; docker's own login is used."""
+    if app.engine.image(image) is None:
+        raise NothingMatchedError(f"no image `{image}` here", hint="`jetson-containers images` lists those that are")
+    app.engine.push(image, app.console.info)
+    app.console.result(image)

@@ -1,0 +1,93 @@
+"""Doctor: every check says what it found and, where something is wrong, what helps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers import doctor, platforms, settings
+from jetson_containers.engine.base import Builder, Capabilities
+from jetson_containers.errors import EngineMissingError, TargetError
+from tests.fakes import CAPABILITIES, FakeEngine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def examine(
+    tmp_path: Path, target: str = "r36.4.3", capabilities: Capabilities = CAPABILITIES, meminfo: str = ""
+) -> dict[str, doctor.Check]:
+    (tmp_path / "proc").mkdir(exist_ok=True)
+    (tmp_path / "proc/meminfo").write_text(meminfo or "MemTotal: 30000000 kB\nSwapTotal: 0 kB\n")
+    loaded = settings.load({"data": str(tmp_path)}, env={"HOME": str(tmp_path)}, files=(), root=tmp_path)
+
+    class Engine(FakeEngine):
+        @property
+        def capabilities(self) -> Capabilities:
+            return capabilities
+
+    patient = doctor.Patient(lambda: platforms.parse_target(target), Engine, loaded, tmp_path)
+    return {check.check: check for check in doctor.examine(patient)}
+
+
+def test_a_check_that_is_not_ok_has_a_remedy(tmp_path: Path) -> None:
+    found = examine(
+        tmp_path, capabilities=replace(CAPABILITIES, runtimes=("runc",), cdi_devices=(), storage_driver="vfs")
+    )
+    assert all(check.remedy for check in found.values() if check.status is not doctor.Status.OK)
+    assert found["storage driver"].status is doctor.Status.WARN
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "devices", "status"),
+    [
+        (("runc", "nvidia"), (), doctor.Status.OK),
+        (("runc",), ("nvidia.com/gpu=all",), doctor.Status.OK),
+        (("runc",), (), doctor.Status.FAIL),
+    ],
+)
+def test_gpu_access_of_a_board(
+    tmp_path: Path, runtimes: tuple[str, ...], devices: tuple[str, ...], status: doctor.Status
+) -> None:
+    capabilities = replace(CAPABILITIES, runtimes=runtimes, cdi_devices=devices)
+    assert examine(tmp_path, capabilities=capabilities)["gpu access"].status is status
+    assert "gpu access" not in examine(tmp_path, "cpu", capabilities)
+
+
+@pytest.mark.parametrize(
+    ("target", "version", "warned"),
+    [
+        ("r36.4.3", "28.0.1", True),
+        ("r36.4.3", "27.5.1", False),
+        ("r36.4.4", "28.0.1", False),
+        ("x86_64", "28.0.1", False),
+        ("r36.4.3", "20.10.24+dfsg1", False),
+    ],
+)
+def test_docker_28_on_an_older_jetson_kernel_is_warned_of(
+    tmp_path: Path, target: str, version: str, warned: bool
+) -> None:
+    assert ("iptables" in examine(tmp_path, target, replace(CAPABILITIES, server_version=version))) is warned
+
+
+def test_the_legacy_builder_and_little_memory_are_said(tmp_path: Path) -> None:
+    capabilities = replace(CAPABILITIES, builder=Builder.LEGACY)
+    found = examine(tmp_path, capabilities=capabilities, meminfo="MemTotal: 7700000 kB\nSwapTotal: 0 kB\n")
+    assert found["builder"].status is doctor.Status.WARN
+    assert found["memory"].status is doctor.Status.WARN
+
+
+def test_without_engine_and_platform_the_other_checks_still_run(tmp_path: Path) -> None:
+    loaded = settings.load({"data": str(tmp_path)}, env={"HOME": str(tmp_path)}, files=(), root=tmp_path)
+
+    def missing() -> FakeEngine:
+        raise EngineMissingError("no engine", hint="./install.sh")
+
+    def unknown() -> platforms.Platform:
+        raise TargetError("L4T 99 is unknown", hint="--target")
+
+    found = doctor.examine(doctor.Patient(unknown, missing, loaded, tmp_path))
+    assert [check.check for check in found if check.status is doctor.Status.FAIL] == ["platform", "engine"]
+    assert "data disk" in {check.check for check in found}
