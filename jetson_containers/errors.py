@@ -136,6 +136,14 @@ class ReaderGoneError(JetsonError):
     exit_code = 141
 
 
+class ToldError(JetsonError):
+    """A program we ran has failed and told the user why itself: only its exit code is handed on."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class BuildError(JetsonError):
     """A stage that failed to build."""
 

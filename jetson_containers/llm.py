@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.errors import StepError, UsageError
+from jetson_containers.errors import StepError, ToldError, UsageError
 from jetson_containers.pipeline import Pipeline
 from jetson_containers.runtimes.base import ChatOptions, StepCommand
 from jetson_containers.runtimes.llama_cpp import LlamaCpp
@@ -228,14 +228,16 @@ def _show(
 def fetch(repositories: Sequence[str], runner: ContainerRunner, console: Console) -> list[str]:
     """Download with the in-image downloader, which resumes and verifies; the paths as containers see them.
 
-    Raises StepError; its own messages have told the reason on stderr.
+    Raises ToldError: the downloader itself has said on stderr what is wrong, and what helps.
     """
     argv, env = runner.argv(["huggingface-downloader", *repositories], network=True, token=True)
     console.info(f"download: {' '.join(repositories)}")
     done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
     paths = [line for line in done.stdout.splitlines() if line.startswith("/")]
-    if done.returncode != 0 or len(paths) < len(repositories):
-        raise StepError(f"step `download` failed (exit status {done.returncode})", hint="the lines above say why")
+    if done.returncode != 0:
+        raise ToldError("the download failed", done.returncode)
+    if len(paths) < len(repositories):
+        raise StepError(f"the downloader of {runner.image} named no path", details=done.stdout.splitlines()[-5:])
     return paths
 
 
@@ -254,7 +256,7 @@ def download(
     settings: Settings,
     console: Console,
 ) -> list[str]:
-    """Download below the data directory; host paths of what came. Raises StepError."""
+    """Download below the data directory; host paths of what came. Raises ToldError or StepError."""
     image = image or image_for(("huggingface_hub",), platform, engine(), settings, console)
     runner = ContainerRunner(image, platform, engine(), settings, console)
     data = settings.path("data")

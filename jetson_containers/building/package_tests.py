@@ -164,7 +164,10 @@ def argv(entry: str) -> list[str]:
     >>> argv("test.py --quick 'a b'")
     ['python3', '/test/test.py', '--quick', 'a b']
     """
-    program, *arguments = shlex.split(entry)
+    try:
+        program, *arguments = shlex.split(entry)
+    except ValueError as error:
+        raise UsageError(f"the test `{entry}` cannot be read: {error}", hint="close the quote in the recipe") from error
     path = f"/test/{program}"
     by_suffix = {".py": ["python3", path], ".sh": ["/bin/bash", path]}
     return [*by_suffix.get(PurePosixPath(program).suffix, [path]), *arguments]

@@ -7,6 +7,7 @@ interrupted, at any moment, is either not there or known to be untested.
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,14 @@ from jetson_containers import diagnosis, labels
 from jetson_containers.building import graph, package_tests, resources
 from jetson_containers.building.model import StageReport
 from jetson_containers.engine.base import BuildRequest, OutOfMemoryError
-from jetson_containers.errors import BuildError, InterruptedByUserError, JetsonError, PackageTestError, RegistryError
+from jetson_containers.errors import (
+    BuildError,
+    InterruptedByUserError,
+    JetsonError,
+    PackageTestError,
+    RecipeError,
+    RegistryError,
+)
 from jetson_containers.stage import StageKind, StageState
 
 if TYPE_CHECKING:
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from jetson_containers.building.store import Store
     from jetson_containers.diagnosis import Finding
     from jetson_containers.engine.base import LocalImage
+    from jetson_containers.package import Package
 
 TAIL = 30  # lines of a failed log that are shown
 
@@ -59,6 +68,26 @@ class Outcome:
     report: StageReport
     tests: Mapping[str, Any] = field(default_factory=dict)
     failure: Failure | None = None
+
+
+def installs_wheels(dockerfile: str, context: Path) -> bool:
+    """Whether a stage may want the wheelhouse: it, or a small file beside it, speaks of pip or uv.
+
+    A wheelhouse travels with the context of every stage that mounts it, and some hold gigabytes.
+    """
+    texts = [dockerfile.encode()]
+    texts += [path.read_bytes() for path in context.rglob("*") if path.is_file() and path.stat().st_size < 1 << 20]
+    return any(re.search(rb"\b(pip3?|uv)\b", text) for text in texts)
+
+
+def _flags(definition: Package | None) -> list[str]:
+    """A recipe's own flags for docker build. Raises RecipeError for a quote that is not closed."""
+    if definition is None:
+        return []
+    try:
+        return shlex.split(definition.build_flags)
+    except ValueError as error:
+        raise RecipeError(f"`build_flags` of `{definition.name}`: {error}", path=definition.path) from error
 
 
 @dataclass(frozen=True)
@@ -181,11 +210,11 @@ class Workshop:
             platform=self.platform(node),
             no_cache=options.no_cache,
             network=(definition.network if definition else None) or options.network,
-            flags=(*shlex.split(definition.build_flags if definition else ""), *options.build_flags),
+            flags=(*_flags(definition), *options.build_flags),
             cache_from=options.cache_from,
             cache_to=options.cache_to,
             ca_bundle=options.ca_bundle,
-            wheelhouse=options.wheelhouse,
+            wheelhouse=options.wheelhouse if installs_wheels(stage.dockerfile, context) else None,
             index_url=options.index_url,
             timeout=definition.timeout if definition else None,
             memory=options.memory_limit,

@@ -120,9 +120,9 @@ def why(app: App, *, name: str) -> None:
 
     Example: jetson-containers why cuda --target cpu
     """
-    from jetson_containers import why as why_module  # noqa: PLC0415 - start-up time
+    from jetson_containers.why import why as explain  # noqa: PLC0415 - start-up time
 
-    data = why_module.why(app.catalog, name)
+    data = explain(app.catalog, name)
     if app.console.as_json:
         app.console.result_json(data)
         return

@@ -19,6 +19,7 @@ from jetson_containers.errors import (
     InterruptedByUserError,
     JetsonError,
     ReaderGoneError,
+    ToldError,
     UsageError,
 )
 
@@ -161,6 +162,6 @@ def _settle(stream: IO[str]) -> None:
 
 
 def _fail(error: JetsonError) -> int:
-    if not isinstance(error, ReaderGoneError):
+    if not isinstance(error, (ReaderGoneError, ToldError)):
         Console().error(error)
     return error.exit_code

@@ -6,6 +6,7 @@ secret by definition (they stay in the image's history); what is comes as `Build
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from jetson_containers.engine.base import Builder, BuildRequest, Capabilities
@@ -16,13 +17,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INLINE_CACHE = "type=inline"
+_PROXY = re.compile(r"^(https?|ftp|all)_proxy$", re.IGNORECASE)
 
 
-def docker(capabilities: Capabilities, *args: str, env: Mapping[str, str] | None = None) -> list[str]:
-    """`[sudo [env K=V…]] docker ARGS`: sudo drops the environment, so what docker needs of it stands behind."""
+def docker(
+    capabilities: Capabilities, *args: str, env: Mapping[str, str] | None = None, keep: Sequence[str] = ()
+) -> list[str]:
+    """`[sudo [env K=V…]] docker ARGS`: sudo drops the environment, so what docker needs of it stands behind.
+
+    `keep` are variables that sudo hands on by name, because their values must not be seen.
+    """
     prefix: list[str] = []
     if capabilities.sudo:
-        prefix = ["sudo", *(["env", *(f"{k}={v}" for k, v in sorted(env.items()))] if env else [])]
+        kept = [f"--preserve-env={','.join(keep)}"] if keep else []
+        prefix = ["sudo", *kept, *(["env", *(f"{k}={v}" for k, v in sorted(env.items()))] if env else [])]
     return [*prefix, capabilities.client, *args]
 
 
@@ -58,8 +66,9 @@ def build(
     args += _where(request)
     args += _cache(builder, request)
     merged = {**request.build_args, **(build_args or {}), **_inline_cache(builder, request)}
+    hidden = by_name(merged)
     for name, value in sorted(merged.items()):
-        args += ["--build-arg", f"{name}={value}"]
+        args += ["--build-arg", name if name in hidden else f"{name}={value}"]
     for name, value in sorted(request.labels.items()):
         args += ["--label", f"{name}={value}"]
     args += _secrets(builder, request)
@@ -67,7 +76,12 @@ def build(
         args += ["--force-rm"]  # else a failed step's container stays
         if request.memory:
             args += ["--memory", str(request.memory), "--memory-swap", "-1"]
-    return docker(capabilities, *args, *request.flags, str(context), env=builder_env(builder))
+    return docker(capabilities, *args, *request.flags, str(context), env=builder_env(builder), keep=sorted(hidden))
+
+
+def by_name(build_args: Mapping[str, str]) -> dict[str, str]:
+    """Build arguments whose values docker takes from its environment: a proxy's address may hold a password."""
+    return {name: value for name, value in build_args.items() if _PROXY.match(name)}
 
 
 def label(

@@ -97,7 +97,9 @@ class DockerEngine:
                 docker_context=client.context,
                 build_args=ready.build_args,
             )
-            ended = self._run(command, on_line, timeout=request.timeout, env=argv.builder_env(capabilities.builder))
+            hidden = argv.by_name({**request.build_args, **ready.build_args})
+            env = {**argv.builder_env(capabilities.builder), **hidden}
+            ended = self._run(command, on_line, timeout=request.timeout, env=env)
         if ended.timed_out:
             raise BuildTimeoutError(
                 f"building `{request.tag}` took longer than {request.timeout:.0f} s and was stopped",

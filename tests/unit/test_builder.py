@@ -22,6 +22,7 @@ from jetson_containers.building import package_tests, progress, resources
 from jetson_containers.building.logs import Redactor, RunLogs
 from jetson_containers.building.model import StageReport
 from jetson_containers.building.scheduler import Scheduler
+from jetson_containers.building.stage import installs_wheels
 from jetson_containers.building.state import State
 from jetson_containers.console import Console, Level
 from jetson_containers.engine.base import OutOfMemoryError, RunResult
@@ -1179,3 +1180,19 @@ def test_plain_progress_leaves_out_what_the_builder_says_of_itself(line: str, sh
     console = Console(level=Level.VERBOSE if verbose else Level.NORMAL, err=err)
     progress.make("plain", console, {}).line("a", line)
     assert (line in err.getvalue()) is (shown or verbose)
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "script", "wants"),
+    [
+        ("FROM x\nRUN pip install numpy", "", True),
+        ("FROM x\nRUN bash /tmp/a.sh", "/opt/venv/bin/python -m pip wheel .", True),
+        ("FROM x\nRUN uv pip install y", "", True),
+        ("FROM x\nRUN apt-get install -y pipewire", "make pipeline", False),
+    ],
+)
+def test_only_stages_that_speak_of_pip_get_the_wheelhouse(
+    tmp_path: Path, dockerfile: str, script: str, wants: bool
+) -> None:
+    (tmp_path / "a.sh").write_text(script)
+    assert installs_wheels(dockerfile, tmp_path) is wants

@@ -128,3 +128,15 @@ def test_labelling_reads_its_dockerfile_from_stdin() -> None:
         *("/usr/bin/docker", "build", "--tag", "a:2", "--network", "none", "--platform", "linux/arm64"),
         *("--label", "a=1", "--label", "b=2", "--force-rm", "-"),
     ]
+
+
+def test_a_proxy_goes_by_name_because_its_address_may_hold_a_password() -> None:
+    proxy = "http://me:secret@proxy.example:3128"
+    request = replace(REQUEST, build_args={"https_proxy": proxy, "HTTP_PROXY": proxy, "no_proxy": "a.example"})
+    for capabilities in (LEGACY, BUILDKIT, BUILDX, replace(BUILDKIT, sudo=True)):
+        command = build(capabilities, request)
+        assert "secret" not in " ".join(command)
+        assert command[command.index("https_proxy") - 1] == "--build-arg"
+        assert "no_proxy=a.example" in command
+    assert argv.by_name(request.build_args) == {"https_proxy": proxy, "HTTP_PROXY": proxy}
+    assert "--preserve-env=HTTP_PROXY,https_proxy" in build(replace(LEGACY, sudo=True), request)
