@@ -19,7 +19,14 @@ from jetson_containers.candidates import (
     Wanted,
 )
 from jetson_containers.console import human_bytes
-from jetson_containers.errors import JetsonError, NoCompatibleImageError, NotReadyError, RegistryError, UsageError
+from jetson_containers.errors import (
+    EnginePermissionError,
+    JetsonError,
+    NoCompatibleImageError,
+    NotReadyError,
+    RegistryError,
+    UsageError,
+)
 from jetson_containers.registry import Listings, Repository
 from jetson_containers.verdicts import Choice, decide, merge
 
@@ -286,8 +293,13 @@ def refusal(choice: Choice) -> JetsonError:
     return NoCompatibleImageError(
         message,
         details=[*refusals(choice.candidates), *(problem.message for problem in choice.problems)],
-        hint=f"`./build.sh {names}` makes one, and so does `autotag -y {names}`",
+        hint=_engine_first(choice) or f"`./build.sh {names}` makes one, and so does `autotag -y {names}`",
     )
+
+
+def _engine_first(choice: Choice) -> str | None:
+    """What helps when the engine may not be used: nothing can be built before that."""
+    return next((problem.hint for problem in choice.problems if isinstance(problem, EnginePermissionError)), None)
 
 
 def refusals(judged: Iterable[Judged], most: int = MOST_REFUSALS) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import shlex
 import sys
@@ -149,7 +150,21 @@ def _run(app: App, packages: tuple[str, ...], given: dict[str, Any]) -> tuple[Bu
     assembly = _assemble(app, packages, given, options, base)
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
+    _warn_of_idle_patterns(app, given, assembly)
     return builder.run(assembly.plans, app.engine, _build_options(app, given), app.console), assembly
+
+
+def _warn_of_idle_patterns(app: App, given: dict[str, Any], assembly: Assembly) -> None:
+    """Say which --skip-tests and --test-only patterns name nothing of this build: a typo would go unnoticed."""
+    names: set[str] = set()
+    for plan in assembly.plans:
+        for stage in plan.stages:
+            names |= {stage.package, stage.package.partition(":")[0]}
+            names |= {*stage.definition.aliases} if stage.definition else set()
+    for option, key in (("--skip-tests", "skip_tests"), ("--test-only", "test_only")):
+        for pattern in split_list(given[key]):
+            if pattern not in {"all", "*", "intermediate"} and not any(fnmatch.fnmatchcase(n, pattern) for n in names):
+                app.console.warning(f"{option} {pattern}: nothing of this build has that name")
 
 
 def _check(app: App, given: dict[str, Any]) -> None:
