@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Put cuDNN into the image, or check that the base image brings the version that belongs to its CUDA.
+# Needs CUDNN_VERSION (9.3.0.75) and CUDNN_PROVIDER: base, host, debs (CUDNN_DEBS: file of checksums and paths in
+# NVIDIA's Jetson repository) or archive (CUDNN_URL and CUDNN_SHA256).
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+jetson_pool=https://repo.download.nvidia.com/jetson/common
+libraries=/usr/lib/$(uname -m)-linux-gnu
+major=${CUDNN_VERSION%%.*}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+    printf 'error: %s\n' "$@" >&2
+    exit 1
+}
+
+installed_version() { # major.minor.patch of the library there is, empty without one
+    compgen -G "$libraries/libcudnn.so.$major.*" | sed -n '1s/.*\.so\.//p'
+}
+
+fetch() { # URL SHA256 FILE
+    curl --fail --silent --show-error --location --retry 3 --output "$3" "$1"
+    echo "$2  $3" | sha256sum --check --quiet || fail "$1 is not the file that the recipe names (SHA-256 $2)"
+}
+
+fetch_tools() {
+    apt-get update
+    apt-get install -y --no-install-recommends ca-certificates curl xz-utils
+    apt-get clean
+    rm -rf /var/lib/apt/lists/*
+}
+
+# Unpacked, not installed: what these packages depend on are packages of the L4T root file system, which no image has.
+from_debs() {
+    local sum path
+    while read -r sum path; do
+        fetch "$jetson_pool/$path" "$sum" "$work/package.deb"
+        dpkg-deb --extract "$work/package.deb" "$work/root"
+    done < "$here/$CUDNN_DEBS"
+    find "$work/root" -name '*.a' -delete # static libraries are most of the size
+    cp -a "$work/root/usr/." /usr/
+}
+
+from_archive() {
+    fetch "$CUDNN_URL" "$CUDNN_SHA256" "$work/cudnn.tar.xz"
+    mkdir "$work/root"
+    tar -xJf "$work/cudnn.tar.xz" -C "$work/root" --strip-components 1 --no-same-owner --exclude '*.a'
+    cp -a "$work"/root/lib/libcudnn*.so* "$libraries/"
+    cp -a "$work"/root/include/cudnn*.h /usr/include/
+    mkdir -p /usr/share/doc/cudnn
+    cp "$work/root/LICENSE" /usr/share/doc/cudnn/
+}
+
+# NVIDIA's packages name the headers cudnn_v9.h and leave the plain names to update-alternatives; OpenCV and CMake's
+# FindCUDNN look for cudnn.h and cudnn_version.h.
+link_headers() {
+    local header plain
+    for header in /usr/include/cudnn*_v"$major".h "/usr/include/$(uname -m)-linux-gnu"/cudnn*_v"$major".h; do
+        [ -e "$header" ] || continue
+        plain=/usr/include/$(basename "$header" "_v$major.h").h
+        [ -e "$plain" ] || ln -s "$header" "$plain"
+    done
+}
+
+found=$(installed_version)
+if [ -n "$found" ]; then
+    [[ $CUDNN_VERSION == "$found"* ]] ||
+        fail "the base image has cuDNN $found, this platform's is $CUDNN_VERSION: two of them in one image do not work" \
+            "use the base image of the platform, or one without cuDNN: --base"
+    echo "cuDNN $found is in the base image"
+    link_headers
+    exit 0
+fi
+case $CUDNN_PROVIDER in
+    host)
+        echo "cuDNN $CUDNN_VERSION comes from the host when a container starts with '--runtime nvidia' (JetPack 4)"
+        exit 0
+        ;;
+    base)
+        fail "cuDNN $CUDNN_VERSION is not in the base image, which brings it with CUDA on this platform" \
+            "build on nvcr.io/nvidia/l4t-jetpack: --base nvcr.io/nvidia/l4t-jetpack:TAG (r35.4.1, r36.3.0)"
+        ;;
+    debs) fetch_tools && from_debs ;;
+    archive) fetch_tools && from_archive ;;
+    *) fail "CUDNN_PROVIDER is '$CUDNN_PROVIDER'" ;;
+esac
+link_headers
+ldconfig
+found=$(installed_version)
+[[ -n $found && $CUDNN_VERSION == "$found"* ]] || fail "after installing cuDNN $CUDNN_VERSION the image has '$found'"
