@@ -1,13 +1,31 @@
 #!/usr/bin/env bash
 # Install ONNX Runtime ORT_VERSION: the GPU wheel at ORT_URL (called ORT_WHEEL where the address does not say it), or
-# else the CPU wheel of the Python index. Its dependencies are those of cpu-VERSION.lock in either case.
+# else what ORT_LOCK holds: by default the CPU wheel of the Python index.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-lock=$here/cpu-$ORT_VERSION.lock
+lock=$here/${ORT_LOCK:-cpu-$ORT_VERSION.lock}
+
+keep_gpu_build() { # The CPU package has another name and the same files: it must not be installed over this one.
+    echo 'onnxruntime<0' >> /etc/pip/constraints.txt
+    python3 -m pip list --format freeze | grep '^onnxruntime-gpu==' >> /etc/pip/constraints.txt
+}
+
+find_cuda_libraries() { # the loader does not look into Python's directories by itself
+    python3 - > /etc/ld.so.conf.d/jetson-containers-onnxruntime.conf <<'PYTHON'
+import pathlib, sysconfig
+for directory in sorted(pathlib.Path(sysconfig.get_paths()["purelib"], "nvidia").glob("*/lib")):
+    print(directory)
+PYTHON
+    ldconfig
+}
 
 if [ -z "${ORT_URL:-}" ]; then
     python3 -m pip install --no-deps --require-hashes -r "$lock"
+    if grep -q '^onnxruntime-gpu==' "$lock"; then
+        find_cuda_libraries
+        keep_gpu_build
+    fi
     exit 0
 fi
 
@@ -20,6 +38,4 @@ urllib.request.urlretrieve(sys.argv[1], sys.argv[2])
 PYTHON
 python3 -m pip install --no-deps --no-index "$work/$name"
 rm -rf "$work"
-# The CPU package has another name and the same files: whoever asks for it must not get it over this one.
-echo 'onnxruntime<0' >> /etc/pip/constraints.txt
-python3 -m pip list --format freeze | grep '^onnxruntime-gpu==' >> /etc/pip/constraints.txt
+keep_gpu_build
