@@ -134,7 +134,7 @@ def test_relevant_lines_leave_progress_and_package_managers_out() -> None:
         "------",
         "Step 1/2 : RUN apt-get update && pip install x",
         " ---> Running in 0123456789ab",
-        "Get:1 http://deb.debian.org/debian bookworm InRelease [151 kB]",
+        "Get:1 http://mirror.example/debian bookworm InRelease [151 kB]",
         "Setting up libc6 (2.36) ...",
         "Collecting torch",
         "     ━━━━━━━━━━━━━━━━━━━━ 12.3/12.3 MB 3.4 MB/s eta 0:00:00",
