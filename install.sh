@@ -44,6 +44,7 @@ link_cli() {
   done
 }
 
+preflight
 need_python
 bootstrap
 if [ "$NO_ENGINE" = 1 ]; then

@@ -50,6 +50,7 @@ if [ "$NO_ENGINE" = 1 ] && ! docker_answers; then
   die "no container engine answers, and --no-engine keeps this from installing one" \
     "ask an administrator to run: sudo apt-get install -y docker.io && sudo usermod -aG docker $(id -un)"
 fi
+preflight
 need_python
 bootstrap
 [ "$NO_ENGINE" = 1 ] || need_engine

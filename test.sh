@@ -28,6 +28,7 @@ need_arm64() { # emulation of arm64, so that images for boards are built and run
 }
 
 cd "$ROOT"
+preflight
 need_python
 bootstrap
 need_dev

@@ -61,15 +61,44 @@ need_apt() { # installs what is missing, says nothing when nothing is
   [ -z "$missing" ] || apt_install $missing
 }
 
-need_python() { # what bootstrap cannot get by itself
+python_lacks() { # prints the packages that bootstrap needs and cannot get by itself
   local python
+  venv_is_current && return 0
   if ! command -v python3 >/dev/null 2>&1; then
-    apt_install python3 python3-venv python3-pip
+    echo python3 python3-venv python3-pip
   elif python=$(find_python) && ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
-    if [ "$(readlink -f "$python")" = "$(readlink -f /usr/bin/python3 2>/dev/null)" ]; then apt_install python3-venv; fi
+    if [ "$(readlink -f "$python")" = "$(readlink -f /usr/bin/python3 2>/dev/null)" ]; then echo python3-venv; fi
   elif ! find_python >/dev/null && ! python3 -m pip --version >/dev/null 2>&1; then
-    apt_install python3-pip
+    echo python3-pip
   fi
+}
+
+# Without root, everything that needs it is said at once: an administrator is asked one time, not once per package.
+preflight() {
+  local lacks command=""
+  can_be_root && return 0
+  lacks=$(python_lacks)
+  if [ "${NO_ENGINE:-0}" = 0 ] && ! docker_answers; then
+    if ! command -v dockerd >/dev/null 2>&1; then
+      lacks="$lacks docker.io"
+    elif ! has_systemd; then
+      command="dockerd &"
+    else
+      command="systemctl enable --now docker"
+    fi
+    in_docker_group || command="${command:+$command; }usermod -aG docker $(id -un)"
+  fi
+  lacks="${lacks# }"
+  [ -z "$lacks" ] || command="apt-get install -y --no-install-recommends $lacks${command:+ && $command}"
+  [ -z "$command" ] || die "this machine lacks ${lacks:-access to its container engine}, and changing that needs root" \
+    "ask an administrator to run: sudo sh -c '$command'"
+}
+
+need_python() {
+  local lacks
+  lacks=$(python_lacks)
+  # shellcheck disable=SC2086 # a list of package names
+  [ -z "$lacks" ] || apt_install $lacks
 }
 
 docker_answers() { # any client on PATH, any way the environment points to an engine
