@@ -1,0 +1,34 @@
+"""The members are there together, agree about NumPy, and the notebook server starts."""
+
+import importlib.util
+import subprocess
+import sys
+
+import cv2
+import numpy
+import onnx
+import onnxruntime
+import torch
+import torchaudio
+import torchvision
+
+for module in (numpy, torch, torchvision, torchaudio, cv2, onnx, onnxruntime):
+    print(module.__name__, module.__version__)
+
+values = numpy.arange(10, dtype=numpy.float64)
+assert float(torch.from_numpy(values).sum()) == 45
+assert cv2.resize(values.reshape(2, 5), (10, 4)).shape == (4, 10)
+
+if torch.version.cuda is not None:
+    for name in ("cupy", "pycuda"):
+        assert importlib.util.find_spec(name) is not None, "no module " + name
+
+if sys.version_info < (3, 7):
+    print("JetPack 4 has no Numba and no JupyterLab")
+    sys.exit(0)
+
+import numba
+
+assert numba.njit(lambda x: x.sum())(values) == 45
+print("numba", numba.__version__)
+print("jupyter lab", subprocess.check_output(["jupyter", "lab", "--version"], universal_newlines=True).strip())

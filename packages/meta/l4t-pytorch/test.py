@@ -1,0 +1,21 @@
+"""The members are there together, and work with each other's arrays."""
+
+import importlib.util
+
+import cv2
+import numpy
+import torch
+import torchaudio
+import torchvision
+
+print("torch", torch.__version__, "torchvision", torchvision.__version__, "torchaudio", torchaudio.__version__)
+print("cv2", cv2.__version__, "numpy", numpy.__version__)
+
+picture = cv2.resize(numpy.full((8, 8, 3), 127, numpy.uint8), (16, 16))
+tensor = torch.from_numpy(picture).permute(2, 0, 1).float() / 255
+assert torchvision.transforms.functional.hflip(tensor).shape == (3, 16, 16)
+assert abs(float(tensor.mean()) - 127 / 255) < 1e-3
+
+if torch.version.cuda is not None:
+    for name in ("pycuda", "tensorrt"):
+        assert importlib.util.find_spec(name) is not None, "no module " + name
