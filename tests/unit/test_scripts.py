@@ -1,0 +1,112 @@
+"""The set-up scripts: what they say to a user without rights, and what they never do unasked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = (
+    "bash",
+    "cat",
+    "cmp",
+    "cut",
+    "dirname",
+    "env",
+    "grep",
+    "head",
+    "id",
+    "readlink",
+    "sort",
+    "tr",
+    "uname",
+    "python3",
+)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> dict[str, str]:
+    """A machine's PATH without docker, sudo and apt-get, and an environment that is made already."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in TOOLS:
+        found = shutil.which(name, path="/usr/bin:/bin") or shutil.which(name)
+        if found:
+            (tools / name).symlink_to(found)
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").symlink_to("/bin/true")
+    shutil.copy(ROOT / "requirements.txt", venv / ".jetson-containers")
+    temporary = Path(tempfile.gettempdir())
+    for path in (tmp_path, *tmp_path.parents):
+        if os.getuid() == 0 and path.is_relative_to(temporary) and path != temporary:
+            path.chmod(path.stat().st_mode | 0o055)  # pytest's folders are root's alone; the script runs as nobody
+    return {"PATH": str(tools), "HOME": str(tmp_path), "JETSON_CONTAINERS_VENV": str(venv)}
+
+
+def as_nobody(*command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    prefix = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
+    return subprocess.run(
+        [*prefix, *command], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("script", ["quickstart.sh", "install.sh", "test.sh"])
+def test_without_rights_and_engine_there_is_one_error_with_the_administrators_command(
+    script: str, bare: dict[str, str]
+) -> None:
+    done = as_nobody(str(ROOT / script), env=bare)
+    assert (done.returncode, done.stdout) == (4, ""), done.stderr
+    assert done.stderr.count("error:") == 1
+    assert "apt-get install" in done.stderr
+    assert "docker.io" in done.stderr
+    assert "usermod -aG docker" in done.stderr
+
+
+def test_quickstart_without_an_engine_does_not_install_one_when_told_not_to(bare: dict[str, str]) -> None:
+    done = as_nobody(str(ROOT / "quickstart.sh"), "--no-engine", env=bare)
+    assert done.returncode == 4
+    assert "--no-engine" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["install.sh", "quickstart.sh"])
+def test_help_and_typos(script: str, bare: dict[str, str]) -> None:
+    shown = as_nobody(str(ROOT / script), "--help", env=bare)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("usage:")
+    wrong = as_nobody(str(ROOT / script), "--wat", env=bare)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "--wat" in wrong.stderr
+
+
+@pytest.mark.parametrize(("version", "new"), [("3.8", False), ("3.9", False), ("3.10", True), ("3.14", True)])
+def test_only_python_3_10_and_newer_is_taken(version: str, new: bool, tmp_path: Path) -> None:
+    python = tmp_path / "python3"
+    major, minor = version.split(".")
+    answer = f"(({major}, {minor}) < (3, 10))"
+    python.write_text(f"#!/bin/sh\nexec /usr/bin/env python3 -S -c 'import sys; sys.exit({answer})'\n")
+    python.chmod(0o755)
+    script = f'ROOT={ROOT}; . {ROOT}/scripts/python.sh; python_is_new "{python}"'
+    assert (subprocess.run(["bash", "-c", script], check=False).returncode == 0) is new
+
+
+def test_an_old_python_gets_a_newer_one_beside_it_by_uv(tmp_path: Path) -> None:
+    """JetPack 4 and 5: a `uv` on PATH is asked for an interpreter, and the system's is left alone."""
+    calls = tmp_path / "calls"
+    for name, text in {
+        "python3": "exit 1",
+        "uv": f'echo "$@" >>{calls}; for last; do :; done; mkdir -p "$last/bin"; exit 0',
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    script = f". {ROOT}/scripts/python.sh; VENV={tmp_path}/venv; find_python() {{ return 1; }}; make_venv"
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path), "ROOT": str(ROOT)}
+    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "no Python 3.10 or newer" in done.stderr
+    assert "--python >=3.10" in calls.read_text()
