@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import time
+import traceback
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -169,10 +170,11 @@ class Transport:
 
         try:
             response = self._exchange(method, url, headers, data, deadline)
-        except urllib.error.URLError as error:
-            raise self._unanswered(error.reason, url) from error
         except (OSError, http.client.HTTPException) as error:
-            raise self._unanswered(error, url) from error
+            # http.client leaves a half-read answer open in its frames when the connection drops; the cause keeps them.
+            traceback.clear_frames(error.__traceback__)
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            raise self._unanswered(reason, url) from error
         if response.status in RETRY_STATUS:
             raise _Retry(
                 "too many requests (429)" if response.status == 429 else f"answered {response.status}",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +12,10 @@ from jetson_containers.console import Console
 from jetson_containers.errors import StepError
 from jetson_containers.pipeline import Pipeline, manifest_path, read_manifest
 from jetson_containers.runtimes.base import StepCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 
 class Recorder:
