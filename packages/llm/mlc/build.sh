@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Compile MLC LLM's library against the TVM of the image and leave the Python packages under /artifacts/opt/venv.
+# Needs MLC_VERSION, MLC_REF and CUDA_ARCHITECTURES (`72;87`); MAX_JOBS limits the compile jobs.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=fetch.sh
+. "$here/fetch.sh"
+
+work=/tmp/mlc_build
+source=$work/source
+jobs=${MAX_JOBS:-$(nproc)}
+python=$work/venv/bin/python
+
+fetch() { # without the TVM that is in the image already, except for its sources: they are compiled in as the runtime
+    fetch_git https://github.com/mlc-ai/mlc-llm "$MLC_REF" "$source"
+    fetch_submodules "$source"
+}
+
+compile() {
+    local options=(
+        -DCMAKE_BUILD_TYPE=Release
+        "-DCMAKE_CUDA_ARCHITECTURES=$CUDA_ARCHITECTURES"
+        -DUSE_CUBLAS=ON
+        -DUSE_CUDA=ON
+        -DUSE_CUTLASS=OFF # its kernels are in the TVM of the image
+        -DUSE_LLVM=OFF    # the runtime compiles nothing
+        -DUSE_THRUST=ON
+    )
+    # find_library looks here for the FlashAttention that TVM was compiled with; MLC 0.1.0 links it for --use-flash-attn-mqa
+    cmake -S "$source" -B "$source/build" -G Ninja "${options[@]}" -DCMAKE_LIBRARY_PATH="$TVM_HOME/build"
+    cmake --build "$source/build" --parallel "$jobs" --target mlc_llm mlc_llm_module
+    find "$source/build" -name 'libmlc_llm*.so' -exec strip --strip-unneeded {} +
+}
+
+package() { # DIRECTORY: a wheel of the Python package there, with the libraries just built
+    SETUPTOOLS_SCM_PRETEND_VERSION=$MLC_VERSION "$python" -m pip wheel --no-cache-dir --no-deps --no-build-isolation \
+        -w "$work/wheels" "$1"
+}
+
+package_all() {
+    python3 -m venv --system-site-packages "$work/venv"
+    "$python" -m pip install --no-cache-dir --no-deps --require-hashes -r "$here/build-tools.lock"
+    export TVM_SOURCE_DIR=$source/3rdparty/tvm CMAKE_BUILD_PARALLEL_LEVEL=$jobs
+    if [ -f "$source/pyproject.toml" ] && grep -q scikit_build_core "$source/pyproject.toml"; then
+        # this build system configures and compiles itself, and takes cmake's options from here
+        export CMAKE_ARGS="-DCMAKE_CUDA_ARCHITECTURES=$CUDA_ARCHITECTURES -DUSE_CUDA=ON -DUSE_CUBLAS=ON -DUSE_THRUST=ON"
+        package "$source"
+        return
+    fi
+    compile
+    if [ -f "$source/setup.py" ]; then # 0.1.0: the compiler `mlc_llm` and the runtime `mlc_chat` are two packages
+        package "$source"
+    fi
+    package "$source/python"
+}
+
+mkdir -p "$work" /artifacts/opt/mlc-llm
+fetch
+package_all
+python3 -m pip install --no-cache-dir --no-deps --no-index --prefix /artifacts/opt/venv "$work"/wheels/*.whl
+cp "$source/LICENSE" /artifacts/opt/mlc-llm/
+printf '%s %s\n' "$MLC_VERSION" "$(git -C "$source" rev-parse HEAD)" > /artifacts/opt/mlc-llm/VERSION
+rm -rf "$work"

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Install what MLC's Python packages import. Needs MLC_VERSION.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+
+python3 -m pip install --no-deps --require-hashes -r "$here/mlc-$MLC_VERSION.lock"
+ldconfig
