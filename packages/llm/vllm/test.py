@@ -1,0 +1,27 @@
+"""vLLM is compiled for the GPUs of the platform and its command line answers.
+
+Exit status 77: without the GPU driver the compiled part cannot be loaded.
+"""
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+print("vllm", importlib.metadata.version("vllm"), "with torch", importlib.metadata.version("torch"))
+package = Path(importlib.util.find_spec("vllm").origin).parent
+compiled = sorted(package.glob("_C*.so"))
+assert compiled, "no compiled extension in %s" % package
+
+try:
+    ctypes.CDLL("libcuda.so.1")
+except OSError:
+    print("needs a GPU: there is no driver (libcuda.so.1) in this container")
+    sys.exit(77)
+
+import vllm._C  # noqa: E402,F401
+
+subprocess.run(["vllm", "--version"], check=True)
+assert "serve" in subprocess.check_output(["vllm", "--help"], universal_newlines=True)
