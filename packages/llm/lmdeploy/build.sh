@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Compile LMDeploy's TurboMind engine for the platform's GPUs; leave the package under /artifacts/opt/venv.
+# Needs LMDEPLOY_VERSION, LMDEPLOY_REF and CUDA_ARCHITECTURES (`72;87`); MAX_JOBS limits the compile jobs.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=fetch.sh
+. "$here/fetch.sh"
+
+work=/tmp/lmdeploy_build
+source=$work/source
+python=$work/venv/bin/python
+export MAX_JOBS="${MAX_JOBS:-$(nproc)}"
+export CMAKE_BUILD_PARALLEL_LEVEL="$MAX_JOBS"
+
+prepare() {
+    fetch_git https://github.com/InternLM/lmdeploy "$LMDEPLOY_REF" "$source"
+    python3 -m venv "$work/venv"
+    "$python" -m pip install --no-cache-dir --no-deps --require-hashes -r "$here/build-$LMDEPLOY_VERSION.lock"
+    export PATH=$work/venv/bin:$PATH
+}
+
+relax_pins() { # Jetson's torch is a build of its own, named 2.1.0a0+…, and there is no triton for it: only TurboMind is used
+    local file=$source/requirements/runtime.txt
+    sed -i -E '/^(torch|triton)([<>=!, ]|$)/d' "$file"
+    if grep -E '^(torch|triton)\b' "$file"; then
+        echo "the pins of torch and triton are still in $file" >&2
+        exit 1
+    fi
+}
+
+compile() { # the engine of 0.2.5 is installed into the package's own lib directory, and packaged from there
+    cmake -S "$source" -B "$source/build" -G Ninja \
+        -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+        "-DCMAKE_CUDA_ARCHITECTURES=$CUDA_ARCHITECTURES" \
+        -DCMAKE_CUDA_FLAGS=-lineinfo \
+        "-DCMAKE_INSTALL_PREFIX=$source/build/install" \
+        "-Dpybind11_DIR=$("$python" -m pybind11 --cmakedir)" \
+        -DBUILD_MULTI_GPU=OFF \
+        -DBUILD_PY_FFI=ON \
+        -DBUILD_TEST=OFF \
+        -DUSE_NVTX=ON
+    cmake --build "$source/build" --parallel "$MAX_JOBS" --target install
+    compgen -G "$source/lmdeploy/lib/_turbomind*.so" > /dev/null || {
+        echo "the compile left no _turbomind extension in lmdeploy/lib" >&2
+        exit 1
+    }
+    find "$source/lmdeploy/lib" -name '*.so' -exec strip --strip-unneeded {} +
+}
+
+mkdir -p "$work"
+prepare
+if [[ $LMDEPLOY_VERSION == 0.2.* ]]; then
+    relax_pins
+    compile
+else # its setup compiles, with the options it finds here
+    export CMAKE_ARGS="-DCMAKE_CUDA_ARCHITECTURES=$CUDA_ARCHITECTURES -DBUILD_MULTI_GPU=OFF" CUDAARCHS="$CUDA_ARCHITECTURES"
+fi
+"$python" -m pip wheel --no-cache-dir --no-deps --no-build-isolation -w "$work/wheels" "$source"
+python3 -m pip install --no-cache-dir --no-deps --no-index --prefix /artifacts/opt/venv "$work"/wheels/lmdeploy-*.whl
+find /artifacts -name '_turbomind*.so' | grep .
+rm -rf "$work"

@@ -1,0 +1,27 @@
+"""LMDeploy imports and its engine was compiled. Exit status 77: without the GPU driver the engine cannot be loaded."""
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+version = importlib.metadata.version("lmdeploy")
+package = Path(importlib.util.find_spec("lmdeploy").origin).parent
+engine = sorted(package.glob("lib/_turbomind*.so"))
+print("lmdeploy", version, *[file.name for file in engine])
+assert engine, "no TurboMind engine in %s" % package
+
+try:
+    ctypes.CDLL("libcuda.so.1")
+except OSError:
+    print("needs a GPU: there is no driver (libcuda.so.1) in this container")
+    sys.exit(77)
+
+sys.path.insert(0, str(engine[0].parent))
+import _turbomind  # noqa: E402,F401
+
+usage = subprocess.check_output(["lmdeploy", "--help"], universal_newlines=True)
+for command in ("lite", "chat", "serve", "convert" if version.startswith("0.2.") else "check_env"):
+    assert command in usage, command
