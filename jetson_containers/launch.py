@@ -181,14 +181,17 @@ def become(launch: Launch) -> int:
             _open_null(number)
         elif number:
             stream.flush()
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and what is ignored stays so after exec
-        signal.signal(number, signal.SIG_DFL)
+    # Python ignores these, and what is ignored stays so after exec; if that fails, we are still here to be killed.
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGPIPE, signal.SIGXFSZ)}
     try:
         os.execvpe(launch.argv[0], launch.argv, {**os.environ, **launch.env_additions})  # noqa: S606 - no shell meant
     except FileNotFoundError as error:
         raise EngineMissingError(f"`{launch.argv[0]}` is not there", hint="jetson-containers doctor") from error
     except OSError as error:
         raise NotReadyError(f"`{launch.argv[0]}` cannot be started: {error.strerror}") from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _open_null(number: int) -> None:

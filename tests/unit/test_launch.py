@@ -828,8 +828,10 @@ def test_signals_that_python_ignores_are_not_ignored_by_docker() -> None:
 
 def test_docker_that_is_gone_by_now(tmp_path: Path) -> None:
     planned = plan(tmp_path, capabilities=replace(CAPABILITIES, client=str(tmp_path / "docker")))
+    before = signal.getsignal(signal.SIGPIPE)
     with pytest.raises(EngineMissingError):
         launch.become(planned)
+    assert signal.getsignal(signal.SIGPIPE) is before  # else the next write to a closed pipe would kill us silently
 
 
 def test_docker_that_may_not_be_executed(tmp_path: Path) -> None:
