@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "download": ("llm:download", "Download models into data/models/huggingface."),
     "images": ("images:images", "List the images this tool made."),
     "info": ("info:info", "Show the effective platform and where every value came from."),
+    "lint": ("lint:lint", "Check recipes."),
     "list": ("catalog:list_packages", "List the packages for the platform."),
     "llm": ("llm:llm", "Quantize a language model and chat with it."),
     "prune": ("images:prune", "Remove stage images that nothing needs any more."),
