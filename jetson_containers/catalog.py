@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from jetson_containers import catalog_index, packagetree
@@ -25,8 +26,8 @@ from jetson_containers.requires import check_all, explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
+    from jetson_containers.legacy import Draft
     from jetson_containers.package import Package
     from jetson_containers.packagetree import Candidate
     from jetson_containers.platforms import Platform
@@ -143,6 +144,11 @@ class Catalog:
         return f"`{word}` (alias of `{target.name if target else self.family_aliases[word]}`)"
 
     @cached_property
+    def adaptable(self) -> bool:
+        """Whether some package is of upstream's format, whose pins give way to nearer ones."""
+        return any(package.adaptable for package in self.available.values())
+
+    @cached_property
     def _families(self) -> frozenset[str]:
         return frozenset(package.family for package in self._everything)
 
@@ -177,13 +183,14 @@ def load(trees: Sequence[Path], platform: Platform, *, cache: Path | None = None
     for a tree that is not there.
     """
     candidates = packagetree.scan(trees)
+    roots = [Path(tree).expanduser().absolute() for tree in trees]
     if cache is None:
-        return _catalog(_read(candidates, platform), platform)
+        return _catalog(_read(candidates, platform, roots), platform)
     file = catalog_index.file_for(cache, trees, platform)
     stamp = catalog_index.stamp(packagetree.fingerprint(candidates))
     contents = catalog_index.read(file, stamp)
     if contents is None:
-        contents = _read(candidates, platform)
+        contents = _read(candidates, platform, roots)
         catalog_index.write(file, stamp, contents)
     return _catalog(contents, platform)
 
@@ -206,23 +213,64 @@ def _catalog(contents: Contents, platform: Platform) -> Catalog:
     )
 
 
-def _read(candidates: Iterable[Candidate], platform: Platform) -> Contents:
-    packages: dict[str, Package] = {}
-    broken: list[tuple[RecipeError, tuple[str, ...]]] = []
-    notices: list[str] = []
-    for candidate in candidates:
+def _read(candidates: Iterable[Candidate], platform: Platform, roots: Sequence[Path]) -> Contents:
+    """Read every candidate, in its own format, and join the packages in the order of the candidates."""
+    listed = list(candidates)
+    ours: dict[Path, tuple[Package, ...]] = {}
+    broken: dict[Path, list[tuple[RecipeError, tuple[str, ...]]]] = {}
+    drafts = []
+    for candidate in listed:
         try:
+            draft = _draft(candidate, platform)
+            if draft is not None:
+                drafts.append(draft)
+                continue
             recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested)
-            rendered = render(recipe, platform) if recipe else ()
+            ours[candidate.path] = render(recipe, platform) if recipe else ()
         except RecipeError as error:
-            broken.append((error, _names_of_broken(candidate.path)))
-            continue
-        for package in rendered:
+            broken[candidate.path] = [(error, _names_of_broken(candidate.path))]
+    if not drafts:
+        return _joined(listed, ours, broken, (), {}, platform)
+    from jetson_containers import legacy  # noqa: PLC0415 - most trees need none of it
+
+    others = [package for packages in ours.values() for package in packages]
+    found = legacy.read(drafts, roots, platform, others)
+    packages = {**ours, **{path: tuple(items) for path, items in found.packages.items()}}
+    return _joined(listed, packages, {**broken, **found.broken}, found.notices, found.inputs, platform)
+
+
+def _draft(candidate: Candidate, platform: Platform) -> Draft | None:
+    """The directory as upstream's format has it; None where it is in ours."""
+    if not candidate.files:
+        return None
+    from jetson_containers import legacy  # noqa: PLC0415 - most trees need none of it
+
+    return legacy.draft(candidate, platform)
+
+
+def _joined(
+    candidates: Sequence[Candidate],
+    found: Mapping[Path, Sequence[Package]],
+    broken: Mapping[Path, Sequence[tuple[RecipeError, tuple[str, ...]]]],
+    remarks: Sequence[str],
+    inputs: Mapping[str, str],
+    platform: Platform,
+) -> Contents:
+    """All packages under their names; the first of two of the same name is the one."""
+    packages: dict[str, Package] = {}
+    notices = list(remarks)
+    for candidate in candidates:
+        for package in found.get(candidate.path, ()):
             first = packages.setdefault(package.name, package)
             if first is not package:
                 notices.append(f"`{package.name}` of {package.origin} is ignored: {first.origin} defines it already")
+    if any(package.adaptable for package in packages.values()):
+        from jetson_containers import legacy_package  # noqa: PLC0415 - most trees need none of it
+
+        packages = legacy_package.with_families(packages)
     available, absent = _sorted_out(packages, platform)
-    return Contents(available, absent, tuple(broken), (*notices, *_alias_notices(available)))
+    errors = tuple(error for candidate in candidates for error in broken.get(candidate.path, ()))
+    return Contents(available, absent, errors, (*notices, *_alias_notices(available)), dict(inputs))
 
 
 def _sorted_out(packages: Mapping[str, Package], platform: Platform) -> tuple[tuple[Package, ...], tuple[Absent, ...]]:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from jetson_containers.package import Artifacts, Dependency, Package
 from jetson_containers.requires import RuleResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jetson_containers.platforms import Platform
 
@@ -43,12 +43,14 @@ class Contents:
     absent: tuple[Absent, ...] = ()
     broken: tuple[tuple[RecipeError, tuple[str, ...]], ...] = ()  # with the names it would have had
     notices: tuple[str, ...] = ()
+    # What the contents depend on besides the definitions, with its stamp: files and variables that a `config.py` read.
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 def file_for(cache: Path, trees: Sequence[Path], platform: Platform) -> Path:
     """The index file of some trees on one platform."""
     identity = [str(Path(tree).expanduser().absolute()) for tree in trees]
-    identity += [str(getattr(platform, field.name)) for field in fields(platform) if field.compare]
+    identity += [str(getattr(platform, item.name)) for item in fields(platform) if item.compare]
     return cache.expanduser() / f"catalog-{hashlib.sha256(repr(identity).encode()).hexdigest()[:24]}.json"
 
 
@@ -63,7 +65,7 @@ def read(file: Path, stamp: str) -> Contents | None:
     """Read an index; None when there is none for this stamp."""
     try:
         data = json.loads(file.read_bytes())
-        if data["stamp"] != stamp:
+        if data["stamp"] != stamp or not _still(data["inputs"]):
             return None
         return _decode(data)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -94,7 +96,17 @@ def _encode(contents: Contents) -> dict[str, Any]:
         ],
         "broken": [[_encode_error(error), list(names)] for error, names in contents.broken],
         "notices": list(contents.notices),
+        "inputs": dict(contents.inputs),
     }
+
+
+def _still(inputs: dict[str, str]) -> bool:
+    """Whether everything a `config.py` had read is still what it was."""
+    if not inputs:
+        return True
+    from jetson_containers import legacy_python  # noqa: PLC0415 - most trees need none of it
+
+    return all(legacy_python.stamp(name) == stamp for name, stamp in inputs.items())
 
 
 def _decode(data: dict[str, Any]) -> Contents:
@@ -106,12 +118,13 @@ def _decode(data: dict[str, Any]) -> Contents:
         ),
         tuple((_decode_error(error), tuple(names)) for error, names in data["broken"]),
         tuple(data["notices"]),
+        data["inputs"],
     )
 
 
 _DEFAULTS = {
-    field.name: field.default_factory() if field.default_factory is not MISSING else field.default
-    for field in fields(Package)
+    item.name: item.default_factory() if item.default_factory is not MISSING else item.default
+    for item in fields(Package)
 }
 
 

@@ -18,6 +18,8 @@ from jetson_containers.recipe import CONFIG_FILES, dockerfile_in
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+PYTHON_FILE = "config.py"
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -27,6 +29,7 @@ class Candidate:
     group: str
     nested: bool  # inside another package's directory
     stamp: str
+    files: tuple[str, ...] = ()  # files that may define packages, other than Dockerfiles, by name
 
 
 def scan(trees: Sequence[Path]) -> list[Candidate]:
@@ -61,15 +64,21 @@ def _walk(directory: Path, *, group: str, nested: bool, is_root: bool = False) -
         yield Candidate(directory, group, nested=False, stamp="unreadable")
         return
     names = {entry.name for entry in entries}
-    defines = dockerfile_in(names) is not None or any(name in names for name in (*CONFIG_FILES, "config.py"))
-    if defines:
-        yield Candidate(directory, group, nested, _stamp(entries))
+    defines = dockerfile_in(names) is not None or any(name in names for name in (*CONFIG_FILES, PYTHON_FILE))
+    files = tuple(entry.name for entry in entries if _may_define(entry.name))
+    if defines or files:
+        yield Candidate(directory, group, nested, _stamp(entries), files)
     for entry in entries:
         if _is_searched(entry):
             inside = defines or nested
             yield from _walk(
                 directory / entry.name, group="" if is_root else directory.name, nested=inside and not is_root
             )
+
+
+def _may_define(name: str) -> bool:
+    """Whether a file may be a definition: by its name alone, for upstream reads any YAML and JSON."""
+    return name == PYTHON_FILE or (name.endswith((".yaml", ".yml", ".json")) and not name.startswith("."))
 
 
 def _is_searched(entry: os.DirEntry[str]) -> bool:
@@ -87,7 +96,7 @@ def _stamp(entries: Iterable[os.DirEntry[str]]) -> str:
     parts = []
     for entry in entries:
         name = entry.name
-        if name.lower().startswith("dockerfile") or name.endswith((".yaml", ".yml", ".json")):
+        if name.lower().startswith("dockerfile") or name.endswith((".yaml", ".yml", ".json", ".py")):
             try:
                 stat = entry.stat()
             except OSError:

@@ -76,8 +76,8 @@ def read_directory(path: Path, *, group: str | None = None, nested: bool = False
     configs = [name for name in CONFIG_FILES if name in names]
     if main is None and (nested or not (configs or "config.py" in names)):
         return None
-    text = _read_text(path / main) if main else ""
-    header = _read_header(text, path / main) if main else None
+    text = read_text(path / main) if main else ""
+    header = read_header(text, path / main) if main else None
     if nested and header is None:
         return None
     tests = tuple(name for name in TEST_FILES if name in names)
@@ -86,7 +86,9 @@ def read_directory(path: Path, *, group: str | None = None, nested: bool = False
     if group is not None:
         recipe = replace(recipe, group=group)
     for name in _config_names(recipe, configs, names):
-        source = _read_config(path / name)
+        if name == "config.json" and "config" not in head and main and _is_foreign(path / name):
+            continue
+        source = read_config(path / name)
         lines = {**recipe.lines, **source.lines, "": recipe.lines[""]}
         recipe = replace(recipe, config={**recipe.config, **source.data}, lines=lines)
     _check_dockerfiles(recipe)
@@ -100,7 +102,7 @@ def _listing(path: Path) -> set[str]:
         raise RecipeError(f"cannot be read: {error.strerror}", path=path) from None
 
 
-def _lines(header: _Source | None, main: str) -> dict[str, str]:
+def _lines(header: Source | None, main: str) -> dict[str, str]:
     return {"": f"{main}:1", **(header.lines if header else {})}
 
 
@@ -123,6 +125,12 @@ def _config_names(recipe: Recipe, found: list[str], names: set[str]) -> list[str
         if name not in names:
             raise recipe.error("config", f"`config` names `{name}`, which is not there")
     return result
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a `config.json` is no definition but, say, a model's: a mapping without a single key of ours."""
+    data = load(read_text(path), path).data
+    return bool(data) and not is_nested(data) and not any(key in HEADER_KEYS for key in data)
 
 
 def _check_dockerfiles(recipe: Recipe) -> None:
@@ -154,24 +162,27 @@ def _named_dockerfiles(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
+    """What one file says: keys to values, and keys to `file:line`."""
+
     data: Mapping[str, Any]
     lines: Mapping[str, str]
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A definition's text. Raises RecipeError."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"cannot be read: {error}", path=path) from None
 
 
-def _read_header(dockerfile: str, path: Path) -> _Source | None:
-    """The `#---` header of a Dockerfile; None when it has none."""
+def read_header(dockerfile: str, path: Path) -> Source | None:
+    """The `#---` header of a Dockerfile; None when it has none. Raises RecipeError."""
     text = header_text(dockerfile)
     if text is None:
         return None
-    source = _load(text, path)
+    source = load(text, path)
     _validate(source.data, HEADER_KEYS, "", source, path)
     return source
 
@@ -194,24 +205,30 @@ def header_text(dockerfile: str) -> str | None:
     return "\n".join(lines) if found else None
 
 
-def _read_config(path: Path) -> _Source:
-    """A `config.yaml`, flat or nested."""
-    source = _load(_read_text(path), path)
+def read_config(path: Path) -> Source:
+    """A `config.yaml`, flat or nested. Raises RecipeError."""
+    source = load(read_text(path), path)
+    check_config(source, path)
+    return source
+
+
+def check_config(source: Source, path: Path) -> None:
+    """Check what a definition file says, flat or nested. Raises RecipeError at the line."""
     if is_nested(source.data):
         for name, entry in source.data.items():
             _check(Kind.NAME, name.partition(":")[0], name, source, path)
             _validate(entry, HEADER_KEYS, f"{name}.", source, path)
     else:
         _validate(source.data, HEADER_KEYS, "", source, path)
-    return source
 
 
-def _load(text: str, path: Path) -> _Source:
+def load(text: str, path: Path) -> Source:
+    """Parse a definition file without checking its keys. Raises RecipeError."""
     document = yamlines.parse(text, path)
     data = {} if document.data is None else document.data
     if not isinstance(data, dict):
         raise RecipeError("a definition must be a mapping of keys to values", path=path, line=document.lines.get(""))
-    return _Source(data, {key: f"{path.name}:{line}" for key, line in document.lines.items()})
+    return Source(data, {key: f"{path.name}:{line}" for key, line in document.lines.items()})
 
 
 def is_nested(config: Mapping[str, Any]) -> bool:
@@ -230,11 +247,11 @@ def _layers(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
             yield f"{prefix}variants.{name}.", entry or {}
 
 
-def _fail(message: str, key: str, source: _Source, path: Path, hint: str | None = None) -> RecipeError:
+def _fail(message: str, key: str, source: Source, path: Path, hint: str | None = None) -> RecipeError:
     return Recipe(path.parent, {}, {}, path.name, source.lines).error(key, message, hint)
 
 
-def _validate(values: Mapping[str, Any], known: Mapping[str, Kind], prefix: str, source: _Source, path: Path) -> None:
+def _validate(values: Mapping[str, Any], known: Mapping[str, Kind], prefix: str, source: Source, path: Path) -> None:
     for key, value in values.items():
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
@@ -246,7 +263,7 @@ def _validate(values: Mapping[str, Any], known: Mapping[str, Kind], prefix: str,
             raise _fail(f"`{other}` and `{ours}` are the same key", prefix + ours, source, path)
 
 
-def _check(kind: Kind, value: Any, key: str, source: _Source, path: Path) -> None:
+def _check(kind: Kind, value: Any, key: str, source: Source, path: Path) -> None:
     """Check one value; the checks that need lines of their own descend."""
     if kind is Kind.VERSIONS and isinstance(value, list):
         _check_versions(value, key, source, path)
@@ -269,13 +286,13 @@ def _check(kind: Kind, value: Any, key: str, source: _Source, path: Path) -> Non
         _check_one(kind, value, key, key, source, path)
 
 
-def _check_one(kind: Kind, value: Any, name: str, key: str, source: _Source, path: Path) -> None:
+def _check_one(kind: Kind, value: Any, name: str, key: str, source: Source, path: Path) -> None:
     problem = PROBLEMS[kind](value)
     if problem is not None:
         raise _fail(problem or f"`{name.rpartition('.')[2]}` must be {kind.value}", key, source, path)
 
 
-def _check_versions(value: list[Any], key: str, source: _Source, path: Path) -> None:
+def _check_versions(value: list[Any], key: str, source: Source, path: Path) -> None:
     seen: dict[str, str] = {}
     for index, entry in enumerate(value):
         here = f"{key}[{index}]"

@@ -33,6 +33,7 @@ class Solution:
     demands: Demands
     chosen: Mapping[str, Package]
     wanted: Mapping[str, tuple[Demand, ...]]  # all demands on each key
+    overridden: tuple[tuple[Demand, Demand], ...] = ()  # pins of upstream's format that gave way, each with to which
 
     def choice(self, demand: Demand) -> Package:
         """The package that satisfies a demand; of versions that coexist, one that somebody pinned comes first."""
@@ -50,7 +51,8 @@ class Solution:
 
     def notices(self, packages: Iterable[Package]) -> list[str]:
         """Where the choice is not what the name alone would have meant."""
-        notices = []
+        packages = list(packages)
+        notices = self._given_way({package.name for package in packages})
         for package in packages:
             wants = self.wanted.get(package.family, ())
             usual = self.demands.catalog.members(package.family)[0]
@@ -61,6 +63,17 @@ class Solution:
             elif not usual.default and usual.version and any(not d.dependency.specifier for d in wants):
                 notices.append(f"`{package.family}` has no default version here; `{usual.name}`, the newest, is taken")
         return notices
+
+    def _given_way(self, names: set[str]) -> list[str]:
+        if not self.overridden:
+            return []
+        from jetson_containers import legacy_pins  # noqa: PLC0415 - only upstream's format has any
+
+        return [
+            legacy_pins.notice(demand, stronger, self.chosen[demand.key])
+            for demand, stronger in self.overridden
+            if demand.by in names
+        ]
 
 
 def _because(wants: Iterable[Demand], usual: Package) -> str:
@@ -96,6 +109,12 @@ class Search:
         `compiling` is the package whose compile part this is for; then every family keeps the version it has in the
         image (`pinned`, by name). Raises the error of a demand that nothing satisfies, or UnsatisfiableError.
         """
+        if compiling is None and self.demands.catalog.adaptable:
+            from jetson_containers import legacy_pins  # noqa: PLC0415 - only upstream's format needs it
+
+            settled = legacy_pins.settle(self.demands, wanted)
+            if settled is not None:
+                return Solution(self.demands, settled.chosen, settled.wanted, settled.overridden)
         import resolvelib  # noqa: PLC0415 - start-up time of the commands that resolve nothing
 
         provider: Any = Provider(self.demands, tuple((pinned or {}).values()))

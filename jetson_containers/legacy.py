@@ -1,0 +1,273 @@
+"""Package trees in upstream's format: which directories are, what their files say together, and who runs `config.py`.
+
+A directory is in upstream's format when a `config.py` or several named definitions are in it, or when any other YAML
+or JSON file in it is a definition. Header, then files in the order of their names (or as the header's `config` lists
+them), each over the one before. Where upstream's answer depends on the order of threads or files, ours does not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers import legacy_merge, legacy_package, legacy_python, recipe, templating
+from jetson_containers.errors import RecipeError
+from jetson_containers.legacy_package import Directory
+from jetson_containers.package import DEFAULT_REQUIRES
+from jetson_containers.packagetree import PYTHON_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from jetson_containers.package import Package
+    from jetson_containers.packagetree import Candidate
+    from jetson_containers.platforms import Platform
+
+LARGEST = 1 << 20  # bytes; a definition is never that long, a data file beside it may be
+_NOT_MERGED = ("artifacts", "source", "variants", "versions")
+_OUR_FORMAT = re.compile(r"^(?:aliases|args|artifacts|source|variants|versions):", re.MULTILINE)  # without parsing
+_OURS = {"aliases": "alias", "args": "build_args"}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One directory in upstream's format, its data files read and its `config.py`, if any, not yet run."""
+
+    directory: Directory
+    base: Mapping[str, Any]
+    steps: tuple[tuple[str, Any], ...]
+    headers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def runs_python(self) -> bool:
+        """Whether the child process is needed."""
+        return any(kind == "python" for kind, _ in self.steps)
+
+
+@dataclass
+class Found:
+    """What the directories in upstream's format hold, by directory."""
+
+    packages: dict[Path, list[Package]] = field(default_factory=dict)
+    broken: dict[Path, list[tuple[RecipeError, tuple[str, ...]]]] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+    inputs: dict[str, str] = field(default_factory=dict)  # what it depends on besides: `legacy_python.inputs`
+
+
+def draft(candidate: Candidate, platform: Platform) -> Draft | None:
+    """Read a directory's files; None when it is not in upstream's format. Raises RecipeError with file and line."""
+    if not candidate.files:
+        return None
+    found = {name: source for name in candidate.files if (source := _definition(candidate, name)) is not None}
+    if PYTHON_FILE not in candidate.files and not _is_upstream(candidate, found):
+        return None
+    path = candidate.path
+    names = {entry.name for entry in path.iterdir()}
+    main = recipe.dockerfile_in(names)
+    header = _header(path, main) if main else {}
+    order = [str(name) for name in legacy_merge.listed(header.get("config"))] or sorted(
+        {*found, *({PYTHON_FILE} & names)}
+    )
+    postfix = default_postfix(platform)
+    base: dict[str, Any] = {
+        "name": path.name,
+        "path": str(path),
+        "requires": DEFAULT_REQUIRES,
+        "postfix": postfix,
+        "config": order,
+        "test": [name for name in recipe.TEST_FILES if name in names],
+        **({"dockerfile": main} if main else {}),
+        **legacy_merge.with_lists(dict(header)),
+    }
+    files = tuple(path / name for name in ([main] if main else []) + order)
+    steps = tuple(_steps(path, order, found, names))
+    headers = {name: _header(path, name) for name in _own_dockerfiles(steps) if (path / name).is_file()}
+    directory = Directory(path, candidate.group or path.parent.name, files, postfix)
+    directory.notes += _near_misses(candidate, found)
+    return Draft(directory, base, steps, headers)
+
+
+def read(drafts: Sequence[Draft], roots: Sequence[Path], platform: Platform, others: Sequence[Package] = ()) -> Found:
+    """The packages of all drafts. `others` are those in our format, which recipes may look up.
+
+    One child process runs every `config.py`; what fails there is in `broken`, with file, line and reason.
+    """
+    found = Found()
+    python = [item for item in drafts if item.runs_python]
+    plain = [item for item in drafts if not item.runs_python]
+    definitions = {item.directory.path: _merged(item, found) for item in plain}
+    known = _known(others, definitions) if any(_looks_up(item) for item in python) else []
+    outcome = legacy_python.run([_job(item, roots) for item in python], roots, platform, known=known)
+    for item, answer in zip(python, outcome.answers, strict=True):
+        if answer.failure is not None:
+            _fail(item, answer.failure, found)
+        definitions[item.directory.path] = [dict(definition) for definition in answer.definitions]
+        reason = answer.failure.reason if answer.failure else ""
+        item.directory.notes += [note for note in answer.notes if not (reason and "asked for" in note)]
+    found.inputs = legacy_python.inputs(outcome)
+    for item in drafts:
+        path = item.directory.path
+        packages, errors = legacy_package.make(definitions[path], item.directory)
+        found.packages[path] = packages
+        found.broken.setdefault(path, []).extend(errors)
+        found.notices += [_placed(item, note) for note in item.directory.notes]
+    return found
+
+
+def default_postfix(platform: Platform) -> str:
+    """What upstream appends to tags, which its recipes may read; our tags are made by `imagename`."""
+    facts = legacy_python.facts(platform)
+    release = facts["l4t"].split(".")
+    if facts["machine"] == "x86_64":
+        start = "amd64.x86_64"
+    elif (int(release[0]), int(release[1])) >= (36, 4):
+        arch = "tegra-aarch64" if facts["cuda_arch"] == "tegra-aarch64" else "arm64-sbsa"
+        start = f"r{release[0]}.{release[1]}.{arch}"
+    else:
+        start = f"r{facts['l4t']}"
+    return f"{start}-cu{facts['cuda'].replace('.', '')}-{facts['ubuntu']}"
+
+
+def _is_upstream(candidate: Candidate, found: Mapping[str, recipe.Source]) -> bool:
+    """Whether files of data alone make it upstream's: one of another name, or named definitions without templates."""
+    for name, source in found.items():
+        if name not in recipe.CONFIG_FILES or (candidate.nested and len(source.data) > 1):
+            return True
+        if legacy_merge.is_nested(source.data) and not _has_templates(source.data):
+            return True
+    return False
+
+
+def _has_templates(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_templates, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_templates, value))
+    return isinstance(value, str) and templating.is_template(value)
+
+
+def _definition(candidate: Candidate, name: str) -> recipe.Source | None:
+    """A data file if it is a definition of upstream's; a file of any other content is none of ours."""
+    if name == PYTHON_FILE:
+        return None
+    path = candidate.path / name
+    try:
+        if path.stat().st_size > LARGEST:
+            return None
+        text = recipe.read_text(path)
+        if _OUR_FORMAT.search(text) and name in recipe.CONFIG_FILES:
+            return None
+        if name.endswith(".json") and not _may_be(json.loads(text)):
+            return None
+        source = recipe.load(text, path)
+    except (OSError, ValueError, RecipeError):
+        return None
+    return source if _may_be(source.data) else None
+
+
+def _may_be(data: Any) -> bool:
+    """Upstream takes an empty file for a definition too; it defines nothing."""
+    return bool(data) and (legacy_merge.is_definition(data) or legacy_merge.is_nested(data))
+
+
+def _header(path: Path, name: str) -> dict[str, Any]:
+    """The header of a Dockerfile in upstream's terms. Raises RecipeError."""
+    source = recipe.read_header(recipe.read_text(path / name), path / name)
+    if source is None:
+        return {}
+    for key in _NOT_MERGED:
+        if key in source.data:
+            where = source.lines[key].rpartition(":")[2]
+            raise RecipeError(
+                f"`{key}` cannot stand beside definitions in upstream's format", path=path / name, line=int(where)
+            )
+    return {_OURS.get(key, key): value for key, value in source.data.items()}
+
+
+def _steps(
+    path: Path, order: Sequence[str], found: Mapping[str, recipe.Source], names: set[str]
+) -> Iterator[tuple[str, Any]]:
+    for name in order:
+        if name not in names:
+            raise RecipeError(f"`config` names `{name}`, which is not there", path=path)
+        if name.endswith(".py"):
+            yield "python", path / name
+            continue
+        source = found.get(name) or recipe.load(recipe.read_text(path / name), path / name)
+        recipe.check_config(source, path / name)
+        yield "data", dict(source.data)
+
+
+def _own_dockerfiles(steps: Sequence[tuple[str, Any]]) -> Iterator[str]:
+    """The Dockerfiles that named definitions have of their own."""
+    for kind, data in steps:
+        if kind == "data" and legacy_merge.is_nested(data) and len(data) > 1:
+            yield from (entry["dockerfile"] for entry in data.values() if entry.get("dockerfile"))
+
+
+def _near_misses(candidate: Candidate, found: Mapping[str, recipe.Source]) -> Iterator[str]:
+    """Files under the names of definitions that are none."""
+    for name in candidate.files:
+        if name in recipe.CONFIG_FILES and name not in found:
+            yield f"`{name}` is no definition and has no effect"
+
+
+def _merged(item: Draft, found: Found) -> list[dict[str, Any]]:
+    """The definitions of a directory without `config.py`."""
+    package: dict[str, Any] = dict(item.base)
+    for _, data in item.steps:
+        legacy_merge.apply_data(package, data, lambda name: item.headers.get(name, {}))
+    try:
+        return legacy_merge.flatten(package, item.base, item.directory.notes)
+    except legacy_merge.Malformed as error:
+        _fail(item, legacy_python.Failure(str(error)), found)
+        return []
+
+
+def _job(item: Draft, roots: Sequence[Path]) -> legacy_python.Job:
+    path = item.directory.path
+    root = next((root for root in roots if path.is_relative_to(root)), path)
+    parts = [part.replace(".", "_") for part in path.relative_to(root).parts]
+    return legacy_python.Job(path, ".".join(["packages", *parts]), item.base, item.steps, item.headers)
+
+
+def _looks_up(item: Draft) -> bool:
+    files = [value for kind, value in item.steps if kind == "python"]
+    return any("find_package" in item.directory.text(file) for file in files)
+
+
+def _known(others: Sequence[Package], definitions: Mapping[Path, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Packages as upstream's code knows them, in the order of their names."""
+    ours = [
+        {
+            "name": package.name,
+            "alias": list(package.aliases),
+            "path": str(package.path),
+            "group": package.group,
+            "depends": [str(item) for item in package.depends],
+            "requires": list(package.requires),
+            "build_args": dict(package.build_args),
+            "test": list(package.test),
+            "dockerfile": package.dockerfile,
+            "disabled": package.disabled,
+        }
+        for package in others
+    ]
+    theirs = [dict(item) for _, items in sorted(definitions.items()) for item in items]
+    return sorted([*ours, *theirs], key=lambda item: str(item["name"]))
+
+
+def _fail(item: Draft, failure: legacy_python.Failure, found: Found) -> None:
+    path = failure.path or item.directory.files[-1]
+    names = tuple(dict.fromkeys([item.directory.path.name, str(item.base["name"]).partition(":")[0]]))
+    error = RecipeError(failure.reason, path=path, line=failure.line)
+    found.broken.setdefault(item.directory.path, []).append((error, names))
+
+
+def _placed(item: Draft, note: str) -> str:
+    """A note with its file, unless it begins with one."""
+    path = str(item.directory.path)
+    return note if note.startswith(path) else f"{item.directory.files[-1]}: {note}"

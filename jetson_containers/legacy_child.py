@@ -1,0 +1,347 @@
+"""The child process that runs the `config.py` files of package trees, one after another.
+
+Started by `legacy_python` as a script with `python -I`. It reads one JSON request from stdin and answers with one JSON
+line per event on what was stdout: `{"start": i}` before a file runs, so that the parent knows which one never came
+back, and `{"done": i, …}` after it. What recipes import as `jetson_containers` is a stub made here.
+
+A recipe that looks up other packages (`find_package`) is run again when all others are known, so that the answer does
+not depend on the order.
+"""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+import importlib.abc
+import importlib.machinery
+import json
+import os
+import platform
+import signal
+import sys
+import traceback
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from jetson_containers.platforms import Platform
+
+HERE = Path(__file__).resolve().parent
+MAX_PASSES = 8
+
+
+class DeferredError(BaseException):
+    """Other packages are asked for before all are known."""
+
+
+class TimeIsUpError(BaseException):
+    """The recipe takes too long."""
+
+
+class Environment(dict[str, str]):
+    """The environment recipes see; it notes what they read, because their answer depends on it."""
+
+    def __init__(self, values: Mapping[str, str], withheld: Sequence[str], warn: Callable[[str], None]) -> None:
+        super().__init__(values)
+        self.read: set[str] = set()
+        self._withheld = frozenset(withheld)
+        self._warn = warn
+
+    def _note(self, name: object) -> None:
+        self.read.add(str(name))
+        if name in self._withheld:
+            self._warn(f"the variable `{name}` looks like a secret: recipes are not given it")
+
+    def __getitem__(self, name: str) -> str:
+        self._note(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self._note(name)
+        return super().__contains__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As a dict does, noted."""
+        self._note(name)
+        return super().get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        self.read.add("*")
+        return super().__iter__()
+
+    def items(self) -> Any:
+        """As a dict does, noted."""
+        self.read.add("*")
+        return super().items()
+
+    def copy(self) -> dict[str, str]:
+        """As a dict does, noted."""
+        self.read.add("*")
+        return dict(super().items())
+
+
+class PackagesFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds `packages.<path>` in the trees; directories need no `__init__.py`, and nothing is cached on disk."""
+
+    def __init__(self, roots: Sequence[str]) -> None:
+        self._roots = [Path(root) for root in roots]
+        self.directories: dict[str, Path] = {}  # module name → directory, of recipes whose name is no module's
+
+    def find_spec(
+        self, fullname: str, path: object = None, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Find a file or directory of the trees; None for any other module."""
+        del path, target
+        if fullname.partition(".")[0] != "packages":
+            return None
+        for place in self._places(fullname):
+            file = place.with_name(place.name + ".py")
+            if file.is_file():
+                return importlib.machinery.ModuleSpec(fullname, self, origin=str(file))
+            if place.is_dir():
+                spec = importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+                spec.submodule_search_locations = [str(place)]
+                init = place / "__init__.py"
+                spec.origin = str(init) if init.is_file() else None
+                return spec
+        return None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """Leave it to Python."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Run the file from its source."""
+        origin = module.__spec__.origin if module.__spec__ else None
+        if origin:
+            module.__file__ = origin
+            exec(compile(Path(origin).read_bytes(), origin, "exec"), module.__dict__)  # noqa: S102
+
+    def _places(self, fullname: str) -> Iterator[Path]:
+        if fullname in self.directories:
+            yield self.directories[fullname]
+        parent, _, last = fullname.rpartition(".")
+        if parent in self.directories:
+            yield self.directories[parent] / last
+        parts = fullname.split(".")[1:]
+        for root in self._roots:
+            yield root.joinpath(*parts)
+            if parts and (root / "packages").is_dir():
+                yield root.joinpath("packages", *parts)
+
+
+class Runner:
+    """Runs the jobs of one request and answers through `send`."""
+
+    def __init__(self, request: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]) -> None:
+        self._jobs: Sequence[Mapping[str, Any]] = request["jobs"]
+        self._facts = request["facts"]
+        self._limit = float(request["seconds"])
+        self._roots = tuple(os.path.join(root, "") for root in request["roots"])  # noqa: PTH118 - a prefix of texts
+        self._send = send
+        self._known: list[tuple[str, list[dict[str, Any]]]] = [("", list(request["known"]))]
+        self._notes: list[str] = []
+        self._files: set[str] = set()
+        self._may_find = False
+        self._deferred = False
+        self._platform: Platform | None = None
+        self.environ = Environment(request["environ"], request["withheld"], self.warn)
+        self._environ = dict(request["environ"])
+        self._finder = PackagesFinder(request["roots"])
+
+    def warn(self, text: str) -> None:
+        """Note something about the recipe that runs."""
+        where = self._where()
+        note = f"{where}: {text}" if where else text
+        if note not in self._notes:
+            self._notes.append(note)
+
+    def refused(self, what: str) -> None:
+        """Note what the recipe asked for and did not get."""
+        self.warn(f"asked for {what}, which recipes cannot have while they are read")
+
+    def opened(self, path: str) -> None:
+        """Note a file of the trees that was read."""
+        if path.startswith(self._roots):
+            self._files.add(path)
+
+    def run(self) -> None:
+        """Run all jobs; those that look up others again, until nothing new is found."""
+        sys.meta_path.insert(0, self._finder)
+        waiting = [index for index in range(len(self._jobs)) if not self._attempt(index, final=False)]
+        for _ in range(MAX_PASSES):
+            self._may_find = True
+            left = [index for index in waiting if not self._attempt(index, final=False)]
+            if not left or len(left) == len(waiting):
+                waiting = left
+                break
+            waiting = left
+        for index in waiting:
+            self._attempt(index, final=True)
+
+    def find(self, patterns: Sequence[str], skip: Sequence[str]) -> dict[str, Any]:
+        """Packages by patterns over names and aliases, in the order of the trees. Raises KeyError."""
+        if not self._may_find:
+            self._deferred = True
+            raise DeferredError
+        everything = [item for _, items in sorted(self._known, key=lambda entry: entry[0]) for item in items]
+        here = [item for item in everything if self._is_available(item)]
+        found: dict[str, Any] = {}
+        for pattern in patterns or ["*"]:
+            matching = [item for item in here if pattern in {"", "*", "all"} or _matches(item, pattern)]
+            if not matching:
+                self._deferred = True
+                raise KeyError(f"couldn't find package:  {pattern}")
+            found.update({item["name"]: copy.deepcopy(item) for item in matching})
+        return {
+            name: item for name, item in found.items() if not any(fnmatch.fnmatchcase(name, entry) for entry in skip)
+        }
+
+    def _is_available(self, definition: Mapping[str, Any]) -> bool:
+        from jetson_containers import legacy_judge  # noqa: PLC0415 - half of all modules, for one helper
+
+        if self._platform is None:
+            self._platform = legacy_judge.platform_of(self._facts["exact"])
+        return legacy_judge.is_available(definition, self._platform)
+
+    def _attempt(self, index: int, *, final: bool) -> bool:
+        """Run one job; False when it must wait for others."""
+        self._send({"start": index})
+        self._notes, self._deferred = [], False
+        answer: dict[str, Any] = {}
+        signal.setitimer(signal.ITIMER_REAL, self._limit)
+        try:
+            answer["definitions"] = self._definitions(self._jobs[index])
+        except BaseException as error:  # noqa: BLE001 - whatever a recipe raises is its own failure only
+            answer["error"] = self._explained(error)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._reset_environ()
+        if self._deferred and not final and ("error" in answer or not self._may_find):
+            return False
+        answer.update(done=index, notes=self._notes, files=sorted(self._files), environ=self._reads())
+        self._send(answer)
+        self._known.append((self._jobs[index]["directory"], answer.get("definitions", [])))
+        return True
+
+    def _definitions(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
+        from jetson_containers import legacy_merge  # noqa: PLC0415 - there only once the stub is
+
+        package: Any = copy.deepcopy(job["base"])
+        for kind, value in job["steps"]:
+            if kind == "python":
+                package = self._execute(job, value, package)
+            elif isinstance(package, dict):
+                legacy_merge.apply_data(package, value, lambda name: job["headers"].get(name, {}))
+            else:
+                raise legacy_merge.Malformed("`config.py` makes several packages, so no further file can be merged")
+        parent = {key: value for key, value in job["base"].items() if key in legacy_merge.KEYS}
+        return [legacy_merge.clean(item) for item in legacy_merge.flatten(package, parent, self._notes)]
+
+    def _execute(self, job: Mapping[str, Any], file: str, package: Any) -> Any:
+        name = job["module"]
+        self._finder.directories[name] = Path(job["directory"])
+        module = types.ModuleType(f"{name}.{Path(file).stem}")
+        module.__file__ = file
+        module.__package__ = name
+        module.__dict__["package"] = package
+        sys.modules[module.__name__] = module
+        self._files.add(file)
+        exec(compile(Path(file).read_bytes(), file, "exec"), module.__dict__)  # noqa: S102 - that is the task
+        if "package" not in module.__dict__:
+            raise NameError("`package` is gone when the file ends")
+        return module.__dict__["package"]
+
+    def _explained(self, error: BaseException) -> dict[str, Any]:
+        """File, line and reason of a failure: the last place in the trees that it went through."""
+        if isinstance(error, SyntaxError) and error.filename:
+            return {"path": error.filename, "line": error.lineno, "reason": f"{type(error).__name__}: {error.msg}"}
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(self._roots)]
+        if isinstance(error, TimeIsUpError):
+            reason = f"takes longer than {self._limit:g} s"
+        else:
+            text = str(error).strip().splitlines()
+            reason = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+        last = frames[-1] if frames else None
+        return {"path": last.filename if last else None, "line": last.lineno if last else None, "reason": reason}
+
+    def _where(self) -> str:
+        frame = sys._getframe(1)  # noqa: SLF001 - as the traceback module does, without reading any source
+        while frame is not None:
+            if frame.f_code.co_filename.startswith(self._roots):
+                return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            if frame.f_back is None:
+                break
+            frame = frame.f_back
+        return ""
+
+    def _reads(self) -> list[str]:
+        return sorted(self.environ.read)
+
+    def _reset_environ(self) -> None:
+        """What one recipe sets is no other's."""
+        dict.clear(self.environ)
+        dict.update(self.environ, self._environ)
+
+
+def _matches(definition: Mapping[str, Any], pattern: str) -> bool:
+    names = [definition["name"], *(definition.get("alias") or ())]
+    return any(fnmatch.fnmatchcase(str(name), pattern) for name in names)
+
+
+def _time_is_up(*_: object) -> None:
+    raise TimeIsUpError
+
+
+def _install_stub(namespace: Mapping[str, Any], submodules: Sequence[str]) -> None:
+    stub = sys.modules["jetson_containers"]
+    for name in submodules:
+        module = types.ModuleType(f"jetson_containers.{name}")
+        module.__dict__.update(namespace)
+        sys.modules[module.__name__] = module
+        stub.__dict__[name] = module
+    stub.__dict__.update(namespace)
+    stub.__dict__["__all__"] = [*namespace, *submodules]
+
+
+def _answer_pipe() -> Callable[[Mapping[str, Any]], None]:
+    """Keep stdout for answers only: what recipes print goes nowhere."""
+    answers = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)
+
+    def send(message: Mapping[str, Any]) -> None:
+        data = json.dumps(message).encode() + b"\n"
+        while data:
+            data = data[os.write(answers, data) :]
+
+    return send
+
+
+def main() -> None:
+    """Serve one request."""
+    request = json.loads(sys.stdin.buffer.read())
+    send = _answer_pipe()
+    stub = types.ModuleType("jetson_containers")
+    stub.__path__ = [str(HERE)]  # so that our own modules are found below the stub
+    sys.modules["jetson_containers"] = stub
+    from jetson_containers import legacy_guard, legacy_stub  # noqa: PLC0415 - through the stub
+
+    runner = Runner(request, send)
+    names = legacy_stub.namespace(request["facts"], runner.environ, runner.find, runner.warn, runner.refused)
+    _install_stub(names, legacy_stub.SUBMODULES)
+    os.environ = runner.environ  # type: ignore[assignment] # noqa: B003 - recipes get this one and no other
+    platform.machine = lambda: str(request["facts"]["machine"])
+    sys.dont_write_bytecode = True
+    signal.signal(signal.SIGALRM, _time_is_up)
+    legacy_guard.limit_resources()
+    legacy_guard.install(runner.refused, runner.opened)
+    runner.run()
+    os.close(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""What a `config.py` may not do: reach the network, write, start programs, take all memory. Child process only.
+
+An audit hook sees every such call of the interpreter, whatever library makes it, and cannot be taken off again. It
+protects against recipes that do by habit what they should not, not against hostile ones: a tree is code that its
+owner was trusted with.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MEMORY = 2 << 30  # bytes of address space
+CPU_SECONDS = 120
+OPEN_FILES = 256
+
+_NETWORK = {
+    "ftplib.connect": "FTP",
+    "http.client.connect": "HTTP",
+    "imaplib.open": "IMAP",
+    "poplib.connect": "POP",
+    "smtplib.connect": "SMTP",
+    "socket.bind": "a listening socket",
+    "socket.connect": "a connection",
+    "socket.getaddrinfo": "a name look-up",
+    "socket.gethostbyaddr": "a name look-up",
+    "socket.gethostbyname": "a name look-up",
+    "socket.getnameinfo": "a name look-up",
+    "socket.sendmsg": "a datagram",
+    "socket.sendto": "a datagram",
+    "urllib.Request": "a download",
+}
+_PROGRAMS = frozenset(
+    {
+        "ctypes.dlopen",
+        "os.exec",
+        "os.fork",
+        "os.forkpty",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.system",
+        "pty.spawn",
+        "subprocess.Popen",
+        "os.kill",
+        "os.killpg",
+    }
+)
+_WRITES = frozenset(
+    {
+        "os.chmod",
+        "os.chown",
+        "os.link",
+        "os.mkdir",
+        "os.remove",
+        "os.removexattr",
+        "os.rename",
+        "os.rmdir",
+        "os.setxattr",
+        "os.symlink",
+        "os.truncate",
+        "os.utime",
+        "shutil.chown",
+        "shutil.copyfile",
+        "shutil.copymode",
+        "shutil.copystat",
+        "shutil.copytree",
+        "shutil.make_archive",
+        "shutil.move",
+        "shutil.rmtree",
+        "shutil.unpack_archive",
+        "sqlite3.connect",
+        "tempfile.mkdtemp",
+        "tempfile.mkstemp",
+    }
+)
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+class NetworkRefusedError(ConnectionError):
+    """The network was asked for; recipes are read without it."""
+
+
+class Refused(PermissionError):  # noqa: N818 - what a config.py sees is a PermissionError
+    """A write or a program was asked for; reading a recipe changes nothing."""
+
+
+def limit_resources() -> None:
+    """Set the limits of this process; files cannot grow, whatever writes them."""
+    for kind, value in (
+        (resource.RLIMIT_AS, MEMORY),
+        (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(kind)
+        limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (limit, limit))
+
+
+def install(refused: Callable[[str], None], opened: Callable[[str], None]) -> None:
+    """Forbid from now on. `refused` hears what was asked for, `opened` every path that is opened to be read."""
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open":
+            _check_open(args, refused, opened)
+        elif event in _NETWORK:
+            what = f"the network ({_NETWORK[event]}{_target(event, args)})"
+            refused(what)
+            raise NetworkRefusedError(f"no network while recipes are read: {what}")
+        elif event == "socket.__new__":  # merely importing some libraries tries one, which is not worth a word
+            raise NetworkRefusedError("no network while recipes are read: a socket")
+        elif event in _PROGRAMS or event in _WRITES:
+            what = f"`{event}`{_target(event, args)}"
+            refused(what)
+            raise Refused(f"reading a recipe may not run or write anything: {what}")
+
+    sys.addaudithook(hook)
+    for name in ("_exit", "mkfifo", "mknod", "abort"):  # no audit events of their own
+        setattr(os, name, _refuser(f"os.{name}", refused))
+
+
+def _refuser(name: str, refused: Callable[[str], None]) -> Callable[..., None]:
+    def refuse(*_: object, **__: object) -> None:
+        refused(f"`{name}`")
+        raise Refused(f"reading a recipe may not run or write anything: `{name}`")
+
+    return refuse
+
+
+def _check_open(args: tuple[Any, ...], refused: Callable[[str], None], opened: Callable[[str], None]) -> None:
+    path, mode, flags = args[0], args[1], args[2]
+    if isinstance(path, int):
+        return
+    text = os.fsdecode(path)
+    writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else bool((flags or 0) & _WRITE_FLAGS)
+    if not writes:
+        opened(text)
+    elif text != os.devnull:
+        refused(f"writing `{text}`")
+        raise Refused(f"reading a recipe may not run or write anything: writing `{text}`")
+
+
+def _target(event: str, args: tuple[Any, ...]) -> str:
+    """What a call was about, as far as it is worth showing: the first of its arguments that is text."""
+    if event == "socket.connect" and len(args) > 1:
+        return f" to {args[1]}"
+    first = next((arg for arg in args if isinstance(arg, str | bytes | Path)), None)
+    return f" `{os.fsdecode(first)}`" if first is not None else ""

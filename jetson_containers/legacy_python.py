@@ -1,0 +1,268 @@
+"""Runs the `config.py` files of a tree in one child process and hands back plain data.
+
+The child (`legacy_child`) has no network and writes nothing. A file that hangs, crashes the interpreter or takes all
+memory costs only itself: the child is then started again for the files after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import selectors
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers import platforms
+from jetson_containers.platforms import Arch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from jetson_containers.platforms import Platform
+
+SECONDS = 5.0  # for one file; the whole of upstream's 187 take less than one
+GRACE = 2.0  # seconds after which a file that withstands its own alarm is stopped from outside
+CHILD = Path(__file__).with_name("legacy_child.py")
+
+# What upstream takes for a platform without L4T (facts of its table), so that recipes decide as they do there.
+NO_L4T = ("39.1.0", "7.2")
+_SECRET = re.compile(r"TOKEN|PASS(WD|WORD|PHRASE)?($|_)|SECRET|CREDENTIAL|API_?KEY|PRIVATE|_KEY$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One directory with a `config.py`.
+
+    `base` is the package before any file, `steps` the files in their order (`("data", mapping)` or
+    `("python", path)`), `headers` the headers of Dockerfiles that named definitions have of their own, by file name.
+    """
+
+    directory: Path
+    module: str
+    base: Mapping[str, Any]
+    steps: Sequence[tuple[str, Any]]
+    headers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a file gives no packages; `path` and `line` where it is known."""
+
+    reason: str
+    path: Path | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one job: its definitions, or a failure; `notes` are what it did that deserves a word."""
+
+    definitions: tuple[Mapping[str, Any], ...] = ()
+    failure: Failure | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The answers in the order of the jobs, and what they depend on besides the definitions themselves."""
+
+    answers: tuple[Answer, ...] = ()
+    files: tuple[Path, ...] = ()  # files of the trees that were read
+    variables: tuple[str, ...] = ()  # environment variables that were read; `*` is all of them
+
+
+def run(
+    jobs: Sequence[Job],
+    roots: Sequence[Path],
+    platform: Platform,
+    *,
+    known: Sequence[Mapping[str, Any]] = (),
+    environ: Mapping[str, str] | None = None,
+    seconds: float = SECONDS,
+) -> Outcome:
+    """Run the jobs. `known` are packages defined elsewhere that recipes may look up; they are available here."""
+    if not jobs:
+        return Outcome()
+    values = dict(os.environ if environ is None else environ)
+    withheld = sorted(name for name in values if _SECRET.search(name))
+    request: dict[str, Any] = {
+        "facts": facts(platform),
+        "roots": [str(root) for root in roots],
+        "known": list(known),
+        "environ": {name: value for name, value in values.items() if name not in withheld},
+        "withheld": withheld,
+        "seconds": seconds,
+    }
+    return _Conversation(jobs, request, seconds).hold()
+
+
+class _Conversation:
+    """Asks child after child until every job has its answer; usually one is enough."""
+
+    def __init__(self, jobs: Sequence[Job], request: Mapping[str, Any], seconds: float) -> None:
+        self._jobs = jobs
+        self._request = request
+        self._patience = seconds + GRACE
+        self._answers: dict[int, Answer] = {}
+        self._files: set[str] = set()
+        self._variables: set[str] = set()
+
+    def hold(self) -> Outcome:
+        while len(self._answers) < len(self._jobs):
+            self._ask([index for index in range(len(self._jobs)) if index not in self._answers])
+        answers = tuple(self._answers[index] for index in range(len(self._jobs)))
+        return Outcome(answers, tuple(Path(file) for file in sorted(self._files)), tuple(sorted(self._variables)))
+
+    def _ask(self, todo: Sequence[int]) -> None:
+        """One child for all of these; if it dies, the job it was at is the one to blame."""
+        jobs = [_encoded(self._jobs[index]) for index in todo]
+        known = [*self._request["known"], *self._known_now()]
+        running: int | None = None
+        ended = "the reading of recipes ended at once"
+        with _Child({**self._request, "jobs": jobs, "known": known}) as child:
+            for message in child.messages(self._patience):
+                if isinstance(message, str):
+                    ended = message
+                elif "start" in message:
+                    running = todo[message["start"]]
+                else:
+                    self._take(todo[message["done"]], message)
+                    running = None
+        left = [index for index in todo if index not in self._answers]
+        if left:
+            blamed = running if running is not None and running in left else left[0]
+            self._answers[blamed] = Answer(failure=Failure(ended, _python_file(self._jobs[blamed])))
+
+    def _known_now(self) -> Iterator[Mapping[str, Any]]:
+        for _, answer in sorted(self._answers.items()):
+            yield from answer.definitions
+
+    def _take(self, index: int, message: Mapping[str, Any]) -> None:
+        self._files.update(message["files"])
+        self._variables.update(message["environ"])
+        error = message.get("error")
+        failure = None
+        if error:
+            path = Path(error["path"]) if error["path"] else _python_file(self._jobs[index])
+            failure = Failure(error["reason"], path, error["line"])
+        self._answers[index] = Answer(tuple(message.get("definitions", ())), failure, tuple(message["notes"]))
+
+
+class _Child:
+    """One child process and the lines it answers."""
+
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        self._request = json.dumps(request).encode()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> _Child:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-B", str(CHILD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream is not None:
+                    stream.close()
+            self._process.wait()
+
+    def messages(self, patience: float) -> Iterator[dict[str, Any] | str]:
+        """The answers as they come; a text at the end says how it ended if it did not end well."""
+        process = self._process
+        assert process is not None and process.stdin is not None and process.stdout is not None  # noqa: PT018, S101
+        try:
+            process.stdin.write(self._request)
+            process.stdin.close()
+        except BrokenPipeError:
+            pass
+        buffer = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            deadline = time.monotonic() + patience
+            while True:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    yield f"takes longer than {patience - GRACE:g} s and cannot be interrupted"
+                    return
+                data = os.read(process.stdout.fileno(), 1 << 16)
+                if not data:
+                    break
+                *lines, buffer = (buffer + data).split(b"\n")
+                for line in lines:
+                    yield json.loads(line)
+                if lines:
+                    deadline = time.monotonic() + patience
+        code = process.wait()
+        if code:
+            yield f"ended the process that reads recipes ({_death(code)})"
+
+
+def _death(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _python_file(job: Job) -> Path:
+    return next((Path(value) for kind, value in job.steps if kind == "python"), job.directory)
+
+
+def _encoded(job: Job) -> dict[str, Any]:
+    return {
+        "directory": str(job.directory),
+        "module": job.module,
+        "base": dict(job.base),
+        "steps": [[kind, str(value) if kind == "python" else value] for kind, value in job.steps],
+        "headers": dict(job.headers),
+    }
+
+
+def facts(platform: Platform) -> dict[str, Any]:
+    """The platform as upstream's recipes see it; versions are text.
+
+    A platform without L4T is the newest JetPack to them, and one without CUDA has CUDA 0.0, both as upstream has it.
+    """
+    cuda = platform.cuda
+    ubuntu = platform.distro_version if platform.distro == "ubuntu" else platforms.comparable_ubuntu(platform)
+    return {
+        "l4t": str(platform.l4t) if platform.l4t else NO_L4T[0],
+        "jetpack": (platform.jetpack if platform.l4t else None) or NO_L4T[1],
+        "cuda": f"{cuda.major}.{cuda.minor}" if cuda else "0.0",
+        "python": f"{platform.python.major}.{platform.python.minor}",
+        "sm": list(platform.sm),
+        "machine": platform.machine,
+        "cuda_arch": "tegra-aarch64" if platform.arch is Arch.TEGRA else platform.machine,
+        "ubuntu": ubuntu,
+        "exact": platform.build_facts(),
+    }
+
+
+def inputs(outcome: Outcome, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What the outcome depends on besides the definitions, by name: `file:PATH` and `env:NAME` with their stamps."""
+    names = [f"file:{file}" for file in outcome.files] + [f"env:{name}" for name in outcome.variables]
+    return {name: stamp(name, environ) for name in names}
+
+
+def stamp(name: str, environ: Mapping[str, str] | None = None) -> str:
+    """What an input is now: size and mtime of a file, a digest of a variable's value."""
+    kind, _, what = name.partition(":")
+    if kind == "file":
+        try:
+            stat = Path(what).stat()
+        except OSError:
+            return "-"
+        return f"{stat.st_size}:{stat.st_mtime_ns}"
+    values = os.environ if environ is None else environ
+    value = repr(sorted(values.items())) if what == "*" else values.get(what)
+    return "-" if value is None else hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16]
