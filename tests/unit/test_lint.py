@@ -180,7 +180,7 @@ def test_a_run_that_does_it_right_is_not(tmp_path: Path, rule: str, _bad: str, g
 
 # (rule, instructions that break it, instructions that do not)
 INSTRUCTIONS = [
-    ("recipe-broken", "RUNN hello\n", "RUN hello\n"),
+    ("recipe-broken", "RUX hello\n", "RUN hello\n"),
     ("buildkit-only", "RUN --mount=type=cache,target=/c hello\n", "RUN hello\n"),
     ("buildkit-only", "RUN <<EOF\nhello\nEOF\n", 'RUN ["hello"]\n'),
     ("base-unpinned", "FROM ubuntu\nRUN hello\n", "FROM ubuntu:24.04\nRUN hello\n"),
@@ -236,7 +236,7 @@ HEADERS = [
     ("depends-dangling", header(depends="['other:2']"), header(depends="['other:1.0']")),
     ("closure", header(depends="['other:1.0', newer]"), header(depends="['other:1.0', older]")),
     ("closure", header(depends="[pkg]"), header(depends="[]")),
-    ("recipe-broken", header(lisence="MIT"), header(license="MIT")),
+    ("recipe-broken", header(licence="MIT"), header(license="MIT")),
     ("name-duplicate", header(alias="other"), header(alias="pkg2")),
 ]  # fmt: skip
 OTHERS = {
@@ -518,3 +518,9 @@ class TestCommand:
         assert main.main(["lint", "--rules"]) == 0
         listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
         assert listed == list(RULES)
+
+
+def test_the_tree_we_ship_has_no_finding() -> None:
+    report = action.lint([Path(__file__).parents[2] / "packages"])
+    found = [f"{item.file}:{item.line}: {item.rule}: {item.message}" for item in report.findings]
+    assert found == []
