@@ -39,6 +39,9 @@ if command -v apt-get >/dev/null 2>&1 && can_be_root; then
     need_engine
     need_apt docker-registry apache2-utils busybox-static mmdebstrap debootstrap xauth
     need_arm64
+    # buildx is not in every release; its tests run wherever the client can be had, and say so where it cannot.
+    TEST_BUILDX=$(scripts/buildx.sh) || say "note: no client with buildx can be had here"
+    export TEST_BUILDX
   fi
 else
   say "note: no root or no apt-get here, so the tests use what is installed and say what they skip"

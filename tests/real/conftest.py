@@ -27,6 +27,7 @@ import pytest
 from jetson_containers import settings
 from jetson_containers.engine.base import BuildRequest
 from jetson_containers.engine.docker import DockerEngine
+from jetson_containers.engine.probe import Host
 from jetson_containers.errors import JetsonError, NotReadyError
 
 if TYPE_CHECKING:
@@ -40,12 +41,20 @@ BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
 def engine_for(wanted: str) -> DockerEngine:
     """An engine with a certain builder; skips the test when there is none."""
-    engine = DockerEngine(settings.load({"engine": wanted}, files=()))
+    engine = DockerEngine(settings.load({"engine": wanted}, files=()), host=Host.real(environment(wanted)))
     try:
         _ = engine.capabilities
     except NotReadyError as error:
         pytest.skip(f"cannot run here: no engine ({wanted}): {error.message}")
     return engine
+
+
+def environment(wanted: str) -> dict[str, str]:
+    """The environment for a builder; for buildx with the client that test.sh had unpacked (scripts/buildx.sh)."""
+    folder = os.environ.get("TEST_BUILDX", "")
+    if wanted != "buildx" or not folder:
+        return dict(os.environ)
+    return {**os.environ, "PATH": f"{folder}/usr/bin:{os.environ['PATH']}", "DOCKER_CONFIG": f"{folder}/config"}
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from jetson_containers.package import Package
 from jetson_containers.plan import Plan
 from jetson_containers.platforms import Arch, Platform
 from jetson_containers.stage import Stage, StageKind
-from tests.real.conftest import engine_for
+from tests.real.conftest import engine_for, environment
 
 if TYPE_CHECKING:
     from jetson_containers.engine.docker import DockerEngine
@@ -284,7 +284,9 @@ def interrupt_and_resume(place: Workplace, number: signal.Signals, doing: str) -
     wanted = place.engine.capabilities.builder.value
     command = [sys.executable, "-c", SCRIPT, str(place.directory), place.base, place.prefix, wanted, doing]
     said = []
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as child:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(wanted), stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
         assert child.stderr is not None
         for line in child.stderr:
             said.append(line)
