@@ -237,7 +237,7 @@ def facts(platform: Platform) -> dict[str, Any]:
     ubuntu = platform.distro_version if platform.distro == "ubuntu" else platforms.comparable_ubuntu(platform)
     return {
         "l4t": str(platform.l4t) if platform.l4t else NO_L4T[0],
-        "jetpack": (platform.jetpack if platform.l4t else None) or NO_L4T[1],
+        "jetpack": _number(platform.jetpack if platform.l4t else None) or NO_L4T[1],
         "cuda": f"{cuda.major}.{cuda.minor}" if cuda else "0.0",
         "python": f"{platform.python.major}.{platform.python.minor}",
         "sm": list(platform.sm),
@@ -246,6 +246,12 @@ def facts(platform: Platform) -> dict[str, Any]:
         "ubuntu": ubuntu,
         "exact": platform.build_facts(),
     }
+
+
+def _number(jetpack: str | None) -> str:
+    """`6.0` of `6.0 DP`: recipes compare it as a version."""
+    match = re.match(r"\d+(?:\.\d+)*", jetpack or "")
+    return match[0] if match else ""
 
 
 def inputs(outcome: Outcome, environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -1,0 +1,139 @@
+"""The build order of trees in upstream's format: upstream's own where that is sound, a sound one where it is not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jetson_containers.catalog import Catalog, load
+from jetson_containers.errors import JetsonError, UnsatisfiableError
+from jetson_containers.resolver import solve
+from tests.unit.treemaker import ORIN, package
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "upstream_tree"))
+import generate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    root = tmp_path_factory.mktemp("tree")
+    generate.write(root)
+    return load([root / "packages"], ORIN)
+
+
+def order(catalog: Catalog, *requests: str) -> list[str]:
+    return [package.name for package in solve(catalog, requests).packages]
+
+
+def test_the_tree_has_seven_hundred_variants(tree: Catalog) -> None:
+    assert len(tree.available) + len(tree.absent) == generate.VARIANTS
+    assert sorted(error.path.parent.name for error in tree.broken) == ["l4t-ml", "needs-network", "writes"]
+
+
+TORCH = "build-essential pip_cache:cu126 cuda:12.6 cudnn:9.3 python:3.10 numpy cmake:pip pytorch:2.8"
+HUB = "rust huggingface_hub"
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ("pytorch", TORCH),
+        ("torch", TORCH),
+        ("pytorch:2.8-all", f"{TORCH} torchvision:0.23 torchaudio:2.8 pytorch:2.8-all"),
+        ("l4t-pytorch", f"{TORCH} torchvision:0.23 torchaudio:2.8 opencv:4.11 l4t-pytorch"),
+        ("llama_cpp", f"build-essential pip_cache:cu126 cuda:12.6 python:3.10 cmake:pip numpy {HUB} llama_cpp:b9016"),
+        ("vllm", f"{TORCH} torchvision:0.23 {HUB} transformers:4.55.3 llvm:20 triton:3.4 ninja xgrammar vllm:0.21.0"),
+        ("mlc", f"{TORCH} llvm:22 rust tvm:0.22 huggingface_hub mlc:0.20.0"),
+    ],
+)  # fmt: skip
+def test_documented_examples(tree: Catalog, request_: str, expected: str) -> None:
+    assert order(tree, request_) == expected.split()
+
+
+def test_pins_that_oscillate_upstream_end_in_one_version_and_a_notice(tree: Catalog) -> None:
+    resolution = solve(tree, ["nano_llm"])
+    assert [package.name for package in resolution.packages if package.family == "llvm"] == ["llvm:22"]
+    assert any("`tvm:0.22` asks for `llvm:20` and gets `llvm:22`" in note for note in resolution.notices)
+    assert any("`faiss:1.10` asks for `llvm:20` and gets `llvm:22`" in note for note in resolution.notices)
+    assert resolution.packages[-1].name == "nano_llm:24.7"
+
+
+def test_no_image_has_two_versions_of_a_family_or_a_package_twice(tree: Catalog) -> None:
+    failures = {}
+    for name in tree.available:
+        try:
+            packages = solve(tree, [name]).packages
+        except JetsonError as error:
+            failures[name] = error.message
+            continue
+        families = [package.family for package in packages]
+        assert len(families) == len(set(families)), name
+    assert failures == {"sglang": "there is no package `torchao:9.9`, which `sglang` asks for"}
+
+
+def legacy(name: str, *depends: str) -> object:
+    return package(name, *depends, adaptable=True)
+
+
+def of(*packages: object) -> Catalog:
+    return Catalog(ORIN, {item.name: item for item in packages})  # type: ignore[attr-defined]
+
+
+def test_pins_of_the_request_and_of_our_own_format_do_not_give_way() -> None:
+    versions = (legacy("x:1"), legacy("x:2"))
+    soft = of(*versions, legacy("a", "x:1"), legacy("b", "x:2", "a"))
+    assert order(soft, "b") == ["x:2", "a", "b"]
+    assert order(soft, "b", "x:1") == ["x:1", "a", "b"]
+    with pytest.raises(UnsatisfiableError):
+        solve(of(*versions, package("a", "x:1"), package("b", "x:2", "a")), ["b"])
+    assert order(of(*versions, package("a", "x:1"), legacy("b", "x:2", "a")), "b") == ["x:1", "a", "b"]
+
+
+# --- against a model of upstream's rewriting of a list of names, written from its description
+
+
+def rewritten(depends: Mapping[str, Sequence[str]], requests: Sequence[str]) -> list[str]:
+    """Insert what is missing before whoever needs it and move what stands too late, until nothing changes."""
+    names = list(requests)
+    for _ in range(250):
+        before = list(names)
+        names = _one_pass(depends, names)
+        if names == before:
+            return names
+    raise RecursionError
+
+
+def _one_pass(depends: Mapping[str, Sequence[str]], names: list[str]) -> list[str]:
+    for name in list(names):
+        for need in depends[name]:
+            if need not in names:
+                names.insert(names.index(name), need)
+            elif names.index(need) > names.index(name):
+                names.remove(need)
+                names.insert(names.index(name), need)
+                return names
+    return names
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[dict[str, list[str]], list[str]]:
+    count = draw(st.integers(1, 8))
+    depends = {f"p{i}": [f"p{j}" for j in draw(st.permutations(range(i))) if draw(st.booleans())] for i in range(count)}
+    requests = draw(st.lists(st.sampled_from(sorted(depends)), min_size=1, max_size=3, unique=True))
+    return depends, requests
+
+
+@settings(max_examples=300, deadline=None)
+@given(graphs())
+def test_the_same_set_as_upstream_and_in_the_same_order(graph: tuple[dict[str, list[str]], list[str]]) -> None:
+    depends, requests = graph
+    catalog = of(*(legacy(name, *needs) for name, needs in depends.items()))
+    assert order(catalog, *requests) == rewritten(depends, requests)
