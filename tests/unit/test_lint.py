@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, strategies
 
 from jetson_containers import lint as action
 from jetson_containers.cli import main
@@ -450,6 +451,12 @@ def test_commands_know_line_function_and_operator() -> None:
 @pytest.mark.parametrize("text", ["'", '"', "$(", "${", "`", "<<", "(", "a || ", "\\", "f() {", "}", "[[ a"])
 def test_broken_shell_is_read_to_its_end(text: str) -> None:
     shell.commands(text)
+
+
+@given(strategies.text(alphabet="ab \n\t'\"`$(){}[]<>|&;#\\=-!1", max_size=40))
+def test_any_text_is_read_to_its_end_with_lines_that_exist(text: str) -> None:
+    found = shell.commands(text)
+    assert all(1 <= command.line <= command.end <= text.count("\n") + 1 for command in found)
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
