@@ -329,8 +329,9 @@ def _retry_after(value: str) -> float | None:
     """Read a Retry-After header: seconds, or a date (RFC 9110, 10.2.3)."""
     if not value:
         return None
-    if value.strip().isdecimal():
-        return float(value)
+    digits = value.strip()
+    if digits.isdecimal():
+        return float(digits)
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - rare
 
     try:

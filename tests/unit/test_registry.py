@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jetson_containers.errors import RegistryError, UsageError
@@ -286,6 +286,7 @@ def test_challenges(header: str, expected: Challenge | None) -> None:
 
 
 @given(st.text())
+@example("0\x1f")
 def test_no_header_makes_us_fail(text: str) -> None:
     parse_challenge(text)
     pause = _retry_after(text)
