@@ -171,8 +171,7 @@ class Transport:
         try:
             response = self._exchange(method, url, headers, data, deadline)
         except (OSError, http.client.HTTPException) as error:
-            # http.client leaves a half-read answer open in its frames when the connection drops; the cause keeps them.
-            traceback.clear_frames(error.__traceback__)
+            _let_go(error)
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             raise self._unanswered(reason, url) from error
         if response.status in RETRY_STATUS:
@@ -323,6 +322,16 @@ def _is_json(body: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what the frames of a failure hold: http.client leaves a half-read answer open there, and its socket with it.
+
+    A dropped connection does so in every Python, a refused tunnel in those before 3.11.3.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _retry_after(value: str) -> float | None:
