@@ -348,7 +348,14 @@ def _of_release(l4t: Version, row: Release, origin: str) -> Platform:
         distro_version=row.ubuntu,
         sm=row.sm,
         soc=row.socs[0] if len(row.socs) == 1 else None,
-        origins={**_nowhere(), **dict.fromkeys(names, table), "l4t": origin, "python": f"of ubuntu {row.ubuntu}"},
+        origins={
+            **_nowhere(),
+            **dict.fromkeys(names, table),
+            "l4t": origin,
+            "python": f"of ubuntu {row.ubuntu}",
+            "soc": table if len(row.socs) == 1 else "several in this release",
+            "board": "no board named",
+        },
     )
 
 
