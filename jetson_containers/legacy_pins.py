@@ -40,18 +40,26 @@ class _Round:
 def settle(demands: Demands, wanted: Sequence[Demand]) -> Settled | None:
     """Choose, going outward from the request until nothing changes.
 
-    None where that gives no answer: something does not exist, what must hold contradicts itself, or every choice
-    leads to another; the search then finds one or says why there is none.
+    None where that gives no answer: what must hold contradicts itself, or every choice leads to another; the search
+    then finds one or says why there is none. Raises the error of a demand for what does not exist here: a name means
+    one package in upstream's format, and no other version of its demander is tried.
     """
     before: dict[str, Package] = {}
     for _ in range(MAX_ROUNDS):
         now = _Round(_walk(demands, wanted, before))
+        missing = next((wants[0] for wants in now.wanted.values() if wants[0].error), None)
         for key, wants in now.wanted.items():
+            if wants[0].error:
+                continue
             choice = _choose(demands, wants, now.overridden)
             if choice is None:
                 return None
             now.chosen[key] = choice
         if now.chosen == before:
+            if missing is not None and missing.error is not None:
+                if missing.by and not _gives_way(demands, missing):
+                    return None  # our format: another version of who asks may do without
+                raise missing.error
             fixed = {key: tuple(wants) for key, wants in now.wanted.items()}
             return Settled(now.chosen, fixed, tuple(now.overridden))
         before = now.chosen
@@ -80,8 +88,8 @@ def _walk(demands: Demands, wanted: Sequence[Demand], chosen: Mapping[str, Packa
 def _choose(demands: Demands, wants: Sequence[Demand], overridden: list[tuple[Demand, Demand]]) -> Package | None:
     """The package for one key that satisfies all demands, or else all that must hold and then the nearest."""
     fitting = candidates_for(demands, wants)
-    if fitting or any(demand.error for demand in wants):
-        return next(iter(fitting), None)
+    if fitting:
+        return fitting[0]
     kept = [demand for demand in wants if not _gives_way(demands, demand)]
     if kept and not candidates_for(demands, kept):
         return None
@@ -90,10 +98,10 @@ def _choose(demands: Demands, wants: Sequence[Demand], overridden: list[tuple[De
             continue
         if candidates_for(demands, [*kept, demand]):
             kept.append(demand)
-        else:
+        elif kept:
             stronger = next((other for other in kept if not candidates_for(demands, [other, demand])), kept[0])
             overridden.append((demand, stronger))
-    return candidates_for(demands, kept)[0]
+    return candidates_for(demands, kept)[0] if kept else None
 
 
 def _gives_way(demands: Demands, demand: Demand) -> bool:

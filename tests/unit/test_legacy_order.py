@@ -11,15 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetson_containers.catalog import Catalog, load
-from jetson_containers.errors import JetsonError, UnsatisfiableError
+from jetson_containers.errors import JetsonError, UnavailablePackageError, UnknownPackageError, UnsatisfiableError
 from jetson_containers.resolver import solve
-from tests.unit.treemaker import ORIN, package
+from tests.unit.treemaker import NANO, ORIN, PC_CPU, XAVIER, package
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "upstream_tree"))
 import generate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from jetson_containers.platforms import Platform
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,28 @@ def test_no_image_has_two_versions_of_a_family_or_a_package_twice(tree: Catalog)
         families = [package.family for package in packages]
         assert len(families) == len(set(families)), name
     assert failures == {"sglang": "there is no package `torchao:9.9`, which `sglang` asks for"}
+
+
+@pytest.mark.parametrize("where", [NANO, XAVIER, PC_CPU], ids=["nano", "xavier", "cpu"])
+def test_what_a_platform_lacks_is_said_at_once(tmp_path: Path, where: Platform) -> None:
+    generate.write(tmp_path)
+    catalog = load([tmp_path / "packages"], where)
+    reasons = []
+    for name in catalog.available:
+        try:
+            solve(catalog, [name])
+        except (UnavailablePackageError, UnknownPackageError) as error:
+            reasons.append(error.message)
+    assert reasons
+    assert [reason for reason in reasons if "asks for" not in reason] == []
+
+
+def test_a_missing_pin_is_the_error_of_who_asks_for_it_unless_ours_can_do_without() -> None:
+    theirs = of(legacy("a:1"), legacy("a:2", "nothing"), legacy("b", "a"))
+    with pytest.raises(UnknownPackageError, match="`nothing`, which `a:2` asks for"):
+        solve(theirs, ["b"])
+    ours = of(package("a:1"), package("a:2", "nothing"), legacy("b", "a"))
+    assert order(ours, "b") == ["a:1", "b"]
 
 
 def legacy(name: str, *depends: str) -> object:
