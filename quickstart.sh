@@ -37,9 +37,11 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-step() { # prints a public command, then runs it
+step() { # prints a public command as it can be pasted, then runs it
+  local shown
+  shown=$(printf '%q ' "$@")
   say ""
-  say "\$ $*"
+  say "\$ ${shown% }"
   "$@"
 }
 
