@@ -32,3 +32,13 @@ def test_requirements_are_the_ones_of_pyproject() -> None:
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'dependencies = { file = ["requirements.txt"] }' in pyproject
     assert 'dev = { file = ["requirements-dev.txt"] }' in pyproject
+
+
+def test_data_has_the_folders_users_know_and_their_contents_are_never_tracked() -> None:
+    listed = subprocess.run(["git", "ls-files", "data"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    folders = {"models", "datasets", "prompts", "images", "logs", "benchmarks"}
+    assert {f"data/{name}/.gitkeep" for name in folders} <= set(listed.split())
+    ignored = subprocess.run(
+        ["git", "check-ignore", "data/models/x/model.safetensors", "data/logs/a.txt"], cwd=ROOT, check=False
+    )
+    assert ignored.returncode == 0
