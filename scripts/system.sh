@@ -120,6 +120,14 @@ docker_answers_root() {
 
 has_systemd() { [ -d /run/systemd/system ]; }
 
+# A daemon that was killed leaves its process ID behind; when another process has that number by now, dockerd takes it for
+# itself and does not start.
+drop_stale_pid() { # file, name of the program
+  local pid
+  pid=$(as_root cat "$1" 2>/dev/null) || return 0
+  [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$2" ] || as_root rm -f "$1"
+}
+
 start_dockerd() {
   local log=/var/log/dockerd.log waited=0
   if has_systemd; then
@@ -128,6 +136,8 @@ start_dockerd() {
   else
     # No init system (containers, WSL, minimal machines): the daemon in a session of its own outlives this shell.
     say "+ dockerd &   (no systemd here; its log is $log)"
+    drop_stale_pid /var/run/docker.pid dockerd
+    drop_stale_pid /var/run/docker/containerd/containerd.pid containerd
     as_root sh -c "setsid dockerd >>$log 2>&1 </dev/null &"
   fi
   until docker_answers || docker_answers_root; do
