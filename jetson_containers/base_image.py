@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jetson_containers.settings import Settings
 
 REPOSITORY = "jetson-containers/base"
-ROLE = "base"
+
 MAKING_NEEDS = 1_000_000_000  # bytes, both for the tool's work and in the engine's store; 0.4 GB measured
 DOCKERFILE = 'FROM scratch\nADD rootfs.tar /\nCMD ["/bin/bash"]\n'
 RECORD = "base-images.json"  # in the cache directory: what `ensure` found last, for `predict`
@@ -132,7 +132,7 @@ def _made_before(platform: Platform, engine: Engine, console: Console, root: Pat
     for version in dict.fromkeys((_version_to_make(host, platform), host.get("VERSION_ID", ""))):
         reference = made_name(distro, version, _arch(platform))
         image = engine.image(reference)
-        if image is None or image.labels.get(labels.ROLE) != ROLE or image.architecture != _arch(platform):
+        if image is None or image.labels.get(labels.ROLE) != labels.BASE or image.architecture != _arch(platform):
             continue
         console.detail(f"base image: {reference}, made here earlier (docker rmi it to ask the registry again)")
         return _as_made(reference, image, platform, distro, version)
@@ -209,7 +209,7 @@ def _build(
             tag=reference,
             platform=platform.docker_platform,
             labels={
-                labels.ROLE: ROLE,
+                labels.ROLE: labels.BASE,
                 labels.PLATFORM: json.dumps(labels.platform_value(platform), sort_keys=True),
             },
         )

@@ -31,6 +31,7 @@ REF_NAME = OCI + "ref.name"
 FINAL = "final"  # a user's image: the only role `autotag` may answer with
 STAGE = "stage"  # a link of a chain
 ARTIFACT = "artifact"  # only its /artifacts is of use
+BASE = "base"  # made from the host's package sources where no registry answered
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,10 @@ from jetson_containers import settings as settings_module
 from jetson_containers.console import Console, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from jetson_containers.catalog import Catalog
     from jetson_containers.engine.base import Engine
-    from jetson_containers.package import Package
     from jetson_containers.platforms import Platform
     from jetson_containers.settings import Settings
 
@@ -127,8 +126,3 @@ def command(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.C
 def split_list(text: str | None) -> list[str]:
     """Split upstream's multi-value options: commas or semicolons; a colon belongs to `name:version`."""
     return [item.strip() for item in (text or "").replace(";", ",").split(",") if item.strip()]
-
-
-def names_of(packages: Sequence[Package]) -> list[str]:
-    """Full names, in the given order."""
-    return [package.name for package in packages]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from jetson_containers import labels
 from jetson_containers.cli.app import App, command
 from jetson_containers.console import human_bytes
 from jetson_containers.errors import NothingMatchedError
+from jetson_containers.stage import STAGE_REPOSITORY
 
 if TYPE_CHECKING:
     from jetson_containers.engine.base import LocalImage
-
-ROLE = "io.jetson-containers.role"
+    from jetson_containers.labels import ImageLabels
 
 
 @command()
@@ -24,8 +24,7 @@ def images(app: App, *, show_all: bool) -> None:
 
     Example: jetson-containers images --all
     """
-    found = [image for image in app.engine.images() if _role(image)]
-    rows = [_row(image) for image in found if show_all or _role(image) == "final"]
+    rows = [_row(image, said) for image, said in _ours(app) if show_all or said.role == labels.FINAL]
     if app.console.as_json:
         app.console.result_json(rows)
         return
@@ -39,26 +38,24 @@ def images(app: App, *, show_all: bool) -> None:
     )
 
 
-def _role(image: LocalImage) -> str:
-    value = image.labels.get(ROLE, "")
-    try:
-        return str(json.loads(value))
-    except ValueError:
-        return value
+def _ours(app: App) -> list[tuple[LocalImage, ImageLabels]]:
+    """The images we made. A user's image built on one of them inherits its labels, and is not ours."""
+    found = [(image, labels.read(image.labels)) for image in app.engine.images()]
+    return [
+        (image, said)
+        for image, said in found
+        if said.role == labels.BASE or (said.role and labels.ours(image.references, image.labels))
+    ]
 
 
-def _row(image: LocalImage) -> dict[str, Any]:
-    try:
-        packages = json.loads(image.labels.get("io.jetson-containers.packages", "[]"))
-    except ValueError:
-        packages = []
+def _row(image: LocalImage, said: ImageLabels) -> dict[str, Any]:
     return {
         "image": ", ".join(image.references) or image.id[:19],
-        "role": _role(image),
+        "role": said.role,
         "size": image.size,
         "created": image.created,
-        "packages": packages,
-        "key": image.labels.get("io.jetson-containers.key", ""),
+        "packages": list(said.packages),
+        "key": said.key,
     }
 
 
@@ -71,16 +68,15 @@ def prune(app: App, *, dry_run: bool) -> None:
 
     Example: jetson-containers prune --dry-run
     """
-    stages = [image for image in app.engine.images() if _role(image) in {"stage", "artifact"}]
-    kept = {reference for image in app.engine.images() if _role(image) == "final" for reference in image.references}
-    removed = []
-    for image in stages:
-        for reference in image.references:
-            if reference in kept:
-                continue
-            removed.append(reference)
-            if not dry_run:
-                app.engine.untag(reference)
+    removed = [
+        reference
+        for image, said in _ours(app)
+        if said.role in {labels.STAGE, labels.ARTIFACT}
+        for reference in image.references
+        if reference.startswith(f"{STAGE_REPOSITORY}:")
+    ]
+    for reference in () if dry_run else removed:
+        app.engine.untag(reference)
     if app.console.as_json:
         app.console.result_json({"removed": removed, "dry_run": dry_run})
         return
@@ -98,9 +94,8 @@ def df(app: App) -> None:
     import shutil  # noqa: PLC0415 - start-up time
 
     roles: dict[str, list[int]] = {}
-    for image in app.engine.images():
-        if role := _role(image):
-            roles.setdefault(role, []).append(image.size)
+    for image, said in _ours(app):
+        roles.setdefault(said.role, []).append(image.size)
     rows: list[dict[str, Any]] = [
         {"what": f"{role} images", "count": len(sizes), "bytes": sum(sizes)} for role, sizes in sorted(roles.items())
     ]

@@ -1,0 +1,60 @@
+"""`images` and `prune`: what is ours is listed and tidied, and what a user built on it is left alone."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from jetson_containers import labels, platforms
+from jetson_containers.cli import images
+from jetson_containers.cli.app import App
+from jetson_containers.console import Console
+from tests.fakes import FakeEngine
+
+CPU = platforms.parse_target("cpu")
+STAGE = "jetson-containers/stage:numpy-0123"
+
+
+def labelled(role: str, name: str) -> dict[str, str]:
+    return labels.make(role=role, name=name, key=f"sha256:{name}", packages=("numpy",), platform=CPU)
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    engine = FakeEngine()
+    engine.add_image(STAGE, labelled(labels.STAGE, STAGE))
+    engine.add_image("numpy:2.2.6-x86_64-cpu", labelled(labels.FINAL, "numpy:2.2.6-x86_64-cpu"))
+    engine.add_image("robot:mine", labelled(labels.STAGE, STAGE))  # FROM the stage: its labels are inherited
+    engine.add_image("jetson-containers/base:debian12-amd64", {labels.ROLE: labels.BASE})
+    engine.add_image("postgres:16")
+    return engine
+
+
+def call(command: object, engine: FakeEngine, *argv: str) -> object:
+    app = App({"as_json": True})
+    app.__dict__["engine"] = engine
+    out = io.StringIO()
+    app.__dict__["console"] = Console(as_json=True, out=out, err=io.StringIO())
+    command.main([*argv], standalone_mode=False, obj=app)  # type: ignore[attr-defined]
+    return json.loads(out.getvalue())
+
+
+def test_images_lists_finals_and_with_all_everything_of_ours(engine: FakeEngine) -> None:
+    assert [row["image"] for row in call(images.images, engine)] == ["numpy:2.2.6-x86_64-cpu"]  # type: ignore[attr-defined]
+    everything = {(row["image"], row["role"]) for row in call(images.images, engine, "--all")}  # type: ignore[attr-defined]
+    assert everything == {
+        (STAGE, "stage"),
+        ("numpy:2.2.6-x86_64-cpu", "final"),
+        ("jetson-containers/base:debian12-amd64", "base"),
+    }
+
+
+def test_prune_removes_stages_and_never_what_a_user_built_on_one(engine: FakeEngine) -> None:
+    assert call(images.prune, engine, "--dry-run") == {"removed": [STAGE], "dry_run": True}
+    assert engine.image(STAGE) is not None
+    assert call(images.prune, engine) == {"removed": [STAGE], "dry_run": False}
+    assert engine.image(STAGE) is None
+    assert engine.image("robot:mine") is not None
+    assert engine.image("numpy:2.2.6-x86_64-cpu") is not None
