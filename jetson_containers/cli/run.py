@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 @click.pass_obj
 def run(app: App, *, arguments: tuple[str, ...]) -> int:
     """Run a container with what the board has: GPU, cameras, /data."""
-    from jetson_containers import launch  # noqa: PLC0415 - start-up time
+    from jetson_containers import launch, launch_args  # noqa: PLC0415 - start-up time
 
     options, rest = launch.split_globals(arguments)
     app.update(options)
     if rest and rest[0] in {"-h", "--help"}:
         app.console.result(launch.HELP)
         return 0
+    _ = launch_args.parse(rest).image  # a line without an image is said before the engine is asked
     planned = launch.plan_run(
         rest,
         app.platform,
