@@ -41,7 +41,9 @@ class StepCommand:
     env: Mapping[str, str] = field(default_factory=dict)
     result: str = ""
     merge: bool = False
+    intermediate: bool = False  # only needed to make something else: not made when that is there already
     gpu: bool = False  # whether the command needs the device, not only its libraries
+    packages: tuple[str, ...] = ()  # what its image must hold, when it is not the runtime's own image
     network: bool = False  # whether it downloads something (calibration text)
     token: bool = False  # whether it needs the hub token
 
@@ -74,6 +76,7 @@ class Job:
     config: ModelConfig | None
     quantization: str
     target: Target
+    prepared: bool = False  # the source is in the runtime's own format already: nothing is quantized any more
     context: int = 0
     prefill_chunk: int = 0
     sliding_window: int = 0
@@ -121,19 +124,11 @@ class Service:
     argv: tuple[str, ...]
     model: str
     health: str = "/health"
+    key_env: str = "API_KEY"  # the variable from which the server takes its key
+    measure: Mapping[str, object] = field(
+        default_factory=dict
+    )  # added to requests that measure: no early end, no cache
     env: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ChatOptions:
-    """How one answer is made. `threads` 0 lets the runtime decide."""
-
-    prompt: str
-    max_tokens: int = 128
-    context: int = 2048
-    threads: int = 0
-    seed: int | None = None
-    gpu_layers: int | None = None
 
 
 class Runtime(Protocol):
