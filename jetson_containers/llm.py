@@ -225,12 +225,14 @@ def _show(
     console.result(shlex.join(runtime.chat(prepared[-1].output if prepared else source, options)))
 
 
-def fetch(repositories: Sequence[str], runner: ContainerRunner, console: Console) -> list[str]:
+def fetch(
+    repositories: Sequence[str], runner: ContainerRunner, console: Console, *, options: Sequence[str] = ()
+) -> list[str]:
     """Download with the in-image downloader, which resumes and verifies; the paths as containers see them.
 
     Raises ToldError: the downloader itself has said on stderr what is wrong, and what helps.
     """
-    argv, env = runner.argv(["huggingface-downloader", *repositories], network=True, token=True)
+    argv, env = runner.argv(["huggingface-downloader", *options, *repositories], network=True, token=True)
     console.info(f"download: {' '.join(repositories)}")
     done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
     paths = [line for line in done.stdout.splitlines() if line.startswith("/")]
@@ -255,12 +257,17 @@ def download(
     engine: Callable[[], Engine],
     settings: Settings,
     console: Console,
+    *,
+    options: Sequence[str] = (),
 ) -> list[str]:
-    """Download below the data directory; host paths of what came. Raises ToldError or StepError."""
+    """Download below the data directory by an image's downloader; host paths of what came.
+
+    `options` are handed to it. Raises ToldError or StepError. Without an image, `hub.download` does the same.
+    """
     image = image or image_for(("huggingface_hub",), platform, engine(), settings, console)
     runner = ContainerRunner(image, platform, engine(), settings, console)
     data = settings.path("data")
-    return [str(data / path.removeprefix("/data/")) for path in fetch(repositories, runner, console)]
+    return [str(data / path.removeprefix("/data/")) for path in fetch(repositories, runner, console, options=options)]
 
 
 def _threads() -> int:

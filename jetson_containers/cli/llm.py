@@ -44,18 +44,3 @@ def chat(app: App, *, model: str, force: tuple[str, ...], dry_run: bool, **given
 
 
 llm.add_command(chat)
-
-
-@command()
-@click.argument("repositories", nargs=-1, required=True)
-@click.option("--image", default="", help="Use this image instead of what autotag finds.")
-def download(app: App, *, repositories: tuple[str, ...], image: str) -> int:
-    """Download REPO[/FILE] from the model hub into data/models/huggingface; prints the path on stdout.
-
-    Example: jetson-containers download Qwen/Qwen2.5-0.5B-Instruct
-    """
-    from jetson_containers import llm as action  # noqa: PLC0415 - start-up time
-
-    for path in action.download(repositories, image, app.platform, lambda: app.engine, app.settings, app.console):
-        app.console.result(path)
-    return 0
