@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jetson_containers.settings import Settings
 
 OWNER = "io.jetson-containers.owner"  # of a server's container: the process that ends it, as PID.START
-_HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for those who have one of their own
+HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for those who have one of their own
 _HOST_DRIVERS = Path(__file__).resolve().parent.parent / "drivers"
 
 
@@ -74,7 +74,7 @@ class Containers:
         image = self.image_for(step.packages) if step.packages else self.image
         options: list[str] = []
         if step.network:
-            options += [word for name in _HUB_VARIABLES if os.environ.get(name) for word in ("--env", name)]
+            options += [word for name in HUB_VARIABLES if os.environ.get(name) for word in ("--env", name)]
         else:
             options += ["--network", "none", "--env", "HF_HUB_OFFLINE=1"]
         options += [word for name, value in step.env.items() for word in ("--env", f"{name}={value}")]

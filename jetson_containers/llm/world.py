@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.errors import JetsonError
@@ -10,7 +11,6 @@ from jetson_containers.llm.prepare import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from jetson_containers.catalog import Catalog
     from jetson_containers.console import Console
@@ -62,17 +62,18 @@ class RealHub:
         """See `source.Hub`."""
         from jetson_containers import hub  # noqa: PLC0415 - start-up time
 
-        return hub.describe(reference, self.settings)
+        return hub.describe(reference, self.settings, self.console)
 
     def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
         """See `source.Hub`."""
         from jetson_containers import hub  # noqa: PLC0415 - start-up time
 
-        return hub.download(reference, self.settings, self.console, exclude=ignore)
+        (result,) = hub.download([reference], self.settings, self.console, exclude=ignore)
+        return Path(result.path)
 
 
 def downloads(settings: Settings) -> list[tuple[str, Path, int]]:
     """What of the hub is cached: repository, directory, bytes."""
     from jetson_containers import hub  # noqa: PLC0415 - start-up time
 
-    return [(one.id, one.path, one.size) for one in hub.cached(settings.path("data"))]
+    return [(one.id, one.path, one.bytes) for one in hub.cached(settings.path("data"))]
