@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers import manifests
+from tests.hubserver import HubServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from jetson_containers.engine.base import Engine
 
@@ -70,6 +71,14 @@ def wait_for_container(step: str) -> None:
         if listed.stdout.strip():
             return
         threading.Event().wait(0.05)
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if happened():
+            return
+        threading.Event().wait(0.05)
+    pytest.fail("it never happened")
 
 
 def fingerprint(path: Path) -> str:
@@ -192,9 +201,9 @@ def test_the_openai_client_talks_to_the_server(served: tuple[str, int]) -> None:
         text = "".join(part.choices[0].delta.content or "" for part in parts if part.choices)
         assert text == whole.choices[0].message.content
         assert parts[-1].usage.completion_tokens == whole.usage.completion_tokens
-    with openai.OpenAI(base_url=f"http://127.0.0.1:{served[1]}/v1", api_key="wrong", max_retries=0) as client:
-        with pytest.raises(openai.AuthenticationError):
-            client.chat.completions.create(model=model.id, messages=question)
+    stranger = openai.OpenAI(base_url=f"http://127.0.0.1:{served[1]}/v1", api_key="wrong", max_retries=0)
+    with stranger, pytest.raises(openai.AuthenticationError):
+        stranger.chat.completions.create(model=model.id, messages=question)
 
 
 def test_a_server_listens_on_loopback_only_and_its_key_is_nowhere(served: tuple[str, int]) -> None:
@@ -276,4 +285,70 @@ def test_list_and_rm_know_what_is_there(image: str, data: Path) -> None:
     refused = run("llm", "rm", "tiny", data=data, code=2)
     assert "would be deleted" in refused.stderr
     run("llm", "rm", "tiny", "-y", data=data)
-    assert not list((data / "models").rglob("*.gguf")) or [p.name for p in (data / "models").rglob("*.gguf")] == ["broken.gguf"]  # fmt: skip
+    assert {path.name for path in (data / "models").rglob("*.gguf")} <= {"broken.gguf"}
+
+
+# The same from the hub's real protocol, and what goes wrong there.
+
+
+@pytest.fixture(scope="module")
+def hub(data: Path) -> Iterator[HubServer]:
+    """A hub with the tiny model, once open and once gated."""
+    files = {path.name: path.read_bytes() for path in sorted((data / "models/tiny-llama").iterdir())}
+    with HubServer() as server:
+        server.add("tests/tiny-chat", files)
+        server.add("tests/gated-chat", files, gated=True)
+        yield server
+
+
+def test_from_a_name_on_the_hub_to_an_answer(image: str, hub: HubServer, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    argv = ("llm", "chat", "tests/tiny-chat", "--image", image, "--temperature", "0", "-p", "What is a Jetson?")
+    first = run(*argv, data=data, HF_ENDPOINT=hub.url)
+    assert "small computer" in first.stdout
+    assert [m.facts["model"] for m in manifests.below(data)] == ["tests/tiny-chat"] * 2
+    assert all(len(m.facts["revision"]) == 40 for m in manifests.below(data))
+    hub.forget()
+    second = run(*argv, data=data, HF_ENDPOINT=hub.url)
+    assert second.stdout == first.stdout
+    assert "✓ download" not in second.stderr
+    assert not hub.file_requests("model.safetensors")
+    offline = run("--offline", *argv, data=data, HF_ENDPOINT="http://127.0.0.1:9")
+    assert offline.stdout == first.stdout
+
+
+def test_a_download_that_is_killed_goes_on_where_it_stopped(image: str, hub: HubServer, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    argv = ("llm", "quantize", "tests/tiny-chat", "--image", image, "--quantization", "Q8_0")
+    go_on = threading.Event()
+    hub.forget()
+    hub.fail("/storage/", hang=go_on, hang_at=1_000_000)
+    with subprocess.Popen(
+        [COMMAND, *argv], cwd=tmp_path, env=environment(data, HF_ENDPOINT=hub.url), stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    ) as process:  # fmt: skip
+        wait_until(lambda: any(part.stat().st_size for part in data.rglob("*.incomplete")))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    go_on.set()
+    hub.forget()
+    run(*argv, data=data, HF_ENDPOINT=hub.url)
+    ranges = [seen.range for seen in hub.seen if "/storage/" in seen.path and seen.method == "GET"]
+    assert [wanted != "" and not wanted.startswith("bytes=0-") for wanted in ranges] == [True]
+    assert [m.step for m in manifests.below(data)] == ["convert", "quantize"]
+
+
+def test_a_gated_model_without_a_token_is_said_before_anything(image: str, hub: HubServer, tmp_path: Path) -> None:
+    argv = ("llm", "chat", "tests/gated-chat", "--image", image, "-p", "hi")
+    done = run(*argv, data=tmp_path / "data", code=4, HF_ENDPOINT=hub.url)
+    assert "gated" in done.stderr
+    assert "HF_TOKEN" in done.stderr
+    answered = run(*argv, data=tmp_path / "data", HF_ENDPOINT=hub.url, HF_TOKEN="good")
+    assert answered.stdout.strip()
+    assert "good" not in answered.stderr
+
+
+def test_what_the_hub_does_not_have_is_not_found(image: str, hub: HubServer, tmp_path: Path) -> None:
+    argv = ("llm", "chat", "tests/nothing", "--image", image, "-p", "hi")
+    done = run(*argv, data=tmp_path / "data", code=3, HF_ENDPOINT=hub.url)
+    assert done.stderr.count("error:") == 1
