@@ -31,6 +31,7 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--max-batch", default=1, show_default=True, help="Sequences at the same time."),
         click.option("--prefill-chunk", default=0, help="Tokens of a prompt at a time; smaller needs less memory."),
         click.option("--device", default="", help="Of compiled artefacts: cuda, vulkan, metal …"),
+        click.option("--board", default="", help="Board that will run it, for the fit; default: this one."),
         click.option("--image", default="", help="Use this image instead of what autotag finds."),
         click.option("--threads", default=0, help="CPU threads; 0: as many as cores."),
         click.option("--calibration", default="", help="Data set or text file for methods that calibrate."),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jetson_containers.engine.base import Engine
     from jetson_containers.llm.request import Request
     from jetson_containers.llm.source import Hub, Model
+    from jetson_containers.modelconfig import ModelConfig
     from jetson_containers.pipeline import StepResult
     from jetson_containers.platforms import Platform
     from jetson_containers.runtimes.base import Runtime, StepCommand
@@ -61,7 +62,8 @@ class World:
     """What the actions need of this machine. `engine` is probed when it is first needed.
 
     `versions_of` gives the versions an image built from our catalogue would have; `fitting` refuses what will not fit
-    into this machine's memory; `predict` is what `llm fit` says of a job, None where it cannot tell.
+    into this machine's memory; `predict` is what `llm fit` says of a job, None where it cannot tell; `known` gives the
+    shape of a well-known model by its name.
     """
 
     platform: Platform
@@ -72,6 +74,7 @@ class World:
     versions_of: Callable[[Sequence[str]], Mapping[str, str]]
     fitting: Fitting
     predict: Callable[[Job, str], dict[str, Any] | None]
+    known: Callable[[str], ModelConfig | None] = lambda _name: None
 
     @property
     def data(self) -> Path:
@@ -115,7 +118,8 @@ def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal
     Raises UsageError for what cannot work (with the reason and the nearest thing that can), what the download and the
     image search raise, and StepError.
     """
-    model = source.find(request.model, world.data, world.hub, request.quantization)
+    known = world.known if dry_run else None
+    model = source.find(request.model, world.data, world.hub, request.quantization, known=known)
     runtime = choose_runtime(request, model)
     job = make_job(request, model, runtime, assumed(runtime, world))
     refuse_impossible(runtime, job)

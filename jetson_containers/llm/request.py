@@ -50,6 +50,7 @@ class Request:
     samples: int = 0
     threads: int = 0
     image: str = ""
+    board: str = ""  # that will run it, where it is another than this one: for the fit only
     force: tuple[str, ...] = ()
     start: str = ""
     until: str = ""

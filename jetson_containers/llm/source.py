@@ -14,6 +14,8 @@ from jetson_containers.pipeline import HostStep, Origin
 from jetson_containers.runtimes.base import StepCommand
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jetson_containers.hub import ModelInfo
     from jetson_containers.modelconfig import ModelConfig
 
@@ -66,8 +68,18 @@ class Model:
         return Origin(self.path, self.identity)
 
 
-def find(model: str, data: Path, hub: Hub, quantization: str = "") -> Model:
+def find(
+    model: str,
+    data: Path,
+    hub: Hub,
+    quantization: str = "",
+    *,
+    known: Callable[[str], ModelConfig | None] | None = None,
+) -> Model:
     """Say what a name means. `quantization` chooses among the files of a GGUF repository.
+
+    With `known`, for a dry run, a hub that cannot be asked is no error: the shape is what the table of well-known models
+    says, the commit stays open.
 
     Raises UsageError for a path that is not there, lies outside the data directory or is no model, and what
     `hub.describe` raises for a name of the hub (no such repository, gated, unreachable and not cached).
@@ -78,7 +90,12 @@ def find(model: str, data: Path, hub: Hub, quantization: str = "") -> Model:
     if model and path.exists():
         return _local(model, path, data)
     if is_hub_name(model):
-        return _of_hub(model, data, hub, quantization)
+        try:
+            return _of_hub(model, data, hub, quantization)
+        except NotReadyError:
+            if known is None:
+                raise
+            return _unasked(model, known)
     raise UsageError(
         f"no model `{model}`",
         hint="give a Hugging Face name (org/model), a directory or .gguf file below data/models, or `tiny`",
@@ -168,6 +185,20 @@ def _of_hub(model: str, data: Path, hub: Hub, quantization: str) -> Model:
             entry.size for entry in info.files if entry.name == file or (not file and not _is_left(entry.name, ignore))
         ),
     )
+
+
+def _unasked(model: str, known: Callable[[str], ModelConfig | None]) -> Model:
+    """A name of the hub that could not be looked up, well enough to print the commands."""
+    file = _file_of(model)
+    repository = "/".join(model.partition("@")[0].split("/")[:2])
+    path = f"/data/models/huggingface/models--{repository.replace('/', '--')}/snapshots/COMMIT" + (
+        f"/{file}" if file else ""
+    )
+    return Model(
+        model, Path(file).stem if file else repository.rpartition("/")[2], path, f"hub:{repository}",
+        config=known(repository), prepared="llama_cpp" if file.endswith(".gguf") else "",
+        first=StepCommand("download", ("huggingface-downloader", model), (), path, intermediate=True),
+    )  # fmt: skip
 
 
 def _file_of(model: str) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jetson_containers.errors import UsageError
+from jetson_containers import modelconfig
+from jetson_containers.errors import NotReadyError, UsageError
 from jetson_containers.llm import source
 
 if TYPE_CHECKING:
@@ -185,3 +186,15 @@ def test_what_others_prepared_with_mlc_is_known_by_its_files(data: Path, hub: Fa
 def test_what_is_no_model_is_said(data: Path, hub: FakeHub, model: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         source.find(model.format(data=data), data, hub)
+
+
+def test_a_dry_run_without_network_knows_the_shape_of_well_known_models(data: Path, hub: FakeHub) -> None:
+    def unreachable(_reference: str) -> Any:
+        raise NotReadyError("the hub cannot be reached")
+
+    hub.describe = unreachable  # type: ignore[method-assign]
+    with pytest.raises(NotReadyError):
+        source.find("org/Model-7B", data, hub)
+    model = source.find("org/Model-7B", data, hub, known=lambda _name: modelconfig.from_hf(LLAMA))
+    assert (model.name, model.identity) == ("Model-7B", "hub:org/Model-7B")
+    assert model.config is not None
