@@ -78,8 +78,8 @@ def find(
 ) -> Model:
     """Say what a name means. `quantization` chooses among the files of a GGUF repository.
 
-    With `known`, for a dry run, a hub that cannot be asked is no error: the shape is what the table of well-known models
-    says, the commit stays open.
+    With `known`, for a dry run, a hub that cannot be asked is no error: the shape is what the table of well-known
+    models says, the commit stays open.
 
     Raises UsageError for a path that is not there, lies outside the data directory or is no model, and what
     `hub.describe` raises for a name of the hub (no such repository, gated, unreachable and not cached).
@@ -156,7 +156,6 @@ def _hub_name(path: Path) -> str:
 def _of_hub(model: str, data: Path, hub: Hub, quantization: str) -> Model:
     info = hub.describe(model)
     repository = info.id
-    inside = f"/data/models/huggingface/models--{repository.replace('/', '--')}/snapshots/{info.commit}"
     pinned = model.partition("@")[2].partition("/")[0]
     name = repository.rpartition("/")[2]
     # A revision takes part only where it was asked for: a README that changed upstream must not cost 13 GB again.
@@ -167,7 +166,7 @@ def _of_hub(model: str, data: Path, hub: Hub, quantization: str) -> Model:
         raise UsageError(f"`{repository}` has no file `{file}`", hint=", ".join(sorted(names)[:10]))
     ignore = () if file else _leave_out(names)
     reference = repository + (f"@{info.commit}" if info.commit else "") + (f"/{file}" if file else "")
-    path = f"{inside}/{file}" if file else inside
+    path = snapshot(repository, info.commit, file)
     return Model(
         model,
         Path(file).stem if file else name,
@@ -187,13 +186,17 @@ def _of_hub(model: str, data: Path, hub: Hub, quantization: str) -> Model:
     )
 
 
+def snapshot(repository: str, commit: str, file: str = "") -> str:
+    """Where the hub's cache keeps a commit, or one file of it, as containers see it."""
+    place = f"/data/models/huggingface/models--{repository.replace('/', '--')}/snapshots/{commit}"
+    return f"{place}/{file}" if file else place
+
+
 def _unasked(model: str, known: Callable[[str], ModelConfig | None]) -> Model:
     """A name of the hub that could not be looked up, well enough to print the commands."""
     file = _file_of(model)
     repository = "/".join(model.partition("@")[0].split("/")[:2])
-    path = f"/data/models/huggingface/models--{repository.replace('/', '--')}/snapshots/COMMIT" + (
-        f"/{file}" if file else ""
-    )
+    path = snapshot(repository, "COMMIT", file)
     return Model(
         model, Path(file).stem if file else repository.rpartition("/")[2], path, f"hub:{repository}",
         config=known(repository), prepared="llama_cpp" if file.endswith(".gguf") else "",
