@@ -1,8 +1,8 @@
 """What our way costs beside the plain one: a chat beside the bare container, a download beside the hub's own client.
 
-Run `.venv/bin/python benchmarks/llm/run.py` on a quiet machine with an engine and the image of llama_cpp; it prints a table
-and writes `result.json` beside itself. The hub is one on loopback with the real protocol, so a download is bound by
-the disk and the processor, not by a network.
+Run `.venv/bin/python benchmarks/llm/run.py` on a quiet machine with an engine and the image of llama_cpp; it prints a
+table and writes `result.json` beside itself. The hub is one on loopback with the real protocol, so a download is bound
+by the disk and the processor, not by a network.
 """
 
 from __future__ import annotations
