@@ -64,6 +64,7 @@ class Server(ThreadingHTTPServer):
     """The listening socket and what its requests share: the backend, one lock, and whether it is loaded."""
 
     daemon_threads = True
+    request_queue_size = 128  # of the base class's 5 the sixth waits a second, until its packet is sent again
 
     def __init__(self, backend: Backend, host: str, port: int, api_key: str = "") -> None:
         self.backend = backend
@@ -173,7 +174,7 @@ class Handler(BaseHTTPRequestHandler):
     def _allowed(self) -> bool:
         key = self.server.api_key
         scheme, _, given = self.headers.get("Authorization", "").partition(" ")
-        right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), key.encode())
+        right = hmac.compare_digest(given.strip().encode("latin-1"), key.encode())
         if not key or (scheme.lower() == "bearer" and right):
             return True
         self.error(401, "A valid key is needed: `Authorization: Bearer KEY`.", code="invalid_api_key")
