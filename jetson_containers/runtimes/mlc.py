@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 OLD_HELP = ("python3", "-m", "mlc_llm.build", "--help")
 NEW_HELP = ("mlc_llm", "--help")
 OLDEST_L4T = 35
-OLDEST_CUDA = Version("12.6")  # of the new interface, outside L4T 35
+OLDEST_CUDA = Version("12.6")  # outside L4T: for 36.2 and 36.3 there are images of 2024 with CUDA 12.2
 # Commits that images are tagged with: before the old interface went (20efccb7, March 2024).
 _OLD_COMMITS = ("51fb0f4", "607dc5a")
 _WEIGHT_INDEX = ("tensor-cache.json", "ndarray-cache.json")  # renamed in September 2025
@@ -175,7 +175,7 @@ def _no_image(platform: Platform) -> str:
         return f"it needs JetPack 5 or later, and this is L4T {platform.l4t}"
     if platform.cuda is None:
         return "it needs a GPU with CUDA"
-    if (platform.l4t is None or platform.l4t.major != OLDEST_L4T) and platform.cuda < OLDEST_CUDA:
+    if platform.l4t is None and platform.cuda < OLDEST_CUDA:
         return f"it needs CUDA {OLDEST_CUDA} or later, and this is {platform.cuda}"
     return ""
 
