@@ -141,7 +141,7 @@ def translate_overrides(value: str, which: str = "compile") -> tuple[dict[str, s
             notices.append(f"--overrides: `{key}` is called `{name}` now")
         if name not in table[which]:
             raise UsageError(f"--overrides: MLC knows no `{key}`", hint=f"it knows: {', '.join(table[which])}")
-        if not re.fullmatch(r"-?\d+|[Tt]rue|[Ff]alse", setting):
+        if not re.fullmatch(r"-?\d+|(?i:true|false)", setting):
             raise UsageError(f"--overrides: `{key}={setting}` is no number", hint=f"for instance {name}=1024")
         chosen[name] = setting
     return chosen, tuple(notices)

@@ -176,7 +176,7 @@ def test_a_stream_has_no_usage_unless_asked(running: Running) -> None:
     [
         ("three", "one two ", "stop"),
         (["six", "o t"], "one tw", "stop"),
-        ("e four f", "one two thre", "stop"),  # spread over three pieces
+        ("o three f", "one tw", "stop"),  # spread over three pieces
         ("seven", WORDS + " ", "stop"),
         ("six seven", WORDS + " ", "stop"),  # begins, and never comes
     ],
