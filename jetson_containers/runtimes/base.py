@@ -68,7 +68,8 @@ class Job:
     """One question to a runtime. Zero or empty means: the runtime's default for this model; `context` is always given.
 
     `source` is the checkpoint as the container sees it: a Hugging Face directory or a `.gguf` file. `name` names
-    what is made of it. `context`, `prefill_chunk` and `sliding_window` are tokens, `max_batch` sequences.
+    what is made of it. `context`, `prefill_chunk` and `sliding_window` are tokens, `max_batch` sequences. `files`
+    are the names in the checkpoint, where they are known.
     """
 
     source: str
@@ -89,6 +90,7 @@ class Job:
     system_lib_prefix: str = ""
     calibration: str = ""  # data set or text file for the methods that calibrate
     samples: int = 0
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
