@@ -10,7 +10,7 @@ from jetson_containers.errors import UsageError
 from jetson_containers.fit import constants
 from jetson_containers.fit.constants import GIB
 from jetson_containers.fit.machine import Machine, of_board
-from jetson_containers.fit.predict import Fit, Options, Verdict, predict, quantization_named, variant_for
+from jetson_containers.fit.predict import Fit, Options, Verdict, predict, variant_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,8 @@ def advise(config: ModelConfig, request: Request, board: Board | Machine, limit:
     first = ask(config, request, machine)
     if first.verdict is Verdict.FITS:
         return ()
-    settled = replace(request, quantization=first.quantization, context=first.context)
+    kept = request.quantization if _as_is(config) else first.quantization
+    settled = replace(request, quantization=kept, context=first.context)
     enough = {Verdict.FITS} if first.verdict in {Verdict.TIGHT, Verdict.SWAP} else {Verdict.FITS, Verdict.TIGHT}
     found: list[Advice] = []
     for advice in _candidates(config, settled, machine, first):
@@ -91,21 +92,27 @@ def _candidates(config: ModelConfig, request: Request, machine: Machine, first: 
             yield _made(config, replace(request, max_batch=1), machine, ("--max-batch", "1"))
         yield from _less_around(config, request, machine, first)
     exact = request.options.held is not None
-    if not exact:
+    if not exact and not _as_is(config):
         yield from _other_quantization(config, request, machine)
+    if not exact:
         yield from _other_runtimes(config, request, machine)
     if first.verdict is not Verdict.TIGHT:
         yield from _larger_board(config, request, machine)
+
+
+def _as_is(config: ModelConfig) -> bool:
+    """Whether the checkpoint is quantized already, so that no other quantization can be chosen."""
+    return config.quantized is not None
 
 
 def _made(config: ModelConfig, request: Request, machine: Machine, options: tuple[str, ...], also: str = "") -> Advice:
     return Advice(options, request, machine, ask(config, request, machine), also)
 
 
-def _fitting(advices: Iterator[Advice]) -> Iterator[Advice]:
+def _fitting(options: Iterator[Advice]) -> Iterator[Advice]:
     """The first that fits without swap, preferring one that is not tight."""
     tight: Advice | None = None
-    for advice in advices:
+    for advice in options:
         if advice.fit.verdict is Verdict.FITS:
             yield advice
             return
@@ -167,7 +174,7 @@ def _smaller_formats(config: ModelConfig, request: Request, machine: Machine) ->
     runtime = constants.runtime(request.runtime)
     variant = variant_for(runtime, machine)
     sizes = {name: ask(config, replace(request, quantization=name), machine).weights_bytes for name in variant.formats}
-    current = sizes[quantization_named(runtime, variant, request.quantization)]
+    current = ask(config, request, machine).weights_bytes
     yield from sorted((name for name, size in sizes.items() if size < current), key=lambda name: -sizes[name])
 
 
@@ -179,7 +186,7 @@ def _other_runtimes(config: ModelConfig, request: Request, machine: Machine) -> 
             continue
         other = replace(request, runtime=name, quantization="", options=replace(request.options, kv_type="f16"))
         made = _made(config, other, machine, ("--runtime", name))
-        if made.fit.verdict is Verdict.NO:
+        if made.fit.verdict is Verdict.NO and not _as_is(config):
             other = replace(other, quantization=made.fit.quantization)
             smaller = list(_smaller_formats(config, other, machine))
             found += list(

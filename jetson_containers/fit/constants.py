@@ -46,32 +46,29 @@ class FileType:
 
 @dataclass(frozen=True)
 class Variant:
-    """What differs between a runtime's versions; chosen by the board's L4T.
+    """What differs between a runtime's versions; chosen by the machine's L4T, of which `l4t` are major releases.
 
-    `formats` maps the runtime's names of quantizations to (format, lowest compute capability or 0), the default first.
-    `families` empty: all but `refused`. `chunk`: tokens of one prefill step, `context`, `prefill` or "" (has none).
+    `formats` maps the runtime's names of quantizations to (format, lowest compute capability or 0), the default first;
+    `accepted` are further names, never proposed. `families` are the `model_type`s it loads, empty: all. `chunk`: tokens
+    of one prefill step, `context`, `prefill` or "" (has none).
     """
 
-    l4t: int
+    l4t: tuple[int, ...]
     api: str
     formats: Mapping[str, tuple[str, int]]
+    accepted: Mapping[str, tuple[str, int]]
     kv: str
     fraction: float
     chunk: str
     steps: tuple[str, ...]
     families: frozenset[str]
-    refused: frozenset[str]
     sm: int
-
-    @property
-    def default(self) -> str:
-        """The quantization where none was asked for."""
-        return next(iter(self.formats))
+    budget: float  # of the device's memory, that the runtime keeps to; 0: none
 
 
 @dataclass(frozen=True)
 class RuntimeConstants:
-    """One runtime. Sizes in bytes, times in seconds per token; `budget` is a fraction of the device's memory or 0."""
+    """One runtime. Sizes in bytes, times in seconds per token, fractions of the device's memory."""
 
     name: str
     process: float
@@ -80,12 +77,14 @@ class RuntimeConstants:
     overhead: float
     overhead_per_layer: float
     weights_per_cycle: float
-    budget: float
-    fractions: tuple[tuple[float, float], ...]  # (memory up to, fraction), ascending
+    shares: Mapping[str, float]  # of the device's memory that it fills, by the beginning of a board's id
+    share: float
+    share_discrete: float
     micro_batch: int
     block: int
     cpu: bool
     gguf: bool
+    reads: frozenset[str]  # methods of quantized checkpoints
 
 
 @dataclass(frozen=True)
@@ -160,12 +159,6 @@ def file_types() -> Mapping[str, FileType]:
     }
 
 
-def gguf_aliases() -> Mapping[str, str]:
-    """Further names of file types: Q4_K is Q4_K_M."""
-    found: Mapping[str, str] = tables.load("fit")["gguf"]["also"]
-    return found
-
-
 @functools.cache
 def blocks() -> Mapping[str, tuple[float, int]]:
     """Bits per weight of a GGUF block type, and what a row's length must be a multiple of."""
@@ -210,31 +203,34 @@ def _runtime(name: str, row: Mapping[str, Any]) -> RuntimeConstants:
         overhead=float(row.get("overhead", 0)) / 1000,
         overhead_per_layer=float(row.get("overhead_per_layer", 0)) / 1000,
         weights_per_cycle=float(row.get("weights_per_cycle", 0)),
-        budget=float(row.get("budget", 0)),
-        fractions=tuple((float(size) * GIB, float(part)) for size, part in row.get("fractions", {}).items()),
+        shares={board: float(part) for board, part in row.get("shares", {}).items()},
+        share=float(row.get("share", 0)),
+        share_discrete=float(row.get("share_discrete", 0)),
         micro_batch=int(row.get("micro_batch", 0)),
         block=int(row.get("block", 1)),
         cpu="cpu" in row,
         gguf="gguf" in row,
+        reads=frozenset(row.get("reads", ())),
     )
 
 
 def _variant(row: Mapping[str, Any], variant: Mapping[str, Any]) -> Variant:
-    default = variant["default"]
-    if "gguf" in row:
-        named: dict[str, Any] = {name: name for name in tables.load("fit")["gguf"]["files"]}
-    else:
-        named = dict(variant["quantizations"])
-    ordered = {default: named[default], **named}
+    runtime, interface = variant.get("architectures", ("", ""))
+    families = frozenset(tables.load("architectures")[runtime][interface]) if runtime else frozenset()
     return Variant(
-        l4t=int(variant["l4t"]),
+        l4t=tuple(int(major) for major in variant["l4t"]),
         api=variant.get("api", ""),
-        formats={name: (f, 0) if isinstance(f, str) else (f[0], int(f[1])) for name, f in ordered.items()},
+        formats=_formats(variant["quantizations"]),
+        accepted=_formats(variant.get("accepted", {})),
         kv=variant.get("kv", row.get("kv", "")),
         fraction=float(variant.get("fraction", 0)),
         chunk=variant.get("chunk", ""),
         steps=tuple(variant.get("steps", ())),
-        families=frozenset(variant.get("families", ())),
-        refused=frozenset(variant.get("refused", ())),
+        families=frozenset() if "*" in families else families,
         sm=int(variant.get("sm", row["sm"])),
+        budget=float(variant.get("budget", 0)),
     )
+
+
+def _formats(named: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
+    return {name: (f, 0) if isinstance(f, str) else (f[0], int(f[1])) for name, f in named.items()}

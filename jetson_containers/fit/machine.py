@@ -21,15 +21,16 @@ _RATED_EMC = 3199  # MHz at which Orin's memory has its rated bandwidth
 class Machine:
     """What of a machine decides. Sizes in bytes, `bandwidth` in bytes/s (None: unknown), `sm_hz` SMs × clock.
 
-    `memory` is what the kernel sees (MemTotal), or a graphics card's own with `discrete`. `l4t`: major release, None
-    where there is none. `sm`: compute capability ×10, None for a machine without GPU.
+    `memory` is what the kernel sees (MemTotal), or a graphics card's own with `discrete`. `l4t`: the major releases
+    it runs, or may run, ascending; empty where there is none. `sm`: compute capability ×10, None without
+    a GPU.
     """
 
     id: str
     memory: int
     bandwidth: float | None = None
     sm: int | None = None
-    l4t: int | None = None
+    l4t: tuple[int, ...] = ()
     discrete: bool = False
     host_memory: int = 0
     swap: int = 0
@@ -39,7 +40,7 @@ class Machine:
 
 
 def of_board(board: Board, *, mode: str = "", swap: int = 0, l4t: int | None = None) -> Machine:
-    """Take a module from the table, with the newest L4T it runs unless one is given.
+    """Take a module from the table, with any L4T it runs unless one major release is given.
 
     `mode` is a power mode of `facts/fit.yaml`; without one, full power with the memory's rated bandwidth. Raises
     UsageError for a mode the board is not known to have.
@@ -60,13 +61,13 @@ def of_board(board: Board, *, mode: str = "", swap: int = 0, l4t: int | None = N
         if bandwidth and "emc" in row:
             bandwidth *= int(row["emc"]) / _RATED_EMC
         sm_hz = int(row["sm"]) * int(row["mhz"]) * 1e6 if {"sm", "mhz"} <= row.keys() else None
-    newest = max((int(text.rpartition("-")[2].split(".")[0]) for text in board.l4t), default=None)
+    majors = sorted({row.l4t.major for row in tables.releases() if board.boots(row.l4t)})
     return Machine(
         id=board.id,
         memory=memory,
         bandwidth=bandwidth * 1e9 if bandwidth else None,
         sm=tables.soc_sm(board.soc),
-        l4t=l4t or newest or 36,
+        l4t=(l4t,) if l4t else tuple(majors),
         swap=swap,
         sm_hz=sm_hz,
         mode=mode,
@@ -80,12 +81,13 @@ def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str =
     Raises UsageError where the platform says nothing about memory.
     """
     l4t = platform.l4t.major if platform.l4t is not None else None
+    runs = (l4t,) if l4t else ()
     if platform.board:
         known = of_board(tables.boards()[platform.board], mode=mode, swap=swap, l4t=l4t)
         if not platform.memory or not platform.host:
             return known
         return Machine(
-            platform.board, platform.memory, known.bandwidth, known.sm, l4t, swap=swap, sm_hz=known.sm_hz, mode=mode
+            platform.board, platform.memory, known.bandwidth, known.sm, runs, swap=swap, sm_hz=known.sm_hz, mode=mode
         )
     if not platform.memory and not vram:
         raise UsageError(
@@ -93,13 +95,13 @@ def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str =
         )
     sm = max(platform.sm, default=None) if platform.has_gpu else None
     if vram:
-        return Machine("graphics card", vram, sm=sm or 80, l4t=l4t, discrete=True, host_memory=platform.memory or 0)
-    if sm is not None and l4t is None:
+        return Machine("graphics card", vram, sm=sm or 80, l4t=runs, discrete=True, host_memory=platform.memory or 0)
+    if sm is not None and not runs:
         raise UsageError(
             "how much memory the graphics card has is unknown", hint="say it: --vram 24, or name a board: --board"
         )
     name = platform.host.get("model") or "this machine"
-    return Machine(name, platform.memory or 0, sm=sm, l4t=l4t, swap=swap)
+    return Machine(name, platform.memory or 0, sm=sm, l4t=runs, swap=swap)
 
 
 def board_named(name: str) -> Board:

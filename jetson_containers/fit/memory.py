@@ -15,6 +15,7 @@ from jetson_containers.fit.constants import GIB
 
 if TYPE_CHECKING:
     from jetson_containers.fit.constants import RuntimeConstants, Variant
+    from jetson_containers.fit.machine import Machine
     from jetson_containers.modelconfig import ModelConfig
 
 _MLC_FIXED = 48 << 20  # of kv_aux
@@ -100,12 +101,12 @@ def _torch(config: ModelConfig, chunk: int, sequences: int) -> float:
     return chunk * (2 * _width(config) + 4 * config.hidden) * 2 + sequences * config.vocab * 6
 
 
-def fraction(runtime: RuntimeConstants, memory: float) -> float:
-    """Which part of the device's memory a runtime takes that fills it, by the size of the memory."""
-    for limit, part in runtime.fractions:
-        if memory <= limit:
-            return part
-    return runtime.fractions[-1][1]
+def share(runtime: RuntimeConstants, machine: Machine) -> float:
+    """Which part of the device's memory a runtime takes that fills it."""
+    if machine.discrete:
+        return runtime.share_discrete
+    prefixes = [prefix for prefix in runtime.shares if machine.id.startswith(prefix)]
+    return runtime.shares[max(prefixes, key=len)] if prefixes else runtime.share
 
 
 def baseline_of(name: str) -> float:

@@ -13,10 +13,15 @@ from jetson_containers.fit.constants import GIB
 from jetson_containers.fit.machine import Machine, of_board
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from jetson_containers.fit.constants import RuntimeConstants, Variant
     from jetson_containers.fit.weights import Weights
     from jetson_containers.modelconfig import ModelConfig
     from jetson_containers.tables import Board
+
+
+_OURS = ("mlc:", "gguf:")  # metadata of artefacts, not of checkpoints to start from
 
 
 class Verdict(enum.Enum):
@@ -145,17 +150,23 @@ def predict(
     if context < 0 or max_batch < 1 or wanted.prefill_chunk < 0:
         raise UsageError("context and prefill chunk are numbers of tokens, the batch is at least 1")
     variant = variant_for(known, machine)
-    chosen = quantization_named(known, variant, quantization)
-    format_name, lowest_sm = variant.formats[chosen]
+    chosen = quantization_named(known, variant, quantization, machine.sm)
+    format_name, lowest_sm = {**variant.accepted, **variant.formats}[chosen]
     tokens = context or default_context(config, machine)
     load = memory.Load(tokens, max_batch, wanted.prefill_chunk, wanted.session, wanted.used, wanted.kv_type)
+    ready = config.quantized if config.quantized and not config.quantized.method.startswith(_OURS) else None
     held = wanted.held or weights_module.weights(config, format_name)
+    if ready is not None and not known.gguf:
+        held, lowest_sm, chosen = weights_module.of_checkpoint(config, ready), 0, f"{ready.method}-{ready.bits}bit"
     sizes = _sizes(config, known, variant, machine, held, load, wanted)
     verdict, reason, swap = _judge(sizes, machine, known)
     refusal = _refusal(config, known, variant, machine, chosen, lowest_sm)
+    if not refusal and ready is not None and ready.method not in known.reads:
+        refusal = f"{runtime} cannot load weights that {ready.method} quantized already: take the original model"
     if refusal:
         verdict, reason, swap = Verdict.IMPOSSIBLE, refusal, 0.0
-    made = peak.steps(config, variant.steps, held.total) if wanted.held is None else ()
+    done = wanted.held is not None or (ready is not None and not known.gguf)
+    made = () if done else peak.steps(config, variant.steps, held.total)
     filled = min(wanted.filled or constants.system().filled, tokens)
     room = machine.memory - constants.system().saturation
     return Fit(
@@ -192,20 +203,20 @@ def default_context(config: ModelConfig, machine: Machine) -> int:
 
 
 def variant_for(runtime: RuntimeConstants, machine: Machine) -> Variant:
-    """The runtime's version for a machine's L4T: the highest not above it; the first where all are above it."""
-    if machine.l4t is None:
-        return runtime.variants[-1]
-    below = [variant for variant in runtime.variants if variant.l4t <= machine.l4t]
-    return below[-1] if below else runtime.variants[0]
+    """The runtime's newest version that the machine's L4T runs; the last of all where none does or there is no L4T."""
+    running = [variant for variant in runtime.variants if set(variant.l4t) & set(machine.l4t)]
+    return (running or list(runtime.variants))[-1]
 
 
-def quantization_named(runtime: RuntimeConstants, variant: Variant, name: str) -> str:
-    """The runtime's own spelling of a quantization; its default for none. Raises UsageError listing them."""
+def quantization_named(runtime: RuntimeConstants, variant: Variant, name: str, sm: int | None = None) -> str:
+    """The runtime's own spelling of a quantization; for none, the first that the compute capability allows.
+
+    Raises UsageError listing them.
+    """
     if not name:
-        return variant.default
-    spelled = {known.lower(): known for known in variant.formats}
-    if runtime.gguf:
-        spelled.update({alias.lower(): known for alias, known in constants.gguf_aliases().items()})
+        possible = (each for each, (_, lowest) in variant.formats.items() if sm is None or sm >= lowest)
+        return next(possible, next(iter(variant.formats)))
+    spelled = {known.lower(): known for known in (*variant.accepted, *variant.formats)}
     if name.lower() in spelled:
         return spelled[name.lower()]
     raise UsageError(f"{runtime.name} has no quantization `{name}`", hint=f"it has: {', '.join(variant.formats)}")
@@ -246,14 +257,14 @@ def _sizes(
     device = held.total + activations + kv
     limit, name = 0.0, ""
     if variant.kv == "total":
-        part = options.gpu_memory or memory.fraction(runtime, machine.memory)
+        part = options.gpu_memory or memory.share(runtime, machine)
         limit, name = part * machine.memory, f"--gpu-memory-utilization {part:g}"
         device += runtime.process
         kv = max(kv, limit - (device - kv))
     elif variant.kv == "free":
         kv = max(kv, variant.fraction * (available - fixed))
-    elif runtime.budget:
-        part = options.gpu_memory or runtime.budget
+    elif variant.budget:
+        part = options.gpu_memory or variant.budget
         limit, name = part * machine.memory, f"gpu_memory_utilization={part:g}"
     return _Sizes(kv, activations, runtime.process, baseline, needed, fixed + kv, available, device, limit, name)
 
@@ -292,18 +303,23 @@ def _refusal(
     """Why a combination cannot be, whatever the memory; empty when nothing speaks against it."""
     if machine.sm is None and not runtime.cpu:
         return f"{runtime.name} needs an NVIDIA GPU"
-    if machine.l4t is not None and machine.l4t < variant.l4t:
-        return f"{runtime.name} needs L4T {variant.l4t} or newer; this board has {machine.l4t}"
+    if machine.l4t and not set(machine.l4t) & set(variant.l4t):
+        has = f"L4T {_list(machine.l4t)}" if len(machine.l4t) > 1 else f"L4T {machine.l4t[0]}"
+        known = sorted({major for each in runtime.variants for major in each.l4t})
+        return f"{runtime.name} exists for L4T {_list(known)}; this machine runs {has}"
     lowest = max(variant.sm, lowest_sm)
     if machine.sm is not None and machine.sm < lowest:
         what = f"{runtime.name} {quantization}" if lowest_sm > variant.sm else runtime.name
         return f"{what} needs compute capability {lowest / 10:g}; this GPU has {machine.sm / 10:g}"
     family = config.model_type
-    if family in variant.refused or (variant.families and family and family not in variant.families):
+    if variant.families and family and family not in variant.families:
         version = f" ({variant.api} API)" if variant.api else ""
-        where = f" on L4T {machine.l4t}" if machine.l4t is not None and len(runtime.variants) > 1 else ""
-        return f"{runtime.name}{version}{where} does not know the architecture `{family}`"
+        return f"{runtime.name}{version} does not know the architecture `{family}`"
     return ""
+
+
+def _list(majors: Iterable[int]) -> str:
+    return ", ".join(str(major) for major in majors)
 
 
 def _notes(config: ModelConfig, context: int) -> tuple[str, ...]:

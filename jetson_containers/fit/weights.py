@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.fit.constants import FileType, Format
     from jetson_containers.gguf import GgufFile
-    from jetson_containers.modelconfig import ModelConfig
+    from jetson_containers.modelconfig import ModelConfig, Quantized
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,14 @@ def weights(config: ModelConfig, format_name: str) -> Weights:
     if format_name in constants.file_types():
         return _of_gguf(config, constants.file_types()[format_name])
     return _of_format(config, constants.formats()[format_name])
+
+
+def of_checkpoint(config: ModelConfig, quantized: Quantized) -> Weights:
+    """Bytes of a checkpoint that is quantized already: f16 scales, and zeros of as many bits where it is asymmetric."""
+    group = quantized.group or 128
+    zeros = quantized.bits if quantized.method in {"gptq", "awq"} else 0
+    scales = (16 + zeros) / group if quantized.bits < 8 or quantized.group else 0
+    return _of_format(config, constants.Format(quantized.bits + scales, 16, 16))
 
 
 def of_file(file: GgufFile, config: ModelConfig) -> Weights:
