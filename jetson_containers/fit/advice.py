@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -63,9 +64,9 @@ def ask(config: ModelConfig, request: Request, machine: Machine) -> Fit:
 
 
 def advise(config: ModelConfig, request: Request, board: Board | Machine, limit: int = 6) -> tuple[Advice, ...]:
-    """List changes that make a request fit well, the smallest change first; none where it already does.
+    """List changes that make a request fit, the smallest change first; for a tight fit, what gives room.
 
-    For a tight fit only what gives room. Raises UsageError as `predict` does.
+    None where it fits well already. Raises UsageError as `predict` does.
     """
     machine = board if isinstance(board, Machine) else of_board(board)
     first = ask(config, request, machine)
@@ -73,31 +74,13 @@ def advise(config: ModelConfig, request: Request, board: Board | Machine, limit:
         return ()
     kept = request.quantization if _as_is(config) else first.quantization
     settled = replace(request, quantization=kept, context=first.context)
-    enough = {Verdict.FITS} if first.verdict in {Verdict.TIGHT, Verdict.SWAP} else {Verdict.FITS, Verdict.TIGHT}
     found: list[Advice] = []
-    for advice in _candidates(config, settled, machine, first):
-        accepted = advice.fit.verdict in enough or (advice.fit.verdict is Verdict.SWAP and first.verdict is Verdict.NO)
-        if accepted and all(advice.options != other.options for other in found):
+    for advice in _Search(config, settled, machine, first).run():
+        if all(advice.options != other.options for other in found):
             found.append(advice)
         if len(found) == limit:
             break
     return tuple(found)
-
-
-def _candidates(config: ModelConfig, request: Request, machine: Machine, first: Fit) -> Iterator[Advice]:
-    """Changes in the order of how much they change. Of each kind the first that fits."""
-    if first.verdict is not Verdict.IMPOSSIBLE:
-        yield from _smaller_context(config, request, machine)
-        if request.max_batch > 1:
-            yield _made(config, replace(request, max_batch=1), machine, ("--max-batch", "1"))
-        yield from _less_around(config, request, machine, first)
-    exact = request.options.held is not None
-    if not exact and not _as_is(config):
-        yield from _other_quantization(config, request, machine)
-    if not exact:
-        yield from _other_runtimes(config, request, machine)
-    if first.verdict is not Verdict.TIGHT:
-        yield from _larger_board(config, request, machine)
 
 
 def _as_is(config: ModelConfig) -> bool:
@@ -105,24 +88,7 @@ def _as_is(config: ModelConfig) -> bool:
     return config.quantized is not None
 
 
-def _made(config: ModelConfig, request: Request, machine: Machine, options: tuple[str, ...], also: str = "") -> Advice:
-    return Advice(options, request, machine, ask(config, request, machine), also)
-
-
-def _fitting(options: Iterator[Advice]) -> Iterator[Advice]:
-    """The first that fits without swap, preferring one that is not tight."""
-    tight: Advice | None = None
-    for advice in options:
-        if advice.fit.verdict is Verdict.FITS:
-            yield advice
-            return
-        if advice.fit.verdict is Verdict.TIGHT and tight is None:
-            tight = advice
-    if tight is not None:
-        yield tight
-
-
-def _contexts(context: int) -> Iterator[int]:
+def _powers_below(context: int) -> Iterator[int]:
     """Powers of two below the context, largest first."""
     size = 1 << (context - 1).bit_length() - 1 if context > 1 else 0
     while size >= _LEAST_CONTEXT:
@@ -130,83 +96,116 @@ def _contexts(context: int) -> Iterator[int]:
         size //= 2
 
 
-def _smaller_context(config: ModelConfig, request: Request, machine: Machine) -> Iterator[Advice]:
-    return _fitting(
-        _made(config, replace(request, context=size), machine, ("--context", str(size)))
-        for size in _contexts(request.context)
-    )
+class _Search:
+    """Tries changes in the order of how much they change; of each kind, the first that is good enough is yielded."""
 
+    def __init__(self, config: ModelConfig, request: Request, machine: Machine, first: Fit) -> None:
+        self._config = config
+        self._request = request
+        self._machine = machine
+        self._first = first
+        roomy = first.verdict in {Verdict.TIGHT, Verdict.SWAP}
+        self._enough = {Verdict.FITS} if roomy else {Verdict.FITS, Verdict.TIGHT}
 
-def _less_around(config: ModelConfig, request: Request, machine: Machine, first: Fit) -> Iterator[Advice]:
-    """Stop the desktop; add swap for what swap can carry."""
-    headless = constants.system().baseline["headless"]
-    if not machine.discrete and first.baseline_bytes > headless:
-        lean = replace(request, options=replace(request.options, baseline="headless"))
-        also = "after `sudo systemctl isolate multi-user.target`, which stops the desktop"
-        yield _made(config, lean, machine, ("--baseline", "headless"), also)
-    for size in _SWAPS:
-        larger = replace(machine, swap=size * GIB)
-        if machine.swap < larger.swap and (made := _made(config, request, larger, ("--swap", str(size)))).fit.fits:
-            yield replace(made, also="with a swap file on NVMe; the system's own memory moves there, not the model")
-            break
+    def run(self) -> Iterator[Advice]:
+        """All advice there is."""
+        exact = self._request.options.held is not None
+        if self._first.verdict is not Verdict.IMPOSSIBLE:
+            yield from self._first_of(self._contexts(self._request))
+            yield from self._first_of(iter([self._batch()] if self._request.max_batch > 1 else []))
+            yield from self._less_around()
+        if not exact and not _as_is(self._config):
+            yield from self._other_quantization()
+        if not exact:
+            yield from self._other_runtimes()
+        if self._first.verdict is not Verdict.TIGHT:
+            yield from self._larger_board()
 
+    def _made(self, request: Request, *options: str, also: str = "", machine: Machine | None = None) -> Advice:
+        place = machine or self._machine
+        return Advice(options, request, place, ask(self._config, request, place), also)
 
-def _other_quantization(config: ModelConfig, request: Request, machine: Machine) -> Iterator[Advice]:
-    """The largest smaller format, else one with a smaller context."""
-    names = list(_smaller_formats(config, request, machine))
-    same = [_made(config, replace(request, quantization=n), machine, ("--quantization", n)) for n in names]
-    fitting = list(_fitting(iter(same)))
-    yield from fitting
-    if not fitting:
-        yield from _fitting(
-            _made(
-                config,
-                replace(request, quantization=name, context=size),
-                machine,
-                ("--quantization", name, "--context", str(size)),
-            )
-            for size in _contexts(request.context)
-            for name in names
-        )
+    def _first_of(self, candidates: Iterator[Advice]) -> Iterator[Advice]:
+        yield from itertools.islice((advice for advice in candidates if advice.fit.verdict in self._enough), 1)
 
+    def _contexts(self, request: Request, *options: str) -> Iterator[Advice]:
+        for size in _powers_below(request.context):
+            yield self._made(replace(request, context=size), *options, "--context", str(size))
 
-def _smaller_formats(config: ModelConfig, request: Request, machine: Machine) -> Iterator[str]:
-    runtime = constants.runtime(request.runtime)
-    variant = variant_for(runtime, machine)
-    sizes = {name: ask(config, replace(request, quantization=name), machine).weights_bytes for name in variant.formats}
-    current = ask(config, request, machine).weights_bytes
-    yield from sorted((name for name, size in sizes.items() if size < current), key=lambda name: -sizes[name])
+    def _batch(self) -> Advice:
+        return self._made(replace(self._request, max_batch=1), "--max-batch", "1")
 
+    def _less_around(self) -> Iterator[Advice]:
+        """Stop the desktop; add swap for what swap can carry."""
+        if not self._machine.discrete and self._first.baseline_bytes > constants.system().baseline["headless"]:
+            options = replace(self._request.options, baseline="headless")
+            also = "after `sudo systemctl isolate multi-user.target`, which stops the desktop"
+            lean = self._made(replace(self._request, options=options), "--baseline", "headless", also=also)
+            yield from self._first_of(iter([lean]))
+        also = "with a swap file on NVMe; the system's own memory moves there, not the model"
+        for size in _SWAPS:
+            larger = replace(self._machine, swap=size * GIB)
+            made = self._made(self._request, "--swap", str(size), also=also, machine=larger)
+            if self._machine.swap < larger.swap and made.fit.verdict is Verdict.SWAP and not self._first.fits:
+                yield made
+                break
 
-def _other_runtimes(config: ModelConfig, request: Request, machine: Machine) -> Iterator[Advice]:
-    """Each other runtime with its default quantization, fastest first; else with a smaller one."""
-    found = []
-    for name in constants.runtimes():
-        if name == request.runtime:
-            continue
-        other = replace(request, runtime=name, quantization="", options=replace(request.options, kv_type="f16"))
-        made = _made(config, other, machine, ("--runtime", name))
-        if made.fit.verdict is Verdict.NO and not _as_is(config):
-            other = replace(other, quantization=made.fit.quantization)
-            smaller = list(_smaller_formats(config, other, machine))
-            found += list(
-                _fitting(
-                    _made(config, replace(other, quantization=q), machine, ("--runtime", name, "--quantization", q))
-                    for q in smaller
+    def _other_quantization(self) -> Iterator[Advice]:
+        """The largest smaller format, else one with a smaller context."""
+        names = list(self._smaller_formats(self._request))
+        requests = [(name, replace(self._request, quantization=name)) for name in names]
+        found = list(self._first_of(self._made(request, "--quantization", name) for name, request in requests))
+        if not found:
+            found = list(
+                self._first_of(
+                    self._made(replace(request, context=size), "--quantization", name, "--context", str(size))
+                    for size in _powers_below(self._request.context)
+                    for name, request in requests
                 )
             )
-        else:
-            found.append(made)
-    yield from sorted(found, key=lambda advice: (len(advice.options), -(advice.fit.decode_tokens_per_s or 0)))
+        yield from found
 
+    def _smaller_formats(self, request: Request) -> Iterator[str]:
+        variant = variant_for(constants.runtime(request.runtime), self._machine)
+        current = ask(self._config, request, self._machine).weights_bytes
+        sizes = {
+            name: ask(self._config, replace(request, quantization=name), self._machine).weights_bytes
+            for name in variant.formats
+        }
+        yield from sorted((name for name, size in sizes.items() if size < current), key=lambda name: -sizes[name])
 
-def _larger_board(config: ModelConfig, request: Request, machine: Machine) -> Iterator[Advice]:
-    """The smallest module of the table on which the request fits as it is."""
-    for board in sorted(tables.boards().values(), key=lambda board: (of_board(board).memory, board.id)):
-        try:
-            made = _made(config, request, of_board(board, swap=machine.swap), ("--board", board.id))
-        except UsageError:
-            continue  # its version of the runtime has no such quantization
-        if made.fit.fits and made.fit.board != machine.id:
-            yield made
+    def _other_runtimes(self) -> Iterator[Advice]:
+        """Of each other runtime the smallest change, those with the fewest changes first and then the fastest."""
+        found: list[Advice] = []
+        for name in constants.runtimes():
+            if name != self._request.runtime:
+                found += itertools.islice(self._with_runtime(name), 1)
+        yield from sorted(found, key=lambda advice: (len(advice.options), -(advice.fit.decode_tokens_per_s or 0)))
+
+    def _with_runtime(self, name: str) -> Iterator[Advice]:
+        """With its default quantization, with a smaller one, with a smaller context."""
+        options = replace(self._request.options, kv_type="f16")
+        plain = replace(self._request, runtime=name, quantization="", options=options)
+        made = self._made(plain, "--runtime", name)
+        yield from self._first_of(iter([made]))
+        if made.fit.verdict is not Verdict.NO:
             return
+        if not _as_is(self._config):
+            settled = replace(plain, quantization=made.fit.quantization)
+            yield from self._first_of(
+                self._made(replace(plain, quantization=smaller), "--runtime", name, "--quantization", smaller)
+                for smaller in self._smaller_formats(settled)
+            )
+        yield from self._first_of(self._contexts(plain, "--runtime", name))
+
+    def _larger_board(self) -> Iterator[Advice]:
+        """The smallest module of the table on which the request fits as it is."""
+        machines = [of_board(board, swap=self._machine.swap) for board in tables.boards().values()]
+        for machine in sorted(machines, key=lambda machine: (machine.memory, machine.id)):
+            try:
+                made = self._made(self._request, "--board", machine.id, machine=machine)
+            except UsageError:
+                continue  # its version of the runtime has no such quantization
+            if made.fit.verdict in self._enough and machine.id != self._machine.id:
+                yield made
+                return
