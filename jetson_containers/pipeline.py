@@ -116,7 +116,8 @@ class Pipeline:
         keys = self.keys(chosen)
         planned: list[Planned] = []
         for step, key in reversed(list(zip(chosen, keys, strict=True))):
-            wanted = not step.intermediate or step.name in forced or step.name == selection.until
+            kept = not step.intermediate and not is_link(step)
+            wanted = kept or step.name in forced or step.name == selection.until
             consumed = any(later.state == "run" and _uses(later.step, step) for later in planned)
             done = step.name not in forced and self._is_done(step, key)
             state = "cached" if done else "run" if wanted or consumed else "unneeded"

@@ -128,6 +128,8 @@ def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal
     if containers is not None:
         job = replace(job, target=target_of(containers, runtime, world))
         refuse_impossible(runtime, job)
+    for notice in runtime.notices(job):
+        world.console.info(f"note: {notice}")
     steps = (*((model.first,) if model.first else ()), *_towards(goal, runtime, job))
     prepared = Prepared(request, model, runtime, job, steps, containers)
     if containers is None:
@@ -169,6 +171,7 @@ def make_job(request: Request, model: Model, runtime: Runtime, target: Target) -
         system_lib_prefix=request.system_lib_prefix,
         calibration=request.calibration,
         samples=request.samples,
+        files=model.files,
     )
 
 
@@ -249,17 +252,22 @@ def show(prepared: Prepared, command: Sequence[str], console: Console) -> None:
                 "quantization": prepared.job.quantization,
                 "artefact": prepared.artefact,
                 "steps": [
-                    {"name": step.name, "argv": list(step.argv), "output": step.output} for step in prepared.steps
+                    {"name": step.name, "argv": shown(step), "output": step.output} for step in prepared.steps
                 ],
                 "command": list(command),
             }
         )
         return
     for step in prepared.steps:
-        argv = [word.replace("{output}", step.output) for word in step.argv]
-        console.result(shlex.join(argv))
+        console.result(shlex.join(shown(step)))
     if command:
         console.result(shlex.join(command))
+
+
+def shown(step: StepCommand) -> list[str]:
+    """A step's command as it can be pasted: with its final place for the temporary one."""
+    place = step.output.removesuffix(f"/{step.result}") if step.result else step.output
+    return [word.replace("{output}", place) for word in step.argv]
 
 
 def _versions_of_tag(image: str) -> dict[str, str]:

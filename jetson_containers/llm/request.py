@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # name → class; a runtime's module is imported when it is asked for.
 RUNTIMES = {
+    "mlc": "Mlc",
     "llama_cpp": "LlamaCpp",
 }
 ALIASES = {

@@ -60,6 +60,7 @@ class Model:
     host: HostStep | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     download: int = 0
+    files: tuple[str, ...] = ()  # of the checkpoint, where they are known
     max_context: int = 0  # tokens, where no configuration says it
 
     @property
@@ -135,7 +136,10 @@ def _local(model: str, path: Path, data: Path) -> Model:
             hint="a Hugging Face checkpoint, a directory made by MLC, or one .gguf file is needed",
         )
     name = _hub_name(resolved) or resolved.name
-    return Model(model, name, inside, identity, config=read_config(resolved / "config.json"), facts=facts)
+    files = tuple(path.name for path in sorted(resolved.iterdir()))
+    return Model(
+        model, name, inside, identity, config=read_config(resolved / "config.json"), files=files, facts=facts
+    )  # fmt: skip
 
 
 def read_config(path: Path) -> ModelConfig | None:
@@ -179,6 +183,7 @@ def _of_hub(model: str, data: Path, hub: Hub, quantization: str) -> Model:
             is_done=lambda: _is_cached(data, path, info, file, ignore),
             run=lambda: _check_place(hub.download(reference, ignore=ignore), data, path),
         ),
+        files=tuple(name for name in names if not _is_left(name, ignore)),
         facts={"model": repository, "revision": info.commit, **({"file": file} if file else {})},
         download=sum(
             entry.size for entry in info.files if entry.name == file or (not file and not _is_left(entry.name, ignore))

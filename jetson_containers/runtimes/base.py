@@ -152,6 +152,10 @@ class Runtime(Protocol):
         """Judge architecture × quantization × device before anything is downloaded."""
         ...
 
+    def notices(self, job: Job) -> tuple[str, ...]:
+        """Say what was translated, limited or guessed for a job that `check` allows."""
+        ...
+
     def steps(self, job: Job) -> tuple[StepCommand, ...]:
         """List the steps from checkpoint to artefact, in order; none where the checkpoint is served as it is."""
         ...

@@ -59,6 +59,13 @@ class LlamaCpp:
             )
         return OK
 
+    def notices(self, job: Job) -> tuple[str, ...]:
+        """Say where the context is longer than what the model was trained for."""
+        most = job.config.max_position if job.config else 0
+        if 0 < most < job.context:
+            return (f"the model was trained for {most} tokens; answers suffer in a context of {job.context}",)
+        return ()
+
     def steps(self, job: Job) -> tuple[StepCommand, ...]:
         """Convert to f16 once, then quantize from that; a `.gguf` source is already prepared."""
         if job.prepared:

@@ -50,7 +50,7 @@ def _build(job: Job, mode: str, sm: int, link: str) -> StepCommand:
     return StepCommand(
         "build",
         tuple(argv),
-        (job.source,),
+        (link,),
         folder(job, mode),
         {**compile_options(job, place, sm), **_unsaid(place)},
         result=name,

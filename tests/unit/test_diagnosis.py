@@ -42,7 +42,10 @@ MESSAGES = [
     ("webgpu-buffer", "TypeError: Failed to execute 'createBuffer' on 'GPUDevice': Failed to read"),
     ("ndk-missing", "RuntimeError: Require environment variable TVM_NDK_CC  to be the NDK standalone compiler"),
     ("mlc-template", "Warning: Conversation template is not registered in ConvTemplateRegistry: llama2"),
-    ("mlc-converted-already", "KeyError: 'The model located in the directory M has already been compiled by MLC-LLM. There"),
+    (
+        "mlc-converted-already",
+        "KeyError: 'The model located in the directory M has already been compiled by MLC-LLM. There",
+    ),
     ("git-lfs-pointers", "safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge"),
     ("git-lfs-pointers", "_pickle.UnpicklingError: invalid load key, 'v'."),
     ("git-lfs-pointers", "git: 'lfs' is not a git command. See 'git --help'."),

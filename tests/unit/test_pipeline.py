@@ -224,24 +224,33 @@ def test_a_tool_that_names_its_own_folder_is_followed(recorder: Recorder) -> Non
     assert sorted(p.name for p in (recorder.data / "dist").iterdir()) == ["m-q4", "m-q4.manifest.json"]
 
 
+def linked(target: str, output: str = "/data/dist/models/m") -> tuple[StepCommand, StepCommand]:
+    """A link, and a step that reads through it."""
+    link = StepCommand("link", ("ln", "-sfn", target, output), (target,), output)
+    return link, StepCommand("build", ("build", output, "{output}"), (output,), "/data/dist/m-q4")
+
+
 def test_links_are_made_relative_and_replaced(recorder: Recorder) -> None:
-    (recorder.data / "hub" / "one").mkdir(parents=True)
-    (recorder.data / "hub" / "two").mkdir(parents=True)
     for target in ("one", "two"):
-        link = StepCommand(
-            "link", ("ln", "-sfn", f"/data/hub/{target}", "{output}"), (f"/data/hub/{target}",), "/data/dist/models/m"
-        )
-        assert run(recorder, (link,)) == ["done"]
-        assert run(recorder, (link,)) == ["cached"]
+        (recorder.data / "hub" / target).mkdir(parents=True)
+        assert run(recorder, linked(f"/data/hub/{target}")) == ["done", "done"]
+        assert run(recorder, linked(f"/data/hub/{target}")) == ["cached", "cached"]
         assert (recorder.data / "dist" / "models" / "m").readlink().as_posix() == f"../../hub/{target}"
+
+
+def test_no_link_is_made_for_what_is_finished(recorder: Recorder) -> None:
+    (recorder.data / "hub").mkdir()
+    run(recorder, linked("/data/hub"))
+    (recorder.data / "hub").rmdir()
+    (recorder.data / "dist" / "models" / "m").unlink()
+    assert run(recorder, linked("/data/hub")) == ["unneeded", "cached"]
 
 
 def test_a_directory_of_the_users_is_not_replaced_by_a_link(recorder: Recorder) -> None:
     (recorder.data / "hub").mkdir()
     (recorder.data / "dist" / "m").mkdir(parents=True)
-    link = StepCommand("link", ("ln", "-sfn", "/data/hub", "{output}"), ("/data/hub",), "/data/dist/m")
     with pytest.raises(UsageError, match="in the way"):
-        run(recorder, (link,))
+        run(recorder, linked("/data/hub", "/data/dist/m"))
 
 
 def test_the_manifest_says_how_the_output_was_made(recorder: Recorder) -> None:
