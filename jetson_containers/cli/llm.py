@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jetson_containers.cli.app import App, command
+from jetson_containers.cli.llm_fit import fit
 
 if TYPE_CHECKING:
     from jetson_containers.llm import ChatRequest
@@ -44,6 +45,7 @@ def chat(app: App, *, model: str, force: tuple[str, ...], dry_run: bool, **given
 
 
 llm.add_command(chat)
+llm.add_command(fit)
 
 
 @command()
