@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command
+from jetson_containers.cli.llm_fit import fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,7 +223,7 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     return 0
 
 
-for each in (quantize, compile_, chat, serve, bench, list_, rm):
+for each in (fit, quantize, compile_, chat, serve, bench, list_, rm):
     llm.add_command(each)
 
 

@@ -105,13 +105,16 @@ class _Search:
         self._machine = machine
         self._first = first
         roomy = first.verdict in {Verdict.TIGHT, Verdict.SWAP}
+        self._context = 0  # tokens with which it fits with nothing else changed
         self._enough = {Verdict.FITS} if roomy else {Verdict.FITS, Verdict.TIGHT}
 
     def run(self) -> Iterator[Advice]:
         """All advice there is."""
         exact = self._request.options.held is not None
         if self._first.verdict is not Verdict.IMPOSSIBLE:
-            yield from self._first_of(self._contexts(self._request))
+            shorter = list(self._first_of(self._contexts(self._request)))
+            self._context = shorter[0].request.context if shorter else 0
+            yield from shorter
             yield from self._first_of(iter([self._batch()] if self._request.max_batch > 1 else []))
             yield from self._less_around()
         if not exact and not _as_is(self._config):
@@ -160,6 +163,7 @@ class _Search:
                 self._first_of(
                     self._made(replace(request, context=size), "--quantization", name, "--context", str(size))
                     for size in _powers_below(self._request.context)
+                    if size > self._context
                     for name, request in requests
                 )
             )

@@ -21,7 +21,7 @@ _TORCH = 1.25 * GIB  # every converter but the GGUF quantizer and compilers runs
 
 def steps(config: ModelConfig, names: tuple[str, ...], quantization_bytes: float) -> tuple[tuple[str, int], ...]:
     """Peak of each step. `quantization_bytes`: the size of the finished weights."""
-    return tuple((name.partition("_")[2], int(_STEPS[name](config, quantization_bytes))) for name in names)
+    return tuple((_STEPS[name][0], int(_STEPS[name][1](config, quantization_bytes))) for name in names)
 
 
 def _full(config: ModelConfig) -> float:
@@ -78,14 +78,15 @@ def _load_shard(config: ModelConfig, quantized: float) -> float:
     return quantized + min(_full(config), constants.conversion()["shard"] * GIB) + _TORCH
 
 
-_STEPS: Mapping[str, Callable[[ModelConfig, float], float]] = {
-    "mlc_build": _mlc_build,
-    "mlc_convert": _mlc_convert,
-    "mlc_compile": _mlc_compile,
-    "gguf_convert": _gguf_convert,
-    "gguf_quantize": _gguf_quantize,
-    "awq_full": _whole,
-    "gptq_full": _whole,
-    "gptq_layers": _layers,
-    "load_shard": _load_shard,
+# What the step is called, and its peak.
+_STEPS: Mapping[str, tuple[str, Callable[[ModelConfig, float], float]]] = {
+    "mlc_build": ("build", _mlc_build),
+    "mlc_convert": ("convert", _mlc_convert),
+    "mlc_compile": ("compile", _mlc_compile),
+    "gguf_convert": ("convert", _gguf_convert),
+    "gguf_quantize": ("quantize", _gguf_quantize),
+    "awq_full": ("quantize", _whole),
+    "gptq_full": ("quantize", _whole),
+    "gptq_layers": ("quantize", _layers),
+    "load_shard": ("load", _load_shard),
 }

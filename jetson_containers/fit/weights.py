@@ -5,6 +5,7 @@ Source of the counts: the shapes of the matrices that `config.json` implies (nor
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,7 @@ def largest_tensor(config: ModelConfig) -> int:
     return max(config.vocab * config.hidden, *(matrix.inputs * matrix.outputs for matrix in matrices(config)))
 
 
+@functools.lru_cache(maxsize=1024)
 def weights(config: ModelConfig, format_name: str) -> Weights:
     """Bytes of the model in a format of the table, or in a GGUF file type."""
     if format_name in constants.file_types():

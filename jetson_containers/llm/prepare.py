@@ -251,9 +251,7 @@ def show(prepared: Prepared, command: Sequence[str], console: Console) -> None:
                 "runtime": prepared.runtime.name,
                 "quantization": prepared.job.quantization,
                 "artefact": prepared.artefact,
-                "steps": [
-                    {"name": step.name, "argv": shown(step), "output": step.output} for step in prepared.steps
-                ],
+                "steps": [{"name": step.name, "argv": shown(step), "output": step.output} for step in prepared.steps],
                 "command": list(command),
             }
         )

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers import knownmodels
 from jetson_containers.errors import JetsonError
+from jetson_containers.llm import foresight
 from jetson_containers.llm.prepare import World
 
 if TYPE_CHECKING:
@@ -43,12 +45,12 @@ def make(
         return found
 
     def predict(job: Job, runtime: str) -> dict[str, Any] | None:
-        return None
+        return foresight.predict(job, runtime, settings.path("data"), platform, console)
 
     def fitting(job: Job, runtime: str, request: Request) -> None:
-        return None
+        foresight.check(job, runtime, request, settings.path("data"), platform, console)
 
-    return World(platform, engine, settings, console, hub, versions_of, fitting, predict)
+    return World(platform, engine, settings, console, hub, versions_of, fitting, predict, knownmodels.config)
 
 
 @dataclass(frozen=True)
