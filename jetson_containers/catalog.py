@@ -186,11 +186,12 @@ def load(trees: Sequence[Path], platform: Platform, *, cache: Path | None = None
     if cache is None:
         return _catalog(_read(candidates, platform, roots), platform)
     file = catalog_index.file_for(cache, trees, platform)
-    stamp = catalog_index.stamp(packagetree.fingerprint(candidates))
-    contents = catalog_index.read(file, stamp)
+    key = catalog_index.Key(candidates)
+    contents = catalog_index.read(file, key)
     if contents is None:
+        key.take()
         contents = _read(candidates, platform, roots)
-        catalog_index.write(file, stamp, contents)
+        catalog_index.write(file, key, contents)
     return _catalog(contents, platform)
 
 
@@ -251,9 +252,11 @@ def _joined(
             if first is not package:
                 notices.append(f"`{package.name}` of {package.origin} is ignored: {first.origin} defines it already")
     if any(package.adaptable for package in packages.values()):
-        from jetson_containers import legacy_package  # noqa: PLC0415 - most trees need none of it
+        from jetson_containers import legacy_package, legacy_patterns  # noqa: PLC0415 - most trees need none of it
 
+        packages, about_patterns = legacy_patterns.replaced(packages, platform)
         packages = legacy_package.with_families(packages)
+        notices += about_patterns
     available, absent = _sorted_out(packages, platform)
     errors = tuple(error for candidate in candidates for error in broken.get(candidate.path, ()))
     return Contents(available, absent, errors, (*notices, *_alias_notices(available)), dict(inputs))

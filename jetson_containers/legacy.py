@@ -137,7 +137,8 @@ def read(drafts: Sequence[Draft], roots: Sequence[Path], platform: Platform, oth
         definitions[item.directory.path] = [dict(definition) for definition in answer.definitions]
         reason = answer.failure.reason if answer.failure else ""
         item.directory.notes += [note for note in answer.notes if not (reason and "asked for" in note)]
-    found.inputs = legacy_python.inputs(outcome)
+    elsewhere = [file for item in drafts for file in item.directory.files if file.parent != item.directory.path]
+    found.inputs = legacy_python.inputs(outcome, elsewhere)
     for item in drafts:
         path = item.directory.path
         packages, errors = legacy_package.make(definitions[path], item.directory)

@@ -1,11 +1,12 @@
 """The child process that runs the `config.py` files of package trees, one after another.
 
-Started by `legacy_python` as a script with `python -I`. It reads one JSON request from stdin and answers with one JSON
+Started by `legacy_python` as a script. It reads one JSON request from stdin and answers with one JSON
 line per event on what was stdout: `{"start": i}` before a file runs, so that the parent knows which one never came
 back, and `{"done": i, …}` after it. What recipes import as `jetson_containers` is a stub made here.
 
 A recipe that looks up other packages (`find_package`) is run again when all others are known, so that the answer does
-not depend on the order.
+not depend on the order. No recipe sees what another one did: imports from the trees, paths, variables, the exported
+values and the current directory, which is the recipe's own, are set back after each.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 MAX_PASSES = 8
+LEAKED = frozenset(
+    {"copy", "datetime", "fnmatch", "glob", "importlib", "json", "logging", "os", "platform", "pprint", "re", "shutil"}
+    | {"subprocess", "sys", "time", "traceback"}
+)
 
 
 class DeferredError(BaseException):
@@ -89,6 +94,7 @@ class PackagesFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, roots: Sequence[str]) -> None:
         self._roots = [Path(root) for root in roots]
         self.directories: dict[str, Path] = {}  # module name → directory, of recipes whose name is no module's
+        self._code: dict[str, types.CodeType] = {}  # modules are run anew for every recipe, but compiled once
 
     def find_spec(
         self, fullname: str, path: object = None, target: object = None
@@ -117,7 +123,9 @@ class PackagesFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         origin = module.__spec__.origin if module.__spec__ else None
         if origin:
             module.__file__ = origin
-            exec(compile(Path(origin).read_bytes(), origin, "exec"), module.__dict__)  # noqa: S102
+            if origin not in self._code:
+                self._code[origin] = compile(Path(origin).read_bytes(), origin, "exec")
+            exec(self._code[origin], module.__dict__)  # noqa: S102 - that is what importing means
 
     def _places(self, fullname: str) -> Iterator[Path]:
         if fullname in self.directories:
@@ -130,12 +138,16 @@ class PackagesFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             yield root.joinpath(*parts)
             if parts and (root / "packages").is_dir():
                 yield root.joinpath("packages", *parts)
+            for above in root.parents:  # a part of a tree is read: what it imports may lie in another part
+                if above.name == "packages":
+                    yield above.joinpath(*parts)
 
 
 class Runner:
     """Runs the jobs of one request and answers through `send`."""
 
     def __init__(self, request: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]) -> None:
+        self.restore: Callable[[], None] = lambda: None  # sets what recipes import back to what it was
         self._jobs: Sequence[Mapping[str, Any]] = request["jobs"]
         self._facts = request["facts"]
         self._limit = float(request["seconds"])
@@ -150,6 +162,9 @@ class Runner:
         self.environ = Environment(request["environ"], request["withheld"], self.warn)
         self._environ = dict(request["environ"])
         self._finder = PackagesFinder(request["roots"])
+        self._libraries = tuple(os.path.join(entry, "") for entry in sys.path if entry)  # noqa: PTH118 - as above
+        self._path = list(sys.path)
+        self._modules: set[str] = set()
 
     def warn(self, text: str) -> None:
         """Note something about the recipe that runs."""
@@ -163,13 +178,15 @@ class Runner:
         self.warn(f"asked for {what}, which recipes cannot have while they are read")
 
     def opened(self, path: str) -> None:
-        """Note a file of the trees that was read."""
-        if path.startswith(self._roots):
+        """Note a file or directory that was read, other than Python's own, because the answer depends on it."""
+        path = os.path.abspath(path)  # noqa: PTH100 - a text, for every file that is opened
+        if path.startswith(self._roots) or not path.startswith((*self._libraries, "/dev/", "/proc/", "/sys/")):
             self._files.add(path)
 
     def run(self) -> None:
         """Run all jobs; those that look up others again, until nothing new is found."""
         sys.meta_path.insert(0, self._finder)
+        self._modules = set(sys.modules)
         waiting = [index for index in range(len(self._jobs)) if not self._attempt(index, final=False)]
         for _ in range(MAX_PASSES):
             self._may_find = True
@@ -218,7 +235,7 @@ class Runner:
             answer["error"] = self._explained(error)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            self._reset_environ()
+            self._reset()
         if self._deferred and not final and ("error" in answer or not self._may_find):
             return False
         answer.update(done=index, notes=self._notes, files=sorted(self._files), environ=self._reads())
@@ -229,6 +246,7 @@ class Runner:
     def _definitions(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
         from jetson_containers import legacy_merge  # noqa: PLC0415 - there only once the stub is
 
+        os.chdir(job["directory"])
         package: Any = copy.deepcopy(job["base"])
         for kind, value in job["steps"]:
             if kind == "python":
@@ -262,8 +280,9 @@ class Runner:
         if isinstance(error, TimeIsUpError):
             reason = f"takes longer than {self._limit:g} s"
         else:
-            text = str(error).strip().splitlines()
-            reason = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+            kind, text = type(error).__name__, _text(error).strip().splitlines()
+            said = text[0] if text else ""
+            reason = said if kind == "Malformed" else f"{kind}: {said}" if said else kind
         last = frames[-1] if frames else None
         return {"path": last.filename if last else None, "line": last.lineno if last else None, "reason": reason}
 
@@ -280,10 +299,23 @@ class Runner:
     def _reads(self) -> list[str]:
         return sorted(self.environ.read)
 
-    def _reset_environ(self) -> None:
-        """What one recipe sets is no other's."""
+    def _reset(self) -> None:
+        """What one recipe sets, changes or imports from the trees is no other's."""
         dict.clear(self.environ)
         dict.update(self.environ, self._environ)
+        os.environ = self.environ  # type: ignore[assignment] # noqa: B003 - a recipe may have put another one there
+        sys.path[:] = self._path
+        if self._finder not in sys.meta_path:
+            sys.meta_path.insert(0, self._finder)
+        new = set(sys.modules) - self._modules
+        own = {name for name in new if name.partition(".")[0] == "packages" or self._is_of_trees(sys.modules[name])}
+        for name in own:
+            del sys.modules[name]
+        self._modules |= new - own
+        self.restore()
+
+    def _is_of_trees(self, module: Any) -> bool:
+        return str(getattr(module, "__file__", None) or "").startswith(self._roots)
 
 
 def _matches(definition: Mapping[str, Any], pattern: str) -> bool:
@@ -291,19 +323,41 @@ def _matches(definition: Mapping[str, Any], pattern: str) -> bool:
     return any(fnmatch.fnmatchcase(str(name), pattern) for name in names)
 
 
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a recipe's own exception class may be broken as well
+        return ""
+
+
 def _time_is_up(*_: object) -> None:
     raise TimeIsUpError
 
 
-def _install_stub(namespace: Mapping[str, Any], submodules: Sequence[str]) -> None:
+def _install_stub(namespace: Mapping[str, Any], submodules: Sequence[str]) -> Callable[[], None]:
+    """Make `jetson_containers` and its modules for recipes; the result sets all names back to what they are now."""
     stub = sys.modules["jetson_containers"]
-    for name in submodules:
-        module = types.ModuleType(f"jetson_containers.{name}")
-        module.__dict__.update(namespace)
-        sys.modules[module.__name__] = module
-        stub.__dict__[name] = module
-    stub.__dict__.update(namespace)
-    stub.__dict__["__all__"] = [*namespace, *submodules]
+    modules = {name: types.ModuleType(f"jetson_containers.{name}") for name in submodules}
+    sys.modules.update({module.__name__: module for module in modules.values()})
+    stub.__dict__.update(modules, __all__=[*namespace, *submodules], __getattr__=_leaked)
+    del stub.__dict__["logging"]  # upstream's own star imports leave the standard one under this name
+
+    def restore() -> None:
+        fresh = {
+            name: copy.copy(value) if isinstance(value, list | dict) else value for name, value in namespace.items()
+        }
+        for module in (stub, *modules.values()):
+            module.__dict__.update(fresh)
+
+    restore()
+    return restore
+
+
+def _leaked(name: str) -> Any:
+    """Standard modules that upstream's package happens to hand on, because its own files import them."""
+    if name not in LEAKED:
+        raise AttributeError(f"module 'jetson_containers' has no attribute '{name}'")
+    return importlib.import_module(name)
 
 
 def _answer_pipe() -> Callable[[Mapping[str, Any]], None]:
@@ -330,17 +384,26 @@ def main() -> None:
     sys.modules["jetson_containers"] = stub
     from jetson_containers import legacy_guard, legacy_stub  # noqa: PLC0415 - through the stub
 
+    sys.path[:] = [entry for entry in sys.path if entry != str(HERE)]
     runner = Runner(request, send)
     names = legacy_stub.namespace(request["facts"], runner.environ, runner.find, runner.warn, runner.refused)
-    _install_stub(names, legacy_stub.SUBMODULES)
+    runner.restore = _install_stub(names, legacy_stub.SUBMODULES)
     os.environ = runner.environ  # type: ignore[assignment] # noqa: B003 - recipes get this one and no other
-    platform.machine = lambda: str(request["facts"]["machine"])
+    _pretend(str(request["facts"]["machine"]))
     sys.dont_write_bytecode = True
     signal.signal(signal.SIGALRM, _time_is_up)
+    leave = os._exit
     legacy_guard.limit_resources()
     legacy_guard.install(runner.refused, runner.opened)
     runner.run()
-    os.close(2)
+    leave(0)  # whatever threads recipes have started
+
+
+def _pretend(machine: str) -> None:
+    """Have Python say that this is the target's machine."""
+    host = os.uname()
+    os.uname = lambda: os.uname_result((*host[:4], machine))
+    platform.machine = lambda: machine
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ _NETWORK = {
 _PROGRAMS = frozenset(
     {
         "ctypes.dlopen",
+        "ctypes.dlsym",
         "os.exec",
         "os.fork",
         "os.forkpty",
@@ -116,6 +117,11 @@ def install(refused: Callable[[str], None], opened: Callable[[str], None]) -> No
             raise NetworkRefusedError(f"no network while recipes are read: {what}")
         elif event == "socket.__new__":  # merely importing some libraries tries one, which is not worth a word
             raise NetworkRefusedError("no network while recipes are read: a socket")
+        elif event in {"os.listdir", "os.scandir"}:
+            if isinstance(args[0], str | bytes | os.PathLike):
+                opened(os.fsdecode(args[0]))
+        elif event == "ctypes.dlopen" and args[0] is None:
+            pass  # this process itself, which importing `ctypes` asks for
         elif event in _PROGRAMS or event in _WRITES:
             what = f"`{event}`{_target(event, args)}"
             refused(what)

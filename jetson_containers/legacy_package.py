@@ -157,7 +157,7 @@ def _depends(values: Mapping[str, Any], name: str, directory: Directory) -> tupl
         if not item.strip():
             continue
         try:
-            result.append(Dependency.parse(item))
+            result.append(Dependency.parse(item, patterns=True))
         except RequirementSyntaxError as error:
             raise directory.error(f"`depends` of `{name}`: {error.message}", item) from None
     return tuple(dict.fromkeys(result))
