@@ -252,11 +252,11 @@ def _joined(
             if first is not package:
                 notices.append(f"`{package.name}` of {package.origin} is ignored: {first.origin} defines it already")
     if any(package.adaptable for package in packages.values()):
-        from jetson_containers import legacy_package, legacy_patterns  # noqa: PLC0415 - most trees need none of it
+        from jetson_containers import legacy_names, legacy_package  # noqa: PLC0415 - most trees need none of it
 
-        packages, about_patterns = legacy_patterns.replaced(packages, platform)
-        packages = legacy_package.with_families(packages)
-        notices += about_patterns
+        packages, about_patterns = legacy_names.without_patterns(packages, platform)
+        packages, about_aliases = legacy_names.settled(legacy_package.with_families(packages), platform)
+        notices += [*about_patterns, *about_aliases]
     available, absent = _sorted_out(packages, platform)
     errors = tuple(error for candidate in candidates for error in broken.get(candidate.path, ()))
     return Contents(available, absent, errors, (*notices, *_alias_notices(available)), dict(inputs))

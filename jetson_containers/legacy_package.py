@@ -71,7 +71,8 @@ def make(
         except RecipeError as error:
             name = str(definition.get("name"))
             aliases = [str(alias) for alias in listed(definition.get("alias"))]
-            errors.append((error, tuple(dict.fromkeys([name, name.partition(":")[0], *aliases]))))
+            names = [name, name.partition(":")[0], *aliases, directory.path.name]
+            errors.append((error, tuple(dict.fromkeys(names))))
     return packages, errors
 
 

@@ -30,6 +30,7 @@ _NULL = "tag:yaml.org,2002:null"
 _BOOL = "tag:yaml.org,2002:bool"
 _NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
 _MERGE = "tag:yaml.org,2002:merge"
+_QUOTED = frozenset({"'", '"', "|", ">"})  # or a block: exactly what was written
 _CANONICAL = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 
 
@@ -126,7 +127,7 @@ class _Builder:
 
 
 def _scalar(node: yaml.ScalarNode) -> str | None:
-    if node.style in {"'", '"', "|", ">"}:  # quoted or a block: exactly what was written
+    if node.style in _QUOTED:
         return str(node.value)
     if node.tag == _NULL:
         return None
@@ -135,9 +136,9 @@ def _scalar(node: yaml.ScalarNode) -> str | None:
 
 def _converted(node: yaml.ScalarNode) -> str | float | None:
     """The scalar as `yaml.safe_load` has it; numbers as `number` does."""
-    if node.tag == _BOOL and node.style is None:
-        return node.value.lower() in {"yes", "true", "on"}
-    return number(node.value) if node.tag in _NUMBERS and node.style is None else _scalar(node)
+    if node.style in _QUOTED or node.tag not in {_BOOL, *_NUMBERS}:
+        return _scalar(node)
+    return node.value.lower() in {"yes", "true", "on"} if node.tag == _BOOL else number(node.value)
 
 
 def number(text: str) -> str | float:
