@@ -53,7 +53,9 @@ def settled(packages: Mapping[str, Package], platform: Platform) -> tuple[dict[s
         owner, *others = sorted(claimants, key=lambda package: package.variant is not None)
         for other in others:
             result[other.name] = _without_alias(result[other.name], alias)
-            notices.append(f"`{alias}` is claimed by `{other.name}` too; it means `{owner.name}`, which comes first")
+        if others:
+            names = ", ".join(f"`{other.name}`" for other in others)
+            notices.append(f"`{alias}` is claimed by {names} too; it means `{owner.name}`, which comes first")
     return result, notices
 
 
