@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 MAX_PASSES = 8
+REFUSALS = frozenset({"NetworkRefusedError", "Refused"})  # which say it all themselves
 LEAKED = frozenset(
     {"copy", "datetime", "fnmatch", "glob", "importlib", "json", "logging", "os", "platform", "pprint", "re", "shutil"}
     | {"subprocess", "sys", "time", "traceback"}
@@ -60,6 +61,7 @@ class Runner:
         self._files: set[str] = set()
         self._may_find = False
         self._deferred = False
+        self._refused = ""
         self._platform: Platform | None = None
         from jetson_containers import legacy_world  # noqa: PLC0415 - there only once the stub is
 
@@ -79,6 +81,7 @@ class Runner:
 
     def refused(self, what: str) -> None:
         """Note what the recipe asked for and did not get."""
+        self._refused = self._refused or what
         self.warn(f"asked for {what}, which recipes cannot have while they are read")
 
     def opened(self, path: str) -> None:
@@ -130,7 +133,7 @@ class Runner:
     def _attempt(self, index: int, *, final: bool) -> bool:
         """Run one job; False when it must wait for others."""
         self._send({"start": index})
-        self._notes, self._deferred = [], False
+        self._notes, self._deferred, self._refused = [], False, ""
         answer: dict[str, Any] = {}
         signal.setitimer(signal.ITIMER_REAL, self._limit)
         try:
@@ -187,6 +190,8 @@ class Runner:
             kind, text = type(error).__name__, _text(error).strip().splitlines()
             said = text[0] if text else ""
             reason = said if kind == "Malformed" else f"{kind}: {said}" if said else kind
+            if self._refused and not any(base.__name__ in REFUSALS for base in type(error).__mro__):
+                reason += f" (recipes cannot have {self._refused})"
         last = frames[-1] if frames else None
         return {"path": last.filename if last else None, "line": last.lineno if last else None, "reason": reason}
 
