@@ -56,7 +56,7 @@ class Runner:
         self._limit = float(request["seconds"])
         self._roots = tuple(os.path.join(root, "") for root in request["roots"])  # noqa: PTH118 - a prefix of texts
         self._send = send
-        self._known: list[tuple[str, list[dict[str, Any]]]] = [("", list(request["known"]))]
+        self._known = [(self._place(item["path"]), [item]) for item in request["known"]]
         self._notes: list[str] = []
         self._files: set[str] = set()
         self._may_find = False
@@ -110,7 +110,8 @@ class Runner:
         if not self._may_find:
             self._deferred = True
             raise DeferredError
-        everything = [item for _, items in sorted(self._known, key=lambda entry: entry[0]) for item in items]
+        places = sorted(self._known, key=lambda entry: entry[0])
+        everything = [item for _, items in places for item in items]
         here = [item for item in everything if self._is_available(item)]
         found: dict[str, Any] = {}
         for pattern in patterns or ["*"]:
@@ -122,6 +123,11 @@ class Runner:
         return {
             name: item for name, item in found.items() if not any(fnmatch.fnmatchcase(name, entry) for entry in skip)
         }
+
+    def _place(self, directory: str) -> tuple[int, tuple[str, ...]]:
+        """Where a directory stands in the order of the trees."""
+        tree = next((index for index, root in enumerate(self._roots) if f"{directory}/".startswith(root)), -1)
+        return tree, Path(directory).parts
 
     def _is_available(self, definition: Mapping[str, Any]) -> bool:
         from jetson_containers import legacy_judge  # noqa: PLC0415 - half of all modules, for one helper
@@ -147,7 +153,7 @@ class Runner:
             return False
         answer.update(done=index, notes=self._notes, files=sorted(self._files), environ=self._reads())
         self._send(answer)
-        self._known.append((self._jobs[index]["directory"], answer.get("definitions", [])))
+        self._known.append((self._place(self._jobs[index]["directory"]), answer.get("definitions", [])))
         return True
 
     def _definitions(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:

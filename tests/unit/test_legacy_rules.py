@@ -180,6 +180,10 @@ FORMS: dict[str, tuple[dict[str, str], dict[str, dict[str, Any]]]] = {
         {"Dockerfile": "depends: sib", "config.py": "package = {'name': 'fresh', 'notes': 'no path, no requires'}"},
         {"fresh": {"depends": ["sib"], "requires": (">=32.6",), "dockerfile": "Dockerfile"}},
     ),
+    "path": (
+        {"sub/Dockerfile.x": DOCKERFILE, "config.py": "package.update(path='sub', dockerfile='Dockerfile.x')"},
+        {"path": {"dockerfile": "Dockerfile.x"}},
+    ),
     "no-rules": ({"Dockerfile": "", "config.py": "package['requires'] = []"}, {"no-rules": {"requires": ()}}),
     "empty-rule": ({"Dockerfile": "requires: ''", "config.py": ""}, {"empty-rule": {"requires": ()}}),
     "a-number-as-rule": ({"Dockerfile": "requires: 36.4", "config.py": ""},
@@ -300,6 +304,8 @@ ODD = {
     "told": {"config.py": "from jetson_containers import *\nlog_info('not said')\nlog_warning('careful')"},
     "y/devpi": {"Dockerfile": "notes: first by path"},
     "z/devpi": {"Dockerfile": "notes: second"},
+    "y/twin": {"Dockerfile": "name: left"},
+    "z/twin": {"Dockerfile": "name: right"},
     "both": {"config.py": "package = [dict(package, name='both:' + v, alias='both') for v in ('1-builder', '1', '2')]"},
     "torch": {"config.py": "package = [dict(package, name=f'torch:{v}', alias='torch' * (v == 2)) for v in (1, 2)]"},
     "torchvision": {"Dockerfile": "depends: torch"},
@@ -331,6 +337,11 @@ def test_nested_packages_need_no_header_and_sources_are_none(odd: Catalog) -> No
 def test_of_two_directories_of_one_name_the_first_by_path_counts(odd: Catalog) -> None:
     assert odd.available["devpi"].notes == "first by path"
     assert odd.available["twice:1"].notes == "b"
+
+
+def test_directories_of_one_name_with_packages_of_two_are_both_read(odd: Catalog) -> None:
+    """Upstream skips the second, which is whichever its threads come to later."""
+    assert [odd.available[name].path.parts[-2:] for name in ("left", "right")] == [("y", "twin"), ("z", "twin")]
 
 
 @pytest.mark.parametrize(
