@@ -42,20 +42,23 @@ def settled(packages: Mapping[str, Package], platform: Platform) -> tuple[dict[s
 
     A plain package comes before a variant of one, in whatever order they are defined.
     """
+    here = {name: package for name, package in packages.items() if _is_available(package, platform)}
     claims: defaultdict[tuple[Path, str], list[Package]] = defaultdict(list)
-    for package in packages.values():
-        if package.adaptable and package.aliases and _is_available(package, platform):
-            for alias in package.aliases:
-                claims[package.path, alias].append(package)
+    for package in here.values():
+        for alias in package.aliases if package.adaptable else ():
+            claims[package.path, alias].append(package)
     result = dict(packages)
     notices = []
     for (_, alias), claimants in sorted(claims.items()):
-        owner, *others = sorted(claimants, key=lambda package: package.variant is not None)
-        for other in others:
-            result[other.name] = _without_alias(result[other.name], alias)
-        if others:
-            names = ", ".join(f"`{other.name}`" for other in others)
-            notices.append(f"`{alias}` is claimed by {names} too; it means `{owner.name}`, which comes first")
+        first, *others = sorted(claimants, key=lambda package: package.variant is not None)
+        named = here.get(alias)
+        owner, losers = (named, claimants) if named else (first, others)
+        for loser in losers:
+            result[loser.name] = _without_alias(result[loser.name], alias)
+        if losers:
+            names = ", ".join(f"`{loser.name}`" for loser in losers)
+            why = "whose name that is" if named else "which comes first"
+            notices.append(f"`{alias}` is claimed by {names} too; it means `{owner.name}`, {why}")
     return result, notices
 
 

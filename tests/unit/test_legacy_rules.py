@@ -283,6 +283,7 @@ def test_a_broken_directory_says_what_is_wrong_and_where(tree: Catalog, case: st
         "told/config.py:3: careful",
         "`devpi` of {root}/z/devpi/Dockerfile:1 is ignored: {root}/y/devpi/Dockerfile:1 defines it already",
         "`both` is claimed by `both:2`, `both:1-builder` too; it means `both:1`, which comes first",
+        "`plain` is claimed by `plain:builder` too; it means `plain`, whose name that is",
         "patterns/Dockerfile:1: `tor*` in `depends` of `patterns` is `torch:1`, the first of 3 that match",
         "outer/context/Dockerfile: does not build on `BASE_IMAGE`, so it is part of the package around it, and none",
     ],
@@ -293,7 +294,7 @@ def test_what_may_surprise_is_said(odd: Catalog, notice: str) -> None:
 
 
 def test_nothing_else_is_said(odd: Catalog) -> None:
-    assert len(odd.notices) == 9, "\n".join(odd.notices)
+    assert len(odd.notices) == 10, "\n".join(odd.notices)
 
 
 ODD = {
@@ -307,6 +308,7 @@ ODD = {
     "y/twin": {"Dockerfile": "name: left"},
     "z/twin": {"Dockerfile": "name: right"},
     "both": {"config.py": "package = [dict(package, name='both:' + v, alias='both') for v in ('1-builder', '1', '2')]"},
+    "plain": {"config.py": "package = [package, dict(package, name='plain:builder', alias='plain')]"},
     "torch": {"config.py": "package = [dict(package, name=f'torch:{v}', alias='torch' * (v == 2)) for v in (1, 2)]"},
     "torchvision": {"Dockerfile": "depends: torch"},
     "patterns": {"Dockerfile": "depends: ['tor*', 'both:?', 'nothing-*']"},
@@ -346,10 +348,17 @@ def test_directories_of_one_name_with_packages_of_two_are_both_read(odd: Catalog
 
 @pytest.mark.parametrize(
     ("name", "found"),
-    [("both", "both:1"), ("torch", "torch:2"), ("no-default", "no-default:10"), ("both:1-builder", "both:1-builder")],
+    [
+        ("both", "both:1"),
+        ("plain", "plain"),
+        ("torch", "torch:2"),
+        ("no-default", "no-default:10"),
+        ("both:1-builder", "both:1-builder"),
+    ],
 )
 def test_what_a_bare_name_means(odd: Catalog, name: str, found: str) -> None:
     assert odd.find(name).name == found
+    assert solve(odd, [name]).requested == (found,)
 
 
 def test_a_pattern_in_depends_is_the_first_that_matches(odd: Catalog) -> None:
