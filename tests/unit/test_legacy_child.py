@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -184,6 +185,15 @@ def test_a_recipe_that_fails_says_where_and_fails_alone(tree: Catalog, name: str
 def test_what_was_asked_for_and_refused_is_said_even_if_the_recipe_goes_on(tree: Catalog) -> None:
     (notice,) = [text for text in tree.notices if "network-handled" in text]
     assert "config.py:3: asked for the network (a name look-up `example.com`)" in notice
+
+
+def test_nobody_waits_for_the_threads_of_a_recipe(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"foo/config.py": "import threading\nthreading.Timer(99, print).start()"}) / "foo"
+    job = legacy_python.Job(folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")])
+    started = time.monotonic()
+    (answer,) = legacy_python.run([job], [tmp_path], ORIN, seconds=30).answers
+    assert answer.definitions
+    assert time.monotonic() - started < 30
 
 
 def test_the_same_tree_gives_the_same_each_time(tmp_path: Path) -> None:
