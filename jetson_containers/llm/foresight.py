@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers import fitting, modelsource
-from jetson_containers.console import human_bytes
 from jetson_containers.errors import DoesNotFitError, UsageError
-from jetson_containers.fit import Options, Verdict, advise, ask
+from jetson_containers.fit import GIB, Options, Verdict, advise, ask
 from jetson_containers.fit import Request as FitRequest
 
 if TYPE_CHECKING:
@@ -39,12 +38,11 @@ def check(job: Job, runtime: str, request: Request, data: Path, platform: Platfo
     if fit.verdict is Verdict.NO and not request.anyway:
         advice = [item.text for item in advise(config, wanted, machine)]
         raise DoesNotFitError(
-            f"{job.name} with {runtime} needs {human_bytes(fit.needed_bytes)}, {fit.board} has "
-            f"{human_bytes(fit.available_bytes)}",
+            f"{job.name} with {runtime} needs {_gib(fit.needed_bytes)}, {fit.board} has {_gib(fit.available_bytes)}",
             hint=("what fits: " + " · ".join(advice) if advice else "nothing smaller was found that fits here")
             + "\n`--anyway` goes on all the same",
         )
-    _say(job, runtime, fit, console)
+    _say(job, fit, console)
 
 
 def predict(job: Job, runtime: str, data: Path, platform: Platform, console: Console) -> dict[str, Any] | None:
@@ -59,20 +57,25 @@ def predict(job: Job, runtime: str, data: Path, platform: Platform, console: Con
         return None
 
 
-def _say(job: Job, runtime: str, fit: Fit, console: Console) -> None:
+def _say(job: Job, fit: Fit, console: Console) -> None:
     if fit.verdict is Verdict.IMPOSSIBLE:
         return  # the runtime itself has judged that
     speed = f", about {fit.decode_tokens_per_s:.0f} tokens/s" if fit.decode_tokens_per_s else ""
-    text = f"fit: {human_bytes(fit.total_bytes)} of {human_bytes(fit.available_bytes)} on {fit.board}{speed}"
+    text = f"fit: {_gib(fit.total_bytes)} of {_gib(fit.available_bytes)} on {fit.board}{speed}"
     if fit.verdict is Verdict.FITS:
         console.info(text)
     else:
         console.warning(f"{text}: {fit.verdict.value}", fit.reason or None)
     if not fit.makes_here and not job.prepared:
         console.warning(
-            f"preparing it here takes up to {human_bytes(fit.peak_bytes)} of memory",
+            f"preparing it here takes up to {_gib(fit.peak_bytes)} of memory",
             "prepare it on a larger machine and copy the artefact with its .manifest.json; swap helps as well",
         )
+
+
+def _gib(size: float) -> str:
+    """Memory as boards are sold: in GiB."""
+    return f"{size / GIB:.1f} GiB"
 
 
 def _question(job: Job, runtime: str, data: Path) -> tuple[ModelConfig, FitRequest] | None:

@@ -276,18 +276,6 @@ def is_up(host: str, port: int) -> bool:
         connection.close()
 
 
-def test_list_and_rm_know_what_is_there(image: str, data: Path) -> None:
-    run("llm", "quantize", "tiny", "--image", image, data=data)
-    rows = json.loads(run("llm", "list", "--verify", "--json", data=data).stdout)
-    mine = {(row["kind"], row["quantization"]): row for row in rows}
-    assert mine[("artefact", "Q4_K_M")]["intact"] is True
-    assert mine[("artefact", "Q4_K_M")]["size"] == (data / ARTEFACT).stat().st_size
-    refused = run("llm", "rm", "tiny", data=data, code=2)
-    assert "would be deleted" in refused.stderr
-    run("llm", "rm", "tiny", "-y", data=data)
-    assert {path.name for path in (data / "models").rglob("*.gguf")} <= {"broken.gguf"}
-
-
 # The same from the hub's real protocol, and what goes wrong there.
 
 
@@ -352,3 +340,15 @@ def test_what_the_hub_does_not_have_is_not_found(image: str, hub: HubServer, tmp
     argv = ("llm", "chat", "tests/nothing", "--image", image, "-p", "hi")
     done = run(*argv, data=tmp_path / "data", code=3, HF_ENDPOINT=hub.url)
     assert done.stderr.count("error:") == 1
+
+
+def test_list_and_rm_know_what_is_there(image: str, data: Path) -> None:
+    run("llm", "quantize", "tiny", "--image", image, data=data)
+    rows = json.loads(run("llm", "list", "--verify", "--json", data=data).stdout)
+    mine = {(row["kind"], row["quantization"]): row for row in rows}
+    assert mine[("artefact", "Q4_K_M")]["intact"] is True
+    assert mine[("artefact", "Q4_K_M")]["size"] == (data / ARTEFACT).stat().st_size
+    refused = run("llm", "rm", "tiny", data=data, code=2)
+    assert "would be deleted" in refused.stderr
+    run("llm", "rm", "tiny", "-y", data=data)
+    assert {path.name for path in (data / "models").rglob("*.gguf")} <= {"broken.gguf"}
