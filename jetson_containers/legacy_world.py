@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.abc
 import importlib.machinery
 from pathlib import Path
@@ -60,7 +61,15 @@ class PackagesFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, roots: Sequence[str]) -> None:
         self._roots = [Path(root) for root in roots]
         self.directories: dict[str, Path] = {}  # module name → directory, of recipes whose name is no module's
+        self.bases: dict[str, Mapping[str, Any]] = {}  # what `package` is where another recipe imports a `config.py`
         self._code: dict[str, types.CodeType] = {}  # modules are run anew for every recipe, but compiled once
+
+    def place(self, name: str, directory: Path) -> None:
+        """Say where the recipe's module lies, and those above it: a directory `a.b` is the module `a_b`."""
+        self.directories.clear()
+        while "." in name:
+            self.directories[name] = directory
+            name, directory = name.rpartition(".")[0], directory.parent
 
     def find_spec(
         self, fullname: str, path: object = None, target: object = None
@@ -89,6 +98,8 @@ class PackagesFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         origin = module.__spec__.origin if module.__spec__ else None
         if origin:
             module.__file__ = origin
+            if origin in self.bases:
+                module.__dict__["package"] = copy.deepcopy(self.bases[origin])
             if origin not in self._code:
                 self._code[origin] = compile(Path(origin).read_bytes(), origin, "exec")
             exec(self._code[origin], module.__dict__)  # noqa: S102 - that is what importing means
