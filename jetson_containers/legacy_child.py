@@ -67,7 +67,7 @@ class Runner:
 
         self.environ = legacy_world.Environment(request["environ"], request["withheld"], self.warn)
         self._environ = dict(request["environ"])
-        self._finder = legacy_world.PackagesFinder(request["roots"])
+        self._finder = legacy_world.PackagesFinder(request["roots"], self.opened)
         self._finder.bases = {
             file: job["base"] for job in self._jobs for kind, file in job["steps"] if kind == "python"
         }

@@ -58,7 +58,8 @@ class Environment(dict[str, str]):
 class PackagesFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds `packages.<path>` in the trees; directories need no `__init__.py`, and nothing is cached on disk."""
 
-    def __init__(self, roots: Sequence[str]) -> None:
+    def __init__(self, roots: Sequence[str], missed: Callable[[str], None]) -> None:
+        self._missed = missed  # hears where a module would have been
         self._roots = [Path(root) for root in roots]
         self.directories: dict[str, Path] = {}  # module name → directory, of recipes whose name is no module's
         self.bases: dict[str, Mapping[str, Any]] = {}  # what `package` is where another recipe imports a `config.py`
@@ -88,6 +89,9 @@ class PackagesFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 init = place / "__init__.py"
                 spec.origin = str(init) if init.is_file() else None
                 return spec
+        for place in self._places(fullname):
+            self._missed(f"{place}.py")
+            self._missed(str(place))
         return None
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:

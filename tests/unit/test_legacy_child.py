@@ -243,6 +243,8 @@ def test_variables_that_choose_a_target_say_what_was_chosen(
         ("open('{root}/elsewhere/data.txt').read()", "elsewhere/data.txt"),
         ("open('data.txt').read()", "tree/g/foo/data.txt"),
         ("__import__('packages.g.lib.values', fromlist=['V']).V", "tree/g/lib/values.py"),
+        ("'' if __import__('importlib.util').util.find_spec('packages.g.lib.later') else 'not there'",
+         "tree/g/lib/later.py"),
         ("str(sorted(__import__('os').listdir('{root}/elsewhere')))", "elsewhere/another"),
         (("(open('{root}/elsewhere/none').read() if __import__('os').path.exists('{root}/elsewhere/none') else\n"
          "  str(__import__('glob').glob('{root}/elsewhere/*')))"), "elsewhere/none"),
