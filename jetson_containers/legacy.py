@@ -69,19 +69,15 @@ class Drafts:
 def drafts(candidates: Sequence[Candidate], roots: Sequence[Path], platform: Platform) -> Drafts:
     """Read the files of the directories in upstream's format.
 
-    A tree that has a form which ours has not (Python, data files of any name) is upstream's as a whole: what in it uses
-    no key of ours is read as upstream does.
+    A tree with definitions in Python, or elsewhere than beside their Dockerfile, is upstream's as a whole: what in it
+    uses no key of ours is read as upstream does.
     """
     result = Drafts()
     rest = []
     trees = set()
     for candidate in candidates:
         found = legacy_forms.definitions(candidate)
-        alien = (
-            legacy_forms.has_python(candidate)
-            or not found.keys() <= legacy_forms.SHARED
-            or legacy_forms.names_elsewhere(candidate)
-        )
+        alien = legacy_forms.has_python(candidate) or legacy_forms.names_elsewhere(candidate)
         if alien or legacy_forms.is_upstream(candidate, found):
             result.add(candidate, platform, found)
         else:

@@ -67,7 +67,10 @@ class Runner:
 
         self.environ = legacy_world.Environment(request["environ"], request["withheld"], self.warn)
         self._environ = dict(request["environ"])
-        self._finder = legacy_world.PackagesFinder(request["roots"])
+        self._finder = legacy_world.PackagesFinder(request["roots"], self.opened)
+        self._finder.bases = {
+            file: job["base"] for job in self._jobs for kind, file in job["steps"] if kind == "python"
+        }
         self._libraries = tuple(os.path.join(entry, "") for entry in sys.path if entry)  # noqa: PTH118 - as above
         self._path = list(sys.path)
         self._modules: set[str] = set()
@@ -173,7 +176,7 @@ class Runner:
 
     def _execute(self, job: Mapping[str, Any], file: str, package: Any) -> Any:
         name = job["module"]
-        self._finder.directories[name] = Path(job["directory"])
+        self._finder.place(name, Path(job["directory"]))
         module = types.ModuleType(f"{name}.{Path(file).stem}")
         module.__file__ = file
         module.__package__ = name

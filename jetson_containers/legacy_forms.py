@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from jetson_containers.packagetree import Candidate
 
-SHARED = frozenset(recipe.CONFIG_FILES)  # names of data files that both formats have
 _BASE = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*[\"']?\$\{?BASE_IMAGE\b", re.MULTILINE | re.IGNORECASE)
 
 
@@ -37,11 +36,13 @@ def has_python(candidate: Candidate) -> bool:
 
 
 def is_upstream(candidate: Candidate, found: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether `config.yaml` alone makes a directory upstream's: named definitions without templates."""
-    return any(
-        (candidate.nested and len(data) > 1) or (legacy_merge.is_nested(data) and not _has_templates(data))
-        for data in found.values()
-    )
+    """Whether files of data alone make it upstream's: one of another name, or named definitions without templates."""
+    for name, data in found.items():
+        if name not in recipe.CONFIG_FILES or (candidate.nested and len(data) > 1):
+            return True
+        if legacy_merge.is_nested(data) and not _has_templates(data):
+            return True
+    return False
 
 
 def names_elsewhere(candidate: Candidate) -> bool:

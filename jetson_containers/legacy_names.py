@@ -86,7 +86,8 @@ def _replaced(package: Package, here: Sequence[Package], notices: list[str]) -> 
         names = _names(first, need.pattern)
         bare = next((name for name in names if ":" not in name), None)
         depends.append(Dependency.parse(bare or first.name))
-        if len({item.family for item in matching}) > 1:
+        usual = {item.name for item in matching if item.default} or {first.name}
+        if len({item.family for item in matching}) > 1 or first.name not in usual:
             others = f"the first of {len(matching)} that match"
             notices.append(f"{package.origin}: `{need}` in `depends` of `{package.name}` is `{first.name}`, {others}")
     return replace(package, depends=tuple(dict.fromkeys(depends)))

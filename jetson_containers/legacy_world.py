@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.abc
 import importlib.machinery
 from pathlib import Path
@@ -57,10 +58,19 @@ class Environment(dict[str, str]):
 class PackagesFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds `packages.<path>` in the trees; directories need no `__init__.py`, and nothing is cached on disk."""
 
-    def __init__(self, roots: Sequence[str]) -> None:
+    def __init__(self, roots: Sequence[str], missed: Callable[[str], None]) -> None:
+        self._missed = missed  # hears where a module would have been
         self._roots = [Path(root) for root in roots]
         self.directories: dict[str, Path] = {}  # module name → directory, of recipes whose name is no module's
+        self.bases: dict[str, Mapping[str, Any]] = {}  # what `package` is where another recipe imports a `config.py`
         self._code: dict[str, types.CodeType] = {}  # modules are run anew for every recipe, but compiled once
+
+    def place(self, name: str, directory: Path) -> None:
+        """Say where the recipe's module lies, and those above it: a directory `a.b` is the module `a_b`."""
+        self.directories.clear()
+        while "." in name:
+            self.directories[name] = directory
+            name, directory = name.rpartition(".")[0], directory.parent
 
     def find_spec(
         self, fullname: str, path: object = None, target: object = None
@@ -79,6 +89,9 @@ class PackagesFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 init = place / "__init__.py"
                 spec.origin = str(init) if init.is_file() else None
                 return spec
+        for place in self._places(fullname):
+            self._missed(f"{place}.py")
+            self._missed(str(place))
         return None
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
@@ -89,6 +102,8 @@ class PackagesFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         origin = module.__spec__.origin if module.__spec__ else None
         if origin:
             module.__file__ = origin
+            if origin in self.bases:
+                module.__dict__["package"] = copy.deepcopy(self.bases[origin])
             if origin not in self._code:
                 self._code[origin] = compile(Path(origin).read_bytes(), origin, "exec")
             exec(self._code[origin], module.__dict__)  # noqa: S102 - that is what importing means

@@ -99,6 +99,8 @@ FINE = {
         "import packages.g.star.more as again\nsay(f'{V} {M} {more.M} {again.M}')"),
         "v m m m",
     ),
+    "dir.with.dots": ("from .version import V\nfrom ..star.more import M\nsay(V + M)", "dm"),
+    "imports-a-recipe": ("from packages.g.star.config import package as other\nsay(other['name'])", "star"),
     "path-hack-a": ("import os, sys\nsys.path.insert(0, os.path.dirname(__file__))\nimport local\nsay(local.WHO)", "a"),
     "path-hack-b": ("import os, sys\nsys.path.insert(0, os.path.dirname(__file__))\nimport local\nsay(local.WHO)", "b"),
     "spoils-1": (
@@ -147,6 +149,7 @@ BROKEN = {
 BESIDE = {
     "g/its-own-directory/VERSION": "7",
     "g/relative-imports/version.py": "V = 'v'",
+    "g/dir.with.dots/version.py": "V = 'd'",
     "g/star/more.py": "M = 'm'",
     "g/path-hack-a/local.py": "WHO = 'a'",
     "g/path-hack-b/local.py": "WHO = 'b'",
@@ -240,6 +243,8 @@ def test_variables_that_choose_a_target_say_what_was_chosen(
         ("open('{root}/elsewhere/data.txt').read()", "elsewhere/data.txt"),
         ("open('data.txt').read()", "tree/g/foo/data.txt"),
         ("__import__('packages.g.lib.values', fromlist=['V']).V", "tree/g/lib/values.py"),
+        ("'' if __import__('importlib.util').util.find_spec('packages.g.lib.later') else 'not there'",
+         "tree/g/lib/later.py"),
         ("str(sorted(__import__('os').listdir('{root}/elsewhere')))", "elsewhere/another"),
         (("(open('{root}/elsewhere/none').read() if __import__('os').path.exists('{root}/elsewhere/none') else\n"
          "  str(__import__('glob').glob('{root}/elsewhere/*')))"), "elsewhere/none"),
@@ -280,6 +285,11 @@ def test_a_part_of_a_tree_finds_the_modules_of_the_rest(tmp_path: Path) -> None:
     code = "from packages.ml.torch.version import V\npackage['docs'] = V"
     tree = write(tmp_path / "packages", {"llm/foo/config.py": code, "ml/torch/version.py": "V = '2.6'"})
     assert load([tree / "llm"], ORIN).available["foo"].docs == "2.6"
+
+
+def test_modules_above_a_directory_with_dots_are_found(tmp_path: Path) -> None:
+    files = {"g/a.b/foo/config.py": "from ..base import B\npackage['docs'] = B", "g/a.b/base.py": "B = 'b'"}
+    assert load([write(tmp_path, files)], ORIN).available["foo"].docs == "b"
 
 
 def test_relative_imports_are_of_the_recipes_own_tree(tmp_path: Path) -> None:

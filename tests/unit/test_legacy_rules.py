@@ -285,6 +285,7 @@ def test_a_broken_directory_says_what_is_wrong_and_where(tree: Catalog, case: st
         "`both` is claimed by `both:2`, `both:1-builder` too; it means `both:1`, which comes first",
         "`plain` is claimed by `plain:builder` too; it means `plain`, whose name that is",
         "patterns/Dockerfile:1: `tor*` in `depends` of `patterns` is `torch:1`, the first of 3 that match",
+        "`torch:*` in `depends` of `patterns-of-one` is `torch:1`, the first of 2 that match",
         "outer/context/Dockerfile: does not build on `BASE_IMAGE`, so it is part of the package around it, and none",
     ],
 )
@@ -294,7 +295,7 @@ def test_what_may_surprise_is_said(odd: Catalog, notice: str) -> None:
 
 
 def test_nothing_else_is_said(odd: Catalog) -> None:
-    assert len(odd.notices) == 10, "\n".join(odd.notices)
+    assert len(odd.notices) == 11, "\n".join(odd.notices)
 
 
 ODD = {
@@ -392,12 +393,13 @@ PINS = {
 }
 
 
-@pytest.mark.parametrize("alien", ["g/c/config.py", "g/c/settings.yaml", "g/c/versions.py"])
-def test_headers_of_a_tree_with_a_form_of_upstreams_are_upstreams_too(tmp_path: Path, alien: str) -> None:
-    more = {alien: "notes: x" if alien.endswith("yaml") else "package['notes'] = 'x'"}
-    if alien.endswith("versions.py"):
-        more["g/c/Dockerfile"] = "config: versions.py"
-    theirs = load([write(tmp_path / "theirs", {**PINS, **more})], ORIN)
+@pytest.mark.parametrize("alien", [
+    {"g/c/config.py": "package['notes'] = 'x'"},
+    {"g/c/versions.py": "package['notes'] = 'x'", "g/c/Dockerfile": "config: versions.py"},
+    {"g/c/Dockerfile": "config: ../common.yaml", "g/common.yaml": "notes: x"},
+])  # fmt: skip
+def test_headers_of_a_tree_with_a_form_of_upstreams_are_upstreams_too(tmp_path: Path, alien: dict[str, str]) -> None:
+    theirs = load([write(tmp_path / "theirs", {**PINS, **alien})], ORIN)
     assert [item.name for item in solve(theirs, ["b"]).packages] == ["x:2", "a", "b"]
     assert dict(theirs.available["a"].build_args) == {"B": "True"}
     assert "src" in theirs.available
@@ -413,6 +415,13 @@ def test_a_tree_in_our_format_stays_so_beside_one_of_upstreams(tmp_path: Path) -
         solve(found, ["b"])
     assert dict(found.available["a"].build_args) == {"B": "on"}
     assert "src" not in found.available
+
+
+def test_a_stray_data_file_does_not_make_a_tree_upstreams(tmp_path: Path) -> None:
+    found = load([write(tmp_path, {**PINS, "g/b/web/about.json": '{"name": "a web page"}'})], ORIN)
+    assert dict(found.available["a"].build_args) == {"B": "on"}
+    with pytest.raises(UnsatisfiableError):
+        solve(found, ["b"])
 
 
 def test_a_program_called_config_py_inside_a_package_of_ours_is_not_run(tmp_path: Path) -> None:
