@@ -81,6 +81,8 @@ class Mlc:
             mlc_targets.translate_overrides(job.overrides)
         except UsageError as error:
             return no(error.message, error.hint or "")
+        if job.prepared:
+            return _judge_place(job, place) or _judge_prepared(job, place) or OK
         return (
             _judge_place(job, place)
             or _judge_scheme(job, place, self.quantizations(job.target)[0])
@@ -96,6 +98,8 @@ class Mlc:
         scheme = self._mode(job)
         if job.quantization and scheme != job.quantization:
             found.append(f"`{job.quantization}` is called `{scheme}` in this version of MLC")
+        if job.prepared:
+            return (*found, *mlc_new.shape(job).notices)  # its template stands in its configuration
         if api_of(job.target) is Api.NEW:
             found += templates_mlc.choose(job.name, job.config, job.conv_template).notices
         elif job.conv_template and job.conv_template != templates_mlc.old_template(job.name, job.config):
@@ -221,6 +225,12 @@ def _judge_place(job: Job, place: Place) -> Verdict | None:
         return no("a prefix of symbols holds letters, digits and `_` only", f"--system-lib-prefix {plain}")
     if lacking := mlc_targets.missing(place, job.target.probed):
         return no(f"`{place.name}`: " + "; ".join(tool.missing for tool in lacking), lacking[0].remedy)
+    return None
+
+
+def _judge_prepared(job: Job, place: Place) -> Verdict | None:
+    if api_of(job.target) is Api.OLD and place.name != "cuda":
+        return no("MLC 0.1.0 compiles while it quantizes; this model is quantized already", "the unquantized model")
     return None
 
 

@@ -67,8 +67,10 @@ def git(args: list[str]) -> int:
 def mlc_build(args: list[str]) -> int:
     given = dict(pairwise(args))
     dist, model, mode = Path(given["--artifact-path"]), given["--model"], given["--quantization"]
-    if not (dist / "models" / model / "config.json").is_file():
-        return fail(f"{dist}/models/{model}: no config.json")
+    place = Path(model) if Path(model).is_dir() else dist / "models" / model  # a directory is taken as it is
+    if not (place / "config.json").is_file():
+        return fail(f"{place}: no config.json")
+    model = place.name
     made = dist / f"{model}-{mode}"
     weights(made / "params", "ndarray-cache.json")
     configuration(made / "params")
