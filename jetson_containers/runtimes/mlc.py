@@ -130,7 +130,16 @@ class Mlc:
         return mlc_new.library(job, self._mode(job))
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
-        """Serve with MLC's own server, or our driver of `mlc_chat` where MLC has none."""
+        """Serve with MLC's own server, or our driver of `mlc_chat` where MLC has none.
+
+        Raises UsageError for a library that runs on another kind of machine.
+        """
+        place = mlc_targets.place_of(job)
+        if place.host or place.name not in {"cuda", "vulkan"}:
+            raise UsageError(
+                f"a library for `{place.name}` does not run on this machine",
+                hint="`jetson-containers llm compile` makes it; leave out --device to serve the model here",
+            )
         if api_of(job.target) is Api.OLD:
             return mlc_old.serve(job, self._mode(job), options)
         return mlc_new.serve(job, self._mode(job), options)

@@ -184,7 +184,8 @@ def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     """MLC's own server. A key goes through our driver: MLC takes it in the argv, where everybody can read it."""
     planned = shape(job)
     model = folder(job, mode)
-    arguments = [model, "--device", "cuda", *_library_option(job.target, library(job, mode))]
+    device = mlc_targets.place_of(job).device
+    arguments = [model, "--device", device, *_library_option(job.target, library(job, mode))]
     arguments += ["--mode", _mode(planned), *_limits(job.target, planned, options.gpu_memory or GPU_MEMORY)]
     arguments += ["--host", options.host, "--port", str(options.port)]
     if options.api_key:

@@ -390,6 +390,14 @@ def test_the_server_s_mode_follows_the_batch(batch: int, mode: str) -> None:
     assert f"--mode {mode}" in shlex.join(RUNTIME.serve(job(max_batch=batch), ServeOptions(9000)).argv)
 
 
+@pytest.mark.parametrize("on", ["orin-jp5", "orin-jp6"])
+def test_only_what_runs_here_is_served(on: str) -> None:
+    for place in ("windows", "metal", "iphone", "android", "webgpu"):
+        with pytest.raises(UsageError, match="does not run on this machine"):
+            RUNTIME.serve(job(on=on, device=place), ServeOptions(9000))
+    assert "--device vulkan --model-lib" in shlex.join(RUNTIME.serve(job(device="vulkan"), ServeOptions(9000)).argv)
+
+
 def test_a_key_never_stands_in_the_argv() -> None:
     plain = RUNTIME.serve(job(), ServeOptions(9000))
     assert plain.argv[:2] == ("mlc_llm", "serve")
