@@ -56,7 +56,7 @@ class Mlc:
 
     name = "mlc"
     summary = "MLC LLM: compiled for the GPU, the fastest decoding on Jetson"
-    probes = (NEW_HELP, OLD_HELP, mlc_new.SERVE_HELP)
+    probes = (NEW_HELP, OLD_HELP, mlc_new.SERVE_HELP, mlc_new.CONFIG_HELP)
 
     def packages(self, platform: Platform) -> tuple[str, ...]:
         """Name what an image must hold. Raises UsageError for platforms that MLC was never built for."""
@@ -101,7 +101,7 @@ class Mlc:
         if job.prepared:
             return (*found, *mlc_new.shape(job).notices)  # its template stands in its configuration
         if api_of(job.target) is Api.NEW:
-            found += templates_mlc.choose(job.name, job.config, job.conv_template).notices
+            found += mlc_new.template(job).notices
         elif job.conv_template and job.conv_template != templates_mlc.old_template(job.name, job.config):
             found.append(
                 "this version of MLC takes the conversation template by the model's name; --conv-template has no effect"
@@ -301,6 +301,10 @@ def _takes(job: Job) -> str:
 
 def _judge_model(job: Job) -> Verdict | None:
     config = job.config
+    known_templates = mlc_new.known_templates(job.target)
+    if job.conv_template and known_templates and job.conv_template not in known_templates:
+        close = templates_mlc.near(job.conv_template, known_templates) or [templates_mlc.PLAIN]
+        return no(f"this MLC has no conversation template `{job.conv_template}`", f"--conv-template {close[0]}")
     if config is None:
         return None
     api = api_of(job.target)

@@ -22,6 +22,7 @@ HOME = {
 CONTEXT = 4096  # tokens, where nobody says: the model's own maximum (131072 for Llama 3.1) does not fit a board
 GPU_MEMORY = 0.85  # MLC's own default, set so that the printed command says it
 SERVE_HELP = ("mlc_llm", "serve", "--help")
+CONFIG_HELP = ("mlc_llm", "gen_config", "--help")  # lists the conversation templates
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,16 @@ def _window(job: Job, place: Place, context: int) -> int:
     return min(job.config.sliding_window, context)
 
 
+def known_templates(target: Target) -> frozenset[str]:
+    """What the image has; empty where it was not asked."""
+    return templates_mlc.choices(target.probed.get(" ".join(CONFIG_HELP), ""))
+
+
+def template(job: Job) -> templates_mlc.Choice:
+    """The conversation template of a job, of those the image has."""
+    return templates_mlc.choose(job.name, job.config, job.conv_template, known_templates(job.target))
+
+
 def folder(job: Job, mode: str) -> str:
     """Where weights, tokenizer and configuration are, or go."""
     return job.source if job.prepared else f"{ROOT}/{job.name}-{mode}-MLC"
@@ -122,8 +133,8 @@ def _convert(job: Job, mode: str, sm: int) -> StepCommand:
 
 def _configure(job: Job, mode: str) -> StepCommand:
     planned = shape(job)
-    template = templates_mlc.choose(job.name, job.config, job.conv_template).template
-    argv = ["mlc_llm", "gen_config", job.source, "--quantization", mode, "--conv-template", template]
+    argv = ["mlc_llm", "gen_config", job.source, "--quantization", mode]
+    argv += ["--conv-template", template(job).template]
     # the documentation gives one or the other: a window makes the context endless
     if planned.window:
         argv += ["--sliding-window-size", str(planned.window)]

@@ -720,6 +720,7 @@ def test_a_model_gets_the_template_of_its_family(name: str, template: str) -> No
 def test_every_template_of_the_table_exists() -> None:
     table = tables.load("conv_templates")
     used = {rule["template"] for rule in table["rules"]} | set(table["by_type"].values())
+    used |= {*table["nearest"], *table["nearest"].values()}
     assert used <= set(templates_mlc.registered()) == mlc_options.TEMPLATES
 
 
@@ -732,6 +733,27 @@ def test_an_unknown_name_takes_its_family_s_template_and_says_so() -> None:
     assert chosen.template == "llama2"
     assert "near it: " in chosen.notices[0]
     assert "llama-2" in chosen.notices[0]
+
+
+SPRING_2026 = "usage: MLC LLM Configuration Generator --conv-template {llama-2,llama-3,chatml,qwen2,olmo,LM} ..."
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [("Qwen3-0.6B", "qwen2"), ("Qwen3.5-4B", "qwen2"), ("OLMo-2-1124-7B-Instruct", "olmo"), ("gemma-2b-it", "LM"),
+     ("Llama-3.1-8B-Instruct", "llama-3"), ("SmolLM2-360M-Instruct", "chatml")],
+)  # fmt: skip
+def test_an_image_that_lacks_a_template_gets_the_nearest_it_has(name: str, template: str) -> None:
+    probed = {"mlc_llm gen_config --help": SPRING_2026}
+    where = Target(target("orin-jp6").platform, versions={"mlc": "0.20.0"}, probed=probed)
+    asked = Job("/data/models/x", name, None, "", where)
+    argv = RUNTIME.steps(asked)[1].argv
+    assert argv[argv.index("--conv-template") + 1] == template
+    changed = template != templates_mlc.choose(name, None).template
+    assert any("has no conversation template" in text for text in MLC.notices(asked)) is changed
+    refused = RUNTIME.check(Job("/data/models/x", name, None, "", where, conv_template="llama-3_1"))
+    assert refused.instead == "--conv-template llama-3"
+    assert RUNTIME.check(Job("/data/models/x", name, None, "", where, conv_template="olmo")).ok
 
 
 @pytest.mark.parametrize(
