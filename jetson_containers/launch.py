@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers import dockerargs, launch_args, launch_devices, launch_display, launch_gpu
+from jetson_containers import dockerargs, launch_args, launch_devices, launch_display, launch_gpu, launch_hints
 from jetson_containers.errors import EngineMissingError, NotReadyError, UsageError
 from jetson_containers.launch_args import split_globals
 from jetson_containers.launch_parts import Host, Mount, Notice, Part, Severity
@@ -79,6 +79,7 @@ class Launch:
     gpu: Gpu
     mounts: tuple[Mount, ...] = ()
     data: Path | None = None  # created before the start; None when the user mounts /data
+    folders: tuple[str, ...] = ()  # below it, created too
     cookie: CookieFile | None = None  # written before the start
     dry_run: bool = False
 
@@ -136,6 +137,7 @@ def plan_run(
         launch_devices.group_part(host, request),
         launch_devices.optional_permissions_part(host),
         Part(notices=_oddities(line)),
+        launch_hints.hints_part(image, line, data, hidden),
     )
     mounts = tuple(mount for mount in whole.mounts if posixpath.normpath(mount.target) not in line.mount_targets)
     options = (*whole.argv, *(word for mount in mounts for word in mount.argv), *line.words)
@@ -150,6 +152,7 @@ def plan_run(
         gpu=gpu,
         mounts=mounts,
         data=data if any(mount.target == "/data" for mount in mounts) else None,
+        folders=launch_hints.folders(line.command),
         cookie=cookie if any(cookie and mount.source == str(cookie.path) for mount in mounts) else None,
         dry_run=request.dry_run,
     )
@@ -168,7 +171,8 @@ def run(launch: Launch, console: Console, *, execute: Callable[[Launch], int] | 
         return 0
     console.detail(launch.shell)
     if launch.data is not None:
-        make_data_dir(launch.data)
+        for folder in ("", *launch.folders):
+            make_data_dir(launch.data / folder)
     if launch.cookie is not None:
         _write_cookie(launch.cookie, console)
     return (execute or become)(launch)

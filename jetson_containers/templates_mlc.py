@@ -41,10 +41,24 @@ def registered() -> tuple[str, ...]:
     return tuple(_table()["registered"])
 
 
-def choose(name: str, config: ModelConfig | None, wanted: str = "") -> Choice:
-    """Choose the template for a model of that name; `wanted` is the user's own choice and always taken."""
+def choose(name: str, config: ModelConfig | None, wanted: str = "", known: frozenset[str] = frozenset()) -> Choice:
+    """Choose the template for a model of that name; `wanted` is the user's own choice and always taken.
+
+    `known` are those the image has; empty where it was not asked.
+    """
     if wanted:
-        return Choice(wanted, () if wanted in registered() else (_unknown(wanted),))
+        return Choice(wanted, () if wanted in (known or registered()) else (_unknown(wanted),))
+    best = _best(name, config)
+    template = best.template
+    while known and template not in known and template != PLAIN:
+        template = _table()["nearest"].get(template, PLAIN)
+    if template == best.template:
+        return best
+    notice = f"this MLC has no conversation template `{best.template}` yet; `{template}` is the nearest it has"
+    return Choice(template, (*best.notices, notice))
+
+
+def _best(name: str, config: ModelConfig | None) -> Choice:
     chat = re.search(_table()["chat"], name, re.IGNORECASE) is not None
     for rule in _rules():
         if rule.name.search(name) and (chat or not rule.chat):
@@ -60,6 +74,17 @@ def choose(name: str, config: ModelConfig | None, wanted: str = "") -> Choice:
     )
 
 
+def choices(printed: str) -> frozenset[str]:
+    """The templates that `mlc_llm gen_config --help` lists; none where it lists none."""
+    found = re.search(r"--conv-template \{([^}]+)\}", printed)
+    return frozenset(found[1].split(",")) if found else frozenset()
+
+
+def near(wanted: str, known: frozenset[str] = frozenset()) -> list[str]:
+    """The templates that are spelled alike."""
+    return difflib.get_close_matches(wanted, sorted(known or registered()), n=3)
+
+
 def old_template(name: str, config: ModelConfig | None) -> str:
     """The template the old interface takes; it has no option for it."""
     lower = name.lower()
@@ -71,9 +96,9 @@ def old_template(name: str, config: ModelConfig | None) -> str:
 
 
 def _unknown(wanted: str) -> str:
-    close = difflib.get_close_matches(wanted, registered(), n=3)
+    close = near(wanted)
     hint = f"; near it: {', '.join(close)}" if close else ""
-    return f"MLC has no conversation template `{wanted}`, and would only warn and then fail when it chats{hint}"
+    return f"no MLC that we know has the conversation template `{wanted}`; it may refuse it{hint}"
 
 
 @functools.cache

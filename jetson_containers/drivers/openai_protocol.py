@@ -67,7 +67,10 @@ class Request:
         self.chat = chat
         self.prompt: Prompt = _messages(body.get("messages")) if chat else _text_prompt(body.get("prompt"))
         self.stream = bool(body.get("stream"))
-        self.include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+        streaming = body.get("stream_options") or {}
+        if not isinstance(streaming, dict):
+            raise BadRequest("`stream_options` must be an object.", "stream_options")
+        self.include_usage = bool(streaming.get("include_usage"))
         self.echo = bool(body.get("echo")) and not chat
         limit = _number(body, "max_completion_tokens", 1, None, whole=True) if chat else None
         if limit is None:
@@ -140,7 +143,12 @@ def _number(
     if value is None:
         return None
     right = isinstance(value, int) if whole else isinstance(value, (int, float))
-    if isinstance(value, bool) or not right or (low is not None and value < low) or (high is not None and value > high):
+    if (
+        isinstance(value, bool)
+        or not right
+        or (low is not None and not value >= low)
+        or (high is not None and not value <= high)
+    ):
         limits = "" if low is None else f" of at least {low:g}" if high is None else f" from {low:g} to {high:g}"
         raise BadRequest(f"`{name}` must be a {'whole ' if whole else ''}number{limits}.", name)
     return float(value) if not whole else value

@@ -14,6 +14,7 @@ from jetson_containers.llm import source
 from jetson_containers.llm.container import Containers
 from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
 from jetson_containers.pipeline import Pipeline, Selection
+from jetson_containers.runtimes import mlc_targets
 from jetson_containers.runtimes.base import Job, Target
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ def choose_runtime(request: Request, model: Model) -> Runtime:
 def make_job(request: Request, model: Model, runtime: Runtime, target: Target) -> Job:
     """Fill in what was not asked for."""
     most = (model.config.max_position if model.config else 0) or model.max_context or DEFAULT_CONTEXT
+    usual = mlc_targets.usual_context(request.device) or DEFAULT_CONTEXT  # only MLC compiles for other devices
     return Job(
         source=model.path,
         name=model.name,
@@ -159,7 +161,7 @@ def make_job(request: Request, model: Model, runtime: Runtime, target: Target) -
         quantization=request.quantization or runtime.quantizations(target)[0],
         target=target,
         prepared=model.prepared == runtime.name,
-        context=request.context or min(DEFAULT_CONTEXT, most),
+        context=request.context or min(usual, most),
         prefill_chunk=request.prefill_chunk,
         sliding_window=request.sliding_window,
         max_batch=request.max_batch,

@@ -56,7 +56,7 @@ class Mlc:
 
     name = "mlc"
     summary = "MLC LLM: compiled for the GPU, the fastest decoding on Jetson"
-    probes = (NEW_HELP, OLD_HELP, mlc_new.SERVE_HELP)
+    probes = (NEW_HELP, OLD_HELP, mlc_new.SERVE_HELP, mlc_new.CONFIG_HELP)
 
     def packages(self, platform: Platform) -> tuple[str, ...]:
         """Name what an image must hold. Raises UsageError for platforms that MLC was never built for."""
@@ -81,6 +81,8 @@ class Mlc:
             mlc_targets.translate_overrides(job.overrides)
         except UsageError as error:
             return no(error.message, error.hint or "")
+        if job.prepared:
+            return _judge_place(job, place) or _judge_prepared(job, place) or OK
         return (
             _judge_place(job, place)
             or _judge_scheme(job, place, self.quantizations(job.target)[0])
@@ -96,8 +98,10 @@ class Mlc:
         scheme = self._mode(job)
         if job.quantization and scheme != job.quantization:
             found.append(f"`{job.quantization}` is called `{scheme}` in this version of MLC")
+        if job.prepared:
+            return (*found, *mlc_new.shape(job).notices)  # its template stands in its configuration
         if api_of(job.target) is Api.NEW:
-            found += templates_mlc.choose(job.name, job.config, job.conv_template).notices
+            found += mlc_new.template(job).notices
         elif job.conv_template and job.conv_template != templates_mlc.old_template(job.name, job.config):
             found.append(
                 "this version of MLC takes the conversation template by the model's name; --conv-template has no effect"
@@ -126,7 +130,16 @@ class Mlc:
         return mlc_new.library(job, self._mode(job))
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
-        """Serve with MLC's own server, or our driver of `mlc_chat` where MLC has none."""
+        """Serve with MLC's own server, or our driver of `mlc_chat` where MLC has none.
+
+        Raises UsageError for a library that runs on another kind of machine.
+        """
+        place = mlc_targets.place_of(job)
+        if place.host or place.name not in {"cuda", "vulkan"}:
+            raise UsageError(
+                f"a library for `{place.name}` does not run on this machine",
+                hint="`jetson-containers llm compile` makes it; leave out --device to serve the model here",
+            )
         if api_of(job.target) is Api.OLD:
             return mlc_old.serve(job, self._mode(job), options)
         return mlc_new.serve(job, self._mode(job), options)
@@ -224,6 +237,12 @@ def _judge_place(job: Job, place: Place) -> Verdict | None:
     return None
 
 
+def _judge_prepared(job: Job, place: Place) -> Verdict | None:
+    if api_of(job.target) is Api.OLD and place.name != "cuda":
+        return no("MLC 0.1.0 compiles while it quantizes; this model is quantized already", "the unquantized model")
+    return None
+
+
 def _judge_scheme(job: Job, place: Place, default: str) -> Verdict | None:
     api = api_of(job.target)
     schemes = _schemes(api)
@@ -282,6 +301,10 @@ def _takes(job: Job) -> str:
 
 def _judge_model(job: Job) -> Verdict | None:
     config = job.config
+    known_templates = mlc_new.known_templates(job.target)
+    if job.conv_template and known_templates and job.conv_template not in known_templates:
+        close = templates_mlc.near(job.conv_template, known_templates) or [templates_mlc.PLAIN]
+        return no(f"this MLC has no conversation template `{job.conv_template}`", f"--conv-template {close[0]}")
     if config is None:
         return None
     api = api_of(job.target)

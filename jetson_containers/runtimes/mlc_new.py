@@ -22,6 +22,7 @@ HOME = {
 CONTEXT = 4096  # tokens, where nobody says: the model's own maximum (131072 for Llama 3.1) does not fit a board
 GPU_MEMORY = 0.85  # MLC's own default, set so that the printed command says it
 SERVE_HELP = ("mlc_llm", "serve", "--help")
+CONFIG_HELP = ("mlc_llm", "gen_config", "--help")  # lists the conversation templates
 
 
 @dataclass(frozen=True)
@@ -74,24 +75,41 @@ def _window(job: Job, place: Place, context: int) -> int:
         return job.sliding_window
     if not _slides(job) or job.config is None:
         return 0
-    if place.window and not job.context:
+    if place.window and job.context in {0, place.context}:
         return place.window
     return min(job.config.sliding_window, context)
 
 
+def known_templates(target: Target) -> frozenset[str]:
+    """What the image has; empty where it was not asked."""
+    return templates_mlc.choices(target.probed.get(" ".join(CONFIG_HELP), ""))
+
+
+def template(job: Job) -> templates_mlc.Choice:
+    """The conversation template of a job, of those the image has."""
+    return templates_mlc.choose(job.name, job.config, job.conv_template, known_templates(job.target))
+
+
 def folder(job: Job, mode: str) -> str:
-    """Where weights, tokenizer and configuration go."""
-    return f"{ROOT}/{job.name}-{mode}-MLC"
+    """Where weights, tokenizer and configuration are, or go."""
+    return job.source if job.prepared else f"{ROOT}/{job.name}-{mode}-MLC"
 
 
 def library(job: Job, mode: str) -> str:
     """Where the compiled library goes."""
-    return f"{ROOT}/libs/{mlc_targets.library(job.name, mode, mlc_targets.place_of(job))}"
+    return f"{ROOT}/libs/{_library_name(job, mode)}"
+
+
+def _library_name(job: Job, mode: str) -> str:
+    """Named after model and mode; a directory that is converted already is named after both."""
+    stem = job.name.removesuffix("-MLC") if job.prepared else f"{job.name}-{mode}"
+    return mlc_targets.library(stem, mlc_targets.place_of(job))
 
 
 def steps(job: Job, mode: str, sm: int) -> tuple[StepCommand, ...]:
     """Weights and configuration share a directory, and serve all targets; the library is for one."""
-    return (_convert(job, mode, sm), _configure(job, mode), _compile(job, mode, sm))
+    compiled = _compile(job, mode, sm)
+    return (compiled,) if job.prepared else (_convert(job, mode, sm), _configure(job, mode), compiled)
 
 
 def _convert(job: Job, mode: str, sm: int) -> StepCommand:
@@ -115,8 +133,8 @@ def _convert(job: Job, mode: str, sm: int) -> StepCommand:
 
 def _configure(job: Job, mode: str) -> StepCommand:
     planned = shape(job)
-    template = templates_mlc.choose(job.name, job.config, job.conv_template).template
-    argv = ["mlc_llm", "gen_config", job.source, "--quantization", mode, "--conv-template", template]
+    argv = ["mlc_llm", "gen_config", job.source, "--quantization", mode]
+    argv += ["--conv-template", template(job).template]
     # the documentation gives one or the other: a window makes the context endless
     if planned.window:
         argv += ["--sliding-window-size", str(planned.window)]
@@ -136,10 +154,9 @@ def _compile(job: Job, mode: str, sm: int) -> StepCommand:
     argv += ["--opt", mlc_targets.translate_opt(job.opt)[0]]
     if job.system_lib_prefix and place.static:
         argv += ["--system-lib-prefix", job.system_lib_prefix]
-    overrides, _ = mlc_targets.translate_overrides(job.overrides)
-    if overrides:
+    if overrides := _overrides(job):
         argv += ["--overrides", mlc_targets.joined(overrides)]
-    name = mlc_targets.library(job.name, mode, place)
+    name = _library_name(job, mode)
     return StepCommand(
         "compile",
         # the suffix decides what is made, so the temporary name must be the directory's
@@ -151,6 +168,17 @@ def _compile(job: Job, mode: str, sm: int) -> StepCommand:
         result=name,
         gpu=place.name in {"cuda", "vulkan", "windows"},  # MLC asks the device for its limits
     )
+
+
+def _overrides(job: Job) -> dict[str, str]:
+    """The user's; and for a configuration that others made, what we would have written into it."""
+    given, _ = mlc_targets.translate_overrides(job.overrides)
+    if not job.prepared:
+        return given
+    planned = shape(job)
+    limit = "sliding_window_size" if planned.window else "context_window_size"
+    ours = {limit: planned.limit, "prefill_chunk_size": planned.chunk, "max_batch_size": planned.batch}
+    return {**{key: str(value) for key, value in ours.items()}, **given}
 
 
 def compile_options(job: Job, place: Place, sm: int) -> dict[str, str]:
@@ -167,7 +195,8 @@ def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     """MLC's own server. A key goes through our driver: MLC takes it in the argv, where everybody can read it."""
     planned = shape(job)
     model = folder(job, mode)
-    arguments = [model, "--device", "cuda", *_library_option(job.target, library(job, mode))]
+    device = mlc_targets.place_of(job).device
+    arguments = [model, "--device", device, *_library_option(job.target, library(job, mode))]
     arguments += ["--mode", _mode(planned), *_limits(job.target, planned, options.gpu_memory or GPU_MEMORY)]
     arguments += ["--host", options.host, "--port", str(options.port)]
     if options.api_key:

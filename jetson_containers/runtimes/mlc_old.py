@@ -17,16 +17,22 @@ AMPERE = 80  # compute capability ×10 from which CUTLASS attention and FlashAtt
 
 def folder(job: Job, mode: str) -> str:
     """The directory of one build: weights below `params`, the library beside it."""
-    return f"{ROOT}/{job.name}-{mode}"
+    return job.source if job.prepared else f"{ROOT}/{job.name}-{mode}"
 
 
 def library(job: Job, mode: str) -> str:
     """Where the compiled library is."""
-    return f"{folder(job, mode)}/{mlc_targets.library(job.name, mode, mlc_targets.place_of(job))}"
+    stem = job.name if job.prepared else f"{job.name}-{mode}"
+    return f"{folder(job, mode)}/{mlc_targets.library(stem, mlc_targets.place_of(job))}"
 
 
 def steps(job: Job, mode: str, sm: int) -> tuple[StepCommand, ...]:
-    """The model is named after its directory, which on the hub's cache is a revision: hence the link."""
+    """The model is named after its directory, which on the hub's cache is a revision: hence the link.
+
+    Nothing is left to do for a build that was made before, here or on a larger machine.
+    """
+    if job.prepared:
+        return ()
     link = f"{ROOT}/models/{job.name}"
     return (
         StepCommand("link", ("ln", "-sfn", job.source, link), (job.source,), link),

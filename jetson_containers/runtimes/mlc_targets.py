@@ -100,9 +100,15 @@ def missing(place: Place, probed: Mapping[str, str]) -> tuple[Toolchain, ...]:
     return tuple(found)
 
 
-def library(name: str, quantization: str, place: Place) -> str:
-    """The file name of a library, as MLC's documentation writes it."""
-    return f"{name}-{quantization}-{place.file}{place.suffix}"
+def library(stem: str, place: Place) -> str:
+    """The file name of a library, as MLC's documentation writes it; `stem` is model and mode."""
+    return f"{stem}-{place.file}{place.suffix}"
+
+
+def usual_context(device: str) -> int:
+    """The context (tokens) that MLC's documentation gives to a kind of device; 0 where it gives none."""
+    name = tables.load("mlc")["also"].get(device.lower(), device.lower())
+    return places()[name].context if name in places() else 0
 
 
 def translate_opt(value: str) -> tuple[str, tuple[str, ...]]:

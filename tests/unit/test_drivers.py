@@ -23,6 +23,8 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -250,6 +252,34 @@ def test_a_wrong_request_is_told_what_is_wrong(running: Running, body: Any, stat
     assert said in answer["error"]["message"]
     assert set(answer["error"]) == {"message", "type", "param", "code"}
     assert running.chat()[0] == 200  # and the server goes on
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "type", "text"]), inner)
+    ),
+    max_leaves=6,
+)
+FIELDS = ["messages", "prompt", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens",
+          "temperature", "top_p", "seed", "stop", "n", "logprobs", "tools", "response_format", "echo"]  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.dictionaries(st.sampled_from(FIELDS), JSON), chat=st.booleans(), right=st.booleans())
+def test_whatever_is_sent_is_a_request_or_a_bad_one(
+    drivers: Path, body: dict[str, Any], *, chat: bool, right: bool
+) -> None:
+    protocol = importlib.import_module("openai_protocol")
+    if right:
+        body = {**body, "messages": USER, "prompt": "x"}
+    try:
+        request = protocol.Request(body, chat=chat, model_id="words")
+    except protocol.BadRequest:
+        return
+    assert request.options.temperature is None or 0 <= request.options.temperature <= 2  # NaN is neither
+    assert isinstance(request.options.max_tokens, int)
+    assert isinstance(request.prompt, list if chat else str)
 
 
 def test_a_failure_inside_a_stream_ends_it_with_an_error(running: Running) -> None:

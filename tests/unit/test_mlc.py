@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +20,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetson_containers import modelconfig, platforms, tables, templates_mlc
+from jetson_containers.console import Console, Level
 from jetson_containers.errors import UsageError
+from jetson_containers.pipeline import Origin, Pipeline
 from jetson_containers.runtimes import mlc, mlc_new, mlc_targets
 from jetson_containers.runtimes.base import Job, Runtime, ServeOptions, StepCommand, Target
 from jetson_containers.runtimes.mlc import Api, Mlc
 from tests.unit import mlc_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jetson_containers.modelconfig import ModelConfig
 
 GOLDEN = Path(__file__).parent / "golden" / "mlc"
@@ -384,6 +390,14 @@ def test_the_server_s_mode_follows_the_batch(batch: int, mode: str) -> None:
     assert f"--mode {mode}" in shlex.join(RUNTIME.serve(job(max_batch=batch), ServeOptions(9000)).argv)
 
 
+@pytest.mark.parametrize("on", ["orin-jp5", "orin-jp6"])
+def test_only_what_runs_here_is_served(on: str) -> None:
+    for place in ("windows", "metal", "iphone", "android", "webgpu"):
+        with pytest.raises(UsageError, match="does not run on this machine"):
+            RUNTIME.serve(job(on=on, device=place), ServeOptions(9000))
+    assert "--device vulkan --model-lib" in shlex.join(RUNTIME.serve(job(device="vulkan"), ServeOptions(9000)).argv)
+
+
 def test_a_key_never_stands_in_the_argv() -> None:
     plain = RUNTIME.serve(job(), ServeOptions(9000))
     assert plain.argv[:2] == ("mlc_llm", "serve")
@@ -562,8 +576,6 @@ def test_what_a_target_lacks_is_said_with_a_remedy(place: str) -> None:
 
 def test_probes_of_toolchains_are_shell_that_answers(tmp_path: Path) -> None:
     """They run here; the answer depends on the machine, its form does not."""
-    import subprocess  # noqa: PLC0415
-
     (tmp_path / "web" / "dist" / "wasm").mkdir(parents=True)
     (tmp_path / "web" / "dist" / "wasm" / "mlc_wasm_runtime.bc").touch()
     for name in ("emcc", "xcrun", "x86_64-w64-mingw32-clang"):
@@ -575,6 +587,90 @@ def test_probes_of_toolchains_are_shell_that_answers(tmp_path: Path) -> None:
             for env, answer in ((there, "found"), ({"PATH": "/usr/bin:/bin"}, "missing")):
                 done = subprocess.run(tool.probe, env=env, capture_output=True, text=True, check=False)
                 assert done.stdout == answer + "\n", (tool.name, done)
+
+
+def test_weights_that_are_converted_already_are_compiled_within_our_limits() -> None:
+    source = "/data/models/huggingface/x/snapshots/1"
+    made = Job(source, "Llama-3.1-8B-q4f16_1-MLC", None, "", target("orin-jp6"), prepared=True, context=2048)
+    assert RUNTIME.check(made).ok
+    (step,) = RUNTIME.steps(made)
+    assert RUNTIME.artefact(made) == source
+    assert step.output == "/data/models/mlc/dist/libs/Llama-3.1-8B-q4f16_1-cuda.so"
+    assert step.argv[2] == f"{source}/mlc-chat-config.json"
+    limits = "context_window_size=2048;prefill_chunk_size=1024;max_batch_size=1"
+    assert f"--overrides '{limits}'" in shlex.join(step.argv)
+    assert mlc_options.problems(step.argv) == []
+    assert RUNTIME.serve(made, ServeOptions(9000)).model == source
+
+
+def test_an_old_build_is_served_as_it_is() -> None:
+    source = "/data/models/mlc/dist/Llama-2-7b-chat-hf-q4f16_ft"
+    made = Job(source, "Llama-2-7b-chat-hf-q4f16_ft", None, "", target("orin-jp5"), prepared=True)
+    assert RUNTIME.check(made).ok
+    assert RUNTIME.steps(made) == ()
+    assert MLC.library(made) == f"{source}/Llama-2-7b-chat-hf-q4f16_ft-cuda.so"
+    phone = Job(source, "Llama-2-7b-chat-hf-q4f16_ft", None, "", target("orin-jp5"), prepared=True, device="android")
+    assert "quantized already" in RUNTIME.check(phone).reason
+
+
+class StandIn:
+    """Runs steps with stand-ins for MLC's programs, which refuse what MLC refuses and leave what it leaves."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.ran: list[str] = []
+        text = Path(__file__).with_name("tutorial_tools.py").read_text(encoding="utf-8")
+        (root / "bin").mkdir(parents=True)
+        for name in ("mlc_llm", "python3"):
+            (root / "bin" / name).write_text(f"#!{sys.executable} -IS\n{text}", encoding="utf-8")
+            (root / "bin" / name).chmod(0o755)
+
+    def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+        self.ran.append(step.name)
+        words = [word.replace("/data/", f"{self.root}/data/") for word in argv]
+        words[0] = str(self.root / "bin" / words[0])
+        env = {"STAND_IN": str(self.root), "PATH": os.environ["PATH"], **step.env}
+        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+
+def prepared_by(root: Path) -> tuple[StandIn, Pipeline]:
+    runner = StandIn(root)
+    console = Console(level=Level.QUIET)
+    snapshot = root / "data" / job().source.removeprefix("/data/")
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").touch()
+    return runner, Pipeline(root / "data", runner, console, Origin(job().source, "hub:meta-llama/Llama-2-7b-chat-hf"))
+
+
+def test_the_pipeline_makes_upstream_s_layout_once(tmp_path: Path) -> None:
+    runner, pipeline = prepared_by(tmp_path)
+    dist = tmp_path / "data/models/mlc/dist"
+    pipeline.run(RUNTIME.steps(job()))
+    assert runner.ran == ["convert", "config", "compile"]
+    made = dist / "Llama-2-7b-chat-hf-q4f16_1-MLC"
+    names = {path.name for path in made.iterdir()}
+    assert {"params_shard_0.bin", "tensor-cache.json", "mlc-chat-config.json", "tokenizer.json"} <= names
+    assert mlc.weights_complete(names)
+    assert (dist / "libs/Llama-2-7b-chat-hf-q4f16_1-cuda.so").is_file()
+    pipeline.run(RUNTIME.steps(job()))
+    assert len(runner.ran) == 3  # nothing is made twice
+    pipeline.run(RUNTIME.steps(job(context=2048)))
+    assert runner.ran[3:] == ["config", "compile"]  # the weights stay
+    pipeline.run(RUNTIME.steps(job(context=2048, device="webgpu")))
+    assert runner.ran[5:] == ["compile"]
+    assert (dist / "libs/Llama-2-7b-chat-hf-q4f16_1-webgpu.wasm").is_file()
+
+
+def test_the_pipeline_builds_with_the_old_interface(tmp_path: Path) -> None:
+    runner, pipeline = prepared_by(tmp_path)
+    pipeline.run(RUNTIME.steps(job(on="orin-jp5")))
+    made = tmp_path / "data/models/mlc/dist/Llama-2-7b-chat-hf-q4f16_ft"
+    assert (made / "params/ndarray-cache.json").is_file()
+    assert (made / "Llama-2-7b-chat-hf-q4f16_ft-cuda.so").is_file()
+    assert (made.parent / "models/Llama-2-7b-chat-hf/config.json").is_file()
+    pipeline.run(RUNTIME.steps(job(on="orin-jp5")))
+    assert runner.ran == ["build"]
 
 
 @pytest.mark.parametrize(
@@ -624,6 +720,7 @@ def test_a_model_gets_the_template_of_its_family(name: str, template: str) -> No
 def test_every_template_of_the_table_exists() -> None:
     table = tables.load("conv_templates")
     used = {rule["template"] for rule in table["rules"]} | set(table["by_type"].values())
+    used |= {*table["nearest"], *table["nearest"].values()}
     assert used <= set(templates_mlc.registered()) == mlc_options.TEMPLATES
 
 
@@ -636,6 +733,27 @@ def test_an_unknown_name_takes_its_family_s_template_and_says_so() -> None:
     assert chosen.template == "llama2"
     assert "near it: " in chosen.notices[0]
     assert "llama-2" in chosen.notices[0]
+
+
+SPRING_2026 = "usage: MLC LLM Configuration Generator --conv-template {llama-2,llama-3,chatml,qwen2,olmo,LM} ..."
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [("Qwen3-0.6B", "qwen2"), ("Qwen3.5-4B", "qwen2"), ("OLMo-2-1124-7B-Instruct", "olmo"), ("gemma-2b-it", "LM"),
+     ("Llama-3.1-8B-Instruct", "llama-3"), ("SmolLM2-360M-Instruct", "chatml")],
+)  # fmt: skip
+def test_an_image_that_lacks_a_template_gets_the_nearest_it_has(name: str, template: str) -> None:
+    probed = {"mlc_llm gen_config --help": SPRING_2026}
+    where = Target(target("orin-jp6").platform, versions={"mlc": "0.20.0"}, probed=probed)
+    asked = Job("/data/models/x", name, None, "", where)
+    argv = RUNTIME.steps(asked)[1].argv
+    assert argv[argv.index("--conv-template") + 1] == template
+    changed = template != templates_mlc.choose(name, None).template
+    assert any("has no conversation template" in text for text in MLC.notices(asked)) is changed
+    refused = RUNTIME.check(Job("/data/models/x", name, None, "", where, conv_template="llama-3_1"))
+    assert refused.instead == "--conv-template llama-3"
+    assert RUNTIME.check(Job("/data/models/x", name, None, "", where, conv_template="olmo")).ok
 
 
 @pytest.mark.parametrize(
