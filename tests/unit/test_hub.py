@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import huggingface_hub
 import pytest
 
-from jetson_containers.hub.transfer import onefile, remote
+from jetson_containers.hub.transfer import onefile, problems, remote
 from jetson_containers.hub.transfer.credentials import Token
 from jetson_containers.hub.transfer.fetch import Downloader, Options
 from jetson_containers.hub.transfer.problems import DownloadError
 from jetson_containers.hub.transfer.progress import Reporter
+from jetson_containers.hub.transfer.reference import Reference
 from jetson_containers.hub.transfer.remote import Patience
 from tests.hubserver import HubServer, git_sha1
 
@@ -119,6 +120,7 @@ def test_what_the_library_fetched_is_checked_once_and_not_fetched_again(hub: Hub
     hub.forget()
     assert set(run.states(run()[0]).values()) == {"cached"}
     assert hub.file_requests() == []
+    assert "download" not in run.said
     assert len(list(run.cache.glob("models--org--tiny/verified/*"))) == len(FILES)
 
 
@@ -264,6 +266,20 @@ def test_a_hub_in_trouble_is_asked_again(
     assert Path(run("org/tiny/model.safetensors")[0].path).read_bytes() == WEIGHTS
     assert run.slept == slept
     assert "asking again" in run.said
+
+
+def test_a_hub_that_says_nothing_more_is_asked_again(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    hub.fail("/storage/", hang=threading.Event(), hang_at=500_000)
+    assert Path(run("org/tiny/model.safetensors")[0].path).read_bytes() == WEIGHTS
+    assert [seen.range for seen in hub.file_requests("/storage/")] == ["", "bytes=500000-"]
+
+
+def test_a_slow_hub_is_waited_for(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    hub.fail("/storage/", trickle=0.03, block=100_000)  # longer than the limit in all, never without a byte
+    assert Path(run("org/tiny/model.safetensors")[0].path).read_bytes() == WEIGHTS
+    assert len(hub.file_requests("/storage/")) == 1
 
 
 def test_the_list_is_asked_for_again_too(hub: HubServer, run: Run) -> None:
@@ -455,6 +471,34 @@ def test_a_login_page_is_no_hub(hub: HubServer, run: Run) -> None:
     error = refused(run)
     assert error.status == 4
     assert "does not answer as a hub does" in error.message
+
+
+def test_an_address_without_sizes_is_no_hub(hub: HubServer, run: Run) -> None:
+    hub.fail("/api/", body=b'{"id": "org/tiny", "sha": "%s", "siblings": [{"rfilename": "a"}]}' % (b"0" * 40))
+    error = refused(run)
+    assert error.status == 1
+    assert "gives no sizes and checksums" in error.message
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (OSError(errno.EACCES, "Permission denied", "/data/models/x"), 4, "`/data/models/x` cannot be written"),
+        (OSError(errno.EROFS, "Read-only file system", "/data/x"), 4, "Read-only file system"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 4, "the disk is full"),
+        (ConnectionError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"), 4, "certificate of https://hub cannot be"),
+        (TimeoutError("timed out"), 4, "https://hub cannot be reached for `org/tiny`: timed out"),
+    ],
+)
+def test_errors_without_an_answer_are_told_apart(error: Exception, status: int, words: str) -> None:
+    failure = problems.explain(error, Reference("org/tiny"), Token(), "https://hub")
+    assert failure
+    assert failure.status == status
+    assert words in failure.message
+
+
+def test_a_bug_stays_one() -> None:
+    assert problems.explain(KeyError("sha"), Reference("org/tiny"), Token(), "https://hub") is None
 
 
 # without the hub

@@ -18,6 +18,7 @@ FAILED, USAGE, NOTHING_FOUND, NOT_READY = 1, 2, 3, 4  # exit statuses
 _HTTP_LIBRARIES = frozenset({"requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2"})
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _WRITING = frozenset({errno.ENOSPC, errno.EDQUOT})
+_MAY_NOT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class DownloadError(Exception):
@@ -78,10 +79,10 @@ def explain(error: BaseException, reference: Reference, token: Token, endpoint: 
             NOT_READY, f"the disk is full while downloading `{reference}`",
             "free some space, then the same command goes on where it stopped",
         )  # fmt: skip
-    if isinstance(error, PermissionError) and status_of(error) is None:
+    if isinstance(error, OSError) and error.errno in _MAY_NOT and status_of(error) is None:
         return DownloadError(
-            NOT_READY, "`%s` may not be written" % (error.filename or "the cache"),
-            'where an earlier container left it to root: sudo chown -R "$(id -u):$(id -g)" <that directory>',
+            NOT_READY, f"`{error.filename or 'the cache'}` cannot be written: {error.strerror}",
+            'where an earlier container left it to root: sudo chown -R "$(id -u):$(id -g)" DIRECTORY',
         )  # fmt: skip
     code = status_of(error)
     if code is not None:

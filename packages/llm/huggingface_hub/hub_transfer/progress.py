@@ -48,6 +48,7 @@ class Reporter:
         self._warn = warn
         self._lock = threading.Lock()
         self.secret = ""
+        self.bars = False  # whether bars are on the screen, which other words must not tear apart
 
     def say(self, text: str) -> None:
         """Something a user wants to read."""
@@ -63,7 +64,7 @@ class Reporter:
 
     def progress(self, title: str, total: int) -> Progress:
         """Follow `total` bytes; use it as a context."""
-        terminal = not self.quiet and self.stream is not None and self.stream.isatty()
+        terminal = total > 0 and not self.quiet and self.stream is not None and self.stream.isatty()
         return (_Bars if terminal else Progress)(self, title, total)
 
     def _redact(self, text: str) -> str:
@@ -73,8 +74,13 @@ class Reporter:
         text = self._redact(text)
         try:
             with self._lock:
-                self.stream.write(text + "\n")
-                self.stream.flush()
+                if self.bars:
+                    from tqdm import tqdm  # noqa: PLC0415 - heavy
+
+                    tqdm.write(text, file=self.stream)
+                else:
+                    self.stream.write(text + "\n")
+                    self.stream.flush()
         except (OSError, ValueError, AttributeError):
             pass
 
@@ -127,9 +133,11 @@ class _Bars(Progress):
     def __enter__(self) -> Progress:
         self._bars: dict[str, Any] = {}
         self._sum = self._bar(self.title, self.total, 0)
+        self.reporter.bars = True
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.reporter.bars = False
         for bar in [*self._bars.values(), self._sum]:
             bar.close()
 
