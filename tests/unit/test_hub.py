@@ -270,9 +270,9 @@ def test_a_hub_in_trouble_is_asked_again(
 
 def test_a_hub_that_says_nothing_more_is_asked_again(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
-    hub.fail("/storage/", hang=threading.Event(), hang_at=500_000)
+    hub.fail("/storage/", hang=threading.Event(), hang_at=7 * 65536)
     assert Path(run("org/tiny/model.safetensors")[0].path).read_bytes() == WEIGHTS
-    assert [seen.range for seen in hub.file_requests("/storage/")] == ["", "bytes=500000-"]
+    assert [seen.range for seen in hub.file_requests("/storage/")] == ["", f"bytes={7 * 65536}-"]
 
 
 def test_a_slow_hub_is_waited_for(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,6 +464,12 @@ def test_a_hub_that_cannot_be_reached(hub: HubServer, run: Run) -> None:
     error = refused(run, endpoint="http://127.0.0.1:1")
     assert (error.status, run.slept) == (4, [1.0, 2.0])
     assert "http://127.0.0.1:1 cannot be reached" in error.message
+
+
+def test_what_is_no_address_is_said(run: Run) -> None:
+    error = refused(run, endpoint="hub.example")
+    assert (error.status, run.slept) == (2, [])
+    assert "`hub.example` is no address of a hub" in error.message
 
 
 def test_a_login_page_is_no_hub(hub: HubServer, run: Run) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_BLOCK = 1 << 18  # bytes asked of the client at once: what a dropped connection loses
+_BLOCK = 1 << 16  # bytes asked of the client at once: what a dropped connection loses
 LONGEST_ANSWER = 40_000_000_000  # bytes: the hub's storage gives files above 50 GB in ranges only
 
 
