@@ -23,7 +23,7 @@ from jetson_containers.hub.transfer.remote import Patience
 from tests.hubserver import HubServer, git_sha1
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from jetson_containers.hub.transfer.model import Result
 
@@ -34,10 +34,9 @@ SECRET = "hf_" + "x" * 34
 
 
 @pytest.fixture
-def hub() -> Iterator[HubServer]:
-    with HubServer() as server:
-        server.add("org/tiny", FILES)
-        yield server
+def hub(hub_server: HubServer) -> HubServer:
+    hub_server.add("org/tiny", FILES)
+    return hub_server
 
 
 class Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -144,9 +145,10 @@ class _Bars(Progress):
     def _bar(self, title: str, total: int, present: int) -> Any:
         from tqdm import tqdm  # noqa: PLC0415 - heavy
 
+        known = _has_size(self.reporter.stream)
         return tqdm(
             total=total, initial=present, desc=title[-40:], unit="B", unit_scale=True, leave=False,
-            file=self.reporter.stream, dynamic_ncols=True,
+            file=self.reporter.stream, dynamic_ncols=known, **({} if known else {"ncols": 80, "nrows": 24}),
         )  # fmt: skip
 
     def begin(self, name: str, size: int, present: int) -> None:
@@ -167,3 +169,11 @@ class _Bars(Progress):
             self._sum.update(count)
             if _name in self._bars:
                 self._bars[_name].update(count)
+
+
+def _has_size(stream: IO[str]) -> bool:
+    """Whether a terminal says how large it is; one of 0 x 0 (`script`, some CI) would be shown nothing."""
+    try:
+        return all(os.get_terminal_size(stream.fileno()))
+    except (OSError, ValueError):
+        return False

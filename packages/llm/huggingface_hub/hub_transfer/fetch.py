@@ -93,6 +93,7 @@ class Downloader:
         items: list[Plan | Result] = []
         for text in references:
             if os.path.exists(text):  # noqa: PTH110 - Path.exists raises for a name that is too long
+                self.reporter.say(f"{text} is a path on this machine; nothing to download")
                 items.append(Result(str(Path(text))))
                 continue
             reference = parse(text, self.options.kind)
