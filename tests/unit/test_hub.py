@@ -140,6 +140,15 @@ def test_a_revision_is_a_branch_a_tag_or_a_commit(hub: HubServer, run: Run, refe
     assert sorted(path.name for path in Path(result.path).iterdir()) == names
 
 
+@pytest.mark.parametrize("name", ["tiny2", "elsewhere/tiny"])
+def test_a_renamed_repository_is_followed(hub: HubServer, run: Run, name: str) -> None:
+    hub.renamed[name] = "org/tiny"
+    (result,) = run(name)
+    assert Path(result.path, "model.safetensors").read_bytes() == WEIGHTS
+    assert Path(result.path, "config.json").read_bytes() == CONFIG
+    assert run(name, offline=True)[0].path == result.path
+
+
 def test_one_file_of_a_data_set(hub: HubServer, run: Run) -> None:
     hub.add("org/set", {"data/train.parquet": b"rows" * 500, "README.md": b"#"}, kind="dataset")
     (result,) = run("org/set/data/train.parquet", kind="dataset")
@@ -369,6 +378,18 @@ def test_a_hub_cannot_write_outside_the_cache(hub: HubServer, run: Run) -> None:
 
 
 # no room
+
+
+def test_parts_and_damaged_files_are_shown_before_they_are_fetched(hub: HubServer, run: Run) -> None:
+    run()
+    os.truncate(run.blob(WEIGHTS), 900_000)
+    run.blob(CONFIG).unlink()
+    (result,) = run(dry_run=True)
+    assert run.states(result) == {
+        "config.json": "missing", "empty.txt": "cached", "model.safetensors": "corrupt", "onnx/model.bin": "cached",
+    }  # fmt: skip
+    assert result.plan
+    assert result.plan.missing == len(CONFIG) + len(WEIGHTS) - 900_000
 
 
 def test_room_is_checked_before_the_first_byte(hub: HubServer, run: Run) -> None:
