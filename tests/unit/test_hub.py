@@ -138,6 +138,8 @@ def test_a_revision_is_a_branch_a_tag_or_a_commit(hub: HubServer, run: Run, refe
     repo.commit({"new.txt": b"new"}, "refs/pr/1")
     (result,) = run(reference.format(commit=commit, url=hub.url))
     assert sorted(path.name for path in Path(result.path).iterdir()) == names
+    kept = {path.name for path in run.cache.glob("*/refs/**/*") if path.is_file()}
+    assert kept == ({"v1"} if "v1" in reference else {"1"} if "pr" in reference else set())
 
 
 @pytest.mark.parametrize("name", ["tiny2", "elsewhere/tiny"])
@@ -223,6 +225,7 @@ def test_a_part_that_is_here_is_not_fetched_again(hub: HubServer, run: Run) -> N
     (blobs / f"{etag}.ffffffff.incomplete").write_bytes(WEIGHTS[:10])
     (result,) = run("org/tiny/model.safetensors")
     assert run.states(result) == {"model.safetensors": "resumed"}
+    assert {seen.headers["accept-encoding"] for seen in hub.file_requests()} == {"identity"}  # gzip cannot be resumed
     assert hub.file_requests("/storage/")[0].range == "bytes=700000-"
     assert hub.sent["model.safetensors"] == len(WEIGHTS) - 700_000
     assert sorted(path.name for path in blobs.iterdir()) == [etag]
