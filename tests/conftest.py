@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
+
+    from tests.hubserver import HubServer
 
 ALLOWED = "cannot run here:"
 
@@ -35,5 +37,16 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("JETSON_CONTAINERS_") and name != "JETSON_CONTAINERS_STRICT_SKIPS":
             monkeypatch.delenv(name)
-    for name in ("HF_TOKEN", "HUGGINGFACE_TOKEN", "L4T_VERSION", "CUDA_VERSION", "PYTHON_VERSION", "LSB_RELEASE"):
+    for name in ("HF_TOKEN", "HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("L4T_VERSION", "CUDA_VERSION", "PYTHON_VERSION", "LSB_RELEASE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def hub_server() -> Iterator[HubServer]:
+    """A Hugging Face hub on loopback: `add` repositories, order faults with `fail`, read its log in `seen`."""
+    from tests.hubserver import HubServer  # noqa: PLC0415 - only for tests that ask
+
+    with HubServer() as server:
+        yield server

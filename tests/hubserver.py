@@ -124,6 +124,7 @@ class HubServer:
 
     def __init__(self, port: int = 0) -> None:
         self.repos: dict[tuple[str, str], Repo] = {}
+        self.renamed: dict[str, str] = {}  # old name → name; requests are redirected, as `gpt2` is
         self.tokens = {"good", "stranger"}  # valid ones; only "good" may read gated and private repositories
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
@@ -226,6 +227,8 @@ class HubServer:
             fault = self._fault(path, request.command)
         if fault.delay:
             time.sleep(fault.delay)
+        if self._moved(request, path):
+            return
         if fault.body is not None:
             self._send(request, fault.status or 200, fault.body, fault.headers)
         elif fault.status:
@@ -239,6 +242,14 @@ class HubServer:
             self._api(request, path, form)
         else:
             self._resolve(request, path, fault)
+
+    def _moved(self, request: Any, path: str) -> bool:
+        for old, new in self.renamed.items():
+            for start in (f"/api/models/{old}", f"/{old}"):
+                if path == start or path.startswith(start + "/"):
+                    self._send(request, 307, b"", {"Location": request.path.replace(start, start.replace(old, new), 1)})
+                    return True
+        return False
 
     def _fault(self, path: str, method: str) -> Fault:
         for fault in self.faults:

@@ -15,7 +15,7 @@ from jetson_containers.errors import (
     UsageError,
 )
 from jetson_containers.hub.transfer import problems
-from jetson_containers.hub.transfer.credentials import find_token
+from jetson_containers.hub.transfer.credentials import Token, find_token
 from jetson_containers.hub.transfer.fetch import Downloader, Options
 from jetson_containers.hub.transfer.progress import Reporter
 from jetson_containers.hub.transfer.remote import StoppedError
@@ -42,6 +42,11 @@ def cache_of(data: Path) -> Path:
     return data / "models" / "huggingface"
 
 
+def container_path(path: Path, data: Path) -> str | None:
+    """Where containers see a path below the data directory; None for what they do not see. Links are not followed."""
+    return str("/data" / path.relative_to(data)) if path.is_relative_to(data) else None
+
+
 def download(
     references: Sequence[str], settings: Settings, console: Console, *, token: str = "", **given: Any
 ) -> Iterator[Result]:
@@ -59,7 +64,8 @@ def downloader(settings: Settings, console: Console, *, token: str = "", **given
     given.setdefault("offline", bool(settings["offline"]))
     options = Options(**{"endpoint": settings.env.get("HF_ENDPOINT", ""), **given})
     reporter = Reporter(quiet=console.level == Level.QUIET, stream=console.err, warn=console.warning)
-    return Downloader(options, find_token(token, settings.env), reporter, env=settings.env)
+    found = Token() if options.offline else find_token(token, settings.env)  # a login may ask the hub for a fresh one
+    return Downloader(options, found, reporter, env=settings.env)
 
 
 @contextlib.contextmanager

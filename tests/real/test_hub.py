@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.hubserver import HubServer
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.hubserver import HubServer
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = os.urandom(1 << 20) * 24
@@ -36,10 +34,9 @@ COMMANDS = {
 
 
 @pytest.fixture
-def hub() -> Iterator[HubServer]:
-    with HubServer() as server:
-        server.add("org/big", {"config.json": b"{}", "model.safetensors": WEIGHTS})
-        yield server
+def hub(hub_server: HubServer) -> HubServer:
+    hub_server.add("org/big", {"config.json": b"{}", "model.safetensors": WEIGHTS})
+    return hub_server
 
 
 class Shell:

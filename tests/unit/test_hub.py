@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 import huggingface_hub
 import pytest
 
-from jetson_containers.hub.transfer import onefile, remote
+from jetson_containers.hub.transfer import onefile, problems, remote
 from jetson_containers.hub.transfer.credentials import Token
 from jetson_containers.hub.transfer.fetch import Downloader, Options
 from jetson_containers.hub.transfer.problems import DownloadError
 from jetson_containers.hub.transfer.progress import Reporter
+from jetson_containers.hub.transfer.reference import Reference
 from jetson_containers.hub.transfer.remote import Patience
 from tests.hubserver import HubServer, git_sha1
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from jetson_containers.hub.transfer.model import Result
 
@@ -33,10 +34,9 @@ SECRET = "hf_" + "x" * 34
 
 
 @pytest.fixture
-def hub() -> Iterator[HubServer]:
-    with HubServer() as server:
-        server.add("org/tiny", FILES)
-        yield server
+def hub(hub_server: HubServer) -> HubServer:
+    hub_server.add("org/tiny", FILES)
+    return hub_server
 
 
 class Run:
@@ -119,6 +119,7 @@ def test_what_the_library_fetched_is_checked_once_and_not_fetched_again(hub: Hub
     hub.forget()
     assert set(run.states(run()[0]).values()) == {"cached"}
     assert hub.file_requests() == []
+    assert "download" not in run.said
     assert len(list(run.cache.glob("models--org--tiny/verified/*"))) == len(FILES)
 
 
@@ -137,6 +138,17 @@ def test_a_revision_is_a_branch_a_tag_or_a_commit(hub: HubServer, run: Run, refe
     repo.commit({"new.txt": b"new"}, "refs/pr/1")
     (result,) = run(reference.format(commit=commit, url=hub.url))
     assert sorted(path.name for path in Path(result.path).iterdir()) == names
+    kept = {path.name for path in run.cache.glob("*/refs/**/*") if path.is_file()}
+    assert kept == ({"v1"} if "v1" in reference else {"1"} if "pr" in reference else set())
+
+
+@pytest.mark.parametrize("name", ["tiny2", "elsewhere/tiny"])
+def test_a_renamed_repository_is_followed(hub: HubServer, run: Run, name: str) -> None:
+    hub.renamed[name] = "org/tiny"
+    (result,) = run(name)
+    assert Path(result.path, "model.safetensors").read_bytes() == WEIGHTS
+    assert Path(result.path, "config.json").read_bytes() == CONFIG
+    assert run(name, offline=True)[0].path == result.path
 
 
 def test_one_file_of_a_data_set(hub: HubServer, run: Run) -> None:
@@ -213,6 +225,7 @@ def test_a_part_that_is_here_is_not_fetched_again(hub: HubServer, run: Run) -> N
     (blobs / f"{etag}.ffffffff.incomplete").write_bytes(WEIGHTS[:10])
     (result,) = run("org/tiny/model.safetensors")
     assert run.states(result) == {"model.safetensors": "resumed"}
+    assert {seen.headers["accept-encoding"] for seen in hub.file_requests()} == {"identity"}  # gzip cannot be resumed
     assert hub.file_requests("/storage/")[0].range == "bytes=700000-"
     assert hub.sent["model.safetensors"] == len(WEIGHTS) - 700_000
     assert sorted(path.name for path in blobs.iterdir()) == [etag]
@@ -264,6 +277,20 @@ def test_a_hub_in_trouble_is_asked_again(
     assert Path(run("org/tiny/model.safetensors")[0].path).read_bytes() == WEIGHTS
     assert run.slept == slept
     assert "asking again" in run.said
+
+
+def test_a_hub_that_says_nothing_more_is_asked_again(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    hub.fail("/storage/", hang=threading.Event(), hang_at=7 * 65536)
+    assert Path(run("org/tiny/model.safetensors")[0].path).read_bytes() == WEIGHTS
+    assert [seen.range for seen in hub.file_requests("/storage/")] == ["", f"bytes={7 * 65536}-"]
+
+
+def test_a_slow_hub_is_waited_for(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    hub.fail("/storage/", trickle=0.03, block=100_000)  # longer than the limit in all, never without a byte
+    assert Path(run("org/tiny/model.safetensors")[0].path).read_bytes() == WEIGHTS
+    assert len(hub.file_requests("/storage/")) == 1
 
 
 def test_the_list_is_asked_for_again_too(hub: HubServer, run: Run) -> None:
@@ -354,6 +381,18 @@ def test_a_hub_cannot_write_outside_the_cache(hub: HubServer, run: Run) -> None:
 
 
 # no room
+
+
+def test_parts_and_damaged_files_are_shown_before_they_are_fetched(hub: HubServer, run: Run) -> None:
+    run()
+    os.truncate(run.blob(WEIGHTS), 900_000)
+    run.blob(CONFIG).unlink()
+    (result,) = run(dry_run=True)
+    assert run.states(result) == {
+        "config.json": "missing", "empty.txt": "cached", "model.safetensors": "corrupt", "onnx/model.bin": "cached",
+    }  # fmt: skip
+    assert result.plan
+    assert result.plan.missing == len(CONFIG) + len(WEIGHTS) - 900_000
 
 
 def test_room_is_checked_before_the_first_byte(hub: HubServer, run: Run) -> None:
@@ -450,11 +489,45 @@ def test_a_hub_that_cannot_be_reached(hub: HubServer, run: Run) -> None:
     assert "http://127.0.0.1:1 cannot be reached" in error.message
 
 
+def test_what_is_no_address_is_said(run: Run) -> None:
+    error = refused(run, endpoint="hub.example")
+    assert (error.status, run.slept) == (2, [])
+    assert "`hub.example` is no address of a hub" in error.message
+
+
 def test_a_login_page_is_no_hub(hub: HubServer, run: Run) -> None:
     hub.fail("/api/", body=b"<html>Please log in</html>")
     error = refused(run)
     assert error.status == 4
     assert "does not answer as a hub does" in error.message
+
+
+def test_an_address_without_sizes_is_no_hub(hub: HubServer, run: Run) -> None:
+    hub.fail("/api/", body=b'{"id": "org/tiny", "sha": "%s", "siblings": [{"rfilename": "a"}]}' % (b"0" * 40))
+    error = refused(run)
+    assert error.status == 1
+    assert "gives no sizes and checksums" in error.message
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (OSError(errno.EACCES, "Permission denied", "/data/models/x"), 4, "`/data/models/x` cannot be written"),
+        (OSError(errno.EROFS, "Read-only file system", "/data/x"), 4, "Read-only file system"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 4, "the disk is full"),
+        (ConnectionError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"), 4, "certificate of https://hub cannot be"),
+        (TimeoutError("timed out"), 4, "https://hub cannot be reached for `org/tiny`: timed out"),
+    ],
+)
+def test_errors_without_an_answer_are_told_apart(error: Exception, status: int, words: str) -> None:
+    failure = problems.explain(error, Reference("org/tiny"), Token(), "https://hub")
+    assert failure
+    assert failure.status == status
+    assert words in failure.message
+
+
+def test_a_bug_stays_one() -> None:
+    assert problems.explain(KeyError("sha"), Reference("org/tiny"), Token(), "https://hub") is None
 
 
 # without the hub

@@ -17,10 +17,9 @@ from jetson_containers.errors import NothingMatchedError, NotReadyError, UsageEr
 from jetson_containers.hub.description import weight_bytes
 from jetson_containers.hub.transfer import command
 from jetson_containers.hub.transfer.model import Entry
-from tests.hubserver import HubServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.hubserver import HubServer
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ROOT / "jetson_containers/hub/transfer"
@@ -31,16 +30,14 @@ SECRET = "hf_" + "x" * 34
 
 
 @pytest.fixture
-def server() -> Iterator[HubServer]:
-    with HubServer() as made:
-        made.add("org/tiny", FILES)
-        yield made
+def server(hub_server: HubServer) -> HubServer:
+    hub_server.add("org/tiny", FILES)
+    return hub_server
 
 
 @pytest.fixture
 def data(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("HF_HUB_OFFLINE", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("HF_TOKEN_PATH", raising=False)
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "data/models/huggingface"))
     monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
@@ -186,6 +183,14 @@ def test_what_an_image_cannot_do_is_said(data: Path, capsys: pytest.CaptureFixtu
     assert "--image do not go together" in err
 
 
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [("{data}/models/huggingface/x", "/data/models/huggingface/x"), ("{data}", "/data"), ("/elsewhere", None)],
+)
+def test_where_containers_find_it(tmp_path: Path, path: str, inside: str | None) -> None:
+    assert hub.container_path(Path(path.format(data=tmp_path)), tmp_path) == inside
+
+
 # describing
 
 
@@ -264,6 +269,8 @@ def test_the_cache_is_listed_and_removed(data: Path, server: HubServer, capsys: 
     assert model.commits == (server.repos["model", "org/tiny"].refs["main"],)
     assert 5042 <= model.bytes <= 5042 + 1000  # our own notes are counted
     assert (dataset.id, dataset.kind) == ("org/set", "dataset")
+    interrupted = hub.cache_of(data) / ".locks/.removed-0a1b2c3d"
+    interrupted.mkdir()
     assert hub.remove(data, "org/tiny") == model.bytes
     assert [repo.id for repo in hub.cached(data)] == ["org/set"]
     cache = hub.cache_of(data)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .credentials import find_token
+from .credentials import Token, find_token
 from .fetch import Downloader, Options
 from .problems import NOT_READY, DownloadError
 from .progress import Reporter, show_bytes
@@ -105,7 +105,8 @@ def dry_run_lines(plans: Sequence[Plan]) -> list[str]:
     lines: list[str] = []
     for plan in plans:
         listing = plan.listing
-        lines.append(f"{listing.reference.repo}@{listing.commit}")
+        gated = "  (gated: needs a token whose account was granted access)" if listing.gated else ""
+        lines.append(f"{listing.reference.repo}@{listing.commit}{gated}")
         width = max(len(str(item.entry.size)) for item in plan.files)
         lines += [f"  {i.entry.size:>{width}}  {i.state.value:<7}  {i.entry.name}" for i in plan.files]
     size = sum(item.entry.size for plan in plans for item in plan.files)
@@ -125,7 +126,7 @@ def run(given: argparse.Namespace) -> None:
         reporter.warn("other users of this machine can read --token in the process list; prefer HF_TOKEN")
     options = options_of(given)
     _warn_about_place(options, reporter)
-    downloader = Downloader(options, find_token(given.token), reporter)
+    downloader = Downloader(options, Token() if options.offline else find_token(given.token), reporter)
     results: list[Result] = []
     for result in downloader.download(given.repo):
         results.append(result)

@@ -93,6 +93,7 @@ class Downloader:
         items: list[Plan | Result] = []
         for text in references:
             if os.path.exists(text):  # noqa: PTH110 - Path.exists raises for a name that is too long
+                self.reporter.say(f"{text} is a path on this machine; nothing to download")
                 items.append(Result(str(Path(text))))
                 continue
             reference = parse(text, self.options.kind)
@@ -218,22 +219,25 @@ class Downloader:
 
     def _look(self, repository: Repository, listing: Listing, entries: Sequence[Entry]) -> tuple[FilePlan, ...]:
         """What is here of each file; checksums of several are computed at the same time."""
+        verify, write = self.options.verify, not self.options.dry_run
+        here = [entry for entry in entries if repository.location(listing.commit, entry)] if verify else []
+        with self.reporter.progress(
+            f"{listing.reference.repo} checksums", sum(entry.size for entry in here)
+        ) as progress:
 
-        def look(entry: Entry) -> FilePlan:
-            return repository.check(
-                listing.commit, entry, rehash=self.options.verify, write=write, watch=lambda _: self._stop.check()
-            )
+            def look(entry: Entry) -> FilePlan:
+                def watch(count: int) -> None:
+                    self._stop.check()
+                    progress.move(entry.name, count)
 
-        write = not self.options.dry_run
-        if self.options.verify:
-            size = sum(entry.size for entry in entries)
-            self.reporter.say(f"{listing.reference}: computing the checksums of {show_bytes(size)}")
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            try:
-                found = tuple(pool.map(look, entries))
-            except BaseException:
-                self._stop.set()
-                raise
+                return repository.check(listing.commit, entry, rehash=verify, write=write, watch=watch)
+
+            with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+                try:
+                    found = tuple(pool.map(look, entries))
+                except BaseException:
+                    self._stop.set()
+                    raise
         for item in found:
             if item.state is State.CORRUPT:
                 self.reporter.warn(f"{listing.reference}: {item.entry.name} in the cache is damaged")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -48,6 +49,7 @@ class Reporter:
         self._warn = warn
         self._lock = threading.Lock()
         self.secret = ""
+        self.bars = False  # whether bars are on the screen, which other words must not tear apart
 
     def say(self, text: str) -> None:
         """Something a user wants to read."""
@@ -63,7 +65,7 @@ class Reporter:
 
     def progress(self, title: str, total: int) -> Progress:
         """Follow `total` bytes; use it as a context."""
-        terminal = not self.quiet and self.stream is not None and self.stream.isatty()
+        terminal = total > 0 and not self.quiet and self.stream is not None and self.stream.isatty()
         return (_Bars if terminal else Progress)(self, title, total)
 
     def _redact(self, text: str) -> str:
@@ -73,8 +75,13 @@ class Reporter:
         text = self._redact(text)
         try:
             with self._lock:
-                self.stream.write(text + "\n")
-                self.stream.flush()
+                if self.bars:
+                    from tqdm import tqdm  # noqa: PLC0415 - heavy
+
+                    tqdm.write(text, file=self.stream)
+                else:
+                    self.stream.write(text + "\n")
+                    self.stream.flush()
         except (OSError, ValueError, AttributeError):
             pass
 
@@ -127,18 +134,21 @@ class _Bars(Progress):
     def __enter__(self) -> Progress:
         self._bars: dict[str, Any] = {}
         self._sum = self._bar(self.title, self.total, 0)
+        self.reporter.bars = True
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.reporter.bars = False
         for bar in [*self._bars.values(), self._sum]:
             bar.close()
 
     def _bar(self, title: str, total: int, present: int) -> Any:
         from tqdm import tqdm  # noqa: PLC0415 - heavy
 
+        known = _has_size(self.reporter.stream)
         return tqdm(
             total=total, initial=present, desc=title[-40:], unit="B", unit_scale=True, leave=False,
-            file=self.reporter.stream, dynamic_ncols=True,
+            file=self.reporter.stream, dynamic_ncols=known, **({} if known else {"ncols": 80, "nrows": 24}),
         )  # fmt: skip
 
     def begin(self, name: str, size: int, present: int) -> None:
@@ -159,3 +169,11 @@ class _Bars(Progress):
             self._sum.update(count)
             if _name in self._bars:
                 self._bars[_name].update(count)
+
+
+def _has_size(stream: IO[str]) -> bool:
+    """Whether a terminal says how large it is; one of 0 x 0 (`script`, some CI) would be shown nothing."""
+    try:
+        return all(os.get_terminal_size(stream.fileno()))
+    except (OSError, ValueError):
+        return False

@@ -46,6 +46,7 @@ class Repository:
         self.reference = reference
         self._locks = cache / ".locks" / reference.folder
         self._owner = owner or Owner()
+        self._foreign: dict[str, list[Path]] | None = None
 
     # what is here
 
@@ -86,6 +87,13 @@ class Repository:
         if write:
             self._write_stamp(path, entry)
         return FilePlan(entry, State.CACHED, entry.size)
+
+    def is_vouched(self, commit: str, entry: Entry, rehash: bool) -> bool:
+        """Whether `check` will do without reading the file: it is not here, is too short or long, or was checked."""
+        path = self.location(commit, entry)
+        if path is None or path.stat().st_size != entry.size:
+            return True
+        return not rehash and self._is_stamped(path, entry)
 
     def commit_of(self, revision: str) -> str | None:
         """The commit a branch or tag had when it was last fetched; a commit is its own answer when it is here."""
@@ -183,7 +191,7 @@ class Repository:
         target = os.path.relpath(str(blob), str(pointer.parent))
         if pointer.is_symlink() and os.readlink(str(pointer)) == target:
             return pointer
-        fresh = pointer.with_name(f".{pointer.name[:100]}.{os.getpid()}.new")
+        fresh = self._fresh()
         try:
             fresh.symlink_to(target)
         except OSError as error:
@@ -218,13 +226,25 @@ class Repository:
 
     def _parts(self, entry: Entry) -> list[Path]:
         """Parts of a file; one with holes was not written from front to back, so its length says nothing."""
-        found = []
-        for path in sorted((self.path / "blobs").glob(f"{entry.etag}.*incomplete")):
+        own = self.path / "blobs" / f"{entry.etag}.incomplete"
+        found = [own] if own.is_file() else []
+        for path in self._foreign_parts.get(entry.etag, ()):
             with contextlib.suppress(OSError):
                 status = path.stat()
-                if status.st_blocks * 512 + 4096 >= status.st_size or path.name == f"{entry.etag}.incomplete":
+                if status.st_blocks * 512 + 4096 >= status.st_size:
                     found.append(path)
         return found
+
+    @property
+    def _foreign_parts(self) -> dict[str, list[Path]]:
+        """ETAG.UUID.incomplete of the library by ETAG, read once: data sets have tens of thousands of files."""
+        if self._foreign is None:
+            self._foreign = {}
+            for name in os.listdir(self.path / "blobs") if (self.path / "blobs").is_dir() else []:  # noqa: PTH208
+                etag, _, rest = name.partition(".")
+                if rest.endswith(".incomplete"):
+                    self._foreign.setdefault(etag, []).append(self.path / "blobs" / name)
+        return self._foreign
 
     def _largest_part(self, entry: Entry) -> Path | None:
         parts = [part for part in self._parts(entry) if part.stat().st_size <= entry.size]
@@ -247,14 +267,17 @@ class Repository:
             self._write(self.path / "verified" / entry.etag, f"{status.st_size} {status.st_mtime_ns}\n")
 
     def _write(self, path: Path, text: str) -> None:
-        """Write a small file whole or not at all."""
         self._owner.make_directory(path.parent)
-        write_whole(path, text, self._owner)
+        write_whole(path, text, self._owner, fresh=self._fresh())
+
+    def _fresh(self) -> Path:
+        """A name for what is about to get its own: where nobody takes it for a file of the model or a branch."""
+        return self.path / f".{uuid.uuid4().hex[:12]}.new"
 
 
-def write_whole(path: Path, text: str, owner: Owner | None = None) -> None:
-    """Write a file so that a reader, and a killed writer, see all of it or nothing."""
-    fresh = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:8]}.new")
+def write_whole(path: Path, text: str, owner: Owner | None = None, *, fresh: Path | None = None) -> None:
+    """Write a file so that a reader, and a killed writer, see all of it or nothing. `fresh` is its name until then."""
+    fresh = fresh or path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:8]}.new")
     try:
         with fresh.open("x", encoding="utf-8") as file:
             (owner or Owner()).take(fresh)

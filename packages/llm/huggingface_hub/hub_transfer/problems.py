@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 FAILED, USAGE, NOTHING_FOUND, NOT_READY = 1, 2, 3, 4  # exit statuses
 _HTTP_LIBRARIES = frozenset({"requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2"})
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_BAD_ADDRESS = frozenset({"InvalidURL", "UnsupportedProtocol", "MissingSchema", "InvalidSchema", "InvalidProxyURL"})
 _WRITING = frozenset({errno.ENOSPC, errno.EDQUOT})
+_MAY_NOT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class DownloadError(Exception):
@@ -46,6 +48,8 @@ def is_transient(error: BaseException) -> bool:
 
 def is_network(error: BaseException) -> bool:
     """Whether the connection failed, whatever HTTP library the client stands on."""
+    if isinstance(error, ValueError) or type(error).__name__ in _BAD_ADDRESS:
+        return False  # an answer that is no JSON, an address that is none: requests has its own kinds of both
     if isinstance(error, (ConnectionError, TimeoutError)):
         return True
     return any(kind.__module__.split(".")[0] in _HTTP_LIBRARIES for kind in type(error).__mro__)
@@ -78,10 +82,10 @@ def explain(error: BaseException, reference: Reference, token: Token, endpoint: 
             NOT_READY, f"the disk is full while downloading `{reference}`",
             "free some space, then the same command goes on where it stopped",
         )  # fmt: skip
-    if isinstance(error, PermissionError) and status_of(error) is None:
+    if isinstance(error, OSError) and error.errno in _MAY_NOT and status_of(error) is None:
         return DownloadError(
-            NOT_READY, "`%s` may not be written" % (error.filename or "the cache"),
-            'where an earlier container left it to root: sudo chown -R "$(id -u):$(id -g)" <that directory>',
+            NOT_READY, f"`{error.filename or 'the cache'}` cannot be written: {error.strerror}",
+            'where an earlier container left it to root: sudo chown -R "$(id -u):$(id -g)" DIRECTORY',
         )  # fmt: skip
     code = status_of(error)
     if code is not None:
@@ -145,10 +149,11 @@ def _without_answer(error: BaseException, reference: Reference, endpoint: str) -
             NOT_READY, f"the certificate of {endpoint} cannot be verified",
             "behind a proxy that opens TLS, name its CA file in SSL_CERT_FILE and REQUESTS_CA_BUNDLE",
         )  # fmt: skip
-    if name in {"InvalidURL", "UnsupportedProtocol", "MissingSchema", "InvalidSchema"}:
+    if name in _BAD_ADDRESS:
         return DownloadError(
-            USAGE, f"`{endpoint}` is no address of a hub", "HF_ENDPOINT has to begin with https:// or http://"
-        )
+            USAGE, f"`{endpoint}` is no address of a hub: {one_line(error)}",
+            "HF_ENDPOINT and proxies have to begin with https:// or http://",
+        )  # fmt: skip
     if is_network(error):
         return DownloadError(
             NOT_READY, f"{endpoint} cannot be reached for `{reference}`: {one_line(error) or name}",

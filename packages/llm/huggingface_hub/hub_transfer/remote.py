@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_BLOCK = 1 << 18  # bytes asked of the client at once: what a dropped connection loses
+_BLOCK = 1 << 16  # bytes asked of the client at once: what a dropped connection loses
 LONGEST_ANSWER = 40_000_000_000  # bytes: the hub's storage gives files above 50 GB in ranges only
 
 
@@ -106,6 +106,8 @@ class Hub:
             ),
             patience,
         )
+        if any(sibling.blob_id is None or sibling.size is None for sibling in info.siblings or []):
+            raise DownloadError(FAILED, f"{self.endpoint} gives no sizes and checksums", "check HF_ENDPOINT")
         entries = tuple(_entry(sibling) for sibling in info.siblings or [])
         for entry in entries:
             if not is_safe(entry.name):
@@ -184,9 +186,6 @@ def _begin(response: Any, start: int) -> int:
 
 
 def _entry(sibling: Any) -> Entry:
-    lfs = sibling.lfs
-    if lfs:
-        sha256 = lfs["sha256"] if isinstance(lfs, dict) else lfs.sha256
-        size = lfs["size"] if isinstance(lfs, dict) else lfs.size
-        return Entry(sibling.rfilename, int(size), sibling.blob_id or "", str(sha256))
-    return Entry(sibling.rfilename, int(sibling.size or 0), str(sibling.blob_id))
+    if sibling.lfs:
+        return Entry(sibling.rfilename, int(sibling.lfs.size), str(sibling.blob_id), str(sibling.lfs.sha256))
+    return Entry(sibling.rfilename, int(sibling.size), str(sibling.blob_id))
