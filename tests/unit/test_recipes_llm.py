@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from jetson_containers import catalog, platforms, resolver
 
@@ -97,42 +100,136 @@ def test_recipes_fetch_from_git_by_the_same_script() -> None:
     assert len({script.read_bytes() for script in scripts}) == 1
 
 
+def git(directory: Path, *arguments: str, text: str | None = None) -> str:
+    command = ["git", "-C", str(directory), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, input=text).stdout.strip()
+
+
 @pytest.fixture
 def origin(tmp_path: Path) -> tuple[Path, str]:
-    """A git repository with one commit and the tag v1; its path and the commit."""
+    """A git repository with one commit, the tag v1 on it, and a newer branch of that name; its path and the commit."""
     path = tmp_path / "origin"
-    git = ["git", "-C", str(path), "-c", "user.name=a", "-c", "user.email=a@b"]
     path.mkdir()
-    commands = [
-        ["init", "-q"],
-        ["commit", "-q", "--allow-empty", "-m", "one"],
-        ["tag", "v1"],
-        ["config", "uploadpack.allowFilter", "true"],
-        ["config", "uploadpack.allowAnySHA1InWant", "true"],
-    ]
-    for command in commands:
-        subprocess.run([*git, *command], check=True)
-    return path, subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    git(path, "init", "-q", "-b", "main")
+    (path / "file").write_text("content")
+    git(path, "add", "file")
+    git(path, "commit", "-q", "-m", "one")
+    git(path, "tag", "v1")
+    commit = git(path, "rev-parse", "HEAD")
+    git(path, "checkout", "-q", "-b", "v1")
+    git(path, "commit", "-q", "--allow-empty", "-m", "two")
+    git(path, "config", "uploadpack.allowFilter", "true")
+    git(path, "config", "uploadpack.allowAnySHA1InWant", "true")
+    return path, commit
 
 
-def fetch(url: str, ref: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    script = f'set -euo pipefail; . "{TREE}/llm/tvm/fetch.sh"; fetch_git "$1" "$2" "$3"'
-    return subprocess.run(
-        ["bash", "-c", script, "-", url, ref, str(directory)], capture_output=True, text=True, check=False
-    )
+def run_fetch(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    whole = f'set -euo pipefail; . "{TREE}/llm/tvm/fetch.sh"; {script}'
+    command = ["bash", "-c", whole, "-", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def fetch(origin: Path, ref: str, directory: Path, sha256: str = "") -> subprocess.CompletedProcess[str]:
+    return run_fetch('fetch_git "$@"', f"file://{origin}", ref, directory, sha256)
 
 
 @pytest.mark.parametrize("form", ["full", "short", "tag"])
 def test_a_source_is_fetched_by_commit_abbreviation_or_tag(origin: tuple[Path, str], tmp_path: Path, form: str) -> None:
     path, commit = origin
-    done = fetch(f"file://{path}", {"full": commit, "short": commit[:7], "tag": "v1"}[form], tmp_path / "copy")
+    done = fetch(path, {"full": commit, "short": commit[:7], "tag": "v1"}[form], tmp_path / "copy")
     assert done.returncode == 0, done.stderr
     assert commit in done.stdout
+    assert (tmp_path / "copy" / "file").read_text() == "content"
 
 
-@pytest.mark.parametrize("ref", ["0123456789abcdef0123456789abcdef01234567", "0123456", "v2"])
+@pytest.mark.parametrize("ref", ["0123456789abcdef0123456789abcdef01234567", "0123456", "v2", "main"])
 def test_a_source_that_is_not_there_fails(origin: tuple[Path, str], tmp_path: Path, ref: str) -> None:
-    assert fetch(f"file://{origin[0]}", ref, tmp_path / "copy").returncode != 0
+    assert fetch(origin[0], ref, tmp_path / "copy").returncode != 0
+
+
+def twins(path: Path) -> list[str]:
+    """Two commits of that repository whose names begin with the same seven digits, each on a branch of its own."""
+    tree = git(path, "rev-parse", "HEAD^{tree}")
+    seen: dict[str, str] = {}
+    for number in count():
+        text = f"tree {tree}\nauthor a <a@b> {number} +0000\ncommitter a <a@b> {number} +0000\n\nx\n"
+        name = hashlib.sha1(f"commit {len(text)}\0{text}".encode(), usedforsecurity=False).hexdigest()
+        if name[:7] in seen:
+            break
+        seen[name[:7]] = text
+    names = [git(path, "hash-object", "-t", "commit", "-w", "--stdin", text=item) for item in (seen[name[:7]], text)]
+    for name in names:
+        git(path, "branch", "twin-" + name[7:], name)
+    return names
+
+
+def test_an_abbreviation_that_two_commits_share_fails(origin: tuple[Path, str], tmp_path: Path) -> None:
+    names = twins(origin[0])
+    done = fetch(origin[0], names[0][:7], tmp_path / "copy")
+    assert done.returncode != 0
+    assert "ambiguous" in done.stderr
+    assert fetch(origin[0], names[0][:12], tmp_path / "longer").returncode == 0
+
+
+def test_a_tag_is_checked_against_the_checksum_of_its_archive(origin: tuple[Path, str], tmp_path: Path) -> None:
+    path, _ = origin
+    archive = ["git", "-C", str(path), "-c", "tar.umask=0002", "archive", "--format=tar", "refs/tags/v1"]
+    good = hashlib.sha256(subprocess.check_output(archive)).hexdigest()
+    assert fetch(path, "v1", tmp_path / "good", good).returncode == 0
+    bad = fetch(path, "v1", tmp_path / "bad", "0" * 64)
+    assert bad.returncode != 0
+    assert good in bad.stderr
+
+
+def test_the_full_commits_are_recorded_in_the_image(origin: tuple[Path, str], tmp_path: Path) -> None:
+    path, commit = origin
+    git(path, "checkout", "-q", "main")
+    git(path, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", f"file://{path}", "sub")
+    git(path, "commit", "-q", "-m", "with a submodule")
+    head = git(path, "rev-parse", "HEAD")
+    script = (
+        'git config --global protocol.file.allow always; fetch_git "$1" "$2" "$3"; '
+        'fetch_submodules "$3" sub; record_source name "$3" "$4"'
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    done = run_fetch(f'export HOME="{home}"; {script}', f"file://{path}", head, tmp_path / "copy", tmp_path / "root")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "root/opt/sources/name").read_text() == f"file://{path} {head}\nsub {commit}\n"
+
+
+SHORT = {"mlc:0.1.0", "tvm:0.15.0", "lmdeploy:0.2.5", "exllama:0.0.32"}
+
+
+def test_what_is_pinned_by_less_than_a_commit_or_a_checksum_is_a_short_list() -> None:
+    unpinned = set()
+    for path in sorted(TREE.glob("llm/*/config.yaml")):
+        for version in yaml.safe_load(path.read_text()).get("versions", ()):
+            source = version.get("source", {})
+            if (source.get("git") or source.get("repository")) and not (source.get("commit") or source.get("sha256")):
+                unpinned.add(f"{path.parent.name}:{version['version']}")
+    assert unpinned == SHORT
+
+
+def test_every_recipe_that_fetches_from_git_records_the_commits() -> None:
+    for script in sorted(TREE.glob("llm/*/fetch.sh")):
+        callers = [path.read_text() for path in script.parent.glob("*.sh") if path != script]
+        text = "".join(text for text in callers if "fetch_git" in text)
+        assert f"record_source {script.parent.name} " in text, script.parent.name
+
+
+def test_a_tree_has_the_hash_that_nix_gives_it(tmp_path: Path) -> None:
+    """The expected hash is what `nix-hash --type sha256` prints for the same tree."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a").write_text("hi\n")
+    (tmp_path / "sub" / "x").write_text("#!/bin/sh\n")
+    (tmp_path / "sub" / "x").chmod(0o755)
+    (tmp_path / "l").symlink_to("a")
+    program = [sys.executable, str(TREE / "llm/exllama/tree_hash.py"), str(tmp_path)]
+    good = "cffc06d0f004c5fb33a1b3ec8cd2014499af5ce06285cd270beaa094c78d8c69"
+    assert subprocess.run([*program, good], check=False, capture_output=True).returncode == 0
+    (tmp_path / "a").write_text("ho\n")
+    assert subprocess.run([*program, good], check=False, capture_output=True).returncode == 1
 
 
 NEW = """
