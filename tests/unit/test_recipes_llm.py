@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -291,6 +292,32 @@ def test_chat_uses_the_old_interface_where_the_image_has_that(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("names", "given", "found"),
+    [
+        (["mlc-chat-config.json", "tensor-cache.json"], "model", "None"),
+        (["mlc-chat-config.json", "tensor-cache.json", "a.so"], "model", "model/a.so"),
+        (["mlc-chat-config.json", "tensor-cache.json", "a.so"], "model/", "model/a.so"),
+        (["params/mlc-chat-config.json", "params/ndarray-cache.json", "a.so"], "model/params", "model/a.so"),
+        (
+            ["q-MLC/mlc-chat-config.json", "q-MLC/tensor-cache.json", "libs/q-cuda.so"],
+            "model/q-MLC",
+            "model/libs/q-cuda.so",
+        ),
+        (["q-MLC/mlc-chat-config.json", "q-MLC/tensor-cache.json", "libs/z-cuda.so"], "model/q-MLC", "None"),
+        (["q-MLC/mlc-chat-config.json", "q-MLC/tensor-cache.json", "a.so", "b.so"], "model/q-MLC", "None"),
+    ],
+)
+def test_chat_finds_the_library_where_mlc_s_documents_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], given: str, found: str
+) -> None:
+    model(tmp_path, *names)
+    monkeypatch.chdir(tmp_path)
+    done = chat(tmp_path, {"mlc_llm.py": NEW}, given, "-p", "hello")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[1] == (found if found == "None" else str(tmp_path / found))
+
+
+@pytest.mark.parametrize(
     ("names", "words"),
     [
         (["x"], "no mlc-chat-config.json"),
@@ -303,3 +330,95 @@ def test_chat_says_what_is_wrong_with_a_directory(tmp_path: Path, names: list[st
     assert done.returncode == 1
     assert words in done.stderr
     assert "hint:" in done.stderr
+
+
+TUTORIAL = TREE.parent / "data" / "MLC-LLM-on-Jetson"
+QUANTIZED = "Llama-2-7b-chat-hf-q4f16_ft"
+
+
+def test_the_tutorial_s_scripts_stand_where_it_looks_for_them() -> None:
+    for name in ("Llama-2-7b-chat-hf.py", f"{QUANTIZED}.py", "chat-mlc", "chat-transformers"):
+        assert (TUTORIAL / name).read_bytes() == (CHAT.parent / name).read_bytes()
+    # the tutorial's first step makes a link in here, and makes no directory
+    assert (TREE.parent / "data/models/mlc/dist/models").is_dir()
+
+
+def tutorial(tmp_path: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of the tutorial, with `tmp_path` in the place of the directory that it names."""
+    copy = tmp_path / "MLC-LLM-on-Jetson"
+    shutil.copytree(TUTORIAL, copy)
+    text = (copy / script).read_text()
+    (copy / script).write_text(text.replace('"/data/models/mlc/dist', f'"{tmp_path}/dist'))
+    env = {"PYTHONPATH": str(tmp_path / "lib")}
+    command = [sys.executable, script, *arguments]
+    return subprocess.run(
+        command, cwd=copy, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.parametrize("suffix", ["", "-MLC"])
+def test_the_tutorial_s_quantized_model_chats_by_either_interface(tmp_path: Path, suffix: str) -> None:
+    directory = tmp_path / "dist" / (QUANTIZED + suffix)
+    files = {
+        "": {"params/mlc-chat-config.json", "params/ndarray-cache.json", f"{QUANTIZED}-cuda.so"},
+        "-MLC": {"mlc-chat-config.json", "tensor-cache.json", f"{QUANTIZED}-cuda.so"},
+    }[suffix]
+    modules = {"mlc_llm.py": NEW}
+    if not suffix:
+        modules |= {"mlc_chat/__init__.py": OLD, "mlc_chat/callback.py": "def StreamToStdout(callback_interval): pass"}
+    for path, text in {directory / name: "" for name in files}.items() | {
+        (tmp_path / "lib" / name, text) for name, text in modules.items()
+    }:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    done = tutorial(tmp_path, f"{QUANTIZED}.py", "-p", "hello")
+    assert done.returncode == 0, done.stderr
+    assert f"{directory}/{QUANTIZED}-cuda.so" in done.stdout
+    assert "hello!" in done.stdout
+
+
+@pytest.mark.parametrize("script", ["Llama-2-7b-chat-hf.py", f"{QUANTIZED}.py"])
+def test_the_tutorial_s_scripts_say_which_step_is_missing(tmp_path: Path, script: str) -> None:
+    done = tutorial(tmp_path, script)
+    assert done.returncode == 1
+    assert "hint: the tutorial's" in done.stderr
+
+
+def weights_of(tmp_path: Path, size: int, dtype: str) -> Path:
+    directory = tmp_path / "dist/models/Llama-2-7b-chat-hf"
+    directory.mkdir(parents=True)
+    (directory / "config.json").write_text(f'{{"torch_dtype": "{dtype}"}}')
+    with (directory / "model.safetensors").open("wb") as file:
+        file.truncate(size)
+    return directory
+
+
+STAND_INS = {
+    "torch.py": "class cuda:\n    is_available = staticmethod(lambda: True)\nfloat16 = 1",
+    "transformers.py": """
+__version__ = "5.0"
+class AutoTokenizer:
+    def from_pretrained(directory): raise SystemExit(9)
+class AutoModelForCausalLM: pass
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("terabytes", "dtype", "arguments", "status"),
+    [
+        (9, "float16", [], 1),
+        (9, "float16", ["--force"], 9),
+        (0, "float32", [], 9),
+    ],
+)
+def test_weights_larger_than_the_memory_are_refused_before_they_are_read(
+    tmp_path: Path, terabytes: int, dtype: str, arguments: list[str], status: int
+) -> None:
+    weights_of(tmp_path, terabytes * 10**12 + 1000, dtype)
+    for name, text in STAND_INS.items():
+        (tmp_path / "lib" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "lib" / name).write_text(text)
+    done = tutorial(tmp_path, "Llama-2-7b-chat-hf.py", *arguments)
+    assert done.returncode == status, done.stderr
+    assert ("the kernel would kill" in done.stderr) == (status == 1)
