@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -231,6 +232,81 @@ def test_a_tree_has_the_hash_that_nix_gives_it(tmp_path: Path) -> None:
     assert subprocess.run([*program, good], check=False, capture_output=True).returncode == 0
     (tmp_path / "a").write_text("ho\n")
     assert subprocess.run([*program, good], check=False, capture_output=True).returncode == 1
+
+
+@pytest.mark.parametrize(("distributed", "changed"), [("ReduceOp = 1", False), ("", True), ("raise OSError", True)])
+def test_mmengine_logs_as_rank_0_where_torch_has_no_distributed_part(
+    tmp_path: Path, distributed: str, changed: bool
+) -> None:
+    line = "        global_rank = _get_rank()\n"
+    files = {
+        "torch/__init__.py": "",
+        "torch/distributed.py": distributed,
+        "mmengine/__init__.py": "",
+        "mmengine/logging/logger.py": line,
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    program = [sys.executable, str(TREE / "llm/lmdeploy/adapt_mmengine.py")]
+    subprocess.run(program, env={"PYTHONPATH": str(tmp_path)}, check=True, capture_output=True)
+    logger = (tmp_path / "mmengine/logging/logger.py").read_text()
+    assert logger == ("        global_rank = 0\n" if changed else line)
+    if changed:
+        again = subprocess.run(program, env={"PYTHONPATH": str(tmp_path)}, check=False, capture_output=True, text=True)
+        assert again.returncode == 1
+        assert "not the mmengine the recipe was written for" in again.stderr
+
+
+def test_what_compiles_does_not_bring_cmake_4() -> None:
+    """It refuses what projects fetch, such as yaml-cpp 0.8; the package `cmake` stays with 3.31 for the same reason."""
+    found = re.compile(r"^cmake==(\d+)", re.MULTILINE)
+    locks = {path: found.findall(path.read_text()) for path in TREE.glob("*/*/*.lock")}
+    assert any(locks.values())
+    assert {path for path, versions in locks.items() if set(versions) - {"3"}} == set()
+
+
+def test_what_builds_bitsandbytes_reads_a_licence_named_by_its_spdx_expression() -> None:
+    lock = (TREE / "llm/bitsandbytes/build-tools.lock").read_text()
+    version = re.search(r"^setuptools==(\d+)\S* ; python_full_version >= '3.9'", lock, re.MULTILINE)
+    assert version
+    assert int(version[1]) >= 77
+
+
+# It stands in for python3, and for the interpreter of the virtual environment that it is asked to make.
+FAKE_PYTHON = """#!/bin/bash
+echo "$VLLM_TARGET_DEVICE|$VLLM_VERSION_OVERRIDE|$*" >> "$LOG"
+case "$*" in
+    *"-m venv "*) mkdir -p "${@: -1}/bin" && cp "$0" "${@: -1}/bin/python" ;;
+    *purelib*) echo "$PLACE" ;;
+    *torch.version*) echo 126 ;;
+    *"pip download"*) cd "$WORK" && mkdir vllm-9.9 && tar -czf vllm-9.9.tar.gz vllm-9.9 ;;
+    *"pip wheel"*) mkdir -p "$WORK/wheels" && touch "$WORK/wheels/vllm-9.9.whl" ;;
+esac
+"""
+
+
+def test_vllm_has_its_plain_version_while_it_is_fetched_and_that_of_cuda_when_it_is_compiled(tmp_path: Path) -> None:
+    """With another version than the one asked for, pip throws the archive away."""
+    python = tmp_path / "bin" / "python3"
+    python.parent.mkdir()
+    python.write_text(FAKE_PYTHON)
+    python.chmod(0o755)
+    work = tmp_path / "work"
+    script = (TREE / "llm/vllm/build.sh").read_text().replace("/tmp/vllm_build", str(work))
+    (tmp_path / "build.sh").write_text(script)
+    (tmp_path / "place").mkdir()
+    env = {"PATH": f"{python.parent}:/usr/bin:/bin", "LOG": str(tmp_path / "log"), "WORK": str(work)}
+    env |= {"PLACE": str(tmp_path / "place"), "VLLM_VERSION": "9.9", "MAX_JOBS": "1"}
+    done = subprocess.run(
+        ["bash", str(tmp_path / "build.sh")], env=env, check=False, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    calls = [line.split("|", 2) for line in (tmp_path / "log").read_text().splitlines()]
+    seen = {
+        word: (device, version) for device, version, text in calls for word in ("download", "wheel ") if word in text
+    }
+    assert seen == {"download": ("empty", "9.9"), "wheel ": ("cuda", "9.9+cu126")}
 
 
 NEW = """

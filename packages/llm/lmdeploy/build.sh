@@ -64,9 +64,8 @@ prepare
 if [[ $LMDEPLOY_VERSION == 0.2.* ]]; then
     relax_pins
     compile
-else # its setup compiles with options of its own and reads no CMAKE_ARGS; these two are read by cmake itself
-    # its cmake 4 would refuse yaml-cpp 0.8, which the project fetches
-    export CUDAARCHS="$CUDA_ARCHITECTURES" CMAKE_POLICY_VERSION_MINIMUM=3.5
+else # its setup compiles with options of its own and reads no CMAKE_ARGS; this one is read by cmake itself
+    export CUDAARCHS="$CUDA_ARCHITECTURES"
 fi
 "$python" -m pip wheel --no-cache-dir --no-deps --no-build-isolation -w "$work/wheels" "$source"
 python3 -m pip install --no-cache-dir --no-deps --no-index --prefix /artifacts/opt/venv "$work"/wheels/lmdeploy-*.whl
