@@ -96,6 +96,48 @@ def test_ollama_takes_the_library_made_for_the_jetpack(target: str) -> None:
     assert args["OLLAMA_LLM_LIBRARY"] == f"cuda_jetpack{jetpack}"
 
 
+OLLAMA_PROGRAMS = {
+    "apt-get": "",
+    "curl": 'cp "$RELEASE/$(basename "${@: -1}")" "${@: -2:1}"',
+    "zstd": 'cat "${@: -1}"',
+    "tar": 'cat >> "$UNPACKED"',
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "good"),
+    [
+        ("{sum}  ./{name}", True),
+        ("{sum}  {name}", True),
+        ("{sum} *./{name}", True),
+        ("{other}  ./{name}", False),
+        ("{sum}  ./not-{name}", False),
+        ("{sum}  ./{name}.sig", False),
+    ],
+)
+def test_ollama_unpacks_what_the_release_s_list_of_checksums_names(tmp_path: Path, line: str, good: bool) -> None:
+    release = tmp_path / "release"
+    release.mkdir()
+    lines = []
+    for name in ("one.tar.zst", "two-jetpack6.tar.zst"):
+        (release / name).write_text(name)
+        total = hashlib.sha256(name.encode()).hexdigest()
+        lines.append(line.format(sum=total, other="0" * 64, name=name))
+    (release / "sha256sum.txt").write_text("\n".join([*lines, "f" * 64 + "  ./another.zip", ""]))
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in OLLAMA_PROGRAMS.items():
+        (programs / name).write_text(f"#!/bin/bash\n{text}\n")
+        (programs / name).chmod(0o755)
+    script = (TREE / "llm/ollama/install.sh").read_text().replace("/var/lib/apt/lists", str(tmp_path / "lists"))
+    env = {"PATH": f"{programs}:/usr/bin:/bin", "RELEASE": str(release), "UNPACKED": str(tmp_path / "unpacked")}
+    env |= {"OLLAMA_VERSION": "9.9", "OLLAMA_ARCHIVES": "one two-jetpack6", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(["bash", "-c", script], env=env, check=False, capture_output=True, text=True)
+    assert (done.returncode == 0) == good, done.stderr
+    unpacked = tmp_path / "unpacked"
+    assert (unpacked.read_text() if unpacked.exists() else "") == ("one.tar.zsttwo-jetpack6.tar.zst" if good else "")
+
+
 def test_recipes_fetch_from_git_by_the_same_script() -> None:
     scripts = sorted(TREE.glob("llm/*/fetch.sh"))
     assert len(scripts) > 1
@@ -232,6 +274,33 @@ def test_a_tree_has_the_hash_that_nix_gives_it(tmp_path: Path) -> None:
     assert subprocess.run([*program, good], check=False, capture_output=True).returncode == 0
     (tmp_path / "a").write_text("ho\n")
     assert subprocess.run([*program, good], check=False, capture_output=True).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "written"),
+    [
+        (["apache_tvm_ffi-0.1.0"], "apache-tvm-ffi==0.1.0\n"),
+        (["tvm-0.15.0"], ""),
+        (["apache_tvm_ffi-0.1.0", "apache_tvm_ffi-0.1.15"], None),
+    ],
+)
+def test_tvm_keeps_the_interface_library_that_it_was_compiled_with(
+    tmp_path: Path, names: list[str], written: str | None
+) -> None:
+    place = tmp_path / "lib"
+    for name in names:
+        project, version = name.split("-")
+        (place / f"{name}.dist-info").mkdir(parents=True)
+        metadata = f"Metadata-Version: 2.1\nName: {project.replace('_', '-')}\nVersion: {version}\n"
+        (place / f"{name}.dist-info/METADATA").write_text(metadata)
+    command = [sys.executable, "-S", str(TREE / "llm/tvm/own_ffi.py"), str(tmp_path / "constraints.txt")]
+    env = {"PYTHONPATH": str(place)}
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+    assert (done.returncode == 0) == (written is not None), done.stderr
+    if written is None:
+        assert "0.1.0, 0.1.15" in done.stderr
+    else:
+        assert (tmp_path / "constraints.txt").read_text() == written
 
 
 @pytest.mark.parametrize(("distributed", "changed"), [("ReduceOp = 1", False), ("", True), ("raise OSError", True)])
