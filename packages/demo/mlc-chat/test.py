@@ -1,4 +1,4 @@
-"""Both programs run: the plain one answers with a model made on the spot, and the other says what is wrong with a directory."""
+"""The programs run: the plain one answers with a model made on the spot, the others say what is wrong or missing."""
 
 import os
 import subprocess
@@ -34,6 +34,13 @@ def main():
         open(os.path.join(directory, "mlc-chat-config.json"), "w").close()
         _, said = run("chat-mlc", directory, "-p", "hello", status=1)
         assert "no weights" in said, said
+    for script, directory in (
+        ("Llama-2-7b-chat-hf.py", "models/Llama-2-7b-chat-hf"),
+        ("Llama-2-7b-chat-hf-q4f16_ft.py", "Llama-2-7b-chat-hf-q4f16_ft"),
+    ):
+        if not os.path.isdir("/data/models/mlc/dist/" + directory):
+            _, said = run(sys.executable, "/opt/MLC-LLM-on-Jetson/" + script, status=1)
+            assert "there is no /data/models/mlc/dist/" in said, said
     with tempfile.TemporaryDirectory() as directory:
         tiny_model(directory)
         out, said = run("chat-transformers", directory, "--device", "cpu", "-n", "4", "-p", "What is a Jetson ?", "-p", "What ?")

@@ -1,5 +1,9 @@
-"""bitsandbytes imports; where it computes on the CPU, 4-bit weights come back close to what they were."""
+"""bitsandbytes imports and its library loads; where it computes on the CPU, 4-bit weights come back close to what they were.
 
+Exit status 77: loading the library needs the GPU driver.
+"""
+
+import ctypes
 import importlib.metadata
 import sys
 from pathlib import Path
@@ -10,13 +14,22 @@ print("bitsandbytes", importlib.metadata.version("bitsandbytes"), "with torch", 
 import bitsandbytes  # noqa: E402
 import bitsandbytes.functional as functional  # noqa: E402
 
-libraries = sorted(path.name for path in Path(bitsandbytes.__file__).parent.glob("libbitsandbytes*.so"))
-print(*libraries)
+libraries = {path.name: path for path in Path(bitsandbytes.__file__).parent.glob("libbitsandbytes*.so")}
+print(*sorted(libraries))
 assert libraries
 
 if torch.version.cuda:
+    print(Path("/opt/sources/bitsandbytes").read_text().strip())
     wanted = "libbitsandbytes_cuda%s.so" % torch.version.cuda.replace(".", "")
     assert wanted in libraries, "torch will ask for %s" % wanted
+    try:
+        # the package itself only warns when this fails, and raises when a model is loaded
+        ctypes.CDLL(str(libraries[wanted]))
+    except OSError as error:
+        if "libcuda.so" not in str(error):
+            raise
+        print("needs a GPU: there is no driver (libcuda.so.1) in this container")
+        sys.exit(77)
     sys.exit(0)
 
 torch.manual_seed(0)

@@ -5,9 +5,11 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+from pathlib import Path
 
 name = next(name for name in ("exllamav3", "exllamav2") if importlib.util.find_spec(name))
 print(name, importlib.metadata.version(name))
+print(Path("/opt/sources/exllama").read_text().strip())
 assert importlib.util.find_spec(name + "_ext"), "no compiled extension"
 try:
     ctypes.CDLL("libcuda.so.1")

@@ -15,6 +15,7 @@ export CMAKE_BUILD_PARALLEL_LEVEL="$MAX_JOBS"
 
 prepare() {
     fetch_git https://github.com/InternLM/lmdeploy "$LMDEPLOY_REF" "$source"
+    record_source lmdeploy "$source"
     python3 -m venv "$work/venv"
     "$python" -m pip install --no-cache-dir --no-deps --require-hashes -r "$here/build-$LMDEPLOY_VERSION.lock"
     export PATH=$work/venv/bin:$PATH
@@ -48,15 +49,25 @@ compile() { # the engine of 0.2.5 is installed into the package's own lib direct
     find "$source/lmdeploy/lib" -name '*.so' -exec strip --strip-unneeded {} +
 }
 
+check_architectures() { # an engine for other GPUs than the platform's loads, and fails with the first model
+    local engine compiled architecture
+    engine=$(find /artifacts -name '_turbomind*.so')
+    [ -n "$engine" ] || { echo "the wheel has no _turbomind extension" >&2; return 1; }
+    compiled=$(cuobjdump --list-elf "$engine")
+    for architecture in ${CUDA_ARCHITECTURES//;/ }; do
+        grep -q "sm_$architecture" <<< "$compiled" || { echo "nothing was compiled for sm_$architecture" >&2; return 1; }
+    done
+}
+
 mkdir -p "$work"
 prepare
 if [[ $LMDEPLOY_VERSION == 0.2.* ]]; then
     relax_pins
     compile
-else # its setup compiles, with the options it finds here
-    export CMAKE_ARGS="-DCMAKE_CUDA_ARCHITECTURES=$CUDA_ARCHITECTURES -DBUILD_MULTI_GPU=OFF" CUDAARCHS="$CUDA_ARCHITECTURES"
+else # its setup compiles with options of its own and reads no CMAKE_ARGS; this one is read by cmake itself
+    export CUDAARCHS="$CUDA_ARCHITECTURES"
 fi
 "$python" -m pip wheel --no-cache-dir --no-deps --no-build-isolation -w "$work/wheels" "$source"
 python3 -m pip install --no-cache-dir --no-deps --no-index --prefix /artifacts/opt/venv "$work"/wheels/lmdeploy-*.whl
-find /artifacts -name '_turbomind*.so' | grep .
+check_architectures
 rm -rf "$work"

@@ -11,6 +11,7 @@ version = importlib.metadata.version("lmdeploy")
 package = Path(importlib.util.find_spec("lmdeploy").origin).parent
 engine = sorted(package.glob("lib/_turbomind*.so"))
 print("lmdeploy", version, *[file.name for file in engine])
+print(Path("/opt/sources/lmdeploy").read_text().strip())
 assert engine, "no TurboMind engine in %s" % package
 
 try:

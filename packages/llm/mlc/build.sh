@@ -15,6 +15,7 @@ python=$work/venv/bin/python
 fetch() { # without the TVM that is in the image already, except for its sources: they are compiled in as the runtime
     fetch_git https://github.com/mlc-ai/mlc-llm "$MLC_REF" "$source"
     fetch_submodules "$source"
+    record_source mlc "$source"
 }
 
 compile() {

@@ -21,7 +21,7 @@ for archive in $OLLAMA_ARCHIVES; do
     file=$archive.tar.zst
     fetch "$file"
     # the list names files as ./FILE or FILE; one that it does not name is an error, not a file without a check
-    (cd "$work" && sed 's, \./,  ,' sha256sum.txt | grep -E "  ?\*?$file\$" | tee /dev/stderr | sha256sum --check --strict)
+    (cd "$work" && sed -nE "s,^([0-9a-f]{64}) [ *](\./)?${file//./\\.}\$,\1  $file,p" sha256sum.txt | grep . | tee /dev/stderr | sha256sum --check --strict)
     zstd --decompress --stdout "$work/$file" | tar -x -C /usr/local --no-same-owner
     rm "$work/$file"
 done

@@ -16,6 +16,7 @@ apt-get clean
 rm -rf /var/lib/apt/lists/*
 
 fetch_git https://github.com/oobabooga/text-generation-webui "$TGWUI_REF" "$prefix"
+record_source text-generation-webui "$prefix" /
 rm -rf "$prefix/.git"
 
 # gradio 4 pins FastAPI and pydantic to releases of 2024; here they win over the image's, and nowhere else

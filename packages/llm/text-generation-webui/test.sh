@@ -3,6 +3,7 @@
 set -euo pipefail
 trap 'echo "line $LINENO failed: $BASH_COMMAND" >&2' ERR
 
+cat /opt/sources/text-generation-webui
 cd /opt/text-generation-webui
 if [[ $(ldd /usr/local/bin/llama-server) == *'libcuda.so.1 => not found'* ]]; then
     echo "this build of llama.cpp needs the GPU driver; its tests say so"

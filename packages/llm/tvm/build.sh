@@ -22,10 +22,15 @@ fetch() {
     else
         fetch_submodules "$source"
     fi
+    record_source tvm "$work/source"
 }
 
 compile() { # USE_CUTLASS is what q4f16_ft needs; LLVM is linked in, hidden, so that it never meets another LLVM of the process
-    cmake -S "$source" -B "$work/build" -G Ninja \
+    local options=()
+    if [[ $TVM_REPOSITORY != */mlc-llm ]]; then
+        options=(-DTVM_FFI_USE_LIBBACKTRACE=OFF) # its headers and LLVM's do not go together, and it only makes longer messages
+    fi
+    cmake -S "$source" -B "$work/build" -G Ninja "${options[@]}" \
         -DCMAKE_BUILD_TYPE=Release \
         "-DCMAKE_CUDA_ARCHITECTURES=$CUDA_ARCHITECTURES" \
         -DHIDE_PRIVATE_SYMBOLS=ON \
