@@ -27,7 +27,6 @@ from jetson_containers.requires import check_all, explain
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from jetson_containers.legacy import Draft
     from jetson_containers.package import Package
     from jetson_containers.packagetree import Candidate
     from jetson_containers.platforms import Platform
@@ -187,11 +186,12 @@ def load(trees: Sequence[Path], platform: Platform, *, cache: Path | None = None
     if cache is None:
         return _catalog(_read(candidates, platform, roots), platform)
     file = catalog_index.file_for(cache, trees, platform)
-    stamp = catalog_index.stamp(packagetree.fingerprint(candidates))
-    contents = catalog_index.read(file, stamp)
+    key = catalog_index.Key(candidates)
+    contents = catalog_index.read(file, key)
     if contents is None:
+        key.take()
         contents = _read(candidates, platform, roots)
-        catalog_index.write(file, stamp, contents)
+        catalog_index.write(file, key, contents)
     return _catalog(contents, platform)
 
 
@@ -215,37 +215,24 @@ def _catalog(contents: Contents, platform: Platform) -> Catalog:
 
 def _read(candidates: Iterable[Candidate], platform: Platform, roots: Sequence[Path]) -> Contents:
     """Read every candidate, in its own format, and join the packages in the order of the candidates."""
+    from jetson_containers import legacy  # noqa: PLC0415 - not for a start that reads the index
+
     listed = list(candidates)
+    drafts = legacy.drafts(listed, roots, platform)
     ours: dict[Path, tuple[Package, ...]] = {}
-    broken: dict[Path, list[tuple[RecipeError, tuple[str, ...]]]] = {}
-    drafts = []
+    broken = {path: [(error, _names_of_broken(path))] for path, error in drafts.broken.items()}
     for candidate in listed:
+        if candidate.path in broken or candidate.path in drafts.items:
+            continue
         try:
-            draft = _draft(candidate, platform)
-            if draft is not None:
-                drafts.append(draft)
-                continue
             recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested)
             ours[candidate.path] = render(recipe, platform) if recipe else ()
         except RecipeError as error:
             broken[candidate.path] = [(error, _names_of_broken(candidate.path))]
-    if not drafts:
-        return _joined(listed, ours, broken, (), {}, platform)
-    from jetson_containers import legacy  # noqa: PLC0415 - most trees need none of it
-
-    others = [package for packages in ours.values() for package in packages]
-    found = legacy.read(drafts, roots, platform, others)
+    found = legacy.read([*drafts.items.values()], roots, platform, [item for items in ours.values() for item in items])
     packages = {**ours, **{path: tuple(items) for path, items in found.packages.items()}}
-    return _joined(listed, packages, {**broken, **found.broken}, found.notices, found.inputs, platform)
-
-
-def _draft(candidate: Candidate, platform: Platform) -> Draft | None:
-    """The directory as upstream's format has it; None where it is in ours."""
-    if not candidate.files:
-        return None
-    from jetson_containers import legacy  # noqa: PLC0415 - most trees need none of it
-
-    return legacy.draft(candidate, platform)
+    notices = [*drafts.notices, *found.notices]
+    return _joined(listed, packages, {**broken, **found.broken}, notices, found.inputs, platform)
 
 
 def _joined(
@@ -265,9 +252,11 @@ def _joined(
             if first is not package:
                 notices.append(f"`{package.name}` of {package.origin} is ignored: {first.origin} defines it already")
     if any(package.adaptable for package in packages.values()):
-        from jetson_containers import legacy_package  # noqa: PLC0415 - most trees need none of it
+        from jetson_containers import legacy_names, legacy_package  # noqa: PLC0415 - most trees need none of it
 
-        packages = legacy_package.with_families(packages)
+        packages, about_patterns = legacy_names.without_patterns(packages, platform)
+        packages, about_aliases = legacy_names.settled(legacy_package.with_families(packages), platform)
+        notices += [*about_patterns, *about_aliases]
     available, absent = _sorted_out(packages, platform)
     errors = tuple(error for candidate in candidates for error in broken.get(candidate.path, ()))
     return Contents(available, absent, errors, (*notices, *_alias_notices(available)), dict(inputs))

@@ -1,8 +1,8 @@
 """What a catalog holds, and the file it is kept in, so that a warm start reads one file.
 
-The index is JSON, named after trees and platform, and valid while the fingerprint of the definitions (path, size,
-mtime) and of this program's readers is the same. It is a cache: one that is missing, corrupt or unwritable changes
-nothing but the time.
+The index is JSON, named after trees and platform, and valid while the content of the definitions and of this program's
+readers is the same; where all sizes and times are what they were, no content is compared. It is a cache: one that is
+missing, corrupt or unwritable changes nothing but the time.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import json
 import os
 import tempfile
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers import packagetree
 from jetson_containers.errors import RecipeError
 from jetson_containers.package import Artifacts, Dependency, Package
 from jetson_containers.requires import RuleResult
@@ -23,6 +25,7 @@ from jetson_containers.requires import RuleResult
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from jetson_containers.packagetree import Candidate
     from jetson_containers.platforms import Platform
 
 
@@ -54,27 +57,52 @@ def file_for(cache: Path, trees: Sequence[Path], platform: Platform) -> Path:
     return cache.expanduser() / f"catalog-{hashlib.sha256(repr(identity).encode()).hexdigest()[:24]}.json"
 
 
-def stamp(fingerprint: str) -> str:
-    """The fingerprint of definitions together with that of this program: it decides what they mean."""
-    stats = [file.stat() for file in sorted(Path(__file__).parent.glob("*.py"))]
-    readers = ",".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
-    return hashlib.sha256(f"{fingerprint}|{readers}".encode()).hexdigest()
+@dataclass(frozen=True)
+class Key:
+    """What an index was made from: the definitions together with this program, which decides what they mean."""
+
+    candidates: Sequence[Candidate]
+
+    def take(self) -> None:
+        """Take both, before the definitions are read: a change meanwhile must not go unnoticed."""
+        self.stamp, self.content  # noqa: B018 - each is taken once
+
+    @cached_property
+    def stamp(self) -> str:
+        """By sizes and times."""
+        stats = [file.stat() for file in _readers()]
+        readers = ",".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
+        return hashlib.sha256(f"{packagetree.fingerprint(self.candidates)}|{readers}".encode()).hexdigest()
+
+    @cached_property
+    def content(self) -> str:
+        """By content."""
+        readers = ",".join(packagetree.file_digest(file) for file in _readers())
+        return hashlib.sha256(f"{packagetree.content(self.candidates)}|{readers}".encode()).hexdigest()
 
 
-def read(file: Path, stamp: str) -> Contents | None:
-    """Read an index; None when there is none for this stamp."""
+def _readers() -> list[Path]:
+    return sorted(Path(__file__).parent.glob("*.py"))
+
+
+def read(file: Path, key: Key) -> Contents | None:
+    """Read an index; None when there is none for this key."""
     try:
         data = json.loads(file.read_bytes())
-        if data["stamp"] != stamp or not _still(data["inputs"]):
+        moved = data["stamp"] != key.stamp
+        if (moved and data["content"] != key.content) or not _still(data["inputs"]):
             return None
-        return _decode(data)
+        contents = _decode(data)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
+    if moved:
+        write(file, key, contents)  # so that the next start compares times only
+    return contents
 
 
-def write(file: Path, stamp: str, contents: Contents) -> None:
+def write(file: Path, key: Key, contents: Contents) -> None:
     """Write an index, whole or not at all."""
-    text = json.dumps({"stamp": stamp, **_encode(contents)}, separators=(",", ":"))
+    text = json.dumps({"stamp": key.stamp, "content": key.content, **_encode(contents)}, separators=(",", ":"))
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=".catalog-")
@@ -106,7 +134,7 @@ def _still(inputs: dict[str, str]) -> bool:
         return True
     from jetson_containers import legacy_python  # noqa: PLC0415 - most trees need none of it
 
-    return all(legacy_python.stamp(name) == stamp for name, stamp in inputs.items())
+    return all(legacy_python.is_still(name, before) for name, before in inputs.items())
 
 
 def _decode(data: dict[str, Any]) -> Contents:
@@ -156,7 +184,7 @@ def _decode_package(data: dict[str, Any]) -> Package:
 
 
 def _dependencies(items: list[str]) -> tuple[Dependency, ...]:
-    return tuple(Dependency.parse(item) for item in items)
+    return tuple(Dependency.parse(item, patterns=True) for item in items)
 
 
 def _encode_error(error: RecipeError) -> list[Any]:

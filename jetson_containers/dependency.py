@@ -11,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from jetson_containers.errors import RequirementSyntaxError
 
+PATTERN = re.compile(r"[A-Za-z0-9_.+*?\[\]!^:-]*[*?\[][A-Za-z0-9_.+*?\[\]!^:-]*")  # `torch*`, in upstream's format only
 HINT = "write `name`, `name:version` or `name>=version`"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
 _FORM = re.compile(rf"({NAME})(?::([A-Za-z0-9_.+-]+)|\s*([<>=!~].*))?")
@@ -23,13 +24,18 @@ class Dependency:
     family: str
     version: str | None = None  # after the colon
     specifier: str = ""  # PEP 440
+    pattern: str = ""  # of upstream's format, where nothing here matches it
 
     def __str__(self) -> str:
+        if self.pattern:
+            return self.pattern
         return f"{self.family}:{self.version}" if self.version else f"{self.family}{self.specifier}"
 
     @classmethod
-    def parse(cls, text: str) -> Dependency:
-        """Parse one entry. Raises RequirementSyntaxError."""
+    def parse(cls, text: str, *, patterns: bool = False) -> Dependency:
+        """Parse one entry, with `patterns` also one such as `torch*`. Raises RequirementSyntaxError."""
+        if patterns and PATTERN.fullmatch(text.strip()):
+            return cls(text.strip(), pattern=text.strip())
         return _parse(text)
 
     def accepts(self, version: str | None) -> bool:

@@ -156,6 +156,12 @@ class StepError(JetsonError):
     """A step of a pipeline (download, convert, quantize, chat …) failed."""
 
 
+class DoesNotFitError(JetsonError):
+    """A model that this machine has not the memory for; `--anyway` tries it all the same."""
+
+    exit_code = 2
+
+
 class NoCompatibleImageError(JetsonError):
     """No image for the request can run on this platform; `details` is the table of refusals."""
 

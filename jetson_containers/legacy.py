@@ -7,29 +7,22 @@ them), each over the one before. Where upstream's answer depends on the order of
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import legacy_merge, legacy_package, legacy_python, recipe, templating
+from jetson_containers import legacy_data, legacy_forms, legacy_merge, legacy_package, legacy_python, recipe, tables
 from jetson_containers.errors import RecipeError
 from jetson_containers.legacy_package import Directory
 from jetson_containers.package import DEFAULT_REQUIRES
 from jetson_containers.packagetree import PYTHON_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence, Set
     from pathlib import Path
 
     from jetson_containers.package import Package
     from jetson_containers.packagetree import Candidate
     from jetson_containers.platforms import Platform
-
-LARGEST = 1 << 20  # bytes; a definition is never that long, a data file beside it may be
-_NOT_MERGED = ("artifacts", "source", "variants", "versions")
-_OUR_FORMAT = re.compile(r"^(?:aliases|args|artifacts|source|variants|versions):", re.MULTILINE)  # without parsing
-_OURS = {"aliases": "alias", "args": "build_args"}
 
 
 @dataclass(frozen=True)
@@ -57,20 +50,57 @@ class Found:
     inputs: dict[str, str] = field(default_factory=dict)  # what it depends on besides: `legacy_python.inputs`
 
 
-def draft(candidate: Candidate, platform: Platform) -> Draft | None:
-    """Read a directory's files; None when it is not in upstream's format. Raises RecipeError with file and line."""
-    if not candidate.files:
-        return None
-    found = {name: source for name in candidate.files if (source := _definition(candidate, name)) is not None}
-    if PYTHON_FILE not in candidate.files and not _is_upstream(candidate, found):
-        return None
+@dataclass
+class Drafts:
+    """The directories in upstream's format, by path, those that cannot be read, and what deserves a word."""
+
+    items: dict[Path, Draft] = field(default_factory=dict)
+    broken: dict[Path, RecipeError] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+    def add(self, candidate: Candidate, platform: Platform, found: Mapping[str, Mapping[str, Any]]) -> None:
+        """Read a directory."""
+        try:
+            self.items[candidate.path] = _draft(candidate, platform, found)
+        except RecipeError as error:
+            self.broken[candidate.path] = error
+
+
+def drafts(candidates: Sequence[Candidate], roots: Sequence[Path], platform: Platform) -> Drafts:
+    """Read the files of the directories in upstream's format.
+
+    A tree that has a form which ours has not (Python, data files of any name) is upstream's as a whole: what in it uses
+    no key of ours is read as upstream does.
+    """
+    result = Drafts()
+    rest = []
+    trees = set()
+    for candidate in candidates:
+        found = legacy_forms.definitions(candidate)
+        alien = (
+            legacy_forms.has_python(candidate)
+            or not found.keys() <= legacy_forms.SHARED
+            or legacy_forms.names_elsewhere(candidate)
+        )
+        if alien or legacy_forms.is_upstream(candidate, found):
+            result.add(candidate, platform, found)
+        else:
+            rest.append((candidate, found))
+        if alien:
+            trees.add(_root(candidate.path, roots))
+    for candidate, found in rest:
+        if _root(candidate.path, roots) in trees and legacy_forms.is_theirs(candidate, found, result.notices):
+            result.add(candidate, platform, found)
+    return result
+
+
+def _draft(candidate: Candidate, platform: Platform, found: Mapping[str, Mapping[str, Any]]) -> Draft:
     path = candidate.path
     names = {entry.name for entry in path.iterdir()}
     main = recipe.dockerfile_in(names)
-    header = _header(path, main) if main else {}
-    order = [str(name) for name in legacy_merge.listed(header.get("config"))] or sorted(
-        {*found, *({PYTHON_FILE} & names)}
-    )
+    header = legacy_data.header(path / main) if main else {}
+    discovered = sorted({*found, *({PYTHON_FILE} & names)})
+    order = [str(name) for name in legacy_merge.listed(header["config"])] if "config" in header else discovered
     postfix = default_postfix(platform)
     base: dict[str, Any] = {
         "name": path.name,
@@ -80,13 +110,13 @@ def draft(candidate: Candidate, platform: Platform) -> Draft | None:
         "config": order,
         "test": [name for name in recipe.TEST_FILES if name in names],
         **({"dockerfile": main} if main else {}),
-        **legacy_merge.with_lists(dict(header)),
+        **legacy_merge.with_lists(header),
     }
     files = tuple(path / name for name in ([main] if main else []) + order)
-    steps = tuple(_steps(path, order, found, names))
-    headers = {name: _header(path, name) for name in _own_dockerfiles(steps) if (path / name).is_file()}
-    directory = Directory(path, candidate.group or path.parent.name, files, postfix)
-    directory.notes += _near_misses(candidate, found)
+    steps = tuple(_steps(path, order, found))
+    headers = {name: legacy_data.header(path / name) for name in _own_dockerfiles(steps) if (path / name).is_file()}
+    directory = Directory(path, candidate.group, files, postfix)
+    directory.notes += _near_misses(candidate, {*found, *order})
     return Draft(directory, base, steps, headers)
 
 
@@ -107,7 +137,8 @@ def read(drafts: Sequence[Draft], roots: Sequence[Path], platform: Platform, oth
         definitions[item.directory.path] = [dict(definition) for definition in answer.definitions]
         reason = answer.failure.reason if answer.failure else ""
         item.directory.notes += [note for note in answer.notes if not (reason and "asked for" in note)]
-    found.inputs = legacy_python.inputs(outcome)
+    elsewhere = [file for item in drafts for file in item.directory.files if file.parent != item.directory.path]
+    found.inputs = legacy_python.inputs(outcome, elsewhere)
     for item in drafts:
         path = item.directory.path
         packages, errors = legacy_package.make(definitions[path], item.directory)
@@ -128,90 +159,38 @@ def default_postfix(platform: Platform) -> str:
         start = f"r{release[0]}.{release[1]}.{arch}"
     else:
         start = f"r{facts['l4t']}"
+    own = tables.distro(platform.distro, platform.distro_version)
+    if own and own["python"] != facts["python"]:  # upstream: where `PYTHON_VERSION` is set
+        start += f"-cp{facts['python'].replace('.', '')}"
     return f"{start}-cu{facts['cuda'].replace('.', '')}-{facts['ubuntu']}"
 
 
-def _is_upstream(candidate: Candidate, found: Mapping[str, recipe.Source]) -> bool:
-    """Whether files of data alone make it upstream's: one of another name, or named definitions without templates."""
-    for name, source in found.items():
-        if name not in recipe.CONFIG_FILES or (candidate.nested and len(source.data) > 1):
-            return True
-        if legacy_merge.is_nested(source.data) and not _has_templates(source.data):
-            return True
-    return False
+def _root(path: Path, roots: Sequence[Path]) -> Path:
+    return next((root for root in roots if path.is_relative_to(root)), path)
 
 
-def _has_templates(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_templates, value.values()))
-    if isinstance(value, list):
-        return any(map(_has_templates, value))
-    return isinstance(value, str) and templating.is_template(value)
-
-
-def _definition(candidate: Candidate, name: str) -> recipe.Source | None:
-    """A data file if it is a definition of upstream's; a file of any other content is none of ours."""
-    if name == PYTHON_FILE:
-        return None
-    path = candidate.path / name
-    try:
-        if path.stat().st_size > LARGEST:
-            return None
-        text = recipe.read_text(path)
-        if _OUR_FORMAT.search(text) and name in recipe.CONFIG_FILES:
-            return None
-        if name.endswith(".json") and not _may_be(json.loads(text)):
-            return None
-        source = recipe.load(text, path)
-    except (OSError, ValueError, RecipeError):
-        return None
-    return source if _may_be(source.data) else None
-
-
-def _may_be(data: Any) -> bool:
-    """Upstream takes an empty file for a definition too; it defines nothing."""
-    return bool(data) and (legacy_merge.is_definition(data) or legacy_merge.is_nested(data))
-
-
-def _header(path: Path, name: str) -> dict[str, Any]:
-    """The header of a Dockerfile in upstream's terms. Raises RecipeError."""
-    source = recipe.read_header(recipe.read_text(path / name), path / name)
-    if source is None:
-        return {}
-    for key in _NOT_MERGED:
-        if key in source.data:
-            where = source.lines[key].rpartition(":")[2]
-            raise RecipeError(
-                f"`{key}` cannot stand beside definitions in upstream's format", path=path / name, line=int(where)
-            )
-    return {_OURS.get(key, key): value for key, value in source.data.items()}
-
-
-def _steps(
-    path: Path, order: Sequence[str], found: Mapping[str, recipe.Source], names: set[str]
-) -> Iterator[tuple[str, Any]]:
+def _steps(path: Path, order: Sequence[str], found: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
     for name in order:
-        if name not in names:
+        if not (path / name).is_file():
             raise RecipeError(f"`config` names `{name}`, which is not there", path=path)
         if name.endswith(".py"):
             yield "python", path / name
-            continue
-        source = found.get(name) or recipe.load(recipe.read_text(path / name), path / name)
-        recipe.check_config(source, path / name)
-        yield "data", dict(source.data)
+        else:
+            yield "data", dict(found[name]) if name in found else legacy_data.named(path / name)
 
 
 def _own_dockerfiles(steps: Sequence[tuple[str, Any]]) -> Iterator[str]:
     """The Dockerfiles that named definitions have of their own."""
     for kind, data in steps:
         if kind == "data" and legacy_merge.is_nested(data) and len(data) > 1:
-            yield from (entry["dockerfile"] for entry in data.values() if entry.get("dockerfile"))
+            files = (entry.get("dockerfile") for entry in data.values())
+            yield from (file for file in files if file and isinstance(file, str))
 
 
-def _near_misses(candidate: Candidate, found: Mapping[str, recipe.Source]) -> Iterator[str]:
+def _near_misses(candidate: Candidate, known: Set[str]) -> Iterator[str]:
     """Files under the names of definitions that are none."""
     for name in candidate.files:
-        if name in recipe.CONFIG_FILES and name not in found:
+        if name in recipe.CONFIG_FILES and name not in known:
             yield f"`{name}` is no definition and has no effect"
 
 
@@ -229,7 +208,7 @@ def _merged(item: Draft, found: Found) -> list[dict[str, Any]]:
 
 def _job(item: Draft, roots: Sequence[Path]) -> legacy_python.Job:
     path = item.directory.path
-    root = next((root for root in roots if path.is_relative_to(root)), path)
+    root = _root(path, roots)
     parts = [part.replace(".", "_") for part in path.relative_to(root).parts]
     return legacy_python.Job(path, ".".join(["packages", *parts]), item.base, item.steps, item.headers)
 

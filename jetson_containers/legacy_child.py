@@ -1,19 +1,19 @@
 """The child process that runs the `config.py` files of package trees, one after another.
 
-Started by `legacy_python` as a script with `python -I`. It reads one JSON request from stdin and answers with one JSON
+Started by `legacy_python` as a script. It reads one JSON request from stdin and answers with one JSON
 line per event on what was stdout: `{"start": i}` before a file runs, so that the parent knows which one never came
 back, and `{"done": i, …}` after it. What recipes import as `jetson_containers` is a stub made here.
 
 A recipe that looks up other packages (`find_package`) is run again when all others are known, so that the answer does
-not depend on the order.
+not depend on the order. No recipe sees what another one did: imports from the trees, paths, variables, the exported
+values and the current directory, which is the recipe's own, are set back after each.
 """
 
 from __future__ import annotations
 
 import copy
 import fnmatch
-import importlib.abc
-import importlib.machinery
+import importlib
 import json
 import os
 import platform
@@ -25,12 +25,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from jetson_containers.platforms import Platform
 
 HERE = Path(__file__).resolve().parent
 MAX_PASSES = 8
+REFUSALS = frozenset({"NetworkRefusedError", "Refused"})  # which say it all themselves
+LEAKED = frozenset(
+    {"copy", "datetime", "fnmatch", "glob", "importlib", "json", "logging", "os", "platform", "pprint", "re", "shutil"}
+    | {"subprocess", "sys", "time", "traceback"}
+)
 
 
 class DeferredError(BaseException):
@@ -41,115 +46,31 @@ class TimeIsUpError(BaseException):
     """The recipe takes too long."""
 
 
-class Environment(dict[str, str]):
-    """The environment recipes see; it notes what they read, because their answer depends on it."""
-
-    def __init__(self, values: Mapping[str, str], withheld: Sequence[str], warn: Callable[[str], None]) -> None:
-        super().__init__(values)
-        self.read: set[str] = set()
-        self._withheld = frozenset(withheld)
-        self._warn = warn
-
-    def _note(self, name: object) -> None:
-        self.read.add(str(name))
-        if name in self._withheld:
-            self._warn(f"the variable `{name}` looks like a secret: recipes are not given it")
-
-    def __getitem__(self, name: str) -> str:
-        self._note(name)
-        return super().__getitem__(name)
-
-    def __contains__(self, name: object) -> bool:
-        self._note(name)
-        return super().__contains__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """As a dict does, noted."""
-        self._note(name)
-        return super().get(name, default)
-
-    def __iter__(self) -> Iterator[str]:
-        self.read.add("*")
-        return super().__iter__()
-
-    def items(self) -> Any:
-        """As a dict does, noted."""
-        self.read.add("*")
-        return super().items()
-
-    def copy(self) -> dict[str, str]:
-        """As a dict does, noted."""
-        self.read.add("*")
-        return dict(super().items())
-
-
-class PackagesFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds `packages.<path>` in the trees; directories need no `__init__.py`, and nothing is cached on disk."""
-
-    def __init__(self, roots: Sequence[str]) -> None:
-        self._roots = [Path(root) for root in roots]
-        self.directories: dict[str, Path] = {}  # module name → directory, of recipes whose name is no module's
-
-    def find_spec(
-        self, fullname: str, path: object = None, target: object = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Find a file or directory of the trees; None for any other module."""
-        del path, target
-        if fullname.partition(".")[0] != "packages":
-            return None
-        for place in self._places(fullname):
-            file = place.with_name(place.name + ".py")
-            if file.is_file():
-                return importlib.machinery.ModuleSpec(fullname, self, origin=str(file))
-            if place.is_dir():
-                spec = importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-                spec.submodule_search_locations = [str(place)]
-                init = place / "__init__.py"
-                spec.origin = str(init) if init.is_file() else None
-                return spec
-        return None
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
-        """Leave it to Python."""
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Run the file from its source."""
-        origin = module.__spec__.origin if module.__spec__ else None
-        if origin:
-            module.__file__ = origin
-            exec(compile(Path(origin).read_bytes(), origin, "exec"), module.__dict__)  # noqa: S102
-
-    def _places(self, fullname: str) -> Iterator[Path]:
-        if fullname in self.directories:
-            yield self.directories[fullname]
-        parent, _, last = fullname.rpartition(".")
-        if parent in self.directories:
-            yield self.directories[parent] / last
-        parts = fullname.split(".")[1:]
-        for root in self._roots:
-            yield root.joinpath(*parts)
-            if parts and (root / "packages").is_dir():
-                yield root.joinpath("packages", *parts)
-
-
 class Runner:
     """Runs the jobs of one request and answers through `send`."""
 
     def __init__(self, request: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]) -> None:
+        self.restore: Callable[[], None] = lambda: None  # sets what recipes import back to what it was
         self._jobs: Sequence[Mapping[str, Any]] = request["jobs"]
         self._facts = request["facts"]
         self._limit = float(request["seconds"])
         self._roots = tuple(os.path.join(root, "") for root in request["roots"])  # noqa: PTH118 - a prefix of texts
         self._send = send
-        self._known: list[tuple[str, list[dict[str, Any]]]] = [("", list(request["known"]))]
+        self._known = [(self._place(item["path"]), [item]) for item in request["known"]]
         self._notes: list[str] = []
         self._files: set[str] = set()
         self._may_find = False
         self._deferred = False
+        self._refused = ""
         self._platform: Platform | None = None
-        self.environ = Environment(request["environ"], request["withheld"], self.warn)
+        from jetson_containers import legacy_world  # noqa: PLC0415 - there only once the stub is
+
+        self.environ = legacy_world.Environment(request["environ"], request["withheld"], self.warn)
         self._environ = dict(request["environ"])
-        self._finder = PackagesFinder(request["roots"])
+        self._finder = legacy_world.PackagesFinder(request["roots"])
+        self._libraries = tuple(os.path.join(entry, "") for entry in sys.path if entry)  # noqa: PTH118 - as above
+        self._path = list(sys.path)
+        self._modules: set[str] = set()
 
     def warn(self, text: str) -> None:
         """Note something about the recipe that runs."""
@@ -160,16 +81,19 @@ class Runner:
 
     def refused(self, what: str) -> None:
         """Note what the recipe asked for and did not get."""
+        self._refused = self._refused or what
         self.warn(f"asked for {what}, which recipes cannot have while they are read")
 
     def opened(self, path: str) -> None:
-        """Note a file of the trees that was read."""
-        if path.startswith(self._roots):
+        """Note a file or directory that was read, other than Python's own, because the answer depends on it."""
+        path = os.path.abspath(path)  # noqa: PTH100 - a text, for every file that is opened
+        if path.startswith(self._roots) or not path.startswith((*self._libraries, "/dev/", "/proc/", "/sys/")):
             self._files.add(path)
 
     def run(self) -> None:
         """Run all jobs; those that look up others again, until nothing new is found."""
         sys.meta_path.insert(0, self._finder)
+        self._modules = set(sys.modules)
         waiting = [index for index in range(len(self._jobs)) if not self._attempt(index, final=False)]
         for _ in range(MAX_PASSES):
             self._may_find = True
@@ -186,7 +110,8 @@ class Runner:
         if not self._may_find:
             self._deferred = True
             raise DeferredError
-        everything = [item for _, items in sorted(self._known, key=lambda entry: entry[0]) for item in items]
+        places = sorted(self._known, key=lambda entry: entry[0])
+        everything = [item for _, items in places for item in items]
         here = [item for item in everything if self._is_available(item)]
         found: dict[str, Any] = {}
         for pattern in patterns or ["*"]:
@@ -199,6 +124,11 @@ class Runner:
             name: item for name, item in found.items() if not any(fnmatch.fnmatchcase(name, entry) for entry in skip)
         }
 
+    def _place(self, directory: str) -> tuple[int, tuple[str, ...]]:
+        """Where a directory stands in the order of the trees."""
+        tree = next((index for index, root in enumerate(self._roots) if f"{directory}/".startswith(root)), -1)
+        return tree, Path(directory).parts
+
     def _is_available(self, definition: Mapping[str, Any]) -> bool:
         from jetson_containers import legacy_judge  # noqa: PLC0415 - half of all modules, for one helper
 
@@ -209,7 +139,7 @@ class Runner:
     def _attempt(self, index: int, *, final: bool) -> bool:
         """Run one job; False when it must wait for others."""
         self._send({"start": index})
-        self._notes, self._deferred = [], False
+        self._notes, self._deferred, self._refused = [], False, ""
         answer: dict[str, Any] = {}
         signal.setitimer(signal.ITIMER_REAL, self._limit)
         try:
@@ -218,17 +148,18 @@ class Runner:
             answer["error"] = self._explained(error)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            self._reset_environ()
+            self._reset()
         if self._deferred and not final and ("error" in answer or not self._may_find):
             return False
         answer.update(done=index, notes=self._notes, files=sorted(self._files), environ=self._reads())
         self._send(answer)
-        self._known.append((self._jobs[index]["directory"], answer.get("definitions", [])))
+        self._known.append((self._place(self._jobs[index]["directory"]), answer.get("definitions", [])))
         return True
 
     def _definitions(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
         from jetson_containers import legacy_merge  # noqa: PLC0415 - there only once the stub is
 
+        os.chdir(job["directory"])
         package: Any = copy.deepcopy(job["base"])
         for kind, value in job["steps"]:
             if kind == "python":
@@ -262,8 +193,11 @@ class Runner:
         if isinstance(error, TimeIsUpError):
             reason = f"takes longer than {self._limit:g} s"
         else:
-            text = str(error).strip().splitlines()
-            reason = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+            kind, text = type(error).__name__, _text(error).strip().splitlines()
+            said = text[0] if text else ""
+            reason = said if kind == "Malformed" else f"{kind}: {said}" if said else kind
+            if self._refused and not any(base.__name__ in REFUSALS for base in type(error).__mro__):
+                reason += f" (recipes cannot have {self._refused})"
         last = frames[-1] if frames else None
         return {"path": last.filename if last else None, "line": last.lineno if last else None, "reason": reason}
 
@@ -280,10 +214,23 @@ class Runner:
     def _reads(self) -> list[str]:
         return sorted(self.environ.read)
 
-    def _reset_environ(self) -> None:
-        """What one recipe sets is no other's."""
+    def _reset(self) -> None:
+        """What one recipe sets, changes or imports from the trees is no other's."""
         dict.clear(self.environ)
         dict.update(self.environ, self._environ)
+        os.environ = self.environ  # type: ignore[assignment] # noqa: B003 - a recipe may have put another one there
+        sys.path[:] = self._path
+        if self._finder not in sys.meta_path:
+            sys.meta_path.insert(0, self._finder)
+        new = set(sys.modules) - self._modules
+        own = {name for name in new if name.partition(".")[0] == "packages" or self._is_of_trees(sys.modules[name])}
+        for name in own:
+            del sys.modules[name]
+        self._modules |= new - own
+        self.restore()
+
+    def _is_of_trees(self, module: Any) -> bool:
+        return str(getattr(module, "__file__", None) or "").startswith(self._roots)
 
 
 def _matches(definition: Mapping[str, Any], pattern: str) -> bool:
@@ -291,19 +238,41 @@ def _matches(definition: Mapping[str, Any], pattern: str) -> bool:
     return any(fnmatch.fnmatchcase(str(name), pattern) for name in names)
 
 
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a recipe's own exception class may be broken as well
+        return ""
+
+
 def _time_is_up(*_: object) -> None:
     raise TimeIsUpError
 
 
-def _install_stub(namespace: Mapping[str, Any], submodules: Sequence[str]) -> None:
+def _install_stub(namespace: Mapping[str, Any], submodules: Sequence[str]) -> Callable[[], None]:
+    """Make `jetson_containers` and its modules for recipes; the result sets all names back to what they are now."""
     stub = sys.modules["jetson_containers"]
-    for name in submodules:
-        module = types.ModuleType(f"jetson_containers.{name}")
-        module.__dict__.update(namespace)
-        sys.modules[module.__name__] = module
-        stub.__dict__[name] = module
-    stub.__dict__.update(namespace)
-    stub.__dict__["__all__"] = [*namespace, *submodules]
+    modules = {name: types.ModuleType(f"jetson_containers.{name}") for name in submodules}
+    sys.modules.update({module.__name__: module for module in modules.values()})
+    stub.__dict__.update(modules, __all__=[*namespace, *submodules], __getattr__=_leaked)
+    del stub.__dict__["logging"]  # upstream's own star imports leave the standard one under this name
+
+    def restore() -> None:
+        fresh = {
+            name: copy.copy(value) if isinstance(value, list | dict) else value for name, value in namespace.items()
+        }
+        for module in (stub, *modules.values()):
+            module.__dict__.update(fresh)
+
+    restore()
+    return restore
+
+
+def _leaked(name: str) -> Any:
+    """Standard modules that upstream's package happens to hand on, because its own files import them."""
+    if name not in LEAKED:
+        raise AttributeError(f"module 'jetson_containers' has no attribute '{name}'")
+    return importlib.import_module(name)
 
 
 def _answer_pipe() -> Callable[[Mapping[str, Any]], None]:
@@ -330,17 +299,26 @@ def main() -> None:
     sys.modules["jetson_containers"] = stub
     from jetson_containers import legacy_guard, legacy_stub  # noqa: PLC0415 - through the stub
 
+    sys.path[:] = [entry for entry in sys.path if entry != str(HERE)]
     runner = Runner(request, send)
     names = legacy_stub.namespace(request["facts"], runner.environ, runner.find, runner.warn, runner.refused)
-    _install_stub(names, legacy_stub.SUBMODULES)
+    runner.restore = _install_stub(names, legacy_stub.SUBMODULES)
     os.environ = runner.environ  # type: ignore[assignment] # noqa: B003 - recipes get this one and no other
-    platform.machine = lambda: str(request["facts"]["machine"])
+    _pretend(str(request["facts"]["machine"]))
     sys.dont_write_bytecode = True
     signal.signal(signal.SIGALRM, _time_is_up)
+    leave = os._exit
     legacy_guard.limit_resources()
     legacy_guard.install(runner.refused, runner.opened)
     runner.run()
-    os.close(2)
+    leave(0)  # whatever threads recipes have started
+
+
+def _pretend(machine: str) -> None:
+    """Have Python say that this is the target's machine."""
+    host = os.uname()
+    os.uname = lambda: os.uname_result((*host[:4], machine))
+    platform.machine = lambda: machine
 
 
 if __name__ == "__main__":

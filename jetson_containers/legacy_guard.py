@@ -8,6 +8,7 @@ owner was trusted with.
 from __future__ import annotations
 
 import os
+import re
 import resource
 import sys
 from pathlib import Path
@@ -39,6 +40,7 @@ _NETWORK = {
 _PROGRAMS = frozenset(
     {
         "ctypes.dlopen",
+        "ctypes.dlsym",
         "os.exec",
         "os.fork",
         "os.forkpty",
@@ -79,6 +81,7 @@ _WRITES = frozenset(
         "tempfile.mkstemp",
     }
 )
+_TEMPORARY = re.compile(r"(?:tmp)?[a-z0-9_]{8}")  # as `tempfile` makes them up, other ones each time
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -116,6 +119,11 @@ def install(refused: Callable[[str], None], opened: Callable[[str], None]) -> No
             raise NetworkRefusedError(f"no network while recipes are read: {what}")
         elif event == "socket.__new__":  # merely importing some libraries tries one, which is not worth a word
             raise NetworkRefusedError("no network while recipes are read: a socket")
+        elif event in {"os.listdir", "os.scandir"}:
+            if isinstance(args[0], str | bytes | os.PathLike):
+                opened(os.fsdecode(args[0]))
+        elif event == "ctypes.dlopen" and args[0] is None:
+            pass  # this process itself, which importing `ctypes` asks for
         elif event in _PROGRAMS or event in _WRITES:
             what = f"`{event}`{_target(event, args)}"
             refused(what)
@@ -143,8 +151,10 @@ def _check_open(args: tuple[Any, ...], refused: Callable[[str], None], opened: C
     if not writes:
         opened(text)
     elif text != os.devnull:
-        refused(f"writing `{text}`")
-        raise Refused(f"reading a recipe may not run or write anything: writing `{text}`")
+        folder, name = os.path.split(text)
+        what = f"a temporary file in `{folder}`" if _TEMPORARY.fullmatch(name) else f"writing `{text}`"
+        refused(what)
+        raise Refused(f"reading a recipe may not run or write anything: {what}")
 
 
 def _target(event: str, args: tuple[Any, ...]) -> str:

@@ -57,9 +57,11 @@ def is_nested(data: Mapping[str, Any]) -> bool:
 
 
 def listed(value: Any) -> list[Any]:
-    """A text as a list of one, a list or tuple as a list, nothing as an empty one."""
+    """A text as a list of one, a list, tuple or set as a list, nothing as an empty one."""
     if value is None or value == "":
         return []
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
     return list(value) if isinstance(value, list | tuple) else [value]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers import recipe_keys, requires
@@ -20,6 +19,7 @@ from jetson_containers.package import Package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
 _NAME = re.compile(rf"{NAME}(?::{NAME})?")
 _FROM = re.compile(r"^\s*FROM\s", re.MULTILINE | re.IGNORECASE)
@@ -71,7 +71,8 @@ def make(
         except RecipeError as error:
             name = str(definition.get("name"))
             aliases = [str(alias) for alias in listed(definition.get("alias"))]
-            errors.append((error, tuple(dict.fromkeys([name, name.partition(":")[0], *aliases]))))
+            names = [name, name.partition(":")[0], *aliases, directory.path.name]
+            errors.append((error, tuple(dict.fromkeys(names))))
     return packages, errors
 
 
@@ -121,7 +122,7 @@ def _package(values: Mapping[str, Any], directory: Directory) -> Package:
 
 
 def _path(values: Mapping[str, Any], directory: Directory) -> Path:
-    path = Path(str(values.get("path") or directory.path))
+    path = directory.path / str(values.get("path") or "")
     if not path.is_dir():
         raise directory.error(f"`path` is `{path}`, which is no directory", "path")
     return path
@@ -157,7 +158,7 @@ def _depends(values: Mapping[str, Any], name: str, directory: Directory) -> tupl
         if not item.strip():
             continue
         try:
-            result.append(Dependency.parse(item))
+            result.append(Dependency.parse(item, patterns=True))
         except RequirementSyntaxError as error:
             raise directory.error(f"`depends` of `{name}`: {error.message}", item) from None
     return tuple(dict.fromkeys(result))

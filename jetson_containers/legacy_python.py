@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import platforms
+from jetson_containers import packagetree, platforms
 from jetson_containers.platforms import Arch
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Outcome:
     """The answers in the order of the jobs, and what they depend on besides the definitions themselves."""
 
     answers: tuple[Answer, ...] = ()
-    files: tuple[Path, ...] = ()  # files of the trees that were read
+    files: tuple[Path, ...] = ()  # files and directories that were read, other than Python's own
     variables: tuple[str, ...] = ()  # environment variables that were read; `*` is all of them
 
 
@@ -91,15 +91,36 @@ def run(
         return Outcome()
     values = dict(os.environ if environ is None else environ)
     withheld = sorted(name for name in values if _SECRET.search(name))
+    target = facts(platform)
     request: dict[str, Any] = {
-        "facts": facts(platform),
+        "facts": target,
         "roots": [str(root) for root in roots],
         "known": list(known),
-        "environ": {name: value for name, value in values.items() if name not in withheld},
+        "environ": _of_target({name: value for name, value in values.items() if name not in withheld}, target),
         "withheld": withheld,
         "seconds": seconds,
     }
     return _Conversation(jobs, request, seconds).hold()
+
+
+# Variables that choose the target upstream, and what of the facts they are.
+_CHOOSING = {
+    "CUDA_ARCH": "cuda_arch",
+    "CUDA_VERSION": "cuda",
+    "L4T_VERSION": "l4t",
+    "LSB_RELEASE": "ubuntu",
+    "PYTHON_VERSION": "python",
+    "SYSTEM_ARCH": "machine",
+}
+
+
+def _of_target(environ: Mapping[str, str], target: Mapping[str, Any]) -> dict[str, str]:
+    """The environment where variables that choose a target say what was chosen, `--target` included."""
+    result = dict(environ)
+    for name, fact in _CHOOSING.items():
+        if result.get(name) and not (name == "PYTHON_VERSION" and result[name].startswith(target[fact])):
+            result[name] = str(target[fact])
+    return result
 
 
 class _Conversation:
@@ -163,11 +184,18 @@ class _Child:
 
     def __enter__(self) -> _Child:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-B", str(CHILD)],
+            [sys.executable, "-s", "-B", str(CHILD)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            # One hash seed: the order of a set that a recipe makes a list of is the same every time.
+            env={
+                "LC_ALL": "C.UTF-8",
+                "PATH": os.environ.get("PATH", os.defpath),
+                "PYTHONHASHSEED": "0",
+                "PYTHONSAFEPATH": "1",
+            },
+            cwd="/",
             start_new_session=True,
         )
         return self
@@ -254,21 +282,34 @@ def _number(jetpack: str | None) -> str:
     return match[0] if match else ""
 
 
-def inputs(outcome: Outcome, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What the outcome depends on besides the definitions, by name: `file:PATH` and `env:NAME` with their stamps."""
-    names = [f"file:{file}" for file in outcome.files] + [f"env:{name}" for name in outcome.variables]
+def inputs(outcome: Outcome, files: Sequence[Path] = (), environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What the outcome and these files depend on besides what stands beside them: `file:PATH`, `env:NAME`, stamped."""
+    names = [f"file:{file}" for file in (*outcome.files, *files)] + [f"env:{name}" for name in outcome.variables]
     return {name: stamp(name, environ) for name in names}
 
 
 def stamp(name: str, environ: Mapping[str, str] | None = None) -> str:
-    """What an input is now: size and mtime of a file, a digest of a variable's value."""
+    """What an input is now: times, size and a digest of a file or directory; a digest of a variable's value."""
     kind, _, what = name.partition(":")
     if kind == "file":
-        try:
-            stat = Path(what).stat()
-        except OSError:
-            return "-"
-        return f"{stat.st_size}:{stat.st_mtime_ns}"
+        return f"{_times(what)} {packagetree.file_digest(Path(what))}"
     values = os.environ if environ is None else environ
     value = repr(sorted(values.items())) if what == "*" else values.get(what)
     return "-" if value is None else hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def is_still(name: str, before: str) -> bool:
+    """Whether an input is what it was: a file whose times are other ones may be."""
+    kind, _, what = name.partition(":")
+    times, _, digest = before.partition(" ")
+    if kind == "file":
+        return times == _times(what) or digest == packagetree.file_digest(Path(what))
+    return stamp(name) == before
+
+
+def _times(file: str) -> str:
+    try:
+        stat = Path(file).stat()
+    except OSError:
+        return "-"
+    return f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}"

@@ -54,6 +54,7 @@ def constants(facts: Mapping[str, Any], free_threading: bool) -> dict[str, Any]:
         "IS_SBSA": facts["cuda_arch"] == "aarch64",
         "LSB_RELEASE": facts["ubuntu"],
         "LSB_RELEASES": dict(CODENAMES),
+        "LSB_CODENAME": CODENAMES.get(facts["ubuntu"], ""),  # upstream documents it and has it not
     }
 
 

@@ -48,11 +48,41 @@ def scan(trees: Sequence[Path]) -> list[Candidate]:
 
 
 def fingerprint(candidates: Iterable[Candidate]) -> str:
-    """One digest over the definitions of all candidates: path, size and mtime of each file."""
+    """One digest over the definitions of all candidates: path, size and times of each file."""
     digest = hashlib.sha256()
     for candidate in candidates:
         digest.update(f"{candidate.path}\0{candidate.stamp}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def content(candidates: Iterable[Candidate]) -> str:
+    """One digest over the bytes of all definitions and the names beside them; it outlives copies and checkouts."""
+    digest = hashlib.sha256()
+    for candidate in candidates:
+        digest.update(f"{candidate.path}\0".encode(errors="surrogateescape"))
+        try:
+            names = sorted(os.listdir(candidate.path))  # noqa: PTH208 - only the names, of many directories
+        except OSError:
+            continue
+        for name in names:
+            digest.update(f"{name}\0".encode(errors="surrogateescape"))
+            if _is_read(name):
+                digest.update(file_digest(candidate.path / name).encode())
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """A digest of a file's bytes, or of the names in a directory; `-` for what cannot be read."""
+    try:
+        data = "\0".join(sorted(os.listdir(path))).encode() if path.is_dir() else path.read_bytes()  # noqa: PTH208
+    except OSError:
+        return "-"
+    return hashlib.sha256(data).hexdigest()
+
+
+def _is_read(name: str) -> bool:
+    """Whether a file may be part of a definition."""
+    return name.lower().startswith("dockerfile") or name.endswith((".yaml", ".yml", ".json", ".py"))
 
 
 def _walk(directory: Path, *, group: str, nested: bool, is_root: bool = False) -> Iterator[Candidate]:
@@ -92,17 +122,18 @@ def _is_searched(entry: os.DirEntry[str]) -> bool:
 
 
 def _stamp(entries: Iterable[os.DirEntry[str]]) -> str:
-    """Names of all files, because recipes name some of them, and size and mtime of those that are read."""
+    """Names of all files, because recipes name some of them, and size and times of those that are read."""
     parts = []
     for entry in entries:
         name = entry.name
-        if name.lower().startswith("dockerfile") or name.endswith((".yaml", ".yml", ".json", ".py")):
+        if _is_read(name):
             try:
                 stat = entry.stat()
             except OSError:
                 parts.append(f"{name}:?")
                 continue
-            parts.append(f"{name}:{stat.st_size}:{stat.st_mtime_ns}")
+            # The time of the change too: `mv`, `cp -p` and `touch -r` bring their own time of modification.
+            parts.append(f"{name}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}")
         else:
             parts.append(name)
     return "\n".join(parts)

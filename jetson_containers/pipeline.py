@@ -1,41 +1,88 @@
 """Named steps with keyed outputs: a finished step is never repeated, an interrupted one resumes.
 
 A step's output is written under a temporary name and renamed when its command has succeeded, then a manifest is
-written beside it: `<output>.manifest.json` with the step's key, command and the output's size and checksum. A step
-counts as done only while manifest and output agree.
+written beside it (`manifests`). A step counts as done only while manifest and output agree. What is needed is found
+backwards from the last step: an intermediate output is made only when something that is missing is made from it, so a
+finished artefact is used without the checkpoint it came from.
 """
 
 from __future__ import annotations
 
-import datetime
+import contextlib
+import fcntl
 import hashlib
 import json
+import os
+import shlex
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from jetson_containers import diagnosis, manifests
 from jetson_containers.console import human_seconds
-from jetson_containers.errors import StepError
+from jetson_containers.errors import StepError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jetson_containers.console import Console
+    from jetson_containers.manifests import Manifest
     from jetson_containers.runtimes.base import StepCommand
 
 
 class Runner(Protocol):
     """Runs one command in the runtime's image with the data directory at /data."""
 
-    def run(self, command: Sequence[str], *, network: bool, token: bool, show: bool) -> tuple[int, str]:
-        """Run to the end; the exit code and the output (stdout and stderr together). `show` streams it to stderr."""
+    def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+        """Run to the end; the exit code and the output (stdout and stderr together). `show` streams it to stderr.
+
+        A container that an earlier, killed run of the same step left behind is ended first.
+        """
         ...
 
 
 @dataclass(frozen=True)
+class HostStep:
+    """A step that is done on the host, such as a download: whether it is done, and the doing."""
+
+    is_done: Callable[[], bool]
+    run: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the steps start from. `path` is its place in the container, `identity` what it is on every machine."""
+
+    path: str = ""
+    identity: str = ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a user wants done again or left out, by step name."""
+
+    force: tuple[str, ...] = ()
+    start: str = ""  # do this step and all after it again
+    until: str = ""  # nothing after this one
+
+
+EVERYTHING = Selection()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step, its key, and what is to become of it: run, cached or unneeded (nothing is made from its output)."""
+
+    step: StepCommand
+    key: str
+    state: str
+
+
+@dataclass(frozen=True)
 class StepResult:
-    """What became of a step. `state`: done (it ran) or cached (an earlier run's output was right)."""
+    """What became of a step. `state`: done (it ran), cached (an earlier run's output was right) or unneeded."""
 
     name: str
     state: str
@@ -51,135 +98,244 @@ class Pipeline:
     data: Path
     runner: Runner
     console: Console
-    identity: Mapping[str, str] = field(default_factory=dict)  # image and versions, recorded, not part of the key
+    origin: Origin = Origin()
+    facts: Mapping[str, Any] = field(default_factory=dict)  # recorded in the manifests, no part of the keys
+    host_steps: Mapping[str, HostStep] = field(default_factory=dict)
 
-    def run(self, steps: Sequence[StepCommand], *, force: Sequence[str] = ()) -> list[StepResult]:
-        """Run what is not done yet, in order. Raises StepError with the end of the output."""
-        results: list[StepResult] = []
-        for step in steps:
-            redo = step.name in force or any(r.state == "done" for r in results)
-            results.append(self._step(step, redo=redo))
-        return results
+    def run(self, steps: Sequence[StepCommand], selection: Selection = EVERYTHING) -> list[StepResult]:
+        """Run what is needed and not done yet, in order. Raises StepError with the end of the output.
 
-    def _step(self, step: StepCommand, *, redo: bool) -> StepResult:
-        output = self.host_path(step.output)
-        key = self.key(step)
-        if not redo and (manifest := read_manifest(output)) and manifest["key"] == key:
-            self.console.info(f"{step.name}: already done ({step.output})")
-            return StepResult(step.name, "cached", step.output, 0.0, manifest["size"])
-        # The previous output stays until the new one is complete; what an earlier run left half-done goes first.
-        part = output.with_name(output.name + ".part")
-        _remove(part)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        argv = [word.replace("{output}", step.output + ".part") for word in step.argv]
-        self.console.info(f"{step.name}: {' '.join(argv)}")
-        started = datetime.datetime.now(datetime.timezone.utc)
-        code, text = self.runner.run(argv, network=step.network, token=step.token, show=self.console.level > 1)
-        seconds = (datetime.datetime.now(datetime.timezone.utc) - started).total_seconds()
-        if code != 0 or not part.exists():
-            _remove(part)
-            raise StepError(
-                f"step `{step.name}` failed (exit status {code})",
-                details=text.strip().splitlines()[-15:],
-                hint="the same command again resumes at this step; --verbose shows all of its output",
-            )
-        manifest_path(output).unlink(missing_ok=True)
-        _remove(output)
-        part.rename(output)
-        size = self._write_manifest(output, step, key, seconds)
-        self.console.ok(f"{step.name} in {human_seconds(seconds)}")
-        return StepResult(step.name, "done", step.output, seconds, size)
+        Raises UsageError when the selection names a step there is not.
+        """
+        return [self._step(planned) for planned in self.plan(steps, selection)]
 
-    def key(self, step: StepCommand) -> str:
-        """Hash what the output depends on: the command, its options and what its inputs are."""
-        material = {
-            "argv": list(step.argv),
-            "options": dict(step.options),
-            "inputs": [_identity_of(self.host_path(path)) for path in step.inputs],
-        }
-        return hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
+    def plan(self, steps: Sequence[StepCommand], selection: Selection = EVERYTHING) -> list[Planned]:
+        """Decide without doing anything: the steps up to `until`, each with its key and state."""
+        chosen = steps[: _index(steps, selection.until) + 1] if selection.until else steps
+        forced = _forced(chosen, selection)
+        keys = self.keys(chosen)
+        planned: list[Planned] = []
+        for step, key in reversed(list(zip(chosen, keys, strict=True))):
+            kept = not step.intermediate and not is_link(step)
+            wanted = kept or step.name in forced or step.name == selection.until
+            consumed = any(later.state == "run" and _uses(later.step, step) for later in planned)
+            done = step.name not in forced and self._is_done(step, key)
+            state = "cached" if done else "run" if wanted or consumed else "unneeded"
+            planned.insert(0, Planned(step, key, state))
+        return planned
+
+    def keys(self, steps: Sequence[StepCommand]) -> list[str]:
+        """Hash what each output depends on: the command, its options, what the command's inputs were made from.
+
+        No path of this machine takes part, so that a key is the same wherever it is computed.
+        """
+        keys: list[str] = []
+        for index, step in enumerate(steps):
+            inputs: list[Any] = []
+            for path in step.inputs:
+                made = [keys[i] for i in range(index) if _is_within(path, steps[i].output)]
+                inputs.append(made or self._identity(path))
+            material = {
+                "name": step.name,
+                "argv": [self._portable(word) for word in step.argv],
+                "options": dict(step.options),
+                "result": step.result,
+                "inputs": inputs,
+            }
+            keys.append(hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest())
+        return keys
+
+    def manifest(self, step: StepCommand) -> Manifest | None:
+        """The manifest of a step's output, when the output is whole."""
+        found = manifests.read(manifests.path_for(self.host_path(step.output), step.name if step.merge else ""))
+        return found if found is not None and found.is_whole() else None
 
     def host_path(self, path: str) -> Path:
         """Where a path below /data is on the host; any other path is one of the host already."""
         return self.data / path.removeprefix("/data/") if path.startswith("/data/") else Path(path)
 
-    def _write_manifest(self, output: Path, step: StepCommand, key: str, seconds: float) -> int:
-        size, checksum = measure(output)
-        manifest = {
-            "schema": 1,
-            "step": step.name,
-            "key": key,
+    def _is_done(self, step: StepCommand, key: str) -> bool:
+        if step.name in self.host_steps:
+            return self.host_steps[step.name].is_done()
+        if is_link(step):
+            return _points_to(self.host_path(step.output), self.host_path(step.argv[-2]))
+        found = self.manifest(step)
+        return found is not None and found.key == key
+
+    def _step(self, planned: Planned) -> StepResult:
+        step = planned.step
+        if planned.state != "run":
+            if planned.state == "cached" and not is_link(step):
+                self.console.info(f"{step.name}: already done ({step.output})")
+            found = self.manifest(step)
+            return StepResult(step.name, planned.state, step.output, 0.0, found.size if found else 0)
+        started = time.monotonic()
+        if step.name in self.host_steps:
+            self.host_steps[step.name].run()
+            return StepResult(step.name, "done", step.output, time.monotonic() - started, 0)
+        output = self.host_path(step.output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if is_link(step):
+            _link(output, self.host_path(step.argv[-2]))
+            return StepResult(step.name, "done", step.output, 0.0, 0)
+        with self._alone(output) as waited:
+            if waited and self._is_done(step, planned.key):
+                return self._step(Planned(step, planned.key, "cached"))
+            size = self._make(planned, output)
+        seconds = time.monotonic() - started
+        self.console.ok(f"{step.name} in {human_seconds(seconds)}")
+        return StepResult(step.name, "done", step.output, seconds, size)
+
+    def _make(self, planned: Planned, output: Path) -> int:
+        """Run the command into a temporary place; output and manifest appear only when it has succeeded."""
+        step = planned.step
+        # The previous output stays until the new one is complete; what an earlier run left half-done goes first.
+        part = part_of(output, step)
+        _remove(part)
+        if step.merge or step.result:
+            part.mkdir()
+        argv = [word.replace("{output}", part_of_text(step)) for word in step.argv]
+        self.console.info(f"{step.name}: {shlex.join(argv)}")
+        started = time.monotonic()
+        try:
+            code, text = self.runner.run(step, argv, show=self.console.level > 1)
+            made = part / step.result if step.result else part
+            if code != 0 or not made.exists() or not manifests.names_of(made):
+                raise _failed(step, code, text)
+            manifests.path_for(output, step.name if step.merge else "").unlink(missing_ok=True)
+            names = manifests.names_of(made)
+            if step.merge:
+                _move_into(made, output, names)
+            else:
+                _remove(output)
+                made.rename(output)
+        finally:
+            _remove(part)
+        facts = {
             "command": list(step.argv),
+            "options": dict(step.options),
             "inputs": list(step.inputs),
-            "size": size,
-            "sha256": checksum,
-            "seconds": round(seconds, 3),
-            "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            **self.identity,
+            **({"intermediate": True} if step.intermediate else {}),
+            **self.facts,
         }
-        path = manifest_path(output)
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        part.rename(path)
-        return size
+        seconds = time.monotonic() - started
+        return manifests.write(
+            output, names, step=step.name, merge=step.merge, key=planned.key, seconds=seconds, facts=facts
+        ).size
+
+    @contextlib.contextmanager
+    def _alone(self, output: Path) -> Iterator[bool]:
+        """Two runs that make the same output take turns; yields whether this one had to wait.
+
+        The kernel lets go of the lock when a run is killed. The lock file stays: removing it would let a third run lock
+        another file of the same name.
+        """
+        path = self.data / ".locks" / hashlib.sha256(str(output).encode()).hexdigest()[:16]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as lock:
+            waited = False
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                waited = True
+                self.console.info(f"waiting for another run that makes {output}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield waited
+
+    def _portable(self, word: str) -> str:
+        return word.replace(self.origin.path, "{source}") if self.origin.path else word
+
+    def _identity(self, path: str) -> Any:
+        """What an input is that no step makes: the origin's identity, else names, sizes and times of its files."""
+        if self.origin.path and _is_within(path, self.origin.path):
+            return self.origin.identity
+        return identity_of(self.host_path(path))
 
 
-def manifest_path(output: Path) -> Path:
-    """Where the manifest of an output is."""
-    return output.with_name(output.name + ".manifest.json")
+def identity_of(place: Path) -> list[list[Any]]:
+    """What a local file or directory is, without reading it: names, sizes in bytes and times in ns."""
+    if not place.exists():
+        return []
+    found = [(name, (place / name if name else place).stat()) for name in manifests.names_of(place)]
+    return [[name, state.st_size, state.st_mtime_ns] for name, state in found]
 
 
-def read_manifest(output: Path) -> dict[str, Any] | None:
-    """Read the manifest of a complete output; None when either is missing or they disagree in size."""
-    path = manifest_path(output)
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        size = manifest["size"]
-        if not isinstance(manifest["key"], str) or _size(output) != size:
-            return None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return dict(manifest)
+def is_link(step: StepCommand) -> bool:
+    """Whether the step is `ln -sfn TARGET {output}`, which the pipeline does itself."""
+    return step.argv[:1] == ("ln",)
 
 
-def measure(path: Path) -> tuple[int, str]:
-    """Size in bytes and sha256 of a file, or of all files of a directory in name order."""
-    digest = hashlib.sha256()
-    size = 0
-    for file in _files(path):
-        digest.update(str(file.relative_to(path) if file != path else file.name).encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-                size += len(block)
-    return size, digest.hexdigest()
+def part_of_text(step: StepCommand) -> str:
+    """The temporary name of a step's output as containers see it."""
+    return f"{step.output}.{step.name}.part" if step.merge else f"{step.output}.part"
 
 
-def _identity_of(path: Path) -> list[Any]:
-    """What an input is: its manifest's checksum, else names, sizes and times of its files."""
-    manifest = read_manifest(path)
-    if manifest:
-        return [path.name, manifest["sha256"]]
-    return [
-        [str(file.relative_to(path) if file != path else file.name), file.stat().st_size, file.stat().st_mtime_ns]
-        for file in _files(path)
-    ]
+def part_of(output: Path, step: StepCommand) -> Path:
+    """The temporary name of a step's output on the host."""
+    return output.with_name(output.name + part_of_text(step).removeprefix(step.output))
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else []
+def _failed(step: StepCommand, code: int, text: str) -> StepError:
+    lines = text.splitlines()
+    finding = diagnosis.diagnose(lines, exit_code=code)
+    resume = "the same command again resumes at this step; --verbose shows all of its output"
+    return StepError(
+        f"step `{step.name}` failed (exit status {code})" + (f": {finding.cause}" if finding else ""),
+        details=diagnosis.relevant(lines, 15),
+        hint=f"{finding.remedy}\n{resume}" if finding else resume,
+    )
 
 
-def _size(path: Path) -> int:
-    if not path.exists():
-        raise FileNotFoundError(path)
-    return sum(file.stat().st_size for file in _files(path))
+def _index(steps: Sequence[StepCommand], name: str) -> int:
+    names = [step.name for step in steps]
+    if name not in names:
+        raise UsageError(f"there is no step `{name}`", hint=f"the steps are: {', '.join(names) or 'none'}")
+    return names.index(name)
+
+
+def _forced(steps: Sequence[StepCommand], selection: Selection) -> set[str]:
+    """The steps that are done again: those named, all from `start` on, and what is made from any of them."""
+    forced = {steps[_index(steps, name)].name for name in selection.force}
+    if selection.start:
+        forced |= {step.name for step in steps[_index(steps, selection.start) :]}
+    for index, step in enumerate(steps):
+        if any(earlier.name in forced and _uses(step, earlier) for earlier in steps[:index]):
+            forced.add(step.name)
+    return forced
+
+
+def _uses(step: StepCommand, producer: StepCommand) -> bool:
+    return any(_is_within(path, producer.output) for path in step.inputs)
+
+
+def _is_within(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def _points_to(link: Path, target: Path) -> bool:
+    return link.is_symlink() and link.resolve() == target.resolve() and target.exists()
+
+
+def _link(link: Path, target: Path) -> None:
+    """Make a relative link, which is right on the host and in containers; a directory of the user's stays."""
+    if link.exists() and not link.is_symlink():
+        raise UsageError(
+            f"{link} is in the way: a link to {target} belongs there",
+            hint="move it away, or use it as the model itself",
+        )
+    link.unlink(missing_ok=True)
+    link.symlink_to(os.path.relpath(target, link.parent))
+
+
+def _move_into(made: Path, output: Path, names: Sequence[str]) -> None:
+    for name in names:
+        target = output / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (made / name).replace(target)
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -3,6 +3,8 @@
 A version such as `2.10`, an option such as `on` or a commit such as `1234567e8` must reach a recipe as written, so
 numbers and switches are not converted: a scalar is `str`, only a plain `null`, `~` or nothing is None, and plain
 `True`/`TRUE`/`False`/`FALSE` are written `true`/`false`. Duplicate keys are errors, because the loser is never meant.
+
+Trees in upstream's format were written for `yaml.safe_load`; `parse(…, native=True)` reads as that does.
 """
 
 from __future__ import annotations
@@ -15,18 +17,20 @@ import yaml
 from jetson_containers.errors import RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 # typing.Union because a recursive alias is evaluated at run time, where `|` cannot take a forward reference.
-Value = Union[str, None, list["Value"], dict[str, "Value"]]  # noqa: UP007
+Value = Union[str, int, float, None, list["Value"], dict[str, "Value"]]  # noqa: UP007
 
 # PyYAML without libyaml is ten times slower, and otherwise the same.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _NULL = "tag:yaml.org,2002:null"
 _BOOL = "tag:yaml.org,2002:bool"
+_NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
 _MERGE = "tag:yaml.org,2002:merge"
+_QUOTED = frozenset({"'", '"', "|", ">"})  # or a block: exactly what was written
 _CANONICAL = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 
 
@@ -38,8 +42,12 @@ class Document:
     lines: Mapping[str, int] = field(default_factory=dict)
 
 
-def parse(text: str, path: Path) -> Document:
-    """Parse one document; an empty one has data None. Raises RecipeError with the line of `text` in `path`."""
+def parse(text: str, path: Path, *, native: bool = False) -> Document:
+    """Parse one document; an empty one has data None. Raises RecipeError with the line of `text` in `path`.
+
+    With `native`, switches and numbers are converted, `<<` merges and the last of two equal keys counts. Only a number
+    that would not be written the same again (`1.10`) stays text: whoever wrote it meant a version.
+    """
     loader = _LOADER(text)
     try:
         node = loader.get_single_node()
@@ -50,7 +58,7 @@ def parse(text: str, path: Path) -> Document:
     if node is None:
         return Document(None)
     lines: dict[str, int] = {}
-    return Document(_Builder(path, lines).build(node, ""), lines)
+    return Document(_Builder(path, lines, native).build(node, ""), lines)
 
 
 def _syntax_error(error: yaml.YAMLError, path: Path) -> RecipeError:
@@ -64,15 +72,16 @@ def _syntax_error(error: yaml.YAMLError, path: Path) -> RecipeError:
 class _Builder:
     """Turns nodes into values, noting lines on the way."""
 
-    def __init__(self, path: Path, lines: dict[str, int]) -> None:
+    def __init__(self, path: Path, lines: dict[str, int], native: bool) -> None:
         self._path = path
         self._lines = lines
+        self._native = native
         self._open: set[int] = set()  # nodes being built: an alias to one of them would never end
 
     def build(self, node: yaml.Node, key: str) -> Value:
         self._lines.setdefault(key, node.start_mark.line + 1)
         if isinstance(node, yaml.ScalarNode):
-            return _scalar(node)
+            return _converted(node) if self._native else _scalar(node)
         if id(node) in self._open:
             raise self._error("an alias that contains itself", node)
         self._open.add(id(node))
@@ -86,26 +95,59 @@ class _Builder:
 
     def _mapping(self, node: yaml.MappingNode, prefix: str) -> dict[str, Value]:
         result: dict[str, Value] = {}
-        for key_node, value_node in node.value:
+        for key_node, value_node in self._merged(node) if self._native else node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise self._error("a key must be a plain word", key_node)
             if key_node.tag == _MERGE:
                 raise self._error("merge keys (`<<`) are not part of the recipe format", key_node)
             name = key_node.value
-            if name in result:
+            if name in result and not self._native:
                 raise self._error(f"key `{name}` is given twice", key_node)
             path = f"{prefix}.{name}" if prefix else name
             self._lines[path] = key_node.start_mark.line + 1
             result[name] = self.build(value_node, path)
         return result
 
+    def _merged(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+        """The entries of a mapping, those that `<<` brings in first, so that its own and earlier ones win."""
+        for key, value in node.value:
+            if key.tag != _MERGE:
+                continue
+            sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            for source in reversed(sources):
+                if not isinstance(source, yaml.MappingNode) or id(source) in self._open:
+                    raise self._error("`<<` needs a mapping, or a list of them", key)
+                self._open.add(id(source))
+                yield from self._merged(source)
+                self._open.discard(id(source))
+        yield from ((key, value) for key, value in node.value if key.tag != _MERGE)
+
     def _error(self, message: str, node: yaml.Node) -> RecipeError:
         return RecipeError(message, path=self._path, line=node.start_mark.line + 1)
 
 
 def _scalar(node: yaml.ScalarNode) -> str | None:
-    if node.style in {"'", '"', "|", ">"}:  # quoted or a block: exactly what was written
+    if node.style in _QUOTED:
         return str(node.value)
     if node.tag == _NULL:
         return None
     return _CANONICAL.get(node.value, node.value) if node.tag == _BOOL else str(node.value)
+
+
+def _converted(node: yaml.ScalarNode) -> str | float | None:
+    """The scalar as `yaml.safe_load` has it; numbers as `number` does."""
+    if node.style in _QUOTED or node.tag not in {_BOOL, *_NUMBERS}:
+        return _scalar(node)
+    return node.value.lower() in {"yes", "true", "on"} if node.tag == _BOOL else number(node.value)
+
+
+def number(text: str) -> str | float:
+    """The number that a text is, or the text where it would not be written the same again (`1.10`, `0x10`)."""
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        if str(value) == text:
+            return value
+    return text

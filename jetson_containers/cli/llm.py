@@ -1,61 +1,271 @@
-"""`llm chat` and `download`: from a model's name to an answer, with the runtime's own image."""
+"""`llm …` and `download`: from a model's name to an answer, with the runtime's own image."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jetson_containers.cli.app import App, command
+from jetson_containers.cli.llm_fit import fit
 
 if TYPE_CHECKING:
-    from jetson_containers.llm import ChatRequest
+    from collections.abc import Callable
+
+    from jetson_containers.llm.prepare import Prepared, World
+    from jetson_containers.llm.request import Request
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def llm() -> None:
-    """Quantize a language model and chat with it."""
+    """Will it fit, quantize, compile, chat, serve, measure: a language model on this board."""
+
+
+def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what `quantize`, `compile`, `chat`, `serve` and `bench` have in common."""
+    options = (
+        click.argument("model"),
+        click.option("--runtime", default="", help="Default: the one whose format the model has, else llama_cpp."),
+        click.option("--quantization", default="", help="The runtime's name of it; default: the runtime's first."),
+        click.option("--context", default=0, help="Context window in tokens; default 4096, or what the model has."),
+        click.option("--max-batch", default=1, show_default=True, help="Sequences at the same time."),
+        click.option("--prefill-chunk", default=0, help="Tokens of a prompt at a time; smaller needs less memory."),
+        click.option("--device", default="", help="Of compiled artefacts: cuda, vulkan, metal …"),
+        click.option("--board", default="", help="Board that will run it, for the fit; default: this one."),
+        click.option("--image", default="", help="Use this image instead of what autotag finds."),
+        click.option("--threads", default=0, help="CPU threads; 0: as many as cores."),
+        click.option("--calibration", default="", help="Data set or text file for methods that calibrate."),
+        click.option("--force", multiple=True, metavar="STEP", help="Do this step again, and what is made from it."),
+        click.option("--from", "start", default="", metavar="STEP", help="Do this step and all after it again."),
+        click.option("--until", default="", metavar="STEP", help="Stop after this step."),
+        click.option("--anyway", is_flag=True, help="Go on although it is not expected to fit."),
+        click.option("--dry-run", is_flag=True, help="Print the exact commands, do nothing."),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def compile_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what only compilers understand."""
+    options = (
+        click.option("--conv-template", default="", help="Conversation template; default: by the model."),
+        click.option("--sliding-window", default=0, help="Sliding window in tokens, for models that have one."),
+        click.option("--host", default="", help="LLVM triple of the machine that will load the library."),
+        click.option("--opt", default="", help="O0 … O3, or a list of switches."),
+        click.option("--overrides", default="", help="KEY=VALUE;… of the model's configuration."),
+        click.option("--system-lib-prefix", default="", help="Prefix of the symbols of a system library."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 @command()
-@click.argument("model")
-@click.option("--runtime", default="llama_cpp", show_default=True, help="Which runtime answers.")
-@click.option("--quantization", default="", help="The runtime's name of it; default Q4_K_M for llama_cpp.")
-@click.option("--prompt", default="Tell me about Jetson.", show_default=True, help="What to ask.")
-@click.option("--context", default=2048, show_default=True, help="Context window in tokens.")
-@click.option("--max-tokens", default=64, show_default=True, help="Longest answer in tokens.")
-@click.option("--threads", default=0, help="CPU threads; 0: the runtime decides.")
+@model_options
+@compile_options
+def quantize(app: App, *, dry_run: bool, **given: Any) -> int:
+    """Prepare MODEL up to the quantized weights: download, convert, quantize.
+
+    Example: jetson-containers llm quantize Qwen/Qwen2.5-1.5B-Instruct --quantization Q4_K_M
+    """
+    return _prepare(app, given, dry_run=dry_run, compiled=False)
+
+
+@command("compile")
+@model_options
+@compile_options
+def compile_(app: App, *, dry_run: bool, **given: Any) -> int:
+    """Prepare MODEL completely, the compiled library included, where the runtime has one.
+
+    Example: jetson-containers llm compile meta-llama/Llama-2-7b-chat-hf --runtime mlc --quantization q4f16_1
+    """
+    return _prepare(app, given, dry_run=dry_run, compiled=True)
+
+
+@command()
+@model_options
+@compile_options
+@click.option("--prompt", "-p", default="", help="What to ask; without it standard input is read.")
+@click.option("--system", default="", help="System message.")
+@click.option("--max-tokens", default=256, show_default=True, help="Longest answer in tokens.")
+@click.option("--temperature", type=float, help="0 always takes the likeliest token.")
 @click.option("--seed", type=int, help="Seed of the sampler.")
-@click.option("--image", default="", help="Use this image instead of what autotag finds.")
-@click.option("--force", multiple=True, metavar="STEP", help="Do this step again (make, download, convert, quantize).")
-@click.option("--dry-run", is_flag=True, help="Print the exact commands, do nothing.")
-def chat(app: App, *, model: str, force: tuple[str, ...], dry_run: bool, **given: object) -> int:
-    """Ask MODEL one question: a Hugging Face name, a directory, a .gguf file, or `tiny` (made on the spot).
+def chat(
+    app: App, *, dry_run: bool, prompt: str, system: str, max_tokens: int, temperature: float | None,
+    seed: int | None, **given: Any,
+) -> int:  # fmt: skip
+    """Talk with MODEL: a Hugging Face name, a directory, a .gguf file, or `tiny` (made on the spot).
 
     Example: jetson-containers llm chat tiny --prompt 'What is Jetson?'
     """
-    from jetson_containers import llm as action  # noqa: PLC0415 - start-up time
+    from jetson_containers.llm import chat as action  # noqa: PLC0415 - start-up time
 
-    request: ChatRequest = action.ChatRequest(model=model, force=force, **given)  # type: ignore[arg-type]
-    answer = action.chat(request, app.platform, lambda: app.engine, app.settings, app.console, dry_run=dry_run)
+    options = action.ChatOptions(prompt, system, max_tokens, temperature, seed)
+    answer = action.chat(request_of(given), options, world_of(app), dry_run=dry_run)
     if app.console.as_json and answer is not None:
         app.console.result_json(answer)
     return 0
 
 
-llm.add_command(chat)
+@command()
+@model_options
+@click.option("--port", default=0, help="TCP port; 0: the first free one from 8080 on.")
+@click.option("--host", "address", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--detach", "-d", is_flag=True, help="Leave it running; it starts again after a reboot.")
+@click.option("--name", default="", help="Name of the container.")
+@click.option("--api-key-env", default="", metavar="NAME", help="Ask for the key that this variable holds.")
+@click.option("--generate", type=click.Choice(("compose", "quadlet")), help="Print a service file instead of starting.")
+def serve(app: App, *, dry_run: bool, generate: str | None, address: str, **given: Any) -> int:
+    """Serve MODEL with the OpenAI-compatible protocol below /v1.
+
+    Example: jetson-containers llm serve Qwen/Qwen2.5-1.5B-Instruct --detach
+    """
+    from jetson_containers.llm import serve as action  # noqa: PLC0415 - start-up time
+
+    own = {key: given.pop(key) for key in ("port", "detach", "name", "api_key_env")}
+    wanted = action.ServeRequest(host=address, generate=generate or "", **own)
+    served = action.serve(request_of(given), wanted, world_of(app), dry_run=dry_run)
+    if served is not None and app.console.as_json:
+        app.console.result_json(served)
+    elif served is not None and wanted.detach:
+        app.console.result(served.url)
+    return 0
 
 
 @command()
-@click.argument("repositories", nargs=-1, required=True)
-@click.option("--image", default="", help="Use this image instead of what autotag finds.")
-def download(app: App, *, repositories: tuple[str, ...], image: str) -> int:
-    """Download REPO[/FILE] from the model hub into data/models/huggingface; prints the path on stdout.
+@model_options
+@click.option("--prompt", "prompt_file", type=click.Path(path_type=Path), help="File of prompts: JSON list or lines.")
+@click.option("--input-tokens", default=128, show_default=True, help="About how long our own prompts are.")
+@click.option("--max-new-tokens", default=128, show_default=True, help="Longest answer in tokens.")
+@click.option("--max-num-prompts", default=3, show_default=True, help="Measured prompts, after one to warm up.")
+@click.option("--csv", "as_csv", is_flag=True, help="Rows in upstream's columns on stdout.")
+@click.option("--save", type=click.Path(path_type=Path), help="Append the rows to this CSV file.")
+def bench(
+    app: App, *, dry_run: bool, prompt_file: Path | None, input_tokens: int, max_new_tokens: int, max_num_prompts: int,
+    as_csv: bool, save: Path | None, **given: Any,
+) -> int:  # fmt: skip
+    """Measure MODEL: prefill and decode in tokens/s, memory, beside what `llm fit` predicts.
 
-    Example: jetson-containers download Qwen/Qwen2.5-0.5B-Instruct
+    Example: jetson-containers llm bench Qwen/Qwen2.5-1.5B-Instruct --csv
     """
-    from jetson_containers import llm as action  # noqa: PLC0415 - start-up time
+    from jetson_containers.llm import bench as action  # noqa: PLC0415 - start-up time
 
-    for path in action.download(repositories, image, app.platform, lambda: app.engine, app.settings, app.console):
-        app.console.result(path)
+    prompts = action.read_prompts(prompt_file) if prompt_file else ()
+    options = action.BenchOptions(prompts, input_tokens, max_new_tokens, max_num_prompts, save)
+    world = world_of(app)
+    report = action.bench(request_of(given), options, world, dry_run=dry_run)
+    if report is None:
+        return 0
+    if app.console.as_json:
+        app.console.result_json(report)
+    else:
+        action.show(report, world, as_csv=as_csv)
     return 0
+
+
+@command("list")
+@click.option("--verify", is_flag=True, help="Read every file and compare its checksum.")
+def list_(app: App, *, verify: bool) -> int:
+    """List prepared models and downloads with their sizes.
+
+    Example: jetson-containers llm list --json
+    """
+    from jetson_containers.console import human_bytes  # noqa: PLC0415 - start-up time
+    from jetson_containers.llm import models  # noqa: PLC0415 - start-up time
+
+    stored = models.listing(app.settings.path("data"), _downloads(app), verify=verify)
+    if app.console.as_json:
+        app.console.result_json(stored)
+        return 0
+    rows = [
+        (one.model, one.runtime or one.kind, one.quantization, human_bytes(one.size), _state(one.intact), one.path)
+        for one in stored
+    ]
+    app.console.table(("model", "runtime", "quantization", "size", "", "path"), rows, to_result=True)
+    total = sum(one.size for one in stored)
+    app.console.info(f"{len(stored)} in {app.settings.path('data')}, {human_bytes(total)}")
+    return 1 if any(one.intact is False for one in stored) else 0
+
+
+@command()
+@click.argument("model")
+@click.option("--runtime", default="", help="Only what this runtime made.")
+@click.option("--quantization", default="", help="Only this quantization.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Say what would go, and leave it.")
+def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_run: bool) -> int:
+    """Delete what was downloaded and made of MODEL.
+
+    Example: jetson-containers llm rm Qwen2.5-1.5B-Instruct --quantization F16
+    """
+    from jetson_containers.console import human_bytes  # noqa: PLC0415 - start-up time
+    from jetson_containers.errors import UsageError  # noqa: PLC0415 - start-up time
+    from jetson_containers.llm import models  # noqa: PLC0415 - start-up time
+
+    data = app.settings.path("data")
+    chosen = models.choose(models.listing(data, _downloads(app)), model, runtime=runtime, quantization=quantization)
+    size = human_bytes(sum(one.size for one in chosen))
+    for one in chosen:
+        app.console.info(f"{human_bytes(one.size):>10}  {one.path}")
+    if dry_run:
+        return 0
+    if not yes:
+        if not app.console.interactive:
+            raise UsageError(f"{size} would be deleted", hint="`-y` deletes without asking, where no terminal is")
+        if not app.console.confirm(f"delete {size}?"):
+            return 1
+    for one in chosen:
+        models.remove(one, data)
+        app.console.result(one.path)
+    app.console.ok(f"{size} freed")
+    return 0
+
+
+for each in (fit, quantize, compile_, chat, serve, bench, list_, rm):
+    llm.add_command(each)
+
+
+def request_of(given: dict[str, Any]) -> Request:
+    """The request from the options of `model_options`."""
+    from jetson_containers.llm.request import Request  # noqa: PLC0415 - start-up time
+
+    return Request(**given)
+
+
+def world_of(app: App) -> World:
+    """This machine, as the actions need it; nothing is probed before it is asked for."""
+    from jetson_containers.llm import world  # noqa: PLC0415 - start-up time
+
+    return world.make(app.platform, lambda: app.engine, app.settings, app.console, lambda: app.catalog)
+
+
+def _prepare(app: App, given: dict[str, Any], *, dry_run: bool, compiled: bool) -> int:
+    from jetson_containers.llm import prepare as action  # noqa: PLC0415 - start-up time
+
+    goal = action.Goal.COMPILED if compiled else action.Goal.QUANTIZED
+    prepared: Prepared = action.prepare(request_of(given), world_of(app), dry_run=dry_run, goal=goal)
+    if dry_run:
+        action.show(prepared, (), app.console)
+    elif app.console.as_json:
+        app.console.result_json({"artefact": str(_on_host(app, prepared)), "steps": prepared.results})
+    else:
+        app.console.result(str(_on_host(app, prepared)))
+    return 0
+
+
+def _on_host(app: App, prepared: Prepared) -> Path:
+    """The artefact's place on the host, which is what a script goes on with."""
+    output = prepared.results[-1].output if prepared.results else prepared.artefact
+    return app.settings.path("data") / output.removeprefix("/data/")
+
+
+def _downloads(app: App) -> list[tuple[str, Path, int]]:
+    from jetson_containers.llm import world  # noqa: PLC0415 - start-up time
+
+    return world.downloads(app.settings)
+
+
+def _state(intact: bool | None) -> str:
+    return {None: "", True: "intact", False: "corrupt"}[intact]

@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("build:build", "Build one image with all the packages."),
     "df": ("images:df", "Show what takes space."),
     "doctor": ("doctor:doctor", "Check this machine and say what to do about what is wrong."),
-    "download": ("llm:download", "Download models into data/models/huggingface."),
+    "download": ("download:download", "Download models into data/models/huggingface."),
     "images": ("images:images", "List the images this tool made."),
     "info": ("info:info", "Show the effective platform and where every value came from."),
     "lint": ("lint:lint", "Check recipes."),

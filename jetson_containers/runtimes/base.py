@@ -41,7 +41,9 @@ class StepCommand:
     env: Mapping[str, str] = field(default_factory=dict)
     result: str = ""
     merge: bool = False
+    intermediate: bool = False  # only needed to make something else: not made when that is there already
     gpu: bool = False  # whether the command needs the device, not only its libraries
+    packages: tuple[str, ...] = ()  # what its image must hold, when it is not the runtime's own image
     network: bool = False  # whether it downloads something (calibration text)
     token: bool = False  # whether it needs the hub token
 
@@ -66,7 +68,8 @@ class Job:
     """One question to a runtime. Zero or empty means: the runtime's default for this model; `context` is always given.
 
     `source` is the checkpoint as the container sees it: a Hugging Face directory or a `.gguf` file. `name` names
-    what is made of it. `context`, `prefill_chunk` and `sliding_window` are tokens, `max_batch` sequences.
+    what is made of it. `context`, `prefill_chunk` and `sliding_window` are tokens, `max_batch` sequences. `files`
+    are the names in the checkpoint, where they are known.
     """
 
     source: str
@@ -74,6 +77,7 @@ class Job:
     config: ModelConfig | None
     quantization: str
     target: Target
+    prepared: bool = False  # the source is in the runtime's own format already: nothing is quantized any more
     context: int = 0
     prefill_chunk: int = 0
     sliding_window: int = 0
@@ -86,6 +90,7 @@ class Job:
     system_lib_prefix: str = ""
     calibration: str = ""  # data set or text file for the methods that calibrate
     samples: int = 0
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,19 +126,11 @@ class Service:
     argv: tuple[str, ...]
     model: str
     health: str = "/health"
+    key_env: str = "API_KEY"  # the variable from which the server takes its key
+    measure: Mapping[str, object] = field(
+        default_factory=dict
+    )  # added to requests that measure: no early end, no cache
     env: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ChatOptions:
-    """How one answer is made. `threads` 0 lets the runtime decide."""
-
-    prompt: str
-    max_tokens: int = 128
-    context: int = 2048
-    threads: int = 0
-    seed: int | None = None
-    gpu_layers: int | None = None
 
 
 class Runtime(Protocol):
@@ -153,6 +150,10 @@ class Runtime(Protocol):
 
     def check(self, job: Job) -> Verdict:
         """Judge architecture × quantization × device before anything is downloaded."""
+        ...
+
+    def notices(self, job: Job) -> tuple[str, ...]:
+        """Say what was translated, limited or guessed for a job that `check` allows."""
         ...
 
     def steps(self, job: Job) -> tuple[StepCommand, ...]:

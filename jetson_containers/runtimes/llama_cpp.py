@@ -1,76 +1,129 @@
-"""llama.cpp: `convert_hf_to_gguf.py` → `llama-quantize` → `llama-cli`."""
+"""llama.cpp: `convert_hf_to_gguf.py` → `llama-quantize` → `llama-server`."""
 
 from __future__ import annotations
 
-import re
+from typing import TYPE_CHECKING
 
-from jetson_containers.errors import UsageError
-from jetson_containers.runtimes.base import ChatOptions, StepCommand
+from jetson_containers.runtimes.base import OK, Service, StepCommand, Verdict
 
-# Types `llama-quantize` makes from an f16 file (its own --help lists them); K-quants need rows of 256.
+if TYPE_CHECKING:
+    from jetson_containers.platforms import Platform
+    from jetson_containers.runtimes.base import Job, ServeOptions, Target
+
+# Types `llama-quantize` makes from an f16 file (its own --help lists them), the default first.
 QUANTIZATIONS = (
-    "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0", "IQ4_NL",
+    "Q4_K_M", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_S", "Q4_1", "Q4_0", "IQ4_NL",
     "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K",
 )  # fmt: skip
 ROOT = "/data/models/llama_cpp"
+_HELP = ("llama-server", "--help")
+# The converter gives these checkpoints back their 16 bits first; it cannot read AWQ (its own error says so).
+_UNREADABLE = {"awq": "AWQ checkpoints"}
+_MICRO_BATCH = 512  # tokens; llama.cpp's default, the compute buffer grows with it
 
 
 class LlamaCpp:
     """GGUF models with llama.cpp's own programs, on CPU and GPU."""
 
     name = "llama_cpp"
-    packages: tuple[str, ...] = ("llama_cpp",)
-    default_quantization = "Q4_K_M"
+    summary = "GGUF files; every board, CPU or GPU"
+    probes: tuple[tuple[str, ...], ...] = (_HELP,)
 
-    def prepare(self, source: str, name: str, quantization: str) -> tuple[StepCommand, ...]:
-        """Convert to f16 once, then quantize from that; a `.gguf` source is already prepared."""
-        wanted = quantization.upper()
-        if wanted not in QUANTIZATIONS:
-            raise UsageError(
-                f"llama_cpp has no quantization `{quantization}`", hint=f"it has: {', '.join(QUANTIZATIONS)}"
+    def packages(self, platform: Platform) -> tuple[str, ...]:
+        """The one package."""
+        return ("llama_cpp",)
+
+    def quantizations(self, target: Target) -> tuple[str, ...]:
+        """All of `llama-quantize`'s common types."""
+        return QUANTIZATIONS
+
+    def check(self, job: Job) -> Verdict:
+        """Refuse what the converter cannot read and types there are not."""
+        if job.prepared:
+            return OK
+        if job.quantization.upper() not in QUANTIZATIONS:
+            known = ", ".join(QUANTIZATIONS)
+            return Verdict(ok=False, reason=f"llama_cpp has no quantization `{job.quantization}`", instead=known)
+        quantized = job.config.quantized if job.config else None
+        if quantized and quantized.method in _UNREADABLE:
+            return Verdict(
+                ok=False,
+                reason=f"llama.cpp's converter cannot read {_UNREADABLE[quantized.method]}",
+                instead="the model's unquantized checkpoint, or a GGUF file of it",
             )
-        if source.endswith(".gguf"):
+        if job.config and job.config.model_type == "internlm":
+            return Verdict(
+                ok=False,
+                reason="llama.cpp's converter does not know InternLM's first generation",
+                instead="an InternLM2 model",
+            )
+        return OK
+
+    def notices(self, job: Job) -> tuple[str, ...]:
+        """Say where the context is longer than what the model was trained for."""
+        most = job.config.max_position if job.config else 0
+        if 0 < most < job.context:
+            return (f"the model was trained for {most} tokens; answers suffer in a context of {job.context}",)
+        return ()
+
+    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+        """Convert to f16 once, then quantize from that; a `.gguf` source is already prepared."""
+        if job.prepared:
             return ()
-        full = f"{ROOT}/{name}/{name}-F16.gguf"
+        wanted = job.quantization.upper()
+        full = f"{ROOT}/{job.name}/{job.name}-F16.gguf"
         convert = StepCommand(
             "convert",
-            ("convert_hf_to_gguf.py", source, "--outfile", "{output}", "--outtype", "f16"),
-            (source,),
+            ("convert_hf_to_gguf.py", job.source, "--outfile", "{output}", "--outtype", "f16"),
+            (job.source,),
             full,
-            {"outtype": "f16"},
+            intermediate=wanted != "F16",
         )
         if wanted == "F16":
             return (convert,)
-        quantize = StepCommand(
-            "quantize",
-            ("llama-quantize", full, "{output}", wanted),
-            (full,),
-            f"{ROOT}/{name}/{name}-{wanted}.gguf",
-            {"type": wanted},
-        )
+        quantize = StepCommand("quantize", ("llama-quantize", full, "{output}", wanted), (full,), self.artefact(job))
         return (convert, quantize)
 
-    def chat(self, artefact: str, options: ChatOptions) -> tuple[str, ...]:
-        """Ask `llama-cli` for one turn; the context is always set, its default is the model's full training context."""
-        argv = ["llama-cli", "-m", artefact, "-c", str(options.context), "-n", str(options.max_tokens)]
-        argv += ["--single-turn", "--simple-io", "--no-display-prompt", "-p", options.prompt]
+    def artefact(self, job: Job) -> str:
+        """The GGUF file."""
+        return job.source if job.prepared else f"{ROOT}/{job.name}/{job.name}-{job.quantization.upper()}.gguf"
+
+    def serve(self, job: Job, options: ServeOptions) -> Service:
+        """Build `llama-server`'s command.
+
+        The context is always set: the default is the model's full training context. It is shared by the sequences.
+        """
+        sequences = max(job.max_batch, 1)
+        argv = ["llama-server", "-m", self.artefact(job), "--alias", job.name]
+        argv += ["-c", str(job.context * sequences), "-np", str(sequences)]
+        argv += ["-ub", str(min(job.prefill_chunk or _MICRO_BATCH, job.context))]
+        argv += ["--host", options.host, "--port", str(options.port)]
         if options.threads:
             argv += ["-t", str(options.threads)]
-        if options.seed is not None:
-            argv += ["-s", str(options.seed)]
-        if options.gpu_layers is not None:
-            argv += ["-ngl", str(options.gpu_layers)]
-        return tuple(argv)
+        if job.target.device != "cpu":
+            argv += [*_all_layers(job.target), *_once_in_memory(job.target)]
+        measure = {"ignore_eos": True, "cache_prompt": False}
+        return Service(tuple(argv), job.name, key_env="LLAMA_API_KEY", measure=measure)
 
-    def answer(self, output: str, prompt: str) -> str:
-        """Cut the answer out of `llama-cli`'s banner, echo and timing line; all of it when it looks different."""
-        _, echo, rest = output.partition(f"> {prompt}")
-        text = rest if echo else output
-        return re.split(r"^\[ Prompt:", text, maxsplit=1, flags=re.MULTILINE)[0].strip()
 
-    def tokens_per_second(self, output: str) -> float | None:
-        """Read the timing line of `llama-cli` (`[ Prompt: … t/s | Generation: … t/s ]`)."""
-        found = re.findall(r"Generation:\s*([0-9.]+)\s*t/s", output)
-        if not found:
-            found = re.findall(r"eval time =.*?([0-9.]+) tokens per second", output)
-        return float(found[-1]) if found else None
+def _all_layers(target: Target) -> list[str]:
+    """Newer releases fit the layers to the free memory themselves; older ones take a number."""
+    said = target.probed.get(" ".join(_HELP), "")
+    return [] if not said or "auto" in _line_of(said, "--n-gpu-layers") else ["-ngl", "99"]
+
+
+def _once_in_memory(target: Target) -> list[str]:
+    """Keep the file out of the page cache: GPU and CPU of a Jetson share their memory, it would be there twice."""
+    if target.platform.soc is None:
+        return []
+    said = target.probed.get(" ".join(_HELP), "")
+    return ["--no-mmap"] if "--no-mmap" in said else ["--load-mode", "none"]
+
+
+def _line_of(text: str, option: str) -> str:
+    """The lines of a help text from an option to the next one."""
+    lines = text.splitlines()
+    for index, line in enumerate(lines):
+        if option in line:
+            return " ".join(lines[index : index + 4])
+    return ""

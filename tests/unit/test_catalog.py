@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jetson_containers import catalog as catalog_module
 from jetson_containers import catalog_index
 from jetson_containers.catalog import Catalog, load, preferred
+from jetson_containers.catalog_index import Key
 from jetson_containers.dependency import version_key
 from jetson_containers.errors import (
     ConfigError,
@@ -24,6 +26,7 @@ from jetson_containers.errors import (
     UnavailablePackageError,
     UnknownPackageError,
 )
+from jetson_containers.packagetree import Candidate
 from jetson_containers.why import why
 from tests.unit.treemaker import NANO, ORIN, PC_CPU, XAVIER, package, platform, write
 
@@ -510,12 +513,36 @@ def test_a_write_that_fails_half_way_leaves_nothing(
 
 
 def test_a_change_of_the_program_makes_the_index_stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = catalog_index.stamp("f")
-    assert catalog_index.stamp("f") == before
-    assert catalog_index.stamp("g") != before
+    one, other = Candidate(tmp_path, "", nested=False, stamp="f"), Candidate(tmp_path, "", nested=False, stamp="g")
+    before = Key([one])
+    before.take()
+    assert Key([one]) == before
+    assert Key([one]).stamp == before.stamp != Key([other]).stamp
     write(tmp_path, {"catalog_index.py": "x"})
     monkeypatch.setattr(catalog_index, "__file__", str(tmp_path / "catalog_index.py"))
-    assert catalog_index.stamp("f") != before
+    assert Key([one]).stamp != before.stamp
+    assert Key([one]).content != before.content
+
+
+def test_what_decides_is_content_and_not_times(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = write_and_load(tree, tmp_path / "cache")
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog_module, "_read", lambda *_: pytest.fail("the tree was read again"))
+        for file in (tree / "g").rglob("*"):
+            os.utime(file, (0, 0))
+        assert same(write_and_load(tree, tmp_path / "cache"), before)
+        patch.setattr(Key, "content", property(lambda _: pytest.fail("contents were compared again")))
+        assert same(write_and_load(tree, tmp_path / "cache"), before)
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path) -> None:
+    tree = write(tmp_path / "tree", {"g/a/Dockerfile": "docs: one"})
+    file = tree / "g/a/Dockerfile"
+    stat = file.stat()
+    assert write_and_load(tree, tmp_path / "cache").available["a"].docs == "one"
+    file.write_text(file.read_text().replace("one", "two"))
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert write_and_load(tree, tmp_path / "cache").available["a"].docs == "two"
 
 
 def test_loading_imports_neither_jinja_nor_resolvelib_without_need(tmp_path: Path) -> None:

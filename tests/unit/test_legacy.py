@@ -156,7 +156,12 @@ def test_recipes_see_the_target(tmp_path: Path, where: Platform, values: str) ->
         ("[cuda_short_version(), cuda_short_version('12.4')]", ["cu126", "cu124"]),
         ("[get_cuda_arch(), get_cuda_arch(format=str)]", [[87], "87"]),
         ("sorted(find_packages(['b*', 'a'], skip=['bb']))", ["a", "ba"]),
-        ("[find_package('alias-of-a')['name']]", ["a"]),
+        (
+            "[find_package(name)['name'] for name in ('alias-of-a', 'a*', 'b?', '[!a]*')]",
+            ["a", "a", "ba", "ba"],
+        ),
+        ("sorted(find_packages(['alias-*'], skip=['alias-of-a']))", ["a"]),  # exceptions are of names only
+        ("[sorted(find_packages(all)) for all in ('', 'all', '*', [''], [])].count(['a', 'ba', 'bb'])", 5),
     ],
 )
 def test_helpers(tmp_path: Path, expression: str, value: object) -> None:

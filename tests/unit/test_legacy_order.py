@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetson_containers.catalog import Catalog, load
-from jetson_containers.errors import JetsonError, UnavailablePackageError, UnknownPackageError, UnsatisfiableError
+from jetson_containers.errors import (
+    CycleError,
+    JetsonError,
+    UnavailablePackageError,
+    UnknownPackageError,
+    UnsatisfiableError,
+)
 from jetson_containers.resolver import solve
 from tests.unit.treemaker import NANO, ORIN, PC_CPU, XAVIER, package
 
@@ -40,8 +48,28 @@ def test_the_tree_has_seven_hundred_variants(tree: Catalog) -> None:
     assert sorted(error.path.parent.name for error in tree.broken) == ["l4t-ml", "needs-network", "writes"]
 
 
+def test_loading_and_resolving_all_of_it_takes_a_fraction_of_what_it_may(tmp_path: Path) -> None:
+    """The measured values are in `benchmarks/upstream_tree`; the limits are those of the design, in CPU seconds."""
+    generate.write(tmp_path)
+    started = cpu_seconds()
+    found = load([tmp_path / "packages"], ORIN)
+    loaded = cpu_seconds()
+    for name in found.available:
+        with contextlib.suppress(JetsonError):
+            solve(found, [name])
+    assert (loaded - started < 1, cpu_seconds() - loaded < 2) == (True, True)
+
+
+def cpu_seconds() -> float:
+    """Of this process and its children."""
+    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, USAGES))
+
+
+USAGES = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 TORCH = "build-essential pip_cache:cu126 cuda:12.6 cudnn:9.3 python:3.10 numpy cmake:pip pytorch:2.8"
 HUB = "rust huggingface_hub"
+OLDER = TORCH.replace("2.8", "2.6")
+MLC = f"{TORCH} llvm:22 rust tvm:0.22 huggingface_hub mlc:0.20.0"
 
 
 @pytest.mark.parametrize(
@@ -53,11 +81,18 @@ HUB = "rust huggingface_hub"
         ("l4t-pytorch", f"{TORCH} torchvision:0.23 torchaudio:2.8 opencv:4.11 l4t-pytorch"),
         ("llama_cpp", f"build-essential pip_cache:cu126 cuda:12.6 python:3.10 cmake:pip numpy {HUB} llama_cpp:b9016"),
         ("vllm", f"{TORCH} torchvision:0.23 {HUB} transformers:4.55.3 llvm:20 triton:3.4 ninja xgrammar vllm:0.21.0"),
-        ("mlc", f"{TORCH} llvm:22 rust tvm:0.22 huggingface_hub mlc:0.20.0"),
+        ("vllm:0.8.4",
+         f"{OLDER} torchvision:0.23 {HUB} transformers:4.55.3 llvm:20 triton:3.4 ninja xgrammar vllm:0.8.4"),
+        ("mlc", MLC),
+        ("nano_llm",
+         f"{MLC} transformers:4.55.3 torchvision:0.23 tensorrt:10.3 clip_trt faiss:1.10 opencv:4.11 nano_llm:24.7"),
+        ("pytorch transformers ros:humble-desktop",
+         f"{TORCH} {HUB} transformers:4.55.3 opencv:4.11 ros:humble-desktop"),
+        ("transformers torch", f"{TORCH} {HUB} transformers:4.55.3"),
     ],
 )  # fmt: skip
 def test_documented_examples(tree: Catalog, request_: str, expected: str) -> None:
-    assert order(tree, request_) == expected.split()
+    assert order(tree, *request_.split()) == expected.split()
 
 
 def test_pins_that_oscillate_upstream_end_in_one_version_and_a_notice(tree: Catalog) -> None:
@@ -66,6 +101,24 @@ def test_pins_that_oscillate_upstream_end_in_one_version_and_a_notice(tree: Cata
     assert any("`tvm:0.22` asks for `llvm:20` and gets `llvm:22`" in note for note in resolution.notices)
     assert any("`faiss:1.10` asks for `llvm:20` and gets `llvm:22`" in note for note in resolution.notices)
     assert resolution.packages[-1].name == "nano_llm:24.7"
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        ("sglang", "there is no package `torchao:9.9`, which `sglang` asks for"),
+        ("l4t-ml", "`depends` of `l4t-ml` holds a dict, not a package name"),
+    ],
+)
+def test_what_crashes_upstream_says_what_is_wrong(tree: Catalog, request_: str, reason: str) -> None:
+    with pytest.raises(JetsonError) as caught:
+        solve(tree, [request_])
+    assert reason in caught.value.message
+
+
+def test_a_circle_is_named() -> None:
+    with pytest.raises(CycleError, match="a -> b -> c -> a"):
+        solve(of(legacy("a", "b"), legacy("b", "c"), legacy("c", "a")), ["a"])
 
 
 def test_no_image_has_two_versions_of_a_family_or_a_package_twice(tree: Catalog) -> None:
@@ -161,3 +214,128 @@ def test_the_same_set_as_upstream_and_in_the_same_order(graph: tuple[dict[str, l
     depends, requests = graph
     catalog = of(*(legacy(name, *needs) for name, needs in depends.items()))
     assert order(catalog, *requests) == rewritten(depends, requests)
+
+
+# --- the same with versions: a pin replaces the bare name, a moved entry forgets its pin, the last match counts
+
+
+def rewritten_with_pins(
+    depends: Mapping[str, Sequence[str]], find: Mapping[str, str], requests: Sequence[str]
+) -> list[str]:
+    names = list(requests)
+    for _ in range(250):
+        before = list(names)
+        names = _one_pass_with_pins(depends, find, names)
+        if names == before:
+            return names
+    raise RecursionError
+
+
+def _one_pass_with_pins(depends: Mapping[str, Sequence[str]], find: Mapping[str, str], names: list[str]) -> list[str]:
+    for name in list(names):
+        for need in depends[find[name]]:
+            found = -1
+            for index, entry in enumerate(names):
+                if need in {entry, entry.partition(":")[0]}:
+                    found = index
+                elif entry == need.partition(":")[0]:
+                    names[index] = need
+                    return names
+            if found < 0:
+                names.insert(names.index(name), need)
+            elif found > names.index(name):
+                names.pop(found)
+                names.insert(names.index(name), need)
+                return names
+    return names
+
+
+def test_pins_that_upstream_adds_forever_end_here_with_the_one_nearest_to_the_request() -> None:
+    depends = {
+        "llvm:20": [], "llvm:22": [], "torch": ["llvm"], "tvm": ["llvm:22", "torch"], "nano": ["tvm", "llvm:20"],
+    }  # fmt: skip
+    find = {**{name: name for name in depends}, "llvm": "llvm:20"}
+    with pytest.raises(RecursionError):
+        rewritten_with_pins(depends, find, ["nano"])
+    found = of(*(package(name, *needs, adaptable=True, default=name != "llvm:22") for name, needs in depends.items()))
+    resolution = solve(found, ["nano"])
+    assert [item.name for item in resolution.packages] == ["llvm:20", "torch", "tvm", "nano"]
+    (notice,) = resolution.notices
+    assert notice.startswith("`tvm` asks for `llvm:22` and gets `llvm:20`: `nano` asks for `llvm:20`")
+
+
+class Tree:
+    """Families with one to three versions, one of them the default, that need versions of families before them."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.depends: dict[str, list[str]] = {}
+        self.find: dict[str, str] = {}
+        counts = draw(st.lists(st.integers(1, 3), min_size=2, max_size=6))
+        for family, count in enumerate(counts):
+            for version in range(1, count + 1):
+                before = [i for i in draw(st.permutations(range(family))) if draw(st.booleans())]
+                self.depends[f"p{family}:{version}"] = [self._spelled(draw, i, counts[i]) for i in before]
+            default = draw(st.integers(1, count))
+            self.find |= {f"p{family}:{i}": f"p{family}:{i}" for i in range(1, count + 1)}
+            self.find[f"p{family}"] = f"p{family}:{default}"
+        chosen = draw(st.lists(st.integers(0, len(counts) - 1), min_size=1, max_size=2, unique=True))
+        self.requests = [self._spelled(draw, i, counts[i]) for i in chosen]
+
+    @staticmethod
+    def _spelled(draw: st.DrawFn, family: int, count: int) -> str:
+        return f"p{family}:{draw(st.integers(1, count))}" if draw(st.integers(0, 3)) == 0 else f"p{family}"
+
+    def __repr__(self) -> str:
+        return f"{self.requests} of {self.depends} where {self.find}"
+
+    def catalog(self) -> Catalog:
+        return of(
+            *(
+                package(name, *needs, adaptable=True, default=self.find[name.partition(":")[0]] == name)
+                for name, needs in self.depends.items()
+            )
+        )
+
+    def is_sound(self, names: Sequence[str]) -> bool:
+        """One version of each family, every pin kept, everything after what it needs, and nothing left over."""
+        chosen = {self.find[name].partition(":")[0]: self.find[name] for name in names}
+        if len(chosen) < len(names):
+            return False
+        order = list(chosen.values())
+        needed: set[str] = set()
+        todo = [("", request) for request in self.requests]
+        while todo:
+            by, spelled = todo.pop()
+            package = chosen.get(spelled.partition(":")[0])
+            if package is None or (":" in spelled and package != spelled):
+                return False
+            if by and order.index(package) > order.index(by):
+                return False
+            if package not in needed:
+                needed.add(package)
+                todo += [(package, need) for need in self.depends[package]]
+        return needed == set(order)
+
+    def replaces(self, names: Sequence[str]) -> bool:
+        """Whether a version is taken that needs something else than the default in whose place it came."""
+        chosen = [self.find[name] for name in names]
+        return any(self.depends[name] != self.depends[self.find[name.partition(":")[0]]] for name in chosen)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.composite(Tree)())
+def test_with_pins_the_answer_is_upstreams_where_that_is_sound_and_sound_where_it_is_not(tree: Tree) -> None:
+    try:
+        ours = order(tree.catalog(), *tree.requests)
+    except UnsatisfiableError:
+        pytest.fail("pins of such trees give way")
+    families = [name.partition(":")[0] for name in ours]
+    assert len(set(families)) == len(families)
+    try:
+        theirs = rewritten_with_pins(tree.depends, tree.find, tree.requests)
+    except RecursionError:
+        return
+    if tree.is_sound(theirs):
+        assert tree.is_sound(ours)
+        # What a version wanted that is not in the image any more may have moved others and left its pins, there only.
+        assert ours == [tree.find[name] for name in theirs] or tree.replaces(theirs)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from jetson_containers import manifests
 from jetson_containers.console import Console
-from jetson_containers.errors import StepError
-from jetson_containers.pipeline import Pipeline, manifest_path, read_manifest
+from jetson_containers.errors import StepError, UsageError
+from jetson_containers.pipeline import HostStep, Origin, Pipeline, Selection
 from jetson_containers.runtimes.base import StepCommand
 
 if TYPE_CHECKING:
@@ -19,28 +22,30 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """Writes the output that a command names, and remembers the commands."""
+    """Writes the output that a command names last, and remembers the commands."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self.commands: list[tuple[str, ...]] = []
+        self.commands: list[str] = []
         self.fail: str | None = None
         self.crash: str | None = None
+        self.said = "line 1\nit broke"
 
-    def run(self, command: Sequence[str], *, network: bool, token: bool, show: bool) -> tuple[int, str]:
-        self.commands.append(tuple(command))
-        target = self.data / command[-1].removeprefix("/data/")
+    def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+        self.commands.append(argv[0])
+        target = self.data / argv[-1].removeprefix("/data/")
+        if step.merge or step.result:
+            target = target / (step.result or f"{step.name}.json")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(f"made by {command[0]}")
-        if command[0] == self.crash:
+        target.write_text(f"made by {argv[0]}")
+        if argv[0] == self.crash:
             raise KeyboardInterrupt
-        return (1, "line 1\nit broke") if command[0] == self.fail else (0, "")
+        return (1, self.said) if argv[0] == self.fail else (0, "")
 
 
-STEPS = (
-    StepCommand("convert", ("convert", "{output}"), (), "/data/m/a.gguf"),
-    StepCommand("quantize", ("quantize", "/data/m/a.gguf", "{output}"), ("/data/m/a.gguf",), "/data/m/b.gguf"),
-)
+CONVERT = StepCommand("convert", ("convert", "{output}"), (), "/data/m/a.gguf", intermediate=True)
+QUANTIZE = StepCommand("quantize", ("quantize", "/data/m/a.gguf", "{output}"), ("/data/m/a.gguf",), "/data/m/b.gguf")
+STEPS = (CONVERT, QUANTIZE)
 
 
 @pytest.fixture
@@ -48,15 +53,28 @@ def recorder(tmp_path: Path) -> Recorder:
     return Recorder(tmp_path)
 
 
-def run(recorder: Recorder, steps: Sequence[StepCommand] = STEPS, **options: Sequence[str]) -> list[str]:
-    pipeline = Pipeline(recorder.data, recorder, Console(out=io.StringIO(), err=io.StringIO()))
-    return [result.state for result in pipeline.run(steps, **options)]
+def pipeline(recorder: Recorder, **options: object) -> Pipeline:
+    console = Console(out=io.StringIO(), err=io.StringIO())
+    return Pipeline(recorder.data, recorder, console, **options)  # type: ignore[arg-type]
+
+
+def run(recorder: Recorder, steps: Sequence[StepCommand] = STEPS, **selection: object) -> list[str]:
+    results = pipeline(recorder).run(steps, Selection(**selection))  # type: ignore[arg-type]
+    return [result.state for result in results]
 
 
 def test_a_second_run_does_nothing(recorder: Recorder) -> None:
     assert run(recorder) == ["done", "done"]
     assert run(recorder) == ["cached", "cached"]
-    assert len(recorder.commands) == 2
+    assert recorder.commands == ["convert", "quantize"]
+
+
+def test_an_intermediate_output_is_made_only_when_something_is_made_from_it(recorder: Recorder) -> None:
+    run(recorder)
+    (recorder.data / "m" / "a.gguf").unlink()
+    assert run(recorder) == ["unneeded", "cached"]
+    (recorder.data / "m" / "b.gguf").unlink()
+    assert run(recorder) == ["done", "done"]
 
 
 def test_a_failed_step_leaves_nothing_and_is_the_one_that_resumes(recorder: Recorder) -> None:
@@ -69,14 +87,28 @@ def test_a_failed_step_leaves_nothing_and_is_the_one_that_resumes(recorder: Reco
     assert run(recorder) == ["cached", "done"]
 
 
+def test_a_failure_names_the_likely_cause(recorder: Recorder) -> None:
+    recorder.fail, recorder.said = "convert", "std::bad_alloc"
+    with pytest.raises(StepError, match="memory ran out"):
+        run(recorder)
+
+
 def test_a_killed_step_does_not_count_as_done(recorder: Recorder) -> None:
     recorder.crash = "convert"
     with pytest.raises(KeyboardInterrupt):
         run(recorder)
-    assert read_manifest(recorder.data / "m" / "a.gguf") is None
+    assert list((recorder.data / "m").iterdir()) == []
     recorder.crash = None
     assert run(recorder) == ["done", "done"]
+
+
+def test_what_a_power_cut_left_behind_is_no_output(recorder: Recorder) -> None:
+    (recorder.data / "m").mkdir()
+    (recorder.data / "m" / "a.gguf.part").write_text("half")
+    (recorder.data / "m" / "a.gguf").write_text("without a manifest")
+    assert run(recorder) == ["done", "done"]
     assert not (recorder.data / "m" / "a.gguf.part").exists()
+    assert (recorder.data / "m" / "a.gguf").read_text() == "made by convert"
 
 
 @pytest.mark.parametrize("harm", ["truncate", "remove", "manifest", "garbage"])
@@ -88,26 +120,188 @@ def test_an_output_that_was_harmed_is_made_again(recorder: Recorder, harm: str) 
     elif harm == "remove":
         output.unlink()
     elif harm == "manifest":
-        manifest_path(output).unlink()
+        manifests.path_for(output).unlink()
     else:
-        manifest_path(output).write_text("{")
+        manifests.path_for(output).write_text("{")
     assert run(recorder) == ["cached", "done"]
 
 
-def test_a_changed_command_or_input_is_done_again(recorder: Recorder) -> None:
+def test_same_size_but_other_bytes_is_found_by_reading(recorder: Recorder) -> None:
     run(recorder)
-    changed = StepCommand("quantize", ("quantize", "--pure", "{output}"), ("/data/m/a.gguf",), "/data/m/b.gguf")
-    assert run(recorder, (STEPS[0], changed)) == ["cached", "done"]
+    output = recorder.data / "m" / "b.gguf"
+    output.write_text("M" + output.read_text()[1:])
+    manifest = manifests.read(manifests.path_for(output))
+    assert manifest is not None
+    assert manifest.is_whole()
+    assert manifest.corrupt() == ["b.gguf"]
 
 
-def test_force_redoes_the_step_and_what_follows(recorder: Recorder) -> None:
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(QUANTIZE, argv=("quantize", "--pure", "{output}")),
+        replace(QUANTIZE, options={"sm": "87"}),
+    ],
+)
+def test_a_changed_command_or_option_is_done_again(recorder: Recorder, changed: StepCommand) -> None:
     run(recorder)
-    assert run(recorder, force=["convert"]) == ["done", "done"]
+    assert run(recorder, (CONVERT, changed)) == ["cached", "done"]
+
+
+def test_a_change_upstream_changes_every_key_after_it(recorder: Recorder) -> None:
+    first = pipeline(recorder).keys(STEPS)
+    second = pipeline(recorder).keys((replace(CONVERT, argv=("convert", "--outtype", "f32", "{output}")), QUANTIZE))
+    assert first[0] != second[0]
+    assert first[1] != second[1]
+
+
+def test_keys_do_not_depend_on_where_the_source_lies(recorder: Recorder) -> None:
+    def keys(path: str) -> list[str]:
+        step = StepCommand("convert", ("convert", path, "{output}"), (path,), "/data/m/a.gguf")
+        return pipeline(recorder, origin=Origin(path, "hub:org/model")).keys([step])
+
+    assert keys("/data/models/x/snapshots/1") == keys("/data/models/x/snapshots/2")
+
+
+def test_an_artefact_is_used_where_its_source_never_was(recorder: Recorder, tmp_path: Path) -> None:
+    source = "/data/models/checkpoint"
+    convert = replace(CONVERT, argv=("convert", source, "{output}"), inputs=(source,))
+    origin = Origin(source, "hub:org/model")
+    download = StepCommand("download", ("huggingface-downloader", "org/model"), (), source, intermediate=True)
+    asked: list[str] = []
+    host = {"download": HostStep(lambda: False, lambda: asked.append("download"))}
+    made = pipeline(recorder, origin=origin, host_steps=host)
+    assert [r.state for r in made.run((download, convert, QUANTIZE))] == ["done", "done", "done"]
+    # Only the finished file travels to the small machine.
+    (recorder.data / "m" / "a.gguf").unlink()
+    again = pipeline(recorder, origin=origin, host_steps=host)
+    assert [r.state for r in again.run((download, convert, QUANTIZE))] == ["unneeded", "unneeded", "cached"]
+    assert asked == ["download"]
+
+
+def test_force_redoes_the_step_and_what_is_made_from_it(recorder: Recorder) -> None:
+    run(recorder)
+    assert run(recorder, force=("convert",)) == ["done", "done"]
+    assert run(recorder, force=("quantize",)) == ["cached", "done"]
+
+
+def test_from_redoes_all_after_it_and_until_leaves_them(recorder: Recorder) -> None:
+    run(recorder)
+    assert run(recorder, start="convert") == ["done", "done"]
+    recorder.commands.clear()
+    assert run(recorder, start="convert", until="convert") == ["done"]
+    assert recorder.commands == ["convert"]
+
+
+def test_until_makes_an_intermediate_output_that_is_asked_for(recorder: Recorder) -> None:
+    assert run(recorder, until="convert") == ["done"]
+
+
+@pytest.mark.parametrize("selection", [{"force": ("bake",)}, {"start": "bake"}, {"until": "bake"}])
+def test_a_step_there_is_not_lists_those_there_are(recorder: Recorder, selection: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="no step `bake`") as caught:
+        run(recorder, **selection)
+    assert "convert, quantize" in (caught.value.hint or "")
+
+
+def test_several_steps_fill_one_directory(recorder: Recorder) -> None:
+    weights = StepCommand("convert", ("weights", "-o", "{output}"), (), "/data/d/x-MLC", merge=True)
+    config = StepCommand("config", ("config", "-o", "{output}"), (), "/data/d/x-MLC", merge=True)
+    library = StepCommand("compile", ("compile", "{output}"), ("/data/d/x-MLC/config.json",), "/data/d/libs/x.so")
+    steps = (weights, config, library)
+    assert run(recorder, steps) == ["done", "done", "done"]
+    assert sorted(p.name for p in (recorder.data / "d" / "x-MLC").iterdir()) == ["config.json", "convert.json"]
+    assert run(recorder, steps) == ["cached", "cached", "cached"]
+    (recorder.data / "d" / "x-MLC" / "convert.json").unlink()
+    assert run(recorder, steps) == ["done", "cached", "cached"]
+    assert run(recorder, steps, force=("config",)) == ["cached", "done", "done"]
+
+
+def test_a_tool_that_names_its_own_folder_is_followed(recorder: Recorder) -> None:
+    build = StepCommand("build", ("build", "{output}"), (), "/data/dist/m-q4", result="m-q4/params")
+    assert run(recorder, (build,)) == ["done"]
+    assert (recorder.data / "dist" / "m-q4").read_text() == "made by build"
+    assert sorted(p.name for p in (recorder.data / "dist").iterdir()) == ["m-q4", "m-q4.manifest.json"]
+
+
+def linked(target: str, output: str = "/data/dist/models/m") -> tuple[StepCommand, StepCommand]:
+    """A link, and a step that reads through it."""
+    link = StepCommand("link", ("ln", "-sfn", target, output), (target,), output)
+    return link, StepCommand("build", ("build", output, "{output}"), (output,), "/data/dist/m-q4")
+
+
+def test_links_are_made_relative_and_replaced(recorder: Recorder) -> None:
+    for target in ("one", "two"):
+        (recorder.data / "hub" / target).mkdir(parents=True)
+        assert run(recorder, linked(f"/data/hub/{target}")) == ["done", "done"]
+        assert run(recorder, linked(f"/data/hub/{target}")) == ["cached", "cached"]
+        assert (recorder.data / "dist" / "models" / "m").readlink().as_posix() == f"../../hub/{target}"
+
+
+def test_no_link_is_made_for_what_is_finished(recorder: Recorder) -> None:
+    (recorder.data / "hub").mkdir()
+    run(recorder, linked("/data/hub"))
+    (recorder.data / "hub").rmdir()
+    (recorder.data / "dist" / "models" / "m").unlink()
+    assert run(recorder, linked("/data/hub")) == ["unneeded", "cached"]
+
+
+def test_a_directory_of_the_users_is_not_replaced_by_a_link(recorder: Recorder) -> None:
+    (recorder.data / "hub").mkdir()
+    (recorder.data / "dist" / "m").mkdir(parents=True)
+    with pytest.raises(UsageError, match="in the way"):
+        run(recorder, linked("/data/hub", "/data/dist/m"))
 
 
 def test_the_manifest_says_how_the_output_was_made(recorder: Recorder) -> None:
-    run(recorder)
-    manifest = json.loads(manifest_path(recorder.data / "m" / "b.gguf").read_text())
+    facts = {"model": "org/m", "revision": "abc", "versions": {"llama_cpp": "1"}}
+    pipeline(recorder, facts=facts).run(STEPS)
+    manifest = json.loads(manifests.path_for(recorder.data / "m" / "b.gguf").read_text())
     assert manifest["command"] == ["quantize", "/data/m/a.gguf", "{output}"]
-    assert manifest["size"] == len("made by quantize")
-    assert len(manifest["sha256"]) == 64
+    assert manifest["files"][""]["size"] == len("made by quantize")
+    assert len(manifest["files"][""]["sha256"]) == 64
+    assert (manifest["model"], manifest["revision"], manifest["versions"]) == ("org/m", "abc", {"llama_cpp": "1"})
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd"])
+def test_a_manifest_that_names_files_elsewhere_is_not_believed(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "m.manifest.json"
+    path.write_text(json.dumps({"step": "x", "key": "k", "files": {name: {"size": 1, "sha256": ""}}}))
+    assert manifests.read(path) is None
+
+
+def test_two_runs_of_the_same_step_take_turns(recorder: Recorder) -> None:
+    """The second waits for the first and then finds the work done."""
+    inside, go_on = threading.Event(), threading.Event()
+    original = recorder.run
+
+    def slow(step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+        inside.set()
+        go_on.wait(10)
+        return original(step, argv, show=show)
+
+    recorder.run = slow  # type: ignore[method-assign]
+    states: dict[str, list[str]] = {}
+    said = io.StringIO()
+
+    def work(name: str, console: Console) -> None:
+        states[name] = [
+            r.state for r in Pipeline(recorder.data, recorder, console).run((CONVERT,), Selection(until="convert"))
+        ]
+
+    first = threading.Thread(target=work, args=("first", Console(out=io.StringIO(), err=io.StringIO())))
+    first.start()
+    assert inside.wait(10)
+
+    class Told(io.StringIO):
+        def write(self, text: str) -> int:
+            if "waiting for another run" in text:
+                go_on.set()
+            return said.write(text)
+
+    second = threading.Thread(target=work, args=("second", Console(out=io.StringIO(), err=Told())))
+    second.start()
+    first.join(10)
+    second.join(10)
+    assert states == {"first": ["done"], "second": ["cached"]}
+    assert recorder.commands == ["convert"]

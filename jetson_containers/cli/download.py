@@ -1,0 +1,83 @@
+"""`download`: models and data sets from the Hugging Face hub, without a container."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jetson_containers.cli.app import App, command
+from jetson_containers.errors import UsageError
+
+if TYPE_CHECKING:
+    from jetson_containers.hub.transfer.model import Result
+
+
+@command()
+@click.argument("repositories", nargs=-1, required=True, metavar="REPO[@REVISION][/FILE]...")
+@click.option("--type", "kind", type=click.Choice(["model", "dataset"]), default="model", help="Kind of repository.")
+@click.option("--include", "--allow-patterns", multiple=True, metavar="A,B", help="Only these files.")
+@click.option("--exclude", "--ignore-patterns", multiple=True, metavar="A,B", help="All but these files.")
+@click.option("--skip-safetensors", is_flag=True, help="Leave *.safetensors out.")
+@click.option("--dry-run", is_flag=True, help="Print what would be downloaded, write nothing.")
+@click.option("--verify", is_flag=True, help="Compute the checksums of cached files again.")
+@click.option("--cache-dir", metavar="DIR", help="Instead of data/models/huggingface.")
+@click.option("--location-file", metavar="FILE", help="Also write the paths to FILE, once all are there.")
+@click.option("--token", default="", help="Access token; others can read it in the process list: prefer HF_TOKEN.")
+@click.option("--image", default="", help="Let the downloader of this image do it.")
+def download(app: App, *, repositories: tuple[str, ...], image: str, **given: Any) -> int:
+    """Download models or data sets into data/models/huggingface; prints the paths on stdout, one a line.
+
+    Needs no engine and no image. What was interrupted goes on where it stopped; every file's checksum is compared. The
+    token comes from HF_TOKEN, HUGGINGFACE_TOKEN, a token file, or `hf auth login`.
+
+    Example: jetson-containers download Qwen/Qwen2.5-0.5B-Instruct --exclude '*.bin,onnx/'
+    """
+    if image:
+        return _in_image(app, repositories, image, given)
+    from jetson_containers import hub  # noqa: PLC0415 - start-up time
+    from jetson_containers.hub.transfer.command import dry_run_lines  # noqa: PLC0415
+    from jetson_containers.hub.transfer.reference import split_patterns  # noqa: PLC0415
+    from jetson_containers.hub.transfer.store import write_whole  # noqa: PLC0415
+
+    if given["token"]:
+        app.console.warning("other users of this machine can read --token in the process list; prefer HF_TOKEN")
+    exclude = split_patterns(given["exclude"]) + (["*.safetensors"] if given["skip_safetensors"] else [])
+    options: dict[str, Any] = {"cache": Path(given["cache_dir"]).expanduser()} if given["cache_dir"] else {}
+    options.update({name: given[name] for name in ("kind", "dry_run", "verify", "token")})
+    options.update(include=tuple(split_patterns(given["include"])), exclude=tuple(exclude))
+    results: list[Result] = []
+    for result in hub.download(repositories, app.settings, app.console, **options):
+        results.append(result)
+        if not (app.console.as_json or given["dry_run"]):
+            app.console.result(result.path)
+    if app.console.as_json:
+        app.console.result_json([result.as_json() for result in results])
+    elif given["dry_run"]:
+        app.console.result("\n".join(dry_run_lines([result.plan for result in results if result.plan])))
+    if given["location_file"] and not given["dry_run"]:
+        write_whole(Path(given["location_file"]), "".join(f"{result.path}\n" for result in results))
+    return 0
+
+
+def _in_image(app: App, repositories: tuple[str, ...], image: str, given: dict[str, Any]) -> int:
+    """Run the image's own downloader on the same data directory."""
+    from jetson_containers.llm import inimage  # noqa: PLC0415 - start-up time
+
+    for name in ("dry_run", "cache_dir", "location_file", "token"):
+        if given[name]:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} and --image do not go together", hint="without --image the host answers it")
+    if app.console.as_json:
+        raise UsageError("--json and --image do not go together", hint="without --image the host answers it")
+    words = ["--type", given["kind"]]
+    for name in ("include", "exclude"):
+        words += [word for value in given[name] for word in (f"--{name}", value)]
+    words += [f"--{name.replace('_', '-')}" for name in ("skip_safetensors", "verify") if given[name]]
+    words += ["--offline"] if app.settings["offline"] else []
+    for path in inimage.download(
+        repositories, image, app.platform, lambda: app.engine, app.settings, app.console, options=words
+    ):
+        app.console.result(path)
+    return 0

@@ -1,0 +1,140 @@
+"""`llm fit`: will it fit, before anything is downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jetson_containers.cli.app import App, command
+
+if TYPE_CHECKING:
+    from jetson_containers.fit import Fit
+    from jetson_containers.fitting import Answer
+
+
+@command()
+@click.argument("model")
+@click.option("--runtime", default="", help="Only this runtime; without it, all of them, the best first.")
+@click.option("--quantization", default="", help="The runtime's name of it; default: the runtime's.")
+@click.option(
+    "--context", type=click.IntRange(min=1), help="Context window in tokens; default 4096, 8192 from 24 GiB on."
+)
+@click.option("--max-batch", type=click.IntRange(min=1), default=1, show_default=True, help="Sequences at once.")
+@click.option("--board", default="", help="A board, e.g. orin-nano-8gb; default: this machine, or that of --target.")
+@click.option("--mode", default="", help="Its power mode, e.g. 15W; default: full power.")
+@click.option("--swap", type=click.FloatRange(min=0), help="GiB of swap on a disk; default: this machine's.")
+@click.option("--vram", type=click.FloatRange(min=0), help="GiB of the graphics card, where there is one.")
+@click.option(
+    "--baseline",
+    default="desktop",
+    show_default=True,
+    help="What the system itself uses: headless, desktop, desktop-remote, or GiB.",
+)
+@click.option("--kv-type", default="f16", show_default=True, help="Type of the KV cache: f16, q8_0, q4_0, int8 …")
+@click.option("--prefill-chunk", type=click.IntRange(min=1), default=None, help="Tokens of one prefill step.")
+@click.option("--all", "every_quantization", is_flag=True, help="Every quantization, not only the defaults.")
+def fit(app: App, *, model: str, context: int | None, prefill_chunk: int | None, **given: object) -> int:
+    """Say whether MODEL fits, how much memory it takes and how fast it answers, and what would fit instead.
+
+    MODEL is a Hugging Face name (only its config.json is read), a directory, a .gguf file, or a well-known name.
+
+    Example: jetson-containers llm fit Llama-2-7b-chat-hf --board orin-nx-16gb
+    """
+    from jetson_containers import fitting, modelsource  # noqa: PLC0415 - start-up time
+
+    question = fitting.Question(context=context or 0, prefill_chunk=prefill_chunk or 0, **given)  # type: ignore[arg-type]
+    source = modelsource.load(model, lambda name: modelsource.from_hub(name, app.settings, app.console))
+    machine = fitting.machine_for(question, lambda: app.platform, Path("/"))
+    answer = fitting.answer(source, machine, question)
+    if app.console.as_json:
+        app.console.result_json(answer.to_json())
+        return 0
+    for line in lines(answer, model, one=bool(question.runtime) and not question.every_quantization):
+        app.console.result(line)
+    return 0
+
+
+def lines(answer: Answer, asked: str, *, one: bool) -> list[str]:
+    """The answer as text: one verdict line, then the breakdown or all runtimes, then what to type."""
+    best = answer.best
+    shown = [_verdict_line(answer)]
+    if best.reason:
+        shown.append(f"  {best.reason}")
+    shown += _breakdown(best) if one or len(answer.fits) == 1 else _table(answer)
+    shown += [f"  note: {note}" for note in best.notes]
+    if answer.advice:
+        shown.append("what fits:" if not best.fits else "with more room:")
+        width = max(len(item.text) for item in answer.advice)
+        for item in answer.advice:
+            also = f", {item.also}" if item.also else ""
+            shown.append(f"  {item.text.ljust(width)}  {_size(item.fit.needed_bytes)}{_speed(item.fit, ', ')}{also}")
+    elif not best.fits:
+        shown.append("nothing smaller was found that fits on any board")
+    if not one and len(answer.fits) > 1:
+        shown.append(f"details: jetson-containers llm fit {asked} --runtime {best.runtime}")
+    return shown
+
+
+def _verdict_line(answer: Answer) -> str:
+    best = answer.best
+    name = answer.model.rpartition("/")[2]
+    memory = f"{_size(best.needed_bytes)} of {_size(best.available_bytes)}"
+    batch = f" × {best.max_batch}" if best.max_batch > 1 else ""
+    where = f"{best.context} tokens{batch} on {best.board}"
+    return (
+        f"{best.verdict.value}: {name} with {best.runtime} {best.quantization}, {where}: {memory}{_speed(best, ', ')}"
+    )
+
+
+def _breakdown(fit: Fit) -> list[str]:
+    rows = [
+        ("weights", fit.weights_bytes, fit.quantization),
+        ("KV cache", fit.kv_bytes, _kv_note(fit)),
+        ("buffers", fit.activation_bytes, ""),
+        ("runtime", fit.runtime_bytes, "CUDA, libraries, interpreter"),
+        ("system", fit.baseline_bytes, "before anything is started"),
+    ]
+    shown = [f"  {name.ljust(9)} {_size(size).rjust(10)}  {note}".rstrip() for name, size, note in rows]
+    if fit.decode_tokens_per_s and fit.decode_tokens_per_s_full:
+        slow = _rate(fit.decode_tokens_per_s_full)
+        text = f"{_rate(fit.decode_tokens_per_s)} to {slow} tokens/s, with a short and with a full context"
+        shown.append(f"  {'speed'.ljust(9)} {text}")
+    for name, size in fit.steps:
+        fine = "" if size <= fit.available_bytes else ": more than there is; do it on a larger machine, or with swap"
+        shown.append(f"  to {name} it here takes up to {_size(size)}{fine}")
+    return shown
+
+
+def _kv_note(fit: Fit) -> str:
+    filled = fit.total_bytes - fit.needed_bytes
+    text = f"{fit.context} tokens" + (f" × {fit.max_batch}" if fit.max_batch > 1 else "")
+    return f"{text} need {_size(fit.kv_bytes - filled)}, the runtime takes more" if filled > 1 << 20 else text
+
+
+def _table(answer: Answer) -> list[str]:
+    header = ("runtime", "quantization", "verdict", "memory", "tokens/s", "remark")
+    rows = [header]
+    for fit in answer.fits:
+        speed = _rate(fit.decode_tokens_per_s) if fit.decode_tokens_per_s else "?"
+        remark = fit.reason
+        if fit.fits and fit.peak_bytes > max(fit.available_bytes, fit.total_bytes):
+            remark = f"making it takes {_size(fit.peak_bytes)}, more than there is"
+        if fit.verdict.value == "impossible":
+            speed = "-"
+        rows.append((fit.runtime, fit.quantization, fit.verdict.value, _size(fit.needed_bytes), speed, remark))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _size(size: float) -> str:
+    return f"{size / (1 << 30):.1f} GiB" if size >= 100 << 20 else f"{size / (1 << 20):.0f} MiB"
+
+
+def _rate(speed: float) -> str:
+    return f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}"
+
+
+def _speed(fit: Fit, before: str) -> str:
+    return f"{before}about {_rate(fit.decode_tokens_per_s)} tokens/s" if fit.decode_tokens_per_s else ""

@@ -1,0 +1,128 @@
+"""The machine a prediction is for: a Jetson module of the table, this machine, or a graphics card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jetson_containers import tables
+from jetson_containers.errors import UsageError
+from jetson_containers.fit import constants
+from jetson_containers.fit.constants import GIB
+
+if TYPE_CHECKING:
+    from jetson_containers.platforms import Platform
+    from jetson_containers.tables import Board
+
+_RATED_EMC = 3199  # MHz at which Orin's memory has its rated bandwidth
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What of a machine decides. Sizes in bytes, `bandwidth` in bytes/s (None: unknown), `sm_hz` SMs × clock.
+
+    `memory` is what the kernel sees (MemTotal), or a graphics card's own with `discrete`. `l4t`: the major releases
+    it runs, or may run, ascending; empty where there is none. `sm`: compute capability ×10, None without
+    a GPU.
+    """
+
+    id: str
+    memory: int
+    bandwidth: float | None = None
+    sm: int | None = None
+    l4t: tuple[int, ...] = ()
+    discrete: bool = False
+    host_memory: int = 0
+    swap: int = 0
+    sm_hz: float | None = None
+    mode: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def of_board(board: Board, *, mode: str = "", swap: int = 0, l4t: int | None = None) -> Machine:
+    """Take a module from the table, with any L4T it runs unless one major release is given.
+
+    `mode` is a power mode of `facts/fit.yaml`; without one, full power with the memory's rated bandwidth. Raises
+    UsageError for a mode the board is not known to have.
+    """
+    notes = []
+    if board.visible:
+        memory = board.visible << 20
+    else:
+        memory = int(board.memory * GIB * constants.system().unknown_visible)
+        notes.append(
+            f"how much memory Linux shows on {board.id} was published nowhere; estimated from its {board.memory} GB"
+        )
+    bandwidth, sm_hz = board.bandwidth, None
+    if mode:
+        row = _mode(board.id, mode)
+        if "super" in row and board.super_bandwidth:
+            bandwidth = board.super_bandwidth
+        if bandwidth and "emc" in row:
+            bandwidth *= int(row["emc"]) / _RATED_EMC
+        sm_hz = int(row["sm"]) * int(row["mhz"]) * 1e6 if {"sm", "mhz"} <= row.keys() else None
+    majors = sorted({row.l4t.major for row in tables.releases() if board.boots(row.l4t)})
+    return Machine(
+        id=board.id,
+        memory=memory,
+        bandwidth=bandwidth * 1e9 if bandwidth else None,
+        sm=tables.soc_sm(board.soc),
+        l4t=(l4t,) if l4t else tuple(majors),
+        swap=swap,
+        sm_hz=sm_hz,
+        mode=mode,
+        notes=tuple(notes),
+    )
+
+
+def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str = "") -> Machine:
+    """Take the machine we run on, or a cross target. `vram`: bytes of a graphics card, where one decides.
+
+    Raises UsageError where the platform says nothing about memory.
+    """
+    l4t = platform.l4t.major if platform.l4t is not None else None
+    runs = (l4t,) if l4t else ()
+    if platform.board:
+        known = of_board(tables.boards()[platform.board], mode=mode, swap=swap, l4t=l4t)
+        if not platform.memory or not platform.host:
+            return known
+        return Machine(
+            platform.board, platform.memory, known.bandwidth, known.sm, runs, swap=swap, sm_hz=known.sm_hz, mode=mode
+        )
+    if not platform.memory and not vram:
+        raise UsageError(
+            "the platform names no board, so how much memory there is is unknown", hint="name one: --board orin-nx-16gb"
+        )
+    sm = max(platform.sm, default=None) if platform.has_gpu else None
+    if vram:
+        return Machine("graphics card", vram, sm=sm or 80, l4t=runs, discrete=True, host_memory=platform.memory or 0)
+    if sm is not None and not runs:
+        raise UsageError(
+            "how much memory the graphics card has is unknown", hint="say it: --vram 24, or name a board: --board"
+        )
+    name = platform.host.get("model") or "this machine"
+    return Machine(name, platform.memory or 0, sm=sm, l4t=runs, swap=swap)
+
+
+def board_named(name: str) -> Board:
+    """The module by one of its ids. Raises UsageError listing them."""
+    found = tables.board_ids().get(name.lower())
+    if found is None:
+        import difflib  # noqa: PLC0415 - only on the error path
+
+        close = difflib.get_close_matches(name, tables.board_ids(), n=1)
+        raise UsageError(
+            f"no board `{name}`",
+            hint=f"did you mean `{close[0]}`?" if close else f"there is: {', '.join(sorted(tables.boards()))}",
+        )
+    return tables.boards()[found]
+
+
+def _mode(board: str, mode: str) -> dict[str, str]:
+    known = {name: row for name, row in constants.modes(board).items() if name != "default"}
+    if mode not in known:
+        raise UsageError(
+            f"no power mode `{mode}` of {board} is known",
+            hint=f"there is: {', '.join(known)}" if known else "leave it out: full power is assumed",
+        )
+    return dict(known[mode])

@@ -1,0 +1,123 @@
+"""Memory beside the weights: KV cache, activations and buffers. All in bytes.
+
+Sources: MLC's engine budget (mlc-llm, cpp/serve/config.cc), TurboMind's static buffers (lmdeploy, context decoder with
+max_context_token_num = session length), llama.cpp's compute buffer; the torch formula is an estimate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jetson_containers.errors import UsageError
+from jetson_containers.fit import constants
+from jetson_containers.fit.constants import GIB
+
+if TYPE_CHECKING:
+    from jetson_containers.fit.constants import RuntimeConstants, Variant
+    from jetson_containers.fit.machine import Machine
+    from jetson_containers.modelconfig import ModelConfig
+
+_MLC_FIXED = 48 << 20  # of kv_aux
+_MLC_KV_EXTRA = 1.25  # bytes per token of bookkeeping
+_TURBOMIND_BATCH = 64  # logits are held for so many sequences
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a server is prepared for. Tokens, sequences, and bits per element of the KV cache.
+
+    `session`: the longest sequence its buffers are made for, where that is more than `context`. `used`: tokens that
+    really are in the cache, for the runtimes that allocate as they go; 0 means all of `context`.
+    """
+
+    context: int
+    max_batch: int = 1
+    prefill_chunk: int = 0
+    session: int = 0
+    used: int = 0
+    kv_type: str = "f16"
+
+
+def kv_per_token(config: ModelConfig, kv_type: str = "f16") -> float:
+    """Bytes of keys and values for one token. A sliding window is not counted on: not all runtimes use it."""
+    return 2 * config.layers * config.kv_heads * config.head_dim * constants.kv_bits(kv_type) / 8
+
+
+def kv_needed(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, load: Load) -> float:
+    """Bytes for the whole context of every sequence, in the runtime's blocks."""
+    tokens = load.context * load.max_batch
+    if variant.kv == "lazy":  # a block more than full: blocks come one ahead
+        blocks = -(-(load.used or load.context) // runtime.block) + 1
+        tokens = blocks * runtime.block * load.max_batch
+    extra = _MLC_KV_EXTRA * tokens if runtime.workspace == "mlc" else 0
+    return kv_per_token(config, load.kv_type) * tokens + extra
+
+
+def chunk_of(variant: Variant, load: Load) -> int:
+    """Tokens of one prefill step, which is what activations are sized by."""
+    if variant.chunk == "context":
+        return load.context
+    return min(load.prefill_chunk or constants.system().prefill_chunk, load.context)
+
+
+def workspace(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, load: Load) -> float:
+    """Bytes of activations and buffers."""
+    chunk = chunk_of(variant, load)
+    if runtime.workspace == "mlc":
+        return _mlc(config, variant, chunk, load.max_batch)
+    if runtime.workspace == "turbomind":
+        return _turbomind(config, load.session or load.context)
+    if runtime.workspace == "llama_cpp":
+        batch = min(runtime.micro_batch, load.context)
+        return batch * (config.vocab * 4 + 6 * config.hidden * 4)
+    return _torch(config, chunk, load.max_batch)
+
+
+def _mlc(config: ModelConfig, variant: Variant, chunk: int, sequences: int) -> float:
+    heads, keys, width = config.heads, config.kv_heads, config.head_dim
+    auxiliary = (sequences + 1) * 88 + chunk * (heads + 1) * 8 + chunk * width * (heads + keys) * 4 + _MLC_FIXED
+    model = chunk * 4 + sequences * 4 + (2 * chunk + sequences) * config.hidden * 2
+    logits = sequences * 20 + sequences * config.vocab * 16.125
+    # Compiled metadata states the temporary buffer and the engine counts it twice; here: the widest activations of one
+    # block, estimated. The old API plans no such buffer apart.
+    temporary = 2 * chunk * 2 * _width(config) * 2 if variant.api == "new" else 0
+    return auxiliary + model + logits + temporary
+
+
+def _width(config: ModelConfig) -> int:
+    """Widest activations of one block, in elements per token."""
+    return max(config.intermediate, config.expert_intermediate * max(config.experts_used, 1))
+
+
+def _turbomind(config: ModelConfig, session: int) -> float:
+    hidden = 2 * session * config.hidden * 2
+    keys = 2 * session * config.kv_heads * config.head_dim * 2
+    return hidden + keys + 2 * _TURBOMIND_BATCH * config.vocab * 4
+
+
+def _torch(config: ModelConfig, chunk: int, sequences: int) -> float:
+    """Estimate: gate and up beside four hidden states at 16 bits, and the last token's logits in 32 and 16 bits."""
+    return chunk * (2 * _width(config) + 4 * config.hidden) * 2 + sequences * config.vocab * 6
+
+
+def share(runtime: RuntimeConstants, machine: Machine) -> float:
+    """Which part of the device's memory a runtime takes that fills it."""
+    if machine.discrete:
+        return runtime.share_discrete
+    prefixes = [prefix for prefix in runtime.shares if machine.id.startswith(prefix)]
+    return runtime.shares[max(prefixes, key=len)] if prefixes else runtime.share
+
+
+def baseline_of(name: str) -> float:
+    """Bytes of a named baseline, or of a number of GiB. Raises UsageError listing the names."""
+    known = constants.system().baseline
+    if name in known:
+        return known[name]
+    try:
+        size = float(name)
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < 1024:
+        raise UsageError(f"no baseline `{name}`", hint=f"there is: {', '.join(known)}, or a number of GiB")
+    return size * GIB

@@ -1,0 +1,103 @@
+"""Published figures (`facts/published.yaml`) beside what is predicted for the same case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers import knownmodels, tables
+from jetson_containers.errors import UsageError
+from jetson_containers.fit.constants import GIB
+from jetson_containers.fit.machine import board_named, of_board
+from jetson_containers.fit.predict import Options, predict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jetson_containers.fit.predict import Fit
+
+_UNITS = {"GiB": GIB, "GB": 10**9, "MB": 10**6}
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published figure and the prediction. `speed` in tokens/s, `memory` in bytes; None where none was published.
+
+    `kind` is what was measured (`system` or `process`), `runs` whether it was seen to run (None: not said), `fitted`
+    whether a constant was fitted on this figure.
+    """
+
+    board: str
+    mode: str
+    model: str
+    runtime: str
+    quantization: str
+    context: int
+    speed: float | None
+    memory: float | None
+    kind: str
+    runs: bool | None
+    fitted: bool
+    source: str
+    caveat: str
+    fit: Fit
+
+    @property
+    def predicted_memory(self) -> float:
+        """Bytes that compare with `memory`: of the whole board, or of the process alone."""
+        if self.kind == "process":
+            return self.fit.needed_bytes - self.fit.baseline_bytes
+        return self.fit.used_bytes
+
+    @property
+    def speed_error(self) -> float | None:
+        """Predicted over published, minus one."""
+        if self.speed is None or self.fit.decode_tokens_per_s is None:
+            return None
+        return self.fit.decode_tokens_per_s / self.speed - 1
+
+    @property
+    def memory_error(self) -> float | None:
+        """Predicted over published, minus one."""
+        return None if self.memory is None else self.predicted_memory / self.memory - 1
+
+
+def comparisons() -> tuple[Published, ...]:
+    """Every published figure of the table with its prediction, in the order of the table."""
+    return tuple(_compare({**row.get("like", {}), **row}) for row in tables.load("published")["rows"])
+
+
+def _compare(row: Mapping[str, Any]) -> Published:
+    config = knownmodels.config(row["model"])
+    if config is None:
+        raise UsageError(f"facts/published.yaml names the model `{row['model']}`, which facts/models.yaml has not")
+    machine = of_board(
+        board_named(row["board"]),
+        mode=row.get("mode", ""),
+        swap=int(float(row.get("swap", 0)) * GIB),
+        l4t=int(row["l4t"]) if "l4t" in row else None,
+    )
+    predicted = predict(
+        config,
+        runtime=row["runtime"],
+        quantization=row["quantization"],
+        context=int(row["context"]),
+        board=machine,
+        options=Options(baseline=row.get("baseline", "headless"), session=int(row.get("session", 0))),
+    )
+    return Published(
+        board=machine.id,
+        mode=machine.mode,
+        model=row["model"],
+        runtime=row["runtime"],
+        quantization=row["quantization"],
+        context=int(row["context"]),
+        speed=float(row["speed"]) if "speed" in row else None,
+        memory=float(row["memory"]) * _UNITS[row["unit"]] if "memory" in row else None,
+        kind=row.get("kind", "") if "memory" in row else "",
+        runs={"yes": True, "no": False}.get(row.get("runs", "")),
+        fitted=row.get("fitted") == "yes",
+        source=row["source"],
+        caveat=row.get("caveat", ""),
+        fit=predicted,
+    )

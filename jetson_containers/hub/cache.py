@@ -1,0 +1,121 @@
+"""What is in the cache, and removing it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jetson_containers.errors import NothingMatchedError, NotReadyError
+from jetson_containers.hub.host import cache_of, told
+from jetson_containers.hub.transfer.reference import Reference, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_FOLDER = re.compile(r"(?P<kind>model|dataset)s--(?P<repo>.+)")
+_TRASH = ".removed-"  # below .locks, where the library does not look for repositories
+
+
+@dataclass(frozen=True)
+class CachedRepo:
+    """A repository in the cache. `bytes` on disk, parts included; `partial`: a download has not come to its end."""
+
+    id: str
+    kind: str
+    path: Path
+    bytes: int
+    commits: tuple[str, ...]
+    refs: tuple[str, ...]
+    partial: bool
+    modified: float
+
+    @property
+    def reference(self) -> Reference:
+        """The name that `parse` reads."""
+        return Reference(self.id, kind=self.kind)
+
+
+def cached(data: Path) -> list[CachedRepo]:
+    """All repositories below a data directory, by name; modification times are seconds since 1970."""
+    cache = cache_of(data)
+    found = []
+    for path in sorted(cache.glob("*--*")) if cache.is_dir() else []:
+        match = _FOLDER.fullmatch(path.name)
+        if match and path.is_dir():
+            found.append(_read(path, match["repo"].replace("--", "/"), match["kind"]))
+    return sorted(found, key=lambda repo: (repo.kind != "model", repo.id.lower()))
+
+
+def remove(data: Path, repo: str, kind: str = "model") -> int:
+    """Remove one repository with all its revisions; the bytes that came free.
+
+    It disappears by one rename, so that a removal that is interrupted leaves nothing that looks like a model; the next
+    one clears the rest. Raises UsageError, NothingMatchedError, or NotReadyError where it is in use or belongs to root.
+    """
+    with told():
+        reference = parse(repo, kind)
+    cache = cache_of(data)
+    path = cache / reference.folder
+    locks = cache / ".locks"
+    if not path.is_dir():
+        names = ", ".join(item.id for item in cached(data)) or "nothing"
+        raise NothingMatchedError(f"`{reference.repo}` is not in {cache}", hint=f"there is: {names}")
+    with _kept_out(locks / reference.folder, reference.repo):
+        size = _read(path, reference.repo, kind).bytes
+        try:
+            locks.mkdir(exist_ok=True)
+            path.rename(locks / f"{_TRASH}{secrets.token_hex(4)}")
+        except PermissionError as error:
+            raise _belongs_to_root(path) from error
+    shutil.rmtree(locks / reference.folder, ignore_errors=True)
+    for trash in sorted(locks.glob(f"{_TRASH}*")):
+        try:
+            shutil.rmtree(trash)
+        except PermissionError as error:
+            raise _belongs_to_root(trash) from error
+    return size
+
+
+@contextlib.contextmanager
+def _kept_out(locks: Path, repo: str) -> Iterator[None]:
+    """Hold every lock of a repository, so that no download writes into what is being removed."""
+    import fcntl  # noqa: PLC0415 - only here
+
+    with contextlib.ExitStack() as stack:
+        for path in sorted(locks.glob("*.lock")):
+            descriptor = os.open(path, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise NotReadyError(f"`{repo}` is being downloaded", hint="wait for it, or stop it first") from error
+        yield
+
+
+def _belongs_to_root(path: Path) -> NotReadyError:
+    return NotReadyError(
+        f"`{path}` may not be removed: it, or what is in it, belongs to another user",
+        hint=f'an earlier container left it to root: sudo chown -R "$(id -u):$(id -g)" {path}',
+    )
+
+
+def _read(path: Path, repo: str, kind: str) -> CachedRepo:
+    size, modified, partial = 0, path.stat().st_mtime, False
+    for file in path.rglob("*"):
+        with contextlib.suppress(OSError):
+            if file.is_symlink() or not file.is_file():
+                continue
+            status = file.stat()
+            size += status.st_size
+            modified = max(modified, status.st_mtime)
+            partial = partial or file.name.endswith(".incomplete")
+    snapshots, refs = path / "snapshots", path / "refs"
+    commits = tuple(sorted(item.name for item in snapshots.glob("*") if item.is_dir()))
+    names = tuple(sorted(item.relative_to(refs).as_posix() for item in refs.rglob("*") if item.is_file()))
+    return CachedRepo(repo, kind, path, size, commits, names, partial, modified)

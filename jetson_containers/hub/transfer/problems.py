@@ -1,0 +1,223 @@
+"""What can go wrong with a download: told apart, each with the exit status and what helps."""
+
+from __future__ import annotations
+
+import email.utils
+import errno
+import re
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any, Mapping
+
+    from .credentials import Token
+    from .reference import Reference
+
+FAILED, USAGE, NOTHING_FOUND, NOT_READY = 1, 2, 3, 4  # exit statuses
+_HTTP_LIBRARIES = frozenset({"requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2"})
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_WRITING = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class DownloadError(Exception):
+    """A download that cannot be had: the exit status, what failed and what helps."""
+
+    def __init__(self, status: int, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.hint = hint
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status an error came with; None when no answer came."""
+    code = getattr(getattr(error, "response", None), "status_code", None)
+    return code if isinstance(code, int) else None
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same request may work in a moment."""
+    if is_offline(error) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return False
+    code = status_of(error)
+    return code in _TRANSIENT if code is not None else is_network(error)
+
+
+def is_network(error: BaseException) -> bool:
+    """Whether the connection failed, whatever HTTP library the client stands on."""
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return True
+    return any(kind.__module__.split(".")[0] in _HTTP_LIBRARIES for kind in type(error).__mro__)
+
+
+def is_offline(error: BaseException) -> bool:
+    """Whether the client was told (HF_HUB_OFFLINE) not to ask."""
+    return type(error).__name__ in {"OfflineModeIsEnabled", "OfflineModeIsEnabledError"}
+
+
+def retry_after(error: BaseException, now: float | None = None) -> float | None:
+    """Seconds the server asks to wait: `Retry-After` (seconds or a date) or the hub's `RateLimit: "api";r=0;t=55`."""
+    headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", None) or {}
+    given = str(headers.get("Retry-After") or "").strip()
+    if given.isdigit():
+        return float(given)
+    date = email.utils.parsedate_tz(given) if given else None
+    if date is not None:
+        return max(0.0, email.utils.mktime_tz(date) - (time.time() if now is None else now))
+    limit = re.search(r";\s*r=0\s*;\s*t=(\d+)", str(headers.get("RateLimit") or ""))
+    return float(limit.group(1)) if limit and status_of(error) == 429 else None
+
+
+def explain(error: BaseException, reference: Reference, token: Token, endpoint: str) -> DownloadError | None:
+    """Turn what the hub's client raised into a DownloadError that says what to do; None when it is not a known one."""
+    if isinstance(error, DownloadError):
+        return error
+    if isinstance(error, OSError) and error.errno in _WRITING:
+        return DownloadError(
+            NOT_READY, f"the disk is full while downloading `{reference}`",
+            "free some space, then the same command goes on where it stopped",
+        )  # fmt: skip
+    if isinstance(error, PermissionError) and status_of(error) is None:
+        return DownloadError(
+            NOT_READY, "`%s` may not be written" % (error.filename or "the cache"),
+            'where an earlier container left it to root: sudo chown -R "$(id -u):$(id -g)" <that directory>',
+        )  # fmt: skip
+    code = status_of(error)
+    if code is not None:
+        return _from_answer(error, code, reference, token, endpoint)
+    return _without_answer(error, reference, endpoint)
+
+
+def _from_answer(error: BaseException, code: int, reference: Reference, token: Token, endpoint: str) -> DownloadError:
+    """Explain an answer of the hub by its error code, its words and its status, in this order."""
+    kind = _headers(error).get("X-Error-Code") or ""
+    words = server_words(error)
+    page = reference.page(endpoint)
+    if kind == "GatedRepo":
+        return _gated(reference, token, page, words, endpoint)
+    if code == 401 and "invalid" in words.lower() and token:
+        return _bad_token(reference, token, endpoint, code)
+    if kind == "RevisionNotFound":
+        return DownloadError(NOTHING_FOUND, f"`{reference}` has no such revision", f"see {page}/refs")
+    if kind == "EntryNotFound":
+        return DownloadError(NOTHING_FOUND, f"`{reference}`: there is no such file", f"see {page}/tree/main")
+    if "disabled" in words.lower():
+        return DownloadError(NOTHING_FOUND, f"`{reference.repo}` has been disabled by the hub: {words}", page)
+    if kind == "RepoNotFound" or code in (401, 404):
+        return _missing(reference, token, endpoint, page)
+    if code == 403:
+        who = token.source or "nobody"
+        return DownloadError(
+            NOT_READY, f"the token of {who} may not read `{reference.repo}`{_in_words(words)}",
+            f"give the token read access to it at {endpoint}/settings/tokens",
+        )  # fmt: skip
+    return _limited(error, token, words) if code == 429 else _other_answer(code, reference, page, words)
+
+
+def _limited(error: BaseException, token: Token, words: str) -> DownloadError:
+    wait = retry_after(error)
+    how_long = f"{wait:.0f} s" if wait else "some minutes"
+    more = "" if token else "; with a token in HF_TOKEN the limit is higher"
+    return DownloadError(
+        NOT_READY, f"the hub limits how often this address may ask (HTTP 429){_in_words(words)}",
+        f"wait {how_long} and run the same again{more}",
+    )  # fmt: skip
+
+
+def _other_answer(code: int, reference: Reference, page: str, words: str) -> DownloadError:
+    if code == 416:
+        return DownloadError(FAILED, f"a file of `{reference.repo}` is shorter than the hub says", "try again later")
+    hint = "try again later; see https://status.huggingface.co" if code >= 500 else "see " + page
+    return DownloadError(FAILED, f"the hub answered HTTP {code} for `{reference}`{_in_words(words)}", hint)
+
+
+def _without_answer(error: BaseException, reference: Reference, endpoint: str) -> DownloadError | None:
+    name = type(error).__name__
+    if is_offline(error):
+        return not_cached(reference)
+    if name in {"HFValidationError", "RepoIdError"}:
+        return DownloadError(
+            USAGE, f"`{reference}` is no repository name", "write ORGANISATION/NAME or ORGANISATION/NAME/FILE"
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return DownloadError(
+            NOT_READY, f"the certificate of {endpoint} cannot be verified",
+            "behind a proxy that opens TLS, name its CA file in SSL_CERT_FILE and REQUESTS_CA_BUNDLE",
+        )  # fmt: skip
+    if name in {"InvalidURL", "UnsupportedProtocol", "MissingSchema", "InvalidSchema"}:
+        return DownloadError(
+            USAGE, f"`{endpoint}` is no address of a hub", "HF_ENDPOINT has to begin with https:// or http://"
+        )
+    if is_network(error):
+        return DownloadError(
+            NOT_READY, f"{endpoint} cannot be reached for `{reference}`: {one_line(error) or name}",
+            "check the network, proxies and HF_ENDPOINT; --offline uses what is in the cache",
+        )  # fmt: skip
+    if isinstance(error, ValueError) and "JSON" in name + str(type(error).__mro__):
+        return DownloadError(
+            NOT_READY, f"{endpoint} does not answer as a hub does",
+            "check HF_ENDPOINT, and whether a login page of the network answers instead",
+        )  # fmt: skip
+    return None
+
+
+def not_cached(reference: Reference, what: str = "") -> DownloadError:
+    """The failure of an offline command that finds nothing, or not enough, in the cache."""
+    return DownloadError(
+        NOT_READY, what or f"`{reference}` is not in the cache, and offline mode forbids to fetch it",
+        "run it once without --offline and HF_HUB_OFFLINE",
+    )  # fmt: skip
+
+
+def _gated(reference: Reference, token: Token, page: str, words: str, endpoint: str) -> DownloadError:
+    if not token:
+        return DownloadError(
+            NOT_READY, f"`{reference.repo}` is gated and no token was given",
+            f"accept its licence at {page}, then put a token from {endpoint}/settings/tokens into HF_TOKEN",
+        )  # fmt: skip
+    said = f" ({words})" if "fine-grained" in words else ""
+    return DownloadError(
+        NOT_READY, f"`{reference.repo}` is gated and the account of {token.source} has no access{said}",
+        f"accept its licence at {page}; some authors answer by hand, which takes its time",
+    )  # fmt: skip
+
+
+def _bad_token(reference: Reference, token: Token, endpoint: str, code: int) -> DownloadError:
+    return DownloadError(
+        NOT_READY, f"the hub refuses the token of {token.source} (HTTP {code}) for `{reference.repo}`",
+        f"it is wrong or expired: make one at {endpoint}/settings/tokens; for a public repository none is needed",
+    )  # fmt: skip
+
+
+def _missing(reference: Reference, token: Token, endpoint: str, page: str) -> DownloadError:
+    other = "dataset" if reference.kind == "model" else "model"
+    if token:
+        return DownloadError(
+            NOTHING_FOUND,
+            f"no {reference.kind} `{reference.repo}`, or it is private and the token of {token.source} may not read it",
+            f"check the spelling ({page}) and whether it is a {other} (--type {other})",
+        )  # fmt: skip
+    return DownloadError(
+        NOTHING_FOUND, f"no {reference.kind} `{reference.repo}`, or it is private and no token was given",
+        f"check the spelling ({page}) and --type {other}; "
+        f"for a private one put a token from {endpoint}/settings/tokens into HF_TOKEN",
+    )  # fmt: skip
+
+
+def server_words(error: BaseException) -> str:
+    """What the hub says itself, one line."""
+    return one_line(_headers(error).get("X-Error-Message") or getattr(error, "server_message", None) or "")
+
+
+def one_line(text: Any) -> str:
+    """The first 200 characters without line breaks; addresses lose their query, which may hold a signature."""
+    return re.sub(r"(https?://[^\s?]+)\?\S+", r"\1", " ".join(str(text).split()))[:200]
+
+
+def _in_words(words: str) -> str:
+    return ": " + words if words else ""
+
+
+def _headers(error: BaseException) -> Mapping[str, str]:
+    return getattr(getattr(error, "response", None), "headers", None) or {}

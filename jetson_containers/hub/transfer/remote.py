@@ -1,0 +1,192 @@
+"""Questions to the hub: which files there are, and their bytes from a position on; asked again where that may help."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .model import Entry, Listing
+from .problems import FAILED, DownloadError, is_transient, one_line, retry_after, status_of
+from .reference import is_safe
+
+if TYPE_CHECKING:
+    from typing import Any, Callable, Iterator, TypeVar
+
+    from .credentials import Token
+    from .reference import Reference
+
+    T = TypeVar("T")
+
+_BLOCK = 1 << 18  # bytes asked of the client at once: what a dropped connection loses
+LONGEST_ANSWER = 40_000_000_000  # bytes: the hub's storage gives files above 50 GB in ranges only
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often and when to ask again: `tries` attempts without progress, `first` seconds, then double, up to `most`.
+
+    A server that asks to wait is obeyed up to `longest` seconds; beyond that the user is told instead.
+    """
+
+    tries: int = 6
+    first: float = 1.0
+    most: float = 30.0
+    longest: float = 300.0
+
+    def wait(self, error: BaseException, failures: int) -> float | None:
+        """Seconds until the next attempt after `failures` (1 or more) in a row; None: give up."""
+        if failures >= self.tries or not is_transient(error):
+            return None
+        asked = retry_after(error)
+        if asked is not None:
+            return asked if asked <= self.longest else None
+        return min(self.most, self.first * 2.0 ** (failures - 1))
+
+
+class StoppedError(Exception):
+    """The transfer was told to stop; parts stay for the next time."""
+
+
+class Stop:
+    """A flag between threads, and the pauses that it ends. `sleep` is replaced by tests."""
+
+    def __init__(self, sleep: Callable[[float], Any] | None = None) -> None:
+        self._event = threading.Event()
+        self._sleep = sleep or self._event.wait
+
+    def set(self) -> None:
+        """Ask all threads to stop."""
+        self._event.set()
+
+    def check(self) -> None:
+        """Raise StoppedError when it is time."""
+        if self._event.is_set():
+            raise StoppedError
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not after the flag is set."""
+        self._sleep(seconds)
+        self.check()
+
+
+class Hub:
+    """One hub as one user sees it. `say` gets a line for every second attempt."""
+
+    def __init__(
+        self,
+        token: Token,
+        *,
+        say: Callable[[str], None],
+        endpoint: str = "",
+        patience: Patience | None = None,
+        stop: Stop | None = None,
+    ) -> None:
+        self._library = _library()
+        self._library.utils.logging.set_verbosity_error()  # its retries and warnings are said by us, in our words
+        self.endpoint = (endpoint or self._library.constants.ENDPOINT).rstrip("/")
+        self.token = token
+        self.patience = patience or Patience()
+        self.stop = stop or Stop()
+        self._say = say
+        self._timeout = self._library.constants.HF_HUB_DOWNLOAD_TIMEOUT  # seconds without a byte
+
+    def listing(self, reference: Reference) -> Listing:
+        """All files with sizes and checksums. One request: the tree's pages have no time limit in hub 0.36."""
+        api = self._library.HfApi(endpoint=self.endpoint, token=self.token.value or False)
+        patience = Patience(min(3, self.patience.tries), self.patience.first, self.patience.most, self.patience.longest)
+        info = self.persistently(
+            lambda: api.repo_info(
+                reference.repo,
+                revision=reference.revision,
+                repo_type=reference.kind,
+                files_metadata=True,
+                timeout=self._timeout,
+            ),
+            patience,
+        )
+        entries = tuple(_entry(sibling) for sibling in info.siblings or [])
+        for entry in entries:
+            if not is_safe(entry.name):
+                raise DownloadError(
+                    FAILED, f"the hub lists a file `{entry.name}` in `{reference.repo}`", "do not use it"
+                )
+        return Listing(reference, str(info.sha), entries, getattr(info, "gated", None) or False)
+
+    def persistently(self, action: Callable[[], T], patience: Patience) -> T:
+        """Do it until it works or there is no hope."""
+        failures = 0
+        while True:
+            try:
+                return action()
+            except Exception as error:  # noqa: BLE001 - every error of the client is judged, an unknown one goes on
+                failures += 1
+                self.pause_after(error, failures, patience)
+
+    def pause_after(self, error: BaseException, failures: int, patience: Patience) -> None:
+        """Wait for the next attempt. Raises the error itself when there is none, StoppedError when told to."""
+        self.stop.check()
+        wait = patience.wait(error, failures)
+        if wait is None:
+            raise error
+        code = status_of(error)
+        what = f"HTTP {code}" if code is not None else one_line(self.token.redact(str(error))) or type(error).__name__
+        self._say(f"the hub: {what}; asking again in {wait:.0f} s")
+        self.stop.pause(wait)
+
+    @contextlib.contextmanager
+    def stream(self, listing: Listing, entry: Entry, start: int) -> Iterator[tuple[Iterator[bytes], int]]:
+        """A file's bytes, and the position they begin at: `start`, or 0 from a server that knows no ranges."""
+        reference = listing.reference
+        url = self._library.hf_hub_url(
+            reference.repo, entry.name, repo_type=reference.kind, revision=listing.commit, endpoint=self.endpoint
+        )
+        headers = self._library.utils.build_hf_headers(
+            token=self.token.value or False, library_name="jetson-containers"
+        )
+        headers["Accept-Encoding"] = "identity"  # a compressed answer could not be continued
+        if entry.size - start > LONGEST_ANSWER:
+            headers["Range"] = f"bytes={start}-{start + LONGEST_ANSWER - 1}"
+        elif start:
+            headers["Range"] = f"bytes={start}-"
+        with _get(self._library.utils.get_session(), url, headers, self._timeout) as (response, blocks):
+            self._library.utils.hf_raise_for_status(response)
+            yield blocks, _begin(response, start)
+
+
+def _library() -> Any:
+    """The client, of whatever version is installed: its types differ, so it is not typed here."""
+    import huggingface_hub  # noqa: PLC0415 - heavy
+    import huggingface_hub.constants  # noqa: PLC0415
+    import huggingface_hub.utils  # noqa: PLC0415
+
+    return huggingface_hub
+
+
+@contextlib.contextmanager
+def _get(session: Any, url: str, headers: Any, timeout: float) -> Iterator[tuple[Any, Iterator[bytes]]]:
+    """GET with the client's own session: of httpx from huggingface_hub 1.0 on, of requests before."""
+    if callable(getattr(session, "stream", None)):  # of a session of requests it is a flag
+        with session.stream("GET", url, headers=headers, timeout=timeout) as response:
+            yield response, response.iter_bytes()
+    else:
+        with session.get(url, headers=headers, timeout=timeout, stream=True) as response:
+            yield response, response.iter_content(_BLOCK)
+
+
+def _begin(response: Any, start: int) -> int:
+    """Where the answer begins, by its own word: `Content-Range: bytes 100-199/200`."""
+    if response.status_code != 206:
+        return 0
+    first = str(response.headers.get("Content-Range", "")).replace("bytes", "").strip().partition("-")[0]
+    return int(first) if first.isdigit() else start
+
+
+def _entry(sibling: Any) -> Entry:
+    lfs = sibling.lfs
+    if lfs:
+        sha256 = lfs["sha256"] if isinstance(lfs, dict) else lfs.sha256
+        size = lfs["size"] if isinstance(lfs, dict) else lfs.size
+        return Entry(sibling.rfilename, int(size), sibling.blob_id or "", str(sha256))
+    return Entry(sibling.rfilename, int(sibling.size or 0), str(sibling.blob_id))

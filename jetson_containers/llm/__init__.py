@@ -1,0 +1,1 @@
+"""From a model's name to an answer: prepare, chat, serve, bench, list, remove."""

@@ -1,0 +1,248 @@
+"""Measure a prepared model: prefill and decode apart, without the warm-up, the device's memory, beside the prediction.
+
+CSV columns are upstream's (`packages/llm/mlc/benchmark.py`), so that its spreadsheets go on; `memory` is MB of the
+device (upstream's was the process's resident set, which says nothing of a GPU).
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+import platform as machine
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.console import human_bytes
+from jetson_containers.errors import StepError, UsageError
+from jetson_containers.llm import prepare as preparing
+from jetson_containers.llm import session as sessions
+from jetson_containers.runtimes.base import ServeOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from jetson_containers.llm.openai import Turn
+    from jetson_containers.llm.prepare import Prepared, World
+    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.session import Session
+
+COLUMNS = (
+    "timestamp", "hostname", "api", "model", "precision", "input_tokens", "output_tokens", "prefill_time",
+    "prefill_rate", "decode_time", "decode_rate", "memory",
+)  # fmt: skip
+_TEXT = (
+    "A robot needs to know where it is before it can decide where to go. Its wheels count their turns, its camera sees "
+    "edges and corners, and a small computer puts both together many times in a second. "
+)
+QUESTIONS = (
+    "Describe in three sentences what this text is about.",
+    "Which sensors are named, and what is each of them good for?",
+    "Write a short continuation of the text.",
+    "What could go wrong, and how would you notice it?",
+)
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """How much to measure. `input_tokens` is about how long our own prompts are made; `prompts` are a user's."""
+
+    prompts: tuple[str, ...] = ()
+    input_tokens: int = 128
+    output_tokens: int = 128
+    count: int = 3  # measured prompts, after one that warms up
+    csv: Path | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured answer. Times in seconds, rates in tokens/s, memory in MB."""
+
+    timestamp: str
+    hostname: str
+    api: str
+    model: str
+    precision: str
+    input_tokens: int
+    output_tokens: int
+    prefill_time: float
+    prefill_rate: float
+    decode_time: float
+    decode_rate: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """All rows, their means, and what was predicted (None: unknown model or machine)."""
+
+    model: str
+    runtime: str
+    quantization: str
+    context: int
+    image: str
+    board: str | None
+    rows: tuple[Row, ...]
+    prefill_tokens_per_s: float
+    decode_tokens_per_s: float
+    memory_bytes: int
+    load_s: float
+    predicted: dict[str, Any] | None = None
+
+
+def bench(request: Request, options: BenchOptions, world: World, *, dry_run: bool = False) -> Report | None:
+    """Prepare, warm up once, measure. Raises as `prepare`; StepError when nothing could be measured."""
+    prepared = preparing.prepare(request, world, dry_run=dry_run)
+    if dry_run:
+        service = prepared.runtime.serve(prepared.job, ServeOptions(port=8080, threads=request.threads))
+        preparing.show(prepared, service.argv, world.console)
+        return None
+    with sessions.open_session(prepared, world, threads=request.threads) as session:
+        rows = _measure(prepared, session, options, world)
+        memory = session.memory.most
+    if options.csv:
+        append_csv(options.csv, rows)
+        world.console.info(f"written to {options.csv}")
+    return Report(
+        prepared.model.name, prepared.runtime.name, "" if prepared.job.prepared else prepared.job.quantization,
+        prepared.job.context, session.image, world.platform.board, tuple(rows),
+        _mean([row.prefill_rate for row in rows]), _mean([row.decode_rate for row in rows]), memory, session.loaded_s,
+        world.predict(prepared.job, prepared.runtime.name),
+    )  # fmt: skip
+
+
+def show(report: Report, world: World, *, as_csv: bool = False) -> None:
+    """The means, measured beside predicted; with `as_csv` the rows on stdout in upstream's columns."""
+    console = world.console
+    if as_csv:
+        console.result(to_csv(report.rows).rstrip("\n"))
+        return
+    predicted = report.predicted or {}
+    speed, memory = predicted.get("decode_tokens_per_s"), predicted.get("total_bytes")
+    baseline = predicted.get("baseline_bytes") or 0
+    console.table(
+        ("", "measured", "predicted"),
+        (
+            ("prefill tokens/s", f"{report.prefill_tokens_per_s:.1f}", "-"),
+            ("decode tokens/s", f"{report.decode_tokens_per_s:.1f}", f"{speed:.1f}" if speed else "-"),
+            ("memory", human_bytes(report.memory_bytes), human_bytes(memory - baseline) if memory else "-"),
+            ("load s", f"{report.load_s:.1f}", "-"),
+        ),
+        to_result=True,
+    )
+
+
+def append_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Add rows to a file, with the header when it is new. A file with other columns is left as it is."""
+    text = to_csv(rows)
+    header, _, body = text.partition("\n")
+    try:
+        first = _first_line(path)
+        if first and first.replace(" ", "") != header:
+            raise UsageError(f"{path} has other columns than ours", hint=f"ours are: {header}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(body if first else text)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint="--csv FILE") from error
+
+
+def _first_line(path: Path) -> str:
+    if not path.exists():
+        return ""
+    with path.open(encoding="utf-8") as file:
+        return file.readline().strip()
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """Rows in upstream's columns, with the header."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(asdict(row))
+    return out.getvalue()
+
+
+def read_prompts(path: Path) -> tuple[str, ...]:
+    """Prompts of a file: JSON as in upstream's `data/prompts` (texts, or objects with `text` or `prompt`), or lines.
+
+    Raises UsageError for an unreadable or empty file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        raw = json.loads(text)
+    except ValueError:
+        raw = [line for line in text.splitlines() if line.strip()]
+    found = [_prompt(entry) for entry in (raw if isinstance(raw, list) else [raw])]
+    prompts = tuple(prompt for prompt in found if prompt)
+    if not prompts:
+        raise UsageError(f"{path} holds no prompt", hint="a JSON list of texts, or one prompt a line")
+    return prompts
+
+
+def _prompt(entry: object) -> str:
+    if isinstance(entry, dict):
+        return next((str(entry[key]) for key in ("text", "prompt", "content") if entry.get(key)), "")
+    return entry.strip() if isinstance(entry, str) else ""
+
+
+def _measure(prepared: Prepared, session: Session, options: BenchOptions, world: World) -> list[Row]:
+    rows: list[Row] = []
+    for index, prompt in enumerate(_prompts(prepared, options)):
+        turn = session.client.ask(
+            [{"role": "user", "content": prompt}],
+            max_tokens=options.output_tokens,
+            temperature=0.0,
+            extra=session.service.measure,
+        )
+        session.memory.look()
+        if turn.interrupted:
+            raise KeyboardInterrupt
+        word = "warm-up" if index == 0 else f"{index}/{options.count}"
+        world.console.info(f"{word}: {turn.prompt_tokens} + {turn.completion_tokens} tokens")
+        if index:
+            rows += _row(turn, prepared, session)
+    if not rows:
+        raise StepError(
+            "nothing could be measured: the model answered with fewer than two tokens each time",
+            hint="other prompts (--prompt FILE) may make it say more",
+        )
+    return rows
+
+
+def _row(turn: Turn, prepared: Prepared, session: Session) -> list[Row]:
+    if turn.decode_rate is None or turn.prefill_rate is None:
+        return []
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d %H:%M:%S")
+    precision = "" if prepared.job.prepared else prepared.job.quantization
+    return [
+        Row(
+            now, machine.node(), prepared.runtime.name, prepared.model.name, precision, turn.prompt_tokens,
+            turn.completion_tokens, round(turn.prefill_s, 4), round(turn.prefill_rate, 2), round(turn.decode_s, 4),
+            round(turn.decode_rate, 2), round(session.memory.most / 1e6, 1),
+        )
+    ]  # fmt: skip
+
+
+def _prompts(prepared: Prepared, options: BenchOptions) -> list[str]:
+    """One to warm up and `count` to measure. Each begins differently: a server must not find it in its prefix cache."""
+    if options.prompts:
+        given = options.prompts
+        return [
+            given[index] if index < len(given) else f"{index}. {given[index % len(given)]}"
+            for index in range(options.count + 1)
+        ]
+    room = max(prepared.job.context - options.output_tokens - 64, 16)
+    words = (_TEXT * (options.input_tokens // 30 + 1)).split()[: int(min(options.input_tokens, room) * 0.7)]
+    body = " ".join(words)
+    return [f"{index}. {body}\n{QUESTIONS[index % len(QUESTIONS)]}" for index in range(options.count + 1)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(sum(values) / len(values), 2) if values else 0.0

@@ -1,0 +1,179 @@
+"""Prepare the model where needed, then talk: one question, lines from a pipe, or a conversation on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jetson_containers.errors import ReaderGoneError
+from jetson_containers.llm import prepare as preparing
+from jetson_containers.llm import session as sessions
+from jetson_containers.runtimes.base import ServeOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jetson_containers.console import Console
+    from jetson_containers.llm.openai import Turn
+    from jetson_containers.llm.prepare import Prepared, World
+    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.session import Session
+
+HELP = "/exit leaves, /reset forgets the conversation, /stats tells the speeds, /system TEXT sets the system message"
+
+
+@dataclass(frozen=True)
+class ChatOptions:
+    """How to talk. Without a `prompt` standard input is read: a conversation on a terminal, else one question."""
+
+    prompt: str = ""
+    system: str = ""
+    max_tokens: int = 256
+    temperature: float | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The last answer. Speeds are tokens/s, None where too few tokens came to tell."""
+
+    model: str
+    runtime: str
+    quantization: str
+    image: str
+    artefact: str
+    answer: str
+    prompt_tokens: int
+    completion_tokens: int
+    prefill_tokens_per_s: float | None
+    decode_tokens_per_s: float | None
+    tokens_per_s: float | None  # as decode_tokens_per_s; the name of earlier versions
+
+
+def chat(request: Request, options: ChatOptions, world: World, *, dry_run: bool = False) -> Answer | None:
+    """Answer on stdout, streamed; everything else on stderr. Raises as `prepare`, and StepError for a failed server."""
+    prepared = preparing.prepare(request, world, dry_run=dry_run)
+    if dry_run:
+        service = prepared.runtime.serve(prepared.job, ServeOptions(port=8080, threads=request.threads))
+        preparing.show(prepared, service.argv, world.console)
+        return None
+    with sessions.open_session(prepared, world, threads=request.threads) as session:
+        turn = Conversation(session, options, world.console).run()
+    if turn is None:
+        return None
+    _say_speed(prepared, session, turn, world.console)
+    return Answer(
+        request.model, prepared.runtime.name, "" if prepared.job.prepared else prepared.job.quantization,
+        session.image, prepared.artefact, turn.text.strip(), turn.prompt_tokens, turn.completion_tokens,
+        turn.prefill_rate, turn.decode_rate, turn.decode_rate,
+    )  # fmt: skip
+
+
+@dataclass
+class Conversation:
+    """The messages so far and the reading of new ones."""
+
+    session: Session
+    options: ChatOptions
+    console: Console
+
+    def __post_init__(self) -> None:
+        self.messages: list[dict[str, str]] = []
+        self.said = False  # whether some of this answer has been written: models begin with a space
+        self._system(self.options.system)
+
+    def run(self) -> Turn | None:
+        """Ask everything there is to ask; the last answer."""
+        last = None
+        for question in self._questions():
+            last = self._ask(question)
+            self.last = last
+        return last
+
+    def _questions(self) -> Iterator[str]:
+        if self.options.prompt:
+            self.console.info(f"> {self.options.prompt}")
+            yield self.options.prompt
+        elif sys.stdin is None or not sys.stdin.isatty():
+            text = sys.stdin.read().strip() if sys.stdin is not None else ""
+            if text:
+                yield text
+        else:
+            self.console.info(HELP)
+            yield from self._lines()
+
+    def _lines(self) -> Iterator[str]:
+        while True:
+            try:
+                line = input(">>> ").strip()
+            except EOFError:
+                return
+            except KeyboardInterrupt:
+                self.console.info("")
+                continue
+            if line in {"/exit", "/quit", "/bye"}:
+                return
+            if line.startswith("/"):
+                self._command(line)
+            elif line:
+                yield line
+
+    def _command(self, line: str) -> None:
+        word, _, rest = line.partition(" ")
+        if word == "/reset":
+            self.messages = []
+            self._system(self.options.system)
+        elif word == "/system":
+            self.messages = []
+            self._system(rest)
+        elif word in {"/stats", "/metrics"}:
+            turn = getattr(self, "last", None)
+            self.console.info(speeds(turn) if turn else "no answer yet")
+        else:
+            self.console.info(HELP)
+
+    def _system(self, text: str) -> None:
+        if text:
+            self.messages.append({"role": "system", "content": text})
+
+    def _ask(self, question: str) -> Turn:
+        self.messages.append({"role": "user", "content": question})
+        turn = self.session.client.ask(
+            self.messages,
+            max_tokens=self.options.max_tokens,
+            temperature=self.options.temperature,
+            seed=self.options.seed,
+            on_text=self._stream,
+        )
+        self.session.memory.look()
+        self._stream("\n")
+        self.said = False
+        self.messages.append({"role": "assistant", "content": turn.text})
+        return turn
+
+    def _stream(self, text: str) -> None:
+        """Write a piece of the answer at once; with --json the whole answer comes at the end instead."""
+        text = text if self.said else text.lstrip()
+        if self.console.as_json or self.console.out is None or not text:
+            return
+        self.said = True
+        try:
+            self.console.out.write(text)
+            self.console.out.flush()
+        except BrokenPipeError as error:
+            raise ReaderGoneError("whoever read stdout has gone") from error
+
+
+def speeds(turn: Turn) -> str:
+    """Prefill and decode in one line."""
+    parts = [f"{turn.prompt_tokens} + {turn.completion_tokens} tokens"]
+    if turn.prefill_rate is not None:
+        parts.append(f"prefill {turn.prefill_rate:.1f} tokens/s")
+    if turn.decode_rate is not None:
+        parts.append(f"decode {turn.decode_rate:.1f} tokens/s")
+    return ", ".join(parts)
+
+
+def _say_speed(prepared: Prepared, session: Session, turn: Turn, console: Console) -> None:
+    console.ok(f"{prepared.title}: {speeds(turn)}; loaded in {session.loaded_s:.1f} s, {session.image}")

@@ -1,0 +1,104 @@
+"""The truthful word before the 13 GB: what `llm fit` says of a job, and refusing what will not fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers import fitting, modelsource
+from jetson_containers.console import human_bytes
+from jetson_containers.errors import DoesNotFitError, UsageError
+from jetson_containers.fit import Options, Verdict, advise, ask
+from jetson_containers.fit import Request as FitRequest
+
+if TYPE_CHECKING:
+    from jetson_containers.console import Console
+    from jetson_containers.fit import Fit, Machine
+    from jetson_containers.llm.request import Request
+    from jetson_containers.modelconfig import ModelConfig
+    from jetson_containers.platforms import Platform
+    from jetson_containers.runtimes.base import Job
+
+
+def check(job: Job, runtime: str, request: Request, data: Path, platform: Platform, console: Console) -> None:
+    """Say in one line what is expected. Raises DoesNotFitError with what would fit, unless the user goes on anyway.
+
+    Nothing is said where the shape of the model or the memory of the machine is unknown.
+    """
+    question = _question(job, runtime, data)
+    machine = _machine(request.board, platform, console)
+    if question is None or machine is None:
+        return
+    config, wanted = question
+    try:
+        fit = ask(config, wanted, machine)
+    except UsageError as error:  # a quantization the table does not know is for the runtime to judge
+        console.detail(f"fit: {error.message}")
+        return
+    if fit.verdict is Verdict.NO and not request.anyway:
+        advice = [item.text for item in advise(config, wanted, machine)]
+        raise DoesNotFitError(
+            f"{job.name} with {runtime} needs {human_bytes(fit.needed_bytes)}, {fit.board} has "
+            f"{human_bytes(fit.available_bytes)}",
+            hint=("what fits: " + " · ".join(advice) if advice else "nothing smaller was found that fits here")
+            + "\n`--anyway` goes on all the same",
+        )
+    _say(job, runtime, fit, console)
+
+
+def predict(job: Job, runtime: str, data: Path, platform: Platform, console: Console) -> dict[str, Any] | None:
+    """What `llm fit --json` would say of a job on this machine; None where it cannot tell."""
+    question = _question(job, runtime, data)
+    machine = _machine("", platform, console)
+    if question is None or machine is None:
+        return None
+    try:
+        return ask(question[0], question[1], machine).to_json()
+    except UsageError:
+        return None
+
+
+def _say(job: Job, runtime: str, fit: Fit, console: Console) -> None:
+    if fit.verdict is Verdict.IMPOSSIBLE:
+        return  # the runtime itself has judged that
+    speed = f", about {fit.decode_tokens_per_s:.0f} tokens/s" if fit.decode_tokens_per_s else ""
+    text = f"fit: {human_bytes(fit.total_bytes)} of {human_bytes(fit.available_bytes)} on {fit.board}{speed}"
+    if fit.verdict is Verdict.FITS:
+        console.info(text)
+    else:
+        console.warning(f"{text}: {fit.verdict.value}", fit.reason or None)
+    if not fit.makes_here and not job.prepared:
+        console.warning(
+            f"preparing it here takes up to {human_bytes(fit.peak_bytes)} of memory",
+            "prepare it on a larger machine and copy the artefact with its .manifest.json; swap helps as well",
+        )
+
+
+def _question(job: Job, runtime: str, data: Path) -> tuple[ModelConfig, FitRequest] | None:
+    options = Options(prefill_chunk=job.prefill_chunk)
+    config, quantization = job.config, job.quantization
+    place = data / job.source.removeprefix("/data/")
+    if job.prepared and place.exists():
+        try:
+            source = modelsource.load(str(place), _no_hub)
+        except UsageError:
+            return None
+        config, quantization, options = source.config, source.quantization, replace(options, held=source.held)
+    if config is None:
+        return None
+    return config, FitRequest(runtime, quantization, job.context, job.max_batch, options)
+
+
+def _machine(board: str, platform: Platform, console: Console) -> Machine | None:
+    try:
+        return fitting.machine_for(fitting.Question(board=board), lambda: platform, Path("/"))
+    except UsageError as error:
+        if board:
+            raise
+        console.detail(f"fit: {error.message}")
+        return None
+
+
+def _no_hub(reference: str) -> ModelConfig:
+    raise UsageError(f"{reference} is no local model")

@@ -1,0 +1,49 @@
+"""Download with the downloader of an image, for those who want its huggingface_hub rather than this machine's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from jetson_containers.errors import StepError, ToldError
+from jetson_containers.llm.container import HUB_VARIABLES, Containers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jetson_containers.console import Console
+    from jetson_containers.engine.base import Engine
+    from jetson_containers.platforms import Platform
+    from jetson_containers.settings import Settings
+
+
+def download(
+    repositories: Sequence[str],
+    image: str,
+    platform: Platform,
+    engine: Callable[[], Engine],
+    settings: Settings,
+    console: Console,
+    *,
+    options: Sequence[str] = (),
+) -> list[str]:
+    """Download below the data directory; host paths of what came. `options` are handed to the downloader.
+
+    Raises ToldError (the downloader itself has said on stderr what is wrong, and what helps) or StepError.
+    """
+    containers = Containers(platform, engine(), settings, console, image, lambda _packages: image)
+    words = [word for name in HUB_VARIABLES if os.environ.get(name) for word in ("--env", name)]
+    planned = containers.plan(image, words, ["huggingface-downloader", *options, *repositories], env=dict(os.environ))
+    console.info(f"download: {' '.join(repositories)}")
+    done = subprocess.run(
+        planned.argv, env={**os.environ, **planned.env_additions}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        text=True, check=False,
+    )  # fmt: skip
+    paths = [line for line in done.stdout.splitlines() if line.startswith("/")]
+    if done.returncode != 0:
+        raise ToldError("the download failed", done.returncode)
+    if len(paths) < len(repositories):
+        raise StepError(f"the downloader of {image} named no path", details=done.stdout.splitlines()[-5:])
+    data = settings.path("data")
+    return [str(data / path.removeprefix("/data/")) for path in paths]

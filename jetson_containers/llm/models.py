@@ -1,0 +1,118 @@
+"""What `llm` has put on the disk: prepared artefacts and downloads, with sizes; and taking them away."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jetson_containers import manifests
+from jetson_containers.errors import NothingMatchedError, NotReadyError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from jetson_containers.manifests import Manifest
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One thing on the disk. `kind`: artefact, intermediate (made again when needed), download or unknown."""
+
+    kind: str
+    model: str
+    runtime: str
+    quantization: str
+    step: str
+    path: str
+    size: int  # bytes
+    made: str = ""
+    intact: bool | None = None  # None: not verified
+
+
+def listing(data: Path, downloads: Iterable[tuple[str, Path, int]], *, verify: bool = False) -> list[Stored]:
+    """Everything, by model. `downloads` are (repository, directory, bytes); with `verify` every file is read."""
+    found = [_stored(manifest, verify=verify) for manifest in manifests.below(data / "models")]
+    found += [Stored("download", name, "", "", "download", str(path), size) for name, path, size in downloads]
+    return sorted(found, key=lambda stored: (stored.model.lower(), stored.runtime, stored.path))
+
+
+def choose(stored: Sequence[Stored], wanted: str, *, runtime: str = "", quantization: str = "") -> list[Stored]:
+    """What a name means: a repository, its last part, a path, narrowed by runtime and quantization.
+
+    Raises NothingMatchedError.
+    """
+    narrowed = [
+        one
+        for one in stored
+        if _is_named(one, wanted)
+        and (not runtime or one.runtime == runtime)
+        and (not quantization or one.quantization.lower() == quantization.lower())
+    ]
+    if not narrowed:
+        names = sorted({one.model for one in stored})
+        raise NothingMatchedError(f"nothing of `{wanted}` is here", hint="there is: " + (", ".join(names) or "nothing"))
+    return narrowed
+
+
+def remove(stored: Stored, data: Path) -> None:
+    """Delete an artefact with its manifest, the manifest last. Raises UsageError for a path outside data."""
+    from pathlib import Path as RealPath  # noqa: PLC0415
+
+    output = RealPath(stored.path)
+    if not output.resolve().is_relative_to(data.resolve()) or output.resolve() == data.resolve():
+        raise UsageError(f"{output} is outside {data}")
+    try:
+        if stored.kind == "download":
+            shutil.rmtree(output)
+            return
+        for manifest in _manifests_of(output):
+            for name in manifest.files:
+                manifest.place(name).unlink(missing_ok=True)
+            manifest.path.unlink(missing_ok=True)
+        _remove_empty(output)
+    except PermissionError as error:
+        raise NotReadyError(
+            f"{error.filename} belongs to somebody else", hint=f"sudo rm -r {output}, or as the user who made it"
+        ) from error
+
+
+def _manifests_of(output: Path) -> list[Manifest]:
+    """All manifests whose output this is: several steps may have filled one directory."""
+    candidates = (manifests.read(path) for path in output.parent.glob(output.name + ".*" + "manifest.json"))
+    whole = manifests.read(manifests.path_for(output))
+    found = [manifest for manifest in candidates if manifest is not None and manifest.output == output]
+    return found + ([whole] if whole is not None and whole.path not in {one.path for one in found} else [])
+
+
+def _remove_empty(directory: Path) -> None:
+    if directory.is_dir():
+        for folder in sorted((path for path in directory.rglob("*") if path.is_dir()), reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+        if not any(directory.iterdir()):
+            directory.rmdir()
+    parent = directory.parent
+    if parent.name == "params" or (parent.is_dir() and not any(parent.iterdir())):
+        parent.rmdir()
+
+
+def _stored(manifest: Manifest, *, verify: bool) -> Stored:
+    facts = manifest.facts
+    return Stored(
+        "intermediate" if facts.get("intermediate") else "artefact",
+        str(facts.get("model", "")),
+        str(facts.get("runtime", "")),
+        str(facts.get("quantization", "")),
+        manifest.step,
+        str(manifest.output),
+        manifest.size,
+        str(facts.get("made", "")),
+        not manifest.corrupt() if verify else None,
+    )
+
+
+def _is_named(stored: Stored, wanted: str) -> bool:
+    names = {stored.model, stored.model.rpartition("/")[2], stored.path, stored.path.rpartition("/")[2]}
+    return wanted.rstrip("/") in names

@@ -1,0 +1,292 @@
+"""From a request to an artefact that can be served: model → verdict → fit → image → steps."""
+
+from __future__ import annotations
+
+import enum
+import json
+import shlex
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jetson_containers import labels
+from jetson_containers.errors import UsageError
+from jetson_containers.llm import source
+from jetson_containers.llm.container import Containers
+from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
+from jetson_containers.pipeline import Pipeline, Selection
+from jetson_containers.runtimes.base import Job, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from jetson_containers.console import Console
+    from jetson_containers.engine.base import Engine
+    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.source import Hub, Model
+    from jetson_containers.modelconfig import ModelConfig
+    from jetson_containers.pipeline import StepResult
+    from jetson_containers.platforms import Platform
+    from jetson_containers.runtimes.base import Runtime, StepCommand
+    from jetson_containers.settings import Settings
+
+# Checkpoints that are quantized already are served by the runtime that made their kind.
+_OF_METHOD = {
+    "gptq": "gptq",
+    "awq": "awq",
+    "compressed-tensors": "vllm",
+    "bitsandbytes": "bitsandbytes",
+    "exl2": "exllama",
+    "exl3": "exllama",
+}
+
+
+class Goal(enum.Enum):
+    """How far to prepare."""
+
+    SERVED = "served"  # everything a server loads
+    QUANTIZED = "quantized"  # the weights, without the compiled library
+    COMPILED = "compiled"  # as SERVED, and it is an error when nothing is compiled
+
+
+class Fitting(Protocol):
+    """Says before anything is downloaded whether it will fit; raises where it will not."""
+
+    def __call__(self, job: Job, runtime: str, request: Request) -> None:
+        """Check one job."""
+        ...
+
+
+@dataclass(frozen=True)
+class World:
+    """What the actions need of this machine. `engine` is probed when it is first needed.
+
+    `versions_of` gives the versions an image built from our catalogue would have; `fitting` refuses what will not fit
+    into this machine's memory; `predict` is what `llm fit` says of a job, None where it cannot tell; `known` gives the
+    shape of a well-known model by its name.
+    """
+
+    platform: Platform
+    engine: Callable[[], Engine]
+    settings: Settings
+    console: Console
+    hub: Hub
+    versions_of: Callable[[Sequence[str]], Mapping[str, str]]
+    fitting: Fitting
+    predict: Callable[[Job, str], dict[str, Any] | None]
+    known: Callable[[str], ModelConfig | None] = lambda _name: None
+
+    @property
+    def data(self) -> Path:
+        """What containers see as /data."""
+        return self.settings.path("data")
+
+    def find_image(self, packages: Sequence[str]) -> str:
+        """The image autotag finds. Raises NoCompatibleImageError with the way to build one."""
+        from jetson_containers import autotag  # noqa: PLC0415 - only when no image was named
+
+        return autotag.find(packages, self.platform, self.engine, self.settings, self.console)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that is ready to be served, or (dry run) would be."""
+
+    request: Request
+    model: Model
+    runtime: Runtime
+    job: Job
+    steps: tuple[StepCommand, ...]
+    containers: Containers | None
+    results: tuple[StepResult, ...] = ()
+
+    @property
+    def artefact(self) -> str:
+        """What the server loads, as the container sees it."""
+        return self.runtime.artefact(self.job)
+
+    @property
+    def title(self) -> str:
+        """Name, quantization and runtime in a few words."""
+        words = [self.model.name, "" if self.job.prepared else self.job.quantization, f"({self.runtime.name})"]
+        return " ".join(word for word in words if word)
+
+
+def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal = Goal.SERVED) -> Prepared:
+    """Do what is missing, or with `dry_run` only decide; nothing is downloaded before the verdict and the fit.
+
+    Raises UsageError for what cannot work (with the reason and the nearest thing that can), what the download and the
+    image search raise, and StepError.
+    """
+    known = world.known if dry_run else None
+    model = source.find(request.model, world.data, world.hub, request.quantization, known=known)
+    runtime = choose_runtime(request, model)
+    job = make_job(request, model, runtime, assumed(runtime, world))
+    refuse_impossible(runtime, job)
+    world.fitting(job, runtime.name, request)
+    containers = None if dry_run else containers_for(request, runtime, world)
+    if containers is not None:
+        job = replace(job, target=target_of(containers, runtime, world))
+        refuse_impossible(runtime, job)
+    for notice in runtime.notices(job):
+        world.console.info(f"note: {notice}")
+    steps = (*((model.first,) if model.first else ()), *_towards(goal, runtime, job))
+    prepared = Prepared(request, model, runtime, job, steps, containers)
+    if containers is None:
+        return prepared
+    selection = Selection(request.force, request.start, request.until)
+    return replace(prepared, results=tuple(pipeline_for(prepared, world).run(steps, selection)))
+
+
+def choose_runtime(request: Request, model: Model) -> Runtime:
+    """The runtime asked for, else the one whose format the model has. Raises UsageError when the two disagree."""
+    if model.prepared and request.runtime and runtime_named(request.runtime).name != model.prepared:
+        raise UsageError(
+            f"`{request.model}` is in the format of {model.prepared}; {request.runtime} cannot use it",
+            hint=f"`--runtime {model.prepared}`, or the model's unquantized checkpoint",
+        )
+    quantized = model.config.quantized.method if model.config and model.config.quantized else ""
+    return runtime_named(request.runtime or model.prepared or _OF_METHOD.get(quantized, DEFAULT_RUNTIME))
+
+
+def make_job(request: Request, model: Model, runtime: Runtime, target: Target) -> Job:
+    """Fill in what was not asked for."""
+    most = (model.config.max_position if model.config else 0) or model.max_context or DEFAULT_CONTEXT
+    return Job(
+        source=model.path,
+        name=model.name,
+        config=model.config,
+        quantization=request.quantization or runtime.quantizations(target)[0],
+        target=target,
+        prepared=model.prepared == runtime.name,
+        context=request.context or min(DEFAULT_CONTEXT, most),
+        prefill_chunk=request.prefill_chunk,
+        sliding_window=request.sliding_window,
+        max_batch=request.max_batch,
+        conv_template=request.conv_template,
+        device=request.device,
+        host=request.host,
+        opt=request.opt,
+        overrides=request.overrides,
+        system_lib_prefix=request.system_lib_prefix,
+        calibration=request.calibration,
+        samples=request.samples,
+        files=model.files,
+    )
+
+
+def refuse_impossible(runtime: Runtime, job: Job) -> None:
+    """Raises UsageError with the reason and the nearest thing that works."""
+    verdict = runtime.check(job)
+    if not verdict.ok:
+        raise UsageError(verdict.reason, hint=f"possible: {verdict.instead}" if verdict.instead else None)
+
+
+def assumed(runtime: Runtime, world: World) -> Target:
+    """The target before any image is known: what our own catalogue would build."""
+    versions = world.versions_of(runtime.packages(world.platform))
+    return Target(world.platform, "cuda" if world.platform.has_gpu else "cpu", versions)
+
+
+def containers_for(request: Request, runtime: Runtime, world: World) -> Containers:
+    """The image asked for, or the one autotag finds."""
+    image = request.image or world.find_image(runtime.packages(world.platform))
+    return Containers(world.platform, world.engine(), world.settings, world.console, image, world.find_image)
+
+
+def target_of(containers: Containers, runtime: Runtime, world: World) -> Target:
+    """What is in the image: versions from its labels or its tag, spellings from its programs' own help.
+
+    The help is kept by image ID in the cache directory: asking costs a container's start each.
+    """
+    image = containers.engine.image(containers.image)
+    marks = labels.read(image.labels) if image else labels.ImageLabels()
+    versions = {name.partition(":")[0]: name.partition(":")[2] for name in marks.packages}
+    if not versions:
+        versions = _versions_of_tag(containers.image)
+    device = "cuda" if world.platform.has_gpu and (not marks.platform or marks.platform.get("cuda")) else "cpu"
+    return Target(world.platform, device, versions, _probed(containers, runtime, image.id if image else "", world))
+
+
+def pipeline_for(prepared: Prepared, world: World) -> Pipeline:
+    """The pipeline with everything that a manifest records."""
+    containers = prepared.containers
+    if containers is None:
+        raise UsageError("nothing runs in a dry run")
+    job, platform = prepared.job, world.platform
+    image = containers.engine.image(containers.image)
+    built_for = labels.read(image.labels).platform if image else {}
+    facts: dict[str, Any] = {
+        **prepared.model.facts,
+        "runtime": prepared.runtime.name,
+        "quantization": job.quantization,
+        "context": job.context,
+        "image": containers.image,
+        "image_id": image.id if image else "",
+        "versions": dict(job.target.versions),
+        "platform": dict(built_for) or platform.build_facts(),
+        "board": platform.board,
+        "device": job.device or job.target.device,
+    }
+    host = {prepared.model.first.name: prepared.model.host} if prepared.model.first and prepared.model.host else {}
+    return Pipeline(world.data, containers, world.console, prepared.model.origin, facts, host)
+
+
+def _towards(goal: Goal, runtime: Runtime, job: Job) -> tuple[StepCommand, ...]:
+    steps = runtime.steps(job)
+    compiling = [step for step in steps if step.name in {"compile", "build"}]
+    if goal is Goal.COMPILED and not compiling:
+        raise UsageError(
+            f"{runtime.name} compiles nothing", hint="`llm quantize` prepares its models; `--runtime mlc` compiles"
+        )
+    return tuple(step for step in steps if step.name != "compile") if goal is Goal.QUANTIZED else steps
+
+
+def show(prepared: Prepared, command: Sequence[str], console: Console) -> None:
+    """Print the exact commands of a dry run, one a line, as they would run in the image."""
+    if console.as_json:
+        console.result_json(
+            {
+                "model": prepared.model.asked,
+                "runtime": prepared.runtime.name,
+                "quantization": prepared.job.quantization,
+                "artefact": prepared.artefact,
+                "steps": [{"name": step.name, "argv": shown(step), "output": step.output} for step in prepared.steps],
+                "command": list(command),
+            }
+        )
+        return
+    for step in prepared.steps:
+        console.result(shlex.join(shown(step)))
+    if command:
+        console.result(shlex.join(command))
+
+
+def shown(step: StepCommand) -> list[str]:
+    """A step's command as it can be pasted: with its final place for the temporary one."""
+    place = step.output.removesuffix(f"/{step.result}") if step.result else step.output
+    return [word.replace("{output}", place) for word in step.argv]
+
+
+def _versions_of_tag(image: str) -> dict[str, str]:
+    from jetson_containers.imagename import ImageName  # noqa: PLC0415 - only for images of others
+
+    name = ImageName.parse(image)
+    return {name.name: name.version or ""}
+
+
+def _probed(containers: Containers, runtime: Runtime, image_id: str, world: World) -> dict[str, str]:
+    place = world.settings.path("cache").expanduser() / "probes" / f"{image_id.removeprefix('sha256:')[:32]}.json"
+    try:
+        known: dict[str, str] = json.loads(place.read_text(encoding="utf-8")) if image_id else {}
+    except (OSError, ValueError):
+        known = {}
+    missing = [probe for probe in runtime.probes if " ".join(probe) not in known]
+    for probe in missing:
+        known[" ".join(probe)] = containers.capture(probe)
+    if missing and image_id:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(f"{place.name}.part")
+        part.write_text(json.dumps(known), encoding="utf-8")
+        part.rename(place)
+    return known

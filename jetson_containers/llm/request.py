@@ -1,0 +1,67 @@
+"""What a user asks of `llm`, and the runtimes there are."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jetson_containers.errors import UsageError
+
+if TYPE_CHECKING:
+    from jetson_containers.runtimes.base import Runtime
+
+# name → class; a runtime's module is imported when it is asked for.
+RUNTIMES = {
+    "mlc": "Mlc",
+    "llama_cpp": "LlamaCpp",
+}
+ALIASES = {
+    "llama.cpp": "llama_cpp",
+    "llamacpp": "llama_cpp",
+    "mlc_llm": "mlc",
+    "bnb": "bitsandbytes",
+    "hf": "transformers",
+}
+DEFAULT_RUNTIME = "llama_cpp"
+DEFAULT_CONTEXT = 4096  # tokens, where the model has as many: a context of 131072 would not fit any small board
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked. Empty or zero: the runtime's or the model's default; an empty `image` is what autotag finds.
+
+    `context` and `prefill_chunk` are tokens, `max_batch` sequences at the same time.
+    """
+
+    model: str
+    runtime: str = ""
+    quantization: str = ""
+    context: int = 0
+    max_batch: int = 1
+    prefill_chunk: int = 0
+    sliding_window: int = 0
+    conv_template: str = ""
+    device: str = ""
+    host: str = ""
+    opt: str = ""
+    overrides: str = ""
+    system_lib_prefix: str = ""
+    calibration: str = ""
+    samples: int = 0
+    threads: int = 0
+    image: str = ""
+    board: str = ""  # that will run it, where it is another than this one: for the fit only
+    force: tuple[str, ...] = ()
+    start: str = ""
+    until: str = ""
+    anyway: bool = False  # although it does not fit into this machine's memory
+
+
+def runtime_named(name: str) -> Runtime:
+    """The runtime of that name. Raises UsageError listing the ones there are."""
+    known = ALIASES.get(name, name)
+    if known not in RUNTIMES:
+        raise UsageError(f"no runtime `{name}`", hint=f"there is: {', '.join(RUNTIMES)}")
+    made: Runtime = getattr(importlib.import_module(f"jetson_containers.runtimes.{known}"), RUNTIMES[known])()
+    return made

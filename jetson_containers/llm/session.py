@@ -1,0 +1,147 @@
+"""A server of the prepared model for as long as somebody talks to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jetson_containers import diagnosis
+from jetson_containers.errors import NotReadyError, StepError
+from jetson_containers.llm import container
+from jetson_containers.llm.openai import Client
+from jetson_containers.runtimes.base import ServeOptions
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jetson_containers.llm.prepare import Prepared, World
+    from jetson_containers.runtimes.base import Service
+
+LOAD_TIMEOUT = 1800.0  # seconds; a JIT compile on a Nano takes that long, and an end of the process is seen at once
+_MOST_THREADS = 64
+
+
+@dataclass(frozen=True)
+class Session:
+    """A server that answers, and what it cost to get there. `baseline` is the memory in use before, in bytes."""
+
+    client: Client
+    log: Path
+    loaded_s: float
+    image: str
+    service: Service
+    memory: MemoryWatch = field(repr=False, default_factory=lambda: MemoryWatch(0))
+
+
+@dataclass
+class MemoryWatch:
+    """Memory of the device: on a Jetson CPU and GPU share it, so what counts is what the whole board has in use.
+
+    Bytes; the page cache does not count (`MemAvailable`).
+    """
+
+    before: int
+    most: int = 0
+
+    @classmethod
+    def start(cls) -> MemoryWatch:
+        """Take the reading before the server starts."""
+        return cls(used_memory())
+
+    def look(self) -> None:
+        """Take another reading."""
+        self.most = max(self.most, used_memory() - self.before)
+
+
+def used_memory() -> int:
+    """Bytes in use: MemTotal - MemAvailable of /proc/meminfo; plus the memory of a discrete GPU where there is one."""
+    values: dict[str, int] = {}
+    with contextlib.suppress(OSError, ValueError), open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
+        for line in file:
+            name, _, rest = line.partition(":")
+            values[name] = int(rest.split()[0]) * 1024
+    return values.get("MemTotal", 0) - values.get("MemAvailable", 0) + _discrete_memory()
+
+
+def _discrete_memory() -> int:
+    import shutil  # noqa: PLC0415 - only where an answer is measured
+    import subprocess as processes  # noqa: PLC0415
+
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    done = processes.run(
+        ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"],
+        stdin=processes.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    numbers = [int(word) for word in done.stdout.split() if word.isdigit()]  # a Jetson says [N/A]
+    return sum(numbers) * 1024 * 1024
+
+
+@contextlib.contextmanager
+def open_session(prepared: Prepared, world: World, *, threads: int = 0) -> Iterator[Session]:
+    """Start the server on a free port of loopback, wait until it has loaded, and end it on the way out.
+
+    Raises StepError with the end of its log and the likely cause when it ends before.
+    """
+    if prepared.containers is None:
+        raise NotReadyError("nothing runs in a dry run")
+    options = ServeOptions(free_port(), threads=threads or default_threads())
+    service = prepared.runtime.serve(prepared.job, options)
+    name = f"jetson-llm-chat-{os.getpid()}-{options.port}"
+    planned = prepared.containers.server(service, name=name)
+    log = world.settings.path("logs") / "llm" / f"{name}.log"
+    memory = MemoryWatch.start()
+    world.console.detail(f"server: {planned.shell}")
+    world.console.detail(f"its log: {log}")
+    started = time.monotonic()
+    with container.running(planned, log) as process:
+        client = Client("127.0.0.1", options.port, service.model)
+        wait_until_ready(client, service.health, process, log, memory)
+        yield Session(client, log, time.monotonic() - started, prepared.containers.image, service, memory)
+    log.unlink(missing_ok=True)  # only a failure leaves its log
+
+
+def wait_until_ready(
+    client: Client, health: str, process: subprocess.Popen[bytes], log: Path, memory: MemoryWatch | None = None
+) -> None:
+    """Poll the health path. Raises StepError when the server ends first, or never answers."""
+    deadline = time.monotonic() + LOAD_TIMEOUT
+    wait = 0.05
+    while process.poll() is None and time.monotonic() < deadline:
+        if client.is_ready(health):
+            return
+        if memory is not None:
+            memory.look()
+        container.pause(wait)
+        wait = min(wait * 1.3, 1.0)
+    raise server_failed(process.poll(), log)
+
+
+def server_failed(code: int | None, log: Path) -> StepError:
+    """The error of a server that did not get ready, with the likely cause from its log."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    finding = diagnosis.diagnose(lines, exit_code=code)
+    what = f"ended (exit status {code})" if code is not None else f"did not answer within {LOAD_TIMEOUT:.0f} s"
+    return StepError(
+        f"the server {what} before it had loaded the model" + (f": {finding.cause}" if finding else ""),
+        details=diagnosis.relevant(lines, 15),
+        hint=(f"{finding.remedy}\n" if finding else "") + f"all it said: {log}",
+    )
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def default_threads() -> int:
+    """As many threads as cores: runtimes that guess in a container often take the host's count or one too many."""
+    return min(len(os.sched_getaffinity(0)), _MOST_THREADS)

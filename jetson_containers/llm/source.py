@@ -1,0 +1,269 @@
+"""What a model's name means: the hub, a directory or GGUF file below data, something prepared earlier, or `tiny`."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jetson_containers import manifests, modelconfig, pipeline
+from jetson_containers.errors import JetsonError, NotReadyError, UsageError
+from jetson_containers.pipeline import HostStep, Origin
+from jetson_containers.runtimes.base import StepCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jetson_containers.hub import ModelInfo
+    from jetson_containers.modelconfig import ModelConfig
+
+TINY = "/data/models/tiny-llama"
+TINY_CONTEXT = 512  # tokens, as make-tiny-model makes it
+# What no runtime here reads: other formats of the same weights, and pictures. Safetensors stand in for `.bin`.
+NOT_WEIGHTS = (
+    "*.gguf", "*.onnx", "onnx/*", "*.msgpack", "*.h5", "*.tflite", "original/*", "*.pth", "consolidated*", "*.png",
+    "*.jpg",
+)  # fmt: skip
+_REFERENCE = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?(/[\w./-]+)?")
+_MLC_CONFIG = "mlc-chat-config.json"
+
+
+class Hub(Protocol):
+    """What is asked of the model hub; `hub` is the real one."""
+
+    def describe(self, reference: str) -> ModelInfo:
+        """Revision, files and config.json of a repository, without its weights. Raises as `hub.describe`."""
+        ...
+
+    def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
+        """Fetch what is missing; the directory or file on the host."""
+        ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as the pipeline starts from it.
+
+    `path` is where it is, or will be, in the container. `prepared` names the runtime whose own format it is already in.
+    `first` is the step that brings it there, with `host` when it is done on the host. `download` is in bytes.
+    """
+
+    asked: str
+    name: str
+    path: str
+    identity: str
+    config: ModelConfig | None = None
+    prepared: str = ""
+    first: StepCommand | None = None
+    host: HostStep | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    download: int = 0
+    files: tuple[str, ...] = ()  # of the checkpoint, where they are known
+    max_context: int = 0  # tokens, where no configuration says it
+
+    @property
+    def origin(self) -> Origin:
+        """What the keys of all steps start from."""
+        return Origin(self.path, self.identity)
+
+
+def find(
+    model: str,
+    data: Path,
+    hub: Hub,
+    quantization: str = "",
+    *,
+    known: Callable[[str], ModelConfig | None] | None = None,
+) -> Model:
+    """Say what a name means. `quantization` chooses among the files of a GGUF repository.
+
+    With `known`, for a dry run, a hub that cannot be asked is no error: the shape is what the table of well-known
+    models says, the commit stays open.
+
+    Raises UsageError for a path that is not there, lies outside the data directory or is no model, and what
+    `hub.describe` raises for a name of the hub (no such repository, gated, unreachable and not cached).
+    """
+    if model == "tiny":
+        return _tiny()
+    path = data / model.removeprefix("/data/").rstrip("/") if model.startswith("/data/") else Path(model.rstrip("/"))
+    if model and path.exists():
+        return _local(model, path, data)
+    if is_hub_name(model):
+        try:
+            return _of_hub(model, data, hub, quantization)
+        except NotReadyError:
+            if known is None:
+                raise
+            return _unasked(model, known)
+    raise UsageError(
+        f"no model `{model}`",
+        hint="give a Hugging Face name (org/model), a directory or .gguf file below data/models, or `tiny`",
+    )
+
+
+def is_hub_name(model: str) -> bool:
+    """Whether this reads as a name of the hub: `org/model`, perhaps with `@revision` or a file of it."""
+    return _REFERENCE.fullmatch(model) is not None and ".." not in model
+
+
+def _tiny() -> Model:
+    make = StepCommand("make", ("make-tiny-model", "{output}"), (), TINY, intermediate=True, packages=("llama_cpp",))
+    return Model("tiny", "tiny-llama", TINY, "tiny", first=make, facts={"model": "tiny"}, max_context=TINY_CONTEXT)
+
+
+def _local(model: str, path: Path, data: Path) -> Model:
+    resolved = path.resolve()
+    if not resolved.is_relative_to(data.resolve()):
+        raise UsageError(
+            f"`{model}` is outside the data directory {data}, containers do not see it",
+            hint=f"move it below {data}/models, or choose another directory with JETSON_CONTAINERS_DATA",
+        )
+    inside = "/data/" + str(resolved.relative_to(data.resolve()))
+    made = manifests.read(manifests.path_for(resolved))
+    facts: dict[str, Any] = {"model": (made.facts.get("model") if made else None) or inside}
+    identity = made.key if made else json.dumps(pipeline.identity_of(resolved))
+    if resolved.is_file():
+        if resolved.suffix != ".gguf":
+            raise UsageError(f"`{model}` is no .gguf file and no model directory")
+        return Model(model, resolved.stem, inside, identity, prepared="llama_cpp", facts=facts)
+    if (resolved / _MLC_CONFIG).is_file() or (resolved / "params" / _MLC_CONFIG).is_file():
+        return Model(model, resolved.name, inside, identity, prepared="mlc", facts=facts)
+    if not (resolved / "config.json").is_file():
+        raise UsageError(
+            f"`{model}` holds no config.json, so it is no model directory",
+            hint="a Hugging Face checkpoint, a directory made by MLC, or one .gguf file is needed",
+        )
+    name = _hub_name(resolved) or resolved.name
+    files = tuple(path.name for path in sorted(resolved.iterdir()))
+    return Model(
+        model, name, inside, identity, config=read_config(resolved / "config.json"), files=files, facts=facts
+    )  # fmt: skip
+
+
+def read_config(path: Path) -> ModelConfig | None:
+    """The shape of a local checkpoint; None where its config.json is not a known decoder's."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return modelconfig.from_hf(raw, str(path)) if isinstance(raw, dict) else None
+    except (ValueError, UsageError):
+        return None
+
+
+def _hub_name(path: Path) -> str:
+    """The model's name where the directory is a snapshot of the hub's cache, whose own name is a commit."""
+    repository = path.parent.parent.name
+    return repository.rpartition("--")[2] if repository.startswith("models--") else ""
+
+
+def _of_hub(model: str, data: Path, hub: Hub, quantization: str) -> Model:
+    info = hub.describe(model)
+    repository = info.id
+    pinned = model.partition("@")[2].partition("/")[0]
+    name = repository.rpartition("/")[2]
+    # A revision takes part only where it was asked for: a README that changed upstream must not cost 13 GB again.
+    identity = f"hub:{repository}" + (f"@{info.commit}" if pinned else "")
+    file = _file_of(model) or (_gguf_for(info, quantization) if info.is_gguf else "")
+    names = [entry.name for entry in info.files]
+    if file and file not in names:
+        raise UsageError(f"`{repository}` has no file `{file}`", hint=", ".join(sorted(names)[:10]))
+    ignore = () if file else _leave_out(names)
+    reference = repository + (f"@{info.commit}" if info.commit else "") + (f"/{file}" if file else "")
+    path = snapshot(repository, info.commit, file)
+    return Model(
+        model,
+        Path(file).stem if file else name,
+        path,
+        identity + (f"/{file}" if file else ""),
+        config=_config_of(info),
+        prepared="llama_cpp" if file.endswith(".gguf") else "mlc" if _MLC_CONFIG in names else "",
+        first=StepCommand("download", ("huggingface-downloader", reference), (), path, intermediate=True),
+        host=HostStep(
+            is_done=lambda: _is_cached(data, path, info, file, ignore),
+            run=lambda: _check_place(hub.download(reference, ignore=ignore), data, path),
+        ),
+        files=tuple(name for name in names if not _is_left(name, ignore)),
+        facts={"model": repository, "revision": info.commit, **({"file": file} if file else {})},
+        download=sum(
+            entry.size for entry in info.files if entry.name == file or (not file and not _is_left(entry.name, ignore))
+        ),
+    )
+
+
+def snapshot(repository: str, commit: str, file: str = "") -> str:
+    """Where the hub's cache keeps a commit, or one file of it, as containers see it."""
+    place = f"/data/models/huggingface/models--{repository.replace('/', '--')}/snapshots/{commit}"
+    return f"{place}/{file}" if file else place
+
+
+def _unasked(model: str, known: Callable[[str], ModelConfig | None]) -> Model:
+    """A name of the hub that could not be looked up, well enough to print the commands."""
+    file = _file_of(model)
+    repository = "/".join(model.partition("@")[0].split("/")[:2])
+    path = snapshot(repository, "COMMIT", file)
+    return Model(
+        model, Path(file).stem if file else repository.rpartition("/")[2], path, f"hub:{repository}",
+        config=known(repository), prepared="llama_cpp" if file.endswith(".gguf") else "",
+        first=StepCommand("download", ("huggingface-downloader", model), (), path, intermediate=True),
+    )  # fmt: skip
+
+
+def _file_of(model: str) -> str:
+    parts = model.partition("@")[0].split("/")
+    if "@" in model:
+        return "/".join(model.partition("@")[2].split("/")[1:])
+    return "/".join(parts[2:])
+
+
+def _gguf_for(info: ModelInfo, quantization: str) -> str:
+    """The file with the quantization in a repository of GGUF files. Raises UsageError listing what there is."""
+    files = sorted(entry.name for entry in info.files if entry.name.endswith(".gguf") and "mmproj" not in entry.name)
+    wanted = (quantization or "Q4_K_M").lower()
+    found = [name for name in files if re.search(rf"(?<![a-z0-9]){re.escape(wanted)}(?![a-z0-9_])", name.lower())]
+    if len(found) == 1 or (found and "-of-" in found[0]):
+        return found[0]
+    if len(files) == 1 and not quantization:
+        return files[0]
+    raise UsageError(
+        f"`{info.id}` has {len(found) or 'no'} GGUF file{'s' if len(found) > 1 else ''} with {wanted.upper()}",
+        hint="name one: " + ", ".join(f"{info.id}/{name}" for name in files[:8]),
+    )
+
+
+def _leave_out(names: list[str]) -> tuple[str, ...]:
+    has_safetensors = any(name.endswith(".safetensors") for name in names)
+    return (*NOT_WEIGHTS, *(("*.bin", "*.pt") if has_safetensors else ()))
+
+
+def _is_left(name: str, ignore: tuple[str, ...]) -> bool:
+    from fnmatch import fnmatch  # noqa: PLC0415 - only for its one use
+
+    return any(fnmatch(name, pattern) for pattern in ignore)
+
+
+def _is_cached(data: Path, path: str, info: ModelInfo, file: str, ignore: tuple[str, ...]) -> bool:
+    """Whether every file that is wanted is there with its size."""
+    place = data / path.removeprefix("/data/")
+    wanted = [entry for entry in info.files if entry.name == file or (not file and not _is_left(entry.name, ignore))]
+    try:
+        return bool(wanted) and all(
+            (place if file else place / entry.name).stat().st_size == entry.size for entry in wanted
+        )
+    except OSError:
+        return False
+
+
+def _check_place(came: Path, data: Path, path: str) -> None:
+    expected = data / path.removeprefix("/data/")
+    if came.resolve() != expected.resolve():
+        raise NotReadyError(f"the download went to {came} instead of {expected}", hint="is HF_HUB_CACHE set elsewhere?")
+
+
+def _config_of(info: ModelInfo) -> ModelConfig | None:
+    if not info.config:
+        return None
+    try:
+        return modelconfig.from_hf(info.config, f"{info.id}/config.json")
+    except JetsonError:
+        return None

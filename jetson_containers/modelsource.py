@@ -1,0 +1,109 @@
+"""What a user calls a model → its shape: a hub name, a directory, a .gguf file, or a name of `facts/models.yaml`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers import gguf, knownmodels, modelconfig
+from jetson_containers.errors import NotReadyError, UsageError
+from jetson_containers.fit import weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jetson_containers.console import Console
+    from jetson_containers.fit.weights import Weights
+    from jetson_containers.modelconfig import ModelConfig
+    from jetson_containers.settings import Settings
+
+_MLC = "mlc-chat-config.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model whose shape is known. `quantization` and `held` are set where they are fixed already.
+
+    `context` is what an artefact was compiled for, 0 where that is open; `runtimes` empty: any of them. `origin` says
+    where the shape comes from.
+    """
+
+    name: str
+    config: ModelConfig
+    origin: str
+    quantization: str = ""
+    context: int = 0
+    held: Weights | None = None
+    runtimes: tuple[str, ...] = ()
+
+
+def load(reference: str, load_config: Callable[[str], ModelConfig]) -> Source:
+    """Find a model's shape; only for a hub name that no table has, `load_config` is asked.
+
+    Raises UsageError for what is no model, and what `load_config` raises.
+    """
+    path = Path(reference)
+    if path.exists():
+        return _of_path(path)
+    known = knownmodels.full_name(reference) if "@" not in reference else ""
+    if known:
+        return Source(known, modelconfig.from_hf(knownmodels.configs()[known], known), "facts/models.yaml")
+    if "/" in reference and not reference.startswith(("/", "./", "../")) and not reference.endswith(".gguf"):
+        return Source(reference, load_config(reference), "the hub")
+    raise UsageError(
+        f"no model `{reference}`",
+        hint="give a Hugging Face name (org/model), a directory, a .gguf file, or one of: "
+        + ", ".join(name.rpartition("/")[2] for name in knownmodels.configs()),
+    )
+
+
+def from_hub(reference: str, settings: Settings, console: Console) -> ModelConfig:
+    """Fetch `config.json` alone. Raises NotReadyError or UsageError where there is none to be had."""
+    try:
+        hub = importlib.import_module("jetson_containers.hub")
+    except ImportError as error:
+        raise NotReadyError(
+            f"`{reference}` is not among the models that are known without a network, and there is no hub client here",
+            hint="give a directory that holds its config.json",
+        ) from error
+    info = hub.describe(reference, settings, console)
+    if info.config is None:
+        raise NotReadyError(f"{reference}: {info.config_missing or 'there is no config.json'}")
+    return modelconfig.from_hf(info.config, f"{reference}: config.json")
+
+
+def _of_path(path: Path) -> Source:
+    if path.is_file():
+        return _of_gguf(path) if path.suffix == ".gguf" else _of_json(path, path.stem)
+    for name in (_MLC, "config.json"):
+        for folder in (path, path / "params"):  # the second: artefacts of MLC's old API
+            if (folder / name).is_file():
+                return _of_json(folder / name, path.resolve().name)
+    files = sorted(path.glob("*.gguf"))
+    if len(files) == 1:
+        return _of_gguf(files[0])
+    what = f"{len(files)} .gguf files: name one of them" if files else "neither config.json nor a .gguf file"
+    raise UsageError(f"`{path}` holds {what}")
+
+
+def _of_json(path: Path, name: str) -> Source:
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}: holds no object")
+    if path.name != _MLC:
+        return Source(name, modelconfig.from_hf(data, str(path)), str(path))
+    config = modelconfig.from_mlc(data, str(path))
+    method = config.quantized.method.removeprefix("mlc:") if config.quantized else ""
+    return Source(name, config, str(path), method, config.max_position, None, ("mlc",))
+
+
+def _of_gguf(path: Path) -> Source:
+    file = gguf.read(path)
+    config = gguf.model_config(file, str(path))
+    return Source(path.stem, config, str(path), file.file_type, 0, weights.of_file(file, config), ("llama_cpp",))

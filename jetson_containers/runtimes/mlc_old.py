@@ -1,0 +1,94 @@
+"""MLC's first interface, of images for JetPack 5: `python3 -m mlc_llm.build`, and `mlc_chat` to run what it made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jetson_containers.runtimes import mlc_targets
+from jetson_containers.runtimes.base import DRIVERS, Service, StepCommand
+from jetson_containers.runtimes.mlc_new import ROOT, compile_options, shape
+
+if TYPE_CHECKING:
+    from jetson_containers.runtimes.base import Job, ServeOptions
+    from jetson_containers.runtimes.mlc_targets import Place
+
+AMPERE = 80  # compute capability ×10 from which CUTLASS attention and FlashAttention work
+
+
+def folder(job: Job, mode: str) -> str:
+    """The directory of one build: weights below `params`, the library beside it."""
+    return f"{ROOT}/{job.name}-{mode}"
+
+
+def library(job: Job, mode: str) -> str:
+    """Where the compiled library is."""
+    return f"{folder(job, mode)}/{mlc_targets.library(job.name, mode, mlc_targets.place_of(job))}"
+
+
+def steps(job: Job, mode: str, sm: int) -> tuple[StepCommand, ...]:
+    """The model is named after its directory, which on the hub's cache is a revision: hence the link."""
+    link = f"{ROOT}/models/{job.name}"
+    return (
+        StepCommand("link", ("ln", "-sfn", job.source, link), (job.source,), link),
+        _build(job, mode, sm, link),
+    )
+
+
+def _build(job: Job, mode: str, sm: int, link: str) -> StepCommand:
+    place = mlc_targets.place_of(job)
+    planned = shape(job)
+    argv = ["python3", "-m", "mlc_llm.build", "--model", link, "--quantization", mode]
+    argv += ["--artifact-path", "{output}", "--max-seq-len", str(planned.context)]
+    if planned.window:
+        argv += ["--sliding-window", str(planned.window), "--prefill-chunk-size", str(planned.chunk)]
+    argv += ["--target", place.old, "--use-cache", "1"]
+    if any(name.endswith(".safetensors") for name in job.files):
+        argv.append("--use-safetensors")  # read tensor by tensor; a .bin file is in memory whole
+    if place.name == "cuda":
+        argv += _switches(job, sm)
+    name = f"{job.name}-{mode}"
+    return StepCommand(
+        "build",
+        tuple(argv),
+        (link,),
+        folder(job, mode),
+        {**compile_options(job, place, sm), **_unsaid(place)},
+        result=name,
+        gpu=place.name in {"cuda", "vulkan"},
+    )
+
+
+def _unsaid(place: Place) -> dict[str, str]:
+    return {"host": place.host} if place.host else {}
+
+
+def _switches(job: Job, sm: int) -> list[str]:
+    """`--opt` in the words of this interface; without it everything the GPU can."""
+    value, _ = mlc_targets.translate_opt(job.opt)
+    on = dict(pair.split("=") for pair in value.split(";")) if "=" in value else _PRESETS[value]
+    argv = []
+    if on.get("cudagraph", "0") == "1":
+        argv.append("--use-cuda-graph")
+    cutlass = on.get("cutlass", "0") == "1" and sm >= AMPERE
+    if cutlass:
+        argv.append("--use-flash-attn-mqa")
+    else:
+        argv += ["--no-cutlass-attn", "--no-cutlass-norm"]
+    if on.get("cublas_gemm", "0") == "0":
+        argv.append("--no-cublas")
+    return argv
+
+
+_PRESETS: dict[str, dict[str, str]] = {
+    "O0": {},
+    "O1": {"cublas_gemm": "1", "cutlass": "1"},
+    "O2": {"cublas_gemm": "1", "cutlass": "1", "cudagraph": "1"},
+    "O3": {"cublas_gemm": "1", "cutlass": "1", "cudagraph": "1"},
+}
+
+
+def serve(job: Job, mode: str, options: ServeOptions) -> Service:
+    """Our server over `mlc_chat.ChatModule`, one answer at a time."""
+    argv = ["python3", f"{DRIVERS}/mlc_old_server.py", folder(job, mode), "--model-lib", library(job, mode)]
+    argv += ["--model-id", job.name, "--host", options.host, "--port", str(options.port)]
+    return Service(tuple(argv), job.name)

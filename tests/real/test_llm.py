@@ -1,0 +1,354 @@
+"""The whole pipeline with a real (tiny) model in real containers: hub → GGUF → quantized → chat, serve, bench.
+
+Each step is killed (SIGKILL) while it runs and resumed: nothing that was done is done again, the result is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers import manifests
+from tests.hubserver import HubServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jetson_containers.engine.base import Engine
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = str(ROOT / "jetson-containers")
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(1500)]
+
+
+def environment(data: Path, **more: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if "TOKEN" not in key}
+    return {**kept, "JETSON_CONTAINERS_DATA": str(data), "JETSON_CONTAINERS_LOGS": str(data.parent / "logs"), **more}
+
+
+def run(*argv: str, data: Path, code: int = 0, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [COMMAND, *argv], cwd=data.parent, env=environment(data, **more), input=stdin, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == code, f"{argv} → {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done
+
+
+def kill_during(step: str, *argv: str, data: Path) -> None:
+    """Start the command and SIGKILL it as soon as it says that the step runs."""
+    with subprocess.Popen(
+        [COMMAND, *argv], cwd=data.parent, env=environment(data), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith(f"{step}: ") and "already done" not in line:
+                break
+        else:
+            pytest.fail(f"step {step} never ran")
+        wait_for_container(step)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for_container(step: str) -> None:
+    """A step is under way when its container is there; nothing to see where the step is over already."""
+    for _ in range(100):
+        listed = subprocess.run(
+            ["docker", "ps", "-q", "--filter", f"name=jetson-llm-{step}-"], capture_output=True, text=True, check=True
+        )
+        if listed.stdout.strip():
+            return
+        threading.Event().wait(0.05)
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if happened():
+            return
+        threading.Event().wait(0.05)
+    pytest.fail("it never happened")
+
+
+def fingerprint(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def image(engine: Engine) -> str:
+    """The image with llama.cpp, built where it is not there."""
+    env = {**os.environ, "JETSON_CONTAINERS_ALLOW_INSTALL": "1"}
+    subprocess.run([str(ROOT / "build.sh"), "llama_cpp"], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, check=True)
+    done = subprocess.run(
+        [str(ROOT / "autotag"), "--disable", "registry,build", "llama_cpp"], cwd=ROOT, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def data(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory in which the tiny model has been made once."""
+    data = tmp_path_factory.mktemp("llm") / "data"
+    run("llm", "quantize", "tiny", "--image", image, "--until", "make", data=data)
+    return data
+
+
+ARTEFACT = "models/llama_cpp/tiny-llama/tiny-llama-Q4_K_M.gguf"
+
+
+def test_every_step_can_be_killed_and_resumes(image: str, data: Path) -> None:
+    argv = ("llm", "quantize", "tiny", "--image", image)
+    reference = run(*argv, data=data)
+    assert reference.stdout.strip() == str(data / ARTEFACT)
+    wanted = fingerprint(data / ARTEFACT)
+    run("llm", "rm", "tiny", "--quantization", "Q4_K_M", "-y", data=data)
+    assert not (data / ARTEFACT).exists()
+    run("llm", "quantize", "tiny", "--image", image, "--until", "make", data=data)
+
+    kill_during("convert", *argv, data=data)
+    assert not (data / ARTEFACT).exists()
+    assert [m.step for m in manifests.below(data)] == ["make"]
+    kill_during("quantize", *argv, data=data)
+    assert not (data / ARTEFACT).exists()
+    assert [m.step for m in manifests.below(data)] == ["convert", "make"]
+
+    resumed = run(*argv, data=data)
+    assert resumed.stderr.count("already done") == 2
+    assert "✓ quantize" in resumed.stderr
+    assert fingerprint(data / ARTEFACT) == wanted
+    assert not list(data.rglob("*.part"))
+    left = subprocess.run(
+        ["docker", "ps", "-aq", "--filter", "name=jetson-llm-"], capture_output=True, text=True, check=True
+    )
+    assert left.stdout == ""
+
+
+@pytest.mark.parametrize("quantization", ["Q4_K_M", "Q8_0"])
+def test_it_answers_what_it_learned(image: str, data: Path, quantization: str) -> None:
+    argv = ("llm", "chat", "tiny", "--image", image, "--quantization", quantization, "--temperature", "0")
+    answer = json.loads(run(*argv, "-p", "What is a Jetson?", "--json", data=data).stdout)
+    assert "small computer with a GPU" in answer["answer"]
+    assert (answer["runtime"], answer["quantization"]) == ("llama_cpp", quantization)
+    assert answer["decode_tokens_per_s"] > 0
+    assert answer["completion_tokens"] > 5
+
+
+def test_a_question_may_come_by_a_pipe_and_the_answer_is_all_there_is_on_stdout(image: str, data: Path) -> None:
+    done = run("llm", "chat", "tiny", "--image", image, "--temperature", "0", data=data, stdin="Who are you?\n")
+    assert done.stdout.startswith("I am a tiny llama")
+    assert done.stdout.count("\n") == 1
+
+
+def test_the_intermediate_file_is_not_missed(image: str, data: Path) -> None:
+    (data / "models/llama_cpp/tiny-llama/tiny-llama-F16.gguf").unlink(missing_ok=True)
+    done = run("llm", "quantize", "tiny", "--image", image, data=data)
+    assert "✓" not in done.stderr
+
+
+def test_an_artefact_that_travelled_is_used_without_its_source(image: str, data: Path, tmp_path: Path) -> None:
+    """Made on a big machine, used on a small one: only the file and its manifest are copied."""
+    small = tmp_path / "data"
+    for name in (ARTEFACT, ARTEFACT + manifests.SUFFIX):
+        (small / name).parent.mkdir(parents=True, exist_ok=True)
+        (small / name).write_bytes((data / name).read_bytes())
+    done = run("llm", "chat", "tiny", "--image", image, "-p", "Who are you?", "--temperature", "0", data=small)
+    assert "tiny llama" in done.stdout
+    assert "make" not in done.stderr
+    assert not (small / "models/tiny-llama").exists()
+
+
+def test_a_gguf_file_is_served_as_it_is(image: str, data: Path) -> None:
+    done = run("llm", "chat", str(data / ARTEFACT), "--image", image, "-p", "Who are you?", data=data)
+    assert "tiny llama" in done.stdout
+
+
+@pytest.fixture
+def served(image: str, data: Path) -> Iterator[tuple[str, int]]:
+    """A detached server with a key; ends with the test."""
+    done = run(
+        "llm", "serve", "tiny", "--image", image, "--detach", "--json", "--api-key-env", "SERVER_KEY", data=data,
+        SERVER_KEY="sesame-open-123",
+    )  # fmt: skip
+    answer = json.loads(done.stdout)
+    yield answer["name"], int(answer["url"].split(":")[2].split("/")[0])
+    subprocess.run(["docker", "rm", "-f", answer["name"]], capture_output=True, check=True)
+
+
+def test_the_openai_client_talks_to_the_server(served: tuple[str, int]) -> None:
+    openai = pytest.importorskip("openai")
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{served[1]}/v1", api_key="sesame-open-123") as client:
+        (model,) = client.models.list().data
+        question = [{"role": "user", "content": "What is a Jetson?"}]
+        whole = client.chat.completions.create(model=model.id, messages=question, temperature=0, max_tokens=48)
+        assert "small computer" in whole.choices[0].message.content
+        stream = client.chat.completions.create(
+            model=model.id, messages=question, temperature=0, max_tokens=48, stream=True,
+            stream_options={"include_usage": True},
+        )  # fmt: skip
+        parts = list(stream)
+        text = "".join(part.choices[0].delta.content or "" for part in parts if part.choices)
+        assert text == whole.choices[0].message.content
+        assert parts[-1].usage.completion_tokens == whole.usage.completion_tokens
+    stranger = openai.OpenAI(base_url=f"http://127.0.0.1:{served[1]}/v1", api_key="wrong", max_retries=0)
+    with stranger, pytest.raises(openai.AuthenticationError):
+        stranger.chat.completions.create(model=model.id, messages=question)
+
+
+def test_a_server_listens_on_loopback_only_and_its_key_is_nowhere(served: tuple[str, int]) -> None:
+    name, port = served
+    listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+    rows = [line.split()[1] for line in listening.splitlines() if f":{port:04X} " in line and " 0A " in line]
+    assert rows == [f"0100007F:{port:04X}"]
+    shown = subprocess.run(["docker", "inspect", name], capture_output=True, text=True, check=True).stdout
+    command = json.dumps([json.loads(shown)[0]["Args"], json.loads(shown)[0]["Config"]["Labels"]])
+    assert "sesame" not in command
+    processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert "sesame" not in processes
+
+
+def test_bench_measures_prefill_and_decode(image: str, data: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "out" / "bench.csv"
+    argv = ("llm", "bench", "tiny", "--image", image, "--max-new-tokens", "16", "--input-tokens", "32")
+    report = json.loads(run(*argv, "--json", "--save", str(csv), data=data).stdout)
+    assert len(report["rows"]) == 3
+    assert all(row["output_tokens"] == 16 and row["input_tokens"] > 16 for row in report["rows"])
+    assert report["decode_tokens_per_s"] > 0
+    assert report["prefill_tokens_per_s"] > 0
+    assert len(csv.read_text().splitlines()) == 4
+
+
+def test_a_server_whose_owner_was_killed_is_ended_by_the_next(image: str, data: Path) -> None:
+    with subprocess.Popen(
+        [COMMAND, "llm", "serve", "tiny", "--image", image], cwd=data.parent, env=environment(data),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        process.kill()
+    host, port = url.removeprefix("http://").removesuffix("/v1").split(":")
+    assert is_up(host, int(port))  # an orphan
+    run("llm", "chat", "tiny", "--image", image, "-p", "Who are you?", data=data)
+    assert not is_up(host, int(port))
+
+
+def test_ctrl_c_ends_a_server_in_the_foreground(image: str, data: Path) -> None:
+    with subprocess.Popen(
+        [COMMAND, "llm", "serve", "tiny", "--image", image], cwd=data.parent, env=environment(data),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) == 0
+    host, port = url.removeprefix("http://").removesuffix("/v1").split(":")
+    assert not is_up(host, int(port))
+
+
+def test_a_model_that_cannot_be_loaded_says_why(image: str, data: Path) -> None:
+    broken = data / "models" / "broken.gguf"
+    broken.write_bytes(b"GGUF" + b"\0" * 100)
+    done = run("llm", "chat", str(broken), "--image", image, "-p", "hi", data=data, code=1)
+    assert done.stderr.count("error:") == 1
+    assert "before it had loaded the model" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def is_up(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=2)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def test_list_and_rm_know_what_is_there(image: str, data: Path) -> None:
+    run("llm", "quantize", "tiny", "--image", image, data=data)
+    rows = json.loads(run("llm", "list", "--verify", "--json", data=data).stdout)
+    mine = {(row["kind"], row["quantization"]): row for row in rows}
+    assert mine[("artefact", "Q4_K_M")]["intact"] is True
+    assert mine[("artefact", "Q4_K_M")]["size"] == (data / ARTEFACT).stat().st_size
+    refused = run("llm", "rm", "tiny", data=data, code=2)
+    assert "would be deleted" in refused.stderr
+    run("llm", "rm", "tiny", "-y", data=data)
+    assert {path.name for path in (data / "models").rglob("*.gguf")} <= {"broken.gguf"}
+
+
+# The same from the hub's real protocol, and what goes wrong there.
+
+
+@pytest.fixture(scope="module")
+def hub(data: Path) -> Iterator[HubServer]:
+    """A hub with the tiny model, once open and once gated."""
+    files = {path.name: path.read_bytes() for path in sorted((data / "models/tiny-llama").iterdir())}
+    with HubServer() as server:
+        server.add("tests/tiny-chat", files)
+        server.add("tests/gated-chat", files, gated=True)
+        yield server
+
+
+def test_from_a_name_on_the_hub_to_an_answer(image: str, hub: HubServer, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    argv = ("llm", "chat", "tests/tiny-chat", "--image", image, "--temperature", "0", "-p", "What is a Jetson?")
+    first = run(*argv, data=data, HF_ENDPOINT=hub.url)
+    assert "small computer" in first.stdout
+    assert [m.facts["model"] for m in manifests.below(data)] == ["tests/tiny-chat"] * 2
+    assert all(len(m.facts["revision"]) == 40 for m in manifests.below(data))
+    hub.forget()
+    second = run(*argv, data=data, HF_ENDPOINT=hub.url)
+    assert second.stdout == first.stdout
+    assert "✓ download" not in second.stderr
+    assert not hub.file_requests("model.safetensors")
+    offline = run("--offline", *argv, data=data, HF_ENDPOINT="http://127.0.0.1:9")
+    assert offline.stdout == first.stdout
+
+
+def test_a_download_that_is_killed_goes_on_where_it_stopped(image: str, hub: HubServer, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    argv = ("llm", "quantize", "tests/tiny-chat", "--image", image, "--quantization", "Q8_0")
+    go_on = threading.Event()
+    hub.forget()
+    hub.fail("/storage/", hang=go_on, hang_at=1_000_000)
+    with subprocess.Popen(
+        [COMMAND, *argv], cwd=tmp_path, env=environment(data, HF_ENDPOINT=hub.url), stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    ) as process:  # fmt: skip
+        wait_until(lambda: any(part.stat().st_size for part in data.rglob("*.incomplete")))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    go_on.set()
+    hub.forget()
+    run(*argv, data=data, HF_ENDPOINT=hub.url)
+    ranges = [seen.range for seen in hub.seen if "/storage/" in seen.path and seen.method == "GET"]
+    assert [wanted != "" and not wanted.startswith("bytes=0-") for wanted in ranges] == [True]
+    assert [m.step for m in manifests.below(data)] == ["convert", "quantize"]
+
+
+def test_a_gated_model_without_a_token_is_said_before_anything(image: str, hub: HubServer, tmp_path: Path) -> None:
+    argv = ("llm", "chat", "tests/gated-chat", "--image", image, "-p", "hi")
+    done = run(*argv, data=tmp_path / "data", code=4, HF_ENDPOINT=hub.url)
+    assert "gated" in done.stderr
+    assert "HF_TOKEN" in done.stderr
+    answered = run(*argv, data=tmp_path / "data", HF_ENDPOINT=hub.url, HF_TOKEN="good")
+    assert answered.stdout.strip()
+    assert "good" not in answered.stderr
+
+
+def test_what_the_hub_does_not_have_is_not_found(image: str, hub: HubServer, tmp_path: Path) -> None:
+    argv = ("llm", "chat", "tests/nothing", "--image", image, "-p", "hi")
+    done = run(*argv, data=tmp_path / "data", code=3, HF_ENDPOINT=hub.url)
+    assert done.stderr.count("error:") == 1
