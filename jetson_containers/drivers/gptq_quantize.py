@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Sequence
 
-    from jetson_containers.drivers import calibration, checkpoint
+    from jetson_containers.drivers import calibration, checkpoint, gptq_workers
 else:
     import calibration
     import checkpoint
+    import gptq_workers
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def with_gptqmodel(options: argparse.Namespace, rows: list[list[int]]) -> None:
     """About one layer is in memory at a time; the others wait on the disk of the output."""
+    gptq_workers.enough()
     from gptqmodel import BACKEND, AWQConfig, GPTQModel, QuantizeConfig  # noqa: PLC0415
 
     parent = Path(options.output).resolve().parent

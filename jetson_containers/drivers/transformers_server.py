@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     import argparse
     from typing import Iterator
 
-    from jetson_containers.drivers import chat_text, checkpoint, openai_server
+    from jetson_containers.drivers import chat_text, checkpoint, gptq_workers, openai_server
 else:
     import chat_text
     import checkpoint
+    import gptq_workers
     import openai_server
 
 _DTYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
@@ -166,6 +167,7 @@ def load_model(options: argparse.Namespace) -> Any:
         library = installed(*({"gptq": ("gptqmodel", "auto_gptq"), "awq": ("gptqmodel", "awq")}[found]))
     device = 0 if options.device == "cuda" else "cpu"
     if library == "gptqmodel":
+        gptq_workers.enough()
         from gptqmodel import GPTQModel  # noqa: PLC0415
 
         place = "cuda:0" if options.device == "cuda" else "cpu"

@@ -34,6 +34,10 @@ class Tabled:
             raise UsageError(rules.no_platform(self.name, target), hint="`llm fit` shows what the machine can run")
         return row.packages
 
+    def notices(self, _job: Job) -> tuple[str, ...]:
+        """Nothing is translated, so nothing has to be said."""
+        return ()
+
     def quantizations(self, target: Target) -> tuple[str, ...]:
         """List what the target can have, the default first."""
         return rules.quantizations(self.name, target)
