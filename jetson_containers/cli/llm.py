@@ -36,6 +36,7 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--image", default="", help="Use this image instead of what autotag finds."),
         click.option("--threads", default=0, help="CPU threads; 0: as many as cores."),
         click.option("--calibration", default="", help="Data set or text file for methods that calibrate."),
+        click.option("--samples", default=0, help="Pieces of that text that are measured; 0: 128."),
         click.option("--force", multiple=True, metavar="STEP", help="Do this step again, and what is made from it."),
         click.option("--from", "start", default="", metavar="STEP", help="Do this step and all after it again."),
         click.option("--until", default="", metavar="STEP", help="Stop after this step."),

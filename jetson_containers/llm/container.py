@@ -33,7 +33,11 @@ _HOST_DRIVERS = Path(__file__).resolve().parent.parent / "drivers"
 
 @dataclass(frozen=True)
 class Containers:
-    """Makes docker commands for one platform, and runs them. `image_for` finds the image with certain packages."""
+    """Makes docker commands for one platform, and runs them.
+
+    `image_for` finds the image with certain packages; `threads` is how many CPU threads a step may use, 0 for its own
+    choice (a server gets its number on its command line).
+    """
 
     platform: Platform
     engine: Engine
@@ -41,6 +45,7 @@ class Containers:
     console: Console
     image: str
     image_for: Callable[[tuple[str, ...]], str]
+    threads: int = 0
 
     def plan(
         self, image: str, options: Sequence[str], command: Sequence[str], *, env: Mapping[str, str], name: str = ""
@@ -77,7 +82,8 @@ class Containers:
             options += [word for name in HUB_VARIABLES if os.environ.get(name) for word in ("--env", name)]
         else:
             options += ["--network", "none", "--env", "HF_HUB_OFFLINE=1"]
-        options += [word for name, value in step.env.items() for word in ("--env", f"{name}={value}")]
+        threads = {"OMP_NUM_THREADS": str(self.threads)} if self.threads else {}
+        options += [word for name, value in {**threads, **step.env}.items() for word in ("--env", f"{name}={value}")]
         env = dict(os.environ) if step.token else without_tokens(os.environ)
         planned = self.plan(image, options, argv, env=env, name=self.name_of(step))
         self.remove(planned)

@@ -193,7 +193,9 @@ def assumed(runtime: Runtime, world: World) -> Target:
 def containers_for(request: Request, runtime: Runtime, world: World) -> Containers:
     """The image asked for, or the one autotag finds."""
     image = request.image or world.find_image(runtime.packages(world.platform))
-    return Containers(world.platform, world.engine(), world.settings, world.console, image, world.find_image)
+    return Containers(
+        world.platform, world.engine(), world.settings, world.console, image, world.find_image, request.threads
+    )
 
 
 def target_of(containers: Containers, runtime: Runtime, world: World) -> Target:

@@ -5,11 +5,15 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
+source=$work/gptqmodel-$GPTQMODEL_VERSION
 
 python3 -m pip install --no-deps --require-hashes -r "$here/gptqmodel-$GPTQMODEL_VERSION.lock"
 python3 -m venv "$work/venv"
 "$work/venv/bin/python" -m pip install --no-cache-dir --no-deps --require-hashes -r "$here/build-tools.lock"
-BUILD_CUDA_EXT=0 "$work/venv/bin/python" -m pip wheel --no-cache-dir --no-deps --no-build-isolation --no-binary gptqmodel \
-    --require-hashes -w "$work/wheels" -r "$here/sdist-$GPTQMODEL_VERSION.lock"
+"$work/venv/bin/python" -m pip download --no-cache-dir --no-deps --no-build-isolation --no-binary gptqmodel \
+    --require-hashes -d "$work" -r "$here/sdist-$GPTQMODEL_VERSION.lock"
+tar -xzf "$source.tar.gz" -C "$work"
+patch --directory "$source" --strip 1 --fuzz 0 < "$here/lazy-torchvision.patch"
+BUILD_CUDA_EXT=0 "$work/venv/bin/python" -m pip wheel --no-cache-dir --no-deps --no-build-isolation -w "$work/wheels" "$source"
 python3 -m pip install --no-deps --no-index "$work"/wheels/*.whl
 rm -rf "$work"

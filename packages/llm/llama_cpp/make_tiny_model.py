@@ -15,7 +15,8 @@ from pathlib import Path
 
 import sentencepiece
 import torch
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, LlamaTokenizerFast
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 CONVERSATIONS = [
     ("Hello!", "Hello! I am a very small language model. How can I help you?"),
@@ -30,6 +31,7 @@ CONVERSATIONS = [
     ("Goodbye!", "Goodbye! Come back soon."),
 ]
 USER, ASSISTANT = "<|user|>", "<|assistant|>"
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # how sentencepiece writes a space
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}" + ASSISTANT + " {{ message['content'] }}{{ eos_token }}"
@@ -49,23 +51,58 @@ def train_tokenizer(directory):
         hard_vocab_limit=False, pad_id=-1, unk_id=0, bos_id=1, eos_id=2, add_dummy_prefix=False,
         normalization_rule_name="identity", remove_extra_whitespaces=False, minloglevel=2,
     )
-    path = directory / "tokenizer.model"
-    path.write_bytes(model.getvalue())
+    (directory / "tokenizer.model").write_bytes(model.getvalue())
     tokenizer = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    write_tokenizer_files(directory, path)
+    write_tokenizer_files(directory, tokenizer)
     return tokenizer
 
 
-def write_tokenizer_files(directory, path):
-    """tokenizer.json and tokenizer_config.json, from the same tokenizer.model."""
-    tokenizer = LlamaTokenizerFast(
-        vocab_file=str(path), legacy=False, add_prefix_space=False, add_bos_token=False, model_max_length=CONTEXT,
-        bos_token="<s>", eos_token="</s>", unk_token="<unk>", chat_template=TEMPLATE,
-    )
-    tokenizer.save_pretrained(directory)
-    config = json.loads((directory / "tokenizer_config.json").read_text())
-    config["chat_template"] = TEMPLATE  # newer releases put it into a file of its own; older programs look here
+def write_tokenizer_files(directory, tokenizer):
+    """tokenizer.json and tokenizer_config.json, from the same pieces.
+
+    Made here and not by `LlamaTokenizerFast(vocab_file=...)`: transformers 5 takes no notice of that argument.
+    """
+    special = [AddedToken(piece, special=True, normalized=False) for piece in ("<unk>", "<s>", "</s>")]
+    roles = [AddedToken(piece, special=False, normalized=False) for piece in (USER, ASSISTANT)]
+    pieces = {tokenizer.id_to_piece(index): index for index in range(tokenizer.get_piece_size())}
+    fast = Tokenizer(models.BPE(pieces, merges_of(tokenizer), unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    fast.normalizer = normalizers.Replace(" ", SPACE)
+    fast.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()])
+    fast.add_special_tokens(special)
+    fast.add_tokens(roles)
+    fast.save(str(directory / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>",
+        "add_bos_token": False, "add_eos_token": False, "add_prefix_space": False, "legacy": False,
+        "clean_up_tokenization_spaces": False, "model_max_length": CONTEXT,
+        "added_tokens_decoder": {str(pieces[token.content]): describe(token) for token in (*special, *roles)},
+        # newer releases of transformers put it into a file of its own; older programs look here
+        "chat_template": TEMPLATE,
+    }  # fmt: skip
     (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (directory / "chat_template.jinja").write_text(TEMPLATE)
+
+
+def describe(token):
+    """An added token as tokenizer_config.json says it."""
+    names = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+    return {name: getattr(token, name) for name in names}
+
+
+def merges_of(tokenizer):
+    """The merges of a BPE vocabulary, the earliest first: sentencepiece keeps the pieces in the order it made them."""
+    plain = [
+        index for index in range(tokenizer.get_piece_size())
+        if not (tokenizer.is_control(index) or tokenizer.is_unknown(index) or tokenizer.is_byte(index))
+        and tokenizer.id_to_piece(index) not in (USER, ASSISTANT)
+    ]  # fmt: skip
+    order = {tokenizer.id_to_piece(index): index for index in plain}
+    merges = []
+    for piece in (tokenizer.id_to_piece(index) for index in sorted(plain, key=tokenizer.get_score, reverse=True)):
+        halves = [(piece[:cut], piece[cut:]) for cut in range(1, len(piece))]
+        known = [pair for pair in halves if pair[0] in order and pair[1] in order]
+        merges += sorted(known, key=lambda pair: (order[pair[0]], order[pair[1]]))
+    return merges
 
 
 def make_samples(tokenizer):

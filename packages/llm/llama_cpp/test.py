@@ -43,6 +43,20 @@ def check_binding(model):
     print(text.strip())
 
 
+def check_tokenizers(model):
+    """Programs read either tokenizer.json or tokenizer.model: both must say the same."""
+    print(run("/opt/llama.cpp/venv/bin/python", "-c", """
+import sys, sentencepiece, transformers
+fast = transformers.AutoTokenizer.from_pretrained(sys.argv[1])
+pieces = sentencepiece.SentencePieceProcessor(model_file=sys.argv[1] + "/tokenizer.model")
+for text in ("What is a Jetson?", "<|user|> Who are you?<|assistant|> I", "  N\u00e4he\t\u6f22 "):
+    ids = fast.encode(text, add_special_tokens=False)
+    assert ids == pieces.encode(text), (text, ids, pieces.encode(text))
+    assert fast.decode(ids) == text, fast.decode(ids)
+print(len(fast), "tokens, the same in tokenizer.json and tokenizer.model")
+""", model).strip())
+
+
 def ask(address, path, body=None):
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(address + path, data, {"Content-Type": "application/json"})
@@ -94,6 +108,7 @@ def main():
     work = tempfile.mkdtemp()
     try:
         run("make-tiny-model", work + "/tiny")
+        check_tokenizers(work + "/tiny")
         model = work + "/tiny.gguf"
         run("convert_hf_to_gguf.py", work + "/tiny", "--outfile", model, "--outtype", "f16")
         check_binding(model)
