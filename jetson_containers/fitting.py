@@ -82,12 +82,16 @@ def answer(source: Source, machine: Machine, question: Question) -> Answer:
             raise UsageError(
                 f"{source.name} is quantized already ({source.quantization})", hint="leave out --quantization"
             )
-        request = replace(request, quantization=_accepted(request, machine))
+        request = replace(request, quantization=_accepted(source, request, machine))
     requests = [
         replace(request, runtime=runtime, quantization=quantization)
         for runtime in runtimes
-        for quantization in _quantizations(runtime, machine, request, question)
+        for quantization in _quantizations(source, runtime, machine, request, question)
     ]
+    if not requests:
+        raise UsageError(
+            f"no runtime has a quantization `{request.quantization}`", hint="`--all` lists what each of them has"
+        )
     pairs = [(ask(source.config, each, machine), each) for each in requests]
     pairs.sort(key=lambda pair: _rank(pair[0]))
     best = pairs[0][1]
@@ -151,16 +155,18 @@ def _runtimes(source: Source, question: Question) -> tuple[str, ...]:
     return source.runtimes or tuple(constants.runtimes())
 
 
-def _accepted(request: FitRequest, machine: Machine) -> str:
+def _accepted(source: Source, request: FitRequest, machine: Machine) -> str:
     """The artefact's quantization where the runtime's table has it, else the default: sizes are known anyway."""
-    variant = variant_for(constants.runtime(request.runtime), machine)
+    variant = variant_for(constants.runtime(request.runtime), machine, source.config.model_type, request.quantization)
     known = {name.lower(): name for name in (*variant.accepted, *variant.formats)}
     return known.get(request.quantization.lower(), "")
 
 
-def _quantizations(runtime: str, machine: Machine, request: FitRequest, question: Question) -> Sequence[str]:
+def _quantizations(
+    source: Source, runtime: str, machine: Machine, request: FitRequest, question: Question
+) -> Sequence[str]:
     """What to predict for one runtime. A name that only another runtime has leaves this one out."""
-    variant = variant_for(constants.runtime(runtime), machine)
+    variant = variant_for(constants.runtime(runtime), machine, source.config.model_type, request.quantization)
     if question.every_quantization and not request.quantization:
         return tuple(variant.formats)
     if question.runtime or not request.quantization:

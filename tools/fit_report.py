@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jetson_containers.modelconfig import ModelConfig
 
 TARGET = ROOT / "docs" / "fit.md"
+OLDER = "newer versions cannot do it"
 MARKS = {Verdict.FITS: "✓", Verdict.TIGHT: "!", Verdict.SWAP: "s", Verdict.NO: "✗", Verdict.IMPOSSIBLE: "–"}
 
 INTRO = """# Will it fit?
@@ -57,11 +58,12 @@ models run only because 1.2 to 1.4 GiB of the desktop go to swap; what `free` sh
 demand.
 """
 
-HOW_TO_READ = """Each runtime with its default quantization, at the default context (4096 tokens, 8192 from 24 GiB on, or
-what the model was trained for), with a desktop (1.5 GiB; without it 0.8 GiB less). Cells: verdict, GiB needed, tokens/s.
+HOW_TO_READ = """Each runtime with its default quantization, at the default context (4096 tokens, 8192 from 24 GiB on,
+or what the model was trained for), with a desktop (1.5 GiB; without it 0.8 GiB less). Cells: verdict, GiB needed, and
+tokens/s.
 
 ✓ fits · ! fits, above 85 % of the usable memory · ✗ does not fit, `llm fit` says what would · –N cannot be, for the
-reason N at the end · ? the board's bandwidth was not published
+reason N at the end · ? the board's bandwidth was not published · * only with JetPack 5
 """
 
 
@@ -166,7 +168,8 @@ def _cell(fit: Fit, reasons: list[str]) -> str:
             reasons.append(fit.reason)
         return f"–{reasons.index(fit.reason) + 1}"
     speed = f" · {_rate(fit.decode_tokens_per_s)}" if fit.decode_tokens_per_s else " · ?"
-    return f"{MARKS[fit.verdict]} {fit.needed_bytes / GIB:.1f}{speed if fit.fits else ''}"
+    older = "*" if any(OLDER in note for note in fit.notes) else ""
+    return f"{MARKS[fit.verdict]} {fit.needed_bytes / GIB:.1f}{speed if fit.fits else ''}{older}"
 
 
 def _name(row: Published) -> str:

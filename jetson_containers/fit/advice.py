@@ -170,7 +170,9 @@ class _Search:
         yield from found
 
     def _smaller_formats(self, request: Request) -> Iterator[str]:
-        variant = variant_for(constants.runtime(request.runtime), self._machine)
+        variant = variant_for(
+            constants.runtime(request.runtime), self._machine, self._config.model_type, request.quantization
+        )
         current = ask(self._config, request, self._machine).weights_bytes
         sizes = {
             name: ask(self._config, replace(request, quantization=name), self._machine).weights_bytes

@@ -126,7 +126,8 @@ def test_sizes_are_those_of_the_facts(row: tuple[str, float, float, float, float
 
 BITS = {
     "Q2_K": 3.1593, "Q3_K_S": 3.6429, "Q3_K_M": 3.9960, "Q3_K_L": 4.2979, "IQ4_XS": 4.4597, "IQ4_NL": 4.6818,
-    "Q4_K_S": 4.6672, "Q4_K_M": 4.8944, "Q5_K_S": 5.5704, "Q5_K_M": 5.7036, "Q6_K": 6.5633, "Q8_0": 8.5008, "F16": 16.0005,
+    "Q4_K_S": 4.6672, "Q4_K_M": 4.8944, "Q5_K_S": 5.5704, "Q5_K_M": 5.7036, "Q6_K": 6.5633, "Q8_0": 8.5008,
+    "F16": 16.0005,
     "IQ1_S": 2.0042, "IQ1_M": 2.1460, "IQ2_XXS": 2.3824, "IQ2_XS": 2.5882, "IQ2_S": 2.7403, "IQ2_M": 2.9294,
     "IQ3_XXS": 3.2548, "IQ3_XS": 3.4977, "IQ3_S": 3.6606, "IQ3_M": 3.7628,
 }  # fmt: skip
@@ -271,6 +272,15 @@ def test_what_cannot_be_has_its_reason(name: str, runtime: str, quantization: st
     predicted = predict(model(name), runtime=runtime, quantization=quantization, board=fit.board_named(place))
     assert (predicted.verdict, predicted.fits) == (Verdict.IMPOSSIBLE, False)
     assert words in predicted.reason
+
+
+def test_a_model_that_only_an_older_version_knows_is_predicted_with_that() -> None:
+    old = predict(model("internlm-chat-7b"), runtime="lmdeploy", board=board("orin-nx-16gb"))
+    assert old.verdict is Verdict.FITS
+    assert old.notes == ("only with lmdeploy for L4T 35; newer versions cannot do it",)
+    assert predict(model("internlm-chat-7b"), runtime="lmdeploy", board=board("orin-nx-16gb", l4t=36)).fits is False
+    named = predict(model("Llama-2-7b-chat-hf"), runtime="mlc", quantization="q8f16_1", board=board("agx-orin-64gb"))
+    assert (named.fits, named.steps[0][0]) == (True, "build")
 
 
 def test_without_a_gpu_only_what_runs_on_a_cpu_is_possible() -> None:
