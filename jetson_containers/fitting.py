@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def answer(source: Source, machine: Machine, question: Question) -> Answer:
     options = Options(
         prefill_chunk=question.prefill_chunk,
         kv_type=question.kv_type,
-        baseline=question.baseline or "desktop",
+        baseline=_baseline(question, machine),
         held=source.held,
     )
     request = FitRequest(
@@ -99,6 +100,15 @@ def answer(source: Source, machine: Machine, question: Question) -> Answer:
     return Answer(source.name, machine, tuple(fit for fit, _ in pairs), advice)
 
 
+def _baseline(question: Question, machine: Machine) -> str:
+    """The baseline asked for; `now` is what this machine has in use at the moment."""
+    if question.baseline != "now":
+        return question.baseline or "desktop"
+    if machine.used is None:
+        raise UsageError("`--baseline now` measures this machine, and the question is about another one")
+    return f"{machine.used / GIB:.3f}"
+
+
 def machine_for(
     question: Question,
     platform: Callable[[], Platform],
@@ -119,7 +129,8 @@ def machine_for(
     vram = int((question.vram or 0) * GIB)
     if not vram and here.has_gpu and here.l4t is None and here.host:
         vram = (query or graphics_memory)()
-    return of_platform(here, vram=vram, swap=swap, mode=question.mode)
+    machine = of_platform(here, vram=vram, swap=swap, mode=question.mode)
+    return replace(machine, used=memory_in_use(root)) if here.host else machine
 
 
 def disk_swap(root: Path) -> int:
@@ -130,6 +141,18 @@ def disk_swap(root: Path) -> int:
         return 0
     rows = [line.split() for line in lines]
     return sum(int(row[2]) * 1024 for row in rows if len(row) > 2 and "zram" not in row[0] and row[2].isdigit())
+
+
+def memory_in_use(root: Path) -> int | None:
+    """Bytes that programs and the kernel have in use now and could not give back."""
+    try:
+        text = (root / "proc/meminfo").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    sizes = {
+        name: int(size) * 1024 for name, size in re.findall(r"^(MemTotal|MemAvailable):\s+(\d+) kB", text, re.MULTILINE)
+    }
+    return sizes["MemTotal"] - sizes["MemAvailable"] if len(sizes) == 2 else None
 
 
 def graphics_memory() -> int:

@@ -36,11 +36,12 @@ class Rule:
 
 @dataclass(frozen=True)
 class FileType:
-    """How a GGUF file type mixes block types."""
+    """How a GGUF file type mixes block types. `fused`: of a tensor that is query, key and value in one."""
 
     base: str
     embedding: str
     output: str
+    fused: str
     rules: tuple[Rule, ...] = ()
 
 
@@ -153,10 +154,20 @@ def file_types() -> Mapping[str, FileType]:
     """GGUF file types by the name `llama-quantize` gives them."""
     return {
         name: FileType(
-            row["base"], row.get("embedding", row["base"]), row["output"], tuple(Rule(*r) for r in row.get("rules", ()))
+            base=row["base"],
+            embedding=row.get("embedding", row["base"]),
+            output=row["output"],
+            fused=row.get("fused", row["base"]),
+            rules=tuple(Rule(*rule) for rule in row.get("rules", ())),
         )
         for name, row in tables.load("fit")["gguf"]["files"].items()
     }
+
+
+@functools.cache
+def fused_families() -> frozenset[str]:
+    """Families whose query, key and value are one tensor of a GGUF file."""
+    return frozenset(tables.load("fit")["gguf"]["fused"])
 
 
 @functools.cache

@@ -38,6 +38,7 @@ class Machine:
     sm_hz: float | None = None
     mode: str = ""
     notes: tuple[str, ...] = ()
+    used: int | None = None  # now, where it is this machine
 
 
 def of_board(board: Board, *, mode: str = "", swap: int = 0, l4t: int | None = None) -> Machine:

@@ -153,6 +153,20 @@ def test_rows_that_are_no_multiple_of_256_get_larger_blocks() -> None:
     assert weights(small, "Q4_K_M").total == pytest.approx(397e6, rel=0.015)
 
 
+@pytest.mark.parametrize(
+    ("name", "megabytes"),  # of the files that are published, of which 5 to 10 MB are the vocabulary
+    [
+        ("Llama-3.2-1B-Instruct", 808),
+        ("Llama-3.2-3B-Instruct", 2019),
+        ("Phi-3.5-mini-instruct", 2393),  # query, key and value in one tensor
+        ("gemma-2-2b-it", 1709),
+        ("Qwen2.5-7B-Instruct", 4683),
+    ],
+)
+def test_files_are_as_large_as_those_that_are_published(name: str, megabytes: int) -> None:
+    assert weights(model(name), "Q4_K_M").total == pytest.approx(megabytes * 1e6, rel=0.016)
+
+
 def test_a_quantized_checkpoint_counts_as_it_is() -> None:
     config = replace(model("Llama-2-7b-chat-hf"), quantized=Quantized("gptq", 4, 128))
     predicted = predict(config, runtime="vllm", board=board("agx-orin-64gb"))

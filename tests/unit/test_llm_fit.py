@@ -186,6 +186,18 @@ def test_only_swap_on_a_disk_counts(tmp_path: Path) -> None:
     assert fitting.disk_swap(tmp_path / "nowhere") == 0
 
 
+def test_what_is_in_use_now_can_be_the_baseline(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 16000000 kB\nMemFree: 1 kB\nMemAvailable: 12000000 kB\n")
+    platform = platforms.detect(HOSTS / "orin-nx-16gb-r36.4.0")
+    question = Question(runtime="mlc", baseline="now")
+    machine = fitting.machine_for(question, lambda: platform, tmp_path)
+    answer = fitting.answer(modelsource.load("Llama-2-7b-chat-hf", no_hub), machine, question)
+    assert answer.best.baseline_bytes == pytest.approx(4000000 * 1024, rel=0.001)
+    with pytest.raises(UsageError, match="measures this machine"):
+        ask("Llama-2-7b-chat-hf", baseline="now")
+
+
 # The answer ----------------------------------------------------------------------------------------------------------
 
 
