@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from jetson_containers import knownmodels, tables
 from jetson_containers.fit import GIB, Verdict, constants, of_board, predict
-from jetson_containers.fit.published import comparisons
+from jetson_containers.fit.published import accounts, comparisons
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jetson_containers.modelconfig import ModelConfig
 
 TARGET = ROOT / "docs" / "fit.md"
+MIB = 1 << 20
 OLDER = "newer versions cannot do it"
 MARKS = {Verdict.FITS: "✓", Verdict.TIGHT: "!", Verdict.SWAP: "s", Verdict.NO: "✗", Verdict.IMPOSSIBLE: "–"}
 
@@ -58,6 +59,10 @@ models run only because 1.2 to 1.4 GiB of the desktop go to swap; what `free` sh
 demand.
 """
 
+ACCOUNTS = """What llama.cpp printed of its KV cache and compute buffer, on files of zeros; measured by us, with its
+CPU build.
+"""
+
 HOW_TO_READ = """Each runtime with its default quantization, at the default context (4096 tokens, 8192 from 24 GiB on,
 or what the model was trained for), with a desktop (1.5 GiB; without it 0.8 GiB less). Cells: verdict, GiB needed, and
 tokens/s.
@@ -70,7 +75,9 @@ reason N at the end · ? the board's bandwidth was not published · * only with 
 def render() -> str:
     """The whole page."""
     rows = comparisons()
-    return "\n".join([INTRO, COMPARISON, *_verdicts(rows), *_speeds(rows), *_memories(rows), *_everything()])
+    return "\n".join(
+        [INTRO, COMPARISON, *_verdicts(rows), *_speeds(rows), *_memories(rows), *_accounts(), *_everything()]
+    )
 
 
 def _verdicts(rows: Sequence[Published]) -> list[str]:
@@ -111,6 +118,21 @@ def _memories(rows: Sequence[Published]) -> list[str]:
     ]  # fmt: skip
     header = ("model", "board", "measured", "predicted GiB", "published GiB", "error", "source", "caveat")
     return ["### Memory", "", *_table(header, body), "", MEMORY_NOTES]
+
+
+def _accounts() -> list[str]:
+    body = [
+        (
+            f"{row.config.layers} layers, {row.config.hidden}/{row.config.intermediate}, {row.config.vocab} words",
+            f"-c {row.context} -ub {row.micro_batch} -ctk {row.kv_type} -ctv {row.kv_type}",
+            f"{row.predicted_kv / MIB:.2f}", f"{row.kv / MIB:.2f}",
+            f"{row.predicted_compute / MIB:.2f}", f"{row.compute / MIB:.2f}",
+            _percent(row.predicted_compute / row.compute - 1),
+        )
+        for row in accounts()
+    ]  # fmt: skip
+    header = ("shape", "options", "KV MiB", "measured", "compute MiB", "measured", "error")
+    return ["### llama.cpp's own account", "", ACCOUNTS, *_table(header, body), ""]
 
 
 def _everything() -> list[str]:

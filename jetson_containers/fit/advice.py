@@ -49,6 +49,11 @@ class Advice:
         """As it is typed."""
         return " ".join(self.options)
 
+    @property
+    def for_any_command(self) -> bool:
+        """Whether all of `llm` has these options; those about the machine only `llm fit` has."""
+        return not {"--baseline", "--swap", "--board"} & set(self.options)
+
 
 def ask(config: ModelConfig, request: Request, machine: Machine) -> Fit:
     """Predict a request."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jetson_containers import fit, knownmodels, tables
 from jetson_containers.errors import UsageError
 from jetson_containers.fit import GIB, Machine, Options, Request, Verdict, advise, ask, constants, memory, predict
-from jetson_containers.fit.published import comparisons
+from jetson_containers.fit.published import Account, accounts, comparisons
 from jetson_containers.fit.weights import linear_weights, weights
 from jetson_containers.modelconfig import ModelConfig, Quantized
 
@@ -202,9 +202,10 @@ def test_turbomind_buffers_follow_the_session(name: str, session: int, expected:
     assert predicted.activation_bytes / GIB == pytest.approx(expected, abs=0.01)
 
 
-def test_llama_cpp_buffers_are_those_of_the_logits() -> None:
-    predicted = predict(model("Meta-Llama-3.1-8B-Instruct"), runtime="llama_cpp", board=board("agx-orin-64gb"))
-    assert predicted.activation_bytes / (1 << 20) == pytest.approx(298, abs=3)
+@pytest.mark.parametrize("account", accounts(), ids=lambda row: f"{row.config.vocab}-{row.context}-{row.micro_batch}")
+def test_llama_cpp_takes_what_it_says_it_takes(account: Account) -> None:
+    assert account.predicted_kv == account.kv
+    assert account.predicted_compute == pytest.approx(account.compute, rel=0.05)
 
 
 def test_vllm_takes_its_share_and_stops_there() -> None:
@@ -474,6 +475,6 @@ def test_advice_begins_with_the_smallest_change() -> None:
     advice = advise(model("Llama-2-7b-chat-hf"), Request("llama_cpp"), board("orin-nano-8gb"))
     assert [item.text for item in advice][:3] == [
         "--context 2048",
+        "--swap 2",
         "--quantization Q3_K_S",
-        "--runtime mlc --context 2048",
     ]
