@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from jetson_containers import knownmodels, tables
 from jetson_containers.fit import GIB, Verdict, constants, of_board, predict
-from jetson_containers.fit.published import accounts, comparisons
+from jetson_containers.fit.published import accounts, comparisons, peaks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -63,6 +63,10 @@ ACCOUNTS = """What llama.cpp printed of its KV cache and compute buffer, on file
 CPU build.
 """
 
+PEAKS = """Highest memory of the process while llama.cpp's converter and quantizer ran, and of a prompt in transformers
+(without weights and KV cache); measured by us, with CPU builds.
+"""
+
 HOW_TO_READ = """Each runtime with its default quantization, at the default context (4096 tokens, 8192 from 24 GiB on,
 or what the model was trained for), with a desktop (1.5 GiB; without it 0.8 GiB less). Cells: verdict, GiB needed, and
 tokens/s.
@@ -76,7 +80,7 @@ def render() -> str:
     """The whole page."""
     rows = comparisons()
     return "\n".join(
-        [INTRO, COMPARISON, *_verdicts(rows), *_speeds(rows), *_memories(rows), *_accounts(), *_everything()]
+        [INTRO, COMPARISON, *_verdicts(rows), *_speeds(rows), *_memories(rows), *_accounts(), *_peaks(), *_everything()]
     )
 
 
@@ -133,6 +137,19 @@ def _accounts() -> list[str]:
     ]  # fmt: skip
     header = ("shape", "options", "KV MiB", "measured", "compute MiB", "measured", "error")
     return ["### llama.cpp's own account", "", ACCOUNTS, *_table(header, body), ""]
+
+
+def _peaks() -> list[str]:
+    body = [
+        (
+            row.step.partition("_")[2] or f"{row.step} of {row.context} tokens",
+            f"{row.config.layers} layers, {row.config.hidden}/{row.config.intermediate}, {row.config.vocab} words",
+            f"{row.predicted / MIB:.0f}", f"{row.measured / MIB:.0f}", _percent(row.predicted / row.measured - 1),
+        )
+        for row in peaks()
+    ]  # fmt: skip
+    header = ("step", "shape", "predicted MiB", "measured", "error")
+    return ["### Peaks", "", PEAKS, *_table(header, body), ""]
 
 
 def _everything() -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers import knownmodels, modelconfig, tables
 from jetson_containers.errors import UsageError
-from jetson_containers.fit import constants, memory
+from jetson_containers.fit import constants, memory, peak
 from jetson_containers.fit.constants import GIB
 from jetson_containers.fit.machine import board_named, of_board
 from jetson_containers.fit.predict import Options, predict
@@ -93,8 +93,38 @@ def accounts() -> tuple[Account, ...]:
     return tuple(_account({**row.get("like", {}), **row}) for row in tables.load("published")["accounts"])
 
 
+@dataclass(frozen=True)
+class Peak:
+    """The highest memory of one conversion or prompt that was measured, and what is predicted. Bytes of the process."""
+
+    config: ModelConfig
+    step: str
+    context: int
+    measured: float
+    predicted: float
+
+
+def peaks() -> tuple[Peak, ...]:
+    """Every peak that was measured."""
+    return tuple(_peak({**row.get("like", {}), **row}) for row in tables.load("published")["peaks"])
+
+
+def _peak(row: Mapping[str, Any]) -> Peak:
+    config, context = _config(row), int(row.get("context", 0))
+    if row["step"] == "prompt":
+        runtime = constants.runtime("transformers")
+        predicted = memory.workspace(config, runtime, runtime.variants[-1], memory.Load(context))
+    else:
+        predicted = float(peak.steps(config, (row["step"],), 0)[0][1])
+    return Peak(config, row["step"], context, float(row["peak"]) * _MIB, predicted)
+
+
+def _config(row: Mapping[str, Any]) -> ModelConfig:
+    return modelconfig.from_hf({"model_type": "llama", **{_KEYS[name]: int(row[name]) for name in _KEYS}})
+
+
 def _account(row: Mapping[str, Any]) -> Account:
-    config = modelconfig.from_hf({"model_type": "llama", **{_KEYS[name]: int(row[name]) for name in _KEYS}})
+    config = _config(row)
     runtime = replace(constants.runtime("llama_cpp"), micro_batch=int(row["micro_batch"]))
     load = memory.Load(int(row["context"]), kv_type=row["kv_type"])
     variant = runtime.variants[-1]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jetson_containers import fit, knownmodels, tables
 from jetson_containers.errors import UsageError
 from jetson_containers.fit import GIB, Machine, Options, Request, Verdict, advise, ask, constants, memory, predict
-from jetson_containers.fit.published import Account, accounts, comparisons
+from jetson_containers.fit.published import Account, Peak, accounts, comparisons, peaks
 from jetson_containers.fit.weights import linear_weights, weights
 from jetson_containers.modelconfig import ModelConfig, Quantized
 
@@ -206,6 +206,11 @@ def test_turbomind_buffers_follow_the_session(name: str, session: int, expected:
 def test_llama_cpp_takes_what_it_says_it_takes(account: Account) -> None:
     assert account.predicted_kv == account.kv
     assert account.predicted_compute == pytest.approx(account.compute, rel=0.05)
+
+
+@pytest.mark.parametrize("row", peaks(), ids=lambda row: f"{row.step}-{row.config.vocab}-{row.context}")
+def test_peaks_are_as_measured(row: Peak) -> None:
+    assert row.predicted == pytest.approx(row.measured, rel=0.16 if row.context == 2048 else 0.05)
 
 
 def test_vllm_takes_its_share_and_stops_there() -> None:
