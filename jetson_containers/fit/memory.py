@@ -56,9 +56,7 @@ def kv_needed(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, 
 
 def chunk_of(variant: Variant, load: Load) -> int:
     """Tokens of one prefill step, which is what activations are sized by."""
-    if variant.chunk == "context":
-        return load.context
-    return min(load.prefill_chunk or constants.system().prefill_chunk, load.context)
+    return min(load.prefill_chunk or variant.chunk or load.context, load.context)
 
 
 def workspace(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, load: Load) -> float:
