@@ -19,6 +19,7 @@ from jetson_containers.fit import GIB, Machine, Options, Request, Verdict, advis
 from jetson_containers.fit.published import Account, Peak, accounts, comparisons, peaks
 from jetson_containers.fit.weights import linear_weights, weights
 from jetson_containers.modelconfig import ModelConfig, Quantized
+from jetson_containers.runtimes import llama_cpp
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNTIMES = tuple(constants.runtimes())
@@ -332,6 +333,29 @@ def test_every_quantization_of_every_runtime_has_a_size(runtime: str) -> None:
     for variant in constants.runtime(runtime).variants:
         for name, (form, _) in {**variant.accepted, **variant.formats}.items():
             assert weights(model("Mistral-7B-Instruct-v0.2"), form).total > GIB, name
+
+
+def runtimes_own_names() -> dict[tuple[str, str], list[str]]:
+    """What the runtimes' own tables call quantizations: runtime → interface → names, the default first."""
+    own = {("mlc", api): list(names) for api, names in tables.load("mlc")["quantizations"].items()}
+    if (tables.FACTS / "runtimes.yaml").is_file():
+        for runtime, interfaces in tables.load("runtimes")["runtimes"].items():
+            own.update({(runtime, kind): list(row["quantizations"]) for kind, row in interfaces.items()})
+    return own
+
+
+@pytest.mark.parametrize(("place", "names"), runtimes_own_names().items(), ids=str)
+def test_what_a_runtime_can_make_has_a_size(place: tuple[str, str], names: list[str]) -> None:
+    for variant in constants.runtime(place[0]).variants:
+        if variant.api in {"", place[1]}:
+            assert set(names) <= {*variant.formats, *variant.accepted}
+
+
+def test_what_is_proposed_can_be_typed() -> None:
+    for variant in constants.runtime("mlc").variants:
+        assert set(variant.formats) <= set(tables.load("mlc")["quantizations"][variant.api])
+        assert next(iter(variant.formats)) == next(iter(tables.load("mlc")["quantizations"][variant.api]))
+    assert set(constants.runtime("llama_cpp").variants[0].formats) <= set(llama_cpp.QUANTIZATIONS)
 
 
 def test_quantizations_are_found_in_any_case_and_by_their_short_names() -> None:
