@@ -71,7 +71,10 @@ def from_hub(reference: str, settings: Settings, console: Console) -> ModelConfi
         ) from error
     info = hub.describe(reference, settings, console)
     if info.config is None:
-        raise NotReadyError(f"{reference}: {info.config_missing or 'there is no config.json'}")
+        hint = "a model of .gguf files: name the original model, or download one of the files and name that"
+        raise NotReadyError(
+            f"{reference}: {info.config_missing or 'there is no config.json'}", hint=hint if info.is_gguf else None
+        )
     return modelconfig.from_hf(info.config, f"{reference}: config.json")
 
 

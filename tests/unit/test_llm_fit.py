@@ -122,6 +122,7 @@ class Hub:
     def __init__(self, config: dict[str, Any] | None) -> None:
         self.config = config
         self.config_missing = "it is gated"
+        self.is_gguf = False
 
     def describe(self, _reference: str, _settings: object, _console: object) -> Hub:
         return self
