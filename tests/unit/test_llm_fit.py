@@ -16,8 +16,11 @@ from jetson_containers.cli.app import App
 from jetson_containers.errors import NotReadyError, UsageError
 from jetson_containers.fit import GIB, Verdict
 from jetson_containers.fitting import Question
+from tests.hubserver import HubServer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jetson_containers.modelconfig import ModelConfig
 
 GGUF = Path(__file__).parent / "gguf" / "by-gguf-py.gguf"
@@ -116,24 +119,32 @@ def test_an_empty_directory_is_no_model(tmp_path: Path) -> None:
         modelsource.load(str(tmp_path), no_hub)
 
 
-class Hub:
-    """Stands in for the hub module: `describe` answers with a config, or with the reason why there is none."""
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    with HubServer() as server:
+        for name in ("HF_HUB_OFFLINE", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "data/models/huggingface"))
+        monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+        monkeypatch.setenv("JETSON_CONTAINERS_DATA", str(tmp_path / "data"))
+        monkeypatch.chdir(tmp_path)
+        yield server
 
-    def __init__(self, config: dict[str, Any] | None) -> None:
-        self.config = config
-        self.config_missing = "it is gated"
-        self.is_gguf = False
 
-    def describe(self, _reference: str, _settings: object, _console: object) -> Hub:
-        return self
+def test_of_a_hub_model_only_config_json_is_fetched(hub: HubServer, tmp_path: Path) -> None:
+    hub.add("org/model", {"config.json": json.dumps(dict(LLAMA)).encode(), "model.safetensors": b"1" * 5000})
+    code, out = run("org/model", "--board", "orin-nx-16gb", "--runtime", "mlc", "--json")
+    assert (code, json.loads(out)["model"], json.loads(out)["fits"]) == (0, "org/model", True)
+    fetched = {path.name for path in (tmp_path / "data").rglob("*") if "snapshots" in path.parts and path.is_file()}
+    assert fetched == {"config.json"}
 
 
-def test_the_hub_is_asked_for_config_json_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modelsource.importlib, "import_module", lambda _name: Hub(dict(LLAMA)))
-    assert modelsource.from_hub("org/model", None, None).hidden == 4096  # type: ignore[arg-type]
-    monkeypatch.setattr(modelsource.importlib, "import_module", lambda _name: Hub(None))
-    with pytest.raises(NotReadyError, match="org/model: it is gated"):
-        modelsource.from_hub("org/model", None, None)  # type: ignore[arg-type]
+def test_a_repository_of_gguf_files_says_what_to_name(hub: HubServer) -> None:
+    hub.add("org/files", {"model-Q4_K_M.gguf": b"GGUF", "README.md": b"x"})
+    with pytest.raises(NotReadyError, match=r"org/files: there is no config\.json") as error:
+        run("org/files", "--board", "orin-nx-16gb")
+    assert "name the original model" in (error.value.hint or "")
 
 
 # Which machine -------------------------------------------------------------------------------------------------------
