@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def answer(source: Source, machine: Machine, question: Question) -> Answer:
     options = Options(
         prefill_chunk=question.prefill_chunk,
         kv_type=question.kv_type,
-        baseline=question.baseline or "desktop",
+        baseline=_baseline(question, machine),
         held=source.held,
     )
     request = FitRequest(
@@ -82,17 +83,30 @@ def answer(source: Source, machine: Machine, question: Question) -> Answer:
             raise UsageError(
                 f"{source.name} is quantized already ({source.quantization})", hint="leave out --quantization"
             )
-        request = replace(request, quantization=_accepted(request, machine))
+        request = replace(request, quantization=_accepted(source, request, machine))
     requests = [
         replace(request, runtime=runtime, quantization=quantization)
         for runtime in runtimes
-        for quantization in _quantizations(runtime, machine, request, question)
+        for quantization in _quantizations(source, runtime, machine, request, question)
     ]
+    if not requests:
+        raise UsageError(
+            f"no runtime has a quantization `{request.quantization}`", hint="`--all` lists what each of them has"
+        )
     pairs = [(ask(source.config, each, machine), each) for each in requests]
     pairs.sort(key=lambda pair: _rank(pair[0]))
     best = pairs[0][1]
     advice = advise(source.config, best, machine)
     return Answer(source.name, machine, tuple(fit for fit, _ in pairs), advice)
+
+
+def _baseline(question: Question, machine: Machine) -> str:
+    """The baseline asked for; `now` is what this machine has in use at the moment."""
+    if question.baseline != "now":
+        return question.baseline or "desktop"
+    if machine.used is None:
+        raise UsageError("`--baseline now` measures this machine, and the question is about another one")
+    return f"{machine.used / GIB:.3f}"
 
 
 def machine_for(
@@ -115,7 +129,8 @@ def machine_for(
     vram = int((question.vram or 0) * GIB)
     if not vram and here.has_gpu and here.l4t is None and here.host:
         vram = (query or graphics_memory)()
-    return of_platform(here, vram=vram, swap=swap, mode=question.mode)
+    machine = of_platform(here, vram=vram, swap=swap, mode=question.mode)
+    return replace(machine, used=memory_in_use(root)) if here.host else machine
 
 
 def disk_swap(root: Path) -> int:
@@ -126,6 +141,18 @@ def disk_swap(root: Path) -> int:
         return 0
     rows = [line.split() for line in lines]
     return sum(int(row[2]) * 1024 for row in rows if len(row) > 2 and "zram" not in row[0] and row[2].isdigit())
+
+
+def memory_in_use(root: Path) -> int | None:
+    """Bytes that programs and the kernel have in use now and could not give back."""
+    try:
+        text = (root / "proc/meminfo").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    sizes = {
+        name: int(size) * 1024 for name, size in re.findall(r"^(MemTotal|MemAvailable):\s+(\d+) kB", text, re.MULTILINE)
+    }
+    return sizes["MemTotal"] - sizes["MemAvailable"] if len(sizes) == 2 else None
 
 
 def graphics_memory() -> int:
@@ -151,16 +178,18 @@ def _runtimes(source: Source, question: Question) -> tuple[str, ...]:
     return source.runtimes or tuple(constants.runtimes())
 
 
-def _accepted(request: FitRequest, machine: Machine) -> str:
+def _accepted(source: Source, request: FitRequest, machine: Machine) -> str:
     """The artefact's quantization where the runtime's table has it, else the default: sizes are known anyway."""
-    variant = variant_for(constants.runtime(request.runtime), machine)
+    variant = variant_for(constants.runtime(request.runtime), machine, source.config.model_type, request.quantization)
     known = {name.lower(): name for name in (*variant.accepted, *variant.formats)}
     return known.get(request.quantization.lower(), "")
 
 
-def _quantizations(runtime: str, machine: Machine, request: FitRequest, question: Question) -> Sequence[str]:
+def _quantizations(
+    source: Source, runtime: str, machine: Machine, request: FitRequest, question: Question
+) -> Sequence[str]:
     """What to predict for one runtime. A name that only another runtime has leaves this one out."""
-    variant = variant_for(constants.runtime(runtime), machine)
+    variant = variant_for(constants.runtime(runtime), machine, source.config.model_type, request.quantization)
     if question.every_quantization and not request.quantization:
         return tuple(variant.formats)
     if question.runtime or not request.quantization:

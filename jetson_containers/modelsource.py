@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,17 +60,15 @@ def load(reference: str, load_config: Callable[[str], ModelConfig]) -> Source:
 
 
 def from_hub(reference: str, settings: Settings, console: Console) -> ModelConfig:
-    """Fetch `config.json` alone. Raises NotReadyError or UsageError where there is none to be had."""
-    try:
-        hub = importlib.import_module("jetson_containers.hub")
-    except ImportError as error:
-        raise NotReadyError(
-            f"`{reference}` is not among the models that are known without a network, and there is no hub client here",
-            hint="give a directory that holds its config.json",
-        ) from error
+    """Fetch `config.json` alone. Raises NotReadyError where there is none to be had, and what the hub raises."""
+    from jetson_containers import hub  # noqa: PLC0415 - only for models that no table has
+
     info = hub.describe(reference, settings, console)
     if info.config is None:
-        raise NotReadyError(f"{reference}: {info.config_missing or 'there is no config.json'}")
+        hint = "a model of .gguf files: name the original model, or download one of the files and name that"
+        raise NotReadyError(
+            f"{reference}: {info.config_missing or 'there is no config.json'}", hint=hint if info.is_gguf else None
+        )
     return modelconfig.from_hf(info.config, f"{reference}: config.json")
 
 

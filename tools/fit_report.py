@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from jetson_containers import knownmodels, tables
 from jetson_containers.fit import GIB, Verdict, constants, of_board, predict
-from jetson_containers.fit.published import comparisons
+from jetson_containers.fit.published import accounts, comparisons, peaks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from jetson_containers.modelconfig import ModelConfig
 
 TARGET = ROOT / "docs" / "fit.md"
+MIB = 1 << 20
+OLDER = "newer versions cannot do it"
 MARKS = {Verdict.FITS: "✓", Verdict.TIGHT: "!", Verdict.SWAP: "s", Verdict.NO: "✗", Verdict.IMPOSSIBLE: "–"}
 
 INTRO = """# Will it fit?
@@ -57,18 +59,29 @@ models run only because 1.2 to 1.4 GiB of the desktop go to swap; what `free` sh
 demand.
 """
 
-HOW_TO_READ = """Each runtime with its default quantization, at the default context (4096 tokens, 8192 from 24 GiB on, or
-what the model was trained for), with a desktop (1.5 GiB; without it 0.8 GiB less). Cells: verdict, GiB needed, tokens/s.
+ACCOUNTS = """What llama.cpp printed of its KV cache and compute buffer, on files of zeros; measured by us, with its
+CPU build.
+"""
+
+PEAKS = """Highest memory of the process while llama.cpp's converter and quantizer ran, and of a prompt in transformers
+(without weights and KV cache); measured by us, with CPU builds.
+"""
+
+HOW_TO_READ = """Each runtime with its default quantization, at the default context (4096 tokens, 8192 from 24 GiB on,
+or what the model was trained for), with a desktop (1.5 GiB; without it 0.8 GiB less). Cells: verdict, GiB needed, and
+tokens/s.
 
 ✓ fits · ! fits, above 85 % of the usable memory · ✗ does not fit, `llm fit` says what would · –N cannot be, for the
-reason N at the end · ? the board's bandwidth was not published
+reason N at the end · ? the board's bandwidth was not published · * only with JetPack 5
 """
 
 
 def render() -> str:
     """The whole page."""
     rows = comparisons()
-    return "\n".join([INTRO, COMPARISON, *_verdicts(rows), *_speeds(rows), *_memories(rows), *_everything()])
+    return "\n".join(
+        [INTRO, COMPARISON, *_verdicts(rows), *_speeds(rows), *_memories(rows), *_accounts(), *_peaks(), *_everything()]
+    )
 
 
 def _verdicts(rows: Sequence[Published]) -> list[str]:
@@ -109,6 +122,34 @@ def _memories(rows: Sequence[Published]) -> list[str]:
     ]  # fmt: skip
     header = ("model", "board", "measured", "predicted GiB", "published GiB", "error", "source", "caveat")
     return ["### Memory", "", *_table(header, body), "", MEMORY_NOTES]
+
+
+def _accounts() -> list[str]:
+    body = [
+        (
+            f"{row.config.layers} layers, {row.config.hidden}/{row.config.intermediate}, {row.config.vocab} words",
+            f"-c {row.context} -ub {row.micro_batch} -ctk {row.kv_type} -ctv {row.kv_type}",
+            f"{row.predicted_kv / MIB:.2f}", f"{row.kv / MIB:.2f}",
+            f"{row.predicted_compute / MIB:.2f}", f"{row.compute / MIB:.2f}",
+            _percent(row.predicted_compute / row.compute - 1),
+        )
+        for row in accounts()
+    ]  # fmt: skip
+    header = ("shape", "options", "KV MiB", "measured", "compute MiB", "measured", "error")
+    return ["### llama.cpp's own account", "", ACCOUNTS, *_table(header, body), ""]
+
+
+def _peaks() -> list[str]:
+    body = [
+        (
+            row.step.partition("_")[2] or f"{row.step} of {row.context} tokens",
+            f"{row.config.layers} layers, {row.config.hidden}/{row.config.intermediate}, {row.config.vocab} words",
+            f"{row.predicted / MIB:.0f}", f"{row.measured / MIB:.0f}", _percent(row.predicted / row.measured - 1),
+        )
+        for row in peaks()
+    ]  # fmt: skip
+    header = ("step", "shape", "predicted MiB", "measured", "error")
+    return ["### Peaks", "", PEAKS, *_table(header, body), ""]
 
 
 def _everything() -> list[str]:
@@ -166,7 +207,8 @@ def _cell(fit: Fit, reasons: list[str]) -> str:
             reasons.append(fit.reason)
         return f"–{reasons.index(fit.reason) + 1}"
     speed = f" · {_rate(fit.decode_tokens_per_s)}" if fit.decode_tokens_per_s else " · ?"
-    return f"{MARKS[fit.verdict]} {fit.needed_bytes / GIB:.1f}{speed if fit.fits else ''}"
+    older = "*" if any(OLDER in note for note in fit.notes) else ""
+    return f"{MARKS[fit.verdict]} {fit.needed_bytes / GIB:.1f}{speed if fit.fits else ''}{older}"
 
 
 def _name(row: Published) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     "--baseline",
     default="desktop",
     show_default=True,
-    help="What the system itself uses: headless, desktop, desktop-remote, or GiB.",
+    help="What the system itself uses: headless, desktop, desktop-remote, now (of this machine), or GiB.",
 )
 @click.option("--kv-type", default="f16", show_default=True, help="Type of the KV cache: f16, q8_0, q4_0, int8 …")
 @click.option("--prefill-chunk", type=click.IntRange(min=1), default=None, help="Tokens of one prefill step.")

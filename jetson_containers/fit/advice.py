@@ -49,6 +49,11 @@ class Advice:
         """As it is typed."""
         return " ".join(self.options)
 
+    @property
+    def for_any_command(self) -> bool:
+        """Whether all of `llm` has these options; those about the machine only `llm fit` has."""
+        return not {"--baseline", "--swap", "--board"} & set(self.options)
+
 
 def ask(config: ModelConfig, request: Request, machine: Machine) -> Fit:
     """Predict a request."""
@@ -170,7 +175,9 @@ class _Search:
         yield from found
 
     def _smaller_formats(self, request: Request) -> Iterator[str]:
-        variant = variant_for(constants.runtime(request.runtime), self._machine)
+        variant = variant_for(
+            constants.runtime(request.runtime), self._machine, self._config.model_type, request.quantization
+        )
         current = ask(self._config, request, self._machine).weights_bytes
         sizes = {
             name: ask(self._config, replace(request, quantization=name), self._machine).weights_bytes

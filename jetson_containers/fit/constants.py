@@ -36,11 +36,12 @@ class Rule:
 
 @dataclass(frozen=True)
 class FileType:
-    """How a GGUF file type mixes block types."""
+    """How a GGUF file type mixes block types. `fused`: of a tensor that is query, key and value in one."""
 
     base: str
     embedding: str
     output: str
+    fused: str
     rules: tuple[Rule, ...] = ()
 
 
@@ -50,7 +51,7 @@ class Variant:
 
     `formats` maps the runtime's names of quantizations to (format, lowest compute capability or 0), the default first;
     `accepted` are further names, never proposed. `families` are the `model_type`s it loads, empty: all. `chunk`: tokens
-    of one prefill step, `context`, `prefill` or "" (has none).
+    of one prefill step, 0 for the whole context.
     """
 
     l4t: tuple[int, ...]
@@ -59,7 +60,7 @@ class Variant:
     accepted: Mapping[str, tuple[str, int]]
     kv: str
     fraction: float
-    chunk: str
+    chunk: int
     steps: tuple[str, ...]
     families: frozenset[str]
     sm: int
@@ -101,7 +102,6 @@ class SystemConstants:
     context_small: int
     context_large: int
     context_large_from: float
-    prefill_chunk: int
     efficiency: float
     filled: int
 
@@ -122,7 +122,6 @@ def system() -> SystemConstants:
         context_small=int(context["small"]),
         context_large=int(context["large"]),
         context_large_from=float(context["large_from"]) * GIB,
-        prefill_chunk=int(table["prefill_chunk"]),
         efficiency=float(speed["efficiency"]),
         filled=int(speed["filled"]),
     )
@@ -153,10 +152,20 @@ def file_types() -> Mapping[str, FileType]:
     """GGUF file types by the name `llama-quantize` gives them."""
     return {
         name: FileType(
-            row["base"], row.get("embedding", row["base"]), row["output"], tuple(Rule(*r) for r in row.get("rules", ()))
+            base=row["base"],
+            embedding=row.get("embedding", row["base"]),
+            output=row["output"],
+            fused=row.get("fused", row["base"]),
+            rules=tuple(Rule(*rule) for rule in row.get("rules", ())),
         )
         for name, row in tables.load("fit")["gguf"]["files"].items()
     }
+
+
+@functools.cache
+def fused_families() -> frozenset[str]:
+    """Families whose query, key and value are one tensor of a GGUF file."""
+    return frozenset(tables.load("fit")["gguf"]["fused"])
 
 
 @functools.cache
@@ -224,7 +233,7 @@ def _variant(row: Mapping[str, Any], variant: Mapping[str, Any]) -> Variant:
         accepted=_formats(variant.get("accepted", {})),
         kv=variant.get("kv", row.get("kv", "")),
         fraction=float(variant.get("fraction", 0)),
-        chunk=variant.get("chunk", ""),
+        chunk=int(variant["chunk"]) if variant.get("chunk", "context") != "context" else 0,
         steps=tuple(variant.get("steps", ())),
         families=frozenset() if "*" in families else families,
         sm=int(variant.get("sm", row["sm"])),

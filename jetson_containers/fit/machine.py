@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ class Machine:
     sm_hz: float | None = None
     mode: str = ""
     notes: tuple[str, ...] = ()
+    used: int | None = None  # now, where it is this machine
 
 
 def of_board(board: Board, *, mode: str = "", swap: int = 0, l4t: int | None = None) -> Machine:
@@ -61,13 +63,12 @@ def of_board(board: Board, *, mode: str = "", swap: int = 0, l4t: int | None = N
         if bandwidth and "emc" in row:
             bandwidth *= int(row["emc"]) / _RATED_EMC
         sm_hz = int(row["sm"]) * int(row["mhz"]) * 1e6 if {"sm", "mhz"} <= row.keys() else None
-    majors = sorted({row.l4t.major for row in tables.releases() if board.boots(row.l4t)})
     return Machine(
         id=board.id,
         memory=memory,
         bandwidth=bandwidth * 1e9 if bandwidth else None,
         sm=tables.soc_sm(board.soc),
-        l4t=(l4t,) if l4t else tuple(majors),
+        l4t=(l4t,) if l4t else _majors(board),
         swap=swap,
         sm_hz=sm_hz,
         mode=mode,
@@ -116,6 +117,12 @@ def board_named(name: str) -> Board:
             hint=f"did you mean `{close[0]}`?" if close else f"there is: {', '.join(sorted(tables.boards()))}",
         )
     return tables.boards()[found]
+
+
+@functools.cache
+def _majors(board: Board) -> tuple[int, ...]:
+    """Major L4T releases a module runs, ascending."""
+    return tuple(sorted({row.l4t.major for row in tables.releases() if board.boots(row.l4t)}))
 
 
 def _mode(board: str, mode: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Memory beside the weights: KV cache, activations and buffers. All in bytes.
 
 Sources: MLC's engine budget (mlc-llm, cpp/serve/config.cc), TurboMind's static buffers (lmdeploy, context decoder with
-max_context_token_num = session length), llama.cpp's compute buffer; the torch formula is an estimate.
+max_context_token_num = session length), llama.cpp's own account, peaks of transformers.
 """
 
 from __future__ import annotations
@@ -56,9 +56,7 @@ def kv_needed(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, 
 
 def chunk_of(variant: Variant, load: Load) -> int:
     """Tokens of one prefill step, which is what activations are sized by."""
-    if variant.chunk == "context":
-        return load.context
-    return min(load.prefill_chunk or constants.system().prefill_chunk, load.context)
+    return min(load.prefill_chunk or variant.chunk or load.context, load.context)
 
 
 def workspace(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, load: Load) -> float:
@@ -69,8 +67,7 @@ def workspace(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, 
     if runtime.workspace == "turbomind":
         return _turbomind(config, load.session or load.context)
     if runtime.workspace == "llama_cpp":
-        batch = min(runtime.micro_batch, load.context)
-        return batch * (config.vocab * 4 + 6 * config.hidden * 4)
+        return _llama_cpp(config, min(runtime.micro_batch, load.context), load.context)
     return _torch(config, chunk, load.max_batch)
 
 
@@ -96,9 +93,22 @@ def _turbomind(config: ModelConfig, session: int) -> float:
     return hidden + keys + 2 * _TURBOMIND_BATCH * config.vocab * 4
 
 
+def _llama_cpp(config: ModelConfig, batch: int, context: int) -> float:
+    """Its compute buffer: the logits or the widest block, whichever is more, in 32 bits; the attention mask in 16.
+
+    Within 5 % of what llama.cpp 0.3.36 says itself for seven shapes, contexts and batches (flash attention on).
+    """
+    widest = max(config.vocab + config.hidden, 3 * _width(config) + 4 * config.hidden)
+    return batch * (4 * widest + 2 * context)
+
+
 def _torch(config: ModelConfig, chunk: int, sequences: int) -> float:
-    """Estimate: gate and up beside four hidden states at 16 bits, and the last token's logits in 32 and 16 bits."""
-    return chunk * (2 * _width(config) + 4 * config.hidden) * 2 + sequences * config.vocab * 6
+    """Activations of one block at 16 bits and the last token's logits in 32 and 16.
+
+    The factors were fitted on peaks of transformers 5.13.1 on a CPU, SDPA: two shapes with 4096 tokens, within 2 %, and
+    one with 2048, 15 % below.
+    """
+    return chunk * (3 * _width(config) + 9 * config.hidden) * 2 + sequences * config.vocab * 6
 
 
 def share(runtime: RuntimeConstants, machine: Machine) -> float:

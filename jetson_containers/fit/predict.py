@@ -149,7 +149,7 @@ def predict(
     known = constants.runtime(runtime)
     if context < 0 or max_batch < 1 or wanted.prefill_chunk < 0:
         raise UsageError("context and prefill chunk are numbers of tokens, the batch is at least 1")
-    variant = variant_for(known, machine)
+    variant = variant_for(known, machine, config.model_type, quantization)
     chosen = quantization_named(known, variant, quantization, machine.sm)
     format_name, lowest_sm = {**variant.accepted, **variant.formats}[chosen]
     tokens = context or default_context(config, machine)
@@ -191,7 +191,7 @@ def predict(
         steps=tuple((name, size + int(sizes.baseline)) for name, size in made),
         decode_tokens_per_s=speed.decode(config, held, known, machine, filled, wanted.kv_type),
         decode_tokens_per_s_full=speed.decode(config, held, known, machine, tokens, wanted.kv_type),
-        notes=(*machine.notes, *_notes(config, tokens)),
+        notes=(*machine.notes, *_notes(config, tokens), *_older(known, variant, machine)),
     )
 
 
@@ -202,10 +202,19 @@ def default_context(config: ModelConfig, machine: Machine) -> int:
     return min(wanted, config.max_position or wanted)
 
 
-def variant_for(runtime: RuntimeConstants, machine: Machine) -> Variant:
-    """The runtime's newest version that the machine's L4T runs; the last of all where none does or there is no L4T."""
+def variant_for(runtime: RuntimeConstants, machine: Machine, family: str = "", quantization: str = "") -> Variant:
+    """The runtime's newest version that the machine's L4T runs and that knows the architecture and the quantization.
+
+    Where none does all of it, the newest that runs; where none runs or there is no L4T, the last of all.
+    """
     running = [variant for variant in runtime.variants if set(variant.l4t) & set(machine.l4t)]
-    return (running or list(runtime.variants))[-1]
+    knowing = [variant for variant in running if not variant.families or not family or family in variant.families]
+    having = [variant for variant in knowing if not quantization or _has(variant, quantization)]
+    return (having or knowing or running or list(runtime.variants))[-1]
+
+
+def _has(variant: Variant, quantization: str) -> bool:
+    return quantization.lower() in {name.lower() for name in (*variant.formats, *variant.accepted)}
 
 
 def quantization_named(runtime: RuntimeConstants, variant: Variant, name: str, sm: int | None = None) -> str:
@@ -326,6 +335,15 @@ def _notes(config: ModelConfig, context: int) -> tuple[str, ...]:
     if config.max_position and context > config.max_position:
         return (f"the model was trained for {config.max_position} tokens; beyond them its answers degrade",)
     return ()
+
+
+def _older(runtime: RuntimeConstants, variant: Variant, machine: Machine) -> tuple[str, ...]:
+    """Say so where the newest version that the board could have cannot do it."""
+    newest = [each for each in runtime.variants if set(each.l4t) & set(machine.l4t)][-1:]
+    if variant in newest or not newest:
+        return ()
+    majors = [major for major in machine.l4t if major in variant.l4t]
+    return (f"only with {runtime.name} for L4T {_list(majors)}; newer versions cannot do it",)
 
 
 def _gib(size: float) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import knownmodels, tables
+from jetson_containers import knownmodels, modelconfig, tables
 from jetson_containers.errors import UsageError
+from jetson_containers.fit import constants, memory, peak
 from jetson_containers.fit.constants import GIB
 from jetson_containers.fit.machine import board_named, of_board
 from jetson_containers.fit.predict import Options, predict
@@ -15,7 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jetson_containers.fit.predict import Fit
+    from jetson_containers.modelconfig import ModelConfig
 
+_MIB = 1 << 20
+_KEYS = {
+    "layers": "num_hidden_layers",
+    "hidden": "hidden_size",
+    "intermediate": "intermediate_size",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "head_dim": "head_dim",
+    "vocab": "vocab_size",
+}
 _UNITS = {"GiB": GIB, "GB": 10**9, "MB": 10**6}
 
 
@@ -60,6 +72,72 @@ class Published:
     def memory_error(self) -> float | None:
         """Predicted over published, minus one."""
         return None if self.memory is None else self.predicted_memory / self.memory - 1
+
+
+@dataclass(frozen=True)
+class Account:
+    """What llama.cpp said of one run, and what is predicted. `kv` and `compute` in bytes."""
+
+    config: ModelConfig
+    context: int
+    micro_batch: int
+    kv_type: str
+    kv: float
+    compute: float
+    predicted_kv: float
+    predicted_compute: float
+
+
+def accounts() -> tuple[Account, ...]:
+    """Every run whose own account of its memory we have."""
+    return tuple(_account({**row.get("like", {}), **row}) for row in tables.load("published")["accounts"])
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The highest memory of one conversion or prompt that was measured, and what is predicted. Bytes of the process."""
+
+    config: ModelConfig
+    step: str
+    context: int
+    measured: float
+    predicted: float
+
+
+def peaks() -> tuple[Peak, ...]:
+    """Every peak that was measured."""
+    return tuple(_peak({**row.get("like", {}), **row}) for row in tables.load("published")["peaks"])
+
+
+def _peak(row: Mapping[str, Any]) -> Peak:
+    config, context = _config(row), int(row.get("context", 0))
+    if row["step"] == "prompt":
+        runtime = constants.runtime("transformers")
+        predicted = memory.workspace(config, runtime, runtime.variants[-1], memory.Load(context))
+    else:
+        predicted = float(peak.steps(config, (row["step"],), 0)[0][1])
+    return Peak(config, row["step"], context, float(row["peak"]) * _MIB, predicted)
+
+
+def _config(row: Mapping[str, Any]) -> ModelConfig:
+    return modelconfig.from_hf({"model_type": "llama", **{_KEYS[name]: int(row[name]) for name in _KEYS}})
+
+
+def _account(row: Mapping[str, Any]) -> Account:
+    config = _config(row)
+    runtime = replace(constants.runtime("llama_cpp"), micro_batch=int(row["micro_batch"]))
+    load = memory.Load(int(row["context"]), kv_type=row["kv_type"])
+    variant = runtime.variants[-1]
+    return Account(
+        config=config,
+        context=load.context,
+        micro_batch=runtime.micro_batch,
+        kv_type=load.kv_type,
+        kv=float(row["kv"]) * _MIB,
+        compute=float(row["compute"]) * _MIB,
+        predicted_kv=memory.kv_needed(config, runtime, variant, load),
+        predicted_compute=memory.workspace(config, runtime, variant, load),
+    )
 
 
 def comparisons() -> tuple[Published, ...]:

@@ -150,10 +150,15 @@ def _of_gguf(config: ModelConfig, kind: FileType) -> Weights:
 
 
 def _matrix_bytes(matrix: Matrix, layer: int, config: ModelConfig, kind: FileType) -> float:
-    rules = (rule for rule in kind.rules if rule.role == matrix.role and _applies(rule.where, layer, config))
-    name = next((rule.type for rule in rules), kind.base)
-    name = "F32" if matrix.role == "router" else name
+    name = "F32" if matrix.role == "router" else _type_of(matrix.role, layer, config, kind)
     return matrix.inputs * matrix.outputs * matrix.copies * constants.block_for(name, matrix.inputs) / 8
+
+
+def _type_of(role: str, layer: int, config: ModelConfig, kind: FileType) -> str:
+    if role in {"query", "key", "value"} and config.model_type in constants.fused_families():
+        return kind.fused
+    rules = (rule for rule in kind.rules if rule.role == role and _applies(rule.where, layer, config))
+    return next((rule.type for rule in rules), kind.base)
 
 
 def _applies(where: str, layer: int, config: ModelConfig) -> bool:

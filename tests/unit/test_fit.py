@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from jetson_containers import fit, knownmodels, tables
 from jetson_containers.errors import UsageError
 from jetson_containers.fit import GIB, Machine, Options, Request, Verdict, advise, ask, constants, memory, predict
-from jetson_containers.fit.published import comparisons
+from jetson_containers.fit.published import Account, Peak, accounts, comparisons, peaks
 from jetson_containers.fit.weights import linear_weights, weights
 from jetson_containers.modelconfig import ModelConfig, Quantized
+from jetson_containers.runtimes import llama_cpp
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNTIMES = tuple(constants.runtimes())
@@ -126,7 +127,8 @@ def test_sizes_are_those_of_the_facts(row: tuple[str, float, float, float, float
 
 BITS = {
     "Q2_K": 3.1593, "Q3_K_S": 3.6429, "Q3_K_M": 3.9960, "Q3_K_L": 4.2979, "IQ4_XS": 4.4597, "IQ4_NL": 4.6818,
-    "Q4_K_S": 4.6672, "Q4_K_M": 4.8944, "Q5_K_S": 5.5704, "Q5_K_M": 5.7036, "Q6_K": 6.5633, "Q8_0": 8.5008, "F16": 16.0005,
+    "Q4_K_S": 4.6672, "Q4_K_M": 4.8944, "Q5_K_S": 5.5704, "Q5_K_M": 5.7036, "Q6_K": 6.5633, "Q8_0": 8.5008,
+    "F16": 16.0005,
     "IQ1_S": 2.0042, "IQ1_M": 2.1460, "IQ2_XXS": 2.3824, "IQ2_XS": 2.5882, "IQ2_S": 2.7403, "IQ2_M": 2.9294,
     "IQ3_XXS": 3.2548, "IQ3_XS": 3.4977, "IQ3_S": 3.6606, "IQ3_M": 3.7628,
 }  # fmt: skip
@@ -150,6 +152,20 @@ def test_other_shapes_mix_otherwise() -> None:
 def test_rows_that_are_no_multiple_of_256_get_larger_blocks() -> None:
     small = model("Qwen2.5-0.5B-Instruct")  # 896 wide; its published Q4_K_M file is 398 MB
     assert weights(small, "Q4_K_M").total == pytest.approx(397e6, rel=0.015)
+
+
+@pytest.mark.parametrize(
+    ("name", "megabytes"),  # of the files that are published, of which 5 to 10 MB are the vocabulary
+    [
+        ("Llama-3.2-1B-Instruct", 808),
+        ("Llama-3.2-3B-Instruct", 2019),
+        ("Phi-3.5-mini-instruct", 2393),  # query, key and value in one tensor
+        ("gemma-2-2b-it", 1709),
+        ("Qwen2.5-7B-Instruct", 4683),
+    ],
+)
+def test_files_are_as_large_as_those_that_are_published(name: str, megabytes: int) -> None:
+    assert weights(model(name), "Q4_K_M").total == pytest.approx(megabytes * 1e6, rel=0.016)
 
 
 def test_a_quantized_checkpoint_counts_as_it_is() -> None:
@@ -187,9 +203,15 @@ def test_turbomind_buffers_follow_the_session(name: str, session: int, expected:
     assert predicted.activation_bytes / GIB == pytest.approx(expected, abs=0.01)
 
 
-def test_llama_cpp_buffers_are_those_of_the_logits() -> None:
-    predicted = predict(model("Meta-Llama-3.1-8B-Instruct"), runtime="llama_cpp", board=board("agx-orin-64gb"))
-    assert predicted.activation_bytes / (1 << 20) == pytest.approx(298, abs=3)
+@pytest.mark.parametrize("account", accounts(), ids=lambda row: f"{row.config.vocab}-{row.context}-{row.micro_batch}")
+def test_llama_cpp_takes_what_it_says_it_takes(account: Account) -> None:
+    assert account.predicted_kv == account.kv
+    assert account.predicted_compute == pytest.approx(account.compute, rel=0.05)
+
+
+@pytest.mark.parametrize("row", peaks(), ids=lambda row: f"{row.step}-{row.config.vocab}-{row.context}")
+def test_peaks_are_as_measured(row: Peak) -> None:
+    assert row.predicted == pytest.approx(row.measured, rel=0.16 if row.context == 2048 else 0.05)
 
 
 def test_vllm_takes_its_share_and_stops_there() -> None:
@@ -273,6 +295,15 @@ def test_what_cannot_be_has_its_reason(name: str, runtime: str, quantization: st
     assert words in predicted.reason
 
 
+def test_a_model_that_only_an_older_version_knows_is_predicted_with_that() -> None:
+    old = predict(model("internlm-chat-7b"), runtime="lmdeploy", board=board("orin-nx-16gb"))
+    assert old.verdict is Verdict.FITS
+    assert old.notes == ("only with lmdeploy for L4T 35; newer versions cannot do it",)
+    assert predict(model("internlm-chat-7b"), runtime="lmdeploy", board=board("orin-nx-16gb", l4t=36)).fits is False
+    named = predict(model("Llama-2-7b-chat-hf"), runtime="mlc", quantization="q8f16_1", board=board("agx-orin-64gb"))
+    assert (named.fits, named.steps[0][0]) == (True, "build")
+
+
 def test_without_a_gpu_only_what_runs_on_a_cpu_is_possible() -> None:
     cpu = Machine("pc", 64 * GIB)
     config = model("Qwen2.5-0.5B-Instruct")
@@ -302,6 +333,29 @@ def test_every_quantization_of_every_runtime_has_a_size(runtime: str) -> None:
     for variant in constants.runtime(runtime).variants:
         for name, (form, _) in {**variant.accepted, **variant.formats}.items():
             assert weights(model("Mistral-7B-Instruct-v0.2"), form).total > GIB, name
+
+
+def runtimes_own_names() -> dict[tuple[str, str], list[str]]:
+    """What the runtimes' own tables call quantizations: runtime → interface → names, the default first."""
+    own = {("mlc", api): list(names) for api, names in tables.load("mlc")["quantizations"].items()}
+    if (tables.FACTS / "runtimes.yaml").is_file():
+        for runtime, interfaces in tables.load("runtimes")["runtimes"].items():
+            own.update({(runtime, kind): list(row["quantizations"]) for kind, row in interfaces.items()})
+    return own
+
+
+@pytest.mark.parametrize(("place", "names"), runtimes_own_names().items(), ids=str)
+def test_what_a_runtime_can_make_has_a_size(place: tuple[str, str], names: list[str]) -> None:
+    for variant in constants.runtime(place[0]).variants:
+        if variant.api in {"", place[1]}:
+            assert set(names) <= {*variant.formats, *variant.accepted}
+
+
+def test_what_is_proposed_can_be_typed() -> None:
+    for variant in constants.runtime("mlc").variants:
+        assert set(variant.formats) <= set(tables.load("mlc")["quantizations"][variant.api])
+        assert next(iter(variant.formats)) == next(iter(tables.load("mlc")["quantizations"][variant.api]))
+    assert set(constants.runtime("llama_cpp").variants[0].formats) <= set(llama_cpp.QUANTIZATIONS)
 
 
 def test_quantizations_are_found_in_any_case_and_by_their_short_names() -> None:
@@ -450,6 +504,6 @@ def test_advice_begins_with_the_smallest_change() -> None:
     advice = advise(model("Llama-2-7b-chat-hf"), Request("llama_cpp"), board("orin-nano-8gb"))
     assert [item.text for item in advice][:3] == [
         "--context 2048",
+        "--swap 2",
         "--quantization Q3_K_S",
-        "--runtime mlc --context 2048",
     ]

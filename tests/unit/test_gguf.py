@@ -13,9 +13,7 @@ from jetson_containers import gguf
 from jetson_containers.errors import UsageError
 from jetson_containers.fit import weights
 
-WRITTEN_BY_GGUF_PY = (
-    Path(__file__).parent / "gguf" / "by-gguf-py.gguf"
-)  # header only: gguf-py 0.19.0, not our own writer
+WRITTEN_BY_GGUF_PY = Path(__file__).parent / "gguf" / "by-gguf-py.gguf"  # 0.19.0; the header alone
 GOOD = WRITTEN_BY_GGUF_PY.read_bytes()
 
 

@@ -1,0 +1,279 @@
+"""`llm fit`: whatever a user calls a model, one verdict, the breakdown, and options that can be typed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from jetson_containers import fit, fitting, knownmodels, modelsource, platforms
+from jetson_containers.cli import llm_fit
+from jetson_containers.cli.app import App
+from jetson_containers.errors import NotReadyError, UsageError
+from jetson_containers.fit import GIB, Verdict
+from jetson_containers.fitting import Question
+from tests.hubserver import HubServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jetson_containers.modelconfig import ModelConfig
+
+GGUF = Path(__file__).parent / "gguf" / "by-gguf-py.gguf"
+HOSTS = Path(__file__).resolve().parents[1] / "hosts"
+KEYS = (
+    "model", "runtime", "quantization", "context", "board", "weights_bytes", "kv_bytes", "runtime_bytes",
+    "baseline_bytes", "total_bytes", "available_bytes", "fits", "peak_bytes", "decode_tokens_per_s", "advice",
+)  # fmt: skip
+LLAMA = knownmodels.configs()["meta-llama/Llama-2-7b-chat-hf"]
+
+
+def no_hub(reference: str) -> ModelConfig:
+    raise AssertionError(f"{reference}: the hub was asked")
+
+
+def ask(model: str, **given: Any) -> fitting.Answer:
+    source = modelsource.load(model, no_hub)
+    question = Question(**{"board": "orin-nx-16gb", **given})
+    machine = fitting.machine_for(question, lambda: platforms.parse_target("cpu"), Path("/nowhere"))
+    return fitting.answer(source, machine, question)
+
+
+def run(*argv: str) -> tuple[int, str]:
+    done = CliRunner().invoke(llm_fit.fit, list(argv), obj=App(), catch_exceptions=False)
+    return done.exit_code, done.stdout
+
+
+# What is a model -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["meta-llama/Llama-2-7b-chat-hf", "Llama-2-7b-chat-hf", "llama-2-7B-chat-HF"])
+def test_a_well_known_name_needs_no_network(name: str) -> None:
+    source = modelsource.load(name, no_hub)
+    assert (source.name, source.config.layers) == ("meta-llama/Llama-2-7b-chat-hf", 32)
+
+
+def test_another_hub_name_is_asked_for() -> None:
+    asked: list[str] = []
+
+    def hub(reference: str) -> ModelConfig:
+        asked.append(reference)
+        return modelsource.modelconfig.from_hf(LLAMA)
+
+    for name in ("org/model", "meta-llama/Llama-2-7b-chat-hf@refs/pr/1"):
+        assert modelsource.load(name, hub).config.hidden == 4096
+    assert asked == ["org/model", "meta-llama/Llama-2-7b-chat-hf@refs/pr/1"]
+
+
+def test_a_directory_a_config_and_a_gguf_file_are_read(tmp_path: Path) -> None:
+    model = tmp_path / "mine"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps(LLAMA))
+    for path in (model, model / "config.json"):
+        assert modelsource.load(str(path), no_hub).config.hidden == 4096
+    source = modelsource.load(str(GGUF), no_hub)
+    assert (source.quantization, source.runtimes, source.config.layers) == ("Q8_0", ("llama_cpp",), 2)
+    folder = tmp_path / "gguf"
+    folder.mkdir()
+    shutil.copy(GGUF, folder / "only.gguf")
+    assert modelsource.load(str(folder), no_hub).name == "only"
+    shutil.copy(GGUF, folder / "second.gguf")
+    with pytest.raises(UsageError, match=r"2 \.gguf files"):
+        modelsource.load(str(folder), no_hub)
+
+
+def test_an_artefact_of_mlc_keeps_its_quantization_and_context(tmp_path: Path) -> None:
+    config = {"model_type": "llama", "quantization": "q4f16_1", "context_window_size": 768, "model_config": dict(LLAMA)}
+    (tmp_path / "mlc-chat-config.json").write_text(json.dumps(config))
+    answer = ask(str(tmp_path))
+    assert [(each.runtime, each.quantization, each.context) for each in answer.fits] == [("mlc", "q4f16_1", 768)]
+    with pytest.raises(UsageError, match="cannot load it"):
+        ask(str(tmp_path), runtime="vllm")
+    with pytest.raises(UsageError, match="quantized already"):
+        ask(str(tmp_path), quantization="q3f16_1")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("{", "cannot be read"), ("[1]", "holds no object"), ("{}", "no usable `hidden_size`")],
+)
+def test_a_broken_config_is_named(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UsageError, match=words) as error:
+        modelsource.load(str(tmp_path), no_hub)
+    assert str(tmp_path) in error.value.message
+
+
+@pytest.mark.parametrize("name", ["nonsense", "./nonsense/model", "/nonsense/model", "org/model.gguf"])
+def test_what_is_no_model_is_said(name: str) -> None:
+    with pytest.raises(UsageError, match="no model"):
+        modelsource.load(name, no_hub)
+
+
+def test_an_empty_directory_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"neither config\.json nor a \.gguf file"):
+        modelsource.load(str(tmp_path), no_hub)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    with HubServer() as server:
+        for name in ("HF_HUB_OFFLINE", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "data/models/huggingface"))
+        monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+        monkeypatch.setenv("JETSON_CONTAINERS_DATA", str(tmp_path / "data"))
+        monkeypatch.chdir(tmp_path)
+        yield server
+
+
+def test_of_a_hub_model_only_config_json_is_fetched(hub: HubServer, tmp_path: Path) -> None:
+    hub.add("org/model", {"config.json": json.dumps(dict(LLAMA)).encode(), "model.safetensors": b"1" * 5000})
+    code, out = run("org/model", "--board", "orin-nx-16gb", "--runtime", "mlc", "--json")
+    assert (code, json.loads(out)["model"], json.loads(out)["fits"]) == (0, "org/model", True)
+    fetched = {path.name for path in (tmp_path / "data").rglob("*") if "snapshots" in path.parts and path.is_file()}
+    assert fetched == {"config.json"}
+
+
+def test_a_repository_of_gguf_files_says_what_to_name(hub: HubServer) -> None:
+    hub.add("org/files", {"model-Q4_K_M.gguf": b"GGUF", "README.md": b"x"})
+    with pytest.raises(NotReadyError, match=r"org/files: there is no config\.json") as error:
+        run("org/files", "--board", "orin-nx-16gb")
+    assert "name the original model" in (error.value.hint or "")
+
+
+# Which machine -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "memory"), [("orin-nx-16gb-r36.4.0", None), ("xavier-nx-8gb-r35.4.1", None), ("x86_64-debian12-cpu", None)]
+)
+def test_without_a_board_this_machine_is_asked_about(host: str, memory: None) -> None:
+    platform = platforms.detect(HOSTS / host)
+    machine = fitting.machine_for(Question(), lambda: platform, HOSTS / host)
+    assert machine.memory == platform.memory
+    assert machine.l4t == ((platform.l4t.major,) if platform.l4t else ())
+    assert machine.notes == ()
+
+
+def test_a_target_is_a_machine_too() -> None:
+    platform = platforms.parse_target("orin-nano-8gb,r36.4.3")
+    machine = fitting.machine_for(Question(), lambda: platform, Path("/nowhere"))
+    assert (machine.id, machine.l4t, machine.memory) == ("orin-nano-8gb", (36,), 7475 << 20)
+
+
+def test_a_board_asks_nothing_of_this_machine() -> None:
+    def forbidden() -> platforms.Platform:
+        raise AssertionError("the platform was asked")
+
+    machine = fitting.machine_for(Question(board="nano", swap=4), forbidden, Path("/"))
+    assert (machine.id, machine.swap) == ("nano-4gb", 4 * GIB)
+
+
+def test_a_graphics_card_is_measured_by_its_own_memory() -> None:
+    platform = platforms.detect(HOSTS / "x86_64-nvidia")
+    machine = fitting.machine_for(Question(), lambda: platform, Path("/nowhere"), lambda: 24 * GIB)
+    assert (machine.discrete, machine.memory, machine.host_memory) == (True, 24 * GIB, platform.memory)
+    assert fitting.machine_for(Question(vram=8), lambda: platform, Path("/nowhere")).memory == 8 * GIB
+    with pytest.raises(UsageError, match="graphics card has is unknown"):
+        fitting.machine_for(Question(), lambda: platform, Path("/nowhere"), lambda: 0)
+
+
+def test_a_target_without_a_board_has_no_memory() -> None:
+    with pytest.raises(UsageError, match="names no board"):
+        fitting.machine_for(Question(), lambda: platforms.parse_target("r36.4.3"), Path("/nowhere"))
+
+
+def test_only_swap_on_a_disk_counts(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/swaps").write_text(
+        "Filename Type Size Used Priority\n/dev/zram0 partition 1000 0 5\n/swapfile file 2048 0 -2\n"
+    )
+    assert fitting.disk_swap(tmp_path) == 2048 * 1024
+    assert fitting.disk_swap(tmp_path / "nowhere") == 0
+
+
+def test_what_is_in_use_now_can_be_the_baseline(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 16000000 kB\nMemFree: 1 kB\nMemAvailable: 12000000 kB\n")
+    platform = platforms.detect(HOSTS / "orin-nx-16gb-r36.4.0")
+    question = Question(runtime="mlc", baseline="now")
+    machine = fitting.machine_for(question, lambda: platform, tmp_path)
+    answer = fitting.answer(modelsource.load("Llama-2-7b-chat-hf", no_hub), machine, question)
+    assert answer.best.baseline_bytes == pytest.approx(4000000 * 1024, rel=0.001)
+    with pytest.raises(UsageError, match="measures this machine"):
+        ask("Llama-2-7b-chat-hf", baseline="now")
+
+
+# The answer ----------------------------------------------------------------------------------------------------------
+
+
+def test_all_runtimes_are_listed_the_best_first() -> None:
+    answer = ask("Llama-2-7b-chat-hf")
+    assert {each.runtime for each in answer.fits} == set(fit.advice.constants.runtimes())
+    verdicts = [each.verdict for each in answer.fits]
+    assert verdicts == sorted(verdicts, key=fitting._ORDER.index)
+    fast = [each.decode_tokens_per_s or 0 for each in answer.fits if each.verdict is Verdict.FITS]
+    assert fast == sorted(fast, reverse=True)
+
+
+def test_all_quantizations_are_listed_when_asked_for() -> None:
+    answer = ask("Llama-2-7b-chat-hf", runtime="llama_cpp", every_quantization=True)
+    assert len(answer.fits) == 18
+    named = ask("Llama-2-7b-chat-hf", quantization="int4")
+    assert {each.runtime for each in named.fits} == {"gptq", "awq"}
+    with pytest.raises(UsageError, match="no runtime has a quantization `q99`"):
+        ask("Llama-2-7b-chat-hf", quantization="q99")
+
+
+def test_json_has_the_keys_scripts_rely_on() -> None:
+    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--runtime", "transformers", "--json")
+    data = json.loads(out)
+    assert code == 0
+    assert [key for key in KEYS if key not in data] == []
+    assert (data["model"], data["fits"], data["context"]) == ("meta-llama/Llama-2-7b-chat-hf", False, 4096)
+    assert data["advice"][0] == "--runtime mlc"
+    parts = ("weights_bytes", "kv_bytes", "activation_bytes", "runtime_bytes", "baseline_bytes")
+    assert sum(data[part] for part in parts) == pytest.approx(data["total_bytes"], abs=8)
+
+
+def test_the_text_is_a_verdict_a_breakdown_and_what_to_type() -> None:
+    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nano-8gb", "--runtime", "mlc", "--context", "4096")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == (
+        "does not fit: Llama-2-7b-chat-hf with mlc q4f16_1, 4096 tokens on orin-nano-8gb: 7.8 GiB of 7.0 GiB, "
+        "about 14 tokens/s"
+    )
+    assert [line.split()[0] for line in lines[2:7]] == ["weights", "KV", "buffers", "runtime", "system"]
+    start = lines.index("what fits:")
+    assert lines[start + 1].split()[:2] == ["--context", "2048"]
+
+
+@pytest.mark.parametrize("model", ["Llama-2-7b-chat-hf", "Meta-Llama-3.1-8B-Instruct", "Phi-3.5-mini-instruct"])
+@pytest.mark.parametrize("runtime", ["mlc", "llama_cpp", "vllm", "lmdeploy"])
+def test_advice_can_be_typed_and_then_fits(model: str, runtime: str) -> None:
+    asked = ["--board", "orin-nano-8gb", "--runtime", runtime, "--context", "8192", "--json"]
+    _, out = run(model, *asked)
+    data = json.loads(out)
+    assert data["advice"] or data["verdict"] == "fits"
+    for advice in data["advice"]:
+        _, again = run(model, *asked, *advice.split())
+        assert json.loads(again)["fits"], advice
+
+
+def test_a_table_is_shown_without_a_runtime() -> None:
+    code, out = run("Qwen2.5-1.5B-Instruct", "--board", "xavier-nx-8gb")
+    assert code == 0
+    assert "impossible" in out
+    assert out.splitlines()[-1].startswith("details: jetson-containers llm fit Qwen2.5-1.5B-Instruct --runtime ")
+
+
+def test_a_gguf_file_is_predicted_by_its_own_directory() -> None:
+    answer = ask(str(GGUF))
+    assert (answer.best.weights_bytes, answer.best.steps, answer.best.quantization) == (28288, (), "Q8_0")
