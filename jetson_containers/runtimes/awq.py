@@ -1,0 +1,56 @@
+"""AWQ: llm-compressor, which writes compressed-tensors; AutoAWQ in images that hold nothing newer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jetson_containers.runtimes import calibration, rules
+from jetson_containers.runtimes.base import StepCommand
+from jetson_containers.runtimes.tabled import Tabled, driver, trust
+from jetson_containers.runtimes.transformers import service
+
+if TYPE_CHECKING:
+    from jetson_containers.runtimes.base import Job, ServeOptions, Service
+
+
+class Awq(Tabled):
+    """Activation-aware 4-bit weights; what llm-compressor makes is also what vLLM and LMDeploy serve best."""
+
+    name = "awq"
+    summary = "AWQ: activation-aware 4-bit weights (llm-compressor, AutoAWQ)"
+    calibrates = calibration.NAMED
+
+    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+        """Quantize with the library of the image."""
+        wanted = self.quantization(job)
+        if rules.served_as_is(job):
+            return ()
+        where = rules.device(job.target)
+        if self.row(job).kind == "autoawq":
+            words: tuple[str, ...] = (*driver("awq_quantize.py"), job.source, "{output}", "--group-size", "128")
+        else:
+            method = "gptq" if wanted.name.endswith("gptq") else "awq"
+            words = (
+                *driver("llmcompressor_quantize.py"),
+                job.source,
+                "{output}",
+                "--method",
+                method,
+                "--device",
+                where,
+            )
+        argv = (*words, *calibration.arguments(job), *trust(job))
+        return (
+            StepCommand(
+                "quantize", argv, (job.source,), self.made(job), gpu=where == "cuda", network=calibration.network(job)
+            ),
+        )
+
+    def artefact(self, job: Job) -> str:
+        """The quantized checkpoint, or the source where it is one."""
+        return job.source if rules.served_as_is(job) else self.made(job)
+
+    def serve(self, job: Job, options: ServeOptions) -> Service:
+        """Serve in the image that quantized."""
+        library = ("--library", "auto_awq") if self.row(job).kind == "autoawq" else ()
+        return service(job, self.artefact(job), options, "--dtype", "auto", *library)

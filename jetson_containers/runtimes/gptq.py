@@ -1,0 +1,46 @@
+"""GPTQ: AutoGPTQ on JetPack 5, GPTQModel everywhere else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jetson_containers.runtimes import calibration, rules
+from jetson_containers.runtimes.base import StepCommand
+from jetson_containers.runtimes.tabled import Tabled, driver, trust
+from jetson_containers.runtimes.transformers import service
+
+if TYPE_CHECKING:
+    from jetson_containers.runtimes.base import Job, ServeOptions, Service
+
+
+class Gptq(Tabled):
+    """Calibrated 2- to 8-bit weights; also runs AWQ checkpoints (with GPTQModel)."""
+
+    name = "gptq"
+    summary = "GPTQ: calibrated 4-bit weights (AutoGPTQ, GPTQModel)"
+    calibrates = calibration.NAMED
+
+    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+        """Quantize with text to measure on; without `quantize(examples)` nothing would be quantized."""
+        wanted = self.quantization(job)
+        if rules.served_as_is(job):
+            return ()
+        bits, _, group = wanted.name.removeprefix("int").partition("-g")
+        where = rules.device(job.target)
+        argv = (
+            *driver("gptq_quantize.py"), job.source, "{output}", "--library", self.row(job).family, "--bits", bits,
+            "--group-size", group or "128", *calibration.arguments(job), "--device", where, *trust(job),
+        )  # fmt: skip
+        return (
+            StepCommand(
+                "quantize", argv, (job.source,), self.made(job), gpu=where == "cuda", network=calibration.network(job)
+            ),
+        )
+
+    def artefact(self, job: Job) -> str:
+        """The quantized checkpoint, or the source where it is one."""
+        return job.source if rules.served_as_is(job) else self.made(job)
+
+    def serve(self, job: Job, options: ServeOptions) -> Service:
+        """Serve with the library that quantizes: transformers alone does not read GPTQ."""
+        return service(job, self.artefact(job), options, "--dtype", "auto", "--library", self.row(job).family)

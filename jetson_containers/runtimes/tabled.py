@@ -1,0 +1,96 @@
+"""What the runtimes of `facts/runtimes.yaml` share: images, names, verdicts, and the words of their commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jetson_containers.errors import UsageError
+from jetson_containers.runtimes import calibration, rules
+from jetson_containers.runtimes.base import DRIVERS, Target, Verdict
+
+if TYPE_CHECKING:
+    from jetson_containers.platforms import Platform
+    from jetson_containers.runtimes.base import Job, ServeOptions
+    from jetson_containers.runtimes.rules import Row
+
+CONTEXT = 2048  # tokens, for a job that says none
+PREFILL = 2048  # tokens per step of reading the prompt: the largest that costs no more than a few hundred megabytes
+
+
+class Tabled:
+    """A runtime whose limits are rows of the table; subclasses add the commands."""
+
+    name: str
+    summary: str
+    probes: tuple[tuple[str, ...], ...] = ()
+    calibrates: tuple[str, ...] = ()  # named data sets the quantizer can fetch; empty: it needs no text
+    chat_templates = False  # whether a conversation template can be named
+
+    def packages(self, platform: Platform) -> tuple[str, ...]:
+        """Name what an image must hold. Raises UsageError with the reason where the platform can have none."""
+        target = Target(platform, device="cuda" if platform.has_gpu else "cpu")
+        row = rules.row_for(self.name, target)
+        if row is None:
+            raise UsageError(rules.no_platform(self.name, target), hint="`llm fit` shows what the machine can run")
+        return row.packages
+
+    def quantizations(self, target: Target) -> tuple[str, ...]:
+        """List what the target can have, the default first."""
+        return rules.quantizations(self.name, target)
+
+    def check(self, job: Job) -> Verdict:
+        """Judge architecture, quantization, device and calibration; a refusal names the nearest possible thing."""
+        found = rules.verdict(self.name, job, chat_templates=self.chat_templates)
+        return found if not found.ok else calibration.check(self.name, self.calibrates, job)
+
+    def row(self, job: Job) -> Row:
+        """The interface the job meets. Raises UsageError where there is none."""
+        row = rules.row_for(self.name, job.target)
+        if row is None:
+            raise UsageError(rules.no_platform(self.name, job.target), hint=rules.nearest(self.name, job) or None)
+        return row
+
+    def quantization(self, job: Job) -> rules.Quantization:
+        """What is to be made. Raises UsageError where the job is refused."""
+        verdict = self.check(job)
+        found = rules.quantization(self.name, job)
+        if not verdict.ok or found is None:
+            raise UsageError(verdict.reason, hint=verdict.instead or None)
+        return found
+
+    def made(self, job: Job) -> str:
+        """Where what is made of the checkpoint lies."""
+        return f"/data/models/{self.name}/{job.name}-{self.quantization(job).name}"
+
+
+def driver(name: str) -> tuple[str, str]:
+    """The beginning of a command that runs one of our programs in the image."""
+    return ("python3", f"{DRIVERS}/{name}")
+
+
+def listen(options: ServeOptions) -> tuple[str, ...]:
+    """Where our own servers listen."""
+    return ("--host", options.host, "--port", str(options.port))
+
+
+def context(job: Job) -> int:
+    """Tokens of one conversation."""
+    return job.context or CONTEXT
+
+
+def prefill(job: Job) -> int:
+    """Tokens that are read at once."""
+    return job.prefill_chunk or min(context(job), PREFILL)
+
+
+def trust(job: Job) -> tuple[str, ...]:
+    """The flag that lets a checkpoint's own code run, where the family has no other."""
+    return ("--trust-remote-code",) if rules.needs_remote_code(job.config) else ()
+
+
+def keyed(argv: tuple[str, ...], options: ServeOptions, *where: str) -> tuple[str, ...]:
+    """Give a server the key of the environment variable API_KEY without a word of it in an argv.
+
+    `where` says how the program takes it: `--env NAME` or `--flag NAME`, see drivers/with_key.py.
+    """
+    return (*driver("with_key.py"), *where, "--", *argv) if options.api_key else argv

@@ -1,0 +1,47 @@
+"""vLLM: `vllm serve` of a Hugging Face directory, plain or quantized already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jetson_containers.runtimes import rules
+from jetson_containers.runtimes.base import Service
+from jetson_containers.runtimes.tabled import Tabled, context, keyed, listen, prefill, trust
+
+if TYPE_CHECKING:
+    from jetson_containers.runtimes.base import Job, ServeOptions, StepCommand
+
+# The weights' type as it is loaded; kernels of AWQ and GPTQ compute in half precision.
+_DTYPE = {"fp16": "float16", "bf16": "bfloat16"}
+
+
+class Vllm(Tabled):
+    """Serves many users at once; takes its share of the memory whatever the model needs."""
+
+    name = "vllm"
+    summary = "paged attention and batching; quantized checkpoints as they are"
+
+    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+        """Nothing: fp8 is made while loading."""
+        self.quantization(job)
+        return ()
+
+    def artefact(self, job: Job) -> str:
+        """The checkpoint itself."""
+        return job.source
+
+    def serve(self, job: Job, options: ServeOptions) -> Service:
+        """Build `vllm serve` with its share of memory, context, batch and prefill always set."""
+        wanted = self.quantization(job)
+        share = options.gpu_memory or rules.gpu_memory(job.target.platform)
+        argv = [
+            "vllm", "serve", job.source, "--served-model-name", job.name, *listen(options),
+            "--gpu-memory-utilization", f"{share:.2f}", "--max-model-len", str(context(job)),
+            "--max-num-seqs", str(job.max_batch), "--max-num-batched-tokens", str(max(prefill(job), job.max_batch)),
+        ]  # fmt: skip
+        if not rules.served_as_is(job):
+            argv += ["--quantization", "fp8"] if wanted.name == "fp8" else ["--dtype", _DTYPE[wanted.name]]
+        if rules.saves_memory(job.target.platform):
+            argv.append("--enforce-eager")
+        argv += trust(job)
+        return Service(keyed(tuple(argv), options, "--env", "VLLM_API_KEY"), job.name, env={"HF_HUB_OFFLINE": "1"})
