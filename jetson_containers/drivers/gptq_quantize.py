@@ -1,0 +1,76 @@
+"""Quantize a checkpoint with GPTQ: GPTQModel, or AutoGPTQ where the image has only that."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Sequence
+
+    from jetson_containers.drivers import calibration, checkpoint
+else:
+    import calibration
+    import checkpoint
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, calibrate, quantize, save, look."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    checkpoint.add_arguments(parser)
+    parser.add_argument("--library", choices=("gptqmodel", "auto_gptq"), default="gptqmodel")
+    parser.add_argument("--bits", type=int, choices=(2, 3, 4, 8), default=4)
+    parser.add_argument("--group-size", type=int, default=128, help="weights that share a scale (default: 128)")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    calibration.add_arguments(parser)
+    options = parser.parse_args(argv)
+
+    from transformers import AutoTokenizer  # noqa: PLC0415 - seconds, and --help needs none of it
+
+    tokenizer = AutoTokenizer.from_pretrained(options.source, trust_remote_code=options.trust_remote_code)
+    rows = calibration.rows(tokenizer, options.calibration, options.samples, options.length)
+    if options.library == "auto_gptq":
+        with_auto_gptq(options, rows)
+    else:
+        with_gptqmodel(options, rows)
+    checkpoint.complete(options.source, options.output)
+    checkpoint.verify(options.output, "gptq")
+    return 0
+
+
+def with_gptqmodel(options: argparse.Namespace, rows: list[list[int]]) -> None:
+    """About one layer is in memory at a time; the others wait on the disk of the output."""
+    from gptqmodel import GPTQModel, QuantizeConfig  # noqa: PLC0415
+
+    parent = Path(options.output).resolve().parent
+    with tempfile.TemporaryDirectory(prefix=".gptq-", dir=str(parent)) as spare:
+        config = QuantizeConfig(
+            bits=options.bits, group_size=options.group_size, desc_act=False, offload_to_disk_path=spare
+        )
+        device = "cuda:0" if options.device == "cuda" else "cpu"
+        model = GPTQModel.load(options.source, config, device=device, trust_remote_code=options.trust_remote_code)
+        model.quantize([{"input_ids": row, "attention_mask": [1] * len(row)} for row in rows], batch_size=1)
+        model.save(options.output)
+
+
+def with_auto_gptq(options: argparse.Namespace, rows: list[list[int]]) -> None:
+    """The whole model is in memory in 16 bits; the samples stay in the host's."""
+    import torch  # noqa: PLC0415
+    from auto_gptq import AutoGPTQForCausalLM, BaseQuantizeConfig  # noqa: PLC0415
+
+    config = BaseQuantizeConfig(bits=options.bits, group_size=options.group_size, desc_act=False)
+    model = AutoGPTQForCausalLM.from_pretrained(
+        options.source, config, trust_remote_code=options.trust_remote_code, torch_dtype=torch.float16
+    )
+    examples = [
+        {"input_ids": torch.tensor([row]), "attention_mask": torch.ones(1, len(row), dtype=torch.long)} for row in rows
+    ]
+    model.quantize(examples, batch_size=1, use_triton=False, cache_examples_on_gpu=False)
+    model.save_quantized(options.output, use_safetensors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

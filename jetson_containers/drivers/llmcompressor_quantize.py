@@ -1,0 +1,81 @@
+"""Quantize a checkpoint to 4 bits with llm-compressor (0.13 and newer): AWQ or GPTQ, saved as compressed tensors."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import Sequence
+
+    from jetson_containers.drivers import calibration, checkpoint
+else:
+    import calibration
+    import checkpoint
+
+_KEPT = ["lm_head"]  # stays in 16 bits: it costs little and its errors show
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, calibrate, quantize, save, look."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    checkpoint.add_arguments(parser)
+    parser.add_argument("--method", choices=("awq", "gptq"), default="awq")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    calibration.add_arguments(parser)
+    options = parser.parse_args(argv)
+    if options.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the library takes a GPU whenever it sees one
+        leave_unpinned()
+
+    from datasets import Dataset  # noqa: PLC0415 - seconds, and --help needs none of it
+    from llmcompressor import oneshot  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
+
+    tokenizer = AutoTokenizer.from_pretrained(options.source, trust_remote_code=options.trust_remote_code)
+    rows = calibration.rows(tokenizer, options.calibration, options.samples, options.length)
+    data = Dataset.from_dict({"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]})
+    # On the CPU; with a GPU the library brings one layer at a time there.
+    model = AutoModelForCausalLM.from_pretrained(
+        options.source, dtype="auto", trust_remote_code=options.trust_remote_code
+    )
+    oneshot(
+        model=model,
+        tokenizer=tokenizer,
+        dataset=data,
+        recipe=recipe(options.method),
+        max_seq_length=options.length,
+        num_calibration_samples=options.samples,
+    )
+    model.save_pretrained(options.output, save_compressed=True)
+    checkpoint.complete(options.source, options.output)
+    checkpoint.verify(options.output, "compressed-tensors")
+    return 0
+
+
+def leave_unpinned() -> None:
+    """0.13 pins activations for a faster way to the GPU without asking whether there is one, and then fails (AWQ)."""
+    from llmcompressor.pipelines import cache  # noqa: PLC0415
+
+    cache.IntermediatesCache.pin_memory = lambda *_, **__: None
+
+
+def recipe(method: str) -> list[Any]:
+    """The modifiers: AWQ only scales, so what quantizes comes after it (one modifier did both before 0.13)."""
+    if method == "gptq":
+        from llmcompressor.modifiers.quantization import GPTQModifier  # noqa: PLC0415
+
+        return [GPTQModifier(targets="Linear", scheme="W4A16", ignore=_KEPT)]
+    from llmcompressor.modifiers.quantization import QuantizationModifier  # noqa: PLC0415
+    from llmcompressor.modifiers.transform.awq import AWQModifier  # noqa: PLC0415
+
+    return [
+        AWQModifier(duo_scaling="both"),
+        QuantizationModifier(scheme="W4A16_ASYM", targets=["Linear"], ignore=_KEPT),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
