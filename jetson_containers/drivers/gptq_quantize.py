@@ -1,4 +1,4 @@
-"""Quantize a checkpoint with GPTQ: GPTQModel, or AutoGPTQ where the image has only that."""
+"""Quantize a checkpoint with GPTQ or AWQ: GPTQModel, or AutoGPTQ (no AWQ) where the image has only that."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     checkpoint.add_arguments(parser)
     parser.add_argument("--library", choices=("gptqmodel", "auto_gptq"), default="gptqmodel")
+    parser.add_argument("--method", choices=("gptq", "awq"), default="gptq")
     parser.add_argument("--bits", type=int, choices=(2, 3, 4, 8), default=4)
     parser.add_argument("--group-size", type=int, default=128, help="weights that share a scale (default: 128)")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     calibration.add_arguments(parser)
     options = parser.parse_args(argv)
+    if options.method == "awq" and (options.library == "auto_gptq" or options.bits != 4):
+        parser.error("AWQ has 4 bits, and AutoGPTQ makes none")
 
     from transformers import AutoTokenizer  # noqa: PLC0415 - seconds, and --help needs none of it
 
@@ -37,22 +40,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         with_gptqmodel(options, rows)
     checkpoint.complete(options.source, options.output)
-    checkpoint.verify(options.output, "gptq")
+    checkpoint.verify(options.output, options.method)
     return 0
 
 
 def with_gptqmodel(options: argparse.Namespace, rows: list[list[int]]) -> None:
     """About one layer is in memory at a time; the others wait on the disk of the output."""
-    from gptqmodel import GPTQModel, QuantizeConfig  # noqa: PLC0415
+    from gptqmodel import BACKEND, AWQConfig, GPTQModel, QuantizeConfig  # noqa: PLC0415
 
     parent = Path(options.output).resolve().parent
     with tempfile.TemporaryDirectory(prefix=".gptq-", dir=str(parent)) as spare:
-        config = QuantizeConfig(
-            bits=options.bits, group_size=options.group_size, desc_act=False, offload_to_disk_path=spare
-        )
+        words = {"bits": options.bits, "group_size": options.group_size, "offload_to_disk_path": spare}
+        config = AWQConfig(**words) if options.method == "awq" else QuantizeConfig(desc_act=False, **words)
         device = "cuda:0" if options.device == "cuda" else "cpu"
         model = GPTQModel.load(options.source, config, device=device, trust_remote_code=options.trust_remote_code)
-        model.quantize([{"input_ids": row, "attention_mask": [1] * len(row)} for row in rows], batch_size=1)
+        # For AWQ it takes a kernel that needs CUDA even where it was told to stay on the CPU.
+        kernel = {"backend": BACKEND.AWQ_TORCH} if (options.method, options.device) == ("awq", "cpu") else {}
+        examples = [{"input_ids": row, "attention_mask": [1] * len(row)} for row in rows]
+        model.quantize(examples, batch_size=1, **kernel)
         model.save(options.output)
 
 

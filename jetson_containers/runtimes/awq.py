@@ -1,4 +1,8 @@
-"""AWQ: llm-compressor, which writes compressed-tensors; AutoAWQ in images that hold nothing newer."""
+"""AWQ: llm-compressor, which writes compressed-tensors; AutoAWQ in images that hold nothing newer.
+
+llm-compressor's image serves with transformers, which makes 16-bit tensors of the compressed ones (`memory_bits` of the
+table): where memory is short, serve what it made with vLLM, or quantize with `gptq` to `awq-int4`.
+"""
 
 from __future__ import annotations
 

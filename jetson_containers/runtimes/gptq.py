@@ -1,4 +1,4 @@
-"""GPTQ: AutoGPTQ on JetPack 5, GPTQModel everywhere else."""
+"""GPTQ: AutoGPTQ on JetPack 5, GPTQModel everywhere else, which also makes AWQ checkpoints and runs them in 4 bits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Gptq(Tabled):
-    """Calibrated 2- to 8-bit weights; also runs AWQ checkpoints (with GPTQModel)."""
+    """Calibrated 2- to 8-bit weights."""
 
     name = "gptq"
     summary = "GPTQ: calibrated 4-bit weights (AutoGPTQ, GPTQModel)"
@@ -25,11 +25,12 @@ class Gptq(Tabled):
         wanted = self.quantization(job)
         if rules.served_as_is(job):
             return ()
-        bits, _, group = wanted.name.removeprefix("int").partition("-g")
+        method = "awq" if wanted.name.startswith("awq-") else "gptq"
+        bits, _, group = wanted.name.removeprefix("awq-").removeprefix("int").partition("-g")
         where = rules.device(job.target)
         argv = (
-            *driver("gptq_quantize.py"), job.source, "{output}", "--library", self.row(job).family, "--bits", bits,
-            "--group-size", group or "128", *calibration.arguments(job), "--device", where, *trust(job),
+            *driver("gptq_quantize.py"), job.source, "{output}", "--library", self.row(job).family, "--method", method,
+            "--bits", bits, "--group-size", group or "128", *calibration.arguments(job), "--device", where, *trust(job),
         )  # fmt: skip
         return (
             StepCommand(

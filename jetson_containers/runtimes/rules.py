@@ -55,6 +55,7 @@ class Row:
     pattern: str
     reads: Mapping[str, tuple[str, ...]]
     notes: Mapping[str, str]
+    memory_bits: int  # of a weight while it is served; 0: as it is stored
 
     def made_with(self, versions: Mapping[str, str]) -> bool:
         """Whether an image with these packages has this interface."""
@@ -358,6 +359,7 @@ def _row(runtime: str, kind: str, row: Mapping[str, Any]) -> Row:
         pattern=row.get("pattern", ""),
         reads={method: tuple(helpers) for method, helpers in row["reads"].items()},
         notes=row.get("notes", {}),
+        memory_bits=int(row.get("memory_bits", 0)),
     )
 
 

@@ -239,7 +239,13 @@ def test_gptqmodel_really_quantizes_on_text_and_leaves_nothing_behind(
         return words
 
     image.holds("transformers", AutoTokenizer=Tokenizer)
-    image.holds("gptqmodel", GPTQModel=SimpleNamespace(load=library.takes("load")), QuantizeConfig=config)
+    image.holds(
+        "gptqmodel",
+        GPTQModel=SimpleNamespace(load=library.takes("load")),
+        QuantizeConfig=config,
+        AWQConfig=None,
+        BACKEND=None,
+    )
     output = str(tmp_path / "out")
     argv = [
         str(model),
@@ -263,6 +269,26 @@ def test_gptqmodel_really_quantizes_on_text_and_leaves_nothing_behind(
     assert spare[0].parent == tmp_path  # the disk of the output, not /tmp of the container
     assert not spare[0].exists()
     assert (tmp_path / "out" / "tokenizer.json").read_text() == "T"
+
+
+def test_gptqmodel_makes_awq_checkpoints_too(
+    image: Images, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = Recorder("awq")
+    image.holds("transformers", AutoTokenizer=Tokenizer)
+    load = SimpleNamespace(load=library.takes("load"))
+    kernels = SimpleNamespace(AWQ_TORCH="torch")
+    config = lambda **words: sorted(words)  # noqa: E731
+    image.holds("gptqmodel", GPTQModel=load, QuantizeConfig=None, AWQConfig=config, BACKEND=kernels)
+    argv = [str(model), str(tmp_path / "out"), "--method", "awq", "--samples", "2", "--length", "8"]
+    assert image.driver("gptq_quantize").main(argv) == 0
+    assert library.calls["load"][0][1] == ["bits", "group_size", "offload_to_disk_path"]
+    assert library.calls["quantize"][1] == {"batch_size": 1}
+    assert image.driver("gptq_quantize").main([*argv, "--device", "cpu"]) == 0
+    assert library.calls["quantize"][1] == {"batch_size": 1, "backend": "torch"}
+    with pytest.raises(SystemExit):
+        image.driver("gptq_quantize").main([*argv, "--bits", "8"])
+    assert "AWQ has 4 bits" in capsys.readouterr().err
 
 
 def test_auto_gptq_gets_examples_which_stay_in_the_host_s_memory(image: Images, model: Path, tmp_path: Path) -> None:

@@ -344,6 +344,11 @@ def test_autoawq_is_used_only_where_the_image_holds_nothing_newer() -> None:
     assert RUNTIMES["awq"].packages(board("orin-nx-jp6")) == ("llm-compressor",)
 
 
+def test_what_llm_compressor_made_takes_16_bits_where_transformers_serves_it() -> None:
+    bits = {name: row.memory_bits for name in RUNTIMES if (row := rules.row_for(name, Target(board("orin-nx-jp6"))))}
+    assert bits == {**dict.fromkeys(RUNTIMES, 0), "awq": 16}
+
+
 def test_on_the_cpu_of_a_gpu_machine_no_step_asks_for_the_gpu() -> None:
     for name in ("gptq", "awq", "bitsandbytes"):
         (step,) = RUNTIMES[name].steps(job(where="x86-cu129", target=Target(board("x86-cu129"), device="cpu")))
