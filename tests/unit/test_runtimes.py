@@ -190,6 +190,7 @@ def test_a_gpu_share_is_the_board_s_before_the_chip_s() -> None:
         ("transformers", job(quantization="q4f16_1"), "has no quantization `q4f16_1`",
          "--runtime llama_cpp --quantization Q4_K_M"),
         ("vllm", job(where="cpu"), "GPU", "--runtime llama_cpp --quantization Q4_K_M"),
+        ("vllm", job("internlm-chat-7b", "agx-thor"), "only <0.23", "--runtime mlc --quantization q4f16_1"),
         ("gptq", job(where="r32.7.1"), "JetPack 4.6.1", ""),
         ("transformers", job(where="r32.7.1"), "JetPack 4.6.1", ""),
     ],
