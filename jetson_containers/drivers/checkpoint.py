@@ -28,6 +28,16 @@ def method(directory: str) -> str:
     return str(found.get("quant_method") or "")
 
 
+def end_tokens(directory: str) -> list[int]:
+    """The tokens that end an answer, of generation_config.json and config.json: chat models have several."""
+    found: list[int] = []
+    for name in ("generation_config.json", "config.json"):
+        path = Path(directory, name)
+        value = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
+        found += [token for token in (value if isinstance(value, list) else [value]) if isinstance(token, int)]
+    return list(dict.fromkeys(found))
+
+
 def loaded_as(dtype: Any) -> dict[str, Any]:
     """The argument of `from_pretrained` that sets the type of the weights, whose name changed in transformers 4.56."""
     import transformers  # noqa: PLC0415 - this function's callers have it already

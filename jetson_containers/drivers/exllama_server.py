@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     import argparse
     from typing import Iterator
 
-    from jetson_containers.drivers import chat_text, openai_server
+    from jetson_containers.drivers import chat_text, checkpoint, openai_server
 else:
     import chat_text
+    import checkpoint
     import openai_server
 
 PAGE = 256  # tokens; caches are whole pages
@@ -115,7 +116,8 @@ class ExLlamaBackend:
 
     def job(self, ids: Any, options: openai_server.Options, limit: int) -> Any:
         """What the generator gets; temperature 0 is greedy."""
-        stops = [self.tokenizer.eos_token_id, *options.stop]
+        ends = [*checkpoint.end_tokens(self.options.model), self.tokenizer.eos_token_id]
+        stops = [*dict.fromkeys(end for end in ends if end is not None), *options.stop]
         if self.options.generation == "3":
             sampler = self._sampler3(options)
             return self.library.Job(

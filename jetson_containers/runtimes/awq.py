@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.runtimes import calibration, rules
-from jetson_containers.runtimes.base import StepCommand
 from jetson_containers.runtimes.tabled import Tabled, driver, trust
 from jetson_containers.runtimes.transformers import service
 
 if TYPE_CHECKING:
-    from jetson_containers.runtimes.base import Job, ServeOptions, Service
+    from jetson_containers.runtimes.base import Job, ServeOptions, Service, StepCommand
 
 
 class Awq(Tabled):
@@ -44,11 +43,7 @@ class Awq(Tabled):
                 where,
             )
         argv = (*words, *calibration.arguments(job), *trust(job))
-        return (
-            StepCommand(
-                "quantize", argv, (job.source,), self.made(job), gpu=where == "cuda", network=calibration.network(job)
-            ),
-        )
+        return (calibration.step(job, argv, self.made(job), gpu=where == "cuda"),)
 
     def artefact(self, job: Job) -> str:
         """The quantized checkpoint, or the source where it is one."""

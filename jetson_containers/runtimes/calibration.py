@@ -11,11 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.runtimes import rules
-from jetson_containers.runtimes.base import OK, Verdict
+from jetson_containers.runtimes.base import OK, StepCommand, Verdict
 
 if TYPE_CHECKING:
     from jetson_containers.runtimes.base import Job
 
+# Directories are local: nothing of theirs is looked up at the hub, whose absence some libraries only notice by waiting.
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
 BUILTIN = "builtin"
 NAMED = ("wikitext2", "c4")  # that drivers/calibration.py fetches
 SAMPLES = 128
@@ -42,12 +44,18 @@ def arguments(job: Job, length: int = LENGTH) -> tuple[str, ...]:
     return ("--calibration", text(job), "--samples", str(samples(job)), "--length", str(length))
 
 
+def step(job: Job, argv: tuple[str, ...], output: str, *, gpu: bool) -> StepCommand:
+    """A step that calibrates: the hub is out of reach unless the text comes from there."""
+    env = {} if network(job) else OFFLINE
+    return StepCommand("quantize", argv, (job.source,), output, env=env, gpu=gpu, network=network(job))
+
+
 def check(runtime: str, named: tuple[str, ...], job: Job) -> Verdict:
     """Refuse a text that the quantizer cannot have, and one where nothing is measured."""
     if not job.calibration or (named and (not network(job) or job.calibration in named)):
         return OK
     if not named or rules.served_as_is(job):
-        why = f"{runtime} measures nothing here, so `--calibration {job.calibration}` has no meaning"
+        why = f"{runtime} takes no calibration text here, so `--calibration {job.calibration}` has no meaning"
         return Verdict(ok=False, reason=why, instead="leave out `--calibration`")
     why = (
         f"{runtime} has no calibration text `{job.calibration}`; it has {', '.join(named)}, and text files below /data"

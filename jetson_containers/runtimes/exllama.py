@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.runtimes import rules
 from jetson_containers.runtimes.base import Service, StepCommand
+from jetson_containers.runtimes.calibration import OFFLINE
 from jetson_containers.runtimes.tabled import Tabled, context, driver, listen, prefill
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class ExLlama(Tabled):
     name = "exllama"
     summary = "ExLlamaV3: EXL3 weights with 2 to 8 bits"
     generation = "3"
+    batches = True
 
     def steps(self, job: Job) -> tuple[StepCommand, ...]:
         """Convert; the working directory of the conversion is dropped when it has succeeded."""
@@ -30,7 +32,7 @@ class ExLlama(Tabled):
             *driver("exllama_convert.py"), job.source, "{output}", "--generation", self.generation,
             "--bits", wanted.name.removesuffix("bpw"), "--head-bits", _HEAD_BITS, *self._rows(job),
         )  # fmt: skip
-        return (StepCommand("quantize", argv, (job.source,), self.made(job), result="model", gpu=True),)
+        return (StepCommand("quantize", argv, (job.source,), self.made(job), env=OFFLINE, result="model", gpu=True),)
 
     def _rows(self, job: Job) -> tuple[str, ...]:
         return ("--samples", str(job.samples)) if job.samples else ()
@@ -46,7 +48,7 @@ class ExLlama(Tabled):
             "--generation", self.generation, "--context", str(context(job)),
             "--max-batch", str(job.max_batch), "--prefill-chunk", str(prefill(job)),
         )  # fmt: skip
-        return Service(argv, job.name)
+        return Service(argv, job.name, env=OFFLINE)
 
 
 class ExLlamaV2(ExLlama):
@@ -55,3 +57,4 @@ class ExLlamaV2(ExLlama):
     name = "exllamav2"
     summary = "ExLlamaV2: EXL2 weights with 2 to 8 bits, GPTQ checkpoints"
     generation = "2"
+    batches = False  # without pages, which need FlashAttention

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.runtimes import calibration, rules
-from jetson_containers.runtimes.base import StepCommand
 from jetson_containers.runtimes.tabled import Tabled, driver, trust
 from jetson_containers.runtimes.transformers import service
 
 if TYPE_CHECKING:
-    from jetson_containers.runtimes.base import Job, ServeOptions, Service
+    from jetson_containers.runtimes.base import Job, ServeOptions, Service, StepCommand
 
 
 class Gptq(Tabled):
@@ -32,11 +31,7 @@ class Gptq(Tabled):
             *driver("gptq_quantize.py"), job.source, "{output}", "--library", self.row(job).family, "--method", method,
             "--bits", bits, "--group-size", group or "128", *calibration.arguments(job), "--device", where, *trust(job),
         )  # fmt: skip
-        return (
-            StepCommand(
-                "quantize", argv, (job.source,), self.made(job), gpu=where == "cuda", network=calibration.network(job)
-            ),
-        )
+        return (calibration.step(job, argv, self.made(job), gpu=where == "cuda"),)
 
     def artefact(self, job: Job) -> str:
         """The quantized checkpoint, or the source where it is one."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.runtimes import calibration, rules
 from jetson_containers.runtimes.base import Service, StepCommand, Verdict
+from jetson_containers.runtimes.calibration import OFFLINE
 from jetson_containers.runtimes.tabled import Tabled, context, driver, keyed, listen, prefill, trust
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ class Lmdeploy(Tabled):
 
     name = "lmdeploy"
     summary = "TurboMind: 4-bit AWQ weights, fast on Xavier and Orin"
-    probes = (("lmdeploy", "--help"),)
+    probes: tuple[tuple[str, ...], ...] = (("lmdeploy", "--help"),)
     chat_templates = True
+    batches = True
 
     def check(self, job: Job) -> Verdict:
         """Judge; which calibration sets there are depends on the version."""
@@ -87,7 +89,7 @@ class Lmdeploy(Tabled):
             "--server-name", options.host, "--server-port", str(options.port),
             *session, *batch, "--max-prefill-token-num", str(prefill(job)), *template, *trust(job),
         )  # fmt: skip
-        return Service(keyed(argv, options, "--flag", "--api-keys"), job.name, env={"HF_HUB_OFFLINE": "1"})
+        return Service(keyed(argv, options, "--flag", "--api-keys"), job.name, env=OFFLINE)
 
     def _format(self, job: Job) -> str:
         if job.config is not None and job.config.quantized is not None:
@@ -106,7 +108,7 @@ class Lmdeploy(Tabled):
             argv += ("--calib-dataset", job.calibration)
         else:
             argv = (*driver("lmdeploy_awq.py"), "--calibration", calibration.text(job), "--", *argv)
-        return StepCommand("quantize", argv, (job.source,), output, gpu=True, network=calibration.network(job))
+        return calibration.step(job, argv, output, gpu=True)
 
     def _convert(self, job: Job, source: str) -> StepCommand:
         """`lmdeploy convert`, then the lines of config.ini that no option reaches.
@@ -122,7 +124,7 @@ class Lmdeploy(Tabled):
             *(("--group-size", GROUP) if four else ()), "--dst-path", "{output}",
         )  # fmt: skip
         output = self.made(job) if not rules.served_as_is(job) else f"/data/models/{self.name}/{job.name}-turbomind"
-        return StepCommand("convert", argv, (source,), output)
+        return StepCommand("convert", argv, (source,), output, env=OFFLINE)
 
 
 def template(job: Job) -> str:

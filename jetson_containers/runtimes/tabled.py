@@ -25,6 +25,7 @@ class Tabled:
     probes: tuple[tuple[str, ...], ...] = ()
     calibrates: tuple[str, ...] = ()  # named data sets the quantizer can fetch; empty: it needs no text
     chat_templates = False  # whether a conversation template can be named
+    batches = False  # whether the server answers several requests at once
 
     def packages(self, platform: Platform) -> tuple[str, ...]:
         """Name what an image must hold. Raises UsageError with the reason where the platform can have none."""
@@ -41,6 +42,9 @@ class Tabled:
     def check(self, job: Job) -> Verdict:
         """Judge architecture, quantization, device and calibration; a refusal names the nearest possible thing."""
         found = rules.verdict(self.name, job, chat_templates=self.chat_templates)
+        if found.ok and job.max_batch > 1 and not self.batches:
+            why = f"{self.name} answers one request at a time, so `--max-batch {job.max_batch}` has no meaning"
+            return Verdict(ok=False, reason=why, instead="leave out `--max-batch`")
         return found if not found.ok else calibration.check(self.name, self.calibrates, job)
 
     def row(self, job: Job) -> Row:
@@ -74,13 +78,14 @@ def listen(options: ServeOptions) -> tuple[str, ...]:
 
 
 def context(job: Job) -> int:
-    """Tokens of one conversation."""
-    return job.context or CONTEXT
+    """Tokens of one conversation, never more than the model was trained for: vLLM would not start."""
+    wanted = job.context or CONTEXT
+    return min(wanted, job.config.max_position) if job.config and job.config.max_position else wanted
 
 
 def prefill(job: Job) -> int:
     """Tokens that are read at once."""
-    return job.prefill_chunk or min(context(job), PREFILL)
+    return min(job.prefill_chunk or PREFILL, context(job))
 
 
 def trust(job: Job) -> tuple[str, ...]:

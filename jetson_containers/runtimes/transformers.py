@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.runtimes import rules
 from jetson_containers.runtimes.base import Service, StepCommand
+from jetson_containers.runtimes.calibration import OFFLINE
 from jetson_containers.runtimes.tabled import Tabled, context, driver, listen, prefill, trust
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def service(job: Job, model: str, options: ServeOptions, *more: str) -> Service:
         argv += ["--gpu-memory", f"{options.gpu_memory:.2f}"]
     if options.threads:
         argv += ["--threads", str(options.threads)]
-    return Service((*argv, *trust(job)), job.name, env={"HF_HUB_OFFLINE": "1"})
+    return Service((*argv, *trust(job)), job.name, env=OFFLINE)
 
 
 class Transformers(Tabled):
@@ -62,7 +63,7 @@ class Bitsandbytes(Tabled):
         argv = (
             *driver("bnb_quantize.py"), job.source, "{output}", "--type", wanted.name, "--device", where, *trust(job),
         )  # fmt: skip
-        return (StepCommand("quantize", argv, (job.source,), self.made(job), gpu=where == "cuda"),)
+        return (StepCommand("quantize", argv, (job.source,), self.made(job), env=OFFLINE, gpu=where == "cuda"),)
 
     def artefact(self, job: Job) -> str:
         """The saved checkpoint, or the source where it is one."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.runtimes import rules
 from jetson_containers.runtimes.base import Service
+from jetson_containers.runtimes.calibration import OFFLINE
 from jetson_containers.runtimes.tabled import Tabled, context, keyed, listen, prefill, trust
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class Vllm(Tabled):
     """Serves many users at once; takes its share of the memory whatever the model needs."""
 
     name = "vllm"
+    batches = True
     summary = "paged attention and batching; quantized checkpoints as they are"
 
     def steps(self, job: Job) -> tuple[StepCommand, ...]:
@@ -44,4 +46,4 @@ class Vllm(Tabled):
         if rules.saves_memory(job.target.platform):
             argv.append("--enforce-eager")
         argv += trust(job)
-        return Service(keyed(tuple(argv), options, "--env", "VLLM_API_KEY"), job.name, env={"HF_HUB_OFFLINE": "1"})
+        return Service(keyed(tuple(argv), options, "--env", "VLLM_API_KEY"), job.name, env=OFFLINE)

@@ -306,6 +306,8 @@ def exllama_backend(image: Images, tmp_path: Path, *words: str) -> Any:
         "exllamav2.generator", ExLlamaV2DynamicGenerator=Generator, ExLlamaV2DynamicJob=SimpleNamespace,
         ExLlamaV2Sampler=SimpleNamespace(Settings=settings),
     )  # fmt: skip
+    (tmp_path / "config.json").write_text('{"eos_token_id": 7}')
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [11, 7]}')
     given = [str(tmp_path), "--model-id", "m", "--context", "300", "--prefill-chunk", "512", *words]
     assert image.driver("exllama_server").main(given) == 0
     backend = image.served[-1][0]
@@ -321,7 +323,7 @@ def test_exllamav3_gets_a_cache_of_whole_pages_for_each_sequence(image: Images, 
     asked = options(temperature=0, seed=1, stop=("x",), max_tokens=2)
     assert list(backend.generate([USER], asked)) == ["2 ", "1 "]
     (job,) = backend.generator.jobs
-    assert (job.max_new_tokens, job.seed, job.stop_conditions, job.sampler["temperature"]) == (2, 1, [7, "x"], 0)
+    assert (job.max_new_tokens, job.seed, job.stop_conditions, job.sampler["temperature"]) == (2, 1, [11, 7, "x"], 0)
     assert vars(asked.report) == {"prompt_tokens": 1, "completion_tokens": 2, "finish_reason": "length"}
     assert backend.tokenizer.last == ("<s>Hi", {"add_bos": False, "encode_special_tokens": True})
 

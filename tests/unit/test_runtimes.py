@@ -371,8 +371,8 @@ def test_only_a_named_data_set_needs_the_network(name: str) -> None:
     [
         ("gptq", "ptb", "has no calibration text `ptb`"),
         ("lmdeploy", "ptb", "wikitext2"),
-        ("bitsandbytes", "wikitext2", "measures nothing"),
-        ("vllm", "/data/text.txt", "measures nothing"),
+        ("bitsandbytes", "wikitext2", "takes no calibration text"),
+        ("vllm", "/data/text.txt", "takes no calibration text"),
     ],
 )
 def test_a_calibration_text_that_cannot_be_had_is_refused(name: str, text: str, words: str) -> None:
@@ -402,11 +402,35 @@ def test_artefacts_lie_below_the_runtime_s_own_directory_and_chain(name: str) ->
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
 def test_memory_is_always_limited(name: str) -> None:
-    argv = RUNTIMES[name].serve(job(context=1024, max_batch=2, prefill_chunk=512), ServeOptions(8000)).argv
+    batch = 2 if RUNTIMES[name].batches else 1
+    argv = RUNTIMES[name].serve(job(context=1024, max_batch=batch, prefill_chunk=512), ServeOptions(8000)).argv
     assert "1024" in argv
     assert "512" in argv
-    if name in {"vllm", "lmdeploy", "exllama", "exllamav2"}:  # the others answer one request at a time
+    if batch > 1:
         assert "2" in argv
+
+
+def test_a_batch_is_refused_where_requests_wait_for_each_other() -> None:
+    batches = {name for name, runtime in RUNTIMES.items() if runtime.check(job(max_batch=4)).ok}
+    assert batches == {"vllm", "lmdeploy", "exllama"}
+    assert RUNTIMES["gptq"].check(job(max_batch=4)).instead == "leave out `--max-batch`"
+
+
+@pytest.mark.parametrize("name", ["vllm", "transformers", "lmdeploy"])
+def test_the_context_is_no_longer_than_the_model_s(name: str) -> None:
+    argv = RUNTIMES[name].serve(job("Llama-2-7b-chat-hf", context=100_000), ServeOptions(1)).argv
+    assert "4096" in argv
+    assert "100000" not in argv
+
+
+@pytest.mark.parametrize("name", sorted(RUNTIMES))
+def test_nothing_is_looked_up_at_the_hub_but_a_named_text(name: str) -> None:
+    runtime = RUNTIMES[name]
+    for step in runtime.steps(job()):
+        assert step.env == {"HF_HUB_OFFLINE": "1"}
+    assert runtime.serve(job(), ServeOptions(1)).env == {"HF_HUB_OFFLINE": "1"}
+    if name in {"gptq", "awq", "lmdeploy"}:
+        assert runtime.steps(job(calibration="wikitext2"))[0].env == {}
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
