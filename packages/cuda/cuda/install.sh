@@ -45,10 +45,14 @@ link() {
     if [ ! -e "$prefix/lib64" ] && compgen -G "$prefix/targets/*/lib" > /dev/null; then
         ln -s "$(cd "$prefix" && compgen -G 'targets/*/lib')" "$prefix/lib64"
     fi
-    if [ ! -e /usr/local/cuda ]; then
-        ln -s "cuda-$CUDA_VERSION" /usr/local/cuda
+    # A base image with another CUDA has the link already, and every path of this recipe goes through it.
+    if [ "$(readlink -f /usr/local/cuda)" != "$(readlink -f "$prefix")" ]; then
+        if [ -e /usr/local/cuda ] && [ ! -L /usr/local/cuda ]; then
+            fail "/usr/local/cuda of the base image is a directory, not a link to CUDA $CUDA_VERSION" "take another --base"
+        fi
+        ln -sfn "cuda-$CUDA_VERSION" /usr/local/cuda
     fi
-    printf '%s\n' /usr/local/cuda/lib64 > /etc/ld.so.conf.d/jetson-containers-cuda.conf
+    printf '%s\n' /usr/local/cuda/lib64 /usr/local/cuda/extras/CUPTI/lib64 > /etc/ld.so.conf.d/jetson-containers-cuda.conf
     ldconfig
 }
 

@@ -20,7 +20,13 @@ fail() {
 }
 
 installed_version() { # major.minor.patch of the library there is, empty without one
-    compgen -G "$libraries/libnvinfer.so.*.*" | sed -n '1s/.*\.so\.//p'
+    local file
+    for file in "$libraries"/libnvinfer.so.*.*; do
+        if [ -e "$file" ]; then
+            echo "${file##*.so.}"
+            return
+        fi
+    done
 }
 
 fetch() { # URL SHA256 FILE

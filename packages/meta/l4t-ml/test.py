@@ -20,7 +20,10 @@ assert float(torch.from_numpy(values).sum()) == 45
 assert cv2.resize(values.reshape(2, 5), (10, 4)).shape == (4, 10)
 
 if torch.version.cuda is not None:
-    for name in ("cupy", "pycuda"):
+    names = ["cupy", "pycuda"]
+    if int(torch.version.cuda.split(".")[0]) >= 12:
+        names.append("cuda.bindings")
+    for name in names:
         assert importlib.util.find_spec(name) is not None, "no module " + name
 
 if sys.version_info < (3, 7):
