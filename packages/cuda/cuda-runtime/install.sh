@@ -10,8 +10,9 @@ repository=https://developer.download.nvidia.com/compute/cuda/repos/${CUDA_REPOS
 # NVIDIA's signing key for these repositories, 3bf863cc.pub; the fingerprint pins it for every one of them
 fingerprint=EB693B3035CD5710E231E123A4B469963BF863CC
 
-fail() {
-    printf 'error: %s\n' "$@" >&2
+fail() { # WHAT FAILED, WHAT HELPS
+    echo "error: $1" >&2
+    if [ -n "${2:-}" ]; then echo "hint: $2" >&2; fi
     exit 1
 }
 

@@ -14,8 +14,9 @@ libraries=/usr/lib/$(uname -m)-linux-gnu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-fail() {
-    printf 'error: %s\n' "$@" >&2
+fail() { # WHAT FAILED, WHAT HELPS
+    echo "error: $1" >&2
+    if [ -n "${2:-}" ]; then echo "hint: $2" >&2; fi
     exit 1
 }
 

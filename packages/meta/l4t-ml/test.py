@@ -1,14 +1,22 @@
 """The members are there together, agree about NumPy, and the notebook server starts."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 
-import cv2
 import numpy
 import onnx
 import onnxruntime
-import torch
+
+try:
+    import torch
+except ImportError as error:
+    if os.environ.get("CUDA_COMES_FROM") != "host" or os.path.exists("/dev/nvhost-gpu"):
+        raise
+    print("needs a GPU: on JetPack 4 CUDA comes from the host, with --runtime nvidia:", error)
+    sys.exit(77)
+import cv2
 import torchaudio
 import torchvision
 
