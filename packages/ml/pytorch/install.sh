@@ -113,7 +113,9 @@ install_wheel() {
 linked() { # what the loader says about torch's libraries
     local library
     for library in "$1"/libtorch_cpu.so "$1"/libtorch_cuda.so "$1"/libtorch_python.so; do
-        if [ -e "$library" ]; then ldd "$library" 2>&1; fi
+        if [ -e "$library" ] && ! ldd "$library" 2>&1; then # its status is 1 for a version that is not there, too
+            echo "ldd finds something amiss with $library" >&2
+        fi
     done
 }
 
@@ -140,12 +142,14 @@ install_newer_libstdcxx() {
 }
 
 # A library that is missing would be noticed when the image is used. The driver's come from the host, and on JetPack 4 all of CUDA.
+# Wheels with libraries of the Python index load them by themselves, in an order that the loader knows nothing of.
 check_libraries() {
     local folder missing
     folder=$(python3 -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')/lib
     if [[ $(linked "$folder") == *'version `GLIBCXX_'*'not found'* ]]; then
         install_newer_libstdcxx
     fi
+    if [ "$TORCH_FROM" = lock ] || [ -n "${TORCH_CUDA_LOCK:-}" ]; then return; fi
     missing=$(linked "$folder" | sed -n '/libcuda\.so\|libnvidia-\|libnvrm\|libnvdla/d; s/^\s*\(\S*\) => not found.*/\1/p' | sort -u)
     if [ -n "$missing" ] && [ "${CUDA_COMES_FROM:-}" != host ]; then
         fail "torch needs libraries that this image lacks: ${missing//$'\n'/, }" "name them in TORCH_LIBRARIES, or take another version"
