@@ -99,6 +99,9 @@ class Catalog:
         return found
 
     def _why_nothing(self, pattern: str) -> str:
+        family = self.family_of(pattern)
+        if family in {item.package.family for item in self.absent.values()}:
+            return f"`{family}` is absent on this platform; `jetson-containers why {family}` says why"
         absent = [name for name in self.absent if fnmatch.fnmatchcase(name, pattern)]
         if absent:
             return f"absent on this platform: {', '.join(absent[:5])}; `jetson-containers why {absent[0]}` says why"

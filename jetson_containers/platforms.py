@@ -166,10 +166,15 @@ def codename(platform: Platform) -> str:
 
 
 def default_base_image(platform: Platform) -> str:
-    """The image a build starts from: NVIDIA's for CUDA on L4T up to 35, else the plain distribution."""
+    """The image a build starts from: NVIDIA's, which brings CUDA, on L4T up to 36.3, else the plain distribution.
+
+    From L4T 36 on an image needs nothing of L4T itself, so another CUDA than the release's own gets a base without one.
+    """
     row = release(platform)
     plain = f"{platform.distro}:{platform.distro_version}"
     if row is None or row.base is None or not platform.has_gpu:
+        return plain
+    if row.l4t.major >= 36 and platform.cuda != row.cuda:
         return plain
     same = (platform.distro, platform.distro_version) == ("ubuntu", row.ubuntu)
     return row.base if same else plain

@@ -196,6 +196,7 @@ def test_only_negative_patterns_take_from_everything(orin: Catalog) -> None:
         (["!nothing*"], "no package here matches `nothing*`", "`jetson-containers list`"),
         (["cuda:10*"], "no package here matches `cuda:10*`", "absent on this platform: cuda:10.2"),
         (["pytroch"], "no package here matches `pytroch`", "did you mean `pytorch`"),
+        (["old"], "no package here matches `old`", "`old` is absent on this platform"),
     ],
 )
 def test_a_pattern_that_matches_nothing_is_named(orin: Catalog, patterns: list[str], message: str, hint: str) -> None:

@@ -10,8 +10,9 @@ repository=https://developer.download.nvidia.com/compute/cuda/repos/${CUDA_REPOS
 # NVIDIA's signing key for these repositories, 3bf863cc.pub; the fingerprint pins it for every one of them
 fingerprint=EB693B3035CD5710E231E123A4B469963BF863CC
 
-fail() {
-    printf 'error: %s\n' "$@" >&2
+fail() { # WHAT FAILED, WHAT HELPS
+    echo "error: $1" >&2
+    if [ -n "${2:-}" ]; then echo "hint: $2" >&2; fi
     exit 1
 }
 
@@ -45,10 +46,14 @@ link() {
     if [ ! -e "$prefix/lib64" ] && compgen -G "$prefix/targets/*/lib" > /dev/null; then
         ln -s "$(cd "$prefix" && compgen -G 'targets/*/lib')" "$prefix/lib64"
     fi
-    if [ ! -e /usr/local/cuda ]; then
-        ln -s "cuda-$CUDA_VERSION" /usr/local/cuda
+    # A base image with another CUDA has the link already, and every path of this recipe goes through it.
+    if [ "$(readlink -f /usr/local/cuda)" != "$(readlink -f "$prefix")" ]; then
+        if [ -e /usr/local/cuda ] && [ ! -L /usr/local/cuda ]; then
+            fail "/usr/local/cuda of the base image is a directory, not a link to CUDA $CUDA_VERSION" "take another --base"
+        fi
+        ln -sfn "cuda-$CUDA_VERSION" /usr/local/cuda
     fi
-    printf '%s\n' /usr/local/cuda/lib64 > /etc/ld.so.conf.d/jetson-containers-cuda.conf
+    printf '%s\n' /usr/local/cuda/lib64 /usr/local/cuda/extras/CUPTI/lib64 > /etc/ld.so.conf.d/jetson-containers-cuda.conf
     ldconfig
 }
 

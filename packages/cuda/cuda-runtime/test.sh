@@ -4,7 +4,7 @@ set -euo pipefail
 trap 'echo "line $LINENO failed: $BASH_COMMAND" >&2' ERR
 
 if ! compgen -G '/usr/local/cuda/lib64/libcudart.so.*' > /dev/null; then
-    if [ -e /etc/nv_tegra_release ] || [ ! -e /usr/local/cuda ]; then
+    if [ "$CUDA_COMES_FROM" = host ]; then
         echo "needs a GPU: on JetPack 4 CUDA comes from the host, with --runtime nvidia"
         exit 77
     fi
@@ -18,14 +18,21 @@ fi
 
 loader=(python3)
 command -v python3 > /dev/null || loader=()
-for library in libcudart libcublas libcublasLt; do
+for library in libcudart libcublas libcublasLt libcufft libcurand libcusparse libcusolver libnvrtc; do
     file=$(compgen -G "/usr/local/cuda/lib64/$library.so.*" | sed -n 1p)
     [ -n "$file" ]
     echo "$file"
-    if ldd "$file" | grep 'not found'; then
+    if [[ $(ldd "$file") == *'not found'* ]]; then
+        ldd "$file" >&2
         exit 1
     fi
 done
+# /usr/local/cuda is the CUDA of this recipe, not another one that the base image had
+version=$(basename "$(readlink -f /usr/local/cuda)")
+[[ $(compgen -G "/usr/local/cuda/lib64/libcudart.so.*") == *"libcudart.so.${version#cuda-}"* ]]
+if [ "$CUDA_COMES_FROM" = apt ]; then # PyTorch does not load without it
+    [ -n "$(ldconfig -p | sed -n '/libcupti\.so/p')" ]
+fi
 
 if [ ! -e /dev/nvidiactl ] && [ ! -e /dev/nvhost-gpu ] && [ ! -e /dev/nvgpu ]; then
     echo "needs a GPU: asking the driver for its version"

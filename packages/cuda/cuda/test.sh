@@ -4,10 +4,17 @@ set -euo pipefail
 trap 'echo "line $LINENO failed: $BASH_COMMAND" >&2' ERR
 
 if ! command -v nvcc > /dev/null; then
+    if [ "$CUDA_COMES_FROM" != host ]; then
+        echo "no nvcc on PATH: $PATH" >&2
+        exit 1
+    fi
     echo "needs a GPU: on JetPack 4 CUDA comes from the host, with --runtime nvidia"
     exit 77
 fi
 nvcc --version | tail -n 2
+# /usr/local/cuda is the CUDA of this recipe, not another one that the base image had
+version=$(basename "$(readlink -f /usr/local/cuda)")
+[[ $(nvcc --version) == *"release ${version#cuda-},"* ]]
 
 if ! command -v g++ > /dev/null; then
     echo "no host compiler in this image: compiling a kernel is left out"

@@ -11,13 +11,20 @@ major=${CUDNN_VERSION%%.*}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-fail() {
-    printf 'error: %s\n' "$@" >&2
+fail() { # WHAT FAILED, WHAT HELPS
+    echo "error: $1" >&2
+    if [ -n "${2:-}" ]; then echo "hint: $2" >&2; fi
     exit 1
 }
 
 installed_version() { # major.minor.patch of the library there is, empty without one
-    compgen -G "$libraries/libcudnn.so.$major.*" | sed -n '1s/.*\.so\.//p'
+    local file
+    for file in "$libraries/libcudnn.so.$major".*; do
+        if [ -e "$file" ]; then
+            echo "${file##*.so.}"
+            return
+        fi
+    done
 }
 
 fetch() { # URL SHA256 FILE
@@ -53,10 +60,13 @@ from_archive() {
     cp "$work/root/LICENSE" /usr/share/doc/cudnn/
 }
 
-# NVIDIA's packages name the headers cudnn_v9.h and leave the plain names to update-alternatives; OpenCV and CMake's
-# FindCUDNN look for cudnn.h and cudnn_version.h.
-link_headers() {
+# NVIDIA's packages name the headers cudnn_v9.h and leave the plain names to update-alternatives, that of the library too;
+# OpenCV and CMake's FindCUDNN look for cudnn.h, cudnn_version.h and libcudnn.so.
+link_plain_names() {
     local header plain
+    if [ -e "$libraries/libcudnn.so.$major" ] && [ ! -e "$libraries/libcudnn.so" ]; then
+        ln -s "libcudnn.so.$major" "$libraries/libcudnn.so"
+    fi
     for header in /usr/include/cudnn*_v"$major".h "/usr/include/$(uname -m)-linux-gnu"/cudnn*_v"$major".h; do
         [ -e "$header" ] || continue
         plain=/usr/include/$(basename "$header" "_v$major.h").h
@@ -70,7 +80,7 @@ if [ -n "$found" ]; then
         fail "the base image has cuDNN $found, this platform's is $CUDNN_VERSION: two of them in one image do not work" \
             "use the base image of the platform, or one without cuDNN: --base"
     echo "cuDNN $found is in the base image"
-    link_headers
+    link_plain_names
     exit 0
 fi
 case $CUDNN_PROVIDER in
@@ -82,11 +92,14 @@ case $CUDNN_PROVIDER in
         fail "cuDNN $CUDNN_VERSION is not in the base image, which brings it with CUDA on this platform" \
             "build on nvcr.io/nvidia/l4t-jetpack: --base nvcr.io/nvidia/l4t-jetpack:TAG (r35.4.1, r36.3.0)"
         ;;
-    debs) fetch_tools && from_debs ;;
-    archive) fetch_tools && from_archive ;;
+esac
+fetch_tools
+case $CUDNN_PROVIDER in
+    debs) from_debs ;;
+    archive) from_archive ;;
     *) fail "CUDNN_PROVIDER is '$CUDNN_PROVIDER'" ;;
 esac
-link_headers
+link_plain_names
 ldconfig
 found=$(installed_version)
 [[ -n $found && $CUDNN_VERSION == "$found"* ]] || fail "after installing cuDNN $CUDNN_VERSION the image has '$found'"

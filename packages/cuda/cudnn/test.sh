@@ -5,7 +5,7 @@ trap 'echo "line $LINENO failed: $BASH_COMMAND" >&2' ERR
 
 library=$(ldconfig -p | sed -n 's/.*=> \(.*\/libcudnn\.so\.[0-9]*\)$/\1/p' | sed -n 1p)
 if [ -z "$library" ]; then
-    if ! compgen -G '/usr/local/cuda/lib64/libcudart.so.*' > /dev/null; then
+    if [ "$CUDA_COMES_FROM" = host ]; then
         echo "needs a GPU: on JetPack 4 cuDNN comes from the host, with --runtime nvidia"
         exit 77
     fi
@@ -18,10 +18,11 @@ if [[ $(ldd "$library") == *'not found'* ]]; then
     exit 1
 fi
 full=$(readlink -f "$library")
-if [ -e /usr/include/cudnn_version.h ]; then
+if [ "$CUDA_COMES_FROM" != host ]; then # what mounts the host's library on JetPack 4 leaves the headers out
     field() { sed -n "s/^#define CUDNN_$1 \([0-9]*\).*/\1/p" /usr/include/cudnn_version.h; }
     [[ $full == *".so.$(field MAJOR).$(field MINOR).$(field PATCHLEVEL)" ]]
     echo "headers: $(field MAJOR).$(field MINOR).$(field PATCHLEVEL)"
+    [ -e /usr/include/cudnn.h ]
 fi
 
 if [ ! -e /dev/nvidiactl ] && [ ! -e /dev/nvhost-gpu ] && [ ! -e /dev/nvgpu ]; then

@@ -14,13 +14,20 @@ libraries=/usr/lib/$(uname -m)-linux-gnu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-fail() {
-    printf 'error: %s\n' "$@" >&2
+fail() { # WHAT FAILED, WHAT HELPS
+    echo "error: $1" >&2
+    if [ -n "${2:-}" ]; then echo "hint: $2" >&2; fi
     exit 1
 }
 
 installed_version() { # major.minor.patch of the library there is, empty without one
-    compgen -G "$libraries/libnvinfer.so.*.*" | sed -n '1s/.*\.so\.//p'
+    local file
+    for file in "$libraries"/libnvinfer.so.*.*; do
+        if [ -e "$file" ]; then
+            echo "${file##*.so.}"
+            return
+        fi
+    done
 }
 
 fetch() { # URL SHA256 FILE

@@ -5,6 +5,7 @@ Exit status 77: a part needs a GPU or the host's libraries.
 
 import ctypes
 import glob
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ def has_gpu():
 def library():
     found = sorted(glob.glob("/usr/lib/*-linux-gnu/libnvinfer.so.[0-9]*"), key=len)
     if not found:
-        assert not glob.glob("/usr/local/cuda/lib64/libcudart.so.*"), "no libnvinfer in this image"
+        assert os.environ["CUDA_COMES_FROM"] == "host", "no libnvinfer in this image"
         print("needs a GPU: on JetPack 4 TensorRT comes from the host, with --runtime nvidia")
         sys.exit(NEEDS_GPU)
     return found[0]
@@ -34,6 +35,8 @@ def missing(path):
 def main():
     path = library()
     print(path, "->", os.path.realpath(path))
+    assert shutil.which("trtexec"), "no trtexec on PATH"
+    assert importlib.util.find_spec("tensorrt") is not None, "no Python module tensorrt"
     absent = missing(path)
     if absent:
         # On integrated GPUs up to JetPack 6 it is linked to the DLA compiler, which is part of the host's L4T.
@@ -43,7 +46,6 @@ def main():
         return NEEDS_GPU
     version = ctypes.CDLL(path).getInferLibVersion()
     print("TensorRT", version)
-    assert shutil.which("trtexec") or os.path.exists("/usr/src/tensorrt/bin/trtexec")
 
     import tensorrt
 

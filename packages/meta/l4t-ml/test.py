@@ -1,14 +1,22 @@
 """The members are there together, agree about NumPy, and the notebook server starts."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 
-import cv2
 import numpy
 import onnx
 import onnxruntime
-import torch
+
+try:
+    import torch
+except ImportError as error:
+    if os.environ.get("CUDA_COMES_FROM") != "host" or os.path.exists("/dev/nvhost-gpu"):
+        raise
+    print("needs a GPU: on JetPack 4 CUDA comes from the host, with --runtime nvidia:", error)
+    sys.exit(77)
+import cv2
 import torchaudio
 import torchvision
 
@@ -20,7 +28,10 @@ assert float(torch.from_numpy(values).sum()) == 45
 assert cv2.resize(values.reshape(2, 5), (10, 4)).shape == (4, 10)
 
 if torch.version.cuda is not None:
-    for name in ("cupy", "pycuda"):
+    names = ["cupy", "pycuda"]
+    if int(torch.version.cuda.split(".")[0]) >= 12:
+        names.append("cuda.bindings")
+    for name in names:
         assert importlib.util.find_spec(name) is not None, "no module " + name
 
 if sys.version_info < (3, 7):

@@ -1,10 +1,19 @@
 """The members are there together, and work with each other's arrays."""
 
 import importlib.util
+import os
+import sys
 
-import cv2
 import numpy
-import torch
+
+try:
+    import torch
+except ImportError as error:
+    if os.environ.get("CUDA_COMES_FROM") != "host" or os.path.exists("/dev/nvhost-gpu"):
+        raise
+    print("needs a GPU: on JetPack 4 CUDA comes from the host, with --runtime nvidia:", error)
+    sys.exit(77)
+import cv2
 import torchaudio
 import torchvision
 

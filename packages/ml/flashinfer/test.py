@@ -15,7 +15,8 @@ NEEDS_GPU = 77
 
 
 def main():
-    assert importlib.util.find_spec("flashinfer") is not None
+    for module in ("flashinfer", "triton", "cuda.bindings", "cuda.tile", "cutlass"):
+        assert importlib.util.find_spec(module) is not None, "no module " + module
     print("flashinfer", importlib.metadata.version("flashinfer-python"), "for", os.environ["FLASHINFER_CUDA_ARCH_LIST"])
     for tool in ("nvcc", "g++", "ninja"):
         assert shutil.which(tool), tool + " compiles the kernels, and is not there"

@@ -4,14 +4,13 @@ import ctypes
 import sys
 
 import numpy as np
+from numba import cuda  # it loads without a GPU too
 
 try:
     ctypes.CDLL("libcuda.so.1")
 except OSError:
     print("needs a GPU: there is no driver (libcuda.so.1) in this container")
     sys.exit(77)
-
-from numba import cuda
 
 if not cuda.is_available():
     print("needs a GPU: numba finds none in this container")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Install ONNX Runtime ORT_VERSION: the GPU wheel at ORT_URL (called ORT_WHEEL where the address does not say it), or
-# else what ORT_LOCK holds: by default the CPU wheel of the Python index.
+# Install ONNX Runtime ORT_VERSION: the GPU wheel at ORT_URL (called ORT_WHEEL where the address does not say it, with the checksum
+# ORT_SHA256 where one is known), or else what ORT_LOCK holds: by default the CPU wheel of the Python index.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -36,6 +36,9 @@ python3 - "$ORT_URL" "$work/$name" <<'PYTHON'
 import sys, urllib.request
 urllib.request.urlretrieve(sys.argv[1], sys.argv[2])
 PYTHON
+if [ -n "${ORT_SHA256:-}" ]; then
+    echo "$ORT_SHA256  $work/$name" | sha256sum --check --strict
+fi
 python3 -m pip install --no-deps --no-index "$work/$name"
 rm -rf "$work"
 keep_gpu_build

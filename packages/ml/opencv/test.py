@@ -1,12 +1,23 @@
-"""Images are drawn, written, read and searched; the contrib modules are there; pip finds OpenCV under every name."""
+"""Images are drawn, written, read and searched; the contrib modules are there; pip finds OpenCV under every name.
+
+Exit status 77: the libraries come from a host that is not there.
+"""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
 
-import cv2
 import numpy as np
+
+try:
+    import cv2
+except ImportError as error:
+    if os.environ.get("CUDA_COMES_FROM") != "host" or os.path.exists("/dev/nvhost-gpu"):
+        raise
+    print("needs a GPU: on JetPack 4 CUDA comes from the host, with --runtime nvidia:", error)
+    sys.exit(77)
 
 print("OpenCV", cv2.__version__, "numpy", np.__version__)
 
@@ -24,12 +35,12 @@ assert len(contours) == 1
 assert abs(cv2.contourArea(contours[0]) / (np.pi * 50 * 50) - 1) < 0.05
 
 information = cv2.getBuildInformation()
+freeze = subprocess.check_output([sys.executable, "-m", "pip", "list", "--format", "freeze"], universal_newlines=True)
+found = [line.split("==")[0] for line in freeze.splitlines() if line.startswith("opencv")]
+assert len(found) == 4, found
+subprocess.check_call([sys.executable, "-m", "pip", "install", "--no-index", "opencv-python", "opencv-python-headless"])
 if tuple(map(int, cv2.__version__.split(".")[:2])) >= (4, 8):
     assert hasattr(cv2, "ximgproc"), "the contrib modules are missing"
-    freeze = subprocess.check_output([sys.executable, "-m", "pip", "list", "--format", "freeze"], universal_newlines=True)
-    found = [line.split("==")[0] for line in freeze.splitlines() if line.startswith("opencv")]
-    assert len(found) == 4, found
-    subprocess.check_call([sys.executable, "-m", "pip", "install", "--no-index", "--dry-run", "opencv-python", "opencv-python-headless"])
 if os.path.isdir("/usr/local/cuda"):
     assert "NVIDIA CUDA" in information and hasattr(cv2, "cuda"), "no CUDA in this build"
-    assert "GStreamer:                   YES" in information, information
+    assert re.search("GStreamer: +YES", information), information

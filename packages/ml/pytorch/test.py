@@ -1,10 +1,21 @@
-"""The library that was asked for computes and learns on the CPU, and agrees with the image's NumPy."""
+"""The library that was asked for computes and learns on the CPU, and agrees with the image's NumPy.
+
+Exit status 77: the libraries come from a host that is not there.
+"""
 
 import os
 import re
+import sys
 
 import numpy as np
-import torch
+
+try:
+    import torch
+except ImportError as error:
+    if os.environ.get("CUDA_COMES_FROM") != "host" or os.path.exists("/dev/nvhost-gpu"):
+        raise
+    print("needs a GPU: on JetPack 4 CUDA comes from the host, with --runtime nvidia:", error)
+    sys.exit(77)
 
 print("torch", torch.__version__, "CUDA", torch.version.cuda, "numpy", np.__version__)
 

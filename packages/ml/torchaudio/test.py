@@ -9,7 +9,14 @@ import sys
 import tempfile
 
 import soundfile
-import torch
+
+try:
+    import torch
+except ImportError as error:
+    if os.environ.get("CUDA_COMES_FROM") != "host" or os.path.exists("/dev/nvhost-gpu"):
+        raise
+    print("needs a GPU: on JetPack 4 CUDA comes from the host, with --runtime nvidia:", error)
+    sys.exit(77)
 import torchaudio
 
 NEEDS_GPU = 77
