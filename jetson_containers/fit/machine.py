@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jetson_containers import tables
@@ -12,6 +12,8 @@ from jetson_containers.fit import constants
 from jetson_containers.fit.constants import GIB
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jetson_containers.platforms import Platform
     from jetson_containers.tables import Board
 
@@ -47,33 +49,35 @@ def of_board(board: Board, *, mode: str = "", swap: int = 0, l4t: int | None = N
     `mode` is a power mode of `facts/fit.yaml`; without one, full power with the memory's rated bandwidth. Raises
     UsageError for a mode the board is not known to have.
     """
-    notes = []
-    if board.visible:
-        memory = board.visible << 20
-    else:
-        memory = int(board.memory * GIB * constants.system().unknown_visible)
-        notes.append(
-            f"how much memory Linux shows on {board.id} was published nowhere; estimated from its {board.memory} GB"
-        )
-    bandwidth, sm_hz = board.bandwidth, None
-    if mode:
-        row = _mode(board.id, mode)
-        if "super" in row and board.super_bandwidth:
-            bandwidth = board.super_bandwidth
-        if bandwidth and "emc" in row:
-            bandwidth *= int(row["emc"]) / _RATED_EMC
-        sm_hz = int(row["sm"]) * int(row["mhz"]) * 1e6 if {"sm", "mhz"} <= row.keys() else None
+    bandwidth, sm_hz = _speeds(board, mode)
     return Machine(
         id=board.id,
-        memory=memory,
-        bandwidth=bandwidth * 1e9 if bandwidth else None,
+        memory=board.visible << 20 if board.visible else int(board.memory * GIB * constants.system().unknown_visible),
+        bandwidth=bandwidth,
         sm=tables.soc_sm(board.soc),
         l4t=(l4t,) if l4t else _majors(board),
         swap=swap,
         sm_hz=sm_hz,
         mode=mode,
-        notes=tuple(notes),
+        notes=tuple(_notes(board, mode)),
     )
+
+
+def _speeds(board: Board, mode: str) -> tuple[float | None, float | None]:
+    """Bandwidth in bytes/s and SMs × clock in a power mode; None where it is not known."""
+    row = _mode(board.id, mode) if mode else {}
+    bandwidth = board.super_bandwidth if "super" in row and board.super_bandwidth else board.bandwidth
+    slower = int(row["emc"]) / _RATED_EMC if "emc" in row else 1.0
+    clock = int(row["sm"]) * int(row["mhz"]) * 1e6 if {"sm", "mhz"} <= row.keys() else None
+    return (bandwidth * slower * 1e9 if bandwidth else None), clock
+
+
+def _notes(board: Board, mode: str) -> Iterator[str]:
+    if not board.visible:
+        yield f"how much memory Linux shows on {board.id} was published nowhere; estimated from its {board.memory} GB"
+    starts = constants.modes(board.id).get("default")
+    if starts and not mode:
+        yield f"speeds are for full power; {board.id} starts in the mode {starts}, where less is to be expected"
 
 
 def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str = "") -> Machine:
@@ -87,14 +91,14 @@ def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str =
         known = of_board(tables.boards()[platform.board], mode=mode, swap=swap, l4t=l4t)
         if not platform.memory or not platform.host:
             return known
-        return Machine(
-            platform.board, platform.memory, known.bandwidth, known.sm, runs, swap=swap, sm_hz=known.sm_hz, mode=mode
-        )
+        return replace(known, memory=platform.memory, notes=())
     if not platform.memory and not vram:
         raise UsageError(
             "the platform names no board, so how much memory there is is unknown", hint="name one: --board orin-nx-16gb"
         )
     sm = max(platform.sm, default=None) if platform.has_gpu else None
+    if platform.soc:
+        sm = tables.soc_sm(platform.soc)
     if vram:
         return Machine("graphics card", vram, sm=sm or 80, l4t=runs, discrete=True, host_memory=platform.memory or 0)
     if sm is not None and not runs:

@@ -298,7 +298,7 @@ def test_what_cannot_be_has_its_reason(name: str, runtime: str, quantization: st
 def test_a_model_that_only_an_older_version_knows_is_predicted_with_that() -> None:
     old = predict(model("internlm-chat-7b"), runtime="lmdeploy", board=board("orin-nx-16gb"))
     assert old.verdict is Verdict.FITS
-    assert old.notes == ("only with lmdeploy for L4T 35; newer versions cannot do it",)
+    assert old.notes[-1] == "only with lmdeploy for L4T 35; newer versions cannot do it"
     assert predict(model("internlm-chat-7b"), runtime="lmdeploy", board=board("orin-nx-16gb", l4t=36)).fits is False
     named = predict(model("Llama-2-7b-chat-hf"), runtime="mlc", quantization="q8f16_1", board=board("agx-orin-64gb"))
     assert (named.fits, named.steps[0][0]) == (True, "build")
@@ -370,10 +370,15 @@ def test_quantizations_are_found_in_any_case_and_by_their_short_names() -> None:
 
 
 def test_boards_without_a_published_memtotal_are_estimated_and_say_so() -> None:
-    assert board("orin-nx-16gb").notes == ()
+    assert board("orin-nx-16gb", mode="MAXN").notes == ()
     estimated = board("agx-orin-32gb")
     assert estimated.memory == int(32 * GIB * 0.91)
     assert "estimated" in estimated.notes[0]
+
+
+def test_a_board_that_starts_with_less_power_says_so() -> None:
+    assert "starts in the mode 15W" in board("orin-nx-16gb").notes[0]
+    assert board("agx-thor").notes == ()
 
 
 def test_power_modes_change_clock_and_bandwidth() -> None:
