@@ -94,6 +94,8 @@ def answer(source: Source, machine: Machine, question: Question) -> Answer:
             f"no runtime has a quantization `{request.quantization}`", hint="`--all` lists what each of them has"
         )
     pairs = [(ask(source.config, each, machine), each) for each in requests]
+    if source.held is not None and source.quantization:  # by its own name, whether the table has it or not
+        pairs = [(replace(fit, quantization=source.quantization), each) for fit, each in pairs]
     pairs.sort(key=lambda pair: _rank(pair[0]))
     best = pairs[0][1]
     advice = advise(source.config, best, machine)

@@ -38,8 +38,8 @@ class Verdict(enum.Enum):
 class Options:
     """What else decides; zero or empty takes the table's default.
 
-    `api` (MLC's `old` or `new`) is taken from the board's L4T unless said. `baseline` is a name of the table or a
-    number of GiB. `session` and `used` are tokens, see `memory.Load`; `filled`: tokens in the context for the speed.
+    `baseline` is a name of the table or a number of GiB. `session` and `used` are tokens, see `memory.Load`; `filled`:
+    tokens in the context for the speed. `gpu_memory`: the share of the device's memory the runtime is told to take.
     `held`: sizes known exactly, from a GGUF file.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -272,6 +273,12 @@ def test_a_table_is_shown_without_a_runtime() -> None:
     assert code == 0
     assert "impossible" in out
     assert out.splitlines()[-1].startswith("details: jetson-containers llm fit Qwen2.5-1.5B-Instruct --runtime ")
+
+
+def test_a_gguf_file_of_an_unknown_mixture_keeps_its_name() -> None:
+    source = replace(modelsource.load(str(GGUF), no_hub), quantization="Q9_X")
+    answer = fitting.answer(source, fit.of_board(fit.board_named("orin-nx-16gb")), Question())
+    assert (answer.best.quantization, answer.best.weights_bytes) == ("Q9_X", 28288)
 
 
 def test_a_gguf_file_is_predicted_by_its_own_directory() -> None:
