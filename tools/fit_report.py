@@ -72,7 +72,8 @@ or what the model was trained for), with a desktop (1.5 GiB; without it 0.8 GiB 
 tokens/s.
 
 ✓ fits · ! fits, above 85 % of the usable memory · ✗ does not fit, `llm fit` says what would · –N cannot be, for the
-reason N at the end · ? the board's bandwidth was not published · * only with JetPack 5
+reason N at the end · ? the board's bandwidth was not published · * only with an older JetPack
+than the newest the board has
 """
 
 
