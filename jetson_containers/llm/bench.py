@@ -109,7 +109,7 @@ def bench(request: Request, options: BenchOptions, world: World, *, dry_run: boo
         prepared.model.name, prepared.runtime.name, "" if prepared.job.prepared else prepared.job.quantization,
         prepared.job.context, session.image, world.platform.board, tuple(rows),
         _mean([row.prefill_rate for row in rows]), _mean([row.decode_rate for row in rows]), memory, session.loaded_s,
-        world.predict(prepared.job, prepared.runtime.name),
+        world.predict(prepared.job, prepared.runtime.name, max(row.input_tokens + row.output_tokens for row in rows)),
     )  # fmt: skip
 
 

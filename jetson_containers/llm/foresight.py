@@ -25,8 +25,8 @@ def check(job: Job, runtime: str, request: Request, data: Path, platform: Platfo
 
     Nothing is said where the shape of the model or the memory of the machine is unknown.
     """
-    question = _question(job, runtime, data)
     machine = _machine(request.board, platform, console)
+    question = _question(job, runtime, data, machine)
     if question is None or machine is None:
         return
     config, wanted = question
@@ -36,7 +36,7 @@ def check(job: Job, runtime: str, request: Request, data: Path, platform: Platfo
         console.detail(f"fit: {error.message}")
         return
     if fit.verdict is Verdict.NO and not request.anyway:
-        advice = [item.text for item in advise(config, wanted, machine)]
+        advice = [item.text for item in advise(config, wanted, machine) if item.for_any_command]
         raise DoesNotFitError(
             f"{job.name} with {runtime} needs {_gib(fit.needed_bytes)}, {fit.board} has {_gib(fit.available_bytes)}",
             hint=("what fits: " + " · ".join(advice) if advice else "nothing smaller was found that fits here")
@@ -45,10 +45,12 @@ def check(job: Job, runtime: str, request: Request, data: Path, platform: Platfo
     _say(job, fit, console)
 
 
-def predict(job: Job, runtime: str, data: Path, platform: Platform, console: Console) -> dict[str, Any] | None:
-    """What `llm fit --json` would say of a job on this machine; None where it cannot tell."""
-    question = _question(job, runtime, data)
+def predict(
+    job: Job, runtime: str, data: Path, platform: Platform, console: Console, *, filled: int = 0
+) -> dict[str, Any] | None:
+    """What `llm fit --json` would say of a job on this machine with `filled` tokens in the context; None: unknown."""
     machine = _machine("", platform, console)
+    question = _question(job, runtime, data, machine, filled)
     if question is None or machine is None:
         return None
     try:
@@ -78,8 +80,12 @@ def _gib(size: float) -> str:
     return f"{size / GIB:.1f} GiB"
 
 
-def _question(job: Job, runtime: str, data: Path) -> tuple[ModelConfig, FitRequest] | None:
-    options = Options(prefill_chunk=job.prefill_chunk)
+def _question(
+    job: Job, runtime: str, data: Path, machine: Machine | None, filled: int = 0
+) -> tuple[ModelConfig, FitRequest] | None:
+    # Of this machine it is known how much is in use; of another, a desktop is assumed.
+    baseline = f"{machine.used / GIB:.3f}" if machine is not None and machine.used else "desktop"
+    options = Options(prefill_chunk=job.prefill_chunk, baseline=baseline, filled=filled)
     config, quantization = job.config, job.quantization
     place = data / job.source.removeprefix("/data/")
     if job.prepared and place.exists():

@@ -63,8 +63,8 @@ class World:
     """What the actions need of this machine. `engine` is probed when it is first needed.
 
     `versions_of` gives the versions an image built from our catalogue would have; `fitting` refuses what will not fit
-    into this machine's memory; `predict` is what `llm fit` says of a job, None where it cannot tell; `known` gives the
-    shape of a well-known model by its name.
+    into this machine's memory; `predict` is what `llm fit` says of a job with so many tokens in the context, None where
+    it cannot tell; `known` gives the shape of a well-known model by its name.
     """
 
     platform: Platform
@@ -74,7 +74,7 @@ class World:
     hub: Hub
     versions_of: Callable[[Sequence[str]], Mapping[str, str]]
     fitting: Fitting
-    predict: Callable[[Job, str], dict[str, Any] | None]
+    predict: Callable[[Job, str, int], dict[str, Any] | None]
     known: Callable[[str], ModelConfig | None] = lambda _name: None
 
     @property

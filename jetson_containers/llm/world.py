@@ -44,8 +44,8 @@ def make(
             found[package.family] = str(package.version or "")
         return found
 
-    def predict(job: Job, runtime: str) -> dict[str, Any] | None:
-        return foresight.predict(job, runtime, settings.path("data"), platform, console)
+    def predict(job: Job, runtime: str, filled: int) -> dict[str, Any] | None:
+        return foresight.predict(job, runtime, settings.path("data"), platform, console, filled=filled)
 
     def fitting(job: Job, runtime: str, request: Request) -> None:
         foresight.check(job, runtime, request, settings.path("data"), platform, console)

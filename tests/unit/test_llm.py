@@ -123,7 +123,7 @@ def world(tmp_path: Path) -> prepare.World:
     console = Console(out=io.StringIO(), err=io.StringIO())
     return prepare.World(
         CPU, no_engine, loaded, console, NoHub(), lambda _packages: {}, lambda _job, _runtime, _request: None,
-        lambda _job, _runtime: None,
+        lambda _job, _runtime, _filled: None,
     )  # fmt: skip
 
 
