@@ -36,10 +36,6 @@ class Tabled:
             raise UsageError(rules.no_platform(self.name, target), hint=f"possible: {instead}" if instead else None)
         return row.packages
 
-    def notices(self, _job: Job) -> tuple[str, ...]:
-        """Nothing is translated, so nothing has to be said."""
-        return ()
-
     def quantizations(self, target: Target) -> tuple[str, ...]:
         """List what the target can have, the default first."""
         return rules.quantizations(self.name, target)

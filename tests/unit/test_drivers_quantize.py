@@ -219,7 +219,7 @@ def test_the_type_of_the_weights_has_the_name_of_the_version(image: Images, vers
 # Quantizers ---------------------------------------------------------------------------------------------------------
 
 
-def torch(image: Images) -> ModuleType:
+def torch(image: Images, **members: object) -> ModuleType:
     return image.holds(
         "torch",
         float16="float16",
@@ -227,6 +227,7 @@ def torch(image: Images) -> ModuleType:
         long="long",
         tensor=lambda rows: rows,
         ones=lambda *_, **__: "ones",
+        **members,
     )
 
 
@@ -327,6 +328,7 @@ def test_llm_compressor_gets_the_modifiers_of_0_13(
     image: Images, model: Path, tmp_path: Path, method: str, modifiers: list[str]
 ) -> None:
     library = Recorder("compressed-tensors")
+    torch(image, cuda=SimpleNamespace(is_available=lambda: False))
     cache = SimpleNamespace(pin_memory="fails without a GPU")
     image.monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     auto = SimpleNamespace(from_pretrained=library.takes("from_pretrained"))
