@@ -28,12 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the library takes a GPU whenever it sees one
-        leave_unpinned()
 
     from datasets import Dataset  # noqa: PLC0415 - seconds, and --help needs none of it
     from llmcompressor import oneshot  # noqa: PLC0415
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
 
+    pin_only_for_a_device()
     tokenizer = AutoTokenizer.from_pretrained(options.source, trust_remote_code=options.trust_remote_code)
     rows = calibration.rows(tokenizer, options.calibration, options.samples, options.length)
     data = Dataset.from_dict({"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]})
@@ -55,11 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def leave_unpinned() -> None:
-    """0.13 pins activations for a faster way to the GPU without asking whether there is one, and then fails (AWQ)."""
-    from llmcompressor.pipelines import cache  # noqa: PLC0415
+def pin_only_for_a_device() -> None:
+    """Without a GPU, keep AWQ from pinning memory for one: 0.13 does so wherever it runs, and torch refuses."""
+    import torch  # noqa: PLC0415
+    from llmcompressor.pipelines.cache import IntermediatesCache  # noqa: PLC0415
 
-    cache.IntermediatesCache.pin_memory = lambda *_, **__: None
+    if not torch.cuda.is_available() and hasattr(IntermediatesCache, "pin_memory"):
+        IntermediatesCache.pin_memory = lambda *_, **__: None
 
 
 def recipe(method: str) -> list[Any]:

@@ -37,7 +37,7 @@ _OF_METHOD = {
     "awq": "awq",
     "compressed-tensors": "vllm",
     "bitsandbytes": "bitsandbytes",
-    "exl2": "exllama",
+    "exl2": "exllamav2",
     "exl3": "exllama",
 }
 
