@@ -2,6 +2,7 @@
 
     .venv/bin/python tools/verified.py              # dry runs for all platforms, lint, and the images of this machine
     .venv/bin/python tools/verified.py --no-engine  # without the images
+    .venv/bin/python tools/verified.py --models data  # nothing but the models that were made there, each asked again
 
 Rows are merged: what is on the page stays until a newer proof of the same package on the same platform is as strong.
 So build and test on any machine (`./build.sh --tests once PKG`, with `--target r36.4.3` for emulated arm64, or on a
@@ -20,7 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+import verified_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -85,13 +88,15 @@ def read(text: str) -> list[Row]:
     return rows
 
 
-def write(rows: Iterable[Row]) -> str:
+def write(rows: Iterable[Row], models: Iterable[verified_models.Made] = ()) -> str:
     """The page, sorted."""
     ordered = sorted(rows, key=lambda row: row.place)
     table = [HEADER, tuple("---" for _ in HEADER), *(row.cells for row in ordered)]
     built = [row for row in ordered if "builds" in row.proofs]
     summary = f"{len(ordered)} rows; {len(built)} with an image that was built."
-    return "\n".join([INTRO, summary, "", *("| " + " | ".join(cells) + " |" for cells in table)]) + "\n"
+    page = "\n".join([INTRO, summary, "", *("| " + " | ".join(cells) + " |" for cells in table)]) + "\n"
+    made = verified_models.write(models)
+    return f"{page}\n{made}" if made else page
 
 
 def merge(old: Iterable[Row], new: Iterable[Row]) -> list[Row]:
@@ -228,23 +233,38 @@ def packages() -> dict[str, Path]:
     return {package.name: package.path for family in found for package in family.packages}
 
 
+def from_engine(clean: Callable[[Path], bool]) -> list[Row]:
+    """Rows of the images of this machine."""
+    from jetson_containers import labels, settings
+    from jetson_containers.console import Console
+    from jetson_containers.engine.docker import DockerEngine
+
+    engine = DockerEngine(settings.load(), Console())
+    images = engine.images({labels.ROLE: labels.STAGE})
+    return from_images(images, engine.capabilities.architecture, packages(), clean, is_commit)
+
+
 def main(arguments: list[str]) -> int:
     """Merge what this machine can prove into the page."""
     parser = argparse.ArgumentParser(description="Write docs/verified.md.")
     parser.add_argument("--no-engine", action="store_true", help="do not look at the images of this machine")
+    parser.add_argument(
+        "--models", type=Path, metavar="DATA", help="only add the models that were made in this data directory"
+    )
     given = parser.parse_args(arguments)
-    today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
-    clean = clean_directories()
-    rows = merge(read(TARGET.read_text(encoding="utf-8")) if TARGET.is_file() else [], dry_runs(today, clean))
-    if not given.no_engine:
-        from jetson_containers import labels, settings
-        from jetson_containers.console import Console
-        from jetson_containers.engine.docker import DockerEngine
-
-        engine = DockerEngine(settings.load(), Console())
-        images = engine.images({labels.ROLE: labels.STAGE})
-        rows = merge(rows, from_images(images, engine.capabilities.architecture, packages(), clean, is_commit))
-    TARGET.write_text(write(rows), encoding="utf-8")
+    page = TARGET.read_text(encoding="utf-8") if TARGET.is_file() else ""
+    rows, models = read(page), verified_models.read(page)
+    if given.models:
+        data = given.models.resolve()
+        made = verified_models.from_data(data, name_of, verified_models.ask_here(ROOT, data))
+        models = verified_models.merge(models, made)
+    else:
+        today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+        clean = clean_directories()
+        rows = merge(rows, dry_runs(today, clean))
+        if not given.no_engine:
+            rows = merge(rows, from_engine(clean))
+    TARGET.write_text(write(rows, models), encoding="utf-8")
     return 0
 
 

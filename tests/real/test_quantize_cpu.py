@@ -1,4 +1,4 @@
-"""Quantized with each library on a CPU, kept, loaded again and asked over HTTP: a tiny model that has learnt its answers.
+"""A tiny model that has learnt its answers: quantized with each library on a CPU, kept, loaded again, asked over HTTP.
 
 Images that are small enough are built where they are missing. GPTQModel's compiles and downloads for minutes, so its
 tests run where someone has built it: `./build.sh gptqmodel`; docs/verified.md says when that was done last.
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 @dataclass(frozen=True)
 class Case:
-    """A way to quantize: the packages of its image, what its checkpoint calls itself, and its weights' share in 16 bits."""
+    """A way to quantize. `method` is what the checkpoint says of itself, `largest` its share of the plain weights."""
 
     runtime: str
     quantization: str
@@ -67,7 +67,7 @@ def run(*argv: str, data: Path, code: int = 0) -> subprocess.CompletedProcess[st
 
 
 def llm(*argv: str, data: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    # One thread each: matrices this small gain nothing from a second, and on a busy machine threads wait for each other.
+    # One thread each: matrices this small gain nothing from two, and on a busy machine threads wait for each other.
     return run("./jetson-containers", "llm", *argv, "--threads", "1", data=data, code=code)
 
 

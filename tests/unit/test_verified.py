@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ def load() -> ModuleType:
 
 
 tool = load()
+models = tool.verified_models
 BUILT = {"resolves": "✓", "builds": "✓", "tests": "✓", "CPU": "✓"}
 
 
@@ -164,3 +166,54 @@ def test_rows_of_other_packages_and_platforms_stay() -> None:
 def test_the_page_we_ship_can_be_read() -> None:
     rows = tool.read((ROOT / "docs" / "verified.md").read_text(encoding="utf-8"))
     assert {"resolves", "lints", "builds", "tests", "CPU"} <= {name for row in rows for name in row.proofs}
+
+
+# The second table: models.
+
+
+def made(quantization: str = "nf4", date: str = "2026-01-02", answers: str = "✓") -> Any:
+    return models.Made(
+        "bitsandbytes", quantization, "x86_64-cpu-24.04", "bitsandbytes:0.50.2", date, "14", "56 %", answers
+    )
+
+
+def manifest(data: Path, output: str, size: int, **facts: Any) -> None:
+    path = data / "models" / output
+    path.mkdir(parents=True)
+    (path / "model.safetensors").write_bytes(bytes(size))
+    record = {
+        "schema": 2, "step": "quantize", "key": "k", "files": {"model.safetensors": {"size": size, "sha256": "0"}},
+        "seconds": 13.6, "made": "2026-01-02T03:04:05+00:00", "model": "tiny", "runtime": "bitsandbytes",
+        "quantization": "nf4", "versions": {"python": "3.12", "bitsandbytes": "0.50.2"},
+        "platform": {"arch": "x86_64", "cuda": None, "distro": "24.04", "l4t": None}, **facts,
+    }  # fmt: skip
+    path.with_name(path.name + ".manifest.json").write_text(json.dumps(record))
+
+
+def test_the_models_stand_below_the_packages_and_both_are_read_back() -> None:
+    page = tool.write([row()], [made("nf4"), made("int8")])
+    assert tool.read(page) == [row()]
+    assert models.read(page) == [made("int8"), made("nf4")]
+    assert models.read(tool.write([row()])) == []
+
+
+def test_a_newer_model_replaces_the_older_and_others_stay() -> None:
+    assert models.merge([made(), made("int8")], [made(date="2026-02-01")]) == [made(date="2026-02-01"), made("int8")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"), [("A Jetson is a small computer with a GPU.", "✓"), ("A banana.", "failed"), ("", "failed")]
+)
+def test_a_model_counts_when_it_says_what_it_learnt(tmp_path: Path, answer: str, expected: str) -> None:
+    manifest(tmp_path, "tiny-llama", 100, step="make")
+    manifest(tmp_path, "bitsandbytes/tiny-llama-nf4", 56)
+    manifest(tmp_path, "bitsandbytes/of-another-model", 56, model="somebody/else")
+    manifest(tmp_path, "llama_cpp/tiny-llama-F16", 100, intermediate=True)
+    asked: list[Path] = []
+
+    def ask(artefact: Path) -> str:
+        asked.append(artefact)
+        return answer
+
+    assert models.from_data(tmp_path, tool.name_of, ask) == [made(answers=expected)]
+    assert asked == [tmp_path / "models/bitsandbytes/tiny-llama-nf4"]
