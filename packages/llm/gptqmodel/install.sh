@@ -6,10 +6,14 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 
-python3 -m pip install --no-deps --require-hashes -r "$here/gptqmodel-$GPTQMODEL_VERSION.lock"
 python3 -m venv "$work/venv"
-"$work/venv/bin/python" -m pip install --no-cache-dir --no-deps --require-hashes -r "$here/build-tools.lock"
-BUILD_CUDA_EXT=0 "$work/venv/bin/python" -m pip wheel --no-cache-dir --no-deps --no-build-isolation --no-binary gptqmodel \
+python=$work/venv/bin/python
+"$python" -m pip install --no-cache-dir --no-deps --require-hashes -r "$here/build-tools.lock"
+# Five of these have a source archive only: without the isolation they are built with the tools of the lock, not with the newest ones,
+# and not for the very processor that this image is built on.
+PYPCRE_DISABLE_NATIVE_FLAGS=1 "$python" -m pip wheel --no-cache-dir --no-deps --no-build-isolation --require-hashes \
+    -w "$work/wheels" -r "$here/gptqmodel-$GPTQMODEL_VERSION.lock"
+BUILD_CUDA_EXT=0 "$python" -m pip wheel --no-cache-dir --no-deps --no-build-isolation --no-binary gptqmodel \
     --require-hashes -w "$work/wheels" -r "$here/sdist-$GPTQMODEL_VERSION.lock"
 python3 -m pip install --no-deps --no-index "$work"/wheels/*.whl
 rm -rf "$work"
