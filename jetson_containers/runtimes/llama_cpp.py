@@ -104,11 +104,12 @@ class LlamaCpp:
 
 
 def _is_known(model_type: str) -> bool | None:
-    """Whether the converter knows an architecture; None for one that no runtime's list has: it may be newer than ours."""
+    """Whether the converter knows an architecture; None for one that no runtime's list has: it may be newer."""
     lists = tables.load("architectures")
     if model_type in lists["llama_cpp"]["gguf"]:
         return True
-    return False if any(model_type in names for rows in lists.values() for names in rows.values()) else None
+    others = (names for rows in lists.values() if isinstance(rows, dict) for names in rows.values())
+    return False if any(model_type in names for names in others) else None
 
 
 def _all_layers(target: Target) -> list[str]:
