@@ -49,7 +49,7 @@ def check(job: Job, model: Model, planned: Sequence[Planned], data: Path, weight
     free = shutil.disk_usage(place).free
     if wanted and wanted + _SPARE > free:
         raise DiskSpaceError(
-            f"preparing {job.name} takes {human_bytes(wanted)} on the disk of {data}, which has {human_bytes(free)} free",
+            f"{job.name} will take {human_bytes(wanted)} on the disk of {data}, which has {human_bytes(free)} free",
             hint="free some (`jetson-containers llm list` shows what models take), "
             "or choose another disk with JETSON_CONTAINERS_DATA",
         )
