@@ -162,9 +162,15 @@ class Provider:
         incompatibilities: Mapping[str, Iterator[Choice]],
     ) -> list[Choice]:
         """The choices for a key, the preferred first."""
-        refused = {choice.name for choice in incompatibilities[identifier]}
-        packages = candidates_for(self._demands, list(requirements[identifier]), self._pinned)
-        return [Choice(identifier, package.name, package) for package in packages if package.name not in refused]
+        refused = list(incompatibilities[identifier])
+        wants = list(requirements[identifier])
+        if not wants and not refused:
+            return []
+        # After a step back nobody may demand the key any more, and what was refused before still counts.
+        family = wants[0].family if wants else refused[0].package.family
+        packages = candidates_for(self._demands, wants, self._pinned, family=family)
+        names = {choice.name for choice in refused}
+        return [Choice(identifier, package.name, package) for package in packages if package.name not in names]
 
     def is_satisfied_by(self, requirement: Demand, candidate: Choice) -> bool:
         """Whether a choice satisfies a demand on its key."""
@@ -181,14 +187,16 @@ def _freedom(demand: Demand) -> int:
     return 1 if demand.exact else 2 if demand.dependency.specifier else 3
 
 
-def candidates_for(demands: Demands, wants: Sequence[Demand], pinned: Sequence[Package] = ()) -> list[Package]:
-    """The packages that satisfy all demands on one key, the preferred first.
+def candidates_for(
+    demands: Demands, wants: Sequence[Demand], pinned: Sequence[Package] = (), *, family: str = ""
+) -> list[Package]:
+    """The packages that satisfy all demands on one key, the preferred first; `family` where there may be no demand.
 
     A variant (`-builder`) is a candidate only where somebody names one, or where the family has nothing else.
     """
     if any(demand.error for demand in wants):
         return []
-    family = wants[0].family
+    family = family or wants[0].family
     members = list(demands.catalog.members(family))
     kept = [package for package in pinned if package.family == family]
     if kept and not demands.coexists(family):

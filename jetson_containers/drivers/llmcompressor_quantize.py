@@ -28,7 +28,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the library takes a GPU whenever it sees one
-        leave_unpinned()
 
     from datasets import Dataset  # noqa: PLC0415 - seconds, and --help needs none of it
     from llmcompressor import oneshot  # noqa: PLC0415
@@ -54,13 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     checkpoint.complete(options.source, options.output)
     checkpoint.verify(options.output, "compressed-tensors")
     return 0
-
-
-def leave_unpinned() -> None:
-    """0.13 pins activations for a faster way to the GPU without asking whether there is one, and then fails (AWQ)."""
-    from llmcompressor.pipelines import cache  # noqa: PLC0415
-
-    cache.IntermediatesCache.pin_memory = lambda *_, **__: None
 
 
 def pin_only_for_a_device() -> None:

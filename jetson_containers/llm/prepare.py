@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from jetson_containers import labels
 from jetson_containers.errors import UsageError
-from jetson_containers.llm import source
+from jetson_containers.llm import room, source
 from jetson_containers.llm.container import Containers
 from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
 from jetson_containers.pipeline import Pipeline, Selection
@@ -37,7 +37,7 @@ _OF_METHOD = {
     "awq": "awq",
     "compressed-tensors": "vllm",
     "bitsandbytes": "bitsandbytes",
-    "exl2": "exllama",
+    "exl2": "exllamav2",
     "exl3": "exllama",
 }
 
@@ -136,7 +136,10 @@ def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal
     if containers is None:
         return prepared
     selection = Selection(request.force, request.start, request.until)
-    return replace(prepared, results=tuple(pipeline_for(prepared, world).run(steps, selection)))
+    pipeline = pipeline_for(prepared, world)
+    predicted = world.predict(job, runtime.name, 0) or {}
+    room.check(job, model, pipeline.plan(steps, selection), world.data, int(predicted.get("weights_bytes", 0)))
+    return replace(prepared, results=tuple(pipeline.run(steps, selection)))
 
 
 def choose_runtime(request: Request, model: Model) -> Runtime:

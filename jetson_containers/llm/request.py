@@ -11,18 +11,18 @@ from jetson_containers.errors import UsageError
 if TYPE_CHECKING:
     from jetson_containers.runtimes.base import Runtime
 
-# name → class; a runtime's module (of that name unless said) is imported when it is asked for.
+# name → class; a runtime's module has that name and is imported when it is asked for.
 RUNTIMES = {
     "mlc": "Mlc",
     "llama_cpp": "LlamaCpp",
     "lmdeploy": "Lmdeploy",
     "vllm": "Vllm",
     "transformers": "Transformers",
-    "bitsandbytes": "transformers:Bitsandbytes",
+    "bitsandbytes": "Bitsandbytes",
     "gptq": "Gptq",
     "awq": "Awq",
     "exllama": "ExLlama",
-    "exllamav2": "exllama:ExLlamaV2",
+    "exllamav2": "ExLlamaV2",
 }
 ALIASES = {
     "llama.cpp": "llama_cpp",
@@ -71,6 +71,5 @@ def runtime_named(name: str) -> Runtime:
     known = ALIASES.get(name, name)
     if known not in RUNTIMES:
         raise UsageError(f"no runtime `{name}`", hint=f"there is: {', '.join(RUNTIMES)}")
-    module, _, name = RUNTIMES[known].rpartition(":")
-    made: Runtime = getattr(importlib.import_module(f"jetson_containers.runtimes.{module or known}"), name)()
+    made: Runtime = getattr(importlib.import_module(f"jetson_containers.runtimes.{known}"), RUNTIMES[known])()
     return made

@@ -1,4 +1,4 @@
-"""ExLlamaV3 (EXL3) and, by its own name, ExLlamaV2 (EXL2). Both calibrate on text that is part of their packages."""
+"""ExLlamaV3 (EXL3), which calibrates on text that is part of its package."""
 
 from __future__ import annotations
 
@@ -49,12 +49,3 @@ class ExLlama(Tabled):
             "--max-batch", str(job.max_batch), "--prefill-chunk", str(prefill(job)),
         )  # fmt: skip
         return Service(argv, job.name, env=OFFLINE)
-
-
-class ExLlamaV2(ExLlama):
-    """The format before; also runs GPTQ checkpoints."""
-
-    name = "exllamav2"
-    summary = "ExLlamaV2: EXL2 weights with 2 to 8 bits, GPTQ checkpoints"
-    generation = "2"
-    batches = False  # without pages, which need FlashAttention

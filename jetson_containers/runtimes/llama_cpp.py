@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jetson_containers import tables
+from jetson_containers.runtimes import rules
 from jetson_containers.runtimes.base import OK, Service, StepCommand, Verdict
 
 if TYPE_CHECKING:
@@ -17,8 +19,6 @@ QUANTIZATIONS = (
 )  # fmt: skip
 ROOT = "/data/models/llama_cpp"
 _HELP = ("llama-server", "--help")
-# The converter gives these checkpoints back their 16 bits first; it cannot read AWQ (its own error says so).
-_UNREADABLE = {"awq": "AWQ checkpoints"}
 _MICRO_BATCH = 512  # tokens; llama.cpp's default, the compute buffer grows with it
 
 
@@ -44,27 +44,24 @@ class LlamaCpp:
         if job.quantization.upper() not in QUANTIZATIONS:
             known = ", ".join(QUANTIZATIONS)
             return Verdict(ok=False, reason=f"llama_cpp has no quantization `{job.quantization}`", instead=known)
-        quantized = job.config.quantized if job.config else None
-        if quantized and quantized.method in _UNREADABLE:
-            return Verdict(
-                ok=False,
-                reason=f"llama.cpp's converter cannot read {_UNREADABLE[quantized.method]}",
-                instead="the model's unquantized checkpoint, or a GGUF file of it",
-            )
-        if job.config and job.config.model_type == "internlm":
-            return Verdict(
-                ok=False,
-                reason="llama.cpp's converter does not know InternLM's first generation",
-                instead="an InternLM2 model",
-            )
+        if reason := rules.gguf_refusal(job.config):
+            return Verdict(ok=False, reason=reason, instead=rules.nearest(self.name, job))
+        if job.config and _is_known(job.config.model_type) is False:
+            reason = f"llama.cpp's converter does not know the architecture `{job.config.model_type}`"
+            return Verdict(ok=False, reason=reason, instead=rules.nearest(self.name, job))
         return OK
 
     def notices(self, job: Job) -> tuple[str, ...]:
-        """Say where the context is longer than what the model was trained for."""
+        """Say where the context is longer than what the model was trained for, or the architecture is a new one."""
+        found: list[str] = []
         most = job.config.max_position if job.config else 0
         if 0 < most < job.context:
-            return (f"the model was trained for {most} tokens; answers suffer in a context of {job.context}",)
-        return ()
+            found.append(f"the model was trained for {most} tokens; answers suffer in a context of {job.context}")
+        if job.config and not job.prepared and _is_known(job.config.model_type) is None:
+            found.append(
+                f"whether llama.cpp's converter knows `{job.config.model_type}` is not in our table: it will say"
+            )
+        return tuple(found)
 
     def steps(self, job: Job) -> tuple[StepCommand, ...]:
         """Convert to f16 once, then quantize from that; a `.gguf` source is already prepared."""
@@ -104,6 +101,15 @@ class LlamaCpp:
             argv += [*_all_layers(job.target), *_once_in_memory(job.target)]
         measure = {"ignore_eos": True, "cache_prompt": False}
         return Service(tuple(argv), job.name, key_env="LLAMA_API_KEY", measure=measure)
+
+
+def _is_known(model_type: str) -> bool | None:
+    """Whether the converter knows an architecture; None for one that no runtime's list has: it may be newer."""
+    lists = tables.load("architectures")
+    if model_type in lists["llama_cpp"]["gguf"]:
+        return True
+    others = (names for rows in lists.values() if isinstance(rows, dict) for names in rows.values())
+    return False if any(model_type in names for names in others) else None
 
 
 def _all_layers(target: Target) -> list[str]:

@@ -57,6 +57,8 @@ class Lmdeploy(Tabled):
         """Quantize where 4 bits are wanted; up to 0.2.x convert to the engine's layout and limit its cache."""
         job = _told(job)
         wanted = self.quantization(job)
+        if job.prepared:
+            return ()
         old = self.row(job).kind == "old"
         done: list[StepCommand] = []
         if wanted.name == "w4a16" and not rules.served_as_is(job):
@@ -89,7 +91,7 @@ class Lmdeploy(Tabled):
             "--server-name", options.host, "--server-port", str(options.port),
             *session, *batch, "--max-prefill-token-num", str(prefill(job)), *template, *trust(job),
         )  # fmt: skip
-        return Service(keyed(argv, options, "--flag", "--api-keys"), job.name, env=OFFLINE)
+        return Service(keyed(argv, options, "--api-keys"), job.name, measure={"ignore_eos": True}, env=OFFLINE)
 
     def _format(self, job: Job) -> str:
         if job.config is not None and job.config.quantized is not None:

@@ -36,6 +36,7 @@ class Quantization:
     sm: int = 0
     models: frozenset[str] | None = None
     devices: frozenset[str] | None = None
+    unstable: frozenset[str] = frozenset()  # model types whose activations leave its range
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,8 @@ def quantizations(runtime: str, target: Target) -> tuple[str, ...]:
 
 
 def served_as_is(job: Job) -> bool:
-    """Whether the checkpoint is quantized already, so that nothing is left to do but load it."""
-    return job.config is not None and job.config.quantized is not None
+    """Whether nothing is left to do but load it: a quantized checkpoint, or what the runtime itself once made."""
+    return job.prepared or (job.config is not None and job.config.quantized is not None)
 
 
 def quantization(runtime: str, job: Job) -> Quantization | None:
@@ -167,6 +168,8 @@ def refusal(runtime: str, job: Job) -> str:
         return no_platform(runtime, job.target)
     if why := _misfit(row, job.target):
         return f"{runtime} cannot run here: {why}"
+    if job.prepared:
+        return ""
     if why := _unknown_model(row, job.config):
         return why
     if job.config is not None and job.config.quantized is not None:
@@ -268,7 +271,8 @@ def _kind(row: Row) -> str:
 def _unreadable(row: Row, job: Job, found: Quantized) -> str:
     what = f"the checkpoint is quantized already ({found.method}, {found.bits} bits)"
     asked = _named(row, job.quantization) if job.quantization else None
-    same = job.quantization in {"", found.method} or (asked is not None and asked.bits == found.bits)
+    usual = row.quantizations[0].name  # what callers fill in where nothing was asked for
+    same = job.quantization in {"", usual, found.method} or (asked is not None and asked.bits == found.bits)
     if found.method not in row.reads:
         if row.runtime == "llama_cpp":
             return gguf_refusal(job.config)
@@ -292,6 +296,8 @@ def _unfit(row: Row, wanted: Quantization, job: Job) -> str:
     kind = job.config.model_type if job.config else ""
     if kind and wanted.models is not None and kind not in wanted.models:
         return f"{row.runtime}{_kind(row)} does not quantize the architecture `{kind}` to {wanted.name}"
+    if kind in wanted.unstable:
+        return f"the activations of `{kind}` leave the range of {wanted.name}"
     return ""
 
 
@@ -370,4 +376,5 @@ def _quantization(runtime: str, name: str, row: Mapping[str, Any]) -> Quantizati
         int(row.get("sm", 0)),
         architectures(runtime, row["models"]) if "models" in row else None,
         frozenset(row["devices"]) if "devices" in row else None,
+        frozenset(row.get("unstable", ())),
     )

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.errors import UsageError
 from jetson_containers.runtimes import calibration, rules
-from jetson_containers.runtimes.base import DRIVERS, Target, Verdict
+from jetson_containers.runtimes.base import DRIVERS, Job, Target, Verdict
 
 if TYPE_CHECKING:
     from jetson_containers.platforms import Platform
-    from jetson_containers.runtimes.base import Job, ServeOptions
+    from jetson_containers.runtimes.base import ServeOptions
     from jetson_containers.runtimes.rules import Row
 
 CONTEXT = 2048  # tokens, for a job that says none
@@ -32,12 +32,9 @@ class Tabled:
         target = Target(platform, device="cuda" if platform.has_gpu else "cpu")
         row = rules.row_for(self.name, target)
         if row is None:
-            raise UsageError(rules.no_platform(self.name, target), hint="`llm fit` shows what the machine can run")
+            instead = rules.nearest(self.name, Job("", "", None, "", target))
+            raise UsageError(rules.no_platform(self.name, target), hint=f"possible: {instead}" if instead else None)
         return row.packages
-
-    def notices(self, _job: Job) -> tuple[str, ...]:
-        """Nothing is translated, so nothing has to be said."""
-        return ()
 
     def quantizations(self, target: Target) -> tuple[str, ...]:
         """List what the target can have, the default first."""
@@ -50,6 +47,21 @@ class Tabled:
             why = f"{self.name} answers one request at a time, so `--max-batch {job.max_batch}` has no meaning"
             return Verdict(ok=False, reason=why, instead="leave out `--max-batch`")
         return found if not found.ok else calibration.check(self.name, self.calibrates, job)
+
+    def notices(self, job: Job) -> tuple[str, ...]:
+        """Say what a user would not expect of a job that is allowed."""
+        said = []
+        found = job.config.quantized if job.config else None
+        if found:
+            said.append(f"the checkpoint is quantized already ({found.method}, {found.bits} bits) and served as it is")
+        if context(job) < job.context:
+            said.append(f"the context is {context(job)} tokens, for which the model was trained, not {job.context}")
+        if rules.needs_remote_code(job.config):
+            said.append("the model's own Python code, which comes with the checkpoint, runs inside the container")
+        bits = self.row(job).memory_bits
+        if bits:
+            said.append(f"weights take {bits} bits in memory while this runtime serves them; in 4 bits vllm does")
+        return tuple(said)
 
     def row(self, job: Job) -> Row:
         """The interface the job meets. Raises UsageError where there is none."""
@@ -97,9 +109,6 @@ def trust(job: Job) -> tuple[str, ...]:
     return ("--trust-remote-code",) if rules.needs_remote_code(job.config) else ()
 
 
-def keyed(argv: tuple[str, ...], options: ServeOptions, *where: str) -> tuple[str, ...]:
-    """Give a server the key of the environment variable API_KEY without a word of it in an argv.
-
-    `where` says how the program takes it: `--env NAME` or `--flag NAME`, see drivers/with_key.py.
-    """
-    return (*driver("with_key.py"), *where, "--", *argv) if options.api_key else argv
+def keyed(argv: tuple[str, ...], options: ServeOptions, flag: str) -> tuple[str, ...]:
+    """Give the key, in the environment as API_KEY, to a server that knows only a flag; no argv shows it."""
+    return (*driver("with_key.py"), flag, "--", *argv) if options.api_key else argv

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.runtimes import rules
 from jetson_containers.runtimes.base import Service
 from jetson_containers.runtimes.calibration import OFFLINE
-from jetson_containers.runtimes.tabled import Tabled, context, keyed, listen, prefill, trust
+from jetson_containers.runtimes.tabled import Tabled, context, listen, prefill, trust
 
 if TYPE_CHECKING:
     from jetson_containers.runtimes.base import Job, ServeOptions, StepCommand
@@ -46,4 +46,5 @@ class Vllm(Tabled):
         if rules.saves_memory(job.target.platform):
             argv.append("--enforce-eager")
         argv += trust(job)
-        return Service(keyed(tuple(argv), options, "--env", "VLLM_API_KEY"), job.name, env=OFFLINE)
+        measure = {"ignore_eos": True}
+        return Service(tuple(argv), job.name, key_env="VLLM_API_KEY", measure=measure, env=OFFLINE)

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 DRIVERS = Path(__file__).parents[2] / "jetson_containers" / "drivers"
 OURS = (
     "awq_quantize", "bnb_quantize", "calibration", "chat_text", "checkpoint", "exllama_convert", "exllama_server",
-    "gptq_quantize", "llmcompressor_quantize", "lmdeploy_awq", "lmdeploy_config", "lmdeploy_server", "programs",
-    "transformers_server", "with_key",
+    "gptq_quantize", "gptq_workers", "llmcompressor_quantize", "lmdeploy_awq", "lmdeploy_config", "lmdeploy_server",
+    "programs", "transformers_server", "with_key",
 )  # fmt: skip
-PROGRAMS = tuple(name for name in OURS if name not in {"calibration", "chat_text", "checkpoint", "programs"})
+LIBRARY = {"calibration", "chat_text", "checkpoint", "gptq_workers", "programs"}
+PROGRAMS = tuple(name for name in OURS if name not in LIBRARY)
 
 
 class BadRequest(Exception):  # noqa: N818 - as the real one

@@ -61,9 +61,9 @@ def test_a_driver_is_python_3_8_and_imports_nothing_heavy_by_itself(name: str) -
 def test_a_driver_explains_itself_without_its_library(
     name: str, image: Images, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["--help"] if name not in {"with_key", "lmdeploy_awq"} else ["--help", "--"]
+    words = ["--help", "--"] if name == "lmdeploy_awq" else ["--help"]
     with pytest.raises(SystemExit) as ended:
-        image.driver(name).main(words)
+        sys.exit(image.driver(name).main(words))
     assert ended.value.code == 0
     assert "usage:" in capsys.readouterr().out
 
@@ -86,6 +86,9 @@ def test_every_command_of_the_runtimes_is_understood_by_its_driver(
     for argv in all_commands():
         if argv[0] == "python3":
             seen.add(Path(argv[1]).stem)
+            if Path(argv[1]).stem == "with_key":  # its words are the other program's
+                assert argv[3] == "--"
+                continue
             with pytest.raises(ParsedError):
                 image.driver(Path(argv[1]).stem).main(list(argv[2:]))
     assert seen == set(PROGRAMS)
@@ -216,7 +219,7 @@ def test_the_type_of_the_weights_has_the_name_of_the_version(image: Images, vers
 # Quantizers ---------------------------------------------------------------------------------------------------------
 
 
-def torch(image: Images) -> ModuleType:
+def torch(image: Images, **members: object) -> ModuleType:
     return image.holds(
         "torch",
         float16="float16",
@@ -224,6 +227,7 @@ def torch(image: Images) -> ModuleType:
         long="long",
         tensor=lambda rows: rows,
         ones=lambda *_, **__: "ones",
+        **members,
     )
 
 
@@ -324,6 +328,7 @@ def test_llm_compressor_gets_the_modifiers_of_0_13(
     image: Images, model: Path, tmp_path: Path, method: str, modifiers: list[str]
 ) -> None:
     library = Recorder("compressed-tensors")
+    torch(image, cuda=SimpleNamespace(is_available=lambda: False))
     cache = SimpleNamespace(pin_memory="fails without a GPU")
     image.monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     auto = SimpleNamespace(from_pretrained=library.takes("from_pretrained"))
@@ -380,8 +385,7 @@ import json, os, sys
 def main():
     with open("/proc/self/cmdline", "rb") as file:
         shown = file.read().decode()
-    environment = {name: os.environ.get(name) for name in ("API_KEY", "VLLM_API_KEY")}
-    print(json.dumps([sys.argv[1:], shown, environment]))
+    print(json.dumps([sys.argv[1:], shown, os.environ.get("API_KEY")]))
     return 3
 if __name__ == "__main__":
     sys.exit(main())
@@ -406,31 +410,21 @@ def installed(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.parametrize("program", [["show"], ["python3", "{directory}/show.py"], ["python3", "-m", "show"]])
 def test_a_key_that_must_be_a_flag_is_seen_by_the_program_alone(installed: dict[str, str], program: list[str]) -> None:
     words = [word.format(directory=installed["PYTHONPATH"]) for word in program]
-    done = with_key(installed, "--flag", "--api-keys", "--", *words, "--port", "1")
-    given, shown, environment = json.loads(done.stdout)
+    done = with_key(installed, "--api-keys", "--", *words, "--port", "1")
+    given, shown, inherited = json.loads(done.stdout)
     assert done.returncode == 3
     assert given == ["--port", "1", "--api-keys", "sekrit"]
     assert "sekrit" not in shown
-    assert environment["API_KEY"] is None  # nor is it left where a child would inherit it
-
-
-def test_a_key_that_is_a_variable_is_handed_on_by_its_name(installed: dict[str, str]) -> None:
-    done = with_key(installed, "--env", "VLLM_API_KEY", "--", "show", "--port", "1")
-    given, shown, environment = json.loads(done.stdout)
-    assert done.returncode == 3
-    assert given == ["--port", "1"]
-    assert "sekrit" not in shown
-    assert environment == {"API_KEY": None, "VLLM_API_KEY": "sekrit"}
+    assert inherited is None  # nor is it left where a child would inherit it
 
 
 @pytest.mark.parametrize(
     ("words", "key", "said"),
     [
-        (("--env", "X", "--", "no-such-program"), "k", "no program `no-such-program`"),
-        (("--flag", "--x", "--", "no-such-program"), "k", "no program `no-such-program`"),
-        (("--flag", "--x", "--", "show"), "", "API_KEY is empty"),
-        (("--flag", "--x", "--"), "k", "the program is missing"),
-        (("--flag", "--x", "show"), "k", "`--` and the program are missing"),
+        (("--x", "--", "no-such-program"), "k", "no program `no-such-program`"),
+        (("--x", "--", "show"), "", "API_KEY is empty"),
+        (("--x", "--"), "k", "usage: with_key.py FLAG"),
+        (("--x", "show"), "k", "usage: with_key.py FLAG"),
     ],
 )
 def test_with_key_says_what_is_missing(installed: dict[str, str], words: tuple[str, ...], key: str, said: str) -> None:

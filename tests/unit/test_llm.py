@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from jetson_containers import manifests, platforms, settings
+from jetson_containers import manifests, modelconfig, platforms, settings
 from jetson_containers.console import Console
 from jetson_containers.errors import NothingMatchedError, NotReadyError, StepError, UsageError
 from jetson_containers.llm import bench, chat, models, prepare, serve, session
@@ -567,3 +567,25 @@ def test_memory_is_the_devices() -> None:
 
 def test_the_default_quantization_is_the_first(world: prepare.World) -> None:
     assert prepare.prepare(Request("tiny"), world, dry_run=True).job.quantization == QUANTIZATIONS[0] == "Q4_K_M"
+
+
+def config_of(model_type: str, method: str = "") -> modelconfig.ModelConfig:
+    quantized = modelconfig.Quantized(method, 4, 128) if method else None
+    return modelconfig.ModelConfig("", model_type, 2, 64, 128, 4, 4, 16, 100, max_position=4096, quantized=quantized)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "method", "says"),
+    [("llama", "", ""), ("internlm", "", "does not know"), ("llama", "gptq", ""), ("llama", "awq", "cannot read")],
+)
+def test_what_the_converter_cannot_read_is_said_with_what_can(model_type: str, method: str, says: str) -> None:
+    verdict = LlamaCpp().check(job(target=Target(ORIN), config=config_of(model_type, method)))
+    assert (verdict.ok, says in verdict.reason) == (not says, True)
+    assert verdict.ok or verdict.instead.startswith("--runtime ")
+
+
+def test_an_architecture_newer_than_the_table_is_tried_with_a_word() -> None:
+    new = job(config=config_of("llama9"))
+    assert LlamaCpp().check(new).ok
+    assert "llama9" in " ".join(LlamaCpp().notices(new))
+    assert LlamaCpp().notices(job(config=config_of("llama"))) == ()

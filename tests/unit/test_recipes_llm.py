@@ -342,6 +342,41 @@ def test_what_builds_bitsandbytes_reads_a_licence_named_by_its_spdx_expression()
     assert int(version[1]) >= 77
 
 
+EXLLAMA = {
+    "__init__.py": "from .model import Model\nfrom . import cache\nimport wanted_everywhere.part\n",
+    "model.py": "from fake_exllama.deep.vision import Picture\nimport os\n",
+    "cache.py": "try:\n    import wanted_by_few\nexcept ImportError:\n    pass\n",
+    "deep/vision.py": "from wanted_for_pictures import Image\nfrom ..cache import Cache\n",
+    "conversion.py": "import wanted_by_nobody\n",
+}
+
+
+def test_exllama_is_tested_for_what_it_imports_without_a_gpu(tmp_path: Path) -> None:
+    for name, text in EXLLAMA.items():
+        (tmp_path / "fake_exllama" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fake_exllama" / name).write_text(text)
+    command = "import sys, pathlib, test; print(*test.missing(pathlib.Path(sys.argv[1])))"
+    done = subprocess.run(
+        [sys.executable, "-c", command, str(tmp_path / "fake_exllama")],
+        env={"PYTHONPATH": str(TREE / "llm/exllama"), "PYTHONDONTWRITEBYTECODE": "1"},
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.stdout.split() == ["wanted_everywhere", "wanted_for_pictures"]
+
+
+@pytest.mark.parametrize("package", ["exllamav3-0.0.32", "exllamav2-0.3.2"])
+def test_exllama_has_the_library_for_pictures(package: str) -> None:
+    assert re.search(r"^pillow==", (TREE / f"llm/exllama/{package}.lock").read_text(), re.MULTILINE)
+
+
+def test_gptqmodel_is_not_compiled_for_the_processor_that_builds_it() -> None:
+    text = (TREE / "llm/gptqmodel/install.sh").read_text()
+    assert re.search(r"^PYPCRE_DISABLE_NATIVE_FLAGS=1 .*pip wheel .*--no-build-isolation", text, re.MULTILINE)
+
+
 # It stands in for python3, and for the interpreter of the virtual environment that it is asked to make.
 FAKE_PYTHON = """#!/bin/bash
 echo "$VLLM_TARGET_DEVICE|$VLLM_VERSION_OVERRIDE|$*" >> "$LOG"

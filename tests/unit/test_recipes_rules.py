@@ -116,6 +116,28 @@ def test_packages_with_nvidias_bindings_agree_about_one(target: str, request_: t
         assert "cuda-bindings" not in {name for lock in locks for name, _ in entries(lock)}
 
 
+@pytest.mark.parametrize("target", [*TARGETS, "x86_64,debian12", "x86_64,py3.13", "r36.4.3,py3.12"])
+@pytest.mark.parametrize("request_", ["l4t-pytorch", "l4t-ml"])
+def test_a_meta_package_leaves_out_what_a_platform_has_not(target: str, request_: str) -> None:
+    if available(target, "pytorch"):
+        assert resolver.solve(load(target), [request_]).packages
+
+
+@pytest.mark.parametrize(
+    ("target", "version"),
+    [
+        ("x86_64", "10.16.1.11"),
+        ("x86_64,ubuntu22.04", "10.16.1.11"),
+        ("x86_64,debian12", None),
+        ("x86_64,py3.13", None),
+        ("r36.4.3,py3.12", "10.7.0.23"),
+    ],
+)
+def test_tensorrts_module_is_of_the_images_python(target: str, version: str | None) -> None:
+    """NVIDIA's packages hold it for the distribution's Python only, its archive for several."""
+    assert [package.version for package in available(target, "tensorrt")] == ([version] if version else [])
+
+
 # Scripts ------------------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetson_containers.catalog import Absent, Catalog, load
+from jetson_containers.demands import Demands
 from jetson_containers.dependency import Dependency
 from jetson_containers.errors import (
     CycleError,
@@ -23,6 +24,7 @@ from jetson_containers.errors import (
 )
 from jetson_containers.package import Artifacts
 from jetson_containers.resolver import Resolution, solve
+from jetson_containers.resolver_search import Choice, Provider
 from tests.unit.treemaker import ORIN, package, write
 
 if TYPE_CHECKING:
@@ -580,6 +582,15 @@ def test_every_way_out_that_names_a_command_works(packages: list[Package]) -> No
                     solve(found, command.split("`")[0].split())
         except UnknownPackageError:
             pass
+
+
+def test_a_key_that_nobody_demands_any_more_keeps_what_was_refused() -> None:
+    """resolvelib asks so after a step back, when the demand has gone with the package that made it."""
+    found = catalog(package("a:1"), package("a:2", default=True))
+    provider = Provider(Demands(found), ())
+    refused = Choice("a", "a:2", found.available["a:2"])
+    assert [c.name for c in provider.find_matches("a", {"a": iter(())}, {"a": iter([refused])})] == ["a:1"]
+    assert provider.find_matches("a", {"a": iter(())}, {"a": iter(())}) == []
 
 
 def test_a_long_chain_resolves_quickly() -> None:

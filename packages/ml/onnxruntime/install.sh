@@ -6,9 +6,21 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 lock=$here/${ORT_LOCK:-cpu-$ORT_VERSION.lock}
 
-keep_gpu_build() { # The CPU package has another name and the same files: it must not be installed over this one.
-    echo 'onnxruntime<0' >> /etc/pip/constraints.txt
-    python3 -m pip list --format freeze | grep '^onnxruntime-gpu==' >> /etc/pip/constraints.txt
+# The CPU package has another name and the same files: it must not be installed over this one. A package that asks for it finds
+# it there already, in this version and without files.
+keep_gpu_build() {
+    python3 - <<'PYTHON'
+import pathlib, subprocess, sys, sysconfig
+freeze = subprocess.check_output([sys.executable, "-m", "pip", "list", "--format", "freeze"], universal_newlines=True)
+version = next(line.split("==")[1] for line in freeze.splitlines() if line.startswith("onnxruntime-gpu=="))
+with open("/etc/pip/constraints.txt", "a") as constraints:
+    constraints.write("onnxruntime-gpu==%s\nonnxruntime==%s\n" % (version, version))
+info = pathlib.Path(sysconfig.get_paths()["purelib"], "onnxruntime-%s.dist-info" % version)
+info.mkdir()
+(info / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime\nVersion: %s\nSummary: provided by onnxruntime-gpu\n" % version)
+(info / "INSTALLER").write_text("jetson-containers\n")
+(info / "RECORD").write_text("".join("%s/%s,,\n" % (info.name, file) for file in ("METADATA", "INSTALLER", "RECORD")))
+PYTHON
 }
 
 find_cuda_libraries() { # the loader does not look into Python's directories by itself

@@ -1,6 +1,8 @@
 """A model runs and gives what NumPy gives, and the execution provider of this image is compiled in."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import onnxruntime as ort
@@ -34,3 +36,4 @@ if __name__ == "__main__":
     print("onnxruntime", ort.__version__, "providers", ort.get_available_providers())
     assert os.environ["ONNXRUNTIME_PROVIDER"] in ort.get_available_providers()
     assert run(["CPUExecutionProvider"]) == ["CPUExecutionProvider"]
+    subprocess.check_call([sys.executable, "-m", "pip", "install", "--no-index", "onnxruntime==" + ort.__version__])
