@@ -143,14 +143,18 @@ def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal
 
 
 def choose_runtime(request: Request, model: Model) -> Runtime:
-    """The runtime asked for, else the one whose format the model has. Raises UsageError when the two disagree."""
+    """The runtime asked for, else the one that made the model, or whose format it has.
+
+    Raises UsageError when what was asked for disagrees with the format.
+    """
     if model.prepared and request.runtime and runtime_named(request.runtime).name != model.prepared:
         raise UsageError(
             f"`{request.model}` is in the format of {model.prepared}; {request.runtime} cannot use it",
             hint=f"`--runtime {model.prepared}`, or the model's unquantized checkpoint",
         )
     quantized = model.config.quantized.method if model.config and model.config.quantized else ""
-    return runtime_named(request.runtime or model.prepared or _OF_METHOD.get(quantized, DEFAULT_RUNTIME))
+    usual = model.prepared or model.maker or _OF_METHOD.get(quantized, DEFAULT_RUNTIME)
+    return runtime_named(request.runtime or usual)
 
 
 def make_job(request: Request, model: Model, runtime: Runtime, target: Target) -> Job:

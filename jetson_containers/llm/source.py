@@ -62,6 +62,7 @@ class Model:
     download: int = 0
     files: tuple[str, ...] = ()  # of the checkpoint, where they are known
     max_context: int = 0  # tokens, where no configuration says it
+    maker: str = ""  # the runtime that quantized the checkpoint here, as its manifest says
 
     @property
     def origin(self) -> Origin:
@@ -137,9 +138,9 @@ def _local(model: str, path: Path, data: Path) -> Model:
         )
     name = _hub_name(resolved) or resolved.name
     files = tuple(path.name for path in sorted(resolved.iterdir()))
-    return Model(
-        model, name, inside, identity, config=read_config(resolved / "config.json"), files=files, facts=facts
-    )  # fmt: skip
+    config = read_config(resolved / "config.json")
+    maker = str(made.facts.get("runtime", "")) if made and config and config.quantized else ""
+    return Model(model, name, inside, identity, config=config, files=files, facts=facts, maker=maker)
 
 
 def read_config(path: Path) -> ModelConfig | None:
