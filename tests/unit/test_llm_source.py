@@ -10,7 +10,8 @@ import pytest
 
 from jetson_containers import modelconfig
 from jetson_containers.errors import NotReadyError, UsageError
-from jetson_containers.llm import source
+from jetson_containers.llm import prepare, source
+from jetson_containers.llm.request import Request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -198,3 +199,46 @@ def test_a_dry_run_without_network_knows_the_shape_of_well_known_models(data: Pa
     model = source.find("org/Model-7B", data, hub, known=lambda _name: modelconfig.from_hf(LLAMA))
     assert (model.name, model.identity) == ("Model-7B", "hub:org/Model-7B")
     assert model.config is not None
+
+
+def quantized(data: Path, name: str, **method: Any) -> Path:
+    """A checkpoint with a quantized config.json, as a quantizer leaves it."""
+    path = data / "models" / name
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps({**LLAMA, "quantization_config": method}))
+    return path
+
+
+def test_what_was_quantized_here_is_known_by_the_runtime_that_did(data: Path, hub: FakeHub) -> None:
+    path = quantized(data, "awq/m-int4", quant_method="compressed-tensors")
+    assert source.find(str(path), data, hub).maker == ""
+    record = {"schema": 2, "step": "quantize", "key": "k", "files": {"config.json": {"size": 1, "sha256": "0"}}}
+    path.with_name(path.name + ".manifest.json").write_text(json.dumps({**record, "runtime": "awq"}))
+    assert source.find(str(path), data, hub).maker == "awq"
+
+
+def test_who_asked_for_a_plain_checkpoint_is_not_its_maker(data: Path, hub: FakeHub) -> None:
+    path = data / "models" / "plain"
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps(LLAMA))
+    record = {"schema": 2, "step": "make", "key": "k", "files": {"config.json": {"size": 1, "sha256": "0"}}}
+    path.with_name(path.name + ".manifest.json").write_text(json.dumps({**record, "runtime": "awq"}))
+    assert source.find(str(path), data, hub).maker == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "maker", "asked", "expected"),
+    [
+        ("compressed-tensors", "", "", "vllm"),
+        ("compressed-tensors", "awq", "", "awq"),
+        ("awq", "gptq", "", "gptq"),
+        ("awq", "gptq", "vllm", "vllm"),
+        ("", "", "", "llama_cpp"),
+    ],
+)
+def test_a_model_is_served_by_its_maker_unless_another_is_asked_for(
+    method: str, maker: str, asked: str, expected: str
+) -> None:
+    raw = {**LLAMA, "quantization_config": {"quant_method": method, "bits": 4}} if method else LLAMA
+    model = source.Model("m", "m", "/data/m", "i", config=modelconfig.from_hf(raw, "m"), maker=maker)
+    assert prepare.choose_runtime(Request("m", runtime=asked), model).name == expected
