@@ -82,8 +82,7 @@ class Containers:
             options += [word for name in HUB_VARIABLES if os.environ.get(name) for word in ("--env", name)]
         else:
             options += ["--network", "none", "--env", "HF_HUB_OFFLINE=1"]
-        threads = {"OMP_NUM_THREADS": str(self.threads)} if self.threads else {}
-        options += [word for name, value in {**threads, **step.env}.items() for word in ("--env", f"{name}={value}")]
+        options += [word for name, value in self.variables(step).items() for word in ("--env", f"{name}={value}")]
         env = dict(os.environ) if step.token else without_tokens(os.environ)
         planned = self.plan(image, options, argv, env=env, name=self.name_of(step))
         self.remove(planned)
@@ -102,6 +101,11 @@ class Containers:
             self.remove(planned)  # docker's client is gone, the container would go on
             raise
         return process.returncode, "".join(lines)
+
+    def variables(self, step: StepCommand) -> dict[str, str]:
+        """The step's own environment, with the number of threads where one was asked for."""
+        threads = {"OMP_NUM_THREADS": str(self.threads)} if self.threads else {}
+        return {**threads, **step.env}
 
     def name_of(self, step: StepCommand) -> str:
         """The container of a step: always the same, so that the next run finds what a killed one left running."""

@@ -1004,6 +1004,26 @@ def test_the_revision_is_read_from_the_checkout(tmp_path: Path) -> None:
     assert builder.revision(tmp_path) == "c" * 40
 
 
+def test_a_linked_worktree_has_its_own_head_and_the_repositorys_branches(tmp_path: Path) -> None:
+    linked, git = tmp_path / "linked", tmp_path / "main" / ".git"
+    own = git / "worktrees" / "linked"
+    for folder in (linked, own, git / "refs" / "heads"):
+        folder.mkdir(parents=True)
+    (linked / ".git").write_text(f"gitdir: {own}\n")
+    (own / "HEAD").write_text("ref: refs/heads/mine\n")
+    (own / "commondir").write_text("../..\n")
+    (git / "refs" / "heads" / "mine").write_text("d" * 40 + "\n")
+    assert builder.revision(linked) == "d" * 40
+
+
+def test_a_submodule_names_its_state_by_a_relative_path(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / ".git").write_text("gitdir: ../state\n")
+    (tmp_path / "state" / "HEAD").write_text("e" * 40 + "\n")
+    assert builder.revision(tmp_path / "sub") == "e" * 40
+
+
 # Order and shares.
 
 

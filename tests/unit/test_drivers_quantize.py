@@ -231,6 +231,22 @@ def torch(image: Images, **members: object) -> ModuleType:
     )
 
 
+@pytest.mark.parametrize(
+    ("cores", "said", "expected"),
+    [(1, None, "2"), (2, None, "2"), (3, None, None), (None, None, "2"), (2, "4", "4")],
+    ids=["one core", "two", "three are enough", "unknown", "the user's word counts"],
+)
+def test_gptqmodel_has_two_workers_at_least(
+    image: Images, monkeypatch: pytest.MonkeyPatch, cores: int | None, said: str | None, expected: str | None
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setenv("GPTQMODEL_CPU_WORKERS", said or "")
+    if said is None:
+        monkeypatch.delenv("GPTQMODEL_CPU_WORKERS")
+    image.driver("gptq_workers").enough()
+    assert os.environ.get("GPTQMODEL_CPU_WORKERS") == expected
+
+
 def test_gptqmodel_really_quantizes_on_text_and_leaves_nothing_behind(
     image: Images, model: Path, tmp_path: Path
 ) -> None:

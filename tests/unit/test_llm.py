@@ -243,6 +243,15 @@ def test_a_steps_container_has_the_same_name_each_time(containers: Containers) -
     assert containers.name_of(step) != containers.name_of(replace(step, output="/data/m/c.gguf"))
 
 
+def test_a_step_gets_the_threads_that_were_asked_for_and_else_decides_itself(containers: Containers) -> None:
+    step = StepCommand("quantize", ("q",), (), "/data/m/b.gguf", env={"A": "b"})
+    assert containers.variables(step) == {"A": "b"}
+    assert replace(containers, threads=2).variables(step) == {"OMP_NUM_THREADS": "2", "A": "b"}
+    assert replace(containers, threads=2).variables(replace(step, env={"OMP_NUM_THREADS": "1"})) == {
+        "OMP_NUM_THREADS": "1"
+    }
+
+
 def test_a_process_is_known_by_its_start() -> None:
     assert started_at(os.getpid()).isdigit()
     assert started_at(2**22 + 1) == ""
