@@ -29,7 +29,7 @@ and asked over HTTP. Weights: bytes of the result over those of the model in 16 
 they are. Answers: what it had learnt came back. To repeat a row:
 
     ./build.sh PACKAGE
-    ./jetson-containers llm quantize tiny --runtime RUNTIME --quantization QUANTIZATION --samples 16 --threads 1
+    ./jetson-containers llm quantize tiny --runtime RUNTIME --quantization QUANTIZATION --samples 4 --threads 1
     .venv/bin/python tools/verified.py --models data
 """
 
