@@ -90,11 +90,18 @@ def below(directory: Path) -> Iterator[Manifest]:
 
 
 def write(
-    output: Path, names: list[str], *, step: str, merge: bool, key: str, seconds: float, facts: Mapping[str, Any]
+    output: Path,
+    files: Mapping[str, Entry],
+    *,
+    step: str,
+    merge: bool,
+    key: str,
+    seconds: float,
+    facts: Mapping[str, Any],
 ) -> Manifest:
-    """Measure the files (all of them are read) and write the manifest under its name when it is complete."""
+    """Write the manifest of measured files under its name when it is complete."""
     path = path_for(output, step if merge else "")
-    files = {name: measure(output / name if name else output) for name in sorted(names)}
+    files = dict(sorted(files.items()))
     data = {
         "schema": SCHEMA,
         "step": step,

@@ -12,22 +12,21 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import shlex
-import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jetson_containers import diagnosis, manifests
-from jetson_containers.console import human_seconds
+from jetson_containers import diagnosis, manifests, outputs
+from jetson_containers.console import human_bytes, human_seconds
 from jetson_containers.errors import StepError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jetson_containers.console import Console
+    from jetson_containers.hub.transfer.owner import Owner
     from jetson_containers.manifests import Manifest
     from jetson_containers.runtimes.base import StepCommand
 
@@ -69,6 +68,7 @@ class Selection:
 
 
 EVERYTHING = Selection()
+_LARGE = 2_000_000_000  # bytes whose checksums take long enough to say so
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Planned:
     step: StepCommand
     key: str
     state: str
+    forced: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,19 +122,21 @@ class Pipeline:
             consumed = any(later.state == "run" and _uses(later.step, step) for later in planned)
             done = step.name not in forced and self._is_done(step, key)
             state = "cached" if done else "run" if wanted or consumed else "unneeded"
-            planned.insert(0, Planned(step, key, state))
+            planned.insert(0, Planned(step, key, state, step.name in forced))
         return planned
 
     def keys(self, steps: Sequence[StepCommand]) -> list[str]:
         """Hash what each output depends on: the command, its options, what the command's inputs were made from.
 
-        No path of this machine takes part, so that a key is the same wherever it is computed.
+        No path of this machine takes part, so that a key is the same wherever it is computed. What a host step brings
+        counts as the origin it is, not as the words that fetch it: they name a commit that nobody asked for.
         """
         keys: list[str] = []
         for index, step in enumerate(steps):
             inputs: list[Any] = []
             for path in step.inputs:
-                made = [keys[i] for i in range(index) if _is_within(path, steps[i].output)]
+                makers = [i for i in range(index) if steps[i].name not in self.host_steps]
+                made = [keys[i] for i in makers if _is_within(path, steps[i].output)]
                 inputs.append(made or self._identity(path))
             material = {
                 "name": step.name,
@@ -158,7 +161,7 @@ class Pipeline:
         if step.name in self.host_steps:
             return self.host_steps[step.name].is_done()
         if is_link(step):
-            return _points_to(self.host_path(step.output), self.host_path(step.argv[-2]))
+            return outputs.points_to(self.host_path(step.output), self.host_path(step.argv[-2]))
         found = self.manifest(step)
         return found is not None and found.key == key
 
@@ -174,14 +177,16 @@ class Pipeline:
             self.host_steps[step.name].run()
             return StepResult(step.name, "done", step.output, time.monotonic() - started, 0)
         output = self.host_path(step.output)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        if is_link(step):
-            _link(output, self.host_path(step.argv[-2]))
-            return StepResult(step.name, "done", step.output, 0.0, 0)
-        with self._alone(output) as waited:
-            if waited and self._is_done(step, planned.key):
-                return self._step(Planned(step, planned.key, "cached"))
-            size = self._make(planned, output)
+        with outputs.told_whose():
+            self._owner().make_directory(output.parent)
+            if is_link(step):
+                outputs.link(output, self.host_path(step.argv[-2]))
+                return StepResult(step.name, "done", step.output, 0.0, 0)
+            with self._alone(output) as waited:
+                # Another run may have made it since the plan: while we waited, or while we did earlier steps.
+                if (waited or not planned.forced) and self._is_done(step, planned.key):
+                    return self._step(Planned(step, planned.key, "cached"))
+                size = self._make(planned, output)
         seconds = time.monotonic() - started
         self.console.ok(f"{step.name} in {human_seconds(seconds)}")
         return StepResult(step.name, "done", step.output, seconds, size)
@@ -191,7 +196,7 @@ class Pipeline:
         step = planned.step
         # The previous output stays until the new one is complete; what an earlier run left half-done goes first.
         part = part_of(output, step)
-        _remove(part)
+        outputs.remove(part)
         if step.merge or step.result:
             part.mkdir()
         argv = [word.replace("{output}", part_of_text(step)) for word in step.argv]
@@ -200,17 +205,14 @@ class Pipeline:
         try:
             code, text = self.runner.run(step, argv, show=self.console.level > 1)
             made = part / step.result if step.result else part
-            if code != 0 or not made.exists() or not manifests.names_of(made):
+            names = manifests.names_of(made) if made.exists() else []
+            if code != 0 or not names:
                 raise _failed(step, code, text)
-            manifests.path_for(output, step.name if step.merge else "").unlink(missing_ok=True)
-            names = manifests.names_of(made)
-            if step.merge:
-                _move_into(made, output, names)
-            else:
-                _remove(output)
-                made.rename(output)
+            # Read before it replaces the previous output: a large one takes minutes, in which a run may be stopped.
+            files = self._measured(made, names)
+            self._replace(step, made, output, names)
         finally:
-            _remove(part)
+            outputs.remove(part)
         facts = {
             "command": list(step.argv),
             "options": dict(step.options),
@@ -219,9 +221,44 @@ class Pipeline:
             **self.facts,
         }
         seconds = time.monotonic() - started
-        return manifests.write(
-            output, names, step=step.name, merge=step.merge, key=planned.key, seconds=seconds, facts=facts
-        ).size
+        written = manifests.write(
+            output, files, step=step.name, merge=step.merge, key=planned.key, seconds=seconds, facts=facts
+        )
+        owner = self._owner()
+        owner.take(written.path)
+        owner.take(output)
+        owner.take_leftovers(output)
+        return written.size
+
+    def _owner(self) -> Owner:
+        """Whose the outputs are: root leaves nothing that the owner of the data directory cannot remove."""
+        from jetson_containers.hub.host import told  # noqa: PLC0415 - only when something is made
+        from jetson_containers.hub.transfer.owner import owner_of  # noqa: PLC0415
+
+        with told():
+            return owner_of(self.data)
+
+    def _measured(self, made: Path, names: Sequence[str]) -> dict[str, manifests.Entry]:
+        size = sum((made / name if name else made).stat().st_size for name in names)
+        if size > _LARGE:
+            self.console.info(f"checksums of {human_bytes(size)}")
+        return {name: manifests.measure(made / name if name else made) for name in names}
+
+    def _replace(self, step: StepCommand, made: Path, output: Path, names: Sequence[str]) -> None:
+        """Put a new output in the place of the previous one, whose manifest goes first."""
+        record = manifests.path_for(output, step.name if step.merge else "")
+        before = manifests.read(record)
+        was, now = (str((facts or {}).get("model", "")) for facts in (before and before.facts, self.facts))
+        if was and now and was != now:
+            self.console.warning(f"{step.output} was made of {was} and is now of {now}", "both have the same name here")
+        record.unlink(missing_ok=True)
+        if not step.merge:
+            outputs.remove(output)
+            made.rename(output)
+            return
+        for name in set(before.files if before else ()) - set(names):
+            (output / name).unlink(missing_ok=True)  # such as a shard more than there are now
+        outputs.move_into(made, output, names)
 
     @contextlib.contextmanager
     def _alone(self, output: Path) -> Iterator[bool]:
@@ -231,8 +268,9 @@ class Pipeline:
         another file of the same name.
         """
         path = self.data / ".locks" / hashlib.sha256(str(output).encode()).hexdigest()[:16]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as lock:
+        self._owner().make_directory(path.parent)
+        with outputs.opened_lock(path) as lock:
+            self._owner().take(path)
             waited = False
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -279,8 +317,9 @@ def _failed(step: StepCommand, code: int, text: str) -> StepError:
     lines = text.splitlines()
     finding = diagnosis.diagnose(lines, exit_code=code)
     resume = "the same command again resumes at this step; --verbose shows all of its output"
+    what = f"failed (exit status {code})" if code else "left nothing behind, and said that all was well"
     return StepError(
-        f"step `{step.name}` failed (exit status {code})" + (f": {finding.cause}" if finding else ""),
+        f"step `{step.name}` {what}" + (f": {finding.cause}" if finding else ""),
         details=diagnosis.relevant(lines, 15),
         hint=f"{finding.remedy}\n{resume}" if finding else resume,
     )
@@ -310,32 +349,3 @@ def _uses(step: StepCommand, producer: StepCommand) -> bool:
 
 def _is_within(path: str, directory: str) -> bool:
     return path == directory or path.startswith(directory.rstrip("/") + "/")
-
-
-def _points_to(link: Path, target: Path) -> bool:
-    return link.is_symlink() and link.resolve() == target.resolve() and target.exists()
-
-
-def _link(link: Path, target: Path) -> None:
-    """Make a relative link, which is right on the host and in containers; a directory of the user's stays."""
-    if link.exists() and not link.is_symlink():
-        raise UsageError(
-            f"{link} is in the way: a link to {target} belongs there",
-            hint="move it away, or use it as the model itself",
-        )
-    link.unlink(missing_ok=True)
-    link.symlink_to(os.path.relpath(target, link.parent))
-
-
-def _move_into(made: Path, output: Path, names: Sequence[str]) -> None:
-    for name in names:
-        target = output / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (made / name).replace(target)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

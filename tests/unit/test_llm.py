@@ -469,7 +469,7 @@ def stored(world: prepare.World, name: str, step: str = "quantize", **facts: Any
     path.write_text(name)
     manifests.write(
         path,
-        [""],
+        {"": manifests.measure(path)},
         step=step,
         merge=False,
         key="k",
@@ -506,7 +506,10 @@ def test_removing_a_shared_directory_removes_every_steps_share(world: prepare.Wo
     place.mkdir(parents=True)
     for step in ("convert", "config"):
         (place / step).write_text(step)
-        manifests.write(place, [step], step=step, merge=True, key="k", seconds=0, facts={"model": "org/m"})
+        manifests.write(
+            place, {step: manifests.measure(place / step)}, step=step, merge=True, key="k", seconds=0,
+            facts={"model": "org/m"},
+        )  # fmt: skip
     (chosen, _) = models.choose(models.listing(world.data, []), "org/m")
     models.remove(chosen, world.data)
     assert not place.exists()

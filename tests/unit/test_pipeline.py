@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import json
+import os
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers import manifests
+from jetson_containers import manifests, outputs
 from jetson_containers.console import Console
-from jetson_containers.errors import StepError, UsageError
+from jetson_containers.errors import NotReadyError, StepError, UsageError
 from jetson_containers.pipeline import HostStep, Origin, Pipeline, Selection
 from jetson_containers.runtimes.base import StepCommand
 
@@ -305,3 +308,110 @@ def test_two_runs_of_the_same_step_take_turns(recorder: Recorder) -> None:
     second.join(10)
     assert states == {"first": ["done"], "second": ["cached"]}
     assert recorder.commands == ["convert"]
+
+
+def test_a_new_commit_upstream_costs_nothing(recorder: Recorder) -> None:
+    """The words that fetch name a commit nobody asked for; what counts is the origin's identity."""
+
+    def keys(commit: str, identity: str = "hub:org/m") -> list[str]:
+        place = f"/data/snapshots/{commit}"
+        download = StepCommand("download", ("huggingface-downloader", f"org/m@{commit}"), (), place, intermediate=True)
+        convert = replace(CONVERT, argv=("convert", place, "{output}"), inputs=(place,))
+        host = {"download": HostStep(lambda: False, lambda: None)}
+        made = pipeline(recorder, origin=Origin(place, identity), host_steps=host)
+        return made.keys((download, convert, QUANTIZE))[1:]
+
+    assert keys("1" * 40) == keys("2" * 40)
+    assert keys("1" * 40, "hub:org/m@1") != keys("1" * 40)
+
+
+def test_what_another_run_made_since_the_plan_is_not_made_again(recorder: Recorder) -> None:
+    """Planned while another run is busy, and come to the step when that run has gone on already."""
+    first = pipeline(recorder)
+    planned = first.plan((CONVERT,), Selection(until="convert"))
+    run(recorder, (CONVERT,), until="convert")
+    assert [first._step(each).state for each in planned] == ["cached"]
+    forced = first.plan((CONVERT,), Selection(force=("convert",)))
+    assert [first._step(each).state for each in forced] == ["done"]
+
+
+def test_the_previous_output_stays_until_the_new_one_is_read(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(recorder)
+
+    def stop(_path: Path) -> manifests.Entry:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(manifests, "measure", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(recorder, force=("quantize",))
+    assert run(recorder) == ["cached", "cached"]
+
+
+def test_a_shard_of_the_previous_output_does_not_stay_in_a_shared_directory(recorder: Recorder) -> None:
+    weights = StepCommand("convert", ("weights", "-o", "{output}"), (), "/data/d/x-MLC", merge=True)
+    run(recorder, (weights,))
+    place = recorder.data / "d" / "x-MLC"
+    (place / "mine").write_text("of somebody else")
+    record = manifests.path_for(place, "convert")
+    known = json.loads(record.read_text())
+    (place / "shard_9").write_text("old")
+    known["files"]["shard_9"] = {"size": 3, "sha256": ""}
+    record.write_text(json.dumps(known))
+    assert run(recorder, (weights,), force=("convert",)) == ["done"]
+    assert sorted(path.name for path in place.iterdir()) == ["convert.json", "mine"]
+
+
+def test_taking_the_place_of_another_organisations_model_is_said(recorder: Recorder) -> None:
+    err = io.StringIO()
+    console = Console(out=io.StringIO(), err=err)
+    for model in ("one/m", "one/m", "two/m"):
+        Pipeline(recorder.data, recorder, console, Origin("", model), {"model": model}).run(
+            (QUANTIZE,), Selection(force=("quantize",))
+        )
+    assert err.getvalue().count("was made of one/m and is now of two/m") == 1
+
+
+def test_a_lock_of_another_user_can_be_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "lock"
+    lock.touch()
+    original = outputs.os.open
+
+    def refuse(path: Path, flags: int, mode: int = 0) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return original(path, flags, mode)
+
+    monkeypatch.setattr(outputs.os, "open", refuse)
+    with outputs.opened_lock(lock) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_what_belongs_to_another_user_is_said_and_is_no_bug(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+        raise PermissionError(errno.EACCES, "Permission denied", "/data/m")
+
+    monkeypatch.setattr(recorder, "run", refuse)
+    with pytest.raises(NotReadyError, match="cannot write /data/m: Permission denied") as caught:
+        run(recorder)
+    assert "chown" in (caught.value.hint or "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_belongs_to_the_owner_of_the_data(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JETSON_CONTAINERS_OWNER", "12345:12346")
+    weights = StepCommand("convert", ("weights", "-o", "{output}"), (), "/data/d/x-MLC", merge=True)
+    run(recorder, (*STEPS, weights))
+    strangers = [path for path in recorder.data.rglob("*") if path.stat().st_uid != 12345]
+    assert strangers == []
+
+
+def test_a_step_that_leaves_nothing_is_not_called_a_failure_with_status_0(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "run", lambda *_given, **_show: (0, ""))
+    with pytest.raises(StepError, match="step `convert` left nothing behind"):
+        run(recorder)

@@ -372,6 +372,18 @@ def test_exllama_has_the_library_for_pictures(package: str) -> None:
     assert re.search(r"^pillow==", (TREE / f"llm/exllama/{package}.lock").read_text(), re.MULTILINE)
 
 
+@pytest.mark.parametrize("name", ["requests", "charset-normalizer", "urllib3", "certifi", "idna"])
+def test_gptqmodel_has_what_it_imports_and_does_not_declare(name: str) -> None:
+    """Neither transformers 5 nor huggingface_hub 1 brings requests any more."""
+    assert re.search(rf"^{name}==", (TREE / "llm/gptqmodel/gptqmodel-7.3.4.lock").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("target", ["r36.4.3", "r39.2.0", "sbsa", "x86_64", "x86_64-cu129"])
+def test_autoawq_stands_on_the_last_transformers_that_it_imports_with(target: str) -> None:
+    solved = resolver.solve(load(target), ["auto_awq"])
+    assert {package.family: package.version for package in solved.packages}["transformers"] == "4.51.3"
+
+
 def test_gptqmodel_is_not_compiled_for_the_processor_that_builds_it() -> None:
     text = (TREE / "llm/gptqmodel/install.sh").read_text()
     assert re.search(r"^PYPCRE_DISABLE_NATIVE_FLAGS=1 .*pip wheel .*--no-build-isolation", text, re.MULTILINE)

@@ -16,6 +16,11 @@ package = Path(importlib.util.find_spec("vllm").origin).parent
 compiled = sorted(package.glob("_C*.so"))
 assert compiled, "no compiled extension in %s" % package
 
+from vllm import LLM, SamplingParams  # noqa: E402  # all that it is made of, but for what is compiled
+
+assert callable(LLM.generate)
+assert SamplingParams(max_tokens=4).max_tokens == 4
+
 try:
     ctypes.CDLL("libcuda.so.1")
 except OSError:
@@ -26,5 +31,8 @@ except OSError:
 for file in compiled:
     print(importlib.import_module("vllm." + file.name.split(".")[0]))
 
+if not any(Path("/dev", name).exists() for name in ("nvidiactl", "nvhost-gpu", "nvgpu")):
+    print("needs a GPU: there is none in this container, and the command line looks for one before it answers")
+    sys.exit(77)
 subprocess.run(["vllm", "--version"], check=True)
 assert "serve" in subprocess.check_output(["vllm", "--help"], universal_newlines=True)
