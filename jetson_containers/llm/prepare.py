@@ -14,7 +14,7 @@ from jetson_containers.llm import room, source
 from jetson_containers.llm.container import Containers
 from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
 from jetson_containers.pipeline import Pipeline, Selection
-from jetson_containers.runtimes import mlc_targets
+from jetson_containers.runtimes import mlc_targets, rules
 from jetson_containers.runtimes.base import Job, Target
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def refuse_impossible(runtime: Runtime, job: Job) -> None:
     """Raises UsageError with the reason and the nearest thing that works."""
     verdict = runtime.check(job)
     if not verdict.ok:
-        raise UsageError(verdict.reason, hint=f"possible: {verdict.instead}" if verdict.instead else None)
+        raise UsageError(verdict.reason, hint=rules.remedy(verdict.instead))
 
 
 def assumed(runtime: Runtime, world: World) -> Target:

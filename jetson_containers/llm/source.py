@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jetson_containers import manifests, modelconfig, pipeline
+from jetson_containers import knownmodels, manifests, modelconfig, pipeline
 from jetson_containers.errors import JetsonError, NotReadyError, UsageError
 from jetson_containers.pipeline import HostStep, Origin
 from jetson_containers.runtimes.base import StepCommand
@@ -91,6 +91,8 @@ def find(
     path = data / model.removeprefix("/data/").rstrip("/") if model.startswith("/data/") else Path(model.rstrip("/"))
     if model and path.exists():
         return _local(model, path, data)
+    if not {"/", "@"} & set(model):
+        model = knownmodels.full_name(model) or model
     if is_hub_name(model):
         try:
             return _of_hub(model, data, hub, quantization)
@@ -100,7 +102,8 @@ def find(
             return _unasked(model, known)
     raise UsageError(
         f"no model `{model}`",
-        hint="give a Hugging Face name (org/model), a directory or .gguf file below data/models, or `tiny`",
+        hint="give a Hugging Face name (org/model), a well-known name without org, a directory or .gguf file below "
+        "data/models, or `tiny`",
     )
 
 

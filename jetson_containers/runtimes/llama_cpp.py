@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers import tables
-from jetson_containers.runtimes import rules
+from jetson_containers.runtimes import rules, tabled
 from jetson_containers.runtimes.base import OK, Service, StepCommand, Verdict
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class LlamaCpp:
     probes: tuple[tuple[str, ...], ...] = (_HELP,)
 
     def packages(self, platform: Platform) -> tuple[str, ...]:
-        """The one package."""
-        return ("llama_cpp",)
+        """Name the one package. Raises UsageError where it does not exist: on JetPack 4."""
+        return tabled.packages(self.name, platform)
 
     def quantizations(self, target: Target) -> tuple[str, ...]:
         """All of `llama-quantize`'s common types."""

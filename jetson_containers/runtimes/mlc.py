@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from jetson_containers import tables, templates_mlc
 from jetson_containers.errors import UsageError
-from jetson_containers.runtimes import mlc_new, mlc_old, mlc_targets
+from jetson_containers.runtimes import mlc_new, mlc_old, mlc_targets, tabled
 from jetson_containers.runtimes.base import OK, Verdict
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Mlc:
         """Name what an image must hold. Raises UsageError for platforms that MLC was never built for."""
         reason = _no_image(platform)
         if reason:
-            raise UsageError(f"no MLC on this platform: {reason}", hint="--runtime llama_cpp runs there")
+            raise UsageError(f"no MLC on this platform: {reason}", hint=tabled.nearest(self.name, platform))
         return ("mlc",)
 
     def quantizations(self, target: Target) -> tuple[str, ...]:
@@ -185,7 +185,7 @@ def weights_complete(names: Iterable[str]) -> bool:
 
 def _no_image(platform: Platform) -> str:
     if platform.l4t is not None and platform.l4t.major < OLDEST_L4T:
-        return f"it needs JetPack 5 or later, and this is L4T {platform.l4t}"
+        return f"it needs L4T {OLDEST_L4T} or later, and this is L4T {platform.l4t}"
     if platform.cuda is None:
         return "it needs a GPU with CUDA"
     if platform.l4t is None and platform.cuda < OLDEST_CUDA:

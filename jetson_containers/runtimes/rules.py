@@ -231,6 +231,11 @@ def nearest(runtime: str, job: Job) -> str:
     return ""
 
 
+def remedy(instead: str) -> str:
+    """The hint of a refusal: the nearest possible thing, or who knows where there is one."""
+    return f"possible: {instead}" if instead else "`jetson-containers llm fit MODEL` says which board can"
+
+
 # The single rules ---------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,21 @@ CONTEXT = 2048  # tokens, for a job that says none
 PREFILL = 2048  # tokens per step of reading the prompt: the largest that costs no more than a few hundred megabytes
 
 
+def packages(runtime: str, platform: Platform) -> tuple[str, ...]:
+    """What an image must hold. Raises UsageError with the reason where the platform can have none."""
+    target = Target(platform, device="cuda" if platform.has_gpu else "cpu")
+    row = rules.row_for(runtime, target)
+    if row is None:
+        raise UsageError(rules.no_platform(runtime, target), hint=nearest(runtime, platform))
+    return row.packages
+
+
+def nearest(runtime: str, platform: Platform) -> str:
+    """The hint where a platform has no image for a runtime, whatever the model."""
+    target = Target(platform, device="cuda" if platform.has_gpu else "cpu")
+    return rules.remedy(rules.nearest(runtime, Job("", "", None, "", target)))
+
+
 class Tabled:
     """A runtime whose limits are rows of the table; subclasses add the commands."""
 
@@ -29,12 +44,7 @@ class Tabled:
 
     def packages(self, platform: Platform) -> tuple[str, ...]:
         """Name what an image must hold. Raises UsageError with the reason where the platform can have none."""
-        target = Target(platform, device="cuda" if platform.has_gpu else "cpu")
-        row = rules.row_for(self.name, target)
-        if row is None:
-            instead = rules.nearest(self.name, Job("", "", None, "", target))
-            raise UsageError(rules.no_platform(self.name, target), hint=f"possible: {instead}" if instead else None)
-        return row.packages
+        return packages(self.name, platform)
 
     def quantizations(self, target: Target) -> tuple[str, ...]:
         """List what the target can have, the default first."""

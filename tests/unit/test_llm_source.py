@@ -189,6 +189,13 @@ def test_what_is_no_model_is_said(data: Path, hub: FakeHub, model: str, words: s
         source.find(model.format(data=data), data, hub)
 
 
+def test_a_well_known_name_needs_no_organization(data: Path, hub: FakeHub) -> None:
+    hub.infos["Qwen/Qwen2.5-1.5B-Instruct"] = Info("Qwen/Qwen2.5-1.5B-Instruct", FULL.files, LLAMA)
+    assert source.find("qwen2.5-1.5b-instruct", data, hub).identity == "hub:Qwen/Qwen2.5-1.5B-Instruct"
+    with pytest.raises(UsageError, match="no model"):
+        source.find("Qwen9-1.5B", data, hub)
+
+
 def test_a_dry_run_without_network_knows_the_shape_of_well_known_models(data: Path, hub: FakeHub) -> None:
     def unreachable(_reference: str) -> Any:
         raise NotReadyError("the hub cannot be reached")

@@ -323,7 +323,7 @@ def test_gguf_and_cpu_and_old_boards_are_sent_elsewhere() -> None:
     assert "not for the CPU" in RUNTIME.check(job(target=cpu)).reason
     assert RUNTIME.check(job(target=cpu, device="webgpu")).ok
     for text, reason in (
-        ("r32.7.4", "JetPack 5 or later"),
+        ("r32.7.4", "L4T 35 or later"),
         ("x86_64,cpu", "needs a GPU"),
         ("x86_64,cu124", "CUDA 12.6"),
     ):

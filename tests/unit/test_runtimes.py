@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers import catalog, platforms, tables
+from jetson_containers import catalog, fit, platforms, tables
 from jetson_containers.errors import UsageError
 from jetson_containers.modelconfig import ModelConfig, Quantized
 from jetson_containers.runtimes import rules
@@ -24,7 +24,9 @@ from jetson_containers.runtimes.bitsandbytes import Bitsandbytes
 from jetson_containers.runtimes.exllama import ExLlama
 from jetson_containers.runtimes.exllamav2 import ExLlamaV2
 from jetson_containers.runtimes.gptq import Gptq
+from jetson_containers.runtimes.llama_cpp import LlamaCpp
 from jetson_containers.runtimes.lmdeploy import Lmdeploy, template
+from jetson_containers.runtimes.mlc import Mlc
 from jetson_containers.runtimes.transformers import Transformers
 from jetson_containers.runtimes.vllm import Vllm
 
@@ -41,6 +43,7 @@ RUNTIMES: dict[str, Tabled] = {
         Lmdeploy(), Vllm(), Transformers(), Bitsandbytes(), Gptq(), Awq(), ExLlama(), ExLlamaV2(),
     )
 }  # fmt: skip
+ALL: dict[str, Runtime] = {**RUNTIMES, "llama_cpp": LlamaCpp(), "mlc": Mlc()}
 BOARDS = {
     "xavier-nx-8gb": "xavier-nx-8gb,r35.4.1",
     "agx-orin-jp5": "agx-orin-64gb,r35.4.1",
@@ -67,6 +70,10 @@ MODELS = {
         "MistralForCausalLM", "mistral", 32, 4096, 14336, 32, 8, 128, 32000, max_position=32768, dtype="bfloat16"
     ),
 }
+
+
+LLAMA = MODELS["Llama-2-7b-chat-hf"]
+NEWEST = {32: "32.7.6", 34: "34.1.1", 35: "35.6.0", 36: "36.4.3", 38: "38.4.0", 39: "39.2.0"}  # L4T by major release
 
 
 @cache
@@ -140,13 +147,50 @@ def packages_of(where: str) -> catalog.Catalog:
 
 @pytest.mark.parametrize("where", [*BOARDS, "r36.2.0", "r32.7.1", "r39.2.0", "sbsa"])
 def test_the_table_offers_a_runtime_exactly_where_its_recipes_exist(where: str) -> None:
-    for name, runtime in RUNTIMES.items():
+    for name, runtime in ALL.items():
+        if (name, where) == ("mlc", "r36.2.0"):
+            continue  # no recipe of ours, but published images of 2024 with CUDA 12.2
         possible = [row for row in rules.rows(name) if all(exists(where, package) for package in row.packages)]
         if possible:
             assert runtime.packages(board(where)) in [row.packages for row in possible], name
         else:
-            with pytest.raises(UsageError, match=name):
+            with pytest.raises(UsageError, match=f"(?i){name}") as caught:
                 runtime.packages(board(where))
+            assert_hint(caught.value.hint, board(where))
+
+
+def assert_hint(hint: str | None, platform: Platform) -> None:
+    """What a refusal proposes exists on the platform; where nothing does, it says who knows."""
+    assert hint
+    words = hint.split()
+    if words[0] == "possible:":
+        assert ALL[words[2]].packages(platform)
+    else:
+        assert "llm fit" in hint
+
+
+@pytest.mark.parametrize("place", sorted(tables.boards()))
+def test_the_prediction_and_the_runtimes_agree_about_what_is_impossible(place: str) -> None:
+    for major in fit.of_board(fit.board_named(place)).l4t:
+        platform = platforms.parse_target(f"{place},r{NEWEST[major]}")
+        machine = fit.of_board(fit.board_named(place), l4t=major)
+        said = {name: refusal(name, platform) for name in ALL}
+        predicted = {name: fit.ask(LLAMA, fit.Request(name, "", 2048), machine) for name in ALL}
+        wrong = [name for name in ALL if bool(said[name]) != (predicted[name].verdict is fit.Verdict.IMPOSSIBLE)]
+        assert not wrong, [(place, major, name, said[name], predicted[name].reason) for name in wrong]
+
+
+def refusal(name: str, platform: Platform) -> str:
+    """Why a runtime cannot load a Llama in its usual quantization; empty when it can."""
+    runtime = ALL[name]
+    target = Target(platform, "cuda")
+    try:
+        runtime.packages(platform)
+    except UsageError as error:
+        return error.message
+    asked = Job("/data/models/hf/m", "m", LLAMA, "", target, context=2048)
+    usual = rules.quantization(name, asked).name if name in RUNTIMES else runtime.quantizations(target)[0]
+    return runtime.check(replace(asked, quantization=usual)).reason
 
 
 def exists(where: str, name: str) -> bool:
