@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from jetson_containers.llm.request import Request
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: jetson-containers llm chat Qwen/Qwen2.5-1.5B-Instruct --prompt 'What is a Jetson?'",
+)
 def llm() -> None:
     """Will it fit, quantize, compile, chat, serve, measure: a language model on this board."""
 

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from jetson_containers import launch_args
+from jetson_containers.cli import main as main_module
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/*.md", "packages/**/README.md", "data/**/README.md")
+    for page in ROOT.glob(pattern)
+    if page.name not in {"cli.md", "CHANGELOG.md"}  # the first is generated from the commands
+)
+LAUNCHERS = {"./build.sh": ["build"], "./autotag": ["autotag"], "./run.sh": ["run"], "jetson-containers": []}
+# A command of ours at the beginning of a line, of a substitution, of inline code, or after another command.
+COMMAND = re.compile(
+    rf"(?:^ *|`|\$\(|&& |; |\| )({'|'.join(map(re.escape, LAUNCHERS))}) ([^`\n]*)",
+    re.MULTILINE,
+)
+PLACEHOLDERS = {"hello", "…", "..."}  # of packages, besides words in capitals
 
 
 def test_the_cli_reference_is_current() -> None:
@@ -42,3 +63,54 @@ def test_data_has_the_folders_users_know_and_their_contents_are_never_tracked() 
         ["git", "check-ignore", "data/models/x/model.safetensors", "data/logs/a.txt"], cwd=ROOT, check=False
     )
     assert ignored.returncode == 0
+
+
+def documented() -> list[tuple[str, list[str]]]:
+    """Every command of ours in the docs: page and arguments, each once."""
+    found: dict[tuple[str, ...], str] = {}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for start, rest in COMMAND.findall(text):
+            found.setdefault((*LAUNCHERS[start], *words(rest)), str(page.relative_to(ROOT)))
+    return [(page, list(arguments)) for arguments, page in found.items()]
+
+
+def words(line: str) -> list[str]:
+    """The words of a shell command up to its end; a substitution is one word, optional parts are left out."""
+    line = re.sub(r" \[[^]]*\]|<[a-z]+>", " ", line)
+    line = re.sub(r"\$\([^()]*\)", "SUBSTITUTED", line)
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|)")
+    lexer.whitespace_split = True
+    found: list[str] = []
+    try:
+        for word in lexer:
+            if word[0] in ";&|)":
+                break
+            found.append(word)
+    except ValueError:
+        pass  # a quotation that ends on a later line belongs to the program in the container
+    return found
+
+
+def parsed(arguments: list[str]) -> tuple[str, dict[str, Any]]:
+    """The command and the parameters a line means; nothing is run. Raises click.UsageError."""
+    name, command = "", main_module.cli
+    while isinstance(command, click.Group):
+        name, *arguments = arguments
+        found = command.get_command(click.Context(command), name)
+        assert found is not None, f"no command `{name}`"
+        command = found  # type: ignore[assignment]
+    if not arguments:
+        return name, {}  # the command's name, where a sentence speaks of it
+    return name, command.make_context(name, arguments).params
+
+
+@pytest.mark.parametrize(("page", "arguments"), [pytest.param(*each, id=" ".join(each[1])) for each in documented()])
+def test_every_documented_command_is_one(page: str, arguments: list[str]) -> None:
+    name, given = parsed(arguments)
+    if name == "run" and given:
+        assert launch_args.parse(list(given["arguments"])).image, page
+    for package in given.get("packages", ()) if name in {"build", "autotag"} else ():
+        family = package.partition(":")[0]
+        known = package in PLACEHOLDERS or package.isupper() or list(ROOT.glob(f"packages/*/{family}"))
+        assert known, f"{page}: {package}"
