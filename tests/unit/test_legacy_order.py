@@ -25,6 +25,7 @@ from tests.unit.treemaker import NANO, ORIN, PC_CPU, XAVIER, package
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "upstream_tree"))
 import generate
+import upstream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -222,32 +223,7 @@ def test_the_same_set_as_upstream_and_in_the_same_order(graph: tuple[dict[str, l
 def rewritten_with_pins(
     depends: Mapping[str, Sequence[str]], find: Mapping[str, str], requests: Sequence[str]
 ) -> list[str]:
-    names = list(requests)
-    for _ in range(250):
-        before = list(names)
-        names = _one_pass_with_pins(depends, find, names)
-        if names == before:
-            return names
-    raise RecursionError
-
-
-def _one_pass_with_pins(depends: Mapping[str, Sequence[str]], find: Mapping[str, str], names: list[str]) -> list[str]:
-    for name in list(names):
-        for need in depends[find[name]]:
-            found = -1
-            for index, entry in enumerate(names):
-                if need in {entry, entry.partition(":")[0]}:
-                    found = index
-                elif entry == need.partition(":")[0]:
-                    names[index] = need
-                    return names
-            if found < 0:
-                names.insert(names.index(name), need)
-            elif found > names.index(name):
-                names.pop(found)
-                names.insert(names.index(name), need)
-                return names
-    return names
+    return upstream.order(upstream.mapped(depends, find), requests)
 
 
 def test_pins_that_upstream_adds_forever_end_here_with_the_one_nearest_to_the_request() -> None:
