@@ -162,7 +162,7 @@ def _about(family: Family, root: Path) -> str:
     main = family.main
     folder = _folder(main, root)
     readme = _readme(main)
-    text = _LINK.sub(rf"]({folder}/\1)", _first_paragraph(readme)) if readme else " ".join(main.docs.split())
+    text = _LINK.sub(rf"]({folder}/\1)", _first_paragraph(readme)) if readme else _prose(main.docs)
     recipe = f"[{main.path.parent.name}/{main.path.name}]({folder})"
     docs = f", [README]({folder}/{main.docs})" if readme else ""
     licences = sorted({package.license for package in family.packages if package.license})
@@ -172,6 +172,11 @@ def _about(family: Family, root: Path) -> str:
     if main.test:
         rows.append(("tests", _code(main.test)))
     return f"{text}\n\n{_table(('', ''), rows)}"
+
+
+def _prose(docs: str) -> str:
+    """The sentences of a definition's `docs`, on one line, without its examples."""
+    return " ".join(_FENCE.sub("", docs).split())
 
 
 def _first_paragraph(readme: str) -> str:
@@ -184,7 +189,7 @@ def _first_paragraph(readme: str) -> str:
 
 def _use(family: Family) -> str:
     name = family.name
-    example = _FENCE.search(_readme(family.main))
+    example = _FENCE.search(_readme(family.main) or family.main.docs)
     lines = (
         f"./build.sh {name}            # one image with it",
         f"./run.sh $(./autotag {name})  # the best image there is",

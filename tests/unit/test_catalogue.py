@@ -137,6 +137,20 @@ def test_a_family_without_a_readme_has_its_sentence_and_no_example(tree: Path) -
     assert "none of these" in text
 
 
+def test_an_example_among_the_sentences_of_a_definition_is_shown_as_one(tree: Path) -> None:
+    config = "requires: ['>=r99', '<r99']\ndocs: |\n  A\n  sentence.\n\n  ```bash\n  never --now\n  ```\n"
+    (tree / "packages/tools/never/config.yaml").write_text(config)
+    text = pages(tree)["never.md"]
+    assert "\nA sentence.\n" in text
+    assert "For example:\n\n```bash\nnever --now\n```" in text
+
+
+def test_every_family_we_ship_has_a_worked_example() -> None:
+    assert [page.name for page in PAGES.glob("*.md") if "For example:" not in page.read_text(encoding="utf-8")] == [
+        "README.md"
+    ]
+
+
 def test_the_index_has_every_family_on_every_platform(tree: Path) -> None:
     text = pages(tree)["README.md"]
     assert "| [thing](thing.md) | 1.0 | 2.0 |" in text

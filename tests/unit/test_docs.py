@@ -18,7 +18,7 @@ from jetson_containers.cli import main as main_module
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     page
-    for pattern in ("*.md", "docs/*.md", "packages/**/README.md", "data/**/README.md")
+    for pattern in ("*.md", "docs/**/*.md", "packages/**/README.md", "data/**/README.md")
     for page in ROOT.glob(pattern)
     if page.name not in {"cli.md", "CHANGELOG.md"}  # the first is generated from the commands
 )
