@@ -61,6 +61,8 @@ def show(app: App, *, name: str) -> None:
 
     Example: jetson-containers show llama_cpp
     """
+    from jetson_containers import packagedocs  # noqa: PLC0415 - start-up time
+
     package = app.catalog.find(name)
     data = {
         **_row(package),
@@ -79,6 +81,7 @@ def show(app: App, *, name: str) -> None:
     if app.console.as_json:
         app.console.result_json(data)
         return
+    data["docs"] = packagedocs.about(package)
     rows = [(key, _cell(value)) for key, value in data.items() if value not in (None, "", [], {})]
     app.console.table(("field", "value"), rows, to_result=True)
 
@@ -98,6 +101,8 @@ def search(app: App, *, text: str) -> None:
 
     Example: jetson-containers search gguf
     """
+    from jetson_containers import packagedocs  # noqa: PLC0415 - start-up time
+
     words = text.lower().split()
     found = [package for package in app.catalog.available.values() if all(word in _haystack(package) for word in words)]
     if not found:
@@ -105,12 +110,15 @@ def search(app: App, *, text: str) -> None:
     if app.console.as_json:
         app.console.result_json([_row(package) for package in found])
         return
-    rows = [(p.name, p.group, " ".join(p.docs.split())[:80]) for p in found]
+    rows = [(p.name, p.group, packagedocs.about(p)[:80]) for p in found]
     app.console.table(("package", "group", "docs"), rows, to_result=True)
 
 
 def _haystack(package: Package) -> str:
-    return " ".join((package.name, *package.aliases, package.group, package.docs, package.notes)).lower()
+    from jetson_containers import packagedocs  # noqa: PLC0415 - start-up time
+
+    words = (package.name, *package.aliases, package.group, packagedocs.whole(package), package.notes)
+    return " ".join(words).lower()
 
 
 @command()

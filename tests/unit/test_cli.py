@@ -141,3 +141,27 @@ def test_starting_up_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "package"),
+    [("gguf", "llama_cpp:0.3.36"), ("speech text", "whisper:20250625"), ("ccache", "build-essential")],
+)
+def test_search_reads_what_packages_say_of_themselves(
+    capsys: pytest.CaptureFixture[str], words: str, package: str
+) -> None:
+    code, out, _ = run(capsys, "search", words, "--target", "r36.4.3")
+    assert code == 0
+    [line] = [line for line in out.splitlines() if line.startswith(package)]
+    assert "README.md" not in line
+    assert "```" not in run(capsys, "show", package, "--target", "r36.4.3")[1]
+
+
+def test_what_cannot_be_read_is_searched_by_its_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "odd"
+    folder.mkdir(parents=True)
+    (folder / "Dockerfile").write_text(
+        "#---\n# name: odd-one\n# docs: gone.md\n#---\nARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
+    )
+    code, out, _ = run(capsys, "search", "odd", "--packages", str(tmp_path / "mine"), "--target", "cpu")
+    assert (code, "odd-one" in out) == (0, True)
