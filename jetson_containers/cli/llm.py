@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command
+from jetson_containers.cli.app import App, command, global_options
 from jetson_containers.cli.llm_fit import fit
 
 if TYPE_CHECKING:
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: jetson-containers llm chat Qwen/Qwen2.5-1.5B-Instruct --prompt 'What is a Jetson?'",
 )
-def llm() -> None:
+@global_options
+@click.pass_obj
+def llm(app: App, /, **options: Any) -> None:
     """Will it fit, quantize, compile, chat, serve, measure: a language model on this board."""
+    app.update(options)
 
 
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:

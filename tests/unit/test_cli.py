@@ -14,6 +14,7 @@ from jetson_containers.cli import main as main_module
 from jetson_containers.cli.build import parse_build_args
 from jetson_containers.cli.llm import llm
 from jetson_containers.errors import UsageError
+from jetson_containers.linting.everyplatform import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -105,12 +106,36 @@ def test_dry_run_prints_a_plan_and_json_as_specified(capsys: pytest.CaptureFixtu
     assert again == out
 
 
-def test_multiple_dry_run_plans_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capsys, "build", "--multiple", "--dry-run", "--json", "*", "--target", "r36.4.3")
+@pytest.mark.parametrize("target", ["r32.7.1", "r35.4.1", "r36.4.3", "cpu", "r35.4.1,cu118"])
+def test_multiple_dry_run_plans_everything(capsys: pytest.CaptureFixture[str], target: str) -> None:
+    code, out, err = run(capsys, "build", "--multiple", "--dry-run", "--json", "*", "--target", target)
     assert code == 0, err
     data = json.loads(out)
     assert data["totals"]["images"] == len(data["plans"]) > 5
     assert all(error["reason"] for error in data["errors"])
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_global_options_are_accepted_between_llm_and_its_commands(
+    capsys: pytest.CaptureFixture[str], place: int
+) -> None:
+    argv = ["llm", "fit", "Llama-2-7b-chat-hf", "--board=orin-nx-16gb"]
+    argv.insert(place, "--json")
+    code, out, _ = run(capsys, *argv)
+    assert code == 0
+    assert json.loads(out)["board"] == "orin-nx-16gb"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_family_is_listed_on_every_platform_or_says_why_not(
+    capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    code, out, _ = run(capsys, "list", "--all", "--json", "--target", target)
+    rows = json.loads(out)
+    assert code == 0
+    assert {"name", "family", "version", "aliases", "group", "depends", "requires", "path"} <= rows[0].keys()
+    families = {path.name for path in ROOT.glob("packages/*/*") if path.is_dir()}
+    assert families <= {row["family"] for row in rows if row.get("absent", "available")}
 
 
 @pytest.mark.parametrize(
