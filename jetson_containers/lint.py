@@ -59,7 +59,13 @@ def lint(
     files = Files()
     folders = {path: files.folder(path) for path in sorted(wanted)}
     checker = ShellCheck([script for folder in folders.values() for script in folder.scripts] if shellcheck else [])
-    found = [*_each(folders, catalogs.values()), *_together(trees, catalogs, frozenset(wanted))]
+    found = list(_each(folders, catalogs.values()))
+    told = {(item.file, item.line) for item in found if item.rule == "recipe-broken"}  # met again on each platform
+    found += [
+        item
+        for item in _together(trees, catalogs, frozenset(wanted))
+        if item.rule != "recipe-broken" or (item.file, item.line) not in told
+    ]
     found += checker.findings()
     for item in found:
         if item.file.is_file() and item.file not in files.texts:

@@ -299,6 +299,12 @@ def test_a_large_context(tmp_path: Path, size: int, expected: list[str]) -> None
     assert of_dockerfile(tmp_path, recipe(), data_bin="x" * size) == expected
 
 
+def test_a_dockerfile_that_cannot_be_read_is_one_finding(tmp_path: Path) -> None:
+    write(tmp_path, "pkg", {"Dockerfile": recipe("UNKNOWN x\n"), "test.sh": "hello\n"})
+    [broken] = action.lint([tmp_path], targets=("cpu", "r36.4.3"), shellcheck=False).findings
+    assert (broken.rule, "UNKNOWN" in broken.message) == ("recipe-broken", True)
+
+
 def test_a_name_that_two_directories_define(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write(tmp_path, name, {"Dockerfile": recipe(), "test.sh": "hello\n"})
