@@ -97,7 +97,7 @@ def _breakdown(fit: Fit) -> list[str]:
         ("system", fit.baseline_bytes, "before anything is started"),
     ]
     shown = [f"  {name.ljust(9)} {_size(size).rjust(10)}  {note}".rstrip() for name, size, note in rows]
-    if fit.decode_tokens_per_s and fit.decode_tokens_per_s_full:
+    if fit.decode_tokens_per_s and fit.decode_tokens_per_s_full and fit.verdict.value != "impossible":
         slow = _rate(fit.decode_tokens_per_s_full)
         text = f"{_rate(fit.decode_tokens_per_s)} to {slow} tokens/s, with a short and with a full context"
         shown.append(f"  {'speed'.ljust(9)} {text}")
@@ -137,4 +137,6 @@ def _rate(speed: float) -> str:
 
 
 def _speed(fit: Fit, before: str) -> str:
-    return f"{before}about {_rate(fit.decode_tokens_per_s)} tokens/s" if fit.decode_tokens_per_s else ""
+    if not fit.decode_tokens_per_s or fit.verdict.value == "impossible":
+        return ""
+    return f"{before}about {_rate(fit.decode_tokens_per_s)} tokens/s"

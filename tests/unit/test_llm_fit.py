@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -273,6 +274,14 @@ def test_a_table_is_shown_without_a_runtime() -> None:
     assert code == 0
     assert "impossible" in out
     assert out.splitlines()[-1].startswith("details: jetson-containers llm fit Qwen2.5-1.5B-Instruct --runtime ")
+
+
+@pytest.mark.parametrize("runtime", [(), ("--runtime", "llama_cpp")])
+def test_what_cannot_run_is_given_no_speed(runtime: tuple[str, ...]) -> None:
+    _, out = run("Qwen2.5-1.5B-Instruct", "--board", "nano-4gb", *runtime)
+    about_it, _, _ = out.partition("what fits:")
+    assert about_it.startswith("impossible: ")
+    assert not re.search(r"\d tokens/s", about_it)
 
 
 def test_a_gguf_file_of_an_unknown_mixture_keeps_its_name() -> None:
