@@ -257,6 +257,9 @@ def _judge_sm(clause: Clause, platform: Platform) -> tuple[bool, str]:
     assert specifier is not None  # noqa: S101 - narrows the type; only CPU and ARCH clauses have none
     matching = [specifier.contains(Version(str(sm)), prereleases=True) for sm in platform.sm]
     ok = all(matching) if clause.op == "!=" else any(matching)
+    if clause.op == "!=" and not ok:
+        have = ", ".join(map(str, platform.sm))
+        return ok, f"it has no code for sm_{clause.value}, and this platform has SM {have} (`{clause.text}`)"
     built_for = (
         "SM " + ", ".join(map(str, platform.sm)) if platform.sm else "this platform has no GPU architecture, which"
     )

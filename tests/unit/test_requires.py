@@ -143,6 +143,7 @@ def test_every_verdict_has_a_reason(rule: str, where: str) -> None:
         (">=24.04", DEBIAN, "Debian 12, comparable to Ubuntu 22.04, does not satisfy `>=24.04`"),
         ("sbsa", ORIN, "the architecture tegra does not satisfy `sbsa`"),
         (">=sm90", ORIN, "SM 87 does not satisfy `>=sm90`"),
+        ("!=sm87", ORIN, "it has no code for sm_87, and this platform has SM 87 (`!=sm87`)"),
         (">=sm90", PC_CPU, "this platform has no GPU architecture, which does not satisfy `>=sm90`"),
         ("", ORIN, "nothing is required"),
     ],
