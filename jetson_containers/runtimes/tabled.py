@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jetson_containers import platforms, tables
 from jetson_containers.errors import UsageError
 from jetson_containers.runtimes import calibration, rules
 from jetson_containers.runtimes.base import DRIVERS, Job, Target, Verdict
@@ -29,7 +30,22 @@ def packages(runtime: str, platform: Platform) -> tuple[str, ...]:
 def nearest(runtime: str, platform: Platform) -> str:
     """The hint where a platform has no image for a runtime, whatever the model."""
     target = Target(platform, device="cuda" if platform.has_gpu else "cpu")
-    return rules.remedy(rules.nearest(runtime, Job("", "", None, "", target)))
+    remedy = rules.remedy(rules.nearest(runtime, Job("", "", None, "", target)))
+    older = _older_release(runtime, platform)
+    return f"{remedy}; with an older L4T: --target {older}" if older else remedy
+
+
+def _older_release(runtime: str, platform: Platform) -> str:
+    """The target with the newest L4T of the board that has the runtime, where only the board was named."""
+    if not platform.board or not platform.origins.get("l4t", "").startswith("newest known"):
+        return ""
+    board = tables.boards()[platform.board]
+    for release in tables.releases():
+        if release.status == "released" and board.boots(release.l4t) and board.soc in release.socs:
+            text = f"r{release.l4t},{platform.board}"
+            if rules.row_for(runtime, Target(platforms.parse_target(text), device="cuda")):
+                return text
+    return ""
 
 
 class Tabled:

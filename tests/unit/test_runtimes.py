@@ -169,6 +169,22 @@ def assert_hint(hint: str | None, platform: Platform) -> None:
         assert "llm fit" in hint
 
 
+@pytest.mark.parametrize(
+    ("where", "older"),
+    [
+        ("orin-nx-16gb", "r36.5.2,orin-nx-16gb"),
+        ("orin-nx-16gb,r39.2.0", ""),  # the user's own choice
+        ("agx-thor", ""),  # nothing older has it
+    ],
+)
+def test_where_only_the_board_was_named_an_older_release_may_have_the_runtime(where: str, older: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        ALL["lmdeploy"].packages(board(where))
+    _, _, target = (caught.value.hint or "").partition("--target ")
+    assert target == older
+    assert not older or ALL["lmdeploy"].packages(board(older)) == ("lmdeploy",)
+
+
 @pytest.mark.parametrize("place", sorted(tables.boards()))
 def test_the_prediction_and_the_runtimes_agree_about_what_is_impossible(place: str) -> None:
     for major in fit.of_board(fit.board_named(place)).l4t:
