@@ -112,7 +112,7 @@ class Pipeline:
 
     def plan(self, steps: Sequence[StepCommand], selection: Selection = EVERYTHING) -> list[Planned]:
         """Decide without doing anything: the steps up to `until`, each with its key and state."""
-        chosen = steps[: _index(steps, selection.until) + 1] if selection.until else steps
+        chosen = chosen_steps(steps, selection)
         forced = _forced(chosen, selection)
         keys = self.keys(chosen)
         planned: list[Planned] = []
@@ -323,6 +323,13 @@ def _failed(step: StepCommand, code: int, text: str) -> StepError:
         details=diagnosis.relevant(lines, 15),
         hint=f"{finding.remedy}\n{resume}" if finding else resume,
     )
+
+
+def chosen_steps(steps: Sequence[StepCommand], selection: Selection) -> tuple[StepCommand, ...]:
+    """The steps up to the last one that is wanted. Raises UsageError when the selection names a step there is not."""
+    for name in (*selection.force, *([selection.start] if selection.start else ())):
+        _index(steps, name)
+    return tuple(steps[: _index(steps, selection.until) + 1] if selection.until else steps)
 
 
 def _index(steps: Sequence[StepCommand], name: str) -> int:

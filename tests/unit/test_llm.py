@@ -16,7 +16,7 @@ import yaml
 from jetson_containers import manifests, modelconfig, platforms, settings
 from jetson_containers.console import Console
 from jetson_containers.errors import NothingMatchedError, NotReadyError, StepError, UsageError
-from jetson_containers.llm import bench, chat, models, prepare, serve, session
+from jetson_containers.llm import bench, chat, models, prepare, serve, servicefiles, session
 from jetson_containers.llm.container import Containers, started_at, without_tokens
 from jetson_containers.llm.openai import Client, Turn
 from jetson_containers.llm.request import Request, runtime_named
@@ -369,7 +369,7 @@ def test_an_answer_begins_with_its_first_word(talk: Any, world: prepare.World) -
 def test_a_pipe_is_one_question(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("line 1\nline 2\n"))
     Server.answers = [delta("yes")]
-    talk().run()
+    talk(prompt=chat.piped()).run()
     assert Server.asked[0]["messages"] == [{"role": "user", "content": "line 1\nline 2"}]
 
 
@@ -524,27 +524,27 @@ def test_a_compose_file_says_what_docker_would_be_told(containers: Containers) -
         detach=True,
         api_key="topsecret",
     )
-    text = serve.generate("compose", planned, "LLAMA_API_KEY")
+    text = servicefiles.generate("compose", planned, "LLAMA_API_KEY", "MY_KEY")
     assert "topsecret" not in text
     service = yaml.safe_load(text)["services"]["llm"]
     assert service["command"] == ["llama-server", "-m", "$$x"]
     assert (service["image"], service["network_mode"], service["restart"]) == ("image:1", "host", "unless-stopped")
-    assert any(volume.endswith(":/data") for volume in service["volumes"])
-    assert any(entry.startswith("LLAMA_API_KEY=${LLAMA_API_KEY:?") for entry in service["environment"])
+    assert any(volume["target"] == "/data" for volume in service["volumes"])
+    assert any(entry.startswith("LLAMA_API_KEY=${MY_KEY:?") for entry in service["environment"])
 
 
 def test_a_quadlet_reaches_the_gpu_by_cdi(world: prepare.World) -> None:
     engine = FakeEngine(replace(FakeEngine().capabilities_, runtimes=("runc", "nvidia")))
     containers = Containers(ORIN, engine, world.settings, world.console, "image:1", no_engine)
     planned = containers.server(Service(("serve", "a b"), "m"), name="llm", detach=True)
-    text = serve.generate("quadlet", planned)
+    text = servicefiles.generate("quadlet", planned)
     assert "AddDevice=nvidia.com/gpu=all" in text
-    assert "Exec=serve 'a b'" in text
-    assert "runtime: nvidia" in serve.generate("compose", planned)
+    assert 'Exec=serve "a b"' in text
+    assert "runtime: nvidia" in servicefiles.generate("compose", planned)
 
 
 def test_a_port_that_is_taken_is_said(world: prepare.World, client: Client) -> None:
-    assert not serve._is_free("127.0.0.1", client.port)
+    assert not serve.is_free("127.0.0.1", client.port)
     assert serve.next_free("127.0.0.1") >= serve.DEFAULT_PORT
 
 
