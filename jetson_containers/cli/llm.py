@@ -180,9 +180,10 @@ def list_(app: App, *, verify: bool) -> int:
     from jetson_containers.llm import models  # noqa: PLC0415 - start-up time
 
     stored = models.listing(app.settings.path("data"), _downloads(app), verify=verify)
+    status = 1 if verify and any(one.intact is False for one in stored) else 0
     if app.console.as_json:
         app.console.result_json(stored)
-        return 0
+        return status
     rows = [
         (one.model, one.runtime or one.kind, one.quantization, human_bytes(one.size), _state(one.intact), one.path)
         for one in stored
@@ -190,7 +191,7 @@ def list_(app: App, *, verify: bool) -> int:
     app.console.table(("model", "runtime", "quantization", "size", "", "path"), rows, to_result=True)
     total = sum(one.size for one in stored)
     app.console.info(f"{len(stored)} in {app.settings.path('data')}, {human_bytes(total)}")
-    return 1 if any(one.intact is False for one in stored) else 0
+    return status
 
 
 @command()
@@ -272,4 +273,4 @@ def _downloads(app: App) -> list[tuple[str, Path, int]]:
 
 
 def _state(intact: bool | None) -> str:
-    return {None: "", True: "intact", False: "corrupt"}[intact]
+    return {None: "", True: "intact", False: "damaged"}[intact]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -481,7 +482,11 @@ def test_the_list_names_what_is_there_with_sizes(world: prepare.World) -> None:
     kinds = {one.kind: one.intact for one in models.listing(world.data, [], verify=True)}
     assert kinds == {"artefact": True, "intermediate": False}
     full.write_text("shorter")
-    assert [one.kind for one in models.listing(world.data, [])] == ["artefact"]  # it does not count any more
+    # It does not count any more, but takes space: what is listed can be removed.
+    listed = {one.kind: one for one in models.listing(world.data, [])}
+    assert {kind: one.intact for kind, one in listed.items()} == {"artefact": None, "intermediate": False}
+    models.remove(listed["intermediate"], world.data)
+    assert not full.exists()
 
 
 def test_removing_leaves_nothing_of_it_and_everything_else(world: prepare.World) -> None:
@@ -592,3 +597,39 @@ def test_an_architecture_newer_than_the_table_is_tried_with_a_word() -> None:
     assert LlamaCpp().check(new).ok
     assert "llama9" in " ".join(LlamaCpp().notices(new))
     assert LlamaCpp().notices(job(config=config_of("llama"))) == ()
+
+
+def test_what_lies_on_another_disk_is_removed_where_it_is_listed(world: prepare.World, tmp_path: Path) -> None:
+    world.data.mkdir()
+    (tmp_path / "disk").mkdir()
+    (world.data / "models").symlink_to(tmp_path / "disk")
+    path = stored(world, "m-Q4.gguf", quantization="Q4_K_M")
+    (chosen,) = models.choose(models.listing(world.data, []), "org/m")
+    models.remove(chosen, world.data)
+    assert not path.exists()
+    assert (world.data / "models").is_symlink()
+
+
+def test_nothing_outside_the_data_directory_is_removed(world: prepare.World, tmp_path: Path) -> None:
+    for path in (tmp_path / "other", world.data, world.data / ".." / "other"):
+        with pytest.raises(UsageError, match="is outside"):
+            models.remove(models.Stored("artefact", "m", "", "", "", str(path), 0), world.data)
+
+
+def test_a_repository_that_is_being_downloaded_is_not_removed(world: prepare.World) -> None:
+    cache = world.data / "models" / "huggingface"
+    for folder in ("models--org--m", "datasets--org--text"):
+        (cache / folder / "snapshots").mkdir(parents=True)
+    (cache / ".locks" / "models--org--m").mkdir(parents=True)
+    lock = cache / ".locks" / "models--org--m" / "blob.lock"
+    lock.touch()
+    model, text = (
+        models.Stored("download", name, "", "", "", str(cache / folder), 0)
+        for name, folder in (("org/m", "models--org--m"), ("org/text", "datasets--org--text"))
+    )
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(NotReadyError, match="is being downloaded"):
+            models.remove(model, world.data)
+    models.remove(text, world.data)
+    assert sorted(path.name for path in cache.glob("*--*")) == ["models--org--m"]

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers import manifests, outputs
+from jetson_containers import manifests, outputs, platforms
 from jetson_containers.console import Console
 from jetson_containers.errors import NotReadyError, StepError, UsageError
 from jetson_containers.pipeline import HostStep, Origin, Pipeline, Selection
-from jetson_containers.runtimes.base import StepCommand
+from jetson_containers.runtimes import calibration
+from jetson_containers.runtimes.base import Job, StepCommand, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -415,3 +416,17 @@ def test_a_step_that_leaves_nothing_is_not_called_a_failure_with_status_0(
     monkeypatch.setattr(recorder, "run", lambda *_given, **_show: (0, ""))
     with pytest.raises(StepError, match="step `convert` left nothing behind"):
         run(recorder)
+
+
+def test_a_calibration_text_that_changed_is_another_input(recorder: Recorder) -> None:
+    text = recorder.data / "text.txt"
+    job = Job("/data/m", "m", None, "4bit", Target(platforms.parse_target("cpu")), calibration="/data/text.txt")
+    step = calibration.step(job, ("quantize", *calibration.arguments(job)), "/data/q", gpu=False)
+
+    def keys(words: str, when: int) -> list[str]:
+        text.write_text(words)
+        os.utime(text, (when, when))
+        return pipeline(recorder, origin=Origin("/data/m", "hub:org/m")).keys([step])
+
+    assert keys("one", 1) == keys("one", 2)  # a copy on another machine has another time
+    assert keys("one", 1) != keys("two", 1)
