@@ -183,7 +183,7 @@ class Pipeline:
             if is_link(step):
                 outputs.link(output, self.host_path(step.argv[-2]))
                 return StepResult(step.name, "done", step.output, 0.0, 0)
-            with self._alone(output) as waited:
+            with self._alone(step) as waited:
                 # Another run may have made it since the plan: while we waited, or while we did earlier steps.
                 if (waited or not planned.forced) and self._is_done(step, planned.key):
                     return self._step(Planned(step, planned.key, "cached"))
@@ -262,22 +262,20 @@ class Pipeline:
         outputs.move_into(made, output, names)
 
     @contextlib.contextmanager
-    def _alone(self, output: Path) -> Iterator[bool]:
+    def _alone(self, step: StepCommand) -> Iterator[bool]:
         """Two runs that make the same output take turns; yields whether this one had to wait.
 
         The kernel lets go of the lock when a run is killed. The lock file stays: removing it would let a third run lock
         another file of the same name.
         """
-        path = self.data / ".locks" / hashlib.sha256(str(output).encode()).hexdigest()[:16]
+        # The path as containers see it: the data directory may be reached by several.
+        path = self.data / ".locks" / hashlib.sha256(step.output.encode()).hexdigest()[:16]
         self._owner().make_directory(path.parent)
         with outputs.opened_lock(path) as lock:
             self._owner().take(path)
-            waited = False
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                waited = True
-                self.console.info(f"waiting for another run that makes {output}")
+            waited = not outputs.try_lock(lock)
+            if waited:
+                self.console.info(f"waiting for another run that makes {step.output}")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield waited
 

@@ -109,7 +109,7 @@ class Containers:
 
     def name_of(self, step: StepCommand) -> str:
         """The container of a step: always the same, so that the next run finds what a killed one left running."""
-        place = f"{os.path.abspath(self.settings.path('data'))}:{step.output}:{step.name}"  # noqa: PTH100 - as launch
+        place = f"{self.settings.path('data').resolve()}:{step.output}:{step.name}"
         return f"jetson-llm-{re.sub('[^a-z0-9_.-]', '-', step.name)}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
 
     def remove(self, planned: Launch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -10,7 +11,9 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jetson_containers import outputs
 from jetson_containers.errors import InterruptedByUserError, NotReadyError, StepError, UsageError
+from jetson_containers.hub.transfer.owner import owner_of
 from jetson_containers.llm import container, servicefiles
 from jetson_containers.llm import prepare as preparing
 from jetson_containers.llm import session as sessions
@@ -18,10 +21,14 @@ from jetson_containers.llm.openai import Client
 from jetson_containers.runtimes.base import ServeOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from jetson_containers.console import Console
     from jetson_containers.launch import Launch
     from jetson_containers.llm.prepare import Prepared, World
     from jetson_containers.llm.request import Request
+    from jetson_containers.runtimes.base import Service
 
 DEFAULT_PORT = 8080
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -61,28 +68,28 @@ def serve(request: Request, wanted: ServeRequest, world: World, *, dry_run: bool
     if wanted.port and starts and not is_free(wanted.host, wanted.port):
         raise UsageError(f"port {wanted.port} is taken", hint="`--port 0` takes the next free one from 8080 on")
     prepared = preparing.prepare(request, world, dry_run=dry_run)
-    port = wanted.port or (next_free(wanted.host) if starts else DEFAULT_PORT)
-    options = ServeOptions(port, wanted.host, request.threads, api_key=bool(wanted.api_key_env))
-    service = prepared.runtime.serve(prepared.job, options)
-    if dry_run or prepared.containers is None:
-        preparing.show(prepared, service.argv, world.console)
+    if not starts or prepared.containers is None:
+        service = _service(prepared, wanted, wanted.port or DEFAULT_PORT)
+        if wanted.generate and not dry_run:
+            _generate(prepared, wanted, service, key, world.console)
+        else:
+            preparing.show(prepared, service.argv, world.console)
         return None
+    with reserved(wanted, world.data) as port:
+        return _start(prepared, wanted, port, key, world)
+
+
+def _start(prepared: Prepared, wanted: ServeRequest, port: int, key: str, world: World) -> Served:
+    service = _service(prepared, wanted, port)
     if wanted.host not in _LOOPBACK and not wanted.api_key_env:
         world.console.warning(
             f"everybody who reaches {wanted.host}:{port} can use this server", "--api-key-env NAME asks for a key"
         )
-    name = wanted.name or f"jetson-llm-{prepared.runtime.name}-{port}"
-    planned = prepared.containers.server(service, name=name, detach=wanted.detach or bool(wanted.generate), api_key=key)
-    if wanted.generate:
-        text = servicefiles.generate(wanted.generate, planned, service.key_env if key else "", wanted.api_key_env)
-        world.console.result_json({"kind": wanted.generate, "text": text}) if world.console.as_json else (
-            world.console.result(text)
-        )
-        return None
+    planned = _planned(prepared, wanted, service, port, key)
     address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(wanted.host, wanted.host)  # noqa: S104 - compared
     place = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     served = Served(
-        name, f"{place}/v1", f"{place}{service.health}", service.model, prepared.containers.image, prepared.runtime.name
+        planned.name, f"{place}/v1", f"{place}{service.health}", service.model, planned.image, prepared.runtime.name
     )
     client = Client(address, port, service.model, key)
     if wanted.detach:
@@ -93,11 +100,44 @@ def serve(request: Request, wanted: ServeRequest, world: World, *, dry_run: bool
     return served
 
 
-def next_free(host: str) -> int:
-    """The first port from 8080 on that nobody listens on; raises NotReadyError after a hundred."""
-    for port in range(DEFAULT_PORT, DEFAULT_PORT + 100):
-        if is_free(host, port):
-            return port
+def _service(prepared: Prepared, wanted: ServeRequest, port: int) -> Service:
+    options = ServeOptions(port, wanted.host, prepared.request.threads, api_key=bool(wanted.api_key_env))
+    return prepared.runtime.serve(prepared.job, options)
+
+
+def _planned(prepared: Prepared, wanted: ServeRequest, service: Service, port: int, key: str) -> Launch:
+    if prepared.containers is None:
+        raise NotReadyError("nothing runs in a dry run")
+    name = wanted.name or f"jetson-llm-{prepared.runtime.name}-{port}"
+    return prepared.containers.server(service, name=name, detach=wanted.detach or bool(wanted.generate), api_key=key)
+
+
+def _generate(prepared: Prepared, wanted: ServeRequest, service: Service, key: str, console: Console) -> None:
+    planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, key)
+    text = servicefiles.generate(wanted.generate, planned, service.key_env if key else "", wanted.api_key_env)
+    if console.as_json:
+        console.result_json({"kind": wanted.generate, "text": text})
+    else:
+        console.result(text)
+
+
+@contextlib.contextmanager
+def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
+    """The port asked for, or the first free one from 8080 on, kept from other runs until this server has ended.
+
+    A run that comes between the look and the listening would take the other's server for its own. Raises UsageError
+    for a port that is taken, NotReadyError after a hundred.
+    """
+    for port in (wanted.port,) if wanted.port else range(DEFAULT_PORT, DEFAULT_PORT + 100):
+        lock = data / ".locks" / f"port-{port}"
+        with outputs.told_whose():
+            owner_of(data).make_directory(lock.parent)
+        with outputs.opened_lock(lock) as descriptor:
+            if outputs.try_lock(descriptor) and is_free(wanted.host, port):
+                yield port
+                return
+    if wanted.port:
+        raise UsageError(f"port {wanted.port} is taken", hint="`--port 0` takes the next free one from 8080 on")
     raise NotReadyError(f"no free port from {DEFAULT_PORT} to {DEFAULT_PORT + 99}", hint="--port N")
 
 

@@ -550,7 +550,12 @@ def test_a_quadlet_reaches_the_gpu_by_cdi(world: prepare.World) -> None:
 
 def test_a_port_that_is_taken_is_said(world: prepare.World, client: Client) -> None:
     assert not serve.is_free("127.0.0.1", client.port)
-    assert serve.next_free("127.0.0.1") >= serve.DEFAULT_PORT
+    with serve.reserved(serve.ServeRequest(), world.data) as port:
+        assert port >= serve.DEFAULT_PORT
+        with serve.reserved(serve.ServeRequest(), world.data) as other:
+            assert other > port  # nobody listens yet, and it is promised all the same
+        with pytest.raises(UsageError, match="is taken"), serve.reserved(serve.ServeRequest(port=port), world.data):
+            pass
 
 
 def test_a_key_that_is_not_set_is_said_before_anything(world: prepare.World) -> None:

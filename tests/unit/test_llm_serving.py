@@ -20,7 +20,7 @@ from jetson_containers import launch, launch_gpu, platforms, settings
 from jetson_containers.console import Console
 from jetson_containers.errors import InterruptedByUserError, StepError, UsageError
 from jetson_containers.launch_parts import Mount
-from jetson_containers.llm import chat, container, prepare, serve, servicefiles, session
+from jetson_containers.llm import bench, chat, container, inimage, prepare, serve, servicefiles, session
 from jetson_containers.llm import source as sources
 from jetson_containers.llm.container import Containers
 from jetson_containers.llm.openai import Client, RefusedError, ServerGoneError, Turn
@@ -518,3 +518,39 @@ def test_until_ends_before_there_is_a_model_to_be_served(world: prepare.World) -
     assert [step.name for step in made.steps] == ["make", "convert"]
     with pytest.raises(UsageError, match="no step `nonsense`"):
         prepare.prepare(Request("tiny", force=("nonsense",)), world, dry_run=True)
+
+
+def test_a_file_rows_cannot_go_into_is_said_before_anything_is_measured(
+    world: prepare.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.preparing, "prepare", lambda *_, **__: pytest.fail("an hour for nothing"))
+    path = tmp_path / "other.csv"
+    path.write_text("a,b\n")
+    with pytest.raises(UsageError, match="other columns"):
+        bench.bench(Request("tiny"), bench.BenchOptions(csv=path), world)
+
+
+def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
+    world: prepare.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[str] = []
+
+    class Stopped(Local):
+        def plan(self, *args: Any, **given: Any) -> launch.Launch:
+            return replace(super().plan(*args, **given), argv=("sleep", "30"), name="downloading")
+
+        def remove(self, planned: launch.Launch) -> None:
+            removed.append(planned.name)
+            running[0].kill()
+
+    running: list[subprocess.Popen[str]] = []
+
+    def communicate(self: subprocess.Popen[str], *_: Any, **__: Any) -> Any:
+        running.append(self)
+        raise InterruptedByUserError("stopped by SIGTERM")
+
+    monkeypatch.setattr(inimage, "Containers", Stopped)
+    monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
+    with pytest.raises(InterruptedByUserError):
+        inimage.download(["org/m"], "image:1", CPU, FakeEngine, world.settings, world.console)
+    assert set(removed) == {"downloading"}

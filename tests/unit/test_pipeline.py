@@ -430,3 +430,25 @@ def test_a_calibration_text_that_changed_is_another_input(recorder: Recorder) ->
 
     assert keys("one", 1) == keys("one", 2)  # a copy on another machine has another time
     assert keys("one", 1) != keys("two", 1)
+
+
+def test_one_data_directory_by_two_paths_has_one_lock(recorder: Recorder, tmp_path: Path) -> None:
+    run(recorder)
+    before = sorted((recorder.data / ".locks").iterdir())
+    (tmp_path / "link").symlink_to(recorder.data)
+    Pipeline(tmp_path / "link", recorder, Console(out=io.StringIO(), err=io.StringIO())).run(
+        STEPS, Selection(force=("convert",))
+    )
+    assert sorted((recorder.data / ".locks").iterdir()) == before
+
+
+@pytest.mark.parametrize(("code", "taken"), [(errno.EWOULDBLOCK, False), (errno.ENOLCK, True)])
+def test_a_file_system_without_locks_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, taken: bool
+) -> None:
+    def flock(_descriptor: int, _how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with outputs.opened_lock(tmp_path / "lock") as lock:
+        monkeypatch.setattr(outputs.fcntl, "flock", flock)
+        assert outputs.try_lock(lock) is taken
