@@ -320,7 +320,7 @@ def part_of(output: Path, step: StepCommand) -> Path:
 
 def _failed(step: StepCommand, code: int, text: str) -> StepError:
     lines = text.splitlines()
-    finding = diagnosis.diagnose(lines, exit_code=code)
+    finding = diagnosis.diagnose(lines, exit_code=code, model=True)
     resume = "the same command again resumes at this step; --verbose shows all of its output"
     what = f"failed (exit status {code})" if code else "left nothing behind, and said that all was well"
     return StepError(

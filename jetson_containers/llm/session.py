@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers import diagnosis
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LOAD_TIMEOUT = 1800.0  # seconds; a JIT compile on a Nano takes that long, and an end of the process is seen at once
 _MOST_THREADS = 64
+_KILLED = 137  # exit status of a process that SIGKILL ended
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,9 @@ def wait_until_ready(
 def server_failed(code: int | None, log: Path, *, loaded: bool = False) -> StepError:
     """The error of a server that ended, or (no code) never got ready, with the likely cause from its log."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    finding = diagnosis.diagnose(lines, exit_code=code)
+    finding = diagnosis.diagnose(lines, exit_code=code, model=True)
+    if finding and loaded and not finding.number and code == _KILLED:
+        finding = replace(finding, cause="memory ran out, or its container was removed")
     what = f"ended (exit status {code})" if code is not None else f"did not answer within {LOAD_TIMEOUT:.0f} s"
     return StepError(
         f"the server {what}"

@@ -568,6 +568,8 @@ def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
     log.write_text("loading\ntorch.OutOfMemoryError: CUDA out of memory\nKilled\n")
     error = session.server_failed(137, log)
     assert "exit status 137" in error.message
+    assert "llm fit" in (error.hint or "")
+    assert "MAX_JOBS" not in (error.hint or "")  # nothing was built
     assert any("Killed" in line for line in error.details)
 
 

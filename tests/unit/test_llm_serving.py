@@ -554,3 +554,9 @@ def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
     with pytest.raises(InterruptedByUserError):
         inimage.download(["org/m"], "image:1", CPU, FakeEngine, world.settings, world.console)
     assert set(removed) == {"downloading"}
+
+
+def test_a_server_that_somebody_removed_is_not_said_to_have_lacked_memory_for_certain(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("loaded\n")
+    assert "or its container was removed" in session.server_failed(137, tmp_path / "log", loaded=True).message
+    assert "was removed" not in session.server_failed(137, tmp_path / "log").message

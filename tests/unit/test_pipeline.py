@@ -95,6 +95,10 @@ def test_a_failure_names_the_likely_cause(recorder: Recorder) -> None:
     recorder.fail, recorder.said = "convert", "std::bad_alloc"
     with pytest.raises(StepError, match="memory ran out"):
         run(recorder)
+    recorder.said = "OSError: [Errno 28] No space left on device"
+    with pytest.raises(StepError, match="the disk that holds the data directory is full") as caught:
+        run(recorder)
+    assert "llm rm" in (caught.value.hint or "")
 
 
 def test_a_killed_step_does_not_count_as_done(recorder: Recorder) -> None:
