@@ -10,6 +10,7 @@ from jetson_containers.errors import ReaderGoneError, UsageError
 from jetson_containers.llm import prepare as preparing
 from jetson_containers.llm import session as sessions
 from jetson_containers.llm.openai import RefusedError
+from jetson_containers.llm.request import runtime_named
 from jetson_containers.runtimes.base import ServeOptions
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def chat(request: Request, options: ChatOptions, world: World, *, dry_run: bool 
     Raises as `prepare`, UsageError where nothing is asked, and StepError for a failed server. Ctrl-C while the only
     question is being answered is what it is everywhere: KeyboardInterrupt.
     """
+    if request.runtime:
+        runtime_named(request.runtime)  # a wrong name is said before a question is waited for
     if not dry_run:
         options = options if options.prompt or _on_terminal() else replace(options, prompt=piped())
     prepared = preparing.prepare(request, world, dry_run=dry_run)
