@@ -127,6 +127,10 @@ class Console:
         if error.hint:
             self._say(self.style("hint: ", "hint") + error.hint)
 
+    def prompt(self, text: str) -> None:
+        """Say what is waited for, without ending the line."""
+        self._write(text)
+
     def confirm(self, question: str, *, default: bool = False) -> bool:
         """Ask on the terminal (stderr); without one, the answer is `default`."""
         if not self.interactive:

@@ -6,7 +6,7 @@ Pure: lines in, finding out. The table is `facts/error_signatures.yaml`; adding 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +62,8 @@ class Signature:
     pattern: re.Pattern[str]
     cause: str
     remedy: str
+    model: str = ""  # the remedy where a model was prepared or served
+    model_cause: str = ""
     exit_codes: tuple[int, ...] = ()
     within: int | None = None  # search only so many telling lines from the end
 
@@ -92,6 +94,8 @@ def signatures(path: Path = FACTS) -> tuple[Signature, ...]:
             pattern=re.compile(row["pattern"]),
             cause=row["cause"],
             remedy=row["remedy"],
+            model=row.get("model", ""),
+            model_cause=row.get("model_cause", ""),
             exit_codes=tuple(row.get("exit_codes", ())),
             within=row.get("within"),
         )
@@ -105,16 +109,23 @@ def plain(line: str) -> str:
 
 
 def diagnose(
-    lines: Sequence[str], *, exit_code: int | None = None, oom_killed: bool = False, path: Path = FACTS
+    lines: Sequence[str],
+    *,
+    exit_code: int | None = None,
+    oom_killed: bool = False,
+    model: bool = False,
+    path: Path = FACTS,
 ) -> Finding | None:
     """Find the likely cause of a failure, or None when nothing known is in the log.
 
     `exit_code` and `oom_killed` are what is known of a container that was run; a build's exit code stands in
-    its log.
+    its log. `model`: it prepared or served a model, so that advice on building would be of no use.
     """
     numbered = ((number, plain(lines[number - 1])) for number in range(len(lines), 0, -1))
     telling = [(number, line) for number, line in numbered if not is_noise(line)][:SEARCHED]
     table = signatures(path)
+    if model:
+        table = tuple(replace(row, cause=row.model_cause or row.cause, remedy=row.model or row.remedy) for row in table)
     if oom_killed:
         table = tuple(row for row in table if row.id in _MEMORY)
         exit_code = 137

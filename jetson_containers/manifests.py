@@ -81,11 +81,11 @@ def read(path: Path) -> Manifest | None:
         return None
 
 
-def below(directory: Path) -> Iterator[Manifest]:
-    """All manifests below a directory whose output is whole, in path order."""
+def below(directory: Path, *, broken: bool = False) -> Iterator[Manifest]:
+    """All manifests below a directory whose output is whole, in path order; with `broken` those of others too."""
     for path in sorted(directory.rglob("*" + SUFFIX)):
         manifest = read(path)
-        if manifest is not None and manifest.is_whole():
+        if manifest is not None and (broken or manifest.is_whole()):
             yield manifest
 
 

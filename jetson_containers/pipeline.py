@@ -68,6 +68,7 @@ class Selection:
 
 
 EVERYTHING = Selection()
+_SMALL = 64_000_000  # bytes that are read at once
 _LARGE = 2_000_000_000  # bytes whose checksums take long enough to say so
 
 
@@ -112,7 +113,7 @@ class Pipeline:
 
     def plan(self, steps: Sequence[StepCommand], selection: Selection = EVERYTHING) -> list[Planned]:
         """Decide without doing anything: the steps up to `until`, each with its key and state."""
-        chosen = steps[: _index(steps, selection.until) + 1] if selection.until else steps
+        chosen = chosen_steps(steps, selection)
         forced = _forced(chosen, selection)
         keys = self.keys(chosen)
         planned: list[Planned] = []
@@ -182,7 +183,7 @@ class Pipeline:
             if is_link(step):
                 outputs.link(output, self.host_path(step.argv[-2]))
                 return StepResult(step.name, "done", step.output, 0.0, 0)
-            with self._alone(output) as waited:
+            with self._alone(step) as waited:
                 # Another run may have made it since the plan: while we waited, or while we did earlier steps.
                 if (waited or not planned.forced) and self._is_done(step, planned.key):
                     return self._step(Planned(step, planned.key, "cached"))
@@ -261,22 +262,20 @@ class Pipeline:
         outputs.move_into(made, output, names)
 
     @contextlib.contextmanager
-    def _alone(self, output: Path) -> Iterator[bool]:
+    def _alone(self, step: StepCommand) -> Iterator[bool]:
         """Two runs that make the same output take turns; yields whether this one had to wait.
 
         The kernel lets go of the lock when a run is killed. The lock file stays: removing it would let a third run lock
         another file of the same name.
         """
-        path = self.data / ".locks" / hashlib.sha256(str(output).encode()).hexdigest()[:16]
+        # The path as containers see it: the data directory may be reached by several.
+        path = self.data / ".locks" / hashlib.sha256(step.output.encode()).hexdigest()[:16]
         self._owner().make_directory(path.parent)
         with outputs.opened_lock(path) as lock:
             self._owner().take(path)
-            waited = False
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                waited = True
-                self.console.info(f"waiting for another run that makes {output}")
+            waited = not outputs.try_lock(lock)
+            if waited:
+                self.console.info(f"waiting for another run that makes {step.output}")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield waited
 
@@ -291,9 +290,15 @@ class Pipeline:
 
 
 def identity_of(place: Path) -> list[list[Any]]:
-    """What a local file or directory is, without reading it: names, sizes in bytes and times in ns."""
+    """What a local file or directory is, without reading it: names, sizes in bytes and times in ns.
+
+    A small file (a calibration text) is read, so that a copy of it on another machine is the same.
+    """
     if not place.exists():
         return []
+    if place.is_file() and place.stat().st_size <= _SMALL:
+        entry = manifests.measure(place)
+        return [["", entry.size, entry.sha256]]
     found = [(name, (place / name if name else place).stat()) for name in manifests.names_of(place)]
     return [[name, state.st_size, state.st_mtime_ns] for name, state in found]
 
@@ -315,7 +320,7 @@ def part_of(output: Path, step: StepCommand) -> Path:
 
 def _failed(step: StepCommand, code: int, text: str) -> StepError:
     lines = text.splitlines()
-    finding = diagnosis.diagnose(lines, exit_code=code)
+    finding = diagnosis.diagnose(lines, exit_code=code, model=True)
     resume = "the same command again resumes at this step; --verbose shows all of its output"
     what = f"failed (exit status {code})" if code else "left nothing behind, and said that all was well"
     return StepError(
@@ -323,6 +328,13 @@ def _failed(step: StepCommand, code: int, text: str) -> StepError:
         details=diagnosis.relevant(lines, 15),
         hint=f"{finding.remedy}\n{resume}" if finding else resume,
     )
+
+
+def chosen_steps(steps: Sequence[StepCommand], selection: Selection) -> tuple[StepCommand, ...]:
+    """The steps up to the last one that is wanted. Raises UsageError when the selection names a step there is not."""
+    for name in (*selection.force, *([selection.start] if selection.start else ())):
+        _index(steps, name)
+    return tuple(steps[: _index(steps, selection.until) + 1] if selection.until else steps)
 
 
 def _index(steps: Sequence[StepCommand], name: str) -> int:

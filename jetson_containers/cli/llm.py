@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from jetson_containers.llm.request import Request
 
 
+COUNT, SOME = click.IntRange(min=0), click.IntRange(min=1)  # 0: the default, where there is one
+
+
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: jetson-containers llm chat Qwen/Qwen2.5-1.5B-Instruct --prompt 'What is a Jetson?'",
@@ -34,15 +37,15 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("model"),
         click.option("--runtime", default="", help="Default: the one whose format the model has, else llama_cpp."),
         click.option("--quantization", default="", help="The runtime's name of it; default: the runtime's first."),
-        click.option("--context", default=0, help="Context window in tokens; default 4096, or what the model has."),
-        click.option("--max-batch", default=1, show_default=True, help="Sequences at the same time."),
-        click.option("--prefill-chunk", default=0, help="Tokens of a prompt at a time; smaller needs less memory."),
+        click.option("--context", type=COUNT, default=0, help="Window in tokens; default 4096, or what the model has."),
+        click.option("--max-batch", type=SOME, default=1, show_default=True, help="Sequences at the same time."),
+        click.option("--prefill-chunk", type=COUNT, default=0, help="Prompt tokens at a time; fewer need less memory."),
         click.option("--device", default="", help="Of compiled artefacts: cuda, vulkan, metal …"),
         click.option("--board", default="", help="Board that will run it, for the fit; default: this one."),
         click.option("--image", default="", help="Use this image instead of what autotag finds."),
-        click.option("--threads", default=0, help="CPU threads; 0: as many as cores."),
+        click.option("--threads", type=COUNT, default=0, help="CPU threads; 0: as many as cores."),
         click.option("--calibration", default="", help="Data set or text file for methods that calibrate."),
-        click.option("--samples", default=0, help="Pieces of that text that are measured; 0: 128."),
+        click.option("--samples", type=COUNT, default=0, help="Pieces of that text that are measured; 0: 128."),
         click.option("--force", multiple=True, metavar="STEP", help="Do this step again, and what is made from it."),
         click.option("--from", "start", default="", metavar="STEP", help="Do this step and all after it again."),
         click.option("--until", default="", metavar="STEP", help="Stop after this step."),
@@ -58,7 +61,9 @@ def compile_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add what only compilers understand."""
     options = (
         click.option("--conv-template", default="", help="Conversation template; default: by the model."),
-        click.option("--sliding-window", default=0, help="Sliding window in tokens, for models that have one."),
+        click.option(
+            "--sliding-window", type=COUNT, default=0, help="Sliding window in tokens, for models that have one."
+        ),
         click.option("--host", default="", help="LLVM triple of the machine that will load the library."),
         click.option("--opt", default="", help="O0 … O3, or a list of switches."),
         click.option("--overrides", default="", help="KEY=VALUE;… of the model's configuration."),
@@ -96,8 +101,8 @@ def compile_(app: App, *, dry_run: bool, **given: Any) -> int:
 @compile_options
 @click.option("--prompt", "-p", default="", help="What to ask; without it standard input is read.")
 @click.option("--system", default="", help="System message.")
-@click.option("--max-tokens", default=256, show_default=True, help="Longest answer in tokens.")
-@click.option("--temperature", type=float, help="0 always takes the likeliest token.")
+@click.option("--max-tokens", type=SOME, default=256, show_default=True, help="Longest answer in tokens.")
+@click.option("--temperature", type=click.FloatRange(min=0), help="0 always takes the likeliest token.")
 @click.option("--seed", type=int, help="Seed of the sampler.")
 def chat(
     app: App, *, dry_run: bool, prompt: str, system: str, max_tokens: int, temperature: float | None,
@@ -118,7 +123,7 @@ def chat(
 
 @command()
 @model_options
-@click.option("--port", default=0, help="TCP port; 0: the first free one from 8080 on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="TCP port; 0: the first free one from 8080 on.")
 @click.option("--host", "address", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--detach", "-d", is_flag=True, help="Leave it running; it starts again after a reboot.")
 @click.option("--name", default="", help="Name of the container.")
@@ -133,20 +138,18 @@ def serve(app: App, *, dry_run: bool, generate: str | None, address: str, **give
 
     own = {key: given.pop(key) for key in ("port", "detach", "name", "api_key_env")}
     wanted = action.ServeRequest(host=address, generate=generate or "", **own)
-    served = action.serve(request_of(given), wanted, world_of(app), dry_run=dry_run)
-    if served is not None and app.console.as_json:
-        app.console.result_json(served)
-    elif served is not None and wanted.detach:
-        app.console.result(served.url)
+    action.serve(request_of(given), wanted, world_of(app), dry_run=dry_run)
     return 0
 
 
 @command()
 @model_options
 @click.option("--prompt", "prompt_file", type=click.Path(path_type=Path), help="File of prompts: JSON list or lines.")
-@click.option("--input-tokens", default=128, show_default=True, help="About how long our own prompts are.")
-@click.option("--max-new-tokens", default=128, show_default=True, help="Longest answer in tokens.")
-@click.option("--max-num-prompts", default=3, show_default=True, help="Measured prompts, after one to warm up.")
+@click.option("--input-tokens", type=SOME, default=128, show_default=True, help="About how long our own prompts are.")
+@click.option("--max-new-tokens", type=SOME, default=128, show_default=True, help="Longest answer in tokens.")
+@click.option(
+    "--max-num-prompts", type=SOME, default=3, show_default=True, help="Measured prompts, after one to warm up."
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Rows in upstream's columns on stdout.")
 @click.option("--save", type=click.Path(path_type=Path), help="Append the rows to this CSV file.")
 def bench(
@@ -183,9 +186,10 @@ def list_(app: App, *, verify: bool) -> int:
     from jetson_containers.llm import models  # noqa: PLC0415 - start-up time
 
     stored = models.listing(app.settings.path("data"), _downloads(app), verify=verify)
+    status = 1 if verify and any(one.intact is False for one in stored) else 0
     if app.console.as_json:
         app.console.result_json(stored)
-        return 0
+        return status
     rows = [
         (one.model, one.runtime or one.kind, one.quantization, human_bytes(one.size), _state(one.intact), one.path)
         for one in stored
@@ -193,7 +197,7 @@ def list_(app: App, *, verify: bool) -> int:
     app.console.table(("model", "runtime", "quantization", "size", "", "path"), rows, to_result=True)
     total = sum(one.size for one in stored)
     app.console.info(f"{len(stored)} in {app.settings.path('data')}, {human_bytes(total)}")
-    return 1 if any(one.intact is False for one in stored) else 0
+    return status
 
 
 @command()
@@ -275,4 +279,4 @@ def _downloads(app: App) -> list[tuple[str, Path, int]]:
 
 
 def _state(intact: bool | None) -> str:
-    return {None: "", True: "intact", False: "corrupt"}[intact]
+    return {None: "", True: "intact", False: "damaged"}[intact]

@@ -29,8 +29,13 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass on what has the key, and what is no request."""
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._application(scope, receive, send)
+        elif scope["type"] == "websocket":
+            if self._allowed(scope):
+                await self._application(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 1008})
         elif scope["path"] == "/health":
             await _answer(send, 200, {"status": "ok"})
         elif self._allowed(scope) or scope["method"] == "OPTIONS":  # browsers ask without a key whether they may ask

@@ -2,8 +2,8 @@
 
     API_KEY=… with_key.py FLAG -- PROGRAM …
 
-The program runs inside this process; FLAG and the key are added to its arguments here, so that neither `ps` nor
-`docker inspect` shows them.
+The program runs inside this process; FLAG and the key are added to its arguments here, so that `ps` does not show them
+to every user of the machine. `docker inspect` shows the variable, to those who may drive the engine.
 """
 
 from __future__ import annotations

@@ -93,7 +93,13 @@ class Report:
 
 
 def bench(request: Request, options: BenchOptions, world: World, *, dry_run: bool = False) -> Report | None:
-    """Prepare, warm up once, measure. Raises as `prepare`; StepError when nothing could be measured."""
+    """Prepare, warm up once, measure.
+
+    Raises as `prepare`; StepError when nothing could be measured, UsageError for a file that rows cannot go into,
+    before anything is done.
+    """
+    if options.csv and not dry_run:
+        append_csv(options.csv, ())
     prepared = preparing.prepare(request, world, dry_run=dry_run)
     if dry_run:
         service = prepared.runtime.serve(prepared.job, ServeOptions(port=8080, threads=request.threads))
@@ -135,7 +141,10 @@ def show(report: Report, world: World, *, as_csv: bool = False) -> None:
 
 
 def append_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Add rows to a file, with the header when it is new. A file with other columns is left as it is."""
+    """Add rows to a file, with the header when it is new.
+
+    Raises UsageError when it cannot be written or has other columns; it is left as it is then.
+    """
     text = to_csv(rows)
     header, _, body = text.partition("\n")
     try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from jetson_containers.errors import ReaderGoneError
+from jetson_containers.errors import ReaderGoneError, UsageError
 from jetson_containers.llm import prepare as preparing
 from jetson_containers.llm import session as sessions
+from jetson_containers.llm.openai import RefusedError
+from jetson_containers.llm.request import runtime_named
 from jetson_containers.runtimes.base import ServeOptions
 
 if TYPE_CHECKING:
@@ -52,7 +54,15 @@ class Answer:
 
 
 def chat(request: Request, options: ChatOptions, world: World, *, dry_run: bool = False) -> Answer | None:
-    """Answer on stdout, streamed; everything else on stderr. Raises as `prepare`, and StepError for a failed server."""
+    """Answer on stdout, streamed; everything else on stderr.
+
+    Raises as `prepare`, UsageError where nothing is asked, and StepError for a failed server. Ctrl-C while the only
+    question is being answered is what it is everywhere: KeyboardInterrupt.
+    """
+    if request.runtime:
+        runtime_named(request.runtime)  # a wrong name is said before a question is waited for
+    if not dry_run:
+        options = options if options.prompt or _on_terminal() else replace(options, prompt=piped())
     prepared = preparing.prepare(request, world, dry_run=dry_run)
     if dry_run:
         service = prepared.runtime.serve(prepared.job, ServeOptions(port=8080, threads=request.threads))
@@ -62,12 +72,29 @@ def chat(request: Request, options: ChatOptions, world: World, *, dry_run: bool 
         turn = Conversation(session, options, world.console).run()
     if turn is None:
         return None
+    if turn.interrupted and options.prompt:
+        raise KeyboardInterrupt
     _say_speed(prepared, session, turn, world.console)
     return Answer(
         request.model, prepared.runtime.name, "" if prepared.job.prepared else prepared.job.quantization,
         session.image, prepared.artefact, turn.text.strip(), turn.prompt_tokens, turn.completion_tokens,
         turn.prefill_rate, turn.decode_rate, turn.decode_rate,
     )  # fmt: skip
+
+
+def _on_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def piped() -> str:
+    """The one question on standard input. Raises UsageError for none: no model is loaded for nothing."""
+    try:
+        text = sys.stdin.read().strip() if sys.stdin is not None else ""
+    except UnicodeDecodeError as error:
+        raise UsageError("what comes on standard input is no text in UTF-8") from error
+    if not text:
+        raise UsageError("nothing is asked", hint="--prompt TEXT, a text on standard input, or a terminal to type on")
+    return text
 
 
 @dataclass
@@ -87,18 +114,22 @@ class Conversation:
         """Ask everything there is to ask; the last answer."""
         last = None
         for question in self._questions():
-            last = self._ask(question)
+            try:
+                last = self._ask(question)
+            except RefusedError as error:
+                del self.messages[-1]  # without it the conversation can go on
+                if self.options.prompt:
+                    raise
+                self.console.error(error)
+                continue
             self.last = last
         return last
 
     def _questions(self) -> Iterator[str]:
         if self.options.prompt:
-            self.console.info(f"> {self.options.prompt}")
+            first, *more = self.options.prompt.splitlines() or [""]
+            self.console.info(f"> {first}" + " …" * bool(more))
             yield self.options.prompt
-        elif sys.stdin is None or not sys.stdin.isatty():
-            text = sys.stdin.read().strip() if sys.stdin is not None else ""
-            if text:
-                yield text
         else:
             self.console.info(HELP)
             yield from self._lines()
@@ -106,7 +137,7 @@ class Conversation:
     def _lines(self) -> Iterator[str]:
         while True:
             try:
-                line = input(">>> ").strip()
+                line = self._read().strip()
             except EOFError:
                 return
             except KeyboardInterrupt:
@@ -118,6 +149,13 @@ class Conversation:
                 self._command(line)
             elif line:
                 yield line
+
+    def _read(self) -> str:
+        """A line from the terminal; what asks for it is talk, so it is kept out of a file that stdout goes to."""
+        if self.console.out is not None and self.console.out.isatty():
+            return input(">>> ")
+        self.console.prompt(">>> ")
+        return input("")
 
     def _command(self, line: str) -> None:
         word, _, rest = line.partition(" ")
@@ -149,7 +187,10 @@ class Conversation:
         self.session.memory.look()
         self._stream("\n")
         self.said = False
-        self.messages.append({"role": "assistant", "content": turn.text})
+        if turn.text or not turn.interrupted:
+            self.messages.append({"role": "assistant", "content": turn.text})
+        else:
+            del self.messages[-1]  # stopped before a word was said: as if it had not been asked
         return turn
 
     def _stream(self, text: str) -> None:

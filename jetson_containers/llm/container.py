@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import platform as machine
 import re
+import signal
 import subprocess
-import sys
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jetson_containers.building.logs import Redactor
+from jetson_containers.errors import InterruptedByUserError, UsageError
 from jetson_containers.runtimes.base import DRIVERS
 
 if TYPE_CHECKING:
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
     from jetson_containers.runtimes.base import Service, StepCommand
     from jetson_containers.settings import Settings
 
-OWNER = "io.jetson-containers.owner"  # of a server's container: the process that ends it, as PID.START
+OWNER = "io.jetson-containers.owner"  # of a server's container: the process that ends it, as PID.START.PLACE
+SERVER = "io.jetson-containers.server"  # of every server's container: what bears it is ours to replace
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for those who have one of their own
+_NOT_STARTED = (125, 126, 127)  # docker's own exit codes: no container, or nothing in it that could be run
 _HOST_DRIVERS = Path(__file__).resolve().parent.parent / "drivers"
 
 
@@ -86,20 +90,20 @@ class Containers:
         env = dict(os.environ) if step.token else without_tokens(os.environ)
         planned = self.plan(image, options, argv, env=env, name=self.name_of(step))
         self.remove(planned)
-        redact = Redactor(os.environ)
+        redact = Redactor(self.settings.env, os.environ)
         lines: list[str] = []
-        try:
-            with subprocess.Popen(
-                planned.argv, env={**env, **planned.env_additions}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, errors="replace",
-            ) as process:  # fmt: skip
+        with told_to_end(), subprocess.Popen(
+            planned.argv, env={**env, **planned.env_additions}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace",
+        ) as process:  # fmt: skip
+            try:
                 for line in process.stdout or ():
                     lines.append(redact(line))
                     if show:
-                        sys.stderr.write(lines[-1])
-        except BaseException:
-            self.remove(planned)  # docker's client is gone, the container would go on
-            raise
+                        self.console.info(lines[-1].rstrip("\n"))
+            except BaseException:
+                end(process, lambda: self.remove(planned))  # the container would go on without docker's client
+                raise
         return process.returncode, "".join(lines)
 
     def variables(self, step: StepCommand) -> dict[str, str]:
@@ -109,65 +113,143 @@ class Containers:
 
     def name_of(self, step: StepCommand) -> str:
         """The container of a step: always the same, so that the next run finds what a killed one left running."""
-        place = f"{os.path.abspath(self.settings.path('data'))}:{step.output}:{step.name}"  # noqa: PTH100 - as launch
+        place = f"{self.settings.path('data').resolve()}:{step.output}:{step.name}"
         return f"jetson-llm-{re.sub('[^a-z0-9_.-]', '-', step.name)}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
 
     def remove(self, planned: Launch) -> None:
         """End and remove the container of that name, if there is one."""
         docker(planned, "rm", "--force", planned.name)
 
-    def capture(self, command: Sequence[str]) -> str:
-        """What a command printed in the image, stdout and stderr together; "" when it could not be run."""
+    def capture(self, command: Sequence[str]) -> str | None:
+        """What a command printed in the image, stdout and stderr together; None when it could not be started."""
         options = ["--network", "none", "--env", "HF_HUB_OFFLINE=1"]
         planned = self.plan(self.image, options, command, env=without_tokens(os.environ))
         done = subprocess.run(
             planned.argv, env={**os.environ, **planned.env_additions}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
         )  # fmt: skip
-        return done.stdout
+        return None if done.returncode in _NOT_STARTED else done.stdout
 
     def server(self, service: Service, *, name: str, detach: bool = False, api_key: str = "") -> Launch:
         """The docker command of a server on the host's network (it listens on the address it was told)."""
-        options = ["--env", "HF_HUB_OFFLINE=1"]
+        options = ["--env", "HF_HUB_OFFLINE=1", "--label", f"{SERVER}=1"]
         options += [word for key, value in service.env.items() for word in ("--env", f"{key}={value}")]
         secret = {service.key_env: api_key} if api_key else {}
         options += [word for key in secret for word in ("--env", key)]
         if detach:
             options += ["--detach", "--restart", "unless-stopped"]
         else:
-            options += ["--label", f"{OWNER}={os.getpid()}.{started_at(os.getpid())}"]
+            options += ["--label", f"{OWNER}={owner()}"]
         planned = self.plan(self.image, options, service.argv, env=without_tokens(os.environ), name=name)
         return replace(planned, env_additions={**planned.env_additions, **secret})
 
 
 @contextlib.contextmanager
 def running(planned: Launch, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server's container in the background, its output in `log`; it is ended and removed on the way out."""
+    """Run a server's container in the background, its output in `log`; it is ended and removed on the way out.
+
+    Raises UsageError when a container of that name exists that is not ours to replace.
+    """
     remove_orphans(planned)
+    claim(planned)
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**without_tokens(os.environ), **planned.env_additions}
-    with log.open("wb") as out, subprocess.Popen(
+    with told_to_end(), log.open("wb") as out, subprocess.Popen(
         planned.argv, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C is ours: it ends an answer, not the server
     ) as process:  # fmt: skip
         try:
             yield process
         finally:
-            docker(planned, "rm", "--force", planned.name)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            if process.poll() is None:
-                process.kill()
+            end(process, lambda: _remove_own(planned))
+
+
+def claim(planned: Launch, *, running: bool = False) -> None:
+    """Make room for a server: an earlier one of ours of that name is removed, with `running` also one that runs.
+
+    Raises UsageError for any other container of that name.
+    """
+    words = ["--all", "--filter", f"name=^{re.escape(planned.name)}$"]
+    shown = '{{.Names}}\t{{.Status}}\t{{.Label "' + SERVER + '"}}'
+    for line in docker(planned, "ps", *words, "--format", shown).splitlines():
+        name, status, ours = line.split("\t")
+        if name != planned.name:
+            continue
+        if not ours or (status.startswith("Up") and not running):
+            what = "which is a server that runs" if ours else "and it is not a server of ours"
+            raise UsageError(
+                f"there is a container `{name}` already, {what}",
+                hint=f"`--name` gives this one another name; `docker rm -f {name}` ends that one",
+            )
+        docker(planned, "rm", "--force", name)
+
+
+def _remove_own(planned: Launch) -> None:
+    """Remove the container this process started, and none that others gave the same name."""
+    ours = (f"label={OWNER}={owner()}", f"name=^{re.escape(planned.name)}$")
+    words = ["--all", "--quiet", *(word for pattern in ours for word in ("--filter", pattern))]
+    for container in docker(planned, "ps", *words).split():
+        docker(planned, "rm", "--force", container)
+
+
+def end(process: subprocess.Popen[Any], remove: Callable[[], None]) -> None:
+    """Remove a container until docker's client has ended; one that had not been created yet comes in between."""
+    for _ in range(20):
+        remove()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+            break
+    else:
+        process.kill()
+    remove()
+
+
+@contextlib.contextmanager
+def told_to_end() -> Iterator[None]:
+    """While it is entered, TERM and a lost terminal end the work as Ctrl-C does, so that containers are removed.
+
+    Who ignores them (`nohup`) goes on doing so. Outside the main thread, where Python allows no handlers, nothing.
+    """
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough; the way out must not be cut short
+        raise InterruptedByUserError(f"stopped by {signal.Signals(number).name}", hint="the same command again goes on")
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        ends = (each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL)
+        before = {each: signal.signal(each, stop) for each in ends}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def remove_orphans(planned: Launch) -> None:
-    """Remove servers whose owner was killed before it could end them."""
+    """Remove servers whose owner was killed before it could end them: those of this user and these process numbers."""
     listed = docker(planned, "ps", "--filter", f"label={OWNER}", "--format", '{{.ID}} {{.Label "' + OWNER + '"}}')
     for line in listed.splitlines():
-        container, _, owner = line.partition(" ")
-        pid, _, start = owner.partition(".")
-        if pid.isdigit() and started_at(int(pid)) != start:
+        container, _, whose = line.partition(" ")
+        pid, start, place = (*whose.split("."), "", "", "")[:3]
+        if place == _place() and pid.isdigit() and started_at(int(pid)) != start:
             docker(planned, "rm", "--force", container)
+
+
+def owner() -> str:
+    """This process, as the label of its servers says it."""
+    return f"{os.getpid()}.{started_at(os.getpid())}.{_place()}"
+
+
+def _place() -> str:
+    """Where a process number means something: the boot, name space and user whose processes are seen here.
+
+    One engine may serve several of them: containers that have its socket, remote machines, users.
+    """
+    told = [machine.node(), str(os.getuid())]
+    with contextlib.suppress(OSError):
+        told += [str(Path("/proc/self/ns/pid").readlink()), Path("/proc/sys/kernel/random/boot_id").read_text("ascii")]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
 
 
 def docker(planned: Launch, *words: str) -> str:

@@ -7,7 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from jetson_containers.errors import StepError, ToldError
-from jetson_containers.llm.container import HUB_VARIABLES, Containers
+from jetson_containers.llm.container import HUB_VARIABLES, Containers, end, told_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,14 +36,19 @@ def download(
     words = [word for name in HUB_VARIABLES if os.environ.get(name) for word in ("--env", name)]
     planned = containers.plan(image, words, ["huggingface-downloader", *options, *repositories], env=dict(os.environ))
     console.info(f"download: {' '.join(repositories)}")
-    done = subprocess.run(
+    with told_to_end(), subprocess.Popen(
         planned.argv, env={**os.environ, **planned.env_additions}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        text=True, check=False,
-    )  # fmt: skip
-    paths = [line for line in done.stdout.splitlines() if line.startswith("/")]
-    if done.returncode != 0:
-        raise ToldError("the download failed", done.returncode)
+        text=True,
+    ) as process:  # fmt: skip
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            end(process, lambda: containers.remove(planned))  # the container would go on without docker's client
+            raise
+    paths = [line for line in said.splitlines() if line.startswith("/")]
+    if process.returncode != 0:
+        raise ToldError("the download failed", process.returncode)
     if len(paths) < len(repositories):
-        raise StepError(f"the downloader of {image} named no path", details=done.stdout.splitlines()[-5:])
+        raise StepError(f"the downloader of {image} named no path", details=said.splitlines()[-5:])
     data = settings.path("data")
     return [str(data / path.removeprefix("/data/")) for path in paths]

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers import manifests
+from jetson_containers import hub, manifests
 from jetson_containers.errors import NothingMatchedError, NotReadyError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from jetson_containers.manifests import Manifest
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One thing on the disk. `kind`: artefact, intermediate (made again when needed), download or unknown."""
+    """One thing on the disk. `kind`: artefact, intermediate (made again when needed) or download."""
 
     kind: str
     model: str
@@ -28,12 +29,15 @@ class Stored:
     path: str
     size: int  # bytes
     made: str = ""
-    intact: bool | None = None  # None: not verified
+    intact: bool | None = None  # None: whole, its bytes not verified
 
 
 def listing(data: Path, downloads: Iterable[tuple[str, Path, int]], *, verify: bool = False) -> list[Stored]:
-    """Everything, by model. `downloads` are (repository, directory, bytes); with `verify` every file is read."""
-    found = [_stored(manifest, verify=verify) for manifest in manifests.below(data / "models")]
+    """Everything, by model. `downloads` are (repository, directory, bytes); with `verify` every file is read.
+
+    An output of which files are missing or cut short is listed too: it takes space, and counts for nothing.
+    """
+    found = [_stored(manifest, verify=verify) for manifest in manifests.below(data / "models", broken=True)]
     found += [Stored("download", name, "", "", "download", str(path), size) for name, path, size in downloads]
     return sorted(found, key=lambda stored: (stored.model.lower(), stored.runtime, stored.path))
 
@@ -58,15 +62,14 @@ def choose(stored: Sequence[Stored], wanted: str, *, runtime: str = "", quantiza
 
 def remove(stored: Stored, data: Path) -> None:
     """Delete an artefact with its manifest, the manifest last. Raises UsageError for a path outside data."""
-    from pathlib import Path as RealPath  # noqa: PLC0415
-
-    output = RealPath(stored.path)
-    if not output.resolve().is_relative_to(data.resolve()) or output.resolve() == data.resolve():
+    output, root = Path(os.path.abspath(stored.path)), Path(os.path.abspath(data))  # noqa: PTH100 - links stay links
+    if root not in output.parents:
         raise UsageError(f"{output} is outside {data}")
+    if stored.kind == "download":
+        # With the hub's own locks: nothing is taken from under a download.
+        hub.remove(data, stored.model, "dataset" if output.name.startswith("datasets--") else "model")
+        return
     try:
-        if stored.kind == "download":
-            shutil.rmtree(output)
-            return
         for manifest in _manifests_of(output):
             for name in manifest.files:
                 manifest.place(name).unlink(missing_ok=True)
@@ -93,9 +96,8 @@ def _remove_empty(directory: Path) -> None:
                 folder.rmdir()
         if not any(directory.iterdir()):
             directory.rmdir()
-    parent = directory.parent
-    if parent.name == "params" or (parent.is_dir() and not any(parent.iterdir())):
-        parent.rmdir()
+    with contextlib.suppress(OSError):  # it holds something else, or is a link to another disk
+        directory.parent.rmdir()
 
 
 def _stored(manifest: Manifest, *, verify: bool) -> Stored:
@@ -109,7 +111,7 @@ def _stored(manifest: Manifest, *, verify: bool) -> Stored:
         str(manifest.output),
         manifest.size,
         str(facts.get("made", "")),
-        not manifest.corrupt() if verify else None,
+        False if not manifest.is_whole() else not manifest.corrupt() if verify else None,
     )
 
 

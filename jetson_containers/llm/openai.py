@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
+class RefusedError(StepError):
+    """The server did not take a request, and goes on: too long for the context, a role its template lacks."""
+
+
+class ServerGoneError(StepError):
+    """The server does not answer any more, or broke off in the middle."""
+
+
 @dataclass(frozen=True)
 class Turn:
     """One answer. Times are seconds from the request; the token counts are the server's own.
@@ -77,7 +85,10 @@ class Client:
         extra: Mapping[str, object] | None = None,
         on_text: Callable[[str], None] = lambda _text: None,
     ) -> Turn:
-        """Stream one answer; Ctrl-C ends it and keeps what came. Raises StepError with what the server said."""
+        """Stream one answer; Ctrl-C ends it and keeps what came.
+
+        Raises RefusedError or StepError with what the server said, ServerGoneError where it says nothing any more.
+        """
         body: dict[str, Any] = {
             "model": self.model,
             "messages": list(messages),
@@ -92,9 +103,7 @@ class Client:
         try:
             return self._stream(connection, body, on_text)
         except (OSError, http.client.HTTPException) as error:
-            raise StepError(
-                f"the server stopped answering ({type(error).__name__})", hint="its log, named above, says why"
-            ) from error
+            raise ServerGoneError(f"the server stopped answering ({type(error).__name__})") from error
         finally:
             connection.close()
 
@@ -102,16 +111,17 @@ class Client:
         self, connection: http.client.HTTPConnection, body: Mapping[str, Any], on_text: Callable[[str], None]
     ) -> Turn:
         started = time.monotonic()
-        connection.request("POST", "/v1/chat/completions", json.dumps(body), self._headers())
-        response = connection.getresponse()
-        if response.status != 200:
-            raise StepError(f"the server refused: {_message(response.read())}")
         pieces: list[str] = []
         first = last = 0.0
         usage: Mapping[str, Any] = {}
         timings: Mapping[str, Any] = {}
         reason, interrupted = "", False
         try:
+            connection.request("POST", "/v1/chat/completions", json.dumps(body), self._headers())
+            response = connection.getresponse()
+            if response.status != 200:
+                kind = RefusedError if response.status < 500 else StepError
+                raise kind(f"the server refused: {_message(response.read())}")
             for event in events(response):
                 usage, timings = event.get("usage") or usage, event.get("timings") or timings
                 for choice in event.get("choices") or ():
@@ -142,7 +152,11 @@ class Client:
 
 
 def events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a server-sent event stream, up to `[DONE]`. Raises StepError for an error object."""
+    """The JSON objects of a server-sent event stream, up to `[DONE]`.
+
+    Raises StepError for an error object, ServerGoneError where the stream breaks off: half an answer is none.
+    """
+    finished = False
     for raw in response:
         line = raw.decode("utf-8", errors="replace").strip()
         if not line.startswith("data:"):
@@ -157,7 +171,10 @@ def events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
         if isinstance(event, dict):
             if event.get("error"):
                 raise StepError(f"the server failed: {_message(text.encode())}")
+            finished = finished or any(choice.get("finish_reason") for choice in event.get("choices") or ())
             yield event
+    if not finished:
+        raise ServerGoneError("the server broke off in the middle of its answer")
 
 
 def _message(raw: bytes) -> str:

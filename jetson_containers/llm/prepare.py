@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
+import os
 import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,7 +15,7 @@ from jetson_containers.errors import UsageError
 from jetson_containers.llm import room, source
 from jetson_containers.llm.container import Containers
 from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
-from jetson_containers.pipeline import Pipeline, Selection
+from jetson_containers.pipeline import Pipeline, Selection, chosen_steps
 from jetson_containers.runtimes import mlc_targets, rules
 from jetson_containers.runtimes.base import Job, Target
 
@@ -132,10 +134,15 @@ def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal
     for notice in runtime.notices(job):
         world.console.info(f"note: {notice}")
     steps = (*((model.first,) if model.first else ()), *_towards(goal, runtime, job))
-    prepared = Prepared(request, model, runtime, job, steps, containers)
+    selection = Selection(request.force, request.start, request.until)
+    chosen = chosen_steps(steps, selection)
+    if goal is Goal.SERVED and len(chosen) < len(steps):
+        raise UsageError(
+            f"after `{request.until}` there is no model to be served yet", hint="`llm quantize` prepares a model only"
+        )
+    prepared = Prepared(request, model, runtime, job, chosen, containers)
     if containers is None:
         return prepared
-    selection = Selection(request.force, request.start, request.until)
     pipeline = pipeline_for(prepared, world)
     predicted = world.predict(job, runtime.name, 0) or {}
     room.check(job, model, pipeline.plan(steps, selection), world.data, int(predicted.get("weights_bytes", 0)))
@@ -292,12 +299,13 @@ def _probed(containers: Containers, runtime: Runtime, image_id: str, world: Worl
         known: dict[str, str] = json.loads(place.read_text(encoding="utf-8")) if image_id else {}
     except (OSError, ValueError):
         known = {}
-    missing = [probe for probe in runtime.probes if " ".join(probe) not in known]
-    for probe in missing:
-        known[" ".join(probe)] = containers.capture(probe)
-    if missing and image_id:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f"{place.name}.part")
-        part.write_text(json.dumps(known), encoding="utf-8")
-        part.rename(place)
+    said = {" ".join(probe): containers.capture(probe) for probe in runtime.probes if " ".join(probe) not in known}
+    # What docker could not start just now says nothing of the image, and must not be kept.
+    known |= {probe: text for probe, text in said.items() if text is not None}
+    if said and image_id:
+        with contextlib.suppress(OSError):  # only a cache: it is asked again
+            place.parent.mkdir(parents=True, exist_ok=True)
+            part = place.with_name(f"{place.name}.{os.getpid()}.part")
+            part.write_text(json.dumps(known), encoding="utf-8")
+            part.replace(place)
     return known

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import secrets
-import shlex
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jetson_containers.errors import NotReadyError, StepError, UsageError
-from jetson_containers.llm import container
+from jetson_containers import outputs
+from jetson_containers.errors import InterruptedByUserError, NotReadyError, StepError, UsageError
+from jetson_containers.hub.transfer.owner import owner_of
+from jetson_containers.llm import container, servicefiles
 from jetson_containers.llm import prepare as preparing
 from jetson_containers.llm import session as sessions
 from jetson_containers.llm.openai import Client
 from jetson_containers.runtimes.base import ServeOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jetson_containers.console import Console
     from jetson_containers.launch import Launch
     from jetson_containers.llm.prepare import Prepared, World
     from jetson_containers.llm.request import Request
+    from jetson_containers.runtimes.base import Service
 
 DEFAULT_PORT = 8080
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -57,162 +64,118 @@ def serve(request: Request, wanted: ServeRequest, world: World, *, dry_run: bool
     Raises UsageError for a port that is taken, NotReadyError for a key that is not set, else as `prepare`.
     """
     key = _key(wanted, world)
-    prepared = preparing.prepare(request, world, dry_run=dry_run)
-    port = wanted.port or (DEFAULT_PORT if dry_run else next_free(wanted.host))
-    if wanted.port and not dry_run and not _is_free(wanted.host, wanted.port):
+    starts = not (dry_run or wanted.generate)
+    if wanted.port and starts and not is_free(wanted.host, wanted.port):
         raise UsageError(f"port {wanted.port} is taken", hint="`--port 0` takes the next free one from 8080 on")
-    options = ServeOptions(port, wanted.host, request.threads, api_key=bool(wanted.api_key_env))
-    service = prepared.runtime.serve(prepared.job, options)
-    if dry_run or prepared.containers is None:
-        preparing.show(prepared, service.argv, world.console)
+    prepared = preparing.prepare(request, world, dry_run=dry_run)
+    if not starts or prepared.containers is None:
+        service = _service(prepared, wanted, wanted.port or DEFAULT_PORT)
+        if wanted.generate and not dry_run:
+            _generate(prepared, wanted, service, key, world.console)
+        else:
+            preparing.show(prepared, service.argv, world.console)
         return None
+    with reserved(wanted, world.data) as port:
+        return _start(prepared, wanted, port, key, world)
+
+
+def _start(prepared: Prepared, wanted: ServeRequest, port: int, key: str, world: World) -> Served:
+    service = _service(prepared, wanted, port)
     if wanted.host not in _LOOPBACK and not wanted.api_key_env:
         world.console.warning(
             f"everybody who reaches {wanted.host}:{port} can use this server", "--api-key-env NAME asks for a key"
         )
-    name = wanted.name or f"jetson-llm-{prepared.runtime.name}-{port}"
-    planned = prepared.containers.server(service, name=name, detach=wanted.detach or bool(wanted.generate), api_key=key)
-    if wanted.generate:
-        world.console.result(generate(wanted.generate, planned, service.key_env if key else ""))
-        return None
-    address = "127.0.0.1" if wanted.host in {"0.0.0.0", "::", ""} else wanted.host  # noqa: S104 - compared, not bound
+    planned = _planned(prepared, wanted, service, port, key)
+    address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(wanted.host, wanted.host)  # noqa: S104 - compared
+    place = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     served = Served(
-        name, f"http://{address}:{port}/v1", f"http://{address}:{port}{service.health}", service.model,
-        prepared.containers.image, prepared.runtime.name,
-    )  # fmt: skip
+        planned.name, f"{place}/v1", f"{place}{service.health}", service.model, planned.image, prepared.runtime.name
+    )
     client = Client(address, port, service.model, key)
     if wanted.detach:
         _detach(planned, client, service.health, world)
+        show(served, world.console)
     else:
         _foreground(planned, client, service.health, served, prepared, world)
     return served
 
 
-def next_free(host: str) -> int:
-    """The first port from 8080 on that nobody listens on; raises NotReadyError after a hundred."""
-    for port in range(DEFAULT_PORT, DEFAULT_PORT + 100):
-        if _is_free(host, port):
-            return port
+def _service(prepared: Prepared, wanted: ServeRequest, port: int) -> Service:
+    options = ServeOptions(port, wanted.host, prepared.request.threads, api_key=bool(wanted.api_key_env))
+    return prepared.runtime.serve(prepared.job, options)
+
+
+def _planned(prepared: Prepared, wanted: ServeRequest, service: Service, port: int, key: str) -> Launch:
+    if prepared.containers is None:
+        raise NotReadyError("nothing runs in a dry run")
+    name = wanted.name or f"jetson-llm-{prepared.runtime.name}-{port}"
+    return prepared.containers.server(service, name=name, detach=wanted.detach or bool(wanted.generate), api_key=key)
+
+
+def _generate(prepared: Prepared, wanted: ServeRequest, service: Service, key: str, console: Console) -> None:
+    planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, key)
+    text = servicefiles.generate(wanted.generate, planned, service.key_env if key else "", wanted.api_key_env)
+    if console.as_json:
+        console.result_json({"kind": wanted.generate, "text": text})
+    else:
+        console.result(text)
+
+
+@contextlib.contextmanager
+def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
+    """The port asked for, or the first free one from 8080 on, kept from other runs until this server has ended.
+
+    A run that comes between the look and the listening would take the other's server for its own. Raises UsageError
+    for a port that is taken, NotReadyError after a hundred.
+    """
+    for port in (wanted.port,) if wanted.port else range(DEFAULT_PORT, DEFAULT_PORT + 100):
+        lock = data / ".locks" / f"port-{port}"
+        with outputs.told_whose():
+            owner_of(data).make_directory(lock.parent)
+        with outputs.opened_lock(lock) as descriptor:
+            if outputs.try_lock(descriptor) and is_free(wanted.host, port):
+                yield port
+                return
+    if wanted.port:
+        raise UsageError(f"port {wanted.port} is taken", hint="`--port 0` takes the next free one from 8080 on")
     raise NotReadyError(f"no free port from {DEFAULT_PORT} to {DEFAULT_PORT + 99}", hint="--port N")
 
 
-def generate(kind: str, planned: Launch, key_env: str = "") -> str:
-    """A compose file or a quadlet (Podman's systemd unit) of a planned container; secrets stay references."""
-    options = _Options.of(planned)
-    if kind == "quadlet":
-        return _quadlet(options, planned, key_env)
-    return _compose(options, planned, key_env)
-
-
-@dataclass(frozen=True)
-class _Options:
-    """The options of a docker command line that a service file must say in its own words."""
-
-    volumes: tuple[str, ...]
-    env: tuple[str, ...]
-    devices: tuple[str, ...]
-    runtime: str
-    gpus: bool
-    network: str
-    shm: str
-    user: str
-    groups: tuple[str, ...]
-
-    @classmethod
-    def of(cls, planned: Launch) -> _Options:
-        from jetson_containers import dockerargs  # noqa: PLC0415 - only for service files
-
-        line = dockerargs.parse(planned.argv[planned.argv.index("run") + 1 :])
-        # A terminal's or session's own things are not there after a reboot.
-        volumes = tuple(
-            volume
-            for volume in line.values("volume")
-            if not volume.split(":")[1].startswith(("/tmp/", "/run/user/"))  # noqa: S108 - places in the container
-        )
-        return cls(
-            volumes, tuple(line.values("env")), tuple(line.values("device")), line.last("runtime") or "",
-            bool(line.values("gpus")), line.last("network") or "host", line.last("shm-size") or "",
-            line.last("user") or "", tuple(line.values("group-add")),
-        )  # fmt: skip
-
-
-def _compose(options: _Options, planned: Launch, key_env: str) -> str:
-    import yaml  # noqa: PLC0415 - start-up time
-
-    service: dict[str, Any] = {
-        "image": planned.image,
-        "container_name": planned.name,
-        "command": [word.replace("$", "$$") for word in planned.command],
-        "restart": "unless-stopped",
-        "network_mode": options.network,
-        "volumes": list(options.volumes),
-        "environment": [entry for entry in options.env if "=" in entry],
-    }
-    if key_env:
-        service["environment"].append(f"{key_env}=${{{key_env}:?set it in the environment or in .env}}")
-    further: dict[str, Any] = {
-        "shm_size": options.shm,
-        "user": options.user,
-        "runtime": options.runtime,
-        "devices": list(options.devices),
-        "group_add": list(options.groups),
-    }
-    service |= {key: value for key, value in further.items() if value}
-    if options.gpus:
-        reservation = {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
-        service["deploy"] = {"resources": {"reservations": {"devices": [reservation]}}}
-    text: str = yaml.safe_dump({"services": {planned.name: service}}, sort_keys=False, width=120)
-    return "# docker compose up -d\n" + text.rstrip()
-
-
-def _quadlet(options: _Options, planned: Launch, key_env: str) -> str:
-    lines = [
-        "# ~/.config/containers/systemd/" + planned.name + ".container, then: systemctl --user daemon-reload",
-        "[Unit]",
-        f"Description={planned.name}",
-        "",
-        "[Container]",
-        f"Image={planned.image}",
-        f"ContainerName={planned.name}",
-        "Exec=" + shlex.join(word.replace("%", "%%") for word in planned.command),
-        f"Network={options.network}",
-    ]
-    lines += [f"Volume={volume}" for volume in options.volumes]
-    lines += [f"Environment={shlex.quote(entry)}" for entry in options.env if "=" in entry]
-    lines += [f"Secret={key_env},type=env,target={key_env}"] if key_env else []
-    devices = list(options.devices)
-    if (options.runtime == "nvidia" or options.gpus) and not devices:
-        devices.append("nvidia.com/gpu=all")  # Podman reaches the GPU by CDI only
-    lines += [f"AddDevice={device}" for device in devices]
-    lines += [f"GroupAdd={group}" for group in options.groups]
-    lines += [f"ShmSize={options.shm}"] if options.shm else []
-    lines += [f"User={options.user.partition(':')[0]}"] if options.user else []
-    return "\n".join([*lines, "", "[Service]", "Restart=always", "", "[Install]", "WantedBy=default.target"])
-
-
 def _detach(planned: Launch, client: Client, health: str, world: World) -> None:
-    container.docker(planned, "rm", "--force", planned.name)
+    """Start, wait until it answers, leave it; what does not get that far is removed again."""
+    container.claim(planned, running=True)
     environment = {**container.without_tokens(os.environ), **planned.env_additions}
-    done = subprocess.run(
-        planned.argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise StepError("the server did not start", details=done.stderr.strip().splitlines()[-5:])
+    with container.told_to_end():
+        done = subprocess.run(
+            planned.argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise StepError("the server did not start", details=done.stderr.strip().splitlines()[-5:])
+        try:
+            _wait_for(planned, client, health, world)
+        except BaseException:
+            container.docker(planned, "rm", "--force", planned.name)
+            raise
+    world.console.ok(f"serving; `docker logs -f {planned.name}` shows its log, `docker rm -f {planned.name}` ends it")
+
+
+def _wait_for(planned: Launch, client: Client, health: str, world: World) -> None:
+    """Wait for a detached server. Raises StepError with its log, and with the status it ended with."""
+    log = world.settings.path("logs") / "llm" / f"{planned.name}.log"
     with subprocess.Popen(
         [*planned.argv[: planned.argv.index("run")], "wait", planned.name],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as waiting:  # fmt: skip
-        log = world.settings.path("logs") / "llm" / f"{planned.name}.log"
         try:
             sessions.wait_until_ready(client, health, waiting, log)
         except StepError:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text(_logs_of(planned), encoding="utf-8")
-            container.docker(planned, "rm", "--force", planned.name)
-            raise sessions.server_failed(1, log) from None
+            # What `docker wait` prints is the status of the server; its own is 0.
+            ended = waiting.stdout.read().strip() if waiting.poll() is not None and waiting.stdout else ""
+            raise sessions.server_failed(int(ended) if ended.isdigit() else None, log) from None
         finally:
             waiting.terminate()
-    world.console.ok(f"serving; `docker logs -f {planned.name}` shows its log, `docker rm -f {planned.name}` ends it")
 
 
 def _logs_of(planned: Launch) -> str:
@@ -229,15 +192,13 @@ def _foreground(planned: Launch, client: Client, health: str, served: Served, pr
     with container.running(planned, log) as process:
         sessions.wait_until_ready(client, health, process, log)
         world.console.ok(f"{prepared.title} at {served.url} (model `{served.model}`); Ctrl-C ends it")
-        if not world.console.as_json:
-            world.console.result(served.url)
-            sys.stdout.flush()
+        show(served, world.console)  # now: who starts it from a program wants to know where it is while it runs
         try:
             process.wait()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, InterruptedByUserError):
             world.console.info("ended")
             return
-    raise sessions.server_failed(process.returncode, log)
+    raise sessions.server_failed(process.returncode, log, loaded=True)
 
 
 def _key(wanted: ServeRequest, world: World) -> str:
@@ -252,11 +213,25 @@ def _key(wanted: ServeRequest, world: World) -> str:
     return value
 
 
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("" if host in {"0.0.0.0", "::"} else "127.0.0.1", port))  # noqa: S104 - compared; bound to see
-        except OSError:
-            return False
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there. Raises UsageError for an address this machine does not have."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise UsageError(f"`{host}` is no address of this machine", hint="--host 127.0.0.1, or 0.0.0.0") from error
+        return False
     return True
+
+
+def show(served: Served, console: Console) -> None:
+    """Say where it is, as the one result."""
+    if console.as_json:
+        console.result_json(served)
+    else:
+        console.result(served.url)

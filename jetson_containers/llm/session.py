@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
+import subprocess
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from jetson_containers import diagnosis
 from jetson_containers.errors import NotReadyError, StepError
 from jetson_containers.llm import container
-from jetson_containers.llm.openai import Client
+from jetson_containers.llm.openai import Client, ServerGoneError
 from jetson_containers.runtimes.base import ServeOptions
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 LOAD_TIMEOUT = 1800.0  # seconds; a JIT compile on a Nano takes that long, and an end of the process is seen at once
 _MOST_THREADS = 64
+_KILLED = 137  # exit status of a process that SIGKILL ended
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,13 @@ def used_memory() -> int:
 
 
 def _discrete_memory() -> int:
-    import shutil  # noqa: PLC0415 - only where an answer is measured
-    import subprocess as processes  # noqa: PLC0415
-
     if shutil.which("nvidia-smi") is None:
         return 0
-    done = processes.run(
-        ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"],
-        stdin=processes.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    argv = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
     numbers = [int(word) for word in done.stdout.split() if word.isdigit()]  # a Jetson says [N/A]
     return sum(numbers) * 1024 * 1024
 
@@ -103,12 +103,22 @@ def open_session(prepared: Prepared, world: World, *, threads: int = 0) -> Itera
     with container.running(planned, log) as process:
         client = Client("127.0.0.1", options.port, service.model)
         wait_until_ready(client, service.health, process, log, memory)
-        yield Session(client, log, time.monotonic() - started, prepared.containers.image, service, memory)
+        try:
+            yield Session(client, log, time.monotonic() - started, prepared.containers.image, service, memory)
+        except ServerGoneError as error:
+            raise _why_gone(error, process, log) from error
     log.unlink(missing_ok=True)  # only a failure leaves its log
 
 
+def _why_gone(error: ServerGoneError, process: subprocess.Popen[Any], log: Path) -> StepError:
+    """A connection that broke off, as what became of the server: its end takes a moment to arrive here."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return server_failed(process.wait(5), log, loaded=True)
+    return StepError(error.message, hint=f"all it said: {log}")
+
+
 def wait_until_ready(
-    client: Client, health: str, process: subprocess.Popen[bytes], log: Path, memory: MemoryWatch | None = None
+    client: Client, health: str, process: subprocess.Popen[Any], log: Path, memory: MemoryWatch | None = None
 ) -> None:
     """Poll the health path. Raises StepError when the server ends first, or never answers."""
     deadline = time.monotonic() + LOAD_TIMEOUT
@@ -123,13 +133,17 @@ def wait_until_ready(
     raise server_failed(process.poll(), log)
 
 
-def server_failed(code: int | None, log: Path) -> StepError:
-    """The error of a server that did not get ready, with the likely cause from its log."""
+def server_failed(code: int | None, log: Path, *, loaded: bool = False) -> StepError:
+    """The error of a server that ended, or (no code) never got ready, with the likely cause from its log."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    finding = diagnosis.diagnose(lines, exit_code=code)
+    finding = diagnosis.diagnose(lines, exit_code=code, model=True)
+    if finding and loaded and not finding.number and code == _KILLED:
+        finding = replace(finding, cause="memory ran out, or its container was removed")
     what = f"ended (exit status {code})" if code is not None else f"did not answer within {LOAD_TIMEOUT:.0f} s"
     return StepError(
-        f"the server {what} before it had loaded the model" + (f": {finding.cause}" if finding else ""),
+        f"the server {what}"
+        + ("" if loaded else " before it had loaded the model")
+        + (f": {finding.cause}" if finding else ""),
         details=diagnosis.relevant(lines, 15),
         hint=(f"{finding.remedy}\n" if finding else "") + f"all it said: {log}",
     )

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from jetson_containers import knownmodels, manifests, modelconfig, pipeline
 from jetson_containers.errors import JetsonError, NotReadyError, UsageError
+from jetson_containers.hub.transfer.problems import DownloadError
+from jetson_containers.hub.transfer.reference import parse
 from jetson_containers.pipeline import HostStep, Origin
 from jetson_containers.runtimes.base import StepCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jetson_containers.hub import ModelInfo
+    from jetson_containers.hub.transfer.model import Entry
+    from jetson_containers.hub.transfer.reference import Reference
     from jetson_containers.modelconfig import ModelConfig
 
 TINY = "/data/models/tiny-llama"
@@ -26,7 +30,7 @@ NOT_WEIGHTS = (
     "*.gguf", "*.onnx", "onnx/*", "*.msgpack", "*.h5", "*.tflite", "original/*", "*.pth", "consolidated*", "*.png",
     "*.jpg",
 )  # fmt: skip
-_REFERENCE = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?(/[\w./-]+)?")
+_SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.gguf")
 _MLC_CONFIG = "mlc-chat-config.json"
 
 
@@ -89,17 +93,20 @@ def find(
     if model == "tiny":
         return _tiny()
     path = data / model.removeprefix("/data/").rstrip("/") if model.startswith("/data/") else Path(model.rstrip("/"))
-    if model and path.exists():
+    reference = reference_of(model)
+    # A folder that happens to be called as an organisation's model is not meant, where no container could see it.
+    if model and path.exists() and (reference is None or _is_below(path, data)):
         return _local(model, path, data)
-    if not {"/", "@"} & set(model):
-        model = knownmodels.full_name(model) or model
-    if is_hub_name(model):
+    if reference is None and not {"/", "@"} & set(model) and knownmodels.full_name(model):
+        model = knownmodels.full_name(model)
+        reference = reference_of(model)
+    if reference is not None:
         try:
-            return _of_hub(model, data, hub, quantization)
+            return _of_hub(model, reference, data, hub, quantization)
         except NotReadyError:
             if known is None:
                 raise
-            return _unasked(model, known)
+            return _unasked(model, reference, known)
     raise UsageError(
         f"no model `{model}`",
         hint="give a Hugging Face name (org/model), a well-known name without org, a directory or .gguf file below "
@@ -107,9 +114,18 @@ def find(
     )
 
 
-def is_hub_name(model: str) -> bool:
-    """Whether this reads as a name of the hub: `org/model`, perhaps with `@revision` or a file of it."""
-    return _REFERENCE.fullmatch(model) is not None and ".." not in model
+def reference_of(model: str) -> Reference | None:
+    """What is named at the hub: `org/model`, perhaps with `@revision` or a file of it, or its page; None for a path."""
+    if "/" not in model or model.startswith(("/", ".", "~")):
+        return None
+    try:
+        return parse(model)
+    except DownloadError:
+        return None
+
+
+def _is_below(path: Path, data: Path) -> bool:
+    return path.resolve().is_relative_to(data.resolve())
 
 
 def _tiny() -> Model:
@@ -119,7 +135,7 @@ def _tiny() -> Model:
 
 def _local(model: str, path: Path, data: Path) -> Model:
     resolved = path.resolve()
-    if not resolved.is_relative_to(data.resolve()):
+    if not _is_below(path, data):
         raise UsageError(
             f"`{model}` is outside the data directory {data}, containers do not see it",
             hint=f"move it below {data}/models, or choose another directory with JETSON_CONTAINERS_DATA",
@@ -161,38 +177,64 @@ def _hub_name(path: Path) -> str:
     return repository.rpartition("--")[2] if repository.startswith("models--") else ""
 
 
-def _of_hub(model: str, data: Path, hub: Hub, quantization: str) -> Model:
+def _of_hub(model: str, asked: Reference, data: Path, hub: Hub, quantization: str) -> Model:
     info = hub.describe(model)
     repository = info.id
-    pinned = model.partition("@")[2].partition("/")[0]
-    name = repository.rpartition("/")[2]
     # A revision takes part only where it was asked for: a README that changed upstream must not cost 13 GB again.
-    identity = f"hub:{repository}" + (f"@{info.commit}" if pinned else "")
-    file = _file_of(model) or (_gguf_for(info, quantization) if info.is_gguf else "")
+    identity = f"hub:{repository}" + (f"@{info.commit}" if asked.revision else "")
     names = [entry.name for entry in info.files]
+    file = asked.file or (_gguf_for(info, quantization) if info.is_gguf else "")
     if file and file not in names:
         raise UsageError(f"`{repository}` has no file `{file}`", hint=", ".join(sorted(names)[:10]))
-    ignore = () if file else _leave_out(names)
-    reference = repository + (f"@{info.commit}" if info.commit else "") + (f"/{file}" if file else "")
-    path = snapshot(repository, info.commit, file)
+    shards = shards_of(file, names)
+    file = shards[0] if shards else file  # from the first one llama.cpp finds the others
+    ignore = _all_but(shards, names) if shards else () if file else _leave_out(names)
+    wanted = [
+        entry
+        for entry in info.files
+        if (entry.name == file if file and not shards else not _is_left(entry.name, ignore))
+    ]
+    single = "" if shards else file
+    reference = repository + (f"@{info.commit}" if info.commit else "") + (f"/{single}" if single else "")
+    words = ("--include", ",".join(shards)) if shards else ()
+    path, place = snapshot(repository, info.commit, file), snapshot(repository, info.commit)
     return Model(
         model,
-        Path(file).stem if file else name,
+        called(file) if file else repository.rpartition("/")[2],
         path,
         identity + (f"/{file}" if file else ""),
         config=_config_of(info),
         prepared="llama_cpp" if file.endswith(".gguf") else "mlc" if _MLC_CONFIG in names else "",
-        first=StepCommand("download", ("huggingface-downloader", reference), (), path, intermediate=True),
+        first=StepCommand("download", ("huggingface-downloader", reference, *words), (), path, intermediate=True),
         host=HostStep(
-            is_done=lambda: _is_cached(data, path, info, file, ignore),
-            run=lambda: _check_place(hub.download(reference, ignore=ignore), data, path),
+            is_done=lambda: _is_cached(data / place.removeprefix("/data/"), wanted),
+            run=lambda: _check_place(hub.download(reference, ignore=ignore), data, place if shards else path),
         ),
         files=tuple(name for name in names if not _is_left(name, ignore)),
         facts={"model": repository, "revision": info.commit, **({"file": file} if file else {})},
-        download=sum(
-            entry.size for entry in info.files if entry.name == file or (not file and not _is_left(entry.name, ignore))
-        ),
+        download=sum(entry.size for entry in wanted),
     )
+
+
+def shards_of(file: str, names: list[str]) -> tuple[str, ...]:
+    """All parts of a GGUF model that is split over several files, the first one first; none for a whole one."""
+    part = _SHARD.fullmatch(file)
+    if part is None:
+        return ()
+    matches = ((name, _SHARD.fullmatch(name)) for name in sorted(names))
+    return tuple(name for name, other in matches if other and other.groups() == part.groups())
+
+
+def called(file: str) -> str:
+    """What a model in one file, or in several parts, is called."""
+    part = _SHARD.fullmatch(file)
+    return Path(part["stem"]).name if part else Path(file).stem
+
+
+def _all_but(kept: tuple[str, ...], names: list[str]) -> tuple[str, ...]:
+    from glob import escape  # noqa: PLC0415 - only for its one use
+
+    return tuple(escape(name) for name in names if name not in kept)
 
 
 def snapshot(repository: str, commit: str, file: str = "") -> str:
@@ -201,23 +243,15 @@ def snapshot(repository: str, commit: str, file: str = "") -> str:
     return f"{place}/{file}" if file else place
 
 
-def _unasked(model: str, known: Callable[[str], ModelConfig | None]) -> Model:
+def _unasked(model: str, asked: Reference, known: Callable[[str], ModelConfig | None]) -> Model:
     """A name of the hub that could not be looked up, well enough to print the commands."""
-    file = _file_of(model)
-    repository = "/".join(model.partition("@")[0].split("/")[:2])
+    file, repository = asked.file or "", asked.repo
     path = snapshot(repository, "COMMIT", file)
     return Model(
-        model, Path(file).stem if file else repository.rpartition("/")[2], path, f"hub:{repository}",
+        model, called(file) if file else repository.rpartition("/")[2], path, f"hub:{repository}",
         config=known(repository), prepared="llama_cpp" if file.endswith(".gguf") else "",
         first=StepCommand("download", ("huggingface-downloader", model), (), path, intermediate=True),
     )  # fmt: skip
-
-
-def _file_of(model: str) -> str:
-    parts = model.partition("@")[0].split("/")
-    if "@" in model:
-        return "/".join(model.partition("@")[2].split("/")[1:])
-    return "/".join(parts[2:])
 
 
 def _gguf_for(info: ModelInfo, quantization: str) -> str:
@@ -246,14 +280,10 @@ def _is_left(name: str, ignore: tuple[str, ...]) -> bool:
     return any(fnmatch(name, pattern) for pattern in ignore)
 
 
-def _is_cached(data: Path, path: str, info: ModelInfo, file: str, ignore: tuple[str, ...]) -> bool:
+def _is_cached(place: Path, wanted: Sequence[Entry]) -> bool:
     """Whether every file that is wanted is there with its size."""
-    place = data / path.removeprefix("/data/")
-    wanted = [entry for entry in info.files if entry.name == file or (not file and not _is_left(entry.name, ignore))]
     try:
-        return bool(wanted) and all(
-            (place if file else place / entry.name).stat().st_size == entry.size for entry in wanted
-        )
+        return bool(wanted) and all((place / entry.name).stat().st_size == entry.size for entry in wanted)
     except OSError:
         return False
 

@@ -615,12 +615,13 @@ def test_the_key_of_mlc_serve_is_not_in_the_argv(drivers: Path, monkeypatch: pyt
         headers = [(b"authorization", key.encode())] if key else []
         scope = {"type": kind, "path": path, "headers": headers, "method": method}
         asyncio.run(guard(scope, None, send))
-        return int(sent[0]["status"]) if sent else 0
+        return int(sent[0].get("status") or sent[0]["code"]) if sent else 0
 
     assert status("/health") == 200
     assert status("/v1/models") == 401
     assert status("/v1/models", "Bearer wrong") == 401
     assert status("/v1/models", "Basic secret") == 401
+    assert status("/ws", kind="websocket") == 1008
     assert passed == []
     assert status("/v1/models", "Bearer secret") == 0
     assert status("lifespan", kind="lifespan") == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -16,7 +17,7 @@ import yaml
 from jetson_containers import manifests, modelconfig, platforms, settings
 from jetson_containers.console import Console
 from jetson_containers.errors import NothingMatchedError, NotReadyError, StepError, UsageError
-from jetson_containers.llm import bench, chat, models, prepare, serve, session
+from jetson_containers.llm import bench, chat, models, prepare, serve, servicefiles, session
 from jetson_containers.llm.container import Containers, started_at, without_tokens
 from jetson_containers.llm.openai import Client, Turn
 from jetson_containers.llm.request import Request, runtime_named
@@ -378,7 +379,7 @@ def test_an_answer_begins_with_its_first_word(talk: Any, world: prepare.World) -
 def test_a_pipe_is_one_question(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("line 1\nline 2\n"))
     Server.answers = [delta("yes")]
-    talk().run()
+    talk(prompt=chat.piped()).run()
     assert Server.asked[0]["messages"] == [{"role": "user", "content": "line 1\nline 2"}]
 
 
@@ -490,7 +491,11 @@ def test_the_list_names_what_is_there_with_sizes(world: prepare.World) -> None:
     kinds = {one.kind: one.intact for one in models.listing(world.data, [], verify=True)}
     assert kinds == {"artefact": True, "intermediate": False}
     full.write_text("shorter")
-    assert [one.kind for one in models.listing(world.data, [])] == ["artefact"]  # it does not count any more
+    # It does not count any more, but takes space: what is listed can be removed.
+    listed = {one.kind: one for one in models.listing(world.data, [])}
+    assert {kind: one.intact for kind, one in listed.items()} == {"artefact": None, "intermediate": False}
+    models.remove(listed["intermediate"], world.data)
+    assert not full.exists()
 
 
 def test_removing_leaves_nothing_of_it_and_everything_else(world: prepare.World) -> None:
@@ -533,28 +538,33 @@ def test_a_compose_file_says_what_docker_would_be_told(containers: Containers) -
         detach=True,
         api_key="topsecret",
     )
-    text = serve.generate("compose", planned, "LLAMA_API_KEY")
+    text = servicefiles.generate("compose", planned, "LLAMA_API_KEY", "MY_KEY")
     assert "topsecret" not in text
     service = yaml.safe_load(text)["services"]["llm"]
     assert service["command"] == ["llama-server", "-m", "$$x"]
     assert (service["image"], service["network_mode"], service["restart"]) == ("image:1", "host", "unless-stopped")
-    assert any(volume.endswith(":/data") for volume in service["volumes"])
-    assert any(entry.startswith("LLAMA_API_KEY=${LLAMA_API_KEY:?") for entry in service["environment"])
+    assert any(volume["target"] == "/data" for volume in service["volumes"])
+    assert any(entry.startswith("LLAMA_API_KEY=${MY_KEY:?") for entry in service["environment"])
 
 
 def test_a_quadlet_reaches_the_gpu_by_cdi(world: prepare.World) -> None:
     engine = FakeEngine(replace(FakeEngine().capabilities_, runtimes=("runc", "nvidia")))
     containers = Containers(ORIN, engine, world.settings, world.console, "image:1", no_engine)
     planned = containers.server(Service(("serve", "a b"), "m"), name="llm", detach=True)
-    text = serve.generate("quadlet", planned)
+    text = servicefiles.generate("quadlet", planned)
     assert "AddDevice=nvidia.com/gpu=all" in text
-    assert "Exec=serve 'a b'" in text
-    assert "runtime: nvidia" in serve.generate("compose", planned)
+    assert 'Exec=serve "a b"' in text
+    assert "runtime: nvidia" in servicefiles.generate("compose", planned)
 
 
 def test_a_port_that_is_taken_is_said(world: prepare.World, client: Client) -> None:
-    assert not serve._is_free("127.0.0.1", client.port)
-    assert serve.next_free("127.0.0.1") >= serve.DEFAULT_PORT
+    assert not serve.is_free("127.0.0.1", client.port)
+    with serve.reserved(serve.ServeRequest(), world.data) as port:
+        assert port >= serve.DEFAULT_PORT
+        with serve.reserved(serve.ServeRequest(), world.data) as other:
+            assert other > port  # nobody listens yet, and it is promised all the same
+        with pytest.raises(UsageError, match="is taken"), serve.reserved(serve.ServeRequest(port=port), world.data):
+            pass
 
 
 def test_a_key_that_is_not_set_is_said_before_anything(world: prepare.World) -> None:
@@ -567,6 +577,8 @@ def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
     log.write_text("loading\ntorch.OutOfMemoryError: CUDA out of memory\nKilled\n")
     error = session.server_failed(137, log)
     assert "exit status 137" in error.message
+    assert "llm fit" in (error.hint or "")
+    assert "MAX_JOBS" not in (error.hint or "")  # nothing was built
     assert any("Killed" in line for line in error.details)
 
 
@@ -601,3 +613,39 @@ def test_an_architecture_newer_than_the_table_is_tried_with_a_word() -> None:
     assert LlamaCpp().check(new).ok
     assert "llama9" in " ".join(LlamaCpp().notices(new))
     assert LlamaCpp().notices(job(config=config_of("llama"))) == ()
+
+
+def test_what_lies_on_another_disk_is_removed_where_it_is_listed(world: prepare.World, tmp_path: Path) -> None:
+    world.data.mkdir()
+    (tmp_path / "disk").mkdir()
+    (world.data / "models").symlink_to(tmp_path / "disk")
+    path = stored(world, "m-Q4.gguf", quantization="Q4_K_M")
+    (chosen,) = models.choose(models.listing(world.data, []), "org/m")
+    models.remove(chosen, world.data)
+    assert not path.exists()
+    assert (world.data / "models").is_symlink()
+
+
+def test_nothing_outside_the_data_directory_is_removed(world: prepare.World, tmp_path: Path) -> None:
+    for path in (tmp_path / "other", world.data, world.data / ".." / "other"):
+        with pytest.raises(UsageError, match="is outside"):
+            models.remove(models.Stored("artefact", "m", "", "", "", str(path), 0), world.data)
+
+
+def test_a_repository_that_is_being_downloaded_is_not_removed(world: prepare.World) -> None:
+    cache = world.data / "models" / "huggingface"
+    for folder in ("models--org--m", "datasets--org--text"):
+        (cache / folder / "snapshots").mkdir(parents=True)
+    (cache / ".locks" / "models--org--m").mkdir(parents=True)
+    lock = cache / ".locks" / "models--org--m" / "blob.lock"
+    lock.touch()
+    model, text = (
+        models.Stored("download", name, "", "", "", str(cache / folder), 0)
+        for name, folder in (("org/m", "models--org--m"), ("org/text", "datasets--org--text"))
+    )
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(NotReadyError, match="is being downloaded"):
+            models.remove(model, world.data)
+    models.remove(text, world.data)
+    assert sorted(path.name for path in cache.glob("*--*")) == ["models--org--m"]

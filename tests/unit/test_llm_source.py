@@ -249,3 +249,67 @@ def test_a_model_is_served_by_its_maker_unless_another_is_asked_for(
     raw = {**LLAMA, "quantization_config": {"quant_method": method, "bits": 4}} if method else LLAMA
     model = source.Model("m", "m", "/data/m", "i", config=modelconfig.from_hf(raw, "m"), maker=maker)
     assert prepare.choose_runtime(Request("m", runtime=asked), model).name == expected
+
+
+SPLIT = Info(
+    "org/Big-GGUF",
+    tuple(
+        File(f"{folder}{name}-0000{part}-of-00002.gguf")
+        for folder, name in (("q4/", "big-Q4_K_M"), ("", "big-Q8_0"))
+        for part in (2, 1)
+    ),
+    None,
+    is_gguf=True,
+)
+
+
+@pytest.mark.parametrize("asked", ["org/Big-GGUF", "org/Big-GGUF/q4/big-Q4_K_M-00002-of-00002.gguf"])
+def test_a_model_in_several_files_is_downloaded_whole(data: Path, hub: FakeHub, asked: str) -> None:
+    hub.infos[SPLIT.id] = SPLIT
+    model = source.find(asked, data, hub)
+    assert (model.name, model.prepared, model.download) == ("big-Q4_K_M", "llama_cpp", 20)
+    assert model.path.endswith("/q4/big-Q4_K_M-00001-of-00002.gguf")  # llama.cpp finds the others from the first
+    assert model.host is not None
+    model.host.run()
+    ((reference, ignored),) = hub.fetched
+    assert reference == f"org/Big-GGUF@{COMMIT}"
+    assert set(ignored) == {"big-Q8_0-00001-of-00002.gguf", "big-Q8_0-00002-of-00002.gguf"}
+    for part in (1, 2):
+        assert not model.host.is_done()
+        place = data / f"models/huggingface/models--org--Big-GGUF/snapshots/{COMMIT}/q4"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"big-Q4_K_M-0000{part}-of-00002.gguf").write_bytes(b"0123456789")
+    assert model.host.is_done()
+
+
+def test_a_folder_called_like_a_model_does_not_stand_in_its_way(
+    data: Path, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clone of the organisation's code in the current directory, for instance."""
+    (tmp_path / "org" / "Model-7B").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert source.find("org/Model-7B", data, hub).identity == "hub:org/Model-7B"
+    with pytest.raises(UsageError, match="outside the data directory"):
+        source.find("./org/Model-7B", data, hub)
+    monkeypatch.chdir(data.parent)
+    assert source.find("data/models/mine", data, hub).path == "/data/models/mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("org/m", ("org/m", None, None)),
+        ("org/m@v1.0/a.gguf", ("org/m", "v1.0", "a.gguf")),
+        ("org/m@refs/pr/1", ("org/m", "refs/pr/1", None)),
+        ("org/m/q4/a.gguf", ("org/m", None, "q4/a.gguf")),
+        ("https://huggingface.co/org/m", ("org/m", None, None)),
+        ("Org.Name/M_1.5-Instruct", ("Org.Name/M_1.5-Instruct", None, None)),
+        ("/home/me/m", None),
+        ("./org/m", None),
+        ("~/org/m", None),
+        ("gpt2", None),
+    ],
+)
+def test_names_of_the_hub_are_read_as_the_download_reads_them(text: str, expected: tuple[Any, ...] | None) -> None:
+    found = source.reference_of(text)
+    assert (found and (found.repo, found.revision, found.file)) == expected

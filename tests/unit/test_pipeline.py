@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers import manifests, outputs
+from jetson_containers import manifests, outputs, platforms
 from jetson_containers.console import Console
 from jetson_containers.errors import NotReadyError, StepError, UsageError
 from jetson_containers.pipeline import HostStep, Origin, Pipeline, Selection
-from jetson_containers.runtimes.base import StepCommand
+from jetson_containers.runtimes import calibration
+from jetson_containers.runtimes.base import Job, StepCommand, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,6 +95,10 @@ def test_a_failure_names_the_likely_cause(recorder: Recorder) -> None:
     recorder.fail, recorder.said = "convert", "std::bad_alloc"
     with pytest.raises(StepError, match="memory ran out"):
         run(recorder)
+    recorder.said = "OSError: [Errno 28] No space left on device"
+    with pytest.raises(StepError, match="the disk that holds the data directory is full") as caught:
+        run(recorder)
+    assert "llm rm" in (caught.value.hint or "")
 
 
 def test_a_killed_step_does_not_count_as_done(recorder: Recorder) -> None:
@@ -415,3 +420,39 @@ def test_a_step_that_leaves_nothing_is_not_called_a_failure_with_status_0(
     monkeypatch.setattr(recorder, "run", lambda *_given, **_show: (0, ""))
     with pytest.raises(StepError, match="step `convert` left nothing behind"):
         run(recorder)
+
+
+def test_a_calibration_text_that_changed_is_another_input(recorder: Recorder) -> None:
+    text = recorder.data / "text.txt"
+    job = Job("/data/m", "m", None, "4bit", Target(platforms.parse_target("cpu")), calibration="/data/text.txt")
+    step = calibration.step(job, ("quantize", *calibration.arguments(job)), "/data/q", gpu=False)
+
+    def keys(words: str, when: int) -> list[str]:
+        text.write_text(words)
+        os.utime(text, (when, when))
+        return pipeline(recorder, origin=Origin("/data/m", "hub:org/m")).keys([step])
+
+    assert keys("one", 1) == keys("one", 2)  # a copy on another machine has another time
+    assert keys("one", 1) != keys("two", 1)
+
+
+def test_one_data_directory_by_two_paths_has_one_lock(recorder: Recorder, tmp_path: Path) -> None:
+    run(recorder)
+    before = sorted((recorder.data / ".locks").iterdir())
+    (tmp_path / "link").symlink_to(recorder.data)
+    Pipeline(tmp_path / "link", recorder, Console(out=io.StringIO(), err=io.StringIO())).run(
+        STEPS, Selection(force=("convert",))
+    )
+    assert sorted((recorder.data / ".locks").iterdir()) == before
+
+
+@pytest.mark.parametrize(("code", "taken"), [(errno.EWOULDBLOCK, False), (errno.ENOLCK, True)])
+def test_a_file_system_without_locks_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, taken: bool
+) -> None:
+    def flock(_descriptor: int, _how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with outputs.opened_lock(tmp_path / "lock") as lock:
+        monkeypatch.setattr(outputs.fcntl, "flock", flock)
+        assert outputs.try_lock(lock) is taken
