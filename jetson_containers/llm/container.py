@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 OWNER = "io.jetson-containers.owner"  # of a server's container: the process that ends it, as PID.START
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for those who have one of their own
+_NOT_RUN = (125, 126, 127)  # of `docker run`: no such image, no such program; what is printed is docker's
+_OTHER_MACHINE = "exec format error"  # an image of another architecture, without emulation
 _HOST_DRIVERS = Path(__file__).resolve().parent.parent / "drivers"
 
 
@@ -120,7 +124,7 @@ class Containers:
             planned.argv, env={**os.environ, **planned.env_additions}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
         )  # fmt: skip
-        return done.stdout
+        return "" if done.returncode in _NOT_RUN or _OTHER_MACHINE in done.stdout else done.stdout
 
     def server(self, service: Service, *, name: str, detach: bool = False, api_key: str = "") -> Launch:
         """The docker command of a server on the host's network (it listens on the address it was told)."""
@@ -134,6 +138,21 @@ class Containers:
             options += ["--label", f"{OWNER}={os.getpid()}.{started_at(os.getpid())}"]
         planned = self.plan(self.image, options, service.argv, env=without_tokens(os.environ), name=name)
         return replace(planned, env_additions={**planned.env_additions, **secret})
+
+
+def log_of(settings: Settings, name: str) -> Path:
+    """Where a server's output goes: among the logs, or a new file in /tmp where those are another user's."""
+    log = settings.path("logs") / "llm" / f"{name}.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
+    except OSError as error:
+        if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise
+        descriptor, path = tempfile.mkstemp(prefix=f"{name}-", suffix=".log")
+        os.close(descriptor)
+        return Path(path)
+    return log
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import shlex
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.errors import NotReadyError, StepError, UsageError
@@ -57,10 +57,10 @@ def serve(request: Request, wanted: ServeRequest, world: World, *, dry_run: bool
     Raises UsageError for a port that is taken, NotReadyError for a key that is not set, else as `prepare`.
     """
     key = _key(wanted, world)
+    _check_port(wanted, dry_run=dry_run)  # before the hours that a model may take
     prepared = preparing.prepare(request, world, dry_run=dry_run)
+    _check_port(wanted, dry_run=dry_run)
     port = wanted.port or (DEFAULT_PORT if dry_run else next_free(wanted.host))
-    if wanted.port and not dry_run and not _is_free(wanted.host, wanted.port):
-        raise UsageError(f"port {wanted.port} is taken", hint="`--port 0` takes the next free one from 8080 on")
     options = ServeOptions(port, wanted.host, request.threads, api_key=bool(wanted.api_key_env))
     service = prepared.runtime.serve(prepared.job, options)
     if dry_run or prepared.containers is None:
@@ -73,7 +73,8 @@ def serve(request: Request, wanted: ServeRequest, world: World, *, dry_run: bool
     name = wanted.name or f"jetson-llm-{prepared.runtime.name}-{port}"
     planned = prepared.containers.server(service, name=name, detach=wanted.detach or bool(wanted.generate), api_key=key)
     if wanted.generate:
-        world.console.result(generate(wanted.generate, planned, service.key_env if key else ""))
+        gpu = prepared.containers.platform.has_gpu
+        world.console.result(generate(wanted.generate, planned, service.key_env if key else "", gpu=gpu))
         return None
     address = "127.0.0.1" if wanted.host in {"0.0.0.0", "::", ""} else wanted.host  # noqa: S104 - compared, not bound
     served = Served(
@@ -88,6 +89,12 @@ def serve(request: Request, wanted: ServeRequest, world: World, *, dry_run: bool
     return served
 
 
+def _check_port(wanted: ServeRequest, *, dry_run: bool) -> None:
+    """Raise UsageError for a port that is taken; a service file may be for another machine, or for later."""
+    if wanted.port and not dry_run and not wanted.generate and not _is_free(wanted.host, wanted.port):
+        raise UsageError(f"port {wanted.port} is taken", hint="`--port 0` takes the next free one from 8080 on")
+
+
 def next_free(host: str) -> int:
     """The first port from 8080 on that nobody listens on; raises NotReadyError after a hundred."""
     for port in range(DEFAULT_PORT, DEFAULT_PORT + 100):
@@ -96,9 +103,14 @@ def next_free(host: str) -> int:
     raise NotReadyError(f"no free port from {DEFAULT_PORT} to {DEFAULT_PORT + 99}", hint="--port N")
 
 
-def generate(kind: str, planned: Launch, key_env: str = "") -> str:
-    """A compose file or a quadlet (Podman's systemd unit) of a planned container; secrets stay references."""
+def generate(kind: str, planned: Launch, key_env: str = "", *, gpu: bool = False) -> str:
+    """A compose file or a quadlet (Podman's systemd unit) of a planned container; secrets stay references.
+
+    `gpu`: the platform has one, so the file asks for it also where the engine that planned it (a PC's) has no GPU.
+    """
     options = _Options.of(planned)
+    if gpu:
+        options = options.with_gpu()
     if kind == "quadlet":
         return _quadlet(options, planned, key_env)
     return _compose(options, planned, key_env)
@@ -134,6 +146,13 @@ class _Options:
             bool(line.values("gpus")), line.last("network") or "host", line.last("shm-size") or "",
             line.last("user") or "", tuple(line.values("group-add")),
         )  # fmt: skip
+
+    def with_gpu(self) -> _Options:
+        """The same with NVIDIA's runtime, where nothing asks for a GPU yet."""
+        if self.runtime or self.gpus or any(device.startswith("nvidia.com/") for device in self.devices):
+            return self
+        visible = ("NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=all")
+        return replace(self, runtime="nvidia", env=(*self.env, *visible))
 
 
 def _compose(options: _Options, planned: Launch, key_env: str) -> str:
@@ -202,7 +221,7 @@ def _detach(planned: Launch, client: Client, health: str, world: World) -> None:
         [*planned.argv[: planned.argv.index("run")], "wait", planned.name],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as waiting:  # fmt: skip
-        log = world.settings.path("logs") / "llm" / f"{planned.name}.log"
+        log = container.log_of(world.settings, planned.name)
         try:
             sessions.wait_until_ready(client, health, waiting, log)
         except StepError:
@@ -212,6 +231,7 @@ def _detach(planned: Launch, client: Client, health: str, world: World) -> None:
             raise sessions.server_failed(1, log) from None
         finally:
             waiting.terminate()
+    log.unlink(missing_ok=True)  # the engine keeps what the server says from here on
     world.console.ok(f"serving; `docker logs -f {planned.name}` shows its log, `docker rm -f {planned.name}` ends it")
 
 
@@ -225,7 +245,7 @@ def _logs_of(planned: Launch) -> str:
 
 
 def _foreground(planned: Launch, client: Client, health: str, served: Served, prepared: Prepared, world: World) -> None:
-    log = world.settings.path("logs") / "llm" / f"{planned.name}.log"
+    log = container.log_of(world.settings, planned.name)
     with container.running(planned, log) as process:
         sessions.wait_until_ready(client, health, process, log)
         world.console.ok(f"{prepared.title} at {served.url} (model `{served.model}`); Ctrl-C ends it")
