@@ -108,6 +108,7 @@ class Conversation:
             try:
                 line = input(">>> ").strip()
             except EOFError:
+                self.console.info("")  # the prompt's line ends here
                 return
             except KeyboardInterrupt:
                 self.console.info("")
