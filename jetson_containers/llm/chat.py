@@ -99,6 +99,8 @@ class Conversation:
             text = sys.stdin.read().strip() if sys.stdin is not None else ""
             if text:
                 yield text
+            else:
+                self.console.warning("nothing was asked", "--prompt TEXT, or the question on standard input")
         else:
             self.console.info(HELP)
             yield from self._lines()

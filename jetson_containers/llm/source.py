@@ -90,6 +90,8 @@ def find(
     path = data / model.removeprefix("/data/").rstrip("/") if model.startswith("/data/") else Path(model.rstrip("/"))
     if model and path.exists():
         return _local(model, path, data)
+    if model.startswith(("./", "../", "~/")):
+        raise UsageError(f"there is no {model}", hint=f"models are directories or .gguf files below {data}/models")
     if is_hub_name(model):
         try:
             return _of_hub(model, data, hub, quantization)
