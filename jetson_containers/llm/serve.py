@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shlex
 import socket
@@ -76,6 +77,8 @@ def serve(request: Request, wanted: ServeRequest, world: World, *, dry_run: bool
         gpu = prepared.containers.platform.has_gpu
         world.console.result(generate(wanted.generate, planned, service.key_env if key else "", gpu=gpu))
         return None
+    if wanted.name or not wanted.detach:  # a detached server of ours on the same port is replaced
+        _check_name(planned)
     address = "127.0.0.1" if wanted.host in {"0.0.0.0", "::", ""} else wanted.host  # noqa: S104 - compared, not bound
     served = Served(
         name, f"http://{address}:{port}/v1", f"http://{address}:{port}{service.health}", service.model,
@@ -93,6 +96,15 @@ def _check_port(wanted: ServeRequest, *, dry_run: bool) -> None:
     """Raise UsageError for a port that is taken; a service file may be for another machine, or for later."""
     if wanted.port and not dry_run and not wanted.generate and not _is_free(wanted.host, wanted.port):
         raise UsageError(f"port {wanted.port} is taken", hint="`--port 0` takes the next free one from 8080 on")
+
+
+def _check_name(planned: Launch) -> None:
+    """Raise UsageError for the name of a container that is there: ending ours would remove it, whosever it is."""
+    if container.docker(planned, "ps", "--all", "--quiet", "--filter", f"name=^/?{re.escape(planned.name)}$").strip():
+        raise UsageError(
+            f"a container `{planned.name}` is there already",
+            hint=f"another --name, or, if it is not needed: docker rm -f {planned.name}",
+        )
 
 
 def next_free(host: str) -> int:

@@ -62,7 +62,10 @@ class Mlc:
         """Name what an image must hold. Raises UsageError for platforms that MLC was never built for."""
         reason = _no_image(platform)
         if reason:
-            raise UsageError(f"no MLC on this platform: {reason}", hint="--runtime llama_cpp runs there")
+            old = platform.l4t is not None and platform.l4t.major < OLDEST_L4T  # nor does llama_cpp exist for it
+            raise UsageError(
+                f"no MLC on this platform: {reason}", hint=None if old else "--runtime llama_cpp runs there"
+            )
         return ("mlc",)
 
     def quantizations(self, target: Target) -> tuple[str, ...]:

@@ -565,6 +565,24 @@ def test_a_taken_port_is_refused_before_anything_is_prepared(world: prepare.Worl
         serve.serve(Request("no/such-model"), serve.ServeRequest(port=client.port), world)
 
 
+def test_a_container_that_is_there_is_neither_replaced_nor_removed(
+    containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = containers.server(Service(("serve",), "m"), name="mine.1")
+    asked: list[tuple[str, ...]] = []
+
+    def docker(_: object, *words: str) -> str:
+        asked.append(words)
+        return "144805c37b73\n" if len(asked) == 1 else ""
+
+    monkeypatch.setattr(container, "docker", docker)
+    with pytest.raises(UsageError, match=r"`mine\.1` is there already"):
+        serve._check_name(planned)
+    serve._check_name(planned)
+    assert asked[0] == ("ps", "--all", "--quiet", "--filter", r"name=^/?mine\.1$")
+    assert all("rm" not in words for words in asked)
+
+
 def test_a_log_has_a_place_where_the_logs_are_another_users(
     world: prepare.World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
