@@ -66,4 +66,4 @@ say "$IMAGE"
 step ./run.sh "$IMAGE" llama-cli --version
 step ./jetson-containers llm chat "$MODEL" --image "$IMAGE" --quantization Q4_K_M --prompt "$PROMPT"
 say ""
-say "Done. The same by hand:  ./run.sh \$(./autotag llama_cpp) llama-cli --help"
+say "Done. Go on with:  ./jetson-containers llm chat $MODEL   (a conversation; /exit ends it)"

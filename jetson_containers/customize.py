@@ -82,7 +82,13 @@ def _check_cuda(platform: Platform, cuda: Version, part: Part, parts: Parts) -> 
     if cuda not in runs:
         why = f"L4T {platform.l4t} runs CUDA {tables.listing(runs)}"
         named = parts.l4t or parts.jetpack or parts.board
-        hint = "take one of these, or a newer L4T release"
+        able = [
+            f"r{each.l4t}"
+            for each in tables.releases()
+            if platform.soc in (None, *each.socs) and cuda in cudarange.runnable(each.l4t, each.driver_cuda)
+        ]
+        further = f", or name a release that runs CUDA {cuda}: {tables.listing(able[:4])}" if able else ""
+        hint = f"take one of these{further}"
         if named:
             raise targets.conflict(part, named, why, hint=hint)
         raise TargetError(f"{part}: {why}", hint=hint)

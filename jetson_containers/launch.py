@@ -124,6 +124,7 @@ def plan_run(
         gpu_options,
         launch_gpu.ulimit_part(host, line, gpu),
         _tokens(line, merged),
+        _hub(line, merged),
         _from_dotenv(line, merged),
         Part(mounts=(Mount(str(data), "/data"),)),
         launch_devices.host_mounts(host),
@@ -261,6 +262,13 @@ def _tokens(line: RunLine, env: Mapping[str, str]) -> Part:
         found = {**dict.fromkeys(_TOKENS, next(iter(found.values()))), **found}
     passed = tuple(word for name in _TOKENS if name in found and name not in given for word in ("--env", name))
     return Part(passed, env={name: value for name, value in found.items() if not _is_set(line, name)})
+
+
+def _hub(line: RunLine, env: Mapping[str, str]) -> Part:
+    """A hub of one's own goes where the token goes: it is not for huggingface.co then."""
+    if not env.get("HF_ENDPOINT") or "HF_ENDPOINT" in line.env_names:
+        return Part()
+    return Part(("--env", "HF_ENDPOINT"), env={"HF_ENDPOINT": env["HF_ENDPOINT"]})
 
 
 def _from_dotenv(line: RunLine, env: Mapping[str, str]) -> Part:

@@ -86,6 +86,11 @@ class RunRequest:
         return image
 
 
+def is_bare(image: str) -> bool:
+    """Whether a word without tag, digest and folder stands for the image: it may well be the command."""
+    return not set(image) & set("/:@")
+
+
 def parse(args: Sequence[str]) -> RunRequest:
     """Tell our options from docker's. Ours count only before IMAGE and before `--`. Raises UsageError."""
     whole = dockerargs.parse(args, {**OWN, **GLOBAL})

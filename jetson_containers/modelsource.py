@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,10 +53,15 @@ def load(reference: str, load_config: Callable[[str], ModelConfig]) -> Source:
         return Source(known, modelconfig.from_hf(knownmodels.configs()[known], known), "facts/models.yaml")
     if "/" in reference and not reference.startswith(("/", "./", "../")) and not reference.endswith(".gguf"):
         return Source(reference, load_config(reference), "the hub")
+    if reference == "tiny":
+        raise UsageError("`tiny` fits everywhere: it has 3 MB", hint="`jetson-containers llm chat tiny` makes it")
+    names = [name.rpartition("/")[2] for name in knownmodels.configs()]
+    close = difflib.get_close_matches(reference, names, n=3)
+    meant = f"did you mean {' or '.join(f'`{name}`' for name in close)}? " if close else ""
     raise UsageError(
         f"no model `{reference}`",
-        hint="give a Hugging Face name (org/model), a directory, a .gguf file, or one of: "
-        + ", ".join(name.rpartition("/")[2] for name in knownmodels.configs()),
+        hint=f"{meant}give a Hugging Face name (org/model), a directory, a .gguf file"
+        + ("" if close else f", or one of: {', '.join(names)}"),
     )
 
 

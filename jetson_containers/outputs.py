@@ -27,10 +27,15 @@ def told_whose() -> Iterator[None]:
         if error.errno not in _DENIED:
             raise
         place = error.filename or "the data directory"
-        raise NotReadyError(
-            f"cannot write {place}: {error.strerror}",
-            hint='what an earlier run left to root: sudo chown -R "$(id -u):$(id -g)" of it, or run as its owner',
-        ) from error
+        raise NotReadyError(f"cannot write {place}: {error.strerror}", hint=_way_out(error)) from error
+
+
+def _way_out(error: OSError) -> str:
+    own = "JETSON_CONTAINERS_DATA=DIR takes another data directory"
+    if error.errno == errno.EROFS:
+        return f"it is mounted read-only: mount it for writing; {own}"
+    place = os.path.dirname(str(error.filename or "DIR/")).removesuffix("/.locks")  # noqa: PTH120 - a name, not a file
+    return f'run as its owner, or make it yours: sudo chown -R "$(id -u):$(id -g)" {place}; {own}'
 
 
 @contextlib.contextmanager
@@ -39,6 +44,8 @@ def opened_lock(path: Path) -> Iterator[int]:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except PermissionError:
+        if not path.exists():
+            raise  # the directory is another user's: nothing can be made in it
         descriptor = os.open(path, os.O_RDONLY)
     try:
         yield descriptor

@@ -13,7 +13,7 @@ from jetson_containers.console import human_bytes
 def info(app: App, *, show_config: bool) -> None:
     """Show the effective platform, or the settings, and where every value came from.
 
-    Example: jetson-containers info --target orin-nx-16gb,cu128
+    Example: jetson-containers info --target orin-nx-16gb,r36.4.3,cu128
     """
     if show_config:
         _config(app)

@@ -191,9 +191,13 @@ def list_(app: App, *, verify: bool) -> int:
         app.console.result_json(stored)
         return status
     rows = [
-        (one.model, one.runtime or one.kind, one.quantization, human_bytes(one.size), _state(one.intact), one.path)
+        (
+            one.model, one.runtime or one.kind,
+            "" if one.kind == "intermediate" else one.quantization,  # it has the precision of the original
+            human_bytes(one.size), _state(one.intact), one.path,
+        )
         for one in stored
-    ]
+    ]  # fmt: skip
     app.console.table(("model", "runtime", "quantization", "size", "", "path"), rows, to_result=True)
     total = sum(one.size for one in stored)
     app.console.info(f"{len(stored)} in {app.settings.path('data')}, {human_bytes(total)}")

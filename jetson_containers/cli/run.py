@@ -28,7 +28,7 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
     if rest and rest[0] in {"-h", "--help"}:
         app.console.result(launch.HELP)
         return 0
-    _ = launch_args.parse(rest).image  # a line without an image is said before the engine is asked
+    image = launch_args.parse(rest).image  # a line without an image is said before the engine is asked
     planned = launch.plan_run(
         rest,
         app.platform,
@@ -39,4 +39,9 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
         stdin_tty=sys.stdin is not None and sys.stdin.isatty(),
         stdout_tty=sys.stdout is not None and sys.stdout.isatty(),
     )
+    if launch_args.is_bare(image) and app.engine.image(image) is None:
+        app.console.warning(
+            f"no image `{image}` is here, so the engine asks its registry for one",
+            "the image stands before the command; where `$(./autotag …)` found none, nothing stands there",
+        )
     return launch.run(planned, app.console)

@@ -139,6 +139,7 @@ class Conversation:
             try:
                 line = self._read().strip()
             except EOFError:
+                self.console.info("")  # the prompt's line ends here
                 return
             except KeyboardInterrupt:
                 self.console.info("")

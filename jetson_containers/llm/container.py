@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import platform as machine
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +34,7 @@ OWNER = "io.jetson-containers.owner"  # of a server's container: the process tha
 SERVER = "io.jetson-containers.server"  # of every server's container: what bears it is ours to replace
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for those who have one of their own
 _NOT_STARTED = (125, 126, 127)  # docker's own exit codes: no container, or nothing in it that could be run
+_OTHER_MACHINE = "exec format error"  # an image of another architecture, without emulation
 _HOST_DRIVERS = Path(__file__).resolve().parent.parent / "drivers"
 
 
@@ -128,7 +131,8 @@ class Containers:
             planned.argv, env={**os.environ, **planned.env_additions}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
         )  # fmt: skip
-        return None if done.returncode in _NOT_STARTED else done.stdout
+        not_run = done.returncode in _NOT_STARTED or _OTHER_MACHINE in done.stdout
+        return None if not_run else done.stdout
 
     def server(self, service: Service, *, name: str, detach: bool = False, api_key: str = "") -> Launch:
         """The docker command of a server on the host's network (it listens on the address it was told)."""
@@ -142,6 +146,21 @@ class Containers:
             options += ["--label", f"{OWNER}={owner()}"]
         planned = self.plan(self.image, options, service.argv, env=without_tokens(os.environ), name=name)
         return replace(planned, env_additions={**planned.env_additions, **secret})
+
+
+def log_of(settings: Settings, name: str) -> Path:
+    """Where a server's output goes: among the logs, or a new file in /tmp where those are another user's."""
+    log = settings.path("logs") / "llm" / f"{name}.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
+    except OSError as error:
+        if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise
+        descriptor, path = tempfile.mkstemp(prefix=f"{name}-", suffix=".log")
+        os.close(descriptor)
+        return Path(path)
+    return log
 
 
 @contextlib.contextmanager

@@ -43,13 +43,14 @@ def listing(data: Path, downloads: Iterable[tuple[str, Path, int]], *, verify: b
 
 
 def choose(stored: Sequence[Stored], wanted: str, *, runtime: str = "", quantization: str = "") -> list[Stored]:
-    """What a name means: a repository, its last part, a path, narrowed by runtime and quantization.
+    """What a name means: a repository, else its last part or a path, narrowed by runtime and quantization.
 
     Raises NothingMatchedError.
     """
+    exact = [one for one in stored if one.model == wanted]  # `tiny` is not `acme/tiny` where both are here
     narrowed = [
         one
-        for one in stored
+        for one in exact or stored
         if _is_named(one, wanted)
         and (not runtime or one.runtime == runtime)
         and (not quantization or one.quantization.lower() == quantization.lower())

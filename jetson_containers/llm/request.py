@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -70,6 +71,8 @@ def runtime_named(name: str) -> Runtime:
     """The runtime of that name. Raises UsageError listing the ones there are."""
     known = ALIASES.get(name, name)
     if known not in RUNTIMES:
-        raise UsageError(f"no runtime `{name}`", hint=f"there is: {', '.join(RUNTIMES)}")
+        close = difflib.get_close_matches(known.lower(), RUNTIMES, n=1)
+        meant = f"did you mean `{close[0]}`? " if close else ""
+        raise UsageError(f"no runtime `{name}`", hint=f"{meant}there is: {', '.join(RUNTIMES)}")
     made: Runtime = getattr(importlib.import_module(f"jetson_containers.runtimes.{known}"), RUNTIMES[known])()
     return made

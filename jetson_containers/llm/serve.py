@@ -114,7 +114,9 @@ def _planned(prepared: Prepared, wanted: ServeRequest, service: Service, port: i
 
 def _generate(prepared: Prepared, wanted: ServeRequest, service: Service, key: str, console: Console) -> None:
     planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, key)
-    text = servicefiles.generate(wanted.generate, planned, service.key_env if key else "", wanted.api_key_env)
+    gpu = prepared.job.target.device != "cpu"
+    key_env = service.key_env if key else ""
+    text = servicefiles.generate(wanted.generate, planned, key_env, wanted.api_key_env, gpu=gpu)
     if console.as_json:
         console.result_json({"kind": wanted.generate, "text": text})
     else:
@@ -161,7 +163,7 @@ def _detach(planned: Launch, client: Client, health: str, world: World) -> None:
 
 def _wait_for(planned: Launch, client: Client, health: str, world: World) -> None:
     """Wait for a detached server. Raises StepError with its log, and with the status it ended with."""
-    log = world.settings.path("logs") / "llm" / f"{planned.name}.log"
+    log = container.log_of(world.settings, planned.name)
     with subprocess.Popen(
         [*planned.argv[: planned.argv.index("run")], "wait", planned.name],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -188,7 +190,7 @@ def _logs_of(planned: Launch) -> str:
 
 
 def _foreground(planned: Launch, client: Client, health: str, served: Served, prepared: Prepared, world: World) -> None:
-    log = world.settings.path("logs") / "llm" / f"{planned.name}.log"
+    log = container.log_of(world.settings, planned.name)
     with container.running(planned, log) as process:
         sessions.wait_until_ready(client, health, process, log)
         world.console.ok(f"{prepared.title} at {served.url} (model `{served.model}`); Ctrl-C ends it")

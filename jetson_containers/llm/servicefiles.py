@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.launch_parts import Mount
@@ -16,12 +16,15 @@ _SESSION = ("/tmp/", "/run/user/")  # noqa: S108 - compared only
 _PLAIN = re.compile(r"[\w@%+=:,./-]+")
 
 
-def generate(kind: str, planned: Launch, key_env: str = "", key_name: str = "") -> str:
+def generate(kind: str, planned: Launch, key_env: str = "", key_name: str = "", *, gpu: bool = False) -> str:
     """Write the file; `kind` is "compose" or "quadlet".
+
+    `gpu`: the platform has one, so the file asks for it also where the engine that planned it (a PC's) has none.
 
     Secrets stay references: the server finds its key in `key_env`, the user keeps it under `key_name`.
     """
     options = _Options.of(planned)
+    options = options.with_gpu() if gpu else options
     write = _quadlet if kind == "quadlet" else _compose
     return write(options, planned, key_env, key_name or key_env)
 
@@ -54,6 +57,13 @@ class _Options:
             bool(line.values("gpus")), line.last("network") or "host", line.last("shm-size") or "",
             line.last("user") or "", tuple(line.values("group-add")),
         )  # fmt: skip
+
+    def with_gpu(self) -> _Options:
+        """The same with NVIDIA's runtime, where nothing asks for a GPU yet."""
+        if self.runtime or self.gpus or any(device.startswith("nvidia.com/") for device in self.devices):
+            return self
+        visible = ("NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=all")
+        return replace(self, runtime="nvidia", env=(*self.env, *visible))
 
 
 def _mount(volume: str) -> Mount:

@@ -95,7 +95,7 @@ def open_session(prepared: Prepared, world: World, *, threads: int = 0) -> Itera
     service = prepared.runtime.serve(prepared.job, options)
     name = f"jetson-llm-chat-{os.getpid()}-{options.port}"
     planned = prepared.containers.server(service, name=name)
-    log = world.settings.path("logs") / "llm" / f"{name}.log"
+    log = container.log_of(world.settings, name)
     memory = MemoryWatch.start()
     world.console.detail(f"server: {planned.shell}")
     world.console.detail(f"its log: {log}")

@@ -97,6 +97,8 @@ def find(
     # A folder that happens to be called as an organisation's model is not meant, where no container could see it.
     if model and path.exists() and (reference is None or _is_below(path, data)):
         return _local(model, path, data)
+    if model.startswith(("./", "../", "~/")):
+        raise UsageError(f"there is no {model}", hint=f"models are directories or .gguf files below {data}/models")
     if reference is None and not {"/", "@"} & set(model) and knownmodels.full_name(model):
         model = knownmodels.full_name(model)
         reference = reference_of(model)

@@ -123,6 +123,8 @@ def _once_in_memory(target: Target) -> list[str]:
     if target.platform.soc is None:
         return []
     said = target.probed.get(" ".join(_HELP), "")
+    if not said:
+        return []  # an unknown option would end the server
     return ["--no-mmap"] if "--no-mmap" in said else ["--load-mode", "none"]
 
 

@@ -853,3 +853,21 @@ def test_docker_that_may_not_be_executed(tmp_path: Path) -> None:
 )
 def test_mounts_are_spelled_so_that_odd_paths_survive(mount: Mount, argv: tuple[str, str]) -> None:
     assert mount.argv == argv
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "words"),
+    [
+        (["img"], {"HF_ENDPOINT": "http://hub"}, ["HF_ENDPOINT"]),
+        (["img"], {}, []),
+        (["-e", "HF_ENDPOINT=http://mine", "img"], {"HF_ENDPOINT": "http://hub"}, ["HF_ENDPOINT=http://mine"]),
+    ],
+)
+def test_a_hub_of_ones_own_goes_where_the_token_goes(args: list[str], env: dict[str, str], words: list[str]) -> None:
+    planned = launch.plan_run(args, NO_GPU, CAPABILITIES, SETTINGS, root=Path("/nonexistent"), env=env)
+    assert [word for word in planned.argv if word.startswith("HF_ENDPOINT")] == words
+
+
+@pytest.mark.parametrize(("image", "bare"), [("mlc_llm", True), ("mlc:1", False), ("a/b", False), ("a@sha256", False)])
+def test_a_word_that_may_be_the_command_is_recognized(image: str, bare: bool) -> None:
+    assert launch_args.is_bare(image) is bare

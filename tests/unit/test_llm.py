@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import json
@@ -9,6 +10,7 @@ import os
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +19,7 @@ import yaml
 from jetson_containers import manifests, modelconfig, platforms, settings
 from jetson_containers.console import Console
 from jetson_containers.errors import NothingMatchedError, NotReadyError, StepError, UsageError
-from jetson_containers.llm import bench, chat, models, prepare, serve, servicefiles, session
+from jetson_containers.llm import bench, chat, container, models, prepare, serve, servicefiles, session
 from jetson_containers.llm.container import Containers, started_at, without_tokens
 from jetson_containers.llm.openai import Client, Turn
 from jetson_containers.llm.request import Request, runtime_named
@@ -27,7 +29,6 @@ from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 CPU = platforms.parse_target("cpu")
 ORIN = platforms.parse_target("orin-nx-16gb,r36.4.3")
@@ -79,7 +80,7 @@ def test_the_server_always_gets_its_context_and_batch() -> None:
 
 @pytest.mark.parametrize(
     ("said", "expected"),
-    [(NEW_HELP, ("--load-mode", "none")), (OLD_HELP, ("-ngl", "99", "--no-mmap")), ("", ("--load-mode", "none"))],
+    [(NEW_HELP, ("--load-mode", "none")), (OLD_HELP, ("-ngl", "99", "--no-mmap")), ("", ("--port", "8080"))],
 )
 def test_options_are_spelled_as_the_image_has_them(said: str, expected: tuple[str, ...]) -> None:
     target = Target(ORIN, "cuda", probed={"llama-server --help": said})
@@ -521,6 +522,13 @@ def test_removing_a_shared_directory_removes_every_steps_share(world: prepare.Wo
     assert not list((world.data / "models").rglob("*.json"))
 
 
+def test_a_whole_name_means_no_other_models_of_that_last_part(world: prepare.World) -> None:
+    downloads = [("org/tiny", world.data / "d1", 1), ("tiny", world.data / "d2", 1)]
+    listed = models.listing(world.data, downloads)
+    assert [one.model for one in models.choose(listed, "tiny")] == ["tiny"]
+    assert [one.model for one in models.choose(listed[:1], "tiny")] == ["org/tiny"]
+
+
 def test_what_is_not_there_lists_what_is(world: prepare.World) -> None:
     stored(world, "m-Q4.gguf")
     with pytest.raises(NothingMatchedError) as caught:
@@ -555,6 +563,34 @@ def test_a_quadlet_reaches_the_gpu_by_cdi(world: prepare.World) -> None:
     assert "AddDevice=nvidia.com/gpu=all" in text
     assert 'Exec=serve "a b"' in text
     assert "runtime: nvidia" in servicefiles.generate("compose", planned)
+
+
+def test_a_service_file_for_a_board_asks_for_the_gpu_where_this_engine_has_none(world: prepare.World) -> None:
+    containers = Containers(ORIN, FakeEngine(), world.settings, world.console, "image:1", no_engine)
+    planned = containers.server(Service(("serve",), "m"), name="llm", detach=True)
+    assert "runtime" not in servicefiles.generate("compose", planned)
+    service = yaml.safe_load(servicefiles.generate("compose", planned, gpu=True))["services"]["llm"]
+    assert service["runtime"] == "nvidia"
+    assert "NVIDIA_VISIBLE_DEVICES=all" in service["environment"]
+
+
+def test_a_taken_port_is_refused_before_anything_is_prepared(world: prepare.World, client: Client) -> None:
+    with pytest.raises(UsageError, match="is taken"):
+        serve.serve(Request("no/such-model"), serve.ServeRequest(port=client.port), world)
+
+
+def test_a_log_has_a_place_where_the_logs_are_another_users(
+    world: prepare.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    assert container.log_of(world.settings, "s") == world.settings.path("logs") / "llm" / "s.log"
+    monkeypatch.setattr(Path, "open", refuse)
+    log = container.log_of(world.settings, "s")
+    assert log.is_file()
+    assert not log.is_relative_to(world.settings.path("logs"))
+    log.unlink()
 
 
 def test_a_port_that_is_taken_is_said(world: prepare.World, client: Client) -> None:

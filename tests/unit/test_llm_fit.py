@@ -116,6 +116,14 @@ def test_what_is_no_model_is_said(name: str) -> None:
         modelsource.load(name, no_hub)
 
 
+def test_a_name_that_is_nearly_known_is_suggested_and_the_tiny_model_needs_no_answer() -> None:
+    with pytest.raises(UsageError) as error:
+        modelsource.load("Llama-3.1-8B-Instruct", no_hub)
+    assert "`Meta-Llama-3.1-8B-Instruct`" in (error.value.hint or "")
+    with pytest.raises(UsageError, match="fits everywhere"):
+        modelsource.load("tiny", no_hub)
+
+
 def test_an_empty_directory_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"neither config\.json nor a \.gguf file"):
         modelsource.load(str(tmp_path), no_hub)

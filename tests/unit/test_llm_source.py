@@ -180,7 +180,8 @@ def test_what_others_prepared_with_mlc_is_known_by_its_files(data: Path, hub: Fa
         ("{data}/models/empty", "no config.json"),
         ("nonsense", "no model `nonsense`"),
         ("", "no model ``"),
-        ("../../../no/such", "no model"),
+        ("../../../no/such", "there is no ../../../no/such"),
+        ("./none.gguf", "there is no ./none.gguf"),
         ("org/Model-7B/no-such-file.gguf", "has no file"),
     ],
 )

@@ -456,3 +456,25 @@ def test_a_file_system_without_locks_is_no_failure(
     with outputs.opened_lock(tmp_path / "lock") as lock:
         monkeypatch.setattr(outputs.fcntl, "flock", flock)
         assert outputs.try_lock(lock) is taken
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(errno.EROFS, "mounted read-only"), (errno.EACCES, 'chown -R "$(id -u):$(id -g)" /data/models')],
+)
+def test_what_cannot_be_written_names_the_way_out(number: int, said: str) -> None:
+    with pytest.raises(NotReadyError) as caught, outputs.told_whose():
+        raise OSError(number, os.strerror(number), "/data/models/x")
+    assert said in (caught.value.hint or "")
+
+
+def test_a_lock_that_another_users_directory_refuses_is_no_missing_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, flags: int, mode: int = 0) -> int:
+        kind = PermissionError if flags & os.O_CREAT else FileNotFoundError
+        raise kind(errno.EACCES, "no", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError), outputs.opened_lock(tmp_path / "none"):
+        pass

@@ -379,6 +379,10 @@ class TestTargets:
         for name in (*both, because):
             assert name in error.message
 
+    def test_a_cuda_of_another_release_of_the_board_names_that_release(self) -> None:
+        assert "r36.4" in (failure("orin-nx-16gb,cu128").hint or "")
+        assert " r3" not in (failure("xavier-nx-8gb,cu128").hint or "")  # no release of that board runs it
+
     @pytest.mark.parametrize(
         ("target", "words"),
         [
