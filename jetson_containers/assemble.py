@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from jetson_containers import keys, resolver
 from jetson_containers import plan as plan_module
-from jetson_containers import resolver
 from jetson_containers.errors import JetsonError, UsageError
 
 if TYPE_CHECKING:
@@ -70,11 +70,12 @@ def assemble(
         plan_module.check_build_args((chain,), options.build_args)
         return Assembly(platform, (chain,))
     plans, errors = [], []
-    for package in _matching(catalog, request):
-        try:
-            plans.append(_plan(catalog, (package.name,), request, options, base_digest))
-        except JetsonError as error:
-            errors.append(Failure(package.name, error.message))
+    with keys.remembering():
+        for package in _matching(catalog, request):
+            try:
+                plans.append(_plan(catalog, (package.name,), request, options, base_digest))
+            except JetsonError as error:
+                errors.append(Failure(package.name, error.message))
     plan_module.check_build_args(plans, options.build_args)
     return Assembly(platform, tuple(plans), tuple(errors))
 

@@ -7,6 +7,9 @@ tests, docs) count only where a Dockerfile names them, so that editing a test do
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+import functools
 import hashlib
 import json
 import os
@@ -19,7 +22,7 @@ from jetson_containers.errors import RecipeError
 from jetson_containers.instructions import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from jetson_containers.instructions import Instruction
 
@@ -78,6 +81,35 @@ def stage_key(
     return digest(payload)
 
 
+_Listing = list[tuple[str, "Callable[[], ContextFile]"]]
+_remembered: contextvars.ContextVar[dict[Path, _Listing] | None] = contextvars.ContextVar("remembered", default=None)
+
+
+@contextlib.contextmanager
+def remembering() -> Iterator[None]:
+    """Read each context once while many keys are made of one tree, as lint and plans of everything do.
+
+    Not for a build: files may change while it runs.
+    """
+    token = _remembered.set({})
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
+
+
+def _entries(root: Path) -> _Listing:
+    """The files of a context by name, each read when it is asked for; once, where that is to be remembered."""
+    known = _remembered.get()
+    if known is None:
+        return [(name, functools.partial(_entry, root, name, file)) for name, file in _walk(root)]
+    if root not in known:
+        known[root] = [
+            (name, functools.cache(functools.partial(_entry, root, name, file))) for name, file in _walk(root)
+        ]
+    return known[root]
+
+
 def context_files(
     root: Path, text: str, *, definition: Iterable[str] = (), path: Path | None = None
 ) -> tuple[ContextFile, ...]:
@@ -94,11 +126,11 @@ def context_files(
     described = frozenset(definition)
     matchers = [(source, _pattern(source)) for source, _ in sources]
     found = []
-    for name, file in _walk(root):
+    for name, read in _entries(root):
         by = [source for source, pattern in matchers if pattern.fullmatch(name)]
         if not by or _ignored(name, ignored) or (name not in by and _describes(name, described)):
             continue
-        found.append(_entry(root, name, file))
+        found.append(read())
     _check_present(root, sources, path)
     return tuple(found)
 

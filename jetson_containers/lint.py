@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers import catalog as catalog_module
 from jetson_containers import dockerfile as dockerfile_module
-from jetson_containers import packagetree, platforms, templating
+from jetson_containers import keys, packagetree, platforms, templating
 from jetson_containers.errors import NothingMatchedError, RecipeError
 from jetson_containers.linting import commands, definitions, dockerfiles, everyplatform
 from jetson_containers.linting.everyplatform import TARGETS, Gathered
@@ -61,11 +61,9 @@ def lint(
     checker = ShellCheck([script for folder in folders.values() for script in folder.scripts] if shellcheck else [])
     found = list(_each(folders, catalogs.values()))
     told = {(item.file, item.line) for item in found if item.rule == "recipe-broken"}  # met again on each platform
-    found += [
-        item
-        for item in _together(trees, catalogs, frozenset(wanted))
-        if item.rule != "recipe-broken" or (item.file, item.line) not in told
-    ]
+    with keys.remembering():
+        together = list(_together(trees, catalogs, frozenset(wanted)))
+    found += [item for item in together if item.rule != "recipe-broken" or (item.file, item.line) not in told]
     found += checker.findings()
     for item in found:
         if item.file.is_file() and item.file not in files.texts:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
+from jetson_containers import keys
 from jetson_containers import plan as planning
 from jetson_containers.errors import CycleError, LayerBudgetError, RecipeError, UsageError
 from jetson_containers.naming import final_name
@@ -666,3 +667,14 @@ class TestOutput:
         before = sorted(tree.root.rglob("*"))
         tree.plan("a")
         assert sorted(tree.root.rglob("*")) == before
+
+
+def test_a_context_that_is_remembered_gives_the_same_files_and_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one")
+    text = "FROM x\nCOPY a.txt /a\n"
+    fresh = keys.context_files(tmp_path, text)
+    with keys.remembering():
+        assert keys.context_files(tmp_path, text) == fresh
+        (tmp_path / "a.txt").write_text("two")
+        assert keys.context_files(tmp_path, text) == fresh
+    assert keys.context_files(tmp_path, text) != fresh
