@@ -63,7 +63,7 @@ def serve(request: Request, wanted: ServeRequest, world: World, *, dry_run: bool
 
     Raises UsageError for a port that is taken, NotReadyError for a key that is not set, else as `prepare`.
     """
-    key = _key(wanted, world)
+    key = "" if wanted.generate else _key(wanted, world)  # a service file only names the variable
     starts = not (dry_run or wanted.generate)
     if wanted.port and starts and not is_free(wanted.host, wanted.port):
         raise UsageError(f"port {wanted.port} is taken", hint="`--port 0` takes the next free one from 8080 on")
@@ -71,7 +71,7 @@ def serve(request: Request, wanted: ServeRequest, world: World, *, dry_run: bool
     if not starts or prepared.containers is None:
         service = _service(prepared, wanted, wanted.port or DEFAULT_PORT)
         if wanted.generate and not dry_run:
-            _generate(prepared, wanted, service, key, world.console)
+            _generate(prepared, wanted, service, world.console)
         else:
             preparing.show(prepared, service.argv, world.console)
         return None
@@ -112,10 +112,10 @@ def _planned(prepared: Prepared, wanted: ServeRequest, service: Service, port: i
     return prepared.containers.server(service, name=name, detach=wanted.detach or bool(wanted.generate), api_key=key)
 
 
-def _generate(prepared: Prepared, wanted: ServeRequest, service: Service, key: str, console: Console) -> None:
-    planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, key)
+def _generate(prepared: Prepared, wanted: ServeRequest, service: Service, console: Console) -> None:
+    planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, "")
     gpu = prepared.job.target.device != "cpu"
-    key_env = service.key_env if key else ""
+    key_env = service.key_env if wanted.api_key_env else ""
     text = servicefiles.generate(wanted.generate, planned, key_env, wanted.api_key_env, gpu=gpu)
     if console.as_json:
         console.result_json({"kind": wanted.generate, "text": text})
@@ -211,6 +211,11 @@ def _key(wanted: ServeRequest, world: World) -> str:
         raise NotReadyError(
             f"the variable {wanted.api_key_env} that should hold the server's key is empty",
             hint=f"export {wanted.api_key_env}=…  (for instance: {secrets.token_urlsafe(8)}…, longer)",
+        )
+    if not (value.isascii() and value.isprintable()) or " " in value:
+        raise UsageError(
+            f"the key in {wanted.api_key_env} cannot be sent in a header of HTTP",
+            hint="letters, digits and signs of ASCII, without spaces and ends of lines",
         )
     return value
 

@@ -145,7 +145,7 @@ def _local(model: str, path: Path, data: Path) -> Model:
     inside = "/data/" + str(resolved.relative_to(data.resolve()))
     made = manifests.read(manifests.path_for(resolved))
     facts: dict[str, Any] = {"model": (made.facts.get("model") if made else None) or inside}
-    identity = made.key if made else json.dumps(pipeline.identity_of(resolved))
+    identity = made.key if made else _hub_identity(resolved) or json.dumps(pipeline.identity_of(resolved))
     if resolved.is_file():
         if resolved.suffix != ".gguf":
             raise UsageError(f"`{model}` is no .gguf file and no model directory")
@@ -177,6 +177,19 @@ def _hub_name(path: Path) -> str:
     """The model's name where the directory is a snapshot of the hub's cache, whose own name is a commit."""
     repository = path.parent.parent.name
     return repository.rpartition("--")[2] if repository.startswith("models--") else ""
+
+
+def _hub_identity(path: Path) -> str:
+    """What a snapshot of the hub's cache is called by its name, so that both ways to say it share what is made."""
+    repository = path.parent.parent
+    if path.parent.name != "snapshots" or not repository.name.startswith("models--"):
+        return ""
+    name = "hub:" + repository.name.removeprefix("models--").replace("--", "/")
+    try:
+        newest = (repository / "refs" / "main").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        newest = ""
+    return name if newest == path.name else f"{name}@{path.name}"
 
 
 def _of_hub(model: str, asked: Reference, data: Path, hub: Hub, quantization: str) -> Model:

@@ -298,10 +298,13 @@ def test_a_service_file_does_not_depend_on_who_listens_now(
 ) -> None:
     monkeypatch.setattr(serve, "is_free", lambda _host, _port: False)
     console = Console(out=io.StringIO(), err=io.StringIO(), as_json=True)
-    start(replace(world, console=console), containers, monkeypatch, generate="compose")
+    monkeypatch.delenv("NOT_SET", raising=False)
+    start(replace(world, console=console), containers, monkeypatch, generate="compose", api_key_env="NOT_SET")
     answer = json.loads(console.out.getvalue())  # type: ignore[union-attr]
     assert answer["kind"] == "compose"
-    assert "8080" in yaml.safe_load(answer["text"])["services"]["jetson-llm-llama_cpp-8080"]["command"]
+    service = yaml.safe_load(answer["text"])["services"]["jetson-llm-llama_cpp-8080"]
+    assert "8080" in service["command"]
+    assert any(entry.startswith("LLAMA_API_KEY=${NOT_SET:?") for entry in service["environment"])
 
 
 def test_a_server_in_the_foreground_says_where_it_is_while_it_runs(
@@ -567,3 +570,13 @@ def test_a_server_that_somebody_removed_is_not_said_to_have_lacked_memory_for_ce
     (tmp_path / "log").write_text("loaded\n")
     assert "or its container was removed" in session.server_failed(137, tmp_path / "log", loaded=True).message
     assert "was removed" not in session.server_failed(137, tmp_path / "log").message
+
+
+@pytest.mark.parametrize("key", ["two words", "openup\n", "schlüssel"])
+def test_a_key_that_no_header_can_hold_is_said_without_showing_it(
+    world: prepare.World, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("MY_KEY", key)
+    with pytest.raises(UsageError, match="MY_KEY") as caught:
+        serve.serve(Request("tiny"), serve.ServeRequest(api_key_env="MY_KEY"), world, dry_run=True)
+    assert key.strip() not in f"{caught.value.message} {caught.value.hint}"

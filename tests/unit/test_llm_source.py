@@ -113,6 +113,11 @@ def test_a_snapshot_of_the_hubs_cache_is_called_by_its_models_name(data: Path, h
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text(json.dumps(LLAMA))
     assert source.find(str(snapshot), data, hub).name == "Model-7B"
+    # What is made of it is what is made of the name: nothing is done twice.
+    assert source.find(str(snapshot), data, hub).identity == source.find(f"org/Model-7B@{COMMIT}", data, hub).identity
+    (snapshot.parent.parent / "refs").mkdir()
+    (snapshot.parent.parent / "refs" / "main").write_text(COMMIT)
+    assert source.find(str(snapshot), data, hub).identity == source.find("org/Model-7B", data, hub).identity
 
 
 def test_a_hub_name_is_downloaded_without_what_nobody_reads(data: Path, hub: FakeHub) -> None:
