@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything CI checks: sets up what the tests need, then runs the pure tests and the tests against a real engine.
+# Everything CI checks: sets up what the tests need, then runs the linters, the pure tests, and those on a real engine.
 #   ./test.sh             all          ./test.sh --no-engine   only what needs no container engine
 #   ./test.sh -k autotag  arguments after the options go to pytest
 set -euo pipefail
