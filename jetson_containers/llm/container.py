@@ -60,7 +60,9 @@ class Containers:
         """The docker command; never with a secret in the argv."""
         from jetson_containers import launch  # noqa: PLC0415 - only when something runs
 
-        own = [*options, "--volume", f"{_HOST_DRIVERS}:{DRIVERS}:ro"]
+        own = list(options)
+        if any(DRIVERS in word for word in command):  # else a service file would need this checkout for nothing
+            own += ["--volume", f"{_HOST_DRIVERS}:{DRIVERS}:ro"]
         if os.getuid() != 0:
             # What the steps leave below data/ belongs to the user who asked, not to root.
             own += ["--user", f"{os.getuid()}:{os.getgid()}", "--env", "HOME=/tmp"]

@@ -23,7 +23,7 @@ from jetson_containers.llm import bench, chat, container, models, prepare, serve
 from jetson_containers.llm.container import Containers, started_at, without_tokens
 from jetson_containers.llm.openai import Client, Turn
 from jetson_containers.llm.request import Request, runtime_named
-from jetson_containers.runtimes.base import Job, ServeOptions, Service, StepCommand, Target
+from jetson_containers.runtimes.base import DRIVERS, Job, ServeOptions, Service, StepCommand, Target
 from jetson_containers.runtimes.llama_cpp import QUANTIZATIONS, LlamaCpp
 from tests.fakes import FakeEngine
 
@@ -685,3 +685,10 @@ def test_a_repository_that_is_being_downloaded_is_not_removed(world: prepare.Wor
             models.remove(model, world.data)
     models.remove(text, world.data)
     assert sorted(path.name for path in cache.glob("*--*")) == ["models--org--m"]
+
+
+def test_our_programs_are_mounted_only_where_one_is_run(containers: Containers) -> None:
+    plain = containers.server(Service(("llama-server", "-m", "x"), "m"), name="s")
+    driven = containers.server(Service(("python3", f"{DRIVERS}/transformers_server.py"), "m"), name="s")
+    assert not any(DRIVERS in word for word in plain.argv)
+    assert any(word.endswith(f":{DRIVERS}:ro") for word in driven.argv)
