@@ -35,9 +35,11 @@ class Stored:
 def listing(data: Path, downloads: Iterable[tuple[str, Path, int]], *, verify: bool = False) -> list[Stored]:
     """Everything, by model. `downloads` are (repository, directory, bytes); with `verify` every file is read.
 
-    An output of which files are missing or cut short is listed too: it takes space, and counts for nothing.
+    An output of which files are missing or cut short is listed too: it takes space, and counts for nothing. One that
+    the user deleted as a whole (an intermediate file, say) is none any more.
     """
-    found = [_stored(manifest, verify=verify) for manifest in manifests.below(data / "models", broken=True)]
+    known = (manifest for manifest in manifests.below(data / "models", broken=True) if manifest.output.exists())
+    found = [_stored(manifest, verify=verify) for manifest in known]
     found += [Stored("download", name, "", "", "download", str(path), size) for name, path, size in downloads]
     return sorted(found, key=lambda stored: (stored.model.lower(), stored.runtime, stored.path))
 

@@ -97,7 +97,19 @@ def test_no_secret_and_no_machine_of_ours_is_in_the_image(built: str) -> None:
 
 def test_a_tiny_model_is_quantized_and_answers(built: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    argv = ("./jetson-containers", "llm", "chat", "tiny", "--image", built, "--json", "--seed", "1")
+    argv = (
+        "./jetson-containers",
+        "llm",
+        "chat",
+        "tiny",
+        "--image",
+        built,
+        "--json",
+        "--seed",
+        "1",
+        "-p",
+        "Who are you?",
+    )
     first = run(*argv, data=data)
     answer = json.loads(first.stdout)
     assert answer["quantization"] == "Q4_K_M"

@@ -499,6 +499,11 @@ def test_the_list_names_what_is_there_with_sizes(world: prepare.World) -> None:
     assert not full.exists()
 
 
+def test_an_intermediate_file_that_was_deleted_is_no_damage(world: prepare.World) -> None:
+    stored(world, "m-F16.gguf", "convert", intermediate=True).unlink()
+    assert models.listing(world.data, [], verify=True) == []
+
+
 def test_removing_leaves_nothing_of_it_and_everything_else(world: prepare.World) -> None:
     one, other = stored(world, "a.gguf", quantization="Q4_K_M"), stored(world, "b.gguf", quantization="Q8_0")
     (chosen,) = models.choose(models.listing(world.data, []), "m", quantization="q4_k_m")
