@@ -193,9 +193,9 @@ def _foreground(planned: Launch, client: Client, health: str, served: Served, pr
     log = container.log_of(world.settings, planned.name)
     with container.running(planned, log) as process:
         sessions.wait_until_ready(client, health, process, log)
-        world.console.ok(f"{prepared.title} at {served.url} (model `{served.model}`); Ctrl-C ends it")
-        show(served, world.console)  # now: who starts it from a program wants to know where it is while it runs
-        try:
+        try:  # from here on Ctrl-C is how it ends, also for who sends it as soon as the address is said
+            world.console.ok(f"{prepared.title} at {served.url} (model `{served.model}`); Ctrl-C ends it")
+            show(served, world.console)  # now: who starts it from a program wants to know where it is while it runs
             process.wait()
         except (KeyboardInterrupt, InterruptedByUserError):
             world.console.info("ended")
