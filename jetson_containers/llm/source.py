@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jetson_containers import knownmodels, manifests, modelconfig, pipeline
 from jetson_containers.errors import JetsonError, NotReadyError, UsageError
 from jetson_containers.hub.transfer.problems import DownloadError
-from jetson_containers.hub.transfer.reference import parse
+from jetson_containers.hub.transfer.reference import is_wanted, parse
 from jetson_containers.pipeline import HostStep, Origin
 from jetson_containers.runtimes.base import StepCommand
 
@@ -207,7 +207,7 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: Hub, quantization: st
     wanted = [
         entry
         for entry in info.files
-        if (entry.name == file if file and not shards else not _is_left(entry.name, ignore))
+        if (entry.name == file if file and not shards else is_wanted(entry.name, (), ignore))
     ]
     single = "" if shards else file
     reference = repository + (f"@{info.commit}" if info.commit else "") + (f"/{single}" if single else "")
@@ -225,7 +225,7 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: Hub, quantization: st
             is_done=lambda: _is_cached(data / place.removeprefix("/data/"), wanted),
             run=lambda: _check_place(hub.download(reference, ignore=ignore), data, place if shards else path),
         ),
-        files=tuple(name for name in names if not _is_left(name, ignore)),
+        files=tuple(name for name in names if is_wanted(name, (), ignore)),
         facts={"model": repository, "revision": info.commit, **({"file": file} if file else {})},
         download=sum(entry.size for entry in wanted),
     )
@@ -287,12 +287,6 @@ def _gguf_for(info: ModelInfo, quantization: str) -> str:
 def _leave_out(names: list[str]) -> tuple[str, ...]:
     has_safetensors = any(name.endswith(".safetensors") for name in names)
     return (*NOT_WEIGHTS, *(("*.bin", "*.pt") if has_safetensors else ()))
-
-
-def _is_left(name: str, ignore: tuple[str, ...]) -> bool:
-    from fnmatch import fnmatch  # noqa: PLC0415 - only for its one use
-
-    return any(fnmatch(name, pattern) for pattern in ignore)
 
 
 def _is_cached(place: Path, wanted: Sequence[Entry]) -> bool:
