@@ -151,7 +151,8 @@ def _local(model: str, path: Path, data: Path) -> Model:
             raise UsageError(f"`{model}` is no .gguf file and no model directory")
         return Model(model, resolved.stem, inside, identity, prepared="llama_cpp", facts=facts)
     if (resolved / _MLC_CONFIG).is_file() or (resolved / "params" / _MLC_CONFIG).is_file():
-        return Model(model, resolved.name, inside, identity, prepared="mlc", facts=facts)
+        files = tuple(path.name for place in (resolved, resolved / "params") for path in sorted(place.glob("*")))
+        return Model(model, resolved.name, inside, identity, prepared="mlc", facts=facts, files=files)
     if not (resolved / "config.json").is_file():
         raise UsageError(
             f"`{model}` holds no config.json, so it is no model directory",

@@ -238,6 +238,11 @@ def _judge_place(job: Job, place: Place) -> Verdict | None:
 
 
 def _judge_prepared(job: Job, place: Place) -> Verdict | None:
+    if job.files and not weights_complete(job.files):
+        return no(
+            f"{job.name} has MLC's configuration, but not its whole weights: {' or '.join(_WEIGHT_INDEX)} is missing",
+            "the unquantized model",
+        )
     if api_of(job.target) is Api.OLD and place.name != "cuda":
         return no("MLC 0.1.0 compiles while it quantizes; this model is quantized already", "the unquantized model")
     return None

@@ -697,3 +697,19 @@ def test_our_programs_are_mounted_only_where_one_is_run(containers: Containers) 
     driven = containers.server(Service(("python3", f"{DRIVERS}/transformers_server.py"), "m"), name="s")
     assert not any(DRIVERS in word for word in plain.argv)
     assert any(word.endswith(f":{DRIVERS}:ro") for word in driven.argv)
+
+
+@pytest.mark.parametrize("index", ["tensor-cache.json", "ndarray-cache.json", ""])
+@pytest.mark.parametrize("folder", [".", "params"])
+def test_mlc_weights_count_under_either_name_of_their_index(world: prepare.World, index: str, folder: str) -> None:
+    place = world.data / "models" / "mlc" / "dist" / "m-q4f16_1-MLC" / folder
+    place.mkdir(parents=True)
+    for name in ("mlc-chat-config.json", "params_shard_0.bin", *([index] if index else [])):
+        (place / name).write_text("{}")
+    request = Request("/data/models/mlc/dist/m-q4f16_1-MLC")
+    orin = replace(world, platform=ORIN)
+    if index:
+        assert prepare.prepare(request, orin, dry_run=True).runtime.name == "mlc"
+        return
+    with pytest.raises(UsageError, match="not its whole weights"):
+        prepare.prepare(request, orin, dry_run=True)
