@@ -160,11 +160,16 @@ def _without_answer(error: BaseException, reference: Reference, endpoint: str) -
             "check the network, proxies and HF_ENDPOINT; --offline uses what is in the cache",
         )  # fmt: skip
     if isinstance(error, ValueError) and "JSON" in name + str(type(error).__mro__):
-        return DownloadError(
-            NOT_READY, f"{endpoint} does not answer as a hub does",
-            "check HF_ENDPOINT, and whether a login page of the network answers instead",
-        )  # fmt: skip
+        return no_hub(endpoint)
     return None
+
+
+def no_hub(endpoint: str) -> DownloadError:
+    """The failure where what answers is something else than a hub."""
+    return DownloadError(
+        NOT_READY, f"{endpoint} does not answer as a hub does",
+        "check HF_ENDPOINT, and whether a login page of the network answers instead",
+    )  # fmt: skip
 
 
 def not_cached(reference: Reference, what: str = "") -> DownloadError:

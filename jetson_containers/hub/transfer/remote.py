@@ -7,9 +7,9 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .entries import ListingError, checked_commit, checked_entries, checked_entry
 from .model import Entry, Listing
-from .problems import FAILED, DownloadError, is_transient, one_line, retry_after, status_of
-from .reference import is_safe
+from .problems import FAILED, DownloadError, explain, is_transient, no_hub, one_line, retry_after, status_of
 
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterator, TypeVar
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 16  # bytes asked of the client at once: what a dropped connection loses
 LONGEST_ANSWER = 40_000_000_000  # bytes: the hub's storage gives files above 50 GB in ranges only
+
+# What the client raises for an answer that is JSON, but not the hub's.
+_NONSENSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -96,25 +99,32 @@ class Hub:
         """All files with sizes and checksums. One request: the tree's pages have no time limit in hub 0.36."""
         api = self._library.HfApi(endpoint=self.endpoint, token=self.token.value or False)
         patience = Patience(min(3, self.patience.tries), self.patience.first, self.patience.most, self.patience.longest)
-        info = self.persistently(
-            lambda: api.repo_info(
-                reference.repo,
-                revision=reference.revision,
-                repo_type=reference.kind,
-                files_metadata=True,
-                timeout=self._timeout,
-            ),
-            patience,
-        )
+        try:
+            info = self.persistently(
+                lambda: api.repo_info(
+                    reference.repo,
+                    revision=reference.revision,
+                    repo_type=reference.kind,
+                    files_metadata=True,
+                    timeout=self._timeout,
+                ),
+                patience,
+            )
+        except _NONSENSE as error:
+            if explain(error, reference, self.token, self.endpoint) is not None:
+                raise
+            raise no_hub(self.endpoint) from error
         if any(sibling.blob_id is None or sibling.size is None for sibling in info.siblings or []):
             raise DownloadError(FAILED, f"{self.endpoint} gives no sizes and checksums", "check HF_ENDPOINT")
-        entries = tuple(_entry(sibling) for sibling in info.siblings or [])
-        for entry in entries:
-            if not is_safe(entry.name):
-                raise DownloadError(
-                    FAILED, f"the hub lists a file `{entry.name}` in `{reference.repo}`", "do not use it"
-                )
-        return Listing(reference, str(info.sha), entries, getattr(info, "gated", None) or False)
+        try:
+            commit = checked_commit(info.sha)
+            entries = checked_entries(_entry(sibling) for sibling in info.siblings or [])
+        except ListingError as error:
+            raise DownloadError(
+                FAILED, f"{self.endpoint} lists `{reference.repo}` with values that no hub gives: {error}",
+                "check HF_ENDPOINT: this server is broken or hostile; nothing was written",
+            ) from error  # fmt: skip
+        return Listing(reference, commit, entries, _gated(getattr(info, "gated", None)))
 
     def persistently(self, action: Callable[[], T], patience: Patience) -> T:
         """Do it until it works or there is no hope."""
@@ -187,5 +197,9 @@ def _begin(response: Any, start: int) -> int:
 
 def _entry(sibling: Any) -> Entry:
     if sibling.lfs:
-        return Entry(sibling.rfilename, int(sibling.lfs.size), str(sibling.blob_id), str(sibling.lfs.sha256))
-    return Entry(sibling.rfilename, int(sibling.size), str(sibling.blob_id))
+        return checked_entry(sibling.rfilename, sibling.lfs.size, sibling.blob_id, sibling.lfs.sha256 or "")
+    return checked_entry(sibling.rfilename, sibling.size, sibling.blob_id)
+
+
+def _gated(value: Any) -> bool | str:
+    return value if isinstance(value, str) else bool(value)

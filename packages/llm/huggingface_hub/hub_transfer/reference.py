@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ _PAGE = re.compile(
     rf"(?P<repo>{_NAME}/{_NAME})(?:/(?:tree|blob|resolve|raw)/(?P<revision>{_REVISION})(?:/(?P<file>.+))?)?"
 )
 KINDS = ("model", "dataset")
+_LONGEST_PART, _LONGEST = 255, 2048  # bytes of one part of a file name and of the whole, as file systems take them
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def parse(text: str, kind: str = "model") -> Reference:
     if scheme:
         return _parse_address(text, given[scheme.end() :], kind)
     match = _REFERENCE.fullmatch(given.strip("/"))
-    if match is None or ".." in given.split("/") or not _is_repository(match.group("repo")):
+    if match is None or not _is_usable(match):
         raise DownloadError(
             USAGE, f"`{text}` is no repository name", "write ORGANISATION/NAME, NAME@REVISION or ORGANISATION/NAME/FILE"
         )
@@ -69,13 +71,19 @@ def _parse_address(text: str, path: str, kind: str) -> Reference:
     if path.startswith("datasets/"):
         path, kind = path[len("datasets/") :], "dataset"
     match = _PAGE.fullmatch(path)
-    if match is not None and _is_repository(match.group("repo")):
+    if match is not None and _is_usable(match):
         return Reference(match.group("repo"), match.group("revision"), match.group("file"), kind)
     if text.strip().lower().startswith("hf://"):
         return parse(path, kind)
     raise DownloadError(
         USAGE, f"`{text}` is no page of a repository", "write ORGANISATION/NAME or ORGANISATION/NAME/FILE"
     )
+
+
+def _is_usable(match: re.Match[str]) -> bool:
+    """Whether all parts of a reference can be names in the cache and of the hub."""
+    rest = (match.group("revision"), match.group("file"))
+    return _is_repository(match.group("repo")) and all(part is None or is_safe(part) for part in rest)
 
 
 def _is_repository(repo: str) -> bool:
@@ -99,6 +107,12 @@ def is_wanted(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool
 
 
 def is_safe(name: str) -> bool:
-    """Whether a file name that a server gave stays inside the directory it is put into."""
-    parts: tuple[str, ...] = tuple(name.split("/"))
-    return bool(name) and not name.startswith("/") and "\\" not in name and not {"", ".", ".."} & set(parts)
+    """Whether a file name that a server gave can be made, and stays inside the directory it is put into."""
+    try:
+        parts = [part.encode("utf-8") for part in name.split("/")]
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    if "\\" in name or any(unicodedata.category(letter) == "Cc" for letter in name):
+        return False
+    fits = all(len(part) <= _LONGEST_PART for part in parts) and sum(map(len, parts)) + len(parts) <= _LONGEST
+    return fits and not {b"", b".", b".."} & set(parts)

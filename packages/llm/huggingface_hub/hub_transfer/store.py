@@ -16,13 +16,15 @@ import errno
 import fcntl
 import json
 import os
-import re
+import stat
 import uuid
 from typing import TYPE_CHECKING
 
 from .checksum import Digest
+from .entries import ListingError, checked_commit, checked_entries, checked_entry, checked_etag, shown
 from .model import Entry, FilePlan, Listing, State
 from .owner import Owner
+from .problems import FAILED, NOT_READY, DownloadError
 from .reference import is_safe
 
 if TYPE_CHECKING:
@@ -32,19 +34,23 @@ if TYPE_CHECKING:
     from .reference import Reference
 
 _TREE_FORMAT = 1  # of trees/COMMIT.json, see huggingface_hub/_tree_cache.py
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
 class Repository:
-    """One repository's directory in the cache."""
+    """One repository's directory in the cache.
+
+    No path outside it is ever read, written or removed, whatever a commit, checksum, revision or file name says and
+    whatever links lie in the cache: every path is made by `_below`. The directory itself may be a link to another disk.
+    """
 
     def __init__(self, cache: Path, reference: Reference, owner: Owner | None = None) -> None:
         self.cache = cache
         self.path = cache / reference.folder
         self.reference = reference
         self._locks = cache / ".locks" / reference.folder
+        self._inside: set[Path] = set()  # directories that were found to be below, or missing
         self._owner = owner or Owner()
         self._foreign: dict[str, list[Path]] | None = None
 
@@ -52,12 +58,12 @@ class Repository:
 
     def snapshot(self, commit: str) -> Path:
         """Where the files of a commit are."""
-        return self.path / "snapshots" / commit
+        return self._below("snapshots", commit)
 
     def location(self, commit: str, entry: Entry) -> Path | None:
         """The file with an entry's contents: its blob, or the snapshot's own file where the disk knows no links."""
-        pointer = self.snapshot(commit) / entry.name
-        blob = self.path / "blobs" / entry.etag
+        pointer = self._below("snapshots", commit, entry.name)
+        blob = self._blob(entry)
         if blob.is_file():
             return blob
         return pointer if pointer.is_file() and not pointer.is_symlink() else None
@@ -97,35 +103,53 @@ class Repository:
 
     def commit_of(self, revision: str) -> str | None:
         """The commit a branch or tag had when it was last fetched; a commit is its own answer when it is here."""
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            commit = (self.path / "refs" / revision).read_text(encoding="utf-8").strip()
-            if _COMMIT.fullmatch(commit):
-                return commit
-        return revision if _COMMIT.fullmatch(revision) and self.snapshot(revision).is_dir() else None
+        with contextlib.suppress(OSError, ValueError):
+            return checked_commit(self._below("refs", revision).read_text(encoding="utf-8").strip())
+        with contextlib.suppress(ListingError):
+            return revision if self.snapshot(checked_commit(revision)).is_dir() else None
+        return None
 
     def listing(self, commit: str) -> Listing:
         """The files of a commit from the kept list, else those whose links are here (then it is not `whole`)."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            data = json.loads((self.path / "trees" / f"{commit}.json").read_text(encoding="utf-8"))
-            if data["format_version"] == _TREE_FORMAT:
-                return Listing(self.reference, commit, tuple(_entries(data["files"])))
+        kept = self._kept_list(commit)
+        if kept is not None:
+            return Listing(self.reference, commit, kept)
         return Listing(self.reference, commit, tuple(self._linked(commit)), whole=False)
 
+    def _kept_list(self, commit: str) -> tuple[Entry, ...] | None:
+        """The kept list; None where there is none, or one that no hub gave."""
+        try:
+            data = json.loads(self._below("trees", f"{commit}.json").read_text(encoding="utf-8"))
+            if data["format_version"] == _TREE_FORMAT:
+                return checked_entries(_entries(data["files"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            pass
+        return None
+
     def _linked(self, commit: str) -> Iterator[Entry]:
-        """What a snapshot without a list holds; a link's target is named by the checksum it has to have."""
+        """What a snapshot without a list holds; a link's target is named by the checksum it has to have.
+
+        Raises DownloadError for a link to anything else: to leave it out would be to take a part for the whole.
+        """
         folder = self.snapshot(commit)
         for path in sorted(folder.rglob("*")):
             if path.is_symlink():
-                etag = os.path.basename(os.readlink(str(path)))  # noqa: PTH119 - Path.readlink is Python 3.9
+                name, target = path.relative_to(folder).as_posix(), os.readlink(str(path))
+                try:
+                    etag = checked_etag(os.path.basename(target))  # noqa: PTH119 - a string
+                except ListingError as error:
+                    raise DownloadError(
+                        NOT_READY, f"`{path}` is a link to {shown(target)}, which is no file of this cache",
+                        "remove the link; without --offline the file is fetched again",
+                    ) from error  # fmt: skip
                 size = path.stat().st_size if path.exists() else 0
-                sha256 = etag if len(etag) == 64 else None
-                yield Entry(path.relative_to(folder).as_posix(), size, "" if sha256 else etag, sha256)
+                yield Entry(name, size, "", etag) if len(etag) == 64 else Entry(name, size, etag)
 
     # filling it
 
     def prepare(self) -> None:
         """Make the directories that a download writes to."""
-        self._owner.make_directory(self.path / "blobs")
+        self._owner.make_directory(self._below("blobs", "x").parent)
         self._owner.make_directory(self._locks)
 
     def hand_over(self) -> None:
@@ -136,7 +160,7 @@ class Repository:
     @contextlib.contextmanager
     def lock(self, entry: Entry, waiting: Callable[[], None], pause: Callable[[], None]) -> Iterator[None]:
         """Keep other downloads of the same file out, the library's too: it takes the same lock."""
-        path = self._locks / f"{entry.etag}.lock"
+        path = self._lock_of(entry)
         descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT, 0o664)
         self._owner.take(path)
         try:
@@ -152,10 +176,12 @@ class Repository:
 
     def open_part(self, commit: str, entry: Entry) -> Path:
         """The file to go on with, under the lock: a kept part, a truncated blob, or a new and empty one."""
-        part = self.path / "blobs" / f"{entry.etag}.incomplete"
+        part = self._part(entry)
         self._owner.make_directory(part.parent)
+        if part.is_symlink():  # what it links to is not ours to write
+            part.unlink()
         damaged = self.location(commit, entry)
-        if damaged is not None and 0 < damaged.stat().st_size < entry.size:
+        if damaged is not None and 0 < damaged.stat().st_size < entry.size and not damaged.is_symlink():
             damaged.replace(part)
         elif damaged is not None:
             damaged.unlink()
@@ -173,7 +199,7 @@ class Repository:
 
     def finish(self, part: Path, entry: Entry) -> None:
         """Turn a verified part into a blob, on the disk before it has its final name."""
-        blob = part.with_name(entry.etag)
+        blob = self._blob(entry)
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(blob)
@@ -181,10 +207,8 @@ class Repository:
 
     def link(self, commit: str, entry: Entry) -> Path:
         """Let the snapshot show a blob under the file's name."""
-        if not is_safe(entry.name):
-            raise ValueError(f"the hub names a file `{entry.name}`")
-        pointer = self.snapshot(commit) / entry.name
-        blob = self.path / "blobs" / entry.etag
+        pointer = self._below("snapshots", commit, entry.name)
+        blob = self._blob(entry)
         self._owner.make_directory(pointer.parent)
         if not blob.is_file() and pointer.is_file() and not pointer.is_symlink():
             return pointer
@@ -215,23 +239,52 @@ class Repository:
             if entry.sha256:
                 files[entry.name].update(lfs_sha256=entry.sha256, lfs_size=entry.size)
         self._owner.make_directory(self.snapshot(listing.commit))
-        tree = self.path / "trees" / f"{listing.commit}.json"
-        if listing.whole and not tree.is_file():
+        tree = self._below("trees", f"{listing.commit}.json")
+        if listing.whole and self._kept_list(listing.commit) is None:
             self._write(tree, json.dumps({"format_version": _TREE_FORMAT, "files": files}, indent=1))
         kept = self.commit_of(listing.revision)
         if listing.commit not in {listing.revision, kept} and (move or kept is None):
-            self._write(self.path / "refs" / listing.revision, listing.commit)
+            self._write(self._below("refs", listing.revision), listing.commit)
 
     # small things
 
+    def _below(self, *parts: str) -> Path:
+        """A path in this repository. Raises DownloadError for one that would be outside, by its name or by a link."""
+        return self._checked(self.path, parts)
+
+    def _blob(self, entry: Entry) -> Path:
+        return self._below("blobs", _one(entry.etag))
+
+    def _part(self, entry: Entry) -> Path:
+        return self._below("blobs", f"{_one(entry.etag)}.incomplete")
+
+    def _stamp_of(self, entry: Entry) -> Path:
+        return self._below("verified", _one(entry.etag))
+
+    def _lock_of(self, entry: Entry) -> Path:
+        return self._checked(self._locks, (f"{_one(entry.etag)}.lock",))
+
+    def _checked(self, root: Path, parts: tuple[str, ...]) -> Path:
+        path = root.joinpath(*parts)
+        if not all(is_safe(part) for part in parts):
+            raise _outside(path, root)
+        folder = path.parent
+        if folder not in self._inside:
+            # Links in the directory's own path are the user's; those below it would lead a download astray.
+            top, real = os.path.realpath(str(root)), os.path.realpath(str(folder))
+            if real != top and not real.startswith(top.rstrip(os.sep) + os.sep):
+                raise _outside(path, root)
+            self._inside.add(folder)
+        return path
+
     def _parts(self, entry: Entry) -> list[Path]:
         """Parts of a file; one with holes was not written from front to back, so its length says nothing."""
-        own = self.path / "blobs" / f"{entry.etag}.incomplete"
-        found = [own] if own.is_file() else []
+        own = self._part(entry)
+        found = [own] if own.is_file() and not own.is_symlink() else []
         for path in self._foreign_parts.get(entry.etag, ()):
             with contextlib.suppress(OSError):
-                status = path.stat()
-                if status.st_blocks * 512 + 4096 >= status.st_size:
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode) and status.st_blocks * 512 + 4096 >= status.st_size:
                     found.append(path)
         return found
 
@@ -240,10 +293,11 @@ class Repository:
         """ETAG.UUID.incomplete of the library by ETAG, read once: data sets have tens of thousands of files."""
         if self._foreign is None:
             self._foreign = {}
-            for name in os.listdir(self.path / "blobs") if (self.path / "blobs").is_dir() else []:  # noqa: PTH208
+            blobs = self._below("blobs", "x").parent
+            for name in os.listdir(blobs) if blobs.is_dir() else []:  # noqa: PTH208
                 etag, _, rest = name.partition(".")
                 if rest.endswith(".incomplete"):
-                    self._foreign.setdefault(etag, []).append(self.path / "blobs" / name)
+                    self._foreign.setdefault(etag, []).append(blobs / name)
         return self._foreign
 
     def _largest_part(self, entry: Entry) -> Path | None:
@@ -252,7 +306,7 @@ class Repository:
 
     def _stamp(self, entry: Entry) -> tuple[int, int] | None:
         with contextlib.suppress(OSError, ValueError):
-            size, changed = (self.path / "verified" / entry.etag).read_text(encoding="utf-8").split()
+            size, changed = self._stamp_of(entry).read_text(encoding="utf-8").split()
             return int(size), int(changed)
         return None
 
@@ -264,7 +318,7 @@ class Repository:
         """Vouch for a file. A cache that may only be read is checked every time, nothing worse."""
         status = path.stat()
         with contextlib.suppress(OSError):
-            self._write(self.path / "verified" / entry.etag, f"{status.st_size} {status.st_mtime_ns}\n")
+            self._write(self._stamp_of(entry), f"{status.st_size} {status.st_mtime_ns}\n")
 
     def _write(self, path: Path, text: str) -> None:
         self._owner.make_directory(path.parent)
@@ -292,8 +346,21 @@ def write_whole(path: Path, text: str, owner: Owner | None = None, *, fresh: Pat
 def _entries(files: dict[str, dict[str, object]]) -> Iterator[Entry]:
     for name, info in files.items():
         sha256 = info.get("lfs_sha256")
-        size = info["lfs_size"] if sha256 else info["size"]
-        yield Entry(name, int(str(size)), str(info["blob_id"]), str(sha256) if sha256 else None)
+        yield checked_entry(name, info["lfs_size"] if sha256 else info["size"], info["blob_id"], sha256)
+
+
+def _one(name: str) -> str:
+    """A checksum as one part of a path. Raises DownloadError."""
+    if "/" in name or not is_safe(name):
+        raise DownloadError(FAILED, f"the checksum {shown(name)} cannot name a file", "do not use this repository")
+    return name
+
+
+def _outside(path: Path, root: Path) -> DownloadError:
+    return DownloadError(
+        FAILED, f"{shown(str(path))} is not below {root}, so it is neither read nor written",
+        "if a link in the cache leads there, remove it; a link is allowed for the repository's directory as a whole",
+    )  # fmt: skip
 
 
 def _try_lock(descriptor: int) -> bool:
