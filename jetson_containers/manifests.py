@@ -12,6 +12,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.hub.transfer.reference import is_safe
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -74,10 +76,10 @@ def read(path: Path) -> Manifest | None:
         merged = bool(raw.pop("merge", False))
         files = {str(name): Entry(int(row["size"]), str(row["sha256"])) for name, row in raw.pop("files").items()}
         name = path.name.removesuffix(SUFFIX).removesuffix(f".{step}" if merged else "")
-        if not files or any(part == ".." or file.startswith("/") for file in files for part in file.split("/")):
+        if not files or not is_safe(name) or not all(file == "" or is_safe(file) for file in files):
             return None
         return Manifest(path, path.with_name(name), step, str(raw.pop("key")), files, float(raw.pop("seconds", 0)), raw)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 

@@ -15,7 +15,7 @@ import pytest
 from jetson_containers.hub.transfer.credentials import Token
 from jetson_containers.hub.transfer.entries import checked_entries, checked_entry
 from jetson_containers.hub.transfer.fetch import Downloader, Options
-from jetson_containers.hub.transfer.model import Entry
+from jetson_containers.hub.transfer.model import Entry, Listing
 from jetson_containers.hub.transfer.problems import USAGE, DownloadError
 from jetson_containers.hub.transfer.progress import Reporter
 from jetson_containers.hub.transfer.reference import Reference, is_safe, parse
@@ -185,6 +185,29 @@ def test_a_file_is_not_a_directory_too(home: Home, names: tuple[str, ...]) -> No
     error = home.refused()
     assert "is a file and the directory of" in error.message
     assert not home.cache.exists()
+
+
+@pytest.mark.parametrize("rows", [[sibling("a"), sibling("a")], [sibling("a"), sibling("b"), sibling("a", size=0)]])
+def test_a_file_is_listed_once(home: Home, rows: list[dict[str, Any]]) -> None:
+    home.lists(*rows)
+    error = home.refused()
+    assert error.status == 1
+    assert "the file 'a' is listed twice" in error.message
+    assert not home.cache.exists()
+
+
+def test_a_fetch_ends_also_when_a_name_comes_twice(home: Home) -> None:
+    home.lists(sibling("a"))
+    downloader = Downloader(
+        Options(home.cache, endpoint=home.hub.url),
+        Token(),
+        Reporter(stream=io.StringIO()),
+        env={},
+        sleep=lambda _: None,
+    )
+    twice = (checked_entry("a", len(EVIL), SHA1),) * 2
+    plan = downloader.plan_listing(Listing(Reference("org/m"), COMMIT, twice))
+    assert Path(downloader.fetch(plan).path, "a").read_bytes() == EVIL
 
 
 def test_names_that_begin_alike_are_fine() -> None:

@@ -271,10 +271,31 @@ def test_the_manifest_says_how_the_output_was_made(recorder: Recorder) -> None:
     assert (manifest["model"], manifest["revision"], manifest["versions"]) == ("org/m", "abc", {"llama_cpp": "1"})
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd"])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "a/../../b", "..", ".", "a//b", "a\x00b", "n" * 300, "\\\\host\\x"]
+)
 def test_a_manifest_that_names_files_elsewhere_is_not_believed(tmp_path: Path, name: str) -> None:
     path = tmp_path / "m.manifest.json"
     path.write_text(json.dumps({"step": "x", "key": "k", "files": {name: {"size": 1, "sha256": ""}}}))
+    assert manifests.read(path) is None
+    assert list(manifests.below(tmp_path, broken=True)) == []
+
+
+@pytest.mark.parametrize("file", ["...manifest.json", "...x.manifest.json"])
+def test_a_manifest_of_the_directory_above_is_not_believed(tmp_path: Path, file: str) -> None:
+    """A repository of the hub may hold a file of that name; its output would be the other files of the cache."""
+    path = tmp_path / "snapshot" / file
+    path.parent.mkdir()
+    manifest = {"step": "x", "merge": "x" in file, "key": "k", "files": {"precious": {"size": 1, "sha256": ""}}}
+    path.write_text(json.dumps(manifest))
+    (tmp_path / "precious").write_text("1")
+    assert manifests.read(path) is None
+
+
+@pytest.mark.parametrize("size", ["Infinity", "1" + "0" * 400 + ".0", "NaN", '"x"', "[[]]"])
+def test_a_manifest_with_an_impossible_size_is_not_believed(tmp_path: Path, size: str) -> None:
+    path = tmp_path / "m.manifest.json"
+    path.write_text('{"step": "x", "key": "k", "files": {"": {"size": SIZE, "sha256": ""}}}'.replace("SIZE", size))
     assert manifests.read(path) is None
 
 

@@ -279,7 +279,7 @@ class Downloader:
             for thread in threads:
                 thread.start()
             try:
-                while len(states) < len(wanted):
+                for _ in wanted:  # one outcome each, also where two of them should have the same name
                     item, outcome = done.get()
                     if isinstance(outcome, BaseException):
                         raise outcome

@@ -49,9 +49,13 @@ def checked_entry(name: object, size: object, blob_id: object, sha256: object = 
 
 
 def checked_entries(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """All files of a commit. Raises ListingError where one name is also the directory of another file."""
+    """All files of a commit. Raises ListingError for a name that comes twice, or is the directory of another file."""
     found = tuple(entries)
-    names = {entry.name for entry in found}
+    names: set[str] = set()
+    for entry in found:
+        if entry.name in names:
+            raise ListingError(f"the file {shown(entry.name)} is listed twice")
+        names.add(entry.name)
     for entry in found:
         parts = entry.name.split("/")
         for end in range(1, len(parts)):
