@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers import diagnosis, labels
-from jetson_containers.building import graph, package_tests, resources
+from jetson_containers.building import decide, graph, package_tests, resources
 from jetson_containers.building.model import StageReport
 from jetson_containers.engine.base import BuildRequest, OutOfMemoryError
 from jetson_containers.errors import (
@@ -114,7 +114,7 @@ class Workshop:
 
     def _run(self, node: Node, share: Share) -> Outcome:
         began = time.monotonic()
-        image = None if self._must_build else self.store.find(node) or self._pull(node)
+        image = None if decide.forced(self.options) else self.store.find(node) or self._pull(node)
         if image is not None:
             recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
             self.store.adopt(image, node, self._labels(node, recorded))
@@ -144,10 +144,6 @@ class Workshop:
         if image is not None:
             recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
             self.store.adopt(image, node, self._labels(node, recorded))
-
-    @property
-    def _must_build(self) -> bool:
-        return self.options.rebuild or self.options.no_cache
 
     def _why_untested(self, node: Node) -> str:
         return package_tests.excluded(node, self.options) or package_tests.PENDING
