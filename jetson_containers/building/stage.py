@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers import diagnosis, labels
 from jetson_containers.building import decide, graph, package_tests, resources
 from jetson_containers.building.model import StageReport
+from jetson_containers.dockerfile import JOB_ARGS, takes_jobs
 from jetson_containers.engine.base import BuildRequest, OutOfMemoryError
 from jetson_containers.errors import (
     BuildError,
@@ -191,9 +192,8 @@ class Workshop:
         """Make the build request of a stage that is given so many compile jobs."""
         stage, options = node.stage, self.options
         definition = stage.definition
-        arguments = {"BASE_IMAGE": stage.base, **stage.build_args, **options.proxies}
-        for key, value in resources.job_args(stage.dockerfile, jobs).items():
-            arguments.setdefault(key, value)
+        own, jobs = resources.split_jobs(stage.build_args, jobs)
+        arguments = {"BASE_IMAGE": stage.base, **own, **options.proxies}
         context = stage.context or (definition.path if definition else None)
         if context is None:
             raise BuildError(f"stage `{stage.package}` has no build context")
@@ -214,6 +214,7 @@ class Workshop:
             index_url=options.index_url,
             timeout=definition.timeout if definition else None,
             memory=options.memory_limit,
+            jobs=jobs if takes_jobs(stage.dockerfile) and not own.keys() & set(JOB_ARGS) else 0,
         )
 
     def platform(self, node: Node) -> str | None:

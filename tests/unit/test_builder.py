@@ -372,27 +372,47 @@ def test_a_foreign_platform_is_named_to_the_engine(site: Site) -> None:
 @pytest.mark.parametrize(
     ("dockerfile", "expected"),
     [
-        ("FROM x\nARG MAX_JOBS=1\n", {"MAX_JOBS": "4"}),
-        ("ARG CMAKE_BUILD_PARALLEL_LEVEL\nFROM x", {"CMAKE_BUILD_PARALLEL_LEVEL": "4"}),
-        ("FROM x\narg A=1 MAX_JOBS", {"MAX_JOBS": "4"}),
-        ("FROM x\nENV MAX_JOBS=2\n# ARG MAX_JOBS", {}),
-        ("FROM x\nARG MAX_JOBS_TOO", {}),
+        ("FROM ${BASE_IMAGE}\nARG MAX_JOBS=1\n", 4),
+        ("ARG CMAKE_BUILD_PARALLEL_LEVEL\nFROM ${BASE_IMAGE}", 4),
+        ("FROM ${BASE_IMAGE}\narg A=1 MAX_JOBS", 4),
+        ("FROM ${BASE_IMAGE}\nENV MAX_JOBS=2\n# ARG MAX_JOBS", 0),
+        ("FROM ${BASE_IMAGE}\nARG MAX_JOBS_TOO", 0),
     ],
 )
-def test_compile_jobs_are_passed_only_to_recipes_that_declare_them(dockerfile: str, expected: dict[str, str]) -> None:
-    assert resources.job_args(dockerfile, 4) == expected
+def test_compile_jobs_are_told_only_to_recipes_that_declare_them(site: Site, dockerfile: str, expected: int) -> None:
+    site.run(plan(stage("a", dockerfile=dockerfile)))
+    assert site.engine.requests[0].jobs == expected
 
 
-def test_an_explicit_number_of_jobs_wins(site: Site) -> None:
-    dockerfile = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nARG MAX_JOBS\n"
-    site.run(plan(stage("a", dockerfile=dockerfile, build_args={"MAX_JOBS": "3"})))
-    assert site.engine.requests[0].build_args["MAX_JOBS"] == "3"
+TAKES_JOBS = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nARG MAX_JOBS\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "jobs", "left"),
+    [
+        ({"MAX_JOBS": "3", "A": "1"}, 3, {"A": "1"}),
+        ({"CMAKE_BUILD_PARALLEL_LEVEL": "2"}, 2, {}),
+        ({"MAX_JOBS": "0"}, 1, {}),
+        ({"MAX_JOBS": "all"}, 0, {"MAX_JOBS": "all"}),
+    ],
+)
+def test_an_explicit_number_of_jobs_wins(site: Site, given: dict[str, str], jobs: int, left: dict[str, str]) -> None:
+    site.run(plan(stage("a", dockerfile=TAKES_JOBS, build_args=given)))
+    request = site.engine.requests[0]
+    assert (request.jobs, request.build_args) == (jobs, {"BASE_IMAGE": "base:1", **left})
 
 
 def test_the_users_max_jobs_limits_every_stage(site: Site) -> None:
-    dockerfile = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nARG MAX_JOBS\n"
-    site.run(plan(stage("a", dockerfile=dockerfile)), env={"MAX_JOBS": "2"})
-    assert site.engine.requests[0].build_args["MAX_JOBS"] == "2"
+    site.run(plan(stage("a", dockerfile=TAKES_JOBS)), env={"MAX_JOBS": "2"})
+    assert site.engine.requests[0].jobs == 2
+
+
+def test_a_request_differs_by_nothing_but_the_number_when_other_stages_run_beside_it(site: Site) -> None:
+    for cores in (1, 4):
+        site.run(plan(stage("a", dockerfile=TAKES_JOBS)), cores=cores, rebuild=True)
+    one, four = site.engine.requests
+    assert (one.jobs, four.jobs) == (1, 4)
+    assert replace(one, jobs=4) == four
 
 
 # Tests of packages.

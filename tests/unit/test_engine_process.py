@@ -234,6 +234,17 @@ def test_an_index_is_an_argument_without_a_value_in_the_image(recipe: Path) -> N
         assert "index.example" not in ready.dockerfile.read_text()
 
 
+@pytest.mark.parametrize("builder", list(Builder))
+def test_a_recipe_reads_its_jobs_where_it_asks_for_them(recipe: Path, builder: Builder) -> None:
+    text = "FROM scratch\nARG MAX_JOBS\nRUN make\n"
+    texts = set()
+    for jobs in (0, 1, 2):
+        with prepared(BuildRequest(recipe, text, "a:1", jobs=jobs), builder) as ready:
+            assert "MAX_JOBS" not in {*ready.build_args, *ready.request.build_args}
+            texts.add(ready.dockerfile.read_text())
+    assert texts == {text, dockerfile.with_jobs(text)}
+
+
 def test_staging_shares_the_files_where_it_can(recipe: Path, tmp_path: Path) -> None:
     stage(recipe, tmp_path / "copy")
     assert (tmp_path / "copy/install.sh").stat().st_ino == (recipe / "install.sh").stat().st_ino
