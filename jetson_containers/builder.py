@@ -55,8 +55,7 @@ def run(plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: C
         with Signals() as signals:
             return _Run(plans, engine, options, console).go(signals)
     except KeyboardInterrupt:
-        again = f"`{options.command}`" if options.command else "the same command again"
-        raise InterruptedByUserError("interrupted", hint=f"{again} resumes where it stopped") from None
+        raise InterruptedByUserError("interrupted", hint=summary.again(options, "resumes where it stopped")) from None
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
@@ -192,6 +191,8 @@ class _Run:
         asked = ", ".join(dict.fromkeys(" ".join(plan.request) for plan in self.plans))
         there = len(self.graph.nodes) - len(todo)
         shown.say(f"{asked}: {len(todo)} stages to do, {there} there already; logs: {self.log_dir}")
+        if self.options.rebuild and not self.options.no_cache:
+            shown.say("--rebuild: unchanged commands come from the engine's layer cache; --no-cache runs them again")
 
     # The work.
 

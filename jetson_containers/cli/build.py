@@ -52,8 +52,12 @@ def _options(function: Any) -> Any:
                 "--dry-run", "--simulate", "dry_run", is_flag=True, help="Print the plan, write nothing, build nothing."
             ),
             click.option("--push", default="", metavar="REPO", help="Push the images to this registry namespace."),
-            click.option("--rebuild", is_flag=True, help="Build every stage again, built or not."),
-            click.option("--no-cache", is_flag=True, help="Do not use the engine's layer cache."),
+            click.option(
+                "--rebuild",
+                is_flag=True,
+                help="Make every stage again; unchanged commands come from the engine's layer cache.",
+            ),
+            click.option("--no-cache", is_flag=True, help="Make every stage again, without the engine's layer cache."),
             click.option(
                 "--jobs",
                 type=click.IntRange(min=0),

@@ -142,8 +142,11 @@ class Engine(Protocol):
         """Give an image another name."""
         ...
 
-    def untag(self, reference: str) -> None:
-        """Remove a name; the image goes with its last name."""
+    def untag(self, reference: str, *, keep_parents: bool = False) -> None:
+        """Remove a name; the image goes with its last name, unnamed images below it too unless `keep_parents`.
+
+        Those are the legacy builder's layer cache.
+        """
         ...
 
     def label(self, source: str, target: str, labels: Mapping[str, str]) -> None:

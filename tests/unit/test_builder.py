@@ -19,6 +19,7 @@ from packaging.version import Version
 from jetson_containers import builder, labels
 from jetson_containers.building import graph as graphs
 from jetson_containers.building import package_tests, progress, resources
+from jetson_containers.building.layercache import LayerCache
 from jetson_containers.building.logs import Redactor, RunLogs
 from jetson_containers.building.model import StageReport
 from jetson_containers.building.scheduler import Scheduler
@@ -1236,3 +1237,120 @@ def test_only_stages_that_speak_of_pip_get_the_wheelhouse(
 ) -> None:
     (tmp_path / "a.sh").write_text(script)
     assert installs_wheels(dockerfile, tmp_path) is wants
+
+
+# What an engine takes from its layer cache.
+
+BUILDKIT_CACHED = """#4 [1/3] FROM docker.io/library/base:1
+#4 CACHED
+#5 [jetson-artifacts 2/3] RUN make
+#5 CACHED
+#6 [3/3] COPY a b
+#6 DONE 0.1s"""
+BUILDKIT_HALF = """#4 [1/3] FROM docker.io/library/base:1
+#4 CACHED
+#5 [2/3] RUN apt-get update
+#5 CACHED
+#6 [3/3] RUN make
+#6 0.3 CACHED
+#6 DONE 3.0s"""
+BUILDKIT_NEW = """#4 [1/2] FROM docker.io/library/base:1
+#4 CACHED
+#6 [internal] load build context
+#6 CACHED
+#5 [2/2] RUN make
+#5 0.3 #7 CACHED
+#5 DONE 3.0s"""
+LEGACY_CACHED = """Step 1/3 : FROM base:1
+ ---> 0123456789ab
+Step 2/3 : RUN make
+ ---> Using cache
+ ---> 1123456789ab
+Step 3/3 : LABEL a=b
+ ---> Running in 2123456789ab"""
+LEGACY_NEW = """Step 1/3 : ARG A
+ ---> Using cache
+Step 2/3 : RUN make
+ ---> Running in 1123456789ab
+Step 3/3 : COPY a b
+ ---> Using cache"""
+
+
+@pytest.mark.parametrize(
+    ("output", "runs", "reused"),
+    [
+        (BUILDKIT_CACHED, 1, 1),
+        (BUILDKIT_HALF, 2, 1),
+        (BUILDKIT_NEW, 1, 0),
+        (LEGACY_CACHED, 1, 1),
+        (LEGACY_NEW, 1, 0),
+        ("Step 1/1 : FROM base:1\n ---> Using cache", 0, 0),
+    ],
+)
+def test_the_engine_s_output_says_which_commands_came_from_its_cache(output: str, runs: int, reused: int) -> None:
+    cache = LayerCache()
+    for line in output.splitlines():
+        cache.line(line)
+    assert (cache.runs, cache.reused, cache.everything) == (runs, reused, runs > 0 and runs == reused)
+
+
+@pytest.mark.parametrize(
+    ("output", "recorded", "cause"),
+    [
+        (BUILDKIT_NEW, True, ""),
+        (BUILDKIT_HALF, False, ""),
+        (BUILDKIT_CACHED, False, "every command came from the engine's layer cache"),
+        (LEGACY_CACHED, False, "every command came from the engine's layer cache"),
+    ],
+)
+def test_the_time_of_a_build_from_the_cache_is_no_estimate(site: Site, output: str, recorded: bool, cause: str) -> None:
+    site.run(chain("a"))
+    state = State(site.directory / "logs" / ".state")
+    state.record("a", seconds=1800.0)
+    right = site.engine.build
+
+    def build(request: Any, on_line: Any) -> None:
+        for line in output.splitlines():
+            on_line(line)
+        right(request, on_line)
+
+    site.engine.build = build  # type: ignore[method-assign]
+    report = site.run(chain("a"), rebuild=True)
+    assert (state.seconds()["a"] != 1800.0) == recorded
+    assert [(entry.state, entry.cause) for entry in report.stages] == [("built", cause)]
+    assert "a" in state.sizes()
+
+
+def test_rebuild_says_that_unchanged_commands_come_from_the_cache(site: Site) -> None:
+    site.run(chain("a"), rebuild=True)
+    assert "--no-cache runs them again" in site.said()
+    site.run(chain("a"), rebuild=True, no_cache=True)
+    assert "--no-cache runs them again" not in site.said()
+
+
+@pytest.mark.parametrize(
+    ("changes", "after_failure", "after_interrupt"),
+    [
+        ({}, "`./build.sh b` resumes at `b`; what is built stays", "`./build.sh b` resumes where it stopped"),
+        ({"rebuild": True}, "come from the engine's cache", "come from the engine's cache"),
+        ({"no_cache": True}, "at the first stage again, because of --no-cache", "because of --no-cache"),
+        ({"rebuild": True, "no_cache": True}, "because of --no-cache", "because of --no-cache"),
+    ],
+)
+def test_the_hint_says_what_the_same_command_does_next(
+    site: Site, changes: dict[str, bool], after_failure: str, after_interrupt: str
+) -> None:
+    site.engine.fail(":b$")
+    with pytest.raises(BuildError) as failed:
+        site.run(chain("a", "b"), command="./build.sh b", **changes)
+    site.engine.heal()
+
+    def interrupt(_request: Any) -> None:
+        raise KeyboardInterrupt
+
+    site.engine.on_build = interrupt
+    with pytest.raises(InterruptedByUserError) as interrupted:
+        site.run(chain("a", "b"), command="./build.sh b", **changes)
+    for hint, expected in ((failed.value.hint, after_failure), (interrupted.value.hint, after_interrupt)):
+        assert (hint or "").endswith(expected)
+        assert ("resumes" in (hint or "")) == (not changes)
