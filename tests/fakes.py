@@ -254,7 +254,7 @@ class FakeEngine:
             on_line(line)
         if kind == "hang":
             self.hanging.set()
-            self.released.wait(timeout=30)
+            self.released.wait(timeout=120)
             self._check_stopped()
             return
         error = {"fail": BuildError, "oom": OutOfMemoryError, "timeout": BuildTimeoutError}[kind]

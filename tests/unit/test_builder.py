@@ -715,7 +715,7 @@ def test_without_keep_going_nothing_new_starts_but_what_runs_is_kept(site: Site)
 
     def on_build(request: Any) -> None:
         if request.tag.endswith(":b"):
-            assert site.engine.hanging.wait(10)
+            assert site.engine.hanging.wait(120)
 
     site.engine.on_build = on_build
     releaser = Releaser(site)
@@ -772,7 +772,7 @@ def test_a_signal_stops_children_first_and_leaves_nothing_half_done(site: Site, 
     site.engine.hang(":b$")
 
     def send() -> None:
-        assert site.engine.hanging.wait(10)
+        assert site.engine.hanging.wait(120)
         os.kill(os.getpid(), number)
 
     sender = threading.Thread(target=send)
@@ -800,7 +800,7 @@ def test_a_signal_stops_children_first_and_leaves_nothing_half_done(site: Site, 
 def test_a_run_interrupted_in_a_test_resumes_at_that_test(site: Site) -> None:
     def interrupt(_: RunCall) -> RunResult:
         os.kill(os.getpid(), signal.SIGINT)
-        site.engine.stopped.wait(10)
+        site.engine.stopped.wait(120)
         raise InterruptedByUserError("interrupted")
 
     site.engine.answer = interrupt
@@ -833,13 +833,13 @@ def test_two_builds_at_once_build_a_stage_once(site: Site) -> None:
     reports: list[builder.BuildReport] = []
     first_thread = threading.Thread(target=lambda: reports.append(site.run(chain("a", "b"))))
     first_thread.start()
-    assert site.engine.hanging.wait(10)
+    assert site.engine.hanging.wait(120)
     second_thread = threading.Thread(target=lambda: reports.append(second.run(chain("a", "b"))))
     second_thread.start()
-    assert waiting.wait(10)
+    assert waiting.wait(120)
     site.engine.release()
-    first_thread.join(20)
-    second_thread.join(20)
+    first_thread.join(120)
+    second_thread.join(120)
     assert [report.ok for report in reports] == [True, True]
     assert sorted(site.built()) == ["a", "b"]
 
