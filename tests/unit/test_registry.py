@@ -189,6 +189,13 @@ def test_a_slow_registry_is_left(registry: FakeRegistry, fault: Fault) -> None:
         slow.request("GET", registry.url + "/v2/")
 
 
+def test_the_port_of_a_registry_that_is_gone_is_nobody_else_s() -> None:
+    with FakeRegistry() as gone:
+        host, _, port = gone.host.partition(":")
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind((host, int(port)))
+
+
 def test_nobody_listens() -> None:
     with FakeRegistry() as gone:
         url = gone.url
