@@ -228,6 +228,7 @@ WRONG = [
     ({}, 400, "`messages`"),
     ({"messages": []}, 400, "`messages`"),
     ({"messages": [{"role": "tool", "content": "x"}]}, 400, "messages[0]"),
+    ({"messages": [{"role": ["user"], "content": "a list"}]}, 400, "`messages[0]` needs a role"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "must be text"),
     ({"messages": [{"role": "system", "content": "x"}]}, 400, "the user's"),
     ({"messages": USER, "model": "other"}, 404, "`other` is not served"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import threading
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
