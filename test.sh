@@ -1,7 +1,5 @@
 #!/usr/bin/env bash
 # Everything CI checks: sets up what the tests need, then runs the linters, the pure tests, and those on a real engine.
-#   ./test.sh             all          ./test.sh --no-engine   only what needs no container engine
-#   ./test.sh -k autotag  arguments after the options go to pytest
 set -euo pipefail
 ROOT="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)"
 # shellcheck source=scripts/python.sh
@@ -9,8 +7,56 @@ ROOT="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)"
 # shellcheck source=scripts/system.sh
 . "$ROOT/scripts/system.sh"
 
-NO_ENGINE="${NO_ENGINE:-0}" ASK=0
-if [ "${1:-}" = --no-engine ]; then NO_ENGINE=1; shift; fi
+LINT_PACKAGES=(shellcheck)
+ENGINE_PACKAGES=(docker-registry apache2-utils busybox-static mmdebstrap debootstrap xauth)
+ARM64_PACKAGES=(qemu-user-static binfmt-support)
+
+usage() {
+  cat <<HELP
+usage: ./test.sh [--no-engine] [-k EXPRESSION] [-m EXPRESSION] [-x] [-v] [PATH...] [-- PYTEST OPTIONS]
+
+Runs everything CI checks: the linters, the pure tests, then the tests on a real container engine.
+
+  --no-engine   only what needs no container engine
+  -k, -m, -x, -v, PATH
+                as pytest has them; further options of pytest stand behind --
+  -h, --help    show this and change nothing
+
+Before the tests it makes $VENV and, as root or with sudo, installs with apt-get what is missing of:
+  ${LINT_PACKAGES[*]}
+and unless --no-engine is given: docker.io where no engine answers,
+  ${ENGINE_PACKAGES[*]}
+and on a machine that is not aarch64:
+  ${ARM64_PACKAGES[*]}
+HELP
+}
+
+wrong() { # message
+  usage >&2
+  say "error: $1"
+  exit 2
+}
+
+NO_ENGINE="${NO_ENGINE:-0}" ASK=0 SELECTION=()
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --no-engine) NO_ENGINE=1 ;;
+    -h | --help) usage; exit 0 ;;
+    -k | -m)
+      [ $# -gt 1 ] || wrong "$1 needs a value"
+      SELECTION+=("$1" "$2")
+      shift
+      ;;
+    -x | -v | -vv) SELECTION+=("$1") ;;
+    --) shift; SELECTION+=("$@"); break ;;
+    -*) wrong "unknown option: $1 (options of pytest stand behind --)" ;;
+    *)
+      [ -e "${1%%::*}" ] || [ -e "$ROOT/${1%%::*}" ] || wrong "there is no $1"
+      SELECTION+=("$1")
+      ;;
+  esac
+  shift
+done
 
 need_dev() { # the test tools, into the same virtual environment; a stamp as in scripts/python.sh
   cmp -s "$ROOT/requirements-dev.txt" "$VENV/.dev" && return 0
@@ -22,7 +68,7 @@ need_dev() { # the test tools, into the same virtual environment; a stamp as in 
 need_arm64() { # emulation of arm64, so that images for boards are built and run here
   local name=qemu-aarch64 registry=/proc/sys/fs/binfmt_misc
   [ "$(uname -m)" != aarch64 ] || return 0
-  need_apt qemu-user-static binfmt-support
+  need_apt "${ARM64_PACKAGES[@]}"
   [ -f "$registry/register" ] || as_root mount -t binfmt_misc binfmt_misc "$registry" || return 0
   [ -f "$registry/$name" ] || as_root update-binfmts --import "$name" >&2 || return 0
 }
@@ -33,11 +79,11 @@ need_python
 bootstrap
 need_dev
 if command -v apt-get >/dev/null 2>&1 && can_be_root; then
-  say "The tests need a few system packages: shellcheck, and with an engine docker-registry, busybox-static, mmdebstrap, qemu."
-  need_apt shellcheck
+  say "Installing what the tests need and is missing of the system packages that ./test.sh --help lists."
+  need_apt "${LINT_PACKAGES[@]}"
   if [ "$NO_ENGINE" = 0 ]; then
     need_engine
-    need_apt docker-registry apache2-utils busybox-static mmdebstrap debootstrap xauth
+    need_apt "${ENGINE_PACKAGES[@]}"
     need_arm64
     # buildx is not in every release; its tests run wherever the client can be had, and say so where it cannot.
     TEST_BUILDX=$(scripts/buildx.sh) || say "note: no client with buildx can be had here"
@@ -47,7 +93,6 @@ else
   say "note: no root or no apt-get here, so the tests use what is installed and say what they skip"
 fi
 
-SELECTION=("$@")
 run_tests() { # pytest's arguments; a part in which the user's selection finds nothing is no failure
   local code=0
   say "+ pytest $*"

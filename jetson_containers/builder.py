@@ -14,12 +14,11 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jetson_containers import labels
+from jetson_containers.building import decide, package_tests, progress, resources, summary
 from jetson_containers.building import finals as finals_module
 from jetson_containers.building import graph as graphs
-from jetson_containers.building import package_tests, progress, resources, summary
 from jetson_containers.building.logs import RunLogs, secrets_of
 from jetson_containers.building.loop import Loop
 from jetson_containers.building.model import BuildOptions, BuildReport, StageReport
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from jetson_containers.building.graph import Node
     from jetson_containers.building.resources import Share
     from jetson_containers.console import Console
-    from jetson_containers.engine.base import Engine, LocalImage
+    from jetson_containers.engine.base import Engine
     from jetson_containers.plan import Plan
 
 __all__ = ["BuildOptions", "BuildReport", "StageReport", "revision", "run"]
@@ -56,8 +55,7 @@ def run(plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: C
         with Signals() as signals:
             return _Run(plans, engine, options, console).go(signals)
     except KeyboardInterrupt:
-        again = f"`{options.command}`" if options.command else "the same command again"
-        raise InterruptedByUserError("interrupted", hint=f"{again} resumes where it stopped") from None
+        raise InterruptedByUserError("interrupted", hint=summary.again(options, "resumes where it stopped")) from None
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
@@ -119,13 +117,16 @@ class _Run:
         self.pushed: list[str] = []
         self.push_errors: list[JetsonError] = []
         self.log_dir = options.log_dir
-        self._found: dict[str, LocalImage | None] = {}
+        self.facts = decide.Facts()
 
     def go(self, signals: Signals) -> BuildReport:
         """Do everything, in a named order."""
-        todo = self._todo()
-        named = all(finals_module.complete(plan, self.store) for plan in self.plans)
-        if not todo and named and not self.options.push:
+        self.facts = decide.facts(self.graph, self.plans, self.store)
+        decision = decide.decide(self.graph, self.plans, self.facts, self.options)
+        todo = decision.todo(self.graph)
+        self._complete(todo)
+        named = all(plan.final in self.facts.finals for plan in self.plans)
+        if decision.nothing and named and not self.options.push:
             return self._nothing_to_do()
         self._check_disk(todo)
         logs = RunLogs(self.options.log_dir, secrets_of(self.env, (self.options.build_args,)))
@@ -146,43 +147,15 @@ class _Run:
 
     # Before.
 
-    def _todo(self) -> dict[str, None]:
-        """Keys of the stages to look at; the others are complete, or below one that is."""
-        if self.options.rebuild or self.options.no_cache:
-            return dict.fromkeys(self.graph.nodes)
-        todo = graphs.needed(self.graph, lambda key: self._find(key) is not None, self._is_due, self._is_covered)
+    def _complete(self, todo: Mapping[str, None]) -> None:
+        """Report the stages that nothing is done for: they are complete, or below one that is."""
         for key, node in self.graph.nodes.items():
-            image = self._find(key)
+            image = self.facts.stages.get(key)
             if key not in todo and image is not None:
-                said = package_tests.said(node, self.options, self._recorded(key, image))
+                said = package_tests.said(node, self.options, decide.recorded(self.graph, key, image))
                 self.reports[key] = self._cached(node, tests=said, size=image.size)
             elif key not in todo:  # pruned, and not missed
                 self.reports[key] = self._cached(node, tests="", cause="not needed: a stage above it is complete")
-        return todo
-
-    def _find(self, key: str) -> LocalImage | None:
-        if key not in self._found:
-            self._found[key] = self.store.find(self.graph.nodes[key])
-        return self._found[key]
-
-    def _recorded(self, key: str, image: LocalImage) -> Mapping[str, Any]:
-        return package_tests.of_package(labels.read(image.labels).tests, self.graph.nodes[key].stage.package)
-
-    def _is_due(self, key: str) -> bool:
-        image = self._find(key)
-        return image is not None and package_tests.due(self.graph.nodes[key], self.options, self._recorded(key, image))
-
-    def _is_covered(self, key: str) -> bool:
-        """Whether the finished image of a plan that holds this stage remembers its tests as they should be."""
-        node = self.graph.nodes[key]
-        for plan in self.plans:
-            image = self.engine.image(plan.final) if any(stage.key == key for stage in plan.stages) else None
-            if image is None or not finals_module.complete(plan, self.store):
-                continue
-            recorded = self._recorded(key, image)
-            if recorded and not package_tests.due(node, self.options, recorded):
-                return True
-        return False
 
     @staticmethod
     def _cached(node: Node, *, tests: str, size: int | None = None, cause: str = "") -> StageReport:
@@ -218,6 +191,8 @@ class _Run:
         asked = ", ".join(dict.fromkeys(" ".join(plan.request) for plan in self.plans))
         there = len(self.graph.nodes) - len(todo)
         shown.say(f"{asked}: {len(todo)} stages to do, {there} there already; logs: {self.log_dir}")
+        if self.options.rebuild and not self.options.no_cache:
+            shown.say("--rebuild: unchanged commands come from the engine's layer cache; --no-cache runs them again")
 
     # The work.
 

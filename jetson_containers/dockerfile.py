@@ -6,6 +6,7 @@ mounts) is put in by `prepare`, which inserts lines and flags and leaves every o
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.errors import NotReadyError, RecipeError, UsageError
 from jetson_containers.instructions import (
     DEFAULT_PATH,
+    FLAG,
     Instruction,
     directives,
     parse,
@@ -58,6 +60,15 @@ PREDEFINED_ARGS = frozenset(
     for lower in ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
     for name in (lower, lower.upper())
 )
+
+# The number of compile jobs must not be in the engine's cache key: another number makes the same image. A build
+# argument is in the key of every builder. The address of an extra host is in none (BuildKit hashes only the name, the
+# legacy builder neither; measured with engine 20.10), so the number is the last part of an address in /etc/hosts.
+JOB_ARGS = ("MAX_JOBS", "CMAKE_BUILD_PARALLEL_LEVEL")
+JOBS_HOST = "jetson-max-jobs"
+MOST_JOBS = 255  # what fits into the last part of an address
+_SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
+_ONLY_HEREDOC = re.compile(r"""<<-?["']?[^\s"'<]+["']?""")
 
 _LAYERS = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
 _TEMPLATE_FAILURES = (TypeError, ValueError, ArithmeticError, LookupError)  # of expressions in a template
@@ -235,6 +246,102 @@ def prepare(
             if step.keyword == "RUN":
                 lines[step.line - 1] = _with_flags(lines[step.line - 1], step, flags)
     return "\n".join(_woven(lines, after))
+
+
+def takes_jobs(text: str, path: Path = DEFAULT_PATH) -> bool:
+    """Whether a Dockerfile wants to know its number of compile jobs."""
+    return not declared_args(text, path).isdisjoint(JOB_ARGS)
+
+
+def is_job_number(name: str, value: str) -> bool:
+    """Whether a build argument is a number of compile jobs: it changes how something is built, not what it is."""
+    return name in JOB_ARGS and value.isdecimal()
+
+
+def jobs_host(jobs: int) -> str:
+    """The extra host of a build that tells the number of compile jobs.
+
+    >>> jobs_host(6)
+    'jetson-max-jobs:0.0.0.6'
+    """
+    return f"{JOBS_HOST}:0.0.0.{min(jobs, MOST_JOBS)}"
+
+
+def with_jobs(text: str, path: Path = DEFAULT_PATH) -> str:
+    """Let every RUN after an ARG of `JOB_ARGS` read the number of compile jobs first (`jobs_host`).
+
+    The text is the same for every number. Lines are changed, none is added or removed. A RUN in JSON form goes through
+    /bin/sh for it; a script in a language of its own (a shebang, a SHELL that is no shell) is left as it is.
+    """
+    lines = split_lines(text)
+    for stage in stages(parse(text, path)):
+        names = _job_names(stage)
+        for step in stage.body:
+            _read_jobs(lines, step, names.get(step.line, ()))
+    return "\n".join(lines)
+
+
+def _job_names(stage: BuildStage) -> dict[int, tuple[str, ...]]:
+    """Map the line of each RUN to the job arguments it sees: declared above it, and not set by an ENV."""
+    declared: dict[str, None] = {}
+    shell = "sh"
+    found = {}
+    for step in stage.body:
+        words = [word.partition("=")[0] for word in split_words(step.value)]
+        if step.keyword == "ARG":
+            declared.update(dict.fromkeys(name for name in words if name in JOB_ARGS))
+        elif step.keyword == "ENV":
+            for name in words if re.match(r"\S+=", step.value) else words[:1]:
+                declared.pop(name, None)
+        elif step.keyword == "SHELL":
+            shell = Path(step.words[0]).name if step.words else ""
+        elif step.keyword == "RUN" and (shell in _SHELLS or _exec_form(step) is not None):
+            found[step.line] = tuple(declared)
+    return found
+
+
+def _exec_form(step: Instruction) -> list[str] | None:
+    """The words of a RUN in JSON form."""
+    try:
+        words = json.loads(step.arguments)
+    except ValueError:
+        return None
+    return words if isinstance(words, list) and all(isinstance(word, str) for word in words) else None
+
+
+def _read_jobs(lines: list[str], step: Instruction, names: Sequence[str]) -> None:
+    """Change the lines of a RUN, so that it reads its number of jobs first."""
+    if not names:
+        return
+    values = " ".join(f'{name}="${{jetson_ip##*.}}"' for name in names)
+    script = (
+        f'while read -r jetson_ip jetson_name; do case "$jetson_name" in {JOBS_HOST}) {values} ;; esac;'
+        f" done </etc/hosts; export {' '.join(names)}; "
+    )
+    first, last = step.line - 1, step.end
+    start = _arguments_start("\n".join(lines[first:last]), directives(lines).get("escape", "\\"))
+    if start is None:
+        return
+    text = "\n".join(lines[first:last])
+    words = _exec_form(step)
+    if words is not None:
+        command = json.dumps(["/bin/sh", "-c", f'{script}exec "$@"', "sh", *words])
+        text = text[:start] + command + "\n" * text.count("\n", start)
+    elif len(step.heredocs) == 1 and _ONLY_HEREDOC.fullmatch(step.arguments):
+        if step.heredocs[0].body.startswith("#!"):  # a program of its own, in whatever language
+            return
+        head, _, body = text[start:].partition("\n")
+        text = f"{text[:start]}{head}\n{script}{body}"  # in front of the first line of the script
+    else:
+        text = text[:start] + script + text[start:]
+    lines[first:last] = text.split("\n")
+
+
+def _arguments_start(text: str, escape: str) -> int | None:
+    """Find where the arguments of a RUN begin, behind its flags and continuation lines."""
+    gap = rf"(?:[ \t]|{re.escape(escape)}[ \t]*\n(?:[ \t]*(?:#[^\n]*)?\n)*)"
+    found = re.match(rf"\s*RUN(?:{gap}+{FLAG.pattern})*{gap}+", text, re.IGNORECASE)
+    return found.end() if found else None
 
 
 def _stable(value: Any) -> Any:

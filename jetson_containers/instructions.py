@@ -29,7 +29,7 @@ _HEREDOC_IN = re.compile(r"(?:ONBUILD\s+)?(?:RUN|COPY|ADD)\b", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"#\s*([a-z][a-z0-9]*)\s*=\s*(.+?)\s*$", re.IGNORECASE)
 _WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""", re.DOTALL)
 _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
-_FLAG = re.compile(r"""--[a-z][a-z-]*(?:=(?:[^\s"']|"[^"]*"|'[^']*')*)?(?=\s|$)""")
+FLAG = re.compile(r"""--[a-z][a-z-]*(?:=(?:[^\s"']|"[^"]*"|'[^']*')*)?(?=\s|$)""")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Instruction:
 
     def _split(self) -> tuple[tuple[str, ...], str]:
         rest, flags = self.value, []
-        while self.keyword in _FLAGGED and (found := _FLAG.match(rest)):
+        while self.keyword in _FLAGGED and (found := FLAG.match(rest)):
             flags.append(found.group())
             rest = rest[found.end() :].lstrip()
         return tuple(flags), rest

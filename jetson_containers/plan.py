@@ -1,4 +1,4 @@
-"""Resolution → stages with content keys. Several targets merge into one trie of shared prefixes.
+"""Resolution → stages with content keys.
 
 key = H(Dockerfile, context files, build args, docker platform, parent key, artifact keys); `keys` says what counts.
 The same inputs give the same key on any machine, so an image with that key need not be built again, wherever it is.
@@ -7,7 +7,7 @@ The same inputs give the same key on any machine, so an image with that key need
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers import dockerfile
@@ -38,6 +38,7 @@ class Plan:
     base: str
     packages: tuple[str, ...]  # names in the order they stand in the image
     notices: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()  # packages whose tests a build would run now; known to `building.decide`
 
     @property
     def top(self) -> Stage:
@@ -56,6 +57,7 @@ class Plan:
             "final": self.final,
             "layers": self.layers,
             "notices": list(self.notices),
+            "tests": list(self.tests),
         }
 
 
@@ -68,19 +70,6 @@ class PlanOptions:
     build_args: Mapping[str, str] = field(default_factory=dict)  # --build-args
     build_flags: tuple[str, ...] = ()  # --build-flags, split as a shell splits words
     no_cache: bool = False
-
-
-@dataclass(frozen=True)
-class Merged:
-    """Several plans as one trie: `stages` in build order, each once.
-
-    `totals`: `images` (final names), `stages` and `artifacts` (distinct keys), `compiles` (artifacts, and layers of
-    packages that have no compile part of their own), `lower_bound` of these (each package once, wherever it stands).
-    """
-
-    plans: tuple[Plan, ...]
-    stages: tuple[Stage, ...]
-    totals: Mapping[str, int]
 
 
 def make(
@@ -151,41 +140,20 @@ def check_build_args(plans: Iterable[Plan], build_args: Mapping[str, str]) -> No
         )
 
 
-def merge(plans: Sequence[Plan]) -> Merged:
-    """Merge plans: a stage that several of them need is there once."""
-    stages: dict[str, Stage] = {}
-    for plan in plans:
-        for stage in plan.stages:
-            known = stages.get(stage.key)
-            if known is None or (stage.needed and not known.needed):
-                stages[stage.key] = stage
-    found = tuple(stages.values())
-    totals = {
+def totals(plans: Sequence[Plan]) -> dict[str, int]:
+    """Count over all plans, a stage they share once.
+
+    `images` (final names), `stages` and `artifacts` (distinct keys), `compiles` (artifacts, and layers of packages
+    that have no compile part of their own), `lower_bound` of these (each package once, wherever it stands).
+    """
+    found = list({stage.key: stage for plan in plans for stage in plan.stages}.values())
+    return {
         "images": len({plan.final for plan in plans}),
         "stages": len(found),
         "artifacts": sum(stage.kind is StageKind.ARTIFACT for stage in found),
         "compiles": sum(_compiles(stage) for stage in found),
         "lower_bound": len({stage.package for stage in found if stage.kind is not StageKind.META}),
     }
-    return Merged(tuple(plans), found, totals)
-
-
-def mark(plan: Plan, local: Mapping[str, str], remote: Mapping[str, str]) -> Plan:
-    """Set the state of each stage from what exists already: key → image reference, local before remote.
-
-    What lies below a stage that exists is not needed for this image.
-    """
-    by_key = {stage.key: stage for stage in plan.stages}
-    needed: set[str] = set()
-    waiting = [plan.top.key]
-    while waiting:
-        key = waiting.pop()
-        if key in needed:
-            continue
-        needed.add(key)
-        if key not in local and key not in remote:
-            waiting += by_key[key].depends
-    return replace(plan, stages=tuple(_marked(stage, local, remote, stage.key in needed) for stage in plan.stages))
 
 
 def multiple_json(platform: Platform, plans: Sequence[Plan], errors: Sequence[Mapping[str, str]]) -> dict[str, Any]:
@@ -195,7 +163,7 @@ def multiple_json(platform: Platform, plans: Sequence[Plan], errors: Sequence[Ma
         "platform": platform.to_json(),
         "plans": [plan.to_json() for plan in plans],
         "errors": [dict(error) for error in errors],
-        "totals": dict(merge(plans).totals),
+        "totals": totals(plans),
     }
 
 
@@ -254,26 +222,15 @@ def _compiles(stage: Stage) -> bool:
     return stage.kind is StageKind.ARTIFACT or (stage.kind is StageKind.LAYER and not split)
 
 
-def _marked(stage: Stage, local: Mapping[str, str], remote: Mapping[str, str], needed: bool) -> Stage:
-    if stage.key in local:
-        return replace(stage, state=StageState.CACHED, source=local[stage.key], needed=needed)
-    if not needed:
-        return replace(stage, state=StageState.CACHED, source="", needed=False)
-    if stage.key in remote:
-        return replace(stage, state=StageState.PULL, source=remote[stage.key], needed=True)
-    return replace(stage, state=StageState.BUILD, source="", needed=True)
-
-
 def _summary(plan: Plan) -> list[str]:
-    counts = {state: sum(stage.needed and stage.state is state for stage in plan.stages) for state in StageState}
-    words = [f"{counts[state]} to {word}" for state, word in ((StageState.BUILD, "build"), (StageState.PULL, "pull"))]
-    ready = len(plan.stages) - counts[StageState.BUILD] - counts[StageState.PULL]
-    totals = merge([plan]).totals
+    build = sum(stage.state is StageState.BUILD for stage in plan.stages)
+    counts = totals([plan])
     return [
         f"base    {plan.base}",
         f"image   {plan.final}",
         f"layers  {plan.layers} of {MAX_LAYERS}",
-        f"stages  {len(plan.stages)}: {', '.join(words)}, {ready} ready",
-        f"        {totals['compiles']} compile something; the least is {totals['lower_bound']}, each package once",
+        f"stages  {len(plan.stages)}: {build} to build, {len(plan.stages) - build} ready",
+        f"        {counts['compiles']} compile something; the least is {counts['lower_bound']}, each package once",
+        *([f"tests   of {', '.join(plan.tests)}"] if plan.tests else []),
         *(f"note    {notice}" for notice in plan.notices),
     ]

@@ -139,7 +139,11 @@ class Planner:
             context=keys.context_files(
                 part.package.path, part.text, definition=_definition(part.package), path=part.path
             ),
-            args={name: value for name, value in args.items() if not always_taken(name)},
+            args={
+                name: value
+                for name, value in args.items()
+                if not always_taken(name) and not dockerfile.is_job_number(name, value)
+            },
             platform=self._platform.docker_platform,
             parent=parent.key if parent else self._root,
             artifacts=[artifact.key] if artifact else [],

@@ -83,6 +83,23 @@ venv_can_be_made() { # by this user, here: another's environment or a read-only 
   [ -d "$place" ] && [ -w "$place" ] && { [ "$place" != "$VENV" ] || [ -w "$(dirname "$VENV")" ]; }
 }
 
+# Without an environment `--help` gets this short answer: asking for help makes and installs nothing.
+help_without_venv() { # usage line, what the command does, the arguments among which --help may be
+  local usage="$1" purpose="$2" word
+  shift 2
+  venv_is_current && return 0
+  for word in "$@"; do
+    case "$word" in
+      --) return 0 ;;
+      -h | --help)
+        printf 'usage: %s\n\n%s\n\n' "$usage" "$purpose"
+        printf 'All options: %s/docs/cli.md, or --help again once ./install.sh has made %s.\n' "$ROOT" "$VENV"
+        exit 0
+        ;;
+    esac
+  done
+}
+
 own_venv() { printf '%s\n' "${HOME:-/tmp/$(id -un 2>/dev/null || id -u)}/.venvs/jetson-containers"; }
 
 bootstrap() { # the one entry: afterwards $PYTHON runs jetson_containers

@@ -190,10 +190,10 @@ class FakeEngine:
             self.calls.append(("tag", source, target))
             self._put(replace(image, references=tuple(dict.fromkeys((*image.references, _normal(target))))))
 
-    def untag(self, reference: str) -> None:
+    def untag(self, reference: str, *, keep_parents: bool = False) -> None:
         image = self._need(reference)
         with self._lock:
-            self.calls.append(("untag", reference))
+            self.calls.append(("untag", reference, *(["keep_parents"] if keep_parents else [])))
             self._drop(_normal(reference), image)
 
     def label(self, source: str, target: str, labels: Mapping[str, str]) -> None:
@@ -254,7 +254,7 @@ class FakeEngine:
             on_line(line)
         if kind == "hang":
             self.hanging.set()
-            self.released.wait(timeout=30)
+            self.released.wait(timeout=120)
             self._check_stopped()
             return
         error = {"fail": BuildError, "oom": OutOfMemoryError, "timeout": BuildTimeoutError}[kind]

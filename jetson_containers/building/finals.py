@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jetson_containers.building.graph import Graph, Node
+    from jetson_containers.building.model import BuildOptions
     from jetson_containers.building.resources import Share
     from jetson_containers.building.stage import Failure, Workshop
     from jetson_containers.building.store import Store
@@ -32,10 +33,10 @@ class Final:
     size: int | None
 
 
-def complete(plan: Plan, store: Store) -> bool:
-    """Whether the final name already is on an image of exactly this plan."""
+def find(plan: Plan, store: Store) -> LocalImage | None:
+    """Find the image under the final name, when it is of exactly this plan."""
     image = store.engine.image(plan.final)
-    return image is not None and _is(image, plan)
+    return image if image is not None and _is(image, plan) else None
 
 
 def name(plan: Plan, graph: Graph, workshop: Workshop, share: Share) -> Final | Failure:
@@ -53,7 +54,7 @@ def _name(plan: Plan, graph: Graph, workshop: Workshop, share: Share) -> Final |
     top = graph.nodes[plan.top.key]
     before = store.engine.image(plan.final)
     known = _records(plan, graph, store, before)
-    if workshop.options.tests == "all":
+    if tested_together(plan, graph, workshop.options):
         tested = _test_together(plan, graph, top, workshop, share)
         if not isinstance(tested, dict):
             return tested
@@ -87,6 +88,14 @@ def _name(plan: Plan, graph: Graph, workshop: Workshop, share: Share) -> Final |
     )
     image = store.engine.image(plan.final)
     return Final(plan.final, fresh=True, size=image.size if image else None)
+
+
+def tested_together(plan: Plan, graph: Graph, options: BuildOptions) -> list[Node]:
+    """List the stages that `--tests all` tests again in the finished image; the top's image is the finished one."""
+    if options.tests != "all":
+        return []
+    nodes = [graph.nodes[stage.key] for stage in plan.stages if stage.key != plan.top.key]
+    return [node for node in nodes if package_tests.tests_of(node) and not package_tests.excluded(node, options)]
 
 
 def push(plan: Plan, namespace: str, workshop: Workshop) -> str:
@@ -133,12 +142,12 @@ def _test_together(
 ) -> dict[str, Mapping[str, Any]] | Failure:
     """Run the tests of all packages below the top in the top's image: what stands above one may have broken it."""
     found: dict[str, Mapping[str, Any]] = {}
-    for stage in plan.stages:
-        node = graph.nodes[stage.key]
-        if not package_tests.tests_of(node) or package_tests.excluded(node, workshop.options) or node is top:
-            continue
-        results = workshop.test(node, top.stage.image, where="final")
-        found[stage.package] = package_tests.record(node, results, workshop.options)
-        if found[stage.package]["status"] == package_tests.FAILED and workshop.options.tests != "warn":
+    source = workshop.store.find(top)  # under its stage name, or only under a final one when that was pruned
+    reference = source.references[0] if source is not None else top.stage.image
+    for node in tested_together(plan, graph, workshop.options):
+        results = workshop.test(node, reference, where="final")
+        package = node.stage.package
+        found[package] = package_tests.record(node, results, workshop.options)
+        if found[package]["status"] == package_tests.FAILED and workshop.options.tests != "warn":
             return workshop.failed_test(node, share, results[-1], where=f" in `{plan.final}`")
     return found

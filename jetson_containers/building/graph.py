@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.stage import StageKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from jetson_containers.plan import Plan
@@ -101,28 +101,6 @@ def plan_key(plan: Plan) -> str:
     """Digest of a plan, for the `plan` label: the same stages in the same order give the same."""
     text = "\n".join([*(stage.key for stage in plan.stages), *plan.packages])
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-
-
-def needed(
-    graph: Graph,
-    present: Callable[[str], bool],
-    due: Callable[[str], bool],
-    covered: Callable[[str], bool],
-) -> dict[str, None]:
-    """Keys of the stages to build or to test, in build order.
-
-    To build is what is not `present` and is the top of a plan or below something to build; what lies below a
-    present stage is not missed. To test is what is present and `due`. `covered` says of a stage that stands aside
-    and is not present, whether the final image remembers enough of it.
-    """
-    build: set[str] = set()
-    waiting = [key for key, node in graph.nodes.items() if node.last or (key in graph.aside and not covered(key))]
-    while waiting:
-        key = waiting.pop()
-        if key not in build and not present(key):
-            build.add(key)
-            waiting.extend(graph.needs[key])
-    return {key: None for key in graph.nodes if key in build or (present(key) and due(key))}
 
 
 def priorities(graph: Graph, keys: AbstractSet[str], seconds: Mapping[str, float]) -> dict[str, float]:

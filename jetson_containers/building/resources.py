@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetson_containers.dockerfile import JOB_ARGS, is_job_number
 from jetson_containers.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 STAGE_MEMORY = 512 * 1024**2  # bytes a stage that compiles nothing is expected to need
 HEADROOM = 0.9  # of the available memory; the rest is for the engine and the desktop
 MAX_DEFAULT_SLOTS = 4  # more downloads at once only slow each other down
-JOB_ARGS = ("MAX_JOBS", "CMAKE_BUILD_PARALLEL_LEVEL")
-_DECLARED = re.compile(r"^\s*ARG\s+(?P<names>.+)$", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,15 @@ def share(memory_per_job: int | None, resources: Resources, *, reserved: int, ru
     return Share(jobs, max(jobs * (memory_per_job or 0), STAGE_MEMORY))
 
 
-def job_args(dockerfile: str, jobs: int) -> dict[str, str]:
-    """Build arguments that tell a recipe its number of compile jobs: only those its Dockerfile declares."""
-    declared = {word.partition("=")[0] for match in _DECLARED.finditer(dockerfile) for word in match["names"].split()}
-    return {name: str(jobs) for name in JOB_ARGS if name in declared}
+def split_jobs(build_args: Mapping[str, str], jobs: int) -> tuple[dict[str, str], int]:
+    """Take the number of compile jobs out of the build arguments: the user's own, else `jobs`.
+
+    A build argument is in the engine's cache key, and another number must not compile anything again. What is no
+    number stays an argument.
+    """
+    own = [int(build_args[name]) for name in JOB_ARGS if is_job_number(name, build_args.get(name, ""))]
+    rest = {name: value for name, value in build_args.items() if not is_job_number(name, value)}
+    return rest, max(own[0] if own else jobs, 1)
 
 
 def job_limit(env: Mapping[str, str]) -> int:

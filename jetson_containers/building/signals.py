@@ -17,7 +17,8 @@ class Signals:
     """While it is entered, the first signal is handed to `tell`; without `tell`, or the second time, it raises.
 
     `tell` runs inside a signal handler: it may do nothing but what is safe there (`SimpleQueue.put`). Outside the
-    main thread, where Python allows no handlers, it does nothing.
+    main thread, where Python allows no handlers, it does nothing. A signal that was ignored when the program started
+    stays so: a shell starts `command &` like that, and Ctrl-C is then meant for what runs in the foreground.
     """
 
     def __init__(self) -> None:
@@ -27,7 +28,8 @@ class Signals:
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                self._before[number] = signal.signal(number, self._handle)
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers import diagnosis, labels
-from jetson_containers.building import graph, package_tests, resources
+from jetson_containers.building import decide, graph, package_tests, resources
+from jetson_containers.building.layercache import LayerCache
 from jetson_containers.building.model import StageReport
+from jetson_containers.dockerfile import JOB_ARGS, takes_jobs
 from jetson_containers.engine.base import BuildRequest, OutOfMemoryError
 from jetson_containers.errors import (
     BuildError,
@@ -114,7 +116,8 @@ class Workshop:
 
     def _run(self, node: Node, share: Share) -> Outcome:
         began = time.monotonic()
-        image = None if self._must_build else self.store.find(node) or self._pull(node)
+        cache = LayerCache()
+        image = None if decide.forced(self.options) else self.store.find(node) or self._pull(node)
         if image is not None:
             recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
             self.store.adopt(image, node, self._labels(node, recorded))
@@ -124,16 +127,17 @@ class Workshop:
             with self.logs.build(node.number, node.stage.package) as stage_log:
                 log = stage_log.path
                 try:
-                    self._make(node, share, stage_log, recorded)
+                    self._make(node, share, stage_log, recorded, cache)
                 except InterruptedByUserError:
                     raise
                 except JetsonError as error:
                     return self._failed_build(node, share, error, stage_log, time.monotonic() - began)
             state = "built"
         seconds = time.monotonic() - began
-        outcome = Outcome(self._report(node, state, seconds if state == "built" else 0.0, log), recorded)
+        cause = "every command came from the engine's layer cache" if cache.everything else ""
+        outcome = Outcome(self._report(node, state, seconds if state == "built" else 0.0, log, cause), recorded)
         if state == "built":
-            self._remember(node, seconds)
+            self._remember(node, None if cache.reused else seconds)
         if package_tests.due(node, self.options, recorded):
             return self._test(node, share, outcome)
         return self._untested(node, outcome)
@@ -144,10 +148,6 @@ class Workshop:
         if image is not None:
             recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
             self.store.adopt(image, node, self._labels(node, recorded))
-
-    @property
-    def _must_build(self) -> bool:
-        return self.options.rebuild or self.options.no_cache
 
     def _why_untested(self, node: Node) -> str:
         return package_tests.excluded(node, self.options) or package_tests.PENDING
@@ -174,7 +174,7 @@ class Workshop:
             self.progress.say(f"{name}: `{node.stage.source}` is another image by now; it is built instead")
         return found
 
-    def _make(self, node: Node, share: Share, log: Log, recorded: Mapping[str, Any]) -> None:
+    def _make(self, node: Node, share: Share, log: Log, recorded: Mapping[str, Any], cache: LayerCache) -> None:
         stage, engine = node.stage, self.store.engine
         self.progress.started(stage.package, "building")
         with self.store.replacing(stage.image):
@@ -186,7 +186,13 @@ class Workshop:
                 return
             request = self.request(node, share.jobs, recorded)
             log.write("$ " + shlex.join(engine.build_argv(request)))
-            engine.build(request, self._show(node, log))
+            show = self._show(node, log)
+
+            def heard(line: str) -> None:
+                cache.line(line)
+                show(line)
+
+            engine.build(request, heard)
 
     def _show(self, node: Node, log: Log) -> Callable[[str], None]:
         return lambda line: self.progress.line(node.stage.package, log.write(line))
@@ -195,9 +201,8 @@ class Workshop:
         """Make the build request of a stage that is given so many compile jobs."""
         stage, options = node.stage, self.options
         definition = stage.definition
-        arguments = {"BASE_IMAGE": stage.base, **stage.build_args, **options.proxies}
-        for key, value in resources.job_args(stage.dockerfile, jobs).items():
-            arguments.setdefault(key, value)
+        own, jobs = resources.split_jobs(stage.build_args, jobs)
+        arguments = {"BASE_IMAGE": stage.base, **own, **options.proxies}
         context = stage.context or (definition.path if definition else None)
         if context is None:
             raise BuildError(f"stage `{stage.package}` has no build context")
@@ -218,6 +223,7 @@ class Workshop:
             index_url=options.index_url,
             timeout=definition.timeout if definition else None,
             memory=options.memory_limit,
+            jobs=jobs if takes_jobs(stage.dockerfile) and not own.keys() & set(JOB_ARGS) else 0,
         )
 
     def platform(self, node: Node) -> str | None:
@@ -322,7 +328,7 @@ class Workshop:
 
     # Writing it down.
 
-    def _remember(self, node: Node, seconds: float) -> None:
+    def _remember(self, node: Node, seconds: float | None) -> None:
         own = self.store.engine.image(node.stage.image)
         base = self.store.engine.image(node.stage.base)
         added = own.size - base.size if own and base else None

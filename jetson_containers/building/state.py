@@ -38,11 +38,12 @@ class State:
         """Recorded sizes by stage name: bytes a stage added to its base."""
         return self._column("bytes")
 
-    def record(self, name: str, *, seconds: float, size: int | None = None) -> None:
-        """Remember how long a stage took, and what it added; other processes may do so at the same time."""
+    def record(self, name: str, *, seconds: float | None, size: int | None = None) -> None:
+        """Remember how long a stage took (None: not known), and what it added; other processes may do so as well."""
         with self.lock("stages.json"):
             known_seconds, known_sizes = self.seconds(), self.sizes()
-            known_seconds[name] = round(seconds, 3)
+            if seconds is not None:
+                known_seconds[name] = round(seconds, 3)
             if size is not None:
                 known_sizes[name] = size
             write_json(self.file, {"seconds": known_seconds, "bytes": known_sizes})

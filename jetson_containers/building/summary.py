@@ -73,6 +73,15 @@ def _hint(failure: Failure, engine_hint: str | None, options: BuildOptions) -> s
             parts.append(f"this stage ran with MAX_JOBS={failure.jobs}")
     elif engine_hint:
         parts.append(engine_hint)
-    again = f"`{options.command}`" if options.command else "the same command again"
-    parts.append(f"then {again} resumes at `{failure.node.stage.package}`; what is built stays")
+    parts.append(f"then {again(options, f'resumes at `{failure.node.stage.package}`; what is built stays')}")
     return "; ".join(parts)
+
+
+def again(options: BuildOptions, resumes: str) -> str:
+    """Say what the same command does next: it goes on, unless it is told to build everything anew."""
+    command = f"`{options.command}`" if options.command else "the same command again"
+    if options.no_cache:
+        return f"{command} starts at the first stage again, because of --no-cache"
+    if options.rebuild:
+        return f"{command} starts at the first stage again; commands that have finished come from the engine's cache"
+    return f"{command} {resumes}"

@@ -17,7 +17,7 @@ from jetson_containers.errors import NotReadyError, UsageError
 if TYPE_CHECKING:
     from jetson_containers.assemble import Assembly
     from jetson_containers.builder import BuildOptions, BuildReport
-    from jetson_containers.plan import PlanOptions
+    from jetson_containers.plan import Plan, PlanOptions
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
@@ -52,8 +52,12 @@ def _options(function: Any) -> Any:
                 "--dry-run", "--simulate", "dry_run", is_flag=True, help="Print the plan, write nothing, build nothing."
             ),
             click.option("--push", default="", metavar="REPO", help="Push the images to this registry namespace."),
-            click.option("--rebuild", is_flag=True, help="Build every stage again, built or not."),
-            click.option("--no-cache", is_flag=True, help="Do not use the engine's layer cache."),
+            click.option(
+                "--rebuild",
+                is_flag=True,
+                help="Make every stage again; unchanged commands come from the engine's layer cache.",
+            ),
+            click.option("--no-cache", is_flag=True, help="Make every stage again, without the engine's layer cache."),
             click.option(
                 "--jobs",
                 type=click.IntRange(min=0),
@@ -105,7 +109,7 @@ def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
     }
     if given["dry_run"]:
         base = base_image.predict(app.platform, app.settings, _base(app, given))
-        return _show(app, _assemble(app, packages, given, _plan_options(app, given), base), given["multiple"])
+        return _show(app, _assemble(app, packages, given, _plan_options(app, given), base), given)
     report, assembly = _run(app, packages, given)
     if app.console.as_json:
         app.console.result_json(report)
@@ -151,7 +155,7 @@ def _run(app: App, packages: tuple[str, ...], given: dict[str, Any]) -> tuple[Bu
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
     _warn_of_idle_patterns(app, given, assembly)
-    return builder.run(assembly.plans, app.engine, _build_options(app, given), app.console), assembly
+    return builder.run(assembly.plans, app.engine, _build_options(app, given, _gpu_options(app)), app.console), assembly
 
 
 def _warn_of_idle_patterns(app: App, given: dict[str, Any], assembly: Assembly) -> None:
@@ -245,13 +249,13 @@ def _assemble(app: App, packages: tuple[str, ...], given: dict[str, Any], option
     )
 
 
-def _show(app: App, assembly: Assembly, multiple: bool) -> int:
+def _show(app: App, assembly: Assembly, given: dict[str, Any]) -> int:
     from jetson_containers import plan as plan_module  # noqa: PLC0415 - start-up time
 
-    built = _built(app)
-    plans = [plan_module.mark(plan, built, {}) for plan in assembly.plans]
+    plans = _decided(app, assembly.plans, given)
+    _warn_of_idle_patterns(app, given, assembly)
     if app.console.as_json:
-        if not multiple:
+        if not given["multiple"]:
             app.console.result_json(plans[0].to_json())
         else:
             errors = [{"request": e.request, "reason": e.reason} for e in assembly.errors]
@@ -265,23 +269,27 @@ def _show(app: App, assembly: Assembly, multiple: bool) -> int:
     return 1 if assembly.errors else 0
 
 
-def _built(app: App) -> dict[str, str]:
-    """Key → image of what is in the local store; a plan can be shown without an engine, then nothing is."""
-    from jetson_containers import labels  # noqa: PLC0415 - start-up time
+def _decided(app: App, plans: tuple[Plan, ...], given: dict[str, Any]) -> list[Plan]:
+    """Write into plans what a build would do now; without an engine, as if nothing were built."""
+    from dataclasses import replace  # noqa: PLC0415 - start-up time
 
+    from jetson_containers.building import decide, graph  # noqa: PLC0415 - start-up time
+    from jetson_containers.building.store import Store  # noqa: PLC0415 - start-up time
+
+    merged = graph.merge(plans)
+    gpu: tuple[str, ...] = ()
+    here = decide.Facts()
     try:
-        images = app.engine.images()
+        here = decide.facts(merged, plans, Store(app.engine))
+        gpu = _gpu_options(app)
     except NotReadyError as error:
-        app.console.detail(f"what is built already is not known: {error.message}")
-        return {}
-    return {
-        image.labels[labels.KEY]: image.references[0]
-        for image in images
-        if image.labels.get(labels.KEY) and labels.ours(image.references, image.labels)
-    }
+        unknown = f"what is built already is not known, so all counts as to be built: {error.message}"
+        plans = tuple(replace(plan, notices=(*plan.notices, unknown)) for plan in plans)
+    decision = decide.decide(merged, plans, here, _build_options(app, given, gpu))
+    return [decide.shown(plan, decision, here) for plan in plans]
 
 
-def _build_options(app: App, given: dict[str, Any]) -> BuildOptions:
+def _build_options(app: App, given: dict[str, Any], gpu: tuple[str, ...]) -> BuildOptions:
     from jetson_containers.builder import BuildOptions  # noqa: PLC0415 - start-up time
 
     settings = app.settings
@@ -305,7 +313,7 @@ def _build_options(app: App, given: dict[str, Any]) -> BuildOptions:
         cache_to=given["cache_to"] or tuple(split_list(os.environ.get("BUILDKIT_CACHE_TO"))),
         progress="json" if given["progress"] == "rawjson" else given["progress"],
         data=settings.path("data"),
-        run_options=_gpu_options(app),
+        run_options=gpu,
         state_dir=settings.path("cache") / "build",
         command=shlex.join(["./build.sh", *sys.argv[2:]]) if sys.argv[1:2] == ["build"] else "",
         env=settings.env,

@@ -61,28 +61,35 @@ def _row(image: LocalImage, said: ImageLabels) -> dict[str, Any]:
 
 @command()
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-def prune(app: App, *, dry_run: bool) -> None:
-    """Remove stage and artifact images; final images and their layers stay.
+@click.option("--all", "everything", is_flag=True, help="Also compiled artifacts: what they hold is compiled again.")
+def prune(app: App, *, dry_run: bool, everything: bool) -> None:
+    """Remove stage images; final images and compiled artifacts stay.
 
-    A later build of the same packages makes the stages again from the engine's cache.
+    A later build makes the stages again, from the artifacts and the engine's layer cache.
 
     Example: jetson-containers prune --dry-run
     """
     removed = [
         reference
-        for image, said in _ours(app)
-        if said.role in {labels.STAGE, labels.ARTIFACT}
+        for image in app.engine.images()
+        for said in [labels.read(image.labels)]
         for reference in image.references
         if reference.startswith(f"{STAGE_REPOSITORY}:")
+        and (said.role == labels.STAGE or (said.role == labels.ARTIFACT and (everything or _is_leftover(reference))))
     ]
     for reference in () if dry_run else removed:
-        app.engine.untag(reference)
+        app.engine.untag(reference, keep_parents=not everything)
     if app.console.as_json:
         app.console.result_json({"removed": removed, "dry_run": dry_run})
         return
     for reference in removed:
         app.console.result(f"{'would remove' if dry_run else 'removed'} {reference}")
     app.console.info(f"{len(removed)} stage names {'would be ' if dry_run else ''}removed")
+
+
+def _is_leftover(reference: str) -> bool:
+    """Whether a name was only given while a stage was replaced (`Store.replacing`)."""
+    return reference.endswith(".old")
 
 
 @command(epilog="Example: jetson-containers df")

@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lint": ("lint:lint", "Check recipes."),
     "list": ("catalog:list_packages", "List the packages for the platform."),
     "llm": ("llm:llm", "Quantize a language model and chat with it."),
-    "prune": ("images:prune", "Remove stage images; final images stay."),
+    "prune": ("images:prune", "Remove stage images; final images and compiled artifacts stay."),
     "pull": ("images:pull", "Pull an image, or the image of a package that runs here."),
     "push": ("images:push", "Push an image."),
     "run": ("run:run", "Run a container with what the board has."),

@@ -100,13 +100,16 @@ _NOT_OFFERED: tuple[tuple[str, tuple[Any, ...]], ...] = (
 )
 
 
+_ROLES = ("system", "developer", "user", "assistant")  # no set: what a client sends may not be hashable
+
+
 def _messages(value: Any) -> Messages:
     if not isinstance(value, list) or not value:
         raise BadRequest("`messages` must be a list with at least one message.", "messages")
     messages = []
     for number, message in enumerate(value):
         where = f"messages[{number}]"
-        if not isinstance(message, dict) or message.get("role") not in {"system", "developer", "user", "assistant"}:
+        if not isinstance(message, dict) or message.get("role") not in _ROLES:
             raise BadRequest(f"`{where}` needs a role: system, user or assistant.", where)
         role = "system" if message["role"] == "developer" else message["role"]
         messages.append({"role": role, "content": _content(message.get("content"), where)})

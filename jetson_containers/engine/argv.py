@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from jetson_containers.dockerfile import jobs_host
 from jetson_containers.engine.base import Builder, BuildRequest, Capabilities
 from jetson_containers.errors import NotReadyError, UsageError
 
@@ -130,6 +131,8 @@ def _where(request: BuildRequest) -> list[str]:
         args += ["--platform", request.platform]
     if request.network:
         args += ["--network", request.network]
+    if request.jobs:
+        args += ["--add-host", jobs_host(request.jobs)]
     if request.shm_size:
         args += ["--shm-size", request.shm_size]
     if request.no_cache:

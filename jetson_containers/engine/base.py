@@ -88,6 +88,7 @@ class BuildRequest:
     memory: int | None = None  # bytes the build may use, where the builder can limit it
     index_url: str = ""  # package index pip uses during RUN, not left in the image
     cache_mounts: bool = False  # keep pip's and ccache's caches between builds, where the builder can
+    jobs: int = 0  # compile jobs the recipe is told of, outside of the engine's cache key; 0: it is told nothing
     cache_scope: str = ""  # what wheels compiled by pip depend on: stages of different scopes share none
 
 
@@ -141,8 +142,11 @@ class Engine(Protocol):
         """Give an image another name."""
         ...
 
-    def untag(self, reference: str) -> None:
-        """Remove a name; the image goes with its last name."""
+    def untag(self, reference: str, *, keep_parents: bool = False) -> None:
+        """Remove a name; the image goes with its last name, unnamed images below it too unless `keep_parents`.
+
+        Those are the legacy builder's layer cache.
+        """
         ...
 
     def label(self, source: str, target: str, labels: Mapping[str, str]) -> None:

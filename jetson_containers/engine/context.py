@@ -77,8 +77,9 @@ def prepared(request: BuildRequest, builder: Builder, *, base_user: str = "", lo
 
 def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "") -> str:
     """The Dockerfile as it is given to the builder."""
+    path = request.context / "Dockerfile"
     return dockerfile.prepare(
-        request.dockerfile,
+        dockerfile.with_jobs(request.dockerfile, path) if request.jobs else request.dockerfile,
         mounts=mounts,
         ca_bundle=request.ca_bundle is not None,
         wheelhouse=request.wheelhouse is not None,
@@ -86,7 +87,7 @@ def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "") -
         index_url=bool(request.index_url),
         base_user=base_user,
         cache_scope=request.cache_scope,
-        path=request.context / "Dockerfile",
+        path=path,
     )
 
 

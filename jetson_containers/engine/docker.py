@@ -163,9 +163,9 @@ class DockerEngine:
         """Give an image another name."""
         self._queries.tag(source, target)
 
-    def untag(self, reference: str) -> None:
-        """Remove a name; the image goes with its last name."""
-        self._queries.remove(reference)
+    def untag(self, reference: str, *, keep_parents: bool = False) -> None:
+        """Remove a name; the image goes with its last name, and unnamed images below it unless `keep_parents`."""
+        self._queries.remove(reference, keep_parents=keep_parents)
 
     def label(self, source: str, target: str, labels: Mapping[str, str]) -> None:
         """Make `target` the same image with further labels: a new configuration over the same layers."""

@@ -120,12 +120,18 @@ class Children:
 
 
 def end(child: subprocess.Popen[bytes], first: Callable[[], None] | None = None) -> None:
-    """End a child and its group: `first`, then INT, TERM, KILL, with time to clean up between them."""
+    """End a child and its group: `first`, then INT, TERM, KILL, with time to clean up between them.
+
+    INT is left out where this process ignores it (started with `&` by a script): children inherit that.
+    """
     if first is not None and child.poll() is None:
         first()
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(GRACE)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        numbers.remove(signal.SIGINT)
+    for number in numbers:
         if child.poll() is not None:
             return
         _signal(child, number)

@@ -36,7 +36,7 @@ class Queries(Protocol):
         """Give a name."""
         ...
 
-    def remove(self, reference: str) -> None:
+    def remove(self, reference: str, *, keep_parents: bool = False) -> None:
         """Take a name away, and with the last name the image."""
         ...
 
@@ -106,12 +106,12 @@ class SdkQueries:
         except (DockerException, OSError) as error:
             raise _failed(error, f"naming `{source}` `{target}`") from error
 
-    def remove(self, reference: str) -> None:
+    def remove(self, reference: str, *, keep_parents: bool = False) -> None:
         """Take a name away."""
         from docker.errors import DockerException  # noqa: PLC0415 - as above
 
         try:
-            self.client.api.remove_image(reference, noprune=False)
+            self.client.api.remove_image(reference, noprune=keep_parents)
         except (DockerException, OSError) as error:
             raise _failed(error, f"removing `{reference}`") from error
 
@@ -143,9 +143,10 @@ class CliQueries:
         """Give a name."""
         self._need(*self._ask("image", "tag", source, target), f"naming `{source}` `{target}`")
 
-    def remove(self, reference: str) -> None:
+    def remove(self, reference: str, *, keep_parents: bool = False) -> None:
         """Take a name away."""
-        self._need(*self._ask("image", "rm", reference), f"removing `{reference}`")
+        more = ["--no-prune"] if keep_parents else []
+        self._need(*self._ask("image", "rm", *more, reference), f"removing `{reference}`")
 
     def _ask(self, *args: str) -> tuple[int, str, str]:
         answer = self._host.ask(argv.docker(self._capabilities, *args))

@@ -9,7 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ import pytest
 from packaging.version import Version
 
 from jetson_containers import builder, labels
+from jetson_containers.cli import images
+from jetson_containers.cli.app import App
 from jetson_containers.console import Console
 from jetson_containers.engine.base import BuildRequest
 from jetson_containers.errors import BuildError, PackageTestError
@@ -27,6 +29,7 @@ from jetson_containers.stage import Stage, StageKind
 from tests.real.conftest import engine_for, environment
 
 if TYPE_CHECKING:
+    from jetson_containers.engine.base import LocalImage
     from jetson_containers.engine.docker import DockerEngine
 
 pytestmark = pytest.mark.engine
@@ -242,6 +245,50 @@ def test_a_recipe_gets_its_compile_jobs(place: Workplace) -> None:
     a = place.stage("a", "ARG MAX_JOBS\nRUN echo jobs=${MAX_JOBS} > /jobs", package={"memory_per_job": 1024**3})
     place.run(place.plan(a), cores=3, memory=2 * 1024**3)
     assert place.engine.run(place.plan(a).final, ["cat", "/jobs"]).output.split() == ["jobs=2"]
+
+
+class OnlyMine:
+    """An engine that shows `prune` only this test's images: the machine's own stay."""
+
+    def __init__(self, place: Workplace) -> None:
+        self._place = place
+
+    def images(self) -> list[LocalImage]:
+        found = self._place.engine.images()
+        return [image for image in found if any(self._place.prefix in name for name in image.references)]
+
+    def untag(self, reference: str, *, keep_parents: bool = False) -> None:
+        self._place.engine.untag(reference, keep_parents=keep_parents)
+
+
+def prune(place: Workplace, *argv: str) -> list[str]:
+    app = App({"as_json": True})
+    app.__dict__["engine"] = OnlyMine(place)
+    out = io.StringIO()
+    app.__dict__["console"] = Console(as_json=True, out=out, err=io.StringIO())
+    images.prune.main([*argv], standalone_mode=False, obj=app)
+    return list(json.loads(out.getvalue())["removed"])
+
+
+def test_neither_prune_nor_another_number_of_jobs_runs_a_command_again(each_place: Workplace) -> None:
+    place = each_place
+    told = "ARG MAX_JOBS\nRUN cat /proc/sys/kernel/random/uuid > /NAME && echo jobs=$MAX_JOBS >> /NAME"
+    a = place.stage("a", told.replace("NAME", "a"))
+    made = place.stage("made", told.replace("NAME", "made"), parent=a, kind=StageKind.ARTIFACT)
+    b = replace(place.stage("b", told.replace("NAME", "b"), parent=a), depends=(a.key, made.key))
+    the_plan = place.plan(a, made, b)
+    place.run(the_plan, cores=2, jobs=2, memory=4 * 1024**3)
+    before = place.engine.run(the_plan.final, ["cat", "/a", "/b"]).output
+    compiled = place.engine.image(made.image)
+    place.engine.untag(the_plan.final)
+    assert set(prune(place)) == {a.image, b.image}
+    report, _ = place.run(the_plan, cores=7, jobs=1, memory=64 * 1024**3)
+    assert states(report) == {"a": ("built", "none"), "made": ("cached", "none"), "b": ("built", "none")}
+    assert place.engine.run(the_plan.final, ["cat", "/a", "/b"]).output == before
+    again, _ = place.run(the_plan, cores=3, rebuild=True, memory=64 * 1024**3)
+    assert {entry.cause for entry in again.stages} == {"every command came from the engine's layer cache"}
+    assert place.engine.run(the_plan.final, ["cat", "/a", "/b"]).output == before
+    assert compiled is not None
 
 
 SCRIPT = """

@@ -6,10 +6,13 @@ Used beside `tests/real/test_registry.py`, which asks the real docker-registry t
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
+import socket
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,20 @@ if TYPE_CHECKING:
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
+
+
+_KEPT: deque[socket.socket] = deque()  # bound and not listening: a connection to them is refused
+
+
+def _keep_closed(port: int) -> None:
+    """Keep a port that was given back from being another process's while a test still asks it in vain."""
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with contextlib.suppress(OSError):
+        kept.bind(("127.0.0.1", port))
+    _KEPT.append(kept)
+    if len(_KEPT) > 32:
+        _KEPT.popleft().close()
 
 
 def digest_of(body: bytes) -> str:
@@ -95,9 +112,11 @@ class FakeRegistry:
         return self
 
     def __exit__(self, *_: object) -> None:
+        port = self._server.server_address[1]
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        _keep_closed(int(port))
 
     # what is in it
 

@@ -19,6 +19,7 @@ from packaging.version import Version
 from jetson_containers import builder, labels
 from jetson_containers.building import graph as graphs
 from jetson_containers.building import package_tests, progress, resources
+from jetson_containers.building.layercache import LayerCache
 from jetson_containers.building.logs import Redactor, RunLogs
 from jetson_containers.building.model import StageReport
 from jetson_containers.building.scheduler import Scheduler
@@ -372,27 +373,47 @@ def test_a_foreign_platform_is_named_to_the_engine(site: Site) -> None:
 @pytest.mark.parametrize(
     ("dockerfile", "expected"),
     [
-        ("FROM x\nARG MAX_JOBS=1\n", {"MAX_JOBS": "4"}),
-        ("ARG CMAKE_BUILD_PARALLEL_LEVEL\nFROM x", {"CMAKE_BUILD_PARALLEL_LEVEL": "4"}),
-        ("FROM x\narg A=1 MAX_JOBS", {"MAX_JOBS": "4"}),
-        ("FROM x\nENV MAX_JOBS=2\n# ARG MAX_JOBS", {}),
-        ("FROM x\nARG MAX_JOBS_TOO", {}),
+        ("FROM ${BASE_IMAGE}\nARG MAX_JOBS=1\n", 4),
+        ("ARG CMAKE_BUILD_PARALLEL_LEVEL\nFROM ${BASE_IMAGE}", 4),
+        ("FROM ${BASE_IMAGE}\narg A=1 MAX_JOBS", 4),
+        ("FROM ${BASE_IMAGE}\nENV MAX_JOBS=2\n# ARG MAX_JOBS", 0),
+        ("FROM ${BASE_IMAGE}\nARG MAX_JOBS_TOO", 0),
     ],
 )
-def test_compile_jobs_are_passed_only_to_recipes_that_declare_them(dockerfile: str, expected: dict[str, str]) -> None:
-    assert resources.job_args(dockerfile, 4) == expected
+def test_compile_jobs_are_told_only_to_recipes_that_declare_them(site: Site, dockerfile: str, expected: int) -> None:
+    site.run(plan(stage("a", dockerfile=dockerfile)))
+    assert site.engine.requests[0].jobs == expected
 
 
-def test_an_explicit_number_of_jobs_wins(site: Site) -> None:
-    dockerfile = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nARG MAX_JOBS\n"
-    site.run(plan(stage("a", dockerfile=dockerfile, build_args={"MAX_JOBS": "3"})))
-    assert site.engine.requests[0].build_args["MAX_JOBS"] == "3"
+TAKES_JOBS = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nARG MAX_JOBS\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "jobs", "left"),
+    [
+        ({"MAX_JOBS": "3", "A": "1"}, 3, {"A": "1"}),
+        ({"CMAKE_BUILD_PARALLEL_LEVEL": "2"}, 2, {}),
+        ({"MAX_JOBS": "0"}, 1, {}),
+        ({"MAX_JOBS": "all"}, 0, {"MAX_JOBS": "all"}),
+    ],
+)
+def test_an_explicit_number_of_jobs_wins(site: Site, given: dict[str, str], jobs: int, left: dict[str, str]) -> None:
+    site.run(plan(stage("a", dockerfile=TAKES_JOBS, build_args=given)))
+    request = site.engine.requests[0]
+    assert (request.jobs, request.build_args) == (jobs, {"BASE_IMAGE": "base:1", **left})
 
 
 def test_the_users_max_jobs_limits_every_stage(site: Site) -> None:
-    dockerfile = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nARG MAX_JOBS\n"
-    site.run(plan(stage("a", dockerfile=dockerfile)), env={"MAX_JOBS": "2"})
-    assert site.engine.requests[0].build_args["MAX_JOBS"] == "2"
+    site.run(plan(stage("a", dockerfile=TAKES_JOBS)), env={"MAX_JOBS": "2"})
+    assert site.engine.requests[0].jobs == 2
+
+
+def test_a_request_differs_by_nothing_but_the_number_when_other_stages_run_beside_it(site: Site) -> None:
+    for cores in (1, 4):
+        site.run(plan(stage("a", dockerfile=TAKES_JOBS)), cores=cores, rebuild=True)
+    one, four = site.engine.requests
+    assert (one.jobs, four.jobs) == (1, 4)
+    assert replace(one, jobs=4) == four
 
 
 # Tests of packages.
@@ -694,7 +715,7 @@ def test_without_keep_going_nothing_new_starts_but_what_runs_is_kept(site: Site)
 
     def on_build(request: Any) -> None:
         if request.tag.endswith(":b"):
-            assert site.engine.hanging.wait(10)
+            assert site.engine.hanging.wait(120)
 
     site.engine.on_build = on_build
     releaser = Releaser(site)
@@ -751,7 +772,7 @@ def test_a_signal_stops_children_first_and_leaves_nothing_half_done(site: Site, 
     site.engine.hang(":b$")
 
     def send() -> None:
-        assert site.engine.hanging.wait(10)
+        assert site.engine.hanging.wait(120)
         os.kill(os.getpid(), number)
 
     sender = threading.Thread(target=send)
@@ -779,7 +800,7 @@ def test_a_signal_stops_children_first_and_leaves_nothing_half_done(site: Site, 
 def test_a_run_interrupted_in_a_test_resumes_at_that_test(site: Site) -> None:
     def interrupt(_: RunCall) -> RunResult:
         os.kill(os.getpid(), signal.SIGINT)
-        site.engine.stopped.wait(10)
+        site.engine.stopped.wait(120)
         raise InterruptedByUserError("interrupted")
 
     site.engine.answer = interrupt
@@ -812,13 +833,13 @@ def test_two_builds_at_once_build_a_stage_once(site: Site) -> None:
     reports: list[builder.BuildReport] = []
     first_thread = threading.Thread(target=lambda: reports.append(site.run(chain("a", "b"))))
     first_thread.start()
-    assert site.engine.hanging.wait(10)
+    assert site.engine.hanging.wait(120)
     second_thread = threading.Thread(target=lambda: reports.append(second.run(chain("a", "b"))))
     second_thread.start()
-    assert waiting.wait(10)
+    assert waiting.wait(120)
     site.engine.release()
-    first_thread.join(20)
-    second_thread.join(20)
+    first_thread.join(120)
+    second_thread.join(120)
     assert [report.ok for report in reports] == [True, True]
     assert sorted(site.built()) == ["a", "b"]
 
@@ -1216,3 +1237,120 @@ def test_only_stages_that_speak_of_pip_get_the_wheelhouse(
 ) -> None:
     (tmp_path / "a.sh").write_text(script)
     assert installs_wheels(dockerfile, tmp_path) is wants
+
+
+# What an engine takes from its layer cache.
+
+BUILDKIT_CACHED = """#4 [1/3] FROM docker.io/library/base:1
+#4 CACHED
+#5 [jetson-artifacts 2/3] RUN make
+#5 CACHED
+#6 [3/3] COPY a b
+#6 DONE 0.1s"""
+BUILDKIT_HALF = """#4 [1/3] FROM docker.io/library/base:1
+#4 CACHED
+#5 [2/3] RUN apt-get update
+#5 CACHED
+#6 [3/3] RUN make
+#6 0.3 CACHED
+#6 DONE 3.0s"""
+BUILDKIT_NEW = """#4 [1/2] FROM docker.io/library/base:1
+#4 CACHED
+#6 [internal] load build context
+#6 CACHED
+#5 [2/2] RUN make
+#5 0.3 #7 CACHED
+#5 DONE 3.0s"""
+LEGACY_CACHED = """Step 1/3 : FROM base:1
+ ---> 0123456789ab
+Step 2/3 : RUN make
+ ---> Using cache
+ ---> 1123456789ab
+Step 3/3 : LABEL a=b
+ ---> Running in 2123456789ab"""
+LEGACY_NEW = """Step 1/3 : ARG A
+ ---> Using cache
+Step 2/3 : RUN make
+ ---> Running in 1123456789ab
+Step 3/3 : COPY a b
+ ---> Using cache"""
+
+
+@pytest.mark.parametrize(
+    ("output", "runs", "reused"),
+    [
+        (BUILDKIT_CACHED, 1, 1),
+        (BUILDKIT_HALF, 2, 1),
+        (BUILDKIT_NEW, 1, 0),
+        (LEGACY_CACHED, 1, 1),
+        (LEGACY_NEW, 1, 0),
+        ("Step 1/1 : FROM base:1\n ---> Using cache", 0, 0),
+    ],
+)
+def test_the_engine_s_output_says_which_commands_came_from_its_cache(output: str, runs: int, reused: int) -> None:
+    cache = LayerCache()
+    for line in output.splitlines():
+        cache.line(line)
+    assert (cache.runs, cache.reused, cache.everything) == (runs, reused, runs > 0 and runs == reused)
+
+
+@pytest.mark.parametrize(
+    ("output", "recorded", "cause"),
+    [
+        (BUILDKIT_NEW, True, ""),
+        (BUILDKIT_HALF, False, ""),
+        (BUILDKIT_CACHED, False, "every command came from the engine's layer cache"),
+        (LEGACY_CACHED, False, "every command came from the engine's layer cache"),
+    ],
+)
+def test_the_time_of_a_build_from_the_cache_is_no_estimate(site: Site, output: str, recorded: bool, cause: str) -> None:
+    site.run(chain("a"))
+    state = State(site.directory / "logs" / ".state")
+    state.record("a", seconds=1800.0)
+    right = site.engine.build
+
+    def build(request: Any, on_line: Any) -> None:
+        for line in output.splitlines():
+            on_line(line)
+        right(request, on_line)
+
+    site.engine.build = build  # type: ignore[method-assign]
+    report = site.run(chain("a"), rebuild=True)
+    assert (state.seconds()["a"] != 1800.0) == recorded
+    assert [(entry.state, entry.cause) for entry in report.stages] == [("built", cause)]
+    assert "a" in state.sizes()
+
+
+def test_rebuild_says_that_unchanged_commands_come_from_the_cache(site: Site) -> None:
+    site.run(chain("a"), rebuild=True)
+    assert "--no-cache runs them again" in site.said()
+    site.run(chain("a"), rebuild=True, no_cache=True)
+    assert "--no-cache runs them again" not in site.said()
+
+
+@pytest.mark.parametrize(
+    ("changes", "after_failure", "after_interrupt"),
+    [
+        ({}, "`./build.sh b` resumes at `b`; what is built stays", "`./build.sh b` resumes where it stopped"),
+        ({"rebuild": True}, "come from the engine's cache", "come from the engine's cache"),
+        ({"no_cache": True}, "at the first stage again, because of --no-cache", "because of --no-cache"),
+        ({"rebuild": True, "no_cache": True}, "because of --no-cache", "because of --no-cache"),
+    ],
+)
+def test_the_hint_says_what_the_same_command_does_next(
+    site: Site, changes: dict[str, bool], after_failure: str, after_interrupt: str
+) -> None:
+    site.engine.fail(":b$")
+    with pytest.raises(BuildError) as failed:
+        site.run(chain("a", "b"), command="./build.sh b", **changes)
+    site.engine.heal()
+
+    def interrupt(_request: Any) -> None:
+        raise KeyboardInterrupt
+
+    site.engine.on_build = interrupt
+    with pytest.raises(InterruptedByUserError) as interrupted:
+        site.run(chain("a", "b"), command="./build.sh b", **changes)
+    for hint, expected in ((failed.value.hint, after_failure), (interrupted.value.hint, after_interrupt)):
+        assert (hint or "").endswith(expected)
+        assert ("resumes" in (hint or "")) == (not changes)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +16,9 @@ from hypothesis import strategies as st
 from jetson_containers import dockerfile
 from jetson_containers.errors import NotReadyError, RecipeError, UsageError
 from jetson_containers.instructions import KEYWORDS, Heredoc, parse, stages
+
+if TYPE_CHECKING:
+    from jetson_containers.instructions import Instruction
 
 GOLDEN = Path(__file__).parent / "golden" / "dockerfile"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
@@ -344,6 +351,80 @@ class TestPrepare:
             kept += rest[:position]
             rest = rest[position + 1 :]
         assert all(line.startswith(("ARG ", "COPY .jetson/", "USER ", 'RUN ["rm"')) for line in [*kept, *rest])
+
+
+SEEN = {  # what follows `ARG MAX_JOBS`, and what its RUNs print when 6 jobs are told
+    "shell form": ("RUN echo $MAX_JOBS", ["6"]),
+    "lower case and indented": ("  run echo $MAX_JOBS", ["6"]),
+    "continued": ("RUN \\\n# a comment\n  echo \\\n  $MAX_JOBS \\\n && echo x", ["6\nx"]),
+    "flags over two lines": ("RUN --network=none \\\n --security=sandbox echo $MAX_JOBS", ["6"]),
+    "a flag with quotes": ('RUN --mount=type=bind,source="a b",target=/x echo $MAX_JOBS', ["6"]),
+    "exec form": ('RUN ["/bin/sh", "-c", "echo $MAX_JOBS \\"$0\\"", "a b"]', ["6 a b"]),
+    "exec form over two lines": ('RUN ["/bin/sh", \\\n "-c", "echo $MAX_JOBS"]\nRUN echo $MAX_JOBS', ["6", "6"]),
+    "a test in brackets": ("RUN [ -n x ] && echo $MAX_JOBS", ["6"]),
+    "errexit": ("RUN set -eu; echo ${MAX_JOBS:-none}", ["6"]),
+    "bash": ('SHELL ["/bin/bash", "-euo", "pipefail", "-c"]\nRUN echo $MAX_JOBS', ["6"]),
+    "another language": ('SHELL ["/usr/bin/python3", "-c"]\nRUN print(1)', ["print(1)"]),
+    "two names": ("ARG CMAKE_BUILD_PARALLEL_LEVEL\nRUN echo $MAX_JOBS $CMAKE_BUILD_PARALLEL_LEVEL", ["6 6"]),
+    "an ENV wins": ("ENV MAX_JOBS=2\nRUN echo ${MAX_JOBS:-unset}", ["unset"]),
+    "an old ENV wins": ("ENV MAX_JOBS 2\nRUN echo ${MAX_JOBS:-unset}", ["unset"]),
+    "an ENV of another name": ("ENV A=MAX_JOBS\nRUN echo $MAX_JOBS", ["6"]),
+    "the next stage": ("FROM b\nRUN echo ${MAX_JOBS:-unset}", ["unset"]),
+    "ONBUILD": ("ONBUILD RUN echo $MAX_JOBS", []),
+    "a heredoc as script": ("RUN <<EOF\necho $MAX_JOBS\necho x\nEOF", ["6\nx"]),
+    "a heredoc for a program": ("RUN cat - <<EOF && echo $MAX_JOBS\nx\nEOF", ["x\n6"]),
+    "a heredoc of its own language": ("RUN <<EOF\n#!/usr/bin/python3\nprint(1)\nEOF", ["#!/usr/bin/python3\nprint(1)"]),
+}
+
+
+class TestJobs:
+    @pytest.mark.parametrize(("body", "expected"), list(SEEN.values()), ids=list(SEEN))
+    @pytest.mark.parametrize("features", [{}, ALL_FEATURES], ids=["alone", "with mounts"])
+    def test_every_run_after_the_argument_knows_its_number_of_jobs(
+        self, tmp_path: Path, body: str, expected: list[str], features: dict[str, Any]
+    ) -> None:
+        hosts = tmp_path / "hosts"
+        hosts.write_text("127.0.0.1\tlocalhost more\n0.0.0.6\tjetson-max-jobs\n::1 localhost\n")
+        text = f"FROM a\nRUN echo ${{MAX_JOBS:-unset}}\nARG MAX_JOBS\n{body}\n"
+        steps = parse(dockerfile.prepare(dockerfile.with_jobs(text), mounts=True, **features))
+        before = [step for step in parse(text) if step.keyword == "RUN"]
+        runs = [step for step in steps if step.keyword == "RUN"]
+        assert [step.keyword for step in steps if step.keyword != "ARG"] == [
+            step.keyword for step in parse(text) if step.keyword != "ARG"
+        ]
+        for old, new in zip(before, runs, strict=True):
+            assert [flag for flag in new.flags if flag in old.flags] == list(old.flags)
+        shells = [step.words[0] for step in steps if step.keyword == "SHELL"]
+        said = [self.output(step, hosts, (shells or ["/bin/sh"])[0]) for step in runs[1:]]
+        assert self.output(runs[0], hosts, "/bin/sh") == "unset"
+        assert said == expected
+
+    @staticmethod
+    def output(step: Instruction, hosts: Path, shell: str) -> str:
+        """What a RUN prints, run as the engine does; the program of another language as it stands."""
+        scripts = [doc.body for doc in step.heredocs]
+        text = step.arguments
+        if scripts and text.startswith("<<"):
+            text = scripts[0]
+        elif scripts:
+            text = f"{text}\n{scripts[0]}{step.heredocs[0].name}"
+        if text.startswith("#!") or "python" in shell:
+            return text.strip()
+        words = json.loads(text) if text.startswith('["') else [shell, "-c", text]
+        words = [word.replace("/etc/hosts", str(hosts)) for word in words]
+        env = {name: value for name, value in os.environ.items() if name not in dockerfile.JOB_ARGS}
+        return subprocess.run(words, capture_output=True, text=True, check=True, env=env).stdout.strip()
+
+    def test_nothing_is_added_where_nobody_asks(self) -> None:
+        text = "FROM a\nARG OTHER\nRUN make\n"
+        assert dockerfile.with_jobs(text) == text
+        asks = "FROM a\nARG MAX_JOBS\nRUN make\n"
+        assert dockerfile.prepare(asks, mounts=False) == asks
+
+    def test_the_text_does_not_depend_on_the_number(self) -> None:
+        text = dockerfile.with_jobs("FROM a\nARG MAX_JOBS\nRUN make")
+        assert text.endswith("export MAX_JOBS; make")
+        assert not re.search(r"0\.0\.0\.\d", text)
 
 
 def _without_mounts(line: str) -> str:

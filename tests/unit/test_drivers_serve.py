@@ -73,7 +73,7 @@ class Streamer:
         self.stop_signal = None
 
     def __iter__(self) -> Iterator[str]:
-        while (piece := self.text_queue.get(timeout=10)) is not None:
+        while (piece := self.text_queue.get(timeout=120)) is not None:
             yield piece
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jetson_containers.engine import argv
-from jetson_containers.engine.base import Builder, BuildRequest
+from jetson_containers.engine.base import Builder, BuildRequest, Capabilities
 from jetson_containers.errors import NotReadyError, UsageError
 from tests.fakes import CAPABILITIES
 
@@ -68,6 +68,16 @@ def test_everything_a_buildx_build_can_be_told() -> None:
         *("--build-arg", "A=with space", "--build-arg", "BUILDKIT_INLINE_CACHE=1", "--build-arg", "Z=1"),
         *("--label", 'a={"j": 1}', "--label", "k=v", "--secret", "id=s,src=/s", "--squash", "--pull", "/ctx"),
     ]
+
+
+@pytest.mark.parametrize("capabilities", [LEGACY, BUILDKIT, BUILDX])
+def test_another_number_of_jobs_changes_nothing_but_the_address_of_an_extra_host(capabilities: Capabilities) -> None:
+    three, five = (build(capabilities, replace(REQUEST, jobs=jobs)) for jobs in (3, 5))
+    plain = build(capabilities, REQUEST)
+    at = three.index("--add-host")
+    assert (three[at + 1], five[at + 1]) == ("jetson-max-jobs:0.0.0.3", "jetson-max-jobs:0.0.0.5")
+    assert three[:at] + three[at + 2 :] == five[:at] + five[at + 2 :] == plain
+    assert "jetson-max-jobs:0.0.0.255" in build(capabilities, replace(REQUEST, jobs=1000))
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,10 @@ def test_a_hanging_build_ends_with_stop() -> None:
 
     thread = threading.Thread(target=build)
     thread.start()
-    assert engine.hanging.wait(5)
+    assert engine.hanging.wait(120)
     assert engine.running == 1
     engine.stop()
-    thread.join(5)
+    thread.join(120)
     assert len(caught) == 1
     assert engine.images() == []
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import threading
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -16,6 +19,9 @@ from jetson_containers.engine.context import PREFIX, STALE, prepared, serve, sta
 from jetson_containers.engine.process import Children
 from jetson_containers.engine.queries import local_image, split_tag
 from jetson_containers.errors import ConfigError, InterruptedByUserError, NotReadyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ENV = dict(os.environ)
 FOREVER = ["sh", "-c", "echo $$; exec tail -f /dev/null"]  # prints its process ID, then waits
@@ -49,16 +55,50 @@ def test_stdin_is_fed() -> None:
     assert Children().run(["cat"], env=ENV, stdin=b"FROM x\n").output == "FROM x"
 
 
-def test_a_child_that_takes_too_long_is_ended() -> None:
-    ended = Children().run(FOREVER, env=ENV, timeout=0.3)
+class Timer(threading.Thread):
+    """A timer whose time is up when the test says so."""
+
+    made: ClassVar[list[Timer]] = []
+
+    def __init__(self, seconds: float, function: Callable[..., None], args: tuple[object, ...]) -> None:
+        super().__init__(target=function, args=args, daemon=True)
+        self.seconds = seconds
+        self.go = super().start
+        self.cancelled = False
+        Timer.made.append(self)
+
+    def start(self) -> None:
+        """Begin to wait."""
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@pytest.fixture
+def timers(monkeypatch: pytest.MonkeyPatch) -> list[Timer]:
+    made: list[Timer] = []
+    monkeypatch.setattr(Timer, "made", made)
+    monkeypatch.setattr(threading, "Timer", Timer)
+    return made
+
+
+def test_a_child_that_takes_too_long_is_ended(timers: list[Timer]) -> None:
+    ended = Children().run(FOREVER, env=ENV, timeout=7, on_line=lambda _line: timers[0].go())
     assert ended.timed_out
+    assert timers[0].seconds == 7
     assert not alive(int(ended.output))
 
 
-def test_patience_is_for_the_first_line_only() -> None:
-    talks_then_works = ["sh", "-c", "echo x; timeout 1.2 tail -f /dev/null; echo y"]
-    ended = Children().run(talks_then_works, env=ENV, patience=1)
+def test_patience_is_for_the_first_line_only(timers: list[Timer]) -> None:
+    waited: list[tuple[float, bool]] = []
+    program = ["sh", "-c", "echo x; echo y"]
+    look = lambda _line: waited.extend((timer.seconds, timer.cancelled) for timer in timers)  # noqa: E731
+    ended = Children().run(program, env=ENV, timeout=9, patience=1, on_line=look)
     assert (ended.output, ended.timed_out) == ("x\ny", False)
+    assert waited == [(9, False), (1, True)] * 2
+
+
+def test_a_child_that_says_nothing_in_time_is_ended() -> None:
     assert Children().run(["tail", "-f", "/dev/null"], env=ENV, patience=0.2).timed_out
 
 
@@ -78,9 +118,9 @@ def test_stop_ends_children_of_other_threads_and_refuses_new_ones() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert begun.wait(10)
+    assert begun.wait(120)
     children.stop()
-    thread.join(10)
+    thread.join(120)
     assert len(caught) == 1
     assert not alive(pids[0])
     with pytest.raises(InterruptedByUserError):
@@ -103,6 +143,34 @@ def test_an_exception_while_reading_ends_the_child_after_the_first_thing_to_do()
         Children().run(FOREVER, env=ENV, on_line=interrupt, end_first=first)
     assert done == ["removed"]
     assert not alive(pids[0])
+
+
+IGNORING = """
+import os, sys
+from jetson_containers.building.signals import Signals
+from jetson_containers.engine import process
+import signal
+process.GRACE = 300.0  # a child that waited for a signal it ignores would be noticed
+with Signals() as signals:
+    print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN, signal.getsignal(signal.SIGTERM) == signals._handle)
+ended = process.Children().run(["tail", "-f", "/dev/null"], env=dict(os.environ), timeout=0.2)
+print(ended.timed_out, ended.exit_code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("trap", "expected"),
+    [("trap '' INT; ", ["True True", "True -15"]), ("", ["False True", "True -2"])],
+    ids=["as `command &` of a script", "at a terminal"],
+)
+def test_an_ignored_interrupt_stays_ignored_and_children_end_all_the_same(trap: str, expected: list[str]) -> None:
+    words = ["sh", "-c", f'{trap}exec "$0" -c "$1"', sys.executable, IGNORING]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.splitlines() == expected
+
+
+def test_the_suite_takes_signals_as_at_a_terminal() -> None:
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 # What a build reads ------------------------------------------------------------------------------------------------
@@ -232,6 +300,17 @@ def test_an_index_is_an_argument_without_a_value_in_the_image(recipe: Path) -> N
     with prepared(request, Builder.BUILDKIT) as ready:
         assert ready.build_args == {"PIP_INDEX_URL": "https://index.example/simple"}
         assert "index.example" not in ready.dockerfile.read_text()
+
+
+@pytest.mark.parametrize("builder", list(Builder))
+def test_a_recipe_reads_its_jobs_where_it_asks_for_them(recipe: Path, builder: Builder) -> None:
+    text = "FROM scratch\nARG MAX_JOBS\nRUN make\n"
+    texts = set()
+    for jobs in (0, 1, 2):
+        with prepared(BuildRequest(recipe, text, "a:1", jobs=jobs), builder) as ready:
+            assert "MAX_JOBS" not in {*ready.build_args, *ready.request.build_args}
+            texts.add(ready.dockerfile.read_text())
+    assert texts == {text, dockerfile.with_jobs(text)}
 
 
 def test_staging_shares_the_files_where_it_can(recipe: Path, tmp_path: Path) -> None:

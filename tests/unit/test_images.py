@@ -32,6 +32,29 @@ def engine() -> FakeEngine:
     return engine
 
 
+ARTIFACT = "jetson-containers/stage:llama-cpp-4567"
+
+
+def test_prune_keeps_what_was_compiled_unless_all_is_to_go(engine: FakeEngine) -> None:
+    engine.add_image(ARTIFACT, labelled(labels.ARTIFACT, ARTIFACT))
+    engine.add_image(f"{ARTIFACT}.old", {**labelled(labels.ARTIFACT, ARTIFACT), "before": "it was replaced"})
+    engine.add_image(f"{STAGE}.old", {**labelled(labels.STAGE, STAGE), "before": "it was replaced"})
+    asked = call(images.prune, engine, "--all", "--dry-run")
+    assert sorted(asked["removed"]) == sorted([STAGE, f"{STAGE}.old", ARTIFACT, f"{ARTIFACT}.old"])  # type: ignore[index]
+    done = call(images.prune, engine)
+    assert sorted(done["removed"]) == sorted([STAGE, f"{STAGE}.old", f"{ARTIFACT}.old"])  # type: ignore[index]
+    assert engine.image(ARTIFACT) is not None
+    assert call(images.prune, engine, "--all") == {"removed": [ARTIFACT], "dry_run": False}
+    kept = [call[1] for call in engine.calls if call[0] == "untag" and "keep_parents" in call]
+    assert sorted(kept) == sorted([STAGE, f"{STAGE}.old", f"{ARTIFACT}.old"])  # the legacy builder's cache stays
+
+
+def test_the_help_of_prune_says_what_stays() -> None:
+    text = images.prune.get_help(images.prune.make_context("prune", [], obj=App({})))
+    assert "compiled artifacts stay" in text
+    assert "--all" in text
+
+
 def call(command: object, engine: FakeEngine, *argv: str) -> object:
     app = App({"as_json": True})
     app.__dict__["engine"] = engine

@@ -126,7 +126,7 @@ def test_a_server_that_could_not_start_takes_nobody_elses_container_away(
     """The name was taken between the look and the start."""
     with container.running(server(containers, "false"), tmp_path / "log") as process:
         docker.containers["mine"] = ("Up 1 second", {})
-        process.wait(10)
+        process.wait(120)
     assert docker.removed == []
 
 
@@ -392,7 +392,7 @@ def broken() -> Iterator[Callable[[bytes], Client]]:
                         connection.sendall(said)
 
             threading.Thread(target=serve_once, daemon=True).start()
-            return Client("127.0.0.1", listening.getsockname()[1], "m", timeout=10)
+            return Client("127.0.0.1", listening.getsockname()[1], "m", timeout=120)
 
         yield serving
 

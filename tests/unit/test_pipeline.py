@@ -306,7 +306,7 @@ def test_two_runs_of_the_same_step_take_turns(recorder: Recorder) -> None:
 
     def slow(step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
         inside.set()
-        go_on.wait(10)
+        go_on.wait(120)
         return original(step, argv, show=show)
 
     recorder.run = slow  # type: ignore[method-assign]
@@ -320,7 +320,7 @@ def test_two_runs_of_the_same_step_take_turns(recorder: Recorder) -> None:
 
     first = threading.Thread(target=work, args=("first", Console(out=io.StringIO(), err=io.StringIO())))
     first.start()
-    assert inside.wait(10)
+    assert inside.wait(120)
 
     class Told(io.StringIO):
         def write(self, text: str) -> int:
@@ -330,8 +330,8 @@ def test_two_runs_of_the_same_step_take_turns(recorder: Recorder) -> None:
 
     second = threading.Thread(target=work, args=("second", Console(out=io.StringIO(), err=Told())))
     second.start()
-    first.join(10)
-    second.join(10)
+    first.join(120)
+    second.join(120)
     assert states == {"first": ["done"], "second": ["cached"]}
     assert recorder.commands == ["convert"]
 

@@ -16,6 +16,7 @@ from packaging.version import Version
 
 from jetson_containers import keys
 from jetson_containers import plan as planning
+from jetson_containers.building import graph as graphs
 from jetson_containers.errors import CycleError, LayerBudgetError, RecipeError, UsageError
 from jetson_containers.naming import final_name
 from jetson_containers.package import Artifacts, Package
@@ -529,85 +530,34 @@ class TestLayers:
             planning.check_layers(plan, per_stage=2)
 
 
-class TestMerge:
+class TestTotals:
     def test_a_shared_prefix_is_there_once(self, tree: Tree) -> None:
         # Shared: a, the compile part of t. Each plan's own: b and t on it; c, t on that, and the meta package.
         tree.add("a"), tree.add("b"), tree.add("c"), tree.compiled("t"), tree.add("all", None)
         closures = {"t": ("a",)}
         plans = [tree.plan("a", "b", "t", closures=closures), tree.plan("a", "c", "t", "all", closures=closures)]
-        merged = planning.merge(plans)
-        assert merged.totals == {"images": 2, "stages": 7, "artifacts": 1, "compiles": 4, "lower_bound": 4}
-        assert len({stage.key for stage in merged.stages}) == len(merged.stages) == 7
+        totals = planning.totals(plans)
+        assert totals == {"images": 2, "stages": 7, "artifacts": 1, "compiles": 4, "lower_bound": 4}
+        assert len(graphs.merge(plans).nodes) == 7
 
     def test_parents_come_first(self, tree: Tree) -> None:
         tree.add("a"), tree.compiled("b"), tree.compiled("c")
-        merged = planning.merge([tree.plan("a", "c", closures={"c": ("b",)}), tree.plan("a", "b", "c")])
+        merged = graphs.merge([tree.plan("a", "c", closures={"c": ("b",)}), tree.plan("a", "b", "c")])
         seen: set[str] = set()
-        for stage in merged.stages:
-            assert seen.issuperset(stage.depends)
-            seen.add(stage.key)
-
-    def test_what_one_plan_needs_is_needed(self, tree: Tree) -> None:
-        tree.add("a"), tree.add("b"), tree.add("c")
-        one, two = tree.plan("a", "b"), tree.plan("a", "c")
-        local = {one.top.key: "b:done"}
-        merged = planning.merge([planning.mark(plan, local, {}) for plan in (one, two)])
-        assert [(stage.package, stage.state.value, stage.needed) for stage in merged.stages] == [
-            ("a", "build", True),
-            ("b", "cached", True),
-            ("c", "build", True),
-        ]
+        for key, node in merged.nodes.items():
+            assert seen.issuperset(node.stage.depends)
+            seen.add(key)
 
     def test_the_distance_to_the_lower_bound(self, tree: Tree) -> None:
         tree.add("a"), tree.add("b"), tree.add("c"), tree.compiled("t")
         closures = {"t": ("a",)}
         plans = [tree.plan(*names, "t", closures=closures) for names in (("a", "b", "c"), ("a", "c", "b"))]
-        totals = planning.merge(plans).totals
+        totals = planning.totals(plans)
         # `b` and `c` stand on different parents in the two images and are built twice, `t` is compiled once.
         assert (totals["compiles"], totals["lower_bound"]) == (6, 4)
 
     def test_nothing(self) -> None:
-        assert planning.merge([]).totals == dict.fromkeys(
-            ("images", "stages", "artifacts", "compiles", "lower_bound"), 0
-        )
-
-
-class TestMark:
-    @pytest.fixture
-    def plan(self, tree: Tree) -> Plan:
-        tree.add("a"), tree.compiled("t"), tree.add("b")
-        return tree.plan("a", "t", "b", closures={"t": ("a",)})  # stages: a, artifact t, layer t, b
-
-    @pytest.mark.parametrize(
-        ("local", "remote", "states"),
-        [
-            ("", "", "build build build build"),
-            ("3", "", "unneeded unneeded unneeded cached"),
-            ("", "3", "unneeded unneeded unneeded pull"),
-            ("3", "3", "unneeded unneeded unneeded cached"),
-            ("2", "", "unneeded unneeded cached build"),
-            ("1", "", "build cached build build"),  # the layer still needs `a` below it
-            ("0", "1", "cached pull build build"),
-            ("02", "", "unneeded unneeded cached build"),
-            ("0123", "", "unneeded unneeded unneeded cached"),
-        ],
-    )
-    def test_only_what_is_needed_is_built(self, plan: Plan, local: str, remote: str, states: str) -> None:
-        keys = [stage.key for stage in plan.stages]
-        here = {keys[int(n)]: f"here:{n}" for n in local}
-        there = {keys[int(n)]: f"there:{n}" for n in remote}
-        marked = planning.mark(plan, here, there)
-        assert " ".join(s.state.value if s.needed else "unneeded" for s in marked.stages) == states
-        assert all(s.state is StageState.CACHED for s in marked.stages if not s.needed)
-
-    def test_a_stage_that_exists_knows_where(self, plan: Plan) -> None:
-        keys = [stage.key for stage in plan.stages]
-        marked = planning.mark(plan, {keys[0]: "here"}, {keys[2]: "there", keys[0]: "there too"})
-        assert [stage.source for stage in marked.stages] == ["here", "", "there", ""]
-
-    def test_marking_again_starts_afresh(self, plan: Plan) -> None:
-        done = planning.mark(plan, {plan.top.key: "x"}, {})
-        assert planning.mark(done, {}, {}) == plan
+        assert planning.totals([]) == dict.fromkeys(("images", "stages", "artifacts", "compiles", "lower_bound"), 0)
 
 
 class TestOutput:
@@ -615,7 +565,11 @@ class TestOutput:
     def plan(self, tree: Tree) -> Plan:
         tree.add("python"), tree.compiled("llama_cpp:b9016"), tree.add("llm-tools", None)
         made = tree.plan("python", "llama_cpp:b9016", "llm-tools", closures={"llama_cpp:b9016": ("python",)})
-        return planning.mark(made, {made.stages[1].key: "local/artifact"}, {})
+        stages = [
+            replace(stage, state=StageState.CACHED) if stage.kind is StageKind.ARTIFACT else stage
+            for stage in made.stages
+        ]
+        return replace(made, stages=tuple(stages), tests=("python",))
 
     def test_json_is_as_the_interface_says(self, plan: Plan) -> None:
         found = json.loads(json.dumps(plan.to_json()))
