@@ -8,7 +8,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.errors import UsageError
-from jetson_containers.fit import GIB, Options, Verdict, advise, ask, board_named, constants, of_board, of_platform
+from jetson_containers.fit import (
+    GIB,
+    Options,
+    Verdict,
+    advise,
+    ask,
+    board_named,
+    constants,
+    of_board,
+    of_platform,
+    of_target,
+)
 from jetson_containers.fit import Request as FitRequest
 from jetson_containers.fit.predict import variant_for
 
@@ -116,15 +127,25 @@ def machine_for(
     platform: Callable[[], Platform],
     root: Path,
     query: Callable[[], int] | None = None,
+    *,
+    cross: bool = False,
 ) -> Machine:
     """The machine a question is about: the board named, else the platform (this machine unless `--target` says other).
 
-    `query` asks the driver for the bytes of the largest graphics card. Raises UsageError where nothing says how much
-    memory there is.
+    `cross`: the platform is that of `--target`, whose L4T release then holds for the board too. `query` asks the driver
+    for the bytes of the largest graphics card. Raises UsageError where nothing says how much memory there is, and where
+    board, target and mode contradict each other.
     """
     swap = int((question.swap or 0) * GIB)
     if question.board:
-        return of_board(board_named(question.board), mode=question.mode, swap=swap)
+        board = board_named(question.board)
+        if question.vram:
+            raise UsageError(
+                f"`--vram` is about a graphics card, and {board.id} has none", hint="leave one of them out"
+            )
+        if cross:
+            return of_target(board, platform(), mode=question.mode, swap=swap)
+        return of_board(board, mode=question.mode, swap=swap)
     here = platform()
     if question.swap is None and here.host:
         swap = disk_swap(root)
@@ -202,4 +223,4 @@ def _quantizations(
 
 def _rank(fit: Fit) -> tuple[int, float, int, str]:
     """What fits before what does not, then the faster, then the smaller."""
-    return (_ORDER.index(fit.verdict), -(fit.decode_tokens_per_s or 0), fit.needed_bytes, fit.runtime)
+    return (_ORDER.index(fit.verdict), -(fit.decode_tokens_per_s_most or 0), fit.needed_bytes, fit.runtime)

@@ -138,7 +138,7 @@ def plan_run(
         launch_devices.group_part(host, request),
         launch_devices.optional_permissions_part(host),
         Part(notices=_oddities(line)),
-        launch_hints.hints_part(image, line, data, hidden),
+        launch_hints.hints_part(image, platform, line, data, hidden),
     )
     mounts = tuple(mount for mount in whole.mounts if posixpath.normpath(mount.target) not in line.mount_targets)
     options = (*whole.argv, *(word for mount in mounts for word in mount.argv), *line.words)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jetson_containers.dockerargs import RunLine
+    from jetson_containers.platforms import Platform
 
 _OLD_BUILD = re.compile(r"\bmlc_llm\.build\b")
 _NEW_COMMAND = re.compile(r"\bmlc_llm (?:convert_weight|gen_config|compile)\b")
@@ -26,8 +27,8 @@ _LINK = re.compile(r"\bln -s \S[^;&|]*?(/data/[^\s'\";&|]+)")
 _MLC_FOLDERS = re.compile(r"/data/(models/mlc/dist/(?:models|libs))/")
 
 
-def hints_part(image: str, line: RunLine, data: Path, hidden: Iterable[str]) -> Part:
-    """Notices on a command: MLC's two interfaces, paths that go with the container, links, tokens.
+def hints_part(image: str, platform: Platform, line: RunLine, data: Path, hidden: Iterable[str]) -> Part:
+    """Notices on a command: the image's L4T, MLC's two interfaces, paths that go with the container, links, tokens.
 
     `hidden` are the names of variables whose values were taken out of the argv.
     """
@@ -58,7 +59,32 @@ def hints_part(image: str, line: RunLine, data: Path, hidden: Iterable[str]) -> 
             )
         )
     notices += _links(text, data)
+    notices += _family(image, platform)
     return Part(notices=tuple(notices))
+
+
+def _family(image: str, platform: Platform) -> list[Notice]:
+    """An image for another family of L4T than the machine's: its CUDA is not the one the driver is for."""
+    from jetson_containers import cudarange  # noqa: PLC0415 - only where something is run
+    from jetson_containers.errors import UsageError  # noqa: PLC0415
+    from jetson_containers.imagename import ImageName  # noqa: PLC0415
+
+    try:
+        l4t = ImageName.parse(image).platform.l4t
+    except UsageError:
+        return []
+    if l4t is None or platform.l4t is None:
+        return []
+    theirs, ours = cudarange.class_of(l4t), cudarange.class_of(platform.l4t)
+    if not theirs or not ours or theirs.key(l4t) == ours.key(platform.l4t):
+        return []
+    return [
+        Notice(
+            f"the image is made for L4T {l4t}, and this is L4T {platform.l4t}, which takes images of {ours.takes}: "
+            "its GPU libraries may not work here",
+            "`./autotag PACKAGE` names an image for this machine",
+        )
+    ]
 
 
 def folders(command: Sequence[str]) -> tuple[str, ...]:

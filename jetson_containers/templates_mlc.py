@@ -1,6 +1,7 @@
 """Which conversation template MLC uses for a model: by its name, then by its architecture; base models get `LM`.
 
-A wrong template does not fail: the model answers worse, or never stops. Pure; the table is `facts/conv_templates.yaml`.
+A wrong template does not fail: the model answers worse, or never stops. Pure; the tables are
+`facts/conv_templates.yaml` and `facts/mlc_tables.yaml`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ PLAIN = "LM"  # continues a text, without roles
 class Choice:
     """A template, and what there is to say about it."""
 
-    template: str
+    template: str  # empty where `missing` is not
     notices: tuple[str, ...] = ()
+    missing: str = ""  # why none can be chosen for the user
 
 
 @dataclass(frozen=True)
@@ -36,30 +38,34 @@ class _Rule:
     chat: bool  # only for models whose name promises a conversation
 
 
-def registered() -> tuple[str, ...]:
-    """The names `--conv-template` knows."""
-    return tuple(_table()["registered"])
+def registered(interface: str = "new") -> tuple[str, ...]:
+    """The templates of an interface of MLC: for the new one what `--conv-template` knows."""
+    return tuple(tables.load("mlc_tables")[interface]["templates"])
 
 
 def choose(name: str, config: ModelConfig | None, wanted: str = "", known: frozenset[str] = frozenset()) -> Choice:
     """Choose the template for a model of that name; `wanted` is the user's own choice and always taken.
 
-    `known` are those the image has; empty where it was not asked.
+    `known` are those the image has; empty where it was not asked. A chat model never gets the template without roles:
+    where none is known for it, the choice says what is missing.
     """
     if wanted:
         return Choice(wanted, () if wanted in (known or registered()) else (_unknown(wanted),))
     best = _best(name, config)
+    there = known or frozenset(registered())
     template = best.template
-    while known and template not in known and template != PLAIN:
-        template = _table()["nearest"].get(template, PLAIN)
+    while template not in there and template not in {"", PLAIN}:
+        template = _table()["nearest"].get(template, "")
     if template == best.template:
         return best
-    notice = f"this MLC has no conversation template `{best.template}` yet; `{template}` is the nearest it has"
+    if not template:
+        return Choice("", missing=f"this MLC has no conversation template `{best.template}`, and none like it")
+    notice = f"this MLC has no conversation template `{best.template}`; `{template}` is the nearest it has"
     return Choice(template, (*best.notices, notice))
 
 
 def _best(name: str, config: ModelConfig | None) -> Choice:
-    chat = re.search(_table()["chat"], name, re.IGNORECASE) is not None
+    chat = chats(name)
     for rule in _rules():
         if rule.name.search(name) and (chat or not rule.chat):
             return Choice(rule.template)
@@ -68,7 +74,7 @@ def _best(name: str, config: ModelConfig | None) -> Choice:
         notice = f"no conversation template is known for `{name}`; `{template}` is that of its family ({kind})"
         return Choice(template, (notice,))
     if chat:
-        return Choice(PLAIN, (f"no conversation template is known for `{name}`: choose one with --conv-template",))
+        return Choice("", missing=f"`{name}` is a chat model, and no conversation template is known for it")
     return Choice(
         PLAIN, (f"`{name}` looks like a base model: it continues texts (template `{PLAIN}`), it does not chat",)
     )
@@ -81,18 +87,30 @@ def choices(printed: str) -> frozenset[str]:
 
 
 def near(wanted: str, known: frozenset[str] = frozenset()) -> list[str]:
-    """The templates that are spelled alike."""
-    return difflib.get_close_matches(wanted, sorted(known or registered()), n=3)
+    """What is there instead of a template: what takes its place, then those that are spelled alike."""
+    there = known or frozenset(registered())
+    template = _table()["nearest"].get(wanted, "")
+    while template and template not in there:
+        template = _table()["nearest"].get(template, "")
+    alike = difflib.get_close_matches(wanted, sorted(there), n=3)
+    return [*([template] if template else []), *(name for name in alike if name != template)]
 
 
 def old_template(name: str, config: ModelConfig | None) -> str:
-    """The template the old interface takes; it has no option for it."""
+    """The template the old interface takes, by the model's name; it has no option. Empty: the shape is needed."""
     lower = name.lower()
-    prefixes: Mapping[str, str] = _table()["old_prefixes"]
-    found = [prefix for prefix in prefixes if lower.startswith(prefix)]
-    if found:
-        return prefixes[max(found, key=len)]
+    if "rwkv" in lower and "world" in lower:
+        return "rwkv_world"
+    prefixes: Mapping[str, str] = tables.load("mlc_tables")["old"]["prefixes"]
+    for prefix, template in prefixes.items():
+        if lower.startswith(prefix):
+            return template
     return f"{config.model_type}_default" if config else ""
+
+
+def chats(name: str) -> bool:
+    """Whether a model's name promises a conversation."""
+    return re.search(_table()["chat"], name, re.IGNORECASE) is not None
 
 
 def _unknown(wanted: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jetson_containers.cli.app import App, command
+from jetson_containers.errors import JetsonError
 
 if TYPE_CHECKING:
     from jetson_containers.fit import Fit
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     "--context", type=click.IntRange(min=1), help="Context window in tokens; default 4096, 8192 from 24 GiB on."
 )
 @click.option("--max-batch", type=click.IntRange(min=1), default=1, show_default=True, help="Sequences at once.")
-@click.option("--board", default="", help="A board, e.g. orin-nano-8gb; default: this machine, or that of --target.")
+@click.option(
+    "--board",
+    default="",
+    help="A board, e.g. orin-nano-8gb, with the L4T of --target; default: this machine, or that of --target.",
+)
 @click.option("--mode", default="", help="Its power mode, e.g. 15W; default: full power.")
 @click.option("--swap", type=click.FloatRange(min=0), help="GiB of swap on a disk; default: this machine's.")
 @click.option("--vram", type=click.FloatRange(min=0), help="GiB of the graphics card, where there is one.")
@@ -46,14 +51,30 @@ def fit(app: App, *, model: str, context: int | None, prefill_chunk: int | None,
 
     question = fitting.Question(context=context or 0, prefill_chunk=prefill_chunk or 0, **given)  # type: ignore[arg-type]
     source = modelsource.load(model, lambda name: modelsource.from_hub(name, app.settings, app.console))
-    machine = fitting.machine_for(question, lambda: app.platform, Path("/"))
+    machine = fitting.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
     answer = fitting.answer(source, machine, question)
+    version = _version(app, answer.best.runtime) if app.is_cross else ""
     if app.console.as_json:
-        app.console.result_json(answer.to_json())
+        app.console.result_json({**answer.to_json(), **({"version": version} if version else {})})
         return 0
+    if version:
+        app.console.info(f"note: {answer.best.runtime} is {version} on L4T {answer.machine.release}")
     for line in lines(answer, model, one=bool(question.runtime) and not question.every_quantization):
         app.console.result(line)
     return 0
+
+
+def _version(app: App, runtime: str) -> str:
+    """The version that an image for the target has; empty where there is none, or no release was named."""
+    from jetson_containers.llm.request import runtime_named  # noqa: PLC0415 - start-up time
+
+    if app.platform.l4t is None:
+        return ""
+    try:
+        package = app.catalog.find(runtime_named(runtime).packages(app.platform)[0])
+    except JetsonError:
+        return ""
+    return str(package.version or "")
 
 
 def lines(answer: Answer, asked: str, *, one: bool) -> list[str]:
@@ -82,7 +103,8 @@ def _verdict_line(answer: Answer) -> str:
     name = answer.model.rpartition("/")[2]
     memory = f"{_size(best.needed_bytes)} of {_size(best.available_bytes)}"
     batch = f" × {best.max_batch}" if best.max_batch > 1 else ""
-    where = f"{best.context} tokens{batch} on {best.board}"
+    release = f" with L4T {answer.machine.release}" if answer.machine.release else ""
+    where = f"{best.context} tokens{batch} on {best.board}{release}"
     return (
         f"{best.verdict.value}: {name} with {best.runtime} {best.quantization}, {where}: {memory}{_speed(best, ', ')}"
     )
@@ -117,7 +139,7 @@ def _table(answer: Answer) -> list[str]:
     header = ("runtime", "quantization", "verdict", "memory", "tokens/s", "remark")
     rows = [header]
     for fit in answer.fits:
-        speed = _rate(fit.decode_tokens_per_s) if fit.decode_tokens_per_s else "?"
+        speed = _rate(fit.decode_tokens_per_s) if fit.decode_tokens_per_s else _most(fit, "? (at most {})") or "?"
         remark = fit.reason
         if fit.fits and fit.peak_bytes > max(fit.available_bytes, fit.total_bytes):
             remark = f"making it takes {_size(fit.peak_bytes)}, more than there is"
@@ -132,11 +154,18 @@ def _size(size: float) -> str:
     return f"{size / (1 << 30):.1f} GiB" if size >= 100 << 20 else f"{size / (1 << 20):.0f} MiB"
 
 
+def _most(fit: Fit, text: str) -> str:
+    """What the memory allows, where the speed itself is unknown."""
+    return text.format(_rate(fit.decode_tokens_per_s_most)) if fit.decode_tokens_per_s_most else ""
+
+
 def _rate(speed: float) -> str:
     return f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}"
 
 
 def _speed(fit: Fit, before: str) -> str:
-    if not fit.decode_tokens_per_s or fit.verdict.value == "impossible":
+    if fit.verdict.value == "impossible":
         return ""
+    if not fit.decode_tokens_per_s:
+        return _most(fit, before + "at most {} tokens/s")
     return f"{before}about {_rate(fit.decode_tokens_per_s)} tokens/s"

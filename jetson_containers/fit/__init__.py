@@ -6,7 +6,7 @@ fit instead. Pure: the constants are `facts/fit.yaml`, the boards `facts/boards.
 
 from jetson_containers.fit.advice import Advice, Request, advise, ask
 from jetson_containers.fit.constants import GIB
-from jetson_containers.fit.machine import Machine, board_named, of_board, of_platform
+from jetson_containers.fit.machine import Machine, board_named, of_board, of_platform, of_target
 from jetson_containers.fit.predict import Fit, Options, Verdict, predict
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "board_named",
     "of_board",
     "of_platform",
+    "of_target",
     "predict",
 ]

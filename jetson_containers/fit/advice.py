@@ -191,7 +191,7 @@ class _Search:
         for name in constants.runtimes():
             if name != self._request.runtime:
                 found += itertools.islice(self._with_runtime(name), 1)
-        yield from sorted(found, key=lambda advice: (len(advice.options), -(advice.fit.decode_tokens_per_s or 0)))
+        yield from sorted(found, key=lambda advice: (len(advice.options), -(advice.fit.decode_tokens_per_s_most or 0)))
 
     def _with_runtime(self, name: str) -> Iterator[Advice]:
         """With its default quantization, with a smaller one, with a smaller context."""
@@ -211,7 +211,12 @@ class _Search:
 
     def _larger_board(self) -> Iterator[Advice]:
         """The smallest module of the table on which the request fits as it is."""
-        machines = [of_board(board, swap=self._machine.swap) for board in tables.boards().values()]
+        release = self._machine.release
+        machines = [
+            of_board(board, swap=self._machine.swap, release=release)
+            for board in tables.boards().values()
+            if release is None or board.boots(release)
+        ]
         for machine in sorted(machines, key=lambda machine: (machine.memory, machine.id)):
             try:
                 made = self._made(self._request, "--board", machine.id, machine=machine)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers import tables
 from jetson_containers.errors import UsageError
+from jetson_containers.runtimes import limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,7 @@ class Variant:
     fraction: float
     chunk: int
     steps: tuple[str, ...]
+    interface: tuple[str, str]  # runtime and interface in the tables of architectures, else empty
     families: frozenset[str]
     sm: int
     budget: float  # of the device's memory, that the runtime keeps to; 0: none
@@ -225,7 +227,7 @@ def _runtime(name: str, row: Mapping[str, Any]) -> RuntimeConstants:
 
 def _variant(row: Mapping[str, Any], variant: Mapping[str, Any]) -> Variant:
     runtime, interface = variant.get("architectures", ("", ""))
-    families = frozenset(tables.load("architectures")[runtime][interface]) if runtime else frozenset()
+    families = limits.families(runtime, interface) if runtime else frozenset()
     return Variant(
         l4t=tuple(int(major) for major in variant["l4t"]),
         api=variant.get("api", ""),
@@ -235,7 +237,8 @@ def _variant(row: Mapping[str, Any], variant: Mapping[str, Any]) -> Variant:
         fraction=float(variant.get("fraction", 0)),
         chunk=int(variant["chunk"]) if variant.get("chunk", "context") != "context" else 0,
         steps=tuple(variant.get("steps", ())),
-        families=frozenset() if "*" in families else families,
+        interface=(runtime, interface),
+        families=frozenset() if limits.ANY in families else families,
         sm=int(variant.get("sm", row["sm"])),
         budget=float(variant.get("budget", 0)),
     )

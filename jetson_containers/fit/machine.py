@@ -6,6 +6,8 @@ import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from jetson_containers import tables
 from jetson_containers.errors import UsageError
 from jetson_containers.fit import constants
@@ -39,17 +41,24 @@ class Machine:
     swap: int = 0
     sm_hz: float | None = None
     mode: str = ""
+    slowed: bool = False  # by the mode: its clocks are lower than at full power, or not known
+    release: Version | None = None  # of L4T, where one was asked for
     notes: tuple[str, ...] = ()
     used: int | None = None  # now, where it is this machine
 
 
-def of_board(board: Board, *, mode: str = "", swap: int = 0, l4t: int | None = None) -> Machine:
-    """Take a module from the table, with any L4T it runs unless one major release is given.
+def of_board(
+    board: Board, *, mode: str = "", swap: int = 0, l4t: int | None = None, release: Version | None = None
+) -> Machine:
+    """Take a module from the table, with any L4T it runs unless a release, or one major release, is given.
 
     `mode` is a power mode of `facts/fit.yaml`; without one, full power with the memory's rated bandwidth. Raises
-    UsageError for a mode the board is not known to have.
+    UsageError for a mode the board is not known to have, or not with this release.
     """
     bandwidth, sm_hz = _speeds(board, mode)
+    if release is not None:
+        l4t = release.major
+        _check_mode(board, mode, release)
     return Machine(
         id=board.id,
         memory=board.visible << 20 if board.visible else int(board.memory * GIB * constants.system().unknown_visible),
@@ -59,6 +68,8 @@ def of_board(board: Board, *, mode: str = "", swap: int = 0, l4t: int | None = N
         swap=swap,
         sm_hz=sm_hz,
         mode=mode,
+        slowed=_is_slowed(board.id, mode),
+        release=release,
         notes=tuple(_notes(board, mode)),
     )
 
@@ -70,6 +81,27 @@ def _speeds(board: Board, mode: str) -> tuple[float | None, float | None]:
     slower = int(row["emc"]) / _RATED_EMC if "emc" in row else 1.0
     clock = int(row["sm"]) * int(row["mhz"]) * 1e6 if {"sm", "mhz"} <= row.keys() else None
     return (bandwidth * slower * 1e9 if bandwidth else None), clock
+
+
+def _is_slowed(board: str, mode: str) -> bool:
+    """Whether a mode's clocks are lower than at full power; where they are not known, they are taken to be."""
+    row = _mode(board, mode) if mode else {"full": "yes"}
+    if "full" in row:
+        return False
+    clocks = (int(row.get("sm", 0)), int(row.get("mhz", 0)))
+    rows = [full for full in constants.modes(board).values() if "full" in full and {"sm", "mhz"} <= full.keys()]
+    reached = [full for full in rows if clocks[0] >= int(full["sm"]) and clocks[1] >= int(full["mhz"])]
+    return "emc" in row or not reached
+
+
+def _check_mode(board: Board, mode: str, release: Version) -> None:
+    row = _mode(board.id, mode) if mode else {}
+    if "since" in row and release < Version(row["since"]):
+        others = [name for name, each in constants.modes(board.id).items() if "since" not in each and name != "default"]
+        raise UsageError(
+            f"the power mode {mode} of {board.id} came with L4T {row['since']}, and the target is L4T {release}",
+            hint=f"`--target r{row['since']}`, or a mode that L4T {release} has: {', '.join(others)}",
+        )
 
 
 def _notes(board: Board, mode: str) -> Iterator[str]:
@@ -88,10 +120,14 @@ def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str =
     l4t = platform.l4t.major if platform.l4t is not None else None
     runs = (l4t,) if l4t else ()
     if platform.board:
-        known = of_board(tables.boards()[platform.board], mode=mode, swap=swap, l4t=l4t)
+        known = of_board(tables.boards()[platform.board], mode=mode, swap=swap, l4t=l4t, release=platform.l4t)
         if not platform.memory or not platform.host:
             return known
         return replace(known, memory=platform.memory, notes=())
+    if mode:
+        raise UsageError(
+            f"`--mode {mode}` is a power mode of a Jetson, and no board is named", hint="name one: --board orin-nx-16gb"
+        )
     if not platform.memory and not vram:
         raise UsageError(
             "the platform names no board, so how much memory there is is unknown", hint="name one: --board orin-nx-16gb"
@@ -137,3 +173,23 @@ def _mode(board: str, mode: str) -> dict[str, str]:
             hint=f"there is: {', '.join(known)}" if known else "leave it out: full power is assumed",
         )
     return dict(known[mode])
+
+
+def of_target(board: Board, platform: Platform, *, mode: str = "", swap: int = 0) -> Machine:
+    """Take a module with the L4T release of a target. Raises UsageError where the two cannot both be meant."""
+    if platform.board and platform.board != board.id:
+        raise UsageError(
+            f"`--board {board.id}` and `--target` name two boards: the target's is {platform.board}",
+            hint="leave one of them out",
+        )
+    if platform.l4t is None:
+        raise UsageError(
+            f"`--board {board.id}` is a Jetson, and the target is {platform.machine} without L4T",
+            hint="leave one of them out, or name the release: --target r36.4.3",
+        )
+    if not board.boots(platform.l4t):
+        runs = ", ".join(f"r{row.l4t}" for row in tables.releases() if board.boots(row.l4t))
+        raise UsageError(
+            f"{board.id} does not run L4T {platform.l4t}", hint=f"it runs: {runs}" if runs else "leave out --target"
+        )
+    return of_board(board, mode=mode, swap=swap, release=platform.l4t)

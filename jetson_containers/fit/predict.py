@@ -11,6 +11,7 @@ from jetson_containers.fit import constants, memory, peak, speed
 from jetson_containers.fit import weights as weights_module
 from jetson_containers.fit.constants import GIB
 from jetson_containers.fit.machine import Machine, of_board
+from jetson_containers.runtimes import limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +56,9 @@ class Options:
 
 @dataclass(frozen=True)
 class Fit:
-    """One prediction. Sizes in bytes, speeds in tokens/s of one sequence (None: the bandwidth is unknown).
+    """One prediction. Sizes in bytes, speeds in tokens/s of one sequence (None: unknown).
+
+    Of a power mode it is often known only what the memory allows: `decode_tokens_per_s_most`, else the same as without.
 
     `total_bytes` is everything in use while it runs, `needed_bytes` the least of it with which the context can be
     filled, `used_bytes` what `free` would show, `swap_bytes` what had to go to swap. `peak_bytes` is the highest of
@@ -83,6 +86,7 @@ class Fit:
     steps: tuple[tuple[str, int], ...]
     decode_tokens_per_s: float | None
     decode_tokens_per_s_full: float | None
+    decode_tokens_per_s_most: float | None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -102,6 +106,7 @@ class Fit:
             for name, value in (
                 ("decode_tokens_per_s", self.decode_tokens_per_s),
                 ("decode_tokens_per_s_full", self.decode_tokens_per_s_full),
+                ("decode_tokens_per_s_most", self.decode_tokens_per_s_most),
             )
         }
         return {
@@ -150,7 +155,7 @@ def predict(
     if context < 0 or max_batch < 1 or wanted.prefill_chunk < 0:
         raise UsageError("context and prefill chunk are numbers of tokens, the batch is at least 1")
     variant = variant_for(known, machine, config.model_type, quantization)
-    chosen = quantization_named(known, variant, quantization, machine.sm)
+    chosen = quantization_named(known, variant, quantization, machine.sm, config)
     format_name, lowest_sm = {**variant.accepted, **variant.formats}[chosen]
     tokens = context or default_context(config, machine)
     load = memory.Load(tokens, max_batch, wanted.prefill_chunk, wanted.session, wanted.used, wanted.kv_type)
@@ -161,6 +166,8 @@ def predict(
     sizes = _sizes(config, known, variant, machine, held, load, wanted)
     verdict, reason, swap = _judge(sizes, machine, known)
     refusal = _refusal(config, known, variant, machine, chosen, lowest_sm)
+    if not refusal and ready is None and wanted.held is None:
+        refusal = _unmade(config, known, variant, chosen)
     if not refusal and ready is not None and ready.method not in known.reads:
         refusal = f"{runtime} cannot load weights that {ready.method} quantized already: take the original model"
     if refusal:
@@ -169,6 +176,9 @@ def predict(
     made = () if done else peak.steps(config, variant.steps, held.total)
     filled = min(wanted.filled or constants.system().filled, tokens)
     room = machine.memory - constants.system().saturation
+    most = speed.decode(config, held, known, machine, filled, wanted.kv_type)
+    full = speed.decode(config, held, known, machine, tokens, wanted.kv_type)
+    told = speed.is_known(known, machine)
     return Fit(
         runtime=runtime,
         quantization=chosen,
@@ -189,9 +199,15 @@ def predict(
         swap_bytes=int(swap),
         peak_bytes=int(max([sizes.total, *(size + sizes.baseline for _, size in made)])),
         steps=tuple((name, size + int(sizes.baseline)) for name, size in made),
-        decode_tokens_per_s=speed.decode(config, held, known, machine, filled, wanted.kv_type),
-        decode_tokens_per_s_full=speed.decode(config, held, known, machine, tokens, wanted.kv_type),
-        notes=(*machine.notes, *_notes(config, tokens), *_older(known, variant, machine)),
+        decode_tokens_per_s=most if told else None,
+        decode_tokens_per_s_full=full if told else None,
+        decode_tokens_per_s_most=most,
+        notes=(
+            *machine.notes,
+            *_notes(config, tokens),
+            *_older(known, variant, machine),
+            *(() if told else _untold(runtime, machine, most)),
+        ),
     )
 
 
@@ -217,14 +233,17 @@ def _has(variant: Variant, quantization: str) -> bool:
     return quantization.lower() in {name.lower() for name in (*variant.formats, *variant.accepted)}
 
 
-def quantization_named(runtime: RuntimeConstants, variant: Variant, name: str, sm: int | None = None) -> str:
-    """The runtime's own spelling of a quantization; for none, the first that the compute capability allows.
+def quantization_named(
+    runtime: RuntimeConstants, variant: Variant, name: str, sm: int | None = None, config: ModelConfig | None = None
+) -> str:
+    """The runtime's own spelling of a quantization; for none, the first that the GPU and the model can have.
 
     Raises UsageError listing them.
     """
     if not name:
-        possible = (each for each, (_, lowest) in variant.formats.items() if sm is None or sm >= lowest)
-        return next(possible, next(iter(variant.formats)))
+        possible = [each for each, (_, lowest) in variant.formats.items() if sm is None or sm >= lowest]
+        known = [each for each in possible if limits.quantizes(*variant.interface, each, config)]
+        return next(iter(known or possible or variant.formats))
     spelled = {known.lower(): known for known in (*variant.accepted, *variant.formats)}
     if name.lower() in spelled:
         return spelled[name.lower()]
@@ -327,6 +346,15 @@ def _refusal(
     return ""
 
 
+def _unmade(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, quantization: str) -> str:
+    """Why the runtime cannot quantize this model so; empty where it can."""
+    if limits.quantizes(*variant.interface, quantization, config):
+        return ""
+    possible = ", ".join(name for name in variant.formats if limits.quantizes(*variant.interface, name, config))
+    family = config.model_type
+    return f"{runtime.name} does not quantize the architecture `{family}` to {quantization}; it can to {possible}"
+
+
 def _list(majors: Iterable[int]) -> str:
     return ", ".join(str(major) for major in majors)
 
@@ -335,6 +363,12 @@ def _notes(config: ModelConfig, context: int) -> tuple[str, ...]:
     if config.max_position and context > config.max_position:
         return (f"the model was trained for {config.max_position} tokens; beyond them its answers degrade",)
     return ()
+
+
+def _untold(runtime: str, machine: Machine, most: float | None) -> tuple[str, ...]:
+    """Say that a power mode's speed is not known, and what its memory allows."""
+    limit = f"; its memory allows {most:.1f} tokens/s at most" if most else ""
+    return (f"how fast {runtime} is in the mode {machine.mode} of {machine.id} was published nowhere{limit}",)
 
 
 def _older(runtime: RuntimeConstants, variant: Variant, machine: Machine) -> tuple[str, ...]:

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from jetson_containers.modelconfig import ModelConfig
 
 
+def is_known(runtime: RuntimeConstants, machine: Machine) -> bool:
+    """Whether `decode` is a prediction, and not only what the memory allows.
+
+    The constants hold for full power. Where a power mode lowers the clocks, only a runtime that was seen to be bound by
+    them follows, and only where they are known.
+    """
+    return not machine.slowed or bool(machine.sm_hz and runtime.weights_per_cycle)
+
+
 def decode(
     config: ModelConfig, held: Weights, runtime: RuntimeConstants, machine: Machine, filled: int, kv_type: str
 ) -> float | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers import fitting, modelsource
 from jetson_containers.errors import DoesNotFitError, UsageError
-from jetson_containers.fit import GIB, Options, Verdict, advise, ask
+from jetson_containers.fit import GIB, Options, Verdict, advise, ask, board_named
 from jetson_containers.fit import Request as FitRequest
 
 if TYPE_CHECKING:
@@ -101,12 +101,20 @@ def _question(
 
 def _machine(board: str, platform: Platform, console: Console) -> Machine | None:
     try:
-        return fitting.machine_for(fitting.Question(board=board), lambda: platform, Path("/"))
+        cross = bool(board) and _has_release_of(board, platform)
+        return fitting.machine_for(fitting.Question(board=board), lambda: platform, Path("/"), cross=cross)
     except UsageError as error:
         if board:
             raise
         console.detail(f"fit: {error.message}")
         return None
+
+
+def _has_release_of(board: str, platform: Platform) -> bool:
+    """Whether the board will run what is asked for the platform: a cross target that is not another machine."""
+    found = board_named(board)
+    same = platform.board in {None, found.id}
+    return not platform.host and same and platform.l4t is not None and found.boots(platform.l4t)
 
 
 def _no_hub(reference: str) -> ModelConfig:

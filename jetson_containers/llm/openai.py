@@ -178,9 +178,21 @@ def events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
 
 
 def _message(raw: bytes) -> str:
-    text = raw.decode("utf-8", errors="replace").strip()
-    try:
-        error = json.loads(text).get("error")
-    except (ValueError, AttributeError):
-        return text[:300]
-    return str(error.get("message") if isinstance(error, dict) else error)[:300]
+    """The sentence in a server's answer: below `error`, or below `message` as MLC and vLLM have it, or the text itself.
+
+    MLC answers with a JSON string that holds the JSON, so what comes out is looked into again.
+    """
+    return _sentence(raw.decode("utf-8", errors="replace").strip())[:300]
+
+
+def _sentence(said: object, depth: int = 3) -> str:
+    if isinstance(said, str) and depth:
+        try:
+            return _sentence(json.loads(said), depth - 1)
+        except ValueError:
+            return said
+    if isinstance(said, dict):
+        inner = next((said[key] for key in ("error", "message", "detail") if said.get(key)), None)
+        if inner is not None and depth:
+            return _sentence(inner, depth - 1)
+    return said if isinstance(said, str) else json.dumps(said)

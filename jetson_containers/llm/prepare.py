@@ -124,7 +124,7 @@ def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal
     known = world.known if dry_run else None
     model = source.find(request.model, world.data, world.hub, request.quantization, known=known)
     runtime = choose_runtime(request, model)
-    job = make_job(request, model, runtime, assumed(runtime, world))
+    job = make_job(request, model, runtime, assumed(runtime, world, request.image))
     refuse_impossible(runtime, job)
     world.fitting(job, runtime.name, request)
     containers = None if dry_run else containers_for(request, runtime, world)
@@ -198,9 +198,13 @@ def refuse_impossible(runtime: Runtime, job: Job) -> None:
         raise UsageError(verdict.reason, hint=rules.remedy(verdict.instead))
 
 
-def assumed(runtime: Runtime, world: World) -> Target:
-    """The target before any image is known: what our own catalogue would build."""
+def assumed(runtime: Runtime, world: World, image: str = "") -> Target:
+    """The target before any image was asked: what the image's tag says, else what our own catalogue would build."""
     versions = world.versions_of(runtime.packages(world.platform))
+    said = {name: version for name, version in _versions_of_tag(image).items() if version} if image else {}
+    families = {package.partition(":")[0] for package in runtime.packages(world.platform)} | versions.keys()
+    if said.keys() & families:
+        versions = {**versions, **said}
     return Target(world.platform, "cuda" if world.platform.has_gpu else "cpu", versions)
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
-from jetson_containers import tables, templates_mlc
+from jetson_containers import tables
 from jetson_containers.errors import UsageError
-from jetson_containers.runtimes import mlc_new, mlc_old, mlc_targets, tabled
+from jetson_containers.runtimes import limits, mlc_new, mlc_old, mlc_targets, rules, tabled
 from jetson_containers.runtimes.base import OK, Verdict
+from jetson_containers.runtimes.mlc_new import AWQ
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from jetson_containers.modelconfig import ModelConfig
+    from jetson_containers.modelconfig import ModelConfig, Quantized
     from jetson_containers.platforms import Platform
     from jetson_containers.runtimes.base import Job, ServeOptions, Service, StepCommand, Target
     from jetson_containers.runtimes.mlc_targets import Place
@@ -27,7 +28,10 @@ NEW_HELP = ("mlc_llm", "--help")
 OLDEST_L4T = 35
 OLDEST_CUDA = Version("12.6")  # outside L4T: for 36.2 and 36.3 there are images of 2024 with CUDA 12.2
 # Commits that images are tagged with: before the old interface went (20efccb7, March 2024).
-_OLD_COMMITS = ("51fb0f4", "607dc5a")
+_OLD_COMMITS = ("51fb0f4", "3feed05", "c30348a", "5584cac", "607dc5a")
+_NEW_COMMITS = (
+    "3403a4e", "9336b4a", "6da6aca", "385cef2", "cf7ae82", "d2118b3", "46f9bc4", "bad02b4", "de560d2", "d1ea69a",
+)  # fmt: skip
 _WEIGHT_INDEX = ("tensor-cache.json", "ndarray-cache.json")  # renamed in September 2025
 
 
@@ -40,7 +44,7 @@ class Api(enum.Enum):
 
 @dataclass(frozen=True)
 class _Scheme:
-    """One row of `quantizations` in facts/mlc.yaml. `sm` 0: any."""
+    """One row of `quantizations` in facts/mlc.yaml. `sm` 0: any; `group` as in mlc_tables.yaml, 0: none."""
 
     name: str
     bits: int
@@ -48,7 +52,6 @@ class _Scheme:
     sm: int
     gpu: bool
     checkpoint: str
-    types: tuple[str, ...]
 
 
 class Mlc:
@@ -102,10 +105,10 @@ class Mlc:
             return (*found, *mlc_new.shape(job).notices)  # its template stands in its configuration
         if api_of(job.target) is Api.NEW:
             found += mlc_new.template(job).notices
-        elif job.conv_template and job.conv_template != templates_mlc.old_template(job.name, job.config):
-            found.append(
-                "this version of MLC takes the conversation template by the model's name; --conv-template has no effect"
-            )
+            if scheme == AWQ and not job.files:
+                found.append("the names of the checkpoint's files are not known here: a single file is assumed")
+        else:
+            found += mlc_old.template_notices(job)
         if job.system_lib_prefix and not place.static:
             found.append(f"--system-lib-prefix has no effect on `{place.name}`: its library is a shared one")
         return (*found, *mlc_new.shape(job).notices)
@@ -156,9 +159,9 @@ def no(reason: str, instead: str = "") -> Verdict:
 
 def api_of(target: Target) -> Api:
     """Decide by the image's version, else by what its programs print, else by the platform."""
-    version = target.versions.get("mlc", "")
-    if version:
-        return Api.OLD if is_old(version) else Api.NEW
+    old = is_old(target.versions.get("mlc", ""))
+    if old is not None:
+        return Api.OLD if old else Api.NEW
     if "--artifact-path" in target.probed.get(" ".join(OLD_HELP), ""):
         return Api.OLD
     if "convert_weight" in target.probed.get(" ".join(NEW_HELP), ""):
@@ -167,15 +170,15 @@ def api_of(target: Target) -> Api:
     return Api.OLD if l4t is not None and l4t.major == OLDEST_L4T else Api.NEW
 
 
-def is_old(version: str) -> bool:
-    """Whether a version or commit, as images are tagged with, has the old interface."""
+def is_old(version: str) -> bool | None:
+    """Whether a version or commit, as images are tagged with, has the old interface; None where it does not tell."""
     plain = version.removesuffix("-builder")
-    if plain in _OLD_COMMITS:
-        return True
+    if any(plain.startswith(commit) for commit in (*_OLD_COMMITS, *_NEW_COMMITS)):
+        return plain.startswith(_OLD_COMMITS)
     try:
         return Version(plain) < Version("0.1.1")
     except InvalidVersion:
-        return False
+        return None
 
 
 def weights_complete(names: Iterable[str]) -> bool:
@@ -202,15 +205,15 @@ def _newest_sm(platform: Platform) -> int:
 
 def _schemes(api: Api) -> Mapping[str, _Scheme]:
     rows = tables.load("mlc")["quantizations"][api.value]
+    sources = tables.load("mlc_tables")[api.value]["quantizations"]
     return {
         name: _Scheme(
             name,
             int(row["bits"]),
-            int(row["group"]),
+            int(sources[name].get("group", 0)),
             int(row.get("sm", 0)),
             row.get("gpu") == "yes",
             row.get("checkpoint", ""),
-            tuple(row.get("types", ())),
         )
         for name, row in rows.items()
     }
@@ -254,7 +257,8 @@ def _judge_scheme(job: Job, place: Place, default: str) -> Verdict | None:
     asked = _renamed(api, job.quantization or default)
     if asked not in schemes:
         nearest = tables.load("mlc")["replaced"].get(asked, default)
-        nearest = nearest if nearest in schemes else default
+        possible = nearest in schemes and limits.quantizes("mlc", api.value, nearest, job.config)
+        nearest = nearest if possible else default
         return no(f"this version of MLC has no quantization `{asked}`", f"--quantization {nearest}")
     scheme = schemes[asked]
     sm = _newest_sm(job.target.platform)
@@ -278,17 +282,18 @@ def _judge_checkpoint(job: Job, scheme: _Scheme) -> Verdict | None:
     if config is None:
         return None
     made = config.quantized
-    if scheme.types and config.model_type not in scheme.types:
-        return no(f"`{scheme.name}` is for {', '.join(scheme.types)} only", "--quantization q4f16_1")
+    if (made is None or scheme.checkpoint) and (refused := _judge_kind(job, scheme, config)):
+        return refused
     if scheme.checkpoint and (made is None or made.method != scheme.checkpoint):
         has = f"this one is {made.method}" if made else "this one is not quantized"
         reason = f"`{scheme.name}` takes over an {scheme.checkpoint.upper()} checkpoint, and {has}"
         return no(reason, "--quantization q4f16_1")
-    if scheme.checkpoint == "awq" and made and (made.bits, made.group) != (4, scheme.group):
-        reason = (
-            f"`{scheme.name}` needs 4 bits in groups of {scheme.group}, the checkpoint has {made.bits} in {made.group}"
-        )
-        return no(reason, _other_runtime(config))
+    if scheme.checkpoint and made and (made.bits, _group(made)) != (scheme.bits, scheme.group):
+        needs, has = _groups(scheme.bits, scheme.group), _groups(made.bits, _group(made))
+        return no(f"`{scheme.name}` needs {needs}, the checkpoint has {has}", _takes(job))
+    if scheme.name == AWQ and job.files and not mlc_new.weight_file(job):
+        wanted = "model.safetensors or its index"
+        return no(f"`{scheme.name}` is read from one file of weights or an index; {wanted} is missing", _elsewhere(job))
     if made is not None and not scheme.checkpoint:
         return no(f"the checkpoint is quantized already ({made.method}), MLC cannot do it again", _takes(job))
     return None
@@ -297,30 +302,64 @@ def _judge_checkpoint(job: Job, scheme: _Scheme) -> Verdict | None:
 def _takes(job: Job) -> str:
     """What to do with a checkpoint that is quantized already."""
     made = job.config.quantized if job.config else None
-    for name, scheme in _schemes(api_of(job.target)).items():
-        fits = not scheme.types or (job.config and job.config.model_type in scheme.types)
-        if made and scheme.checkpoint == made.method and fits:
+    api = api_of(job.target)
+    for name, scheme in _schemes(api).items():
+        same = made and (made.method, made.bits, _group(made)) == (scheme.checkpoint, scheme.bits, scheme.group)
+        if same and limits.quantizes("mlc", api.value, name, job.config):
             return f"--quantization {name}"
-    return "the unquantized model"
+    return _elsewhere(job)
+
+
+def _elsewhere(job: Job) -> str:
+    other = rules.nearest("mlc", job)
+    return f"{other}, or the unquantized model" if other else "the unquantized model"
+
+
+def _group(made: Quantized) -> int:
+    """As MLC counts: -1 is a whole row."""
+    return made.group or -1
+
+
+def _groups(bits: int, group: int) -> str:
+    return f"{bits} bits in groups of {group}" if group > 0 else f"{bits} bits with one scale for a whole row"
+
+
+def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> Verdict | None:
+    """Not every model can be quantized in every way: each has its list in MLC's source."""
+    api = api_of(job.target)
+    if config.model_type not in limits.families("mlc", api.value):
+        return None  # the architecture itself is refused, with a better reason
+    if limits.quantizes("mlc", api.value, scheme.name, config):
+        return None
+    reason = f"MLC does not quantize the architecture `{config.model_type}` to `{scheme.name}`"
+    if scheme.checkpoint:
+        return no(f"{reason}, only {tables.listing(limits.having(api.value, scheme.name))}", _takes(job))
+    sm = _newest_sm(job.target.platform)
+    possible = [
+        each
+        for each in _schemes(api).values()
+        if not each.checkpoint and each.sm <= sm and limits.quantizes("mlc", api.value, each.name, config)
+    ]
+    nearest = min(possible, key=lambda each: abs(each.bits - scheme.bits)).name
+    return no(f"{reason}; it can to {tables.listing(each.name for each in possible)}", f"--quantization {nearest}")
 
 
 def _judge_model(job: Job) -> Verdict | None:
     config = job.config
-    known_templates = mlc_new.known_templates(job.target)
-    if job.conv_template and known_templates and job.conv_template not in known_templates:
-        close = templates_mlc.near(job.conv_template, known_templates) or [templates_mlc.PLAIN]
-        return no(f"this MLC has no conversation template `{job.conv_template}`", f"--conv-template {close[0]}")
+    api = api_of(job.target)
+    if api is Api.NEW and (refused := mlc_new.judge_template(job)):
+        return refused
     if config is None:
         return None
-    api = api_of(job.target)
-    known: Mapping[str, Any] = tables.load("architectures")["mlc"]
-    if config.model_type not in known[api.value]:
+    if config.model_type not in limits.families("mlc", api.value):
         reason = (
             f"MLC {'0.1.0' if api is Api.OLD else ''}".strip()
             + f" does not know the architecture `{config.model_type}`"
         )
-        if api is Api.OLD and config.model_type in known[Api.NEW.value]:
+        if api is Api.OLD and config.model_type in limits.families("mlc", Api.NEW.value):
             reason += "; that of JetPack 6 does"
+        return no(reason, _other_runtime(config))
+    if api is Api.OLD and (reason := mlc_old.no_template(job)):
         return no(reason, _other_runtime(config))
     if config.kv_heads and config.heads % config.kv_heads:
         return no(f"{config.heads} heads do not divide among {config.kv_heads} key-value heads", _other_runtime(config))

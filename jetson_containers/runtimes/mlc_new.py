@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from jetson_containers import tables, templates_mlc
 from jetson_containers.runtimes import mlc_targets
-from jetson_containers.runtimes.base import DRIVERS, Service, StepCommand
+from jetson_containers.runtimes.base import DRIVERS, Service, StepCommand, Verdict
 
 if TYPE_CHECKING:
     from jetson_containers.runtimes.base import Job, ServeOptions, Target
@@ -21,6 +22,9 @@ HOME = {
 }  # what is fetched or compiled on first use would go with the container
 CONTEXT = 4096  # tokens, where nobody says: the model's own maximum (131072 for Llama 3.1) does not fit a board
 GPU_MEMORY = 0.85  # MLC's own default, set so that the printed command says it
+AWQ = "q4f16_autoawq"
+# The files by which weights are found, an index before a single file, which may be a part of it.
+_WEIGHTS = ("model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin")
 SERVE_HELP = ("mlc_llm", "serve", "--help")
 CONFIG_HELP = ("mlc_llm", "gen_config", "--help")  # lists the conversation templates
 
@@ -90,6 +94,23 @@ def template(job: Job) -> templates_mlc.Choice:
     return templates_mlc.choose(job.name, job.config, job.conv_template, known_templates(job.target))
 
 
+def judge_template(job: Job) -> Verdict | None:
+    """Refuse a template that is not there, and a chat model for which none is known."""
+    known = known_templates(job.target)
+    wanted = job.conv_template
+    gone = wanted in set(templates_mlc.registered("old")) - set(templates_mlc.registered())
+    if wanted and (wanted not in known if known else gone):
+        close = templates_mlc.near(wanted, known)
+        missing = f"this MLC has no conversation template `{wanted}`"
+    else:
+        close, missing = [], template(job).missing
+    if not missing:
+        return None
+    there = "|".join(sorted(known or templates_mlc.registered()))
+    every = f"{there} ({templates_mlc.PLAIN} continues texts, without roles)"
+    return Verdict(ok=False, reason=missing, instead=f"--conv-template {close[0] if close else every}")
+
+
 def folder(job: Job, mode: str) -> str:
     """Where weights, tokenizer and configuration are, or go."""
     return job.source if job.prepared else f"{ROOT}/{job.name}-{mode}-MLC"
@@ -115,8 +136,8 @@ def steps(job: Job, mode: str, sm: int) -> tuple[StepCommand, ...]:
 def _convert(job: Job, mode: str, sm: int) -> StepCommand:
     device = "cuda" if job.target.device == "cuda" and job.target.platform.has_gpu else "cpu"
     argv = ["mlc_llm", "convert_weight", job.source, "--quantization", mode, "--device", device]
-    if mode == "q4f16_autoawq":
-        argv += ["--source-format", "awq"]
+    if mode == AWQ:
+        argv += ["--source", f"{job.source}/{weight_file(job) or _WEIGHTS[1]}", "--source-format", "awq"]
     # the kernels' layout of these weights is that of the GPU that arranged them
     options = {"sm": str(sm)} if mode == "q4f16_ft" else {}
     return StepCommand(
@@ -129,6 +150,13 @@ def _convert(job: Job, mode: str, sm: int) -> StepCommand:
         merge=True,
         gpu=device == "cuda",
     )
+
+
+def weight_file(job: Job) -> str:
+    """The file by which MLC finds weights of AWQ: it takes no directory for them. Empty where there is none."""
+    found = [name for name in _WEIGHTS if name in job.files]
+    single = [name for name in job.files if name.endswith(".safetensors") and not re.search(r"/|-of-", name)]
+    return found[0] if found else single[0] if len(single) == 1 else ""
 
 
 def _configure(job: Job, mode: str) -> StepCommand:

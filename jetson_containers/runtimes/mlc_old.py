@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jetson_containers import templates_mlc
 from jetson_containers.runtimes import mlc_targets
 from jetson_containers.runtimes.base import DRIVERS, Service, StepCommand
 from jetson_containers.runtimes.mlc_new import ROOT, compile_options, shape
@@ -98,3 +99,23 @@ def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     argv = ["python3", f"{DRIVERS}/mlc_old_server.py", folder(job, mode), "--model-lib", library(job, mode)]
     argv += ["--model-id", job.name, "--host", options.host, "--port", str(options.port)]
     return Service(tuple(argv), job.name)
+
+
+def no_template(job: Job) -> str:
+    """Why a model could not be loaded: any name of a template is written, and only those that are there are found."""
+    template = templates_mlc.old_template(job.name, job.config)
+    if not template or template in templates_mlc.registered("old"):
+        return ""
+    return f"MLC 0.1.0 takes the conversation template by the model's name, and has no `{template}` for `{job.name}`"
+
+
+def template_notices(job: Job) -> list[str]:
+    """Say where the template is another than was asked for, or none in particular."""
+    template = templates_mlc.old_template(job.name, job.config)
+    if job.conv_template and job.conv_template != template:
+        return [
+            "this version of MLC takes the conversation template by the model's name; --conv-template has no effect"
+        ]
+    if template == "llama_default" and templates_mlc.chats(job.name):
+        return [f"this version of MLC does not know how `{job.name}` converses; it takes `{template}`, for any Llama"]
+    return []

@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from jetson_containers import requires, tables
+from jetson_containers.runtimes import limits
 from jetson_containers.runtimes.base import OK, Verdict
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Row:
     kind: str
     packages: tuple[str, ...]
     family: str
+    names: frozenset[str]  # of the library by itself, whatever its version
     version: SpecifierSet
     requires: tuple[str, ...]
     sm: int
@@ -60,6 +62,11 @@ class Row:
 
     def made_with(self, versions: Mapping[str, str]) -> bool:
         """Whether an image with these packages has this interface."""
+        if self.names & versions.keys():
+            return True
+        version = versions.get(self.family, "")
+        if re.fullmatch(r"v\d", version):  # images of others say the interface itself
+            return version == self.kind
         try:
             return self.family in versions and self.version.contains(Version(versions[self.family]), prereleases=True)
         except InvalidVersion:
@@ -77,7 +84,7 @@ def rows(runtime: str) -> tuple[Row, ...]:
 
 def architectures(runtime: str, kind: str) -> frozenset[str]:
     """The `model_type`s a runtime's interface loads; `*` stands for all."""
-    return frozenset(tables.load("architectures")[runtime][kind])
+    return limits.families(runtime, kind)
 
 
 def needs_remote_code(config: ModelConfig | None) -> bool:
@@ -361,6 +368,7 @@ def _row(runtime: str, kind: str, row: Mapping[str, Any]) -> Row:
         kind=kind,
         packages=tuple(row["packages"]),
         family=row["family"],
+        names=frozenset(row.get("names", ())),
         version=SpecifierSet(row.get("version", "")),
         requires=tuple(row["requires"]),
         sm=int(row.get("sm", 0)),

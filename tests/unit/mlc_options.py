@@ -75,10 +75,9 @@ SERVE_OVERRIDES = {
 TEMPLATES = {
     "llama-4", "llama-3", "llama-3_1", "chatml", "chatml_nosystem", "qwen2", "qwen3", "qwen3_5", "qwen3_5_nothink",
     "open_hermes_mistral", "neural_hermes_mistral", "llama-2", "mistral_default", "ministral3", "ministral3_reasoning",
-    "gpt2", "codellama_completion", "codellama_instruct", "vicuna_v1.1", "conv_one_shot", "redpajama_chat",
-    "rwkv_world",
-    "rwkv", "gorilla", "gorilla-openfunctions-v2", "guanaco", "dolly", "oasst", "stablelm", "stablecode_completion",
-    "stablecode_instruct", "minigpt", "moss", "LM", "stablelm-3b", "gpt_bigcode", "wizardlm_7b", "wizard_coder_or_math",
+    "gpt2", "codellama_completion", "codellama_instruct", "redpajama_chat", "rwkv_world", "gorilla",
+    "gorilla-openfunctions-v2", "dolly", "oasst", "stablelm", "LM", "stablelm-3b", "gpt_bigcode", "wizardlm_7b",
+    "wizard_coder_or_math",
     "glm", "phi-2", "phi-3", "phi-3-vision", "phi-4", "stablelm-2", "gemma_instruction", "gemma3_instruction", "orion",
     "llava", "hermes2_pro_llama3", "hermes3_llama-3_1", "tinyllama_v1_0", "aya-23", "deepseek", "deepseek_v2",
     "deepseek_v3", "deepseek_r1_qwen", "deepseek_r1_llama", "olmo", "olmo2", "nemotron", "llm-jp",

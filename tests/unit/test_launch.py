@@ -868,6 +868,23 @@ def test_a_hub_of_ones_own_goes_where_the_token_goes(args: list[str], env: dict[
     assert [word for word in planned.argv if word.startswith("HF_ENDPOINT")] == words
 
 
+@pytest.mark.parametrize(
+    ("image", "host", "warned"),
+    [
+        ("dustynv/mlc:51fb0f4-builder-r35.4.1", "orin-r36", True),
+        ("dustynv/l4t-pytorch:r36.4.0", "nano-r32", True),
+        ("dustynv/mlc:0.20.0-r36.4.0", "orin-r36", False),
+        ("ubuntu:22.04", "orin-r36", False),
+        ("dustynv/mlc:51fb0f4-builder-r35.4.1", "x86-gpu", False),
+    ],
+)
+def test_an_image_of_another_l4t_family_is_warned_about(tmp_path: Path, image: str, host: str, *, warned: bool) -> None:
+    found = [text for text in warnings_of(plan(tmp_path, image, host=host)) if "the image is made for L4T" in text]
+    assert bool(found) is warned
+    if "35.4.1" in image and warned:
+        assert "made for L4T 35.4.1, and this is L4T 36" in found[0]
+
+
 @pytest.mark.parametrize(("image", "bare"), [("mlc_llm", True), ("mlc:1", False), ("a/b", False), ("a@sha256", False)])
 def test_a_word_that_may_be_the_command_is_recognized(image: str, bare: bool) -> None:
     assert launch_args.is_bare(image) is bare

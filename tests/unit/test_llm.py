@@ -205,6 +205,34 @@ def test_versions_of_an_image_of_others_come_from_its_tag(world: prepare.World) 
     assert prepare.target_of(containers, silent, world).versions == {"mlc": "0.1.0"}
 
 
+def llama(world: prepare.World) -> str:
+    place = world.data / "models" / "Llama-2-7b-chat-hf"
+    place.mkdir(parents=True)
+    shape = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000, "max_position_embeddings": 4096,
+    }  # fmt: skip
+    (place / "config.json").write_text(json.dumps(shape))
+    (place / "model.safetensors").touch()
+    return "/data/models/Llama-2-7b-chat-hf"
+
+
+@pytest.mark.parametrize(
+    ("image", "steps"),
+    [
+        ("dustynv/mlc:607dc5a-r36.2.0", ["link", "build"]),
+        ("dustynv/mlc:3feed05-builder-r36.2.0", ["link", "build"]),
+        ("dustynv/mlc:0.1.4-r36.4.2", ["convert", "config", "compile"]),
+        ("mine/anything:latest", ["convert", "config", "compile"]),
+        ("", ["convert", "config", "compile"]),
+    ],
+)
+def test_a_dry_run_takes_the_interface_of_the_image_s_tag(world: prepare.World, image: str, steps: list[str]) -> None:
+    orin = replace(world, platform=ORIN, versions_of=lambda _packages: {"mlc": "0.20.0"})
+    request = Request(llama(orin), runtime="mlc", image=image)
+    assert [step.name for step in prepare.prepare(request, orin, dry_run=True).steps] == steps
+
+
 # Containers: what docker is told.
 
 

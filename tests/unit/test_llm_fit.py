@@ -18,6 +18,7 @@ from jetson_containers.cli.app import App
 from jetson_containers.errors import NotReadyError, UsageError
 from jetson_containers.fit import GIB, Verdict
 from jetson_containers.fitting import Question
+from jetson_containers.llm import foresight
 from tests.hubserver import HubServer
 
 if TYPE_CHECKING:
@@ -48,6 +49,126 @@ def ask(model: str, **given: Any) -> fitting.Answer:
 def run(*argv: str) -> tuple[int, str]:
     done = CliRunner().invoke(llm_fit.fit, list(argv), obj=App(), catch_exceptions=False)
     return done.exit_code, done.stdout
+
+
+# Board, target and mode ----------------------------------------------------------------------------------------------
+
+
+def on(board: str, target: str = "", **given: Any) -> fitting.Answer:
+    source = modelsource.load("internlm-chat-7b", no_hub)
+    question = Question(board=board, runtime=given.pop("runtime", "lmdeploy"), **given)
+    platform = platforms.parse_target(target or "cpu")
+    machine = fitting.machine_for(question, lambda: platform, Path("/nowhere"), cross=bool(target))
+    return fitting.answer(source, machine, question)
+
+
+def test_the_target_decides_the_runtime_s_version_on_a_board() -> None:
+    old, new = on("orin-nx-16gb", "r35.4.1"), on("orin-nx-16gb", "r36.4.3")
+    assert (old.best.verdict, str(old.machine.release)) == (Verdict.FITS, "35.4.1")
+    assert (new.best.verdict, new.best.reason) == (
+        Verdict.IMPOSSIBLE, "lmdeploy does not know the architecture `internlm`",
+    )  # fmt: skip
+    # JetPack 5's fills its KV cache as it goes, the newer one takes half of what is free
+    llama = modelsource.load("Llama-2-7b-chat-hf", no_hub)
+    kv = {}
+    for release in ("r35.4.1", "r36.4.3"):
+        question = Question(board="orin-nx-16gb", runtime="lmdeploy")
+        machine = fitting.machine_for(
+            question, lambda text=release: platforms.parse_target(text), Path("/"), cross=True,  # type: ignore[misc]
+        )  # fmt: skip
+        kv[release] = fitting.answer(llama, machine, question).best.kv_bytes
+    assert kv["r35.4.1"] == (4096 + 128) * 2 * 32 * 4096 * 2
+    assert kv["r36.4.3"] > kv["r35.4.1"] * 3 // 2
+
+
+def test_advice_keeps_to_the_target_s_release() -> None:
+    source = modelsource.load("internlm2-chat-20b", no_hub)
+    question = Question(board="xavier-nx-8gb", runtime="llama_cpp", quantization="F16")
+    machine = fitting.machine_for(question, lambda: platforms.parse_target("r35.4.1"), Path("/"), cross=True)
+    boards = [item.machine for item in fitting.answer(source, machine, question).advice if "--board" in item.options]
+    assert boards
+    assert all(each.l4t == (35,) for each in boards)
+
+
+@pytest.mark.parametrize(
+    ("target", "given", "words", "hint"),
+    [
+        ("r38.2", {}, "orin-nx-16gb does not run L4T 38.2", "it runs: r39"),
+        ("x86_64,cu129", {}, "without L4T", "leave one of them out"),
+        ("r36.4.3,agx-orin-64gb", {}, "two boards: the target's is agx-orin-64gb", "leave one of them out"),
+        ("r36.4.0", {"mode": "40W"}, "40W of orin-nx-16gb came with L4T 36.4.3", "10W, 15W, 25W, MAXN"),
+        ("", {"mode": "99W"}, "no power mode `99W`", "there is: 10W"),
+        ("", {"vram": 8.0}, "`--vram` is about a graphics card", "leave one of them out"),
+    ],
+)
+def test_board_target_and_mode_that_contradict_are_refused(
+    target: str, given: dict[str, Any], words: str, hint: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        on("orin-nx-16gb", target, **given)
+    assert words in caught.value.message
+    assert hint in (caught.value.hint or "")
+
+
+def test_a_mode_without_a_board_is_refused() -> None:
+    with pytest.raises(UsageError, match="no board is named"):
+        fitting.machine_for(Question(mode="15W", vram=24.0), lambda: platforms.parse_target("cu129"), Path("/"))
+    here = fitting.machine_for(Question(mode="15W"), lambda: platforms.parse_target("r36.4.3,orin-nx-16gb"), Path("/"))
+    assert (here.mode, here.sm_hz) == ("15W", 4 * 612e6)
+
+
+def test_a_slower_mode_s_speed_is_followed_or_said_to_be_unknown() -> None:
+    def speeds(runtime: str, mode: str) -> tuple[float | None, float | None]:
+        best = on("orin-nx-16gb", runtime=runtime, mode=mode).best
+        return best.decode_tokens_per_s, best.decode_tokens_per_s_most
+
+    full, slow = speeds("lmdeploy", "")[0], speeds("lmdeploy", "15W")[0]
+    assert full is not None
+    assert slow is not None
+    assert slow == pytest.approx(7.39, rel=0.06)  # as published for this mode
+    assert full > 1.5 * slow
+    for runtime in ("mlc", "llama_cpp", "vllm"):
+        assert speeds(runtime, "15W") == (None, speeds(runtime, "")[0])
+        assert speeds(runtime, "MAXN")[0] == speeds(runtime, "40W")[0] == speeds(runtime, "")[0]
+        assert (speeds(runtime, "10W")[1] or 0) < (speeds(runtime, "")[0] or 0)  # its memory is slower too
+    assert speeds("lmdeploy", "10W")[0] is None  # nobody published that mode's clocks
+
+
+def test_an_unknown_speed_is_shown_as_what_the_memory_allows() -> None:
+    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "15W", "--runtime", "mlc")
+    assert code == 0
+    assert re.search(r"GiB, at most \d+ tokens/s", out)
+    assert "how fast mlc is in the mode 15W of orin-nx-16gb was published nowhere" in out
+    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "15W", "--runtime", "mlc", "--json")
+    given = json.loads(out)
+    assert given["decode_tokens_per_s"] is None
+    assert given["decode_tokens_per_s_most"] > 10
+
+
+def test_the_version_for_the_target_is_said() -> None:
+    app = App()
+    app.options["target"] = "r35.4.1"
+    argv = ["internlm-chat-7b", "--board", "orin-nx-16gb", "--runtime", "lmdeploy", "--json"]
+    done = CliRunner().invoke(llm_fit.fit, argv, obj=app, catch_exceptions=False)
+    assert json.loads(done.stdout)["version"] == "0.2.5"
+
+
+@pytest.mark.parametrize(
+    ("target", "majors"),
+    [("r35.4.1", (35,)), ("r36.4.3,orin-nx-16gb", (36,)), ("r36.4.3,agx-orin-64gb", (35, 36, 39)),
+     ("r38.2", (35, 36, 39)), ("x86_64,cu129", (35, 36, 39))],
+)  # fmt: skip
+def test_other_commands_take_the_target_s_release_where_the_board_runs_it(target: str, majors: tuple[int, ...]) -> None:
+    machine = foresight._machine("orin-nx-16gb", platforms.parse_target(target), App().console)
+    assert machine is not None
+    assert machine.l4t == majors
+
+
+def test_what_a_model_cannot_be_quantized_to_is_impossible() -> None:
+    gemma = ask("gemma-2-2b-it", runtime="mlc", quantization="q4f16_ft").best
+    assert gemma.verdict is Verdict.IMPOSSIBLE
+    assert gemma.reason.startswith("mlc does not quantize the architecture `gemma2` to q4f16_ft; it can to q4f16_1,")
+    assert ask("gemma-2-2b-it", runtime="mlc").best.fits
 
 
 # What is a model -----------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from jetson_containers.launch_parts import Mount
 from jetson_containers.llm import bench, chat, container, inimage, prepare, serve, servicefiles, session
 from jetson_containers.llm import source as sources
 from jetson_containers.llm.container import Containers
-from jetson_containers.llm.openai import Client, RefusedError, ServerGoneError, Turn
+from jetson_containers.llm.openai import Client, RefusedError, ServerGoneError, Turn, _message
 from jetson_containers.llm.request import Request
 from jetson_containers.runtimes.base import Job, Service, StepCommand, Target
 from jetson_containers.runtimes.llama_cpp import LlamaCpp
@@ -580,3 +580,20 @@ def test_a_key_that_no_header_can_hold_is_said_without_showing_it(
     with pytest.raises(UsageError, match="MY_KEY") as caught:
         serve.serve(Request("tiny"), serve.ServeRequest(api_key_env="MY_KEY"), world, dry_run=True)
     assert key.strip() not in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ('{"error": {"message": "too long", "code": 400}}', "too long"),
+        ('"{\\"object\\":\\"error\\",\\"message\\":\\"Request prompt has 4001 tokens\\",\\"code\\":400}"',
+         "Request prompt has 4001 tokens"),
+        ('{"object": "error", "message": "no such model"}', "no such model"),
+        ('{"error": "gone"}', "gone"),
+        ('{"detail": [{"loc": ["body"]}]}', '[{"loc": ["body"]}]'),
+        ("Bad Gateway", "Bad Gateway"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_what_a_server_refuses_is_shown_as_a_sentence(raw: str, text: str) -> None:
+    assert _message(raw.encode()) == text

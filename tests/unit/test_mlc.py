@@ -258,6 +258,11 @@ def family(name: str) -> ModelConfig:
     return modelconfig.from_hf({**CONFIGS["Llama-2-7b-chat-hf"], "architectures": [""], "model_type": name})
 
 
+def experts(name: str) -> ModelConfig:
+    return modelconfig.from_hf({**CONFIGS[LLAMA], "model_type": name, "num_local_experts": 8, "num_experts_per_tok": 2})
+
+
+LLAMA = "Llama-2-7b-chat-hf"
 LLAMA_CPP = "--runtime llama_cpp --quantization Q4_K_M"
 IMPOSSIBLE = [
     ("xavier-jp5", {"quantization": "q4f16_ft"}, "compute capability 8.0", "--quantization q4f16_1"),
@@ -266,8 +271,34 @@ IMPOSSIBLE = [
     ("orin-jp6", {"quantization": "nonsense"}, "no quantization `nonsense`", "--quantization q4f16_1"),
     ("orin-jp5", {"quantization": "q4f16_autoawq"}, "no quantization", "--quantization q4f16_ft"),
     ("orin-jp6", {"quantization": "q4f16_awq"}, "takes over an AWQ checkpoint", "--quantization q4f16_1"),
-    ("orin-jp6", {"quantization": "q4f16_autoawq", "config": quantized("awq", group=64)}, "groups of 128", LLAMA_CPP),
-    ("orin-jp6", {"config": quantized("awq")}, "quantized already (awq)", "--quantization q4f16_autoawq"),
+    ("orin-jp6", {"quantization": "q4f16_autoawq", "config": quantized("awq", group=64, model=LLAMA)}, "groups of 128",
+     "in groups of 64"),
+    ("orin-jp6", {"config": quantized("awq", model=LLAMA)}, "quantized already (awq)", "--quantization q4f16_autoawq"),
+    ("orin-jp6", {"config": quantized("awq")}, "quantized already (awq)", "--runtime lmdeploy, or the unquantized"),
+    ("orin-jp6", {"config": quantized("awq"), "quantization": "q4f16_autoawq"},
+     "`qwen2` to `q4f16_autoawq`, only eagle, llama, llava, olmo", "--runtime lmdeploy, or the unquantized"),
+    ("orin-jp6", {"config": family("gemma2"), "quantization": "q4f16_ft"}, "`gemma2` to `q4f16_ft`; it can to q4f16_1",
+     "--quantization q4f16_1"),
+    ("orin-jp6", {"config": family("medusa")}, "`medusa` to `q4f16_1`; it can to q0f16", "--quantization q0f16"),
+    ("thor-jp7", {"config": family("qwen2"), "quantization": "e4m3_e4m3_f16"}, "`qwen2` to `e4m3_e4m3_f16`",
+     "--quantization q4f16_1"),
+    ("thor-jp7", {"config": family("llama"), "quantization": "fp8_e4m3fn_bf16_block_scale"}, "`llama` to `fp8_e4m3fn",
+     "--quantization e4m3_e4m3_f16"),
+    ("orin-jp6", {"config": experts("mixtral"), "quantization": "q4f16_0"}, "`mixtral` to `q4f16_0`",
+     "--quantization q4f16_1"),
+    ("orin-jp6", {"config": family("gemma"), "quantization": "q8f16_ft"}, "no quantization `q8f16_ft`",
+     "--quantization q4f16_1"),
+    ("orin-jp5", {"config": quantized("gptq", model=LLAMA, group=32), "quantization": "autogptq_llama_q4f16_0"},
+     "needs 4 bits in groups of 128, the checkpoint has 4 bits in groups of 32", "the unquantized model"),
+    ("orin-jp5", {"config": quantized("gptq", model=LLAMA, group=-1), "quantization": "autogptq_llama_q4f16_0"},
+     "one scale for a whole row", "--quantization autogptq_llama_q4f16_1"),
+    ("orin-jp5", {"config": quantized("gptq", model=LLAMA, bits=8), "quantization": "autogptq_llama_q4f16_0"},
+     "the checkpoint has 8 bits in groups of 128", "the unquantized model"),
+    ("orin-jp5", {"config": quantized("gptq", model="Mistral-7B-Instruct-v0.2"), "quantization":
+     "autogptq_llama_q4f16_0"}, "`mistral` to `autogptq_llama_q4f16_0`, only llama", "the unquantized model"),
+    ("orin-jp6", {"config": quantized("awq", model=LLAMA), "quantization": "q4f16_autoawq",
+                  "files": ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")},
+     "one file of weights or an index", "--runtime lmdeploy, or the unquantized"),
     ("orin-jp6", {"config": quantized("gptq")}, "quantized already (gptq)", "the unquantized model"),
     ("orin-jp5", {"config": quantized("gptq", model="Llama-2-7b-chat-hf")}, "quantized already",
      "autogptq_llama_q4f16_0"),
@@ -304,16 +335,39 @@ def test_what_is_suggested_instead_is_possible() -> None:
         if instead.startswith("--quantization") and "config" not in options:
             kept = {key: value for key, value in options.items() if key != "quantization"}
             assert RUNTIME.check(job(on=on, quantization=instead.split()[1], **kept)).ok, (on, options)
-    assert RUNTIME.check(job(config=quantized("awq"), quantization="q4f16_autoawq")).ok
+    assert RUNTIME.check(job(config=quantized("awq", model=LLAMA), quantization="q4f16_autoawq")).ok
+    whole = quantized("gptq", model=LLAMA, group=-1)
+    assert RUNTIME.check(job(on="orin-jp5", config=whole, quantization="autogptq_llama_q4f16_1")).ok
+    groups = quantized("gptq", model=LLAMA)
+    assert RUNTIME.check(job(on="orin-jp5", config=groups, quantization="autogptq_llama_q4f16_0")).ok
+    assert RUNTIME.check(job(config=experts("mixtral"), quantization="q4f16_1")).ok
+    assert RUNTIME.check(job(config=family("minicpm"), quantization="q4f16_0")).ok  # without experts
 
 
-def test_an_awq_checkpoint_is_read_as_one() -> None:
-    asked = job("Qwen2.5-1.5B-Instruct", config=quantized("awq"), quantization="q4f16_awq")
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (("config.json", "model-00001-of-00002.safetensors", INDEX, "model-00002-of-00002.safetensors"), INDEX),
+        (("config.json", "model.safetensors"), "model.safetensors"),
+        (("awq_model_w4_g128.safetensors",), "awq_model_w4_g128.safetensors"),
+        (("pytorch_model.bin",), "pytorch_model.bin"),
+        (("pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin"), "pytorch_model.bin.index.json"),
+        ((), "model.safetensors"),
+    ],
+)
+def test_an_awq_checkpoint_is_read_from_a_file(files: tuple[str, ...], name: str) -> None:
+    asked = job(config=quantized("awq", model=LLAMA), quantization="q4f16_awq", files=files)
+    assert RUNTIME.check(asked).ok
     convert = RUNTIME.steps(asked)[0]
-    assert shlex.join(convert.argv).endswith(
-        "--quantization q4f16_autoawq --device cuda --source-format awq -o '{output}'"
-    )
-    assert "`q4f16_awq` is called `q4f16_autoawq`" in MLC.notices(asked)[0]
+    source = f"--source {asked.source}/{name} --source-format awq"
+    assert shlex.join(convert.argv).endswith(f"--quantization q4f16_autoawq --device cuda {source} -o '{{output}}'")
+    assert mlc_options.problems(convert.argv) == []
+    notices = MLC.notices(asked)
+    assert "`q4f16_awq` is called `q4f16_autoawq`" in notices[0]
+    assert any("a single file is assumed" in text for text in notices) is (files == ())
 
 
 def test_gguf_and_cpu_and_old_boards_are_sent_elsewhere() -> None:
@@ -337,6 +391,8 @@ def test_gguf_and_cpu_and_old_boards_are_sent_elsewhere() -> None:
 VERSIONS = [
     ("0.1.0", Api.OLD), ("51fb0f4", Api.OLD), ("51fb0f4-builder", Api.OLD), ("0.1.0-builder", Api.OLD),
     ("0.1.1", Api.NEW), ("0.1.4", Api.NEW), ("0.20.0", Api.NEW), ("d1ea69a", Api.NEW), ("607dc5a", Api.OLD),
+    ("3feed05", Api.OLD), ("3feed05-builder", Api.OLD), ("c30348a", Api.OLD), ("5584cac", Api.OLD),
+    ("51fb0f491cddae8c4f2ec661389355df89f77af1", Api.OLD), ("3403a4e", Api.NEW),
 ]  # fmt: skip
 
 
@@ -351,6 +407,10 @@ def test_without_a_version_the_image_is_asked_and_then_the_platform() -> None:
     assert mlc.api_of(Target(jp6, probed={old: "usage: build.py [--artifact-path P]"})) is Api.OLD
     assert mlc.api_of(Target(jp5, probed={new: "{compile,convert_weight,gen_config}", old: "No module"})) is Api.NEW
     assert (mlc.api_of(Target(jp5)), mlc.api_of(Target(jp6))) == (Api.OLD, Api.NEW)
+    # a commit that is not known tells nothing, so the image's programs do
+    unknown = {"mlc": "abcdef0"}
+    assert mlc.api_of(Target(jp6, versions=unknown, probed={old: "[--artifact-path P]"})) is Api.OLD
+    assert mlc.api_of(Target(jp5, versions=unknown)) is Api.OLD
     assert {shlex.join(probe) for probe in RUNTIME.probes} >= {old, new}
 
 
@@ -721,14 +781,16 @@ def test_every_template_of_the_table_exists() -> None:
     table = tables.load("conv_templates")
     used = {rule["template"] for rule in table["rules"]} | set(table["by_type"].values())
     used |= {*table["nearest"], *table["nearest"].values()}
-    assert used <= set(templates_mlc.registered()) == mlc_options.TEMPLATES
+    assert set(templates_mlc.registered()) == mlc_options.TEMPLATES
+    assert used <= mlc_options.TEMPLATES | set(templates_mlc.registered("old"))
+    assert set(table["nearest"].values()) <= mlc_options.TEMPLATES
 
 
 def test_an_unknown_name_takes_its_family_s_template_and_says_so() -> None:
     choice = templates_mlc.choose("Mine-1B-Instruct", config("Qwen2.5-1.5B-Instruct"))
     assert choice.template == "qwen2"
     assert "that of its family (qwen2)" in choice.notices[0]
-    assert "--conv-template" in templates_mlc.choose("Mine-1B-Instruct", None).notices[0]
+    assert "no conversation template is known" in templates_mlc.choose("Mine-1B-Instruct", None).missing
     chosen = templates_mlc.choose("Mine-1B-Instruct", None, "llama2")
     assert chosen.template == "llama2"
     assert "near it: " in chosen.notices[0]
@@ -740,7 +802,7 @@ SPRING_2026 = "usage: MLC LLM Configuration Generator --conv-template {llama-2,l
 
 @pytest.mark.parametrize(
     ("name", "template"),
-    [("Qwen3-0.6B", "qwen2"), ("Qwen3.5-4B", "qwen2"), ("OLMo-2-1124-7B-Instruct", "olmo"), ("gemma-2b-it", "LM"),
+    [("Qwen3-0.6B", "qwen2"), ("Qwen3.5-4B", "qwen2"), ("OLMo-2-1124-7B-Instruct", "olmo"), ("gpt2", "LM"),
      ("Llama-3.1-8B-Instruct", "llama-3"), ("SmolLM2-360M-Instruct", "chatml")],
 )  # fmt: skip
 def test_an_image_that_lacks_a_template_gets_the_nearest_it_has(name: str, template: str) -> None:
@@ -768,6 +830,66 @@ def test_the_old_interface_names_its_template_by_the_model(name: str, template: 
     assert templates_mlc.old_template(name, config(name)) == template
     assert MLC.notices(job(name, "orin-jp5", conv_template=template)) == ()
     assert "has no effect" in MLC.notices(job(name, "orin-jp5", conv_template="chatml"))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "instead"),
+    [
+        ("StableCode-Instruct-3B", "no conversation template `stablecode_instruct`", "--conv-template LM|aya-23|"),
+        ("moss-moon-003-sft", "no conversation template `moss`", "--conv-template LM|"),
+        ("Mine-1B-Instruct", "no conversation template is known for it", "|chatml|"),
+    ],
+)
+def test_a_chat_model_never_gets_the_template_without_roles_unasked(name: str, reason: str, instead: str) -> None:
+    refused = RUNTIME.check(Job("/data/models/x", name, None, "", target("orin-jp6")))
+    assert (refused.ok, reason in refused.reason, instead in refused.instead) == (False, True, True)
+    asked = Job("/data/models/x", name, None, "", target("orin-jp6"), conv_template="LM")
+    assert RUNTIME.check(asked).ok
+    argv = RUNTIME.steps(asked)[1].argv
+    assert argv[argv.index("--conv-template") + 1] == "LM"
+    assert RUNTIME.check(Job("/data/models/x", "mine-1b", None, "", target("orin-jp6"))).ok  # a base model
+
+
+def test_the_present_image_without_a_model_s_template_refuses_it() -> None:
+    where = Target(target("orin-jp6").platform, probed={"mlc_llm gen_config --help": SPRING_2026})
+    refused = RUNTIME.check(Job("/data/models/x", "gemma-2b-it", None, "", where))
+    assert "no conversation template `gemma_instruction`" in refused.reason
+    assert "--conv-template LM|chatml|llama-2|llama-3|olmo|qwen2 " in refused.instead
+
+
+def test_templates_of_the_old_interface_are_replaced_in_the_new_one() -> None:
+    vicuna = Job("/data/models/x", "vicuna-7b-v1.5", config(LLAMA), "", target("orin-jp6"))
+    argv = RUNTIME.steps(vicuna)[1].argv
+    assert argv[argv.index("--conv-template") + 1] == "llava"
+    assert "no conversation template `vicuna_v1.1`; `llava` is the nearest" in MLC.notices(vicuna)[0]
+    named = Job("/data/models/x", "vicuna-7b-v1.5", None, "", target("orin-jp6"), conv_template="vicuna_v1.1")
+    assert RUNTIME.check(named).instead == "--conv-template llava"
+    for name, template in (("StableCode-completion-3b", "LM"), ("vicuna-7b-v1.5", "llava")):
+        assert templates_mlc.choose(name, None).template == template
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "template"),
+    [
+        ("RWKV-5-World-1B5", "rwkv", "rwkv_world"), ("rwkv-raven-7b", "rwkv", "rwkv"),
+        ("stablelm-3b-4e1t", "stablelm_epoch", "stablelm-3b"), ("CodeLlama-7b-hf", "llama", "codellama_completion"),
+        ("WizardLM-13B", "llama", "vicuna_v1.1"), ("Llama-1-7b", "llama", "llama_default"),
+        ("pythia-1b", "gpt_neox", ""), ("chatglm-6b", "chatglm", ""),
+    ],
+)  # fmt: skip
+def test_the_old_interface_refuses_a_name_without_a_template(name: str, kind: str, template: str) -> None:
+    asked = Job("/data/models/x", name, family(kind), "", target("orin-jp5"))
+    verdict = RUNTIME.check(asked)
+    assert verdict.ok is bool(template)
+    if template:
+        assert templates_mlc.old_template(name, family(kind)) == template
+    else:
+        assert f"has no `{kind}_default` for `{name}`" in verdict.reason
+
+
+def test_the_old_interface_says_when_its_template_is_for_any_llama() -> None:
+    (notice,) = MLC.notices(Job("/data/models/x", "SmolLM-360M-Instruct", family("llama"), "", target("orin-jp5")))
+    assert "`llama_default`, for any Llama" in notice
 
 
 def test_the_facts_hold_each_mode_the_sources_have() -> None:

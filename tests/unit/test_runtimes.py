@@ -580,3 +580,29 @@ def test_quantizations_are_listed_for_the_device() -> None:
 def test_code_of_a_checkpoint_runs_only_where_the_family_has_no_other() -> None:
     assert "--trust-remote-code" in RUNTIMES["vllm"].serve(job("internlm2-chat-1_8b"), ServeOptions(1)).argv
     assert "--trust-remote-code" not in RUNTIMES["vllm"].serve(job(), ServeOptions(1)).argv
+
+
+@pytest.mark.parametrize(
+    ("versions", "generation"),
+    [
+        ({"exllama": "0.0.32"}, "3"), ({"exllama": "0.0.43"}, "3"), ({"exllama": "1.4.1"}, "3"),
+        ({"exllama": "v3"}, "3"), ({"exllamav3": "0.2.0"}, "3"), ({"exllama": "0.3.2"}, "2"),
+        ({"exllama": "0.1.9"}, "2"), ({"exllama": "v2"}, "2"), ({"exllamav2": "0.0.20"}, "2"),
+    ],
+)  # fmt: skip
+def test_the_two_exllamas_are_told_apart_by_their_releases(versions: dict[str, str], generation: str) -> None:
+    made = {"3": rules.rows("exllama")[0], "2": rules.rows("exllamav2")[0]}
+    assert [name for name, row in made.items() if row.made_with(versions)] == [generation]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "kind", "loads"),
+    [
+        ("exllama", "gpt_oss", False), ("exllama", "deepseek_v3", False), ("exllama", "nemotron_h", False),
+        ("exllama", "lfm2_moe", False), ("exllama", "lfm2", False), ("exllama", "glm4_moe_lite", False),
+        ("exllama", "afmoe", True), ("exllama", "llama", True), ("exllama", "qwen3_5_moe", True),
+        ("exllama", "step3p5", True), ("exllamav2", "llava", False), ("exllamav2", "index", True),
+    ],
+)  # fmt: skip
+def test_exllama_loads_what_its_pinned_version_has(runtime: str, kind: str, *, loads: bool) -> None:
+    assert (kind in rules.rows(runtime)[0].models) is loads
