@@ -30,6 +30,16 @@ relax_pins() { # Jetson's torch is a build of its own, named 2.1.0a0+…, and th
     fi
 }
 
+own_architectures() { # it sets 70, 75, 80 and 86 over what it is told, and its option SM knows neither 72 nor 87
+    local file=$source/CMakeLists.txt
+    local lines='^ *(-gencode=arch=compute_(70|75|80|86),|set\(CMAKE_CUDA_ARCHITECTURES 70 75 80 86\))'
+    if [ "$(grep -cE "$lines" "$file")" != 5 ]; then
+        echo "$file does not set its GPU architectures in the five lines that this recipe was written for" >&2
+        exit 1
+    fi
+    sed -i -E "/$lines/d" "$file"
+}
+
 compile() { # the engine of 0.2.5 is installed into the package's own lib directory, and packaged from there
     cmake -S "$source" -B "$source/build" -G Ninja \
         -DCMAKE_BUILD_TYPE=RelWithDebInfo \
@@ -63,6 +73,7 @@ mkdir -p "$work"
 prepare
 if [[ $LMDEPLOY_VERSION == 0.2.* ]]; then
     relax_pins
+    own_architectures
     compile
 else # its setup compiles with options of its own and reads no CMAKE_ARGS; this one is read by cmake itself
     export CUDAARCHS="$CUDA_ARCHITECTURES"

@@ -27,6 +27,9 @@ compile() {
         -DUSE_CUTLASS=OFF # its kernels are in the TVM of the image
         -DUSE_LLVM=OFF    # the runtime compiles nothing
         -DUSE_THRUST=ON
+        # the directories that it is linked in are gone when it is loaded
+        -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON
+        "-DCMAKE_INSTALL_RPATH=\$ORIGIN;$TVM_HOME/build"
     )
     # find_library looks here for the FlashAttention that TVM was compiled with; MLC 0.1.0 links it for --use-flash-attn-mqa
     cmake -S "$source" -B "$source/build" -G Ninja "${options[@]}" -DCMAKE_LIBRARY_PATH="$TVM_HOME/build"
@@ -56,10 +59,20 @@ package_all() {
     package "$source/python"
 }
 
+record_crates() { # the tokenizers come without a Cargo.lock, so that cargo chooses: the one it wrote says what is in here
+    local lock
+    lock=$(find "$source/3rdparty/tokenizers-cpp" -name Cargo.lock -print -quit)
+    [ -n "$lock" ] || { echo "cargo left no Cargo.lock: which crates were compiled cannot be told" >&2; return 1; }
+    cp "$lock" /artifacts/opt/sources/mlc-Cargo.lock
+}
+
 mkdir -p "$work" /artifacts/opt/mlc-llm
 fetch
 package_all
 python3 -m pip install --no-cache-dir --no-deps --no-index --prefix /artifacts/opt/venv "$work"/wheels/*.whl
+# another TVM runtime and static libraries, for programs in C++: the library beside them is what Python loads
+find /artifacts/opt/venv -path '*/site-packages/mlc_llm/lib' -prune -exec rm -r {} +
+record_crates
 cp "$source/LICENSE" /artifacts/opt/mlc-llm/
 printf '%s %s\n' "$MLC_VERSION" "$(git -C "$source" rev-parse HEAD)" > /artifacts/opt/mlc-llm/VERSION
 rm -rf "$work"

@@ -18,17 +18,20 @@ fetch() {
     if [[ $TVM_REPOSITORY == */mlc-llm ]]; then
         fetch_submodules "$work/source" 3rdparty/tvm
         source=$work/source/3rdparty/tvm
-        python3 "$here/adapt_source.py" "$source" "$CUDA_ARCHITECTURES"
     else
         fetch_submodules "$source"
     fi
+    python3 "$here/adapt_source.py" "$TVM_VERSION" "$source" "$CUDA_ARCHITECTURES"
     record_source tvm "$work/source"
 }
 
 compile() { # USE_CUTLASS is what q4f16_ft needs; LLVM is linked in, hidden, so that it never meets another LLVM of the process
-    local options=()
+    # libtvm.so is linked to libraries of this build, and finds them beside itself once this directory is gone
+    local options=(-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON "-DCMAKE_INSTALL_RPATH=\$ORIGIN")
     if [[ $TVM_REPOSITORY != */mlc-llm ]]; then
-        options=(-DTVM_FFI_USE_LIBBACKTRACE=OFF) # its headers and LLVM's do not go together, and it only makes longer messages
+        options+=(-DTVM_FFI_USE_LIBBACKTRACE=OFF) # its headers and LLVM's do not go together, and it only makes longer messages
+    else
+        options+=(-DUSE_GRAPH_EXECUTOR_CUDA_GRAPH=ON) # an option of the old one only
     fi
     cmake -S "$source" -B "$work/build" -G Ninja "${options[@]}" \
         -DCMAKE_BUILD_TYPE=Release \
@@ -37,9 +40,7 @@ compile() { # USE_CUTLASS is what q4f16_ft needs; LLVM is linked in, hidden, so 
         -DUSE_CUBLAS=ON \
         -DUSE_CUDA=ON \
         -DUSE_CUTLASS=ON \
-        -DUSE_GRAPH_EXECUTOR_CUDA_GRAPH=ON \
         "-DUSE_LLVM=/usr/bin/llvm-config-$LLVM_MAJOR --ignore-libllvm --link-static" \
-        -DUSE_MSGPACK=ON \
         -DUSE_THRUST=ON
     cmake --build "$work/build" --parallel "$jobs"
 }
@@ -49,6 +50,8 @@ collect() {
     find "$work/build" -name '*.so' -exec cp {} "$tree/build/" \;
     find "$tree/build" -name '*.so' -exec strip --strip-unneeded {} +
     cp -r "$source/python" "$source/include" "$source/LICENSE" "$tree/"
+    # python/setup.py of 0.15 reads these two beside its own directory
+    cp "$source/version.py" "$source/README.md" "$tree/"
     # what generated code and MLC's own build include
     local kept
     for kept in cutlass/include cutlass/tools/util/include cutlass_fpA_intB_gemm/cutlass/include dlpack/include \
