@@ -22,6 +22,7 @@ from jetson_containers.instructions import (
     split_words,
     stages,
 )
+from jetson_containers.recipe_files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +72,6 @@ _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 _ONLY_HEREDOC = re.compile(r"""<<-?["']?[^\s"'<]+["']?""")
 
 _LAYERS = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
-_TEMPLATE_FAILURES = (TypeError, ValueError, ArithmeticError, LookupError)  # of expressions in a template
 _MOUNT_TARGET = re.compile(r"(?:target|dst|destination)=([^,]+)")
 _ROOT = frozenset({"", "0", "root", "0:0", "root:root"})
 
@@ -136,27 +136,19 @@ def render(text: str, variables: Mapping[str, Any], path: Path = Path("Dockerfil
     because Jinja's own `{#` is what bash writes for a length: `${#list[@]}`.
     """
     import jinja2  # noqa: PLC0415 - start-up time
-    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415 - start-up time
 
-    environment = ImmutableSandboxedEnvironment(
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        comment_start_string="{##",
-        comment_end_string="##}",
-        autoescape=False,
+    from jetson_containers import sandbox  # noqa: PLC0415 - start-up time
+
+    environment = sandbox.Environment(
+        trim_blocks=True, lstrip_blocks=True, comment_start_string="{##", comment_end_string="##}"
     )
-    environment.globals.pop("lipsum")
-    environment.filters.pop("random")
     try:
-        return environment.from_string("\n".join(split_lines(text))).render(_stable(dict(variables)))
+        with sandbox.bounded():
+            return environment.compiled("\n".join(split_lines(text))).render(_stable(dict(variables)))
     except jinja2.TemplateSyntaxError as error:
         raise RecipeError(error.message or "template syntax error", path=path, line=error.lineno) from error
-    except _TEMPLATE_FAILURES as error:
-        raise RecipeError(str(error), path=path, line=_template_line(error)) from error
-    except jinja2.TemplateError as error:
-        raise RecipeError(error.message or str(error), path=path, line=_template_line(error)) from error
+    except sandbox.FAILURES as error:
+        raise RecipeError(shown(str(error)), path=path, line=_template_line(error)) from error
 
 
 def render_artifact(text: str, path: Path = Path("Dockerfile.build")) -> str:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jinja2 import Template
-    from jinja2.sandbox import SandboxedEnvironment
 
     from jetson_containers.platforms import Platform
+    from jetson_containers.sandbox import Environment
 
 VARIABLES = ("l4t", "jetpack", "cuda", "python", "ubuntu", "arch", "sm", "platform", "version")
 
@@ -59,37 +59,38 @@ def _comparable(platform: Platform) -> Platform:
 
 
 @lru_cache(maxsize=1)
-def environment() -> SandboxedEnvironment:
+def _environment() -> Environment:
     """The one Jinja2 environment of recipes; keeps the final newline, so that a file stays a file."""
-    from jinja2 import StrictUndefined  # noqa: PLC0415 - start-up time: most trees have no template
-    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415 - as above
+    from jetson_containers.sandbox import Environment  # noqa: PLC0415 - start-up time: most trees have no template
 
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    return Environment()
 
 
 def render(text: str, variables: Mapping[str, Any]) -> str:
     """Render a template; text without one comes back as it is. Raises TemplateFailure."""
     if not is_template(text):
         return text
-    from jinja2 import TemplateError, TemplateSyntaxError, UndefinedError  # noqa: PLC0415 - start-up time
+    from jinja2 import TemplateSyntaxError, UndefinedError  # noqa: PLC0415 - start-up time
+
+    from jetson_containers import sandbox  # noqa: PLC0415 - as above
 
     try:
-        return _compiled(text).render(variables)
+        with sandbox.bounded():
+            return _compiled(text).render(variables)
     except TemplateSyntaxError as error:
         raise TemplateFailure(f"template `{_short(text)}`: {error.message}", error.lineno) from None
     except UndefinedError as error:
         known = ", ".join(VARIABLES)
         raise TemplateFailure(f"template `{_short(text)}`: {error.message} (known: {known})") from None
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-        # Whatever an expression of a recipe can raise is the recipe's mistake: `1 / 0`, `sm + "x"`, an unsafe call.
-        raise TemplateFailure(f"template `{_short(text)}`: {error}") from None
+    except sandbox.FAILURES as error:
+        raise TemplateFailure(f"template `{_short(text)}`: {_short(str(error), 200)}") from None
 
 
 @lru_cache(maxsize=1024)
 def _compiled(text: str) -> Template:
-    return environment().from_string(text)
+    return _environment().compiled(text)
 
 
-def _short(text: str) -> str:
+def _short(text: str, length: int = 60) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= 60 else f"{line[:57]}..."
+    return line if len(line) <= length else f"{line[: length - 3]}..."

@@ -26,6 +26,12 @@ Value = Union[str, int, float, None, list["Value"], dict[str, "Value"]]  # noqa:
 # PyYAML without libyaml is ten times slower, and otherwise the same.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+LONGEST = 1 << 18  # characters; more is no definition, and takes seconds to parse
+MOST_VALUES = 10_000  # values of a document, those that an alias repeats counted each time
+MOST_TEXT = 1 << 20  # characters of these together
+DEEPEST = 32  # values within values
+LONGEST_KEY = 256
+
 _NULL = "tag:yaml.org,2002:null"
 _BOOL = "tag:yaml.org,2002:bool"
 _NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
@@ -48,17 +54,28 @@ def parse(text: str, path: Path, *, native: bool = False) -> Document:
     With `native`, switches and numbers are converted, `<<` merges and the last of two equal keys counts. Only a number
     that would not be written the same again (`1.10`) stays text: whoever wrote it meant a version.
     """
-    loader = _LOADER(text)
+    if len(text) > LONGEST:
+        raise RecipeError(f"has more than {LONGEST >> 10} KiB of YAML", path=path)
+    lines: dict[str, int] = {}
     try:
-        node = loader.get_single_node()
+        node = _composed(text, path)
+        return Document(None if node is None else _Builder(path, lines, native).build(node, ""), lines)
+    except RecursionError:
+        raise RecipeError("broken YAML: nested too deeply", path=path) from None
+
+
+def _composed(text: str, path: Path) -> yaml.Node | None:
+    try:
+        loader = _LOADER(text)  # which refuses control characters at once
+    except yaml.YAMLError as error:
+        raise _syntax_error(error, path) from None
+    try:
+        node: yaml.Node | None = loader.get_single_node()
     except yaml.YAMLError as error:
         raise _syntax_error(error, path) from None
     finally:
         loader.dispose()
-    if node is None:
-        return Document(None)
-    lines: dict[str, int] = {}
-    return Document(_Builder(path, lines, native).build(node, ""), lines)
+    return node
 
 
 def _syntax_error(error: yaml.YAMLError, path: Path) -> RecipeError:
@@ -77,8 +94,20 @@ class _Builder:
         self._lines = lines
         self._native = native
         self._open: set[int] = set()  # nodes being built: an alias to one of them would never end
+        self._values = self._text = 0
+
+    def _count(self, node: yaml.Node) -> None:
+        """Count one value: a few aliases of aliases can stand for more than there is memory."""
+        self._values += 1
+        self._text += len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+        if self._values > MOST_VALUES or self._text > MOST_TEXT:
+            limit = f"{MOST_VALUES} values or {MOST_TEXT >> 20} MiB of text"
+            raise self._error(f"more than {limit}, with aliases written out", node)
+        if len(self._open) > DEEPEST:
+            raise self._error(f"nested too deeply: more than {DEEPEST} levels", node)
 
     def build(self, node: yaml.Node, key: str) -> Value:
+        self._count(node)
         self._lines.setdefault(key, node.start_mark.line + 1)
         if isinstance(node, yaml.ScalarNode):
             return _converted(node) if self._native else _scalar(node)
@@ -96,7 +125,7 @@ class _Builder:
     def _mapping(self, node: yaml.MappingNode, prefix: str) -> dict[str, Value]:
         result: dict[str, Value] = {}
         for key_node, value_node in self._merged(node) if self._native else node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
+            if not isinstance(key_node, yaml.ScalarNode) or len(key_node.value) > LONGEST_KEY:
                 raise self._error("a key must be a plain word", key_node)
             if key_node.tag == _MERGE:
                 raise self._error("merge keys (`<<`) are not part of the recipe format", key_node)
@@ -110,6 +139,7 @@ class _Builder:
 
     def _merged(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
         """The entries of a mapping, those that `<<` brings in first, so that its own and earlier ones win."""
+        self._count(node)
         for key, value in node.value:
             if key.tag != _MERGE:
                 continue

@@ -350,7 +350,7 @@ def test_a_version_sees_itself(tmp_path: Path) -> None:
         ("{{ sm + 'x' }}", "can only concatenate"),
         ("{{ ''.__class__.__mro__ }}", "access to attribute '__class__' of 'str' object is unsafe"),
         ("{{ sm.append(1) }}", "access to attribute 'append' of 'list' object is unsafe"),
-        ("{% include 'x' %}", "no loader"),
+        ("{% include 'x' %}", "`include` is no part of a recipe's templates"),
     ],
 )
 def test_a_template_that_cannot_be_rendered_names_its_line(tmp_path: Path, template: str, reason: str) -> None:
