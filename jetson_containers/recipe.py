@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import recipe_files, templating, yamlines
+from jetson_containers import templating, yamlines
 from jetson_containers.errors import RecipeError
 from jetson_containers.recipe_keys import (
     HEADER_KEYS,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, nodes
 from jinja2.exceptions import SecurityError
@@ -102,9 +102,9 @@ class Environment(ImmutableSandboxedEnvironment):
         super().__init__(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, **options)
         self.filters = {name: _charged(self, name, self.filters[name]) for name in FILTERS}
         self.filters.update(_counted=_counted, _concatenated=_concatenated, _made=_made)
-        self.tests = {name: _charged(self, "", test) for name, test in self.tests.items()}
+        self.tests = {name: _charged(self, "", cast("Callable[..., Any]", test)) for name, test in self.tests.items()}
         self.globals = {"range": _range, "dict": dict, "namespace": Namespace}
-        self.concat = _joined
+        self.concat = _joined  # type: ignore[method-assign]
 
     def compiled(self, text: str) -> Template:
         """Compile a template. Raises one of FAILURES."""
