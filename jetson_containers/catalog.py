@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from jetson_containers import catalog_index, packagetree
 from jetson_containers.catalog_index import Absent, Contents
-from jetson_containers.dependency import version_key
+from jetson_containers.dependency import in_series, same_version, version_key
 from jetson_containers.errors import (
     JetsonError,
     NothingMatchedError,
     RecipeError,
     UnavailablePackageError,
     UnknownPackageError,
+    command,
 )
 from jetson_containers.package import read_directory, render
 from jetson_containers.requires import check_all, explain
@@ -55,12 +56,15 @@ class Catalog:
     def find(self, name: str, *, asked_by: str = "") -> Package:
         """The one package of a name, alias, bare family (its default version) or `family:version`.
 
-        A family without a default version here gives its newest. Raises UnknownPackageError (did you mean, who
-        asked), UnavailablePackageError (which rule), or the RecipeError of a package whose recipe is broken.
+        A family without a default version here gives its newest; for `family:2.5` see `series`. Raises
+        UnknownPackageError (did you mean, who asked), UnavailablePackageError (which rule), or the RecipeError of a
+        package whose recipe is broken.
         """
         package = self.available.get(name) or self._aliases.get(name)
         if package is None and ":" not in name:
             package = next(iter(self.members(name)), None)
+        if package is None:
+            package = next(iter(self.series(name)), None)
         if package is None:
             raise self._not_found(name, f", which `{asked_by}` asks for," if asked_by else "")
         return package
@@ -85,6 +89,32 @@ class Catalog:
         """The available packages of a family or family alias, the preferred first."""
         return self._members.get(self.family_of(family) or "", ())
 
+    def has(self, name: str) -> bool:
+        """Whether an available package has exactly this name or alias."""
+        return name in self.available or name in self._aliases
+
+    def series(self, name: str) -> tuple[Package, ...]:
+        """The available packages that `family:2.5` means where none has exactly that name, the preferred first.
+
+        That is the same version spelled otherwise (`2.5.0`), else all of the series (`2.5.1`, `2.5.3`). Nothing where
+        a package of exactly that name exists that this platform excludes, or whose recipe is broken.
+        """
+        if name in self.broken_names or any(name in _names(item.package) for item in self.absent.values()):
+            return ()
+        family, _, tag = name.partition(":")
+        return _of_series(self.members(family), tag)
+
+    def absent_of(self, name: str) -> list[Absent]:
+        """What a name means among the packages that this platform excludes."""
+        family, _, tag = name.partition(":")
+        known = self.family_of(family)
+        same = [item for item in self.absent.values() if item.package.family == known]
+        named = [item for item in self.absent.values() if name in _names(item.package)]
+        if not tag:
+            return [item for item in self.absent.values() if item in same or item in named]
+        meant = _of_series([item.package for item in same], tag)
+        return named or [item for item in same if item.package in meant]
+
     def _matching(self, pattern: str) -> list[Package]:
         if pattern in {"", "*", "all"}:
             return list(self.available.values())
@@ -92,7 +122,7 @@ class Catalog:
             package
             for package in self.available.values()
             if any(fnmatch.fnmatchcase(name, pattern) for name in (package.name, *package.aliases))
-        ] or list(self.members(pattern))
+        ] or list(self.members(pattern) or self.series(pattern))
         if not found:
             reason = self._why_nothing(pattern)
             raise NothingMatchedError(f"no package here matches `{pattern}`", hint=reason)
@@ -101,20 +131,17 @@ class Catalog:
     def _why_nothing(self, pattern: str) -> str:
         family = self.family_of(pattern)
         if family in {item.package.family for item in self.absent.values()}:
-            return f"`{family}` is absent on this platform; `jetson-containers why {family}` says why"
+            return f"`{family}` is absent on this platform; {_why(str(family))} says why"
         absent = [name for name in self.absent if fnmatch.fnmatchcase(name, pattern)]
+        absent = absent or [item.package.name for item in self.absent_of(pattern)]
         if absent:
-            return f"absent on this platform: {', '.join(absent[:5])}; `jetson-containers why {absent[0]}` says why"
-        return self._suggestion(pattern) or LIST_HINT
+            return f"absent on this platform: {', '.join(absent[:5])}; {_why(absent[0])} says why"
+        return packagetree.directory_hint(pattern) or self._suggestion(pattern) or LIST_HINT
 
     def _not_found(self, name: str, asked: str) -> JetsonError:
         """The error for a name that is not available: absent, broken, without that version, or unknown."""
         family = self.family_of(name.partition(":")[0])
-        absent = [
-            item
-            for item in self.absent.values()
-            if name in (item.package.name, *item.package.aliases) or (":" not in name and item.package.family == family)
-        ]
+        absent = self.absent_of(name)
         if absent:
             return _unavailable(name, asked, absent)
         broken = self.broken_names.get(name) or self.broken_names.get(name.partition(":")[0])
@@ -124,11 +151,10 @@ class Catalog:
             versions = [package.name for package in self.members(family)]
             elsewhere = sorted(item.package.name for item in self.absent.values() if item.package.family == family)
             details = [f"absent on this platform: {', '.join(elsewhere)}"] if elsewhere else []
-            hint = f"there is {_listed(versions)}" if versions else f"`jetson-containers why {family}` says why"
+            hint = f"there is {_listed(versions)}" if versions else f"{_why(family)} says why"
             return UnknownPackageError(f"package `{family}`{asked} has no `{name}`", hint=hint, details=details)
-        return UnknownPackageError(
-            f"there is no package `{name}`{asked.rstrip(',')}", hint=self._suggestion(name) or LIST_HINT
-        )
+        hint = (not asked and packagetree.directory_hint(name)) or self._suggestion(name) or LIST_HINT
+        return UnknownPackageError(f"there is no package `{name}`{asked.rstrip(',')}", hint=hint)
 
     def _suggestion(self, name: str) -> str | None:
         """Name up to three similar packages, an alias with what it stands for."""
@@ -313,7 +339,7 @@ def _unavailable(name: str, asked: str, absent: Sequence[Absent]) -> Unavailable
     else:
         message = f"no version of `{name}`{asked} is available on this platform"
         details = [f"{item.package.name}: {item.reason}" for item in absent]
-    hint = f"`jetson-containers why {only.package.name}` shows every rule; `--target` builds for another platform"
+    hint = f"{_why(only.package.name)} shows every rule; `--target` builds for another platform"
     return UnavailablePackageError(message, hint=hint, details=details)
 
 
@@ -323,6 +349,30 @@ def _asked_broken(error: RecipeError, asked: str) -> RecipeError:
     where = f"{error.path}:{error.line}" if error.line else str(error.path)
     message = error.message.removeprefix(f"{where}: ") + (f" (in a package{asked.rstrip(',')})" if asked else "")
     return RecipeError(message, path=error.path, line=error.line, hint=hint)
+
+
+def _of_series(packages: Sequence[Package], tag: str) -> tuple[Package, ...]:
+    """Of one family's packages those that a tag means which none of them bears; a variant only where it is named."""
+    for means in (same_version, in_series):
+        for plain in (True, False):
+            found = [
+                package
+                for package in packages
+                if (package.variant is None) is plain
+                and tag.endswith(ending := f"-{package.variant}" if package.variant else "")
+                and means(tag.removesuffix(ending), package.version)
+            ]
+            if found:
+                return tuple(found)
+    return ()
+
+
+def _names(package: Package) -> tuple[str, ...]:
+    return (package.name, *package.aliases)
+
+
+def _why(name: str) -> str:
+    return command("jetson-containers", "why", name)
 
 
 def _first_wins(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:

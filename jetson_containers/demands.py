@@ -1,16 +1,24 @@
 """Who wants what: requests and `depends` entries turned into demands on one family, and the pattern of `--skip`.
 
-A demand pins a package (`pytorch:2.8`, or an alias of one), limits the version (`pytorch>=2.4`) or is bare.
+A demand pins a package (`pytorch:2.8`, or an alias of one), limits the version (`pytorch>=2.4`) or is bare. A tag that
+names a series of several versions (`numpy:1`) limits it as `numpy==1.*` does.
 """
 
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from jetson_containers import packagetree
 from jetson_containers.dependency import Dependency
-from jetson_containers.errors import JetsonError, NothingMatchedError, UnavailablePackageError, UnknownPackageError
+from jetson_containers.errors import (
+    JetsonError,
+    NothingMatchedError,
+    RequirementSyntaxError,
+    UnavailablePackageError,
+    UnknownPackageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,11 +42,14 @@ class Demand:
     exact: str = ""  # the full name of the package it pins
     dependency: Dependency = field(default=Dependency(""), compare=False)
     error: JetsonError | None = field(default=None, compare=False)
+    variable: str = ""  # the environment variable that says so, in a request
 
     @property
     def demander(self) -> str:
         """Who wants it, for people."""
-        return f"`{self.by}`" if self.by else "the request"
+        if self.by:
+            return f"`{self.by}`"
+        return f"${self.variable}" if self.variable else "the request"
 
     def accepts(self, package: Package) -> bool:
         """Whether a package of this family satisfies the demand; `pytorch:2.8-builder` is a `pytorch:2.8` too."""
@@ -54,12 +65,13 @@ class Demands:
     def __init__(self, catalog: Catalog, skip: Sequence[str] = ()) -> None:
         self.catalog = catalog
         self.skip = tuple(skip)
+        self._meant = {pattern: {package.name for package in catalog.series(pattern)} for pattern in self.skip}
         self.skipped: set[str] = set()  # the patterns that left something out
 
     def requested(self, requests: Iterable[str]) -> list[Demand]:
         """The demands of a request, globs expanded. Raises RequirementSyntaxError, NothingMatchedError."""
         wanted = [name for request in requests for name in self._expanded(request)]
-        return self.made([Dependency.parse(name) for name in wanted], "")
+        return self.made([_parsed(name) for name in wanted], "")
 
     def made(self, dependencies: Iterable[Dependency], by: str) -> list[Demand]:
         """The demands of some dependencies, in their order."""
@@ -96,14 +108,17 @@ class Demands:
             family, exact = self._target(dependency, by)
         except JetsonError as error:
             return Demand(f"!{spelled}", dependency.family, spelled, by, "", dependency, error)
+        if dependency.version and not exact:
+            dependency = replace(dependency, version=None, specifier=f"=={dependency.version}.*")
         key = (exact or f"{family}{dependency.specifier}") if self.coexists(family) else family
         return Demand(key, family, spelled, by, exact, dependency)
 
     def _target(self, dependency: Dependency, by: str) -> tuple[str, str]:
         """The family a dependency means and the package it pins, empty when it pins none. Raises as `find`."""
-        found = self.catalog.find(
-            f"{dependency.family}:{dependency.version}" if dependency.version else dependency.family, asked_by=by
-        )
+        name = f"{dependency.family}:{dependency.version}" if dependency.version else dependency.family
+        found = self.catalog.find(name, asked_by=by)
+        if dependency.version and not self.catalog.has(name) and len(self.catalog.series(name)) > 1:
+            return found.family, ""
         family = self.catalog.family_of(dependency.family)
         if dependency.version or family != found.family:
             return found.family, found.name
@@ -129,6 +144,19 @@ class Demands:
         return self._matches((demand.spelled, demand.family, *others, *([demand.exact] if demand.exact else [])))
 
     def _matches(self, names: Iterable[str]) -> bool:
-        hits = {pattern for pattern in self.skip for name in names if fnmatch.fnmatchcase(name, pattern)}
+        found = set(names)
+        hits = {
+            pattern
+            for pattern, meant in self._meant.items()
+            if found & meant or any(fnmatch.fnmatchcase(name, pattern) for name in found)
+        }
         self.skipped |= hits
         return bool(hits)
+
+
+def _parsed(text: str) -> Dependency:
+    try:
+        return Dependency.parse(text)
+    except RequirementSyntaxError as error:
+        error.hint = packagetree.directory_hint(text) or error.hint
+        raise

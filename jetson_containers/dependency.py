@@ -1,4 +1,4 @@
-"""The `depends:` grammar: `cmake`, `pytorch:2.8` (exact version or variant) or `pytorch>=2.4` (PEP 440)."""
+"""The `depends:` grammar: `cmake`, `pytorch:2.8` (version, series or variant) or `pytorch>=2.4` (PEP 440)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FORM = re.compile(rf"({NAME})(?::([A-Za-z0-9_.+-]+)|\s*([<>=!~].*))?")
 
 @dataclass(frozen=True)
 class Dependency:
-    """One `depends:` entry: `cmake`, `pytorch:2.8` (exact version or variant) or `pytorch>=2.4` (PEP 440)."""
+    """One `depends:` entry: `cmake`, `pytorch:2.8` (version, series or variant) or `pytorch>=2.4` (PEP 440)."""
 
     family: str
     version: str | None = None  # after the colon
@@ -73,6 +73,23 @@ def pep440(version: str | None) -> Version | None:
         return Version(version) if version else None
     except InvalidVersion:
         return None
+
+
+def same_version(asked: str, version: str | None) -> bool:
+    """Whether a version is the one that was asked for, however it is spelled: `2.5` is `2.5.0`."""
+    wanted = pep440(asked)
+    return asked == version or (wanted is not None and wanted == pep440(version))
+
+
+def in_series(asked: str, version: str | None) -> bool:
+    """Whether a version belongs to the series that plain numbers name: `2.5.1` and `2.5.0.post1` belong to `2.5`.
+
+    As `==2.5.*` in PEP 440, so `2.50` does not belong to it.
+    """
+    found = pep440(version)
+    if found is None or not re.fullmatch(r"\d+(?:\.\d+)*", asked):
+        return False
+    return _specifiers(f"=={asked}.*").contains(found, prereleases=True)
 
 
 @lru_cache(maxsize=4096)

@@ -7,6 +7,7 @@ bug and always does. A message says what failed; `hint` names the command or act
 from __future__ import annotations
 
 import errno
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # what an OSError says that is no bug, wherever it happens
+
+
+def command(*words: str) -> str:
+    """A command to suggest, as it can be pasted into a shell: in backticks, every word quoted where it has to be."""
+    return f"`{shlex.join(words)}`"
 
 
 class JetsonError(Exception):

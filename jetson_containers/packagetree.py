@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,14 @@ def scan(trees: Sequence[Path]) -> list[Candidate]:
         for candidate in _walk(root, group="", nested=True, is_root=True):
             result.setdefault(candidate.path, candidate)
     return list(result.values())
+
+
+def directory_hint(name: str) -> str | None:
+    """What may be meant by a word that is no package but a directory here; None where it is none."""
+    if not name.strip(".") or not os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+        return None
+    option = shlex.quote(f"--package-dirs={name}")
+    return f"`{name}` is a directory here: `{option}`, without a space after `=`, reads packages from it"
 
 
 def fingerprint(candidates: Iterable[Candidate]) -> str:

@@ -231,3 +231,8 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], str | None]]] = {
     "LSB_RELEASE": ("distro", _env_distro),
     "PYTHON_VERSION": ("python", _env_python),
 }
+
+
+def version_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables such as `PYTORCH_VERSION` that may pin a package; those that describe the platform left out."""
+    return {name: value for name, value in environ.items() if name.endswith("_VERSION") and name not in _VARIABLES}

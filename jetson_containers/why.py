@@ -55,6 +55,8 @@ def _means(catalog: Catalog, dependency: Dependency, package: Package) -> bool:
     spelled = str(dependency)
     if spelled in (package.name, *package.aliases):
         return True
+    if dependency.version and not catalog.has(spelled):
+        return package in (catalog.series(spelled) or [item.package for item in catalog.absent_of(spelled)])
     if dependency.version or catalog.family_of(dependency.family) != package.family:
         return False
     if dependency.specifier:
@@ -67,13 +69,10 @@ def _package(catalog: Catalog, name: str) -> Package:
     try:
         return catalog.find(name)
     except UnavailablePackageError:
-        family = catalog.family_of(name.partition(":")[0])
-        matching = [
-            item
-            for item in catalog.absent.values()
-            if name in (item.package.name, *item.package.aliases) or (":" not in name and item.package.family == family)
-        ]
-        return min(matching, key=lambda item: (sum(not rule.ok for rule in item.rules), item.package.name)).package
+        nearest = min(
+            catalog.absent_of(name), key=lambda item: (sum(not rule.ok for rule in item.rules), item.package.name)
+        )
+        return nearest.package
 
 
 def _everything(catalog: Catalog) -> list[Package]:

@@ -242,8 +242,10 @@ def _assemble(app: App, packages: tuple[str, ...], given: dict[str, Any], option
     from dataclasses import replace  # noqa: PLC0415 - start-up time
 
     from jetson_containers.assemble import Request, assemble  # noqa: PLC0415 - start-up time
+    from jetson_containers.targets import version_variables  # noqa: PLC0415 - start-up time
 
-    request = Request(packages, given["multiple"], tuple(split_list(given["skip_packages"])), given["keep_going"])
+    skip = tuple(split_list(given["skip_packages"]))
+    request = Request(packages, given["multiple"], skip, given["keep_going"], version_variables(os.environ))
     return assemble(
         request, base.platform, app.catalog_for, replace(options, base=base.reference), base_digest=base.digest or ""
     )
