@@ -88,6 +88,7 @@ class BuildRequest:
     memory: int | None = None  # bytes the build may use, where the builder can limit it
     index_url: str = ""  # package index pip uses during RUN, not left in the image
     cache_mounts: bool = False  # keep pip's and ccache's caches between builds, where the builder can
+    added: Mapping[str, str] = field(default_factory=dict)  # texts of files that stand in the context only meanwhile
     cache_scope: str = ""  # what wheels compiled by pip depend on: stages of different scopes share none
 
 
