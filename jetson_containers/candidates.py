@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from jetson_containers import compat
 from jetson_containers import labels as image_labels
 from jetson_containers.errors import JetsonError, RegistryError, UsageError
-from jetson_containers.imagename import ImageName
+from jetson_containers.imagename import ImageName, tag_text
 from jetson_containers.registry import DOCKER_HUB, Listing, Listings, Repository, split_host
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 STAGE_REPOSITORY = "jetson-containers/stage"  # where builds keep what nobody shall run
 MOST_CONFIGS = 32  # per repository: configs read to learn what a tag does not say; each is one to three requests
 _NAME = re.compile(r"[A-Za-z0-9*?\[][A-Za-z0-9._*?\[\]-]*")
-_TAG = re.compile(r"[A-Za-z0-9_*?\[][A-Za-z0-9._+!*?\[\]-]*")
+_TAG = re.compile(
+    r"[A-Za-z0-9_*?\[][A-Za-z0-9._+!*?\[\]-]*(?::[A-Za-z0-9._+!*?\[\]-]+)*"
+)  # a colon: `torchcodec:0.9-pytorch:2.9`
 _UNFINISHED = {
     image_labels.STAGE: "it is a link of a build chain",
     image_labels.ARTIFACT: "it is only the compiled part of a package",
@@ -75,7 +77,7 @@ class Wanted:
             name,
             explicit,
             "/".join(namespace) or None,
-            tag.replace("+", "-") or None,  # a tag cannot hold a plus; upstream and we write a minus
+            tag_text(tag) or None,
             digest or None,
             frozenset({name, *(aliases(name) if aliases else ())}),
         )
@@ -96,6 +98,7 @@ class Wanted:
 
     def fits(self, version: str) -> bool:
         """Whether a tag or version is the requested one: equal, continued after a `-`, or matching the pattern."""
+        version = tag_text(version)
         if self.tag is None or version == self.tag or version.startswith(self.tag + "-"):
             return True
         return fnmatchcase(version, self.tag) or fnmatchcase(version, self.tag + "-*")

@@ -272,13 +272,20 @@ def _joined(
     inputs: Mapping[str, str],
     platform: Platform,
 ) -> Contents:
-    """All packages under their names; the first of two of the same name is the one."""
+    """All packages under their names; the first of two of the same name is the one.
+
+    In upstream's format it is the first that is available here: `requires` is judged before names are.
+    """
     packages: dict[str, Package] = {}
     notices = list(remarks)
     for candidate in candidates:
         for package in found.get(candidate.path, ()):
             first = packages.setdefault(package.name, package)
-            if first is not package:
+            if first is package:
+                continue
+            if first.adaptable and package.adaptable and not _is_here(first, platform) and _is_here(package, platform):
+                packages[package.name] = package
+            else:
                 notices.append(f"`{package.name}` of {package.origin} is ignored: {first.origin} defines it already")
     if any(package.adaptable for package in packages.values()):
         from jetson_containers import legacy_names, legacy_package  # noqa: PLC0415 - most trees need none of it
@@ -289,6 +296,11 @@ def _joined(
     available, absent = _sorted_out(packages, platform)
     errors = tuple(error for candidate in candidates for error in broken.get(candidate.path, ()))
     return Contents(available, absent, errors, (*notices, *_alias_notices(available)), dict(inputs))
+
+
+def _is_here(package: Package, platform: Platform) -> bool:
+    """Whether a package is enabled and all that it requires holds."""
+    return not package.disabled and all(rule.ok for rule in check_all(package.requires, platform))
 
 
 def _sorted_out(packages: Mapping[str, Package], platform: Platform) -> tuple[tuple[Package, ...], tuple[Absent, ...]]:

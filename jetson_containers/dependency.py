@@ -14,7 +14,8 @@ from jetson_containers.errors import RequirementSyntaxError
 PATTERN = re.compile(r"[A-Za-z0-9_.+*?\[\]!^:-]*[*?\[][A-Za-z0-9_.+*?\[\]!^:-]*")  # `torch*`, in upstream's format only
 HINT = "write `name`, `name:version` or `name>=version`"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
-_FORM = re.compile(rf"({NAME})(?::([A-Za-z0-9_.+-]+)|\s*([<>=!~].*))?")
+_VERSION = r"[A-Za-z0-9_.+-]+(?::[A-Za-z0-9_.+-]+)*"  # upstream has names such as `torchcodec:0.9-pytorch:2.9`
+_FORM = re.compile(rf"({NAME})(?::({_VERSION})|\s*([<>=!~].*))?")
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,11 @@ def distro_word(distro: str, version: str) -> str:
     return version if distro == "ubuntu" else f"{distro}{version}"
 
 
+def tag_text(version: str) -> str:
+    """A version as a tag may hold it: without `+`, and without the further colons of names in upstream's format."""
+    return version.replace("+", "-").replace(":", "-")
+
+
 def image_for(package: str, platform: Platform, *, repository: str = "") -> str:
     """Name the final image of a package (`llama_cpp:b9016` → `llama_cpp:b9016-r36.4-cu126-22.04`).
 
@@ -117,7 +122,7 @@ def image_for(package: str, platform: Platform, *, repository: str = "") -> str:
     would be no reference.
     """
     family, _, version = package.partition(":")
-    words = [version.replace("+", "-"), platform_tag(platform)]
+    words = [tag_text(version), platform_tag(platform)]
     name = f"{family}:{'-'.join(word for word in words if word)}"
     prefix = repository.strip("/")
     return str(ImageName.parse(f"{prefix}/{name}" if prefix else name))

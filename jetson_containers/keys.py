@@ -111,13 +111,20 @@ def _entries(root: Path) -> _Listing:
 
 
 def context_files(
-    root: Path, text: str, *, definition: Iterable[str] = (), path: Path | None = None
+    root: Path,
+    text: str,
+    *,
+    definition: Iterable[str] = (),
+    path: Path | None = None,
+    added: Mapping[str, str] | None = None,
 ) -> tuple[ContextFile, ...]:
     """List what a Dockerfile can take from its context, sorted by path.
 
     `definition` names further files that only describe the package (its tests). `path` is the Dockerfile, for
-    errors. Raises RecipeError for a COPY of something that is not there.
+    errors. `added` are texts of files that stand there only while it is built. Raises RecipeError for a COPY of
+    something that is not there.
     """
+    added = added or {}
     path = path or root / "Dockerfile"
     sources = _sources(text, path)
     if not sources:
@@ -126,13 +133,33 @@ def context_files(
     described = frozenset(definition)
     matchers = [(source, _pattern(source)) for source, _ in sources]
     found = []
-    for name, read in _entries(root):
+    for name, read in _with_added(_entries(root), added):
         by = [source for source, pattern in matchers if pattern.fullmatch(name)]
         if not by or _ignored(name, ignored) or (name not in by and _describes(name, described)):
             continue
         found.append(read())
-    _check_present(root, sources, path)
+    _check_present(root, sources, path, added)
     return tuple(found)
+
+
+def _with_added(entries: _Listing, added: Mapping[str, str]) -> _Listing:
+    if not added:
+        return entries
+    made = {name: ContextFile(name, executable=False, content=_text_digest(text)) for name, text in added.items()}
+    kept = [entry for entry in entries if entry[0] not in added]
+    return sorted([*kept, *((name, functools.partial(_same, file)) for name, file in made.items())], key=_name)
+
+
+def _same(file: ContextFile) -> ContextFile:
+    return file
+
+
+def _name(entry: tuple[str, Callable[[], ContextFile]]) -> str:
+    return entry[0]
+
+
+def _text_digest(text: str) -> str:
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sources(text: str, path: Path) -> tuple[tuple[str, int], ...]:
@@ -251,8 +278,10 @@ def _file_digest(path: Path) -> str:
     return "sha256:" + state.hexdigest()
 
 
-def _check_present(root: Path, sources: Sequence[tuple[str, int]], path: Path) -> None:
+def _check_present(root: Path, sources: Sequence[tuple[str, int]], path: Path, added: Iterable[str]) -> None:
     for source, line in sources:
+        if any(name == source or name.startswith(f"{source}/") for name in added):
+            continue
         literal = source and not source.startswith(".jetson") and not re.search(r"[*?\[]", source)
         if literal and not (root / source).exists() and not (root / source).is_symlink():
             raise RecipeError(

@@ -8,6 +8,7 @@ them), each over the one before. Where upstream's answer depends on the order of
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers import legacy_data, legacy_forms, legacy_merge, legacy_package, legacy_python, recipe, tables
@@ -18,7 +19,6 @@ from jetson_containers.packagetree import PYTHON_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence, Set
-    from pathlib import Path
 
     from jetson_containers.package import Package
     from jetson_containers.packagetree import Candidate
@@ -133,12 +133,13 @@ def read(drafts: Sequence[Draft], roots: Sequence[Path], platform: Platform, oth
         definitions[item.directory.path] = [dict(definition) for definition in answer.definitions]
         reason = answer.failure.reason if answer.failure else ""
         item.directory.notes += [note for note in answer.notes if not (reason and "asked for" in note)]
+        item.directory.added.update({Path(file): text for file, text in answer.added.items()})
     elsewhere = [file for item in drafts for file in item.directory.files if file.parent != item.directory.path]
     found.inputs = legacy_python.inputs(outcome, elsewhere)
     for item in drafts:
         path = item.directory.path
         packages, errors = legacy_package.make(definitions[path], item.directory)
-        found.packages[path] = packages
+        found.packages[path] = legacy_package.one_per_name(packages, platform, item.directory.notes)
         found.broken.setdefault(path, []).extend(errors)
         found.notices += [_placed(item, note) for note in item.directory.notes]
     return found

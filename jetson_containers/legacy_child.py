@@ -59,12 +59,15 @@ class Runner:
         self._known = [(self._place(item["path"]), [item]) for item in request["known"]]
         self._notes: list[str] = []
         self._files: set[str] = set()
+        self._directory = ""
+        self._added: dict[str, str] = {}
         self._may_find = False
         self._deferred = False
         self._refused = ""
         self._platform: Platform | None = None
         from jetson_containers import legacy_world  # noqa: PLC0415 - there only once the stub is
 
+        self.clock = legacy_world.Clock()
         self.environ = legacy_world.Environment(request["environ"], request["withheld"], self.warn)
         self._environ = dict(request["environ"])
         self._finder = legacy_world.PackagesFinder(request["roots"], self.opened)
@@ -86,6 +89,14 @@ class Runner:
         """Note what the recipe asked for and did not get."""
         self._refused = self._refused or what
         self.warn(f"asked for {what}, which recipes cannot have while they are read")
+
+    def add(self, path: Any, text: str) -> None:
+        """Take a file that a helper of upstream's writes: it goes into what is built and not into the tree."""
+        place = os.path.abspath(os.fspath(path))  # noqa: PTH100 - the recipe's own directory is the current one
+        if not place.startswith(os.path.join(self._directory, "")):  # noqa: PTH118 - a prefix of texts
+            self.refused(f"writing `{path}`")
+            raise PermissionError(f"reading a recipe may not run or write anything: writing `{path}`")
+        self._added[place] = text
 
     def opened(self, path: str) -> None:
         """Note a file or directory that was read, other than Python's own, because the answer depends on it."""
@@ -143,6 +154,7 @@ class Runner:
         """Run one job; False when it must wait for others."""
         self._send({"start": index})
         self._notes, self._deferred, self._refused = [], False, ""
+        self._directory, self._added = self._jobs[index]["directory"], {}
         answer: dict[str, Any] = {}
         signal.setitimer(signal.ITIMER_REAL, self._limit)
         try:
@@ -154,7 +166,9 @@ class Runner:
             self._reset()
         if self._deferred and not final and ("error" in answer or not self._may_find):
             return False
-        answer.update(done=index, notes=self._notes, files=sorted(self._files), environ=self._reads())
+        answer.update(
+            done=index, notes=self._notes, files=sorted(self._files), environ=self._reads(), added=self._added
+        )
         self._send(answer)
         self._known.append((self._place(self._jobs[index]["directory"]), answer.get("definitions", [])))
         return True
@@ -230,6 +244,7 @@ class Runner:
         for name in own:
             del sys.modules[name]
         self._modules |= new - own
+        self.clock.reset()
         self.restore()
 
     def _is_of_trees(self, module: Any) -> bool:
@@ -304,12 +319,15 @@ def main() -> None:
 
     sys.path[:] = [entry for entry in sys.path if entry != str(HERE)]
     runner = Runner(request, send)
-    names = legacy_stub.namespace(request["facts"], runner.environ, runner.find, runner.warn, runner.refused)
+    names = legacy_stub.namespace(
+        request["facts"], runner.environ, runner.find, runner.warn, runner.refused, runner.add
+    )
     runner.restore = _install_stub(names, legacy_stub.SUBMODULES)
     os.environ = runner.environ  # type: ignore[assignment] # noqa: B003 - recipes get this one and no other
     _pretend(str(request["facts"]["machine"]))
     sys.dont_write_bytecode = True
     signal.signal(signal.SIGALRM, _time_is_up)
+    runner.clock.install()
     leave = os._exit
     legacy_guard.limit_resources()
     legacy_guard.install(runner.refused, runner.opened)

@@ -81,6 +81,7 @@ _WRITES = frozenset(
         "tempfile.mkstemp",
     }
 )
+AF_UNIX = 1  # of Linux; `socket` itself is not imported for every recipe
 _TEMPORARY = re.compile(r"(?:tmp)?[a-z0-9_]{8}")  # as `tempfile` makes them up, other ones each time
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -117,6 +118,8 @@ def install(refused: Callable[[str], None], opened: Callable[[str], None]) -> No
             what = f"the network ({_NETWORK[event]}{_target(event, args)})"
             refused(what)
             raise NetworkRefusedError(f"no network while recipes are read: {what}")
+        elif event == "socket.__new__" and args[1] == AF_UNIX:
+            pass  # an event loop wakes itself through a pair of these; connecting one anywhere is refused above
         elif event == "socket.__new__":  # merely importing some libraries tries one, which is not worth a word
             raise NetworkRefusedError("no network while recipes are read: a socket")
         elif event in {"os.listdir", "os.scandir"}:

@@ -96,22 +96,14 @@ def apply_data(package: dict[str, Any], data: Mapping[str, Any], header_of: Call
 
 
 def flatten(value: Any, parent: Mapping[str, Any], notes: list[str]) -> list[dict[str, Any]]:
-    """The definitions in what `package` is after the last file, in their order.
+    """The definitions in what `package` is after the last file, in their order, several of one name included.
 
     A definition without a `path` was made from nothing and takes from `parent` what it does not say; None is a
     package that is disabled. What a reader may wonder about goes to `notes`. Raises Malformed.
     """
     if value is None:
         return [{**parent, "disabled": True}]
-    definitions = [_complete(item, parent, notes) for item in _walk(value)]
-    last: dict[Any, dict[str, Any]] = {}
-    for definition in definitions:
-        name = definition.get("name")
-        if name in last:
-            notes.append(f"`{name}` is defined twice here; the last definition counts")
-            last.pop(name)
-        last[name] = definition
-    return list(last.values())
+    return [_with_text_args(_complete(item, parent, notes), notes) for item in _walk(value)]
 
 
 def _walk(value: Any) -> Iterator[dict[str, Any]]:
@@ -140,6 +132,23 @@ def _complete(definition: dict[str, Any], parent: Mapping[str, Any], notes: list
     if "path" not in known:
         known = {**copy.deepcopy(dict(parent)), **known}
     return with_lists({"name": parent["name"], **known})
+
+
+def _with_text_args(definition: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """The definition with build arguments as text, as Python writes them: upstream passes `str(value)`."""
+    args = definition.get("build_args")
+    if not isinstance(args, dict):
+        return definition
+    result = {}
+    for key, value in args.items():
+        if isinstance(value, list | tuple | dict | set | frozenset):
+            notes.append(
+                f"`{definition['name']}`: the build argument `{key}` is a {type(value).__name__}; "
+                f"the Dockerfile gets the text `{value}`"
+            )
+            value = str(value)  # noqa: PLW2901 - the next line takes it
+        result[key] = value
+    return {**definition, "build_args": result}
 
 
 def clean(value: Any) -> Any:

@@ -11,8 +11,8 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jetson_containers import requires
 from jetson_containers.dependency import Dependency
+from jetson_containers.legacy_package import is_available
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ def without_patterns(packages: Mapping[str, Package], platform: Platform) -> tup
     notices: list[str] = []
     having = [item for item in packages.values() if any(need.pattern for need in item.depends)]
     if having:
-        here = [item for item in packages.values() if _is_available(item, platform)]
+        here = [item for item in packages.values() if is_available(item, platform)]
         for package in having:
             result[package.name] = _replaced(package, here, notices)
     return result, notices
@@ -42,7 +42,7 @@ def settled(packages: Mapping[str, Package], platform: Platform) -> tuple[dict[s
 
     A plain package comes before a variant of one, in whatever order they are defined.
     """
-    here = {name: package for name, package in packages.items() if _is_available(package, platform)}
+    here = {name: package for name, package in packages.items() if is_available(package, platform)}
     claims: defaultdict[tuple[Path, str], list[Package]] = defaultdict(list)
     for package in here.values():
         for alias in package.aliases if package.adaptable else ():
@@ -69,10 +69,6 @@ def _without_alias(package: Package, alias: str) -> Package:
         family_aliases=tuple(name for name in package.family_aliases if name != alias),
         default=package.default and alias != package.family,
     )
-
-
-def _is_available(package: Package, platform: Platform) -> bool:
-    return not package.disabled and requires.holds(package.requires, platform)
 
 
 def _replaced(package: Package, here: Sequence[Package], notices: list[str]) -> Package:

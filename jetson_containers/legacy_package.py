@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-_NAME = re.compile(rf"{NAME}(?::{NAME})?")
+    from jetson_containers.platforms import Platform
+
+_NAME = re.compile(rf"{NAME}(?::{NAME})*")  # `torchcodec:0.9-pytorch:2.9`: the first colon ends the family
 _FROM = re.compile(r"^\s*FROM\s", re.MULTILINE | re.IGNORECASE)
 
 
@@ -34,6 +36,7 @@ class Directory:
     files: tuple[Path, ...]
     postfix: str = ""  # upstream's default, which is no wish of the recipe
     notes: list[str] = field(default_factory=list)
+    added: dict[Path, str] = field(default_factory=dict)  # files that reading them made for the build context
     _texts: dict[Path, str] = field(default_factory=dict)
 
     def text(self, file: Path) -> str:
@@ -74,6 +77,27 @@ def make(
             names = [name, name.partition(":")[0], *aliases, directory.path.name]
             errors.append((error, tuple(dict.fromkeys(names))))
     return packages, errors
+
+
+def one_per_name(packages: Sequence[Package], platform: Platform, notes: list[str]) -> list[Package]:
+    """Of packages of one name the last that is available here, in the place of the first that is.
+
+    `requires` is judged before names are: recipes define one name once for each range of platforms. Where none of
+    them is available the last one stays, to say why.
+    """
+    here = [package for package in packages if is_available(package, platform)]
+    result: dict[str, Package] = {}
+    for package in here:
+        if package.name in result:
+            notes.append(f"`{package.name}` is defined twice here; the last definition counts")
+        result[package.name] = package
+    result.update({package.name: package for package in packages if package not in here and package.name not in result})
+    return list(result.values())
+
+
+def is_available(package: Package, platform: Platform) -> bool:
+    """Whether a package is enabled and all that it requires holds."""
+    return not package.disabled and requires.holds(package.requires, platform)
 
 
 def _package(values: Mapping[str, Any], directory: Directory) -> Package:
@@ -118,6 +142,11 @@ def _package(values: Mapping[str, Any], directory: Directory) -> Package:
         family_aliases=bare if default else (),
         disabled=switched_on(values.get("disabled")),
         adaptable=True,
+        added={
+            file.relative_to(path).as_posix(): text
+            for file, text in directory.added.items()
+            if file.is_relative_to(path)
+        },
     )
 
 
@@ -182,10 +211,8 @@ def _build_args(values: Mapping[str, Any], name: str, directory: Directory) -> d
     for key, value in given.items():
         if value is None:
             directory.notes.append(f"`{name}`: the build argument `{key}` is None, so the Dockerfile's default holds")
-        elif isinstance(value, dict | list):
-            raise directory.error(f"the build argument `{key}` of `{name}` is a {type(value).__name__}", key)
         else:
-            result[key] = str(value)
+            result[str(key)] = str(value)
     return result
 
 

@@ -66,6 +66,7 @@ class Answer:
     definitions: tuple[Mapping[str, Any], ...] = ()
     failure: Failure | None = None
     notes: tuple[str, ...] = ()
+    added: Mapping[str, str] = field(default_factory=dict)  # files for the build context, by absolute path
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ class _Conversation:
         if error:
             path = Path(error["path"]) if error["path"] else _python_file(self._jobs[index])
             failure = Failure(error["reason"], path, error["line"])
-        self._answers[index] = Answer(tuple(message.get("definitions", ())), failure, tuple(message["notes"]))
+        definitions = tuple(message.get("definitions", ()))
+        self._answers[index] = Answer(definitions, failure, tuple(message["notes"]), message["added"])
 
 
 class _Child:

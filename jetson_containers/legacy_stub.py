@@ -7,18 +7,18 @@ the target, never of the host.
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
-from jetson_containers.legacy_guard import NetworkRefusedError, Refused
+from jetson_containers.legacy_guard import NetworkRefusedError
 from jetson_containers.legacy_merge import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     Warn = Callable[[str], None]
+    Add = Callable[[Any, str], None]
 
 # The modules upstream's names live in; recipes import from either place.
 SUBMODULES = ("container", "l4t_version", "logging", "network", "packages", "pypi_utils", "utils")
@@ -114,11 +114,12 @@ def namespace(
     find: Callable[[Sequence[str], Sequence[str]], dict[str, Any]],
     warn: Warn,
     refused: Warn,
+    add: Add,
 ) -> dict[str, Any]:
     """Everything a recipe may import, by name.
 
     `find` looks up packages by patterns and exceptions from them, `warn` hears what deserves a notice, `refused` what
-    was not done.
+    was not done. `add` takes a file for the build context and its text.
     """
     result = constants(facts, _free_threading(environ))
 
@@ -128,12 +129,12 @@ def namespace(
     def find_package(package: str, **_: Any) -> dict[str, Any]:
         return copy.deepcopy(next(iter(find([package], ()).values())))
 
-    def nv_tegra_release(dst: Any = None, **_: Any) -> str:
-        if dst is not None and not Path(dst).exists():
-            refused(f"writing `{dst}`")
-            raise Refused(f"reading a recipe may not run or write anything: writing `{dst}`")
-        version: Version = result["L4T_VERSION"]
-        return f"# R{version.major} (release), REVISION: {version.minor}.{version.micro}"
+    def nv_tegra_release(version_file: Any = None, dst: Any = None) -> str:
+        del version_file
+        text = _release_file(facts)
+        if dst:
+            add(dst, text)
+        return text
 
     def get_cuda_arch(l4t_version: Any = None, cuda_version: Any = None, format: Any = list) -> Any:  # noqa: A002
         del l4t_version, cuda_version
@@ -156,30 +157,66 @@ def namespace(
         get_cuda_arch=get_cuda_arch,
         nv_tegra_release=nv_tegra_release,
     )
+    result.update({f"get_{name.lower()}": _getter(result[name]) for name in _GETTERS})
     result.update({name: _offline(name, refused) for name in _NETWORK_HELPERS})
+    result.update({name: _empty_handed(name, refused) for name in _PATIENT_HELPERS})
     result.update({f"log_{level}": _silent for level in ("debug", "info", "status", "success", "verbose", "versions")})
     result.update({f"log_{level}": _warner(warn) for level in ("warning", "error")})
     return result
 
 
+# Of these upstream has a function each that tells the value.
+_GETTERS = ("L4T_VERSION", "JETPACK_VERSION", "CUDA_VERSION", "LSB_RELEASE", "PYTHON_VERSION")
+# Without the network upstream's helpers of the first kind raise a RuntimeError, those of the second return None.
 _NETWORK_HELPERS = (
     "get_json_value_from_url",
-    "get_latest_version",
     "github_api",
     "github_latest_commit",
     "github_latest_tag",
     "handle_json_request",
-    "handle_text_request",
 )
+_PATIENT_HELPERS = ("get_latest_version", "get_package_info", "handle_text_request")
+
+
+class HelperRefusedError(NetworkRefusedError, RuntimeError):
+    """The network was asked for through a helper of upstream's; recipes catch what that one raises."""
+
+
+def _release_file(facts: Mapping[str, Any]) -> str:
+    """What `/etc/nv_tegra_release` says on the target; the same each time, because images are made of it."""
+    version = Version(facts["l4t"])
+    machine = facts["machine"]
+    return (
+        f"# R{version.major} (release), REVISION: {version.minor}.{version.micro}, GCID: 0, BOARD: generic, "
+        f"EABI: {machine}, DATE: Thu Jan  1 00:00:00 UTC 1970\n"
+        "# KERNEL_VARIANT: oot\n"
+        "TARGET_USERSPACE_LIB_DIR=nvidia\n"
+        f"TARGET_USERSPACE_LIB_DIR_PATH=/usr/lib/{machine}-linux-gnu/nvidia\n"
+    )
+
+
+def _getter(value: Any) -> Callable[..., Any]:
+    return lambda *_, **__: value
 
 
 def _offline(name: str, refused: Warn) -> Callable[..., Any]:
     def refuse(*args: object, **_: object) -> None:
-        what = f"the network (`{name}({', '.join(repr(arg) for arg in args[:2])})`)"
-        refused(what)
-        raise NetworkRefusedError(f"no network while recipes are read: {what}")
+        raise HelperRefusedError(f"no network while recipes are read: {_asked(name, args, refused)}")
 
     return refuse
+
+
+def _empty_handed(name: str, refused: Warn) -> Callable[..., None]:
+    def refuse(*args: object, **_: object) -> None:
+        _asked(name, args, refused)
+
+    return refuse
+
+
+def _asked(name: str, args: Sequence[object], refused: Warn) -> str:
+    what = f"the network (`{name}({', '.join(repr(arg) for arg in args[:2])})`)"
+    refused(what)
+    return what
 
 
 def _silent(*_: object, **__: object) -> None:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import copy
 import importlib.abc
 import importlib.machinery
+import select
+import selectors
+import sys
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,3 +127,94 @@ class PackagesFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             for above in root.parents:  # a part of a tree is read: what it imports may lie in another part
                 if above.name == "packages":
                     yield above.joinpath(*parts)
+
+
+class Clock:
+    """Waiting that takes no time: a recipe that pauses between attempts at the network comes to what it does without.
+
+    What would be waited for is added to what clocks show, so that a loop until a deadline ends as well. As long as
+    there are other threads, whatever one waits for may come from them, and that takes its time.
+    """
+
+    YIELD = 0.005  # seconds a pause takes at most while other threads run
+
+    def __init__(self) -> None:
+        self._own = threading.local()  # each thread has waited for itself
+        self._sleep = time.sleep
+        self._left: set[threading.Thread] = set()  # by recipes that have ended: nobody waits for these
+
+    def reset(self) -> None:
+        """Show the real time again, to a recipe that has no threads yet."""
+        self._own.ahead = 0.0
+        self._left = set(threading.enumerate())
+
+    def pause(self, seconds: float) -> None:
+        """Be `time.sleep`."""
+        if seconds < 0:
+            raise ValueError("sleep length must be non-negative")
+        self._sleep(0 if self._alone() else min(seconds, self.YIELD))
+        self._wait(seconds)
+
+    def install(self) -> None:
+        """Put it in the place of whatever waits or tells the time, in the modules that are loaded already too."""
+        new: dict[Any, Any] = {time.sleep: self.pause, select.select: self._for_select(select.select)}
+        for name in ("time", "monotonic", "perf_counter"):
+            new[getattr(time, name)] = self._shown(getattr(time, name), 1)
+            new[getattr(time, f"{name}_ns")] = self._shown(getattr(time, f"{name}_ns"), 10**9)
+        for module in list(sys.modules.values()):
+            for name, value in list(getattr(module, "__dict__", {}).items()):
+                if type(value) is _BUILTIN and value in new:
+                    setattr(module, name, new[value])
+        threading.Condition.wait = self._for_condition(threading.Condition.wait)  # type: ignore[method-assign]
+        for kind in _SELECTORS:
+            if hasattr(selectors, kind):
+                found = getattr(selectors, kind)
+                found.select = self._for_selector(found.select)
+
+    def _wait(self, seconds: float) -> None:
+        self._own.ahead = getattr(self._own, "ahead", 0.0) + seconds
+
+    def _alone(self) -> bool:
+        return not {*threading.enumerate()} - self._left - {threading.current_thread()}
+
+    def _shown(self, clock: Callable[[], Any], unit: int) -> Callable[[], Any]:
+        def shown() -> Any:
+            ahead = getattr(self._own, "ahead", 0.0) * unit
+            return clock() + (ahead if unit == 1 else int(ahead))
+
+        return shown
+
+    def _for_condition(self, wait: Callable[..., bool]) -> Callable[..., bool]:
+        def waits(condition: threading.Condition, timeout: float | None = None) -> bool:
+            if timeout is None or timeout <= 0 or not self._alone():
+                return wait(condition, timeout)
+            self._wait(timeout)
+            return wait(condition, 0)
+
+        return waits
+
+    def _for_select(self, wait: Callable[..., Any]) -> Callable[..., Any]:
+        def waits(read: Any, write: Any, special: Any, timeout: float | None = None) -> Any:
+            if timeout is None or timeout <= 0 or not self._alone():
+                return wait(read, write, special, *([] if timeout is None else [timeout]))
+            ready = wait(read, write, special, 0)
+            if not any(ready):
+                self._wait(timeout)
+            return ready
+
+        return waits
+
+    def _for_selector(self, wait: Callable[..., Any]) -> Callable[..., Any]:
+        def waits(selector: selectors.BaseSelector, timeout: float | None = None) -> Any:
+            if timeout is None or timeout <= 0 or not self._alone():
+                return wait(selector, timeout)
+            ready = wait(selector, 0)
+            if not ready:
+                self._wait(timeout)
+            return ready
+
+        return waits
+
+
+_BUILTIN = type(time.sleep)
+_SELECTORS = ("SelectSelector", "PollSelector", "EpollSelector", "DevpollSelector", "KqueueSelector")

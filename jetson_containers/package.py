@@ -72,6 +72,7 @@ class Package:
     origin: str = ""  # file:line of the definition
     family_aliases: tuple[str, ...] = ()  # other names of the whole family: `torch` is `pytorch`, in any version
     disabled: bool = False
+    added: Mapping[str, str] = field(default_factory=dict)  # files of its build context that stand in no tree: texts
     adaptable: bool = False  # of upstream's format, where a nearer pin overrides one of its own
 
 

@@ -137,7 +137,11 @@ class Planner:
             kind=part.kind.value,
             dockerfile=dockerfile.canonical(part.text, part.path),
             context=keys.context_files(
-                part.package.path, part.text, definition=_definition(part.package), path=part.path
+                part.package.path,
+                part.text,
+                definition=_definition(part.package),
+                path=part.path,
+                added=part.package.added,
             ),
             args={
                 name: value

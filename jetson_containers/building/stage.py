@@ -216,6 +216,7 @@ class Workshop:
             no_cache=options.no_cache,
             network=(definition.network if definition else None) or options.network,
             flags=(*_flags(definition), *options.build_flags),
+            added=definition.added if definition else {},
             cache_from=options.cache_from,
             cache_to=options.cache_to,
             ca_bundle=options.ca_bundle,

@@ -92,7 +92,9 @@ def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "") -
 
 
 def needs_staging(request: BuildRequest, *, mounts: bool) -> bool:
-    """Whether something of the host must stand in the context: wheels to mount, or a bundle to copy."""
+    """Whether something must stand in the context that the recipe's directory lacks: wheels, a bundle, a text."""
+    if request.added:
+        return True
     return request.wheelhouse is not None if mounts else request.ca_bundle is not None
 
 
@@ -174,6 +176,10 @@ def _without_proxy(args: Mapping[str, str]) -> dict[str, str]:
 def _staged(request: BuildRequest, work: Path, *, mounts: bool) -> Path:
     context = work / "context"
     stage(request.context, context)
+    for name, text in request.added.items():
+        if not (context / name).parent.resolve().is_relative_to(context.resolve()):
+            raise ConfigError(f"`{name}` would be written outside of the build context: a directory in it is a link")
+        _write_fresh(context / name, text)
     own = context / ".jetson"
     own.mkdir(exist_ok=True)
     if mounts and request.wheelhouse is not None:
@@ -192,8 +198,14 @@ def _let_through(ignore: Path) -> None:
     if not ignore.is_file():
         return
     text = ignore.read_text(encoding="utf-8", errors="replace")
-    ignore.unlink()
-    ignore.write_text(text.rstrip("\n") + "\n!.jetson\n!.jetson/**\n", encoding="utf-8")
+    _write_fresh(ignore, text.rstrip("\n") + "\n!.jetson\n!.jetson/**\n")
+
+
+def _write_fresh(file: Path, text: str) -> None:
+    """Write a file of a staged context anew: what is there may be a hard link to the recipe's own."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    file.write_text(text, encoding="utf-8")
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -89,8 +89,50 @@ FINE = {
         "from jetson_containers import logging, os, re\nlogging.getLogger('x').info('x')\nsay(os.path.sep)",
         "/",
     ),
-    "tegra-release": ("from jetson_containers import nv_tegra_release\nsay(nv_tegra_release(dst=__file__))",
-                      "# R36 (release), REVISION: 4.3"),
+    "tegra-release": ("from jetson_containers import nv_tegra_release\nsay(nv_tegra_release(dst='a/b').splitlines()[0])",
+                      "# R36 (release), REVISION: 4.3, GCID: 0, BOARD: generic, EABI: aarch64, DATE: "
+                      "Thu Jan  1 00:00:00 UTC 1970"),
+    "upstreams-getters": (
+        ("from jetson_containers import *\nfrom jetson_containers.l4t_version import get_l4t_version\n"
+        "say((str(get_l4t_version()), str(get_cuda_version()), get_lsb_release(), str(get_python_version())))"),
+        "('36.4.3', '12.6', '22.04', '3.10')",
+    ),
+    "helper-that-finds-nothing": (
+        ("from jetson_containers import handle_text_request\nfrom jetson_containers.pypi_utils import get_latest_version\n"
+        "say((handle_text_request('https://example.com') or 'old', get_latest_version('numpy')))"),
+        "('old', None)",
+    ),
+    "helper-that-raises": (
+        ("from jetson_containers import github_latest_tag\ntry:\n    say(github_latest_tag('a/b'))\n"
+        "except RuntimeError:\n    say('v1')"),
+        "v1",
+    ),
+    # waiting, whose time nobody has
+    "waits-asleep": ("import time\nfor _ in range(5): time.sleep(600)\nsay('awake')", "awake"),
+    "waits-by-its-own-import": ("from time import sleep, time\nt = time()\nsleep(600)\nsay(time() - t >= 600)", "True"),
+    "waits-for-an-event": ("import threading\nsay(threading.Event().wait(600))", "False"),
+    "waits-for-a-lock": ("import threading\nc = threading.Condition()\nwith c: say(c.wait_for(lambda: False, 600))",
+                         "False"),
+    "waits-for-a-queue": ("import queue\ntry: queue.Queue().get(timeout=600)\nexcept queue.Empty: say('empty')", "empty"),
+    "waits-by-select": ("import select\nsay(select.select([], [], [], 600))", "([], [], [])"),
+    "waits-until-a-deadline": (
+        ("import time\nend, n = time.monotonic() + 3600, 0\nwhile time.monotonic() < end:\n    time.sleep(10)\n"
+        "    n += 1\nsay(n)"),
+        "360",
+    ),
+    "waits-in-a-loop-of-events": (
+        ("import asyncio\nasync def slow(): await asyncio.sleep(900)\nasync def both():\n    try:\n"
+        "        await asyncio.wait_for(slow(), 300)\n    except asyncio.TimeoutError:\n        return 'late'\n"
+        "say(asyncio.run(both()))"),
+        "late",
+    ),
+    "waits-in-threads": (
+        ("import concurrent.futures as cf, time\ndef work(n):\n    for _ in range(3): time.sleep(60)\n    return n\n"
+        "with cf.ThreadPoolExecutor(4) as pool: say(list(pool.map(work, range(8), timeout=900)))"),
+        "[0, 1, 2, 3, 4, 5, 6, 7]",
+    ),
+    "sleeps-no-negative-time": ("import time\ntry: time.sleep(-1)\nexcept ValueError as e: say(e)",
+                                "sleep length must be non-negative"),
     "machine": ("import os, platform\nsay(f'{os.uname().machine} {platform.machine()} {platform.uname().machine}')",
                 "aarch64 aarch64 aarch64"),
     "its-own-directory": ("say(open('VERSION').read() + (__import__('os').listdir('.') and '!'))", "7!"),
@@ -131,7 +173,7 @@ FINE = {
 }  # fmt: skip
 BROKEN = {
     "a-broken-exception": ("class E(Exception):\n    def __str__(self):\n        raise ValueError\nraise E", 4, "E"),
-    "contains-itself": ("package['build_args'] = package", None, "RecursionError"),
+    "contains-itself": ("package['docs'] = package", None, "RecursionError"),
     "list-of-itself": ("package = []\npackage.append(package)", None, "RecursionError"),
     "generator": ("package = (dict(package, name=n) for n in 'ab')", None, "there is a generator in it"),
     "reads-the-terminal": ("input()", 1, "EOFError"),
@@ -141,7 +183,8 @@ BROKEN = {
     "by-touching": ("import pathlib\npathlib.Path(__file__).touch()", 2, "may not run or write anything"),
     "by-a-temporary-file": ("import tempfile\ntempfile.mkdtemp()", 2, "(recipes cannot have a temporary file in `/"),
     "by-popen": ("import os\nos.popen('uname -m').read()", 2, "may not run or write anything"),
-    "by-releases": ("from jetson_containers import nv_tegra_release\nnv_tegra_release(dst='new')", 2, "writing `new`"),
+    "by-releases": ("from jetson_containers import nv_tegra_release\nnv_tegra_release(dst='../x')", 2, "writing `../x`"),
+    "by-a-socket-file": ("import socket\nsocket.socket(socket.AF_UNIX).connect('/run/x')", 2, "no network while"),
     "no-such-module": ("import not_installed_anywhere", 1, "No module named 'not_installed_anywhere'"),
     "no-such-neighbour": ("\nfrom packages.ml.pytorch.version import X", 2, "No module named 'packages.ml'"),
     "no-such-version": ("from .version import X", 1, "No module named"),

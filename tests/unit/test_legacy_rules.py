@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jetson_containers import legacy, packagetree
+from jetson_containers.candidates import Wanted
 from jetson_containers.catalog import Catalog, load
 from jetson_containers.errors import RecipeError, UnknownPackageError, UnsatisfiableError
+from jetson_containers.naming import final_name
 from jetson_containers.resolver import solve
 from tests.unit.treemaker import NANO, ORIN, PC, SERVER, THOR, XAVIER, dockerfile, platform, write
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jetson_containers.package import Package
     from jetson_containers.platforms import Platform
 
@@ -233,7 +237,6 @@ BROKEN = {
     "illegal-name": ({"config.py": "package['name'] = 'a b'"}, "config.py", 1, "`a b` is no package name"),
     "illegal-alias": ({"config.py": "package['alias'] = ['a/b']"}, "config.py", 1, "`a/b` is no package name"),
     "args-as-list": ({"config.py": "package['build_args'] = ['A=1']"}, "config.py", 1, "must map names to values"),
-    "arg-as-list": ({"config.py": "package['build_args'] = {'A': [1]}"}, "config.py", 1, "is a list"),
     "path-nowhere": ({"config.py": "package['path'] = '/nowhere'"}, "config.py", 1, "`path` is `/nowhere`"),
 }  # fmt: skip
 
@@ -481,3 +484,116 @@ def test_requires_in_both_kinds_of_definition(tmp_path: Path, rule: str, where: 
     places = {"nano": NANO, "xavier": XAVIER, "orin": ORIN, "thor": THOR, "pc": PC}
     for name in ("head", "data"):
         assert " ".join(place for place, target in places.items() if name in load([tree], target).available) == where
+
+
+# --- several definitions of one name, build arguments that are no text, further colons
+
+
+def by_range(*rows: tuple[str, str, str]) -> str:
+    """A `config.py` with one definition of each (name, requires, notes)."""
+    return f"package = [dict(package, name=n, requires=r, notes=t, alias=n.split(':')[0]) for n, r, t in {list(rows)}]"
+
+
+JUDGED = {
+    "first": (("first:1", "==36.*", "six"), ("first:1", "<36", "five")),
+    "middle": (("middle:1", "<36", "five"), ("middle:1", "==36.*", "six"), ("middle:1", ">=38", "seven")),
+    "later": (("later:1", ">=34", "old"), ("later:2", ">=34", "other"), ("later:1", ">=36", "new")),
+    "none": (("none:1", "<36", "five"), ("none:1", ">=38", "seven")),
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "notes"),
+    [
+        (ORIN, "first:1", "six"),
+        (XAVIER, "first:1", "five"),
+        (ORIN, "middle:1", "six"),
+        (XAVIER, "middle:1", "five"),
+        (THOR, "middle:1", "seven"),
+        (ORIN, "later:1", "new"),
+        (XAVIER, "later:1", "old"),
+    ],
+)
+def test_requires_is_judged_before_definitions_of_one_name_meet(
+    tmp_path: Path, where: Platform, name: str, notes: str
+) -> None:
+    root = write(tmp_path, {f"g/{case}/config.py": by_range(*rows) for case, rows in JUDGED.items()})
+    found = load([root], where)
+    assert found.available[name].notes == notes
+    assert found.find(name.partition(":")[0]).name == name
+    twice = [notice for notice in found.notices if "defined twice" in notice]
+    assert len(twice) == (where is not XAVIER)  # `later:1`, of which two are available
+
+
+def test_a_name_that_no_definition_has_here_is_absent_with_the_last_ones_reason(tmp_path: Path) -> None:
+    found = load([write(tmp_path, {"g/none/config.py": by_range(*JUDGED["none"])})], ORIN)
+    assert "none:1" not in found.available
+    assert found.absent["none:1"].reason == "L4T 36.4.3 does not satisfy `>=38`"
+
+
+def test_directories_of_one_name_are_judged_by_requires_too(tmp_path: Path) -> None:
+    files = {"g/a/config.py": by_range(("same:1", "<36", "five")), "g/b/config.py": by_range(("same:1", ">=36", "six"))}
+    root = write(tmp_path, files)
+    assert load([root], ORIN).available["same:1"].notes == "six"
+    assert load([root], XAVIER).available["same:1"].notes == "five"
+
+
+def test_a_definition_of_ours_is_never_replaced_by_one_of_upstreams_format(tmp_path: Path) -> None:
+    ours = write(
+        tmp_path / "ours", {"g/same/Dockerfile": "#---\n# name: same\n# requires: '>=38'\n#---\n" + DOCKERFILE}
+    )
+    theirs = write(tmp_path / "theirs", {"g/other/config.py": by_range(("same", ">=36", "six"))})
+    assert "same" in load([ours, theirs], ORIN).absent
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "kind"),
+    [
+        ("[87, 101]", "[87, 101]", "list"),
+        ("(87,)", "(87,)", "tuple"),
+        ("{'a': [1]}", "{'a': [1]}", "dict"),
+        ("{'x'}", "{'x'}", "set"),
+        ("True", "True", ""),
+        ("8.7", "8.7", ""),
+    ],
+)
+def test_a_build_argument_is_its_value_as_python_writes_it(tmp_path: Path, value: str, text: str, kind: str) -> None:
+    found = load([write(tmp_path, {"g/foo/config.py": f"package['build_args'] = {{'A': {value}}}"})], ORIN)
+    assert found.available["foo"].build_args == {"A": text}
+    said = [notice for notice in found.notices if "the build argument `A`" in notice]
+    assert [f"is a {kind}; the Dockerfile gets the text `{text}`" in notice for notice in said] == [True] * bool(kind)
+
+
+def test_a_list_of_a_data_file_is_text_as_well(tmp_path: Path) -> None:
+    files = {"g/foo/Dockerfile": DOCKERFILE, "g/foo/foo.yaml": "build_args: {A: [87, x]}\nnotes: x"}
+    assert load([write(tmp_path, files)], ORIN).available["foo"].build_args == {"A": "[87, 'x']"}
+
+
+COLONS = (
+    "package = [dict(package, name=f'codec:{v}-torch:{t}{b}', **({'alias': 'codec'} if v == '0.11' and not b else {}))"
+    " for v, t in (('0.9', '2.9.1'), ('0.11', '2.11')) for b in ('', '-builder')]"
+)
+
+
+def test_a_name_may_have_further_colons(tmp_path: Path) -> None:
+    files = {"g/codec/config.py": COLONS, "g/codec/Dockerfile": DOCKERFILE,
+             "g/audio/Dockerfile": f"#---\n# depends: codec:0.9-torch:2.9.1\n#---\n{DOCKERFILE}"}  # fmt: skip
+    found = load([write(tmp_path, files)], ORIN)
+    assert names(solve(found, ["audio"]).packages) == ["codec:0.9-torch:2.9.1", "audio"]
+    assert names(solve(found, ["codec"]).packages) == ["codec:0.11-torch:2.11"]
+    assert names(solve(found, ["codec:0.9-torch:2.9.1"]).packages) == ["codec:0.9-torch:2.9.1"]
+    builder = found.available["codec:0.9-torch:2.9.1-builder"]
+    assert (builder.family, builder.version, builder.variant) == ("codec", "0.9-torch:2.9.1", "builder")
+    assert final_name(builder, ORIN) == "codec:0.9-torch-2.9.1-builder-r36.4-cu126-22.04"
+    assert Wanted.parse("codec:0.9-torch:2.9.1").fits("0.9-torch:2.9.1")
+    assert Wanted.parse("codec:0.9-torch:2.9.1").fits("0.9-torch-2.9.1-r36.4-cu126-22.04")
+
+
+@pytest.mark.parametrize("name", ["a:b:", "a::b", ":a", "a:b:c d"])
+def test_a_colon_without_a_word_on_each_side_is_no_name(tmp_path: Path, name: str) -> None:
+    found = load([write(tmp_path, {"g/foo/config.py": f"package['name'] = '{name}'"})], ORIN)
+    assert [error.message.partition(": ")[2] for error in found.broken] == [f"`{name}` is no package name"]
+
+
+def names(packages: Sequence[Package]) -> list[str]:
+    return [package.name for package in packages]
