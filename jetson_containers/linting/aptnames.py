@@ -1,4 +1,4 @@
-"""Names of apt packages that a distribution does not have (`facts/apt.yaml`), on the platform that a recipe is built for."""
+"""Names of apt packages that the distribution of a platform does not have (`facts/apt.yaml`)."""
 
 from __future__ import annotations
 
