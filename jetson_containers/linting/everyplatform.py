@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers import plan, resolver
 from jetson_containers.errors import JetsonError, LayerBudgetError, RecipeError
+from jetson_containers.linting import aptnames
 from jetson_containers.linting.model import finding
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def check(catalog: Catalog, target: str, wanted: frozenset[Path], gathered: Gath
     for package in catalog.available.values():
         if package.path in wanted and not _dangling(catalog, package, target, gathered):
             _closure(catalog, package, target, gathered)
+        for message in aptnames.absent(package, catalog.platform) if package.path in wanted else ():
+            gathered.add("apt-absent", origin(package), f"`{package.name}`: {message}", target)
 
 
 def _broken(catalog: Catalog, target: str, wanted: frozenset[Path], gathered: Gathered) -> None:

@@ -63,6 +63,7 @@ RULES: dict[str, Rule] = dict(
             ("two-defaults", "two default versions on one platform", "narrow the `default:` rules of one of them"),
             ("name-duplicate", "one name for two packages", "rename one; the first one read wins meanwhile"),
             ("depends-dangling", "depends on what does not exist on a platform", "add it, or narrow `requires`"),
+            ("apt-absent", "installs an apt package that the distribution does not have", "the name it has there"),
             ("closure", "its dependencies cannot be satisfied on a platform", "`jetson-containers tree` shows them"),
             ("layers", "more layers than overlay2 can stack", "join RUN and COPY lines"),
             ("buildkit-only", "needs BuildKit, which the engine of a Jetson may lack", "write it without"),

@@ -267,8 +267,43 @@ def test_a_definition_that_is_right_is_not(tmp_path: Path, rule: str, _bad: str,
 
 
 def test_every_rule_but_those_with_tests_of_their_own_is_in_a_table() -> None:
-    own = {"two-defaults", "layers", "shellcheck", "context-size", "suppression", "suppression-unused"}
+    own = {"apt-absent", "two-defaults", "layers", "shellcheck", "context-size", "suppression", "suppression-unused"}
     assert {row[0] for row in (*RUNS, *INSTRUCTIONS, *HEADERS)} == set(RULES) - own
+
+
+APT = "RUN apt-get update && apt-get install -y --no-install-recommends git %s && rm -rf /var/lib/apt/lists/*\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "message"),
+    [
+        (
+            "libpolly-10-dev",
+            "r35.4.1",
+            "ubuntu:20.04 has no package `libpolly-10-dev`; it has `libclang-common-10-dev`",
+        ),
+        ("libpolly-${LLVM}-dev=1:15", "r36.4.3", "ubuntu:22.04 has no package `libpolly-15-dev`"),
+        ("$POLLY", "r36.4.3", "ubuntu:22.04 has no package `libpolly-15-dev`"),
+        ("llvm-18-dev", "x86_64,cpu,debian12", "debian:12 has no package `llvm-18-dev`"),
+        ("libpolly-15-dev", "r38.2.0", ""),
+        ("libpolly-15-dev", "r35.4.1", ""),  # not known
+        ("$UNKNOWN libclang-common-15-dev", "r36.4.3", ""),
+    ],
+)
+def test_an_apt_package_that_the_release_does_not_have(tmp_path: Path, name: str, target: str, message: str) -> None:
+    header = GOOD_HEADER + "args: {LLVM: 15, POLLY: zlib1g-dev libpolly-15-dev}\n"
+    body = "ARG LLVM\nARG POLLY\n" + APT % name
+    write(tmp_path, "pkg", {"Dockerfile": recipe(body, header), "test.sh": "hello\n"})
+    found = action.lint([tmp_path], targets=[target], shellcheck=False).findings
+    assert [item.rule for item in found] == (["apt-absent"] if message else [])
+    assert all(message in item.message for item in found)
+
+
+def test_a_script_may_ask_the_distribution_which_name_it_has(tmp_path: Path) -> None:
+    script = "if grep -q focal /etc/os-release; then apt-get install -y --no-install-recommends libpolly-10-dev; fi\n"
+    files = {"Dockerfile": recipe("COPY a.sh /a.sh\nRUN bash /a.sh && rm -rf /var/lib/apt/lists/*\n"), "a.sh": script}
+    write(tmp_path, "pkg", {**files, "test.sh": "hello\n"})
+    assert rules_of(tmp_path, targets=["r35.4.1"]) == []
 
 
 VERSIONS = "versions:\n- {version: '1', default: true, requires: '%s'}\n- {version: '2', default: true}\n" + GOOD_HEADER

@@ -37,7 +37,7 @@ own_architectures() { # it sets 70, 75, 80 and 86 over what it is told, and its 
         echo "$file does not set its GPU architectures in the five lines that this recipe was written for" >&2
         exit 1
     fi
-    sed -i -E "/$lines/d" "$file"
+    sed -i -E -e "/$lines/d" -e '/message\("-- Assign GPU architecture \(sm=70,75,80,86\)"\)/d' "$file"
 }
 
 compile() { # the engine of 0.2.5 is installed into the package's own lib directory, and packaged from there

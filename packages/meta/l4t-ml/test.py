@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 
@@ -11,8 +12,9 @@ import onnxruntime
 
 try:
     import torch
-except ImportError as error:
-    if os.environ.get("CUDA_COMES_FROM") != "host" or os.path.exists("/dev/nvhost-gpu"):
+except (ImportError, OSError) as error:
+    from_host = os.environ.get("CUDA_COMES_FROM") == "host" and re.match("lib(cu|nv|npp)", str(error))
+    if not from_host or os.path.exists("/dev/nvhost-gpu"):
         raise
     print("needs a GPU: on JetPack 4 CUDA comes from the host, with --runtime nvidia:", error)
     sys.exit(77)

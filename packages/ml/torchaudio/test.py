@@ -5,6 +5,7 @@ Exit status 77: a part needs a GPU.
 
 import math
 import os
+import re
 import sys
 import tempfile
 
@@ -12,8 +13,9 @@ import soundfile
 
 try:
     import torch
-except ImportError as error:
-    if os.environ.get("CUDA_COMES_FROM") != "host" or os.path.exists("/dev/nvhost-gpu"):
+except (ImportError, OSError) as error:
+    from_host = os.environ.get("CUDA_COMES_FROM") == "host" and re.match("lib(cu|nv|npp)", str(error))
+    if not from_host or os.path.exists("/dev/nvhost-gpu"):
         raise
     print("needs a GPU: on JetPack 4 CUDA comes from the host, with --runtime nvidia:", error)
     sys.exit(77)
