@@ -212,9 +212,14 @@ class RegistrySource:
         candidates = [
             c for c in self._candidates(listing, architecture) if any(w.fits(c.name.tag or "") for w in request)
         ]
-        fit = [c for c in candidates if compat.compatible(c.facts, host).ok]
+        fit: list[Candidate] = []
+        unclear: list[Candidate] = []
+        for candidate in candidates:
+            if compat.compatible(candidate.facts, host).ok:
+                fit.append(candidate)
+            elif _incomplete(candidate.facts):
+                unclear.append(candidate)
         fit.sort(key=lambda c: compat.rank_key(c.facts, host))
-        unclear = [c for c in candidates if c not in fit and _incomplete(c.facts)]
         tags = [candidate.name.tag or "" for candidate in (*fit, *unclear)[:MOST_CONFIGS]]
         return self._listings.described(listing, tags, architecture)
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 RUNS = 20
 TARGET = "r36.4.3"
@@ -65,6 +65,29 @@ def decisions() -> Callable[[], object]:
     return lambda: [choose([name], host, (source,), Options()) for name in names]
 
 
+def many_tags(count: int = 10_000) -> Callable[[], object]:
+    """Choose among the tags of one repository of a registry that tells nothing but their names."""
+    from jetson_containers.autotag import Options, choose  # noqa: PLC0415
+    from jetson_containers.candidates import RegistrySource  # noqa: PLC0415
+    from jetson_containers.platforms import parse_target  # noqa: PLC0415
+    from jetson_containers.registry import Listing, Listings, Repository, Tag  # noqa: PLC0415
+
+    class Named(Listings):
+        def get(self, repository: Repository) -> Listing:
+            tags = tuple(Tag(f"0.{number}-r36.4.0-cu126") for number in range(count))
+            return Listing(repository, tags, "2026-01-01T00:00:00Z", "live")
+
+        def described(self, listing: Listing, tags: Iterable[str], architecture: str) -> Listing:  # noqa: ARG002
+            return listing
+
+    def client() -> None:
+        raise AssertionError("offline")
+
+    source = RegistrySource(Named(Path("/nonexistent"), client), (Repository("registry.test", "ns"),))  # type: ignore[arg-type]
+    host = parse_target(TARGET)
+    return lambda: choose(["mlc"], host, (source,), Options())
+
+
 def main() -> None:
     """Measure, print, write."""
     command = ("scripts/main.py", "autotag", "--target", TARGET, "--disable", "local", "mlc")
@@ -74,6 +97,7 @@ def main() -> None:
         "import jetson_containers.autotag": milliseconds(process("-c", "import jetson_containers.autotag")),
         "autotag mlc (registry list, no engine)": milliseconds(process(*command)),
         "judge and rank 752 images (132 requests)": milliseconds(decisions(), 5),
+        "choose among 10,000 tags of one repository": milliseconds(many_tags(), 3),
     }
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "machine": platform.machine()}
     for name, times in results.items():

@@ -100,11 +100,10 @@ class Listings:
 
         A tag that cannot be read stays as it was. Offline, and for a shipped list, nothing is read.
         """
-        wanted = (
-            []
-            if listing.origin == "snapshot" or self._offline
-            else [tag for tag in dict.fromkeys(tags) if _needs_config(listing, tag, architecture)]
-        )
+        wanted: list[str] = []
+        if listing.origin != "snapshot" and not self._offline:
+            unread = _without_labels(listing, architecture)
+            wanted = [tag for tag in dict.fromkeys(tags) if tag in unread]
         if not wanted:
             return listing
         results = _parallel(lambda tag: self._describe(listing.repository, tag, architecture), wanted)
@@ -220,10 +219,10 @@ def _in_snapshot(repository: Repository) -> bool:
     return repository.host == DOCKER_HUB and repository.path.startswith(SNAPSHOT_NAMESPACE + "/")
 
 
-def _needs_config(listing: Listing, tag: str, architecture: str) -> bool:
-    rows = [row for row in listing.tags if row.tag == tag]
-    mine = [row for row in rows if row.arch in (None, architecture)]
-    return bool(mine) and all(row.labels is None for row in mine)
+def _without_labels(listing: Listing, architecture: str) -> set[str]:
+    """Tags that have a row for this architecture, or for one not known, and none of which was read."""
+    mine = [row for row in listing.tags if row.arch in (None, architecture)]
+    return {row.tag for row in mine} - {row.tag for row in mine if row.labels is not None}
 
 
 def _is_ours(label: str) -> bool:

@@ -15,7 +15,15 @@ from packaging.version import Version
 
 from jetson_containers import labels, settings
 from jetson_containers.autotag import Options, Search, choose, explain, find, options, refusal, refusals, sources
-from jetson_containers.candidates import Found, Kind, LocalSource, RegistrySource, Wanted
+from jetson_containers.candidates import (
+    MOST_CONFIGS,
+    Candidate,
+    Found,
+    Kind,
+    LocalSource,
+    RegistrySource,
+    Wanted,
+)
 from jetson_containers.console import Console, Level
 from jetson_containers.engine.base import LocalImage
 from jetson_containers.errors import (
@@ -26,7 +34,7 @@ from jetson_containers.errors import (
 )
 from jetson_containers.imagename import ImageName
 from jetson_containers.platforms import Arch, Platform
-from jetson_containers.registry import Listings, Repository
+from jetson_containers.registry import Listing, Listings, Repository, Tag
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.listing import SNAPSHOT
 from jetson_containers.registry.transport import Transport
@@ -35,7 +43,7 @@ from tests.fakes import FakeEngine
 from tests.unit.fakeregistry import Clock, FakeRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from jetson_containers.settings import Settings
@@ -774,3 +782,46 @@ def test_a_source_is_asked_once(tmp_path: Path) -> None:
     search.of(Kind.LOCAL)
     search.everything()
     assert asked == [1]
+
+
+class CountedTags(tuple[Tag, ...]):
+    """The tags of a listing, which count how often all of them are gone through."""
+
+    __slots__ = ()
+    passes = 0
+
+    def __iter__(self) -> Iterator[Tag]:
+        CountedTags.passes += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("count", [100, 400])
+@pytest.mark.parametrize("pattern", ["r36.4.{}", "0.{}-r36.4.0", "v{}", "r35.{}", "{}-cu126"])
+def test_the_work_on_a_listing_grows_with_its_tags_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, pattern: str
+) -> None:
+    """Images are never compared with one another, and however many tags there are, they are gone through as often."""
+    CountedTags.passes = 0
+    asked: list[str] = []
+    tags = CountedTags(Tag(pattern.format(number)) for number in range(count))
+
+    class Given(Listings):
+        def get(self, repository: Repository) -> Listing:
+            return Listing(repository, tags, "2026-01-01T00:00:00Z", "live")
+
+        def _describe(self, repository: Repository, tag: str, architecture: str) -> list[Tag]:
+            asked.append(tag)
+            return []
+
+    def compared(_self: Candidate, _other: object) -> bool:
+        raise AssertionError("compared with another image")
+
+    def no_client() -> RegistryClient:
+        raise AssertionError("nobody is asked here")
+
+    monkeypatch.setattr(Candidate, "__eq__", compared)
+    source = RegistrySource(Given(tmp_path, no_client), (Repository("registry.test", "ns"),))
+    choice = choose(["mlc"], ORIN, (source,), Options())
+    assert len(choice.candidates) == count
+    assert 0 < len(asked) == len(set(asked)) <= MOST_CONFIGS
+    assert CountedTags.passes <= 6
