@@ -176,7 +176,7 @@ def _no_guess(guesses: Sequence[BadGuess]) -> JetsonError:
     ]
     kind = UnavailablePackageError if first.of_platform else UnsatisfiableError
     return kind(
-        f"no version of `{family}`{asked} goes with {first.against}; it has no default version here",
+        f"no version of `{family}`{asked} is the default here, and none goes with {first.against}",
         details=list(dict.fromkeys(details)),
         hint=f"name the version to take, as in `{first.package.name}`: what it wants then counts",
     )

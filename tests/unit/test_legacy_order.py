@@ -216,8 +216,8 @@ def test_no_guess_overrules_a_default(requests: tuple[str, ...]) -> None:
         solve(found, requests)
     asked = ", which `app` asks for," if "app" in requests else ""
     assert caught.value.message == (
-        f"no version of `vision`{asked} goes with `engine:2.6`, the default of `engine` here; "
-        "it has no default version here"
+        f"no version of `vision`{asked} is the default here, and none goes with `engine:2.6`, "
+        "the default of `engine` here"
     )
     assert list(caught.value.details) == [
         "`vision:0.28.0` wants `engine:2.13`", "`vision:0.26.0` wants `engine:2.11`",
@@ -234,7 +234,7 @@ def test_what_a_guess_brings_with_it_overrules_no_default_either() -> None:
 def test_the_only_version_of_a_family_counts_unless_the_default_was_asked_for() -> None:
     found = engines("engine:2.6", VISIONS[0])
     assert order(found, "vision") == ["engine:2.11", "vision:0.26.0"]
-    with pytest.raises(UnsatisfiableError, match="no version of `vision` goes with `engine:2.6`"):
+    with pytest.raises(UnsatisfiableError, match="no version of `vision` is the default here, and none goes"):
         solve(found, ["engine", "vision"])
 
 
@@ -245,7 +245,7 @@ def test_a_default_that_wants_another_version_has_it() -> None:
 
 def test_our_own_recipes_guess_no_further() -> None:
     ours = [package(name, default=name == "engine:2.6") for name in ENGINES]
-    with pytest.raises(UnsatisfiableError, match="no version of `vision` goes with `engine:2.6`"):
+    with pytest.raises(UnsatisfiableError, match="no version of `vision` is the default here, and none goes"):
         solve(of(*ours, package("vision:1", "engine:2.11"), package("vision:2", "engine:2.13")), ["engine", "vision"])
     apart = of(*ours, package("vision:1"), package("vision:2", "engine:2.13"))
     assert order(apart, "engine", "vision") == ["engine:2.6", "vision:1"]
@@ -265,10 +265,12 @@ def test_no_guess_is_for_another_cuda(names: str, taken: str) -> None:
     if taken:
         assert order(found, "app") == [taken, "app"]
         return
-    newest = names.split()[-1]
+    newest = names.rsplit(maxsplit=1)[-1]
     with pytest.raises(UnavailablePackageError) as caught:
         solve(found, ["app"])
-    assert "which `app` asks for, goes with the platform's CUDA 12.6" in caught.value.message
+    assert (
+        "which `app` asks for, is the default here, and none goes with the platform's CUDA 12.6" in caught.value.message
+    )
     assert caught.value.details[0] == f"`{newest}` is for CUDA 13.2"
     assert order(found, "app", newest) == [newest, "app"]
 
@@ -299,7 +301,7 @@ def test_what_a_tree_beside_ours_adds_stands_on_ours() -> None:
     assert order(beside, "theirs") == ["cuda:12.6", "wheel:2", "tool", "theirs"]
     assert order(beside, "mixed") == ["cuda:12.6", "wheel:2", "mixed:1"]
     assert order(beside, "cuda:13.2") == ["cuda:13.2"]
-    with pytest.raises(UnknownPackageError, match="`cuda`, which `wheel:4` asks for, has no `cuda:13.9`"):
+    with pytest.raises(UnknownPackageError, match="`cuda`, which `wheel:4` asks for, has no"):
         solve(beside, ["wheel:4"])
 
 
