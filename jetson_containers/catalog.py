@@ -177,6 +177,15 @@ class Catalog:
         return any(package.adaptable for package in self.available.values())
 
     @cached_property
+    def own(self) -> Catalog:
+        """The packages of our own format only, as if no tree of upstream's format stood beside them."""
+        return Catalog(
+            self.platform,
+            {name: package for name, package in self.available.items() if not package.adaptable},
+            {name: absent for name, absent in self.absent.items() if not absent.package.adaptable},
+        )
+
+    @cached_property
     def _families(self) -> frozenset[str]:
         return frozenset(package.family for package in self._everything)
 
@@ -225,10 +234,21 @@ def load(trees: Sequence[Path], platform: Platform, *, cache: Path | None = None
 
 
 def preferred(packages: Iterable[Package]) -> list[Package]:
-    """Sort packages, the preferred first: plain before variants, the default, then the newest, then by name."""
+    """Sort packages, the preferred first: plain before variants, the default, then the newest, then by name.
+
+    Of a family that our format has, what upstream's format adds comes last.
+    """
     by_name = sorted(packages, key=lambda package: package.name)
     newest = sorted(by_name, key=lambda package: version_key(package.version), reverse=True)
-    return sorted(newest, key=lambda package: (package.variant is not None, not package.default))
+    ours = {package.family for package in by_name if not package.adaptable}
+    return sorted(
+        newest,
+        key=lambda package: (
+            package.variant is not None,
+            package.adaptable and package.family in ours,
+            not package.default,
+        ),
+    )
 
 
 def _catalog(contents: Contents, platform: Platform) -> Catalog:

@@ -67,6 +67,7 @@ class Demands:
         self.skip = tuple(skip)
         self._meant = {pattern: {package.name for package in catalog.series(pattern)} for pattern in self.skip}
         self.skipped: set[str] = set()  # the patterns that left something out
+        self.unfit: set[str] = set()  # packages that nothing but a demand for exactly them may bring in
 
     def requested(self, requests: Iterable[str]) -> list[Demand]:
         """The demands of a request, globs expanded. Raises RequirementSyntaxError, NothingMatchedError."""

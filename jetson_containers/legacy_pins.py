@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from jetson_containers.demands import Demand, Demands
+    from jetson_containers.errors import JetsonError
     from jetson_containers.package import Package
 
 MAX_ROUNDS = 25
@@ -37,12 +38,11 @@ class _Round:
     overridden: list[tuple[Demand, Demand]] = field(default_factory=list)
 
 
-def settle(demands: Demands, wanted: Sequence[Demand]) -> Settled | None:
+def settle(demands: Demands, wanted: Sequence[Demand]) -> Settled | JetsonError | None:
     """Choose, going outward from the request until nothing changes.
 
-    None where that gives no answer: what must hold contradicts itself, or every choice leads to another; the search
-    then finds one or says why there is none. Raises the error of a demand for what does not exist here: a name means
-    one package in upstream's format, and no other version of its demander is tried.
+    An error or None where that gives no answer: a demand is for what does not exist here, which the error says; or
+    what must hold contradicts itself, or every choice leads to another. The search then tries other versions.
     """
     before: dict[str, Package] = {}
     for _ in range(MAX_ROUNDS):
@@ -57,9 +57,7 @@ def settle(demands: Demands, wanted: Sequence[Demand]) -> Settled | None:
             now.chosen[key] = choice
         if now.chosen == before:
             if missing is not None and missing.error is not None:
-                if missing.by and not _gives_way(demands, missing):
-                    return None  # our format: another version of who asks may do without
-                raise missing.error
+                return missing.error
             fixed = {key: tuple(wants) for key, wants in now.wanted.items()}
             return Settled(now.chosen, fixed, tuple(now.overridden))
         before = now.chosen

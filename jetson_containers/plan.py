@@ -10,8 +10,11 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import dockerfile
-from jetson_containers.errors import LayerBudgetError, UsageError
+from packaging.version import Version
+
+from jetson_containers import cudarange, dockerfile
+from jetson_containers.dependency import pep440
+from jetson_containers.errors import LayerBudgetError, UnavailablePackageError, UsageError
 from jetson_containers.naming import final_name
 from jetson_containers.planner import Planner, always_taken, quoted
 from jetson_containers.stage import MAX_LAYERS, STAGE_REPOSITORY, Stage, StageKind, StageState, stage_image
@@ -99,6 +102,7 @@ def make(
     )
     planner.chain(resolution.packages)
     stages = tuple(planner.stages.values())
+    platform, of_cuda = _of_what_it_holds(resolution.packages, platform)
     plan = Plan(
         platform=platform,
         request=resolution.requested,
@@ -107,7 +111,7 @@ def make(
         layers=stages[-1].layers,
         base=base,
         packages=tuple(package.name for package in resolution.packages),
-        notices=(*resolution.notices, *planner.notices()),
+        notices=(*resolution.notices, *of_cuda, *planner.notices()),
     )
     check_layers(plan, base_layers=base_layers)
     return plan
@@ -185,6 +189,30 @@ def _default_base(platform: Platform) -> str:
     from jetson_containers.platforms import default_base_image  # noqa: PLC0415 - only without --base
 
     return default_base_image(platform)
+
+
+def _of_what_it_holds(packages: Iterable[Package], platform: Platform) -> tuple[Platform, list[str]]:
+    """The platform as name and labels of the image say it, which is with the CUDA that is in it, and what is said.
+
+    Raises UnavailablePackageError for a CUDA that the target's driver is known not to run.
+    """
+    package = next((package for package in packages if package.family == "cuda"), None)
+    version = pep440(package.version) if package else None
+    if package is None or version is None or len(version.release) < 2:
+        return platform, []
+    held = Version(".".join(map(str, version.release[:2])))
+    if platform.cuda and held == Version(".".join(map(str, platform.cuda.release[:2]))):
+        return platform, []
+    own = f"CUDA {platform.cuda}" if platform.cuda else "no CUDA"
+    if platform.driver_cuda and cudarange.runs(held, platform.l4t, platform.driver_cuda) is cudarange.Runs.NOT:
+        fine = cudarange.runnable(platform.l4t, platform.driver_cuda) if platform.l4t else ()
+        where = f"L4T {platform.l4t}, which runs" if platform.l4t else "this target, whose driver runs"
+        raise UnavailablePackageError(
+            f"`{package.name}` cannot run on {where} CUDA {', '.join(map(str, fine or [platform.driver_cuda]))}",
+            hint=f"leave the version of `cuda` open for {own}, or choose another target with --target",
+        )
+    notice = f"the image holds `{package.name}` where the target has {own}: its name and labels say CUDA {held}"
+    return replace(platform, cuda=held), [notice]
 
 
 def _named(resolution: Resolution) -> Package:

@@ -9,6 +9,7 @@ newest. So an explicit `X:1.2` anywhere is what a bare `X` means in the whole im
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,10 @@ def solve(catalog: Catalog, requests: Sequence[str], *, skip: Sequence[str] = ()
     UnknownPackageError, UnavailablePackageError, NothingMatchedError, UnsatisfiableError (naming both demanders and
     the way out) or CycleError (printing the chain).
     """
+    if catalog.adaptable and catalog.own.available and not any(set(request) & set("*?[") for request in requests):
+        # What our own packages can make alone is made as if upstream's tree did not stand beside them.
+        with contextlib.suppress(JetsonError):
+            return _solve(catalog.own, requests, skip, None)
     return _solve(catalog, requests, skip, lambda others: _succeeds(catalog, others, skip))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.errors import UnsatisfiableError
+from jetson_containers.dependency import pep440
+from jetson_containers.errors import JetsonError, UnavailablePackageError, UnsatisfiableError
 from jetson_containers.resolver_conflict import Conflict
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from jetson_containers.package import Package
 
 MAX_ROUNDS = 20_000
+ROUNDS_AFTER_WALK = 1_000  # where the walk knows what is missing
+_NAMES_CUDA = re.compile(r"cu(\d{2,})(\d)")  # a version such as `cu126`
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,103 @@ def _because(wants: Iterable[Demand], usual: Package) -> str:
     return ", ".join(dict.fromkeys(against)) or "that one does not go together with the rest"
 
 
+@dataclass(frozen=True)
+class BadGuess:
+    """A package that is there only because it is the newest, and goes against what somebody chose."""
+
+    package: Package
+    by: str  # who wants its family; empty for the request
+    against: str  # what was chosen
+    reason: str  # what the guess says to that
+    of_platform: bool = False
+
+
+def bad_guess(solution: Solution) -> BadGuess | None:
+    """The first guess of a solution that overrules a default or the platform's CUDA; None where all are good.
+
+    A guess is a version of a family without a default that nobody pins. What only guesses want counts as guessed.
+    """
+    guesses = {key: package for key, package in solution.chosen.items() if _is_guess(solution, key, package)}
+    for key, package in guesses.items():
+        words = _other_cuda(solution, package)
+        if words and _has_choice(solution, package):
+            return BadGuess(package, solution.wanted[key][0].by, *words, of_platform=True)
+    roots = _roots(solution, guesses)
+    for key, package in solution.chosen.items():
+        usual = solution.demands.catalog.members(package.family)[0]
+        wants = solution.wanted.get(key, ())
+        against = [demand for demand in wants if not demand.accepts(usual)]
+        if not usual.default or package is usual or not against or any(demand.by not in roots for demand in against):
+            continue
+        guess = roots[against[0].by]
+        # Of a family with a single version that one was meant, unless it takes the default from who asks for it.
+        if _has_choice(solution, guesses[guess]) or any(demand.by not in roots for demand in wants):
+            chosen = f"`{usual.name}`, the default of `{usual.family}` here"
+            reason = f"`{against[0].by}` wants `{against[0].spelled}`"
+            return BadGuess(guesses[guess], solution.wanted[guess][0].by, chosen, reason)
+    return None
+
+
+def _is_guess(solution: Solution, key: str, package: Package) -> bool:
+    """Whether nobody chose this version: it is no default and no pin."""
+    members = solution.demands.catalog.members(package.family)
+    return bool(
+        package.version
+        and not solution.demands.coexists(package.family)
+        and not any(member.default for member in members)
+        and solution.wanted.get(key)
+        and not any(demand.exact for demand in solution.wanted[key])
+    )
+
+
+def _has_choice(solution: Solution, package: Package) -> bool:
+    return sum(not member.variant for member in solution.demands.catalog.members(package.family)) > 1
+
+
+def _roots(solution: Solution, guesses: Mapping[str, Package]) -> dict[str, str]:
+    """Guesses and what only they want, by name, each with the key of the guess it came from.
+
+    A default is nobody's guess.
+    """
+    roots = {package.name: key for key, package in guesses.items()}
+    before = -1
+    while len(roots) != before:
+        before = len(roots)
+        for key, package in solution.chosen.items():
+            wants = solution.wanted.get(key, ())
+            if package.name not in roots and not package.default and wants and all(d.by in roots for d in wants):
+                roots[package.name] = roots[wants[0].by]
+    return roots
+
+
+def _other_cuda(solution: Solution, package: Package) -> tuple[str, str] | None:
+    """Where a version names a CUDA that is not the platform's: that, and what the version says."""
+    cuda = solution.demands.catalog.platform.cuda
+    named = _NAMES_CUDA.fullmatch(package.version or "")
+    version = pep440(f"{named[1]}.{named[2]}" if named else package.version if package.family == "cuda" else None)
+    if version is None or cuda is None or version.release[:2] == cuda.release[:2]:
+        return None
+    return f"the platform's CUDA {cuda}", f"`{package.name}` is for CUDA {version.major}.{version.minor}"
+
+
+def _no_guess(guesses: Sequence[BadGuess]) -> JetsonError:
+    """The error where no version of a family without a default goes with what was chosen."""
+    first = guesses[0]
+    family = first.package.family
+    asked = f", which `{first.by}` asks for," if first.by else ""
+    details = [
+        item.reason if f"`{item.package.name}`" in item.reason else f"`{item.package.name}`: {item.reason}"
+        for item in guesses
+        if item.package.family == family
+    ]
+    kind = UnavailablePackageError if first.of_platform else UnsatisfiableError
+    return kind(
+        f"no version of `{family}`{asked} is the default here, and none goes with {first.against}",
+        details=list(dict.fromkeys(details)),
+        hint=f"name the version to take, as in `{first.package.name}`: what it wants then counts",
+    )
+
+
 class Search:
     """Solves sets of demands against one catalog.
 
@@ -109,24 +210,54 @@ class Search:
         `compiling` is the package whose compile part this is for; then every family keeps the version it has in the
         image (`pinned`, by name). Raises the error of a demand that nothing satisfies, or UnsatisfiableError.
         """
-        if compiling is None and self.demands.catalog.adaptable:
+        if compiling is not None:
+            return self._searched(wanted, None, compiling, image, tuple((pinned or {}).values()))
+        guesses: list[BadGuess] = []
+        while True:
+            try:
+                solution = self._found(wanted)
+            except JetsonError:
+                if guesses:
+                    raise _no_guess(guesses) from None
+                raise
+            bad = bad_guess(solution)
+            if bad is None:
+                return solution
+            guesses.append(bad)
+            self.demands.unfit.add(bad.package.name)
+
+    def _found(self, wanted: Sequence[Demand]) -> Solution:
+        """The set of an image: by upstream's walk where that has an answer, else by the search."""
+        failure = None
+        if self.demands.catalog.adaptable:
             from jetson_containers import legacy_pins  # noqa: PLC0415 - only upstream's format needs it
 
             settled = legacy_pins.settle(self.demands, wanted)
-            if settled is not None:
+            if isinstance(settled, legacy_pins.Settled):
                 return Solution(self.demands, settled.chosen, settled.wanted, settled.overridden)
+            failure = settled
+        return self._searched(wanted, failure)
+
+    def _searched(
+        self,
+        wanted: Sequence[Demand],
+        known: JetsonError | None,
+        compiling: Package | None = None,
+        image: Solution | None = None,
+        kept: tuple[Package, ...] = (),
+    ) -> Solution:
+        """Let resolvelib try. `known` is why the walk had no answer, which is said where this has none either."""
         import resolvelib  # noqa: PLC0415 - start-up time of the commands that resolve nothing
 
-        provider: Any = Provider(self.demands, tuple((pinned or {}).values()))
+        provider: Any = Provider(self.demands, kept)
         resolver: Any = resolvelib.Resolver(provider, resolvelib.BaseReporter())
         try:
-            result = resolver.resolve(wanted, max_rounds=MAX_ROUNDS)
+            result = resolver.resolve(wanted, max_rounds=ROUNDS_AFTER_WALK if known else MAX_ROUNDS)
         except resolvelib.ResolutionImpossible as failure:
             causes = [cause.requirement for cause in failure.causes]
-            kept = tuple((pinned or {}).values())
-            raise Conflict(self, tuple(causes), compiling, image, kept).error() from None
+            raise known or Conflict(self, tuple(causes), compiling, image, kept).error() from None
         except resolvelib.resolvers.ResolutionTooDeep:
-            raise UnsatisfiableError(
+            raise known or UnsatisfiableError(
                 f"no consistent set was found in {MAX_ROUNDS} steps", hint="pin some versions, as in `pytorch:2.8`"
             ) from None
         chosen = {key: choice.package for key, choice in result.mapping.items()}
@@ -205,7 +336,21 @@ def candidates_for(
         members.sort(key=lambda package: package not in kept)
     else:
         members = _without_variants(demands, members, wants)
-    return [package for package in members if all(demand.accepts(package) for demand in wants)]
+    if _is_settled(members, wants):
+        members = members[:1]
+    exact = {demand.exact for demand in wants}
+    return [
+        package
+        for package in members
+        if all(demand.accepts(package) for demand in wants)
+        and (package.name not in demands.unfit or package.name in exact)
+    ]
+
+
+def _is_settled(members: Sequence[Package], wants: Sequence[Demand]) -> bool:
+    """Whether a bare name means one package whatever happens: upstream's recipe chose the default."""
+    bare = wants and not any(demand.exact or demand.dependency.specifier for demand in wants)
+    return bool(members and bare and members[0].default and members[0].adaptable)
 
 
 def _without_variants(demands: Demands, members: list[Package], wants: Sequence[Demand]) -> list[Package]:

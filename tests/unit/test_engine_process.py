@@ -250,6 +250,26 @@ def test_a_bundle_is_copied_into_a_staged_context_where_not(recipe: Path, bundle
     assert snapshot(recipe) == before
 
 
+@pytest.mark.parametrize("builder", list(Builder))
+def test_a_text_that_stands_in_no_tree_is_in_a_staged_context(recipe: Path, builder: Builder) -> None:
+    before = snapshot(recipe)
+    added = {"install.sh": "other", "deep/er/new": "text"}
+    with prepared(BuildRequest(recipe, RUN, "a:1", added=added), builder) as ready:
+        assert {name: (ready.context / name).read_text() for name in added} == added
+        assert ready.context != recipe
+    assert snapshot(recipe) == before
+
+
+def test_a_text_does_not_follow_a_link_out_of_the_context(recipe: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (recipe / "away").symlink_to(outside)
+    request = BuildRequest(recipe, RUN, "a:1", added={"away/new": "text"})
+    with pytest.raises(ConfigError, match="outside of the build context"), prepared(request, Builder.BUILDKIT):
+        pass
+    assert list(outside.iterdir()) == []
+
+
 def test_wheels_are_staged_where_they_can_be_mounted(recipe: Path, wheels: Path) -> None:
     (wheels / "b.whl").symlink_to(wheels / "a.whl")
     with prepared(BuildRequest(recipe, RUN, "a:1", wheelhouse=wheels), Builder.BUILDX) as ready:

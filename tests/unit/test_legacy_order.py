@@ -149,16 +149,30 @@ def test_what_a_platform_lacks_is_said_at_once(tmp_path: Path, where: Platform) 
     assert [reason for reason in reasons if "asks for" not in reason] == []
 
 
-def test_a_missing_pin_is_the_error_of_who_asks_for_it_unless_ours_can_do_without() -> None:
-    theirs = of(legacy("a:1"), legacy("a:2", "nothing"), legacy("b", "a"))
+def test_a_missing_pin_is_the_error_of_who_asks_for_it_unless_another_version_can_do_without() -> None:
+    missing = of(legacy("a:1", "nothing"), legacy("a:2", "nothing"), legacy("b", "a"))
     with pytest.raises(UnknownPackageError, match="`nothing`, which `a:2` asks for"):
-        solve(theirs, ["b"])
-    ours = of(package("a:1"), package("a:2", "nothing"), legacy("b", "a"))
-    assert order(ours, "b") == ["a:1", "b"]
+        solve(missing, ["b"])
+    for make in (legacy, package):
+        resolution = solve(of(make("a:1"), make("a:2", "nothing"), legacy("b", "a")), ["b"])
+        assert [item.name for item in resolution.packages] == ["a:1", "b"]
+        assert "`a:1` is taken instead of `a:2`" in resolution.notices[0]
+
+
+def test_a_default_that_a_recipe_chose_is_not_given_up_for_what_it_lacks() -> None:
+    settled = of(legacy("a:1"), chosen("a:2", "nothing"), legacy("b", "a"))
+    with pytest.raises(UnknownPackageError, match="`nothing`, which `a:2` asks for"):
+        solve(settled, ["b"])
+    assert order(settled, "b", "a:1") == ["a:1", "b"]
 
 
 def legacy(name: str, *depends: str) -> object:
     return package(name, *depends, adaptable=True)
+
+
+def chosen(name: str, *depends: str) -> object:
+    """The default of its family in upstream's format."""
+    return package(name, *depends, adaptable=True, default=True)
 
 
 def of(*packages: object) -> Catalog:
@@ -173,6 +187,122 @@ def test_pins_of_the_request_and_of_our_own_format_do_not_give_way() -> None:
     with pytest.raises(UnsatisfiableError):
         solve(of(*versions, package("a", "x:1"), package("b", "x:2", "a")), ["b"])
     assert order(of(*versions, package("a", "x:1"), legacy("b", "x:2", "a")), "b") == ["x:1", "a", "b"]
+
+
+# --- the newest of a family without a default: a guess, which overrules nothing that was chosen
+
+
+ENGINES = ("engine:2.6", "engine:2.11", "engine:2.13")
+VISIONS = (legacy("vision:0.26.0", "engine:2.11"), legacy("vision:0.28.0", "engine:2.13"))
+
+
+def engines(default: str, *others: object) -> Catalog:
+    return of(*((chosen if name == default else legacy)(name) for name in ENGINES), *others)
+
+
+def test_the_newest_that_goes_with_the_default_is_taken() -> None:
+    found = engines("engine:2.11", *VISIONS)
+    assert order(found, "engine", "vision") == ["engine:2.11", "vision:0.26.0"]
+    assert order(found, "vision", "engine") == ["engine:2.11", "vision:0.26.0"]
+    assert order(found, "vision") == ["engine:2.11", "vision:0.26.0"]
+    assert order(found, "vision:0.28.0", "engine") == ["engine:2.13", "vision:0.28.0"]
+    assert order(found, "engine:2.13", "vision") == ["engine:2.13", "vision:0.28.0"]
+
+
+@pytest.mark.parametrize("requests", [("engine", "vision"), ("vision",), ("app",), ("vision>=0.20", "engine")])
+def test_no_guess_overrules_a_default(requests: tuple[str, ...]) -> None:
+    found = engines("engine:2.6", *VISIONS, legacy("app", "vision", "engine"))
+    with pytest.raises(UnsatisfiableError) as caught:
+        solve(found, requests)
+    asked = ", which `app` asks for," if "app" in requests else ""
+    assert caught.value.message == (
+        f"no version of `vision`{asked} is the default here, and none goes with `engine:2.6`, "
+        "the default of `engine` here"
+    )
+    assert list(caught.value.details) == [
+        "`vision:0.28.0` wants `engine:2.13`", "`vision:0.26.0` wants `engine:2.11`",
+    ]  # fmt: skip
+    assert "`vision:0.28.0`" in str(caught.value.hint)
+
+
+def test_what_a_guess_brings_with_it_overrules_no_default_either() -> None:
+    through = (legacy("top:1", "middle:1"), legacy("top:2", "middle:2"))
+    middle = (legacy("middle:1"), legacy("middle:2", "engine:2.13"))
+    assert order(engines("engine:2.6", *through, *middle), "top", "engine") == ["middle:1", "top:1", "engine:2.6"]
+
+
+def test_the_only_version_of_a_family_counts_unless_the_default_was_asked_for() -> None:
+    found = engines("engine:2.6", VISIONS[0])
+    assert order(found, "vision") == ["engine:2.11", "vision:0.26.0"]
+    with pytest.raises(UnsatisfiableError, match="no version of `vision` is the default here, and none goes"):
+        solve(found, ["engine", "vision"])
+
+
+def test_a_default_that_wants_another_version_has_it() -> None:
+    found = engines("engine:2.6", VISIONS[0], chosen("vision:0.28.0", "engine:2.13"))
+    assert order(found, "engine", "vision") == ["engine:2.13", "vision:0.28.0"]
+
+
+def test_our_own_recipes_guess_no_further() -> None:
+    ours = [package(name, default=name == "engine:2.6") for name in ENGINES]
+    with pytest.raises(UnsatisfiableError, match="no version of `vision` is the default here, and none goes"):
+        solve(of(*ours, package("vision:1", "engine:2.11"), package("vision:2", "engine:2.13")), ["engine", "vision"])
+    apart = of(*ours, package("vision:1"), package("vision:2", "engine:2.13"))
+    assert order(apart, "engine", "vision") == ["engine:2.6", "vision:1"]
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        ("index:cu114 index:cu126 index:cu132", "index:cu126"),
+        ("cuda:11.4 cuda:12.6 cuda:13.2", "cuda:12.6"),
+        ("index:cu114 index:cu132", ""),
+        ("cuda:11.4 cuda:13.2", ""),
+    ],
+)
+def test_no_guess_is_for_another_cuda(names: str, taken: str) -> None:
+    found = of(*map(legacy, names.split()), legacy("app", names.partition(":")[0]))
+    if taken:
+        assert order(found, "app") == [taken, "app"]
+        return
+    newest = names.rsplit(maxsplit=1)[-1]
+    with pytest.raises(UnavailablePackageError) as caught:
+        solve(found, ["app"])
+    assert (
+        "which `app` asks for, is the default here, and none goes with the platform's CUDA 12.6" in caught.value.message
+    )
+    assert caught.value.details[0] == f"`{newest}` is for CUDA 13.2"
+    assert order(found, "app", newest) == [newest, "app"]
+
+
+# --- a tree of upstream's format beside ours
+
+
+OURS = (
+    package("cuda:12.6", default=True), package("wheel:1", "cuda:12.6"), package("wheel:2", "cuda>=12"),
+    package("tool", "wheel", "cuda"), package("app:1", "tool"),
+)  # fmt: skip
+THEIRS = (
+    legacy("cuda:13.2"), legacy("wheel:3", "cuda:13.2"), chosen("wheel:4", "cuda:13.9"), legacy("app:2", "wheel:3"),
+    legacy("theirs", "tool", "wheel"), legacy("mixed:1", "wheel"), legacy("mixed:2", "wheel:9"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "requests", [("wheel",), ("tool",), ("app",), ("cuda",), ("app", "wheel:1"), ("wheel>=1", "tool")], ids="+".join
+)
+def test_a_tree_beside_ours_changes_no_plan_of_ours(requests: tuple[str, ...]) -> None:
+    alone, beside = of(*OURS), of(*OURS, *THEIRS)
+    assert solve(beside, requests) == solve(alone, requests)
+
+
+def test_what_a_tree_beside_ours_adds_stands_on_ours() -> None:
+    beside = of(*OURS, *THEIRS)
+    assert order(beside, "theirs") == ["cuda:12.6", "wheel:2", "tool", "theirs"]
+    assert order(beside, "mixed") == ["cuda:12.6", "wheel:2", "mixed:1"]
+    assert order(beside, "cuda:13.2") == ["cuda:13.2"]
+    with pytest.raises(UnknownPackageError, match="`cuda`, which `wheel:4` asks for, has no"):
+        solve(beside, ["wheel:4"])
 
 
 # --- against a model of upstream's rewriting of a list of names, written from its description

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jetson_containers import legacy, packagetree
+from jetson_containers import legacy, packagetree, plan
 from jetson_containers.candidates import Wanted
 from jetson_containers.catalog import Catalog, load
 from jetson_containers.errors import RecipeError, UnknownPackageError, UnsatisfiableError
@@ -597,3 +597,48 @@ def test_a_colon_without_a_word_on_each_side_is_no_name(tmp_path: Path, name: st
 
 def names(packages: Sequence[Package]) -> list[str]:
     return [package.name for package in packages]
+
+
+# --- files that a helper of upstream's writes: they are in what is built, and not in the tree
+
+RELEASES = (
+    "from jetson_containers import nv_tegra_release\n"
+    "nv_tegra_release(dst=__file__.replace('config.py', 'nv_tegra_release'))\n"
+    "package = [dict(package, name=f'rel:{v}') for v in '12']"
+)
+COPIES = DOCKERFILE + "COPY nv_tegra_release /etc/nv_tegra_release\n"
+
+
+def releases(root: Path, **files: str) -> Path:
+    named = {f"g/rel/{name}": text for name, text in files.items()}
+    return write(root, {"g/rel/config.py": RELEASES, "g/rel/Dockerfile": COPIES, **named})
+
+
+def key(catalog: Catalog, name: str) -> str:
+    made = plan.make(solve(catalog, [name]), catalog.platform, plan.PlanOptions(base="base:1"))
+    return made.stages[-1].key
+
+
+def test_a_file_that_a_helper_writes_is_part_of_what_is_built(tmp_path: Path) -> None:
+    root = releases(tmp_path / "tree")
+    found = load([root], ORIN, cache=tmp_path / "cache")
+    warm = load([root], ORIN, cache=tmp_path / "cache")
+    added = found.available["rel:1"].added
+    assert added["nv_tegra_release"].startswith("# R36 (release), REVISION: 4.3, GCID: ")
+    assert warm.available["rel:2"].added == added
+    assert sorted(path.name for path in (root / "g/rel").iterdir()) == ["Dockerfile", "config.py"]
+    assert key(found, "rel:1") == key(warm, "rel:1") == key(load([root], ORIN), "rel:1")
+    assert key(found, "rel:1") != key(load([root], platform("36.4.0")), "rel:1")  # another release is another file
+
+
+def test_it_takes_the_place_of_a_file_that_is_there(tmp_path: Path) -> None:
+    with_file = load([releases(tmp_path / "a", nv_tegra_release="old")], ORIN)
+    without = load([releases(tmp_path / "b")], ORIN)
+    assert key(with_file, "rel:1") == key(without, "rel:1")
+    assert (tmp_path / "a/g/rel/nv_tegra_release").read_text() == "old"
+
+
+def test_what_no_helper_writes_is_still_missing(tmp_path: Path) -> None:
+    root = write(tmp_path, {"g/rel/config.py": "package['docs'] = ''", "g/rel/Dockerfile": COPIES})
+    with pytest.raises(RecipeError, match="takes `nv_tegra_release`, which is not in"):
+        key(load([root], ORIN), "rel")

@@ -14,15 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from jetson_containers import keys
+from jetson_containers import keys, labels
 from jetson_containers import plan as planning
 from jetson_containers.building import graph as graphs
 from jetson_containers.errors import CycleError, LayerBudgetError, RecipeError, UsageError
+from jetson_containers.errors import CycleError, LayerBudgetError, RecipeError, UnavailablePackageError, UsageError
 from jetson_containers.naming import final_name
 from jetson_containers.package import Artifacts, Package
 from jetson_containers.plan import MAX_LAYERS, Plan, PlanOptions, StageKind, StageState
 from jetson_containers.platforms import Arch, Platform
 from jetson_containers.resolver import Resolution
+from tests.unit import treemaker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -632,3 +634,50 @@ def test_a_context_that_is_remembered_gives_the_same_files_and_is_read_once(tmp_
         (tmp_path / "a.txt").write_text("two")
         assert keys.context_files(tmp_path, text) == fresh
     assert keys.context_files(tmp_path, text) != fresh
+
+
+# --- an image says the CUDA that it holds
+
+
+@pytest.mark.parametrize(
+    ("where", "held", "tag"),
+    [
+        (ORIN, "12.6", "r36.4-cu126-22.04"),
+        (ORIN, "12.6.1", "r36.4-cu126-22.04"),
+        (ORIN, "12.8", "r36.4-cu128-22.04"),
+        (ORIN, "12.2", "r36.4-cu122-22.04"),
+        (treemaker.PC, "13.2", "x86_64-cu132-24.04"),
+        (treemaker.PC_CPU, "12.9", "x86_64-cu129-24.04"),
+    ],
+)
+def test_the_name_and_the_labels_say_the_cuda_that_is_in_the_image(
+    tmp_path: Path, where: Platform, held: str, tag: str
+) -> None:
+    made = planning.make(of_cuda(tmp_path, held), where, PlanOptions(base="base:1"))
+    assert made.final == f"app:{tag}"
+    label = labels.platform_value(made.platform)
+    assert label["cuda"] == ".".join(held.split(".")[:2])
+    foreign = where.cuda is None or str(where.cuda) != label["cuda"]
+    assert any("its name and labels say CUDA" in notice for notice in made.notices) == foreign
+
+
+@pytest.mark.parametrize(
+    ("where", "held", "runs"),
+    [
+        (ORIN, "13.2", "L4T 36.4.0, which runs CUDA 12.2, 12.4, 12.5, 12.6, 12.8, 12.9"),
+        (replace(treemaker.NANO, driver_cuda=Version("10.2")), "11.4", "L4T 32.7.4, which runs CUDA 10.2"),
+        (replace(treemaker.PC, driver_cuda=Version("12.8")), "13.0", "this target, whose driver runs CUDA 12.8"),
+    ],
+)
+def test_a_cuda_that_the_driver_does_not_run_is_refused(tmp_path: Path, where: Platform, held: str, runs: str) -> None:
+    with pytest.raises(UnavailablePackageError) as caught:
+        planning.make(of_cuda(tmp_path, held), where, PlanOptions(base="base:1"))
+    assert caught.value.message == f"`cuda:{held}` cannot run on {runs}"
+
+
+def of_cuda(root: Path, version: str) -> Resolution:
+    (root / "Dockerfile").write_text("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n")
+    packages = [
+        replace(treemaker.package(name), path=root, dockerfile="Dockerfile") for name in (f"cuda:{version}", "app")
+    ]
+    return Resolution(("app",), tuple(packages), {})
