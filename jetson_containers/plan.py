@@ -7,7 +7,7 @@ The same inputs give the same key on any machine, so an image with that key need
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version

@@ -3,8 +3,6 @@
 All recipes of a table stand in one tree, so that the one child process is started once.
 """
 
-# ruff: noqa: E501, ISC004 - small recipes as texts, one a line
-
 from __future__ import annotations
 
 import os

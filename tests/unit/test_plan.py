@@ -17,7 +17,6 @@ from packaging.version import Version
 from jetson_containers import keys, labels
 from jetson_containers import plan as planning
 from jetson_containers.building import graph as graphs
-from jetson_containers.errors import CycleError, LayerBudgetError, RecipeError, UsageError
 from jetson_containers.errors import CycleError, LayerBudgetError, RecipeError, UnavailablePackageError, UsageError
 from jetson_containers.naming import final_name
 from jetson_containers.package import Artifacts, Package
