@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers import catalog as catalog_module
 from jetson_containers import dockerfile as dockerfile_module
-from jetson_containers import keys, packagetree, platforms, templating
+from jetson_containers import keys, packagetree, platforms, recipe_files, templating
 from jetson_containers.errors import NothingMatchedError, RecipeError
 from jetson_containers.linting import commands, definitions, dockerfiles, everyplatform
 from jetson_containers.linting.everyplatform import TARGETS, Gathered
@@ -192,8 +192,8 @@ def _families_without_pip_cache(packages: Sequence[Package]) -> frozenset[str]:
 def _sets_no_cache(package: Package) -> bool:
     path = package.path / (package.dockerfile or "")
     try:
-        return package.dockerfile is not None and "PIP_NO_CACHE_DIR" in path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return package.dockerfile is not None and "PIP_NO_CACHE_DIR" in recipe_files.read_text(path)
+    except RecipeError:
         return False  # the rules that read it say so
 
 
@@ -212,7 +212,7 @@ def _as_read(trees: Sequence[Path], platform: platforms.Platform) -> list[Packag
     result: list[Package] = []
     for candidate in packagetree.scan(trees):
         try:
-            recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested)
+            recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested, tree=candidate.tree)
             result += render(recipe, platform) if recipe else ()
         except RecipeError:
             continue  # reported by the catalogue
