@@ -181,8 +181,10 @@ def _steps(
     path: Path, tree: Path, order: Sequence[str], found: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, Any]]:
     for name in order:
+        shown = recipe_files.shown(name)
+        if not recipe_files.is_inside(path / name, tree):
+            raise RecipeError(f"`config` names `{shown}`, which leads out of the package tree {tree}", path=path)
         if not recipe_files.is_there(path / name):
-            shown = recipe_files.shown(name)
             raise RecipeError(f"`config` names `{shown}`, which is not there", path=path)
         if name.endswith(".py"):
             recipe_files.read_bytes(path / name, tree=tree)  # the child has no such bounds
@@ -209,11 +211,11 @@ def _near_misses(candidate: Candidate, known: Set[str]) -> Iterator[str]:
 def _merged(item: Draft, found: Found) -> list[dict[str, Any]]:
     """The definitions of a directory without `config.py`."""
     package: dict[str, Any] = dict(item.base)
-    for _, data in item.steps:
-        legacy_merge.apply_data(package, data, lambda name: item.headers.get(name, {}))
     try:
+        for _, data in item.steps:
+            legacy_merge.apply_data(package, data, lambda name: item.headers.get(name, {}))
         return legacy_merge.flatten(package, item.base, item.directory.notes)
-    except legacy_merge.Malformed as error:
+    except (legacy_merge.Malformed, TypeError, ValueError, AttributeError, LookupError) as error:
         _fail(item, legacy_python.Failure(str(error)), found)
         return []
 

@@ -83,6 +83,9 @@ def make(
             aliases = [str(alias) for alias in listed(definition.get("alias"))]
             names = [name, name.partition(":")[0], *aliases, directory.path.name]
             errors.append((error, tuple(dict.fromkeys(names))))
+        except (TypeError, ValueError, AttributeError, LookupError) as problem:  # a value of an unexpected type
+            message = f"is no definition: {recipe_files.shown(str(problem))}"
+            errors.append((directory.error(message), (directory.path.name,)))
     return packages, errors
 
 
@@ -137,7 +140,7 @@ def _package(values: Mapping[str, Any], directory: Directory) -> Package:
 def _path(values: Mapping[str, Any], directory: Directory) -> Path:
     path = directory.path / str(values.get("path") or "")
     directory.check_path(path, str(values.get("path") or "path"))
-    if not path.is_dir():
+    if not recipe_files.is_directory(path):
         raise directory.error(f"`path` is `{recipe_files.shown(str(path))}`, which is no directory", "path")
     return path
 

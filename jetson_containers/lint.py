@@ -6,6 +6,7 @@ where it is installed, writes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -58,7 +59,8 @@ def lint(
     wanted = _selected(trees, catalogs.values(), patterns)
     files = Files()
     folders = {path: files.folder(path) for path in sorted(wanted)}
-    checker = ShellCheck([script for folder in folders.values() for script in folder.scripts] if shellcheck else [])
+    scripts = [script for folder in folders.values() for script in folder.scripts if shellcheck]
+    checker = ShellCheck([script for script in scripts if script.stat().st_size <= recipe_files.LARGEST])
     found = list(_each(folders, catalogs.values()))
     told = {(item.file, item.line) for item in found if item.rule == "recipe-broken"}  # met again on each platform
     with keys.remembering():
@@ -66,8 +68,9 @@ def lint(
     found += [item for item in together if item.rule != "recipe-broken" or (item.file, item.line) not in told]
     found += checker.findings()
     for item in found:
-        if item.file.is_file() and item.file not in files.texts:
-            files.text(item.file)
+        if recipe_files.is_file(item.file) and item.file not in files.texts:
+            with contextlib.suppress(RecipeError):  # which is what the finding says
+                files.text(item.file)
     notices = (MISSING,) if shellcheck and not checker.available else ()
     mine = {path: text for path, text in files.texts.items() if any(path.is_relative_to(folder) for folder in wanted)}
     return Report(tuple(settle(found, mine)), len(wanted), notices)

@@ -69,8 +69,8 @@ class Folder:
 
     @cached_property
     def listing(self) -> tuple[Path, ...]:
-        """All files, sorted; directories of other packages and of tools left out."""
-        return tuple(sorted(_walk(self.path, top=True)))
+        """All files, sorted; directories of other packages and of tools left out, and none behind a link."""
+        return () if self.path.is_symlink() else tuple(sorted(_walk(self.path, top=True)))
 
     @cached_property
     def scripts(self) -> tuple[Path, ...]:
