@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from jetson_containers import catalog_index, packagetree
+from jetson_containers import catalog_index, packagetree, recipe_files
 from jetson_containers.catalog_index import Absent, Contents
 from jetson_containers.dependency import in_series, same_version, version_key
 from jetson_containers.errors import (
@@ -269,15 +269,16 @@ def _read(candidates: Iterable[Candidate], platform: Platform, roots: Sequence[P
     listed = list(candidates)
     drafts = legacy.drafts(listed, roots, platform)
     ours: dict[Path, tuple[Package, ...]] = {}
-    broken = {path: [(error, _names_of_broken(path))] for path, error in drafts.broken.items()}
+    trees = {candidate.path: candidate.tree for candidate in listed}
+    broken = {path: [(error, _names_of_broken(path, trees[path]))] for path, error in drafts.broken.items()}
     for candidate in listed:
         if candidate.path in broken or candidate.path in drafts.items:
             continue
         try:
-            recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested)
+            recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested, tree=candidate.tree)
             ours[candidate.path] = render(recipe, platform) if recipe else ()
         except RecipeError as error:
-            broken[candidate.path] = [(error, _names_of_broken(candidate.path))]
+            broken[candidate.path] = [(error, _names_of_broken(candidate.path, candidate.tree))]
     found = legacy.read([*drafts.items.values()], roots, platform, [item for items in ours.values() for item in items])
     packages = {**ours, **{path: tuple(items) for path, items in found.packages.items()}}
     notices = [*drafts.notices, *found.notices]
@@ -351,14 +352,15 @@ def _alias_notices(available: Sequence[Package]) -> list[str]:
     return notices
 
 
-def _names_of_broken(path: Path) -> tuple[str, ...]:
+def _names_of_broken(path: Path, tree: Path) -> tuple[str, ...]:
     """The names a broken recipe was meant to have: its directory's, and what its header says as plain text."""
     names = [path.name]
     for file in sorted(path.glob("[Dd]ockerfile*")):
         try:
-            match = re.search(r"^#\s*name:\s*['\"]?([\w.+-]+)", file.read_text(errors="replace"), re.MULTILINE)
-        except OSError:
+            text = recipe_files.read_text(file, tree=tree, errors="replace")
+        except RecipeError:
             continue
+        match = re.search(r"^#[ \t]*name:[ \t]*['\"]?([\w.+-]{1,256})", text, re.MULTILINE)
         names += [match[1]] if match else []
     return tuple(dict.fromkeys(names))
 

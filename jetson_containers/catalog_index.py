@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers import packagetree
-from jetson_containers.errors import RecipeError
+from jetson_containers.errors import RecipeError, RequirementSyntaxError
 from jetson_containers.package import Artifacts, Dependency, Package
 from jetson_containers.requires import RuleResult
 
@@ -93,7 +93,7 @@ def read(file: Path, key: Key) -> Contents | None:
         if (moved and data["content"] != key.content) or not _still(data["inputs"]):
             return None
         contents = _decode(data)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, RequirementSyntaxError):
         return None
     if moved:
         write(file, key, contents)  # so that the next start compares times only
@@ -167,11 +167,19 @@ def _encode_package(package: Package) -> dict[str, Any]:
     return data
 
 
+_REQUIRED_TEXTS = ("name", "family", "build_flags", "docs", "group", "license", "notes", "origin", "prefix")
+_TEXTS = ("version", "variant", "dockerfile", "network", "postfix")
 _TUPLES = ("aliases", "family_aliases", "requires", "test")
 
 
 def _decode_package(data: dict[str, Any]) -> Package:
     data["path"] = Path(data["path"])
+    if not all(isinstance(data.get(name, ""), str) for name in _REQUIRED_TEXTS):
+        raise TypeError(data)
+    if not all(isinstance(data.get(name) or "", str) for name in _TEXTS):
+        raise TypeError(data)
+    if not all(isinstance(item, str) for name in _TUPLES for item in data.get(name, ())):
+        raise TypeError(data)
     for name in _TUPLES:
         if name in data:
             data[name] = tuple(data[name])

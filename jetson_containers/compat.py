@@ -11,17 +11,18 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion, Version
-
 from jetson_containers import cudarange, tables
 from jetson_containers import labels as image_labels
 from jetson_containers.cudarange import Runs
+from jetson_containers.dependency import pep440
 from jetson_containers.imagename import distro_word
 from jetson_containers.platforms import Arch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
+
+    from packaging.version import Version
 
     from jetson_containers.imagename import ImageName, TagPlatform
     from jetson_containers.platforms import Platform
@@ -148,10 +149,7 @@ def _of_tag(tag: TagPlatform) -> _Said:
 
 
 def _version(text: object) -> Version | None:
-    try:
-        return Version(text) if isinstance(text, str) else None
-    except InvalidVersion:
-        return None
+    return pep440(text) if isinstance(text, str) else None
 
 
 # Whether it runs ----------------------------------------------------------------------------------------------------
@@ -344,7 +342,7 @@ def _newest_first(version: str | None) -> tuple[object, ...]:
     """
     if version is None:
         return (3,)
-    if re.fullmatch(r"b\d+", version):
+    if re.fullmatch(r"b[0-9]{1,18}", version):
         return (0, -int(version[1:]))
     parsed = _version(version)
     if parsed is None or re.fullmatch(r"[0-9a-f]{7,}", version):

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from jetson_containers.errors import RequirementSyntaxError
+from jetson_containers.recipe_files import shown
 
 PATTERN = re.compile(r"[A-Za-z0-9_.+*?\[\]!^:-]*[*?\[][A-Za-z0-9_.+*?\[\]!^:-]*")  # `torch*`, in upstream's format only
 HINT = "write `name`, `name:version` or `name>=version`"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
+LONGEST = 128  # characters of a name, version or range; Python itself cannot read a number of 5000 digits
 _VERSION = r"[A-Za-z0-9_.+-]+(?::[A-Za-z0-9_.+-]+)*"  # upstream has names such as `torchcodec:0.9-pytorch:2.9`
 _FORM = re.compile(rf"({NAME})(?::({_VERSION})|\s*([<>=!~].*))?")
 
@@ -49,15 +51,15 @@ class Dependency:
 
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Dependency:
-    match = _FORM.fullmatch(text.strip())
-    if match is None:
-        raise RequirementSyntaxError(f"`{text}` is no package name or version range", hint=HINT)
+    match = _FORM.fullmatch(text.strip()) if len(text) <= 2 * LONGEST else None
+    if match is None or len(match[1]) > LONGEST or len(match[2] or "") > LONGEST:
+        raise RequirementSyntaxError(f"`{shown(text)}` is no package name or version range", hint=HINT)
     family, version, specifier = match.groups()
     if specifier is None:
         return Dependency(family, version)
     try:
         _specifiers(specifier)
-    except InvalidSpecifier:
+    except (InvalidSpecifier, ValueError):
         raise RequirementSyntaxError(f"`{text}`: `{specifier}` is no PEP 440 version range", hint=HINT) from None
     return Dependency(family, None, re.sub(r"\s+", "", specifier))
 
@@ -69,10 +71,10 @@ def _specifiers(text: str) -> SpecifierSet:
 
 @lru_cache(maxsize=4096)
 def pep440(version: str | None) -> Version | None:
-    """Parse a version as PEP 440; None where it is none (`b9016`, `humble-desktop`)."""
+    """Parse a version as PEP 440; None where it is none (`b9016`, `humble-desktop`), or too long to be one."""
     try:
-        return Version(version) if version else None
-    except InvalidVersion:
+        return Version(version) if version and len(version) <= LONGEST else None
+    except ValueError:  # InvalidVersion is one; so is what Python says to a number of too many digits
         return None
 
 
@@ -101,5 +103,5 @@ def version_key(version: str | None) -> tuple[object, ...]:
     parsed = pep440(version)
     if parsed is not None:
         return (2, parsed, version)
-    parts = re.split(r"(\d+)", version)
-    return (1, tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts), version)
+    parts = re.split(r"([0-9]+)", version[:LONGEST])
+    return (1, tuple((int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts)), version)

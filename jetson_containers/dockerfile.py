@@ -100,6 +100,32 @@ def declared_args(text: str, path: Path = DEFAULT_PATH) -> frozenset[str]:
     return frozenset(word.partition("=")[0] for step in args for word in split_words(step.value))
 
 
+_RIGHTS = (  # flags of RUN that reach the host: only a user can allow them
+    ("security", {"insecure"}, "security.insecure"),
+    ("network", {"host"}, "network.host"),
+    ("device", None, "device"),
+)
+
+
+def check_rights(text: str, path: Path = DEFAULT_PATH, user_flags: Sequence[str] = ()) -> None:
+    """Raise RecipeError for a RUN that asks for rights of the host which `--build-flags` does not allow.
+
+    What a RUN mounts or a COPY takes `from` is another image or stage, and never a file of the host.
+    """
+    allowed = " ".join(user_flags)
+    for step in parse(text, path):
+        for name, values, right in _RIGHTS:
+            value = step.option(name) if step.keyword == "RUN" else None
+            if value is None or (values is not None and value.strip("\"'") not in values) or right in allowed:
+                continue
+            raise RecipeError(
+                f"`RUN --{name}={shown(value)}` asks for rights of the host, which only a user can give",
+                path=path,
+                line=step.line,
+                hint=f"leave it out; for this build alone: `--build-flags '--allow {right}'`",
+            )
+
+
 def canonical(text: str, path: Path = DEFAULT_PATH) -> list[list[str]]:
     """Reduce a Dockerfile to what a builder reads, for content keys: no comments, blank lines or header.
 
@@ -137,13 +163,13 @@ def render(text: str, variables: Mapping[str, Any], path: Path = Path("Dockerfil
     """
     import jinja2  # noqa: PLC0415 - start-up time
 
-    from jetson_containers import sandbox  # noqa: PLC0415 - start-up time
+    from jetson_containers import sandbox, templating  # noqa: PLC0415 - start-up time
 
     environment = sandbox.Environment(
         trim_blocks=True, lstrip_blocks=True, comment_start_string="{##", comment_end_string="##}"
     )
     try:
-        with sandbox.bounded():
+        with templating.bounded():
             return environment.compiled("\n".join(split_lines(text))).render(_stable(dict(variables)))
     except jinja2.TemplateSyntaxError as error:
         raise RecipeError(error.message or "template syntax error", path=path, line=error.lineno) from error

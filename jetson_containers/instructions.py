@@ -26,7 +26,7 @@ KEYWORDS = (
 
 _FLAGGED = frozenset({"ADD", "COPY", "FROM", "HEALTHCHECK", "RUN"})
 _HEREDOC_IN = re.compile(r"(?:ONBUILD\s+)?(?:RUN|COPY|ADD)\b", re.IGNORECASE)
-_DIRECTIVE = re.compile(r"#\s*([a-z][a-z0-9]*)\s*=\s*(.+?)\s*$", re.IGNORECASE)
+_DIRECTIVE = re.compile(r"#\s*([a-z][a-z0-9]*)\s*=\s*(.+)$", re.IGNORECASE)
 _WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""", re.DOTALL)
 _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
 FLAG = re.compile(r"""--[a-z][a-z-]*(?:=(?:[^\s"']|"[^"]*"|'[^']*')*)?(?=\s|$)""")
@@ -68,7 +68,7 @@ class Instruction:
         """The arguments as a list: the JSON form decoded, otherwise split at white space (COPY knows no quotes)."""
         try:
             decoded = json.loads(self.arguments)
-        except ValueError:
+        except (ValueError, RecursionError):
             return tuple(self.arguments.split())
         return tuple(map(str, decoded)) if isinstance(decoded, list) else tuple(self.arguments.split())
 
@@ -149,7 +149,7 @@ def directives(lines: Sequence[str]) -> dict[str, str]:
         match = _DIRECTIVE.match(line)
         if match is None or match[1].lower() not in {"syntax", "escape", "check"}:
             break
-        found[match[1].lower()] = match[2]
+        found[match[1].lower()] = match[2].strip()
     return found
 
 
@@ -163,6 +163,8 @@ def _instructions(lines: Sequence[str], path: Path) -> Iterator[Instruction]:
             continue
         start = position
         position, logical = _logical_line(lines, start, continued)
+        if not logical:  # a `\` alone, and nothing that it goes on with
+            continue
         keyword, value = (*logical.split(None, 1), "")[:2]
         keyword = keyword.upper()
         if keyword not in KEYWORDS:

@@ -14,18 +14,22 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.console import human_bytes
 from jetson_containers.errors import RecipeError
 from jetson_containers.instructions import parse
+from jetson_containers.recipe_files import is_there, read_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from jetson_containers.instructions import Instruction
 
+LARGEST_CONTEXT = 4 << 30  # bytes; all of it is read for the key, before every build
+NOTED_CONTEXT = 512 << 20  # bytes from which on that deserves a word
 SCHEMA = 1  # raise it when the same inputs shall give other keys; every image is then built again
 
 _UNSEEN = frozenset({".git", ".hg", ".svn", "__pycache__", ".DS_Store", ".jetson"})
@@ -40,6 +44,7 @@ class ContextFile:
     path: str
     executable: bool
     content: str
+    size: int = field(default=0, compare=False)  # bytes
 
 
 def digest(payload: object) -> str:
@@ -131,15 +136,37 @@ def context_files(
         return ()
     ignored = _ignore_rules(root)
     described = frozenset(definition)
-    matchers = [(source, _pattern(source)) for source, _ in sources]
-    found = []
+    matchers = [(source, _pattern(source) or _EVERYTHING) for source, _ in sources]
+    found: dict[str, Callable[[], ContextFile]] = {}
+    sizes: dict[str, int] = {}
     for name, read in _with_added(_entries(root), added):
         by = [source for source, pattern in matchers if pattern.fullmatch(name)]
         if not by or _ignored(name, ignored) or (name not in by and _describes(name, described)):
             continue
-        found.append(read())
+        found[name] = read
+        sizes[name] = len(added[name].encode()) if name in added else _bytes(root / name)
+    _check_size(sizes, root)
     _check_present(root, sources, path, added)
-    return tuple(found)
+    return tuple(replace(read(), size=sizes[name]) for name, read in found.items())
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0  # reading it says what is wrong
+
+
+def _check_size(sizes: Mapping[str, int], root: Path) -> None:
+    total = sum(sizes.values())
+    if total > LARGEST_CONTEXT:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise RecipeError(
+            f"takes {human_bytes(total)} into the build (largest: `{shown(largest)}`), "
+            f"more than the {human_bytes(LARGEST_CONTEXT)} that a recipe may have beside its Dockerfile",
+            path=root,
+            hint="name the files in COPY, list the others in `.dockerignore`, or fetch large ones while building",
+        )
 
 
 def _with_added(entries: _Listing, added: Mapping[str, str]) -> _Listing:
@@ -183,12 +210,18 @@ def _sources_of(step: Instruction) -> Iterator[str]:
                 yield options.get("source") or options.get("src") or "."
 
 
-def _pattern(source: str) -> re.Pattern[str]:
-    """Match a path that the source names, or that lies below it; what is no valid pattern matches everything."""
+_EVERYTHING = re.compile(".*", re.DOTALL)
+_MOST_STARS = 3  # in a pattern: with more of them, matching one name can take minutes
+
+
+def _pattern(source: str) -> re.Pattern[str] | None:
+    """Match a path that the source names, or that lies below it; None for what is no pattern that can be matched."""
+    if source.count("*") - source.count("**") > _MOST_STARS:
+        return None
     try:
         return re.compile(_glob(source) + r"(?:/.*)?" if source else ".*", re.DOTALL)
-    except re.error:
-        return re.compile(".*", re.DOTALL)
+    except (re.error, RecursionError, OverflowError):
+        return None
 
 
 def _glob(pattern: str) -> str:
@@ -197,7 +230,9 @@ def _glob(pattern: str) -> str:
     position = 0
     while position < len(pattern):
         rest = pattern[position:]
-        if rest.startswith("**/"):
+        if rest.startswith("**/**"):
+            position += 3  # the same as one of them
+        elif rest.startswith("**/"):
             out.append("(?:.*/)?")
             position += 3
         elif rest.startswith("**"):
@@ -214,10 +249,10 @@ def _glob(pattern: str) -> str:
 
 def _ignore_rules(root: Path) -> list[tuple[bool, re.Pattern[str]]]:
     """Read `.dockerignore`: (keep, pattern) in order; the last that matches decides."""
-    try:
-        lines = (root / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    file = root / ".dockerignore"
+    if not is_there(file):
         return []
+    lines = read_text(file, tree=root).splitlines()
     rules = []
     for line in lines:
         rule = line.strip()
@@ -225,7 +260,9 @@ def _ignore_rules(root: Path) -> list[tuple[bool, re.Pattern[str]]]:
             continue
         keep = rule.startswith("!")
         clean = os.path.normpath(rule.removeprefix("!").strip().lstrip("/"))
-        rules.append((keep, _pattern(clean)))
+        pattern = _pattern(clean)
+        if pattern is not None or keep:  # where a pattern says nothing, a file counts
+            rules.append((keep, pattern or _EVERYTHING))
     return rules
 
 

@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import legacy_data, legacy_forms, legacy_merge, legacy_package, legacy_python, recipe, tables
+from jetson_containers import (
+    legacy_data,
+    legacy_forms,
+    legacy_merge,
+    legacy_package,
+    legacy_python,
+    recipe,
+    recipe_files,
+    tables,
+)
 from jetson_containers.errors import RecipeError
 from jetson_containers.legacy_package import Directory
 from jetson_containers.package import DEFAULT_REQUIRES
@@ -64,6 +73,8 @@ class Drafts:
             self.items[candidate.path] = _draft(candidate, platform, found)
         except RecipeError as error:
             self.broken[candidate.path] = error
+        except OSError as error:
+            self.broken[candidate.path] = RecipeError(f"cannot be read: {error.strerror}", path=candidate.path)
 
 
 def drafts(candidates: Sequence[Candidate], roots: Sequence[Path], platform: Platform) -> Drafts:
@@ -91,10 +102,10 @@ def drafts(candidates: Sequence[Candidate], roots: Sequence[Path], platform: Pla
 
 
 def _draft(candidate: Candidate, platform: Platform, found: Mapping[str, Mapping[str, Any]]) -> Draft:
-    path = candidate.path
+    path, tree = candidate.path, candidate.tree
     names = {entry.name for entry in path.iterdir()}
     main = recipe.dockerfile_in(names)
-    header = legacy_data.header(path / main) if main else {}
+    header = legacy_data.header(path / main, tree) if main else {}
     discovered = sorted({*found, *({PYTHON_FILE} & names)})
     order = [str(name) for name in legacy_merge.listed(header["config"])] if "config" in header else discovered
     postfix = default_postfix(platform)
@@ -109,9 +120,10 @@ def _draft(candidate: Candidate, platform: Platform, found: Mapping[str, Mapping
         **legacy_merge.with_lists(header),
     }
     files = tuple(path / name for name in ([main] if main else []) + order)
-    steps = tuple(_steps(path, order, found))
-    headers = {name: legacy_data.header(path / name) for name in _own_dockerfiles(steps) if (path / name).is_file()}
-    directory = Directory(path, candidate.group, files, postfix)
+    steps = tuple(_steps(path, tree, order, found))
+    own = [name for name in _own_dockerfiles(steps) if recipe_files.is_file(path / name)]
+    headers = {name: legacy_data.header(path / name, tree) for name in own}
+    directory = Directory(path, candidate.group, files, postfix, tree)
     directory.notes += _near_misses(candidate, {*found, *order})
     return Draft(directory, base, steps, headers)
 
@@ -166,14 +178,20 @@ def _root(path: Path, roots: Sequence[Path]) -> Path:
     return next((root for root in roots if path.is_relative_to(root)), path)
 
 
-def _steps(path: Path, order: Sequence[str], found: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+def _steps(
+    path: Path, tree: Path, order: Sequence[str], found: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, Any]]:
     for name in order:
-        if not (path / name).is_file():
-            raise RecipeError(f"`config` names `{name}`, which is not there", path=path)
+        shown = recipe_files.shown(name)
+        if not recipe_files.is_inside(path / name, tree):
+            raise RecipeError(f"`config` names `{shown}`, which leads out of the package tree {tree}", path=path)
+        if not recipe_files.is_there(path / name):
+            raise RecipeError(f"`config` names `{shown}`, which is not there", path=path)
         if name.endswith(".py"):
+            recipe_files.read_bytes(path / name, tree=tree)  # the child has no such bounds
             yield "python", path / name
         else:
-            yield "data", dict(found[name]) if name in found else legacy_data.named(path / name)
+            yield "data", dict(found[name]) if name in found else legacy_data.named(path / name, tree)
 
 
 def _own_dockerfiles(steps: Sequence[tuple[str, Any]]) -> Iterator[str]:
@@ -194,11 +212,11 @@ def _near_misses(candidate: Candidate, known: Set[str]) -> Iterator[str]:
 def _merged(item: Draft, found: Found) -> list[dict[str, Any]]:
     """The definitions of a directory without `config.py`."""
     package: dict[str, Any] = dict(item.base)
-    for _, data in item.steps:
-        legacy_merge.apply_data(package, data, lambda name: item.headers.get(name, {}))
     try:
+        for _, data in item.steps:
+            legacy_merge.apply_data(package, data, lambda name: item.headers.get(name, {}))
         return legacy_merge.flatten(package, item.base, item.directory.notes)
-    except legacy_merge.Malformed as error:
+    except (legacy_merge.Malformed, TypeError, ValueError, AttributeError, LookupError) as error:
         _fail(item, legacy_python.Failure(str(error)), found)
         return []
 

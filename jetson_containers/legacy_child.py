@@ -11,6 +11,7 @@ values and the current directory, which is the recipe's own, are set back after 
 
 from __future__ import annotations
 
+import _thread
 import copy
 import fnmatch
 import importlib
@@ -77,6 +78,8 @@ class Runner:
         self._libraries = tuple(os.path.join(entry, "") for entry in sys.path if entry)  # noqa: PTH118 - as above
         self._path = list(sys.path)
         self._modules: set[str] = set()
+        self._leave = os._exit
+        self._threads = _thread._count()  # noqa: SLF001 - see where it is compared
 
     def warn(self, text: str) -> None:
         """Note something about the recipe that runs."""
@@ -171,6 +174,9 @@ class Runner:
         )
         self._send(answer)
         self._known.append((self._place(self._jobs[index]["directory"]), answer.get("definitions", [])))
+        if _thread._count() > self._threads:  # noqa: SLF001 - what has no name in `threading` counts as well
+            self._send({"again": index})
+            self._leave(0)
         return True
 
     def _definitions(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -293,7 +299,7 @@ def _leaked(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def _answer_pipe() -> Callable[[Mapping[str, Any]], None]:
+def _answer_pipe(word: str) -> Callable[[Mapping[str, Any]], None]:
     """Keep stdout for answers only: what recipes print goes nowhere."""
     answers = os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -301,7 +307,7 @@ def _answer_pipe() -> Callable[[Mapping[str, Any]], None]:
     os.dup2(nowhere, 1)
 
     def send(message: Mapping[str, Any]) -> None:
-        data = json.dumps(message).encode() + b"\n"
+        data = f"{word} {json.dumps(message)}\n".encode()
         while data:
             data = data[os.write(answers, data) :]
 
@@ -311,7 +317,7 @@ def _answer_pipe() -> Callable[[Mapping[str, Any]], None]:
 def main() -> None:
     """Serve one request."""
     request = json.loads(sys.stdin.buffer.read())
-    send = _answer_pipe()
+    send = _answer_pipe(request.pop("word"))
     stub = types.ModuleType("jetson_containers")
     stub.__path__ = [str(HERE)]  # so that our own modules are found below the stub
     sys.modules["jetson_containers"] = stub

@@ -10,25 +10,22 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import legacy_merge, recipe, yamlines
+from jetson_containers import legacy_merge, recipe, recipe_files, yamlines
 from jetson_containers.errors import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-LARGEST = 1 << 20  # bytes; a definition is never that long, a data file beside it may be
 _OUR_FORMAT = re.compile(r"^(?:aliases|args|artifacts|source|variants|versions):", re.MULTILINE)  # without parsing
 _OURS = {"aliases": "alias", "args": "build_args"}
 _NOT_MERGED = frozenset({"artifacts", "source", "variants", "versions"})
 
 
-def definition(path: Path) -> dict[str, Any] | None:
+def definition(path: Path, tree: Path) -> dict[str, Any] | None:
     """What a file says if it is a definition of upstream's; a file of any other content is none of ours."""
     try:
-        if path.stat().st_size > LARGEST:
-            return None
-        text = recipe.read_text(path)
+        text = recipe_files.read_text(path, tree=tree)
         if path.name in recipe.CONFIG_FILES and _OUR_FORMAT.search(text):
             return None
         data, _ = _load(text, path)
@@ -38,9 +35,9 @@ def definition(path: Path) -> dict[str, Any] | None:
     return data if data and _is_any(data) else None
 
 
-def named(path: Path) -> dict[str, Any]:
+def named(path: Path, tree: Path) -> dict[str, Any]:
     """What a file says that the header's `config` names. Raises RecipeError where it is no definition."""
-    data, lines = _load(recipe.read_text(path), path)
+    data, lines = _load(recipe_files.read_text(path, tree=tree), path)
     if not _is_any(data):
         _check_keys(data, lines, path)
         for name, entry in data.items():
@@ -49,9 +46,9 @@ def named(path: Path) -> dict[str, Any]:
     return data
 
 
-def header(path: Path) -> dict[str, Any]:
+def header(path: Path, tree: Path) -> dict[str, Any]:
     """The header of a Dockerfile; empty where there is none. Raises RecipeError."""
-    text = recipe.header_text(recipe.read_text(path))
+    text = recipe.header_text(recipe_files.read_text(path, tree=tree))
     if text is None:
         return {}
     data, lines = _load(text, path)
@@ -72,7 +69,8 @@ def _load(text: str, path: Path) -> tuple[dict[str, Any], Mapping[str, int]]:
     lines: Mapping[str, int] = {}
     if path.suffix == ".json":  # which is not always YAML: tabs
         try:
-            data = json.loads(text, parse_float=yamlines.number)
+            data = json.loads(text[: yamlines.LONGEST + 1], parse_float=yamlines.number)
+            yamlines.check_size(data, path)
         except RecursionError:
             raise RecipeError("broken JSON: nested too deeply", path=path) from None
         except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import legacy_data, legacy_merge, recipe, templating, yamlines
+from jetson_containers import legacy_data, legacy_merge, recipe, recipe_files, templating, yamlines
 from jetson_containers.errors import RecipeError
 from jetson_containers.packagetree import PYTHON_FILE
 
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 
     from jetson_containers.packagetree import Candidate
 
-_BASE = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*[\"']?\$\{?BASE_IMAGE\b", re.MULTILINE | re.IGNORECASE)
+_BASE = re.compile(r"^[^\S\n]*FROM\s+(?:--\S+\s+)*[\"']?\$\{?BASE_IMAGE\b", re.MULTILINE | re.IGNORECASE)
 
 
 def definitions(candidate: Candidate) -> dict[str, Mapping[str, Any]]:
     """The data files of a directory that are definitions, by name."""
     names = [name for name in candidate.files if name != PYTHON_FILE]
-    return {name: data for name in names if (data := legacy_data.definition(candidate.path / name)) is not None}
+    return {
+        name: data
+        for name in names
+        if (data := legacy_data.definition(candidate.path / name, candidate.tree)) is not None
+    }
 
 
 def has_python(candidate: Candidate) -> bool:
@@ -30,7 +34,8 @@ def has_python(candidate: Candidate) -> bool:
     if not candidate.nested or _dockerfile_text(candidate):
         return True
     try:
-        return bool(re.search(r"\bpackage\b", recipe.read_text(candidate.path / PYTHON_FILE)))
+        text = recipe_files.read_text(candidate.path / PYTHON_FILE, tree=candidate.tree)
+        return bool(re.search(r"\bpackage\b", text))
     except RecipeError:
         return False
 
@@ -52,7 +57,8 @@ def names_elsewhere(candidate: Candidate) -> bool:
     if header is None or "config:" not in header or not (".py" in header or "/" in header):
         return False
     try:
-        named = legacy_merge.listed(legacy_data.header(candidate.path / _dockerfile(candidate)).get("config"))
+        header_data = legacy_data.header(candidate.path / _dockerfile(candidate), candidate.tree)
+        named = legacy_merge.listed(header_data.get("config"))
     except RecipeError:
         return False  # ours say what is wrong with it
     return any(str(name).endswith(".py") or "/" in str(name) for name in named)
@@ -82,7 +88,9 @@ def _uses_our_keys(header: str, candidate: Candidate) -> bool:
         sources = [
             data,
             *(
-                recipe.load(recipe.read_text(candidate.path / name), candidate.path / name).data
+                recipe.load(
+                    recipe_files.read_text(candidate.path / name, tree=candidate.tree), candidate.path / name
+                ).data
                 for name in candidate.files
                 if name in recipe.CONFIG_FILES
             ),
@@ -101,7 +109,7 @@ def _dockerfile_text(candidate: Candidate) -> str:
     """The text of the Dockerfile; empty where there is none or it cannot be read, which its reader says."""
     try:
         name = _dockerfile(candidate)
-        return recipe.read_text(candidate.path / name) if name else ""
+        return recipe_files.read_text(candidate.path / name, tree=candidate.tree) if name else ""
     except (OSError, RecipeError):
         return ""
 

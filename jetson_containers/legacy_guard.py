@@ -7,9 +7,11 @@ owner was trusted with.
 
 from __future__ import annotations
 
+import _posixsubprocess
 import os
 import re
 import resource
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +85,8 @@ _WRITES = frozenset(
 )
 AF_UNIX = 1  # of Linux; `socket` itself is not imported for every recipe
 _TEMPORARY = re.compile(r"(?:tmp)?[a-z0-9_]{8}")  # as `tempfile` makes them up, other ones each time
+_OTHER_PROCESS = re.compile(r"/proc/[0-9]+(?:/|$)")
+_THIS_PROCESS = f"/proc/{os.getpid()}/"
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -127,7 +131,7 @@ def install(refused: Callable[[str], None], opened: Callable[[str], None]) -> No
                 opened(os.fsdecode(args[0]))
         elif event == "ctypes.dlopen" and args[0] is None:
             pass  # this process itself, which importing `ctypes` asks for
-        elif event in _PROGRAMS or event in _WRITES:
+        elif event in _PROGRAMS or event in _WRITES or (event == "import" and args[0] == "_posixsubprocess"):
             what = f"`{event}`{_target(event, args)}"
             refused(what)
             raise Refused(f"reading a recipe may not run or write anything: {what}")
@@ -135,6 +139,14 @@ def install(refused: Callable[[str], None], opened: Callable[[str], None]) -> No
     sys.addaudithook(hook)
     for name in ("_exit", "mkfifo", "mknod", "abort"):  # no audit events of their own
         setattr(os, name, _refuser(f"os.{name}", refused))
+    _close_fork_exec(refused)
+
+
+def _close_fork_exec(refused: Callable[[str], None]) -> None:
+    """Starting a program right through C has no audit event either."""
+    for module in (_posixsubprocess, subprocess):
+        for name in {"fork_exec", "_fork_exec"} & vars(module).keys():
+            setattr(module, name, _refuser("_posixsubprocess.fork_exec", refused))
 
 
 def _refuser(name: str, refused: Callable[[str], None]) -> Callable[..., None]:
@@ -152,6 +164,9 @@ def _check_open(args: tuple[Any, ...], refused: Callable[[str], None], opened: C
     text = os.fsdecode(path)
     writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else bool((flags or 0) & _WRITE_FLAGS)
     if not writes:
+        if _OTHER_PROCESS.match(os.path.realpath(text)) and not os.path.realpath(text).startswith(_THIS_PROCESS):
+            refused(f"`{text}`")
+            raise Refused(f"reading a recipe may not look into other processes: `{text}`")
         opened(text)
     elif text != os.devnull:
         folder, name = os.path.split(text)

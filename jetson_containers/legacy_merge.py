@@ -90,7 +90,7 @@ def apply_data(package: dict[str, Any], data: Mapping[str, Any], header_of: Call
         parent = {key: value for key, value in package.items() if key in KEYS}
         for name, entry in data.items():
             definition = {**copy.deepcopy(parent), **with_lists(copy.deepcopy(entry))}
-            if entry.get("dockerfile"):
+            if isinstance(entry.get("dockerfile"), str) and entry["dockerfile"]:
                 definition.update(with_lists(dict(header_of(entry["dockerfile"]))))
             package[name] = {**definition, "name": name}
 
@@ -123,6 +123,8 @@ def _walk(value: Any) -> Iterator[dict[str, Any]]:
 
 def _complete(definition: dict[str, Any], parent: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     name = definition.get("name", parent["name"])
+    if isinstance(name, dict | list | tuple | set | frozenset):
+        raise Malformed(f"`name` must be text, and is a {type(name).__name__}")
     for key in definition:
         if key not in KEYS:
             close = difflib.get_close_matches(str(key).lower(), UPSTREAM_KEYS, n=1)

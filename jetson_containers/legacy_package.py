@@ -11,11 +11,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import recipe_keys, requires
-from jetson_containers.dependency import NAME, Dependency
+from jetson_containers import recipe_files, recipe_keys, requires
+from jetson_containers.dependency import Dependency
 from jetson_containers.errors import RecipeError, RequirementSyntaxError
 from jetson_containers.legacy_merge import listed, switched_on
-from jetson_containers.package import Package
+from jetson_containers.package import MOST_PACKAGES, Package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from jetson_containers.platforms import Platform
 
-_NAME = re.compile(rf"{NAME}(?::{NAME})*")  # `torchcodec:0.9-pytorch:2.9`: the first colon ends the family
-_FROM = re.compile(r"^\s*FROM\s", re.MULTILINE | re.IGNORECASE)
+_TEXTS = ("dockerfile", "docs", "group", "license", "network", "notes", "path", "postfix", "prefix", "timeout")
+_FROM = re.compile(r"^[^\S\n]*FROM\s", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass
@@ -35,6 +35,7 @@ class Directory:
     group: str
     files: tuple[Path, ...]
     postfix: str = ""  # upstream's default, which is no wish of the recipe
+    tree: Path | None = None  # what no file of the recipe may lie outside of; its own directory if None
     notes: list[str] = field(default_factory=list)
     added: dict[Path, str] = field(default_factory=dict)  # files that reading them made for the build context
     _texts: dict[Path, str] = field(default_factory=dict)
@@ -43,10 +44,16 @@ class Directory:
         """A file's text, empty where it cannot be read."""
         if file not in self._texts:
             try:
-                self._texts[file] = file.read_text(encoding="utf-8-sig", errors="replace")
-            except OSError:
+                self._texts[file] = recipe_files.read_text(file, tree=self.tree or self.path, errors="replace")
+            except RecipeError:
                 self._texts[file] = ""
         return self._texts[file]
+
+    def check_path(self, path: Path, written: str) -> None:
+        """Raise RecipeError for a path of a recipe that leads out of the tree."""
+        tree = self.tree or self.path
+        if not recipe_files.is_inside(path, tree):
+            raise self.error(f"`{recipe_files.shown(written)}` leads out of the package tree {tree}", written)
 
     def find(self, *needles: str) -> tuple[Path, int]:
         """Where the first of these texts that occurs is written; the beginning of the last file if none does."""
@@ -67,7 +74,10 @@ def make(
     definitions: Sequence[Mapping[str, Any]], directory: Directory
 ) -> tuple[list[Package], list[tuple[RecipeError, tuple[str, ...]]]]:
     """The packages of one directory, and the errors of those definitions that make none with the names they had."""
-    packages, errors = [], []
+    packages: list[Package] = []
+    errors: list[tuple[RecipeError, tuple[str, ...]]] = []
+    if len(definitions) > MOST_PACKAGES:
+        return [], [(directory.error(f"makes more than {MOST_PACKAGES} packages"), (directory.path.name,))]
     for definition in definitions:
         try:
             packages.append(_package(definition, directory))
@@ -76,6 +86,9 @@ def make(
             aliases = [str(alias) for alias in listed(definition.get("alias"))]
             names = [name, name.partition(":")[0], *aliases, directory.path.name]
             errors.append((error, tuple(dict.fromkeys(names))))
+        except (TypeError, ValueError, AttributeError, LookupError) as problem:  # a value of an unexpected type
+            message = f"is no definition: {recipe_files.shown(str(problem))}"
+            errors.append((directory.error(message), (directory.path.name,)))
     return packages, errors
 
 
@@ -102,8 +115,11 @@ def is_available(package: Package, platform: Platform) -> bool:
 
 def _package(values: Mapping[str, Any], directory: Directory) -> Package:
     name = str(values["name"])
-    if not _NAME.fullmatch(name):
-        raise directory.error(f"`{name}` is no package name", name)
+    if not recipe_keys.is_name(name, upstream=True):
+        raise directory.error(f"`{recipe_files.shown(name)}` is no package name", name)
+    for key in _TEXTS:
+        if isinstance(values.get(key), dict | list):
+            raise directory.error(f"`{key}` of `{name}` must be text, and is a {type(values[key]).__name__}", key)
     family, _, tag = name.partition(":")
     path = _path(values, directory)
     aliases = _aliases(values, directory)
@@ -125,16 +141,16 @@ def _package(values: Mapping[str, Any], directory: Directory) -> Package:
         depends=_depends(values, name, directory),
         requires=_requires(values, name, directory),
         build_args=_build_args(values, name, directory),
-        build_flags=" ".join(str(item) for item in listed(values.get("build_flags"))),
-        test=tuple(str(item) for item in listed(values.get("test")) if item),
+        build_flags=_build_flags(values, directory),
+        test=_tests(values, path, directory),
         group=str(values.get("group") or directory.group),
-        docs=str(values.get("docs") or ""),
+        docs=_docs(values, path, directory),
         notes=str(values.get("notes") or ""),
         license=str(values.get("license") or ""),
         memory_per_job=_number(values, "memory_per_job", recipe_keys.size, directory),
         coexist=switched_on(values.get("coexist")),
         gpu_at_build=switched_on(values.get("gpu_at_build")),
-        network=str(values["network"]) if values.get("network") else None,
+        network=_network(values, directory),
         timeout=_number(values, "timeout", recipe_keys.seconds, directory),
         prefix=str(values.get("prefix") or ""),
         postfix=None if postfix is None or postfix == directory.postfix else str(postfix),
@@ -152,16 +168,48 @@ def _package(values: Mapping[str, Any], directory: Directory) -> Package:
 
 def _path(values: Mapping[str, Any], directory: Directory) -> Path:
     path = directory.path / str(values.get("path") or "")
-    if not path.is_dir():
-        raise directory.error(f"`path` is `{path}`, which is no directory", "path")
+    directory.check_path(path, str(values.get("path") or "path"))
+    if not recipe_files.is_directory(path):
+        raise directory.error(f"`path` is `{recipe_files.shown(str(path))}`, which is no directory", "path")
     return path
+
+
+def _build_flags(values: Mapping[str, Any], directory: Directory) -> str:
+    text = " ".join(str(item) for item in listed(values.get("build_flags")))
+    try:
+        recipe_keys.build_flags(text)
+    except ValueError as error:
+        raise directory.error(f"`build_flags`: {error}", "build_flags") from None
+    return text
+
+
+def _tests(values: Mapping[str, Any], path: Path, directory: Directory) -> tuple[str, ...]:
+    tests = tuple(str(item) for item in listed(values.get("test")) if item)
+    for test in tests:
+        directory.check_path(path / recipe_files.program(test), test)
+    return tests
+
+
+def _docs(values: Mapping[str, Any], path: Path, directory: Directory) -> str:
+    docs = str(values.get("docs") or "")
+    if docs.endswith(".md"):
+        directory.check_path(path / docs, docs)
+    return docs
+
+
+def _network(values: Mapping[str, Any], directory: Directory) -> str | None:
+    network = str(values.get("network") or "")
+    if network not in recipe_keys.NETWORKS:
+        message = f"`network` must be {recipe_keys.Kind.NETWORK.value}, and is `{recipe_files.shown(network)}`"
+        raise directory.error(message, "network")
+    return network or None
 
 
 def _aliases(values: Mapping[str, Any], directory: Directory) -> tuple[str, ...]:
     aliases = [str(alias) for alias in listed(values.get("alias")) if alias]
     for alias in aliases:
-        if not _NAME.fullmatch(alias):
-            raise directory.error(f"the alias `{alias}` is no package name", alias)
+        if not recipe_keys.is_name(alias, upstream=True):
+            raise directory.error(f"the alias `{recipe_files.shown(alias)}` is no package name", alias)
     return tuple(dict.fromkeys(alias for alias in aliases if alias != values["name"]))
 
 
@@ -170,9 +218,10 @@ def _dockerfile(values: Mapping[str, Any], path: Path, directory: Directory) -> 
     name = values.get("dockerfile")
     if not name:
         return None
-    if not (path / str(name)).is_file():
-        raise directory.error(f"`{name}` is not there", str(name))
-    text = directory.text(path / str(name))
+    directory.check_path(path / str(name), str(name))
+    if not recipe_files.is_there(path / str(name)):
+        raise directory.error(f"`{recipe_files.shown(str(name))}` is not there", str(name))
+    text = recipe_files.read_text(path / str(name), errors="replace")
     lines = (line.strip() for line in text.splitlines())
     if not _FROM.search(text) and any(line and not line.startswith("#") for line in lines):
         raise RecipeError("no `FROM` in this Dockerfile", path=path / str(name))

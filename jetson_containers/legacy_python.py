@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import selectors
 import subprocess
 import sys
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0  # for one file; the whole of upstream's 187 take less than one
 GRACE = 2.0  # seconds after which a file that withstands its own alarm is stopped from outside
+LONGEST_ANSWER = 16 << 20  # bytes; the definitions of one directory
 CHILD = Path(__file__).with_name("legacy_child.py")
 
 # What upstream takes for a platform without L4T (facts of its table), so that recipes decide as they do there.
@@ -151,37 +153,76 @@ class _Conversation:
             for message in child.messages(self._patience):
                 if isinstance(message, str):
                     ended = message
-                elif "start" in message:
-                    running = todo[message["start"]]
-                else:
-                    self._take(todo[message["done"]], message)
-                    running = None
+                    break
+                try:
+                    event, place = _event(message, len(todo))
+                    if event == "again" and running is not None and todo[running] in self._answers:
+                        return  # what runs on in this child must not disturb the others
+                    if event == "start":
+                        running = place
+                    elif event == "done" and place == running and todo[place] not in self._answers:
+                        self._take(todo[place], message)
+                    else:
+                        raise ValueError(event)
+                except (ValueError, TypeError, KeyError, LookupError, AttributeError):
+                    ended = "wrote to the pipe on which recipes are answered"
+                    break
+            else:
+                if all(index in self._answers for index in todo):
+                    return
         left = [index for index in todo if index not in self._answers]
-        if left:
-            blamed = running if running is not None and running in left else left[0]
-            self._answers[blamed] = Answer(failure=Failure(ended, _python_file(self._jobs[blamed])))
+        blamed = todo[running] if running is not None else left[0] if left else todo[-1]
+        self._answers[blamed] = Answer(failure=Failure(ended, _python_file(self._jobs[blamed])))
 
     def _known_now(self) -> Iterator[Mapping[str, Any]]:
         for _, answer in sorted(self._answers.items()):
             yield from answer.definitions
 
     def _take(self, index: int, message: Mapping[str, Any]) -> None:
-        self._files.update(message["files"])
-        self._variables.update(message["environ"])
+        """Keep an answer. Raises ValueError and the like for one that is none."""
+        files, variables, notes = (_texts(message[key]) for key in ("files", "environ", "notes"))
+        definitions = tuple(message.get("definitions", ()))
+        if not all(isinstance(item, dict) and "name" in item for item in definitions):
+            raise ValueError("definitions")
         error = message.get("error")
         failure = None
         if error:
             path = Path(error["path"]) if error["path"] else _python_file(self._jobs[index])
-            failure = Failure(error["reason"], path, error["line"])
-        definitions = tuple(message.get("definitions", ()))
-        self._answers[index] = Answer(definitions, failure, tuple(message["notes"]), message["added"])
+            failure = Failure(str(error["reason"]), path, error["line"] if isinstance(error["line"], int) else None)
+        self._files.update(files)
+        self._variables.update(variables)
+        self._answers[index] = Answer(definitions, failure, notes, _added(message["added"]))
+
+
+def _event(message: Mapping[str, Any], jobs: int) -> tuple[str, int]:
+    """What a message says, and of which job. Raises ValueError and the like for one that is none."""
+    event = next(name for name in ("start", "done", "again", "") if name in message or not name)
+    place = message[event]
+    if type(place) is not int or not 0 <= place < jobs:
+        raise ValueError(event)
+    return event, place
+
+
+def _texts(items: Any) -> tuple[str, ...]:
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise TypeError(items)
+    return tuple(items)
+
+
+def _added(files: Any) -> dict[str, str]:
+    """Files that helpers of upstream's made for the build context: text by path."""
+    if not isinstance(files, dict) or not all(isinstance(item, str) for pair in files.items() for item in pair):
+        raise TypeError(files)
+    return files
 
 
 class _Child:
     """One child process and the lines it answers."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
-        self._request = json.dumps(request).encode()
+        # The word in front of each answer, which a recipe that writes to whatever file is open does not know.
+        self._word = secrets.token_hex(16)
+        self._request = json.dumps({**request, "word": self._word}).encode()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> _Child:
@@ -219,7 +260,7 @@ class _Child:
             process.stdin.close()
         except BrokenPipeError:
             pass
-        buffer = b""
+        buffer = bytearray()
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             deadline = time.monotonic() + patience
@@ -230,14 +271,38 @@ class _Child:
                 data = os.read(process.stdout.fileno(), 1 << 16)
                 if not data:
                     break
-                *lines, buffer = (buffer + data).split(b"\n")
+                searched = len(buffer)
+                buffer += data
+                if b"\n" not in data:
+                    if searched > LONGEST_ANSWER:
+                        yield f"answers with more than {LONGEST_ANSWER >> 20} MiB"
+                        return
+                    continue
+                *lines, rest = bytes(buffer).split(b"\n")
+                buffer = bytearray(rest)
                 for line in lines:
-                    yield json.loads(line)
-                if lines:
-                    deadline = time.monotonic() + patience
-        code = process.wait()
+                    message = _message(line, self._word)
+                    yield message
+                    if isinstance(message, str):
+                        return
+                deadline = time.monotonic() + patience  # answers only: anything else has ended the conversation
+        try:
+            code = process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            yield "closed the pipe on which recipes are answered"
+            return
         if code:
             yield f"ended the process that reads recipes ({_death(code)})"
+
+
+def _message(line: bytes, word: str) -> dict[str, Any] | str:
+    """One answer of the child, or what is wrong with it."""
+    said, _, text = line.partition(b" ")
+    try:
+        message = json.loads(text) if said == word.encode() else None
+    except (ValueError, RecursionError):
+        message = None
+    return message if isinstance(message, dict) else "wrote to the pipe on which recipes are answered"
 
 
 def _death(code: int) -> str:

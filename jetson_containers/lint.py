@@ -6,13 +6,14 @@ where it is installed, writes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers import catalog as catalog_module
 from jetson_containers import dockerfile as dockerfile_module
-from jetson_containers import keys, packagetree, platforms, templating
+from jetson_containers import keys, packagetree, platforms, recipe_files, templating
 from jetson_containers.errors import NothingMatchedError, RecipeError
 from jetson_containers.linting import commands, definitions, dockerfiles, everyplatform
 from jetson_containers.linting.everyplatform import TARGETS, Gathered
@@ -58,7 +59,8 @@ def lint(
     wanted = _selected(trees, catalogs.values(), patterns)
     files = Files()
     folders = {path: files.folder(path) for path in sorted(wanted)}
-    checker = ShellCheck([script for folder in folders.values() for script in folder.scripts] if shellcheck else [])
+    scripts = [script for folder in folders.values() for script in folder.scripts if shellcheck]
+    checker = ShellCheck([script for script in scripts if script.stat().st_size <= recipe_files.LARGEST])
     found = list(_each(folders, catalogs.values()))
     told = {(item.file, item.line) for item in found if item.rule == "recipe-broken"}  # met again on each platform
     with keys.remembering():
@@ -66,8 +68,9 @@ def lint(
     found += [item for item in together if item.rule != "recipe-broken" or (item.file, item.line) not in told]
     found += checker.findings()
     for item in found:
-        if item.file.is_file() and item.file not in files.texts:
-            files.text(item.file)
+        if recipe_files.is_file(item.file) and item.file not in files.texts:
+            with contextlib.suppress(RecipeError):  # which is what the finding says
+                files.text(item.file)
     notices = (MISSING,) if shellcheck and not checker.available else ()
     mine = {path: text for path, text in files.texts.items() if any(path.is_relative_to(folder) for folder in wanted)}
     return Report(tuple(settle(found, mine)), len(wanted), notices)
@@ -192,8 +195,8 @@ def _families_without_pip_cache(packages: Sequence[Package]) -> frozenset[str]:
 def _sets_no_cache(package: Package) -> bool:
     path = package.path / (package.dockerfile or "")
     try:
-        return package.dockerfile is not None and "PIP_NO_CACHE_DIR" in path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return package.dockerfile is not None and "PIP_NO_CACHE_DIR" in recipe_files.read_text(path)
+    except RecipeError:
         return False  # the rules that read it say so
 
 
@@ -212,7 +215,7 @@ def _as_read(trees: Sequence[Path], platform: platforms.Platform) -> list[Packag
     result: list[Package] = []
     for candidate in packagetree.scan(trees):
         try:
-            recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested)
+            recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested, tree=candidate.tree)
             result += render(recipe, platform) if recipe else ()
         except RecipeError:
             continue  # reported by the catalogue

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import recipe_keys, requires, templating
+from jetson_containers import recipe_files, recipe_keys, requires, templating
 from jetson_containers.dependency import Dependency
 from jetson_containers.errors import RecipeError, RequirementSyntaxError
 from jetson_containers.recipe import Recipe, is_nested, read_directory
@@ -76,15 +76,37 @@ class Package:
     adaptable: bool = False  # of upstream's format, where a nearer pin overrides one of its own
 
 
+MOST_PACKAGES = 1000  # of one directory
+MOST_TEXTS = 200_000  # in all of them
+
+
 def render(recipe: Recipe, platform: Platform) -> tuple[Package, ...]:
     """All versions and variants of a recipe for one platform, `requires` not yet applied.
 
     Raises RecipeError for a template that cannot be rendered or two default versions on this platform.
     """
     packages: list[Package] = []
-    for definition in _definitions(recipe):
-        packages += _render_definition(definition, platform)
+    work = Work()
+    with templating.bounded():
+        for definition in _definitions(recipe):
+            packages += _render_definition(replace(definition, work=work), platform)
     return tuple(packages)
+
+
+@dataclass
+class Work:
+    """What one recipe has asked for: versions times variants times arguments can be more than there is memory."""
+
+    packages: int = 0
+    texts: int = 0
+
+    def count(self, recipe: Recipe, *, packages: int = 0, texts: int = 0) -> None:
+        """Count some more. Raises RecipeError when it is too much for a recipe."""
+        self.packages += packages
+        self.texts += texts
+        if self.packages > MOST_PACKAGES or self.texts > MOST_TEXTS:
+            what = f"more than {MOST_PACKAGES} packages" if self.packages > MOST_PACKAGES else "too many values"
+            raise recipe.error("", f"makes {what}, versions and variants multiplied")
 
 
 @dataclass(frozen=True)
@@ -95,6 +117,7 @@ class _Fields:
     values: Mapping[str, Any]
     where: Mapping[str, str]
     variables: Mapping[str, Any] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
 
     def over(self, layer: Mapping[str, Any], prefix: str) -> _Fields:
         """Put a layer on top: its keys win, its `args` are merged."""
@@ -119,6 +142,7 @@ class _Fields:
         return f"{error.path}:{error.line}"
 
     def render(self, text: str, key: str) -> str:
+        self.work.count(self.recipe, texts=1)
         try:
             return templating.render(text, self.variables)
         except templating.TemplateFailure as error:
@@ -174,6 +198,8 @@ def _definitions(recipe: Recipe) -> Iterator[_Fields]:
 
 def _render_definition(base: _Fields, platform: Platform) -> list[Package]:
     family, _, tag = base.values["name"].partition(":")
+    variants = len(base.values.get("variants") or {})
+    base.work.count(base.recipe, packages=max(1, len(base.values.get("versions") or ())) * (1 + variants))
     entries = _entries(base, platform, tag or None)
     default = _default_entry(entries, platform)
     packages: list[Package] = []
@@ -264,10 +290,10 @@ def _package(fields: _Fields, family: str, variant: str | None, *, default: bool
         depends=fields.depends("depends", fields.texts("depends")),
         requires=_rules(fields, "requires"),
         build_args=fields.args(),
-        build_flags=fields.rendered("build_flags"),
-        test=fields.texts("test") if "test" in fields.values else fields.recipe.tests,
+        build_flags=_build_flags(fields),
+        test=_tests(fields),
         group=fields.text("group") or fields.recipe.group,
-        docs=fields.text("docs"),
+        docs=_docs(fields),
         notes=fields.text("notes"),
         license=fields.text("license"),
         source=fields.mapping(fields.values.get("source") or {}, "source"),
@@ -316,7 +342,33 @@ def _artifacts(fields: _Fields) -> Artifacts | None:
 
 def _dockerfile(fields: _Fields, key: str, name: str) -> str:
     """The file of that name, which only a template can have made one that is not there."""
-    written = str(fields.values.get(key) or "")
-    if name and templating.is_template(written) and not (fields.recipe.path / name).is_file():
-        raise fields.error(key, f"`{name}` is not there")
+    if name:
+        fields.recipe.check_path(fields.where.get(key, ""), name)
+        if not recipe_files.is_file(fields.recipe.path / name):
+            raise fields.error(key, f"`{recipe_files.shown(name)}` is not there")
     return name
+
+
+def _build_flags(fields: _Fields) -> str:
+    text = fields.rendered("build_flags")
+    try:
+        recipe_keys.build_flags(text)
+    except ValueError as error:  # only what a template made; the rest was checked when read
+        raise fields.error("build_flags", f"`build_flags`: {error}") from None
+    return text
+
+
+def _tests(fields: _Fields) -> tuple[str, ...]:
+    """The tests, of which the first word is a file of the recipe."""
+    tests = fields.texts("test") if "test" in fields.values else fields.recipe.tests
+    for test in tests:
+        fields.recipe.check_path(fields.where.get("test", ""), recipe_files.program(test))
+    return tests
+
+
+def _docs(fields: _Fields) -> str:
+    """Sentences, or the name of a README."""
+    docs = fields.text("docs")
+    if docs.endswith(".md"):
+        fields.recipe.check_path(fields.where.get("docs", ""), docs)
+    return docs

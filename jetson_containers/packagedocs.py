@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from jetson_containers import recipe_files
 from jetson_containers.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -19,10 +20,7 @@ def readme(package: Package) -> str:
     if not package.docs.endswith(".md"):
         return ""
     path = package.path / package.docs
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot be read: {error}", path=path) from None
+    return recipe_files.read_text(path)
 
 
 def whole(package: Package) -> str:

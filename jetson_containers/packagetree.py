@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.errors import ConfigError
+from jetson_containers import recipe_files
+from jetson_containers.errors import ConfigError, RecipeError
 from jetson_containers.recipe import CONFIG_FILES, dockerfile_in
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Candidate:
     nested: bool  # inside another package's directory
     stamp: str
     files: tuple[str, ...] = ()  # files that may define packages, other than Dockerfiles, by name
+    tree: Path = Path("/")  # what the package belongs to; none of its files may lie outside
 
 
 def scan(trees: Sequence[Path]) -> list[Candidate]:
@@ -43,7 +45,7 @@ def scan(trees: Sequence[Path]) -> list[Candidate]:
                 f"package tree `{tree}` is not a directory",
                 hint="`--packages` replaces the built-in tree, `--package-dirs` adds directories",
             )
-        for candidate in _walk(root, group="", nested=True, is_root=True):
+        for candidate in _walk(root, root, group="", nested=True, is_root=True):
             result.setdefault(candidate.path, candidate)
     return list(result.values())
 
@@ -81,10 +83,19 @@ def content(candidates: Iterable[Candidate]) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """A digest of a file's bytes, or of the names in a directory; `-` for what cannot be read."""
+    """A digest of a file's bytes, or of the names in a directory; `-` for what cannot be read.
+
+    Of a file that is larger than any definition only size and times count.
+    """
     try:
-        data = "\0".join(sorted(os.listdir(path))).encode() if path.is_dir() else path.read_bytes()  # noqa: PTH208
-    except OSError:
+        status = path.stat()
+        if path.is_dir():
+            data = "\0".join(sorted(os.listdir(path))).encode(errors="surrogateescape")  # noqa: PTH208
+        elif status.st_size > recipe_files.LARGEST:
+            data = f"{status.st_size} {status.st_mtime_ns}".encode()
+        else:
+            data = recipe_files.read_bytes(path)
+    except (OSError, ValueError, RecipeError):
         return "-"
     return hashlib.sha256(data).hexdigest()
 
@@ -94,25 +105,29 @@ def _is_read(name: str) -> bool:
     return name.lower().startswith("dockerfile") or name.endswith((".yaml", ".yml", ".json", ".py"))
 
 
-def _walk(directory: Path, *, group: str, nested: bool, is_root: bool = False) -> Iterator[Candidate]:
+def _walk(directory: Path, tree: Path, *, group: str, nested: bool, is_root: bool = False) -> Iterator[Candidate]:
     try:
         with os.scandir(directory) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
     except OSError:
         # The reader fails on it again and says so: an unreadable directory is a broken recipe, not an empty one.
-        yield Candidate(directory, group, nested=False, stamp="unreadable")
+        yield Candidate(directory, group, nested=False, stamp="unreadable", tree=tree)
         return
     names = {entry.name for entry in entries}
     defines = dockerfile_in(names) is not None or any(name in names for name in (*CONFIG_FILES, PYTHON_FILE))
     files = tuple(entry.name for entry in entries if _may_define(entry.name))
     if defines or files:
-        yield Candidate(directory, group, nested, _stamp(entries), files)
+        yield Candidate(directory, group, nested, _stamp(entries), files, tree)
+    inside = (defines or nested) and not is_root
+    above = "" if is_root else directory.name
     for entry in entries:
-        if _is_searched(entry):
-            inside = defines or nested
-            yield from _walk(
-                directory / entry.name, group="" if is_root else directory.name, nested=inside and not is_root
-            )
+        if not _is_searched(entry):
+            continue
+        path = directory / entry.name
+        if not entry.is_symlink() or recipe_files.is_inside(path, tree):
+            yield from _walk(path, tree, group=above, nested=inside)
+        elif not inside:  # the reader says so; within a package it is part of what the package is made of
+            yield Candidate(path, above, nested=False, stamp=os.path.realpath(path), tree=tree)
 
 
 def _may_define(name: str) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jetson_containers import dockerfile, keys, templating
+from jetson_containers import dockerfile, keys, recipe_files, templating
+from jetson_containers.console import human_bytes
 from jetson_containers.errors import CycleError, RecipeError
 from jetson_containers.stage import Stage, StageKind, stage_image
 
@@ -41,6 +42,7 @@ class Planner:
         self._open: list[str] = []
         self._declared: dict[str, frozenset[str]] = {}
         self._packages: dict[str, Package] = {}
+        self._sizes: dict[str, int] = {}  # of what a package takes from its context, in bytes
 
     def chain(self, packages: Sequence[Package]) -> Stage | None:
         """Add the stages of one image, bottom first; returns the topmost that has content of its own."""
@@ -53,8 +55,12 @@ class Planner:
         return top
 
     def notices(self) -> list[str]:
-        """Say which of a package's own build arguments none of its Dockerfiles declares."""
-        found = []
+        """Say which contexts are large, and which arguments of a package none of its Dockerfiles declares."""
+        found = [
+            f"`{name}`: {human_bytes(size)} beside its Dockerfile go into the build, and are read before every build"
+            for name, size in sorted(self._sizes.items())
+            if size > keys.NOTED_CONTEXT
+        ]
         for name, package in sorted(self._packages.items()):
             idle = [arg for arg in sorted(package.build_args) if arg not in self._declared[name]]
             if idle and not all(map(always_taken, idle)):
@@ -101,6 +107,7 @@ class Planner:
 
     def _stage(self, part: _Part, parent: Stage | None, artifact: Stage | None) -> Stage:
         package = part.package
+        dockerfile.check_rights(part.text, part.path, self._user_flags)
         self._declared[package.name] = self._declared.get(package.name, frozenset()) | part.declared
         self._packages[package.name] = package
         args = self._args(part)
@@ -132,17 +139,19 @@ class Planner:
         return {name: given[name] for name in sorted(given) if name in part.declared or always_taken(name)}
 
     def _key(self, part: _Part, args: Mapping[str, str], parent: Stage | None, artifact: Stage | None) -> str:
+        context = keys.context_files(
+            part.package.path,
+            part.text,
+            definition=_definition(part.package),
+            path=part.path,
+            added=part.package.added,
+        )
+        self._sizes[part.package.name] = sum(file.size for file in context)
         return keys.stage_key(
             package=part.package.name,
             kind=part.kind.value,
             dockerfile=dockerfile.canonical(part.text, part.path),
-            context=keys.context_files(
-                part.package.path,
-                part.text,
-                definition=_definition(part.package),
-                path=part.path,
-                added=part.package.added,
-            ),
+            context=context,
             args={
                 name: value
                 for name, value in args.items()
@@ -185,9 +194,10 @@ def recipe_text(package: Package, path: Path, platform: Platform) -> str:
     Raises RecipeError when there is no such file.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot be read: {error}", path=path, hint=f"package `{package.name}` names it") from error
+        text = recipe_files.read_text(path)
+    except RecipeError as error:
+        error.hint = f"package `{package.name}` names it"
+        raise
     if path.suffix != ".j2":
         return text
     return dockerfile.render(text, templating.context(platform, package.version), path)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import templating, yamlines
+from jetson_containers import recipe_files, templating, yamlines
 from jetson_containers.errors import RecipeError
 from jetson_containers.recipe_keys import (
     HEADER_KEYS,
@@ -44,6 +44,14 @@ class Recipe:
     lines: Mapping[str, str] = field(default_factory=dict)  # key → "file:line"; the empty key is the recipe's own
     group: str = ""
     tests: tuple[str, ...] = ()
+    tree: Path | None = None  # what no path of the recipe may lead out of; its own directory if None
+
+    def check_path(self, key: str, value: str) -> str:
+        """A path that a key gives. Raises RecipeError for one that leads out of the tree."""
+        tree = self.tree or self.path
+        if not recipe_files.is_inside(self.path / value, tree):
+            raise self.error(key, f"`{recipe_files.shown(value)}` leads out of the package tree {tree}")
+        return value
 
     def error(self, key: str, message: str, hint: str | None = None) -> RecipeError:
         """Make the error for a key, at its line or at the nearest line above it that is known."""
@@ -65,34 +73,46 @@ TEST_FILES = ("test.py", "test.sh")
 _FROM = re.compile(r"^[^\S\n]*FROM\s", re.MULTILINE | re.IGNORECASE)  # `^\s*` is slow on many empty lines
 
 
-def read_directory(path: Path, *, group: str | None = None, nested: bool = False) -> Recipe | None:
+def read_directory(
+    path: Path, *, group: str | None = None, nested: bool = False, tree: Path | None = None
+) -> Recipe | None:
     """Read one directory; None when it holds no package. Raises RecipeError with file and line.
 
     `group` is what a recipe without a `group` key belongs to, by default its parent directory's name. With `nested`
     the directory lies inside another package and counts only if its Dockerfile has a header: it may be mere context.
+    No file is read that lies outside of `tree`, by default the directory itself.
     """
+    tree = tree or path
+    check_directory(path, tree)
     names = _listing(path)
     main = dockerfile_in(names)
     configs = [name for name in CONFIG_FILES if name in names]
     if main is None and (nested or not (configs or "config.py" in names)):
         return None
-    text = read_text(path / main) if main else ""
+    text = recipe_files.read_text(path / main, tree=tree) if main else ""
     header = read_header(text, path / main) if main else None
     if nested and header is None:
         return None
     tests = tuple(name for name in TEST_FILES if name in names)
     head = header.data if header else {}
-    recipe = Recipe(path, head, {}, main, _lines(header, main or "config.yaml"), path.parent.name, tests)
+    recipe = Recipe(path, head, {}, main, _lines(header, main or "config.yaml"), path.parent.name, tests, tree)
     if group is not None:
         recipe = replace(recipe, group=group)
     for name in _config_names(recipe, configs, names):
-        if name == "config.json" and "config" not in head and main and _is_foreign(path / name):
+        if name == "config.json" and "config" not in head and main and _is_foreign(path / name, tree):
             continue
-        source = read_config(path / name)
+        source = read_config(path / name, tree)
         lines = {**recipe.lines, **source.lines, "": recipe.lines[""]}
         recipe = replace(recipe, config={**recipe.config, **source.data}, lines=lines)
     _check_dockerfiles(recipe)
     return replace(recipe, dockerfile=_effective_dockerfile(recipe, text, has_header=header is not None))
+
+
+def check_directory(path: Path, tree: Path) -> None:
+    """Raise RecipeError for a package directory that is a link out of its tree."""
+    if not recipe_files.is_inside(path, tree):
+        hint = "name that directory with `--package-dirs`, or copy it into the tree"
+        raise RecipeError(f"is a link out of the package tree {tree}", path=path, hint=hint)
 
 
 def _listing(path: Path) -> set[str]:
@@ -127,16 +147,18 @@ def _config_names(recipe: Recipe, found: list[str], names: set[str]) -> list[str
     return result
 
 
-def _is_foreign(path: Path) -> bool:
+def _is_foreign(path: Path, tree: Path) -> bool:
     """Whether a `config.json` is no definition but, say, a model's: a mapping without a single key of ours."""
-    data = load(read_text(path), path).data
+    data = load(recipe_files.read_text(path, tree=tree), path).data
     return bool(data) and not is_nested(data) and not any(key in HEADER_KEYS for key in data)
 
 
 def _check_dockerfiles(recipe: Recipe) -> None:
     for key, value in _named_dockerfiles(recipe):
-        if not templating.is_template(value) and not (recipe.path / value).is_file():
-            raise recipe.error(key, f"`{value}` is not there")
+        if templating.is_template(value):
+            continue
+        if not recipe_files.is_file(recipe.path / recipe.check_path(key, value)):
+            raise recipe.error(key, f"`{recipe_files.shown(value)}` is not there")
 
 
 def _effective_dockerfile(recipe: Recipe, text: str, *, has_header: bool) -> str | None:
@@ -169,14 +191,6 @@ class Source:
     lines: Mapping[str, str]
 
 
-def read_text(path: Path) -> str:
-    """A definition's text. Raises RecipeError."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot be read: {error}", path=path) from None
-
-
 def read_header(dockerfile: str, path: Path) -> Source | None:
     """The `#---` header of a Dockerfile; None when it has none. Raises RecipeError."""
     text = header_text(dockerfile)
@@ -205,9 +219,9 @@ def header_text(dockerfile: str) -> str | None:
     return "\n".join(lines) if found else None
 
 
-def read_config(path: Path) -> Source:
+def read_config(path: Path, tree: Path | None = None) -> Source:
     """A `config.yaml`, flat or nested. Raises RecipeError."""
-    source = load(read_text(path), path)
+    source = load(recipe_files.read_text(path, tree=tree), path)
     check_config(source, path)
     return source
 

@@ -7,6 +7,7 @@ A tree may come from anywhere. A FIFO never ends, `/dev/zero` and a sparse file 
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,23 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_directory(path: Path) -> bool:
+    """Whether there is a directory; a name that the file system cannot have is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything; a name that the file system cannot have is nothing."""
+    try:
+        path.lstat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def is_inside(path: Path, tree: Path) -> bool:
     """Whether a path, its links followed, lies inside a tree."""
     try:
@@ -76,6 +94,14 @@ def check_inside(path: Path, tree: Path) -> None:
     """Raise RecipeError for a path that leads out of the tree."""
     if not is_inside(path, tree):
         raise RecipeError(f"leads out of the package tree {tree}", path=path, hint="copy the file into the tree")
+
+
+def program(command: str) -> str:
+    """The first word of a command, as a shell splits it; all of it where a quote is open."""
+    try:
+        return next(iter(shlex.split(command)), "")
+    except ValueError:
+        return command.strip()
 
 
 def shown(text: str) -> str:

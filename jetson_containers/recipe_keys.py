@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import enum
 import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers import requires, templating
-from jetson_containers.dependency import NAME, Dependency
+from jetson_containers.dependency import LONGEST, NAME, Dependency
 from jetson_containers.errors import RequirementSyntaxError
+from jetson_containers.recipe_files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,6 +36,8 @@ class Kind(enum.Enum):
     ARTIFACTS = "a Dockerfile, or a mapping with `dockerfile` and `depends`"
     VERSIONS = "a list of mappings, each with a `version`"
     VARIANTS = "a mapping of variant names to mappings"
+    NETWORK = "`none`, `bridge` or `default`; the host's own network is the user's to give"
+    FLAGS = "options of docker build"
 
 
 # Upstream's spelling → ours, where both are accepted.
@@ -43,7 +47,7 @@ VARIANT_KEYS: Mapping[str, Kind] = {
     "args": Kind.ARGS,
     "artifacts": Kind.ARTIFACTS,
     "build_args": Kind.ARGS,
-    "build_flags": Kind.TEXT,
+    "build_flags": Kind.FLAGS,
     "coexist": Kind.FLAG,
     "depends": Kind.DEPENDS,
     "disabled": Kind.FLAG,
@@ -52,7 +56,7 @@ VARIANT_KEYS: Mapping[str, Kind] = {
     "gpu_at_build": Kind.FLAG,
     "license": Kind.TEXT,
     "memory_per_job": Kind.SIZE,
-    "network": Kind.TEXT,
+    "network": Kind.NETWORK,
     "notes": Kind.TEXT,
     "postfix": Kind.TEXT,
     "prefix": Kind.TEXT,
@@ -103,7 +107,16 @@ def _each(parse: Callable[[str], object]) -> Callable[[Any], str | None]:
 
 
 def _name_problem(value: Any) -> str | None:
-    return None if isinstance(value, str) and re.fullmatch(rf"{NAME}(?::{NAME})?", value) else ""
+    return None if isinstance(value, str) and is_name(value) else ""
+
+
+def is_name(text: str, *, upstream: bool = False) -> bool:
+    """Whether a text can name a package: `family` or `family:version`, each short enough for an image's name.
+
+    Upstream's versions may have further colons (`torchcodec:0.9-pytorch:2.9`).
+    """
+    versions = "*" if upstream else "?"
+    return len(max(text.split(":"), key=len)) <= LONGEST and bool(re.fullmatch(rf"{NAME}(?::{NAME}){versions}", text))
 
 
 def _default_problem(value: Any) -> str | None:
@@ -117,6 +130,48 @@ def _parsed(parse: Callable[[str], object]) -> Callable[[Any], str | None]:
     return problem
 
 
+NETWORKS = frozenset({"", "none", "bridge", "default"})
+
+# What a recipe may ask of docker build, and whether a value follows. Everything that reaches files, secrets, devices,
+# networks or rights of the host, or other images, is left to the user: `--secret`, `--ssh`, `--file`, `--output`, …
+_FLAGS = {
+    "--build-arg": True, "--compress": False, "--cpu-period": True, "--cpu-quota": True, "--cpu-shares": True,
+    "--cpuset-cpus": True, "--cpuset-mems": True, "--force-rm": False, "--memory": True, "--memory-swap": True,
+    "--no-cache": False, "--no-cache-filter": True, "--pull": False, "--rm": False, "--shm-size": True,
+    "--squash": False, "--target": True, "--ulimit": True,
+}  # fmt: skip
+_SWITCHED = frozenset({"true", "false", "1", "0"})
+
+
+def build_flags(text: str) -> list[str]:
+    """A recipe's options of docker build as words. Raises ValueError for one that only the user may give."""
+    words = shlex.split(text)
+    remaining = iter(words)
+    for word in remaining:
+        name, glued, value = word.partition("=")
+        if name not in _FLAGS:
+            raise ValueError(f"a recipe may not ask for `{shown(word)}`: only a user may give it, with --build-flags")
+        if _FLAGS[name]:
+            value = value if glued else next(remaining, "")
+        elif glued and value not in _SWITCHED:
+            raise ValueError(f"`{name}` takes no value")
+        if _FLAGS[name] and not value:
+            raise ValueError(f"`{name}` needs a value")
+        if name == "--build-arg" and "=" not in value:  # docker would take it from the user's environment
+            raise ValueError(f"`--build-arg {shown(value)}` has no value; write `args:`")
+    return words
+
+
+def _flags_problem(value: Any) -> str | None:
+    if not value or not isinstance(value, str) or templating.is_template(value):
+        return _text_problem(value)
+    try:
+        build_flags(value)
+    except ValueError as error:
+        return f"`build_flags`: {error}"
+    return None
+
+
 _SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -125,7 +180,7 @@ def flag(value: str | None) -> bool | None:
     return False if value is None or value == "" else _SWITCHES.get(value.lower())
 
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
 
 def size(value: str) -> int | None:
@@ -134,7 +189,7 @@ def size(value: str) -> int | None:
     return round(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")) if match else None
 
 
-_TIME = re.compile(r"(\d+)\s*([smh]?)", re.IGNORECASE)
+_TIME = re.compile(r"([0-9]{1,9})\s*([smh]?)", re.IGNORECASE)
 
 
 def seconds(value: str) -> int | None:
@@ -164,6 +219,8 @@ PROBLEMS: Mapping[Kind, Callable[[Any], str | None]] = {
     Kind.SIZE: _parsed(size),
     Kind.SECONDS: _parsed(seconds),
     Kind.NAME: _name_problem,
+    Kind.NETWORK: lambda value: None if value is None or value in NETWORKS else "",
+    Kind.FLAGS: _flags_problem,
     Kind.ARTIFACTS: lambda value: None if isinstance(value, str) and value else "",
     Kind.VERSIONS: lambda _: "",
     Kind.VARIANTS: lambda _: "",

@@ -20,8 +20,10 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from jetson_containers import platforms
+from jetson_containers.dependency import LONGEST
 from jetson_containers.errors import RequirementSyntaxError
 from jetson_containers.platforms import Arch
+from jetson_containers.recipe_files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -114,6 +116,8 @@ def explain(results: Iterable[RuleResult]) -> str:
 @lru_cache(maxsize=4096)
 def parse(rule: str) -> tuple[Clause, ...]:
     """Split a rule into clauses. Raises RequirementSyntaxError naming the clause."""
+    if len(rule) > 2 * LONGEST or not rule.isascii():
+        raise _syntax_error(rule, rule)
     parts = [part.strip() for part in rule.lower().split(",")]
     if parts == [""]:
         return ()
@@ -142,14 +146,14 @@ def _specifier(op: str, version: str, text: str, rule: str) -> SpecifierSet:
         op, version = "==", version if version.endswith(".*") else f"{version}.*"
     try:
         return SpecifierSet(f"{op}{version}")
-    except InvalidSpecifier:
+    except (InvalidSpecifier, ValueError):
         raise _syntax_error(text, rule, f"`{op}` cannot take `{version}`") from None
 
 
 def _syntax_error(clause: str, rule: str, why: str = "") -> RequirementSyntaxError:
-    where = "" if clause == rule else f" in `{rule}`"
+    where = "" if clause == rule else f" in `{shown(rule)}`"
     return RequirementSyntaxError(
-        f"`{clause}`{where} is no `requires` rule" + (f": {why}" if why else ""), hint=GRAMMAR_HINT
+        f"`{shown(clause)}`{where} is no `requires` rule" + (f": {why}" if why else ""), hint=GRAMMAR_HINT
     )
 
 

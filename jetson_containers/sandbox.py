@@ -7,10 +7,8 @@ largest size. What would get around the counting (macros, blocks, recursive loop
 
 from __future__ import annotations
 
-import contextlib
 import re
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, nodes
 from jinja2.exceptions import SecurityError
@@ -19,13 +17,15 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace, pass_context
 from jinja2.visitor import NodeTransformer
 
+from jetson_containers import templating
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from jinja2 import Template
     from jinja2.runtime import Context
 
-WORK = 1_000_000  # units: a node, a filter, 16 characters or items of what it is given
+# Work is counted in units (`templating.WORK`): a node, a filter, 16 characters or items of what it is given.
 PER_TEMPLATE = 100  # units: compiling and starting one
 LONGEST = 1 << 16  # characters of a value
 MOST_ITEMS = 10_000  # of a value, those of the lists in it included
@@ -68,43 +68,36 @@ FAILURES = (
     SyntaxError, NameError, AssertionError,
 )  # fmt: skip
 
-_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
-
-
-@contextlib.contextmanager
-def bounded() -> Iterator[None]:
-    """Let everything that is rendered inside share one budget, as the templates of one recipe do."""
-    if _left.get() is not None:
-        yield
-        return
-    token = _left.set([WORK])
-    try:
-        yield
-    finally:
-        _left.reset(token)
-
 
 def spend(units: int) -> None:
     """Count work. Raises TooMuch when the budget is used up."""
-    left = _left.get()
-    if left is not None:
-        left[0] -= units
-        if left[0] < 0:
-            raise TooMuch("the templates of this recipe take too much work: loops within loops?")
+    if not templating.spend(units):
+        raise TooMuch("the templates of this recipe take too much work: loops within loops?")
+
+
+def _joined(parts: Iterable[str]) -> str:
+    kept, length = [], 0
+    for part in parts:
+        kept.append(part)
+        length += len(part)
+        if length > LONGEST_OUTPUT:
+            raise TooMuch(f"the result has more than {LONGEST_OUTPUT >> 20} MiB")
+    return "".join(kept)
 
 
 class Environment(ImmutableSandboxedEnvironment):
     """The environment of all templates of recipes."""
 
+    concat = staticmethod(_joined)  # the name by which compiled templates know it
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
     def __init__(self, **options: Any) -> None:
         super().__init__(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, **options)
         self.filters = {name: _charged(self, name, self.filters[name]) for name in FILTERS}
         self.filters.update(_counted=_counted, _concatenated=_concatenated, _made=_made)
-        self.tests = {name: _charged(self, "", cast("Callable[..., Any]", test)) for name, test in self.tests.items()}
+        tests: Mapping[str, Any] = self.tests
+        self.tests = {name: _charged(self, "", test) for name, test in tests.items()}
         self.globals = {"range": _range, "dict": dict, "namespace": Namespace}
-        self.concat = _joined  # type: ignore[method-assign]
 
     def compiled(self, text: str) -> Template:
         """Compile a template. Raises one of FAILURES."""
@@ -129,6 +122,8 @@ class Environment(ImmutableSandboxedEnvironment):
         """Call what a template calls."""
         owner = getattr(__obj, "__self__", None)
         name = getattr(__obj, "__name__", "") if isinstance(owner, str) else ""
+        if not __self.is_safe_callable(__obj):
+            raise SecurityError(f"`{getattr(__obj, '__name__', '')}` is nothing that a template may call")
         args = tuple(list(item) if name == "join" else item for item in args)
         if name == "join":
             _check_join(owner, *args)
@@ -214,16 +209,6 @@ def _concatenated(_context: Context, parts: list[Any]) -> str:
 def _made(_context: Context, value: Any) -> Any:
     spend(1 + _size(value) // 16)
     return _checked(value)
-
-
-def _joined(parts: Iterable[str]) -> str:
-    kept, length = [], 0
-    for part in parts:
-        kept.append(part)
-        length += len(part)
-        if length > LONGEST_OUTPUT:
-            raise TooMuch(f"the result has more than {LONGEST_OUTPUT >> 20} MiB")
-    return "".join(kept)
 
 
 def _range(*bounds: int) -> range:

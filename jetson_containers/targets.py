@@ -10,10 +10,10 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion, Version
-
 from jetson_containers import tables
+from jetson_containers.dependency import LONGEST, pep440
 from jetson_containers.errors import ConfigError, JetsonError, TargetError
+from jetson_containers.recipe_files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,9 +112,9 @@ def from_env(env: Mapping[str, str]) -> Parts:
     for name, (kind, convert) in _VARIABLES.items():
         text = env.get(name, "").strip()
         if text:
-            value = convert(text)
+            value = convert(text) if text.isascii() and len(text) <= LONGEST else None
             if value is None:
-                raise ConfigError(f"${name}: `{text}` is no {kind}", hint=f"unset {name}, or see --target")
+                raise ConfigError(f"${name}: `{shown(text)}` is no {kind}", hint=f"unset {name}, or see --target")
             collector.add(kind, Part(value, text, f"${name}"))
     return Parts(**collector.found)
 
@@ -131,6 +131,8 @@ def _split(chunk: str) -> list[str]:
     chunk = re.sub(r"^([rR]\d[\d.]*)\.(?=[a-z])", r"\1-", chunk)  # upstream: r36.4.tegra-aarch64
     chunk = chunk.replace("amd64.x86_64", "x86_64")
     words = chunk.split("-")
+    if len(chunk) > 2 * LONGEST:
+        _unknown(chunk)
     parts = []
     while words:
         length = next((n for n in range(len(words), 0, -1) if _recognize("-".join(words[:n]))), 0)
@@ -143,8 +145,10 @@ def _split(chunk: str) -> list[str]:
 
 def _recognize(text: str) -> tuple[str, str] | None:
     lower = text.lower()
+    if len(lower) > LONGEST:
+        return None
     for pattern, kind, value in _PATTERNS:
-        if match := re.fullmatch(pattern, lower):
+        if match := re.fullmatch(pattern, lower, re.ASCII):
             return kind, value(match)
     board = tables.board_ids().get(lower.removeprefix("jetson-"))
     return ("board", board) if board else None
@@ -154,10 +158,10 @@ def _unknown(text: str) -> tuple[str, str]:
     import difflib  # noqa: PLC0415 - only on the error path
 
     words = [*tables.board_ids(), "tegra", "sbsa", "x86_64", "aarch64", "cpu"]
-    close = difflib.get_close_matches(text.lower(), words, n=1)
+    close = difflib.get_close_matches(text.lower()[:LONGEST], words, n=1)
     meant = f"; did you mean `{close[0]}`?" if close else ""
     raise TargetError(
-        f"`{text}` is no part of a target{meant}",
+        f"`{shown(text)}` is no part of a target{meant}",
         details=GRAMMAR,
         hint=f"boards: {tables.listing(sorted(tables.boards()))}",
     )
@@ -185,10 +189,8 @@ _PATTERNS: tuple[tuple[str, str, Callable[[re.Match[str]], str]], ...] = (
 
 
 def _env_version(text: str) -> str | None:
-    try:
-        return str(Version(text.lstrip("rR")))
-    except InvalidVersion:
-        return None
+    version = pep440(text.lstrip("rR"))
+    return None if version is None else str(version)
 
 
 def _env_cuda(text: str) -> str | None:

@@ -171,6 +171,20 @@ def _converted(node: yaml.ScalarNode) -> str | float | None:
     return node.value.lower() in {"yes", "true", "on"} if node.tag == _BOOL else number(node.value)
 
 
+def check_size(data: Any, path: Path) -> None:
+    """Hold data of another format (JSON) to the same bounds. Raises RecipeError."""
+    waiting, values = [(data, 0)], 0
+    while waiting:
+        item, depth = waiting.pop()
+        values += 1
+        if depth > DEEPEST or values > MOST_VALUES:
+            raise RecipeError(f"more than {MOST_VALUES} values, or more than {DEEPEST} levels of them", path=path)
+        if isinstance(item, dict):
+            waiting += [(value, depth + 1) for value in item.values()]
+        elif isinstance(item, list):
+            waiting += [(value, depth + 1) for value in item]
+
+
 def number(text: str) -> str | float:
     """The number that a text is, or the text where it would not be written the same again (`1.10`, `0x10`)."""
     for kind in (int, float):

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import diagnosis
+from jetson_containers import diagnosis, recipe_files
 from jetson_containers.errors import UsageError
 from jetson_containers.stage import StageKind
 
@@ -97,7 +97,8 @@ def scripts_digest(node: Node) -> str:
     state = hashlib.sha256()
     for entry in tests_of(node):
         path = node.stage.definition.path / entry.partition(" ")[0] if node.stage.definition else None
-        state.update(entry.encode() + b"\0" + (path.read_bytes() if path and path.is_file() else b"") + b"\0")
+        script = recipe_files.read_bytes(path) if path and recipe_files.is_file(path) else b""
+        state.update(entry.encode() + b"\0" + script + b"\0")
     return state.hexdigest()[:16]
 
 

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import diagnosis, labels
+from jetson_containers import diagnosis, labels, recipe_keys
 from jetson_containers.building import decide, graph, package_tests, resources
 from jetson_containers.building.layercache import LayerCache
 from jetson_containers.building.model import StageReport
@@ -83,11 +83,11 @@ def installs_wheels(dockerfile: str, context: Path) -> bool:
 
 
 def _flags(definition: Package | None) -> list[str]:
-    """A recipe's own flags for docker build. Raises RecipeError for a quote that is not closed."""
+    """A recipe's own flags for docker build. Raises RecipeError for those that only a user may give."""
     if definition is None:
         return []
     try:
-        return shlex.split(definition.build_flags)
+        return recipe_keys.build_flags(definition.build_flags)
     except ValueError as error:
         raise RecipeError(f"`build_flags` of `{definition.name}`: {error}", path=definition.path) from error
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from jetson_containers import recipe_files
 from jetson_containers.errors import RecipeError
 from jetson_containers.instructions import parse, split_lines, stages
 from jetson_containers.linting import shell
@@ -45,10 +46,7 @@ class Files:
     def text(self, path: Path) -> str:
         """A file's text. Raises RecipeError when it cannot be read."""
         if path not in self.texts:
-            try:
-                self.texts[path] = path.read_text(encoding="utf-8-sig")
-            except (OSError, UnicodeDecodeError) as error:
-                raise RecipeError(f"cannot be read: {error}", path=path) from None
+            self.texts[path] = recipe_files.read_text(path)
         return self.texts[path]
 
     def script(self, path: Path) -> tuple[Command, ...]:
@@ -71,8 +69,8 @@ class Folder:
 
     @cached_property
     def listing(self) -> tuple[Path, ...]:
-        """All files, sorted; directories of other packages and of tools left out."""
-        return tuple(sorted(_walk(self.path, top=True)))
+        """All files, sorted; directories of other packages and of tools left out, and none behind a link."""
+        return () if self.path.is_symlink() else tuple(sorted(_walk(self.path, top=True)))
 
     @cached_property
     def scripts(self) -> tuple[Path, ...]:

@@ -273,8 +273,7 @@ def test_the_context_of_a_package_is_not_searched_for_packages_without_header(tm
 def test_a_link_that_leads_back_up_does_not_hang(tmp_path: Path) -> None:
     tree = write(tmp_path / "tree", {"g/a/Dockerfile": "docs: x"})
     (tree / "g/up").symlink_to("..")
-    other = write(tmp_path / "other", {"b/Dockerfile": "docs: x"})
-    (tree / "linked").symlink_to(other)
+    (tree / "linked").symlink_to(write(tree / "g/.other", {"b/Dockerfile": "docs: x"}))
     assert list(load([tree], ORIN).available) == ["a", "b"]
 
 

@@ -309,11 +309,11 @@ def test_a_change_of_what_was_read_is_seen_by_a_warm_start(tmp_path: Path, code:
     assert load([tmp_path / "tree"], ORIN, cache=cache).available["foo"].docs != before
 
 
-def test_a_shared_file_outside_the_tree_is_part_of_the_definition(tmp_path: Path) -> None:
-    files = {"tree/g/foo/Dockerfile": "config: ../../../common.yaml", "common.yaml": "notes: one"}
+def test_a_shared_file_of_the_tree_is_part_of_the_definition(tmp_path: Path) -> None:
+    files = {"tree/g/foo/Dockerfile": "config: ../../common.yaml", "tree/common.yaml": "notes: one"}
     tree = write(tmp_path, files) / "tree"
     assert load([tree], ORIN, cache=tmp_path / "cache").available["foo"].notes == "one"
-    (tmp_path / "common.yaml").write_text("notes: two")
+    (tree / "common.yaml").write_text("notes: two")
     assert load([tree], ORIN, cache=tmp_path / "cache").available["foo"].notes == "two"
 
 

@@ -237,7 +237,7 @@ BROKEN = {
     "illegal-name": ({"config.py": "package['name'] = 'a b'"}, "config.py", 1, "`a b` is no package name"),
     "illegal-alias": ({"config.py": "package['alias'] = ['a/b']"}, "config.py", 1, "`a/b` is no package name"),
     "args-as-list": ({"config.py": "package['build_args'] = ['A=1']"}, "config.py", 1, "must map names to values"),
-    "path-nowhere": ({"config.py": "package['path'] = '/nowhere'"}, "config.py", 1, "`path` is `/nowhere`"),
+    "path-nowhere": ({"config.py": "package['path'] = 'nowhere'"}, "config.py", 1, "/nowhere`, which is no dir"),
 }  # fmt: skip
 
 
