@@ -62,10 +62,17 @@ def no_leftovers(each_engine: DockerEngine) -> Iterator[None]:
     client = docker.from_env()
     before = {c.id for c in client.containers.list(all=True)}
     yield
-    after = [c for c in client.containers.list(all=True) if c.id not in before]
-    ours = [c for c in after if PREFIX in str(c.attrs["Config"]["Image"])]
+    # The engine removes a stopped `--rm` container by itself, soon after the client has ended.
+    deadline = time.monotonic() + 60
+    while (ours := _new_containers(client, before)) and time.monotonic() < deadline:
+        time.sleep(0.1)
     client.close()
     assert not ours
+
+
+def _new_containers(client: docker.DockerClient, before: set[str]) -> list[str]:
+    listed = client.containers.list(all=True, ignore_removed=True)
+    return [c.id for c in listed if c.id not in before and PREFIX in str(c.attrs["Config"]["Image"])]
 
 
 def layers(reference: str) -> list[str]:
