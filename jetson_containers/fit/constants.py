@@ -86,6 +86,8 @@ class RuntimeConstants:
     cpu: bool
     gguf: bool
     reads: frozenset[str]  # methods of quantized checkpoints
+    windows: bool  # whether layers with a window keep only that much
+    latent: bool  # whether compressed keys and values are kept compressed
 
 
 @dataclass(frozen=True)
@@ -220,6 +222,8 @@ def _runtime(name: str, row: Mapping[str, Any]) -> RuntimeConstants:
         cpu="cpu" in row,
         gguf="gguf" in row,
         reads=frozenset(row.get("reads", ())),
+        windows="windows" in row,
+        latent="latent" in row,
     )
 
 
