@@ -65,6 +65,7 @@ class Variant:
     families: frozenset[str]
     sm: int
     budget: float  # of the device's memory, that the runtime keeps to; 0: none
+    list: tuple[str, str] = ("", "")  # the runtime and interface of architectures.yaml that `families` are of
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,7 @@ def _variant(row: Mapping[str, Any], variant: Mapping[str, Any]) -> Variant:
         families=frozenset() if "*" in families else families,
         sm=int(variant.get("sm", row["sm"])),
         budget=float(variant.get("budget", 0)),
+        list=(runtime, interface),
     )
 
 
