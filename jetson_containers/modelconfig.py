@@ -48,7 +48,9 @@ _NESTED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 # Where multimodal configurations keep the language model, and the parts that are none.
 _NESTED = ("text_config", "llm_config", "language_config", "llm_cfg", "thinker_config", "language_model", "decoder")
-_NOT_TEXT = re.compile(r"vision|visual|image|video|audio|speech|talker|token2wav|quant|rope|draft|vq|sam_|mtp|projector")
+_NOT_TEXT = re.compile(
+    r"vision|visual|image|video|audio|speech|talker|token2wav|quant|rope|draft|vq|sam_|mtp|projector"
+)
 _DEPTH = 3
 # Keys that change what a model weighs, of any family: one that was not read was not understood.
 _SIZES = re.compile(
@@ -172,7 +174,7 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
             "max_sequence_length",
         ),
         sliding_window=_optional(keys, "sliding_window") if text.get("use_sliding_window", True) else 0,
-        dtype=str(config.get("torch_dtype") or config.get("dtype") or text.get("torch_dtype") or text.get("dtype") or ""),
+        dtype=str(next((each[key] for each in (config, text) for key in _TYPES if each.get(key)), "")),
         quantized=modelquantized.read(config.get("quantization_config") or text.get("quantization_config"), beside),
         **_experts(keys, shape, blocks),
         blocks=blocks,
@@ -206,7 +208,7 @@ def _text_model(config: Mapping[str, Any], depth: int = _DEPTH) -> Mapping[str, 
     """The language model's keys over those around it: below a name that is usual, or whatever has a decoder's shape."""
     named = [config.get(key) for key in _NESTED]
     others = [value for key, value in config.items() if key not in _NESTED and not _NOT_TEXT.search(str(key))]
-    shaped = [value for value in others if isinstance(value, dict) and _SHAPED <= set(value)]
+    shaped = [value for value in others if isinstance(value, dict) and set(value) >= _SHAPED]
     nested = any(key in config for key in _SHAPED - {"vocab_size"})
     for inner in (*named, *(() if nested else shaped)):
         if depth and isinstance(inner, dict) and inner:
@@ -245,6 +247,7 @@ def _layers(keys: Keys, origin: str) -> int:
     return found
 
 
+_TYPES = ("torch_dtype", "dtype")
 _MOST_LAYERS = 4096  # more is no model, and would be built one by one
 
 
@@ -311,7 +314,14 @@ def _encoders(config: Mapping[str, Any], depth: int = _DEPTH) -> Iterator[tuple[
     for key, value in config.items():
         if not isinstance(value, dict) or not value:
             continue
-        if key in {"vision_config", "audio_config", "visual_config", "vit_config", "vision_tower_cfg", "vision_encoder"}:
+        if key in {
+            "vision_config",
+            "audio_config",
+            "visual_config",
+            "vit_config",
+            "vision_tower_cfg",
+            "vision_encoder",
+        }:
             yield key, value
         elif depth and key in _NESTED:
             yield from _encoders(value, depth - 1)
@@ -381,7 +391,7 @@ def _head_dim(text: Keys, origin: str, hidden: int, heads: int) -> int:
     return found
 
 
-def _experts(keys: Keys, shape: Shape, blocks: tuple[Block, ...]) -> dict[str, int]:
+def _experts(keys: Keys, shape: Shape, blocks: tuple[Block, ...]) -> dict[str, Any]:
     """Sizes of a mixture of experts; empty without one."""
     count = modellayers.experts(keys)
     if not count:

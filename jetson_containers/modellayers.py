@@ -309,12 +309,16 @@ def _latent(keys: Keys, shape: Shape, heads: int, rank: int) -> tuple[list[Matri
     rope, value = keys.number("qk_rope_head_dim"), keys.number("v_head_dim") or nope
     queries, query_rank = heads * (nope + rope), keys.number("q_lora_rank")
     narrow = [Matrix("query", shape.hidden, query_rank), Matrix("query", query_rank, queries)]
-    return [
-        *(narrow if query_rank else [Matrix("query", shape.hidden, queries)]),
-        Matrix("key", shape.hidden, rank + rope),
-        Matrix("value", rank, heads * (nope + value)),
-        Matrix("attention_output", heads * value, shape.hidden),
-    ], rank + rope, heads * (nope + rope + value)
+    return (
+        [
+            *(narrow if query_rank else [Matrix("query", shape.hidden, queries)]),
+            Matrix("key", shape.hidden, rank + rope),
+            Matrix("value", rank, heads * (nope + value)),
+            Matrix("attention_output", heads * value, shape.hidden),
+        ],
+        rank + rope,
+        heads * (nope + rope + value),
+    )
 
 
 def _mamba(keys: Keys, shape: Shape) -> tuple[list[Matrix], int]:
@@ -438,8 +442,8 @@ COUNTS = (
     "n_experts", "moe_num_routed_experts",
 )  # fmt: skip
 _USED = (
-    "num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_top_k", "moe_topk", "top_k_experts", "moe_k",
-    "num_selected_experts", "moe_router_topk", "num_experts_used",
+    "num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_top_k", "moe_topk", "top_k_experts",
+    "moe_k", "num_selected_experts", "moe_router_topk", "num_experts_used",
 )  # fmt: skip
 _WIDTHS = (
     "moe_intermediate_size", "expert_ffn_hidden_size", "moe_ffn_hidden_size", "expert_intermediate_size",
@@ -484,7 +488,7 @@ def _experts_of(keys: Keys, shape: Shape, layer: int) -> list[Matrix]:
     width = expert_width(keys, layer, layers) or keys.at(layer, layers, "intermediate_size") or shape.intermediate
     used = used_experts(keys, layer, layers)
     counts, widths = keys.numbers(*COUNTS), keys.numbers(*_WIDTHS)
-    groups = ((experts(keys), used, width),)
+    groups: tuple[tuple[int, int, int], ...] = ((experts(keys), used, width),)
     if latent := keys.number("moe_latent_size"):  # the experts work on a narrower vector
         ends = [Matrix("mixer", shape.hidden, latent), Matrix("mixer", latent, shape.hidden)]
         inside = replace(shape, hidden=latent)

@@ -86,7 +86,7 @@ def _of(raw: Mapping[str, Any]) -> Quantized | None:
         bits = 4 if raw.get("load_in_4bit") else 8 if raw.get("load_in_8bit") or not bits else bits
     elif method == "modelopt":
         form, bits = _algorithm(str(raw.get("quant_algo") or ""))
-        if raw.get("quant_algo") is None and not _schemes(raw):
+        if raw.get("quant_algo") is None and not any(_schemes(raw)):
             return None  # only the KV cache is quantized
     if not bits:
         bits, group, form = _nested(raw, group)
@@ -146,7 +146,15 @@ def _schemes(raw: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _texts(raw: Mapping[str, Any]) -> Iterator[str]:
     """What names a type: torchao's `quant_type`, quanto's `weights`, Quark's `dtype`, deeper ones too."""
     for key, value in raw.items():
-        if isinstance(value, str) and key in {"weights", "weight_dtype", "quant_type", "dtype", "type", "_type", "format"}:
+        if isinstance(value, str) and key in {
+            "weights",
+            "weight_dtype",
+            "quant_type",
+            "dtype",
+            "type",
+            "_type",
+            "format",
+        }:
             yield value
         elif isinstance(value, dict) and key in {"quant_type", "default", "global_quant_config", "weight", "_data"}:
             yield from _texts(value)

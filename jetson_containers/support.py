@@ -23,14 +23,25 @@ def loads(names: Collection[str], config: ModelConfig) -> bool:
 def knows(runtime: str, kind: str, config: ModelConfig) -> bool | None:
     """Whether a runtime's interface loads an architecture; None where its list is not all that it loads."""
     lists = tables.load("architectures")
+    if "*" in lists[runtime][kind]:
+        return generic(config)
     if loads(lists[runtime][kind], config):
         return True
     others = (names for other, names in lists[runtime].items() if other != kind)
     if any(loads(names, config) for names in others):
         return False
-    if runtime == "llama_cpp" and not _is_named(config):
+    if runtime == "llama_cpp" and not generic(config):
         return None  # newer than all our lists, its converter may be as well
     return False if runtime in lists["complete"] else None
+
+
+def generic(config: ModelConfig) -> bool | None:
+    """What loads anything made of linear layers knows a model type that some list has; of others it is not known."""
+    if not config.model_type:
+        return True
+    lists = tables.load("architectures")
+    rows = (names for group in lists.values() for names in (group.values() if isinstance(group, dict) else [group]))
+    return True if any(name in names for names in rows for name in config.names) else None
 
 
 def reads(runtime: str, methods: Collection[str], quantized: Quantized) -> bool | None:
@@ -55,14 +66,3 @@ def _limit(table: str, quantized: Quantized) -> int:
     limits = tables.load("runtimes")[table]
     names = (quantized.form, quantized.method, f"{quantized.method}-{quantized.bits:g}")
     return next((int(limits[name]) for name in names if name in limits), 0)
-
-
-def _is_named(config: ModelConfig) -> bool:
-    """Whether any runtime's list has the model type."""
-    lists = tables.load("architectures")
-    return any(
-        name in names
-        for rows in lists.values()
-        for names in (rows.values() if isinstance(rows, dict) else [rows])
-        for name in config.names
-    )

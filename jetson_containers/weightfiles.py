@@ -114,6 +114,8 @@ def refuse_other_kinds(names: Iterable[str], model: str) -> None:
             hint="`jetson-containers run` with diffusers or comfyui serves such models",
         )
     if "adapter_config.json" in there:
-        raise UsageError(f"`{model}` is an adapter, not a model", hint="merge it into the model it was trained on first")
+        raise UsageError(
+            f"`{model}` is an adapter, not a model", hint="merge it into the model it was trained on first"
+        )
     hint = "a Hugging Face checkpoint, a directory made by MLC, or one .gguf file is needed"
     raise UsageError(f"`{model}` holds no config.json, so it is no model that is known here", hint=hint)

@@ -332,9 +332,7 @@ def _refusal(
     if machine.sm is not None and machine.sm < (weight_only or lowest):
         what = f"{runtime.name} {quantization}" if lowest_sm > variant.sm else runtime.name
         return f"{what} needs compute capability {lowest / 10:g}; this GPU has {machine.sm / 10:g}", ""
-    if not any(variant.list) or not variant.families:
-        return "", ""
-    known_there = support.knows(*variant.list, config)
+    known_there = support.knows(*variant.list, config) if any(variant.list) else support.generic(config)
     version = f" ({variant.api} API)" if variant.api else ""
     if known_there is False:
         return f"{runtime.name}{version} does not know the architecture `{config.model_type}`", ""
@@ -354,7 +352,9 @@ def _unread(
     if found is None:
         return "", f"whether {runtime.name} reads a checkpoint quantized with {ready.described} is not in our table"
     if machine.sm is not None and machine.sm < lowest_sm and not runtime.gguf:
-        what = f"{runtime.name} reads {ready.label} below compute capability {lowest_sm / 10:g} with weight-only kernels"
+        what = (
+            f"{runtime.name} reads {ready.label} below compute capability {lowest_sm / 10:g} with weight-only kernels"
+        )
         return "", f"{what}, which nobody reported of a Jetson"
     return "", doubt
 

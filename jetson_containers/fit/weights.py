@@ -89,7 +89,7 @@ def of_checkpoint(config: ModelConfig, quantized: Quantized) -> Weights:
 
 
 def stored_bytes(config: ModelConfig) -> float:
-    """Bytes of the weight files of a checkpoint as its configuration describes them, with 16 bits where it is silent."""
+    """Bytes of a checkpoint's weight files as its configuration describes them, of 16 bits where it is silent."""
     if config.quantized is not None:
         return of_checkpoint(config, config.quantized).total
     return parameters(config) * (4 if config.dtype == "float32" else 2) * config.scale

@@ -37,7 +37,7 @@ class ModelInfo:
 
     `revision` is what was asked, `commit` what it means now. `weights` gives the bytes of the weights in each format
     that is there (`safetensors`, `bin`, `gguf`); of gguf, every file may be another quantization of the same weights.
-    `config` is the parsed config.json (of an adapter: adapter_config.json), or None with the reason in `config_missing`;
+    `config` is the parsed config.json (an adapter's: adapter_config.json), or None with the reason in `config_missing`;
     `beside` hf_quant_config.json, where only that says how the weights are quantized. `path` is the snapshot on this
     machine when every file of it is here.
     """

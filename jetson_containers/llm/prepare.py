@@ -195,7 +195,7 @@ def make_job(request: Request, model: Model, runtime: Runtime, target: Target) -
 
 
 def refuse_unread(request: Request, model: Model, runtime: Runtime, console: Console) -> None:
-    """Raises UsageError for a configuration that is not understood, of a kind the runtime's list does not have either."""
+    """Raises UsageError for a configuration that is not understood, of a kind the runtime's list has not either."""
     if model.config is not None or model.prepared or not model.problem:
         return
     listed = any({"*", model.kind} & row.models for row in rules.rows(runtime.name))
