@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jetson_containers.modelsource import Source
     from jetson_containers.platforms import Platform
 
-_ORDER = (Verdict.FITS, Verdict.TIGHT, Verdict.SWAP, Verdict.NO, Verdict.IMPOSSIBLE)
+_ORDER = (Verdict.FITS, Verdict.TIGHT, Verdict.SWAP, Verdict.UNKNOWN, Verdict.NO, Verdict.IMPOSSIBLE)
 
 
 @dataclass(frozen=True)

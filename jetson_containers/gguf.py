@@ -8,12 +8,14 @@ checked against what is left before anything of that size is read or kept.
 from __future__ import annotations
 
 import math
+import re
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.errors import UsageError
 from jetson_containers.modelconfig import ModelConfig, Quantized
+from jetson_containers.modellayers import Block, Matrix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +46,7 @@ _SCALARS: Mapping[int, str] = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d",
 }  # fmt: skip
 _STRING, _ARRAY = 8, 9
+_MOST_LAYERS = 4096
 _NESTING = 4  # arrays of arrays exist in no published file; deeper than this is an attack
 
 
@@ -134,15 +137,20 @@ def model_config(file: GgufFile, origin: str = "file") -> ModelConfig:
     values = _Values(file.metadata, family, origin)
     hidden, heads = values.number("embedding_length"), values.number("attention.head_count")
     used = values.optional("expert_used_count")
+    layers = values.number("block_count")
+    if layers > _MOST_LAYERS:
+        raise UsageError(f"{origin} is damaged: it announces {layers} layers", hint="download it again")
+    kv_heads = values.optional("attention.head_count_kv") or heads
+    head_dim = values.optional("attention.key_length") or max(hidden // heads, 1)
     return ModelConfig(
         architecture="",
         model_type=family,
-        layers=values.number("block_count"),
+        layers=layers,
         hidden=hidden,
         intermediate=values.optional("feed_forward_length") or 4 * hidden,
         heads=heads,
-        kv_heads=values.optional("attention.head_count_kv") or heads,
-        head_dim=values.optional("attention.key_length") or max(hidden // heads, 1),
+        kv_heads=kv_heads,
+        head_dim=head_dim,
         vocab=values.optional("vocab_size") or _vocabulary(file, origin),
         tied=file.head_bytes == 0,
         gated_mlp=any(".ffn_gate" in tensor.name for tensor in file.tensors),
@@ -152,7 +160,43 @@ def model_config(file: GgufFile, origin: str = "file") -> ModelConfig:
         experts_used=used,
         expert_intermediate=values.optional("expert_feed_forward_length"),
         quantized=Quantized(f"gguf:{file.file_type or 'unknown'}", _bits(file)),
+        blocks=_blocks(file, values, 2 * kv_heads * head_dim, used),
     )
+
+
+def _blocks(file: GgufFile, values: _Values, fused: int, used: int) -> tuple[Block, ...]:
+    """The layers as the directory of tensors has them. `fused`: elements kept where query, key and value are one."""
+    count, windows = values.number("block_count"), values.windows()
+    shared = values.optional("attention.shared_kv_layers")
+    state = values.optional("ssm.inner_size") * values.optional("ssm.state_size")
+    layers: dict[int, list[tuple[str, Tensor]]] = {}
+    for tensor in file.tensors:
+        part = _PART.fullmatch(tensor.name)
+        if part and int(part["layer"]) < count and len(tensor.shape) in {2, 3}:
+            layers.setdefault(int(part["layer"]), []).append((part["name"], tensor))
+    found: dict[Block, list[int]] = {}
+    for layer, tensors in sorted(layers.items()):
+        kept = sum(tensor.shape[1] for name, tensor in tensors if name in _KEPT)
+        kept = kept or (fused if any(name == "attn_qkv" for name, _ in tensors) else 0)
+        one = Block(
+            at=(),
+            matrices=tuple(_matrix(tensor, used) for _, tensor in tensors),
+            cache=0 if shared and layer >= count - shared else kept,
+            window=windows[layer] if layer < len(windows) else 0,
+            state=state if any(name.startswith("ssm_") for name, _ in tensors) else 0,
+        )
+        found.setdefault(one, []).append(layer)
+    return tuple(Block(tuple(at), one.matrices, one.cache, 0, one.window, one.state) for one, at in found.items())
+
+
+_PART = re.compile(r"blk\.(?P<layer>\d{1,5})\.(?P<name>[\w.]+)\.weight")
+_KEPT = frozenset({"attn_k", "attn_v", "attn_kv_a_mqa"})
+
+
+def _matrix(tensor: Tensor, used: int) -> Matrix:
+    copies = tensor.shape[2] if len(tensor.shape) == 3 else 1
+    inputs, outputs = tensor.shape[:2]
+    return Matrix("expert" if copies > 1 else "other", inputs, outputs, copies, min(used or copies, copies))
 
 
 def _bits(file: GgufFile) -> int:
@@ -201,6 +245,18 @@ class _Values:
         if isinstance(value, list):
             value = max((item for item in value if isinstance(item, int)), default=0)
         return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 32 else 0
+
+    def windows(self) -> list[int]:
+        """The window of each layer, 0 for none, where the file says which layers have one."""
+        window, pattern = (
+            self.optional("attention.sliding_window"),
+            self._metadata.get(f"{self._family}.attention.sliding_window_pattern"),
+        )
+        if isinstance(pattern, list):
+            return [window if sliding else 0 for sliding in pattern]
+        if isinstance(pattern, int) and not isinstance(pattern, bool) and pattern > 1:
+            return [window if (layer + 1) % pattern else 0 for layer in range(self.number("block_count"))]
+        return []
 
     def number(self, key: str) -> int:
         value = self.optional(key)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import gguf, knownmodels, modelconfig
+from jetson_containers import gguf, knownmodels, modelconfig, weightfiles
 from jetson_containers.errors import NotReadyError, UsageError
 from jetson_containers.fit import weights
 
@@ -70,12 +70,28 @@ def from_hub(reference: str, settings: Settings, console: Console) -> ModelConfi
     from jetson_containers import hub  # noqa: PLC0415 - only for models that no table has
 
     info = hub.describe(reference, settings, console)
+    if info.config is None and not info.is_gguf and not info.config_missing.startswith("config.json"):
+        weightfiles.refuse_other_kinds([entry.name for entry in info.files], reference)
     if info.config is None:
         hint = "a model of .gguf files: name the original model, or download one of the files and name that"
         raise NotReadyError(
             f"{reference}: {info.config_missing or 'there is no config.json'}", hint=hint if info.is_gguf else None
         )
-    return modelconfig.from_hf(info.config, f"{reference}: config.json")
+    config = modelconfig.from_hf(info.config, f"{reference}: config.json", info.beside)
+    return weightfiles.checked(config, weightfiles.total((entry.name, entry.size) for entry in info.files))
+
+
+def of_folder(folder: Path) -> ModelConfig:
+    """The shape of a local checkpoint, with what its weight files say. Raises UsageError where it has none."""
+    path = folder / "config.json"
+    try:
+        raw: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(raw, dict):
+        raise UsageError(f"{path}: holds no object")
+    beside = weightfiles.read_json(folder / "hf_quant_config.json")
+    return weightfiles.checked(modelconfig.from_hf(raw, str(path), beside), weightfiles.in_folder(folder))
 
 
 def _of_path(path: Path) -> Source:
@@ -88,6 +104,11 @@ def _of_path(path: Path) -> Source:
     files = sorted(path.glob("*.gguf"))
     if len(files) == 1:
         return _of_gguf(files[0])
+    adapter = path / "adapter_config.json"
+    if adapter.is_file():
+        modelconfig.from_hf(weightfiles.read_json(adapter), str(adapter))  # says what it is an adapter of
+    if (path / "model_index.json").is_file():
+        weightfiles.refuse_other_kinds(["model_index.json"], str(path))
     what = f"{len(files)} .gguf files: name one of them" if files else "neither config.json nor a .gguf file"
     raise UsageError(f"`{path}` holds {what}")
 
@@ -99,6 +120,8 @@ def _of_json(path: Path, name: str) -> Source:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     if not isinstance(data, dict):
         raise UsageError(f"{path}: holds no object")
+    if path.name == "config.json":
+        return Source(name, of_folder(path.parent), str(path))
     if path.name != _MLC:
         return Source(name, modelconfig.from_hf(data, str(path)), str(path))
     config = modelconfig.from_mlc(data, str(path))

@@ -67,6 +67,7 @@ class Variant:
     families: frozenset[str]
     sm: int
     budget: float  # of the device's memory, that the runtime keeps to; 0: none
+    list: tuple[str, str] = ("", "")  # the runtime and interface of architectures.yaml that `families` are of
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class RuntimeConstants:
     cpu: bool
     gguf: bool
     reads: frozenset[str]  # methods of quantized checkpoints
+    windows: bool  # whether layers with a window keep only that much
+    latent: bool  # whether compressed keys and values are kept compressed
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,8 @@ def _runtime(name: str, row: Mapping[str, Any]) -> RuntimeConstants:
         cpu="cpu" in row,
         gguf="gguf" in row,
         reads=frozenset(row.get("reads", ())),
+        windows="windows" in row,
+        latent="latent" in row,
     )
 
 
@@ -241,6 +246,7 @@ def _variant(row: Mapping[str, Any], variant: Mapping[str, Any]) -> Variant:
         families=frozenset() if limits.ANY in families else families,
         sm=int(variant.get("sm", row["sm"])),
         budget=float(variant.get("budget", 0)),
+        list=(runtime, interface),
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.errors import UsageError
 from jetson_containers.fit import constants
 from jetson_containers.fit.constants import GIB
+from jetson_containers.modellayers import blocks_of
 
 if TYPE_CHECKING:
     from jetson_containers.fit.constants import RuntimeConstants, Variant
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _MLC_FIXED = 48 << 20  # of kv_aux
 _MLC_KV_EXTRA = 1.25  # bytes per token of bookkeeping
+_AHEAD = 256  # tokens that a window is allocated with beyond itself
 _TURBOMIND_BATCH = 64  # logits are held for so many sequences
 
 
@@ -40,18 +42,35 @@ class Load:
 
 
 def kv_per_token(config: ModelConfig, kv_type: str = "f16") -> float:
-    """Bytes of keys and values for one token. A sliding window is not counted on: not all runtimes use it."""
-    return 2 * config.layers * config.kv_heads * config.head_dim * constants.kv_bits(kv_type) / 8
+    """Bytes of keys and values for one token in the layers that keep every token, compressed where the model does."""
+    elements = sum(block.cache * len(block.at) for block in blocks_of(config) if not block.window)
+    return elements * constants.kv_bits(kv_type) / 8
+
+
+def kv_cache(config: ModelConfig, runtime: RuntimeConstants, kv_type: str, tokens: int) -> float:
+    """Bytes that one sequence of so many tokens keeps in all layers.
+
+    A window counts where layers of different kinds show that it is used, and the runtime uses it; the state of layers
+    without attention, in 32 bits, does not grow.
+    """
+    kept = state = 0
+    blocks = blocks_of(config)
+    mixed = len({bool(block.window) for block in blocks if block.cache}) > 1
+    for block in blocks:
+        elements = (block.cache if runtime.latent else block.expanded or block.cache) * len(block.at)
+        most = block.window + max(runtime.micro_batch, _AHEAD) if block.window and mixed and runtime.windows else tokens
+        kept += elements * min(tokens, most)
+        state += block.state * len(block.at)
+    return kept * constants.kv_bits(kv_type) / 8 + state * 4
 
 
 def kv_needed(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, load: Load) -> float:
     """Bytes for the whole context of every sequence, in the runtime's blocks."""
-    tokens = load.context * load.max_batch
+    tokens = load.context
     if variant.kv == "lazy":  # a block more than full: blocks come one ahead
-        blocks = -(-(load.used or load.context) // runtime.block) + 1
-        tokens = blocks * runtime.block * load.max_batch
+        tokens = (-(-(load.used or load.context) // runtime.block) + 1) * runtime.block
     extra = _MLC_KV_EXTRA * tokens if runtime.workspace == "mlc" else 0
-    return kv_per_token(config, load.kv_type) * tokens + extra
+    return (kv_cache(config, runtime, load.kv_type, tokens) + extra) * load.max_batch
 
 
 def chunk_of(variant: Variant, load: Load) -> int:

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers import support
 from jetson_containers.errors import UsageError
 from jetson_containers.fit import constants, memory, peak, speed
 from jetson_containers.fit import weights as weights_module
@@ -18,19 +19,22 @@ if TYPE_CHECKING:
 
     from jetson_containers.fit.constants import RuntimeConstants, Variant
     from jetson_containers.fit.weights import Weights
-    from jetson_containers.modelconfig import ModelConfig
+    from jetson_containers.modelconfig import ModelConfig, Quantized
     from jetson_containers.tables import Board
 
 
+# Methods in which models are first published: there is no other original.
+_PUBLISHED = frozenset({"mxfp4", "fp8"})
 _OURS = ("mlc:", "gguf:")  # metadata of artefacts, not of checkpoints to start from
 
 
 class Verdict(enum.Enum):
-    """What the prediction says. `SWAP` and better run."""
+    """What the prediction says. `SWAP` and better run; `UNKNOWN` has the room, and no table says whether it loads."""
 
     FITS = "fits"
     TIGHT = "tight"
     SWAP = "fits with swap"
+    UNKNOWN = "unknown"
     NO = "does not fit"
     IMPOSSIBLE = "impossible"
 
@@ -162,16 +166,18 @@ def predict(
     ready = config.quantized if config.quantized and not config.quantized.method.startswith(_OURS) else None
     held = wanted.held or weights_module.weights(config, format_name)
     if ready is not None and not known.gguf:
-        held, lowest_sm, chosen = weights_module.of_checkpoint(config, ready), 0, f"{ready.method}-{ready.bits}bit"
+        held, lowest_sm, chosen = weights_module.of_checkpoint(config, ready), support.lowest_sm(ready), ready.label
     sizes = _sizes(config, known, variant, machine, held, load, wanted)
     verdict, reason, swap = _judge(sizes, machine, known)
-    refusal = _refusal(config, known, variant, machine, chosen, lowest_sm)
+    refusal, doubt = _refusal(config, known, variant, machine, chosen, lowest_sm)
     if not refusal and ready is None and wanted.held is None:
         refusal = _unmade(config, known, variant, chosen)
-    if not refusal and ready is not None and ready.method not in known.reads:
-        refusal = f"{runtime} cannot load weights that {ready.method} quantized already: take the original model"
+    if ready is not None and not refusal:
+        refusal, doubt = _unread(known, ready, machine, lowest_sm, doubt)
     if refusal:
         verdict, reason, swap = Verdict.IMPOSSIBLE, refusal, 0.0
+    elif doubt and verdict is not Verdict.NO:
+        verdict, reason = Verdict.UNKNOWN, doubt
     done = wanted.held is not None or (ready is not None and not known.gguf)
     made = () if done else peak.steps(config, variant.steps, held.total)
     filled = min(wanted.filled or constants.system().filled, tokens)
@@ -224,9 +230,14 @@ def variant_for(runtime: RuntimeConstants, machine: Machine, family: str = "", q
     Where none does all of it, the newest that runs; where none runs or there is no L4T, the last of all.
     """
     running = [variant for variant in runtime.variants if set(variant.l4t) & set(machine.l4t)]
-    knowing = [variant for variant in running if not variant.families or not family or family in variant.families]
+    knowing = [variant for variant in running if _loads(variant, family)]
     having = [variant for variant in knowing if not quantization or _has(variant, quantization)]
     return (having or knowing or running or list(runtime.variants))[-1]
+
+
+def _loads(variant: Variant, family: str) -> bool:
+    names = {family, family.removesuffix("_text")}
+    return not variant.families or not family or bool(names & variant.families)
 
 
 def _has(variant: Variant, quantization: str) -> bool:
@@ -327,23 +338,44 @@ def _refusal(
     machine: Machine,
     quantization: str,
     lowest_sm: int,
-) -> str:
-    """Why a combination cannot be, whatever the memory; empty when nothing speaks against it."""
+) -> tuple[str, str]:
+    """Why a combination cannot be, whatever the memory, and what is not known of it; empty: nothing."""
     if machine.sm is None and not runtime.cpu:
-        return f"{runtime.name} needs an NVIDIA GPU"
+        return f"{runtime.name} needs an NVIDIA GPU", ""
     if machine.l4t and not set(machine.l4t) & set(variant.l4t):
         has = f"L4T {_list(machine.l4t)}" if len(machine.l4t) > 1 else f"L4T {machine.l4t[0]}"
         known = sorted({major for each in runtime.variants for major in each.l4t})
-        return f"{runtime.name} exists for L4T {_list(known)}; this machine runs {has}"
+        return f"{runtime.name} exists for L4T {_list(known)}; this machine runs {has}", ""
     lowest = max(variant.sm, lowest_sm)
-    if machine.sm is not None and machine.sm < lowest:
+    weight_only = support.weight_only_sm(config.quantized) if config.quantized else 0
+    if machine.sm is not None and machine.sm < (weight_only or lowest):
         what = f"{runtime.name} {quantization}" if lowest_sm > variant.sm else runtime.name
-        return f"{what} needs compute capability {lowest / 10:g}; this GPU has {machine.sm / 10:g}"
-    family = config.model_type
-    if variant.families and family and family not in variant.families:
-        version = f" ({variant.api} API)" if variant.api else ""
-        return f"{runtime.name}{version} does not know the architecture `{family}`"
-    return ""
+        return f"{what} needs compute capability {lowest / 10:g}; this GPU has {machine.sm / 10:g}", ""
+    known_there = support.knows(*variant.list, config) if any(variant.list) else support.generic(config)
+    version = f" ({variant.api} API)" if variant.api else ""
+    if known_there is False:
+        return f"{runtime.name}{version} does not know the architecture `{config.model_type}`", ""
+    if known_there is None:
+        return "", f"whether {runtime.name} knows the architecture `{config.model_type}` is not in our table"
+    return "", ""
+
+
+def _unread(
+    runtime: RuntimeConstants, ready: Quantized, machine: Machine, lowest_sm: int, doubt: str
+) -> tuple[str, str]:
+    """Why a quantized checkpoint cannot be loaded, or why that is not known."""
+    found = support.reads(runtime.name, runtime.reads, ready)
+    if found is False:
+        remedy = "" if ready.method in _PUBLISHED else ": take the original model"
+        return f"{runtime.name} cannot load weights that {ready.method} quantized already{remedy}", ""
+    if found is None:
+        return "", f"whether {runtime.name} reads a checkpoint quantized with {ready.described} is not in our table"
+    if machine.sm is not None and machine.sm < lowest_sm and not runtime.gguf:
+        what = (
+            f"{runtime.name} reads {ready.label} below compute capability {lowest_sm / 10:g} with weight-only kernels"
+        )
+        return "", f"{what}, which nobody reported of a Jetson"
+    return "", doubt
 
 
 def _unmade(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, quantization: str) -> str:
@@ -360,9 +392,23 @@ def _list(majors: Iterable[int]) -> str:
 
 
 def _notes(config: ModelConfig, context: int) -> tuple[str, ...]:
+    notes = [*size_notes(config)]
     if config.max_position and context > config.max_position:
-        return (f"the model was trained for {config.max_position} tokens; beyond them its answers degrade",)
-    return ()
+        notes.append(f"the model was trained for {config.max_position} tokens; beyond them its answers degrade")
+    return tuple(notes)
+
+
+def size_notes(config: ModelConfig) -> tuple[str, ...]:
+    """What is doubtful about the size: weight files that disagree, or parts of the configuration that were not read."""
+    if config.measured:
+        return (config.measured,)
+    notes = []
+    if config.quantized is not None and not config.quantized.stored:
+        notes.append(f"how many bits {config.quantized.method} stores is not understood: 16 are assumed")
+    if config.unread:
+        names = ", ".join(f"`{name}`" for name in config.unread[:4])
+        notes.append(f"the configuration has {names}, which is not understood: it may be larger or smaller than this")
+    return tuple(notes)
 
 
 def _untold(runtime: str, machine: Machine, most: float | None) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.fit import constants
-from jetson_containers.fit.memory import kv_per_token
+from jetson_containers.fit.memory import kv_cache
 from jetson_containers.fit.weights import active_weights
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def decode(
     """Tokens per second of one sequence with `filled` tokens in its context; None where the bandwidth is unknown."""
     if machine.bandwidth is None:
         return None
-    read = held.per_token + kv_per_token(config, kv_type) * filled
+    read = held.per_token + kv_cache(config, runtime, kv_type, filled)
     seconds = read / (constants.system().efficiency * machine.bandwidth)
     if machine.sm_hz and runtime.weights_per_cycle:
         seconds = max(seconds, active_weights(config) / (runtime.weights_per_cycle * machine.sm_hz))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers.fit import constants
+from jetson_containers.modellayers import blocks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,26 +18,7 @@ if TYPE_CHECKING:
     from jetson_containers.fit.constants import FileType, Format
     from jetson_containers.gguf import GgufFile
     from jetson_containers.modelconfig import ModelConfig, Quantized
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """One linear layer of every decoder block: `inputs` × `outputs`, in `layers` blocks, `copies` (experts) in each.
-
-    `used` copies take part in one token.
-    """
-
-    role: str
-    inputs: int
-    outputs: int
-    layers: int
-    copies: int = 1
-    used: int = 1
-
-    @property
-    def weights(self) -> int:
-        """Weights in all layers and copies."""
-        return self.inputs * self.outputs * self.layers * self.copies
+    from jetson_containers.modellayers import Matrix
 
 
 @dataclass(frozen=True)
@@ -53,65 +35,64 @@ class Weights:
         """All that is held in memory."""
         return self.linear + self.embedding + self.head
 
-
-def matrices(config: ModelConfig) -> Iterator[Matrix]:
-    """All linear layers of the decoder."""
-    query, key = config.heads * config.head_dim, config.kv_heads * config.head_dim
-    yield Matrix("query", config.hidden, query, config.layers)
-    yield Matrix("key", config.hidden, key, config.layers)
-    yield Matrix("value", config.hidden, key, config.layers)
-    yield Matrix("attention_output", query, config.hidden, config.layers)
-    dense = config.dense_layers if config.experts else config.layers
-    if dense:
-        yield from _feed_forward(config, config.intermediate, dense)
-    sparse = config.layers - dense
-    if sparse > 0:
-        yield Matrix("router", config.hidden, config.experts, sparse)
-        width = config.expert_intermediate or config.intermediate
-        used = min(config.experts_used or config.experts, config.experts)
-        yield Matrix("expert", config.hidden, width, sparse, config.experts * (2 if config.gated_mlp else 1),
-                     used * (2 if config.gated_mlp else 1))  # fmt: skip
-        yield Matrix("expert", width, config.hidden, sparse, config.experts, used)
-        if config.shared_intermediate:
-            yield from _feed_forward(config, config.shared_intermediate, sparse)
+    def times(self, factor: float) -> Weights:
+        """All of it so many times larger."""
+        if factor == 1:
+            return self
+        return Weights(self.linear * factor, self.embedding * factor, self.head * factor, self.per_token * factor)
 
 
-def _feed_forward(config: ModelConfig, width: int, layers: int) -> Iterator[Matrix]:
-    if config.gated_mlp:
-        yield Matrix("gate", config.hidden, width, layers)
-    yield Matrix("up", config.hidden, width, layers)
-    yield Matrix("down", width, config.hidden, layers)
+def matrices(config: ModelConfig) -> Iterator[tuple[Matrix, tuple[int, ...]]]:
+    """All linear layers of the decoder, each with the layers it is in; none for those outside them."""
+    for block in blocks_of(config):
+        for matrix in block.matrices:
+            yield matrix, block.at
+    for matrix in config.other:
+        yield matrix, (0,)
 
 
 def linear_weights(config: ModelConfig) -> int:
     """How many weights the linear layers have, all experts included."""
-    return sum(matrix.weights for matrix in matrices(config))
+    return sum(matrix.weights * len(at) for matrix, at in matrices(config))
 
 
 def active_weights(config: ModelConfig) -> int:
     """How many of them one token goes through."""
-    return sum(matrix.weights * matrix.used // matrix.copies for matrix in matrices(config))
+    return sum(matrix.weights * len(at) * matrix.used // matrix.copies for matrix, at in matrices(config))
+
+
+def parameters(config: ModelConfig) -> int:
+    """All weights of the model, encoders included."""
+    embeddings = config.vocab * config.hidden * (1 if config.tied else 2)
+    return linear_weights(config) + embeddings + config.tables + config.towers
 
 
 def largest_tensor(config: ModelConfig) -> int:
     """Elements of the largest matrix, which conversions hold several times."""
-    return max(config.vocab * config.hidden, *(matrix.inputs * matrix.outputs for matrix in matrices(config)))
+    sizes = (matrix.inputs * matrix.outputs for matrix, _ in matrices(config))
+    return max(config.vocab * config.hidden, config.tables, *sizes)
 
 
 @functools.lru_cache(maxsize=1024)
 def weights(config: ModelConfig, format_name: str) -> Weights:
     """Bytes of the model in a format of the table, or in a GGUF file type."""
     if format_name in constants.file_types():
-        return _of_gguf(config, constants.file_types()[format_name])
-    return _of_format(config, constants.formats()[format_name])
+        return _of_gguf(config, constants.file_types()[format_name]).times(config.scale)
+    return _of_format(config, constants.formats()[format_name]).times(config.scale)
 
 
 def of_checkpoint(config: ModelConfig, quantized: Quantized) -> Weights:
-    """Bytes of a checkpoint that is quantized already: f16 scales, and zeros of as many bits where it is asymmetric."""
-    group = quantized.group or 128
-    zeros = quantized.bits if quantized.method in {"gptq", "awq"} else 0
-    scales = (16 + zeros) / group if quantized.bits < 8 or quantized.group else 0
-    return _of_format(config, constants.Format(quantized.bits + scales, 16, 16))
+    """Bytes of a checkpoint that is quantized already; of one whose width is not understood, as if it were not."""
+    stored = quantized.stored or 16
+    bits = constants.Format(stored, 16, min(quantized.head, 16) if quantized.bits else 16)
+    return _of_format(config, bits, others=16 if quantized.experts_only else 0).times(config.scale)
+
+
+def stored_bytes(config: ModelConfig) -> float:
+    """Bytes of a checkpoint's weight files as its configuration describes them, of 16 bits where it is silent."""
+    if config.quantized is not None:
+        return of_checkpoint(config, config.quantized).total
+    return parameters(config) * (4 if config.dtype == "float32" else 2) * config.scale
 
 
 def of_file(file: GgufFile, config: ModelConfig) -> Weights:
@@ -123,30 +104,35 @@ def of_file(file: GgufFile, config: ModelConfig) -> Weights:
     )
 
 
-def _of_format(config: ModelConfig, bits: Format) -> Weights:
-    embedding = config.vocab * config.hidden * bits.embedding / 8
+def _of_format(config: ModelConfig, bits: Format, others: float = 0) -> Weights:
+    """Bytes in a format; `others`: bits of what is no expert's, where that is not stored alike."""
+    embedding = (config.vocab * config.hidden + config.tables) * bits.embedding / 8
+    read = config.vocab * config.hidden * bits.embedding / 8
     # A tied matrix is stored once, as the embedding, and read whole as the head.
     head = 0.0 if config.tied else config.vocab * config.hidden * bits.head / 8
     linear = active = 0.0
-    for matrix in matrices(config):
-        size = matrix.weights * (bits.linear + bits.channel / matrix.inputs) / 8
+    for matrix, at in matrices(config):
+        stored = others if others and matrix.role != "expert" else bits.linear
+        size = matrix.weights * len(at) * (stored + bits.channel / max(matrix.inputs, 1)) / 8
         linear += size
         active += size * matrix.used / matrix.copies
-    return Weights(linear, embedding, head, active + (head or embedding))
+    linear += config.towers * 16 / 8  # encoders are rarely quantized
+    return Weights(linear, embedding, head, active + (head or read))
 
 
 def _of_gguf(config: ModelConfig, kind: FileType) -> Weights:
     elements = config.vocab * config.hidden
     output = elements * constants.block_for(kind.output, config.hidden) / 8
     embedding = elements * constants.block_for(kind.embedding, config.hidden) / 8
+    tables = config.tables * constants.block_for(kind.embedding, config.hidden) / 8
     linear = active = 0.0
-    for matrix in matrices(config):
-        size = sum(_matrix_bytes(matrix, layer, config, kind) for layer in range(matrix.layers))
+    for matrix, at in matrices(config):
+        size = sum(_matrix_bytes(matrix, layer, config, kind) for layer in at)
         linear += size
         active += size * matrix.used / matrix.copies
     if config.tied:  # the one matrix is stored as the output would be
-        return Weights(linear, output, 0, active + output)
-    return Weights(linear, embedding, output, active + output)
+        return Weights(linear, output + tables, 0, active + output)
+    return Weights(linear, embedding + tables, output, active + output)
 
 
 def _matrix_bytes(matrix: Matrix, layer: int, config: ModelConfig, kind: FileType) -> float:
@@ -155,7 +141,7 @@ def _matrix_bytes(matrix: Matrix, layer: int, config: ModelConfig, kind: FileTyp
 
 
 def _type_of(role: str, layer: int, config: ModelConfig, kind: FileType) -> str:
-    if role in {"query", "key", "value"} and config.model_type in constants.fused_families():
+    if role in {"query", "key", "value"} and config.family in constants.fused_families():
         return kind.fused
     rules = (rule for rule in kind.rules if rule.role == role and _applies(rule.where, layer, config))
     return next((rule.type for rule in rules), kind.base)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # File name ends by format. The original PyTorch forms count as one.
 _FORMATS = {"safetensors": (".safetensors",), "bin": (".bin", ".pt", ".pth"), "gguf": (".gguf",)}
+_QUANTIZED = "hf_quant_config.json"  # NVIDIA's Model Optimizer
 _NO_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|rng_state|random_states)[^/]*$")
 # Authors put a second copy beside the one that is loaded: consolidated.safetensors, original/, onnx/.
 _LOADED = re.compile(r"(pytorch_)?model[^/]*\.(safetensors|bin)$")
@@ -36,7 +37,8 @@ class ModelInfo:
 
     `revision` is what was asked, `commit` what it means now. `weights` gives the bytes of the weights in each format
     that is there (`safetensors`, `bin`, `gguf`); of gguf, every file may be another quantization of the same weights.
-    `config` is the parsed config.json, or None with the reason in `config_missing`. `path` is the snapshot on this
+    `config` is the parsed config.json (an adapter's: adapter_config.json), or None with the reason in `config_missing`;
+    `beside` hf_quant_config.json, where only that says how the weights are quantized. `path` is the snapshot on this
     machine when every file of it is here.
     """
 
@@ -48,6 +50,7 @@ class ModelInfo:
     gated: bool | str = False
     config: Mapping[str, Any] | None = None
     config_missing: str = ""
+    beside: Mapping[str, Any] | None = None
     path: Path | None = None
 
     @property
@@ -68,6 +71,8 @@ def describe(
         downloader = host.downloader(settings, console, token=token, **given)
         listing = downloader.listing(parse(reference, kind))
         config, problem = _config(downloader, listing)
+        named = config is not None and "quantization_config" not in config
+        beside = _json(downloader, listing, _QUANTIZED)[0] if named and _has(listing, _QUANTIZED) else None
     repository = Repository(downloader.options.cache, listing.reference)
     return ModelInfo(
         listing.reference.repo,
@@ -78,6 +83,7 @@ def describe(
         listing.gated,
         config,
         problem,
+        beside,
         _path_if_whole(repository, listing),
     )
 
@@ -93,12 +99,19 @@ def weight_bytes(files: Sequence[Entry]) -> dict[str, int]:
     return found
 
 
+def _has(listing: Listing, name: str) -> bool:
+    return any(entry.name == name for entry in listing.entries)
+
+
 def _config(downloader: Downloader, listing: Listing) -> tuple[Mapping[str, Any] | None, str]:
-    """config.json, or the reason why there is none."""
-    entry = next((entry for entry in listing.entries if entry.name == "config.json"), None)
-    if entry is None:
-        return None, "there is no config.json"
-    reference = replace(listing.reference, file=entry.name)
+    """config.json, of an adapter its own, or the reason why there is none."""
+    name = next((name for name in ("config.json", "adapter_config.json") if _has(listing, name)), "")
+    return _json(downloader, listing, name) if name else (None, "there is no config.json")
+
+
+def _json(downloader: Downloader, listing: Listing, name: str) -> tuple[Mapping[str, Any] | None, str]:
+    """An object of a small file, or the reason why there is none."""
+    reference = replace(listing.reference, file=name)
     try:
         plan = downloader.plan_listing(replace(listing, reference=reference))
         path = Path(downloader.fetch(plan, move=False).path)
@@ -109,8 +122,8 @@ def _config(downloader: Downloader, listing: Listing) -> tuple[Mapping[str, Any]
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        return None, f"config.json cannot be read: {error}"
-    return (config, "") if isinstance(config, dict) else (None, "config.json holds no object")
+        return None, f"{name} cannot be read: {error}"
+    return (config, "") if isinstance(config, dict) else (None, f"{name} holds no object")
 
 
 def _path_if_whole(repository: Repository, listing: Listing) -> Path | None:

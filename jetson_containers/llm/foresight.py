@@ -10,6 +10,7 @@ from jetson_containers import fitting, modelsource
 from jetson_containers.errors import DoesNotFitError, UsageError
 from jetson_containers.fit import GIB, Options, Verdict, advise, ask, board_named
 from jetson_containers.fit import Request as FitRequest
+from jetson_containers.fit.predict import size_notes
 
 if TYPE_CHECKING:
     from jetson_containers.console import Console
@@ -35,6 +36,8 @@ def check(job: Job, runtime: str, request: Request, data: Path, platform: Platfo
     except UsageError as error:  # a quantization the table does not know is for the runtime to judge
         console.detail(f"fit: {error.message}")
         return
+    for note in () if job.prepared else size_notes(config):
+        console.warning(note)
     if fit.verdict is Verdict.NO and not request.anyway:
         advice = [item.text for item in advise(config, wanted, machine) if item.for_any_command]
         raise DoesNotFitError(
@@ -64,7 +67,7 @@ def _say(job: Job, fit: Fit, console: Console) -> None:
         return  # the runtime itself has judged that
     speed = f", about {fit.decode_tokens_per_s:.0f} tokens/s" if fit.decode_tokens_per_s else ""
     text = f"fit: {_gib(fit.total_bytes)} of {_gib(fit.available_bytes)} on {fit.board}{speed}"
-    if fit.verdict is Verdict.FITS:
+    if fit.verdict in {Verdict.FITS, Verdict.UNKNOWN}:  # what is unknown, the runtime's notices say
         console.info(text)
     else:
         console.warning(f"{text}: {fit.verdict.value}", fit.reason or None)

@@ -123,7 +123,10 @@ def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal
     """
     known = world.known if dry_run else None
     model = source.find(request.model, world.data, world.hub, request.quantization, known=known)
+    for note in model.notes:
+        world.console.warning(note)
     runtime = choose_runtime(request, model)
+    refuse_unread(request, model, runtime, world.console)
     job = make_job(request, model, runtime, assumed(runtime, world, request.image))
     refuse_impossible(runtime, job)
     world.fitting(job, runtime.name, request)
@@ -189,6 +192,16 @@ def make_job(request: Request, model: Model, runtime: Runtime, target: Target) -
         samples=request.samples,
         files=model.files,
     )
+
+
+def refuse_unread(request: Request, model: Model, runtime: Runtime, console: Console) -> None:
+    """Raises UsageError for a configuration that is not understood, of a kind the runtime's list has not either."""
+    if model.config is not None or model.prepared or not model.problem:
+        return
+    listed = any({"*", model.kind} & row.models for row in rules.rows(runtime.name))
+    if not listed and not request.anyway:
+        raise UsageError(model.problem, hint="`--anyway` goes on all the same; what runs it, and whether, is not known")
+    console.warning(f"whether {model.name} fits is not known", model.problem)
 
 
 def refuse_impossible(runtime: Runtime, job: Job) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jetson_containers import knownmodels, manifests, modelconfig, pipeline
+from jetson_containers import knownmodels, manifests, modelconfig, modelsource, pipeline, weightfiles
 from jetson_containers.errors import JetsonError, NotReadyError, UsageError
 from jetson_containers.hub.transfer.problems import DownloadError
 from jetson_containers.hub.transfer.reference import is_wanted, parse
@@ -67,6 +67,9 @@ class Model:
     files: tuple[str, ...] = ()  # of the checkpoint, where they are known
     max_context: int = 0  # tokens, where no configuration says it
     maker: str = ""  # the runtime that quantized the checkpoint here, as its manifest says
+    problem: str = ""  # why there is no `config` although there is a config.json
+    kind: str = ""  # the model type it states all the same
+    notes: tuple[str, ...] = ()  # what was not looked up
 
     @property
     def origin(self) -> Origin:
@@ -153,25 +156,32 @@ def _local(model: str, path: Path, data: Path) -> Model:
     if (resolved / _MLC_CONFIG).is_file() or (resolved / "params" / _MLC_CONFIG).is_file():
         files = tuple(path.name for place in (resolved, resolved / "params") for path in sorted(place.glob("*")))
         return Model(model, resolved.name, inside, identity, prepared="mlc", facts=facts, files=files)
-    if not (resolved / "config.json").is_file():
-        raise UsageError(
-            f"`{model}` holds no config.json, so it is no model directory",
-            hint="a Hugging Face checkpoint, a directory made by MLC, or one .gguf file is needed",
-        )
-    name = _hub_name(resolved) or resolved.name
     files = tuple(path.name for path in sorted(resolved.iterdir()))
-    config = read_config(resolved / "config.json")
+    if "config.json" not in files and "adapter_config.json" in files:
+        place = resolved / "adapter_config.json"
+        modelconfig.from_hf(weightfiles.read_json(place), str(place))  # says what it is an adapter of
+    weightfiles.refuse_other_kinds(files, model)
+    if any(_is_weights(name) for name in files):
+        weightfiles.require(files, files, model)
+    name = _hub_name(resolved) or resolved.name
+    config, problem = read_config(resolved / "config.json")
+    kind = str(weightfiles.read_json(resolved / "config.json").get("model_type") or "")
     maker = str(made.facts.get("runtime", "")) if made and config and config.quantized else ""
-    return Model(model, name, inside, identity, config=config, files=files, facts=facts, maker=maker)
+    return Model(
+        model, name, inside, identity, config=config, files=files, facts=facts, maker=maker, problem=problem, kind=kind
+    )
 
 
-def read_config(path: Path) -> ModelConfig | None:
-    """The shape of a local checkpoint; None where its config.json is not a known decoder's."""
+def read_config(path: Path) -> tuple[ModelConfig | None, str]:
+    """The shape of a local checkpoint; or None and why, where its config.json is not a known decoder's."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return modelconfig.from_hf(raw, str(path)) if isinstance(raw, dict) else None
-    except (ValueError, UsageError):
-        return None
+        return modelsource.of_folder(path.parent), ""
+    except UsageError as error:
+        return None, error.message
+
+
+def _is_weights(name: str) -> bool:
+    return name.endswith((".pth", ".pt", ".ckpt", ".onnx", ".h5", ".msgpack", ".safetensors", ".bin"))
 
 
 def _hub_name(path: Path) -> str:
@@ -199,6 +209,12 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: Hub, quantization: st
     # A revision takes part only where it was asked for: a README that changed upstream must not cost 13 GB again.
     identity = f"hub:{repository}" + (f"@{info.commit}" if asked.revision else "")
     names = [entry.name for entry in info.files]
+    plain = not info.is_gguf and not asked.file and _MLC_CONFIG not in names
+    if plain and "adapter_config.json" not in names:
+        weightfiles.refuse_other_kinds(names, model)
+    config, problem, notes = _config_of(info) if plain else (None, "", ())
+    if not plain:
+        config = _config_of(info)[0] if info.config else None
     file = asked.file or (_gguf_for(info, quantization) if info.is_gguf else "")
     if file and file not in names:
         raise UsageError(f"`{repository}` has no file `{file}`", hint=", ".join(sorted(names)[:10]))
@@ -210,6 +226,8 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: Hub, quantization: st
         for entry in info.files
         if (entry.name == file if file and not shards else is_wanted(entry.name, (), ignore))
     ]
+    if plain:
+        weightfiles.require(names, [entry.name for entry in wanted], model)
     single = "" if shards else file
     reference = repository + (f"@{info.commit}" if info.commit else "") + (f"/{single}" if single else "")
     words = ("--include", ",".join(shards)) if shards else ()
@@ -219,7 +237,7 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: Hub, quantization: st
         called(file) if file else repository.rpartition("/")[2],
         path,
         identity + (f"/{file}" if file else ""),
-        config=_config_of(info),
+        config=config,
         prepared="llama_cpp" if file.endswith(".gguf") else "mlc" if _MLC_CONFIG in names else "",
         first=StepCommand("download", ("huggingface-downloader", reference, *words), (), path, intermediate=True),
         host=HostStep(
@@ -229,6 +247,9 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: Hub, quantization: st
         files=tuple(name for name in names if is_wanted(name, (), ignore)),
         facts={"model": repository, "revision": info.commit, **({"file": file} if file else {})},
         download=sum(entry.size for entry in wanted),
+        problem=problem,
+        kind=str((info.config or {}).get("model_type") or ""),
+        notes=notes,
     )
 
 
@@ -260,14 +281,28 @@ def snapshot(repository: str, commit: str, file: str = "") -> str:
 
 
 def _unasked(model: str, asked: Reference, known: Callable[[str], ModelConfig | None]) -> Model:
-    """A name of the hub that could not be looked up, well enough to print the commands."""
+    """A name of the hub that could not be looked up, well enough to print the commands.
+
+    A repository that is called after a format is taken for one in it: there is nothing to convert.
+    """
     file, repository = asked.file or "", asked.repo
+    if not file and re.search(r"[-_.]gguf$", repository, re.IGNORECASE):
+        file = "FILE.gguf"
+    prepared = "llama_cpp" if file.endswith(".gguf") else "mlc" if re.search(r"[-_]MLC$", repository) else ""
     path = snapshot(repository, "COMMIT", file)
+    stand_ins = "COMMIT and FILE stand" if file == "FILE.gguf" else "COMMIT stands"
+    shape = known(repository)
+    note = f"the hub was not asked about {repository}: {stand_ins} for what it would say, and the format is a guess"
     return Model(
-        model, called(file) if file else repository.rpartition("/")[2], path, f"hub:{repository}",
-        config=known(repository), prepared="llama_cpp" if file.endswith(".gguf") else "",
+        model,
+        called(file) if file and file != "FILE.gguf" else repository.rpartition("/")[2],
+        path,
+        f"hub:{repository}",
+        config=shape,
+        prepared=prepared,
         first=StepCommand("download", ("huggingface-downloader", model), (), path, intermediate=True),
-    )  # fmt: skip
+        notes=(note if shape is None else note.partition(", and the")[0],),
+    )
 
 
 def _gguf_for(info: ModelInfo, quantization: str) -> str:
@@ -286,7 +321,7 @@ def _gguf_for(info: ModelInfo, quantization: str) -> str:
 
 
 def _leave_out(names: list[str]) -> tuple[str, ...]:
-    has_safetensors = any(name.endswith(".safetensors") for name in names)
+    has_safetensors = any(re.fullmatch(r"(?!adapter_|consolidated)[^/]+\.safetensors", name) for name in names)
     return (*NOT_WEIGHTS, *(("*.bin", "*.pt") if has_safetensors else ()))
 
 
@@ -304,10 +339,19 @@ def _check_place(came: Path, data: Path, path: str) -> None:
         raise NotReadyError(f"the download went to {came} instead of {expected}", hint="is HF_HUB_CACHE set elsewhere?")
 
 
-def _config_of(info: ModelInfo) -> ModelConfig | None:
+def _config_of(info: ModelInfo) -> tuple[ModelConfig | None, str, tuple[str, ...]]:
+    """The shape with what the weight files say; or why it is not understood, or not to be had.
+
+    Raises UsageError for an adapter, which no runtime takes for a model.
+    """
     if not info.config:
-        return None
+        reason = getattr(info, "config_missing", "") or "there is none"
+        return None, "", (f"its config.json was not read ({reason}): nothing is known of its size",)
+    if "peft_type" in info.config:
+        modelconfig.from_hf(info.config, f"{info.id}/adapter_config.json")
     try:
-        return modelconfig.from_hf(info.config, f"{info.id}/config.json")
-    except JetsonError:
-        return None
+        config = modelconfig.from_hf(info.config, f"{info.id}/config.json", getattr(info, "beside", None))
+    except JetsonError as error:
+        return None, error.message, ()
+    held = weightfiles.total((entry.name, entry.size) for entry in info.files)
+    return weightfiles.checked(config, held), "", ()

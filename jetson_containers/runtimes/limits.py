@@ -27,6 +27,11 @@ def families(runtime: str, interface: str) -> frozenset[str]:
     return frozenset(tables.load("architectures")[runtime][interface])
 
 
+def interfaces(runtime: str) -> tuple[str, ...]:
+    """The interfaces of a runtime that have a list."""
+    return tuple(tables.load("mlc_tables") if runtime == "mlc" else tables.load("architectures")[runtime])
+
+
 def quantizes(runtime: str, interface: str, name: str, config: ModelConfig | None) -> bool:
     """Whether a model can have a quantization. True where the model, or the quantization, is not known here."""
     if config is None or not config.model_type:

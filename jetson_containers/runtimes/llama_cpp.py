@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers import tables
+from jetson_containers import support
 from jetson_containers.runtimes import rules, tabled
 from jetson_containers.runtimes.base import OK, Service, StepCommand, Verdict
 
@@ -46,7 +46,7 @@ class LlamaCpp:
             return Verdict(ok=False, reason=f"llama_cpp has no quantization `{job.quantization}`", instead=known)
         if reason := rules.gguf_refusal(job.config):
             return Verdict(ok=False, reason=reason, instead=rules.nearest(self.name, job))
-        if job.config and _is_known(job.config.model_type) is False:
+        if job.config and support.knows(self.name, "gguf", job.config) is False:
             reason = f"llama.cpp's converter does not know the architecture `{job.config.model_type}`"
             return Verdict(ok=False, reason=reason, instead=rules.nearest(self.name, job))
         return OK
@@ -57,7 +57,7 @@ class LlamaCpp:
         most = job.config.max_position if job.config else 0
         if 0 < most < job.context:
             found.append(f"the model was trained for {most} tokens; answers suffer in a context of {job.context}")
-        if job.config and not job.prepared and _is_known(job.config.model_type) is None:
+        if job.config and not job.prepared and support.knows(self.name, "gguf", job.config) is None:
             found.append(
                 f"whether llama.cpp's converter knows `{job.config.model_type}` is not in our table: it will say"
             )
@@ -101,15 +101,6 @@ class LlamaCpp:
             argv += [*_all_layers(job.target), *_once_in_memory(job.target)]
         measure = {"ignore_eos": True, "cache_prompt": False}
         return Service(tuple(argv), job.name, key_env="LLAMA_API_KEY", measure=measure)
-
-
-def _is_known(model_type: str) -> bool | None:
-    """Whether the converter knows an architecture; None for one that no runtime's list has: it may be newer."""
-    lists = tables.load("architectures")
-    if model_type in lists["llama_cpp"]["gguf"]:
-        return True
-    others = (names for rows in lists.values() if isinstance(rows, dict) for names in rows.values())
-    return False if any(model_type in names for names in others) else None
 
 
 def _all_layers(target: Target) -> list[str]:

@@ -320,8 +320,8 @@ def _group(made: Quantized) -> int:
     return made.group or -1
 
 
-def _groups(bits: int, group: int) -> str:
-    return f"{bits} bits in groups of {group}" if group > 0 else f"{bits} bits with one scale for a whole row"
+def _groups(bits: float, group: int) -> str:
+    return f"{bits:g} bits in groups of {group}" if group > 0 else f"{bits} bits with one scale for a whole row"
 
 
 def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> Verdict | None:

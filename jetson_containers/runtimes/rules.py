@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from jetson_containers import requires, tables
+from jetson_containers import requires, support, tables
 from jetson_containers.runtimes import limits
 from jetson_containers.runtimes.base import OK, Verdict
 
@@ -54,6 +54,7 @@ class Row:
     sm: int
     devices: frozenset[str]
     models: frozenset[str]
+    list: str  # their name in architectures.yaml
     quantizations: tuple[Quantization, ...]
     pattern: str
     reads: Mapping[str, tuple[str, ...]]
@@ -89,7 +90,7 @@ def architectures(runtime: str, kind: str) -> frozenset[str]:
 
 def needs_remote_code(config: ModelConfig | None) -> bool:
     """Whether the model's code comes with the checkpoint, because transformers has none of it."""
-    return config is not None and config.model_type in tables.load("architectures")["remote_code"]
+    return config is not None and bool({*config.names} & {*tables.load("architectures")["remote_code"]})
 
 
 def gpu_memory(platform: Platform) -> float:
@@ -211,7 +212,7 @@ def gguf_refusal(config: ModelConfig | None) -> str:
         return ""
     readers = tables.listing(each for each in _order() if rows(each)[0].reads.get(config.quantized.method) == ())
     return (
-        f"the checkpoint is quantized with {config.quantized.method}, which llama.cpp's converter cannot read; "
+        f"the checkpoint is quantized with {config.quantized.described}, which llama.cpp's converter cannot read; "
         f"take the original model{f', or a runtime that reads it: {readers}' if readers else ''}"
     )
 
@@ -266,11 +267,28 @@ def _on_device(platform: Platform) -> Platform:
 
 
 def _unknown_model(row: Row, config: ModelConfig | None) -> str:
-    if config is None or "*" in row.models or config.model_type in row.models:
+    if config is None or support.knows(row.runtime, row.list, config) is not False:
         return ""
-    others = [each for each in rows(row.runtime) if config.model_type in each.models]
+    others = [each for each in rows(row.runtime) if support.loads(each.models, config)]
     only = f"; only{_kind(others[0])} does" if others else ""
     return f"{row.runtime}{_kind(row)} does not load the architecture `{config.model_type}`{only}"
+
+
+def doubts(runtime: str, job: Job) -> tuple[str, ...]:
+    """What no table says of a job that is allowed: whether the runtime knows the model, and reads its weights."""
+    row = row_for(runtime, job.target)
+    config = job.config
+    if row is None or config is None or job.prepared:
+        return ()
+    said = []
+    if support.knows(runtime, row.list, config) is None:
+        said.append(f"whether {runtime} knows the architecture `{config.model_type}` is not in our table: it will say")
+    made = config.quantized
+    if made is not None and support.reads(runtime, row.reads, made) is None:
+        said.append(f"whether {runtime} reads weights quantized with {made.described} is not in our table: it will say")
+    elif made is not None and runtime != "llama_cpp" and _below(support.lowest_sm(made), job.target):
+        said.append(f"{made.label} is read here with weight-only kernels, which nobody reported of a Jetson")
+    return tuple(said)
 
 
 def _kind(row: Row) -> str:
@@ -281,24 +299,25 @@ def _kind(row: Row) -> str:
 
 
 def _unreadable(row: Row, job: Job, found: Quantized) -> str:
-    what = f"the checkpoint is quantized already ({found.method}, {found.bits} bits)"
+    what = f"the checkpoint is quantized already ({found.described})"
     asked = _named(row, job.quantization) if job.quantization else None
     usual = row.quantizations[0].name  # what callers fill in where nothing was asked for
     same = job.quantization in {"", usual, found.method} or (asked is not None and asked.bits == found.bits)
-    if found.method not in row.reads:
-        if row.runtime == "llama_cpp":
-            return gguf_refusal(job.config)
+    if found.method not in row.reads and row.runtime == "llama_cpp":
+        return gguf_refusal(job.config)
+    if support.reads(row.runtime, row.reads, found) is False:
         return f"{what}, and {row.runtime} does not read that"
     if not same and row.runtime != "llama_cpp":
         return f"{what}, and cannot be quantized again to `{job.quantization}`"
-    helpers = row.reads[found.method]
+    helpers = row.reads.get(found.method, ())
     if helpers and not any(name in job.target.versions for name in helpers):
         return f"{what}, and {row.runtime} reads that only in an image with {' or '.join(helpers)}"
     if row.runtime == "llama_cpp":
         return ""  # the converter makes plain tensors of it
-    limits = tables.load("runtimes")["checkpoint_sm"]
-    least = int(limits.get(found.method, limits.get(f"{found.method}-{found.bits}", 0)))
-    return _too_old(least, job.target, f"{found.method} with {found.bits} bits")
+    if found.method not in row.reads:
+        return ""
+    least = support.weight_only_sm(found) or support.lowest_sm(found)
+    return _too_old(least, job.target, f"{found.method} with {found.bits:g} bits")
 
 
 def _unfit(row: Row, wanted: Quantization, job: Job) -> str:
@@ -319,9 +338,14 @@ def _unfit_device(row: Row, wanted: Quantization, target: Target) -> str:
     return _too_old(wanted.sm, target, f"{row.runtime} {wanted.name}")
 
 
+def _below(least: int, target: Target) -> bool:
+    """Whether no chip of the target has the compute capability."""
+    return bool(least) and device(target) != "cpu" and all(sm < least for sm in _on_device(target.platform).sm)
+
+
 def _too_old(least: int, target: Target, what: str) -> str:
     present = _on_device(target.platform).sm
-    if not least or device(target) == "cpu" or any(sm >= least for sm in present):
+    if not _below(least, target):
         return ""
     return (
         f"{what} needs compute capability {least // 10}.{least % 10}; "
@@ -344,7 +368,7 @@ def _named(row: Row, name: str) -> Quantization | None:
 def _bits(runtime: str, job: Job) -> int:
     """How many bits were meant: of the checkpoint, the name in this or another runtime, or 4."""
     if job.config is not None and job.config.quantized is not None:
-        return job.config.quantized.bits
+        return round(job.config.quantized.bits) or 16
     for name in (runtime, *_order()):
         for row in rows(name):
             if job.quantization and (found := _named(row, job.quantization)):
@@ -374,6 +398,7 @@ def _row(runtime: str, kind: str, row: Mapping[str, Any]) -> Row:
         sm=int(row.get("sm", 0)),
         devices=frozenset(row["devices"]),
         models=architectures(runtime, row["models"]),
+        list=row["models"],
         quantizations=tuple(_quantization(runtime, name, each) for name, each in row["quantizations"].items()),
         pattern=row.get("pattern", ""),
         reads={method: tuple(helpers) for method, helpers in row["reads"].items()},

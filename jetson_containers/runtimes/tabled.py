@@ -76,10 +76,11 @@ class Tabled:
 
     def notices(self, job: Job) -> tuple[str, ...]:
         """Say what a user would not expect of a job that is allowed."""
-        said = []
+        said: list[str] = []
         found = job.config.quantized if job.config else None
         if found:
-            said.append(f"the checkpoint is quantized already ({found.method}, {found.bits} bits) and served as it is")
+            said.append(f"the checkpoint is quantized already ({found.described}) and served as it is")
+        said += rules.doubts(self.name, job)
         if context(job) < job.context:
             said.append(f"the context is {context(job)} tokens, for which the model was trained, not {job.context}")
         if rules.needs_remote_code(job.config):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from pathlib import Path
 
@@ -154,3 +155,38 @@ def test_damage_is_an_error_or_another_file_and_never_more(damage: list[tuple[in
     except UsageError:
         return
     assert file.weights_bytes >= 0
+
+
+def test_a_files_layers_are_what_its_tensors_are() -> None:
+    """Only layers with keys keep tokens, windows are per layer, and of experts a token reads some."""
+
+    def part(name: str, *shape: int) -> gguf.Tensor:
+        return gguf.Tensor(f"{name}.weight", shape, "F16", 2 * math.prod(shape))
+
+    tensors = [part("token_embd", 64, 1000), part("output", 64, 1000)]
+    for layer in (0, 2):
+        tensors += [part(f"blk.{layer}.{name}", 64, 32) for name in ("attn_k", "attn_v")]
+    tensors += [part("blk.1.ssm_in", 64, 256), part("blk.3.attn_kv_a_mqa", 64, 48)]
+    tensors += [part(f"blk.{layer}.ffn_up_exps", 64, 128, 8) for layer in range(4)]
+    metadata = {
+        "general.architecture": "x", "x.block_count": 4, "x.embedding_length": 64, "x.attention.head_count": 4,
+        "x.vocab_size": 1000, "x.expert_count": 8, "x.expert_used_count": 2, "x.ssm.inner_size": 128,
+        "x.ssm.state_size": 16, "x.attention.sliding_window": 256,
+        "x.attention.sliding_window_pattern": [True, False, False, False],
+    }  # fmt: skip
+    file = gguf.GgufFile(3, metadata, tuple(tensors))
+    config = gguf.model_config(file)
+    kept = {layer: (block.cache, block.window, block.state) for block in config.blocks for layer in block.at}
+    assert kept == {0: (64, 256, 0), 1: (0, 0, 2048), 2: (64, 0, 0), 3: (48, 0, 0)}
+    held = weights.of_file(file, config)
+    rest = sum(each.size for each in tensors if each.name.startswith("blk") and "exps" not in each.name)
+    assert held.per_token == pytest.approx(rest + 4 * 2 * 64 * 128 * 2 + 2 * 64 * 1000)
+
+
+def test_a_file_with_absurdly_many_layers_is_refused_at_once() -> None:
+    metadata = {
+        "general.architecture": "x", "x.block_count": 1 << 31, "x.embedding_length": 64, "x.attention.head_count": 4,
+        "x.vocab_size": 1000, "x.attention.sliding_window": 8, "x.attention.sliding_window_pattern": 2,
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="2147483648 layers"):
+        gguf.model_config(gguf.GgufFile(3, metadata, ()))
