@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
-from jetson_containers.console import human_bytes
-from jetson_containers.errors import JetsonError
-from jetson_containers.platforms import Arch
+from jetson_containers.core.console import human_bytes
+from jetson_containers.core.errors import JetsonError
+from jetson_containers.platforms.detect import Arch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.engine.base import Capabilities, Engine
-    from jetson_containers.platforms import Platform
-    from jetson_containers.settings import Settings
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.engine.interface import Capabilities, Engine
+    from jetson_containers.platforms.detect import Platform
 
 ROOM = 20_000_000_000  # bytes: a typical runtime image unpacked, twice
 GIB = 1 << 30

@@ -69,7 +69,7 @@ def _own_signals() -> Iterator[None]:
 @pytest.fixture
 def hub_server() -> Iterator[HubServer]:
     """A Hugging Face hub on loopback: `add` repositories, order faults with `fail`, read its log in `seen`."""
-    from tests.hubserver import HubServer  # noqa: PLC0415 - only for tests that ask
+    from tests.hubserver import HubServer
 
     with HubServer() as server:
         yield server

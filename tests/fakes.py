@@ -8,7 +8,8 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from jetson_containers.engine.base import (
+from jetson_containers.core.errors import BuildError, InterruptedByUserError, NotReadyError, RegistryError
+from jetson_containers.engine.interface import (
     Builder,
     BuildRequest,
     BuildTimeoutError,
@@ -17,7 +18,6 @@ from jetson_containers.engine.base import (
     OutOfMemoryError,
     RunResult,
 )
-from jetson_containers.errors import BuildError, InterruptedByUserError, NotReadyError, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

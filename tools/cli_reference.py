@@ -36,7 +36,7 @@ def render() -> str:
 
 def _command(title: str, command: click.Command, parent: click.Context, depth: int) -> list[str]:
     if title.endswith(" run"):
-        from jetson_containers.launch import HELP
+        from jetson_containers.launch.command import HELP
 
         return [f"{'#' * depth} {title}\n\n```text\n{HELP.strip()}\n```\n"]
     context = click.Context(command, info_name=title.rsplit(maxsplit=1)[-1], parent=parent, terminal_width=100)

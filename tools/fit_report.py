@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from jetson_containers import knownmodels, tables
-from jetson_containers.fit import GIB, Verdict, constants, of_board, predict
-from jetson_containers.fit.published import accounts, comparisons, peaks
+from jetson_containers.llm.fit import GIB, Verdict, constants, of_board, predict
+from jetson_containers.llm.fit.published import accounts, comparisons, peaks
+from jetson_containers.llm.models import known as knownmodels
+from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from jetson_containers.fit import Fit
-    from jetson_containers.fit.published import Published
-    from jetson_containers.modelconfig import ModelConfig
+    from jetson_containers.llm.fit import Fit
+    from jetson_containers.llm.fit.published import Published
+    from jetson_containers.llm.models.config import ModelConfig
 
 TARGET = ROOT / "docs" / "fit.md"
 MIB = 1 << 20

@@ -28,7 +28,7 @@ import verified_models
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from jetson_containers.engine.base import LocalImage
+    from jetson_containers.engine.interface import LocalImage
 
 TARGET = ROOT / "docs" / "verified.md"
 PROOFS = ("resolves", "lints", "builds", "tests", "CPU", "arm64 emulated", "device")
@@ -120,9 +120,12 @@ def _newer(known: Row, row: Row) -> Row:
 
 def dry_runs(date: str, clean: Callable[[Path], bool]) -> list[Row]:
     """A row for every package on every platform of the release; packages that do not resolve have none there."""
-    from jetson_containers import catalog, plan, platforms, resolver
-    from jetson_containers.errors import JetsonError
-    from jetson_containers.linting.everyplatform import TARGETS
+    from jetson_containers.core.errors import JetsonError
+    from jetson_containers.lint.rules_platforms import TARGETS
+    from jetson_containers.plan import plan
+    from jetson_containers.platforms import detect as platforms
+    from jetson_containers.recipes import catalog
+    from jetson_containers.resolver import solve as resolver
 
     rows = []
     for target in TARGETS:
@@ -141,7 +144,7 @@ def dry_runs(date: str, clean: Callable[[Path], bool]) -> list[Row]:
 
 def platform_label(platform: Any) -> Mapping[str, Any]:
     """A platform as image labels describe it."""
-    from jetson_containers import labels
+    from jetson_containers.images import labels
 
     return labels.platform_value(platform)
 
@@ -174,14 +177,14 @@ def from_images(images: Sequence[LocalImage], machine: str, known: Mapping[str, 
 
 def _moment(image: LocalImage) -> str:
     """When its tests ended, or else when it was made."""
-    from jetson_containers import labels
+    from jetson_containers.images import labels
 
     return str(labels.read(image.labels).tests.get("date") or image.created)
 
 
 def _of_image(image: LocalImage, machine: str, known: Mapping[str, Path], clean: Callable[[Path], bool],
               is_commit: Callable[[str], bool]) -> Row | None:  # fmt: skip
-    from jetson_containers import labels
+    from jetson_containers.images import labels
 
     said = labels.read(image.labels)
     name = said.packages[-1] if said.packages else ""
@@ -218,7 +221,7 @@ def is_commit(revision: str) -> bool:
 
 def clean_directories() -> Callable[[Path], bool]:
     """Which package directories `lint` finds no error in."""
-    from jetson_containers.lint import Severity, lint
+    from jetson_containers.lint.run import Severity, lint
 
     report = lint([ROOT / "packages"])
     guilty = [item.file for item in report.findings if item.severity is Severity.ERROR]
@@ -235,9 +238,10 @@ def packages() -> dict[str, Path]:
 
 def from_engine(clean: Callable[[Path], bool]) -> list[Row]:
     """Rows of the images of this machine."""
-    from jetson_containers import labels, settings
-    from jetson_containers.console import Console
+    from jetson_containers.core import settings
+    from jetson_containers.core.console import Console
     from jetson_containers.engine.docker import DockerEngine
+    from jetson_containers.images import labels
 
     engine = DockerEngine(settings.load(), Console())
     images = engine.images({labels.ROLE: labels.STAGE})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from jetson_containers.manifests import Manifest
+    from jetson_containers.llm.pipeline.manifest import Manifest
 
 TITLE = "## Models"
 QUESTION, LEARNT = "What is a Jetson?", "small computer with a GPU"
@@ -79,7 +79,7 @@ def merge(old: Iterable[Made], new: Iterable[Made]) -> list[Made]:
 
 def from_data(data: Path, name_of: Callable[[Mapping[str, object]], str], ask: Callable[[Path], str]) -> list[Made]:
     """Rows of what was made of the tiny model below a data directory; `ask` gives an artefact's answer."""
-    from jetson_containers import manifests
+    from jetson_containers.llm.pipeline import manifest as manifests
 
     found = [manifest for manifest in manifests.below(data) if manifest.facts.get("model") == "tiny"]
     plain = next((_weights(manifest) for manifest in found if manifest.step == "make"), 0)

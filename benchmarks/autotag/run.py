@@ -49,11 +49,11 @@ def process(*argv: str) -> Callable[[], object]:
 
 def decisions() -> Callable[[], object]:
     """Judge and rank all 752 published images for one platform."""
-    from jetson_containers.autotag import Options, choose  # noqa: PLC0415 - not part of the processes' time
-    from jetson_containers.candidates import RegistrySource  # noqa: PLC0415
-    from jetson_containers.platforms import parse_target  # noqa: PLC0415
-    from jetson_containers.registry import Listings, Repository  # noqa: PLC0415
-    from jetson_containers.registry.listing import SNAPSHOT  # noqa: PLC0415
+    from jetson_containers.autotag.search import Options, choose
+    from jetson_containers.autotag.sources import RegistrySource
+    from jetson_containers.platforms.detect import parse_target
+    from jetson_containers.registry import Listings, Repository
+    from jetson_containers.registry.listing import SNAPSHOT
 
     def client() -> None:
         raise AssertionError("offline")
@@ -67,10 +67,10 @@ def decisions() -> Callable[[], object]:
 
 def many_tags(count: int = 10_000) -> Callable[[], object]:
     """Choose among the tags of one repository of a registry that tells nothing but their names."""
-    from jetson_containers.autotag import Options, choose  # noqa: PLC0415
-    from jetson_containers.candidates import RegistrySource  # noqa: PLC0415
-    from jetson_containers.platforms import parse_target  # noqa: PLC0415
-    from jetson_containers.registry import Listing, Listings, Repository, Tag  # noqa: PLC0415
+    from jetson_containers.autotag.search import Options, choose
+    from jetson_containers.autotag.sources import RegistrySource
+    from jetson_containers.platforms.detect import parse_target
+    from jetson_containers.registry import Listing, Listings, Repository, Tag
 
     class Named(Listings):
         def get(self, repository: Repository) -> Listing:
@@ -94,7 +94,7 @@ def main() -> None:
     os.chdir(ROOT)
     results = {
         "python -c pass": milliseconds(process("-c", "pass")),
-        "import jetson_containers.autotag": milliseconds(process("-c", "import jetson_containers.autotag")),
+        "import the search": milliseconds(process("-c", "import jetson_containers.autotag.search")),
         "autotag mlc (registry list, no engine)": milliseconds(process(*command)),
         "judge and rank 752 images (132 requests)": milliseconds(decisions(), 5),
         "choose among 10,000 tags of one repository": milliseconds(many_tags(), 3),

@@ -26,14 +26,15 @@ sys.path[:0] = [str(HERE.parent.parent), str(HERE)]
 import generate  # noqa: E402 - found beside this file
 import upstream  # noqa: E402
 
-from jetson_containers import catalog, platforms  # noqa: E402
-from jetson_containers.errors import JetsonError  # noqa: E402
-from jetson_containers.resolver import solve  # noqa: E402
+from jetson_containers.core.errors import JetsonError  # noqa: E402
+from jetson_containers.platforms import detect as platforms  # noqa: E402
+from jetson_containers.recipes import catalog  # noqa: E402
+from jetson_containers.resolver.solve import solve  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.catalog import Catalog
+    from jetson_containers.recipes.catalog import Catalog
 
 RUNS = 5
 TARGET = "r36.4.3"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from jetson_containers.catalog import Catalog
-    from jetson_containers.package import Package
+    from jetson_containers.recipes.catalog import Catalog
+    from jetson_containers.recipes.package import Package
 
 ROUNDS = 250  # then it gives up
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from jetson_containers import settings as settings_module
-from jetson_containers.console import Console, Level
+from jetson_containers.core import settings as settings_module
+from jetson_containers.core.console import Console, Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.catalog import Catalog
-    from jetson_containers.engine.base import Engine
-    from jetson_containers.platforms import Platform
-    from jetson_containers.settings import Settings
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.engine.interface import Engine
+    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.recipes.catalog import Catalog
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -51,7 +51,7 @@ class App:
     @functools.cached_property
     def platform(self) -> Platform:
         """The host, or the cross target; notices are said once."""
-        from jetson_containers import platforms  # noqa: PLC0415 - only commands that need a platform pay for it
+        from jetson_containers.platforms import detect as platforms
 
         platform = platforms.detect(Path("/"), self.settings.env, self.options.get("target") or "")
         for notice in platform.notices:
@@ -66,7 +66,7 @@ class App:
     @functools.cached_property
     def engine(self) -> Engine:
         """The container engine, probed on first use of its capabilities."""
-        from jetson_containers.engine import docker  # noqa: PLC0415 - see above
+        from jetson_containers.engine import docker
 
         return docker.DockerEngine(self.settings, self.console)
 
@@ -77,7 +77,7 @@ class App:
 
     def catalog_for(self, platform: Platform) -> Catalog:
         """The packages for another platform, for instance that of the base image that was found."""
-        from jetson_containers import catalog  # noqa: PLC0415 - see above
+        from jetson_containers.recipes import catalog
 
         loaded = catalog.load(self.settings.package_trees, platform, cache=self.settings["cache"])
         for broken in loaded.broken:

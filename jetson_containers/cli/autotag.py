@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command, split_list
-from jetson_containers.errors import (
+from jetson_containers.core.errors import (
     NoCompatibleImageError,
     RecipeError,
     UnavailablePackageError,
@@ -19,7 +19,7 @@ from jetson_containers.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jetson_containers.errors import JetsonError
+    from jetson_containers.core.errors import JetsonError
 
 
 @command(epilog="Example: ./run.sh $(./autotag llama_cpp) llama-cli --version")
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("-y", "--yes", is_flag=True, help="Build without asking when nothing fits.")
 def autotag(app: App, *, packages: tuple[str, ...], **given: Any) -> None:
     """Find an image that holds all the packages and runs here; with -y, build one when there is none."""
-    from jetson_containers import autotag as action  # noqa: PLC0415 - start-up time
+    from jetson_containers.autotag import search as action
 
     chosen = action.options(
         app.settings,
@@ -93,7 +93,7 @@ def _build(app: App) -> Callable[[Sequence[str]], str]:
     """How `-y`, or a yes at the terminal, builds what was asked for."""
 
     def build(request: Sequence[str]) -> str:
-        from jetson_containers.cli import build as build_module  # noqa: PLC0415 - only when something is built
+        from jetson_containers.cli import build as build_module
 
         return build_module.build_one(app, tuple(request))
 

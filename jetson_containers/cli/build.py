@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command, split_list
-from jetson_containers.errors import NotReadyError, UsageError
+from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
-    from jetson_containers.assemble import Assembly
-    from jetson_containers.builder import BuildOptions, BuildReport
-    from jetson_containers.plan import Plan, PlanOptions
+    from jetson_containers.builder.run import BuildOptions, BuildReport
+    from jetson_containers.plan.plan import Plan, PlanOptions
+    from jetson_containers.plan.request import Assembly
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
@@ -97,7 +97,7 @@ def _options(function: Any) -> Any:
 @_options
 def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
     """Build one image with all the packages (or with --multiple one image for each)."""
-    from jetson_containers import base_image  # noqa: PLC0415 - start-up time
+    from jetson_containers.builder import base_image
 
     if given["list_packages"] or given["show_packages"]:
         return _list(app, packages, full=given["show_packages"])
@@ -140,7 +140,8 @@ def test(app: App, *, packages: tuple[str, ...]) -> int:
 
 def _run(app: App, packages: tuple[str, ...], given: dict[str, Any]) -> tuple[BuildReport, Assembly]:
     """Find the base image, plan for it, build."""
-    from jetson_containers import base_image, builder  # noqa: PLC0415 - start-up time
+    from jetson_containers.builder import base_image
+    from jetson_containers.builder import run as builder
 
     options = _plan_options(app, given)  # before anything is pulled or made for nothing
     base = base_image.ensure(
@@ -182,7 +183,7 @@ def _check(app: App, given: dict[str, Any]) -> None:
 
 def _base(app: App, given: dict[str, Any]) -> str:
     """The base image the user chose, or `""`; what is no image is refused before anybody is asked for it."""
-    from jetson_containers.imagename import ImageName  # noqa: PLC0415 - start-up time
+    from jetson_containers.images.name import ImageName
 
     chosen = str(given["base"] or app.settings["base"])
     try:
@@ -205,7 +206,7 @@ def _split_flags(text: str) -> tuple[str, ...]:
 
 
 def _plan_options(app: App, given: dict[str, Any]) -> PlanOptions:
-    from jetson_containers.plan import PlanOptions  # noqa: PLC0415 - start-up time
+    from jetson_containers.plan.plan import PlanOptions
 
     return PlanOptions(
         base=_base(app, given),
@@ -239,10 +240,10 @@ def parse_build_args(text: str) -> dict[str, str]:
 
 
 def _assemble(app: App, packages: tuple[str, ...], given: dict[str, Any], options: PlanOptions, base: Any) -> Assembly:
-    from dataclasses import replace  # noqa: PLC0415 - start-up time
+    from dataclasses import replace
 
-    from jetson_containers.assemble import Request, assemble  # noqa: PLC0415 - start-up time
-    from jetson_containers.targets import version_variables  # noqa: PLC0415 - start-up time
+    from jetson_containers.plan.request import Request, assemble
+    from jetson_containers.platforms.target import version_variables
 
     skip = tuple(split_list(given["skip_packages"]))
     request = Request(packages, given["multiple"], skip, given["keep_going"], version_variables(os.environ))
@@ -252,7 +253,7 @@ def _assemble(app: App, packages: tuple[str, ...], given: dict[str, Any], option
 
 
 def _show(app: App, assembly: Assembly, given: dict[str, Any]) -> int:
-    from jetson_containers import plan as plan_module  # noqa: PLC0415 - start-up time
+    from jetson_containers.plan import plan as plan_module
 
     plans = _decided(app, assembly.plans, given)
     _warn_of_idle_patterns(app, given, assembly)
@@ -273,10 +274,10 @@ def _show(app: App, assembly: Assembly, given: dict[str, Any]) -> int:
 
 def _decided(app: App, plans: tuple[Plan, ...], given: dict[str, Any]) -> list[Plan]:
     """Write into plans what a build would do now; without an engine, as if nothing were built."""
-    from dataclasses import replace  # noqa: PLC0415 - start-up time
+    from dataclasses import replace
 
-    from jetson_containers.building import decide, graph  # noqa: PLC0415 - start-up time
-    from jetson_containers.building.store import Store  # noqa: PLC0415 - start-up time
+    from jetson_containers.builder import decide, graph
+    from jetson_containers.builder.store import Store
 
     merged = graph.merge(plans)
     gpu: tuple[str, ...] = ()
@@ -292,7 +293,7 @@ def _decided(app: App, plans: tuple[Plan, ...], given: dict[str, Any]) -> list[P
 
 
 def _build_options(app: App, given: dict[str, Any], gpu: tuple[str, ...]) -> BuildOptions:
-    from jetson_containers.builder import BuildOptions  # noqa: PLC0415 - start-up time
+    from jetson_containers.builder.run import BuildOptions
 
     settings = app.settings
     return BuildOptions(
@@ -326,8 +327,9 @@ def _gpu_options(app: App) -> tuple[str, ...]:
     """How containers of the tests get the GPU on this machine; nothing when the target is another one."""
     if app.is_cross or not app.platform.has_gpu:
         return ()
-    from jetson_containers import dockerargs, launch_gpu  # noqa: PLC0415 - start-up time
-    from jetson_containers.launch_parts import Host  # noqa: PLC0415 - start-up time
+    from jetson_containers.launch import docker_options as dockerargs
+    from jetson_containers.launch import gpu as launch_gpu
+    from jetson_containers.launch.parts import Host
 
     host = Host(app.platform, app.engine.capabilities, app.settings.env)
     _, part = launch_gpu.gpu_part(host, dockerargs.parse(["image"]), no_gpu=False)
@@ -351,7 +353,7 @@ def _list(app: App, patterns: tuple[str, ...], *, full: bool) -> int:
     for package in packages:
         app.console.result(package.name)
         if full:
-            import dataclasses  # noqa: PLC0415 - only here
+            import dataclasses
 
             for item in dataclasses.fields(package):
                 value = getattr(package, item.name)

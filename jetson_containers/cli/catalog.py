@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command
-from jetson_containers.errors import NothingMatchedError
+from jetson_containers.core.errors import NothingMatchedError
 
 if TYPE_CHECKING:
-    from jetson_containers.package import Package
+    from jetson_containers.recipes.package import Package
 
 
 def _row(package: Package, absent: str | None = None) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def list_packages(app: App, *, patterns: tuple[str, ...], show_all: bool) -> Non
 
     Example: jetson-containers list 'llama*' --target r36.4.3
     """
-    import fnmatch  # noqa: PLC0415 - start-up time of the other commands
+    import fnmatch
 
     catalog = app.catalog
     rows = [_row(package) for package in (catalog.match(patterns) if patterns else catalog.available.values())]
@@ -61,7 +61,7 @@ def show(app: App, *, name: str) -> None:
 
     Example: jetson-containers show llama_cpp
     """
-    from jetson_containers import packagedocs  # noqa: PLC0415 - start-up time
+    from jetson_containers.recipes import docs as packagedocs
 
     package = app.catalog.find(name)
     data = {
@@ -101,7 +101,7 @@ def search(app: App, *, text: str) -> None:
 
     Example: jetson-containers search gguf
     """
-    from jetson_containers import packagedocs  # noqa: PLC0415 - start-up time
+    from jetson_containers.recipes import docs as packagedocs
 
     words = text.lower().split()
     found = [package for package in app.catalog.available.values() if all(word in _haystack(package) for word in words)]
@@ -115,7 +115,7 @@ def search(app: App, *, text: str) -> None:
 
 
 def _haystack(package: Package) -> str:
-    from jetson_containers import packagedocs  # noqa: PLC0415 - start-up time
+    from jetson_containers.recipes import docs as packagedocs
 
     words = (package.name, *package.aliases, package.group, packagedocs.whole(package), package.notes)
     return " ".join(words).lower()
@@ -128,7 +128,7 @@ def why(app: App, *, name: str) -> None:
 
     Example: jetson-containers why cuda --target cpu
     """
-    from jetson_containers.why import why as explain  # noqa: PLC0415 - start-up time
+    from jetson_containers.recipes.why import why as explain
 
     data = explain(app.catalog, name)
     if app.console.as_json:
@@ -149,7 +149,7 @@ def tree(app: App, *, names: tuple[str, ...]) -> None:
 
     Example: jetson-containers tree llama_cpp
     """
-    from jetson_containers import resolver  # noqa: PLC0415 - start-up time
+    from jetson_containers.resolver import solve as resolver
 
     resolution = resolver.solve(app.catalog, names)
     if app.console.as_json:

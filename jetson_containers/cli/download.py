@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command
-from jetson_containers.errors import UsageError
+from jetson_containers.core.errors import UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.hub.transfer.model import Result
@@ -36,10 +36,10 @@ def download(app: App, *, repositories: tuple[str, ...], image: str, **given: An
     """
     if image:
         return _in_image(app, repositories, image, given)
-    from jetson_containers import hub  # noqa: PLC0415 - start-up time
-    from jetson_containers.hub.transfer.command import dry_run_lines  # noqa: PLC0415
-    from jetson_containers.hub.transfer.reference import split_patterns  # noqa: PLC0415
-    from jetson_containers.hub.transfer.store import write_whole  # noqa: PLC0415
+    from jetson_containers import hub
+    from jetson_containers.hub.transfer.command import dry_run_lines
+    from jetson_containers.hub.transfer.reference import split_patterns
+    from jetson_containers.hub.transfer.store import write_whole
 
     if given["token"]:
         app.console.warning("other users of this machine can read --token in the process list; prefer HF_TOKEN")
@@ -63,7 +63,7 @@ def download(app: App, *, repositories: tuple[str, ...], image: str, **given: An
 
 def _in_image(app: App, repositories: tuple[str, ...], image: str, given: dict[str, Any]) -> int:
     """Run the image's own downloader on the same data directory."""
-    from jetson_containers.llm import inimage  # noqa: PLC0415 - start-up time
+    from jetson_containers.llm import download_in_image as inimage
 
     for name in ("dry_run", "cache_dir", "location_file", "token"):
         if given[name]:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers import labels
 from jetson_containers.cli.app import App, command
-from jetson_containers.console import human_bytes
-from jetson_containers.errors import NothingMatchedError
-from jetson_containers.stage import STAGE_REPOSITORY
+from jetson_containers.core.console import human_bytes
+from jetson_containers.core.errors import NothingMatchedError
+from jetson_containers.images import labels
+from jetson_containers.plan.stage import STAGE_REPOSITORY
 
 if TYPE_CHECKING:
-    from jetson_containers.engine.base import LocalImage
-    from jetson_containers.labels import ImageLabels
+    from jetson_containers.engine.interface import LocalImage
+    from jetson_containers.images.labels import ImageLabels
 
 
 @command()
@@ -98,7 +98,7 @@ def df(app: App) -> None:
 
     Sizes of images that share layers count the shared part in each of them.
     """
-    import shutil  # noqa: PLC0415 - start-up time
+    import shutil
 
     roles: dict[str, list[int]] = {}
     for image, said in _ours(app):
@@ -125,7 +125,7 @@ def df(app: App) -> None:
 @click.argument("name")
 def pull(app: App, *, name: str) -> None:
     """Pull an image: a full reference, or a package, for which the newest image that runs here is taken."""
-    from jetson_containers import autotag  # noqa: PLC0415 - start-up time
+    from jetson_containers.autotag import search as autotag
 
     if "/" in name:
         app.engine.pull(name, app.console.info)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from jetson_containers.cli.app import App, command
-from jetson_containers.console import human_bytes
+from jetson_containers.core.console import human_bytes
 
 
 @command()

@@ -10,7 +10,7 @@ import click
 from jetson_containers.cli.app import App, command
 
 if TYPE_CHECKING:
-    from jetson_containers.linting.model import Finding
+    from jetson_containers.lint.findings import Finding
 
 
 @command()
@@ -25,7 +25,7 @@ def lint(app: App, *, patterns: tuple[str, ...], show_rules: bool, no_shellcheck
 
     Example: jetson-containers lint llama_cpp --json
     """
-    from jetson_containers import lint as action  # noqa: PLC0415 - start-up time
+    from jetson_containers.lint import run as action
 
     if show_rules:
         return _rules(app)
@@ -48,7 +48,7 @@ def lint(app: App, *, patterns: tuple[str, ...], show_rules: bool, no_shellcheck
 
 
 def _rules(app: App) -> int:
-    from jetson_containers.lint import RULES  # noqa: PLC0415 - start-up time
+    from jetson_containers.lint.run import RULES
 
     if app.console.as_json:
         app.console.result_json(list(RULES.values()))

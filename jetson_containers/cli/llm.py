@@ -112,7 +112,7 @@ def chat(
 
     Example: jetson-containers llm chat tiny --prompt 'What is Jetson?'
     """
-    from jetson_containers.llm import chat as action  # noqa: PLC0415 - start-up time
+    from jetson_containers.llm import chat as action
 
     options = action.ChatOptions(prompt, system, max_tokens, temperature, seed)
     answer = action.chat(request_of(given), options, world_of(app), dry_run=dry_run)
@@ -134,7 +134,7 @@ def serve(app: App, *, dry_run: bool, generate: str | None, address: str, **give
 
     Example: jetson-containers llm serve Qwen/Qwen2.5-1.5B-Instruct --detach
     """
-    from jetson_containers.llm import serve as action  # noqa: PLC0415 - start-up time
+    from jetson_containers.llm import serve as action
 
     own = {key: given.pop(key) for key in ("port", "detach", "name", "api_key_env")}
     wanted = action.ServeRequest(host=address, generate=generate or "", **own)
@@ -160,7 +160,7 @@ def bench(
 
     Example: jetson-containers llm bench Qwen/Qwen2.5-1.5B-Instruct --csv
     """
-    from jetson_containers.llm import bench as action  # noqa: PLC0415 - start-up time
+    from jetson_containers.llm import bench as action
 
     prompts = action.read_prompts(prompt_file) if prompt_file else ()
     options = action.BenchOptions(prompts, input_tokens, max_new_tokens, max_num_prompts, save)
@@ -182,8 +182,8 @@ def list_(app: App, *, verify: bool) -> int:
 
     Example: jetson-containers llm list --json
     """
-    from jetson_containers.console import human_bytes  # noqa: PLC0415 - start-up time
-    from jetson_containers.llm import models  # noqa: PLC0415 - start-up time
+    from jetson_containers.core.console import human_bytes
+    from jetson_containers.llm import stored as models
 
     stored = models.listing(app.settings.path("data"), _downloads(app), verify=verify)
     status = 1 if verify and any(one.intact is False for one in stored) else 0
@@ -215,9 +215,9 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
 
     Example: jetson-containers llm rm Qwen2.5-1.5B-Instruct --quantization F16
     """
-    from jetson_containers.console import human_bytes  # noqa: PLC0415 - start-up time
-    from jetson_containers.errors import UsageError  # noqa: PLC0415 - start-up time
-    from jetson_containers.llm import models  # noqa: PLC0415 - start-up time
+    from jetson_containers.core.console import human_bytes
+    from jetson_containers.core.errors import UsageError
+    from jetson_containers.llm import stored as models
 
     data = app.settings.path("data")
     chosen = models.choose(models.listing(data, _downloads(app)), model, runtime=runtime, quantization=quantization)
@@ -244,20 +244,20 @@ for each in (fit, quantize, compile_, chat, serve, bench, list_, rm):
 
 def request_of(given: dict[str, Any]) -> Request:
     """The request from the options of `model_options`."""
-    from jetson_containers.llm.request import Request  # noqa: PLC0415 - start-up time
+    from jetson_containers.llm.request import Request
 
     return Request(**given)
 
 
 def world_of(app: App) -> World:
     """This machine, as the actions need it; nothing is probed before it is asked for."""
-    from jetson_containers.llm import world  # noqa: PLC0415 - start-up time
+    from jetson_containers.llm import context as world
 
     return world.make(app.platform, lambda: app.engine, app.settings, app.console, lambda: app.catalog)
 
 
 def _prepare(app: App, given: dict[str, Any], *, dry_run: bool, compiled: bool) -> int:
-    from jetson_containers.llm import prepare as action  # noqa: PLC0415 - start-up time
+    from jetson_containers.llm import prepare as action
 
     goal = action.Goal.COMPILED if compiled else action.Goal.QUANTIZED
     prepared: Prepared = action.prepare(request_of(given), world_of(app), dry_run=dry_run, goal=goal)
@@ -277,7 +277,7 @@ def _on_host(app: App, prepared: Prepared) -> Path:
 
 
 def _downloads(app: App) -> list[tuple[str, Path, int]]:
-    from jetson_containers.llm import world  # noqa: PLC0415 - start-up time
+    from jetson_containers.llm import context as world
 
     return world.downloads(app.settings)
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from jetson_containers.cli.app import App, command
-from jetson_containers.errors import JetsonError
+from jetson_containers.core.errors import JetsonError
 
 if TYPE_CHECKING:
-    from jetson_containers.fit import Fit
-    from jetson_containers.fitting import Answer
+    from jetson_containers.llm.fit import Fit
+    from jetson_containers.llm.fit.query import Answer
 
 
 @command()
@@ -47,7 +47,8 @@ def fit(app: App, *, model: str, context: int | None, prefill_chunk: int | None,
 
     Example: jetson-containers llm fit Llama-2-7b-chat-hf --board orin-nx-16gb
     """
-    from jetson_containers import fitting, modelsource  # noqa: PLC0415 - start-up time
+    from jetson_containers.llm.fit import query as fitting
+    from jetson_containers.llm.models import source as modelsource
 
     question = fitting.Question(context=context or 0, prefill_chunk=prefill_chunk or 0, **given)  # type: ignore[arg-type]
     source = modelsource.load(model, lambda name: modelsource.from_hub(name, app.settings, app.console))
@@ -66,7 +67,7 @@ def fit(app: App, *, model: str, context: int | None, prefill_chunk: int | None,
 
 def _version(app: App, runtime: str) -> str:
     """The version that an image for the target has; empty where there is none, or no release was named."""
-    from jetson_containers.llm.request import runtime_named  # noqa: PLC0415 - start-up time
+    from jetson_containers.llm.request import runtime_named
 
     if app.platform.l4t is None:
         return ""

@@ -12,8 +12,8 @@ import click
 
 from jetson_containers import __version__
 from jetson_containers.cli.app import App, global_options
-from jetson_containers.console import Console
-from jetson_containers.errors import (
+from jetson_containers.core.console import Console
+from jetson_containers.core.errors import (
     DISK_FULL,
     DiskSpaceError,
     InterruptedByUserError,
@@ -76,7 +76,7 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib  # noqa: PLC0415 - only on the error path
+            import difflib
 
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = f" Did you mean `{close[0]}`?" if close else ""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 @click.pass_obj
 def run(app: App, *, arguments: tuple[str, ...]) -> int:
     """Run a container with what the board has: GPU, cameras, /data."""
-    from jetson_containers import launch, launch_args  # noqa: PLC0415 - start-up time
+    from jetson_containers.launch import command as launch
+    from jetson_containers.launch import options as launch_args
 
     options, rest = launch.split_globals(arguments)
     app.update(options)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from jetson_containers.dockerfile import jobs_host
-from jetson_containers.engine.base import Builder, BuildRequest, Capabilities
-from jetson_containers.errors import NotReadyError, UsageError
+from jetson_containers.core.errors import NotReadyError, UsageError
+from jetson_containers.dockerfile.inject import jobs_host
+from jetson_containers.engine.interface import Builder, BuildRequest, Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

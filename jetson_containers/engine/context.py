@@ -21,9 +21,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import dockerfile
-from jetson_containers.engine.base import Builder, BuildRequest
-from jetson_containers.errors import ConfigError, NotReadyError
+from jetson_containers.core.errors import ConfigError, NotReadyError
+from jetson_containers.dockerfile import inject as dockerfile
+from jetson_containers.engine.interface import Builder, BuildRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

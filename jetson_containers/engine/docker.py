@@ -12,21 +12,21 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetson_containers.core.errors import BuildError, NotReadyError, RegistryError
+from jetson_containers.core.process import TAIL, Children, Ended
 from jetson_containers.engine import argv, emulation
-from jetson_containers.engine.base import Builder, BuildTimeoutError, LocalImage, RunResult
 from jetson_containers.engine.context import prepared
+from jetson_containers.engine.interface import Builder, BuildTimeoutError, LocalImage, RunResult
+from jetson_containers.engine.messages import DETAIL_LINES, translate
 from jetson_containers.engine.probe import Client, Host, major, probe
-from jetson_containers.engine.process import TAIL, Children, Ended
 from jetson_containers.engine.queries import CliQueries, Queries, SdkQueries, local_image
-from jetson_containers.engine.translate import DETAIL_LINES, translate
-from jetson_containers.errors import BuildError, NotReadyError, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from jetson_containers.console import Console
-    from jetson_containers.engine.base import BuildRequest, Capabilities
-    from jetson_containers.settings import Settings
+    from jetson_containers.core.console import Console
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.engine.interface import BuildRequest, Capabilities
 
 KEEP_LINES = 100_000  # of a container's output
 NOT_STARTED = 125  # docker's exit code when it could not start the container
@@ -262,7 +262,7 @@ class DockerEngine:
 
     def _check_platform(self, request: BuildRequest) -> None:
         """Refuse a foreign platform that nothing here can execute, unless the Dockerfile executes nothing."""
-        from jetson_containers.dockerfile import parse  # noqa: PLC0415 - only builds need it
+        from jetson_containers.dockerfile.inject import parse
 
         capabilities, client = self._found
         if request.platform is None or emulation.runs(request.platform, capabilities.platforms):

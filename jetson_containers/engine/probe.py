@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.engine.base import Builder, Capabilities
+from jetson_containers.core.errors import ConfigError, EngineMissingError, EnginePermissionError, NotReadyError
 from jetson_containers.engine.emulation import emulated_platforms
-from jetson_containers.errors import ConfigError, EngineMissingError, EnginePermissionError, NotReadyError
+from jetson_containers.engine.interface import Builder, Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -230,7 +230,7 @@ def _cdi_devices(info: Mapping[str, Any], root: Path | None) -> tuple[str, ...]:
 
 
 def _devices_of(path: Path) -> set[str]:
-    import yaml  # noqa: PLC0415 - only engines with CDI get here; JSON is YAML too
+    import yaml
 
     try:
         spec = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
+from jetson_containers.core.errors import EngineMissingError, EnginePermissionError, JetsonError
 from jetson_containers.engine import argv
-from jetson_containers.engine.base import LocalImage
-from jetson_containers.engine.translate import translate
-from jetson_containers.errors import EngineMissingError, EnginePermissionError, JetsonError
+from jetson_containers.engine.interface import LocalImage
+from jetson_containers.engine.messages import translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import docker.client
 
-    from jetson_containers.engine.base import Capabilities
+    from jetson_containers.engine.interface import Capabilities
     from jetson_containers.engine.probe import Host
 
 TIMEOUT = 60  # seconds an answer may take: a store of thousands of images on an SD card is slow
@@ -67,7 +67,7 @@ class SdkQueries:
     def client(self) -> docker.client.DockerClient:
         """The connected client. The API version is negotiated: engine 20.10 speaks 1.41, 29 nothing below 1.44."""
         if self._client is None:
-            from docker.client import DockerClient  # noqa: PLC0415 - heavy, and only queries need it
+            from docker.client import DockerClient
 
             env = {**self._env, "DOCKER_HOST": self._endpoint}
             ssh = self._endpoint.startswith("ssh://")
@@ -76,7 +76,7 @@ class SdkQueries:
 
     def inspect(self, reference: str) -> dict[str, Any] | None:
         """One image, None when there is none."""
-        from docker.errors import DockerException, ImageNotFound  # noqa: PLC0415 - as above
+        from docker.errors import DockerException, ImageNotFound
 
         try:
             return dict(self.client.images.get(reference).attrs)
@@ -87,7 +87,7 @@ class SdkQueries:
 
     def search(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         """All images that have these labels; one that goes away meanwhile is left out."""
-        from docker.errors import DockerException  # noqa: PLC0415 - as above
+        from docker.errors import DockerException
 
         try:
             rows = self.client.api.images(filters={"label": [f"{k}={v}" for k, v in labels.items()]})
@@ -98,7 +98,7 @@ class SdkQueries:
 
     def tag(self, source: str, target: str) -> None:
         """Give a name."""
-        from docker.errors import DockerException  # noqa: PLC0415 - as above
+        from docker.errors import DockerException
 
         repository, tag = split_tag(target)
         try:
@@ -108,7 +108,7 @@ class SdkQueries:
 
     def remove(self, reference: str, *, keep_parents: bool = False) -> None:
         """Take a name away."""
-        from docker.errors import DockerException  # noqa: PLC0415 - as above
+        from docker.errors import DockerException
 
         try:
             self.client.api.remove_image(reference, noprune=keep_parents)
@@ -166,7 +166,7 @@ def split_tag(reference: str) -> tuple[str, str]:
 
 
 def _failed(error: Exception, what: str) -> JetsonError:
-    from docker.errors import APIError  # noqa: PLC0415 - as above
+    from docker.errors import APIError
 
     return translate(str(error), what) if isinstance(error, APIError) else _unreachable(error)
 

@@ -5,7 +5,7 @@ imported only when the hub is asked.
 """
 
 from jetson_containers.hub.cache import CachedRepo, cached, remove
-from jetson_containers.hub.description import ModelInfo, describe
-from jetson_containers.hub.host import cache_of, container_path, download
+from jetson_containers.hub.describe import ModelInfo, describe
+from jetson_containers.hub.downloads import cache_of, container_path, download
 
 __all__ = ["CachedRepo", "ModelInfo", "cache_of", "cached", "container_path", "describe", "download", "remove"]

@@ -10,8 +10,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jetson_containers.errors import NothingMatchedError, NotReadyError
-from jetson_containers.hub.host import cache_of, told
+from jetson_containers.core.errors import NothingMatchedError, NotReadyError
+from jetson_containers.hub.downloads import cache_of, told
 from jetson_containers.hub.transfer.reference import Reference, parse
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def remove(data: Path, repo: str, kind: str = "model") -> int:
 @contextlib.contextmanager
 def _kept_out(locks: Path, repo: str) -> Iterator[None]:
     """Hold every lock of a repository, so that no download writes into what is being removed."""
-    import fcntl  # noqa: PLC0415 - only here
+    import fcntl
 
     with contextlib.ExitStack() as stack:
         for path in sorted(locks.glob("*.lock")):

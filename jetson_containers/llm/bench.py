@@ -14,17 +14,17 @@ import platform as machine
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.console import human_bytes
-from jetson_containers.errors import StepError, UsageError
+from jetson_containers.core.console import human_bytes
+from jetson_containers.core.errors import StepError, UsageError
 from jetson_containers.llm import prepare as preparing
 from jetson_containers.llm import session as sessions
-from jetson_containers.runtimes.base import ServeOptions
+from jetson_containers.llm.runtimes.interface import ServeOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from jetson_containers.llm.openai import Turn
+    from jetson_containers.llm.client import Turn
     from jetson_containers.llm.prepare import Prepared, World
     from jetson_containers.llm.request import Request
     from jetson_containers.llm.session import Session

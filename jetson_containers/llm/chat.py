@@ -6,18 +6,18 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from jetson_containers.errors import ReaderGoneError, UsageError
+from jetson_containers.core.errors import ReaderGoneError, UsageError
 from jetson_containers.llm import prepare as preparing
 from jetson_containers.llm import session as sessions
-from jetson_containers.llm.openai import RefusedError
+from jetson_containers.llm.client import RefusedError
 from jetson_containers.llm.request import runtime_named
-from jetson_containers.runtimes.base import ServeOptions
+from jetson_containers.llm.runtimes.interface import ServeOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jetson_containers.console import Console
-    from jetson_containers.llm.openai import Turn
+    from jetson_containers.core.console import Console
+    from jetson_containers.llm.client import Turn
     from jetson_containers.llm.prepare import Prepared, World
     from jetson_containers.llm.request import Request
     from jetson_containers.llm.session import Session

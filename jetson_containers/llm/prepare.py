@@ -10,28 +10,30 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jetson_containers import labels
-from jetson_containers.errors import UsageError
-from jetson_containers.llm import room, source
-from jetson_containers.llm.container import Containers
+from jetson_containers.core.errors import UsageError
+from jetson_containers.images import labels
+from jetson_containers.llm import disk_space as room
+from jetson_containers.llm.containers import Containers
+from jetson_containers.llm.models import lookup as source
+from jetson_containers.llm.pipeline.steps import Pipeline, Selection, chosen_steps
 from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
-from jetson_containers.pipeline import Pipeline, Selection, chosen_steps
-from jetson_containers.runtimes import mlc_targets, rules
-from jetson_containers.runtimes.base import Job, Target
+from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes.interface import Job, Target
+from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from jetson_containers.console import Console
-    from jetson_containers.engine.base import Engine
+    from jetson_containers.core.console import Console
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.engine.interface import Engine
+    from jetson_containers.llm.models.config import ModelConfig
+    from jetson_containers.llm.models.lookup import Hub, Model
+    from jetson_containers.llm.pipeline.steps import StepResult
     from jetson_containers.llm.request import Request
-    from jetson_containers.llm.source import Hub, Model
-    from jetson_containers.modelconfig import ModelConfig
-    from jetson_containers.pipeline import StepResult
-    from jetson_containers.platforms import Platform
-    from jetson_containers.runtimes.base import Runtime, StepCommand
-    from jetson_containers.settings import Settings
+    from jetson_containers.llm.runtimes.interface import Runtime, StepCommand
+    from jetson_containers.platforms.detect import Platform
 
 # Checkpoints that are quantized already are served by the runtime that made their kind.
 _OF_METHOD = {
@@ -86,7 +88,7 @@ class World:
 
     def find_image(self, packages: Sequence[str]) -> str:
         """The image autotag finds. Raises NoCompatibleImageError with the way to build one."""
-        from jetson_containers import autotag  # noqa: PLC0415 - only when no image was named
+        from jetson_containers.autotag import search as autotag
 
         return autotag.find(packages, self.platform, self.engine, self.settings, self.console)
 
@@ -304,7 +306,7 @@ def shown(step: StepCommand) -> list[str]:
 
 
 def _versions_of_tag(image: str) -> dict[str, str]:
-    from jetson_containers.imagename import ImageName  # noqa: PLC0415 - only for images of others
+    from jetson_containers.images.name import ImageName
 
     name = ImageName.parse(image)
     return {name.name: name.version or ""}

@@ -7,10 +7,10 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jetson_containers.errors import UsageError
+from jetson_containers.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from jetson_containers.runtimes.base import Runtime
+    from jetson_containers.llm.runtimes.interface import Runtime
 
 # name → class; a runtime's module has that name and is imported when it is asked for.
 RUNTIMES = {
@@ -25,6 +25,7 @@ RUNTIMES = {
     "exllama": "ExLlama",
     "exllamav2": "ExLlamaV2",
 }
+MODULES = {"mlc": "mlc.runtime"}  # where it is not the module of that name
 ALIASES = {
     "llama.cpp": "llama_cpp",
     "llamacpp": "llama_cpp",
@@ -74,5 +75,6 @@ def runtime_named(name: str) -> Runtime:
         close = difflib.get_close_matches(known.lower(), RUNTIMES, n=1)
         meant = f"did you mean `{close[0]}`? " if close else ""
         raise UsageError(f"no runtime `{name}`", hint=f"{meant}there is: {', '.join(RUNTIMES)}")
-    made: Runtime = getattr(importlib.import_module(f"jetson_containers.runtimes.{known}"), RUNTIMES[known])()
+    module = importlib.import_module(f"jetson_containers.llm.runtimes.{MODULES.get(known, known)}")
+    made: Runtime = getattr(module, RUNTIMES[known])()
     return made

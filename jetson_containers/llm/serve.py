@@ -11,24 +11,25 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jetson_containers import outputs
-from jetson_containers.errors import InterruptedByUserError, NotReadyError, StepError, UsageError
+from jetson_containers.core import outputs
+from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError
 from jetson_containers.hub.transfer.owner import owner_of
-from jetson_containers.llm import container, servicefiles
+from jetson_containers.llm import containers as container
 from jetson_containers.llm import prepare as preparing
+from jetson_containers.llm import service_files as servicefiles
 from jetson_containers.llm import session as sessions
-from jetson_containers.llm.openai import Client
-from jetson_containers.runtimes.base import ServeOptions
+from jetson_containers.llm.client import Client
+from jetson_containers.llm.runtimes.interface import ServeOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from jetson_containers.console import Console
-    from jetson_containers.launch import Launch
+    from jetson_containers.core.console import Console
+    from jetson_containers.launch.command import Launch
     from jetson_containers.llm.prepare import Prepared, World
     from jetson_containers.llm.request import Request
-    from jetson_containers.runtimes.base import Service
+    from jetson_containers.llm.runtimes.interface import Service
 
 DEFAULT_PORT = 8080
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

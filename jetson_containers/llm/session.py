@@ -11,18 +11,18 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers import diagnosis
-from jetson_containers.errors import NotReadyError, StepError
-from jetson_containers.llm import container
-from jetson_containers.llm.openai import Client, ServerGoneError
-from jetson_containers.runtimes.base import ServeOptions
+from jetson_containers.core import diagnosis
+from jetson_containers.core.errors import NotReadyError, StepError
+from jetson_containers.llm import containers as container
+from jetson_containers.llm.client import Client, ServerGoneError
+from jetson_containers.llm.runtimes.interface import ServeOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from jetson_containers.llm.prepare import Prepared, World
-    from jetson_containers.runtimes.base import Service
+    from jetson_containers.llm.runtimes.interface import Service
 
 LOAD_TIMEOUT = 1800.0  # seconds; a JIT compile on a Nano takes that long, and an end of the process is seen at once
 _MOST_THREADS = 64

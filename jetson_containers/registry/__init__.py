@@ -7,7 +7,7 @@ imported here because a fresh cache needs no HTTP.
 from __future__ import annotations
 
 from jetson_containers.registry.listing import Listings, human_age, snapshot
-from jetson_containers.registry.model import (
+from jetson_containers.registry.types import (
     DOCKER_HUB,
     ImageInfo,
     Listing,

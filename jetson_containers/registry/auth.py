@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.errors import RegistryError
-from jetson_containers.registry.model import DOCKER_HUB
+from jetson_containers.core.errors import RegistryError
+from jetson_containers.registry.types import DOCKER_HUB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,7 +114,7 @@ def _decode(entry: Any, host: str) -> Credentials | None:
 
 def _ask_helper(helper: str, key: str, host: str, env: Mapping[str, str]) -> Credentials | None:
     """Run `docker-credential-HELPER get` with the server on stdin: nothing secret is in an argv."""
-    import subprocess  # noqa: PLC0415 - most users have no helper
+    import subprocess
 
     program = f"docker-credential-{helper}"
     try:

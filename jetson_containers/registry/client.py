@@ -10,16 +10,16 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from jetson_containers.errors import RegistryError
+from jetson_containers.core.errors import RegistryError
 from jetson_containers.registry.auth import Challenge, Credentials, docker_credentials, parse_challenge
-from jetson_containers.registry.model import DOCKER_HUB, ImageInfo, UnreachableError
+from jetson_containers.registry.types import DOCKER_HUB, ImageInfo, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from jetson_containers.registry.model import Repository
-    from jetson_containers.registry.transport import Response, Transport
-    from jetson_containers.settings import Settings
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.registry.http import Response, Transport
+    from jetson_containers.registry.types import Repository
 
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -53,7 +53,7 @@ class RegistryClient:
     @classmethod
     def of(cls, settings: Settings) -> RegistryClient:
         """Make one from the settings and the user's Docker configuration."""
-        from jetson_containers.registry.transport import Transport  # noqa: PLC0415 - a fresh cache needs none
+        from jetson_containers.registry.http import Transport
 
         return cls(Transport.of(settings), lambda host: docker_credentials(host, settings.env))
 
@@ -282,6 +282,6 @@ def _nonsense(repository: Repository, what: str) -> UnreachableError:
 
 
 def _sha256(body: bytes) -> str:
-    import hashlib  # noqa: PLC0415 - OpenSSL takes milliseconds to load
+    import hashlib
 
     return "sha256:" + hashlib.sha256(body).hexdigest()

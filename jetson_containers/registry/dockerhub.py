@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from jetson_containers.registry.model import Tag, UnreachableError
+from jetson_containers.registry.types import Tag, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from jetson_containers.registry.model import Repository
-    from jetson_containers.registry.transport import Response, Transport
+    from jetson_containers.registry.http import Response, Transport
+    from jetson_containers.registry.types import Repository
 
 HUB = "https://hub.docker.com"
 PAGE = 100  # the most Docker Hub gives at once

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from jetson_containers import labels as image_labels
-from jetson_containers.errors import RegistryError
-from jetson_containers.registry.model import DOCKER_HUB, Listing, Repository, Tag, UnreachableError
+from jetson_containers.core.errors import RegistryError
+from jetson_containers.images import labels as image_labels
+from jetson_containers.registry.types import DOCKER_HUB, Listing, Repository, Tag, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from jetson_containers.core.settings import Settings
     from jetson_containers.registry.client import RegistryClient
-    from jetson_containers.settings import Settings
 
 TTL = 600  # seconds
 SCHEMA = 1
@@ -60,7 +60,7 @@ class Listings:
         """Make them from the settings; no client is made before one is needed."""
 
         def client() -> RegistryClient:
-            from jetson_containers.registry.client import RegistryClient  # noqa: PLC0415 - not for a fresh cache
+            from jetson_containers.registry.client import RegistryClient
 
             return RegistryClient.of(settings)
 
@@ -124,7 +124,7 @@ class Listings:
         if repository.host != DOCKER_HUB:
             tags = tuple(Tag(name) for name in self.client.tags(repository))
             return Listing(repository, tags, fetched, "live")
-        from jetson_containers.registry import dockerhub  # noqa: PLC0415 - only for the Hub
+        from jetson_containers.registry import dockerhub
 
         answer = dockerhub.list_tags(
             self.client.transport, repository, etag=kept.etag if kept else "", base=self._hub or dockerhub.HUB
@@ -243,7 +243,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 def _parallel(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     if len(items) <= 1:
         return [work(item) for item in items]
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - one repository needs no threads
+    from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(min(THREADS, len(items))) as pool:
         return list(pool.map(work, items))

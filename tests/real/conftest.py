@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers import settings
-from jetson_containers.engine.base import BuildRequest
+from jetson_containers.core import settings
+from jetson_containers.core.errors import JetsonError, NotReadyError
 from jetson_containers.engine.docker import DockerEngine
+from jetson_containers.engine.interface import BuildRequest
 from jetson_containers.engine.probe import Host
-from jetson_containers.errors import JetsonError, NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers import labels, settings
-from jetson_containers.autotag import find, options
-from jetson_containers.console import Console
-from jetson_containers.engine.base import BuildRequest
-from jetson_containers.errors import NoCompatibleImageError
-from jetson_containers.platforms import parse_target
+from jetson_containers.autotag.search import find, options
+from jetson_containers.core import settings
+from jetson_containers.core.console import Console
+from jetson_containers.core.errors import NoCompatibleImageError
+from jetson_containers.engine.interface import BuildRequest
+from jetson_containers.images import labels
+from jetson_containers.platforms.detect import parse_target
 from tests.real.conftest import LABEL, PREFIX, SESSION
 
 if TYPE_CHECKING:

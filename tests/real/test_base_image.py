@@ -18,19 +18,21 @@ from typing import TYPE_CHECKING
 import docker
 import pytest
 
-from jetson_containers import base_image, labels, rootfs, settings
-from jetson_containers.console import Console
+from jetson_containers.builder import base_image, rootfs
+from jetson_containers.core import settings
+from jetson_containers.core.console import Console
+from jetson_containers.core.errors import JetsonError
 from jetson_containers.engine.docker import DockerEngine
-from jetson_containers.errors import JetsonError
-from jetson_containers.platforms import parse_target
+from jetson_containers.images import labels
+from jetson_containers.platforms.detect import parse_target
 from tests.real.conftest import LABEL, PREFIX, SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jetson_containers.base_image import BaseImage
-    from jetson_containers.engine.base import BuildRequest
-    from jetson_containers.settings import Settings
+    from jetson_containers.builder.base_image import BaseImage
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.engine.interface import BuildRequest
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(400)]
 # What differs between one image and the next in /dev and in what docker itself puts there, empty, for every container.
@@ -136,8 +138,10 @@ def test_an_interrupted_making_leaves_nothing(engine: DockerEngine, config: Sett
         pytest.skip("cannot run here: install mmdebstrap")
     program = (
         "import sys\n"
-        "from jetson_containers import base_image, settings, platforms\n"
-        "from jetson_containers.console import Console, Level\n"
+        "from jetson_containers.builder import base_image; "
+        "from jetson_containers.core import settings; "
+        "from jetson_containers.platforms import detect as platforms\n"
+        "from jetson_containers.core.console import Console, Level\n"
         "from jetson_containers.engine.docker import DockerEngine\n"
         "base_image.REPOSITORY = sys.argv[1]\n"
         "s = settings.load({'cache': sys.argv[2], 'offline': True}, files=())\n"

@@ -16,21 +16,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from packaging.version import Version
 
-from jetson_containers import builder, labels
+from jetson_containers.builder import run as builder
 from jetson_containers.cli import images
 from jetson_containers.cli.app import App
-from jetson_containers.console import Console
-from jetson_containers.engine.base import BuildRequest
-from jetson_containers.errors import BuildError, PackageTestError
-from jetson_containers.package import Package
-from jetson_containers.plan import Plan
-from jetson_containers.platforms import Arch, Platform
-from jetson_containers.stage import Stage, StageKind
+from jetson_containers.core.console import Console
+from jetson_containers.core.errors import BuildError, PackageTestError
+from jetson_containers.engine.interface import BuildRequest
+from jetson_containers.images import labels
+from jetson_containers.plan.plan import Plan
+from jetson_containers.plan.stage import Stage, StageKind
+from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.recipes.package import Package
 from tests.real.conftest import engine_for, environment
 
 if TYPE_CHECKING:
-    from jetson_containers.engine.base import LocalImage
     from jetson_containers.engine.docker import DockerEngine
+    from jetson_containers.engine.interface import LocalImage
 
 pytestmark = pytest.mark.engine
 
@@ -294,10 +295,10 @@ def test_neither_prune_nor_another_number_of_jobs_runs_a_command_again(each_plac
 SCRIPT = """
 import sys
 from pathlib import Path
-from jetson_containers import builder, settings
-from jetson_containers.console import Console
+from jetson_containers.builder import run as builder; from jetson_containers.core import settings
+from jetson_containers.core.console import Console
 from jetson_containers.engine.docker import DockerEngine
-from jetson_containers.errors import JetsonError
+from jetson_containers.core.errors import JetsonError
 from tests.real.test_builder import Workplace
 
 directory, base, prefix = Path(sys.argv[1]), sys.argv[2], sys.argv[3]

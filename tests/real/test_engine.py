@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING
 import docker
 import pytest
 
-from jetson_containers.engine.base import Builder, BuildRequest, BuildTimeoutError, OutOfMemoryError
-from jetson_containers.engine.docker import DockerEngine
-from jetson_containers.engine.probe import Host
-from jetson_containers.errors import (
+from jetson_containers.core.errors import (
     BuildError,
     InterruptedByUserError,
     JetsonError,
@@ -25,6 +22,9 @@ from jetson_containers.errors import (
     RegistryError,
     UsageError,
 )
+from jetson_containers.engine.docker import DockerEngine
+from jetson_containers.engine.interface import Builder, BuildRequest, BuildTimeoutError, OutOfMemoryError
+from jetson_containers.engine.probe import Host
 from tests.real.conftest import LABEL, PREFIX, SESSION, engine_for
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers import launch_display
-from jetson_containers.dockerargs import FLAGS, VALUED
-from jetson_containers.launch_parts import Mount
+from jetson_containers.launch import display as launch_display
+from jetson_containers.launch.docker_options import FLAGS, VALUED
+from jetson_containers.launch.parts import Mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers import manifests
+from jetson_containers.llm.pipeline import manifest as manifests
 from tests.hubserver import HubServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jetson_containers.engine.base import Engine
+    from jetson_containers.engine.interface import Engine
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = str(ROOT / "jetson-containers")

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jetson_containers import platforms
+from jetson_containers.platforms import detect as platforms
 
 if TYPE_CHECKING:
-    from jetson_containers.engine.base import Engine
+    from jetson_containers.engine.interface import Engine
 
 ROOT = Path(__file__).resolve().parents[2]
 LEARNT = "small computer with a GPU"

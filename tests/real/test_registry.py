@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jetson_containers import labels
-from jetson_containers.autotag import Options, choose
-from jetson_containers.candidates import RegistrySource
-from jetson_containers.errors import RegistryError
-from jetson_containers.platforms import parse_target
+from jetson_containers.autotag.search import Options, choose
+from jetson_containers.autotag.sources import RegistrySource
+from jetson_containers.core.errors import RegistryError
+from jetson_containers.images import labels
+from jetson_containers.platforms.detect import parse_target
 from jetson_containers.registry import Listings, Repository
 from jetson_containers.registry import client as client_module
 from jetson_containers.registry.auth import docker_credentials
 from jetson_containers.registry.client import RegistryClient
-from jetson_containers.registry.transport import Transport
+from jetson_containers.registry.http import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

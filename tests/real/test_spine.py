@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from jetson_containers.engine.base import Engine
+    from jetson_containers.engine.interface import Engine
 
 ROOT = Path(__file__).resolve().parents[2]
 FAMILIES = ("build-essential", "python", "cmake", "numpy", "huggingface_hub", "llama_cpp", "llm-tools")

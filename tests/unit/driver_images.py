@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-DRIVERS = Path(__file__).parents[2] / "jetson_containers" / "drivers"
+DRIVERS = Path(__file__).parents[2] / "jetson_containers" / "container_scripts"
 OURS = (
     "awq_quantize", "bnb_quantize", "calibration", "chat_text", "checkpoint", "exllama_convert", "exllama_server",
     "gptq_quantize", "gptq_workers", "llmcompressor_quantize", "lmdeploy_awq", "lmdeploy_config", "lmdeploy_server",

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers import doctor, platforms, settings
-from jetson_containers.engine.base import Builder, Capabilities
-from jetson_containers.errors import EngineMissingError, TargetError
+from jetson_containers import doctor
+from jetson_containers.core import settings
+from jetson_containers.core.errors import EngineMissingError, TargetError
+from jetson_containers.engine.interface import Builder, Capabilities
+from jetson_containers.platforms import detect as platforms
 from tests.fakes import CAPABILITIES, FakeEngine
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
-from jetson_containers.package import Dependency, Package
-from jetson_containers.platforms import Arch, Platform
+from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.recipes.package import Dependency, Package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,7 @@ def dockerfile(header: str) -> str:
 
 def package(name: str, *depends: str, **fields: Any) -> Package:
     """A package as the catalog would hold it: `pytorch:2.8-builder` has family, version and variant."""
-    from pathlib import Path  # noqa: PLC0415 - only for the type of a field
+    from pathlib import Path
 
     family, _, tag = name.partition(":")
     version, _, variant = tag.partition("-")

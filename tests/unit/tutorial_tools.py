@@ -18,8 +18,10 @@ GATED = "meta-llama/"
 
 
 def run(args: list[str]) -> int:
-    from jetson_containers import launch, platforms, settings  # noqa: PLC0415 - only this one needs them
-    from tests.fakes import CAPABILITIES  # noqa: PLC0415
+    from jetson_containers.core import settings
+    from jetson_containers.launch import command as launch
+    from jetson_containers.platforms import detect as platforms
+    from tests.fakes import CAPABILITIES
 
     found = {name: settings.Value(option.default, "default") for name, option in settings.OPTIONS.items()}
     found["data"] = settings.Value(ROOT / "data", "test")

@@ -95,7 +95,7 @@ def default_cache() -> str:
     """The cache directory as the library finds it."""
     if os.environ.get("HF_HUB_CACHE"):
         return os.environ["HF_HUB_CACHE"]
-    from huggingface_hub import constants  # noqa: PLC0415 - heavy
+    from huggingface_hub import constants
 
     return str(constants.HF_HUB_CACHE)
 

@@ -60,7 +60,7 @@ def _stored(env: Mapping[str, str]) -> Token:
     """What `hf auth login` left; the library knows where that is."""
     if env.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() in {"1", "ON", "YES", "TRUE"}:
         return Token()
-    import huggingface_hub  # noqa: PLC0415 - heavy
+    import huggingface_hub
 
     stored = huggingface_hub.get_token()
     return _checked(stored, "the file of `hf auth login`") if stored else Token()

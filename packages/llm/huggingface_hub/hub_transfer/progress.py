@@ -76,7 +76,7 @@ class Reporter:
         try:
             with self._lock:
                 if self.bars:
-                    from tqdm import tqdm  # noqa: PLC0415 - heavy
+                    from tqdm import tqdm
 
                     tqdm.write(text, file=self.stream)
                 else:
@@ -143,7 +143,7 @@ class _Bars(Progress):
             bar.close()
 
     def _bar(self, title: str, total: int, present: int) -> Any:
-        from tqdm import tqdm  # noqa: PLC0415 - heavy
+        from tqdm import tqdm
 
         known = _has_size(self.reporter.stream)
         return tqdm(

@@ -169,9 +169,9 @@ class Hub:
 
 def _library() -> Any:
     """The client, of whatever version is installed: its types differ, so it is not typed here."""
-    import huggingface_hub  # noqa: PLC0415 - heavy
-    import huggingface_hub.constants  # noqa: PLC0415
-    import huggingface_hub.utils  # noqa: PLC0415
+    import huggingface_hub
+    import huggingface_hub.constants
+    import huggingface_hub.utils
 
     return huggingface_hub
 

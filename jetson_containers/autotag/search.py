@@ -1,0 +1,325 @@
+"""Request → candidates → verdicts → one image, with the reasons.
+
+The order of `--prefer` decides first (default: local, registry, build): an image that is here and runs is used although
+a registry may have a newer one, since it costs no download and works without network; `--prefer registry,local`
+turns that round. What comes first within a source: see `verdicts`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.autotag.ranking import Choice, decide, merge
+from jetson_containers.autotag.sources import Candidate, Kind, LocalSource, RegistrySource, Source, Wanted
+from jetson_containers.core.console import human_bytes
+from jetson_containers.core.errors import (
+    EnginePermissionError,
+    JetsonError,
+    NoCompatibleImageError,
+    NotReadyError,
+    RegistryError,
+    UsageError,
+)
+from jetson_containers.registry import Listings, Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from jetson_containers.autotag.ranking import Judged
+    from jetson_containers.autotag.sources import Names
+    from jetson_containers.core.console import Console
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.engine.interface import Engine
+    from jetson_containers.platforms.detect import Platform
+
+MOST_REFUSALS = 12  # rows of the table an error shows
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may say about the choice. Make it with `options`, which reads the words of the command line."""
+
+    order: tuple[Kind, ...] = (Kind.LOCAL, Kind.REGISTRY, Kind.BUILD)
+    registries: tuple[Repository, ...] = ()
+    pin: bool = False  # answer with the digest
+    quiet: bool = False  # never ask
+    yes: bool = False  # build or pull without asking
+    explain: bool = False  # look everywhere, and show every candidate
+    aliases: Names | None = field(default=None, compare=False)  # further names, asked when a name finds nothing
+    contents: Names | None = field(default=None, compare=False)  # families inside an image that has no labels
+
+
+def options(
+    settings: Settings,
+    *,
+    prefer: Sequence[str] = (),
+    disable: Sequence[str] = (),
+    user: str = "",
+    registries: Sequence[str] = (),
+    **more: Any,
+) -> Options:
+    """Make `Options` of command-line words; the rest as in the class.
+
+    A source that `prefer` does not list is not used, as upstream has it. `user` is a namespace on Docker Hub
+    (or below each of `registries`). Raises UsageError for a word that is no source or no registry.
+    """
+    order = tuple(dict.fromkeys(_kind(word) for word in prefer)) or Options.order
+    off = {_kind(word) for word in disable}
+    named = tuple(registries)
+    if user:
+        named = tuple(f"{base.rstrip('/')}/{user}" for base in named) or (user,)
+    places = tuple(Repository.parse(name) for name in named or settings["registries"])
+    return Options(tuple(kind for kind in order if kind not in off), places, **more)
+
+
+def _kind(word: str) -> Kind:
+    try:
+        return Kind(word)
+    except ValueError:
+        known = ", ".join(kind.value for kind in Kind)
+        raise UsageError(f"`{word}` is no source of images", hint=f"sources: {known}") from None
+
+
+def sources(settings: Settings, engine: Callable[[], Engine], chosen: Options) -> tuple[Source, ...]:
+    """Make the sources the options allow; nothing is asked yet."""
+    made: list[Source] = []
+    for kind in chosen.order:
+        if kind is Kind.LOCAL:
+            made.append(LocalSource(engine))
+        elif kind is Kind.REGISTRY:
+            made.append(RegistrySource(Listings.of(settings), chosen.registries))
+    return tuple(made)
+
+
+def choose(request: Sequence[str], host: Platform, places: Sequence[Source], chosen: Options) -> Choice:
+    """Decide among what the sources have, in their order; the rest is not asked once one has an answer.
+
+    With `explain` all are asked; the choice is the same. Raises UsageError for an empty or wrong request.
+    """
+    search = Search(request, host, places, chosen)
+    choices: list[Choice] = []
+    for source in places:
+        choices.append(search.of(source.kind))
+        if choices[-1].image and not chosen.explain:
+            break
+    return merge(request, host, choices)
+
+
+def parse(request: Sequence[str], aliases: Names | None = None) -> tuple[Wanted, ...]:
+    """Read a request, with further names of each package. Raises UsageError when it is empty or wrong."""
+    if not request:
+        raise UsageError("no package was named", hint="`autotag llama_cpp`")
+    return tuple(Wanted.parse(text, aliases) for text in request)
+
+
+def find(
+    request: Sequence[str],
+    host: Platform,
+    engine: Engine | Callable[[], Engine],
+    settings: Settings,
+    console: Console,
+    chosen: Options | None = None,
+    *,
+    build: Callable[[Sequence[str]], str] | None = None,
+) -> str:
+    """Find one image, or build it when that is allowed; the reference, with its digest if pinned.
+
+    Asks only on a terminal, and not with `quiet`: before a pull (saying the size) and before a build. Without a
+    terminal a registry's image is the answer as it is (`docker run` pulls it) and nothing is built, unless `yes`.
+    `build` gets the request and returns the image it made. Raises NoCompatibleImageError with the table of refusals,
+    RegistryError when nothing is known because no registry could be asked.
+    """
+    chosen = chosen or options(settings)
+    get_engine = engine if callable(engine) else lambda: engine
+    places = sources(settings, get_engine, chosen)
+    search = Search(request, host, places, chosen, lambda choice: _announce(choice, console))
+    if chosen.explain:
+        explain(search.everything(), console)
+    for kind in chosen.order:
+        if kind is Kind.BUILD:
+            image = _build(request, host, chosen, console, build)
+        else:
+            image = _take(search.of(kind), get_engine, chosen, console)
+        if image:
+            return image
+    raise refusal(search.everything())
+
+
+class Search:
+    """The sources of one request, each asked only when its turn comes.
+
+    Aliases are tried when nothing at all bears the name itself: knowing them means reading every recipe, which a
+    request that has an answer need not wait for.
+    """
+
+    def __init__(
+        self,
+        request: Sequence[str],
+        host: Platform,
+        places: Sequence[Source],
+        chosen: Options,
+        say: Callable[[Choice], None] = lambda _choice: None,
+    ) -> None:
+        self._request, self._host, self._chosen, self._say = request, host, chosen, say
+        self._wanted = parse(request)  # a wrong request is refused before anybody is asked
+        self._places = {source.kind: source for source in places}
+        self._choices: dict[Kind, Choice] = {}
+        self._widened = False
+
+    def of(self, kind: Kind) -> Choice:
+        """What one source has; `say` hears of it the first time. By aliases, all sources answer together."""
+        if kind not in self._choices:
+            self._choices[kind] = self._ask(kind)
+            self._say(self._choices[kind])
+            if len(self._choices) == len(self._places) and self._widen():
+                self._choices = {place: self._ask(place) for place in self._places}
+        return self.everything() if self._widened else self._choices[kind]
+
+    def everything(self) -> Choice:
+        """What all sources have, ranked in their order."""
+        for kind in self._places:
+            if kind not in self._choices:
+                self.of(kind)
+        return merge(self._request, self._host, [self._choices[kind] for kind in self._places])
+
+    def _ask(self, kind: Kind) -> Choice:
+        found = self._places[kind].find(self._wanted, self._host)
+        return decide(self._request, self._wanted, self._host, found, self._chosen.contents)
+
+    def _widen(self) -> bool:
+        if self._chosen.aliases is None or any(choice.candidates for choice in self._choices.values()):
+            return False
+        wider = parse(self._request, self._chosen.aliases)
+        self._widened = wider != self._wanted
+        self._wanted = wider
+        return self._widened
+
+
+def _announce(choice: Choice, console: Console) -> None:
+    for note in choice.notes:
+        console.detail(note)
+    for notice in choice.notices:
+        console.info(f"note: {notice}")
+
+
+def _take(choice: Choice, engine: Callable[[], Engine], chosen: Options, console: Console) -> str | None:
+    """The answer of a choice; None when there is none, or the user does not want to download it."""
+    best = choice.best
+    if best is None:
+        return None
+    image = pinned(best, console) if chosen.pin else best.reference
+    if best.kind is Kind.LOCAL:
+        return image
+    about = ", ".join(filter(None, (best.facts.pushed, human_bytes(best.facts.size) if best.facts.size else "")))
+    wants = chosen.yes
+    if not wants and console.interactive and not chosen.quiet and _has_engine(engine):
+        wants = console.confirm(f"Found {image}{f' ({about})' if about else ''}; pull it?", default=True)
+        if not wants:
+            return None
+    if wants:
+        console.info(f"pulling {image}{f' ({about})' if about else ''}")
+        engine().pull(image, console.detail, platform=choice.platform.docker_platform)
+    return image
+
+
+def _has_engine(engine: Callable[[], Engine]) -> bool:
+    """Whether there is an engine that could pull; without one, asking would be idle."""
+    try:
+        engine().images()
+    except NotReadyError:
+        return False
+    return True
+
+
+def _build(
+    request: Sequence[str],
+    host: Platform,
+    chosen: Options,
+    console: Console,
+    build: Callable[[Sequence[str]], str] | None,
+) -> str | None:
+    if build is None:
+        return None
+    names = " ".join(request)
+    if not chosen.yes and (
+        chosen.quiet or not console.interactive
+        or not console.confirm(f"No image of {names} runs here ({summary(host)}); build it?")
+    ):  # fmt: skip
+        return None
+    return build(request)
+
+
+def pinned(candidate: Candidate, console: Console) -> str:
+    """The reference with its digest; for an image no registry has, its id, which only this machine knows."""
+    if candidate.digest:
+        return f"{candidate.reference.partition('@')[0]}@{candidate.digest}"
+    if candidate.image_id:
+        console.warning(
+            f"{candidate.reference} has no digest, since no registry has it; its id holds on this machine only",
+            hint=f"jetson-containers push {candidate.reference}",
+        )
+        return candidate.image_id
+    raise UsageError(
+        f"the digest of {candidate.reference} is not known", hint="run it without --offline, or without --pin"
+    )
+
+
+def summary(host: Platform) -> str:
+    """A platform in a few words: `L4T 36.4.3, tegra, CUDA 12.6`."""
+    parts = (f"L4T {host.l4t}" if host.l4t else "", host.arch.value, f"CUDA {host.cuda}" if host.cuda else "no CUDA")
+    return ", ".join(filter(None, parts))
+
+
+def refusal(choice: Choice) -> JetsonError:
+    """The error for a request without an answer. When nobody could be asked, that is the error instead."""
+    names = " ".join(choice.request)
+    if choice.image:
+        message = f"{choice.image} fits and was not wanted, and nothing was built"
+    elif not choice.candidates:
+        for problem in choice.problems:
+            if isinstance(problem, RegistryError):
+                return problem
+        message = f"no image of {names} is known"
+    else:
+        message = f"no image of {names} can run here ({summary(choice.platform)})"
+    return NoCompatibleImageError(
+        message,
+        details=[*refusals(choice.candidates), *(problem.message for problem in choice.problems)],
+        hint=_engine_first(choice) or f"`./build.sh {names}` makes one, and so does `autotag -y {names}`",
+    )
+
+
+def _engine_first(choice: Choice) -> str | None:
+    """What helps when the engine may not be used: nothing can be built before that."""
+    return next((problem.hint for problem in choice.problems if isinstance(problem, EnginePermissionError)), None)
+
+
+def refusals(judged: Iterable[Judged], most: int = MOST_REFUSALS) -> list[str]:
+    """The table of refused images, nearest first: image, rule, reason; a last line counts what is left out."""
+    rows = [
+        (entry.candidate.reference, entry.verdict.rule, entry.verdict.reason)
+        for entry in judged if not entry.verdict.ok
+    ]  # fmt: skip
+    shown = rows[:most]
+    widths = [max((len(row[column]) for row in shown), default=0) for column in (0, 1)]
+    lines = [f"{image:<{widths[0]}}  {rule:<{widths[1]}}  {reason}" for image, rule, reason in shown]
+    return lines + ([f"… and {len(rows) - most} more: `--explain` shows all"] if len(rows) > most else [])
+
+
+def explain(choice: Choice, console: Console) -> None:
+    """Show every candidate with its verdict, as talk: stdout is for the one line."""
+    rows = [
+        (
+            str(entry.rank or "-"),
+            entry.candidate.reference,
+            entry.candidate.facts.source,
+            entry.candidate.facts.pushed or "-",
+            human_bytes(entry.candidate.facts.size) if entry.candidate.facts.size else "-",
+            "yes" if entry.verdict.ok else f"no: {entry.verdict.rule}",
+            entry.verdict.reason,
+        )
+        for entry in choice.candidates
+    ]
+    console.info(f"{' '.join(choice.request)} for {summary(choice.platform)}: {len(rows)} candidates")
+    console.table(("rank", "image", "source", "pushed", "size", "runs here", "reason"), rows)

@@ -1,0 +1,345 @@
+"""The image a build starts from: the platform's own, or where no registry answers one made on this machine.
+
+The order of the questions: `--base`, the platform's default in the local store, one made earlier, the registry, and
+last a new one from the host's own package sources. A made base is of the host's distribution, so the platform is
+rebased onto that one, and said so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetson_containers.builder import rootfs
+from jetson_containers.core.console import human_bytes
+from jetson_containers.core.disk import ensure_space, free_space
+from jetson_containers.core.errors import DiskSpaceError, NotReadyError, RegistryError, TargetError
+from jetson_containers.core.process import Children
+from jetson_containers.engine.interface import BuildRequest
+from jetson_containers.images import labels
+from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jetson_containers.core.console import Console
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.engine.interface import Engine, LocalImage
+    from jetson_containers.platforms.detect import Platform
+
+REPOSITORY = "jetson-containers/base"
+
+MAKING_NEEDS = 1_000_000_000  # bytes, both for the tool's work and in the engine's store; 0.4 GB measured
+DOCKERFILE = 'FROM scratch\nADD rootfs.tar /\nCMD ["/bin/bash"]\n'
+RECORD = "base-images.json"  # in the cache directory: what `ensure` found last, for `predict`
+
+
+@dataclass(frozen=True)
+class BaseImage:
+    """What to build on. `platform` is that of the image; `digest` is None where none is known yet.
+
+    `digest` is the registry's digest of a pulled image, and the ID of one that no registry knows.
+    """
+
+    reference: str
+    platform: Platform
+    digest: str | None
+    made: bool = False
+
+
+def ensure(
+    platform: Platform,
+    engine: Engine,
+    console: Console,
+    settings: Settings,
+    *,
+    base: str = "",
+    allow_install: bool = False,
+    root: Path = Path("/"),
+) -> BaseImage:
+    """Have a base image in the local store. `base` is the user's `--base`.
+
+    `allow_install` lets root install the package tool with apt, which is said aloud. Raises NotReadyError when
+    there is no image and none can be made, RegistryError for a `--base` that cannot be had.
+    """
+    chosen = base or settings["base"]
+    if chosen:
+        found = _own(chosen, platform, engine, console, settings)
+    else:
+        found = (
+            _local_default(platform, engine)
+            or _made_before(platform, engine, console, root)
+            or _pulled(platform, engine, console, settings)
+            or _make(platform, engine, console, settings, root, allow_install=allow_install)
+        )
+    _remember(settings, platform, chosen, found)
+    return found
+
+
+def predict(platform: Platform, settings: Settings, base: str = "") -> BaseImage:
+    """What `ensure` would most likely answer, from what it answered last; asks neither engine nor network."""
+    chosen = base or settings["base"]
+    row = _recorded(settings).get(_record_key(platform, chosen))
+    if row:
+        try:
+            rebased = platforms.rebase(platform, row["distro"], row["version"], row["origin"])
+        except (KeyError, TargetError):
+            return BaseImage(chosen or platforms.default_base_image(platform), platform, None)
+        same = (row["distro"], row["version"]) == (platform.distro, platform.distro_version)
+        return BaseImage(row["reference"], platform if same else rebased, row["digest"], bool(row["made"]))
+    return BaseImage(chosen or platforms.default_base_image(platform), platform, None)
+
+
+def made_name(distro: str, version: str, arch: str) -> str:
+    """Name of a base we make: `jetson-containers/base:debian12-amd64`."""
+    return f"{REPOSITORY}:{distro}{version}-{arch}"
+
+
+def _own(reference: str, platform: Platform, engine: Engine, console: Console, settings: Settings) -> BaseImage:
+    """The user's choice, never replaced by another; its distribution is read from the image itself."""
+    image = engine.image(reference)
+    if image is None:
+        if settings["offline"]:
+            raise NotReadyError(f"--base {reference}: no such image here, and --offline forbids pulling it")
+        console.info(f"pulling the base image {reference}")
+        engine.pull(reference, console.detail, platform=platform.docker_platform)
+        image = engine.image(reference)
+    if image is None:
+        raise RegistryError(f"--base {reference}: it was pulled, but is not in the local store")
+    arch = _arch(platform)
+    if image.architecture != arch:
+        raise NotReadyError(
+            f"--base {reference} is an image for {image.architecture}, and the target is {arch}",
+            hint=f"docker pull --platform {platform.docker_platform} {reference}",
+        )
+    return BaseImage(reference, _platform_of(image, reference, platform, engine, console), _digest(image))
+
+
+def _local_default(platform: Platform, engine: Engine) -> BaseImage | None:
+    reference = platforms.default_base_image(platform)
+    image = engine.image(reference)
+    if image is None or image.architecture != _arch(platform):
+        return None
+    return BaseImage(reference, platform, _digest(image))
+
+
+def _made_before(platform: Platform, engine: Engine, console: Console, root: Path) -> BaseImage | None:
+    host = _os_release(root)
+    distro = host.get("ID", "")
+    for version in dict.fromkeys((_version_to_make(host, platform), host.get("VERSION_ID", ""))):
+        reference = made_name(distro, version, _arch(platform))
+        image = engine.image(reference)
+        if image is None or image.labels.get(labels.ROLE) != labels.BASE or image.architecture != _arch(platform):
+            continue
+        console.detail(f"base image: {reference}, made here earlier (docker rmi it to ask the registry again)")
+        return _as_made(reference, image, platform, distro, version)
+    return None
+
+
+def _pulled(platform: Platform, engine: Engine, console: Console, settings: Settings) -> BaseImage | None:
+    """Pull the default; None, with a notice, when no registry has it for us."""
+    reference = platforms.default_base_image(platform)
+    if settings["offline"]:
+        console.detail(f"offline: `{reference}` is not pulled")
+        return None
+    console.info(f"pulling the base image {reference}")
+    try:
+        engine.pull(
+            reference, console.detail, platform=platform.docker_platform, timeout=float(settings["stop_timeout"])
+        )
+    except RegistryError as error:
+        console.warning(f"the base image `{reference}` cannot be had: {error.message}")
+        return None
+    return _local_default(platform, engine)
+
+
+def _make(
+    platform: Platform, engine: Engine, console: Console, settings: Settings, root: Path, *, allow_install: bool
+) -> BaseImage:
+    host = _os_release(root)
+    arch = _arch(platform)
+    version = _version_to_make(host, platform)
+    row = tables.distro(host.get("ID", ""), version)
+    codename = str(row["codename"]) if row else host.get("VERSION_CODENAME", "")
+    wanted = rootfs.plan(host, arch, version=version, codename=codename, root=root)
+    rebased = platforms.rebase(platform, wanted.distro, version, "base image made here")
+    foreign = _check_emulation(platform, engine)
+    ensure_space(engine.capabilities, MAKING_NEEDS)
+    tool = _tool(settings.env, console, allow_install=allow_install)
+    reference = made_name(wanted.distro, version, arch)
+    console.info(
+        f"making the base image {reference} with {Path(tool).name} from this machine's own package sources"
+        f" ({wanted.distro} {version} instead of {platform.distro} {platform.distro_version})"
+    )
+    _build(tool, replace(wanted, foreign=foreign), reference, rebased, engine, console, settings)
+    image = engine.image(reference)
+    if image is None:
+        raise NotReadyError(f"`{reference}` was built, but is not in the local store")
+    console.ok(f"base image {reference}, {human_bytes(image.size)}")
+    return _as_made(reference, image, platform, wanted.distro, version)
+
+
+def _build(
+    tool: str,
+    wanted: rootfs.Rootfs,
+    reference: str,
+    platform: Platform,
+    engine: Engine,
+    console: Console,
+    settings: Settings,
+) -> None:
+    """Make the file system and import it. `docker import` of engine 20.10 calls every image amd64, a build does not."""
+    with tempfile.TemporaryDirectory(prefix="jetson-containers-base-", ignore_cleanup_errors=True) as folder:
+        work = Path(folder)
+        work.chmod(0o755)  # apt and the tool's own user namespace work as other users
+        free = free_space(work)
+        if free is not None and free < MAKING_NEEDS:
+            raise DiskSpaceError(
+                f"making a base image takes {human_bytes(MAKING_NEEDS)} below `{work.parent}`,"
+                f" {human_bytes(free)} are free",
+                hint="set TMPDIR to a directory on a larger disk",
+            )
+        rootfs.make(tool, wanted, work, env={**os.environ, **settings.env}, on_line=console.detail)
+        request = BuildRequest(
+            context=work,
+            dockerfile=DOCKERFILE,
+            tag=reference,
+            platform=platform.docker_platform,
+            labels={
+                labels.ROLE: labels.BASE,
+                labels.PLATFORM: json.dumps(labels.platform_value(platform), sort_keys=True),
+            },
+        )
+        engine.build(request, console.detail)
+
+
+def _tool(env: Mapping[str, str], console: Console, *, allow_install: bool) -> str:
+    tool = rootfs.find_tool(env)
+    if tool is None and allow_install and os.geteuid() == 0:
+        console.info("installing mmdebstrap, which makes base images: apt-get install mmdebstrap")
+        run = Children().run
+        apt_env = {**os.environ, **env, "DEBIAN_FRONTEND": "noninteractive"}
+        for argv in (
+            ["apt-get", "update"],
+            ["apt-get", "install", "--yes", "--no-install-recommends", "mmdebstrap"],
+        ):
+            run(argv, env=apt_env, on_line=console.detail)
+        tool = rootfs.find_tool(env)
+    if tool is None:
+        raise NotReadyError(
+            "no base image: no registry answers, and nothing here can make one",
+            hint="sudo apt-get install mmdebstrap, then run the same command again",
+        )
+    return tool
+
+
+def _check_emulation(platform: Platform, engine: Engine) -> bool:
+    """Whether the platform is foreign here. A foreign system's packages run scripts while they are installed."""
+    from jetson_containers.engine import emulation
+
+    if not emulation.runs(platform.docker_platform, engine.capabilities.platforms):
+        raise NotReadyError(
+            f"a base image for {platform.docker_platform} cannot be made here: no emulator is registered",
+            hint=emulation.remedy(platform.docker_platform),
+        )
+    return platform.docker_platform != engine.capabilities.platforms[0]
+
+
+def _platform_of(image: LocalImage, reference: str, platform: Platform, engine: Engine, console: Console) -> Platform:
+    """Rebase onto the distribution inside the image, when it says which one and we know it."""
+    release: dict[str, str] = {}
+    try:
+        ended = engine.run(
+            image.id or reference, ["/etc/os-release"], options=["--entrypoint", "cat", "--network", "none"], timeout=60
+        )
+        release = parse_os_release(ended.output) if ended.exit_code == 0 else {}
+    except NotReadyError as error:
+        console.detail(f"{reference} cannot be run to learn its distribution: {error.message}")
+    distro, version = release.get("ID", ""), release.get("VERSION_ID", "")
+    if (distro, version) == (platform.distro, platform.distro_version):
+        return platform
+    try:
+        return platforms.rebase(platform, distro, version, f"of {reference}")
+    except TargetError:
+        console.warning(
+            f"{reference} does not say which distribution it is; taken for {platform.distro} {platform.distro_version}"
+        )
+        return platform
+
+
+def _as_made(reference: str, image: LocalImage, platform: Platform, distro: str, version: str) -> BaseImage:
+    rebased = platforms.rebase(platform, distro, version, f"of {reference}")
+    return BaseImage(reference, rebased, image.id, made=True)
+
+
+def _version_to_make(host: Mapping[str, str], platform: Platform) -> str:
+    """The release to make: the platform's own where the host's archive has it, which holds for Ubuntu's."""
+    own = host.get("VERSION_ID", "")
+    if host.get("ID") == platform.distro == "ubuntu" and tables.distro("ubuntu", platform.distro_version):
+        return platform.distro_version
+    return own
+
+
+def _arch(platform: Platform) -> str:
+    return platform.docker_platform.partition("/")[2]
+
+
+def _digest(image: LocalImage) -> str:
+    """The same on every machine for an image of a registry; else the image's own ID."""
+    return next((entry.partition("@")[2] for entry in sorted(image.digests)), image.id)
+
+
+def _os_release(root: Path) -> dict[str, str]:
+    for name in ("etc/os-release", "usr/lib/os-release"):
+        try:
+            return parse_os_release((root / name).read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            continue
+    return {}
+
+
+def parse_os_release(text: str) -> dict[str, str]:
+    """Read the `KEY=value` lines of os-release(5)."""
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
+
+
+def _record_key(platform: Platform, chosen: str) -> str:
+    return f"{chosen or platforms.default_base_image(platform)} {platform.docker_platform}"
+
+
+def _recorded(settings: Settings) -> dict[str, dict[str, str]]:
+    try:
+        data = json.loads((settings.path("cache") / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _remember(settings: Settings, platform: Platform, chosen: str, found: BaseImage) -> None:
+    """Note the answer for `predict`. The note is a convenience: a cache that cannot be written is no error."""
+    row = {
+        "reference": found.reference,
+        "digest": found.digest,
+        "made": found.made,
+        "distro": found.platform.distro,
+        "version": found.platform.distro_version,
+        "origin": f"of {found.reference}",
+    }
+    recorded = {**_recorded(settings), _record_key(platform, chosen): row}
+    path = settings.path("cache") / RECORD
+    with contextlib.suppress(OSError):
+        _write(path, json.dumps(recorded, indent=1, sort_keys=True))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(f".{os.getpid()}")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)

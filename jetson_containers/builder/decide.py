@@ -1,0 +1,153 @@
+"""What a run does with each stage: build it, test it, or leave it as it is.
+
+One decision for `build` and `build --dry-run`: pure, over the options and what the local store holds (`Facts`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from jetson_containers.builder import finals, package_tests
+from jetson_containers.images import labels
+from jetson_containers.plan.stage import StageState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from jetson_containers.builder.graph import Graph
+    from jetson_containers.builder.store import Store
+    from jetson_containers.builder.types import BuildOptions
+    from jetson_containers.engine.interface import LocalImage
+    from jetson_containers.plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the local store holds: images by stage key, and by name those finals that are of exactly this plan."""
+
+    stages: Mapping[str, LocalImage] = field(default_factory=dict)
+    finals: Mapping[str, LocalImage] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Keys of stages. What is in none of the sets is complete, or below a stage that is.
+
+    `build` is made; `test` is what is there already and is only tested; `used` are complete stages that something
+    in `build` stands on, and complete tops. `together` names by final image the stages tested again in it.
+    """
+
+    build: frozenset[str]
+    test: frozenset[str]
+    used: frozenset[str]
+    together: Mapping[str, tuple[str, ...]]
+    tested: frozenset[str]  # stages whose tests run, those that are built included
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no stage is built and no test runs."""
+        return not (self.build or self.tested)
+
+    def todo(self, graph: Graph) -> dict[str, None]:
+        """The stages to build or to test, in build order."""
+        return {key: None for key in graph.nodes if key in self.build or key in self.test}
+
+
+def facts(graph: Graph, plans: Sequence[Plan], store: Store) -> Facts:
+    """Look into the local store. Raises NotReadyError subclasses when the engine cannot be reached."""
+    found = {key: store.find(node) for key, node in graph.nodes.items()}
+    named = {plan.final: finals.find(plan, store) for plan in plans}
+    return Facts(
+        {key: image for key, image in found.items() if image is not None},
+        {name: image for name, image in named.items() if image is not None},
+    )
+
+
+def forced(options: BuildOptions) -> bool:
+    """Whether a stage is built although the store has it."""
+    return options.rebuild or options.no_cache
+
+
+def decide(graph: Graph, plans: Sequence[Plan], here: Facts, options: BuildOptions) -> Decision:
+    """Decide for every stage.
+
+    Built is what the store lacks and is the top of a plan, below something that is built, or aside and not
+    remembered by a final image; with `--rebuild` and `--no-cache` it is everything. What lies below a stage that
+    is there is not missed. Tested is what is built, and what is there with tests that are due.
+    """
+    if forced(options):
+        build, used = frozenset(graph.nodes), frozenset[str]()
+    else:
+        build, used = _missing(graph, plans, here, options)
+    test = frozenset(
+        key for key, image in here.stages.items() if key not in build and _is_due(graph, key, image, options)
+    )
+    together = {
+        plan.final: tuple(node.stage.key for node in finals.tested_together(plan, graph, options)) for plan in plans
+    }
+    after_build = {key for key in build if package_tests.due(graph.nodes[key], options, {})}
+    tested = frozenset(after_build | test | {key for keys in together.values() for key in keys})
+    return Decision(build, test, used, together, tested)
+
+
+def shown(plan: Plan, decision: Decision, here: Facts) -> Plan:
+    """Write the decision into a plan, for `--dry-run`."""
+    stages = []
+    for stage in plan.stages:
+        image = here.stages.get(stage.key)
+        build = stage.key in decision.build
+        stages.append(
+            replace(
+                stage,
+                state=StageState.BUILD if build else StageState.CACHED,
+                needed=build or stage.key in decision.used or stage.key in decision.test,
+                source=image.references[0] if image and image.references and not build else "",
+            )
+        )
+    tests = tuple(stage.package for stage in plan.stages if stage.key in decision.tested)
+    return replace(plan, stages=tuple(stages), tests=tests)
+
+
+def recorded(graph: Graph, key: str, image: LocalImage) -> Mapping[str, Any]:
+    """What an image remembers of the tests of one of its stages."""
+    return package_tests.of_package(labels.read(image.labels).tests, graph.nodes[key].stage.package)
+
+
+def _missing(
+    graph: Graph, plans: Sequence[Plan], here: Facts, options: BuildOptions
+) -> tuple[frozenset[str], frozenset[str]]:
+    build: set[str] = set()
+    used: set[str] = set()
+    waiting = [
+        key
+        for key, node in graph.nodes.items()
+        if node.last or (key in graph.aside and not _is_covered(graph, key, plans, here, options))
+    ]
+    while waiting:
+        key = waiting.pop()
+        if key in here.stages:
+            used.add(key)
+        elif key not in build:
+            build.add(key)
+            waiting.extend(graph.needs[key])
+    return frozenset(build), frozenset(used)
+
+
+def _is_due(graph: Graph, key: str, image: LocalImage, options: BuildOptions) -> bool:
+    return package_tests.due(graph.nodes[key], options, recorded(graph, key, image))
+
+
+def _is_covered(graph: Graph, key: str, plans: Sequence[Plan], here: Facts, options: BuildOptions) -> bool:
+    """Whether a finished image that holds this stage remembers its tests as they should be, or is tested itself."""
+    for plan in plans:
+        image = here.finals.get(plan.final) if any(stage.key == key for stage in plan.stages) else None
+        if image is None:
+            continue
+        if graph.nodes[key] in finals.tested_together(plan, graph, options):
+            return True
+        said = recorded(graph, key, image)
+        if said and not package_tests.due(graph.nodes[key], options, said):
+            return True
+    return False

@@ -1,0 +1,153 @@
+"""What a user asked for: the finished chain under its final name, tested, labelled, pushed."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.builder import graph as graphs
+from jetson_containers.builder import package_tests
+from jetson_containers.core.errors import NotReadyError
+from jetson_containers.images import labels
+from jetson_containers.plan.stage import StageKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jetson_containers.builder.graph import Graph, Node
+    from jetson_containers.builder.resources import Share
+    from jetson_containers.builder.stage_builder import Failure, Workshop
+    from jetson_containers.builder.store import Store
+    from jetson_containers.builder.types import BuildOptions
+    from jetson_containers.engine.interface import LocalImage
+    from jetson_containers.plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class Final:
+    """A plan's image as it is now."""
+
+    image: str
+    fresh: bool  # named in this run; False: it stood there before
+    size: int | None
+
+
+def find(plan: Plan, store: Store) -> LocalImage | None:
+    """Find the image under the final name, when it is of exactly this plan."""
+    image = store.engine.image(plan.final)
+    return image if image is not None and _is(image, plan) else None
+
+
+def name(plan: Plan, graph: Graph, workshop: Workshop, share: Share) -> Final | Failure:
+    """Put the final name and labels on the top of a plan, which is complete.
+
+    With `--tests all` all packages are tested again in the finished image, before it gets its name; a Failure is
+    returned when one of these tests fails. Raises NotReadyError subclasses of the engine.
+    """
+    with workshop.state.lock(plan.final, cancelled=workshop.cancelled):
+        return _name(plan, graph, workshop, share)
+
+
+def _name(plan: Plan, graph: Graph, workshop: Workshop, share: Share) -> Final | Failure:
+    store = workshop.store
+    top = graph.nodes[plan.top.key]
+    before = store.engine.image(plan.final)
+    known = _records(plan, graph, store, before)
+    if tested_together(plan, graph, workshop.options):
+        tested = _test_together(plan, graph, top, workshop, share)
+        if not isinstance(tested, dict):
+            return tested
+        known.update(tested)
+    statuses = {package: entry.get("status") for package, entry in known.items()}
+    if before is not None and _is(before, plan) and statuses == _statuses(before):
+        return Final(plan.final, fresh=False, size=before.size)
+    source = store.find(top)
+    if source is None:
+        raise NotReadyError(
+            f"the last stage of `{plan.final}` was removed while it was being named", hint="run the same command again"
+        )
+    store.engine.label(
+        source.references[0],
+        plan.final,
+        labels.make(
+            role=labels.FINAL,
+            name=plan.final,
+            key=top.stage.key,
+            packages=plan.packages,
+            platform=plan.platform,
+            plan=graphs.plan_key(plan),
+            tests=package_tests.of_image(known),
+            provenance=labels.Provenance(
+                revision=workshop.revision,
+                base=plan.base,
+                created=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                licenses=tuple(stage.definition.license for stage in plan.stages if stage.definition),
+            ),
+        ),
+    )
+    image = store.engine.image(plan.final)
+    return Final(plan.final, fresh=True, size=image.size if image else None)
+
+
+def tested_together(plan: Plan, graph: Graph, options: BuildOptions) -> list[Node]:
+    """List the stages that `--tests all` tests again in the finished image; the top's image is the finished one."""
+    if options.tests != "all":
+        return []
+    nodes = [graph.nodes[stage.key] for stage in plan.stages if stage.key != plan.top.key]
+    return [node for node in nodes if package_tests.tests_of(node) and not package_tests.excluded(node, options)]
+
+
+def push(plan: Plan, namespace: str, workshop: Workshop) -> str:
+    """Push a final image to `REGISTRY/NAMESPACE`, under its own name and tag there; returns that reference."""
+    target = f"{namespace.rstrip('/')}/{plan.final.rsplit('/', 1)[-1]}"
+    if target != plan.final:
+        workshop.store.engine.tag(plan.final, target)
+    workshop.progress.started(target, "pushing")
+    workshop.store.engine.push(target, lambda line: workshop.progress.line(target, line))
+    return target
+
+
+def _is(image: LocalImage, plan: Plan) -> bool:
+    written = labels.read(image.labels)
+    same = written.plan == graphs.plan_key(plan) and written.key == plan.top.key
+    return written.role == labels.FINAL and same and labels.ours(image.references, image.labels)
+
+
+def _statuses(image: LocalImage) -> dict[str, Any]:
+    packages = labels.read(image.labels).tests.get("packages")
+    return {name: entry.get("status") for name, entry in packages.items()} if isinstance(packages, dict) else {}
+
+
+def _records(
+    plan: Plan,
+    graph: Graph,
+    store: Store,
+    before: LocalImage | None,
+) -> dict[str, Mapping[str, Any]]:
+    """The tests of every package, as its stage's image records them, else the final as it was."""
+    old = labels.read(before.labels).tests if before is not None and _is(before, plan) else {}
+    found: dict[str, Mapping[str, Any]] = {}
+    for stage in plan.stages:
+        if stage.kind is StageKind.ARTIFACT:
+            continue
+        image = store.find(graph.nodes[stage.key])
+        tests = labels.read(image.labels).tests if image else old
+        found[stage.package] = package_tests.of_package(tests, stage.package)
+    return found
+
+
+def _test_together(
+    plan: Plan, graph: Graph, top: Node, workshop: Workshop, share: Share
+) -> dict[str, Mapping[str, Any]] | Failure:
+    """Run the tests of all packages below the top in the top's image: what stands above one may have broken it."""
+    found: dict[str, Mapping[str, Any]] = {}
+    source = workshop.store.find(top)  # under its stage name, or only under a final one when that was pruned
+    reference = source.references[0] if source is not None else top.stage.image
+    for node in tested_together(plan, graph, workshop.options):
+        results = workshop.test(node, reference, where="final")
+        package = node.stage.package
+        found[package] = package_tests.record(node, results, workshop.options)
+        if found[package]["status"] == package_tests.FAILED and workshop.options.tests != "warn":
+            return workshop.failed_test(node, share, results[-1], where=f" in `{plan.final}`")
+    return found

@@ -1,0 +1,129 @@
+"""The folder of one run: a log per stage and per test, `build.json`, and no secret in any of them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from jetson_containers.core.errors import NotReadyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+_SECRET_NAME = re.compile(r"TOKEN|PASS|SECRET|KEY", re.IGNORECASE)
+_USERINFO = re.compile(r"(?<=://)[^/\s:@]+(?::[^/\s@]*)?@")
+_SHORTEST = 4  # characters; shorter values ("1", "on") are no secrets and would blot out half the log
+HIDDEN = "***"
+
+
+class Redactor:
+    """Replaces secrets by `***`: values of variables named like secrets, and credentials inside URLs."""
+
+    def __init__(self, *sources: Mapping[str, str]) -> None:
+        values = {
+            value
+            for source in sources
+            for name, value in source.items()
+            if _SECRET_NAME.search(name) and len(value) >= _SHORTEST
+        }
+        ordered = sorted(values, key=lambda value: (-len(value), value))
+        self._values = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def __call__(self, text: str) -> str:
+        """Return the text without secrets."""
+        if "://" in text:
+            text = _USERINFO.sub(HIDDEN + "@", text)
+        return self._values.sub(HIDDEN, text) if self._values else text
+
+
+class Log:
+    """One log file; lines are redacted on their way in. Safe to write from several threads."""
+
+    def __init__(self, path: Path, redact: Redactor) -> None:
+        self.path = path
+        self._redact = redact
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("w", encoding="utf-8", errors="replace")
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, line: str) -> str:
+        """Append a line; returns it as it was written."""
+        text = self._redact(line)
+        with self._lock:
+            self._file.write(text + "\n")
+            self._file.flush()  # so that `tail -f` shows it, and a kill loses nothing
+        return text
+
+    def lines(self) -> list[str]:
+        """Read back everything written so far."""
+        return self.path.read_text(encoding="utf-8").splitlines()
+
+
+class RunLogs:
+    """`<log_dir>/<YYYYmmdd_HHMMSS>/` with `build/` and `test/`; `<log_dir>/latest` points at it."""
+
+    def __init__(self, log_dir: Path, redact: Redactor) -> None:
+        self.redact = redact
+        self.directory = _new_directory(log_dir)
+        _point(log_dir / "latest", self.directory)
+
+    def build(self, number: int, package: str) -> Log:
+        """Open the log of a stage: `build/NN_<package>.log`."""
+        return Log(self.directory / "build" / f"{number:02d}_{_slug(package)}.log", self.redact)
+
+    def test(self, number: int, index: int, package: str, test: str) -> Log:
+        """Open the log of a package test: `test/NN-K_<package>_<test>.log`; `index` counts from 1."""
+        name = f"{number:02d}-{index}_{_slug(package)}_{_slug(test)}.log"
+        return Log(self.directory / "test" / name, self.redact)
+
+
+def secrets_of(env: Mapping[str, str] | None, others: Iterable[Mapping[str, str]] = ()) -> Redactor:
+    """Make the redactor for a run: the environment's secrets and those among build arguments."""
+    return Redactor(os.environ if env is None else env, *others)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w.+-]+", "_", text)
+
+
+def _new_directory(log_dir: Path) -> Path:
+    stamp = time.strftime("%Y%m%d_%H%M%S")
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+        for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
+            directory = log_dir / f"{stamp}{suffix}"
+            with contextlib.suppress(FileExistsError):
+                directory.mkdir()
+                return directory
+    except OSError as error:
+        raise NotReadyError(
+            f"cannot write logs to `{log_dir}`: {error.strerror}", hint="choose another place with `--log-dir DIR`"
+        ) from error
+    raise AssertionError("counting has no end")
+
+
+def _point(link: Path, target: Path) -> None:
+    """Make `latest` point at this run; two runs that start together each replace it whole."""
+    temporary = link.with_name(f".latest.{os.getpid()}.{target.name}")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    temporary.symlink_to(target.name)
+    if link.is_dir() and not link.is_symlink():
+        temporary.unlink()  # somebody's directory of that name stays
+        return
+    temporary.replace(link)

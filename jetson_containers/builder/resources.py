@@ -1,0 +1,104 @@
+"""What the machine can give to builds, and how running stages share it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetson_containers.core.errors import ConfigError
+from jetson_containers.dockerfile.inject import JOB_ARGS, is_job_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STAGE_MEMORY = 512 * 1024**2  # bytes a stage that compiles nothing is expected to need
+HEADROOM = 0.9  # of the available memory; the rest is for the engine and the desktop
+MAX_DEFAULT_SLOTS = 4  # more downloads at once only slow each other down
+
+
+@dataclass(frozen=True)
+class Resources:
+    """CPU cores and bytes of memory that builds may use, and how many stages run at once."""
+
+    cores: int
+    memory: int
+    slots: int
+    most_jobs: int = 0  # compile jobs of one stage at most; 0: as many as cores
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one stage gets: compile jobs, and the bytes that are reserved for it."""
+
+    jobs: int
+    memory: int
+
+
+def detect(
+    *,
+    jobs: int = 0,
+    cores: int = 0,
+    memory: int = 0,
+    most_jobs: int = 0,
+    meminfo: Path = Path("/proc/meminfo"),
+) -> Resources:
+    """Measure the machine; a value that is given is taken as it is. `jobs` are stages at the same time."""
+    cores = cores or len(os.sched_getaffinity(0))
+    memory = memory or int(available_memory(meminfo) * HEADROOM)
+    return Resources(cores, memory, jobs or min(max(cores // 2, 2), MAX_DEFAULT_SLOTS), most_jobs)
+
+
+def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """Bytes a new process can have without swapping: MemAvailable, not MemFree.
+
+    Falls back to one stage's need where the kernel does not say.
+    """
+    try:
+        text = meminfo.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return STAGE_MEMORY
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else STAGE_MEMORY
+
+
+def least_memory(memory_per_job: int | None) -> int:
+    """Bytes a stage needs to run at all, that is with one compile job."""
+    return max(memory_per_job or 0, STAGE_MEMORY)
+
+
+def share(memory_per_job: int | None, resources: Resources, *, reserved: int, running: int, waiting: int) -> Share:
+    """Divide what is free among the stages that are about to run together.
+
+    `reserved` is what the `running` stages hold; `waiting` stages could start now, this one among them. A stage
+    alone on the machine always gets one job, even when its memory is not there: better slow than never.
+    """
+    together = max(1, min(resources.slots, running + waiting))
+    starting = max(1, together - running)
+    cores = max(1, min(resources.cores // together, resources.most_jobs or resources.cores))
+    free = max(0, resources.memory - reserved)
+    jobs = max(1, min(cores, free // starting // memory_per_job)) if memory_per_job else cores
+    return Share(jobs, max(jobs * (memory_per_job or 0), STAGE_MEMORY))
+
+
+def split_jobs(build_args: Mapping[str, str], jobs: int) -> tuple[dict[str, str], int]:
+    """Take the number of compile jobs out of the build arguments: the user's own, else `jobs`.
+
+    A build argument is in the engine's cache key, and another number must not compile anything again. What is no
+    number stays an argument.
+    """
+    own = [int(build_args[name]) for name in JOB_ARGS if is_job_number(name, build_args.get(name, ""))]
+    rest = {name: value for name, value in build_args.items() if not is_job_number(name, value)}
+    return rest, max(own[0] if own else jobs, 1)
+
+
+def job_limit(env: Mapping[str, str]) -> int:
+    """Read the user's own limit of compile jobs from MAX_JOBS; 0 when there is none. Raises ConfigError."""
+    text = env.get("MAX_JOBS", "")
+    if not text:
+        return 0
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"$MAX_JOBS: `{text}` is no number of jobs", hint="MAX_JOBS=2, or leave it unset")
+    return int(text)

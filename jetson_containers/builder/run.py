@@ -1,0 +1,295 @@
+"""Runs plans: what is built already is not built again, siblings in parallel, tests once per key, resumable.
+
+Error policy: a stage that fails is remembered and shown at the end, after the stages that were running beside it
+have ended; without `keep_going` nothing new starts after it. A failure of the program itself stops everything and
+is raised as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetson_containers.builder import decide, package_tests, progress, resources, summary
+from jetson_containers.builder import finals as finals_module
+from jetson_containers.builder import graph as graphs
+from jetson_containers.builder.logs import RunLogs, secrets_of
+from jetson_containers.builder.loop import Loop
+from jetson_containers.builder.scheduler import Scheduler
+from jetson_containers.builder.signals import Signals
+from jetson_containers.builder.stage_builder import Failure, Outcome, Workshop
+from jetson_containers.builder.state import State, write_json
+from jetson_containers.builder.store import Store
+from jetson_containers.builder.types import BuildOptions, BuildReport, StageReport
+from jetson_containers.core.console import human_bytes
+from jetson_containers.core.errors import DISK_FULL, DiskSpaceError, InterruptedByUserError, JetsonError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jetson_containers.builder.finals import Final
+    from jetson_containers.builder.graph import Node
+    from jetson_containers.builder.resources import Share
+    from jetson_containers.core.console import Console
+    from jetson_containers.engine.interface import Engine
+    from jetson_containers.plan.plan import Plan
+
+__all__ = ["BuildOptions", "BuildReport", "StageReport", "revision", "run"]
+
+
+def run(plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: Console) -> BuildReport:
+    """Build all plans. Raises BuildError/PackageTestError for the first failure unless `keep_going`.
+
+    Ctrl-C stops the children, removes half-done names and raises InterruptedByUserError; the next run goes on at the
+    stage that was interrupted. Also raises UsageError for options that cannot be, and NotReadyError subclasses when
+    the engine, the disk or the log folder is not ready.
+    """
+    package_tests.check_options(options)
+    try:
+        with Signals() as signals:
+            return _Run(plans, engine, options, console).go(signals)
+    except KeyboardInterrupt:
+        raise InterruptedByUserError("interrupted", hint=summary.again(options, "resumes where it stopped")) from None
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise _disk_full(error, options) from error
+
+
+def _disk_full(error: OSError, options: BuildOptions) -> DiskSpaceError:
+    """Name the place that is full. An error while writing, unlike one while opening, does not say which file it was."""
+    places = (Path(error.filename or options.log_dir), options.log_dir, options.state, Path(tempfile.gettempdir()))
+    existing = [next(path for path in (place, *place.absolute().parents) if path.exists()) for place in places]
+    full = min(existing, key=lambda path: shutil.disk_usage(path).free)
+    return DiskSpaceError(
+        f"cannot write to `{full}`: {error.strerror}",
+        hint="free some space there, or choose another place for logs with `--log-dir DIR`; what is built stays",
+    )
+
+
+def revision(root: Path) -> str:
+    """Git commit of the tree at `root` (40 hex digits), or `""` when it is no checkout; reads files only."""
+    try:
+        git = _git_directory(root / ".git")
+        head = (git / "HEAD").read_text(encoding="ascii").strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        common = git / "commondir"  # a linked worktree has its own HEAD and the branches of the repository
+        shared = git / common.read_text(encoding="utf-8").strip() if common.is_file() else git
+        if (shared / name).is_file():
+            return (shared / name).read_text(encoding="ascii").strip()
+        packed = (shared / "packed-refs").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return ""
+    return next((line.split()[0] for line in packed if line.endswith(f" {name}")), "")
+
+
+def _git_directory(dot: Path) -> Path:
+    """Where git keeps the state of a checkout: `.git`, or what it names in a linked worktree and a submodule."""
+    if not dot.is_file():
+        return dot
+    return dot.parent / dot.read_text(encoding="utf-8").removeprefix("gitdir: ").strip()
+
+
+class _Run:
+    """The state of one `run`."""
+
+    def __init__(self, plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: Console) -> None:
+        self.plans = [plan for plan in plans if plan.stages]
+        self.engine = engine
+        self.options = options
+        self.console = console
+        self.env = os.environ if options.env is None else options.env
+        self.store = Store(engine)
+        self.state = State(options.state)
+        self.graph = graphs.merge(self.plans)
+        self.began = time.monotonic()
+        self.reports: dict[str, StageReport] = {}
+        self.failures: list[Failure] = []
+        self.finals: dict[str, Final] = {}
+        self.pushed: list[str] = []
+        self.push_errors: list[JetsonError] = []
+        self.log_dir = options.log_dir
+        self.facts = decide.Facts()
+
+    def go(self, signals: Signals) -> BuildReport:
+        """Do everything, in a named order."""
+        self.facts = decide.facts(self.graph, self.plans, self.store)
+        decision = decide.decide(self.graph, self.plans, self.facts, self.options)
+        todo = decision.todo(self.graph)
+        self._complete(todo)
+        named = all(plan.final in self.facts.finals for plan in self.plans)
+        if decision.nothing and named and not self.options.push:
+            return self._nothing_to_do()
+        self._check_disk(todo)
+        logs = RunLogs(self.options.log_dir, secrets_of(self.env, (self.options.build_args,)))
+        self.log_dir = logs.directory
+        shown = progress.make(self.options.progress, self.console, self.env)
+        workshop = Workshop(
+            self.store, self.options, logs, shown, self.state, threading.Event(), revision(Path(__file__).parents[2])
+        )
+        try:
+            self._announce(todo, shown)
+            self._build(todo, workshop, signals)
+            self._push(workshop)
+        finally:
+            shown.close()
+            report = self._report()
+            write_json(logs.directory / "build.json", report.to_json())
+        return self._end(report)
+
+    # Before.
+
+    def _complete(self, todo: Mapping[str, None]) -> None:
+        """Report the stages that nothing is done for: they are complete, or below one that is."""
+        for key, node in self.graph.nodes.items():
+            image = self.facts.stages.get(key)
+            if key not in todo and image is not None:
+                said = package_tests.said(node, self.options, decide.recorded(self.graph, key, image))
+                self.reports[key] = self._cached(node, tests=said, size=image.size)
+            elif key not in todo:  # pruned, and not missed
+                self.reports[key] = self._cached(node, tests="", cause="not needed: a stage above it is complete")
+
+    @staticmethod
+    def _cached(node: Node, *, tests: str, size: int | None = None, cause: str = "") -> StageReport:
+        stage = node.stage
+        return StageReport(stage.package, stage.key, stage.image, "cached", 0.0, size, tests, cause=cause)
+
+    def _nothing_to_do(self) -> BuildReport:
+        for plan in self.plans:
+            asked = " ".join(plan.request)
+            image = self.engine.image(plan.final)
+            size = f", {human_bytes(image.size)}" if image else ""
+            self.console.ok(f"{asked} is up to date: nothing to build ({plan.final}{size})")
+            self.finals[plan.final] = finals_module.Final(plan.final, fresh=False, size=image.size if image else None)
+        return self._report()
+
+    def _check_disk(self, todo: Mapping[str, None]) -> None:
+        """Refuse before the first byte is written; an engine on another machine cannot be looked at from here."""
+        root = Path(self.engine.capabilities.data_root)
+        remote = not self.env.get("DOCKER_HOST", "unix:").startswith("unix:")
+        if not self.options.disk_per_stage or remote or not root.is_dir():
+            return
+        sizes = self.state.sizes()
+        names = [graphs.weight_name(self.graph.nodes[key].stage) for key in todo]
+        need = sum(max(0.0, sizes.get(name, self.options.disk_per_stage)) for name in names)
+        free = shutil.disk_usage(root).free
+        if need > free:
+            raise DiskSpaceError(
+                f"`{root}` has {human_bytes(free)} free, and {len(todo)} stages need about {human_bytes(need)}",
+                hint="`jetson-containers df` shows what takes the space, `jetson-containers prune` frees it",
+            )
+
+    def _announce(self, todo: Mapping[str, None], shown: progress.Progress) -> None:
+        asked = ", ".join(dict.fromkeys(" ".join(plan.request) for plan in self.plans))
+        there = len(self.graph.nodes) - len(todo)
+        shown.say(f"{asked}: {len(todo)} stages to do, {there} there already; logs: {self.log_dir}")
+        if self.options.rebuild and not self.options.no_cache:
+            shown.say("--rebuild: unchanged commands come from the engine's layer cache; --no-cache runs them again")
+
+    # The work.
+
+    def _build(self, todo: Mapping[str, None], workshop: Workshop, signals: Signals) -> None:
+        options = self.options
+        available = resources.detect(
+            jobs=options.jobs, cores=options.cores, memory=options.memory, most_jobs=resources.job_limit(self.env)
+        )
+        seconds = self.state.seconds()
+        scheduler = Scheduler(self.graph, todo, graphs.priorities(self.graph, set(todo), seconds), available)
+
+        def work(node: Node, share: Share) -> Outcome:
+            outcome = workshop.run(node, share)
+            return self._finish(node, share, outcome, workshop) if outcome.failure is None else outcome
+
+        loop = Loop(
+            self.graph,
+            scheduler,
+            work,
+            workshop.progress,
+            keep_going=options.keep_going,
+            seconds=seconds,
+            reports=self.reports,
+        )
+        self.failures = loop.failures
+
+        below = {name for key in todo for name in self.graph.needs[key] if name not in todo}
+        for name in sorted(below):
+            workshop.restore(self.graph.nodes[name])
+
+        def stop() -> None:
+            workshop.cancelled.set()
+            self.engine.stop()
+
+        loop.run(signals, stop)
+        for key, node in self.graph.nodes.items():
+            if node.last and key not in todo:  # complete, but perhaps without this name, or tested anew below
+                outcome = self._finish(node, resources.Share(1, 0), Outcome(self.reports[key]), workshop)
+                self.reports[key] = outcome.report
+                self.failures += [outcome.failure] if outcome.failure else []
+
+    def _finish(self, node: Node, share: Share, outcome: Outcome, workshop: Workshop) -> Outcome:
+        """Give the top of a plan its final name, as soon as it is complete."""
+        for plan in self.plans:
+            if plan.top.key != node.stage.key or self._lost(plan):
+                continue
+            final = finals_module.name(plan, self.graph, workshop, share)
+            if isinstance(final, Failure):
+                report = replace(outcome.report, state="failed", tests="failed", cause=final.error.message)
+                return replace(outcome, report=report, failure=final)
+            self.finals[final.image] = final
+        return outcome
+
+    def _lost(self, plan: Plan) -> bool:
+        """Whether a stage below the plan's top has failed (its tests, that is, when the top is complete)."""
+        below = [self.reports.get(stage.key) for stage in plan.stages[:-1]]
+        return any(report is not None and report.state in {"failed", "skipped"} for report in below)
+
+    def _push(self, workshop: Workshop) -> None:
+        """Push what is complete; a registry that refuses is an error of the run, and not of the images."""
+        if not self.options.push or (self.failures and not self.options.keep_going):
+            return
+        for plan in self.plans:
+            if plan.final not in self.finals:
+                continue
+            try:
+                self.pushed.append(finals_module.push(plan, self.options.push, workshop))
+            except InterruptedByUserError:
+                raise
+            except JetsonError as error:
+                error.details = tuple(map(workshop.logs.redact, error.details))
+                self.push_errors.append(error)
+
+    # After.
+
+    def _report(self) -> BuildReport:
+        stages = tuple(self.reports[key] for key in self.graph.nodes if key in self.reports)
+        missing = [plan for plan in self.plans if plan.final not in self.finals]
+        images = tuple(plan.final for plan in self.plans if plan.final in self.finals)
+        seconds = time.monotonic() - self.began
+        return BuildReport(
+            not (self.failures or self.push_errors or missing),
+            images,
+            stages,
+            seconds,
+            self.log_dir,
+            tuple(self.pushed),
+        )
+
+    def _end(self, report: BuildReport) -> BuildReport:
+        errors: list[JetsonError] = [
+            summary.explain(failure, len(self.graph.nodes), self.options) for failure in self.failures
+        ]
+        errors += self.push_errors
+        summary.show(self.console, report, self.finals, self.env)
+        if errors and not self.options.keep_going:
+            raise errors[0]
+        for error in errors:
+            self.console.error(error)
+        return report

@@ -1,0 +1,345 @@
+"""One stage from start to end: reuse, pull or build its image, run its tests, and write down the result.
+
+A stage counts as done when an image bears its key and its tests are recorded as they should be. The engine gives an
+image its name and labels only when a build has succeeded, and the tests label begins as `pending`; so whatever is
+interrupted, at any moment, is either not there or known to be untested.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.builder import decide, graph, package_tests, resources
+from jetson_containers.builder.layer_cache import LayerCache
+from jetson_containers.builder.types import StageReport
+from jetson_containers.core import diagnosis
+from jetson_containers.core.errors import (
+    BuildError,
+    InterruptedByUserError,
+    JetsonError,
+    PackageTestError,
+    RecipeError,
+    RegistryError,
+)
+from jetson_containers.dockerfile.inject import JOB_ARGS, takes_jobs
+from jetson_containers.engine.interface import BuildRequest, OutOfMemoryError
+from jetson_containers.images import labels
+from jetson_containers.plan.stage import StageKind, StageState
+from jetson_containers.recipes import schema as recipe_keys
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from jetson_containers.builder.graph import Node
+    from jetson_containers.builder.logs import Log, RunLogs
+    from jetson_containers.builder.progress import Progress
+    from jetson_containers.builder.resources import Share
+    from jetson_containers.builder.state import State
+    from jetson_containers.builder.store import Store
+    from jetson_containers.builder.types import BuildOptions
+    from jetson_containers.core.diagnosis import Finding
+    from jetson_containers.engine.interface import LocalImage
+    from jetson_containers.recipes.package import Package
+
+TAIL = 30  # lines of a failed log that are shown
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a stage failed: its build, or the test named in `test`. `lines` are the last relevant ones of the log."""
+
+    node: Node
+    error: JetsonError
+    finding: Finding | None
+    lines: tuple[str, ...]
+    log: Path
+    number: int  # line of the log
+    jobs: int  # compile jobs the stage was given
+    test: str = ""
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a stage, with the record of its tests."""
+
+    report: StageReport
+    tests: Mapping[str, Any] = field(default_factory=dict)
+    failure: Failure | None = None
+
+
+def installs_wheels(dockerfile: str, context: Path) -> bool:
+    """Whether a stage may want the wheelhouse: it, or a small file beside it, speaks of pip or uv.
+
+    A wheelhouse travels with the context of every stage that mounts it, and some hold gigabytes.
+    """
+    texts = [dockerfile.encode()]
+    texts += [path.read_bytes() for path in context.rglob("*") if path.is_file() and path.stat().st_size < 1 << 20]
+    return any(re.search(rb"\b(pip3?|uv)\b", text) for text in texts)
+
+
+def _flags(definition: Package | None) -> list[str]:
+    """A recipe's own flags for docker build. Raises RecipeError for those that only a user may give."""
+    if definition is None:
+        return []
+    try:
+        return recipe_keys.build_flags(definition.build_flags)
+    except ValueError as error:
+        raise RecipeError(f"`build_flags` of `{definition.name}`: {error}", path=definition.path) from error
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every stage of a run works with."""
+
+    store: Store
+    options: BuildOptions
+    logs: RunLogs
+    progress: Progress
+    state: State
+    cancelled: threading.Event
+    revision: str = ""
+
+    def run(self, node: Node, share: Share) -> Outcome:
+        """Do all there is to do for a stage; a failed build or test is an Outcome, everything else raises."""
+        name = node.stage.package
+        with self.state.lock(
+            node.stage.key,
+            cancelled=self.cancelled,
+            on_wait=lambda pid: self.progress.say(f"{name}: waiting for process {pid}, which builds the same stage"),
+        ):
+            return self._run(node, share)
+
+    def _run(self, node: Node, share: Share) -> Outcome:
+        began = time.monotonic()
+        cache = LayerCache()
+        image = None if decide.forced(self.options) else self.store.find(node) or self._pull(node)
+        if image is not None:
+            recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
+            self.store.adopt(image, node, self._labels(node, recorded))
+            state, log = "cached", None
+        else:
+            recorded = package_tests.not_run(node, self._why_untested(node))
+            with self.logs.build(node.number, node.stage.package) as stage_log:
+                log = stage_log.path
+                try:
+                    self._make(node, share, stage_log, recorded, cache)
+                except InterruptedByUserError:
+                    raise
+                except JetsonError as error:
+                    return self._failed_build(node, share, error, stage_log, time.monotonic() - began)
+            state = "built"
+        seconds = time.monotonic() - began
+        cause = "every command came from the engine's layer cache" if cache.everything else ""
+        outcome = Outcome(self._report(node, state, seconds if state == "built" else 0.0, log, cause), recorded)
+        if state == "built":
+            self._remember(node, None if cache.reused else seconds)
+        if package_tests.due(node, self.options, recorded):
+            return self._test(node, share, outcome)
+        return self._untested(node, outcome)
+
+    def restore(self, node: Node) -> None:
+        """Give a complete stage its stage name back, when only a final image of it is left: others build on it."""
+        image = self.store.find(node)
+        if image is not None:
+            recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
+            self.store.adopt(image, node, self._labels(node, recorded))
+
+    def _why_untested(self, node: Node) -> str:
+        return package_tests.excluded(node, self.options) or package_tests.PENDING
+
+    # Making the image.
+
+    def _pull(self, node: Node) -> LocalImage | None:
+        """Take the image from a registry, when the plan has seen it there; if that fails, it is built."""
+        if node.stage.state is not StageState.PULL:
+            return None
+        name = node.stage.package
+        self.progress.started(name, "pulling")
+        try:
+            self.store.engine.pull(
+                node.stage.source or node.stage.image,
+                lambda line: self.progress.line(name, line),
+                platform=self.platform(node),
+            )
+        except RegistryError as error:
+            self.progress.say(f"{name}: {error.message}; it is built instead")
+            return None
+        found = self.store.find(node)
+        if found is None:
+            self.progress.say(f"{name}: `{node.stage.source}` is another image by now; it is built instead")
+        return found
+
+    def _make(self, node: Node, share: Share, log: Log, recorded: Mapping[str, Any], cache: LayerCache) -> None:
+        stage, engine = node.stage, self.store.engine
+        self.progress.started(stage.package, "building")
+        with self.store.replacing(stage.image):
+            if stage.kind is StageKind.META:
+                log.write(f"nothing to build: another name for {stage.base}")
+                if engine.image(stage.base) is None:  # a meta package right on a base image from a registry
+                    engine.pull(stage.base, self._show(node, log), platform=self.platform(node))
+                engine.label(stage.base, stage.image, self._labels(node, recorded))
+                return
+            request = self.request(node, share.jobs, recorded)
+            log.write("$ " + shlex.join(engine.build_argv(request)))
+            show = self._show(node, log)
+
+            def heard(line: str) -> None:
+                cache.line(line)
+                show(line)
+
+            engine.build(request, heard)
+
+    def _show(self, node: Node, log: Log) -> Callable[[str], None]:
+        return lambda line: self.progress.line(node.stage.package, log.write(line))
+
+    def request(self, node: Node, jobs: int, recorded: Mapping[str, Any]) -> BuildRequest:
+        """Make the build request of a stage that is given so many compile jobs."""
+        stage, options = node.stage, self.options
+        definition = stage.definition
+        own, jobs = resources.split_jobs(stage.build_args, jobs)
+        arguments = {"BASE_IMAGE": stage.base, **own, **options.proxies}
+        context = stage.context or (definition.path if definition else None)
+        if context is None:
+            raise BuildError(f"stage `{stage.package}` has no build context")
+        return BuildRequest(
+            context=context,
+            dockerfile=stage.dockerfile,
+            tag=stage.image,
+            build_args=arguments,
+            labels=self._labels(node, recorded),
+            platform=self.platform(node),
+            no_cache=options.no_cache,
+            network=(definition.network if definition else None) or options.network,
+            flags=(*_flags(definition), *options.build_flags),
+            added=definition.added if definition else {},
+            cache_from=options.cache_from,
+            cache_to=options.cache_to,
+            ca_bundle=options.ca_bundle,
+            wheelhouse=options.wheelhouse if installs_wheels(stage.dockerfile, context) else None,
+            index_url=options.index_url,
+            timeout=definition.timeout if definition else None,
+            memory=options.memory_limit,
+            jobs=jobs if takes_jobs(stage.dockerfile) and not own.keys() & set(JOB_ARGS) else 0,
+        )
+
+    def platform(self, node: Node) -> str | None:
+        """Name the docker platform, when it is not the engine's own: that one would only be a flag more."""
+        wanted = node.plan.platform
+        return wanted.docker_platform if wanted.machine != self.store.engine.capabilities.architecture else None
+
+    def _labels(self, node: Node, recorded: Mapping[str, Any]) -> dict[str, str]:
+        stage = node.stage
+        artifact = stage.kind is StageKind.ARTIFACT
+        return labels.make(
+            role=labels.ARTIFACT if artifact else labels.STAGE,
+            name=stage.image,
+            key=stage.key,
+            packages=(stage.package,) if artifact else node.packages,
+            platform=node.plan.platform,
+            tests=recorded,
+            provenance=labels.Provenance(
+                revision=self.revision,
+                base=node.plan.base,
+                licenses=(stage.definition.license,) if stage.definition else (),
+            ),
+        )
+
+    def _failed_build(self, node: Node, share: Share, error: JetsonError, log: Log, seconds: float) -> Outcome:
+        lines = log.lines()
+        said = set(lines)
+        # What the engine says besides the build's output (a refusal by the daemon) belongs to the log as well.
+        lines += [log.write(text) for text in error.details if self.logs.redact(text) not in said]
+        error.message = log.write(error.message)
+        finding = None
+        if isinstance(error, BuildError):  # of any other class, the engine has recognised the cause already
+            finding = diagnosis.diagnose(lines[1:], oom_killed=isinstance(error, OutOfMemoryError))
+        if finding and finding.number:
+            finding = replace(finding, number=finding.number + 1)
+        cause = finding.cause if finding else error.message
+        failure = Failure(
+            node,
+            error,
+            finding,
+            tuple(diagnosis.relevant(lines[1:], TAIL)),
+            log.path,
+            (finding.number if finding else 0) or len(lines),
+            share.jobs,
+        )
+        return Outcome(self._report(node, "failed", seconds, log.path, cause=cause), failure=failure)
+
+    # Testing it.
+
+    def _test(self, node: Node, share: Share, outcome: Outcome) -> Outcome:
+        name = node.stage.package
+        began = time.monotonic()
+        results = self.test(node, node.stage.image)
+        recorded = package_tests.record(node, results, self.options)
+        self.store.relabel(node.stage.image, self._labels(node, recorded))
+        seconds = outcome.report.seconds + time.monotonic() - began
+        report = replace(outcome.report, seconds=seconds, tests=str(recorded["status"]))
+        if recorded["status"] != package_tests.FAILED:
+            return Outcome(self._sized(report, node), recorded)
+        failed = results[-1]
+        report = replace(report, cause=failed.reason)
+        if self.options.tests == "warn":
+            self.progress.say(f"warning: {name}: test `{failed.command}` failed: {failed.reason} ({failed.log})")
+            return Outcome(self._sized(report, node), recorded)
+        return Outcome(replace(report, state="failed"), recorded, self.failed_test(node, share, failed))
+
+    def test(self, node: Node, image: str, where: str = "") -> list[package_tests.Result]:
+        """Run a stage's tests in an image: its own, or a final one that stands on it (`where` names its logs)."""
+        name = node.stage.package
+        self.progress.started(name, f"testing in the {where} image" if where else "testing")
+        if self.cancelled.is_set():
+            raise InterruptedByUserError("interrupted")
+        bench = package_tests.Bench(
+            self.store.engine,
+            self.options,
+            self.logs,
+            self.platform(node),
+            lambda line: self.progress.line(name, line),
+            where,
+        )
+        results = package_tests.run(node, image, bench)
+        for result in results:
+            if result.status == package_tests.SKIPPED:
+                self.progress.say(f"{name}: test `{result.command}` skipped: {result.reason}")
+        return results
+
+    def failed_test(self, node: Node, share: Share, failed: package_tests.Result, where: str = "") -> Failure:
+        """Make the Failure of a test; `where` says in which image, when that is not the stage's own."""
+        if failed.log is None:
+            raise AssertionError("a test that ran has a log")
+        lines = failed.log.read_text(encoding="utf-8").splitlines()
+        error = PackageTestError(failed.reason)
+        number = failed.finding.number if failed.finding else 0
+        tail = tuple(diagnosis.relevant(lines[1:], TAIL))
+        return Failure(
+            node, error, failed.finding, tail, failed.log, number or len(lines), share.jobs, failed.command, where
+        )
+
+    def _untested(self, node: Node, outcome: Outcome) -> Outcome:
+        said = package_tests.said(node, self.options, outcome.tests)
+        return replace(outcome, report=self._sized(replace(outcome.report, tests=said), node))
+
+    # Writing it down.
+
+    def _remember(self, node: Node, seconds: float | None) -> None:
+        own = self.store.engine.image(node.stage.image)
+        base = self.store.engine.image(node.stage.base)
+        added = own.size - base.size if own and base else None
+        self.state.record(graph.weight_name(node.stage), seconds=seconds, size=added)
+
+    def _sized(self, report: StageReport, node: Node) -> StageReport:
+        image = self.store.engine.image(node.stage.image)
+        return replace(report, size=image.size if image else None)
+
+    def _report(self, node: Node, state: str, seconds: float, log: Path | None, cause: str = "") -> StageReport:
+        return StageReport(node.stage.package, node.stage.key, node.stage.image, state, seconds, log=log, cause=cause)

@@ -1,0 +1,124 @@
+"""What runs remember between each other: one builder per key at a time, and how long stages took."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from typing import IO, TYPE_CHECKING, Any
+
+from jetson_containers.core.errors import InterruptedByUserError, NotReadyError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+_POLL = 0.2  # seconds between looks at a lock that another process holds
+
+
+class State:
+    """A directory with lock files and `stages.json`; made when it is first written to."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @property
+    def file(self) -> Path:
+        """Where times and sizes are kept."""
+        return self.directory / "stages.json"
+
+    def seconds(self) -> dict[str, float]:
+        """Recorded build times by stage name, in seconds."""
+        return self._column("seconds")
+
+    def sizes(self) -> dict[str, float]:
+        """Recorded sizes by stage name: bytes a stage added to its base."""
+        return self._column("bytes")
+
+    def record(self, name: str, *, seconds: float | None, size: int | None = None) -> None:
+        """Remember how long a stage took (None: not known), and what it added; other processes may do so as well."""
+        with self.lock("stages.json"):
+            known_seconds, known_sizes = self.seconds(), self.sizes()
+            if seconds is not None:
+                known_seconds[name] = round(seconds, 3)
+            if size is not None:
+                known_sizes[name] = size
+            write_json(self.file, {"seconds": known_seconds, "bytes": known_sizes})
+
+    @contextlib.contextmanager
+    def lock(
+        self,
+        name: str,
+        *,
+        cancelled: threading.Event | None = None,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> Iterator[None]:
+        """Hold `name` against every other thread and process of this machine.
+
+        The kernel lets go of it when its holder dies. `on_wait` is told once, with the holder's process id as text,
+        when somebody else has it. Raises InterruptedByUserError when `cancelled` is set while waiting.
+        """
+        with self._open(name) as file:
+            if not _try(file):
+                if on_wait:
+                    file.seek(0)
+                    on_wait(file.read(32).strip() or "?")
+                _wait(file, cancelled)
+            file.seek(0)
+            file.truncate()
+            file.write(str(os.getpid()))
+            file.flush()
+            yield  # closing the file lets go
+
+    def _open(self, name: str) -> IO[str]:
+        path = self.directory / "locks" / (hashlib.sha256(name.encode()).hexdigest()[:32] + ".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("a+", encoding="ascii")
+        except OSError as error:
+            raise NotReadyError(
+                f"cannot write to `{path.parent}`: {error.strerror}",
+                hint="correct its owner, or choose another place: `export JETSON_CONTAINERS_CACHE=DIR`",
+            ) from error
+
+    def _column(self, name: str) -> dict[str, float]:
+        column = self._read().get(name)
+        if not isinstance(column, dict):
+            return {}
+        return {key: float(value) for key, value in column.items() if isinstance(value, (int, float))}
+
+    def _read(self) -> dict[str, Any]:
+        """Everything recorded; a file that cannot be read counts as empty, for it only holds estimates."""
+        try:
+            data = json.loads(self.file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return data if isinstance(data, dict) else {}
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON file so that a reader sees the old one or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(data, indent=2, sort_keys=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _try(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait(file: IO[str], cancelled: threading.Event | None) -> None:
+    if cancelled is None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return
+    while not _try(file):
+        if cancelled.wait(_POLL):
+            raise InterruptedByUserError("interrupted while another build of the same stage was running")

@@ -1,0 +1,68 @@
+"""Which images of the local store are ours: found by key label, believed only under the name they were made for."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from jetson_containers.core.errors import JetsonError
+from jetson_containers.images import labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from jetson_containers.builder.graph import Node
+    from jetson_containers.engine.interface import Engine, LocalImage
+
+
+class Store:
+    """The engine's images seen as results of stages."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def find(self, node: Node) -> LocalImage | None:
+        """Find a stage's image: under its own name if it has it, else a final whose stages were pruned."""
+        found = [
+            image
+            for image in self.engine.images(labels={labels.KEY: node.stage.key})
+            if labels.ours(image.references, image.labels)
+        ]
+        named = [image for image in found if _bears(image, node.stage.image)]
+        return next(iter(named or found), None)
+
+    def adopt(self, image: LocalImage, node: Node, stage_labels: Mapping[str, str]) -> None:
+        """Give an image its stage name, when it only has another; a final's labels are not handed on."""
+        if _bears(image, node.stage.image):
+            return
+        source = image.references[0] if image.references else image.id
+        self.engine.label(source, node.stage.image, stage_labels)
+
+    def relabel(self, reference: str, new: Mapping[str, str]) -> None:
+        """Write further labels on an image, under the same name."""
+        with self.replacing(reference):
+            self.engine.label(reference, reference, new)
+
+    @contextlib.contextmanager
+    def replacing(self, reference: str) -> Iterator[None]:
+        """While the name moves to a new image, keep the old one named; then remove it instead of leaving `<none>`."""
+        before = self.engine.image(reference)
+        aside = f"{reference}.old"
+        if before is not None:
+            self.engine.tag(reference, aside)
+        try:
+            yield
+        finally:
+            if before is not None:
+                with contextlib.suppress(JetsonError):  # in use by a container: `prune` takes it later
+                    self.engine.untag(aside)
+
+    def forget(self, reference: str) -> None:
+        """Remove a name if it exists; what the engine says against it does not matter here."""
+        with contextlib.suppress(JetsonError):
+            if self.engine.image(reference) is not None:
+                self.engine.untag(reference)
+
+
+def _bears(image: LocalImage, reference: str) -> bool:
+    return reference in image.references or f"{reference}:latest" in image.references

@@ -1,0 +1,87 @@
+"""The end of a run in words: the table, and for a failure what failed, why probably, where it stands, what next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetson_containers.core.console import human_bytes, human_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jetson_containers.builder.finals import Final
+    from jetson_containers.builder.stage_builder import Failure
+    from jetson_containers.builder.types import BuildOptions, BuildReport, StageReport
+    from jetson_containers.core.console import Console
+    from jetson_containers.core.errors import JetsonError
+
+
+HEADER = ("stage", "state", "time", "size", "tests")
+
+
+def show(console: Console, report: BuildReport, finals: Mapping[str, Final], env: Mapping[str, str]) -> None:
+    """Print stages with time, size and tests, then the images, then where the logs are."""
+    if report.stages:
+        console.info("")
+        console.table(HEADER, [_row(stage) for stage in report.stages])
+        console.info("")
+    for final in finals.values():
+        size = f" ({human_bytes(final.size)})" if final.size is not None else ""
+        console.ok(f"{final.image}{size}{'' if final.fresh else ', as it was'}")
+    for reference in report.pushed:
+        console.ok(f"pushed {reference}")
+    console.info(f"{human_seconds(report.seconds)} in all; logs: {report.log_dir}")
+    if path := env.get("GITHUB_STEP_SUMMARY"):
+        _append_markdown(Path(path), report)
+
+
+def _row(stage: StageReport) -> tuple[str, ...]:
+    spent = human_seconds(stage.seconds) if stage.seconds >= 0.05 else "-"
+    size = human_bytes(stage.size) if stage.size is not None else "-"
+    return stage.package, stage.state, spent, size, stage.tests or "-"
+
+
+def _append_markdown(path: Path, report: BuildReport) -> None:
+    """Write the table where GitHub shows it beside the job."""
+    rows = [HEADER, tuple("---" for _ in HEADER), *(_row(stage) for stage in report.stages)]
+    images = [f"- `{image}`" for image in report.images]
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n".join([*("| " + " | ".join(row) + " |" for row in rows), "", *images, ""]))
+
+
+def explain(failure: Failure, total: int, options: BuildOptions) -> JetsonError:
+    """Turn a failure into the error that is raised or shown; its class, and so the exit code, is the engine's."""
+    error, stage = failure.error, failure.node.stage
+    what = f"test `{failure.test}`" if failure.test else "the build"
+    cause = failure.finding.cause if failure.finding else error.message
+    place = f"stage `{stage.package}` ({failure.node.number} of {total})"
+    error.message = f"{what} of {place} failed{failure.where}: {cause}"
+    error.args = (error.message,)
+    last_lines = [f"| {line}" for line in failure.lines]
+    found = [f"found: {failure.finding.line}"] if failure.finding and failure.finding.line else []
+    error.details = (*last_lines, *found, f"log: {failure.log}:{failure.number}")
+    error.hint = _hint(failure, error.hint, options)
+    return error
+
+
+def _hint(failure: Failure, engine_hint: str | None, options: BuildOptions) -> str:
+    parts = []
+    if failure.finding:
+        parts.append(failure.finding.remedy)
+        if failure.finding.id in {"out-of-memory", "compiler-killed"} and not failure.test:
+            parts.append(f"this stage ran with MAX_JOBS={failure.jobs}")
+    elif engine_hint:
+        parts.append(engine_hint)
+    parts.append(f"then {again(options, f'resumes at `{failure.node.stage.package}`; what is built stays')}")
+    return "; ".join(parts)
+
+
+def again(options: BuildOptions, resumes: str) -> str:
+    """Say what the same command does next: it goes on, unless it is told to build everything anew."""
+    command = f"`{options.command}`" if options.command else "the same command again"
+    if options.no_cache:
+        return f"{command} starts at the first stage again, because of --no-cache"
+    if options.rebuild:
+        return f"{command} starts at the first stage again; commands that have finished come from the engine's cache"
+    return f"{command} {resumes}"

@@ -1,0 +1,285 @@
+"""A small OpenAI-compatible server for runtimes that have none: one model, one answer at a time.
+
+Runs inside images: Python 3.8 and the standard library. A backend makes text (`Backend`), everything of the protocol
+is here: models, chat and text completions, streamed or not, usage, stop strings, keys, errors, health, shutdown.
+`API_KEY` in the environment asks for `Authorization: Bearer` below /v1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hmac
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from typing import Iterator
+
+    from jetson_containers.container_scripts.openai_answer import WATCH, Answer
+    from jetson_containers.container_scripts.openai_protocol import (
+        BadRequest,
+        Options,
+        Prompt,
+        Report,
+        Request,
+        error_object,
+    )
+    from jetson_containers.container_scripts.text_stream import TextStream
+else:  # inside an image these files stand alone, in one directory
+    from openai_answer import WATCH, Answer
+    from openai_protocol import BadRequest, Options, Report, Request, error_object
+    from text_stream import TextStream
+
+__all__ = ["Backend", "BadRequest", "Options", "Report", "TextStream", "argument_parser", "serve"]
+
+LARGEST_BODY = 32 << 20  # bytes
+GRACE = 5.0  # seconds that a running answer gets to end when the server is told to
+
+
+class Backend(Protocol):
+    """What makes the text.
+
+    `load` is called once, before anything else. `generate` gets a string (continue it) or chat messages whose
+    `content` is text, and gives pieces of text; it is closed when no more is wanted.
+    """
+
+    model_id: str
+
+    def load(self) -> None:
+        """Load the model; an exception ends the server."""
+        ...
+
+    def count(self, text: str) -> int:
+        """How many tokens a text has."""
+        ...
+
+    def generate(self, prompt: Prompt, options: Options) -> Iterator[str]:
+        """Answer. May raise BadRequest before the first piece."""
+        ...
+
+
+class Server(ThreadingHTTPServer):
+    """The listening socket and what its requests share: the backend, one lock, and whether it is loaded."""
+
+    daemon_threads = True
+    request_queue_size = 128  # of the base class's 5 the sixth waits a second, until its packet is sent again
+
+    def __init__(self, backend: Backend, host: str, port: int, api_key: str = "") -> None:
+        self.backend = backend
+        self.api_key = api_key
+        self.loaded = threading.Event()
+        self.stopping = threading.Event()
+        self.failure: BaseException | None = None
+        self.turn = threading.Lock()
+        self.created = int(time.time())
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        super().__init__((host, port), Handler)
+
+    def load(self) -> None:
+        """Load the model; a failure is kept and ends the server."""
+        try:
+            self.backend.load()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the server cannot work
+            traceback.print_exc()
+            self.failure = error
+            self.stop()
+        else:
+            self.loaded.set()
+            _log(f"ready: {self.backend.model_id}")
+
+    def stop(self) -> None:
+        """End `serve_forever`, from any thread but its own."""
+        self.stopping.set()
+        threading.Thread(target=self.shutdown, daemon=True).start()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class calls it so
+        """A client that went away is no news; anything else is."""
+        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
+            traceback.print_exc()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    timeout = 600
+    server_version = "jetson-containers"
+    sys_version = ""
+    disable_nagle_algorithm = True  # a token is a small packet, and should not wait for the next one
+
+    def do_GET(self) -> None:
+        """Health and models."""
+        path = self._path()
+        if path in {"/health", "/v1/health"}:
+            state = "ok" if self.server.loaded.is_set() else "loading"
+            self._json(200 if state == "ok" else 503, {"status": state})
+        elif not self._allowed():
+            pass
+        elif path == "/v1/models":
+            self._json(200, {"object": "list", "data": [self._model()]})
+        elif path == "/v1/models/" + self.server.backend.model_id:
+            self._json(200, self._model())
+        else:
+            self._no_such(path)
+
+    def do_POST(self) -> None:
+        """Completions."""
+        path = self._path()
+        body = self._body()
+        if body is None or not self._allowed():
+            return
+        if path not in {"/v1/chat/completions", "/v1/completions"}:
+            self._no_such(path)
+            return
+        try:
+            parsed = json.loads(body.decode("utf-8"))
+            if not isinstance(parsed, dict):
+                raise BadRequest("The body must be a JSON object.")
+            request = Request(parsed, chat=path.endswith("chat/completions"), model_id=self.server.backend.model_id)
+            if not self.server.loaded.is_set():
+                raise BadRequest("The model is still being loaded.", code="loading", status=503)
+            Answer(self, request).give()
+        except BadRequest as error:
+            self.error(error.status, str(error), error.param, error.code)
+        except ValueError as error:
+            self.error(400, f"The body is no JSON: {error}")
+
+    def _path(self) -> str:
+        return self.path.partition("?")[0].rstrip("/") or "/"
+
+    def _no_such(self, path: str) -> None:
+        known = ["/health", "/v1/models", "/v1/chat/completions", "/v1/completions"]
+        if path in known:
+            self.error(405, f"`{path}` does not answer {self.command}.")
+        else:
+            self.error(404, f"There is no `{path}`; there is: {', '.join(known)}")
+
+    def _body(self) -> bytes | None:
+        """The request's body; None when it was refused, and then the connection cannot be used again."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isdigit() or self.headers.get("Transfer-Encoding"):
+            self.close_connection = True
+            self.error(411, "Content-Length is needed.")
+            return None
+        if int(length) > LARGEST_BODY:
+            self.close_connection = True
+            self.error(413, f"The body is larger than {LARGEST_BODY} bytes.")
+            return None
+        return self.rfile.read(int(length))
+
+    def _allowed(self) -> bool:
+        key = self.server.api_key
+        scheme, _, given = self.headers.get("Authorization", "").partition(" ")
+        right = hmac.compare_digest(given.strip().encode("latin-1"), key.encode())
+        if not key or (scheme.lower() == "bearer" and right):
+            return True
+        self.error(401, "A valid key is needed: `Authorization: Bearer KEY`.", code="invalid_api_key")
+        return False
+
+    def _model(self) -> dict[str, Any]:
+        model_id = self.server.backend.model_id
+        return {"id": model_id, "object": "model", "created": self.server.created, "owned_by": "jetson-containers"}
+
+    def _json(self, status: int, value: dict[str, Any]) -> None:
+        body = json.dumps(value).encode("utf-8")
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if status == 503:
+            self.send_header("Retry-After", "1")
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def answer(self, value: dict[str, Any]) -> None:
+        """Send a whole answer."""
+        self._json(200, value)
+
+    def error(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
+        """Send an error as OpenAI's clients expect it."""
+        self._json(status, error_object(status, message, param, code))
+
+    def start_events(self) -> None:
+        """Begin a stream of server-sent events; HTTP/1.0 clients see its end by the connection's."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.send_header("Cache-Control", "no-cache")
+        if self.request_version == "HTTP/1.0":
+            self.close_connection = True
+        else:
+            self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def event(self, value: dict[str, Any] | None) -> None:
+        """Send one event, or the last one."""
+        text = "[DONE]" if value is None else json.dumps(value)
+        self._chunk(b"data: %s\n\n" % text.encode("utf-8"))
+        if value is None:
+            self._chunk(b"")
+
+    def _chunk(self, data: bytes) -> None:
+        if self.request_version == "HTTP/1.0":
+            self.wfile.write(data)
+        else:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def gone(self) -> bool:
+        """Whether the client has closed the connection."""
+        try:
+            poll = select.poll()  # select() knows no descriptors above 1023
+            poll.register(self.connection, select.POLLIN)
+            return bool(poll.poll(0)) and not self.connection.recv(1, socket.MSG_PEEK)
+        except (OSError, ValueError):
+            return True
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Say what is asked, but for the health checks that come every few seconds."""
+        if not getattr(self, "path", "").endswith("/health"):
+            _log(format % args)
+
+
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options all drivers have."""
+    parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on")
+    parser.add_argument("--model-id", default="", help="what requests say as `model`; default: the directory's name")
+    return parser
+
+
+def serve(backend: Backend, host: str, port: int) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status. The model loads while /health already answers."""
+    try:
+        server = Server(backend, host, port, os.environ.pop("API_KEY", ""))
+    except OSError as error:
+        _log(f"cannot listen on {host}:{port}: {error.strerror}")
+        return 1
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stop())
+    _log(f"loading {backend.model_id}, listening on http://{host}:{server.server_address[1]}")
+    threading.Thread(target=server.load, daemon=True).start()
+    with server:
+        server.serve_forever(poll_interval=WATCH)
+        server.turn.acquire(timeout=GRACE)
+    if server.failure is not None:
+        _log(f"the model could not be loaded: {server.failure}")
+        return 1
+    return 0
+
+
+def _log(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,202 @@
+"""Where output goes: results on stdout, everything else on stderr.
+
+Nothing in the package calls `print`; actions get a `Console` and say what they do through it. rich is imported
+only where a table or live display is drawn, because most commands (autotag above all) need neither.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import os
+import sys
+import threading
+from dataclasses import asdict, is_dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from jetson_containers.core.errors import OutputError, ReaderGoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from jetson_containers.core.errors import JetsonError
+
+
+class Level(enum.IntEnum):
+    """How much is said on stderr. `RESULT` output on stdout is never suppressed."""
+
+    QUIET = 0
+    NORMAL = 1
+    VERBOSE = 2
+
+
+_CODES = {"error": "31;1", "warning": "33", "hint": "36", "ok": "32", "bold": "1", "dim": "2"}
+
+
+class Console:
+    """Results to `out`, talk to `err`. One per process; tests make their own with StringIO."""
+
+    def __init__(
+        self,
+        *,
+        level: Level = Level.NORMAL,
+        as_json: bool = False,
+        out: IO[str] | None = None,
+        err: IO[str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.level = level
+        self.as_json = as_json
+        self._out = out
+        self._err = err
+        self._lock = threading.Lock()
+        env = os.environ if env is None else env
+        if env.get("NO_COLOR"):
+            self.color = False
+        elif env.get("FORCE_COLOR"):
+            self.color = True
+        else:
+            self.color = self.err_is_tty
+
+    @property
+    def out(self) -> IO[str] | None:
+        """The stream results go to (looked up late, so that pytest's capture works); None when it is closed (`>&-`)."""
+        return self._out if self._out is not None else sys.stdout
+
+    @property
+    def err(self) -> IO[str] | None:
+        """The stream everything else goes to; None when it is closed."""
+        return self._err if self._err is not None else sys.stderr
+
+    @property
+    def err_is_tty(self) -> bool:
+        """Whether talk is read by a person at a terminal."""
+        return self.err is not None and self.err.isatty()
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a question can be asked and answered."""
+        return self.err_is_tty and sys.stdin is not None and sys.stdin.isatty()
+
+    def result(self, text: str) -> None:
+        """Print one result line on stdout. Raises OutputError where it cannot be written, ReaderGoneError."""
+        if self.out is None:
+            raise OutputError("standard output is closed, and the result has to go there", hint="redirect it: `>FILE`")
+        try:
+            with self._lock:
+                self.out.write(text + "\n")
+                self.out.flush()
+        except BrokenPipeError as error:
+            raise ReaderGoneError("the reader of standard output has gone") from error
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to standard output: {error.strerror}", hint="free some space where it is redirected to"
+            ) from error
+
+    def result_json(self, data: Any) -> None:
+        """Print data as indented, key-stable JSON on stdout."""
+        self.result(json.dumps(_plain(data), indent=2, ensure_ascii=False))
+
+    def info(self, text: str) -> None:
+        """Say something a normal user wants to read."""
+        if self.level >= Level.NORMAL:
+            self._say(text)
+
+    def detail(self, text: str) -> None:
+        """Say something only `--verbose` shows."""
+        if self.level >= Level.VERBOSE:
+            self._say(self.style(text, "dim"))
+
+    def ok(self, text: str) -> None:
+        """Say that something is done."""
+        if self.level >= Level.NORMAL:
+            self._say(self.style("✓ ", "ok") + text)
+
+    def warning(self, text: str, hint: str | None = None) -> None:
+        """Warn; also with --quiet, because a guess or a fallback must never be silent."""
+        self._say(self.style("warning: ", "warning") + text)
+        if hint:
+            self._say(self.style("hint: ", "hint") + hint)
+
+    def error(self, error: JetsonError) -> None:
+        """Show an expected failure: message, details, hint."""
+        self._say(self.style("error: ", "error") + error.message)
+        for line in error.details:
+            self._say("  " + line)
+        if error.hint:
+            self._say(self.style("hint: ", "hint") + error.hint)
+
+    def prompt(self, text: str) -> None:
+        """Say what is waited for, without ending the line."""
+        self._write(text)
+
+    def confirm(self, question: str, *, default: bool = False) -> bool:
+        """Ask on the terminal (stderr); without one, the answer is `default`."""
+        if not self.interactive:
+            return default
+        suffix = " [Y/n] " if default else " [y/N] "
+        self._write(question + suffix)
+        answer = sys.stdin.readline().strip().lower()
+        return default if not answer else answer in {"y", "yes"}
+
+    def table(self, header: Sequence[str], rows: Iterable[Sequence[str]], *, to_result: bool = False) -> None:
+        """Print aligned columns: as a result on stdout, else as talk on stderr."""
+        cells = [list(header), *[list(row) for row in rows]]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+        for row in cells:
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            if to_result:
+                self.result(line)
+            else:
+                self.info(line)
+
+    def style(self, text: str, kind: str) -> str:
+        """Colour a piece of text where the terminal shows it."""
+        return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if self.color else text
+
+    def _say(self, text: str) -> None:
+        self._write(text + "\n")
+
+    def _write(self, text: str) -> None:
+        """Write talk. Where nobody can hear it (closed, reader gone, disk full) it is dropped: the work goes on."""
+        if self.err is not None:
+            with self._lock, contextlib.suppress(OSError):
+                self.err.write(text)
+                self.err.flush()
+
+
+def _plain(data: Any) -> Any:
+    """Turn dataclasses, enums, tuples, sets and paths into what JSON knows."""
+    if is_dataclass(data) and not isinstance(data, type):
+        return _plain(asdict(data))
+    if isinstance(data, enum.Enum):
+        return data.value
+    if isinstance(data, dict):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_plain(item) for item in data]
+    if isinstance(data, (set, frozenset)):
+        return sorted(_plain(item) for item in data)
+    if data is None or isinstance(data, (str, int, float, bool)):
+        return data
+    return str(data)
+
+
+def human_bytes(count: float) -> str:
+    """Format a size in bytes with a decimal unit, as Docker does: 5.6 GB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def human_seconds(seconds: float) -> str:
+    """Format a duration in seconds: 4.2s, 3m05s, 1h02m."""
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    return f"{minutes // 60}h{minutes % 60:02d}m"

@@ -1,0 +1,179 @@
+"""Why a build or test failed, told from its log: the likely cause, its remedy, and the lines worth reading.
+
+Pure: lines in, finding out. The table is `facts/error_signatures.yaml`; adding a message is one entry there.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+FACTS = Path(__file__).parents[1] / "facts" / "error_signatures.yaml"
+SEARCHED = 1000  # telling lines from the end of a log; what stands before was survived
+
+_ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
+_INTERNAL = re.compile(r"#\d+ \[internal\]")
+_BUILDKIT_PREFIX = re.compile(r"^#\d+ (?:\[[^\]]*\] |\d+\.\d+ )?")
+
+# What fills a log without saying why it ended: progress, package managers at work, the builder's own bookkeeping.
+_NOISE = re.compile(
+    r"""^\s*$
+    | ^\s*[━╸╺─=>#.\-\s|\[\]]+\s*(?:\d|$)                   # bars
+    | \b\d{1,3}(?:\.\d+)?%.*(?:ETA|[kMG]i?B/s|\bof\b)        # percentages of a download
+    | ^\s*(?:Get|Hit|Ign|Fetched|Reading|Building\ dependency|Need\ to\ get|After\ this\ operation)\b[:\s]
+    | ^\s*(?:Selecting\ previously|Preparing\ to\ unpack|Unpacking|Setting\ up|Processing\ triggers)\b
+    | ^\s*\(Reading\ database
+    | ^\s*(?:Collecting|Downloading|Using\ cached|Requirement\ already|Installing\ collected|Obtaining)\b
+    | ^\s*(?:Receiving|Resolving|Compressing|Counting|Enumerating)\ (?:objects|deltas)
+    | ^\s*remote:\ (?:Counting|Compressing|Enumerating|Total)
+    | ^\s*---?>\ (?:Running\ in\ |Using\ cache|\[Warning\]|[0-9a-f]{12}\s*$)
+    | ^\s*Removing\ intermediate\ container
+    | ^\s*Sending\ build\ context
+    | ^\s*-{3,}\s*$
+    | ^\s*(?:sha256:[0-9a-f]{64}(?:\s|$)|transferring\ |DONE\ \d|CACHED\s*$|extracting\ )
+    | ^\s*DEPRECATED:\ The\ legacy\ builder
+    | ^\s*(?:\[notice\]|WARNING:\ Running\ pip\ as\ the\ 'root'|debconf:)
+    """,
+    re.VERBOSE,
+)
+
+
+# Lines in which builders repeat the recipe: what a command would have printed is no sign that it did.
+_ECHO = re.compile(
+    r"""^(?:Step\ \d+/\d+\ :|\#\d+\ \[[^\]]*\d+/\d+\]|\ >\ \[|\s*\d+\ \|\ )
+    | (?:executor\ failed\ running\ \[.*\]|The\ command\ '.*'|process\ ".*"\ did\ not)(?=[:\ ])
+    """,
+    re.VERBOSE,
+)
+_MEMORY = frozenset({"out-of-memory", "compiler-killed"})
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One entry of the table: what a line looks like, what it means, what helps."""
+
+    id: str
+    pattern: re.Pattern[str]
+    cause: str
+    remedy: str
+    model: str = ""  # the remedy where a model was prepared or served
+    model_cause: str = ""
+    exit_codes: tuple[int, ...] = ()
+    within: int | None = None  # search only so many telling lines from the end
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The likely cause. `line` is the line it was read from, `number` that line's number in the log (1-based).
+
+    `number` is 0 when the exit code alone told it.
+    """
+
+    id: str
+    cause: str
+    remedy: str
+    line: str = ""
+    number: int = 0
+
+
+@cache
+def signatures(path: Path = FACTS) -> tuple[Signature, ...]:
+    """Read the table, most certain cause first."""
+    import yaml
+
+    rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return tuple(
+        Signature(
+            id=row["id"],
+            pattern=re.compile(row["pattern"]),
+            cause=row["cause"],
+            remedy=row["remedy"],
+            model=row.get("model", ""),
+            model_cause=row.get("model_cause", ""),
+            exit_codes=tuple(row.get("exit_codes", ())),
+            within=row.get("within"),
+        )
+        for row in rows
+    )
+
+
+def plain(line: str) -> str:
+    """Strip colours and cursor moves, and of a line drawn over itself keep what stood there last."""
+    return _ANSI.sub("", line).rstrip().rsplit("\r", 1)[-1]
+
+
+def diagnose(
+    lines: Sequence[str],
+    *,
+    exit_code: int | None = None,
+    oom_killed: bool = False,
+    model: bool = False,
+    path: Path = FACTS,
+) -> Finding | None:
+    """Find the likely cause of a failure, or None when nothing known is in the log.
+
+    `exit_code` and `oom_killed` are what is known of a container that was run; a build's exit code stands in
+    its log. `model`: it prepared or served a model, so that advice on building would be of no use.
+    """
+    numbered = ((number, plain(lines[number - 1])) for number in range(len(lines), 0, -1))
+    telling = [(number, line) for number, line in numbered if not is_noise(line)][:SEARCHED]
+    table = signatures(path)
+    if model:
+        table = tuple(replace(row, cause=row.model_cause or row.cause, remedy=row.model or row.remedy) for row in table)
+    if oom_killed:
+        table = tuple(row for row in table if row.id in _MEMORY)
+        exit_code = 137
+    for row in table:
+        if found := _search(row, telling):
+            return found
+    for row in table:
+        if exit_code in row.exit_codes:
+            return _finding(row, None)
+    return None
+
+
+def relevant(lines: Iterable[str], count: int = 30) -> list[str]:
+    """Keep the last `count` lines that say something: no progress bars, no package manager, no repetition."""
+    kept: list[str] = []
+    for line in lines:
+        text = plain(line)
+        if is_noise(text) or (kept and (text == kept[-1] or (len(text) > 20 and text in kept[-1]))):
+            continue
+        kept.append(text)
+    return kept[-count:]
+
+
+def is_noise(line: str) -> bool:
+    """Whether a line is progress or bookkeeping rather than news."""
+    return bool(_INTERNAL.match(line) or _NOISE.search(_BUILDKIT_PREFIX.sub("", line)))
+
+
+def _search(row: Signature, lines: Sequence[tuple[int, str]]) -> Finding | None:
+    for number, line in lines[: row.within]:  # from the end: the last occurrence is the one that ended it
+        if match := row.pattern.search(_without_echo(line)):
+            return _finding(row, match, line, number)
+    return None
+
+
+def _without_echo(line: str) -> str:
+    """Cut the repeated command out of a line, and drop a line that is nothing else."""
+    found = _ECHO.search(line)
+    if found is None:
+        return line
+    return line[found.end() :] if found.group().startswith(("executor", "The command", "process")) else ""
+
+
+def _finding(row: Signature, match: re.Match[str] | None, line: str = "", number: int = 0) -> Finding:
+    groups = [text for text in (match.groups() if match else ()) if text]
+
+    def fill(text: str) -> str:
+        text = text.replace("{line}", line.strip())
+        return re.sub(r"\{(\d)\}", lambda m: groups[int(m[1]) - 1] if int(m[1]) <= len(groups) else "", text)
+
+    return Finding(row.id, fill(row.cause), fill(row.remedy), line.strip(), number)

@@ -1,0 +1,249 @@
+"""Layered settings; each value knows where it came from.
+
+Later overrides earlier: built-in defaults < `/etc/jetson-containers/config.yaml` < user file
+(`$XDG_CONFIG_HOME/jetson-containers/config.yaml`) < repository `config.yaml` and `.env` < environment < flags.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).resolve().parents[2]
+PREFIX = "JETSON_CONTAINERS_"
+_FORM = "one `setting: value` a line, in UTF-8; `jetson-containers info --config` shows all settings"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One declaration per setting: type, default, extra environment variables, help."""
+
+    kind: type
+    default: Any
+    help: str
+    env: tuple[str, ...] = ()  # names besides JETSON_CONTAINERS_<NAME>, the first set one wins
+
+
+OPTIONS: dict[str, Option] = {
+    "packages": Option(Path, ROOT / "packages", "the built-in package tree"),
+    "package_dirs": Option(list, [], "further directories of packages"),
+    "data": Option(Path, ROOT / "data", "mounted as /data in every container"),
+    "logs": Option(Path, ROOT / "logs", "one folder per build"),
+    "cache": Option(Path, Path("~/.cache/jetson-containers"), "indexes and registry listings"),
+    "registries": Option(list, ["docker.io/dustynv"], "where autotag looks: REGISTRY/NAMESPACE, in order"),
+    "insecure_registries": Option(list, [], "registries spoken to over plain HTTP (loopback always is)"),
+    "offline": Option(bool, default=False, help="use nothing but this machine", env=("HF_HUB_OFFLINE",)),
+    "ca_bundle": Option(
+        Path,
+        None,
+        "certificates to trust during builds, mounted for the build only",
+        ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    ),
+    "wheelhouse": Option(Path, None, "directory of wheels that pip prefers during builds", ("PIP_FIND_LINKS",)),
+    "index_url": Option(str, "", "package index pip uses during builds", ("PIP_INDEX_URL",)),
+    "engine": Option(str, "auto", "builder: auto, bake, buildkit or legacy"),
+    "jobs": Option(int, 0, "stages built at the same time; 0: as memory and cores allow"),
+    "allow_install": Option(bool, default=False, help="let root install what making a base image needs"),
+    "base": Option(str, "", "base image instead of the platform's own"),
+    "stop_timeout": Option(int, 20, "seconds a registry or index may take to answer"),
+}
+
+
+@dataclass(frozen=True)
+class Value:
+    """A setting's value and where it came from, as `jetson-containers info --config` prints it."""
+
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings. `env` is the environment with `.env` values below it: what upstream's variables are read from."""
+
+    values: Mapping[str, Value]
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name].value
+
+    def origin(self, name: str) -> str:
+        """Where a value came from: "default", a file name, "$VARIABLE" or "--flag"."""
+        return self.values[name].origin
+
+    def path(self, name: str) -> Path:
+        """Read a setting that is a path and must be set."""
+        value = self[name]
+        if not isinstance(value, Path):
+            raise ConfigError(f"setting `{name}` is not set")
+        return value
+
+    @property
+    def package_trees(self) -> tuple[Path, ...]:
+        """The built-in tree, then `package_dirs`."""
+        return (self.path("packages"), *self["package_dirs"])
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    env: Mapping[str, str] | None = None,
+    files: tuple[Path, ...] | None = None,
+    root: Path = ROOT,
+) -> Settings:
+    """Merge the layers. Raises ConfigError naming the origin of a value that cannot be used."""
+    real_env = dict(os.environ if env is None else env)
+    chosen = config_files(real_env, root) if files is None else files
+    layers: list[tuple[str, Mapping[str, Any]]] = [(str(file), _read_yaml(file)) for file in chosen]
+    dotenv = read_dotenv(root / ".env")
+    here = _current_directory() if env is None else None
+    if here is not None and here != root:
+        dotenv = {**dotenv, **read_dotenv(here / ".env")}
+    values = {name: Value(option.default, "default") for name, option in OPTIONS.items()}
+    for origin, layer in layers:
+        for key, raw in layer.items():
+            if key not in OPTIONS:
+                raise ConfigError(f"{origin}: unknown setting `{key}`", hint=_did_you_mean(str(key)))
+            values[key] = Value(_convert(key, raw, origin), origin)
+    for origin, source in ((".env", dotenv), ("", real_env)):
+        values.update(_from_env(source, origin))
+    for key, raw in (flags or {}).items():
+        if raw is not None:
+            values[key] = Value(_convert(key, raw, f"--{key.replace('_', '-')}"), f"--{key.replace('_', '-')}")
+    cache = values["cache"]
+    if cache.origin == "default" and real_env.get("XDG_CACHE_HOME"):
+        values["cache"] = Value(Path(real_env["XDG_CACHE_HOME"]) / "jetson-containers", "$XDG_CACHE_HOME")
+    values["cache"] = Value(_convert("cache", values["cache"].value, "$HOME"), values["cache"].origin)
+    return Settings(values, {**dotenv, **real_env})
+
+
+def config_files(env: Mapping[str, str], root: Path) -> tuple[Path, ...]:
+    """The files that exist, in the order they are merged. JETSON_CONTAINERS_CONFIG names one instead of all."""
+    if chosen := env.get(PREFIX + "CONFIG"):
+        if not os.path.isfile(chosen):  # noqa: PTH113 - Path.is_file raises where the user may not look
+            raise ConfigError(
+                f"${PREFIX}CONFIG names `{chosen}`, which is no file", hint=f"correct it, or unset {PREFIX}CONFIG"
+            )
+        return (Path(chosen),)
+    candidates = [Path("/etc/jetson-containers/config.yaml"), root / "config.yaml"]
+    if home := env.get("XDG_CONFIG_HOME") or (env.get("HOME") and f"{env['HOME']}/.config"):
+        candidates.insert(1, Path(home) / "jetson-containers" / "config.yaml")
+    return tuple(path for path in candidates if os.path.isfile(path))  # noqa: PTH113 - as above
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """Read `KEY=value` lines (comments, `export`, quotes); never executes anything, unlike a shell's `source`."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}", hint="make it readable, or work in another directory"
+        ) from error
+    pattern = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.lstrip().startswith("#") or not (match := pattern.match(line)):
+            continue
+        name, value = match.groups()
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        else:
+            value = re.sub(r"\s+#.*$", "", value)
+        found[name] = value
+    return found
+
+
+def _from_env(source: Mapping[str, str], prefix: str) -> dict[str, Value]:
+    found = {}
+    for name, option in OPTIONS.items():
+        own = PREFIX + name.upper()
+        for variable in (own, *option.env):
+            raw = source.get(variable)
+            if raw is None or (raw == "" and variable != own):
+                continue
+            origin = f"{prefix + ' ' if prefix else ''}${variable}"
+            if name == "wheelhouse" and variable != own and not Path(raw).is_dir():
+                continue  # PIP_FIND_LINKS may also be a URL or several; only a directory can be a wheelhouse
+            if name == "ca_bundle" and variable != own and not Path(raw).is_file():
+                continue
+            found[name] = Value(_convert(name, raw, origin), origin)
+            break
+    return found
+
+
+def _convert(name: str, raw: Any, origin: str) -> Any:
+    option = OPTIONS[name]
+    try:
+        if option.kind is bool:
+            return _to_bool(raw)
+        if option.kind is int:
+            return _to_count(raw)
+        if option.kind is Path:
+            return Path(str(raw)).expanduser() if raw not in (None, "") else None
+        if option.kind is list:
+            if isinstance(raw, dict):
+                raise TypeError(raw)
+            items = re.split(r"[,;]", raw) if isinstance(raw, str) else list(raw)
+            items = [item.strip() if isinstance(item, str) else item for item in items if item not in ("", None)]
+            return [Path(str(item)).expanduser() for item in items] if name == "package_dirs" else items
+        return str(raw)
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a `~` without a home directory
+        raise ConfigError(f"{origin}: `{raw}` is no value for `{name}`", hint=f"{name}: {option.help}") from error
+
+
+def _current_directory() -> Path | None:
+    """Where the user stands; None when that directory was removed meanwhile."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
+
+
+def _to_count(raw: Any) -> int:
+    number = int(raw)
+    if number < 0:
+        raise ValueError(raw)
+    return number
+
+
+def _to_bool(raw: Any) -> bool:
+    text = str(raw).strip().lower()
+    if text in {"1", "true", "yes", "on"}:
+        return True
+    if text in {"0", "false", "no", "off", ""}:
+        return False
+    raise ValueError(raw)
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        first, *rest = str(error).splitlines()
+        raise ConfigError(
+            f"{path}: cannot be read as YAML: {first}", details=[line.strip() for line in rest], hint=_FORM
+        ) from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: must be a mapping of settings", hint=_FORM)
+    return data
+
+
+def _did_you_mean(key: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(key, OPTIONS, n=1)
+    return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(sorted(OPTIONS))}"

@@ -1,0 +1,177 @@
+"""What the actions need of a container engine; `docker.DockerEngine` is the real one, tests have a fake."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from jetson_containers.core.errors import BuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+
+class BuildTimeoutError(BuildError):
+    """A stage that took longer than its `timeout`; the build was stopped."""
+
+
+class OutOfMemoryError(BuildError):
+    """A stage whose process the kernel killed (exit code 137, "Killed"); fewer jobs may help."""
+
+
+class Builder(enum.Enum):
+    """The ways a Docker client can build, best first."""
+
+    BUILDX = "buildx"  # `docker buildx build`, docker driver
+    BUILDKIT = "buildkit"  # DOCKER_BUILDKIT=1 inside a client before 23
+    LEGACY = "legacy"  # DOCKER_BUILDKIT=0
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What this engine, through this client, can do; found by probing."""
+
+    client: str  # path of the docker binary that was chosen
+    client_version: str
+    server_version: str
+    api_version: str
+    builder: Builder
+    sudo: bool  # whether `sudo` must stand before docker
+    runtimes: tuple[str, ...]  # of `docker info`
+    cdi_devices: tuple[str, ...]  # "nvidia.com/gpu=all" …, empty without CDI
+    storage_driver: str
+    data_root: str
+    architecture: str  # of the engine: "x86_64", "aarch64"
+    platforms: tuple[str, ...] = ()  # docker platforms that run here: native and emulated
+
+    @property
+    def mounts(self) -> bool:
+        """Whether `RUN --mount` works."""
+        return self.builder is not Builder.LEGACY
+
+
+@dataclass(frozen=True)
+class LocalImage:
+    """An image of the local store."""
+
+    id: str
+    references: tuple[str, ...]
+    labels: Mapping[str, str]
+    architecture: str  # "arm64", "amd64"
+    created: str  # ISO
+    size: int  # bytes, unpacked
+    digests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """One `docker build`. Secrets are (id, file) and never appear in argv as values."""
+
+    context: Path
+    dockerfile: str  # text
+    tag: str
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    platform: str | None = None  # "linux/arm64"; None: the engine's own
+    no_cache: bool = False
+    network: str | None = "host"
+    shm_size: str | None = None
+    flags: tuple[str, ...] = ()
+    secrets: tuple[tuple[str, Path], ...] = ()
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    ca_bundle: Path | None = None  # trusted during RUN, not left in the image
+    wheelhouse: Path | None = None  # directory of wheels pip may use during RUN, not left in the image
+    timeout: float | None = None  # seconds
+    memory: int | None = None  # bytes the build may use, where the builder can limit it
+    index_url: str = ""  # package index pip uses during RUN, not left in the image
+    cache_mounts: bool = False  # keep pip's and ccache's caches between builds, where the builder can
+    jobs: int = 0  # compile jobs the recipe is told of, outside of the engine's cache key; 0: it is told nothing
+    added: Mapping[str, str] = field(default_factory=dict)  # texts of files that stand in the context only meanwhile
+    cache_scope: str = ""  # what wheels compiled by pip depend on: stages of different scopes share none
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a container ended. `output` is stdout and stderr together."""
+
+    exit_code: int
+    output: str
+    oom_killed: bool = False
+    timed_out: bool = False  # it ran longer than allowed and was stopped; the exit code is then 124
+
+
+class Engine(Protocol):
+    """A container engine. Every method raises NotReadyError subclasses when the engine cannot be reached."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do; probed once, on first use."""
+        ...
+
+    def build(self, request: BuildRequest, on_line: Callable[[str], None]) -> None:
+        """Build and load into the local store. Raises BuildError; `on_line` gets each output line."""
+        ...
+
+    def build_argv(self, request: BuildRequest) -> list[str]:
+        """Return the argv `build` uses, for `--dry-run` and logs."""
+        ...
+
+    def run(
+        self,
+        image: str,
+        command: Sequence[str],
+        *,
+        options: Sequence[str] = (),
+        timeout: float | None = None,
+        on_line: Callable[[str], None] | None = None,
+    ) -> RunResult:
+        """Run a container to its end and remove it."""
+        ...
+
+    def images(self, labels: Mapping[str, str] | None = None) -> list[LocalImage]:
+        """Images of the local store, newest first, optionally only those with these labels."""
+        ...
+
+    def image(self, reference: str) -> LocalImage | None:
+        """One image, or None when the local store has none of that name."""
+        ...
+
+    def tag(self, source: str, target: str) -> None:
+        """Give an image another name."""
+        ...
+
+    def untag(self, reference: str, *, keep_parents: bool = False) -> None:
+        """Remove a name; the image goes with its last name, unnamed images below it too unless `keep_parents`.
+
+        Those are the legacy builder's layer cache.
+        """
+        ...
+
+    def label(self, source: str, target: str, labels: Mapping[str, str]) -> None:
+        """Make `target` the same image with further labels: no new layer, no rebuild."""
+        ...
+
+    def pull(
+        self,
+        reference: str,
+        on_line: Callable[[str], None],
+        *,
+        platform: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Pull an image. Raises RegistryError; also when no answer at all comes within `timeout` seconds."""
+        ...
+
+    def push(self, reference: str, on_line: Callable[[str], None]) -> None:
+        """Push an image."""
+        ...
+
+    def stop(self) -> None:
+        """Stop every build and container this engine has running in other threads.
+
+        Their calls raise InterruptedByUserError, and so does every later `build`, `run`, `pull` and `push`.
+        """
+        ...

@@ -1,0 +1,138 @@
+"""What a model is, before anything large is fetched: files, sizes, formats and config.json."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetson_containers.hub import downloads as host
+from jetson_containers.hub.transfer.model import State
+from jetson_containers.hub.transfer.problems import DownloadError
+from jetson_containers.hub.transfer.reference import parse
+from jetson_containers.hub.transfer.store import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from jetson_containers.core.console import Console
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.hub.transfer.fetch import Downloader
+    from jetson_containers.hub.transfer.model import Entry, Listing
+
+# File name ends by format. The original PyTorch forms count as one.
+_FORMATS = {"safetensors": (".safetensors",), "bin": (".bin", ".pt", ".pth"), "gguf": (".gguf",)}
+_QUANTIZED = "hf_quant_config.json"  # NVIDIA's Model Optimizer
+_NO_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|rng_state|random_states)[^/]*$")
+# Authors put a second copy beside the one that is loaded: consolidated.safetensors, original/, onnx/.
+_LOADED = re.compile(r"(pytorch_)?model[^/]*\.(safetensors|bin)$")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model on the hub, or in the cache.
+
+    `revision` is what was asked, `commit` what it means now. `weights` gives the bytes of the weights in each format
+    that is there (`safetensors`, `bin`, `gguf`); of gguf, every file may be another quantization of the same weights.
+    `config` is the parsed config.json (an adapter's: adapter_config.json), or None with the reason in `config_missing`;
+    `beside` hf_quant_config.json, where only that says how the weights are quantized. `path` is the snapshot on this
+    machine when every file of it is here.
+    """
+
+    id: str
+    revision: str
+    commit: str
+    files: tuple[Entry, ...]
+    weights: Mapping[str, int] = field(default_factory=dict)
+    gated: bool | str = False
+    config: Mapping[str, Any] | None = None
+    config_missing: str = ""
+    beside: Mapping[str, Any] | None = None
+    path: Path | None = None
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether GGUF is the only format there."""
+        return set(self.weights) == {"gguf"}
+
+
+def describe(
+    reference: str, settings: Settings, console: Console, *, kind: str = "model", token: str = "", **given: Any
+) -> ModelInfo:
+    """Ask for a repository's files, and fetch its config.json alone; never weights. Offline from the cache.
+
+    Raises UsageError, NothingMatchedError or NotReadyError. A gated model's files can be listed without access: its
+    `config` is None then.
+    """
+    with host.told():
+        downloader = host.downloader(settings, console, token=token, **given)
+        listing = downloader.listing(parse(reference, kind))
+        config, problem = _config(downloader, listing)
+        named = config is not None and "quantization_config" not in config
+        beside = _json(downloader, listing, _QUANTIZED)[0] if named and _has(listing, _QUANTIZED) else None
+    repository = Repository(downloader.options.cache, listing.reference)
+    return ModelInfo(
+        listing.reference.repo,
+        listing.revision,
+        listing.commit,
+        listing.entries,
+        weight_bytes(listing.entries),
+        listing.gated,
+        config,
+        problem,
+        beside,
+        _path_if_whole(repository, listing),
+    )
+
+
+def weight_bytes(files: Sequence[Entry]) -> dict[str, int]:
+    """Bytes of the weights by format: of the files that are loaded by their name, where there are such."""
+    found: dict[str, int] = {}
+    for name, ends in _FORMATS.items():
+        all_of_it = [file for file in files if file.name.endswith(ends) and not _NO_WEIGHTS.search(file.name)]
+        loaded = [file for file in all_of_it if _LOADED.match(file.name)]
+        if all_of_it:
+            found[name] = sum(file.size for file in loaded or all_of_it)
+    return found
+
+
+def _has(listing: Listing, name: str) -> bool:
+    return any(entry.name == name for entry in listing.entries)
+
+
+def _config(downloader: Downloader, listing: Listing) -> tuple[Mapping[str, Any] | None, str]:
+    """config.json, of an adapter its own, or the reason why there is none."""
+    name = next((name for name in ("config.json", "adapter_config.json") if _has(listing, name)), "")
+    return _json(downloader, listing, name) if name else (None, "there is no config.json")
+
+
+def _json(downloader: Downloader, listing: Listing, name: str) -> tuple[Mapping[str, Any] | None, str]:
+    """An object of a small file, or the reason why there is none."""
+    reference = replace(listing.reference, file=name)
+    try:
+        plan = downloader.plan_listing(replace(listing, reference=reference))
+        path = Path(downloader.fetch(plan, move=False).path)
+    except DownloadError as error:
+        if listing.gated or downloader.options.offline:
+            return None, error.message
+        raise
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        return None, f"{name} cannot be read: {error}"
+    return (config, "") if isinstance(config, dict) else (None, f"{name} holds no object")
+
+
+def _path_if_whole(repository: Repository, listing: Listing) -> Path | None:
+    """The snapshot, when all files are there by their size; checksums are the download's business."""
+    if not listing.whole or not all(_is_here(repository, listing.commit, entry) for entry in listing.entries):
+        return None
+    return repository.snapshot(listing.commit)
+
+
+def _is_here(repository: Repository, commit: str, entry: Entry) -> bool:
+    linked = (repository.snapshot(commit) / entry.name).exists()
+    return linked and repository.check(commit, entry, rehash=False, write=False).state is State.CACHED

@@ -1,0 +1,376 @@
+"""`jetson-containers run`: the `docker run` command for this host, and its execution.
+
+`plan_run` decides (pure, but for looking whether files exist below `root`); `run` shows or executes. The user's own
+options, image and command follow ours untouched and in order; an option the user gives takes the place of our default.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import secrets
+import shlex
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetson_containers.core.errors import EngineMissingError, NotReadyError, UsageError
+from jetson_containers.launch import devices as launch_devices
+from jetson_containers.launch import display as launch_display
+from jetson_containers.launch import docker_options as dockerargs
+from jetson_containers.launch import gpu as launch_gpu
+from jetson_containers.launch import options as launch_args
+from jetson_containers.launch.options import split_globals
+from jetson_containers.launch.parts import Host, Mount, Notice, Part, Severity
+from jetson_containers.llm import run_hints as launch_hints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from jetson_containers.core.console import Console
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.engine.interface import Capabilities
+    from jetson_containers.launch.display import CookieFile
+    from jetson_containers.launch.docker_options import RunLine
+    from jetson_containers.launch.gpu import Gpu
+    from jetson_containers.platforms.detect import Platform
+
+__all__ = ["HELP", "Launch", "plan_run", "run", "split_globals"]
+
+HELP = """\
+Usage: run.sh [OPTIONS] [DOCKER OPTIONS] IMAGE [COMMAND] [ARG...]
+
+Run a container with what this host has: GPU, /data, cameras, sound, display. Options of `docker run`, the image and
+its command pass through untouched; docker's exit code comes back.
+
+Options (before IMAGE):
+  --dry-run        print the command and do nothing
+  --data DIR       mount DIR as /data instead of the repository's data directory
+  --no-gpu         start without GPU
+  --camera         check that a camera is there, and pass media devices too
+  --docker-socket  let the container drive this host's container engine
+  --verbose        say each host path that is mounted and how the GPU is reached
+
+Defaults, unless you give your own: --rm --network host --shm-size=8g --name jetson_container_..., -it on a terminal.
+HF_TOKEN and HUGGINGFACE_TOKEN are passed on without showing their values.
+
+Examples:
+  ./run.sh $(./autotag llama_cpp) llama-cli --version
+  ./run.sh --detach --restart unless-stopped --env HF_TOKEN $(./autotag mlc) my-server
+  docker run --help   lists docker's options"""
+
+_TOKENS = ("HF_TOKEN", "HUGGINGFACE_TOKEN")
+# Options that cannot go with `--network host`: who gives one means a network of the container's own.
+_OWN_NETWORK = ("network", "link", "ip", "ip6", "link-local-ip", "network-alias", "mac-address")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command that is ready to run.
+
+    `argv` starts with docker (or sudo) and holds no secret; `env_additions` are what docker's environment must have
+    besides the caller's, secrets among them. `mounts` are those we add, the data directory included.
+    """
+
+    argv: tuple[str, ...]
+    env_additions: Mapping[str, str] = field(repr=False)
+    notices: tuple[Notice, ...]
+    image: str
+    command: tuple[str, ...]
+    name: str
+    gpu: Gpu
+    mounts: tuple[Mount, ...] = ()
+    data: Path | None = None  # created before the start; None when the user mounts /data
+    folders: tuple[str, ...] = ()  # below it, created too
+    cookie: CookieFile | None = None  # written before the start
+    dry_run: bool = False
+
+    @property
+    def shell(self) -> str:
+        """The command as it can be pasted into a shell."""
+        return shlex.join(self.argv)
+
+
+def plan_run(
+    args: Sequence[str],
+    platform: Platform,
+    capabilities: Capabilities,
+    settings: Settings,
+    *,
+    root: Path = Path("/"),
+    env: Mapping[str, str] | None = None,
+    stdin_tty: bool = False,
+    stdout_tty: bool = False,
+    name: str | None = None,
+) -> Launch:
+    """Make the command for a line of our options, docker's options, IMAGE and COMMAND.
+
+    `root` is where the host's files are looked up, `env` the caller's environment (default: this process's; `.env`
+    files of `settings` stand below it), `name` the container's name (default: one that nobody else has). Raises
+    UsageError for a line without an image or an option without its value, NotReadyError when `--camera` or
+    `--docker-socket` ask for what is not there.
+    """
+    env = os.environ if env is None else env
+    merged = {**settings.env, **env}
+    request = launch_args.parse(args)
+    image = request.image
+    host = Host(platform, capabilities, merged, root)
+    line, hidden = launch_args.hide_secrets(request.line)
+    data = Path(os.path.abspath(request.data or settings.path("data")))  # noqa: PTH100 - Path.absolute keeps `..`
+    cookie, x11 = launch_display.x11_part(host, line, settings.path("cache").expanduser())
+    gpu, gpu_options = launch_gpu.gpu_part(host, line, no_gpu=request.no_gpu)
+    chosen_name = line.last("name") or name or unique_name()
+    whole = _join(
+        _terminal(line, stdin_tty=stdin_tty, stdout_tty=stdout_tty),
+        _defaults(line, chosen_name),
+        gpu_options,
+        launch_gpu.ulimit_part(host, line, gpu),
+        _tokens(line, merged),
+        _hub(line, merged),
+        _from_dotenv(line, merged),
+        Part(mounts=(Mount(str(data), "/data"),)),
+        launch_devices.host_mounts(host),
+        x11,
+        launch_display.pulse_part(host, line),
+        launch_devices.upload_key_part(host),
+        launch_devices.docker_socket_part(host, request),
+        launch_devices.webcam_part(request.webcam),
+        launch_devices.camera_part(host, request),
+        launch_devices.device_part(host, request),
+        launch_devices.group_part(host, request),
+        launch_devices.optional_permissions_part(host),
+        Part(notices=_oddities(line)),
+        launch_hints.hints_part(image, platform, line, data, hidden),
+    )
+    mounts = tuple(mount for mount in whole.mounts if posixpath.normpath(mount.target) not in line.mount_targets)
+    options = (*whole.argv, *(word for mount in mounts for word in mount.argv), *line.words)
+    additions = {key: value for key, value in {**whole.env, **hidden}.items() if env.get(key) != value}
+    return Launch(
+        argv=(*_docker(capabilities, options, additions), *options, image, *line.command),
+        env_additions=additions,
+        notices=(*whole.notices, *(Notice(f"mount: {mount}", severity=Severity.DETAIL) for mount in mounts)),
+        image=image,
+        command=line.command,
+        name=chosen_name,
+        gpu=gpu,
+        mounts=mounts,
+        data=data if any(mount.target == "/data" for mount in mounts) else None,
+        folders=launch_hints.folders(line.command),
+        cookie=cookie if any(cookie and mount.source == str(cookie.path) for mount in mounts) else None,
+        dry_run=request.dry_run,
+    )
+
+
+def run(launch: Launch, console: Console, *, execute: Callable[[Launch], int] | None = None) -> int:
+    """Show the notices, then print the command (`--dry-run`) or become it.
+
+    Does not return when docker is started: exit code and signals are docker's own. Raises NotReadyError when the
+    data directory cannot be made, EngineMissingError when docker has gone since it was probed.
+    """
+    for notice in launch.notices:
+        _say(console, notice)
+    if launch.dry_run:
+        _show(launch, console)
+        return 0
+    console.detail(launch.shell)
+    if launch.data is not None:
+        for folder in ("", *launch.folders):
+            make_data_dir(launch.data / folder)
+    if launch.cookie is not None:
+        _write_cookie(launch.cookie, console)
+    return (execute or become)(launch)
+
+
+def become(launch: Launch) -> int:
+    """Replace this process by docker."""
+    for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
+        if stream is None:
+            _open_null(number)
+        elif number:
+            stream.flush()
+    # Python ignores these, and what is ignored stays so after exec; if that fails, we are still here to be killed.
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGPIPE, signal.SIGXFSZ)}
+    try:
+        os.execvpe(launch.argv[0], launch.argv, {**os.environ, **launch.env_additions})  # noqa: S606 - no shell meant
+    except FileNotFoundError as error:
+        raise EngineMissingError(f"`{launch.argv[0]}` is not there", hint="jetson-containers doctor") from error
+    except OSError as error:
+        raise NotReadyError(f"`{launch.argv[0]}` cannot be started: {error.strerror}") from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _open_null(number: int) -> None:
+    """Where the caller closed a standard stream (`<&-`), docker would take its next file for it and wait for ever."""
+    null = os.open(os.devnull, os.O_RDWR)
+    if null != number:
+        os.dup2(null, number)
+        os.close(null)
+    # dup2 of a descriptor on itself would leave it to be closed by exec.
+    os.set_inheritable(number, True)  # noqa: FBT003 - the function takes no keywords
+
+
+def make_data_dir(path: Path) -> None:
+    """Create the data directory where it is missing; under sudo it belongs to who called sudo."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() == 0 and "SUDO_UID" in os.environ:
+            for folder in missing:
+                os.chown(folder, int(os.environ["SUDO_UID"]), int(os.environ.get("SUDO_GID", "-1")))
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"`{path}` is no directory, so it cannot be /data", hint="--data DIR") from error
+    except OSError as error:
+        raise NotReadyError(f"`{path}` cannot be made: {error.strerror}", hint="--data DIR chooses another") from error
+
+
+def unique_name() -> str:
+    """A container name that two starts in the same second do not share."""
+    return f"jetson_container_{time.strftime('%Y%m%d_%H%M%S')}_{secrets.token_hex(3)}"
+
+
+def _terminal(line: RunLine, *, stdin_tty: bool, stdout_tty: bool) -> Part:
+    """`-i` so that what is piped in arrives; `-t` only where a person sits at both ends.
+
+    A terminal on one side only would break pipes (`-t` turns newlines into CR LF and mixes stderr into stdout).
+    Who says anything about it (`-i`, `-t`, `-a`) gets exactly that.
+    """
+    if line.has("interactive", "tty", "attach"):
+        return Part()
+    if stdin_tty and stdout_tty:
+        return Part(argv=("-it",))
+    return Part() if line.is_on("detach") else Part(argv=("-i",))
+
+
+def _defaults(line: RunLine, name: str) -> Part:
+    argv: tuple[str, ...] = ()
+    if not line.has("rm") and line.last("restart") in {None, "no", ""}:
+        argv += ("--rm",)  # docker refuses it beside a restart policy
+    if not line.has(*_OWN_NETWORK):
+        argv += ("--network", "host")
+    if not line.has("shm-size", "ipc"):
+        argv += ("--shm-size=8g",)
+    if not line.has("name"):
+        argv += ("--name", name)
+    return Part(argv)
+
+
+def _tokens(line: RunLine, env: Mapping[str, str]) -> Part:
+    """The Hugging Face token under both names programs look for, by name only; a name the user passes is the user's."""
+    given = [name for name in _TOKENS if name in line.env_names]
+    found = {name: env[name] for name in _TOKENS if env.get(name)}
+    if found and not given:
+        found = {**dict.fromkeys(_TOKENS, next(iter(found.values()))), **found}
+    passed = tuple(word for name in _TOKENS if name in found and name not in given for word in ("--env", name))
+    return Part(passed, env={name: value for name, value in found.items() if not _is_set(line, name)})
+
+
+def _hub(line: RunLine, env: Mapping[str, str]) -> Part:
+    """A hub of one's own goes where the token goes: it is not for huggingface.co then."""
+    if not env.get("HF_ENDPOINT") or "HF_ENDPOINT" in line.env_names:
+        return Part()
+    return Part(("--env", "HF_ENDPOINT"), env={"HF_ENDPOINT": env["HF_ENDPOINT"]})
+
+
+def _from_dotenv(line: RunLine, env: Mapping[str, str]) -> Part:
+    """Values for `-e NAME` that stand in an `.env` file, where docker would not look."""
+    return Part(env={name: env[name] for name in line.values("env") if "=" not in name and name in env})
+
+
+def _is_set(line: RunLine, name: str) -> bool:
+    """Whether the user gives a variable its value (`-e NAME=`), rather than only its name."""
+    return any(value.startswith(f"{name}=") for value in line.values("env"))
+
+
+def _oddities(line: RunLine) -> tuple[Notice, ...]:
+    """Options that are passed on although they will not do what they seem to."""
+    import difflib
+
+    notices = []
+    for option in line.options:
+        if not option.known:
+            close = difflib.get_close_matches(
+                option.name, [*launch_args.OWN, *dockerargs.VALUED, *dockerargs.FLAGS], n=1
+            )
+            dashes = "--" if len(option.name) > 1 else "-"
+            notices.append(
+                Notice(
+                    f"`{dashes}{option.name}` is no option of `docker run` that we know; it is passed on",
+                    f"did you mean `--{close[0]}`?" if close else None,
+                )
+            )
+    if line.has("publish", "publish-all") and not line.has(*_OWN_NETWORK):
+        notices.append(
+            Notice("published ports do nothing on the host's network, where every port is open already",
+                   "`--network bridge` gives the container a network of its own")
+        )  # fmt: skip
+    return tuple(notices)
+
+
+def _docker(capabilities: Capabilities, options: Sequence[str], additions: Mapping[str, str]) -> tuple[str, ...]:
+    """`docker run`, with sudo where it is needed; sudo then has to let the variables through that go by name."""
+    command = (capabilities.client, "run")
+    if not capabilities.sudo:
+        return command
+    names = {value for value in dockerargs.parse((*options, "image")).values("env") if "=" not in value}
+    keep = (f"--preserve-env={','.join(sorted(names | set(additions)))}",) if names or additions else ()
+    return ("sudo", *keep, *command)
+
+
+def _join(*parts: Part) -> Part:
+    env: dict[str, str] = {}
+    for part in parts:
+        env.update(part.env)
+    return Part(
+        tuple(word for part in parts for word in part.argv),
+        tuple(mount for part in parts for mount in part.mounts),
+        env,
+        tuple(notice for part in parts for notice in part.notices),
+    )
+
+
+def _write_cookie(cookie: CookieFile, console: Console) -> None:
+    try:
+        notice = launch_display.write_cookie(cookie)
+    except OSError as error:
+        where = error.filename or cookie.path
+        raise NotReadyError(
+            f"the X11 cookie cannot be copied: {where}: {error.strerror}",
+            hint="unset DISPLAY to start without windows",
+        ) from error
+    if notice:
+        _say(console, notice)
+
+
+def _show(launch: Launch, console: Console) -> None:
+    if launch.env_additions:
+        names = ", ".join(sorted(launch.env_additions))
+        console.info(f"to run this by hand, first set in the environment: {names}")
+    if not console.as_json:
+        console.result(launch.shell)
+        return
+    console.result_json(
+        {
+            "argv": launch.argv,
+            "env": sorted(launch.env_additions),
+            "image": launch.image,
+            "command": launch.command,
+            "name": launch.name,
+            "gpu": launch.gpu,
+            "mounts": launch.mounts,
+            "notices": launch.notices,
+        }
+    )
+
+
+def _say(console: Console, notice: Notice) -> None:
+    if notice.severity is Severity.WARNING:
+        console.warning(notice.text, notice.hint)
+    elif notice.severity is Severity.INFO:
+        console.info(notice.text)
+    else:
+        console.detail(notice.text)

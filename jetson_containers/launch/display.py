@@ -1,0 +1,118 @@
+"""Windows and sound: X11 with a cookie file of its own, PulseAudio.
+
+Upstream opened the cookie file to everybody (chmod 777) under /tmp. Here it is a file only its owner can read, made
+anew at every start from the user's own cookie, with the host name taken out, because the container has another one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetson_containers.launch.parts import Mount, Notice, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jetson_containers.launch.docker_options import RunLine
+    from jetson_containers.launch.parts import Host
+
+_X11_SOCKETS = "/tmp/.X11-unix"  # noqa: S108 - where X servers listen
+_X11_COOKIE = "/tmp/.docker.xauth"  # noqa: S108 - upstream's path in the container
+_PULSE_COOKIE = "/tmp/.pulse-cookie"  # noqa: S108 - a path in the container
+_FAMILY_WILD = 0xFFFF
+
+
+@dataclass(frozen=True)
+class CookieFile:
+    """The X11 cookie that is written just before the container starts."""
+
+    display: str
+    source: Path
+    path: Path
+
+
+def x11_part(host: Host, line: RunLine, cache: Path) -> tuple[CookieFile | None, Part]:
+    """The display of the user's session, unless the user passes one."""
+    display = host.env.get("DISPLAY", "")
+    if not display or "DISPLAY" in line.env_names:
+        return None, Part()
+    slug = re.sub(r"[^0-9A-Za-z.]+", "-", display).strip("-")
+    home = Path(host.env.get("HOME", "/root"))
+    source = Path(host.env.get("XAUTHORITY") or home / ".Xauthority")
+    cookie = CookieFile(display, source, cache / f"xauth-{slug}")
+    mounts = [Mount(str(cookie.path), _X11_COOKIE, readonly=True, volatile=True)]
+    if host.exists(_X11_SOCKETS):
+        mounts.insert(0, Mount(_X11_SOCKETS, _X11_SOCKETS, volatile=True))
+    argv = ("--env", "DISPLAY", "--env", f"XAUTHORITY={_X11_COOKIE}")
+    return cookie, Part(argv, tuple(mounts), {"DISPLAY": display})
+
+
+def pulse_part(host: Host, line: RunLine) -> Part:
+    """The sound server of the user's session, unless the user passes one."""
+    socket = f"{host.env.get('XDG_RUNTIME_DIR', '')}/pulse/native"
+    if not socket.startswith("/") or socket == "/pulse/native" or "PULSE_SERVER" in line.env_names:
+        return Part()
+    if not host.is_node(socket):
+        return Part()
+    argv: tuple[str, ...] = ("--env", f"PULSE_SERVER=unix:{socket}")
+    mounts: tuple[Mount, ...] = (Mount(socket, socket, volatile=True),)
+    cookie = f"{host.env.get('HOME', '/root')}/.config/pulse/cookie"
+    if host.is_node(cookie):  # the server asks it of every user but its own, so of the container's root as well
+        argv += ("--env", f"PULSE_COOKIE={_PULSE_COOKIE}")
+        mounts += (Mount(cookie, _PULSE_COOKIE, readonly=True, volatile=True),)
+    return Part(argv, mounts)
+
+
+def write_cookie(cookie: CookieFile) -> Notice | None:
+    """Write the cookie file, mode 0600, replacing an earlier one whole. The notice says when it is empty."""
+    data = cookie.source.read_bytes() if cookie.source.is_file() else b""
+    entries = wild_entries(data, cookie.display)
+    cookie.path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=cookie.path.parent)
+    with os.fdopen(handle, "wb") as file:
+        file.write(entries)
+    Path(name).replace(cookie.path)
+    if entries:
+        return None
+    return Notice(
+        f"no X11 cookie for display {cookie.display} in {cookie.source}: windows may be refused",
+        "xhost +si:localuser:root",
+    )
+
+
+def wild_entries(data: bytes, display: str) -> bytes:
+    """The Xauthority entries of a display, made valid for any host name.
+
+    An entry is a big-endian 16-bit family, then address, display number, protocol and cookie, each with a 16-bit
+    length before it (X.Org `Xau(3)`). A file that breaks off ends the reading.
+    """
+    number = display.rpartition(":")[2].partition(".")[0].encode()
+    made = []
+    for fields in _entries(data):
+        _address, entry_number, *_ = fields
+        if entry_number in {number, b""}:
+            made.append(struct.pack(">H", _FAMILY_WILD) + b"".join(struct.pack(">H", len(f)) + f for f in fields))
+    return b"".join(made)
+
+
+def _entries(data: bytes) -> Iterator[tuple[bytes, bytes, bytes, bytes]]:
+    position = 0
+    while position + 2 <= len(data):
+        position += 2
+        fields: list[bytes] = []
+        for _ in range(4):
+            if position + 2 > len(data):
+                return
+            (length,) = struct.unpack_from(">H", data, position)
+            position += 2
+            if position + length > len(data):
+                return
+            fields.append(data[position : position + length])
+            position += length
+        yield fields[0], fields[1], fields[2], fields[3]

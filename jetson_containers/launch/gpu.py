@@ -1,0 +1,130 @@
+"""How a container gets at the GPU: CDI, else `--runtime nvidia`, else `--gpus all`, else not at all, said aloud.
+
+`--gpus` calls NVIDIA's hook directly, which refuses in csv mode: never on integrated GPUs up to L4T 36
+(facts/l4t.yaml `container_host_rules`). CDI needs an engine that lists its devices (25 with the feature on, 28.2).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from jetson_containers.launch.parts import Notice, Part, Severity
+from jetson_containers.platforms.detect import Arch
+
+if TYPE_CHECKING:
+    from jetson_containers.launch.docker_options import RunLine
+    from jetson_containers.launch.parts import Host
+
+_KIND = "nvidia.com/gpu"
+_HOOK = "nvidia-container-runtime-hook"
+_DAEMON_PATH = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
+_REGISTER = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
+_INSTALL = "sudo apt-get install nvidia-container-toolkit (on JetPack 4: nvidia-container-runtime)"
+
+
+class Gpu(enum.Enum):
+    """Which rung of the ladder was taken."""
+
+    CDI = "cdi"
+    RUNTIME = "runtime"
+    GPUS = "gpus"
+    NONE = "none"
+    USER = "user"  # the user's own options decide
+
+
+def gpu_part(host: Host, line: RunLine, *, no_gpu: bool) -> tuple[Gpu, Part]:
+    """Choose the rung and the options for it."""
+    if no_gpu:
+        return Gpu.NONE, _without_gpu(host, line)
+    if reason := _users_choice(line):
+        return Gpu.USER, Part(
+            notices=(Notice(f"GPU: as {reason} says", severity=Severity.DETAIL), *_doubts(host, line))
+        )
+    if not host.platform.has_gpu:
+        return Gpu.NONE, Part(notices=(Notice("GPU: none, the platform is CPU only", severity=Severity.DETAIL),))
+    if devices := _cdi_devices(host.capabilities.cdi_devices):
+        options = tuple(word for device in devices for word in ("--device", device))
+        return Gpu.CDI, _with_gpu(host, line, options, f"by CDI ({', '.join(devices)})")
+    if "nvidia" in host.capabilities.runtimes:
+        # The runtime looks at this variable of the container; only NVIDIA's own base images set it.
+        options = ("--runtime", "nvidia", *_env(line, "NVIDIA_VISIBLE_DEVICES", "all"))
+        return Gpu.RUNTIME, _with_gpu(host, line, options, "by the nvidia runtime")
+    if not _is_csv(host) and _has_hook(host):
+        return Gpu.GPUS, _with_gpu(host, line, ("--gpus", "all"), "by --gpus all")
+    return Gpu.NONE, Part(notices=(_missing(host),))
+
+
+def ulimit_part(host: Host, line: RunLine, gpu: Gpu) -> Part:
+    """Locked memory and stack as NVIDIA's frameworks want them, on discrete GPUs.
+
+    Not without a GPU: an engine that may not raise limits (rootless, nested) would refuse to start for nothing.
+    """
+    if host.platform.arch is Arch.TEGRA or gpu is Gpu.NONE:
+        return Part()
+    given = {value.partition("=")[0] for value in line.values("ulimit")}
+    limits = {"memlock": "-1", "stack": "67108864"}
+    return Part(argv=tuple(f"--ulimit={name}={limit}" for name, limit in limits.items() if name not in given))
+
+
+def _users_choice(line: RunLine) -> str | None:
+    """The option by which the user has decided already."""
+    if line.has("gpus"):
+        return "`--gpus`"
+    if line.has("runtime"):
+        return "`--runtime`"
+    return next((f"`--device {device}`" for device in sorted(line.devices) if device.startswith("nvidia.com/")), None)
+
+
+def _doubts(host: Host, line: RunLine) -> tuple[Notice, ...]:
+    """What will go wrong with the user's choice: docker's own messages for it come late or say little."""
+    runtime = line.last("runtime")
+    if runtime and host.capabilities.runtimes and runtime not in host.capabilities.runtimes:
+        known = ", ".join(host.capabilities.runtimes)
+        hint = _REGISTER if runtime == "nvidia" else None
+        return (Notice(f"the engine has no runtime `{runtime}` (it has: {known})", hint),)
+    if line.has("gpus") and _is_csv(host):
+        return (Notice("`--gpus` does not work on this board (csv mode)", "use `--runtime nvidia` instead"),)
+    return ()
+
+
+def _cdi_devices(names: tuple[str, ...]) -> tuple[str, ...]:
+    """`nvidia.com/gpu=all`; where a specification lacks it, the GPUs by number (each is listed by UUID as well)."""
+    ours = [name for name in names if name.startswith(_KIND + "=")]
+    if f"{_KIND}=all" in ours:
+        return (f"{_KIND}=all",)
+    return tuple(sorted(name for name in ours if name.partition("=")[2].isdigit())) or tuple(sorted(ours)[:1])
+
+
+def _with_gpu(host: Host, line: RunLine, options: tuple[str, ...], how: str) -> Part:
+    capabilities = "compute,utility,graphics" if host.platform.arch is Arch.TEGRA else "all"
+    argv = (*options, *_env(line, "NVIDIA_DRIVER_CAPABILITIES", capabilities))
+    return Part(argv, notices=(Notice(f"GPU: {how}", severity=Severity.DETAIL),))
+
+
+def _without_gpu(host: Host, line: RunLine) -> Part:
+    """Keep the GPU out also where the nvidia runtime is the engine's default and the image asks for all of it."""
+    hidden = _env(line, "NVIDIA_VISIBLE_DEVICES", "void") if "nvidia" in host.capabilities.runtimes else ()
+    return Part(hidden, notices=(Notice("GPU: none, as `--no-gpu` says", severity=Severity.DETAIL),))
+
+
+def _missing(host: Host) -> Notice:
+    text = "the container gets no GPU: the engine has neither CDI devices nor the `nvidia` runtime"
+    if _is_csv(host) and _has_hook(host):
+        text += ", and `--gpus` does not work on this board"
+    has_tool = host.exists("/usr/bin/nvidia-ctk")
+    return Notice(text, f"{_REGISTER}; `--no-gpu` if none is wanted" if has_tool else f"{_INSTALL}, then {_REGISTER}")
+
+
+def _is_csv(host: Host) -> bool:
+    """Whether NVIDIA's toolkit works from CSV lists here: integrated GPUs up to L4T 36."""
+    return host.platform.arch is Arch.TEGRA
+
+
+def _has_hook(host: Host) -> bool:
+    """Whether dockerd would find the hook that `--gpus` needs on its PATH."""
+    return any(host.exists(f"/{folder}/{_HOOK}") for folder in _DAEMON_PATH)
+
+
+def _env(line: RunLine, name: str, value: str) -> tuple[str, ...]:
+    return () if name in line.env_names else ("--env", f"{name}={value}")

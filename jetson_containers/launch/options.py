@@ -1,0 +1,174 @@
+"""The user's side of `run`: our options, told from docker's; and secrets, taken out of the argv."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core.errors import UsageError
+from jetson_containers.launch import docker_options as dockerargs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jetson_containers.launch.docker_options import Group, RunLine
+
+OWN = {
+    "dry-run": False,
+    "no-gpu": False,
+    "camera": False,
+    "docker-socket": False,
+    "data": True,
+    "csi2webcam": False,
+    "csi-capture-res": True,
+    "csi-output-res": True,
+}
+"""Options of `run` that docker never sees: name → takes a value."""
+
+GLOBAL = {"target": True, "json": False, "offline": False, "packages": True, "package-dirs": True, "verbose": False}
+"""Global options that docker has no use for; `-q`, `--quiet` and `-v` before IMAGE are docker's own."""
+
+SECRET_NAME = re.compile(
+    r"TOKEN(?!IZER)|PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|AUTH_CONFIG|(API|ACCESS|PRIVATE|ACCOUNT)_?KEY"
+    r"|(^|_)(KEY|PASS|PWD|PAT)$",
+    re.IGNORECASE,
+)
+"""Names of variables whose value nobody else should read."""
+
+SECRET_VALUE = re.compile(
+    r"^(hf_|ghp_|gho_|github_pat_|glpat-|sk-|nvapi-|xox[abp]-|AKIA)[\w-]{8,}|^\w[\w+.-]*://[^/@\s:]*:[^/@\s]+@"
+)
+"""Values that are tokens whatever their variable is called: those of the hubs, and URLs with a password."""
+
+_RESOLUTION = re.compile(r"(\d+)x(\d+)@(\d+)")
+_EXAMPLE = "./run.sh $(./autotag llama_cpp) llama-cli --version"
+
+
+@dataclass(frozen=True)
+class Webcam:
+    """What upstream's `--csi2webcam` asks for: the CSI camera as an ordinary /dev/video; WIDTHxHEIGHT@FPS."""
+
+    capture: str = "1640x1232@30"
+    output: str = "1280x720@30"
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A command line of `run`, taken apart. `line` is what docker gets of it, before secrets are taken out."""
+
+    line: RunLine
+    dry_run: bool = False
+    no_gpu: bool = False
+    camera: bool = False
+    docker_socket: bool = False
+    data: Path | None = None
+    webcam: Webcam | None = None
+    globals: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def image(self) -> str:
+        """The image. Raises UsageError when there is none, or what stands there can be none."""
+        image = self.line.image
+        if not image:
+            raise UsageError(
+                "no image to run",
+                hint=f"name one, for instance `{_EXAMPLE}`; where `autotag` found no image, it printed nothing "
+                "in its place: run it alone to see why",
+            )
+        if image[0] in "/.-" or re.search(r"\s", image):
+            raise UsageError(
+                f"`{image}` cannot be an image",
+                hint=f"the image stands before the command, as in `{_EXAMPLE}`; where `autotag` found no image, "
+                "nothing stands there",
+            )
+        return image
+
+
+def is_bare(image: str) -> bool:
+    """Whether a word without tag, digest and folder stands for the image: it may well be the command."""
+    return not set(image) & set("/:@")
+
+
+def parse(args: Sequence[str]) -> RunRequest:
+    """Tell our options from docker's. Ours count only before IMAGE and before `--`. Raises UsageError."""
+    whole = dockerargs.parse(args, {**OWN, **GLOBAL})
+    mine = dockerargs.RunLine(tuple(group for group in whole.groups if _is_ours(group)))
+    theirs = tuple(group for group in whole.groups if not _is_ours(group))
+    data = mine.last("data")
+    if data == "":
+        raise UsageError("`--data` needs a directory", hint="for instance `--data ~/data`")
+    return RunRequest(
+        dockerargs.RunLine(theirs, whole.image, whole.command),
+        dry_run=mine.is_on("dry-run"),
+        no_gpu=mine.is_on("no-gpu"),
+        camera=mine.is_on("camera"),
+        docker_socket=mine.is_on("docker-socket"),
+        data=Path(data).expanduser() if data else None,
+        webcam=_webcam(mine),
+        globals=_globals(mine),
+    )
+
+
+def split_globals(args: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Take the global options out of a `run` line: their values by parameter name, and the line without them."""
+    whole = dockerargs.parse(args, {**OWN, **GLOBAL})
+    kept: list[str] = []
+    position = 0
+    for group in whole.groups:
+        if args[position] == "--":
+            break
+        if not any(option.name in GLOBAL for option in group.options):
+            kept += group.words
+        position += len(group.words)
+    return parse(args).globals, (*kept, *args[position:])
+
+
+def hide_secrets(line: RunLine) -> tuple[RunLine, dict[str, str]]:
+    """Turn `-e NAME=secret` into `-e NAME`, with the value for docker's environment; all else stays as it is."""
+    hidden: dict[str, str] = {}
+    groups = []
+    for group in line.groups:
+        option = group.options[-1]
+        name, equals, value = (option.value or "").partition("=")
+        if option.name == "env" and equals and value and is_secret(name, value):
+            hidden[name] = value
+            groups.append(group.with_value(name))
+        else:
+            if option.name == "env" and not equals:
+                hidden.pop(name, None)  # `-e NAME` after `-e NAME=secret`: docker's last one wins
+            groups.append(group)
+    return dockerargs.RunLine(tuple(groups), line.image, line.command), hidden
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether a variable is one that must not show in the process list."""
+    return bool(name and (SECRET_NAME.search(name) or SECRET_VALUE.search(value)))
+
+
+def _is_ours(group: Group) -> bool:
+    """Whether a group is one of our options; after `--` the same spelling is an unknown option of docker's."""
+    return any(option.known and (option.name in OWN or option.name in GLOBAL) for option in group.options)
+
+
+def _webcam(mine: RunLine) -> Webcam | None:
+    chosen = {}
+    for option, name in (("csi-capture-res", "capture"), ("csi-output-res", "output")):
+        if (value := mine.last(option)) is None:
+            continue
+        if not _RESOLUTION.fullmatch(value):
+            raise UsageError(
+                f"`--{option}={value}` is no resolution", hint="WIDTHxHEIGHT@FPS, for instance 1280x720@30"
+            )
+        chosen[name] = value
+    return Webcam(**chosen) if mine.is_on("csi2webcam") or chosen else None
+
+
+def _globals(mine: RunLine) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, valued in GLOBAL.items():
+        key = "as_json" if name == "json" else name.replace("-", "_")
+        if mine.has(name):
+            values[key] = mine.last(name) if valued else mine.is_on(name)
+    return values

@@ -1,0 +1,229 @@
+"""Check recipes: what they fetch is pinned and checked, failures show, and every platform can have them.
+
+Findings carry a rule; `# lint: RULE reason` on or above the line declines one. Reads the trees, starts shellcheck
+where it is installed, writes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jetson_containers.core.errors import NothingMatchedError, RecipeError
+from jetson_containers.dockerfile import inject as dockerfile_module
+from jetson_containers.lint import rules_commands as commands
+from jetson_containers.lint import rules_definition as definitions
+from jetson_containers.lint import rules_dockerfile as dockerfiles
+from jetson_containers.lint import rules_platforms as everyplatform
+from jetson_containers.lint.files import Files, Step, Text
+from jetson_containers.lint.findings import RULES, Finding, Severity, finding, settle
+from jetson_containers.lint.rules_platforms import TARGETS, Gathered
+from jetson_containers.lint.shellcheck import MISSING, ShellCheck
+from jetson_containers.plan import keys
+from jetson_containers.platforms import detect as platforms
+from jetson_containers.recipes import catalog as catalog_module
+from jetson_containers.recipes import files as recipe_files
+from jetson_containers.recipes import templating
+from jetson_containers.recipes import tree as packagetree
+from jetson_containers.recipes.package import read_directory, render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from jetson_containers.lint.files import Folder
+    from jetson_containers.recipes.catalog import Catalog
+    from jetson_containers.recipes.package import Package
+
+__all__ = ["RULES", "TARGETS", "Finding", "Report", "Severity", "lint"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings, sorted by file and line; `notices` say what could not be checked."""
+
+    findings: tuple[Finding, ...]
+    packages: int  # directories looked at
+    notices: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is an error."""
+        return any(item.severity is Severity.ERROR for item in self.findings)
+
+
+def lint(
+    trees: Sequence[Path], patterns: Sequence[str] = (), *, targets: Sequence[str] = TARGETS, shellcheck: bool = True
+) -> Report:
+    """Check the packages of the trees that match a pattern (name, family, alias or directory), by default all.
+
+    `targets` are the platforms whose closures are checked. Raises NothingMatchedError, ConfigError for a tree that
+    is not there, TargetError.
+    """
+    catalogs = {target: catalog_module.load(trees, platforms.parse_target(target)) for target in targets}
+    wanted = _selected(trees, catalogs.values(), patterns)
+    files = Files()
+    folders = {path: files.folder(path) for path in sorted(wanted)}
+    scripts = [script for folder in folders.values() for script in folder.scripts if shellcheck]
+    checker = ShellCheck([script for script in scripts if script.stat().st_size <= recipe_files.LARGEST])
+    found = list(_each(folders, catalogs.values()))
+    told = {(item.file, item.line) for item in found if item.rule == "recipe-broken"}  # met again on each platform
+    with keys.remembering():
+        together = list(_together(trees, catalogs, frozenset(wanted)))
+    found += [item for item in together if item.rule != "recipe-broken" or (item.file, item.line) not in told]
+    found += checker.findings()
+    for item in found:
+        if recipe_files.is_file(item.file) and item.file not in files.texts:
+            with contextlib.suppress(RecipeError):  # which is what the finding says
+                files.text(item.file)
+    notices = (MISSING,) if shellcheck and not checker.available else ()
+    mine = {path: text for path, text in files.texts.items() if any(path.is_relative_to(folder) for folder in wanted)}
+    return Report(tuple(settle(found, mine)), len(wanted), notices)
+
+
+def _everything(catalogs: Iterable[Catalog]) -> list[Package]:
+    """Every package on any platform, once per definition; where it is available before where it is not."""
+    loaded = list(catalogs)
+    found: dict[tuple[Path, str], Package] = {}
+    for package in (
+        *(package for catalog in loaded for package in catalog.available.values()),
+        *(item.package for catalog in loaded for item in catalog.absent.values()),
+    ):
+        found.setdefault((package.path, package.name), package)
+    return list(found.values())
+
+
+def _selected(trees: Sequence[Path], catalogs: Iterable[Catalog], patterns: Sequence[str]) -> set[Path]:
+    loaded = list(catalogs)
+    packages = _everything(loaded)
+    folders = {package.path for package in packages}
+    for error in (error for catalog in loaded for error in catalog.broken):
+        folders.add(error.path if error.path.is_dir() else error.path.parent)
+    if not patterns:
+        return folders
+    names = [(name, folder.name) for folder in folders for name in [folder]]
+    result: set[Path] = set()
+    for pattern in patterns:
+        by_name = {
+            package.path
+            for package in packages
+            if any(fnmatch.fnmatchcase(n, pattern) for n in (package.name, package.family, *package.aliases))
+        }
+        by_path = {
+            folder for folder, name in names if name == pattern or str(folder).endswith(f"/{pattern.strip('/')}")
+        }
+        if not by_name | by_path:
+            shown = ", ".join(str(tree) for tree in trees)
+            raise NothingMatchedError(
+                f"no package of {shown} matches `{pattern}`", hint="`jetson-containers list --all`"
+            )
+        result |= by_name | by_path
+    return result
+
+
+def _each(folders: dict[Path, Folder], catalogs: Iterable[Catalog]) -> Iterator[Finding]:
+    """Rules that look at one package at a time."""
+    packages = _everything(catalogs)
+    quiet = _families_without_pip_cache(packages)
+    by_folder: dict[Path, list[Package]] = {path: [] for path in folders}
+    for package in packages:
+        if package.path in by_folder:
+            by_folder[package.path].append(package)
+    for path, members in by_folder.items():
+        try:
+            yield from _folder(folders[path], members, quiet)
+        except RecipeError as error:
+            where = f"{error.path}:{error.line}" if error.line else str(error.path)
+            yield finding("recipe-broken", error.path, error.line or 0, error.message.removeprefix(f"{where}: "))
+
+
+def _folder(folder: Folder, packages: Sequence[Package], quiet: frozenset[str]) -> Iterator[Finding]:
+    judged: set[Path] = set()
+    for package in packages:
+        yield from definitions.check(package, folder)
+    if packages:
+        yield from definitions.check_folder(folder, packages[0])
+    for text, kept, off in _dockerfiles(folder, packages, quiet):
+        judged |= {step.file for run in text.instructions if run.keyword == "RUN" for step in text.steps_of(run)}
+        yield from dockerfiles.check(text, kept=kept, pip_cache_is_off=off)
+    for script in folder.scripts:
+        if script not in judged:
+            yield from commands.everywhere([Step(command, script) for command in folder.files.script(script)])
+
+
+def _dockerfiles(
+    folder: Folder, packages: Sequence[Package], quiet: frozenset[str]
+) -> Iterator[tuple[Text, bool, bool]]:
+    """Each Dockerfile of the versions here once; whether its image is kept, and whether pip's cache is off in it."""
+    roles: dict[str, tuple[bool, bool, Package]] = {}
+    for package in packages:
+        off = any(need.family in quiet for need in package.depends)
+        if package.dockerfile:
+            kept, was_off, owner = roles.get(package.dockerfile, (True, True, package))
+            roles[package.dockerfile] = (kept, was_off and off, owner)
+        if package.artifacts:
+            roles.setdefault(package.artifacts.dockerfile, (False, True, package))
+    for name, (kept, off, owner) in sorted(roles.items()):
+        path = folder.path / name
+        text = folder.files.text(path)
+        if name.endswith(".j2"):
+            text = _rendered(text, owner, path)
+        yield Text(path, text, folder), kept, off
+
+
+def _rendered(text: str, package: Package, path: Path) -> str:
+    """A template as it is on the first platform that has the package; a rule that fits none would not be rendered."""
+    for target in TARGETS:
+        platform = platforms.parse_target(target)
+        variables = templating.context(platform, package.version)
+        try:
+            return dockerfile_module.render(text, variables, path)
+        except RecipeError as error:
+            failure = error
+    raise failure
+
+
+def _families_without_pip_cache(packages: Sequence[Package]) -> frozenset[str]:
+    """Families in whose images pip keeps no cache: they set PIP_NO_CACHE_DIR, or stand on one that does."""
+    setting = {package.family for package in packages if _sets_no_cache(package)}
+    while True:
+        more = {
+            package.family
+            for package in packages
+            if package.family not in setting and any(need.family in setting for need in package.depends)
+        }
+        if not more:
+            return frozenset(setting)
+        setting |= more
+
+
+def _sets_no_cache(package: Package) -> bool:
+    path = package.path / (package.dockerfile or "")
+    try:
+        return package.dockerfile is not None and "PIP_NO_CACHE_DIR" in recipe_files.read_text(path)
+    except RecipeError:
+        return False  # the rules that read it say so
+
+
+def _together(trees: Sequence[Path], catalogs: dict[str, Catalog], wanted: frozenset[Path]) -> Iterator[Finding]:
+    """Rules that look at packages together."""
+    gathered = Gathered()
+    for target, catalog in catalogs.items():
+        everyplatform.check(catalog, target, wanted, gathered)
+    yield from gathered.findings(len(catalogs))
+    first = next(iter(catalogs.values())).platform
+    yield from everyplatform.duplicates(_as_read(trees, first), wanted)
+
+
+def _as_read(trees: Sequence[Path], platform: platforms.Platform) -> list[Package]:
+    """All definitions, those that lose their name to another included. Names do not depend on the platform."""
+    result: list[Package] = []
+    for candidate in packagetree.scan(trees):
+        try:
+            recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested, tree=candidate.tree)
+            result += render(recipe, platform) if recipe else ()
+        except RecipeError:
+            continue  # reported by the catalogue
+    return result

@@ -1,0 +1,302 @@
+"""Steps and servers in containers, through `launch`, so that they see the board as `./run.sh` shows it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import platform as machine
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.builder.logs import Redactor
+from jetson_containers.core.errors import InterruptedByUserError, UsageError
+from jetson_containers.llm.runtimes.interface import DRIVERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from jetson_containers.core.console import Console
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.engine.interface import Engine
+    from jetson_containers.launch.command import Launch
+    from jetson_containers.llm.runtimes.interface import Service, StepCommand
+    from jetson_containers.platforms.detect import Platform
+
+OWNER = "io.jetson-containers.owner"  # of a server's container: the process that ends it, as PID.START.PLACE
+SERVER = "io.jetson-containers.server"  # of every server's container: what bears it is ours to replace
+HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for those who have one of their own
+_NOT_STARTED = (125, 126, 127)  # docker's own exit codes: no container, or nothing in it that could be run
+_OTHER_MACHINE = "exec format error"  # an image of another architecture, without emulation
+_HOST_DRIVERS = Path(__file__).resolve().parent.parent / "container_scripts"
+
+
+@dataclass(frozen=True)
+class Containers:
+    """Makes docker commands for one platform, and runs them.
+
+    `image_for` finds the image with certain packages; `threads` is how many CPU threads a step may use, 0 for its own
+    choice (a server gets its number on its command line).
+    """
+
+    platform: Platform
+    engine: Engine
+    settings: Settings
+    console: Console
+    image: str
+    image_for: Callable[[tuple[str, ...]], str]
+    threads: int = 0
+
+    def plan(
+        self, image: str, options: Sequence[str], command: Sequence[str], *, env: Mapping[str, str], name: str = ""
+    ) -> Launch:
+        """The docker command; never with a secret in the argv."""
+        from jetson_containers.launch import command as launch
+
+        own = list(options)
+        if any(DRIVERS in word for word in command):  # else a service file would need this checkout for nothing
+            own += ["--volume", f"{_HOST_DRIVERS}:{DRIVERS}:ro"]
+        if os.getuid() != 0:
+            # What the steps leave below data/ belongs to the user who asked, not to root.
+            own += ["--user", f"{os.getuid()}:{os.getgid()}", "--env", "HOME=/tmp"]
+        planned = launch.plan_run(
+            [*own, image, *command],
+            self.platform,
+            self.engine.capabilities,
+            self.settings,
+            root=Path("/"),
+            env=env,
+            stdin_tty=False,
+            stdout_tty=False,
+            name=name or None,
+        )
+        for notice in planned.notices:
+            self.console.detail(notice.text)
+        if planned.data is not None:
+            launch.make_data_dir(planned.data)
+        return planned
+
+    def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+        """Run a step to its end; see `pipeline.Runner`."""
+        image = self.image_for(step.packages) if step.packages else self.image
+        options: list[str] = []
+        if step.network:
+            options += [word for name in HUB_VARIABLES if os.environ.get(name) for word in ("--env", name)]
+        else:
+            options += ["--network", "none", "--env", "HF_HUB_OFFLINE=1"]
+        options += [word for name, value in self.variables(step).items() for word in ("--env", f"{name}={value}")]
+        env = dict(os.environ) if step.token else without_tokens(os.environ)
+        planned = self.plan(image, options, argv, env=env, name=self.name_of(step))
+        self.remove(planned)
+        redact = Redactor(self.settings.env, os.environ)
+        lines: list[str] = []
+        with told_to_end(), subprocess.Popen(
+            planned.argv, env={**env, **planned.env_additions}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace",
+        ) as process:  # fmt: skip
+            try:
+                for line in process.stdout or ():
+                    lines.append(redact(line))
+                    if show:
+                        self.console.info(lines[-1].rstrip("\n"))
+            except BaseException:
+                end(process, lambda: self.remove(planned))  # the container would go on without docker's client
+                raise
+        return process.returncode, "".join(lines)
+
+    def variables(self, step: StepCommand) -> dict[str, str]:
+        """The step's own environment, with the number of threads where one was asked for."""
+        threads = {"OMP_NUM_THREADS": str(self.threads)} if self.threads else {}
+        return {**threads, **step.env}
+
+    def name_of(self, step: StepCommand) -> str:
+        """The container of a step: always the same, so that the next run finds what a killed one left running."""
+        place = f"{self.settings.path('data').resolve()}:{step.output}:{step.name}"
+        return f"jetson-llm-{re.sub('[^a-z0-9_.-]', '-', step.name)}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
+
+    def remove(self, planned: Launch) -> None:
+        """End and remove the container of that name, if there is one."""
+        docker(planned, "rm", "--force", planned.name)
+
+    def capture(self, command: Sequence[str]) -> str | None:
+        """What a command printed in the image, stdout and stderr together; None when it could not be started."""
+        options = ["--network", "none", "--env", "HF_HUB_OFFLINE=1"]
+        planned = self.plan(self.image, options, command, env=without_tokens(os.environ))
+        done = subprocess.run(
+            planned.argv, env={**os.environ, **planned.env_additions}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
+        )  # fmt: skip
+        not_run = done.returncode in _NOT_STARTED or _OTHER_MACHINE in done.stdout
+        return None if not_run else done.stdout
+
+    def server(self, service: Service, *, name: str, detach: bool = False, api_key: str = "") -> Launch:
+        """The docker command of a server on the host's network (it listens on the address it was told)."""
+        options = ["--env", "HF_HUB_OFFLINE=1", "--label", f"{SERVER}=1"]
+        options += [word for key, value in service.env.items() for word in ("--env", f"{key}={value}")]
+        secret = {service.key_env: api_key} if api_key else {}
+        options += [word for key in secret for word in ("--env", key)]
+        if detach:
+            options += ["--detach", "--restart", "unless-stopped"]
+        else:
+            options += ["--label", f"{OWNER}={owner()}"]
+        planned = self.plan(self.image, options, service.argv, env=without_tokens(os.environ), name=name)
+        return replace(planned, env_additions={**planned.env_additions, **secret})
+
+
+def log_of(settings: Settings, name: str) -> Path:
+    """Where a server's output goes: among the logs, or a new file in /tmp where those are another user's."""
+    log = settings.path("logs") / "llm" / f"{name}.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
+    except OSError as error:
+        if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise
+        descriptor, path = tempfile.mkstemp(prefix=f"{name}-", suffix=".log")
+        os.close(descriptor)
+        return Path(path)
+    return log
+
+
+@contextlib.contextmanager
+def running(planned: Launch, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server's container in the background, its output in `log`; it is ended and removed on the way out.
+
+    Raises UsageError when a container of that name exists that is not ours to replace.
+    """
+    remove_orphans(planned)
+    claim(planned)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**without_tokens(os.environ), **planned.env_additions}
+    with told_to_end(), log.open("wb") as out, subprocess.Popen(
+        planned.argv, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+        start_new_session=True,  # Ctrl-C is ours: it ends an answer, not the server
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            end(process, lambda: _remove_own(planned))
+
+
+def claim(planned: Launch, *, running: bool = False) -> None:
+    """Make room for a server: an earlier one of ours of that name is removed, with `running` also one that runs.
+
+    Raises UsageError for any other container of that name.
+    """
+    words = ["--all", "--filter", f"name=^{re.escape(planned.name)}$"]
+    shown = '{{.Names}}\t{{.Status}}\t{{.Label "' + SERVER + '"}}'
+    for line in docker(planned, "ps", *words, "--format", shown).splitlines():
+        name, status, ours = line.split("\t")
+        if name != planned.name:
+            continue
+        if not ours or (status.startswith("Up") and not running):
+            what = "which is a server that runs" if ours else "and it is not a server of ours"
+            raise UsageError(
+                f"there is a container `{name}` already, {what}",
+                hint=f"`--name` gives this one another name; `docker rm -f {name}` ends that one",
+            )
+        docker(planned, "rm", "--force", name)
+
+
+def _remove_own(planned: Launch) -> None:
+    """Remove the container this process started, and none that others gave the same name."""
+    ours = (f"label={OWNER}={owner()}", f"name=^{re.escape(planned.name)}$")
+    words = ["--all", "--quiet", *(word for pattern in ours for word in ("--filter", pattern))]
+    for container in docker(planned, "ps", *words).split():
+        docker(planned, "rm", "--force", container)
+
+
+def end(process: subprocess.Popen[Any], remove: Callable[[], None]) -> None:
+    """Remove a container until docker's client has ended; one that had not been created yet comes in between."""
+    for _ in range(20):
+        remove()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+            break
+    else:
+        process.kill()
+    remove()
+
+
+@contextlib.contextmanager
+def told_to_end() -> Iterator[None]:
+    """While it is entered, TERM and a lost terminal end the work as Ctrl-C does, so that containers are removed.
+
+    Who ignores them (`nohup`) goes on doing so. Outside the main thread, where Python allows no handlers, nothing.
+    """
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough; the way out must not be cut short
+        raise InterruptedByUserError(f"stopped by {signal.Signals(number).name}", hint="the same command again goes on")
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        ends = (each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL)
+        before = {each: signal.signal(each, stop) for each in ends}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def remove_orphans(planned: Launch) -> None:
+    """Remove servers whose owner was killed before it could end them: those of this user and these process numbers."""
+    listed = docker(planned, "ps", "--filter", f"label={OWNER}", "--format", '{{.ID}} {{.Label "' + OWNER + '"}}')
+    for line in listed.splitlines():
+        container, _, whose = line.partition(" ")
+        pid, start, place = (*whose.split("."), "", "", "")[:3]
+        if place == _place() and pid.isdigit() and started_at(int(pid)) != start:
+            docker(planned, "rm", "--force", container)
+
+
+def owner() -> str:
+    """This process, as the label of its servers says it."""
+    return f"{os.getpid()}.{started_at(os.getpid())}.{_place()}"
+
+
+def _place() -> str:
+    """Where a process number means something: the boot, name space and user whose processes are seen here.
+
+    One engine may serve several of them: containers that have its socket, remote machines, users.
+    """
+    told = [machine.node(), str(os.getuid())]
+    with contextlib.suppress(OSError):
+        told += [str(Path("/proc/self/ns/pid").readlink()), Path("/proc/sys/kernel/random/boot_id").read_text("ascii")]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+
+
+def docker(planned: Launch, *words: str) -> str:
+    """Run another command of the same docker client (and sudo, where it needs that); its stdout."""
+    client = planned.argv[: planned.argv.index("run")]
+    done = subprocess.run(
+        [*client, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=dict(os.environ)
+    )
+    return done.stdout
+
+
+def started_at(pid: int) -> str:
+    """When a process started, in clock ticks since boot; "" without one. Numbers are used again, starts are not."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return text.rpartition(")")[2].split()[19]
+
+
+def without_tokens(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the hub's tokens (only a download needs them); empty ones hide those of an `.env`."""
+    kept = {key: value for key, value in env.items() if "TOKEN" not in key}
+    return {**kept, "HF_TOKEN": "", "HUGGINGFACE_TOKEN": ""}
+
+
+def pause(seconds: float) -> None:
+    """Wait; interruptible, and one place for tests to make short."""
+    threading.Event().wait(seconds)

@@ -1,0 +1,54 @@
+"""Download with the downloader of an image, for those who want its huggingface_hub rather than this machine's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from jetson_containers.core.errors import StepError, ToldError
+from jetson_containers.llm.containers import HUB_VARIABLES, Containers, end, told_to_end
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jetson_containers.core.console import Console
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.engine.interface import Engine
+    from jetson_containers.platforms.detect import Platform
+
+
+def download(
+    repositories: Sequence[str],
+    image: str,
+    platform: Platform,
+    engine: Callable[[], Engine],
+    settings: Settings,
+    console: Console,
+    *,
+    options: Sequence[str] = (),
+) -> list[str]:
+    """Download below the data directory; host paths of what came. `options` are handed to the downloader.
+
+    Raises ToldError (the downloader itself has said on stderr what is wrong, and what helps) or StepError.
+    """
+    containers = Containers(platform, engine(), settings, console, image, lambda _packages: image)
+    words = [word for name in HUB_VARIABLES if os.environ.get(name) for word in ("--env", name)]
+    planned = containers.plan(image, words, ["huggingface-downloader", *options, *repositories], env=dict(os.environ))
+    console.info(f"download: {' '.join(repositories)}")
+    with told_to_end(), subprocess.Popen(
+        planned.argv, env={**os.environ, **planned.env_additions}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        text=True,
+    ) as process:  # fmt: skip
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            end(process, lambda: containers.remove(planned))  # the container would go on without docker's client
+            raise
+    paths = [line for line in said.splitlines() if line.startswith("/")]
+    if process.returncode != 0:
+        raise ToldError("the download failed", process.returncode)
+    if len(paths) < len(repositories):
+        raise StepError(f"the downloader of {image} named no path", details=said.splitlines()[-5:])
+    data = settings.path("data")
+    return [str(data / path.removeprefix("/data/")) for path in paths]

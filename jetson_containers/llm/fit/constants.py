@@ -1,0 +1,254 @@
+"""The constants of `facts/fit.yaml` as numbers: every figure of a prediction comes from here or from the model."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core.errors import UsageError
+from jetson_containers.llm.runtimes import limits
+from jetson_containers.platforms import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Format:
+    """Bits per weight, scales included. `channel`: further bits per output channel of a linear layer."""
+
+    linear: float
+    embedding: float
+    head: float
+    channel: float = 0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One tensor role that a GGUF file type stores otherwise, in some layers (`where`, see the table)."""
+
+    role: str
+    type: str
+    where: str
+
+
+@dataclass(frozen=True)
+class FileType:
+    """How a GGUF file type mixes block types. `fused`: of a tensor that is query, key and value in one."""
+
+    base: str
+    embedding: str
+    output: str
+    fused: str
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs between a runtime's versions; chosen by the machine's L4T, of which `l4t` are major releases.
+
+    `formats` maps the runtime's names of quantizations to (format, lowest compute capability or 0), the default first;
+    `accepted` are further names, never proposed. `families` are the `model_type`s it loads, empty: all. `chunk`: tokens
+    of one prefill step, 0 for the whole context.
+    """
+
+    l4t: tuple[int, ...]
+    api: str
+    formats: Mapping[str, tuple[str, int]]
+    accepted: Mapping[str, tuple[str, int]]
+    kv: str
+    fraction: float
+    chunk: int
+    steps: tuple[str, ...]
+    interface: tuple[str, str]  # runtime and interface in the tables of architectures, else empty
+    families: frozenset[str]
+    sm: int
+    budget: float  # of the device's memory, that the runtime keeps to; 0: none
+    list: tuple[str, str] = ("", "")  # the runtime and interface of architectures.yaml that `families` are of
+
+
+@dataclass(frozen=True)
+class RuntimeConstants:
+    """One runtime. Sizes in bytes, times in seconds per token, fractions of the device's memory."""
+
+    name: str
+    process: float
+    workspace: str
+    variants: tuple[Variant, ...]
+    overhead: float
+    overhead_per_layer: float
+    weights_per_cycle: float
+    shares: Mapping[str, float]  # of the device's memory that it fills, by the beginning of a board's id
+    share: float
+    share_discrete: float
+    micro_batch: int
+    block: int
+    cpu: bool
+    gguf: bool
+    reads: frozenset[str]  # methods of quantized checkpoints
+    windows: bool  # whether layers with a window keep only that much
+    latent: bool  # whether compressed keys and values are kept compressed
+
+
+@dataclass(frozen=True)
+class SystemConstants:
+    """The machine around the runtime. Sizes in bytes, `warn` and `unknown_visible` fractions."""
+
+    margin: float
+    saturation: float
+    warn: float
+    unknown_visible: float
+    unevictable: float
+    discrete: float
+    baseline: Mapping[str, float]
+    context_small: int
+    context_large: int
+    context_large_from: float
+    efficiency: float
+    filled: int
+
+
+@functools.cache
+def system() -> SystemConstants:
+    """The constants that no runtime decides."""
+    table = tables.load("fit")
+    row, context, speed = table["system"], table["context"], table["speed"]
+    return SystemConstants(
+        margin=float(row["margin"]) * GIB,
+        saturation=float(row["saturation"]) * GIB,
+        warn=float(row["warn"]),
+        unknown_visible=float(row["unknown_visible"]),
+        unevictable=float(row["unevictable"]) * GIB,
+        discrete=float(row["discrete"]) * GIB,
+        baseline={name: float(size) * GIB for name, size in row["baseline"].items()},
+        context_small=int(context["small"]),
+        context_large=int(context["large"]),
+        context_large_from=float(context["large_from"]) * GIB,
+        efficiency=float(speed["efficiency"]),
+        filled=int(speed["filled"]),
+    )
+
+
+@functools.cache
+def runtimes() -> Mapping[str, RuntimeConstants]:
+    """All runtimes by name, in the order of the table."""
+    return {name: _runtime(name, row) for name, row in tables.load("fit")["runtimes"].items()}
+
+
+def runtime(name: str) -> RuntimeConstants:
+    """One runtime. Raises UsageError listing those there are."""
+    if name not in runtimes():
+        raise UsageError(f"no runtime `{name}`", hint=f"there is: {', '.join(sorted(runtimes()))}")
+    return runtimes()[name]
+
+
+@functools.cache
+def formats() -> Mapping[str, Format]:
+    """Bits per weight by the name of the format."""
+    rows = tables.load("fit")["formats"].items()
+    return {name: Format(**{key: float(value) for key, value in row.items()}) for name, row in rows}
+
+
+@functools.cache
+def file_types() -> Mapping[str, FileType]:
+    """GGUF file types by the name `llama-quantize` gives them."""
+    return {
+        name: FileType(
+            base=row["base"],
+            embedding=row.get("embedding", row["base"]),
+            output=row["output"],
+            fused=row.get("fused", row["base"]),
+            rules=tuple(Rule(*rule) for rule in row.get("rules", ())),
+        )
+        for name, row in tables.load("fit")["gguf"]["files"].items()
+    }
+
+
+@functools.cache
+def fused_families() -> frozenset[str]:
+    """Families whose query, key and value are one tensor of a GGUF file."""
+    return frozenset(tables.load("fit")["gguf"]["fused"])
+
+
+@functools.cache
+def blocks() -> Mapping[str, tuple[float, int]]:
+    """Bits per weight of a GGUF block type, and what a row's length must be a multiple of."""
+    return {name: (float(bits), int(row)) for name, (bits, row) in tables.load("fit")["gguf"]["blocks"].items()}
+
+
+def block_for(name: str, row: int) -> float:
+    """Bits per weight of a block type, or of the one that stands in where rows are no multiple of its block."""
+    bits, multiple = blocks()[name]
+    while row % multiple:
+        name = tables.load("fit")["gguf"]["fallback"].get(name, "F16")
+        bits, multiple = blocks()[name]
+    return bits
+
+
+def kv_bits(name: str) -> float:
+    """Bits per element of the KV cache. Raises UsageError listing the types there are."""
+    table = tables.load("fit")["kv_types"]
+    if name not in table:
+        raise UsageError(f"no KV cache type `{name}`", hint=f"there is: {', '.join(table)}")
+    return float(table[name])
+
+
+@functools.cache
+def conversion() -> Mapping[str, float]:
+    """Constants of the steps that make an artefact, as in the table (GiB or counts)."""
+    return {name: float(value) for name, value in tables.load("fit")["conversion"].items()}
+
+
+def modes(board: str) -> Mapping[str, Any]:
+    """Power modes of a board by name, with `default`; empty where none are known."""
+    found: Mapping[str, Any] = tables.load("fit")["modes"].get(board, {})
+    return found
+
+
+def _runtime(name: str, row: Mapping[str, Any]) -> RuntimeConstants:
+    return RuntimeConstants(
+        name=name,
+        process=float(row["process"]) * GIB,
+        workspace=row["workspace"],
+        variants=tuple(_variant(row, variant) for variant in row["variants"]),
+        overhead=float(row.get("overhead", 0)) / 1000,
+        overhead_per_layer=float(row.get("overhead_per_layer", 0)) / 1000,
+        weights_per_cycle=float(row.get("weights_per_cycle", 0)),
+        shares={board: float(part) for board, part in row.get("shares", {}).items()},
+        share=float(row.get("share", 0)),
+        share_discrete=float(row.get("share_discrete", 0)),
+        micro_batch=int(row.get("micro_batch", 0)),
+        block=int(row.get("block", 1)),
+        cpu="cpu" in row,
+        gguf="gguf" in row,
+        reads=frozenset(row.get("reads", ())),
+        windows="windows" in row,
+        latent="latent" in row,
+    )
+
+
+def _variant(row: Mapping[str, Any], variant: Mapping[str, Any]) -> Variant:
+    runtime, interface = variant.get("architectures", ("", ""))
+    families = limits.families(runtime, interface) if runtime else frozenset()
+    return Variant(
+        l4t=tuple(int(major) for major in variant["l4t"]),
+        api=variant.get("api", ""),
+        formats=_formats(variant["quantizations"]),
+        accepted=_formats(variant.get("accepted", {})),
+        kv=variant.get("kv", row.get("kv", "")),
+        fraction=float(variant.get("fraction", 0)),
+        chunk=int(variant["chunk"]) if variant.get("chunk", "context") != "context" else 0,
+        steps=tuple(variant.get("steps", ())),
+        interface=(runtime, interface),
+        families=frozenset() if limits.ANY in families else families,
+        sm=int(variant.get("sm", row["sm"])),
+        budget=float(variant.get("budget", 0)),
+        list=(runtime, interface),
+    )
+
+
+def _formats(named: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
+    return {name: (f, 0) if isinstance(f, str) else (f[0], int(f[1])) for name, f in named.items()}

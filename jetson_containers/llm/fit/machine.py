@@ -1,0 +1,195 @@
+"""The machine a prediction is for: a Jetson module of the table, this machine, or a graphics card."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+
+from jetson_containers.core.errors import UsageError
+from jetson_containers.llm.fit import constants
+from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.platforms import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.tables import Board
+
+_RATED_EMC = 3199  # MHz at which Orin's memory has its rated bandwidth
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What of a machine decides. Sizes in bytes, `bandwidth` in bytes/s (None: unknown), `sm_hz` SMs × clock.
+
+    `memory` is what the kernel sees (MemTotal), or a graphics card's own with `discrete`. `l4t`: the major releases
+    it runs, or may run, ascending; empty where there is none. `sm`: compute capability ×10, None without
+    a GPU.
+    """
+
+    id: str
+    memory: int
+    bandwidth: float | None = None
+    sm: int | None = None
+    l4t: tuple[int, ...] = ()
+    discrete: bool = False
+    host_memory: int = 0
+    swap: int = 0
+    sm_hz: float | None = None
+    mode: str = ""
+    slowed: bool = False  # by the mode: its clocks are lower than at full power, or not known
+    release: Version | None = None  # of L4T, where one was asked for
+    notes: tuple[str, ...] = ()
+    used: int | None = None  # now, where it is this machine
+
+
+def of_board(
+    board: Board, *, mode: str = "", swap: int = 0, l4t: int | None = None, release: Version | None = None
+) -> Machine:
+    """Take a module from the table, with any L4T it runs unless a release, or one major release, is given.
+
+    `mode` is a power mode of `facts/fit.yaml`; without one, full power with the memory's rated bandwidth. Raises
+    UsageError for a mode the board is not known to have, or not with this release.
+    """
+    bandwidth, sm_hz = _speeds(board, mode)
+    if release is not None:
+        l4t = release.major
+        _check_mode(board, mode, release)
+    return Machine(
+        id=board.id,
+        memory=board.visible << 20 if board.visible else int(board.memory * GIB * constants.system().unknown_visible),
+        bandwidth=bandwidth,
+        sm=tables.soc_sm(board.soc),
+        l4t=(l4t,) if l4t else _majors(board),
+        swap=swap,
+        sm_hz=sm_hz,
+        mode=mode,
+        slowed=_is_slowed(board.id, mode),
+        release=release,
+        notes=tuple(_notes(board, mode)),
+    )
+
+
+def _speeds(board: Board, mode: str) -> tuple[float | None, float | None]:
+    """Bandwidth in bytes/s and SMs × clock in a power mode; None where it is not known."""
+    row = _mode(board.id, mode) if mode else {}
+    bandwidth = board.super_bandwidth if "super" in row and board.super_bandwidth else board.bandwidth
+    slower = int(row["emc"]) / _RATED_EMC if "emc" in row else 1.0
+    clock = int(row["sm"]) * int(row["mhz"]) * 1e6 if {"sm", "mhz"} <= row.keys() else None
+    return (bandwidth * slower * 1e9 if bandwidth else None), clock
+
+
+def _is_slowed(board: str, mode: str) -> bool:
+    """Whether a mode's clocks are lower than at full power; where they are not known, they are taken to be."""
+    row = _mode(board, mode) if mode else {"full": "yes"}
+    if "full" in row:
+        return False
+    clocks = (int(row.get("sm", 0)), int(row.get("mhz", 0)))
+    rows = [full for full in constants.modes(board).values() if "full" in full and {"sm", "mhz"} <= full.keys()]
+    reached = [full for full in rows if clocks[0] >= int(full["sm"]) and clocks[1] >= int(full["mhz"])]
+    return "emc" in row or not reached
+
+
+def _check_mode(board: Board, mode: str, release: Version) -> None:
+    row = _mode(board.id, mode) if mode else {}
+    if "since" in row and release < Version(row["since"]):
+        others = [name for name, each in constants.modes(board.id).items() if "since" not in each and name != "default"]
+        raise UsageError(
+            f"the power mode {mode} of {board.id} came with L4T {row['since']}, and the target is L4T {release}",
+            hint=f"`--target r{row['since']}`, or a mode that L4T {release} has: {', '.join(others)}",
+        )
+
+
+def _notes(board: Board, mode: str) -> Iterator[str]:
+    if not board.visible:
+        yield f"how much memory Linux shows on {board.id} was published nowhere; estimated from its {board.memory} GB"
+    starts = constants.modes(board.id).get("default")
+    if starts and not mode:
+        yield f"speeds are for full power; {board.id} starts in the mode {starts}, where less is to be expected"
+
+
+def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str = "") -> Machine:
+    """Take the machine we run on, or a cross target. `vram`: bytes of a graphics card, where one decides.
+
+    Raises UsageError where the platform says nothing about memory.
+    """
+    l4t = platform.l4t.major if platform.l4t is not None else None
+    runs = (l4t,) if l4t else ()
+    if platform.board:
+        known = of_board(tables.boards()[platform.board], mode=mode, swap=swap, l4t=l4t, release=platform.l4t)
+        if not platform.memory or not platform.host:
+            return known
+        return replace(known, memory=platform.memory, notes=())
+    if mode:
+        raise UsageError(
+            f"`--mode {mode}` is a power mode of a Jetson, and no board is named", hint="name one: --board orin-nx-16gb"
+        )
+    if not platform.memory and not vram:
+        raise UsageError(
+            "the platform names no board, so how much memory there is is unknown", hint="name one: --board orin-nx-16gb"
+        )
+    sm = max(platform.sm, default=None) if platform.has_gpu else None
+    if platform.soc:
+        sm = tables.soc_sm(platform.soc)
+    if vram:
+        return Machine("graphics card", vram, sm=sm or 80, l4t=runs, discrete=True, host_memory=platform.memory or 0)
+    if sm is not None and not runs:
+        raise UsageError(
+            "how much memory the graphics card has is unknown", hint="say it: --vram 24, or name a board: --board"
+        )
+    name = platform.host.get("model") or "this machine"
+    return Machine(name, platform.memory or 0, sm=sm, l4t=runs, swap=swap)
+
+
+def board_named(name: str) -> Board:
+    """The module by one of its ids. Raises UsageError listing them."""
+    found = tables.board_ids().get(name.lower())
+    if found is None:
+        import difflib
+
+        close = difflib.get_close_matches(name, tables.board_ids(), n=1)
+        raise UsageError(
+            f"no board `{name}`",
+            hint=f"did you mean `{close[0]}`?" if close else f"there is: {', '.join(sorted(tables.boards()))}",
+        )
+    return tables.boards()[found]
+
+
+@functools.cache
+def _majors(board: Board) -> tuple[int, ...]:
+    """Major L4T releases a module runs, ascending."""
+    return tuple(sorted({row.l4t.major for row in tables.releases() if board.boots(row.l4t)}))
+
+
+def _mode(board: str, mode: str) -> dict[str, str]:
+    known = {name: row for name, row in constants.modes(board).items() if name != "default"}
+    if mode not in known:
+        raise UsageError(
+            f"no power mode `{mode}` of {board} is known",
+            hint=f"there is: {', '.join(known)}" if known else "leave it out: full power is assumed",
+        )
+    return dict(known[mode])
+
+
+def of_target(board: Board, platform: Platform, *, mode: str = "", swap: int = 0) -> Machine:
+    """Take a module with the L4T release of a target. Raises UsageError where the two cannot both be meant."""
+    if platform.board and platform.board != board.id:
+        raise UsageError(
+            f"`--board {board.id}` and `--target` name two boards: the target's is {platform.board}",
+            hint="leave one of them out",
+        )
+    if platform.l4t is None:
+        raise UsageError(
+            f"`--board {board.id}` is a Jetson, and the target is {platform.machine} without L4T",
+            hint="leave one of them out, or name the release: --target r36.4.3",
+        )
+    if not board.boots(platform.l4t):
+        runs = ", ".join(f"r{row.l4t}" for row in tables.releases() if board.boots(row.l4t))
+        raise UsageError(
+            f"{board.id} does not run L4T {platform.l4t}", hint=f"it runs: {runs}" if runs else "leave out --target"
+        )
+    return of_board(board, mode=mode, swap=swap, release=platform.l4t)

@@ -1,0 +1,429 @@
+"""Will it fit, how much memory does it take and how fast does it answer: one prediction."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core.errors import UsageError
+from jetson_containers.llm.fit import constants, memory, peak, speed
+from jetson_containers.llm.fit import weights as weights_module
+from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.llm.fit.machine import Machine, of_board
+from jetson_containers.llm.runtimes import limits, support
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jetson_containers.llm.fit.constants import RuntimeConstants, Variant
+    from jetson_containers.llm.fit.weights import Weights
+    from jetson_containers.llm.models.config import ModelConfig, Quantized
+    from jetson_containers.platforms.tables import Board
+
+
+# Methods in which models are first published: there is no other original.
+_PUBLISHED = frozenset({"mxfp4", "fp8"})
+_OURS = ("mlc:", "gguf:")  # metadata of artefacts, not of checkpoints to start from
+
+
+class Verdict(enum.Enum):
+    """What the prediction says. `SWAP` and better run; `UNKNOWN` has the room, and no table says whether it loads."""
+
+    FITS = "fits"
+    TIGHT = "tight"
+    SWAP = "fits with swap"
+    UNKNOWN = "unknown"
+    NO = "does not fit"
+    IMPOSSIBLE = "impossible"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What else decides; zero or empty takes the table's default.
+
+    `baseline` is a name of the table or a number of GiB. `session` and `used` are tokens, see `memory.Load`; `filled`:
+    tokens in the context for the speed. `gpu_memory`: the share of the device's memory the runtime is told to take.
+    `held`: sizes known exactly, from a GGUF file.
+    """
+
+    prefill_chunk: int = 0
+    kv_type: str = "f16"
+    baseline: str = "desktop"
+    session: int = 0
+    used: int = 0
+    filled: int = 0
+    gpu_memory: float = 0.0
+    held: Weights | None = None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One prediction. Sizes in bytes, speeds in tokens/s of one sequence (None: unknown).
+
+    Of a power mode it is often known only what the memory allows: `decode_tokens_per_s_most`, else the same as without.
+
+    `total_bytes` is everything in use while it runs, `needed_bytes` the least of it with which the context can be
+    filled, `used_bytes` what `free` would show, `swap_bytes` what had to go to swap. `peak_bytes` is the highest of
+    running and of the steps that make the artefact here, all with the system's baseline.
+    """
+
+    runtime: str
+    quantization: str
+    context: int
+    max_batch: int
+    board: str
+    verdict: Verdict
+    reason: str
+    weights_bytes: int
+    kv_bytes: int
+    activation_bytes: int
+    runtime_bytes: int
+    baseline_bytes: int
+    total_bytes: int
+    needed_bytes: int
+    used_bytes: int
+    available_bytes: int
+    swap_bytes: int
+    peak_bytes: int
+    steps: tuple[tuple[str, int], ...]
+    decode_tokens_per_s: float | None
+    decode_tokens_per_s_full: float | None
+    decode_tokens_per_s_most: float | None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def fits(self) -> bool:
+        """Whether it runs."""
+        return self.verdict in {Verdict.FITS, Verdict.TIGHT, Verdict.SWAP}
+
+    @property
+    def makes_here(self) -> bool:
+        """Whether the artefact can be made on this machine without swap."""
+        return self.peak_bytes <= self.available_bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of interface.md and some more."""
+        rounded = {
+            name: None if value is None else round(value, 2)
+            for name, value in (
+                ("decode_tokens_per_s", self.decode_tokens_per_s),
+                ("decode_tokens_per_s_full", self.decode_tokens_per_s_full),
+                ("decode_tokens_per_s_most", self.decode_tokens_per_s_most),
+            )
+        }
+        return {
+            "runtime": self.runtime,
+            "quantization": self.quantization,
+            "context": self.context,
+            "board": self.board,
+            "weights_bytes": self.weights_bytes,
+            "kv_bytes": self.kv_bytes,
+            "runtime_bytes": self.runtime_bytes,
+            "baseline_bytes": self.baseline_bytes,
+            "total_bytes": self.total_bytes,
+            "available_bytes": self.available_bytes,
+            "fits": self.fits,
+            "peak_bytes": self.peak_bytes,
+            **rounded,
+            "max_batch": self.max_batch,
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+            "activation_bytes": self.activation_bytes,
+            "needed_bytes": self.needed_bytes,
+            "swap_bytes": self.swap_bytes,
+            "steps": dict(self.steps),
+            "notes": list(self.notes),
+        }
+
+
+def predict(
+    config: ModelConfig,
+    *,
+    runtime: str,
+    board: Board | Machine,
+    quantization: str = "",
+    context: int = 0,
+    max_batch: int = 1,
+    options: Options | None = None,
+) -> Fit:
+    """Predict one combination. A combination that cannot run has its reason; the sizes are those it would have.
+
+    `context` 0 is the table's default for the memory, at most what the model was trained for. Raises UsageError for a
+    runtime, quantization, KV type or baseline that does not exist, and for numbers that are none.
+    """
+    machine = board if isinstance(board, Machine) else of_board(board)
+    wanted = options or Options()
+    known = constants.runtime(runtime)
+    if context < 0 or max_batch < 1 or wanted.prefill_chunk < 0:
+        raise UsageError("context and prefill chunk are numbers of tokens, the batch is at least 1")
+    variant = variant_for(known, machine, config.model_type, quantization)
+    chosen = quantization_named(known, variant, quantization, machine.sm, config)
+    format_name, lowest_sm = {**variant.accepted, **variant.formats}[chosen]
+    tokens = context or default_context(config, machine)
+    load = memory.Load(tokens, max_batch, wanted.prefill_chunk, wanted.session, wanted.used, wanted.kv_type)
+    ready = config.quantized if config.quantized and not config.quantized.method.startswith(_OURS) else None
+    held = wanted.held or weights_module.weights(config, format_name)
+    if ready is not None and not known.gguf:
+        held, lowest_sm, chosen = weights_module.of_checkpoint(config, ready), support.lowest_sm(ready), ready.label
+    sizes = _sizes(config, known, variant, machine, held, load, wanted)
+    verdict, reason, swap = _judge(sizes, machine, known)
+    refusal, doubt = _refusal(config, known, variant, machine, chosen, lowest_sm)
+    if not refusal and ready is None and wanted.held is None:
+        refusal = _unmade(config, known, variant, chosen)
+    if ready is not None and not refusal:
+        refusal, doubt = _unread(known, ready, machine, lowest_sm, doubt)
+    if refusal:
+        verdict, reason, swap = Verdict.IMPOSSIBLE, refusal, 0.0
+    elif doubt and verdict is not Verdict.NO:
+        verdict, reason = Verdict.UNKNOWN, doubt
+    done = wanted.held is not None or (ready is not None and not known.gguf)
+    made = () if done else peak.steps(config, variant.steps, held.total)
+    filled = min(wanted.filled or constants.system().filled, tokens)
+    room = machine.memory - constants.system().saturation
+    most = speed.decode(config, held, known, machine, filled, wanted.kv_type)
+    full = speed.decode(config, held, known, machine, tokens, wanted.kv_type)
+    told = speed.is_known(known, machine)
+    return Fit(
+        runtime=runtime,
+        quantization=chosen,
+        context=tokens,
+        max_batch=max_batch,
+        board=machine.id,
+        verdict=verdict,
+        reason=reason,
+        weights_bytes=int(held.total),
+        kv_bytes=int(sizes.kv),
+        activation_bytes=int(sizes.activations),
+        runtime_bytes=int(sizes.process),
+        baseline_bytes=int(sizes.baseline),
+        total_bytes=int(sizes.total),
+        needed_bytes=int(sizes.needed),
+        used_bytes=int(min(sizes.total, room)),
+        available_bytes=int(sizes.available),
+        swap_bytes=int(swap),
+        peak_bytes=int(max([sizes.total, *(size + sizes.baseline for _, size in made)])),
+        steps=tuple((name, size + int(sizes.baseline)) for name, size in made),
+        decode_tokens_per_s=most if told else None,
+        decode_tokens_per_s_full=full if told else None,
+        decode_tokens_per_s_most=most,
+        notes=(
+            *machine.notes,
+            *_notes(config, tokens),
+            *_older(known, variant, machine),
+            *(() if told else _untold(runtime, machine, most)),
+        ),
+    )
+
+
+def default_context(config: ModelConfig, machine: Machine) -> int:
+    """Tokens where none were asked for."""
+    table = constants.system()
+    wanted = table.context_large if machine.memory >= table.context_large_from else table.context_small
+    return min(wanted, config.max_position or wanted)
+
+
+def variant_for(runtime: RuntimeConstants, machine: Machine, family: str = "", quantization: str = "") -> Variant:
+    """The runtime's newest version that the machine's L4T runs and that knows the architecture and the quantization.
+
+    Where none does all of it, the newest that runs; where none runs or there is no L4T, the last of all.
+    """
+    running = [variant for variant in runtime.variants if set(variant.l4t) & set(machine.l4t)]
+    knowing = [variant for variant in running if _loads(variant, family)]
+    having = [variant for variant in knowing if not quantization or _has(variant, quantization)]
+    return (having or knowing or running or list(runtime.variants))[-1]
+
+
+def _loads(variant: Variant, family: str) -> bool:
+    names = {family, family.removesuffix("_text")}
+    return not variant.families or not family or bool(names & variant.families)
+
+
+def _has(variant: Variant, quantization: str) -> bool:
+    return quantization.lower() in {name.lower() for name in (*variant.formats, *variant.accepted)}
+
+
+def quantization_named(
+    runtime: RuntimeConstants, variant: Variant, name: str, sm: int | None = None, config: ModelConfig | None = None
+) -> str:
+    """The runtime's own spelling of a quantization; for none, the first that the GPU and the model can have.
+
+    Raises UsageError listing them.
+    """
+    if not name:
+        possible = [each for each, (_, lowest) in variant.formats.items() if sm is None or sm >= lowest]
+        known = [each for each in possible if limits.quantizes(*variant.interface, each, config)]
+        return next(iter(known or possible or variant.formats))
+    spelled = {known.lower(): known for known in (*variant.accepted, *variant.formats)}
+    if name.lower() in spelled:
+        return spelled[name.lower()]
+    raise UsageError(f"{runtime.name} has no quantization `{name}`", hint=f"it has: {', '.join(variant.formats)}")
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Bytes. `fixed` is all but the KV cache; `limit` what the runtime itself lets the device's part have (0: all)."""
+
+    kv: float
+    activations: float
+    process: float
+    baseline: float
+    needed: float
+    total: float
+    available: float
+    device_needed: float
+    limit: float
+    limit_name: str
+
+
+def _sizes(
+    config: ModelConfig,
+    runtime: RuntimeConstants,
+    variant: Variant,
+    machine: Machine,
+    held: Weights,
+    load: memory.Load,
+    options: Options,
+) -> _Sizes:
+    table = constants.system()
+    baseline = table.discrete if machine.discrete else memory.baseline_of(options.baseline)
+    activations = memory.workspace(config, runtime, variant, load)
+    kv = memory.kv_needed(config, runtime, variant, load)
+    available = machine.memory - (0 if machine.discrete else table.margin)
+    fixed = held.total + activations + runtime.process + baseline
+    needed = fixed + kv
+    device = held.total + activations + kv
+    limit, name = 0.0, ""
+    if variant.kv == "total":
+        part = options.gpu_memory or memory.share(runtime, machine)
+        limit, name = part * machine.memory, f"--gpu-memory-utilization {part:g}"
+        device += runtime.process
+        kv = max(kv, limit - (device - kv))
+    elif variant.kv == "free":
+        kv = max(kv, variant.fraction * (available - fixed))
+    elif variant.budget:
+        part = options.gpu_memory or variant.budget
+        limit, name = part * machine.memory, f"gpu_memory_utilization={part:g}"
+    return _Sizes(kv, activations, runtime.process, baseline, needed, fixed + kv, available, device, limit, name)
+
+
+def _judge(sizes: _Sizes, machine: Machine, runtime: RuntimeConstants) -> tuple[Verdict, str, float]:
+    """Verdict, reason, bytes that must go to swap.
+
+    Swap can carry what of the baseline is not needed now. It cannot carry what CUDA allocated, and weights that are
+    read for every token would be read from the disk for every token.
+    """
+    table = constants.system()
+    if sizes.limit and sizes.device_needed > sizes.limit:
+        reason = f"{runtime.name} stops at its own limit of {_gib(sizes.limit)} ({sizes.limit_name})"
+        return Verdict.NO, f"{reason}, {_gib(sizes.device_needed)} are needed", 0.0
+    missing = sizes.needed - sizes.available
+    if missing <= 0:
+        tight = sizes.needed > table.warn * sizes.available
+        reason = f"{sizes.needed / sizes.available:.0%} of the usable memory" if tight else ""
+        return (Verdict.TIGHT if tight else Verdict.FITS), reason, 0.0
+    evictable = 0.0 if machine.discrete else max(sizes.baseline - table.unevictable, 0.0)
+    if missing > evictable:
+        return Verdict.NO, f"{_gib(missing)} more are needed than there are", 0.0
+    if machine.swap >= missing:
+        return Verdict.SWAP, f"{_gib(missing)} of what the system uses must go to swap (on a disk, not ZRAM)", missing
+    return Verdict.NO, f"{_gib(missing)} are missing, which swap could carry (on a disk, not ZRAM)", 0.0
+
+
+def _refusal(
+    config: ModelConfig,
+    runtime: RuntimeConstants,
+    variant: Variant,
+    machine: Machine,
+    quantization: str,
+    lowest_sm: int,
+) -> tuple[str, str]:
+    """Why a combination cannot be, whatever the memory, and what is not known of it; empty: nothing."""
+    if machine.sm is None and not runtime.cpu:
+        return f"{runtime.name} needs an NVIDIA GPU", ""
+    if machine.l4t and not set(machine.l4t) & set(variant.l4t):
+        has = f"L4T {_list(machine.l4t)}" if len(machine.l4t) > 1 else f"L4T {machine.l4t[0]}"
+        known = sorted({major for each in runtime.variants for major in each.l4t})
+        return f"{runtime.name} exists for L4T {_list(known)}; this machine runs {has}", ""
+    lowest = max(variant.sm, lowest_sm)
+    weight_only = support.weight_only_sm(config.quantized) if config.quantized else 0
+    if machine.sm is not None and machine.sm < (weight_only or lowest):
+        what = f"{runtime.name} {quantization}" if lowest_sm > variant.sm else runtime.name
+        return f"{what} needs compute capability {lowest / 10:g}; this GPU has {machine.sm / 10:g}", ""
+    known_there = support.knows(*variant.list, config) if any(variant.list) else support.generic(config)
+    version = f" ({variant.api} API)" if variant.api else ""
+    if known_there is False:
+        return f"{runtime.name}{version} does not know the architecture `{config.model_type}`", ""
+    if known_there is None:
+        return "", f"whether {runtime.name} knows the architecture `{config.model_type}` is not in our table"
+    return "", ""
+
+
+def _unread(
+    runtime: RuntimeConstants, ready: Quantized, machine: Machine, lowest_sm: int, doubt: str
+) -> tuple[str, str]:
+    """Why a quantized checkpoint cannot be loaded, or why that is not known."""
+    found = support.reads(runtime.name, runtime.reads, ready)
+    if found is False:
+        remedy = "" if ready.method in _PUBLISHED else ": take the original model"
+        return f"{runtime.name} cannot load weights that {ready.method} quantized already{remedy}", ""
+    if found is None:
+        return "", f"whether {runtime.name} reads a checkpoint quantized with {ready.described} is not in our table"
+    if machine.sm is not None and machine.sm < lowest_sm and not runtime.gguf:
+        what = (
+            f"{runtime.name} reads {ready.label} below compute capability {lowest_sm / 10:g} with weight-only kernels"
+        )
+        return "", f"{what}, which nobody reported of a Jetson"
+    return "", doubt
+
+
+def _unmade(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, quantization: str) -> str:
+    """Why the runtime cannot quantize this model so; empty where it can."""
+    if limits.quantizes(*variant.interface, quantization, config):
+        return ""
+    possible = ", ".join(name for name in variant.formats if limits.quantizes(*variant.interface, name, config))
+    family = config.model_type
+    return f"{runtime.name} does not quantize the architecture `{family}` to {quantization}; it can to {possible}"
+
+
+def _list(majors: Iterable[int]) -> str:
+    return ", ".join(str(major) for major in majors)
+
+
+def _notes(config: ModelConfig, context: int) -> tuple[str, ...]:
+    notes = [*size_notes(config)]
+    if config.max_position and context > config.max_position:
+        notes.append(f"the model was trained for {config.max_position} tokens; beyond them its answers degrade")
+    return tuple(notes)
+
+
+def size_notes(config: ModelConfig) -> tuple[str, ...]:
+    """What is doubtful about the size: weight files that disagree, or parts of the configuration that were not read."""
+    if config.measured:
+        return (config.measured,)
+    notes = []
+    if config.quantized is not None and not config.quantized.stored:
+        notes.append(f"how many bits {config.quantized.method} stores is not understood: 16 are assumed")
+    if config.unread:
+        names = ", ".join(f"`{name}`" for name in config.unread[:4])
+        notes.append(f"the configuration has {names}, which is not understood: it may be larger or smaller than this")
+    return tuple(notes)
+
+
+def _untold(runtime: str, machine: Machine, most: float | None) -> tuple[str, ...]:
+    """Say that a power mode's speed is not known, and what its memory allows."""
+    limit = f"; its memory allows {most:.1f} tokens/s at most" if most else ""
+    return (f"how fast {runtime} is in the mode {machine.mode} of {machine.id} was published nowhere{limit}",)
+
+
+def _older(runtime: RuntimeConstants, variant: Variant, machine: Machine) -> tuple[str, ...]:
+    """Say so where the newest version that the board could have cannot do it."""
+    newest = [each for each in runtime.variants if set(each.l4t) & set(machine.l4t)][-1:]
+    if variant in newest or not newest:
+        return ()
+    majors = [major for major in machine.l4t if major in variant.l4t]
+    return (f"only with {runtime.name} for L4T {_list(majors)}; newer versions cannot do it",)
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.1f} GiB"

@@ -1,0 +1,183 @@
+"""Published figures (`facts/published.yaml`) beside what is predicted for the same case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core.errors import UsageError
+from jetson_containers.llm.fit import constants, memory, peak
+from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.llm.fit.machine import board_named, of_board
+from jetson_containers.llm.fit.predict import Options, predict
+from jetson_containers.llm.models import config as modelconfig
+from jetson_containers.llm.models import known as knownmodels
+from jetson_containers.platforms import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jetson_containers.llm.fit.predict import Fit
+    from jetson_containers.llm.models.config import ModelConfig
+
+_MIB = 1 << 20
+_KEYS = {
+    "layers": "num_hidden_layers",
+    "hidden": "hidden_size",
+    "intermediate": "intermediate_size",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "head_dim": "head_dim",
+    "vocab": "vocab_size",
+}
+_UNITS = {"GiB": GIB, "GB": 10**9, "MB": 10**6}
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published figure and the prediction. `speed` in tokens/s, `memory` in bytes; None where none was published.
+
+    `kind` is what was measured (`system` or `process`), `runs` whether it was seen to run (None: not said), `fitted`
+    whether a constant was fitted on this figure.
+    """
+
+    board: str
+    mode: str
+    model: str
+    runtime: str
+    quantization: str
+    context: int
+    speed: float | None
+    memory: float | None
+    kind: str
+    runs: bool | None
+    fitted: bool
+    source: str
+    caveat: str
+    fit: Fit
+
+    @property
+    def predicted_memory(self) -> float:
+        """Bytes that compare with `memory`: of the whole board, or of the process alone."""
+        if self.kind == "process":
+            return self.fit.needed_bytes - self.fit.baseline_bytes
+        return self.fit.used_bytes
+
+    @property
+    def speed_error(self) -> float | None:
+        """Predicted over published, minus one."""
+        if self.speed is None or self.fit.decode_tokens_per_s is None:
+            return None
+        return self.fit.decode_tokens_per_s / self.speed - 1
+
+    @property
+    def memory_error(self) -> float | None:
+        """Predicted over published, minus one."""
+        return None if self.memory is None else self.predicted_memory / self.memory - 1
+
+
+@dataclass(frozen=True)
+class Account:
+    """What llama.cpp said of one run, and what is predicted. `kv` and `compute` in bytes."""
+
+    config: ModelConfig
+    context: int
+    micro_batch: int
+    kv_type: str
+    kv: float
+    compute: float
+    predicted_kv: float
+    predicted_compute: float
+
+
+def accounts() -> tuple[Account, ...]:
+    """Every run whose own account of its memory we have."""
+    return tuple(_account({**row.get("like", {}), **row}) for row in tables.load("published")["accounts"])
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The highest memory of one conversion or prompt that was measured, and what is predicted. Bytes of the process."""
+
+    config: ModelConfig
+    step: str
+    context: int
+    measured: float
+    predicted: float
+
+
+def peaks() -> tuple[Peak, ...]:
+    """Every peak that was measured."""
+    return tuple(_peak({**row.get("like", {}), **row}) for row in tables.load("published")["peaks"])
+
+
+def _peak(row: Mapping[str, Any]) -> Peak:
+    config, context = _config(row), int(row.get("context", 0))
+    if row["step"] == "prompt":
+        runtime = constants.runtime("transformers")
+        predicted = memory.workspace(config, runtime, runtime.variants[-1], memory.Load(context))
+    else:
+        predicted = float(peak.steps(config, (row["step"],), 0)[0][1])
+    return Peak(config, row["step"], context, float(row["peak"]) * _MIB, predicted)
+
+
+def _config(row: Mapping[str, Any]) -> ModelConfig:
+    return modelconfig.from_hf({"model_type": "llama", **{_KEYS[name]: int(row[name]) for name in _KEYS}})
+
+
+def _account(row: Mapping[str, Any]) -> Account:
+    config = _config(row)
+    runtime = replace(constants.runtime("llama_cpp"), micro_batch=int(row["micro_batch"]))
+    load = memory.Load(int(row["context"]), kv_type=row["kv_type"])
+    variant = runtime.variants[-1]
+    return Account(
+        config=config,
+        context=load.context,
+        micro_batch=runtime.micro_batch,
+        kv_type=load.kv_type,
+        kv=float(row["kv"]) * _MIB,
+        compute=float(row["compute"]) * _MIB,
+        predicted_kv=memory.kv_needed(config, runtime, variant, load),
+        predicted_compute=memory.workspace(config, runtime, variant, load),
+    )
+
+
+def comparisons() -> tuple[Published, ...]:
+    """Every published figure of the table with its prediction, in the order of the table."""
+    return tuple(_compare({**row.get("like", {}), **row}) for row in tables.load("published")["rows"])
+
+
+def _compare(row: Mapping[str, Any]) -> Published:
+    config = knownmodels.config(row["model"])
+    if config is None:
+        raise UsageError(f"facts/published.yaml names the model `{row['model']}`, which facts/models.yaml has not")
+    machine = of_board(
+        board_named(row["board"]),
+        mode=row.get("mode", ""),
+        swap=int(float(row.get("swap", 0)) * GIB),
+        l4t=int(row["l4t"]) if "l4t" in row else None,
+    )
+    predicted = predict(
+        config,
+        runtime=row["runtime"],
+        quantization=row["quantization"],
+        context=int(row["context"]),
+        board=machine,
+        options=Options(baseline=row.get("baseline", "headless"), session=int(row.get("session", 0))),
+    )
+    return Published(
+        board=machine.id,
+        mode=machine.mode,
+        model=row["model"],
+        runtime=row["runtime"],
+        quantization=row["quantization"],
+        context=int(row["context"]),
+        speed=float(row["speed"]) if "speed" in row else None,
+        memory=float(row["memory"]) * _UNITS[row["unit"]] if "memory" in row else None,
+        kind=row.get("kind", "") if "memory" in row else "",
+        runs={"yes": True, "no": False}.get(row.get("runs", "")),
+        fitted=row.get("fitted") == "yes",
+        source=row["source"],
+        caveat=row.get("caveat", ""),
+        fit=predicted,
+    )

@@ -1,0 +1,226 @@
+"""`llm fit`: one question about a model and a machine → all predictions, best first, and advice."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core.errors import UsageError
+from jetson_containers.llm.fit import (
+    GIB,
+    Options,
+    Verdict,
+    advise,
+    ask,
+    board_named,
+    constants,
+    of_board,
+    of_platform,
+    of_target,
+)
+from jetson_containers.llm.fit import Request as FitRequest
+from jetson_containers.llm.fit.predict import variant_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from jetson_containers.llm.fit import Advice, Fit, Machine
+    from jetson_containers.llm.models.source import Source
+    from jetson_containers.platforms.detect import Platform
+
+_ORDER = (Verdict.FITS, Verdict.TIGHT, Verdict.SWAP, Verdict.UNKNOWN, Verdict.NO, Verdict.IMPOSSIBLE)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked; zero or empty: the default. `swap` and `vram` in GiB (None: look at this machine)."""
+
+    runtime: str = ""
+    quantization: str = ""
+    context: int = 0
+    max_batch: int = 1
+    board: str = ""
+    mode: str = ""
+    swap: float | None = None
+    vram: float | None = None
+    baseline: str = ""
+    kv_type: str = "f16"
+    prefill_chunk: int = 0
+    every_quantization: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The predictions, the best first, and how the best could become better."""
+
+    model: str
+    machine: Machine
+    fits: tuple[Fit, ...]
+    advice: tuple[Advice, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def best(self) -> Fit:
+        """The first of them."""
+        return self.fits[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """The best one with the keys of interface.md; the others below `alternatives`."""
+        first, *others = [{"model": self.model, **fit.to_json()} for fit in self.fits]
+        return {**first, "advice": [item.text for item in self.advice], "alternatives": others}
+
+
+def answer(source: Source, machine: Machine, question: Question) -> Answer:
+    """Predict what was asked. Raises UsageError for a runtime or quantization that does not exist or cannot load it."""
+    runtimes = _runtimes(source, question)
+    options = Options(
+        prefill_chunk=question.prefill_chunk,
+        kv_type=question.kv_type,
+        baseline=_baseline(question, machine),
+        held=source.held,
+    )
+    request = FitRequest(
+        runtimes[0],
+        question.quantization or source.quantization,
+        question.context or source.context,
+        question.max_batch,
+        options,
+    )
+    if source.held is not None or source.runtimes:
+        if question.quantization and question.quantization.lower() != source.quantization.lower():
+            raise UsageError(
+                f"{source.name} is quantized already ({source.quantization})", hint="leave out --quantization"
+            )
+        request = replace(request, quantization=_accepted(source, request, machine))
+    requests = [
+        replace(request, runtime=runtime, quantization=quantization)
+        for runtime in runtimes
+        for quantization in _quantizations(source, runtime, machine, request, question)
+    ]
+    if not requests:
+        raise UsageError(
+            f"no runtime has a quantization `{request.quantization}`", hint="`--all` lists what each of them has"
+        )
+    pairs = [(ask(source.config, each, machine), each) for each in requests]
+    if source.held is not None and source.quantization:  # by its own name, whether the table has it or not
+        pairs = [(replace(fit, quantization=source.quantization), each) for fit, each in pairs]
+    pairs.sort(key=lambda pair: _rank(pair[0]))
+    best = pairs[0][1]
+    advice = advise(source.config, best, machine)
+    return Answer(source.name, machine, tuple(fit for fit, _ in pairs), advice)
+
+
+def _baseline(question: Question, machine: Machine) -> str:
+    """The baseline asked for; `now` is what this machine has in use at the moment."""
+    if question.baseline != "now":
+        return question.baseline or "desktop"
+    if machine.used is None:
+        raise UsageError("`--baseline now` measures this machine, and the question is about another one")
+    return f"{machine.used / GIB:.3f}"
+
+
+def machine_for(
+    question: Question,
+    platform: Callable[[], Platform],
+    root: Path,
+    query: Callable[[], int] | None = None,
+    *,
+    cross: bool = False,
+) -> Machine:
+    """The machine a question is about: the board named, else the platform (this machine unless `--target` says other).
+
+    `cross`: the platform is that of `--target`, whose L4T release then holds for the board too. `query` asks the driver
+    for the bytes of the largest graphics card. Raises UsageError where nothing says how much memory there is, and where
+    board, target and mode contradict each other.
+    """
+    swap = int((question.swap or 0) * GIB)
+    if question.board:
+        board = board_named(question.board)
+        if question.vram:
+            raise UsageError(
+                f"`--vram` is about a graphics card, and {board.id} has none", hint="leave one of them out"
+            )
+        if cross:
+            return of_target(board, platform(), mode=question.mode, swap=swap)
+        return of_board(board, mode=question.mode, swap=swap)
+    here = platform()
+    if question.swap is None and here.host:
+        swap = disk_swap(root)
+    vram = int((question.vram or 0) * GIB)
+    if not vram and here.has_gpu and here.l4t is None and here.host:
+        vram = (query or graphics_memory)()
+    machine = of_platform(here, vram=vram, swap=swap, mode=question.mode)
+    return replace(machine, used=memory_in_use(root)) if here.host else machine
+
+
+def disk_swap(root: Path) -> int:
+    """Bytes of swap that is on a disk. ZRAM is not counted: it takes from the memory that is short."""
+    try:
+        lines = (root / "proc/swaps").read_text(encoding="utf-8").splitlines()[1:]
+    except OSError:
+        return 0
+    rows = [line.split() for line in lines]
+    return sum(int(row[2]) * 1024 for row in rows if len(row) > 2 and "zram" not in row[0] and row[2].isdigit())
+
+
+def memory_in_use(root: Path) -> int | None:
+    """Bytes that programs and the kernel have in use now and could not give back."""
+    try:
+        text = (root / "proc/meminfo").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    sizes = {
+        name: int(size) * 1024 for name, size in re.findall(r"^(MemTotal|MemAvailable):\s+(\d+) kB", text, re.MULTILINE)
+    }
+    return sizes["MemTotal"] - sizes["MemAvailable"] if len(sizes) == 2 else None
+
+
+def graphics_memory() -> int:
+    """Bytes of the largest graphics card, as its driver says; 0 where it says nothing."""
+    argv = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    sizes = [int(line) for line in done.stdout.split() if line.isdigit()]
+    return max(sizes, default=0) << 20
+
+
+def _runtimes(source: Source, question: Question) -> tuple[str, ...]:
+    if question.runtime:
+        constants.runtime(question.runtime)
+        if source.runtimes and question.runtime not in source.runtimes:
+            raise UsageError(
+                f"{source.name} is an artefact of {source.runtimes[0]}, {question.runtime} cannot load it",
+                hint="name the model it was made of",
+            )
+        return (question.runtime,)
+    return source.runtimes or tuple(constants.runtimes())
+
+
+def _accepted(source: Source, request: FitRequest, machine: Machine) -> str:
+    """The artefact's quantization where the runtime's table has it, else the default: sizes are known anyway."""
+    variant = variant_for(constants.runtime(request.runtime), machine, source.config.model_type, request.quantization)
+    known = {name.lower(): name for name in (*variant.accepted, *variant.formats)}
+    return known.get(request.quantization.lower(), "")
+
+
+def _quantizations(
+    source: Source, runtime: str, machine: Machine, request: FitRequest, question: Question
+) -> Sequence[str]:
+    """What to predict for one runtime. A name that only another runtime has leaves this one out."""
+    variant = variant_for(constants.runtime(runtime), machine, source.config.model_type, request.quantization)
+    if question.every_quantization and not request.quantization:
+        return tuple(variant.formats)
+    if question.runtime or not request.quantization:
+        return (request.quantization,)
+    known = {name.lower() for name in (*variant.accepted, *variant.formats)}
+    return (request.quantization,) if request.quantization.lower() in known else ()
+
+
+def _rank(fit: Fit) -> tuple[int, float, int, str]:
+    """What fits before what does not, then the faster, then the smaller."""
+    return (_ORDER.index(fit.verdict), -(fit.decode_tokens_per_s_most or 0), fit.needed_bytes, fit.runtime)

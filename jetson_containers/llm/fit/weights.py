@@ -1,0 +1,159 @@
+"""How many weights a decoder has, and what they take in each format.
+
+Source of the counts: the shapes of the matrices that `config.json` implies (norms and biases, below 0.1 %, left out).
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jetson_containers.llm.fit import constants
+from jetson_containers.llm.models.layers import blocks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jetson_containers.llm.fit.constants import FileType, Format
+    from jetson_containers.llm.models.config import ModelConfig, Quantized
+    from jetson_containers.llm.models.gguf import GgufFile
+    from jetson_containers.llm.models.layers import Matrix
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Bytes. `per_token`: what is read from memory for one token, without the KV cache."""
+
+    linear: float
+    embedding: float
+    head: float
+    per_token: float
+
+    @property
+    def total(self) -> float:
+        """All that is held in memory."""
+        return self.linear + self.embedding + self.head
+
+    def times(self, factor: float) -> Weights:
+        """All of it so many times larger."""
+        if factor == 1:
+            return self
+        return Weights(self.linear * factor, self.embedding * factor, self.head * factor, self.per_token * factor)
+
+
+def matrices(config: ModelConfig) -> Iterator[tuple[Matrix, tuple[int, ...]]]:
+    """All linear layers of the decoder, each with the layers it is in; none for those outside them."""
+    for block in blocks_of(config):
+        for matrix in block.matrices:
+            yield matrix, block.at
+    for matrix in config.other:
+        yield matrix, (0,)
+
+
+def linear_weights(config: ModelConfig) -> int:
+    """How many weights the linear layers have, all experts included."""
+    return sum(matrix.weights * len(at) for matrix, at in matrices(config))
+
+
+def active_weights(config: ModelConfig) -> int:
+    """How many of them one token goes through."""
+    return sum(matrix.weights * len(at) * matrix.used // matrix.copies for matrix, at in matrices(config))
+
+
+def parameters(config: ModelConfig) -> int:
+    """All weights of the model, encoders included."""
+    embeddings = config.vocab * config.hidden * (1 if config.tied else 2)
+    return linear_weights(config) + embeddings + config.tables + config.towers
+
+
+def largest_tensor(config: ModelConfig) -> int:
+    """Elements of the largest matrix, which conversions hold several times."""
+    sizes = (matrix.inputs * matrix.outputs for matrix, _ in matrices(config))
+    return max(config.vocab * config.hidden, config.tables, *sizes)
+
+
+@functools.lru_cache(maxsize=1024)
+def weights(config: ModelConfig, format_name: str) -> Weights:
+    """Bytes of the model in a format of the table, or in a GGUF file type."""
+    if format_name in constants.file_types():
+        return _of_gguf(config, constants.file_types()[format_name]).times(config.scale)
+    return _of_format(config, constants.formats()[format_name]).times(config.scale)
+
+
+def of_checkpoint(config: ModelConfig, quantized: Quantized) -> Weights:
+    """Bytes of a checkpoint that is quantized already; of one whose width is not understood, as if it were not."""
+    stored = quantized.stored or 16
+    bits = constants.Format(stored, 16, min(quantized.head, 16) if quantized.bits else 16)
+    return _of_format(config, bits, others=16 if quantized.experts_only else 0).times(config.scale)
+
+
+def stored_bytes(config: ModelConfig) -> float:
+    """Bytes of a checkpoint's weight files as its configuration describes them, of 16 bits where it is silent."""
+    if config.quantized is not None:
+        return of_checkpoint(config, config.quantized).total
+    return parameters(config) * (4 if config.dtype == "float32" else 2) * config.scale
+
+
+def of_file(file: GgufFile, config: ModelConfig) -> Weights:
+    """Bytes as a GGUF file's own directory says them."""
+    linear = file.weights_bytes - file.embedding_bytes - file.head_bytes
+    share = active_weights(config) / max(linear_weights(config), 1)
+    return Weights(
+        linear, file.embedding_bytes, file.head_bytes, linear * share + (file.head_bytes or file.embedding_bytes)
+    )
+
+
+def _of_format(config: ModelConfig, bits: Format, others: float = 0) -> Weights:
+    """Bytes in a format; `others`: bits of what is no expert's, where that is not stored alike."""
+    embedding = (config.vocab * config.hidden + config.tables) * bits.embedding / 8
+    read = config.vocab * config.hidden * bits.embedding / 8
+    # A tied matrix is stored once, as the embedding, and read whole as the head.
+    head = 0.0 if config.tied else config.vocab * config.hidden * bits.head / 8
+    linear = active = 0.0
+    for matrix, at in matrices(config):
+        stored = others if others and matrix.role != "expert" else bits.linear
+        size = matrix.weights * len(at) * (stored + bits.channel / max(matrix.inputs, 1)) / 8
+        linear += size
+        active += size * matrix.used / matrix.copies
+    linear += config.towers * 16 / 8  # encoders are rarely quantized
+    return Weights(linear, embedding, head, active + (head or read))
+
+
+def _of_gguf(config: ModelConfig, kind: FileType) -> Weights:
+    elements = config.vocab * config.hidden
+    output = elements * constants.block_for(kind.output, config.hidden) / 8
+    embedding = elements * constants.block_for(kind.embedding, config.hidden) / 8
+    tables = config.tables * constants.block_for(kind.embedding, config.hidden) / 8
+    linear = active = 0.0
+    for matrix, at in matrices(config):
+        size = sum(_matrix_bytes(matrix, layer, config, kind) for layer in at)
+        linear += size
+        active += size * matrix.used / matrix.copies
+    if config.tied:  # the one matrix is stored as the output would be
+        return Weights(linear, output + tables, 0, active + output)
+    return Weights(linear, embedding + tables, output, active + output)
+
+
+def _matrix_bytes(matrix: Matrix, layer: int, config: ModelConfig, kind: FileType) -> float:
+    name = "F32" if matrix.role == "router" else _type_of(matrix.role, layer, config, kind)
+    return matrix.inputs * matrix.outputs * matrix.copies * constants.block_for(name, matrix.inputs) / 8
+
+
+def _type_of(role: str, layer: int, config: ModelConfig, kind: FileType) -> str:
+    if role in {"query", "key", "value"} and config.family in constants.fused_families():
+        return kind.fused
+    rules = (rule for rule in kind.rules if rule.role == role and _applies(rule.where, layer, config))
+    return next((rule.type for rule in rules), kind.base)
+
+
+def _applies(where: str, layer: int, config: ModelConfig) -> bool:
+    """Whether a rule of the table holds in a layer (llama-quant.cpp: `use_more_bits` and the like)."""
+    count = config.layers
+    if where == "more":
+        return layer < count // 8 or layer >= 7 * count // 8 or (layer - count // 8) % 3 == 2
+    if where == "grouped":
+        return config.heads >= 4 * config.kv_heads
+    firsts = {"all": count, "eighth": count // 8, "sixteenth": count // 16}
+    limit = firsts[where] if where in firsts else int(where.removeprefix("first:"))
+    return layer < limit

@@ -1,0 +1,45 @@
+"""The models of `facts/models.yaml`: shapes that are known without a network."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.llm.models import config as modelconfig
+from jetson_containers.platforms import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jetson_containers.llm.models.config import ModelConfig
+
+_WORDS = {"true": True, "false": False}
+
+
+@functools.cache
+def configs() -> Mapping[str, Mapping[str, Any]]:
+    """`config.json` of each model by its hub name, as far as the table has it."""
+    return {name: {key: _value(value) for key, value in row.items()} for name, row in tables.load("models").items()}
+
+
+def full_name(name: str) -> str:
+    """The hub name a user's name stands for: itself or its last part, in any case; empty for an unknown one."""
+    wanted = name.lower().partition("@")[0]
+    for known in configs():
+        if wanted in {known.lower(), known.lower().rpartition("/")[2]}:
+            return known
+    return ""
+
+
+def config(name: str) -> ModelConfig | None:
+    """The shape of a model by its hub name or the last part of it; None for an unknown one."""
+    known = full_name(name)
+    return modelconfig.from_hf(configs()[known], f"facts/models.yaml: {known}") if known else None
+
+
+def _value(text: Any) -> Any:
+    if isinstance(text, list):
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    return int(text) if text.isdigit() else text

@@ -1,0 +1,138 @@
+"""What a user calls a model → its shape: a hub name, a directory, a .gguf file, or a name of `facts/models.yaml`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core.errors import NotReadyError, UsageError
+from jetson_containers.llm.fit import weights
+from jetson_containers.llm.models import config as modelconfig
+from jetson_containers.llm.models import gguf
+from jetson_containers.llm.models import known as knownmodels
+from jetson_containers.llm.models import weight_files as weightfiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jetson_containers.core.console import Console
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.llm.fit.weights import Weights
+    from jetson_containers.llm.models.config import ModelConfig
+
+_MLC = "mlc-chat-config.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model whose shape is known. `quantization` and `held` are set where they are fixed already.
+
+    `context` is what an artefact was compiled for, 0 where that is open; `runtimes` empty: any of them. `origin` says
+    where the shape comes from.
+    """
+
+    name: str
+    config: ModelConfig
+    origin: str
+    quantization: str = ""
+    context: int = 0
+    held: Weights | None = None
+    runtimes: tuple[str, ...] = ()
+
+
+def load(reference: str, load_config: Callable[[str], ModelConfig]) -> Source:
+    """Find a model's shape; only for a hub name that no table has, `load_config` is asked.
+
+    Raises UsageError for what is no model, and what `load_config` raises.
+    """
+    path = Path(reference)
+    if path.exists():
+        return _of_path(path)
+    known = knownmodels.full_name(reference) if "@" not in reference else ""
+    if known:
+        return Source(known, modelconfig.from_hf(knownmodels.configs()[known], known), "facts/models.yaml")
+    if "/" in reference and not reference.startswith(("/", "./", "../")) and not reference.endswith(".gguf"):
+        return Source(reference, load_config(reference), "the hub")
+    if reference == "tiny":
+        raise UsageError("`tiny` fits everywhere: it has 3 MB", hint="`jetson-containers llm chat tiny` makes it")
+    names = [name.rpartition("/")[2] for name in knownmodels.configs()]
+    close = difflib.get_close_matches(reference, names, n=3)
+    meant = f"did you mean {' or '.join(f'`{name}`' for name in close)}? " if close else ""
+    raise UsageError(
+        f"no model `{reference}`",
+        hint=f"{meant}give a Hugging Face name (org/model), a directory, a .gguf file"
+        + ("" if close else f", or one of: {', '.join(names)}"),
+    )
+
+
+def from_hub(reference: str, settings: Settings, console: Console) -> ModelConfig:
+    """Fetch `config.json` alone. Raises NotReadyError where there is none to be had, and what the hub raises."""
+    from jetson_containers import hub
+
+    info = hub.describe(reference, settings, console)
+    if info.config is None and not info.is_gguf and not info.config_missing.startswith("config.json"):
+        weightfiles.refuse_other_kinds([entry.name for entry in info.files], reference)
+    if info.config is None:
+        hint = "a model of .gguf files: name the original model, or download one of the files and name that"
+        raise NotReadyError(
+            f"{reference}: {info.config_missing or 'there is no config.json'}", hint=hint if info.is_gguf else None
+        )
+    config = modelconfig.from_hf(info.config, f"{reference}: config.json", info.beside)
+    return weightfiles.checked(config, weightfiles.total((entry.name, entry.size) for entry in info.files))
+
+
+def of_folder(folder: Path) -> ModelConfig:
+    """The shape of a local checkpoint, with what its weight files say. Raises UsageError where it has none."""
+    path = folder / "config.json"
+    try:
+        raw: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(raw, dict):
+        raise UsageError(f"{path}: holds no object")
+    beside = weightfiles.read_json(folder / "hf_quant_config.json")
+    return weightfiles.checked(modelconfig.from_hf(raw, str(path), beside), weightfiles.in_folder(folder))
+
+
+def _of_path(path: Path) -> Source:
+    if path.is_file():
+        return _of_gguf(path) if path.suffix == ".gguf" else _of_json(path, path.stem)
+    for name in (_MLC, "config.json"):
+        for folder in (path, path / "params"):  # the second: artefacts of MLC's old API
+            if (folder / name).is_file():
+                return _of_json(folder / name, path.resolve().name)
+    files = sorted(path.glob("*.gguf"))
+    if len(files) == 1:
+        return _of_gguf(files[0])
+    adapter = path / "adapter_config.json"
+    if adapter.is_file():
+        modelconfig.from_hf(weightfiles.read_json(adapter), str(adapter))  # says what it is an adapter of
+    if (path / "model_index.json").is_file():
+        weightfiles.refuse_other_kinds(["model_index.json"], str(path))
+    what = f"{len(files)} .gguf files: name one of them" if files else "neither config.json nor a .gguf file"
+    raise UsageError(f"`{path}` holds {what}")
+
+
+def _of_json(path: Path, name: str) -> Source:
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}: holds no object")
+    if path.name == "config.json":
+        return Source(name, of_folder(path.parent), str(path))
+    if path.name != _MLC:
+        return Source(name, modelconfig.from_hf(data, str(path)), str(path))
+    config = modelconfig.from_mlc(data, str(path))
+    method = config.quantized.method.removeprefix("mlc:") if config.quantized else ""
+    return Source(name, config, str(path), method, config.max_position, None, ("mlc",))
+
+
+def _of_gguf(path: Path) -> Source:
+    file = gguf.read(path)
+    config = gguf.model_config(file, str(path))
+    return Source(path.stem, config, str(path), file.file_type, 0, weights.of_file(file, config), ("llama_cpp",))

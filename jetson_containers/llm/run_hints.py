@@ -1,0 +1,185 @@
+"""What a container's command will run into, as tutorials write it: said before the start, with what was meant.
+
+The command itself is the user's and passes through untouched.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from jetson_containers.launch.parts import Notice, Part, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from jetson_containers.launch.docker_options import RunLine
+    from jetson_containers.platforms.detect import Platform
+
+_OLD_BUILD = re.compile(r"\bmlc_llm\.build\b")
+_NEW_COMMAND = re.compile(r"\bmlc_llm (?:convert_weight|gen_config|compile)\b")
+_OLD_SPELLING = re.compile(r"\b(q4f16_awq|cutlass_(?:attn|norm)=\d|sliding_window=\d+)")
+_RELATIVE_OUTPUT = re.compile(r"(?:-o|--output|--artifact-path)[ =]\"?(?:\./)?(dist/\S*|dist\b)")
+_LINK = re.compile(r"\bln -s \S[^;&|]*?(/data/[^\s'\";&|]+)")
+_MLC_FOLDERS = re.compile(r"/data/(models/mlc/dist/(?:models|libs))/")
+
+
+def hints_part(image: str, platform: Platform, line: RunLine, data: Path, hidden: Iterable[str]) -> Part:
+    """Notices on a command: the image's L4T, MLC's two interfaces, paths that go with the container, links, tokens.
+
+    `hidden` are the names of variables whose values were taken out of the argv.
+    """
+    text = " ".join(line.command)
+    notices = [
+        Notice(
+            f"the value of {name} is passed on, but not on docker's command line, where every user could read it",
+            severity=Severity.INFO,
+        )
+        for name in sorted(hidden)
+    ]
+    if "mlc_llm" in text:
+        notices += _mlc(image, text)
+        notices += _relative(line, text)
+    if "git clone https://huggingface.co/" in text:
+        notices.append(
+            Notice(
+                "`git clone` of a model needs git-lfs in the image, and fetches everything twice; "
+                "`huggingface-downloader ORG/MODEL` prints where it put the model",
+                severity=Severity.INFO,
+            )
+        )
+    if re.search(r"\bln -\w+ \$\(huggingface-downloader", text):
+        notices.append(
+            Notice(
+                "`ln` ends well even when the download in `$(…)` has failed: what huggingface-downloader prints counts",
+                severity=Severity.INFO,
+            )
+        )
+    notices += _links(text, data)
+    notices += _family(image, platform)
+    return Part(notices=tuple(notices))
+
+
+def _family(image: str, platform: Platform) -> list[Notice]:
+    """An image for another family of L4T than the machine's: its CUDA is not the one the driver is for."""
+    from jetson_containers.core.errors import UsageError
+    from jetson_containers.images.name import ImageName
+    from jetson_containers.platforms import cuda as cudarange
+
+    try:
+        l4t = ImageName.parse(image).platform.l4t
+    except UsageError:
+        return []
+    if l4t is None or platform.l4t is None:
+        return []
+    theirs, ours = cudarange.class_of(l4t), cudarange.class_of(platform.l4t)
+    if not theirs or not ours or theirs.key(l4t) == ours.key(platform.l4t):
+        return []
+    return [
+        Notice(
+            f"the image is made for L4T {l4t}, and this is L4T {platform.l4t}, which takes images of {ours.takes}: "
+            "its GPU libraries may not work here",
+            "`./autotag PACKAGE` names an image for this machine",
+        )
+    ]
+
+
+def folders(command: Sequence[str]) -> tuple[str, ...]:
+    """Directories below /data, relative to it, that MLC's tutorials take for granted and their commands do not make."""
+    return tuple(sorted({found[1] for found in _MLC_FOLDERS.finditer(" ".join(command))}))
+
+
+def _mlc(image: str, text: str) -> list[Notice]:
+    """The interface the command is written for, and the one of the image, where its name tells."""
+    old = _is_old(image)
+    found = []
+    if old is False and _OLD_BUILD.search(text):
+        found.append(
+            Notice(
+                "this image has the newer MLC: `mlc_llm convert_weight`, `gen_config` and `compile` took the place of "
+                "`python3 -m mlc_llm.build`",
+                f"`{_as_llm(text)}` does what was meant",
+            )
+        )
+    if old is True and _NEW_COMMAND.search(text):
+        found.append(
+            Notice(
+                "this image has the MLC of JetPack 5: `python3 -m mlc_llm.build` does all three steps there",
+                f"`{_as_llm(text)}` does what was meant",
+            )
+        )
+    if old is not True and (spelling := _OLD_SPELLING.search(text)):
+        found.append(
+            Notice(
+                f"`{spelling[1]}` is a spelling of older documentation that MLC refuses now",
+                f"it is `{_today(spelling[1])}`",
+            )
+        )
+    return found
+
+
+def _is_old(image: str) -> bool | None:
+    """Whether an image of MLC has the old interface; None where its name does not tell."""
+    from jetson_containers.core.errors import UsageError
+    from jetson_containers.images.name import ImageName
+    from jetson_containers.llm.runtimes.mlc import runtime as mlc
+
+    try:
+        name = ImageName.parse(image)
+    except UsageError:
+        return None
+    if "mlc" not in name.name:
+        return None
+    if name.version:
+        return mlc.is_old(name.version)
+    return name.platform.l4t.major == mlc.OLDEST_L4T if name.platform.l4t else None
+
+
+def _as_llm(text: str) -> str:
+    """The same with our own command, as far as the options tell."""
+    model = _option(text, "--model") or _option(text, "convert_weight") or "MODEL"
+    words = ["jetson-containers", "llm", "compile", model.rstrip("/"), "--runtime", "mlc"]
+    for theirs, ours in (
+        ("--quantization", "--quantization"),
+        ("--max-seq-len", "--context"),
+        ("--context-window-size", "--context"),
+    ):
+        if value := _option(text, theirs):
+            words += [ours, value]
+    return shlex.join(words)
+
+
+def _option(text: str, name: str) -> str:
+    found = re.search(rf"(?:^|\s){re.escape(name)}[ =]([^\s'\"]+)", text)
+    return found[1] if found else ""
+
+
+def _today(spelling: str) -> str:
+    name, equals, value = spelling.partition("=")
+    return {"q4f16_awq": "q4f16_autoawq", "sliding_window": "sliding_window_size"}.get(name, "cutlass") + equals + value
+
+
+def _relative(line: RunLine, text: str) -> list[Notice]:
+    """Results in the container's own file system are gone with it."""
+    found = _RELATIVE_OUTPUT.search(text)
+    if not found or line.has("workdir") or re.search(r"\bcd\s+/data\b", text):
+        return []
+    return [
+        Notice(
+            f"`{found[1]}` is relative to the container's working directory and goes with the container",
+            "`--workdir /data/models/mlc` before the image keeps it",
+        )
+    ]
+
+
+def _links(text: str, data: Path) -> list[Notice]:
+    """A second `ln -s` over a link fails, or puts the new link inside the directory that the old one names."""
+    found = []
+    for match in _LINK.finditer(text):
+        path = data / match[1].removeprefix("/data/")
+        if os.path.lexists(path) and not match[1].endswith("/"):
+            found.append(Notice(f"{path} is there already, and `ln -s` does not replace it", "`ln -sfn` does"))
+    return found

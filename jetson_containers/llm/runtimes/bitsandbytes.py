@@ -1,0 +1,40 @@
+"""bitsandbytes: NF4, FP4 and LLM.int8 checkpoints, served by transformers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes.calibration import OFFLINE
+from jetson_containers.llm.runtimes.common import Tabled, driver, trust
+from jetson_containers.llm.runtimes.interface import StepCommand
+from jetson_containers.llm.runtimes.transformers import service
+
+if TYPE_CHECKING:
+    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service
+
+
+class Bitsandbytes(Tabled):
+    """NF4 and LLM.int8, made once and kept, so that later starts read a quarter or half of the bytes."""
+
+    name = "bitsandbytes"
+    summary = "4-bit NF4 and LLM.int8 without calibration"
+
+    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+        """Quantize while loading, then save."""
+        wanted = self.quantization(job)
+        if rules.served_as_is(job):
+            return ()
+        where = rules.device(job.target)
+        argv = (
+            *driver("bnb_quantize.py"), job.source, "{output}", "--type", wanted.name, "--device", where, *trust(job),
+        )  # fmt: skip
+        return (StepCommand("quantize", argv, (job.source,), self.made(job), env=OFFLINE, gpu=where == "cuda"),)
+
+    def artefact(self, job: Job) -> str:
+        """The saved checkpoint, or the source where it is one."""
+        return job.source if rules.served_as_is(job) else self.made(job)
+
+    def serve(self, job: Job, options: ServeOptions) -> Service:
+        """Serve the saved checkpoint; its configuration says how it is quantized."""
+        return service(job, self.artefact(job), options, "--dtype", "auto")

@@ -1,0 +1,64 @@
+"""The text that a quantizer measures activations on.
+
+The default needs no network: Python's own language reference, which every image holds (`pydoc_data.topics`), half a
+million characters of English prose and code, the same everywhere, with nothing to license or ship. A text file below
+/data or a named data set of the hub replaces it: better for a model of another language, or where results are to be
+compared with published ones.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes.interface import OK, StepCommand, Verdict
+
+if TYPE_CHECKING:
+    from jetson_containers.llm.runtimes.interface import Job
+
+# Directories are local: nothing of theirs is looked up at the hub, whose absence some libraries only notice by waiting.
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+BUILTIN = "builtin"
+NAMED = ("wikitext2", "c4")  # that drivers/calibration.py fetches
+SAMPLES = 128
+LENGTH = 512  # tokens each: AutoAWQ's default. Hidden states of all samples are kept: 0.5 GiB for 4096 channels
+
+
+def text(job: Job) -> str:
+    """What `--calibration` of the drivers gets."""
+    return job.calibration or BUILTIN
+
+
+def samples(job: Job) -> int:
+    """How many pieces of text are measured."""
+    return job.samples or SAMPLES
+
+
+def network(job: Job) -> bool:
+    """Whether the text must be fetched."""
+    return text(job) != BUILTIN and not text(job).startswith("/")
+
+
+def arguments(job: Job, length: int = LENGTH) -> tuple[str, ...]:
+    """The words of a driver that calibrates."""
+    return ("--calibration", text(job), "--samples", str(samples(job)), "--length", str(length))
+
+
+def step(job: Job, argv: tuple[str, ...], output: str, *, gpu: bool) -> StepCommand:
+    """A step that calibrates: the hub is out of reach unless the text comes from there; a file is one of its inputs."""
+    inputs = (job.source, text(job)) if text(job).startswith("/") else (job.source,)
+    env = {} if network(job) else OFFLINE
+    return StepCommand("quantize", argv, inputs, output, env=env, gpu=gpu, network=network(job))
+
+
+def check(runtime: str, named: tuple[str, ...], job: Job) -> Verdict:
+    """Refuse a text that the quantizer cannot have, and one where nothing is measured."""
+    if not job.calibration or (named and (not network(job) or job.calibration in named)):
+        return OK
+    if not named or rules.served_as_is(job):
+        why = f"{runtime} takes no calibration text here, so `--calibration {job.calibration}` has no meaning"
+        return Verdict(ok=False, reason=why, instead="leave out `--calibration`")
+    why = (
+        f"{runtime} has no calibration text `{job.calibration}`; it has {', '.join(named)}, and text files below /data"
+    )
+    return Verdict(ok=False, reason=why, instead=f"--calibration {named[0]}, or leave it out to need no network")

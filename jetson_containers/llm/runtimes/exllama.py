@@ -1,0 +1,51 @@
+"""ExLlamaV3 (EXL3), which calibrates on text that is part of its package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes.calibration import OFFLINE
+from jetson_containers.llm.runtimes.common import Tabled, context, driver, listen, prefill
+from jetson_containers.llm.runtimes.interface import Service, StepCommand
+
+if TYPE_CHECKING:
+    from jetson_containers.llm.runtimes.interface import Job, ServeOptions
+
+_HEAD_BITS = "6"  # of the output layer, both converters' default
+
+
+class ExLlama(Tabled):
+    """Any number of bits per weight, halves included; one GPU, short latency."""
+
+    name = "exllama"
+    summary = "ExLlamaV3: EXL3 weights with 2 to 8 bits"
+    generation = "3"
+    batches = True
+
+    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+        """Convert; the working directory of the conversion is dropped when it has succeeded."""
+        wanted = self.quantization(job)
+        if rules.served_as_is(job):
+            return ()
+        argv = (
+            *driver("exllama_convert.py"), job.source, "{output}", "--generation", self.generation,
+            "--bits", wanted.name.removesuffix("bpw"), "--head-bits", _HEAD_BITS, *self._rows(job),
+        )  # fmt: skip
+        return (StepCommand("quantize", argv, (job.source,), self.made(job), env=OFFLINE, result="model", gpu=True),)
+
+    def _rows(self, job: Job) -> tuple[str, ...]:
+        return ("--samples", str(job.samples)) if job.samples else ()
+
+    def artefact(self, job: Job) -> str:
+        """The converted checkpoint, or the source where it is one."""
+        return job.source if rules.served_as_is(job) else self.made(job)
+
+    def serve(self, job: Job, options: ServeOptions) -> Service:
+        """Serve with a cache of exactly the context (times the batch)."""
+        argv = (
+            *driver("exllama_server.py"), self.artefact(job), "--model-id", job.name, *listen(options),
+            "--generation", self.generation, "--context", str(context(job)),
+            "--max-batch", str(job.max_batch), "--prefill-chunk", str(prefill(job)),
+        )  # fmt: skip
+        return Service(argv, job.name, env=OFFLINE)

@@ -1,0 +1,43 @@
+"""GPTQ: AutoGPTQ on JetPack 5, GPTQModel everywhere else, which also makes AWQ checkpoints and runs them in 4 bits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jetson_containers.llm.runtimes import calibration
+from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes.common import Tabled, driver, trust
+from jetson_containers.llm.runtimes.transformers import service
+
+if TYPE_CHECKING:
+    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service, StepCommand
+
+
+class Gptq(Tabled):
+    """Calibrated 2- to 8-bit weights."""
+
+    name = "gptq"
+    summary = "GPTQ: calibrated 4-bit weights (AutoGPTQ, GPTQModel)"
+    calibrates = calibration.NAMED
+
+    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+        """Quantize with text to measure on; without `quantize(examples)` nothing would be quantized."""
+        wanted = self.quantization(job)
+        if rules.served_as_is(job):
+            return ()
+        method = "awq" if wanted.name.startswith("awq-") else "gptq"
+        bits, _, group = wanted.name.removeprefix("awq-").removeprefix("int").partition("-g")
+        where = rules.device(job.target)
+        argv = (
+            *driver("gptq_quantize.py"), job.source, "{output}", "--library", self.row(job).family, "--method", method,
+            "--bits", bits, "--group-size", group or "128", *calibration.arguments(job), "--device", where, *trust(job),
+        )  # fmt: skip
+        return (calibration.step(job, argv, self.made(job), gpu=where == "cuda"),)
+
+    def artefact(self, job: Job) -> str:
+        """The quantized checkpoint, or the source where it is one."""
+        return job.source if rules.served_as_is(job) else self.made(job)
+
+    def serve(self, job: Job, options: ServeOptions) -> Service:
+        """Serve with the library that quantizes: transformers alone does not read GPTQ."""
+        return service(job, self.artefact(job), options, "--dtype", "auto", "--library", self.row(job).family)

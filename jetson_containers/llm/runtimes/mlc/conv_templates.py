@@ -1,0 +1,132 @@
+"""Which conversation template MLC uses for a model: by its name, then by its architecture; base models get `LM`.
+
+A wrong template does not fail: the model answers worse, or never stops. Pure; the tables are
+`facts/conv_templates.yaml` and `facts/mlc_tables.yaml`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.platforms import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jetson_containers.llm.models.config import ModelConfig
+
+PLAIN = "LM"  # continues a text, without roles
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A template, and what there is to say about it."""
+
+    template: str  # empty where `missing` is not
+    notices: tuple[str, ...] = ()
+    missing: str = ""  # why none can be chosen for the user
+
+
+@dataclass(frozen=True)
+class _Rule:
+    template: str
+    name: re.Pattern[str]
+    chat: bool  # only for models whose name promises a conversation
+
+
+def registered(interface: str = "new") -> tuple[str, ...]:
+    """The templates of an interface of MLC: for the new one what `--conv-template` knows."""
+    return tuple(tables.load("mlc_tables")[interface]["templates"])
+
+
+def choose(name: str, config: ModelConfig | None, wanted: str = "", known: frozenset[str] = frozenset()) -> Choice:
+    """Choose the template for a model of that name; `wanted` is the user's own choice and always taken.
+
+    `known` are those the image has; empty where it was not asked. A chat model never gets the template without roles:
+    where none is known for it, the choice says what is missing.
+    """
+    if wanted:
+        return Choice(wanted, () if wanted in (known or registered()) else (_unknown(wanted),))
+    best = _best(name, config)
+    there = known or frozenset(registered())
+    template = best.template
+    while template not in there and template not in {"", PLAIN}:
+        template = _table()["nearest"].get(template, "")
+    if template == best.template:
+        return best
+    if not template:
+        return Choice("", missing=f"this MLC has no conversation template `{best.template}`, and none like it")
+    notice = f"this MLC has no conversation template `{best.template}`; `{template}` is the nearest it has"
+    return Choice(template, (*best.notices, notice))
+
+
+def _best(name: str, config: ModelConfig | None) -> Choice:
+    chat = chats(name)
+    for rule in _rules():
+        if rule.name.search(name) and (chat or not rule.chat):
+            return Choice(rule.template)
+    kind = config.model_type if config else ""
+    if chat and (template := _table()["by_type"].get(kind)):
+        notice = f"no conversation template is known for `{name}`; `{template}` is that of its family ({kind})"
+        return Choice(template, (notice,))
+    if chat:
+        return Choice("", missing=f"`{name}` is a chat model, and no conversation template is known for it")
+    return Choice(
+        PLAIN, (f"`{name}` looks like a base model: it continues texts (template `{PLAIN}`), it does not chat",)
+    )
+
+
+def choices(printed: str) -> frozenset[str]:
+    """The templates that `mlc_llm gen_config --help` lists; none where it lists none."""
+    found = re.search(r"--conv-template \{([^}]+)\}", printed)
+    return frozenset(found[1].split(",")) if found else frozenset()
+
+
+def near(wanted: str, known: frozenset[str] = frozenset()) -> list[str]:
+    """What is there instead of a template: what takes its place, then those that are spelled alike."""
+    there = known or frozenset(registered())
+    template = _table()["nearest"].get(wanted, "")
+    while template and template not in there:
+        template = _table()["nearest"].get(template, "")
+    alike = difflib.get_close_matches(wanted, sorted(there), n=3)
+    return [*([template] if template else []), *(name for name in alike if name != template)]
+
+
+def old_template(name: str, config: ModelConfig | None) -> str:
+    """The template the old interface takes, by the model's name; it has no option. Empty: the shape is needed."""
+    lower = name.lower()
+    if "rwkv" in lower and "world" in lower:
+        return "rwkv_world"
+    prefixes: Mapping[str, str] = tables.load("mlc_tables")["old"]["prefixes"]
+    for prefix, template in prefixes.items():
+        if lower.startswith(prefix):
+            return template
+    return f"{config.model_type}_default" if config else ""
+
+
+def chats(name: str) -> bool:
+    """Whether a model's name promises a conversation."""
+    return re.search(_table()["chat"], name, re.IGNORECASE) is not None
+
+
+def _unknown(wanted: str) -> str:
+    close = near(wanted)
+    hint = f"; near it: {', '.join(close)}" if close else ""
+    return f"no MLC that we know has the conversation template `{wanted}`; it may refuse it{hint}"
+
+
+@functools.cache
+def _rules() -> tuple[_Rule, ...]:
+    return tuple(
+        _Rule(row["template"], re.compile(row["name"], re.IGNORECASE), row.get("chat", "yes") != "no")
+        for row in _table()["rules"]
+    )
+
+
+def _table() -> Mapping[str, Any]:
+    table: Mapping[str, Any] = tables.load("conv_templates")
+    return table

@@ -1,0 +1,69 @@
+"""Whether a runtime loads a model, by the lists of `facts/`: yes, no, or not known to them. Pure.
+
+The outer `model_type` of a configuration decides what loads, also where only the part inside it is a language model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jetson_containers.llm.runtimes import limits
+from jetson_containers.platforms import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from jetson_containers.llm.models.config import ModelConfig, Quantized
+
+
+def loads(names: Collection[str], config: ModelConfig) -> bool:
+    """Whether a list of model types has this one."""
+    return "*" in names or not config.model_type or any(name in names for name in config.names)
+
+
+def knows(runtime: str, kind: str, config: ModelConfig) -> bool | None:
+    """Whether a runtime's interface loads an architecture; None where its list is not all that it loads."""
+    names = limits.families(runtime, kind)
+    if limits.ANY in names:
+        return generic(config)
+    if loads(names, config):
+        return True
+    if any(loads(limits.families(runtime, other), config) for other in limits.interfaces(runtime) if other != kind):
+        return False
+    if runtime == "llama_cpp" and not generic(config):
+        return None  # newer than all our lists, its converter may be as well
+    return False if runtime in tables.load("architectures")["complete"] else None
+
+
+def generic(config: ModelConfig) -> bool | None:
+    """What loads anything made of linear layers knows a model type that some list has; of others it is not known."""
+    if not config.model_type:
+        return True
+    lists = tables.load("architectures")
+    rows = [names for group in lists.values() for names in (group.values() if isinstance(group, dict) else [group])]
+    rows += [limits.families("mlc", interface) for interface in limits.interfaces("mlc")]
+    return True if any(name in names for names in rows for name in config.names) else None
+
+
+def reads(runtime: str, methods: Collection[str], quantized: Quantized) -> bool | None:
+    """Whether a runtime reads a checkpoint that is quantized already; None where that is not known."""
+    if quantized.method in methods:
+        return True
+    table = tables.load("runtimes")
+    return None if runtime in table["open"] and quantized.method not in table["own"] else False
+
+
+def lowest_sm(quantized: Quantized) -> int:
+    """Compute capability ×10 from which on the format of a checkpoint is read; 0: any."""
+    return _limit("checkpoint_sm", quantized)
+
+
+def weight_only_sm(quantized: Quantized) -> int:
+    """From which on it is read with kernels that nobody reported of a Jetson; 0: there are none."""
+    return _limit("checkpoint_weight_only", quantized)
+
+
+def _limit(table: str, quantized: Quantized) -> int:
+    limits = tables.load("runtimes")[table]
+    names = (quantized.form, quantized.method, f"{quantized.method}-{quantized.bits:g}")
+    return next((int(limits[name]) for name in names if name in limits), 0)

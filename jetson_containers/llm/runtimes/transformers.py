@@ -1,0 +1,48 @@
+"""transformers: our own OpenAI-compatible server around `generate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes.calibration import OFFLINE
+from jetson_containers.llm.runtimes.common import Tabled, context, driver, listen, prefill, trust
+from jetson_containers.llm.runtimes.interface import Service
+
+if TYPE_CHECKING:
+    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, StepCommand
+
+
+def service(job: Job, model: str, options: ServeOptions, *more: str) -> Service:
+    """Build the command of drivers/transformers_server.py; it reads the key from the environment itself."""
+    argv = [
+        *driver("transformers_server.py"), model, "--model-id", job.name, *listen(options),
+        "--device", rules.device(job.target), "--context", str(context(job)), "--prefill-chunk", str(prefill(job)),
+        *more,
+    ]  # fmt: skip
+    if options.gpu_memory and rules.device(job.target) == "cuda":
+        argv += ["--gpu-memory", f"{options.gpu_memory:.2f}"]
+    if options.threads:
+        argv += ["--threads", str(options.threads)]
+    return Service((*argv, *trust(job)), job.name, env=OFFLINE)
+
+
+class Transformers(Tabled):
+    """Every architecture, one request at a time, nothing prepared."""
+
+    name = "transformers"
+    summary = "the reference implementation: any architecture, slow, 16 bits"
+
+    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+        """Nothing: the checkpoint is loaded as it is."""
+        self.quantization(job)
+        return ()
+
+    def artefact(self, job: Job) -> str:
+        """The checkpoint itself."""
+        return job.source
+
+    def serve(self, job: Job, options: ServeOptions) -> Service:
+        """Serve the checkpoint in the wanted type; a quantized one brings its own."""
+        dtype = "auto" if rules.served_as_is(job) else self.quantization(job).name
+        return service(job, job.source, options, "--dtype", dtype)

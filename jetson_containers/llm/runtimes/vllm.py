@@ -1,0 +1,50 @@
+"""vLLM: `vllm serve` of a Hugging Face directory, plain or quantized already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes.calibration import OFFLINE
+from jetson_containers.llm.runtimes.common import Tabled, context, listen, prefill, trust
+from jetson_containers.llm.runtimes.interface import Service
+
+if TYPE_CHECKING:
+    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, StepCommand
+
+# The weights' type as it is loaded; kernels of AWQ and GPTQ compute in half precision.
+_DTYPE = {"fp16": "float16", "bf16": "bfloat16"}
+
+
+class Vllm(Tabled):
+    """Serves many users at once; takes its share of the memory whatever the model needs."""
+
+    name = "vllm"
+    batches = True
+    summary = "paged attention and batching; quantized checkpoints as they are"
+
+    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+        """Nothing: fp8 is made while loading."""
+        self.quantization(job)
+        return ()
+
+    def artefact(self, job: Job) -> str:
+        """The checkpoint itself."""
+        return job.source
+
+    def serve(self, job: Job, options: ServeOptions) -> Service:
+        """Build `vllm serve` with its share of memory, context, batch and prefill always set."""
+        wanted = self.quantization(job)
+        share = options.gpu_memory or rules.gpu_memory(job.target.platform)
+        argv = [
+            "vllm", "serve", job.source, "--served-model-name", job.name, *listen(options),
+            "--gpu-memory-utilization", f"{share:.2f}", "--max-model-len", str(context(job)),
+            "--max-num-seqs", str(job.max_batch), "--max-num-batched-tokens", str(max(prefill(job), job.max_batch)),
+        ]  # fmt: skip
+        if not rules.served_as_is(job):
+            argv += ["--quantization", "fp8"] if wanted.name == "fp8" else ["--dtype", _DTYPE[wanted.name]]
+        if rules.saves_memory(job.target.platform):
+            argv.append("--enforce-eager")
+        argv += trust(job)
+        measure = {"ignore_eos": True}
+        return Service(tuple(argv), job.name, key_env="VLLM_API_KEY", measure=measure, env=OFFLINE)

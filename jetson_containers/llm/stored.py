@@ -1,0 +1,124 @@
+"""What `llm` has put on the disk: prepared artefacts and downloads, with sizes; and taking them away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetson_containers import hub
+from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError
+from jetson_containers.llm.pipeline import manifest as manifests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from jetson_containers.llm.pipeline.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One thing on the disk. `kind`: artefact, intermediate (made again when needed) or download."""
+
+    kind: str
+    model: str
+    runtime: str
+    quantization: str
+    step: str
+    path: str
+    size: int  # bytes
+    made: str = ""
+    intact: bool | None = None  # None: whole, its bytes not verified
+
+
+def listing(data: Path, downloads: Iterable[tuple[str, Path, int]], *, verify: bool = False) -> list[Stored]:
+    """Everything, by model. `downloads` are (repository, directory, bytes); with `verify` every file is read.
+
+    An output of which files are missing or cut short is listed too: it takes space, and counts for nothing. One that
+    the user deleted as a whole (an intermediate file, say) is none any more.
+    """
+    known = (manifest for manifest in manifests.below(data / "models", broken=True) if manifest.output.exists())
+    found = [_stored(manifest, verify=verify) for manifest in known]
+    found += [Stored("download", name, "", "", "download", str(path), size) for name, path, size in downloads]
+    return sorted(found, key=lambda stored: (stored.model.lower(), stored.runtime, stored.path))
+
+
+def choose(stored: Sequence[Stored], wanted: str, *, runtime: str = "", quantization: str = "") -> list[Stored]:
+    """What a name means: a repository, else its last part or a path, narrowed by runtime and quantization.
+
+    Raises NothingMatchedError.
+    """
+    exact = [one for one in stored if one.model == wanted]  # `tiny` is not `acme/tiny` where both are here
+    narrowed = [
+        one
+        for one in exact or stored
+        if _is_named(one, wanted)
+        and (not runtime or one.runtime == runtime)
+        and (not quantization or one.quantization.lower() == quantization.lower())
+    ]
+    if not narrowed:
+        names = sorted({one.model for one in stored})
+        raise NothingMatchedError(f"nothing of `{wanted}` is here", hint="there is: " + (", ".join(names) or "nothing"))
+    return narrowed
+
+
+def remove(stored: Stored, data: Path) -> None:
+    """Delete an artefact with its manifest, the manifest last. Raises UsageError for a path outside data."""
+    output, root = Path(os.path.abspath(stored.path)), Path(os.path.abspath(data))  # noqa: PTH100 - links stay links
+    if root not in output.parents:
+        raise UsageError(f"{output} is outside {data}")
+    if stored.kind == "download":
+        # With the hub's own locks: nothing is taken from under a download.
+        hub.remove(data, stored.model, "dataset" if output.name.startswith("datasets--") else "model")
+        return
+    try:
+        for manifest in _manifests_of(output):
+            for name in manifest.files:
+                manifest.place(name).unlink(missing_ok=True)
+            manifest.path.unlink(missing_ok=True)
+        _remove_empty(output)
+    except PermissionError as error:
+        raise NotReadyError(
+            f"{error.filename} belongs to somebody else", hint=f"sudo rm -r {output}, or as the user who made it"
+        ) from error
+
+
+def _manifests_of(output: Path) -> list[Manifest]:
+    """All manifests whose output this is: several steps may have filled one directory."""
+    candidates = (manifests.read(path) for path in output.parent.glob(output.name + ".*" + "manifest.json"))
+    whole = manifests.read(manifests.path_for(output))
+    found = [manifest for manifest in candidates if manifest is not None and manifest.output == output]
+    return found + ([whole] if whole is not None and whole.path not in {one.path for one in found} else [])
+
+
+def _remove_empty(directory: Path) -> None:
+    if directory.is_dir():
+        for folder in sorted((path for path in directory.rglob("*") if path.is_dir()), reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+        if not any(directory.iterdir()):
+            directory.rmdir()
+    with contextlib.suppress(OSError):  # it holds something else, or is a link to another disk
+        directory.parent.rmdir()
+
+
+def _stored(manifest: Manifest, *, verify: bool) -> Stored:
+    facts = manifest.facts
+    return Stored(
+        "intermediate" if facts.get("intermediate") else "artefact",
+        str(facts.get("model", "")),
+        str(facts.get("runtime", "")),
+        str(facts.get("quantization", "")),
+        manifest.step,
+        str(manifest.output),
+        manifest.size,
+        str(facts.get("made", "")),
+        False if not manifest.is_whole() else not manifest.corrupt() if verify else None,
+    )
+
+
+def _is_named(stored: Stored, wanted: str) -> bool:
+    names = {stored.model, stored.model.rpartition("/")[2], stored.path, stored.path.rpartition("/")[2]}
+    return wanted.rstrip("/") in names

@@ -1,0 +1,265 @@
+"""Resolution → stages with content keys.
+
+key = H(Dockerfile, context files, build args, docker platform, parent key, artifact keys); `keys` says what counts.
+The same inputs give the same key on any machine, so an image with that key need not be built again, wherever it is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from packaging.version import Version
+
+from jetson_containers.core.errors import LayerBudgetError, UnavailablePackageError, UsageError
+from jetson_containers.dockerfile import inject as dockerfile
+from jetson_containers.plan.final_name import final_name
+from jetson_containers.plan.planner import Planner, always_taken, quoted
+from jetson_containers.plan.stage import MAX_LAYERS, STAGE_REPOSITORY, Stage, StageKind, StageState, stage_image
+from jetson_containers.platforms import cuda as cudarange
+from jetson_containers.recipes.requirement import pep440
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.recipes.package import Package
+    from jetson_containers.resolver.solve import Resolution
+
+__all__ = ["MAX_LAYERS", "STAGE_REPOSITORY", "Stage", "StageKind", "StageState", "stage_image"]  # and all defined here
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one request needs, in build order. `final` is the image name the user gets."""
+
+    platform: Platform
+    request: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    final: str
+    layers: int
+    base: str
+    packages: tuple[str, ...]  # names in the order they stand in the image
+    notices: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()  # packages whose tests a build would run now; known to `building.decide`
+
+    @property
+    def top(self) -> Stage:
+        """The stage that becomes the final image."""
+        return self.stages[-1]
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as interface.md specifies it."""
+        return {
+            "schema": 1,
+            "platform": self.platform.to_json(),
+            "request": list(self.request),
+            "base": self.base,
+            "packages": list(self.packages),
+            "stages": [stage.to_json() for stage in self.stages],
+            "final": self.final,
+            "layers": self.layers,
+            "notices": list(self.notices),
+            "tests": list(self.tests),
+        }
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What a user may change of a plan."""
+
+    base: str = ""  # --base
+    name: str = ""  # --name
+    build_args: Mapping[str, str] = field(default_factory=dict)  # --build-args
+    build_flags: tuple[str, ...] = ()  # --build-flags, split as a shell splits words
+    no_cache: bool = False
+
+
+def make(
+    resolution: Resolution,
+    platform: Platform,
+    options: PlanOptions,
+    *,
+    base_digest: str = "",
+    base_layers: int = 0,
+) -> Plan:
+    """Plan one image; reads recipes and their contexts, writes nothing.
+
+    `base_digest` makes a base that moved change all keys; `base_layers` counts the base's layers where known.
+    Raises LayerBudgetError, RecipeError for a Dockerfile that cannot be read, UsageError for an empty request or a
+    `--name` that is no image name.
+    """
+    if not resolution.packages:
+        raise UsageError("there is nothing to build: no package is left", hint="see --skip-packages")
+    base = options.base or _default_base(platform)
+    planner = Planner(
+        platform,
+        resolution.build_closures,
+        base,
+        base_digest=base_digest,
+        build_args=options.build_args,
+        build_flags=options.build_flags,
+    )
+    planner.chain(resolution.packages)
+    stages = tuple(planner.stages.values())
+    platform, of_cuda = _of_what_it_holds(resolution.packages, platform)
+    plan = Plan(
+        platform=platform,
+        request=resolution.requested,
+        stages=stages,
+        final=final_name(_named(resolution), platform, options.name),
+        layers=stages[-1].layers,
+        base=base,
+        packages=tuple(package.name for package in resolution.packages),
+        notices=(*resolution.notices, *of_cuda, *planner.notices()),
+    )
+    check_layers(plan, base_layers=base_layers)
+    return plan
+
+
+def check_layers(plan: Plan, *, base_layers: int = 0, per_stage: int = 0) -> None:
+    """Raise LayerBudgetError, naming the largest contributors, when a build would stack more than overlay2 can.
+
+    `per_stage` is what the builder adds to each stage (`dockerfile.CA_COPY_LAYERS` with the legacy builder).
+    """
+    by_key = {stage.key: stage for stage in plan.stages}
+    for stage in plan.stages:
+        below = _below(stage, by_key)
+        total = base_layers + stage.depth + per_stage * len(below)
+        if total > MAX_LAYERS:
+            raise _over_budget(stage, below, by_key, total)
+
+
+def check_build_args(plans: Iterable[Plan], build_args: Mapping[str, str]) -> None:
+    """Raise UsageError for a `--build-args` name that no Dockerfile of the plans declares: it would do nothing."""
+    if "BASE_IMAGE" in build_args or "ARTIFACT_IMAGE" in build_args:
+        raise UsageError("--build-args cannot set BASE_IMAGE or ARTIFACT_IMAGE", hint="use --base IMAGE")
+    texts = {stage.dockerfile for plan in plans for stage in plan.stages}
+    declared = frozenset[str]().union(*(dockerfile.declared_args(text) for text in texts if text))
+    unknown = [name for name in sorted(build_args) if name not in declared and not always_taken(name)]
+    if unknown:
+        known = ", ".join(sorted(declared - {"BASE_IMAGE", "ARTIFACT_IMAGE"})) or "none"
+        raise UsageError(
+            f"--build-args: no Dockerfile of this build declares {quoted(unknown)}", hint=f"declared are: {known}"
+        )
+
+
+def totals(plans: Sequence[Plan]) -> dict[str, int]:
+    """Count over all plans, a stage they share once.
+
+    `images` (final names), `stages` and `artifacts` (distinct keys), `compiles` (artifacts, and layers of packages
+    that have no compile part of their own), `lower_bound` of these (each package once, wherever it stands).
+    """
+    found = list({stage.key: stage for plan in plans for stage in plan.stages}.values())
+    return {
+        "images": len({plan.final for plan in plans}),
+        "stages": len(found),
+        "artifacts": sum(stage.kind is StageKind.ARTIFACT for stage in found),
+        "compiles": sum(_compiles(stage) for stage in found),
+        "lower_bound": len({stage.package for stage in found if stage.kind is not StageKind.META}),
+    }
+
+
+def multiple_json(platform: Platform, plans: Sequence[Plan], errors: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Several plans as interface.md specifies them; `errors` are `{"request", "reason"}`."""
+    return {
+        "schema": 1,
+        "platform": platform.to_json(),
+        "plans": [plan.to_json() for plan in plans],
+        "errors": [dict(error) for error in errors],
+        "totals": totals(plans),
+    }
+
+
+def describe(plan: Plan) -> list[str]:
+    """Write a plan for people: a table of its stages and a summary."""
+    numbers = {stage.key: str(number) for number, stage in enumerate(plan.stages, start=1)}
+    rows = [("#", "package", "kind", "state", "key", "layers", "needs")]
+    for stage in plan.stages:
+        state = stage.state.value if stage.needed else "not needed"
+        needs = " ".join(numbers[key] for key in stage.depends) or "base"
+        key = stage.key.removeprefix("sha256:")[:12]
+        rows.append((numbers[stage.key], stage.package, stage.kind.value, state, key, str(stage.layers), needs))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*table, "", *_summary(plan)]
+
+
+def _default_base(platform: Platform) -> str:
+    from jetson_containers.platforms.detect import default_base_image
+
+    return default_base_image(platform)
+
+
+def _of_what_it_holds(packages: Iterable[Package], platform: Platform) -> tuple[Platform, list[str]]:
+    """The platform as name and labels of the image say it, which is with the CUDA that is in it, and what is said.
+
+    Raises UnavailablePackageError for a CUDA that the target's driver is known not to run.
+    """
+    package = next((package for package in packages if package.family == "cuda"), None)
+    version = pep440(package.version) if package else None
+    if package is None or version is None or len(version.release) < 2:
+        return platform, []
+    held = Version(".".join(map(str, version.release[:2])))
+    if platform.cuda and held == Version(".".join(map(str, platform.cuda.release[:2]))):
+        return platform, []
+    own = f"CUDA {platform.cuda}" if platform.cuda else "no CUDA"
+    if platform.driver_cuda and cudarange.runs(held, platform.l4t, platform.driver_cuda) is cudarange.Runs.NOT:
+        fine = cudarange.runnable(platform.l4t, platform.driver_cuda) if platform.l4t else ()
+        where = f"L4T {platform.l4t}, which runs" if platform.l4t else "this target, whose driver runs"
+        raise UnavailablePackageError(
+            f"`{package.name}` cannot run on {where} CUDA {', '.join(map(str, fine or [platform.driver_cuda]))}",
+            hint=f"leave the version of `cuda` open for {own}, or choose another target with --target",
+        )
+    notice = f"the image holds `{package.name}` where the target has {own}: its name and labels say CUDA {held}"
+    return replace(platform, cuda=held), [notice]
+
+
+def _named(resolution: Resolution) -> Package:
+    """Find the package the image is named after: the last one requested."""
+    wanted = resolution.requested[-1] if resolution.requested else ""
+    family = re.split(r"[:<>=!~ ]", wanted, maxsplit=1)[0]
+    for names in ({wanted}, {family}):
+        for package in reversed(resolution.packages):
+            if names & {package.name, package.family, *package.aliases}:
+                return package
+    return resolution.packages[-1]
+
+
+def _below(stage: Stage, by_key: Mapping[str, Stage]) -> list[Stage]:
+    """List the stages an image consists of, itself included, from the top."""
+    found = [stage]
+    while found[-1].parent is not None:
+        found.append(by_key[found[-1].parent])
+    return [part for part in found if part.kind is not StageKind.META]
+
+
+def _over_budget(stage: Stage, below: Sequence[Stage], by_key: Mapping[str, Stage], total: int) -> LayerBudgetError:
+    own = {part.package: part.depth - (by_key[part.parent].depth if part.parent else 0) for part in below}
+    largest = sorted(own.items(), key=lambda item: (-item[1], item[0]))[:5]
+    return LayerBudgetError(
+        f"`{stage.package}` would stand on {total} layers, and the storage driver stacks {MAX_LAYERS}",
+        details=[f"{count:4} layers  {name}" for name, count in largest],
+        hint="join RUN and COPY lines of these recipes, or split the request into several images",
+    )
+
+
+def _compiles(stage: Stage) -> bool:
+    """Whether a stage makes something; the layer of a package with artifacts only installs."""
+    split = stage.definition is not None and stage.definition.artifacts is not None
+    return stage.kind is StageKind.ARTIFACT or (stage.kind is StageKind.LAYER and not split)
+
+
+def _summary(plan: Plan) -> list[str]:
+    build = sum(stage.state is StageState.BUILD for stage in plan.stages)
+    counts = totals([plan])
+    return [
+        f"base    {plan.base}",
+        f"image   {plan.final}",
+        f"layers  {plan.layers} of {MAX_LAYERS}",
+        f"stages  {len(plan.stages)}: {build} to build, {len(plan.stages) - build} ready",
+        f"        {counts['compiles']} compile something; the least is {counts['lower_bound']}, each package once",
+        *([f"tests   of {', '.join(plan.tests)}"] if plan.tests else []),
+        *(f"note    {notice}" for notice in plan.notices),
+    ]

@@ -1,0 +1,236 @@
+"""The tables under `facts/`, read on first use and kept: L4T releases, boards, distributions, CUDA.
+
+Every scalar of these files is text, whatever it looks like: YAML would make `12.10` the number 12.1. What is a
+version, number or list is said by the classes here. A table costs a few milliseconds to read, so each is its own file.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.version import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+FACTS = Path(__file__).resolve().parents[1] / "facts"
+
+
+@functools.cache
+def load(name: str) -> Any:
+    """Read `facts/<name>.yaml`, all scalars as text. The result is shared: do not change it."""
+    import yaml
+
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    with (FACTS / f"{name}.yaml").open(encoding="utf-8") as stream:
+        return yaml.load(stream, Loader=loader)  # noqa: S506 - the base loader makes nothing but text
+
+
+@dataclass(frozen=True)
+class Release:
+    """One L4T release. Versions of libraries are text as NVIDIA writes them; None where nobody published one."""
+
+    l4t: Version
+    jetpack: str | None
+    arch: str  # "tegra" or "sbsa"
+    ubuntu: str
+    socs: tuple[str, ...]
+    cuda: Version  # major.minor
+    driver_cuda: Version  # newest CUDA the driver runs natively, major.minor
+    toolkit: str  # full version of the toolkit, or just major.minor
+    base: str | None  # NVIDIA's base image; None: plain Ubuntu
+    cudnn: str | None = None
+    tensorrt: str | None = None
+    vpi: str | None = None
+    driver: str | None = None
+    date: str | None = None
+    status: str = "released"
+
+    @property
+    def sm(self) -> tuple[int, ...]:
+        """Compute capabilities ×10 of all chips the release runs on, ascending."""
+        return tuple(sorted(soc_sm(soc) for soc in self.socs))
+
+
+@dataclass(frozen=True)
+class Board:
+    """One Jetson module. Memory in GiB (soldered) and MiB (`visible`: MemTotal), bandwidth in GB/s."""
+
+    id: str
+    name: str
+    soc: str
+    memory: int
+    l4t: tuple[str, ...]
+    modules: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    compatible: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+    visible: int | None = None
+    bandwidth: float | None = None
+    super_bandwidth: float | None = None
+    cores: int | None = None
+
+    def boots(self, l4t: Version) -> bool:
+        """Whether the module runs an L4T release, known or not."""
+        return any(_in_range(l4t, text) for text in self.l4t)
+
+
+def series(version: Version) -> Version:
+    """Cut a version to major.minor, which is how CUDA levels are compared."""
+    return Version(f"{version.major}.{version.minor}")
+
+
+@functools.cache
+def releases() -> tuple[Release, ...]:
+    """All known releases, newest first."""
+    table = load("l4t")
+    rows = [_release(l4t, row, table["families"][l4t.split(".")[0]]) for l4t, row in table["releases"].items()]
+    return tuple(sorted(rows, key=lambda row: row.l4t, reverse=True))
+
+
+def release_for(l4t: Version) -> Release | None:
+    """The release itself, else the nearest lower of the same major.minor, else of the same major; else None.
+
+    Never another major. A release that is no general release stands in for another only within its own major.minor.
+    """
+    lower = [row for row in releases() if row.l4t.major == l4t.major and row.l4t <= l4t]
+    if lower and lower[0].l4t == l4t:
+        return lower[0]
+    same_minor = [row for row in lower if row.l4t.minor == l4t.minor]
+    return next(iter(same_minor or [row for row in lower if row.status == "released"]), None)
+
+
+def newest(keep: Callable[[Release], bool]) -> Release | None:
+    """The newest general release that satisfies `keep`."""
+    return next((row for row in releases() if row.status == "released" and keep(row)), None)
+
+
+@functools.cache
+def boards() -> Mapping[str, Board]:
+    """All known modules by id."""
+    return {key: _board(key, row) for key, row in load("boards")["boards"].items()}
+
+
+@functools.cache
+def board_ids() -> Mapping[str, str]:
+    """Every accepted spelling of a board → its id."""
+    return {name: board.id for board in boards().values() for name in (board.id, *board.also)}
+
+
+def socs() -> Mapping[str, Mapping[str, str]]:
+    """The chips: name, gpu, sm, compatible."""
+    found: Mapping[str, Mapping[str, str]] = load("boards")["socs"]
+    return found
+
+
+def soc_sm(soc: str) -> int:
+    """Compute capability ×10 of a chip."""
+    return int(socs()[soc]["sm"])
+
+
+def toolkits() -> tuple[Version, ...]:
+    """CUDA toolkits images may be made for, oldest first."""
+    return tuple(Version(text) for text in load("cuda")["toolkits"])
+
+
+def default_cuda() -> Version:
+    """The CUDA of a cross target for x86_64 or sbsa that names none."""
+    return Version(load("cuda")["default"])
+
+
+def driver_cuda(driver: str) -> Version | None:
+    """Newest CUDA a desktop or server driver runs natively; None for one older than the table."""
+    branch = int(driver.split(".", maxsplit=1)[0])
+    known = [int(row) for row in load("cuda")["drivers"] if int(row) <= branch]
+    return Version(load("cuda")["drivers"][str(max(known))]) if known else None
+
+
+def oldest_driver(cuda: Version) -> int | None:
+    """First driver branch that runs a CUDA natively; None when the table has none."""
+    rows = load("cuda")["drivers"].items()
+    return min((int(branch) for branch, runs in rows if Version(runs) >= cuda), default=None)
+
+
+def gpu_name(sm: int) -> str | None:
+    """What a compute capability belongs to: `Ampere (Orin)`; None for an unknown one."""
+    row = load("cuda")["gpus"].get(str(sm))
+    return str(row["name"]) if row else None
+
+
+def needs_cuda(sm: int) -> Version | None:
+    """First CUDA that makes code for a compute capability; None for an unknown one."""
+    row = load("cuda")["gpus"].get(str(sm))
+    return Version(row["cuda"]) if row else None
+
+
+def generic_sm(arch: str, cuda: Version) -> tuple[int, ...]:
+    """What is compiled for on `sbsa` or `x86_64` when no Jetson chip decides, ascending."""
+    rows = load("cuda")["sm"][arch]
+    wanted = [*rows["always"], *(rows["new"] if cuda.major >= 13 else ())]
+    return tuple(sorted(int(sm) for sm in wanted if (first := needs_cuda(int(sm))) and first <= cuda))
+
+
+def distro(name: str, version: str) -> Mapping[str, str] | None:
+    """Row of a distribution (codename, python, like); None for an unknown one."""
+    row: Mapping[str, str] | None = load("distros").get(name, {}).get(version)
+    return row
+
+
+def _release(l4t: str, row: Mapping[str, str], family: Mapping[str, Any]) -> Release:
+    toolkit = row.get("cuda", family["cuda"])
+    cuda = series(Version(toolkit))
+    image, base = row.get("image", family.get("image")), row.get("base")
+    return Release(
+        l4t=Version(l4t),
+        jetpack=row.get("jetpack"),
+        arch=row.get("arch", family["arch"]),
+        ubuntu=row.get("ubuntu", family["ubuntu"]),
+        socs=tuple(row.get("socs", family["socs"])),
+        cuda=cuda,
+        driver_cuda=Version(row["driver_cuda"]) if "driver_cuda" in row else cuda,
+        toolkit=toolkit,
+        base=f"{image}:{base}" if image and base else None,
+        cudnn=row.get("cudnn"),
+        tensorrt=row.get("tensorrt"),
+        vpi=row.get("vpi"),
+        driver=row.get("driver"),
+        date=row.get("date"),
+        status=row.get("status", "released"),
+    )
+
+
+def _board(key: str, row: Mapping[str, Any]) -> Board:
+    return Board(
+        id=key,
+        name=row["name"],
+        soc=row["soc"],
+        memory=int(row["memory"]),
+        l4t=tuple(row["l4t"]),
+        modules=tuple(row["modules"]),
+        also=tuple(row.get("also", ())),
+        compatible=tuple(row.get("compatible", ())),
+        model=tuple(row.get("model", ())),
+        visible=int(row["visible"]) if "visible" in row else None,
+        bandwidth=float(row["bandwidth"]) if "bandwidth" in row else None,
+        super_bandwidth=float(row["super"]) if "super" in row else None,
+        cores=int(row["cores"]) if "cores" in row else None,
+    )
+
+
+def _in_range(version: Version, text: str) -> bool:
+    """`35.3.1-36`: from 35.3.1 to everything that begins with 36; `39`: everything that begins with 39."""
+    first, _, last = text.partition("-")
+    end = _numbers(last or first)
+    return version >= Version(first) and version.release[: len(end)] <= end
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def listing(values: Iterable[object]) -> str:
+    """Join values for a message: `a, b, c`."""
+    return ", ".join(str(value) for value in values)

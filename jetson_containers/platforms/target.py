@@ -1,0 +1,240 @@
+"""What a user asks for: the parts of `--target` and upstream's environment variables, as text with an origin.
+
+One part says one thing (`r36.4.3`, `jp6.2`, `orin-nx-16gb`, `sbsa`, `cu128`, `cpu`, `ubuntu24.04`, `py3.12`, `sm87`).
+They are joined by commas in any order; the hyphens of an image tag (`r36.4-cu128-24.04`) do as well.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING
+
+from jetson_containers.core.errors import ConfigError, JetsonError, TargetError
+from jetson_containers.platforms import tables
+from jetson_containers.recipes.files import shown
+from jetson_containers.recipes.requirement import LONGEST, pep440
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+GRAMMAR = (
+    "L4T release: r36.4.3",
+    "JetPack: jp6.2",
+    "board: orin-nx-16gb, xavier-nx-8gb, nano …",
+    "architecture: tegra, sbsa, x86_64, aarch64",
+    "CUDA: cu128, or cpu for none",
+    "distribution: ubuntu24.04, debian12",
+    "Python: py3.12",
+    "GPU code: sm87",
+)
+CPU = "cpu"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that was asked for: its normalized value, as it was written, and where."""
+
+    value: str
+    text: str
+    origin: str  # "--target" or "$L4T_VERSION"
+
+    def __str__(self) -> str:
+        return f"`{self.text}` ({self.origin})"
+
+    @property
+    def place(self) -> str:
+        """Where a value came from: `--target r36.4.3`, `$CUDA_VERSION 12.8`."""
+        return f"{self.origin} {self.text}"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that was asked for. `sm` may be several, joined by commas in `value`."""
+
+    l4t: Part | None = None
+    jetpack: Part | None = None
+    board: Part | None = None
+    arch: Part | None = None  # "tegra", "sbsa", "x86_64", or "aarch64" for either of the first two
+    cuda: Part | None = None  # "12.8", or "cpu"
+    distro: Part | None = None  # "ubuntu 24.04"
+    python: Part | None = None  # "3.12"
+    sm: Part | None = None
+
+    @property
+    def names_machine(self) -> bool:
+        """Whether a machine is named, so that the one we run on does not matter."""
+        return any((self.l4t, self.jetpack, self.board, self.arch))
+
+    @property
+    def only_tegra(self) -> bool:
+        """Whether `tegra` is said and the release is left to the host or the environment."""
+        return bool(self.arch and self.arch.value == "tegra" and not (self.l4t or self.jetpack or self.board))
+
+
+@dataclass
+class _Collector:
+    """Takes parts one by one and refuses a second value for the same thing."""
+
+    found: dict[str, Part] = field(default_factory=dict)
+
+    def add(self, kind: str, part: Part) -> None:
+        old = self.found.get(kind)
+        if old is None or old.value == part.value:
+            self.found[kind] = part
+        elif kind == "arch" and "aarch64" in (old.value, part.value) and "x86_64" not in (old.value, part.value):
+            self.found[kind] = part if old.value == "aarch64" else old  # `arm64-sbsa`: the narrower one
+        elif kind == "sm":
+            self.found[kind] = Part(f"{old.value},{part.value}", f"{old.text},{part.text}", part.origin)
+        else:
+            raise conflict(old, part, "name two different things", hint="leave one of them out")
+
+
+def conflict(one: Part, other: Part, why: str, *, hint: str | None = None) -> JetsonError:
+    """The error for two parts that cannot both hold."""
+    kind = TargetError if "--target" in (one.origin, other.origin) else ConfigError
+    return kind(f"{one} and {other}: {why}", hint=hint)
+
+
+def from_target(target: str) -> Parts:
+    """Parse `--target`. Raises TargetError for a part outside the grammar or two that contradict each other."""
+    collector = _Collector()
+    for chunk in re.split(r"[,\s]+", target.strip()):
+        for text in _split(chunk) if chunk else ():
+            kind, value = _recognize(text) or _unknown(text)
+            collector.add(kind, Part(value, text, "--target"))
+    return Parts(**collector.found)
+
+
+def from_env(env: Mapping[str, str]) -> Parts:
+    """Read upstream's variables; an empty one counts as unset. Raises ConfigError for a value that cannot be right."""
+    collector = _Collector()
+    for name, (kind, convert) in _VARIABLES.items():
+        text = env.get(name, "").strip()
+        if text:
+            value = convert(text) if text.isascii() and len(text) <= LONGEST else None
+            if value is None:
+                raise ConfigError(f"${name}: `{shown(text)}` is no {kind}", hint=f"unset {name}, or see --target")
+            collector.add(kind, Part(value, text, f"${name}"))
+    return Parts(**collector.found)
+
+
+def merge(env: Parts, target: Parts) -> Parts:
+    """Let the target override the environment: one that names a machine replaces the variables that do."""
+    if target.names_machine and not target.only_tegra:
+        env = replace(env, l4t=None, jetpack=None, board=None, arch=None)
+    return Parts(**{item.name: getattr(target, item.name) or getattr(env, item.name) for item in fields(Parts)})
+
+
+def _split(chunk: str) -> list[str]:
+    """Split at hyphens where the pieces are parts, longest first: `orin-nx-16gb-cu128` is two parts."""
+    chunk = re.sub(r"^([rR]\d[\d.]*)\.(?=[a-z])", r"\1-", chunk)  # upstream: r36.4.tegra-aarch64
+    chunk = chunk.replace("amd64.x86_64", "x86_64")
+    words = chunk.split("-")
+    if len(chunk) > 2 * LONGEST:
+        _unknown(chunk)
+    parts = []
+    while words:
+        length = next((n for n in range(len(words), 0, -1) if _recognize("-".join(words[:n]))), 0)
+        if not length:
+            _unknown(chunk)
+        parts.append("-".join(words[:length]))
+        words = words[length:]
+    return parts
+
+
+def _recognize(text: str) -> tuple[str, str] | None:
+    lower = text.lower()
+    if len(lower) > LONGEST:
+        return None
+    for pattern, kind, value in _PATTERNS:
+        if match := re.fullmatch(pattern, lower, re.ASCII):
+            return kind, value(match)
+    board = tables.board_ids().get(lower.removeprefix("jetson-"))
+    return ("board", board) if board else None
+
+
+def _unknown(text: str) -> tuple[str, str]:
+    import difflib
+
+    words = [*tables.board_ids(), "tegra", "sbsa", "x86_64", "aarch64", "cpu"]
+    close = difflib.get_close_matches(text.lower()[:LONGEST], words, n=1)
+    meant = f"; did you mean `{close[0]}`?" if close else ""
+    raise TargetError(
+        f"`{shown(text)}` is no part of a target{meant}",
+        details=GRAMMAR,
+        hint=f"boards: {tables.listing(sorted(tables.boards()))}",
+    )
+
+
+def _cuda(match: re.Match[str]) -> str:
+    return f"{match[1]}.{match[2]}"
+
+
+_PATTERNS: tuple[tuple[str, str, Callable[[re.Match[str]], str]], ...] = (
+    (r"(?:l4t-?)?r(\d+(?:\.\d+){0,3})", "l4t", lambda m: m[1]),
+    (r"(?:jp|jetpack)-?(\d+(?:\.\d+){0,3}[a-z]*)", "jetpack", lambda m: m[1]),
+    (r"tegra", "arch", lambda _: "tegra"),
+    (r"sbsa", "arch", lambda _: "sbsa"),
+    (r"x86_64|amd64|x86", "arch", lambda _: "x86_64"),
+    (r"aarch64|arm64", "arch", lambda _: "aarch64"),
+    (r"(?:cu|cuda)(\d{2})(\d{1,2})", "cuda", _cuda),
+    (r"(?:cu|cuda)(\d{2})\.(\d{1,2})(?:\.\d+)?", "cuda", _cuda),
+    (CPU, "cuda", lambda _: CPU),
+    (r"(?:ubuntu)?(\d{2}\.\d{2})", "distro", lambda m: f"ubuntu {m[1]}"),
+    (r"debian(\d{2})", "distro", lambda m: f"debian {m[1]}"),
+    (r"(?:py|cp|python)(3)\.?(\d{1,2})", "python", lambda m: f"{m[1]}.{m[2]}"),
+    (r"sm_?(\d{2,3})", "sm", lambda m: m[1]),
+)
+
+
+def _env_version(text: str) -> str | None:
+    version = pep440(text.lstrip("rR"))
+    return None if version is None else str(version)
+
+
+def _env_cuda(text: str) -> str | None:
+    match = re.fullmatch(r"(\d+)\.(\d+)(?:\.\d+)*", text)
+    return f"{match[1]}.{match[2]}" if match and int(match[1]) else None
+
+
+def _env_python(text: str) -> str | None:
+    if re.fullmatch(r"3\.\d+(t|-nogil)", text):
+        raise ConfigError(
+            f"$PYTHON_VERSION: `{text}` asks for Python without its global lock, which no package here is built for",
+            hint="unset PYTHON_VERSION, or give 3.12",
+        )
+    match = re.fullmatch(r"(3\.\d+)(?:\.\d+)?", text)
+    return match[1] if match else None
+
+
+def _env_distro(text: str) -> str | None:
+    return f"ubuntu {text}" if re.fullmatch(r"\d{2}\.\d{2}", text) else None
+
+
+def _env_arch(text: str) -> str | None:
+    return {
+        "tegra-aarch64": "tegra", "tegra": "tegra", "sbsa": "sbsa", "arm64-sbsa": "sbsa", "aarch64": "aarch64",
+        "arm64": "aarch64", "x86_64": "x86_64", "amd64": "x86_64",
+    }.get(text.lower())  # fmt: skip
+
+
+def _env_jetpack(text: str) -> str | None:
+    match = re.fullmatch(r"(?:jp)?(\d+(?:\.\d+){0,3})[ -]?(\w*)", text.lower())
+    return f"{match[1]}{match[2]}" if match else None
+
+
+_VARIABLES: dict[str, tuple[str, Callable[[str], str | None]]] = {
+    "L4T_VERSION": ("l4t", _env_version),
+    "JETPACK_VERSION": ("jetpack", _env_jetpack),
+    "CUDA_ARCH": ("arch", _env_arch),
+    "SYSTEM_ARCH": ("arch", _env_arch),
+    "CUDA_VERSION": ("cuda", _env_cuda),
+    "LSB_RELEASE": ("distro", _env_distro),
+    "PYTHON_VERSION": ("python", _env_python),
+}
+
+
+def version_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables such as `PYTORCH_VERSION` that may pin a package; those that describe the platform left out."""
+    return {name: value for name, value in environ.items() if name.endswith("_VERSION") and name not in _VARIABLES}

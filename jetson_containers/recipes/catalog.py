@@ -1,0 +1,429 @@
+"""All packages for a platform: names, aliases, globs, did-you-mean, and the reason why a package is absent."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from jetson_containers.core.errors import (
+    JetsonError,
+    NothingMatchedError,
+    RecipeError,
+    UnavailablePackageError,
+    UnknownPackageError,
+    command,
+)
+from jetson_containers.recipes import cache as catalog_index
+from jetson_containers.recipes import files as recipe_files
+from jetson_containers.recipes import tree as packagetree
+from jetson_containers.recipes.cache import Absent, Contents
+from jetson_containers.recipes.package import read_directory, render
+from jetson_containers.recipes.requirement import in_series, same_version, version_key
+from jetson_containers.recipes.rules import check_all, explain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.recipes.package import Package
+    from jetson_containers.recipes.tree import Candidate
+
+__all__ = ["Absent", "Catalog", "load", "preferred"]
+
+T = TypeVar("T")
+
+LIST_HINT = "`jetson-containers list` shows all packages, `jetson-containers search TEXT` looks in their descriptions"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The packages of some trees on one platform. `available` and `absent` are keyed by full name, sorted.
+
+    `broken_names` maps the names that broken recipes would have had to the errors.
+    """
+
+    platform: Platform
+    available: Mapping[str, Package]
+    absent: Mapping[str, Absent] = field(default_factory=dict)
+    broken: tuple[RecipeError, ...] = ()
+    notices: tuple[str, ...] = ()
+    broken_names: Mapping[str, RecipeError] = field(default_factory=dict)
+
+    def find(self, name: str, *, asked_by: str = "") -> Package:
+        """The one package of a name, alias, bare family (its default version) or `family:version`.
+
+        A family without a default version here gives its newest; for `family:2.5` see `series`. Raises
+        UnknownPackageError (did you mean, who asked), UnavailablePackageError (which rule), or the RecipeError of a
+        package whose recipe is broken.
+        """
+        package = self.available.get(name) or self._aliases.get(name)
+        if package is None and ":" not in name:
+            package = next(iter(self.members(name)), None)
+        if package is None:
+            package = next(iter(self.series(name)), None)
+        if package is None:
+            raise self._not_found(name, f", which `{asked_by}` asks for," if asked_by else "")
+        return package
+
+    def match(self, patterns: Sequence[str]) -> list[Package]:
+        """All packages matching any pattern, sorted; `!pattern` removes, `*`/`all` is everything.
+
+        A pattern is matched against names and aliases; a bare family without a default gives all its versions.
+        Raises NothingMatchedError naming the pattern that matched nothing.
+        """
+        wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+        unwanted = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+        names = {package.name for pattern in wanted or ["*"] for package in self._matching(pattern)}
+        names -= {package.name for pattern in unwanted for package in self._matching(pattern)}
+        return [self.available[name] for name in sorted(names)]
+
+    def family_of(self, name: str) -> str | None:
+        """The family that a bare name or family alias means; None when there is none on any platform."""
+        return name if name in self._families else self.family_aliases.get(name)
+
+    def members(self, family: str) -> tuple[Package, ...]:
+        """The available packages of a family or family alias, the preferred first."""
+        return self._members.get(self.family_of(family) or "", ())
+
+    def has(self, name: str) -> bool:
+        """Whether an available package has exactly this name or alias."""
+        return name in self.available or name in self._aliases
+
+    def series(self, name: str) -> tuple[Package, ...]:
+        """The available packages that `family:2.5` means where none has exactly that name, the preferred first.
+
+        That is the same version spelled otherwise (`2.5.0`), else all of the series (`2.5.1`, `2.5.3`). Nothing where
+        a package of exactly that name exists that this platform excludes, or whose recipe is broken.
+        """
+        if name in self.broken_names or any(name in _names(item.package) for item in self.absent.values()):
+            return ()
+        family, _, tag = name.partition(":")
+        return _of_series(self.members(family), tag)
+
+    def absent_of(self, name: str) -> list[Absent]:
+        """What a name means among the packages that this platform excludes."""
+        family, _, tag = name.partition(":")
+        known = self.family_of(family)
+        same = [item for item in self.absent.values() if item.package.family == known]
+        named = [item for item in self.absent.values() if name in _names(item.package)]
+        if not tag:
+            return [item for item in self.absent.values() if item in same or item in named]
+        meant = _of_series([item.package for item in same], tag)
+        return named or [item for item in same if item.package in meant]
+
+    def _matching(self, pattern: str) -> list[Package]:
+        if pattern in {"", "*", "all"}:
+            return list(self.available.values())
+        found = [
+            package
+            for package in self.available.values()
+            if any(fnmatch.fnmatchcase(name, pattern) for name in (package.name, *package.aliases))
+        ] or list(self.members(pattern) or self.series(pattern))
+        if not found:
+            reason = self._why_nothing(pattern)
+            raise NothingMatchedError(f"no package here matches `{pattern}`", hint=reason)
+        return found
+
+    def _why_nothing(self, pattern: str) -> str:
+        family = self.family_of(pattern)
+        if family in {item.package.family for item in self.absent.values()}:
+            return f"`{family}` is absent on this platform; {_why(str(family))} says why"
+        absent = [name for name in self.absent if fnmatch.fnmatchcase(name, pattern)]
+        absent = absent or [item.package.name for item in self.absent_of(pattern)]
+        if absent:
+            return f"absent on this platform: {', '.join(absent[:5])}; {_why(absent[0])} says why"
+        return packagetree.directory_hint(pattern) or self._suggestion(pattern) or LIST_HINT
+
+    def _not_found(self, name: str, asked: str) -> JetsonError:
+        """The error for a name that is not available: absent, broken, without that version, or unknown."""
+        family = self.family_of(name.partition(":")[0])
+        absent = self.absent_of(name)
+        if absent:
+            return _unavailable(name, asked, absent)
+        broken = self.broken_names.get(name) or self.broken_names.get(name.partition(":")[0])
+        if broken:
+            return _asked_broken(broken, asked)
+        if family is not None:
+            versions = [package.name for package in self.members(family)]
+            elsewhere = sorted(item.package.name for item in self.absent.values() if item.package.family == family)
+            details = [f"absent on this platform: {', '.join(elsewhere)}"] if elsewhere else []
+            hint = f"there is {_listed(versions)}" if versions else f"{_why(family)} says why"
+            return UnknownPackageError(f"package `{family}`{asked} has no `{name}`", hint=hint, details=details)
+        hint = (not asked and packagetree.directory_hint(name)) or self._suggestion(name) or LIST_HINT
+        return UnknownPackageError(f"there is no package `{name}`{asked.rstrip(',')}", hint=hint)
+
+    def _suggestion(self, name: str) -> str | None:
+        """Name up to three similar packages, an alias with what it stands for."""
+        every = {*self._aliases, *self._families, *self.family_aliases, *self.available}
+        words = {_folded(word): word for word in sorted(every) if ":" in name or ":" not in word}
+        close = [words[word] for word in difflib.get_close_matches(_folded(name), words, n=3)]
+        if not close:
+            return None
+        return f"did you mean {_listed([self._described(word) for word in close], 'or')}?"
+
+    def _described(self, word: str) -> str:
+        if word in self._families or word in self.available:
+            return f"`{word}`"
+        target = self._aliases.get(word)
+        return f"`{word}` (alias of `{target.name if target else self.family_aliases[word]}`)"
+
+    @cached_property
+    def adaptable(self) -> bool:
+        """Whether some package is of upstream's format, whose pins give way to nearer ones."""
+        return any(package.adaptable for package in self.available.values())
+
+    @cached_property
+    def own(self) -> Catalog:
+        """The packages of our own format only, as if no tree of upstream's format stood beside them."""
+        return Catalog(
+            self.platform,
+            {name: package for name, package in self.available.items() if not package.adaptable},
+            {name: absent for name, absent in self.absent.items() if not absent.package.adaptable},
+        )
+
+    @cached_property
+    def _families(self) -> frozenset[str]:
+        return frozenset(package.family for package in self._everything)
+
+    @cached_property
+    def family_aliases(self) -> Mapping[str, str]:
+        """Other names of whole families (`torch` → `pytorch`), on any platform."""
+        pairs = ((alias, package.family) for package in preferred(self._everything) for alias in package.family_aliases)
+        return _first_wins(pairs)
+
+    @cached_property
+    def _members(self) -> dict[str, tuple[Package, ...]]:
+        members: defaultdict[str, list[Package]] = defaultdict(list)
+        for package in preferred(self.available.values()):
+            members[package.family].append(package)
+        return {family: tuple(packages) for family, packages in members.items()}
+
+    @cached_property
+    def _aliases(self) -> dict[str, Package]:
+        return _first_wins(
+            (alias, package) for package in preferred(self.available.values()) for alias in package.aliases
+        )
+
+    @property
+    def _everything(self) -> list[Package]:
+        return [*self.available.values(), *(absent.package for absent in self.absent.values())]
+
+
+def load(trees: Sequence[Path], platform: Platform, *, cache: Path | None = None) -> Catalog:
+    """Read the trees (an earlier tree wins a duplicate name, with a notice) for one platform.
+
+    `cache` is a directory for the content-keyed index. A broken recipe disables only itself. Raises ConfigError
+    for a tree that is not there.
+    """
+    candidates = packagetree.scan(trees)
+    roots = [Path(tree).expanduser().absolute() for tree in trees]
+    if cache is None:
+        return _catalog(_read(candidates, platform, roots), platform)
+    file = catalog_index.file_for(cache, trees, platform)
+    key = catalog_index.Key(candidates)
+    contents = catalog_index.read(file, key)
+    if contents is None:
+        key.take()
+        contents = _read(candidates, platform, roots)
+        catalog_index.write(file, key, contents)
+    return _catalog(contents, platform)
+
+
+def preferred(packages: Iterable[Package]) -> list[Package]:
+    """Sort packages, the preferred first: plain before variants, the default, then the newest, then by name.
+
+    Of a family that our format has, what upstream's format adds comes last.
+    """
+    by_name = sorted(packages, key=lambda package: package.name)
+    newest = sorted(by_name, key=lambda package: version_key(package.version), reverse=True)
+    ours = {package.family for package in by_name if not package.adaptable}
+    return sorted(
+        newest,
+        key=lambda package: (
+            package.variant is not None,
+            package.adaptable and package.family in ours,
+            not package.default,
+        ),
+    )
+
+
+def _catalog(contents: Contents, platform: Platform) -> Catalog:
+    return Catalog(
+        platform,
+        {package.name: package for package in contents.available},
+        {absent.package.name: absent for absent in contents.absent},
+        tuple(error for error, _ in contents.broken),
+        contents.notices,
+        _first_wins((name, error) for error, names in contents.broken for name in names),
+    )
+
+
+def _read(candidates: Iterable[Candidate], platform: Platform, roots: Sequence[Path]) -> Contents:
+    """Read every candidate, in its own format, and join the packages in the order of the candidates."""
+    from jetson_containers.recipes.upstream import reader as legacy
+
+    listed = list(candidates)
+    drafts = legacy.drafts(listed, roots, platform)
+    ours: dict[Path, tuple[Package, ...]] = {}
+    trees = {candidate.path: candidate.tree for candidate in listed}
+    broken = {path: [(error, _names_of_broken(path, trees[path]))] for path, error in drafts.broken.items()}
+    for candidate in listed:
+        if candidate.path in broken or candidate.path in drafts.items:
+            continue
+        try:
+            recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested, tree=candidate.tree)
+            ours[candidate.path] = render(recipe, platform) if recipe else ()
+        except RecipeError as error:
+            broken[candidate.path] = [(error, _names_of_broken(candidate.path, candidate.tree))]
+    found = legacy.read([*drafts.items.values()], roots, platform, [item for items in ours.values() for item in items])
+    packages = {**ours, **{path: tuple(items) for path, items in found.packages.items()}}
+    notices = [*drafts.notices, *found.notices]
+    return _joined(listed, packages, {**broken, **found.broken}, notices, found.inputs, platform)
+
+
+def _joined(
+    candidates: Sequence[Candidate],
+    found: Mapping[Path, Sequence[Package]],
+    broken: Mapping[Path, Sequence[tuple[RecipeError, tuple[str, ...]]]],
+    remarks: Sequence[str],
+    inputs: Mapping[str, str],
+    platform: Platform,
+) -> Contents:
+    """All packages under their names; the first of two of the same name is the one.
+
+    In upstream's format it is the first that is available here: `requires` is judged before names are.
+    """
+    packages: dict[str, Package] = {}
+    notices = list(remarks)
+    for candidate in candidates:
+        for package in found.get(candidate.path, ()):
+            first = packages.setdefault(package.name, package)
+            if first is package:
+                continue
+            if first.adaptable and package.adaptable and not _is_here(first, platform) and _is_here(package, platform):
+                packages[package.name] = package
+            else:
+                notices.append(f"`{package.name}` of {package.origin} is ignored: {first.origin} defines it already")
+    if any(package.adaptable for package in packages.values()):
+        from jetson_containers.recipes.upstream import names as legacy_names
+        from jetson_containers.recipes.upstream import packages as legacy_package
+
+        packages, about_patterns = legacy_names.without_patterns(packages, platform)
+        packages, about_aliases = legacy_names.settled(legacy_package.with_families(packages), platform)
+        notices += [*about_patterns, *about_aliases]
+    available, absent = _sorted_out(packages, platform)
+    errors = tuple(error for candidate in candidates for error in broken.get(candidate.path, ()))
+    return Contents(available, absent, errors, (*notices, *_alias_notices(available)), dict(inputs))
+
+
+def _is_here(package: Package, platform: Platform) -> bool:
+    """Whether a package is enabled and all that it requires holds."""
+    return not package.disabled and all(rule.ok for rule in check_all(package.requires, platform))
+
+
+def _sorted_out(packages: Mapping[str, Package], platform: Platform) -> tuple[tuple[Package, ...], tuple[Absent, ...]]:
+    available, absent = [], []
+    for _, package in sorted(packages.items()):
+        rules = check_all(package.requires, platform)
+        if package.disabled:
+            absent.append(Absent(package, "disabled", rules))
+        elif all(rule.ok for rule in rules):
+            available.append(package)
+        else:
+            absent.append(Absent(package, explain(rules), rules))
+    return tuple(available), tuple(absent)
+
+
+def _alias_notices(available: Sequence[Package]) -> list[str]:
+    """Names that two packages claim; which one gets it is `preferred`'s decision, and a real name always wins."""
+    names = {package.name for package in available}
+    claims: defaultdict[str, list[str]] = defaultdict(list)
+    for package in preferred(available):
+        for alias in package.aliases:
+            claims[alias].append(package.name)
+    notices = []
+    for alias, claimants in sorted(claims.items()):
+        owners = [alias, *claimants] if alias in names else claimants
+        if len(owners) > 1:
+            notices.append(f"`{alias}` is claimed by {_listed(owners[1:])} too; it means `{owners[0]}`")
+    return notices
+
+
+def _names_of_broken(path: Path, tree: Path) -> tuple[str, ...]:
+    """The names a broken recipe was meant to have: its directory's, and what its header says as plain text."""
+    names = [path.name]
+    for file in sorted(path.glob("[Dd]ockerfile*")):
+        try:
+            text = recipe_files.read_text(file, tree=tree, errors="replace")
+        except RecipeError:
+            continue
+        match = re.search(r"^#[ \t]*name:[ \t]*['\"]?([\w.+-]{1,256})", text, re.MULTILINE)
+        names += [match[1]] if match else []
+    return tuple(dict.fromkeys(names))
+
+
+def _unavailable(name: str, asked: str, absent: Sequence[Absent]) -> UnavailablePackageError:
+    only = absent[0]
+    if len(absent) == 1:
+        message = f"package `{name}`{asked} is not available on this platform: {only.reason}"
+        details: list[str] = []
+    else:
+        message = f"no version of `{name}`{asked} is available on this platform"
+        details = [f"{item.package.name}: {item.reason}" for item in absent]
+    hint = f"{_why(only.package.name)} shows every rule; `--target` builds for another platform"
+    return UnavailablePackageError(message, hint=hint, details=details)
+
+
+def _asked_broken(error: RecipeError, asked: str) -> RecipeError:
+    """The recipe's own error, with who wanted the package, and what to do."""
+    hint = error.hint or "correct that line; `jetson-containers list` works meanwhile, without this recipe"
+    where = f"{error.path}:{error.line}" if error.line else str(error.path)
+    message = error.message.removeprefix(f"{where}: ") + (f" (in a package{asked.rstrip(',')})" if asked else "")
+    return RecipeError(message, path=error.path, line=error.line, hint=hint)
+
+
+def _of_series(packages: Sequence[Package], tag: str) -> tuple[Package, ...]:
+    """Of one family's packages those that a tag means which none of them bears; a variant only where it is named."""
+    for means in (same_version, in_series):
+        for plain in (True, False):
+            found = [
+                package
+                for package in packages
+                if (package.variant is None) is plain
+                and tag.endswith(ending := f"-{package.variant}" if package.variant else "")
+                and means(tag.removesuffix(ending), package.version)
+            ]
+            if found:
+                return tuple(found)
+    return ()
+
+
+def _names(package: Package) -> tuple[str, ...]:
+    return (package.name, *package.aliases)
+
+
+def _why(name: str) -> str:
+    return command("jetson-containers", "why", name)
+
+
+def _first_wins(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    result: dict[str, T] = {}
+    for key, value in pairs:
+        result.setdefault(key, value)
+    return result
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def _listed(names: Sequence[str], last: str = "and") -> str:
+    """`a`, `b` and `c`; names that carry their own backticks keep them."""
+    quoted = [name if name.startswith("`") else f"`{name}`" for name in names]
+    return f" {last} ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else "".join(quoted)

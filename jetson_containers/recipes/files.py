@@ -1,0 +1,114 @@
+"""Reading what a package tree holds: regular files of a bounded size that lie inside their tree, and nothing else.
+
+A tree may come from anywhere. A FIFO never ends, `/dev/zero` and a sparse file never end either, and a path such as
+`../../.ssh/id_rsa` or a link to it would carry the user's own files into an image.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from typing import TYPE_CHECKING
+
+from jetson_containers.core.errors import RecipeError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LARGEST = 1 << 20  # bytes; no Dockerfile, `config.py`, README or script of a recipe comes near
+LONGEST_SHOWN = 80  # characters of a value in a message
+_KINDS = ((stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"), (stat.S_ISDIR, "a directory"))
+
+
+def read_text(path: Path, *, tree: Path | None = None, errors: str = "strict") -> str:
+    """A file's text; with `tree`, only of a file inside it. Raises RecipeError."""
+    try:
+        return read_bytes(path, tree=tree).decode("utf-8-sig", errors=errors).replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"cannot be read: {error}", path=path) from None
+
+
+def read_bytes(path: Path, *, tree: Path | None = None) -> bytes:
+    """A file's bytes. Raises RecipeError for what is no regular file, is too large or lies outside of `tree`."""
+    if tree is not None:
+        check_inside(path, tree)
+    try:
+        check_regular(path)
+        # Whatever stands there by now: opening a FIFO must not wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            data = stream.read(LARGEST + 1)
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"cannot be read: {error}", path=path) from None
+    if len(data) > LARGEST:
+        raise _too_large(path)
+    return data
+
+
+def check_regular(path: Path) -> None:
+    """Raise RecipeError for what is no regular file or too large to be read; OSError where there is nothing."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((name for judge, name in _KINDS if judge(status.st_mode)), "a device")
+        raise RecipeError(f"is {kind}, not a file", path=path)
+    if status.st_size > LARGEST:
+        raise _too_large(path)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; a name that the file system cannot have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_directory(path: Path) -> bool:
+    """Whether there is a directory; a name that the file system cannot have is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything; a name that the file system cannot have is nothing."""
+    try:
+        path.lstat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def is_inside(path: Path, tree: Path) -> bool:
+    """Whether a path, its links followed, lies inside a tree."""
+    try:
+        real, root = os.path.realpath(path), os.path.realpath(tree)
+    except (OSError, ValueError):
+        return False
+    return real == root or real.startswith(os.path.join(root, ""))  # noqa: PTH118 - a prefix of texts
+
+
+def check_inside(path: Path, tree: Path) -> None:
+    """Raise RecipeError for a path that leads out of the tree."""
+    if not is_inside(path, tree):
+        raise RecipeError(f"leads out of the package tree {tree}", path=path, hint="copy the file into the tree")
+
+
+def program(command: str) -> str:
+    """The first word of a command, as a shell splits it; all of it where a quote is open."""
+    try:
+        return next(iter(shlex.split(command)), "")
+    except ValueError:
+        return command.strip()
+
+
+def shown(text: str) -> str:
+    """A value for a message: on one line and not too long."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_SHOWN else f"{line[: LONGEST_SHOWN - 3]}..."
+
+
+def _too_large(path: Path) -> RecipeError:
+    return RecipeError(f"is larger than {LARGEST >> 20} MiB, the most that a file of a recipe may have", path=path)

@@ -1,0 +1,322 @@
+"""One package directory as written: which keys there are, what each may hold, and on which line it stands.
+
+A directory holds a Dockerfile with a `#---` YAML header and, when the family has versions or variants, a
+`config.yaml`; a directory with only a `config.yaml` is a meta package. Nothing here depends on the platform.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core.errors import RecipeError
+from jetson_containers.recipes import files as recipe_files
+from jetson_containers.recipes import templating
+from jetson_containers.recipes import yaml_lines as yamlines
+from jetson_containers.recipes.schema import (
+    HEADER_KEYS,
+    LISTS,
+    PROBLEMS,
+    SYNONYMS,
+    VARIANT_KEYS,
+    VERSION_KEYS,
+    Kind,
+    texts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A package directory as written: platform-independent, templates unrendered.
+
+    `config` is flat (keys of one definition) or nested (definition by name, upstream's form). `dockerfile` is None
+    for a meta package. `tests` are the files found beside it, for a recipe that does not say `test`.
+    """
+
+    path: Path
+    header: Mapping[str, Any]
+    config: Mapping[str, Any]
+    dockerfile: str | None
+    lines: Mapping[str, str] = field(default_factory=dict)  # key → "file:line"; the empty key is the recipe's own
+    group: str = ""
+    tests: tuple[str, ...] = ()
+    tree: Path | None = None  # what no path of the recipe may lead out of; its own directory if None
+
+    def check_path(self, key: str, value: str) -> str:
+        """A path that a key gives. Raises RecipeError for one that leads out of the tree."""
+        tree = self.tree or self.path
+        if not recipe_files.is_inside(self.path / value, tree):
+            raise self.error(key, f"`{recipe_files.shown(value)}` leads out of the package tree {tree}")
+        return value
+
+    def error(self, key: str, message: str, hint: str | None = None) -> RecipeError:
+        """Make the error for a key, at its line or at the nearest line above it that is known."""
+        while key and key not in self.lines:
+            key = _parent(key)
+        where, _, line = self.lines.get(key, "").rpartition(":")
+        path = self.path / (where or self.dockerfile or "config.yaml")
+        return RecipeError(message, path=path, line=int(line) if line else None, hint=hint)
+
+
+def _parent(key: str) -> str:
+    """The key above: `versions[0].args.X` → `versions[0].args` → `versions[0]` → `versions` → the recipe itself."""
+    above = re.sub(r"(?:^|\.)[^.\[\]]+$|\[\d+\]$", "", key)
+    return above if above != key else ""
+
+
+CONFIG_FILES = ("config.yaml", "config.yml", "config.json")
+TEST_FILES = ("test.py", "test.sh")
+_FROM = re.compile(r"^[^\S\n]*FROM\s", re.MULTILINE | re.IGNORECASE)  # `^\s*` is slow on many empty lines
+
+
+def read_directory(
+    path: Path, *, group: str | None = None, nested: bool = False, tree: Path | None = None
+) -> Recipe | None:
+    """Read one directory; None when it holds no package. Raises RecipeError with file and line.
+
+    `group` is what a recipe without a `group` key belongs to, by default its parent directory's name. With `nested`
+    the directory lies inside another package and counts only if its Dockerfile has a header: it may be mere context.
+    No file is read that lies outside of `tree`, by default the directory itself.
+    """
+    tree = tree or path
+    check_directory(path, tree)
+    names = _listing(path)
+    main = dockerfile_in(names)
+    configs = [name for name in CONFIG_FILES if name in names]
+    if main is None and (nested or not (configs or "config.py" in names)):
+        return None
+    text = recipe_files.read_text(path / main, tree=tree) if main else ""
+    header = read_header(text, path / main) if main else None
+    if nested and header is None:
+        return None
+    tests = tuple(name for name in TEST_FILES if name in names)
+    head = header.data if header else {}
+    recipe = Recipe(path, head, {}, main, _lines(header, main or "config.yaml"), path.parent.name, tests, tree)
+    if group is not None:
+        recipe = replace(recipe, group=group)
+    for name in _config_names(recipe, configs, names):
+        if name == "config.json" and "config" not in head and main and _is_foreign(path / name, tree):
+            continue
+        source = read_config(path / name, tree)
+        lines = {**recipe.lines, **source.lines, "": recipe.lines[""]}
+        recipe = replace(recipe, config={**recipe.config, **source.data}, lines=lines)
+    _check_dockerfiles(recipe)
+    return replace(recipe, dockerfile=_effective_dockerfile(recipe, text, has_header=header is not None))
+
+
+def check_directory(path: Path, tree: Path) -> None:
+    """Raise RecipeError for a package directory that is a link out of its tree."""
+    if not recipe_files.is_inside(path, tree):
+        hint = "name that directory with `--package-dirs`, or copy it into the tree"
+        raise RecipeError(f"is a link out of the package tree {tree}", path=path, hint=hint)
+
+
+def _listing(path: Path) -> set[str]:
+    try:
+        return {entry.name for entry in path.iterdir()}
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", path=path) from None
+
+
+def _lines(header: Source | None, main: str) -> dict[str, str]:
+    return {"": f"{main}:1", **(header.lines if header else {})}
+
+
+def dockerfile_in(names: set[str]) -> str | None:
+    """The file that defines a package: `Dockerfile`, in any case, before `Dockerfile.j2`."""
+    for wanted in ("dockerfile", "dockerfile.j2"):
+        found = sorted(name for name in names if name.lower() == wanted)
+        if found:
+            return found[0]
+    return None
+
+
+def _config_names(recipe: Recipe, found: list[str], names: set[str]) -> list[str]:
+    """The files to read: those the header's `config` lists, else those that are there."""
+    named = "config" in recipe.header
+    result = texts(recipe.header["config"]) if named else found
+    if "config.py" in result or ("config.py" in names and not result):
+        raise recipe.error("config", "`config.py` definitions are not read", "write it as `config.yaml`")
+    for name in result:
+        if name not in names:
+            raise recipe.error("config", f"`config` names `{name}`, which is not there")
+    return result
+
+
+def _is_foreign(path: Path, tree: Path) -> bool:
+    """Whether a `config.json` is no definition but, say, a model's: a mapping without a single key of ours."""
+    data = load(recipe_files.read_text(path, tree=tree), path).data
+    return bool(data) and not is_nested(data) and not any(key in HEADER_KEYS for key in data)
+
+
+def _check_dockerfiles(recipe: Recipe) -> None:
+    for key, value in _named_dockerfiles(recipe):
+        if templating.is_template(value):
+            continue
+        if not recipe_files.is_file(recipe.path / recipe.check_path(key, value)):
+            raise recipe.error(key, f"`{recipe_files.shown(value)}` is not there")
+
+
+def _effective_dockerfile(recipe: Recipe, text: str, *, has_header: bool) -> str | None:
+    """The Dockerfile to build unless a version names its own; None for a meta package."""
+    config = {} if is_nested(recipe.config) else recipe.config
+    named = config.get("dockerfile", recipe.header.get("dockerfile"))
+    if named or recipe.dockerfile is None:
+        return named or None
+    if _FROM.search(text):
+        return recipe.dockerfile
+    if not has_header or any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
+        raise recipe.error("", "no `FROM` in this Dockerfile", "a meta package has a header and nothing below it")
+    return None
+
+
+def _named_dockerfiles(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    for prefix, values in (*_layers(recipe.header), *_layers(recipe.config)):
+        artifacts = values.get("artifacts")
+        inner = artifacts.get("dockerfile") if isinstance(artifacts, dict) else artifacts
+        for key, value in (("dockerfile", values.get("dockerfile")), ("artifacts", inner)):
+            if isinstance(value, str):
+                yield prefix + key, value
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one file says: keys to values, and keys to `file:line`."""
+
+    data: Mapping[str, Any]
+    lines: Mapping[str, str]
+
+
+def read_header(dockerfile: str, path: Path) -> Source | None:
+    """The `#---` header of a Dockerfile; None when it has none. Raises RecipeError."""
+    text = header_text(dockerfile)
+    if text is None:
+        return None
+    source = load(text, path)
+    _validate(source.data, HEADER_KEYS, "", source, path)
+    return source
+
+
+def header_text(dockerfile: str) -> str | None:
+    """The YAML of the comment block on top, each line at its own line number; None when there is no `#---`.
+
+    Several blocks between `#---` lines count as one; the first line that is no comment ends the header.
+    """
+    lines: list[str] = []
+    inside = found = False
+    for line in dockerfile.splitlines():
+        if not line.startswith("#"):
+            break
+        if line.startswith("#---"):
+            inside, found = not inside, True
+            lines.append("")
+        else:
+            lines.append(re.sub(r"^# ?", "", line) if inside else "")
+    return "\n".join(lines) if found else None
+
+
+def read_config(path: Path, tree: Path | None = None) -> Source:
+    """A `config.yaml`, flat or nested. Raises RecipeError."""
+    source = load(recipe_files.read_text(path, tree=tree), path)
+    check_config(source, path)
+    return source
+
+
+def check_config(source: Source, path: Path) -> None:
+    """Check what a definition file says, flat or nested. Raises RecipeError at the line."""
+    if is_nested(source.data):
+        for name, entry in source.data.items():
+            _check(Kind.NAME, name.partition(":")[0], name, source, path)
+            _validate(entry, HEADER_KEYS, f"{name}.", source, path)
+    else:
+        _validate(source.data, HEADER_KEYS, "", source, path)
+
+
+def load(text: str, path: Path) -> Source:
+    """Parse a definition file without checking its keys. Raises RecipeError."""
+    document = yamlines.parse(text, path)
+    data = {} if document.data is None else document.data
+    if not isinstance(data, dict):
+        raise RecipeError("a definition must be a mapping of keys to values", path=path, line=document.lines.get(""))
+    return Source(data, {key: f"{path.name}:{line}" for key, line in document.lines.items()})
+
+
+def is_nested(config: Mapping[str, Any]) -> bool:
+    """Whether a config maps package names to definitions (upstream's form) rather than keys to values."""
+    return bool(config) and all(isinstance(entry, dict) and key not in HEADER_KEYS for key, entry in config.items())
+
+
+def _layers(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every mapping of keys in a config with the prefix of its lines: itself or its entries, versions, variants."""
+    tops = [(f"{name}.", entry) for name, entry in config.items()] if is_nested(config) else [("", config)]
+    for prefix, top in tops:
+        yield prefix, top
+        for index, entry in enumerate(top.get("versions") or ()):
+            yield f"{prefix}versions[{index}].", entry
+        for name, entry in (top.get("variants") or {}).items():
+            yield f"{prefix}variants.{name}.", entry or {}
+
+
+def _fail(message: str, key: str, source: Source, path: Path, hint: str | None = None) -> RecipeError:
+    return Recipe(path.parent, {}, {}, path.name, source.lines).error(key, message, hint)
+
+
+def _validate(values: Mapping[str, Any], known: Mapping[str, Kind], prefix: str, source: Source, path: Path) -> None:
+    for key, value in values.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(sorted(known))}"
+            raise _fail(f"unknown key `{key}`", prefix + key, source, path, hint)
+        _check(known[key], value, prefix + key, source, path)
+    for other, ours in SYNONYMS.items():
+        if other in values and ours in values:
+            raise _fail(f"`{other}` and `{ours}` are the same key", prefix + ours, source, path)
+
+
+def _check(kind: Kind, value: Any, key: str, source: Source, path: Path) -> None:
+    """Check one value; the checks that need lines of their own descend."""
+    if kind is Kind.VERSIONS and isinstance(value, list):
+        _check_versions(value, key, source, path)
+    elif kind is Kind.VARIANTS and isinstance(value, dict):
+        for name, entry in value.items():
+            _check(Kind.NAME, name, f"{key}.{name}", source, path)
+            _check(Kind.MAPPING, entry, f"{key}.{name}", source, path)
+            _validate(entry or {}, VARIANT_KEYS, f"{key}.{name}.", source, path)
+    elif kind is Kind.ARTIFACTS and isinstance(value, dict):
+        _validate(value, {"dockerfile": Kind.TEXT, "depends": Kind.DEPENDS}, f"{key}.", source, path)
+        if not value.get("dockerfile"):
+            raise _fail("`artifacts` needs a `dockerfile`", key, source, path)
+    elif kind in LISTS and isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_one(kind, item, key, f"{key}[{index}]", source, path)
+    elif kind is Kind.ARGS and isinstance(value, dict):
+        for name, item in value.items():
+            _check_one(Kind.TEXT, item, name, f"{key}.{name}", source, path)
+    else:
+        _check_one(kind, value, key, key, source, path)
+
+
+def _check_one(kind: Kind, value: Any, name: str, key: str, source: Source, path: Path) -> None:
+    problem = PROBLEMS[kind](value)
+    if problem is not None:
+        raise _fail(problem or f"`{name.rpartition('.')[2]}` must be {kind.value}", key, source, path)
+
+
+def _check_versions(value: list[Any], key: str, source: Source, path: Path) -> None:
+    seen: dict[str, str] = {}
+    for index, entry in enumerate(value):
+        here = f"{key}[{index}]"
+        if not isinstance(entry, dict) or not entry.get("version"):
+            raise _fail("every entry of `versions` must be a mapping with a `version`", here, source, path)
+        _validate(entry, VERSION_KEYS, f"{here}.", source, path)
+        version = entry["version"]
+        if version in seen:
+            first = source.lines[f"{seen[version]}.version"].rpartition(":")[2]
+            raise _fail(f"version `{version}` is given twice, first on line {first}", f"{here}.version", source, path)
+        seen[version] = here

@@ -1,0 +1,122 @@
+"""Jinja2 in recipes: sandboxed, an undefined name is an error, and imported only where a template is.
+
+The names a template sees are those of `context`: `l4t jetpack cuda python ubuntu arch sm platform version`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from contextvars import ContextVar
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.platforms import detect as platforms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from jinja2 import Template
+
+    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.recipes.sandbox import Environment
+
+WORK = 1_000_000  # units that the templates of a recipe may take: see `sandbox`
+_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
+
+VARIABLES = ("l4t", "jetpack", "cuda", "python", "ubuntu", "arch", "sm", "platform", "version")
+
+
+class TemplateFailure(Exception):  # noqa: N818 - caught by readers of recipes, which know the file and line
+    """A template that cannot be rendered; the text says why. `line` is 1-based within the template, if known."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def is_template(text: str) -> bool:
+    """Whether the text is a template. `{#` alone does not make one, because shells write `${#name}`."""
+    return "{{" in text or "{%" in text
+
+
+def context(platform: Platform, version: str | None = None) -> dict[str, Any]:
+    """What a recipe's templates see. Strings but for `sm` (list of int) and `platform`; None is "has none"."""
+    cuda = platform.cuda
+    ubuntu = platform.distro_version if platform.distro == "ubuntu" else platforms.comparable_ubuntu(platform)
+    return {
+        "l4t": str(platform.l4t) if platform.l4t is not None else None,
+        "jetpack": platform.jetpack,
+        "cuda": f"{cuda.major}.{cuda.minor}" if cuda is not None else None,
+        "python": f"{platform.python.major}.{platform.python.minor}",
+        "ubuntu": ubuntu,
+        "arch": platform.arch.value,
+        "sm": list(platform.sm),
+        "platform": _comparable(platform),
+        "version": version,
+    }
+
+
+@lru_cache(maxsize=64)
+def _comparable(platform: Platform) -> Platform:
+    """The platform without what takes no part in its equality, so that equal platforms render alike."""
+    return replace(platform, origins={}, notices=(), host={})
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    """The one Jinja2 environment of recipes; keeps the final newline, so that a file stays a file."""
+    from jetson_containers.recipes.sandbox import Environment
+
+    return Environment()
+
+
+@contextlib.contextmanager
+def bounded() -> Iterator[None]:
+    """Let all templates rendered inside share one budget of work, as those of one recipe do."""
+    budget = [WORK]
+    token = _left.set(budget) if _left.get() is None else None
+    try:
+        yield
+    finally:
+        if token is not None:
+            _left.reset(token)
+
+
+def spend(units: int) -> bool:
+    """Count work of a template; whether there is budget for it."""
+    left = _left.get()
+    if left is None:
+        return True
+    left[0] -= units
+    return left[0] >= 0
+
+
+def render(text: str, variables: Mapping[str, Any]) -> str:
+    """Render a template; text without one comes back as it is. Raises TemplateFailure."""
+    if not is_template(text):
+        return text
+    from jinja2 import TemplateSyntaxError, UndefinedError
+
+    from jetson_containers.recipes import sandbox
+
+    try:
+        with bounded():
+            return _compiled(text).render(variables)
+    except TemplateSyntaxError as error:
+        raise TemplateFailure(f"template `{_short(text)}`: {error.message}", error.lineno) from None
+    except UndefinedError as error:
+        known = ", ".join(VARIABLES)
+        raise TemplateFailure(f"template `{_short(text)}`: {error.message} (known: {known})") from None
+    except sandbox.FAILURES as error:
+        raise TemplateFailure(f"template `{_short(text)}`: {_short(str(error), 200)}") from None
+
+
+@lru_cache(maxsize=1024)
+def _compiled(text: str) -> Template:
+    return _environment().compiled(text)
+
+
+def _short(text: str, length: int = 60) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 3]}..."

@@ -1,0 +1,354 @@
+"""HTTP as registries need it: time limits, retries with back-off, proxies, our own certificates, no leaks.
+
+Policy: a request ends within `timeout` seconds, retries and pauses included. No answer, 408, 429 and 5xx are
+tried again; anything else the server says is the caller's to judge. Credentials never follow a redirect to another host
+and never travel over plain HTTP except to loopback or a registry the user listed as insecure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import traceback
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from jetson_containers.core.errors import RegistryError
+from jetson_containers.registry.types import UnreachableError, plain_http_allowed
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Mapping, Sequence
+    from http.client import HTTPResponse
+    from pathlib import Path
+    from urllib.request import OpenerDirector, Request
+
+    from jetson_containers.core.settings import Settings
+
+RETRY_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+ATTEMPTS = 6
+FIRST_PAUSE = 0.5  # seconds; doubles with every attempt
+LONGEST_PAUSE = 8.0
+MAX_BODY = 32 << 20  # bytes: listings and manifests are far smaller; more is a mistake or an attack
+CERTS = "/etc/docker/certs.d"  # where Docker looks for a registry's own CA
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer, read to its end. Header names are lower case; repeated headers are joined with a comma."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+    def json(self) -> Any:
+        """Parse the body; `Transport.request(..., want_json=True)` has made sure that it is JSON."""
+        return json.loads(self.body)
+
+
+class _Retry(Exception):  # noqa: N818 - control flow inside `request`, not an error anyone sees
+    """This attempt failed in a way that may pass. `after` is the server's own wish in seconds."""
+
+    def __init__(self, cause: str, after: float | None = None, *, attempts: int = ATTEMPTS) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.after = after
+        self.attempts = attempts
+
+
+class Transport:
+    """Sends requests. Stateless but for its opener, so threads may share one."""
+
+    def __init__(
+        self,
+        *,
+        timeout: float = 20.0,
+        ca_bundle: Path | None = None,
+        insecure: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] | None = None,
+    ) -> None:
+        self.timeout = timeout
+        self.insecure = tuple(insecure)
+        self._ca_bundle = ca_bundle
+        self._env = os.environ if env is None else env
+        self._clock = clock
+        self._sleep = sleep
+        self._jitter = jitter
+
+    @classmethod
+    def of(cls, settings: Settings) -> Transport:
+        """Make one from the settings: certificates, insecure registries, time limit, proxies of the environment."""
+        return cls(
+            timeout=float(settings["stop_timeout"]),
+            ca_bundle=settings["ca_bundle"],
+            insecure=settings["insecure_registries"],
+            env=settings.env,
+        )
+
+    def base_url(self, host: str) -> str:
+        """The scheme and host of a registry: plain HTTP only where that is allowed."""
+        return f"{'http' if plain_http_allowed(host, self.insecure) else 'https'}://{host}"
+
+    def check_url(self, url: str) -> None:
+        """Raise RegistryError for a URL that would send our talk in the clear, or is none."""
+        parts = urlsplit(url)
+        if parts.scheme == "https" or (
+            parts.scheme == "http" and plain_http_allowed(parts.netloc.rpartition("@")[2], self.insecure)
+        ):
+            return
+        host = parts.netloc.rpartition("@")[2] or "?"
+        raise RegistryError(
+            f"registry {host}: would be spoken to without encryption (`{parts.scheme}`)",
+            hint=f"if that is meant: JETSON_CONTAINERS_INSECURE_REGISTRIES={host}",
+        )
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        want_json: bool = False,
+    ) -> Response:
+        """Send a request until it is answered or time is up.
+
+        Raises UnreachableError naming host and cause; RegistryError for an untrusted certificate or plain HTTP.
+        """
+        self.check_url(url)
+        deadline = self._clock() + self.timeout
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return self._attempt(method, url, headers or {}, data, deadline, want_json=want_json)
+            except _Retry as failure:
+                self._pause(failure, attempt, deadline, urlsplit(url).netloc)
+
+    def _pause(self, failure: _Retry, attempt: int, deadline: float, host: str) -> None:
+        pause = self._back_off(attempt) if failure.after is None else failure.after
+        remaining = deadline - self._clock()
+        if attempt >= failure.attempts or pause >= remaining:
+            waits = f", and asks to wait {failure.after:.0f} s" if failure.after and failure.after >= remaining else ""
+            tries = f" ({attempt} attempts)" if attempt > 1 else ""
+            raise UnreachableError(
+                f"registry {host}: {failure.cause}{waits}{tries}",
+                hint=f"check the network and proxies with `curl -I {self.base_url(host)}/v2/`, "
+                "or use what is known here with `--offline`",
+            ) from failure
+        self._sleep(pause)
+
+    def _back_off(self, attempt: int) -> float:
+        if self._jitter is None:
+            import random
+
+            self._jitter = random.random
+        pause: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
+        return pause * (0.5 + self._jitter() / 2)
+
+    def _attempt(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        data: bytes | None,
+        deadline: float,
+        *,
+        want_json: bool,
+    ) -> Response:
+        import http.client
+        import urllib.error
+
+        try:
+            response = self._exchange(method, url, headers, data, deadline)
+        except (OSError, http.client.HTTPException) as error:
+            _let_go(error)
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            raise self._unanswered(reason, url) from error
+        if response.status in RETRY_STATUS:
+            raise _Retry(
+                "too many requests (429)" if response.status == 429 else f"answered {response.status}",
+                _retry_after(response.headers.get("retry-after", "")),
+            )
+        if want_json and response.status == 200 and not _is_json(response.body):
+            raise _Retry("sent no valid JSON (is this a registry, or a login page before it?)", attempts=2)
+        return response
+
+    def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], data: bytes | None, deadline: float
+    ) -> Response:
+        import urllib.error
+        import urllib.request
+
+        request = urllib.request.Request(url, data=data, method=method)  # noqa: S310 - check_url has seen it
+        for name, value in headers.items():
+            add = request.add_unredirected_header if name == "Authorization" else request.add_header
+            add(name, value)
+        left = max(0.05, min(self.timeout, deadline - self._clock()))
+        try:
+            answer: HTTPResponse = self._opener_for(urlsplit(url).netloc).open(request, timeout=left)
+        except urllib.error.HTTPError as error:
+            with closing(error):
+                body = b"" if method == "HEAD" or error.fp is None else self._read(error.fp, deadline)
+                return Response(error.code, _lower(error.headers), body, url)
+        with answer:
+            body = b"" if method == "HEAD" else self._read(answer, deadline)
+            return Response(answer.status, _lower(answer.headers), body, answer.url)
+
+    def _read(self, answer: Any, deadline: float) -> bytes:
+        body = b""
+        while chunk := answer.read1(1 << 16):  # what has arrived, so that a trickle cannot outlive the deadline
+            body += chunk
+            if self._clock() > deadline:
+                raise TimeoutError
+            if len(body) > MAX_BODY:
+                raise RegistryError(f"an answer is larger than {MAX_BODY >> 20} MiB, which no listing or manifest is")
+        expected = answer.headers.get("Content-Length")
+        if expected and expected.isdigit() and len(body) < int(expected):
+            raise ConnectionResetError("truncated answer")
+        return body
+
+    def _unanswered(self, reason: object, url: str) -> Exception:
+        import ssl
+
+        host = urlsplit(url).netloc
+        if isinstance(reason, RegistryError):
+            return reason
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return RegistryError(
+                f"registry {host}: its certificate is not trusted ({reason.verify_message})",
+                hint=f"JETSON_CONTAINERS_CA_BUNDLE=FILE, or put the CA into {CERTS}/{host}/ca.crt",
+            )
+        if isinstance(reason, socket.gaierror):
+            return _Retry("its name cannot be resolved (no network, or no DNS)", attempts=1)
+        if isinstance(reason, TimeoutError):
+            return _Retry(f"no answer within {self.timeout:.0f} s")
+        if isinstance(reason, ConnectionRefusedError):
+            return _Retry("connection refused", attempts=2)
+        return _Retry(str(reason) or type(reason).__name__, attempts=3)
+
+    def _opener_for(self, host: str) -> OpenerDirector:
+        return self._opener if not (extra := _registry_ca(host)) else self._make_opener(extra)
+
+    @cached_property
+    def _opener(self) -> OpenerDirector:
+        return self._make_opener("")
+
+    def _make_opener(self, extra_ca: str) -> OpenerDirector:
+        import urllib.request
+
+        return urllib.request.build_opener(
+            self._proxy_handler(),
+            urllib.request.HTTPSHandler(context=self._tls(extra_ca)),
+            self._redirect_handler(),
+        )
+
+    def _tls(self, extra_ca: str) -> ssl.SSLContext:
+        import ssl
+
+        context = ssl.create_default_context()
+        for file in (extra_ca, str(self._ca_bundle or "")):
+            if not file:
+                continue
+            try:
+                context.load_verify_locations(cafile=file)
+            except (OSError, ssl.SSLError) as error:
+                raise RegistryError(f"{file}: no usable certificates: {error}", hint="setting `ca_bundle`") from error
+        return context
+
+    def _proxy_handler(self) -> Any:
+        import urllib.request
+
+        found = {
+            scheme: value
+            for scheme in ("http", "https")
+            if (value := self._proxy(f"{scheme}_proxy") or self._proxy("all_proxy")) and "://" in value
+        }
+        bypass = {"no": self._proxy("no_proxy")}
+        insecure = self.insecure
+
+        class Proxies(urllib.request.ProxyHandler):
+            def proxy_open(self, req: Request, proxy: str, type: str) -> Any:  # noqa: A002 - urllib's name
+                if plain_http_allowed(req.host, insecure):
+                    return None  # loopback and listed registries are near by definition
+                if urllib.request.proxy_bypass_environment(req.host, bypass):  # type: ignore[attr-defined]
+                    return None
+                return super().proxy_open(req, proxy, type)
+
+        return Proxies(found)
+
+    def _proxy(self, name: str) -> str:
+        return self._env.get(name) or self._env.get(name.upper()) or ""
+
+    def _redirect_handler(self) -> Any:
+        import urllib.request
+
+        check = self.check_url
+
+        class Redirects(urllib.request.HTTPRedirectHandler):
+            def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+                check(newurl)
+                new = super().redirect_request(req, fp, code, msg, headers, newurl)
+                if new is not None:
+                    new.method = req.get_method()
+                    secret = req.get_header("Authorization")
+                    if secret and urlsplit(newurl)[:2] == urlsplit(req.full_url)[:2]:
+                        new.add_unredirected_header("Authorization", secret)
+                return new
+
+        return Redirects()
+
+
+def _lower(headers: Any) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        key = name.lower()
+        found[key] = f"{found[key]}, {value}" if key in found else value
+    return found
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except ValueError:
+        return False
+    return True
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what the frames of a failure hold: http.client leaves a half-read answer open there, and its socket with it.
+
+    A dropped connection does so in every Python, a refused tunnel in those before 3.11.3.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _retry_after(value: str) -> float | None:
+    """Read a Retry-After header: seconds, or a date (RFC 9110, 10.2.3)."""
+    if not value:
+        return None
+    digits = value.strip()
+    if digits.isdecimal():
+        return float(digits)
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None  # nonsense is as good as no wish
+
+
+def _registry_ca(host: str) -> str:
+    file = f"{CERTS}/{host}/ca.crt"
+    return file if os.path.isfile(file) else ""  # noqa: PTH113 - pathlib is slower to no end here

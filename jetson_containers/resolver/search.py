@@ -1,0 +1,359 @@
+"""The search for a consistent set: resolvelib's provider over a catalog, and the solution it ends with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core.errors import JetsonError, UnavailablePackageError, UnsatisfiableError
+from jetson_containers.recipes.requirement import pep440
+from jetson_containers.resolver.explain import Conflict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from jetson_containers.recipes.package import Package
+    from jetson_containers.resolver.demands import Demand, Demands
+
+MAX_ROUNDS = 20_000
+ROUNDS_AFTER_WALK = 1_000  # where the walk knows what is missing
+_NAMES_CUDA = re.compile(r"cu(\d{2,})(\d)")  # a version such as `cu126`
+
+
+@dataclass(frozen=True)
+class Choice:
+    """resolvelib's candidate: a package chosen for one key."""
+
+    key: str
+    name: str
+    package: Package = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What the search chose for each key."""
+
+    demands: Demands
+    chosen: Mapping[str, Package]
+    wanted: Mapping[str, tuple[Demand, ...]]  # all demands on each key
+    overridden: tuple[tuple[Demand, Demand], ...] = ()  # pins of upstream's format that gave way, each with to which
+
+    def choice(self, demand: Demand) -> Package:
+        """The package that satisfies a demand; of versions that coexist, one that somebody pinned comes first."""
+        package = self.chosen[demand.key]
+        if demand.exact or not self.demands.coexists(demand.family):
+            return package
+        pinned = {self.chosen[key].name for key, wants in self.wanted.items() if wants[0].exact}
+        members = self.demands.catalog.members(demand.family)
+        return next((m for m in members if m.name in pinned and demand.accepts(m)), package)
+
+    def depends(self, package: Package) -> list[Package]:
+        """The packages a package depends on, as declared, without those that are skipped."""
+        choices = [self.choice(demand) for demand in self.demands.made(package.depends, package.name)]
+        return [choice for choice in choices if not self.demands.skips(choice)]
+
+    def notices(self, packages: Iterable[Package]) -> list[str]:
+        """Where the choice is not what the name alone would have meant."""
+        packages = list(packages)
+        notices = self._given_way({package.name for package in packages})
+        for package in packages:
+            wants = self.wanted.get(package.family, ())
+            usual = self.demands.catalog.members(package.family)[0]
+            if not wants or any(demand.exact for demand in wants):
+                continue
+            if usual.name != package.name:
+                notices.append(f"`{package.name}` is taken instead of `{usual.name}`: {_because(wants, usual)}")
+            elif not usual.default and usual.version and any(not d.dependency.specifier for d in wants):
+                notices.append(f"`{package.family}` has no default version here; `{usual.name}`, the newest, is taken")
+        return notices
+
+    def _given_way(self, names: set[str]) -> list[str]:
+        if not self.overridden:
+            return []
+        from jetson_containers.resolver import upstream_pins as legacy_pins
+
+        return [
+            legacy_pins.notice(demand, stronger, self.chosen[demand.key])
+            for demand, stronger in self.overridden
+            if demand.by in names
+        ]
+
+
+def _because(wants: Iterable[Demand], usual: Package) -> str:
+    against = [f"{demand.demander} wants {demand.spelled}" for demand in wants if not demand.accepts(usual)]
+    return ", ".join(dict.fromkeys(against)) or "that one does not go together with the rest"
+
+
+@dataclass(frozen=True)
+class BadGuess:
+    """A package that is there only because it is the newest, and goes against what somebody chose."""
+
+    package: Package
+    by: str  # who wants its family; empty for the request
+    against: str  # what was chosen
+    reason: str  # what the guess says to that
+    of_platform: bool = False
+
+
+def bad_guess(solution: Solution) -> BadGuess | None:
+    """The first guess of a solution that overrules a default or the platform's CUDA; None where all are good.
+
+    A guess is a version of a family without a default that nobody pins. What only guesses want counts as guessed.
+    """
+    guesses = {key: package for key, package in solution.chosen.items() if _is_guess(solution, key, package)}
+    for key, package in guesses.items():
+        words = _other_cuda(solution, package)
+        if words and _has_choice(solution, package):
+            return BadGuess(package, solution.wanted[key][0].by, *words, of_platform=True)
+    roots = _roots(solution, guesses)
+    for key, package in solution.chosen.items():
+        usual = solution.demands.catalog.members(package.family)[0]
+        wants = solution.wanted.get(key, ())
+        against = [demand for demand in wants if not demand.accepts(usual)]
+        if not usual.default or package is usual or not against or any(demand.by not in roots for demand in against):
+            continue
+        guess = roots[against[0].by]
+        # Of a family with a single version that one was meant, unless it takes the default from who asks for it.
+        if _has_choice(solution, guesses[guess]) or any(demand.by not in roots for demand in wants):
+            chosen = f"`{usual.name}`, the default of `{usual.family}` here"
+            reason = f"`{against[0].by}` wants `{against[0].spelled}`"
+            return BadGuess(guesses[guess], solution.wanted[guess][0].by, chosen, reason)
+    return None
+
+
+def _is_guess(solution: Solution, key: str, package: Package) -> bool:
+    """Whether nobody chose this version: it is no default and no pin."""
+    members = solution.demands.catalog.members(package.family)
+    return bool(
+        package.version
+        and not solution.demands.coexists(package.family)
+        and not any(member.default for member in members)
+        and solution.wanted.get(key)
+        and not any(demand.exact for demand in solution.wanted[key])
+    )
+
+
+def _has_choice(solution: Solution, package: Package) -> bool:
+    return sum(not member.variant for member in solution.demands.catalog.members(package.family)) > 1
+
+
+def _roots(solution: Solution, guesses: Mapping[str, Package]) -> dict[str, str]:
+    """Guesses and what only they want, by name, each with the key of the guess it came from.
+
+    A default is nobody's guess.
+    """
+    roots = {package.name: key for key, package in guesses.items()}
+    before = -1
+    while len(roots) != before:
+        before = len(roots)
+        for key, package in solution.chosen.items():
+            wants = solution.wanted.get(key, ())
+            if package.name not in roots and not package.default and wants and all(d.by in roots for d in wants):
+                roots[package.name] = roots[wants[0].by]
+    return roots
+
+
+def _other_cuda(solution: Solution, package: Package) -> tuple[str, str] | None:
+    """Where a version names a CUDA that is not the platform's: that, and what the version says."""
+    cuda = solution.demands.catalog.platform.cuda
+    named = _NAMES_CUDA.fullmatch(package.version or "")
+    version = pep440(f"{named[1]}.{named[2]}" if named else package.version if package.family == "cuda" else None)
+    if version is None or cuda is None or version.release[:2] == cuda.release[:2]:
+        return None
+    return f"the platform's CUDA {cuda}", f"`{package.name}` is for CUDA {version.major}.{version.minor}"
+
+
+def _no_guess(guesses: Sequence[BadGuess]) -> JetsonError:
+    """The error where no version of a family without a default goes with what was chosen."""
+    first = guesses[0]
+    family = first.package.family
+    asked = f", which `{first.by}` asks for," if first.by else ""
+    details = [
+        item.reason if f"`{item.package.name}`" in item.reason else f"`{item.package.name}`: {item.reason}"
+        for item in guesses
+        if item.package.family == family
+    ]
+    kind = UnavailablePackageError if first.of_platform else UnsatisfiableError
+    return kind(
+        f"no version of `{family}`{asked} is the default here, and none goes with {first.against}",
+        details=list(dict.fromkeys(details)),
+        hint=f"name the version to take, as in `{first.package.name}`: what it wants then counts",
+    )
+
+
+class Search:
+    """Solves sets of demands against one catalog.
+
+    `requests` is what the user typed and `attempt` tells whether another request would resolve: both for explaining
+    a failure, which is done only with `explain`.
+    """
+
+    def __init__(
+        self, demands: Demands, requests: tuple[str, ...], attempt: Callable[[Sequence[str]], bool] | None = None
+    ) -> None:
+        self.demands = demands
+        self.requests = requests
+        self.explain = attempt is not None
+        self.attempt = attempt or (lambda _: False)
+
+    def run(
+        self,
+        wanted: Sequence[Demand],
+        *,
+        compiling: Package | None = None,
+        image: Solution | None = None,
+        pinned: Mapping[str, Package] | None = None,
+    ) -> Solution:
+        """Find the set.
+
+        `compiling` is the package whose compile part this is for; then every family keeps the version it has in the
+        image (`pinned`, by name). Raises the error of a demand that nothing satisfies, or UnsatisfiableError.
+        """
+        if compiling is not None:
+            return self._searched(wanted, None, compiling, image, tuple((pinned or {}).values()))
+        guesses: list[BadGuess] = []
+        while True:
+            try:
+                solution = self._found(wanted)
+            except JetsonError:
+                if guesses:
+                    raise _no_guess(guesses) from None
+                raise
+            bad = bad_guess(solution)
+            if bad is None:
+                return solution
+            guesses.append(bad)
+            self.demands.unfit.add(bad.package.name)
+
+    def _found(self, wanted: Sequence[Demand]) -> Solution:
+        """The set of an image: by upstream's walk where that has an answer, else by the search."""
+        failure = None
+        if self.demands.catalog.adaptable:
+            from jetson_containers.resolver import upstream_pins as legacy_pins
+
+            settled = legacy_pins.settle(self.demands, wanted)
+            if isinstance(settled, legacy_pins.Settled):
+                return Solution(self.demands, settled.chosen, settled.wanted, settled.overridden)
+            failure = settled
+        return self._searched(wanted, failure)
+
+    def _searched(
+        self,
+        wanted: Sequence[Demand],
+        known: JetsonError | None,
+        compiling: Package | None = None,
+        image: Solution | None = None,
+        kept: tuple[Package, ...] = (),
+    ) -> Solution:
+        """Let resolvelib try. `known` is why the walk had no answer, which is said where this has none either."""
+        import resolvelib
+
+        provider: Any = Provider(self.demands, kept)
+        resolver: Any = resolvelib.Resolver(provider, resolvelib.BaseReporter())
+        try:
+            result = resolver.resolve(wanted, max_rounds=ROUNDS_AFTER_WALK if known else MAX_ROUNDS)
+        except resolvelib.ResolutionImpossible as failure:
+            causes = [cause.requirement for cause in failure.causes]
+            raise known or Conflict(self, tuple(causes), compiling, image, kept).error() from None
+        except resolvelib.resolvers.ResolutionTooDeep:
+            raise known or UnsatisfiableError(
+                f"no consistent set was found in {MAX_ROUNDS} steps", hint="pin some versions, as in `pytorch:2.8`"
+            ) from None
+        chosen = {key: choice.package for key, choice in result.mapping.items()}
+        demands = {key: tuple(result.criteria[key].iter_requirement()) for key in chosen}
+        return Solution(self.demands, chosen, demands)
+
+
+class Provider:
+    """What resolvelib asks. Not derived from its `AbstractProvider`, which would import it at start-up."""
+
+    def __init__(self, demands: Demands, pinned: Sequence[Package]) -> None:
+        self._demands = demands
+        self._pinned = pinned
+
+    def identify(self, requirement_or_candidate: Demand | Choice) -> str:
+        """The key of a demand or choice."""
+        return requirement_or_candidate.key
+
+    def get_preference(
+        self, identifier: str, *, information: Mapping[str, Iterator[Any]], **_: object
+    ) -> tuple[int, str]:
+        """Decide first what leaves the least choice; ties by name, so that the search is always the same."""
+        return min(_freedom(info.requirement) for info in information[identifier]), identifier
+
+    def narrow_requirement_selection(self, identifiers: Iterable[str], **_: object) -> Iterable[str]:
+        """Everything may be decided next; `get_preference` tells what is."""
+        return identifiers
+
+    def find_matches(
+        self,
+        identifier: str,
+        requirements: Mapping[str, Iterator[Demand]],
+        incompatibilities: Mapping[str, Iterator[Choice]],
+    ) -> list[Choice]:
+        """The choices for a key, the preferred first."""
+        refused = list(incompatibilities[identifier])
+        wants = list(requirements[identifier])
+        if not wants and not refused:
+            return []
+        # After a step back nobody may demand the key any more, and what was refused before still counts.
+        family = wants[0].family if wants else refused[0].package.family
+        packages = candidates_for(self._demands, wants, self._pinned, family=family)
+        names = {choice.name for choice in refused}
+        return [Choice(identifier, package.name, package) for package in packages if package.name not in names]
+
+    def is_satisfied_by(self, requirement: Demand, candidate: Choice) -> bool:
+        """Whether a choice satisfies a demand on its key."""
+        return requirement.error is None and requirement.accepts(candidate.package)
+
+    def get_dependencies(self, candidate: Choice) -> list[Demand]:
+        """What choosing a package demands in turn."""
+        return self._demands.made(candidate.package.depends, candidate.package.name)
+
+
+def _freedom(demand: Demand) -> int:
+    if demand.error is not None:
+        return 0
+    return 1 if demand.exact else 2 if demand.dependency.specifier else 3
+
+
+def candidates_for(
+    demands: Demands, wants: Sequence[Demand], pinned: Sequence[Package] = (), *, family: str = ""
+) -> list[Package]:
+    """The packages that satisfy all demands on one key, the preferred first; `family` where there may be no demand.
+
+    A variant (`-builder`) is a candidate only where somebody names one, or where the family has nothing else.
+    """
+    if any(demand.error for demand in wants):
+        return []
+    family = family or wants[0].family
+    members = list(demands.catalog.members(family))
+    kept = [package for package in pinned if package.family == family]
+    if kept and not demands.coexists(family):
+        members = [package for package in members if package in kept]
+    elif kept:
+        members.sort(key=lambda package: package not in kept)
+    else:
+        members = _without_variants(demands, members, wants)
+    if _is_settled(members, wants):
+        members = members[:1]
+    exact = {demand.exact for demand in wants}
+    return [
+        package
+        for package in members
+        if all(demand.accepts(package) for demand in wants)
+        and (package.name not in demands.unfit or package.name in exact)
+    ]
+
+
+def _is_settled(members: Sequence[Package], wants: Sequence[Demand]) -> bool:
+    """Whether a bare name means one package whatever happens: upstream's recipe chose the default."""
+    bare = wants and not any(demand.exact or demand.dependency.specifier for demand in wants)
+    return bool(members and bare and members[0].default and members[0].adaptable)
+
+
+def _without_variants(demands: Demands, members: list[Package], wants: Sequence[Demand]) -> list[Package]:
+    named = {demand.exact for demand in wants if demand.exact and demands.catalog.available[demand.exact].variant}
+    plain = [package for package in members if package.variant is None or package.name in named]
+    return plain or members

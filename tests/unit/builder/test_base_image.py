@@ -1,0 +1,360 @@
+"""Where the base image comes from, and what a made one is made of."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers.builder import base_image, rootfs
+from jetson_containers.builder.base_image import BaseImage
+from jetson_containers.builder.rootfs import Rootfs, Source
+from jetson_containers.core import settings
+from jetson_containers.core.console import Console
+from jetson_containers.core.errors import NotReadyError, RegistryError, StepError
+from jetson_containers.engine.interface import RunResult
+from jetson_containers.images import labels
+from jetson_containers.platforms.detect import parse_target
+from tests.fakes import CAPABILITIES, FakeEngine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jetson_containers.core.settings import Settings
+
+JETSON = parse_target("r36.4.3")
+PC = parse_target("x86_64,cpu,ubuntu22.04")
+BOOKWORM = """PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\n"""
+NOBLE = "ID=ubuntu\nVERSION_ID=24.04\nVERSION_CODENAME=noble\n"
+END = "http://m bookworm main"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+DEB822 = f"""Types: deb
+# a comment
+URIs: http://mirror.example/debian
+Suites: bookworm bookworm-updates
+Components: main contrib
+Signed-By: {KEYRING}
+
+Types: deb deb-src
+URIs: http://mirror.example/debian-security
+Suites: bookworm-security
+Components: main
+Signed-By: {KEYRING}
+"""
+
+
+class Said:
+    """A console that remembers."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+        self.console = Console(err=self.stream, out=io.StringIO(), env={"NO_COLOR": "1"})
+
+    @property
+    def text(self) -> str:
+        return self.stream.getvalue()
+
+
+@pytest.fixture
+def said() -> Said:
+    return Said()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Settings:
+    return settings.load({"cache": str(tmp_path / "cache")}, env={"PATH": ""}, files=(), root=tmp_path)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """A Debian 12 machine."""
+    return machine(tmp_path / "host", BOOKWORM, {"sources.list.d/debian.sources": DEB822})
+
+
+@pytest.fixture(autouse=True)
+def no_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine has installed, no unit test runs it."""
+    monkeypatch.setattr(rootfs, "find_tool", lambda env: None)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Rootfs]:
+    """Instead of running a tool: remember what was to be made."""
+    wanted: list[Rootfs] = []
+
+    def make(tool: str, what: Rootfs, work: Path, **more: object) -> Path:
+        wanted.append(what)
+        (work / "rootfs.tar").write_bytes(b"tar")
+        return work / "rootfs.tar"
+
+    monkeypatch.setattr(rootfs, "make", make)
+    monkeypatch.setattr(rootfs, "find_tool", lambda env: "/usr/bin/mmdebstrap")
+    return wanted
+
+
+def machine(root: Path, os_release: str, apt: dict[str, str]) -> Path:
+    (root / "etc/apt/sources.list.d").mkdir(parents=True)
+    (root / "etc/os-release").write_text(os_release)
+    for name, text in apt.items():
+        (root / "etc/apt" / name).write_text(text)
+    return root
+
+
+def test_the_default_in_the_local_store_is_taken_without_a_word(config: Settings, said: Said, host: Path) -> None:
+    engine = FakeEngine()
+    image = engine.add_image("ubuntu:22.04")
+    found = base_image.ensure(PC, engine, said.console, config, root=host)
+    assert found == BaseImage("ubuntu:22.04", PC, image.id)
+    assert (said.text, engine.calls) == ("", [])
+
+
+def test_a_default_of_another_architecture_is_not_the_default(config: Settings, said: Said, host: Path) -> None:
+    engine = FakeEngine()
+    engine.add_image("ubuntu:22.04", architecture="arm64")
+    with pytest.raises(NotReadyError):
+        base_image.ensure(PC, engine, said.console, config, root=host)
+    assert ("pull", "ubuntu:22.04") in engine.calls
+
+
+def test_the_default_is_pulled_where_a_registry_answers(config: Settings, said: Said, host: Path) -> None:
+    engine = FakeEngine()
+    image = replace(engine.add_image("ubuntu:22.04"), digests=("ubuntu@sha256:abc",))
+    engine.untag("ubuntu:22.04")
+    engine.registry["ubuntu:22.04"] = image
+    found = base_image.ensure(PC, engine, said.console, config, root=host)
+    assert found == BaseImage("ubuntu:22.04", PC, "sha256:abc")
+    assert said.text == "pulling the base image ubuntu:22.04\n"
+
+
+def test_where_no_registry_answers_one_is_made_and_said_so(
+    config: Settings, said: Said, host: Path, made: list[Rootfs]
+) -> None:
+    engine = FakeEngine()
+    found = base_image.ensure(PC, engine, said.console, config, root=host)
+    assert found.reference == "jetson-containers/base:debian12-amd64"
+    assert (found.made, found.digest) == (True, engine.image(found.reference).id)  # type: ignore[union-attr]
+    assert (found.platform.distro, found.platform.distro_version) == ("debian", "12")
+    assert str(found.platform.python) == "3.11"
+    request = engine.requests[0]
+    assert (request.platform, request.dockerfile) == ("linux/amd64", base_image.DOCKERFILE)
+    assert request.labels[labels.ROLE] == "base"
+    assert not request.context.exists()
+    assert "warning: the base image `ubuntu:22.04` cannot be had" in said.text
+    assert "making the base image jetson-containers/base:debian12-amd64 with mmdebstrap" in said.text
+
+
+def test_a_made_one_is_used_again(config: Settings, said: Said, host: Path, made: list[Rootfs]) -> None:
+    engine = FakeEngine()
+    first = base_image.ensure(PC, engine, said.console, config, root=host)
+    assert base_image.ensure(PC, engine, said.console, config, root=host) == first
+    assert len(made) == 1
+    assert [call for call in engine.calls if call[0] == "pull"] == [("pull", "ubuntu:22.04")]
+
+
+def test_an_image_that_only_has_the_name_is_not_taken_for_ours(
+    config: Settings, said: Said, host: Path, made: list[Rootfs]
+) -> None:
+    engine = FakeEngine()
+    engine.add_image("jetson-containers/base:debian12-amd64", {labels.ROLE: "stage"})
+    base_image.ensure(PC, engine, said.console, config, root=host)
+    assert len(made) == 1
+
+
+def test_offline_nothing_is_pulled(config: Settings, said: Said, host: Path, made: list[Rootfs]) -> None:
+    values = {**config.values, "offline": settings.Value(True, "--offline")}
+    engine = FakeEngine()
+    assert base_image.ensure(PC, engine, said.console, replace(config, values=values), root=host).made
+    assert not [call for call in engine.calls if call[0] == "pull"]
+
+
+def test_what_was_found_is_predicted_without_an_engine(
+    config: Settings, said: Said, host: Path, made: list[Rootfs]
+) -> None:
+    assert base_image.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
+    found = base_image.ensure(PC, FakeEngine(), said.console, config, root=host)
+    assert base_image.predict(PC, config) == found
+    assert base_image.predict(JETSON, config).digest is None
+    (config.path("cache") / base_image.RECORD).write_text("{broken")
+    assert base_image.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
+
+
+def test_a_base_for_another_architecture_is_marked_foreign(
+    config: Settings, said: Said, host: Path, made: list[Rootfs]
+) -> None:
+    engine = FakeEngine()
+    found = base_image.ensure(JETSON, engine, said.console, config, root=host)
+    assert found.reference == "jetson-containers/base:debian12-arm64"
+    assert (made[0].arch, made[0].foreign, engine.requests[0].platform) == ("arm64", True, "linux/arm64")
+    assert found.platform.l4t == JETSON.l4t
+
+
+def test_without_an_emulator_the_remedy_is_named(config: Settings, said: Said, host: Path, made: list[Rootfs]) -> None:
+    engine = FakeEngine(replace(CAPABILITIES, platforms=("linux/amd64",)))
+    with pytest.raises(NotReadyError, match="linux/arm64 cannot be made here"):
+        base_image.ensure(JETSON, engine, said.console, config, root=host)
+    assert made == []
+
+
+def test_a_failed_making_leaves_nothing(
+    config: Settings, said: Said, host: Path, made: list[Rootfs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(tool: str, what: Rootfs, work: Path, **more: object) -> Path:
+        (work / "half").write_bytes(b"x")
+        folders.append(work)
+        raise StepError("mirror down")
+
+    folders: list[Path] = []
+    monkeypatch.setattr(rootfs, "make", fail)
+    engine = FakeEngine()
+    with pytest.raises(StepError):
+        base_image.ensure(PC, engine, said.console, config, root=host)
+    assert engine.images() == []
+    assert not folders[0].exists()
+    assert base_image.predict(PC, config).digest is None
+
+
+def test_no_tool_and_no_leave_to_install_one(config: Settings, said: Said, host: Path) -> None:
+    with pytest.raises(NotReadyError) as caught:
+        base_image.ensure(PC, FakeEngine(), said.console, config, root=host)
+    assert "apt-get install mmdebstrap" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("os_release", "said_is"),
+    [("ID=fedora\nPRETTY_NAME=Fedora 40\n", "`Fedora 40`"), (BOOKWORM, "no source of debian bookworm itself")],
+)
+def test_a_host_that_cannot_make_one_says_why(
+    config: Settings, said: Said, tmp_path: Path, made: list[Rootfs], os_release: str, said_is: str
+) -> None:
+    root = machine(tmp_path / "other", os_release, {})
+    with pytest.raises(NotReadyError, match=said_is):
+        base_image.ensure(PC, FakeEngine(), said.console, config, root=root)
+
+
+# The user's own base ------------------------------------------------------------------------------------------------
+
+
+def test_the_user_s_base_is_taken_and_its_distribution_read(config: Settings, said: Said) -> None:
+    engine = FakeEngine(answer=lambda call: RunResult(0, 'ID=ubuntu\nVERSION_ID="24.04"\n'))
+    image = engine.add_image("my/base:1")
+    found = base_image.ensure(PC, engine, said.console, config, base="my/base:1")
+    assert (found.reference, found.digest, found.made) == ("my/base:1", image.id, False)
+    assert (found.platform.distro_version, str(found.platform.python)) == ("24.04", "3.12")
+    assert base_image.predict(PC, config, "my/base:1") == found
+
+
+def test_a_base_that_does_not_say_what_it_is_is_taken_for_the_platform_s(config: Settings, said: Said) -> None:
+    engine = FakeEngine(answer=lambda call: RunResult(1, "cat: not found"))
+    engine.add_image("my/base:1")
+    assert base_image.ensure(PC, engine, said.console, config, base="my/base:1").platform == PC
+    assert "does not say which distribution" in said.text
+
+
+def test_a_base_that_cannot_be_had_is_never_replaced(
+    config: Settings, said: Said, host: Path, made: list[Rootfs]
+) -> None:
+    with pytest.raises(RegistryError):
+        base_image.ensure(PC, FakeEngine(), said.console, config, base="my/base:1", root=host)
+    assert made == []
+
+
+def test_a_base_of_another_architecture_is_refused(config: Settings, said: Said) -> None:
+    engine = FakeEngine()
+    engine.add_image("my/base:1", architecture="arm64")
+    with pytest.raises(NotReadyError, match="is an image for arm64, and the target is amd64"):
+        base_image.ensure(PC, engine, said.console, config, base="my/base:1")
+
+
+# apt's sources ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("deb http://m/debian bookworm main", "deb http://m/debian bookworm main"),
+        ("deb http://m/debian bookworm main contrib # all", "deb http://m/debian bookworm main"),
+        ("deb http://m/ubuntu bookworm main universe", "deb http://m/ubuntu bookworm main universe"),
+        (f"deb [ signed-by={KEYRING} arch=amd64 ] http://m bookworm main", f"deb [signed-by={KEYRING}] {END}"),
+        (f"deb [trusted=yes lang=none] {END}", f"deb [trusted=yes] {END}"),
+        ("deb [check-valid-until=no] http://m bookworm main", "deb [check-valid-until=no] http://m bookworm main"),
+        ("deb http://m bookworm/updates main", "deb http://m bookworm/updates main"),
+        ("# deb http://m bookworm main", None),
+        ("deb-src http://m bookworm main", None),
+        ("deb http://m bookworm-backports main", None),
+        ("deb http://m bullseye main", None),
+        ("deb http://m bookworm stable", None),
+        ("deb [arch=arm64] http://m bookworm main", None),
+        ("deb [signed-by=/etc/apt/keyrings/docker.gpg] http://m bookworm main", None),
+        ("deb https://user:word@m/debian bookworm main", None),
+    ],
+)  # fmt: skip
+def test_only_the_distribution_s_own_entries_are_used(tmp_path: Path, line: str, kept: str | None) -> None:
+    root = machine(tmp_path, BOOKWORM, {"sources.list": line + "\n"})
+    found = rootfs.official(rootfs.read_sources(root), "bookworm", "amd64")
+    assert [str(source) for source in found] == ([kept] if kept else [])
+
+
+def test_the_new_format_is_read_and_third_parties_are_left_out(tmp_path: Path) -> None:
+    files = {
+        "sources.list.d/debian.sources": DEB822,
+        "sources.list.d/off.sources": DEB822.replace("Types: deb\n", "Types: deb\nEnabled: no\n").split("\n\n")[0],
+        "sources.list.d/node.list": "deb https://node.example/x nodistro main\n",
+        "sources.list.d/embedded.sources": "Types: deb\nURIs: http://x\nSuites: bookworm\nComponents: main\n"
+        "Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n",
+        "sources.list.d/saved.sources.bak": DEB822,
+    }
+    found = rootfs.official(rootfs.read_sources(machine(tmp_path, BOOKWORM, files)), "bookworm", "arm64")
+    assert [str(source) for source in found] == [
+        f"deb [signed-by={KEYRING}] http://mirror.example/debian bookworm main",
+        f"deb [signed-by={KEYRING}] http://mirror.example/debian bookworm-updates main",
+        f"deb [signed-by={KEYRING}] http://mirror.example/debian-security bookworm-security main",
+    ]
+
+
+def test_on_ubuntu_the_platform_s_own_release_is_made(tmp_path: Path) -> None:
+    line = "deb http://m/ubuntu noble main universe\ndeb http://m/ubuntu noble-security main\n"
+    root = machine(tmp_path, NOBLE, {"sources.list": line})
+    host = base_image.parse_os_release(NOBLE)
+    wanted = rootfs.plan(host, "amd64", version="22.04", codename="jammy", root=root)
+    assert (wanted.suite, [source.suite for source in wanted.sources]) == ("jammy", ["jammy", "jammy-security"])
+
+
+MAIN = Source("http://m/debian", "bookworm", ("main",), (("signed-by", KEYRING),))
+ROOTFS = Rootfs("debian", "12", "bookworm", "amd64", (MAIN,))
+
+
+def test_the_argv_of_mmdebstrap(tmp_path: Path) -> None:
+    argv = rootfs.mmdebstrap_argv("mmdebstrap", ROOTFS, tmp_path / "s", tmp_path / "t.tar")
+    assert argv == [
+        *("mmdebstrap", "--variant=apt", "--format=tar", "--architectures=amd64"),
+        *(f"--customize-hook={rootfs.FORGET}", "bookworm", str(tmp_path / "t.tar"), str(tmp_path / "s")),
+    ]
+
+
+def test_the_argv_of_mmdebstrap_abroad_over_https_with_an_own_keyring(tmp_path: Path) -> None:
+    own = Source("https://m/debian", "bookworm", ("main",), (("signed-by", "/etc/apt/keyrings/debian-archive.gpg"),))
+    abroad = replace(ROOTFS, arch="arm64", sources=(own,), foreign=True)
+    argv = rootfs.mmdebstrap_argv("mmdebstrap", abroad, tmp_path / "s", tmp_path / "t.tar")
+    assert argv[3:7] == [
+        *("--architectures=arm64", "--skip=check/qemu", "--include=ca-certificates"),
+        '--setup-hook=mkdir -p "$1"/etc/apt/keyrings && cp /etc/apt/keyrings/debian-archive.gpg "$1"/etc/apt/keyrings/',
+    ]
+
+
+def test_the_argv_of_debootstrap(tmp_path: Path) -> None:
+    assert rootfs.debootstrap_argv("debootstrap", ROOTFS, tmp_path) == [
+        *("unshare", "--mount", "debootstrap", "--variant=minbase", "--arch=amd64", f"--keyring={KEYRING}"),
+        *("bookworm", str(tmp_path), "http://m/debian"),
+    ]
+
+
+def test_a_tool_that_fails_is_told_with_its_last_lines(tmp_path: Path) -> None:
+    tool = tmp_path / "mmdebstrap"
+    tool.write_text("#!/bin/sh\necho 'E: no mirror' >&2\nexit 25\n")
+    tool.chmod(0o755)
+    with pytest.raises(StepError) as caught:
+        rootfs.make(str(tool), ROOTFS, tmp_path, env={"PATH": "/usr/bin:/bin"}, on_line=lambda line: None)
+    assert "exit code 25" in caught.value.message
+    assert caught.value.details == ("E: no mirror",)

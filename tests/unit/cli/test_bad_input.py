@@ -1,0 +1,288 @@
+"""Bad input to the command line: one message that names the thing and the way out, the right code, nothing on stdout.
+
+What needs an engine or a real process is in tests/real/test_bad_input.py. Each tree in trees_bad/ has one mistake.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jetson_containers.cli import main as main_module
+from jetson_containers.core import settings
+from jetson_containers.core.console import Console
+from jetson_containers.core.errors import BuildError, ConfigError, OutputError, ReaderGoneError
+from tests.paths import ROOT_DIR, UNIT_DIR
+
+TREES = UNIT_DIR / "trees_bad"
+
+
+@pytest.fixture(autouse=True)
+def _world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home of its own, and no engine: a plan needs none."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("JETSON_CONTAINERS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("COLUMNS", "20")  # a narrow terminal breaks no message
+
+
+def refused(capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], code: int, *words: str) -> str:
+    """Run a command that must be refused; what it said."""
+    assert main_module.main(list(argv)) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert sum(line.startswith("error: ") for line in err.splitlines()) == 1
+    assert "\nhint: " in err
+    for word in words:
+        assert word in err, err
+    return err
+
+
+def build(*words: str, tree: str = "good") -> tuple[str, ...]:
+    return ("build", "--dry-run", "--target", "cpu", "--base", "base:1", "--packages", str(TREES / tree), *words)
+
+
+@pytest.mark.parametrize(
+    ("tree", "request_", "words"),
+    [
+        ("good", "ome", ["there is no package `ome`", "did you mean `one`?"]),
+        ("good", "one:9", ["`one:9`", "there is `one`"]),
+        ("good", "../one", ["`../one`", "name:version"]),
+        ("good", "", ["``"]),
+        ("broken_header", "torn", ["torn/Dockerfile:4: broken YAML", "correct that line"]),
+        ("broken_config", "torn", ["torn/config.yaml:4: broken YAML", "correct that line"]),
+        ("unknown_key", "typo", ["typo/Dockerfile:3: unknown key `dependz`", "did you mean `depends`?"]),
+        ("two_defaults", "twice", ["twice/config.yaml:5: two default versions", "`1` (line 3) and `2`"]),
+        ("missing_dependency", "asker", ["no package `wheelz`, which `asker` asks for", "did you mean `wheels`?"]),
+        ("cycle", "a", ["a -> b -> c -> a", "cycle/b/Dockerfile:2", "remove one of these `depends`"]),
+        ("cycle", "b", ["b -> c -> a -> b"]),
+        (
+            "conflict",
+            "old new",
+            ["`new` wants `lib>=2`", "`old` wants `lib<2`", "`./build.sh old` and `./build.sh new`"],
+        ),
+        ("conflict", "old lib:2.0", ["the request wants `lib:2.0`", "`old` wants `lib<2`", "leave the version open"]),
+        ("absent", "cudaonly", ["`cudaonly` is not available", "`>=cu124`", "jetson-containers why cudaonly"]),
+        ("absent", "above", ["`cudaonly`, which `above` asks for", "`>=cu124`"]),
+    ],
+)
+def test_a_request_that_cannot_be_planned(
+    capsys: pytest.CaptureFixture[str], tree: str, request_: str, words: list[str]
+) -> None:
+    refused(capsys, build(*request_.split(" "), tree=tree), 2, *words)
+
+
+@pytest.mark.parametrize("tree", ["broken_header", "broken_config", "unknown_key"])
+def test_a_broken_recipe_disables_itself_only(capsys: pytest.CaptureFixture[str], tree: str) -> None:
+    added = ("--packages", str(TREES / "good"), "--package-dirs", str(TREES / tree))
+    assert main_module.main(["build", "--dry-run", "--target", "cpu", *added, "one"]) == 0
+    out, err = capsys.readouterr()
+    assert "one:x86_64-cpu" in out
+    assert err.count("warning: recipe left out: ") == 1
+    assert f"{tree}/t" in err  # the file
+    refused(capsys, ("build", "--dry-run", "--target", "cpu", *added, "typo" if tree == "unknown_key" else "torn"), 2)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (build("one", "--build-args", "foo"), ["--build-args: `foo`", "KEY:VALUE"]),
+        (build("one", "--build-args", "NOPE:1"), ["--build-args", "`NOPE`", "declared are: "]),
+        (build("one", "--build-flags", "--label 'x"), ["--build-flags", "No closing quotation"]),
+        (build("one", "--base", "Bad Name:::"), ["--base: `Bad Name:::` is no image reference", "lower case"]),
+        (build("one", "--name", "Bad Name!!"), ["--name `Bad Name!!`", "lower case"]),
+        (build("one", "--jobs", "-3"), ["--jobs", "-3", "build --help"]),
+        (build("one", "--jobs", "many"), ["--jobs", "many", "build --help"]),
+        (build("one", "--wat"), ["--wat", "build --help"]),
+        (build("one", "--engine", "warp"), ["warp", "buildkit", "build --help"]),
+        (build("one", "--engine", "buildx", "--no-buildkit"), ["--no-buildkit", "--engine"]),
+        (build("one", "--packages", "/no/tree"), ["`/no/tree`", "--package-dirs"]),
+        (build("one", "--package-dirs", "/dev/null"), ["`/dev/null`"]),
+        (build("one", "--target", "nonsense"), ["`nonsense`", "jp6.2"]),
+        (build("one", "--target", "r99.1"), ["L4T 99.1", "36.x", "--target r36.4.3"]),
+        (build("one", "--target", "cu128,cu126"), ["`cu128`", "`cu126`", "leave one of them out"]),
+        (("autotag",), ["PACKAGES", "autotag --help"]),
+        (("autotag", "--offline", "Bad Name"), ["`Bad Name`"]),
+        (("autotag", "--offline", "--prefer", "moon", "one"), ["`moon`", "local, registry, build"]),
+        (("biuld",), ["biuld", "build"]),
+    ],
+)
+def test_a_wrong_word_on_the_command_line(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], words: list[str]
+) -> None:
+    refused(capsys, argv, 2, *words)
+
+
+@pytest.mark.parametrize("client", ["#!/bin/sh\necho Segmentation fault >&2\nkill -SEGV $$\n", "no program"])
+def test_a_docker_client_that_does_not_work(capsys: pytest.CaptureFixture[str], tmp_path: Path, client: str) -> None:
+    (tmp_path / "docker").write_text(client)
+    (tmp_path / "docker").chmod(0o755)
+    refused(capsys, ("images",), 4, f"`{tmp_path}/docker` does not work", "--reinstall docker.io")
+
+
+def test_no_build_is_offered_of_what_no_recipe_makes(capsys: pytest.CaptureFixture[str]) -> None:
+    err = refused(capsys, ("autotag", "--offline", "--target", "cpu", "lama_cpp"), 127, "did you mean `llama_cpp`")
+    assert "./build.sh" not in err
+
+
+# Settings.
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"jobs: many\n", ["`many`", "`jobs`"]),
+        (b"jobs: -1\n", ["`-1`", "`jobs`"]),
+        (b"jobs: [1]\n", ["`[1]`", "`jobs`"]),
+        (b"jbos: 1\n", ["unknown setting `jbos`", "did you mean `jobs`?"]),
+        (b"1: 2\n", ["unknown setting `1`"]),
+        (b"[1, 2]\n", ["must be a mapping"]),
+        (b"a: b: c\n", ["cannot be read as YAML", "line 1"]),
+        (b"\xff\xfe\x00", ["cannot be read as YAML"]),
+        (b"registries: {a: 1}\n", ["`registries`"]),
+        (b"package_dirs: 5\n", ["`package_dirs`"]),
+        (b"base: 'Bad Name'\n", ["`Bad Name` is no image reference"]),
+    ],
+)
+def test_a_wrong_settings_file_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, words: list[str]
+) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_bytes(text)
+    monkeypatch.setenv("JETSON_CONTAINERS_CONFIG", str(file))
+    argv = ("build", "--dry-run", "--target", "cpu", "--packages", str(TREES / "good"), "one")
+    refused(capsys, argv, 2, "wrong.yaml", *words)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("OFFLINE", "maybe"), ("JOBS", "lots"), ("JOBS", "-2"), ("CONFIG", "/no/such/file"), ("STOP_TIMEOUT", "soon")],
+)
+def test_a_wrong_variable_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"JETSON_CONTAINERS_{name}", value)
+    refused(capsys, build("one"), 2, f"$JETSON_CONTAINERS_{name}", f"`{value}`")
+
+
+def load(root: Path, env: dict[str, str]) -> settings.Settings:
+    return settings.load(env={"HOME": str(root), **env}, root=root)
+
+
+def test_garbage_in_a_dotenv_is_neither_run_nor_fatal(tmp_path: Path) -> None:
+    text = b'\xff\xfe\x00 garbage\n=novalue\nnot a line\nA=$(touch pwned)\nB=`touch pwned`\nC="open\nOK=1\n'
+    (tmp_path / ".env").write_bytes(text)
+    values = load(tmp_path, {}).env
+    assert values["A"] == "$(touch pwned)"
+    assert values["OK"] == "1"
+    assert [path.name for path in tmp_path.iterdir()] == [".env"]
+
+
+def test_a_wrong_value_in_a_dotenv_says_where_it_stands(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("JETSON_CONTAINERS_JOBS=lots\n")
+    with pytest.raises(ConfigError, match=r"\.env \$JETSON_CONTAINERS_JOBS: `lots`"):
+        load(tmp_path, {})
+
+
+def test_a_directory_called_dotenv_is_no_file_of_settings(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    assert load(tmp_path, {})["jobs"] == 0
+
+
+def test_a_dotenv_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(self: Path, **_kwargs: Any) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    with pytest.raises(ConfigError, match=r"\.env: cannot be read: Permission denied"):
+        load(tmp_path, {})
+
+
+def test_a_directory_that_is_gone_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert settings.load(root=tmp_path)["jobs"] == 0
+
+
+# Streams.
+
+
+class Torn(io.StringIO):
+    """A stream that cannot be written to."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def write(self, text: str) -> int:
+        raise OSError(self.number, os.strerror(self.number))
+
+
+def test_a_result_that_cannot_be_written_is_a_failure() -> None:
+    with pytest.raises(OutputError, match="No space left"):
+        Console(out=Torn(errno.ENOSPC), env={}).result("x")
+
+
+def test_a_reader_that_has_gone_is_none() -> None:
+    with pytest.raises(ReaderGoneError) as caught:
+        Console(out=Torn(errno.EPIPE), env={}).result("x")
+    assert caught.value.exit_code == 141
+
+
+def test_talk_that_cannot_be_written_stops_nothing() -> None:
+    console = Console(err=Torn(errno.ENOSPC), env={})
+    console.info("x")
+    console.error(BuildError("y", hint="z"))
+    assert not console.confirm("?")
+
+
+def test_closed_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    console = Console(env={})
+    console.info("x")
+    assert not console.interactive
+    with pytest.raises(OutputError, match="closed"):
+        console.result("x")
+
+
+def test_a_full_disk_is_no_bug_but_any_other_failure_of_the_system_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(number: int) -> None:
+        def main(**_kwargs: Any) -> None:
+            raise OSError(number, os.strerror(number), "/some/file")
+
+        monkeypatch.setattr(main_module.cli, "main", main)
+
+    fails(errno.ENOSPC)
+    refused(capsys, (), 4, "/some/file", "No space left")
+    fails(errno.EBADF)
+    with pytest.raises(OSError, match="Bad file"):
+        main_module.main([])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["install.sh", "--wat"], "unknown option: --wat"),
+        (["quickstart.sh", "--wat"], "unknown option: --wat"),
+        (["quickstart.sh", "--model"], "--model needs a value"),
+        (["quickstart.sh", "--prompt", ""], "--prompt needs a value"),
+    ],
+)
+def test_a_wrong_word_to_a_script_changes_nothing(words: list[str], said: str) -> None:
+    root = ROOT_DIR
+    env = {"PATH": os.defpath}
+    done = subprocess.run([root / words[0], *words[1:]], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == f"error: {said}"
+    assert "usage: ./" in done.stderr

@@ -1,0 +1,84 @@
+"""`images` and `prune`: what is ours is listed and tidied, and what a user built on it is left alone."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from jetson_containers.cli import images
+from jetson_containers.cli.app import App
+from jetson_containers.core.console import Console
+from jetson_containers.images import labels
+from jetson_containers.platforms import detect as platforms
+from tests.fakes import FakeEngine
+
+CPU = platforms.parse_target("cpu")
+STAGE = "jetson-containers/stage:numpy-0123"
+
+
+def labelled(role: str, name: str) -> dict[str, str]:
+    return labels.make(role=role, name=name, key=f"sha256:{name}", packages=("numpy",), platform=CPU)
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    engine = FakeEngine()
+    engine.add_image(STAGE, labelled(labels.STAGE, STAGE))
+    engine.add_image("numpy:2.2.6-x86_64-cpu", labelled(labels.FINAL, "numpy:2.2.6-x86_64-cpu"))
+    engine.add_image("robot:mine", labelled(labels.STAGE, STAGE))  # FROM the stage: its labels are inherited
+    engine.add_image("jetson-containers/base:debian12-amd64", {labels.ROLE: labels.BASE})
+    engine.add_image("postgres:16")
+    return engine
+
+
+ARTIFACT = "jetson-containers/stage:llama-cpp-4567"
+
+
+def test_prune_keeps_what_was_compiled_unless_all_is_to_go(engine: FakeEngine) -> None:
+    engine.add_image(ARTIFACT, labelled(labels.ARTIFACT, ARTIFACT))
+    engine.add_image(f"{ARTIFACT}.old", {**labelled(labels.ARTIFACT, ARTIFACT), "before": "it was replaced"})
+    engine.add_image(f"{STAGE}.old", {**labelled(labels.STAGE, STAGE), "before": "it was replaced"})
+    asked = call(images.prune, engine, "--all", "--dry-run")
+    assert sorted(asked["removed"]) == sorted([STAGE, f"{STAGE}.old", ARTIFACT, f"{ARTIFACT}.old"])  # type: ignore[index]
+    done = call(images.prune, engine)
+    assert sorted(done["removed"]) == sorted([STAGE, f"{STAGE}.old", f"{ARTIFACT}.old"])  # type: ignore[index]
+    assert engine.image(ARTIFACT) is not None
+    assert call(images.prune, engine, "--all") == {"removed": [ARTIFACT], "dry_run": False}
+    kept = [call[1] for call in engine.calls if call[0] == "untag" and "keep_parents" in call]
+    assert sorted(kept) == sorted([STAGE, f"{STAGE}.old", f"{ARTIFACT}.old"])  # the legacy builder's cache stays
+
+
+def test_the_help_of_prune_says_what_stays() -> None:
+    text = images.prune.get_help(images.prune.make_context("prune", [], obj=App({})))
+    assert "compiled artifacts stay" in text
+    assert "--all" in text
+
+
+def call(command: object, engine: FakeEngine, *argv: str) -> object:
+    app = App({"as_json": True})
+    app.__dict__["engine"] = engine
+    out = io.StringIO()
+    app.__dict__["console"] = Console(as_json=True, out=out, err=io.StringIO())
+    command.main([*argv], standalone_mode=False, obj=app)  # type: ignore[attr-defined]
+    return json.loads(out.getvalue())
+
+
+def test_images_lists_finals_and_with_all_everything_of_ours(engine: FakeEngine) -> None:
+    assert [row["image"] for row in call(images.images, engine)] == ["numpy:2.2.6-x86_64-cpu"]  # type: ignore[attr-defined]
+    everything = {(row["image"], row["role"]) for row in call(images.images, engine, "--all")}  # type: ignore[attr-defined]
+    assert everything == {
+        (STAGE, "stage"),
+        ("numpy:2.2.6-x86_64-cpu", "final"),
+        ("jetson-containers/base:debian12-amd64", "base"),
+    }
+
+
+def test_prune_removes_stages_and_never_what_a_user_built_on_one(engine: FakeEngine) -> None:
+    assert call(images.prune, engine, "--dry-run") == {"removed": [STAGE], "dry_run": True}
+    assert engine.image(STAGE) is not None
+    assert call(images.prune, engine) == {"removed": [STAGE], "dry_run": False}
+    assert engine.image(STAGE) is None
+    assert engine.image("robot:mine") is not None
+    assert engine.image("numpy:2.2.6-x86_64-cpu") is not None

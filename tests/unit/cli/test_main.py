@@ -1,0 +1,196 @@
+"""The command line: results on stdout, exit codes of the interface, options before and after the command."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers.cli import main as main_module
+from jetson_containers.cli.build import parse_build_args
+from jetson_containers.cli.llm import llm
+from jetson_containers.core.errors import UsageError
+from jetson_containers.lint.rules_platforms import TARGETS
+from tests.paths import ROOT_DIR
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROOT = ROOT_DIR
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    code = main_module.main(list(argv))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_help_lists_every_command_without_importing_them(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    for command in main_module.COMMANDS:
+        assert command in out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [(name,) for name in sorted(main_module.COMMANDS)] + [("llm", name) for name in sorted(llm.commands)],
+    ids=" ".join,
+)
+def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
+    code, out, _ = run(capsys, *command, "--help")
+    assert code == 0
+    assert re.search(r"Examples?:\s+\S*(jetson-containers|\./\w+\.sh)", out)
+
+
+def test_a_typo_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "biuld")
+    assert (code, out) == (2, "")
+    assert "build" in err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--target", "r36.4.3", "info", "--json"),
+        ("info", "--json", "--target", "r36.4.3"),
+        ("--json", "info", "--target", "r36.4.3"),
+    ],
+)
+def test_global_options_are_accepted_before_and_after(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...]
+) -> None:
+    code, out, _ = run(capsys, *argv)
+    assert code == 0
+    assert json.loads(out)["l4t"] == "36.4.3"
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "words"),
+    [
+        (("info", "--target", "r99.1"), 2, ["r99.1"]),
+        (("info", "--target", "jetson-toaster"), 2, ["jetson-toaster"]),
+        (("build", "--dry-run", "lama_cpp", "--target", "cpu"), 2, ["lama_cpp", "llama_cpp"]),
+        (("build", "--dry-run", "--target", "cpu"), 2, ["no package"]),
+        (("build", "--dry-run", "numpy", "--build-args", "nonsense", "--target", "cpu"), 2, ["KEY:VALUE"]),
+        (("build", "--dry-run", "numpy", "--build-args", "NOT_DECLARED:1", "--target", "cpu"), 2, ["NOT_DECLARED"]),
+        (("list", "nothing-like-this*", "--target", "cpu"), 3, ["nothing-like-this"]),
+        (("list", "--package-dirs", "/does/not/exist", "--target", "cpu"), 2, ["/does/not/exist"]),
+        (("run",), 2, []),
+        (("llm", "chat", "tiny", "--runtime", "abacus"), 2, ["abacus", "llama_cpp"]),
+    ],
+)
+def test_bad_input_gets_one_clear_error(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], code: int, words: list[str]
+) -> None:
+    got, out, err = run(capsys, *argv)
+    assert got == code, err
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err
+    if argv != ("run",):
+        assert out == ""
+        assert err.count("error:") + err.count("Error:") == 1
+
+
+def test_dry_run_prints_a_plan_and_json_as_specified(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "build", "--dry-run", "--json", "llama_cpp", "--target", "cpu")
+    assert code == 0
+    plan = json.loads(out)
+    assert plan["schema"] == 1
+    assert plan["request"] == ["llama_cpp"]
+    for stage in plan["stages"]:
+        assert {"package", "kind", "key", "parent", "image", "depends", "state", "layers"} <= set(stage)
+        assert stage["key"].startswith("sha256:")
+    code, again, _ = run(capsys, "build", "--dry-run", "--json", "llama_cpp", "--target", "cpu")
+    assert again == out
+
+
+@pytest.mark.parametrize("target", ["r32.7.1", "r35.4.1", "r36.4.3", "cpu", "r35.4.1,cu118"])
+def test_multiple_dry_run_plans_everything(capsys: pytest.CaptureFixture[str], target: str) -> None:
+    code, out, err = run(capsys, "build", "--multiple", "--dry-run", "--json", "*", "--target", target)
+    assert code == 0, err
+    data = json.loads(out)
+    assert data["totals"]["images"] == len(data["plans"]) > 5
+    assert all(error["reason"] for error in data["errors"])
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_global_options_are_accepted_between_llm_and_its_commands(
+    capsys: pytest.CaptureFixture[str], place: int
+) -> None:
+    argv = ["llm", "fit", "Llama-2-7b-chat-hf", "--board=orin-nx-16gb"]
+    argv.insert(place, "--json")
+    code, out, _ = run(capsys, *argv)
+    assert code == 0
+    assert json.loads(out)["board"] == "orin-nx-16gb"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_family_is_listed_on_every_platform_or_says_why_not(
+    capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    code, out, _ = run(capsys, "list", "--all", "--json", "--target", target)
+    rows = json.loads(out)
+    assert code == 0
+    assert {"name", "family", "version", "aliases", "group", "depends", "requires", "path"} <= rows[0].keys()
+    families = {path.name for path in ROOT.glob("packages/*/*") if path.is_dir()}
+    assert families <= {row["family"] for row in rows if row.get("absent", "available")}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("A:1", {"A": "1"}),
+        ("A:1,B:x y", {"A": "1", "B": "x y"}),
+        ("URL:https://host:5000/x,B:2", {"URL": "https://host:5000/x", "B": "2"}),
+        ("LIST:72,87,B:2", {"LIST": "72,87", "B": "2"}),
+    ],
+)
+def test_build_args_take_colons_and_commas_in_values(text: str, expected: dict[str, str]) -> None:
+    assert parse_build_args(text) == expected
+
+
+def test_build_args_without_a_key_are_refused() -> None:
+    with pytest.raises(UsageError):
+        parse_build_args("1,2")
+
+
+def test_starting_up_imports_nothing_heavy() -> None:
+    modules = {entry.partition(":")[0] for entry, _ in main_module.COMMANDS.values()}
+    code = (
+        f"import sys; from jetson_containers.cli import main, {', '.join(sorted(modules))}; "
+        "import jetson_containers.autotag.search; "
+        "print(sorted({'docker','jinja2','huggingface_hub','rich','resolvelib','requests','yaml'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "package"),
+    [("gguf", "llama_cpp:0.3.36"), ("speech text", "whisper:20250625"), ("ccache", "build-essential")],
+)
+def test_search_reads_what_packages_say_of_themselves(
+    capsys: pytest.CaptureFixture[str], words: str, package: str
+) -> None:
+    code, out, _ = run(capsys, "search", words, "--target", "r36.4.3")
+    assert code == 0
+    [line] = [line for line in out.splitlines() if line.startswith(package)]
+    assert "README.md" not in line
+    assert "```" not in run(capsys, "show", package, "--target", "r36.4.3")[1]
+
+
+def test_what_cannot_be_read_is_searched_by_its_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "odd"
+    folder.mkdir(parents=True)
+    (folder / "Dockerfile").write_text(
+        "#---\n# name: odd-one\n# docs: gone.md\n#---\nARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
+    )
+    code, out, _ = run(capsys, "search", "odd", "--packages", str(tmp_path / "mine"), "--target", "cpu")
+    assert (code, "odd-one" in out) == (0, True)

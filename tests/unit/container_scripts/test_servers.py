@@ -1,0 +1,648 @@
+"""The servers that run inside images: the OpenAI protocol over a socket, with a backend that makes known text.
+
+Where the `openai` client is installed it asks too; the protocol itself is read from the wire.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import http.client
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.paths import ROOT_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DRIVERS = ROOT_DIR / "jetson_containers" / "container_scripts"
+WORDS = "one two three four five six"
+
+
+@pytest.fixture
+def drivers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The drivers as an image sees them: files in one directory, without our package."""
+    monkeypatch.syspath_prepend(str(DRIVERS))
+    yield DRIVERS
+    for path in DRIVERS.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+class Backend:
+    """Says WORDS; the prompt's first word can ask for something else."""
+
+    model_id = "words"
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+        self.seen: list[Any] = []
+        self.options: Any = None
+        self.closed = threading.Event()
+        self.may_load = threading.Event()
+        self.may_load.set()
+        self.running = 0
+        self.most = 0
+
+    def load(self) -> None:
+        assert self.may_load.wait(120)
+
+    def count(self, text: str) -> int:
+        return len(text.split())
+
+    def generate(self, prompt: Any, options: Any) -> Iterator[str]:
+        self.seen.append(prompt)
+        self.options = options
+        text = prompt if isinstance(prompt, str) else prompt[-1]["content"]
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            if text == "too long":
+                raise self._module.BadRequest("too long", "messages", "context_length_exceeded")
+            if text == "broken":
+                raise RuntimeError("out of luck")
+            if text == "half":
+                yield "half "
+                raise RuntimeError("out of luck")
+            while text == "forever" and not options.cancelled.is_set():
+                yield "again "
+                options.cancelled.wait(0.001)
+            for count, word in enumerate(WORDS.split(), 1):
+                yield word + " "
+                if count == options.max_tokens:
+                    break
+        finally:
+            self.running -= 1
+            self.closed.set()
+
+
+class Running:
+    """A server on a free port, in this process."""
+
+    def __init__(self, module: ModuleType, key: str = "", *, loaded: bool = True) -> None:
+        self.backend = Backend(module)
+        self.server = module.Server(self.backend, "127.0.0.1", 0, key)
+        self.port: int = self.server.server_address[1]
+        if not loaded:
+            self.backend.may_load.clear()
+        self.loading = threading.Thread(target=self.server.load)
+        self.loading.start()
+        if loaded:
+            self.loading.join()
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread.start()
+
+    def close(self) -> None:
+        self.backend.may_load.set()
+        self.server.stop()
+        self.thread.join()
+        self.loading.join()
+        self.server.server_close()
+
+    def ask(self, path: str, body: Any = None, key: str = "", method: str = "") -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        connection.request(method or ("GET" if data is None else "POST"), path, data, headers)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, json.loads(text) if text.startswith("{") else text
+
+    def chat(self, text: str = "hello", **options: Any) -> tuple[int, Any]:
+        return self.ask("/v1/chat/completions", {"messages": [{"role": "user", "content": text}], **options})
+
+
+@pytest.fixture
+def running(drivers: Path) -> Iterator[Running]:
+    server = Running(importlib.import_module("openai_server"))
+    yield server
+    server.close()
+
+
+def events(text: str) -> list[Any]:
+    lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def test_a_chat_is_answered_with_usage_and_reason(running: Running) -> None:
+    status, answer = running.chat("how are you", model="words")
+    assert status == 200
+    assert answer["object"] == "chat.completion"
+    assert answer["choices"] == [
+        {
+            "index": 0,
+            "logprobs": None,
+            "message": {"role": "assistant", "content": WORDS + " "},
+            "finish_reason": "stop",
+        }
+    ]
+    assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 6, "total_tokens": 9}
+    assert running.backend.seen == [[{"role": "user", "content": "how are you"}]]
+
+
+def test_a_stream_has_a_role_then_pieces_then_a_reason_then_usage(running: Running) -> None:
+    status, text = running.chat(stream=True, stream_options={"include_usage": True}, max_tokens=2)
+    assert status == 200
+    told = events(text)
+    deltas = [event["choices"][0]["delta"] for event in told[:-1]]
+    assert deltas == [{"role": "assistant", "content": ""}, {"content": "one "}, {"content": "two "}, {}]
+    assert [event["choices"][0]["finish_reason"] for event in told[:-1]] == [None, None, None, "length"]
+    assert told[-1]["choices"] == []
+    assert told[-1]["usage"] == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    assert {event["object"] for event in told} == {"chat.completion.chunk"}
+    assert len({event["id"] for event in told}) == 1
+
+
+def test_a_stream_has_no_usage_unless_asked(running: Running) -> None:
+    _, text = running.chat(stream=True)
+    assert all("usage" not in event for event in events(text))
+
+
+@pytest.mark.parametrize(
+    ("stop", "text", "reason"),
+    [
+        ("three", "one two ", "stop"),
+        (["six", "o t"], "one tw", "stop"),
+        ("o three f", "one tw", "stop"),  # spread over three pieces
+        ("seven", WORDS + " ", "stop"),
+        ("six seven", WORDS + " ", "stop"),  # begins, and never comes
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_text_ends_before_the_first_stop_string(
+    running: Running, stop: Any, text: str, reason: str, *, stream: bool
+) -> None:
+    _, answer = running.chat(stop=stop, stream=stream)
+    if stream:
+        told = events(answer)
+        assert "".join(event["choices"][0]["delta"].get("content", "") for event in told) == text
+        assert told[-1]["choices"][0]["finish_reason"] == reason
+    else:
+        assert answer["choices"][0]["message"]["content"] == text
+        assert answer["choices"][0]["finish_reason"] == reason
+
+
+def test_text_completions_echo_stop_at_sixteen_and_stream(running: Running) -> None:
+    _, answer = running.ask("/v1/completions", {"prompt": "zero ", "echo": True})
+    assert answer["object"] == "text_completion"
+    assert answer["choices"][0]["text"] == "zero " + WORDS + " "
+    assert running.backend.options.max_tokens == 16
+    assert running.backend.seen == ["zero "]
+    _, text = running.ask("/v1/completions", {"prompt": ["zero "], "stream": True, "max_tokens": 1})
+    assert [event["choices"][0]["text"] for event in events(text)] == ["one ", ""]
+
+
+def test_options_reach_the_backend(running: Running) -> None:
+    running.chat(max_completion_tokens=3, temperature=0, top_p=0.5, seed=7, stop="x")
+    options = running.backend.options
+    assert (options.max_tokens, options.temperature, options.top_p, options.seed) == (3, 0.0, 0.5, 7)
+    assert options.stop == ("x",)
+
+
+def test_content_in_parts_is_text(running: Running) -> None:
+    parts = [{"type": "text", "text": "a "}, {"type": "text", "text": "b"}]
+    messages = [{"role": "developer", "content": "be brief"}, {"role": "user", "content": parts}]
+    assert running.ask("/v1/chat/completions", {"messages": messages})[0] == 200
+    assert running.backend.seen == [[{"role": "system", "content": "be brief"}, {"role": "user", "content": "a b"}]]
+
+
+USER = [{"role": "user", "content": "x"}]
+WRONG = [
+    (b"{", 400, "no JSON"),
+    (b"[]", 400, "JSON object"),
+    ({}, 400, "`messages`"),
+    ({"messages": []}, 400, "`messages`"),
+    ({"messages": [{"role": "tool", "content": "x"}]}, 400, "messages[0]"),
+    ({"messages": [{"role": ["user"], "content": "a list"}]}, 400, "`messages[0]` needs a role"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "must be text"),
+    ({"messages": [{"role": "system", "content": "x"}]}, 400, "the user's"),
+    ({"messages": USER, "model": "other"}, 404, "`other` is not served"),
+    ({"messages": USER, "n": 2}, 400, "`n` is not offered"),
+    ({"messages": USER, "tools": [{}]}, 400, "`tools` is not offered"),
+    ({"messages": USER, "response_format": {"type": "json_object"}}, 400, "response_format"),
+    ({"messages": USER, "max_tokens": 0}, 400, "`max_tokens` must be a whole number of at least 1"),
+    ({"messages": USER, "max_tokens": True}, 400, "`max_tokens`"),
+    ({"messages": USER, "temperature": 3}, 400, "`temperature` must be a number from 0 to 2"),
+    ({"messages": USER, "top_p": "x"}, 400, "`top_p`"),
+    ({"messages": USER, "stop": [1]}, 400, "`stop`"),
+    ({"messages": [{"role": "user", "content": "too long"}]}, 400, "too long"),
+    ({"messages": [{"role": "user", "content": "too long"}], "stream": True}, 400, "too long"),
+    ({"messages": [{"role": "user", "content": "broken"}]}, 500, "out of luck"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "said"), WRONG, ids=[said for _, _, said in WRONG])
+def test_a_wrong_request_is_told_what_is_wrong(running: Running, body: Any, status: int, said: str) -> None:
+    got, answer = running.ask("/v1/chat/completions", body)
+    assert got == status
+    assert said in answer["error"]["message"]
+    assert set(answer["error"]) == {"message", "type", "param", "code"}
+    assert running.chat()[0] == 200  # and the server goes on
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "type", "text"]), inner)
+    ),
+    max_leaves=6,
+)
+FIELDS = ["messages", "prompt", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens",
+          "temperature", "top_p", "seed", "stop", "n", "logprobs", "tools", "response_format", "echo"]  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.dictionaries(st.sampled_from(FIELDS), JSON), chat=st.booleans(), right=st.booleans())
+def test_whatever_is_sent_is_a_request_or_a_bad_one(
+    drivers: Path, body: dict[str, Any], *, chat: bool, right: bool
+) -> None:
+    protocol = importlib.import_module("openai_protocol")
+    if right:
+        body = {**body, "messages": USER, "prompt": "x"}
+    try:
+        request = protocol.Request(body, chat=chat, model_id="words")
+    except protocol.BadRequest:
+        return
+    assert request.options.temperature is None or 0 <= request.options.temperature <= 2  # NaN is neither
+    assert isinstance(request.options.max_tokens, int)
+    assert isinstance(request.prompt, list if chat else str)
+
+
+def test_a_failure_inside_a_stream_ends_it_with_an_error(running: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=120)
+    body = {"messages": [{"role": "user", "content": "half"}], "stream": True}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body))
+    answer = connection.getresponse()
+    assert answer.status == 200
+    with pytest.raises(http.client.IncompleteRead) as cut:  # no end of stream: clients do not take it for an answer
+        answer.read()
+    assert b"out of luck" in cut.value.partial
+    assert b"[DONE]" not in cut.value.partial
+    connection.close()
+    assert running.chat()[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/models", 200),
+        ("GET", "/v1/models/words", 200),
+        ("GET", "/nowhere", 404),
+        ("POST", "/nowhere", 404),
+        ("GET", "/v1/completions", 405),
+        ("POST", "/v1/models", 405),
+        ("GET", "/health?x=1", 200),
+    ],
+)
+def test_paths(running: Running, method: str, path: str, status: int) -> None:
+    got, answer = running.ask(path, {} if method == "POST" else None, method=method)
+    assert got == status
+    assert "error" in answer or "data" in answer or "id" in answer or answer == {"status": "ok"}
+
+
+def test_a_body_without_length_or_too_large_is_refused(running: Running) -> None:
+    for header, status in (("Transfer-Encoding: chunked", b"411"), ("Content-Length: 99999999999", b"413")):
+        with socket.create_connection(("127.0.0.1", running.port), 10) as raw:
+            raw.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+            assert raw.recv(1000).split()[1] == status
+
+
+def test_health_waits_for_the_model(drivers: Path) -> None:
+    server = Running(importlib.import_module("openai_server"), loaded=False)
+    try:
+        assert server.ask("/health") == (503, {"status": "loading"})
+        status, answer = server.chat()
+        assert (status, answer["error"]["code"]) == (503, "loading")
+        server.backend.may_load.set()
+        server.loading.join()
+        assert server.ask("/health") == (200, {"status": "ok"})
+        assert server.chat()[0] == 200
+    finally:
+        server.close()
+
+
+def test_a_key_is_asked_for_below_v1(drivers: Path) -> None:
+    server = Running(importlib.import_module("openai_server"), "sésame")
+    try:
+        assert server.ask("/health")[0] == 200
+        for key, status in (("", 401), ("wrong", 401), ("sésam", 401)):
+            got, answer = server.ask("/v1/models", key=key.encode().decode("latin-1"))
+            assert (got, answer["error"]["code"]) == (status, "invalid_api_key")
+        assert server.ask("/v1/completions", {"prompt": "x"})[0] == 401
+        assert server.ask("/v1/models", key="sésame".encode().decode("latin-1"))[0] == 200
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_stops_its_answer(running: Running, *, stream: bool) -> None:
+    body = json.dumps({"messages": [{"role": "user", "content": "forever"}], "stream": stream}).encode()
+    with socket.create_connection(("127.0.0.1", running.port), 10) as raw:
+        raw.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        if stream:
+            assert raw.recv(100)
+        else:
+            while not running.backend.running:
+                time.sleep(0.001)
+    assert running.backend.closed.wait(120)
+    assert running.chat()[0] == 200
+
+
+def test_answers_are_made_one_after_another(running: Running) -> None:
+    results: list[int] = []
+    threads = [threading.Thread(target=lambda: results.append(running.chat()[0])) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [200] * 8
+    assert running.backend.most == 1
+
+
+def test_a_connection_serves_several_requests(running: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=120)
+    for stream in (True, False, True):
+        connection.request("POST", "/v1/chat/completions", json.dumps({"messages": USER, "stream": stream}))
+        answer = connection.getresponse()
+        assert answer.status == 200
+        assert answer.read()
+    connection.close()
+
+
+def test_the_openai_client_is_content(running: Running) -> None:
+    openai = pytest.importorskip("openai", reason="cannot run here: the openai client is not installed")
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{running.port}/v1", api_key="none")
+    assert [model.id for model in client.models.list()] == ["words"]
+    answer = client.chat.completions.create(model="words", messages=USER, max_tokens=2)
+    assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == ("one two ", "length")
+    stream = client.chat.completions.create(model="words", messages=USER, stream=True)
+    assert "".join(part.choices[0].delta.content or "" for part in stream) == WORDS + " "
+    assert client.completions.create(model="words", prompt="x").choices[0].text == WORDS + " "
+    with pytest.raises(openai.BadRequestError, match="too long"):
+        client.chat.completions.create(model="words", messages=[{"role": "user", "content": "too long"}])
+    client.close()
+
+
+PROGRAM = """
+import sys
+sys.path.insert(0, {drivers!r})
+import openai_server
+class Backend:
+    model_id = "m"
+    def load(self):
+        {load}
+    def count(self, text):
+        return 0
+    def generate(self, prompt, options):
+        yield "x"
+args = openai_server.argument_parser("x").parse_args()
+raise SystemExit(openai_server.serve(Backend(), args.host, args.port))
+"""
+
+
+def start(tmp_path: Path, load: str, port: int = 0) -> subprocess.Popen[str]:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(drivers=str(DRIVERS), load=load), encoding="utf-8")
+    argv = [sys.executable, "-u", str(program), "--port", str(port)]
+    return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env={**os.environ, "API_KEY": "k"})
+
+
+def test_sigterm_ends_the_program(tmp_path: Path) -> None:
+    process = start(tmp_path, "pass")
+    assert process.stderr is not None
+    assert "listening on http://127.0.0.1:" in process.stderr.readline()
+    assert process.stderr.readline() == "ready: m\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(120) == 0
+    process.stderr.close()
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_program(tmp_path: Path) -> None:
+    process = start(tmp_path, "raise MemoryError('too big')")
+    assert process.stderr is not None
+    assert "the model could not be loaded: too big" in process.stderr.read()
+    assert process.wait(120) == 1
+    process.stderr.close()
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = start(tmp_path, "pass", taken.getsockname()[1])
+        assert process.stderr is not None
+        assert "Address already in use" in process.stderr.read()
+        assert process.wait(120) == 1
+        process.stderr.close()
+
+
+def test_half_characters_are_held_back(drivers: Path) -> None:
+    stream = importlib.import_module("text_stream")
+    data = "aé€😀".encode()
+    text = stream.TextStream(lambda tokens: bytes(tokens).decode("utf-8", "replace"))
+    pieces = [text.push(list(data[: end + 1])) for end in range(len(data))]
+    assert [piece for piece in pieces if piece] == ["a", "é", "€", "😀"]
+    cut = stream.TextStream(lambda tokens: bytes(tokens).decode("utf-8", "replace"))
+    assert cut.push([97, 0xC3]) + cut.end([97, 0xC3]) == "a\ufffd"
+
+
+@pytest.mark.parametrize("path", sorted(DRIVERS.glob("*.py")), ids=lambda path: path.stem)
+def test_drivers_are_python_3_8_and_need_nothing_of_ours(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
+    found = [node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    typing_only = {child for node in found for part in node.body for child in ast.walk(part)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node not in typing_only:
+            assert not (node.module or "").startswith("jetson_containers")
+    if path.stem != "__init__":  # annotations may be newer than 3.8 where they are not evaluated
+        assert isinstance(tree.body[1], ast.ImportFrom)
+        assert tree.body[1].module == "__future__"
+    newer = {"removeprefix", "removesuffix", "cache", "to_thread", "bit_count", "pairwise"}
+    assert not newer & {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+class ChatModule:
+    """mlc_chat's, as far as the driver uses it: says the words, remembers what it was told."""
+
+    made: list[ChatModule] = []  # noqa: RUF012
+
+    def __init__(self, model: str, model_lib_path: str) -> None:
+        self.paths = (model, model_lib_path)
+        self.calls: list[Any] = []
+        self.said = 0
+        ChatModule.made.append(self)
+
+    def reset_chat(self) -> None:
+        self.calls.append("reset")
+
+    def _reset_runtime_stats(self) -> None:
+        self.said = 0
+
+    def _prefill(self, given: Any, generation_config: Any, place_in_prompt: Any = "all") -> None:
+        told = given if isinstance(given, str) else [(message.role, message.content) for message in given]
+        self.calls.append((told, place_in_prompt))
+        self.limit = generation_config.max_gen_len or 6
+        self.said = 1
+
+    def _decode(self, generation_config: Any) -> None:
+        self.said += 1
+
+    def _stopped(self) -> bool:
+        return self.said >= min(self.limit, 6)
+
+    def _get_message(self) -> str:
+        return " ".join(WORDS.split()[: self.said]) + ("\ufffd" if self.said == 2 else "")
+
+    def stats(self, *, verbose: bool) -> str:
+        return "--- prefill ---\nthroughput: 9 tok/s\ntotal tokens: 21 tok\n--- decode ---\ntotal tokens: 3 tok\n"
+
+
+@pytest.fixture
+def old(drivers: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """The driver of mlc_chat, beside a build as `mlc_llm.build` leaves it and stand-ins for what the image has."""
+    seeds: list[int] = []
+    chat: Any = ModuleType("mlc_chat")
+    chat.ChatModule, chat.GenerationConfig = ChatModule, SimpleNamespace
+    inner: Any = ModuleType("mlc_chat.chat_module")
+    inner.PlaceInPrompt = SimpleNamespace(Middle="middle")
+    tvm: Any = ModuleType("tvm")
+    tvm.get_global_func = lambda name, _missing: seeds.append if name == "mlc.random.set_seed" else None
+    tokenizers: Any = ModuleType("tokenizers")
+    encode = SimpleNamespace(encode=lambda text, add_special_tokens: SimpleNamespace(ids=text.split()))
+    tokenizers.Tokenizer = SimpleNamespace(from_file=lambda _path: encode)
+    for module in (chat, inner, tvm, tokenizers):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    params = tmp_path / "M-q4f16_ft" / "params"
+    params.mkdir(parents=True)
+    (params / "mlc-chat-config.json").write_text('{"max_window_size": 8}', encoding="utf-8")
+    (params / "ndarray-cache.json").touch()
+    (params / "tokenizer.json").touch()
+    (params.parent / "M-q4f16_ft-cuda.so").touch()
+    return SimpleNamespace(driver=importlib.import_module("mlc_old_server"), folder=params.parent, seeds=seeds)
+
+
+def test_the_old_mlc_answers_through_its_chat_module(old: Any) -> None:
+    backend = old.driver.ChatModuleBackend(str(old.folder), model_id="M")
+    backend.load()
+    module = ChatModule.made[-1]
+    assert module.paths == (str(old.folder / "params"), str(old.folder / "M-q4f16_ft-cuda.so"))
+    options = old.driver.openai_server.Options(max_tokens=3, seed=5)
+    messages = [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ]
+    assert list(backend.generate(messages, options)) == ["one", " two", " three"]
+    assert module.calls == ["reset", ([("user", "be brief\n\na"), ("assistant", "b"), ("user", "c")], "all")]
+    report = options.report
+    assert (report.prompt_tokens, report.completion_tokens, report.finish_reason) == (21, 3, "length")
+    assert old.seeds == [5]
+    free = old.driver.openai_server.Options()
+    assert "".join(backend.generate([{"role": "user", "content": "hi"}], free)) == WORDS
+    assert module.calls[-1] == ("hi", "all")
+    assert free.report.finish_reason == "stop"
+    list(backend.generate("continue", free))
+    assert module.calls[-1] == ("continue", "middle")
+
+
+def test_the_old_mlc_refuses_what_does_not_fit(old: Any) -> None:
+    backend = old.driver.ChatModuleBackend(str(old.folder))
+    backend.load()
+    assert backend.model_id == "M-q4f16_ft"
+    refused = old.driver.openai_server.BadRequest
+    with pytest.raises(refused, match="9 tokens, and the model was compiled for 8"):
+        next(backend.generate("a " * 9, old.driver.openai_server.Options()))
+    with pytest.raises(refused, match="the user's"):
+        next(backend.generate([{"role": "assistant", "content": "x"}], old.driver.openai_server.Options()))
+
+
+def test_the_old_mlc_says_what_is_missing(old: Any, tmp_path: Path) -> None:
+    (old.folder / "second.so").touch()
+    with pytest.raises(SystemExit, match="2 compiled libraries"):
+        old.driver.ChatModuleBackend(str(old.folder))
+    (old.folder / "params" / "ndarray-cache.json").rename(old.folder / "params" / "tensor-cache.json")
+    old.driver.ChatModuleBackend(str(old.folder), "lib.so")
+    (old.folder / "params" / "tensor-cache.json").unlink()
+    with pytest.raises(SystemExit, match="no weights"):
+        old.driver.ChatModuleBackend(str(old.folder), "lib.so")
+    with pytest.raises(SystemExit, match=r"no mlc-chat-config\.json"):
+        old.driver.ChatModuleBackend(str(tmp_path))
+
+
+def test_the_key_of_mlc_serve_is_not_in_the_argv(drivers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Any] = []
+    uvicorn: Any = ModuleType("uvicorn")
+    uvicorn.run = lambda application, **options: served.append((application, options))
+    package: Any = ModuleType("mlc_llm")
+    cli: Any = ModuleType("mlc_llm.cli")
+    cli.serve = SimpleNamespace(main=lambda argv: uvicorn.run("app", host=argv[1]))
+    package.cli = cli
+    for module in (uvicorn, package, cli):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setenv("API_KEY", "secret")
+    monkeypatch.setattr(sys, "argv", ["mlc_serve.py", "model", "127.0.0.1"])
+    driver = importlib.import_module("mlc_serve")
+    driver.main()
+    guard, options = served[0]
+    assert options == {"host": "127.0.0.1"}
+    assert "API_KEY" not in os.environ
+    passed: list[str] = []
+
+    async def application(scope: Any, _receive: Any, _send: Any) -> None:
+        passed.append(scope["path"])
+
+    guard._application = application
+
+    def status(path: str, key: str = "", kind: str = "http", method: str = "POST") -> int:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"authorization", key.encode())] if key else []
+        scope = {"type": kind, "path": path, "headers": headers, "method": method}
+        asyncio.run(guard(scope, None, send))
+        return int(sent[0].get("status") or sent[0]["code"]) if sent else 0
+
+    assert status("/health") == 200
+    assert status("/v1/models") == 401
+    assert status("/v1/models", "Bearer wrong") == 401
+    assert status("/v1/models", "Basic secret") == 401
+    assert status("/ws", kind="websocket") == 1008
+    assert passed == []
+    assert status("/v1/models", "Bearer secret") == 0
+    assert status("lifespan", kind="lifespan") == 0
+    assert status("/v1/chat/completions", method="OPTIONS") == 0
+    assert passed == ["/v1/models", "lifespan", "/v1/chat/completions"]
+
+
+def test_drivers_are_part_of_the_distribution() -> None:
+    """A package of its own, which `packages.find` takes along; all of it is found by name."""
+    names = {path.name for path in DRIVERS.iterdir() if path.suffix == ".py"}
+    assert {"__init__.py", "openai_server.py", "mlc_old_server.py", "mlc_serve.py"} <= names
+    script = textwrap.dedent("""
+        import setuptools
+        print(setuptools.find_packages(include=["jetson_containers*"]))
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=DRIVERS.parents[1], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("cannot run here: setuptools is not installed")
+    assert "jetson_containers.container_scripts" in done.stdout

@@ -1,0 +1,205 @@
+"""What a log's last words are taken for."""
+
+from __future__ import annotations
+
+import pytest
+
+from jetson_containers.core import diagnosis
+
+# Messages as the tools print them: Docker, BuildKit, GCC, pip, apt, git, the NVIDIA runtime.
+MESSAGES = [
+    ("compiler-killed", "c++: fatal error: Killed signal terminated program cc1plus"),
+    ("compiler-killed", "gcc: internal compiler error: Killed (program cc1)"),
+    ("out-of-memory", "/bin/sh: line 1:  4711 Killed                  cmake --build ."),
+    ("out-of-memory", "The command '/bin/sh -c make' returned a non-zero code: 137"),
+    ("out-of-memory", 'process "/bin/sh -c make" did not complete successfully: exit code: 137'),
+    ("out-of-memory", "make: *** [Makefile:9: all] Error 137"),
+    ("out-of-memory", "terminate called after throwing an instance of 'std::bad_alloc'"),
+    ("out-of-memory", "#9 31.2 Killed"),
+    ("no-space", "write /usr/lib/libtorch.so: no space left on device"),
+    ("gpu-memory", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ("gpu-memory", "alloc_buffer: allocating 4096.00 MiB on device 0: cudaMalloc failed: out of memory"),
+    ("gpu-memory", "NvMapMemAllocInternalTagged: 1075072515 error 12"),
+    ("gpu-memory", "ValueError: No available memory for the cache blocks. Try increasing gpu_memory_utilization"),
+    ("no-space", "OSError: [Errno 28] No space left on device"),
+    ("max-depth", "failed to register layer: max depth exceeded"),
+    ("runtime-missing", "docker: Error response from daemon: unknown or invalid runtime name: nvidia."),
+    ("runtime-missing", "Error response from daemon: Unknown runtime specified nvidia."),
+    ("gpus-on-tegra", "nvidia-container-runtime-hook: Auto-detected mode as 'csv'"),
+    ("gpu-hook", 'could not select device driver "" with capabilities: [[gpu]].'),
+    ("driver-too-old", "requirement error: unsatisfied condition: cuda>=12.9 (cuda=12.6)"),
+    ("iptables-raw", "failed to set up container networking: driver failed programming"),
+    ("iptables-raw", "iptables v1.8.7: can't initialize iptables table `raw': Table does not exist"),
+    ("own-stage-not-seen", "pull access denied for jetson-containers/stage, repository does not exist"),
+    ("buildx-missing", "ERROR: BuildKit is enabled but the buildx component is missing or broken."),
+    ("exec-format", "exec /bin/sh: exec format error"),
+    ("bind-not-a-directory", "Are you trying to mount a directory onto a file (or vice-versa)?"),
+    ("mlc-memory", "ValueError: Error when initializing engine: Insufficient GPU memory error: The avail"),
+    ("mlc-old-interface", "/usr/bin/python3: No module named mlc_llm.build"),
+    ("mlc-old-interface", "ModuleNotFoundError: No module named 'mlc_llm.build'"),
+    ("mlc-missing", "zsh: command not found: mlc_llm"),
+    ("mlc-missing", "bash: line 1: mlc_llm: command not found"),
+    ("mlc-missing", "/usr/bin/python3: No module named mlc_llm"),
+    ("metal-missing", 'xcrun: error: unable to find utility "metal", not a developer tool or in PATH'),
+    ("wasm-runtime-missing", "RuntimeError: Cannot find libraries: wasm_runtime.bc"),
+    ("wasm-runtime-missing", "RuntimeError: Cannot find library: mlc_wasm_runtime.bc"),
+    ("webgpu-buffer", "TypeError: Failed to execute 'createBuffer' on 'GPUDevice': Failed to read"),
+    ("ndk-missing", "RuntimeError: Require environment variable TVM_NDK_CC  to be the NDK standalone compiler"),
+    ("mlc-template", "Warning: Conversation template is not registered in ConvTemplateRegistry: llama2"),
+    (
+        "mlc-converted-already",
+        "KeyError: 'The model located in the directory M has already been compiled by MLC-LLM. There",
+    ),
+    ("git-lfs-pointers", "safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge"),
+    ("git-lfs-pointers", "_pickle.UnpicklingError: invalid load key, 'v'."),
+    ("git-lfs-pointers", "git: 'lfs' is not a git command. See 'git --help'."),
+    ("mlc-no-device", "ValueError: No target detected from device: cuda. Please specify explicitly"),
+    ("mlc-options", "optimization flags: error: unrecognized arguments: --cutlass_attn=1"),
+    ("mlc-options", "gen_config: error: argument --quantization: invalid choice: 'q4f16_awq' (choose from 'q0f16'"),
+    ("mlc-directory", "mlc_llm compile: error: argument --output/-o: Directory does not exist: dist/libs"),
+    ("github-rate-limit", "ADD failed: failed to GET https://api.github.com/repos/a/b with status 403"),
+    ("registry-rate-limit", "toomanyrequests: You have reached your pull rate limit."),
+    ("apt-key", "W: GPG error: http://packages.ros.org: EXPKEYSIG F42ED6FBAB17C654 Open Robotics"),
+    ("apt-key", "The following signatures couldn't be verified: NO_PUBKEY A4B469963BF863CC"),
+    ("hash-mismatch", "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE."),
+    ("hash-mismatch", "sha256sum: WARNING: 1 computed checksum did NOT match"),
+    ("hash-mismatch", "E: Failed to fetch http://deb/x.deb  Hash Sum mismatch"),
+    ("git-ref-missing", "fatal: Remote branch v1.19.0 not found in upstream origin"),
+    ("git-ref-missing", "fatal: reference is not a tree: 0123456789abcdef"),
+    ("dns", "E: Failed to fetch http://deb.example/  Temporary failure resolving 'deb.example'"),
+    ("dns", "curl: (6) Could not resolve host: github.com"),
+    ("tls", "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"),
+    ("unreachable", "OSError: [Errno 113] No route to host"),
+    ("unreachable", "curl: (7) Failed to connect to index.example port 443"),
+    ("no-matching-distribution", "ERROR: No matching distribution found for pip"),
+    ("constraint-conflict", "ERROR: Cannot install a and b because they have conflicting dependencies."),
+    ("apt-package-missing", "E: Unable to locate package libfoo-dev"),
+    ("apt-dependencies", "E: Unable to correct problems, you have held broken packages."),
+    ("cuda-arch", "nvcc fatal   : Unsupported gpu architecture 'compute_110a'"),
+    ("numpy-abi", "A module that was compiled using NumPy 1.x cannot be run in NumPy 2.2.6 as it may"),
+    ("cpu-wheel", "PyTorch version: 2.9.0+cpu"),
+    ("cpu-wheel", "CUDA available: False"),
+    ("device-permissions", "CUDA error 801: operation not supported"),
+    ("driver-insufficient", "CUDA driver version is insufficient for CUDA runtime version"),
+    ("kernel-image", "RuntimeError: CUDA error: no kernel image is available for execution on the device"),
+    ("library-missing", "error while loading shared libraries: libcudart.so.12: cannot open shared object"),
+    ("python-module-missing", "ModuleNotFoundError: No module named 'torch'"),
+    ("copy-missing", "COPY failed: file not found in build context or excluded by .dockerignore: stat x: n"),
+    ("dockerfile-syntax", "dockerfile parse error line 3: unknown instruction: INSTALL"),
+    ("base-missing", "pull access denied for nobody/nothing, repository does not exist"),
+    ("base-missing", "manifest for ubuntu:99.04 not found: manifest unknown: manifest unknown"),
+    ("command-missing", "/bin/sh: 1: cmake: not found"),
+    ("permission", "docker: /start_ollama: Permission denied"),
+]
+
+
+@pytest.mark.parametrize(("expected", "message"), MESSAGES, ids=[f"{i}-{row[0]}" for i, row in enumerate(MESSAGES)])
+def test_known_messages_are_recognised(expected: str, message: str) -> None:
+    finding = diagnosis.diagnose(["Step 3/7 : RUN make", message, "make: leaving directory"])
+    assert finding is not None
+    assert (finding.id, finding.line, finding.number) == (expected, message.strip(), 2)
+
+
+def test_every_signature_has_an_example_cause_and_remedy() -> None:
+    table = diagnosis.signatures()
+    untested = {row.id for row in table} - {row[0] for row in MESSAGES} - {"timeout"}
+    assert untested == set()
+    assert all(row.cause and row.remedy for row in table)
+    assert len({row.id for row in table}) == len(table)
+
+
+def test_the_certain_cause_wins_over_its_consequence() -> None:
+    log = ["ERROR: No matching distribution found for pip", "/bin/sh: python3.6: command not found"]
+    finding = diagnosis.diagnose(log)
+    assert finding is not None
+    assert finding.id == "no-matching-distribution"
+
+
+def test_a_survived_error_far_above_is_not_the_cause() -> None:
+    log = ["checking for f77... /bin/sh: f77: not found", *[f"compiling {n}.c" for n in range(60)], "it broke"]
+    assert diagnosis.diagnose(log) is None
+
+
+def test_noise_does_not_push_the_cause_out_of_sight() -> None:
+    log = ["curl: (7) Failed to connect to example.org", *[f"Get:{n} http://deb/x y [1 kB]" for n in range(99)]]
+    finding = diagnosis.diagnose(log)
+    assert finding is not None
+    assert finding.id == "unreachable"
+
+
+def test_the_last_of_several_lines_is_shown() -> None:
+    finding = diagnosis.diagnose(["a: Permission denied", "x", "b: Permission denied"])
+    assert finding is not None
+    assert (finding.line, finding.number) == ("b: Permission denied", 3)
+
+
+def test_groups_of_the_pattern_are_named_in_the_cause() -> None:
+    finding = diagnosis.diagnose(["W: EXPKEYSIG F42ED6FBAB17C654 Open Robotics"])
+    assert finding is not None
+    assert "(EXPKEYSIG F42ED6FBAB17C654)" in finding.cause
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "oom", "expected"),
+    [(137, False, "out-of-memory"), (1, True, "out-of-memory"), (127, False, "command-missing"), (3, False, None)],
+)
+def test_an_exit_code_alone_can_tell(exit_code: int, oom: bool, expected: str | None) -> None:
+    finding = diagnosis.diagnose(["nothing known"], exit_code=exit_code, oom_killed=oom)
+    assert (finding.id if finding else None) == expected
+
+
+def test_an_unknown_failure_has_no_invented_cause() -> None:
+    assert diagnosis.diagnose(["all well", "until it was not"]) is None
+    assert diagnosis.diagnose([]) is None
+
+
+def test_relevant_lines_leave_progress_and_package_managers_out() -> None:
+    log = [
+        "Sending build context to Docker daemon  2.048kB",
+        "#1 [internal] load build definition from Dockerfile",
+        "#1 sha256:f9fd566f3348a5d5e784ae9e3214d3161276275ee39de908f53f87b9c1103862",
+        "------",
+        "Step 1/2 : RUN apt-get update && pip install x",
+        " ---> Running in 0123456789ab",
+        "Get:1 http://mirror.example/debian bookworm InRelease [151 kB]",
+        "Setting up libc6 (2.36) ...",
+        "Collecting torch",
+        "     ━━━━━━━━━━━━━━━━━━━━ 12.3/12.3 MB 3.4 MB/s eta 0:00:00",
+        "#7 4.21 Unpacking foo (1.0) ...",
+        "",
+        "\x1b[31mERROR: it broke\x1b[0m",
+        "ERROR: it broke",
+        "The command '/bin/sh -c pip' returned a non-zero code: 1",
+    ]
+    assert diagnosis.relevant(log) == [
+        "Step 1/2 : RUN apt-get update && pip install x",
+        "ERROR: it broke",
+        "The command '/bin/sh -c pip' returned a non-zero code: 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        'Step 3/9 : RUN make || echo "No space left on device"',
+        '#5 [2/2] RUN make || echo "No space left on device"',
+        " > [2/2] RUN make || echo No space left on device:",
+        "   4 | >>> RUN make || echo No space left on device",
+        "#5 ERROR: executor failed running [/bin/sh -c echo No space left on device]: exit code: 1",
+        "The command '/bin/sh -c echo No space left on device' returned a non-zero code: 1",
+        'ERROR: process "/bin/sh -c echo No space left on device" did not complete successfully: exit code: 1',
+    ],
+)
+def test_a_message_in_the_recipe_itself_is_no_sign_of_anything(echo: str) -> None:
+    assert diagnosis.diagnose([echo]) is None
+
+
+def test_a_process_that_was_killed_names_the_line_that_shows_it() -> None:
+    log = ["No space left on device", "c++: fatal error: Killed signal terminated program cc1plus", "exit code: 1"]
+    finding = diagnosis.diagnose(log, oom_killed=True)
+    assert finding is not None
+    assert (finding.id, finding.number) == ("compiler-killed", 2)
+
+
+def test_relevant_lines_are_the_last_ones() -> None:
+    assert diagnosis.relevant([str(n) + "!" for n in range(100)], count=3) == ["97!", "98!", "99!"]

@@ -1,0 +1,432 @@
+"""Reading Dockerfiles, and adding to them what the engine can do."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jetson_containers.core.errors import NotReadyError, RecipeError, UsageError
+from jetson_containers.dockerfile import inject as dockerfile
+from jetson_containers.dockerfile.parser import KEYWORDS, Heredoc, parse, stages
+from tests.paths import UNIT_DIR
+
+if TYPE_CHECKING:
+    from jetson_containers.dockerfile.parser import Instruction
+
+GOLDEN = UNIT_DIR / "golden" / "dockerfile"
+CASES = sorted(path.name for path in GOLDEN.iterdir())
+ALL_FEATURES = {"ca_bundle": True, "wheelhouse": True, "cache_mounts": True, "index_url": True, "cache_scope": "scope"}
+
+
+def check_golden(path: Path, text: str) -> None:
+    """Compare with the golden copy; `UPDATE_GOLDEN=1 pytest …` writes it anew, for the diff to be read."""
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def case(name: str) -> str:
+    return (GOLDEN / name / "Dockerfile").read_text(encoding="utf-8")
+
+
+class TestParse:
+    def test_an_instruction_knows_its_lines(self) -> None:
+        text = "FROM a\n\n# why\nrun one \\\n  # not this\n\n  two\nCOPY x y\n"
+        found = [(step.keyword, step.value, step.line, step.end) for step in parse(text)]
+        assert found == [("FROM", "a", 1, 1), ("RUN", "one   two", 4, 7), ("COPY", "x y", 8, 8)]
+
+    @pytest.mark.parametrize(
+        ("line", "value"),
+        [
+            ("RUN echo a\\\\", "echo a\\\\"),  # an escaped backslash goes on nowhere
+            ("RUN echo a \\  ", "echo a RUN b"),  # white space after the backslash does not count
+            ("RUN\techo", "echo"),
+            ("RUN \\", "RUN b"),
+        ],
+    )
+    def test_continuation(self, line: str, value: str) -> None:
+        assert parse(f"FROM a\n{line}\nRUN b")[1].value == value
+
+    def test_the_escape_directive_changes_the_continuation(self) -> None:
+        assert [step.value for step in parse(case("escape"))] == ["ubuntu:22.04", "echo a  && echo C:\\", "echo b"]
+
+    def test_a_directive_below_a_comment_is_a_comment(self) -> None:
+        assert [step.line for step in parse("# hello\n# escape=`\nFROM a\nRUN x `\nRUN y")] == [3, 4, 5]
+
+    def test_heredocs_hold_their_bodies(self) -> None:
+        first, second, third = parse(case("heredoc"))[1:]
+        assert first.heredocs == (
+            Heredoc("FIRST", "FROM nothing\nRUN not an instruction\n"),
+            Heredoc("SECOND", "tabbed\n"),
+        )
+        assert second.heredocs == (Heredoc("END", "# not a comment\n"),)
+        assert third.heredocs == ()
+
+    @pytest.mark.parametrize("text", ["echo '<<EOF", 'sh -c "cat <<EOF"', "cat <<<EOF", "echo $((1 << 2))", "a<<EOF"])
+    def test_what_is_no_heredoc(self, text: str) -> None:
+        assert [step.keyword for step in parse(f"FROM a\nRUN {text}\nRUN b")] == ["FROM", "RUN", "RUN"]
+
+    def test_flags_are_told_from_arguments(self) -> None:
+        step = parse("FROM --platform=linux/arm64 a AS b\nRUN --mount=type=cache,target=/x --network=none ls --all")[1]
+        assert step.flags == ("--mount=type=cache,target=/x", "--network=none")
+        assert step.arguments == "ls --all"
+        assert step.option("network") == "none"
+
+    @pytest.mark.parametrize(
+        ("value", "words"),
+        [
+            ("a b /c", ("a", "b", "/c")),
+            ('["a b", "/c"]', ("a b", "/c")),
+            ("[a] /c", ("[a]", "/c")),
+            ("1 2", ("1", "2")),
+        ],
+    )
+    def test_words_know_the_json_form(self, value: str, words: tuple[str, ...]) -> None:
+        assert parse(f"FROM a\nCOPY {value}")[1].words == words
+
+    def test_windows_line_ends_and_a_byte_order_mark_are_dropped(self) -> None:
+        assert parse("\ufeffFROM a\r\nRUN b \\\r\n c\r\n") == parse("FROM a\nRUN b \\\n c\n")
+
+    @pytest.mark.parametrize(
+        ("text", "message", "line"),
+        [
+            ("FROM a\nRUM x", "unknown instruction `RUM`", 2),
+            ("FROM a\nRUN x\n&& y", "unknown instruction `&&`", 3),
+            ("RUN x\nFROM a", "`RUN` stands before the first FROM", 1),
+            ("ARG A\nCOPY x y\nFROM a", "`COPY` stands before the first FROM", 2),
+            ("FROM a\nRUN cat <<EOF\nEOF \n", "the heredoc `EOF` has no end", 2),
+            ("# nothing\n", "has no FROM", None),
+            ("ARG A", "has no FROM", None),
+        ],
+    )
+    def test_errors_name_file_and_line(self, text: str, message: str, line: int | None) -> None:
+        with pytest.raises(RecipeError, match=message) as caught:
+            parse(text, Path("x/Dockerfile"))
+        assert caught.value.line == line
+        assert caught.value.message.startswith(f"x/Dockerfile:{line}: " if line else "x/Dockerfile: ")
+
+    def test_a_mistyped_instruction_gets_a_suggestion(self) -> None:
+        with pytest.raises(RecipeError) as caught:
+            parse("FROM a\nENTRYPIONT x")
+        assert caught.value.hint == "did you mean `ENTRYPOINT`?"
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(KEYWORDS), st.from_regex(r"[a-z0-9/=.]{1,8}( [a-z0-9/=.]{1,8}){0,3}", fullmatch=True)
+            )
+        )
+    )
+    def test_what_was_written_is_what_is_read(self, steps: list[tuple[str, str]]) -> None:
+        lines = (f"{keyword} {value}".replace(" ", " \\\n") for keyword, value in steps)
+        text = "\n".join(["FROM a", *lines])
+        assert [(step.keyword, step.value) for step in parse(text)] == [("FROM", "a"), *steps]
+
+
+class TestStages:
+    def test_names_and_bases(self) -> None:
+        found = [(stage.index, stage.name, stage.base, stage.runs) for stage in stages(parse(case("multi-stage")))]
+        assert found == [
+            (0, "tools", "${TOOLS}", True),
+            (1, "more", "tools", True),
+            (2, "empty", "scratch", False),
+            (3, None, "${BASE_IMAGE}", True),
+        ]
+
+
+class TestLayerCount:
+    @pytest.mark.parametrize(
+        ("text", "layers"),
+        [
+            ("FROM a", 0),
+            ('FROM a\nENV A=b\nARG C\nLABEL d=e\nUSER f\nCMD g\nVOLUME /h\nEXPOSE 80\nSHELL ["sh"]', 0),
+            ("FROM a\nRUN b\nCOPY c d\nADD e f\nWORKDIR /g", 4),
+            ("FROM a AS x\nRUN b\nRUN c\nFROM d\nCOPY --from=x /e /e", 1),
+            ("FROM a AS X\nRUN b\nRUN c\nFROM x AS y\nRUN d\nFROM y\nRUN e", 4),
+            ("FROM a AS a\nRUN b\nFROM a\nRUN c", 2),
+            ("FROM ubuntu AS ubuntu\nRUN b", 1),  # a stage may be named like its own base
+            ("FROM a\nONBUILD RUN b", 0),
+            ("FROM a\nRUN b \\\n && c \\\n && d", 1),
+            ("FROM a\nRUN <<EOF\nRUN b\nRUN c\nEOF", 1),
+        ],
+    )
+    def test_of_the_final_stage(self, text: str, layers: int) -> None:
+        assert dockerfile.layer_count(text) == layers
+
+
+class TestHeader:
+    def test_goes_and_the_rest_stays(self) -> None:
+        text = "# syntax=x\n#---\n# name: a\n#---\n# note\n#---\n# alias: b\n#---\nFROM a\n#---\n# not a header\n#---\n"
+        assert dockerfile.strip_header(text) == "# syntax=x\n# note\nFROM a\n#---\n# not a header\n#---\n"
+
+    def test_a_dockerfile_without_one_is_unchanged(self) -> None:
+        assert dockerfile.strip_header("FROM a\nRUN b\n") == "FROM a\nRUN b\n"
+
+    def test_only_a_header(self) -> None:
+        assert dockerfile.strip_header("#---\n# name: a\n#---\n") == ""
+
+
+class TestCanonical:
+    SAME = (
+        "FROM a\nRUN b \\\n c\n",
+        "#---\n# name: x\n#---\n\n# comment\nFROM a\n\nRUN b \\\n# comment\n c",
+        "from a\r\nrun   b \\\r\n c\r\n",
+    )
+
+    @pytest.mark.parametrize("text", SAME)
+    def test_comments_blank_lines_and_the_header_do_not_count(self, text: str) -> None:
+        assert dockerfile.canonical(text) == [["FROM", "a"], ["RUN", "b  c"]]
+
+    def test_a_heredoc_counts_with_its_comments(self) -> None:
+        assert dockerfile.canonical("FROM a\nRUN <<E\n# x\n\nE")[1] == ["RUN", "<<E", "E", "# x\n\n"]
+
+    def test_the_syntax_directive_counts(self) -> None:
+        assert dockerfile.canonical("# syntax=docker/dockerfile:1\nFROM a")[0] == ["#syntax", "docker/dockerfile:1"]
+
+
+class TestRender:
+    def test_values_loops_and_lists(self) -> None:
+        text = "FROM {{ base }}\n{% for arch in sm %}\nENV SM_{{ arch }}=1\n{% endfor %}\nRUN x {{ sm | join(';') }}\n"
+        assert (
+            dockerfile.render(text, {"base": "a", "sm": [72, 87]}) == "FROM a\nENV SM_72=1\nENV SM_87=1\nRUN x 72;87\n"
+        )
+
+    def test_sets_and_mappings_have_one_order(self) -> None:
+        text = "{{ s | join(' ') }} {{ m | join(' ') }}"
+        assert dockerfile.render(text, {"s": {"c", "a", "b"}, "m": {"z": {2, 1}, "y": 1}}) == "a b c y z"
+
+    def test_the_shell_keeps_its_own_syntax(self) -> None:
+        assert dockerfile.render("RUN echo ${#list[@]} ${a#b} {## gone ##}{x}", {}) == "RUN echo ${#list[@]} ${a#b} {x}"
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("FROM a\nRUN {{ cuda }}", "'cuda' is undefined"),
+            ("FROM a\nRUN {% if %}", "Expected an expression"),
+            ("FROM a\nRUN {{ ().__class__.__mro__ }}", "unsafe"),
+            ("FROM a\nRUN {{ 1 / 0 }}", "division by zero"),
+            ("FROM a\nRUN {{ [3, 1] | random }}", "No filter named 'random'"),
+        ],
+    )
+    def test_errors_name_file_and_line(self, text: str, message: str) -> None:
+        with pytest.raises(RecipeError, match=message) as caught:
+            dockerfile.render(text, {}, Path("p/Dockerfile.j2"))
+        assert (caught.value.path, caught.value.line) == (Path("p/Dockerfile.j2"), 2)
+
+
+class TestRenderArtifact:
+    def test_only_the_artifacts_of_the_last_stage_are_kept(self) -> None:
+        text = "ARG BASE_IMAGE\nFROM a AS one\nRUN b\nFROM ${BASE_IMAGE} \\\n  AS two\nRUN make\n"
+        assert dockerfile.render_artifact(text) == text + "\nFROM scratch\nCOPY --from=two /artifacts /artifacts\n"
+
+    def test_a_last_stage_without_a_name_gets_one(self) -> None:
+        found = dockerfile.render_artifact("FROM a\nRUN make")
+        name = "jetson-artifacts"
+        tail = f"FROM scratch\nCOPY --from={name} /artifacts /artifacts\n"
+        assert found == f"FROM a AS {name}\nRUN make\n\n{tail}"
+
+    def test_one_layer_remains(self) -> None:
+        assert dockerfile.layer_count(dockerfile.render_artifact(case("plain"))) == 1
+
+
+class TestDeclaredArgs:
+    def test_of_every_stage(self) -> None:
+        text = 'ARG A\nARG B=1 C="x y"\nFROM ${A}\nARG D\n# ARG E\nRUN echo ARG F\n'
+        assert dockerfile.declared_args(text) == {"A", "B", "C", "D"}
+
+
+class TestBuildArgs:
+    def test_with_mounts_everything_is_a_path_in_dev(self) -> None:
+        found = dockerfile.build_args_for(mounts=True, ca_bundle=True, wheelhouse=True)
+        assert set(found) == {*dockerfile.CA_VARIABLES, "PIP_FIND_LINKS"}
+        assert {found[name] for name in dockerfile.CA_VARIABLES} == {dockerfile.CA_TARGET}
+        assert found["PIP_FIND_LINKS"] == dockerfile.WHEELS_TARGET
+        assert all(value.startswith("/dev/") for value in found.values())
+
+    def test_without_mounts_wheels_come_from_a_url(self) -> None:
+        found = dockerfile.build_args_for(mounts=False, ca_bundle=True, wheelhouse="http://127.0.0.1:9/")
+        assert found["PIP_FIND_LINKS"] == "http://127.0.0.1:9/"
+        assert found["SSL_CERT_FILE"] == dockerfile.CA_COPY_TARGET
+
+    def test_nothing_asked_nothing_given(self) -> None:
+        assert dockerfile.build_args_for(mounts=True) == {}
+
+    @pytest.mark.parametrize("url", ["https://user:secret@host/simple", "https://token@host/simple"])
+    def test_credentials_are_refused_without_being_repeated(self, url: str) -> None:
+        with pytest.raises(UsageError, match="credentials") as caught:
+            dockerfile.build_args_for(mounts=True, index_url=url)
+        assert "secret" not in caught.value.message
+        assert "token@" not in caught.value.message
+
+    def test_an_at_sign_in_the_path_is_no_credential(self) -> None:
+        assert dockerfile.build_args_for(mounts=True, index_url="https://host/@scope/") == {
+            "PIP_INDEX_URL": "https://host/@scope/"
+        }
+
+
+class TestPrepare:
+    @pytest.mark.parametrize("name", CASES)
+    def test_golden_with_mounts(self, name: str) -> None:
+        check_golden(GOLDEN / name / "mounts.golden", dockerfile.prepare(case(name), mounts=True, **ALL_FEATURES))
+
+    @pytest.mark.parametrize("name", [name for name in CASES if name not in {"heredoc", "own-mounts"}])
+    def test_golden_with_the_legacy_builder(self, name: str) -> None:
+        text = dockerfile.prepare(case(name), mounts=False, **ALL_FEATURES)
+        check_golden(GOLDEN / name / "legacy.golden", text)
+
+    @pytest.mark.parametrize("mounts", [True, False])
+    @pytest.mark.parametrize("name", [name for name in CASES if name not in {"heredoc", "own-mounts"}])
+    def test_without_a_feature_nothing_changes(self, name: str, mounts: bool) -> None:
+        assert dockerfile.prepare(case(name), mounts=mounts) == case(name)
+
+    @pytest.mark.parametrize(
+        ("name", "what", "line"), [("heredoc", "a heredoc", 2), ("own-mounts", "`RUN --mount`", 3)]
+    )
+    def test_the_legacy_builder_refuses_what_it_cannot_do(self, name: str, what: str, line: int) -> None:
+        with pytest.raises(NotReadyError) as caught:
+            dockerfile.prepare(case(name), mounts=False, path=Path("p/Dockerfile"))
+        assert caught.value.message.startswith(f"p/Dockerfile:{line}: {what} needs BuildKit")
+
+    @pytest.mark.parametrize(
+        ("base_user", "user", "end"),
+        [
+            ("", "", ["RUN"]),
+            ("root", "", ["RUN"]),
+            ("", "USER 0", ["RUN"]),
+            ("app", "", ["USER 0", "RUN", "USER app"]),
+            ("app", "USER root", ["RUN"]),
+            ("", "USER me:us", ["USER 0", "RUN", "USER me:us"]),
+        ],
+    )
+    def test_the_bundle_is_removed_by_root_and_the_user_restored(
+        self, base_user: str, user: str, end: list[str]
+    ) -> None:
+        text = f"ARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\n{user}\nRUN x"
+        steps = parse(dockerfile.prepare(text, mounts=False, ca_bundle=True, base_user=base_user))
+        tail = [step.keyword if step.keyword == "RUN" else f"{step.keyword} {step.value}" for step in steps]
+        assert tail[-len(end) :] == end
+        assert [step.arguments for step in steps if step.keyword == "RUN"][-1] == '["rm", "-rf", "/run/jetson"]'
+
+    def test_the_layers_it_adds_are_stated(self) -> None:
+        text = "FROM a\nRUN b"
+        more = dockerfile.layer_count(dockerfile.prepare(text, mounts=False, ca_bundle=True))
+        assert more - dockerfile.layer_count(text) == dockerfile.CA_COPY_LAYERS
+
+    def test_pip_has_no_cache_without_a_scope(self) -> None:
+        text = dockerfile.prepare("FROM a\nRUN b", mounts=True, cache_mounts=True)
+        assert text == (
+            "FROM a\nARG CCACHE_DIR=/dev/jetson/ccache\n"
+            "RUN --mount=type=cache,id=jetson-ccache,target=/dev/jetson/ccache b"
+        )
+
+    @pytest.mark.parametrize("name", CASES)
+    def test_no_env_is_ever_added(self, name: str) -> None:
+        before = [step.value for step in parse(case(name)) if step.keyword == "ENV"]
+        after = [step.value for step in parse(dockerfile.prepare(case(name), mounts=True, **ALL_FEATURES))]
+        assert [value for value in after if value in before] == before
+
+    @pytest.mark.parametrize("mounts", [True, False])
+    @given(
+        body=st.lists(
+            st.sampled_from(["RUN a", "COPY x y", "USER u", "ENV A=b", "", "# c", "FROM b AS s", "RUN a \\\n b"])
+        ),
+        ca_bundle=st.booleans(),
+        wheelhouse=st.booleans(),
+    )
+    def test_taking_out_what_was_added_gives_the_text_again(
+        self, mounts: bool, body: list[str], ca_bundle: bool, wheelhouse: bool
+    ) -> None:
+        text = "\n".join(["FROM a", *body])
+        found = dockerfile.prepare(text, mounts=mounts, ca_bundle=ca_bundle, wheelhouse=wheelhouse)
+        kept, rest = [], found.split("\n")
+        for line in text.split("\n"):  # every line of the recipe is there, in order
+            position = next(n for n, other in enumerate(rest) if _without_mounts(other) == line)
+            kept += rest[:position]
+            rest = rest[position + 1 :]
+        assert all(line.startswith(("ARG ", "COPY .jetson/", "USER ", 'RUN ["rm"')) for line in [*kept, *rest])
+
+
+SEEN = {  # what follows `ARG MAX_JOBS`, and what its RUNs print when 6 jobs are told
+    "shell form": ("RUN echo $MAX_JOBS", ["6"]),
+    "lower case and indented": ("  run echo $MAX_JOBS", ["6"]),
+    "continued": ("RUN \\\n# a comment\n  echo \\\n  $MAX_JOBS \\\n && echo x", ["6\nx"]),
+    "flags over two lines": ("RUN --network=none \\\n --security=sandbox echo $MAX_JOBS", ["6"]),
+    "a flag with quotes": ('RUN --mount=type=bind,source="a b",target=/x echo $MAX_JOBS', ["6"]),
+    "exec form": ('RUN ["/bin/sh", "-c", "echo $MAX_JOBS \\"$0\\"", "a b"]', ["6 a b"]),
+    "exec form over two lines": ('RUN ["/bin/sh", \\\n "-c", "echo $MAX_JOBS"]\nRUN echo $MAX_JOBS', ["6", "6"]),
+    "a test in brackets": ("RUN [ -n x ] && echo $MAX_JOBS", ["6"]),
+    "errexit": ("RUN set -eu; echo ${MAX_JOBS:-none}", ["6"]),
+    "bash": ('SHELL ["/bin/bash", "-euo", "pipefail", "-c"]\nRUN echo $MAX_JOBS', ["6"]),
+    "another language": ('SHELL ["/usr/bin/python3", "-c"]\nRUN print(1)', ["print(1)"]),
+    "two names": ("ARG CMAKE_BUILD_PARALLEL_LEVEL\nRUN echo $MAX_JOBS $CMAKE_BUILD_PARALLEL_LEVEL", ["6 6"]),
+    "an ENV wins": ("ENV MAX_JOBS=2\nRUN echo ${MAX_JOBS:-unset}", ["unset"]),
+    "an old ENV wins": ("ENV MAX_JOBS 2\nRUN echo ${MAX_JOBS:-unset}", ["unset"]),
+    "an ENV of another name": ("ENV A=MAX_JOBS\nRUN echo $MAX_JOBS", ["6"]),
+    "the next stage": ("FROM b\nRUN echo ${MAX_JOBS:-unset}", ["unset"]),
+    "ONBUILD": ("ONBUILD RUN echo $MAX_JOBS", []),
+    "a heredoc as script": ("RUN <<EOF\necho $MAX_JOBS\necho x\nEOF", ["6\nx"]),
+    "a heredoc for a program": ("RUN cat - <<EOF && echo $MAX_JOBS\nx\nEOF", ["x\n6"]),
+    "a heredoc of its own language": ("RUN <<EOF\n#!/usr/bin/python3\nprint(1)\nEOF", ["#!/usr/bin/python3\nprint(1)"]),
+}
+
+
+class TestJobs:
+    @pytest.mark.parametrize(("body", "expected"), list(SEEN.values()), ids=list(SEEN))
+    @pytest.mark.parametrize("features", [{}, ALL_FEATURES], ids=["alone", "with mounts"])
+    def test_every_run_after_the_argument_knows_its_number_of_jobs(
+        self, tmp_path: Path, body: str, expected: list[str], features: dict[str, Any]
+    ) -> None:
+        hosts = tmp_path / "hosts"
+        hosts.write_text("127.0.0.1\tlocalhost more\n0.0.0.6\tjetson-max-jobs\n::1 localhost\n")
+        text = f"FROM a\nRUN echo ${{MAX_JOBS:-unset}}\nARG MAX_JOBS\n{body}\n"
+        steps = parse(dockerfile.prepare(dockerfile.with_jobs(text), mounts=True, **features))
+        before = [step for step in parse(text) if step.keyword == "RUN"]
+        runs = [step for step in steps if step.keyword == "RUN"]
+        assert [step.keyword for step in steps if step.keyword != "ARG"] == [
+            step.keyword for step in parse(text) if step.keyword != "ARG"
+        ]
+        for old, new in zip(before, runs, strict=True):
+            assert [flag for flag in new.flags if flag in old.flags] == list(old.flags)
+        shells = [step.words[0] for step in steps if step.keyword == "SHELL"]
+        said = [self.output(step, hosts, (shells or ["/bin/sh"])[0]) for step in runs[1:]]
+        assert self.output(runs[0], hosts, "/bin/sh") == "unset"
+        assert said == expected
+
+    @staticmethod
+    def output(step: Instruction, hosts: Path, shell: str) -> str:
+        """What a RUN prints, run as the engine does; the program of another language as it stands."""
+        scripts = [doc.body for doc in step.heredocs]
+        text = step.arguments
+        if scripts and text.startswith("<<"):
+            text = scripts[0]
+        elif scripts:
+            text = f"{text}\n{scripts[0]}{step.heredocs[0].name}"
+        if text.startswith("#!") or "python" in shell:
+            return text.strip()
+        words = json.loads(text) if text.startswith('["') else [shell, "-c", text]
+        words = [word.replace("/etc/hosts", str(hosts)) for word in words]
+        env = {name: value for name, value in os.environ.items() if name not in dockerfile.JOB_ARGS}
+        return subprocess.run(words, capture_output=True, text=True, check=True, env=env).stdout.strip()
+
+    def test_nothing_is_added_where_nobody_asks(self) -> None:
+        text = "FROM a\nARG OTHER\nRUN make\n"
+        assert dockerfile.with_jobs(text) == text
+        asks = "FROM a\nARG MAX_JOBS\nRUN make\n"
+        assert dockerfile.prepare(asks, mounts=False) == asks
+
+    def test_the_text_does_not_depend_on_the_number(self) -> None:
+        text = dockerfile.with_jobs("FROM a\nARG MAX_JOBS\nRUN make")
+        assert text.endswith("export MAX_JOBS; make")
+        assert not re.search(r"0\.0\.0\.\d", text)
+
+
+def _without_mounts(line: str) -> str:
+    return " ".join(word for word in line.split(" ") if not word.startswith("--mount="))

@@ -1,0 +1,365 @@
+"""Children are watched line by line and never outlive us; what a build reads is laid out beside the recipe."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from jetson_containers.core.errors import ConfigError, InterruptedByUserError, NotReadyError
+from jetson_containers.core.process import Children
+from jetson_containers.dockerfile import inject as dockerfile
+from jetson_containers.engine.context import PREFIX, STALE, prepared, serve, stage, sweep
+from jetson_containers.engine.interface import Builder, BuildRequest
+from jetson_containers.engine.queries import local_image, split_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ENV = dict(os.environ)
+FOREVER = ["sh", "-c", "echo $$; exec tail -f /dev/null"]  # prints its process ID, then waits
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[-1][0] != "Z"
+    except OSError:
+        return False
+
+
+def test_lines_and_exit_code_come_back() -> None:
+    lines: list[str] = []
+    program = "import sys; print('a'); sys.stdout.flush(); print('10%\\r20%\\rb', file=sys.stderr); sys.exit(3)"
+    ended = Children().run([sys.executable, "-c", program], env=ENV, on_line=lines.append)
+    assert (ended.exit_code, lines, ended.output, ended.timed_out) == (3, ["a", "b"], "a\nb", False)
+
+
+def test_bytes_that_are_no_text_do_not_stop_the_build() -> None:
+    ended = Children().run(["printf", "a\\377b"], env=ENV)
+    assert ended.output == "a\ufffdb"
+
+
+def test_only_the_end_of_a_long_output_is_kept() -> None:
+    ended = Children().run(["seq", "5000"], env=ENV, keep=3)
+    assert ended.output.split() == ["4998", "4999", "5000"]
+
+
+def test_stdin_is_fed() -> None:
+    assert Children().run(["cat"], env=ENV, stdin=b"FROM x\n").output == "FROM x"
+
+
+class Timer(threading.Thread):
+    """A timer whose time is up when the test says so."""
+
+    made: ClassVar[list[Timer]] = []
+
+    def __init__(self, seconds: float, function: Callable[..., None], args: tuple[object, ...]) -> None:
+        super().__init__(target=function, args=args, daemon=True)
+        self.seconds = seconds
+        self.go = super().start
+        self.cancelled = False
+        Timer.made.append(self)
+
+    def start(self) -> None:
+        """Begin to wait."""
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@pytest.fixture
+def timers(monkeypatch: pytest.MonkeyPatch) -> list[Timer]:
+    made: list[Timer] = []
+    monkeypatch.setattr(Timer, "made", made)
+    monkeypatch.setattr(threading, "Timer", Timer)
+    return made
+
+
+def test_a_child_that_takes_too_long_is_ended(timers: list[Timer]) -> None:
+    ended = Children().run(FOREVER, env=ENV, timeout=7, on_line=lambda _line: timers[0].go())
+    assert ended.timed_out
+    assert timers[0].seconds == 7
+    assert not alive(int(ended.output))
+
+
+def test_patience_is_for_the_first_line_only(timers: list[Timer]) -> None:
+    waited: list[tuple[float, bool]] = []
+    program = ["sh", "-c", "echo x; echo y"]
+    look = lambda _line: waited.extend((timer.seconds, timer.cancelled) for timer in timers)  # noqa: E731
+    ended = Children().run(program, env=ENV, timeout=9, patience=1, on_line=look)
+    assert (ended.output, ended.timed_out) == ("x\ny", False)
+    assert waited == [(9, False), (1, True)] * 2
+
+
+def test_a_child_that_says_nothing_in_time_is_ended() -> None:
+    assert Children().run(["tail", "-f", "/dev/null"], env=ENV, patience=0.2).timed_out
+
+
+def test_stop_ends_children_of_other_threads_and_refuses_new_ones() -> None:
+    children, begun, pids, caught = Children(), threading.Event(), [], []
+    first: list[str] = []
+
+    def heard(line: str) -> None:
+        pids.append(int(line))
+        begun.set()
+
+    def work() -> None:
+        try:
+            children.run(FOREVER, env=ENV, on_line=heard)
+        except InterruptedByUserError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(120)
+    children.stop()
+    thread.join(120)
+    assert len(caught) == 1
+    assert not alive(pids[0])
+    with pytest.raises(InterruptedByUserError):
+        children.run(["true"], env=ENV, end_first=lambda: first.append("x"))
+
+
+def test_an_exception_while_reading_ends_the_child_after_the_first_thing_to_do() -> None:
+    done: list[str] = []
+    pids: list[int] = []
+
+    def interrupt(line: str) -> None:
+        pids.append(int(line))
+        raise KeyboardInterrupt
+
+    def first() -> None:
+        done.append("removed")
+        os.kill(pids[0], 15)
+
+    with pytest.raises(KeyboardInterrupt):
+        Children().run(FOREVER, env=ENV, on_line=interrupt, end_first=first)
+    assert done == ["removed"]
+    assert not alive(pids[0])
+
+
+IGNORING = """
+import os, sys
+from jetson_containers.builder.signals import Signals
+from jetson_containers.core import process
+import signal
+process.GRACE = 300.0  # a child that waited for a signal it ignores would be noticed
+with Signals() as signals:
+    print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN, signal.getsignal(signal.SIGTERM) == signals._handle)
+ended = process.Children().run(["tail", "-f", "/dev/null"], env=dict(os.environ), timeout=0.2)
+print(ended.timed_out, ended.exit_code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("trap", "expected"),
+    [("trap '' INT; ", ["True True", "True -15"]), ("", ["False True", "True -2"])],
+    ids=["as `command &` of a script", "at a terminal"],
+)
+def test_an_ignored_interrupt_stays_ignored_and_children_end_all_the_same(trap: str, expected: list[str]) -> None:
+    words = ["sh", "-c", f'{trap}exec "$0" -c "$1"', sys.executable, IGNORING]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.splitlines() == expected
+
+
+def test_the_suite_takes_signals_as_at_a_terminal() -> None:
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+# What a build reads ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    context = tmp_path / "recipe"
+    (context / "sub").mkdir(parents=True)
+    (context / "install.sh").write_text("#!/bin/sh\n")
+    (context / "install.sh").chmod(0o755)
+    (context / "link").symlink_to("install.sh")
+    (context / ".dockerignore").write_text("*.md")
+    return context
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    path.write_text("CERT")
+    return path
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    directory = tmp_path / "wheels"
+    directory.mkdir()
+    (directory / "a.whl").write_bytes(b"x")
+    return directory
+
+
+RUN = "FROM scratch\nRUN true\n"
+
+
+def snapshot(directory: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+
+
+def test_a_plain_build_reads_the_recipe_s_own_directory(recipe: Path) -> None:
+    before = snapshot(recipe)
+    with prepared(BuildRequest(recipe, RUN, "a:1"), Builder.LEGACY) as ready:
+        assert (ready.context, ready.build_args, ready.request.secrets) == (recipe, {}, ())
+        assert ready.dockerfile.read_text() == RUN
+        assert recipe not in ready.dockerfile.parents
+        temporary = ready.dockerfile.parent
+    assert not temporary.exists()
+    assert snapshot(recipe) == before
+
+
+def test_what_a_killed_process_left_is_swept_away_later(tmp_path: Path) -> None:
+    gone, mine, other = (tmp_path / f"{PREFIX}{pid}-x" for pid in (2**22 + 1, os.getpid(), "nobody"))
+    for directory in (gone, mine, other):
+        (directory / "context").mkdir(parents=True)
+    sweep(tmp_path)
+    assert gone.exists()
+    sweep(tmp_path, now=gone.stat().st_mtime + STALE + 1)
+    assert sorted(tmp_path.iterdir()) == sorted([mine, other])
+
+
+def test_a_bundle_is_a_secret_where_the_builder_has_them(recipe: Path, bundle: Path) -> None:
+    with prepared(BuildRequest(recipe, RUN, "a:1", ca_bundle=bundle), Builder.BUILDKIT) as ready:
+        assert ready.request.secrets == ((dockerfile.CA_SECRET_ID, bundle),)
+        assert ready.context == recipe
+        assert ready.build_args["PIP_CERT"] == dockerfile.CA_TARGET
+
+
+def test_a_bundle_is_copied_into_a_staged_context_where_not(recipe: Path, bundle: Path) -> None:
+    before = snapshot(recipe)
+    with prepared(BuildRequest(recipe, RUN, "a:1", ca_bundle=bundle), Builder.LEGACY) as ready:
+        copied = ready.context / dockerfile.CA_COPY_SOURCE
+        assert copied.read_text() == "CERT"
+        assert copied.stat().st_mode & 0o777 == 0o644
+        assert (ready.context / "link").is_symlink()
+        assert os.access(ready.context / "install.sh", os.X_OK)
+        assert (ready.context / ".dockerignore").read_text() == "*.md\n!.jetson\n!.jetson/**\n"
+        assert ready.request.secrets == ()
+    assert snapshot(recipe) == before
+
+
+@pytest.mark.parametrize("builder", list(Builder))
+def test_a_text_that_stands_in_no_tree_is_in_a_staged_context(recipe: Path, builder: Builder) -> None:
+    before = snapshot(recipe)
+    added = {"install.sh": "other", "deep/er/new": "text"}
+    with prepared(BuildRequest(recipe, RUN, "a:1", added=added), builder) as ready:
+        assert {name: (ready.context / name).read_text() for name in added} == added
+        assert ready.context != recipe
+    assert snapshot(recipe) == before
+
+
+def test_a_text_does_not_follow_a_link_out_of_the_context(recipe: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (recipe / "away").symlink_to(outside)
+    request = BuildRequest(recipe, RUN, "a:1", added={"away/new": "text"})
+    with pytest.raises(ConfigError, match="outside of the build context"), prepared(request, Builder.BUILDKIT):
+        pass
+    assert list(outside.iterdir()) == []
+
+
+def test_wheels_are_staged_where_they_can_be_mounted(recipe: Path, wheels: Path) -> None:
+    (wheels / "b.whl").symlink_to(wheels / "a.whl")
+    with prepared(BuildRequest(recipe, RUN, "a:1", wheelhouse=wheels), Builder.BUILDX) as ready:
+        staged = ready.context / dockerfile.WHEELS_SOURCE
+        assert snapshot(staged) == {"a.whl": b"x", "b.whl": b"x"}
+        assert not (staged / "b.whl").is_symlink()
+        assert ready.build_args == {"PIP_FIND_LINKS": dockerfile.WHEELS_TARGET}
+
+
+def test_wheels_are_served_on_loopback_where_they_cannot(recipe: Path, wheels: Path) -> None:
+    request = BuildRequest(recipe, RUN, "a:1", wheelhouse=wheels, build_args={"http_proxy": "http://proxy:3128"})
+    with prepared(request, Builder.LEGACY) as ready:
+        url = ready.build_args["PIP_FIND_LINKS"]
+        assert url.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(url) as answer:
+            assert b'href="a.whl"' in answer.read()
+        assert ready.build_args["no_proxy"] == "127.0.0.1"
+        assert ready.context == recipe
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(url)
+
+
+def test_the_address_of_a_wheelhouse_stays_the_same(wheels: Path) -> None:
+    with serve(wheels) as first, serve(wheels) as other:
+        assert other != first
+    with serve(wheels) as again:
+        assert again == first
+
+
+@pytest.mark.parametrize(("network", "local"), [(None, True), ("bridge", True), ("host", False)])
+def test_wheels_that_cannot_be_reached_are_refused(
+    recipe: Path, wheels: Path, network: str | None, local: bool
+) -> None:
+    request = BuildRequest(recipe, RUN, "a:1", wheelhouse=wheels, network=network)
+    with pytest.raises(NotReadyError, match="wheelhouse"), prepared(request, Builder.LEGACY, local=local):
+        pass
+
+
+@pytest.mark.parametrize("what", ["context", "ca_bundle", "wheelhouse"])
+def test_a_path_that_is_not_there_is_named(recipe: Path, what: str) -> None:
+    values = {"context": recipe, "dockerfile": RUN, "tag": "a:1", what: recipe / "none"}
+    with pytest.raises(ConfigError, match="none"), prepared(BuildRequest(**values), Builder.LEGACY):  # type: ignore[arg-type]
+        pass
+
+
+def test_an_index_is_an_argument_without_a_value_in_the_image(recipe: Path) -> None:
+    request = BuildRequest(recipe, RUN, "a:1", index_url="https://index.example/simple")
+    with prepared(request, Builder.BUILDKIT) as ready:
+        assert ready.build_args == {"PIP_INDEX_URL": "https://index.example/simple"}
+        assert "index.example" not in ready.dockerfile.read_text()
+
+
+@pytest.mark.parametrize("builder", list(Builder))
+def test_a_recipe_reads_its_jobs_where_it_asks_for_them(recipe: Path, builder: Builder) -> None:
+    text = "FROM scratch\nARG MAX_JOBS\nRUN make\n"
+    texts = set()
+    for jobs in (0, 1, 2):
+        with prepared(BuildRequest(recipe, text, "a:1", jobs=jobs), builder) as ready:
+            assert "MAX_JOBS" not in {*ready.build_args, *ready.request.build_args}
+            texts.add(ready.dockerfile.read_text())
+    assert texts == {text, dockerfile.with_jobs(text)}
+
+
+def test_staging_shares_the_files_where_it_can(recipe: Path, tmp_path: Path) -> None:
+    stage(recipe, tmp_path / "copy")
+    assert (tmp_path / "copy/install.sh").stat().st_ino == (recipe / "install.sh").stat().st_ino
+
+
+# Queries -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("a", ("a", "latest")),
+        ("a:1", ("a", "1")),
+        ("host:5000/n/a", ("host:5000/n/a", "latest")),
+        ("host:5000/n/a:1.2-x", ("host:5000/n/a", "1.2-x")),
+    ],
+)
+def test_a_tag_is_what_follows_the_last_colon_of_the_last_part(reference: str, expected: tuple[str, str]) -> None:
+    assert split_tag(reference) == expected
+
+
+def test_an_image_without_names_and_labels_is_read() -> None:
+    image = local_image({"Id": "sha256:1", "RepoTags": None, "Config": {"Labels": None}, "Architecture": "arm64"})
+    assert (image.references, image.labels, image.architecture, image.size) == ((), {}, "arm64", 0)
+
+
+def test_importing_the_engine_imports_nothing_heavy() -> None:
+    heavy = "{'docker', 'requests', 'jinja2', 'rich', 'yaml', 'huggingface_hub', 'resolvelib'}"
+    program = f"import sys, jetson_containers.engine.docker; print(sorted({heavy} & set(sys.modules)))"
+    assert Children().run([sys.executable, "-c", program], env=ENV).output == "[]"

@@ -1,0 +1,101 @@
+"""The fake engine behaves as the protocol says, so that other modules' tests mean something."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers.core.errors import BuildError, InterruptedByUserError, NotReadyError, RegistryError
+from jetson_containers.engine.interface import BuildRequest, BuildTimeoutError, OutOfMemoryError
+from tests.fakes import FakeEngine
+
+if TYPE_CHECKING:
+    from jetson_containers.engine.interface import Engine
+
+
+def request(tag: str, **more: object) -> BuildRequest:
+    return BuildRequest(Path("/nowhere"), "FROM scratch\n", tag, **more)  # type: ignore[arg-type]
+
+
+def silent(_line: str) -> None:
+    pass
+
+
+def test_it_is_an_engine() -> None:
+    engine: Engine = FakeEngine()
+    assert engine.capabilities.mounts
+
+
+def test_a_build_is_recorded_and_leaves_an_image_with_labels() -> None:
+    engine = FakeEngine()
+    engine.build(request("a:1", labels={"k": "v"}), silent)
+    assert engine.tags_built == ["a:1"]
+    assert engine.images({"k": "v"})[0].references == ("a:1",)
+    assert engine.images({"k": "other"}) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "error"), [("fail", BuildError), ("oom", OutOfMemoryError), ("time_out", BuildTimeoutError)]
+)
+def test_a_build_told_to_fail_fails_and_leaves_no_image(method: str, error: type[BuildError]) -> None:
+    engine = FakeEngine()
+    getattr(engine, method)("^bad")
+    with pytest.raises(error):
+        engine.build(request("bad:1"), silent)
+    assert engine.image("bad:1") is None
+    engine.build(request("good:1"), silent)
+    engine.heal()
+    engine.build(request("bad:1"), silent)
+    assert engine.image("bad:1") is not None
+
+
+def test_a_hanging_build_ends_with_stop() -> None:
+    engine = FakeEngine()
+    engine.hang("slow")
+    caught: list[BaseException] = []
+
+    def build() -> None:
+        try:
+            engine.build(request("slow:1"), silent)
+        except InterruptedByUserError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    assert engine.hanging.wait(120)
+    assert engine.running == 1
+    engine.stop()
+    thread.join(120)
+    assert len(caught) == 1
+    assert engine.images() == []
+
+
+def test_names_move_as_docker_moves_them() -> None:
+    engine = FakeEngine()
+    first = engine.add_image("a:1")
+    engine.tag("a:1", "b")
+    assert engine.image("b:latest") is not None
+    engine.label("a:1", "a:1", {"x": "y"})
+    relabelled = engine.image("a:1")
+    assert relabelled is not None
+    assert relabelled.labels == {"x": "y"}
+    assert relabelled.id != first.id
+    assert engine.image("b").references == ("b:latest",)  # type: ignore[union-attr]
+    engine.untag("b")
+    assert engine.image(first.id) is None
+    with pytest.raises(NotReadyError):
+        engine.untag("b")
+
+
+def test_pull_and_push_use_the_registry() -> None:
+    engine = FakeEngine()
+    engine.add_image("localhost:5000/a:1", {"k": "v"})
+    engine.push("localhost:5000/a:1", silent)
+    engine.untag("localhost:5000/a:1")
+    engine.pull("localhost:5000/a:1", silent)
+    assert engine.image("localhost:5000/a:1").labels == {"k": "v"}  # type: ignore[union-attr]
+    with pytest.raises(RegistryError):
+        engine.pull("localhost:5000/b:1", silent)

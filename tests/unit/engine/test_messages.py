@@ -1,0 +1,116 @@
+"""What Docker says, told as one of our errors: each row was printed by a real engine or stands in a bug report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers.core.disk import ensure_space, free_space
+from jetson_containers.core.errors import (
+    BuildError,
+    DiskSpaceError,
+    EngineMissingError,
+    EnginePermissionError,
+    JetsonError,
+    LayerBudgetError,
+    NotReadyError,
+    RegistryError,
+    UsageError,
+)
+from jetson_containers.engine.interface import OutOfMemoryError
+from jetson_containers.engine.messages import DETAIL_LINES, translate
+from tests.fakes import CAPABILITIES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STEP = "The command '/bin/sh -c make' returned a non-zero code: 2"
+REGISTRY = 'Get "https://registry-1.docker.io/v2/": dial tcp'
+CASES: list[tuple[str, type[JetsonError], str]] = [
+    ("write /var/lib/docker/tmp/x: no space left on device", DiskSpaceError, "full"),
+    (f"tar: write error: No space left on device\n{STEP}", DiskSpaceError, "full"),
+    ("Error response from daemon: unknown or invalid runtime name: nvidia", NotReadyError, "`nvidia`"),
+    ("docker: Error response from daemon: Unknown runtime specified nvidia.", NotReadyError, "`nvidia`"),
+    ('could not select device driver "" with capabilities: [[gpu]]', NotReadyError, "NVIDIA container toolkit"),
+    (
+        "Unable to enable DIRECT ACCESS FILTERING: iptables --wait -t raw: can't initialize iptables table `raw'",
+        NotReadyError,
+        "JetPack 6.2",
+    ),
+    ("docker: failed to set up container networking", NotReadyError, "JetPack 6.2"),
+    ("Error response from daemon: max depth exceeded", LayerBudgetError, "125"),
+    ("toomanyrequests: You have reached your pull rate limit.", RegistryError, "rate limit"),
+    (
+        "pull access denied for jetson-containers/stage, repository does not exist or may require 'docker login'",
+        NotReadyError,
+        "does not see `jetson-containers/stage`",
+    ),
+    ("pull access denied for foo/bar, repository does not exist", RegistryError, "no such image"),
+    ("Error response from daemon: manifest for a/b:1 not found: manifest unknown", RegistryError, "no such image"),
+    ("no basic auth credentials", RegistryError, "refuses this user"),
+    (f"{REGISTRY}: lookup registry-1.docker.io: no such host", RegistryError, "`registry-1.docker.io` cannot be"),
+    (f"{REGISTRY} 1.2.3.4:443: connect: connection refused", RegistryError, "cannot be reached"),
+    ("net/http: TLS handshake timeout", RegistryError, "in time"),
+    ("http: server gave HTTP response to HTTPS client", RegistryError, "plain HTTP"),
+    ("tls: failed to verify certificate: x509: certificate signed by unknown authority", RegistryError, "not trusted"),
+    ("permission denied while trying to connect to the Docker daemon socket", EnginePermissionError, "may not talk"),
+    ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", EngineMissingError, "answer"),
+    ("exec /bin/sh: exec format error", NotReadyError, "another architecture"),
+    ("ERROR: BuildKit is enabled but the buildx component is missing or broken.", NotReadyError, "buildx"),
+    ("docker: Error response from daemon: No such image: a/b:1.", NotReadyError, "no image `a/b:1`"),
+    ("unknown flag: --bogus", UsageError, "--bogus"),
+    ("executor failed running [/bin/sh -c make]: exit code: 137", OutOfMemoryError, "memory"),
+    ('process "/bin/sh -c x" did not complete successfully: exit code: 137', OutOfMemoryError, "memory"),
+    (f"c++: fatal error: Killed signal terminated program cc1plus\n{STEP}", OutOfMemoryError, "memory"),
+    (f"Killed\n{STEP}", OutOfMemoryError, "memory"),
+    (STEP, BuildError, "building `x` failed"),
+]
+
+
+@pytest.mark.parametrize(("output", "error", "said"), CASES, ids=[case[0][:40] for case in CASES])
+def test_an_engine_s_words_become_our_error(output: str, error: type[JetsonError], said: str) -> None:
+    found = translate(output, "building `x`")
+    assert type(found) is error
+    assert said in found.message
+    assert found.message.startswith("building `x`")
+    assert bool(found.hint) == (type(found) is not BuildError)
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "curl: (60) x509: certificate signed by unknown authority",
+        "fatal: could not read Username: no basic auth credentials",
+        "bash: unknown flag: --x",
+        "error 401 unauthorized: bad token",
+    ],
+)
+def test_what_a_recipe_s_own_command_printed_is_not_blamed_on_the_engine(printed: str) -> None:
+    assert type(translate(f"{printed}\n{STEP}")) is BuildError
+
+
+def test_a_kill_long_before_the_end_was_survived() -> None:
+    lines = ["Killed", *(f"line {number}" for number in range(100)), STEP]
+    assert type(translate("\n".join(lines))) is BuildError
+
+
+def test_the_last_lines_come_along() -> None:
+    found = translate("\n".join([*(f"line {number}" for number in range(50)), "", "last"]))
+    assert len(found.details) == DETAIL_LINES
+    assert found.details[-1] == "last"
+
+
+def test_enough_space_is_said_and_too_little_refused(tmp_path: Path) -> None:
+    capabilities = replace(CAPABILITIES, data_root=str(tmp_path))
+    free = ensure_space(capabilities, 1)
+    assert free is not None
+    assert free > 0
+    with pytest.raises(DiskSpaceError, match="are needed below"):
+        ensure_space(capabilities, 10**18)
+
+
+def test_another_machine_s_disk_is_not_judged(tmp_path: Path) -> None:
+    assert free_space(tmp_path / "none") is None
+    assert ensure_space(replace(CAPABILITIES, data_root=str(tmp_path / "none")), 10**18) is None

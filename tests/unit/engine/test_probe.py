@@ -1,0 +1,265 @@
+"""Which client is chosen, and what is said when none can be: every machine here is a table row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers.core.errors import ConfigError, EngineMissingError, EnginePermissionError, NotReadyError
+from jetson_containers.engine import emulation, probe
+from jetson_containers.engine.interface import Builder
+from jetson_containers.engine.probe import Answer, Host
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+INFO = {
+    "Architecture": "aarch64",
+    "Runtimes": {"runc": {}, "nvidia": {}},
+    "Driver": "overlay2",
+    "DockerRootDir": "/var/lib/docker",
+}
+DOWN = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+DENIED = "Got permission denied while trying to connect to the Docker daemon socket: connect: permission denied"
+
+
+class Machine:
+    """Fake docker clients on a fake PATH. `clients`: directory → (version, has buildx)."""
+
+    def __init__(self, root: Path, clients: Mapping[str, tuple[str, bool]], *, state: str = "up") -> None:
+        self.root, self.clients, self.state = root, clients, state
+        self.sudo = False  # whether sudo works without a password
+        self.podman: set[str] = set()
+        self.info = dict(INFO)
+        self.asked: list[list[str]] = []
+        for directory in clients:
+            (root / directory).mkdir(parents=True)
+            (root / directory / "docker").write_text(directory)
+            (root / directory / "docker").chmod(0o755)
+
+    def host(self, *, uid: int = 1000, interactive: bool = False, **env: str) -> Host:
+        path = ":".join(str(self.root / directory) for directory in self.clients)
+        return Host({"PATH": path, **env}, uid, interactive, self.root, self.answer)
+
+    def answer(self, argv: Sequence[str], env: Mapping[str, str]) -> Answer:
+        self.asked.append(list(argv))
+        words = list(argv)
+        as_root = words[0] == "sudo"
+        if as_root:
+            words = [word for word in words[1:] if word != "-n"]
+            if not self.sudo and "-n" in argv:
+                return Answer(1, "", "sudo: a password is required")
+            if words == ["-V"]:
+                return Answer(0, "Sudo version 1.9", "")
+        directory = words[0].removeprefix(str(self.root) + "/").removesuffix("/docker")
+        version, buildx = self.clients[directory]
+        return self.say(words[1:], directory, version, buildx=buildx, as_root=as_root)
+
+    def say(self, words: list[str], directory: str, version: str, *, buildx: bool, as_root: bool) -> Answer:
+        if words[0] == "version":
+            return self.version(words, version, as_root=as_root)
+        answers = {
+            "--version": (0, "podman version 4.3" if directory in self.podman else f"Docker version {version}"),
+            "buildx": (0, "github.com/docker/buildx v0.13.1") if buildx else (1, ""),
+            "info": (0, json.dumps(self.info)),
+            "context": (0, "default unix:///var/run/docker.sock\n"),
+        }
+        code, out = answers[words[0]]
+        return Answer(code, out, "")
+
+    def version(self, words: list[str], version: str, *, as_root: bool) -> Answer:
+        client = {"Client": {"Version": version}}
+        if words[-1] == "{{json .Client}}":
+            return Answer(0, json.dumps(client["Client"]), "")
+        if self.state == "down":
+            return Answer(1, json.dumps(client), DOWN)
+        if self.state == "denied" and not as_root:
+            return Answer(1, json.dumps(client), DENIED)
+        server = {"Version": "20.10.24", "ApiVersion": "1.41", "Arch": "arm64"}
+        return Answer(0, json.dumps({**client, "Server": server}), "")
+
+
+@pytest.mark.parametrize(
+    ("clients", "wanted", "chosen", "builder"),
+    [
+        ({"a": ("28.2.2", False), "b": ("20.10.24", False)}, "auto", "b", Builder.BUILDKIT),
+        ({"a": ("28.2.2", False), "b": ("20.10.24", False)}, "legacy", "a", Builder.LEGACY),
+        ({"a": ("28.2.2", False), "b": ("20.10.24", False)}, "buildkit", "b", Builder.BUILDKIT),
+        ({"a": ("20.10.24", False), "b": ("28.2.2", True)}, "auto", "b", Builder.BUILDX),
+        ({"a": ("20.10.24", False), "b": ("28.2.2", True)}, "buildkit", "a", Builder.BUILDKIT),
+        ({"a": ("28.2.2", True)}, "buildkit", "a", Builder.BUILDX),
+        ({"a": ("26.1.5", False)}, "auto", "a", Builder.LEGACY),
+        ({"a": ("19.03.6", False)}, "auto", "a", Builder.BUILDKIT),
+        ({"a": ("20.10.24", True), "b": ("28.2.2", True)}, "buildx", "a", Builder.BUILDX),
+        ({"a": ("17.06.2", False)}, "auto", "a", Builder.LEGACY),
+        ({"a": ("22.06.0-beta.0", False)}, "auto", "a", Builder.BUILDKIT),
+    ],
+)
+def test_the_client_with_the_best_builder_is_chosen(
+    tmp_path: Path, clients: dict[str, tuple[str, bool]], wanted: str, chosen: str, builder: Builder
+) -> None:
+    capabilities, client = probe.probe(wanted, Machine(tmp_path, clients).host())
+    assert (capabilities.client, capabilities.builder) == (str(tmp_path / chosen / "docker"), builder)
+    assert client.context == "default"
+    assert capabilities.runtimes == ("nvidia", "runc")
+    assert (capabilities.architecture, capabilities.platforms) == ("aarch64", ("linux/arm64",))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error", "said"),
+    [
+        ("buildx", NotReadyError, "docker-buildx"),
+        ("buildkit", NotReadyError, "docker-buildx"),
+        ("bake", NotReadyError, "--engine auto"),
+        ("kaniko", ConfigError, "auto, bake, buildx, buildkit, legacy"),
+    ],
+)
+def test_a_builder_that_cannot_be_had(tmp_path: Path, wanted: str, error: type[NotReadyError], said: str) -> None:
+    with pytest.raises(error) as caught:
+        probe.probe(wanted, Machine(tmp_path, {"a": ("26.1.5", False)}).host())
+    assert said in str(caught.value.hint)
+
+
+def test_no_client_at_all(tmp_path: Path) -> None:
+    with pytest.raises(EngineMissingError) as caught:
+        probe.probe("auto", Machine(tmp_path, {}).host())
+    assert "no `docker` on PATH" in caught.value.message
+    assert "./install.sh" in str(caught.value.hint)
+
+
+def test_podman_alone_is_named_as_unsupported(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/podman").write_text("")
+    (tmp_path / "bin/podman").chmod(0o755)
+    host = replace(Machine(tmp_path, {}).host(), env={"PATH": str(tmp_path / "bin")})
+    with pytest.raises(EngineMissingError, match="Podman is not supported"):
+        probe.probe("auto", host)
+
+
+def test_podman_under_docker_s_name_is_named_as_unsupported(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"a": ("4.3.1", False)}, state="down")
+    machine.podman.add("a")
+    with pytest.raises(EngineMissingError, match="is Podman, which is not supported"):
+        probe.probe("auto", machine.host())
+
+
+@pytest.mark.parametrize(
+    ("folder", "file", "uid", "expected"),
+    [
+        ("run/systemd/system", "", 1000, "sudo systemctl start docker"),
+        ("etc/init.d", "docker", 1000, "sudo service docker start"),
+        ("etc", "", 0, "sh -c 'dockerd"),
+    ],
+)
+def test_a_stopped_daemon_comes_with_the_way_to_start_it_here(
+    tmp_path: Path, folder: str, file: str, uid: int, expected: str
+) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    if file:
+        (tmp_path / folder / file).write_text("")
+    with pytest.raises(EngineMissingError) as caught:
+        probe.probe("auto", Machine(tmp_path, {"a": ("28.2.2", True)}, state="down").host(uid=uid))
+    assert str(caught.value.hint).startswith(expected)
+    assert "./install.sh" in str(caught.value.hint)
+
+
+def test_an_engine_elsewhere_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"a": ("28.2.2", True)}, state="down")
+    with pytest.raises(EngineMissingError, match=r"tcp://orin:2375 \(\$DOCKER_HOST\)"):
+        probe.probe("auto", machine.host(DOCKER_HOST="tcp://orin:2375"))
+
+
+@pytest.mark.parametrize(
+    ("sudo", "interactive", "uid", "works"),
+    [(True, False, 1000, True), (False, True, 1000, True), (False, False, 1000, False), (True, False, 0, False)],
+)
+def test_sudo_only_where_it_is_needed_and_can_be_used(
+    tmp_path: Path, sudo: bool, interactive: bool, uid: int, works: bool
+) -> None:
+    machine = Machine(tmp_path, {"a": ("28.2.2", True)}, state="denied")
+    machine.sudo = sudo
+    host = machine.host(uid=uid, interactive=interactive)
+    if works:
+        assert probe.probe("auto", host)[0].sudo
+        return
+    with pytest.raises(EnginePermissionError) as caught:
+        probe.probe("auto", host)
+    assert caught.value.hint == "sudo usermod -aG docker $USER && newgrp docker"
+
+
+def test_a_user_who_may_talk_to_the_engine_never_meets_sudo(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"a": ("28.2.2", True)})
+    assert not probe.probe("auto", machine.host())[0].sudo
+    assert not any(argv[0] == "sudo" for argv in machine.asked)
+
+
+def test_one_client_under_two_names_is_asked_once(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"usr/bin": ("28.2.2", True)})
+    (tmp_path / "bin").symlink_to("usr/bin")
+    host = replace(machine.host(), env={"PATH": f"{tmp_path}/usr/bin:{tmp_path}/bin:{tmp_path}/none"})
+    assert probe.find_clients(host) == [f"{tmp_path}/usr/bin/docker"]
+
+
+def test_a_directory_of_path_that_is_closed_to_the_user_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, {"closed": ("28.2.2", True), "open": ("20.10.24", False)})
+
+    def is_file(path: Path) -> bool:
+        if "closed" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return path.exists()
+
+    monkeypatch.setattr(type(tmp_path), "is_file", is_file)
+    assert probe.find_clients(machine.host()) == [f"{tmp_path}/open/docker"]
+
+
+def test_cdi_devices_as_the_engine_lists_them(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"a": ("28.5.0", True)})
+    machine.info["DiscoveredDevices"] = [{"Source": "cdi", "ID": "nvidia.com/gpu=all"}, {"Source": "x", "ID": "y"}]
+    assert probe.probe("auto", machine.host())[0].cdi_devices == ("nvidia.com/gpu=all",)
+
+
+def test_cdi_devices_from_specifications_where_the_engine_only_names_folders(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"a": ("26.1.5", True)})
+    machine.info["CDISpecDirs"] = ["/etc/cdi", "/var/run/cdi"]
+    (tmp_path / "etc/cdi").mkdir(parents=True)
+    (tmp_path / "etc/cdi/nvidia.yaml").write_text("kind: nvidia.com/gpu\ndevices:\n- name: all\n- name: '0'\n")
+    (tmp_path / "etc/cdi/broken.json").write_text("{")
+    assert probe.probe("auto", machine.host())[0].cdi_devices == ("nvidia.com/gpu=0", "nvidia.com/gpu=all")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("enabled\ninterpreter /usr/libexec/qemu\nflags: POF\n", ("linux/amd64",)),
+        ("enabled\ninterpreter /usr/libexec/qemu\nflags: OC\n", ()),
+        ("disabled\ninterpreter /usr/libexec/qemu\nflags: F\n", ()),
+    ],
+)
+def test_an_emulator_counts_when_it_works_inside_containers(
+    tmp_path: Path, text: str, expected: tuple[str, ...]
+) -> None:
+    (tmp_path / emulation.BINFMT).mkdir(parents=True)
+    (tmp_path / emulation.BINFMT / "qemu-x86_64").write_text(text)
+    assert emulation.emulated_platforms(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "begins"),
+    [
+        ([], "sudo apt-get install qemu-user-static"),
+        (["usr/bin/qemu-aarch64-static", "run/systemd/system/x"], "sudo systemctl restart systemd-binfmt"),
+        (["usr/bin/qemu-aarch64-static"], "sudo mount -t binfmt_misc"),
+        (["usr/bin/qemu-aarch64-static", "proc/sys/fs/binfmt_misc/register"], "sudo sh -c 'cat /usr/lib/binfmt.d"),
+    ],
+)
+def test_the_remedy_for_a_missing_emulator_fits_the_machine(tmp_path: Path, files: list[str], begins: str) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert emulation.remedy("linux/arm64", tmp_path).startswith(begins)

@@ -1,0 +1,429 @@
+"""`llm fit`: whatever a user calls a model, one verdict, the breakdown, and options that can be typed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from jetson_containers.cli import llm_fit
+from jetson_containers.cli.app import App
+from jetson_containers.core.errors import NotReadyError, UsageError
+from jetson_containers.llm import fit
+from jetson_containers.llm import fit_check as foresight
+from jetson_containers.llm.fit import GIB, Verdict
+from jetson_containers.llm.fit import query as fitting
+from jetson_containers.llm.fit.query import Question
+from jetson_containers.llm.models import known as knownmodels
+from jetson_containers.llm.models import source as modelsource
+from jetson_containers.platforms import detect as platforms
+from tests.hubserver import HubServer
+from tests.paths import TESTS_DIR, UNIT_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jetson_containers.llm.models.config import ModelConfig
+
+GGUF = UNIT_DIR / "gguf" / "by-gguf-py.gguf"
+HOSTS = TESTS_DIR / "hosts"
+KEYS = (
+    "model", "runtime", "quantization", "context", "board", "weights_bytes", "kv_bytes", "runtime_bytes",
+    "baseline_bytes", "total_bytes", "available_bytes", "fits", "peak_bytes", "decode_tokens_per_s", "advice",
+)  # fmt: skip
+LLAMA = knownmodels.configs()["meta-llama/Llama-2-7b-chat-hf"]
+
+
+def no_hub(reference: str) -> ModelConfig:
+    raise AssertionError(f"{reference}: the hub was asked")
+
+
+def ask(model: str, **given: Any) -> fitting.Answer:
+    source = modelsource.load(model, no_hub)
+    question = Question(**{"board": "orin-nx-16gb", **given})
+    machine = fitting.machine_for(question, lambda: platforms.parse_target("cpu"), Path("/nowhere"))
+    return fitting.answer(source, machine, question)
+
+
+def run(*argv: str) -> tuple[int, str]:
+    done = CliRunner().invoke(llm_fit.fit, list(argv), obj=App(), catch_exceptions=False)
+    return done.exit_code, done.stdout
+
+
+# Board, target and mode ----------------------------------------------------------------------------------------------
+
+
+def on(board: str, target: str = "", **given: Any) -> fitting.Answer:
+    source = modelsource.load("internlm-chat-7b", no_hub)
+    question = Question(board=board, runtime=given.pop("runtime", "lmdeploy"), **given)
+    platform = platforms.parse_target(target or "cpu")
+    machine = fitting.machine_for(question, lambda: platform, Path("/nowhere"), cross=bool(target))
+    return fitting.answer(source, machine, question)
+
+
+def test_the_target_decides_the_runtime_s_version_on_a_board() -> None:
+    old, new = on("orin-nx-16gb", "r35.4.1"), on("orin-nx-16gb", "r36.4.3")
+    assert (old.best.verdict, str(old.machine.release)) == (Verdict.FITS, "35.4.1")
+    assert (new.best.verdict, new.best.reason) == (
+        Verdict.IMPOSSIBLE, "lmdeploy does not know the architecture `internlm`",
+    )  # fmt: skip
+    # JetPack 5's fills its KV cache as it goes, the newer one takes half of what is free
+    llama = modelsource.load("Llama-2-7b-chat-hf", no_hub)
+    kv = {}
+    for release in ("r35.4.1", "r36.4.3"):
+        question = Question(board="orin-nx-16gb", runtime="lmdeploy")
+        machine = fitting.machine_for(
+            question, lambda text=release: platforms.parse_target(text), Path("/"), cross=True,  # type: ignore[misc]
+        )  # fmt: skip
+        kv[release] = fitting.answer(llama, machine, question).best.kv_bytes
+    assert kv["r35.4.1"] == (4096 + 128) * 2 * 32 * 4096 * 2
+    assert kv["r36.4.3"] > kv["r35.4.1"] * 3 // 2
+
+
+def test_advice_keeps_to_the_target_s_release() -> None:
+    source = modelsource.load("internlm2-chat-20b", no_hub)
+    question = Question(board="xavier-nx-8gb", runtime="llama_cpp", quantization="F16")
+    machine = fitting.machine_for(question, lambda: platforms.parse_target("r35.4.1"), Path("/"), cross=True)
+    boards = [item.machine for item in fitting.answer(source, machine, question).advice if "--board" in item.options]
+    assert boards
+    assert all(each.l4t == (35,) for each in boards)
+
+
+@pytest.mark.parametrize(
+    ("target", "given", "words", "hint"),
+    [
+        ("r38.2", {}, "orin-nx-16gb does not run L4T 38.2", "it runs: r39"),
+        ("x86_64,cu129", {}, "without L4T", "leave one of them out"),
+        ("r36.4.3,agx-orin-64gb", {}, "two boards: the target's is agx-orin-64gb", "leave one of them out"),
+        ("r36.4.0", {"mode": "40W"}, "40W of orin-nx-16gb came with L4T 36.4.3", "10W, 15W, 25W, MAXN"),
+        ("", {"mode": "99W"}, "no power mode `99W`", "there is: 10W"),
+        ("", {"vram": 8.0}, "`--vram` is about a graphics card", "leave one of them out"),
+    ],
+)
+def test_board_target_and_mode_that_contradict_are_refused(
+    target: str, given: dict[str, Any], words: str, hint: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        on("orin-nx-16gb", target, **given)
+    assert words in caught.value.message
+    assert hint in (caught.value.hint or "")
+
+
+def test_a_mode_without_a_board_is_refused() -> None:
+    with pytest.raises(UsageError, match="no board is named"):
+        fitting.machine_for(Question(mode="15W", vram=24.0), lambda: platforms.parse_target("cu129"), Path("/"))
+    here = fitting.machine_for(Question(mode="15W"), lambda: platforms.parse_target("r36.4.3,orin-nx-16gb"), Path("/"))
+    assert (here.mode, here.sm_hz) == ("15W", 4 * 612e6)
+
+
+def test_a_slower_mode_s_speed_is_followed_or_said_to_be_unknown() -> None:
+    def speeds(runtime: str, mode: str) -> tuple[float | None, float | None]:
+        best = on("orin-nx-16gb", runtime=runtime, mode=mode).best
+        return best.decode_tokens_per_s, best.decode_tokens_per_s_most
+
+    full, slow = speeds("lmdeploy", "")[0], speeds("lmdeploy", "15W")[0]
+    assert full is not None
+    assert slow is not None
+    assert slow == pytest.approx(7.39, rel=0.06)  # as published for this mode
+    assert full > 1.5 * slow
+    for runtime in ("mlc", "llama_cpp", "vllm"):
+        assert speeds(runtime, "15W") == (None, speeds(runtime, "")[0])
+        assert speeds(runtime, "MAXN")[0] == speeds(runtime, "40W")[0] == speeds(runtime, "")[0]
+        assert (speeds(runtime, "10W")[1] or 0) < (speeds(runtime, "")[0] or 0)  # its memory is slower too
+    assert speeds("lmdeploy", "10W")[0] is None  # nobody published that mode's clocks
+
+
+def test_an_unknown_speed_is_shown_as_what_the_memory_allows() -> None:
+    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "15W", "--runtime", "mlc")
+    assert code == 0
+    assert re.search(r"GiB, at most \d+ tokens/s", out)
+    assert "how fast mlc is in the mode 15W of orin-nx-16gb was published nowhere" in out
+    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "15W", "--runtime", "mlc", "--json")
+    given = json.loads(out)
+    assert given["decode_tokens_per_s"] is None
+    assert given["decode_tokens_per_s_most"] > 10
+
+
+def test_the_version_for_the_target_is_said() -> None:
+    app = App()
+    app.options["target"] = "r35.4.1"
+    argv = ["internlm-chat-7b", "--board", "orin-nx-16gb", "--runtime", "lmdeploy", "--json"]
+    done = CliRunner().invoke(llm_fit.fit, argv, obj=app, catch_exceptions=False)
+    assert json.loads(done.stdout)["version"] == "0.2.5"
+
+
+@pytest.mark.parametrize(
+    ("target", "majors"),
+    [("r35.4.1", (35,)), ("r36.4.3,orin-nx-16gb", (36,)), ("r36.4.3,agx-orin-64gb", (35, 36, 39)),
+     ("r38.2", (35, 36, 39)), ("x86_64,cu129", (35, 36, 39))],
+)  # fmt: skip
+def test_other_commands_take_the_target_s_release_where_the_board_runs_it(target: str, majors: tuple[int, ...]) -> None:
+    machine = foresight._machine("orin-nx-16gb", platforms.parse_target(target), App().console)
+    assert machine is not None
+    assert machine.l4t == majors
+
+
+def test_what_a_model_cannot_be_quantized_to_is_impossible() -> None:
+    gemma = ask("gemma-2-2b-it", runtime="mlc", quantization="q4f16_ft").best
+    assert gemma.verdict is Verdict.IMPOSSIBLE
+    assert gemma.reason.startswith("mlc does not quantize the architecture `gemma2` to q4f16_ft; it can to q4f16_1,")
+    assert ask("gemma-2-2b-it", runtime="mlc").best.fits
+
+
+# What is a model -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["meta-llama/Llama-2-7b-chat-hf", "Llama-2-7b-chat-hf", "llama-2-7B-chat-HF"])
+def test_a_well_known_name_needs_no_network(name: str) -> None:
+    source = modelsource.load(name, no_hub)
+    assert (source.name, source.config.layers) == ("meta-llama/Llama-2-7b-chat-hf", 32)
+
+
+def test_another_hub_name_is_asked_for() -> None:
+    asked: list[str] = []
+
+    def hub(reference: str) -> ModelConfig:
+        asked.append(reference)
+        return modelsource.modelconfig.from_hf(LLAMA)
+
+    for name in ("org/model", "meta-llama/Llama-2-7b-chat-hf@refs/pr/1"):
+        assert modelsource.load(name, hub).config.hidden == 4096
+    assert asked == ["org/model", "meta-llama/Llama-2-7b-chat-hf@refs/pr/1"]
+
+
+def test_a_directory_a_config_and_a_gguf_file_are_read(tmp_path: Path) -> None:
+    model = tmp_path / "mine"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps(LLAMA))
+    for path in (model, model / "config.json"):
+        assert modelsource.load(str(path), no_hub).config.hidden == 4096
+    source = modelsource.load(str(GGUF), no_hub)
+    assert (source.quantization, source.runtimes, source.config.layers) == ("Q8_0", ("llama_cpp",), 2)
+    folder = tmp_path / "gguf"
+    folder.mkdir()
+    shutil.copy(GGUF, folder / "only.gguf")
+    assert modelsource.load(str(folder), no_hub).name == "only"
+    shutil.copy(GGUF, folder / "second.gguf")
+    with pytest.raises(UsageError, match=r"2 \.gguf files"):
+        modelsource.load(str(folder), no_hub)
+
+
+def test_an_artefact_of_mlc_keeps_its_quantization_and_context(tmp_path: Path) -> None:
+    config = {"model_type": "llama", "quantization": "q4f16_1", "context_window_size": 768, "model_config": dict(LLAMA)}
+    (tmp_path / "mlc-chat-config.json").write_text(json.dumps(config))
+    answer = ask(str(tmp_path))
+    assert [(each.runtime, each.quantization, each.context) for each in answer.fits] == [("mlc", "q4f16_1", 768)]
+    with pytest.raises(UsageError, match="cannot load it"):
+        ask(str(tmp_path), runtime="vllm")
+    with pytest.raises(UsageError, match="quantized already"):
+        ask(str(tmp_path), quantization="q3f16_1")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("{", "cannot be read"), ("[1]", "holds no object"), ("{}", "no usable `hidden_size`")],
+)
+def test_a_broken_config_is_named(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UsageError, match=words) as error:
+        modelsource.load(str(tmp_path), no_hub)
+    assert str(tmp_path) in error.value.message
+
+
+@pytest.mark.parametrize("name", ["nonsense", "./nonsense/model", "/nonsense/model", "org/model.gguf"])
+def test_what_is_no_model_is_said(name: str) -> None:
+    with pytest.raises(UsageError, match="no model"):
+        modelsource.load(name, no_hub)
+
+
+def test_a_name_that_is_nearly_known_is_suggested_and_the_tiny_model_needs_no_answer() -> None:
+    with pytest.raises(UsageError) as error:
+        modelsource.load("Llama-3.1-8B-Instruct", no_hub)
+    assert "`Meta-Llama-3.1-8B-Instruct`" in (error.value.hint or "")
+    with pytest.raises(UsageError, match="fits everywhere"):
+        modelsource.load("tiny", no_hub)
+
+
+def test_an_empty_directory_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"neither config\.json nor a \.gguf file"):
+        modelsource.load(str(tmp_path), no_hub)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    with HubServer() as server:
+        for name in ("HF_HUB_OFFLINE", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "data/models/huggingface"))
+        monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+        monkeypatch.setenv("JETSON_CONTAINERS_DATA", str(tmp_path / "data"))
+        monkeypatch.chdir(tmp_path)
+        yield server
+
+
+def test_of_a_hub_model_only_config_json_is_fetched(hub: HubServer, tmp_path: Path) -> None:
+    hub.add("org/model", {"config.json": json.dumps(dict(LLAMA)).encode(), "model.safetensors": b"1" * 5000})
+    code, out = run("org/model", "--board", "orin-nx-16gb", "--runtime", "mlc", "--json")
+    assert (code, json.loads(out)["model"], json.loads(out)["fits"]) == (0, "org/model", True)
+    fetched = {path.name for path in (tmp_path / "data").rglob("*") if "snapshots" in path.parts and path.is_file()}
+    assert fetched == {"config.json"}
+
+
+def test_a_repository_of_gguf_files_says_what_to_name(hub: HubServer) -> None:
+    hub.add("org/files", {"model-Q4_K_M.gguf": b"GGUF", "README.md": b"x"})
+    with pytest.raises(NotReadyError, match=r"org/files: there is no config\.json") as error:
+        run("org/files", "--board", "orin-nx-16gb")
+    assert "name the original model" in (error.value.hint or "")
+
+
+# Which machine -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "memory"), [("orin-nx-16gb-r36.4.0", None), ("xavier-nx-8gb-r35.4.1", None), ("x86_64-debian12-cpu", None)]
+)
+def test_without_a_board_this_machine_is_asked_about(host: str, memory: None) -> None:
+    platform = platforms.detect(HOSTS / host)
+    machine = fitting.machine_for(Question(), lambda: platform, HOSTS / host)
+    assert machine.memory == platform.memory
+    assert machine.l4t == ((platform.l4t.major,) if platform.l4t else ())
+    assert machine.notes == ()
+
+
+def test_a_target_is_a_machine_too() -> None:
+    platform = platforms.parse_target("orin-nano-8gb,r36.4.3")
+    machine = fitting.machine_for(Question(), lambda: platform, Path("/nowhere"))
+    assert (machine.id, machine.l4t, machine.memory) == ("orin-nano-8gb", (36,), 7475 << 20)
+
+
+def test_a_board_asks_nothing_of_this_machine() -> None:
+    def forbidden() -> platforms.Platform:
+        raise AssertionError("the platform was asked")
+
+    machine = fitting.machine_for(Question(board="nano", swap=4), forbidden, Path("/"))
+    assert (machine.id, machine.swap) == ("nano-4gb", 4 * GIB)
+
+
+def test_a_graphics_card_is_measured_by_its_own_memory() -> None:
+    platform = platforms.detect(HOSTS / "x86_64-nvidia")
+    machine = fitting.machine_for(Question(), lambda: platform, Path("/nowhere"), lambda: 24 * GIB)
+    assert (machine.discrete, machine.memory, machine.host_memory) == (True, 24 * GIB, platform.memory)
+    assert fitting.machine_for(Question(vram=8), lambda: platform, Path("/nowhere")).memory == 8 * GIB
+    with pytest.raises(UsageError, match="graphics card has is unknown"):
+        fitting.machine_for(Question(), lambda: platform, Path("/nowhere"), lambda: 0)
+
+
+def test_a_target_without_a_board_has_no_memory() -> None:
+    with pytest.raises(UsageError, match="names no board"):
+        fitting.machine_for(Question(), lambda: platforms.parse_target("r36.4.3"), Path("/nowhere"))
+
+
+def test_only_swap_on_a_disk_counts(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/swaps").write_text(
+        "Filename Type Size Used Priority\n/dev/zram0 partition 1000 0 5\n/swapfile file 2048 0 -2\n"
+    )
+    assert fitting.disk_swap(tmp_path) == 2048 * 1024
+    assert fitting.disk_swap(tmp_path / "nowhere") == 0
+
+
+def test_what_is_in_use_now_can_be_the_baseline(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 16000000 kB\nMemFree: 1 kB\nMemAvailable: 12000000 kB\n")
+    platform = platforms.detect(HOSTS / "orin-nx-16gb-r36.4.0")
+    question = Question(runtime="mlc", baseline="now")
+    machine = fitting.machine_for(question, lambda: platform, tmp_path)
+    answer = fitting.answer(modelsource.load("Llama-2-7b-chat-hf", no_hub), machine, question)
+    assert answer.best.baseline_bytes == pytest.approx(4000000 * 1024, rel=0.001)
+    with pytest.raises(UsageError, match="measures this machine"):
+        ask("Llama-2-7b-chat-hf", baseline="now")
+
+
+# The answer ----------------------------------------------------------------------------------------------------------
+
+
+def test_all_runtimes_are_listed_the_best_first() -> None:
+    answer = ask("Llama-2-7b-chat-hf")
+    assert {each.runtime for each in answer.fits} == set(fit.advice.constants.runtimes())
+    verdicts = [each.verdict for each in answer.fits]
+    assert verdicts == sorted(verdicts, key=fitting._ORDER.index)
+    fast = [each.decode_tokens_per_s or 0 for each in answer.fits if each.verdict is Verdict.FITS]
+    assert fast == sorted(fast, reverse=True)
+
+
+def test_all_quantizations_are_listed_when_asked_for() -> None:
+    answer = ask("Llama-2-7b-chat-hf", runtime="llama_cpp", every_quantization=True)
+    assert len(answer.fits) == 18
+    named = ask("Llama-2-7b-chat-hf", quantization="int4")
+    assert {each.runtime for each in named.fits} == {"gptq", "awq"}
+    with pytest.raises(UsageError, match="no runtime has a quantization `q99`"):
+        ask("Llama-2-7b-chat-hf", quantization="q99")
+
+
+def test_json_has_the_keys_scripts_rely_on() -> None:
+    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--runtime", "transformers", "--json")
+    data = json.loads(out)
+    assert code == 0
+    assert [key for key in KEYS if key not in data] == []
+    assert (data["model"], data["fits"], data["context"]) == ("meta-llama/Llama-2-7b-chat-hf", False, 4096)
+    assert data["advice"][0] == "--runtime mlc"
+    parts = ("weights_bytes", "kv_bytes", "activation_bytes", "runtime_bytes", "baseline_bytes")
+    assert sum(data[part] for part in parts) == pytest.approx(data["total_bytes"], abs=8)
+
+
+def test_the_text_is_a_verdict_a_breakdown_and_what_to_type() -> None:
+    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nano-8gb", "--runtime", "mlc", "--context", "4096")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == (
+        "does not fit: Llama-2-7b-chat-hf with mlc q4f16_1, 4096 tokens on orin-nano-8gb: 7.8 GiB of 7.0 GiB, "
+        "about 14 tokens/s"
+    )
+    assert [line.split()[0] for line in lines[2:7]] == ["weights", "KV", "buffers", "runtime", "system"]
+    start = lines.index("what fits:")
+    assert lines[start + 1].split()[:2] == ["--context", "2048"]
+
+
+@pytest.mark.parametrize("model", ["Llama-2-7b-chat-hf", "Meta-Llama-3.1-8B-Instruct", "Phi-3.5-mini-instruct"])
+@pytest.mark.parametrize("runtime", ["mlc", "llama_cpp", "vllm", "lmdeploy"])
+def test_advice_can_be_typed_and_then_fits(model: str, runtime: str) -> None:
+    asked = ["--board", "orin-nano-8gb", "--runtime", runtime, "--context", "8192", "--json"]
+    _, out = run(model, *asked)
+    data = json.loads(out)
+    assert data["advice"] or data["verdict"] == "fits"
+    for advice in data["advice"]:
+        _, again = run(model, *asked, *advice.split())
+        assert json.loads(again)["fits"], advice
+
+
+def test_a_table_is_shown_without_a_runtime() -> None:
+    code, out = run("Qwen2.5-1.5B-Instruct", "--board", "xavier-nx-8gb")
+    assert code == 0
+    assert "impossible" in out
+    assert out.splitlines()[-1].startswith("details: jetson-containers llm fit Qwen2.5-1.5B-Instruct --runtime ")
+
+
+@pytest.mark.parametrize("runtime", [(), ("--runtime", "llama_cpp")])
+def test_what_cannot_run_is_given_no_speed(runtime: tuple[str, ...]) -> None:
+    _, out = run("Qwen2.5-1.5B-Instruct", "--board", "nano-4gb", *runtime)
+    about_it, _, _ = out.partition("what fits:")
+    assert about_it.startswith("impossible: ")
+    assert not re.search(r"\d tokens/s", about_it)
+
+
+def test_a_gguf_file_of_an_unknown_mixture_keeps_its_name() -> None:
+    source = replace(modelsource.load(str(GGUF), no_hub), quantization="Q9_X")
+    answer = fitting.answer(source, fit.of_board(fit.board_named("orin-nx-16gb")), Question())
+    assert (answer.best.quantization, answer.best.weights_bytes) == ("Q9_X", 28288)
+
+
+def test_a_gguf_file_is_predicted_by_its_own_directory() -> None:
+    answer = ask(str(GGUF))
+    assert (answer.best.weights_bytes, answer.best.steps, answer.best.quantization) == (28288, (), "Q8_0")

@@ -1,0 +1,908 @@
+"""MLC's commands: every word of them is one that MLC documents, and they are what the golden copies say.
+
+`golden/mlc/<model>.txt` holds all commands of a model, by platform and then by what they compile for
+(`UPDATE_GOLDEN=1 pytest …` writes them anew). A combination that is impossible has its reason there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jetson_containers.core.console import Console, Level
+from jetson_containers.core.errors import UsageError
+from jetson_containers.llm.models import config as modelconfig
+from jetson_containers.llm.pipeline.steps import Origin, Pipeline
+from jetson_containers.llm.runtimes.interface import Job, Runtime, ServeOptions, StepCommand, Target
+from jetson_containers.llm.runtimes.mlc import conv_templates as templates_mlc
+from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
+from jetson_containers.llm.runtimes.mlc import mlc_llm as mlc_new
+from jetson_containers.llm.runtimes.mlc import runtime as mlc
+from jetson_containers.llm.runtimes.mlc.runtime import Api, Mlc
+from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import tables
+from tests.paths import UNIT_DIR
+from tests.unit import mlc_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from jetson_containers.llm.models.config import ModelConfig
+
+GOLDEN = UNIT_DIR / "golden" / "mlc"
+RUNTIME: Runtime = Mlc()
+MLC = Mlc()
+
+# The decoders' shapes from their config.json.
+CONFIGS: dict[str, dict[str, Any]] = {
+    "Llama-2-7b-chat-hf": {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000, "max_position_embeddings": 4096},
+    "RedPajama-INCITE-Chat-3B-v1": {
+        "architectures": ["GPTNeoXForCausalLM"], "model_type": "gpt_neox", "hidden_size": 2560,
+        "intermediate_size": 10240, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 50432,
+        "max_position_embeddings": 2048},
+    "Mistral-7B-Instruct-v0.2": {
+        "architectures": ["MistralForCausalLM"], "model_type": "mistral", "hidden_size": 4096,
+        "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "vocab_size": 32000,
+        "max_position_embeddings": 32768, "sliding_window": None},
+    "internlm2-chat-1_8b": {
+        "architectures": ["InternLM2ForCausalLM"], "model_type": "internlm2", "hidden_size": 2048,
+        "intermediate_size": 8192, "num_hidden_layers": 24, "num_attention_heads": 16, "num_key_value_heads": 8,
+        "vocab_size": 92544,
+        "max_position_embeddings": 32768},
+    "Qwen2.5-1.5B-Instruct": {
+        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 1536, "intermediate_size": 8960,
+        "num_hidden_layers": 28, "num_attention_heads": 12, "num_key_value_heads": 2, "vocab_size": 151936,
+        "max_position_embeddings": 32768, "sliding_window": 32768, "use_sliding_window": False,
+        "tie_word_embeddings": True},
+}  # fmt: skip
+ORGANIZATION = {
+    "Llama-2-7b-chat-hf": "meta-llama", "RedPajama-INCITE-Chat-3B-v1": "togethercomputer",
+    "Mistral-7B-Instruct-v0.2": "mistralai", "internlm2-chat-1_8b": "internlm", "Qwen2.5-1.5B-Instruct": "Qwen",
+}  # fmt: skip
+TARGETS = {
+    "orin-jp5": ("orin-nx-16gb,r35.4.1", "0.1.0"),
+    "xavier-jp5": ("xavier-nx-8gb,r35.4.1", "0.1.0"),
+    "orin-jp6": ("orin-nx-16gb,r36.4.3", "0.20.0"),
+    "thor-jp7": ("agx-thor,r38.4.0", "0.20.0"),
+    "x86-cu129": ("x86_64,cu129", "0.20.0"),
+}
+PLACES = ("vulkan", "windows", "metal", "metal:x86-64", "iphone", "android", "webgpu")
+
+
+@cache
+def target(name: str) -> Target:
+    text, version = TARGETS[name]
+    return Target(platforms.parse_target(text), versions={"mlc": version})
+
+
+@cache
+def config(name: str) -> ModelConfig:
+    return modelconfig.from_hf(CONFIGS[name])
+
+
+def job(model: str = "Llama-2-7b-chat-hf", on: str = "orin-jp6", **options: Any) -> Job:
+    source = f"/data/models/huggingface/models--{ORGANIZATION[model]}--{model}/snapshots/0123456"
+    values: dict[str, Any] = {"config": config(model), "quantization": "", "target": target(on), **options}
+    return Job(source, model, **values)
+
+
+def line(step: StepCommand) -> str:
+    words = " ".join(word if word.startswith("{output}") else shlex.quote(word) for word in step.argv)
+    marks = [name for name, on in (("merge", step.merge), ("gpu", step.gpu)) if on]
+    if step.result:
+        marks.append(f"result {step.result}")
+    options = [f"{key}={value}" for key, value in sorted(step.options.items()) if value]
+    return f"  {step.name}: {words}\n    -> {step.output}  [{', '.join([*marks, *options])}]"
+
+
+def block(asked: Job) -> list[str]:
+    verdict = MLC.check(asked)
+    if not verdict.ok:
+        return [f"  impossible: {verdict.reason}", f"  instead: {verdict.instead}"]
+    lines = [f"  notice: {text}" for text in MLC.notices(asked)]
+    return [*lines, *(line(step) for step in MLC.steps(asked))]
+
+
+def render(model: str) -> str:
+    lines = [model]
+    for name in TARGETS:
+        for mode in ("q4f16_ft", "q4f16_1"):
+            asked = job(model, name, quantization=mode, context=4096)
+            lines += ["", f"{name} {mode}", *block(asked)]
+            if MLC.check(asked).ok:
+                lines.append("  serve: " + shlex.join(MLC.serve(asked, ServeOptions(9000)).argv))
+    for place in PLACES:
+        lines += [
+            "",
+            f"x86-cu129 q4f16_1 for {place}",
+            *block(job(model, "x86-cu129", quantization="q4f16_1", device=place)),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("model", CONFIGS)
+def test_the_commands_of_a_model_are_those_of_its_golden_copy(model: str) -> None:
+    path = GOLDEN / f"{model}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(render(model), encoding="utf-8")
+    assert render(model) == path.read_text(encoding="utf-8")
+
+
+def every_job() -> list[Job]:
+    jobs = []
+    for model in CONFIGS:
+        for on in TARGETS:
+            for place in ("", *PLACES):
+                jobs += [job(model, on, quantization=mode, device=place) for mode in ("", "q4f16_ft", "q4f16_1")]
+    return jobs
+
+
+def commands(asked: Job) -> list[tuple[str, ...]]:
+    found = [step.argv for step in MLC.steps(asked)]
+    if not asked.device:
+        found += [MLC.serve(asked, ServeOptions(9000, api_key=key)).argv for key in (False, True)]
+    return found
+
+
+def test_every_word_is_one_that_mlc_documents() -> None:
+    allowed = [asked for asked in every_job() if MLC.check(asked).ok]
+    assert len(allowed) > 100
+    wrong = {
+        shlex.join(argv): found
+        for asked in allowed
+        for argv in commands(asked)
+        if (found := mlc_options.problems(argv))
+    }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ("python3 -m mlc_llm.build --model x --quantization q4f16_7", "--quantization q4f16_7"),
+        ("python3 -m mlc_llm.build --conv-template llama-2", "no option --conv-template"),
+        ("mlc_llm compile x --opt cutlass_attn=1 -o y", "--opt ['cutlass_attn', '1']"),
+        ("mlc_llm compile x --overrides sliding_window=1 -o y", "--overrides sliding_window=1"),
+        ("mlc_llm gen_config x y -o z", "2 positional arguments"),
+        ("mlc_llm gen_config x --quantization --conv-template LM", "--quantization needs a value"),
+        ("mlc_llm gen_config x --conv-template llama_default", "--conv-template llama_default"),
+        ("mlc_llm serve x --mode fast", "--mode fast"),
+    ],
+)
+def test_the_check_of_words_sees_what_is_wrong(argv: str, said: str) -> None:
+    assert said in mlc_options.problems(tuple(shlex.split(argv)))
+
+
+PAIRS = st.sampled_from(
+    [
+        "context_window_size=2048",
+        "sliding_window=512",
+        "sliding_window_size=512",
+        "prefill_chunk_size=256",
+        "max_batch_size=2",
+    ]
+)
+SWITCHES = st.sampled_from(
+    ["cutlass_attn=1", "cutlass_norm=0", "cublas_gemm=0", "cudagraph=1", "flashinfer=0", "cutlass=1"]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    model=st.sampled_from(sorted(CONFIGS)),
+    on=st.sampled_from(sorted(TARGETS)),
+    mode=st.sampled_from(["", *sorted(mlc_options.OLD_QUANTIZATIONS | mlc_options.NEW_QUANTIZATIONS), "q4f16_awq"]),
+    place=st.sampled_from(["", *PLACES]),
+    context=st.integers(0, 200000),
+    chunk=st.integers(0, 9000),
+    window=st.integers(0, 9000),
+    batch=st.integers(1, 64),
+    opt=st.one_of(st.sampled_from(["", "O0", "O1", "o2", "O3"]), st.lists(SWITCHES, min_size=1).map(";".join)),
+    overrides=st.lists(PAIRS).map(";".join),
+)
+def test_whatever_is_asked_mlc_gets_what_it_knows(  # noqa: PLR0917 - what hypothesis chooses
+    model: str,
+    on: str,
+    mode: str,
+    place: str,
+    context: int,
+    chunk: int,
+    window: int,
+    batch: int,
+    opt: str,
+    overrides: str,
+) -> None:
+    asked = job(
+        model, on, quantization=mode, device=place, context=context, prefill_chunk=chunk, sliding_window=window,
+        max_batch=batch, opt=opt, overrides=overrides,
+    )  # fmt: skip
+    verdict = MLC.check(asked)
+    if not verdict.ok:
+        assert verdict.reason
+        assert verdict.instead
+        return
+    for argv in commands(asked):
+        assert mlc_options.problems(argv) == []
+    planned = mlc_new.shape(asked)
+    assert 0 < planned.chunk <= planned.limit
+    MLC.notices(asked)
+
+
+MODES = [("orin-jp5", "q4f16_ft"), ("xavier-jp5", "q4f16_1"), ("orin-jp6", "q4f16_1"), ("x86-cu129", "q4f16_1")]
+
+
+@pytest.mark.parametrize(("on", "default"), MODES)
+def test_the_default_mode_runs_on_the_device(on: str, default: str) -> None:
+    names = RUNTIME.quantizations(target(on))
+    assert names[0] == default
+    assert len(names) == len(set(names))
+    old = on.endswith("jp5")
+    assert set(names) == (mlc_options.OLD_QUANTIZATIONS if old else mlc_options.NEW_QUANTIZATIONS)
+    assert RUNTIME.check(job(on=on)).ok
+
+
+def quantized(method: str, bits: int = 4, group: int = 128, model: str = "Qwen2.5-1.5B-Instruct") -> ModelConfig:
+    made = {"quant_method": method, "bits": bits, "group_size": group}
+    return modelconfig.from_hf({**CONFIGS[model], "quantization_config": made})
+
+
+def family(name: str) -> ModelConfig:
+    return modelconfig.from_hf({**CONFIGS["Llama-2-7b-chat-hf"], "architectures": [""], "model_type": name})
+
+
+def experts(name: str) -> ModelConfig:
+    return modelconfig.from_hf({**CONFIGS[LLAMA], "model_type": name, "num_local_experts": 8, "num_experts_per_tok": 2})
+
+
+LLAMA = "Llama-2-7b-chat-hf"
+LLAMA_CPP = "--runtime llama_cpp --quantization Q4_K_M"
+IMPOSSIBLE = [
+    ("xavier-jp5", {"quantization": "q4f16_ft"}, "compute capability 8.0", "--quantization q4f16_1"),
+    ("orin-jp6", {"quantization": "e4m3_e4m3_f16"}, "compute capability 8.9", "--quantization q0f16"),
+    ("orin-jp6", {"quantization": "q8f16_1"}, "no quantization `q8f16_1`", "--quantization q4f16_1"),
+    ("orin-jp6", {"quantization": "nonsense"}, "no quantization `nonsense`", "--quantization q4f16_1"),
+    ("orin-jp5", {"quantization": "q4f16_autoawq"}, "no quantization", "--quantization q4f16_ft"),
+    ("orin-jp6", {"quantization": "q4f16_awq"}, "takes over an AWQ checkpoint", "--quantization q4f16_1"),
+    ("orin-jp6", {"quantization": "q4f16_autoawq", "config": quantized("awq", group=64, model=LLAMA)}, "groups of 128",
+     "in groups of 64"),
+    ("orin-jp6", {"config": quantized("awq", model=LLAMA)}, "quantized already (awq)", "--quantization q4f16_autoawq"),
+    ("orin-jp6", {"config": quantized("awq")}, "quantized already (awq)", "--runtime lmdeploy, or the unquantized"),
+    ("orin-jp6", {"config": quantized("awq"), "quantization": "q4f16_autoawq"},
+     "`qwen2` to `q4f16_autoawq`, only eagle, llama, llava, olmo", "--runtime lmdeploy, or the unquantized"),
+    ("orin-jp6", {"config": family("gemma2"), "quantization": "q4f16_ft"}, "`gemma2` to `q4f16_ft`; it can to q4f16_1",
+     "--quantization q4f16_1"),
+    ("orin-jp6", {"config": family("medusa")}, "`medusa` to `q4f16_1`; it can to q0f16", "--quantization q0f16"),
+    ("thor-jp7", {"config": family("qwen2"), "quantization": "e4m3_e4m3_f16"}, "`qwen2` to `e4m3_e4m3_f16`",
+     "--quantization q4f16_1"),
+    ("thor-jp7", {"config": family("llama"), "quantization": "fp8_e4m3fn_bf16_block_scale"}, "`llama` to `fp8_e4m3fn",
+     "--quantization e4m3_e4m3_f16"),
+    ("orin-jp6", {"config": experts("mixtral"), "quantization": "q4f16_0"}, "`mixtral` to `q4f16_0`",
+     "--quantization q4f16_1"),
+    ("orin-jp6", {"config": family("gemma"), "quantization": "q8f16_ft"}, "no quantization `q8f16_ft`",
+     "--quantization q4f16_1"),
+    ("orin-jp5", {"config": quantized("gptq", model=LLAMA, group=32), "quantization": "autogptq_llama_q4f16_0"},
+     "needs 4 bits in groups of 128, the checkpoint has 4 bits in groups of 32", "the unquantized model"),
+    ("orin-jp5", {"config": quantized("gptq", model=LLAMA, group=-1), "quantization": "autogptq_llama_q4f16_0"},
+     "one scale for a whole row", "--quantization autogptq_llama_q4f16_1"),
+    ("orin-jp5", {"config": quantized("gptq", model=LLAMA, bits=8), "quantization": "autogptq_llama_q4f16_0"},
+     "the checkpoint has 8 bits in groups of 128", "the unquantized model"),
+    ("orin-jp5", {"config": quantized("gptq", model="Mistral-7B-Instruct-v0.2"), "quantization":
+     "autogptq_llama_q4f16_0"}, "`mistral` to `autogptq_llama_q4f16_0`, only llama", "the unquantized model"),
+    ("orin-jp6", {"config": quantized("awq", model=LLAMA), "quantization": "q4f16_autoawq",
+                  "files": ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")},
+     "one file of weights or an index", "--runtime lmdeploy, or the unquantized"),
+    ("orin-jp6", {"config": quantized("gptq")}, "quantized already (gptq)", "the unquantized model"),
+    ("orin-jp5", {"config": quantized("gptq", model="Llama-2-7b-chat-hf")}, "quantized already",
+     "autogptq_llama_q4f16_0"),
+    ("orin-jp5", {"config": family("qwen2")}, "`qwen2`; that of JetPack 6 does", LLAMA_CPP),
+    ("orin-jp5", {"config": family("internlm")}, "`internlm`", "--runtime transformers"),
+    ("orin-jp6", {"config": family("falcon")}, "architecture `falcon`", LLAMA_CPP),
+    ("orin-jp6", {"device": "iphone", "quantization": "q4f16_ft"}, "CUDA only", "--quantization q4f16_1"),
+    ("orin-jp6", {"device": "toaster"}, "no device `toaster`", "--device cuda|vulkan"),
+    ("orin-jp5", {"device": "windows"}, "no `windows`", "--device vulkan"),
+    ("orin-jp6", {"opt": "O9"}, "level `O9`", "O0, O1, O2, O3"),
+    ("orin-jp6", {"opt": "magic=1"}, "switch `magic`", "flashinfer"),
+    ("orin-jp6", {"opt": "cudagraph=yes"}, "`cudagraph=yes`", "0 or 1"),
+    ("orin-jp6", {"overrides": "magic=1"}, "no `magic`", "context_window_size"),
+    ("orin-jp6", {"overrides": "context_window_size"}, "has no value", "KEY=VALUE"),
+    ("orin-jp6", {"overrides": "context_window_size=many"}, "no number", "context_window_size=1024"),
+    ("orin-jp6", {"device": "android", "system_lib_prefix": "a-b"}, "letters, digits", "--system-lib-prefix a_b"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("on", "options", "reason", "instead"), IMPOSSIBLE, ids=[f"{row[0]} {row[2]}" for row in IMPOSSIBLE]
+)
+def test_what_is_impossible_has_a_reason_and_the_nearest_possible(
+    on: str, options: dict[str, Any], reason: str, instead: str
+) -> None:
+    verdict = RUNTIME.check(job(on=on, **options))
+    assert not verdict.ok
+    assert reason in verdict.reason
+    assert instead in verdict.instead or instead in verdict.reason
+
+
+def test_what_is_suggested_instead_is_possible() -> None:
+    for on, options, _reason, instead in IMPOSSIBLE:
+        if instead.startswith("--quantization") and "config" not in options:
+            kept = {key: value for key, value in options.items() if key != "quantization"}
+            assert RUNTIME.check(job(on=on, quantization=instead.split()[1], **kept)).ok, (on, options)
+    assert RUNTIME.check(job(config=quantized("awq", model=LLAMA), quantization="q4f16_autoawq")).ok
+    whole = quantized("gptq", model=LLAMA, group=-1)
+    assert RUNTIME.check(job(on="orin-jp5", config=whole, quantization="autogptq_llama_q4f16_1")).ok
+    groups = quantized("gptq", model=LLAMA)
+    assert RUNTIME.check(job(on="orin-jp5", config=groups, quantization="autogptq_llama_q4f16_0")).ok
+    assert RUNTIME.check(job(config=experts("mixtral"), quantization="q4f16_1")).ok
+    assert RUNTIME.check(job(config=family("minicpm"), quantization="q4f16_0")).ok  # without experts
+
+
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (("config.json", "model-00001-of-00002.safetensors", INDEX, "model-00002-of-00002.safetensors"), INDEX),
+        (("config.json", "model.safetensors"), "model.safetensors"),
+        (("awq_model_w4_g128.safetensors",), "awq_model_w4_g128.safetensors"),
+        (("pytorch_model.bin",), "pytorch_model.bin"),
+        (("pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin"), "pytorch_model.bin.index.json"),
+        ((), "model.safetensors"),
+    ],
+)
+def test_an_awq_checkpoint_is_read_from_a_file(files: tuple[str, ...], name: str) -> None:
+    asked = job(config=quantized("awq", model=LLAMA), quantization="q4f16_awq", files=files)
+    assert RUNTIME.check(asked).ok
+    convert = RUNTIME.steps(asked)[0]
+    source = f"--source {asked.source}/{name} --source-format awq"
+    assert shlex.join(convert.argv).endswith(f"--quantization q4f16_autoawq --device cuda {source} -o '{{output}}'")
+    assert mlc_options.problems(convert.argv) == []
+    notices = MLC.notices(asked)
+    assert "`q4f16_awq` is called `q4f16_autoawq`" in notices[0]
+    assert any("a single file is assumed" in text for text in notices) is (files == ())
+
+
+def test_gguf_and_cpu_and_old_boards_are_sent_elsewhere() -> None:
+    gguf = Job("/data/models/x.gguf", "x", None, "", target("orin-jp6"))
+    assert RUNTIME.check(gguf).instead == "--runtime llama_cpp"
+    cpu = Target(platforms.parse_target("x86_64,cu129"), device="cpu")
+    assert "not for the CPU" in RUNTIME.check(job(target=cpu)).reason
+    assert RUNTIME.check(job(target=cpu, device="webgpu")).ok
+    for text, reason in (
+        ("r32.7.4", "L4T 35 or later"),
+        ("x86_64,cpu", "needs a GPU"),
+        ("x86_64,cu124", "CUDA 12.6"),
+    ):
+        platform = platforms.parse_target(text)
+        with pytest.raises(UsageError, match=reason):
+            RUNTIME.packages(platform)
+        assert reason in RUNTIME.check(job(target=Target(platform))).reason
+    assert RUNTIME.packages(platforms.parse_target("r35.4.1")) == ("mlc",)
+
+
+VERSIONS = [
+    ("0.1.0", Api.OLD), ("51fb0f4", Api.OLD), ("51fb0f4-builder", Api.OLD), ("0.1.0-builder", Api.OLD),
+    ("0.1.1", Api.NEW), ("0.1.4", Api.NEW), ("0.20.0", Api.NEW), ("d1ea69a", Api.NEW), ("607dc5a", Api.OLD),
+    ("3feed05", Api.OLD), ("3feed05-builder", Api.OLD), ("c30348a", Api.OLD), ("5584cac", Api.OLD),
+    ("51fb0f491cddae8c4f2ec661389355df89f77af1", Api.OLD), ("3403a4e", Api.NEW),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("version", "api"), VERSIONS)
+def test_the_image_decides_the_interface(version: str, api: Api) -> None:
+    assert mlc.api_of(Target(target("orin-jp6").platform, versions={"mlc": version})) is api
+
+
+def test_without_a_version_the_image_is_asked_and_then_the_platform() -> None:
+    jp5, jp6 = target("orin-jp5").platform, target("orin-jp6").platform
+    old, new = " ".join(mlc.OLD_HELP), " ".join(mlc.NEW_HELP)
+    assert mlc.api_of(Target(jp6, probed={old: "usage: build.py [--artifact-path P]"})) is Api.OLD
+    assert mlc.api_of(Target(jp5, probed={new: "{compile,convert_weight,gen_config}", old: "No module"})) is Api.NEW
+    assert (mlc.api_of(Target(jp5)), mlc.api_of(Target(jp6))) == (Api.OLD, Api.NEW)
+    # a commit that is not known tells nothing, so the image's programs do
+    unknown = {"mlc": "abcdef0"}
+    assert mlc.api_of(Target(jp6, versions=unknown, probed={old: "[--artifact-path P]"})) is Api.OLD
+    assert mlc.api_of(Target(jp5, versions=unknown)) is Api.OLD
+    assert {shlex.join(probe) for probe in RUNTIME.probes} >= {old, new}
+
+
+FIRST_SERVE = "usage: MLC LLM Serve CLI [--mode M] [--model-lib-path P] [--max-batch-size N] [--max-total-seq-length N]"
+TODAYS_SERVE = "usage: MLC LLM Serve CLI [--mode M] [--model-lib LIB] [--overrides O] [--api-key K]"
+
+
+@pytest.mark.parametrize(
+    ("version", "printed", "spelling"),
+    [
+        ("0.20.0", "", "today"),
+        ("", "", "today"),
+        ("0.1.1", "", "first"),
+        ("0.1.1", TODAYS_SERVE, "today"),
+        ("0.20.0", FIRST_SERVE, "first"),
+    ],
+)
+def test_the_server_gets_its_limits_in_the_image_s_spelling(version: str, printed: str, spelling: str) -> None:
+    probed = {"mlc_llm serve --help": printed} if printed else {}
+    where = Target(target("orin-jp6").platform, versions={"mlc": version} if version else {}, probed=probed)
+    argv = RUNTIME.serve(job(target=where, context=2048, max_batch=2), ServeOptions(9000, gpu_memory=0.7)).argv
+    assert mlc_options.problems(argv) == []
+    text = shlex.join(argv)
+    if spelling == "first":
+        assert (
+            "--max-batch-size 2 --max-total-seq-length 4096 --prefill-chunk-size 1024 --gpu-memory-utilization 0.7"
+            in text
+        )
+        assert "--model-lib-path" in text
+    else:
+        limits = "max_num_sequence=2;max_total_seq_length=4096;context_window_size=2048;prefill_chunk_size=1024"
+        assert f"--overrides '{limits};gpu_memory_utilization=0.7'" in text
+
+
+@pytest.mark.parametrize(("batch", "mode"), [(1, "interactive"), (4, "local"), (16, "server")])
+def test_the_server_s_mode_follows_the_batch(batch: int, mode: str) -> None:
+    assert f"--mode {mode}" in shlex.join(RUNTIME.serve(job(max_batch=batch), ServeOptions(9000)).argv)
+
+
+@pytest.mark.parametrize("on", ["orin-jp5", "orin-jp6"])
+def test_only_what_runs_here_is_served(on: str) -> None:
+    for place in ("windows", "metal", "iphone", "android", "webgpu"):
+        with pytest.raises(UsageError, match="does not run on this machine"):
+            RUNTIME.serve(job(on=on, device=place), ServeOptions(9000))
+    assert "--device vulkan --model-lib" in shlex.join(RUNTIME.serve(job(device="vulkan"), ServeOptions(9000)).argv)
+
+
+def test_a_key_never_stands_in_the_argv() -> None:
+    plain = RUNTIME.serve(job(), ServeOptions(9000))
+    assert plain.argv[:2] == ("mlc_llm", "serve")
+    assert plain.health == "/v1/models"  # it listens only when the model is loaded
+    guarded = RUNTIME.serve(job(), ServeOptions(9000, api_key=True))
+    assert guarded.argv[1].endswith("/drivers/mlc_serve.py")
+    assert guarded.argv[2:] == plain.argv[2:]
+    assert guarded.health == "/health"
+    assert "--api-key" not in guarded.argv
+    assert plain.model == guarded.model == RUNTIME.artefact(job())
+
+
+def test_the_old_interface_is_served_by_our_driver() -> None:
+    service = RUNTIME.serve(job(on="orin-jp5"), ServeOptions(9000, "0.0.0.0"))
+    root = "/data/models/mlc/dist/Llama-2-7b-chat-hf-q4f16_ft"
+    assert service.argv[1:5] == (
+        "/run/jetson-containers/drivers/mlc_old_server.py", root, "--model-lib",
+        f"{root}/Llama-2-7b-chat-hf-q4f16_ft-cuda.so",
+    )  # fmt: skip
+    assert (service.model, service.health) == ("Llama-2-7b-chat-hf", "/health")
+
+
+def test_outputs_have_upstream_s_layout() -> None:
+    dist = "/data/models/mlc/dist"
+    convert, configure, compiled = RUNTIME.steps(job())
+    assert convert.output == configure.output == RUNTIME.artefact(job()) == f"{dist}/Llama-2-7b-chat-hf-q4f16_1-MLC"
+    assert convert.merge
+    assert configure.merge
+    assert compiled.output == MLC.library(job()) == f"{dist}/libs/Llama-2-7b-chat-hf-q4f16_1-cuda.so"
+    assert compiled.argv[-1] == "{output}/" + compiled.result  # the suffix says what to make
+    assert dict(compiled.options) == {"sm": "87", "mlc": "0.20.0", "device": "cuda", "host": "aarch64"}
+    link, build = RUNTIME.steps(job(on="orin-jp5"))
+    assert link.argv == ("ln", "-sfn", job().source, f"{dist}/models/Llama-2-7b-chat-hf")
+    assert build.output == f"{dist}/{build.result}" == RUNTIME.artefact(job(on="orin-jp5"))
+    assert build.argv[build.argv.index("--model") + 1] == link.output
+    assert MLC.library(job(on="orin-jp5")) == f"{build.output}/Llama-2-7b-chat-hf-q4f16_ft-cuda.so"
+
+
+def test_safetensors_are_read_where_the_checkpoint_has_them() -> None:
+    assert "--use-safetensors" not in RUNTIME.steps(job(on="orin-jp5"))[1].argv
+    files = ("config.json", "model-00001-of-00002.safetensors", "pytorch_model-00001-of-00002.bin")
+    assert "--use-safetensors" in RUNTIME.steps(job(on="orin-jp5", files=files))[1].argv
+
+
+OLD_SWITCHES = [
+    ("orin-jp5", "", "--use-cuda-graph --use-flash-attn-mqa"),
+    ("orin-jp5", "O0", "--no-cutlass-attn --no-cutlass-norm --no-cublas"),
+    ("orin-jp5", "O1", "--use-flash-attn-mqa"),
+    ("orin-jp5", "cudagraph=1;cublas_gemm=1", "--use-cuda-graph --no-cutlass-attn --no-cutlass-norm"),
+    ("orin-jp5", "cutlass_attn=1;cutlass_norm=1;cublas_gemm=0;cudagraph=0", "--use-flash-attn-mqa --no-cublas"),
+    ("xavier-jp5", "", "--use-cuda-graph --no-cutlass-attn --no-cutlass-norm"),
+    ("xavier-jp5", "O3", "--use-cuda-graph --no-cutlass-attn --no-cutlass-norm"),
+]
+
+
+@pytest.mark.parametrize(("on", "opt", "switches"), OLD_SWITCHES)
+def test_levels_become_the_old_interface_s_switches(on: str, opt: str, switches: str) -> None:
+    argv = RUNTIME.steps(job(on=on, opt=opt))[1].argv
+    assert " ".join(argv[argv.index("--use-cache") + 2 :]) == switches
+
+
+OPTS = [
+    ("", "O2", 0),
+    ("O3", "O3", 0),
+    ("o1", "O1", 0),
+    ("flashinfer=0;cudagraph=1", "flashinfer=0;cudagraph=1", 0),
+    ("ipc_allreduce_strategy=AUTO", "ipc_allreduce_strategy=AUTO", 0),
+    ('"cutlass_attn=1;cutlass_norm=0;cublas_gemm=0;cudagraph=0"', "cutlass=1;cublas_gemm=0;cudagraph=0", 3),
+    ("cutlass_attn=0;cutlass_norm=0;", "cutlass=0", 2),
+    ("cutlass_attn=0;cutlass_norm=1", "cutlass=1", 3),
+]
+
+
+@pytest.mark.parametrize(("text", "translated", "notices"), OPTS)
+def test_old_spellings_of_opt_are_translated(text: str, translated: str, notices: int) -> None:
+    value, said = mlc_targets.translate_opt(text)
+    assert value == translated
+    assert len(said) == notices
+    assert mlc_options.problems(("mlc_llm", "compile", "x", "--opt", value, "-o", "y")) == []
+
+
+def test_old_keys_of_overrides_are_translated_and_reach_all_steps() -> None:
+    asked = job("Mistral-7B-Instruct-v0.2", overrides="sliding_window=512;prefill_chunk_size=128")
+    assert MLC.notices(asked) == ("--overrides: `sliding_window` is called `sliding_window_size` now",)
+    _, configure, compiled = RUNTIME.steps(asked)
+    assert "--sliding-window-size 512 --prefill-chunk-size 128" in shlex.join(configure.argv)
+    assert "--overrides 'sliding_window_size=512;prefill_chunk_size=128'" in shlex.join(compiled.argv)
+    assert "sliding_window_size=512;prefill_chunk_size=128" in shlex.join(RUNTIME.serve(asked, ServeOptions(1)).argv)
+
+
+def shape_of(model: str, **options: Any) -> tuple[int, int, int]:
+    planned = mlc_new.shape(job(model, **options))
+    return (0 if planned.window else planned.context, planned.window, planned.chunk)
+
+
+SHAPES = [
+    ("Llama-2-7b-chat-hf", {}, (4096, 0, 1024)),
+    ("Llama-2-7b-chat-hf", {"context": 512}, (512, 0, 512)),
+    ("Llama-2-7b-chat-hf", {"context": 8192}, (4096, 0, 1024)),  # its training ends there
+    ("Llama-2-7b-chat-hf", {"prefill_chunk": 256}, (4096, 0, 256)),
+    ("Llama-2-7b-chat-hf", {"device": "webgpu"}, (2048, 0, 1024)),
+    ("Llama-2-7b-chat-hf", {"device": "iphone"}, (768, 0, 768)),
+    ("Llama-2-7b-chat-hf", {"device": "android"}, (768, 0, 768)),
+    ("Llama-2-7b-chat-hf", {"device": "android", "context": 1024}, (1024, 0, 1024)),
+    ("Llama-2-7b-chat-hf", {"overrides": "context_window_size=1024;prefill_chunk_size=128"}, (1024, 0, 128)),
+    ("Qwen2.5-1.5B-Instruct", {"context": 8192}, (8192, 0, 1024)),
+    ("Mistral-7B-Instruct-v0.2", {}, (4096, 0, 1024)),  # its config has no window
+    ("Mistral-7B-Instruct-v0.2", {"device": "iphone"}, (0, 1024, 128)),
+    ("Mistral-7B-Instruct-v0.2", {"device": "android"}, (0, 1024, 128)),
+    ("Mistral-7B-Instruct-v0.2", {"device": "webgpu"}, (2048, 0, 1024)),
+    ("Mistral-7B-Instruct-v0.2", {"sliding_window": 2048}, (0, 2048, 1024)),
+]
+
+
+@pytest.mark.parametrize(("model", "options", "expected"), SHAPES)
+def test_memory_is_planned_as_documented(model: str, options: dict[str, Any], expected: tuple[int, int, int]) -> None:
+    assert shape_of(model, **options) == expected
+
+
+def test_a_model_with_a_window_of_its_own_slides() -> None:
+    first = modelconfig.from_hf({**CONFIGS["Mistral-7B-Instruct-v0.2"], "sliding_window": 4096})
+    assert shape_of("Mistral-7B-Instruct-v0.2", config=first) == (0, 4096, 1024)
+    assert shape_of("Mistral-7B-Instruct-v0.2", config=first, context=2048) == (0, 2048, 1024)
+    build = shlex.join(RUNTIME.steps(job("Mistral-7B-Instruct-v0.2", "orin-jp5", config=first))[1].argv)
+    assert "--max-seq-len 4096 --sliding-window 4096 --prefill-chunk-size 1024" in build
+
+
+def test_a_context_beyond_the_model_or_the_documentation_is_said() -> None:
+    assert "cut to that" in MLC.notices(job(context=8192))[0]
+    assert "gives `iphone` a context of 768" in MLC.notices(job(device="iphone", context=2048))[0]
+
+
+LIBRARIES = [
+    ("cuda", "-cuda.so", "--device cuda"),
+    ("vulkan", "-vulkan.so", "--device vulkan"),
+    ("windows", "-vulkan.dll", "--device vulkan --host x86_64-pc-windows-msvc"),
+    ("metal", "-metal.so", "--device metal --host arm64-apple-darwin"),
+    ("metal:x86-64", "-metal_x86_64.dylib", "--device metal:x86-64 --host x86_64-apple-darwin"),
+    ("iphone", "-iphone.tar", "--device iphone"),
+    ("android", "-android.tar", "--device android"),
+    ("webgpu", "-webgpu.wasm", "--device webgpu"),
+    ("CUDA:0", "-cuda.so", "--device cuda"),
+    ("ios", "-iphone.tar", "--device iphone"),
+]
+
+
+@pytest.mark.parametrize(("device", "suffix", "words"), LIBRARIES)
+def test_each_target_has_its_suffix_and_host(device: str, suffix: str, words: str) -> None:
+    step = RUNTIME.steps(job(device=device))[-1]
+    assert step.output.endswith("q4f16_1" + suffix)
+    assert f"{words} --opt O2" in shlex.join(step.argv)
+
+
+def test_a_host_is_the_user_s_to_choose() -> None:
+    step = RUNTIME.steps(job(device="vulkan", host="x86_64-pc-windows-msvc"))[-1]
+    assert step.output.endswith("-vulkan.dll")
+    other = RUNTIME.steps(job(device="android", host="aarch64-linux-android24", system_lib_prefix="llama_"))[-1]
+    assert "--host aarch64-linux-android24 --opt O2 --system-lib-prefix llama_" in shlex.join(other.argv)
+    assert other.options["host"] == "aarch64-linux-android24"
+    shared = job(system_lib_prefix="llama_")
+    assert "--system-lib-prefix" not in RUNTIME.steps(shared)[-1].argv
+    assert "has no effect on `cuda`" in MLC.notices(shared)[0]
+
+
+@pytest.mark.parametrize("place", sorted(mlc_targets.places()))
+def test_what_a_target_lacks_is_said_with_a_remedy(place: str) -> None:
+    where = mlc_targets.places()[place]
+    for tool in mlc_targets.toolchains(where):
+        for answer, ok in (("found\n", True), ("missing\n", False), ("sh: xcrun: not found", False)):
+            probed = {" ".join(tool.probe): answer}
+            verdict = RUNTIME.check(job(device=place, target=Target(target("orin-jp6").platform, probed=probed)))
+            assert verdict.ok is ok
+            assert ok or (tool.missing in verdict.reason and tool.remedy == verdict.instead)
+    assert bool(mlc_targets.toolchains(where)) == (place != "cuda")
+
+
+def test_probes_of_toolchains_are_shell_that_answers(tmp_path: Path) -> None:
+    """They run here; the answer depends on the machine, its form does not."""
+    (tmp_path / "web" / "dist" / "wasm").mkdir(parents=True)
+    (tmp_path / "web" / "dist" / "wasm" / "mlc_wasm_runtime.bc").touch()
+    for name in ("emcc", "xcrun", "x86_64-w64-mingw32-clang"):
+        (tmp_path / name).write_text("#!/bin/sh\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    there = {"PATH": f"{tmp_path}:/usr/bin:/bin", "MLC_LLM_SOURCE_DIR": str(tmp_path), "ANDROID_NDK": str(tmp_path)}
+    for place in ("iphone", "android", "webgpu"):
+        for tool in mlc_targets.toolchains(mlc_targets.places()[place]):
+            for env, answer in ((there, "found"), ({"PATH": "/usr/bin:/bin"}, "missing")):
+                done = subprocess.run(tool.probe, env=env, capture_output=True, text=True, check=False)
+                assert done.stdout == answer + "\n", (tool.name, done)
+
+
+def test_weights_that_are_converted_already_are_compiled_within_our_limits() -> None:
+    source = "/data/models/huggingface/x/snapshots/1"
+    made = Job(source, "Llama-3.1-8B-q4f16_1-MLC", None, "", target("orin-jp6"), prepared=True, context=2048)
+    assert RUNTIME.check(made).ok
+    (step,) = RUNTIME.steps(made)
+    assert RUNTIME.artefact(made) == source
+    assert step.output == "/data/models/mlc/dist/libs/Llama-3.1-8B-q4f16_1-cuda.so"
+    assert step.argv[2] == f"{source}/mlc-chat-config.json"
+    limits = "context_window_size=2048;prefill_chunk_size=1024;max_batch_size=1"
+    assert f"--overrides '{limits}'" in shlex.join(step.argv)
+    assert mlc_options.problems(step.argv) == []
+    assert RUNTIME.serve(made, ServeOptions(9000)).model == source
+
+
+def test_an_old_build_is_served_as_it_is() -> None:
+    source = "/data/models/mlc/dist/Llama-2-7b-chat-hf-q4f16_ft"
+    made = Job(source, "Llama-2-7b-chat-hf-q4f16_ft", None, "", target("orin-jp5"), prepared=True)
+    assert RUNTIME.check(made).ok
+    assert RUNTIME.steps(made) == ()
+    assert MLC.library(made) == f"{source}/Llama-2-7b-chat-hf-q4f16_ft-cuda.so"
+    phone = Job(source, "Llama-2-7b-chat-hf-q4f16_ft", None, "", target("orin-jp5"), prepared=True, device="android")
+    assert "quantized already" in RUNTIME.check(phone).reason
+
+
+class StandIn:
+    """Runs steps with stand-ins for MLC's programs, which refuse what MLC refuses and leave what it leaves."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.ran: list[str] = []
+        text = UNIT_DIR.joinpath("tutorial_tools.py").read_text(encoding="utf-8")
+        (root / "bin").mkdir(parents=True)
+        for name in ("mlc_llm", "python3"):
+            (root / "bin" / name).write_text(f"#!{sys.executable} -IS\n{text}", encoding="utf-8")
+            (root / "bin" / name).chmod(0o755)
+
+    def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+        self.ran.append(step.name)
+        words = [word.replace("/data/", f"{self.root}/data/") for word in argv]
+        words[0] = str(self.root / "bin" / words[0])
+        env = {"STAND_IN": str(self.root), "PATH": os.environ["PATH"], **step.env}
+        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+
+def prepared_by(root: Path) -> tuple[StandIn, Pipeline]:
+    runner = StandIn(root)
+    console = Console(level=Level.QUIET)
+    snapshot = root / "data" / job().source.removeprefix("/data/")
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").touch()
+    return runner, Pipeline(root / "data", runner, console, Origin(job().source, "hub:meta-llama/Llama-2-7b-chat-hf"))
+
+
+def test_the_pipeline_makes_upstream_s_layout_once(tmp_path: Path) -> None:
+    runner, pipeline = prepared_by(tmp_path)
+    dist = tmp_path / "data/models/mlc/dist"
+    pipeline.run(RUNTIME.steps(job()))
+    assert runner.ran == ["convert", "config", "compile"]
+    made = dist / "Llama-2-7b-chat-hf-q4f16_1-MLC"
+    names = {path.name for path in made.iterdir()}
+    assert {"params_shard_0.bin", "tensor-cache.json", "mlc-chat-config.json", "tokenizer.json"} <= names
+    assert mlc.weights_complete(names)
+    assert (dist / "libs/Llama-2-7b-chat-hf-q4f16_1-cuda.so").is_file()
+    pipeline.run(RUNTIME.steps(job()))
+    assert len(runner.ran) == 3  # nothing is made twice
+    pipeline.run(RUNTIME.steps(job(context=2048)))
+    assert runner.ran[3:] == ["config", "compile"]  # the weights stay
+    pipeline.run(RUNTIME.steps(job(context=2048, device="webgpu")))
+    assert runner.ran[5:] == ["compile"]
+    assert (dist / "libs/Llama-2-7b-chat-hf-q4f16_1-webgpu.wasm").is_file()
+
+
+def test_the_pipeline_builds_with_the_old_interface(tmp_path: Path) -> None:
+    runner, pipeline = prepared_by(tmp_path)
+    pipeline.run(RUNTIME.steps(job(on="orin-jp5")))
+    made = tmp_path / "data/models/mlc/dist/Llama-2-7b-chat-hf-q4f16_ft"
+    assert (made / "params/ndarray-cache.json").is_file()
+    assert (made / "Llama-2-7b-chat-hf-q4f16_ft-cuda.so").is_file()
+    assert (made.parent / "models/Llama-2-7b-chat-hf/config.json").is_file()
+    pipeline.run(RUNTIME.steps(job(on="orin-jp5")))
+    assert runner.ran == ["build"]
+
+
+@pytest.mark.parametrize(
+    ("names", "complete"),
+    [
+        (["tensor-cache.json"], True),
+        (["ndarray-cache.json", "params_shard_0.bin"], True),
+        (["params_shard_0.bin"], False),
+    ],
+)
+def test_weights_are_complete_with_their_index(names: list[str], *, complete: bool) -> None:
+    assert mlc.weights_complete(names) is complete
+
+
+TEMPLATES = [
+    ("Llama-2-7b-chat-hf", "llama-2"), ("Llama-2-7b-hf", "LM"), ("Meta-Llama-3-8B-Instruct", "llama-3"),
+    ("Llama-3.1-8B-Instruct", "llama-3_1"), ("Llama-3.2-1B-Instruct", "llama-3_1"),
+    ("Llama-3.3-70B-Instruct", "llama-3_1"),
+    ("Llama-4-Scout-17B-16E-Instruct", "llama-4"), ("Mistral-7B-Instruct-v0.2", "mistral_default"),
+    ("Mixtral-8x7B-Instruct-v0.1", "mistral_default"), ("Ministral-3-3B-Reasoning-2512", "ministral3_reasoning"),
+    ("RedPajama-INCITE-Chat-3B-v1", "redpajama_chat"), ("RedPajama-INCITE-Base-3B-v1", "LM"),
+    ("Qwen2.5-1.5B-Instruct", "qwen2"), ("Qwen2-0.5B-Instruct", "qwen2"), ("Qwen1.5-0.5B-Chat", "qwen2"),
+    ("Qwen3-0.6B", "qwen3"), ("Qwen3-0.6B-Base", "LM"), ("Qwen3.5-4B", "qwen3_5"), ("internlm2-chat-1_8b", "chatml"),
+    ("internlm2_5-7b-chat", "chatml"), ("SmolLM2-360M-Instruct", "chatml"),
+    ("TinyLlama-1.1B-Chat-v1.0", "tinyllama_v1_0"),
+    ("TinyLlama-1.1B-intermediate-step-1431k-3T", "LM"), ("gemma-2b-it", "gemma_instruction"),
+    ("gemma-2-2b-it", "gemma_instruction"), ("gemma-3-1b-it", "gemma3_instruction"), ("phi-2", "phi-2"),
+    ("Phi-3.5-mini-instruct", "phi-3"), ("Phi-3.5-vision-instruct", "phi-3-vision"), ("phi-4", "phi-4"),
+    ("CodeLlama-7b-Instruct-hf", "codellama_instruct"), ("CodeLlama-7b-hf", "codellama_completion"),
+    ("OpenHermes-2.5-Mistral-7B", "open_hermes_mistral"), ("Hermes-2-Pro-Llama-3-8B", "hermes2_pro_llama3"),
+    ("Hermes-3-Llama-3.1-8B", "hermes3_llama-3_1"), ("DeepSeek-R1-Distill-Qwen-1.5B", "deepseek_r1_qwen"),
+    ("DeepSeek-R1-Distill-Llama-8B", "deepseek_r1_llama"), ("deepseek-llm-7b-chat", "deepseek"),
+    ("DeepSeek-V2-Lite-Chat", "deepseek_v2"), ("stablelm-2-zephyr-1_6b", "stablelm-2"),
+    ("stablelm-zephyr-3b", "stablelm-3b"),
+    ("chatglm3-6b", "glm"), ("OLMo-2-1124-7B-Instruct", "olmo2"), ("gpt2", "gpt2"),
+    ("Nemotron-Mini-4B-Instruct", "nemotron"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "template"), TEMPLATES)
+def test_a_model_gets_the_template_of_its_family(name: str, template: str) -> None:
+    choice = templates_mlc.choose(name, None)
+    assert choice.template == template
+    assert bool(choice.notices) == (template == "LM")
+
+
+def test_every_template_of_the_table_exists() -> None:
+    table = tables.load("conv_templates")
+    used = {rule["template"] for rule in table["rules"]} | set(table["by_type"].values())
+    used |= {*table["nearest"], *table["nearest"].values()}
+    assert set(templates_mlc.registered()) == mlc_options.TEMPLATES
+    assert used <= mlc_options.TEMPLATES | set(templates_mlc.registered("old"))
+    assert set(table["nearest"].values()) <= mlc_options.TEMPLATES
+
+
+def test_an_unknown_name_takes_its_family_s_template_and_says_so() -> None:
+    choice = templates_mlc.choose("Mine-1B-Instruct", config("Qwen2.5-1.5B-Instruct"))
+    assert choice.template == "qwen2"
+    assert "that of its family (qwen2)" in choice.notices[0]
+    assert "no conversation template is known" in templates_mlc.choose("Mine-1B-Instruct", None).missing
+    chosen = templates_mlc.choose("Mine-1B-Instruct", None, "llama2")
+    assert chosen.template == "llama2"
+    assert "near it: " in chosen.notices[0]
+    assert "llama-2" in chosen.notices[0]
+
+
+SPRING_2026 = "usage: MLC LLM Configuration Generator --conv-template {llama-2,llama-3,chatml,qwen2,olmo,LM} ..."
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [("Qwen3-0.6B", "qwen2"), ("Qwen3.5-4B", "qwen2"), ("OLMo-2-1124-7B-Instruct", "olmo"), ("gpt2", "LM"),
+     ("Llama-3.1-8B-Instruct", "llama-3"), ("SmolLM2-360M-Instruct", "chatml")],
+)  # fmt: skip
+def test_an_image_that_lacks_a_template_gets_the_nearest_it_has(name: str, template: str) -> None:
+    probed = {"mlc_llm gen_config --help": SPRING_2026}
+    where = Target(target("orin-jp6").platform, versions={"mlc": "0.20.0"}, probed=probed)
+    asked = Job("/data/models/x", name, None, "", where)
+    argv = RUNTIME.steps(asked)[1].argv
+    assert argv[argv.index("--conv-template") + 1] == template
+    changed = template != templates_mlc.choose(name, None).template
+    assert any("has no conversation template" in text for text in MLC.notices(asked)) is changed
+    refused = RUNTIME.check(Job("/data/models/x", name, None, "", where, conv_template="llama-3_1"))
+    assert refused.instead == "--conv-template llama-3"
+    assert RUNTIME.check(Job("/data/models/x", name, None, "", where, conv_template="olmo")).ok
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [
+        ("Llama-2-7b-chat-hf", "llama-2"),
+        ("RedPajama-INCITE-Chat-3B-v1", "redpajama_chat"),
+        ("Mistral-7B-Instruct-v0.2", "mistral_default"),
+    ],
+)
+def test_the_old_interface_names_its_template_by_the_model(name: str, template: str) -> None:
+    assert templates_mlc.old_template(name, config(name)) == template
+    assert MLC.notices(job(name, "orin-jp5", conv_template=template)) == ()
+    assert "has no effect" in MLC.notices(job(name, "orin-jp5", conv_template="chatml"))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "instead"),
+    [
+        ("StableCode-Instruct-3B", "no conversation template `stablecode_instruct`", "--conv-template LM|aya-23|"),
+        ("moss-moon-003-sft", "no conversation template `moss`", "--conv-template LM|"),
+        ("Mine-1B-Instruct", "no conversation template is known for it", "|chatml|"),
+    ],
+)
+def test_a_chat_model_never_gets_the_template_without_roles_unasked(name: str, reason: str, instead: str) -> None:
+    refused = RUNTIME.check(Job("/data/models/x", name, None, "", target("orin-jp6")))
+    assert (refused.ok, reason in refused.reason, instead in refused.instead) == (False, True, True)
+    asked = Job("/data/models/x", name, None, "", target("orin-jp6"), conv_template="LM")
+    assert RUNTIME.check(asked).ok
+    argv = RUNTIME.steps(asked)[1].argv
+    assert argv[argv.index("--conv-template") + 1] == "LM"
+    assert RUNTIME.check(Job("/data/models/x", "mine-1b", None, "", target("orin-jp6"))).ok  # a base model
+
+
+def test_the_present_image_without_a_model_s_template_refuses_it() -> None:
+    where = Target(target("orin-jp6").platform, probed={"mlc_llm gen_config --help": SPRING_2026})
+    refused = RUNTIME.check(Job("/data/models/x", "gemma-2b-it", None, "", where))
+    assert "no conversation template `gemma_instruction`" in refused.reason
+    assert "--conv-template LM|chatml|llama-2|llama-3|olmo|qwen2 " in refused.instead
+
+
+def test_templates_of_the_old_interface_are_replaced_in_the_new_one() -> None:
+    vicuna = Job("/data/models/x", "vicuna-7b-v1.5", config(LLAMA), "", target("orin-jp6"))
+    argv = RUNTIME.steps(vicuna)[1].argv
+    assert argv[argv.index("--conv-template") + 1] == "llava"
+    assert "no conversation template `vicuna_v1.1`; `llava` is the nearest" in MLC.notices(vicuna)[0]
+    named = Job("/data/models/x", "vicuna-7b-v1.5", None, "", target("orin-jp6"), conv_template="vicuna_v1.1")
+    assert RUNTIME.check(named).instead == "--conv-template llava"
+    for name, template in (("StableCode-completion-3b", "LM"), ("vicuna-7b-v1.5", "llava")):
+        assert templates_mlc.choose(name, None).template == template
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "template"),
+    [
+        ("RWKV-5-World-1B5", "rwkv", "rwkv_world"), ("rwkv-raven-7b", "rwkv", "rwkv"),
+        ("stablelm-3b-4e1t", "stablelm_epoch", "stablelm-3b"), ("CodeLlama-7b-hf", "llama", "codellama_completion"),
+        ("WizardLM-13B", "llama", "vicuna_v1.1"), ("Llama-1-7b", "llama", "llama_default"),
+        ("pythia-1b", "gpt_neox", ""), ("chatglm-6b", "chatglm", ""),
+    ],
+)  # fmt: skip
+def test_the_old_interface_refuses_a_name_without_a_template(name: str, kind: str, template: str) -> None:
+    asked = Job("/data/models/x", name, family(kind), "", target("orin-jp5"))
+    verdict = RUNTIME.check(asked)
+    assert verdict.ok is bool(template)
+    if template:
+        assert templates_mlc.old_template(name, family(kind)) == template
+    else:
+        assert f"has no `{kind}_default` for `{name}`" in verdict.reason
+
+
+def test_the_old_interface_says_when_its_template_is_for_any_llama() -> None:
+    (notice,) = MLC.notices(Job("/data/models/x", "SmolLM-360M-Instruct", family("llama"), "", target("orin-jp5")))
+    assert "`llama_default`, for any Llama" in notice
+
+
+def test_the_facts_hold_each_mode_the_sources_have() -> None:
+    modes = tables.load("mlc")["quantizations"]
+    assert set(modes["old"]) == mlc_options.OLD_QUANTIZATIONS
+    assert set(modes["new"]) == mlc_options.NEW_QUANTIZATIONS
+    assert set(tables.load("mlc")["overrides"]["serve"]) == mlc_options.SERVE_OVERRIDES
+    assert json.dumps(sorted(tables.load("mlc")["opt"]["switches"])) == json.dumps(
+        sorted(set(mlc_options.OPT_SWITCHES) - {"ipc_allreduce_strategy"})
+    )

@@ -1,0 +1,611 @@
+"""Runtimes of the table: which image, verdict and commands for a model, a board and a quantization.
+
+`golden/runtimes/<model>.txt` holds every command for every board; `UPDATE_GOLDEN=1 pytest …` writes it anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers.core.errors import UsageError
+from jetson_containers.llm import fit
+from jetson_containers.llm.models.config import ModelConfig, Quantized
+from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes.awq import Awq
+from jetson_containers.llm.runtimes.bitsandbytes import Bitsandbytes
+from jetson_containers.llm.runtimes.exllama import ExLlama
+from jetson_containers.llm.runtimes.exllamav2 import ExLlamaV2
+from jetson_containers.llm.runtimes.gptq import Gptq
+from jetson_containers.llm.runtimes.interface import DRIVERS, Job, ServeOptions, Target
+from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
+from jetson_containers.llm.runtimes.lmdeploy import Lmdeploy, template
+from jetson_containers.llm.runtimes.mlc.runtime import Mlc
+from jetson_containers.llm.runtimes.transformers import Transformers
+from jetson_containers.llm.runtimes.vllm import Vllm
+from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import tables
+from jetson_containers.recipes import catalog
+from tests.paths import ROOT_DIR, UNIT_DIR
+
+if TYPE_CHECKING:
+    from jetson_containers.llm.runtimes.common import Tabled
+    from jetson_containers.llm.runtimes.interface import Runtime
+    from jetson_containers.platforms.detect import Platform
+
+ROOT = ROOT_DIR
+GOLDEN = UNIT_DIR / "golden" / "runtimes"
+RUNTIMES: dict[str, Tabled] = {
+    each.name: each
+    for each in (
+        Lmdeploy(), Vllm(), Transformers(), Bitsandbytes(), Gptq(), Awq(), ExLlama(), ExLlamaV2(),
+    )
+}  # fmt: skip
+ALL: dict[str, Runtime] = {**RUNTIMES, "llama_cpp": LlamaCpp(), "mlc": Mlc()}
+BOARDS = {
+    "xavier-nx-8gb": "xavier-nx-8gb,r35.4.1",
+    "agx-orin-jp5": "agx-orin-64gb,r35.4.1",
+    "orin-nx-jp6": "orin-nx-16gb,r36.4.3",
+    "agx-thor": "agx-thor,r38.2.0",
+    "x86-cu129": "x86_64,cu129",
+    "cpu": "x86_64,cpu",
+}
+LLAMA = ModelConfig(
+    "LlamaForCausalLM", "llama", 32, 4096, 11008, 32, 32, 128, 32000, max_position=4096, dtype="float16"
+)
+MODELS = {
+    "Llama-2-7b-chat-hf": LLAMA,
+    "Qwen2.5-1.5B-Instruct": ModelConfig(
+        "Qwen2ForCausalLM", "qwen2", 28, 1536, 8960, 12, 2, 128, 151936, tied=True, max_position=32768, dtype="bfloat16"
+    ),
+    "internlm2-chat-1_8b": ModelConfig(
+        "InternLM2ForCausalLM", "internlm2", 24, 2048, 8192, 16, 8, 128, 92544, max_position=32768, dtype="bfloat16"
+    ),
+    "internlm-chat-7b": ModelConfig(
+        "InternLMForCausalLM", "internlm", 32, 4096, 11008, 32, 32, 128, 103168, max_position=2048, dtype="float16"
+    ),
+    "Mistral-7B-Instruct-v0.2": ModelConfig(
+        "MistralForCausalLM", "mistral", 32, 4096, 14336, 32, 8, 128, 32000, max_position=32768, dtype="bfloat16"
+    ),
+}
+
+
+LLAMA = MODELS["Llama-2-7b-chat-hf"]
+NEWEST = {32: "32.7.6", 34: "34.1.1", 35: "35.6.0", 36: "36.4.3", 38: "38.4.0", 39: "39.2.0"}  # L4T by major release
+
+
+@cache
+def board(name: str) -> Platform:
+    return platforms.parse_target(BOARDS.get(name, name))
+
+
+def job(model: str = "Llama-2-7b-chat-hf", where: str = "orin-nx-jp6", quantization: str = "", **more: object) -> Job:
+    made = Job(f"/data/models/hf/{model}", model, MODELS[model], quantization, Target(board(where)), context=4096)
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+def quantized(method: str, bits: int = 4, model: str = "Llama-2-7b-chat-hf") -> ModelConfig:
+    return replace(MODELS[model], quantized=Quantized(method, bits, 128))
+
+
+def render(model: str) -> str:
+    lines: list[str] = []
+    for place, target in BOARDS.items():
+        lines.append(f"# {model} on {place} ({target})\n")
+        for name, runtime in RUNTIMES.items():
+            same: dict[tuple[str, ...], list[str]] = {}  # quantizations that are refused with the same words
+            for quantization in dict.fromkeys(q.name for row in rules.rows(name) for q in row.quantizations):
+                same.setdefault(describe(runtime, job(model, place, quantization)), []).append(quantization)
+            for words, names in same.items():
+                lines += [f"{name} {', '.join(names)}", *words, ""]
+    return "\n".join(lines)
+
+
+def describe(runtime: Tabled, asked: Job) -> tuple[str, ...]:
+    verdict = runtime.check(asked)
+    if not verdict.ok:
+        return (f"  no: {verdict.reason}", f"  instead: {verdict.instead or '-'}")
+    lines = [f"  image: {' '.join(runtime.packages(asked.target.platform))}"]
+    for step in runtime.steps(asked):
+        marks = "".join(f" [{mark}]" for mark in ("gpu", "network") if getattr(step, mark))
+        result = f" ({step.result})" if step.result else ""
+        lines += [f"  {step.name}{marks}: {shlex.join(step.argv)}", f"    -> {step.output}{result}"]
+    service = runtime.serve(asked, ServeOptions(8000))
+    return (*lines, f"  serve: {shlex.join(service.argv)}")
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_every_command_is_the_golden_one(model: str) -> None:
+    golden = GOLDEN / f"{model}.txt"
+    text = render(model)
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+
+
+def test_every_golden_copy_has_its_model() -> None:
+    assert sorted(path.stem for path in GOLDEN.iterdir()) == sorted(MODELS)
+
+
+@pytest.mark.parametrize("name", sorted(RUNTIMES))
+def test_a_runtime_has_all_parts_of_the_interface(name: str) -> None:
+    runtime: Runtime = RUNTIMES[name]
+    assert runtime.name == name
+    assert runtime.summary
+    assert name in tables.load("runtimes")["order"]
+
+
+# Tables -------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def packages_of(where: str) -> catalog.Catalog:
+    return catalog.load([ROOT / "packages"], board(where))
+
+
+@pytest.mark.parametrize("where", [*BOARDS, "r36.2.0", "r32.7.1", "r39.2.0", "sbsa"])
+def test_the_table_offers_a_runtime_exactly_where_its_recipes_exist(where: str) -> None:
+    for name, runtime in ALL.items():
+        if (name, where) == ("mlc", "r36.2.0"):
+            continue  # no recipe of ours, but published images of 2024 with CUDA 12.2
+        possible = [row for row in rules.rows(name) if all(exists(where, package) for package in row.packages)]
+        if possible:
+            assert runtime.packages(board(where)) in [row.packages for row in possible], name
+        else:
+            with pytest.raises(UsageError, match=f"(?i){name}") as caught:
+                runtime.packages(board(where))
+            assert_hint(caught.value.hint, board(where))
+
+
+def assert_hint(hint: str | None, platform: Platform) -> None:
+    """What a refusal proposes exists on the platform; where nothing does, it says who knows."""
+    assert hint
+    words = hint.split()
+    if words[0] == "possible:":
+        assert ALL[words[2]].packages(platform)
+    else:
+        assert "llm fit" in hint
+
+
+@pytest.mark.parametrize(
+    ("where", "older"),
+    [
+        ("orin-nx-16gb", "r36.5.2,orin-nx-16gb"),
+        ("orin-nx-16gb,r39.2.0", ""),  # the user's own choice
+        ("agx-thor", ""),  # nothing older has it
+    ],
+)
+def test_where_only_the_board_was_named_an_older_release_may_have_the_runtime(where: str, older: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        ALL["lmdeploy"].packages(board(where))
+    _, _, target = (caught.value.hint or "").partition("--target ")
+    assert target == older
+    assert not older or ALL["lmdeploy"].packages(board(older)) == ("lmdeploy",)
+
+
+@pytest.mark.parametrize("place", sorted(tables.boards()))
+def test_the_prediction_and_the_runtimes_agree_about_what_is_impossible(place: str) -> None:
+    for major in fit.of_board(fit.board_named(place)).l4t:
+        platform = platforms.parse_target(f"{place},r{NEWEST[major]}")
+        machine = fit.of_board(fit.board_named(place), l4t=major)
+        said = {name: refusal(name, platform) for name in ALL}
+        predicted = {name: fit.ask(LLAMA, fit.Request(name, "", 2048), machine) for name in ALL}
+        wrong = [name for name in ALL if bool(said[name]) != (predicted[name].verdict is fit.Verdict.IMPOSSIBLE)]
+        assert not wrong, [(place, major, name, said[name], predicted[name].reason) for name in wrong]
+
+
+def refusal(name: str, platform: Platform) -> str:
+    """Why a runtime cannot load a Llama in its usual quantization; empty when it can."""
+    runtime = ALL[name]
+    target = Target(platform, "cuda")
+    try:
+        runtime.packages(platform)
+    except UsageError as error:
+        return error.message
+    asked = Job("/data/models/hf/m", "m", LLAMA, "", target, context=2048)
+    usual = rules.quantization(name, asked).name if name in RUNTIMES else runtime.quantizations(target)[0]
+    return runtime.check(replace(asked, quantization=usual)).reason
+
+
+def exists(where: str, name: str) -> bool:
+    family, _, version = name.partition(":")
+    found = packages_of(where).members(family)
+    return any(not version or name in (package.name, *package.aliases) for package in found)
+
+
+def test_every_set_of_models_is_used_and_every_used_one_exists() -> None:
+    used = {(row.runtime, row.kind) for name in tables.load("runtimes")["runtimes"] for row in rules.rows(name)}
+    assert len(used) >= 14
+    for name in tables.load("runtimes")["runtimes"]:
+        assert all(row.models for row in rules.rows(name)), name
+
+
+def test_a_gpu_share_is_the_board_s_before_the_chip_s() -> None:
+    shares = {
+        "orin-nano-8gb,r36.4.3": 0.5, "orin-nx-jp6": 0.6, "agx-orin-64gb,r36.4.3": 0.7, "r36.4.3": 0.6,
+        "agx-thor": 0.75, "r38.2.0": 0.75, "x86-cu129": 0.9,
+    }  # fmt: skip
+    assert {name: rules.gpu_memory(board(name)) for name in shares} == shares
+
+
+# Refusals -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("runtime", "asked", "words", "instead"),
+    [
+        ("vllm", job(where="xavier-nx-8gb"), "SM 72", "--runtime llama_cpp --quantization Q4_K_M"),
+        ("vllm", job(where="orin-nx-jp6", quantization="fp8"), "8.9", "--runtime llama_cpp --quantization Q8_0"),
+        ("bitsandbytes", job(where="xavier-nx-8gb", quantization="int8"), "7.5",
+         "--runtime llama_cpp --quantization Q8_0"),
+        ("gptq", job("internlm2-chat-1_8b", "agx-orin-jp5"), "internlm2", "--runtime llama_cpp --quantization Q4_K_M"),
+        ("gptq", job(where="r36.2.0"), "CUDA 12.2", "--runtime llama_cpp --quantization Q4_K_M"),
+        ("lmdeploy", job("Mistral-7B-Instruct-v0.2"), "mistral", "--runtime llama_cpp --quantization Q4_K_M"),
+        ("lmdeploy", job("internlm-chat-7b"), "only <0.10", "--runtime mlc --quantization q4f16_1"),
+        ("lmdeploy", job(where="agx-thor"), "CUDA 13", "--runtime llama_cpp --quantization Q4_K_M"),
+        ("exllama", job("internlm-chat-7b", "x86-cu129"), "internlm", "--runtime mlc --quantization q4f16_1"),
+        ("awq", job(where="agx-orin-jp5"), "Python 3.8", "--runtime llama_cpp --quantization Q4_K_M"),
+        ("transformers", job(where="xavier-nx-8gb", quantization="bf16"), "8.0",
+         "--runtime transformers --quantization fp16"),
+        ("transformers", job(quantization="q4f16_1"), "has no quantization `q4f16_1`",
+         "--runtime llama_cpp --quantization Q4_K_M"),
+        ("vllm", job(where="cpu"), "GPU", "--runtime llama_cpp --quantization Q4_K_M"),
+        ("vllm", job("internlm-chat-7b", "agx-thor"), "only <0.23", "--runtime mlc --quantization q4f16_1"),
+        ("gptq", job(where="r32.7.1"), "JetPack 4.6.1", ""),
+        ("transformers", job(where="r32.7.1"), "JetPack 4.6.1", ""),
+    ],
+)  # fmt: skip
+def test_what_is_impossible_is_refused_with_the_nearest_possible(
+    runtime: str, asked: Job, words: str, instead: str
+) -> None:
+    verdict = RUNTIMES[runtime].check(asked)
+    assert not verdict.ok
+    assert words in verdict.reason
+    assert verdict.instead == instead
+    with pytest.raises(UsageError, match=r".") as caught:
+        RUNTIMES[runtime].steps(asked)
+    assert caught.value.message == verdict.reason
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+@pytest.mark.parametrize("where", BOARDS)
+def test_what_is_proposed_instead_is_possible(model: str, where: str) -> None:
+    for name, runtime in RUNTIMES.items():
+        for quantization in dict.fromkeys(q.name for row in rules.rows(name) for q in row.quantizations):
+            asked = job(model, where, quantization)
+            words = runtime.check(asked).instead.split()
+            if words:
+                assert not rules.refusal(words[1], replace(asked, quantization=words[3])), words
+
+
+@pytest.mark.parametrize(
+    ("runtime", "method", "where", "words"),
+    [
+        ("gptq", "gptq", "orin-nx-jp6", ""),
+        ("gptq", "awq", "orin-nx-jp6", ""),
+        ("gptq", "gptq", "xavier-nx-8gb", ""),
+        ("gptq", "awq", "xavier-nx-8gb", "does not read"),
+        ("vllm", "awq", "orin-nx-jp6", ""),
+        ("vllm", "gptq", "orin-nx-jp6", ""),
+        ("vllm", "compressed-tensors", "agx-thor", ""),
+        ("vllm", "fp8", "orin-nx-jp6", "8.9"),
+        ("vllm", "fp8", "agx-thor", ""),
+        ("lmdeploy", "awq", "orin-nx-jp6", ""),
+        ("lmdeploy", "gptq", "orin-nx-jp6", ""),
+        ("lmdeploy", "gptq", "agx-orin-jp5", "does not read"),
+        ("bitsandbytes", "bitsandbytes", "xavier-nx-8gb", ""),
+        ("bitsandbytes", "gptq", "orin-nx-jp6", "does not read"),
+        ("transformers", "gptq", "orin-nx-jp6", "only in an image with gptqmodel or auto_gptq"),
+        ("awq", "compressed-tensors", "cpu", ""),
+        ("exllama", "exl3", "orin-nx-jp6", ""),
+        ("exllama", "gptq", "orin-nx-jp6", "does not read"),
+        ("exllamav2", "gptq", "orin-nx-jp6", ""),
+    ],
+)
+def test_a_quantized_checkpoint_is_served_as_it_is_by_what_reads_it(
+    runtime: str, method: str, where: str, words: str
+) -> None:
+    asked = job(where=where, config=quantized(method))
+    verdict = RUNTIMES[runtime].check(asked)
+    assert verdict.ok is not bool(words), verdict.reason
+    if words:
+        assert words in verdict.reason
+        assert verdict.instead
+    else:
+        assert [step.name for step in RUNTIMES[runtime].steps(asked)] in ([], ["convert"])
+        assert RUNTIMES[runtime].serve(asked, ServeOptions(1)).argv
+
+
+def test_llm_int8_weights_need_a_newer_gpu_than_nf4_ones() -> None:
+    eight = job(where="xavier-nx-8gb", config=quantized("bitsandbytes", 8))
+    assert "7.5" in RUNTIMES["bitsandbytes"].check(eight).reason
+
+
+def test_an_image_with_the_library_reads_what_the_runtime_alone_does_not() -> None:
+    target = Target(board("orin-nx-jp6"), versions={"transformers": "5.13.1", "gptqmodel": "7.3.4"})
+    assert RUNTIMES["transformers"].check(job(config=quantized("gptq"), target=target)).ok
+
+
+def test_what_a_runtime_once_made_is_only_loaded() -> None:
+    for name, runtime in RUNTIMES.items():
+        made = job(source=f"/data/models/{name}/x", name="x", config=None, prepared=True)
+        assert runtime.check(made).ok
+        assert runtime.steps(made) == ()
+        assert runtime.artefact(made) == made.source
+        assert made.source in runtime.serve(made, ServeOptions(1)).argv
+
+
+@pytest.mark.parametrize(
+    ("runtime", "asked", "words"),
+    [
+        ("gptq", job(config=quantized("gptq", 8), quantization="int4"), "(gptq, 8 bits) and served as it is"),
+        ("vllm", job(context=100_000), "4096 tokens"),
+        ("vllm", job("internlm2-chat-1_8b"), "own Python code"),
+        ("awq", job(), "16 bits in memory"),
+    ],
+)
+def test_what_a_user_would_not_expect_is_said(runtime: str, asked: Job, words: str) -> None:
+    assert RUNTIMES[runtime].check(asked).ok
+    (notice,) = RUNTIMES[runtime].notices(asked)
+    assert words in notice
+    assert RUNTIMES["gptq"].notices(job()) == ()
+
+
+def test_a_type_that_breaks_a_model_is_refused() -> None:
+    gemma = replace(LLAMA, model_type="gemma2", dtype="bfloat16")
+    verdict = RUNTIMES["vllm"].check(job(config=gemma, quantization="fp16"))
+    assert (verdict.reason, verdict.instead) == (
+        "the activations of `gemma2` leave the range of fp16", "--runtime vllm --quantization bf16",
+    )  # fmt: skip
+
+
+def test_a_quantized_checkpoint_is_not_quantized_again() -> None:
+    verdict = RUNTIMES["gptq"].check(job(config=quantized("awq"), quantization="int8"))
+    assert "cannot be quantized again" in verdict.reason
+    assert verdict.instead == "leave out `--quantization`"
+    assert RUNTIMES["gptq"].check(job(config=quantized("gptq"), quantization="int4")).ok
+    assert RUNTIMES["vllm"].check(job(config=quantized("gptq"), quantization="gptq")).ok
+
+
+@pytest.mark.parametrize(
+    ("method", "words"), [("awq", "lmdeploy, vllm, gptq"), ("bitsandbytes", "bitsandbytes"), ("gptq", ""), ("fp8", "")]
+)
+def test_a_checkpoint_the_gguf_converter_cannot_read_is_told_from_one_it_dequantizes(method: str, words: str) -> None:
+    reason = rules.gguf_refusal(quantized(method))
+    assert (words in reason) if words else (reason == "")
+    assert rules.gguf_refusal(None) == rules.gguf_refusal(LLAMA) == ""
+
+
+@pytest.mark.parametrize("option", ["opt", "host", "device", "overrides", "system_lib_prefix", "conv_template"])
+def test_an_option_of_another_runtime_is_refused_instead_of_ignored(option: str) -> None:
+    verdict = RUNTIMES["vllm"].check(job(**{option: "x"}))
+    flag = f"--{option.replace('_', '-')}"
+    assert flag in verdict.reason
+    assert verdict.instead == f"leave out `{flag}`"
+
+
+# Commands -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("versions", "probed", "steps"),
+    [
+        ({"lmdeploy": "0.2.5"}, {}, ["quantize", "convert"]),
+        ({"lmdeploy": "0.16.0"}, {}, ["quantize"]),
+        ({}, {"lmdeploy --help": "usage: lmdeploy {lite,serve,convert,list,check_env,chat}"}, ["quantize", "convert"]),
+        ({}, {"lmdeploy --help": "API for converting models\n {lite,serve,check_env,chat}"}, ["quantize"]),
+        ({}, {}, ["quantize"]),
+    ],
+)
+def test_the_image_decides_which_lmdeploy_it_is(
+    versions: dict[str, str], probed: dict[str, str], steps: list[str]
+) -> None:
+    target = Target(board("orin-nx-jp6"), versions=versions, probed=probed)
+    assert [step.name for step in RUNTIMES["lmdeploy"].steps(job(target=target))] == steps
+
+
+def test_each_probe_is_a_command_of_the_image() -> None:
+    assert RUNTIMES["lmdeploy"].probes == (("lmdeploy", "--help"),)
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "expected"),
+    [
+        ("internlm2", "internlm2-chat-1_8b", "internlm2-chat-7b"),
+        ("internlm2", "internlm2-20b", "internlm2-7b"),
+        ("internlm", "internlm-chat-20b", "internlm-chat-20b"),
+        ("internlm", "internlm-chat-7b-8k", "internlm-chat-7b-8k"),
+        ("internlm", "internlm-chat-7b", "internlm-chat-7b"),
+        ("internlm", "internlm-7b", "internlm"),
+        ("llama", "Llama-2-7b-chat-hf", "llama2"),
+        ("llama", "CodeLlama-7b-Instruct-hf", "codellama"),
+        ("llama", "open_llama_3b", "llama"),
+        ("baichuan", "Baichuan2-7B-Chat", "baichuan2-7b"),
+        ("qwen", "Qwen-14B-Chat", "qwen-14b"),
+    ],
+)
+def test_the_old_lmdeploy_gets_a_template_that_it_knows(family: str, name: str, expected: str) -> None:
+    asked = job(config=replace(LLAMA, model_type=family), name=name)
+    assert template(asked) == expected
+    assert template(replace(asked, conv_template="vicuna")) == "vicuna"
+
+
+def test_autoawq_is_used_only_where_the_image_holds_nothing_newer() -> None:
+    old = job(target=Target(board("orin-nx-jp6"), versions={"auto_awq": "0.2.9", "transformers": "4.57.6"}))
+    both = job(target=Target(board("orin-nx-jp6"), versions={"auto_awq": "0.2.9", "llm-compressor": "0.13.0"}))
+    assert RUNTIMES["awq"].steps(old)[0].argv[1] == f"{DRIVERS}/awq_quantize.py"
+    assert RUNTIMES["awq"].steps(both)[0].argv[1] == f"{DRIVERS}/llmcompressor_quantize.py"
+    assert RUNTIMES["awq"].packages(board("orin-nx-jp6")) == ("llm-compressor",)
+
+
+def test_what_llm_compressor_made_takes_16_bits_where_transformers_serves_it() -> None:
+    bits = {name: row.memory_bits for name in RUNTIMES if (row := rules.row_for(name, Target(board("orin-nx-jp6"))))}
+    assert bits == {**dict.fromkeys(RUNTIMES, 0), "awq": 16}
+
+
+def test_on_the_cpu_of_a_gpu_machine_no_step_asks_for_the_gpu() -> None:
+    for name in ("gptq", "awq", "bitsandbytes"):
+        (step,) = RUNTIMES[name].steps(job(where="x86-cu129", target=Target(board("x86-cu129"), device="cpu")))
+        assert not step.gpu
+        assert step.argv[step.argv.index("--device") + 1] == "cpu"
+
+
+@pytest.mark.parametrize("name", ["gptq", "awq", "lmdeploy"])
+def test_only_a_named_data_set_needs_the_network(name: str) -> None:
+    runtime = RUNTIMES[name]
+    assert not any(step.network for step in runtime.steps(job()))
+    assert not any(step.network for step in runtime.steps(job(calibration="/data/text.txt")))
+    assert [step.network for step in runtime.steps(job(calibration="wikitext2"))] == [True]
+    assert "wikitext2" in runtime.steps(job(calibration="wikitext2"))[0].argv
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("gptq", "ptb", "has no calibration text `ptb`"),
+        ("lmdeploy", "ptb", "wikitext2"),
+        ("bitsandbytes", "wikitext2", "takes no calibration text"),
+        ("vllm", "/data/text.txt", "takes no calibration text"),
+    ],
+)
+def test_a_calibration_text_that_cannot_be_had_is_refused(name: str, text: str, words: str) -> None:
+    verdict = RUNTIMES[name].check(job(calibration=text))
+    assert words in verdict.reason
+    assert verdict.instead
+
+
+def test_the_old_lmdeploy_still_has_its_ptb() -> None:
+    asked = job(where="agx-orin-jp5", calibration="ptb")
+    assert "ptb" in RUNTIMES["lmdeploy"].steps(asked)[0].argv
+
+
+@pytest.mark.parametrize("name", sorted(RUNTIMES))
+def test_artefacts_lie_below_the_runtime_s_own_directory_and_chain(name: str) -> None:
+    runtime = RUNTIMES[name]
+    asked = job()
+    place = asked.source
+    for step in runtime.steps(asked):
+        assert step.inputs == (place,)
+        assert step.output.startswith(f"/data/models/{name}/{asked.name}-")
+        assert "{output}" in step.argv
+        place = step.output
+    assert runtime.artefact(asked) == place
+    assert any(place in word for word in runtime.serve(asked, ServeOptions(8000)).argv)
+
+
+@pytest.mark.parametrize("name", sorted(RUNTIMES))
+def test_memory_is_always_limited(name: str) -> None:
+    batch = 2 if RUNTIMES[name].batches else 1
+    argv = RUNTIMES[name].serve(job(context=1024, max_batch=batch, prefill_chunk=512), ServeOptions(8000)).argv
+    assert "1024" in argv
+    assert "512" in argv
+    if batch > 1:
+        assert "2" in argv
+
+
+def test_a_batch_is_refused_where_requests_wait_for_each_other() -> None:
+    batches = {name for name, runtime in RUNTIMES.items() if runtime.check(job(max_batch=4)).ok}
+    assert batches == {"vllm", "lmdeploy", "exllama"}
+    assert RUNTIMES["gptq"].check(job(max_batch=4)).instead == "leave out `--max-batch`"
+
+
+@pytest.mark.parametrize("name", ["vllm", "transformers", "lmdeploy"])
+def test_the_context_is_no_longer_than_the_model_s(name: str) -> None:
+    argv = RUNTIMES[name].serve(job("Llama-2-7b-chat-hf", context=100_000), ServeOptions(1)).argv
+    assert "4096" in argv
+    assert "100000" not in argv
+
+
+@pytest.mark.parametrize("name", sorted(RUNTIMES))
+def test_nothing_is_looked_up_at_the_hub_but_a_named_text(name: str) -> None:
+    runtime = RUNTIMES[name]
+    for step in runtime.steps(job()):
+        assert step.env == {"HF_HUB_OFFLINE": "1"}
+    assert runtime.serve(job(), ServeOptions(1)).env == {"HF_HUB_OFFLINE": "1"}
+    if name in {"gptq", "awq", "lmdeploy"}:
+        assert runtime.steps(job(calibration="wikitext2"))[0].env == {}
+
+
+@pytest.mark.parametrize("name", sorted(RUNTIMES))
+def test_the_key_is_in_no_argv(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "sekrit")
+    service = RUNTIMES[name].serve(job(), ServeOptions(8000, host="0.0.0.0", api_key=True))
+    assert "sekrit" not in " ".join(service.argv)
+    assert "sekrit" not in str(service.env)
+    assert service.model == "Llama-2-7b-chat-hf"
+    # The variable is the server's own, or one of our programs reads it and hands it on.
+    assert service.key_env != "API_KEY" or service.argv[1].startswith(DRIVERS)
+    assert "0.0.0.0" in service.argv
+
+
+def test_servers_that_know_only_a_flag_get_the_key_inside_the_process() -> None:
+    key = ServeOptions(8000, api_key=True)
+    assert RUNTIMES["lmdeploy"].serve(job(), key).argv[1:5] == (
+        f"{DRIVERS}/with_key.py", "--api-keys", "--", "lmdeploy",
+    )  # fmt: skip
+    assert RUNTIMES["vllm"].serve(job(), key).key_env == "VLLM_API_KEY"
+
+
+def test_vllm_on_a_small_board_goes_without_cuda_graphs() -> None:
+    small = RUNTIMES["vllm"].serve(job(where="orin-nano-8gb,r36.4.3"), ServeOptions(1)).argv
+    large = RUNTIMES["vllm"].serve(job(where="agx-thor"), ServeOptions(1, gpu_memory=0.4)).argv
+    assert "--enforce-eager" in small
+    assert "--enforce-eager" not in large
+    assert large[large.index("--gpu-memory-utilization") + 1] == "0.40"
+
+
+def test_the_default_type_is_the_checkpoint_s_own_where_the_device_has_it() -> None:
+    assert "bfloat16" in RUNTIMES["vllm"].serve(job("Qwen2.5-1.5B-Instruct"), ServeOptions(1)).argv
+    assert "float16" in RUNTIMES["vllm"].serve(job(), ServeOptions(1)).argv
+    xavier = RUNTIMES["transformers"].serve(job("Qwen2.5-1.5B-Instruct", "xavier-nx-8gb"), ServeOptions(1)).argv
+    assert xavier[xavier.index("--dtype") + 1] == "fp16"
+
+
+def test_any_bit_width_of_exllama_can_be_named() -> None:
+    (step,) = RUNTIMES["exllama"].steps(job(quantization="3.5bpw"))
+    assert step.output == "/data/models/exllama/Llama-2-7b-chat-hf-3.5bpw"
+    assert step.result == "model"
+    assert "3.5" in step.argv
+    assert not RUNTIMES["exllama"].check(job(quantization="9bpw")).ok
+
+
+def test_quantizations_are_listed_for_the_device() -> None:
+    assert RUNTIMES["bitsandbytes"].quantizations(Target(board("xavier-nx-8gb"))) == ("nf4", "fp4")
+    assert RUNTIMES["transformers"].quantizations(Target(board("cpu"), device="cpu"))[0] == "bf16"
+    assert RUNTIMES["vllm"].quantizations(Target(board("xavier-nx-8gb"))) == ()
+
+
+def test_code_of_a_checkpoint_runs_only_where_the_family_has_no_other() -> None:
+    assert "--trust-remote-code" in RUNTIMES["vllm"].serve(job("internlm2-chat-1_8b"), ServeOptions(1)).argv
+    assert "--trust-remote-code" not in RUNTIMES["vllm"].serve(job(), ServeOptions(1)).argv
+
+
+@pytest.mark.parametrize(
+    ("versions", "generation"),
+    [
+        ({"exllama": "0.0.32"}, "3"), ({"exllama": "0.0.43"}, "3"), ({"exllama": "1.4.1"}, "3"),
+        ({"exllama": "v3"}, "3"), ({"exllamav3": "0.2.0"}, "3"), ({"exllama": "0.3.2"}, "2"),
+        ({"exllama": "0.1.9"}, "2"), ({"exllama": "v2"}, "2"), ({"exllamav2": "0.0.20"}, "2"),
+    ],
+)  # fmt: skip
+def test_the_two_exllamas_are_told_apart_by_their_releases(versions: dict[str, str], generation: str) -> None:
+    made = {"3": rules.rows("exllama")[0], "2": rules.rows("exllamav2")[0]}
+    assert [name for name, row in made.items() if row.made_with(versions)] == [generation]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "kind", "loads"),
+    [
+        ("exllama", "gpt_oss", False), ("exllama", "deepseek_v3", False), ("exllama", "nemotron_h", False),
+        ("exllama", "lfm2_moe", False), ("exllama", "lfm2", False), ("exllama", "glm4_moe_lite", False),
+        ("exllama", "afmoe", True), ("exllama", "llama", True), ("exllama", "qwen3_5_moe", True),
+        ("exllama", "step3p5", True), ("exllamav2", "llava", False), ("exllamav2", "index", True),
+    ],
+)  # fmt: skip
+def test_exllama_loads_what_its_pinned_version_has(runtime: str, kind: str, *, loads: bool) -> None:
+    assert (kind in rules.rows(runtime)[0].models) is loads

@@ -1,0 +1,749 @@
+"""From a request to commands, and from a server's answers to what a user sees."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import json
+import os
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from jetson_containers.core import settings
+from jetson_containers.core.console import Console
+from jetson_containers.core.errors import NothingMatchedError, NotReadyError, StepError, UsageError
+from jetson_containers.llm import bench, chat, prepare, serve, session
+from jetson_containers.llm import containers as container
+from jetson_containers.llm import service_files as servicefiles
+from jetson_containers.llm import stored as models
+from jetson_containers.llm.client import Client, Turn
+from jetson_containers.llm.containers import Containers, started_at, without_tokens
+from jetson_containers.llm.models import config as modelconfig
+from jetson_containers.llm.pipeline import manifest as manifests
+from jetson_containers.llm.request import Request, runtime_named
+from jetson_containers.llm.runtimes.interface import DRIVERS, Job, ServeOptions, Service, StepCommand, Target
+from jetson_containers.llm.runtimes.llama_cpp import QUANTIZATIONS, LlamaCpp
+from jetson_containers.platforms import detect as platforms
+from tests.fakes import FakeEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CPU = platforms.parse_target("cpu")
+ORIN = platforms.parse_target("orin-nx-16gb,r36.4.3")
+NEW_HELP = "-ngl, --gpu-layers, --n-gpu-layers N  max layers, 'auto', or 'all' (default: auto)\n-lm, --load-mode MODE"
+OLD_HELP = "-ngl, --n-gpu-layers N  number of layers to store in VRAM\n--no-mmap  do not memory-map model"
+
+
+def job(**given: Any) -> Job:
+    values: dict[str, Any] = {
+        "source": "/data/models/mine", "name": "mine", "config": None, "quantization": "Q4_K_M",
+        "target": Target(CPU, "cpu"), "context": 512,
+    }  # fmt: skip
+    return Job(**{**values, **given})
+
+
+def test_llama_cpp_converts_once_and_quantizes_from_that() -> None:
+    convert, quantize = LlamaCpp().steps(job(quantization="q4_k_m"))
+    assert convert.argv == (
+        "convert_hf_to_gguf.py", "/data/models/mine", "--outfile", "{output}", "--outtype", "f16",
+    )  # fmt: skip
+    assert convert.intermediate
+    assert quantize.argv == ("llama-quantize", "/data/models/llama_cpp/mine/mine-F16.gguf", "{output}", "Q4_K_M")
+    assert quantize.output == LlamaCpp().artefact(job()) == "/data/models/llama_cpp/mine/mine-Q4_K_M.gguf"
+
+
+def test_sixteen_bits_are_an_artefact_of_their_own() -> None:
+    (convert,) = LlamaCpp().steps(job(quantization="F16"))
+    assert not convert.intermediate
+
+
+def test_a_gguf_file_needs_no_preparation() -> None:
+    ready = job(source="/data/models/x.gguf", prepared=True)
+    assert LlamaCpp().steps(ready) == ()
+    assert LlamaCpp().artefact(ready) == "/data/models/x.gguf"
+
+
+def test_no_step_gets_network_or_token() -> None:
+    assert all((step.network, step.token) == (False, False) for step in LlamaCpp().steps(job()))
+
+
+def test_the_server_always_gets_its_context_and_batch() -> None:
+    service = LlamaCpp().serve(job(max_batch=2), ServeOptions(8080, threads=2))
+    assert service.argv == (
+        "llama-server", "-m", "/data/models/llama_cpp/mine/mine-Q4_K_M.gguf", "--alias", "mine", "-c", "1024", "-np",
+        "2", "-ub", "512", "--host", "127.0.0.1", "--port", "8080", "-t", "2",
+    )  # fmt: skip
+    assert service.key_env == "LLAMA_API_KEY"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [(NEW_HELP, ("--load-mode", "none")), (OLD_HELP, ("-ngl", "99", "--no-mmap")), ("", ("--port", "8080"))],
+)
+def test_options_are_spelled_as_the_image_has_them(said: str, expected: tuple[str, ...]) -> None:
+    target = Target(ORIN, "cuda", probed={"llama-server --help": said})
+    argv = LlamaCpp().serve(job(target=target), ServeOptions(8080)).argv
+    assert argv[-len(expected) :] == expected
+
+
+def test_an_unknown_quantization_lists_the_known_ones() -> None:
+    verdict = LlamaCpp().check(job(quantization="q4f16_1"))
+    assert not verdict.ok
+    assert "Q4_K_M" in verdict.instead
+
+
+def test_an_unknown_runtime_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError) as caught:
+        runtime_named("mlc3")
+    assert "llama_cpp" in (caught.value.hint or "")
+
+
+# Prepare: nothing runs before the verdict and the fit; a dry run asks no engine.
+
+
+class NoHub:
+    """Nobody may ask it."""
+
+    def describe(self, reference: str) -> Any:
+        raise AssertionError(reference)
+
+    def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
+        raise AssertionError(reference)
+
+
+def no_engine() -> Any:
+    raise AssertionError("the engine was asked")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> prepare.World:
+    loaded = settings.load(
+        {"data": str(tmp_path / "data"), "logs": str(tmp_path / "logs"), "cache": str(tmp_path / "cache")}, files=()
+    )
+    console = Console(out=io.StringIO(), err=io.StringIO())
+    return prepare.World(
+        CPU, no_engine, loaded, console, NoHub(), lambda _packages: {}, lambda _job, _runtime, _request: None,
+        lambda _job, _runtime, _filled: None,
+    )  # fmt: skip
+
+
+def output(world: prepare.World) -> str:
+    assert isinstance(world.console.out, io.StringIO)
+    return world.console.out.getvalue()
+
+
+def test_a_dry_run_prints_the_commands_and_asks_nobody(world: prepare.World) -> None:
+    assert chat.chat(Request("tiny", quantization="Q8_0"), chat.ChatOptions("hi"), world, dry_run=True) is None
+    assert [line.split()[0] for line in output(world).splitlines()] == [
+        "make-tiny-model", "convert_hf_to_gguf.py", "llama-quantize", "llama-server",
+    ]  # fmt: skip
+    assert "-c 512" in output(world)
+
+
+def test_what_cannot_work_is_said_before_anything_starts(world: prepare.World) -> None:
+    with pytest.raises(UsageError, match="no quantization `q9`") as caught:
+        prepare.prepare(Request("tiny", quantization="q9"), world)
+    assert "possible: Q4_K_M" in (caught.value.hint or "")
+
+
+def test_what_does_not_fit_is_said_before_anything_starts(world: prepare.World) -> None:
+    def refuse(_job: Job, _runtime: str, _request: Request) -> None:
+        raise UsageError("does not fit")
+
+    with pytest.raises(UsageError, match="does not fit"):
+        prepare.prepare(Request("tiny"), replace(world, fitting=refuse))
+
+
+def test_compile_says_where_nothing_is_compiled(world: prepare.World) -> None:
+    with pytest.raises(UsageError, match="llama_cpp compiles nothing"):
+        prepare.prepare(Request("tiny"), world, dry_run=True, goal=prepare.Goal.COMPILED)
+
+
+def test_the_format_of_the_model_decides_the_runtime(world: prepare.World) -> None:
+    path = world.data / "models" / "x.gguf"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"GGUF")
+    assert prepare.prepare(Request("/data/models/x.gguf"), world, dry_run=True).steps == ()
+    with pytest.raises(UsageError, match="no runtime `nonsense`"):
+        prepare.prepare(Request("/data/models/x.gguf", runtime="nonsense"), world, dry_run=True)
+
+
+def test_versions_and_device_come_from_the_image(world: prepare.World) -> None:
+    engine = FakeEngine()
+    engine.add_image(
+        "llama_cpp:1",
+        {
+            "io.jetson-containers.packages": '["python:3.11","llama_cpp:0.3.36"]',
+            "io.jetson-containers.platform": '{"cuda":null}',
+        },
+    )
+    gpu = replace(world, platform=platforms.parse_target("x86_64,cu129"))
+    asked: list[tuple[str, ...]] = []
+
+    class Probing(Containers):
+        def capture(self, command: Any) -> str:
+            asked.append(tuple(command))
+            return "help text"
+
+    containers = Probing(gpu.platform, engine, world.settings, world.console, "llama_cpp:1", no_engine)
+    for _ in range(2):
+        target = prepare.target_of(containers, LlamaCpp(), gpu)
+        assert target.versions == {"python": "3.11", "llama_cpp": "0.3.36"}
+        assert target.device == "cpu"
+        assert target.probed == {"llama-server --help": "help text"}
+    assert asked == [("llama-server", "--help")]  # kept by the image's ID
+
+
+def test_versions_of_an_image_of_others_come_from_its_tag(world: prepare.World) -> None:
+    engine = FakeEngine()
+    engine.add_image("dustynv/mlc:0.1.0-r35.4.1")
+    containers = Containers(CPU, engine, world.settings, world.console, "dustynv/mlc:0.1.0-r35.4.1", no_engine)
+    silent = LlamaCpp()
+    silent.probes = ()
+    assert prepare.target_of(containers, silent, world).versions == {"mlc": "0.1.0"}
+
+
+def llama(world: prepare.World) -> str:
+    place = world.data / "models" / "Llama-2-7b-chat-hf"
+    place.mkdir(parents=True)
+    shape = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000, "max_position_embeddings": 4096,
+    }  # fmt: skip
+    (place / "config.json").write_text(json.dumps(shape))
+    (place / "model.safetensors").touch()
+    return "/data/models/Llama-2-7b-chat-hf"
+
+
+@pytest.mark.parametrize(
+    ("image", "steps"),
+    [
+        ("dustynv/mlc:607dc5a-r36.2.0", ["link", "build"]),
+        ("dustynv/mlc:3feed05-builder-r36.2.0", ["link", "build"]),
+        ("dustynv/mlc:0.1.4-r36.4.2", ["convert", "config", "compile"]),
+        ("mine/anything:latest", ["convert", "config", "compile"]),
+        ("", ["convert", "config", "compile"]),
+    ],
+)
+def test_a_dry_run_takes_the_interface_of_the_image_s_tag(world: prepare.World, image: str, steps: list[str]) -> None:
+    orin = replace(world, platform=ORIN, versions_of=lambda _packages: {"mlc": "0.20.0"})
+    request = Request(llama(orin), runtime="mlc", image=image)
+    assert [step.name for step in prepare.prepare(request, orin, dry_run=True).steps] == steps
+
+
+# Containers: what docker is told.
+
+
+@pytest.fixture
+def containers(world: prepare.World) -> Containers:
+    return Containers(CPU, FakeEngine(), world.settings, world.console, "image:1", lambda _packages: "other:1")
+
+
+def test_a_server_never_has_its_key_in_the_argv(containers: Containers) -> None:
+    service = Service(("llama-server",), "m", key_env="LLAMA_API_KEY")
+    planned = containers.server(service, name="s", api_key="topsecret")
+    assert "topsecret" not in " ".join(planned.argv)
+    assert planned.argv[planned.argv.index("LLAMA_API_KEY") - 1 :][:2] == ("--env", "LLAMA_API_KEY")
+    assert planned.env_additions["LLAMA_API_KEY"] == "topsecret"
+
+
+def test_a_detached_server_survives_a_reboot_and_has_no_owner(containers: Containers) -> None:
+    planned = containers.server(Service(("x",), "m"), name="s", detach=True)
+    assert "--rm" not in planned.argv
+    assert planned.argv[planned.argv.index("--restart") + 1] == "unless-stopped"
+    assert not any("owner" in word for word in planned.argv)
+
+
+def test_servers_and_steps_get_no_hub_token(containers: Containers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijkl")
+    planned = containers.server(Service(("x",), "m"), name="s")
+    assert not {"HF_TOKEN", "HUGGINGFACE_TOKEN"} & set(planned.argv)
+    assert without_tokens({"HF_TOKEN": "hf_abc", "HOME": "/root"}) == {
+        "HOME": "/root",
+        "HF_TOKEN": "",
+        "HUGGINGFACE_TOKEN": "",
+    }
+
+
+def test_a_steps_container_has_the_same_name_each_time(containers: Containers) -> None:
+    step = StepCommand("quantize", ("q",), (), "/data/m/b.gguf")
+    assert containers.name_of(step) == containers.name_of(replace(step, argv=("r",)))
+    assert containers.name_of(step) != containers.name_of(replace(step, output="/data/m/c.gguf"))
+
+
+def test_a_step_gets_the_threads_that_were_asked_for_and_else_decides_itself(containers: Containers) -> None:
+    step = StepCommand("quantize", ("q",), (), "/data/m/b.gguf", env={"A": "b"})
+    assert containers.variables(step) == {"A": "b"}
+    assert replace(containers, threads=2).variables(step) == {"OMP_NUM_THREADS": "2", "A": "b"}
+    assert replace(containers, threads=2).variables(replace(step, env={"OMP_NUM_THREADS": "1"})) == {
+        "OMP_NUM_THREADS": "1"
+    }
+
+
+def test_a_process_is_known_by_its_start() -> None:
+    assert started_at(os.getpid()).isdigit()
+    assert started_at(2**22 + 1) == ""
+
+
+# The client against a server of the protocol.
+
+
+class Server(BaseHTTPRequestHandler):
+    """Streams what `answers` say."""
+
+    answers: list[dict[str, Any]] = []  # noqa: RUF012
+    asked: list[dict[str, Any]] = []  # noqa: RUF012
+    keys: list[str | None] = []  # noqa: RUF012
+    status = 200
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        type(self).asked.append(json.loads(body))
+        type(self).keys.append(self.headers["Authorization"])
+        self.send_response(self.status)
+        self.end_headers()
+        if self.status != 200:
+            self.wfile.write(b'{"error": {"message": "context is full"}}')
+            return
+        for answer in self.answers:
+            self.wfile.write(b": comment\n\ndata: " + json.dumps(answer).encode() + b"\n\n")
+        self.wfile.write(b"data: [DONE]\n\n")
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    Server.answers, Server.asked, Server.keys, Server.status = [], [], [], 200
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield Client("127.0.0.1", server.server_address[1], "m", key="k")
+        server.shutdown()
+        thread.join()
+
+
+def delta(text: str, **more: Any) -> dict[str, Any]:
+    return {"choices": [{"delta": {"content": text}}], **more}
+
+
+def ask(client: Client, **given: Any) -> tuple[Turn, list[str]]:
+    heard: list[str] = []
+    turn = client.ask([{"role": "user", "content": "hi"}], max_tokens=5, on_text=heard.append, **given)
+    return turn, heard
+
+
+def test_an_answer_is_streamed_and_counted(client: Client) -> None:
+    Server.answers = [
+        delta("A"), delta(" B"), {"choices": [{"delta": {}, "finish_reason": "stop"}]},
+        {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}},
+    ]  # fmt: skip
+    turn, heard = ask(client, temperature=0.0, seed=1)
+    assert (turn.text, heard, turn.finish_reason) == ("A B", ["A", " B"], "stop")
+    assert (turn.prompt_tokens, turn.completion_tokens) == (7, 3)
+    (asked,) = Server.asked
+    assert (asked["temperature"], asked["seed"], asked["stream_options"]) == (0.0, 1, {"include_usage": True})
+    assert Server.keys == ["Bearer k"]
+
+
+def test_a_server_that_measures_itself_is_believed(client: Client) -> None:
+    timings = {"prompt_n": 10, "prompt_ms": 500.0, "predicted_n": 5, "predicted_ms": 1000.0}
+    Server.answers = [delta("x", timings=timings)]
+    turn, _ = ask(client)
+    assert turn.prefill_rate == pytest.approx(20.0)
+    assert turn.decode_rate == pytest.approx(5.0)
+
+
+def test_an_error_of_the_server_is_said(client: Client) -> None:
+    Server.status = 400
+    with pytest.raises(StepError, match="context is full"):
+        ask(client)
+    Server.status = 200
+    Server.answers = [{"error": {"message": "out of slots"}}]
+    with pytest.raises(StepError, match="out of slots"):
+        ask(client)
+
+
+def test_a_server_that_is_gone_is_one_clear_error() -> None:
+    with pytest.raises(StepError, match="stopped answering"):
+        ask(Client("127.0.0.1", session.free_port(), "m"))
+
+
+def test_one_token_has_no_speed() -> None:
+    assert Turn("a", 3, 1, 0.1, 0.0).decode_rate is None
+    assert Turn("a", 0, 5, 0.0, 0.0).prefill_rate is None
+
+
+def test_a_key_is_not_in_the_clients_repr() -> None:
+    assert "topsecret" not in repr(Client("h", 1, "m", key="topsecret"))
+
+
+# Chat, bench, list, rm.
+
+
+@pytest.fixture
+def talk(client: Client, tmp_path: Path, world: prepare.World) -> Any:
+    opened = session.Session(client, tmp_path / "log", 0.1, "image:1", Service(("s",), "m"))
+
+    def start(**options: Any) -> chat.Conversation:
+        return chat.Conversation(opened, chat.ChatOptions(**options), world.console)
+
+    return start
+
+
+def test_an_answer_begins_with_its_first_word(talk: Any, world: prepare.World) -> None:
+    Server.answers = [delta(" Hello"), delta(" you")]
+    talk(prompt="hi", system="be brief").run()
+    assert output(world) == "Hello you\n"
+    assert Server.asked[0]["messages"] == [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
+
+
+def test_a_pipe_is_one_question(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("line 1\nline 2\n"))
+    Server.answers = [delta("yes")]
+    talk(prompt=chat.piped()).run()
+    assert Server.asked[0]["messages"] == [{"role": "user", "content": "line 1\nline 2"}]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_conversation_remembers_and_forgets(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = iter(["one", "", "two", "/stats", "/reset", "three", "/help", "/exit"])
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("builtins.input", lambda _prompt: next(lines))
+    Server.answers = [delta("ok")]
+    talk().run()
+    said = [[message["content"] for message in asked["messages"]] for asked in Server.asked]
+    assert said == [["one"], ["one", "ok", "two"], ["three"]]
+
+
+def test_end_of_input_ends_a_conversation(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(_prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("builtins.input", end)
+    assert talk().run() is None
+
+
+ROW = bench.Row("20261127 12:00:00", "orin", "mlc", "m", "q4f16_ft", 16, 128, 0.1, 160.0, 2.0, 63.5, 1234.5)
+
+
+def test_the_csv_has_upstreams_columns_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "mlc.csv"
+    bench.append_csv(path, [ROW])
+    bench.append_csv(path, [ROW])
+    lines = path.read_text().splitlines()
+    assert lines[0] == (
+        "timestamp,hostname,api,model,precision,input_tokens,output_tokens,prefill_time,prefill_rate,decode_time,"
+        "decode_rate,memory"
+    )
+    assert len(lines) == 3
+    assert lines[1].startswith("20261127 12:00:00,orin,mlc,m,q4f16_ft,16,128,")
+
+
+def test_a_file_with_other_columns_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(UsageError, match="other columns"):
+        bench.append_csv(path, [ROW])
+    assert path.read_text() == "a,b\n1,2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [
+        ('["one", "two"]', ("one", "two")),
+        ('[{"text": "one"}, {"prompt": "two"}]', ("one", "two")),
+        ("one\n\ntwo\n", ("one", "two")),
+    ],
+)
+def test_prompts_are_read_in_every_form(tmp_path: Path, text: str, prompts: tuple[str, ...]) -> None:
+    path = tmp_path / "prompts"
+    path.write_text(text)
+    assert bench.read_prompts(path) == prompts
+
+
+def test_no_prompt_at_all_is_said(tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("[]")
+    with pytest.raises(UsageError, match="no prompt"):
+        bench.read_prompts(tmp_path / "p")
+    with pytest.raises(UsageError, match="cannot read"):
+        bench.read_prompts(tmp_path / "q")
+
+
+def test_the_warm_up_is_not_measured(client: Client, tmp_path: Path, world: prepare.World) -> None:
+    Server.answers = [delta("a"), delta("b"), {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 8}}]
+    prepared = prepare.prepare(Request("tiny"), world, dry_run=True)
+    opened = session.Session(client, tmp_path, 0.1, "image:1", Service(("s",), "m", measure={"ignore_eos": True}))
+    rows = bench._measure(prepared, opened, bench.BenchOptions(count=2), world)
+    assert len(rows) == 2
+    assert len(Server.asked) == 3
+    assert len({asked["messages"][0]["content"] for asked in Server.asked}) == 3  # no prefix cache helps
+    assert all(asked["ignore_eos"] for asked in Server.asked)
+
+
+def stored(world: prepare.World, name: str, step: str = "quantize", **facts: Any) -> Path:
+    path = world.data / "models" / "llama_cpp" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(name)
+    manifests.write(
+        path,
+        {"": manifests.measure(path)},
+        step=step,
+        merge=False,
+        key="k",
+        seconds=0,
+        facts={"model": "org/m", "runtime": "llama_cpp", **facts},
+    )
+    return path
+
+
+def test_the_list_names_what_is_there_with_sizes(world: prepare.World) -> None:
+    stored(world, "m-Q4.gguf", quantization="Q4_K_M")
+    full = stored(world, "m-F16.gguf", "convert", intermediate=True, quantization="Q4_K_M")
+    found = models.listing(world.data, [("org/m", world.data / "hub", 100)], verify=True)
+    assert [(one.kind, one.size, one.intact) for one in found] == [
+        ("download", 100, None), ("intermediate", 10, True), ("artefact", 9, True),
+    ]  # fmt: skip
+    full.write_text("m-F16.gguX")
+    kinds = {one.kind: one.intact for one in models.listing(world.data, [], verify=True)}
+    assert kinds == {"artefact": True, "intermediate": False}
+    full.write_text("shorter")
+    # It does not count any more, but takes space: what is listed can be removed.
+    listed = {one.kind: one for one in models.listing(world.data, [])}
+    assert {kind: one.intact for kind, one in listed.items()} == {"artefact": None, "intermediate": False}
+    models.remove(listed["intermediate"], world.data)
+    assert not full.exists()
+
+
+def test_an_intermediate_file_that_was_deleted_is_no_damage(world: prepare.World) -> None:
+    stored(world, "m-F16.gguf", "convert", intermediate=True).unlink()
+    assert models.listing(world.data, [], verify=True) == []
+
+
+def test_removing_leaves_nothing_of_it_and_everything_else(world: prepare.World) -> None:
+    one, other = stored(world, "a.gguf", quantization="Q4_K_M"), stored(world, "b.gguf", quantization="Q8_0")
+    (chosen,) = models.choose(models.listing(world.data, []), "m", quantization="q4_k_m")
+    models.remove(chosen, world.data)
+    assert not one.exists()
+    assert sorted(path.name for path in other.parent.iterdir()) == ["b.gguf", "b.gguf.manifest.json"]
+
+
+def test_removing_a_shared_directory_removes_every_steps_share(world: prepare.World) -> None:
+    place = world.data / "models" / "mlc" / "dist" / "m-MLC"
+    place.mkdir(parents=True)
+    for step in ("convert", "config"):
+        (place / step).write_text(step)
+        manifests.write(
+            place, {step: manifests.measure(place / step)}, step=step, merge=True, key="k", seconds=0,
+            facts={"model": "org/m"},
+        )  # fmt: skip
+    (chosen, _) = models.choose(models.listing(world.data, []), "org/m")
+    models.remove(chosen, world.data)
+    assert not place.exists()
+    assert not list((world.data / "models").rglob("*.json"))
+
+
+def test_a_whole_name_means_no_other_models_of_that_last_part(world: prepare.World) -> None:
+    downloads = [("org/tiny", world.data / "d1", 1), ("tiny", world.data / "d2", 1)]
+    listed = models.listing(world.data, downloads)
+    assert [one.model for one in models.choose(listed, "tiny")] == ["tiny"]
+    assert [one.model for one in models.choose(listed[:1], "tiny")] == ["org/tiny"]
+
+
+def test_what_is_not_there_lists_what_is(world: prepare.World) -> None:
+    stored(world, "m-Q4.gguf")
+    with pytest.raises(NothingMatchedError) as caught:
+        models.choose(models.listing(world.data, []), "nothing")
+    assert "org/m" in (caught.value.hint or "")
+
+
+# Service files.
+
+
+def test_a_compose_file_says_what_docker_would_be_told(containers: Containers) -> None:
+    planned = containers.server(
+        Service(("llama-server", "-m", "$x"), "m", key_env="LLAMA_API_KEY"),
+        name="llm",
+        detach=True,
+        api_key="topsecret",
+    )
+    text = servicefiles.generate("compose", planned, "LLAMA_API_KEY", "MY_KEY")
+    assert "topsecret" not in text
+    service = yaml.safe_load(text)["services"]["llm"]
+    assert service["command"] == ["llama-server", "-m", "$$x"]
+    assert (service["image"], service["network_mode"], service["restart"]) == ("image:1", "host", "unless-stopped")
+    assert any(volume["target"] == "/data" for volume in service["volumes"])
+    assert any(entry.startswith("LLAMA_API_KEY=${MY_KEY:?") for entry in service["environment"])
+
+
+def test_a_quadlet_reaches_the_gpu_by_cdi(world: prepare.World) -> None:
+    engine = FakeEngine(replace(FakeEngine().capabilities_, runtimes=("runc", "nvidia")))
+    containers = Containers(ORIN, engine, world.settings, world.console, "image:1", no_engine)
+    planned = containers.server(Service(("serve", "a b"), "m"), name="llm", detach=True)
+    text = servicefiles.generate("quadlet", planned)
+    assert "AddDevice=nvidia.com/gpu=all" in text
+    assert 'Exec=serve "a b"' in text
+    assert "runtime: nvidia" in servicefiles.generate("compose", planned)
+
+
+def test_a_service_file_for_a_board_asks_for_the_gpu_where_this_engine_has_none(world: prepare.World) -> None:
+    containers = Containers(ORIN, FakeEngine(), world.settings, world.console, "image:1", no_engine)
+    planned = containers.server(Service(("serve",), "m"), name="llm", detach=True)
+    assert "runtime" not in servicefiles.generate("compose", planned)
+    service = yaml.safe_load(servicefiles.generate("compose", planned, gpu=True))["services"]["llm"]
+    assert service["runtime"] == "nvidia"
+    assert "NVIDIA_VISIBLE_DEVICES=all" in service["environment"]
+
+
+def test_a_taken_port_is_refused_before_anything_is_prepared(world: prepare.World, client: Client) -> None:
+    with pytest.raises(UsageError, match="is taken"):
+        serve.serve(Request("no/such-model"), serve.ServeRequest(port=client.port), world)
+
+
+def test_a_log_has_a_place_where_the_logs_are_another_users(
+    world: prepare.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    assert container.log_of(world.settings, "s") == world.settings.path("logs") / "llm" / "s.log"
+    monkeypatch.setattr(Path, "open", refuse)
+    log = container.log_of(world.settings, "s")
+    assert log.is_file()
+    assert not log.is_relative_to(world.settings.path("logs"))
+    log.unlink()
+
+
+def test_a_port_that_is_taken_is_said(world: prepare.World, client: Client) -> None:
+    assert not serve.is_free("127.0.0.1", client.port)
+    with serve.reserved(serve.ServeRequest(), world.data) as port:
+        assert port >= serve.DEFAULT_PORT
+        with serve.reserved(serve.ServeRequest(), world.data) as other:
+            assert other > port  # nobody listens yet, and it is promised all the same
+        with pytest.raises(UsageError, match="is taken"), serve.reserved(serve.ServeRequest(port=port), world.data):
+            pass
+
+
+def test_a_key_that_is_not_set_is_said_before_anything(world: prepare.World) -> None:
+    with pytest.raises(NotReadyError, match="NO_SUCH_KEY"):
+        serve.serve(Request("tiny"), serve.ServeRequest(api_key_env="NO_SUCH_KEY"), world, dry_run=True)
+
+
+def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("loading\ntorch.OutOfMemoryError: CUDA out of memory\nKilled\n")
+    error = session.server_failed(137, log)
+    assert "exit status 137" in error.message
+    assert "llm fit" in (error.hint or "")
+    assert "MAX_JOBS" not in (error.hint or "")  # nothing was built
+    assert any("Killed" in line for line in error.details)
+
+
+def test_memory_is_the_devices() -> None:
+    watch = session.MemoryWatch.start()
+    assert watch.before > 50e6
+    watch.look()
+    assert watch.most >= 0
+
+
+def test_the_default_quantization_is_the_first(world: prepare.World) -> None:
+    assert prepare.prepare(Request("tiny"), world, dry_run=True).job.quantization == QUANTIZATIONS[0] == "Q4_K_M"
+
+
+def config_of(model_type: str, method: str = "") -> modelconfig.ModelConfig:
+    quantized = modelconfig.Quantized(method, 4, 128) if method else None
+    return modelconfig.ModelConfig("", model_type, 2, 64, 128, 4, 4, 16, 100, max_position=4096, quantized=quantized)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "method", "says"),
+    [("llama", "", ""), ("internlm", "", "does not know"), ("llama", "gptq", ""), ("llama", "awq", "cannot read")],
+)
+def test_what_the_converter_cannot_read_is_said_with_what_can(model_type: str, method: str, says: str) -> None:
+    verdict = LlamaCpp().check(job(target=Target(ORIN), config=config_of(model_type, method)))
+    assert (verdict.ok, says in verdict.reason) == (not says, True)
+    assert verdict.ok or verdict.instead.startswith("--runtime ")
+
+
+def test_an_architecture_newer_than_the_table_is_tried_with_a_word() -> None:
+    new = job(config=config_of("llama9"))
+    assert LlamaCpp().check(new).ok
+    assert "llama9" in " ".join(LlamaCpp().notices(new))
+    assert LlamaCpp().notices(job(config=config_of("llama"))) == ()
+
+
+def test_what_lies_on_another_disk_is_removed_where_it_is_listed(world: prepare.World, tmp_path: Path) -> None:
+    world.data.mkdir()
+    (tmp_path / "disk").mkdir()
+    (world.data / "models").symlink_to(tmp_path / "disk")
+    path = stored(world, "m-Q4.gguf", quantization="Q4_K_M")
+    (chosen,) = models.choose(models.listing(world.data, []), "org/m")
+    models.remove(chosen, world.data)
+    assert not path.exists()
+    assert (world.data / "models").is_symlink()
+
+
+def test_nothing_outside_the_data_directory_is_removed(world: prepare.World, tmp_path: Path) -> None:
+    for path in (tmp_path / "other", world.data, world.data / ".." / "other"):
+        with pytest.raises(UsageError, match="is outside"):
+            models.remove(models.Stored("artefact", "m", "", "", "", str(path), 0), world.data)
+
+
+def test_a_repository_that_is_being_downloaded_is_not_removed(world: prepare.World) -> None:
+    cache = world.data / "models" / "huggingface"
+    for folder in ("models--org--m", "datasets--org--text"):
+        (cache / folder / "snapshots").mkdir(parents=True)
+    (cache / ".locks" / "models--org--m").mkdir(parents=True)
+    lock = cache / ".locks" / "models--org--m" / "blob.lock"
+    lock.touch()
+    model, text = (
+        models.Stored("download", name, "", "", "", str(cache / folder), 0)
+        for name, folder in (("org/m", "models--org--m"), ("org/text", "datasets--org--text"))
+    )
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(NotReadyError, match="is being downloaded"):
+            models.remove(model, world.data)
+    models.remove(text, world.data)
+    assert sorted(path.name for path in cache.glob("*--*")) == ["models--org--m"]
+
+
+def test_our_programs_are_mounted_only_where_one_is_run(containers: Containers) -> None:
+    plain = containers.server(Service(("llama-server", "-m", "x"), "m"), name="s")
+    driven = containers.server(Service(("python3", f"{DRIVERS}/transformers_server.py"), "m"), name="s")
+    assert not any(DRIVERS in word for word in plain.argv)
+    assert any(word.endswith(f":{DRIVERS}:ro") for word in driven.argv)
+
+
+@pytest.mark.parametrize("index", ["tensor-cache.json", "ndarray-cache.json", ""])
+@pytest.mark.parametrize("folder", [".", "params"])
+def test_mlc_weights_count_under_either_name_of_their_index(world: prepare.World, index: str, folder: str) -> None:
+    place = world.data / "models" / "mlc" / "dist" / "m-q4f16_1-MLC" / folder
+    place.mkdir(parents=True)
+    for name in ("mlc-chat-config.json", "params_shard_0.bin", *([index] if index else [])):
+        (place / name).write_text("{}")
+    request = Request("/data/models/mlc/dist/m-q4f16_1-MLC")
+    orin = replace(world, platform=ORIN)
+    if index:
+        assert prepare.prepare(request, orin, dry_run=True).runtime.name == "mlc"
+        return
+    with pytest.raises(UsageError, match="not its whole weights"):
+        prepare.prepare(request, orin, dry_run=True)

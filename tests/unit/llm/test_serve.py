@@ -1,0 +1,605 @@
+"""Servers and what becomes of them: whose containers they are, how they end, where they listen, their service files."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from jetson_containers.core import settings
+from jetson_containers.core.console import Console
+from jetson_containers.core.errors import InterruptedByUserError, StepError, UsageError
+from jetson_containers.launch import command as launch
+from jetson_containers.launch import gpu as launch_gpu
+from jetson_containers.launch.parts import Mount
+from jetson_containers.llm import bench, chat, prepare, serve, session
+from jetson_containers.llm import containers as container
+from jetson_containers.llm import download_in_image as inimage
+from jetson_containers.llm import service_files as servicefiles
+from jetson_containers.llm.client import Client, RefusedError, ServerGoneError, Turn, _message
+from jetson_containers.llm.containers import Containers
+from jetson_containers.llm.models import lookup as sources
+from jetson_containers.llm.request import Request
+from jetson_containers.llm.runtimes.interface import Job, Service, StepCommand, Target
+from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
+from jetson_containers.platforms import detect as platforms
+from tests.fakes import FakeEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+CPU = platforms.parse_target("cpu")
+
+
+class Docker:
+    """Containers by name, each with status, labels; remembers what was removed."""
+
+    def __init__(self) -> None:
+        self.containers: dict[str, tuple[str, dict[str, str]]] = {}
+        self.removed: list[str] = []
+
+    def __call__(self, _planned: launch.Launch, *words: str) -> str:
+        if words[0] == "rm":
+            self.removed += [name for name in words[2:] if self.containers.pop(name, None)]
+            return ""
+        assert words[0] == "ps"
+        wanted = [words[index + 1] for index, word in enumerate(words) if word == "--filter"]
+        found = [name for name in self.containers if all(self._has(name, pattern) for pattern in wanted)]
+        return "".join(self._line(name, "--quiet" in words, words[-1]) + "\n" for name in found)
+
+    def _has(self, name: str, pattern: str) -> bool:
+        kind, _, value = pattern.partition("=")
+        if kind == "name":
+            return name in value.replace("\\", "")
+        label, _, content = value.partition("=")
+        labels = self.containers[name][1]
+        return label in labels and (not content or labels[label] == content)
+
+    def _line(self, name: str, quiet: bool, form: str) -> str:
+        status, labels = self.containers[name]
+        if quiet:
+            return name
+        if container.OWNER in form:
+            return f"{name} {labels.get(container.OWNER, '')}"
+        return f"{name}\t{status}\t{labels.get(container.SERVER, '')}"
+
+
+@pytest.fixture
+def docker(monkeypatch: pytest.MonkeyPatch) -> Docker:
+    made = Docker()
+    monkeypatch.setattr(container, "docker", made)
+    return made
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> prepare.World:
+    places = {name: str(tmp_path / name) for name in ("data", "logs", "cache")}
+    console = Console(out=io.StringIO(), err=io.StringIO())
+
+    def none(*_: Any) -> Any:
+        return None
+
+    return prepare.World(CPU, none, settings.load(places, files=()), console, none, lambda _packages: {}, none, none)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def containers(world: prepare.World) -> Containers:
+    return Containers(CPU, FakeEngine(), world.settings, world.console, "image:1", lambda _packages: "other:1")
+
+
+def server(containers: Containers, *command: str) -> launch.Launch:
+    """A server called `mine` whose docker is a command of this machine."""
+    planned = containers.server(Service(("x",), "m"), name="mine")
+    return replace(planned, argv=command) if command else planned
+
+
+OURS = {container.SERVER: "1"}
+
+
+@pytest.mark.parametrize(
+    ("status", "labels", "running", "says"),
+    [
+        ("Up 2 hours", {}, True, "not a server of ours"),
+        ("Exited (0) 2 days ago", {}, True, "not a server of ours"),
+        ("Up 2 hours", OURS, False, "a server that runs"),
+        ("Up 2 hours", OURS, True, ""),
+        ("Exited (137) 2 days ago", OURS, False, ""),
+    ],
+)
+def test_only_a_server_of_ours_makes_room_for_another(
+    containers: Containers, docker: Docker, status: str, labels: dict[str, str], running: bool, says: str
+) -> None:
+    docker.containers = {"mine": (status, labels), "mine2": (status, {})}
+    with pytest.raises(UsageError, match=says) if says else contextlib.nullcontext():
+        container.claim(server(containers), running=running)
+    assert docker.removed == ([] if says else ["mine"])
+
+
+def test_a_server_that_could_not_start_takes_nobody_elses_container_away(
+    containers: Containers, docker: Docker, tmp_path: Path
+) -> None:
+    """The name was taken between the look and the start."""
+    with container.running(server(containers, "false"), tmp_path / "log") as process:
+        docker.containers["mine"] = ("Up 1 second", {})
+        process.wait(120)
+    assert docker.removed == []
+
+
+def test_a_server_that_ran_is_removed(containers: Containers, docker: Docker, tmp_path: Path) -> None:
+    with container.running(server(containers, "true"), tmp_path / "log"):
+        docker.containers["mine"] = ("Up 1 second", {**OURS, container.OWNER: container.owner()})
+    assert docker.removed == ["mine"]
+
+
+def test_orphans_are_those_of_a_killed_process_of_this_user_and_machine(containers: Containers, docker: Docker) -> None:
+    pid, start, place = container.owner().split(".")
+    owners = {
+        "alive": f"{pid}.{start}.{place}",
+        "orphan": f"{2**22 + 1}.{start}.{place}",
+        "reused": f"{pid}.{int(start) + 1}.{place}",
+        "elsewhere": f"{2**22 + 1}.{start}.0123456789ab",
+    }
+    docker.containers = {name: ("Up 1 hour", {container.OWNER: whose}) for name, whose in owners.items()}
+    container.remove_orphans(server(containers))
+    assert docker.removed == ["orphan", "reused"]
+
+
+def test_a_container_that_appears_late_is_removed_as_well() -> None:
+    """Stopped while docker was still creating it: the first removal finds nothing."""
+    process = subprocess.Popen(["sleep", "30"])
+    calls: list[int] = []
+
+    def remove() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            process.kill()
+
+    container.end(process, remove)
+    assert process.poll() is not None
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_term_and_a_lost_terminal_end_the_work_in_order(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_DFL)
+
+    def work() -> None:
+        with container.told_to_end():
+            os.kill(os.getpid(), number)
+            threading.Event().wait(10)
+
+    try:
+        with pytest.raises(InterruptedByUserError, match=number.name):
+            work()
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+
+
+def test_who_ignores_a_lost_terminal_goes_on() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with container.told_to_end():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+class Local(Containers):
+    """Runs commands of this machine in the place of docker's."""
+
+    def plan(
+        self, image: str, options: Sequence[str], command: Sequence[str], *, env: Any, name: str = ""
+    ) -> launch.Launch:
+        return launch.Launch(tuple(command), {}, (), image, (), name, launch_gpu.Gpu.NONE)
+
+    def remove(self, planned: launch.Launch) -> None:
+        pass
+
+
+def test_secrets_of_an_env_file_are_not_shown(world: prepare.World, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MY_API_KEY=from-the-file\n")
+    loaded = settings.load({"data": str(tmp_path)}, files=(), root=tmp_path)
+    local = Local(CPU, FakeEngine(), loaded, world.console, "image:1", lambda _packages: "")
+    step = StepCommand("convert", (), (), "/data/x")
+    code, text = local.run(step, ["echo", "it is from-the-file"], show=False)
+    assert (code, text) == (0, "it is ***\n")
+
+
+def test_what_docker_could_not_start_says_nothing_of_the_image(world: prepare.World) -> None:
+    engine = FakeEngine()
+    engine.add_image("llama_cpp:1")
+    answers: list[str | None] = [None, "help text"]
+
+    class Probing(Containers):
+        def capture(self, command: Sequence[str]) -> str | None:
+            return answers.pop(0)
+
+    probing = Probing(CPU, engine, world.settings, world.console, "llama_cpp:1", lambda _packages: "")
+    assert prepare.target_of(probing, LlamaCpp(), world).probed == {}
+    assert prepare.target_of(probing, LlamaCpp(), world).probed == {"llama-server --help": "help text"}
+    local = Local(CPU, engine, world.settings, world.console, "llama_cpp:1", lambda _packages: "")
+    assert local.capture(["sh", "-c", "echo Error response from daemon; exit 125"]) is None
+    assert local.capture(["sh", "-c", "echo usage; exit 1"]) == "usage\n"
+
+
+# Where a server listens.
+
+
+def prepared(containers: Containers) -> prepare.Prepared:
+    job = Job("/data/x.gguf", "x", None, "", Target(CPU, "cpu"), prepared=True, context=512)
+    model = sources.Model("x", "x", "/data/x.gguf", "x")
+    return prepare.Prepared(Request("x"), model, LlamaCpp(), job, (), containers)
+
+
+def start(
+    world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch, **wanted: Any
+) -> serve.Served | None:
+    """Serve with everything but the start of a container."""
+    monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: prepared(containers))
+    monkeypatch.setattr(serve, "_wait_for", lambda *_: None)
+    monkeypatch.setattr(serve.subprocess, "run", lambda argv, **_: subprocess.CompletedProcess(argv, 0, "", ""))
+    return serve.serve(Request("x"), serve.ServeRequest(**wanted), world)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:{port}/v1"),
+        ("0.0.0.0", "http://127.0.0.1:{port}/v1"),
+        ("::1", "http://[::1]:{port}/v1"),
+    ],
+)
+def test_the_address_of_a_server_can_be_pasted(
+    world: prepare.World, containers: Containers, docker: Docker, monkeypatch: pytest.MonkeyPatch, host: str, url: str
+) -> None:
+    monkeypatch.setattr(serve, "is_free", lambda _host, _port: True)
+    port = session.free_port()
+    served = start(world, containers, monkeypatch, host=host, port=port, detach=True)
+    assert served is not None
+    assert served.url == url.format(port=port)
+    assert world.console.out.getvalue() == served.url + "\n"  # type: ignore[union-attr]
+
+
+def test_a_port_is_looked_at_where_the_server_will_listen() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.2", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert not serve.is_free("127.0.0.2", port)
+        assert not serve.is_free("0.0.0.0", port)
+        assert serve.is_free("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
+def test_an_address_of_another_machine_is_no_taken_port(host: str) -> None:
+    with pytest.raises(UsageError, match="no address of this machine"):
+        serve.is_free(host, 8080)
+
+
+def test_a_taken_port_is_said_before_the_model_is_prepared(
+    world: prepare.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UsageError, match="is taken"):
+            serve.serve(Request("x"), serve.ServeRequest(port=taken.getsockname()[1]), world)
+
+
+def test_a_service_file_does_not_depend_on_who_listens_now(
+    world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "is_free", lambda _host, _port: False)
+    console = Console(out=io.StringIO(), err=io.StringIO(), as_json=True)
+    monkeypatch.delenv("NOT_SET", raising=False)
+    start(replace(world, console=console), containers, monkeypatch, generate="compose", api_key_env="NOT_SET")
+    answer = json.loads(console.out.getvalue())  # type: ignore[union-attr]
+    assert answer["kind"] == "compose"
+    service = yaml.safe_load(answer["text"])["services"]["jetson-llm-llama_cpp-8080"]
+    assert "8080" in service["command"]
+    assert any(entry.startswith("LLAMA_API_KEY=${NOT_SET:?") for entry in service["environment"])
+
+
+def test_a_server_in_the_foreground_says_where_it_is_while_it_runs(
+    world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console(out=io.StringIO(), err=io.StringIO(), as_json=True)
+    said: list[str] = []
+
+    class Process:
+        returncode = 0
+
+        def wait(self) -> None:
+            said.append(console.out.getvalue())  # type: ignore[union-attr]
+            raise InterruptedByUserError("stopped by SIGTERM")
+
+    @contextlib.contextmanager
+    def running(*_: Any) -> Iterator[Process]:
+        yield Process()
+
+    monkeypatch.setattr(container, "running", running)
+    monkeypatch.setattr(session, "wait_until_ready", lambda *_: None)
+    port = session.free_port()
+    assert start(replace(world, console=console), containers, monkeypatch, port=port) is not None
+    assert json.loads(said[0])["url"] == f"http://127.0.0.1:{port}/v1"
+    assert console.out.getvalue() == said[0]  # type: ignore[union-attr]
+
+
+def test_a_detached_server_that_ended_tells_its_own_status(
+    world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """137 is how a diagnosis knows that memory ran out; `docker wait` itself ends with 0."""
+    planned = server(containers, "sh", "-c", 'test "$0" = wait && echo 137', "run")
+    monkeypatch.setattr(serve, "_logs_of", lambda _planned: "loading\n")
+    with pytest.raises(StepError, match="exit status 137"):
+        serve._wait_for(planned, Client("127.0.0.1", session.free_port(), "m"), "/health", world)
+
+
+# Service files.
+
+
+def awkward(containers: Containers, *command: str) -> launch.Launch:
+    planned = containers.server(Service(command, "m"), name="llm", detach=True)
+    mount = Mount("/mnt/a: $b 50%", "/data")
+    argv = [word for word in planned.argv if not word.endswith(":/data")]
+    argv.remove("--volume")  # the first one is that of /data
+    argv[argv.index("run") + 1 : argv.index("run") + 1] = mount.argv
+    others = tuple(each for each in planned.mounts if each.target != "/data")
+    return replace(planned, argv=tuple(argv), mounts=(mount, *others))
+
+
+def test_a_compose_file_keeps_every_character(containers: Containers) -> None:
+    planned = awkward(containers, "serve", "$HOME", "50%", "a: b")
+    service = yaml.safe_load(servicefiles.generate("compose", planned))["services"]["llm"]
+    assert service["command"] == ["serve", "$$HOME", "50%", "a: b"]
+    assert {"type": "bind", "source": "/mnt/a: $$b 50%", "target": "/data", "read_only": False} in service["volumes"]
+    assert any(volume["read_only"] for volume in service["volumes"])  # the drivers
+
+
+def test_a_quadlet_expands_nothing(containers: Containers) -> None:
+    planned = awkward(containers, "serve", "$HOME", "50%", 'a "b" \\c')
+    text = servicefiles.generate("quadlet", planned, "API_KEY", "MY_KEY")
+    assert 'Exec=serve "$$HOME" 50%% "a \\"b\\" \\\\c"' in text.splitlines()
+    assert "Mount=type=bind,source=/mnt/a: $$b 50%%,target=/data" in text.splitlines()
+    assert "Secret=MY_KEY,type=env,target=API_KEY" in text.splitlines()
+
+
+# Answers that do not come to their end.
+
+
+@pytest.fixture
+def broken() -> Iterator[Callable[[bytes], Client]]:
+    """A server that reads a request, says something, and is gone."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def serving(said: bytes) -> Client:
+            def serve_once() -> None:
+                with contextlib.suppress(OSError):  # some tests go before they are answered
+                    connection, _ = listening.accept()
+                    with connection:
+                        asked = b""
+                        while not asked.endswith(b"}"):  # all of it: what is left unread would reset the connection
+                            asked += connection.recv(65536) or b"}"
+                        connection.sendall(said)
+
+            threading.Thread(target=serve_once, daemon=True).start()
+            return Client("127.0.0.1", listening.getsockname()[1], "m", timeout=120)
+
+        yield serving
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+HALF = b'data: {"choices": [{"delta": {"content": "half"}}]}\n\n'
+WHOLE = b'data: {"choices": [{"delta": {"content": "all"}, "finish_reason": "stop"}]}\n\n'
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+@pytest.mark.parametrize("said", [b"", HEAD, HEAD + chunk(HALF), HEAD + chunk(HALF)[:-9]])
+def test_half_an_answer_is_none(broken: Callable[[bytes], Client], said: bytes) -> None:
+    with pytest.raises(ServerGoneError):
+        broken(said).ask([{"role": "user", "content": "hi"}], max_tokens=5)
+
+
+def test_an_answer_that_said_it_is_complete_needs_no_further_word(broken: Callable[[bytes], Client]) -> None:
+    assert broken(HEAD + chunk(WHOLE)).ask([{"role": "user", "content": "hi"}], max_tokens=5).text == "all"
+
+
+def test_ctrl_c_before_the_first_word_ends_the_answer_only(
+    broken: Callable[[bytes], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_self: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("http.client.HTTPConnection.getresponse", stop)
+    turn = broken(b"").ask([{"role": "user", "content": "hi"}], max_tokens=5)
+    assert (turn.text, turn.interrupted) == ("", True)
+
+
+def test_the_end_of_a_server_in_an_answer_is_told_with_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("loaded\nCUDA error: out of memory\n")
+    process = subprocess.Popen(["sh", "-c", "exit 134"])
+    error = session._why_gone(ServerGoneError("gone"), process, log)
+    assert "the server ended (exit status 134)" in error.message
+    assert "before it had loaded" not in error.message
+    assert any("out of memory" in line for line in error.details)
+
+
+class Answers:
+    """A client that answers from a list: a turn, or an error to raise."""
+
+    def __init__(self, *answers: Turn | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[list[str]] = []
+
+    def ask(self, messages: Sequence[dict[str, str]], **_: Any) -> Turn:
+        self.asked.append([message["content"] for message in messages])
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def converse(
+    client: Answers, world: prepare.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *lines: str
+) -> Turn | None:
+    typed = iter(lines)
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("builtins.input", lambda _prompt: next(typed))
+    opened = session.Session(client, tmp_path / "log", 0.1, "image:1", Service(("s",), "m"))  # type: ignore[arg-type]
+    return chat.Conversation(opened, chat.ChatOptions(), world.console).run()
+
+
+def test_a_question_the_server_refuses_does_not_end_the_conversation(
+    world: prepare.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Answers(RefusedError("the server refused: context is full"), Turn("ok"))
+    turn = converse(client, world, tmp_path, monkeypatch, "too long", "short", "/exit")
+    assert turn == Turn("ok")
+    assert client.asked == [["too long"], ["short"]]
+    assert "context is full" in world.console.err.getvalue()  # type: ignore[union-attr]
+
+
+def test_a_question_stopped_before_a_word_was_said_leaves_no_trace(
+    world: prepare.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Answers(Turn("", interrupted=True), Turn("half", interrupted=True), Turn("ok"))
+    converse(client, world, tmp_path, monkeypatch, "one", "two", "three", "/exit")
+    assert client.asked == [["one"], ["two"], ["two", "half", "three"]]
+
+
+def test_what_asks_for_a_line_is_talk(world: prepare.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`llm chat --json >FILE` on a terminal: the file holds one JSON value and nothing else."""
+    asked: list[str] = []
+    converse(Answers(), world, tmp_path, monkeypatch, "/exit")
+    monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "/exit")
+    opened = session.Session(Answers(), tmp_path / "log", 0.1, "image:1", Service(("s",), "m"))  # type: ignore[arg-type]
+    chat.Conversation(opened, chat.ChatOptions(), world.console).run()
+    assert asked == [""]
+    assert ">>> " in world.console.err.getvalue()  # type: ignore[union-attr]
+    assert world.console.out.getvalue() == ""  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("stdin", [None, io.StringIO(""), io.StringIO(" \n")])
+def test_no_model_is_loaded_for_no_question(
+    world: prepare.World, monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO | None
+) -> None:
+    monkeypatch.setattr("sys.stdin", stdin)
+    monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: pytest.fail("prepared"))
+    with pytest.raises(UsageError, match="nothing is asked"):
+        chat.chat(Request("tiny"), chat.ChatOptions(), world)
+
+
+def test_the_only_answer_stopped_by_ctrl_c_is_no_success(
+    world: prepare.World, containers: Containers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def opened(*_: Any, **__: Any) -> Iterator[session.Session]:
+        client: Any = Answers(Turn("half an", interrupted=True))
+        yield session.Session(client, tmp_path / "log", 0.1, "image:1", Service(("s",), "m"))
+
+    monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: prepared(containers))
+    monkeypatch.setattr(session, "open_session", opened)
+    with pytest.raises(KeyboardInterrupt):
+        chat.chat(Request("x"), chat.ChatOptions("hi"), world)
+
+
+def test_until_ends_before_there_is_a_model_to_be_served(world: prepare.World) -> None:
+    with pytest.raises(UsageError, match="after `convert` there is no model"):
+        prepare.prepare(Request("tiny", until="convert"), world, dry_run=True)
+    made = prepare.prepare(Request("tiny", until="convert"), world, dry_run=True, goal=prepare.Goal.QUANTIZED)
+    assert [step.name for step in made.steps] == ["make", "convert"]
+    with pytest.raises(UsageError, match="no step `nonsense`"):
+        prepare.prepare(Request("tiny", force=("nonsense",)), world, dry_run=True)
+
+
+def test_a_file_rows_cannot_go_into_is_said_before_anything_is_measured(
+    world: prepare.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.preparing, "prepare", lambda *_, **__: pytest.fail("an hour for nothing"))
+    path = tmp_path / "other.csv"
+    path.write_text("a,b\n")
+    with pytest.raises(UsageError, match="other columns"):
+        bench.bench(Request("tiny"), bench.BenchOptions(csv=path), world)
+
+
+def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
+    world: prepare.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[str] = []
+
+    class Stopped(Local):
+        def plan(self, *args: Any, **given: Any) -> launch.Launch:
+            return replace(super().plan(*args, **given), argv=("sleep", "30"), name="downloading")
+
+        def remove(self, planned: launch.Launch) -> None:
+            removed.append(planned.name)
+            running[0].kill()
+
+    running: list[subprocess.Popen[str]] = []
+
+    def communicate(self: subprocess.Popen[str], *_: Any, **__: Any) -> Any:
+        running.append(self)
+        raise InterruptedByUserError("stopped by SIGTERM")
+
+    monkeypatch.setattr(inimage, "Containers", Stopped)
+    monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
+    with pytest.raises(InterruptedByUserError):
+        inimage.download(["org/m"], "image:1", CPU, FakeEngine, world.settings, world.console)
+    assert set(removed) == {"downloading"}
+
+
+def test_a_server_that_somebody_removed_is_not_said_to_have_lacked_memory_for_certain(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("loaded\n")
+    assert "or its container was removed" in session.server_failed(137, tmp_path / "log", loaded=True).message
+    assert "was removed" not in session.server_failed(137, tmp_path / "log").message
+
+
+@pytest.mark.parametrize("key", ["two words", "openup\n", "schlüssel"])
+def test_a_key_that_no_header_can_hold_is_said_without_showing_it(
+    world: prepare.World, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("MY_KEY", key)
+    with pytest.raises(UsageError, match="MY_KEY") as caught:
+        serve.serve(Request("tiny"), serve.ServeRequest(api_key_env="MY_KEY"), world, dry_run=True)
+    assert key.strip() not in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ('{"error": {"message": "too long", "code": 400}}', "too long"),
+        ('"{\\"object\\":\\"error\\",\\"message\\":\\"Request prompt has 4001 tokens\\",\\"code\\":400}"',
+         "Request prompt has 4001 tokens"),
+        ('{"object": "error", "message": "no such model"}', "no such model"),
+        ('{"error": "gone"}', "gone"),
+        ('{"detail": [{"loc": ["body"]}]}', '[{"loc": ["body"]}]'),
+        ("Bad Gateway", "Bad Gateway"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_what_a_server_refuses_is_shown_as_a_sentence(raw: str, text: str) -> None:
+    assert _message(raw.encode()) == text

@@ -1,0 +1,93 @@
+"""What a bare name of a CUDA family means on each platform; checksums and GPU architectures are the platform's."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers.recipes import catalog
+from jetson_containers.platforms import detect as platforms
+from jetson_containers.recipes.why import why
+from tests.paths import ROOT_DIR
+
+if TYPE_CHECKING:
+    from jetson_containers.recipes.catalog import Catalog
+
+TREE = ROOT_DIR / "packages"
+FAMILIES = ("cudnn", "tensorrt", "nccl", "cuda-python", "cupy", "pycuda", "torchvision", "torchaudio", "triton")
+
+DEFAULTS = {  # in the order of FAMILIES; None: the platform has none
+    "r32.7.1": ("8.2.1.32", "8.2.1", None, None, "9.6.0", "2022.1", "0.11.1", "0.10.0", None),
+    "r35.4.1": ("8.6.0.166", "8.5.2.2", "2.21.5", None, "12.1.0", "2022.1", "0.16.2", "2.1.2", None),
+    "r36.3.0": ("8.9.4.25", "8.6.2.3", "2.27.7", "12.2.1", "13.6.0", "2026.1", "0.19.1", "2.4.0", None),
+    "r36.4.3": ("9.3.0.75", "10.3.0.30", "2.27.7", "12.6.2.post1", "14.0.1", "2026.1", "0.26.0", "2.11.0", "3.6.0"),
+    "r38.2.0": ("9.12.0.46", "10.13.3.9", "2.27.7", "13.0.3", "14.0.1", "2026.1", "0.28.0", "2.11.0", "3.7.1"),
+    "r39.2.0": ("9.20.0.46", "10.16.2.10", "2.29.7", "13.2.0", "14.0.1", "2026.1", "0.28.0", "2.11.0", "3.7.1"),
+    "sbsa": ("9.20.0.48", "10.16.1.11", "2.29.7", "13.2.0", "14.0.1", "2026.1", "0.28.0", "2.11.0", "3.7.1"),
+    "x86_64-cu129": ("9.12.0.46", "10.13.0.35", "2.29.7", "12.9.10", "14.0.1", "2026.1", "0.25.0", "2.10.0", "3.6.0"),
+    "cpu": (None, None, None, None, None, None, "0.28.0", "2.11.0", None),
+}
+
+
+@cache
+def load(target: str) -> Catalog:
+    return catalog.load([TREE], platforms.parse_target(target))
+
+
+def default(target: str, family: str) -> str | None:
+    return next((p.version for p in load(target).available.values() if p.family == family and p.default), None)
+
+
+@pytest.mark.parametrize("target", DEFAULTS)
+def test_a_bare_name_means_the_version_of_the_platform(target: str) -> None:
+    assert tuple(default(target, family) for family in FAMILIES) == DEFAULTS[target]
+
+
+@pytest.mark.parametrize("target", DEFAULTS)
+def test_a_family_that_is_absent_says_why(target: str) -> None:
+    for family, version in zip(FAMILIES, DEFAULTS[target], strict=True):
+        if version is None:
+            assert any(rule["reason"] for rule in why(load(target), family)["rules"] if not rule["ok"]), family
+
+
+@pytest.mark.parametrize("target", [target for target in DEFAULTS if target != "cpu"])
+def test_an_archive_that_is_fetched_has_its_checksum(target: str) -> None:
+    for family, prefix in (("cudnn", "CUDNN"), ("tensorrt", "TENSORRT")):
+        args = load(target).find(family).build_args
+        if args[f"{prefix}_PROVIDER"] == "archive":
+            assert re.fullmatch(r"[0-9a-f]{64}", args[f"{prefix}_SHA256"])
+            assert args[f"{prefix}_URL"].startswith("https://developer.")
+
+
+@pytest.mark.parametrize("file", sorted(TREE.rglob("debs-*.sha256")), ids=lambda path: path.name)
+def test_every_package_of_jetpack_has_its_checksum(file: Path) -> None:
+    line = re.compile(r"[0-9a-f]{64}  pool/main/\S+_arm64\.deb")
+    assert all(line.fullmatch(text) for text in file.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("target", "family", "argument", "value"),
+    [
+        ("r35.4.1", "cupy", "CUPY_NVCC_GENERATE_CODE", "arch=compute_72,code=sm_72;arch=compute_87,code=sm_87"),
+        ("r36.4.3", "nccl", "NVCC_GENCODE", "-gencode=arch=compute_87,code=sm_87"),
+        ("r39.2.0", "torchvision", "TORCH_CUDA_ARCH_LIST", "8.7;11.0"),
+        ("cpu", "torchvision", "TORCH_CUDA_ARCH_LIST", ""),
+        ("r36.4.3", "flash-attention", "TORCH_CUDA_ARCH_LIST", "8.7"),
+        ("r36.4.3", "flashinfer", "FLASHINFER_CUDA_ARCH_LIST", "8.7"),
+        ("r38.2.0", "flashinfer", "FLASHINFER_CUDA_ARCH_LIST", "11.0f"),
+    ],
+)
+def test_architectures_are_spelled_as_the_project_wants_them(
+    target: str, family: str, argument: str, value: str
+) -> None:
+    assert load(target).find(family).build_args[argument] == value
+
+
+def test_the_two_halves_of_cuda_are_installed_by_one_script() -> None:
+    """Each recipe is a build context of its own, so the script stands in both; a fix to one must reach the other."""
+    cuda = ROOT_DIR / "packages" / "cuda"
+    assert (cuda / "cuda" / "install.sh").read_bytes() == (cuda / "cuda-runtime" / "install.sh").read_bytes()

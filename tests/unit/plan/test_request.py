@@ -1,0 +1,163 @@
+"""What a request means: short versions, and pins by environment variables as upstream documents them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers.core.errors import (
+    NothingMatchedError,
+    UnknownPackageError,
+    UnsatisfiableError,
+    UsageError,
+    command,
+)
+from jetson_containers.plan.plan import PlanOptions
+from jetson_containers.plan.request import Request, assemble
+from jetson_containers.platforms.target import version_variables
+from jetson_containers.recipes.catalog import load
+from jetson_containers.recipes.requirement import in_series, same_version
+from tests.unit.treemaker import ORIN, write
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from jetson_containers.plan.plan import Plan
+    from jetson_containers.recipes.catalog import Catalog
+
+FROM = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    """engine 2.5.0 to 2.11.0 (2.11.0 preferred), on it vision, on that app; other has no part in these."""
+    versions = "versions: [{version: 2.11.0}, {version: 2.6.1}, {version: 2.6.0}, {version: 2.5.0}]\n"
+    newer = "versions: [{version: '2', depends: ['engine>=2.6']}, {version: '1', depends: [engine]}]\n"
+    recipe = "#---\n# name: {}\n# group: test\n#---\nARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\n"
+    dependent = "#---\n# name: app\n# group: test\n# depends: [vision]\n#---\n" + FROM
+    files = {
+        "test/my-engine/Dockerfile": recipe.format("my-engine"),
+        "test/my-engine/config.yaml": versions,
+        "test/engine/Dockerfile": recipe.format("engine"),
+        "test/engine/config.yaml": versions,
+        "test/vision/Dockerfile": recipe.format("vision"),
+        "test/vision/config.yaml": newer,
+        "test/app/Dockerfile": dependent,
+        "test/other/Dockerfile": recipe.format("other"),
+        "test/other/config.yaml": versions,
+    }
+    return load([write(tmp_path, files)], ORIN)
+
+
+def planned(catalog: Catalog, *packages: str, multiple: bool = False, **variables: str) -> list[Plan]:
+    request = Request(packages, multiple, variables=variables)
+    return list(assemble(request, ORIN, lambda _: catalog, PlanOptions()).plans)
+
+
+def chain(catalog: Catalog, *packages: str, **variables: str) -> list[str]:
+    (plan,) = planned(catalog, *packages, **variables)
+    return [stage.package for stage in plan.stages if stage.package]
+
+
+@pytest.mark.parametrize(
+    ("asked", "variables", "expected"),
+    [
+        (["engine"], {}, ["engine:2.11.0"]),
+        (["engine"], {"ENGINE_VERSION": "2.5"}, ["engine:2.5.0"]),
+        (["engine"], {"ENGINE_VERSION": "2.6"}, ["engine:2.6.0"]),
+        (["engine"], {"ENGINE_VERSION": ""}, ["engine:2.11.0"]),
+        (["my-engine"], {"MY_ENGINE_VERSION": "2.5.0"}, ["my-engine:2.5.0"]),
+        (["vision"], {"ENGINE_VERSION": "2.6.0"}, ["engine:2.6.0", "vision:2"]),
+        (["vision"], {"ENGINE_VERSION": "2.5"}, ["engine:2.5.0", "vision:1"]),
+        (["app", "other"], {"VISION_VERSION": "1"}, ["engine:2.11.0", "vision:1", "app", "other:2.11.0"]),
+        (["engine"], {"OTHER_VERSION": "99", "NODE_VERSION": "20"}, ["engine:2.11.0"]),
+        (["engine:2.6.0"], {"ENGINE_VERSION": "2.5"}, ["engine:2.6.0"]),
+    ],
+)
+def test_version_variable_pins_a_family_of_the_image(
+    catalog: Catalog, asked: list[str], variables: Mapping[str, str], expected: list[str]
+) -> None:
+    """A family that the image does not hold is left alone, and a version in the request comes first."""
+    assert chain(catalog, *asked, **variables) == expected
+
+
+def test_version_variable_is_said_in_the_plan(catalog: Catalog) -> None:
+    (plan,) = planned(catalog, "vision", ENGINE_VERSION="2.6")
+    assert "$ENGINE_VERSION pins engine:2.6.0" in plan.notices
+    (plan,) = planned(catalog, "engine:2.5", ENGINE_VERSION="2.6")
+    assert "$ENGINE_VERSION is not used: the request names a version" in plan.notices
+
+
+def test_version_variable_applies_with_multiple(catalog: Catalog) -> None:
+    plans = planned(catalog, "engine", multiple=True, ENGINE_VERSION="2.5")
+    assert [plan.stages[-1].package for plan in plans] == ["engine:2.5.0"]
+
+
+@pytest.mark.parametrize("asked", ["engine", "vision"])
+def test_version_variable_that_no_package_has_is_refused(catalog: Catalog, asked: str) -> None:
+    with pytest.raises(UsageError, match=r"\$ENGINE_VERSION: .*engine:99") as caught:
+        planned(catalog, asked, ENGINE_VERSION="99")
+    assert "engine:2.11.0" in str(caught.value.hint)
+    assert "unset ENGINE_VERSION" in str(caught.value.hint)
+    assert caught.value.exit_code == 2
+
+
+def test_version_variable_in_a_conflict_is_named(catalog: Catalog) -> None:
+    with pytest.raises(UnsatisfiableError) as caught:
+        planned(catalog, "vision:2", ENGINE_VERSION="2.5")
+    assert any("$ENGINE_VERSION" in line for line in caught.value.details)
+
+
+def test_version_variables_of_the_platform_pin_nothing() -> None:
+    environ = {
+        "CUDA_VERSION": "12.6",
+        "L4T_VERSION": "36.4",
+        "PYTHON_VERSION": "3.10",
+        "NUMPY_VERSION": "1",
+        "HOME": "/",
+    }
+    assert version_variables(environ) == {"NUMPY_VERSION": "1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("engine:2.5", "engine:2.5.0"),
+        ("engine:2.6", "engine:2.6.0"),
+        ("engine:2.6.1", "engine:2.6.1"),
+        ("engine:2", "engine:2.11.0"),
+    ],
+)
+def test_short_version_means_its_series(catalog: Catalog, name: str, expected: str) -> None:
+    assert chain(catalog, name) == [expected]
+
+
+@pytest.mark.parametrize("name", ["engine:2.1", "engine:3", "engine:cuda", "engine:2.50"])
+def test_short_version_without_a_match_is_refused(catalog: Catalog, name: str) -> None:
+    with pytest.raises((UnknownPackageError, NothingMatchedError)):
+        chain(catalog, name)
+
+
+def test_short_version_in_depends_means_its_series(tmp_path: Path) -> None:
+    recipe = "#---\n# name: engine\n# group: test\n#---\n" + FROM
+    files = {
+        "test/engine/Dockerfile": recipe,
+        "test/engine/config.yaml": "versions: [{version: 2.11.0}, {version: 2.5.0}]\n",
+        "test/mine/Dockerfile": "#---\n# name: mine\n# group: test\n# depends: [engine:2.5]\n#---\n" + FROM,
+    }
+    assert chain(load([write(tmp_path, files)], ORIN), "mine") == ["engine:2.5.0", "mine"]
+
+
+def test_series_is_by_number_not_by_text() -> None:
+    assert in_series("2.5", "2.5.0.post1")
+    assert not in_series("2.5", "2.50")
+    assert not in_series("2.x", "2.5")
+    assert same_version("2.5", "2.5.0")
+    assert not same_version("2.5", "2.5.1")
+
+
+def test_suggested_command_can_be_pasted() -> None:
+    assert command("./build.sh", "numpy>=2") == "`./build.sh 'numpy>=2'`"
+    assert command("./build.sh", "numpy") == "`./build.sh numpy`"

@@ -1,0 +1,602 @@
+"""The catalog: what is found under which name, what is absent and why, and the index behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jetson_containers.core.errors import (
+    ConfigError,
+    NothingMatchedError,
+    RecipeError,
+    UnavailablePackageError,
+    UnknownPackageError,
+)
+from jetson_containers.recipes import cache as catalog_index
+from jetson_containers.recipes import catalog as catalog_module
+from jetson_containers.recipes.cache import Key
+from jetson_containers.recipes.catalog import Catalog, load, preferred
+from jetson_containers.recipes.requirement import version_key
+from jetson_containers.recipes.tree import Candidate
+from jetson_containers.recipes.why import why
+from tests.paths import UNIT_DIR
+from tests.unit.treemaker import NANO, ORIN, PC_CPU, XAVIER, package, platform, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jetson_containers.platforms.detect import Platform
+
+TREES = UNIT_DIR / "trees"
+BASIC = TREES / "basic"
+UPSTREAM = TREES / "upstream"
+
+
+@pytest.fixture(scope="module")
+def orin() -> Catalog:
+    return load([BASIC], ORIN)
+
+
+def test_a_tree_is_read_at_any_depth(orin: Catalog) -> None:
+    assert list(orin.available) == [
+        "cmake",
+        "cuda:12.6",
+        "deep-tool",
+        "llama_cpp:b8000",
+        "llama_cpp:b8000-builder",
+        "llama_cpp:b9016",
+        "llama_cpp:b9016-builder",
+        "meta",
+        "pytorch:2.6",
+        "pytorch:2.6-builder",
+        "pytorch:2.8",
+        "pytorch:2.8-builder",
+        "ros:humble",
+        "ros:jazzy",
+    ]
+    assert {name: package.group for name, package in orin.available.items() if package.family in {"cmake", "meta"}} == {
+        "cmake": "foundation",
+        "meta": "",
+    }
+
+
+def test_what_is_absent_has_its_reason(orin: Catalog) -> None:
+    assert {name: absent.reason for name, absent in orin.absent.items()} == {
+        "cuda:10.2": "CUDA 12.6 does not satisfy `cu102`",
+        "old": "disabled",
+        "pytorch:1.10": "L4T 36.4.3 does not satisfy `<r34`; Python 3.10 does not satisfy `<py37`",
+        "pytorch:1.10-builder": "L4T 36.4.3 does not satisfy `<r34`; Python 3.10 does not satisfy `<py37`",
+    }
+    rules = orin.absent["pytorch:1.10"].rules
+    assert [(rule.rule, rule.ok) for rule in rules] == [("<r34", False), ("<py37", False)]
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("cmake", "cmake"),
+        ("pytorch", "pytorch:2.8"),
+        ("torch", "pytorch:2.8"),
+        ("pytorch:2.6", "pytorch:2.6"),
+        ("torch:2.6", "pytorch:2.6"),
+        ("pytorch:builder", "pytorch:2.8-builder"),
+        ("torch:builder", "pytorch:2.8-builder"),
+        ("pytorch:2.6-builder", "pytorch:2.6-builder"),
+        ("torch:2.6-builder", "pytorch:2.6-builder"),
+        ("llama_cpp", "llama_cpp:b9016"),
+        ("cuda", "cuda:12.6"),
+        ("ros", "ros:jazzy"),  # no default: the newest
+        ("desktop", "ros:humble"),
+    ],
+)
+def test_find_by_name_alias_family_and_version(orin: Catalog, name: str, found: str) -> None:
+    assert orin.find(name).name == found
+
+
+@pytest.mark.parametrize(("where", "found"), [(ORIN, "pytorch:2.8"), (XAVIER, "pytorch:2.6"), (NANO, "pytorch:1.10")])
+def test_the_default_depends_on_the_platform(where: Platform, found: str) -> None:
+    assert load([BASIC], where).find("torch").name == found
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "hint"),
+    [
+        ("lama_cpp", "there is no package `lama_cpp`", "did you mean `llama_cpp`?"),
+        ("llama-cpp", "there is no package `llama-cpp`", "did you mean `llama_cpp`?"),
+        ("PyTorch", "there is no package `PyTorch`", "did you mean `pytorch` or `torch` (alias of `pytorch:2.8`)?"),
+        ("desktp", "there is no package `desktp`", "did you mean `desktop` (alias of `ros:humble`)?"),
+        ("zzzzzz", "there is no package `zzzzzz`", "`jetson-containers list` shows all packages"),
+        ("pytorch:9", "package `pytorch` has no `pytorch:9`", "there is `pytorch:2.8`, `pytorch:2.6`"),
+        ("cuda:11", "package `cuda` has no `cuda:11`", "there is `cuda:12.6`"),
+        ("cmake:3", "package `cmake` has no `cmake:3`", "there is `cmake`"),
+    ],
+)
+def test_an_unknown_name_suggests_what_was_meant(orin: Catalog, name: str, message: str, hint: str) -> None:
+    with pytest.raises(UnknownPackageError) as caught:
+        orin.find(name)
+    assert caught.value.message == message
+    assert (caught.value.hint or "").startswith(hint)
+
+
+def test_a_missing_dependency_says_who_asked(orin: Catalog) -> None:
+    with pytest.raises(UnknownPackageError, match=r"^there is no package `foo`, which `bar` asks for$"):
+        orin.find("foo", asked_by="bar")
+    with pytest.raises(UnavailablePackageError, match=r"^package `cuda:10\.2`, which `bar` asks for, is not"):
+        orin.find("cuda:10.2", asked_by="bar")
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "details"),
+    [
+        ("cuda:10.2", "package `cuda:10.2` is not available on this platform: CUDA 12.6 does not satisfy `cu102`", ()),
+        (
+            "torch:1.10",
+            "package `torch:1.10` is not available on this platform: L4T 36.4.3 does not satisfy `<r34`",
+            (),
+        ),
+        ("old", "package `old` is not available on this platform: disabled", ()),
+    ],
+)
+def test_an_absent_package_says_which_rule(orin: Catalog, name: str, message: str, details: tuple[str, ...]) -> None:
+    with pytest.raises(UnavailablePackageError) as caught:
+        orin.find(name)
+    assert caught.value.message.startswith(message)
+    assert caught.value.details == details
+    assert "jetson-containers why" in (caught.value.hint or "")
+
+
+def test_a_family_absent_altogether_lists_every_version() -> None:
+    with pytest.raises(UnavailablePackageError) as caught:
+        load([BASIC], PC_CPU).find("cuda")
+    assert caught.value.message == "no version of `cuda` is available on this platform"
+    assert caught.value.details == (
+        "cuda:10.2: this platform is CPU only, without CUDA, and does not satisfy `cu102`",
+        "cuda:12.6: this platform is CPU only, without CUDA, and does not satisfy `cu126`",
+    )
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names"),
+    [
+        (["cmake"], ["cmake"]),
+        (["torch"], ["pytorch:2.8"]),
+        (["pytorch:*"], ["pytorch:2.6", "pytorch:2.6-builder", "pytorch:2.8", "pytorch:2.8-builder"]),
+        (["torch*", "!*builder"], ["pytorch:2.6", "pytorch:2.8"]),
+        (["c*"], ["cmake", "cuda:12.6"]),
+        (["[cm]*", "!cuda*"], ["cmake", "meta"]),
+        (["ros"], ["ros:humble", "ros:jazzy"]),
+        (["meta", "cmake"], ["cmake", "meta"]),
+    ],
+)
+def test_match_by_globs_over_names_and_aliases(orin: Catalog, patterns: list[str], names: list[str]) -> None:
+    assert [package.name for package in orin.match(patterns)] == names
+
+
+@pytest.mark.parametrize("everything", [["*"], ["all"], [""], [], ["!nothing*"][:0]])
+def test_everything_has_four_spellings(orin: Catalog, everything: list[str]) -> None:
+    assert [package.name for package in orin.match(everything)] == list(orin.available)
+
+
+def test_only_negative_patterns_take_from_everything(orin: Catalog) -> None:
+    assert len(orin.match(["!pytorch*"])) == len(orin.available) - 4
+
+
+@pytest.mark.parametrize(
+    ("patterns", "message", "hint"),
+    [
+        (["cmake", "nothing*"], "no package here matches `nothing*`", "`jetson-containers list`"),
+        (["!nothing*"], "no package here matches `nothing*`", "`jetson-containers list`"),
+        (["cuda:10*"], "no package here matches `cuda:10*`", "absent on this platform: cuda:10.2"),
+        (["pytroch"], "no package here matches `pytroch`", "did you mean `pytorch`"),
+        (["old"], "no package here matches `old`", "`old` is absent on this platform"),
+    ],
+)
+def test_a_pattern_that_matches_nothing_is_named(orin: Catalog, patterns: list[str], message: str, hint: str) -> None:
+    with pytest.raises(NothingMatchedError) as caught:
+        orin.match(patterns)
+    assert caught.value.message == message
+    assert (caught.value.hint or "").startswith(hint)
+
+
+# --- trees
+
+
+def test_an_earlier_tree_wins_a_duplicate_with_a_notice(tmp_path: Path) -> None:
+    first = write(tmp_path / "one", {"a/numpy/Dockerfile": "docs: first"})
+    second = write(tmp_path / "two", {"b/numpy/Dockerfile": "docs: second", "b/scipy/Dockerfile": "docs: more"})
+    catalog = load([first, second], ORIN)
+    assert catalog.find("numpy").docs == "first"
+    assert catalog.find("scipy").docs == "more"
+    assert catalog.notices == (
+        f"`numpy` of {second}/b/numpy/Dockerfile:2 is ignored: {first}/a/numpy/Dockerfile:2 defines it already",
+    )
+    assert load([second, first], ORIN).find("numpy").docs == "second"
+
+
+def test_the_same_tree_twice_is_one_tree() -> None:
+    assert load([BASIC, BASIC], ORIN).notices == load([BASIC], ORIN).notices
+
+
+def test_a_further_tree_adds_versions_and_dependencies_cross_trees() -> None:
+    catalog = load([BASIC, UPSTREAM], ORIN)
+    assert catalog.find("sample-llm").group == "llm"
+
+
+def test_a_missing_tree_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not a directory"):
+        load([tmp_path / "none"], ORIN)
+
+
+def test_an_alias_claimed_twice_is_noticed_and_a_real_name_wins(tmp_path: Path) -> None:
+    tree = write(
+        tmp_path,
+        {
+            "g/a/Dockerfile": "alias: [shared, c]",
+            "g/b/Dockerfile": "alias: shared",
+            "g/c/Dockerfile": "docs: x",
+        },
+    )
+    catalog = load([tree], ORIN)
+    assert catalog.find("shared").name == "a"
+    assert catalog.find("c").name == "c"
+    assert catalog.notices == (
+        "`c` is claimed by `a` too; it means `c`",
+        "`shared` is claimed by `b` too; it means `a`",
+    )
+
+
+def test_the_context_of_a_package_is_not_searched_for_packages_without_header(tmp_path: Path) -> None:
+    tree = write(
+        tmp_path,
+        {
+            "g/a/Dockerfile": "docs: x",
+            "g/a/src/Dockerfile": "FROM scratch\n",
+            "g/a/src/config.yaml": "anything: goes",
+            "g/a/sub/Dockerfile": "docs: a package below another",
+            "g/__pycache__/Dockerfile": "docs: no",
+            "g/.git/Dockerfile": "docs: no",
+        },
+    )
+    catalog = load([tree], ORIN)
+    assert list(catalog.available) == ["a", "sub"]
+    assert catalog.broken == ()
+
+
+def test_a_link_that_leads_back_up_does_not_hang(tmp_path: Path) -> None:
+    tree = write(tmp_path / "tree", {"g/a/Dockerfile": "docs: x"})
+    (tree / "g/up").symlink_to("..")
+    (tree / "linked").symlink_to(write(tree / "g/.other", {"b/Dockerfile": "docs: x"}))
+    assert list(load([tree], ORIN).available) == ["a", "b"]
+
+
+# --- broken recipes
+
+
+def test_a_broken_recipe_disables_only_itself(tmp_path: Path) -> None:
+    tree = write(
+        tmp_path,
+        {
+            "g/good/Dockerfile": "docs: x",
+            "g/bad/Dockerfile": "name: worse\ndepend: x",
+            "g/ugly/Dockerfile": "docs: '",
+            "g/user/Dockerfile": "depends: worse",
+        },
+    )
+    catalog = load([tree], ORIN)
+    assert list(catalog.available) == ["good", "user"]
+    assert [(error.path.parent.name, error.line) for error in catalog.broken] == [("bad", 3), ("ugly", 3)]
+    for name in ("bad", "worse", "worse:1.0"):
+        with pytest.raises(RecipeError, match="unknown key `depend`"):
+            catalog.find(name)
+    with pytest.raises(
+        RecipeError, match=r"Dockerfile:3: unknown key `depend` \(in a package, which `user` asks for\)"
+    ):
+        catalog.find("worse", asked_by="user")
+
+
+def test_a_recipe_broken_in_one_tree_is_taken_from_the_next(tmp_path: Path) -> None:
+    first = write(tmp_path / "one", {"g/a/Dockerfile": "bad: x"})
+    second = write(tmp_path / "two", {"g/a/Dockerfile": "docs: good"})
+    assert load([first, second], ORIN).find("a").docs == "good"
+
+
+def test_a_directory_that_cannot_be_read_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = write(tmp_path, {"g/a/Dockerfile": "docs: x", "g/b/Dockerfile": "docs: x"})
+    for name in ("scandir", "listdir"):  # root may read everything, so the system call is made to fail
+        real = getattr(os, name)
+
+        def fail(path: Path, real: Callable[[Path], object] = real) -> object:
+            if Path(path).name == "a":
+                raise PermissionError(13, "Permission denied")
+            return real(path)
+
+        monkeypatch.setattr(os, name, fail)
+    catalog = load([tree], ORIN)
+    assert [str(error) for error in catalog.broken] == [f"{tree}/g/a: cannot be read: Permission denied"]
+    assert list(catalog.available) == ["b"]
+
+
+# --- the order of things
+
+
+def test_the_order_of_directory_entries_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = load([BASIC], ORIN)
+    real = os.scandir
+
+    class Shuffled(list):  # type: ignore[type-arg]
+        def __enter__(self) -> Shuffled:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    def scandir(path: Path) -> Shuffled:
+        with real(path) as entries:
+            listed = Shuffled(entries)
+        random.shuffle(listed)
+        return listed
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    for _ in range(5):
+        again = load([BASIC], ORIN)
+        assert list(again.available.items()) == list(expected.available.items())
+        assert list(again.absent) == list(expected.absent)
+
+
+VERSIONS = st.one_of(
+    st.none(), st.from_regex(r"b?[0-9]{1,4}(\.[0-9]{1,2}){0,2}", fullmatch=True), st.text("ab1", max_size=3)
+)
+
+
+@given(st.lists(VERSIONS, max_size=6), st.randoms())
+def test_any_versions_can_be_ordered_the_same_way(versions: list[str | None], rng: random.Random) -> None:
+    packages = [package(f"p:{index}", version=version) for index, version in enumerate(versions)]
+    shuffled = packages[:]
+    rng.shuffle(shuffled)
+    assert preferred(shuffled) == preferred(packages)
+
+
+def test_versions_are_ordered_by_their_numbers() -> None:
+    ordered = [None, "b999", "b9016", "humble", "jazzy", "1.9", "1.10rc1", "1.10", "2"]
+    shuffled = ordered[:]
+    random.Random(1).shuffle(shuffled)
+    assert sorted(shuffled, key=version_key) == ordered
+
+
+# --- the index
+
+
+def write_and_load(tree: Path, cache: Path, where: Platform = ORIN) -> Catalog:
+    return load([tree], where, cache=cache)
+
+
+def same(left: Catalog, right: Catalog) -> bool:
+    return (
+        dict(left.available) == dict(right.available)
+        and dict(left.absent) == dict(right.absent)
+        and [str(error) for error in left.broken] == [str(error) for error in right.broken]
+        and [error.hint for error in left.broken] == [error.hint for error in right.broken]
+        and left.notices == right.notices
+        and list(left.broken_names) == list(right.broken_names)
+    )
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return write(
+        tmp_path / "tree",
+        {
+            "g/a/Dockerfile": "depends: ['b>=1']\nalias: x\nartifacts: {dockerfile: Dockerfile.build, depends: c}",
+            "g/a/Dockerfile.build": "FROM x",
+            "g/b/Dockerfile": "docs: x",
+            "g/b/config.yaml": "versions: [{version: 1, default: true}, {version: 2, requires: '<r30'}]",
+            "g/c/Dockerfile": "alias: x\nsource: {git: here, list: [a, b]}",
+            "g/bad/Dockerfile": "bad: x",
+        },
+    )
+
+
+def test_a_warm_load_is_the_same_and_reads_no_definition(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cold = write_and_load(tree, tmp_path / "cache")
+    assert same(cold, load([tree], ORIN))
+    (file,) = (tmp_path / "cache").iterdir()
+    opened: list[str] = []
+    real = Path.read_bytes
+    monkeypatch.setattr(Path, "read_text", lambda self, **_: pytest.fail(f"{self} was read"))
+    monkeypatch.setattr(Path, "read_bytes", lambda self: opened.append(str(self)) or real(self))  # type: ignore[func-returns-value]
+    assert same(write_and_load(tree, tmp_path / "cache"), cold)
+    assert opened == [str(file)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["edit", "same size", "new package", "removed", "new test", "new config", "renamed"],
+)
+def test_any_change_of_a_definition_is_seen(tree: Path, tmp_path: Path, change: str) -> None:
+    before = write_and_load(tree, tmp_path / "cache")
+    file = tree / "g/c/Dockerfile"
+    match change:
+        case "edit":
+            file.write_text(file.read_text().replace("alias: x", "alias: other"))
+        case "same size":
+            file.write_text(file.read_text().replace("alias: x", "alias: y"))
+        case "new package":
+            write(tree, {"h/d/Dockerfile": "docs: x"})
+        case "removed":
+            file.unlink()
+        case "new test":
+            write(tree, {"g/c/test.py": ""})
+        case "new config":
+            write(tree, {"g/c/config.yaml": "docs: y"})
+        case "renamed":
+            (tree / "g/c").rename(tree / "g/e")
+    after = write_and_load(tree, tmp_path / "cache")
+    assert not same(after, before)
+    assert same(after, load([tree], ORIN))
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_every_platform_and_tree_list_has_its_own_index(tree: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    places = [ORIN, XAVIER, platform(sm=(87, 110)), platform(cuda="12.8")]
+    for where in places:
+        write_and_load(tree, cache, where)
+    load([tree, BASIC], ORIN, cache=cache)
+    assert len(list(cache.iterdir())) == len(places) + 1
+    for where in places:
+        assert same(write_and_load(tree, cache, where), load([tree], where))
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"stamp": 1}',
+        b"\xff\xfe",
+        "partial",
+        "wrong types",
+        "missing field",
+        "unknown field",
+    ],
+)
+def test_a_corrupt_index_is_as_good_as_none(tree: Path, tmp_path: Path, garbage: bytes | str) -> None:
+    cold = write_and_load(tree, tmp_path / "cache")
+    (file,) = (tmp_path / "cache").iterdir()
+    content = file.read_bytes()
+    data = json.loads(content)
+    if isinstance(garbage, bytes):
+        content = garbage
+    elif garbage == "partial":
+        content = content[: len(content) // 2]
+    else:
+        if garbage == "wrong types":
+            data["available"] = {"a": 1}
+        elif garbage == "missing field":
+            del data["available"][0]["family"]
+        else:
+            data["available"][0]["zzz"] = 1
+        content = json.dumps(data).encode()
+    file.write_bytes(content)
+    assert same(write_and_load(tree, tmp_path / "cache"), cold)
+    assert same(write_and_load(tree, tmp_path / "cache"), cold)
+
+
+def test_a_cache_that_cannot_be_written_changes_nothing(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert same(write_and_load(tree, tmp_path / "file"), load([tree], ORIN))
+    assert same(write_and_load(tree, tmp_path / "file" / "below"), load([tree], ORIN))
+    assert same(write_and_load(tree, Path("/proc/none")), load([tree], ORIN))
+
+
+def test_a_write_that_fails_half_way_leaves_nothing(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace(self: Path, target: Path) -> Path:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", replace)
+    assert same(write_and_load(tree, tmp_path / "cache"), load([tree], ORIN))
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_change_of_the_program_makes_the_index_stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    one, other = Candidate(tmp_path, "", nested=False, stamp="f"), Candidate(tmp_path, "", nested=False, stamp="g")
+    before = Key([one])
+    before.take()
+    assert Key([one]) == before
+    assert Key([one]).stamp == before.stamp != Key([other]).stamp
+    write(tmp_path, {"catalog_index.py": "x"})
+    monkeypatch.setattr(catalog_index, "__file__", str(tmp_path / "catalog_index.py"))
+    assert Key([one]).stamp != before.stamp
+    assert Key([one]).content != before.content
+
+
+def test_what_decides_is_content_and_not_times(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = write_and_load(tree, tmp_path / "cache")
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog_module, "_read", lambda *_: pytest.fail("the tree was read again"))
+        for file in (tree / "g").rglob("*"):
+            os.utime(file, (0, 0))
+        assert same(write_and_load(tree, tmp_path / "cache"), before)
+        patch.setattr(Key, "content", property(lambda _: pytest.fail("contents were compared again")))
+        assert same(write_and_load(tree, tmp_path / "cache"), before)
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path) -> None:
+    tree = write(tmp_path / "tree", {"g/a/Dockerfile": "docs: one"})
+    file = tree / "g/a/Dockerfile"
+    stat = file.stat()
+    assert write_and_load(tree, tmp_path / "cache").available["a"].docs == "one"
+    file.write_text(file.read_text().replace("one", "two"))
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert write_and_load(tree, tmp_path / "cache").available["a"].docs == "two"
+
+
+def test_loading_imports_neither_jinja_nor_resolvelib_without_need(tmp_path: Path) -> None:
+    tree = write(tmp_path, {"g/a/Dockerfile": "docs: x"})
+    code = (
+        "import sys, pathlib\nfrom tests.unit.treemaker import ORIN\nfrom jetson_containers.recipes import catalog; "
+        "from jetson_containers.resolver import solve as resolver\n"
+        "assert catalog.load([pathlib.Path(sys.argv[1])], ORIN).find('a')\n"
+        "print(sorted({'jinja2', 'resolvelib', 'docker', 'rich', 'huggingface_hub'} & set(sys.modules)))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(tree)], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
+# --- why
+
+
+def test_why_an_available_package_shows_its_rules_and_who_needs_it(orin: Catalog) -> None:
+    answer = why(orin, "torch")
+    assert answer["package"] == "pytorch:2.8"
+    assert answer["available"] is True
+    assert answer["rules"] == [{"rule": ">=r36", "ok": True, "reason": "L4T 36.4.3 satisfies `>=r36`"}]
+    assert answer["required_by"] == ["meta"]
+
+
+def test_why_an_absent_package_shows_what_excludes_it(orin: Catalog) -> None:
+    answer = why(orin, "pytorch:1.10")
+    assert answer["available"] is False
+    assert [rule["rule"] for rule in answer["rules"] if not rule["ok"]] == ["<r34", "<py37"]
+    assert why(orin, "old")["rules"][-1] == {
+        "rule": "disabled",
+        "ok": False,
+        "reason": "the recipe says `disabled: true`",
+    }
+
+
+def test_why_of_an_absent_family_takes_a_version(orin: Catalog) -> None:
+    answer = why(load([BASIC], PC_CPU), "cuda")
+    assert (answer["package"], answer["available"]) == ("cuda:10.2", False)
+    assert [version["package"] for version in answer["versions"]] == ["cuda:10.2", "cuda:12.6"]
+
+
+LLAMAS = ["llama_cpp:b8000", "llama_cpp:b8000-builder", "llama_cpp:b9016", "llama_cpp:b9016-builder"]
+
+
+@pytest.mark.parametrize(
+    ("name", "needed_by"),
+    [
+        ("cmake", LLAMAS),
+        ("pytorch:2.6", ["ros:humble"]),
+        ("cuda", LLAMAS),
+        ("deep-tool", []),
+    ],
+)
+def test_who_needs_a_package(orin: Catalog, name: str, needed_by: list[str]) -> None:
+    assert why(orin, name)["required_by"] == needed_by

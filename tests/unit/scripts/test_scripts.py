@@ -1,0 +1,231 @@
+"""The set-up scripts: what they say to a user without rights, and what they never do unasked."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.paths import ROOT_DIR
+
+ROOT = ROOT_DIR
+LAUNCHERS = ("build.sh", "run.sh", "autotag", "jetson-containers")
+TOOLS = (
+    "bash",
+    "cat",
+    "cmp",
+    "cut",
+    "dirname",
+    "env",
+    "grep",
+    "head",
+    "id",
+    "readlink",
+    "sort",
+    "tr",
+    "uname",
+    "python3",
+)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> dict[str, str]:
+    """A machine's PATH without docker, sudo and apt-get, and an environment that is made already."""
+    # The checkout may lie where only its owner can read, and the scripts run as nobody.
+    for name in (*LAUNCHERS, "quickstart.sh", "install.sh", "test.sh", "requirements.txt", "scripts"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, tmp_path / name)
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in TOOLS:
+        found = shutil.which(name, path="/usr/bin:/bin") or shutil.which(name)
+        if found:
+            (tools / name).symlink_to(found)
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").symlink_to("/bin/true")
+    shutil.copy(ROOT / "requirements.txt", venv / ".jetson-containers")
+    temporary = Path(tempfile.gettempdir())
+    for path in (tmp_path, *tmp_path.parents):
+        if os.getuid() == 0 and path.is_relative_to(temporary) and path != temporary:
+            path.chmod(path.stat().st_mode | 0o055)  # pytest's folders are root's alone; the script runs as nobody
+    return {"PATH": str(tools), "HOME": str(tmp_path), "JETSON_CONTAINERS_VENV": str(venv)}
+
+
+def as_nobody(*command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    prefix = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
+    return subprocess.run(
+        [*prefix, *command],
+        cwd=env["HOME"],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("script", ["quickstart.sh", "install.sh", "test.sh"])
+def test_without_rights_and_engine_there_is_one_error_with_the_administrators_command(
+    script: str, bare: dict[str, str]
+) -> None:
+    done = as_nobody(f"./{script}", env=bare)
+    assert (done.returncode, done.stdout) == (4, ""), done.stderr
+    assert done.stderr.count("error:") == 1
+    assert "apt-get install" in done.stderr
+    assert "docker.io" in done.stderr
+    assert "usermod -aG docker" in done.stderr
+
+
+def test_quickstart_without_an_engine_does_not_install_one_when_told_not_to(bare: dict[str, str]) -> None:
+    done = as_nobody("./quickstart.sh", "--no-engine", env=bare)
+    assert done.returncode == 4
+    assert "--no-engine" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["install.sh", "quickstart.sh", "test.sh"])
+def test_help_and_typos(script: str, bare: dict[str, str]) -> None:
+    shown = as_nobody(f"./{script}", "--help", env=bare)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("usage:")
+    wrong = as_nobody(f"./{script}", "--wat", env=bare)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "--wat" in wrong.stderr
+
+
+@pytest.fixture
+def empty(bare: dict[str, str]) -> tuple[dict[str, str], Path]:
+    """A checkout without an environment, and tools that write down when something is to be installed or made."""
+    folder = Path(bare["HOME"])
+    log = folder / "called"
+    log.touch(mode=0o666)
+    log.chmod(0o666)
+    shutil.rmtree(folder / "venv")
+    folder.chmod(0o777)  # so that the scripts could make one
+    for name in ("mkdir", "mktemp", "rm", "tail"):
+        (folder / "bin" / name).symlink_to(shutil.which(name) or f"/bin/{name}")
+    for name in ("apt-get", "sudo", "docker", "dockerd", "pip", "uv", "python3", "mount", "ln"):
+        program = folder / "bin" / name
+        program.unlink(missing_ok=True)
+        program.write_text(f"#!/bin/bash\necho {name} $* >>{log}\nexit 1\n")
+        program.chmod(0o755)
+    return bare, log
+
+
+def tree(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+HELPED = [
+    *[[script, option] for script in ("install.sh", "quickstart.sh", "test.sh") for option in ("--help", "-h")],
+    ["test.sh", "--no-engine", "--help"],
+    ["test.sh", "-k", "autotag", "-h"],
+    ["install.sh", "-y", "--help"],
+    ["quickstart.sh", "--model", "org/name", "--help"],
+    *[[launcher, option] for launcher in LAUNCHERS for option in ("--help", "-h")],
+    ["build.sh", "llama_cpp", "--help"],
+    ["autotag", "-h", "llama_cpp"],
+    ["jetson-containers", "build", "--help"],
+    ["jetson-containers", "run", "--help"],
+    ["jetson-containers", "llm", "chat", "-h"],
+]
+
+
+@pytest.mark.parametrize("command", HELPED, ids=" ".join)
+def test_help_makes_and_installs_nothing(command: list[str], empty: tuple[dict[str, str], Path]) -> None:
+    env, log = empty
+    before = tree(Path(env["HOME"]))
+    done = as_nobody(f"./{command[0]}", *command[1:], env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")
+    assert command[0] in done.stdout
+    assert log.read_text() == ""
+    assert tree(Path(env["HOME"])) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run.sh", "image", "program", "--help"],
+        ["jetson-containers", "run", "image", "--help"],
+        ["build.sh", "--", "-h"],
+    ],
+    ids=" ".join,
+)
+def test_the_help_of_a_program_in_a_container_is_not_ours(
+    command: list[str], empty: tuple[dict[str, str], Path]
+) -> None:
+    done = as_nobody(f"./{command[0]}", *command[1:], env=nowhere(empty[0]))
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "the virtual environment" in done.stderr
+
+
+def nowhere(env: dict[str, str]) -> dict[str, str]:
+    """An environment that nobody can make: below a file. That it was to be made shows in the error."""
+    return {**env, "JETSON_CONTAINERS_VENV": str(Path(env["HOME"]) / "requirements.txt" / "venv")}
+
+
+@pytest.mark.parametrize("command", [[], ["list"], ["build", "numpy"]], ids=str)
+def test_without_a_question_for_help_the_environment_is_needed(
+    command: list[str], empty: tuple[dict[str, str], Path]
+) -> None:
+    done = as_nobody("./jetson-containers", *command, env=nowhere(empty[0]))
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "the virtual environment" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["-k"], ["--lf"], ["no/such/file"], ["--no-engine", "-y"]], ids=" ".join)
+def test_arguments_of_the_tests_are_checked_first(arguments: list[str], empty: tuple[dict[str, str], Path]) -> None:
+    env, log = empty
+    done = as_nobody("./test.sh", *arguments, env=env)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert arguments[-1] in done.stderr
+    assert "usage: ./test.sh" in done.stderr
+    assert log.read_text() == ""
+
+
+def test_the_tests_say_which_packages_they_install() -> None:
+    text = (ROOT / "test.sh").read_text()
+    shown = subprocess.run([ROOT / "test.sh", "--help"], capture_output=True, text=True, check=True).stdout
+    lists = re.findall(r"^\w+_PACKAGES=\(([^)]*)\)", text, re.MULTILINE)
+    installed = re.findall(r"need_apt (.*)", text)
+    assert len(lists) == len(installed) == 3
+    assert all(words.startswith('"${') for words in installed)  # nothing but what the lists hold
+    assert {"mmdebstrap", "debootstrap", "shellcheck"} <= set(shown.split())
+    assert {package for words in lists for package in words.split()} <= set(shown.replace(",", " ").split())
+
+
+@pytest.mark.parametrize(("version", "new"), [("3.8", False), ("3.9", False), ("3.10", True), ("3.14", True)])
+def test_only_python_3_10_and_newer_is_taken(version: str, new: bool, tmp_path: Path) -> None:
+    python = tmp_path / "python3"
+    major, minor = version.split(".")
+    answer = f"(({major}, {minor}) < (3, 10))"
+    python.write_text(f"#!/bin/sh\nexec /usr/bin/env python3 -S -c 'import sys; sys.exit({answer})'\n")
+    python.chmod(0o755)
+    script = f'ROOT={ROOT}; . {ROOT}/scripts/python.sh; python_is_new "{python}"'
+    assert (subprocess.run(["bash", "-c", script], check=False).returncode == 0) is new
+
+
+def test_an_old_python_gets_a_newer_one_beside_it_by_uv(tmp_path: Path) -> None:
+    """JetPack 4 and 5: a `uv` on PATH is asked for an interpreter, and the system's is left alone."""
+    calls = tmp_path / "calls"
+    for name, text in {
+        "python3": "exit 1",
+        "uv": f'echo "$@" >>{calls}; for last; do :; done; mkdir -p "$last/bin"; exit 0',
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    script = f". {ROOT}/scripts/python.sh; VENV={tmp_path}/venv; find_python() {{ return 1; }}; make_venv"
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path), "ROOT": str(ROOT)}
+    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "no Python 3.10 or newer" in done.stderr
+    assert "--python >=3.10" in calls.read_text()

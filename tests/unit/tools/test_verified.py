@@ -1,0 +1,221 @@
+"""docs/verified.md: what counts as a proof, and that a weaker one replaces nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jetson_containers.engine.interface import LocalImage
+from jetson_containers.images import labels
+from jetson_containers.platforms import detect as platforms
+from tests.paths import ROOT_DIR
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+ROOT = ROOT_DIR
+KNOWN = {"numpy:2.2.6": ROOT / "packages/ml/numpy"}
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("verified_tool", ROOT / "tools" / "verified.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["verified_tool"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+tool = load()
+models = tool.verified_models
+BUILT = {"resolves": "✓", "builds": "✓", "tests": "✓", "CPU": "✓"}
+
+
+def row(key: str = "aaa", date: str = "2026-01-02", note: str = "", **proofs: str) -> Any:
+    return tool.Row("numpy:2.2.6", "x86_64-cpu-24.04", key, date, proofs or dict(BUILT), note)
+
+
+def image(
+    *,
+    package: str = "numpy:2.2.6",
+    status: str = "passed",
+    gpu: bool = False,
+    target: str = "x86_64,cpu",
+    architecture: str = "amd64",
+    role: str = labels.STAGE,
+    name: str = "jetson-containers/stage:numpy-2.2.6-aaa",
+    reference: str = "",
+    revision: str = "f00",
+    date: str = "2026-01-02T03:04:05Z",
+) -> LocalImage:
+    results = [{"command": "test.py", "status": status}, {"command": "test_gpu.py", "status": "skipped"}]
+    made = labels.make(
+        role=role,
+        name=name,
+        key="sha256:aaaabbbbccccdddd",
+        packages=["python:3.12", package],
+        platform=platforms.parse_target(target),
+        tests={"status": status, "date": date, "gpu": gpu, "results": results} if status else None,
+        provenance=labels.Provenance(revision=revision),
+    )
+    return LocalImage("sha256:1", (reference or name,), made, architecture, "2026-01-01T00:00:00Z", 1)
+
+
+def rows_of(*images: LocalImage, machine: str = "x86_64", clean: bool = True) -> list[Any]:
+    found: list[Any] = tool.from_images(images, machine, KNOWN, lambda _: clean, lambda revision: revision == "f00")
+    return found
+
+
+def test_an_image_of_ours_is_a_row() -> None:
+    assert rows_of(image()) == [
+        tool.Row(
+            "numpy:2.2.6",
+            "x86_64-cpu-24.04",
+            "aaaabbbbcccc",
+            "2026-01-02",
+            {**BUILT, "lints": "✓"},
+            "test_gpu.py: skipped",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "machine", "expected"),
+    [
+        ({}, "x86_64", {"tests": "✓", "CPU": "✓"}),
+        ({"target": "r36.4.3", "architecture": "arm64"}, "x86_64", {"tests": "✓", "arm64 emulated": "✓"}),
+        ({"target": "r36.4.3", "architecture": "arm64"}, "aarch64", {"tests": "✓", "CPU": "✓"}),
+        ({"target": "r36.4.3", "architecture": "arm64", "gpu": True}, "aarch64", {"tests": "✓", "device": "✓"}),
+        ({"status": "failed"}, "x86_64", {"tests": "failed", "CPU": "failed"}),
+        ({"status": "none"}, "x86_64", {}),
+        ({"status": ""}, "x86_64", {}),
+    ],
+)
+def test_what_a_test_record_proves(changed: dict[str, Any], machine: str, expected: dict[str, str]) -> None:
+    proofs = rows_of(image(**changed), machine=machine)[0].proofs
+    assert proofs == {"resolves": "✓", "builds": "✓", "lints": "✓", **expected}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"package": "numpy:9"},
+        {"role": labels.FINAL},
+        {"role": labels.ARTIFACT},
+        {"reference": "somebody/else:1"},
+        {"revision": "unknown"},
+        {"revision": ""},
+    ],
+    ids=["no package of ours", "a final image", "an artefact", "inherited labels", "another repository", "no commit"],
+)
+def test_other_images_prove_nothing(changed: dict[str, str]) -> None:
+    assert rows_of(image(**changed)) == []
+
+
+def test_of_several_images_the_newest_that_was_tested_counts() -> None:
+    old, new = image(date="2026-01-02T01:00:00Z"), image(status="failed", date="2026-01-02T02:00:00Z")
+    untested = image(status="none", date="2026-01-03T00:00:00Z")
+    for images in ((old, new, untested), (untested, new, old)):
+        assert [row.proofs["tests"] for row in rows_of(*images)] == ["failed"]
+
+
+def test_a_recipe_with_errors_is_not_said_to_lint() -> None:
+    assert "lints" not in rows_of(image(), clean=False)[0].proofs
+
+
+def test_a_page_is_read_back_as_written() -> None:
+    other = tool.Row("a", "r36.4.3-cu126-22.04", "b", "2026-01-01", {"resolves": "✓"})
+    rows = [row(note="test_gpu.py: skipped"), other]
+    assert tool.read(tool.write(rows)) == sorted(rows, key=lambda row: row.place)
+
+
+WEAK = {"resolves": "✓", "lints": "✓"}
+STRONG = {**BUILT, "lints": "✓"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (row("a", "2026-01-01"), row("b", "2026-01-02"), row("b", "2026-01-02")),
+        (row("a", "2026-01-02"), row("b", "2026-01-01"), row("a", "2026-01-02")),
+        (row("a", "2026-01-01"), row("b", "2026-01-02", **WEAK), row("a", "2026-01-01")),
+        (row("a", "2026-01-01", **WEAK), row("b", "2026-01-02", **STRONG), row("b", "2026-01-02", **STRONG)),
+        (row("a", "2026-01-01"), row("a", "2026-01-02", **WEAK), row("a", "2026-01-02", **STRONG)),
+        (row("a", "2026-01-01"), row("a", "2026-01-02"), row("a", "2026-01-01")),
+        (
+            row("a", "2026-01-01"),
+            row("a", "2026-01-02", **{**BUILT, "tests": "failed"}),
+            row("a", "2026-01-02", **{**BUILT, "tests": "failed"}),
+        ),
+    ],
+    ids=["newer", "older", "weaker", "stronger", "proofs of one key add up", "nothing new", "a failure is news"],
+)
+def test_merging(old: Any, new: Any, expected: Any) -> None:
+    assert tool.merge([old], [new]) == [expected]
+
+
+def test_rows_of_other_packages_and_platforms_stay() -> None:
+    other = tool.Row("a", "r36.4.3-cu126-22.04", "b", "2026-01-01", {"resolves": "✓"})
+    assert tool.merge([other], [row()]) == [other, row()]
+
+
+def test_the_page_we_ship_can_be_read() -> None:
+    rows = tool.read((ROOT / "docs" / "verified.md").read_text(encoding="utf-8"))
+    assert {"resolves", "lints", "builds", "tests", "CPU"} <= {name for row in rows for name in row.proofs}
+
+
+# The second table: models.
+
+
+def made(quantization: str = "nf4", date: str = "2026-01-02", answers: str = "✓") -> Any:
+    return models.Made(
+        "bitsandbytes", quantization, "x86_64-cpu-24.04", "bitsandbytes:0.50.2", date, "14", "56 %", answers
+    )
+
+
+def manifest(data: Path, output: str, size: int, **facts: Any) -> None:
+    path = data / "models" / output
+    path.mkdir(parents=True)
+    (path / "model.safetensors").write_bytes(bytes(size))
+    record = {
+        "schema": 2, "step": "quantize", "key": "k", "files": {"model.safetensors": {"size": size, "sha256": "0"}},
+        "seconds": 13.6, "made": "2026-01-02T03:04:05+00:00", "model": "tiny", "runtime": "bitsandbytes",
+        "quantization": "nf4", "versions": {"python": "3.12", "bitsandbytes": "0.50.2"},
+        "platform": {"arch": "x86_64", "cuda": None, "distro": "24.04", "l4t": None}, **facts,
+    }  # fmt: skip
+    path.with_name(path.name + ".manifest.json").write_text(json.dumps(record))
+
+
+def test_the_models_stand_below_the_packages_and_both_are_read_back() -> None:
+    page = tool.write([row()], [made("nf4"), made("int8")])
+    assert tool.read(page) == [row()]
+    assert models.read(page) == [made("int8"), made("nf4")]
+    assert models.read(tool.write([row()])) == []
+
+
+def test_a_newer_model_replaces_the_older_and_others_stay() -> None:
+    assert models.merge([made(), made("int8")], [made(date="2026-02-01")]) == [made(date="2026-02-01"), made("int8")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"), [("A Jetson is a small computer with a GPU.", "✓"), ("A banana.", "failed"), ("", "failed")]
+)
+def test_a_model_counts_when_it_says_what_it_learnt(tmp_path: Path, answer: str, expected: str) -> None:
+    manifest(tmp_path, "tiny-llama", 100, step="make")
+    manifest(tmp_path, "bitsandbytes/tiny-llama-nf4", 56)
+    manifest(tmp_path, "bitsandbytes/of-another-model", 56, model="somebody/else")
+    manifest(tmp_path, "llama_cpp/tiny-llama-F16", 100, intermediate=True)
+    asked: list[Path] = []
+
+    def ask(artefact: Path) -> str:
+        asked.append(artefact)
+        return answer
+
+    assert models.from_data(tmp_path, tool.name_of, ask) == [made(answers=expected)]
+    assert asked == [tmp_path / "models/bitsandbytes/tiny-llama-nf4"]
