@@ -1,0 +1,134 @@
+"""Widths of quantized checkpoints: whole and fractional, of every method, and the ones that are not understood."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jetson_containers.llm import fit
+from jetson_containers.llm.fit import GIB, Verdict, predict
+from jetson_containers.llm.models import config as modelconfig
+from jetson_containers.llm.models import quantized as modelquantized
+from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes.interface import Job, Target
+from jetson_containers.platforms import detect as platforms
+
+L = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
+    "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 8, "vocab_size": 128256,
+    "torch_dtype": "bfloat16",
+}  # fmt: skip
+GPT_OSS = {
+    "model_type": "gpt_oss", "hidden_size": 2880, "intermediate_size": 2880, "num_attention_heads": 64,
+    "num_key_value_heads": 8, "head_dim": 64, "num_hidden_layers": 24, "num_local_experts": 32,
+    "num_experts_per_tok": 4, "vocab_size": 201088, "quantization_config": {"quant_method": "mxfp4"},
+}  # fmt: skip
+NVFP4 = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"]}
+
+
+@pytest.mark.parametrize(
+    ("raw", "label", "stored"),
+    [
+        ({"quant_method": "exl3", "bits": 3.0, "head_bits": 4}, "exl3-3bit", 3.0),
+        ({"quant_method": "exl2", "bits": 2.65, "head_bits": 6}, "exl2-2.65bit", 2.65),
+        ({"quant_method": "mxfp4"}, "mxfp4", 4.25),
+        (NVFP4, "nvfp4", 4.5),
+        ({"quant_method": "modelopt", "quant_algo": "FP8"}, "modelopt-8bit", 8),
+        ({"quant_method": "modelopt", "quant_algo": "W4A16_AWQ", "group_size": 128}, "modelopt-4bit", 4.125),
+        ({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 3, "group_size": 64}}}, "hqq-3bit",
+         3 + 19 / 64),
+        ({"quant_method": "torchao", "quant_type": "int4_weight_only", "group_size": 32}, "torchao-4bit", 4.5),
+        ({"quant_method": "torchao", "quant_type": {"default": {"_type": "Float8WeightOnlyConfig"}}}, "torchao-8bit",
+         8),
+        ({"quant_method": "quanto", "weights": "int2"}, "quanto-2bit", 2.125),
+        ({"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp4"}}}, "quark-4bit", 4.125),
+        ({"quant_method": "fbgemm_fp8"}, "fp8-8bit", 8),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "bitsandbytes-8bit", 8),
+        ({"quant_method": "auto-round", "bits": 4, "group_size": 128}, "auto-round-4bit", 4.125),
+        ({"quant_method": "compressed-tensors", "config_groups": {
+            "a": {"weights": {"num_bits": 4, "type": "float", "group_size": 16}}}}, "nvfp4", 4.5),
+        ({"quant_method": "compressed-tensors", "config_groups": {
+            "a": {"weights": {"num_bits": 4, "group_size": 128}}, "b": {"weights": {"num_bits": 8}}}},
+         "compressed-tensors-8bit", 8),
+        ({"quant_method": "vptq", "codebooks": 2}, "vptq of unknown width", 0),
+        ({"quant_method": "gptq", "bits": "four"}, "gptq of unknown width", 0),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_a_width_is_what_the_method_stores(raw: dict[str, Any], label: str, stored: float) -> None:
+    read = modelquantized.read(raw)
+    assert read is not None
+    assert (read.label, read.stored) == (label, pytest.approx(stored))
+
+
+def test_nvidias_file_beside_the_configuration_counts() -> None:
+    beside = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "group_size": 16}}
+    read = modelconfig.from_hf(L, beside=beside)
+    assert read.quantized is not None
+    assert (read.quantized.method, read.quantized.label) == ("modelopt", "nvfp4")
+    assert modelconfig.from_hf(L, beside={"quantization": {"kv_cache_quant_algo": "FP8"}}).quantized is None
+    assert modelconfig.from_hf(L, beside={}).quantized is None
+
+
+@pytest.mark.parametrize(
+    ("config", "gib"),
+    [
+        (GPT_OSS, 12.8),
+        ({**L, "quantization_config": NVFP4}, 5.6),
+        ({**L, "quantization_config": {"quant_method": "exl3", "bits": 3.0, "head_bits": 4}}, 3.7),
+    ],
+    ids=["gpt-oss", "nvfp4", "exl3"],
+)
+def test_a_quantized_checkpoint_weighs_what_its_files_do(config: dict[str, Any], gib: float) -> None:
+    read = modelconfig.from_hf(config)
+    runtime = "exllama" if read.quantized and read.quantized.method == "exl3" else "vllm"
+    told = predict(read, runtime=runtime, board=fit.board_named("agx-thor"))
+    assert (told.verdict, told.weights_bytes / GIB) == (Verdict.FITS, pytest.approx(gib, abs=0.15))
+
+
+def test_a_width_that_is_not_understood_is_said_and_counted_in_full() -> None:
+    read = modelconfig.from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
+    told = predict(read, runtime="vllm", board=fit.board_named("agx-thor"))
+    assert told.verdict is Verdict.UNKNOWN
+    assert told.weights_bytes / GIB == pytest.approx(14.96, abs=0.05)
+    assert any("how many bits vptq stores is not understood" in note for note in told.notes)
+
+
+@pytest.mark.parametrize(
+    ("raw", "runtime", "board", "verdict"),
+    [
+        (NVFP4, "vllm", "agx-thor", Verdict.FITS),
+        (NVFP4, "vllm", "agx-orin-64gb", Verdict.UNKNOWN),
+        (NVFP4, "llama_cpp", "agx-orin-64gb", Verdict.FITS),
+        (NVFP4, "mlc", "agx-thor", Verdict.IMPOSSIBLE),
+        ({"quant_method": "mxfp4"}, "vllm", "agx-orin-64gb", Verdict.FITS),
+        ({"quant_method": "fp8"}, "vllm", "agx-orin-64gb", Verdict.IMPOSSIBLE),
+        ({"quant_method": "exl3", "bits": 4.0}, "vllm", "agx-thor", Verdict.IMPOSSIBLE),
+        ({"quant_method": "something", "bits": 4}, "vllm", "agx-thor", Verdict.UNKNOWN),
+        ({"quant_method": "something", "bits": 4}, "exllama", "agx-thor", Verdict.IMPOSSIBLE),
+    ],
+)
+def test_who_reads_it_is_yes_no_or_not_known(raw: dict[str, Any], runtime: str, board: str, verdict: Verdict) -> None:
+    told = predict(
+        modelconfig.from_hf({**L, "quantization_config": raw}), runtime=runtime, board=fit.board_named(board)
+    )
+    assert told.verdict is verdict, told.reason
+    assert "original" not in told.reason or raw["quant_method"] not in {"mxfp4", "fp8"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "target", "ok", "doubts"),
+    [
+        (NVFP4, "agx-thor,r38.4.0", True, 0),
+        (NVFP4, "agx-orin-64gb,r36.4.3", True, 1),
+        ({"quant_method": "mxfp4"}, "agx-thor,r38.4.0", True, 0),
+        ({"quant_method": "exl2", "bits": 2.65}, "agx-thor,r38.4.0", False, 0),
+        ({"quant_method": "something", "bits": 4}, "agx-thor,r38.4.0", True, 1),
+    ],
+)
+def test_chat_judges_as_fit_does(raw: dict[str, Any], target: str, ok: bool, doubts: int) -> None:
+    config = modelconfig.from_hf({**L, "quantization_config": raw})
+    job = Job("/data/m", "m", config, "", Target(platforms.parse_target(target)), context=2048)
+    assert rules.verdict("vllm", job).ok is ok
+    assert len(rules.doubts("vllm", job)) == (doubts if ok else 0)

@@ -1,0 +1,252 @@
+"""Weight files against computed sizes, repositories without a language model, and names that were not looked up."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jetson_containers.core import settings
+from jetson_containers.core.console import Console
+from jetson_containers.core.errors import NotReadyError, UsageError
+from jetson_containers.llm import fit
+from jetson_containers.llm.fit import GIB, predict
+from jetson_containers.llm.fit.weights import parameters, stored_bytes
+from jetson_containers.llm.models import config as modelconfig
+from jetson_containers.llm.models import lookup as source
+from jetson_containers.llm.models import source as modelsource
+from jetson_containers.llm.models import weight_files as weightfiles
+from tests.unit.llm.models.test_quantized import NVFP4, L
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jetson_containers.core.settings import Settings
+    from tests.hubserver import HubServer
+
+SMALL = {**L, "hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4, "num_key_value_heads": 4,
+         "num_hidden_layers": 2, "vocab_size": 1000}  # fmt: skip
+SMALL_BYTES = int(stored_bytes(modelconfig.from_hf(SMALL)))
+COMMIT = "0" * 40
+
+
+@pytest.mark.parametrize(
+    ("files", "total"),
+    [
+        ({"model-00001-of-00002.safetensors": 5, "model-00002-of-00002.safetensors": 7, "pytorch_model.bin": 99}, 12),
+        ({"model.safetensors": 5, "model.fp16.safetensors": 3, "onnx/model.safetensors": 9}, 5),
+        ({"pytorch_model-00001-of-00001.bin": 8, "training_args.bin": 1, "optimizer.bin": 50}, 8),
+        ({"weights.safetensors": 6, "adapter_model.safetensors": 50, "consolidated.safetensors": 6}, 6),
+        ({"consolidated.00.pth": 6, "config.json": 1}, 0),
+    ],
+)
+def test_the_files_that_are_loaded_are_counted_once(files: dict[str, int], total: int) -> None:
+    assert weightfiles.total(files.items()) == total
+
+
+def test_files_that_agree_settle_what_was_doubtful() -> None:
+    config = modelconfig.from_hf({**L, "foo_num_experts": 64})
+    assert config.unread
+    near = weightfiles.checked(config, int(1.1 * 2 * parameters(config)))
+    assert (near.unread, near.scale, near.measured) == ((), 1.0, "")
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.85, 1.2, 4.0])
+def test_files_that_disagree_win_and_it_is_said(factor: float) -> None:
+    config = modelconfig.from_hf({**L, "foo_num_experts": 64})
+    held = int(factor * 2 * parameters(config))
+    found = weightfiles.checked(config, held)
+    board = fit.board_named("agx-thor")
+    told = predict(found, runtime="vllm", quantization="bf16", board=board)
+    assert told.weights_bytes == pytest.approx(held, rel=0.001)
+    assert any("the files count" in note and "`foo_num_experts`" in note for note in told.notes)
+    smaller = predict(found, runtime="llama_cpp", board=board)
+    plain = predict(config, runtime="llama_cpp", board=board)
+    assert smaller.weights_bytes / plain.weights_bytes == pytest.approx(factor, rel=0.001)
+
+
+def test_a_quantized_checkpoint_weighs_what_its_files_do() -> None:
+    unknown = modelconfig.from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
+    told = predict(weightfiles.checked(unknown, 3 * GIB), runtime="vllm", board=fit.board_named("agx-thor"))
+    assert told.weights_bytes == pytest.approx(3 * GIB, rel=0.001)
+    assert any("how many bits vptq stores is not understood" in note for note in told.notes)
+    # Said to be unquantized, and far too small for it: nobody read the file that says how it is quantized.
+    silent = weightfiles.checked(modelconfig.from_hf(L), int(5.6 * GIB))
+    assert "63% less" in silent.measured
+
+
+def test_without_a_type_the_files_may_hold_32_bits() -> None:
+    config = modelconfig.from_hf({key: value for key, value in L.items() if key != "torch_dtype"})
+    for width in (2, 4):
+        assert weightfiles.checked(config, width * parameters(config)).scale == 1
+    stated = weightfiles.checked(modelconfig.from_hf(L), 4 * parameters(config))
+    assert stated.scale == pytest.approx(2)
+
+
+def test_placeholders_of_large_files_say_nothing_of_the_size() -> None:
+    assert weightfiles.checked(modelconfig.from_hf(L), 134 * 4).measured == ""
+
+
+def folder(tmp_path: Path, config: dict[str, Any], files: dict[str, bytes]) -> Path:
+    place = tmp_path / "data/models/mine"
+    place.mkdir(parents=True)
+    (place / "config.json").write_text(json.dumps(config))
+    for name, data in files.items():
+        (place / name).write_bytes(data)
+    return place
+
+
+class NoHub:
+    def describe(self, reference: str) -> Any:
+        raise NotReadyError(f"{reference}: no network")
+
+    def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
+        raise AssertionError(reference, ignore)
+
+
+def test_fit_and_chat_both_ask_the_files_of_a_folder(tmp_path: Path) -> None:
+    place = folder(tmp_path, SMALL, {"model.safetensors": b"\x00" * (2 * SMALL_BYTES)})
+    asked = modelsource.load(str(place), lambda _name: pytest.fail("the hub was asked"))
+    chat = source.find(str(place), tmp_path / "data", NoHub())
+    assert chat.config == asked.config
+    assert asked.config.scale == pytest.approx(2)
+
+
+def test_the_index_counts_where_only_a_part_is_here(tmp_path: Path) -> None:
+    index = json.dumps({"metadata": {"total_size": SMALL_BYTES}}).encode()
+    place = folder(tmp_path, SMALL, {"model.safetensors.index.json": index, "model-00001-of-00002.safetensors": b"x"})
+    assert modelsource.of_folder(place).scale == 1
+
+
+def test_nvidias_file_is_read_beside_a_local_configuration(tmp_path: Path) -> None:
+    beside = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "group_size": 16}}
+    place = folder(tmp_path, L, {"hf_quant_config.json": json.dumps(beside).encode()})
+    for config in (modelsource.of_folder(place), source.find(str(place), tmp_path / "data", NoHub()).config):
+        assert config is not None
+        assert config.quantized is not None
+        assert config.quantized.label == "nvfp4"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        (
+            "adapter_config.json",
+            {"peft_type": "LORA", "base_model_name_or_path": "org/base"},
+            "LoRA adapter of org/base",
+        ),
+        ("model_index.json", {"_class_name": "FluxPipeline"}, "diffusion pipeline"),
+    ],
+)
+def test_what_is_no_language_model_is_told_by_fit_and_chat(
+    tmp_path: Path, name: str, content: dict[str, str], words: str
+) -> None:
+    place = folder(tmp_path, {}, {name: json.dumps(content).encode()})
+    (place / "config.json").unlink()
+    with pytest.raises(UsageError, match=words):
+        modelsource.load(str(place), lambda _name: pytest.fail("the hub was asked"))
+    with pytest.raises(UsageError, match=words):
+        source.find(str(place), tmp_path / "data", NoHub())
+
+
+# The hub -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class File:
+    name: str
+    size: int = 10
+
+
+@dataclass(frozen=True)
+class Info:
+    id: str
+    files: tuple[File, ...]
+    config: dict[str, Any] | None
+    is_gguf: bool = False
+    commit: str = COMMIT
+
+
+class Hub(NoHub):
+    def __init__(self, config: dict[str, Any] | None, *files: str | File) -> None:
+        listed = tuple(file if isinstance(file, File) else File(file) for file in files)
+        self.info = Info("org/m", listed, config)
+
+    def describe(self, reference: str) -> Any:
+        return self.info
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (("config.json", "consolidated.00.pth", "tokenizer.model"), "no weights in a format.*consolidated.00.pth"),
+        (("config.json", "onnx/model.onnx"), "no weights in a format.*onnx/model.onnx"),
+        (("config.json", "consolidated.safetensors"), "no weights in a format.*consolidated.safetensors"),
+        (("config.json", "README.md"), "holds no weights"),
+        (("model_index.json", "unet/model.safetensors"), "diffusion pipeline"),
+        (("README.md", "model.safetensors"), "holds no config.json"),
+    ],
+)
+def test_nothing_is_downloaded_that_no_runtime_could_load(tmp_path: Path, files: tuple[str, ...], words: str) -> None:
+    config = L if "config.json" in files else None
+    with pytest.raises(UsageError, match=words):
+        source.find("org/m", tmp_path, Hub(config, *files))
+
+
+def test_pytorch_files_are_wanted_although_an_adapter_is_beside_them(tmp_path: Path) -> None:
+    for other in ("adapter_model.safetensors", "text_encoder/model.safetensors"):
+        hub = Hub(L, "config.json", File("pytorch_model.bin", 500), other)
+        assert source.find("org/m", tmp_path, hub).download >= 510
+        assert "pytorch_model.bin" in source.find("org/m", tmp_path, hub).files
+
+
+def test_a_repository_whose_shape_is_unknown_says_why(tmp_path: Path) -> None:
+    whisper = {"model_type": "whisper", "d_model": 1280, "encoder_layers": 32, "vocab_size": 51866}
+    model = source.find("org/m", tmp_path, Hub(whisper, "config.json", "model.safetensors"))
+    assert (model.config, model.kind) == (None, "whisper")
+    assert "num_hidden_layers" in model.problem
+
+
+def test_the_hubs_listing_corrects_the_size(tmp_path: Path) -> None:
+    hub = Hub(SMALL, "config.json", File("model.safetensors", 3 * SMALL_BYTES))
+    config = source.find("org/m", tmp_path, hub).config
+    assert config is not None
+    assert config.scale == pytest.approx(3)
+
+
+def test_a_name_that_could_not_be_looked_up_says_so_and_is_not_converted_twice(tmp_path: Path) -> None:
+    def find(name: str) -> source.Model:
+        return source.find(name, tmp_path, NoHub(), known=lambda _name: None)
+
+    assert (find("org/gemma-GGUF").prepared, find("org/Llama-q4f16_1-MLC").prepared) == ("llama_cpp", "mlc")
+    assert find("org/gemma-GGUF").path.endswith("COMMIT/FILE.gguf")
+    assert find("org/plain").prepared == ""
+    for name in ("org/gemma-GGUF", "org/Llama-q4f16_1-MLC", "org/plain"):
+        (note,) = find(name).notes
+        assert "the hub was not asked" in note
+
+
+@pytest.fixture
+def at_the_hub(hub_server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("HF_ENDPOINT", hub_server.url)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "data/models/huggingface"))
+    monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+    monkeypatch.setenv("JETSON_CONTAINERS_DATA", str(tmp_path / "data"))
+    return settings.load(root=tmp_path)
+
+
+def test_fit_asks_a_real_listing(hub_server: HubServer, at_the_hub: Settings) -> None:
+    raw = json.dumps(SMALL).encode()
+    hub_server.add("org/heavy", {"config.json": raw, "model.safetensors": b"\x01" * (2 * SMALL_BYTES)})
+    assert modelsource.from_hub("org/heavy", at_the_hub, Console()).scale == pytest.approx(2)
+    beside = json.dumps({"quantization": {"quant_algo": NVFP4["quant_algo"]}}).encode()
+    hub_server.add("org/four", {"config.json": raw, "hf_quant_config.json": beside})
+    found = modelsource.from_hub("org/four", at_the_hub, Console()).quantized
+    assert found is not None
+    assert found.label == "nvfp4"
+    adapter = json.dumps({"peft_type": "LORA", "base_model_name_or_path": "org/base"}).encode()
+    hub_server.add("org/lora", {"adapter_config.json": adapter, "adapter_model.safetensors": b"x"})
+    with pytest.raises(UsageError, match="adapter of org/base"):
+        modelsource.from_hub("org/lora", at_the_hub, Console())
