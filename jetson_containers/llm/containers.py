@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.builder.logs import Redactor
 from jetson_containers.core.errors import InterruptedByUserError, UsageError
+from jetson_containers.core.secrets import Redactor
 from jetson_containers.llm.runtimes.interface import DRIVERS
 
 if TYPE_CHECKING:
