@@ -620,11 +620,6 @@ def test_a_service_file_for_a_board_asks_for_the_gpu_where_this_engine_has_none(
     assert "NVIDIA_VISIBLE_DEVICES=all" in service["environment"]
 
 
-def test_a_taken_port_is_refused_before_anything_is_prepared(world: prepare.World, client: Client) -> None:
-    with pytest.raises(UsageError, match="is taken"):
-        serve.serve(Request("no/such-model"), serve.ServeRequest(port=client.port), world)
-
-
 def test_a_log_has_a_place_where_the_logs_are_another_users(
     world: prepare.World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
