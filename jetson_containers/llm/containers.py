@@ -93,7 +93,7 @@ class Containers:
         else:
             options += ["--network", "none", "--env", "HF_HUB_OFFLINE=1"]
         options += [word for name, value in self.variables(step).items() for word in ("--env", f"{name}={value}")]
-        env = dict(os.environ) if step.token else without_tokens(os.environ)
+        env = without_tokens(os.environ)
         planned = self.plan(image, options, argv, env=env, name=self.name_of(step))
         self.remove(planned)
         redact = Redactor(self.settings.env, os.environ)
