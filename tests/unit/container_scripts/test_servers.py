@@ -277,7 +277,7 @@ def test_whatever_is_sent_is_a_request_or_a_bad_one(
     if right:
         body = {**body, "messages": USER, "prompt": "x"}
     try:
-        request = protocol.Request(body, chat=chat, model_id="words")
+        request = protocol.CompletionRequest(body, chat=chat, model_id="words")
     except protocol.BadRequest:
         return
     assert request.options.temperature is None or 0 <= request.options.temperature <= 2  # NaN is neither
