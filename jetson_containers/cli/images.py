@@ -115,10 +115,10 @@ def df(app: App) -> None:
         return
     table = [(str(row["what"]), str(row["count"]), human_bytes(row["bytes"])) for row in rows]
     app.console.table(("what", "count", "size"), table, to_result=True)
-    place = app.engine.capabilities.data_root
-    app.console.info(
-        f"free: {human_bytes(shutil.disk_usage(data if data.is_dir() else '/').free)} at {data}; engine: {place}"
-    )
+    free = human_bytes(shutil.disk_usage(data if data.is_dir() else "/").free)
+    place, layers = app.engine.capabilities.data_root, app.engine.layers_size()
+    once = f", {human_bytes(layers)} of layers, each counted once" if layers is not None else ""
+    app.console.info(f"free: {free} at {data}; engine: {place}{once}")
 
 
 @command(epilog="Example: jetson-containers pull mlc")
