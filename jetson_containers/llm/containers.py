@@ -39,7 +39,7 @@ _OTHER_MACHINE = "exec format error"  # an image of another architecture, withou
 _HOST_DRIVERS = Path(__file__).resolve().parent.parent / "container_scripts"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Containers:
     """Makes docker commands for one platform, and runs them.
 

@@ -62,7 +62,7 @@ class Fitting(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class World:
     """What the actions need of this machine. `engine` is probed when it is first needed.
 
@@ -93,7 +93,7 @@ class World:
         return autotag.find(packages, self.platform, self.engine, self.settings, self.console)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PreparedModel:
     """A job that is ready to be served, or (dry run) would be."""
 
@@ -139,13 +139,15 @@ def prepare(request: LlmRequest, world: World, *, dry_run: bool = False, goal: G
     for notice in runtime.notices(job):
         world.console.info(f"note: {notice}")
     steps = (*((model.first,) if model.first else ()), *_towards(goal, runtime, job))
-    selection = Selection(request.force, request.start, request.until)
+    selection = Selection(force=request.force, start=request.start, until=request.until)
     chosen = chosen_steps(steps, selection)
     if goal is Goal.SERVED and len(chosen) < len(steps):
         raise UsageError(
             f"after `{request.until}` there is no model to be served yet", hint="`llm quantize` prepares a model only"
         )
-    prepared = PreparedModel(request, model, runtime, job, chosen, containers)
+    prepared = PreparedModel(
+        request=request, model=model, runtime=runtime, job=job, steps=chosen, containers=containers
+    )
     if containers is None:
         return prepared
     pipeline = pipeline_for(prepared, world)
@@ -220,14 +222,20 @@ def assumed(runtime: Runtime, world: World, image: str = "") -> Target:
     families = {package.partition(":")[0] for package in runtime.packages(world.platform)} | versions.keys()
     if said.keys() & families:
         versions = {**versions, **said}
-    return Target(world.platform, "cuda" if world.platform.has_gpu else "cpu", versions)
+    return Target(platform=world.platform, device="cuda" if world.platform.has_gpu else "cpu", versions=versions)
 
 
 def containers_for(request: LlmRequest, runtime: Runtime, world: World) -> Containers:
     """The image asked for, or the one autotag finds."""
     image = request.image or world.find_image(runtime.packages(world.platform))
     return Containers(
-        world.platform, world.engine(), world.settings, world.console, image, world.find_image, request.threads
+        platform=world.platform,
+        engine=world.engine(),
+        settings=world.settings,
+        console=world.console,
+        image=image,
+        image_for=world.find_image,
+        threads=request.threads,
     )
 
 
@@ -242,7 +250,12 @@ def target_of(containers: Containers, runtime: Runtime, world: World) -> Target:
     if not versions:
         versions = _versions_of_tag(containers.image)
     device = "cuda" if world.platform.has_gpu and (not marks.platform or marks.platform.get("cuda")) else "cpu"
-    return Target(world.platform, device, versions, _probed(containers, runtime, image.id if image else "", world))
+    return Target(
+        platform=world.platform,
+        device=device,
+        versions=versions,
+        probed=_probed(containers, runtime, image.id if image else "", world),
+    )
 
 
 def pipeline_for(prepared: PreparedModel, world: World) -> Pipeline:
@@ -266,7 +279,14 @@ def pipeline_for(prepared: PreparedModel, world: World) -> Pipeline:
         "device": job.device or job.target.device,
     }
     host = {prepared.model.first.name: prepared.model.host} if prepared.model.first and prepared.model.host else {}
-    return Pipeline(world.data, containers, world.console, prepared.model.origin, facts, host)
+    return Pipeline(
+        data=world.data,
+        runner=containers,
+        console=world.console,
+        origin=prepared.model.origin,
+        facts=facts,
+        host_steps=host,
+    )
 
 
 def _towards(goal: Goal, runtime: Runtime, job: Job) -> tuple[StepCommand, ...]:

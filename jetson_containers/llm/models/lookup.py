@@ -51,7 +51,7 @@ class ModelHub(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """A model as the pipeline starts from it.
 
@@ -79,7 +79,7 @@ class Model:
     @property
     def origin(self) -> Origin:
         """What the keys of all steps start from."""
-        return Origin(self.path, self.identity)
+        return Origin(path=self.path, identity=self.identity)
 
 
 def find(
@@ -139,8 +139,23 @@ def _is_below(path: Path, data: Path) -> bool:
 
 
 def _tiny() -> Model:
-    make = StepCommand("make", ("make-tiny-model", "{output}"), (), TINY, intermediate=True, packages=("llama_cpp",))
-    return Model("tiny", "tiny-llama", TINY, "tiny", first=make, facts={"model": "tiny"}, max_context=TINY_CONTEXT)
+    make = StepCommand(
+        name="make",
+        argv=("make-tiny-model", "{output}"),
+        inputs=(),
+        output=TINY,
+        intermediate=True,
+        packages=("llama_cpp",),
+    )
+    return Model(
+        asked="tiny",
+        name="tiny-llama",
+        path=TINY,
+        identity="tiny",
+        first=make,
+        facts={"model": "tiny"},
+        max_context=TINY_CONTEXT,
+    )
 
 
 def _local(model: str, path: Path, data: Path) -> Model:
@@ -157,10 +172,12 @@ def _local(model: str, path: Path, data: Path) -> Model:
     if resolved.is_file():
         if resolved.suffix != ".gguf":
             raise UsageError(f"`{model}` is no .gguf file and no model directory")
-        return Model(model, resolved.stem, inside, identity, prepared="llama_cpp", facts=facts)
+        return Model(asked=model, name=resolved.stem, path=inside, identity=identity, prepared="llama_cpp", facts=facts)
     if (resolved / _MLC_CONFIG).is_file() or (resolved / "params" / _MLC_CONFIG).is_file():
         files = tuple(path.name for place in (resolved, resolved / "params") for path in sorted(place.glob("*")))
-        return Model(model, resolved.name, inside, identity, prepared="mlc", facts=facts, files=files)
+        return Model(
+            asked=model, name=resolved.name, path=inside, identity=identity, prepared="mlc", facts=facts, files=files
+        )
     files = tuple(path.name for path in sorted(resolved.iterdir()))
     if "config.json" not in files and "adapter_config.json" in files:
         place = resolved / "adapter_config.json"
@@ -173,7 +190,16 @@ def _local(model: str, path: Path, data: Path) -> Model:
     kind = str(weightfiles.read_json(resolved / "config.json").get("model_type") or "")
     maker = str(made.facts.get("runtime", "")) if made and config and config.quantized else ""
     return Model(
-        model, name, inside, identity, config=config, files=files, facts=facts, maker=maker, problem=problem, kind=kind
+        asked=model,
+        name=name,
+        path=inside,
+        identity=identity,
+        config=config,
+        files=files,
+        facts=facts,
+        maker=maker,
+        problem=problem,
+        kind=kind,
     )
 
 
@@ -238,13 +264,19 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
     words = ("--include", ",".join(shards)) if shards else ()
     path, place = snapshot(repository, info.commit, file), snapshot(repository, info.commit)
     return Model(
-        model,
-        called(file) if file else repository.rpartition("/")[2],
-        path,
-        identity + (f"/{file}" if file else ""),
+        asked=model,
+        name=called(file) if file else repository.rpartition("/")[2],
+        path=path,
+        identity=identity + (f"/{file}" if file else ""),
         config=config,
         prepared="llama_cpp" if file.endswith(".gguf") else "mlc" if _MLC_CONFIG in names else "",
-        first=StepCommand("download", ("huggingface-downloader", reference, *words), (), path, intermediate=True),
+        first=StepCommand(
+            name="download",
+            argv=("huggingface-downloader", reference, *words),
+            inputs=(),
+            output=path,
+            intermediate=True,
+        ),
         host=HostStep(
             is_done=lambda: _is_cached(data / place.removeprefix("/data/"), wanted),
             run=lambda: _check_place(hub.download(reference, ignore=ignore), data, place if shards else path),
@@ -299,13 +331,15 @@ def _unasked(model: str, asked: Reference, known: Callable[[str], ModelConfig | 
     shape = known(repository)
     note = f"the hub was not asked about {repository}: {stand_ins} for what it would say, and the format is a guess"
     return Model(
-        model,
-        called(file) if file and file != "FILE.gguf" else repository.rpartition("/")[2],
-        path,
-        f"hub:{repository}",
+        asked=model,
+        name=called(file) if file and file != "FILE.gguf" else repository.rpartition("/")[2],
+        path=path,
+        identity=f"hub:{repository}",
         config=shape,
         prepared=prepared,
-        first=StepCommand("download", ("huggingface-downloader", model), (), path, intermediate=True),
+        first=StepCommand(
+            name="download", argv=("huggingface-downloader", model), inputs=(), output=path, intermediate=True
+        ),
         notes=(note if shape is None else note.partition(", and the")[0],),
     )
 

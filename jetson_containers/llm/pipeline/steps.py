@@ -43,7 +43,7 @@ class StepRunner(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HostStep:
     """A step that is done on the host, such as a download: whether it is done, and the doing."""
 
@@ -51,7 +51,7 @@ class HostStep:
     run: Callable[[], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Origin:
     """What the steps start from. `path` is its place in the container, `identity` what it is on every machine."""
 
@@ -59,7 +59,7 @@ class Origin:
     identity: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Selection:
     """What a user wants done again or left out, by step name."""
 
@@ -73,7 +73,7 @@ _SMALL = 64_000_000  # bytes that are read at once
 _LARGE = 2_000_000_000  # bytes whose checksums take long enough to say so
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Planned:
     """A step, its key, and what is to become of it: run, cached or unneeded (nothing is made from its output)."""
 
@@ -83,7 +83,7 @@ class Planned:
     forced: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepResult:
     """What became of a step. `state`: done (it ran), cached (an earlier run's output was right) or unneeded."""
 
@@ -94,7 +94,7 @@ class StepResult:
     size: int  # bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pipeline:
     """Runs steps; `data` is the host directory that containers see as /data."""
 
@@ -124,7 +124,7 @@ class Pipeline:
             consumed = any(later.state == "run" and _uses(later.step, step) for later in planned)
             done = step.name not in forced and self._is_done(step, key)
             state = "cached" if done else "run" if wanted or consumed else "unneeded"
-            planned.insert(0, Planned(step, key, state, step.name in forced))
+            planned.insert(0, Planned(step=step, key=key, state=state, forced=step.name in forced))
         return planned
 
     def keys(self, steps: Sequence[StepCommand]) -> list[str]:
@@ -173,25 +173,29 @@ class Pipeline:
             if planned.state == "cached" and not is_link(step):
                 self.console.info(f"{step.name}: already done ({step.output})")
             found = self.manifest(step)
-            return StepResult(step.name, planned.state, step.output, 0.0, found.size if found else 0)
+            return StepResult(
+                name=step.name, state=planned.state, output=step.output, seconds=0.0, size=found.size if found else 0
+            )
         started = time.monotonic()
         if step.name in self.host_steps:
             self.host_steps[step.name].run()
-            return StepResult(step.name, "done", step.output, time.monotonic() - started, 0)
+            return StepResult(
+                name=step.name, state="done", output=step.output, seconds=time.monotonic() - started, size=0
+            )
         output = self.host_path(step.output)
         with outputs.told_whose():
             self._owner().make_directory(output.parent)
             if is_link(step):
                 outputs.link(output, self.host_path(step.argv[-2]))
-                return StepResult(step.name, "done", step.output, 0.0, 0)
+                return StepResult(name=step.name, state="done", output=step.output, seconds=0.0, size=0)
             with self._alone(step) as waited:
                 # Another run may have made it since the plan: while we waited, or while we did earlier steps.
                 if (waited or not planned.forced) and self._is_done(step, planned.key):
-                    return self._step(Planned(step, planned.key, "cached"))
+                    return self._step(Planned(step=step, key=planned.key, state="cached"))
                 size = self._make(planned, output)
         seconds = time.monotonic() - started
         self.console.ok(f"{step.name} in {human_seconds(seconds)}")
-        return StepResult(step.name, "done", step.output, seconds, size)
+        return StepResult(name=step.name, state="done", output=step.output, seconds=seconds, size=size)
 
     def _make(self, planned: Planned, output: Path) -> int:
         """Run the command into a temporary place; output and manifest appear only when it has succeeded."""

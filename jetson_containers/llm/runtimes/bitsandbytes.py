@@ -29,7 +29,16 @@ class Bitsandbytes(Tabled):
         argv = (
             *driver("bnb_quantize.py"), job.source, "{output}", "--type", wanted.name, "--device", where, *trust(job),
         )  # fmt: skip
-        return (StepCommand("quantize", argv, (job.source,), self.made(job), env=OFFLINE, gpu=where == "cuda"),)
+        return (
+            StepCommand(
+                name="quantize",
+                argv=argv,
+                inputs=(job.source,),
+                output=self.made(job),
+                env=OFFLINE,
+                gpu=where == "cuda",
+            ),
+        )
 
     def artefact(self, job: Job) -> str:
         """The saved checkpoint, or the source where it is one."""

@@ -48,7 +48,7 @@ def step(job: Job, argv: tuple[str, ...], output: str, *, gpu: bool) -> StepComm
     """A step that calibrates: the hub is out of reach unless the text comes from there; a file is one of its inputs."""
     inputs = (job.source, text(job)) if text(job).startswith("/") else (job.source,)
     env = {} if network(job) else OFFLINE
-    return StepCommand("quantize", argv, inputs, output, env=env, gpu=gpu, network=network(job))
+    return StepCommand(name="quantize", argv=argv, inputs=inputs, output=output, env=env, gpu=gpu, network=network(job))
 
 
 def check(runtime: str, named: tuple[str, ...], job: Job) -> JobVerdict:

@@ -32,7 +32,17 @@ class ExLlama(Tabled):
             *driver("exllama_convert.py"), job.source, "{output}", "--generation", self.generation,
             "--bits", wanted.name.removesuffix("bpw"), "--head-bits", _HEAD_BITS, *self._rows(job),
         )  # fmt: skip
-        return (StepCommand("quantize", argv, (job.source,), self.made(job), env=OFFLINE, result="model", gpu=True),)
+        return (
+            StepCommand(
+                name="quantize",
+                argv=argv,
+                inputs=(job.source,),
+                output=self.made(job),
+                env=OFFLINE,
+                result="model",
+                gpu=True,
+            ),
+        )
 
     def _rows(self, job: Job) -> tuple[str, ...]:
         return ("--samples", str(job.samples)) if job.samples else ()
@@ -48,4 +58,4 @@ class ExLlama(Tabled):
             "--generation", self.generation, "--context", str(context(job)),
             "--max-batch", str(job.max_batch), "--prefill-chunk", str(prefill(job)),
         )  # fmt: skip
-        return Service(argv, job.name, env=OFFLINE)
+        return Service(argv=argv, model=job.name, env=OFFLINE)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DRIVERS = "/run/jetson-containers/drivers"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepCommand:
     """One step inside the runtime's image.
 
@@ -47,7 +47,7 @@ class StepCommand:
     network: bool = False  # whether it downloads something (calibration text)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """Where the steps and the server run.
 
@@ -62,7 +62,7 @@ class Target:
     probed: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One question to a runtime. Zero or empty means: the runtime's default for this model; `context` is always given.
 
@@ -92,7 +92,7 @@ class Job:
     files: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JobVerdict:
     """Whether a runtime can do a job. When not: why, and the nearest thing that is possible."""
 
@@ -104,7 +104,7 @@ class JobVerdict:
 OK = JobVerdict(ok=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServeOptions:
     """Where the server listens, and names. The key's value comes by the environment variable `API_KEY`, never here."""
 
@@ -114,7 +114,7 @@ class ServeOptions:
     api_key: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Service:
     """A server in a container: OpenAI-compatible below `/v1` on the port it was given.
 

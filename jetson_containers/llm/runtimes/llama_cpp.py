@@ -71,15 +71,20 @@ class LlamaCpp:
         wanted = job.quantization.upper()
         full = f"{ROOT}/{job.name}/{job.name}-F16.gguf"
         convert = StepCommand(
-            "convert",
-            ("convert_hf_to_gguf.py", job.source, "--outfile", "{output}", "--outtype", "f16"),
-            (job.source,),
-            full,
+            name="convert",
+            argv=("convert_hf_to_gguf.py", job.source, "--outfile", "{output}", "--outtype", "f16"),
+            inputs=(job.source,),
+            output=full,
             intermediate=wanted != "F16",
         )
         if wanted == "F16":
             return (convert,)
-        quantize = StepCommand("quantize", ("llama-quantize", full, "{output}", wanted), (full,), self.artefact(job))
+        quantize = StepCommand(
+            name="quantize",
+            argv=("llama-quantize", full, "{output}", wanted),
+            inputs=(full,),
+            output=self.artefact(job),
+        )
         return (convert, quantize)
 
     def artefact(self, job: Job) -> str:
@@ -101,7 +106,7 @@ class LlamaCpp:
         if job.target.device != "cpu":
             argv += [*_all_layers(job.target), *_once_in_memory(job.target)]
         measure = {"ignore_eos": True, "cache_prompt": False}
-        return Service(tuple(argv), job.name, key_env="LLAMA_API_KEY", measure=measure)
+        return Service(argv=tuple(argv), model=job.name, key_env="LLAMA_API_KEY", measure=measure)
 
 
 def _all_layers(target: Target) -> list[str]:

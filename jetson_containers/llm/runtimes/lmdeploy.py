@@ -84,7 +84,7 @@ class Lmdeploy(Tabled):
                 *driver("lmdeploy_server.py"), self.artefact(job), "--model-id", job.name, *listen(options), *session,
                 *batch, "--max-prefill-token-num", str(prefill(job)),
             )  # fmt: skip
-            return Service(argv, job.name)
+            return Service(argv=argv, model=job.name)
         template = ("--chat-template", job.conv_template) if job.conv_template else ()
         argv = (
             "lmdeploy", "serve", "api_server", self.artefact(job), "--backend", "turbomind",
@@ -92,7 +92,9 @@ class Lmdeploy(Tabled):
             "--server-name", options.host, "--server-port", str(options.port),
             *session, *batch, "--max-prefill-token-num", str(prefill(job)), *template, *trust(job),
         )  # fmt: skip
-        return Service(keyed(argv, options, "--api-keys"), job.name, measure={"ignore_eos": True}, env=OFFLINE)
+        return Service(
+            argv=keyed(argv, options, "--api-keys"), model=job.name, measure={"ignore_eos": True}, env=OFFLINE
+        )
 
     def _format(self, job: Job) -> str:
         if job.config is not None and job.config.quantized is not None:
@@ -127,7 +129,7 @@ class Lmdeploy(Tabled):
             *(("--group-size", GROUP) if four else ()), "--dst-path", "{output}",
         )  # fmt: skip
         output = self.made(job) if not rules.served_as_is(job) else f"/data/models/{self.name}/{job.name}-turbomind"
-        return StepCommand("convert", argv, (source,), output, env=OFFLINE)
+        return StepCommand(name="convert", argv=argv, inputs=(source,), output=output, env=OFFLINE)
 
 
 def template(job: Job) -> str:

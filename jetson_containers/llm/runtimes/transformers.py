@@ -22,7 +22,7 @@ def service(job: Job, model: str, options: ServeOptions, *more: str) -> Service:
     ]  # fmt: skip
     if options.threads:
         argv += ["--threads", str(options.threads)]
-    return Service((*argv, *trust(job)), job.name, env=OFFLINE)
+    return Service(argv=(*argv, *trust(job)), model=job.name, env=OFFLINE)
 
 
 class Transformers(Tabled):

@@ -47,4 +47,4 @@ class Vllm(Tabled):
             argv.append("--enforce-eager")
         argv += trust(job)
         measure = {"ignore_eos": True}
-        return Service(tuple(argv), job.name, key_env="VLLM_API_KEY", measure=measure, env=OFFLINE)
+        return Service(argv=tuple(argv), model=job.name, key_env="VLLM_API_KEY", measure=measure, env=OFFLINE)

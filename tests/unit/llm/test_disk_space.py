@@ -25,14 +25,23 @@ Usage = namedtuple("Usage", "total used free")
 
 def job() -> Job:
     config = knownmodels.config("Llama-2-7b-chat-hf")
-    return Job("/data/m", "m", config, "Q4_K_M", Target(platforms.parse_target("cpu"), "cpu"), context=4096)
+    return Job(
+        source="/data/m",
+        name="m",
+        config=config,
+        quantization="Q4_K_M",
+        target=Target(platform=platforms.parse_target("cpu"), device="cpu"),
+        context=4096,
+    )
 
 
 def planned(*states: str) -> tuple[Model, list[Planned]]:
-    first = StepCommand("download", ("huggingface-downloader", "org/m"), (), "/data/m", intermediate=True)
-    model = Model("org/m", "m", "/data/m", "hub:org/m", first=first, download=13_500_000_000)
+    first = StepCommand(
+        name="download", argv=("huggingface-downloader", "org/m"), inputs=(), output="/data/m", intermediate=True
+    )
+    model = Model(asked="org/m", name="m", path="/data/m", identity="hub:org/m", first=first, download=13_500_000_000)
     steps = (first, *LlamaCpp().steps(job()))
-    return model, [Planned(step, "", state) for step, state in zip(steps, states, strict=True)]
+    return model, [Planned(step=step, key="", state=state) for step, state in zip(steps, states, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -66,4 +75,4 @@ def test_a_disk_that_is_too_small_is_said_at_once(
 
 def test_nothing_is_said_of_sizes_that_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _path: Usage(1, 1, 0))
-    room.check(job(), Model("tiny", "t", "/data/t", "tiny"), [], tmp_path, 0)
+    room.check(job(), Model(asked="tiny", name="t", path="/data/t", identity="tiny"), [], tmp_path, 0)

@@ -36,7 +36,7 @@ def steps(job: Job, mode: str, sm: int) -> tuple[StepCommand, ...]:
         return ()
     link = f"{ROOT}/models/{job.name}"
     return (
-        StepCommand("link", ("ln", "-sfn", job.source, link), (job.source,), link),
+        StepCommand(name="link", argv=("ln", "-sfn", job.source, link), inputs=(job.source,), output=link),
         _build(job, mode, sm, link),
     )
 
@@ -55,11 +55,11 @@ def _build(job: Job, mode: str, sm: int, link: str) -> StepCommand:
         argv += _switches(job, sm)
     name = f"{job.name}-{mode}"
     return StepCommand(
-        "build",
-        tuple(argv),
-        (link,),
-        folder(job, mode),
-        {**compile_options(job, place, sm), **_unsaid(place)},
+        name="build",
+        argv=tuple(argv),
+        inputs=(link,),
+        output=folder(job, mode),
+        options={**compile_options(job, place, sm), **_unsaid(place)},
         result=name,
         gpu=place.name in {"cuda", "vulkan"},
     )
@@ -98,7 +98,7 @@ def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     """Our server over `mlc_chat.ChatModule`, one answer at a time."""
     argv = ["python3", f"{DRIVERS}/mlc_old_server.py", folder(job, mode), "--model-lib", library(job, mode)]
     argv += ["--model-id", job.name, "--host", options.host, "--port", str(options.port)]
-    return Service(tuple(argv), job.name)
+    return Service(argv=tuple(argv), model=job.name)
 
 
 def no_template(job: Job) -> str:

@@ -30,7 +30,7 @@ SERVE_HELP = ("mlc_llm", "serve", "--help")
 CONFIG_HELP = ("mlc_llm", "gen_config", "--help")  # lists the conversation templates
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CompiledShape:
     """What memory the compiled model plans for, in tokens; `window` 0 where attention does not slide."""
 
@@ -67,7 +67,7 @@ def shape(job: Job) -> CompiledShape:
     chunk = int(given.get("prefill_chunk_size", 0)) or job.prefill_chunk
     chunk = chunk or (place.window_chunk if window or _slides(job) else 0) or mlc_targets.CHUNK
     batch = int(given.get("max_batch_size", 0)) or max(job.max_batch, 1)
-    return CompiledShape(context, window, min(chunk, limit), batch, tuple(notices))
+    return CompiledShape(context=context, window=window, chunk=min(chunk, limit), batch=batch, notices=tuple(notices))
 
 
 def _slides(job: Job) -> bool:
@@ -142,11 +142,11 @@ def _convert(job: Job, mode: str, sm: int) -> StepCommand:
     # the kernels' layout of these weights is that of the GPU that arranged them
     options = {"sm": str(sm)} if mode == "q4f16_ft" else {}
     return StepCommand(
-        "convert",
-        (*argv, "-o", "{output}"),
-        (job.source,),
-        folder(job, mode),
-        options,
+        name="convert",
+        argv=(*argv, "-o", "{output}"),
+        inputs=(job.source,),
+        output=folder(job, mode),
+        options=options,
         env=HOME,
         merge=True,
         gpu=device == "cuda",
@@ -170,7 +170,14 @@ def _configure(job: Job, mode: str) -> StepCommand:
     else:
         argv += ["--context-window-size", str(planned.context)]
     argv += ["--prefill-chunk-size", str(planned.chunk), "--max-batch-size", str(planned.batch)]
-    return StepCommand("config", (*argv, "-o", "{output}"), (job.source,), folder(job, mode), env=HOME, merge=True)
+    return StepCommand(
+        name="config",
+        argv=(*argv, "-o", "{output}"),
+        inputs=(job.source,),
+        output=folder(job, mode),
+        env=HOME,
+        merge=True,
+    )
 
 
 def _compile(job: Job, mode: str, sm: int) -> StepCommand:
@@ -187,12 +194,12 @@ def _compile(job: Job, mode: str, sm: int) -> StepCommand:
         argv += ["--overrides", mlc_targets.joined(overrides)]
     name = _library_name(job, mode)
     return StepCommand(
-        "compile",
+        name="compile",
         # the suffix decides what is made, so the temporary name must be the directory's
-        (*argv, "-o", "{output}/" + name),
-        (config,),
-        library(job, mode),
-        compile_options(job, place, sm),
+        argv=(*argv, "-o", "{output}/" + name),
+        inputs=(config,),
+        output=library(job, mode),
+        options=compile_options(job, place, sm),
         env=HOME,
         result=name,
         gpu=place.name in {"cuda", "vulkan", "windows"},  # MLC asks the device for its limits
@@ -229,9 +236,9 @@ def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     arguments += ["--mode", _mode(planned), *_limits(job.target, planned)]
     arguments += ["--host", options.host, "--port", str(options.port)]
     if options.api_key:
-        return Service(("python3", f"{DRIVERS}/mlc_serve.py", *arguments), model, env=HOME)
+        return Service(argv=("python3", f"{DRIVERS}/mlc_serve.py", *arguments), model=model, env=HOME)
     # it listens once the model is loaded, and has no path for health
-    return Service(("mlc_llm", "serve", *arguments), model, health="/v1/models", env=HOME)
+    return Service(argv=("mlc_llm", "serve", *arguments), model=model, health="/v1/models", env=HOME)
 
 
 def _mode(planned: CompiledShape) -> str:

@@ -47,7 +47,7 @@ class Api(enum.Enum):
     NEW = "new"  # mlc_llm convert_weight, gen_config, compile, serve
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Scheme:
     """One row of `quantizations` in facts/mlc.yaml. `sm` 0: any; `group` as in mlc_tables.yaml, 0: none."""
 
@@ -213,12 +213,12 @@ def _schemes(api: Api) -> Mapping[str, _Scheme]:
     sources = tables.load("mlc_tables")[api.value]["quantizations"]
     return {
         name: _Scheme(
-            name,
-            int(row["bits"]),
-            int(sources[name].get("group", 0)),
-            int(row.get("sm", 0)),
-            row.get("gpu") == "yes",
-            row.get("checkpoint", ""),
+            name=name,
+            bits=int(row["bits"]),
+            group=int(sources[name].get("group", 0)),
+            sm=int(row.get("sm", 0)),
+            gpu=row.get("gpu") == "yes",
+            checkpoint=row.get("checkpoint", ""),
         )
         for name, row in rows.items()
     }

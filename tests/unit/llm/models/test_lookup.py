@@ -254,8 +254,10 @@ def test_a_model_is_served_by_its_maker_unless_another_is_asked_for(
     method: str, maker: str, asked: str, expected: str
 ) -> None:
     raw = {**LLAMA, "quantization_config": {"quant_method": method, "bits": 4}} if method else LLAMA
-    model = source.Model("m", "m", "/data/m", "i", config=modelconfig.from_hf(raw, "m"), maker=maker)
-    assert prepare.choose_runtime(LlmRequest("m", runtime=asked), model).name == expected
+    model = source.Model(
+        asked="m", name="m", path="/data/m", identity="i", config=modelconfig.from_hf(raw, "m"), maker=maker
+    )
+    assert prepare.choose_runtime(LlmRequest(model="m", runtime=asked), model).name == expected
 
 
 SPLIT = Info(
