@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import InterruptedByUserError, UsageError
+from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.secrets import Redactor
 from jetson_containers.engine import argv as docker_argv
 from jetson_containers.llm.runtimes.interface import DRIVERS
@@ -81,7 +82,7 @@ class Containers:
         for notice in planned.notices:
             self.console.detail(notice.text)
         if planned.data is not None:
-            launch.make_data_dir(planned.data)
+            make_data_directory(planned.data)
         return planned
 
     def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
+from jetson_containers.core import files
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import DiskSpaceError, UsageError
 from jetson_containers.llm.fit import weights
@@ -43,10 +43,7 @@ def check(job: Job, model: Model, planned: Sequence[Planned], data: Path, weight
         wanted = needed(job, model, planned, weights_bytes)
     except UsageError:
         return
-    place = data
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    free = files.free_space(data)
     if wanted and wanted + _SPARE > free:
         raise DiskSpaceError(
             f"{job.name} will take {human_bytes(wanted)} on the disk of {data}, which has {human_bytes(free)} free",

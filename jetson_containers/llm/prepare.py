@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import enum
 import json
-import os
 import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.files import write_atomically
 from jetson_containers.images import labels
 from jetson_containers.llm import disk_space as room
 from jetson_containers.llm.containers import Containers
@@ -343,8 +343,5 @@ def _probed(containers: Containers, runtime: Runtime, image_id: str, world: Worl
     known |= {probe: text for probe, text in said.items() if text is not None}
     if said and image_id:
         with contextlib.suppress(OSError):  # only a cache: it is asked again
-            place.parent.mkdir(parents=True, exist_ok=True)
-            part = place.with_name(f"{place.name}.{os.getpid()}.part")
-            part.write_text(json.dumps(known), encoding="utf-8")
-            part.replace(place)
+            write_atomically(place, json.dumps(known))
     return known

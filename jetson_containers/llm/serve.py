@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jetson_containers.core import outputs
+from jetson_containers.core import files
 from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError
 from jetson_containers.hub.transfer.owner import owner_of
 from jetson_containers.llm import containers as container
@@ -155,10 +155,10 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
     """
     for port in (wanted.port,) if wanted.port else range(DEFAULT_PORT, DEFAULT_PORT + 100):
         lock = data / ".locks" / f"port-{port}"
-        with outputs.told_whose():
+        with files.readable_os_errors():
             owner_of(data).make_directory(lock.parent)
-        with outputs.opened_lock(lock) as descriptor:
-            if outputs.try_lock(descriptor) and is_free(wanted.host, port):
+        with files.open_lock(lock) as descriptor:
+            if files.try_lock(descriptor) and is_free(wanted.host, port):
                 yield port
                 return
     if wanted.port:

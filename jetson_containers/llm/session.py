@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import NotReadyError, StepError
+from jetson_containers.core.memory import read_memory
 from jetson_containers.llm import containers as container
 from jetson_containers.llm.client import OpenAIClient, ServerGoneError
 from jetson_containers.llm.runtimes.interface import ServeOptions
@@ -63,12 +64,7 @@ class MemoryWatch:
 
 def used_memory() -> int:
     """Bytes in use: MemTotal - MemAvailable of /proc/meminfo; plus the memory of a discrete GPU where there is one."""
-    values: dict[str, int] = {}
-    with contextlib.suppress(OSError, ValueError), open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
-        for line in file:
-            name, _, rest = line.partition(":")
-            values[name] = int(rest.split()[0]) * 1024
-    return values.get("MemTotal", 0) - values.get("MemAvailable", 0) + _discrete_memory()
+    return (read_memory().in_use or 0) + _discrete_memory()
 
 
 def _discrete_memory() -> int:

@@ -13,6 +13,8 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+from jetson_containers.core.files import make_data_directory
+
 ROOT = Path(os.environ.get("STAND_IN", "/nonexistent"))
 GATED = "meta-llama/"
 
@@ -34,7 +36,7 @@ def run(args: list[str]) -> int:
         sys.stderr.write(f"{notice.severity.value}: {notice.text}\n")
     workdir = next((planned.argv[n + 1] for n, word in enumerate(planned.argv) if word == "--workdir"), "/data")
     for folder in ("", *planned.folders):
-        launch.make_data_dir(ROOT / "data" / folder)
+        make_data_directory(ROOT / "data" / folder)
     here = Path(str(ROOT) + workdir)
     here.mkdir(parents=True, exist_ok=True)
     # a container's own environment: what is passed by name, and nothing else of the caller's

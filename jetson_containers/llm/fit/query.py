@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.memory import read_memory
 from jetson_containers.llm.fit import (
     GIB,
     FitOptions,
@@ -153,7 +153,7 @@ def machine_for(
     if not vram and here.has_gpu and here.l4t is None and here.host:
         vram = (query or graphics_memory)()
     machine = of_platform(here, vram=vram, swap=swap, mode=question.mode)
-    return replace(machine, used=memory_in_use(root)) if here.host else machine
+    return replace(machine, used=read_memory(root).in_use) if here.host else machine
 
 
 def disk_swap(root: Path) -> int:
@@ -164,18 +164,6 @@ def disk_swap(root: Path) -> int:
         return 0
     rows = [line.split() for line in lines]
     return sum(int(row[2]) * 1024 for row in rows if len(row) > 2 and "zram" not in row[0] and row[2].isdigit())
-
-
-def memory_in_use(root: Path) -> int | None:
-    """Bytes that programs and the kernel have in use now and could not give back."""
-    try:
-        text = (root / "proc/meminfo").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    sizes = {
-        name: int(size) * 1024 for name, size in re.findall(r"^(MemTotal|MemAvailable):\s+(\d+) kB", text, re.MULTILINE)
-    }
-    return sizes["MemTotal"] - sizes["MemAvailable"] if len(sizes) == 2 else None
 
 
 def graphics_memory() -> int:

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core.files import write_json
 from jetson_containers.hub.transfer.reference import is_safe
 
 if TYPE_CHECKING:
@@ -125,9 +126,7 @@ def write(
         "seconds": round(seconds, 3),
         "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-    part.rename(path)
+    write_json(path, data)
     return Manifest(path=path, output=output, step=step, key=key, files=files, seconds=seconds, facts=facts)
 
 

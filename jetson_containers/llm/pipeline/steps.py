@@ -9,7 +9,6 @@ finished artefact is used without the checkpoint it came from.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import shlex
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jetson_containers.core import diagnosis, outputs
+from jetson_containers.core import diagnosis, files
 from jetson_containers.core.console import human_bytes, human_seconds
 from jetson_containers.core.errors import StepError, UsageError
 from jetson_containers.llm.pipeline import manifest as manifests
@@ -163,7 +162,7 @@ class Pipeline:
         if step.name in self.host_steps:
             return self.host_steps[step.name].is_done()
         if is_link(step):
-            return outputs.points_to(self.host_path(step.output), self.host_path(step.argv[-2]))
+            return files.points_to(self.host_path(step.output), self.host_path(step.argv[-2]))
         found = self.manifest(step)
         return found is not None and found.key == key
 
@@ -183,10 +182,10 @@ class Pipeline:
                 name=step.name, state="done", output=step.output, seconds=time.monotonic() - started, size=0
             )
         output = self.host_path(step.output)
-        with outputs.told_whose():
+        with files.readable_os_errors():
             self._owner().make_directory(output.parent)
             if is_link(step):
-                outputs.link(output, self.host_path(step.argv[-2]))
+                files.link(output, self.host_path(step.argv[-2]))
                 return StepResult(name=step.name, state="done", output=step.output, seconds=0.0, size=0)
             with self._alone(step) as waited:
                 # Another run may have made it since the plan: while we waited, or while we did earlier steps.
@@ -202,7 +201,7 @@ class Pipeline:
         step = planned.step
         # The previous output stays until the new one is complete; what an earlier run left half-done goes first.
         part = part_of(output, step)
-        outputs.remove(part)
+        files.remove(part)
         if step.merge or step.result:
             part.mkdir()
         argv = [word.replace("{output}", part_of_text(step)) for word in step.argv]
@@ -215,10 +214,10 @@ class Pipeline:
             if code != 0 or not names:
                 raise _failed(step, code, text)
             # Read before it replaces the previous output: a large one takes minutes, in which a run may be stopped.
-            files = self._measured(made, names)
+            measured = self._measured(made, names)
             self._replace(step, made, output, names)
         finally:
-            outputs.remove(part)
+            files.remove(part)
         facts = {
             "command": list(step.argv),
             "options": dict(step.options),
@@ -228,7 +227,7 @@ class Pipeline:
         }
         seconds = time.monotonic() - started
         written = manifests.write(
-            output, files, step=step.name, merge=step.merge, key=planned.key, seconds=seconds, facts=facts
+            output, measured, step=step.name, merge=step.merge, key=planned.key, seconds=seconds, facts=facts
         )
         owner = self._owner()
         owner.take(written.path)
@@ -259,12 +258,12 @@ class Pipeline:
             self.console.warning(f"{step.output} was made of {was} and is now of {now}", "both have the same name here")
         record.unlink(missing_ok=True)
         if not step.merge:
-            outputs.remove(output)
+            files.remove(output)
             made.rename(output)
             return
         for name in set(before.files if before else ()) - set(names):
             (output / name).unlink(missing_ok=True)  # such as a shard more than there are now
-        outputs.move_into(made, output, names)
+        files.move_into(made, output, names)
 
     @contextlib.contextmanager
     def _alone(self, step: StepCommand) -> Iterator[bool]:
@@ -276,12 +275,12 @@ class Pipeline:
         # The path as containers see it: the data directory may be reached by several.
         path = self.data / ".locks" / hashlib.sha256(step.output.encode()).hexdigest()[:16]
         self._owner().make_directory(path.parent)
-        with outputs.opened_lock(path) as lock:
+        with files.open_lock(path) as lock:
             self._owner().take(path)
-            waited = not outputs.try_lock(lock)
+            waited = not files.try_lock(lock)
             if waited:
                 self.console.info(f"waiting for another run that makes {step.output}")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                files.wait_for_lock(lock)
             yield waited
 
     def _portable(self, word: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import io
 import json
 import os
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.core import outputs
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NotReadyError, StepError, UsageError
 from jetson_containers.llm.pipeline import manifest as manifests
@@ -435,21 +433,6 @@ def test_taking_the_place_of_another_organisations_model_is_said(recorder: Recor
     assert err.getvalue().count("was made of one/m and is now of two/m") == 1
 
 
-def test_a_lock_of_another_user_can_be_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock = tmp_path / "lock"
-    lock.touch()
-    original = outputs.os.open
-
-    def refuse(path: Path, flags: int, mode: int = 0) -> int:
-        if flags & os.O_RDWR:
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return original(path, flags, mode)
-
-    monkeypatch.setattr(outputs.os, "open", refuse)
-    with outputs.opened_lock(lock) as descriptor:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 def test_what_belongs_to_another_user_is_said_and_is_no_bug(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -510,37 +493,3 @@ def test_one_data_directory_by_two_paths_has_one_lock(recorder: Recorder, tmp_pa
         STEPS, Selection(force=("convert",))
     )
     assert sorted((recorder.data / ".locks").iterdir()) == before
-
-
-@pytest.mark.parametrize(("code", "taken"), [(errno.EWOULDBLOCK, False), (errno.ENOLCK, True)])
-def test_a_file_system_without_locks_is_no_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, taken: bool
-) -> None:
-    def flock(_descriptor: int, _how: int) -> None:
-        raise OSError(code, os.strerror(code))
-
-    with outputs.opened_lock(tmp_path / "lock") as lock:
-        monkeypatch.setattr(outputs.fcntl, "flock", flock)
-        assert outputs.try_lock(lock) is taken
-
-
-@pytest.mark.parametrize(
-    ("number", "said"),
-    [(errno.EROFS, "mounted read-only"), (errno.EACCES, 'chown -R "$(id -u):$(id -g)" /data/models')],
-)
-def test_what_cannot_be_written_names_the_way_out(number: int, said: str) -> None:
-    with pytest.raises(NotReadyError) as caught, outputs.told_whose():
-        raise OSError(number, os.strerror(number), "/data/models/x")
-    assert said in (caught.value.hint or "")
-
-
-def test_a_lock_that_another_users_directory_refuses_is_no_missing_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(path: Path, flags: int, mode: int = 0) -> int:
-        kind = PermissionError if flags & os.O_CREAT else FileNotFoundError
-        raise kind(errno.EACCES, "no", str(path))
-
-    monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(PermissionError), outputs.opened_lock(tmp_path / "none"):
-        pass
