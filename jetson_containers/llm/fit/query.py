@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.memory import read_memory
 from jetson_containers.llm.fit import (
     GIB,
     FitOptions,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _ORDER = (FitVerdict.FITS, FitVerdict.TIGHT, FitVerdict.SWAP, FitVerdict.UNKNOWN, FitVerdict.NO, FitVerdict.IMPOSSIBLE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitQuestion:
     """What was asked; zero or empty: the default. `swap` and `vram` in GiB (None: look at this machine)."""
 
@@ -52,7 +52,7 @@ class FitQuestion:
     every_quantization: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitAnswer:
     """The predictions, the best first, and how the best could become better."""
 
@@ -83,11 +83,11 @@ def answer(source: Source, machine: Machine, question: FitQuestion) -> FitAnswer
         held=source.held,
     )
     request = FitRequest(
-        runtimes[0],
-        question.quantization or source.quantization,
-        question.context or source.context,
-        question.max_batch,
-        options,
+        runtime=runtimes[0],
+        quantization=question.quantization or source.quantization,
+        context=question.context or source.context,
+        max_batch=question.max_batch,
+        options=options,
     )
     if source.held is not None or source.runtimes:
         if question.quantization and question.quantization.lower() != source.quantization.lower():
@@ -110,7 +110,7 @@ def answer(source: Source, machine: Machine, question: FitQuestion) -> FitAnswer
     pairs.sort(key=lambda pair: _rank(pair[0]))
     best = pairs[0][1]
     advice = advise(source.config, best, machine)
-    return FitAnswer(source.name, machine, tuple(fit for fit, _ in pairs), advice)
+    return FitAnswer(model=source.name, machine=machine, fits=tuple(fit for fit, _ in pairs), advice=advice)
 
 
 def _baseline(question: FitQuestion, machine: Machine) -> str:
@@ -153,7 +153,7 @@ def machine_for(
     if not vram and here.has_gpu and here.l4t is None and here.host:
         vram = (query or graphics_memory)()
     machine = of_platform(here, vram=vram, swap=swap, mode=question.mode)
-    return replace(machine, used=memory_in_use(root)) if here.host else machine
+    return replace(machine, used=read_memory(root).in_use) if here.host else machine
 
 
 def disk_swap(root: Path) -> int:
@@ -164,18 +164,6 @@ def disk_swap(root: Path) -> int:
         return 0
     rows = [line.split() for line in lines]
     return sum(int(row[2]) * 1024 for row in rows if len(row) > 2 and "zram" not in row[0] and row[2].isdigit())
-
-
-def memory_in_use(root: Path) -> int | None:
-    """Bytes that programs and the kernel have in use now and could not give back."""
-    try:
-        text = (root / "proc/meminfo").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    sizes = {
-        name: int(size) * 1024 for name, size in re.findall(r"^(MemTotal|MemAvailable):\s+(\d+) kB", text, re.MULTILINE)
-    }
-    return sizes["MemTotal"] - sizes["MemAvailable"] if len(sizes) == 2 else None
 
 
 def graphics_memory() -> int:

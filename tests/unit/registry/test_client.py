@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import socket
-import threading
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,6 @@ from jetson_containers.registry import (
 from jetson_containers.registry.auth import Challenge, Credentials, docker_credentials, parse_challenge
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport, _retry_after
-from jetson_containers.registry.listing import write_atomically
 from jetson_containers.registry.types import plain_http_allowed, split_host
 from tests.unit.fakeregistry import Clock, FakeRegistry, Fault, digest_of
 
@@ -759,43 +757,6 @@ def test_names_cannot_leave_the_cache(tmp_path: Path) -> None:
     path = listings(tmp_path)._path(Repository("..", "../../etc/passwd"))
     assert path.parent.parent == tmp_path / "registry" or path.is_relative_to(tmp_path / "registry")
     assert ".." not in path.name.split("/")
-
-
-def test_readers_and_writers_at_once_never_see_half_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "list.json"
-    texts = [json.dumps({"n": n, "pad": "x" * 20000}).encode() for n in range(8)]
-    write_atomically(path, texts[0])
-    torn: list[Exception] = []
-
-    def work(text: bytes) -> None:
-        for _ in range(20):
-            write_atomically(path, text)
-            try:
-                json.loads(path.read_bytes())
-            except ValueError as error:
-                torn.append(error)
-
-    threads = [threading.Thread(target=work, args=(text,)) for text in texts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert torn == []
-    assert [file.name for file in tmp_path.iterdir()] == ["list.json"]
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "list.json"
-    write_atomically(path, b"old")
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("pathlib.Path.replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(path, b"new")
-    assert [file.name for file in tmp_path.iterdir()] == ["list.json"]
-    assert path.read_bytes() == b"old"
 
 
 def test_the_shipped_list_has_every_published_image() -> None:
