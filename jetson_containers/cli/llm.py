@@ -114,7 +114,9 @@ def chat(
     """
     from jetson_containers.llm import chat as action
 
-    options = action.ChatOptions(prompt, system, max_tokens, temperature, seed)
+    options = action.ChatOptions(
+        prompt=prompt, system=system, max_tokens=max_tokens, temperature=temperature, seed=seed
+    )
     answer = action.chat(request_of(given), options, world_of(app), dry_run=dry_run)
     if app.console.as_json and answer is not None:
         app.console.result_json(answer.to_json())
@@ -163,7 +165,9 @@ def bench(
     from jetson_containers.llm import bench as action
 
     prompts = action.read_prompts(prompt_file) if prompt_file else ()
-    options = action.BenchOptions(prompts, input_tokens, max_new_tokens, max_num_prompts, save)
+    options = action.BenchOptions(
+        prompts=prompts, input_tokens=input_tokens, output_tokens=max_new_tokens, count=max_num_prompts, csv=save
+    )
     world = world_of(app)
     report = action.bench(request_of(given), options, world, dry_run=dry_run)
     if report is None:

@@ -45,7 +45,7 @@ QUESTIONS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchOptions:
     """How much to measure. `input_tokens` is about how long our own prompts are made; `prompts` are a user's."""
 
@@ -56,7 +56,7 @@ class BenchOptions:
     csv: Path | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchRow:
     """One measured answer. Times in seconds, rates in tokens/s, memory in MB."""
 
@@ -74,7 +74,7 @@ class BenchRow:
     memory: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchReport:
     """All rows, their means, and what was predicted (None: unknown model or machine)."""
 
@@ -112,11 +112,21 @@ def bench(request: LlmRequest, options: BenchOptions, world: World, *, dry_run: 
         append_csv(options.csv, rows)
         world.console.info(f"written to {options.csv}")
     return BenchReport(
-        prepared.model.name, prepared.runtime.name, "" if prepared.job.prepared else prepared.job.quantization,
-        prepared.job.context, session.image, world.platform.board, tuple(rows),
-        _mean([row.prefill_rate for row in rows]), _mean([row.decode_rate for row in rows]), memory, session.loaded_s,
-        world.predict(prepared.job, prepared.runtime.name, max(row.input_tokens + row.output_tokens for row in rows)),
-    )  # fmt: skip
+        model=prepared.model.name,
+        runtime=prepared.runtime.name,
+        quantization="" if prepared.job.prepared else prepared.job.quantization,
+        context=prepared.job.context,
+        image=session.image,
+        board=world.platform.board,
+        rows=tuple(rows),
+        prefill_tokens_per_s=_mean([row.prefill_rate for row in rows]),
+        decode_tokens_per_s=_mean([row.decode_rate for row in rows]),
+        memory_bytes=memory,
+        load_s=session.loaded_s,
+        predicted=world.predict(
+            prepared.job, prepared.runtime.name, max(row.input_tokens + row.output_tokens for row in rows)
+        ),
+    )
 
 
 def show(report: BenchReport, world: World, *, as_csv: bool = False) -> None:
@@ -232,11 +242,20 @@ def _row(turn: Turn, prepared: PreparedModel, session: Session) -> list[BenchRow
     precision = "" if prepared.job.prepared else prepared.job.quantization
     return [
         BenchRow(
-            now, machine.node(), prepared.runtime.name, prepared.model.name, precision, turn.prompt_tokens,
-            turn.completion_tokens, round(turn.prefill_s, 4), round(turn.prefill_rate, 2), round(turn.decode_s, 4),
-            round(turn.decode_rate, 2), round(session.memory.most / 1e6, 1),
+            timestamp=now,
+            hostname=machine.node(),
+            api=prepared.runtime.name,
+            model=prepared.model.name,
+            precision=precision,
+            input_tokens=turn.prompt_tokens,
+            output_tokens=turn.completion_tokens,
+            prefill_time=round(turn.prefill_s, 4),
+            prefill_rate=round(turn.prefill_rate, 2),
+            decode_time=round(turn.decode_s, 4),
+            decode_rate=round(turn.decode_rate, 2),
+            memory=round(session.memory.most / 1e6, 1),
         )
-    ]  # fmt: skip
+    ]
 
 
 def _prompts(prepared: PreparedModel, options: BenchOptions) -> list[str]:

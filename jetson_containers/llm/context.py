@@ -32,7 +32,7 @@ def make(
     catalog: Callable[[], Catalog],
 ) -> World:
     """Put the parts together; nothing is asked of any of them before it is needed."""
-    hub = RealHub(settings, console)
+    hub = RealHub(settings=settings, console=console)
 
     def versions_of(packages: Sequence[str]) -> Mapping[str, str]:
         found = {}
@@ -50,10 +50,20 @@ def make(
     def fitting(job: Job, runtime: str, request: LlmRequest) -> None:
         foresight.check(job, runtime, request, settings.path("data"), platform, console)
 
-    return World(platform, engine, settings, console, hub, versions_of, fitting, predict, knownmodels.config)
+    return World(
+        platform=platform,
+        engine=engine,
+        settings=settings,
+        console=console,
+        hub=hub,
+        versions_of=versions_of,
+        fitting=fitting,
+        predict=predict,
+        known=knownmodels.config,
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RealHub:
     """`hub`, with this project's cache and settings."""
 

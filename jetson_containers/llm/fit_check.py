@@ -99,7 +99,9 @@ def _question(
         config, quantization, options = source.config, source.quantization, replace(options, held=source.held)
     if config is None:
         return None
-    return config, FitRequest(runtime, quantization, job.context, job.max_batch, options)
+    return config, FitRequest(
+        runtime=runtime, quantization=quantization, context=job.context, max_batch=job.max_batch, options=options
+    )
 
 
 def _machine(board: str, platform: Platform, console: Console) -> Machine | None:

@@ -15,7 +15,8 @@ from jetson_containers.images import labels
 from jetson_containers.llm import disk_space as room
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.models import lookup as source
-from jetson_containers.llm.pipeline.steps import Pipeline, Selection, chosen_steps
+from jetson_containers.llm.pipeline.steps import Pipeline, chosen_steps
+from jetson_containers.llm.pipeline.types import Selection
 from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
 from jetson_containers.llm.runtimes import support_table as rules
 from jetson_containers.llm.runtimes.interface import Job, Target
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from jetson_containers.engine.interface import Engine
     from jetson_containers.llm.models.config import ModelConfig
     from jetson_containers.llm.models.lookup import Model, ModelHub
-    from jetson_containers.llm.pipeline.steps import StepResult
+    from jetson_containers.llm.pipeline.types import Step, StepResult
     from jetson_containers.llm.request import LlmRequest
-    from jetson_containers.llm.runtimes.interface import Runtime, StepCommand
+    from jetson_containers.llm.runtimes.interface import Runtime
     from jetson_containers.platforms.detect import Platform
 
 # Checkpoints that are quantized already are served by the runtime that made their kind.
@@ -62,7 +63,7 @@ class Fitting(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class World:
     """What the actions need of this machine. `engine` is probed when it is first needed.
 
@@ -93,7 +94,7 @@ class World:
         return autotag.find(packages, self.platform, self.engine, self.settings, self.console)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PreparedModel:
     """A job that is ready to be served, or (dry run) would be."""
 
@@ -101,7 +102,7 @@ class PreparedModel:
     model: Model
     runtime: Runtime
     job: Job
-    steps: tuple[StepCommand, ...]
+    steps: tuple[Step, ...]
     containers: Containers | None
     results: tuple[StepResult, ...] = ()
 
@@ -139,18 +140,20 @@ def prepare(request: LlmRequest, world: World, *, dry_run: bool = False, goal: G
     for notice in runtime.notices(job):
         world.console.info(f"note: {notice}")
     steps = (*((model.first,) if model.first else ()), *_towards(goal, runtime, job))
-    selection = Selection(request.force, request.start, request.until)
+    selection = Selection(force=request.force, start=request.start, until=request.until)
     chosen = chosen_steps(steps, selection)
     if goal is Goal.SERVED and len(chosen) < len(steps):
         raise UsageError(
             f"after `{request.until}` there is no model to be served yet", hint="`llm quantize` prepares a model only"
         )
-    prepared = PreparedModel(request, model, runtime, job, chosen, containers)
+    prepared = PreparedModel(
+        request=request, model=model, runtime=runtime, job=job, steps=chosen, containers=containers
+    )
     if containers is None:
         return prepared
     pipeline = pipeline_for(prepared, world)
     predicted = world.predict(job, runtime.name, 0) or {}
-    room.check(job, model, pipeline.plan(steps, selection), world.data, int(predicted.get("weights_bytes", 0)))
+    room.check(job, pipeline.plan(steps, selection), world.data, int(predicted.get("weights_bytes", 0)))
     return replace(prepared, results=tuple(pipeline.run(steps, selection)))
 
 
@@ -220,14 +223,20 @@ def assumed(runtime: Runtime, world: World, image: str = "") -> Target:
     families = {package.partition(":")[0] for package in runtime.packages(world.platform)} | versions.keys()
     if said.keys() & families:
         versions = {**versions, **said}
-    return Target(world.platform, "cuda" if world.platform.has_gpu else "cpu", versions)
+    return Target(platform=world.platform, device="cuda" if world.platform.has_gpu else "cpu", versions=versions)
 
 
 def containers_for(request: LlmRequest, runtime: Runtime, world: World) -> Containers:
     """The image asked for, or the one autotag finds."""
     image = request.image or world.find_image(runtime.packages(world.platform))
     return Containers(
-        world.platform, world.engine(), world.settings, world.console, image, world.find_image, request.threads
+        platform=world.platform,
+        engine=world.engine(),
+        settings=world.settings,
+        console=world.console,
+        image=image,
+        image_for=world.find_image,
+        threads=request.threads,
     )
 
 
@@ -242,7 +251,12 @@ def target_of(containers: Containers, runtime: Runtime, world: World) -> Target:
     if not versions:
         versions = _versions_of_tag(containers.image)
     device = "cuda" if world.platform.has_gpu and (not marks.platform or marks.platform.get("cuda")) else "cpu"
-    return Target(world.platform, device, versions, _probed(containers, runtime, image.id if image else "", world))
+    return Target(
+        platform=world.platform,
+        device=device,
+        versions=versions,
+        probed=_probed(containers, runtime, image.id if image else "", world),
+    )
 
 
 def pipeline_for(prepared: PreparedModel, world: World) -> Pipeline:
@@ -265,11 +279,16 @@ def pipeline_for(prepared: PreparedModel, world: World) -> Pipeline:
         "board": platform.board,
         "device": job.device or job.target.device,
     }
-    host = {prepared.model.first.name: prepared.model.host} if prepared.model.first and prepared.model.host else {}
-    return Pipeline(world.data, containers, world.console, prepared.model.origin, facts, host)
+    return Pipeline(
+        data=world.data,
+        runner=containers,
+        console=world.console,
+        origin=prepared.model.origin,
+        facts=facts,
+    )
 
 
-def _towards(goal: Goal, runtime: Runtime, job: Job) -> tuple[StepCommand, ...]:
+def _towards(goal: Goal, runtime: Runtime, job: Job) -> tuple[Step, ...]:
     steps = runtime.steps(job)
     compiling = [step for step in steps if step.name in {"compile", "build"}]
     if goal is Goal.COMPILED and not compiling:
@@ -299,7 +318,7 @@ def show(prepared: PreparedModel, command: Sequence[str], console: Console) -> N
         console.result(shlex.join(command))
 
 
-def shown(step: StepCommand) -> list[str]:
+def shown(step: Step) -> list[str]:
     """A step's command as it can be pasted: with its final place for the temporary one."""
     place = step.output.removesuffix(f"/{step.result}") if step.result else step.output
     return [word.replace("{output}", place) for word in step.argv]

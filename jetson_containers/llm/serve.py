@@ -35,7 +35,7 @@ DEFAULT_PORT = 8080
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServeRequest:
     """Where to listen and how. `port` 0: 8080, or the next free one. `api_key_env` names the variable with the key."""
 
@@ -47,7 +47,7 @@ class ServeRequest:
     api_key_env: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Served:
     """A server that runs. `health` and `url` answer on this machine."""
 
@@ -105,9 +105,14 @@ def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, w
     address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(wanted.host, wanted.host)  # noqa: S104 - compared
     place = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     served = Served(
-        planned.name, f"{place}/v1", f"{place}{service.health}", service.model, planned.image, prepared.runtime.name
+        name=planned.name,
+        url=f"{place}/v1",
+        health=f"{place}{service.health}",
+        model=service.model,
+        image=planned.image,
+        runtime=prepared.runtime.name,
     )
-    client = OpenAIClient(address, port, service.model, key)
+    client = OpenAIClient(host=address, port=port, model=service.model, key=key)
     if wanted.detach:
         _detach(planned, client, service.health, world)
         show(served, world.console)
@@ -117,7 +122,9 @@ def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, w
 
 
 def _service(prepared: PreparedModel, wanted: ServeRequest, port: int) -> Service:
-    options = ServeOptions(port, wanted.host, prepared.request.threads, api_key=bool(wanted.api_key_env))
+    options = ServeOptions(
+        port=port, host=wanted.host, threads=prepared.request.threads, api_key=bool(wanted.api_key_env)
+    )
     return prepared.runtime.serve(prepared.job, options)
 
 

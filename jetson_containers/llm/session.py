@@ -30,7 +30,7 @@ _MOST_THREADS = 64
 _KILLED = 137  # exit status of a process that SIGKILL ended
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Session:
     """A server that answers, and what it cost to get there. `baseline` is the memory in use before, in bytes."""
 
@@ -39,10 +39,10 @@ class Session:
     loaded_s: float
     image: str
     service: Service
-    memory: MemoryWatch = field(repr=False, default_factory=lambda: MemoryWatch(0))
+    memory: MemoryWatch = field(repr=False, default_factory=lambda: MemoryWatch(before=0))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class MemoryWatch:
     """Memory of the device: on a Jetson CPU and GPU share it, so what counts is what the whole board has in use.
 
@@ -55,7 +55,7 @@ class MemoryWatch:
     @classmethod
     def start(cls) -> MemoryWatch:
         """Take the reading before the server starts."""
-        return cls(used_memory())
+        return cls(before=used_memory())
 
     def look(self) -> None:
         """Take another reading."""
@@ -87,7 +87,7 @@ def open_session(prepared: PreparedModel, world: World, *, threads: int = 0) -> 
     """
     if prepared.containers is None:
         raise NotReadyError("nothing runs in a dry run")
-    options = ServeOptions(free_port(), threads=threads or default_threads())
+    options = ServeOptions(port=free_port(), threads=threads or default_threads())
     service = prepared.runtime.serve(prepared.job, options)
     name = f"jetson-llm-chat-{os.getpid()}-{options.port}"
     planned = prepared.containers.server(service, name=name)
@@ -98,10 +98,17 @@ def open_session(prepared: PreparedModel, world: World, *, threads: int = 0) -> 
     started = time.monotonic()
     container.remove_orphans(container.client_of(planned))
     with container.running(planned, log) as process:
-        client = OpenAIClient("127.0.0.1", options.port, service.model)
+        client = OpenAIClient(host="127.0.0.1", port=options.port, model=service.model)
         wait_until_ready(client, service.health, process, log, memory)
         try:
-            yield Session(client, log, time.monotonic() - started, prepared.containers.image, service, memory)
+            yield Session(
+                client=client,
+                log=log,
+                loaded_s=time.monotonic() - started,
+                image=prepared.containers.image,
+                service=service,
+                memory=memory,
+            )
         except ServerGoneError as error:
             raise _why_gone(error, process, log) from error
     log.unlink(missing_ok=True)  # only a failure leaves its log

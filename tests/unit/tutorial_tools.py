@@ -13,14 +13,13 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from jetson_containers.core.files import make_data_directory
-
 ROOT = Path(os.environ.get("STAND_IN", "/nonexistent"))
 GATED = "meta-llama/"
 
 
 def run(args: list[str]) -> int:
     from jetson_containers.core import settings
+    from jetson_containers.core.files import make_data_directory
     from jetson_containers.launch import command as launch
     from jetson_containers.platforms import detect as platforms
     from tests.fakes import CAPABILITIES

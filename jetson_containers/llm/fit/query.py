@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _ORDER = (FitVerdict.FITS, FitVerdict.TIGHT, FitVerdict.SWAP, FitVerdict.UNKNOWN, FitVerdict.NO, FitVerdict.IMPOSSIBLE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitQuestion:
     """What was asked; zero or empty: the default. `swap` and `vram` in GiB (None: look at this machine)."""
 
@@ -52,7 +52,7 @@ class FitQuestion:
     every_quantization: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitAnswer:
     """The predictions, the best first, and how the best could become better."""
 
@@ -83,11 +83,11 @@ def answer(source: Source, machine: Machine, question: FitQuestion) -> FitAnswer
         held=source.held,
     )
     request = FitRequest(
-        runtimes[0],
-        question.quantization or source.quantization,
-        question.context or source.context,
-        question.max_batch,
-        options,
+        runtime=runtimes[0],
+        quantization=question.quantization or source.quantization,
+        context=question.context or source.context,
+        max_batch=question.max_batch,
+        options=options,
     )
     if source.held is not None or source.runtimes:
         if question.quantization and question.quantization.lower() != source.quantization.lower():
@@ -110,7 +110,7 @@ def answer(source: Source, machine: Machine, question: FitQuestion) -> FitAnswer
     pairs.sort(key=lambda pair: _rank(pair[0]))
     best = pairs[0][1]
     advice = advise(source.config, best, machine)
-    return FitAnswer(source.name, machine, tuple(fit for fit, _ in pairs), advice)
+    return FitAnswer(model=source.name, machine=machine, fits=tuple(fit for fit, _ in pairs), advice=advice)
 
 
 def _baseline(question: FitQuestion, machine: Machine) -> str:
