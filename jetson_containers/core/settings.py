@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import ConfigError
+from jetson_containers.core.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,7 +113,7 @@ def load(
     for origin, layer in layers:
         for key, raw in layer.items():
             if key not in OPTIONS:
-                raise ConfigError(f"{origin}: unknown setting `{key}`", hint=_did_you_mean(str(key)))
+                raise ConfigError(f"{origin}: unknown setting `{key}`", hint=_key_hint(str(key)))
             _lay(values, key, Value(_convert(key, raw, origin), origin))
     for origin, source in (*((".env", dotenv) for dotenv in dotenvs), ("", real_env)):
         for key, value in _from_env(source, origin).items():
@@ -277,8 +278,5 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     return data
 
 
-def _did_you_mean(key: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(key, OPTIONS, n=1)
-    return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(sorted(OPTIONS))}"
+def _key_hint(key: str) -> str:
+    return did_you_mean(key, OPTIONS, otherwise=f"known: {', '.join(sorted(OPTIONS))}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import NotReadyError, UsageError
+from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.llm.fit import weights
 from jetson_containers.llm.models import config as modelconfig
 from jetson_containers.llm.models import gguf
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MLC = "mlc-chat-config.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """A model whose shape is known. `quantization` and `held` are set where they are fixed already.
 
@@ -53,18 +53,19 @@ def load(reference: str, load_config: Callable[[str], ModelConfig]) -> Source:
         return _of_path(path)
     known = knownmodels.full_name(reference) if "@" not in reference else ""
     if known:
-        return Source(known, modelconfig.from_hf(knownmodels.configs()[known], known), "facts/models.yaml")
+        return Source(
+            name=known, config=modelconfig.from_hf(knownmodels.configs()[known], known), origin="facts/models.yaml"
+        )
     if "/" in reference and not reference.startswith(("/", "./", "../")) and not reference.endswith(".gguf"):
-        return Source(reference, load_config(reference), "the hub")
+        return Source(name=reference, config=load_config(reference), origin="the hub")
     if reference == "tiny":
         raise UsageError("`tiny` fits everywhere: it has 3 MB", hint="`jetson-containers llm chat tiny` makes it")
     names = [name.rpartition("/")[2] for name in knownmodels.configs()]
-    close = difflib.get_close_matches(reference, names, n=3)
-    meant = f"did you mean {' or '.join(f'`{name}`' for name in close)}? " if close else ""
+    meant = did_you_mean(reference, names, count=3)
     raise UsageError(
         f"no model `{reference}`",
-        hint=f"{meant}give a Hugging Face name (org/model), a directory, a .gguf file"
-        + ("" if close else f", or one of: {', '.join(names)}"),
+        hint=f"{meant}{meant and ' '}give a Hugging Face name (org/model), a directory, a .gguf file"
+        + ("" if meant else f", or one of: {', '.join(names)}"),
     )
 
 
@@ -124,15 +125,31 @@ def _of_json(path: Path, name: str) -> Source:
     if not isinstance(data, dict):
         raise UsageError(f"{path}: holds no object")
     if path.name == "config.json":
-        return Source(name, of_folder(path.parent), str(path))
+        return Source(name=name, config=of_folder(path.parent), origin=str(path))
     if path.name != _MLC:
-        return Source(name, modelconfig.from_hf(data, str(path)), str(path))
+        return Source(name=name, config=modelconfig.from_hf(data, str(path)), origin=str(path))
     config = modelconfig.from_mlc(data, str(path))
     method = config.quantized.method.removeprefix("mlc:") if config.quantized else ""
-    return Source(name, config, str(path), method, config.max_position, None, ("mlc",))
+    return Source(
+        name=name,
+        config=config,
+        origin=str(path),
+        quantization=method,
+        context=config.max_position,
+        held=None,
+        runtimes=("mlc",),
+    )
 
 
 def _of_gguf(path: Path) -> Source:
     file = gguf.read(path)
     config = gguf.model_config(file, str(path))
-    return Source(path.stem, config, str(path), file.file_type, 0, weights.of_file(file, config), ("llama_cpp",))
+    return Source(
+        name=path.stem,
+        config=config,
+        origin=str(path),
+        quantization=file.file_type,
+        context=0,
+        held=weights.of_file(file, config),
+        runtimes=("llama_cpp",),
+    )
