@@ -38,6 +38,10 @@ FORMS: dict[str, tuple[dict[str, str], dict[str, dict[str, Any]]]] = {
         {"texts-are-lists": {"aliases": ("tl",), "depends": ["sib"], "requires": (">=36",),
             "test": ("run.sh --fast",)}},
     ),
+    "prose-as-lists": (
+        {"Dockerfile": "notes: [a, b]\ndocs: [one, two]", "config.py": "assert package['notes'] == ['a', 'b']"},
+        {"prose-as-lists": {"notes": "a; b", "docs": "one\ntwo"}},
+    ),
     "everything": (
         {
             "Dockerfile": "group: x\nnotes: n\ndocs: some text\nprefix: pre\npostfix: post\nbuild_flags: --pull\n"
