@@ -221,13 +221,16 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     """
     from jetson_containers.core.console import human_bytes
     from jetson_containers.core.errors import UsageError
+    from jetson_containers.llm import in_use
     from jetson_containers.llm import stored as models
 
     data = app.settings.path("data")
     chosen = models.choose(models.listing(data, _downloads(app)), model, runtime=runtime, quantization=quantization)
     size = human_bytes(sum(one.size for one in chosen))
-    for one in chosen:
-        app.console.info(f"{human_bytes(one.size):>10}  {one.path}")
+    if dry_run or not yes:
+        for one in chosen:
+            app.console.info(f"{human_bytes(one.size):>10}  {one.path}")
+    in_use.refuse([Path(one.path) for one in chosen], lambda: app.engine, app.console)
     if dry_run:
         return 0
     if not yes:
