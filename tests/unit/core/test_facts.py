@@ -40,9 +40,7 @@ def test_facts_copy_is_read_instead_of_the_table(table: Path, tmp_path: Path, mo
     assert facts.read(table, tmp_path) == expected
 
 
-def test_facts_table_that_changed_is_read_again_whatever_its_size_and_time(
-    table: Path, tmp_path: Path
-) -> None:
+def test_facts_table_that_changed_is_read_again_whatever_its_size_and_time(table: Path, tmp_path: Path) -> None:
     facts.read(table, tmp_path)
     status = table.stat()
     while True:  # until the clock of the file system has moved on
@@ -63,7 +61,9 @@ def test_facts_copy_that_is_damaged_is_made_again(table: Path, tmp_path: Path, t
     assert json.loads(copy.read_bytes())["table"]["a"] == "12.10"
 
 
-def test_facts_copy_is_not_made_where_python_keeps_none(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_facts_copy_is_not_made_where_python_keeps_none(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert facts.read(table, None)["a"] == "12.10"
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     assert facts.read(table, tmp_path / "kept")["a"] == "12.10"
