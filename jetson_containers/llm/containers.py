@@ -72,7 +72,7 @@ class Containers:
         planned = launch.plan_run(
             [*own, image, *command],
             self.platform,
-            self.engine.capabilities,
+            self.engine.run_capabilities,
             self.settings,
             root=Path("/"),
             env=env,
@@ -281,7 +281,7 @@ def _place() -> str:
 
 def client_for(engine: Engine) -> tuple[str, ...]:
     """The docker client of an engine, with sudo where that is needed."""
-    return tuple(docker_argv.docker(engine.capabilities))
+    return tuple(docker_argv.docker(engine.run_capabilities))
 
 
 def client_of(planned: Launch) -> tuple[str, ...]:

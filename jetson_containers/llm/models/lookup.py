@@ -6,7 +6,6 @@ for `llm fit`, which also takes models that no container could see.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from dataclasses import replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import JetsonError, NotReadyError, UsageError
+from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.hub.transfer.problems import DownloadError
 from jetson_containers.hub.transfer.reference import is_wanted, parse
 from jetson_containers.llm.models import config as modelconfig
@@ -103,10 +103,10 @@ def find_shape(name: str, load_config: Callable[[str], ModelConfig]) -> ModelSha
 
 def _no_model(name: str, known: str, *, names: bool = False) -> UsageError:
     listed = [each.rpartition("/")[2] for each in knownmodels.configs()]
-    close = difflib.get_close_matches(name, listed, n=3)
-    meant = f"did you mean {' or '.join(f'`{each}`' for each in close)}? " if close else ""
+    meant = did_you_mean(name, listed, count=3)
     return UsageError(
-        f"no model `{name}`", hint=meant + known + (f", or one of: {', '.join(listed)}" if names and not close else "")
+        f"no model `{name}`",
+        hint=f"{meant}{meant and ' '}{known}" + (f", or one of: {', '.join(listed)}" if names and not meant else ""),
     )
 
 

@@ -152,7 +152,7 @@ def test_the_format_of_the_model_decides_the_runtime(context: LlmContext) -> Non
     path.parent.mkdir(parents=True)
     path.write_bytes(b"GGUF")
     assert prepare.plan(LlmRequest(model="/data/models/x.gguf"), context).steps == ()
-    with pytest.raises(UsageError, match="no runtime `nonsense`"):
+    with pytest.raises(UsageError, match="unknown runtime `nonsense`"):
         prepare.plan(LlmRequest(model="/data/models/x.gguf", runtime="nonsense"), context)
 
 
