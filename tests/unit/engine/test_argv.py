@@ -25,10 +25,8 @@ FULL = BuildRequest(
     platform="linux/arm64",
     no_cache=True,
     network="host",
-    shm_size="8g",
     flags=("--squash", "--pull"),
     cache_from=("type=registry,ref=r/c:1",),
-    memory=1000,
 )
 
 
@@ -52,9 +50,9 @@ def test_buildx_is_kept_to_the_driver_that_sees_the_local_store() -> None:
 def test_everything_a_legacy_build_can_be_told() -> None:
     assert build(LEGACY, FULL, build_args={"Z": "2"}) == [
         *("/usr/bin/docker", "build", "--tag", "a:1", "--file", "/tmp/D"),
-        *("--platform", "linux/arm64", "--network", "host", "--shm-size", "8g", "--no-cache"),
+        *("--platform", "linux/arm64", "--network", "host", "--no-cache"),
         *("--cache-from", "r/c:1", "--build-arg", "A=with space", "--build-arg", "Z=2"),
-        *("--label", 'a={"j": 1}', "--label", "k=v", "--force-rm", "--memory", "1000", "--memory-swap", "-1"),
+        *("--label", 'a={"j": 1}', "--label", "k=v", "--force-rm"),
         *("--squash", "--pull", "/ctx"),
     ]
 
@@ -63,7 +61,7 @@ def test_everything_a_buildx_build_can_be_told() -> None:
     request = replace(FULL, secrets=(("s", Path("/s")),), cache_to=("type=local,dest=/c", "type=inline"))
     assert build(BUILDX, request) == [
         *("/usr/bin/docker", "buildx", "build", "--builder", "default", "--load", "--tag", "a:1", "--file", "/tmp/D"),
-        *("--platform", "linux/arm64", "--network", "host", "--shm-size", "8g", "--no-cache"),
+        *("--platform", "linux/arm64", "--network", "host", "--no-cache"),
         *("--cache-from", "type=registry,ref=r/c:1", "--cache-to", "type=local,dest=/c"),
         *("--build-arg", "A=with space", "--build-arg", "BUILDKIT_INLINE_CACHE=1", "--build-arg", "Z=1"),
         *("--label", 'a={"j": 1}', "--label", "k=v", "--secret", "id=s,src=/s", "--squash", "--pull", "/ctx"),
