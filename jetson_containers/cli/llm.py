@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command, global_options
+from jetson_containers.cli.app import App, command, global_options, list_option
 from jetson_containers.cli.llm_fit import fit
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def compile_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--host", default="", help="LLVM triple of the machine that will load the library."),
         click.option("--opt", default="", help="O0 … O3, or a list of switches."),
-        click.option("--overrides", default="", help="KEY=VALUE;… of the model's configuration."),
+        list_option("--overrides", separator=";", help="KEY=VALUE;… of the model's configuration."),
         click.option("--system-lib-prefix", default="", help="Prefix of the symbols of a system library."),
     )
     for option in reversed(options):
@@ -221,13 +221,16 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     """
     from jetson_containers.core.console import human_bytes
     from jetson_containers.core.errors import UsageError
+    from jetson_containers.llm import in_use
     from jetson_containers.llm import stored as models
 
     data = app.settings.path("data")
     chosen = models.choose(models.listing(data, _downloads(app)), model, runtime=runtime, quantization=quantization)
     size = human_bytes(sum(one.size for one in chosen))
-    for one in chosen:
-        app.console.info(f"{human_bytes(one.size):>10}  {one.path}")
+    if dry_run or not yes:
+        for one in chosen:
+            app.console.info(f"{human_bytes(one.size):>10}  {one.path}")
+    in_use.refuse([Path(one.path) for one in chosen], lambda: app.engine, app.console)
     if dry_run:
         return 0
     if not yes:
