@@ -25,10 +25,8 @@ FULL = BuildRequest(
     platform="linux/arm64",
     no_cache=True,
     network="host",
-    shm_size="8g",
     flags=("--squash", "--pull"),
     cache_from=("type=registry,ref=r/c:1",),
-    memory=1000,
 )
 
 
@@ -55,9 +53,9 @@ def test_build_argv_of_the_legacy_builder_with_all_options() -> None:
     """All that a legacy build can be told."""
     assert build(LEGACY, FULL, build_args={"Z": "2"}) == [
         *("/usr/bin/docker", "build", "--tag", "a:1", "--file", "/tmp/D"),
-        *("--platform", "linux/arm64", "--network", "host", "--shm-size", "8g", "--no-cache"),
+        *("--platform", "linux/arm64", "--network", "host", "--no-cache"),
         *("--cache-from", "r/c:1", "--build-arg", "A=with space", "--build-arg", "Z=2"),
-        *("--label", 'a={"j": 1}', "--label", "k=v", "--force-rm", "--memory", "1000", "--memory-swap", "-1"),
+        *("--label", 'a={"j": 1}', "--label", "k=v", "--force-rm"),
         *("--squash", "--pull", "/ctx"),
     ]
 
@@ -67,7 +65,7 @@ def test_build_argv_of_buildx_with_all_options() -> None:
     request = replace(FULL, secrets=(("s", Path("/s")),), cache_to=("type=local,dest=/c", "type=inline"))
     assert build(BUILDX, request) == [
         *("/usr/bin/docker", "buildx", "build", "--builder", "default", "--load", "--tag", "a:1", "--file", "/tmp/D"),
-        *("--platform", "linux/arm64", "--network", "host", "--shm-size", "8g", "--no-cache"),
+        *("--platform", "linux/arm64", "--network", "host", "--no-cache"),
         *("--cache-from", "type=registry,ref=r/c:1", "--cache-to", "type=local,dest=/c"),
         *("--build-arg", "A=with space", "--build-arg", "BUILDKIT_INLINE_CACHE=1", "--build-arg", "Z=1"),
         *("--label", 'a={"j": 1}', "--label", "k=v", "--secret", "id=s,src=/s", "--squash", "--pull", "/ctx"),
