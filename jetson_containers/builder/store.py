@@ -51,12 +51,6 @@ class Store:
                 with contextlib.suppress(JetsonError):  # in use by a container: `prune` takes it later
                     self.engine.untag(aside)
 
-    def forget(self, reference: str) -> None:
-        """Remove a name if it exists; what the engine says against it does not matter here."""
-        with contextlib.suppress(JetsonError):
-            if self.engine.image(reference) is not None:
-                self.engine.untag(reference)
-
 
 def image_of_stage(node: Node, images: Iterable[LocalImage]) -> LocalImage | None:
     """Find a stage's image among some, newest first: under its own name, else a final whose stages were pruned."""
