@@ -13,13 +13,14 @@ from jetson_containers.core.errors import UsageError
 from jetson_containers.core.files import write_atomically
 from jetson_containers.images import labels
 from jetson_containers.llm import disk_space as room
+from jetson_containers.llm import image as images
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.models import lookup as source
 from jetson_containers.llm.pipeline.steps import Pipeline, chosen_steps
 from jetson_containers.llm.pipeline.types import Selection
 from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
 from jetson_containers.llm.runtimes import support_table as rules
-from jetson_containers.llm.runtimes.interface import Job, Target
+from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Target
 from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
 
 if TYPE_CHECKING:
@@ -152,6 +153,10 @@ def prepare(request: LlmRequest, world: World, *, dry_run: bool = False, goal: G
     if containers is None:
         return prepared
     pipeline = pipeline_for(prepared, world)
+    if request.image:
+        server = runtime.serve(job, ServeOptions(port=0)).argv if goal is Goal.SERVED else ()
+        planned = pipeline.plan(steps, selection)
+        images.refuse_without_programs(containers, runtime.packages(world.platform), planned, server)
     predicted = world.predict(job, runtime.name, 0) or {}
     room.check(job, pipeline.plan(steps, selection), world.data, int(predicted.get("weights_bytes", 0)))
     return replace(prepared, results=tuple(pipeline.run(steps, selection)))
@@ -228,14 +233,19 @@ def assumed(runtime: Runtime, world: World, image: str = "") -> Target:
 
 def containers_for(request: LlmRequest, runtime: Runtime, world: World) -> Containers:
     """The image asked for, or the one autotag finds."""
-    image = request.image or world.find_image(runtime.packages(world.platform))
+    engine = world.engine()
+
+    def image_for(packages: Sequence[str]) -> str:
+        return images.pull_missing(world.find_image(packages), engine, world.settings, world.console)
+
+    asked = request.image and images.pull_missing(request.image, engine, world.settings, world.console)
     return Containers(
         platform=world.platform,
-        engine=world.engine(),
+        engine=engine,
         settings=world.settings,
         console=world.console,
-        image=image,
-        image_for=world.find_image,
+        image=asked or image_for(runtime.packages(world.platform)),
+        image_for=image_for,
         threads=request.threads,
     )
 
