@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jetson_containers.core.settings import Settings
+    from jetson_containers.llm.context import LlmContext
 
 CPU = platforms.parse_target("cpu")
 PACKAGES = ("llama_cpp",)
@@ -100,24 +101,13 @@ def test_offline_nothing_is_pulled(engine: FakeEngine, console: Console, load: C
     assert ("pull", "nope:1") not in engine.calls
 
 
-def test_prepare_looks_for_the_image_before_the_first_step(
-    engine: FakeEngine, console: Console, load: Callable[..., Settings]
-) -> None:
-    world = prepare.World(
-        platform=CPU,
-        engine=lambda: engine,
-        settings=load(),
-        console=console,
-        hub=None,  # type: ignore[arg-type]
-        versions_of=lambda _packages: {},
-        fitting=lambda _job, _runtime, _request: None,
-        predict=lambda _job, _runtime, _filled: None,
-    )
+def test_prepare_looks_for_the_image_before_the_first_step(context: LlmContext, engine: FakeEngine) -> None:
+    context = replace(context, engine=lambda: engine)
     with pytest.raises(RegistryError, match="no image `nope:1` is here"):
-        prepare.prepare(LlmRequest(model="tiny", image="nope:1"), world)
+        prepare.prepare(LlmRequest(model="tiny", image="nope:1"), context)
     assert engine.runs == []
     with pytest.raises(RegistryError, match="no image `nope:1` is here"):
-        download_in_image.download(["acme/x"], "nope:1", CPU, lambda: engine, world.settings, console)
+        download_in_image.download(["acme/x"], "nope:1", CPU, lambda: engine, context.settings, context.console)
 
 
 def step(program: str, state: str, **more: Any) -> PlannedStep:
