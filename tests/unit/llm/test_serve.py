@@ -679,10 +679,12 @@ def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
         running.append(self)
         raise InterruptedByUserError("stopped by SIGTERM")
 
+    engine = FakeEngine()
+    engine.add_image("image:1")
     monkeypatch.setattr(inimage, "Containers", Stopped)
     monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
     with pytest.raises(InterruptedByUserError):
-        inimage.download(["org/m"], "image:1", CPU, FakeEngine, context.settings, context.console)
+        inimage.download(["org/m"], "image:1", CPU, lambda: engine, context.settings, context.console)
     assert set(removed) == {"downloading"}
 
 
