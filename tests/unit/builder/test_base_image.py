@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.builder import base_image, rootfs
-from jetson_containers.builder.base_image import BaseImage
+from jetson_containers.builder import base_image, known_base, rootfs
+from jetson_containers.builder.known_base import BaseImage
 from jetson_containers.builder.rootfs import Rootfs, Source
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 JETSON = parse_target("r36.4.3")
 PC = parse_target("x86_64,cpu,ubuntu22.04")
+OTHER_TARGETS = [parse_target(text) for text in ("x86_64,cu129,ubuntu22.04", "x86_64,cpu,ubuntu22.04,py3.12")]
 BOOKWORM = """PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\n"""
 NOBLE = "ID=ubuntu\nVERSION_ID=24.04\nVERSION_CODENAME=noble\n"
 END = "http://m bookworm main"
@@ -172,12 +173,14 @@ def test_offline_nothing_is_pulled(config: Settings, said: Said, host: Path, mad
 def test_what_was_found_is_predicted_without_an_engine(
     config: Settings, said: Said, host: Path, made: list[Rootfs]
 ) -> None:
-    assert base_image.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
+    assert known_base.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
     found = base_image.ensure(PC, FakeEngine(), said.console, config, root=host)
-    assert base_image.predict(PC, config) == found
-    assert base_image.predict(JETSON, config).digest is None
-    (config.path("cache") / base_image.RECORD).write_text("{broken")
-    assert base_image.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
+    assert known_base.predict(PC, config) == found
+    assert known_base.predict(JETSON, config).digest is None
+    for other in OTHER_TARGETS:
+        assert known_base.predict(other, config) == BaseImage("ubuntu:22.04", other, None)
+    (config.path("cache") / known_base.RECORD).write_text("{broken")
+    assert known_base.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
 
 
 def test_a_base_for_another_architecture_is_marked_foreign(
@@ -212,7 +215,7 @@ def test_a_failed_making_leaves_nothing(
         base_image.ensure(PC, engine, said.console, config, root=host)
     assert engine.images() == []
     assert not folders[0].exists()
-    assert base_image.predict(PC, config).digest is None
+    assert known_base.predict(PC, config).digest is None
 
 
 def test_no_tool_and_no_leave_to_install_one(config: Settings, said: Said, host: Path) -> None:
@@ -242,7 +245,7 @@ def test_the_user_s_base_is_taken_and_its_distribution_read(config: Settings, sa
     found = base_image.ensure(PC, engine, said.console, config, base="my/base:1")
     assert (found.reference, found.digest, found.made) == ("my/base:1", image.id, False)
     assert (found.platform.distro_version, str(found.platform.python)) == ("24.04", "3.12")
-    assert base_image.predict(PC, config, "my/base:1") == found
+    assert known_base.predict(PC, config, "my/base:1") == found
 
 
 def test_a_base_that_does_not_say_what_it_is_is_taken_for_the_platform_s(config: Settings, said: Said) -> None:
