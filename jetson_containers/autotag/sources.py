@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from jetson_containers.core.errors import JetsonError, RegistryError, UsageError
 from jetson_containers.images import compat
-from jetson_containers.images import labels as image_labels
+from jetson_containers.images.labels import ARTIFACT, FINAL, PLATFORM, STAGE, is_ours, read
 from jetson_containers.images.name import ImageName, tag_text
 from jetson_containers.registry import DOCKER_HUB, Listing, Listings, Repository, split_host
 
@@ -34,8 +34,8 @@ _TAG = re.compile(
     r"[A-Za-z0-9_*?\[][A-Za-z0-9._+!*?\[\]-]*(?::[A-Za-z0-9._+!*?\[\]-]+)*"
 )  # a colon: `torchcodec:0.9-pytorch:2.9`
 _UNFINISHED = {
-    image_labels.STAGE: "it is a link of a build chain",
-    image_labels.ARTIFACT: "it is only the compiled part of a package",
+    STAGE: "it is a link of a build chain",
+    ARTIFACT: "it is only the compiled part of a package",
 }
 
 
@@ -250,7 +250,7 @@ def unmet(candidate: Candidate, request: Sequence[Wanted], contents: Names | Non
     if not _finished(candidate.role):
         return "image-role", _UNFINISHED.get(candidate.role, f"its role is `{candidate.role}`, not a finished image")
     if f"{candidate.name.namespace}/{candidate.name.name}/".startswith(STAGE_REPOSITORY + "/"):
-        return "image-role", _UNFINISHED[image_labels.STAGE]
+        return "image-role", _UNFINISHED[STAGE]
     for wanted in request:
         if refusal := _lacks(candidate, wanted, contents):
             return refusal
@@ -311,7 +311,7 @@ def _local_candidates(image: LocalImage) -> Iterator[Candidate]:
             name = ImageName.parse(reference)
         except UsageError:
             continue
-        ours = image_labels.ours([reference], image.labels)
+        ours = is_ours([reference], image.labels)
         made = _candidate(name, image.labels, image.architecture, Kind.LOCAL, ours=ours)
         facts = replace(made.facts, pushed=image.created[:10], size=image.size, source=Kind.LOCAL.value)
         yield replace(made, facts=facts, digest=_digest_of(image, name), image_id=image.id)
@@ -321,10 +321,10 @@ def _candidate(
     name: ImageName, labels: Mapping[str, str], arch: str | None, kind: Kind, *, ours: bool | None = None
 ) -> Candidate:
     """Labels count where they were written for this image; an image built on ours inherits only its platform."""
-    said = image_labels.read(labels)
+    said = read(labels)
     if ours is None:
-        ours = image_labels.ours([str(name)], labels)
-    believed = labels if ours else {k: v for k, v in labels.items() if k == image_labels.PLATFORM}
+        ours = is_ours([str(name)], labels)
+    believed = labels if ours else {k: v for k, v in labels.items() if k == PLATFORM}
     facts = compat.facts_of(name, believed, docker_arch=arch)
     facts = replace(facts, reference=str(name), packages=said.packages if ours else ())
     role = said.role if ours or not _finished(said.role) else ""
@@ -332,7 +332,7 @@ def _candidate(
 
 
 def _finished(role: str) -> bool:
-    return role in {"", image_labels.FINAL}
+    return role in {"", FINAL}
 
 
 def _digest_of(image: LocalImage, name: ImageName) -> str | None:

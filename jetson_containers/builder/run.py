@@ -16,9 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder import decide, package_tests, progress, resources, summary
-from jetson_containers.builder import finals as finals_module
-from jetson_containers.builder import graph as graphs
+from jetson_containers.builder import decide, finals, graph, package_tests, progress, resources, summary
 from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.loop import Loop
 from jetson_containers.builder.scheduler import Scheduler
@@ -110,7 +108,7 @@ class _Run:
         self.env = os.environ if options.env is None else options.env
         self.store = Store(engine)
         self.state = State(options.state)
-        self.graph = graphs.merge(self.plans)
+        self.graph = graph.merge(self.plans)
         self.began = time.monotonic()
         self.reports: dict[str, StageReport] = {}
         self.failures: list[Failure] = []
@@ -169,7 +167,7 @@ class _Run:
             image = self.engine.image(plan.final)
             size = f", {human_bytes(image.size)}" if image else ""
             self.console.ok(f"{asked} is up to date: nothing to build ({plan.final}{size})")
-            self.finals[plan.final] = finals_module.Final(plan.final, fresh=False, size=image.size if image else None)
+            self.finals[plan.final] = finals.Final(plan.final, fresh=False, size=image.size if image else None)
         return self._report()
 
     def _check_disk(self, todo: Mapping[str, None]) -> None:
@@ -179,7 +177,7 @@ class _Run:
         if not self.options.disk_per_stage or remote or not root.is_dir():
             return
         sizes = self.state.sizes()
-        names = [graphs.weight_name(self.graph.nodes[key].stage) for key in todo]
+        names = [graph.weight_name(self.graph.nodes[key].stage) for key in todo]
         need = sum(max(0.0, sizes.get(name, self.options.disk_per_stage)) for name in names)
         free = shutil.disk_usage(root).free
         if need > free:
@@ -203,7 +201,7 @@ class _Run:
             jobs=options.jobs, cores=options.cores, memory=options.memory, most_jobs=resources.job_limit(self.env)
         )
         seconds = self.state.seconds()
-        scheduler = Scheduler(self.graph, todo, graphs.priorities(self.graph, set(todo), seconds), available)
+        scheduler = Scheduler(self.graph, todo, graph.priorities(self.graph, set(todo), seconds), available)
 
         def work(node: Node, share: Share) -> Outcome:
             outcome = workshop.run(node, share)
@@ -240,7 +238,7 @@ class _Run:
         for plan in self.plans:
             if plan.top.key != node.stage.key or self._lost(plan):
                 continue
-            final = finals_module.name(plan, self.graph, workshop, share)
+            final = finals.name(plan, self.graph, workshop, share)
             if isinstance(final, Failure):
                 report = replace(outcome.report, state="failed", tests="failed", cause=final.error.message)
                 return replace(outcome, report=report, failure=final)
@@ -260,7 +258,7 @@ class _Run:
             if plan.final not in self.finals:
                 continue
             try:
-                self.pushed.append(finals_module.push(plan, self.options.push, workshop))
+                self.pushed.append(finals.push(plan, self.options.push, workshop))
             except InterruptedByUserError:
                 raise
             except JetsonError as error:

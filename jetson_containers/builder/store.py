@@ -26,7 +26,7 @@ class Store:
         found = [
             image
             for image in self.engine.images(labels={labels.KEY: node.stage.key})
-            if labels.ours(image.references, image.labels)
+            if labels.is_ours(image.references, image.labels)
         ]
         named = [image for image in found if _bears(image, node.stage.image)]
         return next(iter(named or found), None)

@@ -112,10 +112,10 @@ def chat(
 
     Example: jetson-containers llm chat tiny --prompt 'What is Jetson?'
     """
-    from jetson_containers.llm import chat as action
+    from jetson_containers.llm.chat import ChatOptions, chat
 
-    options = action.ChatOptions(prompt, system, max_tokens, temperature, seed)
-    answer = action.chat(request_of(given), options, world_of(app), dry_run=dry_run)
+    options = ChatOptions(prompt, system, max_tokens, temperature, seed)
+    answer = chat(request_of(given), options, world_of(app), dry_run=dry_run)
     if app.console.as_json and answer is not None:
         app.console.result_json(answer.to_json())
     return 0
@@ -134,11 +134,11 @@ def serve(app: App, *, dry_run: bool, generate: str | None, address: str, **give
 
     Example: jetson-containers llm serve Qwen/Qwen2.5-1.5B-Instruct --detach
     """
-    from jetson_containers.llm import serve as action
+    from jetson_containers.llm.serve import ServeRequest, serve
 
     own = {key: given.pop(key) for key in ("port", "detach", "name", "api_key_env")}
-    wanted = action.ServeRequest(host=address, generate=generate or "", **own)
-    action.serve(request_of(given), wanted, world_of(app), dry_run=dry_run)
+    wanted = ServeRequest(host=address, generate=generate or "", **own)
+    serve(request_of(given), wanted, world_of(app), dry_run=dry_run)
     return 0
 
 
@@ -160,18 +160,18 @@ def bench(
 
     Example: jetson-containers llm bench Qwen/Qwen2.5-1.5B-Instruct --csv
     """
-    from jetson_containers.llm import bench as action
+    from jetson_containers.llm.bench import BenchOptions, bench, read_prompts, show
 
-    prompts = action.read_prompts(prompt_file) if prompt_file else ()
-    options = action.BenchOptions(prompts, input_tokens, max_new_tokens, max_num_prompts, save)
+    prompts = read_prompts(prompt_file) if prompt_file else ()
+    options = BenchOptions(prompts, input_tokens, max_new_tokens, max_num_prompts, save)
     world = world_of(app)
-    report = action.bench(request_of(given), options, world, dry_run=dry_run)
+    report = bench(request_of(given), options, world, dry_run=dry_run)
     if report is None:
         return 0
     if app.console.as_json:
         app.console.result_json(report)
     else:
-        action.show(report, world, as_csv=as_csv)
+        show(report, world, as_csv=as_csv)
     return 0
 
 
@@ -183,9 +183,9 @@ def list_(app: App, *, verify: bool) -> int:
     Example: jetson-containers llm list --json
     """
     from jetson_containers.core.console import human_bytes
-    from jetson_containers.llm import stored as models
+    from jetson_containers.llm.stored import listing
 
-    stored = models.listing(app.settings.path("data"), _downloads(app), verify=verify)
+    stored = listing(app.settings.path("data"), _downloads(app), verify=verify)
     status = 1 if verify and any(one.intact is False for one in stored) else 0
     if app.console.as_json:
         app.console.result_json(stored)
@@ -217,10 +217,10 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     """
     from jetson_containers.core.console import human_bytes
     from jetson_containers.core.errors import UsageError
-    from jetson_containers.llm import stored as models
+    from jetson_containers.llm.stored import choose, listing, remove
 
     data = app.settings.path("data")
-    chosen = models.choose(models.listing(data, _downloads(app)), model, runtime=runtime, quantization=quantization)
+    chosen = choose(listing(data, _downloads(app)), model, runtime=runtime, quantization=quantization)
     size = human_bytes(sum(one.size for one in chosen))
     for one in chosen:
         app.console.info(f"{human_bytes(one.size):>10}  {one.path}")
@@ -232,7 +232,7 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
         if not app.console.confirm(f"delete {size}?"):
             return 1
     for one in chosen:
-        models.remove(one, data)
+        remove(one, data)
         app.console.result(one.path)
     app.console.ok(f"{size} freed")
     return 0
@@ -251,18 +251,18 @@ def request_of(given: dict[str, Any]) -> Request:
 
 def world_of(app: App) -> World:
     """This machine, as the actions need it; nothing is probed before it is asked for."""
-    from jetson_containers.llm import context as world
+    from jetson_containers.llm import context
 
-    return world.make(app.platform, lambda: app.engine, app.settings, app.console, lambda: app.catalog)
+    return context.make(app.platform, lambda: app.engine, app.settings, app.console, lambda: app.catalog)
 
 
 def _prepare(app: App, given: dict[str, Any], *, dry_run: bool, compiled: bool) -> int:
-    from jetson_containers.llm import prepare as action
+    from jetson_containers.llm.prepare import Goal, prepare, show
 
-    goal = action.Goal.COMPILED if compiled else action.Goal.QUANTIZED
-    prepared: Prepared = action.prepare(request_of(given), world_of(app), dry_run=dry_run, goal=goal)
+    goal = Goal.COMPILED if compiled else Goal.QUANTIZED
+    prepared: Prepared = prepare(request_of(given), world_of(app), dry_run=dry_run, goal=goal)
     if dry_run:
-        action.show(prepared, (), app.console)
+        show(prepared, (), app.console)
     elif app.console.as_json:
         app.console.result_json({"artefact": str(_on_host(app, prepared)), "steps": prepared.results})
     else:
@@ -277,9 +277,9 @@ def _on_host(app: App, prepared: Prepared) -> Path:
 
 
 def _downloads(app: App) -> list[tuple[str, Path, int]]:
-    from jetson_containers.llm import context as world
+    from jetson_containers.llm import context
 
-    return world.downloads(app.settings)
+    return context.downloads(app.settings)
 
 
 def _state(intact: bool | None) -> str:

@@ -47,13 +47,13 @@ def fit(app: App, *, model: str, context: int | None, prefill_chunk: int | None,
 
     Example: jetson-containers llm fit Llama-2-7b-chat-hf --board orin-nx-16gb
     """
-    from jetson_containers.llm.fit import query as fitting
-    from jetson_containers.llm.models import source as modelsource
+    from jetson_containers.llm.fit import query
+    from jetson_containers.llm.models.source import from_hub, load
 
-    question = fitting.Question(context=context or 0, prefill_chunk=prefill_chunk or 0, **given)  # type: ignore[arg-type]
-    source = modelsource.load(model, lambda name: modelsource.from_hub(name, app.settings, app.console))
-    machine = fitting.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
-    answer = fitting.answer(source, machine, question)
+    question = query.Question(context=context or 0, prefill_chunk=prefill_chunk or 0, **given)  # type: ignore[arg-type]
+    source = load(model, lambda name: from_hub(name, app.settings, app.console))
+    machine = query.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
+    answer = query.answer(source, machine, question)
     version = _version(app, answer.best.runtime) if app.is_cross else ""
     if app.console.as_json:
         app.console.result_json({**answer.to_json(), **({"version": version} if version else {})})

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import StepError, UsageError
-from jetson_containers.llm import prepare as preparing
-from jetson_containers.llm import session as sessions
+from jetson_containers.llm import prepare
 from jetson_containers.llm.runtimes.interface import ServeOptions
+from jetson_containers.llm.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,12 +100,12 @@ def bench(request: Request, options: BenchOptions, world: World, *, dry_run: boo
     """
     if options.csv and not dry_run:
         append_csv(options.csv, ())
-    prepared = preparing.prepare(request, world, dry_run=dry_run)
+    prepared = prepare.prepare(request, world, dry_run=dry_run)
     if dry_run:
         service = prepared.runtime.serve(prepared.job, ServeOptions(port=8080, threads=request.threads))
-        preparing.show(prepared, service.argv, world.console)
+        prepare.show(prepared, service.argv, world.console)
         return None
-    with sessions.open_session(prepared, world, threads=request.threads) as session:
+    with open_session(prepared, world, threads=request.threads) as session:
         rows = _measure(prepared, session, options, world)
         memory = session.memory.most
     if options.csv:

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import ReaderGoneError, UsageError
-from jetson_containers.llm import prepare as preparing
-from jetson_containers.llm import session as sessions
+from jetson_containers.llm import prepare
 from jetson_containers.llm.client import RefusedError
 from jetson_containers.llm.request import runtime_named
 from jetson_containers.llm.runtimes.interface import ServeOptions
+from jetson_containers.llm.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,12 +66,12 @@ def chat(request: Request, options: ChatOptions, world: World, *, dry_run: bool 
         runtime_named(request.runtime)  # a wrong name is said before a question is waited for
     if not dry_run:
         options = options if options.prompt or _on_terminal() else replace(options, prompt=piped())
-    prepared = preparing.prepare(request, world, dry_run=dry_run)
+    prepared = prepare.prepare(request, world, dry_run=dry_run)
     if dry_run:
         service = prepared.runtime.serve(prepared.job, ServeOptions(port=8080, threads=request.threads))
-        preparing.show(prepared, service.argv, world.console)
+        prepare.show(prepared, service.argv, world.console)
         return None
-    with sessions.open_session(prepared, world, threads=request.threads) as session:
+    with open_session(prepared, world, threads=request.threads) as session:
         turn = Conversation(session, options, world.console).run()
     if turn is None:
         return None

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import JetsonError
-from jetson_containers.llm import fit_check as foresight
-from jetson_containers.llm.models import known as knownmodels
+from jetson_containers.llm import fit_check
+from jetson_containers.llm.models import known
 from jetson_containers.llm.prepare import World
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ def make(
         return found
 
     def predict(job: Job, runtime: str, filled: int) -> dict[str, Any] | None:
-        return foresight.predict(job, runtime, settings.path("data"), platform, console, filled=filled)
+        return fit_check.predict(job, runtime, settings.path("data"), platform, console, filled=filled)
 
     def fitting(job: Job, runtime: str, request: Request) -> None:
-        foresight.check(job, runtime, request, settings.path("data"), platform, console)
+        fit_check.check(job, runtime, request, settings.path("data"), platform, console)
 
-    return World(platform, engine, settings, console, hub, versions_of, fitting, predict, knownmodels.config)
+    return World(platform, engine, settings, console, hub, versions_of, fitting, predict, known.config)
 
 
 @dataclass(frozen=True)

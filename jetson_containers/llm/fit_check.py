@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import DoesNotFitError, UsageError
-from jetson_containers.llm.fit import GIB, Options, Verdict, advise, ask, board_named
+from jetson_containers.llm.fit import GIB, Options, Verdict, advise, ask, board_named, query
 from jetson_containers.llm.fit import Request as FitRequest
-from jetson_containers.llm.fit import query as fitting
 from jetson_containers.llm.fit.predict import size_notes
-from jetson_containers.llm.models import source as modelsource
+from jetson_containers.llm.models.source import load
 
 if TYPE_CHECKING:
     from jetson_containers.core.console import Console
@@ -94,7 +93,7 @@ def _question(
     place = data / job.source.removeprefix("/data/")
     if job.prepared and place.exists():
         try:
-            source = modelsource.load(str(place), _no_hub)
+            source = load(str(place), _no_hub)
         except UsageError:
             return None
         config, quantization, options = source.config, source.quantization, replace(options, held=source.held)
@@ -106,7 +105,7 @@ def _question(
 def _machine(board: str, platform: Platform, console: Console) -> Machine | None:
     try:
         cross = bool(board) and _has_release_of(board, platform)
-        return fitting.machine_for(fitting.Question(board=board), lambda: platform, Path("/"), cross=cross)
+        return query.machine_for(query.Question(board=board), lambda: platform, Path("/"), cross=cross)
     except UsageError as error:
         if board:
             raise

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.images import labels
-from jetson_containers.llm import disk_space as room
+from jetson_containers.llm import disk_space
 from jetson_containers.llm.containers import Containers
-from jetson_containers.llm.models import lookup as source
+from jetson_containers.llm.models import lookup
 from jetson_containers.llm.pipeline.steps import Pipeline, Selection, chosen_steps
 from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.interface import Job, Target
-from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
+from jetson_containers.llm.runtimes.mlc import devices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -88,9 +88,9 @@ class World:
 
     def find_image(self, packages: Sequence[str]) -> str:
         """The image autotag finds. Raises NoCompatibleImageError with the way to build one."""
-        from jetson_containers.autotag import search as autotag
+        from jetson_containers.autotag import search
 
-        return autotag.find(packages, self.platform, self.engine, self.settings, self.console)
+        return search.find(packages, self.platform, self.engine, self.settings, self.console)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal
     image search raise, and StepError.
     """
     known = world.known if dry_run else None
-    model = source.find(request.model, world.data, world.hub, request.quantization, known=known)
+    model = lookup.find(request.model, world.data, world.hub, request.quantization, known=known)
     for note in model.notes:
         world.console.warning(note)
     runtime = choose_runtime(request, model)
@@ -150,7 +150,7 @@ def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal
         return prepared
     pipeline = pipeline_for(prepared, world)
     predicted = world.predict(job, runtime.name, 0) or {}
-    room.check(job, model, pipeline.plan(steps, selection), world.data, int(predicted.get("weights_bytes", 0)))
+    disk_space.check(job, model, pipeline.plan(steps, selection), world.data, int(predicted.get("weights_bytes", 0)))
     return replace(prepared, results=tuple(pipeline.run(steps, selection)))
 
 
@@ -172,7 +172,7 @@ def choose_runtime(request: Request, model: Model) -> Runtime:
 def make_job(request: Request, model: Model, runtime: Runtime, target: Target) -> Job:
     """Fill in what was not asked for."""
     most = (model.config.max_position if model.config else 0) or model.max_context or DEFAULT_CONTEXT
-    usual = mlc_targets.usual_context(request.device) or DEFAULT_CONTEXT  # only MLC compiles for other devices
+    usual = devices.usual_context(request.device) or DEFAULT_CONTEXT  # only MLC compiles for other devices
     return Job(
         source=model.path,
         name=model.name,
@@ -200,7 +200,7 @@ def refuse_unread(request: Request, model: Model, runtime: Runtime, console: Con
     """Raises UsageError for a configuration that is not understood, of a kind the runtime's list has not either."""
     if model.config is not None or model.prepared or not model.problem:
         return
-    listed = any({"*", model.kind} & row.models for row in rules.rows(runtime.name))
+    listed = any({"*", model.kind} & row.models for row in support_table.rows(runtime.name))
     if not listed and not request.anyway:
         raise UsageError(model.problem, hint="`--anyway` goes on all the same; what runs it, and whether, is not known")
     console.warning(f"whether {model.name} fits is not known", model.problem)
@@ -210,7 +210,7 @@ def refuse_impossible(runtime: Runtime, job: Job) -> None:
     """Raises UsageError with the reason and the nearest thing that works."""
     verdict = runtime.check(job)
     if not verdict.ok:
-        raise UsageError(verdict.reason, hint=rules.remedy(verdict.instead))
+        raise UsageError(verdict.reason, hint=support_table.remedy(verdict.instead))
 
 
 def assumed(runtime: Runtime, world: World, image: str = "") -> Target:

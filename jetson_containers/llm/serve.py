@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.core import outputs
 from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError
 from jetson_containers.hub.transfer.owner import owner_of
-from jetson_containers.llm import containers as container
-from jetson_containers.llm import prepare as preparing
-from jetson_containers.llm import service_files as servicefiles
-from jetson_containers.llm import session as sessions
+from jetson_containers.llm import containers, prepare, service_files, session
 from jetson_containers.llm.client import Client
 from jetson_containers.llm.runtimes.interface import ServeOptions
 
@@ -68,15 +65,15 @@ def serve(request: Request, wanted: ServeRequest, world: World, *, dry_run: bool
     starts = not (dry_run or wanted.generate)
     if wanted.port and starts:
         _refuse_taken_port(wanted, world)
-    prepared = preparing.prepare(request, world, dry_run=dry_run)
+    prepared = prepare.prepare(request, world, dry_run=dry_run)
     if not starts or prepared.containers is None:
         service = _service(prepared, wanted, wanted.port or DEFAULT_PORT)
         if wanted.generate and not dry_run:
             _generate(prepared, wanted, service, world.console)
         else:
-            preparing.show(prepared, service.argv, world.console)
+            prepare.show(prepared, service.argv, world.console)
         return None
-    container.remove_orphans(container.client_for(prepared.containers.engine))
+    containers.remove_orphans(containers.client_for(prepared.containers.engine))
     with reserved(wanted, world.data) as port:
         return _start(prepared, wanted, port, key, world)
 
@@ -86,7 +83,7 @@ def _refuse_taken_port(wanted: ServeRequest, world: World) -> None:
     if is_free(wanted.host, wanted.port):
         return
     with contextlib.suppress(NotReadyError):  # without an engine nothing of ours listens there
-        container.remove_orphans(container.client_for(world.engine()))
+        containers.remove_orphans(containers.client_for(world.engine()))
     if not is_free(wanted.host, wanted.port):
         raise _taken(wanted.port)
 
@@ -132,7 +129,7 @@ def _generate(prepared: Prepared, wanted: ServeRequest, service: Service, consol
     planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, "")
     gpu = prepared.job.target.device != "cpu"
     key_env = service.key_env if wanted.api_key_env else ""
-    text = servicefiles.generate(wanted.generate, planned, key_env, wanted.api_key_env, gpu=gpu)
+    text = service_files.generate(wanted.generate, planned, key_env, wanted.api_key_env, gpu=gpu)
     if console.as_json:
         console.result_json({"kind": wanted.generate, "text": text})
     else:
@@ -161,9 +158,9 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
 
 def _detach(planned: Launch, client: Client, health: str, world: World) -> None:
     """Start, wait until it answers, leave it; what does not get that far is removed again."""
-    container.claim(planned, running=True)
-    environment = {**container.without_tokens(os.environ), **planned.env_additions}
-    with container.told_to_end():
+    containers.claim(planned, running=True)
+    environment = {**containers.without_tokens(os.environ), **planned.env_additions}
+    with containers.told_to_end():
         done = subprocess.run(
             planned.argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
@@ -172,42 +169,42 @@ def _detach(planned: Launch, client: Client, health: str, world: World) -> None:
         try:
             _wait_for(planned, client, health, world)
         except BaseException:
-            container.docker(container.client_of(planned), "rm", "--force", planned.name)
+            containers.docker(containers.client_of(planned), "rm", "--force", planned.name)
             raise
     world.console.ok(f"serving; `docker logs -f {planned.name}` shows its log, `docker rm -f {planned.name}` ends it")
 
 
 def _wait_for(planned: Launch, client: Client, health: str, world: World) -> None:
     """Wait for a detached server. Raises StepError with its log, and with the status it ended with."""
-    log = container.log_of(world.settings, planned.name)
+    log = containers.log_of(world.settings, planned.name)
     with subprocess.Popen(
-        [*container.client_of(planned), "wait", planned.name],
+        [*containers.client_of(planned), "wait", planned.name],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as waiting:  # fmt: skip
         try:
-            sessions.wait_until_ready(client, health, waiting, log)
+            session.wait_until_ready(client, health, waiting, log)
         except StepError:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text(_logs_of(planned), encoding="utf-8")
             # What `docker wait` prints is the status of the server; its own is 0.
             ended = waiting.stdout.read().strip() if waiting.poll() is not None and waiting.stdout else ""
-            raise sessions.server_failed(int(ended) if ended.isdigit() else None, log) from None
+            raise session.server_failed(int(ended) if ended.isdigit() else None, log) from None
         finally:
             waiting.terminate()
 
 
 def _logs_of(planned: Launch) -> str:
     done = subprocess.run(
-        [*container.client_of(planned), "logs", planned.name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        [*containers.client_of(planned), "logs", planned.name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
     )  # fmt: skip
     return done.stdout
 
 
 def _foreground(planned: Launch, client: Client, health: str, served: Served, prepared: Prepared, world: World) -> None:
-    log = container.log_of(world.settings, planned.name)
-    with container.running(planned, log) as process:
-        sessions.wait_until_ready(client, health, process, log)
+    log = containers.log_of(world.settings, planned.name)
+    with containers.running(planned, log) as process:
+        session.wait_until_ready(client, health, process, log)
         try:  # from here on Ctrl-C is how it ends, also for who sends it as soon as the address is said
             world.console.ok(f"{prepared.title} at {served.url} (model `{served.model}`); Ctrl-C ends it")
             show(served, world.console)  # now: who starts it from a program wants to know where it is while it runs
@@ -215,7 +212,7 @@ def _foreground(planned: Launch, client: Client, health: str, served: Served, pr
         except (KeyboardInterrupt, InterruptedByUserError):
             world.console.info("ended")
             return
-    raise sessions.server_failed(process.returncode, log, loaded=True)
+    raise session.server_failed(process.returncode, log, loaded=True)
 
 
 def _key(wanted: ServeRequest, world: World) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import NotReadyError, StepError
-from jetson_containers.llm import containers as container
+from jetson_containers.llm import containers
 from jetson_containers.llm.client import Client, ServerGoneError
 from jetson_containers.llm.runtimes.interface import ServeOptions
 
@@ -95,13 +95,13 @@ def open_session(prepared: Prepared, world: World, *, threads: int = 0) -> Itera
     service = prepared.runtime.serve(prepared.job, options)
     name = f"jetson-llm-chat-{os.getpid()}-{options.port}"
     planned = prepared.containers.server(service, name=name)
-    log = container.log_of(world.settings, name)
+    log = containers.log_of(world.settings, name)
     memory = MemoryWatch.start()
     world.console.detail(f"server: {planned.shell}")
     world.console.detail(f"its log: {log}")
     started = time.monotonic()
-    container.remove_orphans(container.client_of(planned))
-    with container.running(planned, log) as process:
+    containers.remove_orphans(containers.client_of(planned))
+    with containers.running(planned, log) as process:
         client = Client("127.0.0.1", options.port, service.model)
         wait_until_ready(client, service.health, process, log, memory)
         try:
@@ -129,7 +129,7 @@ def wait_until_ready(
             return
         if memory is not None:
             memory.look()
-        container.pause(wait)
+        containers.pause(wait)
         wait = min(wait * 1.3, 1.0)
     raise server_failed(process.poll(), log)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from packaging.version import Version
 
-from jetson_containers.builder import run as builder
+from jetson_containers.builder import run
 from jetson_containers.cli import images
 from jetson_containers.cli.app import App
 from jetson_containers.core.console import Console
@@ -83,10 +83,10 @@ class Workplace:
         final = f"jetson-containers-test/{self.prefix}:{stages[-1].package}"
         return Plan(PLATFORM, names[-1:], stages, final, len(stages), self.base, names)
 
-    def run(self, *plans: Plan, **changes: Any) -> tuple[builder.BuildReport, str]:
+    def run(self, *plans: Plan, **changes: Any) -> tuple[run.BuildReport, str]:
         err = io.StringIO()
-        options = builder.BuildOptions(log_dir=self.directory / "logs", env={}, **changes)
-        report = builder.run(plans, self.engine, options, Console(out=io.StringIO(), err=err, env={}))
+        options = run.BuildOptions(log_dir=self.directory / "logs", env={}, **changes)
+        report = run.run(plans, self.engine, options, Console(out=io.StringIO(), err=err, env={}))
         return report, err.getvalue()
 
     def label(self, reference: str) -> labels.ImageLabels:
@@ -95,7 +95,7 @@ class Workplace:
         return labels.read(image.labels)
 
 
-def states(report: builder.BuildReport) -> dict[str, tuple[str, str]]:
+def states(report: run.BuildReport) -> dict[str, tuple[str, str]]:
     return {entry.package: (entry.state, entry.tests) for entry in report.stages}
 
 
@@ -295,7 +295,7 @@ def test_neither_prune_nor_another_number_of_jobs_runs_a_command_again(each_plac
 SCRIPT = """
 import sys
 from pathlib import Path
-from jetson_containers.builder import run as builder; from jetson_containers.core import settings
+from jetson_containers.builder import run; from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.engine.docker import DockerEngine
 from jetson_containers.core.errors import JetsonError
@@ -310,7 +310,7 @@ if sys.argv[5] == "test":
     b = place.stage("b", "RUN true", parent=a, test="echo now''sleeping; sleep 300")
 console = Console(env={})
 try:
-    builder.run([place.plan(a, b)], engine, builder.BuildOptions(log_dir=directory / "logs", progress="plain"), console)
+    run.run([place.plan(a, b)], engine, run.BuildOptions(log_dir=directory / "logs", progress="plain"), console)
 except JetsonError as error:
     console.error(error)
     sys.exit(error.exit_code)

@@ -19,22 +19,22 @@ GATED = "meta-llama/"
 
 def run(args: list[str]) -> int:
     from jetson_containers.core import settings
-    from jetson_containers.launch import command as launch
-    from jetson_containers.platforms import detect as platforms
+    from jetson_containers.launch.command import make_data_dir, plan_run
+    from jetson_containers.platforms import detect
     from tests.fakes import CAPABILITIES
 
     found = {name: settings.Value(option.default, "default") for name, option in settings.OPTIONS.items()}
     found["data"] = settings.Value(ROOT / "data", "test")
-    platform = platforms.parse_target(os.environ["STAND_IN_TARGET"])
+    platform = detect.parse_target(os.environ["STAND_IN_TARGET"])
     engine = replace(CAPABILITIES, runtimes=("nvidia", "runc"))
     configured = settings.Settings(found, {})
-    planned = launch.plan_run(args, platform, engine, configured, root=ROOT / "host", env=os.environ)
+    planned = plan_run(args, platform, engine, configured, root=ROOT / "host", env=os.environ)
     assert "hf_secret" not in " ".join(planned.argv), "the token stands in the argv"
     for notice in planned.notices:
         sys.stderr.write(f"{notice.severity.value}: {notice.text}\n")
     workdir = next((planned.argv[n + 1] for n, word in enumerate(planned.argv) if word == "--workdir"), "/data")
     for folder in ("", *planned.folders):
-        launch.make_data_dir(ROOT / "data" / folder)
+        make_data_dir(ROOT / "data" / folder)
     here = Path(str(ROOT) + workdir)
     here.mkdir(parents=True, exist_ok=True)
     # a container's own environment: what is passed by name, and nothing else of the caller's

@@ -11,6 +11,7 @@ from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.fit import (
     GIB,
     Options,
+    Request,
     Verdict,
     advise,
     ask,
@@ -20,7 +21,6 @@ from jetson_containers.llm.fit import (
     of_platform,
     of_target,
 )
-from jetson_containers.llm.fit import Request as FitRequest
 from jetson_containers.llm.fit.predict import variant_for
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def answer(source: Source, machine: Machine, question: Question) -> Answer:
         baseline=_baseline(question, machine),
         held=source.held,
     )
-    request = FitRequest(
+    request = Request(
         runtimes[0],
         question.quantization or source.quantization,
         question.context or source.context,
@@ -201,7 +201,7 @@ def _runtimes(source: Source, question: Question) -> tuple[str, ...]:
     return source.runtimes or tuple(constants.runtimes())
 
 
-def _accepted(source: Source, request: FitRequest, machine: Machine) -> str:
+def _accepted(source: Source, request: Request, machine: Machine) -> str:
     """The artefact's quantization where the runtime's table has it, else the default: sizes are known anyway."""
     variant = variant_for(constants.runtime(request.runtime), machine, source.config.model_type, request.quantization)
     known = {name.lower(): name for name in (*variant.accepted, *variant.formats)}
@@ -209,7 +209,7 @@ def _accepted(source: Source, request: FitRequest, machine: Machine) -> str:
 
 
 def _quantizations(
-    source: Source, runtime: str, machine: Machine, request: FitRequest, question: Question
+    source: Source, runtime: str, machine: Machine, request: Request, question: Question
 ) -> Sequence[str]:
     """What to predict for one runtime. A name that only another runtime has leaves this one out."""
     variant = variant_for(constants.runtime(runtime), machine, source.config.model_type, request.quantization)

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jetson_containers.core.errors import JetsonError, NotReadyError, UsageError
 from jetson_containers.hub.transfer.problems import DownloadError
 from jetson_containers.hub.transfer.reference import is_wanted, parse
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import known as knownmodels
-from jetson_containers.llm.models import source as modelsource
-from jetson_containers.llm.models import weight_files as weightfiles
-from jetson_containers.llm.pipeline import manifest as manifests
-from jetson_containers.llm.pipeline import steps as pipeline
+from jetson_containers.llm.models import source, weight_files
+from jetson_containers.llm.models.config import from_hf
+from jetson_containers.llm.models.known import full_name
+from jetson_containers.llm.pipeline import manifest, steps
 from jetson_containers.llm.pipeline.steps import HostStep, Origin
 from jetson_containers.llm.runtimes.interface import StepCommand
 
@@ -107,8 +105,8 @@ def find(
         return _local(model, path, data)
     if model.startswith(("./", "../", "~/")):
         raise UsageError(f"there is no {model}", hint=f"models are directories or .gguf files below {data}/models")
-    if reference is None and not {"/", "@"} & set(model) and knownmodels.full_name(model):
-        model = knownmodels.full_name(model)
+    if reference is None and not {"/", "@"} & set(model) and full_name(model):
+        model = full_name(model)
         reference = reference_of(model)
     if reference is not None:
         try:
@@ -151,9 +149,9 @@ def _local(model: str, path: Path, data: Path) -> Model:
             hint=f"move it below {data}/models, or choose another directory with JETSON_CONTAINERS_DATA",
         )
     inside = "/data/" + str(resolved.relative_to(data.resolve()))
-    made = manifests.read(manifests.path_for(resolved))
+    made = manifest.read(manifest.path_for(resolved))
     facts: dict[str, Any] = {"model": (made.facts.get("model") if made else None) or inside}
-    identity = made.key if made else _hub_identity(resolved) or json.dumps(pipeline.identity_of(resolved))
+    identity = made.key if made else _hub_identity(resolved) or json.dumps(steps.identity_of(resolved))
     if resolved.is_file():
         if resolved.suffix != ".gguf":
             raise UsageError(f"`{model}` is no .gguf file and no model directory")
@@ -164,13 +162,13 @@ def _local(model: str, path: Path, data: Path) -> Model:
     files = tuple(path.name for path in sorted(resolved.iterdir()))
     if "config.json" not in files and "adapter_config.json" in files:
         place = resolved / "adapter_config.json"
-        modelconfig.from_hf(weightfiles.read_json(place), str(place))  # says what it is an adapter of
-    weightfiles.refuse_other_kinds(files, model)
+        from_hf(weight_files.read_json(place), str(place))  # says what it is an adapter of
+    weight_files.refuse_other_kinds(files, model)
     if any(_is_weights(name) for name in files):
-        weightfiles.require(files, files, model)
+        weight_files.require(files, files, model)
     name = _hub_name(resolved) or resolved.name
     config, problem = read_config(resolved / "config.json")
-    kind = str(weightfiles.read_json(resolved / "config.json").get("model_type") or "")
+    kind = str(weight_files.read_json(resolved / "config.json").get("model_type") or "")
     maker = str(made.facts.get("runtime", "")) if made and config and config.quantized else ""
     return Model(
         model, name, inside, identity, config=config, files=files, facts=facts, maker=maker, problem=problem, kind=kind
@@ -180,7 +178,7 @@ def _local(model: str, path: Path, data: Path) -> Model:
 def read_config(path: Path) -> tuple[ModelConfig | None, str]:
     """The shape of a local checkpoint; or None and why, where its config.json is not a known decoder's."""
     try:
-        return modelsource.of_folder(path.parent), ""
+        return source.of_folder(path.parent), ""
     except UsageError as error:
         return None, error.message
 
@@ -216,7 +214,7 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: Hub, quantization: st
     names = [entry.name for entry in info.files]
     plain = not info.is_gguf and not asked.file and _MLC_CONFIG not in names
     if plain and "adapter_config.json" not in names:
-        weightfiles.refuse_other_kinds(names, model)
+        weight_files.refuse_other_kinds(names, model)
     config, problem, notes = _config_of(info) if plain else (None, "", ())
     if not plain:
         config = _config_of(info)[0] if info.config else None
@@ -232,7 +230,7 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: Hub, quantization: st
         if (entry.name == file if file and not shards else is_wanted(entry.name, (), ignore))
     ]
     if plain:
-        weightfiles.require(names, [entry.name for entry in wanted], model)
+        weight_files.require(names, [entry.name for entry in wanted], model)
     single = "" if shards else file
     reference = repository + (f"@{info.commit}" if info.commit else "") + (f"/{single}" if single else "")
     words = ("--include", ",".join(shards)) if shards else ()
@@ -353,10 +351,10 @@ def _config_of(info: ModelInfo) -> tuple[ModelConfig | None, str, tuple[str, ...
         reason = getattr(info, "config_missing", "") or "there is none"
         return None, "", (f"its config.json was not read ({reason}): nothing is known of its size",)
     if "peft_type" in info.config:
-        modelconfig.from_hf(info.config, f"{info.id}/adapter_config.json")
+        from_hf(info.config, f"{info.id}/adapter_config.json")
     try:
-        config = modelconfig.from_hf(info.config, f"{info.id}/config.json", getattr(info, "beside", None))
+        config = from_hf(info.config, f"{info.id}/config.json", getattr(info, "beside", None))
     except JetsonError as error:
         return None, error.message, ()
-    held = weightfiles.total((entry.name, entry.size) for entry in info.files)
-    return weightfiles.checked(config, held), "", ()
+    held = weight_files.total((entry.name, entry.size) for entry in info.files)
+    return weight_files.checked(config, held), "", ()

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm.fit import weights
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import gguf
-from jetson_containers.llm.models import known as knownmodels
-from jetson_containers.llm.models import weight_files as weightfiles
+from jetson_containers.llm.models import gguf, weight_files
+from jetson_containers.llm.models.config import from_hf, from_mlc
+from jetson_containers.llm.models.known import configs, full_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,14 +50,14 @@ def load(reference: str, load_config: Callable[[str], ModelConfig]) -> Source:
     path = Path(reference)
     if path.exists():
         return _of_path(path)
-    known = knownmodels.full_name(reference) if "@" not in reference else ""
+    known = full_name(reference) if "@" not in reference else ""
     if known:
-        return Source(known, modelconfig.from_hf(knownmodels.configs()[known], known), "facts/models.yaml")
+        return Source(known, from_hf(configs()[known], known), "facts/models.yaml")
     if "/" in reference and not reference.startswith(("/", "./", "../")) and not reference.endswith(".gguf"):
         return Source(reference, load_config(reference), "the hub")
     if reference == "tiny":
         raise UsageError("`tiny` fits everywhere: it has 3 MB", hint="`jetson-containers llm chat tiny` makes it")
-    names = [name.rpartition("/")[2] for name in knownmodels.configs()]
+    names = [name.rpartition("/")[2] for name in configs()]
     close = difflib.get_close_matches(reference, names, n=3)
     meant = f"did you mean {' or '.join(f'`{name}`' for name in close)}? " if close else ""
     raise UsageError(
@@ -74,14 +73,14 @@ def from_hub(reference: str, settings: Settings, console: Console) -> ModelConfi
 
     info = hub.describe(reference, settings, console)
     if info.config is None and not info.is_gguf and not info.config_missing.startswith("config.json"):
-        weightfiles.refuse_other_kinds([entry.name for entry in info.files], reference)
+        weight_files.refuse_other_kinds([entry.name for entry in info.files], reference)
     if info.config is None:
         hint = "a model of .gguf files: name the original model, or download one of the files and name that"
         raise NotReadyError(
             f"{reference}: {info.config_missing or 'there is no config.json'}", hint=hint if info.is_gguf else None
         )
-    config = modelconfig.from_hf(info.config, f"{reference}: config.json", info.beside)
-    return weightfiles.checked(config, weightfiles.total((entry.name, entry.size) for entry in info.files))
+    config = from_hf(info.config, f"{reference}: config.json", info.beside)
+    return weight_files.checked(config, weight_files.total((entry.name, entry.size) for entry in info.files))
 
 
 def of_folder(folder: Path) -> ModelConfig:
@@ -93,8 +92,8 @@ def of_folder(folder: Path) -> ModelConfig:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: holds no object")
-    beside = weightfiles.read_json(folder / "hf_quant_config.json")
-    return weightfiles.checked(modelconfig.from_hf(raw, str(path), beside), weightfiles.in_folder(folder))
+    beside = weight_files.read_json(folder / "hf_quant_config.json")
+    return weight_files.checked(from_hf(raw, str(path), beside), weight_files.in_folder(folder))
 
 
 def _of_path(path: Path) -> Source:
@@ -109,9 +108,9 @@ def _of_path(path: Path) -> Source:
         return _of_gguf(files[0])
     adapter = path / "adapter_config.json"
     if adapter.is_file():
-        modelconfig.from_hf(weightfiles.read_json(adapter), str(adapter))  # says what it is an adapter of
+        from_hf(weight_files.read_json(adapter), str(adapter))  # says what it is an adapter of
     if (path / "model_index.json").is_file():
-        weightfiles.refuse_other_kinds(["model_index.json"], str(path))
+        weight_files.refuse_other_kinds(["model_index.json"], str(path))
     what = f"{len(files)} .gguf files: name one of them" if files else "neither config.json nor a .gguf file"
     raise UsageError(f"`{path}` holds {what}")
 
@@ -126,8 +125,8 @@ def _of_json(path: Path, name: str) -> Source:
     if path.name == "config.json":
         return Source(name, of_folder(path.parent), str(path))
     if path.name != _MLC:
-        return Source(name, modelconfig.from_hf(data, str(path)), str(path))
-    config = modelconfig.from_mlc(data, str(path))
+        return Source(name, from_hf(data, str(path)), str(path))
+    config = from_mlc(data, str(path))
     method = config.quantized.method.removeprefix("mlc:") if config.quantized else ""
     return Source(name, config, str(path), method, config.max_position, None, ("mlc",))
 

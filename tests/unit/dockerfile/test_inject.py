@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jetson_containers.core.errors import NotReadyError, RecipeError, UsageError
-from jetson_containers.dockerfile import inject as dockerfile
+from jetson_containers.dockerfile import inject
 from jetson_containers.dockerfile.parser import KEYWORDS, Heredoc, parse, stages
 from tests.paths import UNIT_DIR
 
@@ -159,19 +159,19 @@ class TestLayerCount:
         ],
     )
     def test_of_the_final_stage(self, text: str, layers: int) -> None:
-        assert dockerfile.layer_count(text) == layers
+        assert inject.layer_count(text) == layers
 
 
 class TestHeader:
     def test_goes_and_the_rest_stays(self) -> None:
         text = "# syntax=x\n#---\n# name: a\n#---\n# note\n#---\n# alias: b\n#---\nFROM a\n#---\n# not a header\n#---\n"
-        assert dockerfile.strip_header(text) == "# syntax=x\n# note\nFROM a\n#---\n# not a header\n#---\n"
+        assert inject.strip_header(text) == "# syntax=x\n# note\nFROM a\n#---\n# not a header\n#---\n"
 
     def test_a_dockerfile_without_one_is_unchanged(self) -> None:
-        assert dockerfile.strip_header("FROM a\nRUN b\n") == "FROM a\nRUN b\n"
+        assert inject.strip_header("FROM a\nRUN b\n") == "FROM a\nRUN b\n"
 
     def test_only_a_header(self) -> None:
-        assert dockerfile.strip_header("#---\n# name: a\n#---\n") == ""
+        assert inject.strip_header("#---\n# name: a\n#---\n") == ""
 
 
 class TestCanonical:
@@ -183,28 +183,26 @@ class TestCanonical:
 
     @pytest.mark.parametrize("text", SAME)
     def test_comments_blank_lines_and_the_header_do_not_count(self, text: str) -> None:
-        assert dockerfile.canonical(text) == [["FROM", "a"], ["RUN", "b  c"]]
+        assert inject.canonical(text) == [["FROM", "a"], ["RUN", "b  c"]]
 
     def test_a_heredoc_counts_with_its_comments(self) -> None:
-        assert dockerfile.canonical("FROM a\nRUN <<E\n# x\n\nE")[1] == ["RUN", "<<E", "E", "# x\n\n"]
+        assert inject.canonical("FROM a\nRUN <<E\n# x\n\nE")[1] == ["RUN", "<<E", "E", "# x\n\n"]
 
     def test_the_syntax_directive_counts(self) -> None:
-        assert dockerfile.canonical("# syntax=docker/dockerfile:1\nFROM a")[0] == ["#syntax", "docker/dockerfile:1"]
+        assert inject.canonical("# syntax=docker/dockerfile:1\nFROM a")[0] == ["#syntax", "docker/dockerfile:1"]
 
 
 class TestRender:
     def test_values_loops_and_lists(self) -> None:
         text = "FROM {{ base }}\n{% for arch in sm %}\nENV SM_{{ arch }}=1\n{% endfor %}\nRUN x {{ sm | join(';') }}\n"
-        assert (
-            dockerfile.render(text, {"base": "a", "sm": [72, 87]}) == "FROM a\nENV SM_72=1\nENV SM_87=1\nRUN x 72;87\n"
-        )
+        assert inject.render(text, {"base": "a", "sm": [72, 87]}) == "FROM a\nENV SM_72=1\nENV SM_87=1\nRUN x 72;87\n"
 
     def test_sets_and_mappings_have_one_order(self) -> None:
         text = "{{ s | join(' ') }} {{ m | join(' ') }}"
-        assert dockerfile.render(text, {"s": {"c", "a", "b"}, "m": {"z": {2, 1}, "y": 1}}) == "a b c y z"
+        assert inject.render(text, {"s": {"c", "a", "b"}, "m": {"z": {2, 1}, "y": 1}}) == "a b c y z"
 
     def test_the_shell_keeps_its_own_syntax(self) -> None:
-        assert dockerfile.render("RUN echo ${#list[@]} ${a#b} {## gone ##}{x}", {}) == "RUN echo ${#list[@]} ${a#b} {x}"
+        assert inject.render("RUN echo ${#list[@]} ${a#b} {## gone ##}{x}", {}) == "RUN echo ${#list[@]} ${a#b} {x}"
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -218,56 +216,56 @@ class TestRender:
     )
     def test_errors_name_file_and_line(self, text: str, message: str) -> None:
         with pytest.raises(RecipeError, match=message) as caught:
-            dockerfile.render(text, {}, Path("p/Dockerfile.j2"))
+            inject.render(text, {}, Path("p/Dockerfile.j2"))
         assert (caught.value.path, caught.value.line) == (Path("p/Dockerfile.j2"), 2)
 
 
 class TestRenderArtifact:
     def test_only_the_artifacts_of_the_last_stage_are_kept(self) -> None:
         text = "ARG BASE_IMAGE\nFROM a AS one\nRUN b\nFROM ${BASE_IMAGE} \\\n  AS two\nRUN make\n"
-        assert dockerfile.render_artifact(text) == text + "\nFROM scratch\nCOPY --from=two /artifacts /artifacts\n"
+        assert inject.render_artifact(text) == text + "\nFROM scratch\nCOPY --from=two /artifacts /artifacts\n"
 
     def test_a_last_stage_without_a_name_gets_one(self) -> None:
-        found = dockerfile.render_artifact("FROM a\nRUN make")
+        found = inject.render_artifact("FROM a\nRUN make")
         name = "jetson-artifacts"
         tail = f"FROM scratch\nCOPY --from={name} /artifacts /artifacts\n"
         assert found == f"FROM a AS {name}\nRUN make\n\n{tail}"
 
     def test_one_layer_remains(self) -> None:
-        assert dockerfile.layer_count(dockerfile.render_artifact(case("plain"))) == 1
+        assert inject.layer_count(inject.render_artifact(case("plain"))) == 1
 
 
 class TestDeclaredArgs:
     def test_of_every_stage(self) -> None:
         text = 'ARG A\nARG B=1 C="x y"\nFROM ${A}\nARG D\n# ARG E\nRUN echo ARG F\n'
-        assert dockerfile.declared_args(text) == {"A", "B", "C", "D"}
+        assert inject.declared_args(text) == {"A", "B", "C", "D"}
 
 
 class TestBuildArgs:
     def test_with_mounts_everything_is_a_path_in_dev(self) -> None:
-        found = dockerfile.build_args_for(mounts=True, ca_bundle=True, wheelhouse=True)
-        assert set(found) == {*dockerfile.CA_VARIABLES, "PIP_FIND_LINKS"}
-        assert {found[name] for name in dockerfile.CA_VARIABLES} == {dockerfile.CA_TARGET}
-        assert found["PIP_FIND_LINKS"] == dockerfile.WHEELS_TARGET
+        found = inject.build_args_for(mounts=True, ca_bundle=True, wheelhouse=True)
+        assert set(found) == {*inject.CA_VARIABLES, "PIP_FIND_LINKS"}
+        assert {found[name] for name in inject.CA_VARIABLES} == {inject.CA_TARGET}
+        assert found["PIP_FIND_LINKS"] == inject.WHEELS_TARGET
         assert all(value.startswith("/dev/") for value in found.values())
 
     def test_without_mounts_wheels_come_from_a_url(self) -> None:
-        found = dockerfile.build_args_for(mounts=False, ca_bundle=True, wheelhouse="http://127.0.0.1:9/")
+        found = inject.build_args_for(mounts=False, ca_bundle=True, wheelhouse="http://127.0.0.1:9/")
         assert found["PIP_FIND_LINKS"] == "http://127.0.0.1:9/"
-        assert found["SSL_CERT_FILE"] == dockerfile.CA_COPY_TARGET
+        assert found["SSL_CERT_FILE"] == inject.CA_COPY_TARGET
 
     def test_nothing_asked_nothing_given(self) -> None:
-        assert dockerfile.build_args_for(mounts=True) == {}
+        assert inject.build_args_for(mounts=True) == {}
 
     @pytest.mark.parametrize("url", ["https://user:secret@host/simple", "https://token@host/simple"])
     def test_credentials_are_refused_without_being_repeated(self, url: str) -> None:
         with pytest.raises(UsageError, match="credentials") as caught:
-            dockerfile.build_args_for(mounts=True, index_url=url)
+            inject.build_args_for(mounts=True, index_url=url)
         assert "secret" not in caught.value.message
         assert "token@" not in caught.value.message
 
     def test_an_at_sign_in_the_path_is_no_credential(self) -> None:
-        assert dockerfile.build_args_for(mounts=True, index_url="https://host/@scope/") == {
+        assert inject.build_args_for(mounts=True, index_url="https://host/@scope/") == {
             "PIP_INDEX_URL": "https://host/@scope/"
         }
 
@@ -275,24 +273,24 @@ class TestBuildArgs:
 class TestPrepare:
     @pytest.mark.parametrize("name", CASES)
     def test_golden_with_mounts(self, name: str) -> None:
-        check_golden(GOLDEN / name / "mounts.golden", dockerfile.prepare(case(name), mounts=True, **ALL_FEATURES))
+        check_golden(GOLDEN / name / "mounts.golden", inject.prepare(case(name), mounts=True, **ALL_FEATURES))
 
     @pytest.mark.parametrize("name", [name for name in CASES if name not in {"heredoc", "own-mounts"}])
     def test_golden_with_the_legacy_builder(self, name: str) -> None:
-        text = dockerfile.prepare(case(name), mounts=False, **ALL_FEATURES)
+        text = inject.prepare(case(name), mounts=False, **ALL_FEATURES)
         check_golden(GOLDEN / name / "legacy.golden", text)
 
     @pytest.mark.parametrize("mounts", [True, False])
     @pytest.mark.parametrize("name", [name for name in CASES if name not in {"heredoc", "own-mounts"}])
     def test_without_a_feature_nothing_changes(self, name: str, mounts: bool) -> None:
-        assert dockerfile.prepare(case(name), mounts=mounts) == case(name)
+        assert inject.prepare(case(name), mounts=mounts) == case(name)
 
     @pytest.mark.parametrize(
         ("name", "what", "line"), [("heredoc", "a heredoc", 2), ("own-mounts", "`RUN --mount`", 3)]
     )
     def test_the_legacy_builder_refuses_what_it_cannot_do(self, name: str, what: str, line: int) -> None:
         with pytest.raises(NotReadyError) as caught:
-            dockerfile.prepare(case(name), mounts=False, path=Path("p/Dockerfile"))
+            inject.prepare(case(name), mounts=False, path=Path("p/Dockerfile"))
         assert caught.value.message.startswith(f"p/Dockerfile:{line}: {what} needs BuildKit")
 
     @pytest.mark.parametrize(
@@ -310,18 +308,18 @@ class TestPrepare:
         self, base_user: str, user: str, end: list[str]
     ) -> None:
         text = f"ARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\n{user}\nRUN x"
-        steps = parse(dockerfile.prepare(text, mounts=False, ca_bundle=True, base_user=base_user))
+        steps = parse(inject.prepare(text, mounts=False, ca_bundle=True, base_user=base_user))
         tail = [step.keyword if step.keyword == "RUN" else f"{step.keyword} {step.value}" for step in steps]
         assert tail[-len(end) :] == end
         assert [step.arguments for step in steps if step.keyword == "RUN"][-1] == '["rm", "-rf", "/run/jetson"]'
 
     def test_the_layers_it_adds_are_stated(self) -> None:
         text = "FROM a\nRUN b"
-        more = dockerfile.layer_count(dockerfile.prepare(text, mounts=False, ca_bundle=True))
-        assert more - dockerfile.layer_count(text) == dockerfile.CA_COPY_LAYERS
+        more = inject.layer_count(inject.prepare(text, mounts=False, ca_bundle=True))
+        assert more - inject.layer_count(text) == inject.CA_COPY_LAYERS
 
     def test_pip_has_no_cache_without_a_scope(self) -> None:
-        text = dockerfile.prepare("FROM a\nRUN b", mounts=True, cache_mounts=True)
+        text = inject.prepare("FROM a\nRUN b", mounts=True, cache_mounts=True)
         assert text == (
             "FROM a\nARG CCACHE_DIR=/dev/jetson/ccache\n"
             "RUN --mount=type=cache,id=jetson-ccache,target=/dev/jetson/ccache b"
@@ -330,7 +328,7 @@ class TestPrepare:
     @pytest.mark.parametrize("name", CASES)
     def test_no_env_is_ever_added(self, name: str) -> None:
         before = [step.value for step in parse(case(name)) if step.keyword == "ENV"]
-        after = [step.value for step in parse(dockerfile.prepare(case(name), mounts=True, **ALL_FEATURES))]
+        after = [step.value for step in parse(inject.prepare(case(name), mounts=True, **ALL_FEATURES))]
         assert [value for value in after if value in before] == before
 
     @pytest.mark.parametrize("mounts", [True, False])
@@ -345,7 +343,7 @@ class TestPrepare:
         self, mounts: bool, body: list[str], ca_bundle: bool, wheelhouse: bool
     ) -> None:
         text = "\n".join(["FROM a", *body])
-        found = dockerfile.prepare(text, mounts=mounts, ca_bundle=ca_bundle, wheelhouse=wheelhouse)
+        found = inject.prepare(text, mounts=mounts, ca_bundle=ca_bundle, wheelhouse=wheelhouse)
         kept, rest = [], found.split("\n")
         for line in text.split("\n"):  # every line of the recipe is there, in order
             position = next(n for n, other in enumerate(rest) if _without_mounts(other) == line)
@@ -387,7 +385,7 @@ class TestJobs:
         hosts = tmp_path / "hosts"
         hosts.write_text("127.0.0.1\tlocalhost more\n0.0.0.6\tjetson-max-jobs\n::1 localhost\n")
         text = f"FROM a\nRUN echo ${{MAX_JOBS:-unset}}\nARG MAX_JOBS\n{body}\n"
-        steps = parse(dockerfile.prepare(dockerfile.with_jobs(text), mounts=True, **features))
+        steps = parse(inject.prepare(inject.with_jobs(text), mounts=True, **features))
         before = [step for step in parse(text) if step.keyword == "RUN"]
         runs = [step for step in steps if step.keyword == "RUN"]
         assert [step.keyword for step in steps if step.keyword != "ARG"] == [
@@ -413,17 +411,17 @@ class TestJobs:
             return text.strip()
         words = json.loads(text) if text.startswith('["') else [shell, "-c", text]
         words = [word.replace("/etc/hosts", str(hosts)) for word in words]
-        env = {name: value for name, value in os.environ.items() if name not in dockerfile.JOB_ARGS}
+        env = {name: value for name, value in os.environ.items() if name not in inject.JOB_ARGS}
         return subprocess.run(words, capture_output=True, text=True, check=True, env=env).stdout.strip()
 
     def test_nothing_is_added_where_nobody_asks(self) -> None:
         text = "FROM a\nARG OTHER\nRUN make\n"
-        assert dockerfile.with_jobs(text) == text
+        assert inject.with_jobs(text) == text
         asks = "FROM a\nARG MAX_JOBS\nRUN make\n"
-        assert dockerfile.prepare(asks, mounts=False) == asks
+        assert inject.prepare(asks, mounts=False) == asks
 
     def test_the_text_does_not_depend_on_the_number(self) -> None:
-        text = dockerfile.with_jobs("FROM a\nARG MAX_JOBS\nRUN make")
+        text = inject.with_jobs("FROM a\nARG MAX_JOBS\nRUN make")
         assert text.endswith("export MAX_JOBS; make")
         assert not re.search(r"0\.0\.0\.\d", text)
 

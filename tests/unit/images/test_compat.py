@@ -19,8 +19,8 @@ import jetson_containers
 from jetson_containers.images import compat, labels
 from jetson_containers.images.compat import ImageFacts, compatible, facts_of, rank_key
 from jetson_containers.images.name import ImageName
-from jetson_containers.platforms import cuda as cudarange
 from jetson_containers.platforms import tables
+from jetson_containers.platforms.cuda import class_of, classes
 from jetson_containers.platforms.detect import Arch, Platform, detect, parse_target
 from tests.paths import TESTS_DIR
 
@@ -288,12 +288,12 @@ class TestRules:
         assert examples | {"runs"} == set(tables.load("compat")["rules"])
 
     def test_every_class_says_why_and_who_found_out(self) -> None:
-        for group in cudarange.classes():
+        for group in classes():
             assert group.why
             assert group.evidence
             assert group.takes
         for row in tables.releases():
-            assert cudarange.class_of(row.l4t) is not None
+            assert class_of(row.l4t) is not None
 
 
 class TestLabels:

@@ -112,8 +112,8 @@ def test_an_unreadable_label_counts_as_absent(broken: dict[str, str]) -> None:
 def test_labels_are_believed_only_under_the_name_they_were_made_for(
     references: tuple[str, ...], believed: bool
 ) -> None:
-    assert labels.ours(references, made()) is believed
+    assert labels.is_ours(references, made()) is believed
 
 
 def test_labels_without_a_name_are_not_believed() -> None:
-    assert not labels.ours(("x:1",), {labels.KEY: "sha256:aa"})
+    assert not labels.is_ours(("x:1",), {labels.KEY: "sha256:aa"})

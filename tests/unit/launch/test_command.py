@@ -27,11 +27,10 @@ from packaging.version import Version
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import EngineMissingError, NotReadyError, UsageError
-from jetson_containers.launch import command as launch
-from jetson_containers.launch import display as launch_display
-from jetson_containers.launch import options as launch_args
+from jetson_containers.launch import command, display
 from jetson_containers.launch.command import Launch, plan_run
 from jetson_containers.launch.gpu import Gpu
+from jetson_containers.launch.options import is_bare, parse
 from jetson_containers.launch.parts import Mount, Severity
 from jetson_containers.platforms.detect import Arch, Platform
 from tests.fakes import CAPABILITIES
@@ -508,29 +507,29 @@ def xauth_entry(family: int, address: bytes, number: bytes, cookie: bytes) -> by
 
 def test_cookies_of_the_display_are_made_valid_for_any_host() -> None:
     data = xauth_entry(256, b"host", b"0", b"a" * 16) + xauth_entry(256, b"host", b"10", b"b" * 16)
-    assert launch_display.wild_entries(data, ":0") == xauth_entry(0xFFFF, b"host", b"0", b"a" * 16)
-    assert launch_display.wild_entries(data, "localhost:10.0") == xauth_entry(0xFFFF, b"host", b"10", b"b" * 16)
-    assert launch_display.wild_entries(data, ":1") == b""
+    assert display.wild_entries(data, ":0") == xauth_entry(0xFFFF, b"host", b"0", b"a" * 16)
+    assert display.wild_entries(data, "localhost:10.0") == xauth_entry(0xFFFF, b"host", b"10", b"b" * 16)
+    assert display.wild_entries(data, ":1") == b""
 
 
 @given(st.binary(max_size=80))
 def test_a_broken_cookie_file_is_no_failure(data: bytes) -> None:
-    assert isinstance(launch_display.wild_entries(data, ":0"), bytes)
+    assert isinstance(display.wild_entries(data, ":0"), bytes)
 
 
 def test_the_cookie_file_is_private_and_replaced_whole(tmp_path: Path) -> None:
     source = tmp_path / "auth"
     source.write_bytes(xauth_entry(256, b"host", b"0", b"a" * 16))
-    cookie = launch_display.CookieFile(":0", source, tmp_path / "cache" / "xauth-0")
+    cookie = display.CookieFile(":0", source, tmp_path / "cache" / "xauth-0")
     for _ in range(2):
-        assert launch_display.write_cookie(cookie) is None
+        assert display.write_cookie(cookie) is None
         assert stat.S_IMODE(cookie.path.stat().st_mode) == 0o600
         assert cookie.path.read_bytes().endswith(b"a" * 16)
     assert [path.name for path in cookie.path.parent.iterdir()] == ["xauth-0"]
 
 
 def test_no_cookie_is_said_with_the_command_that_helps(tmp_path: Path) -> None:
-    notice = launch_display.write_cookie(launch_display.CookieFile(":0", tmp_path / "none", tmp_path / "xauth-0"))
+    notice = display.write_cookie(display.CookieFile(":0", tmp_path / "none", tmp_path / "xauth-0"))
     assert notice is not None
     assert notice.hint == "xhost +si:localuser:root"
 
@@ -586,11 +585,11 @@ def test_a_secret_never_stands_in_the_argv_nor_in_what_is_printed(
             env={name: value} if in_env else {},
         )
         console = Console(out=out, err=err, level=Level.VERBOSE, as_json=as_json, env={})
-        assert launch.run(planned, console) == 0
+        assert command.run(planned, console) == 0
     assert not any(value in word for word in planned.argv)
     assert value not in out.getvalue() + err.getvalue() + repr(planned)
     assert {**({name: value} if in_env else {}), **planned.env_additions}[name] == value
-    assert name in launch_args.parse([*planned.argv[planned.argv.index("run") + 1 :]]).line.env_names
+    assert name in parse([*planned.argv[planned.argv.index("run") + 1 :]]).line.env_names
 
 
 @given(value=secret_values)
@@ -686,7 +685,7 @@ def test_data_needs_a_directory(args: list[str]) -> None:
     ],
 )
 def test_global_options(line: str, options: dict[str, Any], rest: str) -> None:
-    assert launch.split_globals(line.split()) == (options, tuple(rest.split()))
+    assert command.split_globals(line.split()) == (options, tuple(rest.split()))
 
 
 # Running.
@@ -708,7 +707,7 @@ def test_a_dry_run_prints_a_command_that_can_be_pasted_and_does_nothing(tmp_path
         env={"DISPLAY": ":0"},
     )
     out, err = io.StringIO(), io.StringIO()
-    assert launch.run(planned, Console(out=out, err=err, env={}), execute=lambda _: pytest.fail("was run")) == 0
+    assert command.run(planned, Console(out=out, err=err, env={}), execute=lambda _: pytest.fail("was run")) == 0
     assert shlex.split(out.getvalue()) == list(planned.argv)
     assert out.getvalue().count("\n") == 1
     assert "DISPLAY" not in err.getvalue()
@@ -719,7 +718,7 @@ def test_a_dry_run_prints_a_command_that_can_be_pasted_and_does_nothing(tmp_path
 def test_a_dry_run_as_json(tmp_path: Path) -> None:
     planned = plan(tmp_path, "--dry-run", "-e", "HF_TOKEN=x", "img", "cmd")
     out = io.StringIO()
-    launch.run(planned, Console(out=out, err=io.StringIO(), as_json=True, env={}))
+    command.run(planned, Console(out=out, err=io.StringIO(), as_json=True, env={}))
     shown = json.loads(out.getvalue())
     assert shown["argv"] == list(planned.argv)
     assert (shown["image"], shown["command"], shown["gpu"], shown["env"]) == ("img", ["cmd"], "none", ["HF_TOKEN"])
@@ -728,8 +727,8 @@ def test_a_dry_run_as_json(tmp_path: Path) -> None:
 def test_each_mount_is_told_to_those_who_ask(tmp_path: Path) -> None:
     planned = plan(tmp_path, "--dry-run", "img", host="x86-cpu")
     quiet, verbose = io.StringIO(), io.StringIO()
-    launch.run(planned, Console(out=io.StringIO(), err=quiet, env={}))
-    launch.run(planned, Console(out=io.StringIO(), err=verbose, level=Level.VERBOSE, env={}))
+    command.run(planned, Console(out=io.StringIO(), err=quiet, env={}))
+    command.run(planned, Console(out=io.StringIO(), err=verbose, level=Level.VERBOSE, env={}))
     assert quiet.getvalue() == ""
     assert "mount: /srv/data -> /data\n" in verbose.getvalue()
     assert "mount: /etc/localtime -> /etc/localtime (read-only)\n" in verbose.getvalue()
@@ -745,7 +744,7 @@ def test_the_data_directory_and_the_cookie_are_made_before_the_start(tmp_path: P
         assert (tmp_path / "cache" / "xauth-0").is_file()
         return 7
 
-    assert launch.run(planned, Console(out=io.StringIO(), err=err, env={}), execute=execute) == 7
+    assert command.run(planned, Console(out=io.StringIO(), err=err, env={}), execute=execute) == 7
     assert "no X11 cookie" in err.getvalue()
 
 
@@ -755,9 +754,9 @@ def test_under_sudo_the_data_directory_belongs_to_the_caller(tmp_path: Path, mon
     monkeypatch.setattr(os, "chown", lambda path, uid, gid: owners.update({str(path): (uid, gid)}))
     monkeypatch.setenv("SUDO_UID", "1000")
     monkeypatch.setenv("SUDO_GID", "1001")
-    launch.make_data_dir(tmp_path / "a" / "b")
+    command.make_data_dir(tmp_path / "a" / "b")
     assert owners == {str(tmp_path / "a" / "b"): (1000, 1001), str(tmp_path / "a"): (1000, 1001)}
-    launch.make_data_dir(tmp_path / "a" / "b")
+    command.make_data_dir(tmp_path / "a" / "b")
     assert len(owners) == 2
 
 
@@ -765,7 +764,7 @@ def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(UsageError, match="no directory"):
-            launch.make_data_dir(path)
+            command.make_data_dir(path)
 
 
 def test_a_users_own_data_mount_makes_no_directory(tmp_path: Path) -> None:
@@ -787,8 +786,8 @@ become(Launch(tuple(sys.argv[1:]), {"ADDED": "yes"}, (), "img", (), "name", Gpu.
 
 def become(*argv: str, redirect: str = "") -> str:
     """What a command prints that our process turns into, started by a shell with the given redirection."""
-    command = ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-c", BECOME, *argv]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=True, timeout=60)
+    words = ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-c", BECOME, *argv]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=True, timeout=60)
     return done.stdout.decode()
 
 
@@ -811,7 +810,7 @@ def test_docker_that_is_gone_by_now(tmp_path: Path) -> None:
     planned = plan(tmp_path, capabilities=replace(CAPABILITIES, client=str(tmp_path / "docker")))
     before = signal.getsignal(signal.SIGPIPE)
     with pytest.raises(EngineMissingError):
-        launch.become(planned)
+        command.become(planned)
     assert signal.getsignal(signal.SIGPIPE) is before  # else the next write to a closed pipe would kill us silently
 
 
@@ -819,7 +818,7 @@ def test_docker_that_may_not_be_executed(tmp_path: Path) -> None:
     (tmp_path / "docker").touch(mode=0o600)
     planned = plan(tmp_path, capabilities=replace(CAPABILITIES, client=str(tmp_path / "docker")))
     with pytest.raises(NotReadyError, match="Permission denied"):
-        launch.become(planned)
+        command.become(planned)
 
 
 @pytest.mark.parametrize(
@@ -845,7 +844,7 @@ def test_mounts_are_spelled_so_that_odd_paths_survive(mount: Mount, argv: tuple[
     ],
 )
 def test_a_hub_of_ones_own_goes_where_the_token_goes(args: list[str], env: dict[str, str], words: list[str]) -> None:
-    planned = launch.plan_run(args, NO_GPU, CAPABILITIES, SETTINGS, root=Path("/nonexistent"), env=env)
+    planned = plan_run(args, NO_GPU, CAPABILITIES, SETTINGS, root=Path("/nonexistent"), env=env)
     assert [word for word in planned.argv if word.startswith("HF_ENDPOINT")] == words
 
 
@@ -868,4 +867,4 @@ def test_an_image_of_another_l4t_family_is_warned_about(tmp_path: Path, image: s
 
 @pytest.mark.parametrize(("image", "bare"), [("mlc_llm", True), ("mlc:1", False), ("a/b", False), ("a@sha256", False)])
 def test_a_word_that_may_be_the_command_is_recognized(image: str, bare: bool) -> None:
-    assert launch_args.is_bare(image) is bare
+    assert is_bare(image) is bare

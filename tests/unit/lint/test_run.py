@@ -11,10 +11,9 @@ from hypothesis import given, strategies
 
 from jetson_containers.cli import main
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError
-from jetson_containers.lint import rules_definition as definitions
-from jetson_containers.lint import run as action
-from jetson_containers.lint import shell
+from jetson_containers.lint import rules_definition, shell
 from jetson_containers.lint.findings import RULES, suppressions
+from jetson_containers.lint.run import lint
 from jetson_containers.lint.shellcheck import ShellCheck
 from tests.paths import ROOT_DIR
 
@@ -44,7 +43,7 @@ def recipe(body: str = "RUN hello\n", header: str = GOOD_HEADER, base: str = FRO
 
 
 def rules_of(tree: Path, *, targets: Sequence[str] = CPU, shellcheck: bool = False) -> list[str]:
-    return [item.rule for item in action.lint([tree], targets=targets, shellcheck=shellcheck).findings]
+    return [item.rule for item in lint([tree], targets=targets, shellcheck=shellcheck).findings]
 
 
 def of_dockerfile(tmp_path: Path, dockerfile: str, **files: str) -> list[str]:
@@ -254,7 +253,7 @@ def of_header(tmp_path: Path, text: str) -> list[str]:
         write(tmp_path, name, {"test.sh": "hello\n", **files})
     files = {"Dockerfile": recipe(header=text), "test.sh": "hello\n", "lock.md": "Docs.", "a.lock": "a==1"}
     write(tmp_path, "pkg", files)
-    found = action.lint([tmp_path], ["pkg"], targets=CPU, shellcheck=False).findings
+    found = lint([tmp_path], ["pkg"], targets=CPU, shellcheck=False).findings
     return [item.rule for item in found]
 
 
@@ -296,7 +295,7 @@ def test_an_apt_package_that_the_release_does_not_have(tmp_path: Path, name: str
     header = GOOD_HEADER + "args: {LLVM: 15, POLLY: zlib1g-dev libpolly-15-dev}\n"
     body = "ARG LLVM\nARG POLLY\n" + APT % name
     write(tmp_path, "pkg", {"Dockerfile": recipe(body, header), "test.sh": "hello\n"})
-    found = action.lint([tmp_path], targets=[target], shellcheck=False).findings
+    found = lint([tmp_path], targets=[target], shellcheck=False).findings
     assert [item.rule for item in found] == (["apt-absent"] if message else [])
     assert all(message in item.message for item in found)
 
@@ -313,7 +312,7 @@ VERSIONS = "versions:\n- {version: '1', default: true, requires: '%s'}\n- {versi
 
 def test_two_defaults_are_found_with_their_platforms(tmp_path: Path) -> None:
     write(tmp_path, "pkg", {"config.yaml": VERSIONS % ">=r36", "test.sh": "hello\n"})
-    found = action.lint([tmp_path], targets=("r35.4.1", "r36.2.0", "r36.4.3"), shellcheck=False).findings
+    found = lint([tmp_path], targets=("r35.4.1", "r36.2.0", "r36.4.3"), shellcheck=False).findings
     assert [(item.rule, item.line) for item in found] == [("two-defaults", 3)]
     assert "(on r36.2.0, r36.4.3)" in found[0].message
 
@@ -330,7 +329,8 @@ def test_more_layers_than_the_storage_driver_stacks(tmp_path: Path, count: int, 
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [(definitions.LARGE_CONTEXT + 1, ["context-size"]), (definitions.LARGE_CONTEXT // 2, [])]
+    ("size", "expected"),
+    [(rules_definition.LARGE_CONTEXT + 1, ["context-size"]), (rules_definition.LARGE_CONTEXT // 2, [])],
 )
 def test_a_large_context(tmp_path: Path, size: int, expected: list[str]) -> None:
     assert of_dockerfile(tmp_path, recipe(), data_bin="x" * size) == expected
@@ -338,14 +338,14 @@ def test_a_large_context(tmp_path: Path, size: int, expected: list[str]) -> None
 
 def test_a_dockerfile_that_cannot_be_read_is_one_finding(tmp_path: Path) -> None:
     write(tmp_path, "pkg", {"Dockerfile": recipe("UNKNOWN x\n"), "test.sh": "hello\n"})
-    [broken] = action.lint([tmp_path], targets=("cpu", "r36.4.3"), shellcheck=False).findings
+    [broken] = lint([tmp_path], targets=("cpu", "r36.4.3"), shellcheck=False).findings
     assert (broken.rule, "UNKNOWN" in broken.message) == ("recipe-broken", True)
 
 
 def test_a_name_that_two_directories_define(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write(tmp_path, name, {"Dockerfile": recipe(), "test.sh": "hello\n"})
-    found = action.lint([tmp_path], targets=CPU, shellcheck=False).findings
+    found = lint([tmp_path], targets=CPU, shellcheck=False).findings
     assert [(item.rule, item.file.parent.name) for item in found] == [("name-duplicate", "two")]
 
 
@@ -356,7 +356,7 @@ class TestScripts:
         body = "COPY install.sh /tmp/\nRUN bash /tmp/install.sh\n"
         install = "set -e\n\ncurl -fo a https://x.org/a\n"
         write(tmp_path, "pkg", {"Dockerfile": recipe(body), "install.sh": install, "test.sh": "hello\n"})
-        found = action.lint([tmp_path], targets=CPU, shellcheck=False).findings
+        found = lint([tmp_path], targets=CPU, shellcheck=False).findings
         assert [(item.rule, item.file.name, item.line) for item in found] == [("download-unchecked", "install.sh", 3)]
 
     def test_what_follows_the_script_counts(self, tmp_path: Path) -> None:
@@ -512,7 +512,7 @@ def test_shellcheck_is_asked(tmp_path: Path, script: str, expected: set[str]) ->
 def test_without_shellcheck_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "pkg", {"Dockerfile": recipe(), "test.sh": "cd $1\n"})
     monkeypatch.setenv("PATH", str(tmp_path))
-    report = action.lint([tmp_path], targets=CPU)
+    report = lint([tmp_path], targets=CPU)
     assert report.findings == ()
     assert "not installed" in report.notices[0]
 
@@ -561,7 +561,7 @@ class TestCommand:
     def test_a_pattern_that_matches_nothing(self, tmp_path: Path) -> None:
         write(tmp_path, "pkg", {"Dockerfile": recipe(), "test.sh": "hello\n"})
         with pytest.raises(NothingMatchedError, match="`nowhere`"):
-            action.lint([tmp_path], ["nowhere"], targets=CPU)
+            lint([tmp_path], ["nowhere"], targets=CPU)
         assert self.run(tmp_path, "nowhere") == 3
 
     def test_rules_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -571,6 +571,6 @@ class TestCommand:
 
 
 def test_the_tree_we_ship_has_no_finding() -> None:
-    report = action.lint([ROOT_DIR / "packages"])
+    report = lint([ROOT_DIR / "packages"])
     found = [f"{item.file}:{item.line}: {item.rule}: {item.message}" for item in report.findings]
     assert found == []

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.core.errors import DiskSpaceError
-from jetson_containers.llm import disk_space as room
-from jetson_containers.llm.models import known as knownmodels
+from jetson_containers.llm import disk_space
+from jetson_containers.llm.models import known
 from jetson_containers.llm.models.lookup import Model
 from jetson_containers.llm.pipeline.steps import Planned
 from jetson_containers.llm.runtimes.interface import Job, StepCommand, Target
 from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +24,8 @@ Usage = namedtuple("Usage", "total used free")
 
 
 def job() -> Job:
-    config = knownmodels.config("Llama-2-7b-chat-hf")
-    return Job("/data/m", "m", config, "Q4_K_M", Target(platforms.parse_target("cpu"), "cpu"), context=4096)
+    config = known.config("Llama-2-7b-chat-hf")
+    return Job("/data/m", "m", config, "Q4_K_M", Target(detect.parse_target("cpu"), "cpu"), context=4096)
 
 
 def planned(*states: str) -> tuple[Model, list[Planned]]:
@@ -46,7 +46,7 @@ def planned(*states: str) -> tuple[Model, list[Planned]]:
 )
 def test_only_what_will_run_takes_room(states: tuple[str, ...], gigabytes: float) -> None:
     model, steps = planned(*states)
-    assert room.needed(job(), model, steps, int(4.1 * GB)) == pytest.approx(gigabytes * GB, rel=0.01)
+    assert disk_space.needed(job(), model, steps, int(4.1 * GB)) == pytest.approx(gigabytes * GB, rel=0.01)
 
 
 @pytest.mark.parametrize(("free", "enough"), [(40, True), (31, False), (5, False)])
@@ -57,13 +57,13 @@ def test_a_disk_that_is_too_small_is_said_at_once(
     model, steps = planned("run", "run", "run")
     place = tmp_path / "not" / "made" / "yet"
     if enough:
-        room.check(job(), model, steps, place, int(4.1 * GB))
+        disk_space.check(job(), model, steps, place, int(4.1 * GB))
         return
     with pytest.raises(DiskSpaceError, match=f"has {free}") as caught:
-        room.check(job(), model, steps, place, int(4.1 * GB))
+        disk_space.check(job(), model, steps, place, int(4.1 * GB))
     assert "JETSON_CONTAINERS_DATA" in (caught.value.hint or "")
 
 
 def test_nothing_is_said_of_sizes_that_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _path: Usage(1, 1, 0))
-    room.check(job(), Model("tiny", "t", "/data/t", "tiny"), [], tmp_path, 0)
+    disk_space.check(job(), Model("tiny", "t", "/data/t", "tiny"), [], tmp_path, 0)

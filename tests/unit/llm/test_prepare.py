@@ -19,25 +19,23 @@ import yaml
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, StepError, UsageError
-from jetson_containers.llm import bench, chat, prepare, serve, session
-from jetson_containers.llm import containers as container
-from jetson_containers.llm import service_files as servicefiles
-from jetson_containers.llm import stored as models
+from jetson_containers.llm import bench, chat, prepare, serve, service_files, session
 from jetson_containers.llm.client import Client, Turn
-from jetson_containers.llm.containers import Containers, started_at, without_tokens
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.pipeline import manifest as manifests
+from jetson_containers.llm.containers import Containers, log_of, started_at, without_tokens
+from jetson_containers.llm.models import config
+from jetson_containers.llm.pipeline import manifest
 from jetson_containers.llm.request import Request, runtime_named
 from jetson_containers.llm.runtimes.interface import DRIVERS, Job, ServeOptions, Service, StepCommand, Target
 from jetson_containers.llm.runtimes.llama_cpp import QUANTIZATIONS, LlamaCpp
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.llm.stored import Stored, choose, listing, remove
+from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CPU = platforms.parse_target("cpu")
-ORIN = platforms.parse_target("orin-nx-16gb,r36.4.3")
+CPU = detect.parse_target("cpu")
+ORIN = detect.parse_target("orin-nx-16gb,r36.4.3")
 NEW_HELP = "-ngl, --gpu-layers, --n-gpu-layers N  max layers, 'auto', or 'all' (default: auto)\n-lm, --load-mode MODE"
 OLD_HELP = "-ngl, --n-gpu-layers N  number of layers to store in VRAM\n--no-mmap  do not memory-map model"
 
@@ -185,7 +183,7 @@ def test_versions_and_device_come_from_the_image(world: prepare.World) -> None:
             "io.jetson-containers.platform": '{"cuda":null}',
         },
     )
-    gpu = replace(world, platform=platforms.parse_target("x86_64,cu129"))
+    gpu = replace(world, platform=detect.parse_target("x86_64,cu129"))
     asked: list[tuple[str, ...]] = []
 
     class Probing(Containers):
@@ -510,9 +508,9 @@ def stored(world: prepare.World, name: str, step: str = "quantize", **facts: Any
     path = world.data / "models" / "llama_cpp" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(name)
-    manifests.write(
+    manifest.write(
         path,
-        {"": manifests.measure(path)},
+        {"": manifest.measure(path)},
         step=step,
         merge=False,
         key="k",
@@ -525,30 +523,30 @@ def stored(world: prepare.World, name: str, step: str = "quantize", **facts: Any
 def test_the_list_names_what_is_there_with_sizes(world: prepare.World) -> None:
     stored(world, "m-Q4.gguf", quantization="Q4_K_M")
     full = stored(world, "m-F16.gguf", "convert", intermediate=True, quantization="Q4_K_M")
-    found = models.listing(world.data, [("org/m", world.data / "hub", 100)], verify=True)
+    found = listing(world.data, [("org/m", world.data / "hub", 100)], verify=True)
     assert [(one.kind, one.size, one.intact) for one in found] == [
         ("download", 100, None), ("intermediate", 10, True), ("artefact", 9, True),
     ]  # fmt: skip
     full.write_text("m-F16.gguX")
-    kinds = {one.kind: one.intact for one in models.listing(world.data, [], verify=True)}
+    kinds = {one.kind: one.intact for one in listing(world.data, [], verify=True)}
     assert kinds == {"artefact": True, "intermediate": False}
     full.write_text("shorter")
     # It does not count any more, but takes space: what is listed can be removed.
-    listed = {one.kind: one for one in models.listing(world.data, [])}
+    listed = {one.kind: one for one in listing(world.data, [])}
     assert {kind: one.intact for kind, one in listed.items()} == {"artefact": None, "intermediate": False}
-    models.remove(listed["intermediate"], world.data)
+    remove(listed["intermediate"], world.data)
     assert not full.exists()
 
 
 def test_an_intermediate_file_that_was_deleted_is_no_damage(world: prepare.World) -> None:
     stored(world, "m-F16.gguf", "convert", intermediate=True).unlink()
-    assert models.listing(world.data, [], verify=True) == []
+    assert listing(world.data, [], verify=True) == []
 
 
 def test_removing_leaves_nothing_of_it_and_everything_else(world: prepare.World) -> None:
     one, other = stored(world, "a.gguf", quantization="Q4_K_M"), stored(world, "b.gguf", quantization="Q8_0")
-    (chosen,) = models.choose(models.listing(world.data, []), "m", quantization="q4_k_m")
-    models.remove(chosen, world.data)
+    (chosen,) = choose(listing(world.data, []), "m", quantization="q4_k_m")
+    remove(chosen, world.data)
     assert not one.exists()
     assert sorted(path.name for path in other.parent.iterdir()) == ["b.gguf", "b.gguf.manifest.json"]
 
@@ -558,27 +556,27 @@ def test_removing_a_shared_directory_removes_every_steps_share(world: prepare.Wo
     place.mkdir(parents=True)
     for step in ("convert", "config"):
         (place / step).write_text(step)
-        manifests.write(
-            place, {step: manifests.measure(place / step)}, step=step, merge=True, key="k", seconds=0,
+        manifest.write(
+            place, {step: manifest.measure(place / step)}, step=step, merge=True, key="k", seconds=0,
             facts={"model": "org/m"},
         )  # fmt: skip
-    (chosen, _) = models.choose(models.listing(world.data, []), "org/m")
-    models.remove(chosen, world.data)
+    (chosen, _) = choose(listing(world.data, []), "org/m")
+    remove(chosen, world.data)
     assert not place.exists()
     assert not list((world.data / "models").rglob("*.json"))
 
 
 def test_a_whole_name_means_no_other_models_of_that_last_part(world: prepare.World) -> None:
     downloads = [("org/tiny", world.data / "d1", 1), ("tiny", world.data / "d2", 1)]
-    listed = models.listing(world.data, downloads)
-    assert [one.model for one in models.choose(listed, "tiny")] == ["tiny"]
-    assert [one.model for one in models.choose(listed[:1], "tiny")] == ["org/tiny"]
+    listed = listing(world.data, downloads)
+    assert [one.model for one in choose(listed, "tiny")] == ["tiny"]
+    assert [one.model for one in choose(listed[:1], "tiny")] == ["org/tiny"]
 
 
 def test_what_is_not_there_lists_what_is(world: prepare.World) -> None:
     stored(world, "m-Q4.gguf")
     with pytest.raises(NothingMatchedError) as caught:
-        models.choose(models.listing(world.data, []), "nothing")
+        choose(listing(world.data, []), "nothing")
     assert "org/m" in (caught.value.hint or "")
 
 
@@ -592,7 +590,7 @@ def test_a_compose_file_says_what_docker_would_be_told(containers: Containers) -
         detach=True,
         api_key="topsecret",
     )
-    text = servicefiles.generate("compose", planned, "LLAMA_API_KEY", "MY_KEY")
+    text = service_files.generate("compose", planned, "LLAMA_API_KEY", "MY_KEY")
     assert "topsecret" not in text
     service = yaml.safe_load(text)["services"]["llm"]
     assert service["command"] == ["llama-server", "-m", "$$x"]
@@ -605,17 +603,17 @@ def test_a_quadlet_reaches_the_gpu_by_cdi(world: prepare.World) -> None:
     engine = FakeEngine(replace(FakeEngine().capabilities_, runtimes=("runc", "nvidia")))
     containers = Containers(ORIN, engine, world.settings, world.console, "image:1", no_engine)
     planned = containers.server(Service(("serve", "a b"), "m"), name="llm", detach=True)
-    text = servicefiles.generate("quadlet", planned)
+    text = service_files.generate("quadlet", planned)
     assert "AddDevice=nvidia.com/gpu=all" in text
     assert 'Exec=serve "a b"' in text
-    assert "runtime: nvidia" in servicefiles.generate("compose", planned)
+    assert "runtime: nvidia" in service_files.generate("compose", planned)
 
 
 def test_a_service_file_for_a_board_asks_for_the_gpu_where_this_engine_has_none(world: prepare.World) -> None:
     containers = Containers(ORIN, FakeEngine(), world.settings, world.console, "image:1", no_engine)
     planned = containers.server(Service(("serve",), "m"), name="llm", detach=True)
-    assert "runtime" not in servicefiles.generate("compose", planned)
-    service = yaml.safe_load(servicefiles.generate("compose", planned, gpu=True))["services"]["llm"]
+    assert "runtime" not in service_files.generate("compose", planned)
+    service = yaml.safe_load(service_files.generate("compose", planned, gpu=True))["services"]["llm"]
     assert service["runtime"] == "nvidia"
     assert "NVIDIA_VISIBLE_DEVICES=all" in service["environment"]
 
@@ -626,9 +624,9 @@ def test_a_log_has_a_place_where_the_logs_are_another_users(
     def refuse(self: Path, *_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(self))
 
-    assert container.log_of(world.settings, "s") == world.settings.path("logs") / "llm" / "s.log"
+    assert log_of(world.settings, "s") == world.settings.path("logs") / "llm" / "s.log"
     monkeypatch.setattr(Path, "open", refuse)
-    log = container.log_of(world.settings, "s")
+    log = log_of(world.settings, "s")
     assert log.is_file()
     assert not log.is_relative_to(world.settings.path("logs"))
     log.unlink()
@@ -670,9 +668,9 @@ def test_the_default_quantization_is_the_first(world: prepare.World) -> None:
     assert prepare.prepare(Request("tiny"), world, dry_run=True).job.quantization == QUANTIZATIONS[0] == "Q4_K_M"
 
 
-def config_of(model_type: str, method: str = "") -> modelconfig.ModelConfig:
-    quantized = modelconfig.Quantized(method, 4, 128) if method else None
-    return modelconfig.ModelConfig("", model_type, 2, 64, 128, 4, 4, 16, 100, max_position=4096, quantized=quantized)
+def config_of(model_type: str, method: str = "") -> config.ModelConfig:
+    quantized = config.Quantized(method, 4, 128) if method else None
+    return config.ModelConfig("", model_type, 2, 64, 128, 4, 4, 16, 100, max_position=4096, quantized=quantized)
 
 
 @pytest.mark.parametrize(
@@ -697,8 +695,8 @@ def test_what_lies_on_another_disk_is_removed_where_it_is_listed(world: prepare.
     (tmp_path / "disk").mkdir()
     (world.data / "models").symlink_to(tmp_path / "disk")
     path = stored(world, "m-Q4.gguf", quantization="Q4_K_M")
-    (chosen,) = models.choose(models.listing(world.data, []), "org/m")
-    models.remove(chosen, world.data)
+    (chosen,) = choose(listing(world.data, []), "org/m")
+    remove(chosen, world.data)
     assert not path.exists()
     assert (world.data / "models").is_symlink()
 
@@ -706,7 +704,7 @@ def test_what_lies_on_another_disk_is_removed_where_it_is_listed(world: prepare.
 def test_nothing_outside_the_data_directory_is_removed(world: prepare.World, tmp_path: Path) -> None:
     for path in (tmp_path / "other", world.data, world.data / ".." / "other"):
         with pytest.raises(UsageError, match="is outside"):
-            models.remove(models.Stored("artefact", "m", "", "", "", str(path), 0), world.data)
+            remove(Stored("artefact", "m", "", "", "", str(path), 0), world.data)
 
 
 def test_a_repository_that_is_being_downloaded_is_not_removed(world: prepare.World) -> None:
@@ -717,14 +715,14 @@ def test_a_repository_that_is_being_downloaded_is_not_removed(world: prepare.Wor
     lock = cache / ".locks" / "models--org--m" / "blob.lock"
     lock.touch()
     model, text = (
-        models.Stored("download", name, "", "", "", str(cache / folder), 0)
+        Stored("download", name, "", "", "", str(cache / folder), 0)
         for name, folder in (("org/m", "models--org--m"), ("org/text", "datasets--org--text"))
     )
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(NotReadyError, match="is being downloaded"):
-            models.remove(model, world.data)
-    models.remove(text, world.data)
+            remove(model, world.data)
+    remove(text, world.data)
     assert sorted(path.name for path in cache.glob("*--*")) == ["models--org--m"]
 
 

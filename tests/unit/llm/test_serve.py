@@ -19,27 +19,35 @@ import yaml
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import EngineMissingError, InterruptedByUserError, StepError, UsageError
-from jetson_containers.launch import command as launch
-from jetson_containers.launch import gpu as launch_gpu
+from jetson_containers.launch import gpu
+from jetson_containers.launch.command import Launch
 from jetson_containers.launch.parts import Mount
-from jetson_containers.llm import bench, chat, prepare, serve, session
-from jetson_containers.llm import containers as container
-from jetson_containers.llm import download_in_image as inimage
-from jetson_containers.llm import service_files as servicefiles
+from jetson_containers.llm import bench, chat, download_in_image, prepare, serve, service_files, session
 from jetson_containers.llm.client import Client, RefusedError, ServerGoneError, Turn, _message
-from jetson_containers.llm.containers import Containers
-from jetson_containers.llm.models import lookup as sources
+from jetson_containers.llm.containers import (
+    OWNER,
+    SERVER,
+    Containers,
+    claim,
+    client_for,
+    end,
+    owner,
+    remove_orphans,
+    running,
+    told_to_end,
+)
+from jetson_containers.llm.models import lookup
 from jetson_containers.llm.request import Request
 from jetson_containers.llm.runtimes.interface import Job, Service, StepCommand, Target
 from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-CPU = platforms.parse_target("cpu")
+CPU = detect.parse_target("cpu")
 
 
 class Docker:
@@ -70,15 +78,15 @@ class Docker:
         status, labels = self.containers[name]
         if quiet:
             return name
-        if container.OWNER in form:
-            return f"{name} {labels.get(container.OWNER, '')}"
-        return f"{name}\t{status}\t{labels.get(container.SERVER, '')}"
+        if OWNER in form:
+            return f"{name} {labels.get(OWNER, '')}"
+        return f"{name}\t{status}\t{labels.get(SERVER, '')}"
 
 
 @pytest.fixture
 def docker(monkeypatch: pytest.MonkeyPatch) -> Docker:
     made = Docker()
-    monkeypatch.setattr(container, "docker", made)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", made)
     return made
 
 
@@ -98,17 +106,17 @@ def containers(world: prepare.World) -> Containers:
     return Containers(CPU, FakeEngine(), world.settings, world.console, "image:1", lambda _packages: "other:1")
 
 
-def server(containers: Containers, *command: str) -> launch.Launch:
+def server(containers: Containers, *command: str) -> Launch:
     """A server called `mine` whose docker is a command of this machine."""
     planned = containers.server(Service(("x",), "m"), name="mine")
     return replace(planned, argv=command) if command else planned
 
 
-OURS = {container.SERVER: "1"}
+OURS = {SERVER: "1"}
 
 
 @pytest.mark.parametrize(
-    ("status", "labels", "running", "says"),
+    ("status", "labels", "is_running", "says"),
     [
         ("Up 2 hours", {}, True, "not a server of ours"),
         ("Exited (0) 2 days ago", {}, True, "not a server of ours"),
@@ -118,11 +126,11 @@ OURS = {container.SERVER: "1"}
     ],
 )
 def test_only_a_server_of_ours_makes_room_for_another(
-    containers: Containers, docker: Docker, status: str, labels: dict[str, str], running: bool, says: str
+    containers: Containers, docker: Docker, status: str, labels: dict[str, str], is_running: bool, says: str
 ) -> None:
     docker.containers = {"mine": (status, labels), "mine2": (status, {})}
     with pytest.raises(UsageError, match=says) if says else contextlib.nullcontext():
-        container.claim(server(containers), running=running)
+        claim(server(containers), running=is_running)
     assert docker.removed == ([] if says else ["mine"])
 
 
@@ -130,28 +138,28 @@ def test_a_server_that_could_not_start_takes_nobody_elses_container_away(
     containers: Containers, docker: Docker, tmp_path: Path
 ) -> None:
     """The name was taken between the look and the start."""
-    with container.running(server(containers, "false", "run"), tmp_path / "log") as process:
+    with running(server(containers, "false", "run"), tmp_path / "log") as process:
         docker.containers["mine"] = ("Up 1 second", {})
         process.wait(120)
     assert docker.removed == []
 
 
 def test_a_server_that_ran_is_removed(containers: Containers, docker: Docker, tmp_path: Path) -> None:
-    with container.running(server(containers, "true", "run"), tmp_path / "log"):
-        docker.containers["mine"] = ("Up 1 second", {**OURS, container.OWNER: container.owner()})
+    with running(server(containers, "true", "run"), tmp_path / "log"):
+        docker.containers["mine"] = ("Up 1 second", {**OURS, OWNER: owner()})
     assert docker.removed == ["mine"]
 
 
 def test_orphans_are_those_of_a_killed_process_of_this_user_and_machine(containers: Containers, docker: Docker) -> None:
-    pid, start, place = container.owner().split(".")
+    pid, start, place = owner().split(".")
     owners = {
         "alive": f"{pid}.{start}.{place}",
         "orphan": f"{2**22 + 1}.{start}.{place}",
         "reused": f"{pid}.{int(start) + 1}.{place}",
         "elsewhere": f"{2**22 + 1}.{start}.0123456789ab",
     }
-    docker.containers = {name: ("Up 1 hour", {container.OWNER: whose}) for name, whose in owners.items()}
-    container.remove_orphans(container.client_for(containers.engine))
+    docker.containers = {name: ("Up 1 hour", {OWNER: whose}) for name, whose in owners.items()}
+    remove_orphans(client_for(containers.engine))
     assert docker.removed == ["orphan", "reused"]
 
 
@@ -165,7 +173,7 @@ def test_a_container_that_appears_late_is_removed_as_well() -> None:
         if len(calls) == 2:
             process.kill()
 
-    container.end(process, remove)
+    end(process, remove)
     assert process.poll() is not None
     assert len(calls) == 3
 
@@ -175,7 +183,7 @@ def test_term_and_a_lost_terminal_end_the_work_in_order(number: signal.Signals) 
     before = signal.signal(number, signal.SIG_DFL)
 
     def work() -> None:
-        with container.told_to_end():
+        with told_to_end():
             os.kill(os.getpid(), number)
             threading.Event().wait(10)
 
@@ -190,7 +198,7 @@ def test_term_and_a_lost_terminal_end_the_work_in_order(number: signal.Signals) 
 def test_who_ignores_a_lost_terminal_goes_on() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with container.told_to_end():
+        with told_to_end():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -199,12 +207,10 @@ def test_who_ignores_a_lost_terminal_goes_on() -> None:
 class Local(Containers):
     """Runs commands of this machine in the place of docker's."""
 
-    def plan(
-        self, image: str, options: Sequence[str], command: Sequence[str], *, env: Any, name: str = ""
-    ) -> launch.Launch:
-        return launch.Launch(tuple(command), {}, (), image, (), name, launch_gpu.Gpu.NONE)
+    def plan(self, image: str, options: Sequence[str], command: Sequence[str], *, env: Any, name: str = "") -> Launch:
+        return Launch(tuple(command), {}, (), image, (), name, gpu.Gpu.NONE)
 
-    def remove(self, planned: launch.Launch) -> None:
+    def remove(self, planned: Launch) -> None:
         pass
 
 
@@ -239,15 +245,15 @@ def test_what_docker_could_not_start_says_nothing_of_the_image(world: prepare.Wo
 
 def prepared(containers: Containers) -> prepare.Prepared:
     job = Job("/data/x.gguf", "x", None, "", Target(CPU, "cpu"), prepared=True, context=512)
-    model = sources.Model("x", "x", "/data/x.gguf", "x")
+    model = lookup.Model("x", "x", "/data/x.gguf", "x")
     return prepare.Prepared(Request("x"), model, LlamaCpp(), job, (), containers)
 
 
 def start(
     world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch, **wanted: Any
 ) -> serve.Served | None:
-    """Serve with everything but the start of a container."""
-    monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: prepared(containers))
+    """Serve with everything but the start of a"""
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
     monkeypatch.setattr(serve, "_wait_for", lambda *_: None)
     monkeypatch.setattr(serve.subprocess, "run", lambda argv, **_: subprocess.CompletedProcess(argv, 0, "", ""))
     return serve.serve(Request("x"), serve.ServeRequest(**wanted), world)
@@ -312,8 +318,8 @@ def listening() -> Iterator[socket.socket]:
 
 
 def owned_by_a_killed_process() -> dict[str, str]:
-    _, start, place = container.owner().split(".")
-    return {**OURS, container.OWNER: f"{2**22 + 1}.{start}.{place}"}
+    _, start, place = owner().split(".")
+    return {**OURS, OWNER: f"{2**22 + 1}.{start}.{place}"}
 
 
 @pytest.mark.parametrize("detach", [False, True])
@@ -323,7 +329,7 @@ def test_a_port_that_only_an_orphan_holds_is_free(
 ) -> None:  # fmt: skip
     """`llm serve` was killed with SIGKILL: its server went on listening."""
     docker = OnPort(listening, owned_by_a_killed_process())
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     monkeypatch.setattr(serve, "_foreground", lambda *_: None)
     port = listening.getsockname()[1]
     here = replace(world, engine=lambda: containers.engine)
@@ -337,7 +343,7 @@ def test_an_orphan_is_removed_before_a_free_port_is_looked_for(
     world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
 ) -> None:
     docker = OnPort(listening, owned_by_a_killed_process())
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     monkeypatch.setattr(serve, "_foreground", lambda *_: None)
     monkeypatch.setattr(serve, "DEFAULT_PORT", listening.getsockname()[1])
     served = start(world, containers, monkeypatch)
@@ -345,15 +351,13 @@ def test_an_orphan_is_removed_before_a_free_port_is_looked_for(
     assert served.url == f"http://127.0.0.1:{serve.DEFAULT_PORT}/v1"
 
 
-@pytest.mark.parametrize(
-    "labels", [{}, OURS, {container.OWNER: container.owner()}], ids=["foreign", "detached", "owner-alive"]
-)
+@pytest.mark.parametrize("labels", [{}, OURS, {OWNER: owner()}], ids=["foreign", "detached", "owner-alive"])
 def test_a_port_that_another_container_holds_stays_taken(
     world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
     labels: dict[str, str],
 ) -> None:  # fmt: skip
     docker = OnPort(listening, labels)
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     here = replace(world, engine=lambda: containers.engine)
     with pytest.raises(UsageError, match="is taken"):
         start(here, containers, monkeypatch, port=listening.getsockname()[1])
@@ -364,7 +368,7 @@ def test_a_taken_port_is_said_before_the_model_is_prepared(
     world: prepare.World, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
 ) -> None:
     """Without an engine, too: nothing of ours can listen there then."""
-    monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
 
     def missing() -> FakeEngine:
         return FakeEngine(missing=EngineMissingError("no container engine"))
@@ -401,10 +405,10 @@ def test_a_server_in_the_foreground_says_where_it_is_while_it_runs(
             raise InterruptedByUserError("stopped by SIGTERM")
 
     @contextlib.contextmanager
-    def running(*_: Any) -> Iterator[Process]:
+    def replacement(*_: Any) -> Iterator[Process]:
         yield Process()
 
-    monkeypatch.setattr(container, "running", running)
+    monkeypatch.setattr("jetson_containers.llm.containers.running", replacement)
     monkeypatch.setattr(session, "wait_until_ready", lambda *_: None)
     port = session.free_port()
     assert start(replace(world, console=console), containers, monkeypatch, port=port) is not None
@@ -425,7 +429,7 @@ def test_a_detached_server_that_ended_tells_its_own_status(
 # Service files.
 
 
-def awkward(containers: Containers, *command: str) -> launch.Launch:
+def awkward(containers: Containers, *command: str) -> Launch:
     planned = containers.server(Service(command, "m"), name="llm", detach=True)
     mount = Mount("/mnt/a: $b 50%", "/data")
     argv = [word for word in planned.argv if not word.endswith(":/data")]
@@ -437,7 +441,7 @@ def awkward(containers: Containers, *command: str) -> launch.Launch:
 
 def test_a_compose_file_keeps_every_character(containers: Containers) -> None:
     planned = awkward(containers, "serve", "$HOME", "50%", "a: b")
-    service = yaml.safe_load(servicefiles.generate("compose", planned))["services"]["llm"]
+    service = yaml.safe_load(service_files.generate("compose", planned))["services"]["llm"]
     assert service["command"] == ["serve", "$$HOME", "50%", "a: b"]
     assert {"type": "bind", "source": "/mnt/a: $$b 50%", "target": "/data", "read_only": False} in service["volumes"]
     assert any(volume["read_only"] for volume in service["volumes"])  # the drivers
@@ -445,7 +449,7 @@ def test_a_compose_file_keeps_every_character(containers: Containers) -> None:
 
 def test_a_quadlet_expands_nothing(containers: Containers) -> None:
     planned = awkward(containers, "serve", "$HOME", "50%", 'a "b" \\c')
-    text = servicefiles.generate("quadlet", planned, "API_KEY", "MY_KEY")
+    text = service_files.generate("quadlet", planned, "API_KEY", "MY_KEY")
     assert 'Exec=serve "$$HOME" 50%% "a \\"b\\" \\\\c"' in text.splitlines()
     assert "Mount=type=bind,source=/mnt/a: $$b 50%%,target=/data" in text.splitlines()
     assert "Secret=MY_KEY,type=env,target=API_KEY" in text.splitlines()
@@ -582,7 +586,7 @@ def test_no_model_is_loaded_for_no_question(
     world: prepare.World, monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO | None
 ) -> None:
     monkeypatch.setattr("sys.stdin", stdin)
-    monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: pytest.fail("prepared"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("prepared"))
     with pytest.raises(UsageError, match="nothing is asked"):
         chat.chat(Request("tiny"), chat.ChatOptions(), world)
 
@@ -595,8 +599,8 @@ def test_the_only_answer_stopped_by_ctrl_c_is_no_success(
         client: Any = Answers(Turn("half an", interrupted=True))
         yield session.Session(client, tmp_path / "log", 0.1, "image:1", Service(("s",), "m"))
 
-    monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: prepared(containers))
-    monkeypatch.setattr(session, "open_session", opened)
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
+    monkeypatch.setattr(chat, "open_session", opened)
     with pytest.raises(KeyboardInterrupt):
         chat.chat(Request("x"), chat.ChatOptions("hi"), world)
 
@@ -613,7 +617,7 @@ def test_until_ends_before_there_is_a_model_to_be_served(world: prepare.World) -
 def test_a_file_rows_cannot_go_into_is_said_before_anything_is_measured(
     world: prepare.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench.preparing, "prepare", lambda *_, **__: pytest.fail("an hour for nothing"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("an hour for nothing"))
     path = tmp_path / "other.csv"
     path.write_text("a,b\n")
     with pytest.raises(UsageError, match="other columns"):
@@ -626,23 +630,23 @@ def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
     removed: list[str] = []
 
     class Stopped(Local):
-        def plan(self, *args: Any, **given: Any) -> launch.Launch:
+        def plan(self, *args: Any, **given: Any) -> Launch:
             return replace(super().plan(*args, **given), argv=("sleep", "30"), name="downloading")
 
-        def remove(self, planned: launch.Launch) -> None:
+        def remove(self, planned: Launch) -> None:
             removed.append(planned.name)
-            running[0].kill()
+            started[0].kill()
 
-    running: list[subprocess.Popen[str]] = []
+    started: list[subprocess.Popen[str]] = []
 
     def communicate(self: subprocess.Popen[str], *_: Any, **__: Any) -> Any:
-        running.append(self)
+        started.append(self)
         raise InterruptedByUserError("stopped by SIGTERM")
 
-    monkeypatch.setattr(inimage, "Containers", Stopped)
+    monkeypatch.setattr(download_in_image, "Containers", Stopped)
     monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
     with pytest.raises(InterruptedByUserError):
-        inimage.download(["org/m"], "image:1", CPU, FakeEngine, world.settings, world.console)
+        download_in_image.download(["org/m"], "image:1", CPU, FakeEngine, world.settings, world.console)
     assert set(removed) == {"downloading"}
 
 

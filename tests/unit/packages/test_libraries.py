@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.recipes import catalog
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ compiled = pytest.mark.skipif(not shutil.which("gcc") or not shutil.which("ldd")
 
 @cache
 def packages(target: str) -> tuple[Package, ...]:
-    return tuple(catalog.load([TREE], platforms.parse_target(target)).available.values())
+    return tuple(catalog.load([TREE], detect.parse_target(target)).available.values())
 
 
 def test_recipes_look_for_libraries_by_the_same_file() -> None:
@@ -340,7 +340,7 @@ def test_auto_gptq_comes_from_the_repository_whose_kernels_have_their_headers() 
     ],
 )
 def test_older_names_stand_for_the_full_commit(target: str, name: str, argument: str, commit: str) -> None:
-    package = catalog.load([TREE], platforms.parse_target(target)).find(name)
+    package = catalog.load([TREE], detect.parse_target(target)).find(name)
     assert package.build_args[argument] == package.source["commit"] == commit
 
 
@@ -355,7 +355,7 @@ def test_older_names_stand_for_the_full_commit(target: str, name: str, argument:
     ],
 )
 def test_tvm_installs_polly_by_the_name_it_has_on_the_release(target: str, name: str) -> None:
-    members = catalog.load([TREE], platforms.parse_target(target)).members("tvm")
+    members = catalog.load([TREE], detect.parse_target(target)).members("tvm")
     package = next(item for item in members if "POLLY_PACKAGE" in item.build_args)
     assert package.build_args["POLLY_PACKAGE"] == name
     assert f"-{package.build_args['LLVM_MAJOR']}-" in name

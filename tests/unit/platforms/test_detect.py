@@ -15,10 +15,17 @@ from packaging.version import Version
 
 from jetson_containers.core.errors import ConfigError, JetsonError, TargetError
 from jetson_containers.images.name import platform_tag
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.platforms import host as hostfiles
 from jetson_containers.platforms import tables
-from jetson_containers.platforms.detect import Arch, detect, parse_target
+from jetson_containers.platforms.detect import (
+    Arch,
+    codename,
+    comparable_ubuntu,
+    default_base_image,
+    detect,
+    parse_target,
+    rebase,
+)
+from jetson_containers.platforms.host import read
 from tests.paths import TESTS_DIR
 
 if TYPE_CHECKING:
@@ -56,7 +63,7 @@ class TestCapturedHosts:
     def test_a_machine_is_what_its_files_say(self, name: str) -> None:
         want, platform = expected(name), detect(HOSTS / name)
         assert platform.to_json() == want["platform"]
-        assert platforms.default_base_image(platform) == want["base_image"]
+        assert default_base_image(platform) == want["base_image"]
         assert platform_tag(platform) == want["tag"]
         assert platform.origins["l4t"] == want["l4t_from"]
         assert dict(platform.host) == want["host"]
@@ -167,8 +174,8 @@ class TestDetails:
         for module in row.modules:
             names = ["nvidia,p9999-0000+" + module, tables.socs()[row.soc]["compatible"]]
             (host / "proc/device-tree/compatible").write_text("\0".join(names) + "\0", encoding="utf-8")
-            assert hostfiles.read(host).board == board
-            assert hostfiles.read(host).soc == row.soc
+            assert read(host).board == board
+            assert read(host).soc == row.soc
 
     def test_a_module_nobody_knows_is_said(self, tmp_path: Path) -> None:
         host = copy_of(ORIN, tmp_path)
@@ -530,32 +537,32 @@ class TestEnvironment:
 
 class TestBases:
     def test_a_debian_base_changes_distribution_and_python(self) -> None:
-        platform = platforms.rebase(parse_target("cpu"), "debian", "12", "base image made here")
+        platform = rebase(parse_target("cpu"), "debian", "12", "base image made here")
         assert (platform.distro, platform.distro_version, str(platform.python)) == ("debian", "12", "3.11")
         assert platform.origins["distro"] == "base image made here"
         assert platform_tag(platform) == "x86_64-cpu-debian12"
-        assert platforms.default_base_image(platform) == "debian:12"
+        assert default_base_image(platform) == "debian:12"
 
     def test_a_python_that_was_asked_for_survives(self) -> None:
-        platform = platforms.rebase(parse_target("cpu,py3.10"), "debian", "12", "test")
+        platform = rebase(parse_target("cpu,py3.10"), "debian", "12", "test")
         assert platform_tag(platform) == "x86_64-cp310-cpu-debian12"
 
     def test_an_unknown_distribution_is_an_error(self) -> None:
         with pytest.raises(TargetError, match="`arch `"):
-            platforms.rebase(parse_target("cpu"), "arch", "", "test")
+            rebase(parse_target("cpu"), "arch", "", "test")
 
     @pytest.mark.parametrize(
-        ("distro", "version", "ubuntu", "codename"),
+        ("distro", "version", "ubuntu", "name"),
         [
             ("debian", "12", "22.04", "bookworm"),
             ("debian", "13", "24.04", "trixie"),
             ("ubuntu", "20.04", "20.04", "focal"),
         ],
     )
-    def test_debian_compares_to_an_ubuntu(self, distro: str, version: str, ubuntu: str, codename: str) -> None:
-        platform = platforms.rebase(parse_target("cpu"), distro, version, "test")
-        assert platforms.comparable_ubuntu(platform) == ubuntu
-        assert platforms.codename(platform) == codename
+    def test_debian_compares_to_an_ubuntu(self, distro: str, version: str, ubuntu: str, name: str) -> None:
+        platform = rebase(parse_target("cpu"), distro, version, "test")
+        assert comparable_ubuntu(platform) == ubuntu
+        assert codename(platform) == name
 
     @pytest.mark.parametrize(
         ("target", "image"),
@@ -575,7 +582,7 @@ class TestBases:
         ],
     )
     def test_base_images(self, target: str, image: str) -> None:
-        assert platforms.default_base_image(parse_target(target)) == image
+        assert default_base_image(parse_target(target)) == image
 
 
 class TestWhatABuildDependsOn:
@@ -625,8 +632,8 @@ class TestTables:
     def test_importing_reads_no_table_and_no_yaml(self) -> None:
         code = (
             "import sys; "
-            "from jetson_containers.platforms import detect as platforms, tables; "
-            "from jetson_containers.images import name as imagename, compat;"
+            "from jetson_containers.platforms import detect, tables; "
+            "from jetson_containers.images import compat, name;"
             "assert 'yaml' not in sys.modules and tables.load.cache_info().currsize == 0;"
             "bad = {'docker', 'jinja2', 'huggingface_hub', 'rich', 'resolvelib', 'click'} & set(sys.modules);"
             "assert not bad, bad"

@@ -14,22 +14,19 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from jetson_containers.cli import main as main_module
+from jetson_containers.cli import main
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError, TargetError
-from jetson_containers.dockerfile import parser as instructions
+from jetson_containers.dockerfile import parser
 from jetson_containers.plan import keys
 from jetson_containers.plan.plan import PlanOptions, make
 from jetson_containers.platforms.detect import detect, parse_target
 from jetson_containers.platforms.target import from_env
-from jetson_containers.recipes import cache as catalog_index
-from jetson_containers.recipes import requirement as dependency
-from jetson_containers.recipes import templating
-from jetson_containers.recipes import tree as packagetree
-from jetson_containers.recipes import yaml_lines as yamlines
+from jetson_containers.recipes import cache, requirement, templating, yaml_lines
 from jetson_containers.recipes.catalog import Catalog, load
-from jetson_containers.recipes.rules import parse as parse_rule
+from jetson_containers.recipes.rules import parse
 from jetson_containers.recipes.schema import build_flags
-from jetson_containers.recipes.upstream import config_py as legacy_python
+from jetson_containers.recipes.tree import scan
+from jetson_containers.recipes.upstream import config_py
 from jetson_containers.resolver.solve import solve
 from tests.unit.treemaker import ORIN, dockerfile, write
 
@@ -208,8 +205,8 @@ def test_a_directory_that_is_a_link_out_of_the_tree_is_no_package(catalog: Catal
 
 
 def test_the_index_of_such_a_tree_is_read_again(catalog: Catalog, tree: Path) -> None:
-    key = catalog_index.Key(packagetree.scan([tree]))
-    contents = catalog_index.read(catalog_index.file_for(tree.parent / "cache", [tree], CPU), key)
+    key = cache.Key(scan([tree]))
+    contents = cache.read(cache.file_for(tree.parent / "cache", [tree], CPU), key)
     assert contents is not None
     assert len(contents.broken) == len(catalog.broken)
 
@@ -220,7 +217,7 @@ def test_commands_go_on(
 ) -> None:
     monkeypatch.setenv("PATH", str(tree))
     monkeypatch.setenv("JETSON_CONTAINERS_CACHE", str(tree.parent / "cache"))
-    assert main_module.main([*words, "--target", "cpu", "--packages", str(tree)]) == 0
+    assert main.main([*words, "--target", "cpu", "--packages", str(tree)]) == 0
     out, err = capsys.readouterr()
     assert "a-good" in out
     assert {error.message for error in catalog.broken} == {
@@ -235,7 +232,7 @@ def test_lint_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     })  # fmt: skip
     os.mkfifo(tmp_path / "g/d/config.yaml")
     (tmp_path / "g/out").symlink_to("/etc")
-    assert main_module.main(["lint", "--no-shellcheck", "--packages", str(tmp_path)]) == 1
+    assert main.main(["lint", "--no-shellcheck", "--packages", str(tmp_path)]) == 1
     out = capsys.readouterr().out
     for reason in (
         "`--device=/dev/sda`",
@@ -250,9 +247,9 @@ def test_lint_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_a_recipe_that_closes_the_pipe_and_stays_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "import os, signal\nsignal.setitimer(signal.ITIMER_REAL, 0)\nos.closerange(0, 30)\nwhile True: pass\n"
     tree = write(tmp_path, {"g/stays/Dockerfile": GOOD, "g/stays/config.py": code})
-    monkeypatch.setattr(legacy_python, "SECONDS", 0.1)
-    monkeypatch.setattr(legacy_python, "GRACE", 0.1)
-    monkeypatch.setattr(legacy_python.run, "__kwdefaults__", {**legacy_python.run.__kwdefaults__, "seconds": 0.1})
+    monkeypatch.setattr(config_py, "SECONDS", 0.1)
+    monkeypatch.setattr(config_py, "GRACE", 0.1)
+    monkeypatch.setattr(config_py.run, "__kwdefaults__", {**config_py.run.__kwdefaults__, "seconds": 0.1})
     assert list(load([tree], ORIN).available) == []
 
 
@@ -417,22 +414,22 @@ def test_one_recipe_has_one_budget() -> None:
 
 
 def test_a_backslash_alone_is_no_instruction() -> None:
-    assert [step.keyword for step in instructions.parse("FROM x\n\\\n")] == ["FROM"]
-    assert [step.keyword for step in instructions.parse("FROM x\n\\\n\\\n\nRUN y\n")] == ["FROM", "RUN"]
+    assert [step.keyword for step in parser.parse("FROM x\n\\\n")] == ["FROM"]
+    assert [step.keyword for step in parser.parse("FROM x\n\\\n\\\n\nRUN y\n")] == ["FROM", "RUN"]
     with pytest.raises(RecipeError, match="no FROM"):
-        instructions.parse("\\\n")
+        parser.parse("\\\n")
 
 
 def test_directives_and_empty_lines_take_no_time() -> None:
     text = "# syntax=a" + " " * 200_000 + "b\nFROM x\n"
-    assert instructions.directives(text.split("\n"))["syntax"].endswith("b")
-    assert instructions.parse("FROM x\nCOPY " + "[" * 50_000 + "\n")[1].words == ("[" * 50_000,)
+    assert parser.directives(text.split("\n"))["syntax"].endswith("b")
+    assert parser.parse("FROM x\nCOPY " + "[" * 50_000 + "\n")[1].words == ("[" * 50_000,)
 
 
 @pytest.mark.parametrize("text", [DIGITS, f"1.{DIGITS}", f"1!{DIGITS}", "²", "1.²", "x" * 5000, f"b{DIGITS}"])
 def test_a_version_that_is_none(text: str) -> None:
-    assert dependency.pep440(text) is None
-    assert dependency.version_key(text) < dependency.version_key("0.1")
+    assert requirement.pep440(text) is None
+    assert requirement.version_key(text) < requirement.version_key("0.1")
 
 
 @pytest.mark.parametrize(
@@ -440,7 +437,7 @@ def test_a_version_that_is_none(text: str) -> None:
 )
 def test_a_rule_that_is_none(rule: str) -> None:
     with pytest.raises(RequirementSyntaxError, match="is no `requires` rule"):
-        parse_rule(rule)
+        parse(rule)
 
 
 @pytest.mark.parametrize(
@@ -461,7 +458,7 @@ def test_a_variable_that_is_no_version(name: str) -> None:
 def test_an_index_with_wrong_types_is_none(tmp_path: Path) -> None:
     tree = write(tmp_path / "tree", {"g/a/Dockerfile": GOOD})
     load([tree], ORIN, cache=tmp_path)
-    file = catalog_index.file_for(tmp_path, [tree], ORIN)
+    file = cache.file_for(tmp_path, [tree], ORIN)
     right = file.read_text()
     for old, new in (('"name":"a"', '"name":5'), ('"docs":"x"', '"docs":["x"]'), ('"requires":[', '"requires":[5,')):
         assert old in right
@@ -549,12 +546,12 @@ def test_any_template_renders_or_says_why(text: str) -> None:
 @FUZZ
 @given(st.lists(st.sampled_from(YAML_WORDS), max_size=30).map("".join), st.booleans())
 def test_any_yaml_parses_or_says_why(text: str, native: bool) -> None:
-    said = messages(lambda: yamlines.parse(text, Path("x.yaml"), native=native), RecipeError)
+    said = messages(lambda: yaml_lines.parse(text, Path("x.yaml"), native=native), RecipeError)
     assert said == "" or said.startswith("x.yaml")
 
 
 @FUZZ
 @given(st.lists(st.sampled_from(DOCKERFILE_WORDS), max_size=25).map("".join))
 def test_any_dockerfile_parses_or_says_why(text: str) -> None:
-    said = messages(lambda: [step.words for step in instructions.parse(text)], RecipeError)
+    said = messages(lambda: [step.words for step in parser.parse(text)], RecipeError)
     assert said == "" or said.startswith("Dockerfile")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from jetson_containers.llm.models import config as modelconfig
+from jetson_containers.llm.models import config
 from jetson_containers.llm.runtimes import limits
 from jetson_containers.platforms import tables
 from tests.paths import ROOT_DIR
@@ -177,8 +177,8 @@ def test_the_tables_are_those_of_the_pinned_commits() -> None:
     assert (groups["autogptq_llama_q4f16_0"], groups["autogptq_llama_q4f16_1"]) == ("128", "-1")
 
 
-def shape(kind: str, **more: Any) -> modelconfig.ModelConfig:
-    return modelconfig.from_hf(
+def shape(kind: str, **more: Any) -> config.ModelConfig:
+    return config.from_hf(
         {"model_type": kind, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "vocab_size": 100,
          "num_attention_heads": 4, **more}
     )  # fmt: skip

@@ -17,7 +17,7 @@ from jetson_containers.llm import fit
 from jetson_containers.llm.fit import GIB, Machine, Options, Request, Verdict, advise, ask, constants, memory, predict
 from jetson_containers.llm.fit.published import Account, Peak, accounts, comparisons, peaks
 from jetson_containers.llm.fit.weights import linear_weights, weights
-from jetson_containers.llm.models import known as knownmodels
+from jetson_containers.llm.models import known
 from jetson_containers.llm.models.config import ModelConfig, Quantized
 from jetson_containers.llm.runtimes import llama_cpp
 from jetson_containers.platforms import tables
@@ -28,7 +28,7 @@ RUNTIMES = tuple(constants.runtimes())
 
 
 def model(name: str) -> ModelConfig:
-    config = knownmodels.config(name)
+    config = known.config(name)
     assert config is not None
     return config
 
@@ -87,7 +87,7 @@ def test_docs_fit_is_current() -> None:
 
 
 def test_no_model_has_a_constant_of_its_own() -> None:
-    names = [name.lower().rpartition("/")[2] for name in knownmodels.configs()]
+    names = [name.lower().rpartition("/")[2] for name in known.configs()]
     ours = ROOT / "jetson_containers"
     models = [ours / "llm" / "models" / name for name in ("gguf.py", "config.py", "layers.py")]
     for path in [*(ours / "llm" / "fit").glob("*.py"), ours / "facts" / "fit.yaml", *models]:
@@ -500,7 +500,7 @@ def test_advice_fits_when_it_is_applied(
         assert advice.options
 
 
-@pytest.mark.parametrize("name", list(knownmodels.configs())[:6])
+@pytest.mark.parametrize("name", list(known.configs())[:6])
 def test_nothing_is_advised_where_it_fits_well(name: str) -> None:
     config = model(name)
     for runtime in RUNTIMES:

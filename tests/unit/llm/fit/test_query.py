@@ -15,14 +15,13 @@ from click.testing import CliRunner
 from jetson_containers.cli import llm_fit
 from jetson_containers.cli.app import App
 from jetson_containers.core.errors import NotReadyError, UsageError
-from jetson_containers.llm import fit
-from jetson_containers.llm import fit_check as foresight
-from jetson_containers.llm.fit import GIB, Verdict
-from jetson_containers.llm.fit import query as fitting
+from jetson_containers.llm import fit, fit_check
+from jetson_containers.llm.fit import GIB, Verdict, query
 from jetson_containers.llm.fit.query import Question
-from jetson_containers.llm.models import known as knownmodels
-from jetson_containers.llm.models import source as modelsource
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.llm.models import known
+from jetson_containers.llm.models.config import from_hf
+from jetson_containers.llm.models.source import load
+from jetson_containers.platforms import detect
 from tests.hubserver import HubServer
 from tests.paths import TESTS_DIR, UNIT_DIR
 
@@ -37,18 +36,18 @@ KEYS = (
     "model", "runtime", "quantization", "context", "board", "weights_bytes", "kv_bytes", "runtime_bytes",
     "baseline_bytes", "total_bytes", "available_bytes", "fits", "peak_bytes", "decode_tokens_per_s", "advice",
 )  # fmt: skip
-LLAMA = knownmodels.configs()["meta-llama/Llama-2-7b-chat-hf"]
+LLAMA = known.configs()["meta-llama/Llama-2-7b-chat-hf"]
 
 
 def no_hub(reference: str) -> ModelConfig:
     raise AssertionError(f"{reference}: the hub was asked")
 
 
-def ask(model: str, **given: Any) -> fitting.Answer:
-    source = modelsource.load(model, no_hub)
+def ask(model: str, **given: Any) -> query.Answer:
+    source = load(model, no_hub)
     question = Question(**{"board": "orin-nx-16gb", **given})
-    machine = fitting.machine_for(question, lambda: platforms.parse_target("cpu"), Path("/nowhere"))
-    return fitting.answer(source, machine, question)
+    machine = query.machine_for(question, lambda: detect.parse_target("cpu"), Path("/nowhere"))
+    return query.answer(source, machine, question)
 
 
 def run(*argv: str) -> tuple[int, str]:
@@ -59,12 +58,12 @@ def run(*argv: str) -> tuple[int, str]:
 # Board, target and mode ----------------------------------------------------------------------------------------------
 
 
-def on(board: str, target: str = "", **given: Any) -> fitting.Answer:
-    source = modelsource.load("internlm-chat-7b", no_hub)
+def on(board: str, target: str = "", **given: Any) -> query.Answer:
+    source = load("internlm-chat-7b", no_hub)
     question = Question(board=board, runtime=given.pop("runtime", "lmdeploy"), **given)
-    platform = platforms.parse_target(target or "cpu")
-    machine = fitting.machine_for(question, lambda: platform, Path("/nowhere"), cross=bool(target))
-    return fitting.answer(source, machine, question)
+    platform = detect.parse_target(target or "cpu")
+    machine = query.machine_for(question, lambda: platform, Path("/nowhere"), cross=bool(target))
+    return query.answer(source, machine, question)
 
 
 def test_the_target_decides_the_runtime_s_version_on_a_board() -> None:
@@ -74,23 +73,23 @@ def test_the_target_decides_the_runtime_s_version_on_a_board() -> None:
         Verdict.IMPOSSIBLE, "lmdeploy does not know the architecture `internlm`",
     )  # fmt: skip
     # JetPack 5's fills its KV cache as it goes, the newer one takes half of what is free
-    llama = modelsource.load("Llama-2-7b-chat-hf", no_hub)
+    llama = load("Llama-2-7b-chat-hf", no_hub)
     kv = {}
     for release in ("r35.4.1", "r36.4.3"):
         question = Question(board="orin-nx-16gb", runtime="lmdeploy")
-        machine = fitting.machine_for(
-            question, lambda text=release: platforms.parse_target(text), Path("/"), cross=True,  # type: ignore[misc]
+        machine = query.machine_for(
+            question, lambda text=release: detect.parse_target(text), Path("/"), cross=True,  # type: ignore[misc]
         )  # fmt: skip
-        kv[release] = fitting.answer(llama, machine, question).best.kv_bytes
+        kv[release] = query.answer(llama, machine, question).best.kv_bytes
     assert kv["r35.4.1"] == (4096 + 128) * 2 * 32 * 4096 * 2
     assert kv["r36.4.3"] > kv["r35.4.1"] * 3 // 2
 
 
 def test_advice_keeps_to_the_target_s_release() -> None:
-    source = modelsource.load("internlm2-chat-20b", no_hub)
+    source = load("internlm2-chat-20b", no_hub)
     question = Question(board="xavier-nx-8gb", runtime="llama_cpp", quantization="F16")
-    machine = fitting.machine_for(question, lambda: platforms.parse_target("r35.4.1"), Path("/"), cross=True)
-    boards = [item.machine for item in fitting.answer(source, machine, question).advice if "--board" in item.options]
+    machine = query.machine_for(question, lambda: detect.parse_target("r35.4.1"), Path("/"), cross=True)
+    boards = [item.machine for item in query.answer(source, machine, question).advice if "--board" in item.options]
     assert boards
     assert all(each.l4t == (35,) for each in boards)
 
@@ -117,8 +116,8 @@ def test_board_target_and_mode_that_contradict_are_refused(
 
 def test_a_mode_without_a_board_is_refused() -> None:
     with pytest.raises(UsageError, match="no board is named"):
-        fitting.machine_for(Question(mode="15W", vram=24.0), lambda: platforms.parse_target("cu129"), Path("/"))
-    here = fitting.machine_for(Question(mode="15W"), lambda: platforms.parse_target("r36.4.3,orin-nx-16gb"), Path("/"))
+        query.machine_for(Question(mode="15W", vram=24.0), lambda: detect.parse_target("cu129"), Path("/"))
+    here = query.machine_for(Question(mode="15W"), lambda: detect.parse_target("r36.4.3,orin-nx-16gb"), Path("/"))
     assert (here.mode, here.sm_hz) == ("15W", 4 * 612e6)
 
 
@@ -164,7 +163,7 @@ def test_the_version_for_the_target_is_said() -> None:
      ("r38.2", (35, 36, 39)), ("x86_64,cu129", (35, 36, 39))],
 )  # fmt: skip
 def test_other_commands_take_the_target_s_release_where_the_board_runs_it(target: str, majors: tuple[int, ...]) -> None:
-    machine = foresight._machine("orin-nx-16gb", platforms.parse_target(target), App().console)
+    machine = fit_check._machine("orin-nx-16gb", detect.parse_target(target), App().console)
     assert machine is not None
     assert machine.l4t == majors
 
@@ -181,7 +180,7 @@ def test_what_a_model_cannot_be_quantized_to_is_impossible() -> None:
 
 @pytest.mark.parametrize("name", ["meta-llama/Llama-2-7b-chat-hf", "Llama-2-7b-chat-hf", "llama-2-7B-chat-HF"])
 def test_a_well_known_name_needs_no_network(name: str) -> None:
-    source = modelsource.load(name, no_hub)
+    source = load(name, no_hub)
     assert (source.name, source.config.layers) == ("meta-llama/Llama-2-7b-chat-hf", 32)
 
 
@@ -190,10 +189,10 @@ def test_another_hub_name_is_asked_for() -> None:
 
     def hub(reference: str) -> ModelConfig:
         asked.append(reference)
-        return modelsource.modelconfig.from_hf(LLAMA)
+        return from_hf(LLAMA)
 
     for name in ("org/model", "meta-llama/Llama-2-7b-chat-hf@refs/pr/1"):
-        assert modelsource.load(name, hub).config.hidden == 4096
+        assert load(name, hub).config.hidden == 4096
     assert asked == ["org/model", "meta-llama/Llama-2-7b-chat-hf@refs/pr/1"]
 
 
@@ -202,16 +201,16 @@ def test_a_directory_a_config_and_a_gguf_file_are_read(tmp_path: Path) -> None:
     model.mkdir()
     (model / "config.json").write_text(json.dumps(LLAMA))
     for path in (model, model / "config.json"):
-        assert modelsource.load(str(path), no_hub).config.hidden == 4096
-    source = modelsource.load(str(GGUF), no_hub)
+        assert load(str(path), no_hub).config.hidden == 4096
+    source = load(str(GGUF), no_hub)
     assert (source.quantization, source.runtimes, source.config.layers) == ("Q8_0", ("llama_cpp",), 2)
     folder = tmp_path / "gguf"
     folder.mkdir()
     shutil.copy(GGUF, folder / "only.gguf")
-    assert modelsource.load(str(folder), no_hub).name == "only"
+    assert load(str(folder), no_hub).name == "only"
     shutil.copy(GGUF, folder / "second.gguf")
     with pytest.raises(UsageError, match=r"2 \.gguf files"):
-        modelsource.load(str(folder), no_hub)
+        load(str(folder), no_hub)
 
 
 def test_an_artefact_of_mlc_keeps_its_quantization_and_context(tmp_path: Path) -> None:
@@ -232,27 +231,27 @@ def test_an_artefact_of_mlc_keeps_its_quantization_and_context(tmp_path: Path) -
 def test_a_broken_config_is_named(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(UsageError, match=words) as error:
-        modelsource.load(str(tmp_path), no_hub)
+        load(str(tmp_path), no_hub)
     assert str(tmp_path) in error.value.message
 
 
 @pytest.mark.parametrize("name", ["nonsense", "./nonsense/model", "/nonsense/model", "org/model.gguf"])
 def test_what_is_no_model_is_said(name: str) -> None:
     with pytest.raises(UsageError, match="no model"):
-        modelsource.load(name, no_hub)
+        load(name, no_hub)
 
 
 def test_a_name_that_is_nearly_known_is_suggested_and_the_tiny_model_needs_no_answer() -> None:
     with pytest.raises(UsageError) as error:
-        modelsource.load("Llama-3.1-8B-Instruct", no_hub)
+        load("Llama-3.1-8B-Instruct", no_hub)
     assert "`Meta-Llama-3.1-8B-Instruct`" in (error.value.hint or "")
     with pytest.raises(UsageError, match="fits everywhere"):
-        modelsource.load("tiny", no_hub)
+        load("tiny", no_hub)
 
 
 def test_an_empty_directory_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"neither config\.json nor a \.gguf file"):
-        modelsource.load(str(tmp_path), no_hub)
+        load(str(tmp_path), no_hub)
 
 
 @pytest.fixture
@@ -290,39 +289,39 @@ def test_a_repository_of_gguf_files_says_what_to_name(hub: HubServer) -> None:
     ("host", "memory"), [("orin-nx-16gb-r36.4.0", None), ("xavier-nx-8gb-r35.4.1", None), ("x86_64-debian12-cpu", None)]
 )
 def test_without_a_board_this_machine_is_asked_about(host: str, memory: None) -> None:
-    platform = platforms.detect(HOSTS / host)
-    machine = fitting.machine_for(Question(), lambda: platform, HOSTS / host)
+    platform = detect.detect(HOSTS / host)
+    machine = query.machine_for(Question(), lambda: platform, HOSTS / host)
     assert machine.memory == platform.memory
     assert machine.l4t == ((platform.l4t.major,) if platform.l4t else ())
     assert machine.notes == ()
 
 
 def test_a_target_is_a_machine_too() -> None:
-    platform = platforms.parse_target("orin-nano-8gb,r36.4.3")
-    machine = fitting.machine_for(Question(), lambda: platform, Path("/nowhere"))
+    platform = detect.parse_target("orin-nano-8gb,r36.4.3")
+    machine = query.machine_for(Question(), lambda: platform, Path("/nowhere"))
     assert (machine.id, machine.l4t, machine.memory) == ("orin-nano-8gb", (36,), 7475 << 20)
 
 
 def test_a_board_asks_nothing_of_this_machine() -> None:
-    def forbidden() -> platforms.Platform:
+    def forbidden() -> detect.Platform:
         raise AssertionError("the platform was asked")
 
-    machine = fitting.machine_for(Question(board="nano", swap=4), forbidden, Path("/"))
+    machine = query.machine_for(Question(board="nano", swap=4), forbidden, Path("/"))
     assert (machine.id, machine.swap) == ("nano-4gb", 4 * GIB)
 
 
 def test_a_graphics_card_is_measured_by_its_own_memory() -> None:
-    platform = platforms.detect(HOSTS / "x86_64-nvidia")
-    machine = fitting.machine_for(Question(), lambda: platform, Path("/nowhere"), lambda: 24 * GIB)
+    platform = detect.detect(HOSTS / "x86_64-nvidia")
+    machine = query.machine_for(Question(), lambda: platform, Path("/nowhere"), lambda: 24 * GIB)
     assert (machine.discrete, machine.memory, machine.host_memory) == (True, 24 * GIB, platform.memory)
-    assert fitting.machine_for(Question(vram=8), lambda: platform, Path("/nowhere")).memory == 8 * GIB
+    assert query.machine_for(Question(vram=8), lambda: platform, Path("/nowhere")).memory == 8 * GIB
     with pytest.raises(UsageError, match="graphics card has is unknown"):
-        fitting.machine_for(Question(), lambda: platform, Path("/nowhere"), lambda: 0)
+        query.machine_for(Question(), lambda: platform, Path("/nowhere"), lambda: 0)
 
 
 def test_a_target_without_a_board_has_no_memory() -> None:
     with pytest.raises(UsageError, match="names no board"):
-        fitting.machine_for(Question(), lambda: platforms.parse_target("r36.4.3"), Path("/nowhere"))
+        query.machine_for(Question(), lambda: detect.parse_target("r36.4.3"), Path("/nowhere"))
 
 
 def test_only_swap_on_a_disk_counts(tmp_path: Path) -> None:
@@ -330,17 +329,17 @@ def test_only_swap_on_a_disk_counts(tmp_path: Path) -> None:
     (tmp_path / "proc/swaps").write_text(
         "Filename Type Size Used Priority\n/dev/zram0 partition 1000 0 5\n/swapfile file 2048 0 -2\n"
     )
-    assert fitting.disk_swap(tmp_path) == 2048 * 1024
-    assert fitting.disk_swap(tmp_path / "nowhere") == 0
+    assert query.disk_swap(tmp_path) == 2048 * 1024
+    assert query.disk_swap(tmp_path / "nowhere") == 0
 
 
 def test_what_is_in_use_now_can_be_the_baseline(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 16000000 kB\nMemFree: 1 kB\nMemAvailable: 12000000 kB\n")
-    platform = platforms.detect(HOSTS / "orin-nx-16gb-r36.4.0")
+    platform = detect.detect(HOSTS / "orin-nx-16gb-r36.4.0")
     question = Question(runtime="mlc", baseline="now")
-    machine = fitting.machine_for(question, lambda: platform, tmp_path)
-    answer = fitting.answer(modelsource.load("Llama-2-7b-chat-hf", no_hub), machine, question)
+    machine = query.machine_for(question, lambda: platform, tmp_path)
+    answer = query.answer(load("Llama-2-7b-chat-hf", no_hub), machine, question)
     assert answer.best.baseline_bytes == pytest.approx(4000000 * 1024, rel=0.001)
     with pytest.raises(UsageError, match="measures this machine"):
         ask("Llama-2-7b-chat-hf", baseline="now")
@@ -353,7 +352,7 @@ def test_all_runtimes_are_listed_the_best_first() -> None:
     answer = ask("Llama-2-7b-chat-hf")
     assert {each.runtime for each in answer.fits} == set(fit.advice.constants.runtimes())
     verdicts = [each.verdict for each in answer.fits]
-    assert verdicts == sorted(verdicts, key=fitting._ORDER.index)
+    assert verdicts == sorted(verdicts, key=query._ORDER.index)
     fast = [each.decode_tokens_per_s or 0 for each in answer.fits if each.verdict is Verdict.FITS]
     assert fast == sorted(fast, reverse=True)
 
@@ -419,8 +418,8 @@ def test_what_cannot_run_is_given_no_speed(runtime: tuple[str, ...]) -> None:
 
 
 def test_a_gguf_file_of_an_unknown_mixture_keeps_its_name() -> None:
-    source = replace(modelsource.load(str(GGUF), no_hub), quantization="Q9_X")
-    answer = fitting.answer(source, fit.of_board(fit.board_named("orin-nx-16gb")), Question())
+    source = replace(load(str(GGUF), no_hub), quantization="Q9_X")
+    answer = query.answer(source, fit.of_board(fit.board_named("orin-nx-16gb")), Question())
     assert (answer.best.quantization, answer.best.weights_bytes) == ("Q9_X", 28288)
 
 

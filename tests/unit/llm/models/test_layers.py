@@ -11,7 +11,7 @@ from jetson_containers.core.errors import UsageError
 from jetson_containers.llm import fit
 from jetson_containers.llm.fit import GIB, Verdict, constants, memory, predict
 from jetson_containers.llm.fit.weights import active_weights, linear_weights, parameters
-from jetson_containers.llm.models import config as modelconfig
+from jetson_containers.llm.models.config import from_hf
 from tests.paths import UNIT_DIR
 
 # Shapes as their authors' config.json has them, and the parameters the hub counts in the files (MIT).
@@ -39,7 +39,7 @@ def test_there_are_many_shapes_of_all_kinds() -> None:
 
 @pytest.mark.parametrize("row", SHAPES, ids=[row["name"] for row in SHAPES])
 def test_every_shape_has_its_published_parameters(row: dict[str, Any]) -> None:
-    read = modelconfig.from_hf(row["config"])
+    read = from_hf(row["config"])
     assert parameters(read) == pytest.approx(row["parameters"], rel=row.get("tolerance", 0.007)), row.get("why", "")
     assert read.unread == ()
 
@@ -55,23 +55,23 @@ def test_every_shape_has_its_published_parameters(row: dict[str, Any]) -> None:
     ],
 )
 def test_a_token_goes_through_the_experts_it_is_said_to(name: str, billions: float) -> None:
-    read = modelconfig.from_hf(BY_NAME[name])
+    read = from_hf(BY_NAME[name])
     head = read.vocab * read.hidden
     assert (active_weights(read) + head * (1 if read.tied else 2)) / 1e9 == pytest.approx(billions, rel=0.13)
 
 
 def test_embeddings_of_each_layer_and_widths_as_a_list_are_counted() -> None:
-    read = modelconfig.from_hf(GEMMA3N)
+    read = from_hf(GEMMA3N)
     assert parameters(read) / 1e9 == pytest.approx(6.87, rel=0.005)
     assert read.tables == 262144 * 256 * 35
     narrow = {**GEMMA3N["text_config"], "intermediate_size": [8192] * 5 + [16384] * 30}  # type: ignore[dict-item]
-    less = modelconfig.from_hf({**GEMMA3N, "text_config": narrow})
+    less = from_hf({**GEMMA3N, "text_config": narrow})
     assert linear_weights(read) - linear_weights(less) == 5 * 3 * 2048 * 8192
 
 
 def kept(config: dict[str, Any], tokens: int, runtime: str = "vllm") -> int:
     """Elements that are kept of a context, states of layers without attention left out."""
-    read = modelconfig.from_hf(config)
+    read = from_hf(config)
     states = sum(block.state * len(block.at) for block in read.blocks) * 4
     return round((memory.kv_cache(read, constants.runtime(runtime), "f16", tokens) - states) / 2)
 
@@ -81,7 +81,7 @@ def test_only_layers_with_attention_keep_tokens() -> None:
     assert kept(BY_NAME["Qwen/Qwen3.5-9B"], 4096) == 8 * 2 * 4 * 256 * 4096
     assert kept(BY_NAME["LiquidAI/LFM2-1.2B"], 1000) == 6 * 2 * 8 * 64 * 1000
     assert kept(BY_NAME["tiiuae/falcon-mamba-7b"], 4096) == 0
-    read = modelconfig.from_hf(BY_NAME["tiiuae/falcon-mamba-7b"])
+    read = from_hf(BY_NAME["tiiuae/falcon-mamba-7b"])
     assert memory.kv_cache(read, constants.runtime("vllm"), "f16", 4096) == 64 * 8192 * 16 * 4
 
 
@@ -93,7 +93,7 @@ def test_a_window_limits_only_its_own_layers_and_only_where_the_runtime_uses_it(
 
 
 def test_layers_that_share_keys_and_values_keep_nothing() -> None:
-    read = modelconfig.from_hf(GEMMA3N)
+    read = from_hf(GEMMA3N)
     assert sum(len(block.at) for block in read.blocks if block.cache) == 20
 
 
@@ -123,7 +123,7 @@ def test_a_uniform_window_is_not_counted_on() -> None:
     ],
 )
 def test_where_the_experts_are_is_read_in_every_spelling(given: dict[str, Any], sparse: list[int]) -> None:
-    read = modelconfig.from_hf({**LLAMA, "moe_intermediate_size": 512, "num_experts_per_tok": 2, **given})
+    read = from_hf({**LLAMA, "moe_intermediate_size": 512, "num_experts_per_tok": 2, **given})
     found = [
         layer
         for block in read.blocks
@@ -139,15 +139,15 @@ def test_where_the_experts_are_is_read_in_every_spelling(given: dict[str, Any], 
 @pytest.mark.parametrize("count", ["num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts"])
 @pytest.mark.parametrize("shared", ["n_shared_experts", "num_shared_experts", "moe_num_shared_experts"])
 def test_experts_are_counted_by_any_published_name(count: str, used: str, shared: str) -> None:
-    read = modelconfig.from_hf({**LLAMA, count: 16, used: 4, shared: 2, "moe_intermediate_size": 256})
+    read = from_hf({**LLAMA, count: 16, used: 4, shared: 2, "moe_intermediate_size": 256})
     assert (read.experts, read.experts_used, read.shared_intermediate) == (16, 4, 512)
 
 
 def test_experts_for_text_and_for_pictures_are_two_groups() -> None:
     two = {**LLAMA, "moe_num_experts": [64, 32], "moe_k": 6, "moe_intermediate_size": [512, 128]}
-    read = modelconfig.from_hf(two)
+    read = from_hf(two)
     experts = 16 * 3 * 2048 * (64 * 512 + 32 * 128)
-    one = modelconfig.from_hf({**two, "moe_num_experts": 2, "moe_intermediate_size": 1})
+    one = from_hf({**two, "moe_num_experts": 2, "moe_intermediate_size": 1})
     rest = linear_weights(one) - 16 * (3 * 2048 * 2 + 2048 * 2)
     assert linear_weights(read) == rest + experts + 16 * 2048 * 96
     assert read.unread == ()
@@ -161,7 +161,7 @@ def test_experts_for_text_and_for_pictures_are_two_groups() -> None:
 )  # fmt: skip
 def test_a_key_that_changes_the_size_and_is_not_understood_is_said(key: dict[str, Any]) -> None:
     (name,) = key
-    read = modelconfig.from_hf({**LLAMA, **key})
+    read = from_hf({**LLAMA, **key})
     assert read.unread == (name,)
     told = predict(read, runtime="llama_cpp", board=fit.board_named("agx-orin-64gb"))
     assert any(f"`{name}`" in note and "not understood" in note for note in told.notes)
@@ -174,8 +174,8 @@ def test_a_key_that_changes_the_size_and_is_not_understood_is_said(key: dict[str
     ids=str,
 )  # fmt: skip
 def test_what_weighs_nothing_is_not_said(key: dict[str, Any]) -> None:
-    read = modelconfig.from_hf({**LLAMA, **key})
-    assert (read.unread, linear_weights(read)) == ((), linear_weights(modelconfig.from_hf(LLAMA)))
+    read = from_hf({**LLAMA, **key})
+    assert (read.unread, linear_weights(read)) == ((), linear_weights(from_hf(LLAMA)))
 
 
 # The outer type decides what loads, the inner one what it weighs ------------------------------------------------------
@@ -188,13 +188,13 @@ def nested(outer: str, inner: str, where: str = "text_config") -> dict[str, Any]
 
 @pytest.mark.parametrize("where", ["text_config", "llm_config", "language_config", "llm_cfg", "something_else"])
 def test_the_language_model_is_found_wherever_it_is(where: str) -> None:
-    read = modelconfig.from_hf(nested("outer", "qwen2", where))
+    read = from_hf(nested("outer", "qwen2", where))
     assert (read.model_type, read.text_type, read.layers, read.hidden) == ("outer", "qwen2", 16, 2048)
 
 
 def test_two_levels_down_is_found_too() -> None:
     config = {"model_type": "omni", "thinker_config": nested("omni_thinker", "qwen2")}
-    read = modelconfig.from_hf(config)
+    read = from_hf(config)
     assert (read.model_type, read.text_type, read.layers) == ("omni", "qwen2", 16)
 
 
@@ -214,7 +214,7 @@ def test_two_levels_down_is_found_too() -> None:
     ],
 )
 def test_the_outer_type_decides_what_loads(outer: str, inner: str, runtime: str, verdict: Verdict) -> None:
-    read = modelconfig.from_hf(nested(outer, inner))
+    read = from_hf(nested(outer, inner))
     told = predict(read, runtime=runtime, board=fit.board_named("agx-orin-64gb"), context=2048)
     assert (told.verdict, told.fits) == (verdict, verdict is Verdict.FITS)
     assert verdict is Verdict.FITS or f"`{outer}`" in told.reason
@@ -222,14 +222,14 @@ def test_the_outer_type_decides_what_loads(outer: str, inner: str, runtime: str,
 
 @pytest.mark.parametrize("family", ["qwen3_vl_text", "qwen2_5_vl_text", "llama4_text"])
 def test_a_text_part_saved_on_its_own_loads_as_the_whole(family: str) -> None:
-    read = modelconfig.from_hf({**LLAMA, "model_type": family})
+    read = from_hf({**LLAMA, "model_type": family})
     assert predict(read, runtime="llama_cpp", board=fit.board_named("orin-nx-16gb")).verdict is Verdict.FITS
 
 
 def test_encoders_are_weighed_where_they_are_loaded() -> None:
     vision = {"depth": 24, "hidden_size": 1024, "intermediate_size": 4096}
     config = {**nested("qwen3_vl", "qwen3_vl_text"), "vision_config": vision}
-    with_it, without = modelconfig.from_hf(config), modelconfig.from_hf({**config, "vision_config": {}})
+    with_it, without = from_hf(config), from_hf({**config, "vision_config": {}})
     size = 24 * (4 * 1024**2 + 2 * 1024 * 4096)
     assert with_it.towers == pytest.approx(size, rel=0.03)
     machine = fit.board_named("agx-orin-64gb")
@@ -240,16 +240,16 @@ def test_encoders_are_weighed_where_they_are_loaded() -> None:
 
 def test_an_adapter_is_no_model() -> None:
     with pytest.raises(UsageError, match="LoRA adapter of org/base, not a model") as error:
-        modelconfig.from_hf({"peft_type": "LORA", "base_model_name_or_path": "org/base"})
+        from_hf({"peft_type": "LORA", "base_model_name_or_path": "org/base"})
     assert "merge" in (error.value.hint or "")
 
 
 def test_the_small_boards_answers_are_right_now() -> None:
     """A model that does not fit is not said to, and one that fits is."""
     nx, orin = fit.board_named("orin-nx-16gb"), fit.board_named("agx-orin-64gb")
-    full = predict(modelconfig.from_hf(GEMMA3N), runtime="vllm", board=nx)
+    full = predict(from_hf(GEMMA3N), runtime="vllm", board=nx)
     assert (full.verdict, full.weights_bytes / GIB) == (Verdict.NO, pytest.approx(12.8, abs=0.2))
-    nemotron = modelconfig.from_hf(BY_NAME["nvidia/Nemotron-Cascade-2-30B-A3B"])
+    nemotron = from_hf(BY_NAME["nvidia/Nemotron-Cascade-2-30B-A3B"])
     assert predict(nemotron, runtime="llama_cpp", board=orin).verdict is Verdict.FITS
-    ernie = modelconfig.from_hf(BY_NAME["baidu/ERNIE-4.5-21B-A3B-PT"])
+    ernie = from_hf(BY_NAME["baidu/ERNIE-4.5-21B-A3B-PT"])
     assert predict(ernie, runtime="vllm", board=nx).weights_bytes / GIB == pytest.approx(40.7, abs=0.3)

@@ -8,11 +8,11 @@ import pytest
 
 from jetson_containers.llm import fit
 from jetson_containers.llm.fit import GIB, Verdict, predict
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import quantized as modelquantized
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.models import quantized
+from jetson_containers.llm.models.config import from_hf
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.interface import Job, Target
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 
 L = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
@@ -57,18 +57,18 @@ NVFP4 = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_a_width_is_what_the_method_stores(raw: dict[str, Any], label: str, stored: float) -> None:
-    read = modelquantized.read(raw)
+    read = quantized.read_quantized(raw)
     assert read is not None
     assert (read.label, read.stored) == (label, pytest.approx(stored))
 
 
 def test_nvidias_file_beside_the_configuration_counts() -> None:
     beside = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "group_size": 16}}
-    read = modelconfig.from_hf(L, beside=beside)
+    read = from_hf(L, beside=beside)
     assert read.quantized is not None
     assert (read.quantized.method, read.quantized.label) == ("modelopt", "nvfp4")
-    assert modelconfig.from_hf(L, beside={"quantization": {"kv_cache_quant_algo": "FP8"}}).quantized is None
-    assert modelconfig.from_hf(L, beside={}).quantized is None
+    assert from_hf(L, beside={"quantization": {"kv_cache_quant_algo": "FP8"}}).quantized is None
+    assert from_hf(L, beside={}).quantized is None
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,14 @@ def test_nvidias_file_beside_the_configuration_counts() -> None:
     ids=["gpt-oss", "nvfp4", "exl3"],
 )
 def test_a_quantized_checkpoint_weighs_what_its_files_do(config: dict[str, Any], gib: float) -> None:
-    read = modelconfig.from_hf(config)
+    read = from_hf(config)
     runtime = "exllama" if read.quantized and read.quantized.method == "exl3" else "vllm"
     told = predict(read, runtime=runtime, board=fit.board_named("agx-thor"))
     assert (told.verdict, told.weights_bytes / GIB) == (Verdict.FITS, pytest.approx(gib, abs=0.15))
 
 
 def test_a_width_that_is_not_understood_is_said_and_counted_in_full() -> None:
-    read = modelconfig.from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
+    read = from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
     told = predict(read, runtime="vllm", board=fit.board_named("agx-thor"))
     assert told.verdict is Verdict.UNKNOWN
     assert told.weights_bytes / GIB == pytest.approx(14.96, abs=0.05)
@@ -110,9 +110,7 @@ def test_a_width_that_is_not_understood_is_said_and_counted_in_full() -> None:
     ],
 )
 def test_who_reads_it_is_yes_no_or_not_known(raw: dict[str, Any], runtime: str, board: str, verdict: Verdict) -> None:
-    told = predict(
-        modelconfig.from_hf({**L, "quantization_config": raw}), runtime=runtime, board=fit.board_named(board)
-    )
+    told = predict(from_hf({**L, "quantization_config": raw}), runtime=runtime, board=fit.board_named(board))
     assert told.verdict is verdict, told.reason
     assert "original" not in told.reason or raw["quant_method"] not in {"mxfp4", "fp8"}
 
@@ -128,7 +126,7 @@ def test_who_reads_it_is_yes_no_or_not_known(raw: dict[str, Any], runtime: str, 
     ],
 )
 def test_chat_judges_as_fit_does(raw: dict[str, Any], target: str, ok: bool, doubts: int) -> None:
-    config = modelconfig.from_hf({**L, "quantization_config": raw})
-    job = Job("/data/m", "m", config, "", Target(platforms.parse_target(target)), context=2048)
-    assert rules.verdict("vllm", job).ok is ok
-    assert len(rules.doubts("vllm", job)) == (doubts if ok else 0)
+    config = from_hf({**L, "quantization_config": raw})
+    job = Job("/data/m", "m", config, "", Target(detect.parse_target(target)), context=2048)
+    assert support_table.verdict("vllm", job).ok is ok
+    assert len(support_table.doubts("vllm", job)) == (doubts if ok else 0)

@@ -14,10 +14,8 @@ from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm import fit
 from jetson_containers.llm.fit import GIB, predict
 from jetson_containers.llm.fit.weights import parameters, stored_bytes
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import lookup as source
-from jetson_containers.llm.models import source as modelsource
-from jetson_containers.llm.models import weight_files as weightfiles
+from jetson_containers.llm.models import lookup, source, weight_files
+from jetson_containers.llm.models.config import from_hf
 from tests.unit.llm.models.test_quantized import NVFP4, L
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 
 SMALL = {**L, "hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4, "num_key_value_heads": 4,
          "num_hidden_layers": 2, "vocab_size": 1000}  # fmt: skip
-SMALL_BYTES = int(stored_bytes(modelconfig.from_hf(SMALL)))
+SMALL_BYTES = int(stored_bytes(from_hf(SMALL)))
 COMMIT = "0" * 40
 
 
@@ -43,21 +41,21 @@ COMMIT = "0" * 40
     ],
 )
 def test_the_files_that_are_loaded_are_counted_once(files: dict[str, int], total: int) -> None:
-    assert weightfiles.total(files.items()) == total
+    assert weight_files.total(files.items()) == total
 
 
 def test_files_that_agree_settle_what_was_doubtful() -> None:
-    config = modelconfig.from_hf({**L, "foo_num_experts": 64})
+    config = from_hf({**L, "foo_num_experts": 64})
     assert config.unread
-    near = weightfiles.checked(config, int(1.1 * 2 * parameters(config)))
+    near = weight_files.checked(config, int(1.1 * 2 * parameters(config)))
     assert (near.unread, near.scale, near.measured) == ((), 1.0, "")
 
 
 @pytest.mark.parametrize("factor", [0.3, 0.85, 1.2, 4.0])
 def test_files_that_disagree_win_and_it_is_said(factor: float) -> None:
-    config = modelconfig.from_hf({**L, "foo_num_experts": 64})
+    config = from_hf({**L, "foo_num_experts": 64})
     held = int(factor * 2 * parameters(config))
-    found = weightfiles.checked(config, held)
+    found = weight_files.checked(config, held)
     board = fit.board_named("agx-thor")
     told = predict(found, runtime="vllm", quantization="bf16", board=board)
     assert told.weights_bytes == pytest.approx(held, rel=0.001)
@@ -68,25 +66,25 @@ def test_files_that_disagree_win_and_it_is_said(factor: float) -> None:
 
 
 def test_a_quantized_checkpoint_weighs_what_its_files_do() -> None:
-    unknown = modelconfig.from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
-    told = predict(weightfiles.checked(unknown, 3 * GIB), runtime="vllm", board=fit.board_named("agx-thor"))
+    unknown = from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
+    told = predict(weight_files.checked(unknown, 3 * GIB), runtime="vllm", board=fit.board_named("agx-thor"))
     assert told.weights_bytes == pytest.approx(3 * GIB, rel=0.001)
     assert any("how many bits vptq stores is not understood" in note for note in told.notes)
     # Said to be unquantized, and far too small for it: nobody read the file that says how it is quantized.
-    silent = weightfiles.checked(modelconfig.from_hf(L), int(5.6 * GIB))
+    silent = weight_files.checked(from_hf(L), int(5.6 * GIB))
     assert "63% less" in silent.measured
 
 
 def test_without_a_type_the_files_may_hold_32_bits() -> None:
-    config = modelconfig.from_hf({key: value for key, value in L.items() if key != "torch_dtype"})
+    config = from_hf({key: value for key, value in L.items() if key != "torch_dtype"})
     for width in (2, 4):
-        assert weightfiles.checked(config, width * parameters(config)).scale == 1
-    stated = weightfiles.checked(modelconfig.from_hf(L), 4 * parameters(config))
+        assert weight_files.checked(config, width * parameters(config)).scale == 1
+    stated = weight_files.checked(from_hf(L), 4 * parameters(config))
     assert stated.scale == pytest.approx(2)
 
 
 def test_placeholders_of_large_files_say_nothing_of_the_size() -> None:
-    assert weightfiles.checked(modelconfig.from_hf(L), 134 * 4).measured == ""
+    assert weight_files.checked(from_hf(L), 134 * 4).measured == ""
 
 
 def folder(tmp_path: Path, config: dict[str, Any], files: dict[str, bytes]) -> Path:
@@ -108,8 +106,8 @@ class NoHub:
 
 def test_fit_and_chat_both_ask_the_files_of_a_folder(tmp_path: Path) -> None:
     place = folder(tmp_path, SMALL, {"model.safetensors": b"\x00" * (2 * SMALL_BYTES)})
-    asked = modelsource.load(str(place), lambda _name: pytest.fail("the hub was asked"))
-    chat = source.find(str(place), tmp_path / "data", NoHub())
+    asked = source.load(str(place), lambda _name: pytest.fail("the hub was asked"))
+    chat = lookup.find(str(place), tmp_path / "data", NoHub())
     assert chat.config == asked.config
     assert asked.config.scale == pytest.approx(2)
 
@@ -117,13 +115,13 @@ def test_fit_and_chat_both_ask_the_files_of_a_folder(tmp_path: Path) -> None:
 def test_the_index_counts_where_only_a_part_is_here(tmp_path: Path) -> None:
     index = json.dumps({"metadata": {"total_size": SMALL_BYTES}}).encode()
     place = folder(tmp_path, SMALL, {"model.safetensors.index.json": index, "model-00001-of-00002.safetensors": b"x"})
-    assert modelsource.of_folder(place).scale == 1
+    assert source.of_folder(place).scale == 1
 
 
 def test_nvidias_file_is_read_beside_a_local_configuration(tmp_path: Path) -> None:
     beside = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "group_size": 16}}
     place = folder(tmp_path, L, {"hf_quant_config.json": json.dumps(beside).encode()})
-    for config in (modelsource.of_folder(place), source.find(str(place), tmp_path / "data", NoHub()).config):
+    for config in (source.of_folder(place), lookup.find(str(place), tmp_path / "data", NoHub()).config):
         assert config is not None
         assert config.quantized is not None
         assert config.quantized.label == "nvfp4"
@@ -146,9 +144,9 @@ def test_what_is_no_language_model_is_told_by_fit_and_chat(
     place = folder(tmp_path, {}, {name: json.dumps(content).encode()})
     (place / "config.json").unlink()
     with pytest.raises(UsageError, match=words):
-        modelsource.load(str(place), lambda _name: pytest.fail("the hub was asked"))
+        source.load(str(place), lambda _name: pytest.fail("the hub was asked"))
     with pytest.raises(UsageError, match=words):
-        source.find(str(place), tmp_path / "data", NoHub())
+        lookup.find(str(place), tmp_path / "data", NoHub())
 
 
 # The hub -------------------------------------------------------------------------------------------------------------
@@ -192,33 +190,33 @@ class Hub(NoHub):
 def test_nothing_is_downloaded_that_no_runtime_could_load(tmp_path: Path, files: tuple[str, ...], words: str) -> None:
     config = L if "config.json" in files else None
     with pytest.raises(UsageError, match=words):
-        source.find("org/m", tmp_path, Hub(config, *files))
+        lookup.find("org/m", tmp_path, Hub(config, *files))
 
 
 def test_pytorch_files_are_wanted_although_an_adapter_is_beside_them(tmp_path: Path) -> None:
     for other in ("adapter_model.safetensors", "text_encoder/model.safetensors"):
         hub = Hub(L, "config.json", File("pytorch_model.bin", 500), other)
-        assert source.find("org/m", tmp_path, hub).download >= 510
-        assert "pytorch_model.bin" in source.find("org/m", tmp_path, hub).files
+        assert lookup.find("org/m", tmp_path, hub).download >= 510
+        assert "pytorch_model.bin" in lookup.find("org/m", tmp_path, hub).files
 
 
 def test_a_repository_whose_shape_is_unknown_says_why(tmp_path: Path) -> None:
     whisper = {"model_type": "whisper", "d_model": 1280, "encoder_layers": 32, "vocab_size": 51866}
-    model = source.find("org/m", tmp_path, Hub(whisper, "config.json", "model.safetensors"))
+    model = lookup.find("org/m", tmp_path, Hub(whisper, "config.json", "model.safetensors"))
     assert (model.config, model.kind) == (None, "whisper")
     assert "num_hidden_layers" in model.problem
 
 
 def test_the_hubs_listing_corrects_the_size(tmp_path: Path) -> None:
     hub = Hub(SMALL, "config.json", File("model.safetensors", 3 * SMALL_BYTES))
-    config = source.find("org/m", tmp_path, hub).config
+    config = lookup.find("org/m", tmp_path, hub).config
     assert config is not None
     assert config.scale == pytest.approx(3)
 
 
 def test_a_name_that_could_not_be_looked_up_says_so_and_is_not_converted_twice(tmp_path: Path) -> None:
-    def find(name: str) -> source.Model:
-        return source.find(name, tmp_path, NoHub(), known=lambda _name: None)
+    def find(name: str) -> lookup.Model:
+        return lookup.find(name, tmp_path, NoHub(), known=lambda _name: None)
 
     assert (find("org/gemma-GGUF").prepared, find("org/Llama-q4f16_1-MLC").prepared) == ("llama_cpp", "mlc")
     assert find("org/gemma-GGUF").path.endswith("COMMIT/FILE.gguf")
@@ -240,13 +238,13 @@ def at_the_hub(hub_server: HubServer, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_fit_asks_a_real_listing(hub_server: HubServer, at_the_hub: Settings) -> None:
     raw = json.dumps(SMALL).encode()
     hub_server.add("org/heavy", {"config.json": raw, "model.safetensors": b"\x01" * (2 * SMALL_BYTES)})
-    assert modelsource.from_hub("org/heavy", at_the_hub, Console()).scale == pytest.approx(2)
+    assert source.from_hub("org/heavy", at_the_hub, Console()).scale == pytest.approx(2)
     beside = json.dumps({"quantization": {"quant_algo": NVFP4["quant_algo"]}}).encode()
     hub_server.add("org/four", {"config.json": raw, "hf_quant_config.json": beside})
-    found = modelsource.from_hub("org/four", at_the_hub, Console()).quantized
+    found = source.from_hub("org/four", at_the_hub, Console()).quantized
     assert found is not None
     assert found.label == "nvfp4"
     adapter = json.dumps({"peft_type": "LORA", "base_model_name_or_path": "org/base"}).encode()
     hub_server.add("org/lora", {"adapter_config.json": adapter, "adapter_model.safetensors": b"x"})
     with pytest.raises(UsageError, match="adapter of org/base"):
-        modelsource.from_hub("org/lora", at_the_hub, Console())
+        source.from_hub("org/lora", at_the_hub, Console())

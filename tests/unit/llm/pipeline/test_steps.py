@@ -16,11 +16,11 @@ import pytest
 from jetson_containers.core import outputs
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NotReadyError, StepError, UsageError
-from jetson_containers.llm.pipeline import manifest as manifests
+from jetson_containers.llm.pipeline import manifest
 from jetson_containers.llm.pipeline.steps import HostStep, Origin, Pipeline, Selection
 from jetson_containers.llm.runtimes import calibration
 from jetson_containers.llm.runtimes.interface import Job, StepCommand, Target
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,9 +130,9 @@ def test_an_output_that_was_harmed_is_made_again(recorder: Recorder, harm: str) 
     elif harm == "remove":
         output.unlink()
     elif harm == "manifest":
-        manifests.path_for(output).unlink()
+        manifest.path_for(output).unlink()
     else:
-        manifests.path_for(output).write_text("{")
+        manifest.path_for(output).write_text("{")
     assert run(recorder) == ["cached", "done"]
 
 
@@ -140,10 +140,10 @@ def test_same_size_but_other_bytes_is_found_by_reading(recorder: Recorder) -> No
     run(recorder)
     output = recorder.data / "m" / "b.gguf"
     output.write_text("M" + output.read_text()[1:])
-    manifest = manifests.read(manifests.path_for(output))
-    assert manifest is not None
-    assert manifest.is_whole()
-    assert manifest.corrupt() == ["b.gguf"]
+    written = manifest.read(manifest.path_for(output))
+    assert written is not None
+    assert written.is_whole()
+    assert written.corrupt() == ["b.gguf"]
 
 
 @pytest.mark.parametrize(
@@ -266,11 +266,11 @@ def test_a_directory_of_the_users_is_not_replaced_by_a_link(recorder: Recorder) 
 def test_the_manifest_says_how_the_output_was_made(recorder: Recorder) -> None:
     facts = {"model": "org/m", "revision": "abc", "versions": {"llama_cpp": "1"}}
     pipeline(recorder, facts=facts).run(STEPS)
-    manifest = json.loads(manifests.path_for(recorder.data / "m" / "b.gguf").read_text())
-    assert manifest["command"] == ["quantize", "/data/m/a.gguf", "{output}"]
-    assert manifest["files"][""]["size"] == len("made by quantize")
-    assert len(manifest["files"][""]["sha256"]) == 64
-    assert (manifest["model"], manifest["revision"], manifest["versions"]) == ("org/m", "abc", {"llama_cpp": "1"})
+    written = json.loads(manifest.path_for(recorder.data / "m" / "b.gguf").read_text())
+    assert written["command"] == ["quantize", "/data/m/a.gguf", "{output}"]
+    assert written["files"][""]["size"] == len("made by quantize")
+    assert len(written["files"][""]["sha256"]) == 64
+    assert (written["model"], written["revision"], written["versions"]) == ("org/m", "abc", {"llama_cpp": "1"})
 
 
 @pytest.mark.parametrize(
@@ -279,8 +279,8 @@ def test_the_manifest_says_how_the_output_was_made(recorder: Recorder) -> None:
 def test_a_manifest_that_names_files_elsewhere_is_not_believed(tmp_path: Path, name: str) -> None:
     path = tmp_path / "m.manifest.json"
     path.write_text(json.dumps({"step": "x", "key": "k", "files": {name: {"size": 1, "sha256": ""}}}))
-    assert manifests.read(path) is None
-    assert list(manifests.below(tmp_path, broken=True)) == []
+    assert manifest.read(path) is None
+    assert list(manifest.below(tmp_path, broken=True)) == []
 
 
 @pytest.mark.parametrize("file", ["...manifest.json", "...x.manifest.json"])
@@ -288,17 +288,17 @@ def test_a_manifest_of_the_directory_above_is_not_believed(tmp_path: Path, file:
     """A repository of the hub may hold a file of that name; its output would be the other files of the cache."""
     path = tmp_path / "snapshot" / file
     path.parent.mkdir()
-    manifest = {"step": "x", "merge": "x" in file, "key": "k", "files": {"precious": {"size": 1, "sha256": ""}}}
-    path.write_text(json.dumps(manifest))
+    written = {"step": "x", "merge": "x" in file, "key": "k", "files": {"precious": {"size": 1, "sha256": ""}}}
+    path.write_text(json.dumps(written))
     (tmp_path / "precious").write_text("1")
-    assert manifests.read(path) is None
+    assert manifest.read(path) is None
 
 
 @pytest.mark.parametrize("size", ["Infinity", "1" + "0" * 400 + ".0", "NaN", '"x"', "[[]]"])
 def test_a_manifest_with_an_impossible_size_is_not_believed(tmp_path: Path, size: str) -> None:
     path = tmp_path / "m.manifest.json"
     path.write_text('{"step": "x", "key": "k", "files": {"": {"size": SIZE, "sha256": ""}}}'.replace("SIZE", size))
-    assert manifests.read(path) is None
+    assert manifest.read(path) is None
 
 
 def test_two_runs_of_the_same_step_take_turns(recorder: Recorder) -> None:
@@ -368,10 +368,10 @@ def test_the_previous_output_stays_until_the_new_one_is_read(
 ) -> None:
     run(recorder)
 
-    def stop(_path: Path) -> manifests.Entry:
+    def stop(_path: Path) -> manifest.Entry:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(manifests, "measure", stop)
+    monkeypatch.setattr(manifest, "measure", stop)
     with pytest.raises(KeyboardInterrupt):
         run(recorder, force=("quantize",))
     assert run(recorder) == ["cached", "cached"]
@@ -382,7 +382,7 @@ def test_a_shard_of_the_previous_output_does_not_stay_in_a_shared_directory(reco
     run(recorder, (weights,))
     place = recorder.data / "d" / "x-MLC"
     (place / "mine").write_text("of somebody else")
-    record = manifests.path_for(place, "convert")
+    record = manifest.path_for(place, "convert")
     known = json.loads(record.read_text())
     (place / "shard_9").write_text("old")
     known["files"]["shard_9"] = {"size": 3, "sha256": ""}
@@ -447,7 +447,7 @@ def test_a_step_that_leaves_nothing_is_not_called_a_failure_with_status_0(
 
 def test_a_calibration_text_that_changed_is_another_input(recorder: Recorder) -> None:
     text = recorder.data / "text.txt"
-    job = Job("/data/m", "m", None, "4bit", Target(platforms.parse_target("cpu")), calibration="/data/text.txt")
+    job = Job("/data/m", "m", None, "4bit", Target(detect.parse_target("cpu")), calibration="/data/text.txt")
     step = calibration.step(job, ("quantize", *calibration.arguments(job)), "/data/q", gpu=False)
 
     def keys(words: str, when: int) -> list[str]:

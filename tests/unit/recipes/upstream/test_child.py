@@ -15,7 +15,7 @@ import pytest
 
 import jetson_containers
 from jetson_containers.recipes.catalog import Catalog, load
-from jetson_containers.recipes.upstream import config_py as legacy_python
+from jetson_containers.recipes.upstream import config_py
 from tests.unit.treemaker import ORIN, PC_CPU, THOR, write
 
 if TYPE_CHECKING:
@@ -239,9 +239,9 @@ def test_what_was_asked_for_and_refused_is_said_even_if_the_recipe_goes_on(tree:
 
 def test_nobody_waits_for_the_threads_of_a_recipe(tmp_path: Path) -> None:
     folder = write(tmp_path, {"foo/config.py": "import threading\nthreading.Timer(99, print).start()"}) / "foo"
-    job = legacy_python.Job(folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")])
+    job = config_py.Job(folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")])
     started = time.monotonic()
-    (answer,) = legacy_python.run([job], [tmp_path], ORIN, seconds=300).answers
+    (answer,) = config_py.run([job], [tmp_path], ORIN, seconds=300).answers
     assert answer.definitions
     assert time.monotonic() - started < 300
 
@@ -276,8 +276,8 @@ def test_variables_that_choose_a_target_say_what_was_chosen(
     names = ["CUDA_VERSION", "L4T_VERSION", "PYTHON_VERSION", "LSB_RELEASE", "SYSTEM_ARCH", "CUDA_ARCH"]
     code = f"import os\npackage['docs'] = ' '.join(str(os.environ.get(name)) for name in {names})"
     folder = write(tmp_path, {"foo/config.py": code}) / "foo"
-    job = legacy_python.Job(folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")])
-    (answer,) = legacy_python.run([job], [tmp_path], where, environ=environ).answers
+    job = config_py.Job(folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")])
+    (answer,) = config_py.run([job], [tmp_path], where, environ=environ).answers
     assert answer.definitions[0]["docs"] == seen
 
 
@@ -324,7 +324,7 @@ def test_the_same_content_starts_no_child_whatever_the_times(tmp_path: Path, mon
     first = load([tree], ORIN, cache=tmp_path / "cache").available
     for file in tree.rglob("*.*"):
         os.utime(file, (1, 1))
-    monkeypatch.setattr(legacy_python, "run", lambda *_, **__: pytest.fail("a child was started"))
+    monkeypatch.setattr(config_py, "run", lambda *_, **__: pytest.fail("a child was started"))
     assert load([tree], ORIN, cache=tmp_path / "cache").available == first
 
 

@@ -13,9 +13,9 @@ from jetson_containers.autotag.sources import Wanted
 from jetson_containers.core.errors import RecipeError, UnknownPackageError, UnsatisfiableError
 from jetson_containers.plan import plan
 from jetson_containers.plan.final_name import final_name
-from jetson_containers.recipes import tree as packagetree
 from jetson_containers.recipes.catalog import Catalog, load
-from jetson_containers.recipes.upstream import reader as legacy
+from jetson_containers.recipes.tree import scan
+from jetson_containers.recipes.upstream import reader
 from jetson_containers.resolver.solve import solve
 from tests.paths import ROOT_DIR
 from tests.unit.treemaker import NANO, ORIN, PC, SERVER, THOR, XAVIER, dockerfile, platform, write
@@ -438,7 +438,7 @@ def test_a_program_called_config_py_inside_a_package_of_ours_is_not_run(tmp_path
 
 def test_our_own_tree_is_in_our_format() -> None:
     root = ROOT_DIR / "packages"
-    assert legacy.drafts(packagetree.scan([root]), [root], ORIN).items == {}
+    assert reader.drafts(scan([root]), [root], ORIN).items == {}
 
 
 # --- what depends on the target
@@ -458,7 +458,7 @@ def test_our_own_tree_is_in_our_format() -> None:
     ],
 )
 def test_recipes_can_read_upstreams_postfix(where: Platform, postfix: str) -> None:
-    assert legacy.default_postfix(where) == postfix
+    assert reader.default_postfix(where) == postfix
 
 
 @pytest.mark.parametrize(
