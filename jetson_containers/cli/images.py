@@ -98,7 +98,7 @@ def df(app: App) -> None:
 
     Sizes of images that share layers count the shared part in each of them.
     """
-    import shutil
+    from jetson_containers.core.files import free_space
 
     roles: dict[str, list[int]] = {}
     for image, said in _ours(app):
@@ -116,9 +116,7 @@ def df(app: App) -> None:
     table = [(str(row["what"]), str(row["count"]), human_bytes(row["bytes"])) for row in rows]
     app.console.table(("what", "count", "size"), table, to_result=True)
     place = app.engine.capabilities.data_root
-    app.console.info(
-        f"free: {human_bytes(shutil.disk_usage(data if data.is_dir() else '/').free)} at {data}; engine: {place}"
-    )
+    app.console.info(f"free: {human_bytes(free_space(data))} at {data}; engine: {place}")
 
 
 @command(epilog="Example: jetson-containers pull mlc")

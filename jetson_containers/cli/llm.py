@@ -13,8 +13,8 @@ from jetson_containers.cli.llm_fit import fit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.llm.prepare import Prepared, World
-    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.request import LlmRequest
 
 
 COUNT, SOME = click.IntRange(min=0), click.IntRange(min=1)  # 0: the default, where there is one
@@ -114,7 +114,7 @@ def chat(
     """
     from jetson_containers.llm.chat import ChatOptions, chat
 
-    options = ChatOptions(prompt, system, max_tokens, temperature, seed)
+    options = ChatOptions(prompt=prompt, system=system, max_tokens=max_tokens, temperature=temperature, seed=seed)
     answer = chat(request_of(given), options, world_of(app), dry_run=dry_run)
     if app.console.as_json and answer is not None:
         app.console.result_json(answer.to_json())
@@ -163,7 +163,9 @@ def bench(
     from jetson_containers.llm.bench import BenchOptions, bench, read_prompts, show
 
     prompts = read_prompts(prompt_file) if prompt_file else ()
-    options = BenchOptions(prompts, input_tokens, max_new_tokens, max_num_prompts, save)
+    options = BenchOptions(
+        prompts=prompts, input_tokens=input_tokens, output_tokens=max_new_tokens, count=max_num_prompts, csv=save
+    )
     world = world_of(app)
     report = bench(request_of(given), options, world, dry_run=dry_run)
     if report is None:
@@ -242,11 +244,11 @@ for each in (fit, quantize, compile_, chat, serve, bench, list_, rm):
     llm.add_command(each)
 
 
-def request_of(given: dict[str, Any]) -> Request:
+def request_of(given: dict[str, Any]) -> LlmRequest:
     """The request from the options of `model_options`."""
-    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.request import LlmRequest
 
-    return Request(**given)
+    return LlmRequest(**given)
 
 
 def world_of(app: App) -> World:
@@ -260,7 +262,7 @@ def _prepare(app: App, given: dict[str, Any], *, dry_run: bool, compiled: bool) 
     from jetson_containers.llm.prepare import Goal, prepare, show
 
     goal = Goal.COMPILED if compiled else Goal.QUANTIZED
-    prepared: Prepared = prepare(request_of(given), world_of(app), dry_run=dry_run, goal=goal)
+    prepared: PreparedModel = prepare(request_of(given), world_of(app), dry_run=dry_run, goal=goal)
     if dry_run:
         show(prepared, (), app.console)
     elif app.console.as_json:
@@ -270,7 +272,7 @@ def _prepare(app: App, given: dict[str, Any], *, dry_run: bool, compiled: bool) 
     return 0
 
 
-def _on_host(app: App, prepared: Prepared) -> Path:
+def _on_host(app: App, prepared: PreparedModel) -> Path:
     """The artefact's place on the host, which is what a script goes on with."""
     output = prepared.results[-1].output if prepared.results else prepared.artefact
     return app.settings.path("data") / output.removeprefix("/data/")

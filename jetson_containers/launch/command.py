@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.core.errors import EngineMissingError, NotReadyError, UsageError
+from jetson_containers.core.errors import EngineMissingError, NotReadyError
+from jetson_containers.core.files import make_data_directory
 from jetson_containers.launch import devices, display, docker_options
 from jetson_containers.launch.gpu import gpu_part, ulimit_part
 from jetson_containers.launch.options import OWN, hide_secrets, parse, split_globals
@@ -175,7 +176,7 @@ def run(launch: Launch, console: Console, *, execute: Callable[[Launch], int] | 
     console.detail(launch.shell)
     if launch.data is not None:
         for folder in ("", *launch.folders):
-            make_data_dir(launch.data / folder)
+            make_data_directory(launch.data / folder)
     if launch.cookie is not None:
         _write_cookie(launch.cookie, console)
     return (execute or become)(launch)
@@ -209,20 +210,6 @@ def _open_null(number: int) -> None:
         os.close(null)
     # dup2 of a descriptor on itself would leave it to be closed by exec.
     os.set_inheritable(number, True)  # noqa: FBT003 - the function takes no keywords
-
-
-def make_data_dir(path: Path) -> None:
-    """Create the data directory where it is missing; under sudo it belongs to who called sudo."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() == 0 and "SUDO_UID" in os.environ:
-            for folder in missing:
-                os.chown(folder, int(os.environ["SUDO_UID"]), int(os.environ.get("SUDO_GID", "-1")))
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"`{path}` is no directory, so it cannot be /data", hint="--data DIR") from error
-    except OSError as error:
-        raise NotReadyError(f"`{path}` cannot be made: {error.strerror}", hint="--data DIR chooses another") from error
 
 
 def unique_name() -> str:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jetson_containers.llm.client import Turn
-    from jetson_containers.llm.prepare import Prepared, World
-    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.session import Session
 
 COLUMNS = (
@@ -45,7 +45,7 @@ QUESTIONS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchOptions:
     """How much to measure. `input_tokens` is about how long our own prompts are made; `prompts` are a user's."""
 
@@ -56,8 +56,8 @@ class BenchOptions:
     csv: Path | None = None
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, kw_only=True)
+class BenchRow:
     """One measured answer. Times in seconds, rates in tokens/s, memory in MB."""
 
     timestamp: str
@@ -74,8 +74,8 @@ class Row:
     memory: float
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, kw_only=True)
+class BenchReport:
     """All rows, their means, and what was predicted (None: unknown model or machine)."""
 
     model: str
@@ -84,7 +84,7 @@ class Report:
     context: int
     image: str
     board: str | None
-    rows: tuple[Row, ...]
+    rows: tuple[BenchRow, ...]
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
     memory_bytes: int
@@ -92,7 +92,7 @@ class Report:
     predicted: dict[str, Any] | None = None
 
 
-def bench(request: Request, options: BenchOptions, world: World, *, dry_run: bool = False) -> Report | None:
+def bench(request: LlmRequest, options: BenchOptions, world: World, *, dry_run: bool = False) -> BenchReport | None:
     """Prepare, warm up once, measure.
 
     Raises as `prepare`; StepError when nothing could be measured, UsageError for a file that rows cannot go into,
@@ -111,15 +111,25 @@ def bench(request: Request, options: BenchOptions, world: World, *, dry_run: boo
     if options.csv:
         append_csv(options.csv, rows)
         world.console.info(f"written to {options.csv}")
-    return Report(
-        prepared.model.name, prepared.runtime.name, "" if prepared.job.prepared else prepared.job.quantization,
-        prepared.job.context, session.image, world.platform.board, tuple(rows),
-        _mean([row.prefill_rate for row in rows]), _mean([row.decode_rate for row in rows]), memory, session.loaded_s,
-        world.predict(prepared.job, prepared.runtime.name, max(row.input_tokens + row.output_tokens for row in rows)),
-    )  # fmt: skip
+    return BenchReport(
+        model=prepared.model.name,
+        runtime=prepared.runtime.name,
+        quantization="" if prepared.job.prepared else prepared.job.quantization,
+        context=prepared.job.context,
+        image=session.image,
+        board=world.platform.board,
+        rows=tuple(rows),
+        prefill_tokens_per_s=_mean([row.prefill_rate for row in rows]),
+        decode_tokens_per_s=_mean([row.decode_rate for row in rows]),
+        memory_bytes=memory,
+        load_s=session.loaded_s,
+        predicted=world.predict(
+            prepared.job, prepared.runtime.name, max(row.input_tokens + row.output_tokens for row in rows)
+        ),
+    )
 
 
-def show(report: Report, world: World, *, as_csv: bool = False) -> None:
+def show(report: BenchReport, world: World, *, as_csv: bool = False) -> None:
     """The means, measured beside predicted; with `as_csv` the rows on stdout in upstream's columns."""
     console = world.console
     if as_csv:
@@ -140,7 +150,7 @@ def show(report: Report, world: World, *, as_csv: bool = False) -> None:
     )
 
 
-def append_csv(path: Path, rows: Sequence[Row]) -> None:
+def append_csv(path: Path, rows: Sequence[BenchRow]) -> None:
     """Add rows to a file, with the header when it is new.
 
     Raises UsageError when it cannot be written or has other columns; it is left as it is then.
@@ -165,7 +175,7 @@ def _first_line(path: Path) -> str:
         return file.readline().strip()
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def to_csv(rows: Sequence[BenchRow]) -> str:
     """Rows in upstream's columns, with the header."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
@@ -201,8 +211,8 @@ def _prompt(entry: object) -> str:
     return entry.strip() if isinstance(entry, str) else ""
 
 
-def _measure(prepared: Prepared, session: Session, options: BenchOptions, world: World) -> list[Row]:
-    rows: list[Row] = []
+def _measure(prepared: PreparedModel, session: Session, options: BenchOptions, world: World) -> list[BenchRow]:
+    rows: list[BenchRow] = []
     for index, prompt in enumerate(_prompts(prepared, options)):
         turn = session.client.ask(
             [{"role": "user", "content": prompt}],
@@ -225,21 +235,30 @@ def _measure(prepared: Prepared, session: Session, options: BenchOptions, world:
     return rows
 
 
-def _row(turn: Turn, prepared: Prepared, session: Session) -> list[Row]:
+def _row(turn: Turn, prepared: PreparedModel, session: Session) -> list[BenchRow]:
     if turn.decode_rate is None or turn.prefill_rate is None:
         return []
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d %H:%M:%S")
     precision = "" if prepared.job.prepared else prepared.job.quantization
     return [
-        Row(
-            now, machine.node(), prepared.runtime.name, prepared.model.name, precision, turn.prompt_tokens,
-            turn.completion_tokens, round(turn.prefill_s, 4), round(turn.prefill_rate, 2), round(turn.decode_s, 4),
-            round(turn.decode_rate, 2), round(session.memory.most / 1e6, 1),
+        BenchRow(
+            timestamp=now,
+            hostname=machine.node(),
+            api=prepared.runtime.name,
+            model=prepared.model.name,
+            precision=precision,
+            input_tokens=turn.prompt_tokens,
+            output_tokens=turn.completion_tokens,
+            prefill_time=round(turn.prefill_s, 4),
+            prefill_rate=round(turn.prefill_rate, 2),
+            decode_time=round(turn.decode_s, 4),
+            decode_rate=round(turn.decode_rate, 2),
+            memory=round(session.memory.most / 1e6, 1),
         )
-    ]  # fmt: skip
+    ]
 
 
-def _prompts(prepared: Prepared, options: BenchOptions) -> list[str]:
+def _prompts(prepared: PreparedModel, options: BenchOptions) -> list[str]:
     """One to warm up and `count` to measure. Each begins differently: a server must not find it in its prefix cache."""
     if options.prompts:
         given = options.prompts

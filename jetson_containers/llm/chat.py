@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.llm.client import Turn
-    from jetson_containers.llm.prepare import Prepared, World
-    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.session import Session
 
 HELP = "/exit leaves, /reset forgets the conversation, /stats tells the speeds, /system TEXT sets the system message"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChatOptions:
     """How to talk. Without a `prompt` standard input is read: a conversation on a terminal, else one question."""
 
@@ -36,8 +36,8 @@ class ChatOptions:
     seed: int | None = None
 
 
-@dataclass(frozen=True)
-class Answer:
+@dataclass(frozen=True, kw_only=True)
+class ChatAnswer:
     """The last answer. Speeds are tokens/s, None where too few tokens came to tell."""
 
     model: str
@@ -56,7 +56,7 @@ class Answer:
         return {**asdict(self), "tokens_per_s": self.decode_tokens_per_s}
 
 
-def chat(request: Request, options: ChatOptions, world: World, *, dry_run: bool = False) -> Answer | None:
+def chat(request: LlmRequest, options: ChatOptions, world: World, *, dry_run: bool = False) -> ChatAnswer | None:
     """Answer on stdout, streamed; everything else on stderr.
 
     Raises as `prepare`, UsageError where nothing is asked, and StepError for a failed server. Ctrl-C while the only
@@ -72,17 +72,24 @@ def chat(request: Request, options: ChatOptions, world: World, *, dry_run: bool 
         prepare.show(prepared, service.argv, world.console)
         return None
     with open_session(prepared, world, threads=request.threads) as session:
-        turn = Conversation(session, options, world.console).run()
+        turn = Conversation(session=session, options=options, console=world.console).run()
     if turn is None:
         return None
     if turn.interrupted and options.prompt:
         raise KeyboardInterrupt
     _say_speed(prepared, session, turn, world.console)
-    return Answer(
-        request.model, prepared.runtime.name, "" if prepared.job.prepared else prepared.job.quantization,
-        session.image, prepared.artefact, turn.text.strip(), turn.prompt_tokens, turn.completion_tokens,
-        turn.prefill_rate, turn.decode_rate,
-    )  # fmt: skip
+    return ChatAnswer(
+        model=request.model,
+        runtime=prepared.runtime.name,
+        quantization="" if prepared.job.prepared else prepared.job.quantization,
+        image=session.image,
+        artefact=prepared.artefact,
+        answer=turn.text.strip(),
+        prompt_tokens=turn.prompt_tokens,
+        completion_tokens=turn.completion_tokens,
+        prefill_tokens_per_s=turn.prefill_rate,
+        decode_tokens_per_s=turn.decode_rate,
+    )
 
 
 def _on_terminal() -> bool:
@@ -100,7 +107,7 @@ def piped() -> str:
     return text
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Conversation:
     """The messages so far and the reading of new ones."""
 
@@ -220,5 +227,5 @@ def speeds(turn: Turn) -> str:
     return ", ".join(parts)
 
 
-def _say_speed(prepared: Prepared, session: Session, turn: Turn, console: Console) -> None:
+def _say_speed(prepared: PreparedModel, session: Session, turn: Turn, console: Console) -> None:
     console.ok(f"{prepared.title}: {speeds(turn)}; loaded in {session.loaded_s:.1f} s, {session.image}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
     from jetson_containers.hub import ModelInfo
-    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.runtimes.interface import Job
     from jetson_containers.platforms.detect import Platform
     from jetson_containers.recipes.catalog import Catalog
@@ -32,7 +32,7 @@ def make(
     catalog: Callable[[], Catalog],
 ) -> World:
     """Put the parts together; nothing is asked of any of them before it is needed."""
-    hub = RealHub(settings, console)
+    hub = RealHub(settings=settings, console=console)
 
     def versions_of(packages: Sequence[str]) -> Mapping[str, str]:
         found = {}
@@ -47,13 +47,23 @@ def make(
     def predict(job: Job, runtime: str, filled: int) -> dict[str, Any] | None:
         return fit_check.predict(job, runtime, settings.path("data"), platform, console, filled=filled)
 
-    def fitting(job: Job, runtime: str, request: Request) -> None:
+    def fitting(job: Job, runtime: str, request: LlmRequest) -> None:
         fit_check.check(job, runtime, request, settings.path("data"), platform, console)
 
-    return World(platform, engine, settings, console, hub, versions_of, fitting, predict, known.config)
+    return World(
+        platform=platform,
+        engine=engine,
+        settings=settings,
+        console=console,
+        hub=hub,
+        versions_of=versions_of,
+        fitting=fitting,
+        predict=predict,
+        known=known.config,
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RealHub:
     """`hub`, with this project's cache and settings."""
 
@@ -61,13 +71,13 @@ class RealHub:
     console: Console
 
     def describe(self, reference: str) -> ModelInfo:
-        """See `source.Hub`."""
+        """See `source.ModelHub`."""
         from jetson_containers import hub
 
         return hub.describe(reference, self.settings, self.console)
 
     def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
-        """See `source.Hub`."""
+        """See `source.ModelHub`."""
         from jetson_containers import hub
 
         (result,) = hub.download([reference], self.settings, self.console, exclude=ignore)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import enum
 import json
-import os
 import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.files import write_atomically
 from jetson_containers.images import labels
 from jetson_containers.llm import disk_space
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.models import lookup
-from jetson_containers.llm.pipeline.steps import Pipeline, Selection, chosen_steps
+from jetson_containers.llm.pipeline.steps import Pipeline, chosen_steps
+from jetson_containers.llm.pipeline.types import Selection
 from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
 from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.interface import Job, Target
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
     from jetson_containers.llm.models.config import ModelConfig
-    from jetson_containers.llm.models.lookup import Hub, Model
-    from jetson_containers.llm.pipeline.steps import StepResult
-    from jetson_containers.llm.request import Request
-    from jetson_containers.llm.runtimes.interface import Runtime, StepCommand
+    from jetson_containers.llm.models.lookup import Model, ModelHub
+    from jetson_containers.llm.pipeline.types import Step, StepResult
+    from jetson_containers.llm.request import LlmRequest
+    from jetson_containers.llm.runtimes.interface import Runtime
     from jetson_containers.platforms.detect import Platform
 
 # Checkpoints that are quantized already are served by the runtime that made their kind.
@@ -57,12 +58,12 @@ class Goal(enum.Enum):
 class Fitting(Protocol):
     """Says before anything is downloaded whether it will fit; raises where it will not."""
 
-    def __call__(self, job: Job, runtime: str, request: Request) -> None:
+    def __call__(self, job: Job, runtime: str, request: LlmRequest) -> None:
         """Check one job."""
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class World:
     """What the actions need of this machine. `engine` is probed when it is first needed.
 
@@ -75,7 +76,7 @@ class World:
     engine: Callable[[], Engine]
     settings: Settings
     console: Console
-    hub: Hub
+    hub: ModelHub
     versions_of: Callable[[Sequence[str]], Mapping[str, str]]
     fitting: Fitting
     predict: Callable[[Job, str, int], dict[str, Any] | None]
@@ -93,15 +94,15 @@ class World:
         return search.find(packages, self.platform, self.engine, self.settings, self.console)
 
 
-@dataclass(frozen=True)
-class Prepared:
+@dataclass(frozen=True, kw_only=True)
+class PreparedModel:
     """A job that is ready to be served, or (dry run) would be."""
 
-    request: Request
+    request: LlmRequest
     model: Model
     runtime: Runtime
     job: Job
-    steps: tuple[StepCommand, ...]
+    steps: tuple[Step, ...]
     containers: Containers | None
     results: tuple[StepResult, ...] = ()
 
@@ -117,7 +118,7 @@ class Prepared:
         return " ".join(word for word in words if word)
 
 
-def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal = Goal.SERVED) -> Prepared:
+def prepare(request: LlmRequest, world: World, *, dry_run: bool = False, goal: Goal = Goal.SERVED) -> PreparedModel:
     """Do what is missing, or with `dry_run` only decide; nothing is downloaded before the verdict and the fit.
 
     Raises UsageError for what cannot work (with the reason and the nearest thing that can), what the download and the
@@ -139,22 +140,24 @@ def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal
     for notice in runtime.notices(job):
         world.console.info(f"note: {notice}")
     steps = (*((model.first,) if model.first else ()), *_towards(goal, runtime, job))
-    selection = Selection(request.force, request.start, request.until)
+    selection = Selection(force=request.force, start=request.start, until=request.until)
     chosen = chosen_steps(steps, selection)
     if goal is Goal.SERVED and len(chosen) < len(steps):
         raise UsageError(
             f"after `{request.until}` there is no model to be served yet", hint="`llm quantize` prepares a model only"
         )
-    prepared = Prepared(request, model, runtime, job, chosen, containers)
+    prepared = PreparedModel(
+        request=request, model=model, runtime=runtime, job=job, steps=chosen, containers=containers
+    )
     if containers is None:
         return prepared
     pipeline = pipeline_for(prepared, world)
     predicted = world.predict(job, runtime.name, 0) or {}
-    disk_space.check(job, model, pipeline.plan(steps, selection), world.data, int(predicted.get("weights_bytes", 0)))
+    disk_space.check(job, pipeline.plan(steps, selection), world.data, int(predicted.get("weights_bytes", 0)))
     return replace(prepared, results=tuple(pipeline.run(steps, selection)))
 
 
-def choose_runtime(request: Request, model: Model) -> Runtime:
+def choose_runtime(request: LlmRequest, model: Model) -> Runtime:
     """The runtime asked for, else the one that made the model, or whose format it has.
 
     Raises UsageError when what was asked for disagrees with the format.
@@ -169,7 +172,7 @@ def choose_runtime(request: Request, model: Model) -> Runtime:
     return runtime_named(request.runtime or usual)
 
 
-def make_job(request: Request, model: Model, runtime: Runtime, target: Target) -> Job:
+def make_job(request: LlmRequest, model: Model, runtime: Runtime, target: Target) -> Job:
     """Fill in what was not asked for."""
     most = (model.config.max_position if model.config else 0) or model.max_context or DEFAULT_CONTEXT
     usual = devices.usual_context(request.device) or DEFAULT_CONTEXT  # only MLC compiles for other devices
@@ -196,7 +199,7 @@ def make_job(request: Request, model: Model, runtime: Runtime, target: Target) -
     )
 
 
-def refuse_unread(request: Request, model: Model, runtime: Runtime, console: Console) -> None:
+def refuse_unread(request: LlmRequest, model: Model, runtime: Runtime, console: Console) -> None:
     """Raises UsageError for a configuration that is not understood, of a kind the runtime's list has not either."""
     if model.config is not None or model.prepared or not model.problem:
         return
@@ -220,14 +223,20 @@ def assumed(runtime: Runtime, world: World, image: str = "") -> Target:
     families = {package.partition(":")[0] for package in runtime.packages(world.platform)} | versions.keys()
     if said.keys() & families:
         versions = {**versions, **said}
-    return Target(world.platform, "cuda" if world.platform.has_gpu else "cpu", versions)
+    return Target(platform=world.platform, device="cuda" if world.platform.has_gpu else "cpu", versions=versions)
 
 
-def containers_for(request: Request, runtime: Runtime, world: World) -> Containers:
+def containers_for(request: LlmRequest, runtime: Runtime, world: World) -> Containers:
     """The image asked for, or the one autotag finds."""
     image = request.image or world.find_image(runtime.packages(world.platform))
     return Containers(
-        world.platform, world.engine(), world.settings, world.console, image, world.find_image, request.threads
+        platform=world.platform,
+        engine=world.engine(),
+        settings=world.settings,
+        console=world.console,
+        image=image,
+        image_for=world.find_image,
+        threads=request.threads,
     )
 
 
@@ -242,10 +251,15 @@ def target_of(containers: Containers, runtime: Runtime, world: World) -> Target:
     if not versions:
         versions = _versions_of_tag(containers.image)
     device = "cuda" if world.platform.has_gpu and (not marks.platform or marks.platform.get("cuda")) else "cpu"
-    return Target(world.platform, device, versions, _probed(containers, runtime, image.id if image else "", world))
+    return Target(
+        platform=world.platform,
+        device=device,
+        versions=versions,
+        probed=_probed(containers, runtime, image.id if image else "", world),
+    )
 
 
-def pipeline_for(prepared: Prepared, world: World) -> Pipeline:
+def pipeline_for(prepared: PreparedModel, world: World) -> Pipeline:
     """The pipeline with everything that a manifest records."""
     containers = prepared.containers
     if containers is None:
@@ -265,11 +279,16 @@ def pipeline_for(prepared: Prepared, world: World) -> Pipeline:
         "board": platform.board,
         "device": job.device or job.target.device,
     }
-    host = {prepared.model.first.name: prepared.model.host} if prepared.model.first and prepared.model.host else {}
-    return Pipeline(world.data, containers, world.console, prepared.model.origin, facts, host)
+    return Pipeline(
+        data=world.data,
+        runner=containers,
+        console=world.console,
+        origin=prepared.model.origin,
+        facts=facts,
+    )
 
 
-def _towards(goal: Goal, runtime: Runtime, job: Job) -> tuple[StepCommand, ...]:
+def _towards(goal: Goal, runtime: Runtime, job: Job) -> tuple[Step, ...]:
     steps = runtime.steps(job)
     compiling = [step for step in steps if step.name in {"compile", "build"}]
     if goal is Goal.COMPILED and not compiling:
@@ -279,7 +298,7 @@ def _towards(goal: Goal, runtime: Runtime, job: Job) -> tuple[StepCommand, ...]:
     return tuple(step for step in steps if step.name != "compile") if goal is Goal.QUANTIZED else steps
 
 
-def show(prepared: Prepared, command: Sequence[str], console: Console) -> None:
+def show(prepared: PreparedModel, command: Sequence[str], console: Console) -> None:
     """Print the exact commands of a dry run, one a line, as they would run in the image."""
     if console.as_json:
         console.result_json(
@@ -299,7 +318,7 @@ def show(prepared: Prepared, command: Sequence[str], console: Console) -> None:
         console.result(shlex.join(command))
 
 
-def shown(step: StepCommand) -> list[str]:
+def shown(step: Step) -> list[str]:
     """A step's command as it can be pasted: with its final place for the temporary one."""
     place = step.output.removesuffix(f"/{step.result}") if step.result else step.output
     return [word.replace("{output}", place) for word in step.argv]
@@ -323,8 +342,5 @@ def _probed(containers: Containers, runtime: Runtime, image_id: str, world: Worl
     known |= {probe: text for probe, text in said.items() if text is not None}
     if said and image_id:
         with contextlib.suppress(OSError):  # only a cache: it is asked again
-            place.parent.mkdir(parents=True, exist_ok=True)
-            part = place.with_name(f"{place.name}.{os.getpid()}.part")
-            part.write_text(json.dumps(known), encoding="utf-8")
-            part.replace(place)
+            write_atomically(place, json.dumps(known))
     return known

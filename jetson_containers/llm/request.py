@@ -37,8 +37,8 @@ DEFAULT_RUNTIME = "llama_cpp"
 DEFAULT_CONTEXT = 4096  # tokens, where the model has as many: a context of 131072 would not fit any small board
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass(frozen=True, kw_only=True)
+class LlmRequest:
     """What was asked. Empty or zero: the runtime's or the model's default; an empty `image` is what autotag finds.
 
     `context` and `prefill_chunk` are tokens, `max_batch` sequences at the same time.

@@ -11,11 +11,11 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jetson_containers.core import outputs
+from jetson_containers.core import files
 from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError
 from jetson_containers.hub.transfer.owner import owner_of
 from jetson_containers.llm import containers, prepare, service_files, session
-from jetson_containers.llm.client import Client
+from jetson_containers.llm.client import OpenAIClient
 from jetson_containers.llm.runtimes.interface import ServeOptions
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.launch.command import Launch
-    from jetson_containers.llm.prepare import Prepared, World
-    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.runtimes.interface import Service
 
 DEFAULT_PORT = 8080
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServeRequest:
     """Where to listen and how. `port` 0: 8080, or the next free one. `api_key_env` names the variable with the key."""
 
@@ -44,7 +44,7 @@ class ServeRequest:
     api_key_env: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Served:
     """A server that runs. `health` and `url` answer on this machine."""
 
@@ -56,7 +56,7 @@ class Served:
     runtime: str
 
 
-def serve(request: Request, wanted: ServeRequest, world: World, *, dry_run: bool = False) -> Served | None:
+def serve(request: LlmRequest, wanted: ServeRequest, world: World, *, dry_run: bool = False) -> Served | None:
     """Prepare, start, say when it answers. In the foreground until Ctrl-C, whose end is no error.
 
     Raises UsageError for a port that is taken, NotReadyError for a key that is not set, else as `prepare`.
@@ -92,7 +92,7 @@ def _taken(port: int) -> UsageError:
     return UsageError(f"port {port} is taken", hint="`--port 0` takes the next free one from 8080 on")
 
 
-def _start(prepared: Prepared, wanted: ServeRequest, port: int, key: str, world: World) -> Served:
+def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, world: World) -> Served:
     service = _service(prepared, wanted, port)
     if wanted.host not in _LOOPBACK and not wanted.api_key_env:
         world.console.warning(
@@ -102,9 +102,14 @@ def _start(prepared: Prepared, wanted: ServeRequest, port: int, key: str, world:
     address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(wanted.host, wanted.host)  # noqa: S104 - compared
     place = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     served = Served(
-        planned.name, f"{place}/v1", f"{place}{service.health}", service.model, planned.image, prepared.runtime.name
+        name=planned.name,
+        url=f"{place}/v1",
+        health=f"{place}{service.health}",
+        model=service.model,
+        image=planned.image,
+        runtime=prepared.runtime.name,
     )
-    client = Client(address, port, service.model, key)
+    client = OpenAIClient(host=address, port=port, model=service.model, key=key)
     if wanted.detach:
         _detach(planned, client, service.health, world)
         show(served, world.console)
@@ -113,19 +118,21 @@ def _start(prepared: Prepared, wanted: ServeRequest, port: int, key: str, world:
     return served
 
 
-def _service(prepared: Prepared, wanted: ServeRequest, port: int) -> Service:
-    options = ServeOptions(port, wanted.host, prepared.request.threads, api_key=bool(wanted.api_key_env))
+def _service(prepared: PreparedModel, wanted: ServeRequest, port: int) -> Service:
+    options = ServeOptions(
+        port=port, host=wanted.host, threads=prepared.request.threads, api_key=bool(wanted.api_key_env)
+    )
     return prepared.runtime.serve(prepared.job, options)
 
 
-def _planned(prepared: Prepared, wanted: ServeRequest, service: Service, port: int, key: str) -> Launch:
+def _planned(prepared: PreparedModel, wanted: ServeRequest, service: Service, port: int, key: str) -> Launch:
     if prepared.containers is None:
         raise NotReadyError("nothing runs in a dry run")
     name = wanted.name or f"jetson-llm-{prepared.runtime.name}-{port}"
     return prepared.containers.server(service, name=name, detach=wanted.detach or bool(wanted.generate), api_key=key)
 
 
-def _generate(prepared: Prepared, wanted: ServeRequest, service: Service, console: Console) -> None:
+def _generate(prepared: PreparedModel, wanted: ServeRequest, service: Service, console: Console) -> None:
     planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, "")
     gpu = prepared.job.target.device != "cpu"
     key_env = service.key_env if wanted.api_key_env else ""
@@ -145,10 +152,10 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
     """
     for port in (wanted.port,) if wanted.port else range(DEFAULT_PORT, DEFAULT_PORT + 100):
         lock = data / ".locks" / f"port-{port}"
-        with outputs.told_whose():
+        with files.readable_os_errors():
             owner_of(data).make_directory(lock.parent)
-        with outputs.opened_lock(lock) as descriptor:
-            if outputs.try_lock(descriptor) and is_free(wanted.host, port):
+        with files.open_lock(lock) as descriptor:
+            if files.try_lock(descriptor) and is_free(wanted.host, port):
                 yield port
                 return
     if wanted.port:
@@ -156,7 +163,7 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
     raise NotReadyError(f"no free port from {DEFAULT_PORT} to {DEFAULT_PORT + 99}", hint="--port N")
 
 
-def _detach(planned: Launch, client: Client, health: str, world: World) -> None:
+def _detach(planned: Launch, client: OpenAIClient, health: str, world: World) -> None:
     """Start, wait until it answers, leave it; what does not get that far is removed again."""
     containers.claim(planned, running=True)
     environment = {**containers.without_tokens(os.environ), **planned.env_additions}
@@ -174,7 +181,7 @@ def _detach(planned: Launch, client: Client, health: str, world: World) -> None:
     world.console.ok(f"serving; `docker logs -f {planned.name}` shows its log, `docker rm -f {planned.name}` ends it")
 
 
-def _wait_for(planned: Launch, client: Client, health: str, world: World) -> None:
+def _wait_for(planned: Launch, client: OpenAIClient, health: str, world: World) -> None:
     """Wait for a detached server. Raises StepError with its log, and with the status it ended with."""
     log = containers.log_of(world.settings, planned.name)
     with subprocess.Popen(
@@ -201,7 +208,9 @@ def _logs_of(planned: Launch) -> str:
     return done.stdout
 
 
-def _foreground(planned: Launch, client: Client, health: str, served: Served, prepared: Prepared, world: World) -> None:
+def _foreground(
+    planned: Launch, client: OpenAIClient, health: str, served: Served, prepared: PreparedModel, world: World
+) -> None:
     log = containers.log_of(world.settings, planned.name)
     with containers.running(planned, log) as process:
         session.wait_until_ready(client, health, process, log)

@@ -410,10 +410,12 @@ def test_behind_sudo_everything_goes_through_the_client(
     behind = DockerEngine(host=Host(env, 1000, False))
     assert behind.capabilities.sudo
     tag, other = f"{PREFIX}/sudo:1", f"{PREFIX}/sudo:2"
-    behind.build(BuildRequest(tmp_path, f"FROM {scratch_base}\nRUN echo x >/x\n", tag, labels={"sudo": "1"}), silent)
+    behind.build(
+        BuildRequest(tmp_path, f"FROM {scratch_base}\nRUN echo x >/x\n", tag, labels={"sudo": SESSION}), silent
+    )
     behind.label(tag, tag, {"more": "2"})
     behind.tag(tag, other)
-    assert [sorted(image.references) for image in behind.images({"sudo": "1", "more": "2"})] == [[tag, other]]
+    assert [sorted(image.references) for image in behind.images({"sudo": SESSION, "more": "2"})] == [[tag, other]]
     behind.untag(other)
     assert behind.image(other) is None
     assert behind.run(tag, ["cat", "/x"]).output == "x"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.memory import read_memory
 from jetson_containers.llm.fit import (
     GIB,
-    Options,
-    Request,
-    Verdict,
+    FitOptions,
+    FitRequest,
+    FitVerdict,
     advise,
     ask,
     board_named,
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.source import Source
     from jetson_containers.platforms.detect import Platform
 
-_ORDER = (Verdict.FITS, Verdict.TIGHT, Verdict.SWAP, Verdict.UNKNOWN, Verdict.NO, Verdict.IMPOSSIBLE)
+_ORDER = (FitVerdict.FITS, FitVerdict.TIGHT, FitVerdict.SWAP, FitVerdict.UNKNOWN, FitVerdict.NO, FitVerdict.IMPOSSIBLE)
 
 
-@dataclass(frozen=True)
-class Question:
+@dataclass(frozen=True, kw_only=True)
+class FitQuestion:
     """What was asked; zero or empty: the default. `swap` and `vram` in GiB (None: look at this machine)."""
 
     runtime: str = ""
@@ -52,8 +52,8 @@ class Question:
     every_quantization: bool = False
 
 
-@dataclass(frozen=True)
-class Answer:
+@dataclass(frozen=True, kw_only=True)
+class FitAnswer:
     """The predictions, the best first, and how the best could become better."""
 
     model: str
@@ -73,21 +73,21 @@ class Answer:
         return {**first, "advice": [item.text for item in self.advice], "alternatives": others}
 
 
-def answer(source: Source, machine: Machine, question: Question) -> Answer:
+def answer(source: Source, machine: Machine, question: FitQuestion) -> FitAnswer:
     """Predict what was asked. Raises UsageError for a runtime or quantization that does not exist or cannot load it."""
     runtimes = _runtimes(source, question)
-    options = Options(
+    options = FitOptions(
         prefill_chunk=question.prefill_chunk,
         kv_type=question.kv_type,
         baseline=_baseline(question, machine),
         held=source.held,
     )
-    request = Request(
-        runtimes[0],
-        question.quantization or source.quantization,
-        question.context or source.context,
-        question.max_batch,
-        options,
+    request = FitRequest(
+        runtime=runtimes[0],
+        quantization=question.quantization or source.quantization,
+        context=question.context or source.context,
+        max_batch=question.max_batch,
+        options=options,
     )
     if source.held is not None or source.runtimes:
         if question.quantization and question.quantization.lower() != source.quantization.lower():
@@ -110,10 +110,10 @@ def answer(source: Source, machine: Machine, question: Question) -> Answer:
     pairs.sort(key=lambda pair: _rank(pair[0]))
     best = pairs[0][1]
     advice = advise(source.config, best, machine)
-    return Answer(source.name, machine, tuple(fit for fit, _ in pairs), advice)
+    return FitAnswer(model=source.name, machine=machine, fits=tuple(fit for fit, _ in pairs), advice=advice)
 
 
-def _baseline(question: Question, machine: Machine) -> str:
+def _baseline(question: FitQuestion, machine: Machine) -> str:
     """The baseline asked for; `now` is what this machine has in use at the moment."""
     if question.baseline != "now":
         return question.baseline or "desktop"
@@ -123,7 +123,7 @@ def _baseline(question: Question, machine: Machine) -> str:
 
 
 def machine_for(
-    question: Question,
+    question: FitQuestion,
     platform: Callable[[], Platform],
     root: Path,
     query: Callable[[], int] | None = None,
@@ -153,7 +153,7 @@ def machine_for(
     if not vram and here.has_gpu and here.l4t is None and here.host:
         vram = (query or graphics_memory)()
     machine = of_platform(here, vram=vram, swap=swap, mode=question.mode)
-    return replace(machine, used=memory_in_use(root)) if here.host else machine
+    return replace(machine, used=read_memory(root).in_use) if here.host else machine
 
 
 def disk_swap(root: Path) -> int:
@@ -164,18 +164,6 @@ def disk_swap(root: Path) -> int:
         return 0
     rows = [line.split() for line in lines]
     return sum(int(row[2]) * 1024 for row in rows if len(row) > 2 and "zram" not in row[0] and row[2].isdigit())
-
-
-def memory_in_use(root: Path) -> int | None:
-    """Bytes that programs and the kernel have in use now and could not give back."""
-    try:
-        text = (root / "proc/meminfo").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    sizes = {
-        name: int(size) * 1024 for name, size in re.findall(r"^(MemTotal|MemAvailable):\s+(\d+) kB", text, re.MULTILINE)
-    }
-    return sizes["MemTotal"] - sizes["MemAvailable"] if len(sizes) == 2 else None
 
 
 def graphics_memory() -> int:
@@ -189,7 +177,7 @@ def graphics_memory() -> int:
     return max(sizes, default=0) << 20
 
 
-def _runtimes(source: Source, question: Question) -> tuple[str, ...]:
+def _runtimes(source: Source, question: FitQuestion) -> tuple[str, ...]:
     if question.runtime:
         constants.runtime(question.runtime)
         if source.runtimes and question.runtime not in source.runtimes:
@@ -201,7 +189,7 @@ def _runtimes(source: Source, question: Question) -> tuple[str, ...]:
     return source.runtimes or tuple(constants.runtimes())
 
 
-def _accepted(source: Source, request: Request, machine: Machine) -> str:
+def _accepted(source: Source, request: FitRequest, machine: Machine) -> str:
     """The artefact's quantization where the runtime's table has it, else the default: sizes are known anyway."""
     variant = variant_for(constants.runtime(request.runtime), machine, source.config.model_type, request.quantization)
     known = {name.lower(): name for name in (*variant.accepted, *variant.formats)}
@@ -209,7 +197,7 @@ def _accepted(source: Source, request: Request, machine: Machine) -> str:
 
 
 def _quantizations(
-    source: Source, runtime: str, machine: Machine, request: Request, question: Question
+    source: Source, runtime: str, machine: Machine, request: FitRequest, question: FitQuestion
 ) -> Sequence[str]:
     """What to predict for one runtime. A name that only another runtime has leaves this one out."""
     variant = variant_for(constants.runtime(runtime), machine, source.config.model_type, request.quantization)

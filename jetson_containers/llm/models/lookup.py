@@ -15,8 +15,7 @@ from jetson_containers.llm.models import source, weight_files
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.models.known import full_name
 from jetson_containers.llm.pipeline import manifest, steps
-from jetson_containers.llm.pipeline.steps import HostStep, Origin
-from jetson_containers.llm.runtimes.interface import StepCommand
+from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from jetson_containers.hub.transfer.model import Entry
     from jetson_containers.hub.transfer.reference import Reference
     from jetson_containers.llm.models.config import ModelConfig
+    from jetson_containers.llm.pipeline.types import Step
 
 TINY = "/data/models/tiny-llama"
 TINY_CONTEXT = 512  # tokens, as make-tiny-model makes it
@@ -37,7 +37,7 @@ _SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.gguf")
 _MLC_CONFIG = "mlc-chat-config.json"
 
 
-class Hub(Protocol):
+class ModelHub(Protocol):
     """What is asked of the model hub; `hub` is the real one."""
 
     def describe(self, reference: str) -> ModelInfo:
@@ -49,12 +49,12 @@ class Hub(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """A model as the pipeline starts from it.
 
     `path` is where it is, or will be, in the container. `prepared` names the runtime whose own format it is already in.
-    `first` is the step that brings it there, with `host` when it is done on the host. `download` is in bytes.
+    `first` is the step that brings it there.
     """
 
     asked: str
@@ -63,10 +63,8 @@ class Model:
     identity: str
     config: ModelConfig | None = None
     prepared: str = ""
-    first: StepCommand | None = None
-    host: HostStep | None = None
+    first: Step | None = None
     facts: dict[str, Any] = field(default_factory=dict)
-    download: int = 0
     files: tuple[str, ...] = ()  # of the checkpoint, where they are known
     max_context: int = 0  # tokens, where no configuration says it
     maker: str = ""  # the runtime that quantized the checkpoint here, as its manifest says
@@ -77,13 +75,13 @@ class Model:
     @property
     def origin(self) -> Origin:
         """What the keys of all steps start from."""
-        return Origin(self.path, self.identity)
+        return Origin(path=self.path, identity=self.identity)
 
 
 def find(
     model: str,
     data: Path,
-    hub: Hub,
+    hub: ModelHub,
     quantization: str = "",
     *,
     known: Callable[[str], ModelConfig | None] | None = None,
@@ -114,7 +112,7 @@ def find(
         except NotReadyError:
             if known is None:
                 raise
-            return _unasked(model, reference, known)
+            return _unasked(model, reference, hub, known)
     raise UsageError(
         f"no model `{model}`",
         hint="give a Hugging Face name (org/model), a well-known name without org, a directory or .gguf file below "
@@ -137,8 +135,23 @@ def _is_below(path: Path, data: Path) -> bool:
 
 
 def _tiny() -> Model:
-    make = StepCommand("make", ("make-tiny-model", "{output}"), (), TINY, intermediate=True, packages=("llama_cpp",))
-    return Model("tiny", "tiny-llama", TINY, "tiny", first=make, facts={"model": "tiny"}, max_context=TINY_CONTEXT)
+    make = CommandStep(
+        name="make",
+        argv=("make-tiny-model", "{output}"),
+        inputs=(),
+        output=TINY,
+        intermediate=True,
+        packages=("llama_cpp",),
+    )
+    return Model(
+        asked="tiny",
+        name="tiny-llama",
+        path=TINY,
+        identity="tiny",
+        first=make,
+        facts={"model": "tiny"},
+        max_context=TINY_CONTEXT,
+    )
 
 
 def _local(model: str, path: Path, data: Path) -> Model:
@@ -155,10 +168,12 @@ def _local(model: str, path: Path, data: Path) -> Model:
     if resolved.is_file():
         if resolved.suffix != ".gguf":
             raise UsageError(f"`{model}` is no .gguf file and no model directory")
-        return Model(model, resolved.stem, inside, identity, prepared="llama_cpp", facts=facts)
+        return Model(asked=model, name=resolved.stem, path=inside, identity=identity, prepared="llama_cpp", facts=facts)
     if (resolved / _MLC_CONFIG).is_file() or (resolved / "params" / _MLC_CONFIG).is_file():
         files = tuple(path.name for place in (resolved, resolved / "params") for path in sorted(place.glob("*")))
-        return Model(model, resolved.name, inside, identity, prepared="mlc", facts=facts, files=files)
+        return Model(
+            asked=model, name=resolved.name, path=inside, identity=identity, prepared="mlc", facts=facts, files=files
+        )
     files = tuple(path.name for path in sorted(resolved.iterdir()))
     if "config.json" not in files and "adapter_config.json" in files:
         place = resolved / "adapter_config.json"
@@ -171,7 +186,16 @@ def _local(model: str, path: Path, data: Path) -> Model:
     kind = str(weight_files.read_json(resolved / "config.json").get("model_type") or "")
     maker = str(made.facts.get("runtime", "")) if made and config and config.quantized else ""
     return Model(
-        model, name, inside, identity, config=config, files=files, facts=facts, maker=maker, problem=problem, kind=kind
+        asked=model,
+        name=name,
+        path=inside,
+        identity=identity,
+        config=config,
+        files=files,
+        facts=facts,
+        maker=maker,
+        problem=problem,
+        kind=kind,
     )
 
 
@@ -206,7 +230,7 @@ def _hub_identity(path: Path) -> str:
     return name if newest == path.name else f"{name}@{path.name}"
 
 
-def _of_hub(model: str, asked: Reference, data: Path, hub: Hub, quantization: str) -> Model:
+def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantization: str) -> Model:
     info = hub.describe(model)
     repository = info.id
     # A revision takes part only where it was asked for: a README that changed upstream must not cost 13 GB again.
@@ -236,20 +260,21 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: Hub, quantization: st
     words = ("--include", ",".join(shards)) if shards else ()
     path, place = snapshot(repository, info.commit, file), snapshot(repository, info.commit)
     return Model(
-        model,
-        called(file) if file else repository.rpartition("/")[2],
-        path,
-        identity + (f"/{file}" if file else ""),
+        asked=model,
+        name=called(file) if file else repository.rpartition("/")[2],
+        path=path,
+        identity=identity + (f"/{file}" if file else ""),
         config=config,
         prepared="llama_cpp" if file.endswith(".gguf") else "mlc" if _MLC_CONFIG in names else "",
-        first=StepCommand("download", ("huggingface-downloader", reference, *words), (), path, intermediate=True),
-        host=HostStep(
+        first=DownloadStep(
+            argv=("huggingface-downloader", reference, *words),
+            output=path,
+            size=sum(entry.size for entry in wanted),
             is_done=lambda: _is_cached(data / place.removeprefix("/data/"), wanted),
-            run=lambda: _check_place(hub.download(reference, ignore=ignore), data, place if shards else path),
+            fetch=lambda: _check_place(hub.download(reference, ignore=ignore), data, place if shards else path),
         ),
         files=tuple(name for name in names if is_wanted(name, (), ignore)),
         facts={"model": repository, "revision": info.commit, **({"file": file} if file else {})},
-        download=sum(entry.size for entry in wanted),
         problem=problem,
         kind=str((info.config or {}).get("model_type") or ""),
         notes=notes,
@@ -283,7 +308,11 @@ def snapshot(repository: str, commit: str, file: str = "") -> str:
     return f"{place}/{file}" if file else place
 
 
-def _unasked(model: str, asked: Reference, known: Callable[[str], ModelConfig | None]) -> Model:
+def _fetch_unasked(hub: ModelHub, model: str) -> None:
+    hub.download(model, ignore=NOT_WEIGHTS)
+
+
+def _unasked(model: str, asked: Reference, hub: ModelHub, known: Callable[[str], ModelConfig | None]) -> Model:
     """A name of the hub that could not be looked up, well enough to print the commands.
 
     A repository that is called after a format is taken for one in it: there is nothing to convert.
@@ -297,13 +326,18 @@ def _unasked(model: str, asked: Reference, known: Callable[[str], ModelConfig | 
     shape = known(repository)
     note = f"the hub was not asked about {repository}: {stand_ins} for what it would say, and the format is a guess"
     return Model(
-        model,
-        called(file) if file and file != "FILE.gguf" else repository.rpartition("/")[2],
-        path,
-        f"hub:{repository}",
+        asked=model,
+        name=called(file) if file and file != "FILE.gguf" else repository.rpartition("/")[2],
+        path=path,
+        identity=f"hub:{repository}",
         config=shape,
         prepared=prepared,
-        first=StepCommand("download", ("huggingface-downloader", model), (), path, intermediate=True),
+        first=DownloadStep(
+            argv=("huggingface-downloader", model),
+            output=path,
+            is_done=lambda: False,
+            fetch=lambda: _fetch_unasked(hub, model),
+        ),
         notes=(note if shape is None else note.partition(", and the")[0],),
     )
 

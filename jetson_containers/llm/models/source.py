@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MLC = "mlc-chat-config.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """A model whose shape is known. `quantization` and `held` are set where they are fixed already.
 
@@ -52,9 +52,9 @@ def load(reference: str, load_config: Callable[[str], ModelConfig]) -> Source:
         return _of_path(path)
     known = full_name(reference) if "@" not in reference else ""
     if known:
-        return Source(known, from_hf(configs()[known], known), "facts/models.yaml")
+        return Source(name=known, config=from_hf(configs()[known], known), origin="facts/models.yaml")
     if "/" in reference and not reference.startswith(("/", "./", "../")) and not reference.endswith(".gguf"):
-        return Source(reference, load_config(reference), "the hub")
+        return Source(name=reference, config=load_config(reference), origin="the hub")
     if reference == "tiny":
         raise UsageError("`tiny` fits everywhere: it has 3 MB", hint="`jetson-containers llm chat tiny` makes it")
     names = [name.rpartition("/")[2] for name in configs()]
@@ -123,15 +123,31 @@ def _of_json(path: Path, name: str) -> Source:
     if not isinstance(data, dict):
         raise UsageError(f"{path}: holds no object")
     if path.name == "config.json":
-        return Source(name, of_folder(path.parent), str(path))
+        return Source(name=name, config=of_folder(path.parent), origin=str(path))
     if path.name != _MLC:
-        return Source(name, from_hf(data, str(path)), str(path))
+        return Source(name=name, config=from_hf(data, str(path)), origin=str(path))
     config = from_mlc(data, str(path))
     method = config.quantized.method.removeprefix("mlc:") if config.quantized else ""
-    return Source(name, config, str(path), method, config.max_position, None, ("mlc",))
+    return Source(
+        name=name,
+        config=config,
+        origin=str(path),
+        quantization=method,
+        context=config.max_position,
+        held=None,
+        runtimes=("mlc",),
+    )
 
 
 def _of_gguf(path: Path) -> Source:
     file = gguf.read(path)
     config = gguf.model_config(file, str(path))
-    return Source(path.stem, config, str(path), file.file_type, 0, weights.of_file(file, config), ("llama_cpp",))
+    return Source(
+        name=path.stem,
+        config=config,
+        origin=str(path),
+        quantization=file.file_type,
+        context=0,
+        held=weights.of_file(file, config),
+        runtimes=("llama_cpp",),
+    )

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core.files import write_json
 from jetson_containers.hub.transfer.reference import is_safe
 
 if TYPE_CHECKING:
@@ -22,15 +23,15 @@ SUFFIX = ".manifest.json"
 SCHEMA = 2
 
 
-@dataclass(frozen=True)
-class Entry:
+@dataclass(frozen=True, kw_only=True)
+class ManifestEntry:
     """One file of an output: bytes and sha256."""
 
     size: int
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What was read. `files` are relative to the output directory; a file's own is named `""`."""
 
@@ -38,7 +39,7 @@ class Manifest:
     output: Path
     step: str
     key: str
-    files: Mapping[str, Entry]
+    files: Mapping[str, ManifestEntry]
     seconds: float = 0.0
     facts: Mapping[str, Any] = field(default_factory=dict)  # everything else: model, revision, image, versions …
 
@@ -74,11 +75,22 @@ def read(path: Path) -> Manifest | None:
         raw = json.loads(path.read_text(encoding="utf-8"))
         step = str(raw.pop("step"))
         merged = bool(raw.pop("merge", False))
-        files = {str(name): Entry(int(row["size"]), str(row["sha256"])) for name, row in raw.pop("files").items()}
+        files = {
+            str(name): ManifestEntry(size=int(row["size"]), sha256=str(row["sha256"]))
+            for name, row in raw.pop("files").items()
+        }
         name = path.name.removesuffix(SUFFIX).removesuffix(f".{step}" if merged else "")
         if not files or not is_safe(name) or not all(file == "" or is_safe(file) for file in files):
             return None
-        return Manifest(path, path.with_name(name), step, str(raw.pop("key")), files, float(raw.pop("seconds", 0)), raw)
+        return Manifest(
+            path=path,
+            output=path.with_name(name),
+            step=step,
+            key=str(raw.pop("key")),
+            files=files,
+            seconds=float(raw.pop("seconds", 0)),
+            facts=raw,
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
@@ -93,7 +105,7 @@ def below(directory: Path, *, broken: bool = False) -> Iterator[Manifest]:
 
 def write(
     output: Path,
-    files: Mapping[str, Entry],
+    files: Mapping[str, ManifestEntry],
     *,
     step: str,
     merge: bool,
@@ -114,10 +126,8 @@ def write(
         "seconds": round(seconds, 3),
         "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-    part.rename(path)
-    return Manifest(path, output, step, key, files, seconds, facts)
+    write_json(path, data)
+    return Manifest(path=path, output=output, step=step, key=key, files=files, seconds=seconds, facts=facts)
 
 
 def names_of(output: Path) -> list[str]:
@@ -127,7 +137,7 @@ def names_of(output: Path) -> list[str]:
     return [""]
 
 
-def measure(path: Path) -> Entry:
+def measure(path: Path) -> ManifestEntry:
     """Size in bytes and sha256 of one file."""
     digest = hashlib.sha256()
     size = 0
@@ -135,10 +145,10 @@ def measure(path: Path) -> Entry:
         while block := stream.read(1 << 20):
             digest.update(block)
             size += len(block)
-    return Entry(size, digest.hexdigest())
+    return ManifestEntry(size=size, sha256=digest.hexdigest())
 
 
-def _differs(path: Path, entry: Entry) -> bool:
+def _differs(path: Path, entry: ManifestEntry) -> bool:
     try:
         return measure(path) != entry
     except OSError:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.runtimes import support_table
-from jetson_containers.llm.runtimes.interface import OK, StepCommand, Verdict
+from jetson_containers.llm.runtimes.interface import OK, JobVerdict
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job
@@ -44,21 +45,21 @@ def arguments(job: Job, length: int = LENGTH) -> tuple[str, ...]:
     return ("--calibration", text(job), "--samples", str(samples(job)), "--length", str(length))
 
 
-def step(job: Job, argv: tuple[str, ...], output: str, *, gpu: bool) -> StepCommand:
+def step(job: Job, argv: tuple[str, ...], output: str, *, gpu: bool) -> CommandStep:
     """A step that calibrates: the hub is out of reach unless the text comes from there; a file is one of its inputs."""
     inputs = (job.source, text(job)) if text(job).startswith("/") else (job.source,)
     env = {} if network(job) else OFFLINE
-    return StepCommand("quantize", argv, inputs, output, env=env, gpu=gpu, network=network(job))
+    return CommandStep(name="quantize", argv=argv, inputs=inputs, output=output, env=env, gpu=gpu, network=network(job))
 
 
-def check(runtime: str, named: tuple[str, ...], job: Job) -> Verdict:
+def check(runtime: str, named: tuple[str, ...], job: Job) -> JobVerdict:
     """Refuse a text that the quantizer cannot have, and one where nothing is measured."""
     if not job.calibration or (named and (not network(job) or job.calibration in named)):
         return OK
     if not named or support_table.served_as_is(job):
         why = f"{runtime} takes no calibration text here, so `--calibration {job.calibration}` has no meaning"
-        return Verdict(ok=False, reason=why, instead="leave out `--calibration`")
+        return JobVerdict(ok=False, reason=why, instead="leave out `--calibration`")
     why = (
         f"{runtime} has no calibration text `{job.calibration}`; it has {', '.join(named)}, and text files below /data"
     )
-    return Verdict(ok=False, reason=why, instead=f"--calibration {named[0]}, or leave it out to need no network")
+    return JobVerdict(ok=False, reason=why, instead=f"--calibration {named[0]}, or leave it out to need no network")

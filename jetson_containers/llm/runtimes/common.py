@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.runtimes import calibration, support_table
-from jetson_containers.llm.runtimes.interface import DRIVERS, Target, Verdict
+from jetson_containers.llm.runtimes.interface import DRIVERS, JobVerdict, Target
 from jetson_containers.platforms import detect, tables
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions
-    from jetson_containers.llm.runtimes.support_table import Row
+    from jetson_containers.llm.runtimes.support_table import SupportRow
     from jetson_containers.platforms.detect import Platform
 
 CONTEXT = 2048  # tokens, for a job that says none
@@ -20,7 +20,7 @@ PREFILL = 2048  # tokens per step of reading the prompt: the largest that costs 
 
 def packages(runtime: str, platform: Platform) -> tuple[str, ...]:
     """What an image must hold. Raises UsageError with the reason where the platform can have none."""
-    target = Target(platform, device="cuda" if platform.has_gpu else "cpu")
+    target = Target(platform=platform, device="cuda" if platform.has_gpu else "cpu")
     row = support_table.row_for(runtime, target)
     if row is None:
         raise UsageError(support_table.no_platform(runtime, target), hint=nearest(runtime, platform))
@@ -29,7 +29,7 @@ def packages(runtime: str, platform: Platform) -> tuple[str, ...]:
 
 def nearest(runtime: str, platform: Platform) -> str:
     """The hint where a platform has no image for a runtime, whatever the model."""
-    target = Target(platform, device="cuda" if platform.has_gpu else "cpu")
+    target = Target(platform=platform, device="cuda" if platform.has_gpu else "cpu")
     remedy = support_table.remedy(support_table.nearest_on(runtime, target))
     older = _older_release(runtime, platform)
     return f"{remedy}; with an older L4T: --target {older}" if older else remedy
@@ -43,7 +43,7 @@ def _older_release(runtime: str, platform: Platform) -> str:
     for release in tables.releases():
         if release.status == "released" and board.boots(release.l4t) and board.soc in release.socs:
             text = f"r{release.l4t},{platform.board}"
-            if support_table.row_for(runtime, Target(detect.parse_target(text), device="cuda")):
+            if support_table.row_for(runtime, Target(platform=detect.parse_target(text), device="cuda")):
                 return text
     return ""
 
@@ -66,12 +66,12 @@ class Tabled:
         """List what the target can have, the default first."""
         return support_table.quantizations(self.name, target)
 
-    def check(self, job: Job) -> Verdict:
+    def check(self, job: Job) -> JobVerdict:
         """Judge architecture, quantization, device and calibration; a refusal names the nearest possible thing."""
         found = support_table.verdict(self.name, job, chat_templates=self.chat_templates)
         if found.ok and job.max_batch > 1 and not self.batches:
             why = f"{self.name} answers one request at a time, so `--max-batch {job.max_batch}` has no meaning"
-            return Verdict(ok=False, reason=why, instead="leave out `--max-batch`")
+            return JobVerdict(ok=False, reason=why, instead="leave out `--max-batch`")
         return found if not found.ok else calibration.check(self.name, self.calibrates, job)
 
     def notices(self, job: Job) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ class Tabled:
             said.append(f"weights take {bits} bits in memory while this runtime serves them; in 4 bits vllm does")
         return tuple(said)
 
-    def row(self, job: Job) -> Row:
+    def row(self, job: Job) -> SupportRow:
         """The interface the job meets. Raises UsageError where there is none."""
         row = support_table.row_for(self.name, job.target)
         if row is None:

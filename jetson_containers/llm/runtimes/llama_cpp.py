@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.runtimes import common, support, support_table
-from jetson_containers.llm.runtimes.interface import OK, Service, StepCommand, Verdict
+from jetson_containers.llm.runtimes.interface import OK, JobVerdict, Service
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Target
@@ -36,18 +37,18 @@ class LlamaCpp:
         """All of `llama-quantize`'s common types."""
         return QUANTIZATIONS
 
-    def check(self, job: Job) -> Verdict:
+    def check(self, job: Job) -> JobVerdict:
         """Refuse what the converter cannot read and types there are not."""
         if job.prepared:
             return OK
         if job.quantization.upper() not in QUANTIZATIONS:
             known = ", ".join(QUANTIZATIONS)
-            return Verdict(ok=False, reason=f"llama_cpp has no quantization `{job.quantization}`", instead=known)
+            return JobVerdict(ok=False, reason=f"llama_cpp has no quantization `{job.quantization}`", instead=known)
         if reason := support_table.gguf_refusal(job.config):
-            return Verdict(ok=False, reason=reason, instead=support_table.nearest(self.name, job))
+            return JobVerdict(ok=False, reason=reason, instead=support_table.nearest(self.name, job))
         if job.config and support.knows(self.name, "gguf", job.config) is False:
             reason = f"llama.cpp's converter does not know the architecture `{job.config.model_type}`"
-            return Verdict(ok=False, reason=reason, instead=support_table.nearest(self.name, job))
+            return JobVerdict(ok=False, reason=reason, instead=support_table.nearest(self.name, job))
         return OK
 
     def notices(self, job: Job) -> tuple[str, ...]:
@@ -62,22 +63,27 @@ class LlamaCpp:
             )
         return tuple(found)
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Convert to f16 once, then quantize from that; a `.gguf` source is already prepared."""
         if job.prepared:
             return ()
         wanted = job.quantization.upper()
         full = f"{ROOT}/{job.name}/{job.name}-F16.gguf"
-        convert = StepCommand(
-            "convert",
-            ("convert_hf_to_gguf.py", job.source, "--outfile", "{output}", "--outtype", "f16"),
-            (job.source,),
-            full,
+        convert = CommandStep(
+            name="convert",
+            argv=("convert_hf_to_gguf.py", job.source, "--outfile", "{output}", "--outtype", "f16"),
+            inputs=(job.source,),
+            output=full,
             intermediate=wanted != "F16",
         )
         if wanted == "F16":
             return (convert,)
-        quantize = StepCommand("quantize", ("llama-quantize", full, "{output}", wanted), (full,), self.artefact(job))
+        quantize = CommandStep(
+            name="quantize",
+            argv=("llama-quantize", full, "{output}", wanted),
+            inputs=(full,),
+            output=self.artefact(job),
+        )
         return (convert, quantize)
 
     def artefact(self, job: Job) -> str:
@@ -99,7 +105,7 @@ class LlamaCpp:
         if job.target.device != "cpu":
             argv += [*_all_layers(job.target), *_once_in_memory(job.target)]
         measure = {"ignore_eos": True, "cache_prompt": False}
-        return Service(tuple(argv), job.name, key_env="LLAMA_API_KEY", measure=measure)
+        return Service(argv=tuple(argv), model=job.name, key_env="LLAMA_API_KEY", measure=measure)
 
 
 def _all_layers(target: Target) -> list[str]:

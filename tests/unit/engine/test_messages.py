@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
 import pytest
 
-from jetson_containers.core.disk import ensure_space, free_space
 from jetson_containers.core.errors import (
     BuildError,
     DiskSpaceError,
@@ -21,10 +17,6 @@ from jetson_containers.core.errors import (
 )
 from jetson_containers.engine.interface import OutOfMemoryError
 from jetson_containers.engine.messages import DETAIL_LINES, translate
-from tests.fakes import CAPABILITIES
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 STEP = "The command '/bin/sh -c make' returned a non-zero code: 2"
 REGISTRY = 'Get "https://registry-1.docker.io/v2/": dial tcp'
@@ -100,17 +92,3 @@ def test_the_last_lines_come_along() -> None:
     found = translate("\n".join([*(f"line {number}" for number in range(50)), "", "last"]))
     assert len(found.details) == DETAIL_LINES
     assert found.details[-1] == "last"
-
-
-def test_enough_space_is_said_and_too_little_refused(tmp_path: Path) -> None:
-    capabilities = replace(CAPABILITIES, data_root=str(tmp_path))
-    free = ensure_space(capabilities, 1)
-    assert free is not None
-    assert free > 0
-    with pytest.raises(DiskSpaceError, match="are needed below"):
-        ensure_space(capabilities, 10**18)
-
-
-def test_another_machine_s_disk_is_not_judged(tmp_path: Path) -> None:
-    assert free_space(tmp_path / "none") is None
-    assert ensure_space(replace(CAPABILITIES, data_root=str(tmp_path / "none")), 10**18) is None

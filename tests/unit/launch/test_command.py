@@ -748,25 +748,6 @@ def test_the_data_directory_and_the_cookie_are_made_before_the_start(tmp_path: P
     assert "no X11 cookie" in err.getvalue()
 
 
-def test_under_sudo_the_data_directory_belongs_to_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    owners: dict[str, tuple[int, int]] = {}
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda path, uid, gid: owners.update({str(path): (uid, gid)}))
-    monkeypatch.setenv("SUDO_UID", "1000")
-    monkeypatch.setenv("SUDO_GID", "1001")
-    command.make_data_dir(tmp_path / "a" / "b")
-    assert owners == {str(tmp_path / "a" / "b"): (1000, 1001), str(tmp_path / "a"): (1000, 1001)}
-    command.make_data_dir(tmp_path / "a" / "b")
-    assert len(owners) == 2
-
-
-def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(UsageError, match="no directory"):
-            command.make_data_dir(path)
-
-
 def test_a_users_own_data_mount_makes_no_directory(tmp_path: Path) -> None:
     assert plan(tmp_path, "-v", "/mine:/data", "img").data is None
 

@@ -20,12 +20,13 @@ from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, StepError, UsageError
 from jetson_containers.llm import bench, chat, prepare, serve, service_files, session
-from jetson_containers.llm.client import Client, Turn
+from jetson_containers.llm.client import OpenAIClient, Turn
 from jetson_containers.llm.containers import Containers, log_of, started_at, without_tokens
 from jetson_containers.llm.models import config
 from jetson_containers.llm.pipeline import manifest
-from jetson_containers.llm.request import Request, runtime_named
-from jetson_containers.llm.runtimes.interface import DRIVERS, Job, ServeOptions, Service, StepCommand, Target
+from jetson_containers.llm.pipeline.types import CommandStep
+from jetson_containers.llm.request import LlmRequest, runtime_named
+from jetson_containers.llm.runtimes.interface import DRIVERS, Job, ServeOptions, Service, Target
 from jetson_containers.llm.runtimes.llama_cpp import QUANTIZATIONS, LlamaCpp
 from jetson_containers.llm.stored import Stored, choose, listing, remove
 from jetson_containers.platforms import detect
@@ -43,7 +44,7 @@ OLD_HELP = "-ngl, --n-gpu-layers N  number of layers to store in VRAM\n--no-mmap
 def job(**given: Any) -> Job:
     values: dict[str, Any] = {
         "source": "/data/models/mine", "name": "mine", "config": None, "quantization": "Q4_K_M",
-        "target": Target(CPU, "cpu"), "context": 512,
+        "target": Target(platform=CPU, device="cpu"), "context": 512,
     }  # fmt: skip
     return Job(**{**values, **given})
 
@@ -74,7 +75,7 @@ def test_no_step_gets_network() -> None:
 
 
 def test_the_server_always_gets_its_context_and_batch() -> None:
-    service = LlamaCpp().serve(job(max_batch=2), ServeOptions(8080, threads=2))
+    service = LlamaCpp().serve(job(max_batch=2), ServeOptions(port=8080, threads=2))
     assert service.argv == (
         "llama-server", "-m", "/data/models/llama_cpp/mine/mine-Q4_K_M.gguf", "--alias", "mine", "-c", "1024", "-np",
         "2", "-ub", "512", "--host", "127.0.0.1", "--port", "8080", "-t", "2",
@@ -87,8 +88,8 @@ def test_the_server_always_gets_its_context_and_batch() -> None:
     [(NEW_HELP, ("--load-mode", "none")), (OLD_HELP, ("-ngl", "99", "--no-mmap")), ("", ("--port", "8080"))],
 )
 def test_options_are_spelled_as_the_image_has_them(said: str, expected: tuple[str, ...]) -> None:
-    target = Target(ORIN, "cuda", probed={"llama-server --help": said})
-    argv = LlamaCpp().serve(job(target=target), ServeOptions(8080)).argv
+    target = Target(platform=ORIN, device="cuda", probed={"llama-server --help": said})
+    argv = LlamaCpp().serve(job(target=target), ServeOptions(port=8080)).argv
     assert argv[-len(expected) :] == expected
 
 
@@ -128,9 +129,15 @@ def world(tmp_path: Path) -> prepare.World:
     )
     console = Console(out=io.StringIO(), err=io.StringIO())
     return prepare.World(
-        CPU, no_engine, loaded, console, NoHub(), lambda _packages: {}, lambda _job, _runtime, _request: None,
-        lambda _job, _runtime, _filled: None,
-    )  # fmt: skip
+        platform=CPU,
+        engine=no_engine,
+        settings=loaded,
+        console=console,
+        hub=NoHub(),
+        versions_of=lambda _packages: {},
+        fitting=lambda _job, _runtime, _request: None,
+        predict=lambda _job, _runtime, _filled: None,
+    )
 
 
 def output(world: prepare.World) -> str:
@@ -139,7 +146,10 @@ def output(world: prepare.World) -> str:
 
 
 def test_a_dry_run_prints_the_commands_and_asks_nobody(world: prepare.World) -> None:
-    assert chat.chat(Request("tiny", quantization="Q8_0"), chat.ChatOptions("hi"), world, dry_run=True) is None
+    assert (
+        chat.chat(LlmRequest(model="tiny", quantization="Q8_0"), chat.ChatOptions(prompt="hi"), world, dry_run=True)
+        is None
+    )
     assert [line.split()[0] for line in output(world).splitlines()] == [
         "make-tiny-model", "convert_hf_to_gguf.py", "llama-quantize", "llama-server",
     ]  # fmt: skip
@@ -148,30 +158,30 @@ def test_a_dry_run_prints_the_commands_and_asks_nobody(world: prepare.World) -> 
 
 def test_what_cannot_work_is_said_before_anything_starts(world: prepare.World) -> None:
     with pytest.raises(UsageError, match="no quantization `q9`") as caught:
-        prepare.prepare(Request("tiny", quantization="q9"), world)
+        prepare.prepare(LlmRequest(model="tiny", quantization="q9"), world)
     assert "possible: Q4_K_M" in (caught.value.hint or "")
 
 
 def test_what_does_not_fit_is_said_before_anything_starts(world: prepare.World) -> None:
-    def refuse(_job: Job, _runtime: str, _request: Request) -> None:
+    def refuse(_job: Job, _runtime: str, _request: LlmRequest) -> None:
         raise UsageError("does not fit")
 
     with pytest.raises(UsageError, match="does not fit"):
-        prepare.prepare(Request("tiny"), replace(world, fitting=refuse))
+        prepare.prepare(LlmRequest(model="tiny"), replace(world, fitting=refuse))
 
 
 def test_compile_says_where_nothing_is_compiled(world: prepare.World) -> None:
     with pytest.raises(UsageError, match="llama_cpp compiles nothing"):
-        prepare.prepare(Request("tiny"), world, dry_run=True, goal=prepare.Goal.COMPILED)
+        prepare.prepare(LlmRequest(model="tiny"), world, dry_run=True, goal=prepare.Goal.COMPILED)
 
 
 def test_the_format_of_the_model_decides_the_runtime(world: prepare.World) -> None:
     path = world.data / "models" / "x.gguf"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"GGUF")
-    assert prepare.prepare(Request("/data/models/x.gguf"), world, dry_run=True).steps == ()
+    assert prepare.prepare(LlmRequest(model="/data/models/x.gguf"), world, dry_run=True).steps == ()
     with pytest.raises(UsageError, match="no runtime `nonsense`"):
-        prepare.prepare(Request("/data/models/x.gguf", runtime="nonsense"), world, dry_run=True)
+        prepare.prepare(LlmRequest(model="/data/models/x.gguf", runtime="nonsense"), world, dry_run=True)
 
 
 def test_versions_and_device_come_from_the_image(world: prepare.World) -> None:
@@ -191,7 +201,14 @@ def test_versions_and_device_come_from_the_image(world: prepare.World) -> None:
             asked.append(tuple(command))
             return "help text"
 
-    containers = Probing(gpu.platform, engine, world.settings, world.console, "llama_cpp:1", no_engine)
+    containers = Probing(
+        platform=gpu.platform,
+        engine=engine,
+        settings=world.settings,
+        console=world.console,
+        image="llama_cpp:1",
+        image_for=no_engine,
+    )
     for _ in range(2):
         target = prepare.target_of(containers, LlamaCpp(), gpu)
         assert target.versions == {"python": "3.11", "llama_cpp": "0.3.36"}
@@ -203,7 +220,14 @@ def test_versions_and_device_come_from_the_image(world: prepare.World) -> None:
 def test_versions_of_an_image_of_others_come_from_its_tag(world: prepare.World) -> None:
     engine = FakeEngine()
     engine.add_image("dustynv/mlc:0.1.0-r35.4.1")
-    containers = Containers(CPU, engine, world.settings, world.console, "dustynv/mlc:0.1.0-r35.4.1", no_engine)
+    containers = Containers(
+        platform=CPU,
+        engine=engine,
+        settings=world.settings,
+        console=world.console,
+        image="dustynv/mlc:0.1.0-r35.4.1",
+        image_for=no_engine,
+    )
     silent = LlamaCpp()
     silent.probes = ()
     assert prepare.target_of(containers, silent, world).versions == {"mlc": "0.1.0"}
@@ -233,7 +257,7 @@ def llama(world: prepare.World) -> str:
 )
 def test_a_dry_run_takes_the_interface_of_the_image_s_tag(world: prepare.World, image: str, steps: list[str]) -> None:
     orin = replace(world, platform=ORIN, versions_of=lambda _packages: {"mlc": "0.20.0"})
-    request = Request(llama(orin), runtime="mlc", image=image)
+    request = LlmRequest(model=llama(orin), runtime="mlc", image=image)
     assert [step.name for step in prepare.prepare(request, orin, dry_run=True).steps] == steps
 
 
@@ -242,11 +266,18 @@ def test_a_dry_run_takes_the_interface_of_the_image_s_tag(world: prepare.World, 
 
 @pytest.fixture
 def containers(world: prepare.World) -> Containers:
-    return Containers(CPU, FakeEngine(), world.settings, world.console, "image:1", lambda _packages: "other:1")
+    return Containers(
+        platform=CPU,
+        engine=FakeEngine(),
+        settings=world.settings,
+        console=world.console,
+        image="image:1",
+        image_for=lambda _packages: "other:1",
+    )
 
 
 def test_a_server_never_has_its_key_in_the_argv(containers: Containers) -> None:
-    service = Service(("llama-server",), "m", key_env="LLAMA_API_KEY")
+    service = Service(argv=("llama-server",), model="m", key_env="LLAMA_API_KEY")
     planned = containers.server(service, name="s", api_key="topsecret")
     assert "topsecret" not in " ".join(planned.argv)
     assert planned.argv[planned.argv.index("LLAMA_API_KEY") - 1 :][:2] == ("--env", "LLAMA_API_KEY")
@@ -254,7 +285,7 @@ def test_a_server_never_has_its_key_in_the_argv(containers: Containers) -> None:
 
 
 def test_a_detached_server_survives_a_reboot_and_has_no_owner(containers: Containers) -> None:
-    planned = containers.server(Service(("x",), "m"), name="s", detach=True)
+    planned = containers.server(Service(argv=("x",), model="m"), name="s", detach=True)
     assert "--rm" not in planned.argv
     assert planned.argv[planned.argv.index("--restart") + 1] == "unless-stopped"
     assert not any("owner" in word for word in planned.argv)
@@ -262,7 +293,7 @@ def test_a_detached_server_survives_a_reboot_and_has_no_owner(containers: Contai
 
 def test_servers_and_steps_get_no_hub_token(containers: Containers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijkl")
-    planned = containers.server(Service(("x",), "m"), name="s")
+    planned = containers.server(Service(argv=("x",), model="m"), name="s")
     assert not {"HF_TOKEN", "HUGGINGFACE_TOKEN"} & set(planned.argv)
     assert without_tokens({"HF_TOKEN": "hf_abc", "HOME": "/root"}) == {
         "HOME": "/root",
@@ -272,13 +303,13 @@ def test_servers_and_steps_get_no_hub_token(containers: Containers, monkeypatch:
 
 
 def test_a_steps_container_has_the_same_name_each_time(containers: Containers) -> None:
-    step = StepCommand("quantize", ("q",), (), "/data/m/b.gguf")
+    step = CommandStep(name="quantize", argv=("q",), inputs=(), output="/data/m/b.gguf")
     assert containers.name_of(step) == containers.name_of(replace(step, argv=("r",)))
     assert containers.name_of(step) != containers.name_of(replace(step, output="/data/m/c.gguf"))
 
 
 def test_a_step_gets_the_threads_that_were_asked_for_and_else_decides_itself(containers: Containers) -> None:
-    step = StepCommand("quantize", ("q",), (), "/data/m/b.gguf", env={"A": "b"})
+    step = CommandStep(name="quantize", argv=("q",), inputs=(), output="/data/m/b.gguf", env={"A": "b"})
     assert containers.variables(step) == {"A": "b"}
     assert replace(containers, threads=2).variables(step) == {"OMP_NUM_THREADS": "2", "A": "b"}
     assert replace(containers, threads=2).variables(replace(step, env={"OMP_NUM_THREADS": "1"})) == {
@@ -324,12 +355,12 @@ class Server(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def client() -> Iterator[Client]:
+def client() -> Iterator[OpenAIClient]:
     Server.answers, Server.asked, Server.keys, Server.status = [], [], [], 200
     with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield Client("127.0.0.1", server.server_address[1], "m", key="k")
+        yield OpenAIClient(host="127.0.0.1", port=server.server_address[1], model="m", key="k")
         server.shutdown()
         thread.join()
 
@@ -338,13 +369,13 @@ def delta(text: str, **more: Any) -> dict[str, Any]:
     return {"choices": [{"delta": {"content": text}}], **more}
 
 
-def ask(client: Client, **given: Any) -> tuple[Turn, list[str]]:
+def ask(client: OpenAIClient, **given: Any) -> tuple[Turn, list[str]]:
     heard: list[str] = []
     turn = client.ask([{"role": "user", "content": "hi"}], max_tokens=5, on_text=heard.append, **given)
     return turn, heard
 
 
-def test_an_answer_is_streamed_and_counted(client: Client) -> None:
+def test_an_answer_is_streamed_and_counted(client: OpenAIClient) -> None:
     Server.answers = [
         delta("A"), delta(" B"), {"choices": [{"delta": {}, "finish_reason": "stop"}]},
         {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}},
@@ -357,7 +388,7 @@ def test_an_answer_is_streamed_and_counted(client: Client) -> None:
     assert Server.keys == ["Bearer k"]
 
 
-def test_a_server_that_measures_itself_is_believed(client: Client) -> None:
+def test_a_server_that_measures_itself_is_believed(client: OpenAIClient) -> None:
     timings = {"prompt_n": 10, "prompt_ms": 500.0, "predicted_n": 5, "predicted_ms": 1000.0}
     Server.answers = [delta("x", timings=timings)]
     turn, _ = ask(client)
@@ -365,7 +396,7 @@ def test_a_server_that_measures_itself_is_believed(client: Client) -> None:
     assert turn.decode_rate == pytest.approx(5.0)
 
 
-def test_an_error_of_the_server_is_said(client: Client) -> None:
+def test_an_error_of_the_server_is_said(client: OpenAIClient) -> None:
     Server.status = 400
     with pytest.raises(StepError, match="context is full"):
         ask(client)
@@ -377,27 +408,29 @@ def test_an_error_of_the_server_is_said(client: Client) -> None:
 
 def test_a_server_that_is_gone_is_one_clear_error() -> None:
     with pytest.raises(StepError, match="stopped answering"):
-        ask(Client("127.0.0.1", session.free_port(), "m"))
+        ask(OpenAIClient(host="127.0.0.1", port=session.free_port(), model="m"))
 
 
 def test_one_token_has_no_speed() -> None:
-    assert Turn("a", 3, 1, 0.1, 0.0).decode_rate is None
-    assert Turn("a", 0, 5, 0.0, 0.0).prefill_rate is None
+    assert Turn(text="a", prompt_tokens=3, completion_tokens=1, prefill_s=0.1, decode_s=0.0).decode_rate is None
+    assert Turn(text="a", prompt_tokens=0, completion_tokens=5, prefill_s=0.0, decode_s=0.0).prefill_rate is None
 
 
 def test_a_key_is_not_in_the_clients_repr() -> None:
-    assert "topsecret" not in repr(Client("h", 1, "m", key="topsecret"))
+    assert "topsecret" not in repr(OpenAIClient(host="h", port=1, model="m", key="topsecret"))
 
 
 # Chat, bench, list, rm.
 
 
 @pytest.fixture
-def talk(client: Client, tmp_path: Path, world: prepare.World) -> Any:
-    opened = session.Session(client, tmp_path / "log", 0.1, "image:1", Service(("s",), "m"))
+def talk(client: OpenAIClient, tmp_path: Path, world: prepare.World) -> Any:
+    opened = session.Session(
+        client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
+    )
 
     def start(**options: Any) -> chat.Conversation:
-        return chat.Conversation(opened, chat.ChatOptions(**options), world.console)
+        return chat.Conversation(session=opened, options=chat.ChatOptions(**options), console=world.console)
 
     return start
 
@@ -441,13 +474,37 @@ def test_end_of_input_ends_a_conversation(talk: Any, monkeypatch: pytest.MonkeyP
 
 
 def test_chat_answer_json_keeps_the_name_that_the_decode_speed_had_before() -> None:
-    answer = chat.Answer("m", "llama_cpp", "Q4_K_M", "i", "/data/m", "hi", 1, 2, 3.0, 4.0)
+    answer = chat.ChatAnswer(
+        model="m",
+        runtime="llama_cpp",
+        quantization="Q4_K_M",
+        image="i",
+        artefact="/data/m",
+        answer="hi",
+        prompt_tokens=1,
+        completion_tokens=2,
+        prefill_tokens_per_s=3.0,
+        decode_tokens_per_s=4.0,
+    )
     shown = answer.to_json()
     assert shown["tokens_per_s"] == shown["decode_tokens_per_s"] == 4.0
     assert shown["answer"] == "hi"
 
 
-ROW = bench.Row("20261127 12:00:00", "orin", "mlc", "m", "q4f16_ft", 16, 128, 0.1, 160.0, 2.0, 63.5, 1234.5)
+ROW = bench.BenchRow(
+    timestamp="20261127 12:00:00",
+    hostname="orin",
+    api="mlc",
+    model="m",
+    precision="q4f16_ft",
+    input_tokens=16,
+    output_tokens=128,
+    prefill_time=0.1,
+    prefill_rate=160.0,
+    decode_time=2.0,
+    decode_rate=63.5,
+    memory=1234.5,
+)
 
 
 def test_the_csv_has_upstreams_columns_in_their_order(tmp_path: Path) -> None:
@@ -493,10 +550,16 @@ def test_no_prompt_at_all_is_said(tmp_path: Path) -> None:
         bench.read_prompts(tmp_path / "q")
 
 
-def test_the_warm_up_is_not_measured(client: Client, tmp_path: Path, world: prepare.World) -> None:
+def test_the_warm_up_is_not_measured(client: OpenAIClient, tmp_path: Path, world: prepare.World) -> None:
     Server.answers = [delta("a"), delta("b"), {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 8}}]
-    prepared = prepare.prepare(Request("tiny"), world, dry_run=True)
-    opened = session.Session(client, tmp_path, 0.1, "image:1", Service(("s",), "m", measure={"ignore_eos": True}))
+    prepared = prepare.prepare(LlmRequest(model="tiny"), world, dry_run=True)
+    opened = session.Session(
+        client=client,
+        log=tmp_path,
+        loaded_s=0.1,
+        image="image:1",
+        service=Service(argv=("s",), model="m", measure={"ignore_eos": True}),
+    )
     rows = bench._measure(prepared, opened, bench.BenchOptions(count=2), world)
     assert len(rows) == 2
     assert len(Server.asked) == 3
@@ -585,7 +648,7 @@ def test_what_is_not_there_lists_what_is(world: prepare.World) -> None:
 
 def test_a_compose_file_says_what_docker_would_be_told(containers: Containers) -> None:
     planned = containers.server(
-        Service(("llama-server", "-m", "$x"), "m", key_env="LLAMA_API_KEY"),
+        Service(argv=("llama-server", "-m", "$x"), model="m", key_env="LLAMA_API_KEY"),
         name="llm",
         detach=True,
         api_key="topsecret",
@@ -601,8 +664,15 @@ def test_a_compose_file_says_what_docker_would_be_told(containers: Containers) -
 
 def test_a_quadlet_reaches_the_gpu_by_cdi(world: prepare.World) -> None:
     engine = FakeEngine(replace(FakeEngine().capabilities_, runtimes=("runc", "nvidia")))
-    containers = Containers(ORIN, engine, world.settings, world.console, "image:1", no_engine)
-    planned = containers.server(Service(("serve", "a b"), "m"), name="llm", detach=True)
+    containers = Containers(
+        platform=ORIN,
+        engine=engine,
+        settings=world.settings,
+        console=world.console,
+        image="image:1",
+        image_for=no_engine,
+    )
+    planned = containers.server(Service(argv=("serve", "a b"), model="m"), name="llm", detach=True)
     text = service_files.generate("quadlet", planned)
     assert "AddDevice=nvidia.com/gpu=all" in text
     assert 'Exec=serve "a b"' in text
@@ -610,8 +680,15 @@ def test_a_quadlet_reaches_the_gpu_by_cdi(world: prepare.World) -> None:
 
 
 def test_a_service_file_for_a_board_asks_for_the_gpu_where_this_engine_has_none(world: prepare.World) -> None:
-    containers = Containers(ORIN, FakeEngine(), world.settings, world.console, "image:1", no_engine)
-    planned = containers.server(Service(("serve",), "m"), name="llm", detach=True)
+    containers = Containers(
+        platform=ORIN,
+        engine=FakeEngine(),
+        settings=world.settings,
+        console=world.console,
+        image="image:1",
+        image_for=no_engine,
+    )
+    planned = containers.server(Service(argv=("serve",), model="m"), name="llm", detach=True)
     assert "runtime" not in service_files.generate("compose", planned)
     service = yaml.safe_load(service_files.generate("compose", planned, gpu=True))["services"]["llm"]
     assert service["runtime"] == "nvidia"
@@ -632,7 +709,7 @@ def test_a_log_has_a_place_where_the_logs_are_another_users(
     log.unlink()
 
 
-def test_a_port_that_is_taken_is_said(world: prepare.World, client: Client) -> None:
+def test_a_port_that_is_taken_is_said(world: prepare.World, client: OpenAIClient) -> None:
     assert not serve.is_free("127.0.0.1", client.port)
     with serve.reserved(serve.ServeRequest(), world.data) as port:
         assert port >= serve.DEFAULT_PORT
@@ -644,7 +721,7 @@ def test_a_port_that_is_taken_is_said(world: prepare.World, client: Client) -> N
 
 def test_a_key_that_is_not_set_is_said_before_anything(world: prepare.World) -> None:
     with pytest.raises(NotReadyError, match="NO_SUCH_KEY"):
-        serve.serve(Request("tiny"), serve.ServeRequest(api_key_env="NO_SUCH_KEY"), world, dry_run=True)
+        serve.serve(LlmRequest(model="tiny"), serve.ServeRequest(api_key_env="NO_SUCH_KEY"), world, dry_run=True)
 
 
 def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
@@ -665,12 +742,26 @@ def test_memory_is_the_devices() -> None:
 
 
 def test_the_default_quantization_is_the_first(world: prepare.World) -> None:
-    assert prepare.prepare(Request("tiny"), world, dry_run=True).job.quantization == QUANTIZATIONS[0] == "Q4_K_M"
+    assert (
+        prepare.prepare(LlmRequest(model="tiny"), world, dry_run=True).job.quantization == QUANTIZATIONS[0] == "Q4_K_M"
+    )
 
 
 def config_of(model_type: str, method: str = "") -> config.ModelConfig:
-    quantized = config.Quantized(method, 4, 128) if method else None
-    return config.ModelConfig("", model_type, 2, 64, 128, 4, 4, 16, 100, max_position=4096, quantized=quantized)
+    quantized = config.Quantized(method=method, bits=4, group=128) if method else None
+    return config.ModelConfig(
+        architecture="",
+        model_type=model_type,
+        layers=2,
+        hidden=64,
+        intermediate=128,
+        heads=4,
+        kv_heads=4,
+        head_dim=16,
+        vocab=100,
+        max_position=4096,
+        quantized=quantized,
+    )
 
 
 @pytest.mark.parametrize(
@@ -678,7 +769,7 @@ def config_of(model_type: str, method: str = "") -> config.ModelConfig:
     [("llama", "", ""), ("internlm", "", "does not know"), ("llama", "gptq", ""), ("llama", "awq", "cannot read")],
 )
 def test_what_the_converter_cannot_read_is_said_with_what_can(model_type: str, method: str, says: str) -> None:
-    verdict = LlamaCpp().check(job(target=Target(ORIN), config=config_of(model_type, method)))
+    verdict = LlamaCpp().check(job(target=Target(platform=ORIN), config=config_of(model_type, method)))
     assert (verdict.ok, says in verdict.reason) == (not says, True)
     assert verdict.ok or verdict.instead.startswith("--runtime ")
 
@@ -704,7 +795,10 @@ def test_what_lies_on_another_disk_is_removed_where_it_is_listed(world: prepare.
 def test_nothing_outside_the_data_directory_is_removed(world: prepare.World, tmp_path: Path) -> None:
     for path in (tmp_path / "other", world.data, world.data / ".." / "other"):
         with pytest.raises(UsageError, match="is outside"):
-            remove(Stored("artefact", "m", "", "", "", str(path), 0), world.data)
+            remove(
+                Stored(kind="artefact", model="m", runtime="", quantization="", step="", path=str(path), size=0),
+                world.data,
+            )
 
 
 def test_a_repository_that_is_being_downloaded_is_not_removed(world: prepare.World) -> None:
@@ -715,7 +809,7 @@ def test_a_repository_that_is_being_downloaded_is_not_removed(world: prepare.Wor
     lock = cache / ".locks" / "models--org--m" / "blob.lock"
     lock.touch()
     model, text = (
-        Stored("download", name, "", "", "", str(cache / folder), 0)
+        Stored(kind="download", model=name, runtime="", quantization="", step="", path=str(cache / folder), size=0)
         for name, folder in (("org/m", "models--org--m"), ("org/text", "datasets--org--text"))
     )
     with lock.open() as held:
@@ -727,8 +821,8 @@ def test_a_repository_that_is_being_downloaded_is_not_removed(world: prepare.Wor
 
 
 def test_our_programs_are_mounted_only_where_one_is_run(containers: Containers) -> None:
-    plain = containers.server(Service(("llama-server", "-m", "x"), "m"), name="s")
-    driven = containers.server(Service(("python3", f"{DRIVERS}/transformers_server.py"), "m"), name="s")
+    plain = containers.server(Service(argv=("llama-server", "-m", "x"), model="m"), name="s")
+    driven = containers.server(Service(argv=("python3", f"{DRIVERS}/transformers_server.py"), model="m"), name="s")
     assert not any(DRIVERS in word for word in plain.argv)
     assert any(word.endswith(f":{DRIVERS}:ro") for word in driven.argv)
 
@@ -740,7 +834,7 @@ def test_mlc_weights_count_under_either_name_of_their_index(world: prepare.World
     place.mkdir(parents=True)
     for name in ("mlc-chat-config.json", "params_shard_0.bin", *([index] if index else [])):
         (place / name).write_text("{}")
-    request = Request("/data/models/mlc/dist/m-q4f16_1-MLC")
+    request = LlmRequest(model="/data/models/mlc/dist/m-q4f16_1-MLC")
     orin = replace(world, platform=ORIN)
     if index:
         assert prepare.prepare(request, orin, dry_run=True).runtime.name == "mlc"

@@ -23,7 +23,7 @@ from jetson_containers.launch import gpu
 from jetson_containers.launch.command import Launch
 from jetson_containers.launch.parts import Mount
 from jetson_containers.llm import bench, chat, download_in_image, prepare, serve, service_files, session
-from jetson_containers.llm.client import Client, RefusedError, ServerGoneError, Turn, _message
+from jetson_containers.llm.client import OpenAIClient, RefusedError, ServerGoneError, Turn, _message
 from jetson_containers.llm.containers import (
     OWNER,
     SERVER,
@@ -37,8 +37,9 @@ from jetson_containers.llm.containers import (
     told_to_end,
 )
 from jetson_containers.llm.models import lookup
-from jetson_containers.llm.request import Request
-from jetson_containers.llm.runtimes.interface import Job, Service, StepCommand, Target
+from jetson_containers.llm.pipeline.types import CommandStep
+from jetson_containers.llm.request import LlmRequest
+from jetson_containers.llm.runtimes.interface import Job, Service, Target
 from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
 from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
@@ -98,17 +99,33 @@ def world(tmp_path: Path) -> prepare.World:
     def none(*_: Any) -> Any:
         return None
 
-    return prepare.World(CPU, none, settings.load(places, files=()), console, none, lambda _packages: {}, none, none)  # type: ignore[arg-type]
+    return prepare.World(
+        platform=CPU,
+        engine=none,
+        settings=settings.load(places, files=()),
+        console=console,
+        hub=none,
+        versions_of=lambda _packages: {},
+        fitting=none,
+        predict=none,
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def containers(world: prepare.World) -> Containers:
-    return Containers(CPU, FakeEngine(), world.settings, world.console, "image:1", lambda _packages: "other:1")
+    return Containers(
+        platform=CPU,
+        engine=FakeEngine(),
+        settings=world.settings,
+        console=world.console,
+        image="image:1",
+        image_for=lambda _packages: "other:1",
+    )
 
 
 def server(containers: Containers, *command: str) -> Launch:
     """A server called `mine` whose docker is a command of this machine."""
-    planned = containers.server(Service(("x",), "m"), name="mine")
+    planned = containers.server(Service(argv=("x",), model="m"), name="mine")
     return replace(planned, argv=command) if command else planned
 
 
@@ -217,8 +234,15 @@ class Local(Containers):
 def test_secrets_of_an_env_file_are_not_shown(world: prepare.World, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MY_API_KEY=from-the-file\n")
     loaded = settings.load({"data": str(tmp_path)}, files=(), root=tmp_path)
-    local = Local(CPU, FakeEngine(), loaded, world.console, "image:1", lambda _packages: "")
-    step = StepCommand("convert", (), (), "/data/x")
+    local = Local(
+        platform=CPU,
+        engine=FakeEngine(),
+        settings=loaded,
+        console=world.console,
+        image="image:1",
+        image_for=lambda _packages: "",
+    )
+    step = CommandStep(name="convert", argv=(), inputs=(), output="/data/x")
     code, text = local.run(step, ["echo", "it is from-the-file"], show=False)
     assert (code, text) == (0, "it is ***\n")
 
@@ -232,10 +256,24 @@ def test_what_docker_could_not_start_says_nothing_of_the_image(world: prepare.Wo
         def capture(self, command: Sequence[str]) -> str | None:
             return answers.pop(0)
 
-    probing = Probing(CPU, engine, world.settings, world.console, "llama_cpp:1", lambda _packages: "")
+    probing = Probing(
+        platform=CPU,
+        engine=engine,
+        settings=world.settings,
+        console=world.console,
+        image="llama_cpp:1",
+        image_for=lambda _packages: "",
+    )
     assert prepare.target_of(probing, LlamaCpp(), world).probed == {}
     assert prepare.target_of(probing, LlamaCpp(), world).probed == {"llama-server --help": "help text"}
-    local = Local(CPU, engine, world.settings, world.console, "llama_cpp:1", lambda _packages: "")
+    local = Local(
+        platform=CPU,
+        engine=engine,
+        settings=world.settings,
+        console=world.console,
+        image="llama_cpp:1",
+        image_for=lambda _packages: "",
+    )
     assert local.capture(["sh", "-c", "echo Error response from daemon; exit 125"]) is None
     assert local.capture(["sh", "-c", "echo usage; exit 1"]) == "usage\n"
 
@@ -243,20 +281,30 @@ def test_what_docker_could_not_start_says_nothing_of_the_image(world: prepare.Wo
 # Where a server listens.
 
 
-def prepared(containers: Containers) -> prepare.Prepared:
-    job = Job("/data/x.gguf", "x", None, "", Target(CPU, "cpu"), prepared=True, context=512)
-    model = lookup.Model("x", "x", "/data/x.gguf", "x")
-    return prepare.Prepared(Request("x"), model, LlamaCpp(), job, (), containers)
+def prepared(containers: Containers) -> prepare.PreparedModel:
+    job = Job(
+        source="/data/x.gguf",
+        name="x",
+        config=None,
+        quantization="",
+        target=Target(platform=CPU, device="cpu"),
+        prepared=True,
+        context=512,
+    )
+    model = lookup.Model(asked="x", name="x", path="/data/x.gguf", identity="x")
+    return prepare.PreparedModel(
+        request=LlmRequest(model="x"), model=model, runtime=LlamaCpp(), job=job, steps=(), containers=containers
+    )
 
 
 def start(
     world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch, **wanted: Any
 ) -> serve.Served | None:
-    """Serve with everything but the start of a"""
+    """Serve with everything but the start of a container."""
     monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
     monkeypatch.setattr(serve, "_wait_for", lambda *_: None)
     monkeypatch.setattr(serve.subprocess, "run", lambda argv, **_: subprocess.CompletedProcess(argv, 0, "", ""))
-    return serve.serve(Request("x"), serve.ServeRequest(**wanted), world)
+    return serve.serve(LlmRequest(model="x"), serve.ServeRequest(**wanted), world)
 
 
 @pytest.mark.parametrize(
@@ -374,7 +422,9 @@ def test_a_taken_port_is_said_before_the_model_is_prepared(
         return FakeEngine(missing=EngineMissingError("no container engine"))
 
     with pytest.raises(UsageError, match="is taken"):
-        serve.serve(Request("x"), serve.ServeRequest(port=listening.getsockname()[1]), replace(world, engine=missing))
+        serve.serve(
+            LlmRequest(model="x"), serve.ServeRequest(port=listening.getsockname()[1]), replace(world, engine=missing)
+        )
 
 
 def test_a_service_file_does_not_depend_on_who_listens_now(
@@ -423,14 +473,14 @@ def test_a_detached_server_that_ended_tells_its_own_status(
     planned = server(containers, "sh", "-c", 'test "$0" = wait && echo 137', "run")
     monkeypatch.setattr(serve, "_logs_of", lambda _planned: "loading\n")
     with pytest.raises(StepError, match="exit status 137"):
-        serve._wait_for(planned, Client("127.0.0.1", session.free_port(), "m"), "/health", world)
+        serve._wait_for(planned, OpenAIClient(host="127.0.0.1", port=session.free_port(), model="m"), "/health", world)
 
 
 # Service files.
 
 
 def awkward(containers: Containers, *command: str) -> Launch:
-    planned = containers.server(Service(command, "m"), name="llm", detach=True)
+    planned = containers.server(Service(argv=command, model="m"), name="llm", detach=True)
     mount = Mount("/mnt/a: $b 50%", "/data")
     argv = [word for word in planned.argv if not word.endswith(":/data")]
     argv.remove("--volume")  # the first one is that of /data
@@ -459,13 +509,13 @@ def test_a_quadlet_expands_nothing(containers: Containers) -> None:
 
 
 @pytest.fixture
-def broken() -> Iterator[Callable[[bytes], Client]]:
+def broken() -> Iterator[Callable[[bytes], OpenAIClient]]:
     """A server that reads a request, says something, and is gone."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
 
-        def serving(said: bytes) -> Client:
+        def serving(said: bytes) -> OpenAIClient:
             def serve_once() -> None:
                 with contextlib.suppress(OSError):  # some tests go before they are answered
                     connection, _ = listening.accept()
@@ -476,7 +526,7 @@ def broken() -> Iterator[Callable[[bytes], Client]]:
                         connection.sendall(said)
 
             threading.Thread(target=serve_once, daemon=True).start()
-            return Client("127.0.0.1", listening.getsockname()[1], "m", timeout=120)
+            return OpenAIClient(host="127.0.0.1", port=listening.getsockname()[1], model="m", timeout=120)
 
         yield serving
 
@@ -491,17 +541,17 @@ def chunk(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("said", [b"", HEAD, HEAD + chunk(HALF), HEAD + chunk(HALF)[:-9]])
-def test_half_an_answer_is_none(broken: Callable[[bytes], Client], said: bytes) -> None:
+def test_half_an_answer_is_none(broken: Callable[[bytes], OpenAIClient], said: bytes) -> None:
     with pytest.raises(ServerGoneError):
         broken(said).ask([{"role": "user", "content": "hi"}], max_tokens=5)
 
 
-def test_an_answer_that_said_it_is_complete_needs_no_further_word(broken: Callable[[bytes], Client]) -> None:
+def test_an_answer_that_said_it_is_complete_needs_no_further_word(broken: Callable[[bytes], OpenAIClient]) -> None:
     assert broken(HEAD + chunk(WHOLE)).ask([{"role": "user", "content": "hi"}], max_tokens=5).text == "all"
 
 
 def test_ctrl_c_before_the_first_word_ends_the_answer_only(
-    broken: Callable[[bytes], Client], monkeypatch: pytest.MonkeyPatch
+    broken: Callable[[bytes], OpenAIClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(_self: Any) -> Any:
         raise KeyboardInterrupt
@@ -547,16 +597,18 @@ def converse(
     typed = iter(lines)
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr("builtins.input", lambda _prompt: next(typed))
-    opened = session.Session(client, tmp_path / "log", 0.1, "image:1", Service(("s",), "m"))  # type: ignore[arg-type]
-    return chat.Conversation(opened, chat.ChatOptions(), world.console).run()
+    opened = session.Session(
+        client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
+    )  # type: ignore[arg-type]
+    return chat.Conversation(session=opened, options=chat.ChatOptions(), console=world.console).run()
 
 
 def test_a_question_the_server_refuses_does_not_end_the_conversation(
     world: prepare.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = Answers(RefusedError("the server refused: context is full"), Turn("ok"))
+    client = Answers(RefusedError("the server refused: context is full"), Turn(text="ok"))
     turn = converse(client, world, tmp_path, monkeypatch, "too long", "short", "/exit")
-    assert turn == Turn("ok")
+    assert turn == Turn(text="ok")
     assert client.asked == [["too long"], ["short"]]
     assert "context is full" in world.console.err.getvalue()  # type: ignore[union-attr]
 
@@ -564,7 +616,7 @@ def test_a_question_the_server_refuses_does_not_end_the_conversation(
 def test_a_question_stopped_before_a_word_was_said_leaves_no_trace(
     world: prepare.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = Answers(Turn("", interrupted=True), Turn("half", interrupted=True), Turn("ok"))
+    client = Answers(Turn(text="", interrupted=True), Turn(text="half", interrupted=True), Turn(text="ok"))
     converse(client, world, tmp_path, monkeypatch, "one", "two", "three", "/exit")
     assert client.asked == [["one"], ["two"], ["two", "half", "three"]]
 
@@ -574,8 +626,10 @@ def test_what_asks_for_a_line_is_talk(world: prepare.World, tmp_path: Path, monk
     asked: list[str] = []
     converse(Answers(), world, tmp_path, monkeypatch, "/exit")
     monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "/exit")
-    opened = session.Session(Answers(), tmp_path / "log", 0.1, "image:1", Service(("s",), "m"))  # type: ignore[arg-type]
-    chat.Conversation(opened, chat.ChatOptions(), world.console).run()
+    opened = session.Session(
+        client=Answers(), log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
+    )  # type: ignore[arg-type]
+    chat.Conversation(session=opened, options=chat.ChatOptions(), console=world.console).run()
     assert asked == [""]
     assert ">>> " in world.console.err.getvalue()  # type: ignore[union-attr]
     assert world.console.out.getvalue() == ""  # type: ignore[union-attr]
@@ -588,7 +642,7 @@ def test_no_model_is_loaded_for_no_question(
     monkeypatch.setattr("sys.stdin", stdin)
     monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("prepared"))
     with pytest.raises(UsageError, match="nothing is asked"):
-        chat.chat(Request("tiny"), chat.ChatOptions(), world)
+        chat.chat(LlmRequest(model="tiny"), chat.ChatOptions(), world)
 
 
 def test_the_only_answer_stopped_by_ctrl_c_is_no_success(
@@ -596,22 +650,24 @@ def test_the_only_answer_stopped_by_ctrl_c_is_no_success(
 ) -> None:
     @contextlib.contextmanager
     def opened(*_: Any, **__: Any) -> Iterator[session.Session]:
-        client: Any = Answers(Turn("half an", interrupted=True))
-        yield session.Session(client, tmp_path / "log", 0.1, "image:1", Service(("s",), "m"))
+        client: Any = Answers(Turn(text="half an", interrupted=True))
+        yield session.Session(
+            client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
+        )
 
     monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
     monkeypatch.setattr(chat, "open_session", opened)
     with pytest.raises(KeyboardInterrupt):
-        chat.chat(Request("x"), chat.ChatOptions("hi"), world)
+        chat.chat(LlmRequest(model="x"), chat.ChatOptions(prompt="hi"), world)
 
 
 def test_until_ends_before_there_is_a_model_to_be_served(world: prepare.World) -> None:
     with pytest.raises(UsageError, match="after `convert` there is no model"):
-        prepare.prepare(Request("tiny", until="convert"), world, dry_run=True)
-    made = prepare.prepare(Request("tiny", until="convert"), world, dry_run=True, goal=prepare.Goal.QUANTIZED)
+        prepare.prepare(LlmRequest(model="tiny", until="convert"), world, dry_run=True)
+    made = prepare.prepare(LlmRequest(model="tiny", until="convert"), world, dry_run=True, goal=prepare.Goal.QUANTIZED)
     assert [step.name for step in made.steps] == ["make", "convert"]
     with pytest.raises(UsageError, match="no step `nonsense`"):
-        prepare.prepare(Request("tiny", force=("nonsense",)), world, dry_run=True)
+        prepare.prepare(LlmRequest(model="tiny", force=("nonsense",)), world, dry_run=True)
 
 
 def test_a_file_rows_cannot_go_into_is_said_before_anything_is_measured(
@@ -621,7 +677,7 @@ def test_a_file_rows_cannot_go_into_is_said_before_anything_is_measured(
     path = tmp_path / "other.csv"
     path.write_text("a,b\n")
     with pytest.raises(UsageError, match="other columns"):
-        bench.bench(Request("tiny"), bench.BenchOptions(csv=path), world)
+        bench.bench(LlmRequest(model="tiny"), bench.BenchOptions(csv=path), world)
 
 
 def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
@@ -662,7 +718,7 @@ def test_a_key_that_no_header_can_hold_is_said_without_showing_it(
 ) -> None:
     monkeypatch.setenv("MY_KEY", key)
     with pytest.raises(UsageError, match="MY_KEY") as caught:
-        serve.serve(Request("tiny"), serve.ServeRequest(api_key_env="MY_KEY"), world, dry_run=True)
+        serve.serve(LlmRequest(model="tiny"), serve.ServeRequest(api_key_env="MY_KEY"), world, dry_run=True)
     assert key.strip() not in f"{caught.value.message} {caught.value.hint}"
 
 

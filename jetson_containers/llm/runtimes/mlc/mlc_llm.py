@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
-from jetson_containers.llm.runtimes.interface import DRIVERS, Service, StepCommand, Verdict
+from jetson_containers.llm.pipeline.types import CommandStep
+from jetson_containers.llm.runtimes.interface import DRIVERS, JobVerdict, Service
 from jetson_containers.llm.runtimes.mlc import conv_templates, devices
 from jetson_containers.platforms import tables
 
@@ -29,8 +30,8 @@ SERVE_HELP = ("mlc_llm", "serve", "--help")
 CONFIG_HELP = ("mlc_llm", "gen_config", "--help")  # lists the conversation templates
 
 
-@dataclass(frozen=True)
-class Shape:
+@dataclass(frozen=True, kw_only=True)
+class CompiledShape:
     """What memory the compiled model plans for, in tokens; `window` 0 where attention does not slide."""
 
     context: int
@@ -45,7 +46,7 @@ class Shape:
         return self.window or self.context
 
 
-def shape(job: Job) -> Shape:
+def shape(job: Job) -> CompiledShape:
     """Decide context, window, chunk and batch: the job's, else the documentation's for the target, else ours."""
     place = devices.place_of(job)
     given, _ = devices.translate_overrides(job.overrides)
@@ -66,7 +67,7 @@ def shape(job: Job) -> Shape:
     chunk = int(given.get("prefill_chunk_size", 0)) or job.prefill_chunk
     chunk = chunk or (place.window_chunk if window or _slides(job) else 0) or devices.CHUNK
     batch = int(given.get("max_batch_size", 0)) or max(job.max_batch, 1)
-    return Shape(context, window, min(chunk, limit), batch, tuple(notices))
+    return CompiledShape(context=context, window=window, chunk=min(chunk, limit), batch=batch, notices=tuple(notices))
 
 
 def _slides(job: Job) -> bool:
@@ -89,12 +90,12 @@ def known_templates(target: Target) -> frozenset[str]:
     return conv_templates.choices(target.probed.get(" ".join(CONFIG_HELP), ""))
 
 
-def template(job: Job) -> conv_templates.Choice:
+def template(job: Job) -> conv_templates.TemplateChoice:
     """The conversation template of a job, of those the image has."""
     return conv_templates.choose(job.name, job.config, job.conv_template, known_templates(job.target))
 
 
-def judge_template(job: Job) -> Verdict | None:
+def judge_template(job: Job) -> JobVerdict | None:
     """Refuse a template that is not there, and a chat model for which none is known."""
     known = known_templates(job.target)
     wanted = job.conv_template
@@ -108,7 +109,7 @@ def judge_template(job: Job) -> Verdict | None:
         return None
     there = "|".join(sorted(known or conv_templates.registered()))
     every = f"{there} ({conv_templates.PLAIN} continues texts, without roles)"
-    return Verdict(ok=False, reason=missing, instead=f"--conv-template {close[0] if close else every}")
+    return JobVerdict(ok=False, reason=missing, instead=f"--conv-template {close[0] if close else every}")
 
 
 def folder(job: Job, mode: str) -> str:
@@ -127,25 +128,25 @@ def _library_name(job: Job, mode: str) -> str:
     return devices.library(stem, devices.place_of(job))
 
 
-def steps(job: Job, mode: str, sm: int) -> tuple[StepCommand, ...]:
+def steps(job: Job, mode: str, sm: int) -> tuple[CommandStep, ...]:
     """Weights and configuration share a directory, and serve all targets; the library is for one."""
     compiled = _compile(job, mode, sm)
     return (compiled,) if job.prepared else (_convert(job, mode, sm), _configure(job, mode), compiled)
 
 
-def _convert(job: Job, mode: str, sm: int) -> StepCommand:
+def _convert(job: Job, mode: str, sm: int) -> CommandStep:
     device = "cuda" if job.target.device == "cuda" and job.target.platform.has_gpu else "cpu"
     argv = ["mlc_llm", "convert_weight", job.source, "--quantization", mode, "--device", device]
     if mode == AWQ:
         argv += ["--source", f"{job.source}/{weight_file(job) or _WEIGHTS[1]}", "--source-format", "awq"]
     # the kernels' layout of these weights is that of the GPU that arranged them
     options = {"sm": str(sm)} if mode == "q4f16_ft" else {}
-    return StepCommand(
-        "convert",
-        (*argv, "-o", "{output}"),
-        (job.source,),
-        folder(job, mode),
-        options,
+    return CommandStep(
+        name="convert",
+        argv=(*argv, "-o", "{output}"),
+        inputs=(job.source,),
+        output=folder(job, mode),
+        options=options,
         env=HOME,
         merge=True,
         gpu=device == "cuda",
@@ -159,7 +160,7 @@ def weight_file(job: Job) -> str:
     return found[0] if found else single[0] if len(single) == 1 else ""
 
 
-def _configure(job: Job, mode: str) -> StepCommand:
+def _configure(job: Job, mode: str) -> CommandStep:
     planned = shape(job)
     argv = ["mlc_llm", "gen_config", job.source, "--quantization", mode]
     argv += ["--conv-template", template(job).template]
@@ -169,10 +170,17 @@ def _configure(job: Job, mode: str) -> StepCommand:
     else:
         argv += ["--context-window-size", str(planned.context)]
     argv += ["--prefill-chunk-size", str(planned.chunk), "--max-batch-size", str(planned.batch)]
-    return StepCommand("config", (*argv, "-o", "{output}"), (job.source,), folder(job, mode), env=HOME, merge=True)
+    return CommandStep(
+        name="config",
+        argv=(*argv, "-o", "{output}"),
+        inputs=(job.source,),
+        output=folder(job, mode),
+        env=HOME,
+        merge=True,
+    )
 
 
-def _compile(job: Job, mode: str, sm: int) -> StepCommand:
+def _compile(job: Job, mode: str, sm: int) -> CommandStep:
     place = devices.place_of(job)
     config = f"{folder(job, mode)}/mlc-chat-config.json"
     host = job.host or ("" if place.preset else place.host)
@@ -185,13 +193,13 @@ def _compile(job: Job, mode: str, sm: int) -> StepCommand:
     if overrides := _overrides(job):
         argv += ["--overrides", devices.joined(overrides)]
     name = _library_name(job, mode)
-    return StepCommand(
-        "compile",
+    return CommandStep(
+        name="compile",
         # the suffix decides what is made, so the temporary name must be the directory's
-        (*argv, "-o", "{output}/" + name),
-        (config,),
-        library(job, mode),
-        compile_options(job, place, sm),
+        argv=(*argv, "-o", "{output}/" + name),
+        inputs=(config,),
+        output=library(job, mode),
+        options=compile_options(job, place, sm),
         env=HOME,
         result=name,
         gpu=place.name in {"cuda", "vulkan", "windows"},  # MLC asks the device for its limits
@@ -228,12 +236,12 @@ def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     arguments += ["--mode", _mode(planned), *_limits(job.target, planned)]
     arguments += ["--host", options.host, "--port", str(options.port)]
     if options.api_key:
-        return Service(("python3", f"{DRIVERS}/mlc_serve.py", *arguments), model, env=HOME)
+        return Service(argv=("python3", f"{DRIVERS}/mlc_serve.py", *arguments), model=model, env=HOME)
     # it listens once the model is loaded, and has no path for health
-    return Service(("mlc_llm", "serve", *arguments), model, health="/v1/models", env=HOME)
+    return Service(argv=("mlc_llm", "serve", *arguments), model=model, health="/v1/models", env=HOME)
 
 
-def _mode(planned: Shape) -> str:
+def _mode(planned: CompiledShape) -> str:
     if planned.batch == 1:
         return "interactive"
     return "local" if planned.batch <= 4 else "server"
@@ -243,7 +251,7 @@ def _library_option(target: Target, path: str) -> tuple[str, str]:
     return ("--model-lib-path" if _first_spelling(target, "--model-lib-path") else "--model-lib", path)
 
 
-def _limits(target: Target, planned: Shape) -> list[str]:
+def _limits(target: Target, planned: CompiledShape) -> list[str]:
     total = planned.limit * planned.batch
     if _first_spelling(target, "--max-batch-size"):
         return [

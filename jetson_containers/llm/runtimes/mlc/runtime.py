@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.runtimes import common, limits, support_table
-from jetson_containers.llm.runtimes.interface import OK, Verdict
+from jetson_containers.llm.runtimes.interface import OK, JobVerdict
 from jetson_containers.llm.runtimes.mlc import devices, mlc_chat, mlc_llm
 from jetson_containers.llm.runtimes.mlc.mlc_llm import AWQ
 from jetson_containers.platforms import tables
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jetson_containers.llm.models.config import ModelConfig, Quantized
-    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service, StepCommand, Target
+    from jetson_containers.llm.pipeline.types import Step
+    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service, Target
     from jetson_containers.llm.runtimes.mlc.devices import Place
     from jetson_containers.platforms.detect import Platform
 
@@ -43,7 +44,7 @@ class Api(enum.Enum):
     NEW = "new"  # mlc_llm convert_weight, gen_config, compile, serve
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Scheme:
     """One row of `quantizations` in facts/mlc.yaml. `sm` 0: any; `group` as in mlc_tables.yaml, 0: none."""
 
@@ -77,7 +78,7 @@ class Mlc:
         first = "q4f16_ft" if api is Api.OLD and _newest_sm(target.platform) >= 80 else names[0]
         return (first, *(name for name in names if name != first))
 
-    def check(self, job: Job) -> Verdict:
+    def check(self, job: Job) -> JobVerdict:
         """Judge the platform, the device, the mode, the architecture and the checkpoint, in this order."""
         try:
             place = devices.place_of(job)
@@ -114,7 +115,7 @@ class Mlc:
             found.append(f"--system-lib-prefix has no effect on `{place.name}`: its library is a shared one")
         return (*found, *mlc_llm.shape(job).notices)
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[Step, ...]:
         """List the steps of the interface that the image has."""
         sm = _newest_sm(job.target.platform)
         if api_of(job.target) is Api.OLD:
@@ -153,9 +154,9 @@ class Mlc:
         return _renamed(api_of(job.target), wanted)
 
 
-def no(reason: str, instead: str = "") -> Verdict:
+def no(reason: str, instead: str = "") -> JobVerdict:
     """A refusal, with the nearest thing that works."""
-    return Verdict(ok=False, reason=reason, instead=instead)
+    return JobVerdict(ok=False, reason=reason, instead=instead)
 
 
 def api_of(target: Target) -> Api:
@@ -209,12 +210,12 @@ def _schemes(api: Api) -> Mapping[str, _Scheme]:
     sources = tables.load("mlc_tables")[api.value]["quantizations"]
     return {
         name: _Scheme(
-            name,
-            int(row["bits"]),
-            int(sources[name].get("group", 0)),
-            int(row.get("sm", 0)),
-            row.get("gpu") == "yes",
-            row.get("checkpoint", ""),
+            name=name,
+            bits=int(row["bits"]),
+            group=int(sources[name].get("group", 0)),
+            sm=int(row.get("sm", 0)),
+            gpu=row.get("gpu") == "yes",
+            checkpoint=row.get("checkpoint", ""),
         )
         for name, row in rows.items()
     }
@@ -225,7 +226,7 @@ def _renamed(api: Api, mode: str) -> str:
     return names.get(mode, mode)
 
 
-def _judge_place(job: Job, place: Place) -> Verdict | None:
+def _judge_place(job: Job, place: Place) -> JobVerdict | None:
     platform = job.target.platform
     if reason := _no_image(platform):
         return no(f"MLC: {reason}", _other_runtime(job.config))
@@ -241,7 +242,7 @@ def _judge_place(job: Job, place: Place) -> Verdict | None:
     return None
 
 
-def _judge_prepared(job: Job, place: Place) -> Verdict | None:
+def _judge_prepared(job: Job, place: Place) -> JobVerdict | None:
     if job.files and not weights_complete(job.files):
         return no(
             f"{job.name} has MLC's configuration, but not its whole weights: {' or '.join(_WEIGHT_INDEX)} is missing",
@@ -252,7 +253,7 @@ def _judge_prepared(job: Job, place: Place) -> Verdict | None:
     return None
 
 
-def _judge_scheme(job: Job, place: Place, default: str) -> Verdict | None:
+def _judge_scheme(job: Job, place: Place, default: str) -> JobVerdict | None:
     api = api_of(job.target)
     schemes = _schemes(api)
     asked = _renamed(api, job.quantization or default)
@@ -276,7 +277,7 @@ def _judge_scheme(job: Job, place: Place, default: str) -> Verdict | None:
     return _judge_checkpoint(job, scheme)
 
 
-def _judge_checkpoint(job: Job, scheme: _Scheme) -> Verdict | None:
+def _judge_checkpoint(job: Job, scheme: _Scheme) -> JobVerdict | None:
     if job.source.endswith(".gguf"):
         return no("MLC reads Hugging Face checkpoints, no .gguf files", "--runtime llama_cpp")
     config = job.config
@@ -325,7 +326,7 @@ def _groups(bits: float, group: int) -> str:
     return f"{bits:g} bits in groups of {group}" if group > 0 else f"{bits} bits with one scale for a whole row"
 
 
-def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> Verdict | None:
+def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> JobVerdict | None:
     """Not every model can be quantized in every way: each has its list in MLC's source."""
     api = api_of(job.target)
     if config.model_type not in limits.families("mlc", api.value):
@@ -345,7 +346,7 @@ def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> Verdict | Non
     return no(f"{reason}; it can to {tables.listing(each.name for each in possible)}", f"--quantization {nearest}")
 
 
-def _judge_model(job: Job) -> Verdict | None:
+def _judge_model(job: Job) -> JobVerdict | None:
     config = job.config
     api = api_of(job.target)
     if api is Api.NEW and (refused := mlc_llm.judge_template(job)):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jetson_containers.llm import fit
-from jetson_containers.llm.fit import GIB, Verdict, predict
+from jetson_containers.llm.fit import GIB, FitVerdict, predict
 from jetson_containers.llm.models import quantized
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.runtimes import support_table
@@ -57,7 +57,7 @@ NVFP4 = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_a_width_is_what_the_method_stores(raw: dict[str, Any], label: str, stored: float) -> None:
-    read = quantized.read_quantized(raw)
+    read = quantized.read(raw)
     assert read is not None
     assert (read.label, read.stored) == (label, pytest.approx(stored))
 
@@ -84,13 +84,13 @@ def test_a_quantized_checkpoint_weighs_what_its_files_do(config: dict[str, Any],
     read = from_hf(config)
     runtime = "exllama" if read.quantized and read.quantized.method == "exl3" else "vllm"
     told = predict(read, runtime=runtime, board=fit.board_named("agx-thor"))
-    assert (told.verdict, told.weights_bytes / GIB) == (Verdict.FITS, pytest.approx(gib, abs=0.15))
+    assert (told.verdict, told.weights_bytes / GIB) == (FitVerdict.FITS, pytest.approx(gib, abs=0.15))
 
 
 def test_a_width_that_is_not_understood_is_said_and_counted_in_full() -> None:
     read = from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
     told = predict(read, runtime="vllm", board=fit.board_named("agx-thor"))
-    assert told.verdict is Verdict.UNKNOWN
+    assert told.verdict is FitVerdict.UNKNOWN
     assert told.weights_bytes / GIB == pytest.approx(14.96, abs=0.05)
     assert any("how many bits vptq stores is not understood" in note for note in told.notes)
 
@@ -98,18 +98,20 @@ def test_a_width_that_is_not_understood_is_said_and_counted_in_full() -> None:
 @pytest.mark.parametrize(
     ("raw", "runtime", "board", "verdict"),
     [
-        (NVFP4, "vllm", "agx-thor", Verdict.FITS),
-        (NVFP4, "vllm", "agx-orin-64gb", Verdict.UNKNOWN),
-        (NVFP4, "llama_cpp", "agx-orin-64gb", Verdict.FITS),
-        (NVFP4, "mlc", "agx-thor", Verdict.IMPOSSIBLE),
-        ({"quant_method": "mxfp4"}, "vllm", "agx-orin-64gb", Verdict.FITS),
-        ({"quant_method": "fp8"}, "vllm", "agx-orin-64gb", Verdict.IMPOSSIBLE),
-        ({"quant_method": "exl3", "bits": 4.0}, "vllm", "agx-thor", Verdict.IMPOSSIBLE),
-        ({"quant_method": "something", "bits": 4}, "vllm", "agx-thor", Verdict.UNKNOWN),
-        ({"quant_method": "something", "bits": 4}, "exllama", "agx-thor", Verdict.IMPOSSIBLE),
+        (NVFP4, "vllm", "agx-thor", FitVerdict.FITS),
+        (NVFP4, "vllm", "agx-orin-64gb", FitVerdict.UNKNOWN),
+        (NVFP4, "llama_cpp", "agx-orin-64gb", FitVerdict.FITS),
+        (NVFP4, "mlc", "agx-thor", FitVerdict.IMPOSSIBLE),
+        ({"quant_method": "mxfp4"}, "vllm", "agx-orin-64gb", FitVerdict.FITS),
+        ({"quant_method": "fp8"}, "vllm", "agx-orin-64gb", FitVerdict.IMPOSSIBLE),
+        ({"quant_method": "exl3", "bits": 4.0}, "vllm", "agx-thor", FitVerdict.IMPOSSIBLE),
+        ({"quant_method": "something", "bits": 4}, "vllm", "agx-thor", FitVerdict.UNKNOWN),
+        ({"quant_method": "something", "bits": 4}, "exllama", "agx-thor", FitVerdict.IMPOSSIBLE),
     ],
 )
-def test_who_reads_it_is_yes_no_or_not_known(raw: dict[str, Any], runtime: str, board: str, verdict: Verdict) -> None:
+def test_who_reads_it_is_yes_no_or_not_known(
+    raw: dict[str, Any], runtime: str, board: str, verdict: FitVerdict
+) -> None:
     told = predict(from_hf({**L, "quantization_config": raw}), runtime=runtime, board=fit.board_named(board))
     assert told.verdict is verdict, told.reason
     assert "original" not in told.reason or raw["quant_method"] not in {"mxfp4", "fp8"}
@@ -127,6 +129,13 @@ def test_who_reads_it_is_yes_no_or_not_known(raw: dict[str, Any], runtime: str, 
 )
 def test_chat_judges_as_fit_does(raw: dict[str, Any], target: str, ok: bool, doubts: int) -> None:
     config = from_hf({**L, "quantization_config": raw})
-    job = Job("/data/m", "m", config, "", Target(detect.parse_target(target)), context=2048)
+    job = Job(
+        source="/data/m",
+        name="m",
+        config=config,
+        quantization="",
+        target=Target(platform=detect.parse_target(target)),
+        context=2048,
+    )
     assert support_table.verdict("vllm", job).ok is ok
     assert len(support_table.doubts("vllm", job)) == (doubts if ok else 0)

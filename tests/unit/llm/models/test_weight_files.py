@@ -16,6 +16,7 @@ from jetson_containers.llm.fit import GIB, predict
 from jetson_containers.llm.fit.weights import parameters, stored_bytes
 from jetson_containers.llm.models import lookup, source, weight_files
 from jetson_containers.llm.models.config import from_hf
+from jetson_containers.llm.pipeline.types import DownloadStep
 from tests.unit.llm.models.test_quantized import NVFP4, L
 
 if TYPE_CHECKING:
@@ -196,7 +197,9 @@ def test_nothing_is_downloaded_that_no_runtime_could_load(tmp_path: Path, files:
 def test_pytorch_files_are_wanted_although_an_adapter_is_beside_them(tmp_path: Path) -> None:
     for other in ("adapter_model.safetensors", "text_encoder/model.safetensors"):
         hub = Hub(L, "config.json", File("pytorch_model.bin", 500), other)
-        assert lookup.find("org/m", tmp_path, hub).download >= 510
+        first = lookup.find("org/m", tmp_path, hub).first
+        assert isinstance(first, DownloadStep)
+        assert first.size >= 510
         assert "pytorch_model.bin" in lookup.find("org/m", tmp_path, hub).files
 
 
