@@ -19,9 +19,13 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import EngineMissingError, NotReadyError
 from jetson_containers.core.files import make_data_directory
-from jetson_containers.launch import devices, display, docker_options
+from jetson_containers.core.suggest import did_you_mean
+from jetson_containers.launch import devices
+from jetson_containers.launch import display
+from jetson_containers.launch import docker_options
 from jetson_containers.launch.gpu import gpu_part, ulimit_part
-from jetson_containers.launch.options import OWN, hide_secrets, parse, split_globals
+from jetson_containers.launch.options import OWN, hide_secrets, parse
+from jetson_containers.launch.options import split_globals
 from jetson_containers.launch.parts import Host, Mount, Notice, Part, Severity
 from jetson_containers.llm import run_hints
 
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import Capabilities
+    from jetson_containers.engine.interface import RunCapabilities
     from jetson_containers.launch.display import CookieFile
     from jetson_containers.launch.docker_options import RunLine
     from jetson_containers.launch.gpu import Gpu
@@ -95,7 +99,7 @@ class Launch:
 def plan_run(
     args: Sequence[str],
     platform: Platform,
-    capabilities: Capabilities,
+    capabilities: RunCapabilities,
     settings: Settings,
     *,
     root: Path = Path("/"),
@@ -272,17 +276,15 @@ def _is_set(line: RunLine, name: str) -> bool:
 
 def _oddities(line: RunLine) -> tuple[Notice, ...]:
     """Options that are passed on although they will not do what they seem to."""
-    import difflib
-
     notices = []
     for option in line.options:
         if not option.known:
-            close = difflib.get_close_matches(option.name, [*OWN, *docker_options.VALUED, *docker_options.FLAGS], n=1)
+            known = [*OWN, *docker_options.VALUED, *docker_options.FLAGS]
             dashes = "--" if len(option.name) > 1 else "-"
             notices.append(
                 Notice(
-                    f"`{dashes}{option.name}` is no option of `docker run` that we know; it is passed on",
-                    f"did you mean `--{close[0]}`?" if close else None,
+                    f"unknown option of `docker run`: `{dashes}{option.name}`; it is passed on",
+                    did_you_mean(option.name, known, style="`--{}`") or None,
                 )
             )
     if line.has("publish", "publish-all") and not line.has(*_OWN_NETWORK):
@@ -293,7 +295,7 @@ def _oddities(line: RunLine) -> tuple[Notice, ...]:
     return tuple(notices)
 
 
-def _docker(capabilities: Capabilities, options: Sequence[str], additions: Mapping[str, str]) -> tuple[str, ...]:
+def _docker(capabilities: RunCapabilities, options: Sequence[str], additions: Mapping[str, str]) -> tuple[str, ...]:
     """`docker run`, with sudo where it is needed; sudo then has to let the variables through that go by name."""
     command = (capabilities.client, "run")
     if not capabilities.sudo:

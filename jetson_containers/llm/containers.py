@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.errors import InterruptedByUserError, UsageError
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.secrets import Redactor
-from jetson_containers.engine import argv
+from jetson_containers.engine import argv as docker_argv
 from jetson_containers.llm.runtimes.interface import DRIVERS
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 OWNER = "io.jetson-containers.owner"  # of a server's container: the process that ends it, as PID.START.PLACE
 SERVER = "io.jetson-containers.server"  # of every server's container: what bears it is ours to replace
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for those who have one of their own
-_NOT_STARTED = (125, 126, 127)  # docker's own exit codes: no container, or nothing in it that could be run
+NO_PROGRAM = 127  # docker's exit code where the image lacks the program
+_NOT_STARTED = (125, 126, NO_PROGRAM)  # docker's own exit codes: no container, or nothing in it that could be run
 _OTHER_MACHINE = "exec format error"  # an image of another architecture, without emulation
 _HOST_DRIVERS = Path(__file__).resolve().parent.parent / "container_scripts"
 
@@ -72,7 +73,7 @@ class Containers:
         planned = plan_run(
             [*own, image, *command],
             self.platform,
-            self.engine.capabilities,
+            self.engine.run_capabilities,
             self.settings,
             root=Path("/"),
             env=env,
@@ -281,7 +282,7 @@ def _place() -> str:
 
 def client_for(engine: Engine) -> tuple[str, ...]:
     """The docker client of an engine, with sudo where that is needed."""
-    return tuple(argv.docker(engine.capabilities))
+    return tuple(docker_argv.docker(engine.run_capabilities))
 
 
 def client_of(planned: Launch) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import re
 from collections import defaultdict
@@ -19,12 +18,14 @@ from jetson_containers.core.errors import (
     UnknownPackageError,
     command,
 )
+from jetson_containers.core.suggest import closest
+from jetson_containers.recipes.cache import Key, file_for, read, write
 from jetson_containers.recipes import files
-from jetson_containers.recipes.cache import Absent, Contents, Key, file_for, read, write
+from jetson_containers.recipes.tree import directory_hint, scan
+from jetson_containers.recipes.cache import Absent, Contents
 from jetson_containers.recipes.package import read_directory, render
 from jetson_containers.recipes.requirement import in_series, same_version, version_key
 from jetson_containers.recipes.rules import check_all, explain
-from jetson_containers.recipes.tree import directory_hint, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -161,7 +162,7 @@ class Catalog:
         """Name up to three similar packages, an alias with what it stands for."""
         every = {*self._aliases, *self._families, *self.family_aliases, *self.available}
         words = {_folded(word): word for word in sorted(every) if ":" in name or ":" not in word}
-        close = [words[word] for word in difflib.get_close_matches(_folded(name), words, n=3)]
+        close = [words[word] for word in closest(_folded(name), words, 3)]
         if not close:
             return None
         return f"did you mean {_listed([self._described(word) for word in close], 'or')}?"

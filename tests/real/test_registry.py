@@ -189,13 +189,6 @@ def test_a_multi_platform_tag(host: str) -> None:
         assert info.platforms == ("amd64", "arm64")
 
 
-def test_the_catalogue_comes_in_pages(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("c/one", "c/two", "c/three"):
-        Pusher(host).image(name, "1", "arm64", {})
-    monkeypatch.setattr("jetson_containers.registry.client.PAGE", 2)
-    assert {"c/one", "c/two", "c/three"} <= set(client().catalog(Repository(host, "c")))
-
-
 def test_a_login_from_docker_config_opens_the_registry(guarded: Registry, tmp_path: Path) -> None:
     env = docker_config(tmp_path, guarded, guarded.password)
     assert client(env).tags(Repository(guarded.host, "ns/mlc")) == ("0.20.0-r36.4-cu126-22.04",)

@@ -5,13 +5,15 @@ Text becomes numbers and switches, because a `config.py` computes with them (see
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError
-from jetson_containers.recipes import files, reader, yaml_lines
+from jetson_containers.core.suggest import did_you_mean
+from jetson_containers.recipes import files
+from jetson_containers.recipes import reader
+from jetson_containers.recipes import yaml_lines
 from jetson_containers.recipes.upstream import merge
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def definition(path: Path, tree: Path) -> dict[str, Any] | None:
     return data if data and _is_any(data) else None
 
 
-def named_data(path: Path, tree: Path) -> dict[str, Any]:
+def named(path: Path, tree: Path) -> dict[str, Any]:
     """What a file says that the header's `config` names. Raises RecipeError where it is no definition."""
     data, lines = _load(files.read_text(path, tree=tree), path)
     if not _is_any(data):
@@ -47,7 +49,7 @@ def named_data(path: Path, tree: Path) -> dict[str, Any]:
     return data
 
 
-def header_data(path: Path, tree: Path) -> dict[str, Any]:
+def header(path: Path, tree: Path) -> dict[str, Any]:
     """The header of a Dockerfile; empty where there is none. Raises RecipeError."""
     text = reader.header_text(files.read_text(path, tree=tree))
     if text is None:
@@ -90,6 +92,6 @@ def _check_keys(data: Mapping[str, Any], lines: Mapping[str, int], path: Path, p
     """Refuse keys that nobody knows. Upstream drops all of such a header, its `depends` too, with a warning."""
     for key in data:
         if key not in merge.KEYS:
-            close = difflib.get_close_matches(key, merge.KEYS, n=1)
-            hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(sorted(merge.KEYS))}"
+            known = merge.KEYS
+            hint = did_you_mean(key, known, otherwise=f"known keys: {', '.join(sorted(known))}")
             raise RecipeError(f"unknown key `{key}`", path=path, line=lines.get(prefix + key), hint=hint)

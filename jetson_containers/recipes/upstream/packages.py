@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
-from jetson_containers.recipes import files, schema
+from jetson_containers.recipes import files
+from jetson_containers.recipes.rules import holds, parse
+from jetson_containers.recipes import schema
 from jetson_containers.recipes.package import MOST_PACKAGES, Package
 from jetson_containers.recipes.requirement import Dependency
-from jetson_containers.recipes.rules import holds, parse
 from jetson_containers.recipes.upstream.merge import listed, switched_on
 
 if TYPE_CHECKING:
@@ -43,11 +44,15 @@ class Directory:
 
     def text(self, file: Path) -> str:
         """A file's text, empty where it cannot be read."""
+        try:
+            return self.read(file)
+        except RecipeError:
+            return ""
+
+    def read(self, file: Path) -> str:
+        """A file's text, read once however many packages it defines. Raises RecipeError."""
         if file not in self._texts:
-            try:
-                self._texts[file] = files.read_text(file, tree=self.tree or self.path, errors="replace")
-            except RecipeError:
-                self._texts[file] = ""
+            self._texts[file] = files.read_text(file, tree=self.tree or self.path, errors="replace")
         return self._texts[file]
 
     def check_path(self, path: Path, written: str) -> None:
@@ -222,7 +227,7 @@ def _dockerfile(values: Mapping[str, Any], path: Path, directory: Directory) -> 
     directory.check_path(path / str(name), str(name))
     if not files.is_there(path / str(name)):
         raise directory.error(f"`{files.shown(str(name))}` is not there", str(name))
-    text = files.read_text(path / str(name), errors="replace")
+    text = directory.read(path / str(name))
     lines = (line.strip() for line in text.splitlines())
     if not _FROM.search(text) and any(line and not line.startswith("#") for line in lines):
         raise RecipeError("no `FROM` in this Dockerfile", path=path / str(name))

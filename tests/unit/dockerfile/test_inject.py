@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 GOLDEN = UNIT_DIR / "golden" / "dockerfile"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
-ALL_FEATURES = {"ca_bundle": True, "wheelhouse": True, "cache_mounts": True, "index_url": True, "cache_scope": "scope"}
+ALL_FEATURES = {"ca_bundle": True, "wheelhouse": True, "index_url": True}
 
 
 def check_golden(path: Path, text: str) -> None:
@@ -176,21 +176,6 @@ class TestLayerCount:
         assert inject.layer_count(text) == layers
 
 
-class TestHeader:
-    def test_strip_header_removes_the_header_and_keeps_the_rest(self) -> None:
-        """The header goes and the rest stays."""
-        text = "# syntax=x\n#---\n# name: a\n#---\n# note\n#---\n# alias: b\n#---\nFROM a\n#---\n# not a header\n#---\n"
-        assert inject.strip_header(text) == "# syntax=x\n# note\nFROM a\n#---\n# not a header\n#---\n"
-
-    def test_strip_header_without_a_header_changes_nothing(self) -> None:
-        """A Dockerfile without a header is unchanged."""
-        assert inject.strip_header("FROM a\nRUN b\n") == "FROM a\nRUN b\n"
-
-    def test_strip_header_of_only_a_header_is_empty(self) -> None:
-        """Only a header leaves nothing."""
-        assert inject.strip_header("#---\n# name: a\n#---\n") == ""
-
-
 class TestCanonical:
     SAME = (
         "FROM a\nRUN b \\\n c\n",
@@ -216,7 +201,9 @@ class TestRender:
     def test_render_fills_values_loops_and_lists(self) -> None:
         """Values, loops and lists are filled in."""
         text = "FROM {{ base }}\n{% for arch in sm %}\nENV SM_{{ arch }}=1\n{% endfor %}\nRUN x {{ sm | join(';') }}\n"
-        assert inject.render(text, {"base": "a", "sm": [72, 87]}) == "FROM a\nENV SM_72=1\nENV SM_87=1\nRUN x 72;87\n"
+        assert (
+            inject.render(text, {"base": "a", "sm": [72, 87]}) == "FROM a\nENV SM_72=1\nENV SM_87=1\nRUN x 72;87\n"
+        )
 
     def test_render_sorts_sets_and_mappings(self) -> None:
         """Sets and mappings have one order."""
@@ -356,14 +343,6 @@ class TestPrepare:
         text = "FROM a\nRUN b"
         more = inject.layer_count(inject.prepare(text, mounts=False, ca_bundle=True))
         assert more - inject.layer_count(text) == inject.CA_COPY_LAYERS
-
-    def test_prepare_mounts_no_pip_cache_without_a_scope(self) -> None:
-        """Without a scope pip has no cache."""
-        text = inject.prepare("FROM a\nRUN b", mounts=True, cache_mounts=True)
-        assert text == (
-            "FROM a\nARG CCACHE_DIR=/dev/jetson/ccache\n"
-            "RUN --mount=type=cache,id=jetson-ccache,target=/dev/jetson/ccache b"
-        )
 
     @pytest.mark.parametrize("name", CASES)
     def test_prepare_adds_no_env(self, name: str) -> None:

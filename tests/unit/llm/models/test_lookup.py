@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jetson_containers.core.errors import NotReadyError, UsageError
-from jetson_containers.llm import prepare
-from jetson_containers.llm.models import config, lookup
+from jetson_containers.llm.decide import choose_runtime
+from jetson_containers.llm.models import config
+from jetson_containers.llm.models import lookup
+from jetson_containers.llm.models.types import Model
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
 from jetson_containers.llm.request import LlmRequest
 
@@ -255,10 +257,8 @@ def test_a_model_is_served_by_its_maker_unless_another_is_asked_for(
     method: str, maker: str, asked: str, expected: str
 ) -> None:
     raw = {**LLAMA, "quantization_config": {"quant_method": method, "bits": 4}} if method else LLAMA
-    model = lookup.Model(
-        asked="m", name="m", path="/data/m", identity="i", config=config.from_hf(raw, "m"), maker=maker
-    )
-    assert prepare.choose_runtime(LlmRequest(model="m", runtime=asked), model).name == expected
+    model = Model(asked="m", name="m", path="/data/m", identity="i", config=config.from_hf(raw, "m"), maker=maker)
+    assert choose_runtime(LlmRequest(model="m", runtime=asked), model).name == expected
 
 
 SPLIT = Info(
