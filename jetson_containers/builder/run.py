@@ -15,9 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder import decide, package_tests, progress, resources, summary
-from jetson_containers.builder import finals
-from jetson_containers.builder import graph
+from jetson_containers.builder import decide, finals, graph, package_tests, progress, resources, summary
 from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.loop import Loop
 from jetson_containers.builder.scheduler import Scheduler

@@ -139,8 +139,7 @@ def test(app: App, *, packages: tuple[str, ...]) -> int:
 
 def _run(app: App, packages: tuple[str, ...], given: dict[str, Any]) -> tuple[BuildReport, Assembly]:
     """Find the base image, plan for it, build."""
-    from jetson_containers.builder import base_image
-    from jetson_containers.builder import run
+    from jetson_containers.builder import base_image, run
 
     options = _plan_options(app, given)  # before anything is pulled or made for nothing
     base = base_image.ensure(

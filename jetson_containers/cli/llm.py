@@ -113,12 +113,10 @@ def chat(
 
     Example: jetson-containers llm chat tiny --prompt 'What is Jetson?'
     """
-    from jetson_containers.llm import chat as action
+    from jetson_containers.llm.chat import ChatOptions, chat
 
-    options = action.ChatOptions(
-        prompt=prompt, system=system, max_tokens=max_tokens, temperature=temperature, seed=seed
-    )
-    answer = action.chat(request_of(given), options, context_of(app), dry_run=dry_run)
+    options = ChatOptions(prompt=prompt, system=system, max_tokens=max_tokens, temperature=temperature, seed=seed)
+    answer = chat(request_of(given), options, context_of(app), dry_run=dry_run)
     if app.console.as_json and answer is not None:
         app.console.result_json(answer.to_json())
     return 0
@@ -137,11 +135,11 @@ def serve(app: App, *, dry_run: bool, generate: str | None, address: str, **give
 
     Example: jetson-containers llm serve Qwen/Qwen2.5-1.5B-Instruct --detach
     """
-    from jetson_containers.llm import serve as action
+    from jetson_containers.llm.serve import ServeRequest, serve
 
     own = {key: given.pop(key) for key in ("port", "detach", "name", "api_key_env")}
-    wanted = action.ServeRequest(host=address, generate=generate or "", **own)
-    action.serve(request_of(given), wanted, context_of(app), dry_run=dry_run)
+    wanted = ServeRequest(host=address, generate=generate or "", **own)
+    serve(request_of(given), wanted, context_of(app), dry_run=dry_run)
     return 0
 
 
@@ -163,20 +161,20 @@ def bench(
 
     Example: jetson-containers llm bench Qwen/Qwen2.5-1.5B-Instruct --csv
     """
-    from jetson_containers.llm import bench as action
+    from jetson_containers.llm.bench import BenchOptions, bench, read_prompts, show
 
-    prompts = action.read_prompts(prompt_file) if prompt_file else ()
-    options = action.BenchOptions(
+    prompts = read_prompts(prompt_file) if prompt_file else ()
+    options = BenchOptions(
         prompts=prompts, input_tokens=input_tokens, output_tokens=max_new_tokens, count=max_num_prompts, csv=save
     )
     context = context_of(app)
-    report = action.bench(request_of(given), options, context, dry_run=dry_run)
+    report = bench(request_of(given), options, context, dry_run=dry_run)
     if report is None:
         return 0
     if app.console.as_json:
         app.console.result_json(report)
     else:
-        action.show(report, context, as_csv=as_csv)
+        show(report, context, as_csv=as_csv)
     return 0
 
 
@@ -188,7 +186,7 @@ def list_(app: App, *, verify: bool) -> int:
     Example: jetson-containers llm list --json
     """
     from jetson_containers.core.console import human_bytes
-    from jetson_containers.llm.stored import choose, listing, remove
+    from jetson_containers.llm.stored import listing
 
     stored = listing(app.settings.path("data"), _downloads(app), verify=verify)
     status = 1 if verify and any(one.intact is False for one in stored) else 0
@@ -272,15 +270,15 @@ def context_of(app: App) -> LlmContext:
 
 
 def _prepare(app: App, given: dict[str, Any], *, dry_run: bool, compiled: bool) -> int:
-    from jetson_containers.llm import prepare as action
     from jetson_containers.llm.decide import Goal
+    from jetson_containers.llm.prepare import plan, prepare, show
 
     goal = Goal.COMPILED if compiled else Goal.QUANTIZED
     context = context_of(app)
     if dry_run:
-        action.show(action.plan(request_of(given), context, goal), (), app.console)
+        show(plan(request_of(given), context, goal), (), app.console)
         return 0
-    prepared = action.prepare(request_of(given), context, goal)
+    prepared = prepare(request_of(given), context, goal)
     if app.console.as_json:
         app.console.result_json({"artefact": str(_on_host(app, prepared)), "steps": prepared.results})
     else:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.images.labels import PLATFORM, read
 from jetson_containers.images.name import STAGE_REPOSITORY, distro_word
-from jetson_containers.platforms.cuda import class_of, runs
 from jetson_containers.platforms import tables
-from jetson_containers.platforms.cuda import Runs
+from jetson_containers.platforms.cuda import Runs, class_of, runs
 from jetson_containers.platforms.detect import Arch
 from jetson_containers.platforms.host import MACHINES
 from jetson_containers.recipes.requirement import pep440

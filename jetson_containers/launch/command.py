@@ -20,12 +20,9 @@ from typing import TYPE_CHECKING
 from jetson_containers.core.errors import EngineMissingError, NotReadyError
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.suggest import did_you_mean
-from jetson_containers.launch import devices
-from jetson_containers.launch import display
-from jetson_containers.launch import docker_options
+from jetson_containers.launch import devices, display, docker_options
 from jetson_containers.launch.gpu import gpu_part, ulimit_part
-from jetson_containers.launch.options import OWN, hide_secrets, parse
-from jetson_containers.launch.options import split_globals
+from jetson_containers.launch.options import OWN, hide_secrets, parse, split_globals
 from jetson_containers.launch.parts import Host, Mount, Notice, Part, Severity
 from jetson_containers.llm import run_hints
 

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import StepError, UsageError
-from jetson_containers.llm import fit_check
-from jetson_containers.llm import prepare
-from jetson_containers.llm.session import open_session
+from jetson_containers.llm import fit_check, prepare
 from jetson_containers.llm.runtimes.interface import ServeOptions
+from jetson_containers.llm.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import ReaderGoneError, UsageError
 from jetson_containers.llm import prepare
-from jetson_containers.llm.session import open_session
 from jetson_containers.llm.client import RefusedError
 from jetson_containers.llm.request import runtime_named
 from jetson_containers.llm.runtimes.interface import ServeOptions
+from jetson_containers.llm.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.errors import InterruptedByUserError, UsageError
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.secrets import Redactor
-from jetson_containers.engine import argv as docker_argv
+from jetson_containers.engine import argv
 from jetson_containers.llm.runtimes.interface import DRIVERS
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def _place() -> str:
 
 def client_for(engine: Engine) -> tuple[str, ...]:
     """The docker client of an engine, with sudo where that is needed."""
-    return tuple(docker_argv.docker(engine.run_capabilities))
+    return tuple(argv.docker(engine.run_capabilities))
 
 
 def client_of(planned: Launch) -> tuple[str, ...]:

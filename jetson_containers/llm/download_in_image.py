@@ -7,8 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import StepError, ToldError
-from jetson_containers.llm.image import pull_missing, without_programs
 from jetson_containers.llm.containers import HUB_VARIABLES, NO_PROGRAM, Containers, end, told_to_end
+from jetson_containers.llm.image import pull_missing, without_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import DoesNotFitError, UsageError
-from jetson_containers.llm.fit import GIB, FitOptions, FitRequest, FitVerdict, advise, ask, board_named
-from jetson_containers.llm.fit import query
+from jetson_containers.llm.fit import GIB, FitOptions, FitRequest, FitVerdict, advise, ask, board_named, query
 from jetson_containers.llm.fit.predict import size_notes
 
 if TYPE_CHECKING:

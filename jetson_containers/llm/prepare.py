@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.files import write_atomically
 from jetson_containers.images import labels
 from jetson_containers.llm import disk_space, fit_check
-from jetson_containers.llm.image import pull_missing, refuse_without_programs
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.decide import Decision, Findings, Goal, choose_runtime, decide
+from jetson_containers.llm.image import pull_missing, refuse_without_programs
 from jetson_containers.llm.models import known, lookup
 from jetson_containers.llm.pipeline.steps import Pipeline
 from jetson_containers.llm.runtimes.interface import ServeOptions, Target

@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.core import files
 from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError
 from jetson_containers.hub.transfer.owner import owner_of
-from jetson_containers.llm import containers
-from jetson_containers.llm import prepare
-from jetson_containers.llm import service_files
-from jetson_containers.llm import session
+from jetson_containers.llm import containers, prepare, service_files, session
 from jetson_containers.llm.client import OpenAIClient
 from jetson_containers.llm.runtimes.interface import ServeOptions
 

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError
 from jetson_containers.core.suggest import did_you_mean
-from jetson_containers.recipes import files
-from jetson_containers.recipes import templating
-from jetson_containers.recipes import yaml_lines
+from jetson_containers.recipes import files, templating, yaml_lines
 from jetson_containers.recipes.schema import (
     HEADER_KEYS,
     LISTS,

@@ -16,14 +16,23 @@ from jetson_containers.core.errors import JetsonError, NotReadyError, UsageError
 from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.hub.transfer.problems import DownloadError
 from jetson_containers.hub.transfer.reference import is_wanted, parse
+from jetson_containers.llm.models import weight_files
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.models.known import configs, full_name
-from jetson_containers.llm.models.repository import NOT_WEIGHTS, all_but, check_place, gguf_for, is_cached, model_name, not_needed, shards_of, snapshot
+from jetson_containers.llm.models.repository import (
+    NOT_WEIGHTS,
+    all_but,
+    check_place,
+    gguf_for,
+    is_cached,
+    model_name,
+    not_needed,
+    shards_of,
+    snapshot,
+)
 from jetson_containers.llm.models.shape import of_folder, of_path
-from jetson_containers.llm.models import weight_files
 from jetson_containers.llm.models.types import Model, ModelShape
-from jetson_containers.llm.pipeline import manifest
-from jetson_containers.llm.pipeline import steps
+from jetson_containers.llm.pipeline import manifest, steps
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
 
 if TYPE_CHECKING:
@@ -91,9 +100,7 @@ def find_shape(name: str, load_config: Callable[[str], ModelConfig]) -> ModelSha
         return of_path(path)
     known = full_name(name) if "@" not in name else ""
     if known:
-        return ModelShape(
-            name=known, config=from_hf(configs()[known], known), origin="facts/models.yaml"
-        )
+        return ModelShape(name=known, config=from_hf(configs()[known], known), origin="facts/models.yaml")
     if "/" in name and not name.startswith(("/", "./", "../")) and not name.endswith(".gguf"):
         return ModelShape(name=name, config=load_config(name), origin="the hub")
     if name == "tiny":
@@ -277,9 +284,7 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
             output=path,
             size=sum(entry.size for entry in wanted),
             is_done=lambda: is_cached(data / place.removeprefix("/data/"), wanted),
-            fetch=lambda: check_place(
-                hub.download(reference, ignore=ignore), data, place if shards else path
-            ),
+            fetch=lambda: check_place(hub.download(reference, ignore=ignore), data, place if shards else path),
         ),
         files=tuple(name for name in names if is_wanted(name, (), ignore)),
         facts={"model": repository, "revision": info.commit, **({"file": file} if file else {})},

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm.fit import weights
+from jetson_containers.llm.models import gguf, weight_files
 from jetson_containers.llm.models.config import from_hf, from_mlc
-from jetson_containers.llm.models import gguf
-from jetson_containers.llm.models import weight_files
 from jetson_containers.llm.models.types import ModelShape
 
 if TYPE_CHECKING:

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError
 from jetson_containers.core.suggest import did_you_mean
-from jetson_containers.recipes import files
-from jetson_containers.recipes import reader
-from jetson_containers.recipes import yaml_lines
+from jetson_containers.recipes import files, reader, yaml_lines
 from jetson_containers.recipes.upstream import merge
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ def definition(path: Path, tree: Path) -> dict[str, Any] | None:
     return data if data and _is_any(data) else None
 
 
-def named(path: Path, tree: Path) -> dict[str, Any]:
+def named_data(path: Path, tree: Path) -> dict[str, Any]:
     """What a file says that the header's `config` names. Raises RecipeError where it is no definition."""
     data, lines = _load(files.read_text(path, tree=tree), path)
     if not _is_any(data):
@@ -49,7 +47,7 @@ def named(path: Path, tree: Path) -> dict[str, Any]:
     return data
 
 
-def header(path: Path, tree: Path) -> dict[str, Any]:
+def header_data(path: Path, tree: Path) -> dict[str, Any]:
     """The header of a Dockerfile; empty where there is none. Raises RecipeError."""
     text = reader.header_text(files.read_text(path, tree=tree))
     if text is None:

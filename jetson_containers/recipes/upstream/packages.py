@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
-from jetson_containers.recipes import files
-from jetson_containers.recipes.rules import holds, parse
-from jetson_containers.recipes import schema
+from jetson_containers.recipes import files, schema
 from jetson_containers.recipes.package import MOST_PACKAGES, Package
 from jetson_containers.recipes.requirement import Dependency
+from jetson_containers.recipes.rules import holds, parse
 from jetson_containers.recipes.upstream.merge import listed, switched_on
 
 if TYPE_CHECKING:

@@ -201,9 +201,7 @@ class TestRender:
     def test_render_fills_values_loops_and_lists(self) -> None:
         """Values, loops and lists are filled in."""
         text = "FROM {{ base }}\n{% for arch in sm %}\nENV SM_{{ arch }}=1\n{% endfor %}\nRUN x {{ sm | join(';') }}\n"
-        assert (
-            inject.render(text, {"base": "a", "sm": [72, 87]}) == "FROM a\nENV SM_72=1\nENV SM_87=1\nRUN x 72;87\n"
-        )
+        assert inject.render(text, {"base": "a", "sm": [72, 87]}) == "FROM a\nENV SM_72=1\nENV SM_87=1\nRUN x 72;87\n"
 
     def test_render_sorts_sets_and_mappings(self) -> None:
         """Sets and mappings have one order."""

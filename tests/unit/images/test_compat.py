@@ -21,8 +21,8 @@ from jetson_containers.images import labels
 from jetson_containers.images.compat import ImageFacts, compatible, facts_of
 from jetson_containers.images.name import ImageName
 from jetson_containers.plan.stage import stage_image
-from jetson_containers.platforms.cuda import class_of, classes
 from jetson_containers.platforms import tables
+from jetson_containers.platforms.cuda import class_of, classes
 from jetson_containers.platforms.detect import Arch, Platform, detect, parse_target
 from tests.paths import TESTS_DIR
 

@@ -11,10 +11,9 @@ from hypothesis import given, strategies
 
 from jetson_containers.cli import main
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError
-from jetson_containers.lint import rules_definition
-from jetson_containers.lint.run import lint
-from jetson_containers.lint import shell
+from jetson_containers.lint import rules_definition, shell
 from jetson_containers.lint.findings import RULES, suppressions
+from jetson_containers.lint.run import lint
 from jetson_containers.lint.shellcheck import ShellCheck
 from tests.paths import ROOT_DIR
 
@@ -346,7 +345,8 @@ def test_layers_beyond_the_limit_of_the_storage_driver_are_found(
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [(rules_definition.LARGE_CONTEXT + 1, ["context-size"]), (rules_definition.LARGE_CONTEXT // 2, [])]
+    ("size", "expected"),
+    [(rules_definition.LARGE_CONTEXT + 1, ["context-size"]), (rules_definition.LARGE_CONTEXT // 2, [])],
 )
 def test_context_size_finds_a_large_context(tmp_path: Path, size: int, expected: list[str]) -> None:
     """A large context is found."""

@@ -17,12 +17,9 @@ import pytest
 import yaml
 
 from jetson_containers.core.errors import DoesNotFitError, NothingMatchedError, NotReadyError, StepError, UsageError
-from jetson_containers.llm import bench, chat, prepare, serve, session
-from jetson_containers.llm.containers import log_of
-from jetson_containers.llm import service_files
-from jetson_containers.llm.stored import Stored, choose, listing, remove
+from jetson_containers.llm import bench, chat, prepare, serve, service_files, session
 from jetson_containers.llm.client import OpenAIClient, Turn
-from jetson_containers.llm.containers import Containers, started_at, without_tokens
+from jetson_containers.llm.containers import Containers, log_of, started_at, without_tokens
 from jetson_containers.llm.decide import Goal
 from jetson_containers.llm.models import config
 from jetson_containers.llm.pipeline import manifest
@@ -30,6 +27,7 @@ from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.request import LlmRequest, runtime_named
 from jetson_containers.llm.runtimes.interface import DRIVERS, Job, ServeOptions, Service, Target
 from jetson_containers.llm.runtimes.llama_cpp import QUANTIZATIONS, LlamaCpp
+from jetson_containers.llm.stored import Stored, choose, listing, remove
 from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
 from tests.unit.llm.conftest import CPU, FakeCatalog, no_engine
@@ -779,9 +777,7 @@ def test_a_repository_that_is_being_downloaded_is_not_removed(context: LlmContex
     lock = cache / ".locks" / "models--org--m" / "blob.lock"
     lock.touch()
     model, text = (
-        Stored(
-            kind="download", model=name, runtime="", quantization="", step="", path=str(cache / folder), size=0
-        )
+        Stored(kind="download", model=name, runtime="", quantization="", step="", path=str(cache / folder), size=0)
         for name, folder in (("org/m", "models--org--m"), ("org/text", "datasets--org--text"))
     )
     with lock.open() as held:

@@ -19,15 +19,23 @@ import yaml
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import EngineMissingError, InterruptedByUserError, StepError, UsageError
-from jetson_containers.launch.command import Launch
 from jetson_containers.launch import gpu
+from jetson_containers.launch.command import Launch
 from jetson_containers.launch.parts import Mount
-from jetson_containers.llm import bench, chat, prepare, serve, session
-from jetson_containers.llm import containers as container
-from jetson_containers.llm import download_in_image
-from jetson_containers.llm import service_files
+from jetson_containers.llm import bench, chat, download_in_image, prepare, serve, service_files, session
 from jetson_containers.llm.client import OpenAIClient, RefusedError, ServerGoneError, Turn, _message
-from jetson_containers.llm.containers import Containers
+from jetson_containers.llm.containers import (
+    OWNER,
+    SERVER,
+    Containers,
+    claim,
+    client_for,
+    end,
+    owner,
+    remove_orphans,
+    running,
+    told_to_end,
+)
 from jetson_containers.llm.decide import Decision, Goal
 from jetson_containers.llm.models.types import Model
 from jetson_containers.llm.pipeline.types import CommandStep
@@ -72,15 +80,15 @@ class Docker:
         status, labels = self.containers[name]
         if quiet:
             return name
-        if container.OWNER in form:
-            return f"{name} {labels.get(container.OWNER, '')}"
-        return f"{name}\t{status}\t{labels.get(container.SERVER, '')}"
+        if OWNER in form:
+            return f"{name} {labels.get(OWNER, '')}"
+        return f"{name}\t{status}\t{labels.get(SERVER, '')}"
 
 
 @pytest.fixture
 def docker(monkeypatch: pytest.MonkeyPatch) -> Docker:
     made = Docker()
-    monkeypatch.setattr(container, "docker", made)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", made)
     return made
 
 
@@ -102,11 +110,11 @@ def server(containers: Containers, *command: str) -> Launch:
     return replace(planned, argv=command) if command else planned
 
 
-OURS = {container.SERVER: "1"}
+OURS = {SERVER: "1"}
 
 
 @pytest.mark.parametrize(
-    ("status", "labels", "running", "says"),
+    ("status", "labels", "is_running", "says"),
     [
         ("Up 2 hours", {}, True, "not a server of ours"),
         ("Exited (0) 2 days ago", {}, True, "not a server of ours"),
@@ -116,11 +124,11 @@ OURS = {container.SERVER: "1"}
     ],
 )
 def test_only_a_server_of_ours_makes_room_for_another(
-    containers: Containers, docker: Docker, status: str, labels: dict[str, str], running: bool, says: str
+    containers: Containers, docker: Docker, status: str, labels: dict[str, str], is_running: bool, says: str
 ) -> None:
     docker.containers = {"mine": (status, labels), "mine2": (status, {})}
     with pytest.raises(UsageError, match=says) if says else contextlib.nullcontext():
-        container.claim(server(containers), running=running)
+        claim(server(containers), running=is_running)
     assert docker.removed == ([] if says else ["mine"])
 
 
@@ -128,28 +136,28 @@ def test_a_server_that_could_not_start_takes_nobody_elses_container_away(
     containers: Containers, docker: Docker, tmp_path: Path
 ) -> None:
     """The name was taken between the look and the start."""
-    with container.running(server(containers, "false", "run"), tmp_path / "log") as process:
+    with running(server(containers, "false", "run"), tmp_path / "log") as process:
         docker.containers["mine"] = ("Up 1 second", {})
         process.wait(120)
     assert docker.removed == []
 
 
 def test_a_server_that_ran_is_removed(containers: Containers, docker: Docker, tmp_path: Path) -> None:
-    with container.running(server(containers, "true", "run"), tmp_path / "log"):
-        docker.containers["mine"] = ("Up 1 second", {**OURS, container.OWNER: container.owner()})
+    with running(server(containers, "true", "run"), tmp_path / "log"):
+        docker.containers["mine"] = ("Up 1 second", {**OURS, OWNER: owner()})
     assert docker.removed == ["mine"]
 
 
 def test_orphans_are_those_of_a_killed_process_of_this_user_and_machine(containers: Containers, docker: Docker) -> None:
-    pid, start, place = container.owner().split(".")
+    pid, start, place = owner().split(".")
     owners = {
         "alive": f"{pid}.{start}.{place}",
         "orphan": f"{2**22 + 1}.{start}.{place}",
         "reused": f"{pid}.{int(start) + 1}.{place}",
         "elsewhere": f"{2**22 + 1}.{start}.0123456789ab",
     }
-    docker.containers = {name: ("Up 1 hour", {container.OWNER: whose}) for name, whose in owners.items()}
-    container.remove_orphans(container.client_for(containers.engine))
+    docker.containers = {name: ("Up 1 hour", {OWNER: whose}) for name, whose in owners.items()}
+    remove_orphans(client_for(containers.engine))
     assert docker.removed == ["orphan", "reused"]
 
 
@@ -163,7 +171,7 @@ def test_a_container_that_appears_late_is_removed_as_well() -> None:
         if len(calls) == 2:
             process.kill()
 
-    container.end(process, remove)
+    end(process, remove)
     assert process.poll() is not None
     assert len(calls) == 3
 
@@ -173,7 +181,7 @@ def test_term_and_a_lost_terminal_end_the_work_in_order(number: signal.Signals) 
     before = signal.signal(number, signal.SIG_DFL)
 
     def work() -> None:
-        with container.told_to_end():
+        with told_to_end():
             os.kill(os.getpid(), number)
             threading.Event().wait(10)
 
@@ -188,7 +196,7 @@ def test_term_and_a_lost_terminal_end_the_work_in_order(number: signal.Signals) 
 def test_who_ignores_a_lost_terminal_goes_on() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with container.told_to_end():
+        with told_to_end():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -197,9 +205,7 @@ def test_who_ignores_a_lost_terminal_goes_on() -> None:
 class Local(Containers):
     """Runs commands of this machine in the place of docker's."""
 
-    def plan(
-        self, image: str, options: Sequence[str], command: Sequence[str], *, env: Any, name: str = ""
-    ) -> Launch:
+    def plan(self, image: str, options: Sequence[str], command: Sequence[str], *, env: Any, name: str = "") -> Launch:
         return Launch(tuple(command), {}, (), image, (), name, gpu.Gpu.NONE)
 
     def remove(self, planned: Launch) -> None:
@@ -277,7 +283,7 @@ def start(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, **wanted: Any
 ) -> serve.Served | None:
     """Serve with everything but the start of a container."""
-    monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: prepared(containers))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
     monkeypatch.setattr(serve, "_wait_for", lambda *_: None)
     monkeypatch.setattr(serve.subprocess, "run", lambda argv, **_: subprocess.CompletedProcess(argv, 0, "", ""))
     return serve.serve(LlmRequest(model="x"), serve.ServeRequest(**wanted), context)
@@ -342,8 +348,8 @@ def listening() -> Iterator[socket.socket]:
 
 
 def owned_by_a_killed_process() -> dict[str, str]:
-    _, start, place = container.owner().split(".")
-    return {**OURS, container.OWNER: f"{2**22 + 1}.{start}.{place}"}
+    _, start, place = owner().split(".")
+    return {**OURS, OWNER: f"{2**22 + 1}.{start}.{place}"}
 
 
 @pytest.mark.parametrize("detach", [False, True])
@@ -353,7 +359,7 @@ def test_a_port_that_only_an_orphan_holds_is_free(
 ) -> None:  # fmt: skip
     """`llm serve` was killed with SIGKILL: its server went on listening."""
     docker = OnPort(listening, owned_by_a_killed_process())
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     monkeypatch.setattr(serve, "_foreground", lambda *_: None)
     port = listening.getsockname()[1]
     here = replace(context, engine=lambda: containers.engine)
@@ -367,7 +373,7 @@ def test_an_orphan_is_removed_before_a_free_port_is_looked_for(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
 ) -> None:
     docker = OnPort(listening, owned_by_a_killed_process())
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     monkeypatch.setattr(serve, "_foreground", lambda *_: None)
     monkeypatch.setattr(serve, "DEFAULT_PORT", listening.getsockname()[1])
     served = start(context, containers, monkeypatch)
@@ -375,15 +381,13 @@ def test_an_orphan_is_removed_before_a_free_port_is_looked_for(
     assert served.url == f"http://127.0.0.1:{serve.DEFAULT_PORT}/v1"
 
 
-@pytest.mark.parametrize(
-    "labels", [{}, OURS, {container.OWNER: container.owner()}], ids=["foreign", "detached", "owner-alive"]
-)
+@pytest.mark.parametrize("labels", [{}, OURS, {OWNER: owner()}], ids=["foreign", "detached", "owner-alive"])
 def test_a_port_that_another_container_holds_stays_taken(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
     labels: dict[str, str],
 ) -> None:  # fmt: skip
     docker = OnPort(listening, labels)
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     here = replace(context, engine=lambda: containers.engine)
     with pytest.raises(UsageError, match="is taken"):
         start(here, containers, monkeypatch, port=listening.getsockname()[1])
@@ -394,7 +398,7 @@ def test_a_taken_port_is_said_before_the_model_is_prepared(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
 ) -> None:
     """Without an engine, too: nothing of ours can listen there then."""
-    monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
 
     def missing() -> FakeEngine:
         return FakeEngine(missing=EngineMissingError("no container engine"))
@@ -433,10 +437,10 @@ def test_a_server_in_the_foreground_says_where_it_is_while_it_runs(
             raise InterruptedByUserError("stopped by SIGTERM")
 
     @contextlib.contextmanager
-    def running(*_: Any) -> Iterator[Process]:
+    def replacement(*_: Any) -> Iterator[Process]:
         yield Process()
 
-    monkeypatch.setattr(container, "running", running)
+    monkeypatch.setattr("jetson_containers.llm.containers.running", replacement)
     monkeypatch.setattr(session, "wait_until_ready", lambda *_: None)
     port = session.free_port()
     assert start(replace(context, console=console), containers, monkeypatch, port=port) is not None
@@ -620,7 +624,7 @@ def test_no_model_is_loaded_for_no_question(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO | None
 ) -> None:
     monkeypatch.setattr("sys.stdin", stdin)
-    monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: pytest.fail("prepared"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("prepared"))
     with pytest.raises(UsageError, match="nothing is asked"):
         chat.chat(LlmRequest(model="tiny"), chat.ChatOptions(), context)
 
@@ -635,8 +639,8 @@ def test_the_only_answer_stopped_by_ctrl_c_is_no_success(
             client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
         )
 
-    monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: prepared(containers))
-    monkeypatch.setattr(session, "open_session", opened)
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
+    monkeypatch.setattr(chat, "open_session", opened)
     with pytest.raises(KeyboardInterrupt):
         chat.chat(LlmRequest(model="x"), chat.ChatOptions(prompt="hi"), context)
 
@@ -653,7 +657,7 @@ def test_until_ends_before_there_is_a_model_to_be_served(context: LlmContext) ->
 def test_a_file_rows_cannot_go_into_is_said_before_anything_is_measured(
     context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench.preparing, "prepare", lambda *_, **__: pytest.fail("an hour for nothing"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("an hour for nothing"))
     path = tmp_path / "other.csv"
     path.write_text("a,b\n")
     with pytest.raises(UsageError, match="other columns"):
@@ -671,12 +675,12 @@ def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
 
         def remove(self, planned: Launch) -> None:
             removed.append(planned.name)
-            running[0].kill()
+            started[0].kill()
 
-    running: list[subprocess.Popen[str]] = []
+    started: list[subprocess.Popen[str]] = []
 
     def communicate(self: subprocess.Popen[str], *_: Any, **__: Any) -> Any:
-        running.append(self)
+        started.append(self)
         raise InterruptedByUserError("stopped by SIGTERM")
 
     engine = FakeEngine()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from jetson_containers.core import facts
 from jetson_containers.llm.models import config
 from jetson_containers.llm.runtimes import limits
-from jetson_containers.platforms import tables
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -169,13 +169,13 @@ def test_mlc_tables_refuses_a_directory_without_mlc(tool: ModuleType, tmp_path: 
 
 def test_mlc_tables_file_is_as_the_tool_writes_it(tool: ModuleType) -> None:
     """The file of this project is as the tool writes it."""
-    text = (tables.FACTS / "mlc_tables.yaml").read_text(encoding="utf-8")
+    text = (facts.FACTS / "mlc_tables.yaml").read_text(encoding="utf-8")
     assert tool.render(yaml.load(text, Loader=yaml.BaseLoader)) == text
 
 
 def test_mlc_tables_file_is_of_the_pinned_commits() -> None:
     """The tables are those of the pinned commits."""
-    found = tables.load("mlc_tables")
+    found = facts.load("mlc_tables")
     assert found["new"]["commit"].startswith("d1ea69a")
     assert found["old"]["commit"].startswith("51fb0f4")
     assert (len(found["new"]["models"]), len(found["old"]["models"])) == (47, 10)

@@ -16,12 +16,10 @@ from jetson_containers.cli import llm_fit
 from jetson_containers.cli.app import App
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm import fit, fit_check
-from jetson_containers.llm.fit import GIB, FitVerdict
-from jetson_containers.llm.fit import query
+from jetson_containers.llm.fit import GIB, FitVerdict, query
 from jetson_containers.llm.fit.query import FitQuestion
+from jetson_containers.llm.models import known, lookup
 from jetson_containers.llm.models.config import from_hf
-from jetson_containers.llm.models import known
-from jetson_containers.llm.models import lookup
 from jetson_containers.platforms import detect
 from tests.hubserver import HubServer
 from tests.paths import TESTS_DIR, UNIT_DIR
@@ -118,9 +116,7 @@ def test_board_target_and_mode_that_contradict_are_refused(
 def test_a_mode_without_a_board_is_refused() -> None:
     with pytest.raises(UsageError, match="no board is named"):
         query.machine_for(FitQuestion(mode="15W", vram=24.0), lambda: detect.parse_target("cu129"), Path("/"))
-    here = query.machine_for(
-        FitQuestion(mode="15W"), lambda: detect.parse_target("r36.4.3,orin-nx-16gb"), Path("/")
-    )
+    here = query.machine_for(FitQuestion(mode="15W"), lambda: detect.parse_target("r36.4.3,orin-nx-16gb"), Path("/"))
     assert (here.mode, here.sm_hz) == ("15W", 4 * 612e6)
 
 

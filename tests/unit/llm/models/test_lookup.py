@@ -10,8 +10,7 @@ import pytest
 
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm.decide import choose_runtime
-from jetson_containers.llm.models import config
-from jetson_containers.llm.models import lookup
+from jetson_containers.llm.models import config, lookup
 from jetson_containers.llm.models.types import Model
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
 from jetson_containers.llm.request import LlmRequest

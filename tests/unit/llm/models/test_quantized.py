@@ -57,7 +57,7 @@ NVFP4 = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_a_width_is_what_the_method_stores(raw: dict[str, Any], label: str, stored: float) -> None:
-    read = quantized.read(raw)
+    read = quantized.read_quantized(raw)
     assert read is not None
     assert (read.label, read.stored) == (label, pytest.approx(stored))
 

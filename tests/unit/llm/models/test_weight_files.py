@@ -14,9 +14,8 @@ from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm import fit
 from jetson_containers.llm.fit import GIB, predict
 from jetson_containers.llm.fit.weights import parameters, stored_bytes
+from jetson_containers.llm.models import lookup, shape, weight_files
 from jetson_containers.llm.models.config import from_hf
-from jetson_containers.llm.models import lookup, shape
-from jetson_containers.llm.models import weight_files
 from jetson_containers.llm.pipeline.types import DownloadStep
 from tests.unit.llm.models.test_quantized import NVFP4, L
 
