@@ -302,7 +302,7 @@ def test_the_address_of_a_server_can_be_pasted(
 ) -> None:
     monkeypatch.setattr(serve, "is_free", lambda _host, _port: True)
     port = session.free_port()
-    served = start(context, containers, monkeypatch, host=host, port=port, detach=True)
+    served = start(context, containers, monkeypatch, address=host, port=port, detach=True)
     assert served is not None
     assert served.url == url.format(port=port)
     assert context.console.out.getvalue() == served.url + "\n"  # type: ignore[union-attr]
