@@ -13,7 +13,8 @@ from jetson_containers.cli.llm_fit import fit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.context import LlmContext
+    from jetson_containers.llm.prepare import PreparedModel
     from jetson_containers.llm.request import LlmRequest
 
 
@@ -117,7 +118,7 @@ def chat(
     options = action.ChatOptions(
         prompt=prompt, system=system, max_tokens=max_tokens, temperature=temperature, seed=seed
     )
-    answer = action.chat(request_of(given), options, world_of(app), dry_run=dry_run)
+    answer = action.chat(request_of(given), options, context_of(app), dry_run=dry_run)
     if app.console.as_json and answer is not None:
         app.console.result_json(answer.to_json())
     return 0
@@ -140,7 +141,7 @@ def serve(app: App, *, dry_run: bool, generate: str | None, address: str, **give
 
     own = {key: given.pop(key) for key in ("port", "detach", "name", "api_key_env")}
     wanted = action.ServeRequest(host=address, generate=generate or "", **own)
-    action.serve(request_of(given), wanted, world_of(app), dry_run=dry_run)
+    action.serve(request_of(given), wanted, context_of(app), dry_run=dry_run)
     return 0
 
 
@@ -168,14 +169,14 @@ def bench(
     options = action.BenchOptions(
         prompts=prompts, input_tokens=input_tokens, output_tokens=max_new_tokens, count=max_num_prompts, csv=save
     )
-    world = world_of(app)
-    report = action.bench(request_of(given), options, world, dry_run=dry_run)
+    context = context_of(app)
+    report = action.bench(request_of(given), options, context, dry_run=dry_run)
     if report is None:
         return 0
     if app.console.as_json:
         app.console.result_json(report)
     else:
-        action.show(report, world, as_csv=as_csv)
+        action.show(report, context, as_csv=as_csv)
     return 0
 
 
@@ -256,21 +257,31 @@ def request_of(given: dict[str, Any]) -> LlmRequest:
     return LlmRequest(**given)
 
 
-def world_of(app: App) -> World:
+def context_of(app: App) -> LlmContext:
     """This machine, as the actions need it; nothing is probed before it is asked for."""
-    from jetson_containers.llm import context as world
+    from jetson_containers.llm.context import HubAdapter, LlmContext
 
-    return world.make(app.platform, lambda: app.engine, app.settings, app.console, lambda: app.catalog)
+    return LlmContext(
+        platform=app.platform,
+        settings=app.settings,
+        console=app.console,
+        hub=HubAdapter(settings=app.settings, console=app.console),
+        engine=lambda: app.engine,
+        catalog=lambda: app.catalog,
+    )
 
 
 def _prepare(app: App, given: dict[str, Any], *, dry_run: bool, compiled: bool) -> int:
     from jetson_containers.llm import prepare as action
+    from jetson_containers.llm.decide import Goal
 
-    goal = action.Goal.COMPILED if compiled else action.Goal.QUANTIZED
-    prepared: PreparedModel = action.prepare(request_of(given), world_of(app), dry_run=dry_run, goal=goal)
+    goal = Goal.COMPILED if compiled else Goal.QUANTIZED
+    context = context_of(app)
     if dry_run:
-        action.show(prepared, (), app.console)
-    elif app.console.as_json:
+        action.show(action.plan(request_of(given), context, goal), (), app.console)
+        return 0
+    prepared = action.prepare(request_of(given), context, goal)
+    if app.console.as_json:
         app.console.result_json({"artefact": str(_on_host(app, prepared)), "steps": prepared.results})
     else:
         app.console.result(str(_on_host(app, prepared)))
@@ -279,14 +290,14 @@ def _prepare(app: App, given: dict[str, Any], *, dry_run: bool, compiled: bool) 
 
 def _on_host(app: App, prepared: PreparedModel) -> Path:
     """The artefact's place on the host, which is what a script goes on with."""
-    output = prepared.results[-1].output if prepared.results else prepared.artefact
+    output = prepared.results[-1].output if prepared.results else prepared.decision.artifact
     return app.settings.path("data") / output.removeprefix("/data/")
 
 
 def _downloads(app: App) -> list[tuple[str, Path, int]]:
-    from jetson_containers.llm import context as world
+    from jetson_containers.llm import context
 
-    return world.downloads(app.settings)
+    return context.downloads(app.settings)
 
 
 def _state(intact: bool | None) -> str:

@@ -49,12 +49,12 @@ def fit(app: App, *, model: str, context: int | None, prefill_chunk: int | None,
     Example: jetson-containers llm fit Llama-2-7b-chat-hf --board orin-nx-16gb
     """
     from jetson_containers.llm.fit import query as fitting
-    from jetson_containers.llm.models import source as modelsource
+    from jetson_containers.llm.models import lookup, shape
 
     question = fitting.FitQuestion(context=context or 0, prefill_chunk=prefill_chunk or 0, **given)  # type: ignore[arg-type]
-    source = modelsource.load(model, lambda name: modelsource.from_hub(name, app.settings, app.console))
+    known = lookup.find_shape(model, lambda name: shape.from_hub(name, app.settings, app.console))
     machine = fitting.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
-    answer = fitting.answer(source, machine, question)
+    answer = fitting.answer(known, machine, question)
     version = _version(app, answer.best.runtime) if app.is_cross else ""
     if app.console.as_json:
         app.console.result_json({**answer.to_json(), **({"version": version} if version else {})})
