@@ -85,6 +85,7 @@ def package(directory: Path, name: str) -> str:
 def test_package_dirs_before_and_after_the_command_and_of_the_environment_add_up(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """Package dirs before and after the command and of the environment add up."""
     first, second = package(tmp_path / "one", "first"), package(tmp_path / "two", "second")
     monkeypatch.setenv("JETSON_CONTAINERS_PACKAGE_DIRS", package(tmp_path / "three", "third"))
     package(tmp_path / "more/fourth", "fourth")
@@ -110,9 +111,10 @@ def test_package_dirs_before_and_after_the_command_and_of_the_environment_add_up
         (llm.commands["compile"], ("x", "--overrides", "a=1", "--overrides", "b=2"), "overrides", "a=1;b=2"),
     ],
 )
-def test_lists_given_several_times_add_up(
+def test_list_options_given_several_times_add_up(
     function: click.Command, argv: tuple[str, ...], key: str, joined: str
 ) -> None:
+    """Options that take lists add up when given several times."""
     assert function.make_context("x", [*argv]).params[key] == joined
 
 
