@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.builder import finals, package_tests
-from jetson_containers.builder.store import image_named, stage_image
+from jetson_containers.builder.store import image_named, image_of_stage
 from jetson_containers.dockerfile.inject import CA_COPY_LAYERS
 from jetson_containers.images import labels
 from jetson_containers.plan.plan import check_layers
@@ -65,7 +65,7 @@ def facts(graph: Graph, plans: Sequence[Plan], store: Store) -> Facts:
     by_key: dict[str, list[LocalImage]] = {}
     for image in images:
         by_key.setdefault(image.labels.get(labels.KEY, ""), []).append(image)
-    found = {key: stage_image(node, by_key.get(key, ())) for key, node in graph.nodes.items()}
+    found = {key: image_of_stage(node, by_key.get(key, ())) for key, node in graph.nodes.items()}
     named = {plan.final: finals.of_plan(plan, image_named(plan.final, images)) for plan in plans}
     return Facts(
         {key: image for key, image in found.items() if image is not None},

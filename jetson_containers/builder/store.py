@@ -23,7 +23,7 @@ class Store:
 
     def find(self, node: Node) -> LocalImage | None:
         """Find a stage's image: under its own name if it has it, else a final whose stages were pruned."""
-        return stage_image(node, self.engine.images(labels={labels.KEY: node.stage.key}))
+        return image_of_stage(node, self.engine.images(labels={labels.KEY: node.stage.key}))
 
     def adopt(self, image: LocalImage, node: Node, stage_labels: Mapping[str, str]) -> None:
         """Give an image its stage name, when it only has another; a final's labels are not handed on."""
@@ -52,7 +52,7 @@ class Store:
                     self.engine.untag(aside)
 
 
-def stage_image(node: Node, images: Iterable[LocalImage]) -> LocalImage | None:
+def image_of_stage(node: Node, images: Iterable[LocalImage]) -> LocalImage | None:
     """Find a stage's image among some, newest first: under its own name, else a final whose stages were pruned."""
     found = [
         image

@@ -98,6 +98,30 @@ def test_package_dirs_before_and_after_the_command_and_of_the_environment_add_up
 
 
 @pytest.mark.parametrize(
+    ("depends", "refused"),
+    [
+        ("[torch2trt]", "there is no package `torch2trt`, which `needs` asks for"),
+        ("[other]", "there is no package `torch2trt`, which `other` asks for"),
+        ("[numpy]", None),
+    ],
+)
+def test_why_looks_at_what_a_package_depends_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, depends: str, refused: str | None
+) -> None:
+    for name, needs in (("needs", depends), ("other", "[torch2trt]")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Dockerfile").write_text(
+            f"#---\n# name: {name}\n# depends: {needs}\n#---\nARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\n"
+        )
+    argv = ("why", "needs", "--target", "cpu", "--package-dirs", str(tmp_path))
+    code, out, _ = run(capsys, *argv, "--json")
+    assert (code, json.loads(out)["available"], json.loads(out)["refused"]) == (0, True, refused)
+    code, out, _ = run(capsys, *argv)
+    said = ["needs is available on this platform, but cannot be built", f"  no   {refused}"]
+    assert out.splitlines()[:2] == said if refused else "cannot" not in out
+
+
+@pytest.mark.parametrize(
     ("function", "argv", "key", "joined"),
     [
         (build, ("--skip-tests", "a,b", "--skip-tests", "c"), "skip_tests", "a,b,c"),

@@ -28,6 +28,7 @@ from jetson_containers.recipes.catalog import Catalog, load, preferred
 from jetson_containers.recipes.requirement import version_key
 from jetson_containers.recipes.tree import Candidate
 from jetson_containers.recipes.why import why
+from jetson_containers.resolver.solve import solve
 from tests.paths import UNIT_DIR
 from tests.unit.treemaker import NANO, ORIN, PC_CPU, XAVIER, package, platform, write
 
@@ -132,6 +133,16 @@ def test_find_suggests_what_was_meant(orin: Catalog, name: str, message: str, hi
     assert (caught.value.hint or "").startswith(hint)
 
 
+def test_the_hint_for_a_missing_dependency_leaves_out_who_asks(tmp_path: Path) -> None:
+    files = {"x/xfoo/Dockerfile": "alias: [foob, xfoo:bar]\ndepends: [foo]", "x/bar/Dockerfile": ""}
+    catalog = load([write(tmp_path, files)], ORIN)
+    assert "`xfoo`" in str(catalog._not_found("foo", "").hint)
+    for asked_by, hint in (("xfoo", "`jetson-containers list`"), ("bar", "did you mean `xfoo`")):
+        with pytest.raises(UnknownPackageError) as caught:
+            catalog.find("foo", asked_by=asked_by)
+        assert str(caught.value.hint).startswith(hint)
+
+
 def test_find_says_who_asked_for_a_missing_package(orin: Catalog) -> None:
     """A missing dependency says who asked."""
     with pytest.raises(UnknownPackageError, match=r"^there is no package `foo`, which `bar` asks for$"):
@@ -226,17 +237,64 @@ def test_match_names_a_pattern_that_matches_nothing(
 # --- trees
 
 
-def test_tree_given_earlier_wins_a_duplicate_with_a_notice(tmp_path: Path) -> None:
-    """An earlier tree wins a duplicate, with a notice."""
-    first = write(tmp_path / "one", {"a/numpy/Dockerfile": "docs: first"})
-    second = write(tmp_path / "two", {"b/numpy/Dockerfile": "docs: second", "b/scipy/Dockerfile": "docs: more"})
-    catalog = load([first, second], ORIN)
-    assert catalog.find("numpy").docs == "first"
+def test_an_added_directory_wins_a_name_of_the_built_in_tree_with_a_notice(tmp_path: Path) -> None:
+    ours = write(tmp_path / "ours", {"a/numpy/Dockerfile": "docs: ours"})
+    mine = write(tmp_path / "mine", {"b/numpy/Dockerfile": "docs: mine", "b/scipy/Dockerfile": "docs: more"})
+    other = write(tmp_path / "other", {"c/numpy/Dockerfile": "docs: other"})
+    catalog = load([ours, mine, other], ORIN)
+    assert catalog.find("numpy").docs == "mine"
     assert catalog.find("scipy").docs == "more"
+    origin = f"{mine}/b/numpy/Dockerfile:2"
     assert catalog.notices == (
-        f"`numpy` of {second}/b/numpy/Dockerfile:2 is ignored: {first}/a/numpy/Dockerfile:2 defines it already",
+        f"`numpy` of {ours}/a/numpy/Dockerfile:2 is ignored: {origin} takes its place",
+        f"`numpy` of {other}/c/numpy/Dockerfile:2 is ignored: {origin} defines it already",
     )
-    assert load([second, first], ORIN).find("numpy").docs == "second"
+    assert solve(catalog, ["numpy"]).notices == (
+        f"`numpy` is that of {origin}, in place of {ours}/a/numpy/Dockerfile:2",
+    )
+
+
+NUMPY = {
+    "a/numpy/config.yaml": "versions: [{version: '1'}, {version: '2', default: true}]",
+    "a/numpy/Dockerfile": "name: numpy",
+    "a/scipy/Dockerfile": "depends: [numpy]",
+    "a/pandas/Dockerfile": "depends: ['numpy>=1']",
+}
+
+
+def test_a_bare_name_of_an_added_directory_stands_for_the_family(tmp_path: Path) -> None:
+    ours = write(tmp_path / "ours", NUMPY)
+    mine = write(tmp_path / "mine", {"x/Dockerfile": "name: numpy"})
+    catalog = load([ours, mine], ORIN, cache=tmp_path / "cache")
+    assert catalog == load([ours, mine], ORIN, cache=tmp_path / "cache")
+    assert catalog.find("numpy").path == mine / "x"
+    resolution = solve(catalog, ["scipy"])
+    assert [package.name for package in resolution.packages] == ["numpy", "scipy"]
+    assert resolution.notices == (
+        (
+            f"`numpy` is that of {mine}/x/Dockerfile:2, in place of {ours}/a/numpy/config.yaml:1; "
+            "`numpy:2` asks for that one"
+        ),
+    )
+    for request, taken in (("numpy:2", "numpy:2"), ("numpy:1", "numpy:1"), ("pandas", "numpy:2")):
+        assert solve(catalog, [request]).packages[0].name == taken
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"x/Dockerfile": "name: numpy\nrequires: <r36"},
+        {"x/Dockerfile": "name: numpy\nrequires: <r36", "x/config.yaml": "versions: [{version: '2'}]"},
+        {"x/Dockerfile": "name: numpy", "x/config.yaml": "versions: [{version: '0.5'}]"},
+        {"x/Dockerfile": "name: numpy", "y/config.py": "", "y/Dockerfile": ""},
+    ],
+    ids=["absent here", "absent here, same version", "another version", "upstream's format"],
+)
+def test_what_an_added_directory_only_adds_changes_no_plan(tmp_path: Path, files: dict[str, str]) -> None:
+    ours = write(tmp_path / "ours", NUMPY)
+    mine = write(tmp_path / "mine", files)
+    for request in ("numpy", "scipy", "numpy:2"):
+        assert solve(load([ours, mine], ORIN), [request]) == solve(load([ours], ORIN), [request])
 
 
 def test_tree_given_twice_is_read_once() -> None:

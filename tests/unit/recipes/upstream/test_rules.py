@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jetson_containers.autotag.sources import Wanted
+from jetson_containers.autotag.types import Wanted
 from jetson_containers.core.errors import RecipeError, UnknownPackageError, UnsatisfiableError
 from jetson_containers.plan import plan
 from jetson_containers.plan.final_name import final_name
@@ -37,6 +37,10 @@ FORMS: dict[str, tuple[dict[str, str], dict[str, dict[str, Any]]]] = {
         {"Dockerfile": "alias: tl\ndepends: sib\nrequires: '>=36'\ntest: run.sh --fast", "config.py": ""},
         {"texts-are-lists": {"aliases": ("tl",), "depends": ["sib"], "requires": (">=36",),
             "test": ("run.sh --fast",)}},
+    ),
+    "prose-as-lists": (
+        {"Dockerfile": "notes: [a, b]\ndocs: [one, two]", "config.py": "assert package['notes'] == ['a', 'b']"},
+        {"prose-as-lists": {"notes": "a; b", "docs": "one\ntwo"}},
     ),
     "everything": (
         {
