@@ -11,6 +11,7 @@ from tests.lint.test_layers import PACKAGE, ROOT, modules
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+OURS = tuple(f"{PACKAGE}.{name.partition('.')[0]}" for name in modules(ROOT) if name)  # upstream has this package too
 FOLDERS = (PACKAGE, "tests", "tools", "benchmarks", "scripts")
 # Names that several classes still have.
 SHARED = {
@@ -23,10 +24,10 @@ SHARED = {
 def aliases(text: str) -> Iterator[str]:
     """What a program imports from the package under another name."""
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE:
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.{node.names[0].name}".startswith(OURS):
             yield from (f"{one.name} as {one.asname}" for one in node.names if one.asname not in {None, one.name})
         elif isinstance(node, ast.Import):
-            yield from (f"{one.name} as {one.asname}" for one in node.names if one.asname and PACKAGE in one.name)
+            yield from (f"{one.name} as {one.asname}" for one in node.names if one.asname and one.name.startswith(OURS))
 
 
 def test_imports_keep_the_names_that_modules_have() -> None:
