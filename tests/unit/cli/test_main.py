@@ -12,7 +12,7 @@ import pytest
 
 from jetson_containers.builder import known_base
 from jetson_containers.builder.known_base import BaseImage
-from jetson_containers.cli import main as main_module
+from jetson_containers.cli import main
 from jetson_containers.cli.autotag import autotag
 from jetson_containers.cli.build import build, parse_build_args
 from jetson_containers.cli.llm import llm
@@ -31,7 +31,7 @@ ROOT = ROOT_DIR
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
-    code = main_module.main(list(argv))
+    code = main.main(list(argv))
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
@@ -40,13 +40,13 @@ def test_help_lists_each_command_without_importing_it(capsys: pytest.CaptureFixt
     """Help lists every command without importing it."""
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    for command in main_module.COMMANDS:
+    for command in main.COMMANDS:
         assert command in out
 
 
 @pytest.mark.parametrize(
     "command",
-    [(name,) for name in sorted(main_module.COMMANDS)] + [("llm", name) for name in sorted(llm.commands)],
+    [(name,) for name in sorted(main.COMMANDS)] + [("llm", name) for name in sorted(llm.commands)],
     ids=" ".join,
 )
 def test_help_of_each_command_has_an_example(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
@@ -89,6 +89,7 @@ def package(directory: Path, name: str) -> str:
 def test_package_dirs_before_and_after_the_command_and_of_the_environment_add_up(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """Package dirs before and after the command and of the environment add up."""
     first, second = package(tmp_path / "one", "first"), package(tmp_path / "two", "second")
     monkeypatch.setenv("JETSON_CONTAINERS_PACKAGE_DIRS", package(tmp_path / "three", "third"))
     package(tmp_path / "more/fourth", "fourth")
@@ -157,9 +158,10 @@ def test_info_list_and_build_name_the_same_platform(
         (llm.commands["compile"], ("x", "--overrides", "a=1", "--overrides", "b=2"), "overrides", "a=1;b=2"),
     ],
 )
-def test_lists_given_several_times_add_up(
+def test_list_options_given_several_times_add_up(
     function: click.Command, argv: tuple[str, ...], key: str, joined: str
 ) -> None:
+    """Options that take lists add up when given several times."""
     assert function.make_context("x", [*argv]).params[key] == joined
 
 
@@ -262,7 +264,7 @@ def test_build_args_without_a_key_are_refused() -> None:
 
 def test_main_start_imports_nothing_large() -> None:
     """Starting up imports no large library."""
-    modules = {entry.partition(":")[0] for entry, _ in main_module.COMMANDS.values()}
+    modules = {entry.partition(":")[0] for entry, _ in main.COMMANDS.values()}
     code = (
         f"import sys; from jetson_containers.cli import main, {', '.join(sorted(modules))}; "
         "import jetson_containers.autotag.search; "
