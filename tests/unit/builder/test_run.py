@@ -22,7 +22,7 @@ from jetson_containers.builder.layer_cache import LayerCache
 from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.scheduler import Scheduler
 from jetson_containers.builder.stage_builder import installs_wheels
-from jetson_containers.builder.state import State
+from jetson_containers.builder.state import BuildState
 from jetson_containers.builder.types import StageReport
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import (
@@ -37,7 +37,7 @@ from jetson_containers.core.errors import (
 from jetson_containers.core.secrets import Redactor
 from jetson_containers.engine.interface import OutOfMemoryError, RunResult
 from jetson_containers.images import labels
-from jetson_containers.plan.plan import Plan
+from jetson_containers.plan.plan import BuildPlan
 from jetson_containers.plan.stage import Stage, StageKind
 from jetson_containers.platforms.detect import Arch, Platform
 from jetson_containers.recipes.package import Package
@@ -76,15 +76,15 @@ def stage(name: str, *depends: Stage, parent: Stage | None = None, key: str = ""
     return Stage(package=name, **values)
 
 
-def plan(*stages: Stage, final: str = "") -> Plan:
+def plan(*stages: Stage, final: str = "") -> BuildPlan:
     name = stages[-1].package
     packages = tuple(s.package for s in stages if s.kind is not StageKind.ARTIFACT)
-    return Plan(
+    return BuildPlan(
         PLATFORM, (name,), stages, final or f"{name.split(':')[0]}:1-x86_64-cpu", len(stages), "base:1", packages
     )
 
 
-def chain(*names: str, tests: tuple[str, ...] = (), final: str = "") -> Plan:
+def chain(*names: str, tests: tuple[str, ...] = (), final: str = "") -> BuildPlan:
     """A plan of layers one on another."""
     stages: list[Stage] = []
     for name in names:
@@ -101,7 +101,7 @@ class Site:
     err: io.StringIO = field(default_factory=io.StringIO)
     out: io.StringIO = field(default_factory=io.StringIO)
 
-    def run(self, *plans: Plan, **changes: Any) -> run.BuildReport:
+    def run(self, *plans: BuildPlan, **changes: Any) -> run.BuildReport:
         values = {"log_dir": self.directory / "logs", "cores": 4, "memory": 8 * GIB, "env": {}, "disk_per_stage": 0}
         console = Console(out=self.out, err=self.err, env={})
         return run.run(plans, self.engine, run.BuildOptions(**{**values, **changes}), console)
@@ -662,7 +662,7 @@ def test_no_engine_is_said_before_anything_is_written(site: Site) -> None:
     assert not (site.directory / "logs").exists()
 
 
-def siblings() -> tuple[Plan, Plan]:
+def siblings() -> tuple[BuildPlan, BuildPlan]:
     """`a` carries `b` and `c`; `d` needs b, `e` needs c and d, `f` needs c only."""
     a = stage("a")
     b, c = stage("b", parent=a), stage("c", parent=a)
@@ -827,7 +827,7 @@ def test_two_builds_at_once_build_a_stage_once(site: Site) -> None:
 
 
 def test_waiting_for_another_build_can_be_interrupted(tmp_path: Path) -> None:
-    state, cancelled = State(tmp_path), threading.Event()
+    state, cancelled = BuildState(tmp_path), threading.Event()
     with (
         state.lock("k"),
         pytest.raises(InterruptedByUserError),
@@ -837,7 +837,7 @@ def test_waiting_for_another_build_can_be_interrupted(tmp_path: Path) -> None:
 
 
 def test_who_waits_is_told_by_whom(tmp_path: Path) -> None:
-    state, cancelled, told = State(tmp_path), threading.Event(), []
+    state, cancelled, told = BuildState(tmp_path), threading.Event(), []
 
     def on_wait(pid: str) -> None:
         told.append(pid)
@@ -1006,12 +1006,12 @@ def test_the_longest_remaining_chain_starts_first() -> None:
 
 def test_recorded_times_are_used_by_the_next_run(site: Site) -> None:
     site.run(chain("a", "b"))
-    assert set(State(site.directory / "logs" / ".state").seconds()) == {"a", "b"}
+    assert set(BuildState(site.directory / "logs" / ".state").seconds()) == {"a", "b"}
 
 
 @pytest.mark.parametrize("content", ["", "not json", "[]", '{"seconds": 3}', '{"seconds": {"a": "x"}}'])
 def test_a_damaged_record_is_no_obstacle(site: Site, content: str) -> None:
-    file = State(site.directory / "logs" / ".state").file
+    file = BuildState(site.directory / "logs" / ".state").file
     file.parent.mkdir(parents=True)
     file.write_text(content)
     assert site.run(chain("a")).ok
@@ -1067,7 +1067,7 @@ def test_test_entries_become_commands(entry: str, expected: list[str]) -> None:
 
 
 @st.composite
-def graphs_of_stages(draw: st.DrawFn) -> Plan:
+def graphs_of_stages(draw: st.DrawFn) -> BuildPlan:
     count = draw(st.integers(1, 9))
     stages: list[Stage] = []
     for number in range(count):
@@ -1079,7 +1079,7 @@ def graphs_of_stages(draw: st.DrawFn) -> Plan:
 
 
 @given(graphs_of_stages(), st.integers(1, 4), st.data())
-def test_the_schedule_keeps_order_slots_and_memory(the_plan: Plan, slots: int, data: st.DataObject) -> None:
+def test_the_schedule_keeps_order_slots_and_memory(the_plan: BuildPlan, slots: int, data: st.DataObject) -> None:
     available = resources.Resources(cores=4, memory=6 * GIB, slots=slots)
     graph = merge([the_plan])
     scheduler = Scheduler(graph, graph.nodes, priorities(graph, set(graph.nodes), {}), available)
@@ -1113,7 +1113,7 @@ def test_the_schedule_keeps_order_slots_and_memory(the_plan: Plan, slots: int, d
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(graphs_of_stages(), st.sets(st.integers(0, 8)), st.integers(1, 4))
 def test_a_run_builds_each_stage_once_and_skips_only_dependents(
-    tmp_path_factory: pytest.TempPathFactory, the_plan: Plan, bad: set[int], jobs: int
+    tmp_path_factory: pytest.TempPathFactory, the_plan: BuildPlan, bad: set[int], jobs: int
 ) -> None:
     site = Site(tmp_path_factory.mktemp("run"))
     order: list[str] = []
@@ -1253,7 +1253,7 @@ def test_the_engine_s_output_says_which_commands_came_from_its_cache(output: str
 )
 def test_the_time_of_a_build_from_the_cache_is_no_estimate(site: Site, output: str, recorded: bool, cause: str) -> None:
     site.run(chain("a"))
-    state = State(site.directory / "logs" / ".state")
+    state = BuildState(site.directory / "logs" / ".state")
     state.record("a", seconds=1800.0)
     right = site.engine.build
 
