@@ -21,6 +21,7 @@ from jetson_containers.core.errors import (
     NotReadyError,
     RegistryError,
     UsageError,
+    command,
 )
 from jetson_containers.registry import ImageRepository, Listings
 
@@ -260,7 +261,7 @@ def pinned(candidate: ImageCandidate, console: Console) -> str:
     if candidate.image_id:
         console.warning(
             f"{candidate.reference} has no digest, since no registry has it; its id holds on this machine only",
-            hint=f"jetson-containers push {candidate.reference}",
+            hint=command("jetson-containers", "push", candidate.reference),
         )
         return candidate.image_id
     raise UsageError(
@@ -289,7 +290,9 @@ def refusal(choice: ImageChoice) -> JetsonError:
     return NoCompatibleImageError(
         message,
         details=[*refusals(choice.candidates), *(problem.message for problem in choice.problems)],
-        hint=_engine_first(choice) or f"`./build.sh {names}` makes one, and so does `autotag -y {names}`",
+        hint=_engine_first(choice)
+        or f"{command('./build.sh', *choice.request)} makes one, and so does "
+        f"{command('./autotag', '-y', *choice.request)}",
     )
 
 

@@ -41,7 +41,7 @@ def of_plan(plan: BuildPlan, image: LocalImage | None) -> LocalImage | None:
 def name(plan: BuildPlan, graph: Graph, workshop: Workshop, share: Share) -> Final | StageFailure:
     """Put the final name and labels on the top of a plan, which is complete.
 
-    With `--tests all` all packages are tested again in the finished image, before it gets its name; a Failure is
+    With `--tests all` all packages are tested again in the finished image, before it gets its name; a StageFailure is
     returned when one of these tests fails. Raises NotReadyError subclasses of the engine.
     """
     with workshop.state.lock(plan.final, cancelled=workshop.cancelled):

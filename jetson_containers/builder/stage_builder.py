@@ -112,7 +112,7 @@ class Workshop:
     revision: str = ""
 
     def run(self, node: Node, share: Share) -> StageOutcome:
-        """Do all there is to do for a stage; a failed build or test is an Outcome, everything else raises."""
+        """Do all there is to do for a stage; a failed build or test is a StageOutcome, everything else raises."""
         name = node.stage.package
         with self.state.lock(
             node.stage.key,
@@ -299,7 +299,7 @@ class Workshop:
     def failed_test(
         self, node: Node, share: Share, failed: package_tests.PackageTestResult, where: str = ""
     ) -> StageFailure:
-        """Make the Failure of a test; `where` says in which image, when that is not the stage's own."""
+        """Make the StageFailure of a test; `where` says in which image, when that is not the stage's own."""
         if failed.log is None:
             raise AssertionError("a test that ran has a log")
         lines = failed.log.read_text(encoding="utf-8").splitlines()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
 
-__all__ = ["RULES", "TARGETS", "Finding", "Report", "Severity", "lint"]
+__all__ = ["RULES", "TARGETS", "LintFinding", "LintSeverity", "Report", "lint"]
 
 
 @dataclass(frozen=True)
