@@ -25,7 +25,7 @@ from jetson_containers.core.console import Console
 from jetson_containers.core.errors import BuildError, PackageTestError
 from jetson_containers.engine.interface import BuildRequest
 from jetson_containers.images import labels
-from jetson_containers.plan.plan import Plan
+from jetson_containers.plan.plan import BuildPlan
 from jetson_containers.plan.stage import Stage, StageKind
 from jetson_containers.platforms.detect import Arch, Platform
 from jetson_containers.recipes.package import Package
@@ -81,12 +81,12 @@ class Workplace:
             definition=definition,
         )
 
-    def plan(self, *stages: Stage) -> Plan:
+    def plan(self, *stages: Stage) -> BuildPlan:
         names = tuple(stage.package for stage in stages)
         final = f"jetson-containers-test/{self.prefix}:{stages[-1].package}"
-        return Plan(PLATFORM, names[-1:], stages, final, len(stages), self.base, names)
+        return BuildPlan(PLATFORM, names[-1:], stages, final, len(stages), self.base, names)
 
-    def run(self, *plans: Plan, **changes: Any) -> tuple[run.BuildReport, str]:
+    def run(self, *plans: BuildPlan, **changes: Any) -> tuple[run.BuildReport, str]:
         err = io.StringIO()
         options = run.BuildOptions(log_dir=self.directory / "logs", env={}, **changes)
         report = run.run(plans, self.engine, options, Console(out=io.StringIO(), err=err, env={}))

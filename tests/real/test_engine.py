@@ -24,7 +24,7 @@ from jetson_containers.core.errors import (
 )
 from jetson_containers.engine.docker import DockerEngine
 from jetson_containers.engine.interface import Builder, BuildRequest, BuildTimeoutError, OutOfMemoryError
-from jetson_containers.engine.probe import Host
+from jetson_containers.engine.probe import ProbedHost
 from tests.real.conftest import LABEL, PREFIX, SESSION, engine_for
 
 if TYPE_CHECKING:
@@ -431,7 +431,7 @@ def test_sudo_sends_all_commands_through_the_client(engine: DockerEngine, scratc
     program(tmp_path / "sudo", '[ "$1" = -n ] && shift\nexec /usr/bin/env -i PATH="$PATH" THROUGH_SUDO=1 "$@"')
     (tmp_path / "env").symlink_to("/usr/bin/env")
     env = {"PATH": str(tmp_path), "HOME": str(tmp_path)}  # nothing but these: no other docker, no real sudo
-    behind = DockerEngine(host=Host(env, 1000, False))
+    behind = DockerEngine(host=ProbedHost(env, 1000, False))
     assert behind.capabilities.sudo
     tag, other = f"{PREFIX}/sudo:1", f"{PREFIX}/sudo:2"
     behind.build(

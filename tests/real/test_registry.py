@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jetson_containers.autotag.search import Options, choose
+from jetson_containers.autotag.search import AutotagOptions, choose
 from jetson_containers.autotag.sources import RegistrySource
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.images import labels
@@ -206,7 +206,7 @@ def test_login_that_is_wrong_or_missing_is_an_error(
     env = docker_config(tmp_path, guarded, password) if password else {"HOME": str(tmp_path)}
     with pytest.raises(RegistryError, match=says) as caught:
         client(env).tags(Repository(guarded.host, "ns/mlc"))
-    assert caught.value.hint == f"docker login {guarded.host}"
+    assert caught.value.hint == f"`docker login {guarded.host}`"
     assert guarded.host in caught.value.message
 
 
@@ -240,9 +240,9 @@ def test_autotag_chooses_from_the_registry_also_after_it_is_gone(tmp_path: Path)
         def place() -> RegistrySource:
             return RegistrySource(Listings(tmp_path / "cache", client), (Repository(host, "ns"),))
 
-        assert choose(["llm"], orin, (place(),), Options()).image == f"{host}/ns/llm:latest"
+        assert choose(["llm"], orin, (place(),), AutotagOptions()).image == f"{host}/ns/llm:latest"
     later = Listings(tmp_path / "cache", client, now=lambda: time.time() + 86400)
-    choice = choose(["llm"], orin, (RegistrySource(later, (Repository(host, "ns"),)),), Options())
+    choice = choose(["llm"], orin, (RegistrySource(later, (Repository(host, "ns"),)),), AutotagOptions())
     assert choice.image == f"{host}/ns/llm:latest"
     assert "not reachable; using the list of" in choice.notices[0]
     assert "1 day old" in choice.notices[0]

@@ -14,9 +14,19 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from jetson_containers.autotag.ranking import merge
-from jetson_containers.autotag.search import Options, Search, choose, explain, find, options, refusal, refusals, sources
+from jetson_containers.autotag.search import (
+    AutotagOptions,
+    ImageSearch,
+    choose,
+    explain,
+    find,
+    options,
+    refusal,
+    refusals,
+    sources,
+)
 from jetson_containers.autotag.sources import MOST_CONFIGS, LocalSource, RegistrySource
-from jetson_containers.autotag.types import Candidate, Found, Kind, Wanted
+from jetson_containers.autotag.types import ImageCandidate, SourceFindings, SourceKind, Wanted
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import EngineMissingError, NoCompatibleImageError, RegistryError, UsageError
@@ -24,7 +34,7 @@ from jetson_containers.engine.interface import LocalImage
 from jetson_containers.images import labels
 from jetson_containers.images.name import ImageName
 from jetson_containers.platforms.detect import Arch, Platform
-from jetson_containers.registry import Listing, Listings, Repository, Tag
+from jetson_containers.registry import ImageRepository, Listings, Tag, TagListing
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
 from jetson_containers.registry.listing import SNAPSHOT
@@ -83,7 +93,7 @@ def local(*images: tuple[str, Mapping[str, str], str]) -> LocalSource:
 
 def hub(tmp_path: Path) -> RegistrySource:
     """Docker Hub as it was when the shipped list was made."""
-    return RegistrySource(Listings.of(config(tmp_path)), (Repository("docker.io", "dustynv"),))
+    return RegistrySource(Listings.of(config(tmp_path)), (ImageRepository("docker.io", "dustynv"),))
 
 
 def quiet_console(*, answers: str | None = None, monkeypatch: pytest.MonkeyPatch | None = None) -> Console:
@@ -194,7 +204,7 @@ def test_wanted_parse_of_any_text_succeeds_or_is_a_usage_error(text: str) -> Non
 def test_autotag_without_a_request_is_an_error() -> None:
     """Without a request there is an error."""
     with pytest.raises(UsageError, match="no package was named"):
-        choose([], ORIN, (), Options())
+        choose([], ORIN, (), AutotagOptions())
 
 
 # the local store
@@ -205,7 +215,7 @@ def test_autotag_answers_with_a_local_image_that_runs() -> None:
     place = local(
         ("mlc:0.20.0-r36.4-cu126-22.04", label("mlc:0.20.0-r36.4-cu126-22.04", ["mlc:0.20.0"], ORIN), "arm64")
     )
-    choice = choose(["mlc"], ORIN, (place,), Options())
+    choice = choose(["mlc"], ORIN, (place,), AutotagOptions())
     assert choice.image == "mlc:0.20.0-r36.4-cu126-22.04"
     assert [(entry.rank, entry.verdict.ok) for entry in choice.candidates] == [(1, True)]
 
@@ -217,7 +227,7 @@ def test_autotag_judges_local_images_like_remote_ones() -> None:
         ("mlc:0.1.0-r32.7.1", {}, "arm64"),
         ("mlc:0.20.0-x86_64-cu128-24.04", {}, "amd64"),
     )
-    choice = choose(["mlc"], ORIN, (place,), Options())
+    choice = choose(["mlc"], ORIN, (place,), AutotagOptions())
     assert choice.image is None
     assert len(choice.candidates) == 3
     assert all(entry.verdict.rule and entry.verdict.reason for entry in choice.candidates)
@@ -228,7 +238,7 @@ def test_autotag_never_chooses_an_unfinished_image(role: str) -> None:
     """JC#324, JC#787: half-built images were offered as the result."""
     name = "mlc:0.20.0-r36.4-cu126-22.04"
     marks = label(name, ["mlc:0.20.0"], ORIN, role)
-    choice = choose(["mlc"], ORIN, (local((name, marks, "arm64")),), Options())
+    choice = choose(["mlc"], ORIN, (local((name, marks, "arm64")),), AutotagOptions())
     assert choice.image is None
     assert choice.candidates[0].verdict.rule == "image-role"
 
@@ -238,7 +248,7 @@ def test_autotag_never_chooses_an_unfinished_image(role: str) -> None:
 )
 def test_autotag_knows_a_stage_by_its_name_too(reference: str) -> None:
     """A stage is known by its name too."""
-    choice = choose([reference.partition(":")[0]], ORIN, (local((reference, {}, "arm64")),), Options())
+    choice = choose([reference.partition(":")[0]], ORIN, (local((reference, {}, "arm64")),), AutotagOptions())
     assert choice.image is None
     assert [entry.verdict.rule for entry in choice.candidates] == ["image-role"]
 
@@ -248,20 +258,20 @@ def test_autotag_ignores_images_without_a_name() -> None:
     engine = FakeEngine()
     engine.store["x"] = LocalImage("sha256:1", ("mlc:<none>", "<none>:<none>"), {}, "arm64", "2026-11-20", 1)
     engine.store["y"] = LocalImage("sha256:2", (), label("mlc:1-r36.4", ["mlc"], ORIN), "arm64", "2026-11-20", 1)
-    assert choose(["mlc"], ORIN, (LocalSource(lambda: engine),), Options()).candidates == ()
+    assert choose(["mlc"], ORIN, (LocalSource(lambda: engine),), AutotagOptions()).candidates == ()
 
 
 def test_autotag_judges_an_image_without_labels_by_its_name() -> None:
     """An image without labels is judged by its name."""
-    choice = choose(["mlc"], ORIN, (local(("dustynv/mlc:0.20.0-r36.4.0", {}, "arm64")),), Options())
+    choice = choose(["mlc"], ORIN, (local(("dustynv/mlc:0.20.0-r36.4.0", {}, "arm64")),), AutotagOptions())
     assert choice.image == "dustynv/mlc:0.20.0-r36.4.0"
 
 
 def test_autotag_does_not_believe_inherited_labels() -> None:
     """Somebody's image built FROM ours inherits role, packages and name; it is not ours and not named so."""
     marks = label("mlc:0.20.0-r36.4-cu126-22.04", ["numpy", "mlc:0.20.0"], ORIN)
-    assert choose(["mlc"], ORIN, (local(("my/app:1", marks, "arm64")),), Options()).candidates == ()
-    choice = choose(["my/app"], ORIN, (local(("my/app:1", marks, "arm64")),), Options())
+    assert choose(["mlc"], ORIN, (local(("my/app:1", marks, "arm64")),), AutotagOptions()).candidates == ()
+    choice = choose(["my/app"], ORIN, (local(("my/app:1", marks, "arm64")),), AutotagOptions())
     assert choice.image == "my/app:1"  # its platform, inherited, is true
 
 
@@ -271,7 +281,7 @@ def test_autotag_without_an_engine_has_no_local_images_and_says_so() -> None:
     def none() -> Any:
         raise EngineMissingError("no container engine")
 
-    choice = choose(["mlc"], ORIN, (LocalSource(none),), Options())
+    choice = choose(["mlc"], ORIN, (LocalSource(none),), AutotagOptions())
     assert choice.candidates == ()
     assert "no container engine" in choice.notices[0]
 
@@ -286,7 +296,7 @@ def test_autotag_requires_all_packages_in_one_image() -> None:
     """An image must hold all packages."""
     both, one = "llm:r36.4-cu126-22.04", "llama_cpp:b9016-r36.4-cu126-22.04"
     place = local((one, label(one, BOTH[1:], ORIN), "arm64"), (both, label(both, BOTH, ORIN), "arm64"))
-    choice = choose(["llama_cpp", "numpy"], ORIN, (place,), Options())
+    choice = choose(["llama_cpp", "numpy"], ORIN, (place,), AutotagOptions())
     assert choice.image == both
     refused = [entry for entry in choice.candidates if not entry.verdict.ok]
     assert [(entry.candidate.reference, entry.verdict.rule) for entry in refused] == [(one, "contents")]
@@ -305,7 +315,7 @@ def test_autotag_requires_all_packages_in_one_image() -> None:
 def test_autotag_compares_versions_of_the_label(request_: list[str], fits: bool) -> None:
     """Versions are those of the label."""
     name = "llama_cpp:b9016-r36.4-cu126-22.04"
-    choice = choose(request_, ORIN, (local((name, label(name, BOTH, ORIN), "arm64")),), Options())
+    choice = choose(request_, ORIN, (local((name, label(name, BOTH, ORIN), "arm64")),), AutotagOptions())
     assert (choice.image == name) is fits
     if not fits:
         assert choice.candidates[0].verdict.rule == "version"
@@ -313,7 +323,7 @@ def test_autotag_compares_versions_of_the_label(request_: list[str], fits: bool)
 
 def test_autotag_never_matches_a_second_package_by_unknown_contents(tmp_path: Path) -> None:
     """JC: `autotag a b` used only the first package."""
-    choice = choose(["mlc", "pytorch"], ORIN, (hub(tmp_path),), Options())
+    choice = choose(["mlc", "pytorch"], ORIN, (hub(tmp_path),), AutotagOptions())
     assert choice.image is None
     named = {entry.verdict.rule for entry in choice.candidates}
     assert named == {"contents"}
@@ -322,7 +332,7 @@ def test_autotag_never_matches_a_second_package_by_unknown_contents(tmp_path: Pa
 def test_autotag_knows_contents_from_options(tmp_path: Path) -> None:
     """Contents may be known from elsewhere."""
     inside = {"mlc": ["mlc", "pytorch"]}
-    chosen = Options(contents=lambda name: inside.get(name, ()))
+    chosen = AutotagOptions(contents=lambda name: inside.get(name, ()))
     choice = choose(["mlc", "pytorch"], ORIN, (hub(tmp_path),), chosen)
     assert choice.image is not None
     assert choice.image.startswith("dustynv/mlc:")
@@ -332,9 +342,9 @@ def test_autotag_prefers_an_image_of_the_name_to_one_that_holds_the_package() ->
     """An image of the name comes before one that holds the package."""
     named, other = "numpy:2.1-r36.4-cu126-22.04", "llama_cpp:b9016-r36.4-cu126-22.04"
     place = local((other, label(other, BOTH, ORIN), "arm64"), (named, label(named, ["numpy:2.1"], ORIN), "arm64"))
-    choice = choose(["numpy"], ORIN, (place,), Options())
+    choice = choose(["numpy"], ORIN, (place,), AutotagOptions())
     assert [entry.candidate.reference for entry in choice.candidates] == [named, other]
-    assert choose(["llama_cpp"], ORIN, (place,), Options()).image == other
+    assert choose(["llama_cpp"], ORIN, (place,), AutotagOptions()).image == other
 
 
 def test_autotag_prefers_the_smallest_set_that_holds_the_package() -> None:
@@ -344,12 +354,12 @@ def test_autotag_prefers_the_smallest_set_that_holds_the_package() -> None:
         (large, label(large, ["numpy", "x", "y", "b:1"], ORIN), "arm64"),
         (small, label(small, ["numpy", "a:9"], ORIN), "arm64"),
     )
-    assert choose(["numpy"], ORIN, (place,), Options()).image == small
+    assert choose(["numpy"], ORIN, (place,), AutotagOptions()).image == small
 
 
 def test_autotag_takes_aliases_as_names(tmp_path: Path) -> None:
     """Aliases are names."""
-    chosen = Options(aliases=lambda name: ["pytorch"] if name == "torch" else [])
+    chosen = AutotagOptions(aliases=lambda name: ["pytorch"] if name == "torch" else [])
     image = choose(["torch"], ORIN, (hub(tmp_path),), chosen).image
     assert image is not None
     assert image.startswith("dustynv/pytorch:")
@@ -364,20 +374,20 @@ def test_autotag_reads_aliases_only_when_the_name_finds_nothing(tmp_path: Path) 
         return ["pytorch"] if name == "torch" else []
 
     places = (local(("dustynv/pytorch:2.6-r36.4.0-cu128", {}, "arm64")), hub(tmp_path))
-    assert choose(["mlc"], ORIN, places, Options(aliases=aliases)).image
+    assert choose(["mlc"], ORIN, places, AutotagOptions(aliases=aliases)).image
     assert asked == []
-    choice = choose(["torch"], ORIN, places, Options(aliases=aliases))
+    choice = choose(["torch"], ORIN, places, AutotagOptions(aliases=aliases))
     assert asked == ["torch"]
     assert choice.image == "dustynv/pytorch:2.6-r36.4.0-cu128"  # the local one, as without an alias
-    assert choose(["nothing-like-it"], ORIN, places, Options(aliases=aliases)).candidates == ()
+    assert choose(["nothing-like-it"], ORIN, places, AutotagOptions(aliases=aliases)).candidates == ()
 
 
 def test_autotag_keeps_the_namespace(tmp_path: Path) -> None:
     """JC: `foo/mlc` became `dustynv/mlc`."""
-    assert choose(["foo/mlc"], ORIN, (hub(tmp_path),), Options()).image is None
+    assert choose(["foo/mlc"], ORIN, (hub(tmp_path),), AutotagOptions()).image is None
     place = local(("dustynv/mlc:0.20.0-r36.4.0", {}, "arm64"), ("foo/mlc:0.19.0-r36.4.0", {}, "arm64"))
-    assert choose(["foo/mlc"], ORIN, (place,), Options()).image == "foo/mlc:0.19.0-r36.4.0"
-    assert choose(["foo/mlc:0.20.0"], ORIN, (place,), Options()).image is None
+    assert choose(["foo/mlc"], ORIN, (place,), AutotagOptions()).image == "foo/mlc:0.19.0-r36.4.0"
+    assert choose(["foo/mlc:0.20.0"], ORIN, (place,), AutotagOptions()).image is None
 
 
 # registries and their order
@@ -385,7 +395,7 @@ def test_autotag_keeps_the_namespace(tmp_path: Path) -> None:
 
 def test_autotag_answers_from_the_shipped_list_without_network(tmp_path: Path) -> None:
     """The shipped list answers without network."""
-    choice = choose(["mlc"], ORIN, (hub(tmp_path),), Options())
+    choice = choose(["mlc"], ORIN, (hub(tmp_path),), AutotagOptions())
     assert choice.image == "dustynv/mlc:0.20.0-r36.4.0"
     assert choice.notices[0].startswith("offline; using the list of docker.io of 2025-05-06")
 
@@ -400,7 +410,7 @@ def test_autotag_chooses_only_images_of_the_release_family_of_the_host(
     tmp_path: Path, host: Platform, allowed: set[str], name: str
 ) -> None:
     """Only images of the host's own release family are chosen."""
-    choice = choose([name], host, (hub(tmp_path),), Options())
+    choice = choose([name], host, (hub(tmp_path),), AutotagOptions())
     fit = [entry.candidate.name for entry in choice.candidates if entry.verdict.ok]
     releases = {f"r{one.platform.l4t.major}.{one.platform.l4t.minor}" for one in fit if one.platform.l4t}
     assert releases <= allowed
@@ -409,8 +419,8 @@ def test_autotag_chooses_only_images_of_the_release_family_of_the_host(
 
 def test_autotag_judges_an_exact_reference_too(tmp_path: Path) -> None:
     """An exact reference is judged too."""
-    assert choose(["dustynv/mlc:0.20.0-r36.4.0"], ORIN, (hub(tmp_path),), Options()).image
-    refused = choose(["dustynv/mlc:0.20.0-r36.4.0"], NANO, (hub(tmp_path),), Options())
+    assert choose(["dustynv/mlc:0.20.0-r36.4.0"], ORIN, (hub(tmp_path),), AutotagOptions()).image
+    refused = choose(["dustynv/mlc:0.20.0-r36.4.0"], NANO, (hub(tmp_path),), AutotagOptions())
     assert refused.image is None
     (entry,) = [e for e in refused.candidates if e.candidate.reference == "dustynv/mlc:0.20.0-r36.4.0"]
     assert entry.verdict.rule not in {"version", "contents"}
@@ -418,7 +428,7 @@ def test_autotag_judges_an_exact_reference_too(tmp_path: Path) -> None:
 
 def test_autotag_refuses_other_versions_by_name(tmp_path: Path) -> None:
     """Other versions are refused by name."""
-    choice = choose(["mlc:0.19.*"], ORIN, (hub(tmp_path),), Options())
+    choice = choose(["mlc:0.19.*"], ORIN, (hub(tmp_path),), AutotagOptions())
     fit = [entry.candidate.name.tag for entry in choice.candidates if entry.verdict.ok]
     assert fit == ["0.19.5-r36.4.0", "0.19.4-r36.4.0", "0.19.3-r36.4.0", "0.19.2-r36.4.0", "0.19.1-r36.4.0",
                    "0.19.0-r36.4.0"]  # fmt: skip
@@ -427,9 +437,9 @@ def test_autotag_refuses_other_versions_by_name(tmp_path: Path) -> None:
 
 def test_autotag_takes_a_digest_as_an_exact_request(tmp_path: Path) -> None:
     """A digest is an exact request."""
-    first = choose(["mlc"], ORIN, (hub(tmp_path),), Options()).best
+    first = choose(["mlc"], ORIN, (hub(tmp_path),), AutotagOptions()).best
     assert first is not None
-    choice = choose([f"dustynv/mlc@{first.digest}"], ORIN, (hub(tmp_path),), Options())
+    choice = choose([f"dustynv/mlc@{first.digest}"], ORIN, (hub(tmp_path),), AutotagOptions())
     assert choice.image == first.reference
     assert {e.verdict.rule for e in choice.candidates if not e.verdict.ok} == {"digest"}
 
@@ -440,18 +450,18 @@ OLD = "dustynv/mlc:0.1.4-r36.4.2"
 @pytest.mark.parametrize(
     ("order", "image"),
     [
-        ((Kind.LOCAL, Kind.REGISTRY), OLD),
-        ((Kind.REGISTRY, Kind.LOCAL), "dustynv/mlc:0.20.0-r36.4.0"),
-        ((Kind.REGISTRY,), "dustynv/mlc:0.20.0-r36.4.0"),
+        ((SourceKind.LOCAL, SourceKind.REGISTRY), OLD),
+        ((SourceKind.REGISTRY, SourceKind.LOCAL), "dustynv/mlc:0.20.0-r36.4.0"),
+        ((SourceKind.REGISTRY,), "dustynv/mlc:0.20.0-r36.4.0"),
     ],
 )
 @pytest.mark.parametrize("everything", [False, True])
 def test_autotag_follows_the_preferred_source(
-    tmp_path: Path, order: tuple[Kind, ...], image: str, everything: bool
+    tmp_path: Path, order: tuple[SourceKind, ...], image: str, everything: bool
 ) -> None:
     """The preferred source decides."""
     engine = engine_with((OLD, {}, "arm64"))
-    chosen = Options(order=order, registries=(Repository("docker.io", "dustynv"),), explain=everything)
+    chosen = AutotagOptions(order=order, registries=(ImageRepository("docker.io", "dustynv"),), explain=everything)
     places = sources(config(tmp_path), lambda: engine, chosen)
     choice = choose(["mlc"], ORIN, places, chosen)
     assert choice.image == image
@@ -462,15 +472,15 @@ def test_autotag_does_not_ask_a_registry_when_the_local_store_has_an_answer() ->
     """A registry is not asked when the local store has an answer."""
 
     class Never:
-        kind = Kind.REGISTRY
+        kind = SourceKind.REGISTRY
 
-        def find(self, request: Any, host: Any) -> Found:
+        def find(self, request: Any, host: Any) -> SourceFindings:
             raise AssertionError("asked")
 
     place = local(("dustynv/mlc:0.20.0-r36.4.0", {}, "arm64"))
-    assert choose(["mlc"], ORIN, (place, Never()), Options()).image
+    assert choose(["mlc"], ORIN, (place, Never()), AutotagOptions()).image
     with pytest.raises(AssertionError, match="asked"):
-        choose(["mlc"], ORIN, (place, Never()), Options(explain=True))
+        choose(["mlc"], ORIN, (place, Never()), AutotagOptions(explain=True))
 
 
 def listings_of(tmp_path: Path) -> Listings:
@@ -485,8 +495,8 @@ def test_autotag_asks_any_registry_and_reads_labels(tmp_path: Path) -> None:
     with FakeRegistry() as registry:
         registry.add_image("ns/llama_cpp", name.partition(":")[2], labels=label(name, BOTH, ORIN))
         registry.add_image("ns/llama_cpp", "b1-r32.7.1")
-        place = RegistrySource(listings_of(tmp_path), (Repository(registry.host, "ns"),))
-        choice = choose(["llama_cpp", "numpy"], ORIN, (place,), Options())
+        place = RegistrySource(listings_of(tmp_path), (ImageRepository(registry.host, "ns"),))
+        choice = choose(["llama_cpp", "numpy"], ORIN, (place,), AutotagOptions())
         assert choice.image == f"{registry.host}/ns/{name}"
         assert choice.best is not None
         assert choice.best.digest
@@ -497,9 +507,9 @@ def test_autotag_reads_from_labels_what_the_name_does_not_say(tmp_path: Path) ->
     """What the name does not say comes from the labels."""
     with FakeRegistry() as registry:
         registry.add_image("ns/llm", "latest", labels=label("llm:latest", BOTH, ORIN))
-        place = RegistrySource(listings_of(tmp_path), (Repository(registry.host, "ns"),))
-        assert choose(["llm"], ORIN, (place,), Options()).image == f"{registry.host}/ns/llm:latest"
-        assert choose(["llm"], NANO, (place,), Options()).image is None
+        place = RegistrySource(listings_of(tmp_path), (ImageRepository(registry.host, "ns"),))
+        assert choose(["llm"], ORIN, (place,), AutotagOptions()).image == f"{registry.host}/ns/llm:latest"
+        assert choose(["llm"], NANO, (place,), AutotagOptions()).image is None
 
 
 def test_autotag_finds_each_platform_of_a_multi_platform_tag(tmp_path: Path) -> None:
@@ -510,9 +520,9 @@ def test_autotag_finds_each_platform_of_a_multi_platform_tag(tmp_path: Path) -> 
             for arch, platform in (("arm64", ORIN), ("amd64", PC))
         }
         registry.add_index("ns/llm", "latest", images)
-        place = RegistrySource(listings_of(tmp_path), (Repository(registry.host, "ns"),))
+        place = RegistrySource(listings_of(tmp_path), (ImageRepository(registry.host, "ns"),))
         for host in (ORIN, PC):
-            choice = choose(["llm:latest"], host, (place,), Options())
+            choice = choose(["llm:latest"], host, (place,), AutotagOptions())
             assert choice.image == f"{registry.host}/ns/llm:latest", refusals(choice.candidates)
 
 
@@ -523,19 +533,19 @@ def test_autotag_prefers_the_earlier_registry_between_equals(tmp_path: Path) -> 
         for registry in (one, two):
             registry.add_image("ns/mlc", name.partition(":")[2], labels=label(name, ["mlc:0.20.0"], ORIN))
         for first, second in ((one, two), (two, one)):
-            spaces = (Repository(first.host, "ns"), Repository(second.host, "ns"))
+            spaces = (ImageRepository(first.host, "ns"), ImageRepository(second.host, "ns"))
             place = RegistrySource(listings_of(tmp_path), spaces)
-            assert choose(["mlc"], ORIN, (place,), Options()).image == f"{first.host}/ns/{name}"
+            assert choose(["mlc"], ORIN, (place,), AutotagOptions()).image == f"{first.host}/ns/{name}"
 
 
 def test_autotag_asks_the_other_registries_when_one_is_down(tmp_path: Path) -> None:
     """When one registry is down, the others are asked."""
     with FakeRegistry() as gone:
-        down = Repository(gone.host, "ns")
+        down = ImageRepository(gone.host, "ns")
     with FakeRegistry() as registry:
         registry.add_image("ns/mlc", "0.20.0-r36.4-cu126-22.04")
-        place = RegistrySource(listings_of(tmp_path), (down, Repository(registry.host, "ns")))
-        choice = choose(["mlc"], ORIN, (place,), Options())
+        place = RegistrySource(listings_of(tmp_path), (down, ImageRepository(registry.host, "ns")))
+        choice = choose(["mlc"], ORIN, (place,), AutotagOptions())
     assert choice.image == f"{registry.host}/ns/mlc:0.20.0-r36.4-cu126-22.04"
     assert "connection refused" in choice.problems[0].message
 
@@ -544,8 +554,8 @@ def test_autotag_asks_only_the_registry_that_a_request_names(tmp_path: Path) -> 
     """A request that names a registry is asked there only."""
     with FakeRegistry() as registry:
         registry.add_image("deep/ns/mlc", "0.20.0-r36.4-cu126-22.04")
-        place = RegistrySource(listings_of(tmp_path), (Repository("registry.example", "ns"),))
-        choice = choose([f"{registry.host}/deep/ns/mlc:0.20.0"], ORIN, (place,), Options())
+        place = RegistrySource(listings_of(tmp_path), (ImageRepository("registry.example", "ns"),))
+        choice = choose([f"{registry.host}/deep/ns/mlc:0.20.0"], ORIN, (place,), AutotagOptions())
     assert choice.image == f"{registry.host}/deep/ns/mlc:0.20.0-r36.4-cu126-22.04"
 
 
@@ -555,21 +565,21 @@ def test_autotag_asks_only_the_registry_that_a_request_names(tmp_path: Path) -> 
 def test_options_are_made_of_words(tmp_path: Path) -> None:
     """Options are made of words."""
     made = options(config(tmp_path), prefer=["registry", "local"], disable=["local"])
-    assert made.order == (Kind.REGISTRY,)
-    assert made.registries == (Repository("docker.io", "dustynv"),)
-    assert options(config(tmp_path)).order == (Kind.LOCAL, Kind.REGISTRY, Kind.BUILD)
+    assert made.order == (SourceKind.REGISTRY,)
+    assert made.registries == (ImageRepository("docker.io", "dustynv"),)
+    assert options(config(tmp_path)).order == (SourceKind.LOCAL, SourceKind.REGISTRY, SourceKind.BUILD)
 
 
 @pytest.mark.parametrize(
     ("user", "registries", "expected"),
     [
-        ("me", (), [Repository("docker.io", "me")]),
-        ("", ("reg:5000/ns", "ghcr.io/x"), [Repository("reg:5000", "ns"), Repository("ghcr.io", "x")]),
-        ("me", ("reg:5000",), [Repository("reg:5000", "me")]),
+        ("me", (), [ImageRepository("docker.io", "me")]),
+        ("", ("reg:5000/ns", "ghcr.io/x"), [ImageRepository("reg:5000", "ns"), ImageRepository("ghcr.io", "x")]),
+        ("me", ("reg:5000",), [ImageRepository("reg:5000", "me")]),
     ],
 )
 def test_options_user_and_registry_say_where_to_look(
-    tmp_path: Path, user: str, registries: tuple[str, ...], expected: list[Repository]
+    tmp_path: Path, user: str, registries: tuple[str, ...], expected: list[ImageRepository]
 ) -> None:
     """User and registry say where to look."""
     assert options(config(tmp_path), user=user, registries=registries).registries == tuple(expected)
@@ -710,10 +720,10 @@ def test_autotag_says_the_age_of_the_list_once(tmp_path: Path) -> None:
 def test_autotag_reports_an_unreachable_registry_when_nothing_is_known(tmp_path: Path) -> None:
     """A registry that cannot be asked is the error when nothing is known."""
     with FakeRegistry() as gone:
-        place = RegistrySource(listings_of(tmp_path), (Repository(gone.host, "ns"),))
-    choice = choose(["mlc"], ORIN, (place,), Options())
+        place = RegistrySource(listings_of(tmp_path), (ImageRepository(gone.host, "ns"),))
+    choice = choose(["mlc"], ORIN, (place,), AutotagOptions())
     assert refusal(choice).exit_code == 4
-    with_candidates = merge(["mlc"], ORIN, [choose(["mlc"], THOR, (hub(tmp_path),), Options()), choice])
+    with_candidates = merge(["mlc"], ORIN, [choose(["mlc"], THOR, (hub(tmp_path),), AutotagOptions()), choice])
     error = refusal(with_candidates)
     assert error.exit_code == 127
     assert "connection refused" in error.details[-1]
@@ -753,7 +763,7 @@ def test_pin_of_a_local_image_without_digest_is_its_id_with_a_notice(tmp_path: P
 
 def test_refusals_table_has_the_nearest_first_and_counts_the_rest(tmp_path: Path) -> None:
     """The table of refusals has the nearest first and counts the rest."""
-    choice = choose(["mlc"], THOR, (hub(tmp_path),), Options())
+    choice = choose(["mlc"], THOR, (hub(tmp_path),), AutotagOptions())
     rows = refusals(choice.candidates)
     assert len(rows) == 13
     assert rows[-1] == "… and 17 more: `--explain` shows all"
@@ -772,7 +782,7 @@ def test_autotag_of_an_unknown_name_finds_no_image(tmp_path: Path) -> None:
 
 def test_explanation_json_is_the_documented_one(tmp_path: Path) -> None:
     """The explanation has the documented JSON."""
-    choice = choose(["mlc"], ORIN, (hub(tmp_path),), Options(explain=True))
+    choice = choose(["mlc"], ORIN, (hub(tmp_path),), AutotagOptions(explain=True))
     console = quiet_console()
     console.result_json(choice.to_json())
     assert isinstance(console.out, io.StringIO)
@@ -790,7 +800,7 @@ def test_explanation_json_is_the_documented_one(tmp_path: Path) -> None:
 def test_explanation_goes_to_stderr(tmp_path: Path) -> None:
     """The explanation goes to the standard error."""
     console = quiet_console()
-    explain(choose(["mlc"], ORIN, (hub(tmp_path),), Options(explain=True)), console)
+    explain(choose(["mlc"], ORIN, (hub(tmp_path),), AutotagOptions(explain=True)), console)
     assert REMOTE in said(console)
     assert isinstance(console.out, io.StringIO)
     assert console.out.getvalue() == ""
@@ -801,16 +811,16 @@ def test_autotag_choice_does_not_depend_on_the_order_of_candidates(tmp_path: Pat
     found = hub(tmp_path).find([Wanted.parse("mlc")], ORIN)
 
     class Fixed:
-        kind = Kind.REGISTRY
+        kind = SourceKind.REGISTRY
 
         def __init__(self, candidates: Any) -> None:
             self.candidates = candidates
 
-        def find(self, request: Any, host: Any) -> Found:
-            return Found(self.candidates)
+        def find(self, request: Any, host: Any) -> SourceFindings:
+            return SourceFindings(self.candidates)
 
-    one = choose(["mlc"], ORIN, (Fixed(found.candidates),), Options())
-    two = choose(["mlc"], ORIN, (Fixed(found.candidates[::-1]),), Options())
+    one = choose(["mlc"], ORIN, (Fixed(found.candidates),), AutotagOptions())
+    two = choose(["mlc"], ORIN, (Fixed(found.candidates[::-1]),), AutotagOptions())
     assert one == two
 
 
@@ -819,14 +829,14 @@ def test_autotag_asks_each_source_once(tmp_path: Path) -> None:
     asked: list[int] = []
 
     class Counting:
-        kind = Kind.LOCAL
+        kind = SourceKind.LOCAL
 
-        def find(self, request: Any, host: Any) -> Found:
+        def find(self, request: Any, host: Any) -> SourceFindings:
             asked.append(1)
-            return Found()
+            return SourceFindings()
 
-    search = Search(["mlc"], ORIN, (Counting(),), replace(Options(), order=(Kind.LOCAL,)))
-    search.of(Kind.LOCAL)
+    search = ImageSearch(["mlc"], ORIN, (Counting(),), replace(AutotagOptions(), order=(SourceKind.LOCAL,)))
+    search.of(SourceKind.LOCAL)
     search.everything()
     assert asked == [1]
 
@@ -853,22 +863,22 @@ def test_autotag_work_grows_only_with_the_tags_of_a_listing(
     tags = CountedTags(Tag(pattern.format(number)) for number in range(count))
 
     class Given(Listings):
-        def get(self, repository: Repository) -> Listing:
-            return Listing(repository, tags, "2026-01-01T00:00:00Z", "live")
+        def get(self, repository: ImageRepository) -> TagListing:
+            return TagListing(repository, tags, "2026-01-01T00:00:00Z", "live")
 
-        def _describe(self, repository: Repository, tag: str, architecture: str) -> list[Tag]:
+        def _describe(self, repository: ImageRepository, tag: str, architecture: str) -> list[Tag]:
             asked.append(tag)
             return []
 
-    def compared(_self: Candidate, _other: object) -> bool:
+    def compared(_self: ImageCandidate, _other: object) -> bool:
         raise AssertionError("compared with another image")
 
     def no_client() -> RegistryClient:
         raise AssertionError("nobody is asked here")
 
-    monkeypatch.setattr(Candidate, "__eq__", compared)
-    source = RegistrySource(Given(tmp_path, no_client), (Repository("registry.test", "ns"),))
-    choice = choose(["mlc"], ORIN, (source,), Options())
+    monkeypatch.setattr(ImageCandidate, "__eq__", compared)
+    source = RegistrySource(Given(tmp_path, no_client), (ImageRepository("registry.test", "ns"),))
+    choice = choose(["mlc"], ORIN, (source,), AutotagOptions())
     assert len(choice.candidates) == count
     assert 0 < len(asked) == len(set(asked)) <= MOST_CONFIGS
     assert CountedTags.passes <= 6

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.version import Version
 
-from jetson_containers.autotag.search import Options, choose, refusals, summary
+from jetson_containers.autotag.search import AutotagOptions, choose, refusals, summary
 from jetson_containers.autotag.sources import RegistrySource
 from jetson_containers.platforms import detect
 from jetson_containers.platforms.detect import Arch, Platform
-from jetson_containers.registry import Listings, Repository
+from jetson_containers.registry import ImageRepository, Listings
 from tests.paths import TESTS_DIR, UNIT_DIR
 
 if TYPE_CHECKING:
-    from jetson_containers.autotag.ranking import Choice
+    from jetson_containers.autotag.ranking import ImageChoice
 
 HOSTS = TESTS_DIR / "hosts"
 GOLDEN = UNIT_DIR / "golden" / "autotag"
@@ -41,10 +41,10 @@ def host(name: str) -> Platform:
 
 
 @cache
-def choice(name: str, package: str) -> Choice:
+def choice(name: str, package: str) -> ImageChoice:
     listings = Listings(Path("/nonexistent"), no_registry, offline=True)  # type: ignore[arg-type]
-    source = RegistrySource(listings, (Repository("docker.io", "dustynv"),))
-    return choose([package], host(name), (source,), Options())
+    source = RegistrySource(listings, (ImageRepository("docker.io", "dustynv"),))
+    return choose([package], host(name), (source,), AutotagOptions())
 
 
 def render(name: str) -> str:

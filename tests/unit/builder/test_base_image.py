@@ -10,7 +10,7 @@ import pytest
 
 from jetson_containers.builder import base_image, rootfs
 from jetson_containers.builder.base_image import BaseImage
-from jetson_containers.builder.rootfs import Rootfs, Source
+from jetson_containers.builder.rootfs import Rootfs, RootfsSource
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NotReadyError, RegistryError, StepError
@@ -344,7 +344,7 @@ def test_rootfs_on_ubuntu_is_the_release_of_the_platform(tmp_path: Path) -> None
     assert (wanted.suite, [source.suite for source in wanted.sources]) == ("jammy", ["jammy", "jammy-security"])
 
 
-MAIN = Source("http://m/debian", "bookworm", ("main",), (("signed-by", KEYRING),))
+MAIN = RootfsSource("http://m/debian", "bookworm", ("main",), (("signed-by", KEYRING),))
 ROOTFS = Rootfs("debian", "12", "bookworm", "amd64", (MAIN,))
 
 
@@ -359,7 +359,9 @@ def test_mmdebstrap_argv_of_a_native_rootfs(tmp_path: Path) -> None:
 
 def test_mmdebstrap_argv_of_a_foreign_rootfs_over_https_with_an_own_keyring(tmp_path: Path) -> None:
     """The command line of mmdebstrap for another architecture, over HTTPS and with an own keyring."""
-    own = Source("https://m/debian", "bookworm", ("main",), (("signed-by", "/etc/apt/keyrings/debian-archive.gpg"),))
+    own = RootfsSource(
+        "https://m/debian", "bookworm", ("main",), (("signed-by", "/etc/apt/keyrings/debian-archive.gpg"),)
+    )
     abroad = replace(ROOTFS, arch="arm64", sources=(own,), foreign=True)
     argv = rootfs.mmdebstrap_argv("mmdebstrap", abroad, tmp_path / "s", tmp_path / "t.tar")
     assert argv[3:7] == [

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from jetson_containers.plan.plan import Plan
+    from jetson_containers.plan.plan import BuildPlan
 
 Said = dict[str, tuple[str, bool]]  # by package: what becomes of its stage, and whether its tests run
 
 
-def mixed(directory: Path, *, final: str = "") -> Plan:
+def mixed(directory: Path, *, final: str = "") -> BuildPlan:
     """An artifact, the layer that takes it, a meta package aside, and a top; tests for the three in the image."""
     directory.mkdir(exist_ok=True)
     (directory / "test.sh").touch()
@@ -49,7 +49,7 @@ def options(site: Site, **changes: Any) -> BuildOptions:
     return BuildOptions(log_dir=site.directory / "logs", **changes)
 
 
-def foretold(site: Site, plans: list[Plan], **changes: Any) -> Said:
+def foretold(site: Site, plans: list[BuildPlan], **changes: Any) -> Said:
     """What the dry run says."""
     graph = merge(plans)
     here = decide.facts(graph, plans, Store(site.engine))
@@ -62,7 +62,7 @@ def foretold(site: Site, plans: list[Plan], **changes: Any) -> Said:
     return found
 
 
-def done(site: Site, plans: list[Plan], **changes: Any) -> Said:
+def done(site: Site, plans: list[BuildPlan], **changes: Any) -> Said:
     """What the build does: the engine is asked, not the report."""
     site.engine.requests.clear(), site.engine.runs.clear(), site.engine.calls.clear()
     stages = {each.package: each for one in plans for each in one.stages}
@@ -353,9 +353,9 @@ def test_decide_is_the_one_function_for_build_and_dry_run(monkeypatch: pytest.Mo
     site.built()
     right = decide.decide
 
-    def wrong(*args: Any) -> decide.Decision:
+    def wrong(*args: Any) -> decide.BuildDecision:
         found = right(*args)
-        return decide.Decision(frozenset(), frozenset(), frozenset(), found.used, {}, frozenset())
+        return decide.BuildDecision(frozenset(), frozenset(), frozenset(), found.used, {}, frozenset())
 
     monkeypatch.setattr(decide, "decide", wrong)
     site.run(the_plan, rebuild=True)

@@ -22,7 +22,7 @@ from jetson_containers.builder.layer_cache import LayerCache
 from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.scheduler import Scheduler
 from jetson_containers.builder.stage_builder import installs_wheels
-from jetson_containers.builder.state import State
+from jetson_containers.builder.state import BuildState
 from jetson_containers.builder.types import StageReport
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import (
@@ -37,7 +37,7 @@ from jetson_containers.core.errors import (
 from jetson_containers.core.secrets import Redactor
 from jetson_containers.engine.interface import OutOfMemoryError, RunResult
 from jetson_containers.images import labels
-from jetson_containers.plan.plan import Plan
+from jetson_containers.plan.plan import BuildPlan
 from jetson_containers.plan.stage import Stage, StageKind
 from jetson_containers.platforms.detect import Arch, Platform
 from jetson_containers.recipes.package import Package
@@ -76,15 +76,15 @@ def stage(name: str, *depends: Stage, parent: Stage | None = None, key: str = ""
     return Stage(package=name, **values)
 
 
-def plan(*stages: Stage, final: str = "") -> Plan:
+def plan(*stages: Stage, final: str = "") -> BuildPlan:
     name = stages[-1].package
     packages = tuple(s.package for s in stages if s.kind is not StageKind.ARTIFACT)
-    return Plan(
+    return BuildPlan(
         PLATFORM, (name,), stages, final or f"{name.split(':')[0]}:1-x86_64-cpu", len(stages), "base:1", packages
     )
 
 
-def chain(*names: str, tests: tuple[str, ...] = (), final: str = "") -> Plan:
+def chain(*names: str, tests: tuple[str, ...] = (), final: str = "") -> BuildPlan:
     """A plan of layers one on another."""
     stages: list[Stage] = []
     for name in names:
@@ -101,7 +101,7 @@ class Site:
     err: io.StringIO = field(default_factory=io.StringIO)
     out: io.StringIO = field(default_factory=io.StringIO)
 
-    def run(self, *plans: Plan, **changes: Any) -> run.BuildReport:
+    def run(self, *plans: BuildPlan, **changes: Any) -> run.BuildReport:
         values = {"log_dir": self.directory / "logs", "cores": 4, "memory": 8 * GIB, "env": {}, "disk_per_stage": 0}
         console = Console(out=self.out, err=self.err, env={})
         return run.run(plans, self.engine, run.BuildOptions(**{**values, **changes}), console)
@@ -710,7 +710,7 @@ def test_missing_engine_is_an_error_before_anything_is_written(site: Site) -> No
     assert not (site.directory / "logs").exists()
 
 
-def siblings() -> tuple[Plan, Plan]:
+def siblings() -> tuple[BuildPlan, BuildPlan]:
     """`a` carries `b` and `c`; `d` needs b, `e` needs c and d, `f` needs c only."""
     a = stage("a")
     b, c = stage("b", parent=a), stage("c", parent=a)
@@ -885,7 +885,7 @@ def test_builds_at_the_same_time_build_a_stage_once(site: Site) -> None:
 
 def test_lock_wait_can_be_interrupted(tmp_path: Path) -> None:
     """Waiting for another build can be interrupted."""
-    state, cancelled = State(tmp_path), threading.Event()
+    state, cancelled = BuildState(tmp_path), threading.Event()
     with (
         state.lock("k"),
         pytest.raises(InterruptedByUserError),
@@ -896,7 +896,7 @@ def test_lock_wait_can_be_interrupted(tmp_path: Path) -> None:
 
 def test_lock_wait_names_the_process_that_holds_it(tmp_path: Path) -> None:
     """Who waits is told which process holds the lock."""
-    state, cancelled, told = State(tmp_path), threading.Event(), []
+    state, cancelled, told = BuildState(tmp_path), threading.Event(), []
 
     def on_wait(pid: str) -> None:
         told.append(pid)
@@ -1081,13 +1081,13 @@ def test_scheduler_starts_the_longest_remaining_chain_first() -> None:
 def test_state_keeps_times_for_the_next_run(site: Site) -> None:
     """Recorded times are used by the next run."""
     site.run(chain("a", "b"))
-    assert set(State(site.directory / "logs" / ".state").seconds()) == {"a", "b"}
+    assert set(BuildState(site.directory / "logs" / ".state").seconds()) == {"a", "b"}
 
 
 @pytest.mark.parametrize("content", ["", "not json", "[]", '{"seconds": 3}', '{"seconds": {"a": "x"}}'])
 def test_state_that_is_damaged_is_ignored(site: Site, content: str) -> None:
     """A damaged record is ignored."""
-    file = State(site.directory / "logs" / ".state").file
+    file = BuildState(site.directory / "logs" / ".state").file
     file.parent.mkdir(parents=True)
     file.write_text(content)
     assert site.run(chain("a")).ok
@@ -1138,8 +1138,7 @@ def test_max_jobs_that_is_not_a_number_is_refused(text: str) -> None:
         ("sub/run.py", ["python3", "/test/sub/run.py"]),
     ],
 )
-def test_package_test_entries_become_commands(entry: str, expected: list[str]) -> None:
-    """Test entries become commands."""
+def test_test_entries_become_commands(entry: str, expected: list[str]) -> None:
     assert package_tests.argv(entry) == expected
 
 
@@ -1147,7 +1146,7 @@ def test_package_test_entries_become_commands(entry: str, expected: list[str]) -
 
 
 @st.composite
-def graphs_of_stages(draw: st.DrawFn) -> Plan:
+def graphs_of_stages(draw: st.DrawFn) -> BuildPlan:
     count = draw(st.integers(1, 9))
     stages: list[Stage] = []
     for number in range(count):
@@ -1159,7 +1158,7 @@ def graphs_of_stages(draw: st.DrawFn) -> Plan:
 
 
 @given(graphs_of_stages(), st.integers(1, 4), st.data())
-def test_scheduler_keeps_order_slots_and_memory(the_plan: Plan, slots: int, data: st.DataObject) -> None:
+def test_scheduler_keeps_order_slots_and_memory(the_plan: BuildPlan, slots: int, data: st.DataObject) -> None:
     """The schedule keeps order, slots and memory."""
     available = resources.Resources(cores=4, memory=6 * GIB, slots=slots)
     graph = merge([the_plan])
@@ -1194,7 +1193,7 @@ def test_scheduler_keeps_order_slots_and_memory(the_plan: Plan, slots: int, data
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(graphs_of_stages(), st.sets(st.integers(0, 8)), st.integers(1, 4))
 def test_run_builds_each_stage_once_and_skips_only_dependents(
-    tmp_path_factory: pytest.TempPathFactory, the_plan: Plan, bad: set[int], jobs: int
+    tmp_path_factory: pytest.TempPathFactory, the_plan: BuildPlan, bad: set[int], jobs: int
 ) -> None:
     """A run builds each stage once and skips only what depends on a failed one."""
     site = Site(tmp_path_factory.mktemp("run"))
@@ -1339,7 +1338,7 @@ def test_layer_cache_reads_which_commands_were_reused(output: str, runs: int, re
 def test_state_keeps_no_time_of_a_build_from_the_cache(site: Site, output: str, recorded: bool, cause: str) -> None:
     """The time of a build from the cache is not recorded as an estimate."""
     site.run(chain("a"))
-    state = State(site.directory / "logs" / ".state")
+    state = BuildState(site.directory / "logs" / ".state")
     state.record("a", seconds=1800.0)
     right = site.engine.build
 
