@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.builder import finals, package_tests
+from jetson_containers.builder.store import image_named, stage_image
 from jetson_containers.images import labels
 from jetson_containers.plan.stage import StageState
 
@@ -57,8 +58,12 @@ class Decision:
 
 def facts(graph: Graph, plans: Sequence[Plan], store: Store) -> Facts:
     """Look into the local store. Raises NotReadyError subclasses when the engine cannot be reached."""
-    found = {key: store.find(node) for key, node in graph.nodes.items()}
-    named = {plan.final: finals.find(plan, store) for plan in plans}
+    images = store.engine.images()  # one question, however many stages there are
+    by_key: dict[str, list[LocalImage]] = {}
+    for image in images:
+        by_key.setdefault(image.labels.get(labels.KEY, ""), []).append(image)
+    found = {key: stage_image(node, by_key.get(key, ())) for key, node in graph.nodes.items()}
+    named = {plan.final: finals.of_plan(plan, image_named(plan.final, images)) for plan in plans}
     return Facts(
         {key: image for key, image in found.items() if image is not None},
         {name: image for name, image in named.items() if image is not None},

@@ -142,10 +142,9 @@ class _Run:
     def _nothing_to_do(self) -> BuildReport:
         for plan in self.plans:
             asked = " ".join(plan.request)
-            image = self.engine.image(plan.final)
-            size = f", {human_bytes(image.size)}" if image else ""
-            self.console.ok(f"{asked} is up to date: nothing to build ({plan.final}{size})")
-            self.finals[plan.final] = finals_module.Final(plan.final, fresh=False, size=image.size if image else None)
+            size = self.facts.finals[plan.final].size
+            self.console.ok(f"{asked} is up to date: nothing to build ({plan.final}, {human_bytes(size)})")
+            self.finals[plan.final] = finals_module.Final(plan.final, fresh=False, size=size)
         return self._report()
 
     def _check_disk(self, todo: Mapping[str, None]) -> None:

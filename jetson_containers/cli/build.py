@@ -331,7 +331,7 @@ def _gpu_options(app: App) -> tuple[str, ...]:
     from jetson_containers.launch import gpu as launch_gpu
     from jetson_containers.launch.parts import Host
 
-    host = Host(app.platform, app.engine.capabilities, app.settings.env)
+    host = Host(app.platform, app.engine.run_capabilities, app.settings.env)
     _, part = launch_gpu.gpu_part(host, dockerargs.parse(["image"]), no_gpu=False)
     for notice in part.notices:
         app.console.detail(notice.text)

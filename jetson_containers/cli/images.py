@@ -115,8 +115,9 @@ def df(app: App) -> None:
         return
     table = [(str(row["what"]), str(row["count"]), human_bytes(row["bytes"])) for row in rows]
     app.console.table(("what", "count", "size"), table, to_result=True)
-    place = app.engine.capabilities.data_root
-    app.console.info(f"free: {human_bytes(free_space(data))} at {data}; engine: {place}")
+    place, layers = app.engine.capabilities.data_root, app.engine.layers_size()
+    once = f", {human_bytes(layers)} of layers, each counted once" if layers is not None else ""
+    app.console.info(f"free: {human_bytes(free_space(data))} at {data}; engine: {place}{once}")
 
 
 @command(epilog="Example: jetson-containers pull mlc")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.dockerfile.inject import jobs_host
-from jetson_containers.engine.interface import Builder, BuildRequest, Capabilities
+from jetson_containers.engine.interface import Builder, BuildRequest, Capabilities, RunCapabilities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _PROXY = re.compile(r"^(https?|ftp|all)_proxy$", re.IGNORECASE)
 
 
 def docker(
-    capabilities: Capabilities, *args: str, env: Mapping[str, str] | None = None, keep: Sequence[str] = ()
+    capabilities: RunCapabilities, *args: str, env: Mapping[str, str] | None = None, keep: Sequence[str] = ()
 ) -> list[str]:
     """`[sudo [env K=V…]] docker ARGS`: sudo drops the environment, so what docker needs of it stands behind.
 

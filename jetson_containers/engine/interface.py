@@ -29,18 +29,24 @@ class Builder(enum.Enum):
     LEGACY = "legacy"  # DOCKER_BUILDKIT=0
 
 
-@dataclass(frozen=True)
-class Capabilities:
-    """What this engine, through this client, can do; found by probing."""
+@dataclass(frozen=True, kw_only=True)
+class RunCapabilities:
+    """What one must know of an engine to start a container: `docker info` alone tells it."""
 
     client: str  # path of the docker binary that was chosen
+    sudo: bool  # whether `sudo` must stand before docker
+    runtimes: tuple[str, ...]  # of `docker info`
+    cdi_devices: tuple[str, ...]  # "nvidia.com/gpu=all" …, empty without CDI
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities(RunCapabilities):
+    """What this engine, through this client, can do; found by probing."""
+
     client_version: str
     server_version: str
     api_version: str
     builder: Builder
-    sudo: bool  # whether `sudo` must stand before docker
-    runtimes: tuple[str, ...]  # of `docker info`
-    cdi_devices: tuple[str, ...]  # "nvidia.com/gpu=all" …, empty without CDI
     storage_driver: str
     data_root: str
     architecture: str  # of the engine: "x86_64", "aarch64"
@@ -111,6 +117,11 @@ class Engine(Protocol):
         """What it can do; probed once, on first use."""
         ...
 
+    @property
+    def run_capabilities(self) -> RunCapabilities:
+        """The part of the capabilities that starting a container needs; one question, where probing takes several."""
+        ...
+
     def build(self, request: BuildRequest, on_line: Callable[[str], None]) -> None:
         """Build and load into the local store. Raises BuildError; `on_line` gets each output line."""
         ...
@@ -137,6 +148,10 @@ class Engine(Protocol):
 
     def image(self, reference: str) -> LocalImage | None:
         """One image, or None when the local store has none of that name."""
+        ...
+
+    def layers_size(self) -> int | None:
+        """Bytes of all layers, each counted once, however many images share it; None when that is not known."""
         ...
 
     def tag(self, source: str, target: str) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import Capabilities
+    from jetson_containers.engine.interface import RunCapabilities
     from jetson_containers.launch.display import CookieFile
     from jetson_containers.launch.docker_options import RunLine
     from jetson_containers.launch.gpu import Gpu
@@ -98,7 +98,7 @@ class Launch:
 def plan_run(
     args: Sequence[str],
     platform: Platform,
-    capabilities: Capabilities,
+    capabilities: RunCapabilities,
     settings: Settings,
     *,
     root: Path = Path("/"),
@@ -298,7 +298,7 @@ def _oddities(line: RunLine) -> tuple[Notice, ...]:
     return tuple(notices)
 
 
-def _docker(capabilities: Capabilities, options: Sequence[str], additions: Mapping[str, str]) -> tuple[str, ...]:
+def _docker(capabilities: RunCapabilities, options: Sequence[str], additions: Mapping[str, str]) -> tuple[str, ...]:
     """`docker run`, with sudo where it is needed; sudo then has to let the variables through that go by name."""
     command = (capabilities.client, "run")
     if not capabilities.sudo:

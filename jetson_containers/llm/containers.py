@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
     from jetson_containers.launch.command import Launch
-    from jetson_containers.llm.runtimes.interface import Service, StepCommand
+    from jetson_containers.llm.pipeline.types import CommandStep
+    from jetson_containers.llm.runtimes.interface import Service
     from jetson_containers.platforms.detect import Platform
 
 OWNER = "io.jetson-containers.owner"  # of a server's container: the process that ends it, as PID.START.PLACE
@@ -71,7 +72,7 @@ class Containers:
         planned = launch.plan_run(
             [*own, image, *command],
             self.platform,
-            self.engine.capabilities,
+            self.engine.run_capabilities,
             self.settings,
             root=Path("/"),
             env=env,
@@ -85,7 +86,7 @@ class Containers:
             make_data_directory(planned.data)
         return planned
 
-    def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+    def run(self, step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
         """Run a step to its end; see `pipeline.StepRunner`."""
         image = self.image_for(step.packages) if step.packages else self.image
         options: list[str] = []
@@ -113,12 +114,12 @@ class Containers:
                 raise
         return process.returncode, "".join(lines)
 
-    def variables(self, step: StepCommand) -> dict[str, str]:
+    def variables(self, step: CommandStep) -> dict[str, str]:
         """The step's own environment, with the number of threads where one was asked for."""
         threads = {"OMP_NUM_THREADS": str(self.threads)} if self.threads else {}
         return {**threads, **step.env}
 
-    def name_of(self, step: StepCommand) -> str:
+    def name_of(self, step: CommandStep) -> str:
         """The container of a step: always the same, so that the next run finds what a killed one left running."""
         place = f"{self.settings.path('data').resolve()}:{step.output}:{step.name}"
         return f"jetson-llm-{re.sub('[^a-z0-9_.-]', '-', step.name)}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
@@ -280,7 +281,7 @@ def _place() -> str:
 
 def client_for(engine: Engine) -> tuple[str, ...]:
     """The docker client of an engine, with sudo where that is needed."""
-    return tuple(docker_argv.docker(engine.capabilities))
+    return tuple(docker_argv.docker(engine.run_capabilities))
 
 
 def client_of(planned: Launch) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from jetson_containers.images import labels
 from jetson_containers.llm import disk_space as room
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.models import lookup as source
-from jetson_containers.llm.pipeline.steps import Pipeline, Selection, chosen_steps
+from jetson_containers.llm.pipeline.steps import Pipeline, chosen_steps
+from jetson_containers.llm.pipeline.types import Selection
 from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
 from jetson_containers.llm.runtimes import support_table as rules
 from jetson_containers.llm.runtimes.interface import Job, Target
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from jetson_containers.engine.interface import Engine
     from jetson_containers.llm.models.config import ModelConfig
     from jetson_containers.llm.models.lookup import Model, ModelHub
-    from jetson_containers.llm.pipeline.steps import StepResult
+    from jetson_containers.llm.pipeline.types import Step, StepResult
     from jetson_containers.llm.request import LlmRequest
-    from jetson_containers.llm.runtimes.interface import Runtime, StepCommand
+    from jetson_containers.llm.runtimes.interface import Runtime
     from jetson_containers.platforms.detect import Platform
 
 # Checkpoints that are quantized already are served by the runtime that made their kind.
@@ -101,7 +102,7 @@ class PreparedModel:
     model: Model
     runtime: Runtime
     job: Job
-    steps: tuple[StepCommand, ...]
+    steps: tuple[Step, ...]
     containers: Containers | None
     results: tuple[StepResult, ...] = ()
 
@@ -152,7 +153,7 @@ def prepare(request: LlmRequest, world: World, *, dry_run: bool = False, goal: G
         return prepared
     pipeline = pipeline_for(prepared, world)
     predicted = world.predict(job, runtime.name, 0) or {}
-    room.check(job, model, pipeline.plan(steps, selection), world.data, int(predicted.get("weights_bytes", 0)))
+    room.check(job, pipeline.plan(steps, selection), world.data, int(predicted.get("weights_bytes", 0)))
     return replace(prepared, results=tuple(pipeline.run(steps, selection)))
 
 
@@ -278,18 +279,16 @@ def pipeline_for(prepared: PreparedModel, world: World) -> Pipeline:
         "board": platform.board,
         "device": job.device or job.target.device,
     }
-    host = {prepared.model.first.name: prepared.model.host} if prepared.model.first and prepared.model.host else {}
     return Pipeline(
         data=world.data,
         runner=containers,
         console=world.console,
         origin=prepared.model.origin,
         facts=facts,
-        host_steps=host,
     )
 
 
-def _towards(goal: Goal, runtime: Runtime, job: Job) -> tuple[StepCommand, ...]:
+def _towards(goal: Goal, runtime: Runtime, job: Job) -> tuple[Step, ...]:
     steps = runtime.steps(job)
     compiling = [step for step in steps if step.name in {"compile", "build"}]
     if goal is Goal.COMPILED and not compiling:
@@ -319,7 +318,7 @@ def show(prepared: PreparedModel, command: Sequence[str], console: Console) -> N
         console.result(shlex.join(command))
 
 
-def shown(step: StepCommand) -> list[str]:
+def shown(step: Step) -> list[str]:
     """A step's command as it can be pasted: with its final place for the temporary one."""
     place = step.output.removesuffix(f"/{step.result}") if step.result else step.output
     return [word.replace("{output}", place) for word in step.argv]

@@ -432,3 +432,12 @@ def test_a_client_that_cannot_build_is_passed_over(engine: DockerEngine) -> None
     else:
         assert capabilities.mounts
         assert Path(capabilities.client).name == "docker"
+
+
+def test_layers_size_is_that_of_the_engine(each_engine: DockerEngine, build: Callable[..., list[str]]) -> None:
+    build("RUN head -c 3000000 /dev/urandom >/x", "layers:1")
+    image = each_engine.image(f"{PREFIX}/layers:1")
+    total = each_engine.layers_size()
+    assert image is not None
+    assert total is not None
+    assert total >= image.size > 3_000_000

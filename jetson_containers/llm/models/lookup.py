@@ -17,8 +17,7 @@ from jetson_containers.llm.models import source as modelsource
 from jetson_containers.llm.models import weight_files as weightfiles
 from jetson_containers.llm.pipeline import manifest as manifests
 from jetson_containers.llm.pipeline import steps as pipeline
-from jetson_containers.llm.pipeline.steps import HostStep, Origin
-from jetson_containers.llm.runtimes.interface import StepCommand
+from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from jetson_containers.hub.transfer.model import Entry
     from jetson_containers.hub.transfer.reference import Reference
     from jetson_containers.llm.models.config import ModelConfig
+    from jetson_containers.llm.pipeline.types import Step
 
 TINY = "/data/models/tiny-llama"
 TINY_CONTEXT = 512  # tokens, as make-tiny-model makes it
@@ -56,7 +56,7 @@ class Model:
     """A model as the pipeline starts from it.
 
     `path` is where it is, or will be, in the container. `prepared` names the runtime whose own format it is already in.
-    `first` is the step that brings it there, with `host` when it is done on the host. `download` is in bytes.
+    `first` is the step that brings it there.
     """
 
     asked: str
@@ -65,10 +65,8 @@ class Model:
     identity: str
     config: ModelConfig | None = None
     prepared: str = ""
-    first: StepCommand | None = None
-    host: HostStep | None = None
+    first: Step | None = None
     facts: dict[str, Any] = field(default_factory=dict)
-    download: int = 0
     files: tuple[str, ...] = ()  # of the checkpoint, where they are known
     max_context: int = 0  # tokens, where no configuration says it
     maker: str = ""  # the runtime that quantized the checkpoint here, as its manifest says
@@ -116,7 +114,7 @@ def find(
         except NotReadyError:
             if known is None:
                 raise
-            return _unasked(model, reference, known)
+            return _unasked(model, reference, hub, known)
     raise UsageError(
         f"no model `{model}`",
         hint="give a Hugging Face name (org/model), a well-known name without org, a directory or .gguf file below "
@@ -139,7 +137,7 @@ def _is_below(path: Path, data: Path) -> bool:
 
 
 def _tiny() -> Model:
-    make = StepCommand(
+    make = CommandStep(
         name="make",
         argv=("make-tiny-model", "{output}"),
         inputs=(),
@@ -270,20 +268,15 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
         identity=identity + (f"/{file}" if file else ""),
         config=config,
         prepared="llama_cpp" if file.endswith(".gguf") else "mlc" if _MLC_CONFIG in names else "",
-        first=StepCommand(
-            name="download",
+        first=DownloadStep(
             argv=("huggingface-downloader", reference, *words),
-            inputs=(),
             output=path,
-            intermediate=True,
-        ),
-        host=HostStep(
+            size=sum(entry.size for entry in wanted),
             is_done=lambda: _is_cached(data / place.removeprefix("/data/"), wanted),
-            run=lambda: _check_place(hub.download(reference, ignore=ignore), data, place if shards else path),
+            fetch=lambda: _check_place(hub.download(reference, ignore=ignore), data, place if shards else path),
         ),
         files=tuple(name for name in names if is_wanted(name, (), ignore)),
         facts={"model": repository, "revision": info.commit, **({"file": file} if file else {})},
-        download=sum(entry.size for entry in wanted),
         problem=problem,
         kind=str((info.config or {}).get("model_type") or ""),
         notes=notes,
@@ -317,7 +310,11 @@ def snapshot(repository: str, commit: str, file: str = "") -> str:
     return f"{place}/{file}" if file else place
 
 
-def _unasked(model: str, asked: Reference, known: Callable[[str], ModelConfig | None]) -> Model:
+def _fetch_unasked(hub: ModelHub, model: str) -> None:
+    hub.download(model, ignore=NOT_WEIGHTS)
+
+
+def _unasked(model: str, asked: Reference, hub: ModelHub, known: Callable[[str], ModelConfig | None]) -> Model:
     """A name of the hub that could not be looked up, well enough to print the commands.
 
     A repository that is called after a format is taken for one in it: there is nothing to convert.
@@ -337,8 +334,11 @@ def _unasked(model: str, asked: Reference, known: Callable[[str], ModelConfig | 
         identity=f"hub:{repository}",
         config=shape,
         prepared=prepared,
-        first=StepCommand(
-            name="download", argv=("huggingface-downloader", model), inputs=(), output=path, intermediate=True
+        first=DownloadStep(
+            argv=("huggingface-downloader", model),
+            output=path,
+            is_done=lambda: False,
+            fetch=lambda: _fetch_unasked(hub, model),
         ),
         notes=(note if shape is None else note.partition(", and the")[0],),
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.runtimes import support_table as rules
 from jetson_containers.llm.runtimes.calibration import OFFLINE
 from jetson_containers.llm.runtimes.common import Tabled, context, driver, listen, prefill
-from jetson_containers.llm.runtimes.interface import Service, StepCommand
+from jetson_containers.llm.runtimes.interface import Service
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions
@@ -23,7 +24,7 @@ class ExLlama(Tabled):
     generation = "3"
     batches = True
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Convert; the working directory of the conversion is dropped when it has succeeded."""
         wanted = self.quantization(job)
         if rules.served_as_is(job):
@@ -33,7 +34,7 @@ class ExLlama(Tabled):
             "--bits", wanted.name.removesuffix("bpw"), "--head-bits", _HEAD_BITS, *self._rows(job),
         )  # fmt: skip
         return (
-            StepCommand(
+            CommandStep(
                 name="quantize",
                 argv=argv,
                 inputs=(job.source,),

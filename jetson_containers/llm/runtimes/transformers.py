@@ -10,7 +10,8 @@ from jetson_containers.llm.runtimes.common import Tabled, context, driver, liste
 from jetson_containers.llm.runtimes.interface import Service
 
 if TYPE_CHECKING:
-    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, StepCommand
+    from jetson_containers.llm.pipeline.types import CommandStep
+    from jetson_containers.llm.runtimes.interface import Job, ServeOptions
 
 
 def service(job: Job, model: str, options: ServeOptions, *more: str) -> Service:
@@ -31,7 +32,7 @@ class Transformers(Tabled):
     name = "transformers"
     summary = "the reference implementation: any architecture, slow, 16 bits"
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Nothing: the checkpoint is loaded as it is."""
         self.quantization(job)
         return ()

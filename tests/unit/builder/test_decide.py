@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jetson_containers.builder import decide
 from jetson_containers.builder import graph as graphs
-from jetson_containers.builder.store import Store
+from jetson_containers.builder.store import Store, image_named
 from jetson_containers.builder.types import BuildOptions
 from jetson_containers.cli.main import main
 from jetson_containers.core.errors import EngineMissingError
@@ -239,6 +239,40 @@ def test_a_cached_stage_knows_its_image_and_one_below_it_is_not_needed(site: Sit
         (StageState.CACHED, False, "jetson-containers/stage:a"),
         (StageState.CACHED, True, "jetson-containers/stage:b"),
     ]
+
+
+def test_facts_take_one_question_however_many_stages_there_are(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = chain("a", "b"), chain("a", "c", "d", final="other:1")
+    site.run(first)
+    site.run(second)
+    graph = graphs.merge([first, second])
+    asked: list[object] = []
+    images = site.engine.images
+    monkeypatch.setattr(site.engine, "images", lambda labels=None: asked.append(labels) or images(labels))
+    monkeypatch.setattr(site.engine, "image", asked.append)
+    here = decide.facts(graph, [first, second], Store(site.engine))
+    assert (set(here.stages), set(here.finals)) == (set(graph.nodes), {first.final, second.final})
+    assert asked == [None]
+
+
+@pytest.mark.parametrize(
+    ("asked", "listed"),
+    [
+        ("n/a:1", "n/a:1"),
+        ("docker.io/n/a:1", "n/a:1"),
+        ("b", "b:latest"),
+        ("docker.io/library/b", "b:latest"),
+        ("host:5000/c", "host:5000/c:latest"),
+        ("c", None),
+        ("n/a:2", None),
+    ],
+)
+def test_image_named_finds_a_name_as_the_engine_lists_it(asked: str, listed: str | None) -> None:
+    engine = FakeEngine()
+    for reference in ("n/a:1", "b:latest", "host:5000/c:latest", "a:1", "n/b:latest"):
+        engine.add_image(reference)
+    found = image_named(asked, engine.images())
+    assert (found.references[0] if found else None) == listed
 
 
 # Through the command line.

@@ -50,6 +50,19 @@ def test_prune_keeps_what_was_compiled_unless_all_is_to_go(engine: FakeEngine) -
     assert sorted(kept) == sorted([STAGE, f"{STAGE}.old", f"{ARTIFACT}.old"])  # the legacy builder's cache stays
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_df_says_what_all_layers_take_where_that_is_known(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, known: bool
+) -> None:
+    monkeypatch.setattr(engine, "layers_size", lambda: 3_000_000_000 if known else None)
+    app = App({})
+    app.__dict__.update(engine=engine)
+    images.df.main([], obj=app, standalone_mode=False)
+    said = capsys.readouterr().err
+    assert "engine: /var/lib/docker" in said
+    assert (" of layers, each counted once" in said) is known
+
+
 def test_the_help_of_prune_says_what_stays() -> None:
     text = images.prune.get_help(images.prune.make_context("prune", [], obj=App({})))
     assert "compiled artifacts stay" in text

@@ -18,7 +18,7 @@ from jetson_containers.core.process import Children
 from jetson_containers.dockerfile import inject as dockerfile
 from jetson_containers.engine.context import PREFIX, STALE, prepared, serve, stage, sweep
 from jetson_containers.engine.interface import Builder, BuildRequest
-from jetson_containers.engine.queries import local_image, split_tag
+from jetson_containers.engine.queries import local_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -339,19 +339,6 @@ def test_staging_shares_the_files_where_it_can(recipe: Path, tmp_path: Path) -> 
 
 
 # Queries -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("reference", "expected"),
-    [
-        ("a", ("a", "latest")),
-        ("a:1", ("a", "1")),
-        ("host:5000/n/a", ("host:5000/n/a", "latest")),
-        ("host:5000/n/a:1.2-x", ("host:5000/n/a", "1.2-x")),
-    ],
-)
-def test_a_tag_is_what_follows_the_last_colon_of_the_last_part(reference: str, expected: tuple[str, str]) -> None:
-    assert split_tag(reference) == expected
 
 
 def test_an_image_without_names_and_labels_is_read() -> None:

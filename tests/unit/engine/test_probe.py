@@ -10,7 +10,8 @@ import pytest
 
 from jetson_containers.core.errors import ConfigError, EngineMissingError, EnginePermissionError, NotReadyError
 from jetson_containers.engine import emulation, probe
-from jetson_containers.engine.interface import Builder
+from jetson_containers.engine.docker import DockerEngine
+from jetson_containers.engine.interface import Builder, RunCapabilities
 from jetson_containers.engine.probe import Answer, Host
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Machine:
         self.root, self.clients, self.state = root, clients, state
         self.sudo = False  # whether sudo works without a password
         self.podman: set[str] = set()
-        self.info = dict(INFO)
+        self.info: dict[str, object] = dict(INFO)
         self.asked: list[list[str]] = []
         for directory in clients:
             (root / directory).mkdir(parents=True)
@@ -60,6 +61,8 @@ class Machine:
         return self.say(words[1:], directory, version, buildx=buildx, as_root=as_root)
 
     def say(self, words: list[str], directory: str, version: str, *, buildx: bool, as_root: bool) -> Answer:
+        if words[0] == "image":
+            return Answer(1, "", DENIED) if self.state == "denied" and not as_root else Answer(0, "", "")
         if words[0] == "version":
             return self.version(words, version, as_root=as_root)
         answers = {
@@ -263,3 +266,77 @@ def test_the_remedy_for_a_missing_emulator_fits_the_machine(tmp_path: Path, file
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     assert emulation.remedy("linux/arm64", tmp_path).startswith(begins)
+
+
+# Without probing ----------------------------------------------------------------------------------------------------
+
+
+def test_unprobed_client_is_the_first_on_path(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"a": ("28.2.2", False), "b": ("20.10.24", True)})
+    assert probe.unprobed_client(machine.host()) == str(tmp_path / "a/docker")
+    assert machine.asked == []
+
+
+@pytest.mark.parametrize(
+    ("start", "links", "env"),
+    [
+        ('#!/bin/sh\nexec /usr/bin/podman "$@"\n', {}, {}),
+        ("", {"var/run/docker.sock": "run/podman/podman.sock"}, {}),
+        ("", {}, {"DOCKER_HOST": "unix:///run/user/1000/podman/podman.sock"}),
+        ("", {}, {"DOCKER_CONTEXT": "robot"}),
+        ("", {"home/.docker/config.json": '{"currentContext": "robot"}'}, {}),
+        ("", {"a/docker": "usr/bin/podman-remote"}, {}),
+    ],
+    ids=["script", "socket", "host", "context", "context of the configuration", "link"],
+)
+def test_unprobed_client_is_none_where_only_probing_tells(
+    tmp_path: Path, start: str, links: dict[str, str], env: dict[str, str]
+) -> None:
+    machine = Machine(tmp_path, {"a": ("28.2.2", False)})
+    assert probe.unprobed_client(machine.host(HOME=str(tmp_path / "home"))) is not None
+    (tmp_path / "a/docker").write_text(start)
+    for place, target in links.items():
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if target.startswith("{"):
+            path.write_text(target)
+            continue
+        (tmp_path / target).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / target).write_text("")
+        (tmp_path / target).chmod(0o755)
+        path.unlink(missing_ok=True)
+        path.symlink_to(tmp_path / target)
+    assert probe.unprobed_client(machine.host(HOME=str(tmp_path / "home"), **env)) is None
+
+
+def test_run_capabilities_without_probing_are_those_of_the_probe(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"a": ("28.2.2", True)})
+    machine.info["ServerVersion"] = "28.2.2"
+    machine.info["DiscoveredDevices"] = [{"Source": "cdi", "ID": "nvidia.com/gpu=all"}]
+    found = DockerEngine(host=machine.host()).run_capabilities
+    assert [call[1] for call in machine.asked] == ["info"]
+    probed, _ = probe.probe("auto", machine.host())
+    assert found == RunCapabilities(
+        client=probed.client, sudo=False, runtimes=probed.runtimes, cdi_devices=probed.cdi_devices
+    )
+    assert (found.runtimes, found.cdi_devices) == (("nvidia", "runc"), ("nvidia.com/gpu=all",))
+
+
+@pytest.mark.parametrize("state", ["down", "denied"])
+def test_run_capabilities_probe_when_the_first_client_does_not_answer(tmp_path: Path, state: str) -> None:
+    machine = Machine(tmp_path, {"a": ("28.2.2", True)}, state=state)
+    machine.info = {"ServerErrors": [DOWN]}
+    if state == "down":
+        with pytest.raises(EngineMissingError, match="daemon does not answer"):
+            _ = DockerEngine(host=machine.host()).run_capabilities
+    else:
+        machine.sudo = True
+        assert DockerEngine(host=machine.host()).run_capabilities.sudo
+
+
+def test_images_are_asked_with_sudo_when_the_first_client_may_not(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"a": ("28.2.2", True)}, state="denied")
+    machine.sudo = True
+    assert DockerEngine(host=machine.host()).images() == []
+    lists = [call for call in machine.asked if "ls" in call]
+    assert [call[0] for call in lists] == [str(tmp_path / "a/docker"), "sudo"]

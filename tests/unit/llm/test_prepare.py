@@ -27,8 +27,9 @@ from jetson_containers.llm.client import OpenAIClient, Turn
 from jetson_containers.llm.containers import Containers, started_at, without_tokens
 from jetson_containers.llm.models import config as modelconfig
 from jetson_containers.llm.pipeline import manifest as manifests
+from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.request import LlmRequest, runtime_named
-from jetson_containers.llm.runtimes.interface import DRIVERS, Job, ServeOptions, Service, StepCommand, Target
+from jetson_containers.llm.runtimes.interface import DRIVERS, Job, ServeOptions, Service, Target
 from jetson_containers.llm.runtimes.llama_cpp import QUANTIZATIONS, LlamaCpp
 from jetson_containers.platforms import detect as platforms
 from tests.fakes import FakeEngine
@@ -304,13 +305,13 @@ def test_servers_and_steps_get_no_hub_token(containers: Containers, monkeypatch:
 
 
 def test_a_steps_container_has_the_same_name_each_time(containers: Containers) -> None:
-    step = StepCommand(name="quantize", argv=("q",), inputs=(), output="/data/m/b.gguf")
+    step = CommandStep(name="quantize", argv=("q",), inputs=(), output="/data/m/b.gguf")
     assert containers.name_of(step) == containers.name_of(replace(step, argv=("r",)))
     assert containers.name_of(step) != containers.name_of(replace(step, output="/data/m/c.gguf"))
 
 
 def test_a_step_gets_the_threads_that_were_asked_for_and_else_decides_itself(containers: Containers) -> None:
-    step = StepCommand(name="quantize", argv=("q",), inputs=(), output="/data/m/b.gguf", env={"A": "b"})
+    step = CommandStep(name="quantize", argv=("q",), inputs=(), output="/data/m/b.gguf", env={"A": "b"})
     assert containers.variables(step) == {"A": "b"}
     assert replace(containers, threads=2).variables(step) == {"OMP_NUM_THREADS": "2", "A": "b"}
     assert replace(containers, threads=2).variables(replace(step, env={"OMP_NUM_THREADS": "1"})) == {

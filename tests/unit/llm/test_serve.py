@@ -29,8 +29,9 @@ from jetson_containers.llm import service_files as servicefiles
 from jetson_containers.llm.client import OpenAIClient, RefusedError, ServerGoneError, Turn, _message
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.models import lookup as sources
+from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.request import LlmRequest
-from jetson_containers.llm.runtimes.interface import Job, Service, StepCommand, Target
+from jetson_containers.llm.runtimes.interface import Job, Service, Target
 from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
 from jetson_containers.platforms import detect as platforms
 from tests.fakes import FakeEngine
@@ -235,7 +236,7 @@ def test_secrets_of_an_env_file_are_not_shown(world: prepare.World, tmp_path: Pa
         image="image:1",
         image_for=lambda _packages: "",
     )
-    step = StepCommand(name="convert", argv=(), inputs=(), output="/data/x")
+    step = CommandStep(name="convert", argv=(), inputs=(), output="/data/x")
     code, text = local.run(step, ["echo", "it is from-the-file"], show=False)
     assert (code, text) == (0, "it is ***\n")
 

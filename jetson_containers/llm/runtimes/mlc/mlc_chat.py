@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers.llm.runtimes.interface import DRIVERS, Service, StepCommand
+from jetson_containers.llm.pipeline.types import CommandStep, LinkStep
+from jetson_containers.llm.runtimes.interface import DRIVERS, Service
 from jetson_containers.llm.runtimes.mlc import conv_templates as templates_mlc
 from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
 from jetson_containers.llm.runtimes.mlc.mlc_llm import ROOT, compile_options, shape
 
 if TYPE_CHECKING:
+    from jetson_containers.llm.pipeline.types import Step
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions
     from jetson_containers.llm.runtimes.mlc.devices import Place
 
@@ -27,7 +29,7 @@ def library(job: Job, mode: str) -> str:
     return f"{folder(job, mode)}/{mlc_targets.library(stem, mlc_targets.place_of(job))}"
 
 
-def steps(job: Job, mode: str, sm: int) -> tuple[StepCommand, ...]:
+def steps(job: Job, mode: str, sm: int) -> tuple[Step, ...]:
     """The model is named after its directory, which on the hub's cache is a revision: hence the link.
 
     Nothing is left to do for a build that was made before, here or on a larger machine.
@@ -36,12 +38,12 @@ def steps(job: Job, mode: str, sm: int) -> tuple[StepCommand, ...]:
         return ()
     link = f"{ROOT}/models/{job.name}"
     return (
-        StepCommand(name="link", argv=("ln", "-sfn", job.source, link), inputs=(job.source,), output=link),
+        LinkStep(name="link", target=job.source, output=link),
         _build(job, mode, sm, link),
     )
 
 
-def _build(job: Job, mode: str, sm: int, link: str) -> StepCommand:
+def _build(job: Job, mode: str, sm: int, link: str) -> CommandStep:
     place = mlc_targets.place_of(job)
     planned = shape(job)
     argv = ["python3", "-m", "mlc_llm.build", "--model", link, "--quantization", mode]
@@ -54,7 +56,7 @@ def _build(job: Job, mode: str, sm: int, link: str) -> StepCommand:
     if place.name == "cuda":
         argv += _switches(job, sm)
     name = f"{job.name}-{mode}"
-    return StepCommand(
+    return CommandStep(
         name="build",
         argv=tuple(argv),
         inputs=(link,),

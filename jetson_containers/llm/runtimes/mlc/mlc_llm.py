@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
-from jetson_containers.llm.runtimes.interface import DRIVERS, JobVerdict, Service, StepCommand
+from jetson_containers.llm.pipeline.types import CommandStep
+from jetson_containers.llm.runtimes.interface import DRIVERS, JobVerdict, Service
 from jetson_containers.llm.runtimes.mlc import conv_templates as templates_mlc
 from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
 from jetson_containers.platforms import tables
@@ -128,20 +129,20 @@ def _library_name(job: Job, mode: str) -> str:
     return mlc_targets.library(stem, mlc_targets.place_of(job))
 
 
-def steps(job: Job, mode: str, sm: int) -> tuple[StepCommand, ...]:
+def steps(job: Job, mode: str, sm: int) -> tuple[CommandStep, ...]:
     """Weights and configuration share a directory, and serve all targets; the library is for one."""
     compiled = _compile(job, mode, sm)
     return (compiled,) if job.prepared else (_convert(job, mode, sm), _configure(job, mode), compiled)
 
 
-def _convert(job: Job, mode: str, sm: int) -> StepCommand:
+def _convert(job: Job, mode: str, sm: int) -> CommandStep:
     device = "cuda" if job.target.device == "cuda" and job.target.platform.has_gpu else "cpu"
     argv = ["mlc_llm", "convert_weight", job.source, "--quantization", mode, "--device", device]
     if mode == AWQ:
         argv += ["--source", f"{job.source}/{weight_file(job) or _WEIGHTS[1]}", "--source-format", "awq"]
     # the kernels' layout of these weights is that of the GPU that arranged them
     options = {"sm": str(sm)} if mode == "q4f16_ft" else {}
-    return StepCommand(
+    return CommandStep(
         name="convert",
         argv=(*argv, "-o", "{output}"),
         inputs=(job.source,),
@@ -160,7 +161,7 @@ def weight_file(job: Job) -> str:
     return found[0] if found else single[0] if len(single) == 1 else ""
 
 
-def _configure(job: Job, mode: str) -> StepCommand:
+def _configure(job: Job, mode: str) -> CommandStep:
     planned = shape(job)
     argv = ["mlc_llm", "gen_config", job.source, "--quantization", mode]
     argv += ["--conv-template", template(job).template]
@@ -170,7 +171,7 @@ def _configure(job: Job, mode: str) -> StepCommand:
     else:
         argv += ["--context-window-size", str(planned.context)]
     argv += ["--prefill-chunk-size", str(planned.chunk), "--max-batch-size", str(planned.batch)]
-    return StepCommand(
+    return CommandStep(
         name="config",
         argv=(*argv, "-o", "{output}"),
         inputs=(job.source,),
@@ -180,7 +181,7 @@ def _configure(job: Job, mode: str) -> StepCommand:
     )
 
 
-def _compile(job: Job, mode: str, sm: int) -> StepCommand:
+def _compile(job: Job, mode: str, sm: int) -> CommandStep:
     place = mlc_targets.place_of(job)
     config = f"{folder(job, mode)}/mlc-chat-config.json"
     host = job.host or ("" if place.preset else place.host)
@@ -193,7 +194,7 @@ def _compile(job: Job, mode: str, sm: int) -> StepCommand:
     if overrides := _overrides(job):
         argv += ["--overrides", mlc_targets.joined(overrides)]
     name = _library_name(job, mode)
-    return StepCommand(
+    return CommandStep(
         name="compile",
         # the suffix decides what is made, so the temporary name must be the directory's
         argv=(*argv, "-o", "{output}/" + name),

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jetson_containers.llm.models.config import ModelConfig, Quantized
-    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service, StepCommand, Target
+    from jetson_containers.llm.pipeline.types import Step
+    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service, Target
     from jetson_containers.llm.runtimes.mlc.devices import Place
     from jetson_containers.platforms.detect import Platform
 
@@ -118,7 +119,7 @@ class Mlc:
             found.append(f"--system-lib-prefix has no effect on `{place.name}`: its library is a shared one")
         return (*found, *mlc_new.shape(job).notices)
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[Step, ...]:
         """List the steps of the interface that the image has."""
         sm = _newest_sm(job.target.platform)
         if api_of(job.target) is Api.OLD:

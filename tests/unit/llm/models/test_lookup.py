@@ -12,6 +12,7 @@ from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm import prepare
 from jetson_containers.llm.models import config as modelconfig
 from jetson_containers.llm.models import lookup as source
+from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
 from jetson_containers.llm.request import LlmRequest
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def hub(data: Path) -> FakeHub:
 
 def test_tiny_is_made_on_the_spot_in_an_image_that_can(data: Path, hub: FakeHub) -> None:
     model = source.find("tiny", data, hub)
-    assert model.first is not None
+    assert isinstance(model.first, CommandStep)
     assert (model.first.argv, model.first.packages) == (("make-tiny-model", "{output}"), ("llama_cpp",))
     assert model.max_context == 512
 
@@ -124,10 +125,10 @@ def test_a_snapshot_of_the_hubs_cache_is_called_by_its_models_name(data: Path, h
 def test_a_hub_name_is_downloaded_without_what_nobody_reads(data: Path, hub: FakeHub) -> None:
     model = source.find("org/Model-7B", data, hub)
     assert model.path == f"/data/models/huggingface/models--org--Model-7B/snapshots/{COMMIT}"
-    assert model.download == 30  # config, safetensors, tokenizer
-    assert model.host is not None
-    assert not model.host.is_done()
-    model.host.run()
+    assert isinstance(model.first, DownloadStep)
+    assert model.first.size == 30  # config, safetensors, tokenizer
+    assert not model.first.is_done()
+    model.first.fetch()
     ((reference, ignored),) = hub.fetched
     assert reference == f"org/Model-7B@{COMMIT}"
     assert {"*.bin", "onnx/*", "*.gguf"} <= set(ignored)
@@ -137,13 +138,13 @@ def test_a_download_is_done_when_every_wanted_file_has_its_size(data: Path, hub:
     model = source.find("org/Model-7B", data, hub)
     place = data / model.path.removeprefix("/data/")
     place.mkdir(parents=True)
-    assert model.host is not None
+    assert isinstance(model.first, DownloadStep)
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        assert not model.host.is_done()
+        assert not model.first.is_done()
         (place / name).write_bytes(b"0123456789")
-    assert model.host.is_done()
+    assert model.first.is_done()
     (place / "model.safetensors").write_bytes(b"short")
-    assert not model.host.is_done()
+    assert not model.first.is_done()
 
 
 def test_a_revision_counts_only_where_it_was_asked_for(data: Path, hub: FakeHub) -> None:
@@ -166,7 +167,8 @@ def test_of_a_repository_of_gguf_files_one_is_taken(
     model = source.find(asked, data, hub, quantization)
     assert model.path.endswith("/" + file)
     assert model.prepared == "llama_cpp"
-    assert model.download == 10
+    assert isinstance(model.first, DownloadStep)
+    assert model.first.size == 10
 
 
 def test_a_quantization_the_repository_lacks_lists_its_files(data: Path, hub: FakeHub) -> None:
@@ -276,19 +278,20 @@ SPLIT = Info(
 def test_a_model_in_several_files_is_downloaded_whole(data: Path, hub: FakeHub, asked: str) -> None:
     hub.infos[SPLIT.id] = SPLIT
     model = source.find(asked, data, hub)
-    assert (model.name, model.prepared, model.download) == ("big-Q4_K_M", "llama_cpp", 20)
+    assert isinstance(model.first, DownloadStep)
+    assert (model.name, model.prepared, model.first.size) == ("big-Q4_K_M", "llama_cpp", 20)
     assert model.path.endswith("/q4/big-Q4_K_M-00001-of-00002.gguf")  # llama.cpp finds the others from the first
-    assert model.host is not None
-    model.host.run()
+    assert isinstance(model.first, DownloadStep)
+    model.first.fetch()
     ((reference, ignored),) = hub.fetched
     assert reference == f"org/Big-GGUF@{COMMIT}"
     assert set(ignored) == {"big-Q8_0-00001-of-00002.gguf", "big-Q8_0-00002-of-00002.gguf"}
     for part in (1, 2):
-        assert not model.host.is_done()
+        assert not model.first.is_done()
         place = data / f"models/huggingface/models--org--Big-GGUF/snapshots/{COMMIT}/q4"
         place.mkdir(parents=True, exist_ok=True)
         (place / f"big-Q4_K_M-0000{part}-of-00002.gguf").write_bytes(b"0123456789")
-    assert model.host.is_done()
+    assert model.first.is_done()
 
 
 def test_a_folder_called_like_a_model_does_not_stand_in_its_way(

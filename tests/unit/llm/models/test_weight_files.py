@@ -18,6 +18,7 @@ from jetson_containers.llm.models import config as modelconfig
 from jetson_containers.llm.models import lookup as source
 from jetson_containers.llm.models import source as modelsource
 from jetson_containers.llm.models import weight_files as weightfiles
+from jetson_containers.llm.pipeline.types import DownloadStep
 from tests.unit.llm.models.test_quantized import NVFP4, L
 
 if TYPE_CHECKING:
@@ -198,7 +199,9 @@ def test_nothing_is_downloaded_that_no_runtime_could_load(tmp_path: Path, files:
 def test_pytorch_files_are_wanted_although_an_adapter_is_beside_them(tmp_path: Path) -> None:
     for other in ("adapter_model.safetensors", "text_encoder/model.safetensors"):
         hub = Hub(L, "config.json", File("pytorch_model.bin", 500), other)
-        assert source.find("org/m", tmp_path, hub).download >= 510
+        first = source.find("org/m", tmp_path, hub).first
+        assert isinstance(first, DownloadStep)
+        assert first.size >= 510
         assert "pytorch_model.bin" in source.find("org/m", tmp_path, hub).files
 
 

@@ -15,9 +15,10 @@ import pytest
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NotReadyError, StepError, UsageError
 from jetson_containers.llm.pipeline import manifest as manifests
-from jetson_containers.llm.pipeline.steps import HostStep, Origin, Pipeline, Selection
+from jetson_containers.llm.pipeline.steps import Pipeline
+from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep, LinkStep, Origin, Selection
 from jetson_containers.llm.runtimes import calibration
-from jetson_containers.llm.runtimes.interface import Job, StepCommand, Target
+from jetson_containers.llm.runtimes.interface import Job, Target
 from jetson_containers.platforms import detect as platforms
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Recorder:
         self.crash: str | None = None
         self.said = "line 1\nit broke"
 
-    def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+    def run(self, step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
         self.commands.append(argv[0])
         target = self.data / argv[-1].removeprefix("/data/")
         if step.merge or step.result:
@@ -47,10 +48,10 @@ class Recorder:
         return (1, self.said) if argv[0] == self.fail else (0, "")
 
 
-CONVERT = StepCommand(
+CONVERT = CommandStep(
     name="convert", argv=("convert", "{output}"), inputs=(), output="/data/m/a.gguf", intermediate=True
 )
-QUANTIZE = StepCommand(
+QUANTIZE = CommandStep(
     name="quantize",
     argv=("quantize", "/data/m/a.gguf", "{output}"),
     inputs=("/data/m/a.gguf",),
@@ -69,7 +70,7 @@ def pipeline(recorder: Recorder, **options: object) -> Pipeline:
     return Pipeline(data=recorder.data, runner=recorder, console=console, **options)  # type: ignore[arg-type]
 
 
-def run(recorder: Recorder, steps: Sequence[StepCommand] = STEPS, **selection: object) -> list[str]:
+def run(recorder: Recorder, steps: Sequence[CommandStep] = STEPS, **selection: object) -> list[str]:
     results = pipeline(recorder).run(steps, Selection(**selection))  # type: ignore[arg-type]
     return [result.state for result in results]
 
@@ -158,7 +159,7 @@ def test_same_size_but_other_bytes_is_found_by_reading(recorder: Recorder) -> No
         replace(QUANTIZE, options={"sm": "87"}),
     ],
 )
-def test_a_changed_command_or_option_is_done_again(recorder: Recorder, changed: StepCommand) -> None:
+def test_a_changed_command_or_option_is_done_again(recorder: Recorder, changed: CommandStep) -> None:
     run(recorder)
     assert run(recorder, (CONVERT, changed)) == ["cached", "done"]
 
@@ -172,7 +173,7 @@ def test_a_change_upstream_changes_every_key_after_it(recorder: Recorder) -> Non
 
 def test_keys_do_not_depend_on_where_the_source_lies(recorder: Recorder) -> None:
     def keys(path: str) -> list[str]:
-        step = StepCommand(name="convert", argv=("convert", path, "{output}"), inputs=(path,), output="/data/m/a.gguf")
+        step = CommandStep(name="convert", argv=("convert", path, "{output}"), inputs=(path,), output="/data/m/a.gguf")
         return pipeline(recorder, origin=Origin(path=path, identity="hub:org/model")).keys([step])
 
     assert keys("/data/models/x/snapshots/1") == keys("/data/models/x/snapshots/2")
@@ -182,16 +183,18 @@ def test_an_artefact_is_used_where_its_source_never_was(recorder: Recorder, tmp_
     source = "/data/models/checkpoint"
     convert = replace(CONVERT, argv=("convert", source, "{output}"), inputs=(source,))
     origin = Origin(path=source, identity="hub:org/model")
-    download = StepCommand(
-        name="download", argv=("huggingface-downloader", "org/model"), inputs=(), output=source, intermediate=True
-    )
     asked: list[str] = []
-    host = {"download": HostStep(is_done=lambda: False, run=lambda: asked.append("download"))}
-    made = pipeline(recorder, origin=origin, host_steps=host)
+    download = DownloadStep(
+        argv=("huggingface-downloader", "org/model"),
+        output=source,
+        is_done=lambda: False,
+        fetch=lambda: asked.append("download"),
+    )
+    made = pipeline(recorder, origin=origin)
     assert [r.state for r in made.run((download, convert, QUANTIZE))] == ["done", "done", "done"]
     # Only the finished file travels to the small machine.
     (recorder.data / "m" / "a.gguf").unlink()
-    again = pipeline(recorder, origin=origin, host_steps=host)
+    again = pipeline(recorder, origin=origin)
     assert [r.state for r in again.run((download, convert, QUANTIZE))] == ["unneeded", "unneeded", "cached"]
     assert asked == ["download"]
 
@@ -222,13 +225,13 @@ def test_a_step_there_is_not_lists_those_there_are(recorder: Recorder, selection
 
 
 def test_several_steps_fill_one_directory(recorder: Recorder) -> None:
-    weights = StepCommand(
+    weights = CommandStep(
         name="convert", argv=("weights", "-o", "{output}"), inputs=(), output="/data/d/x-MLC", merge=True
     )
-    config = StepCommand(
+    config = CommandStep(
         name="config", argv=("config", "-o", "{output}"), inputs=(), output="/data/d/x-MLC", merge=True
     )
-    library = StepCommand(
+    library = CommandStep(
         name="compile", argv=("compile", "{output}"), inputs=("/data/d/x-MLC/config.json",), output="/data/d/libs/x.so"
     )
     steps = (weights, config, library)
@@ -241,7 +244,7 @@ def test_several_steps_fill_one_directory(recorder: Recorder) -> None:
 
 
 def test_a_tool_that_names_its_own_folder_is_followed(recorder: Recorder) -> None:
-    build = StepCommand(
+    build = CommandStep(
         name="build", argv=("build", "{output}"), inputs=(), output="/data/dist/m-q4", result="m-q4/params"
     )
     assert run(recorder, (build,)) == ["done"]
@@ -249,10 +252,10 @@ def test_a_tool_that_names_its_own_folder_is_followed(recorder: Recorder) -> Non
     assert sorted(p.name for p in (recorder.data / "dist").iterdir()) == ["m-q4", "m-q4.manifest.json"]
 
 
-def linked(target: str, output: str = "/data/dist/models/m") -> tuple[StepCommand, StepCommand]:
+def linked(target: str, output: str = "/data/dist/models/m") -> tuple[CommandStep, CommandStep]:
     """A link, and a step that reads through it."""
-    link = StepCommand(name="link", argv=("ln", "-sfn", target, output), inputs=(target,), output=output)
-    return link, StepCommand(
+    link = LinkStep(name="link", target=target, output=output)
+    return link, CommandStep(
         name="build", argv=("build", output, "{output}"), inputs=(output,), output="/data/dist/m-q4"
     )
 
@@ -323,7 +326,7 @@ def test_two_runs_of_the_same_step_take_turns(recorder: Recorder) -> None:
     inside, go_on = threading.Event(), threading.Event()
     original = recorder.run
 
-    def slow(step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+    def slow(step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
         inside.set()
         go_on.wait(120)
         return original(step, argv, show=show)
@@ -363,16 +366,14 @@ def test_a_new_commit_upstream_costs_nothing(recorder: Recorder) -> None:
 
     def keys(commit: str, identity: str = "hub:org/m") -> list[str]:
         place = f"/data/snapshots/{commit}"
-        download = StepCommand(
-            name="download",
+        download = DownloadStep(
             argv=("huggingface-downloader", f"org/m@{commit}"),
-            inputs=(),
             output=place,
-            intermediate=True,
+            is_done=lambda: False,
+            fetch=lambda: None,
         )
         convert = replace(CONVERT, argv=("convert", place, "{output}"), inputs=(place,))
-        host = {"download": HostStep(is_done=lambda: False, run=lambda: None)}
-        made = pipeline(recorder, origin=Origin(path=place, identity=identity), host_steps=host)
+        made = pipeline(recorder, origin=Origin(path=place, identity=identity))
         return made.keys((download, convert, QUANTIZE))[1:]
 
     assert keys("1" * 40) == keys("2" * 40)
@@ -384,9 +385,9 @@ def test_what_another_run_made_since_the_plan_is_not_made_again(recorder: Record
     first = pipeline(recorder)
     planned = first.plan((CONVERT,), Selection(until="convert"))
     run(recorder, (CONVERT,), until="convert")
-    assert [first._step(each).state for each in planned] == ["cached"]
+    assert [first._run(each).state for each in planned] == ["cached"]
     forced = first.plan((CONVERT,), Selection(force=("convert",)))
-    assert [first._step(each).state for each in forced] == ["done"]
+    assert [first._run(each).state for each in forced] == ["done"]
 
 
 def test_the_previous_output_stays_until_the_new_one_is_read(
@@ -404,7 +405,7 @@ def test_the_previous_output_stays_until_the_new_one_is_read(
 
 
 def test_a_shard_of_the_previous_output_does_not_stay_in_a_shared_directory(recorder: Recorder) -> None:
-    weights = StepCommand(
+    weights = CommandStep(
         name="convert", argv=("weights", "-o", "{output}"), inputs=(), output="/data/d/x-MLC", merge=True
     )
     run(recorder, (weights,))
@@ -436,7 +437,7 @@ def test_taking_the_place_of_another_organisations_model_is_said(recorder: Recor
 def test_what_belongs_to_another_user_is_said_and_is_no_bug(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+    def refuse(step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
         raise PermissionError(errno.EACCES, "Permission denied", "/data/m")
 
     monkeypatch.setattr(recorder, "run", refuse)
@@ -448,7 +449,7 @@ def test_what_belongs_to_another_user_is_said_and_is_no_bug(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_what_root_makes_belongs_to_the_owner_of_the_data(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JETSON_CONTAINERS_OWNER", "12345:12346")
-    weights = StepCommand(
+    weights = CommandStep(
         name="convert", argv=("weights", "-o", "{output}"), inputs=(), output="/data/d/x-MLC", merge=True
     )
     run(recorder, (*STEPS, weights))

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.pipeline.steps import Origin, Pipeline
-from jetson_containers.llm.runtimes.interface import Job, Runtime, ServeOptions, StepCommand, Target
+from jetson_containers.llm.pipeline.steps import Pipeline
+from jetson_containers.llm.pipeline.types import CommandStep, Origin, Step
+from jetson_containers.llm.runtimes.interface import Job, Runtime, ServeOptions, Target
 from jetson_containers.llm.runtimes.mlc import conv_templates as templates_mlc
 from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
 from jetson_containers.llm.runtimes.mlc import mlc_llm as mlc_new
@@ -99,9 +100,10 @@ def job(model: str = "Llama-2-7b-chat-hf", on: str = "orin-jp6", **options: Any)
     return Job(source=source, name=model, **values)
 
 
-def line(step: StepCommand) -> str:
+def line(step: Step) -> str:
     words = " ".join(word if word.startswith("{output}") else shlex.quote(word) for word in step.argv)
-    marks = [name for name, on in (("merge", step.merge), ("gpu", step.gpu)) if on]
+    command = isinstance(step, CommandStep)
+    marks = [name for name, on in (("merge", command and step.merge), ("gpu", command and step.gpu)) if on]
     if step.result:
         marks.append(f"result {step.result}")
     options = [f"{key}={value}" for key, value in sorted(step.options.items()) if value]
@@ -723,7 +725,7 @@ class StandIn:
             (root / "bin" / name).write_text(f"#!{sys.executable} -IS\n{text}", encoding="utf-8")
             (root / "bin" / name).chmod(0o755)
 
-    def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+    def run(self, step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
         self.ran.append(step.name)
         words = [word.replace("/data/", f"{self.root}/data/") for word in argv]
         words[0] = str(self.root / "bin" / words[0])
