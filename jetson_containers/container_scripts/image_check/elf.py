@@ -42,7 +42,7 @@ class Elf:
         try:
             with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 self._read(data)
-        except (OSError, ValueError, struct.error, IndexError) as error:
+        except (OSError, ValueError, struct.error, IndexError, OverflowError) as error:
             raise NotLinkedError(f"{path}: {error}") from error
 
     def _read(self, data: mmap.mmap) -> None:
