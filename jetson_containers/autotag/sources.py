@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from jetson_containers.core.errors import JetsonError, RegistryError, UsageError
 from jetson_containers.images import compat
 from jetson_containers.images import labels as image_labels
-from jetson_containers.images.name import ImageName, tag_text
+from jetson_containers.images.name import STAGE_REPOSITORY, ImageName, tag_text
 from jetson_containers.registry import DOCKER_HUB, Listing, Listings, Repository, split_host
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     Names = Callable[[str], Collection[str]]
 
-STAGE_REPOSITORY = "jetson-containers/stage"  # where builds keep what nobody shall run
 MOST_CONFIGS = 32  # per repository: configs read to learn what a tag does not say; each is one to three requests
 _NAME = re.compile(r"[A-Za-z0-9*?\[][A-Za-z0-9._*?\[\]-]*")
 _TAG = re.compile(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command, split_list
+from jetson_containers.cli.app import App, command, list_option, split_list
 from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def _options(function: Any) -> Any:
             click.option("--name", default="", help="Name of the image; NAME/ is a namespace, else see docs."),
             click.option("--base", default="", help="Base image instead of the platform's own."),
             click.option("--multiple", is_flag=True, help="One image per matching package instead of one chain."),
-            click.option("--build-args", default="", help="K:V,K2:V2 for every stage."),
-            click.option("--build-flags", default="", help="Raw flags for every docker build."),
-            click.option("--skip-packages", default="", help="Patterns of packages to leave out."),
+            list_option("--build-args", help="K:V,K2:V2 for every stage."),
+            list_option("--build-flags", separator=" ", help="Raw flags for every docker build."),
+            list_option("--skip-packages", help="Patterns of packages to leave out."),
             click.option(
                 "--skip-errors",
                 "--keep-going",
@@ -39,8 +39,8 @@ def _options(function: Any) -> Any:
                 is_flag=True,
                 help="Go on after a failure; still exits 1.",
             ),
-            click.option("--skip-tests", default="", help="Package patterns, `intermediate` or `all`."),
-            click.option("--test-only", default="", help="Test only these packages."),
+            list_option("--skip-tests", help="Package patterns, `intermediate` or `all`."),
+            list_option("--test-only", help="Test only these packages."),
             click.option(
                 "--tests",
                 type=click.Choice(["all", "once", "warn", "none"]),

@@ -10,7 +10,7 @@ from jetson_containers.cli.app import App, command
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import NothingMatchedError
 from jetson_containers.images import labels
-from jetson_containers.plan.stage import STAGE_REPOSITORY
+from jetson_containers.images.name import STAGE_REPOSITORY
 
 if TYPE_CHECKING:
     from jetson_containers.engine.interface import LocalImage

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command, global_options
+from jetson_containers.cli.app import App, command, global_options, list_option
 from jetson_containers.cli.llm_fit import fit
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def compile_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--host", default="", help="LLVM triple of the machine that will load the library."),
         click.option("--opt", default="", help="O0 … O3, or a list of switches."),
-        click.option("--overrides", default="", help="KEY=VALUE;… of the model's configuration."),
+        list_option("--overrides", separator=";", help="KEY=VALUE;… of the model's configuration."),
         click.option("--system-lib-prefix", default="", help="Prefix of the symbols of a system library."),
     )
     for option in reversed(options):

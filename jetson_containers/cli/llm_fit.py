@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jetson_containers.cli.app import App, command
+from jetson_containers.core.console import columns
 from jetson_containers.core.errors import JetsonError
 
 if TYPE_CHECKING:
@@ -147,8 +148,7 @@ def _table(answer: FitAnswer) -> list[str]:
         if fit.verdict.value == "impossible":
             speed = "-"
         rows.append((fit.runtime, fit.quantization, fit.verdict.value, _size(fit.needed_bytes), speed, remark))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return columns(rows)
 
 
 def _size(size: float) -> str:

@@ -76,11 +76,10 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib
+            from jetson_containers.core.suggest import did_you_mean
 
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean `{close[0]}`?" if close else ""
-            raise click.UsageError(f"{error.message}{hint}", ctx) from error
+            meant = did_you_mean(args[0], COMMANDS).capitalize()
+            raise click.UsageError(f"{error.message} {meant}".rstrip(), ctx) from error
 
 
 @click.group(

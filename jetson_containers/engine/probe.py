@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.errors import ConfigError, EngineMissingError, EnginePermissionError, NotReadyError
 from jetson_containers.engine.emulation import emulated_platforms
 from jetson_containers.engine.interface import Builder, Capabilities, RunCapabilities
+from jetson_containers.platforms.host import MACHINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -245,7 +246,8 @@ def _capabilities(client: Client, builder: Builder, host: Host) -> Capabilities:
     info = _info([*prefix, client.path], host)
     architecture = str(info.get("Architecture") or client.server.get("Arch", ""))
     local = client.endpoint.startswith("unix:")
-    native = "linux/arm64" if architecture in {"aarch64", "arm64"} else "linux/amd64"
+    machine = MACHINES.get(architecture, architecture)
+    native = "linux/arm64" if machine == "aarch64" else "linux/amd64"
     emulated = emulated_platforms(host.root) if local else ()
     return Capabilities(
         client=client.path,
@@ -258,7 +260,7 @@ def _capabilities(client: Client, builder: Builder, host: Host) -> Capabilities:
         cdi_devices=_cdi_devices(info, host.root if local else None),
         storage_driver=str(info.get("Driver", "")),
         data_root=str(info.get("DockerRootDir", "")),
-        architecture={"arm64": "aarch64", "amd64": "x86_64"}.get(architecture, architecture),
+        architecture=machine,
         platforms=tuple(dict.fromkeys((native, *emulated))),
     )
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.images import labels as image_labels
-from jetson_containers.images.name import distro_word
+from jetson_containers.images.name import STAGE_REPOSITORY, distro_word
 from jetson_containers.platforms import cuda as cudarange
 from jetson_containers.platforms import tables
 from jetson_containers.platforms.cuda import Runs
 from jetson_containers.platforms.detect import Arch
+from jetson_containers.platforms.host import MACHINES
 from jetson_containers.recipes.requirement import pep440
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
     from jetson_containers.images.name import ImageName, TagPlatform
     from jetson_containers.platforms.detect import Platform
-
-MACHINES = {"arm64": "aarch64", "aarch64": "aarch64", "amd64": "x86_64", "x86_64": "x86_64"}
-STAGE_REPOSITORY = ("jetson-containers", "stage")  # images under construction, labelled or not
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ class _Said:
 def _role(name: ImageName, label: str) -> str | None:
     if label:
         return label.strip('"')
-    return "stage" if (name.namespace, name.name) == STAGE_REPOSITORY else None
+    return "stage" if f"{name.namespace}/{name.name}" == STAGE_REPOSITORY else None
 
 
 def _of_label(data: Mapping[str, Any]) -> _Said:

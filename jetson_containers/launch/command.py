@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import EngineMissingError, NotReadyError
 from jetson_containers.core.files import make_data_directory
+from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.launch import devices as launch_devices
 from jetson_containers.launch import display as launch_display
 from jetson_containers.launch import docker_options as dockerargs
@@ -275,19 +276,15 @@ def _is_set(line: RunLine, name: str) -> bool:
 
 def _oddities(line: RunLine) -> tuple[Notice, ...]:
     """Options that are passed on although they will not do what they seem to."""
-    import difflib
-
     notices = []
     for option in line.options:
         if not option.known:
-            close = difflib.get_close_matches(
-                option.name, [*launch_args.OWN, *dockerargs.VALUED, *dockerargs.FLAGS], n=1
-            )
+            known = [*launch_args.OWN, *dockerargs.VALUED, *dockerargs.FLAGS]
             dashes = "--" if len(option.name) > 1 else "-"
             notices.append(
                 Notice(
-                    f"`{dashes}{option.name}` is no option of `docker run` that we know; it is passed on",
-                    f"did you mean `--{close[0]}`?" if close else None,
+                    f"unknown option of `docker run`: `{dashes}{option.name}`; it is passed on",
+                    did_you_mean(option.name, known, style="`--{}`") or None,
                 )
             )
     if line.has("publish", "publish-all") and not line.has(*_OWN_NETWORK):

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
+from jetson_containers.core.console import columns
 from jetson_containers.core.errors import LayerBudgetError, UnavailablePackageError, UsageError
 from jetson_containers.dockerfile import inject as dockerfile
 from jetson_containers.plan.final_name import final_name
 from jetson_containers.plan.planner import Planner, always_taken, quoted
-from jetson_containers.plan.stage import MAX_LAYERS, STAGE_REPOSITORY, Stage, StageKind, StageState, stage_image
+from jetson_containers.plan.stage import MAX_LAYERS, Stage, StageKind, StageState, stage_image
 from jetson_containers.platforms import cuda as cudarange
 from jetson_containers.recipes.requirement import pep440
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.solve import Resolution
 
-__all__ = ["MAX_LAYERS", "STAGE_REPOSITORY", "Stage", "StageKind", "StageState", "stage_image"]  # and all defined here
+__all__ = ["MAX_LAYERS", "Stage", "StageKind", "StageState", "stage_image"]  # and all defined here
 
 
 @dataclass(frozen=True)
@@ -181,9 +182,7 @@ def describe(plan: Plan) -> list[str]:
         needs = " ".join(numbers[key] for key in stage.depends) or "base"
         key = stage.key.removeprefix("sha256:")[:12]
         rows.append((numbers[stage.key], stage.package, stage.kind.value, state, key, str(stage.layers), needs))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*table, "", *_summary(plan)]
+    return [*columns(rows), "", *_summary(plan)]
 
 
 def _default_base(platform: Platform) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.llm.fit import constants
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.platforms import tables
@@ -151,13 +152,8 @@ def board_named(name: str) -> Board:
     """The module by one of its ids. Raises UsageError listing them."""
     found = tables.board_ids().get(name.lower())
     if found is None:
-        import difflib
-
-        close = difflib.get_close_matches(name, tables.board_ids(), n=1)
-        raise UsageError(
-            f"no board `{name}`",
-            hint=f"did you mean `{close[0]}`?" if close else f"there is: {', '.join(sorted(tables.boards()))}",
-        )
+        known = f"boards: {', '.join(sorted(tables.boards()))}"
+        raise UsageError(f"unknown board `{name}`", hint=did_you_mean(name, tables.board_ids(), otherwise=known))
     return tables.boards()[found]
 
 

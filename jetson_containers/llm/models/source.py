@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import NotReadyError, UsageError
+from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.llm.fit import weights
 from jetson_containers.llm.models import config as modelconfig
 from jetson_containers.llm.models import gguf
@@ -61,12 +61,11 @@ def load(reference: str, load_config: Callable[[str], ModelConfig]) -> Source:
     if reference == "tiny":
         raise UsageError("`tiny` fits everywhere: it has 3 MB", hint="`jetson-containers llm chat tiny` makes it")
     names = [name.rpartition("/")[2] for name in knownmodels.configs()]
-    close = difflib.get_close_matches(reference, names, n=3)
-    meant = f"did you mean {' or '.join(f'`{name}`' for name in close)}? " if close else ""
+    meant = did_you_mean(reference, names, count=3)
     raise UsageError(
         f"no model `{reference}`",
-        hint=f"{meant}give a Hugging Face name (org/model), a directory, a .gguf file"
-        + ("" if close else f", or one of: {', '.join(names)}"),
+        hint=f"{meant}{meant and ' '}give a Hugging Face name (org/model), a directory, a .gguf file"
+        + ("" if meant else f", or one of: {', '.join(names)}"),
     )
 
 

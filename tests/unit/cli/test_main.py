@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.cli import main as main_module
-from jetson_containers.cli.build import parse_build_args
+from jetson_containers.cli.autotag import autotag
+from jetson_containers.cli.build import build, parse_build_args
 from jetson_containers.cli.llm import llm
 from jetson_containers.core.errors import UsageError
 from jetson_containers.lint.rules_platforms import TARGETS
@@ -19,6 +20,8 @@ from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import click
 
 ROOT = ROOT_DIR
 
@@ -67,6 +70,46 @@ def test_global_options_are_accepted_before_and_after(
     code, out, _ = run(capsys, *argv)
     assert code == 0
     assert json.loads(out)["l4t"] == "36.4.3"
+
+
+def package(directory: Path, name: str) -> str:
+    directory.mkdir(parents=True)
+    (directory / "Dockerfile").write_text(f"#---\n# name: {name}\n#---\nARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\n")
+    return str(directory)
+
+
+def test_package_dirs_before_and_after_the_command_and_of_the_environment_add_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, second = package(tmp_path / "one", "first"), package(tmp_path / "two", "second")
+    monkeypatch.setenv("JETSON_CONTAINERS_PACKAGE_DIRS", package(tmp_path / "three", "third"))
+    package(tmp_path / "more/fourth", "fourth")
+    package(tmp_path / "more/deep/fifth", "fifth")
+    names = ["first", "second", "third", "fourth", "fifth"]
+    dirs = ("--package-dirs", first), ("--package-dirs", second, f"--package-dirs={tmp_path}/more/*")
+    code, out, err = run(capsys, *dirs[0], "list", "--target", "cpu", *dirs[1], *names, "--json")
+    assert code == 0, err
+    assert {entry["name"] for entry in json.loads(out)} == set(names)
+
+
+@pytest.mark.parametrize(
+    ("function", "argv", "key", "joined"),
+    [
+        (build, ("--skip-tests", "a,b", "--skip-tests", "c"), "skip_tests", "a,b,c"),
+        (build, ("--skip-packages", "a", "--skip-packages=b"), "skip_packages", "a,b"),
+        (build, ("--test-only", "a", "--test-only", "b"), "test_only", "a,b"),
+        (build, ("--build-args", "A:1", "--build-args", "B:2"), "build_args", "A:1,B:2"),
+        (build, ("--build-flags", "--pull", "--build-flags=--no-cache"), "build_flags", "--pull --no-cache"),
+        (build, (), "skip_tests", ""),
+        (autotag, ("x", "-p", "build", "--prefer", "local"), "prefer", "build,local"),
+        (autotag, ("x", "-d", "build", "-d", "local"), "disable", "build,local"),
+        (llm.commands["compile"], ("x", "--overrides", "a=1", "--overrides", "b=2"), "overrides", "a=1;b=2"),
+    ],
+)
+def test_lists_given_several_times_add_up(
+    function: click.Command, argv: tuple[str, ...], key: str, joined: str
+) -> None:
+    assert function.make_context("x", [*argv]).params[key] == joined
 
 
 @pytest.mark.parametrize(

@@ -95,3 +95,58 @@ def test_find_links_is_a_wheelhouse_only_when_it_is_a_directory(tmp_path: Path) 
 def test_package_dirs_come_after_the_built_in_tree(tmp_path: Path) -> None:
     loaded = load(tmp_path, flags={"package_dirs": "/a,/b;/c"})
     assert loaded.package_trees[1:] == (Path("/a"), Path("/b"), Path("/c"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "user", "expected"),
+    [
+        ("/a:/b", "", "", ["/a", "/b"]),
+        ("/a/*:/b/*", "", "", ["/a", "/b"]),
+        ("/a/*/*", "", "", ["/a"]),
+        ("/*", "", "", ["/"]),
+        ("*", "", "", ["."]),
+        ("ex*t", "", "", ["ex*t"]),
+        (" /a ; /b , /a:", "", "", ["/a", "/b"]),
+        (("/a", "/b:/c"), "", "", ["/a", "/b", "/c"]),
+        (("/a",), "/b,/c/*", "", ["/a", "/b", "/c"]),
+        (("/a",), "/b:/a", "[/c/*, '/d:e', /b]", ["/a", "/b", "/c", "/d:e"]),
+        (None, "/b", "/c:/d", ["/b", "/c", "/d"]),
+    ],
+)
+def test_package_dirs_are_split_as_upstream_does_and_add_up(
+    tmp_path: Path, flags: object, env: str, user: str, expected: list[str]
+) -> None:
+    loaded = load(
+        tmp_path,
+        flags={"package_dirs": flags},
+        env={"JETSON_CONTAINERS_PACKAGE_DIRS": env} if env else {},
+        user=f"package_dirs: {user}\n" if user else "",
+    )
+    assert [str(path) for path in loaded["package_dirs"]] == expected
+
+
+def test_package_dirs_of_both_dotenv_files_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (tmp_path / ".env").write_text("JETSON_CONTAINERS_PACKAGE_DIRS=/a\n")
+    (here / ".env").write_text("JETSON_CONTAINERS_PACKAGE_DIRS=/b\n")
+    monkeypatch.chdir(here)
+    monkeypatch.delenv("JETSON_CONTAINERS_PACKAGE_DIRS", raising=False)
+    loaded = settings.load(files=(), root=tmp_path)
+    assert loaded["package_dirs"] == [Path("/b"), Path("/a")]
+
+
+def test_package_dirs_name_every_origin(tmp_path: Path) -> None:
+    loaded = load(tmp_path, flags={"package_dirs": ("/a",)}, env={"JETSON_CONTAINERS_PACKAGE_DIRS": "/b"})
+    assert loaded.origin("package_dirs") == "--package-dirs, $JETSON_CONTAINERS_PACKAGE_DIRS"
+
+
+def test_an_empty_variable_drops_the_package_dirs_of_the_files(tmp_path: Path) -> None:
+    loaded = load(tmp_path, env={"JETSON_CONTAINERS_PACKAGE_DIRS": ""}, user="package_dirs: [/c]\n")
+    assert loaded["package_dirs"] == []
+
+
+def test_a_directory_with_a_separator_in_its_name_is_one_directory(tmp_path: Path) -> None:
+    odd = tmp_path / "a:b, c"
+    odd.mkdir()
+    assert load(tmp_path, flags={"package_dirs": (str(odd),)})["package_dirs"] == [odd]

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 import jetson_containers
-from jetson_containers.images import compat, labels
+from jetson_containers.images import labels
 from jetson_containers.images.compat import ImageFacts, compatible, facts_of, rank_key
 from jetson_containers.images.name import ImageName
+from jetson_containers.plan.stage import stage_image
 from jetson_containers.platforms import cuda as cudarange
 from jetson_containers.platforms import tables
 from jetson_containers.platforms.detect import Arch, Platform, detect, parse_target
@@ -529,6 +530,8 @@ class TestProperties:
         keys.reverse()
         assert sorted(keys) == best_first  # type: ignore[type-var]
 
-    def test_stage_repository_is_the_one_plans_use(self) -> None:
-        """The stage repository is the one that plans use."""
-        assert compat.STAGE_REPOSITORY == ("jetson-containers", "stage")
+    def test_stage_images_of_plans_are_recognized_without_labels(self) -> None:
+        """Stage images of plans are recognized by their name where they have no labels."""
+        name = ImageName.parse(stage_image("cmake:pip", "sha256:0123456789abcdef0123"))
+        assert str(name) == "jetson-containers/stage:cmake-pip-0123456789abcdef"
+        assert facts_of(name).role == "stage"

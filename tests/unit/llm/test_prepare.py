@@ -182,7 +182,7 @@ def test_the_format_of_the_model_decides_the_runtime(world: prepare.World) -> No
     path.parent.mkdir(parents=True)
     path.write_bytes(b"GGUF")
     assert prepare.prepare(LlmRequest(model="/data/models/x.gguf"), world, dry_run=True).steps == ()
-    with pytest.raises(UsageError, match="no runtime `nonsense`"):
+    with pytest.raises(UsageError, match="unknown runtime `nonsense`"):
         prepare.prepare(LlmRequest(model="/data/models/x.gguf", runtime="nonsense"), world, dry_run=True)
 
 

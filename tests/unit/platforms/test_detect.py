@@ -431,7 +431,7 @@ class TestTargets:
             ("ubuntu25.99", "no known distribution"),
             ("debian99", "no known distribution"),
             ("orin-nano-8g", "did you mean `orin-nano-8gb`?"),
-            ("blah", "`blah` is no part of a target"),
+            ("blah", "unknown target component `blah`"),
             ("r36.4.3,blah", "`blah`"),
             ("cpu,sm87", "has no CUDA"),
             ("r36.4.3,sm110", "no chip of L4T 36.4.3"),

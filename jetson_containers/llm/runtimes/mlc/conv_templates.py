@@ -6,12 +6,12 @@ A wrong template does not fail: the model answers worse, or never stops. Pure; t
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core.suggest import closest
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def near(wanted: str, known: frozenset[str] = frozenset()) -> list[str]:
     template = _table()["nearest"].get(wanted, "")
     while template and template not in there:
         template = _table()["nearest"].get(template, "")
-    alike = difflib.get_close_matches(wanted, sorted(there), n=3)
+    alike = closest(wanted, sorted(there), 3)
     return [*([template] if template else []), *(name for name in alike if name != template)]
 
 

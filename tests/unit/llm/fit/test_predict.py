@@ -416,7 +416,7 @@ def test_every_mode_belongs_to_a_board() -> None:
 
 
 def test_a_board_that_does_not_exist_gets_a_suggestion() -> None:
-    with pytest.raises(UsageError, match="no board `orin-nx-16`") as error:
+    with pytest.raises(UsageError, match="unknown board `orin-nx-16`") as error:
         fit.board_named("orin-nx-16")
     assert "orin-nx-16gb" in (error.value.hint or "")
 
