@@ -182,6 +182,14 @@ def _gpu_code(files: Mapping[str, GpuCode], sm: int, *, tegra: bool) -> tuple[li
     return problems, notes
 
 
+def summary(contents: ImageContents, sms: Sequence[int]) -> str:
+    """One line for a record: how many files, and the worst fit of their GPU code."""
+    fits = [coverage(sm, gpu.code, gpu.ptx) for sm in sms for gpu in contents.gpu_code.values()]
+    worst = min((fit for fit in fits if fit), default=None)
+    gpu = f"GPU code in {len(contents.gpu_code)}: {worst.name.lower()}" if worst else "no GPU code"
+    return f"{contents.files} linked files, {gpu}"
+
+
 def inspect(engine: Engine, image: str, *, platform: str | None = None) -> ImageContents:
     """Run the script in a local image. `platform`: docker's name of a foreign platform.
 
