@@ -10,11 +10,13 @@ from __future__ import annotations
 import enum
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import NotReadyError
+from jetson_containers.platforms.cuda import class_of
+from jetson_containers.platforms.detect import Arch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from jetson_containers.engine.interface import Engine
+    from jetson_containers.platforms.detect import Platform
 
 SCRIPTS = Path(__file__).parents[1] / "container_scripts" / "image_check"
 MOUNTED = "/opt/jetson-containers-image-check"
@@ -102,11 +105,30 @@ def coverage(sm: int, code: Iterable[str], ptx: Iterable[str]) -> Coverage:
     return best
 
 
-def judge(contents: ImageContents, sms: Sequence[int], *, cuda: Version | None, tegra: bool) -> ImageVerdict:
+def judge_for(contents: ImageContents, platform: Platform) -> ImageVerdict:
+    """What keeps an image from running on a platform."""
+    group = class_of(platform.l4t) if platform.l4t else None
+    from_host = bool(group and group.cuda_from_host)
+    sms = platform.sm if platform.has_gpu else ()
+    tegra = platform.arch is Arch.TEGRA
+    return judge(contents, sms, cuda=platform.cuda, tegra=tegra, cuda_from_host=from_host)
+
+
+def judge(
+    contents: ImageContents,
+    sms: Sequence[int],
+    *,
+    cuda: Version | None,
+    tegra: bool,
+    cuda_from_host: bool = False,
+) -> ImageVerdict:
     """What keeps an image from running on GPUs with these compute capabilities.
 
-    `cuda`: the toolkit of the image; None, and no compute capability, for an image without one.
+    `cuda`: the toolkit of the image; None, and no compute capability, for an image without one. `cuda_from_host`: the
+    container gets the toolkit from the host, as on JetPack 4.
     """
+    if cuda_from_host:
+        contents = replace(contents, missing=_without_toolkit(contents.missing))
     problems, notes = _libraries(contents, cuda)
     problems += _imports(contents, "broken")
     notes += _imports(contents, "other")
@@ -117,6 +139,11 @@ def judge(contents: ImageContents, sms: Sequence[int], *, cuda: Version | None, 
         problems += refused
         notes += said
     return ImageVerdict(problems=tuple(problems), notes=tuple(notes))
+
+
+def _without_toolkit(missing: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    left = {path: tuple(name for name in names if not OF_CUDA.match(name)) for path, names in missing.items()}
+    return {path: names for path, names in left.items() if names}
 
 
 def _libraries(contents: ImageContents, cuda: Version | None) -> tuple[list[str], list[str]]:
@@ -186,7 +213,8 @@ def summary(contents: ImageContents, sms: Sequence[int]) -> str:
     """One line for a record: how many files, and the worst fit of their GPU code."""
     fits = [coverage(sm, gpu.code, gpu.ptx) for sm in sms for gpu in contents.gpu_code.values()]
     worst = min((fit for fit in fits if fit), default=None)
-    gpu = f"GPU code in {len(contents.gpu_code)}: {worst.name.lower()}" if worst else "no GPU code"
+    gpu = f"GPU code in {len(contents.gpu_code)}" if contents.gpu_code else "no GPU code"
+    gpu += f": {worst.name.lower()}" if worst else ""
     return f"{contents.files} linked files, {gpu}"
 
 

@@ -22,7 +22,6 @@ from jetson_containers.builder import image_check
 from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.plan.stage import StageKind
-from jetson_containers.platforms.detect import Arch
 from jetson_containers.recipes import files as recipe_files
 
 if TYPE_CHECKING:
@@ -235,7 +234,7 @@ def _check_image(node: Node, index: int, image: str, bench: Bench) -> Result:
         except NotReadyError as error:
             log.write(str(error.message))
             return Result(IMAGE_CHECK, SKIPPED, time.monotonic() - began, error.message, log.path)
-        verdict = image_check.judge(contents, platform.sm, cuda=platform.cuda, tegra=platform.arch is Arch.TEGRA)
+        verdict = image_check.judge_for(contents, platform)
         for line in (*verdict.problems, *(f"note: {note}" for note in verdict.notes)):
             bench.on_line(log.write(line))
         seconds = time.monotonic() - began
