@@ -91,7 +91,7 @@ def _builder(found: Capabilities) -> Check:
     if found.mounts:
         return Check("builder", Status.OK, found.builder.value)
     remedy = "install the buildx plugin (apt-get install docker-buildx), or a docker client before 23"
-    return Check("builder", Status.WARN, "only the legacy builder: no caches between builds", remedy)
+    return Check("builder", Status.WARN, "only the legacy builder, which has no `RUN --mount`", remedy)
 
 
 def _disk(name: str, place: Path) -> Check:

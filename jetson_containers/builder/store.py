@@ -23,7 +23,7 @@ class Store:
 
     def find(self, node: Node) -> LocalImage | None:
         """Find a stage's image: under its own name if it has it, else a final whose stages were pruned."""
-        return stage_image(node, self.engine.images(labels={labels.KEY: node.stage.key}))
+        return image_of_stage(node, self.engine.images(labels={labels.KEY: node.stage.key}))
 
     def adopt(self, image: LocalImage, node: Node, stage_labels: Mapping[str, str]) -> None:
         """Give an image its stage name, when it only has another; a final's labels are not handed on."""
@@ -51,14 +51,8 @@ class Store:
                 with contextlib.suppress(JetsonError):  # in use by a container: `prune` takes it later
                     self.engine.untag(aside)
 
-    def forget(self, reference: str) -> None:
-        """Remove a name if it exists; what the engine says against it does not matter here."""
-        with contextlib.suppress(JetsonError):
-            if self.engine.image(reference) is not None:
-                self.engine.untag(reference)
 
-
-def stage_image(node: Node, images: Iterable[LocalImage]) -> LocalImage | None:
+def image_of_stage(node: Node, images: Iterable[LocalImage]) -> LocalImage | None:
     """Find a stage's image among some, newest first: under its own name, else a final whose stages were pruned."""
     found = [
         image

@@ -86,7 +86,6 @@ def _options(function: Any) -> Any:
             click.option("--no-github-api", is_flag=True, help="Accepted; our scan and builds never call that API."),
             click.option("--list-packages", is_flag=True, help="As `jetson-containers list`."),
             click.option("--show-packages", is_flag=True, help="As `jetson-containers show`, for every package."),
-            click.option("--ccache/--no-ccache", "ccache", default=True, help="Use cache mounts where possible."),
         )
     ):
         function = decorate(function)
@@ -244,7 +243,7 @@ def _assemble(app: App, packages: tuple[str, ...], given: dict[str, Any], option
     from jetson_containers.platforms.target import version_variables
 
     skip = tuple(split_list(given["skip_packages"]))
-    request = Request(packages, given["multiple"], skip, given["keep_going"], version_variables(os.environ))
+    request = Request(packages, given["multiple"], skip, version_variables(os.environ))
     return assemble(
         request, base.platform, app.catalog_for, replace(options, base=base.reference), base_digest=base.digest or ""
     )

@@ -45,7 +45,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tree": ("catalog:tree", "Show what packages depend on."),
     "why": ("catalog:why", "Say why a package is absent, or who pulls it in."),
 }
-PASS_THROUGH = frozenset({"run"})
 
 
 class LazyGroup(click.Group):

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +135,8 @@ def wait_for_lock(descriptor: int, cancelled: threading.Event | None = None) -> 
 
 def free_space(place: Path) -> int:
     """Bytes that an unprivileged writer can still use at a place, which need not exist yet."""
+    import shutil
+
     while not place.exists() and place != place.parent:
         place = place.parent
     return shutil.disk_usage(place).free
@@ -157,6 +158,8 @@ def ensure_engine_space(data_root: str, needed_bytes: int) -> int | None:
 
 def directory_space(directory: str | Path) -> int | None:
     """Bytes free in a directory; None when it is not on this machine, or not given."""
+    import shutil
+
     try:
         return shutil.disk_usage(directory).free if str(directory) else None
     except OSError:
@@ -195,6 +198,8 @@ def move_into(made: Path, output: Path, names: Sequence[str]) -> None:
 def remove(path: Path) -> None:
     """Remove a file, a link or a directory; nothing there is fine."""
     if path.is_dir() and not path.is_symlink():
+        import shutil
+
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

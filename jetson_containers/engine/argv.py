@@ -75,8 +75,6 @@ def build(
     args += _secrets(builder, request)
     if builder is Builder.LEGACY:
         args += ["--force-rm"]  # else a failed step's container stays
-        if request.memory:
-            args += ["--memory", str(request.memory), "--memory-swap", "-1"]
     return docker(capabilities, *args, *request.flags, str(context), env=builder_env(builder), keep=sorted(hidden))
 
 
@@ -133,8 +131,6 @@ def _where(request: BuildRequest) -> list[str]:
         args += ["--network", request.network]
     if request.jobs:
         args += ["--add-host", jobs_host(request.jobs)]
-    if request.shm_size:
-        args += ["--shm-size", request.shm_size]
     if request.no_cache:
         args += ["--no-cache"]
     return args

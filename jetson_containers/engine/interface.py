@@ -83,7 +83,6 @@ class BuildRequest:
     platform: str | None = None  # "linux/arm64"; None: the engine's own
     no_cache: bool = False
     network: str | None = "host"
-    shm_size: str | None = None
     flags: tuple[str, ...] = ()
     secrets: tuple[tuple[str, Path], ...] = ()
     cache_from: tuple[str, ...] = ()
@@ -91,12 +90,9 @@ class BuildRequest:
     ca_bundle: Path | None = None  # trusted during RUN, not left in the image
     wheelhouse: Path | None = None  # directory of wheels pip may use during RUN, not left in the image
     timeout: float | None = None  # seconds
-    memory: int | None = None  # bytes the build may use, where the builder can limit it
     index_url: str = ""  # package index pip uses during RUN, not left in the image
-    cache_mounts: bool = False  # keep pip's and ccache's caches between builds, where the builder can
     jobs: int = 0  # compile jobs the recipe is told of, outside of the engine's cache key; 0: it is told nothing
     added: Mapping[str, str] = field(default_factory=dict)  # texts of files that stand in the context only meanwhile
-    cache_scope: str = ""  # what wheels compiled by pip depend on: stages of different scopes share none
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.llm.client import Turn
-    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.context import LlmContext
+    from jetson_containers.llm.decide import Decision
     from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.session import Session
 
@@ -56,7 +57,7 @@ class ChatAnswer:
         return {**asdict(self), "tokens_per_s": self.decode_tokens_per_s}
 
 
-def chat(request: LlmRequest, options: ChatOptions, world: World, *, dry_run: bool = False) -> ChatAnswer | None:
+def chat(request: LlmRequest, options: ChatOptions, context: LlmContext, *, dry_run: bool = False) -> ChatAnswer | None:
     """Answer on stdout, streamed; everything else on stderr.
 
     Raises as `prepare`, UsageError where nothing is asked, and StepError for a failed server. Ctrl-C while the only
@@ -66,24 +67,26 @@ def chat(request: LlmRequest, options: ChatOptions, world: World, *, dry_run: bo
         runtime_named(request.runtime)  # a wrong name is said before a question is waited for
     if not dry_run:
         options = options if options.prompt or _on_terminal() else replace(options, prompt=piped())
-    prepared = preparing.prepare(request, world, dry_run=dry_run)
     if dry_run:
-        service = prepared.runtime.serve(prepared.job, ServeOptions(port=8080, threads=request.threads))
-        preparing.show(prepared, service.argv, world.console)
+        decision = preparing.plan(request, context)
+        service = decision.service(ServeOptions(port=8080, threads=request.threads))
+        preparing.show(decision, service.argv, context.console)
         return None
-    with sessions.open_session(prepared, world, threads=request.threads) as session:
-        turn = Conversation(session=session, options=options, console=world.console).run()
+    prepared = preparing.prepare(request, context)
+    with sessions.open_session(prepared, context, threads=request.threads) as session:
+        turn = Conversation(session=session, options=options, console=context.console).run()
     if turn is None:
         return None
     if turn.interrupted and options.prompt:
         raise KeyboardInterrupt
-    _say_speed(prepared, session, turn, world.console)
+    decision = prepared.decision
+    _show_speed(decision, session, turn, context.console)
     return ChatAnswer(
         model=request.model,
-        runtime=prepared.runtime.name,
-        quantization="" if prepared.job.prepared else prepared.job.quantization,
+        runtime=decision.runtime.name,
+        quantization=decision.quantization,
         image=session.image,
-        artefact=prepared.artefact,
+        artefact=decision.artifact,
         answer=turn.text.strip(),
         prompt_tokens=turn.prompt_tokens,
         completion_tokens=turn.completion_tokens,
@@ -227,5 +230,5 @@ def speeds(turn: Turn) -> str:
     return ", ".join(parts)
 
 
-def _say_speed(prepared: PreparedModel, session: Session, turn: Turn, console: Console) -> None:
-    console.ok(f"{prepared.title}: {speeds(turn)}; loaded in {session.loaded_s:.1f} s, {session.image}")
+def _show_speed(decision: Decision, session: Session, turn: Turn, console: Console) -> None:
+    console.ok(f"{decision.title}: {speeds(turn)}; loaded in {session.loaded_s:.1f} s, {session.image}")

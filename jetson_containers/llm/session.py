@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import diagnosis
-from jetson_containers.core.errors import NotReadyError, StepError
+from jetson_containers.core.errors import StepError
 from jetson_containers.core.memory import read_memory
 from jetson_containers.llm import containers as container
 from jetson_containers.llm.client import OpenAIClient, ServerGoneError
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.context import LlmContext
+    from jetson_containers.llm.prepare import PreparedModel
     from jetson_containers.llm.runtimes.interface import Service
 
 LOAD_TIMEOUT = 1800.0  # seconds; a JIT compile on a Nano takes that long, and an end of the process is seen at once
@@ -80,21 +81,19 @@ def _discrete_memory() -> int:
 
 
 @contextlib.contextmanager
-def open_session(prepared: PreparedModel, world: World, *, threads: int = 0) -> Iterator[Session]:
+def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int = 0) -> Iterator[Session]:
     """Start the server on a free port of loopback, wait until it has loaded, and end it on the way out.
 
     Raises StepError with the end of its log and the likely cause when it ends before.
     """
-    if prepared.containers is None:
-        raise NotReadyError("nothing runs in a dry run")
     options = ServeOptions(port=free_port(), threads=threads or default_threads())
-    service = prepared.runtime.serve(prepared.job, options)
+    service = prepared.decision.service(options)
     name = f"jetson-llm-chat-{os.getpid()}-{options.port}"
     planned = prepared.containers.server(service, name=name)
-    log = container.log_of(world.settings, name)
+    log = container.log_of(context.settings, name)
     memory = MemoryWatch.start()
-    world.console.detail(f"server: {planned.shell}")
-    world.console.detail(f"its log: {log}")
+    context.console.detail(f"server: {planned.shell}")
+    context.console.detail(f"its log: {log}")
     started = time.monotonic()
     container.remove_orphans(container.client_of(planned))
     with container.running(planned, log) as process:

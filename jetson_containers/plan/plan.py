@@ -83,11 +83,10 @@ def make(
     options: PlanOptions,
     *,
     base_digest: str = "",
-    base_layers: int = 0,
 ) -> Plan:
     """Plan one image; reads recipes and their contexts, writes nothing.
 
-    `base_digest` makes a base that moved change all keys; `base_layers` counts the base's layers where known.
+    `base_digest` makes a base that moved change all keys.
     Raises LayerBudgetError, RecipeError for a Dockerfile that cannot be read, UsageError for an empty request or a
     `--name` that is no image name.
     """
@@ -115,11 +114,11 @@ def make(
         packages=tuple(package.name for package in resolution.packages),
         notices=(*resolution.notices, *of_cuda, *planner.notices()),
     )
-    check_layers(plan, base_layers=base_layers)
+    check_layers(plan)
     return plan
 
 
-def check_layers(plan: Plan, *, base_layers: int = 0, per_stage: int = 0) -> None:
+def check_layers(plan: Plan, *, per_stage: int = 0) -> None:
     """Raise LayerBudgetError, naming the largest contributors, when a build would stack more than overlay2 can.
 
     `per_stage` is what the builder adds to each stage (`dockerfile.CA_COPY_LAYERS` with the legacy builder).
@@ -127,7 +126,7 @@ def check_layers(plan: Plan, *, base_layers: int = 0, per_stage: int = 0) -> Non
     by_key = {stage.key: stage for stage in plan.stages}
     for stage in plan.stages:
         below = _below(stage, by_key)
-        total = base_layers + stage.depth + per_stage * len(below)
+        total = stage.depth + per_stage * len(below)
         if total > MAX_LAYERS:
             raise _over_budget(stage, below, by_key, total)
 

@@ -82,7 +82,8 @@ class Key:
 
 def _readers() -> list[Path]:
     package = Path(__file__).parents[1]
-    return sorted(file for room in ("core", "platforms", "recipes") for file in (package / room).rglob("*.py"))
+    programs = (file for room in ("core", "platforms", "recipes") for file in (package / room).rglob("*.py"))
+    return sorted((*programs, *(package / "facts").glob("*.yaml")))
 
 
 def read(file: Path, key: Key) -> Contents | None:

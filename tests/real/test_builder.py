@@ -237,7 +237,7 @@ def test_a_build_that_runs_out_of_memory_is_recognised(tmp_path: Path, scratch_b
     place = Workplace(tmp_path, scratch_base, engine_for("legacy"))
     a = place.stage("a", "RUN tail /dev/zero")
     with pytest.raises(BuildError) as caught:
-        place.run(place.plan(a), memory_limit=64 * 1024**2)
+        place.run(place.plan(a), build_flags=("--memory=64m", "--memory-swap=-1"))
     assert "memory ran out" in caught.value.message
     assert "MAX_JOBS=1" in (caught.value.hint or "")
 

@@ -192,7 +192,12 @@ def test_a_failed_build_says_why_and_leaves_no_name(
 
 def test_a_build_killed_for_memory_is_told_apart(scratch_base: str, tmp_path: Path) -> None:
     legacy = engine_for("legacy")
-    request = BuildRequest(tmp_path, f"FROM {scratch_base}\nRUN tail /dev/zero\n", f"{PREFIX}/oom:1", memory=8 << 20)
+    request = BuildRequest(
+        tmp_path,
+        f"FROM {scratch_base}\nRUN tail /dev/zero\n",
+        f"{PREFIX}/oom:1",
+        flags=("--memory=8m", "--memory-swap=-1"),
+    )
     with pytest.raises(OutOfMemoryError):
         legacy.build(request, silent)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,10 +16,11 @@ from jetson_containers.builder import graph as graphs
 from jetson_containers.builder.store import Store, image_named
 from jetson_containers.builder.types import BuildOptions
 from jetson_containers.cli.main import main
-from jetson_containers.core.errors import EngineMissingError
+from jetson_containers.core.errors import EngineMissingError, LayerBudgetError
+from jetson_containers.engine.interface import Builder
 from jetson_containers.images import labels
 from jetson_containers.plan.stage import StageKind, StageState
-from tests.fakes import FakeEngine
+from tests.fakes import CAPABILITIES, FakeEngine
 from tests.unit.builder.test_run import Site, chain, plan, stage
 
 if TYPE_CHECKING:
@@ -348,3 +350,23 @@ def test_one_function_decides(monkeypatch: pytest.MonkeyPatch, site: Site) -> No
     monkeypatch.setattr(decide, "decide", wrong)
     site.run(the_plan, rebuild=True)
     assert site.built() == []
+
+
+@pytest.mark.parametrize(
+    ("builder", "bundle", "fits"),
+    [(Builder.LEGACY, True, False), (Builder.LEGACY, False, True), (Builder.BUILDX, True, True)],
+)
+def test_decide_counts_the_layers_of_the_ca_bundle(tmp_path: Path, builder: Builder, bundle: bool, fits: bool) -> None:
+    """A builder without mounts copies the CA bundle into each stage; the dry run and the build refuse alike."""
+    site = Site(tmp_path)
+    site.engine.capabilities_ = replace(CAPABILITIES, builder=builder)
+    low = stage("a", depth=60)
+    plans = [plan(low, stage("b", parent=low, depth=122))]
+    changes: dict[str, Any] = {"ca_bundle": tmp_path / "ca.crt" if bundle else None}
+    if fits:
+        assert foretold(site, plans, **changes) == done(site, plans, **changes)
+        return
+    for action in (foretold, done):
+        with pytest.raises(LayerBudgetError, match="126 layers"):
+            action(site, plans, **changes)
+    assert site.engine.requests == []

@@ -354,13 +354,12 @@ def test_a_build_request_holds_base_arguments_and_labels(site: Site) -> None:
         build_flags=("--ulimit", "x"),
         proxies={"http_proxy": "http://p"},
         cache_from=("c",),
-        memory_limit=GIB,
         index_url="http://index/simple",
     )
     (request,) = site.engine.requests
     assert request.build_args == {"BASE_IMAGE": "base:1", "VERSION": "1", "http_proxy": "http://p"}
     assert request.flags == ("--shm-size", "1 g", "--ulimit", "x")
-    assert (request.network, request.timeout, request.memory, request.platform) == ("none", 60, GIB, None)
+    assert (request.network, request.timeout, request.platform) == ("none", 60, None)
     assert (request.cache_from, request.index_url) == (("c",), "http://index/simple")
     assert request.tag == "jetson-containers/stage:a"
 

@@ -76,6 +76,7 @@ def inspected(call: str) -> list[str]:
 def test_autotag_asks_for_one_list_and_one_inspect(
     calls: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Autotag asks for one list and one inspect."""
     assert main(["autotag", "thing", "--target", TARGET]) == 0
     assert capsys.readouterr().out == "thing:1.2-r36.4-cu126-22.04\n"
     first, second = calls()
@@ -87,6 +88,7 @@ def test_autotag_asks_for_one_list_and_one_inspect(
 def test_autotag_without_an_answer_asks_no_more(
     calls: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Autotag without an answer asks no more."""
     assert main(["autotag", "never_heard_of", "--target", TARGET]) == 127
     assert "no image of never_heard_of is known" in capsys.readouterr().err
     assert len(calls()) == 2
@@ -95,6 +97,7 @@ def test_autotag_without_an_answer_asks_no_more(
 def test_autotag_takes_what_is_left_when_an_image_goes_away_between_the_questions(
     calls: Callable[[], list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Autotag takes what is left when an image goes away between the questions."""
     (tmp_path / "images").write_text(json.dumps(image(0, "thing")))
     (tmp_path / "complaint").write_text(f"Error: No such image: {IDS[1]}\nError: No such image: {IDS[2]}\n")
     (tmp_path / "code").write_text("1")
@@ -104,6 +107,7 @@ def test_autotag_takes_what_is_left_when_an_image_goes_away_between_the_question
 
 
 def test_autotag_without_the_local_source_asks_nothing(calls: Callable[[], list[str]]) -> None:
+    """Autotag without the local source asks nothing."""
     assert main(["autotag", "--disable", "local", "mlc", "--target", TARGET]) == 0
     assert calls() == []
 
@@ -111,6 +115,7 @@ def test_autotag_without_the_local_source_asks_nothing(calls: Callable[[], list[
 def test_run_dry_run_asks_how_containers_get_the_gpu(
     calls: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Run dry run asks how containers get the GPU."""
     assert main(["run", "--target", TARGET, "--dry-run", "thing:1.2-r36.4-cu126-22.04", "ls"]) == 0
     assert "--runtime nvidia" in capsys.readouterr().out
     assert calls() == [INFO]
@@ -119,6 +124,7 @@ def test_run_dry_run_asks_how_containers_get_the_gpu(
 def test_run_dry_run_looks_up_a_word_that_may_be_the_command(
     calls: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Run dry run looks up a word that may be the command."""
     assert main(["run", "--target", TARGET, "--dry-run", "thing", "ls"]) == 0
     first, second = calls()
     assert first == INFO
@@ -129,6 +135,7 @@ def test_run_dry_run_looks_up_a_word_that_may_be_the_command(
 def test_build_dry_run_asks_for_one_list_and_one_inspect(
     calls: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Build dry run asks for one list and one inspect."""
     assert main(["build", "--dry-run", "mlc", "--target", TARGET]) == 0
     assert "to build" in capsys.readouterr().out
     first, second = calls()
@@ -137,11 +144,13 @@ def test_build_dry_run_asks_for_one_list_and_one_inspect(
 
 @pytest.mark.parametrize("words", [["list"], ["show", "mlc"], ["why", "mlc"], ["tree", "mlc"], ["info"]])
 def test_reads_ask_docker_nothing(calls: Callable[[], list[str]], words: list[str]) -> None:
+    """Reads ask docker nothing."""
     assert main([*words, "--target", TARGET]) == 0
     assert calls() == []
 
 
-def test_the_docker_sdk_is_not_imported(calls: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_sdk_is_not_imported(calls: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Docker SDK is not imported by these commands."""
     for name in [name for name in sys.modules if name.partition(".")[0] in {"docker", "requests"}]:
         monkeypatch.delitem(sys.modules, name)
     assert main(["autotag", "thing", "--target", TARGET]) == 0

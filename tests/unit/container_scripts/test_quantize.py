@@ -98,7 +98,7 @@ def test_drivers_understand_each_command_of_the_runtimes(image: Images, monkeypa
 @cache
 def all_commands() -> tuple[tuple[str, ...], ...]:
     key = commands.ServeOptions(port=8000, api_key=True, threads=2)
-    old = commands.Target(commands.board("orin-nx-jp6"), versions={"auto_awq": "0.2.9"})
+    old = commands.Target(platform=commands.board("orin-nx-jp6"), versions={"auto_awq": "0.2.9"})
     jobs = [commands.job(model, place) for model in list(commands.MODELS)[:3] for place in commands.BOARDS]
     found: list[tuple[str, ...]] = []
     for job in [*jobs, commands.job(target=old), commands.job(samples=9, calibration="/data/x.txt")]:

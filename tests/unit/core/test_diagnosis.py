@@ -66,6 +66,18 @@ MESSAGES = [
     ("hash-mismatch", "E: Failed to fetch http://deb/x.deb  Hash Sum mismatch"),
     ("git-ref-missing", "fatal: Remote branch v1.19.0 not found in upstream origin"),
     ("git-ref-missing", "fatal: reference is not a tree: 0123456789abcdef"),
+    (
+        "registry-unreachable",
+        'Error response from daemon: Get "https://registry.test/v2/": dial tcp: lookup x on 1.1.1.1:53: no such host',
+    ),
+    (
+        "registry-unreachable",
+        'failed to do request: Head "https://ghcr.io/v2/a/b/manifests/1": dial tcp 1.2.3.4:443: connection refused',
+    ),
+    (
+        "base-missing",
+        "pull access denied for nope, repository does not exist or may require 'docker login': denied: requested",
+    ),
     ("dns", "E: Failed to fetch http://deb.example/  Temporary failure resolving 'deb.example'"),
     ("dns", "curl: (6) Could not resolve host: github.com"),
     ("tls", "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"),
@@ -94,13 +106,15 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize(("expected", "message"), MESSAGES, ids=[f"{i}-{row[0]}" for i, row in enumerate(MESSAGES)])
-def test_known_messages_are_recognised(expected: str, message: str) -> None:
+def test_diagnose_recognizes_known_messages(expected: str, message: str) -> None:
+    """Known messages are recognized."""
     finding = diagnosis.diagnose(["Step 3/7 : RUN make", message, "make: leaving directory"])
     assert finding is not None
     assert (finding.id, finding.line, finding.number) == (expected, message.strip(), 2)
 
 
-def test_every_signature_has_an_example_cause_and_remedy() -> None:
+def test_signatures_each_have_an_example_a_cause_and_a_remedy() -> None:
+    """Every signature has an example, a cause and a remedy."""
     table = diagnosis.signatures()
     untested = {row.id for row in table} - {row[0] for row in MESSAGES} - {"timeout"}
     assert untested == set()
@@ -108,32 +122,37 @@ def test_every_signature_has_an_example_cause_and_remedy() -> None:
     assert len({row.id for row in table}) == len(table)
 
 
-def test_the_certain_cause_wins_over_its_consequence() -> None:
+def test_diagnose_prefers_the_certain_cause_to_its_consequence() -> None:
+    """The certain cause wins over its consequence."""
     log = ["ERROR: No matching distribution found for pip", "/bin/sh: python3.6: command not found"]
     finding = diagnosis.diagnose(log)
     assert finding is not None
     assert finding.id == "no-matching-distribution"
 
 
-def test_a_survived_error_far_above_is_not_the_cause() -> None:
+def test_diagnose_ignores_an_error_far_above_the_end() -> None:
+    """An error far above that was survived is not the cause."""
     log = ["checking for f77... /bin/sh: f77: not found", *[f"compiling {n}.c" for n in range(60)], "it broke"]
     assert diagnosis.diagnose(log) is None
 
 
-def test_noise_does_not_push_the_cause_out_of_sight() -> None:
+def test_diagnose_looks_past_lines_of_progress() -> None:
+    """Lines of progress do not hide the cause."""
     log = ["curl: (7) Failed to connect to example.org", *[f"Get:{n} http://deb/x y [1 kB]" for n in range(99)]]
     finding = diagnosis.diagnose(log)
     assert finding is not None
     assert finding.id == "unreachable"
 
 
-def test_the_last_of_several_lines_is_shown() -> None:
+def test_diagnose_shows_the_last_of_several_lines() -> None:
+    """The last of several lines is shown."""
     finding = diagnosis.diagnose(["a: Permission denied", "x", "b: Permission denied"])
     assert finding is not None
     assert (finding.line, finding.number) == ("b: Permission denied", 3)
 
 
-def test_groups_of_the_pattern_are_named_in_the_cause() -> None:
+def test_diagnose_puts_groups_of_the_pattern_into_the_cause() -> None:
+    """Groups of the pattern are named in the cause."""
     finding = diagnosis.diagnose(["W: EXPKEYSIG F42ED6FBAB17C654 Open Robotics"])
     assert finding is not None
     assert "(EXPKEYSIG F42ED6FBAB17C654)" in finding.cause
@@ -143,17 +162,20 @@ def test_groups_of_the_pattern_are_named_in_the_cause() -> None:
     ("exit_code", "oom", "expected"),
     [(137, False, "out-of-memory"), (1, True, "out-of-memory"), (127, False, "command-missing"), (3, False, None)],
 )
-def test_an_exit_code_alone_can_tell(exit_code: int, oom: bool, expected: str | None) -> None:
+def test_diagnose_by_the_exit_code_alone(exit_code: int, oom: bool, expected: str | None) -> None:
+    """An exit code alone can tell."""
     finding = diagnosis.diagnose(["nothing known"], exit_code=exit_code, oom_killed=oom)
     assert (finding.id if finding else None) == expected
 
 
-def test_an_unknown_failure_has_no_invented_cause() -> None:
+def test_diagnose_gives_no_cause_for_an_unknown_failure() -> None:
+    """An unknown failure has no invented cause."""
     assert diagnosis.diagnose(["all well", "until it was not"]) is None
     assert diagnosis.diagnose([]) is None
 
 
-def test_relevant_lines_leave_progress_and_package_managers_out() -> None:
+def test_relevant_lines_leave_out_progress_and_package_managers() -> None:
+    """The relevant lines leave progress and package managers out."""
     log = [
         "Sending build context to Docker daemon  2.048kB",
         "#1 [internal] load build definition from Dockerfile",
@@ -190,11 +212,13 @@ def test_relevant_lines_leave_progress_and_package_managers_out() -> None:
         'ERROR: process "/bin/sh -c echo No space left on device" did not complete successfully: exit code: 1',
     ],
 )
-def test_a_message_in_the_recipe_itself_is_no_sign_of_anything(echo: str) -> None:
+def test_diagnose_ignores_messages_in_the_text_of_the_recipe(echo: str) -> None:
+    """A message in the text of the recipe is ignored."""
     assert diagnosis.diagnose([echo]) is None
 
 
-def test_a_process_that_was_killed_names_the_line_that_shows_it() -> None:
+def test_diagnose_of_a_killed_process_shows_its_line() -> None:
+    """A process that was killed names the line that shows it."""
     log = ["No space left on device", "c++: fatal error: Killed signal terminated program cc1plus", "exit code: 1"]
     finding = diagnosis.diagnose(log, oom_killed=True)
     assert finding is not None
@@ -202,4 +226,39 @@ def test_a_process_that_was_killed_names_the_line_that_shows_it() -> None:
 
 
 def test_relevant_lines_are_the_last_ones() -> None:
+    """Relevant lines are the last ones."""
     assert diagnosis.relevant([str(n) + "!" for n in range(100)], count=3) == ["97!", "98!", "99!"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'docker: Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup x: no such host',
+        "docker: Error response from daemon: pull access denied for nope, repository does not exist",
+        'failed to create shim task: exec: "llama-server": executable file not found in $PATH: unknown',
+        "sh: 1: llama-server: not found",
+        "ModuleNotFoundError: No module named 'vllm'",
+    ],
+)
+def test_a_wrong_image_is_not_explained_by_the_network_or_a_recipe(line: str) -> None:
+    finding = diagnosis.diagnose(["Unable to find image 'nope:1' locally", line], exit_code=125, model=True)
+    assert finding is not None
+    told = f"{finding.cause} {finding.remedy}"
+    assert "image" in finding.cause
+    assert "host name" not in told
+    assert "recipe" not in told
+    assert "--use-proxy" not in told
+
+
+def test_a_server_that_is_not_in_the_image_is_told_by_its_status_alone() -> None:
+    finding = diagnosis.diagnose([], exit_code=127, model=True)
+    assert finding is not None
+    assert "not in the image" in finding.cause
+    assert "--image" in finding.remedy
+
+
+def test_a_missing_apt_package_points_at_the_missing_update_first() -> None:
+    finding = diagnosis.diagnose(["E: Unable to locate package nosuchpackage"])
+    assert finding is not None
+    assert "`nosuchpackage`" in finding.cause
+    assert finding.remedy.index("apt-get update") < finding.remedy.index("spelling") < finding.remedy.index("--base")

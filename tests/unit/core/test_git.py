@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 def test_revision_is_read_from_the_checkout(tmp_path: Path) -> None:
+    """Revision is read from the checkout."""
     assert revision(tmp_path) == ""
     git = tmp_path / ".git"
     (git / "refs" / "heads").mkdir(parents=True)
@@ -25,6 +26,7 @@ def test_revision_is_read_from_the_checkout(tmp_path: Path) -> None:
 
 
 def test_revision_of_a_linked_worktree_has_its_own_head_and_the_repositorys_branches(tmp_path: Path) -> None:
+    """Revision of a linked worktree has its own head and the repositorys branches."""
     linked, git = tmp_path / "linked", tmp_path / "main" / ".git"
     own = git / "worktrees" / "linked"
     for folder in (linked, own, git / "refs" / "heads"):
@@ -37,6 +39,7 @@ def test_revision_of_a_linked_worktree_has_its_own_head_and_the_repositorys_bran
 
 
 def test_revision_of_a_submodule_names_its_state_by_a_relative_path(tmp_path: Path) -> None:
+    """Revision of a submodule names its state by a relative path."""
     (tmp_path / "state").mkdir()
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / ".git").write_text("gitdir: ../state\n")

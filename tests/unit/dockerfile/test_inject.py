@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 GOLDEN = UNIT_DIR / "golden" / "dockerfile"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
-ALL_FEATURES = {"ca_bundle": True, "wheelhouse": True, "cache_mounts": True, "index_url": True, "cache_scope": "scope"}
+ALL_FEATURES = {"ca_bundle": True, "wheelhouse": True, "index_url": True}
 
 
 def check_golden(path: Path, text: str) -> None:
@@ -174,21 +174,6 @@ class TestLayerCount:
     def test_layer_count_counts_the_final_stage(self, text: str, layers: int) -> None:
         """The layers of the final stage are counted."""
         assert dockerfile.layer_count(text) == layers
-
-
-class TestHeader:
-    def test_strip_header_removes_the_header_and_keeps_the_rest(self) -> None:
-        """The header goes and the rest stays."""
-        text = "# syntax=x\n#---\n# name: a\n#---\n# note\n#---\n# alias: b\n#---\nFROM a\n#---\n# not a header\n#---\n"
-        assert dockerfile.strip_header(text) == "# syntax=x\n# note\nFROM a\n#---\n# not a header\n#---\n"
-
-    def test_strip_header_without_a_header_changes_nothing(self) -> None:
-        """A Dockerfile without a header is unchanged."""
-        assert dockerfile.strip_header("FROM a\nRUN b\n") == "FROM a\nRUN b\n"
-
-    def test_strip_header_of_only_a_header_is_empty(self) -> None:
-        """Only a header leaves nothing."""
-        assert dockerfile.strip_header("#---\n# name: a\n#---\n") == ""
 
 
 class TestCanonical:
@@ -358,14 +343,6 @@ class TestPrepare:
         text = "FROM a\nRUN b"
         more = dockerfile.layer_count(dockerfile.prepare(text, mounts=False, ca_bundle=True))
         assert more - dockerfile.layer_count(text) == dockerfile.CA_COPY_LAYERS
-
-    def test_prepare_mounts_no_pip_cache_without_a_scope(self) -> None:
-        """Without a scope pip has no cache."""
-        text = dockerfile.prepare("FROM a\nRUN b", mounts=True, cache_mounts=True)
-        assert text == (
-            "FROM a\nARG CCACHE_DIR=/dev/jetson/ccache\n"
-            "RUN --mount=type=cache,id=jetson-ccache,target=/dev/jetson/ccache b"
-        )
 
     @pytest.mark.parametrize("name", CASES)
     def test_prepare_adds_no_env(self, name: str) -> None:

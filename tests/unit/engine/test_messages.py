@@ -40,6 +40,17 @@ CASES: list[tuple[str, type[JetsonError], str]] = [
         "does not see `jetson-containers/stage`",
     ),
     ("pull access denied for foo/bar, repository does not exist", RegistryError, "no such image"),
+    (
+        "pull access denied for x, repository does not exist or may require 'docker login': denied: requested access",
+        RegistryError,
+        "no such image",
+    ),
+    (
+        'failed to resolve reference "docker.io/library/nope:1": docker.io/library/nope:1: not found',
+        RegistryError,
+        "no such image",
+    ),
+    ("denied: requested access to the resource is denied", RegistryError, "refuses this user"),
     ("Error response from daemon: manifest for a/b:1 not found: manifest unknown", RegistryError, "no such image"),
     ("no basic auth credentials", RegistryError, "refuses this user"),
     (f"{REGISTRY}: lookup registry-1.docker.io: no such host", RegistryError, "`registry-1.docker.io` cannot be"),
@@ -62,7 +73,8 @@ CASES: list[tuple[str, type[JetsonError], str]] = [
 
 
 @pytest.mark.parametrize(("output", "error", "said"), CASES, ids=[case[0][:40] for case in CASES])
-def test_an_engine_s_words_become_our_error(output: str, error: type[JetsonError], said: str) -> None:
+def test_translate_turns_messages_of_engines_into_errors(output: str, error: type[JetsonError], said: str) -> None:
+    """A message of an engine becomes the matching error."""
     found = translate(output, "building `x`")
     assert type(found) is error
     assert said in found.message
@@ -79,16 +91,19 @@ def test_an_engine_s_words_become_our_error(output: str, error: type[JetsonError
         "error 401 unauthorized: bad token",
     ],
 )
-def test_what_a_recipe_s_own_command_printed_is_not_blamed_on_the_engine(printed: str) -> None:
+def test_translate_does_not_blame_the_engine_for_output_of_a_recipe(printed: str) -> None:
+    """What a recipe's own command printed is not blamed on the engine."""
     assert type(translate(f"{printed}\n{STEP}")) is BuildError
 
 
-def test_a_kill_long_before_the_end_was_survived() -> None:
+def test_translate_ignores_a_kill_long_before_the_end() -> None:
+    """A kill long before the end was survived."""
     lines = ["Killed", *(f"line {number}" for number in range(100)), STEP]
     assert type(translate("\n".join(lines))) is BuildError
 
 
-def test_the_last_lines_come_along() -> None:
+def test_translate_keeps_the_last_lines() -> None:
+    """The last lines are kept in the error."""
     found = translate("\n".join([*(f"line {number}" for number in range(50)), "", "last"]))
     assert len(found.details) == DETAIL_LINES
     assert found.details[-1] == "last"

@@ -102,9 +102,10 @@ class Machine:
         ({"a": ("22.06.0-beta.0", False)}, "auto", "a", Builder.BUILDKIT),
     ],
 )
-def test_the_client_with_the_best_builder_is_chosen(
+def test_probe_chooses_the_client_with_the_best_builder(
     tmp_path: Path, clients: dict[str, tuple[str, bool]], wanted: str, chosen: str, builder: Builder
 ) -> None:
+    """The client with the best builder is chosen."""
     capabilities, client = probe.probe(wanted, Machine(tmp_path, clients).host())
     assert (capabilities.client, capabilities.builder) == (str(tmp_path / chosen / "docker"), builder)
     assert client.context == "default"
@@ -121,20 +122,25 @@ def test_the_client_with_the_best_builder_is_chosen(
         ("kaniko", ConfigError, "auto, bake, buildx, buildkit, legacy"),
     ],
 )
-def test_a_builder_that_cannot_be_had(tmp_path: Path, wanted: str, error: type[NotReadyError], said: str) -> None:
+def test_probe_refuses_a_builder_that_is_unavailable(
+    tmp_path: Path, wanted: str, error: type[NotReadyError], said: str
+) -> None:
+    """A builder that is unavailable is an error."""
     with pytest.raises(error) as caught:
         probe.probe(wanted, Machine(tmp_path, {"a": ("26.1.5", False)}).host())
     assert said in str(caught.value.hint)
 
 
-def test_no_client_at_all(tmp_path: Path) -> None:
+def test_probe_without_a_client_is_an_error(tmp_path: Path) -> None:
+    """Without any client there is one error."""
     with pytest.raises(EngineMissingError) as caught:
         probe.probe("auto", Machine(tmp_path, {}).host())
     assert "no `docker` on PATH" in caught.value.message
     assert "./install.sh" in str(caught.value.hint)
 
 
-def test_podman_alone_is_named_as_unsupported(tmp_path: Path) -> None:
+def test_probe_names_podman_alone_as_unsupported(tmp_path: Path) -> None:
+    """Podman alone is named as unsupported."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/podman").write_text("")
     (tmp_path / "bin/podman").chmod(0o755)
@@ -143,7 +149,8 @@ def test_podman_alone_is_named_as_unsupported(tmp_path: Path) -> None:
         probe.probe("auto", host)
 
 
-def test_podman_under_docker_s_name_is_named_as_unsupported(tmp_path: Path) -> None:
+def test_probe_names_podman_under_the_name_of_docker_as_unsupported(tmp_path: Path) -> None:
+    """Podman under docker's name is named as unsupported."""
     machine = Machine(tmp_path, {"a": ("4.3.1", False)}, state="down")
     machine.podman.add("a")
     with pytest.raises(EngineMissingError, match="is Podman, which is not supported"):
@@ -158,9 +165,10 @@ def test_podman_under_docker_s_name_is_named_as_unsupported(tmp_path: Path) -> N
         ("etc", "", 0, "sh -c 'dockerd"),
     ],
 )
-def test_a_stopped_daemon_comes_with_the_way_to_start_it_here(
+def test_probe_of_a_stopped_daemon_says_how_to_start_it_here(
     tmp_path: Path, folder: str, file: str, uid: int, expected: str
 ) -> None:
+    """A stopped daemon comes with the way to start it on this machine."""
     (tmp_path / folder).mkdir(parents=True)
     if file:
         (tmp_path / folder / file).write_text("")
@@ -170,7 +178,8 @@ def test_a_stopped_daemon_comes_with_the_way_to_start_it_here(
     assert "./install.sh" in str(caught.value.hint)
 
 
-def test_an_engine_elsewhere_that_does_not_answer_is_named(tmp_path: Path) -> None:
+def test_probe_names_a_remote_engine_that_does_not_answer(tmp_path: Path) -> None:
+    """An engine elsewhere that does not answer is named."""
     machine = Machine(tmp_path, {"a": ("28.2.2", True)}, state="down")
     with pytest.raises(EngineMissingError, match=r"tcp://orin:2375 \(\$DOCKER_HOST\)"):
         probe.probe("auto", machine.host(DOCKER_HOST="tcp://orin:2375"))
@@ -180,9 +189,10 @@ def test_an_engine_elsewhere_that_does_not_answer_is_named(tmp_path: Path) -> No
     ("sudo", "interactive", "uid", "works"),
     [(True, False, 1000, True), (False, True, 1000, True), (False, False, 1000, False), (True, False, 0, False)],
 )
-def test_sudo_only_where_it_is_needed_and_can_be_used(
+def test_probe_uses_sudo_only_where_it_is_needed_and_works(
     tmp_path: Path, sudo: bool, interactive: bool, uid: int, works: bool
 ) -> None:
+    """sudo is used only where it is needed and works."""
     machine = Machine(tmp_path, {"a": ("28.2.2", True)}, state="denied")
     machine.sudo = sudo
     host = machine.host(uid=uid, interactive=interactive)
@@ -194,22 +204,23 @@ def test_sudo_only_where_it_is_needed_and_can_be_used(
     assert caught.value.hint == "sudo usermod -aG docker $USER && newgrp docker"
 
 
-def test_a_user_who_may_talk_to_the_engine_never_meets_sudo(tmp_path: Path) -> None:
+def test_probe_uses_no_sudo_for_a_user_with_access(tmp_path: Path) -> None:
+    """A user who may talk to the engine needs no sudo."""
     machine = Machine(tmp_path, {"a": ("28.2.2", True)})
     assert not probe.probe("auto", machine.host())[0].sudo
     assert not any(argv[0] == "sudo" for argv in machine.asked)
 
 
-def test_one_client_under_two_names_is_asked_once(tmp_path: Path) -> None:
+def test_probe_asks_one_client_under_two_names_once(tmp_path: Path) -> None:
+    """One client under two names is asked once."""
     machine = Machine(tmp_path, {"usr/bin": ("28.2.2", True)})
     (tmp_path / "bin").symlink_to("usr/bin")
     host = replace(machine.host(), env={"PATH": f"{tmp_path}/usr/bin:{tmp_path}/bin:{tmp_path}/none"})
     assert probe.find_clients(host) == [f"{tmp_path}/usr/bin/docker"]
 
 
-def test_a_directory_of_path_that_is_closed_to_the_user_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_probe_passes_over_a_closed_directory_of_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory of PATH that is closed to the user is passed over."""
     machine = Machine(tmp_path, {"closed": ("28.2.2", True), "open": ("20.10.24", False)})
 
     def is_file(path: Path) -> bool:
@@ -221,13 +232,15 @@ def test_a_directory_of_path_that_is_closed_to_the_user_is_passed_over(
     assert probe.find_clients(machine.host()) == [f"{tmp_path}/open/docker"]
 
 
-def test_cdi_devices_as_the_engine_lists_them(tmp_path: Path) -> None:
+def test_cdi_devices_are_those_the_engine_lists(tmp_path: Path) -> None:
+    """CDI devices are those that the engine lists."""
     machine = Machine(tmp_path, {"a": ("28.5.0", True)})
     machine.info["DiscoveredDevices"] = [{"Source": "cdi", "ID": "nvidia.com/gpu=all"}, {"Source": "x", "ID": "y"}]
     assert probe.probe("auto", machine.host())[0].cdi_devices == ("nvidia.com/gpu=all",)
 
 
-def test_cdi_devices_from_specifications_where_the_engine_only_names_folders(tmp_path: Path) -> None:
+def test_cdi_devices_come_from_specifications_where_the_engine_only_names_folders(tmp_path: Path) -> None:
+    """CDI devices come from the specifications where the engine only names folders."""
     machine = Machine(tmp_path, {"a": ("26.1.5", True)})
     machine.info["CDISpecDirs"] = ["/etc/cdi", "/var/run/cdi"]
     (tmp_path / "etc/cdi").mkdir(parents=True)
@@ -244,9 +257,8 @@ def test_cdi_devices_from_specifications_where_the_engine_only_names_folders(tmp
         ("disabled\ninterpreter /usr/libexec/qemu\nflags: F\n", ()),
     ],
 )
-def test_an_emulator_counts_when_it_works_inside_containers(
-    tmp_path: Path, text: str, expected: tuple[str, ...]
-) -> None:
+def test_emulator_counts_when_it_works_inside_containers(tmp_path: Path, text: str, expected: tuple[str, ...]) -> None:
+    """An emulator counts when it works inside containers."""
     (tmp_path / emulation.BINFMT).mkdir(parents=True)
     (tmp_path / emulation.BINFMT / "qemu-x86_64").write_text(text)
     assert emulation.emulated_platforms(tmp_path) == expected
@@ -261,7 +273,8 @@ def test_an_emulator_counts_when_it_works_inside_containers(
         (["usr/bin/qemu-aarch64-static", "proc/sys/fs/binfmt_misc/register"], "sudo sh -c 'cat /usr/lib/binfmt.d"),
     ],
 )
-def test_the_remedy_for_a_missing_emulator_fits_the_machine(tmp_path: Path, files: list[str], begins: str) -> None:
+def test_emulator_remedy_fits_the_machine(tmp_path: Path, files: list[str], begins: str) -> None:
+    """The remedy for a missing emulator fits the machine."""
     for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")

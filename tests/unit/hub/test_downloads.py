@@ -200,15 +200,6 @@ def test_download_in_an_image_refuses_options_it_lacks(
     assert "--image do not go together" in err
 
 
-@pytest.mark.parametrize(
-    ("path", "inside"),
-    [("{data}/models/huggingface/x", "/data/models/huggingface/x"), ("{data}", "/data"), ("/elsewhere", None)],
-)
-def test_container_path_is_below_data_or_none(tmp_path: Path, path: str, inside: str | None) -> None:
-    """A path below the data directory has a place in containers; others have none."""
-    assert hub.container_path(Path(path.format(data=tmp_path)), tmp_path) == inside
-
-
 # describing
 
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 import jetson_containers
+from jetson_containers.autotag.ranking import rank_key
 from jetson_containers.images import labels
-from jetson_containers.images.compat import ImageFacts, compatible, facts_of, rank_key
+from jetson_containers.images.compat import ImageFacts, compatible, facts_of
 from jetson_containers.images.name import ImageName
 from jetson_containers.plan.stage import stage_image
 from jetson_containers.platforms import cuda as cudarange

@@ -584,12 +584,6 @@ def test_inspect_refuses_a_manifest_of_another_type(registry: FakeRegistry) -> N
         client().inspect(Repository(registry.host, "ns/mlc"), "1.0", "arm64")
 
 
-def test_catalog_lists_the_repositories_of_a_registry(registry: FakeRegistry) -> None:
-    """The catalogue of a registry lists its repositories."""
-    registry.tags = {"ns/a": ["1"], "ns/b": ["1"]}
-    assert client().catalog(Repository(registry.host, "ns")) == ("ns/a", "ns/b")
-
-
 # Docker Hub
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jetson_containers.core import facts
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm import fit
 from jetson_containers.llm.fit import (
@@ -352,7 +353,7 @@ def test_every_quantization_of_every_runtime_has_a_size(runtime: str) -> None:
 def runtimes_own_names() -> dict[tuple[str, str], list[str]]:
     """What the runtimes' own tables call quantizations: runtime → interface → names, the default first."""
     own = {("mlc", api): list(names) for api, names in tables.load("mlc")["quantizations"].items()}
-    if (tables.FACTS / "runtimes.yaml").is_file():
+    if (facts.FACTS / "runtimes.yaml").is_file():
         for runtime, interfaces in tables.load("runtimes")["runtimes"].items():
             own.update({(runtime, kind): list(row["quantizations"]) for kind, row in interfaces.items()})
     return own
