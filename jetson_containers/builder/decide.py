@@ -59,8 +59,11 @@ class Decision:
         return {key: None for key in graph.nodes if key in self.build or key in self.test}
 
 
-def facts(graph: Graph, plans: Sequence[Plan], store: Store) -> Facts:
-    """Look into the local store. Raises NotReadyError subclasses when the engine cannot be reached."""
+def facts(graph: Graph, plans: Sequence[Plan], store: Store, *, ca_bundle: bool = False) -> Facts:
+    """Look into the local store. What the builder can do is asked only where a CA bundle makes it matter.
+
+    Raises NotReadyError subclasses when the engine cannot be reached.
+    """
     images = store.engine.images()  # one question, however many stages there are
     by_key: dict[str, list[LocalImage]] = {}
     for image in images:
@@ -70,7 +73,7 @@ def facts(graph: Graph, plans: Sequence[Plan], store: Store) -> Facts:
     return Facts(
         {key: image for key, image in found.items() if image is not None},
         {name: image for name, image in named.items() if image is not None},
-        store.engine.capabilities.mounts,
+        not ca_bundle or store.engine.capabilities.mounts,
     )
 
 

@@ -98,7 +98,7 @@ class _Run:
 
     def go(self, signals: Signals) -> BuildReport:
         """Do everything, in a named order."""
-        self.facts = decide.facts(self.graph, self.plans, self.store)
+        self.facts = decide.facts(self.graph, self.plans, self.store, ca_bundle=bool(self.options.ca_bundle))
         decision = decide.decide(self.graph, self.plans, self.facts, self.options)
         todo = decision.todo(self.graph)
         self._complete(todo)

@@ -280,7 +280,7 @@ def _decided(app: App, plans: tuple[Plan, ...], given: dict[str, Any]) -> list[P
     gpu: tuple[str, ...] = ()
     here = decide.Facts()
     try:
-        here = decide.facts(merged, plans, Store(app.engine))
+        here = decide.facts(merged, plans, Store(app.engine), ca_bundle=bool(app.settings["ca_bundle"]))
         gpu = _gpu_options(app)
     except NotReadyError as error:
         unknown = f"what is built already is not known, so all counts as to be built: {error.message}"

@@ -620,7 +620,7 @@ def test_a_failed_stage_is_explained(site: Site) -> None:
         site.run(chain("a", "b", "c"), command="./build.sh c")
     error = caught.value
     assert error.exit_code == 1
-    assert error.message.startswith("the build of stage `b` (2 of 3) failed: the distribution of the base image has no")
+    assert error.message.startswith("the build of stage `b` (2 of 3) failed: apt does not know the package `libfoo`")
     log = site.logs() / "build" / "02_b.log"
     assert error.details[-3:] == (
         "| E: Unable to locate package libfoo",

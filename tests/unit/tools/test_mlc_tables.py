@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from jetson_containers.core.facts import FACTS
 from jetson_containers.llm.models import config as modelconfig
 from jetson_containers.llm.runtimes import limits
 from jetson_containers.platforms import tables
@@ -169,7 +170,7 @@ def test_mlc_tables_refuses_a_directory_without_mlc(tool: ModuleType, tmp_path: 
 
 def test_mlc_tables_file_is_as_the_tool_writes_it(tool: ModuleType) -> None:
     """The file of this project is as the tool writes it."""
-    text = (tables.FACTS / "mlc_tables.yaml").read_text(encoding="utf-8")
+    text = (FACTS / "mlc_tables.yaml").read_text(encoding="utf-8")
     assert tool.render(yaml.load(text, Loader=yaml.BaseLoader)) == text
 
 
