@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jetson_containers.builder.graph import Node
     from jetson_containers.builder.logs import RunLogs
     from jetson_containers.builder.types import BuildOptions
-    from jetson_containers.core.diagnosis import Finding
+    from jetson_containers.core.diagnosis import Diagnosis
     from jetson_containers.engine.interface import Engine
 
 MODES = ("all", "once", "warn", "none")
@@ -46,7 +46,7 @@ NONE = "none"
 
 
 @dataclass(frozen=True)
-class Result:
+class PackageTestResult:
     """How one test ended. `reason` says why it was skipped or, where known, why it failed."""
 
     command: str
@@ -54,7 +54,7 @@ class Result:
     seconds: float
     reason: str = ""
     log: Path | None = None
-    finding: Finding | None = None
+    finding: Diagnosis | None = None
 
 
 def check_options(options: BuildOptions) -> None:
@@ -119,7 +119,7 @@ def said(node: Node, options: BuildOptions, recorded: Mapping[str, Any]) -> str:
     return "cached" if recorded.get("status") == PASSED else str(recorded.get("status", ""))
 
 
-def record(node: Node, results: Sequence[Result], options: BuildOptions) -> dict[str, Any]:
+def record(node: Node, results: Sequence[PackageTestResult], options: BuildOptions) -> dict[str, Any]:
     """What the image is to remember: the worst that happened, and each test."""
     # The check of the image can only make it worse: that libraries are there does not mean that a test ran.
     statuses = {result.status for result in results if result.command != IMAGE_CHECK or result.status == FAILED}
@@ -210,9 +210,9 @@ class Bench:
     where: str = ""
 
 
-def run(node: Node, image: str, bench: Bench) -> list[Result]:
+def run(node: Node, image: str, bench: Bench) -> list[PackageTestResult]:
     """Run a stage's tests in an image, one after another; after a failure the rest is not run."""
-    results: list[Result] = []
+    results: list[PackageTestResult] = []
     for index, entry in enumerate(tests_of(node), 1):
         results.append(_run_one(node, entry, index, image, bench))
         if results[-1].status == FAILED:
@@ -222,7 +222,7 @@ def run(node: Node, image: str, bench: Bench) -> list[Result]:
     return results
 
 
-def _check_image(node: Node, index: int, image: str, bench: Bench) -> Result:
+def _check_image(node: Node, index: int, image: str, bench: Bench) -> PackageTestResult:
     """Look at what the tests cannot see without a GPU."""
     platform = node.plan.platform
     where = " ".join(filter(None, (IMAGE_CHECK, bench.where)))
@@ -233,7 +233,7 @@ def _check_image(node: Node, index: int, image: str, bench: Bench) -> Result:
             contents = image_check.inspect(bench.engine, image, platform=bench.platform)
         except NotReadyError as error:
             log.write(str(error.message))
-            return Result(IMAGE_CHECK, SKIPPED, time.monotonic() - began, error.message, log.path)
+            return PackageTestResult(IMAGE_CHECK, SKIPPED, time.monotonic() - began, error.message, log.path)
         verdict = image_check.judge_for(contents, platform)
         for line in (*verdict.problems, *(f"note: {note}" for note in verdict.notes)):
             bench.on_line(log.write(line))
@@ -241,16 +241,16 @@ def _check_image(node: Node, index: int, image: str, bench: Bench) -> Result:
         log.write(f"{len(verdict.problems)} problems after {seconds:.1f} s")
     if verdict.problems:
         more = f" (and {len(verdict.problems) - 1} more)" if len(verdict.problems) > 1 else ""
-        return Result(IMAGE_CHECK, FAILED, seconds, verdict.problems[0] + more, log.path)
-    return Result(IMAGE_CHECK, PASSED, seconds, image_check.summary(contents, platform.sm), log.path)
+        return PackageTestResult(IMAGE_CHECK, FAILED, seconds, verdict.problems[0] + more, log.path)
+    return PackageTestResult(IMAGE_CHECK, PASSED, seconds, image_check.summary(contents, platform.sm), log.path)
 
 
-def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> Result:
+def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> PackageTestResult:
     limit = (node.stage.definition.timeout if node.stage.definition else None) or bench.options.test_timeout
     test = " ".join(filter(None, (entry.partition(" ")[0], bench.where)))
     command = argv(entry)
     with bench.logs.test(node.number, index, node.stage.package, test) as log:
-        log.write(f"$ docker run {image} {shlex.join(command)}")
+        log.write(f"$ {shlex.join(['docker', 'run', image, *command])}")
         began = time.monotonic()
         ended = bench.engine.run(
             image,
@@ -263,15 +263,15 @@ def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> Re
         log.write(f"exit code {ended.exit_code} after {seconds:.1f} s")
         lines = log.lines()
     if ended.exit_code == 0:
-        return Result(entry, PASSED, seconds, log=log.path)
+        return PackageTestResult(entry, PASSED, seconds, log=log.path)
     if ended.exit_code == NEEDS_GPU:
-        return Result(entry, SKIPPED, seconds, _last_words(lines) or "needs a GPU", log.path)
+        return PackageTestResult(entry, SKIPPED, seconds, _last_words(lines) or "needs a GPU", log.path)
     if ended.timed_out:
         reason = f"took longer than {limit:.0f} s and was stopped"
-        return Result(entry, FAILED, seconds, reason, log.path)
+        return PackageTestResult(entry, FAILED, seconds, reason, log.path)
     finding = diagnosis.diagnose(lines[:-1], exit_code=ended.exit_code, oom_killed=ended.oom_killed)
     reason = finding.cause if finding else f"exit code {ended.exit_code}"
-    return Result(entry, FAILED, seconds, reason, log.path, finding)
+    return PackageTestResult(entry, FAILED, seconds, reason, log.path, finding)
 
 
 def _last_words(lines: Sequence[str]) -> str:

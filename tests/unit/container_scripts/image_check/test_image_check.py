@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetson_containers.container_scripts.image_check import __main__ as check
+from jetson_containers.container_scripts import image_check
 from jetson_containers.container_scripts.image_check import elf, fatbin, loader, stub
 
 MACHINE = platform.machine()
@@ -178,7 +178,7 @@ def test_stub_library_is_loaded_and_says_that_there_is_no_device(tmp_path: Path)
 
 
 def run(*arguments: str, cwd: Path) -> dict[str, object]:
-    package = Path(check.__file__).parent
+    package = Path(image_check.__file__).parent
     done = subprocess.run(
         [sys.executable, "-m", package.name, *arguments],
         cwd=package.parent,
