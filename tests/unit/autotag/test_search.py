@@ -23,7 +23,7 @@ from jetson_containers.core.errors import EngineMissingError, NoCompatibleImageE
 from jetson_containers.engine.interface import LocalImage
 from jetson_containers.images import labels
 from jetson_containers.images.name import ImageName
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.platforms.detect import Arch, Platform, parse_target
 from jetson_containers.registry import Listing, Listings, Repository, Tag
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
@@ -632,6 +632,22 @@ def test_a_build_happens_when_it_was_wanted(
     assert bool(requests) is built
     if more.get("quiet"):
         assert "?" not in said(console)
+
+
+@pytest.mark.parametrize(
+    ("prefer", "image"),
+    [
+        ([], "dustynv/vllm:0.8.6-r36.4-cu128-24.04"),
+        (["native"], "dustynv/vllm:0.6.6.post1-r36.4.0"),
+        (["registry", "native"], "dustynv/vllm:0.6.6.post1-r36.4.0"),
+    ],
+)
+def test_prefer_native_puts_native_cuda_before_newer_versions(tmp_path: Path, prefer: list[str], image: str) -> None:
+    settings = config(tmp_path)
+    chosen = options(settings, prefer=prefer)
+    assert chosen.order == ((Kind.REGISTRY,) if "registry" in prefer else Options.order)
+    places = sources(settings, FakeEngine, chosen)
+    assert choose(["vllm"], parse_target("r36.4.3"), places, chosen).image == image
 
 
 def test_build_can_be_preferred_and_disabled(tmp_path: Path) -> None:
