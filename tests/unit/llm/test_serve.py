@@ -296,7 +296,7 @@ def test_the_address_of_a_server_can_be_pasted(
 ) -> None:
     monkeypatch.setattr(serve, "is_free", lambda _host, _port: True)
     port = session.free_port()
-    served = start(context, containers, monkeypatch, host=host, port=port, detach=True)
+    served = start(context, containers, monkeypatch, address=host, port=port, detach=True)
     assert served is not None
     assert served.url == url.format(port=port)
     assert context.console.out.getvalue() == served.url + "\n"  # type: ignore[union-attr]
@@ -679,10 +679,12 @@ def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
         running.append(self)
         raise InterruptedByUserError("stopped by SIGTERM")
 
+    engine = FakeEngine()
+    engine.add_image("image:1")
     monkeypatch.setattr(inimage, "Containers", Stopped)
     monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
     with pytest.raises(InterruptedByUserError):
-        inimage.download(["org/m"], "image:1", CPU, FakeEngine, context.settings, context.console)
+        inimage.download(["org/m"], "image:1", CPU, lambda: engine, context.settings, context.console)
     assert set(removed) == {"downloading"}
 
 
