@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.autotag.matching import extra_packages, unmet
 from jetson_containers.images.compat import Verdict, compatible, native_limit
-from jetson_containers.platforms import cuda as cudarange
+from jetson_containers.platforms import cuda
 from jetson_containers.platforms.cuda import Runs
 from jetson_containers.recipes.requirement import pep440
 
@@ -196,7 +196,7 @@ def _effort(image: ImageFacts, host: Platform) -> Effort:
         return Effort.NATIVE
     if image.cuda is None:
         return Effort.GPU_IDLE
-    return Effort.NATIVE if cudarange.runs(image.cuda, host.l4t, limit) is Runs.NATIVE else Effort.COMPAT
+    return Effort.NATIVE if cuda.runs(image.cuda, host.l4t, limit) is Runs.NATIVE else Effort.COMPAT
 
 
 def _distance(image: Version | None, host: Version | None, digits: int) -> tuple[object, ...]:

@@ -55,12 +55,12 @@ def fit(app: App, *, model: str, question: FitQuestion) -> int:
 
     Example: jetson-containers llm fit Llama-2-7b-chat-hf --board orin-nx-16gb
     """
-    from jetson_containers.llm.fit import query as fitting
+    from jetson_containers.llm.fit import query
     from jetson_containers.llm.models import lookup, shape
 
     known = lookup.find_shape(model, lambda name: shape.from_hub(name, app.settings, app.console))
-    machine = fitting.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
-    answer = fitting.answer(known, machine, question)
+    machine = query.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
+    answer = query.answer(known, machine, question)
     version = _version(app, answer.best.runtime) if app.is_cross else ""
     if app.console.as_json:
         app.console.result_json({**answer.to_json(), **({"version": version} if version else {})})

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import ConfigError, RecipeError
-from jetson_containers.recipes import files as recipe_files
+from jetson_containers.recipes.files import LARGEST, is_inside, read_bytes
 from jetson_containers.recipes.reader import CONFIG_FILES, dockerfile_in
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ def file_digest(path: Path) -> str:
         status = path.stat()
         if path.is_dir():
             data = "\0".join(sorted(os.listdir(path))).encode(errors="surrogateescape")  # noqa: PTH208
-        elif status.st_size > recipe_files.LARGEST:
+        elif status.st_size > LARGEST:
             data = f"{status.st_size} {status.st_mtime_ns}".encode()
         else:
-            data = recipe_files.read_bytes(path)
+            data = read_bytes(path)
     except (OSError, ValueError, RecipeError):
         return "-"
     return hashlib.sha256(data).hexdigest()
@@ -124,7 +124,7 @@ def _walk(directory: Path, tree: Path, *, group: str, nested: bool, is_root: boo
         if not _is_searched(entry):
             continue
         path = directory / entry.name
-        if not entry.is_symlink() or recipe_files.is_inside(path, tree):
+        if not entry.is_symlink() or is_inside(path, tree):
             yield from _walk(path, tree, group=above, nested=inside)
         elif not inside:  # the reader says so; within a package it is part of what the package is made of
             yield Candidate(path, above, nested=False, stamp=os.path.realpath(path), tree=tree)

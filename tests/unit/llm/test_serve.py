@@ -19,15 +19,23 @@ import yaml
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import EngineMissingError, InterruptedByUserError, StepError, UsageError
-from jetson_containers.launch import command as launch
-from jetson_containers.launch import gpu as launch_gpu
+from jetson_containers.launch import gpu
+from jetson_containers.launch.command import Launch
 from jetson_containers.launch.parts import Mount
-from jetson_containers.llm import bench, chat, prepare, serve, session
-from jetson_containers.llm import containers as container
-from jetson_containers.llm import download_in_image as inimage
-from jetson_containers.llm import service_files as servicefiles
+from jetson_containers.llm import bench, chat, download_in_image, prepare, serve, service_files, session
 from jetson_containers.llm.client import OpenAIClient, RefusedError, ServerGoneError, Turn, _message
-from jetson_containers.llm.containers import Containers
+from jetson_containers.llm.containers import (
+    OWNER,
+    SERVER,
+    Containers,
+    claim,
+    client_for,
+    end,
+    owner,
+    remove_orphans,
+    running,
+    told_to_end,
+)
 from jetson_containers.llm.decide import Decision, Goal
 from jetson_containers.llm.models.types import Model
 from jetson_containers.llm.pipeline.types import CommandStep
@@ -72,15 +80,15 @@ class Docker:
         status, labels = self.containers[name]
         if quiet:
             return name
-        if container.OWNER in form:
-            return f"{name} {labels.get(container.OWNER, '')}"
-        return f"{name}\t{status}\t{labels.get(container.SERVER, '')}"
+        if OWNER in form:
+            return f"{name} {labels.get(OWNER, '')}"
+        return f"{name}\t{status}\t{labels.get(SERVER, '')}"
 
 
 @pytest.fixture
 def docker(monkeypatch: pytest.MonkeyPatch) -> Docker:
     made = Docker()
-    monkeypatch.setattr(container, "docker", made)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", made)
     return made
 
 
@@ -96,17 +104,17 @@ def containers(context: LlmContext) -> Containers:
     )
 
 
-def server(containers: Containers, *command: str) -> launch.Launch:
+def server(containers: Containers, *command: str) -> Launch:
     """A server called `mine` whose docker is a command of this machine."""
     planned = containers.server(Service(argv=("x",), model="m"), name="mine")
     return replace(planned, argv=command) if command else planned
 
 
-OURS = {container.SERVER: "1"}
+OURS = {SERVER: "1"}
 
 
 @pytest.mark.parametrize(
-    ("status", "labels", "running", "says"),
+    ("status", "labels", "is_running", "says"),
     [
         ("Up 2 hours", {}, True, "not a server of ours"),
         ("Exited (0) 2 days ago", {}, True, "not a server of ours"),
@@ -115,45 +123,52 @@ OURS = {container.SERVER: "1"}
         ("Exited (137) 2 days ago", OURS, False, ""),
     ],
 )
-def test_only_a_server_of_ours_makes_room_for_another(
-    containers: Containers, docker: Docker, status: str, labels: dict[str, str], running: bool, says: str
+def test_containers_claim_removes_only_a_server_of_ours(
+    containers: Containers, docker: Docker, status: str, labels: dict[str, str], is_running: bool, says: str
 ) -> None:
+    """Only a server of ours makes way for another."""
     docker.containers = {"mine": (status, labels), "mine2": (status, {})}
     with pytest.raises(UsageError, match=says) if says else contextlib.nullcontext():
-        container.claim(server(containers), running=running)
+        claim(server(containers), running=is_running)
     assert docker.removed == ([] if says else ["mine"])
 
 
-def test_a_server_that_could_not_start_takes_nobody_elses_container_away(
+def test_containers_running_leaves_a_container_of_the_same_name(
     containers: Containers, docker: Docker, tmp_path: Path
 ) -> None:
     """The name was taken between the look and the start."""
-    with container.running(server(containers, "false", "run"), tmp_path / "log") as process:
+    with running(server(containers, "false", "run"), tmp_path / "log") as process:
         docker.containers["mine"] = ("Up 1 second", {})
         process.wait(120)
     assert docker.removed == []
 
 
-def test_a_server_that_ran_is_removed(containers: Containers, docker: Docker, tmp_path: Path) -> None:
-    with container.running(server(containers, "true", "run"), tmp_path / "log"):
-        docker.containers["mine"] = ("Up 1 second", {**OURS, container.OWNER: container.owner()})
+def test_containers_running_removes_the_server_in_the_end(
+    containers: Containers, docker: Docker, tmp_path: Path
+) -> None:
+    """A server that ran is removed."""
+    with running(server(containers, "true", "run"), tmp_path / "log"):
+        docker.containers["mine"] = ("Up 1 second", {**OURS, OWNER: owner()})
     assert docker.removed == ["mine"]
 
 
-def test_orphans_are_those_of_a_killed_process_of_this_user_and_machine(containers: Containers, docker: Docker) -> None:
-    pid, start, place = container.owner().split(".")
+def test_containers_orphans_are_those_of_a_killed_process_of_this_user_and_machine(
+    containers: Containers, docker: Docker
+) -> None:
+    """Orphans are the servers of a killed process of this user and machine."""
+    pid, start, place = owner().split(".")
     owners = {
         "alive": f"{pid}.{start}.{place}",
         "orphan": f"{2**22 + 1}.{start}.{place}",
         "reused": f"{pid}.{int(start) + 1}.{place}",
         "elsewhere": f"{2**22 + 1}.{start}.0123456789ab",
     }
-    docker.containers = {name: ("Up 1 hour", {container.OWNER: whose}) for name, whose in owners.items()}
-    container.remove_orphans(container.client_for(containers.engine))
+    docker.containers = {name: ("Up 1 hour", {OWNER: whose}) for name, whose in owners.items()}
+    remove_orphans(client_for(containers.engine))
     assert docker.removed == ["orphan", "reused"]
 
 
-def test_a_container_that_appears_late_is_removed_as_well() -> None:
+def test_containers_end_removes_a_container_that_appears_late() -> None:
     """Stopped while docker was still creating it: the first removal finds nothing."""
     process = subprocess.Popen(["sleep", "30"])
     calls: list[int] = []
@@ -163,17 +178,18 @@ def test_a_container_that_appears_late_is_removed_as_well() -> None:
         if len(calls) == 2:
             process.kill()
 
-    container.end(process, remove)
+    end(process, remove)
     assert process.poll() is not None
     assert len(calls) == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_term_and_a_lost_terminal_end_the_work_in_order(number: signal.Signals) -> None:
+def test_containers_sigterm_and_sighup_end_the_work_in_order(number: signal.Signals) -> None:
+    """SIGTERM and a lost terminal end the work in order."""
     before = signal.signal(number, signal.SIG_DFL)
 
     def work() -> None:
-        with container.told_to_end():
+        with told_to_end():
             os.kill(os.getpid(), number)
             threading.Event().wait(10)
 
@@ -185,10 +201,11 @@ def test_term_and_a_lost_terminal_end_the_work_in_order(number: signal.Signals) 
         signal.signal(number, before)
 
 
-def test_who_ignores_a_lost_terminal_goes_on() -> None:
+def test_containers_ignored_sighup_stays_ignored() -> None:
+    """A process that ignores a lost terminal goes on."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with container.told_to_end():
+        with told_to_end():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -197,16 +214,15 @@ def test_who_ignores_a_lost_terminal_goes_on() -> None:
 class Local(Containers):
     """Runs commands of this machine in the place of docker's."""
 
-    def plan(
-        self, image: str, options: Sequence[str], command: Sequence[str], *, env: Any, name: str = ""
-    ) -> launch.Launch:
-        return launch.Launch(tuple(command), {}, (), image, (), name, launch_gpu.Gpu.NONE)
+    def plan(self, image: str, options: Sequence[str], command: Sequence[str], *, env: Any, name: str = "") -> Launch:
+        return Launch(tuple(command), {}, (), image, (), name, gpu.Gpu.NONE)
 
-    def remove(self, planned: launch.Launch) -> None:
+    def remove(self, planned: Launch) -> None:
         pass
 
 
-def test_secrets_of_an_env_file_are_not_shown(context: LlmContext, tmp_path: Path) -> None:
+def test_containers_run_hides_secrets_of_an_env_file(context: LlmContext, tmp_path: Path) -> None:
+    """Secrets of an .env file are not shown."""
     (tmp_path / ".env").write_text("MY_API_KEY=from-the-file\n")
     loaded = settings.load({"data": str(tmp_path)}, files=(), root=tmp_path)
     local = Local(
@@ -222,7 +238,8 @@ def test_secrets_of_an_env_file_are_not_shown(context: LlmContext, tmp_path: Pat
     assert (code, text) == (0, "it is ***\n")
 
 
-def test_what_docker_could_not_start_says_nothing_of_the_image(context: LlmContext) -> None:
+def test_target_of_keeps_no_answer_that_docker_could_not_get(context: LlmContext) -> None:
+    """What docker could not start says nothing about the image."""
     engine = FakeEngine()
     engine.add_image("llama_cpp:1")
     answers: list[str | None] = [None, "help text"]
@@ -277,7 +294,7 @@ def start(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, **wanted: Any
 ) -> serve.Served | None:
     """Serve with everything but the start of a container."""
-    monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: prepared(containers))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
     monkeypatch.setattr(serve, "_wait_for", lambda *_: None)
     monkeypatch.setattr(serve.subprocess, "run", lambda argv, **_: subprocess.CompletedProcess(argv, 0, "", ""))
     return serve.serve(LlmRequest(model="x"), serve.ServeRequest(**wanted), context)
@@ -291,9 +308,10 @@ def start(
         ("::1", "http://[::1]:{port}/v1"),
     ],
 )
-def test_the_address_of_a_server_can_be_pasted(
+def test_serve_address_can_be_pasted(
     context: LlmContext, containers: Containers, docker: Docker, monkeypatch: pytest.MonkeyPatch, host: str, url: str
 ) -> None:
+    """The address of a server can be pasted."""
     monkeypatch.setattr(serve, "is_free", lambda _host, _port: True)
     port = session.free_port()
     served = start(context, containers, monkeypatch, address=host, port=port, detach=True)
@@ -302,7 +320,8 @@ def test_the_address_of_a_server_can_be_pasted(
     assert context.console.out.getvalue() == served.url + "\n"  # type: ignore[union-attr]
 
 
-def test_a_port_is_looked_at_where_the_server_will_listen() -> None:
+def test_serve_checks_the_port_at_the_address_of_the_server() -> None:
+    """A port is checked where the server will listen."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.2", 0))
         taken.listen()
@@ -313,7 +332,8 @@ def test_a_port_is_looked_at_where_the_server_will_listen() -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
-def test_an_address_of_another_machine_is_no_taken_port(host: str) -> None:
+def test_serve_refuses_an_address_of_another_machine(host: str) -> None:
+    """An address of another machine is not a taken port."""
     with pytest.raises(UsageError, match="no address of this machine"):
         serve.is_free(host, 8080)
 
@@ -342,18 +362,18 @@ def listening() -> Iterator[socket.socket]:
 
 
 def owned_by_a_killed_process() -> dict[str, str]:
-    _, start, place = container.owner().split(".")
-    return {**OURS, container.OWNER: f"{2**22 + 1}.{start}.{place}"}
+    _, start, place = owner().split(".")
+    return {**OURS, OWNER: f"{2**22 + 1}.{start}.{place}"}
 
 
 @pytest.mark.parametrize("detach", [False, True])
-def test_a_port_that_only_an_orphan_holds_is_free(
+def test_serve_takes_a_port_that_only_an_orphan_holds(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
     *, detach: bool,
 ) -> None:  # fmt: skip
     """`llm serve` was killed with SIGKILL: its server went on listening."""
     docker = OnPort(listening, owned_by_a_killed_process())
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     monkeypatch.setattr(serve, "_foreground", lambda *_: None)
     port = listening.getsockname()[1]
     here = replace(context, engine=lambda: containers.engine)
@@ -363,11 +383,12 @@ def test_a_port_that_only_an_orphan_holds_is_free(
     assert served.url == f"http://127.0.0.1:{port}/v1"
 
 
-def test_an_orphan_is_removed_before_a_free_port_is_looked_for(
+def test_serve_removes_an_orphan_before_it_looks_for_a_free_port(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
 ) -> None:
+    """An orphan is removed before a free port is looked for."""
     docker = OnPort(listening, owned_by_a_killed_process())
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     monkeypatch.setattr(serve, "_foreground", lambda *_: None)
     monkeypatch.setattr(serve, "DEFAULT_PORT", listening.getsockname()[1])
     served = start(context, containers, monkeypatch)
@@ -375,26 +396,25 @@ def test_an_orphan_is_removed_before_a_free_port_is_looked_for(
     assert served.url == f"http://127.0.0.1:{serve.DEFAULT_PORT}/v1"
 
 
-@pytest.mark.parametrize(
-    "labels", [{}, OURS, {container.OWNER: container.owner()}], ids=["foreign", "detached", "owner-alive"]
-)
-def test_a_port_that_another_container_holds_stays_taken(
+@pytest.mark.parametrize("labels", [{}, OURS, {OWNER: owner()}], ids=["foreign", "detached", "owner-alive"])
+def test_serve_leaves_a_port_that_another_container_holds(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
     labels: dict[str, str],
 ) -> None:  # fmt: skip
+    """A port that another container holds stays taken."""
     docker = OnPort(listening, labels)
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     here = replace(context, engine=lambda: containers.engine)
     with pytest.raises(UsageError, match="is taken"):
         start(here, containers, monkeypatch, port=listening.getsockname()[1])
     assert docker.removed == []
 
 
-def test_a_taken_port_is_said_before_the_model_is_prepared(
+def test_serve_refuses_a_taken_port_before_the_model_is_prepared(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
 ) -> None:
     """Without an engine, too: nothing of ours can listen there then."""
-    monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
 
     def missing() -> FakeEngine:
         return FakeEngine(missing=EngineMissingError("no container engine"))
@@ -405,9 +425,10 @@ def test_a_taken_port_is_said_before_the_model_is_prepared(
         )
 
 
-def test_a_service_file_does_not_depend_on_who_listens_now(
+def test_serve_generate_does_not_depend_on_who_listens_now(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A service file does not depend on who listens now."""
     monkeypatch.setattr(serve, "is_free", lambda _host, _port: False)
     console = Console(out=io.StringIO(), err=io.StringIO(), as_json=True)
     monkeypatch.delenv("NOT_SET", raising=False)
@@ -419,9 +440,10 @@ def test_a_service_file_does_not_depend_on_who_listens_now(
     assert any(entry.startswith("LLAMA_API_KEY=${NOT_SET:?") for entry in service["environment"])
 
 
-def test_a_server_in_the_foreground_says_where_it_is_while_it_runs(
+def test_serve_in_the_foreground_prints_its_address_while_it_runs(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A server in the foreground says where it is while it runs."""
     console = Console(out=io.StringIO(), err=io.StringIO(), as_json=True)
     said: list[str] = []
 
@@ -433,10 +455,10 @@ def test_a_server_in_the_foreground_says_where_it_is_while_it_runs(
             raise InterruptedByUserError("stopped by SIGTERM")
 
     @contextlib.contextmanager
-    def running(*_: Any) -> Iterator[Process]:
+    def replacement(*_: Any) -> Iterator[Process]:
         yield Process()
 
-    monkeypatch.setattr(container, "running", running)
+    monkeypatch.setattr("jetson_containers.llm.containers.running", replacement)
     monkeypatch.setattr(session, "wait_until_ready", lambda *_: None)
     port = session.free_port()
     assert start(replace(context, console=console), containers, monkeypatch, port=port) is not None
@@ -444,7 +466,7 @@ def test_a_server_in_the_foreground_says_where_it_is_while_it_runs(
     assert console.out.getvalue() == said[0]  # type: ignore[union-attr]
 
 
-def test_a_detached_server_that_ended_tells_its_own_status(
+def test_serve_detached_reports_the_exit_status_of_the_server(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """137 is how a diagnosis knows that memory ran out; `docker wait` itself ends with 0."""
@@ -459,7 +481,7 @@ def test_a_detached_server_that_ended_tells_its_own_status(
 # Service files.
 
 
-def awkward(containers: Containers, *command: str) -> launch.Launch:
+def awkward(containers: Containers, *command: str) -> Launch:
     planned = containers.server(Service(argv=command, model="m"), name="llm", detach=True)
     mount = Mount("/mnt/a: $b 50%", "/data")
     argv = [word for word in planned.argv if not word.endswith(":/data")]
@@ -469,17 +491,19 @@ def awkward(containers: Containers, *command: str) -> launch.Launch:
     return replace(planned, argv=tuple(argv), mounts=(mount, *others))
 
 
-def test_a_compose_file_keeps_every_character(containers: Containers) -> None:
+def test_service_files_compose_keeps_every_character(containers: Containers) -> None:
+    """A compose file keeps every character."""
     planned = awkward(containers, "serve", "$HOME", "50%", "a: b")
-    service = yaml.safe_load(servicefiles.generate("compose", planned))["services"]["llm"]
+    service = yaml.safe_load(service_files.generate("compose", planned))["services"]["llm"]
     assert service["command"] == ["serve", "$$HOME", "50%", "a: b"]
     assert {"type": "bind", "source": "/mnt/a: $$b 50%", "target": "/data", "read_only": False} in service["volumes"]
     assert any(volume["read_only"] for volume in service["volumes"])  # the drivers
 
 
-def test_a_quadlet_expands_nothing(containers: Containers) -> None:
+def test_service_files_quadlet_expands_nothing(containers: Containers) -> None:
+    """A quadlet expands nothing."""
     planned = awkward(containers, "serve", "$HOME", "50%", 'a "b" \\c')
-    text = servicefiles.generate("quadlet", planned, "API_KEY", "MY_KEY")
+    text = service_files.generate("quadlet", planned, "API_KEY", "MY_KEY")
     assert 'Exec=serve "$$HOME" 50%% "a \\"b\\" \\\\c"' in text.splitlines()
     assert "Mount=type=bind,source=/mnt/a: $$b 50%%,target=/data" in text.splitlines()
     assert "Secret=MY_KEY,type=env,target=API_KEY" in text.splitlines()
@@ -521,18 +545,24 @@ def chunk(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("said", [b"", HEAD, HEAD + chunk(HALF), HEAD + chunk(HALF)[:-9]])
-def test_half_an_answer_is_none(broken: Callable[[bytes], OpenAIClient], said: bytes) -> None:
+def test_client_refuses_half_an_answer(broken: Callable[[bytes], OpenAIClient], said: bytes) -> None:
+    """Half an answer is not an answer."""
     with pytest.raises(ServerGoneError):
         broken(said).ask([{"role": "user", "content": "hi"}], max_tokens=5)
 
 
-def test_an_answer_that_said_it_is_complete_needs_no_further_word(broken: Callable[[bytes], OpenAIClient]) -> None:
+def test_client_accepts_a_complete_answer_without_the_end_of_the_stream(
+    broken: Callable[[bytes], OpenAIClient],
+) -> None:
+    """An answer that said it is complete needs nothing more."""
     assert broken(HEAD + chunk(WHOLE)).ask([{"role": "user", "content": "hi"}], max_tokens=5).text == "all"
 
 
-def test_ctrl_c_before_the_first_word_ends_the_answer_only(
+def test_client_ctrl_c_before_the_first_word_ends_the_answer_only(
     broken: Callable[[bytes], OpenAIClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Ctrl-C before the first word ends the answer only."""
+
     def stop(_self: Any) -> Any:
         raise KeyboardInterrupt
 
@@ -541,7 +571,8 @@ def test_ctrl_c_before_the_first_word_ends_the_answer_only(
     assert (turn.text, turn.interrupted) == ("", True)
 
 
-def test_the_end_of_a_server_in_an_answer_is_told_with_its_log(tmp_path: Path) -> None:
+def test_session_end_of_a_server_in_an_answer_is_reported_with_its_log(tmp_path: Path) -> None:
+    """The end of a server in an answer is reported with its log."""
     log = tmp_path / "log"
     log.write_text("loaded\nCUDA error: out of memory\n")
     process = subprocess.Popen(["sh", "-c", "exit 134"])
@@ -583,9 +614,10 @@ def converse(
     return chat.Conversation(session=opened, options=chat.ChatOptions(), console=context.console).run()
 
 
-def test_a_question_the_server_refuses_does_not_end_the_conversation(
+def test_chat_refused_question_does_not_end_the_conversation(
     context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A question the server refuses does not end the conversation."""
     client = Answers(RefusedError("the server refused: context is full"), Turn(text="ok"))
     turn = converse(client, context, tmp_path, monkeypatch, "too long", "short", "/exit")
     assert turn == Turn(text="ok")
@@ -593,15 +625,16 @@ def test_a_question_the_server_refuses_does_not_end_the_conversation(
     assert "context is full" in context.console.err.getvalue()  # type: ignore[union-attr]
 
 
-def test_a_question_stopped_before_a_word_was_said_leaves_no_trace(
+def test_chat_question_stopped_before_the_first_word_leaves_no_trace(
     context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A question stopped before the first word leaves no trace."""
     client = Answers(Turn(text="", interrupted=True), Turn(text="half", interrupted=True), Turn(text="ok"))
     converse(client, context, tmp_path, monkeypatch, "one", "two", "three", "/exit")
     assert client.asked == [["one"], ["two"], ["two", "half", "three"]]
 
 
-def test_what_asks_for_a_line_is_talk(context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chat_prompt_goes_to_stderr(context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`llm chat --json >FILE` on a terminal: the file holds one JSON value and nothing else."""
     asked: list[str] = []
     converse(Answers(), context, tmp_path, monkeypatch, "/exit")
@@ -616,18 +649,21 @@ def test_what_asks_for_a_line_is_talk(context: LlmContext, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("stdin", [None, io.StringIO(""), io.StringIO(" \n")])
-def test_no_model_is_loaded_for_no_question(
+def test_chat_without_a_question_prepares_nothing(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO | None
 ) -> None:
+    """No model is loaded for no question."""
     monkeypatch.setattr("sys.stdin", stdin)
-    monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: pytest.fail("prepared"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("prepared"))
     with pytest.raises(UsageError, match="nothing is asked"):
         chat.chat(LlmRequest(model="tiny"), chat.ChatOptions(), context)
 
 
-def test_the_only_answer_stopped_by_ctrl_c_is_no_success(
+def test_chat_only_answer_stopped_by_ctrl_c_is_not_a_success(
     context: LlmContext, containers: Containers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The only answer, stopped by Ctrl-C, is not a success."""
+
     @contextlib.contextmanager
     def opened(*_: Any, **__: Any) -> Iterator[session.Session]:
         client: Any = Answers(Turn(text="half an", interrupted=True))
@@ -635,13 +671,14 @@ def test_the_only_answer_stopped_by_ctrl_c_is_no_success(
             client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
         )
 
-    monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: prepared(containers))
-    monkeypatch.setattr(session, "open_session", opened)
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
+    monkeypatch.setattr(chat, "open_session", opened)
     with pytest.raises(KeyboardInterrupt):
         chat.chat(LlmRequest(model="x"), chat.ChatOptions(prompt="hi"), context)
 
 
-def test_until_ends_before_there_is_a_model_to_be_served(context: LlmContext) -> None:
+def test_plan_refuses_until_where_no_model_is_left_to_serve(context: LlmContext) -> None:
+    """--until may end before there is a model to be served."""
     with pytest.raises(UsageError, match="after `convert` there is no model"):
         prepare.plan(LlmRequest(model="tiny", until="convert"), context)
     made = prepare.plan(LlmRequest(model="tiny", until="convert"), context, goal=Goal.QUANTIZED)
@@ -650,54 +687,58 @@ def test_until_ends_before_there_is_a_model_to_be_served(context: LlmContext) ->
         prepare.plan(LlmRequest(model="tiny", force=("nonsense",)), context)
 
 
-def test_a_file_rows_cannot_go_into_is_said_before_anything_is_measured(
+def test_bench_refuses_a_csv_of_other_columns_before_it_measures(
     context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench.preparing, "prepare", lambda *_, **__: pytest.fail("an hour for nothing"))
+    """A file that rows cannot go into is refused before anything is measured."""
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("an hour for nothing"))
     path = tmp_path / "other.csv"
     path.write_text("a,b\n")
     with pytest.raises(UsageError, match="other columns"):
         bench.bench(LlmRequest(model="tiny"), bench.BenchOptions(csv=path), context)
 
 
-def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
+def test_download_in_image_that_is_stopped_leaves_no_container(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A download in an image that is stopped leaves no container."""
     removed: list[str] = []
 
     class Stopped(Local):
-        def plan(self, *args: Any, **given: Any) -> launch.Launch:
+        def plan(self, *args: Any, **given: Any) -> Launch:
             return replace(super().plan(*args, **given), argv=("sleep", "30"), name="downloading")
 
-        def remove(self, planned: launch.Launch) -> None:
+        def remove(self, planned: Launch) -> None:
             removed.append(planned.name)
-            running[0].kill()
+            started[0].kill()
 
-    running: list[subprocess.Popen[str]] = []
+    started: list[subprocess.Popen[str]] = []
 
     def communicate(self: subprocess.Popen[str], *_: Any, **__: Any) -> Any:
-        running.append(self)
+        started.append(self)
         raise InterruptedByUserError("stopped by SIGTERM")
 
     engine = FakeEngine()
     engine.add_image("image:1")
-    monkeypatch.setattr(inimage, "Containers", Stopped)
+    monkeypatch.setattr(download_in_image, "Containers", Stopped)
     monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
     with pytest.raises(InterruptedByUserError):
-        inimage.download(["org/m"], "image:1", CPU, lambda: engine, context.settings, context.console)
+        download_in_image.download(["org/m"], "image:1", CPU, lambda: engine, context.settings, context.console)
     assert set(removed) == {"downloading"}
 
 
-def test_a_server_that_somebody_removed_is_not_said_to_have_lacked_memory_for_certain(tmp_path: Path) -> None:
+def test_session_exit_status_137_may_mean_a_removed_container(tmp_path: Path) -> None:
+    """A server that somebody removed is not said to have lacked memory for certain."""
     (tmp_path / "log").write_text("loaded\n")
     assert "or its container was removed" in session.server_failed(137, tmp_path / "log", loaded=True).message
     assert "was removed" not in session.server_failed(137, tmp_path / "log").message
 
 
 @pytest.mark.parametrize("key", ["two words", "openup\n", "schlüssel"])
-def test_a_key_that_no_header_can_hold_is_said_without_showing_it(
+def test_serve_refuses_a_key_that_no_header_can_hold_without_showing_it(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
+    """A key that no header can hold is refused without showing it."""
     monkeypatch.setenv("MY_KEY", key)
     with pytest.raises(UsageError, match="MY_KEY") as caught:
         serve.serve(LlmRequest(model="tiny"), serve.ServeRequest(api_key_env="MY_KEY"), context, dry_run=True)
@@ -717,5 +758,6 @@ def test_a_key_that_no_header_can_hold_is_said_without_showing_it(
         ("", ""),
     ],
 )  # fmt: skip
-def test_what_a_server_refuses_is_shown_as_a_sentence(raw: str, text: str) -> None:
+def test_client_shows_a_refusal_of_the_server_as_a_sentence(raw: str, text: str) -> None:
+    """What a server refuses is shown as a sentence."""
     assert _message(raw.encode()) == text
