@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.builder import rootfs
 from jetson_containers.core import files
 from jetson_containers.core.console import human_bytes
-from jetson_containers.core.errors import DiskSpaceError, NotReadyError, RegistryError, TargetError
+from jetson_containers.core.errors import DiskSpaceError, NotReadyError, RegistryError, TargetError, command
 from jetson_containers.core.process import Children
 from jetson_containers.engine.interface import BuildRequest
 from jetson_containers.images import labels
@@ -115,7 +115,7 @@ def _own(reference: str, platform: Platform, engine: Engine, console: Console, s
     if image.architecture != arch:
         raise NotReadyError(
             f"--base {reference} is an image for {image.architecture}, and the target is {arch}",
-            hint=f"docker pull --platform {platform.docker_platform} {reference}",
+            hint=command("docker", "pull", "--platform", platform.docker_platform, reference),
         )
     return BaseImage(reference, _platform_of(image, reference, platform, engine, console), _digest(image))
 

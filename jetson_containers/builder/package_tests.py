@@ -217,7 +217,7 @@ def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> Re
     test = " ".join(filter(None, (entry.partition(" ")[0], bench.where)))
     command = argv(entry)
     with bench.logs.test(node.number, index, node.stage.package, test) as log:
-        log.write(f"$ docker run {image} {shlex.join(command)}")
+        log.write(f"$ {shlex.join(['docker', 'run', image, *command])}")
         began = time.monotonic()
         ended = bench.engine.run(
             image,

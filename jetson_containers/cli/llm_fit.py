@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jetson_containers.cli.app import App, collect, command
+from jetson_containers.core import errors
 from jetson_containers.core.console import columns
 from jetson_containers.core.errors import JetsonError
 
@@ -102,7 +103,7 @@ def lines(answer: FitAnswer, asked: str, *, one: bool) -> list[str]:
     elif not best.fits:
         shown.append("nothing smaller was found that fits on any board")
     if not one and len(answer.fits) > 1:
-        shown.append(f"details: jetson-containers llm fit {asked} --runtime {best.runtime}")
+        shown.append(f"details: {errors.command('jetson-containers', 'llm', 'fit', asked, '--runtime', best.runtime)}")
     return shown
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core.errors import InterruptedByUserError, UsageError
+from jetson_containers.core.errors import InterruptedByUserError, UsageError, command
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.secrets import Redactor
 from jetson_containers.engine import argv
@@ -203,7 +203,7 @@ def claim(planned: Launch, *, running: bool = False) -> None:
             what = "which is a server that runs" if ours else "and it is not a server of ours"
             raise UsageError(
                 f"there is a container `{name}` already, {what}",
-                hint=f"`--name` gives this one another name; `docker rm -f {name}` ends that one",
+                hint=f"`--name` gives this one another name; {command('docker', 'rm', '-f', name)} ends that one",
             )
         docker(client_of(planned), "rm", "--force", name)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers.core import files
-from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError
+from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError, command
 from jetson_containers.hub.transfer.owner import owner_of
 from jetson_containers.llm import containers, prepare, service_files, session
 from jetson_containers.llm.client import OpenAIClient
@@ -178,7 +178,8 @@ def _detach(planned: Launch, client: OpenAIClient, health: str, context: LlmCont
         except BaseException:
             containers.docker(containers.client_of(planned), "rm", "--force", planned.name)
             raise
-    context.console.ok(f"serving; `docker logs -f {planned.name}` shows its log, `docker rm -f {planned.name}` ends it")
+    shows, ends = (command("docker", *words, planned.name) for words in (("logs", "-f"), ("rm", "-f")))
+    context.console.ok(f"serving; {shows} shows its log, {ends} ends it")
 
 
 def _wait_for(planned: Launch, client: OpenAIClient, health: str, context: LlmContext) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers import hub
-from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError
+from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError, command
 from jetson_containers.llm.pipeline.manifest import below, path_for, read
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ def remove(stored: Stored, data: Path) -> None:
         _remove_empty(output)
     except PermissionError as error:
         raise NotReadyError(
-            f"{error.filename} belongs to somebody else", hint=f"sudo rm -r {output}, or as the user who made it"
+            f"{error.filename} belongs to somebody else",
+            hint=f"{command('sudo', 'rm', '-r', output)}, or as the user who made it",
         ) from error
 
 

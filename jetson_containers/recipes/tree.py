@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.core.errors import ConfigError, RecipeError
+from jetson_containers.core.errors import ConfigError, RecipeError, command
 from jetson_containers.recipes.files import LARGEST, is_inside, read_bytes
 from jetson_containers.recipes.reader import CONFIG_FILES, dockerfile_in
 
@@ -54,8 +53,8 @@ def directory_hint(name: str) -> str | None:
     """What may be meant by a word that is no package but a directory here; None where it is none."""
     if not name.strip(".") or not os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         return None
-    option = shlex.quote(f"--package-dirs={name}")
-    return f"`{name}` is a directory here: `{option}`, without a space after `=`, reads packages from it"
+    option = command(f"--package-dirs={name}")
+    return f"`{name}` is a directory here: {option}, without a space after `=`, reads packages from it"
 
 
 def fingerprint(candidates: Iterable[Candidate]) -> str:
