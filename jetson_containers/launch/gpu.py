@@ -40,7 +40,7 @@ def gpu_part(host: Host, line: RunLine, *, no_gpu: bool) -> tuple[Gpu, Part]:
         return Gpu.NONE, _without_gpu(host, line)
     if reason := _users_choice(line):
         return Gpu.USER, Part(
-            notices=(Notice(f"GPU: as {reason} says", severity=Severity.DETAIL), *_doubts(host, line))
+            notices=(Notice(f"GPU: as {reason} says", severity=Severity.DETAIL), *_warnings(host, line))
         )
     if not host.platform.has_gpu:
         return Gpu.NONE, Part(notices=(Notice("GPU: none, the platform is CPU only", severity=Severity.DETAIL),))
@@ -79,7 +79,7 @@ def _users_choice(line: RunLine) -> str | None:
     )
 
 
-def _doubts(host: Host, line: RunLine) -> tuple[Notice, ...]:
+def _warnings(host: Host, line: RunLine) -> tuple[Notice, ...]:
     """What will go wrong with the user's choice: docker's own messages for it come late or say little."""
     runtime = line.last("runtime")
     if runtime and host.capabilities.runtimes and runtime not in host.capabilities.runtimes:
