@@ -16,7 +16,7 @@ from jetson_containers.core.errors import JetsonError, RecipeError, RegistryErro
 from jetson_containers.dockerfile import inject
 from jetson_containers.hub import cache
 from jetson_containers.llm import stored
-from jetson_containers.recipes import catalog as catalogs
+from jetson_containers.recipes import catalog
 from jetson_containers.recipes import tree
 from jetson_containers.recipes.catalog import Catalog
 from jetson_containers.registry import auth
@@ -74,7 +74,7 @@ def test_autotag_refusal_quotes_the_request() -> None:
 
 
 def test_why_hint_quotes_the_name() -> None:
-    assert commands_in(catalogs._why(BAD)) == [["jetson-containers", "why", BAD]]
+    assert commands_in(catalog._why(BAD)) == [["jetson-containers", "why", BAD]]
 
 
 def test_directory_hint_quotes_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
