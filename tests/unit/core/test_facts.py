@@ -76,7 +76,7 @@ def test_facts_copy_is_not_made_where_python_keeps_none(
 def test_facts_copies_lie_where_the_compiled_modules_are(tmp_path: Path) -> None:
     import subprocess
 
-    program = "from jetson_containers.core import facts; facts.load('cuda')"
+    program = "from jetson_containers.core import facts; facts.load_facts('cuda')"
     env = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     subprocess.run([sys.executable, "-c", program], env=env, check=True)
