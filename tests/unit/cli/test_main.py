@@ -108,6 +108,7 @@ def test_package_dirs_before_and_after_the_command_and_of_the_environment_add_up
 def test_why_looks_at_what_a_package_depends_on(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, depends: str, refused: str | None
 ) -> None:
+    """`why` looks at what a package depends on."""
     for name, needs in (("needs", depends), ("other", "[torch2trt]")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "Dockerfile").write_text(
