@@ -100,7 +100,7 @@ def _options(function: Any) -> Any:
 @_options
 def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
     """Build one image with all the packages (or with --multiple one image for each)."""
-    from jetson_containers.builder import base_image
+    from jetson_containers.builder import known_base
 
     if given["list_packages"] or given["show_packages"]:
         return _list(app, packages, full=given["show_packages"])
@@ -112,7 +112,7 @@ def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
         "stage_registry": given["stage_registry"],
     }
     if given["dry_run"]:
-        base = base_image.predict(app.platform, app.settings, _base(app, given))
+        base = known_base.predict(app.platform, app.settings, _base(app, given))
         return _show(app, _assemble(app, packages, given, _plan_options(app, given), base), given)
     report, assembly = _run(app, packages, given)
     if app.console.as_json:
@@ -130,10 +130,8 @@ def build_one(app: App, packages: tuple[str, ...]) -> str:
     return report.images[-1]
 
 
-@command(epilog="Example: jetson-containers test llama_cpp")
-@click.argument("packages", nargs=-1, required=True)
-def test(app: App, *, packages: tuple[str, ...]) -> int:
-    """Run the tests of packages again, in the image that holds them; what is not built yet is built."""
+def run_tests(app: App, packages: tuple[str, ...]) -> int:
+    """Run the tests of packages again, for `test`; what is not built yet is built. Returns the exit code."""
     given = build.make_context("test", [*packages], obj=app).params
     given.update(tests="all", test_only=",".join(packages))
     report, _ = _run(app, packages, given)

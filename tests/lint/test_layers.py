@@ -107,18 +107,22 @@ def wrong_way(edges: dict[str, set[str]]) -> set[tuple[str, str]]:
 
 
 def test_order_names_everything_at_the_top() -> None:
+    """The order names everything at the top of the package."""
     assert {name.partition(".")[0] for name in modules(ROOT) if name} == set(ORDER)
 
 
 def test_imports_follow_the_order() -> None:
+    """Imports follow the order."""
     assert wrong_way(graph()) == EXCEPTIONS
 
 
 def test_modules_import_each_other_in_no_circle() -> None:
+    """No modules import each other in a circle."""
     assert sorted(map(sorted, circles(graph()))) == sorted(map(sorted, CIRCLES))
 
 
 def test_programs_for_images_import_nothing_else() -> None:
+    """Programs for images import nothing else of the package."""
     outside = defaultdict(set)
     for name, others in graph().items():
         for alone in ALONE:
@@ -129,6 +133,7 @@ def test_programs_for_images_import_nothing_else() -> None:
 
 
 def test_graph_sees_late_and_type_only_imports(tmp_path: Path) -> None:
+    """The graph of imports has late ones and those for types alone."""
     package = tmp_path / PACKAGE
     for folder in ("core", "cli"):
         (package / folder).mkdir(parents=True)

@@ -1138,7 +1138,8 @@ def test_max_jobs_that_is_not_a_number_is_refused(text: str) -> None:
         ("sub/run.py", ["python3", "/test/sub/run.py"]),
     ],
 )
-def test_test_entries_become_commands(entry: str, expected: list[str]) -> None:
+def test_package_test_entries_become_commands(entry: str, expected: list[str]) -> None:
+    """Test entries become commands."""
     assert package_tests.argv(entry) == expected
 
 
