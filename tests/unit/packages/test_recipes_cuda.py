@@ -12,6 +12,7 @@ import pytest
 from jetson_containers.recipes import catalog
 from jetson_containers.platforms import detect
 from jetson_containers.recipes.why import explain_package
+from jetson_containers.resolver.solve import solve
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -96,3 +97,22 @@ def test_cuda_and_cuda_runtime_are_installed_by_one_script() -> None:
     """Each recipe is a build context of its own, so the script stands in both; a fix to one must reach the other."""
     cuda = ROOT_DIR / "packages" / "cuda"
     assert (cuda / "cuda" / "install.sh").read_bytes() == (cuda / "cuda-runtime" / "install.sh").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("target", "request_", "members"),
+    [
+        ("r36.4.3", "cudastack", ["cuda", "cudnn", "tensorrt"]),
+        ("r36.4.3", "cudastack:standard", ["cuda", "cudnn", "tensorrt"]),
+        ("r36.4.3", "cudastack:minimal", ["cuda", "cudnn"]),
+        ("r35.4.1", "cudastack", ["cuda", "cudnn", "tensorrt"]),
+        ("x86_64,cu129", "cudastack", ["cuda", "cudnn", "tensorrt"]),
+        ("x86_64,cu129,py3.13", "cudastack", ["cuda", "cudnn"]),
+    ],
+)
+def test_cudastack_stands_for_the_libraries_of_cuda(target: str, request_: str, members: list[str]) -> None:
+    """Trees of others depend on `cudastack` or one of its two versions."""
+    found = load(target)
+    packages = solve(found, [request_]).packages
+    assert [item.family for item in packages if item.family in {"cuda", "cudnn", "tensorrt"}] == members
+    assert packages[-1].family == "cudastack"
