@@ -90,6 +90,7 @@ class BuildRequest:
     cache_mounts: bool = False  # keep pip's and ccache's caches between builds, where the builder can
     jobs: int = 0  # compile jobs the recipe is told of, outside of the engine's cache key; 0: it is told nothing
     added: Mapping[str, str] = field(default_factory=dict)  # texts of files that stand in the context only meanwhile
+    shared: Mapping[str, Path] = field(default_factory=dict)  # files of elsewhere that stand in the context meanwhile
     cache_scope: str = ""  # what wheels compiled by pip depend on: stages of different scopes share none
 
 

@@ -11,7 +11,7 @@ from jetson_containers.dockerfile import inject as dockerfile
 from jetson_containers.plan import keys
 from jetson_containers.plan.stage import Stage, StageKind, stage_image
 from jetson_containers.recipes import files as recipe_files
-from jetson_containers.recipes import templating
+from jetson_containers.recipes import shared, templating
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -148,6 +148,7 @@ class Planner:
             definition=_definition(part.package),
             path=part.path,
             added=part.package.added,
+            shared=shared.files(part.package),
         )
         self._sizes[part.package.name] = sum(file.size for file in context)
         return keys.stage_key(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RequirementSyntaxError
 from jetson_containers.recipes import rules as requires
-from jetson_containers.recipes import templating
+from jetson_containers.recipes import shared, templating
 from jetson_containers.recipes.files import shown
 from jetson_containers.recipes.requirement import LONGEST, NAME, Dependency
 
@@ -39,6 +39,7 @@ class Kind(enum.Enum):
     VARIANTS = "a mapping of variant names to mappings"
     NETWORK = "`none`, `bridge` or `default`; the host's own network is the user's to give"
     FLAGS = "options of docker build"
+    SHARE = "a file or directory of the tree's `shared/`, or a list of them"
 
 
 # Upstream's spelling → ours, where both are accepted.
@@ -62,6 +63,7 @@ VARIANT_KEYS: Mapping[str, Kind] = {
     "postfix": Kind.TEXT,
     "prefix": Kind.TEXT,
     "requires": Kind.RULES,
+    "share": Kind.SHARE,
     "source": Kind.MAPPING,
     "test": Kind.TEXTS,
     "timeout": Kind.SECONDS,
@@ -206,7 +208,7 @@ def texts(value: Any) -> list[str]:
 
 
 # Kinds whose value may be a list, each item of which is checked as the value alone would be.
-LISTS = frozenset({Kind.TEXTS, Kind.DEPENDS, Kind.RULES, Kind.DEFAULT})
+LISTS = frozenset({Kind.TEXTS, Kind.DEPENDS, Kind.RULES, Kind.DEFAULT, Kind.SHARE})
 
 PROBLEMS: Mapping[Kind, Callable[[Any], str | None]] = {
     Kind.TEXT: _text_problem,
@@ -222,6 +224,7 @@ PROBLEMS: Mapping[Kind, Callable[[Any], str | None]] = {
     Kind.NAME: _name_problem,
     Kind.NETWORK: lambda value: None if value is None or value in NETWORKS else "",
     Kind.FLAGS: _flags_problem,
+    Kind.SHARE: _each(shared.check),
     Kind.ARTIFACTS: lambda value: None if isinstance(value, str) and value else "",
     Kind.VERSIONS: lambda _: "",
     Kind.VARIANTS: lambda _: "",
