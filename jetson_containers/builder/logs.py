@@ -13,34 +13,10 @@ from typing import TYPE_CHECKING
 from jetson_containers.core.errors import NotReadyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
     from pathlib import Path
     from types import TracebackType
 
-_SECRET_NAME = re.compile(r"TOKEN|PASS|SECRET|KEY", re.IGNORECASE)
-_USERINFO = re.compile(r"(?<=://)[^/\s:@]+(?::[^/\s@]*)?@")
-_SHORTEST = 4  # characters; shorter values ("1", "on") are no secrets and would blot out half the log
-HIDDEN = "***"
-
-
-class Redactor:
-    """Replaces secrets by `***`: values of variables named like secrets, and credentials inside URLs."""
-
-    def __init__(self, *sources: Mapping[str, str]) -> None:
-        values = {
-            value
-            for source in sources
-            for name, value in source.items()
-            if _SECRET_NAME.search(name) and len(value) >= _SHORTEST
-        }
-        ordered = sorted(values, key=lambda value: (-len(value), value))
-        self._values = re.compile("|".join(map(re.escape, ordered))) if ordered else None
-
-    def __call__(self, text: str) -> str:
-        """Return the text without secrets."""
-        if "://" in text:
-            text = _USERINFO.sub(HIDDEN + "@", text)
-        return self._values.sub(HIDDEN, text) if self._values else text
+    from jetson_containers.core.secrets import Redactor
 
 
 class Log:
@@ -90,11 +66,6 @@ class RunLogs:
         """Open the log of a package test: `test/NN-K_<package>_<test>.log`; `index` counts from 1."""
         name = f"{number:02d}-{index}_{_slug(package)}_{_slug(test)}.log"
         return Log(self.directory / "test" / name, self.redact)
-
-
-def secrets_of(env: Mapping[str, str] | None, others: Iterable[Mapping[str, str]] = ()) -> Redactor:
-    """Make the redactor for a run: the environment's secrets and those among build arguments."""
-    return Redactor(os.environ if env is None else env, *others)
 
 
 def _slug(text: str) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.builder import decide, package_tests, progress, resources, summary
 from jetson_containers.builder import finals as finals_module
 from jetson_containers.builder import graph as graphs
-from jetson_containers.builder.logs import RunLogs, secrets_of
+from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.loop import Loop
 from jetson_containers.builder.scheduler import Scheduler
 from jetson_containers.builder.signals import Signals
@@ -29,6 +29,7 @@ from jetson_containers.builder.store import Store
 from jetson_containers.builder.types import BuildOptions, BuildReport, StageReport
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import DISK_FULL, DiskSpaceError, InterruptedByUserError, JetsonError
+from jetson_containers.core.secrets import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,7 +130,7 @@ class _Run:
         if decision.nothing and named and not self.options.push:
             return self._nothing_to_do()
         self._check_disk(todo)
-        logs = RunLogs(self.options.log_dir, secrets_of(self.env, (self.options.build_args,)))
+        logs = RunLogs(self.options.log_dir, Redactor(self.env, self.options.build_args))
         self.log_dir = logs.directory
         shown = progress.make(self.options.progress, self.console, self.env)
         workshop = Workshop(

@@ -117,7 +117,7 @@ def chat(
     options = action.ChatOptions(prompt, system, max_tokens, temperature, seed)
     answer = action.chat(request_of(given), options, world_of(app), dry_run=dry_run)
     if app.console.as_json and answer is not None:
-        app.console.result_json(answer)
+        app.console.result_json(answer.to_json())
     return 0
 
 

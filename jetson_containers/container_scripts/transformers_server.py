@@ -41,8 +41,6 @@ class TransformersBackend:
         options = self.options
         if options.threads:
             torch.set_num_threads(options.threads)
-        if options.gpu_memory and options.device == "cuda":
-            torch.cuda.set_per_process_memory_fraction(options.gpu_memory)
         self.tokenizer = AutoTokenizer.from_pretrained(options.model, trust_remote_code=options.trust_remote_code)
         self.model = load_model(options)
         self.model.eval()
@@ -215,7 +213,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--library", choices=("auto", "gptqmodel", "auto_gptq", "auto_awq"), default="auto")
     parser.add_argument("--context", type=int, default=2048, help="tokens of prompt and answer (default: 2048)")
     parser.add_argument("--prefill-chunk", type=int, default=0, help="tokens of the prompt that are read at once")
-    parser.add_argument("--gpu-memory", type=float, default=0.0, help="largest share of the device's memory")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads")
     parser.add_argument("--trust-remote-code", action="store_true", help="run the code that comes with the checkpoint")
     options = parser.parse_args(argv)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.secrets import is_secret
 from jetson_containers.launch import docker_options as dockerargs
 
 if TYPE_CHECKING:
@@ -29,18 +30,6 @@ OWN = {
 
 GLOBAL = {"target": True, "json": False, "offline": False, "packages": True, "package-dirs": True, "verbose": False}
 """Global options that docker has no use for; `-q`, `--quiet` and `-v` before IMAGE are docker's own."""
-
-SECRET_NAME = re.compile(
-    r"TOKEN(?!IZER)|PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|AUTH_CONFIG|(API|ACCESS|PRIVATE|ACCOUNT)_?KEY"
-    r"|(^|_)(KEY|PASS|PWD|PAT)$",
-    re.IGNORECASE,
-)
-"""Names of variables whose value nobody else should read."""
-
-SECRET_VALUE = re.compile(
-    r"^(hf_|ghp_|gho_|github_pat_|glpat-|sk-|nvapi-|xox[abp]-|AKIA)[\w-]{8,}|^\w[\w+.-]*://[^/@\s:]*:[^/@\s]+@"
-)
-"""Values that are tokens whatever their variable is called: those of the hubs, and URLs with a password."""
 
 _RESOLUTION = re.compile(r"(\d+)x(\d+)@(\d+)")
 _EXAMPLE = "./run.sh $(./autotag llama_cpp) llama-cli --version"
@@ -132,7 +121,7 @@ def hide_secrets(line: RunLine) -> tuple[RunLine, dict[str, str]]:
     for group in line.groups:
         option = group.options[-1]
         name, equals, value = (option.value or "").partition("=")
-        if option.name == "env" and equals and value and is_secret(name, value):
+        if option.name == "env" and name and value and is_secret(name, value):
             hidden[name] = value
             groups.append(group.with_value(name))
         else:
@@ -140,11 +129,6 @@ def hide_secrets(line: RunLine) -> tuple[RunLine, dict[str, str]]:
                 hidden.pop(name, None)  # `-e NAME` after `-e NAME=secret`: docker's last one wins
             groups.append(group)
     return dockerargs.RunLine(tuple(groups), line.image, line.command), hidden
-
-
-def is_secret(name: str, value: str) -> bool:
-    """Whether a variable is one that must not show in the process list."""
-    return bool(name and (SECRET_NAME.search(name) or SECRET_VALUE.search(value)))
 
 
 def _is_ours(group: Group) -> bool:

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from jetson_containers.core.secrets import is_secret_name
 from jetson_containers.dockerfile.parser import split_words
 from jetson_containers.lint import rules_commands as commands
 from jetson_containers.lint.findings import finding
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from jetson_containers.lint.files import Step, Text
     from jetson_containers.lint.findings import Finding
 
-_SECRET = re.compile(r"(?:^|_)(?:TOKEN|PASSWORD|PASSWD|SECRET|API_?KEY|ACCESS_KEY|CREDENTIALS?)(?:$|_)")
 _LEAKS = re.compile(
     r"DEBIAN_FRONTEND|(?:PIP|UV|TWINE|POETRY|NPM_CONFIG)_\w*(?:INDEX|REGISTRY|REPOSITORY|TRUSTED_HOST|FIND_LINKS)\w*"
     r"|(?:https?|ftp|all)_proxy|MAX_JOBS",
@@ -100,7 +100,7 @@ def _variables(step: Instruction, text: Text) -> Iterator[Finding]:
     if step.keyword == "ENV" and words and "=" not in words[0]:
         words = words[:1]  # the old form: ENV NAME value
     for name in (word.partition("=")[0] for word in words):
-        if _SECRET.search(name.upper()):
+        if is_secret_name(name):
             yield _at("env-leak", step, text, f"`{step.keyword} {name}` stays readable in the image's history", _MOUNT)
         elif step.keyword == "ENV" and _LEAKS.fullmatch(name):
             yield _at("env-leak", step, text, f"`ENV {name}` holds in every container, and for every image on top")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import ReaderGoneError, UsageError
 from jetson_containers.llm import prepare as preparing
@@ -50,7 +50,10 @@ class Answer:
     completion_tokens: int
     prefill_tokens_per_s: float | None
     decode_tokens_per_s: float | None
-    tokens_per_s: float | None  # as decode_tokens_per_s; the name of earlier versions
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, and the decode speed also under its name of earlier versions."""
+        return {**asdict(self), "tokens_per_s": self.decode_tokens_per_s}
 
 
 def chat(request: Request, options: ChatOptions, world: World, *, dry_run: bool = False) -> Answer | None:
@@ -78,7 +81,7 @@ def chat(request: Request, options: ChatOptions, world: World, *, dry_run: bool 
     return Answer(
         request.model, prepared.runtime.name, "" if prepared.job.prepared else prepared.job.quantization,
         session.image, prepared.artefact, turn.text.strip(), turn.prompt_tokens, turn.completion_tokens,
-        turn.prefill_rate, turn.decode_rate, turn.decode_rate,
+        turn.prefill_rate, turn.decode_rate,
     )  # fmt: skip
 
 

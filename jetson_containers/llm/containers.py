@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.builder.logs import Redactor
 from jetson_containers.core.errors import InterruptedByUserError, UsageError
+from jetson_containers.core.secrets import Redactor
+from jetson_containers.engine import argv as docker_argv
 from jetson_containers.llm.runtimes.interface import DRIVERS
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Containers:
         else:
             options += ["--network", "none", "--env", "HF_HUB_OFFLINE=1"]
         options += [word for name, value in self.variables(step).items() for word in ("--env", f"{name}={value}")]
-        env = dict(os.environ) if step.token else without_tokens(os.environ)
+        env = without_tokens(os.environ)
         planned = self.plan(image, options, argv, env=env, name=self.name_of(step))
         self.remove(planned)
         redact = Redactor(self.settings.env, os.environ)
@@ -123,7 +124,7 @@ class Containers:
 
     def remove(self, planned: Launch) -> None:
         """End and remove the container of that name, if there is one."""
-        docker(planned, "rm", "--force", planned.name)
+        docker(client_of(planned), "rm", "--force", planned.name)
 
     def capture(self, command: Sequence[str]) -> str | None:
         """What a command printed in the image, stdout and stderr together; None when it could not be started."""
@@ -171,7 +172,6 @@ def running(planned: Launch, log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
     Raises UsageError when a container of that name exists that is not ours to replace.
     """
-    remove_orphans(planned)
     claim(planned)
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**without_tokens(os.environ), **planned.env_additions}
@@ -192,7 +192,7 @@ def claim(planned: Launch, *, running: bool = False) -> None:
     """
     words = ["--all", "--filter", f"name=^{re.escape(planned.name)}$"]
     shown = '{{.Names}}\t{{.Status}}\t{{.Label "' + SERVER + '"}}'
-    for line in docker(planned, "ps", *words, "--format", shown).splitlines():
+    for line in docker(client_of(planned), "ps", *words, "--format", shown).splitlines():
         name, status, ours = line.split("\t")
         if name != planned.name:
             continue
@@ -202,15 +202,16 @@ def claim(planned: Launch, *, running: bool = False) -> None:
                 f"there is a container `{name}` already, {what}",
                 hint=f"`--name` gives this one another name; `docker rm -f {name}` ends that one",
             )
-        docker(planned, "rm", "--force", name)
+        docker(client_of(planned), "rm", "--force", name)
 
 
 def _remove_own(planned: Launch) -> None:
     """Remove the container this process started, and none that others gave the same name."""
     ours = (f"label={OWNER}={owner()}", f"name=^{re.escape(planned.name)}$")
     words = ["--all", "--quiet", *(word for pattern in ours for word in ("--filter", pattern))]
-    for container in docker(planned, "ps", *words).split():
-        docker(planned, "rm", "--force", container)
+    client = client_of(planned)
+    for container in docker(client, "ps", *words).split():
+        docker(client, "rm", "--force", container)
 
 
 def end(process: subprocess.Popen[Any], remove: Callable[[], None]) -> None:
@@ -247,14 +248,17 @@ def told_to_end() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def remove_orphans(planned: Launch) -> None:
-    """Remove servers whose owner was killed before it could end them: those of this user and these process numbers."""
-    listed = docker(planned, "ps", "--filter", f"label={OWNER}", "--format", '{{.ID}} {{.Label "' + OWNER + '"}}')
+def remove_orphans(client: Sequence[str]) -> None:
+    """Remove servers whose owner was killed before it could end them: those of this user and these process numbers.
+
+    To be called before a port is looked at: until then an orphan listens on its own.
+    """
+    listed = docker(client, "ps", "--filter", f"label={OWNER}", "--format", '{{.ID}} {{.Label "' + OWNER + '"}}')
     for line in listed.splitlines():
         container, _, whose = line.partition(" ")
         pid, start, place = (*whose.split("."), "", "", "")[:3]
         if place == _place() and pid.isdigit() and started_at(int(pid)) != start:
-            docker(planned, "rm", "--force", container)
+            docker(client, "rm", "--force", container)
 
 
 def owner() -> str:
@@ -273,9 +277,18 @@ def _place() -> str:
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
 
 
-def docker(planned: Launch, *words: str) -> str:
-    """Run another command of the same docker client (and sudo, where it needs that); its stdout."""
-    client = planned.argv[: planned.argv.index("run")]
+def client_for(engine: Engine) -> tuple[str, ...]:
+    """The docker client of an engine, with sudo where that is needed."""
+    return tuple(docker_argv.docker(engine.capabilities))
+
+
+def client_of(planned: Launch) -> tuple[str, ...]:
+    """The docker client that starts it, with sudo where that is needed."""
+    return planned.argv[: planned.argv.index("run")]
+
+
+def docker(client: Sequence[str], *words: str) -> str:
+    """Run another command of a docker client; its stdout."""
     done = subprocess.run(
         [*client, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=dict(os.environ)
     )

@@ -66,8 +66,8 @@ def serve(request: Request, wanted: ServeRequest, world: World, *, dry_run: bool
     """
     key = "" if wanted.generate else _key(wanted, world)  # a service file only names the variable
     starts = not (dry_run or wanted.generate)
-    if wanted.port and starts and not is_free(wanted.host, wanted.port):
-        raise UsageError(f"port {wanted.port} is taken", hint="`--port 0` takes the next free one from 8080 on")
+    if wanted.port and starts:
+        _refuse_taken_port(wanted, world)
     prepared = preparing.prepare(request, world, dry_run=dry_run)
     if not starts or prepared.containers is None:
         service = _service(prepared, wanted, wanted.port or DEFAULT_PORT)
@@ -76,8 +76,23 @@ def serve(request: Request, wanted: ServeRequest, world: World, *, dry_run: bool
         else:
             preparing.show(prepared, service.argv, world.console)
         return None
+    container.remove_orphans(container.client_for(prepared.containers.engine))
     with reserved(wanted, world.data) as port:
         return _start(prepared, wanted, port, key, world)
+
+
+def _refuse_taken_port(wanted: ServeRequest, world: World) -> None:
+    """Raises UsageError before anything is prepared, unless only a server without owner holds the port: it goes."""
+    if is_free(wanted.host, wanted.port):
+        return
+    with contextlib.suppress(NotReadyError):  # without an engine nothing of ours listens there
+        container.remove_orphans(container.client_for(world.engine()))
+    if not is_free(wanted.host, wanted.port):
+        raise _taken(wanted.port)
+
+
+def _taken(port: int) -> UsageError:
+    return UsageError(f"port {port} is taken", hint="`--port 0` takes the next free one from 8080 on")
 
 
 def _start(prepared: Prepared, wanted: ServeRequest, port: int, key: str, world: World) -> Served:
@@ -140,7 +155,7 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
                 yield port
                 return
     if wanted.port:
-        raise UsageError(f"port {wanted.port} is taken", hint="`--port 0` takes the next free one from 8080 on")
+        raise _taken(wanted.port)
     raise NotReadyError(f"no free port from {DEFAULT_PORT} to {DEFAULT_PORT + 99}", hint="--port N")
 
 
@@ -157,7 +172,7 @@ def _detach(planned: Launch, client: Client, health: str, world: World) -> None:
         try:
             _wait_for(planned, client, health, world)
         except BaseException:
-            container.docker(planned, "rm", "--force", planned.name)
+            container.docker(container.client_of(planned), "rm", "--force", planned.name)
             raise
     world.console.ok(f"serving; `docker logs -f {planned.name}` shows its log, `docker rm -f {planned.name}` ends it")
 
@@ -166,7 +181,7 @@ def _wait_for(planned: Launch, client: Client, health: str, world: World) -> Non
     """Wait for a detached server. Raises StepError with its log, and with the status it ended with."""
     log = container.log_of(world.settings, planned.name)
     with subprocess.Popen(
-        [*planned.argv[: planned.argv.index("run")], "wait", planned.name],
+        [*container.client_of(planned), "wait", planned.name],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as waiting:  # fmt: skip
         try:
@@ -182,10 +197,9 @@ def _wait_for(planned: Launch, client: Client, health: str, world: World) -> Non
 
 
 def _logs_of(planned: Launch) -> str:
-    client = planned.argv[: planned.argv.index("run")]
     done = subprocess.run(
-        [*client, "logs", planned.name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, errors="replace", check=False,
+        [*container.client_of(planned), "logs", planned.name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
     )  # fmt: skip
     return done.stdout
 

@@ -100,6 +100,7 @@ def open_session(prepared: Prepared, world: World, *, threads: int = 0) -> Itera
     world.console.detail(f"server: {planned.shell}")
     world.console.detail(f"its log: {log}")
     started = time.monotonic()
+    container.remove_orphans(container.client_of(planned))
     with container.running(planned, log) as process:
         client = Client("127.0.0.1", options.port, service.model)
         wait_until_ready(client, service.health, process, log, memory)

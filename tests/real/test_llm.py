@@ -5,6 +5,7 @@ Each step is killed (SIGKILL) while it runs and resumed: nothing that was done i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -231,31 +232,48 @@ def test_bench_measures_prefill_and_decode(image: str, data: Path, tmp_path: Pat
     assert len(csv.read_text().splitlines()) == 4
 
 
-def test_a_server_whose_owner_was_killed_is_ended_by_the_next(image: str, data: Path) -> None:
+@contextlib.contextmanager
+def foreground(image: str, data: Path, *more: str) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
+    """`llm serve` and where it listens."""
     with subprocess.Popen(
-        [COMMAND, "llm", "serve", "tiny", "--image", image], cwd=data.parent, env=environment(data),
+        [COMMAND, "llm", "serve", "tiny", "--image", image, *more], cwd=data.parent, env=environment(data),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None
-        url = process.stdout.readline().strip()
+        host, port = process.stdout.readline().strip().removeprefix("http://").removesuffix("/v1").split(":")
+        yield process, host, int(port)
+
+
+def orphan(image: str, data: Path) -> tuple[str, int]:
+    """Where a server listens whose `llm serve` was killed."""
+    with foreground(image, data) as (process, host, port):
         process.kill()
-    host, port = url.removeprefix("http://").removesuffix("/v1").split(":")
-    assert is_up(host, int(port))  # an orphan
+    assert is_up(host, port)
+    return host, port
+
+
+def test_a_server_whose_owner_was_killed_is_ended_by_the_next(image: str, data: Path) -> None:
+    host, port = orphan(image, data)
     run("llm", "chat", "tiny", "--image", image, "-p", "Who are you?", data=data)
-    assert not is_up(host, int(port))
+    assert not is_up(host, port)
+
+
+def test_the_port_of_a_killed_server_is_taken_over_by_the_next(image: str, data: Path) -> None:
+    """As a systemd unit does that starts it again."""
+    host, port = orphan(image, data)
+    with foreground(image, data, "--port", str(port)) as (process, _, again):
+        assert again == port
+        assert is_up(host, port)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) == 0
+    assert not is_up(host, port)
 
 
 def test_ctrl_c_ends_a_server_in_the_foreground(image: str, data: Path) -> None:
-    with subprocess.Popen(
-        [COMMAND, "llm", "serve", "tiny", "--image", image], cwd=data.parent, env=environment(data),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
+    with foreground(image, data) as (process, host, port):
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(30) == 0
-    host, port = url.removeprefix("http://").removesuffix("/v1").split(":")
-    assert not is_up(host, int(port))
+    assert not is_up(host, port)
 
 
 def test_a_model_that_cannot_be_loaded_says_why(image: str, data: Path) -> None:

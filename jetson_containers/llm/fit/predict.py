@@ -43,8 +43,7 @@ class Options:
     """What else decides; zero or empty takes the table's default.
 
     `baseline` is a name of the table or a number of GiB. `session` and `used` are tokens, see `memory.Load`; `filled`:
-    tokens in the context for the speed. `gpu_memory`: the share of the device's memory the runtime is told to take.
-    `held`: sizes known exactly, from a GGUF file.
+    tokens in the context for the speed. `held`: sizes known exactly, from a GGUF file.
     """
 
     prefill_chunk: int = 0
@@ -53,7 +52,6 @@ class Options:
     session: int = 0
     used: int = 0
     filled: int = 0
-    gpu_memory: float = 0.0
     held: Weights | None = None
 
 
@@ -295,15 +293,14 @@ def _sizes(
     device = held.total + activations + kv
     limit, name = 0.0, ""
     if variant.kv == "total":
-        part = options.gpu_memory or memory.share(runtime, machine)
+        part = memory.share(runtime, machine)
         limit, name = part * machine.memory, f"--gpu-memory-utilization {part:g}"
         device += runtime.process
         kv = max(kv, limit - (device - kv))
     elif variant.kv == "free":
         kv = max(kv, variant.fraction * (available - fixed))
     elif variant.budget:
-        part = options.gpu_memory or variant.budget
-        limit, name = part * machine.memory, f"gpu_memory_utilization={part:g}"
+        limit, name = variant.budget * machine.memory, f"gpu_memory_utilization={variant.budget:g}"
     return _Sizes(kv, activations, runtime.process, baseline, needed, fixed + kv, available, device, limit, name)
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.runtimes import calibration
 from jetson_containers.llm.runtimes import support_table as rules
-from jetson_containers.llm.runtimes.interface import DRIVERS, Job, Target, Verdict
+from jetson_containers.llm.runtimes.interface import DRIVERS, Target, Verdict
 from jetson_containers.platforms import detect as platforms
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
-    from jetson_containers.llm.runtimes.interface import ServeOptions
+    from jetson_containers.llm.runtimes.interface import Job, ServeOptions
     from jetson_containers.llm.runtimes.support_table import Row
     from jetson_containers.platforms.detect import Platform
 
@@ -32,7 +32,7 @@ def packages(runtime: str, platform: Platform) -> tuple[str, ...]:
 def nearest(runtime: str, platform: Platform) -> str:
     """The hint where a platform has no image for a runtime, whatever the model."""
     target = Target(platform, device="cuda" if platform.has_gpu else "cpu")
-    remedy = rules.remedy(rules.nearest(runtime, Job("", "", None, "", target)))
+    remedy = rules.remedy(rules.nearest_on(runtime, target))
     older = _older_release(runtime, platform)
     return f"{remedy}; with an older L4T: --target {older}" if older else remedy
 

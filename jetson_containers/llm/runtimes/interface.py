@@ -45,7 +45,6 @@ class StepCommand:
     gpu: bool = False  # whether the command needs the device, not only its libraries
     packages: tuple[str, ...] = ()  # what its image must hold, when it is not the runtime's own image
     network: bool = False  # whether it downloads something (calibration text)
-    token: bool = False  # whether it needs the hub token
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,6 @@ class ServeOptions:
     port: int
     host: str = "127.0.0.1"
     threads: int = 0
-    gpu_memory: float = 0.0  # fraction of the device's memory; 0: what the platform's table says
     api_key: bool = False
 
 

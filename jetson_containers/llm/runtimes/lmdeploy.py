@@ -76,7 +76,7 @@ class Lmdeploy(Tabled):
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Serve with session length, batch, prefill and the cache's share of the free memory always set."""
         job = _told(job)
-        share = f"{options.gpu_memory or rules.kv_cache(job.target.platform):.2f}"
+        share = f"{rules.kv_cache(job.target.platform):.2f}"
         session = ("--session-len", str(context(job)), "--cache-max-entry-count", share)
         batch = ("--max-batch-size", str(job.max_batch))
         if self.row(job).kind == "old":

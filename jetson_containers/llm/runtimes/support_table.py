@@ -19,7 +19,7 @@ from jetson_containers.platforms import tables
 from jetson_containers.recipes import rules as requires
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from jetson_containers.llm.models.config import ModelConfig, Quantized
     from jetson_containers.llm.runtimes.interface import Job, Target
@@ -223,21 +223,36 @@ def nearest(runtime: str, job: Job) -> str:
 
     Close is: as many bits, then the same runtime, then the order of the table.
     """
-    wanted = _bits(runtime, job)
-    found: list[tuple[int, bool, int, int, str, str]] = []
-    for place, name in enumerate(_order()):
-        target = job.target if name == runtime else replace(job.target, versions={}, probed={})
-        row = row_for(name, target)
-        for index, each in enumerate(row.quantizations if row else ()):
-            found.append((abs(_class(each.bits) - _class(wanted)), name != runtime, place, index, name, each.name))
-    for _, other, _, _, name, quantized in sorted(found):
-        target = replace(job.target, versions={}, probed={}) if other else job.target
+    for name, quantized, target in _closest(runtime, _bits(runtime, job), job.target):
         as_is = served_as_is(job) and name != "llama_cpp"
         if not refusal(name, replace(job, target=target, quantization="" if as_is else quantized)):
             if as_is:
-                return f"--runtime {name}" if other else "leave out `--quantization`"
+                return f"--runtime {name}" if name != runtime else "leave out `--quantization`"
             return f"--runtime {name} --quantization {quantized}"
     return ""
+
+
+def nearest_on(runtime: str, target: Target) -> str:
+    """The words to type for the closest thing that is possible on a target, whatever the model; empty when nothing is.
+
+    Four bits are assumed to be wanted.
+    """
+    for name, quantized, where in _closest(runtime, 4, target):
+        if quantized in quantizations(name, where):
+            return f"--runtime {name} --quantization {quantized}"
+    return ""
+
+
+def _closest(runtime: str, bits: int, target: Target) -> Iterator[tuple[str, str, Target]]:
+    """Runtimes, their quantizations and targets, the closest first; another runtime needs another image."""
+    other = replace(target, versions={}, probed={})
+    found: list[tuple[int, bool, int, int, str, str]] = []
+    for place, name in enumerate(_order()):
+        row = row_for(name, target if name == runtime else other)
+        for index, each in enumerate(row.quantizations if row else ()):
+            found.append((abs(_class(each.bits) - _class(bits)), name != runtime, place, index, name, each.name))
+    for _, is_other, _, _, name, quantized in sorted(found):
+        yield name, quantized, other if is_other else target
 
 
 def remedy(instead: str) -> str:

@@ -20,8 +20,6 @@ def service(job: Job, model: str, options: ServeOptions, *more: str) -> Service:
         "--device", rules.device(job.target), "--context", str(context(job)), "--prefill-chunk", str(prefill(job)),
         *more,
     ]  # fmt: skip
-    if options.gpu_memory and rules.device(job.target) == "cuda":
-        argv += ["--gpu-memory", f"{options.gpu_memory:.2f}"]
     if options.threads:
         argv += ["--threads", str(options.threads)]
     return Service((*argv, *trust(job)), job.name, env=OFFLINE)

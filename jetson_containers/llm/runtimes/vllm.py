@@ -35,7 +35,7 @@ class Vllm(Tabled):
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Build `vllm serve` with its share of memory, context, batch and prefill always set."""
         wanted = self.quantization(job)
-        share = options.gpu_memory or rules.gpu_memory(job.target.platform)
+        share = rules.gpu_memory(job.target.platform)
         argv = [
             "vllm", "serve", job.source, "--served-model-name", job.name, *listen(options),
             "--gpu-memory-utilization", f"{share:.2f}", "--max-model-len", str(context(job)),

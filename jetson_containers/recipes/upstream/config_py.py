@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core.secrets import is_secret
 from jetson_containers.platforms import detect as platforms
 from jetson_containers.platforms.detect import Arch
 from jetson_containers.recipes import tree as packagetree
@@ -35,7 +36,6 @@ CHILD = Path(__file__).parent / "child" / "main.py"
 
 # What upstream takes for a platform without L4T (facts of its table), so that recipes decide as they do there.
 NO_L4T = ("39.1.0", "7.2")
-_SECRET = re.compile(r"TOKEN|PASS(WD|WORD|PHRASE)?($|_)|SECRET|CREDENTIAL|API_?KEY|PRIVATE|_KEY$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def run(
     if not jobs:
         return Outcome()
     values = dict(os.environ if environ is None else environ)
-    withheld = sorted(name for name in values if _SECRET.search(name))
+    withheld = sorted(name for name, value in values.items() if is_secret(name, value))
     target = facts(platform)
     request: dict[str, Any] = {
         "facts": target,

@@ -20,7 +20,7 @@ from jetson_containers.builder import graph as graphs
 from jetson_containers.builder import package_tests, progress, resources
 from jetson_containers.builder import run as builder
 from jetson_containers.builder.layer_cache import LayerCache
-from jetson_containers.builder.logs import Redactor, RunLogs
+from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.scheduler import Scheduler
 from jetson_containers.builder.stage_builder import installs_wheels
 from jetson_containers.builder.state import State
@@ -35,6 +35,7 @@ from jetson_containers.core.errors import (
     RegistryError,
     UsageError,
 )
+from jetson_containers.core.secrets import Redactor
 from jetson_containers.engine.interface import OutOfMemoryError, RunResult
 from jetson_containers.images import labels
 from jetson_containers.plan.plan import Plan

@@ -96,7 +96,7 @@ def test_every_command_of_the_runtimes_is_understood_by_its_driver(
 
 @cache
 def all_commands() -> tuple[tuple[str, ...], ...]:
-    key = commands.ServeOptions(8000, api_key=True, threads=2, gpu_memory=0.5)
+    key = commands.ServeOptions(8000, api_key=True, threads=2)
     old = commands.Target(commands.board("orin-nx-jp6"), versions={"auto_awq": "0.2.9"})
     jobs = [commands.job(model, place) for model in list(commands.MODELS)[:3] for place in commands.BOARDS]
     found: list[tuple[str, ...]] = []

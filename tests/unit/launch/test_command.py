@@ -628,29 +628,6 @@ def test_tokens(
     assert planned.env_additions == additions
 
 
-@pytest.mark.parametrize(
-    ("variable", "secret"),
-    [
-        ("HF_TOKEN=x", True),
-        ("hf_token=x", True),
-        ("DB_PASSWORD=x", True),
-        ("SSH_KEY=x", True),
-        ("APIKEY=x", True),
-        ("ANYTHING=hf_abcdefghijkl", True),
-        ("DATABASE_URL=postgres://me:pw@host/db", True),
-        ("A=1", False),
-        ("TOKENIZERS_PARALLELISM=false", False),
-        ("KEYBOARD=us", False),
-        ("SSH_AUTH_SOCK=/run/x", False),
-        ("URL=http://host:80/a@b", False),
-        ("CMD=nvidia-smi", False),
-    ],
-)
-def test_what_counts_as_a_secret(variable: str, secret: bool) -> None:
-    name, _, value = variable.partition("=")
-    assert launch_args.is_secret(name, value) is secret
-
-
 # sudo
 
 

@@ -71,8 +71,8 @@ def test_a_gguf_file_needs_no_preparation() -> None:
     assert LlamaCpp().artefact(ready) == "/data/models/x.gguf"
 
 
-def test_no_step_gets_network_or_token() -> None:
-    assert all((step.network, step.token) == (False, False) for step in LlamaCpp().steps(job()))
+def test_no_step_gets_network() -> None:
+    assert not any(step.network for step in LlamaCpp().steps(job()))
 
 
 def test_the_server_always_gets_its_context_and_batch() -> None:
@@ -442,6 +442,13 @@ def test_end_of_input_ends_a_conversation(talk: Any, monkeypatch: pytest.MonkeyP
     assert talk().run() is None
 
 
+def test_chat_answer_json_keeps_the_name_that_the_decode_speed_had_before() -> None:
+    answer = chat.Answer("m", "llama_cpp", "Q4_K_M", "i", "/data/m", "hi", 1, 2, 3.0, 4.0)
+    shown = answer.to_json()
+    assert shown["tokens_per_s"] == shown["decode_tokens_per_s"] == 4.0
+    assert shown["answer"] == "hi"
+
+
 ROW = bench.Row("20261127 12:00:00", "orin", "mlc", "m", "q4f16_ft", 16, 128, 0.1, 160.0, 2.0, 63.5, 1234.5)
 
 
@@ -611,11 +618,6 @@ def test_a_service_file_for_a_board_asks_for_the_gpu_where_this_engine_has_none(
     service = yaml.safe_load(servicefiles.generate("compose", planned, gpu=True))["services"]["llm"]
     assert service["runtime"] == "nvidia"
     assert "NVIDIA_VISIBLE_DEVICES=all" in service["environment"]
-
-
-def test_a_taken_port_is_refused_before_anything_is_prepared(world: prepare.World, client: Client) -> None:
-    with pytest.raises(UsageError, match="is taken"):
-        serve.serve(Request("no/such-model"), serve.ServeRequest(port=client.port), world)
 
 
 def test_a_log_has_a_place_where_the_logs_are_another_users(

@@ -18,7 +18,7 @@ import yaml
 
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
-from jetson_containers.core.errors import InterruptedByUserError, StepError, UsageError
+from jetson_containers.core.errors import EngineMissingError, InterruptedByUserError, StepError, UsageError
 from jetson_containers.launch import command as launch
 from jetson_containers.launch import gpu as launch_gpu
 from jetson_containers.launch.parts import Mount
@@ -49,7 +49,7 @@ class Docker:
         self.containers: dict[str, tuple[str, dict[str, str]]] = {}
         self.removed: list[str] = []
 
-    def __call__(self, _planned: launch.Launch, *words: str) -> str:
+    def __call__(self, _client: Sequence[str], *words: str) -> str:
         if words[0] == "rm":
             self.removed += [name for name in words[2:] if self.containers.pop(name, None)]
             return ""
@@ -130,14 +130,14 @@ def test_a_server_that_could_not_start_takes_nobody_elses_container_away(
     containers: Containers, docker: Docker, tmp_path: Path
 ) -> None:
     """The name was taken between the look and the start."""
-    with container.running(server(containers, "false"), tmp_path / "log") as process:
+    with container.running(server(containers, "false", "run"), tmp_path / "log") as process:
         docker.containers["mine"] = ("Up 1 second", {})
         process.wait(120)
     assert docker.removed == []
 
 
 def test_a_server_that_ran_is_removed(containers: Containers, docker: Docker, tmp_path: Path) -> None:
-    with container.running(server(containers, "true"), tmp_path / "log"):
+    with container.running(server(containers, "true", "run"), tmp_path / "log"):
         docker.containers["mine"] = ("Up 1 second", {**OURS, container.OWNER: container.owner()})
     assert docker.removed == ["mine"]
 
@@ -151,7 +151,7 @@ def test_orphans_are_those_of_a_killed_process_of_this_user_and_machine(containe
         "elsewhere": f"{2**22 + 1}.{start}.0123456789ab",
     }
     docker.containers = {name: ("Up 1 hour", {container.OWNER: whose}) for name, whose in owners.items()}
-    container.remove_orphans(server(containers))
+    container.remove_orphans(container.client_for(containers.engine))
     assert docker.removed == ["orphan", "reused"]
 
 
@@ -288,15 +288,89 @@ def test_an_address_of_another_machine_is_no_taken_port(host: str) -> None:
         serve.is_free(host, 8080)
 
 
-def test_a_taken_port_is_said_before_the_model_is_prepared(
-    world: prepare.World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
+class OnPort(Docker):
+    """A container that listens on a port until it is removed."""
+
+    def __init__(self, listening: socket.socket, labels: dict[str, str]) -> None:
+        super().__init__()
+        self.listening = listening
+        self.containers["there"] = ("Up 1 hour", labels)
+
+    def __call__(self, client: Sequence[str], *words: str) -> str:
+        answer = super().__call__(client, *words)
+        if "there" in self.removed:
+            self.listening.close()
+        return answer
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(UsageError, match="is taken"):
-            serve.serve(Request("x"), serve.ServeRequest(port=taken.getsockname()[1]), world)
+        yield taken
+
+
+def owned_by_a_killed_process() -> dict[str, str]:
+    _, start, place = container.owner().split(".")
+    return {**OURS, container.OWNER: f"{2**22 + 1}.{start}.{place}"}
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_a_port_that_only_an_orphan_holds_is_free(
+    world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
+    *, detach: bool,
+) -> None:  # fmt: skip
+    """`llm serve` was killed with SIGKILL: its server went on listening."""
+    docker = OnPort(listening, owned_by_a_killed_process())
+    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr(serve, "_foreground", lambda *_: None)
+    port = listening.getsockname()[1]
+    here = replace(world, engine=lambda: containers.engine)
+    served = start(here, containers, monkeypatch, port=port, detach=detach)
+    assert docker.removed == ["there"]
+    assert served is not None
+    assert served.url == f"http://127.0.0.1:{port}/v1"
+
+
+def test_an_orphan_is_removed_before_a_free_port_is_looked_for(
+    world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
+) -> None:
+    docker = OnPort(listening, owned_by_a_killed_process())
+    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr(serve, "_foreground", lambda *_: None)
+    monkeypatch.setattr(serve, "DEFAULT_PORT", listening.getsockname()[1])
+    served = start(world, containers, monkeypatch)
+    assert served is not None
+    assert served.url == f"http://127.0.0.1:{serve.DEFAULT_PORT}/v1"
+
+
+@pytest.mark.parametrize(
+    "labels", [{}, OURS, {container.OWNER: container.owner()}], ids=["foreign", "detached", "owner-alive"]
+)
+def test_a_port_that_another_container_holds_stays_taken(
+    world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
+    labels: dict[str, str],
+) -> None:  # fmt: skip
+    docker = OnPort(listening, labels)
+    monkeypatch.setattr(container, "docker", docker)
+    here = replace(world, engine=lambda: containers.engine)
+    with pytest.raises(UsageError, match="is taken"):
+        start(here, containers, monkeypatch, port=listening.getsockname()[1])
+    assert docker.removed == []
+
+
+def test_a_taken_port_is_said_before_the_model_is_prepared(
+    world: prepare.World, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
+) -> None:
+    """Without an engine, too: nothing of ours can listen there then."""
+    monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
+
+    def missing() -> FakeEngine:
+        return FakeEngine(missing=EngineMissingError("no container engine"))
+
+    with pytest.raises(UsageError, match="is taken"):
+        serve.serve(Request("x"), serve.ServeRequest(port=listening.getsockname()[1]), replace(world, engine=missing))
 
 
 def test_a_service_file_does_not_depend_on_who_listens_now(

@@ -226,7 +226,7 @@ def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     model = folder(job, mode)
     device = mlc_targets.place_of(job).device
     arguments = [model, "--device", device, *_library_option(job.target, library(job, mode))]
-    arguments += ["--mode", _mode(planned), *_limits(job.target, planned, options.gpu_memory or GPU_MEMORY)]
+    arguments += ["--mode", _mode(planned), *_limits(job.target, planned)]
     arguments += ["--host", options.host, "--port", str(options.port)]
     if options.api_key:
         return Service(("python3", f"{DRIVERS}/mlc_serve.py", *arguments), model, env=HOME)
@@ -244,16 +244,16 @@ def _library_option(target: Target, path: str) -> tuple[str, str]:
     return ("--model-lib-path" if _first_spelling(target, "--model-lib-path") else "--model-lib", path)
 
 
-def _limits(target: Target, planned: Shape, share: float) -> list[str]:
+def _limits(target: Target, planned: Shape) -> list[str]:
     total = planned.limit * planned.batch
     if _first_spelling(target, "--max-batch-size"):
         return [
             *("--max-batch-size", str(planned.batch), "--max-total-seq-length", str(total)),
-            *("--prefill-chunk-size", str(planned.chunk), "--gpu-memory-utilization", f"{share:g}"),
+            *("--prefill-chunk-size", str(planned.chunk), "--gpu-memory-utilization", f"{GPU_MEMORY:g}"),
         ]
     settings: dict[str, object] = {"max_num_sequence": planned.batch, "max_total_seq_length": total}
     settings |= {"sliding_window_size" if planned.window else "context_window_size": planned.limit}
-    settings |= {"prefill_chunk_size": planned.chunk, "gpu_memory_utilization": f"{share:g}"}
+    settings |= {"prefill_chunk_size": planned.chunk, "gpu_memory_utilization": f"{GPU_MEMORY:g}"}
     return ["--overrides", mlc_targets.joined(settings)]
 
 

@@ -437,18 +437,18 @@ TODAYS_SERVE = "usage: MLC LLM Serve CLI [--mode M] [--model-lib LIB] [--overrid
 def test_the_server_gets_its_limits_in_the_image_s_spelling(version: str, printed: str, spelling: str) -> None:
     probed = {"mlc_llm serve --help": printed} if printed else {}
     where = Target(target("orin-jp6").platform, versions={"mlc": version} if version else {}, probed=probed)
-    argv = RUNTIME.serve(job(target=where, context=2048, max_batch=2), ServeOptions(9000, gpu_memory=0.7)).argv
+    argv = RUNTIME.serve(job(target=where, context=2048, max_batch=2), ServeOptions(9000)).argv
     assert mlc_options.problems(argv) == []
     text = shlex.join(argv)
     if spelling == "first":
         assert (
-            "--max-batch-size 2 --max-total-seq-length 4096 --prefill-chunk-size 1024 --gpu-memory-utilization 0.7"
+            "--max-batch-size 2 --max-total-seq-length 4096 --prefill-chunk-size 1024 --gpu-memory-utilization 0.85"
             in text
         )
         assert "--model-lib-path" in text
     else:
         limits = "max_num_sequence=2;max_total_seq_length=4096;context_window_size=2048;prefill_chunk_size=1024"
-        assert f"--overrides '{limits};gpu_memory_utilization=0.7'" in text
+        assert f"--overrides '{limits};gpu_memory_utilization=0.85'" in text
 
 
 @pytest.mark.parametrize(("batch", "mode"), [(1, "interactive"), (4, "local"), (16, "server")])

@@ -551,12 +551,20 @@ def test_servers_that_know_only_a_flag_get_the_key_inside_the_process() -> None:
     assert RUNTIMES["vllm"].serve(job(), key).key_env == "VLLM_API_KEY"
 
 
+@pytest.mark.parametrize("where", BOARDS)
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_nearest_on_a_platform_is_what_a_plain_model_would_be_told(runtime: str, where: str) -> None:
+    target = Target(board(where), "cuda" if board(where).has_gpu else "cpu")
+    unknown = replace(job(), config=None, target=target)
+    assert rules.nearest_on(runtime, target) == rules.nearest(runtime, unknown)
+
+
 def test_vllm_on_a_small_board_goes_without_cuda_graphs() -> None:
     small = RUNTIMES["vllm"].serve(job(where="orin-nano-8gb,r36.4.3"), ServeOptions(1)).argv
-    large = RUNTIMES["vllm"].serve(job(where="agx-thor"), ServeOptions(1, gpu_memory=0.4)).argv
+    large = RUNTIMES["vllm"].serve(job(where="agx-thor"), ServeOptions(1)).argv
     assert "--enforce-eager" in small
     assert "--enforce-eager" not in large
-    assert large[large.index("--gpu-memory-utilization") + 1] == "0.40"
+    assert large[large.index("--gpu-memory-utilization") + 1] == "0.75"
 
 
 def test_the_default_type_is_the_checkpoint_s_own_where_the_device_has_it() -> None:

@@ -1,0 +1,57 @@
+"""What must not be shown: which variables hold secrets, and how secrets are taken out of text."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HIDDEN = "***"
+
+# The name alone decides. `TOKENIZERS_PARALLELISM` and `KEYBOARD` hold no secret, and `PWD` is the current directory.
+_NAME = re.compile(
+    r"TOKEN(?!IZER)|SECRET|CREDENTIAL|PRIVATE|AUTH_CONFIG|PASS(WORD|WD|PHRASE)|(API|ACCESS|ACCOUNT)_?KEY"
+    r"|PASS(_|$)|KEYS?$|_PWD$|(^|_)PAT$",
+    re.IGNORECASE,
+)
+_TOKEN = re.compile(r"(hf_|ghp_|gho_|github_pat_|glpat-|sk-|nvapi-|xox[abp]-|AKIA)[\w-]{8,}")
+_URL_WITH_PASSWORD = re.compile(r"\w[\w+.-]*://[^/@\s:]*:[^/@\s]+@")
+_USER_OF_URL = re.compile(r"(?<=://)[^/\s:@]+(?::[^/\s@]*)?@")
+_SHORTEST = 4  # characters; hiding shorter values ("1", "on") would hide half the log
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable of this name holds a secret, whatever its value is."""
+    return _NAME.search(name) is not None
+
+
+def is_token(value: str) -> bool:
+    """Whether a value is an access token of a known hub, whatever its variable is called."""
+    return _TOKEN.match(value) is not None
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether nobody else should read this variable: by its name, or because its value holds a token or a password."""
+    return is_secret_name(name) or is_token(value) or _URL_WITH_PASSWORD.match(value) is not None
+
+
+class Redactor:
+    """Replaces secrets by `***`: the values of secret variables in `sources`, and credentials inside URLs."""
+
+    def __init__(self, *sources: Mapping[str, str]) -> None:
+        values = {
+            value
+            for source in sources
+            for name, value in source.items()
+            if len(value) >= _SHORTEST and (is_secret_name(name) or is_token(value))
+        }
+        longest_first = sorted(values, key=lambda value: (-len(value), value))
+        self._values = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def __call__(self, text: str) -> str:
+        """Return the text without secrets."""
+        if "://" in text:
+            text = _USER_OF_URL.sub(HIDDEN + "@", text)
+        return self._values.sub(HIDDEN, text) if self._values else text
