@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from jetson_containers.llm.fit import GIB, Verdict, constants, of_board, predict
+from jetson_containers.llm.fit import GIB, FitVerdict, constants, of_board, predict
 from jetson_containers.llm.fit.published import accounts, comparisons, peaks
 from jetson_containers.llm.models import known as knownmodels
 from jetson_containers.platforms import tables
@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 TARGET = ROOT / "docs" / "fit.md"
 MIB = 1 << 20
 OLDER = "newer versions cannot do it"
-MARKS = {Verdict.FITS: "✓", Verdict.TIGHT: "!", Verdict.SWAP: "s", Verdict.NO: "✗", Verdict.IMPOSSIBLE: "–"}
+MARKS = {
+    FitVerdict.FITS: "✓",
+    FitVerdict.TIGHT: "!",
+    FitVerdict.SWAP: "s",
+    FitVerdict.NO: "✗",
+    FitVerdict.IMPOSSIBLE: "–",
+}
 
 INTRO = """# Will it fit?
 
@@ -204,7 +210,7 @@ def _model(config: ModelConfig, reasons: list[str]) -> list[str]:
 
 
 def _cell(fit: Fit, reasons: list[str]) -> str:
-    if fit.verdict is Verdict.IMPOSSIBLE:
+    if fit.verdict is FitVerdict.IMPOSSIBLE:
         if fit.reason not in reasons:
             reasons.append(fit.reason)
         return f"–{reasons.index(fit.reason) + 1}"

@@ -13,8 +13,8 @@ from jetson_containers.cli.llm_fit import fit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.llm.prepare import Prepared, World
-    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.request import LlmRequest
 
 
 COUNT, SOME = click.IntRange(min=0), click.IntRange(min=1)  # 0: the default, where there is one
@@ -242,11 +242,11 @@ for each in (fit, quantize, compile_, chat, serve, bench, list_, rm):
     llm.add_command(each)
 
 
-def request_of(given: dict[str, Any]) -> Request:
+def request_of(given: dict[str, Any]) -> LlmRequest:
     """The request from the options of `model_options`."""
-    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.request import LlmRequest
 
-    return Request(**given)
+    return LlmRequest(**given)
 
 
 def world_of(app: App) -> World:
@@ -260,7 +260,7 @@ def _prepare(app: App, given: dict[str, Any], *, dry_run: bool, compiled: bool) 
     from jetson_containers.llm import prepare as action
 
     goal = action.Goal.COMPILED if compiled else action.Goal.QUANTIZED
-    prepared: Prepared = action.prepare(request_of(given), world_of(app), dry_run=dry_run, goal=goal)
+    prepared: PreparedModel = action.prepare(request_of(given), world_of(app), dry_run=dry_run, goal=goal)
     if dry_run:
         action.show(prepared, (), app.console)
     elif app.console.as_json:
@@ -270,7 +270,7 @@ def _prepare(app: App, given: dict[str, Any], *, dry_run: bool, compiled: bool) 
     return 0
 
 
-def _on_host(app: App, prepared: Prepared) -> Path:
+def _on_host(app: App, prepared: PreparedModel) -> Path:
     """The artefact's place on the host, which is what a script goes on with."""
     output = prepared.results[-1].output if prepared.results else prepared.artefact
     return app.settings.path("data") / output.removeprefix("/data/")

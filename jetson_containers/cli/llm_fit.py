@@ -12,7 +12,7 @@ from jetson_containers.core.errors import JetsonError
 
 if TYPE_CHECKING:
     from jetson_containers.llm.fit import Fit
-    from jetson_containers.llm.fit.query import Answer
+    from jetson_containers.llm.fit.query import FitAnswer
 
 
 @command()
@@ -50,7 +50,7 @@ def fit(app: App, *, model: str, context: int | None, prefill_chunk: int | None,
     from jetson_containers.llm.fit import query as fitting
     from jetson_containers.llm.models import source as modelsource
 
-    question = fitting.Question(context=context or 0, prefill_chunk=prefill_chunk or 0, **given)  # type: ignore[arg-type]
+    question = fitting.FitQuestion(context=context or 0, prefill_chunk=prefill_chunk or 0, **given)  # type: ignore[arg-type]
     source = modelsource.load(model, lambda name: modelsource.from_hub(name, app.settings, app.console))
     machine = fitting.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
     answer = fitting.answer(source, machine, question)
@@ -78,7 +78,7 @@ def _version(app: App, runtime: str) -> str:
     return str(package.version or "")
 
 
-def lines(answer: Answer, asked: str, *, one: bool) -> list[str]:
+def lines(answer: FitAnswer, asked: str, *, one: bool) -> list[str]:
     """The answer as text: one verdict line, then the breakdown or all runtimes, then what to type."""
     best = answer.best
     shown = [_verdict_line(answer)]
@@ -99,7 +99,7 @@ def lines(answer: Answer, asked: str, *, one: bool) -> list[str]:
     return shown
 
 
-def _verdict_line(answer: Answer) -> str:
+def _verdict_line(answer: FitAnswer) -> str:
     best = answer.best
     name = answer.model.rpartition("/")[2]
     memory = f"{_size(best.needed_bytes)} of {_size(best.available_bytes)}"
@@ -136,7 +136,7 @@ def _kv_note(fit: Fit) -> str:
     return f"{text} need {_size(fit.kv_bytes - filled)}, the runtime takes more" if filled > 1 << 20 else text
 
 
-def _table(answer: Answer) -> list[str]:
+def _table(answer: FitAnswer) -> list[str]:
     header = ("runtime", "quantization", "verdict", "memory", "tokens/s", "remark")
     rows = [header]
     for fit in answer.fits:

@@ -77,7 +77,7 @@ class ExLlamaBackend:
         """Tokens of a text."""
         return int(self.tokenizer.encode(text).shape[-1])
 
-    def generate(self, prompt: Any, options: openai_server.Options) -> Iterator[str]:
+    def generate(self, prompt: Any, options: openai_server.GenerationOptions) -> Iterator[str]:
         """Run one job and pass on its text; leaving early takes the job back."""
         text, add_bos = (prompt, True) if isinstance(prompt, str) else self.text(prompt)
         ids = self.tokenizer.encode(text, add_bos=add_bos, encode_special_tokens=not isinstance(prompt, str))
@@ -114,7 +114,7 @@ class ExLlamaBackend:
             ) from None
         return str(made), False
 
-    def job(self, ids: Any, options: openai_server.Options, limit: int) -> Any:
+    def job(self, ids: Any, options: openai_server.GenerationOptions, limit: int) -> Any:
         """What the generator gets; temperature 0 is greedy."""
         ends = [*checkpoint.end_tokens(self.options.model), self.tokenizer.eos_token_id]
         stops = [*dict.fromkeys(end for end in ends if end is not None), *options.stop]
@@ -137,7 +137,7 @@ class ExLlamaBackend:
             input_ids=ids, max_new_tokens=limit, stop_conditions=stops, seed=options.seed, gen_settings=chosen
         )
 
-    def _sampler3(self, options: openai_server.Options) -> Any:
+    def _sampler3(self, options: openai_server.GenerationOptions) -> Any:
         return self.library.TopPSampler(
             top_p=1.0 if options.top_p is None else options.top_p,
             temperature=1.0 if options.temperature is None else options.temperature,

@@ -48,7 +48,7 @@ class TurboMindBackend:
         """Tokens of a text."""
         return len(self.engine.tokenizer.encode(text, add_bos=False))
 
-    def generate(self, prompt: Any, options: openai_server.Options) -> Iterator[str]:
+    def generate(self, prompt: Any, options: openai_server.GenerationOptions) -> Iterator[str]:
         """Stream one session; leaving early cancels and ends it, which frees its cache."""
         # a base model's template gives nothing for messages
         text = (
@@ -87,7 +87,7 @@ class TurboMindBackend:
                 for _ in results:  # its threads end with the session
                     pass
 
-    def config(self, options: openai_server.Options, limit: int) -> Any:
+    def config(self, options: openai_server.GenerationOptions, limit: int) -> Any:
         """What the engine gets; temperature 0 is the most likely token."""
         from lmdeploy import EngineGenerationConfig
 

@@ -54,7 +54,7 @@ class ChatModuleBackend:
         """Tokens of a text, as the model's tokenizer splits it."""
         return len(self._tokenizer(text))
 
-    def generate(self, prompt: Prompt, options: openai_server.Options) -> Iterator[str]:
+    def generate(self, prompt: Prompt, options: openai_server.GenerationOptions) -> Iterator[str]:
         """Answer a conversation in the model's own template, or continue a text without one."""
         from mlc_chat import GenerationConfig
 
@@ -81,7 +81,7 @@ class ChatModuleBackend:
         given = messages if len(messages) > 1 else messages[0].content
         self._module._prefill(given, generation_config=limits)  # noqa: SLF001
 
-    def _decode(self, limits: Any, options: openai_server.Options) -> Iterator[str]:
+    def _decode(self, limits: Any, options: openai_server.GenerationOptions) -> Iterator[str]:
         steps, sent = 1, ""
         while True:
             # all text so far; a half character at its end shows as U+FFFD and is held back

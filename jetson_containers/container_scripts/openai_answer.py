@@ -9,7 +9,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jetson_containers.container_scripts.openai_protocol import BadRequest, Request, error_object
+    from jetson_containers.container_scripts.openai_protocol import BadRequest, CompletionRequest, error_object
     from jetson_containers.container_scripts.openai_server import Handler
     from jetson_containers.container_scripts.text_stream import Stopper
 else:  # inside an image these files stand alone, in one directory
@@ -19,10 +19,10 @@ else:  # inside an image these files stand alone, in one directory
 WATCH = 0.2  # seconds between looks whether the client is still there
 
 
-class Answer:
+class CompletionAnswer:
     """One generation and how it is told."""
 
-    def __init__(self, handler: Handler, request: Request) -> None:
+    def __init__(self, handler: Handler, request: CompletionRequest) -> None:
         self._handler = handler
         self._request = request
         self._server = handler.server

@@ -22,7 +22,7 @@ class BadRequest(Exception):  # noqa: N818 - named after the status it becomes
         self.status = status
 
 
-class Report:
+class GenerationReport:
     """What a backend knows of its own answer; None where it does not say."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Report:
         self.finish_reason: str | None = None
 
 
-class Options:
+class GenerationOptions:
     """How an answer is to be made. `max_tokens` 0: as many as the context leaves; None: the model's own default."""
 
     def __init__(
@@ -48,10 +48,10 @@ class Options:
         self.seed = seed
         self.stop = stop
         self.cancelled = threading.Event()
-        self.report = Report()
+        self.report = GenerationReport()
 
 
-class Request:
+class CompletionRequest:
     """A completion request, checked. Raises BadRequest for what is wrong or not offered."""
 
     def __init__(self, body: dict[str, Any], *, chat: bool, model_id: str) -> None:
@@ -78,7 +78,7 @@ class Request:
         if limit is None and not chat:
             limit = 16  # the protocol's default for text completions
         seed = _number(body, "seed", None, None, whole=True)
-        self.options = Options(
+        self.options = GenerationOptions(
             int(limit or 0),
             _number(body, "temperature", 0, 2),
             _number(body, "top_p", 0, 1),

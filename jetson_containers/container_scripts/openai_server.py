@@ -24,22 +24,22 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from typing import Iterator
 
-    from jetson_containers.container_scripts.openai_answer import WATCH, Answer
+    from jetson_containers.container_scripts.openai_answer import WATCH, CompletionAnswer
     from jetson_containers.container_scripts.openai_protocol import (
         BadRequest,
-        Options,
+        CompletionRequest,
+        GenerationOptions,
+        GenerationReport,
         Prompt,
-        Report,
-        Request,
         error_object,
     )
     from jetson_containers.container_scripts.text_stream import TextStream
 else:  # inside an image these files stand alone, in one directory
-    from openai_answer import WATCH, Answer
-    from openai_protocol import BadRequest, Options, Report, Request, error_object
+    from openai_answer import WATCH, CompletionAnswer
+    from openai_protocol import BadRequest, CompletionRequest, GenerationOptions, GenerationReport, error_object
     from text_stream import TextStream
 
-__all__ = ["Backend", "BadRequest", "Options", "Report", "TextStream", "argument_parser", "serve"]
+__all__ = ["Backend", "BadRequest", "GenerationOptions", "GenerationReport", "TextStream", "argument_parser", "serve"]
 
 LARGEST_BODY = 32 << 20  # bytes
 GRACE = 5.0  # seconds that a running answer gets to end when the server is told to
@@ -62,7 +62,7 @@ class Backend(Protocol):
         """How many tokens a text has."""
         ...
 
-    def generate(self, prompt: Prompt, options: Options) -> Iterator[str]:
+    def generate(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str]:
         """Answer. May raise BadRequest before the first piece."""
         ...
 
@@ -146,10 +146,12 @@ class Handler(BaseHTTPRequestHandler):
             parsed = json.loads(body.decode("utf-8"))
             if not isinstance(parsed, dict):
                 raise BadRequest("The body must be a JSON object.")
-            request = Request(parsed, chat=path.endswith("chat/completions"), model_id=self.server.backend.model_id)
+            request = CompletionRequest(
+                parsed, chat=path.endswith("chat/completions"), model_id=self.server.backend.model_id
+            )
             if not self.server.loaded.is_set():
                 raise BadRequest("The model is still being loaded.", code="loading", status=503)
-            Answer(self, request).give()
+            CompletionAnswer(self, request).give()
         except BadRequest as error:
             self.error(error.status, str(error), error.param, error.code)
         except ValueError as error:

@@ -51,7 +51,7 @@ class TransformersBackend:
         """Tokens of a text without the ones a model adds."""
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def generate(self, prompt: Any, options: openai_server.Options) -> Iterator[str]:
+    def generate(self, prompt: Any, options: openai_server.GenerationOptions) -> Iterator[str]:
         """Generate in a thread and pass on whole words as they come."""
         from transformers import TextIteratorStreamer
 
@@ -105,7 +105,7 @@ class TransformersBackend:
             raise openai_server.BadRequest(message, "messages", "context_length_exceeded")
         return min(wanted or room, room)
 
-    def arguments(self, options: openai_server.Options, limit: int) -> dict[str, Any]:
+    def arguments(self, options: openai_server.GenerationOptions, limit: int) -> dict[str, Any]:
         """What `generate` gets; what the request leaves open is the checkpoint's generation_config.json."""
         found: dict[str, Any] = {"max_new_tokens": limit}
         if options.temperature == 0:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jetson_containers.llm.client import Turn
-    from jetson_containers.llm.prepare import Prepared, World
-    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.session import Session
 
 COLUMNS = (
@@ -57,7 +57,7 @@ class BenchOptions:
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """One measured answer. Times in seconds, rates in tokens/s, memory in MB."""
 
     timestamp: str
@@ -75,7 +75,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchReport:
     """All rows, their means, and what was predicted (None: unknown model or machine)."""
 
     model: str
@@ -84,7 +84,7 @@ class Report:
     context: int
     image: str
     board: str | None
-    rows: tuple[Row, ...]
+    rows: tuple[BenchRow, ...]
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
     memory_bytes: int
@@ -92,7 +92,7 @@ class Report:
     predicted: dict[str, Any] | None = None
 
 
-def bench(request: Request, options: BenchOptions, world: World, *, dry_run: bool = False) -> Report | None:
+def bench(request: LlmRequest, options: BenchOptions, world: World, *, dry_run: bool = False) -> BenchReport | None:
     """Prepare, warm up once, measure.
 
     Raises as `prepare`; StepError when nothing could be measured, UsageError for a file that rows cannot go into,
@@ -111,7 +111,7 @@ def bench(request: Request, options: BenchOptions, world: World, *, dry_run: boo
     if options.csv:
         append_csv(options.csv, rows)
         world.console.info(f"written to {options.csv}")
-    return Report(
+    return BenchReport(
         prepared.model.name, prepared.runtime.name, "" if prepared.job.prepared else prepared.job.quantization,
         prepared.job.context, session.image, world.platform.board, tuple(rows),
         _mean([row.prefill_rate for row in rows]), _mean([row.decode_rate for row in rows]), memory, session.loaded_s,
@@ -119,7 +119,7 @@ def bench(request: Request, options: BenchOptions, world: World, *, dry_run: boo
     )  # fmt: skip
 
 
-def show(report: Report, world: World, *, as_csv: bool = False) -> None:
+def show(report: BenchReport, world: World, *, as_csv: bool = False) -> None:
     """The means, measured beside predicted; with `as_csv` the rows on stdout in upstream's columns."""
     console = world.console
     if as_csv:
@@ -140,7 +140,7 @@ def show(report: Report, world: World, *, as_csv: bool = False) -> None:
     )
 
 
-def append_csv(path: Path, rows: Sequence[Row]) -> None:
+def append_csv(path: Path, rows: Sequence[BenchRow]) -> None:
     """Add rows to a file, with the header when it is new.
 
     Raises UsageError when it cannot be written or has other columns; it is left as it is then.
@@ -165,7 +165,7 @@ def _first_line(path: Path) -> str:
         return file.readline().strip()
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def to_csv(rows: Sequence[BenchRow]) -> str:
     """Rows in upstream's columns, with the header."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
@@ -201,8 +201,8 @@ def _prompt(entry: object) -> str:
     return entry.strip() if isinstance(entry, str) else ""
 
 
-def _measure(prepared: Prepared, session: Session, options: BenchOptions, world: World) -> list[Row]:
-    rows: list[Row] = []
+def _measure(prepared: PreparedModel, session: Session, options: BenchOptions, world: World) -> list[BenchRow]:
+    rows: list[BenchRow] = []
     for index, prompt in enumerate(_prompts(prepared, options)):
         turn = session.client.ask(
             [{"role": "user", "content": prompt}],
@@ -225,13 +225,13 @@ def _measure(prepared: Prepared, session: Session, options: BenchOptions, world:
     return rows
 
 
-def _row(turn: Turn, prepared: Prepared, session: Session) -> list[Row]:
+def _row(turn: Turn, prepared: PreparedModel, session: Session) -> list[BenchRow]:
     if turn.decode_rate is None or turn.prefill_rate is None:
         return []
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d %H:%M:%S")
     precision = "" if prepared.job.prepared else prepared.job.quantization
     return [
-        Row(
+        BenchRow(
             now, machine.node(), prepared.runtime.name, prepared.model.name, precision, turn.prompt_tokens,
             turn.completion_tokens, round(turn.prefill_s, 4), round(turn.prefill_rate, 2), round(turn.decode_s, 4),
             round(turn.decode_rate, 2), round(session.memory.most / 1e6, 1),
@@ -239,7 +239,7 @@ def _row(turn: Turn, prepared: Prepared, session: Session) -> list[Row]:
     ]  # fmt: skip
 
 
-def _prompts(prepared: Prepared, options: BenchOptions) -> list[str]:
+def _prompts(prepared: PreparedModel, options: BenchOptions) -> list[str]:
     """One to warm up and `count` to measure. Each begins differently: a server must not find it in its prefix cache."""
     if options.prompts:
         given = options.prompts

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.llm.client import Turn
-    from jetson_containers.llm.prepare import Prepared, World
-    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.session import Session
 
 HELP = "/exit leaves, /reset forgets the conversation, /stats tells the speeds, /system TEXT sets the system message"
@@ -37,7 +37,7 @@ class ChatOptions:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ChatAnswer:
     """The last answer. Speeds are tokens/s, None where too few tokens came to tell."""
 
     model: str
@@ -56,7 +56,7 @@ class Answer:
         return {**asdict(self), "tokens_per_s": self.decode_tokens_per_s}
 
 
-def chat(request: Request, options: ChatOptions, world: World, *, dry_run: bool = False) -> Answer | None:
+def chat(request: LlmRequest, options: ChatOptions, world: World, *, dry_run: bool = False) -> ChatAnswer | None:
     """Answer on stdout, streamed; everything else on stderr.
 
     Raises as `prepare`, UsageError where nothing is asked, and StepError for a failed server. Ctrl-C while the only
@@ -78,7 +78,7 @@ def chat(request: Request, options: ChatOptions, world: World, *, dry_run: bool 
     if turn.interrupted and options.prompt:
         raise KeyboardInterrupt
     _say_speed(prepared, session, turn, world.console)
-    return Answer(
+    return ChatAnswer(
         request.model, prepared.runtime.name, "" if prepared.job.prepared else prepared.job.quantization,
         session.image, prepared.artefact, turn.text.strip(), turn.prompt_tokens, turn.completion_tokens,
         turn.prefill_rate, turn.decode_rate,
@@ -220,5 +220,5 @@ def speeds(turn: Turn) -> str:
     return ", ".join(parts)
 
 
-def _say_speed(prepared: Prepared, session: Session, turn: Turn, console: Console) -> None:
+def _say_speed(prepared: PreparedModel, session: Session, turn: Turn, console: Console) -> None:
     console.ok(f"{prepared.title}: {speeds(turn)}; loaded in {session.loaded_s:.1f} s, {session.image}")

@@ -55,7 +55,7 @@ class Turn:
 
 
 @dataclass
-class Client:
+class OpenAIClient:
     """One server. `key` is sent as a bearer token and appears nowhere else."""
 
     host: str

@@ -85,7 +85,7 @@ class Containers:
         return planned
 
     def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
-        """Run a step to its end; see `pipeline.Runner`."""
+        """Run a step to its end; see `pipeline.StepRunner`."""
         image = self.image_for(step.packages) if step.packages else self.image
         options: list[str] = []
         if step.network:

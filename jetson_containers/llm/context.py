@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
     from jetson_containers.hub import ModelInfo
-    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.runtimes.interface import Job
     from jetson_containers.platforms.detect import Platform
     from jetson_containers.recipes.catalog import Catalog
@@ -47,7 +47,7 @@ def make(
     def predict(job: Job, runtime: str, filled: int) -> dict[str, Any] | None:
         return foresight.predict(job, runtime, settings.path("data"), platform, console, filled=filled)
 
-    def fitting(job: Job, runtime: str, request: Request) -> None:
+    def fitting(job: Job, runtime: str, request: LlmRequest) -> None:
         foresight.check(job, runtime, request, settings.path("data"), platform, console)
 
     return World(platform, engine, settings, console, hub, versions_of, fitting, predict, knownmodels.config)
@@ -61,13 +61,13 @@ class RealHub:
     console: Console
 
     def describe(self, reference: str) -> ModelInfo:
-        """See `source.Hub`."""
+        """See `source.ModelHub`."""
         from jetson_containers import hub
 
         return hub.describe(reference, self.settings, self.console)
 
     def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
-        """See `source.Hub`."""
+        """See `source.ModelHub`."""
         from jetson_containers import hub
 
         (result,) = hub.download([reference], self.settings, self.console, exclude=ignore)

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import DoesNotFitError, UsageError
-from jetson_containers.llm.fit import GIB, Options, Verdict, advise, ask, board_named
-from jetson_containers.llm.fit import Request as FitRequest
+from jetson_containers.llm.fit import GIB, FitOptions, FitRequest, FitVerdict, advise, ask, board_named
 from jetson_containers.llm.fit import query as fitting
 from jetson_containers.llm.fit.predict import size_notes
 from jetson_containers.llm.models import source as modelsource
@@ -17,12 +16,12 @@ if TYPE_CHECKING:
     from jetson_containers.core.console import Console
     from jetson_containers.llm.fit import Fit, Machine
     from jetson_containers.llm.models.config import ModelConfig
-    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.runtimes.interface import Job
     from jetson_containers.platforms.detect import Platform
 
 
-def check(job: Job, runtime: str, request: Request, data: Path, platform: Platform, console: Console) -> None:
+def check(job: Job, runtime: str, request: LlmRequest, data: Path, platform: Platform, console: Console) -> None:
     """Say in one line what is expected. Raises DoesNotFitError with what would fit, unless the user goes on anyway.
 
     Nothing is said where the shape of the model or the memory of the machine is unknown.
@@ -39,7 +38,7 @@ def check(job: Job, runtime: str, request: Request, data: Path, platform: Platfo
         return
     for note in () if job.prepared else size_notes(config):
         console.warning(note)
-    if fit.verdict is Verdict.NO and not request.anyway:
+    if fit.verdict is FitVerdict.NO and not request.anyway:
         advice = [item.text for item in advise(config, wanted, machine) if item.for_any_command]
         raise DoesNotFitError(
             f"{job.name} with {runtime} needs {_gib(fit.needed_bytes)}, {fit.board} has {_gib(fit.available_bytes)}",
@@ -64,11 +63,11 @@ def predict(
 
 
 def _say(job: Job, fit: Fit, console: Console) -> None:
-    if fit.verdict is Verdict.IMPOSSIBLE:
+    if fit.verdict is FitVerdict.IMPOSSIBLE:
         return  # the runtime itself has judged that
     speed = f", about {fit.decode_tokens_per_s:.0f} tokens/s" if fit.decode_tokens_per_s else ""
     text = f"fit: {_gib(fit.total_bytes)} of {_gib(fit.available_bytes)} on {fit.board}{speed}"
-    if fit.verdict in {Verdict.FITS, Verdict.UNKNOWN}:  # what is unknown, the runtime's notices say
+    if fit.verdict in {FitVerdict.FITS, FitVerdict.UNKNOWN}:  # what is unknown, the runtime's notices say
         console.info(text)
     else:
         console.warning(f"{text}: {fit.verdict.value}", fit.reason or None)
@@ -89,7 +88,7 @@ def _question(
 ) -> tuple[ModelConfig, FitRequest] | None:
     # Of this machine it is known how much is in use; of another, a desktop is assumed.
     baseline = f"{machine.used / GIB:.3f}" if machine is not None and machine.used else "desktop"
-    options = Options(prefill_chunk=job.prefill_chunk, baseline=baseline, filled=filled)
+    options = FitOptions(prefill_chunk=job.prefill_chunk, baseline=baseline, filled=filled)
     config, quantization = job.config, job.quantization
     place = data / job.source.removeprefix("/data/")
     if job.prepared and place.exists():
@@ -106,7 +105,7 @@ def _question(
 def _machine(board: str, platform: Platform, console: Console) -> Machine | None:
     try:
         cross = bool(board) and _has_release_of(board, platform)
-        return fitting.machine_for(fitting.Question(board=board), lambda: platform, Path("/"), cross=cross)
+        return fitting.machine_for(fitting.FitQuestion(board=board), lambda: platform, Path("/"), cross=cross)
     except UsageError as error:
         if board:
             raise

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
     from jetson_containers.llm.models.config import ModelConfig
-    from jetson_containers.llm.models.lookup import Hub, Model
+    from jetson_containers.llm.models.lookup import Model, ModelHub
     from jetson_containers.llm.pipeline.steps import StepResult
-    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.runtimes.interface import Runtime, StepCommand
     from jetson_containers.platforms.detect import Platform
 
@@ -57,7 +57,7 @@ class Goal(enum.Enum):
 class Fitting(Protocol):
     """Says before anything is downloaded whether it will fit; raises where it will not."""
 
-    def __call__(self, job: Job, runtime: str, request: Request) -> None:
+    def __call__(self, job: Job, runtime: str, request: LlmRequest) -> None:
         """Check one job."""
         ...
 
@@ -75,7 +75,7 @@ class World:
     engine: Callable[[], Engine]
     settings: Settings
     console: Console
-    hub: Hub
+    hub: ModelHub
     versions_of: Callable[[Sequence[str]], Mapping[str, str]]
     fitting: Fitting
     predict: Callable[[Job, str, int], dict[str, Any] | None]
@@ -94,10 +94,10 @@ class World:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedModel:
     """A job that is ready to be served, or (dry run) would be."""
 
-    request: Request
+    request: LlmRequest
     model: Model
     runtime: Runtime
     job: Job
@@ -117,7 +117,7 @@ class Prepared:
         return " ".join(word for word in words if word)
 
 
-def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal = Goal.SERVED) -> Prepared:
+def prepare(request: LlmRequest, world: World, *, dry_run: bool = False, goal: Goal = Goal.SERVED) -> PreparedModel:
     """Do what is missing, or with `dry_run` only decide; nothing is downloaded before the verdict and the fit.
 
     Raises UsageError for what cannot work (with the reason and the nearest thing that can), what the download and the
@@ -145,7 +145,7 @@ def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal
         raise UsageError(
             f"after `{request.until}` there is no model to be served yet", hint="`llm quantize` prepares a model only"
         )
-    prepared = Prepared(request, model, runtime, job, chosen, containers)
+    prepared = PreparedModel(request, model, runtime, job, chosen, containers)
     if containers is None:
         return prepared
     pipeline = pipeline_for(prepared, world)
@@ -154,7 +154,7 @@ def prepare(request: Request, world: World, *, dry_run: bool = False, goal: Goal
     return replace(prepared, results=tuple(pipeline.run(steps, selection)))
 
 
-def choose_runtime(request: Request, model: Model) -> Runtime:
+def choose_runtime(request: LlmRequest, model: Model) -> Runtime:
     """The runtime asked for, else the one that made the model, or whose format it has.
 
     Raises UsageError when what was asked for disagrees with the format.
@@ -169,7 +169,7 @@ def choose_runtime(request: Request, model: Model) -> Runtime:
     return runtime_named(request.runtime or usual)
 
 
-def make_job(request: Request, model: Model, runtime: Runtime, target: Target) -> Job:
+def make_job(request: LlmRequest, model: Model, runtime: Runtime, target: Target) -> Job:
     """Fill in what was not asked for."""
     most = (model.config.max_position if model.config else 0) or model.max_context or DEFAULT_CONTEXT
     usual = mlc_targets.usual_context(request.device) or DEFAULT_CONTEXT  # only MLC compiles for other devices
@@ -196,7 +196,7 @@ def make_job(request: Request, model: Model, runtime: Runtime, target: Target) -
     )
 
 
-def refuse_unread(request: Request, model: Model, runtime: Runtime, console: Console) -> None:
+def refuse_unread(request: LlmRequest, model: Model, runtime: Runtime, console: Console) -> None:
     """Raises UsageError for a configuration that is not understood, of a kind the runtime's list has not either."""
     if model.config is not None or model.prepared or not model.problem:
         return
@@ -223,7 +223,7 @@ def assumed(runtime: Runtime, world: World, image: str = "") -> Target:
     return Target(world.platform, "cuda" if world.platform.has_gpu else "cpu", versions)
 
 
-def containers_for(request: Request, runtime: Runtime, world: World) -> Containers:
+def containers_for(request: LlmRequest, runtime: Runtime, world: World) -> Containers:
     """The image asked for, or the one autotag finds."""
     image = request.image or world.find_image(runtime.packages(world.platform))
     return Containers(
@@ -245,7 +245,7 @@ def target_of(containers: Containers, runtime: Runtime, world: World) -> Target:
     return Target(world.platform, device, versions, _probed(containers, runtime, image.id if image else "", world))
 
 
-def pipeline_for(prepared: Prepared, world: World) -> Pipeline:
+def pipeline_for(prepared: PreparedModel, world: World) -> Pipeline:
     """The pipeline with everything that a manifest records."""
     containers = prepared.containers
     if containers is None:
@@ -279,7 +279,7 @@ def _towards(goal: Goal, runtime: Runtime, job: Job) -> tuple[StepCommand, ...]:
     return tuple(step for step in steps if step.name != "compile") if goal is Goal.QUANTIZED else steps
 
 
-def show(prepared: Prepared, command: Sequence[str], console: Console) -> None:
+def show(prepared: PreparedModel, command: Sequence[str], console: Console) -> None:
     """Print the exact commands of a dry run, one a line, as they would run in the image."""
     if console.as_json:
         console.result_json(

@@ -38,7 +38,7 @@ DEFAULT_CONTEXT = 4096  # tokens, where the model has as many: a context of 1310
 
 
 @dataclass(frozen=True)
-class Request:
+class LlmRequest:
     """What was asked. Empty or zero: the runtime's or the model's default; an empty `image` is what autotag finds.
 
     `context` and `prefill_chunk` are tokens, `max_batch` sequences at the same time.

@@ -18,7 +18,7 @@ from jetson_containers.llm import containers as container
 from jetson_containers.llm import prepare as preparing
 from jetson_containers.llm import service_files as servicefiles
 from jetson_containers.llm import session as sessions
-from jetson_containers.llm.client import Client
+from jetson_containers.llm.client import OpenAIClient
 from jetson_containers.llm.runtimes.interface import ServeOptions
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.launch.command import Launch
-    from jetson_containers.llm.prepare import Prepared, World
-    from jetson_containers.llm.request import Request
+    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.runtimes.interface import Service
 
 DEFAULT_PORT = 8080
@@ -59,7 +59,7 @@ class Served:
     runtime: str
 
 
-def serve(request: Request, wanted: ServeRequest, world: World, *, dry_run: bool = False) -> Served | None:
+def serve(request: LlmRequest, wanted: ServeRequest, world: World, *, dry_run: bool = False) -> Served | None:
     """Prepare, start, say when it answers. In the foreground until Ctrl-C, whose end is no error.
 
     Raises UsageError for a port that is taken, NotReadyError for a key that is not set, else as `prepare`.
@@ -95,7 +95,7 @@ def _taken(port: int) -> UsageError:
     return UsageError(f"port {port} is taken", hint="`--port 0` takes the next free one from 8080 on")
 
 
-def _start(prepared: Prepared, wanted: ServeRequest, port: int, key: str, world: World) -> Served:
+def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, world: World) -> Served:
     service = _service(prepared, wanted, port)
     if wanted.host not in _LOOPBACK and not wanted.api_key_env:
         world.console.warning(
@@ -107,7 +107,7 @@ def _start(prepared: Prepared, wanted: ServeRequest, port: int, key: str, world:
     served = Served(
         planned.name, f"{place}/v1", f"{place}{service.health}", service.model, planned.image, prepared.runtime.name
     )
-    client = Client(address, port, service.model, key)
+    client = OpenAIClient(address, port, service.model, key)
     if wanted.detach:
         _detach(planned, client, service.health, world)
         show(served, world.console)
@@ -116,19 +116,19 @@ def _start(prepared: Prepared, wanted: ServeRequest, port: int, key: str, world:
     return served
 
 
-def _service(prepared: Prepared, wanted: ServeRequest, port: int) -> Service:
+def _service(prepared: PreparedModel, wanted: ServeRequest, port: int) -> Service:
     options = ServeOptions(port, wanted.host, prepared.request.threads, api_key=bool(wanted.api_key_env))
     return prepared.runtime.serve(prepared.job, options)
 
 
-def _planned(prepared: Prepared, wanted: ServeRequest, service: Service, port: int, key: str) -> Launch:
+def _planned(prepared: PreparedModel, wanted: ServeRequest, service: Service, port: int, key: str) -> Launch:
     if prepared.containers is None:
         raise NotReadyError("nothing runs in a dry run")
     name = wanted.name or f"jetson-llm-{prepared.runtime.name}-{port}"
     return prepared.containers.server(service, name=name, detach=wanted.detach or bool(wanted.generate), api_key=key)
 
 
-def _generate(prepared: Prepared, wanted: ServeRequest, service: Service, console: Console) -> None:
+def _generate(prepared: PreparedModel, wanted: ServeRequest, service: Service, console: Console) -> None:
     planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, "")
     gpu = prepared.job.target.device != "cpu"
     key_env = service.key_env if wanted.api_key_env else ""
@@ -159,7 +159,7 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
     raise NotReadyError(f"no free port from {DEFAULT_PORT} to {DEFAULT_PORT + 99}", hint="--port N")
 
 
-def _detach(planned: Launch, client: Client, health: str, world: World) -> None:
+def _detach(planned: Launch, client: OpenAIClient, health: str, world: World) -> None:
     """Start, wait until it answers, leave it; what does not get that far is removed again."""
     container.claim(planned, running=True)
     environment = {**container.without_tokens(os.environ), **planned.env_additions}
@@ -177,7 +177,7 @@ def _detach(planned: Launch, client: Client, health: str, world: World) -> None:
     world.console.ok(f"serving; `docker logs -f {planned.name}` shows its log, `docker rm -f {planned.name}` ends it")
 
 
-def _wait_for(planned: Launch, client: Client, health: str, world: World) -> None:
+def _wait_for(planned: Launch, client: OpenAIClient, health: str, world: World) -> None:
     """Wait for a detached server. Raises StepError with its log, and with the status it ended with."""
     log = container.log_of(world.settings, planned.name)
     with subprocess.Popen(
@@ -204,7 +204,9 @@ def _logs_of(planned: Launch) -> str:
     return done.stdout
 
 
-def _foreground(planned: Launch, client: Client, health: str, served: Served, prepared: Prepared, world: World) -> None:
+def _foreground(
+    planned: Launch, client: OpenAIClient, health: str, served: Served, prepared: PreparedModel, world: World
+) -> None:
     log = container.log_of(world.settings, planned.name)
     with container.running(planned, log) as process:
         sessions.wait_until_ready(client, health, process, log)

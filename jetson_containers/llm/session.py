@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import NotReadyError, StepError
 from jetson_containers.llm import containers as container
-from jetson_containers.llm.client import Client, ServerGoneError
+from jetson_containers.llm.client import OpenAIClient, ServerGoneError
 from jetson_containers.llm.runtimes.interface import ServeOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from jetson_containers.llm.prepare import Prepared, World
+    from jetson_containers.llm.prepare import PreparedModel, World
     from jetson_containers.llm.runtimes.interface import Service
 
 LOAD_TIMEOUT = 1800.0  # seconds; a JIT compile on a Nano takes that long, and an end of the process is seen at once
@@ -33,7 +33,7 @@ _KILLED = 137  # exit status of a process that SIGKILL ended
 class Session:
     """A server that answers, and what it cost to get there. `baseline` is the memory in use before, in bytes."""
 
-    client: Client
+    client: OpenAIClient
     log: Path
     loaded_s: float
     image: str
@@ -84,7 +84,7 @@ def _discrete_memory() -> int:
 
 
 @contextlib.contextmanager
-def open_session(prepared: Prepared, world: World, *, threads: int = 0) -> Iterator[Session]:
+def open_session(prepared: PreparedModel, world: World, *, threads: int = 0) -> Iterator[Session]:
     """Start the server on a free port of loopback, wait until it has loaded, and end it on the way out.
 
     Raises StepError with the end of its log and the likely cause when it ends before.
@@ -102,7 +102,7 @@ def open_session(prepared: Prepared, world: World, *, threads: int = 0) -> Itera
     started = time.monotonic()
     container.remove_orphans(container.client_of(planned))
     with container.running(planned, log) as process:
-        client = Client("127.0.0.1", options.port, service.model)
+        client = OpenAIClient("127.0.0.1", options.port, service.model)
         wait_until_ready(client, service.health, process, log, memory)
         try:
             yield Session(client, log, time.monotonic() - started, prepared.containers.image, service, memory)
@@ -119,7 +119,7 @@ def _why_gone(error: ServerGoneError, process: subprocess.Popen[Any], log: Path)
 
 
 def wait_until_ready(
-    client: Client, health: str, process: subprocess.Popen[Any], log: Path, memory: MemoryWatch | None = None
+    client: OpenAIClient, health: str, process: subprocess.Popen[Any], log: Path, memory: MemoryWatch | None = None
 ) -> None:
     """Poll the health path. Raises StepError when the server ends first, or never answers."""
     deadline = time.monotonic() + LOAD_TIMEOUT

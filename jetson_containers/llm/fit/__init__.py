@@ -4,19 +4,19 @@
 fit instead. Pure: the constants are `facts/fit.yaml`, the boards `facts/boards.yaml`; none is per model.
 """
 
-from jetson_containers.llm.fit.advice import Advice, Request, advise, ask
+from jetson_containers.llm.fit.advice import Advice, FitRequest, advise, ask
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import Machine, board_named, of_board, of_platform, of_target
-from jetson_containers.llm.fit.predict import Fit, Options, Verdict, predict
+from jetson_containers.llm.fit.predict import Fit, FitOptions, FitVerdict, predict
 
 __all__ = [
     "GIB",
     "Advice",
     "Fit",
+    "FitOptions",
+    "FitRequest",
+    "FitVerdict",
     "Machine",
-    "Options",
-    "Request",
-    "Verdict",
     "advise",
     "ask",
     "board_named",

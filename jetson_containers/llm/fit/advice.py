@@ -10,7 +10,7 @@ from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.fit import constants
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import Machine, of_board
-from jetson_containers.llm.fit.predict import Fit, Options, Verdict, predict, variant_for
+from jetson_containers.llm.fit.predict import Fit, FitOptions, FitVerdict, predict, variant_for
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ _SWAPS = (2, 4, 8, 16)  # GiB worth making a file for
 
 
 @dataclass(frozen=True)
-class Request:
+class FitRequest:
     """What was asked, in the options of the command line."""
 
     runtime: str
     quantization: str = ""
     context: int = 0
     max_batch: int = 1
-    options: Options = field(default_factory=Options)
+    options: FitOptions = field(default_factory=FitOptions)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Advice:
     """One change that makes it fit: the options to type, what they lead to, and what else is to be done."""
 
     options: tuple[str, ...]
-    request: Request
+    request: FitRequest
     machine: Machine
     fit: Fit
     also: str = ""
@@ -55,7 +55,7 @@ class Advice:
         return not {"--baseline", "--swap", "--board"} & set(self.options)
 
 
-def ask(config: ModelConfig, request: Request, machine: Machine) -> Fit:
+def ask(config: ModelConfig, request: FitRequest, machine: Machine) -> Fit:
     """Predict a request."""
     return predict(
         config,
@@ -68,14 +68,14 @@ def ask(config: ModelConfig, request: Request, machine: Machine) -> Fit:
     )
 
 
-def advise(config: ModelConfig, request: Request, board: Board | Machine, limit: int = 6) -> tuple[Advice, ...]:
+def advise(config: ModelConfig, request: FitRequest, board: Board | Machine, limit: int = 6) -> tuple[Advice, ...]:
     """List changes that make a request fit, the smallest change first; for a tight fit, what gives room.
 
     None where it fits well already. Raises UsageError as `predict` does.
     """
     machine = board if isinstance(board, Machine) else of_board(board)
     first = ask(config, request, machine)
-    if first.verdict is Verdict.FITS:
+    if first.verdict is FitVerdict.FITS:
         return ()
     kept = request.quantization if _as_is(config) else first.quantization
     settled = replace(request, quantization=kept, context=first.context)
@@ -104,19 +104,19 @@ def _powers_below(context: int) -> Iterator[int]:
 class _Search:
     """Tries changes in the order of how much they change; of each kind, the first that is good enough is yielded."""
 
-    def __init__(self, config: ModelConfig, request: Request, machine: Machine, first: Fit) -> None:
+    def __init__(self, config: ModelConfig, request: FitRequest, machine: Machine, first: Fit) -> None:
         self._config = config
         self._request = request
         self._machine = machine
         self._first = first
-        roomy = first.verdict in {Verdict.TIGHT, Verdict.SWAP}
+        roomy = first.verdict in {FitVerdict.TIGHT, FitVerdict.SWAP}
         self._context = 0  # tokens with which it fits with nothing else changed
-        self._enough = {Verdict.FITS} if roomy else {Verdict.FITS, Verdict.TIGHT}
+        self._enough = {FitVerdict.FITS} if roomy else {FitVerdict.FITS, FitVerdict.TIGHT}
 
     def run(self) -> Iterator[Advice]:
         """All advice there is."""
         exact = self._request.options.held is not None
-        if self._first.verdict is not Verdict.IMPOSSIBLE:
+        if self._first.verdict is not FitVerdict.IMPOSSIBLE:
             shorter = list(self._first_of(self._contexts(self._request)))
             self._context = shorter[0].request.context if shorter else 0
             yield from shorter
@@ -126,17 +126,17 @@ class _Search:
             yield from self._other_quantization()
         if not exact:
             yield from self._other_runtimes()
-        if self._first.verdict is not Verdict.TIGHT:
+        if self._first.verdict is not FitVerdict.TIGHT:
             yield from self._larger_board()
 
-    def _made(self, request: Request, *options: str, also: str = "", machine: Machine | None = None) -> Advice:
+    def _made(self, request: FitRequest, *options: str, also: str = "", machine: Machine | None = None) -> Advice:
         place = machine or self._machine
         return Advice(options, request, place, ask(self._config, request, place), also)
 
     def _first_of(self, candidates: Iterator[Advice]) -> Iterator[Advice]:
         yield from itertools.islice((advice for advice in candidates if advice.fit.verdict in self._enough), 1)
 
-    def _contexts(self, request: Request, *options: str) -> Iterator[Advice]:
+    def _contexts(self, request: FitRequest, *options: str) -> Iterator[Advice]:
         for size in _powers_below(request.context):
             yield self._made(replace(request, context=size), *options, "--context", str(size))
 
@@ -154,7 +154,7 @@ class _Search:
         for size in _SWAPS:
             larger = replace(self._machine, swap=size * GIB)
             made = self._made(self._request, "--swap", str(size), also=also, machine=larger)
-            if self._machine.swap < larger.swap and made.fit.verdict is Verdict.SWAP and not self._first.fits:
+            if self._machine.swap < larger.swap and made.fit.verdict is FitVerdict.SWAP and not self._first.fits:
                 yield made
                 break
 
@@ -174,7 +174,7 @@ class _Search:
             )
         yield from found
 
-    def _smaller_formats(self, request: Request) -> Iterator[str]:
+    def _smaller_formats(self, request: FitRequest) -> Iterator[str]:
         variant = variant_for(
             constants.runtime(request.runtime), self._machine, self._config.model_type, request.quantization
         )
@@ -199,7 +199,7 @@ class _Search:
         plain = replace(self._request, runtime=name, quantization="", options=options)
         made = self._made(plain, "--runtime", name)
         yield from self._first_of(iter([made]))
-        if made.fit.verdict is not Verdict.NO:
+        if made.fit.verdict is not FitVerdict.NO:
             return
         if not _as_is(self._config):
             settled = replace(plain, quantization=made.fit.quantization)

@@ -27,7 +27,7 @@ class Format:
 
 
 @dataclass(frozen=True)
-class Rule:
+class FitRule:
     """One tensor role that a GGUF file type stores otherwise, in some layers (`where`, see the table)."""
 
     role: str
@@ -43,7 +43,7 @@ class FileType:
     embedding: str
     output: str
     fused: str
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[FitRule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def file_types() -> Mapping[str, FileType]:
             embedding=row.get("embedding", row["base"]),
             output=row["output"],
             fused=row.get("fused", row["base"]),
-            rules=tuple(Rule(*rule) for rule in row.get("rules", ())),
+            rules=tuple(FitRule(*rule) for rule in row.get("rules", ())),
         )
         for name, row in tables.load("fit")["gguf"]["files"].items()
     }

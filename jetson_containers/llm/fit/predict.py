@@ -27,7 +27,7 @@ _PUBLISHED = frozenset({"mxfp4", "fp8"})
 _OURS = ("mlc:", "gguf:")  # metadata of artefacts, not of checkpoints to start from
 
 
-class Verdict(enum.Enum):
+class FitVerdict(enum.Enum):
     """What the prediction says. `SWAP` and better run; `UNKNOWN` has the room, and no table says whether it loads."""
 
     FITS = "fits"
@@ -39,7 +39,7 @@ class Verdict(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Options:
+class FitOptions:
     """What else decides; zero or empty takes the table's default.
 
     `baseline` is a name of the table or a number of GiB. `session` and `used` are tokens, see `memory.Load`; `filled`:
@@ -71,7 +71,7 @@ class Fit:
     context: int
     max_batch: int
     board: str
-    verdict: Verdict
+    verdict: FitVerdict
     reason: str
     weights_bytes: int
     kv_bytes: int
@@ -93,7 +93,7 @@ class Fit:
     @property
     def fits(self) -> bool:
         """Whether it runs."""
-        return self.verdict in {Verdict.FITS, Verdict.TIGHT, Verdict.SWAP}
+        return self.verdict in {FitVerdict.FITS, FitVerdict.TIGHT, FitVerdict.SWAP}
 
     @property
     def makes_here(self) -> bool:
@@ -143,7 +143,7 @@ def predict(
     quantization: str = "",
     context: int = 0,
     max_batch: int = 1,
-    options: Options | None = None,
+    options: FitOptions | None = None,
 ) -> Fit:
     """Predict one combination. A combination that cannot run has its reason; the sizes are those it would have.
 
@@ -151,7 +151,7 @@ def predict(
     runtime, quantization, KV type or baseline that does not exist, and for numbers that are none.
     """
     machine = board if isinstance(board, Machine) else of_board(board)
-    wanted = options or Options()
+    wanted = options or FitOptions()
     known = constants.runtime(runtime)
     if context < 0 or max_batch < 1 or wanted.prefill_chunk < 0:
         raise UsageError("context and prefill chunk are numbers of tokens, the batch is at least 1")
@@ -172,9 +172,9 @@ def predict(
     if ready is not None and not refusal:
         refusal, doubt = _unread(known, ready, machine, lowest_sm, doubt)
     if refusal:
-        verdict, reason, swap = Verdict.IMPOSSIBLE, refusal, 0.0
-    elif doubt and verdict is not Verdict.NO:
-        verdict, reason = Verdict.UNKNOWN, doubt
+        verdict, reason, swap = FitVerdict.IMPOSSIBLE, refusal, 0.0
+    elif doubt and verdict is not FitVerdict.NO:
+        verdict, reason = FitVerdict.UNKNOWN, doubt
     done = wanted.held is not None or (ready is not None and not known.gguf)
     made = () if done else peak.steps(config, variant.steps, held.total)
     filled = min(wanted.filled or constants.system().filled, tokens)
@@ -281,7 +281,7 @@ def _sizes(
     machine: Machine,
     held: Weights,
     load: memory.Load,
-    options: Options,
+    options: FitOptions,
 ) -> _Sizes:
     table = constants.system()
     baseline = table.discrete if machine.discrete else memory.baseline_of(options.baseline)
@@ -304,7 +304,7 @@ def _sizes(
     return _Sizes(kv, activations, runtime.process, baseline, needed, fixed + kv, available, device, limit, name)
 
 
-def _judge(sizes: _Sizes, machine: Machine, runtime: RuntimeConstants) -> tuple[Verdict, str, float]:
+def _judge(sizes: _Sizes, machine: Machine, runtime: RuntimeConstants) -> tuple[FitVerdict, str, float]:
     """Verdict, reason, bytes that must go to swap.
 
     Swap can carry what of the baseline is not needed now. It cannot carry what CUDA allocated, and weights that are
@@ -313,18 +313,22 @@ def _judge(sizes: _Sizes, machine: Machine, runtime: RuntimeConstants) -> tuple[
     table = constants.system()
     if sizes.limit and sizes.device_needed > sizes.limit:
         reason = f"{runtime.name} stops at its own limit of {_gib(sizes.limit)} ({sizes.limit_name})"
-        return Verdict.NO, f"{reason}, {_gib(sizes.device_needed)} are needed", 0.0
+        return FitVerdict.NO, f"{reason}, {_gib(sizes.device_needed)} are needed", 0.0
     missing = sizes.needed - sizes.available
     if missing <= 0:
         tight = sizes.needed > table.warn * sizes.available
         reason = f"{sizes.needed / sizes.available:.0%} of the usable memory" if tight else ""
-        return (Verdict.TIGHT if tight else Verdict.FITS), reason, 0.0
+        return (FitVerdict.TIGHT if tight else FitVerdict.FITS), reason, 0.0
     evictable = 0.0 if machine.discrete else max(sizes.baseline - table.unevictable, 0.0)
     if missing > evictable:
-        return Verdict.NO, f"{_gib(missing)} more are needed than there are", 0.0
+        return FitVerdict.NO, f"{_gib(missing)} more are needed than there are", 0.0
     if machine.swap >= missing:
-        return Verdict.SWAP, f"{_gib(missing)} of what the system uses must go to swap (on a disk, not ZRAM)", missing
-    return Verdict.NO, f"{_gib(missing)} are missing, which swap could carry (on a disk, not ZRAM)", 0.0
+        return (
+            FitVerdict.SWAP,
+            f"{_gib(missing)} of what the system uses must go to swap (on a disk, not ZRAM)",
+            missing,
+        )
+    return FitVerdict.NO, f"{_gib(missing)} are missing, which swap could carry (on a disk, not ZRAM)", 0.0
 
 
 def _refusal(

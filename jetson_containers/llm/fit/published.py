@@ -9,7 +9,7 @@ from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.fit import constants, memory, peak
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import board_named, of_board
-from jetson_containers.llm.fit.predict import Options, predict
+from jetson_containers.llm.fit.predict import FitOptions, predict
 from jetson_containers.llm.models import config as modelconfig
 from jetson_containers.llm.models import known as knownmodels
 from jetson_containers.platforms import tables
@@ -163,7 +163,7 @@ def _compare(row: Mapping[str, Any]) -> Published:
         quantization=row["quantization"],
         context=int(row["context"]),
         board=machine,
-        options=Options(baseline=row.get("baseline", "headless"), session=int(row.get("session", 0))),
+        options=FitOptions(baseline=row.get("baseline", "headless"), session=int(row.get("session", 0))),
     )
     return Published(
         board=machine.id,

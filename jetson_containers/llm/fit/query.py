@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.fit import (
     GIB,
-    Options,
-    Verdict,
+    FitOptions,
+    FitRequest,
+    FitVerdict,
     advise,
     ask,
     board_named,
@@ -20,7 +21,6 @@ from jetson_containers.llm.fit import (
     of_platform,
     of_target,
 )
-from jetson_containers.llm.fit import Request as FitRequest
 from jetson_containers.llm.fit.predict import variant_for
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.source import Source
     from jetson_containers.platforms.detect import Platform
 
-_ORDER = (Verdict.FITS, Verdict.TIGHT, Verdict.SWAP, Verdict.UNKNOWN, Verdict.NO, Verdict.IMPOSSIBLE)
+_ORDER = (FitVerdict.FITS, FitVerdict.TIGHT, FitVerdict.SWAP, FitVerdict.UNKNOWN, FitVerdict.NO, FitVerdict.IMPOSSIBLE)
 
 
 @dataclass(frozen=True)
-class Question:
+class FitQuestion:
     """What was asked; zero or empty: the default. `swap` and `vram` in GiB (None: look at this machine)."""
 
     runtime: str = ""
@@ -53,7 +53,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class FitAnswer:
     """The predictions, the best first, and how the best could become better."""
 
     model: str
@@ -73,10 +73,10 @@ class Answer:
         return {**first, "advice": [item.text for item in self.advice], "alternatives": others}
 
 
-def answer(source: Source, machine: Machine, question: Question) -> Answer:
+def answer(source: Source, machine: Machine, question: FitQuestion) -> FitAnswer:
     """Predict what was asked. Raises UsageError for a runtime or quantization that does not exist or cannot load it."""
     runtimes = _runtimes(source, question)
-    options = Options(
+    options = FitOptions(
         prefill_chunk=question.prefill_chunk,
         kv_type=question.kv_type,
         baseline=_baseline(question, machine),
@@ -110,10 +110,10 @@ def answer(source: Source, machine: Machine, question: Question) -> Answer:
     pairs.sort(key=lambda pair: _rank(pair[0]))
     best = pairs[0][1]
     advice = advise(source.config, best, machine)
-    return Answer(source.name, machine, tuple(fit for fit, _ in pairs), advice)
+    return FitAnswer(source.name, machine, tuple(fit for fit, _ in pairs), advice)
 
 
-def _baseline(question: Question, machine: Machine) -> str:
+def _baseline(question: FitQuestion, machine: Machine) -> str:
     """The baseline asked for; `now` is what this machine has in use at the moment."""
     if question.baseline != "now":
         return question.baseline or "desktop"
@@ -123,7 +123,7 @@ def _baseline(question: Question, machine: Machine) -> str:
 
 
 def machine_for(
-    question: Question,
+    question: FitQuestion,
     platform: Callable[[], Platform],
     root: Path,
     query: Callable[[], int] | None = None,
@@ -189,7 +189,7 @@ def graphics_memory() -> int:
     return max(sizes, default=0) << 20
 
 
-def _runtimes(source: Source, question: Question) -> tuple[str, ...]:
+def _runtimes(source: Source, question: FitQuestion) -> tuple[str, ...]:
     if question.runtime:
         constants.runtime(question.runtime)
         if source.runtimes and question.runtime not in source.runtimes:
@@ -209,7 +209,7 @@ def _accepted(source: Source, request: FitRequest, machine: Machine) -> str:
 
 
 def _quantizations(
-    source: Source, runtime: str, machine: Machine, request: FitRequest, question: Question
+    source: Source, runtime: str, machine: Machine, request: FitRequest, question: FitQuestion
 ) -> Sequence[str]:
     """What to predict for one runtime. A name that only another runtime has leaves this one out."""
     variant = variant_for(constants.runtime(runtime), machine, source.config.model_type, request.quantization)

@@ -109,7 +109,7 @@ def read(path: Path) -> GgufFile:
 
 def parse(head: bytes, origin: str = "file") -> GgufFile:
     """Read the first bytes of a file: all of its header must be among them. Raises UsageError saying what is wrong."""
-    reader = _Reader(head, origin)
+    reader = _GgufReader(head, origin)
     if reader.take(4) != MAGIC:
         raise UsageError(f"{origin} is no GGUF file: it does not begin with `GGUF`")
     version = reader.number("<I")
@@ -212,7 +212,7 @@ def _vocabulary(file: GgufFile, origin: str) -> int:
     return count
 
 
-def _tensor(reader: _Reader) -> Tensor:
+def _tensor(reader: _GgufReader) -> Tensor:
     name = reader.text()
     rank = reader.number("<I")
     if rank > 8:
@@ -265,7 +265,7 @@ class _Values:
         return value
 
 
-class _Reader:
+class _GgufReader:
     """A cursor over the first bytes of a file."""
 
     def __init__(self, head: bytes, origin: str) -> None:

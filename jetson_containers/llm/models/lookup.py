@@ -39,7 +39,7 @@ _SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.gguf")
 _MLC_CONFIG = "mlc-chat-config.json"
 
 
-class Hub(Protocol):
+class ModelHub(Protocol):
     """What is asked of the model hub; `hub` is the real one."""
 
     def describe(self, reference: str) -> ModelInfo:
@@ -85,7 +85,7 @@ class Model:
 def find(
     model: str,
     data: Path,
-    hub: Hub,
+    hub: ModelHub,
     quantization: str = "",
     *,
     known: Callable[[str], ModelConfig | None] | None = None,
@@ -208,7 +208,7 @@ def _hub_identity(path: Path) -> str:
     return name if newest == path.name else f"{name}@{path.name}"
 
 
-def _of_hub(model: str, asked: Reference, data: Path, hub: Hub, quantization: str) -> Model:
+def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantization: str) -> Model:
     info = hub.describe(model)
     repository = info.id
     # A revision takes part only where it was asked for: a README that changed upstream must not cost 13 GB again.

@@ -23,7 +23,7 @@ SCHEMA = 2
 
 
 @dataclass(frozen=True)
-class Entry:
+class ManifestEntry:
     """One file of an output: bytes and sha256."""
 
     size: int
@@ -38,7 +38,7 @@ class Manifest:
     output: Path
     step: str
     key: str
-    files: Mapping[str, Entry]
+    files: Mapping[str, ManifestEntry]
     seconds: float = 0.0
     facts: Mapping[str, Any] = field(default_factory=dict)  # everything else: model, revision, image, versions …
 
@@ -74,7 +74,9 @@ def read(path: Path) -> Manifest | None:
         raw = json.loads(path.read_text(encoding="utf-8"))
         step = str(raw.pop("step"))
         merged = bool(raw.pop("merge", False))
-        files = {str(name): Entry(int(row["size"]), str(row["sha256"])) for name, row in raw.pop("files").items()}
+        files = {
+            str(name): ManifestEntry(int(row["size"]), str(row["sha256"])) for name, row in raw.pop("files").items()
+        }
         name = path.name.removesuffix(SUFFIX).removesuffix(f".{step}" if merged else "")
         if not files or not is_safe(name) or not all(file == "" or is_safe(file) for file in files):
             return None
@@ -93,7 +95,7 @@ def below(directory: Path, *, broken: bool = False) -> Iterator[Manifest]:
 
 def write(
     output: Path,
-    files: Mapping[str, Entry],
+    files: Mapping[str, ManifestEntry],
     *,
     step: str,
     merge: bool,
@@ -127,7 +129,7 @@ def names_of(output: Path) -> list[str]:
     return [""]
 
 
-def measure(path: Path) -> Entry:
+def measure(path: Path) -> ManifestEntry:
     """Size in bytes and sha256 of one file."""
     digest = hashlib.sha256()
     size = 0
@@ -135,10 +137,10 @@ def measure(path: Path) -> Entry:
         while block := stream.read(1 << 20):
             digest.update(block)
             size += len(block)
-    return Entry(size, digest.hexdigest())
+    return ManifestEntry(size, digest.hexdigest())
 
 
-def _differs(path: Path, entry: Entry) -> bool:
+def _differs(path: Path, entry: ManifestEntry) -> bool:
     try:
         return measure(path) != entry
     except OSError:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import StepCommand
 
 
-class Runner(Protocol):
+class StepRunner(Protocol):
     """Runs one command in the runtime's image with the data directory at /data."""
 
     def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
@@ -99,7 +99,7 @@ class Pipeline:
     """Runs steps; `data` is the host directory that containers see as /data."""
 
     data: Path
-    runner: Runner
+    runner: StepRunner
     console: Console
     origin: Origin = Origin()
     facts: Mapping[str, Any] = field(default_factory=dict)  # recorded in the manifests, no part of the keys
@@ -240,7 +240,7 @@ class Pipeline:
         with told():
             return owner_of(self.data)
 
-    def _measured(self, made: Path, names: Sequence[str]) -> dict[str, manifests.Entry]:
+    def _measured(self, made: Path, names: Sequence[str]) -> dict[str, manifests.ManifestEntry]:
         size = sum((made / name if name else made).stat().st_size for name in names)
         if size > _LARGE:
             self.console.info(f"checksums of {human_bytes(size)}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.llm.runtimes import support_table as rules
-from jetson_containers.llm.runtimes.interface import OK, StepCommand, Verdict
+from jetson_containers.llm.runtimes.interface import OK, JobVerdict, StepCommand
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job
@@ -51,14 +51,14 @@ def step(job: Job, argv: tuple[str, ...], output: str, *, gpu: bool) -> StepComm
     return StepCommand("quantize", argv, inputs, output, env=env, gpu=gpu, network=network(job))
 
 
-def check(runtime: str, named: tuple[str, ...], job: Job) -> Verdict:
+def check(runtime: str, named: tuple[str, ...], job: Job) -> JobVerdict:
     """Refuse a text that the quantizer cannot have, and one where nothing is measured."""
     if not job.calibration or (named and (not network(job) or job.calibration in named)):
         return OK
     if not named or rules.served_as_is(job):
         why = f"{runtime} takes no calibration text here, so `--calibration {job.calibration}` has no meaning"
-        return Verdict(ok=False, reason=why, instead="leave out `--calibration`")
+        return JobVerdict(ok=False, reason=why, instead="leave out `--calibration`")
     why = (
         f"{runtime} has no calibration text `{job.calibration}`; it has {', '.join(named)}, and text files below /data"
     )
-    return Verdict(ok=False, reason=why, instead=f"--calibration {named[0]}, or leave it out to need no network")
+    return JobVerdict(ok=False, reason=why, instead=f"--calibration {named[0]}, or leave it out to need no network")

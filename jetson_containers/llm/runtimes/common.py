@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.runtimes import calibration
 from jetson_containers.llm.runtimes import support_table as rules
-from jetson_containers.llm.runtimes.interface import DRIVERS, Target, Verdict
+from jetson_containers.llm.runtimes.interface import DRIVERS, JobVerdict, Target
 from jetson_containers.platforms import detect as platforms
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions
-    from jetson_containers.llm.runtimes.support_table import Row
+    from jetson_containers.llm.runtimes.support_table import SupportRow
     from jetson_containers.platforms.detect import Platform
 
 CONTEXT = 2048  # tokens, for a job that says none
@@ -68,12 +68,12 @@ class Tabled:
         """List what the target can have, the default first."""
         return rules.quantizations(self.name, target)
 
-    def check(self, job: Job) -> Verdict:
+    def check(self, job: Job) -> JobVerdict:
         """Judge architecture, quantization, device and calibration; a refusal names the nearest possible thing."""
         found = rules.verdict(self.name, job, chat_templates=self.chat_templates)
         if found.ok and job.max_batch > 1 and not self.batches:
             why = f"{self.name} answers one request at a time, so `--max-batch {job.max_batch}` has no meaning"
-            return Verdict(ok=False, reason=why, instead="leave out `--max-batch`")
+            return JobVerdict(ok=False, reason=why, instead="leave out `--max-batch`")
         return found if not found.ok else calibration.check(self.name, self.calibrates, job)
 
     def notices(self, job: Job) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ class Tabled:
             said.append(f"weights take {bits} bits in memory while this runtime serves them; in 4 bits vllm does")
         return tuple(said)
 
-    def row(self, job: Job) -> Row:
+    def row(self, job: Job) -> SupportRow:
         """The interface the job meets. Raises UsageError where there is none."""
         row = rules.row_for(self.name, job.target)
         if row is None:

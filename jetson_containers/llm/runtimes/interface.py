@@ -93,7 +93,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class JobVerdict:
     """Whether a runtime can do a job. When not: why, and the nearest thing that is possible."""
 
     ok: bool
@@ -101,7 +101,7 @@ class Verdict:
     instead: str = ""
 
 
-OK = Verdict(ok=True)
+OK = JobVerdict(ok=True)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Runtime(Protocol):
         """List the runtime's own names, the default first."""
         ...
 
-    def check(self, job: Job) -> Verdict:
+    def check(self, job: Job) -> JobVerdict:
         """Judge architecture × quantization × device before anything is downloaded."""
         ...
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.llm.runtimes import common as tabled
 from jetson_containers.llm.runtimes import support
 from jetson_containers.llm.runtimes import support_table as rules
-from jetson_containers.llm.runtimes.interface import OK, Service, StepCommand, Verdict
+from jetson_containers.llm.runtimes.interface import OK, JobVerdict, Service, StepCommand
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Target
@@ -38,18 +38,18 @@ class LlamaCpp:
         """All of `llama-quantize`'s common types."""
         return QUANTIZATIONS
 
-    def check(self, job: Job) -> Verdict:
+    def check(self, job: Job) -> JobVerdict:
         """Refuse what the converter cannot read and types there are not."""
         if job.prepared:
             return OK
         if job.quantization.upper() not in QUANTIZATIONS:
             known = ", ".join(QUANTIZATIONS)
-            return Verdict(ok=False, reason=f"llama_cpp has no quantization `{job.quantization}`", instead=known)
+            return JobVerdict(ok=False, reason=f"llama_cpp has no quantization `{job.quantization}`", instead=known)
         if reason := rules.gguf_refusal(job.config):
-            return Verdict(ok=False, reason=reason, instead=rules.nearest(self.name, job))
+            return JobVerdict(ok=False, reason=reason, instead=rules.nearest(self.name, job))
         if job.config and support.knows(self.name, "gguf", job.config) is False:
             reason = f"llama.cpp's converter does not know the architecture `{job.config.model_type}`"
-            return Verdict(ok=False, reason=reason, instead=rules.nearest(self.name, job))
+            return JobVerdict(ok=False, reason=reason, instead=rules.nearest(self.name, job))
         return OK
 
     def notices(self, job: Job) -> tuple[str, ...]:

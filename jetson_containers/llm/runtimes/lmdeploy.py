@@ -14,7 +14,7 @@ from jetson_containers.llm.runtimes import calibration
 from jetson_containers.llm.runtimes import support_table as rules
 from jetson_containers.llm.runtimes.calibration import OFFLINE
 from jetson_containers.llm.runtimes.common import Tabled, context, driver, keyed, listen, prefill, trust
-from jetson_containers.llm.runtimes.interface import Service, StepCommand, Verdict
+from jetson_containers.llm.runtimes.interface import JobVerdict, Service, StepCommand
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions
@@ -44,7 +44,7 @@ class Lmdeploy(Tabled):
     chat_templates = True
     batches = True
 
-    def check(self, job: Job) -> Verdict:
+    def check(self, job: Job) -> JobVerdict:
         """Judge; which calibration sets there are depends on the version."""
         told = _told(job)
         found = rules.verdict(self.name, told, chat_templates=True)

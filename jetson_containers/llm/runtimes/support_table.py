@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from jetson_containers.llm.runtimes import limits, support
-from jetson_containers.llm.runtimes.interface import OK, Verdict
+from jetson_containers.llm.runtimes.interface import OK, JobVerdict
 from jetson_containers.platforms import tables
 from jetson_containers.recipes import rules as requires
 
@@ -42,7 +42,7 @@ class Quantization:
 
 
 @dataclass(frozen=True)
-class Row:
+class SupportRow:
     """One interface of a runtime, as in the table."""
 
     runtime: str
@@ -79,7 +79,7 @@ class Row:
 
 
 @functools.cache
-def rows(runtime: str) -> tuple[Row, ...]:
+def rows(runtime: str) -> tuple[SupportRow, ...]:
     """The interfaces of a runtime, the preferred first."""
     return tuple(_row(runtime, kind, row) for kind, row in tables.load("runtimes")["runtimes"][runtime].items())
 
@@ -123,7 +123,7 @@ def device(target: Target) -> str:
     return "cpu" if target.device == "cpu" or not target.platform.has_gpu else "cuda"
 
 
-def row_for(runtime: str, target: Target) -> Row | None:
+def row_for(runtime: str, target: Target) -> SupportRow | None:
     """The interface the image has, else the one an image for the platform would have; None where there is none."""
     known = rows(runtime)
     made = [row for row in known if row.made_with(target.versions)]
@@ -160,14 +160,14 @@ def quantization(runtime: str, job: Job) -> Quantization | None:
     return (same or possible)[0]
 
 
-def verdict(runtime: str, job: Job, *, chat_templates: bool = False) -> Verdict:
+def verdict(runtime: str, job: Job, *, chat_templates: bool = False) -> JobVerdict:
     """Judge a job. `chat_templates`: the runtime knows conversation templates by name."""
     for option in (*_COMPILER_OPTIONS, *(() if chat_templates else ("conv_template",))):
         if getattr(job, option):
             flag = f"--{option.replace('_', '-')}"
-            return Verdict(ok=False, reason=f"`{flag}` means nothing to {runtime}", instead=f"leave out `{flag}`")
+            return JobVerdict(ok=False, reason=f"`{flag}` means nothing to {runtime}", instead=f"leave out `{flag}`")
     reason = refusal(runtime, job)
-    return Verdict(ok=False, reason=reason, instead=nearest(runtime, job)) if reason else OK
+    return JobVerdict(ok=False, reason=reason, instead=nearest(runtime, job)) if reason else OK
 
 
 def refusal(runtime: str, job: Job) -> str:
@@ -263,7 +263,7 @@ def remedy(instead: str) -> str:
 # The single rules ---------------------------------------------------------------------------------------------------
 
 
-def _misfit(row: Row, target: Target) -> str:
+def _misfit(row: SupportRow, target: Target) -> str:
     """Why the interface does not run on the target; the image's own Python and CUDA count where there is one."""
     platform = _on_device(target.platform)
     where = device(target)
@@ -282,7 +282,7 @@ def _on_device(platform: Platform) -> Platform:
     return replace(platform, sm=(tables.soc_sm(platform.soc),)) if platform.soc and platform.has_gpu else platform
 
 
-def _unknown_model(row: Row, config: ModelConfig | None) -> str:
+def _unknown_model(row: SupportRow, config: ModelConfig | None) -> str:
     if config is None or support.knows(row.runtime, row.list, config) is not False:
         return ""
     others = [each for each in rows(row.runtime) if support.loads(each.models, config)]
@@ -307,14 +307,14 @@ def doubts(runtime: str, job: Job) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _kind(row: Row) -> str:
+def _kind(row: SupportRow) -> str:
     """Which of several interfaces is meant."""
     if len(rows(row.runtime)) == 1:
         return ""
     return f" {row.version}" if str(row.version) else f" with {row.family}" if row.family != row.runtime else ""
 
 
-def _unreadable(row: Row, job: Job, found: Quantized) -> str:
+def _unreadable(row: SupportRow, job: Job, found: Quantized) -> str:
     what = f"the checkpoint is quantized already ({found.described})"
     asked = _named(row, job.quantization) if job.quantization else None
     usual = row.quantizations[0].name  # what callers fill in where nothing was asked for
@@ -336,7 +336,7 @@ def _unreadable(row: Row, job: Job, found: Quantized) -> str:
     return _too_old(least, job.target, f"{found.method} with {found.bits:g} bits")
 
 
-def _unfit(row: Row, wanted: Quantization, job: Job) -> str:
+def _unfit(row: SupportRow, wanted: Quantization, job: Job) -> str:
     """Why this model cannot be quantized so."""
     if why := _unfit_device(row, wanted, job.target):
         return why
@@ -348,7 +348,7 @@ def _unfit(row: Row, wanted: Quantization, job: Job) -> str:
     return ""
 
 
-def _unfit_device(row: Row, wanted: Quantization, target: Target) -> str:
+def _unfit_device(row: SupportRow, wanted: Quantization, target: Target) -> str:
     if wanted.devices is not None and device(target) not in wanted.devices:
         return f"{row.runtime} has {wanted.name} only on {', '.join(sorted(wanted.devices))}"
     return _too_old(wanted.sm, target, f"{row.runtime} {wanted.name}")
@@ -373,7 +373,7 @@ def _dotted(sm: int) -> str:
     return f"{sm // 10}.{sm % 10}"
 
 
-def _named(row: Row, name: str) -> Quantization | None:
+def _named(row: SupportRow, name: str) -> Quantization | None:
     for each in row.quantizations:
         if each.name.casefold() == name.casefold():
             return each
@@ -402,8 +402,8 @@ def _order() -> tuple[str, ...]:
     return tuple(tables.load("runtimes")["order"])
 
 
-def _row(runtime: str, kind: str, row: Mapping[str, Any]) -> Row:
-    return Row(
+def _row(runtime: str, kind: str, row: Mapping[str, Any]) -> SupportRow:
+    return SupportRow(
         runtime=runtime,
         kind=kind,
         packages=tuple(row["packages"]),

@@ -277,7 +277,7 @@ def test_whatever_is_sent_is_a_request_or_a_bad_one(
     if right:
         body = {**body, "messages": USER, "prompt": "x"}
     try:
-        request = protocol.Request(body, chat=chat, model_id="words")
+        request = protocol.CompletionRequest(body, chat=chat, model_id="words")
     except protocol.BadRequest:
         return
     assert request.options.temperature is None or 0 <= request.options.temperature <= 2  # NaN is neither
@@ -541,7 +541,7 @@ def test_the_old_mlc_answers_through_its_chat_module(old: Any) -> None:
     backend.load()
     module = ChatModule.made[-1]
     assert module.paths == (str(old.folder / "params"), str(old.folder / "M-q4f16_ft-cuda.so"))
-    options = old.driver.openai_server.Options(max_tokens=3, seed=5)
+    options = old.driver.openai_server.GenerationOptions(max_tokens=3, seed=5)
     messages = [
         {"role": "system", "content": "be brief"},
         {"role": "user", "content": "a"},
@@ -553,7 +553,7 @@ def test_the_old_mlc_answers_through_its_chat_module(old: Any) -> None:
     report = options.report
     assert (report.prompt_tokens, report.completion_tokens, report.finish_reason) == (21, 3, "length")
     assert old.seeds == [5]
-    free = old.driver.openai_server.Options()
+    free = old.driver.openai_server.GenerationOptions()
     assert "".join(backend.generate([{"role": "user", "content": "hi"}], free)) == WORDS
     assert module.calls[-1] == ("hi", "all")
     assert free.report.finish_reason == "stop"
@@ -567,9 +567,9 @@ def test_the_old_mlc_refuses_what_does_not_fit(old: Any) -> None:
     assert backend.model_id == "M-q4f16_ft"
     refused = old.driver.openai_server.BadRequest
     with pytest.raises(refused, match="9 tokens, and the model was compiled for 8"):
-        next(backend.generate("a " * 9, old.driver.openai_server.Options()))
+        next(backend.generate("a " * 9, old.driver.openai_server.GenerationOptions()))
     with pytest.raises(refused, match="the user's"):
-        next(backend.generate([{"role": "assistant", "content": "x"}], old.driver.openai_server.Options()))
+        next(backend.generate([{"role": "assistant", "content": "x"}], old.driver.openai_server.GenerationOptions()))
 
 
 def test_the_old_mlc_says_what_is_missing(old: Any, tmp_path: Path) -> None:

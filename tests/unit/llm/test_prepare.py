@@ -23,11 +23,11 @@ from jetson_containers.llm import bench, chat, prepare, serve, session
 from jetson_containers.llm import containers as container
 from jetson_containers.llm import service_files as servicefiles
 from jetson_containers.llm import stored as models
-from jetson_containers.llm.client import Client, Turn
+from jetson_containers.llm.client import OpenAIClient, Turn
 from jetson_containers.llm.containers import Containers, started_at, without_tokens
 from jetson_containers.llm.models import config as modelconfig
 from jetson_containers.llm.pipeline import manifest as manifests
-from jetson_containers.llm.request import Request, runtime_named
+from jetson_containers.llm.request import LlmRequest, runtime_named
 from jetson_containers.llm.runtimes.interface import DRIVERS, Job, ServeOptions, Service, StepCommand, Target
 from jetson_containers.llm.runtimes.llama_cpp import QUANTIZATIONS, LlamaCpp
 from jetson_containers.platforms import detect as platforms
@@ -141,7 +141,7 @@ def output(world: prepare.World) -> str:
 
 
 def test_a_dry_run_prints_the_commands_and_asks_nobody(world: prepare.World) -> None:
-    assert chat.chat(Request("tiny", quantization="Q8_0"), chat.ChatOptions("hi"), world, dry_run=True) is None
+    assert chat.chat(LlmRequest("tiny", quantization="Q8_0"), chat.ChatOptions("hi"), world, dry_run=True) is None
     assert [line.split()[0] for line in output(world).splitlines()] == [
         "make-tiny-model", "convert_hf_to_gguf.py", "llama-quantize", "llama-server",
     ]  # fmt: skip
@@ -150,30 +150,30 @@ def test_a_dry_run_prints_the_commands_and_asks_nobody(world: prepare.World) -> 
 
 def test_what_cannot_work_is_said_before_anything_starts(world: prepare.World) -> None:
     with pytest.raises(UsageError, match="no quantization `q9`") as caught:
-        prepare.prepare(Request("tiny", quantization="q9"), world)
+        prepare.prepare(LlmRequest("tiny", quantization="q9"), world)
     assert "possible: Q4_K_M" in (caught.value.hint or "")
 
 
 def test_what_does_not_fit_is_said_before_anything_starts(world: prepare.World) -> None:
-    def refuse(_job: Job, _runtime: str, _request: Request) -> None:
+    def refuse(_job: Job, _runtime: str, _request: LlmRequest) -> None:
         raise UsageError("does not fit")
 
     with pytest.raises(UsageError, match="does not fit"):
-        prepare.prepare(Request("tiny"), replace(world, fitting=refuse))
+        prepare.prepare(LlmRequest("tiny"), replace(world, fitting=refuse))
 
 
 def test_compile_says_where_nothing_is_compiled(world: prepare.World) -> None:
     with pytest.raises(UsageError, match="llama_cpp compiles nothing"):
-        prepare.prepare(Request("tiny"), world, dry_run=True, goal=prepare.Goal.COMPILED)
+        prepare.prepare(LlmRequest("tiny"), world, dry_run=True, goal=prepare.Goal.COMPILED)
 
 
 def test_the_format_of_the_model_decides_the_runtime(world: prepare.World) -> None:
     path = world.data / "models" / "x.gguf"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"GGUF")
-    assert prepare.prepare(Request("/data/models/x.gguf"), world, dry_run=True).steps == ()
+    assert prepare.prepare(LlmRequest("/data/models/x.gguf"), world, dry_run=True).steps == ()
     with pytest.raises(UsageError, match="no runtime `nonsense`"):
-        prepare.prepare(Request("/data/models/x.gguf", runtime="nonsense"), world, dry_run=True)
+        prepare.prepare(LlmRequest("/data/models/x.gguf", runtime="nonsense"), world, dry_run=True)
 
 
 def test_versions_and_device_come_from_the_image(world: prepare.World) -> None:
@@ -235,7 +235,7 @@ def llama(world: prepare.World) -> str:
 )
 def test_a_dry_run_takes_the_interface_of_the_image_s_tag(world: prepare.World, image: str, steps: list[str]) -> None:
     orin = replace(world, platform=ORIN, versions_of=lambda _packages: {"mlc": "0.20.0"})
-    request = Request(llama(orin), runtime="mlc", image=image)
+    request = LlmRequest(llama(orin), runtime="mlc", image=image)
     assert [step.name for step in prepare.prepare(request, orin, dry_run=True).steps] == steps
 
 
@@ -326,12 +326,12 @@ class Server(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def client() -> Iterator[Client]:
+def client() -> Iterator[OpenAIClient]:
     Server.answers, Server.asked, Server.keys, Server.status = [], [], [], 200
     with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield Client("127.0.0.1", server.server_address[1], "m", key="k")
+        yield OpenAIClient("127.0.0.1", server.server_address[1], "m", key="k")
         server.shutdown()
         thread.join()
 
@@ -340,13 +340,13 @@ def delta(text: str, **more: Any) -> dict[str, Any]:
     return {"choices": [{"delta": {"content": text}}], **more}
 
 
-def ask(client: Client, **given: Any) -> tuple[Turn, list[str]]:
+def ask(client: OpenAIClient, **given: Any) -> tuple[Turn, list[str]]:
     heard: list[str] = []
     turn = client.ask([{"role": "user", "content": "hi"}], max_tokens=5, on_text=heard.append, **given)
     return turn, heard
 
 
-def test_an_answer_is_streamed_and_counted(client: Client) -> None:
+def test_an_answer_is_streamed_and_counted(client: OpenAIClient) -> None:
     Server.answers = [
         delta("A"), delta(" B"), {"choices": [{"delta": {}, "finish_reason": "stop"}]},
         {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}},
@@ -359,7 +359,7 @@ def test_an_answer_is_streamed_and_counted(client: Client) -> None:
     assert Server.keys == ["Bearer k"]
 
 
-def test_a_server_that_measures_itself_is_believed(client: Client) -> None:
+def test_a_server_that_measures_itself_is_believed(client: OpenAIClient) -> None:
     timings = {"prompt_n": 10, "prompt_ms": 500.0, "predicted_n": 5, "predicted_ms": 1000.0}
     Server.answers = [delta("x", timings=timings)]
     turn, _ = ask(client)
@@ -367,7 +367,7 @@ def test_a_server_that_measures_itself_is_believed(client: Client) -> None:
     assert turn.decode_rate == pytest.approx(5.0)
 
 
-def test_an_error_of_the_server_is_said(client: Client) -> None:
+def test_an_error_of_the_server_is_said(client: OpenAIClient) -> None:
     Server.status = 400
     with pytest.raises(StepError, match="context is full"):
         ask(client)
@@ -379,7 +379,7 @@ def test_an_error_of_the_server_is_said(client: Client) -> None:
 
 def test_a_server_that_is_gone_is_one_clear_error() -> None:
     with pytest.raises(StepError, match="stopped answering"):
-        ask(Client("127.0.0.1", session.free_port(), "m"))
+        ask(OpenAIClient("127.0.0.1", session.free_port(), "m"))
 
 
 def test_one_token_has_no_speed() -> None:
@@ -388,14 +388,14 @@ def test_one_token_has_no_speed() -> None:
 
 
 def test_a_key_is_not_in_the_clients_repr() -> None:
-    assert "topsecret" not in repr(Client("h", 1, "m", key="topsecret"))
+    assert "topsecret" not in repr(OpenAIClient("h", 1, "m", key="topsecret"))
 
 
 # Chat, bench, list, rm.
 
 
 @pytest.fixture
-def talk(client: Client, tmp_path: Path, world: prepare.World) -> Any:
+def talk(client: OpenAIClient, tmp_path: Path, world: prepare.World) -> Any:
     opened = session.Session(client, tmp_path / "log", 0.1, "image:1", Service(("s",), "m"))
 
     def start(**options: Any) -> chat.Conversation:
@@ -443,13 +443,13 @@ def test_end_of_input_ends_a_conversation(talk: Any, monkeypatch: pytest.MonkeyP
 
 
 def test_chat_answer_json_keeps_the_name_that_the_decode_speed_had_before() -> None:
-    answer = chat.Answer("m", "llama_cpp", "Q4_K_M", "i", "/data/m", "hi", 1, 2, 3.0, 4.0)
+    answer = chat.ChatAnswer("m", "llama_cpp", "Q4_K_M", "i", "/data/m", "hi", 1, 2, 3.0, 4.0)
     shown = answer.to_json()
     assert shown["tokens_per_s"] == shown["decode_tokens_per_s"] == 4.0
     assert shown["answer"] == "hi"
 
 
-ROW = bench.Row("20261127 12:00:00", "orin", "mlc", "m", "q4f16_ft", 16, 128, 0.1, 160.0, 2.0, 63.5, 1234.5)
+ROW = bench.BenchRow("20261127 12:00:00", "orin", "mlc", "m", "q4f16_ft", 16, 128, 0.1, 160.0, 2.0, 63.5, 1234.5)
 
 
 def test_the_csv_has_upstreams_columns_in_their_order(tmp_path: Path) -> None:
@@ -495,9 +495,9 @@ def test_no_prompt_at_all_is_said(tmp_path: Path) -> None:
         bench.read_prompts(tmp_path / "q")
 
 
-def test_the_warm_up_is_not_measured(client: Client, tmp_path: Path, world: prepare.World) -> None:
+def test_the_warm_up_is_not_measured(client: OpenAIClient, tmp_path: Path, world: prepare.World) -> None:
     Server.answers = [delta("a"), delta("b"), {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 8}}]
-    prepared = prepare.prepare(Request("tiny"), world, dry_run=True)
+    prepared = prepare.prepare(LlmRequest("tiny"), world, dry_run=True)
     opened = session.Session(client, tmp_path, 0.1, "image:1", Service(("s",), "m", measure={"ignore_eos": True}))
     rows = bench._measure(prepared, opened, bench.BenchOptions(count=2), world)
     assert len(rows) == 2
@@ -634,7 +634,7 @@ def test_a_log_has_a_place_where_the_logs_are_another_users(
     log.unlink()
 
 
-def test_a_port_that_is_taken_is_said(world: prepare.World, client: Client) -> None:
+def test_a_port_that_is_taken_is_said(world: prepare.World, client: OpenAIClient) -> None:
     assert not serve.is_free("127.0.0.1", client.port)
     with serve.reserved(serve.ServeRequest(), world.data) as port:
         assert port >= serve.DEFAULT_PORT
@@ -646,7 +646,7 @@ def test_a_port_that_is_taken_is_said(world: prepare.World, client: Client) -> N
 
 def test_a_key_that_is_not_set_is_said_before_anything(world: prepare.World) -> None:
     with pytest.raises(NotReadyError, match="NO_SUCH_KEY"):
-        serve.serve(Request("tiny"), serve.ServeRequest(api_key_env="NO_SUCH_KEY"), world, dry_run=True)
+        serve.serve(LlmRequest("tiny"), serve.ServeRequest(api_key_env="NO_SUCH_KEY"), world, dry_run=True)
 
 
 def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
@@ -667,7 +667,7 @@ def test_memory_is_the_devices() -> None:
 
 
 def test_the_default_quantization_is_the_first(world: prepare.World) -> None:
-    assert prepare.prepare(Request("tiny"), world, dry_run=True).job.quantization == QUANTIZATIONS[0] == "Q4_K_M"
+    assert prepare.prepare(LlmRequest("tiny"), world, dry_run=True).job.quantization == QUANTIZATIONS[0] == "Q4_K_M"
 
 
 def config_of(model_type: str, method: str = "") -> modelconfig.ModelConfig:
@@ -742,7 +742,7 @@ def test_mlc_weights_count_under_either_name_of_their_index(world: prepare.World
     place.mkdir(parents=True)
     for name in ("mlc-chat-config.json", "params_shard_0.bin", *([index] if index else [])):
         (place / name).write_text("{}")
-    request = Request("/data/models/mlc/dist/m-q4f16_1-MLC")
+    request = LlmRequest("/data/models/mlc/dist/m-q4f16_1-MLC")
     orin = replace(world, platform=ORIN)
     if index:
         assert prepare.prepare(request, orin, dry_run=True).runtime.name == "mlc"

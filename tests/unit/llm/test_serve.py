@@ -26,10 +26,10 @@ from jetson_containers.llm import bench, chat, prepare, serve, session
 from jetson_containers.llm import containers as container
 from jetson_containers.llm import download_in_image as inimage
 from jetson_containers.llm import service_files as servicefiles
-from jetson_containers.llm.client import Client, RefusedError, ServerGoneError, Turn, _message
+from jetson_containers.llm.client import OpenAIClient, RefusedError, ServerGoneError, Turn, _message
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.models import lookup as sources
-from jetson_containers.llm.request import Request
+from jetson_containers.llm.request import LlmRequest
 from jetson_containers.llm.runtimes.interface import Job, Service, StepCommand, Target
 from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
 from jetson_containers.platforms import detect as platforms
@@ -237,10 +237,10 @@ def test_what_docker_could_not_start_says_nothing_of_the_image(world: prepare.Wo
 # Where a server listens.
 
 
-def prepared(containers: Containers) -> prepare.Prepared:
+def prepared(containers: Containers) -> prepare.PreparedModel:
     job = Job("/data/x.gguf", "x", None, "", Target(CPU, "cpu"), prepared=True, context=512)
     model = sources.Model("x", "x", "/data/x.gguf", "x")
-    return prepare.Prepared(Request("x"), model, LlamaCpp(), job, (), containers)
+    return prepare.PreparedModel(LlmRequest("x"), model, LlamaCpp(), job, (), containers)
 
 
 def start(
@@ -250,7 +250,7 @@ def start(
     monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: prepared(containers))
     monkeypatch.setattr(serve, "_wait_for", lambda *_: None)
     monkeypatch.setattr(serve.subprocess, "run", lambda argv, **_: subprocess.CompletedProcess(argv, 0, "", ""))
-    return serve.serve(Request("x"), serve.ServeRequest(**wanted), world)
+    return serve.serve(LlmRequest("x"), serve.ServeRequest(**wanted), world)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,9 @@ def test_a_taken_port_is_said_before_the_model_is_prepared(
         return FakeEngine(missing=EngineMissingError("no container engine"))
 
     with pytest.raises(UsageError, match="is taken"):
-        serve.serve(Request("x"), serve.ServeRequest(port=listening.getsockname()[1]), replace(world, engine=missing))
+        serve.serve(
+            LlmRequest("x"), serve.ServeRequest(port=listening.getsockname()[1]), replace(world, engine=missing)
+        )
 
 
 def test_a_service_file_does_not_depend_on_who_listens_now(
@@ -419,7 +421,7 @@ def test_a_detached_server_that_ended_tells_its_own_status(
     planned = server(containers, "sh", "-c", 'test "$0" = wait && echo 137', "run")
     monkeypatch.setattr(serve, "_logs_of", lambda _planned: "loading\n")
     with pytest.raises(StepError, match="exit status 137"):
-        serve._wait_for(planned, Client("127.0.0.1", session.free_port(), "m"), "/health", world)
+        serve._wait_for(planned, OpenAIClient("127.0.0.1", session.free_port(), "m"), "/health", world)
 
 
 # Service files.
@@ -455,13 +457,13 @@ def test_a_quadlet_expands_nothing(containers: Containers) -> None:
 
 
 @pytest.fixture
-def broken() -> Iterator[Callable[[bytes], Client]]:
+def broken() -> Iterator[Callable[[bytes], OpenAIClient]]:
     """A server that reads a request, says something, and is gone."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
 
-        def serving(said: bytes) -> Client:
+        def serving(said: bytes) -> OpenAIClient:
             def serve_once() -> None:
                 with contextlib.suppress(OSError):  # some tests go before they are answered
                     connection, _ = listening.accept()
@@ -472,7 +474,7 @@ def broken() -> Iterator[Callable[[bytes], Client]]:
                         connection.sendall(said)
 
             threading.Thread(target=serve_once, daemon=True).start()
-            return Client("127.0.0.1", listening.getsockname()[1], "m", timeout=120)
+            return OpenAIClient("127.0.0.1", listening.getsockname()[1], "m", timeout=120)
 
         yield serving
 
@@ -487,17 +489,17 @@ def chunk(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("said", [b"", HEAD, HEAD + chunk(HALF), HEAD + chunk(HALF)[:-9]])
-def test_half_an_answer_is_none(broken: Callable[[bytes], Client], said: bytes) -> None:
+def test_half_an_answer_is_none(broken: Callable[[bytes], OpenAIClient], said: bytes) -> None:
     with pytest.raises(ServerGoneError):
         broken(said).ask([{"role": "user", "content": "hi"}], max_tokens=5)
 
 
-def test_an_answer_that_said_it_is_complete_needs_no_further_word(broken: Callable[[bytes], Client]) -> None:
+def test_an_answer_that_said_it_is_complete_needs_no_further_word(broken: Callable[[bytes], OpenAIClient]) -> None:
     assert broken(HEAD + chunk(WHOLE)).ask([{"role": "user", "content": "hi"}], max_tokens=5).text == "all"
 
 
 def test_ctrl_c_before_the_first_word_ends_the_answer_only(
-    broken: Callable[[bytes], Client], monkeypatch: pytest.MonkeyPatch
+    broken: Callable[[bytes], OpenAIClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(_self: Any) -> Any:
         raise KeyboardInterrupt
@@ -584,7 +586,7 @@ def test_no_model_is_loaded_for_no_question(
     monkeypatch.setattr("sys.stdin", stdin)
     monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: pytest.fail("prepared"))
     with pytest.raises(UsageError, match="nothing is asked"):
-        chat.chat(Request("tiny"), chat.ChatOptions(), world)
+        chat.chat(LlmRequest("tiny"), chat.ChatOptions(), world)
 
 
 def test_the_only_answer_stopped_by_ctrl_c_is_no_success(
@@ -598,16 +600,16 @@ def test_the_only_answer_stopped_by_ctrl_c_is_no_success(
     monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: prepared(containers))
     monkeypatch.setattr(session, "open_session", opened)
     with pytest.raises(KeyboardInterrupt):
-        chat.chat(Request("x"), chat.ChatOptions("hi"), world)
+        chat.chat(LlmRequest("x"), chat.ChatOptions("hi"), world)
 
 
 def test_until_ends_before_there_is_a_model_to_be_served(world: prepare.World) -> None:
     with pytest.raises(UsageError, match="after `convert` there is no model"):
-        prepare.prepare(Request("tiny", until="convert"), world, dry_run=True)
-    made = prepare.prepare(Request("tiny", until="convert"), world, dry_run=True, goal=prepare.Goal.QUANTIZED)
+        prepare.prepare(LlmRequest("tiny", until="convert"), world, dry_run=True)
+    made = prepare.prepare(LlmRequest("tiny", until="convert"), world, dry_run=True, goal=prepare.Goal.QUANTIZED)
     assert [step.name for step in made.steps] == ["make", "convert"]
     with pytest.raises(UsageError, match="no step `nonsense`"):
-        prepare.prepare(Request("tiny", force=("nonsense",)), world, dry_run=True)
+        prepare.prepare(LlmRequest("tiny", force=("nonsense",)), world, dry_run=True)
 
 
 def test_a_file_rows_cannot_go_into_is_said_before_anything_is_measured(
@@ -617,7 +619,7 @@ def test_a_file_rows_cannot_go_into_is_said_before_anything_is_measured(
     path = tmp_path / "other.csv"
     path.write_text("a,b\n")
     with pytest.raises(UsageError, match="other columns"):
-        bench.bench(Request("tiny"), bench.BenchOptions(csv=path), world)
+        bench.bench(LlmRequest("tiny"), bench.BenchOptions(csv=path), world)
 
 
 def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
@@ -658,7 +660,7 @@ def test_a_key_that_no_header_can_hold_is_said_without_showing_it(
 ) -> None:
     monkeypatch.setenv("MY_KEY", key)
     with pytest.raises(UsageError, match="MY_KEY") as caught:
-        serve.serve(Request("tiny"), serve.ServeRequest(api_key_env="MY_KEY"), world, dry_run=True)
+        serve.serve(LlmRequest("tiny"), serve.ServeRequest(api_key_env="MY_KEY"), world, dry_run=True)
     assert key.strip() not in f"{caught.value.message} {caught.value.hint}"
 
 

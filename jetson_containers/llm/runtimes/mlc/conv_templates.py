@@ -23,7 +23,7 @@ PLAIN = "LM"  # continues a text, without roles
 
 
 @dataclass(frozen=True)
-class Choice:
+class TemplateChoice:
     """A template, and what there is to say about it."""
 
     template: str  # empty where `missing` is not
@@ -43,14 +43,16 @@ def registered(interface: str = "new") -> tuple[str, ...]:
     return tuple(tables.load("mlc_tables")[interface]["templates"])
 
 
-def choose(name: str, config: ModelConfig | None, wanted: str = "", known: frozenset[str] = frozenset()) -> Choice:
+def choose(
+    name: str, config: ModelConfig | None, wanted: str = "", known: frozenset[str] = frozenset()
+) -> TemplateChoice:
     """Choose the template for a model of that name; `wanted` is the user's own choice and always taken.
 
     `known` are those the image has; empty where it was not asked. A chat model never gets the template without roles:
     where none is known for it, the choice says what is missing.
     """
     if wanted:
-        return Choice(wanted, () if wanted in (known or registered()) else (_unknown(wanted),))
+        return TemplateChoice(wanted, () if wanted in (known or registered()) else (_unknown(wanted),))
     best = _best(name, config)
     there = known or frozenset(registered())
     template = best.template
@@ -59,23 +61,23 @@ def choose(name: str, config: ModelConfig | None, wanted: str = "", known: froze
     if template == best.template:
         return best
     if not template:
-        return Choice("", missing=f"this MLC has no conversation template `{best.template}`, and none like it")
+        return TemplateChoice("", missing=f"this MLC has no conversation template `{best.template}`, and none like it")
     notice = f"this MLC has no conversation template `{best.template}`; `{template}` is the nearest it has"
-    return Choice(template, (*best.notices, notice))
+    return TemplateChoice(template, (*best.notices, notice))
 
 
-def _best(name: str, config: ModelConfig | None) -> Choice:
+def _best(name: str, config: ModelConfig | None) -> TemplateChoice:
     chat = chats(name)
     for rule in _rules():
         if rule.name.search(name) and (chat or not rule.chat):
-            return Choice(rule.template)
+            return TemplateChoice(rule.template)
     kind = config.model_type if config else ""
     if chat and (template := _table()["by_type"].get(kind)):
         notice = f"no conversation template is known for `{name}`; `{template}` is that of its family ({kind})"
-        return Choice(template, (notice,))
+        return TemplateChoice(template, (notice,))
     if chat:
-        return Choice("", missing=f"`{name}` is a chat model, and no conversation template is known for it")
-    return Choice(
+        return TemplateChoice("", missing=f"`{name}` is a chat model, and no conversation template is known for it")
+    return TemplateChoice(
         PLAIN, (f"`{name}` looks like a base model: it continues texts (template `{PLAIN}`), it does not chat",)
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
-from jetson_containers.llm.runtimes.interface import DRIVERS, Service, StepCommand, Verdict
+from jetson_containers.llm.runtimes.interface import DRIVERS, JobVerdict, Service, StepCommand
 from jetson_containers.llm.runtimes.mlc import conv_templates as templates_mlc
 from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
 from jetson_containers.platforms import tables
@@ -31,7 +31,7 @@ CONFIG_HELP = ("mlc_llm", "gen_config", "--help")  # lists the conversation temp
 
 
 @dataclass(frozen=True)
-class Shape:
+class CompiledShape:
     """What memory the compiled model plans for, in tokens; `window` 0 where attention does not slide."""
 
     context: int
@@ -46,7 +46,7 @@ class Shape:
         return self.window or self.context
 
 
-def shape(job: Job) -> Shape:
+def shape(job: Job) -> CompiledShape:
     """Decide context, window, chunk and batch: the job's, else the documentation's for the target, else ours."""
     place = mlc_targets.place_of(job)
     given, _ = mlc_targets.translate_overrides(job.overrides)
@@ -67,7 +67,7 @@ def shape(job: Job) -> Shape:
     chunk = int(given.get("prefill_chunk_size", 0)) or job.prefill_chunk
     chunk = chunk or (place.window_chunk if window or _slides(job) else 0) or mlc_targets.CHUNK
     batch = int(given.get("max_batch_size", 0)) or max(job.max_batch, 1)
-    return Shape(context, window, min(chunk, limit), batch, tuple(notices))
+    return CompiledShape(context, window, min(chunk, limit), batch, tuple(notices))
 
 
 def _slides(job: Job) -> bool:
@@ -90,12 +90,12 @@ def known_templates(target: Target) -> frozenset[str]:
     return templates_mlc.choices(target.probed.get(" ".join(CONFIG_HELP), ""))
 
 
-def template(job: Job) -> templates_mlc.Choice:
+def template(job: Job) -> templates_mlc.TemplateChoice:
     """The conversation template of a job, of those the image has."""
     return templates_mlc.choose(job.name, job.config, job.conv_template, known_templates(job.target))
 
 
-def judge_template(job: Job) -> Verdict | None:
+def judge_template(job: Job) -> JobVerdict | None:
     """Refuse a template that is not there, and a chat model for which none is known."""
     known = known_templates(job.target)
     wanted = job.conv_template
@@ -109,7 +109,7 @@ def judge_template(job: Job) -> Verdict | None:
         return None
     there = "|".join(sorted(known or templates_mlc.registered()))
     every = f"{there} ({templates_mlc.PLAIN} continues texts, without roles)"
-    return Verdict(ok=False, reason=missing, instead=f"--conv-template {close[0] if close else every}")
+    return JobVerdict(ok=False, reason=missing, instead=f"--conv-template {close[0] if close else every}")
 
 
 def folder(job: Job, mode: str) -> str:
@@ -234,7 +234,7 @@ def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     return Service(("mlc_llm", "serve", *arguments), model, health="/v1/models", env=HOME)
 
 
-def _mode(planned: Shape) -> str:
+def _mode(planned: CompiledShape) -> str:
     if planned.batch == 1:
         return "interactive"
     return "local" if planned.batch <= 4 else "server"
@@ -244,7 +244,7 @@ def _library_option(target: Target, path: str) -> tuple[str, str]:
     return ("--model-lib-path" if _first_spelling(target, "--model-lib-path") else "--model-lib", path)
 
 
-def _limits(target: Target, planned: Shape) -> list[str]:
+def _limits(target: Target, planned: CompiledShape) -> list[str]:
     total = planned.limit * planned.batch
     if _first_spelling(target, "--max-batch-size"):
         return [

@@ -13,7 +13,7 @@ from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.runtimes import common as tabled
 from jetson_containers.llm.runtimes import limits
 from jetson_containers.llm.runtimes import support_table as rules
-from jetson_containers.llm.runtimes.interface import OK, Verdict
+from jetson_containers.llm.runtimes.interface import OK, JobVerdict
 from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
 from jetson_containers.llm.runtimes.mlc import mlc_chat as mlc_old
 from jetson_containers.llm.runtimes.mlc import mlc_llm as mlc_new
@@ -81,7 +81,7 @@ class Mlc:
         first = "q4f16_ft" if api is Api.OLD and _newest_sm(target.platform) >= 80 else names[0]
         return (first, *(name for name in names if name != first))
 
-    def check(self, job: Job) -> Verdict:
+    def check(self, job: Job) -> JobVerdict:
         """Judge the platform, the device, the mode, the architecture and the checkpoint, in this order."""
         try:
             place = mlc_targets.place_of(job)
@@ -157,9 +157,9 @@ class Mlc:
         return _renamed(api_of(job.target), wanted)
 
 
-def no(reason: str, instead: str = "") -> Verdict:
+def no(reason: str, instead: str = "") -> JobVerdict:
     """A refusal, with the nearest thing that works."""
-    return Verdict(ok=False, reason=reason, instead=instead)
+    return JobVerdict(ok=False, reason=reason, instead=instead)
 
 
 def api_of(target: Target) -> Api:
@@ -229,7 +229,7 @@ def _renamed(api: Api, mode: str) -> str:
     return names.get(mode, mode)
 
 
-def _judge_place(job: Job, place: Place) -> Verdict | None:
+def _judge_place(job: Job, place: Place) -> JobVerdict | None:
     platform = job.target.platform
     if reason := _no_image(platform):
         return no(f"MLC: {reason}", _other_runtime(job.config))
@@ -245,7 +245,7 @@ def _judge_place(job: Job, place: Place) -> Verdict | None:
     return None
 
 
-def _judge_prepared(job: Job, place: Place) -> Verdict | None:
+def _judge_prepared(job: Job, place: Place) -> JobVerdict | None:
     if job.files and not weights_complete(job.files):
         return no(
             f"{job.name} has MLC's configuration, but not its whole weights: {' or '.join(_WEIGHT_INDEX)} is missing",
@@ -256,7 +256,7 @@ def _judge_prepared(job: Job, place: Place) -> Verdict | None:
     return None
 
 
-def _judge_scheme(job: Job, place: Place, default: str) -> Verdict | None:
+def _judge_scheme(job: Job, place: Place, default: str) -> JobVerdict | None:
     api = api_of(job.target)
     schemes = _schemes(api)
     asked = _renamed(api, job.quantization or default)
@@ -280,7 +280,7 @@ def _judge_scheme(job: Job, place: Place, default: str) -> Verdict | None:
     return _judge_checkpoint(job, scheme)
 
 
-def _judge_checkpoint(job: Job, scheme: _Scheme) -> Verdict | None:
+def _judge_checkpoint(job: Job, scheme: _Scheme) -> JobVerdict | None:
     if job.source.endswith(".gguf"):
         return no("MLC reads Hugging Face checkpoints, no .gguf files", "--runtime llama_cpp")
     config = job.config
@@ -329,7 +329,7 @@ def _groups(bits: float, group: int) -> str:
     return f"{bits:g} bits in groups of {group}" if group > 0 else f"{bits} bits with one scale for a whole row"
 
 
-def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> Verdict | None:
+def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> JobVerdict | None:
     """Not every model can be quantized in every way: each has its list in MLC's source."""
     api = api_of(job.target)
     if config.model_type not in limits.families("mlc", api.value):
@@ -349,7 +349,7 @@ def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> Verdict | Non
     return no(f"{reason}; it can to {tables.listing(each.name for each in possible)}", f"--quantization {nearest}")
 
 
-def _judge_model(job: Job) -> Verdict | None:
+def _judge_model(job: Job) -> JobVerdict | None:
     config = job.config
     api = api_of(job.target)
     if api is Api.NEW and (refused := mlc_new.judge_template(job)):

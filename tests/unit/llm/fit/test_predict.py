@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm import fit
-from jetson_containers.llm.fit import GIB, Machine, Options, Request, Verdict, advise, ask, constants, memory, predict
+from jetson_containers.llm.fit import (
+    GIB,
+    FitOptions,
+    FitRequest,
+    FitVerdict,
+    Machine,
+    advise,
+    ask,
+    constants,
+    memory,
+    predict,
+)
 from jetson_containers.llm.fit.published import Account, Peak, accounts, comparisons, peaks
 from jetson_containers.llm.fit.weights import linear_weights, weights
 from jetson_containers.llm.models import known as knownmodels
@@ -55,13 +66,13 @@ def test_the_memory_of_the_published_lmdeploy_table_is_within_ten_percent() -> N
 def test_its_saturated_rows_need_swap_and_show_what_is_visible() -> None:
     rows = [row for row in comparisons() if row.model.endswith("20b") and row.runs]
     for row in rows:
-        assert row.fit.verdict is Verdict.SWAP
+        assert row.fit.verdict is FitVerdict.SWAP
         assert row.fit.total_bytes > row.fit.available_bytes
         assert row.fit.used_bytes == pytest.approx(14.68 * GIB, rel=0.001)
         without = replace(board("orin-nx-16gb", l4t=35), swap=0)
-        options = Options(baseline="desktop-remote", session=8200 if "internlm-" in row.model else 32776)
+        options = FitOptions(baseline="desktop-remote", session=8200 if "internlm-" in row.model else 32776)
         refused = predict(model(row.model), runtime="lmdeploy", board=without, context=256, options=options)
-        assert (refused.verdict, refused.fits) == (Verdict.NO, False)
+        assert (refused.verdict, refused.fits) == (FitVerdict.NO, False)
         assert "swap could carry" in refused.reason
 
 
@@ -69,9 +80,9 @@ def test_the_tutorial_is_right_about_its_board() -> None:
     llama = model("Llama-2-7b-chat-hf")
     j4012 = board("orin-nx-16gb", l4t=35)
     plain = predict(llama, runtime="transformers", board=j4012)
-    assert (plain.quantization, plain.context, plain.verdict) == ("fp16", 4096, Verdict.NO)
+    assert (plain.quantization, plain.context, plain.verdict) == ("fp16", 4096, FitVerdict.NO)
     quantized = predict(llama, runtime="mlc", quantization="q4f16_ft", context=4096, board=j4012)
-    assert (quantized.verdict, quantized.steps[0][0]) == (Verdict.FITS, "build")
+    assert (quantized.verdict, quantized.steps[0][0]) == (FitVerdict.FITS, "build")
     assert quantized.makes_here
 
 
@@ -177,7 +188,7 @@ def test_a_quantized_checkpoint_counts_as_it_is() -> None:
     assert (predicted.quantization, predicted.steps) == ("gptq-4bit", ())
     assert predicted.weights_bytes / GIB == pytest.approx(3.62, abs=0.01)
     refused = predict(config, runtime="mlc", board=board("agx-orin-64gb"))
-    assert (refused.verdict, "gptq quantized already" in refused.reason) == (Verdict.IMPOSSIBLE, True)
+    assert (refused.verdict, "gptq quantized already" in refused.reason) == (FitVerdict.IMPOSSIBLE, True)
 
 
 # Memory beside the weights -------------------------------------------------------------------------------------------
@@ -190,7 +201,7 @@ def test_a_quantized_checkpoint_counts_as_it_is() -> None:
 def test_mlc_buffers_follow_its_engine(l4t: int, chunk: int, expected: float) -> None:
     predicted = predict(
         model("Llama-2-7b-chat-hf"), runtime="mlc", context=4096, board=board("agx-orin-64gb", l4t=l4t),
-        options=Options(prefill_chunk=chunk),
+        options=FitOptions(prefill_chunk=chunk),
     )  # fmt: skip
     assert predicted.activation_bytes / GIB == pytest.approx(expected, abs=0.01)
     assert predicted.kv_bytes == pytest.approx(2 * GIB, rel=0.001)
@@ -201,7 +212,7 @@ def test_mlc_buffers_follow_its_engine(l4t: int, chunk: int, expected: float) ->
     [("internlm-chat-7b", 2056, 0.11), ("internlm2-chat-1_8b", 32776, 0.42), ("internlm2-chat-20b", 32776, 0.92)],
 )
 def test_turbomind_buffers_follow_the_session(name: str, session: int, expected: float) -> None:
-    options = Options(session=session)
+    options = FitOptions(session=session)
     predicted = predict(model(name), runtime="lmdeploy", context=256, board=board("orin-nx-16gb"), options=options)
     assert predicted.activation_bytes / GIB == pytest.approx(expected, abs=0.01)
 
@@ -220,7 +231,7 @@ def test_peaks_are_as_measured(row: Peak) -> None:
 def test_vllm_takes_its_share_and_stops_there() -> None:
     small = predict(model("Llama-3.2-1B-Instruct"), runtime="vllm", board=board("orin-nx-16gb"))
     assert small.total_bytes - small.baseline_bytes == pytest.approx(0.6 * 15288 * (1 << 20), rel=0.001)
-    assert (small.verdict, small.needed_bytes < small.total_bytes) == (Verdict.FITS, True)
+    assert (small.verdict, small.needed_bytes < small.total_bytes) == (FitVerdict.FITS, True)
     large = predict(model("Mistral-7B-Instruct-v0.2"), runtime="vllm", board=board("orin-nx-16gb"))
     assert "--gpu-memory-utilization 0.6" in large.reason
 
@@ -237,7 +248,7 @@ def test_lmdeploy_takes_a_part_of_what_is_free_unless_it_grows_by_blocks() -> No
 def test_kv_types_shrink_the_cache() -> None:
     config = model("Llama-2-7b-chat-hf")
     sizes = {
-        kv: predict(config, runtime="llama_cpp", board=board("orin-nx-16gb"), options=Options(kv_type=kv)).kv_bytes
+        kv: predict(config, runtime="llama_cpp", board=board("orin-nx-16gb"), options=FitOptions(kv_type=kv)).kv_bytes
         for kv in ("f16", "q8_0", "q4_0")
     }
     assert sizes["q8_0"] / sizes["f16"] == pytest.approx(8.5 / 16)
@@ -255,8 +266,8 @@ def test_mlc_keeps_to_its_own_limit_only_in_the_new_api() -> None:
 def test_a_card_has_no_system_beside_it_and_no_swap() -> None:
     card = Machine("card", 24 * GIB, sm=89, discrete=True, host_memory=64 * GIB, swap=64 * GIB)
     fits = predict(model("Llama-2-13b-chat-hf"), runtime="mlc", board=card)
-    assert (fits.verdict, fits.baseline_bytes) == (Verdict.FITS, GIB // 2)
-    assert predict(model("Llama-2-70b-chat-hf"), runtime="mlc", board=card).verdict is Verdict.NO
+    assert (fits.verdict, fits.baseline_bytes) == (FitVerdict.FITS, GIB // 2)
+    assert predict(model("Llama-2-70b-chat-hf"), runtime="mlc", board=card).verdict is FitVerdict.NO
 
 
 # Making the artefact ------------------------------------------------------------------------------------------------
@@ -294,13 +305,13 @@ def test_the_steps_are_named_and_the_highest_is_the_peak() -> None:
 )
 def test_what_cannot_be_has_its_reason(name: str, runtime: str, quantization: str, place: str, words: str) -> None:
     predicted = predict(model(name), runtime=runtime, quantization=quantization, board=fit.board_named(place))
-    assert (predicted.verdict, predicted.fits) == (Verdict.IMPOSSIBLE, False)
+    assert (predicted.verdict, predicted.fits) == (FitVerdict.IMPOSSIBLE, False)
     assert words in predicted.reason
 
 
 def test_a_model_that_only_an_older_version_knows_is_predicted_with_that() -> None:
     old = predict(model("internlm-chat-7b"), runtime="lmdeploy", board=board("orin-nx-16gb"))
-    assert old.verdict is Verdict.FITS
+    assert old.verdict is FitVerdict.FITS
     assert old.notes[-1] == "only with lmdeploy for L4T 35; newer versions cannot do it"
     assert predict(model("internlm-chat-7b"), runtime="lmdeploy", board=board("orin-nx-16gb", l4t=36)).fits is False
     named = predict(model("Llama-2-7b-chat-hf"), runtime="mlc", quantization="q8f16_1", board=board("agx-orin-64gb"))
@@ -321,9 +332,9 @@ def test_without_a_gpu_only_what_runs_on_a_cpu_is_possible() -> None:
         ({"runtime": "mlc", "quantization": "Q4_K_M"}, "mlc has no quantization `Q4_K_M`"),
         ({"runtime": "mlc", "context": -1}, "numbers of tokens"),
         ({"runtime": "mlc", "max_batch": 0}, "at least 1"),
-        ({"runtime": "mlc", "options": Options(kv_type="f8")}, "no KV cache type `f8`"),
-        ({"runtime": "mlc", "options": Options(baseline="much")}, "no baseline `much`"),
-        ({"runtime": "mlc", "options": Options(baseline="nan")}, "no baseline `nan`"),
+        ({"runtime": "mlc", "options": FitOptions(kv_type="f8")}, "no KV cache type `f8`"),
+        ({"runtime": "mlc", "options": FitOptions(baseline="much")}, "no baseline `much`"),
+        ({"runtime": "mlc", "options": FitOptions(baseline="nan")}, "no baseline `nan`"),
     ],
 )
 def test_what_does_not_exist_is_said(given: dict[str, object], words: str) -> None:
@@ -490,13 +501,13 @@ def test_a_larger_board_never_turns_fits_into_does_not_fit(
 def test_advice_fits_when_it_is_applied(
     config: ModelConfig, machine: Machine, runtime: str, context: int, batch: int
 ) -> None:
-    request = Request(runtime, context=context, max_batch=batch)
+    request = FitRequest(runtime, context=context, max_batch=batch)
     first = ask(config, request, machine)
     for advice in advise(config, request, machine):
         again = ask(config, advice.request, advice.machine)
         assert again == advice.fit
         assert again.fits
-        assert not (first.fits and again.verdict is not Verdict.FITS)
+        assert not (first.fits and again.verdict is not FitVerdict.FITS)
         assert advice.options
 
 
@@ -504,12 +515,12 @@ def test_advice_fits_when_it_is_applied(
 def test_nothing_is_advised_where_it_fits_well(name: str) -> None:
     config = model(name)
     for runtime in RUNTIMES:
-        if predict(config, runtime=runtime, board=board("agx-orin-64gb")).verdict is Verdict.FITS:
-            assert advise(config, Request(runtime), board("agx-orin-64gb")) == ()
+        if predict(config, runtime=runtime, board=board("agx-orin-64gb")).verdict is FitVerdict.FITS:
+            assert advise(config, FitRequest(runtime), board("agx-orin-64gb")) == ()
 
 
 def test_advice_begins_with_the_smallest_change() -> None:
-    advice = advise(model("Llama-2-7b-chat-hf"), Request("llama_cpp"), board("orin-nano-8gb"))
+    advice = advise(model("Llama-2-7b-chat-hf"), FitRequest("llama_cpp"), board("orin-nano-8gb"))
     assert [item.text for item in advice][:3] == [
         "--context 2048",
         "--swap 2",

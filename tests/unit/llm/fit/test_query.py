@@ -17,9 +17,9 @@ from jetson_containers.cli.app import App
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm import fit
 from jetson_containers.llm import fit_check as foresight
-from jetson_containers.llm.fit import GIB, Verdict
+from jetson_containers.llm.fit import GIB, FitVerdict
 from jetson_containers.llm.fit import query as fitting
-from jetson_containers.llm.fit.query import Question
+from jetson_containers.llm.fit.query import FitQuestion
 from jetson_containers.llm.models import known as knownmodels
 from jetson_containers.llm.models import source as modelsource
 from jetson_containers.platforms import detect as platforms
@@ -44,9 +44,9 @@ def no_hub(reference: str) -> ModelConfig:
     raise AssertionError(f"{reference}: the hub was asked")
 
 
-def ask(model: str, **given: Any) -> fitting.Answer:
+def ask(model: str, **given: Any) -> fitting.FitAnswer:
     source = modelsource.load(model, no_hub)
-    question = Question(**{"board": "orin-nx-16gb", **given})
+    question = FitQuestion(**{"board": "orin-nx-16gb", **given})
     machine = fitting.machine_for(question, lambda: platforms.parse_target("cpu"), Path("/nowhere"))
     return fitting.answer(source, machine, question)
 
@@ -59,9 +59,9 @@ def run(*argv: str) -> tuple[int, str]:
 # Board, target and mode ----------------------------------------------------------------------------------------------
 
 
-def on(board: str, target: str = "", **given: Any) -> fitting.Answer:
+def on(board: str, target: str = "", **given: Any) -> fitting.FitAnswer:
     source = modelsource.load("internlm-chat-7b", no_hub)
-    question = Question(board=board, runtime=given.pop("runtime", "lmdeploy"), **given)
+    question = FitQuestion(board=board, runtime=given.pop("runtime", "lmdeploy"), **given)
     platform = platforms.parse_target(target or "cpu")
     machine = fitting.machine_for(question, lambda: platform, Path("/nowhere"), cross=bool(target))
     return fitting.answer(source, machine, question)
@@ -69,15 +69,15 @@ def on(board: str, target: str = "", **given: Any) -> fitting.Answer:
 
 def test_the_target_decides_the_runtime_s_version_on_a_board() -> None:
     old, new = on("orin-nx-16gb", "r35.4.1"), on("orin-nx-16gb", "r36.4.3")
-    assert (old.best.verdict, str(old.machine.release)) == (Verdict.FITS, "35.4.1")
+    assert (old.best.verdict, str(old.machine.release)) == (FitVerdict.FITS, "35.4.1")
     assert (new.best.verdict, new.best.reason) == (
-        Verdict.IMPOSSIBLE, "lmdeploy does not know the architecture `internlm`",
+        FitVerdict.IMPOSSIBLE, "lmdeploy does not know the architecture `internlm`",
     )  # fmt: skip
     # JetPack 5's fills its KV cache as it goes, the newer one takes half of what is free
     llama = modelsource.load("Llama-2-7b-chat-hf", no_hub)
     kv = {}
     for release in ("r35.4.1", "r36.4.3"):
-        question = Question(board="orin-nx-16gb", runtime="lmdeploy")
+        question = FitQuestion(board="orin-nx-16gb", runtime="lmdeploy")
         machine = fitting.machine_for(
             question, lambda text=release: platforms.parse_target(text), Path("/"), cross=True,  # type: ignore[misc]
         )  # fmt: skip
@@ -88,7 +88,7 @@ def test_the_target_decides_the_runtime_s_version_on_a_board() -> None:
 
 def test_advice_keeps_to_the_target_s_release() -> None:
     source = modelsource.load("internlm2-chat-20b", no_hub)
-    question = Question(board="xavier-nx-8gb", runtime="llama_cpp", quantization="F16")
+    question = FitQuestion(board="xavier-nx-8gb", runtime="llama_cpp", quantization="F16")
     machine = fitting.machine_for(question, lambda: platforms.parse_target("r35.4.1"), Path("/"), cross=True)
     boards = [item.machine for item in fitting.answer(source, machine, question).advice if "--board" in item.options]
     assert boards
@@ -117,8 +117,10 @@ def test_board_target_and_mode_that_contradict_are_refused(
 
 def test_a_mode_without_a_board_is_refused() -> None:
     with pytest.raises(UsageError, match="no board is named"):
-        fitting.machine_for(Question(mode="15W", vram=24.0), lambda: platforms.parse_target("cu129"), Path("/"))
-    here = fitting.machine_for(Question(mode="15W"), lambda: platforms.parse_target("r36.4.3,orin-nx-16gb"), Path("/"))
+        fitting.machine_for(FitQuestion(mode="15W", vram=24.0), lambda: platforms.parse_target("cu129"), Path("/"))
+    here = fitting.machine_for(
+        FitQuestion(mode="15W"), lambda: platforms.parse_target("r36.4.3,orin-nx-16gb"), Path("/")
+    )
     assert (here.mode, here.sm_hz) == ("15W", 4 * 612e6)
 
 
@@ -171,7 +173,7 @@ def test_other_commands_take_the_target_s_release_where_the_board_runs_it(target
 
 def test_what_a_model_cannot_be_quantized_to_is_impossible() -> None:
     gemma = ask("gemma-2-2b-it", runtime="mlc", quantization="q4f16_ft").best
-    assert gemma.verdict is Verdict.IMPOSSIBLE
+    assert gemma.verdict is FitVerdict.IMPOSSIBLE
     assert gemma.reason.startswith("mlc does not quantize the architecture `gemma2` to q4f16_ft; it can to q4f16_1,")
     assert ask("gemma-2-2b-it", runtime="mlc").best.fits
 
@@ -291,7 +293,7 @@ def test_a_repository_of_gguf_files_says_what_to_name(hub: HubServer) -> None:
 )
 def test_without_a_board_this_machine_is_asked_about(host: str, memory: None) -> None:
     platform = platforms.detect(HOSTS / host)
-    machine = fitting.machine_for(Question(), lambda: platform, HOSTS / host)
+    machine = fitting.machine_for(FitQuestion(), lambda: platform, HOSTS / host)
     assert machine.memory == platform.memory
     assert machine.l4t == ((platform.l4t.major,) if platform.l4t else ())
     assert machine.notes == ()
@@ -299,7 +301,7 @@ def test_without_a_board_this_machine_is_asked_about(host: str, memory: None) ->
 
 def test_a_target_is_a_machine_too() -> None:
     platform = platforms.parse_target("orin-nano-8gb,r36.4.3")
-    machine = fitting.machine_for(Question(), lambda: platform, Path("/nowhere"))
+    machine = fitting.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"))
     assert (machine.id, machine.l4t, machine.memory) == ("orin-nano-8gb", (36,), 7475 << 20)
 
 
@@ -307,22 +309,22 @@ def test_a_board_asks_nothing_of_this_machine() -> None:
     def forbidden() -> platforms.Platform:
         raise AssertionError("the platform was asked")
 
-    machine = fitting.machine_for(Question(board="nano", swap=4), forbidden, Path("/"))
+    machine = fitting.machine_for(FitQuestion(board="nano", swap=4), forbidden, Path("/"))
     assert (machine.id, machine.swap) == ("nano-4gb", 4 * GIB)
 
 
 def test_a_graphics_card_is_measured_by_its_own_memory() -> None:
     platform = platforms.detect(HOSTS / "x86_64-nvidia")
-    machine = fitting.machine_for(Question(), lambda: platform, Path("/nowhere"), lambda: 24 * GIB)
+    machine = fitting.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: 24 * GIB)
     assert (machine.discrete, machine.memory, machine.host_memory) == (True, 24 * GIB, platform.memory)
-    assert fitting.machine_for(Question(vram=8), lambda: platform, Path("/nowhere")).memory == 8 * GIB
+    assert fitting.machine_for(FitQuestion(vram=8), lambda: platform, Path("/nowhere")).memory == 8 * GIB
     with pytest.raises(UsageError, match="graphics card has is unknown"):
-        fitting.machine_for(Question(), lambda: platform, Path("/nowhere"), lambda: 0)
+        fitting.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: 0)
 
 
 def test_a_target_without_a_board_has_no_memory() -> None:
     with pytest.raises(UsageError, match="names no board"):
-        fitting.machine_for(Question(), lambda: platforms.parse_target("r36.4.3"), Path("/nowhere"))
+        fitting.machine_for(FitQuestion(), lambda: platforms.parse_target("r36.4.3"), Path("/nowhere"))
 
 
 def test_only_swap_on_a_disk_counts(tmp_path: Path) -> None:
@@ -338,7 +340,7 @@ def test_what_is_in_use_now_can_be_the_baseline(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 16000000 kB\nMemFree: 1 kB\nMemAvailable: 12000000 kB\n")
     platform = platforms.detect(HOSTS / "orin-nx-16gb-r36.4.0")
-    question = Question(runtime="mlc", baseline="now")
+    question = FitQuestion(runtime="mlc", baseline="now")
     machine = fitting.machine_for(question, lambda: platform, tmp_path)
     answer = fitting.answer(modelsource.load("Llama-2-7b-chat-hf", no_hub), machine, question)
     assert answer.best.baseline_bytes == pytest.approx(4000000 * 1024, rel=0.001)
@@ -354,7 +356,7 @@ def test_all_runtimes_are_listed_the_best_first() -> None:
     assert {each.runtime for each in answer.fits} == set(fit.advice.constants.runtimes())
     verdicts = [each.verdict for each in answer.fits]
     assert verdicts == sorted(verdicts, key=fitting._ORDER.index)
-    fast = [each.decode_tokens_per_s or 0 for each in answer.fits if each.verdict is Verdict.FITS]
+    fast = [each.decode_tokens_per_s or 0 for each in answer.fits if each.verdict is FitVerdict.FITS]
     assert fast == sorted(fast, reverse=True)
 
 
@@ -420,7 +422,7 @@ def test_what_cannot_run_is_given_no_speed(runtime: tuple[str, ...]) -> None:
 
 def test_a_gguf_file_of_an_unknown_mixture_keeps_its_name() -> None:
     source = replace(modelsource.load(str(GGUF), no_hub), quantization="Q9_X")
-    answer = fitting.answer(source, fit.of_board(fit.board_named("orin-nx-16gb")), Question())
+    answer = fitting.answer(source, fit.of_board(fit.board_named("orin-nx-16gb")), FitQuestion())
     assert (answer.best.quantization, answer.best.weights_bytes) == ("Q9_X", 28288)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm import fit
-from jetson_containers.llm.fit import GIB, Verdict, constants, memory, predict
+from jetson_containers.llm.fit import GIB, FitVerdict, constants, memory, predict
 from jetson_containers.llm.fit.weights import active_weights, linear_weights, parameters
 from jetson_containers.llm.models import config as modelconfig
 from tests.paths import UNIT_DIR
@@ -201,29 +201,29 @@ def test_two_levels_down_is_found_too() -> None:
 @pytest.mark.parametrize(
     ("outer", "inner", "runtime", "verdict"),
     [
-        ("qwen3_vl", "qwen3_vl_text", "llama_cpp", Verdict.FITS),
-        ("qwen3_vl", "qwen3_vl_text", "vllm", Verdict.FITS),
-        ("llama4", "llama4_text", "llama_cpp", Verdict.FITS),
-        ("gemma3n", "gemma3n_text", "llama_cpp", Verdict.FITS),
-        ("qwen3_5_moe", "qwen3_5_moe_text", "vllm", Verdict.FITS),
-        ("glm4v", "glm4v_text", "llama_cpp", Verdict.FITS),
-        ("x_robotics", "qwen3", "mlc", Verdict.IMPOSSIBLE),
-        ("x_robotics", "qwen3", "llama_cpp", Verdict.UNKNOWN),
-        ("x_robotics", "qwen3", "vllm", Verdict.UNKNOWN),
-        ("x_robotics", "qwen3", "bitsandbytes", Verdict.UNKNOWN),
+        ("qwen3_vl", "qwen3_vl_text", "llama_cpp", FitVerdict.FITS),
+        ("qwen3_vl", "qwen3_vl_text", "vllm", FitVerdict.FITS),
+        ("llama4", "llama4_text", "llama_cpp", FitVerdict.FITS),
+        ("gemma3n", "gemma3n_text", "llama_cpp", FitVerdict.FITS),
+        ("qwen3_5_moe", "qwen3_5_moe_text", "vllm", FitVerdict.FITS),
+        ("glm4v", "glm4v_text", "llama_cpp", FitVerdict.FITS),
+        ("x_robotics", "qwen3", "mlc", FitVerdict.IMPOSSIBLE),
+        ("x_robotics", "qwen3", "llama_cpp", FitVerdict.UNKNOWN),
+        ("x_robotics", "qwen3", "vllm", FitVerdict.UNKNOWN),
+        ("x_robotics", "qwen3", "bitsandbytes", FitVerdict.UNKNOWN),
     ],
 )
-def test_the_outer_type_decides_what_loads(outer: str, inner: str, runtime: str, verdict: Verdict) -> None:
+def test_the_outer_type_decides_what_loads(outer: str, inner: str, runtime: str, verdict: FitVerdict) -> None:
     read = modelconfig.from_hf(nested(outer, inner))
     told = predict(read, runtime=runtime, board=fit.board_named("agx-orin-64gb"), context=2048)
-    assert (told.verdict, told.fits) == (verdict, verdict is Verdict.FITS)
-    assert verdict is Verdict.FITS or f"`{outer}`" in told.reason
+    assert (told.verdict, told.fits) == (verdict, verdict is FitVerdict.FITS)
+    assert verdict is FitVerdict.FITS or f"`{outer}`" in told.reason
 
 
 @pytest.mark.parametrize("family", ["qwen3_vl_text", "qwen2_5_vl_text", "llama4_text"])
 def test_a_text_part_saved_on_its_own_loads_as_the_whole(family: str) -> None:
     read = modelconfig.from_hf({**LLAMA, "model_type": family})
-    assert predict(read, runtime="llama_cpp", board=fit.board_named("orin-nx-16gb")).verdict is Verdict.FITS
+    assert predict(read, runtime="llama_cpp", board=fit.board_named("orin-nx-16gb")).verdict is FitVerdict.FITS
 
 
 def test_encoders_are_weighed_where_they_are_loaded() -> None:
@@ -248,8 +248,8 @@ def test_the_small_boards_answers_are_right_now() -> None:
     """A model that does not fit is not said to, and one that fits is."""
     nx, orin = fit.board_named("orin-nx-16gb"), fit.board_named("agx-orin-64gb")
     full = predict(modelconfig.from_hf(GEMMA3N), runtime="vllm", board=nx)
-    assert (full.verdict, full.weights_bytes / GIB) == (Verdict.NO, pytest.approx(12.8, abs=0.2))
+    assert (full.verdict, full.weights_bytes / GIB) == (FitVerdict.NO, pytest.approx(12.8, abs=0.2))
     nemotron = modelconfig.from_hf(BY_NAME["nvidia/Nemotron-Cascade-2-30B-A3B"])
-    assert predict(nemotron, runtime="llama_cpp", board=orin).verdict is Verdict.FITS
+    assert predict(nemotron, runtime="llama_cpp", board=orin).verdict is FitVerdict.FITS
     ernie = modelconfig.from_hf(BY_NAME["baidu/ERNIE-4.5-21B-A3B-PT"])
     assert predict(ernie, runtime="vllm", board=nx).weights_bytes / GIB == pytest.approx(40.7, abs=0.3)

@@ -12,7 +12,7 @@ from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm import prepare
 from jetson_containers.llm.models import config as modelconfig
 from jetson_containers.llm.models import lookup as source
-from jetson_containers.llm.request import Request
+from jetson_containers.llm.request import LlmRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -255,7 +255,7 @@ def test_a_model_is_served_by_its_maker_unless_another_is_asked_for(
 ) -> None:
     raw = {**LLAMA, "quantization_config": {"quant_method": method, "bits": 4}} if method else LLAMA
     model = source.Model("m", "m", "/data/m", "i", config=modelconfig.from_hf(raw, "m"), maker=maker)
-    assert prepare.choose_runtime(Request("m", runtime=asked), model).name == expected
+    assert prepare.choose_runtime(LlmRequest("m", runtime=asked), model).name == expected
 
 
 SPLIT = Info(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jetson_containers.llm import fit
-from jetson_containers.llm.fit import GIB, Verdict, predict
+from jetson_containers.llm.fit import GIB, FitVerdict, predict
 from jetson_containers.llm.models import config as modelconfig
 from jetson_containers.llm.models import quantized as modelquantized
 from jetson_containers.llm.runtimes import support_table as rules
@@ -84,13 +84,13 @@ def test_a_quantized_checkpoint_weighs_what_its_files_do(config: dict[str, Any],
     read = modelconfig.from_hf(config)
     runtime = "exllama" if read.quantized and read.quantized.method == "exl3" else "vllm"
     told = predict(read, runtime=runtime, board=fit.board_named("agx-thor"))
-    assert (told.verdict, told.weights_bytes / GIB) == (Verdict.FITS, pytest.approx(gib, abs=0.15))
+    assert (told.verdict, told.weights_bytes / GIB) == (FitVerdict.FITS, pytest.approx(gib, abs=0.15))
 
 
 def test_a_width_that_is_not_understood_is_said_and_counted_in_full() -> None:
     read = modelconfig.from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
     told = predict(read, runtime="vllm", board=fit.board_named("agx-thor"))
-    assert told.verdict is Verdict.UNKNOWN
+    assert told.verdict is FitVerdict.UNKNOWN
     assert told.weights_bytes / GIB == pytest.approx(14.96, abs=0.05)
     assert any("how many bits vptq stores is not understood" in note for note in told.notes)
 
@@ -98,18 +98,20 @@ def test_a_width_that_is_not_understood_is_said_and_counted_in_full() -> None:
 @pytest.mark.parametrize(
     ("raw", "runtime", "board", "verdict"),
     [
-        (NVFP4, "vllm", "agx-thor", Verdict.FITS),
-        (NVFP4, "vllm", "agx-orin-64gb", Verdict.UNKNOWN),
-        (NVFP4, "llama_cpp", "agx-orin-64gb", Verdict.FITS),
-        (NVFP4, "mlc", "agx-thor", Verdict.IMPOSSIBLE),
-        ({"quant_method": "mxfp4"}, "vllm", "agx-orin-64gb", Verdict.FITS),
-        ({"quant_method": "fp8"}, "vllm", "agx-orin-64gb", Verdict.IMPOSSIBLE),
-        ({"quant_method": "exl3", "bits": 4.0}, "vllm", "agx-thor", Verdict.IMPOSSIBLE),
-        ({"quant_method": "something", "bits": 4}, "vllm", "agx-thor", Verdict.UNKNOWN),
-        ({"quant_method": "something", "bits": 4}, "exllama", "agx-thor", Verdict.IMPOSSIBLE),
+        (NVFP4, "vllm", "agx-thor", FitVerdict.FITS),
+        (NVFP4, "vllm", "agx-orin-64gb", FitVerdict.UNKNOWN),
+        (NVFP4, "llama_cpp", "agx-orin-64gb", FitVerdict.FITS),
+        (NVFP4, "mlc", "agx-thor", FitVerdict.IMPOSSIBLE),
+        ({"quant_method": "mxfp4"}, "vllm", "agx-orin-64gb", FitVerdict.FITS),
+        ({"quant_method": "fp8"}, "vllm", "agx-orin-64gb", FitVerdict.IMPOSSIBLE),
+        ({"quant_method": "exl3", "bits": 4.0}, "vllm", "agx-thor", FitVerdict.IMPOSSIBLE),
+        ({"quant_method": "something", "bits": 4}, "vllm", "agx-thor", FitVerdict.UNKNOWN),
+        ({"quant_method": "something", "bits": 4}, "exllama", "agx-thor", FitVerdict.IMPOSSIBLE),
     ],
 )
-def test_who_reads_it_is_yes_no_or_not_known(raw: dict[str, Any], runtime: str, board: str, verdict: Verdict) -> None:
+def test_who_reads_it_is_yes_no_or_not_known(
+    raw: dict[str, Any], runtime: str, board: str, verdict: FitVerdict
+) -> None:
     told = predict(
         modelconfig.from_hf({**L, "quantization_config": raw}), runtime=runtime, board=fit.board_named(board)
     )

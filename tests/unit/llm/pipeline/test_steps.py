@@ -368,7 +368,7 @@ def test_the_previous_output_stays_until_the_new_one_is_read(
 ) -> None:
     run(recorder)
 
-    def stop(_path: Path) -> manifests.Entry:
+    def stop(_path: Path) -> manifests.ManifestEntry:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(manifests, "measure", stop)

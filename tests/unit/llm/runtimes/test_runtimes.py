@@ -194,8 +194,8 @@ def test_the_prediction_and_the_runtimes_agree_about_what_is_impossible(place: s
         platform = platforms.parse_target(f"{place},r{NEWEST[major]}")
         machine = fit.of_board(fit.board_named(place), l4t=major)
         said = {name: refusal(name, platform) for name in ALL}
-        predicted = {name: fit.ask(LLAMA, fit.Request(name, "", 2048), machine) for name in ALL}
-        wrong = [name for name in ALL if bool(said[name]) != (predicted[name].verdict is fit.Verdict.IMPOSSIBLE)]
+        predicted = {name: fit.ask(LLAMA, fit.FitRequest(name, "", 2048), machine) for name in ALL}
+        wrong = [name for name in ALL if bool(said[name]) != (predicted[name].verdict is fit.FitVerdict.IMPOSSIBLE)]
         assert not wrong, [(place, major, name, said[name], predicted[name].reason) for name in wrong]
 
 
