@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import fcntl
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,9 @@ from jetson_containers.core.errors import NothingMatchedError, NotReadyError, Us
 from jetson_containers.hub.describe import weight_bytes
 from jetson_containers.hub.transfer import command
 from jetson_containers.hub.transfer.model import Entry
+from jetson_containers.platforms import detect as platforms
+from jetson_containers.recipes import catalog as catalog_module
+from jetson_containers.recipes import shared as shared_files
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
 
 ROOT = ROOT_DIR
 OURS = ROOT / "jetson_containers/hub/transfer"
-IMAGE = ROOT / "packages/llm/huggingface_hub/hub_transfer"
+RECIPE = ROOT / "packages/llm/huggingface_hub"
 WEIGHTS = b"\x07" * 5000
 FILES = {"config.json": b'{"model_type": "llama", "hidden_size": 64}', "model.safetensors": WEIGHTS}
 SECRET = "hf_" + "x" * 34
@@ -305,11 +311,25 @@ def test_what_is_being_downloaded_is_not_removed(data: Path, capsys: pytest.Capt
 # the same code in the images
 
 
-def test_images_run_the_same_code() -> None:
-    for path in sorted({p.name for p in (*OURS.glob("*.py"), *IMAGE.glob("*.py"))}):
-        same = (OURS / path).is_file() and (IMAGE / path).is_file()
-        same = same and (OURS / path).read_bytes() == (IMAGE / path).read_bytes()
-        assert same, f"cp {OURS}/*.py {IMAGE}/"
+def test_images_run_the_same_code(tmp_path: Path) -> None:
+    """The recipe has no copy of the modules: it shares them, and the program in the image starts with them alone."""
+    catalog = catalog_module.load([ROOT / "packages"], platforms.parse_target("x86_64,cpu"))
+    place = ".jetson/shared/jetson_containers/hub/transfer"
+    shared = shared_files.files(catalog.find("huggingface_hub"))
+    assert shared == {f"{place}/{path.name}": path for path in OURS.glob("*.py")}
+    assert f"\nCOPY {place} /usr/local/lib/huggingface-downloader/hub_transfer\n" in (RECIPE / "Dockerfile").read_text()
+    for name, path in shared.items():
+        target = tmp_path / "hub_transfer" / name.removeprefix(f"{place}/")
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
+    text = (
+        (RECIPE / "huggingface-downloader").read_text().replace("/usr/local/lib/huggingface-downloader", str(tmp_path))
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-", "--help"], input=text, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: ")
 
 
 # What Python 3.8 lacks and a hand writes without thinking; annotations are never evaluated there.

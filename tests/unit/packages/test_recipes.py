@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.recipes import catalog
+from jetson_containers.recipes import catalog, shared
 from jetson_containers.dockerfile import inject as dockerfile
 from jetson_containers.platforms import detect as platforms
 from tests.paths import ROOT_DIR
@@ -136,7 +138,7 @@ def test_every_package_says_its_licence_docs_and_tests(package: Package) -> None
     if package.docs.endswith(".md"):
         assert (package.path / package.docs).is_file()
     assert package.test
-    assert [test for test in package.test if not (package.path / test.split()[0]).is_file()] == []
+    assert [test for test in package.test if not shared.script(package, test).is_file()] == []
 
 
 @pytest.mark.parametrize("package", everything(), ids=lambda package: package.name)
@@ -152,7 +154,7 @@ def test_every_source_is_pinned(package: Package) -> None:
         assert re.fullmatch(r"[0-9a-f]{64}", source["sha256"])
     locks = source.get("lock", [])
     for lock in [locks] if isinstance(locks, str) else locks:
-        assert (package.path / lock).is_file()
+        assert shared.script(package, lock).is_file()
     if package.family.startswith("cuda") and "apt" in source:
         assert re.fullmatch(r"\S+=\d+\.\d+\.\d+-\d+", source["apt"])
 
@@ -220,9 +222,14 @@ def test_shell_scripts_stop_at_the_first_error_and_hide_none(script: Path) -> No
         assert "set -euo pipefail" in text
 
 
-def test_both_cuda_packages_install_by_the_same_script() -> None:
-    one, other = (TREE / "cuda" / family / "install.sh" for family in ("cuda", "cuda-runtime"))
-    assert one.read_bytes() == other.read_bytes()
+def test_no_file_of_a_recipe_stands_twice() -> None:
+    """What several recipes use is in `packages/shared`, or a part of this program, and named by `share`."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for folder in (TREE, ROOT / "jetson_containers"):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.stat().st_size and "__pycache__" not in path.parts:
+                found[hashlib.sha256(path.read_bytes()).hexdigest()].append(str(path.relative_to(ROOT)))
+    assert [names for names in found.values() if len(names) > 1] == []
 
 
 def test_the_archive_that_pip_fetches_is_the_one_the_recipe_names() -> None:

@@ -60,6 +60,7 @@ def test_a_header_says_everything_a_package_needs(tmp_path: Path) -> None:
         "network: none\n"
         "coexist: true\n"
         "gpu_at_build: yes\n"
+        "share: [git/fetch.sh, 'python:jetson_containers/hub/transfer']\n"
         "prefix: pre\n"
         "postfix: post\n",
     )
@@ -90,6 +91,8 @@ def test_a_header_says_everything_a_package_needs(tmp_path: Path) -> None:
         gpu_at_build=True,
         prefix="pre",
         postfix="post",
+        share=("git/fetch.sh", "python:jetson_containers/hub/transfer"),
+        tree=tmp_path / "ml/foo",
         origin=f"{tmp_path}/ml/foo/Dockerfile:2",
     )
 
