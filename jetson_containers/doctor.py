@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,8 @@ from packaging.version import InvalidVersion, Version
 
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import JetsonError
+from jetson_containers.core.files import free_space
+from jetson_containers.core.memory import read_memory
 from jetson_containers.platforms.detect import Arch
 
 if TYPE_CHECKING:
@@ -90,12 +91,11 @@ def _builder(found: Capabilities) -> Check:
     if found.mounts:
         return Check("builder", Status.OK, found.builder.value)
     remedy = "install the buildx plugin (apt-get install docker-buildx), or a docker client before 23"
-    return Check("builder", Status.WARN, "only the legacy builder: no caches between builds", remedy)
+    return Check("builder", Status.WARN, "only the legacy builder, which has no `RUN --mount`", remedy)
 
 
 def _disk(name: str, place: Path) -> Check:
-    existing = next((path for path in (place, *place.parents) if path.exists()), Path("/"))
-    free = shutil.disk_usage(existing).free
+    free = free_space(place)
     if free >= ROOM:
         return Check(name, Status.OK, f"{human_bytes(free)} free in {place}")
     remedy = "`jetson-containers df`, `jetson-containers prune`, or a larger disk (docker's data-root, setting `data`)"
@@ -137,15 +137,11 @@ def _storage(found: Capabilities) -> Check:
 
 
 def _memory(patient: Patient) -> Check | None:
-    """Memory and swap as the kernel counts them, in kB (proc(5))."""
-    try:
-        lines = (patient.root / "proc/meminfo").read_text(encoding="ascii").splitlines()
-        values = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
-        total, swap = values["MemTotal"], values["SwapTotal"]
-    except (OSError, ValueError, KeyError, IndexError):
+    memory = read_memory(patient.root)
+    if memory.total is None or memory.swap is None:
         return None
-    text = f"{human_bytes(total)} of memory, {human_bytes(swap)} of swap"
-    if total + swap < 12 * GIB:
+    text = f"{human_bytes(memory.total)} of memory, {human_bytes(memory.swap)} of swap"
+    if memory.total + memory.swap < 12 * GIB:
         return Check("memory", Status.WARN, text, "add swap on a fast disk before compiling or quantizing 7B models")
     return Check("memory", Status.OK, text)
 

@@ -16,6 +16,7 @@ from jetson_containers.engine.interface import (
     Capabilities,
     LocalImage,
     OutOfMemoryError,
+    RunCapabilities,
     RunResult,
 )
 
@@ -130,6 +131,10 @@ class FakeEngine:
         self._check()
         return self.capabilities_
 
+    @property
+    def run_capabilities(self) -> RunCapabilities:
+        return self.capabilities
+
     def build(self, request: BuildRequest, on_line: Callable[[str], None]) -> None:
         self._check()
         self._check_stopped()
@@ -183,6 +188,10 @@ class FakeEngine:
             return self.store.get(_normal(reference)) or next(
                 (image for image in self.store.values() if image.id == reference), None
             )
+
+    def layers_size(self) -> int | None:
+        self._check()
+        return sum(image.size for image in {image.id: image for image in self.store.values()}.values())
 
     def tag(self, source: str, target: str) -> None:
         image = self._need(source)

@@ -25,6 +25,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import verified_models
 
+from jetson_containers.platforms.host import MACHINES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -203,7 +205,7 @@ def _tested(said: Any, architecture: str, machine: str) -> dict[str, str]:
     if status not in {"passed", "failed"}:
         return {}
     verdict = YES if status == "passed" else NO
-    foreign = (architecture == "arm64") != (machine in {"aarch64", "arm64"})
+    foreign = MACHINES.get(architecture) != MACHINES.get(machine)
     where = "arm64 emulated" if foreign else "device" if said.tests.get("gpu") else "CPU"
     return {"tests": verdict, where: verdict}
 

@@ -1,23 +1,29 @@
 """Candidates → verdicts → a ranking: which images answer a request here, which do not, and why.
 
 Within a source, images that bear the requested name come before others that merely hold the package, then
-`compat.rank_key` decides, then the order of the registries.
+`rank_key` decides, then the order of the registries.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.autotag.sources import extra_packages, unmet
-from jetson_containers.images import compat
-from jetson_containers.images.compat import Verdict
+from jetson_containers.autotag.matching import extra_packages, unmet
+from jetson_containers.images.compat import Verdict, compatible, native_limit
+from jetson_containers.platforms import cuda as cudarange
+from jetson_containers.platforms.cuda import Runs
+from jetson_containers.recipes.requirement import pep440
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jetson_containers.autotag.sources import Candidate, Found, Names, Wanted
+    from packaging.version import Version
+
+    from jetson_containers.autotag.types import Candidate, Found, Names, Wanted
     from jetson_containers.core.errors import JetsonError
+    from jetson_containers.images.compat import ImageFacts
     from jetson_containers.platforms.detect import Platform
 
 
@@ -81,7 +87,7 @@ def judge(candidate: Candidate, wanted: Sequence[Wanted], host: Platform, conten
     """Decide on one image: is it finished, does it hold what was asked for, does it run here."""
     if refusal := unmet(candidate, wanted, contents):
         return Verdict(ok=False, rule=refusal[0], reason=refusal[1])
-    return compat.compatible(candidate.facts, host)
+    return compatible(candidate.facts, host)
 
 
 def decide(
@@ -89,14 +95,14 @@ def decide(
 ) -> Choice:
     """Judge and rank what one source has. Pure: the same candidates give the same choice."""
     judged = [Judged(candidate, judge(candidate, wanted, host, contents)) for candidate in found.candidates]
-    fit = sorted((e for e in judged if e.verdict.ok), key=lambda e: _merit(e.candidate, wanted, host))
+    fit = sorted((e for e in judged if e.verdict.ok), key=lambda e: sort_key(e.candidate, wanted, host))
     refused = [entry for entry in judged if not entry.verdict.ok]
     return Choice(
         tuple(request), host, _numbered(fit, refused, host), found.notices, found.notes, found.problems
     )  # fmt: skip
 
 
-def _merit(candidate: Candidate, wanted: Sequence[Wanted], host: Platform) -> tuple[Any, ...]:
+def sort_key(candidate: Candidate, wanted: Sequence[Wanted], host: Platform) -> tuple[Any, ...]:
     """Sort key of a fit image, best first.
 
     Versions of different families do not compare: among images that only hold the package, the one with the least
@@ -104,14 +110,14 @@ def _merit(candidate: Candidate, wanted: Sequence[Wanted], host: Platform) -> tu
     """
     named = any(one.names_image(candidate.name) for one in wanted)
     extra = extra_packages(candidate, wanted)
-    merit = compat.rank_key(replace(candidate.facts, reference=""), host)  # the reference decides last, not before us
+    merit = rank_key(replace(candidate.facts, reference=""), host)  # the reference decides last, not before us
     return (
         not named, 0 if named else extra, merit, extra, candidate.order,
         candidate.reference,
     )  # fmt: skip
 
 
-def _distance(candidate: Candidate, host: Platform) -> tuple[Any, ...]:
+def _refused_key(candidate: Candidate, host: Platform) -> tuple[Any, ...]:
     """Sort key of a refused image, nearest to the host first."""
     facts = candidate.facts
     apart = abs(facts.l4t.major - host.l4t.major) if facts.l4t and host.l4t else 99
@@ -135,4 +141,82 @@ def merge(request: Sequence[str], host: Platform, choices: Sequence[Choice]) -> 
 
 def _numbered(fit: Sequence[Judged], refused: Sequence[Judged], host: Platform) -> tuple[Judged, ...]:
     numbered = (replace(entry, rank=rank) for rank, entry in enumerate(fit, 1))
-    return (*numbered, *sorted(refused, key=lambda entry: _distance(entry.candidate, host)))
+    return (*numbered, *sorted(refused, key=lambda entry: _refused_key(entry.candidate, host)))
+
+
+# Which of the images that run is best.
+
+
+def rank_key(image: ImageFacts, host: Platform) -> tuple[object, ...]:
+    """Sort key of a compatible image, best first under ascending order.
+
+    Native CUDA, cuda-compat, no CUDA where there is a GPU; the platform's own CUDA; nearest L4T not newer than the host
+    (by major.minor, as point releases share images); plain variant; newest version; nearest point release; newest
+    push; local.
+    """
+    return (
+        _effort(image, host),
+        0 if image.cuda == host.cuda else 1,
+        _distance(image.l4t, host.l4t, 2),
+        1 if image.variant else 0,
+        _newest_first(image.version),
+        _distance(image.l4t, host.l4t, 3),
+        _Descending(image.pushed),
+        0 if image.source == "local" else 1,
+        image.reference,
+    )
+
+
+def _effort(image: ImageFacts, host: Platform) -> int:
+    """0 native, 1 cuda-compat, 2 a GPU left idle. A CUDA the user chose for the platform counts as native."""
+    limit = native_limit(host)
+    if limit is None or image.cuda == host.cuda:
+        return 0
+    if image.cuda is None:
+        return 2
+    return 0 if cudarange.runs(image.cuda, host.l4t, limit) is Runs.NATIVE else 1
+
+
+def _distance(image: Version | None, host: Version | None, digits: int) -> tuple[object, ...]:
+    """Nearest first among those not newer than the host, then those that are newer, then those that say nothing."""
+    if host is None or image is None:
+        return (2,) if host else (0,)
+    mine, theirs = _padded(host)[:digits], _padded(image)[:digits]
+    if theirs <= mine:
+        return (0, tuple(-part for part in theirs))
+    return (1, theirs)
+
+
+def _padded(version: Version) -> tuple[int, ...]:
+    return (version.major, version.minor, version.micro)
+
+
+def _newest_first(version: str | None) -> tuple[object, ...]:
+    """Build numbers (`b5283`), then numbered versions, both newest first; then hashes and words; then nothing.
+
+    Numbering that cannot be compared is told apart by the date of the push.
+    """
+    if version is None:
+        return (3,)
+    if re.fullmatch(r"b[0-9]{1,18}", version):
+        return (0, -int(version[1:]))
+    parsed = pep440(version)
+    if parsed is None or re.fullmatch(r"[0-9a-f]{7,}", version):
+        return (2,)
+    return (1, _Descending(parsed))
+
+
+class _Descending:
+    """Turns the order of a comparable value around, for sort keys."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __lt__(self, other: _Descending) -> bool:
+        return bool(other.value < self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Descending) and bool(other.value == self.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.autotag.ranking import Choice, decide, merge
-from jetson_containers.autotag.sources import Candidate, Kind, LocalSource, RegistrySource, Source, Wanted
+from jetson_containers.autotag.sources import LocalSource, RegistrySource
+from jetson_containers.autotag.types import Candidate, Kind, Source, Wanted
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import (
     EnginePermissionError,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from jetson_containers.autotag.ranking import Judged
-    from jetson_containers.autotag.sources import Names
+    from jetson_containers.autotag.types import Names
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine

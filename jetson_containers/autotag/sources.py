@@ -5,21 +5,22 @@ A source reports what it found and judges nothing but whether an image has anyth
 
 from __future__ import annotations
 
-import enum
-import re
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from jetson_containers.autotag.matching import is_finished, related
+from jetson_containers.autotag.ranking import rank_key
+from jetson_containers.autotag.types import Candidate, Found, Kind
 from jetson_containers.core.errors import JetsonError, RegistryError, UsageError
 from jetson_containers.images import compat
 from jetson_containers.images import labels as image_labels
-from jetson_containers.images.name import ImageName, tag_text
-from jetson_containers.registry import DOCKER_HUB, Listing, Listings, Repository, split_host
+from jetson_containers.images.name import ImageName
+from jetson_containers.registry import DOCKER_HUB, Listing, Listings, Repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from jetson_containers.autotag.types import Wanted
     from jetson_containers.engine.interface import Engine, LocalImage
     from jetson_containers.images.compat import ImageFacts
     from jetson_containers.platforms.detect import Platform
@@ -27,119 +28,7 @@ if TYPE_CHECKING:
 
     Names = Callable[[str], Collection[str]]
 
-STAGE_REPOSITORY = "jetson-containers/stage"  # where builds keep what nobody shall run
 MOST_CONFIGS = 32  # per repository: configs read to learn what a tag does not say; each is one to three requests
-_NAME = re.compile(r"[A-Za-z0-9*?\[][A-Za-z0-9._*?\[\]-]*")
-_TAG = re.compile(
-    r"[A-Za-z0-9_*?\[][A-Za-z0-9._+!*?\[\]-]*(?::[A-Za-z0-9._+!*?\[\]-]+)*"
-)  # a colon: `torchcodec:0.9-pytorch:2.9`
-_UNFINISHED = {
-    image_labels.STAGE: "it is a link of a build chain",
-    image_labels.ARTIFACT: "it is only the compiled part of a package",
-}
-
-
-class Kind(enum.Enum):
-    """Where an image comes from; the values are the words of `--prefer` and `--disable`."""
-
-    LOCAL = "local"
-    REGISTRY = "registry"
-    BUILD = "build"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """One requested package or image: `mlc`, `mlc:0.20.0`, `ns/mlc`, `reg:5000/ns/mlc:tag`, `…@sha256:…`."""
-
-    text: str
-    name: str
-    registry: str | None = None
-    namespace: str | None = None
-    tag: str | None = None
-    digest: str | None = None
-    names: frozenset[str] = frozenset()  # the name and its aliases
-
-    @classmethod
-    def parse(cls, text: str, aliases: Names | None = None) -> Wanted:
-        """Read a request. Raises UsageError for what is no package or image name."""
-        place, at, digest = text.partition("@")
-        host, path = split_host(place)
-        *namespace, last = path.split("/")
-        name, colon, tag = last.partition(":")
-        fine = _NAME.fullmatch(name) and all(namespace) and (not colon or _TAG.fullmatch(tag))
-        if not fine or (at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest)):
-            raise UsageError(
-                f"`{text}` is no package and no image name", hint="as in `autotag mlc` or `autotag dustynv/mlc:0.20.0`"
-            )
-        explicit = host if place != path else None
-        return cls(
-            text,
-            name,
-            explicit,
-            "/".join(namespace) or None,
-            tag_text(tag) or None,
-            digest or None,
-            frozenset({name, *(aliases(name) if aliases else ())}),
-        )
-
-    def in_place(self, image: ImageName) -> bool:
-        """Whether an image is in the registry and namespace that were named, if any were."""
-        if self.registry is None and self.namespace is None:
-            return True
-        return (image.registry or DOCKER_HUB, image.namespace) == (self.registry or DOCKER_HUB, self.namespace)
-
-    def names_image(self, image: ImageName) -> bool:
-        """Whether an image bears the name (whatever its tag)."""
-        return any(fnmatchcase(image.name, name) for name in self.names) and self.in_place(image)
-
-    def names_family(self, family: str) -> bool:
-        """Whether a package family is the one that was asked for."""
-        return any(fnmatchcase(family, name) for name in self.names)
-
-    def fits(self, version: str) -> bool:
-        """Whether a tag or version is the requested one: equal, continued after a `-`, or matching the pattern."""
-        version = tag_text(version)
-        if self.tag is None or version == self.tag or version.startswith(self.tag + "-"):
-            return True
-        return fnmatchcase(version, self.tag) or fnmatchcase(version, self.tag + "-*")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An image that has to do with the request. `digest` is the manifest's (a registry's), `image_id` the local one."""
-
-    name: ImageName
-    facts: ImageFacts
-    kind: Kind
-    digest: str | None = None
-    image_id: str = ""
-    order: int = 0  # position of its registry in the settings
-    role: str = ""  # of labels.py; "" when the image is not ours
-
-    @property
-    def reference(self) -> str:
-        """What `docker run` takes."""
-        return self.facts.reference
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a source reports: images, and what the user should know of how they were found."""
-
-    candidates: tuple[Candidate, ...] = ()
-    notices: tuple[str, ...] = ()  # said to everybody
-    notes: tuple[str, ...] = ()  # said with --verbose
-    problems: tuple[JetsonError, ...] = ()  # parts that could not be asked
-
-
-class Source(Protocol):
-    """A place that has images."""
-
-    kind: Kind
-
-    def find(self, request: Sequence[Wanted], host: Platform) -> Found:
-        """Report the images that have to do with a request. Never raises for one part that cannot be asked."""
-        ...
 
 
 class LocalSource:
@@ -160,7 +49,7 @@ class LocalSource:
             candidate
             for image in images
             for candidate in _local_candidates(image)
-            if _related(candidate, request)
+            if related(candidate, request)
         ))  # fmt: skip
 
 
@@ -219,7 +108,7 @@ class RegistrySource:
                 fit.append(candidate)
             elif _incomplete(candidate.facts):
                 unclear.append(candidate)
-        fit.sort(key=lambda c: compat.rank_key(c.facts, host))
+        fit.sort(key=lambda c: rank_key(c.facts, host))
         tags = [candidate.name.tag or "" for candidate in (*fit, *unclear)[:MOST_CONFIGS]]
         return self._listings.described(listing, tags, architecture)
 
@@ -239,68 +128,6 @@ class RegistrySource:
         facts = replace(made.facts, pushed=row.pushed, size=row.bytes, source=repository.host)
         orders = [i for i, n in enumerate(self._namespaces) if str(repository).startswith(f"{n}/")]
         return replace(made, facts=facts, digest=row.digest, order=min(orders, default=len(self._namespaces)))
-
-
-def unmet(candidate: Candidate, request: Sequence[Wanted], contents: Names | None = None) -> tuple[str, str] | None:
-    """Say (rule, reason) why an image is no answer, whatever the platform; None when it is one.
-
-    Rules: `image-role` (under construction), `version`, `digest`, `contents`. `contents` may know what is inside an
-    image without labels, by its name.
-    """
-    if not _finished(candidate.role):
-        return "image-role", _UNFINISHED.get(candidate.role, f"its role is `{candidate.role}`, not a finished image")
-    if f"{candidate.name.namespace}/{candidate.name.name}/".startswith(STAGE_REPOSITORY + "/"):
-        return "image-role", _UNFINISHED[image_labels.STAGE]
-    for wanted in request:
-        if refusal := _lacks(candidate, wanted, contents):
-            return refusal
-    return None
-
-
-def _lacks(candidate: Candidate, wanted: Wanted, contents: Names | None) -> tuple[str, str] | None:
-    named = wanted.names_image(candidate.name)
-    if wanted.digest and wanted.digest != candidate.digest:
-        return "digest", f"its digest is {candidate.digest or 'not known'}, not {wanted.digest}"
-    if named and wanted.tag and wanted.fits(candidate.name.tag or ""):
-        return None
-    if candidate.facts.packages:
-        versions = _versions(candidate.facts.packages, wanted)
-        if any(wanted.fits(version) for version in versions) and wanted.in_place(candidate.name):
-            return None
-        if versions:
-            return "version", f"it holds {wanted.name} {' and '.join(filter(None, versions))}, not {wanted.tag}"
-        return None if named and not wanted.tag else ("contents", f"it does not hold {wanted.text}")
-    if named:
-        return _unlabelled(candidate, wanted)
-    if contents and not wanted.tag and any(wanted.names_family(name) for name in contents(candidate.name.name)):
-        return None
-    return "contents", f"it has no label that says what it holds, so nothing says that it holds {wanted.text}"
-
-
-def _unlabelled(candidate: Candidate, wanted: Wanted) -> tuple[str, str] | None:
-    if wanted.fits(candidate.name.tag or ""):
-        return None
-    return "version", f"its tag is not `{wanted.tag}` and does not begin with `{wanted.tag}-`"
-
-
-def extra_packages(candidate: Candidate, request: Sequence[Wanted]) -> int:
-    """How many packages an image holds that nobody asked for; 0 when its contents are not known."""
-    return sum(
-        not any(wanted.names_family(item.partition(":")[0]) for wanted in request) for item in candidate.facts.packages
-    )
-
-
-def _versions(packages: Iterable[str], wanted: Wanted) -> list[str]:
-    pairs = (item.partition(":") for item in packages)
-    return [version for family, _, version in pairs if wanted.names_family(family)]
-
-
-def _related(candidate: Candidate, request: Sequence[Wanted]) -> bool:
-    return any(
-        wanted.names_image(candidate.name)
-        or (wanted.in_place(candidate.name) and bool(_versions(candidate.facts.packages, wanted)))
-        for wanted in request
-    )
 
 
 def _local_candidates(image: LocalImage) -> Iterator[Candidate]:
@@ -327,12 +154,8 @@ def _candidate(
     believed = labels if ours else {k: v for k, v in labels.items() if k == image_labels.PLATFORM}
     facts = compat.facts_of(name, believed, docker_arch=arch)
     facts = replace(facts, reference=str(name), packages=said.packages if ours else ())
-    role = said.role if ours or not _finished(said.role) else ""
+    role = said.role if ours or not is_finished(said.role) else ""
     return Candidate(name, facts, kind, role=role)
-
-
-def _finished(role: str) -> bool:
-    return role in {"", image_labels.FINAL}
 
 
 def _digest_of(image: LocalImage, name: ImageName) -> str | None:

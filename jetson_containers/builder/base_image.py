@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.builder import rootfs
+from jetson_containers.core import files
 from jetson_containers.core.console import human_bytes
-from jetson_containers.core.disk import ensure_space, free_space
 from jetson_containers.core.errors import DiskSpaceError, NotReadyError, RegistryError, TargetError
 from jetson_containers.core.process import Children
 from jetson_containers.engine.interface import BuildRequest
@@ -170,7 +170,7 @@ def _make(
     wanted = rootfs.plan(host, arch, version=version, codename=codename, root=root)
     rebased = platforms.rebase(platform, wanted.distro, version, "base image made here")
     foreign = _check_emulation(platform, engine)
-    ensure_space(engine.capabilities, MAKING_NEEDS)
+    files.ensure_engine_space(engine.capabilities.data_root, MAKING_NEEDS)
     tool = _tool(settings.env, console, allow_install=allow_install)
     reference = made_name(wanted.distro, version, arch)
     console.info(
@@ -198,7 +198,7 @@ def _build(
     with tempfile.TemporaryDirectory(prefix="jetson-containers-base-", ignore_cleanup_errors=True) as folder:
         work = Path(folder)
         work.chmod(0o755)  # apt and the tool's own user namespace work as other users
-        free = free_space(work)
+        free = files.directory_space(work)
         if free is not None and free < MAKING_NEEDS:
             raise DiskSpaceError(
                 f"making a base image takes {human_bytes(MAKING_NEEDS)} below `{work.parent}`,"
@@ -335,11 +335,4 @@ def _remember(settings: Settings, platform: Platform, chosen: str, found: BaseIm
     recorded = {**_recorded(settings), _record_key(platform, chosen): row}
     path = settings.path("cache") / RECORD
     with contextlib.suppress(OSError):
-        _write(path, json.dumps(recorded, indent=1, sort_keys=True))
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(f".{os.getpid()}")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
+        files.write_atomically(path, json.dumps(recorded, indent=1, sort_keys=True))

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.builder import finals, package_tests
+from jetson_containers.builder.store import image_named, image_of_stage
+from jetson_containers.dockerfile.inject import CA_COPY_LAYERS
 from jetson_containers.images import labels
+from jetson_containers.plan.plan import check_layers
 from jetson_containers.plan.stage import StageState
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ class Facts:
 
     stages: Mapping[str, LocalImage] = field(default_factory=dict)
     finals: Mapping[str, LocalImage] = field(default_factory=dict)
+    mounts: bool = True  # whether the builder has `RUN --mount`
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,16 @@ class Decision:
 
 def facts(graph: Graph, plans: Sequence[Plan], store: Store) -> Facts:
     """Look into the local store. Raises NotReadyError subclasses when the engine cannot be reached."""
-    found = {key: store.find(node) for key, node in graph.nodes.items()}
-    named = {plan.final: finals.find(plan, store) for plan in plans}
+    images = store.engine.images()  # one question, however many stages there are
+    by_key: dict[str, list[LocalImage]] = {}
+    for image in images:
+        by_key.setdefault(image.labels.get(labels.KEY, ""), []).append(image)
+    found = {key: image_of_stage(node, by_key.get(key, ())) for key, node in graph.nodes.items()}
+    named = {plan.final: finals.of_plan(plan, image_named(plan.final, images)) for plan in plans}
     return Facts(
         {key: image for key, image in found.items() if image is not None},
         {name: image for name, image in named.items() if image is not None},
+        store.engine.capabilities.mounts,
     )
 
 
@@ -76,7 +85,12 @@ def decide(graph: Graph, plans: Sequence[Plan], here: Facts, options: BuildOptio
     Built is what the store lacks and is the top of a plan, below something that is built, or aside and not
     remembered by a final image; with `--rebuild` and `--no-cache` it is everything. What lies below a stage that
     is there is not missed. Tested is what is built, and what is there with tests that are due.
+
+    Raises LayerBudgetError when a builder without mounts would add more layers for the CA bundle than fit.
     """
+    if options.ca_bundle and not here.mounts:
+        for plan in plans:
+            check_layers(plan, per_stage=CA_COPY_LAYERS)
     if forced(options):
         build, used = frozenset(graph.nodes), frozenset[str]()
     else:

@@ -33,9 +33,8 @@ class Final:
     size: int | None
 
 
-def find(plan: Plan, store: Store) -> LocalImage | None:
-    """Find the image under the final name, when it is of exactly this plan."""
-    image = store.engine.image(plan.final)
+def of_plan(plan: Plan, image: LocalImage | None) -> LocalImage | None:
+    """The image under the final name, when it is of exactly this plan."""
     return image if image is not None and _is(image, plan) else None
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import ConfigError
+from jetson_containers.core.memory import read_memory
 from jetson_containers.dockerfile.inject import JOB_ARGS, is_job_number
 
 if TYPE_CHECKING:
@@ -43,25 +43,17 @@ def detect(
     cores: int = 0,
     memory: int = 0,
     most_jobs: int = 0,
-    meminfo: Path = Path("/proc/meminfo"),
+    root: Path = Path("/"),
 ) -> Resources:
     """Measure the machine; a value that is given is taken as it is. `jobs` are stages at the same time."""
     cores = cores or len(os.sched_getaffinity(0))
-    memory = memory or int(available_memory(meminfo) * HEADROOM)
+    memory = memory or int(available_memory(root) * HEADROOM)
     return Resources(cores, memory, jobs or min(max(cores // 2, 2), MAX_DEFAULT_SLOTS), most_jobs)
 
 
-def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Bytes a new process can have without swapping: MemAvailable, not MemFree.
-
-    Falls back to one stage's need where the kernel does not say.
-    """
-    try:
-        text = meminfo.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return STAGE_MEMORY
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
-    return int(found[1]) * 1024 if found else STAGE_MEMORY
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes a new process can have without swapping; one stage's need where the kernel does not say."""
+    return read_memory(root).available or STAGE_MEMORY
 
 
 def least_memory(memory_per_job: int | None) -> int:

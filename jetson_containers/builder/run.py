@@ -8,7 +8,6 @@ is raised as it is.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import threading
 import time
@@ -24,11 +23,13 @@ from jetson_containers.builder.loop import Loop
 from jetson_containers.builder.scheduler import Scheduler
 from jetson_containers.builder.signals import Signals
 from jetson_containers.builder.stage_builder import Failure, Outcome, Workshop
-from jetson_containers.builder.state import State, write_json
+from jetson_containers.builder.state import State
 from jetson_containers.builder.store import Store
 from jetson_containers.builder.types import BuildOptions, BuildReport, StageReport
+from jetson_containers.core import files
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import DISK_FULL, DiskSpaceError, InterruptedByUserError, JetsonError
+from jetson_containers.core.git import revision
 from jetson_containers.core.secrets import Redactor
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from jetson_containers.engine.interface import Engine
     from jetson_containers.plan.plan import Plan
 
-__all__ = ["BuildOptions", "BuildReport", "StageReport", "revision", "run"]
+__all__ = ["BuildOptions", "BuildReport", "StageReport", "run"]
 
 
 def run(plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: Console) -> BuildReport:
@@ -67,36 +68,11 @@ def _disk_full(error: OSError, options: BuildOptions) -> DiskSpaceError:
     """Name the place that is full. An error while writing, unlike one while opening, does not say which file it was."""
     places = (Path(error.filename or options.log_dir), options.log_dir, options.state, Path(tempfile.gettempdir()))
     existing = [next(path for path in (place, *place.absolute().parents) if path.exists()) for place in places]
-    full = min(existing, key=lambda path: shutil.disk_usage(path).free)
+    full = min(existing, key=files.free_space)
     return DiskSpaceError(
         f"cannot write to `{full}`: {error.strerror}",
         hint="free some space there, or choose another place for logs with `--log-dir DIR`; what is built stays",
     )
-
-
-def revision(root: Path) -> str:
-    """Git commit of the tree at `root` (40 hex digits), or `""` when it is no checkout; reads files only."""
-    try:
-        git = _git_directory(root / ".git")
-        head = (git / "HEAD").read_text(encoding="ascii").strip()
-        if not head.startswith("ref: "):
-            return head
-        name = head.removeprefix("ref: ")
-        common = git / "commondir"  # a linked worktree has its own HEAD and the branches of the repository
-        shared = git / common.read_text(encoding="utf-8").strip() if common.is_file() else git
-        if (shared / name).is_file():
-            return (shared / name).read_text(encoding="ascii").strip()
-        packed = (shared / "packed-refs").read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return ""
-    return next((line.split()[0] for line in packed if line.endswith(f" {name}")), "")
-
-
-def _git_directory(dot: Path) -> Path:
-    """Where git keeps the state of a checkout: `.git`, or what it names in a linked worktree and a submodule."""
-    if not dot.is_file():
-        return dot
-    return dot.parent / dot.read_text(encoding="utf-8").removeprefix("gitdir: ").strip()
 
 
 class _Run:
@@ -143,7 +119,7 @@ class _Run:
         finally:
             shown.close()
             report = self._report()
-            write_json(logs.directory / "build.json", report.to_json())
+            files.write_json(logs.directory / "build.json", report.to_json())
         return self._end(report)
 
     # Before.
@@ -166,10 +142,9 @@ class _Run:
     def _nothing_to_do(self) -> BuildReport:
         for plan in self.plans:
             asked = " ".join(plan.request)
-            image = self.engine.image(plan.final)
-            size = f", {human_bytes(image.size)}" if image else ""
-            self.console.ok(f"{asked} is up to date: nothing to build ({plan.final}{size})")
-            self.finals[plan.final] = finals_module.Final(plan.final, fresh=False, size=image.size if image else None)
+            size = self.facts.finals[plan.final].size
+            self.console.ok(f"{asked} is up to date: nothing to build ({plan.final}, {human_bytes(size)})")
+            self.finals[plan.final] = finals_module.Final(plan.final, fresh=False, size=size)
         return self._report()
 
     def _check_disk(self, todo: Mapping[str, None]) -> None:
@@ -181,7 +156,7 @@ class _Run:
         sizes = self.state.sizes()
         names = [graphs.weight_name(self.graph.nodes[key].stage) for key in todo]
         need = sum(max(0.0, sizes.get(name, self.options.disk_per_stage)) for name in names)
-        free = shutil.disk_usage(root).free
+        free = files.free_space(root)
         if need > free:
             raise DiskSpaceError(
                 f"`{root}` has {human_bytes(free)} free, and {len(todo)} stages need about {human_bytes(need)}",

@@ -40,11 +40,6 @@ class Scheduler:
         """Bytes the running stages hold."""
         return sum(held.memory for held in self._running.values())
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing runs and nothing can start any more."""
-        return not self._running and not self._ready()
-
     def next(self) -> tuple[str, Share] | None:
         """Start the most urgent stage that fits now, or None when one must finish first."""
         ready = self._ready()

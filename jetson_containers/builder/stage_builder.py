@@ -219,7 +219,7 @@ class Workshop:
             labels=self._labels(node, recorded),
             platform=self.platform(node),
             no_cache=options.no_cache,
-            network=(definition.network if definition else None) or options.network,
+            network=(definition.network if definition else None) or "host",
             flags=(*_flags(definition), *options.build_flags),
             added=definition.added if definition else {},
             shared=shared,
@@ -229,7 +229,6 @@ class Workshop:
             wheelhouse=options.wheelhouse if installs_wheels(stage.dockerfile, context, shared.values()) else None,
             index_url=options.index_url,
             timeout=definition.timeout if definition else None,
-            memory=options.memory_limit,
             jobs=jobs if takes_jobs(stage.dockerfile) and not own.keys() & set(JOB_ARGS) else 0,
         )
 

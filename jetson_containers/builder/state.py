@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 from typing import IO, TYPE_CHECKING, Any
 
-from jetson_containers.core.errors import InterruptedByUserError, NotReadyError
+from jetson_containers.core import files
+from jetson_containers.core.errors import NotReadyError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-_POLL = 0.2  # seconds between looks at a lock that another process holds
 
 
 class State:
@@ -46,7 +44,7 @@ class State:
                 known_seconds[name] = round(seconds, 3)
             if size is not None:
                 known_sizes[name] = size
-            write_json(self.file, {"seconds": known_seconds, "bytes": known_sizes})
+            files.write_json(self.file, {"seconds": known_seconds, "bytes": known_sizes})
 
     @contextlib.contextmanager
     def lock(
@@ -62,11 +60,11 @@ class State:
         when somebody else has it. Raises InterruptedByUserError when `cancelled` is set while waiting.
         """
         with self._open(name) as file:
-            if not _try(file):
+            if not files.try_lock(file.fileno()):
                 if on_wait:
                     file.seek(0)
                     on_wait(file.read(32).strip() or "?")
-                _wait(file, cancelled)
+                files.wait_for_lock(file.fileno(), cancelled)
             file.seek(0)
             file.truncate()
             file.write(str(os.getpid()))
@@ -97,28 +95,3 @@ class State:
         except (OSError, ValueError):
             return {}
         return data if isinstance(data, dict) else {}
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write a JSON file so that a reader sees the old one or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(data, indent=2, sort_keys=False, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
-def _try(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _wait(file: IO[str], cancelled: threading.Event | None) -> None:
-    if cancelled is None:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        return
-    while not _try(file):
-        if cancelled.wait(_POLL):
-            raise InterruptedByUserError("interrupted while another build of the same stage was running")

@@ -9,7 +9,7 @@ from jetson_containers.core.errors import JetsonError
 from jetson_containers.images import labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from jetson_containers.builder.graph import Node
     from jetson_containers.engine.interface import Engine, LocalImage
@@ -23,13 +23,7 @@ class Store:
 
     def find(self, node: Node) -> LocalImage | None:
         """Find a stage's image: under its own name if it has it, else a final whose stages were pruned."""
-        found = [
-            image
-            for image in self.engine.images(labels={labels.KEY: node.stage.key})
-            if labels.ours(image.references, image.labels)
-        ]
-        named = [image for image in found if _bears(image, node.stage.image)]
-        return next(iter(named or found), None)
+        return image_of_stage(node, self.engine.images(labels={labels.KEY: node.stage.key}))
 
     def adopt(self, image: LocalImage, node: Node, stage_labels: Mapping[str, str]) -> None:
         """Give an image its stage name, when it only has another; a final's labels are not handed on."""
@@ -57,12 +51,29 @@ class Store:
                 with contextlib.suppress(JetsonError):  # in use by a container: `prune` takes it later
                     self.engine.untag(aside)
 
-    def forget(self, reference: str) -> None:
-        """Remove a name if it exists; what the engine says against it does not matter here."""
-        with contextlib.suppress(JetsonError):
-            if self.engine.image(reference) is not None:
-                self.engine.untag(reference)
+
+def image_of_stage(node: Node, images: Iterable[LocalImage]) -> LocalImage | None:
+    """Find a stage's image among some, newest first: under its own name, else a final whose stages were pruned."""
+    found = [
+        image
+        for image in images
+        if image.labels.get(labels.KEY) == node.stage.key and labels.ours(image.references, image.labels)
+    ]
+    named = [image for image in found if _bears(image, node.stage.image)]
+    return next(iter(named or found), None)
+
+
+def image_named(reference: str, images: Iterable[LocalImage]) -> LocalImage | None:
+    """Find the image of a name among some, however the name is spelled: the engine leaves Docker Hub's out."""
+    return next((image for image in images if _bears(image, reference)), None)
 
 
 def _bears(image: LocalImage, reference: str) -> bool:
-    return reference in image.references or f"{reference}:latest" in image.references
+    return _as_listed(reference) in image.references
+
+
+def _as_listed(reference: str) -> str:
+    """A name as the engine lists it: without what stands for Docker Hub, with a tag."""
+    for place in ("index.docker.io/", "docker.io/", "library/"):
+        reference = reference.removeprefix(place)
+    return reference if ":" in reference.rpartition("/")[2] else f"{reference}:latest"

@@ -27,7 +27,6 @@ class BuildOptions:
     push: str = ""  # registry namespace to push finals to
     build_args: Mapping[str, str] = field(default_factory=dict)
     build_flags: tuple[str, ...] = ()
-    network: str = "host"
     proxies: Mapping[str, str] = field(default_factory=dict)
     ca_bundle: Path | None = None
     wheelhouse: Path | None = None
@@ -40,7 +39,6 @@ class BuildOptions:
     state_dir: Path | None = None  # locks and recorded times; None: `.state` in the log directory
     memory: int = 0  # bytes all stages together may plan with; 0: what the machine has available
     cores: int = 0  # CPU cores; 0: what this process may use
-    memory_limit: int | None = None  # bytes one build container may use, where the builder can limit it
     disk_per_stage: int = DISK_PER_STAGE  # bytes; 0: do not look at the disk
     test_timeout: float = 1800.0  # seconds a package test may take unless the recipe says otherwise
     command: str = ""  # the user's command line, named as the next command after a failure

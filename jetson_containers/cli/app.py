@@ -30,7 +30,10 @@ class App:
 
     def update(self, options: dict[str, Any]) -> None:
         """Let options given after the command override those given before it."""
-        self.options.update({key: value for key, value in options.items() if value not in (None, False, ())})
+        given = {key: value for key, value in options.items() if value not in (None, False, ())}
+        if dirs := given.pop("package_dirs", None):
+            self.options["package_dirs"] = (*self.options.get("package_dirs", ()), *dirs)
+        self.options.update(given)
 
     @functools.cached_property
     def console(self) -> Console:
@@ -43,8 +46,8 @@ class App:
     @functools.cached_property
     def settings(self) -> Settings:
         """All layers merged."""
-        flags = {key: self.options.get(key) or None for key in ("package_dirs", "offline")}
-        flags["packages"] = self.options.get("tree") or None
+        flags = {"offline": self.options.get("offline") or None, "packages": self.options.get("tree") or None}
+        flags["package_dirs"] = tuple(filter(None, self.options.get("package_dirs", ()))) or None
         flags.update(self.options.get("settings", {}))
         return settings_module.load(flags)
 
@@ -94,7 +97,12 @@ def global_options(function: F) -> F:
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
         click.option("--offline", is_flag=True, help="Use nothing but this machine."),
         click.option("--packages", "tree", metavar="DIR", help="Use DIR instead of the built-in package tree."),
-        click.option("--package-dirs", metavar="A,B", help="Also read packages from these directories."),
+        click.option(
+            "--package-dirs",
+            multiple=True,
+            metavar="A,B",
+            help="Also read packages from these directories (repeatable).",
+        ),
         click.option("-q", "--quiet", is_flag=True, help="Only results, warnings and errors."),
         click.option("-v", "--verbose", is_flag=True, help="Also say how things were decided."),
     )
@@ -121,6 +129,15 @@ def command(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.C
         return made
 
     return decorate
+
+
+def list_option(*names: str, separator: str = ",", **kwargs: Any) -> Callable[[F], F]:
+    """An option that holds a list as text; given several times, the lists add up."""
+
+    def joined(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> str:
+        return separator.join(value for value in values if value)
+
+    return click.option(*names, multiple=True, callback=joined, **kwargs)
 
 
 def split_list(text: str | None) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command, split_list
+from jetson_containers.cli.app import App, command, list_option, split_list
 from jetson_containers.core.errors import (
     NoCompatibleImageError,
     RecipeError,
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 @command(epilog="Example: ./run.sh $(./autotag llama_cpp) llama-cli --version")
 @click.argument("packages", nargs=-1, required=True)
-@click.option("-p", "--prefer", default="", help="Order of the sources, default local,registry,build.")
-@click.option("-d", "--disable", default="", help="Sources not to use: local, registry, build.")
+@list_option("-p", "--prefer", help="Order of the sources, default local,registry,build.")
+@list_option("-d", "--disable", help="Sources not to use: local, registry, build.")
 @click.option("-u", "--user", default="", help="Namespace on Docker Hub to look in, instead of the configured ones.")
 @click.option("--registry", multiple=True, help="REGISTRY/NAMESPACE to look in (repeatable).")
 @click.option("-o", "--output", default="", help="Also write the reference to this file.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command, split_list
+from jetson_containers.cli.app import App, command, list_option, split_list
 from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def _options(function: Any) -> Any:
             click.option("--name", default="", help="Name of the image; NAME/ is a namespace, else see docs."),
             click.option("--base", default="", help="Base image instead of the platform's own."),
             click.option("--multiple", is_flag=True, help="One image per matching package instead of one chain."),
-            click.option("--build-args", default="", help="K:V,K2:V2 for every stage."),
-            click.option("--build-flags", default="", help="Raw flags for every docker build."),
-            click.option("--skip-packages", default="", help="Patterns of packages to leave out."),
+            list_option("--build-args", help="K:V,K2:V2 for every stage."),
+            list_option("--build-flags", separator=" ", help="Raw flags for every docker build."),
+            list_option("--skip-packages", help="Patterns of packages to leave out."),
             click.option(
                 "--skip-errors",
                 "--keep-going",
@@ -39,8 +39,8 @@ def _options(function: Any) -> Any:
                 is_flag=True,
                 help="Go on after a failure; still exits 1.",
             ),
-            click.option("--skip-tests", default="", help="Package patterns, `intermediate` or `all`."),
-            click.option("--test-only", default="", help="Test only these packages."),
+            list_option("--skip-tests", help="Package patterns, `intermediate` or `all`."),
+            list_option("--test-only", help="Test only these packages."),
             click.option(
                 "--tests",
                 type=click.Choice(["all", "once", "warn", "none"]),
@@ -86,7 +86,6 @@ def _options(function: Any) -> Any:
             click.option("--no-github-api", is_flag=True, help="Accepted; our scan and builds never call that API."),
             click.option("--list-packages", is_flag=True, help="As `jetson-containers list`."),
             click.option("--show-packages", is_flag=True, help="As `jetson-containers show`, for every package."),
-            click.option("--ccache/--no-ccache", "ccache", default=True, help="Use cache mounts where possible."),
         )
     ):
         function = decorate(function)
@@ -246,7 +245,7 @@ def _assemble(app: App, packages: tuple[str, ...], given: dict[str, Any], option
     from jetson_containers.platforms.target import version_variables
 
     skip = tuple(split_list(given["skip_packages"]))
-    request = Request(packages, given["multiple"], skip, given["keep_going"], version_variables(os.environ))
+    request = Request(packages, given["multiple"], skip, version_variables(os.environ))
     return assemble(
         request, base.platform, app.catalog_for, replace(options, base=base.reference), base_digest=base.digest or ""
     )
@@ -331,7 +330,7 @@ def _gpu_options(app: App) -> tuple[str, ...]:
     from jetson_containers.launch import gpu as launch_gpu
     from jetson_containers.launch.parts import Host
 
-    host = Host(app.platform, app.engine.capabilities, app.settings.env)
+    host = Host(app.platform, app.engine.run_capabilities, app.settings.env)
     _, part = launch_gpu.gpu_part(host, dockerargs.parse(["image"]), no_gpu=False)
     for notice in part.notices:
         app.console.detail(notice.text)

@@ -10,7 +10,7 @@ from jetson_containers.cli.app import App, command
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import NothingMatchedError
 from jetson_containers.images import labels
-from jetson_containers.plan.stage import STAGE_REPOSITORY
+from jetson_containers.images.name import STAGE_REPOSITORY
 
 if TYPE_CHECKING:
     from jetson_containers.engine.interface import LocalImage
@@ -98,7 +98,7 @@ def df(app: App) -> None:
 
     Sizes of images that share layers count the shared part in each of them.
     """
-    import shutil
+    from jetson_containers.core.files import free_space
 
     roles: dict[str, list[int]] = {}
     for image, said in _ours(app):
@@ -115,10 +115,9 @@ def df(app: App) -> None:
         return
     table = [(str(row["what"]), str(row["count"]), human_bytes(row["bytes"])) for row in rows]
     app.console.table(("what", "count", "size"), table, to_result=True)
-    place = app.engine.capabilities.data_root
-    app.console.info(
-        f"free: {human_bytes(shutil.disk_usage(data if data.is_dir() else '/').free)} at {data}; engine: {place}"
-    )
+    place, layers = app.engine.capabilities.data_root, app.engine.layers_size()
+    once = f", {human_bytes(layers)} of layers, each counted once" if layers is not None else ""
+    app.console.info(f"free: {human_bytes(free_space(data))} at {data}; engine: {place}{once}")
 
 
 @command(epilog="Example: jetson-containers pull mlc")

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command, global_options
+from jetson_containers.cli.app import App, command, global_options, list_option
 from jetson_containers.cli.llm_fit import fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.context import LlmContext
+    from jetson_containers.llm.prepare import PreparedModel
     from jetson_containers.llm.request import LlmRequest
 
 
@@ -66,7 +67,7 @@ def compile_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--host", default="", help="LLVM triple of the machine that will load the library."),
         click.option("--opt", default="", help="O0 … O3, or a list of switches."),
-        click.option("--overrides", default="", help="KEY=VALUE;… of the model's configuration."),
+        list_option("--overrides", separator=";", help="KEY=VALUE;… of the model's configuration."),
         click.option("--system-lib-prefix", default="", help="Prefix of the symbols of a system library."),
     )
     for option in reversed(options):
@@ -114,8 +115,10 @@ def chat(
     """
     from jetson_containers.llm import chat as action
 
-    options = action.ChatOptions(prompt, system, max_tokens, temperature, seed)
-    answer = action.chat(request_of(given), options, world_of(app), dry_run=dry_run)
+    options = action.ChatOptions(
+        prompt=prompt, system=system, max_tokens=max_tokens, temperature=temperature, seed=seed
+    )
+    answer = action.chat(request_of(given), options, context_of(app), dry_run=dry_run)
     if app.console.as_json and answer is not None:
         app.console.result_json(answer.to_json())
     return 0
@@ -138,7 +141,7 @@ def serve(app: App, *, dry_run: bool, generate: str | None, address: str, **give
 
     own = {key: given.pop(key) for key in ("port", "detach", "name", "api_key_env")}
     wanted = action.ServeRequest(host=address, generate=generate or "", **own)
-    action.serve(request_of(given), wanted, world_of(app), dry_run=dry_run)
+    action.serve(request_of(given), wanted, context_of(app), dry_run=dry_run)
     return 0
 
 
@@ -163,15 +166,17 @@ def bench(
     from jetson_containers.llm import bench as action
 
     prompts = action.read_prompts(prompt_file) if prompt_file else ()
-    options = action.BenchOptions(prompts, input_tokens, max_new_tokens, max_num_prompts, save)
-    world = world_of(app)
-    report = action.bench(request_of(given), options, world, dry_run=dry_run)
+    options = action.BenchOptions(
+        prompts=prompts, input_tokens=input_tokens, output_tokens=max_new_tokens, count=max_num_prompts, csv=save
+    )
+    context = context_of(app)
+    report = action.bench(request_of(given), options, context, dry_run=dry_run)
     if report is None:
         return 0
     if app.console.as_json:
         app.console.result_json(report)
     else:
-        action.show(report, world, as_csv=as_csv)
+        action.show(report, context, as_csv=as_csv)
     return 0
 
 
@@ -217,13 +222,16 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     """
     from jetson_containers.core.console import human_bytes
     from jetson_containers.core.errors import UsageError
+    from jetson_containers.llm import in_use
     from jetson_containers.llm import stored as models
 
     data = app.settings.path("data")
     chosen = models.choose(models.listing(data, _downloads(app)), model, runtime=runtime, quantization=quantization)
     size = human_bytes(sum(one.size for one in chosen))
-    for one in chosen:
-        app.console.info(f"{human_bytes(one.size):>10}  {one.path}")
+    if dry_run or not yes:
+        for one in chosen:
+            app.console.info(f"{human_bytes(one.size):>10}  {one.path}")
+    in_use.refuse([Path(one.path) for one in chosen], lambda: app.engine, app.console)
     if dry_run:
         return 0
     if not yes:
@@ -249,21 +257,31 @@ def request_of(given: dict[str, Any]) -> LlmRequest:
     return LlmRequest(**given)
 
 
-def world_of(app: App) -> World:
+def context_of(app: App) -> LlmContext:
     """This machine, as the actions need it; nothing is probed before it is asked for."""
-    from jetson_containers.llm import context as world
+    from jetson_containers.llm.context import HubAdapter, LlmContext
 
-    return world.make(app.platform, lambda: app.engine, app.settings, app.console, lambda: app.catalog)
+    return LlmContext(
+        platform=app.platform,
+        settings=app.settings,
+        console=app.console,
+        hub=HubAdapter(settings=app.settings, console=app.console),
+        engine=lambda: app.engine,
+        catalog=lambda: app.catalog,
+    )
 
 
 def _prepare(app: App, given: dict[str, Any], *, dry_run: bool, compiled: bool) -> int:
     from jetson_containers.llm import prepare as action
+    from jetson_containers.llm.decide import Goal
 
-    goal = action.Goal.COMPILED if compiled else action.Goal.QUANTIZED
-    prepared: PreparedModel = action.prepare(request_of(given), world_of(app), dry_run=dry_run, goal=goal)
+    goal = Goal.COMPILED if compiled else Goal.QUANTIZED
+    context = context_of(app)
     if dry_run:
-        action.show(prepared, (), app.console)
-    elif app.console.as_json:
+        action.show(action.plan(request_of(given), context, goal), (), app.console)
+        return 0
+    prepared = action.prepare(request_of(given), context, goal)
+    if app.console.as_json:
         app.console.result_json({"artefact": str(_on_host(app, prepared)), "steps": prepared.results})
     else:
         app.console.result(str(_on_host(app, prepared)))
@@ -272,14 +290,14 @@ def _prepare(app: App, given: dict[str, Any], *, dry_run: bool, compiled: bool) 
 
 def _on_host(app: App, prepared: PreparedModel) -> Path:
     """The artefact's place on the host, which is what a script goes on with."""
-    output = prepared.results[-1].output if prepared.results else prepared.artefact
+    output = prepared.results[-1].output if prepared.results else prepared.decision.artifact
     return app.settings.path("data") / output.removeprefix("/data/")
 
 
 def _downloads(app: App) -> list[tuple[str, Path, int]]:
-    from jetson_containers.llm import context as world
+    from jetson_containers.llm import context
 
-    return world.downloads(app.settings)
+    return context.downloads(app.settings)
 
 
 def _state(intact: bool | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jetson_containers.cli.app import App, command
+from jetson_containers.core.console import columns
 from jetson_containers.core.errors import JetsonError
 
 if TYPE_CHECKING:
@@ -48,12 +49,12 @@ def fit(app: App, *, model: str, context: int | None, prefill_chunk: int | None,
     Example: jetson-containers llm fit Llama-2-7b-chat-hf --board orin-nx-16gb
     """
     from jetson_containers.llm.fit import query as fitting
-    from jetson_containers.llm.models import source as modelsource
+    from jetson_containers.llm.models import lookup, shape
 
     question = fitting.FitQuestion(context=context or 0, prefill_chunk=prefill_chunk or 0, **given)  # type: ignore[arg-type]
-    source = modelsource.load(model, lambda name: modelsource.from_hub(name, app.settings, app.console))
+    known = lookup.find_shape(model, lambda name: shape.from_hub(name, app.settings, app.console))
     machine = fitting.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
-    answer = fitting.answer(source, machine, question)
+    answer = fitting.answer(known, machine, question)
     version = _version(app, answer.best.runtime) if app.is_cross else ""
     if app.console.as_json:
         app.console.result_json({**answer.to_json(), **({"version": version} if version else {})})
@@ -147,8 +148,7 @@ def _table(answer: FitAnswer) -> list[str]:
         if fit.verdict.value == "impossible":
             speed = "-"
         rows.append((fit.runtime, fit.quantization, fit.verdict.value, _size(fit.needed_bytes), speed, remark))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return columns(rows)
 
 
 def _size(size: float) -> str:

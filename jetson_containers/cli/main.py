@@ -46,7 +46,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tree": ("catalog:tree", "Show what packages depend on."),
     "why": ("catalog:why", "Say why a package is absent, or who pulls it in."),
 }
-PASS_THROUGH = frozenset({"run"})
 
 
 class LazyGroup(click.Group):
@@ -77,11 +76,10 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib
+            from jetson_containers.core.suggest import did_you_mean
 
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean `{close[0]}`?" if close else ""
-            raise click.UsageError(f"{error.message}{hint}", ctx) from error
+            meant = did_you_mean(args[0], COMMANDS).capitalize()
+            raise click.UsageError(f"{error.message} {meant}".rstrip(), ctx) from error
 
 
 @click.group(

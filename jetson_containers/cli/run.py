@@ -33,7 +33,7 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
     planned = launch.plan_run(
         rest,
         app.platform,
-        app.engine.capabilities,
+        app.engine.run_capabilities,
         app.settings,
         root=Path("/"),
         env=os.environ,

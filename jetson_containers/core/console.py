@@ -142,10 +142,7 @@ class Console:
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[str]], *, to_result: bool = False) -> None:
         """Print aligned columns: as a result on stdout, else as talk on stderr."""
-        cells = [list(header), *[list(row) for row in rows]]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-        for row in cells:
-            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for line in columns([header, *rows]):
             if to_result:
                 self.result(line)
             else:
@@ -181,6 +178,12 @@ def _plain(data: Any) -> Any:
     if data is None or isinstance(data, (str, int, float, bool)):
         return data
     return str(data)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with the cells of each row below those of the row before."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def human_bytes(count: float) -> str:

@@ -2,6 +2,7 @@
 
 Later overrides earlier: built-in defaults < `/etc/jetson-containers/config.yaml` < user file
 (`$XDG_CONFIG_HOME/jetson-containers/config.yaml`) < repository `config.yaml` and `.env` < environment < flags.
+`package_dirs` of all layers add up, the later layers first; an empty value drops those of the layers below it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import ConfigError
+from jetson_containers.core.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,26 +105,36 @@ def load(
     real_env = dict(os.environ if env is None else env)
     chosen = config_files(real_env, root) if files is None else files
     layers: list[tuple[str, Mapping[str, Any]]] = [(str(file), _read_yaml(file)) for file in chosen]
-    dotenv = read_dotenv(root / ".env")
+    dotenvs = [read_dotenv(root / ".env")]
     here = _current_directory() if env is None else None
     if here is not None and here != root:
-        dotenv = {**dotenv, **read_dotenv(here / ".env")}
+        dotenvs.append(read_dotenv(here / ".env"))
     values = {name: Value(option.default, "default") for name, option in OPTIONS.items()}
     for origin, layer in layers:
         for key, raw in layer.items():
             if key not in OPTIONS:
-                raise ConfigError(f"{origin}: unknown setting `{key}`", hint=_did_you_mean(str(key)))
-            values[key] = Value(_convert(key, raw, origin), origin)
-    for origin, source in ((".env", dotenv), ("", real_env)):
-        values.update(_from_env(source, origin))
+                raise ConfigError(f"{origin}: unknown setting `{key}`", hint=_key_hint(str(key)))
+            _lay(values, key, Value(_convert(key, raw, origin), origin))
+    for origin, source in (*((".env", dotenv) for dotenv in dotenvs), ("", real_env)):
+        for key, value in _from_env(source, origin).items():
+            _lay(values, key, value)
     for key, raw in (flags or {}).items():
         if raw is not None:
-            values[key] = Value(_convert(key, raw, f"--{key.replace('_', '-')}"), f"--{key.replace('_', '-')}")
+            origin = f"--{key.replace('_', '-')}"
+            _lay(values, key, Value(_convert(key, raw, origin), origin))
     cache = values["cache"]
     if cache.origin == "default" and real_env.get("XDG_CACHE_HOME"):
         values["cache"] = Value(Path(real_env["XDG_CACHE_HOME"]) / "jetson-containers", "$XDG_CACHE_HOME")
     values["cache"] = Value(_convert("cache", values["cache"].value, "$HOME"), values["cache"].origin)
-    return Settings(values, {**dotenv, **real_env})
+    return Settings(values, {name: value for layer in (*dotenvs, real_env) for name, value in layer.items()})
+
+
+def _lay(values: dict[str, Value], key: str, value: Value) -> None:
+    """Put a layer's value over those below. Directories of packages add up; the first of two packages counts."""
+    below = values[key]
+    if key == "package_dirs" and value.value and below.value:
+        value = Value(list(dict.fromkeys([*value.value, *below.value])), f"{value.origin}, {below.origin}")
+    values[key] = value
 
 
 def config_files(env: Mapping[str, str], root: Path) -> tuple[Path, ...]:
@@ -191,14 +203,38 @@ def _convert(name: str, raw: Any, origin: str) -> Any:
         if option.kind is Path:
             return Path(str(raw)).expanduser() if raw not in (None, "") else None
         if option.kind is list:
-            if isinstance(raw, dict):
-                raise TypeError(raw)
-            items = re.split(r"[,;]", raw) if isinstance(raw, str) else list(raw)
-            items = [item.strip() if isinstance(item, str) else item for item in items if item not in ("", None)]
-            return [Path(str(item)).expanduser() for item in items] if name == "package_dirs" else items
+            return _package_dirs(raw) if name == "package_dirs" else _to_list(raw)
         return str(raw)
     except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a `~` without a home directory
         raise ConfigError(f"{origin}: `{raw}` is no value for `{name}`", hint=f"{name}: {option.help}") from error
+
+
+def _to_list(raw: Any) -> list[Any]:
+    if isinstance(raw, dict):
+        raise TypeError(raw)
+    items = re.split(r"[,;]", raw) if isinstance(raw, str) else list(raw)
+    return [item.strip() if isinstance(item, str) else item for item in items if item not in ("", None)]
+
+
+def _package_dirs(raw: Any) -> list[Path]:
+    """Directories in the forms that upstream reads: separated by `,`, `;` or `:`, with `/*` for all below.
+
+    A tree is searched at any depth anyway. A text that is a directory as it stands is not split. A tuple holds the
+    texts of an option that was given several times.
+    """
+    if isinstance(raw, tuple):
+        return list(dict.fromkeys(path for text in raw for path in _package_dirs(text)))
+    whole = not isinstance(raw, str) or os.path.isdir(raw)  # noqa: PTH112 - Path.is_dir raises on a long name
+    words = _to_list([raw] if isinstance(raw, str) else raw) if whole else re.split(r"[,;:]", raw)
+    paths = (Path(_without_star(str(word).strip())).expanduser() for word in words if str(word).strip())
+    return list(dict.fromkeys(paths))
+
+
+def _without_star(word: str) -> str:
+    if not word.strip("*"):
+        return "."
+    below = re.fullmatch(r"(.*?)(/\*+)+/?", word)
+    return (below[1] or "/") if below else word
 
 
 def _current_directory() -> Path | None:
@@ -242,8 +278,5 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     return data
 
 
-def _did_you_mean(key: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(key, OPTIONS, n=1)
-    return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(sorted(OPTIONS))}"
+def _key_hint(key: str) -> str:
+    return did_you_mean(key, OPTIONS, otherwise=f"known: {', '.join(sorted(OPTIONS))}")

@@ -40,8 +40,6 @@ CA_SECRET_ID = "jetson_ca"  # noqa: S105 - the id of a secret, not a secret
 CA_TARGET = "/dev/jetson/ca.crt"
 WHEELS_SOURCE = ".jetson/wheels"  # the engine puts the wheels there in a staged context
 WHEELS_TARGET = "/dev/jetson/wheels"
-PIP_CACHE_TARGET = "/dev/jetson/pip"
-CCACHE_TARGET = "/dev/jetson/ccache"
 
 # Without mounts. COPY cannot write to /dev, so the bundle stands in /run until the stage's last instruction.
 CA_COPY_SOURCE = ".jetson/ca.crt"  # the engine puts the bundle there in a staged context, mode 0644
@@ -140,21 +138,6 @@ def canonical(text: str, path: Path = DEFAULT_PATH) -> list[list[str]]:
     ]
 
 
-def strip_header(text: str) -> str:
-    """Drop the `#---` YAML header: it describes the package and takes no part in the build."""
-    kept: list[str] = []
-    lines = split_lines(text)
-    inside = False
-    for number, line in enumerate(lines):
-        if not line.startswith("#"):
-            return "\n".join([*kept, *lines[number:]])
-        if line.startswith("#---"):
-            inside = not inside
-        elif not inside:
-            kept.append(line)
-    return "\n".join(kept)
-
-
 def render(text: str, variables: Mapping[str, Any], path: Path = Path("Dockerfile.j2")) -> str:
     """Render a `Dockerfile.j2`: sandboxed Jinja2, an undefined variable is a RecipeError with its line.
 
@@ -221,18 +204,14 @@ def prepare(
     mounts: bool,
     ca_bundle: bool = False,
     wheelhouse: bool = False,
-    cache_mounts: bool = False,
     index_url: bool = False,
     base_user: str = "",
-    cache_scope: str = "",
     path: Path = DEFAULT_PATH,
 ) -> str:
     """Add what the engine can do to a plain Dockerfile; without a feature the text comes back unchanged.
 
     With `mounts` each RUN (but none of ONBUILD) gets a secret mount for the CA bundle, which takes no part in
-    BuildKit's cache key and leaves nothing behind, a bind mount for the wheels, and cache mounts for pip and ccache.
-    `cache_scope` names pip's cache: wheels that pip compiles depend on more than pip knows (CUDA, compile options), so
-    stages must not share them, and without a scope pip has no cache. Its downloads are shared by all stages.
+    BuildKit's cache key and leaves nothing behind, and a bind mount for the wheels.
 
     Without `mounts` the bundle is copied in after each FROM of a stage that runs something and removed by the
     stage's last instruction, as root; wheels come from a URL (`build_args_for`). `base_user` is the user of the base
@@ -252,14 +231,12 @@ def prepare(
     for stage, users in _with_users(stages(steps), base_user):
         if not stage.runs:
             continue
-        # BuildKit makes a cache directory for root alone (20.10: with `mode=0777` too, its umask takes the bits away).
-        caches = _caches(cache_scope) if mounts and cache_mounts and _ROOT.issuperset(users) else {}
         copies = ca_bundle and not mounts
-        args = _arg_lines(mounts=mounts, ca_bundle=ca_bundle, wheelhouse=wheelhouse, caches=caches, index_url=index_url)
+        args = _arg_lines(mounts=mounts, ca_bundle=ca_bundle, wheelhouse=wheelhouse, index_url=index_url)
         after[stage.start.end] = [f"COPY {CA_COPY_SOURCE} {CA_COPY_TARGET}"] * copies + args
         if copies:
             after.setdefault(stage.body[-1].end, []).extend(_removal(users[-1]))
-        flags = _mount_flags(ca_bundle=ca_bundle, wheelhouse=wheelhouse, caches=caches) if mounts else []
+        flags = _mount_flags(ca_bundle=ca_bundle, wheelhouse=wheelhouse) if mounts else []
         for step in stage.body:
             if step.keyword == "RUN":
                 lines[step.line - 1] = _with_flags(lines[step.line - 1], step, flags)
@@ -409,39 +386,22 @@ def _removal(user: str) -> list[str]:
     return [remove] if user in _ROOT else ["USER 0", remove, f"USER {user}"]
 
 
-def _caches(scope: str) -> dict[str, dict[str, str]]:
-    """Map the variable that moves a tool's cache to its mounts: directory → id."""
-    caches = {"CCACHE_DIR": {CCACHE_TARGET: "jetson-ccache"}}
-    if scope:
-        caches["PIP_CACHE_DIR"] = {
-            PIP_CACHE_TARGET: f"jetson-pip-{scope}",
-            f"{PIP_CACHE_TARGET}/http": "jetson-pip-http",  # downloads, pip before 23.3
-            f"{PIP_CACHE_TARGET}/http-v2": "jetson-pip-http-v2",  # and since
-        }
-    return caches
-
-
-def _arg_lines(
-    *, mounts: bool, ca_bundle: bool, wheelhouse: bool, caches: Mapping[str, Mapping[str, str]], index_url: bool
-) -> list[str]:
+def _arg_lines(*, mounts: bool, ca_bundle: bool, wheelhouse: bool, index_url: bool) -> list[str]:
     """Declare what the RUNs shall see; paths are defaults, so that nobody has to pass them."""
     words = [f"{name}={value}" for name, value in build_args_for(mounts=mounts, ca_bundle=ca_bundle).items()]
     if wheelhouse:
         words.append(f"PIP_FIND_LINKS={WHEELS_TARGET}" if mounts else "PIP_FIND_LINKS")
-    words += [f"{name}={next(iter(targets))}" for name, targets in caches.items()]
     if index_url:
         words.append("PIP_INDEX_URL")
     return [f"ARG {' '.join(words)}"] if words else []
 
 
-def _mount_flags(*, ca_bundle: bool, wheelhouse: bool, caches: Mapping[str, Mapping[str, str]]) -> list[str]:
+def _mount_flags(*, ca_bundle: bool, wheelhouse: bool) -> list[str]:
     flags = []
     if ca_bundle:
         flags.append(f"--mount=type=secret,id={CA_SECRET_ID},target={CA_TARGET},mode=0444,required=true")
     if wheelhouse:
         flags.append(f"--mount=type=bind,source={WHEELS_SOURCE},target={WHEELS_TARGET}")
-    for targets in caches.values():
-        flags += [f"--mount=type=cache,id={name},target={target}" for target, name in targets.items()]
     return flags
 
 

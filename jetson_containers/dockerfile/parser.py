@@ -5,7 +5,6 @@ Grammar: https://docs.docker.com/reference/dockerfile/ (directives, continuation
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import RecipeError
+from jetson_containers.core.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -219,6 +219,5 @@ def _heredoc_body(lines: Sequence[str], position: int, name: str, *, chomp: bool
 
 
 def _unknown(keyword: str, path: Path, line: int) -> RecipeError:
-    near = difflib.get_close_matches(keyword, KEYWORDS, n=1)
-    hint = f"did you mean `{near[0]}`?" if near else "a line that goes on needs a `\\` at the end of the one before"
+    hint = did_you_mean(keyword, KEYWORDS, otherwise="a line that goes on needs a `\\` at the end of the one before")
     return RecipeError(f"unknown instruction `{keyword}`", path=path, line=line, hint=hint)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.dockerfile.inject import jobs_host
-from jetson_containers.engine.interface import Builder, BuildRequest, Capabilities
+from jetson_containers.engine.interface import Builder, BuildRequest, Capabilities, RunCapabilities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _PROXY = re.compile(r"^(https?|ftp|all)_proxy$", re.IGNORECASE)
 
 
 def docker(
-    capabilities: Capabilities, *args: str, env: Mapping[str, str] | None = None, keep: Sequence[str] = ()
+    capabilities: RunCapabilities, *args: str, env: Mapping[str, str] | None = None, keep: Sequence[str] = ()
 ) -> list[str]:
     """`[sudo [env K=V…]] docker ARGS`: sudo drops the environment, so what docker needs of it stands behind.
 
@@ -75,8 +75,6 @@ def build(
     args += _secrets(builder, request)
     if builder is Builder.LEGACY:
         args += ["--force-rm"]  # else a failed step's container stays
-        if request.memory:
-            args += ["--memory", str(request.memory), "--memory-swap", "-1"]
     return docker(capabilities, *args, *request.flags, str(context), env=builder_env(builder), keep=sorted(hidden))
 
 
@@ -133,8 +131,6 @@ def _where(request: BuildRequest) -> list[str]:
         args += ["--network", request.network]
     if request.jobs:
         args += ["--add-host", jobs_host(request.jobs)]
-    if request.shm_size:
-        args += ["--shm-size", request.shm_size]
     if request.no_cache:
         args += ["--no-cache"]
     return args

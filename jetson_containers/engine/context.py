@@ -84,10 +84,8 @@ def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "") -
         mounts=mounts,
         ca_bundle=request.ca_bundle is not None,
         wheelhouse=request.wheelhouse is not None,
-        cache_mounts=request.cache_mounts,
         index_url=bool(request.index_url),
         base_user=base_user,
-        cache_scope=request.cache_scope,
         path=path,
     )
 

@@ -1,4 +1,4 @@
-"""The real engine: builds, runs, pulls and pushes through the docker client; asks questions through the SDK.
+"""The real engine: everything goes through the docker client.
 
 Clean-up policy: whatever ends a call (success, failure, time-out, Ctrl-C, `stop` from another thread), its child
 processes are gone, its container is removed and its temporary files are deleted before the call returns or raises.
@@ -18,15 +18,16 @@ from jetson_containers.engine import argv, emulation
 from jetson_containers.engine.context import prepared
 from jetson_containers.engine.interface import Builder, BuildTimeoutError, LocalImage, RunResult
 from jetson_containers.engine.messages import DETAIL_LINES, translate
-from jetson_containers.engine.probe import Client, Host, major, probe
-from jetson_containers.engine.queries import CliQueries, Queries, SdkQueries, local_image
+from jetson_containers.engine.probe import Client, Host, major, probe, run_capabilities, unprobed_client
+from jetson_containers.engine.queries import Queries, is_missing, local_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import BuildRequest, Capabilities
+    from jetson_containers.engine.interface import BuildRequest, Capabilities, RunCapabilities
+    from jetson_containers.engine.probe import Answer
 
 KEEP_LINES = 100_000  # of a container's output
 NOT_STARTED = 125  # docker's exit code when it could not start the container
@@ -69,15 +70,37 @@ class DockerEngine:
 
     @functools.cached_property
     def _queries(self) -> Queries:
-        capabilities, client = self._found
-        if capabilities.sudo:
-            return CliQueries(capabilities, self._host)
-        return SdkQueries(client.endpoint, self._host.env)
+        return Queries(self._ask)
+
+    @functools.cached_property
+    def _unprobed(self) -> str | None:
+        return unprobed_client(self._host)
+
+    def _ask(self, *args: str) -> Answer:
+        """Ask through the first client on PATH. Only where that fails, all are probed, and the best one is asked."""
+        if not self._is_probed and self._unprobed is not None:
+            answer = self._host.ask([self._unprobed, *args])
+            if answer.exit_code == 0 or is_missing(answer):
+                return answer
+        return self._host.ask(argv.docker(self.capabilities, *args))
+
+    @property
+    def _is_probed(self) -> bool:
+        return "_found" in self.__dict__
 
     @property
     def capabilities(self) -> Capabilities:
         """What it can do; probed once per process, on first use."""
         return self._found[0]
+
+    @functools.cached_property
+    def run_capabilities(self) -> RunCapabilities:
+        """What starting a container needs: one question, where the first client on PATH answers it."""
+        if not self._is_probed and self._unprobed is not None:
+            found = run_capabilities(self._unprobed, self._host)
+            if found is not None:
+                return found
+        return self.capabilities
 
     def build(self, request: BuildRequest, on_line: Callable[[str], None]) -> None:
         """Build and load into the local store; `on_line` gets each output line.
@@ -158,6 +181,12 @@ class DockerEngine:
         """One image by name, digest or ID; None when the local store has none."""
         attributes = self._queries.inspect(reference)
         return local_image(attributes) if attributes is not None else None
+
+    def layers_size(self) -> int | None:
+        """Bytes of all layers, each counted once; None when they cannot be learnt."""
+        from jetson_containers.engine import sdk
+
+        return sdk.layers_size(self._found[1].endpoint, self._host.env)
 
     def tag(self, source: str, target: str) -> None:
         """Give an image another name."""

@@ -29,18 +29,24 @@ class Builder(enum.Enum):
     LEGACY = "legacy"  # DOCKER_BUILDKIT=0
 
 
-@dataclass(frozen=True)
-class Capabilities:
-    """What this engine, through this client, can do; found by probing."""
+@dataclass(frozen=True, kw_only=True)
+class RunCapabilities:
+    """What one must know of an engine to start a container: `docker info` alone tells it."""
 
     client: str  # path of the docker binary that was chosen
+    sudo: bool  # whether `sudo` must stand before docker
+    runtimes: tuple[str, ...]  # of `docker info`
+    cdi_devices: tuple[str, ...]  # "nvidia.com/gpu=all" …, empty without CDI
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities(RunCapabilities):
+    """What this engine, through this client, can do; found by probing."""
+
     client_version: str
     server_version: str
     api_version: str
     builder: Builder
-    sudo: bool  # whether `sudo` must stand before docker
-    runtimes: tuple[str, ...]  # of `docker info`
-    cdi_devices: tuple[str, ...]  # "nvidia.com/gpu=all" …, empty without CDI
     storage_driver: str
     data_root: str
     architecture: str  # of the engine: "x86_64", "aarch64"
@@ -77,7 +83,6 @@ class BuildRequest:
     platform: str | None = None  # "linux/arm64"; None: the engine's own
     no_cache: bool = False
     network: str | None = "host"
-    shm_size: str | None = None
     flags: tuple[str, ...] = ()
     secrets: tuple[tuple[str, Path], ...] = ()
     cache_from: tuple[str, ...] = ()
@@ -85,13 +90,10 @@ class BuildRequest:
     ca_bundle: Path | None = None  # trusted during RUN, not left in the image
     wheelhouse: Path | None = None  # directory of wheels pip may use during RUN, not left in the image
     timeout: float | None = None  # seconds
-    memory: int | None = None  # bytes the build may use, where the builder can limit it
     index_url: str = ""  # package index pip uses during RUN, not left in the image
-    cache_mounts: bool = False  # keep pip's and ccache's caches between builds, where the builder can
     jobs: int = 0  # compile jobs the recipe is told of, outside of the engine's cache key; 0: it is told nothing
     added: Mapping[str, str] = field(default_factory=dict)  # texts of files that stand in the context only meanwhile
     shared: Mapping[str, Path] = field(default_factory=dict)  # files of elsewhere that stand in the context meanwhile
-    cache_scope: str = ""  # what wheels compiled by pip depend on: stages of different scopes share none
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,11 @@ class Engine(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do; probed once, on first use."""
+        ...
+
+    @property
+    def run_capabilities(self) -> RunCapabilities:
+        """The part of the capabilities that starting a container needs; one question, where probing takes several."""
         ...
 
     def build(self, request: BuildRequest, on_line: Callable[[str], None]) -> None:
@@ -138,6 +145,10 @@ class Engine(Protocol):
 
     def image(self, reference: str) -> LocalImage | None:
         """One image, or None when the local store has none of that name."""
+        ...
+
+    def layers_size(self) -> int | None:
+        """Bytes of all layers, each counted once, however many images share it; None when that is not known."""
         ...
 
     def tag(self, source: str, target: str) -> None:

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import ConfigError, EngineMissingError, EnginePermissionError, NotReadyError
 from jetson_containers.engine.emulation import emulated_platforms
-from jetson_containers.engine.interface import Builder, Capabilities
+from jetson_containers.engine.interface import Builder, Capabilities, RunCapabilities
+from jetson_containers.platforms.host import MACHINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+TIMEOUT = 60  # seconds an answer may take: a store of thousands of images on an SD card is slow
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 BUILDKIT_NEEDS_PLUGIN_FROM = 23  # major version of the client
 ORDER = {Builder.BUILDX: 0, Builder.BUILDKIT: 1, Builder.LEGACY: 2}
@@ -44,11 +46,11 @@ class Answer:
 def _ask(argv: Sequence[str], env: Mapping[str, str]) -> Answer:
     try:
         done = subprocess.run(
-            list(argv), env=dict(env), capture_output=True, text=True, errors="replace", timeout=30, check=False,
+            list(argv), env=dict(env), capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False,
             stdin=subprocess.DEVNULL, start_new_session=argv[0] != "sudo",
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Answer(124, "", f"`{' '.join(argv)}` did not answer within 30 s")
+        return Answer(124, "", f"`{' '.join(argv)}` did not answer within {TIMEOUT} s")
     except OSError as error:
         return Answer(127, "", str(error))
     return Answer(done.returncode, done.stdout, done.stderr)
@@ -124,6 +126,52 @@ def _is_program(path: Path) -> bool:
         return False
 
 
+def unprobed_client(host: Host) -> str | None:
+    """The first client on PATH, where it can be used without probing; None where only probing tells.
+
+    Not without probing: what may be Podman's, and a client that a docker context leads to another engine.
+    """
+    path = next(iter(find_clients(host)), None)
+    if path is None or _is_podman_file(Path(path)) or _has_context(host.env):
+        return None
+    endpoint = host.env.get("DOCKER_HOST") or DEFAULT_SOCKET
+    socket = host.root / endpoint.removeprefix("unix:///")
+    return None if "podman" in endpoint or "podman" in os.path.realpath(socket) else path
+
+
+def run_capabilities(path: str, host: Host) -> RunCapabilities | None:
+    """Ask an unprobed client for what starting a container needs; None when it does not reach an engine."""
+    info = _info([path], host)
+    if not info.get("ServerVersion"):
+        return None
+    local = (host.env.get("DOCKER_HOST") or DEFAULT_SOCKET).startswith("unix:")
+    return RunCapabilities(
+        client=path, sudo=False, runtimes=_runtimes(info), cdi_devices=_cdi_devices(info, host.root if local else None)
+    )
+
+
+def _is_podman_file(path: Path) -> bool:
+    """Whether a client is the script or link that podman-docker installs."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(1024)
+    except OSError:
+        return True
+    return path.resolve().name.startswith("podman") or (start.startswith(b"#!") and b"podman" in start)
+
+
+def _has_context(env: Mapping[str, str]) -> bool:
+    """Whether another docker context than the default one may be in use; DOCKER_HOST comes before all contexts."""
+    if env.get("DOCKER_HOST"):
+        return False
+    folder = env.get("DOCKER_CONFIG") or os.path.join(env.get("HOME") or "/", ".docker")  # noqa: PTH118 - as docker
+    try:
+        data = _json((Path(folder) / "config.json").read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        data = {}
+    return (env.get("DOCKER_CONTEXT") or data.get("currentContext") or "default") != "default"
+
+
 def examine(path: str, host: Host) -> Client | NotReadyError:
     """Ask one client for versions and builders; an error object when it reaches no engine."""
     prefix: list[str] = []
@@ -195,10 +243,11 @@ def _builders(command: Sequence[str], version: str, host: Host) -> tuple[Builder
 
 def _capabilities(client: Client, builder: Builder, host: Host) -> Capabilities:
     prefix = ["sudo"] if client.sudo else []
-    info = _json(host.ask([*prefix, client.path, "info", "--format", "{{json .}}"]).out)
+    info = _info([*prefix, client.path], host)
     architecture = str(info.get("Architecture") or client.server.get("Arch", ""))
     local = client.endpoint.startswith("unix:")
-    native = "linux/arm64" if architecture in {"aarch64", "arm64"} else "linux/amd64"
+    machine = MACHINES.get(architecture, architecture)
+    native = "linux/arm64" if machine == "aarch64" else "linux/amd64"
     emulated = emulated_platforms(host.root) if local else ()
     return Capabilities(
         client=client.path,
@@ -207,13 +256,21 @@ def _capabilities(client: Client, builder: Builder, host: Host) -> Capabilities:
         api_version=str(client.server.get("ApiVersion", "")),
         builder=builder,
         sudo=client.sudo,
-        runtimes=tuple(sorted(info.get("Runtimes") or ())),
+        runtimes=_runtimes(info),
         cdi_devices=_cdi_devices(info, host.root if local else None),
         storage_driver=str(info.get("Driver", "")),
         data_root=str(info.get("DockerRootDir", "")),
-        architecture={"arm64": "aarch64", "amd64": "x86_64"}.get(architecture, architecture),
+        architecture=machine,
         platforms=tuple(dict.fromkeys((native, *emulated))),
     )
+
+
+def _info(command: Sequence[str], host: Host) -> dict[str, Any]:
+    return _json(host.ask([*command, "info", "--format", "{{json .}}"]).out)
+
+
+def _runtimes(info: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(sorted(info.get("Runtimes") or ()))
 
 
 def _cdi_devices(info: Mapping[str, Any], root: Path | None) -> tuple[str, ...]:

@@ -6,6 +6,6 @@ imported only when the hub is asked.
 
 from jetson_containers.hub.cache import CachedRepo, cached, remove
 from jetson_containers.hub.describe import ModelInfo, describe
-from jetson_containers.hub.downloads import cache_of, container_path, download
+from jetson_containers.hub.downloads import cache_of, download
 
-__all__ = ["CachedRepo", "ModelInfo", "cache_of", "cached", "container_path", "describe", "download", "remove"]
+__all__ = ["CachedRepo", "ModelInfo", "cache_of", "cached", "describe", "download", "remove"]

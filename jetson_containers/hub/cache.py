@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import secrets
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jetson_containers.core import files
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError
 from jetson_containers.hub.downloads import cache_of, told
 from jetson_containers.hub.transfer.reference import Reference, parse
@@ -85,16 +85,10 @@ def remove(data: Path, repo: str, kind: str = "model") -> int:
 @contextlib.contextmanager
 def _kept_out(locks: Path, repo: str) -> Iterator[None]:
     """Hold every lock of a repository, so that no download writes into what is being removed."""
-    import fcntl
-
     with contextlib.ExitStack() as stack:
         for path in sorted(locks.glob("*.lock")):
-            descriptor = os.open(path, os.O_RDONLY)
-            stack.callback(os.close, descriptor)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise NotReadyError(f"`{repo}` is being downloaded", hint="wait for it, or stop it first") from error
+            if not files.try_lock(stack.enter_context(files.open_lock(path))):
+                raise NotReadyError(f"`{repo}` is being downloaded", hint="wait for it, or stop it first")
         yield
 
 

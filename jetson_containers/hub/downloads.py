@@ -42,11 +42,6 @@ def cache_of(data: Path) -> Path:
     return data / "models" / "huggingface"
 
 
-def container_path(path: Path, data: Path) -> str | None:
-    """Where containers see a path below the data directory; None for what they do not see. Links are not followed."""
-    return str("/data" / path.relative_to(data)) if path.is_relative_to(data) else None
-
-
 def download(
     references: Sequence[str], settings: Settings, console: Console, *, token: str = "", **given: Any
 ) -> Iterator[Result]:

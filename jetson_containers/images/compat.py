@@ -1,4 +1,4 @@
-"""The one decision whether an image runs on a platform, and which of several is best.
+"""The one decision whether an image runs on a platform. Which of several is best: `autotag.ranking`.
 
 Order of the questions (the first "no" is the reason): role → architecture → L4T family → CUDA within what the driver
 runs → GPU code built in, where known → Ubuntu, only where libraries come from the host (r32). Unknown means
@@ -7,16 +7,16 @@ refuse. The rules are data in `facts/compat.yaml`, with their evidence; `cudaran
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.images import labels as image_labels
-from jetson_containers.images.name import distro_word
+from jetson_containers.images.name import STAGE_REPOSITORY, distro_word
 from jetson_containers.platforms import cuda as cudarange
 from jetson_containers.platforms import tables
 from jetson_containers.platforms.cuda import Runs
 from jetson_containers.platforms.detect import Arch
+from jetson_containers.platforms.host import MACHINES
 from jetson_containers.recipes.requirement import pep440
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
     from jetson_containers.images.name import ImageName, TagPlatform
     from jetson_containers.platforms.detect import Platform
-
-MACHINES = {"arm64": "aarch64", "aarch64": "aarch64", "amd64": "x86_64", "x86_64": "x86_64"}
-STAGE_REPOSITORY = ("jetson-containers", "stage")  # images under construction, labelled or not
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ class _Said:
 def _role(name: ImageName, label: str) -> str | None:
     if label:
         return label.strip('"')
-    return "stage" if (name.namespace, name.name) == STAGE_REPOSITORY else None
+    return "stage" if f"{name.namespace}/{name.name}" == STAGE_REPOSITORY else None
 
 
 def _of_label(data: Mapping[str, Any]) -> _Said:
@@ -213,7 +210,7 @@ def _ask_cuda(image: ImageFacts, host: Platform) -> _Refusal | None:
         return None
     if image.cuda is None:
         return "cuda-unknown", "nothing says which CUDA it uses, or that it uses none"
-    limit = _limit(host)
+    limit = native_limit(host)
     if limit is None:
         return "cpu-only-host", f"it uses CUDA {image.cuda}, this platform has no CUDA"
     if cudarange.runs(image.cuda, host.l4t, limit) is not Runs.NOT:
@@ -270,7 +267,7 @@ _QUESTIONS: tuple[Callable[[ImageFacts, Platform], _Refusal | None], ...] = (
 )
 
 
-def _limit(host: Platform) -> Version | None:
+def native_limit(host: Platform) -> Version | None:
     """Newest CUDA the host runs natively. A target without a driver is as capable as the CUDA it names."""
     return None if host.cuda is None else host.driver_cuda or host.cuda
 
@@ -283,85 +280,7 @@ def _praise(image: ImageFacts, host: Platform) -> str:
     place = f"L4T {image.l4t} on {host.l4t}" if image.l4t else host.arch.value
     if image.cpu or image.cuda is None:
         return f"{place}, without CUDA"
-    limit = _limit(host)
+    limit = native_limit(host)
     if limit and cudarange.runs(image.cuda, host.l4t, limit) is Runs.COMPAT:
         return f"{place}, CUDA {image.cuda} with cuda-compat over {limit}"
     return f"{place}, CUDA {image.cuda} natively"
-
-
-# Which is best ------------------------------------------------------------------------------------------------------
-
-
-def rank_key(image: ImageFacts, host: Platform) -> tuple[object, ...]:
-    """Sort key of a compatible image, best first under ascending order.
-
-    Native CUDA, cuda-compat, no CUDA where there is a GPU; the platform's own CUDA; nearest L4T not newer than the host
-    (by major.minor, as point releases share images); plain variant; newest version; nearest point release; newest
-    push; local.
-    """
-    return (
-        _effort(image, host),
-        0 if image.cuda == host.cuda else 1,
-        _distance(image.l4t, host.l4t, 2),
-        1 if image.variant else 0,
-        _newest_first(image.version),
-        _distance(image.l4t, host.l4t, 3),
-        _Descending(image.pushed),
-        0 if image.source == "local" else 1,
-        image.reference,
-    )
-
-
-def _effort(image: ImageFacts, host: Platform) -> int:
-    """0 native, 1 cuda-compat, 2 a GPU left idle. A CUDA the user chose for the platform counts as native."""
-    limit = _limit(host)
-    if limit is None or image.cuda == host.cuda:
-        return 0
-    if image.cuda is None:
-        return 2
-    return 0 if cudarange.runs(image.cuda, host.l4t, limit) is Runs.NATIVE else 1
-
-
-def _distance(image: Version | None, host: Version | None, digits: int) -> tuple[object, ...]:
-    """Nearest first among those not newer than the host, then those that are newer, then those that say nothing."""
-    if host is None or image is None:
-        return (2,) if host else (0,)
-    mine, theirs = _padded(host)[:digits], _padded(image)[:digits]
-    if theirs <= mine:
-        return (0, tuple(-part for part in theirs))
-    return (1, theirs)
-
-
-def _padded(version: Version) -> tuple[int, ...]:
-    return (version.major, version.minor, version.micro)
-
-
-def _newest_first(version: str | None) -> tuple[object, ...]:
-    """Build numbers (`b5283`), then numbered versions, both newest first; then hashes and words; then nothing.
-
-    Numbering that cannot be compared is told apart by the date of the push.
-    """
-    if version is None:
-        return (3,)
-    if re.fullmatch(r"b[0-9]{1,18}", version):
-        return (0, -int(version[1:]))
-    parsed = _version(version)
-    if parsed is None or re.fullmatch(r"[0-9a-f]{7,}", version):
-        return (2,)
-    return (1, _Descending(parsed))
-
-
-class _Descending:
-    """Turns the order of a comparable value around, for sort keys."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __lt__(self, other: _Descending) -> bool:
-        return bool(other.value < self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Descending) and bool(other.value == self.value)
-
-    def __hash__(self) -> int:
-        return hash(self.value)

@@ -19,6 +19,8 @@ from jetson_containers.platforms.detect import Arch
 if TYPE_CHECKING:
     from jetson_containers.platforms.detect import Platform
 
+STAGE_REPOSITORY = "jetson-containers/stage"  # of images under construction, which nobody runs
+
 
 @dataclass(frozen=True)
 class TagPlatform:

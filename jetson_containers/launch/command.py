@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.core.errors import EngineMissingError, NotReadyError, UsageError
+from jetson_containers.core.errors import EngineMissingError, NotReadyError
+from jetson_containers.core.files import make_data_directory
+from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.launch import devices as launch_devices
 from jetson_containers.launch import display as launch_display
 from jetson_containers.launch import docker_options as dockerargs
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import Capabilities
+    from jetson_containers.engine.interface import RunCapabilities
     from jetson_containers.launch.display import CookieFile
     from jetson_containers.launch.docker_options import RunLine
     from jetson_containers.launch.gpu import Gpu
@@ -97,7 +99,7 @@ class Launch:
 def plan_run(
     args: Sequence[str],
     platform: Platform,
-    capabilities: Capabilities,
+    capabilities: RunCapabilities,
     settings: Settings,
     *,
     root: Path = Path("/"),
@@ -178,7 +180,7 @@ def run(launch: Launch, console: Console, *, execute: Callable[[Launch], int] | 
     console.detail(launch.shell)
     if launch.data is not None:
         for folder in ("", *launch.folders):
-            make_data_dir(launch.data / folder)
+            make_data_directory(launch.data / folder)
     if launch.cookie is not None:
         _write_cookie(launch.cookie, console)
     return (execute or become)(launch)
@@ -212,20 +214,6 @@ def _open_null(number: int) -> None:
         os.close(null)
     # dup2 of a descriptor on itself would leave it to be closed by exec.
     os.set_inheritable(number, True)  # noqa: FBT003 - the function takes no keywords
-
-
-def make_data_dir(path: Path) -> None:
-    """Create the data directory where it is missing; under sudo it belongs to who called sudo."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() == 0 and "SUDO_UID" in os.environ:
-            for folder in missing:
-                os.chown(folder, int(os.environ["SUDO_UID"]), int(os.environ.get("SUDO_GID", "-1")))
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"`{path}` is no directory, so it cannot be /data", hint="--data DIR") from error
-    except OSError as error:
-        raise NotReadyError(f"`{path}` cannot be made: {error.strerror}", hint="--data DIR chooses another") from error
 
 
 def unique_name() -> str:
@@ -288,19 +276,15 @@ def _is_set(line: RunLine, name: str) -> bool:
 
 def _oddities(line: RunLine) -> tuple[Notice, ...]:
     """Options that are passed on although they will not do what they seem to."""
-    import difflib
-
     notices = []
     for option in line.options:
         if not option.known:
-            close = difflib.get_close_matches(
-                option.name, [*launch_args.OWN, *dockerargs.VALUED, *dockerargs.FLAGS], n=1
-            )
+            known = [*launch_args.OWN, *dockerargs.VALUED, *dockerargs.FLAGS]
             dashes = "--" if len(option.name) > 1 else "-"
             notices.append(
                 Notice(
-                    f"`{dashes}{option.name}` is no option of `docker run` that we know; it is passed on",
-                    f"did you mean `--{close[0]}`?" if close else None,
+                    f"unknown option of `docker run`: `{dashes}{option.name}`; it is passed on",
+                    did_you_mean(option.name, known, style="`--{}`") or None,
                 )
             )
     if line.has("publish", "publish-all") and not line.has(*_OWN_NETWORK):
@@ -311,7 +295,7 @@ def _oddities(line: RunLine) -> tuple[Notice, ...]:
     return tuple(notices)
 
 
-def _docker(capabilities: Capabilities, options: Sequence[str], additions: Mapping[str, str]) -> tuple[str, ...]:
+def _docker(capabilities: RunCapabilities, options: Sequence[str], additions: Mapping[str, str]) -> tuple[str, ...]:
     """`docker run`, with sudo where it is needed; sudo then has to let the variables through that go by name."""
     command = (capabilities.client, "run")
     if not capabilities.sudo:

@@ -6,14 +6,13 @@ anew at every start from the user's own cookie, with the host name taken out, be
 
 from __future__ import annotations
 
-import os
 import re
 import struct
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetson_containers.core.files import write_atomically
 from jetson_containers.launch.parts import Mount, Notice, Part
 
 if TYPE_CHECKING:
@@ -73,11 +72,7 @@ def write_cookie(cookie: CookieFile) -> Notice | None:
     """Write the cookie file, mode 0600, replacing an earlier one whole. The notice says when it is empty."""
     data = cookie.source.read_bytes() if cookie.source.is_file() else b""
     entries = wild_entries(data, cookie.display)
-    cookie.path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=cookie.path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(entries)
-    Path(name).replace(cookie.path)
+    write_atomically(cookie.path, entries, mode=0o600)
     if entries:
         return None
     return Notice(

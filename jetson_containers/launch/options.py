@@ -155,4 +155,6 @@ def _globals(mine: RunLine) -> dict[str, Any]:
         key = "as_json" if name == "json" else name.replace("-", "_")
         if mine.has(name):
             values[key] = mine.last(name) if valued else mine.is_on(name)
+    if dirs := mine.values("package-dirs"):
+        values["package_dirs"] = tuple(dirs)
     return values

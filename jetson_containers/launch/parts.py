@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from jetson_containers.engine.interface import Capabilities
+    from jetson_containers.engine.interface import RunCapabilities
     from jetson_containers.platforms.detect import Platform
 
 
@@ -72,7 +72,7 @@ class Host:
     """What the steps may look at. `root` is "/" or a folder of captured files; argv always names the real path."""
 
     platform: Platform
-    capabilities: Capabilities
+    capabilities: RunCapabilities
     env: Mapping[str, str] = field(repr=False)
     root: Path = Path("/")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import StepError, UsageError
+from jetson_containers.llm import fit_check
 from jetson_containers.llm import prepare as preparing
 from jetson_containers.llm import session as sessions
 from jetson_containers.llm.runtimes.interface import ServeOptions
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jetson_containers.llm.client import Turn
-    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.context import LlmContext
+    from jetson_containers.llm.decide import Decision
     from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.session import Session
 
@@ -45,7 +47,7 @@ QUESTIONS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchOptions:
     """How much to measure. `input_tokens` is about how long our own prompts are made; `prompts` are a user's."""
 
@@ -56,7 +58,7 @@ class BenchOptions:
     csv: Path | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchRow:
     """One measured answer. Times in seconds, rates in tokens/s, memory in MB."""
 
@@ -74,7 +76,7 @@ class BenchRow:
     memory: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchReport:
     """All rows, their means, and what was predicted (None: unknown model or machine)."""
 
@@ -92,7 +94,9 @@ class BenchReport:
     predicted: dict[str, Any] | None = None
 
 
-def bench(request: LlmRequest, options: BenchOptions, world: World, *, dry_run: bool = False) -> BenchReport | None:
+def bench(
+    request: LlmRequest, options: BenchOptions, context: LlmContext, *, dry_run: bool = False
+) -> BenchReport | None:
     """Prepare, warm up once, measure.
 
     Raises as `prepare`; StepError when nothing could be measured, UsageError for a file that rows cannot go into,
@@ -100,28 +104,48 @@ def bench(request: LlmRequest, options: BenchOptions, world: World, *, dry_run: 
     """
     if options.csv and not dry_run:
         append_csv(options.csv, ())
-    prepared = preparing.prepare(request, world, dry_run=dry_run)
     if dry_run:
-        service = prepared.runtime.serve(prepared.job, ServeOptions(port=8080, threads=request.threads))
-        preparing.show(prepared, service.argv, world.console)
+        decision = preparing.plan(request, context)
+        service = decision.service(ServeOptions(port=8080, threads=request.threads))
+        preparing.show(decision, service.argv, context.console)
         return None
-    with sessions.open_session(prepared, world, threads=request.threads) as session:
-        rows = _measure(prepared, session, options, world)
+    prepared = preparing.prepare(request, context)
+    decision = prepared.decision
+    with sessions.open_session(prepared, context, threads=request.threads) as session:
+        rows = _measure(decision, session, options, context)
         memory = session.memory.most
     if options.csv:
         append_csv(options.csv, rows)
-        world.console.info(f"written to {options.csv}")
+        context.console.info(f"written to {options.csv}")
     return BenchReport(
-        prepared.model.name, prepared.runtime.name, "" if prepared.job.prepared else prepared.job.quantization,
-        prepared.job.context, session.image, world.platform.board, tuple(rows),
-        _mean([row.prefill_rate for row in rows]), _mean([row.decode_rate for row in rows]), memory, session.loaded_s,
-        world.predict(prepared.job, prepared.runtime.name, max(row.input_tokens + row.output_tokens for row in rows)),
-    )  # fmt: skip
+        model=decision.model.name,
+        runtime=decision.runtime.name,
+        quantization=decision.quantization,
+        context=decision.job.context,
+        image=session.image,
+        board=context.platform.board,
+        rows=tuple(rows),
+        prefill_tokens_per_s=_mean([row.prefill_rate for row in rows]),
+        decode_tokens_per_s=_mean([row.decode_rate for row in rows]),
+        memory_bytes=memory,
+        load_s=session.loaded_s,
+        predicted=_predicted(decision, context, max(row.input_tokens + row.output_tokens for row in rows)),
+    )
 
 
-def show(report: BenchReport, world: World, *, as_csv: bool = False) -> None:
+def _predicted(decision: Decision, context: LlmContext, filled: int) -> dict[str, Any] | None:
+    """What `llm fit --json` would say for this machine with so many tokens in the context; None: unknown."""
+    machine = fit_check.machine_for("", context.platform, context.console)
+    try:
+        found = fit_check.forecast(decision.job, decision.runtime.name, machine, decision.model.shape, filled=filled)
+    except UsageError:
+        return None
+    return found.fit.to_json() if found else None
+
+
+def show(report: BenchReport, context: LlmContext, *, as_csv: bool = False) -> None:
     """The means, measured beside predicted; with `as_csv` the rows on stdout in upstream's columns."""
-    console = world.console
+    console = context.console
     if as_csv:
         console.result(to_csv(report.rows).rstrip("\n"))
         return
@@ -201,9 +225,9 @@ def _prompt(entry: object) -> str:
     return entry.strip() if isinstance(entry, str) else ""
 
 
-def _measure(prepared: PreparedModel, session: Session, options: BenchOptions, world: World) -> list[BenchRow]:
+def _measure(decision: Decision, session: Session, options: BenchOptions, context: LlmContext) -> list[BenchRow]:
     rows: list[BenchRow] = []
-    for index, prompt in enumerate(_prompts(prepared, options)):
+    for index, prompt in enumerate(_prompts(decision, options)):
         turn = session.client.ask(
             [{"role": "user", "content": prompt}],
             max_tokens=options.output_tokens,
@@ -214,9 +238,9 @@ def _measure(prepared: PreparedModel, session: Session, options: BenchOptions, w
         if turn.interrupted:
             raise KeyboardInterrupt
         word = "warm-up" if index == 0 else f"{index}/{options.count}"
-        world.console.info(f"{word}: {turn.prompt_tokens} + {turn.completion_tokens} tokens")
+        context.console.info(f"{word}: {turn.prompt_tokens} + {turn.completion_tokens} tokens")
         if index:
-            rows += _row(turn, prepared, session)
+            rows += _row(turn, decision, session)
     if not rows:
         raise StepError(
             "nothing could be measured: the model answered with fewer than two tokens each time",
@@ -225,21 +249,30 @@ def _measure(prepared: PreparedModel, session: Session, options: BenchOptions, w
     return rows
 
 
-def _row(turn: Turn, prepared: PreparedModel, session: Session) -> list[BenchRow]:
+def _row(turn: Turn, decision: Decision, session: Session) -> list[BenchRow]:
     if turn.decode_rate is None or turn.prefill_rate is None:
         return []
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d %H:%M:%S")
-    precision = "" if prepared.job.prepared else prepared.job.quantization
+    precision = decision.quantization
     return [
         BenchRow(
-            now, machine.node(), prepared.runtime.name, prepared.model.name, precision, turn.prompt_tokens,
-            turn.completion_tokens, round(turn.prefill_s, 4), round(turn.prefill_rate, 2), round(turn.decode_s, 4),
-            round(turn.decode_rate, 2), round(session.memory.most / 1e6, 1),
+            timestamp=now,
+            hostname=machine.node(),
+            api=decision.runtime.name,
+            model=decision.model.name,
+            precision=precision,
+            input_tokens=turn.prompt_tokens,
+            output_tokens=turn.completion_tokens,
+            prefill_time=round(turn.prefill_s, 4),
+            prefill_rate=round(turn.prefill_rate, 2),
+            decode_time=round(turn.decode_s, 4),
+            decode_rate=round(turn.decode_rate, 2),
+            memory=round(session.memory.most / 1e6, 1),
         )
-    ]  # fmt: skip
+    ]
 
 
-def _prompts(prepared: PreparedModel, options: BenchOptions) -> list[str]:
+def _prompts(decision: Decision, options: BenchOptions) -> list[str]:
     """One to warm up and `count` to measure. Each begins differently: a server must not find it in its prefix cache."""
     if options.prompts:
         given = options.prompts
@@ -247,7 +280,7 @@ def _prompts(prepared: PreparedModel, options: BenchOptions) -> list[str]:
             given[index] if index < len(given) else f"{index}. {given[index % len(given)]}"
             for index in range(options.count + 1)
         ]
-    room = max(prepared.job.context - options.output_tokens - 64, 16)
+    room = max(decision.job.context - options.output_tokens - 64, 16)
     words = (_TEXT * (options.input_tokens // 30 + 1)).split()[: int(min(options.input_tokens, room) * 0.7)]
     body = " ".join(words)
     return [f"{index}. {body}\n{QUESTIONS[index % len(QUESTIONS)]}" for index in range(options.count + 1)]

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.llm.client import Turn
-    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.context import LlmContext
+    from jetson_containers.llm.decide import Decision
     from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.session import Session
 
 HELP = "/exit leaves, /reset forgets the conversation, /stats tells the speeds, /system TEXT sets the system message"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChatOptions:
     """How to talk. Without a `prompt` standard input is read: a conversation on a terminal, else one question."""
 
@@ -36,7 +37,7 @@ class ChatOptions:
     seed: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChatAnswer:
     """The last answer. Speeds are tokens/s, None where too few tokens came to tell."""
 
@@ -56,7 +57,7 @@ class ChatAnswer:
         return {**asdict(self), "tokens_per_s": self.decode_tokens_per_s}
 
 
-def chat(request: LlmRequest, options: ChatOptions, world: World, *, dry_run: bool = False) -> ChatAnswer | None:
+def chat(request: LlmRequest, options: ChatOptions, context: LlmContext, *, dry_run: bool = False) -> ChatAnswer | None:
     """Answer on stdout, streamed; everything else on stderr.
 
     Raises as `prepare`, UsageError where nothing is asked, and StepError for a failed server. Ctrl-C while the only
@@ -66,23 +67,32 @@ def chat(request: LlmRequest, options: ChatOptions, world: World, *, dry_run: bo
         runtime_named(request.runtime)  # a wrong name is said before a question is waited for
     if not dry_run:
         options = options if options.prompt or _on_terminal() else replace(options, prompt=piped())
-    prepared = preparing.prepare(request, world, dry_run=dry_run)
     if dry_run:
-        service = prepared.runtime.serve(prepared.job, ServeOptions(port=8080, threads=request.threads))
-        preparing.show(prepared, service.argv, world.console)
+        decision = preparing.plan(request, context)
+        service = decision.service(ServeOptions(port=8080, threads=request.threads))
+        preparing.show(decision, service.argv, context.console)
         return None
-    with sessions.open_session(prepared, world, threads=request.threads) as session:
-        turn = Conversation(session, options, world.console).run()
+    prepared = preparing.prepare(request, context)
+    with sessions.open_session(prepared, context, threads=request.threads) as session:
+        turn = Conversation(session=session, options=options, console=context.console).run()
     if turn is None:
         return None
     if turn.interrupted and options.prompt:
         raise KeyboardInterrupt
-    _say_speed(prepared, session, turn, world.console)
+    decision = prepared.decision
+    _show_speed(decision, session, turn, context.console)
     return ChatAnswer(
-        request.model, prepared.runtime.name, "" if prepared.job.prepared else prepared.job.quantization,
-        session.image, prepared.artefact, turn.text.strip(), turn.prompt_tokens, turn.completion_tokens,
-        turn.prefill_rate, turn.decode_rate,
-    )  # fmt: skip
+        model=request.model,
+        runtime=decision.runtime.name,
+        quantization=decision.quantization,
+        image=session.image,
+        artefact=decision.artifact,
+        answer=turn.text.strip(),
+        prompt_tokens=turn.prompt_tokens,
+        completion_tokens=turn.completion_tokens,
+        prefill_tokens_per_s=turn.prefill_rate,
+        decode_tokens_per_s=turn.decode_rate,
+    )
 
 
 def _on_terminal() -> bool:
@@ -100,7 +110,7 @@ def piped() -> str:
     return text
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Conversation:
     """The messages so far and the reading of new ones."""
 
@@ -220,5 +230,5 @@ def speeds(turn: Turn) -> str:
     return ", ".join(parts)
 
 
-def _say_speed(prepared: PreparedModel, session: Session, turn: Turn, console: Console) -> None:
-    console.ok(f"{prepared.title}: {speeds(turn)}; loaded in {session.loaded_s:.1f} s, {session.image}")
+def _show_speed(decision: Decision, session: Session, turn: Turn, console: Console) -> None:
+    console.ok(f"{decision.title}: {speeds(turn)}; loaded in {session.loaded_s:.1f} s, {session.image}")

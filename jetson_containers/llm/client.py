@@ -25,7 +25,7 @@ class ServerGoneError(StepError):
     """The server does not answer any more, or broke off in the middle."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Turn:
     """One answer. Times are seconds from the request; the token counts are the server's own.
 
@@ -54,7 +54,7 @@ class Turn:
         return (self.completion_tokens - 1) / self.decode_s
 
 
-@dataclass
+@dataclass(kw_only=True)
 class OpenAIClient:
     """One server. `key` is sent as a bearer token and appears nowhere else."""
 
@@ -140,11 +140,24 @@ class OpenAIClient:
             prompt, count = int(timings.get("prompt_n") or prompt), int(timings["predicted_n"])
             per_token = float(timings["predicted_ms"]) / 1000 / max(count, 1)
             return Turn(
-                "".join(pieces), prompt, count, float(timings["prompt_ms"]) / 1000, per_token * (count - 1), reason,
-                interrupted,
-            )  # fmt: skip
+                text="".join(pieces),
+                prompt_tokens=prompt,
+                completion_tokens=count,
+                prefill_s=float(timings["prompt_ms"]) / 1000,
+                decode_s=per_token * (count - 1),
+                finish_reason=reason,
+                interrupted=interrupted,
+            )
         prefill = first - started if first else 0.0
-        return Turn("".join(pieces), prompt, count, prefill, last - first if first else 0.0, reason, interrupted)
+        return Turn(
+            text="".join(pieces),
+            prompt_tokens=prompt,
+            completion_tokens=count,
+            prefill_s=prefill,
+            decode_s=last - first if first else 0.0,
+            finish_reason=reason,
+            interrupted=interrupted,
+        )
 
     def _headers(self) -> dict[str, str]:
         key = {"Authorization": f"Bearer {self.key}"} if self.key else {}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import InterruptedByUserError, UsageError
+from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.secrets import Redactor
 from jetson_containers.engine import argv as docker_argv
 from jetson_containers.llm.runtimes.interface import DRIVERS
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
     from jetson_containers.launch.command import Launch
-    from jetson_containers.llm.runtimes.interface import Service, StepCommand
+    from jetson_containers.llm.pipeline.types import CommandStep
+    from jetson_containers.llm.runtimes.interface import Service
     from jetson_containers.platforms.detect import Platform
 
 OWNER = "io.jetson-containers.owner"  # of a server's container: the process that ends it, as PID.START.PLACE
@@ -39,7 +41,7 @@ _OTHER_MACHINE = "exec format error"  # an image of another architecture, withou
 _HOST_DRIVERS = Path(__file__).resolve().parent.parent / "container_scripts"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Containers:
     """Makes docker commands for one platform, and runs them.
 
@@ -70,7 +72,7 @@ class Containers:
         planned = launch.plan_run(
             [*own, image, *command],
             self.platform,
-            self.engine.capabilities,
+            self.engine.run_capabilities,
             self.settings,
             root=Path("/"),
             env=env,
@@ -81,10 +83,10 @@ class Containers:
         for notice in planned.notices:
             self.console.detail(notice.text)
         if planned.data is not None:
-            launch.make_data_dir(planned.data)
+            make_data_directory(planned.data)
         return planned
 
-    def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+    def run(self, step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
         """Run a step to its end; see `pipeline.StepRunner`."""
         image = self.image_for(step.packages) if step.packages else self.image
         options: list[str] = []
@@ -112,12 +114,12 @@ class Containers:
                 raise
         return process.returncode, "".join(lines)
 
-    def variables(self, step: StepCommand) -> dict[str, str]:
+    def variables(self, step: CommandStep) -> dict[str, str]:
         """The step's own environment, with the number of threads where one was asked for."""
         threads = {"OMP_NUM_THREADS": str(self.threads)} if self.threads else {}
         return {**threads, **step.env}
 
-    def name_of(self, step: StepCommand) -> str:
+    def name_of(self, step: CommandStep) -> str:
         """The container of a step: always the same, so that the next run finds what a killed one left running."""
         place = f"{self.settings.path('data').resolve()}:{step.output}:{step.name}"
         return f"jetson-llm-{re.sub('[^a-z0-9_.-]', '-', step.name)}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
@@ -279,7 +281,7 @@ def _place() -> str:
 
 def client_for(engine: Engine) -> tuple[str, ...]:
     """The docker client of an engine, with sudo where that is needed."""
-    return tuple(docker_argv.docker(engine.capabilities))
+    return tuple(docker_argv.docker(engine.run_capabilities))
 
 
 def client_of(planned: Launch) -> tuple[str, ...]:

@@ -1,15 +1,12 @@
-"""The real surroundings of the `llm` actions: the hub, our catalogue's versions, the prediction for this machine."""
+"""What the `llm` commands need of this machine: its platform and settings, the engine, the hub and our catalog."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import JetsonError
-from jetson_containers.llm import fit_check as foresight
-from jetson_containers.llm.models import known as knownmodels
-from jetson_containers.llm.prepare import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,56 +15,60 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
     from jetson_containers.hub import ModelInfo
-    from jetson_containers.llm.request import LlmRequest
-    from jetson_containers.llm.runtimes.interface import Job
+    from jetson_containers.llm.models.types import ModelHub
     from jetson_containers.platforms.detect import Platform
     from jetson_containers.recipes.catalog import Catalog
 
 
-def make(
-    platform: Platform,
-    engine: Callable[[], Engine],
-    settings: Settings,
-    console: Console,
-    catalog: Callable[[], Catalog],
-) -> World:
-    """Put the parts together; nothing is asked of any of them before it is needed."""
-    hub = RealHub(settings, console)
+@dataclass(frozen=True, kw_only=True)
+class LlmContext:
+    """The surroundings of one command. `engine` and `catalog` are opened when they are first called."""
 
-    def versions_of(packages: Sequence[str]) -> Mapping[str, str]:
+    platform: Platform
+    settings: Settings
+    console: Console
+    hub: ModelHub
+    engine: Callable[[], Engine]
+    catalog: Callable[[], Catalog]
+
+    @property
+    def data(self) -> Path:
+        """What containers see as /data."""
+        return self.settings.path("data")
+
+    def find_image(self, packages: Sequence[str]) -> str:
+        """The image autotag finds. Raises NoCompatibleImageError with the way to build one."""
+        from jetson_containers.autotag import search
+
+        return search.find(packages, self.platform, self.engine, self.settings, self.console)
+
+    def versions_of(self, packages: Sequence[str]) -> Mapping[str, str]:
+        """The versions an image built from our catalog would have, by family."""
         found = {}
         for name in packages:
             try:
-                package = catalog().find(name)
+                package = self.catalog().find(name)
             except JetsonError:  # absent here: the runtime's own verdict says why, better than a version would
                 continue
             found[package.family] = str(package.version or "")
         return found
 
-    def predict(job: Job, runtime: str, filled: int) -> dict[str, Any] | None:
-        return foresight.predict(job, runtime, settings.path("data"), platform, console, filled=filled)
 
-    def fitting(job: Job, runtime: str, request: LlmRequest) -> None:
-        foresight.check(job, runtime, request, settings.path("data"), platform, console)
-
-    return World(platform, engine, settings, console, hub, versions_of, fitting, predict, knownmodels.config)
-
-
-@dataclass(frozen=True)
-class RealHub:
-    """`hub`, with this project's cache and settings."""
+@dataclass(frozen=True, kw_only=True)
+class HubAdapter:
+    """`jetson_containers.hub` with this project's cache and settings, as a `ModelHub`."""
 
     settings: Settings
     console: Console
 
     def describe(self, reference: str) -> ModelInfo:
-        """See `source.ModelHub`."""
+        """See `ModelHub`."""
         from jetson_containers import hub
 
         return hub.describe(reference, self.settings, self.console)
 
     def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
-        """See `source.ModelHub`."""
+        """See `ModelHub`."""
         from jetson_containers import hub
 
         (result,) = hub.download([reference], self.settings, self.console, exclude=ignore)

@@ -32,7 +32,14 @@ def download(
 
     Raises ToldError (the downloader itself has said on stderr what is wrong, and what helps) or StepError.
     """
-    containers = Containers(platform, engine(), settings, console, image, lambda _packages: image)
+    containers = Containers(
+        platform=platform,
+        engine=engine(),
+        settings=settings,
+        console=console,
+        image=image,
+        image_for=lambda _packages: image,
+    )
     words = [word for name in HUB_VARIABLES if os.environ.get(name) for word in ("--env", name)]
     planned = containers.plan(image, words, ["huggingface-downloader", *options, *repositories], env=dict(os.environ))
     console.info(f"download: {' '.join(repositories)}")

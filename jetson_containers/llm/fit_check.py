@@ -1,68 +1,83 @@
-"""The truthful word before the 13 GB: what `llm fit` says of a job, and refusing what will not fit."""
+"""Check before the download whether a job fits into memory: the prediction of `llm fit` for what was decided."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import DoesNotFitError, UsageError
 from jetson_containers.llm.fit import GIB, FitOptions, FitRequest, FitVerdict, advise, ask, board_named
 from jetson_containers.llm.fit import query as fitting
 from jetson_containers.llm.fit.predict import size_notes
-from jetson_containers.llm.models import source as modelsource
 
 if TYPE_CHECKING:
     from jetson_containers.core.console import Console
     from jetson_containers.llm.fit import Fit, Machine
     from jetson_containers.llm.models.config import ModelConfig
-    from jetson_containers.llm.request import LlmRequest
+    from jetson_containers.llm.models.types import ModelShape
     from jetson_containers.llm.runtimes.interface import Job
     from jetson_containers.platforms.detect import Platform
 
 
-def check(job: Job, runtime: str, request: LlmRequest, data: Path, platform: Platform, console: Console) -> None:
-    """Say in one line what is expected. Raises DoesNotFitError with what would fit, unless the user goes on anyway.
+@dataclass(frozen=True, kw_only=True)
+class FitForecast:
+    """What is predicted of a job on a machine, and of what it was predicted."""
 
-    Nothing is said where the shape of the model or the memory of the machine is unknown.
+    config: ModelConfig
+    request: FitRequest
+    machine: Machine
+    fit: Fit
+
+
+def forecast(
+    job: Job, runtime: str, machine: Machine | None, shape: ModelShape | None = None, *, filled: int = 0
+) -> FitForecast | None:
+    """Predict a job; None where the shape of the model or the memory of the machine is unknown.
+
+    `shape` is that of an artifact which is here already, `filled` the number of tokens in the context. Raises
+    UsageError for a quantization that the table of predictions does not know.
     """
-    machine = _machine(request.board, platform, console)
-    question = _question(job, runtime, data, machine)
-    if question is None or machine is None:
-        return
-    config, wanted = question
-    try:
-        fit = ask(config, wanted, machine)
-    except UsageError as error:  # a quantization the table does not know is for the runtime to judge
-        console.detail(f"fit: {error.message}")
-        return
-    for note in () if job.prepared else size_notes(config):
+    if machine is None:
+        return None
+    # Of this machine it is known how much is in use; of another, a desktop is assumed.
+    baseline = f"{machine.used / GIB:.3f}" if machine.used else "desktop"
+    options = FitOptions(prefill_chunk=job.prefill_chunk, baseline=baseline, filled=filled)
+    config, quantization = job.config, job.quantization
+    if shape is not None:
+        config, quantization, options = shape.config, shape.quantization, replace(options, held=shape.held)
+    if config is None:
+        return None
+    request = FitRequest(
+        runtime=runtime, quantization=quantization, context=job.context, max_batch=job.max_batch, options=options
+    )
+    return FitForecast(config=config, request=request, machine=machine, fit=ask(config, request, machine))
+
+
+def report(found: FitForecast, job: Job, console: Console, *, anyway: bool) -> None:
+    """Show the prediction in one line.
+
+    Raises DoesNotFitError with what would fit, unless the user goes on `anyway`.
+    """
+    for note in () if job.prepared else size_notes(found.config):
         console.warning(note)
-    if fit.verdict is FitVerdict.NO and not request.anyway:
-        advice = [item.text for item in advise(config, wanted, machine) if item.for_any_command]
-        raise DoesNotFitError(
-            f"{job.name} with {runtime} needs {_gib(fit.needed_bytes)}, {fit.board} has {_gib(fit.available_bytes)}",
-            hint=("what fits: " + " · ".join(advice) if advice else "nothing smaller was found that fits here")
-            + "\n`--anyway` goes on all the same",
-        )
-    _say(job, fit, console)
+    if found.fit.verdict is FitVerdict.NO and not anyway:
+        raise _does_not_fit(found, job)
+    _show(found.fit, job, console)
 
 
-def predict(
-    job: Job, runtime: str, data: Path, platform: Platform, console: Console, *, filled: int = 0
-) -> dict[str, Any] | None:
-    """What `llm fit --json` would say of a job on this machine with `filled` tokens in the context; None: unknown."""
-    machine = _machine("", platform, console)
-    question = _question(job, runtime, data, machine, filled)
-    if question is None or machine is None:
-        return None
-    try:
-        return ask(question[0], question[1], machine).to_json()
-    except UsageError:
-        return None
+def _does_not_fit(found: FitForecast, job: Job) -> DoesNotFitError:
+    fit = found.fit
+    advice = [item.text for item in advise(found.config, found.request, found.machine) if item.for_any_command]
+    return DoesNotFitError(
+        f"{job.name} with {found.request.runtime} needs {_gib(fit.needed_bytes)}, "
+        f"{fit.board} has {_gib(fit.available_bytes)}",
+        hint=("what fits: " + " · ".join(advice) if advice else "nothing smaller was found that fits here")
+        + "\n`--anyway` goes on all the same",
+    )
 
 
-def _say(job: Job, fit: Fit, console: Console) -> None:
+def _show(fit: Fit, job: Job, console: Console) -> None:
     if fit.verdict is FitVerdict.IMPOSSIBLE:
         return  # the runtime itself has judged that
     speed = f", about {fit.decode_tokens_per_s:.0f} tokens/s" if fit.decode_tokens_per_s else ""
@@ -83,26 +98,8 @@ def _gib(size: float) -> str:
     return f"{size / GIB:.1f} GiB"
 
 
-def _question(
-    job: Job, runtime: str, data: Path, machine: Machine | None, filled: int = 0
-) -> tuple[ModelConfig, FitRequest] | None:
-    # Of this machine it is known how much is in use; of another, a desktop is assumed.
-    baseline = f"{machine.used / GIB:.3f}" if machine is not None and machine.used else "desktop"
-    options = FitOptions(prefill_chunk=job.prefill_chunk, baseline=baseline, filled=filled)
-    config, quantization = job.config, job.quantization
-    place = data / job.source.removeprefix("/data/")
-    if job.prepared and place.exists():
-        try:
-            source = modelsource.load(str(place), _no_hub)
-        except UsageError:
-            return None
-        config, quantization, options = source.config, source.quantization, replace(options, held=source.held)
-    if config is None:
-        return None
-    return config, FitRequest(runtime, quantization, job.context, job.max_batch, options)
-
-
-def _machine(board: str, platform: Platform, console: Console) -> Machine | None:
+def machine_for(board: str, platform: Platform, console: Console) -> Machine | None:
+    """The board of that name, else the platform's machine; None where nothing says how much memory it has."""
     try:
         cross = bool(board) and _has_release_of(board, platform)
         return fitting.machine_for(fitting.FitQuestion(board=board), lambda: platform, Path("/"), cross=cross)
@@ -118,7 +115,3 @@ def _has_release_of(board: str, platform: Platform) -> bool:
     found = board_named(board)
     same = platform.board in {None, found.id}
     return not platform.host and same and platform.l4t is not None and found.boots(platform.l4t)
-
-
-def _no_hub(reference: str) -> ModelConfig:
-    raise UsageError(f"{reference} is no local model")

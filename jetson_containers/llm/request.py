@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Runtime
@@ -37,7 +37,7 @@ DEFAULT_RUNTIME = "llama_cpp"
 DEFAULT_CONTEXT = 4096  # tokens, where the model has as many: a context of 131072 would not fit any small board
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LlmRequest:
     """What was asked. Empty or zero: the runtime's or the model's default; an empty `image` is what autotag finds.
 
@@ -72,9 +72,8 @@ def runtime_named(name: str) -> Runtime:
     """The runtime of that name. Raises UsageError listing the ones there are."""
     known = ALIASES.get(name, name)
     if known not in RUNTIMES:
-        close = difflib.get_close_matches(known.lower(), RUNTIMES, n=1)
-        meant = f"did you mean `{close[0]}`? " if close else ""
-        raise UsageError(f"no runtime `{name}`", hint=f"{meant}there is: {', '.join(RUNTIMES)}")
+        meant = did_you_mean(known.lower(), RUNTIMES)
+        raise UsageError(f"unknown runtime `{name}`", hint=f"{meant}{meant and ' '}runtimes: {', '.join(RUNTIMES)}")
     module = importlib.import_module(f"jetson_containers.llm.runtimes.{MODULES.get(known, known)}")
     made: Runtime = getattr(module, RUNTIMES[known])()
     return made

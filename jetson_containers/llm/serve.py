@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jetson_containers.core import outputs
+from jetson_containers.core import files
 from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError
 from jetson_containers.hub.transfer.owner import owner_of
 from jetson_containers.llm import containers as container
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.launch.command import Launch
-    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.context import LlmContext
+    from jetson_containers.llm.decide import Decision
+    from jetson_containers.llm.prepare import PreparedModel
     from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.runtimes.interface import Service
 
@@ -35,7 +37,7 @@ DEFAULT_PORT = 8080
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServeRequest:
     """Where to listen and how. `port` 0: 8080, or the next free one. `api_key_env` names the variable with the key."""
 
@@ -47,7 +49,7 @@ class ServeRequest:
     api_key_env: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Served:
     """A server that runs. `health` and `url` answer on this machine."""
 
@@ -59,34 +61,33 @@ class Served:
     runtime: str
 
 
-def serve(request: LlmRequest, wanted: ServeRequest, world: World, *, dry_run: bool = False) -> Served | None:
+def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry_run: bool = False) -> Served | None:
     """Prepare, start, say when it answers. In the foreground until Ctrl-C, whose end is no error.
 
     Raises UsageError for a port that is taken, NotReadyError for a key that is not set, else as `prepare`.
     """
-    key = "" if wanted.generate else _key(wanted, world)  # a service file only names the variable
-    starts = not (dry_run or wanted.generate)
-    if wanted.port and starts:
-        _refuse_taken_port(wanted, world)
-    prepared = preparing.prepare(request, world, dry_run=dry_run)
-    if not starts or prepared.containers is None:
-        service = _service(prepared, wanted, wanted.port or DEFAULT_PORT)
-        if wanted.generate and not dry_run:
-            _generate(prepared, wanted, service, world.console)
-        else:
-            preparing.show(prepared, service.argv, world.console)
+    key = "" if wanted.generate else _key(wanted, context)  # a service file only names the variable
+    if dry_run:
+        decision = preparing.plan(request, context)
+        preparing.show(decision, _service(decision, wanted, wanted.port or DEFAULT_PORT).argv, context.console)
+        return None
+    if wanted.port and not wanted.generate:
+        _refuse_taken_port(wanted, context)
+    prepared = preparing.prepare(request, context)
+    if wanted.generate:
+        _generate(prepared, wanted, context.console)
         return None
     container.remove_orphans(container.client_for(prepared.containers.engine))
-    with reserved(wanted, world.data) as port:
-        return _start(prepared, wanted, port, key, world)
+    with reserved(wanted, context.data) as port:
+        return _start(prepared, wanted, port, key, context)
 
 
-def _refuse_taken_port(wanted: ServeRequest, world: World) -> None:
+def _refuse_taken_port(wanted: ServeRequest, context: LlmContext) -> None:
     """Raises UsageError before anything is prepared, unless only a server without owner holds the port: it goes."""
     if is_free(wanted.host, wanted.port):
         return
     with contextlib.suppress(NotReadyError):  # without an engine nothing of ours listens there
-        container.remove_orphans(container.client_for(world.engine()))
+        container.remove_orphans(container.client_for(context.engine()))
     if not is_free(wanted.host, wanted.port):
         raise _taken(wanted.port)
 
@@ -95,42 +96,48 @@ def _taken(port: int) -> UsageError:
     return UsageError(f"port {port} is taken", hint="`--port 0` takes the next free one from 8080 on")
 
 
-def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, world: World) -> Served:
-    service = _service(prepared, wanted, port)
+def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, context: LlmContext) -> Served:
+    service = _service(prepared.decision, wanted, port)
     if wanted.host not in _LOOPBACK and not wanted.api_key_env:
-        world.console.warning(
+        context.console.warning(
             f"everybody who reaches {wanted.host}:{port} can use this server", "--api-key-env NAME asks for a key"
         )
     planned = _planned(prepared, wanted, service, port, key)
     address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(wanted.host, wanted.host)  # noqa: S104 - compared
     place = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     served = Served(
-        planned.name, f"{place}/v1", f"{place}{service.health}", service.model, planned.image, prepared.runtime.name
+        name=planned.name,
+        url=f"{place}/v1",
+        health=f"{place}{service.health}",
+        model=service.model,
+        image=planned.image,
+        runtime=prepared.decision.runtime.name,
     )
-    client = OpenAIClient(address, port, service.model, key)
+    client = OpenAIClient(host=address, port=port, model=service.model, key=key)
     if wanted.detach:
-        _detach(planned, client, service.health, world)
-        show(served, world.console)
+        _detach(planned, client, service.health, context)
+        show(served, context.console)
     else:
-        _foreground(planned, client, service.health, served, prepared, world)
+        _foreground(planned, client, service.health, served, prepared, context)
     return served
 
 
-def _service(prepared: PreparedModel, wanted: ServeRequest, port: int) -> Service:
-    options = ServeOptions(port, wanted.host, prepared.request.threads, api_key=bool(wanted.api_key_env))
-    return prepared.runtime.serve(prepared.job, options)
+def _service(decision: Decision, wanted: ServeRequest, port: int) -> Service:
+    options = ServeOptions(
+        port=port, host=wanted.host, threads=decision.request.threads, api_key=bool(wanted.api_key_env)
+    )
+    return decision.service(options)
 
 
 def _planned(prepared: PreparedModel, wanted: ServeRequest, service: Service, port: int, key: str) -> Launch:
-    if prepared.containers is None:
-        raise NotReadyError("nothing runs in a dry run")
-    name = wanted.name or f"jetson-llm-{prepared.runtime.name}-{port}"
+    name = wanted.name or f"jetson-llm-{prepared.decision.runtime.name}-{port}"
     return prepared.containers.server(service, name=name, detach=wanted.detach or bool(wanted.generate), api_key=key)
 
 
-def _generate(prepared: PreparedModel, wanted: ServeRequest, service: Service, console: Console) -> None:
+def _generate(prepared: PreparedModel, wanted: ServeRequest, console: Console) -> None:
+    service = _service(prepared.decision, wanted, wanted.port or DEFAULT_PORT)
     planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, "")
-    gpu = prepared.job.target.device != "cpu"
+    gpu = prepared.decision.job.target.device != "cpu"
     key_env = service.key_env if wanted.api_key_env else ""
     text = servicefiles.generate(wanted.generate, planned, key_env, wanted.api_key_env, gpu=gpu)
     if console.as_json:
@@ -148,10 +155,10 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
     """
     for port in (wanted.port,) if wanted.port else range(DEFAULT_PORT, DEFAULT_PORT + 100):
         lock = data / ".locks" / f"port-{port}"
-        with outputs.told_whose():
+        with files.readable_os_errors():
             owner_of(data).make_directory(lock.parent)
-        with outputs.opened_lock(lock) as descriptor:
-            if outputs.try_lock(descriptor) and is_free(wanted.host, port):
+        with files.open_lock(lock) as descriptor:
+            if files.try_lock(descriptor) and is_free(wanted.host, port):
                 yield port
                 return
     if wanted.port:
@@ -159,7 +166,7 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
     raise NotReadyError(f"no free port from {DEFAULT_PORT} to {DEFAULT_PORT + 99}", hint="--port N")
 
 
-def _detach(planned: Launch, client: OpenAIClient, health: str, world: World) -> None:
+def _detach(planned: Launch, client: OpenAIClient, health: str, context: LlmContext) -> None:
     """Start, wait until it answers, leave it; what does not get that far is removed again."""
     container.claim(planned, running=True)
     environment = {**container.without_tokens(os.environ), **planned.env_additions}
@@ -170,16 +177,16 @@ def _detach(planned: Launch, client: OpenAIClient, health: str, world: World) ->
         if done.returncode != 0:
             raise StepError("the server did not start", details=done.stderr.strip().splitlines()[-5:])
         try:
-            _wait_for(planned, client, health, world)
+            _wait_for(planned, client, health, context)
         except BaseException:
             container.docker(container.client_of(planned), "rm", "--force", planned.name)
             raise
-    world.console.ok(f"serving; `docker logs -f {planned.name}` shows its log, `docker rm -f {planned.name}` ends it")
+    context.console.ok(f"serving; `docker logs -f {planned.name}` shows its log, `docker rm -f {planned.name}` ends it")
 
 
-def _wait_for(planned: Launch, client: OpenAIClient, health: str, world: World) -> None:
+def _wait_for(planned: Launch, client: OpenAIClient, health: str, context: LlmContext) -> None:
     """Wait for a detached server. Raises StepError with its log, and with the status it ended with."""
-    log = container.log_of(world.settings, planned.name)
+    log = container.log_of(context.settings, planned.name)
     with subprocess.Popen(
         [*container.client_of(planned), "wait", planned.name],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -205,25 +212,25 @@ def _logs_of(planned: Launch) -> str:
 
 
 def _foreground(
-    planned: Launch, client: OpenAIClient, health: str, served: Served, prepared: PreparedModel, world: World
+    planned: Launch, client: OpenAIClient, health: str, served: Served, prepared: PreparedModel, context: LlmContext
 ) -> None:
-    log = container.log_of(world.settings, planned.name)
+    log = container.log_of(context.settings, planned.name)
     with container.running(planned, log) as process:
         sessions.wait_until_ready(client, health, process, log)
         try:  # from here on Ctrl-C is how it ends, also for who sends it as soon as the address is said
-            world.console.ok(f"{prepared.title} at {served.url} (model `{served.model}`); Ctrl-C ends it")
-            show(served, world.console)  # now: who starts it from a program wants to know where it is while it runs
+            context.console.ok(f"{prepared.decision.title} at {served.url} (model `{served.model}`); Ctrl-C ends it")
+            show(served, context.console)  # now: who starts it from a program wants to know where it is while it runs
             process.wait()
         except (KeyboardInterrupt, InterruptedByUserError):
-            world.console.info("ended")
+            context.console.info("ended")
             return
     raise sessions.server_failed(process.returncode, log, loaded=True)
 
 
-def _key(wanted: ServeRequest, world: World) -> str:
+def _key(wanted: ServeRequest, context: LlmContext) -> str:
     if not wanted.api_key_env:
         return ""
-    value = {**world.settings.env, **os.environ}.get(wanted.api_key_env, "")
+    value = {**context.settings.env, **os.environ}.get(wanted.api_key_env, "")
     if not value:
         raise NotReadyError(
             f"the variable {wanted.api_key_env} that should hold the server's key is empty",

@@ -29,7 +29,7 @@ def generate(kind: str, planned: Launch, key_env: str = "", key_name: str = "", 
     return write(options, planned, key_env, key_name or key_env)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Options:
     """The options of a docker command line that a service file must say in its own words."""
 
@@ -52,10 +52,10 @@ class _Options:
         own = [_mount(volume) for volume in line.values("volume") if volume not in known]
         lasting = [mount for mount in (*planned.mounts, *own) if not mount.volatile]
         return cls(
-            tuple(mount for mount in lasting if not mount.target.startswith(_SESSION)),
-            tuple(line.values("env")), tuple(line.values("device")), line.last("runtime") or "",
-            bool(line.values("gpus")), line.last("network") or "host", line.last("shm-size") or "",
-            line.last("user") or "", tuple(line.values("group-add")),
+            mounts=tuple(mount for mount in lasting if not mount.target.startswith(_SESSION)),
+            env=tuple(line.values("env")), devices=tuple(line.values("device")), runtime=line.last("runtime") or "",
+            gpus=bool(line.values("gpus")), network=line.last("network") or "host", shm=line.last("shm-size") or "",
+            user=line.last("user") or "", groups=tuple(line.values("group-add")),
         )  # fmt: skip
 
     def with_gpu(self) -> _Options:

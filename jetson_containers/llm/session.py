@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import diagnosis
-from jetson_containers.core.errors import NotReadyError, StepError
+from jetson_containers.core.errors import StepError
+from jetson_containers.core.memory import read_memory
 from jetson_containers.llm import containers as container
 from jetson_containers.llm.client import OpenAIClient, ServerGoneError
 from jetson_containers.llm.runtimes.interface import ServeOptions
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from jetson_containers.llm.prepare import PreparedModel, World
+    from jetson_containers.llm.context import LlmContext
+    from jetson_containers.llm.prepare import PreparedModel
     from jetson_containers.llm.runtimes.interface import Service
 
 LOAD_TIMEOUT = 1800.0  # seconds; a JIT compile on a Nano takes that long, and an end of the process is seen at once
@@ -29,7 +31,7 @@ _MOST_THREADS = 64
 _KILLED = 137  # exit status of a process that SIGKILL ended
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Session:
     """A server that answers, and what it cost to get there. `baseline` is the memory in use before, in bytes."""
 
@@ -38,10 +40,10 @@ class Session:
     loaded_s: float
     image: str
     service: Service
-    memory: MemoryWatch = field(repr=False, default_factory=lambda: MemoryWatch(0))
+    memory: MemoryWatch = field(repr=False, default_factory=lambda: MemoryWatch(before=0))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class MemoryWatch:
     """Memory of the device: on a Jetson CPU and GPU share it, so what counts is what the whole board has in use.
 
@@ -54,7 +56,7 @@ class MemoryWatch:
     @classmethod
     def start(cls) -> MemoryWatch:
         """Take the reading before the server starts."""
-        return cls(used_memory())
+        return cls(before=used_memory())
 
     def look(self) -> None:
         """Take another reading."""
@@ -63,12 +65,7 @@ class MemoryWatch:
 
 def used_memory() -> int:
     """Bytes in use: MemTotal - MemAvailable of /proc/meminfo; plus the memory of a discrete GPU where there is one."""
-    values: dict[str, int] = {}
-    with contextlib.suppress(OSError, ValueError), open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
-        for line in file:
-            name, _, rest = line.partition(":")
-            values[name] = int(rest.split()[0]) * 1024
-    return values.get("MemTotal", 0) - values.get("MemAvailable", 0) + _discrete_memory()
+    return (read_memory().in_use or 0) + _discrete_memory()
 
 
 def _discrete_memory() -> int:
@@ -84,28 +81,33 @@ def _discrete_memory() -> int:
 
 
 @contextlib.contextmanager
-def open_session(prepared: PreparedModel, world: World, *, threads: int = 0) -> Iterator[Session]:
+def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int = 0) -> Iterator[Session]:
     """Start the server on a free port of loopback, wait until it has loaded, and end it on the way out.
 
     Raises StepError with the end of its log and the likely cause when it ends before.
     """
-    if prepared.containers is None:
-        raise NotReadyError("nothing runs in a dry run")
-    options = ServeOptions(free_port(), threads=threads or default_threads())
-    service = prepared.runtime.serve(prepared.job, options)
+    options = ServeOptions(port=free_port(), threads=threads or default_threads())
+    service = prepared.decision.service(options)
     name = f"jetson-llm-chat-{os.getpid()}-{options.port}"
     planned = prepared.containers.server(service, name=name)
-    log = container.log_of(world.settings, name)
+    log = container.log_of(context.settings, name)
     memory = MemoryWatch.start()
-    world.console.detail(f"server: {planned.shell}")
-    world.console.detail(f"its log: {log}")
+    context.console.detail(f"server: {planned.shell}")
+    context.console.detail(f"its log: {log}")
     started = time.monotonic()
     container.remove_orphans(container.client_of(planned))
     with container.running(planned, log) as process:
-        client = OpenAIClient("127.0.0.1", options.port, service.model)
+        client = OpenAIClient(host="127.0.0.1", port=options.port, model=service.model)
         wait_until_ready(client, service.health, process, log, memory)
         try:
-            yield Session(client, log, time.monotonic() - started, prepared.containers.image, service, memory)
+            yield Session(
+                client=client,
+                log=log,
+                loaded_s=time.monotonic() - started,
+                image=prepared.containers.image,
+                service=service,
+                memory=memory,
+            )
         except ServerGoneError as error:
             raise _why_gone(error, process, log) from error
     log.unlink(missing_ok=True)  # only a failure leaves its log

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.pipeline.manifest import Manifest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stored:
     """One thing on the disk. `kind`: artefact, intermediate (made again when needed) or download."""
 
@@ -41,7 +41,10 @@ def listing(data: Path, downloads: Iterable[tuple[str, Path, int]], *, verify: b
     """
     known = (manifest for manifest in manifests.below(data / "models", broken=True) if manifest.output.exists())
     found = [_stored(manifest, verify=verify) for manifest in known]
-    found += [Stored("download", name, "", "", "download", str(path), size) for name, path, size in downloads]
+    found += [
+        Stored(kind="download", model=name, runtime="", quantization="", step="download", path=str(path), size=size)
+        for name, path, size in downloads
+    ]
     return sorted(found, key=lambda stored: (stored.model.lower(), stored.runtime, stored.path))
 
 
@@ -107,15 +110,15 @@ def _remove_empty(directory: Path) -> None:
 def _stored(manifest: Manifest, *, verify: bool) -> Stored:
     facts = manifest.facts
     return Stored(
-        "intermediate" if facts.get("intermediate") else "artefact",
-        str(facts.get("model", "")),
-        str(facts.get("runtime", "")),
-        str(facts.get("quantization", "")),
-        manifest.step,
-        str(manifest.output),
-        manifest.size,
-        str(facts.get("made", "")),
-        False if not manifest.is_whole() else not manifest.corrupt() if verify else None,
+        kind="intermediate" if facts.get("intermediate") else "artefact",
+        model=str(facts.get("model", "")),
+        runtime=str(facts.get("runtime", "")),
+        quantization=str(facts.get("quantization", "")),
+        step=manifest.step,
+        path=str(manifest.output),
+        size=manifest.size,
+        made=str(facts.get("made", "")),
+        intact=False if not manifest.is_whole() else not manifest.corrupt() if verify else None,
     )
 
 

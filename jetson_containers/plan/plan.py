@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
+from jetson_containers.core.console import columns
 from jetson_containers.core.errors import LayerBudgetError, UnavailablePackageError, UsageError
 from jetson_containers.dockerfile import inject as dockerfile
 from jetson_containers.plan.final_name import final_name
 from jetson_containers.plan.planner import Planner, always_taken, quoted
-from jetson_containers.plan.stage import MAX_LAYERS, STAGE_REPOSITORY, Stage, StageKind, StageState, stage_image
+from jetson_containers.plan.stage import MAX_LAYERS, Stage, StageKind, StageState, stage_image
 from jetson_containers.platforms import cuda as cudarange
 from jetson_containers.recipes.requirement import pep440
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.solve import Resolution
 
-__all__ = ["MAX_LAYERS", "STAGE_REPOSITORY", "Stage", "StageKind", "StageState", "stage_image"]  # and all defined here
+__all__ = ["MAX_LAYERS", "Stage", "StageKind", "StageState", "stage_image"]  # and all defined here
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,10 @@ def make(
     options: PlanOptions,
     *,
     base_digest: str = "",
-    base_layers: int = 0,
 ) -> Plan:
     """Plan one image; reads recipes and their contexts, writes nothing.
 
-    `base_digest` makes a base that moved change all keys; `base_layers` counts the base's layers where known.
+    `base_digest` makes a base that moved change all keys.
     Raises LayerBudgetError, RecipeError for a Dockerfile that cannot be read, UsageError for an empty request or a
     `--name` that is no image name.
     """
@@ -114,11 +114,11 @@ def make(
         packages=tuple(package.name for package in resolution.packages),
         notices=(*resolution.notices, *of_cuda, *planner.notices()),
     )
-    check_layers(plan, base_layers=base_layers)
+    check_layers(plan)
     return plan
 
 
-def check_layers(plan: Plan, *, base_layers: int = 0, per_stage: int = 0) -> None:
+def check_layers(plan: Plan, *, per_stage: int = 0) -> None:
     """Raise LayerBudgetError, naming the largest contributors, when a build would stack more than overlay2 can.
 
     `per_stage` is what the builder adds to each stage (`dockerfile.CA_COPY_LAYERS` with the legacy builder).
@@ -126,7 +126,7 @@ def check_layers(plan: Plan, *, base_layers: int = 0, per_stage: int = 0) -> Non
     by_key = {stage.key: stage for stage in plan.stages}
     for stage in plan.stages:
         below = _below(stage, by_key)
-        total = base_layers + stage.depth + per_stage * len(below)
+        total = stage.depth + per_stage * len(below)
         if total > MAX_LAYERS:
             raise _over_budget(stage, below, by_key, total)
 
@@ -181,9 +181,7 @@ def describe(plan: Plan) -> list[str]:
         needs = " ".join(numbers[key] for key in stage.depends) or "base"
         key = stage.key.removeprefix("sha256:")[:12]
         rows.append((numbers[stage.key], stage.package, stage.kind.value, state, key, str(stage.layers), needs))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*table, "", *_summary(plan)]
+    return [*columns(rows), "", *_summary(plan)]
 
 
 def _default_base(platform: Platform) -> str:

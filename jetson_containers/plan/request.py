@@ -32,7 +32,6 @@ class Request:
     packages: tuple[str, ...]
     multiple: bool = False
     skip: tuple[str, ...] = ()
-    skip_errors: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)  # as PYTORCH_VERSION=2.5: pins of families in the image
 
 

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.images.name import STAGE_REPOSITORY
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.package import Package
 
 MAX_LAYERS = 125  # overlay2 stacks no more; BuildKit builds deeper images that then do not run
-STAGE_REPOSITORY = "jetson-containers/stage"
 
 
 class StageKind(enum.Enum):

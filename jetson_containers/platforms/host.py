@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from jetson_containers.core.errors import TargetError
+from jetson_containers.core.memory import read_memory
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.platforms.tables import Board
 
+# What the kernel, Docker and the tags of images call a machine, and the kernel's name for it.
 MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 ELSEWHERE = "name the platform yourself: --target r36.4.3, --target x86_64,cu128, --target x86_64,cpu …"
 
@@ -53,7 +55,7 @@ def read(root: Path) -> HostFacts:
     machine = _machine(root, jetson=l4t is not None)
     compatible = _device_tree(root, "compatible")
     model = " ".join(_device_tree(root, "model"))
-    memory = _memory(root)
+    memory = read_memory(root).total
     soc = _soc(compatible)
     board, board_origin = _find_board(root, compatible, model, soc, memory)
     os_release = _os_release(root)
@@ -212,11 +214,6 @@ def _by_memory(candidates: Sequence[Board], memory: int | None) -> Board | None:
         return None
     fitting = [board for board in candidates if board.memory << 30 >= memory]
     return min(fitting, key=lambda board: board.memory, default=None)
-
-
-def _memory(root: Path) -> int | None:
-    match = re.search(r"^MemTotal:\s+(\d+) kB$", _text(root / "proc/meminfo") or "", re.MULTILINE)
-    return int(match[1]) * 1024 if match else None
 
 
 def _os_release(root: Path) -> dict[str, str]:

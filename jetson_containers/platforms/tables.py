@@ -1,32 +1,20 @@
-"""The tables under `facts/`, read on first use and kept: L4T releases, boards, distributions, CUDA.
+"""What `facts/` says of L4T releases, boards, distributions and CUDA.
 
-Every scalar of these files is text, whatever it looks like: YAML would make `12.10` the number 12.1. What is a
-version, number or list is said by the classes here. A table costs a few milliseconds to read, so each is its own file.
+The tables hold text; what is a version, number or list is said by the classes here.
 """
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
+from jetson_containers.core.facts import load as load  # noqa: PLC0414 - users of these tables read others as well
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-
-FACTS = Path(__file__).resolve().parents[1] / "facts"
-
-
-@functools.cache
-def load(name: str) -> Any:
-    """Read `facts/<name>.yaml`, all scalars as text. The result is shared: do not change it."""
-    import yaml
-
-    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-    with (FACTS / f"{name}.yaml").open(encoding="utf-8") as stream:
-        return yaml.load(stream, Loader=loader)  # noqa: S506 - the base loader makes nothing but text
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import ConfigError, JetsonError, TargetError
+from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.platforms import tables
+from jetson_containers.platforms.host import MACHINES
 from jetson_containers.recipes.files import shown
 from jetson_containers.recipes.requirement import LONGEST, pep440
 
@@ -155,13 +157,10 @@ def _recognize(text: str) -> tuple[str, str] | None:
 
 
 def _unknown(text: str) -> tuple[str, str]:
-    import difflib
-
     words = [*tables.board_ids(), "tegra", "sbsa", "x86_64", "aarch64", "cpu"]
-    close = difflib.get_close_matches(text.lower()[:LONGEST], words, n=1)
-    meant = f"; did you mean `{close[0]}`?" if close else ""
+    meant = did_you_mean(text.lower()[:LONGEST], words)
     raise TargetError(
-        f"`{shown(text)}` is no part of a target{meant}",
+        f"unknown target component `{shown(text)}`{meant and '; '}{meant}",
         details=GRAMMAR,
         hint=f"boards: {tables.listing(sorted(tables.boards()))}",
     )
@@ -213,10 +212,8 @@ def _env_distro(text: str) -> str | None:
 
 
 def _env_arch(text: str) -> str | None:
-    return {
-        "tegra-aarch64": "tegra", "tegra": "tegra", "sbsa": "sbsa", "arm64-sbsa": "sbsa", "aarch64": "aarch64",
-        "arm64": "aarch64", "x86_64": "x86_64", "amd64": "x86_64",
-    }.get(text.lower())  # fmt: skip
+    flavors = {"tegra-aarch64": "tegra", "tegra": "tegra", "sbsa": "sbsa", "arm64-sbsa": "sbsa"}
+    return {**flavors, **MACHINES}.get(text.lower())
 
 
 def _env_jetpack(text: str) -> str | None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
+from jetson_containers.core.files import write_atomically
 from jetson_containers.recipes import tree as packagetree
 from jetson_containers.recipes.package import Artifacts, Dependency, Package
 from jetson_containers.recipes.rules import RuleResult
@@ -83,7 +82,8 @@ class Key:
 
 def _readers() -> list[Path]:
     package = Path(__file__).parents[1]
-    return sorted(file for room in ("core", "platforms", "recipes") for file in (package / room).rglob("*.py"))
+    programs = (file for room in ("core", "platforms", "recipes") for file in (package / room).rglob("*.py"))
+    return sorted((*programs, *(package / "facts").glob("*.yaml")))
 
 
 def read(file: Path, key: Key) -> Contents | None:
@@ -105,15 +105,7 @@ def write(file: Path, key: Key, contents: Contents) -> None:
     """Write an index, whole or not at all."""
     text = json.dumps({"stamp": key.stamp, "content": key.content, **_encode(contents)}, separators=(",", ":"))
     with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=".catalog-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            Path(temporary).replace(file)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_atomically(file, text)
 
 
 def _encode(contents: Contents) -> dict[str, Any]:

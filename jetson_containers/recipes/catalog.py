@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import re
 from collections import defaultdict
@@ -19,6 +18,7 @@ from jetson_containers.core.errors import (
     UnknownPackageError,
     command,
 )
+from jetson_containers.core.suggest import closest
 from jetson_containers.recipes import cache as catalog_index
 from jetson_containers.recipes import files as recipe_files
 from jetson_containers.recipes import tree as packagetree
@@ -162,7 +162,7 @@ class Catalog:
         """Name up to three similar packages, an alias with what it stands for."""
         every = {*self._aliases, *self._families, *self.family_aliases, *self.available}
         words = {_folded(word): word for word in sorted(every) if ":" in name or ":" not in word}
-        close = [words[word] for word in difflib.get_close_matches(_folded(name), words, n=3)]
+        close = [words[word] for word in closest(_folded(name), words, 3)]
         if not close:
             return None
         return f"did you mean {_listed([self._described(word) for word in close], 'or')}?"

@@ -6,12 +6,12 @@ A directory holds a Dockerfile with a `#---` YAML header and, when the family ha
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError
+from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.recipes import files as recipe_files
 from jetson_containers.recipes import templating
 from jetson_containers.recipes import yaml_lines as yamlines
@@ -270,8 +270,7 @@ def _fail(message: str, key: str, source: Source, path: Path, hint: str | None =
 def _validate(values: Mapping[str, Any], known: Mapping[str, Kind], prefix: str, source: Source, path: Path) -> None:
     for key, value in values.items():
         if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(sorted(known))}"
+            hint = did_you_mean(key, known, otherwise=f"known keys: {', '.join(sorted(known))}")
             raise _fail(f"unknown key `{key}`", prefix + key, source, path, hint)
         _check(known[key], value, prefix + key, source, path)
     for other, ours in SYNONYMS.items():

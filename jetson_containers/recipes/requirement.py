@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from jetson_containers.core.errors import RequirementSyntaxError
 from jetson_containers.recipes.files import shown
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 PATTERN = re.compile(r"[A-Za-z0-9_.+*?\[\]!^:-]*[*?\[][A-Za-z0-9_.+*?\[\]!^:-]*")  # `torch*`, in upstream's format only
 HINT = "write `name`, `name:version` or `name>=version`"
@@ -59,13 +62,15 @@ def _parse(text: str) -> Dependency:
         return Dependency(family, version)
     try:
         _specifiers(specifier)
-    except (InvalidSpecifier, ValueError):
+    except ValueError:  # InvalidSpecifier is one
         raise RequirementSyntaxError(f"`{text}`: `{specifier}` is no PEP 440 version range", hint=HINT) from None
     return Dependency(family, None, re.sub(r"\s+", "", specifier))
 
 
 @lru_cache(maxsize=1024)
 def _specifiers(text: str) -> SpecifierSet:
+    from packaging.specifiers import SpecifierSet
+
     return SpecifierSet(text)
 
 

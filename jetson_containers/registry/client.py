@@ -71,13 +71,6 @@ class RegistryClient:
             found += page.get("tags") or []
         return tuple(dict.fromkeys(found))
 
-    def catalog(self, host_repository: Repository) -> tuple[str, ...]:
-        """All repository paths of a registry that has a catalogue (Docker Hub and most hosted ones have none)."""
-        found: list[str] = []
-        for page in self._pages(host_repository, f"/v2/_catalog?n={PAGE}", scope="registry:catalog:*"):
-            found += page.get("repositories") or []
-        return tuple(dict.fromkeys(found))
-
     def digest(self, repository: Repository, reference: str) -> str | None:
         """The digest a tag points to (of the index, for a multi-platform tag); None when there is no such tag."""
         path = _manifest_path(repository, reference)

@@ -7,7 +7,6 @@ Docker Hub had under `dustynv`). The cache is files under the settings' `cache` 
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from dataclasses import asdict, replace
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jetson_containers.core.errors import RegistryError
+from jetson_containers.core.files import write_atomically
 from jetson_containers.images import labels as image_labels
 from jetson_containers.registry.types import DOCKER_HUB, Listing, Repository, Tag, UnreachableError
 
@@ -196,7 +196,7 @@ class Listings:
             "tags": rows,
         }
         try:
-            write_atomically(self._path(listing.repository), json.dumps(data, separators=(",", ":")).encode())
+            write_atomically(self._path(listing.repository), json.dumps(data, separators=(",", ":")))
         except OSError as error:
             self.notes.append(f"the listing is not kept: {error.filename}: {error.strerror}")
 
@@ -227,17 +227,6 @@ def _without_labels(listing: Listing, architecture: str) -> set[str]:
 
 def _is_ours(label: str) -> bool:
     return label.startswith(image_labels.PREFIX) or label == image_labels.REF_NAME
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file in one step: a reader, or a run that is killed, sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        scratch.write_bytes(data)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _parallel(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:

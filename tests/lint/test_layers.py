@@ -25,7 +25,6 @@ ALONE = ("container_scripts", "hub.transfer")  # run inside images, where the re
 
 # Imports against the order, each until its module is split.
 EXCEPTIONS = {
-    ("core.disk", "engine.interface"),
     ("launch.command", "llm.run_hints"),
     ("platforms.target", "recipes.files"),
     ("platforms.target", "recipes.requirement"),

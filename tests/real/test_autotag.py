@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry]
 TAG = "1.0-x86_64-cpu-24.04"
+# Named after this session: another run at the same time, or one that was killed, has images in the store too.
+ALPHA, BETA, GAMMA = (f"{name}-{SESSION}" for name in ("alpha", "beta", "gamma"))
 
 
 def make(engine: DockerEngine, base: str, name: str, context: Path, *packages: str, role: str = labels.FINAL) -> str:
@@ -50,14 +52,14 @@ def _this_machine(engine: DockerEngine) -> None:
 
 
 def test_a_local_image_with_all_packages(engine: DockerEngine, scratch_base: str, tmp_path: Path) -> None:
-    both = make(engine, scratch_base, f"{PREFIX}/both", tmp_path, "alpha:1", "beta:2")
-    make(engine, scratch_base, f"{PREFIX}/beta", tmp_path, "beta:2")
-    make(engine, scratch_base, f"{PREFIX}/stage-of-alpha", tmp_path, "alpha:1", "beta:2", role=labels.STAGE)
+    both = make(engine, scratch_base, f"{PREFIX}/both", tmp_path, f"{ALPHA}:1", f"{BETA}:2")
+    make(engine, scratch_base, f"{PREFIX}/beta", tmp_path, f"{BETA}:2")
+    make(engine, scratch_base, f"{PREFIX}/stage-of-alpha", tmp_path, f"{ALPHA}:1", f"{BETA}:2", role=labels.STAGE)
     local: dict[str, Any] = {"prefer": ["local"]}
-    assert ask(engine, tmp_path, "alpha", "beta", **local) == both
-    assert ask(engine, tmp_path, "beta", **local) == f"{PREFIX}/beta:{TAG}"
+    assert ask(engine, tmp_path, ALPHA, BETA, **local) == both
+    assert ask(engine, tmp_path, BETA, **local) == f"{PREFIX}/beta:{TAG}"
     with pytest.raises(NoCompatibleImageError) as caught:
-        ask(engine, tmp_path, "alpha", "beta", target="r36.4.3", **local)
+        ask(engine, tmp_path, ALPHA, BETA, target="r36.4.3", **local)
     (refused,) = [line for line in caught.value.details if line.startswith(both)]
     assert "architecture" in refused
 
@@ -65,17 +67,17 @@ def test_a_local_image_with_all_packages(engine: DockerEngine, scratch_base: str
 def test_pull_pin_and_run_from_a_registry(
     engine: DockerEngine, scratch_base: str, registry: Registry, tmp_path: Path
 ) -> None:
-    name = f"{registry.host}/tools/gamma"
-    reference = make(engine, scratch_base, name, tmp_path, "gamma:1.0")
+    name = f"{registry.host}/tools/{GAMMA}"
+    reference = make(engine, scratch_base, name, tmp_path, f"{GAMMA}:1.0")
     engine.push(reference, lambda _line: None)
     engine.untag(reference)
     assert engine.image(reference) is None
     remote: dict[str, Any] = {"registries": (f"{registry.host}/tools",)}
-    assert ask(engine, tmp_path, "gamma", **remote) == reference
+    assert ask(engine, tmp_path, GAMMA, **remote) == reference
     assert engine.image(reference) is None  # nobody asked for a pull
-    pinned = ask(engine, tmp_path, "gamma", pin=True, **remote)
+    pinned = ask(engine, tmp_path, GAMMA, pin=True, **remote)
     assert pinned.startswith(f"{reference}@sha256:")
-    assert ask(engine, tmp_path, "gamma", yes=True, **remote) == reference
+    assert ask(engine, tmp_path, GAMMA, yes=True, **remote) == reference
     assert engine.image(reference) is not None
-    assert ask(engine, tmp_path, "gamma", prefer=["local"], pin=True) == pinned
+    assert ask(engine, tmp_path, GAMMA, prefer=["local"], pin=True) == pinned
     assert engine.run(pinned, ["echo", "runs"]).output.strip() == "runs"

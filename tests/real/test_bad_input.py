@@ -463,10 +463,11 @@ def test_a_registry_that_is_down(world: World) -> None:
 
 
 def test_a_registry_that_is_down_hides_no_image_that_is_here(world: World, engine: DockerEngine) -> None:
-    world.recipe("here", "RUN true")
-    succeeds(world.build("here"))
-    final = world.plan("here")["final"]
-    words = ["--target", "cpu", "--registry", "127.0.0.1:9/x", "--packages", str(world.directory / "packages"), "here"]
+    name = f"here-{world.nonce}"  # nobody else's: images of other test runs are found too
+    world.recipe(name, "RUN true")
+    succeeds(world.build(name))
+    final = world.plan(name)["final"]
+    words = ["--target", "cpu", "--registry", "127.0.0.1:9/x", "--packages", str(world.directory / "packages"), name]
     done = world.run(world.command(*words, launcher="autotag"))
     assert (done.returncode, done.stdout) == (0, f"{final}\n"), done.stderr
 

@@ -124,11 +124,11 @@ def test_a_plan_is_built_tested_and_named_and_the_second_time_nothing_happens(ea
     assert final.tests["packages"]["a"]["status"] == "passed"
     lower = place.label(a.image)
     assert (lower.role, lower.packages, lower.key) == ("stage", ("a",), a.key)
-    before = {image.id for image in place.engine.images()}
+    before = {image.id for image in OnlyMine(place).images()}
     again, said = place.run(the_plan)
     assert "all is up to date: nothing to build" in said
     assert {entry.state for entry in again.stages} == {"cached"}
-    assert {image.id for image in place.engine.images()} == before
+    assert {image.id for image in OnlyMine(place).images()} == before
     assert place.engine.run(the_plan.final, ["cat", "/a", "/b"]).output.split() == ["built", "b"]
 
 
@@ -237,7 +237,7 @@ def test_a_build_that_runs_out_of_memory_is_recognised(tmp_path: Path, scratch_b
     place = Workplace(tmp_path, scratch_base, engine_for("legacy"))
     a = place.stage("a", "RUN tail /dev/zero")
     with pytest.raises(BuildError) as caught:
-        place.run(place.plan(a), memory_limit=64 * 1024**2)
+        place.run(place.plan(a), build_flags=("--memory=64m", "--memory-swap=-1"))
     assert "memory ran out" in caught.value.message
     assert "MAX_JOBS=1" in (caught.value.hint or "")
 

@@ -192,7 +192,12 @@ def test_a_failed_build_says_why_and_leaves_no_name(
 
 def test_a_build_killed_for_memory_is_told_apart(scratch_base: str, tmp_path: Path) -> None:
     legacy = engine_for("legacy")
-    request = BuildRequest(tmp_path, f"FROM {scratch_base}\nRUN tail /dev/zero\n", f"{PREFIX}/oom:1", memory=8 << 20)
+    request = BuildRequest(
+        tmp_path,
+        f"FROM {scratch_base}\nRUN tail /dev/zero\n",
+        f"{PREFIX}/oom:1",
+        flags=("--memory=8m", "--memory-swap=-1"),
+    )
     with pytest.raises(OutOfMemoryError):
         legacy.build(request, silent)
 
@@ -410,10 +415,12 @@ def test_behind_sudo_everything_goes_through_the_client(
     behind = DockerEngine(host=Host(env, 1000, False))
     assert behind.capabilities.sudo
     tag, other = f"{PREFIX}/sudo:1", f"{PREFIX}/sudo:2"
-    behind.build(BuildRequest(tmp_path, f"FROM {scratch_base}\nRUN echo x >/x\n", tag, labels={"sudo": "1"}), silent)
+    behind.build(
+        BuildRequest(tmp_path, f"FROM {scratch_base}\nRUN echo x >/x\n", tag, labels={"sudo": SESSION}), silent
+    )
     behind.label(tag, tag, {"more": "2"})
     behind.tag(tag, other)
-    assert [sorted(image.references) for image in behind.images({"sudo": "1", "more": "2"})] == [[tag, other]]
+    assert [sorted(image.references) for image in behind.images({"sudo": SESSION, "more": "2"})] == [[tag, other]]
     behind.untag(other)
     assert behind.image(other) is None
     assert behind.run(tag, ["cat", "/x"]).output == "x"
@@ -430,3 +437,12 @@ def test_a_client_that_cannot_build_is_passed_over(engine: DockerEngine) -> None
     else:
         assert capabilities.mounts
         assert Path(capabilities.client).name == "docker"
+
+
+def test_layers_size_is_that_of_the_engine(each_engine: DockerEngine, build: Callable[..., list[str]]) -> None:
+    build("RUN head -c 3000000 /dev/urandom >/x", "layers:1")
+    image = each_engine.image(f"{PREFIX}/layers:1")
+    total = each_engine.layers_size()
+    assert image is not None
+    assert total is not None
+    assert total >= image.size > 3_000_000

@@ -189,6 +189,12 @@ def served(image: str, data: Path) -> Iterator[tuple[str, int]]:
     subprocess.run(["docker", "rm", "-f", answer["name"]], capture_output=True, check=True)
 
 
+def test_a_model_that_is_served_is_not_deleted(served: tuple[str, int], data: Path) -> None:
+    refused = run("llm", "rm", "tiny", "-y", data=data, code=4)
+    assert served[0] in refused.stderr
+    assert (data / ARTEFACT).exists()
+
+
 def test_the_openai_client_talks_to_the_server(served: tuple[str, int]) -> None:
     openai = pytest.importorskip("openai")
     with openai.OpenAI(base_url=f"http://127.0.0.1:{served[1]}/v1", api_key="sesame-open-123") as client:

@@ -21,7 +21,6 @@ from jetson_containers.core.errors import RegistryError
 from jetson_containers.images import labels
 from jetson_containers.platforms.detect import parse_target
 from jetson_containers.registry import Listings, Repository
-from jetson_containers.registry import client as client_module
 from jetson_containers.registry.auth import docker_credentials
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
@@ -188,13 +187,6 @@ def test_a_multi_platform_tag(host: str) -> None:
         assert info is not None
         assert (info.digest, info.architecture, info.labels) == (whole, arch, {"arch": arch})
         assert info.platforms == ("amd64", "arm64")
-
-
-def test_the_catalogue_comes_in_pages(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("c/one", "c/two", "c/three"):
-        Pusher(host).image(name, "1", "arm64", {})
-    monkeypatch.setattr(client_module, "PAGE", 2)
-    assert {"c/one", "c/two", "c/three"} <= set(client().catalog(Repository(host, "c")))
 
 
 def test_a_login_from_docker_config_opens_the_registry(guarded: Registry, tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def examine(
     return {check.check: check for check in doctor.examine(patient)}
 
 
-def test_a_check_that_is_not_ok_has_a_remedy(tmp_path: Path) -> None:
+def test_checks_that_fail_have_a_remedy(tmp_path: Path) -> None:
+    """A check that is not ok has a remedy."""
     found = examine(
         tmp_path, capabilities=replace(CAPABILITIES, runtimes=("runc",), cdi_devices=(), storage_driver="vfs")
     )
@@ -50,9 +51,10 @@ def test_a_check_that_is_not_ok_has_a_remedy(tmp_path: Path) -> None:
         (("runc",), (), doctor.Status.FAIL),
     ],
 )
-def test_gpu_access_of_a_board(
+def test_gpu_check_follows_runtimes_and_devices(
     tmp_path: Path, runtimes: tuple[str, ...], devices: tuple[str, ...], status: doctor.Status
 ) -> None:
+    """Runtimes and devices of the engine decide the check of GPU access."""
     capabilities = replace(CAPABILITIES, runtimes=runtimes, cdi_devices=devices)
     assert examine(tmp_path, capabilities=capabilities)["gpu access"].status is status
     assert "gpu access" not in examine(tmp_path, "cpu", capabilities)
@@ -68,20 +70,23 @@ def test_gpu_access_of_a_board(
         ("r36.4.3", "20.10.24+dfsg1", False),
     ],
 )
-def test_docker_28_on_an_older_jetson_kernel_is_warned_of(
+def test_docker_28_on_an_older_kernel_of_jetson_gets_a_warning(
     tmp_path: Path, target: str, version: str, warned: bool
 ) -> None:
+    """Docker 28 on an older kernel of a Jetson gets a warning."""
     assert ("iptables" in examine(tmp_path, target, replace(CAPABILITIES, server_version=version))) is warned
 
 
-def test_the_legacy_builder_and_little_memory_are_said(tmp_path: Path) -> None:
+def test_checks_note_the_legacy_builder_and_little_memory(tmp_path: Path) -> None:
+    """The legacy builder and little memory are noted."""
     capabilities = replace(CAPABILITIES, builder=Builder.LEGACY)
     found = examine(tmp_path, capabilities=capabilities, meminfo="MemTotal: 7700000 kB\nSwapTotal: 0 kB\n")
     assert found["builder"].status is doctor.Status.WARN
     assert found["memory"].status is doctor.Status.WARN
 
 
-def test_without_engine_and_platform_the_other_checks_still_run(tmp_path: Path) -> None:
+def test_checks_run_without_engine_and_platform(tmp_path: Path) -> None:
+    """Without engine and platform the other checks still run."""
     loaded = settings.load({"data": str(tmp_path)}, env={"HOME": str(tmp_path)}, files=(), root=tmp_path)
 
     def missing() -> FakeEngine:

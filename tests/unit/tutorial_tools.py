@@ -19,6 +19,7 @@ GATED = "meta-llama/"
 
 def run(args: list[str]) -> int:
     from jetson_containers.core import settings
+    from jetson_containers.core.files import make_data_directory
     from jetson_containers.launch import command as launch
     from jetson_containers.platforms import detect as platforms
     from tests.fakes import CAPABILITIES
@@ -34,7 +35,7 @@ def run(args: list[str]) -> int:
         sys.stderr.write(f"{notice.severity.value}: {notice.text}\n")
     workdir = next((planned.argv[n + 1] for n, word in enumerate(planned.argv) if word == "--workdir"), "/data")
     for folder in ("", *planned.folders):
-        launch.make_data_dir(ROOT / "data" / folder)
+        make_data_directory(ROOT / "data" / folder)
     here = Path(str(ROOT) + workdir)
     here.mkdir(parents=True, exist_ok=True)
     # a container's own environment: what is passed by name, and nothing else of the caller's

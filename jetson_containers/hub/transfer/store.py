@@ -94,13 +94,6 @@ class Repository:
             self._write_stamp(path, entry)
         return FilePlan(entry, State.CACHED, entry.size)
 
-    def is_vouched(self, commit: str, entry: Entry, rehash: bool) -> bool:
-        """Whether `check` will do without reading the file: it is not here, is too short or long, or was checked."""
-        path = self.location(commit, entry)
-        if path is None or path.stat().st_size != entry.size:
-            return True
-        return not rehash and self._is_stamped(path, entry)
-
     def commit_of(self, revision: str) -> str | None:
         """The commit a branch or tag had when it was last fetched; a commit is its own answer when it is here."""
         with contextlib.suppress(OSError, ValueError):

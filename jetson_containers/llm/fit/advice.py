@@ -23,7 +23,7 @@ _LEAST_CONTEXT = 512  # below it, a chat forgets its own question
 _SWAPS = (2, 4, 8, 16)  # GiB worth making a file for
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitRequest:
     """What was asked, in the options of the command line."""
 
@@ -34,7 +34,7 @@ class FitRequest:
     options: FitOptions = field(default_factory=FitOptions)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Advice:
     """One change that makes it fit: the options to type, what they lead to, and what else is to be done."""
 
@@ -131,7 +131,7 @@ class _Search:
 
     def _made(self, request: FitRequest, *options: str, also: str = "", machine: Machine | None = None) -> Advice:
         place = machine or self._machine
-        return Advice(options, request, place, ask(self._config, request, place), also)
+        return Advice(options=options, request=request, machine=place, fit=ask(self._config, request, place), also=also)
 
     def _first_of(self, candidates: Iterator[Advice]) -> Iterator[Advice]:
         yield from itertools.islice((advice for advice in candidates if advice.fit.verdict in self._enough), 1)

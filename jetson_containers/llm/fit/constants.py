@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GIB = 1 << 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Format:
     """Bits per weight, scales included. `channel`: further bits per output channel of a linear layer."""
 
@@ -26,7 +26,7 @@ class Format:
     channel: float = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitRule:
     """One tensor role that a GGUF file type stores otherwise, in some layers (`where`, see the table)."""
 
@@ -35,7 +35,7 @@ class FitRule:
     where: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FileType:
     """How a GGUF file type mixes block types. `fused`: of a tensor that is query, key and value in one."""
 
@@ -46,7 +46,7 @@ class FileType:
     rules: tuple[FitRule, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Variant:
     """What differs between a runtime's versions; chosen by the machine's L4T, of which `l4t` are major releases.
 
@@ -70,7 +70,7 @@ class Variant:
     list: tuple[str, str] = ("", "")  # the runtime and interface of architectures.yaml that `families` are of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RuntimeConstants:
     """One runtime. Sizes in bytes, times in seconds per token, fractions of the device's memory."""
 
@@ -93,7 +93,7 @@ class RuntimeConstants:
     latent: bool  # whether compressed keys and values are kept compressed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SystemConstants:
     """The machine around the runtime. Sizes in bytes, `warn` and `unknown_visible` fractions."""
 
@@ -161,7 +161,7 @@ def file_types() -> Mapping[str, FileType]:
             embedding=row.get("embedding", row["base"]),
             output=row["output"],
             fused=row.get("fused", row["base"]),
-            rules=tuple(FitRule(*rule) for rule in row.get("rules", ())),
+            rules=tuple(FitRule(role=role, type=kind, where=where) for role, kind, where in row.get("rules", ())),
         )
         for name, row in tables.load("fit")["gguf"]["files"].items()
     }

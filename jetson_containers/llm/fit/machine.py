@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.llm.fit import constants
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.platforms import tables
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _RATED_EMC = 3199  # MHz at which Orin's memory has its rated bandwidth
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """What of a machine decides. Sizes in bytes, `bandwidth` in bytes/s (None: unknown), `sm_hz` SMs × clock.
 
@@ -136,26 +137,23 @@ def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str =
     if platform.soc:
         sm = tables.soc_sm(platform.soc)
     if vram:
-        return Machine("graphics card", vram, sm=sm or 80, l4t=runs, discrete=True, host_memory=platform.memory or 0)
+        return Machine(
+            id="graphics card", memory=vram, sm=sm or 80, l4t=runs, discrete=True, host_memory=platform.memory or 0
+        )
     if sm is not None and not runs:
         raise UsageError(
             "how much memory the graphics card has is unknown", hint="say it: --vram 24, or name a board: --board"
         )
     name = platform.host.get("model") or "this machine"
-    return Machine(name, platform.memory or 0, sm=sm, l4t=runs, swap=swap)
+    return Machine(id=name, memory=platform.memory or 0, sm=sm, l4t=runs, swap=swap)
 
 
 def board_named(name: str) -> Board:
     """The module by one of its ids. Raises UsageError listing them."""
     found = tables.board_ids().get(name.lower())
     if found is None:
-        import difflib
-
-        close = difflib.get_close_matches(name, tables.board_ids(), n=1)
-        raise UsageError(
-            f"no board `{name}`",
-            hint=f"did you mean `{close[0]}`?" if close else f"there is: {', '.join(sorted(tables.boards()))}",
-        )
+        known = f"boards: {', '.join(sorted(tables.boards()))}"
+        raise UsageError(f"unknown board `{name}`", hint=did_you_mean(name, tables.board_ids(), otherwise=known))
     return tables.boards()[found]
 
 

@@ -25,7 +25,7 @@ _AHEAD = 256  # tokens that a window is allocated with beyond itself
 _TURBOMIND_BATCH = 64  # logits are held for so many sequences
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Load:
     """What a server is prepared for. Tokens, sequences, and bits per element of the KV cache.
 

@@ -38,7 +38,7 @@ class FitVerdict(enum.Enum):
     IMPOSSIBLE = "impossible"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitOptions:
     """What else decides; zero or empty takes the table's default.
 
@@ -55,7 +55,7 @@ class FitOptions:
     held: Weights | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """One prediction. Sizes in bytes, speeds in tokens/s of one sequence (None: unknown).
 
@@ -159,7 +159,14 @@ def predict(
     chosen = quantization_named(known, variant, quantization, machine.sm, config)
     format_name, lowest_sm = {**variant.accepted, **variant.formats}[chosen]
     tokens = context or default_context(config, machine)
-    load = memory.Load(tokens, max_batch, wanted.prefill_chunk, wanted.session, wanted.used, wanted.kv_type)
+    load = memory.Load(
+        context=tokens,
+        max_batch=max_batch,
+        prefill_chunk=wanted.prefill_chunk,
+        session=wanted.session,
+        used=wanted.used,
+        kv_type=wanted.kv_type,
+    )
     ready = config.quantized if config.quantized and not config.quantized.method.startswith(_OURS) else None
     held = wanted.held or weights_module.weights(config, format_name)
     if ready is not None and not known.gguf:
@@ -258,7 +265,7 @@ def quantization_named(
     raise UsageError(f"{runtime.name} has no quantization `{name}`", hint=f"it has: {', '.join(variant.formats)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Sizes:
     """Bytes. `fixed` is all but the KV cache; `limit` what the runtime itself lets the device's part have (0: all)."""
 
@@ -301,7 +308,18 @@ def _sizes(
         kv = max(kv, variant.fraction * (available - fixed))
     elif variant.budget:
         limit, name = variant.budget * machine.memory, f"gpu_memory_utilization={variant.budget:g}"
-    return _Sizes(kv, activations, runtime.process, baseline, needed, fixed + kv, available, device, limit, name)
+    return _Sizes(
+        kv=kv,
+        activations=activations,
+        process=runtime.process,
+        baseline=baseline,
+        needed=needed,
+        total=fixed + kv,
+        available=available,
+        device_needed=device,
+        limit=limit,
+        limit_name=name,
+    )
 
 
 def _judge(sizes: _Sizes, machine: Machine, runtime: RuntimeConstants) -> tuple[FitVerdict, str, float]:

@@ -33,7 +33,7 @@ _KEYS = {
 _UNITS = {"GiB": GIB, "GB": 10**9, "MB": 10**6}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Published:
     """One published figure and the prediction. `speed` in tokens/s, `memory` in bytes; None where none was published.
 
@@ -76,7 +76,7 @@ class Published:
         return None if self.memory is None else self.predicted_memory / self.memory - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Account:
     """What llama.cpp said of one run, and what is predicted. `kv` and `compute` in bytes."""
 
@@ -95,7 +95,7 @@ def accounts() -> tuple[Account, ...]:
     return tuple(_account({**row.get("like", {}), **row}) for row in tables.load("published")["accounts"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Peak:
     """The highest memory of one conversion or prompt that was measured, and what is predicted. Bytes of the process."""
 
@@ -115,10 +115,12 @@ def _peak(row: Mapping[str, Any]) -> Peak:
     config, context = _config(row), int(row.get("context", 0))
     if row["step"] == "prompt":
         runtime = constants.runtime("transformers")
-        predicted = memory.workspace(config, runtime, runtime.variants[-1], memory.Load(context))
+        predicted = memory.workspace(config, runtime, runtime.variants[-1], memory.Load(context=context))
     else:
         predicted = float(peak.steps(config, (row["step"],), 0)[0][1])
-    return Peak(config, row["step"], context, float(row["peak"]) * _MIB, predicted)
+    return Peak(
+        config=config, step=row["step"], context=context, measured=float(row["peak"]) * _MIB, predicted=predicted
+    )
 
 
 def _config(row: Mapping[str, Any]) -> ModelConfig:
@@ -128,7 +130,7 @@ def _config(row: Mapping[str, Any]) -> ModelConfig:
 def _account(row: Mapping[str, Any]) -> Account:
     config = _config(row)
     runtime = replace(constants.runtime("llama_cpp"), micro_batch=int(row["micro_batch"]))
-    load = memory.Load(int(row["context"]), kv_type=row["kv_type"])
+    load = memory.Load(context=int(row["context"]), kv_type=row["kv_type"])
     variant = runtime.variants[-1]
     return Account(
         config=config,

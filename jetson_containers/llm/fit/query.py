@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.memory import read_memory
 from jetson_containers.llm.fit import (
     GIB,
     FitOptions,
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jetson_containers.llm.fit import Advice, Fit, Machine
-    from jetson_containers.llm.models.source import Source
+    from jetson_containers.llm.models.types import ModelShape
     from jetson_containers.platforms.detect import Platform
 
 _ORDER = (FitVerdict.FITS, FitVerdict.TIGHT, FitVerdict.SWAP, FitVerdict.UNKNOWN, FitVerdict.NO, FitVerdict.IMPOSSIBLE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitQuestion:
     """What was asked; zero or empty: the default. `swap` and `vram` in GiB (None: look at this machine)."""
 
@@ -52,7 +52,7 @@ class FitQuestion:
     every_quantization: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitAnswer:
     """The predictions, the best first, and how the best could become better."""
 
@@ -73,44 +73,44 @@ class FitAnswer:
         return {**first, "advice": [item.text for item in self.advice], "alternatives": others}
 
 
-def answer(source: Source, machine: Machine, question: FitQuestion) -> FitAnswer:
+def answer(shape: ModelShape, machine: Machine, question: FitQuestion) -> FitAnswer:
     """Predict what was asked. Raises UsageError for a runtime or quantization that does not exist or cannot load it."""
-    runtimes = _runtimes(source, question)
+    runtimes = _runtimes(shape, question)
     options = FitOptions(
         prefill_chunk=question.prefill_chunk,
         kv_type=question.kv_type,
         baseline=_baseline(question, machine),
-        held=source.held,
+        held=shape.held,
     )
     request = FitRequest(
-        runtimes[0],
-        question.quantization or source.quantization,
-        question.context or source.context,
-        question.max_batch,
-        options,
+        runtime=runtimes[0],
+        quantization=question.quantization or shape.quantization,
+        context=question.context or shape.context,
+        max_batch=question.max_batch,
+        options=options,
     )
-    if source.held is not None or source.runtimes:
-        if question.quantization and question.quantization.lower() != source.quantization.lower():
+    if shape.held is not None or shape.runtimes:
+        if question.quantization and question.quantization.lower() != shape.quantization.lower():
             raise UsageError(
-                f"{source.name} is quantized already ({source.quantization})", hint="leave out --quantization"
+                f"{shape.name} is quantized already ({shape.quantization})", hint="leave out --quantization"
             )
-        request = replace(request, quantization=_accepted(source, request, machine))
+        request = replace(request, quantization=_accepted(shape, request, machine))
     requests = [
         replace(request, runtime=runtime, quantization=quantization)
         for runtime in runtimes
-        for quantization in _quantizations(source, runtime, machine, request, question)
+        for quantization in _quantizations(shape, runtime, machine, request, question)
     ]
     if not requests:
         raise UsageError(
             f"no runtime has a quantization `{request.quantization}`", hint="`--all` lists what each of them has"
         )
-    pairs = [(ask(source.config, each, machine), each) for each in requests]
-    if source.held is not None and source.quantization:  # by its own name, whether the table has it or not
-        pairs = [(replace(fit, quantization=source.quantization), each) for fit, each in pairs]
+    pairs = [(ask(shape.config, each, machine), each) for each in requests]
+    if shape.held is not None and shape.quantization:  # by its own name, whether the table has it or not
+        pairs = [(replace(fit, quantization=shape.quantization), each) for fit, each in pairs]
     pairs.sort(key=lambda pair: _rank(pair[0]))
     best = pairs[0][1]
-    advice = advise(source.config, best, machine)
-    return FitAnswer(source.name, machine, tuple(fit for fit, _ in pairs), advice)
+    advice = advise(shape.config, best, machine)
+    return FitAnswer(model=shape.name, machine=machine, fits=tuple(fit for fit, _ in pairs), advice=advice)
 
 
 def _baseline(question: FitQuestion, machine: Machine) -> str:
@@ -153,7 +153,7 @@ def machine_for(
     if not vram and here.has_gpu and here.l4t is None and here.host:
         vram = (query or graphics_memory)()
     machine = of_platform(here, vram=vram, swap=swap, mode=question.mode)
-    return replace(machine, used=memory_in_use(root)) if here.host else machine
+    return replace(machine, used=read_memory(root).in_use) if here.host else machine
 
 
 def disk_swap(root: Path) -> int:
@@ -164,18 +164,6 @@ def disk_swap(root: Path) -> int:
         return 0
     rows = [line.split() for line in lines]
     return sum(int(row[2]) * 1024 for row in rows if len(row) > 2 and "zram" not in row[0] and row[2].isdigit())
-
-
-def memory_in_use(root: Path) -> int | None:
-    """Bytes that programs and the kernel have in use now and could not give back."""
-    try:
-        text = (root / "proc/meminfo").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    sizes = {
-        name: int(size) * 1024 for name, size in re.findall(r"^(MemTotal|MemAvailable):\s+(\d+) kB", text, re.MULTILINE)
-    }
-    return sizes["MemTotal"] - sizes["MemAvailable"] if len(sizes) == 2 else None
 
 
 def graphics_memory() -> int:
@@ -189,30 +177,30 @@ def graphics_memory() -> int:
     return max(sizes, default=0) << 20
 
 
-def _runtimes(source: Source, question: FitQuestion) -> tuple[str, ...]:
+def _runtimes(shape: ModelShape, question: FitQuestion) -> tuple[str, ...]:
     if question.runtime:
         constants.runtime(question.runtime)
-        if source.runtimes and question.runtime not in source.runtimes:
+        if shape.runtimes and question.runtime not in shape.runtimes:
             raise UsageError(
-                f"{source.name} is an artefact of {source.runtimes[0]}, {question.runtime} cannot load it",
+                f"{shape.name} is an artefact of {shape.runtimes[0]}, {question.runtime} cannot load it",
                 hint="name the model it was made of",
             )
         return (question.runtime,)
-    return source.runtimes or tuple(constants.runtimes())
+    return shape.runtimes or tuple(constants.runtimes())
 
 
-def _accepted(source: Source, request: FitRequest, machine: Machine) -> str:
+def _accepted(shape: ModelShape, request: FitRequest, machine: Machine) -> str:
     """The artefact's quantization where the runtime's table has it, else the default: sizes are known anyway."""
-    variant = variant_for(constants.runtime(request.runtime), machine, source.config.model_type, request.quantization)
+    variant = variant_for(constants.runtime(request.runtime), machine, shape.config.model_type, request.quantization)
     known = {name.lower(): name for name in (*variant.accepted, *variant.formats)}
     return known.get(request.quantization.lower(), "")
 
 
 def _quantizations(
-    source: Source, runtime: str, machine: Machine, request: FitRequest, question: FitQuestion
+    shape: ModelShape, runtime: str, machine: Machine, request: FitRequest, question: FitQuestion
 ) -> Sequence[str]:
     """What to predict for one runtime. A name that only another runtime has leaves this one out."""
-    variant = variant_for(constants.runtime(runtime), machine, source.config.model_type, request.quantization)
+    variant = variant_for(constants.runtime(runtime), machine, shape.config.model_type, request.quantization)
     if question.every_quantization and not request.quantization:
         return tuple(variant.formats)
     if question.runtime or not request.quantization:

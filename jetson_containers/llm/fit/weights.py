@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.layers import Matrix
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Weights:
     """Bytes. `per_token`: what is read from memory for one token, without the KV cache."""
 
@@ -39,7 +39,12 @@ class Weights:
         """All of it so many times larger."""
         if factor == 1:
             return self
-        return Weights(self.linear * factor, self.embedding * factor, self.head * factor, self.per_token * factor)
+        return Weights(
+            linear=self.linear * factor,
+            embedding=self.embedding * factor,
+            head=self.head * factor,
+            per_token=self.per_token * factor,
+        )
 
 
 def matrices(config: ModelConfig) -> Iterator[tuple[Matrix, tuple[int, ...]]]:
@@ -84,7 +89,7 @@ def weights(config: ModelConfig, format_name: str) -> Weights:
 def of_checkpoint(config: ModelConfig, quantized: Quantized) -> Weights:
     """Bytes of a checkpoint that is quantized already; of one whose width is not understood, as if it were not."""
     stored = quantized.stored or 16
-    bits = constants.Format(stored, 16, min(quantized.head, 16) if quantized.bits else 16)
+    bits = constants.Format(linear=stored, embedding=16, head=min(quantized.head, 16) if quantized.bits else 16)
     return _of_format(config, bits, others=16 if quantized.experts_only else 0).times(config.scale)
 
 
@@ -100,7 +105,10 @@ def of_file(file: GgufFile, config: ModelConfig) -> Weights:
     linear = file.weights_bytes - file.embedding_bytes - file.head_bytes
     share = active_weights(config) / max(linear_weights(config), 1)
     return Weights(
-        linear, file.embedding_bytes, file.head_bytes, linear * share + (file.head_bytes or file.embedding_bytes)
+        linear=linear,
+        embedding=file.embedding_bytes,
+        head=file.head_bytes,
+        per_token=linear * share + (file.head_bytes or file.embedding_bytes),
     )
 
 
@@ -117,7 +125,7 @@ def _of_format(config: ModelConfig, bits: Format, others: float = 0) -> Weights:
         linear += size
         active += size * matrix.used / matrix.copies
     linear += config.towers * 16 / 8  # encoders are rarely quantized
-    return Weights(linear, embedding, head, active + (head or read))
+    return Weights(linear=linear, embedding=embedding, head=head, per_token=active + (head or read))
 
 
 def _of_gguf(config: ModelConfig, kind: FileType) -> Weights:
@@ -131,8 +139,8 @@ def _of_gguf(config: ModelConfig, kind: FileType) -> Weights:
         linear += size
         active += size * matrix.used / matrix.copies
     if config.tied:  # the one matrix is stored as the output would be
-        return Weights(linear, output + tables, 0, active + output)
-    return Weights(linear, embedding + tables, output, active + output)
+        return Weights(linear=linear, embedding=output + tables, head=0, per_token=active + output)
+    return Weights(linear=linear, embedding=embedding + tables, head=output, per_token=active + output)
 
 
 def _matrix_bytes(matrix: Matrix, layer: int, config: ModelConfig, kind: FileType) -> float:

@@ -67,7 +67,7 @@ _WEIGHTLESS = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """A decoder's shape. Counts are elements, `max_position` and `sliding_window` tokens (0: not stated).
 
@@ -130,7 +130,7 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
     """
     _refuse_adapter(config, origin)
     text = _text_model(config)
-    keys = Keys(text)
+    keys = Keys(values=text)
     family = str(text.get("model_type") or "")
     architectures = config.get("architectures") or text.get("architectures") or [""]
     # InternLM2 checkpoints first said `model_type: internlm`; the class name tells them apart.
@@ -201,7 +201,7 @@ def from_mlc(config: Mapping[str, Any], origin: str = "mlc-chat-config.json") ->
     name = str(config.get("quantization") or model.get("quantization") or "")
     bits = re.match(r"q(\d)", name)
     context = _optional(config, "context_window_size") or _optional(model, "context_window_size")
-    quantized = Quantized(f"mlc:{name}", (int(bits[1]) or 16) if bits else 16) if name else None
+    quantized = Quantized(method=f"mlc:{name}", bits=(int(bits[1]) or 16) if bits else 16) if name else None
     return replace(made, quantized=quantized, max_position=context or made.max_position)
 
 
@@ -281,9 +281,9 @@ def _further(keys: Keys, shape: Shape, vocab: int) -> tuple[int, tuple[Matrix, .
     rows = keys.number("vocab_size_per_layer_input") or vocab
     if width := keys.number("hidden_size_per_layer_input"):
         tables = rows * width * shape.layers
-        other.append(Matrix("other", shape.hidden, width * shape.layers))
+        other.append(Matrix(role="other", inputs=shape.hidden, outputs=width * shape.layers))
     if copies := keys.number("altup_num_inputs"):
-        other += [Matrix("other", shape.hidden, shape.hidden)] * (2 * (copies - 1))
+        other += [Matrix(role="other", inputs=shape.hidden, outputs=shape.hidden)] * (2 * (copies - 1))
     if positions := keys.number("n_positions") if shape.family in {"gpt2", "gpt_bigcode"} else 0:
         tables += positions * shape.hidden
     return tables, tuple(other)

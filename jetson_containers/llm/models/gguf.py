@@ -50,7 +50,7 @@ _MOST_LAYERS = 4096
 _NESTING = 4  # arrays of arrays exist in no published file; deeper than this is an attack
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tensor:
     """One tensor: `shape` as the file orders it (row length first), `size` in bytes."""
 
@@ -60,14 +60,14 @@ class Tensor:
     size: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Counted:
     """A long array of the metadata, of which only the length is kept."""
 
     length: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GgufFile:
     """The header of a file. Metadata values are numbers, text, truth values, lists, or `Counted`."""
 
@@ -126,7 +126,7 @@ def parse(head: bytes, origin: str = "file") -> GgufFile:
     for _ in range(value_count):
         key = reader.text()
         metadata[key] = reader.value(reader.number("<I"))
-    return GgufFile(version, metadata, tuple(_tensor(reader) for _ in range(tensor_count)))
+    return GgufFile(version=version, metadata=metadata, tensors=tuple(_tensor(reader) for _ in range(tensor_count)))
 
 
 def model_config(file: GgufFile, origin: str = "file") -> ModelConfig:
@@ -159,7 +159,7 @@ def model_config(file: GgufFile, origin: str = "file") -> ModelConfig:
         experts=values.optional("expert_count"),
         experts_used=used,
         expert_intermediate=values.optional("expert_feed_forward_length"),
-        quantized=Quantized(f"gguf:{file.file_type or 'unknown'}", _bits(file)),
+        quantized=Quantized(method=f"gguf:{file.file_type or 'unknown'}", bits=_bits(file)),
         blocks=_blocks(file, values, 2 * kv_heads * head_dim, used),
     )
 
@@ -186,7 +186,10 @@ def _blocks(file: GgufFile, values: _Values, fused: int, used: int) -> tuple[Blo
             state=state if any(name.startswith("ssm_") for name, _ in tensors) else 0,
         )
         found.setdefault(one, []).append(layer)
-    return tuple(Block(tuple(at), one.matrices, one.cache, 0, one.window, one.state) for one, at in found.items())
+    return tuple(
+        Block(at=tuple(at), matrices=one.matrices, cache=one.cache, expanded=0, window=one.window, state=one.state)
+        for one, at in found.items()
+    )
 
 
 _PART = re.compile(r"blk\.(?P<layer>\d{1,5})\.(?P<name>[\w.]+)\.weight")
@@ -196,7 +199,13 @@ _KEPT = frozenset({"attn_k", "attn_v", "attn_kv_a_mqa"})
 def _matrix(tensor: Tensor, used: int) -> Matrix:
     copies = tensor.shape[2] if len(tensor.shape) == 3 else 1
     inputs, outputs = tensor.shape[:2]
-    return Matrix("expert" if copies > 1 else "other", inputs, outputs, copies, min(used or copies, copies))
+    return Matrix(
+        role="expert" if copies > 1 else "other",
+        inputs=inputs,
+        outputs=outputs,
+        copies=copies,
+        used=min(used or copies, copies),
+    )
 
 
 def _bits(file: GgufFile) -> int:
@@ -229,7 +238,7 @@ def _tensor(reader: _GgufReader) -> Tensor:
     count = math.prod(shape)
     if count >= 1 << 50:
         raise reader.broken(f"tensor `{name[:60]}` has {count} elements")
-    return Tensor(name, shape, label, -(-count // elements) * block)
+    return Tensor(name=name, shape=shape, type=label, size=-(-count // elements) * block)
 
 
 class _Values:
@@ -309,7 +318,7 @@ class _GgufReader:
             size = struct.calcsize(_SCALARS[kind])
             if count > _KEPT_ITEMS:
                 self.take(size * count)
-                return Counted(count)
+                return Counted(length=count)
         else:
             self.expect(count, 8 if kind == _STRING else 12, "items of an array")
         kept: list[Any] = []
@@ -317,4 +326,4 @@ class _GgufReader:
             item = self.value(kind, depth + 1)
             if position < _KEPT_ITEMS:
                 kept.append(item)
-        return kept if count <= _KEPT_ITEMS else Counted(count)
+        return kept if count <= _KEPT_ITEMS else Counted(length=count)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.config import ModelConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Matrix:
     """One linear layer: `inputs` × `outputs`, `copies` (experts) of it, of which `used` take part in one token."""
 
@@ -34,7 +34,7 @@ class Matrix:
         return self.inputs * self.outputs * self.copies
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Block:
     """Layers that are alike, at the positions `at`.
 
@@ -51,7 +51,7 @@ class Block:
     state: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shape:
     """What all families state, before their layers are told apart."""
 
@@ -65,7 +65,7 @@ class Shape:
     gated: bool
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Keys:
     """A configuration that remembers which of its keys were read: the others were not understood."""
 
@@ -111,7 +111,7 @@ class Keys:
     def inner(self, key: str) -> Keys:
         """An object below; an empty one where there is none."""
         value = self.get(key)
-        return Keys(value if isinstance(value, dict) else {})
+        return Keys(values=value if isinstance(value, dict) else {})
 
 
 def whole(value: object) -> int:
@@ -124,9 +124,15 @@ def blocks_of(config: ModelConfig) -> tuple[Block, ...]:
     if config.blocks:
         return config.blocks
     shape = Shape(
-        "", config.layers, config.hidden, config.intermediate, config.heads, config.kv_heads, config.head_dim,
-        config.gated_mlp,
-    )  # fmt: skip
+        family="",
+        layers=config.layers,
+        hidden=config.hidden,
+        intermediate=config.intermediate,
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        head_dim=config.head_dim,
+        gated=config.gated_mlp,
+    )
     dense = min(config.dense_layers, config.layers) if config.experts else config.layers
     width = config.expert_intermediate or config.intermediate
     used = min(config.experts_used or config.experts, config.experts)
@@ -134,7 +140,9 @@ def blocks_of(config: ModelConfig) -> tuple[Block, ...]:
     attention, cache = _attention(shape, shape.heads, shape.kv_heads, shape.head_dim)
     kinds = (((0, dense), _feed_forward(shape, shape.intermediate)), ((dense, config.layers), experts))
     return tuple(
-        Block(tuple(range(*span)), (*attention, *matrices), cache) for span, matrices in kinds if span[0] < span[1]
+        Block(at=tuple(range(*span)), matrices=(*attention, *matrices), cache=cache)
+        for span, matrices in kinds
+        if span[0] < span[1]
     )
 
 
@@ -145,7 +153,14 @@ def read(keys: Keys, shape: Shape) -> tuple[Block, ...]:
         one = _layer(keys, shape, layer, mixer, block)
         found.setdefault(one, []).append(layer)
     return tuple(
-        Block(tuple(places), one.matrices, one.cache, one.expanded, one.window, one.state)
+        Block(
+            at=tuple(places),
+            matrices=one.matrices,
+            cache=one.cache,
+            expanded=one.expanded,
+            window=one.window,
+            state=one.state,
+        )
         for one, places in found.items()
     )
 
@@ -262,10 +277,16 @@ def _layer(keys: Keys, shape: Shape, layer: int, mixer: str, block: str) -> Bloc
     elif block in {"mlp", _AUTO}:
         matrices += _feed_forward(shape, _width(keys, shape, layer))
     if width := keys.number("hidden_size_per_layer_input"):
-        matrices += [Matrix("other", shape.hidden, width), Matrix("other", width, shape.hidden)]
+        matrices += [
+            Matrix(role="other", inputs=shape.hidden, outputs=width),
+            Matrix(role="other", inputs=width, outputs=shape.hidden),
+        ]
     if rank := keys.number("laurel_rank"):
-        matrices += [Matrix("other", shape.hidden, rank), Matrix("other", rank, shape.hidden)]
-    return Block((), tuple(matrices), cache, expanded, window, state)
+        matrices += [
+            Matrix(role="other", inputs=shape.hidden, outputs=rank),
+            Matrix(role="other", inputs=rank, outputs=shape.hidden),
+        ]
+    return Block(at=(), matrices=tuple(matrices), cache=cache, expanded=expanded, window=window, state=state)
 
 
 def _attention_of(keys: Keys, shape: Shape, layer: int, *, sliding: bool) -> tuple[list[Matrix], int, int]:
@@ -281,7 +302,7 @@ def _attention_of(keys: Keys, shape: Shape, layer: int, *, sliding: bool) -> tup
     matrices, cache = _attention(shape, heads, kv_heads, width)
     gated = keys.get("attn_output_gate")
     if gated or (gated is None and shape.family in {"qwen3_next", "qwen3_5", "qwen3_5_moe", "afmoe"}):
-        matrices.insert(1, Matrix("query", shape.hidden, heads * width))
+        matrices.insert(1, Matrix(role="query", inputs=shape.hidden, outputs=heads * width))
     if keys.get("attention_k_eq_v") is True and not sliding:
         matrices = [matrix for matrix in matrices if matrix.role != "value"]
     # The last layers read the keys and values of an earlier one.
@@ -296,10 +317,10 @@ def _attention_of(keys: Keys, shape: Shape, layer: int, *, sliding: bool) -> tup
 def _attention(shape: Shape, heads: int, kv_heads: int, width: int) -> tuple[list[Matrix], int]:
     query, key = heads * width, kv_heads * width
     return [
-        Matrix("query", shape.hidden, query),
-        Matrix("key", shape.hidden, key),
-        Matrix("value", shape.hidden, key),
-        Matrix("attention_output", query, shape.hidden),
+        Matrix(role="query", inputs=shape.hidden, outputs=query),
+        Matrix(role="key", inputs=shape.hidden, outputs=key),
+        Matrix(role="value", inputs=shape.hidden, outputs=key),
+        Matrix(role="attention_output", inputs=query, outputs=shape.hidden),
     ], 2 * key
 
 
@@ -308,13 +329,16 @@ def _latent(keys: Keys, shape: Shape, heads: int, rank: int) -> tuple[list[Matri
     nope = keys.number("qk_nope_head_dim") or shape.head_dim
     rope, value = keys.number("qk_rope_head_dim"), keys.number("v_head_dim") or nope
     queries, query_rank = heads * (nope + rope), keys.number("q_lora_rank")
-    narrow = [Matrix("query", shape.hidden, query_rank), Matrix("query", query_rank, queries)]
+    narrow = [
+        Matrix(role="query", inputs=shape.hidden, outputs=query_rank),
+        Matrix(role="query", inputs=query_rank, outputs=queries),
+    ]
     return (
         [
-            *(narrow if query_rank else [Matrix("query", shape.hidden, queries)]),
-            Matrix("key", shape.hidden, rank + rope),
-            Matrix("value", rank, heads * (nope + value)),
-            Matrix("attention_output", heads * value, shape.hidden),
+            *(narrow if query_rank else [Matrix(role="query", inputs=shape.hidden, outputs=queries)]),
+            Matrix(role="key", inputs=shape.hidden, outputs=rank + rope),
+            Matrix(role="value", inputs=rank, outputs=heads * (nope + value)),
+            Matrix(role="attention_output", inputs=heads * value, outputs=shape.hidden),
         ],
         rank + rope,
         heads * (nope + rope + value),
@@ -331,17 +355,17 @@ def _mamba(keys: Keys, shape: Shape) -> tuple[list[Matrix], int]:
     if heads:
         groups = keys.number("mamba_n_groups", "n_groups", "mamba_ngroups") or 1
         # gate and input, B and C of each group, a step of each head
-        first = Matrix("mixer", shape.hidden, 2 * inner + 2 * groups * states + heads)
-        return [first, Matrix("mixer", inner, shape.hidden)], inner * states
+        first = Matrix(role="mixer", inputs=shape.hidden, outputs=2 * inner + 2 * groups * states + heads)
+        return [first, Matrix(role="mixer", inputs=inner, outputs=shape.hidden)], inner * states
     if shape.family in STATE_SPACE:
         inner = keys.number("intermediate_size") or inner
     rank = keys.number("mamba_dt_rank", "time_step_rank") or -(-shape.hidden // 16)
     return [
-        Matrix("mixer", shape.hidden, 2 * inner),
-        Matrix("mixer", inner, rank + 2 * states),
-        Matrix("mixer", rank, inner),
-        Matrix("mixer", states, inner),
-        Matrix("mixer", inner, shape.hidden),
+        Matrix(role="mixer", inputs=shape.hidden, outputs=2 * inner),
+        Matrix(role="mixer", inputs=inner, outputs=rank + 2 * states),
+        Matrix(role="mixer", inputs=rank, outputs=inner),
+        Matrix(role="mixer", inputs=states, outputs=inner),
+        Matrix(role="mixer", inputs=inner, outputs=shape.hidden),
     ], inner * states
 
 
@@ -350,9 +374,15 @@ def _linear(keys: Keys, shape: Shape) -> tuple[list[Matrix], int]:
     config = keys.inner("linear_attn_config")
     if heads := config.number("num_heads"):
         width = config.number("head_dim") or shape.head_dim
-        low = [Matrix("mixer", shape.hidden, width), Matrix("mixer", width, heads * width)]
-        wide = [Matrix("mixer", shape.hidden, heads * width)] * 3
-        ends = [Matrix("mixer", shape.hidden, heads), Matrix("mixer", heads * width, shape.hidden)]
+        low = [
+            Matrix(role="mixer", inputs=shape.hidden, outputs=width),
+            Matrix(role="mixer", inputs=width, outputs=heads * width),
+        ]
+        wide = [Matrix(role="mixer", inputs=shape.hidden, outputs=heads * width)] * 3
+        ends = [
+            Matrix(role="mixer", inputs=shape.hidden, outputs=heads),
+            Matrix(role="mixer", inputs=heads * width, outputs=shape.hidden),
+        ]
         return [*wide, *low, *low, *ends], heads * width * width
     heads = keys.number("linear_num_value_heads")
     if not heads and keys.number("mamba_num_heads", "mamba_n_heads", "mamba_d_state", "ssm_state_size"):
@@ -366,25 +396,28 @@ def _linear(keys: Keys, shape: Shape) -> tuple[list[Matrix], int]:
     key_width = keys.number("linear_key_head_dim") or width
     key, value = (keys.number("linear_num_key_heads") or heads) * key_width, heads * width
     return [
-        Matrix("mixer", shape.hidden, 2 * key + 2 * value),
-        Matrix("mixer", shape.hidden, 2 * heads),
-        Matrix("mixer", value, shape.hidden),
+        Matrix(role="mixer", inputs=shape.hidden, outputs=2 * key + 2 * value),
+        Matrix(role="mixer", inputs=shape.hidden, outputs=2 * heads),
+        Matrix(role="mixer", inputs=value, outputs=shape.hidden),
     ], heads * key_width * width
 
 
 def _conv(keys: Keys, shape: Shape) -> tuple[list[Matrix], int]:
     width = keys.number("conv_dim") or shape.hidden
     kept = keys.number("conv_L_cache") or 3
-    return [Matrix("mixer", shape.hidden, 3 * width), Matrix("mixer", width, shape.hidden)], kept * width
+    return [
+        Matrix(role="mixer", inputs=shape.hidden, outputs=3 * width),
+        Matrix(role="mixer", inputs=width, outputs=shape.hidden),
+    ], kept * width
 
 
 def _recurrent(keys: Keys, shape: Shape) -> tuple[list[Matrix], int]:
     width, heads = keys.number("lru_width") or shape.hidden, max(shape.heads, 1)
-    gates = [Matrix("mixer", width // heads, width)] * 2
+    gates = [Matrix(role="mixer", inputs=width // heads, outputs=width)] * 2
     return [
-        *[Matrix("mixer", shape.hidden, width)] * 2,
+        *[Matrix(role="mixer", inputs=shape.hidden, outputs=width)] * 2,
         *gates,
-        Matrix("mixer", width, shape.hidden),
+        Matrix(role="mixer", inputs=width, outputs=shape.hidden),
     ], width
 
 
@@ -392,8 +425,12 @@ def _recurrent(keys: Keys, shape: Shape) -> tuple[list[Matrix], int]:
 
 
 def _feed_forward(shape: Shape, width: int) -> list[Matrix]:
-    gate = [Matrix("gate", shape.hidden, width)] if shape.gated else []
-    return [*gate, Matrix("up", shape.hidden, width), Matrix("down", width, shape.hidden)]
+    gate = [Matrix(role="gate", inputs=shape.hidden, outputs=width)] if shape.gated else []
+    return [
+        *gate,
+        Matrix(role="up", inputs=shape.hidden, outputs=width),
+        Matrix(role="down", inputs=width, outputs=shape.hidden),
+    ]
 
 
 def _experts(shape: Shape, groups: tuple[tuple[int, int, int], ...], shared: int) -> list[Matrix]:
@@ -402,9 +439,9 @@ def _experts(shape: Shape, groups: tuple[tuple[int, int, int], ...], shared: int
     first = 2 if shape.gated else 1
     for count, used, width in groups:
         made += [
-            Matrix("router", shape.hidden, count),
-            Matrix("expert", shape.hidden, width, count * first, used * first),
-            Matrix("expert", width, shape.hidden, count, used),
+            Matrix(role="router", inputs=shape.hidden, outputs=count),
+            Matrix(role="expert", inputs=shape.hidden, outputs=width, copies=count * first, used=used * first),
+            Matrix(role="expert", inputs=width, outputs=shape.hidden, copies=count, used=used),
         ]
     return [*made, *(_feed_forward(shape, shared) if shared else [])]
 
@@ -490,10 +527,13 @@ def _experts_of(keys: Keys, shape: Shape, layer: int) -> list[Matrix]:
     counts, widths = keys.numbers(*COUNTS), keys.numbers(*_WIDTHS)
     groups: tuple[tuple[int, int, int], ...] = ((experts(keys), used, width),)
     if latent := keys.number("moe_latent_size"):  # the experts work on a narrower vector
-        ends = [Matrix("mixer", shape.hidden, latent), Matrix("mixer", latent, shape.hidden)]
+        ends = [
+            Matrix(role="mixer", inputs=shape.hidden, outputs=latent),
+            Matrix(role="mixer", inputs=latent, outputs=shape.hidden),
+        ]
         inside = replace(shape, hidden=latent)
         common = shared_width(keys, shape, layer)
-        router = Matrix("router", shape.hidden, groups[0][0])
+        router = Matrix(role="router", inputs=shape.hidden, outputs=groups[0][0])
         return [*ends, router, *_experts(inside, groups, 0)[1:], *(_feed_forward(shape, common) if common else [])]
     if counts and widths and len(counts) == len(widths) > 1:  # for text and for pictures; text goes through the first
         groups = tuple(

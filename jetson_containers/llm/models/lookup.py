@@ -1,85 +1,42 @@
-"""What a model's name means: the hub, a directory or GGUF file below data, something prepared earlier, or `tiny`."""
+"""What a model's name means: a repository of the hub, a directory or file, a well-known name, or `tiny`.
+
+`find` says where a model is and how it gets there, for the commands that load it; `find_shape` only how large it is,
+for `llm fit`, which also takes models that no container could see.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import JetsonError, NotReadyError, UsageError
+from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.hub.transfer.problems import DownloadError
 from jetson_containers.hub.transfer.reference import is_wanted, parse
 from jetson_containers.llm.models import config as modelconfig
 from jetson_containers.llm.models import known as knownmodels
-from jetson_containers.llm.models import source as modelsource
+from jetson_containers.llm.models import repository as repositories
+from jetson_containers.llm.models import shape as shapes
 from jetson_containers.llm.models import weight_files as weightfiles
+from jetson_containers.llm.models.types import Model, ModelShape
 from jetson_containers.llm.pipeline import manifest as manifests
 from jetson_containers.llm.pipeline import steps as pipeline
-from jetson_containers.llm.pipeline.steps import HostStep, Origin
-from jetson_containers.llm.runtimes.interface import StepCommand
+from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from jetson_containers.hub import ModelInfo
-    from jetson_containers.hub.transfer.model import Entry
     from jetson_containers.hub.transfer.reference import Reference
     from jetson_containers.llm.models.config import ModelConfig
+    from jetson_containers.llm.models.types import ModelHub
 
 TINY = "/data/models/tiny-llama"
 TINY_CONTEXT = 512  # tokens, as make-tiny-model makes it
-# What no runtime here reads: other formats of the same weights, and pictures. Safetensors stand in for `.bin`.
-NOT_WEIGHTS = (
-    "*.gguf", "*.onnx", "onnx/*", "*.msgpack", "*.h5", "*.tflite", "original/*", "*.pth", "consolidated*", "*.png",
-    "*.jpg",
-)  # fmt: skip
-_SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.gguf")
 _MLC_CONFIG = "mlc-chat-config.json"
-
-
-class ModelHub(Protocol):
-    """What is asked of the model hub; `hub` is the real one."""
-
-    def describe(self, reference: str) -> ModelInfo:
-        """Revision, files and config.json of a repository, without its weights. Raises as `hub.describe`."""
-        ...
-
-    def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
-        """Fetch what is missing; the directory or file on the host."""
-        ...
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model as the pipeline starts from it.
-
-    `path` is where it is, or will be, in the container. `prepared` names the runtime whose own format it is already in.
-    `first` is the step that brings it there, with `host` when it is done on the host. `download` is in bytes.
-    """
-
-    asked: str
-    name: str
-    path: str
-    identity: str
-    config: ModelConfig | None = None
-    prepared: str = ""
-    first: StepCommand | None = None
-    host: HostStep | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    download: int = 0
-    files: tuple[str, ...] = ()  # of the checkpoint, where they are known
-    max_context: int = 0  # tokens, where no configuration says it
-    maker: str = ""  # the runtime that quantized the checkpoint here, as its manifest says
-    problem: str = ""  # why there is no `config` although there is a config.json
-    kind: str = ""  # the model type it states all the same
-    notes: tuple[str, ...] = ()  # what was not looked up
-
-    @property
-    def origin(self) -> Origin:
-        """What the keys of all steps start from."""
-        return Origin(self.path, self.identity)
 
 
 def find(
@@ -90,12 +47,12 @@ def find(
     *,
     known: Callable[[str], ModelConfig | None] | None = None,
 ) -> Model:
-    """Say what a name means. `quantization` chooses among the files of a GGUF repository.
+    """Find the model of that name. `quantization` chooses among the files of a GGUF repository.
 
-    With `known`, for a dry run, a hub that cannot be asked is no error: the shape is what the table of well-known
-    models says, the commit stays open.
+    With `known`, for a dry run, an unreachable hub is not an error: the shape is what the table of well-known models
+    has, the commit stays open.
 
-    Raises UsageError for a path that is not there, lies outside the data directory or is no model, and what
+    Raises UsageError for a path that is missing, outside the data directory or not a model, and what
     `hub.describe` raises for a name of the hub (no such repository, gated, unreachable and not cached).
     """
     if model == "tiny":
@@ -104,7 +61,7 @@ def find(
     reference = reference_of(model)
     # A folder that happens to be called as an organisation's model is not meant, where no container could see it.
     if model and path.exists() and (reference is None or _is_below(path, data)):
-        return _local(model, path, data)
+        return with_shape(_local(model, path, data), data)
     if model.startswith(("./", "../", "~/")):
         raise UsageError(f"there is no {model}", hint=f"models are directories or .gguf files below {data}/models")
     if reference is None and not {"/", "@"} & set(model) and knownmodels.full_name(model):
@@ -112,16 +69,56 @@ def find(
         reference = reference_of(model)
     if reference is not None:
         try:
-            return _of_hub(model, reference, data, hub, quantization)
+            return with_shape(_of_hub(model, reference, data, hub, quantization), data)
         except NotReadyError:
             if known is None:
                 raise
-            return _unasked(model, reference, known)
-    raise UsageError(
-        f"no model `{model}`",
-        hint="give a Hugging Face name (org/model), a well-known name without org, a directory or .gguf file below "
-        "data/models, or `tiny`",
+            return _unasked(model, reference, hub, known)
+    raise _no_model(
+        model,
+        "give a Hugging Face name (org/model), a well-known name without org, a directory or .gguf "
+        "file below data/models, or `tiny`",
     )
+
+
+def find_shape(name: str, load_config: Callable[[str], ModelConfig]) -> ModelShape:
+    """Find the shape of the model of that name; only for a repository that no table has, `load_config` is asked.
+
+    Raises UsageError for what is not a model, and what `load_config` raises.
+    """
+    path = Path(name)
+    if path.exists():
+        return shapes.of_path(path)
+    known = knownmodels.full_name(name) if "@" not in name else ""
+    if known:
+        return ModelShape(
+            name=known, config=modelconfig.from_hf(knownmodels.configs()[known], known), origin="facts/models.yaml"
+        )
+    if "/" in name and not name.startswith(("/", "./", "../")) and not name.endswith(".gguf"):
+        return ModelShape(name=name, config=load_config(name), origin="the hub")
+    if name == "tiny":
+        raise UsageError("`tiny` fits everywhere: it has 3 MB", hint="`jetson-containers llm chat tiny` makes it")
+    raise _no_model(name, "give a Hugging Face name (org/model), a directory, a .gguf file", names=True)
+
+
+def _no_model(name: str, known: str, *, names: bool = False) -> UsageError:
+    listed = [each.rpartition("/")[2] for each in knownmodels.configs()]
+    meant = did_you_mean(name, listed, count=3)
+    return UsageError(
+        f"no model `{name}`",
+        hint=f"{meant}{meant and ' '}{known}" + (f", or one of: {', '.join(listed)}" if names and not meant else ""),
+    )
+
+
+def with_shape(model: Model, data: Path) -> Model:
+    """The same with the shape of its files, where it is in a runtime's own format and they are here."""
+    place = data / model.path.removeprefix("/data/")
+    if not model.prepared or not place.exists():
+        return model
+    try:
+        return replace(model, shape=shapes.of_path(place))
+    except UsageError:  # the runtime will say what is wrong with it
+        return model
 
 
 def reference_of(model: str) -> Reference | None:
@@ -139,8 +136,23 @@ def _is_below(path: Path, data: Path) -> bool:
 
 
 def _tiny() -> Model:
-    make = StepCommand("make", ("make-tiny-model", "{output}"), (), TINY, intermediate=True, packages=("llama_cpp",))
-    return Model("tiny", "tiny-llama", TINY, "tiny", first=make, facts={"model": "tiny"}, max_context=TINY_CONTEXT)
+    make = CommandStep(
+        name="make",
+        argv=("make-tiny-model", "{output}"),
+        inputs=(),
+        output=TINY,
+        intermediate=True,
+        packages=("llama_cpp",),
+    )
+    return Model(
+        asked="tiny",
+        name="tiny-llama",
+        path=TINY,
+        identity="tiny",
+        first=make,
+        facts={"model": "tiny"},
+        max_context=TINY_CONTEXT,
+    )
 
 
 def _local(model: str, path: Path, data: Path) -> Model:
@@ -157,10 +169,12 @@ def _local(model: str, path: Path, data: Path) -> Model:
     if resolved.is_file():
         if resolved.suffix != ".gguf":
             raise UsageError(f"`{model}` is no .gguf file and no model directory")
-        return Model(model, resolved.stem, inside, identity, prepared="llama_cpp", facts=facts)
+        return Model(asked=model, name=resolved.stem, path=inside, identity=identity, prepared="llama_cpp", facts=facts)
     if (resolved / _MLC_CONFIG).is_file() or (resolved / "params" / _MLC_CONFIG).is_file():
         files = tuple(path.name for place in (resolved, resolved / "params") for path in sorted(place.glob("*")))
-        return Model(model, resolved.name, inside, identity, prepared="mlc", facts=facts, files=files)
+        return Model(
+            asked=model, name=resolved.name, path=inside, identity=identity, prepared="mlc", facts=facts, files=files
+        )
     files = tuple(path.name for path in sorted(resolved.iterdir()))
     if "config.json" not in files and "adapter_config.json" in files:
         place = resolved / "adapter_config.json"
@@ -173,14 +187,23 @@ def _local(model: str, path: Path, data: Path) -> Model:
     kind = str(weightfiles.read_json(resolved / "config.json").get("model_type") or "")
     maker = str(made.facts.get("runtime", "")) if made and config and config.quantized else ""
     return Model(
-        model, name, inside, identity, config=config, files=files, facts=facts, maker=maker, problem=problem, kind=kind
+        asked=model,
+        name=name,
+        path=inside,
+        identity=identity,
+        config=config,
+        files=files,
+        facts=facts,
+        maker=maker,
+        problem=problem,
+        kind=kind,
     )
 
 
 def read_config(path: Path) -> tuple[ModelConfig | None, str]:
     """The shape of a local checkpoint; or None and why, where its config.json is not a known decoder's."""
     try:
-        return modelsource.of_folder(path.parent), ""
+        return shapes.of_folder(path.parent), ""
     except UsageError as error:
         return None, error.message
 
@@ -220,12 +243,12 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
     config, problem, notes = _config_of(info) if plain else (None, "", ())
     if not plain:
         config = _config_of(info)[0] if info.config else None
-    file = asked.file or (_gguf_for(info, quantization) if info.is_gguf else "")
+    file = asked.file or (repositories.gguf_for(info, quantization) if info.is_gguf else "")
     if file and file not in names:
         raise UsageError(f"`{repository}` has no file `{file}`", hint=", ".join(sorted(names)[:10]))
-    shards = shards_of(file, names)
+    shards = repositories.shards_of(file, names)
     file = shards[0] if shards else file  # from the first one llama.cpp finds the others
-    ignore = _all_but(shards, names) if shards else () if file else _leave_out(names)
+    ignore = repositories.all_but(shards, names) if shards else () if file else repositories.not_needed(names)
     wanted = [
         entry
         for entry in info.files
@@ -236,56 +259,41 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
     single = "" if shards else file
     reference = repository + (f"@{info.commit}" if info.commit else "") + (f"/{single}" if single else "")
     words = ("--include", ",".join(shards)) if shards else ()
-    path, place = snapshot(repository, info.commit, file), snapshot(repository, info.commit)
+    path, place = repositories.snapshot(repository, info.commit, file), repositories.snapshot(repository, info.commit)
+
+    def fetch() -> None:
+        downloaded = hub.download(reference, ignore=ignore)
+        repositories.check_place(downloaded, data, place if shards else path)
+
     return Model(
-        model,
-        called(file) if file else repository.rpartition("/")[2],
-        path,
-        identity + (f"/{file}" if file else ""),
+        asked=model,
+        name=repositories.model_name(file) if file else repository.rpartition("/")[2],
+        path=path,
+        identity=identity + (f"/{file}" if file else ""),
         config=config,
         prepared="llama_cpp" if file.endswith(".gguf") else "mlc" if _MLC_CONFIG in names else "",
-        first=StepCommand("download", ("huggingface-downloader", reference, *words), (), path, intermediate=True),
-        host=HostStep(
-            is_done=lambda: _is_cached(data / place.removeprefix("/data/"), wanted),
-            run=lambda: _check_place(hub.download(reference, ignore=ignore), data, place if shards else path),
+        first=DownloadStep(
+            argv=("huggingface-downloader", reference, *words),
+            output=path,
+            size=sum(entry.size for entry in wanted),
+            is_done=lambda: repositories.is_cached(data / place.removeprefix("/data/"), wanted),
+            fetch=lambda: repositories.check_place(
+                hub.download(reference, ignore=ignore), data, place if shards else path
+            ),
         ),
         files=tuple(name for name in names if is_wanted(name, (), ignore)),
         facts={"model": repository, "revision": info.commit, **({"file": file} if file else {})},
-        download=sum(entry.size for entry in wanted),
         problem=problem,
         kind=str((info.config or {}).get("model_type") or ""),
         notes=notes,
     )
 
 
-def shards_of(file: str, names: list[str]) -> tuple[str, ...]:
-    """All parts of a GGUF model that is split over several files, the first one first; none for a whole one."""
-    part = _SHARD.fullmatch(file)
-    if part is None:
-        return ()
-    matches = ((name, _SHARD.fullmatch(name)) for name in sorted(names))
-    return tuple(name for name, other in matches if other and other.groups() == part.groups())
+def _fetch_unasked(hub: ModelHub, model: str) -> None:
+    hub.download(model, ignore=repositories.NOT_WEIGHTS)
 
 
-def called(file: str) -> str:
-    """What a model in one file, or in several parts, is called."""
-    part = _SHARD.fullmatch(file)
-    return Path(part["stem"]).name if part else Path(file).stem
-
-
-def _all_but(kept: tuple[str, ...], names: list[str]) -> tuple[str, ...]:
-    from glob import escape
-
-    return tuple(escape(name) for name in names if name not in kept)
-
-
-def snapshot(repository: str, commit: str, file: str = "") -> str:
-    """Where the hub's cache keeps a commit, or one file of it, as containers see it."""
-    place = f"/data/models/huggingface/models--{repository.replace('/', '--')}/snapshots/{commit}"
-    return f"{place}/{file}" if file else place
-
-
-def _unasked(model: str, asked: Reference, known: Callable[[str], ModelConfig | None]) -> Model:
+def _unasked(model: str, asked: Reference, hub: ModelHub, known: Callable[[str], ModelConfig | None]) -> Model:
     """A name of the hub that could not be looked up, well enough to print the commands.
 
     A repository that is called after a format is taken for one in it: there is nothing to convert.
@@ -294,54 +302,25 @@ def _unasked(model: str, asked: Reference, known: Callable[[str], ModelConfig | 
     if not file and re.search(r"[-_.]gguf$", repository, re.IGNORECASE):
         file = "FILE.gguf"
     prepared = "llama_cpp" if file.endswith(".gguf") else "mlc" if re.search(r"[-_]MLC$", repository) else ""
-    path = snapshot(repository, "COMMIT", file)
+    path = repositories.snapshot(repository, "COMMIT", file)
     stand_ins = "COMMIT and FILE stand" if file == "FILE.gguf" else "COMMIT stands"
     shape = known(repository)
     note = f"the hub was not asked about {repository}: {stand_ins} for what it would say, and the format is a guess"
     return Model(
-        model,
-        called(file) if file and file != "FILE.gguf" else repository.rpartition("/")[2],
-        path,
-        f"hub:{repository}",
+        asked=model,
+        name=repositories.model_name(file) if file and file != "FILE.gguf" else repository.rpartition("/")[2],
+        path=path,
+        identity=f"hub:{repository}",
         config=shape,
         prepared=prepared,
-        first=StepCommand("download", ("huggingface-downloader", model), (), path, intermediate=True),
+        first=DownloadStep(
+            argv=("huggingface-downloader", model),
+            output=path,
+            is_done=lambda: False,
+            fetch=lambda: _fetch_unasked(hub, model),
+        ),
         notes=(note if shape is None else note.partition(", and the")[0],),
     )
-
-
-def _gguf_for(info: ModelInfo, quantization: str) -> str:
-    """The file with the quantization in a repository of GGUF files. Raises UsageError listing what there is."""
-    files = sorted(entry.name for entry in info.files if entry.name.endswith(".gguf") and "mmproj" not in entry.name)
-    wanted = (quantization or "Q4_K_M").lower()
-    found = [name for name in files if re.search(rf"(?<![a-z0-9]){re.escape(wanted)}(?![a-z0-9_])", name.lower())]
-    if len(found) == 1 or (found and "-of-" in found[0]):
-        return found[0]
-    if len(files) == 1 and not quantization:
-        return files[0]
-    raise UsageError(
-        f"`{info.id}` has {len(found) or 'no'} GGUF file{'s' if len(found) > 1 else ''} with {wanted.upper()}",
-        hint="name one: " + ", ".join(f"{info.id}/{name}" for name in files[:8]),
-    )
-
-
-def _leave_out(names: list[str]) -> tuple[str, ...]:
-    has_safetensors = any(re.fullmatch(r"(?!adapter_|consolidated)[^/]+\.safetensors", name) for name in names)
-    return (*NOT_WEIGHTS, *(("*.bin", "*.pt") if has_safetensors else ()))
-
-
-def _is_cached(place: Path, wanted: Sequence[Entry]) -> bool:
-    """Whether every file that is wanted is there with its size."""
-    try:
-        return bool(wanted) and all((place / entry.name).stat().st_size == entry.size for entry in wanted)
-    except OSError:
-        return False
-
-
-def _check_place(came: Path, data: Path, path: str) -> None:
-    expected = data / path.removeprefix("/data/")
-    if came.resolve() != expected.resolve():
-        raise NotReadyError(f"the download went to {came} instead of {expected}", hint="is HF_HUB_CACHE set elsewhere?")
 
 
 def _config_of(info: ModelInfo) -> tuple[ModelConfig | None, str, tuple[str, ...]]:

@@ -23,7 +23,7 @@ _WIDTHS: Mapping[str, float] = {
 _SAME = {"fbgemm_fp8": "fp8", "finegrained_fp8": "fp8", "modelopt_fp4": "modelopt", "modelopt_mixed": "modelopt"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quantized:
     """How the weights of a checkpoint are stored. `bits` 0: not understood. `group` 0: unknown or per channel.
 
@@ -91,7 +91,7 @@ def _of(raw: Mapping[str, Any]) -> Quantized | None:
     if not bits:
         bits, group, form = _nested(raw, group)
     head = _number(raw, "head_bits") or _number(raw, "lm_head_bits") or (bits if raw.get("lm_head") is True else 16.0)
-    return Quantized(method, bits, group, form, head, experts_only=method == "mxfp4")
+    return Quantized(method=method, bits=bits, group=group, form=form, head=head, experts_only=method == "mxfp4")
 
 
 def _algorithm(name: str) -> tuple[str, float]:

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core.files import write_json
 from jetson_containers.hub.transfer.reference import is_safe
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ SUFFIX = ".manifest.json"
 SCHEMA = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ManifestEntry:
     """One file of an output: bytes and sha256."""
 
@@ -30,7 +31,7 @@ class ManifestEntry:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What was read. `files` are relative to the output directory; a file's own is named `""`."""
 
@@ -75,12 +76,21 @@ def read(path: Path) -> Manifest | None:
         step = str(raw.pop("step"))
         merged = bool(raw.pop("merge", False))
         files = {
-            str(name): ManifestEntry(int(row["size"]), str(row["sha256"])) for name, row in raw.pop("files").items()
+            str(name): ManifestEntry(size=int(row["size"]), sha256=str(row["sha256"]))
+            for name, row in raw.pop("files").items()
         }
         name = path.name.removesuffix(SUFFIX).removesuffix(f".{step}" if merged else "")
         if not files or not is_safe(name) or not all(file == "" or is_safe(file) for file in files):
             return None
-        return Manifest(path, path.with_name(name), step, str(raw.pop("key")), files, float(raw.pop("seconds", 0)), raw)
+        return Manifest(
+            path=path,
+            output=path.with_name(name),
+            step=step,
+            key=str(raw.pop("key")),
+            files=files,
+            seconds=float(raw.pop("seconds", 0)),
+            facts=raw,
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
@@ -116,10 +126,8 @@ def write(
         "seconds": round(seconds, 3),
         "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-    part.rename(path)
-    return Manifest(path, output, step, key, files, seconds, facts)
+    write_json(path, data)
+    return Manifest(path=path, output=output, step=step, key=key, files=files, seconds=seconds, facts=facts)
 
 
 def names_of(output: Path) -> list[str]:
@@ -137,7 +145,7 @@ def measure(path: Path) -> ManifestEntry:
         while block := stream.read(1 << 20):
             digest.update(block)
             size += len(block)
-    return ManifestEntry(size, digest.hexdigest())
+    return ManifestEntry(size=size, sha256=digest.hexdigest())
 
 
 def _differs(path: Path, entry: ManifestEntry) -> bool:

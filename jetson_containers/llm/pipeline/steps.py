@@ -9,7 +9,6 @@ finished artefact is used without the checkpoint it came from.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import shlex
@@ -18,24 +17,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jetson_containers.core import diagnosis, outputs
+from jetson_containers.core import diagnosis, files
 from jetson_containers.core.console import human_bytes, human_seconds
 from jetson_containers.core.errors import StepError, UsageError
 from jetson_containers.llm.pipeline import manifest as manifests
+from jetson_containers.llm.pipeline.types import (
+    CommandStep,
+    DownloadStep,
+    LinkStep,
+    Origin,
+    PlannedStep,
+    Selection,
+    StepResult,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from jetson_containers.core.console import Console
     from jetson_containers.hub.transfer.owner import Owner
     from jetson_containers.llm.pipeline.manifest import Manifest
-    from jetson_containers.llm.runtimes.interface import StepCommand
+    from jetson_containers.llm.pipeline.types import Step
 
 
 class StepRunner(Protocol):
     """Runs one command in the runtime's image with the data directory at /data."""
 
-    def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+    def run(self, step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
         """Run to the end; the exit code and the output (stdout and stderr together). `show` streams it to stderr.
 
         A container that an earlier, killed run of the same step left behind is ended first.
@@ -43,101 +51,55 @@ class StepRunner(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class HostStep:
-    """A step that is done on the host, such as a download: whether it is done, and the doing."""
-
-    is_done: Callable[[], bool]
-    run: Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What the steps start from. `path` is its place in the container, `identity` what it is on every machine."""
-
-    path: str = ""
-    identity: str = ""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What a user wants done again or left out, by step name."""
-
-    force: tuple[str, ...] = ()
-    start: str = ""  # do this step and all after it again
-    until: str = ""  # nothing after this one
-
-
 EVERYTHING = Selection()
+NO_ORIGIN = Origin()
 _SMALL = 64_000_000  # bytes that are read at once
 _LARGE = 2_000_000_000  # bytes whose checksums take long enough to say so
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A step, its key, and what is to become of it: run, cached or unneeded (nothing is made from its output)."""
-
-    step: StepCommand
-    key: str
-    state: str
-    forced: bool = False
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What became of a step. `state`: done (it ran), cached (an earlier run's output was right) or unneeded."""
-
-    name: str
-    state: str
-    output: str
-    seconds: float
-    size: int  # bytes
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pipeline:
     """Runs steps; `data` is the host directory that containers see as /data."""
 
     data: Path
     runner: StepRunner
     console: Console
-    origin: Origin = Origin()
+    origin: Origin = NO_ORIGIN
     facts: Mapping[str, Any] = field(default_factory=dict)  # recorded in the manifests, no part of the keys
-    host_steps: Mapping[str, HostStep] = field(default_factory=dict)
 
-    def run(self, steps: Sequence[StepCommand], selection: Selection = EVERYTHING) -> list[StepResult]:
+    def run(self, steps: Sequence[Step], selection: Selection = EVERYTHING) -> list[StepResult]:
         """Run what is needed and not done yet, in order. Raises StepError with the end of the output.
 
         Raises UsageError when the selection names a step there is not.
         """
-        return [self._step(planned) for planned in self.plan(steps, selection)]
+        return [self._run(planned) for planned in self.plan(steps, selection)]
 
-    def plan(self, steps: Sequence[StepCommand], selection: Selection = EVERYTHING) -> list[Planned]:
+    def plan(self, steps: Sequence[Step], selection: Selection = EVERYTHING) -> list[PlannedStep]:
         """Decide without doing anything: the steps up to `until`, each with its key and state."""
         chosen = chosen_steps(steps, selection)
         forced = _forced(chosen, selection)
         keys = self.keys(chosen)
-        planned: list[Planned] = []
+        planned: list[PlannedStep] = []
         for step, key in reversed(list(zip(chosen, keys, strict=True))):
-            kept = not step.intermediate and not is_link(step)
+            kept = not step.intermediate and not isinstance(step, LinkStep)
             wanted = kept or step.name in forced or step.name == selection.until
             consumed = any(later.state == "run" and _uses(later.step, step) for later in planned)
             done = step.name not in forced and self._is_done(step, key)
             state = "cached" if done else "run" if wanted or consumed else "unneeded"
-            planned.insert(0, Planned(step, key, state, step.name in forced))
+            planned.insert(0, PlannedStep(step=step, key=key, state=state, forced=step.name in forced))
         return planned
 
-    def keys(self, steps: Sequence[StepCommand]) -> list[str]:
+    def keys(self, steps: Sequence[Step]) -> list[str]:
         """Hash what each output depends on: the command, its options, what the command's inputs were made from.
 
-        No path of this machine takes part, so that a key is the same wherever it is computed. What a host step brings
+        No path of this machine takes part, so that a key is the same wherever it is computed. What a download brings
         counts as the origin it is, not as the words that fetch it: they name a commit that nobody asked for.
         """
         keys: list[str] = []
         for index, step in enumerate(steps):
             inputs: list[Any] = []
             for path in step.inputs:
-                makers = [i for i in range(index) if steps[i].name not in self.host_steps]
+                makers = [i for i in range(index) if not isinstance(steps[i], DownloadStep)]
                 made = [keys[i] for i in makers if _is_within(path, steps[i].output)]
                 inputs.append(made or self._identity(path))
             material = {
@@ -150,7 +112,7 @@ class Pipeline:
             keys.append(hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest())
         return keys
 
-    def manifest(self, step: StepCommand) -> Manifest | None:
+    def manifest(self, step: CommandStep) -> Manifest | None:
         """The manifest of a step's output, when the output is whole."""
         found = manifests.read(manifests.path_for(self.host_path(step.output), step.name if step.merge else ""))
         return found if found is not None and found.is_whole() else None
@@ -159,46 +121,60 @@ class Pipeline:
         """Where a path below /data is on the host; any other path is one of the host already."""
         return self.data / path.removeprefix("/data/") if path.startswith("/data/") else Path(path)
 
-    def _is_done(self, step: StepCommand, key: str) -> bool:
-        if step.name in self.host_steps:
-            return self.host_steps[step.name].is_done()
-        if is_link(step):
-            return outputs.points_to(self.host_path(step.output), self.host_path(step.argv[-2]))
+    def _is_done(self, step: Step, key: str) -> bool:
+        if isinstance(step, DownloadStep):
+            return step.is_done()
+        if isinstance(step, LinkStep):
+            return files.points_to(self.host_path(step.output), self.host_path(step.target))
         found = self.manifest(step)
         return found is not None and found.key == key
 
-    def _step(self, planned: Planned) -> StepResult:
+    def _run(self, planned: PlannedStep) -> StepResult:
         step = planned.step
         if planned.state != "run":
-            if planned.state == "cached" and not is_link(step):
-                self.console.info(f"{step.name}: already done ({step.output})")
-            found = self.manifest(step)
-            return StepResult(step.name, planned.state, step.output, 0.0, found.size if found else 0)
+            return self._skipped(step, planned.state)
         started = time.monotonic()
-        if step.name in self.host_steps:
-            self.host_steps[step.name].run()
-            return StepResult(step.name, "done", step.output, time.monotonic() - started, 0)
-        output = self.host_path(step.output)
-        with outputs.told_whose():
-            self._owner().make_directory(output.parent)
-            if is_link(step):
-                outputs.link(output, self.host_path(step.argv[-2]))
-                return StepResult(step.name, "done", step.output, 0.0, 0)
-            with self._alone(step) as waited:
-                # Another run may have made it since the plan: while we waited, or while we did earlier steps.
-                if (waited or not planned.forced) and self._is_done(step, planned.key):
-                    return self._step(Planned(step, planned.key, "cached"))
-                size = self._make(planned, output)
-        seconds = time.monotonic() - started
-        self.console.ok(f"{step.name} in {human_seconds(seconds)}")
-        return StepResult(step.name, "done", step.output, seconds, size)
+        size = 0
+        if isinstance(step, DownloadStep):
+            step.fetch()
+        elif isinstance(step, LinkStep):
+            self._link(step)
+        else:
+            made = self._command(step, planned)
+            if made is None:
+                return self._skipped(step, "cached")
+            size = made
+            self.console.ok(f"{step.name} in {human_seconds(time.monotonic() - started)}")
+        seconds = 0.0 if isinstance(step, LinkStep) else time.monotonic() - started
+        return StepResult(name=step.name, state="done", output=step.output, seconds=seconds, size=size)
 
-    def _make(self, planned: Planned, output: Path) -> int:
+    def _skipped(self, step: Step, state: str) -> StepResult:
+        found = self.manifest(step) if isinstance(step, CommandStep) else None
+        if state == "cached" and not isinstance(step, LinkStep):
+            self.console.info(f"{step.name}: already done ({step.output})")
+        return StepResult(name=step.name, state=state, output=step.output, seconds=0.0, size=found.size if found else 0)
+
+    def _link(self, step: LinkStep) -> None:
+        output = self.host_path(step.output)
+        with files.readable_os_errors():
+            self._owner().make_directory(output.parent)
+            files.link(output, self.host_path(step.target))
+
+    def _command(self, step: CommandStep, planned: PlannedStep) -> int | None:
+        """Bytes of the output; None where another run has made it since the plan: while we waited for it, or before."""
+        output = self.host_path(step.output)
+        with files.readable_os_errors():
+            self._owner().make_directory(output.parent)
+            with self._alone(step) as waited:
+                if (waited or not planned.forced) and self._is_done(step, planned.key):
+                    return None
+                return self._make(step, planned.key, output)
+
+    def _make(self, step: CommandStep, key: str, output: Path) -> int:
         """Run the command into a temporary place; output and manifest appear only when it has succeeded."""
-        step = planned.step
         # The previous output stays until the new one is complete; what an earlier run left half-done goes first.
         part = part_of(output, step)
-        outputs.remove(part)
+        files.remove(part)
         if step.merge or step.result:
             part.mkdir()
         argv = [word.replace("{output}", part_of_text(step)) for word in step.argv]
@@ -211,10 +187,10 @@ class Pipeline:
             if code != 0 or not names:
                 raise _failed(step, code, text)
             # Read before it replaces the previous output: a large one takes minutes, in which a run may be stopped.
-            files = self._measured(made, names)
+            measured = self._measured(made, names)
             self._replace(step, made, output, names)
         finally:
-            outputs.remove(part)
+            files.remove(part)
         facts = {
             "command": list(step.argv),
             "options": dict(step.options),
@@ -224,7 +200,7 @@ class Pipeline:
         }
         seconds = time.monotonic() - started
         written = manifests.write(
-            output, files, step=step.name, merge=step.merge, key=planned.key, seconds=seconds, facts=facts
+            output, measured, step=step.name, merge=step.merge, key=key, seconds=seconds, facts=facts
         )
         owner = self._owner()
         owner.take(written.path)
@@ -246,7 +222,7 @@ class Pipeline:
             self.console.info(f"checksums of {human_bytes(size)}")
         return {name: manifests.measure(made / name if name else made) for name in names}
 
-    def _replace(self, step: StepCommand, made: Path, output: Path, names: Sequence[str]) -> None:
+    def _replace(self, step: CommandStep, made: Path, output: Path, names: Sequence[str]) -> None:
         """Put a new output in the place of the previous one, whose manifest goes first."""
         record = manifests.path_for(output, step.name if step.merge else "")
         before = manifests.read(record)
@@ -255,15 +231,15 @@ class Pipeline:
             self.console.warning(f"{step.output} was made of {was} and is now of {now}", "both have the same name here")
         record.unlink(missing_ok=True)
         if not step.merge:
-            outputs.remove(output)
+            files.remove(output)
             made.rename(output)
             return
         for name in set(before.files if before else ()) - set(names):
             (output / name).unlink(missing_ok=True)  # such as a shard more than there are now
-        outputs.move_into(made, output, names)
+        files.move_into(made, output, names)
 
     @contextlib.contextmanager
-    def _alone(self, step: StepCommand) -> Iterator[bool]:
+    def _alone(self, step: CommandStep) -> Iterator[bool]:
         """Two runs that make the same output take turns; yields whether this one had to wait.
 
         The kernel lets go of the lock when a run is killed. The lock file stays: removing it would let a third run lock
@@ -272,12 +248,12 @@ class Pipeline:
         # The path as containers see it: the data directory may be reached by several.
         path = self.data / ".locks" / hashlib.sha256(step.output.encode()).hexdigest()[:16]
         self._owner().make_directory(path.parent)
-        with outputs.opened_lock(path) as lock:
+        with files.open_lock(path) as lock:
             self._owner().take(path)
-            waited = not outputs.try_lock(lock)
+            waited = not files.try_lock(lock)
             if waited:
                 self.console.info(f"waiting for another run that makes {step.output}")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                files.wait_for_lock(lock)
             yield waited
 
     def _portable(self, word: str) -> str:
@@ -304,22 +280,17 @@ def identity_of(place: Path) -> list[list[Any]]:
     return [[name, state.st_size, state.st_mtime_ns] for name, state in found]
 
 
-def is_link(step: StepCommand) -> bool:
-    """Whether the step is `ln -sfn TARGET {output}`, which the pipeline does itself."""
-    return step.argv[:1] == ("ln",)
-
-
-def part_of_text(step: StepCommand) -> str:
+def part_of_text(step: CommandStep) -> str:
     """The temporary name of a step's output as containers see it."""
     return f"{step.output}.{step.name}.part" if step.merge else f"{step.output}.part"
 
 
-def part_of(output: Path, step: StepCommand) -> Path:
+def part_of(output: Path, step: CommandStep) -> Path:
     """The temporary name of a step's output on the host."""
     return output.with_name(output.name + part_of_text(step).removeprefix(step.output))
 
 
-def _failed(step: StepCommand, code: int, text: str) -> StepError:
+def _failed(step: CommandStep, code: int, text: str) -> StepError:
     lines = text.splitlines()
     finding = diagnosis.diagnose(lines, exit_code=code, model=True)
     resume = "the same command again resumes at this step; --verbose shows all of its output"
@@ -331,21 +302,21 @@ def _failed(step: StepCommand, code: int, text: str) -> StepError:
     )
 
 
-def chosen_steps(steps: Sequence[StepCommand], selection: Selection) -> tuple[StepCommand, ...]:
+def chosen_steps(steps: Sequence[Step], selection: Selection) -> tuple[Step, ...]:
     """The steps up to the last one that is wanted. Raises UsageError when the selection names a step there is not."""
     for name in (*selection.force, *([selection.start] if selection.start else ())):
         _index(steps, name)
     return tuple(steps[: _index(steps, selection.until) + 1] if selection.until else steps)
 
 
-def _index(steps: Sequence[StepCommand], name: str) -> int:
+def _index(steps: Sequence[Step], name: str) -> int:
     names = [step.name for step in steps]
     if name not in names:
         raise UsageError(f"there is no step `{name}`", hint=f"the steps are: {', '.join(names) or 'none'}")
     return names.index(name)
 
 
-def _forced(steps: Sequence[StepCommand], selection: Selection) -> set[str]:
+def _forced(steps: Sequence[Step], selection: Selection) -> set[str]:
     """The steps that are done again: those named, all from `start` on, and what is made from any of them."""
     forced = {steps[_index(steps, name)].name for name in selection.force}
     if selection.start:
@@ -356,7 +327,7 @@ def _forced(steps: Sequence[StepCommand], selection: Selection) -> set[str]:
     return forced
 
 
-def _uses(step: StepCommand, producer: StepCommand) -> bool:
+def _uses(step: Step, producer: Step) -> bool:
     return any(_is_within(path, producer.output) for path in step.inputs)
 
 

@@ -14,7 +14,8 @@ from jetson_containers.llm.runtimes.common import Tabled, driver, trust
 from jetson_containers.llm.runtimes.transformers import service
 
 if TYPE_CHECKING:
-    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service, StepCommand
+    from jetson_containers.llm.pipeline.types import CommandStep
+    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service
 
 
 class Awq(Tabled):
@@ -24,7 +25,7 @@ class Awq(Tabled):
     summary = "AWQ: activation-aware 4-bit weights (llm-compressor, AutoAWQ)"
     calibrates = calibration.NAMED
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Quantize with the library of the image."""
         wanted = self.quantization(job)
         if rules.served_as_is(job):

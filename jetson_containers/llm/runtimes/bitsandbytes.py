@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.runtimes import support_table as rules
 from jetson_containers.llm.runtimes.calibration import OFFLINE
 from jetson_containers.llm.runtimes.common import Tabled, driver, trust
-from jetson_containers.llm.runtimes.interface import StepCommand
 from jetson_containers.llm.runtimes.transformers import service
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Bitsandbytes(Tabled):
     name = "bitsandbytes"
     summary = "4-bit NF4 and LLM.int8 without calibration"
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Quantize while loading, then save."""
         wanted = self.quantization(job)
         if rules.served_as_is(job):
@@ -29,7 +29,16 @@ class Bitsandbytes(Tabled):
         argv = (
             *driver("bnb_quantize.py"), job.source, "{output}", "--type", wanted.name, "--device", where, *trust(job),
         )  # fmt: skip
-        return (StepCommand("quantize", argv, (job.source,), self.made(job), env=OFFLINE, gpu=where == "cuda"),)
+        return (
+            CommandStep(
+                name="quantize",
+                argv=argv,
+                inputs=(job.source,),
+                output=self.made(job),
+                env=OFFLINE,
+                gpu=where == "cuda",
+            ),
+        )
 
     def artefact(self, job: Job) -> str:
         """The saved checkpoint, or the source where it is one."""

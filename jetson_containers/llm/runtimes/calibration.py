@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.runtimes import support_table as rules
-from jetson_containers.llm.runtimes.interface import OK, JobVerdict, StepCommand
+from jetson_containers.llm.runtimes.interface import OK, JobVerdict
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job
@@ -44,11 +45,11 @@ def arguments(job: Job, length: int = LENGTH) -> tuple[str, ...]:
     return ("--calibration", text(job), "--samples", str(samples(job)), "--length", str(length))
 
 
-def step(job: Job, argv: tuple[str, ...], output: str, *, gpu: bool) -> StepCommand:
+def step(job: Job, argv: tuple[str, ...], output: str, *, gpu: bool) -> CommandStep:
     """A step that calibrates: the hub is out of reach unless the text comes from there; a file is one of its inputs."""
     inputs = (job.source, text(job)) if text(job).startswith("/") else (job.source,)
     env = {} if network(job) else OFFLINE
-    return StepCommand("quantize", argv, inputs, output, env=env, gpu=gpu, network=network(job))
+    return CommandStep(name="quantize", argv=argv, inputs=inputs, output=output, env=env, gpu=gpu, network=network(job))
 
 
 def check(runtime: str, named: tuple[str, ...], job: Job) -> JobVerdict:

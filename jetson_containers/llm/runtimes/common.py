@@ -22,7 +22,7 @@ PREFILL = 2048  # tokens per step of reading the prompt: the largest that costs 
 
 def packages(runtime: str, platform: Platform) -> tuple[str, ...]:
     """What an image must hold. Raises UsageError with the reason where the platform can have none."""
-    target = Target(platform, device="cuda" if platform.has_gpu else "cpu")
+    target = Target(platform=platform, device="cuda" if platform.has_gpu else "cpu")
     row = rules.row_for(runtime, target)
     if row is None:
         raise UsageError(rules.no_platform(runtime, target), hint=nearest(runtime, platform))
@@ -31,7 +31,7 @@ def packages(runtime: str, platform: Platform) -> tuple[str, ...]:
 
 def nearest(runtime: str, platform: Platform) -> str:
     """The hint where a platform has no image for a runtime, whatever the model."""
-    target = Target(platform, device="cuda" if platform.has_gpu else "cpu")
+    target = Target(platform=platform, device="cuda" if platform.has_gpu else "cpu")
     remedy = rules.remedy(rules.nearest_on(runtime, target))
     older = _older_release(runtime, platform)
     return f"{remedy}; with an older L4T: --target {older}" if older else remedy
@@ -45,7 +45,7 @@ def _older_release(runtime: str, platform: Platform) -> str:
     for release in tables.releases():
         if release.status == "released" and board.boots(release.l4t) and board.soc in release.socs:
             text = f"r{release.l4t},{platform.board}"
-            if rules.row_for(runtime, Target(platforms.parse_target(text), device="cuda")):
+            if rules.row_for(runtime, Target(platform=platforms.parse_target(text), device="cuda")):
                 return text
     return ""
 

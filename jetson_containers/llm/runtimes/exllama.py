@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.runtimes import support_table as rules
 from jetson_containers.llm.runtimes.calibration import OFFLINE
 from jetson_containers.llm.runtimes.common import Tabled, context, driver, listen, prefill
-from jetson_containers.llm.runtimes.interface import Service, StepCommand
+from jetson_containers.llm.runtimes.interface import Service
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions
@@ -23,7 +24,7 @@ class ExLlama(Tabled):
     generation = "3"
     batches = True
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Convert; the working directory of the conversion is dropped when it has succeeded."""
         wanted = self.quantization(job)
         if rules.served_as_is(job):
@@ -32,7 +33,17 @@ class ExLlama(Tabled):
             *driver("exllama_convert.py"), job.source, "{output}", "--generation", self.generation,
             "--bits", wanted.name.removesuffix("bpw"), "--head-bits", _HEAD_BITS, *self._rows(job),
         )  # fmt: skip
-        return (StepCommand("quantize", argv, (job.source,), self.made(job), env=OFFLINE, result="model", gpu=True),)
+        return (
+            CommandStep(
+                name="quantize",
+                argv=argv,
+                inputs=(job.source,),
+                output=self.made(job),
+                env=OFFLINE,
+                result="model",
+                gpu=True,
+            ),
+        )
 
     def _rows(self, job: Job) -> tuple[str, ...]:
         return ("--samples", str(job.samples)) if job.samples else ()
@@ -48,4 +59,4 @@ class ExLlama(Tabled):
             "--generation", self.generation, "--context", str(context(job)),
             "--max-batch", str(job.max_batch), "--prefill-chunk", str(prefill(job)),
         )  # fmt: skip
-        return Service(argv, job.name, env=OFFLINE)
+        return Service(argv=argv, model=job.name, env=OFFLINE)

@@ -10,7 +10,8 @@ from jetson_containers.llm.runtimes.common import Tabled, driver, trust
 from jetson_containers.llm.runtimes.transformers import service
 
 if TYPE_CHECKING:
-    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service, StepCommand
+    from jetson_containers.llm.pipeline.types import CommandStep
+    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service
 
 
 class Gptq(Tabled):
@@ -20,7 +21,7 @@ class Gptq(Tabled):
     summary = "GPTQ: calibrated 4-bit weights (AutoGPTQ, GPTQModel)"
     calibrates = calibration.NAMED
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Quantize with text to measure on; without `quantize(examples)` nothing would be quantized."""
         wanted = self.quantization(job)
         if rules.served_as_is(job):

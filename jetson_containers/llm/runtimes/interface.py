@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jetson_containers.llm.models.config import ModelConfig
+    from jetson_containers.llm.pipeline.types import Step
     from jetson_containers.platforms.detect import Platform
 
 # Where containers find the programs of `jetson_containers/container_scripts`, mounted read-only for every step and
@@ -20,34 +21,7 @@ if TYPE_CHECKING:
 DRIVERS = "/run/jetson-containers/drivers"
 
 
-@dataclass(frozen=True)
-class StepCommand:
-    """One step inside the runtime's image.
-
-    `inputs` and `output` are paths as the container sees them (below `/data`). `{output}` in `argv` is replaced by a
-    temporary name that becomes `output` only when the command has succeeded; with `result` it is a directory in which
-    the command leaves `result`, and only that becomes `output`. `merge`: the output directory is shared by several
-    steps, so the files that the command leaves in its temporary directory are moved into it and the others stay.
-    `options` take part in the step's key beside the argv: what the output depends on and no word of the command says
-    (the GPU architecture, the version of the compiler). An `argv` that begins with `ln` is a link that the pipeline
-    makes itself.
-    """
-
-    name: str
-    argv: tuple[str, ...]
-    inputs: tuple[str, ...]
-    output: str
-    options: Mapping[str, str] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
-    result: str = ""
-    merge: bool = False
-    intermediate: bool = False  # only needed to make something else: not made when that is there already
-    gpu: bool = False  # whether the command needs the device, not only its libraries
-    packages: tuple[str, ...] = ()  # what its image must hold, when it is not the runtime's own image
-    network: bool = False  # whether it downloads something (calibration text)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """Where the steps and the server run.
 
@@ -62,7 +36,7 @@ class Target:
     probed: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One question to a runtime. Zero or empty means: the runtime's default for this model; `context` is always given.
 
@@ -92,7 +66,7 @@ class Job:
     files: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JobVerdict:
     """Whether a runtime can do a job. When not: why, and the nearest thing that is possible."""
 
@@ -104,7 +78,7 @@ class JobVerdict:
 OK = JobVerdict(ok=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServeOptions:
     """Where the server listens, and names. The key's value comes by the environment variable `API_KEY`, never here."""
 
@@ -114,7 +88,7 @@ class ServeOptions:
     api_key: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Service:
     """A server in a container: OpenAI-compatible below `/v1` on the port it was given.
 
@@ -154,7 +128,7 @@ class Runtime(Protocol):
         """Say what was translated, limited or guessed for a job that `check` allows."""
         ...
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[Step, ...]:
         """List the steps from checkpoint to artefact, in order; none where the checkpoint is served as it is."""
         ...
 

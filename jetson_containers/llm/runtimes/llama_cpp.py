@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.runtimes import common as tabled
 from jetson_containers.llm.runtimes import support
 from jetson_containers.llm.runtimes import support_table as rules
-from jetson_containers.llm.runtimes.interface import OK, JobVerdict, Service, StepCommand
+from jetson_containers.llm.runtimes.interface import OK, JobVerdict, Service
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Target
@@ -64,22 +65,27 @@ class LlamaCpp:
             )
         return tuple(found)
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Convert to f16 once, then quantize from that; a `.gguf` source is already prepared."""
         if job.prepared:
             return ()
         wanted = job.quantization.upper()
         full = f"{ROOT}/{job.name}/{job.name}-F16.gguf"
-        convert = StepCommand(
-            "convert",
-            ("convert_hf_to_gguf.py", job.source, "--outfile", "{output}", "--outtype", "f16"),
-            (job.source,),
-            full,
+        convert = CommandStep(
+            name="convert",
+            argv=("convert_hf_to_gguf.py", job.source, "--outfile", "{output}", "--outtype", "f16"),
+            inputs=(job.source,),
+            output=full,
             intermediate=wanted != "F16",
         )
         if wanted == "F16":
             return (convert,)
-        quantize = StepCommand("quantize", ("llama-quantize", full, "{output}", wanted), (full,), self.artefact(job))
+        quantize = CommandStep(
+            name="quantize",
+            argv=("llama-quantize", full, "{output}", wanted),
+            inputs=(full,),
+            output=self.artefact(job),
+        )
         return (convert, quantize)
 
     def artefact(self, job: Job) -> str:
@@ -101,7 +107,7 @@ class LlamaCpp:
         if job.target.device != "cpu":
             argv += [*_all_layers(job.target), *_once_in_memory(job.target)]
         measure = {"ignore_eos": True, "cache_prompt": False}
-        return Service(tuple(argv), job.name, key_env="LLAMA_API_KEY", measure=measure)
+        return Service(argv=tuple(argv), model=job.name, key_env="LLAMA_API_KEY", measure=measure)
 
 
 def _all_layers(target: Target) -> list[str]:

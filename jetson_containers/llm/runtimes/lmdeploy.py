@@ -10,11 +10,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.runtimes import calibration
 from jetson_containers.llm.runtimes import support_table as rules
 from jetson_containers.llm.runtimes.calibration import OFFLINE
 from jetson_containers.llm.runtimes.common import Tabled, context, driver, keyed, listen, prefill, trust
-from jetson_containers.llm.runtimes.interface import JobVerdict, Service, StepCommand
+from jetson_containers.llm.runtimes.interface import JobVerdict, Service
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions
@@ -54,14 +55,14 @@ class Lmdeploy(Tabled):
         named = _named(self.row(told).kind) if makes and makes.name == "w4a16" else ()
         return calibration.check(self.name, named, told)
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Quantize where 4 bits are wanted; up to 0.2.x convert to the engine's layout and limit its cache."""
         job = _told(job)
         wanted = self.quantization(job)
         if job.prepared:
             return ()
         old = self.row(job).kind == "old"
-        done: list[StepCommand] = []
+        done: list[CommandStep] = []
         if wanted.name == "w4a16" and not rules.served_as_is(job):
             done.append(self._awq(job, old=old))
         if old:
@@ -84,7 +85,7 @@ class Lmdeploy(Tabled):
                 *driver("lmdeploy_server.py"), self.artefact(job), "--model-id", job.name, *listen(options), *session,
                 *batch, "--max-prefill-token-num", str(prefill(job)),
             )  # fmt: skip
-            return Service(argv, job.name)
+            return Service(argv=argv, model=job.name)
         template = ("--chat-template", job.conv_template) if job.conv_template else ()
         argv = (
             "lmdeploy", "serve", "api_server", self.artefact(job), "--backend", "turbomind",
@@ -92,14 +93,16 @@ class Lmdeploy(Tabled):
             "--server-name", options.host, "--server-port", str(options.port),
             *session, *batch, "--max-prefill-token-num", str(prefill(job)), *template, *trust(job),
         )  # fmt: skip
-        return Service(keyed(argv, options, "--api-keys"), job.name, measure={"ignore_eos": True}, env=OFFLINE)
+        return Service(
+            argv=keyed(argv, options, "--api-keys"), model=job.name, measure={"ignore_eos": True}, env=OFFLINE
+        )
 
     def _format(self, job: Job) -> str:
         if job.config is not None and job.config.quantized is not None:
             return job.config.quantized.method
         return "awq" if self.quantization(job).name == "w4a16" else "hf"
 
-    def _awq(self, job: Job, *, old: bool) -> StepCommand:
+    def _awq(self, job: Job, *, old: bool) -> CommandStep:
         """`lite auto_awq`; text that is no named set of its own is put in its place by a driver."""
         output = self.made(job) + ("-hf" if old else "")
         argv: tuple[str, ...] = (
@@ -113,7 +116,7 @@ class Lmdeploy(Tabled):
             argv = (*driver("lmdeploy_awq.py"), "--calibration", calibration.text(job), "--", *argv)
         return calibration.step(job, argv, output, gpu=True)
 
-    def _convert(self, job: Job, source: str) -> StepCommand:
+    def _convert(self, job: Job, source: str) -> CommandStep:
         """`lmdeploy convert`, then the lines of config.ini that no option reaches.
 
         With `cache_chunk_size` 1 the cache grows by the blocks that are used instead of taking its share at once.
@@ -127,7 +130,7 @@ class Lmdeploy(Tabled):
             *(("--group-size", GROUP) if four else ()), "--dst-path", "{output}",
         )  # fmt: skip
         output = self.made(job) if not rules.served_as_is(job) else f"/data/models/{self.name}/{job.name}-turbomind"
-        return StepCommand("convert", argv, (source,), output, env=OFFLINE)
+        return CommandStep(name="convert", argv=argv, inputs=(source,), output=output, env=OFFLINE)
 
 
 def template(job: Job) -> str:

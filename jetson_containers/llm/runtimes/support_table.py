@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _COMPILER_OPTIONS = ("device", "host", "opt", "overrides", "system_lib_prefix", "sliding_window")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quantization:
     """One way to store weights. `bits` without scales; `models` and `devices` None: as the row."""
 
@@ -41,7 +41,7 @@ class Quantization:
     unstable: frozenset[str] = frozenset()  # model types whose activations leave its range
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SupportRow:
     """One interface of a runtime, as in the table."""
 
@@ -378,7 +378,7 @@ def _named(row: SupportRow, name: str) -> Quantization | None:
         if each.name.casefold() == name.casefold():
             return each
     found = re.fullmatch(row.pattern, name) if row.pattern else None
-    return Quantization(name, round(float(found[1]))) if found else None
+    return Quantization(name=name, bits=round(float(found[1]))) if found else None
 
 
 def _bits(runtime: str, job: Job) -> int:
@@ -425,10 +425,10 @@ def _row(runtime: str, kind: str, row: Mapping[str, Any]) -> SupportRow:
 
 def _quantization(runtime: str, name: str, row: Mapping[str, Any]) -> Quantization:
     return Quantization(
-        name,
-        int(row["bits"]),
-        int(row.get("sm", 0)),
-        architectures(runtime, row["models"]) if "models" in row else None,
-        frozenset(row["devices"]) if "devices" in row else None,
-        frozenset(row.get("unstable", ())),
+        name=name,
+        bits=int(row["bits"]),
+        sm=int(row.get("sm", 0)),
+        models=architectures(runtime, row["models"]) if "models" in row else None,
+        devices=frozenset(row["devices"]) if "devices" in row else None,
+        unstable=frozenset(row.get("unstable", ())),
     )

@@ -10,7 +10,8 @@ from jetson_containers.llm.runtimes.common import Tabled, context, driver, liste
 from jetson_containers.llm.runtimes.interface import Service
 
 if TYPE_CHECKING:
-    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, StepCommand
+    from jetson_containers.llm.pipeline.types import CommandStep
+    from jetson_containers.llm.runtimes.interface import Job, ServeOptions
 
 
 def service(job: Job, model: str, options: ServeOptions, *more: str) -> Service:
@@ -22,7 +23,7 @@ def service(job: Job, model: str, options: ServeOptions, *more: str) -> Service:
     ]  # fmt: skip
     if options.threads:
         argv += ["--threads", str(options.threads)]
-    return Service((*argv, *trust(job)), job.name, env=OFFLINE)
+    return Service(argv=(*argv, *trust(job)), model=job.name, env=OFFLINE)
 
 
 class Transformers(Tabled):
@@ -31,7 +32,7 @@ class Transformers(Tabled):
     name = "transformers"
     summary = "the reference implementation: any architecture, slow, 16 bits"
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Nothing: the checkpoint is loaded as it is."""
         self.quantization(job)
         return ()

@@ -10,7 +10,8 @@ from jetson_containers.llm.runtimes.common import Tabled, context, listen, prefi
 from jetson_containers.llm.runtimes.interface import Service
 
 if TYPE_CHECKING:
-    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, StepCommand
+    from jetson_containers.llm.pipeline.types import CommandStep
+    from jetson_containers.llm.runtimes.interface import Job, ServeOptions
 
 # The weights' type as it is loaded; kernels of AWQ and GPTQ compute in half precision.
 _DTYPE = {"fp16": "float16", "bf16": "bfloat16"}
@@ -23,7 +24,7 @@ class Vllm(Tabled):
     batches = True
     summary = "paged attention and batching; quantized checkpoints as they are"
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Nothing: fp8 is made while loading."""
         self.quantization(job)
         return ()
@@ -47,4 +48,4 @@ class Vllm(Tabled):
             argv.append("--enforce-eager")
         argv += trust(job)
         measure = {"ignore_eos": True}
-        return Service(tuple(argv), job.name, key_env="VLLM_API_KEY", measure=measure, env=OFFLINE)
+        return Service(argv=tuple(argv), model=job.name, key_env="VLLM_API_KEY", measure=measure, env=OFFLINE)

@@ -5,12 +5,12 @@ Text becomes numbers and switches, because a `config.py` computes with them (see
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError
+from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.recipes import files as recipe_files
 from jetson_containers.recipes import reader as recipe
 from jetson_containers.recipes import yaml_lines as yamlines
@@ -92,6 +92,6 @@ def _check_keys(data: Mapping[str, Any], lines: Mapping[str, int], path: Path, p
     """Refuse keys that nobody knows. Upstream drops all of such a header, its `depends` too, with a warning."""
     for key in data:
         if key not in legacy_merge.KEYS:
-            close = difflib.get_close_matches(key, legacy_merge.KEYS, n=1)
-            hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(sorted(legacy_merge.KEYS))}"
+            known = legacy_merge.KEYS
+            hint = did_you_mean(key, known, otherwise=f"known keys: {', '.join(sorted(known))}")
             raise RecipeError(f"unknown key `{key}`", path=path, line=lines.get(prefix + key), hint=hint)

@@ -8,8 +8,9 @@ named dicts, or lists of them.
 from __future__ import annotations
 
 import copy
-import difflib
 from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -127,9 +128,8 @@ def _complete(definition: dict[str, Any], parent: Mapping[str, Any], notes: list
         raise Malformed(f"`name` must be text, and is a {type(name).__name__}")
     for key in definition:
         if key not in KEYS:
-            close = difflib.get_close_matches(str(key).lower(), UPSTREAM_KEYS, n=1)
-            meant = f"; did you mean `{close[0]}`?" if close else ""
-            notes.append(f"`{name}` has a key `{key}`, which has no effect{meant}")
+            meant = did_you_mean(str(key).lower(), UPSTREAM_KEYS)
+            notes.append(f"`{name}` has a key `{key}`, which has no effect{meant and '; '}{meant}")
     known = {key: value for key, value in definition.items() if key in KEYS}
     if "path" not in known:
         known = {**copy.deepcopy(dict(parent)), **known}

@@ -44,11 +44,15 @@ class Directory:
 
     def text(self, file: Path) -> str:
         """A file's text, empty where it cannot be read."""
+        try:
+            return self.read(file)
+        except RecipeError:
+            return ""
+
+    def read(self, file: Path) -> str:
+        """A file's text, read once however many packages it defines. Raises RecipeError."""
         if file not in self._texts:
-            try:
-                self._texts[file] = recipe_files.read_text(file, tree=self.tree or self.path, errors="replace")
-            except RecipeError:
-                self._texts[file] = ""
+            self._texts[file] = recipe_files.read_text(file, tree=self.tree or self.path, errors="replace")
         return self._texts[file]
 
     def check_path(self, path: Path, written: str) -> None:
@@ -223,7 +227,7 @@ def _dockerfile(values: Mapping[str, Any], path: Path, directory: Directory) -> 
     directory.check_path(path / str(name), str(name))
     if not recipe_files.is_there(path / str(name)):
         raise directory.error(f"`{recipe_files.shown(str(name))}` is not there", str(name))
-    text = recipe_files.read_text(path / str(name), errors="replace")
+    text = directory.read(path / str(name))
     lines = (line.strip() for line in text.splitlines())
     if not _FROM.search(text) and any(line and not line.startswith("#") for line in lines):
         raise RecipeError("no `FROM` in this Dockerfile", path=path / str(name))

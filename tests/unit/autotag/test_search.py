@@ -15,7 +15,8 @@ from packaging.version import Version
 
 from jetson_containers.autotag.ranking import merge
 from jetson_containers.autotag.search import Options, Search, choose, explain, find, options, refusal, refusals, sources
-from jetson_containers.autotag.sources import MOST_CONFIGS, Candidate, Found, Kind, LocalSource, RegistrySource, Wanted
+from jetson_containers.autotag.sources import MOST_CONFIGS, LocalSource, RegistrySource
+from jetson_containers.autotag.types import Candidate, Found, Kind, Wanted
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import EngineMissingError, NoCompatibleImageError, RegistryError, UsageError

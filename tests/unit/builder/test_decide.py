@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,13 +13,14 @@ from hypothesis import strategies as st
 
 from jetson_containers.builder import decide
 from jetson_containers.builder import graph as graphs
-from jetson_containers.builder.store import Store
+from jetson_containers.builder.store import Store, image_named
 from jetson_containers.builder.types import BuildOptions
 from jetson_containers.cli.main import main
-from jetson_containers.core.errors import EngineMissingError
+from jetson_containers.core.errors import EngineMissingError, LayerBudgetError
+from jetson_containers.engine.interface import Builder
 from jetson_containers.images import labels
 from jetson_containers.plan.stage import StageKind, StageState
-from tests.fakes import FakeEngine
+from tests.fakes import CAPABILITIES, FakeEngine
 from tests.unit.builder.test_run import Site, chain, plan, stage
 
 if TYPE_CHECKING:
@@ -241,6 +243,40 @@ def test_a_cached_stage_knows_its_image_and_one_below_it_is_not_needed(site: Sit
     ]
 
 
+def test_facts_take_one_question_however_many_stages_there_are(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = chain("a", "b"), chain("a", "c", "d", final="other:1")
+    site.run(first)
+    site.run(second)
+    graph = graphs.merge([first, second])
+    asked: list[object] = []
+    images = site.engine.images
+    monkeypatch.setattr(site.engine, "images", lambda labels=None: asked.append(labels) or images(labels))
+    monkeypatch.setattr(site.engine, "image", asked.append)
+    here = decide.facts(graph, [first, second], Store(site.engine))
+    assert (set(here.stages), set(here.finals)) == (set(graph.nodes), {first.final, second.final})
+    assert asked == [None]
+
+
+@pytest.mark.parametrize(
+    ("asked", "listed"),
+    [
+        ("n/a:1", "n/a:1"),
+        ("docker.io/n/a:1", "n/a:1"),
+        ("b", "b:latest"),
+        ("docker.io/library/b", "b:latest"),
+        ("host:5000/c", "host:5000/c:latest"),
+        ("c", None),
+        ("n/a:2", None),
+    ],
+)
+def test_image_named_finds_a_name_as_the_engine_lists_it(asked: str, listed: str | None) -> None:
+    engine = FakeEngine()
+    for reference in ("n/a:1", "b:latest", "host:5000/c:latest", "a:1", "n/b:latest"):
+        engine.add_image(reference)
+    found = image_named(asked, engine.images())
+    assert (found.references[0] if found else None) == listed
+
+
 # Through the command line.
 
 
@@ -314,3 +350,23 @@ def test_one_function_decides(monkeypatch: pytest.MonkeyPatch, site: Site) -> No
     monkeypatch.setattr(decide, "decide", wrong)
     site.run(the_plan, rebuild=True)
     assert site.built() == []
+
+
+@pytest.mark.parametrize(
+    ("builder", "bundle", "fits"),
+    [(Builder.LEGACY, True, False), (Builder.LEGACY, False, True), (Builder.BUILDX, True, True)],
+)
+def test_decide_counts_the_layers_of_the_ca_bundle(tmp_path: Path, builder: Builder, bundle: bool, fits: bool) -> None:
+    """A builder without mounts copies the CA bundle into each stage; the dry run and the build refuse alike."""
+    site = Site(tmp_path)
+    site.engine.capabilities_ = replace(CAPABILITIES, builder=builder)
+    low = stage("a", depth=60)
+    plans = [plan(low, stage("b", parent=low, depth=122))]
+    changes: dict[str, Any] = {"ca_bundle": tmp_path / "ca.crt" if bundle else None}
+    if fits:
+        assert foretold(site, plans, **changes) == done(site, plans, **changes)
+        return
+    for action in (foretold, done):
+        with pytest.raises(LayerBudgetError, match="126 layers"):
+            action(site, plans, **changes)
+    assert site.engine.requests == []

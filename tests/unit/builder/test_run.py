@@ -354,13 +354,12 @@ def test_a_build_request_holds_base_arguments_and_labels(site: Site) -> None:
         build_flags=("--ulimit", "x"),
         proxies={"http_proxy": "http://p"},
         cache_from=("c",),
-        memory_limit=GIB,
         index_url="http://index/simple",
     )
     (request,) = site.engine.requests
     assert request.build_args == {"BASE_IMAGE": "base:1", "VERSION": "1", "http_proxy": "http://p"}
     assert request.flags == ("--shm-size", "1 g", "--ulimit", "x")
-    assert (request.network, request.timeout, request.memory, request.platform) == ("none", 60, GIB, None)
+    assert (request.network, request.timeout, request.platform) == ("none", 60, None)
     assert (request.cache_from, request.index_url) == (("c",), "http://index/simple")
     assert request.tag == "jetson-containers/stage:a"
 
@@ -1013,40 +1012,6 @@ def test_quiet_says_nothing_on_success(tmp_path: Path) -> None:
     assert err.getvalue() == ""
 
 
-def test_the_revision_is_read_from_the_checkout(tmp_path: Path) -> None:
-    assert builder.revision(tmp_path) == ""
-    git = tmp_path / ".git"
-    (git / "refs" / "heads").mkdir(parents=True)
-    (git / "HEAD").write_text("ref: refs/heads/main\n")
-    assert builder.revision(tmp_path) == ""
-    (git / "packed-refs").write_text("# pack-refs\n" + "b" * 40 + " refs/heads/main\n")
-    assert builder.revision(tmp_path) == "b" * 40
-    (git / "refs" / "heads" / "main").write_text("a" * 40 + "\n")
-    assert builder.revision(tmp_path) == "a" * 40
-    (git / "HEAD").write_text("c" * 40 + "\n")
-    assert builder.revision(tmp_path) == "c" * 40
-
-
-def test_a_linked_worktree_has_its_own_head_and_the_repositorys_branches(tmp_path: Path) -> None:
-    linked, git = tmp_path / "linked", tmp_path / "main" / ".git"
-    own = git / "worktrees" / "linked"
-    for folder in (linked, own, git / "refs" / "heads"):
-        folder.mkdir(parents=True)
-    (linked / ".git").write_text(f"gitdir: {own}\n")
-    (own / "HEAD").write_text("ref: refs/heads/mine\n")
-    (own / "commondir").write_text("../..\n")
-    (git / "refs" / "heads" / "mine").write_text("d" * 40 + "\n")
-    assert builder.revision(linked) == "d" * 40
-
-
-def test_a_submodule_names_its_state_by_a_relative_path(tmp_path: Path) -> None:
-    (tmp_path / "state").mkdir()
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / ".git").write_text("gitdir: ../state\n")
-    (tmp_path / "state" / "HEAD").write_text("e" * 40 + "\n")
-    assert builder.revision(tmp_path / "sub") == "e" * 40
-
-
 # Order and shares.
 
 
@@ -1091,11 +1056,11 @@ def test_compile_jobs_fit_cores_and_memory(
 
 
 def test_the_machine_is_measured_by_what_is_available(tmp_path: Path) -> None:
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal: 8000000 kB\nMemFree: 100 kB\nMemAvailable:    4000000 kB\n")
-    assert resources.available_memory(meminfo) == 4_096_000_000
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 8000000 kB\nMemFree: 100 kB\nMemAvailable:    4000000 kB\n")
+    assert resources.available_memory(tmp_path) == 4_096_000_000
     assert resources.available_memory(tmp_path / "absent") == resources.STAGE_MEMORY
-    assert resources.detect(jobs=3, cores=8, meminfo=meminfo) == resources.Resources(8, int(4_096_000_000 * 0.9), 3)
+    assert resources.detect(jobs=3, cores=8, root=tmp_path) == resources.Resources(8, int(4_096_000_000 * 0.9), 3)
 
 
 @pytest.mark.parametrize("text", ["0", "many", "-1", "1.5"])

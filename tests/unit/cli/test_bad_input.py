@@ -72,14 +72,16 @@ def build(*words: str, tree: str = "good") -> tuple[str, ...]:
         ("absent", "above", ["`cudaonly`, which `above` asks for", "`>=cu124`"]),
     ],
 )
-def test_a_request_that_cannot_be_planned(
+def test_build_of_a_request_that_cannot_be_planned_is_one_error(
     capsys: pytest.CaptureFixture[str], tree: str, request_: str, words: list[str]
 ) -> None:
+    """A request that cannot be planned is one error."""
     refused(capsys, build(*request_.split(" "), tree=tree), 2, *words)
 
 
 @pytest.mark.parametrize("tree", ["broken_header", "broken_config", "unknown_key"])
-def test_a_broken_recipe_disables_itself_only(capsys: pytest.CaptureFixture[str], tree: str) -> None:
+def test_broken_recipe_disables_itself_only(capsys: pytest.CaptureFixture[str], tree: str) -> None:
+    """A broken recipe disables itself only."""
     added = ("--packages", str(TREES / "good"), "--package-dirs", str(TREES / tree))
     assert main_module.main(["build", "--dry-run", "--target", "cpu", *added, "one"]) == 0
     out, err = capsys.readouterr()
@@ -113,20 +115,25 @@ def test_a_broken_recipe_disables_itself_only(capsys: pytest.CaptureFixture[str]
         (("biuld",), ["biuld", "build"]),
     ],
 )
-def test_a_wrong_word_on_the_command_line(
+def test_command_line_with_a_wrong_word_is_one_error(
     capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], words: list[str]
 ) -> None:
+    """A wrong word on the command line is one error that names it."""
     refused(capsys, argv, 2, *words)
 
 
 @pytest.mark.parametrize("client", ["#!/bin/sh\necho Segmentation fault >&2\nkill -SEGV $$\n", "no program"])
-def test_a_docker_client_that_does_not_work(capsys: pytest.CaptureFixture[str], tmp_path: Path, client: str) -> None:
+def test_docker_client_that_does_not_work_is_one_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, client: str
+) -> None:
+    """A docker client that does not work is one error."""
     (tmp_path / "docker").write_text(client)
     (tmp_path / "docker").chmod(0o755)
     refused(capsys, ("images",), 4, f"`{tmp_path}/docker` does not work", "--reinstall docker.io")
 
 
-def test_no_build_is_offered_of_what_no_recipe_makes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_autotag_offers_no_build_of_what_no_recipe_makes(capsys: pytest.CaptureFixture[str]) -> None:
+    """No build is offered of what no recipe makes."""
     err = refused(capsys, ("autotag", "--offline", "--target", "cpu", "lama_cpp"), 127, "did you mean `llama_cpp`")
     assert "./build.sh" not in err
 
@@ -150,9 +157,10 @@ def test_no_build_is_offered_of_what_no_recipe_makes(capsys: pytest.CaptureFixtu
         (b"base: 'Bad Name'\n", ["`Bad Name` is no image reference"]),
     ],
 )
-def test_a_wrong_settings_file_is_named(
+def test_settings_file_with_a_wrong_value_is_named(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, words: list[str]
 ) -> None:
+    """A wrong file of settings is named."""
     file = tmp_path / "wrong.yaml"
     file.write_bytes(text)
     monkeypatch.setenv("JETSON_CONTAINERS_CONFIG", str(file))
@@ -164,9 +172,10 @@ def test_a_wrong_settings_file_is_named(
     ("name", "value"),
     [("OFFLINE", "maybe"), ("JOBS", "lots"), ("JOBS", "-2"), ("CONFIG", "/no/such/file"), ("STOP_TIMEOUT", "soon")],
 )
-def test_a_wrong_variable_is_named(
+def test_settings_variable_with_a_wrong_value_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
+    """A wrong variable is named."""
     monkeypatch.setenv(f"JETSON_CONTAINERS_{name}", value)
     refused(capsys, build("one"), 2, f"$JETSON_CONTAINERS_{name}", f"`{value}`")
 
@@ -175,7 +184,8 @@ def load(root: Path, env: dict[str, str]) -> settings.Settings:
     return settings.load(env={"HOME": str(root), **env}, root=root)
 
 
-def test_garbage_in_a_dotenv_is_neither_run_nor_fatal(tmp_path: Path) -> None:
+def test_dotenv_with_garbage_is_neither_run_nor_fatal(tmp_path: Path) -> None:
+    """Garbage in a .env is neither run nor fatal."""
     text = b'\xff\xfe\x00 garbage\n=novalue\nnot a line\nA=$(touch pwned)\nB=`touch pwned`\nC="open\nOK=1\n'
     (tmp_path / ".env").write_bytes(text)
     values = load(tmp_path, {}).env
@@ -184,18 +194,22 @@ def test_garbage_in_a_dotenv_is_neither_run_nor_fatal(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [".env"]
 
 
-def test_a_wrong_value_in_a_dotenv_says_where_it_stands(tmp_path: Path) -> None:
+def test_dotenv_with_a_wrong_value_is_named(tmp_path: Path) -> None:
+    """A wrong value in a .env says where it stands."""
     (tmp_path / ".env").write_text("JETSON_CONTAINERS_JOBS=lots\n")
     with pytest.raises(ConfigError, match=r"\.env \$JETSON_CONTAINERS_JOBS: `lots`"):
         load(tmp_path, {})
 
 
-def test_a_directory_called_dotenv_is_no_file_of_settings(tmp_path: Path) -> None:
+def test_dotenv_that_is_a_directory_is_ignored(tmp_path: Path) -> None:
+    """A directory called .env is ignored."""
     (tmp_path / ".env").mkdir()
     assert load(tmp_path, {})["jobs"] == 0
 
 
-def test_a_dotenv_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dotenv_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A .env that cannot be read is named."""
+
     def denied(self: Path, **_kwargs: Any) -> str:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
 
@@ -204,7 +218,8 @@ def test_a_dotenv_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
         load(tmp_path, {})
 
 
-def test_a_directory_that_is_gone_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_working_directory_that_is_gone_does_not_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory that is gone does not fail."""
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -226,25 +241,29 @@ class Torn(io.StringIO):
         raise OSError(self.number, os.strerror(self.number))
 
 
-def test_a_result_that_cannot_be_written_is_a_failure() -> None:
+def test_console_result_that_cannot_be_written_is_an_error() -> None:
+    """A result that cannot be written is a failure."""
     with pytest.raises(OutputError, match="No space left"):
         Console(out=Torn(errno.ENOSPC), env={}).result("x")
 
 
-def test_a_reader_that_has_gone_is_none() -> None:
+def test_console_result_whose_reader_has_gone_ends_quietly() -> None:
+    """A reader that has gone is told apart from a failure."""
     with pytest.raises(ReaderGoneError) as caught:
         Console(out=Torn(errno.EPIPE), env={}).result("x")
     assert caught.value.exit_code == 141
 
 
-def test_talk_that_cannot_be_written_stops_nothing() -> None:
+def test_console_message_that_cannot_be_written_stops_nothing() -> None:
+    """A message that cannot be written stops nothing."""
     console = Console(err=Torn(errno.ENOSPC), env={})
     console.info("x")
     console.error(BuildError("y", hint="z"))
     assert not console.confirm("?")
 
 
-def test_closed_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_console_works_with_closed_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed streams do not fail."""
     monkeypatch.setattr("sys.stdout", None)
     monkeypatch.setattr("sys.stderr", None)
     console = Console(env={})
@@ -254,9 +273,11 @@ def test_closed_streams(monkeypatch: pytest.MonkeyPatch) -> None:
         console.result("x")
 
 
-def test_a_full_disk_is_no_bug_but_any_other_failure_of_the_system_is(
+def test_main_reports_a_full_disk_but_shows_other_system_errors_as_bugs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A full disk is a message; other errors of the system are bugs."""
+
     def fails(number: int) -> None:
         def main(**_kwargs: Any) -> None:
             raise OSError(number, os.strerror(number), "/some/file")
@@ -279,7 +300,8 @@ def test_a_full_disk_is_no_bug_but_any_other_failure_of_the_system_is(
         (["quickstart.sh", "--prompt", ""], "--prompt needs a value"),
     ],
 )
-def test_a_wrong_word_to_a_script_changes_nothing(words: list[str], said: str) -> None:
+def test_scripts_with_a_wrong_word_change_nothing(words: list[str], said: str) -> None:
+    """A wrong word to a script changes nothing."""
     root = ROOT_DIR
     env = {"PATH": os.defpath}
     done = subprocess.run([root / words[0], *words[1:]], env=env, capture_output=True, text=True, check=False)

@@ -32,12 +32,14 @@ COMMAND = re.compile(
 PLACEHOLDERS = {"hello", "…", "..."}  # of packages, besides words in capitals
 
 
-def test_the_cli_reference_is_current() -> None:
+def test_cli_reference_is_current() -> None:
+    """The CLI reference is current."""
     done = subprocess.run([sys.executable, "tools/cli_reference.py", "--check"], cwd=ROOT, check=False)
     assert done.returncode == 0, "run .venv/bin/python tools/cli_reference.py"
 
 
-def test_links_and_files_named_in_the_docs_exist() -> None:
+def test_docs_name_only_links_and_files_that_exist() -> None:
+    """Links and files named in the docs exist."""
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
     for page in pages:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
@@ -53,18 +55,21 @@ def test_recipe_page_names_every_key_and_template_variable() -> None:
 
 
 def test_readme_names_the_two_commands_first() -> None:
+    """The README names the two commands first."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\./\S+\.sh$", readme, flags=re.MULTILINE)
     assert commands[:2] == ["./quickstart.sh", "./test.sh"]
 
 
-def test_requirements_are_the_ones_of_pyproject() -> None:
+def test_requirements_are_those_of_pyproject() -> None:
+    """The requirements are those of pyproject.toml."""
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'dependencies = { file = ["requirements.txt"] }' in pyproject
     assert 'dev = { file = ["requirements-dev.txt"] }' in pyproject
 
 
-def test_data_has_the_folders_users_know_and_their_contents_are_never_tracked() -> None:
+def test_data_has_the_folders_users_know_with_contents_untracked() -> None:
+    """data/ has the folders users know, and their contents are never tracked."""
     listed = subprocess.run(["git", "ls-files", "data"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     folders = {"models", "datasets", "prompts", "images", "logs", "benchmarks"}
     assert {f"data/{name}/.gitkeep" for name in folders} <= set(listed.split())
@@ -115,7 +120,8 @@ def parsed(arguments: list[str]) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("page", "arguments"), [pytest.param(*each, id=" ".join(each[1])) for each in documented()])
-def test_every_documented_command_is_one(page: str, arguments: list[str]) -> None:
+def test_documented_commands_are_accepted(page: str, arguments: list[str]) -> None:
+    """Every documented command is accepted."""
     name, given = parsed(arguments)
     if name == "run" and given:
         assert launch_args.parse(list(given["arguments"])).image, page

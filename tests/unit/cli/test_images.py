@@ -36,7 +36,8 @@ def engine() -> FakeEngine:
 ARTIFACT = "jetson-containers/stage:llama-cpp-4567"
 
 
-def test_prune_keeps_what_was_compiled_unless_all_is_to_go(engine: FakeEngine) -> None:
+def test_prune_keeps_what_was_compiled_without_all(engine: FakeEngine) -> None:
+    """Pruning keeps what was compiled, unless `--all` is given."""
     engine.add_image(ARTIFACT, labelled(labels.ARTIFACT, ARTIFACT))
     engine.add_image(f"{ARTIFACT}.old", {**labelled(labels.ARTIFACT, ARTIFACT), "before": "it was replaced"})
     engine.add_image(f"{STAGE}.old", {**labelled(labels.STAGE, STAGE), "before": "it was replaced"})
@@ -50,7 +51,21 @@ def test_prune_keeps_what_was_compiled_unless_all_is_to_go(engine: FakeEngine) -
     assert sorted(kept) == sorted([STAGE, f"{STAGE}.old", f"{ARTIFACT}.old"])  # the legacy builder's cache stays
 
 
-def test_the_help_of_prune_says_what_stays() -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_df_says_what_all_layers_take_where_that_is_known(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, known: bool
+) -> None:
+    monkeypatch.setattr(engine, "layers_size", lambda: 3_000_000_000 if known else None)
+    app = App({})
+    app.__dict__.update(engine=engine)
+    images.df.main([], obj=app, standalone_mode=False)
+    said = capsys.readouterr().err
+    assert "engine: /var/lib/docker" in said
+    assert (" of layers, each counted once" in said) is known
+
+
+def test_prune_help_says_what_stays() -> None:
+    """The help of `prune` says what stays."""
     text = images.prune.get_help(images.prune.make_context("prune", [], obj=App({})))
     assert "compiled artifacts stay" in text
     assert "--all" in text
@@ -65,7 +80,8 @@ def call(command: object, engine: FakeEngine, *argv: str) -> object:
     return json.loads(out.getvalue())
 
 
-def test_images_lists_finals_and_with_all_everything_of_ours(engine: FakeEngine) -> None:
+def test_images_lists_finals_and_with_all_the_stages_too(engine: FakeEngine) -> None:
+    """`images` lists final images, with `--all` those of stages too."""
     assert [row["image"] for row in call(images.images, engine)] == ["numpy:2.2.6-x86_64-cpu"]  # type: ignore[attr-defined]
     everything = {(row["image"], row["role"]) for row in call(images.images, engine, "--all")}  # type: ignore[attr-defined]
     assert everything == {
@@ -76,6 +92,7 @@ def test_images_lists_finals_and_with_all_everything_of_ours(engine: FakeEngine)
 
 
 def test_prune_removes_stages_and_never_what_a_user_built_on_one(engine: FakeEngine) -> None:
+    """Pruning removes stages and never what a user built on one."""
     assert call(images.prune, engine, "--dry-run") == {"removed": [STAGE], "dry_run": True}
     assert engine.image(STAGE) is not None
     assert call(images.prune, engine) == {"removed": [STAGE], "dry_run": False}

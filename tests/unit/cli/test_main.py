@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.cli import main as main_module
-from jetson_containers.cli.build import parse_build_args
+from jetson_containers.cli.autotag import autotag
+from jetson_containers.cli.build import build, parse_build_args
 from jetson_containers.cli.llm import llm
 from jetson_containers.core.errors import UsageError
 from jetson_containers.lint.rules_platforms import TARGETS
@@ -19,6 +20,8 @@ from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import click
 
 ROOT = ROOT_DIR
 
@@ -29,7 +32,8 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
     return code, captured.out, captured.err
 
 
-def test_help_lists_every_command_without_importing_them(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_each_command_without_importing_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Help lists every command without importing it."""
     code, out, _ = run(capsys, "--help")
     assert code == 0
     for command in main_module.COMMANDS:
@@ -41,13 +45,15 @@ def test_help_lists_every_command_without_importing_them(capsys: pytest.CaptureF
     [(name,) for name in sorted(main_module.COMMANDS)] + [("llm", name) for name in sorted(llm.commands)],
     ids=" ".join,
 )
-def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
+def test_help_of_each_command_has_an_example(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
+    """Every command has help with an example."""
     code, out, _ = run(capsys, *command, "--help")
     assert code == 0
     assert re.search(r"Examples?:\s+\S*(jetson-containers|\./\w+\.sh)", out)
 
 
-def test_a_typo_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+def test_main_suggests_the_nearest_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped command gets a suggestion."""
     code, out, err = run(capsys, "biuld")
     assert (code, out) == (2, "")
     assert "build" in err
@@ -64,9 +70,50 @@ def test_a_typo_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
 def test_global_options_are_accepted_before_and_after(
     capsys: pytest.CaptureFixture[str], argv: tuple[str, ...]
 ) -> None:
+    """Global options are accepted before and after the command."""
     code, out, _ = run(capsys, *argv)
     assert code == 0
     assert json.loads(out)["l4t"] == "36.4.3"
+
+
+def package(directory: Path, name: str) -> str:
+    directory.mkdir(parents=True)
+    (directory / "Dockerfile").write_text(f"#---\n# name: {name}\n#---\nARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\n")
+    return str(directory)
+
+
+def test_package_dirs_before_and_after_the_command_and_of_the_environment_add_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, second = package(tmp_path / "one", "first"), package(tmp_path / "two", "second")
+    monkeypatch.setenv("JETSON_CONTAINERS_PACKAGE_DIRS", package(tmp_path / "three", "third"))
+    package(tmp_path / "more/fourth", "fourth")
+    package(tmp_path / "more/deep/fifth", "fifth")
+    names = ["first", "second", "third", "fourth", "fifth"]
+    dirs = ("--package-dirs", first), ("--package-dirs", second, f"--package-dirs={tmp_path}/more/*")
+    code, out, err = run(capsys, *dirs[0], "list", "--target", "cpu", *dirs[1], *names, "--json")
+    assert code == 0, err
+    assert {entry["name"] for entry in json.loads(out)} == set(names)
+
+
+@pytest.mark.parametrize(
+    ("function", "argv", "key", "joined"),
+    [
+        (build, ("--skip-tests", "a,b", "--skip-tests", "c"), "skip_tests", "a,b,c"),
+        (build, ("--skip-packages", "a", "--skip-packages=b"), "skip_packages", "a,b"),
+        (build, ("--test-only", "a", "--test-only", "b"), "test_only", "a,b"),
+        (build, ("--build-args", "A:1", "--build-args", "B:2"), "build_args", "A:1,B:2"),
+        (build, ("--build-flags", "--pull", "--build-flags=--no-cache"), "build_flags", "--pull --no-cache"),
+        (build, (), "skip_tests", ""),
+        (autotag, ("x", "-p", "build", "--prefer", "local"), "prefer", "build,local"),
+        (autotag, ("x", "-d", "build", "-d", "local"), "disable", "build,local"),
+        (llm.commands["compile"], ("x", "--overrides", "a=1", "--overrides", "b=2"), "overrides", "a=1;b=2"),
+    ],
+)
+def test_lists_given_several_times_add_up(
+    function: click.Command, argv: tuple[str, ...], key: str, joined: str
+) -> None:
+    assert function.make_context("x", [*argv]).params[key] == joined
 
 
 @pytest.mark.parametrize(
@@ -84,9 +131,10 @@ def test_global_options_are_accepted_before_and_after(
         (("llm", "chat", "tiny", "--runtime", "abacus"), 2, ["abacus", "llama_cpp"]),
     ],
 )
-def test_bad_input_gets_one_clear_error(
+def test_main_gives_one_clear_error_for_bad_input(
     capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], code: int, words: list[str]
 ) -> None:
+    """Bad input gets one clear error."""
     got, out, err = run(capsys, *argv)
     assert got == code, err
     assert "Traceback" not in err
@@ -97,7 +145,8 @@ def test_bad_input_gets_one_clear_error(
         assert err.count("error:") + err.count("Error:") == 1
 
 
-def test_dry_run_prints_a_plan_and_json_as_specified(capsys: pytest.CaptureFixture[str]) -> None:
+def test_build_dry_run_prints_a_plan_and_json_as_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    """A dry run prints a plan, and JSON as documented."""
     code, out, _ = run(capsys, "build", "--dry-run", "--json", "llama_cpp", "--target", "cpu")
     assert code == 0
     plan = json.loads(out)
@@ -111,7 +160,8 @@ def test_dry_run_prints_a_plan_and_json_as_specified(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("target", ["r32.7.1", "r35.4.1", "r36.4.3", "cpu", "r35.4.1,cu118"])
-def test_multiple_dry_run_plans_everything(capsys: pytest.CaptureFixture[str], target: str) -> None:
+def test_build_multiple_dry_run_plans_all_packages(capsys: pytest.CaptureFixture[str], target: str) -> None:
+    """A dry run with `--multiple` plans everything."""
     code, out, err = run(capsys, "build", "--multiple", "--dry-run", "--json", "*", "--target", target)
     assert code == 0, err
     data = json.loads(out)
@@ -123,6 +173,7 @@ def test_multiple_dry_run_plans_everything(capsys: pytest.CaptureFixture[str], t
 def test_global_options_are_accepted_between_llm_and_its_commands(
     capsys: pytest.CaptureFixture[str], place: int
 ) -> None:
+    """Global options are accepted between `llm` and its commands."""
     argv = ["llm", "fit", "Llama-2-7b-chat-hf", "--board=orin-nx-16gb"]
     argv.insert(place, "--json")
     code, out, _ = run(capsys, *argv)
@@ -131,9 +182,8 @@ def test_global_options_are_accepted_between_llm_and_its_commands(
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_every_family_is_listed_on_every_platform_or_says_why_not(
-    capsys: pytest.CaptureFixture[str], target: str
-) -> None:
+def test_list_all_has_each_family_with_versions_or_a_reason(capsys: pytest.CaptureFixture[str], target: str) -> None:
+    """Every family is listed on every platform or says why not."""
     code, out, _ = run(capsys, "list", "--all", "--json", "--target", target)
     rows = json.loads(out)
     assert code == 0
@@ -153,15 +203,18 @@ def test_every_family_is_listed_on_every_platform_or_says_why_not(
     ],
 )
 def test_build_args_take_colons_and_commas_in_values(text: str, expected: dict[str, str]) -> None:
+    """Build arguments take colons and commas in values."""
     assert parse_build_args(text) == expected
 
 
 def test_build_args_without_a_key_are_refused() -> None:
+    """Build arguments without a key are refused."""
     with pytest.raises(UsageError):
         parse_build_args("1,2")
 
 
-def test_starting_up_imports_nothing_heavy() -> None:
+def test_main_start_imports_nothing_large() -> None:
+    """Starting up imports no large library."""
     modules = {entry.partition(":")[0] for entry, _ in main_module.COMMANDS.values()}
     code = (
         f"import sys; from jetson_containers.cli import main, {', '.join(sorted(modules))}; "
@@ -176,9 +229,8 @@ def test_starting_up_imports_nothing_heavy() -> None:
     ("words", "package"),
     [("gguf", "llama_cpp:0.3.36"), ("speech text", "whisper:20250625"), ("ccache", "build-essential")],
 )
-def test_search_reads_what_packages_say_of_themselves(
-    capsys: pytest.CaptureFixture[str], words: str, package: str
-) -> None:
+def test_search_reads_the_docs_of_packages(capsys: pytest.CaptureFixture[str], words: str, package: str) -> None:
+    """`search` reads what packages say of themselves."""
     code, out, _ = run(capsys, "search", words, "--target", "r36.4.3")
     assert code == 0
     [line] = [line for line in out.splitlines() if line.startswith(package)]
@@ -186,7 +238,8 @@ def test_search_reads_what_packages_say_of_themselves(
     assert "```" not in run(capsys, "show", package, "--target", "r36.4.3")[1]
 
 
-def test_what_cannot_be_read_is_searched_by_its_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_search_finds_a_broken_recipe_by_its_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A recipe that cannot be read is searched by its name."""
     folder = tmp_path / "mine" / "odd"
     folder.mkdir(parents=True)
     (folder / "Dockerfile").write_text(

@@ -49,7 +49,8 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_driver_is_python_3_8_and_imports_nothing_heavy_by_itself(name: str) -> None:
+def test_drivers_are_python_3_8_and_import_libraries_late(name: str) -> None:
+    """A driver is Python 3.8 and imports nothing heavy by itself."""
     tree = ast.parse((DRIVERS / f"{name}.py").read_text(encoding="utf-8"), feature_version=(3, 8))
     top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     imported = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
@@ -58,9 +59,10 @@ def test_a_driver_is_python_3_8_and_imports_nothing_heavy_by_itself(name: str) -
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_driver_explains_itself_without_its_library(
+def test_drivers_print_help_without_their_library(
     name: str, image: Images, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A driver prints its help without its library."""
     words = ["--help", "--"] if name == "lmdeploy_awq" else ["--help"]
     with pytest.raises(SystemExit) as ended:
         sys.exit(image.driver(name).main(words))
@@ -72,9 +74,8 @@ class ParsedError(Exception):
     pass
 
 
-def test_every_command_of_the_runtimes_is_understood_by_its_driver(
-    image: Images, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_drivers_understand_each_command_of_the_runtimes(image: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command of the runtimes is understood by its driver."""
     parse = argparse.ArgumentParser.parse_args
 
     def stop(self: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
@@ -96,8 +97,8 @@ def test_every_command_of_the_runtimes_is_understood_by_its_driver(
 
 @cache
 def all_commands() -> tuple[tuple[str, ...], ...]:
-    key = commands.ServeOptions(8000, api_key=True, threads=2)
-    old = commands.Target(commands.board("orin-nx-jp6"), versions={"auto_awq": "0.2.9"})
+    key = commands.ServeOptions(port=8000, api_key=True, threads=2)
+    old = commands.Target(platform=commands.board("orin-nx-jp6"), versions={"auto_awq": "0.2.9"})
     jobs = [commands.job(model, place) for model in list(commands.MODELS)[:3] for place in commands.BOARDS]
     found: list[tuple[str, ...]] = []
     for job in [*jobs, commands.job(target=old), commands.job(samples=9, calibration="/data/x.txt")]:
@@ -120,7 +121,8 @@ OPTIONS = {
 }
 
 
-def test_programs_of_others_get_only_options_they_document() -> None:
+def test_programs_of_images_get_only_options_they_document() -> None:
+    """Programs of other projects get only options that they document."""
     seen = set()
     for argv in all_commands():
         words = argv[argv.index("--") + 1 :] if "--" in argv else argv
@@ -134,7 +136,8 @@ def test_programs_of_others_get_only_options_they_document() -> None:
 # Calibration --------------------------------------------------------------------------------------------------------
 
 
-def test_the_text_that_is_always_there_gives_rows_that_never_change(image: Images) -> None:
+def test_calibration_rows_of_the_builtin_text_never_change(image: Images) -> None:
+    """The text that is always there gives rows that never change."""
     calibration = image.driver("calibration")
     rows = calibration.rows(Tokenizer(), "builtin", 5, 64)
     assert [len(row) for row in rows] == [64] * 5
@@ -143,7 +146,8 @@ def test_the_text_that_is_always_there_gives_rows_that_never_change(image: Image
     assert len(calibration.read("builtin")) > 300_000
 
 
-def test_a_text_file_replaces_it(image: Images, tmp_path: Path) -> None:
+def test_calibration_text_may_be_a_file(image: Images, tmp_path: Path) -> None:
+    """A text file replaces the built-in text."""
     calibration = image.driver("calibration")
     plain, lines = tmp_path / "a.txt", tmp_path / "a.jsonl"
     plain.write_text("one three five")
@@ -160,7 +164,8 @@ def test_a_text_file_replaces_it(image: Images, tmp_path: Path) -> None:
         ("wikitext2", "needs the package `datasets`"),
     ],
 )
-def test_a_text_that_cannot_be_had_is_said(image: Images, tmp_path: Path, source: str, words: str) -> None:
+def test_calibration_text_that_is_missing_is_an_error(image: Images, tmp_path: Path, source: str, words: str) -> None:
+    """A text that is missing or too short is an error."""
     short = tmp_path / "short.txt"
     short.write_text("too short")
     image.monkeypatch.setitem(sys.modules, "datasets", None)
@@ -168,7 +173,8 @@ def test_a_text_that_cannot_be_had_is_said(image: Images, tmp_path: Path, source
         image.driver("calibration").rows(Tokenizer(), source.format(short=short), 1, 64)
 
 
-def test_of_a_data_set_no_more_is_read_than_is_needed(image: Images) -> None:
+def test_calibration_reads_no_more_of_a_dataset_than_needed(image: Images) -> None:
+    """Of a dataset no more is read than is needed."""
     read = []
 
     def entries() -> Iterator[dict[str, str]]:
@@ -188,9 +194,8 @@ def test_of_a_data_set_no_more_is_read_than_is_needed(image: Images) -> None:
 # Checkpoints --------------------------------------------------------------------------------------------------------
 
 
-def test_all_but_weights_and_configuration_is_copied_where_it_is_missing(
-    image: Images, model: Path, tmp_path: Path
-) -> None:
+def test_checkpoint_gets_the_missing_files_of_its_source(image: Images, model: Path, tmp_path: Path) -> None:
+    """All but weights and configuration is copied where it is missing."""
     output = tmp_path / "out"
     save(str(output), "gptq")
     (output / "tokenizer.json").write_text("its own")
@@ -204,14 +209,16 @@ def test_all_but_weights_and_configuration_is_copied_where_it_is_missing(
 
 
 @pytest.mark.parametrize(("method", "words"), [("", "nothing instead of gptq"), ("awq", "awq instead of gptq")])
-def test_a_model_that_was_saved_as_it_was_is_no_success(image: Images, tmp_path: Path, method: str, words: str) -> None:
+def test_checkpoint_saved_unquantized_is_an_error(image: Images, tmp_path: Path, method: str, words: str) -> None:
+    """A model that was saved as it was is an error."""
     save(str(tmp_path / "out"), method)
     with pytest.raises(SystemExit, match=words):
         image.driver("checkpoint").verify(str(tmp_path / "out"), "gptq")
 
 
 @pytest.mark.parametrize(("version", "name"), [("4.46.3", "torch_dtype"), ("4.57.6", "dtype"), ("5.13.1", "dtype")])
-def test_the_type_of_the_weights_has_the_name_of_the_version(image: Images, version: str, name: str) -> None:
+def test_checkpoint_dtype_argument_follows_the_version_of_transformers(image: Images, version: str, name: str) -> None:
+    """The argument for the type of the weights has the name of the version."""
     image.holds("transformers", __version__=version)
     assert image.driver("checkpoint").loaded_as("x") == {name: "x"}
 
@@ -236,9 +243,10 @@ def torch(image: Images, **members: object) -> ModuleType:
     [(1, None, "2"), (2, None, "2"), (3, None, None), (None, None, "2"), (2, "4", "4")],
     ids=["one core", "two", "three are enough", "unknown", "the user's word counts"],
 )
-def test_gptqmodel_has_two_workers_at_least(
+def test_gptqmodel_has_at_least_two_workers(
     image: Images, monkeypatch: pytest.MonkeyPatch, cores: int | None, said: str | None, expected: str | None
 ) -> None:
+    """GPTQModel has at least two workers."""
     monkeypatch.setattr("os.cpu_count", lambda: cores)
     monkeypatch.setenv("GPTQMODEL_CPU_WORKERS", said or "")
     if said is None:
@@ -247,9 +255,8 @@ def test_gptqmodel_has_two_workers_at_least(
     assert os.environ.get("GPTQMODEL_CPU_WORKERS") == expected
 
 
-def test_gptqmodel_really_quantizes_on_text_and_leaves_nothing_behind(
-    image: Images, model: Path, tmp_path: Path
-) -> None:
+def test_gptqmodel_quantizes_on_text_and_removes_temporary_files(image: Images, model: Path, tmp_path: Path) -> None:
+    """GPTQModel quantizes on text and leaves nothing behind."""
     library = Recorder("gptq")
     spare: list[Path] = []
 
@@ -294,6 +301,7 @@ def test_gptqmodel_really_quantizes_on_text_and_leaves_nothing_behind(
 def test_gptqmodel_makes_awq_checkpoints_too(
     image: Images, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """GPTQModel makes AWQ checkpoints too."""
     library = Recorder("awq")
     image.holds("transformers", AutoTokenizer=Tokenizer)
     load = SimpleNamespace(load=library.takes("load"))
@@ -311,7 +319,8 @@ def test_gptqmodel_makes_awq_checkpoints_too(
     assert "AWQ has 4 bits" in capsys.readouterr().err
 
 
-def test_auto_gptq_gets_examples_which_stay_in_the_host_s_memory(image: Images, model: Path, tmp_path: Path) -> None:
+def test_auto_gptq_gets_examples_in_the_memory_of_the_host(image: Images, model: Path, tmp_path: Path) -> None:
+    """AutoGPTQ gets examples which stay in the host's memory."""
     library = Recorder("gptq")
     torch(image)
     image.holds("transformers", AutoTokenizer=Tokenizer)
@@ -327,6 +336,7 @@ def test_auto_gptq_gets_examples_which_stay_in_the_host_s_memory(image: Images, 
 
 
 def test_autoawq_gets_its_configuration_and_rows_of_tokens(image: Images, model: Path, tmp_path: Path) -> None:
+    """AutoAWQ gets its configuration and rows of tokens."""
     library = Recorder("awq")
     image.holds("transformers", AutoTokenizer=Tokenizer)
     image.holds("awq", AutoAWQForCausalLM=SimpleNamespace(from_pretrained=library.takes("from_pretrained")))
@@ -343,6 +353,7 @@ def test_autoawq_gets_its_configuration_and_rows_of_tokens(image: Images, model:
 def test_llm_compressor_gets_the_modifiers_of_0_13(
     image: Images, model: Path, tmp_path: Path, method: str, modifiers: list[str]
 ) -> None:
+    """LLM Compressor gets the modifiers of version 0.13."""
     library = Recorder("compressed-tensors")
     torch(image, cuda=SimpleNamespace(is_available=lambda: False))
     cache = SimpleNamespace(pin_memory="fails without a GPU")
@@ -381,6 +392,7 @@ def test_llm_compressor_gets_the_modifiers_of_0_13(
 def test_bitsandbytes_quantizes_while_loading(
     image: Images, model: Path, tmp_path: Path, kind: str, device: str, config: dict[str, Any], dtype: str
 ) -> None:
+    """Bitsandbytes quantizes while loading."""
     library = Recorder("bitsandbytes")
     library.made = True
     torch(image)
@@ -424,7 +436,8 @@ def installed(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("program", [["show"], ["python3", "{directory}/show.py"], ["python3", "-m", "show"]])
-def test_a_key_that_must_be_a_flag_is_seen_by_the_program_alone(installed: dict[str, str], program: list[str]) -> None:
+def test_with_key_shows_the_key_only_to_the_program(installed: dict[str, str], program: list[str]) -> None:
+    """A key that must be a flag is seen by the program alone."""
     words = [word.format(directory=installed["PYTHONPATH"]) for word in program]
     done = with_key(installed, "--api-keys", "--", *words, "--port", "1")
     given, shown, inherited = json.loads(done.stdout)
@@ -443,7 +456,8 @@ def test_a_key_that_must_be_a_flag_is_seen_by_the_program_alone(installed: dict[
         (("--x", "show"), "k", "usage: with_key.py FLAG"),
     ],
 )
-def test_with_key_says_what_is_missing(installed: dict[str, str], words: tuple[str, ...], key: str, said: str) -> None:
+def test_with_key_names_what_is_missing(installed: dict[str, str], words: tuple[str, ...], key: str, said: str) -> None:
+    """What is missing is named: the program, the separator or the key."""
     done = with_key({**installed, "API_KEY": key}, *words)
     assert done.returncode in {1, 2}
     assert said in done.stderr
@@ -455,7 +469,8 @@ def with_key(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[st
 
 
 @pytest.mark.parametrize(("version", "pair"), [("0.2.5", True), ("0.16.0", False)])
-def test_lmdeploy_calibrates_on_our_text(image: Images, version: str, pair: bool) -> None:
+def test_lmdeploy_calibrates_on_the_builtin_text(image: Images, version: str, pair: bool) -> None:
+    """LMDeploy calibrates on the built-in text."""
     torch(image)
     image.holds("lmdeploy", __version__=version)
     calibrate = image.holds("lmdeploy.lite.apis.calibrate", get_calib_loaders="of the hub")
@@ -478,7 +493,8 @@ CONVERT = textwrap.dedent("""
 """)
 
 
-def test_the_engine_s_configuration_is_edited_after_the_conversion(image: Images, tmp_path: Path) -> None:
+def test_lmdeploy_config_is_edited_after_the_conversion(image: Images, tmp_path: Path) -> None:
+    """The engine's configuration is edited after the conversion."""
     made = tmp_path / "made"
     argv = [str(made), "--set", "cache_max_entry_count=0.5", "cache_chunk_size=1", "--"]
     assert image.driver("lmdeploy_config").main([*argv, sys.executable, "-c", CONVERT, str(made)]) == 0
@@ -488,7 +504,8 @@ def test_the_engine_s_configuration_is_edited_after_the_conversion(image: Images
     ]  # fmt: skip
 
 
-def test_a_failed_or_foreign_conversion_is_no_success(image: Images, tmp_path: Path) -> None:
+def test_lmdeploy_config_refuses_a_failed_or_foreign_conversion(image: Images, tmp_path: Path) -> None:
+    """A conversion that failed or that is another program's is an error."""
     driver = image.driver("lmdeploy_config")
     made = str(tmp_path / "made")
     assert driver.main([made, "--set", "a=1", "--", sys.executable, "-c", "raise SystemExit(5)"]) == 5
@@ -498,7 +515,8 @@ def test_a_failed_or_foreign_conversion_is_no_success(image: Images, tmp_path: P
         driver.main([made, "--set", "a=1", "--", sys.executable, "-c", CONVERT, made])
 
 
-def test_exl3_is_made_by_the_module_behind_the_script(image: Images, model: Path, tmp_path: Path) -> None:
+def test_exllama_convert_calls_the_module_of_exl3(image: Images, model: Path, tmp_path: Path) -> None:
+    """EXL3 is made by the module behind the script."""
     wanted = argparse.ArgumentParser()
     for short in ("-i", "-o", "-w", "-b", "-hb", "-cr"):
         wanted.add_argument(short)
@@ -521,7 +539,8 @@ def test_exl3_is_made_by_the_module_behind_the_script(image: Images, model: Path
     assert (tmp_path / "w" / "model" / "tokenizer.json").exists()
 
 
-def test_exl3_says_why_it_does_not_begin(image: Images, model: Path, tmp_path: Path) -> None:
+def test_exllama_convert_says_why_exl3_does_not_begin(image: Images, model: Path, tmp_path: Path) -> None:
+    """EXL3 says why it does not begin."""
     wanted = SimpleNamespace(parse_args=lambda _: None)
     prepare = lambda _: (None, None, False, "no room")  # noqa: E731
     image.holds("exllamav3.conversion.convert_model", parser=wanted, prepare=prepare, main=None)
@@ -529,7 +548,8 @@ def test_exl3_says_why_it_does_not_begin(image: Images, model: Path, tmp_path: P
         image.driver("exllama_convert").main([str(model), str(tmp_path / "w")])
 
 
-def test_exl2_is_a_script_that_reads_its_own_command_line(image: Images, model: Path, tmp_path: Path) -> None:
+def test_exllama_convert_runs_the_script_of_exl2(image: Images, model: Path, tmp_path: Path) -> None:
+    """EXL2 is a script that reads its own command line."""
     library = tmp_path / "lib" / "exllamav2" / "conversion"
     library.mkdir(parents=True)
     (library / "convert_exl2.py").write_text(

@@ -30,11 +30,13 @@ SYSTEM = {"role": "system", "content": "Be brief."}
 USER = {"role": "user", "content": "Hi"}
 
 
-def test_a_model_without_a_template_gets_a_dialogue(image: Images) -> None:
+def test_chat_text_without_a_template_is_a_plain_dialogue(image: Images) -> None:
+    """A model without a template gets a plain dialogue."""
     assert image.driver("chat_text").plain([SYSTEM, USER]) == "Be brief.\nUser: Hi\nAssistant:"
 
 
-def test_a_template_that_refuses_a_system_message_gets_it_with_the_user_s_first(image: Images) -> None:
+def test_chat_text_joins_a_refused_system_message_to_the_first_of_the_user(image: Images) -> None:
+    """A template that refuses a system message gets it with the user's first."""
     chat_text = image.driver("chat_text")
     apply = Tokenizer().apply_chat_template
     assert chat_text.apply(apply, [SYSTEM, USER]) == "Be brief.\n\nHi <assistant>"
@@ -42,7 +44,8 @@ def test_a_template_that_refuses_a_system_message_gets_it_with_the_user_s_first(
         chat_text.apply(lambda _: (_ for _ in ()).throw(ValueError("refused")), [USER])
 
 
-def test_a_template_is_found_in_either_place_and_rendered(image: Images, tmp_path: Path) -> None:
+def test_chat_text_finds_the_template_in_either_file(image: Images, tmp_path: Path) -> None:
+    """A template is found in either file and rendered."""
     chat_text = image.driver("chat_text")
     assert chat_text.template_of(str(tmp_path)) == ""
     several = {"chat_template": [{"name": "tool", "template": "T"}, {"name": "default", "template": "D"}]}
@@ -139,7 +142,8 @@ def transformers_backend(image: Images, made: Model, *words: str) -> Any:
     return backend
 
 
-def test_transformers_answers_in_pieces_and_counts(image: Images) -> None:
+def test_transformers_streams_pieces_and_counts_tokens(image: Images) -> None:
+    """Transformers answers in pieces and counts the tokens."""
     backend = transformers_backend(image, Model(["a ", "b ", "c"]), "--dtype", "bf16", "--prefill-chunk", "8")
     asked = options(temperature=0.5, top_p=0.9, seed=3)
     assert list(backend.generate([USER], asked)) == ["a ", "b ", "c"]
@@ -161,22 +165,25 @@ def test_transformers_answers_in_pieces_and_counts(image: Images) -> None:
         ({"top_p": 0.5}, {"do_sample": True, "top_p": 0.5}),
     ],
 )
-def test_what_a_request_leaves_open_is_the_checkpoint_s_own_choice(
+def test_transformers_leaves_unset_options_to_the_checkpoint(
     image: Images, asked: dict[str, Any], expected: dict[str, Any]
 ) -> None:
+    """What a request leaves open is the checkpoint's own choice."""
     backend = transformers_backend(image, Model([]))
     made = backend.arguments(options(**asked), 4)
     assert {key: made[key] for key in ("do_sample", "top_p", "temperature") if key in made} == expected
 
 
-def test_an_answer_that_is_cut_off_says_so(image: Images) -> None:
+def test_transformers_says_that_an_answer_is_cut_off(image: Images) -> None:
+    """An answer that is cut off says so."""
     backend = transformers_backend(image, Model(["a", "b", "c"]))
     asked = options(max_tokens=2)
     assert list(backend.generate("x", asked)) == ["a", "b"]
     assert asked.report.finish_reason == "length"
 
 
-def test_a_client_that_leaves_ends_the_generation(image: Images) -> None:
+def test_transformers_ends_the_generation_when_the_client_leaves(image: Images) -> None:
+    """A client that leaves ends the generation."""
     backend = transformers_backend(image, Model(["word"] * 1000))
     answer = backend.generate("x", options())
     assert next(answer) == "word"
@@ -187,14 +194,16 @@ def test_a_client_that_leaves_ends_the_generation(image: Images) -> None:
     assert backend.model.stopped
 
 
-def test_a_failure_while_generating_reaches_who_asked(image: Images) -> None:
+def test_transformers_reports_a_failure_while_generating(image: Images) -> None:
+    """A failure while generating reaches the client."""
     backend = transformers_backend(image, Model([]))
     backend.model.failure = RuntimeError("out of memory")
     with pytest.raises(RuntimeError, match="out of memory"):
         list(backend.generate("x", options()))
 
 
-def test_a_prompt_longer_than_the_context_is_refused_before_anything_starts(image: Images) -> None:
+def test_transformers_refuses_a_prompt_longer_than_the_context(image: Images) -> None:
+    """A prompt longer than the context is refused before anything starts."""
     backend = transformers_backend(image, Model([]))
     assert backend.context == 20
     with pytest.raises(BadRequest, match="21 tokens, the context is 20") as refused:
@@ -204,7 +213,8 @@ def test_a_prompt_longer_than_the_context_is_refused_before_anything_starts(imag
         next(backend.generate("", options()))
 
 
-def test_messages_the_template_refuses_are_the_client_s_mistake(image: Images) -> None:
+def test_transformers_refuses_messages_that_the_template_refuses(image: Images) -> None:
+    """Messages that the template refuses are the client's mistake."""
     backend = transformers_backend(image, Model([]))
     assert len(backend.encode([SYSTEM, USER])) == 4
     with pytest.raises(BadRequest, match="System role not supported"):
@@ -222,9 +232,10 @@ def test_messages_the_template_refuses_are_the_client_s_mistake(image: Images) -
         ("awq", "auto_awq", "awq", {"fuse_layers": False, "max_seq_len": 99, "trust_remote_code": False}),
     ],
 )
-def test_a_quantized_checkpoint_is_loaded_by_the_library_that_reads_it(
+def test_transformers_loads_a_quantized_checkpoint_with_its_library(
     image: Images, tmp_path: Path, method: str, library: str, loader: str, words: dict[str, Any]
 ) -> None:
+    """A quantized checkpoint is loaded by the library that reads it."""
     save(str(tmp_path / "m"), method)
     driver = image.driver("transformers_server")
     image.monkeypatch.setattr(driver, "installed", lambda *names: names[0])
@@ -240,7 +251,8 @@ def test_a_quantized_checkpoint_is_loaded_by_the_library_that_reads_it(
     assert used.calls == {loader: ((str(tmp_path / "m"),), words)}
 
 
-def test_an_image_without_such_a_library_says_which_is_missing(image: Images) -> None:
+def test_transformers_names_the_missing_libraries(image: Images) -> None:
+    """An image without such a library says which is missing."""
     with pytest.raises(ImportError, match="needs one of no_such_library, nor_this"):
         image.driver("transformers_server").installed("no_such_library", "nor_this")
 
@@ -316,6 +328,7 @@ def exllama_backend(image: Images, tmp_path: Path, *words: str) -> Any:
 
 
 def test_exllamav3_gets_a_cache_of_whole_pages_for_each_sequence(image: Images, tmp_path: Path) -> None:
+    """ExLlamaV3 gets a cache of whole pages for each sequence."""
     backend = exllama_backend(image, tmp_path, "--max-batch", "2")
     (_, cache, _), words = backend.generator.made
     assert cache == {"max_num_tokens": 1024}
@@ -329,6 +342,7 @@ def test_exllamav3_gets_a_cache_of_whole_pages_for_each_sequence(image: Images, 
 
 
 def test_exllamav2_runs_without_pages(image: Images, tmp_path: Path) -> None:
+    """ExLlamaV2 runs without pages."""
     backend = exllama_backend(image, tmp_path, "--generation", "2")
     assert backend.generator.made[1]["paged"] is False
     assert backend.generator.made[1]["cache"] == {"max_seq_len": 512, "lazy": True}
@@ -339,7 +353,8 @@ def test_exllamav2_runs_without_pages(image: Images, tmp_path: Path) -> None:
     assert backend.generator.jobs[1].gen_settings["temperature"] == 0.3
 
 
-def test_a_job_whose_client_left_is_taken_back(image: Images, tmp_path: Path) -> None:
+def test_exllama_cancels_the_job_of_a_client_that_left(image: Images, tmp_path: Path) -> None:
+    """A job whose client left is taken back."""
     backend = exllama_backend(image, tmp_path)
     answer = backend.generate("a", options())
     next(answer)
@@ -390,7 +405,8 @@ def turbomind_backend(image: Images) -> Any:
     return backend
 
 
-def test_turbomind_streams_each_request_as_a_session_of_its_own(image: Images) -> None:
+def test_turbomind_streams_each_request_as_its_own_session(image: Images) -> None:
+    """TurboMind streams each request as a session of its own."""
     backend = turbomind_backend(image)
     asked = options(temperature=0, max_tokens=5, seed=4)
     assert "".join(backend.generate([USER, USER], asked)) == "0 1 2 "
@@ -404,7 +420,8 @@ def test_turbomind_streams_each_request_as_a_session_of_its_own(image: Images) -
     assert (asked.report.prompt_tokens, asked.report.completion_tokens) == (2, 3)
 
 
-def test_a_session_whose_client_left_is_cancelled_and_its_threads_end(image: Images) -> None:
+def test_turbomind_cancels_the_session_of_a_client_that_left(image: Images) -> None:
+    """A session whose client left is cancelled and its threads end."""
     backend = turbomind_backend(image)
     answer = backend.generate("x", options())
     next(answer)
@@ -415,7 +432,8 @@ def test_a_session_whose_client_left_is_cancelled_and_its_threads_end(image: Ima
         next(backend.generate("x " * 10, options()))
 
 
-def test_a_base_model_that_knows_no_messages_gets_a_dialogue(image: Images) -> None:
+def test_turbomind_gives_a_base_model_a_plain_dialogue(image: Images) -> None:
+    """A base model that knows no messages gets a plain dialogue."""
     backend = turbomind_backend(image)
     backend.engine.model.messages2prompt = lambda _: None
     list(backend.generate([USER], options()))

@@ -141,7 +141,8 @@ def events(text: str) -> list[Any]:
     return [json.loads(line) for line in lines[:-1]]
 
 
-def test_a_chat_is_answered_with_usage_and_reason(running: Running) -> None:
+def test_chat_answer_has_usage_and_finish_reason(running: Running) -> None:
+    """A chat is answered with usage and the reason of its end."""
     status, answer = running.chat("how are you", model="words")
     assert status == 200
     assert answer["object"] == "chat.completion"
@@ -157,7 +158,8 @@ def test_a_chat_is_answered_with_usage_and_reason(running: Running) -> None:
     assert running.backend.seen == [[{"role": "user", "content": "how are you"}]]
 
 
-def test_a_stream_has_a_role_then_pieces_then_a_reason_then_usage(running: Running) -> None:
+def test_stream_has_role_pieces_reason_and_usage_in_order(running: Running) -> None:
+    """A stream has a role, then pieces, then a reason, then usage."""
     status, text = running.chat(stream=True, stream_options={"include_usage": True}, max_tokens=2)
     assert status == 200
     told = events(text)
@@ -170,7 +172,8 @@ def test_a_stream_has_a_role_then_pieces_then_a_reason_then_usage(running: Runni
     assert len({event["id"] for event in told}) == 1
 
 
-def test_a_stream_has_no_usage_unless_asked(running: Running) -> None:
+def test_stream_has_usage_only_when_asked(running: Running) -> None:
+    """A stream has no usage unless asked."""
     _, text = running.chat(stream=True)
     assert all("usage" not in event for event in events(text))
 
@@ -186,9 +189,10 @@ def test_a_stream_has_no_usage_unless_asked(running: Running) -> None:
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_text_ends_before_the_first_stop_string(
+def test_stop_strings_end_the_text_before_them(
     running: Running, stop: Any, text: str, reason: str, *, stream: bool
 ) -> None:
+    """Text ends before the first stop string."""
     _, answer = running.chat(stop=stop, stream=stream)
     if stream:
         told = events(answer)
@@ -199,7 +203,8 @@ def test_text_ends_before_the_first_stop_string(
         assert answer["choices"][0]["finish_reason"] == reason
 
 
-def test_text_completions_echo_stop_at_sixteen_and_stream(running: Running) -> None:
+def test_completions_echo_stop_at_sixteen_and_stream(running: Running) -> None:
+    """Text completions echo the prompt, stop at sixteen tokens and stream."""
     _, answer = running.ask("/v1/completions", {"prompt": "zero ", "echo": True})
     assert answer["object"] == "text_completion"
     assert answer["choices"][0]["text"] == "zero " + WORDS + " "
@@ -209,14 +214,16 @@ def test_text_completions_echo_stop_at_sixteen_and_stream(running: Running) -> N
     assert [event["choices"][0]["text"] for event in events(text)] == ["one ", ""]
 
 
-def test_options_reach_the_backend(running: Running) -> None:
+def test_request_options_reach_the_backend(running: Running) -> None:
+    """The options of a request reach the backend."""
     running.chat(max_completion_tokens=3, temperature=0, top_p=0.5, seed=7, stop="x")
     options = running.backend.options
     assert (options.max_tokens, options.temperature, options.top_p, options.seed) == (3, 0.0, 0.5, 7)
     assert options.stop == ("x",)
 
 
-def test_content_in_parts_is_text(running: Running) -> None:
+def test_request_content_in_parts_is_text(running: Running) -> None:
+    """Content in parts is text."""
     parts = [{"type": "text", "text": "a "}, {"type": "text", "text": "b"}]
     messages = [{"role": "developer", "content": "be brief"}, {"role": "user", "content": parts}]
     assert running.ask("/v1/chat/completions", {"messages": messages})[0] == 200
@@ -249,7 +256,8 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("body", "status", "said"), WRONG, ids=[said for _, _, said in WRONG])
-def test_a_wrong_request_is_told_what_is_wrong(running: Running, body: Any, status: int, said: str) -> None:
+def test_request_that_is_wrong_gets_the_reason(running: Running, body: Any, status: int, said: str) -> None:
+    """A wrong request gets the reason."""
     got, answer = running.ask("/v1/chat/completions", body)
     assert got == status
     assert said in answer["error"]["message"]
@@ -270,9 +278,10 @@ FIELDS = ["messages", "prompt", "model", "stream", "stream_options", "max_tokens
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.dictionaries(st.sampled_from(FIELDS), JSON), chat=st.booleans(), right=st.booleans())
-def test_whatever_is_sent_is_a_request_or_a_bad_one(
+def test_request_parser_accepts_or_refuses_any_json(
     drivers: Path, body: dict[str, Any], *, chat: bool, right: bool
 ) -> None:
+    """Whatever is sent is a request or a bad one."""
     protocol = importlib.import_module("openai_protocol")
     if right:
         body = {**body, "messages": USER, "prompt": "x"}
@@ -285,7 +294,8 @@ def test_whatever_is_sent_is_a_request_or_a_bad_one(
     assert isinstance(request.prompt, list if chat else str)
 
 
-def test_a_failure_inside_a_stream_ends_it_with_an_error(running: Running) -> None:
+def test_stream_ends_with_an_error_after_a_failure(running: Running) -> None:
+    """A failure inside a stream ends it with an error."""
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=120)
     body = {"messages": [{"role": "user", "content": "half"}], "stream": True}
     connection.request("POST", "/v1/chat/completions", json.dumps(body))
@@ -311,13 +321,15 @@ def test_a_failure_inside_a_stream_ends_it_with_an_error(running: Running) -> No
         ("GET", "/health?x=1", 200),
     ],
 )
-def test_paths(running: Running, method: str, path: str, status: int) -> None:
+def test_server_answers_only_known_paths(running: Running, method: str, path: str, status: int) -> None:
+    """Known paths are answered, others are refused."""
     got, answer = running.ask(path, {} if method == "POST" else None, method=method)
     assert got == status
     assert "error" in answer or "data" in answer or "id" in answer or answer == {"status": "ok"}
 
 
-def test_a_body_without_length_or_too_large_is_refused(running: Running) -> None:
+def test_request_body_without_length_or_too_large_is_refused(running: Running) -> None:
+    """A body without length or too large is refused."""
     for header, status in (("Transfer-Encoding: chunked", b"411"), ("Content-Length: 99999999999", b"413")):
         with socket.create_connection(("127.0.0.1", running.port), 10) as raw:
             raw.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
@@ -325,6 +337,7 @@ def test_a_body_without_length_or_too_large_is_refused(running: Running) -> None
 
 
 def test_health_waits_for_the_model(drivers: Path) -> None:
+    """Health waits for the model."""
     server = Running(importlib.import_module("openai_server"), loaded=False)
     try:
         assert server.ask("/health") == (503, {"status": "loading"})
@@ -338,7 +351,8 @@ def test_health_waits_for_the_model(drivers: Path) -> None:
         server.close()
 
 
-def test_a_key_is_asked_for_below_v1(drivers: Path) -> None:
+def test_api_key_is_required_below_v1(drivers: Path) -> None:
+    """A key is asked for below /v1."""
     server = Running(importlib.import_module("openai_server"), "sésame")
     try:
         assert server.ask("/health")[0] == 200
@@ -352,7 +366,8 @@ def test_a_key_is_asked_for_below_v1(drivers: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_leaves_stops_its_answer(running: Running, *, stream: bool) -> None:
+def test_client_that_leaves_stops_its_answer(running: Running, *, stream: bool) -> None:
+    """A client that leaves stops its answer."""
     body = json.dumps({"messages": [{"role": "user", "content": "forever"}], "stream": stream}).encode()
     with socket.create_connection(("127.0.0.1", running.port), 10) as raw:
         raw.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
@@ -365,7 +380,8 @@ def test_a_client_that_leaves_stops_its_answer(running: Running, *, stream: bool
     assert running.chat()[0] == 200
 
 
-def test_answers_are_made_one_after_another(running: Running) -> None:
+def test_server_makes_one_answer_after_another(running: Running) -> None:
+    """Answers are made one after another."""
     results: list[int] = []
     threads = [threading.Thread(target=lambda: results.append(running.chat()[0])) for _ in range(8)]
     for thread in threads:
@@ -376,7 +392,8 @@ def test_answers_are_made_one_after_another(running: Running) -> None:
     assert running.backend.most == 1
 
 
-def test_a_connection_serves_several_requests(running: Running) -> None:
+def test_connection_serves_several_requests(running: Running) -> None:
+    """A connection serves several requests."""
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=120)
     for stream in (True, False, True):
         connection.request("POST", "/v1/chat/completions", json.dumps({"messages": USER, "stream": stream}))
@@ -386,7 +403,8 @@ def test_a_connection_serves_several_requests(running: Running) -> None:
     connection.close()
 
 
-def test_the_openai_client_is_content(running: Running) -> None:
+def test_openai_client_works_with_the_server(running: Running) -> None:
+    """The client of OpenAI works with the server."""
     openai = pytest.importorskip("openai", reason="cannot run here: the openai client is not installed")
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{running.port}/v1", api_key="none")
     assert [model.id for model in client.models.list()] == ["words"]
@@ -425,6 +443,7 @@ def start(tmp_path: Path, load: str, port: int = 0) -> subprocess.Popen[str]:
 
 
 def test_sigterm_ends_the_program(tmp_path: Path) -> None:
+    """SIGTERM ends the program."""
     process = start(tmp_path, "pass")
     assert process.stderr is not None
     assert "listening on http://127.0.0.1:" in process.stderr.readline()
@@ -434,7 +453,8 @@ def test_sigterm_ends_the_program(tmp_path: Path) -> None:
     process.stderr.close()
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_program(tmp_path: Path) -> None:
+def test_model_that_cannot_be_loaded_ends_the_program(tmp_path: Path) -> None:
+    """A model that cannot be loaded ends the program."""
     process = start(tmp_path, "raise MemoryError('too big')")
     assert process.stderr is not None
     assert "the model could not be loaded: too big" in process.stderr.read()
@@ -442,7 +462,8 @@ def test_a_model_that_cannot_be_loaded_ends_the_program(tmp_path: Path) -> None:
     process.stderr.close()
 
 
-def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+def test_port_that_is_taken_is_an_error(tmp_path: Path) -> None:
+    """A port that is taken is an error."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         process = start(tmp_path, "pass", taken.getsockname()[1])
         assert process.stderr is not None
@@ -451,7 +472,8 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
         process.stderr.close()
 
 
-def test_half_characters_are_held_back(drivers: Path) -> None:
+def test_text_stream_holds_back_half_characters(drivers: Path) -> None:
+    """Half characters are held back."""
     stream = importlib.import_module("text_stream")
     data = "aé€😀".encode()
     text = stream.TextStream(lambda tokens: bytes(tokens).decode("utf-8", "replace"))
@@ -462,7 +484,8 @@ def test_half_characters_are_held_back(drivers: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(DRIVERS.glob("*.py")), ids=lambda path: path.stem)
-def test_drivers_are_python_3_8_and_need_nothing_of_ours(path: Path) -> None:
+def test_drivers_are_python_3_8_without_the_package(path: Path) -> None:
+    """Drivers are Python 3.8 and need nothing else of the package."""
     tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
     found = [node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
     typing_only = {child for node in found for part in node.body for child in ast.walk(part)}
@@ -536,7 +559,8 @@ def old(drivers: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return SimpleNamespace(driver=importlib.import_module("mlc_old_server"), folder=params.parent, seeds=seeds)
 
 
-def test_the_old_mlc_answers_through_its_chat_module(old: Any) -> None:
+def test_mlc_old_server_answers_through_the_chat_module(old: Any) -> None:
+    """The old MLC answers through its chat module."""
     backend = old.driver.ChatModuleBackend(str(old.folder), model_id="M")
     backend.load()
     module = ChatModule.made[-1]
@@ -561,7 +585,8 @@ def test_the_old_mlc_answers_through_its_chat_module(old: Any) -> None:
     assert module.calls[-1] == ("continue", "middle")
 
 
-def test_the_old_mlc_refuses_what_does_not_fit(old: Any) -> None:
+def test_mlc_old_server_refuses_a_prompt_that_does_not_fit(old: Any) -> None:
+    """The old MLC refuses what does not fit into its context."""
     backend = old.driver.ChatModuleBackend(str(old.folder))
     backend.load()
     assert backend.model_id == "M-q4f16_ft"
@@ -572,7 +597,8 @@ def test_the_old_mlc_refuses_what_does_not_fit(old: Any) -> None:
         next(backend.generate([{"role": "assistant", "content": "x"}], old.driver.openai_server.GenerationOptions()))
 
 
-def test_the_old_mlc_says_what_is_missing(old: Any, tmp_path: Path) -> None:
+def test_mlc_old_server_names_what_is_missing(old: Any, tmp_path: Path) -> None:
+    """The old MLC says what is missing."""
     (old.folder / "second.so").touch()
     with pytest.raises(SystemExit, match="2 compiled libraries"):
         old.driver.ChatModuleBackend(str(old.folder))
@@ -585,7 +611,8 @@ def test_the_old_mlc_says_what_is_missing(old: Any, tmp_path: Path) -> None:
         old.driver.ChatModuleBackend(str(tmp_path))
 
 
-def test_the_key_of_mlc_serve_is_not_in_the_argv(drivers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlc_serve_keeps_the_key_out_of_the_argv(drivers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key of `mlc_llm serve` is not in the command line."""
     served: list[Any] = []
     uvicorn: Any = ModuleType("uvicorn")
     uvicorn.run = lambda application, **options: served.append((application, options))

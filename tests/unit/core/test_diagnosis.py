@@ -94,13 +94,15 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize(("expected", "message"), MESSAGES, ids=[f"{i}-{row[0]}" for i, row in enumerate(MESSAGES)])
-def test_known_messages_are_recognised(expected: str, message: str) -> None:
+def test_diagnose_recognizes_known_messages(expected: str, message: str) -> None:
+    """Known messages are recognized."""
     finding = diagnosis.diagnose(["Step 3/7 : RUN make", message, "make: leaving directory"])
     assert finding is not None
     assert (finding.id, finding.line, finding.number) == (expected, message.strip(), 2)
 
 
-def test_every_signature_has_an_example_cause_and_remedy() -> None:
+def test_signatures_each_have_an_example_a_cause_and_a_remedy() -> None:
+    """Every signature has an example, a cause and a remedy."""
     table = diagnosis.signatures()
     untested = {row.id for row in table} - {row[0] for row in MESSAGES} - {"timeout"}
     assert untested == set()
@@ -108,32 +110,37 @@ def test_every_signature_has_an_example_cause_and_remedy() -> None:
     assert len({row.id for row in table}) == len(table)
 
 
-def test_the_certain_cause_wins_over_its_consequence() -> None:
+def test_diagnose_prefers_the_certain_cause_to_its_consequence() -> None:
+    """The certain cause wins over its consequence."""
     log = ["ERROR: No matching distribution found for pip", "/bin/sh: python3.6: command not found"]
     finding = diagnosis.diagnose(log)
     assert finding is not None
     assert finding.id == "no-matching-distribution"
 
 
-def test_a_survived_error_far_above_is_not_the_cause() -> None:
+def test_diagnose_ignores_an_error_far_above_the_end() -> None:
+    """An error far above that was survived is not the cause."""
     log = ["checking for f77... /bin/sh: f77: not found", *[f"compiling {n}.c" for n in range(60)], "it broke"]
     assert diagnosis.diagnose(log) is None
 
 
-def test_noise_does_not_push_the_cause_out_of_sight() -> None:
+def test_diagnose_looks_past_lines_of_progress() -> None:
+    """Lines of progress do not hide the cause."""
     log = ["curl: (7) Failed to connect to example.org", *[f"Get:{n} http://deb/x y [1 kB]" for n in range(99)]]
     finding = diagnosis.diagnose(log)
     assert finding is not None
     assert finding.id == "unreachable"
 
 
-def test_the_last_of_several_lines_is_shown() -> None:
+def test_diagnose_shows_the_last_of_several_lines() -> None:
+    """The last of several lines is shown."""
     finding = diagnosis.diagnose(["a: Permission denied", "x", "b: Permission denied"])
     assert finding is not None
     assert (finding.line, finding.number) == ("b: Permission denied", 3)
 
 
-def test_groups_of_the_pattern_are_named_in_the_cause() -> None:
+def test_diagnose_puts_groups_of_the_pattern_into_the_cause() -> None:
+    """Groups of the pattern are named in the cause."""
     finding = diagnosis.diagnose(["W: EXPKEYSIG F42ED6FBAB17C654 Open Robotics"])
     assert finding is not None
     assert "(EXPKEYSIG F42ED6FBAB17C654)" in finding.cause
@@ -143,17 +150,20 @@ def test_groups_of_the_pattern_are_named_in_the_cause() -> None:
     ("exit_code", "oom", "expected"),
     [(137, False, "out-of-memory"), (1, True, "out-of-memory"), (127, False, "command-missing"), (3, False, None)],
 )
-def test_an_exit_code_alone_can_tell(exit_code: int, oom: bool, expected: str | None) -> None:
+def test_diagnose_by_the_exit_code_alone(exit_code: int, oom: bool, expected: str | None) -> None:
+    """An exit code alone can tell."""
     finding = diagnosis.diagnose(["nothing known"], exit_code=exit_code, oom_killed=oom)
     assert (finding.id if finding else None) == expected
 
 
-def test_an_unknown_failure_has_no_invented_cause() -> None:
+def test_diagnose_gives_no_cause_for_an_unknown_failure() -> None:
+    """An unknown failure has no invented cause."""
     assert diagnosis.diagnose(["all well", "until it was not"]) is None
     assert diagnosis.diagnose([]) is None
 
 
-def test_relevant_lines_leave_progress_and_package_managers_out() -> None:
+def test_relevant_lines_leave_out_progress_and_package_managers() -> None:
+    """The relevant lines leave progress and package managers out."""
     log = [
         "Sending build context to Docker daemon  2.048kB",
         "#1 [internal] load build definition from Dockerfile",
@@ -190,11 +200,13 @@ def test_relevant_lines_leave_progress_and_package_managers_out() -> None:
         'ERROR: process "/bin/sh -c echo No space left on device" did not complete successfully: exit code: 1',
     ],
 )
-def test_a_message_in_the_recipe_itself_is_no_sign_of_anything(echo: str) -> None:
+def test_diagnose_ignores_messages_in_the_text_of_the_recipe(echo: str) -> None:
+    """A message in the text of the recipe is ignored."""
     assert diagnosis.diagnose([echo]) is None
 
 
-def test_a_process_that_was_killed_names_the_line_that_shows_it() -> None:
+def test_diagnose_of_a_killed_process_shows_its_line() -> None:
+    """A process that was killed names the line that shows it."""
     log = ["No space left on device", "c++: fatal error: Killed signal terminated program cc1plus", "exit code: 1"]
     finding = diagnosis.diagnose(log, oom_killed=True)
     assert finding is not None
@@ -202,4 +214,5 @@ def test_a_process_that_was_killed_names_the_line_that_shows_it() -> None:
 
 
 def test_relevant_lines_are_the_last_ones() -> None:
+    """Relevant lines are the last ones."""
     assert diagnosis.relevant([str(n) + "!" for n in range(100)], count=3) == ["97!", "98!", "99!"]

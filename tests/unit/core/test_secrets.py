@@ -34,7 +34,8 @@ from jetson_containers.core.secrets import Redactor, is_secret, is_secret_name
         "KEY",
     ],
 )
-def test_is_secret_name_knows(name: str) -> None:
+def test_is_secret_name_knows_names_of_secrets(name: str) -> None:
+    """Names of tokens, keys and passwords are known."""
     assert is_secret_name(name)
     assert is_secret(name, "x")
 
@@ -54,7 +55,8 @@ def test_is_secret_name_knows(name: str) -> None:
         "DISPATCH",
     ],
 )
-def test_is_secret_name_leaves_alone(name: str) -> None:
+def test_is_secret_name_leaves_ordinary_names_alone(name: str) -> None:
+    """Ordinary names that only look alike are left alone."""
     assert not is_secret_name(name)
     assert not is_secret(name, "/usr/share/x")
 
@@ -74,20 +76,24 @@ def test_is_secret_name_leaves_alone(name: str) -> None:
     ],
 )
 def test_is_secret_reads_the_value(value: str, secret: bool) -> None:
+    """A value in the form of a token is a secret under any name."""
     assert is_secret("ANYTHING", value) is secret
 
 
 def test_redactor_hides_values_of_every_source_and_the_longest_first() -> None:
+    """Redactor hides values of every source and the longest first."""
     redact = Redactor({"A_TOKEN": "abcd", "B_KEY": "abcdefgh"}, {"C": "hf_0123456789"})
     assert redact("abcd abcdefgh hf_0123456789 abc") == "*** *** *** abc"
 
 
 def test_redactor_hides_no_value_of_an_ordinary_variable() -> None:
+    """Redactor hides no value of an ordinary variable."""
     values = {"TOKENIZERS_PARALLELISM": "false", "PWD": "/work/tree", "SHORT_KEY": "on"}
     assert Redactor(values)("false: /work/tree is on") == "false: /work/tree is on"
 
 
 def test_redactor_hides_the_user_of_a_url_and_leaves_the_address() -> None:
+    """Redactor hides the user of a URL and leaves the address."""
     redact = Redactor({"https_proxy": "http://bob:pw@proxy:3128"})
     assert redact("proxy http://bob:pw@proxy:3128 and https://tok@git.example/x") == (
         "proxy http://***@proxy:3128 and https://***@git.example/x"
@@ -95,4 +101,5 @@ def test_redactor_hides_the_user_of_a_url_and_leaves_the_address() -> None:
 
 
 def test_redactor_without_secrets_changes_nothing() -> None:
+    """Redactor without secrets changes nothing."""
     assert Redactor()("make: *** [all] Error 1") == "make: *** [all] Error 1"

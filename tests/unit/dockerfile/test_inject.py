@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 GOLDEN = UNIT_DIR / "golden" / "dockerfile"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
-ALL_FEATURES = {"ca_bundle": True, "wheelhouse": True, "cache_mounts": True, "index_url": True, "cache_scope": "scope"}
+ALL_FEATURES = {"ca_bundle": True, "wheelhouse": True, "index_url": True}
 
 
 def check_golden(path: Path, text: str) -> None:
@@ -38,7 +38,8 @@ def case(name: str) -> str:
 
 
 class TestParse:
-    def test_an_instruction_knows_its_lines(self) -> None:
+    def test_parse_keeps_the_lines_of_an_instruction(self) -> None:
+        """An instruction knows its first and last line."""
         text = "FROM a\n\n# why\nrun one \\\n  # not this\n\n  two\nCOPY x y\n"
         found = [(step.keyword, step.value, step.line, step.end) for step in parse(text)]
         assert found == [("FROM", "a", 1, 1), ("RUN", "one   two", 4, 7), ("COPY", "x y", 8, 8)]
@@ -52,16 +53,20 @@ class TestParse:
             ("RUN \\", "RUN b"),
         ],
     )
-    def test_continuation(self, line: str, value: str) -> None:
+    def test_parse_joins_continued_lines(self, line: str, value: str) -> None:
+        """A backslash at the end of a line joins it with the next, where docker does."""
         assert parse(f"FROM a\n{line}\nRUN b")[1].value == value
 
-    def test_the_escape_directive_changes_the_continuation(self) -> None:
+    def test_parse_follows_the_escape_directive(self) -> None:
+        """The escape directive changes what continues a line."""
         assert [step.value for step in parse(case("escape"))] == ["ubuntu:22.04", "echo a  && echo C:\\", "echo b"]
 
-    def test_a_directive_below_a_comment_is_a_comment(self) -> None:
+    def test_parse_takes_a_directive_below_a_comment_as_a_comment(self) -> None:
+        """A directive below a comment is a comment."""
         assert [step.line for step in parse("# hello\n# escape=`\nFROM a\nRUN x `\nRUN y")] == [3, 4, 5]
 
-    def test_heredocs_hold_their_bodies(self) -> None:
+    def test_parse_reads_heredocs_with_their_bodies(self) -> None:
+        """Heredocs hold their bodies."""
         first, second, third = parse(case("heredoc"))[1:]
         assert first.heredocs == (
             Heredoc("FIRST", "FROM nothing\nRUN not an instruction\n"),
@@ -71,10 +76,12 @@ class TestParse:
         assert third.heredocs == ()
 
     @pytest.mark.parametrize("text", ["echo '<<EOF", 'sh -c "cat <<EOF"', "cat <<<EOF", "echo $((1 << 2))", "a<<EOF"])
-    def test_what_is_no_heredoc(self, text: str) -> None:
+    def test_parse_finds_heredocs_only_where_docker_does(self, text: str) -> None:
+        """Quoted and arithmetic `<<` begin no heredoc."""
         assert [step.keyword for step in parse(f"FROM a\nRUN {text}\nRUN b")] == ["FROM", "RUN", "RUN"]
 
-    def test_flags_are_told_from_arguments(self) -> None:
+    def test_parse_tells_flags_from_arguments(self) -> None:
+        """Flags are told from arguments."""
         step = parse("FROM --platform=linux/arm64 a AS b\nRUN --mount=type=cache,target=/x --network=none ls --all")[1]
         assert step.flags == ("--mount=type=cache,target=/x", "--network=none")
         assert step.arguments == "ls --all"
@@ -89,10 +96,12 @@ class TestParse:
             ("1 2", ("1", "2")),
         ],
     )
-    def test_words_know_the_json_form(self, value: str, words: tuple[str, ...]) -> None:
+    def test_parse_words_of_the_json_form(self, value: str, words: tuple[str, ...]) -> None:
+        """The words of both forms, shell and JSON, are read."""
         assert parse(f"FROM a\nCOPY {value}")[1].words == words
 
-    def test_windows_line_ends_and_a_byte_order_mark_are_dropped(self) -> None:
+    def test_parse_drops_windows_line_ends_and_a_byte_order_mark(self) -> None:
+        """Windows line ends and a byte order mark are dropped."""
         assert parse("\ufeffFROM a\r\nRUN b \\\r\n c\r\n") == parse("FROM a\nRUN b \\\n c\n")
 
     @pytest.mark.parametrize(
@@ -107,13 +116,15 @@ class TestParse:
             ("ARG A", "has no FROM", None),
         ],
     )
-    def test_errors_name_file_and_line(self, text: str, message: str, line: int | None) -> None:
+    def test_parse_errors_name_file_and_line(self, text: str, message: str, line: int | None) -> None:
+        """Errors name file and line."""
         with pytest.raises(RecipeError, match=message) as caught:
             parse(text, Path("x/Dockerfile"))
         assert caught.value.line == line
         assert caught.value.message.startswith(f"x/Dockerfile:{line}: " if line else "x/Dockerfile: ")
 
-    def test_a_mistyped_instruction_gets_a_suggestion(self) -> None:
+    def test_parse_suggests_the_nearest_instruction(self) -> None:
+        """A mistyped instruction gets a suggestion."""
         with pytest.raises(RecipeError) as caught:
             parse("FROM a\nENTRYPIONT x")
         assert caught.value.hint == "did you mean `ENTRYPOINT`?"
@@ -125,14 +136,16 @@ class TestParse:
             )
         )
     )
-    def test_what_was_written_is_what_is_read(self, steps: list[tuple[str, str]]) -> None:
+    def test_parse_reads_what_was_written(self, steps: list[tuple[str, str]]) -> None:
+        """Any instructions are read as they were written."""
         lines = (f"{keyword} {value}".replace(" ", " \\\n") for keyword, value in steps)
         text = "\n".join(["FROM a", *lines])
         assert [(step.keyword, step.value) for step in parse(text)] == [("FROM", "a"), *steps]
 
 
 class TestStages:
-    def test_names_and_bases(self) -> None:
+    def test_stages_have_names_and_bases(self) -> None:
+        """Stages have names and bases."""
         found = [(stage.index, stage.name, stage.base, stage.runs) for stage in stages(parse(case("multi-stage")))]
         assert found == [
             (0, "tools", "${TOOLS}", True),
@@ -158,20 +171,9 @@ class TestLayerCount:
             ("FROM a\nRUN <<EOF\nRUN b\nRUN c\nEOF", 1),
         ],
     )
-    def test_of_the_final_stage(self, text: str, layers: int) -> None:
+    def test_layer_count_counts_the_final_stage(self, text: str, layers: int) -> None:
+        """The layers of the final stage are counted."""
         assert dockerfile.layer_count(text) == layers
-
-
-class TestHeader:
-    def test_goes_and_the_rest_stays(self) -> None:
-        text = "# syntax=x\n#---\n# name: a\n#---\n# note\n#---\n# alias: b\n#---\nFROM a\n#---\n# not a header\n#---\n"
-        assert dockerfile.strip_header(text) == "# syntax=x\n# note\nFROM a\n#---\n# not a header\n#---\n"
-
-    def test_a_dockerfile_without_one_is_unchanged(self) -> None:
-        assert dockerfile.strip_header("FROM a\nRUN b\n") == "FROM a\nRUN b\n"
-
-    def test_only_a_header(self) -> None:
-        assert dockerfile.strip_header("#---\n# name: a\n#---\n") == ""
 
 
 class TestCanonical:
@@ -182,28 +184,34 @@ class TestCanonical:
     )
 
     @pytest.mark.parametrize("text", SAME)
-    def test_comments_blank_lines_and_the_header_do_not_count(self, text: str) -> None:
+    def test_canonical_ignores_comments_blank_lines_and_the_header(self, text: str) -> None:
+        """Comments, blank lines and the header do not count."""
         assert dockerfile.canonical(text) == [["FROM", "a"], ["RUN", "b  c"]]
 
-    def test_a_heredoc_counts_with_its_comments(self) -> None:
+    def test_canonical_keeps_the_comments_of_a_heredoc(self) -> None:
+        """A heredoc counts with its comments."""
         assert dockerfile.canonical("FROM a\nRUN <<E\n# x\n\nE")[1] == ["RUN", "<<E", "E", "# x\n\n"]
 
-    def test_the_syntax_directive_counts(self) -> None:
+    def test_canonical_keeps_the_syntax_directive(self) -> None:
+        """The syntax directive counts."""
         assert dockerfile.canonical("# syntax=docker/dockerfile:1\nFROM a")[0] == ["#syntax", "docker/dockerfile:1"]
 
 
 class TestRender:
-    def test_values_loops_and_lists(self) -> None:
+    def test_render_fills_values_loops_and_lists(self) -> None:
+        """Values, loops and lists are filled in."""
         text = "FROM {{ base }}\n{% for arch in sm %}\nENV SM_{{ arch }}=1\n{% endfor %}\nRUN x {{ sm | join(';') }}\n"
         assert (
             dockerfile.render(text, {"base": "a", "sm": [72, 87]}) == "FROM a\nENV SM_72=1\nENV SM_87=1\nRUN x 72;87\n"
         )
 
-    def test_sets_and_mappings_have_one_order(self) -> None:
+    def test_render_sorts_sets_and_mappings(self) -> None:
+        """Sets and mappings have one order."""
         text = "{{ s | join(' ') }} {{ m | join(' ') }}"
         assert dockerfile.render(text, {"s": {"c", "a", "b"}, "m": {"z": {2, 1}, "y": 1}}) == "a b c y z"
 
-    def test_the_shell_keeps_its_own_syntax(self) -> None:
+    def test_render_keeps_the_syntax_of_the_shell(self) -> None:
+        """The shell keeps its own syntax."""
         assert dockerfile.render("RUN echo ${#list[@]} ${a#b} {## gone ##}{x}", {}) == "RUN echo ${#list[@]} ${a#b} {x}"
 
     @pytest.mark.parametrize(
@@ -216,57 +224,67 @@ class TestRender:
             ("FROM a\nRUN {{ [3, 1] | random }}", "No filter named 'random'"),
         ],
     )
-    def test_errors_name_file_and_line(self, text: str, message: str) -> None:
+    def test_render_errors_name_file_and_line(self, text: str, message: str) -> None:
+        """Errors name file and line."""
         with pytest.raises(RecipeError, match=message) as caught:
             dockerfile.render(text, {}, Path("p/Dockerfile.j2"))
         assert (caught.value.path, caught.value.line) == (Path("p/Dockerfile.j2"), 2)
 
 
 class TestRenderArtifact:
-    def test_only_the_artifacts_of_the_last_stage_are_kept(self) -> None:
+    def test_render_artifact_keeps_the_artifacts_of_the_last_stage(self) -> None:
+        """Only the artifacts of the last stage are kept."""
         text = "ARG BASE_IMAGE\nFROM a AS one\nRUN b\nFROM ${BASE_IMAGE} \\\n  AS two\nRUN make\n"
         assert dockerfile.render_artifact(text) == text + "\nFROM scratch\nCOPY --from=two /artifacts /artifacts\n"
 
-    def test_a_last_stage_without_a_name_gets_one(self) -> None:
+    def test_render_artifact_names_an_unnamed_last_stage(self) -> None:
+        """A last stage without a name gets one."""
         found = dockerfile.render_artifact("FROM a\nRUN make")
         name = "jetson-artifacts"
         tail = f"FROM scratch\nCOPY --from={name} /artifacts /artifacts\n"
         assert found == f"FROM a AS {name}\nRUN make\n\n{tail}"
 
-    def test_one_layer_remains(self) -> None:
+    def test_render_artifact_leaves_one_layer(self) -> None:
+        """One layer remains."""
         assert dockerfile.layer_count(dockerfile.render_artifact(case("plain"))) == 1
 
 
 class TestDeclaredArgs:
-    def test_of_every_stage(self) -> None:
+    def test_declared_args_of_every_stage(self) -> None:
+        """The arguments of every stage are found."""
         text = 'ARG A\nARG B=1 C="x y"\nFROM ${A}\nARG D\n# ARG E\nRUN echo ARG F\n'
         assert dockerfile.declared_args(text) == {"A", "B", "C", "D"}
 
 
 class TestBuildArgs:
-    def test_with_mounts_everything_is_a_path_in_dev(self) -> None:
+    def test_build_args_with_mounts_are_paths_below_dev(self) -> None:
+        """With mounts everything is a path below /dev."""
         found = dockerfile.build_args_for(mounts=True, ca_bundle=True, wheelhouse=True)
         assert set(found) == {*dockerfile.CA_VARIABLES, "PIP_FIND_LINKS"}
         assert {found[name] for name in dockerfile.CA_VARIABLES} == {dockerfile.CA_TARGET}
         assert found["PIP_FIND_LINKS"] == dockerfile.WHEELS_TARGET
         assert all(value.startswith("/dev/") for value in found.values())
 
-    def test_without_mounts_wheels_come_from_a_url(self) -> None:
+    def test_build_args_without_mounts_give_wheels_by_url(self) -> None:
+        """Without mounts wheels come from a URL."""
         found = dockerfile.build_args_for(mounts=False, ca_bundle=True, wheelhouse="http://127.0.0.1:9/")
         assert found["PIP_FIND_LINKS"] == "http://127.0.0.1:9/"
         assert found["SSL_CERT_FILE"] == dockerfile.CA_COPY_TARGET
 
-    def test_nothing_asked_nothing_given(self) -> None:
+    def test_build_args_are_empty_without_options(self) -> None:
+        """Without options there are no build arguments."""
         assert dockerfile.build_args_for(mounts=True) == {}
 
     @pytest.mark.parametrize("url", ["https://user:secret@host/simple", "https://token@host/simple"])
-    def test_credentials_are_refused_without_being_repeated(self, url: str) -> None:
+    def test_build_args_refuse_credentials_without_showing_them(self, url: str) -> None:
+        """Credentials are refused without being repeated."""
         with pytest.raises(UsageError, match="credentials") as caught:
             dockerfile.build_args_for(mounts=True, index_url=url)
         assert "secret" not in caught.value.message
         assert "token@" not in caught.value.message
 
-    def test_an_at_sign_in_the_path_is_no_credential(self) -> None:
+    def test_build_args_accept_an_at_sign_in_the_path(self) -> None:
+        """An at sign in the path of a URL is not a credential."""
         assert dockerfile.build_args_for(mounts=True, index_url="https://host/@scope/") == {
             "PIP_INDEX_URL": "https://host/@scope/"
         }
@@ -274,23 +292,27 @@ class TestBuildArgs:
 
 class TestPrepare:
     @pytest.mark.parametrize("name", CASES)
-    def test_golden_with_mounts(self, name: str) -> None:
+    def test_prepare_with_mounts_gives_the_golden_text(self, name: str) -> None:
+        """With mounts each case gives its golden text."""
         check_golden(GOLDEN / name / "mounts.golden", dockerfile.prepare(case(name), mounts=True, **ALL_FEATURES))
 
     @pytest.mark.parametrize("name", [name for name in CASES if name not in {"heredoc", "own-mounts"}])
-    def test_golden_with_the_legacy_builder(self, name: str) -> None:
+    def test_prepare_for_the_legacy_builder_gives_the_golden_text(self, name: str) -> None:
+        """For the legacy builder each case gives its golden text."""
         text = dockerfile.prepare(case(name), mounts=False, **ALL_FEATURES)
         check_golden(GOLDEN / name / "legacy.golden", text)
 
     @pytest.mark.parametrize("mounts", [True, False])
     @pytest.mark.parametrize("name", [name for name in CASES if name not in {"heredoc", "own-mounts"}])
-    def test_without_a_feature_nothing_changes(self, name: str, mounts: bool) -> None:
+    def test_prepare_without_a_feature_changes_nothing(self, name: str, mounts: bool) -> None:
+        """Without a feature nothing changes."""
         assert dockerfile.prepare(case(name), mounts=mounts) == case(name)
 
     @pytest.mark.parametrize(
         ("name", "what", "line"), [("heredoc", "a heredoc", 2), ("own-mounts", "`RUN --mount`", 3)]
     )
-    def test_the_legacy_builder_refuses_what_it_cannot_do(self, name: str, what: str, line: int) -> None:
+    def test_prepare_for_the_legacy_builder_refuses_what_it_lacks(self, name: str, what: str, line: int) -> None:
+        """For the legacy builder, instructions that need BuildKit are refused."""
         with pytest.raises(NotReadyError) as caught:
             dockerfile.prepare(case(name), mounts=False, path=Path("p/Dockerfile"))
         assert caught.value.message.startswith(f"p/Dockerfile:{line}: {what} needs BuildKit")
@@ -306,29 +328,25 @@ class TestPrepare:
             ("", "USER me:us", ["USER 0", "RUN", "USER me:us"]),
         ],
     )
-    def test_the_bundle_is_removed_by_root_and_the_user_restored(
+    def test_prepare_removes_the_ca_bundle_as_root_and_restores_the_user(
         self, base_user: str, user: str, end: list[str]
     ) -> None:
+        """The CA bundle is removed by root and the user restored."""
         text = f"ARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\n{user}\nRUN x"
         steps = parse(dockerfile.prepare(text, mounts=False, ca_bundle=True, base_user=base_user))
         tail = [step.keyword if step.keyword == "RUN" else f"{step.keyword} {step.value}" for step in steps]
         assert tail[-len(end) :] == end
         assert [step.arguments for step in steps if step.keyword == "RUN"][-1] == '["rm", "-rf", "/run/jetson"]'
 
-    def test_the_layers_it_adds_are_stated(self) -> None:
+    def test_prepare_adds_the_stated_number_of_layers(self) -> None:
+        """The number of layers it adds is the stated one."""
         text = "FROM a\nRUN b"
         more = dockerfile.layer_count(dockerfile.prepare(text, mounts=False, ca_bundle=True))
         assert more - dockerfile.layer_count(text) == dockerfile.CA_COPY_LAYERS
 
-    def test_pip_has_no_cache_without_a_scope(self) -> None:
-        text = dockerfile.prepare("FROM a\nRUN b", mounts=True, cache_mounts=True)
-        assert text == (
-            "FROM a\nARG CCACHE_DIR=/dev/jetson/ccache\n"
-            "RUN --mount=type=cache,id=jetson-ccache,target=/dev/jetson/ccache b"
-        )
-
     @pytest.mark.parametrize("name", CASES)
-    def test_no_env_is_ever_added(self, name: str) -> None:
+    def test_prepare_adds_no_env(self, name: str) -> None:
+        """No ENV is ever added."""
         before = [step.value for step in parse(case(name)) if step.keyword == "ENV"]
         after = [step.value for step in parse(dockerfile.prepare(case(name), mounts=True, **ALL_FEATURES))]
         assert [value for value in after if value in before] == before
@@ -341,9 +359,10 @@ class TestPrepare:
         ca_bundle=st.booleans(),
         wheelhouse=st.booleans(),
     )
-    def test_taking_out_what_was_added_gives_the_text_again(
+    def test_prepare_only_adds_to_the_text(
         self, mounts: bool, body: list[str], ca_bundle: bool, wheelhouse: bool
     ) -> None:
+        """Taking out what was added gives the text again."""
         text = "\n".join(["FROM a", *body])
         found = dockerfile.prepare(text, mounts=mounts, ca_bundle=ca_bundle, wheelhouse=wheelhouse)
         kept, rest = [], found.split("\n")
@@ -381,9 +400,10 @@ SEEN = {  # what follows `ARG MAX_JOBS`, and what its RUNs print when 6 jobs are
 class TestJobs:
     @pytest.mark.parametrize(("body", "expected"), list(SEEN.values()), ids=list(SEEN))
     @pytest.mark.parametrize("features", [{}, ALL_FEATURES], ids=["alone", "with mounts"])
-    def test_every_run_after_the_argument_knows_its_number_of_jobs(
+    def test_with_jobs_reaches_every_run_after_the_argument(
         self, tmp_path: Path, body: str, expected: list[str], features: dict[str, Any]
     ) -> None:
+        """Every RUN after the argument knows its number of jobs."""
         hosts = tmp_path / "hosts"
         hosts.write_text("127.0.0.1\tlocalhost more\n0.0.0.6\tjetson-max-jobs\n::1 localhost\n")
         text = f"FROM a\nRUN echo ${{MAX_JOBS:-unset}}\nARG MAX_JOBS\n{body}\n"
@@ -416,13 +436,15 @@ class TestJobs:
         env = {name: value for name, value in os.environ.items() if name not in dockerfile.JOB_ARGS}
         return subprocess.run(words, capture_output=True, text=True, check=True, env=env).stdout.strip()
 
-    def test_nothing_is_added_where_nobody_asks(self) -> None:
+    def test_with_jobs_changes_nothing_without_the_argument(self) -> None:
+        """Nothing is added where no argument asks for it."""
         text = "FROM a\nARG OTHER\nRUN make\n"
         assert dockerfile.with_jobs(text) == text
         asks = "FROM a\nARG MAX_JOBS\nRUN make\n"
         assert dockerfile.prepare(asks, mounts=False) == asks
 
-    def test_the_text_does_not_depend_on_the_number(self) -> None:
+    def test_with_jobs_gives_the_same_text_for_any_number(self) -> None:
+        """The text does not depend on the number."""
         text = dockerfile.with_jobs("FROM a\nARG MAX_JOBS\nRUN make")
         assert text.endswith("export MAX_JOBS; make")
         assert not re.search(r"0\.0\.0\.\d", text)

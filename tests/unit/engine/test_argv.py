@@ -25,10 +25,8 @@ FULL = BuildRequest(
     platform="linux/arm64",
     no_cache=True,
     network="host",
-    shm_size="8g",
     flags=("--squash", "--pull"),
     cache_from=("type=registry,ref=r/c:1",),
-    memory=1000,
 )
 
 
@@ -36,34 +34,38 @@ def build(capabilities: object, request: BuildRequest, **more: object) -> list[s
     return argv.build(capabilities, request, dockerfile="/tmp/D", context="/ctx", **more)  # type: ignore[arg-type]
 
 
-def test_a_plain_build() -> None:
+def test_build_argv_of_a_plain_request() -> None:
+    """A plain request gives a plain command line."""
     assert build(BUILDKIT, REQUEST) == [
         *("/usr/bin/docker", "build", "--tag", "a:1", "--file", "/tmp/D", "--network", "host", "/ctx")
     ]
 
 
-def test_buildx_is_kept_to_the_driver_that_sees_the_local_store() -> None:
+def test_build_argv_of_buildx_uses_the_driver_of_the_local_store() -> None:
+    """buildx is kept to the driver that sees the local store."""
     assert build(BUILDX, REQUEST, docker_context="remote") == [
         *("/usr/bin/docker", "buildx", "build", "--builder", "remote", "--load", "--tag", "a:1"),
         *("--file", "/tmp/D", "--network", "host", "/ctx"),
     ]
 
 
-def test_everything_a_legacy_build_can_be_told() -> None:
+def test_build_argv_of_the_legacy_builder_with_all_options() -> None:
+    """All that a legacy build can be told."""
     assert build(LEGACY, FULL, build_args={"Z": "2"}) == [
         *("/usr/bin/docker", "build", "--tag", "a:1", "--file", "/tmp/D"),
-        *("--platform", "linux/arm64", "--network", "host", "--shm-size", "8g", "--no-cache"),
+        *("--platform", "linux/arm64", "--network", "host", "--no-cache"),
         *("--cache-from", "r/c:1", "--build-arg", "A=with space", "--build-arg", "Z=2"),
-        *("--label", 'a={"j": 1}', "--label", "k=v", "--force-rm", "--memory", "1000", "--memory-swap", "-1"),
+        *("--label", 'a={"j": 1}', "--label", "k=v", "--force-rm"),
         *("--squash", "--pull", "/ctx"),
     ]
 
 
-def test_everything_a_buildx_build_can_be_told() -> None:
+def test_build_argv_of_buildx_with_all_options() -> None:
+    """All that a buildx build can be told."""
     request = replace(FULL, secrets=(("s", Path("/s")),), cache_to=("type=local,dest=/c", "type=inline"))
     assert build(BUILDX, request) == [
         *("/usr/bin/docker", "buildx", "build", "--builder", "default", "--load", "--tag", "a:1", "--file", "/tmp/D"),
-        *("--platform", "linux/arm64", "--network", "host", "--shm-size", "8g", "--no-cache"),
+        *("--platform", "linux/arm64", "--network", "host", "--no-cache"),
         *("--cache-from", "type=registry,ref=r/c:1", "--cache-to", "type=local,dest=/c"),
         *("--build-arg", "A=with space", "--build-arg", "BUILDKIT_INLINE_CACHE=1", "--build-arg", "Z=1"),
         *("--label", 'a={"j": 1}', "--label", "k=v", "--secret", "id=s,src=/s", "--squash", "--pull", "/ctx"),
@@ -71,7 +73,8 @@ def test_everything_a_buildx_build_can_be_told() -> None:
 
 
 @pytest.mark.parametrize("capabilities", [LEGACY, BUILDKIT, BUILDX])
-def test_another_number_of_jobs_changes_nothing_but_the_address_of_an_extra_host(capabilities: Capabilities) -> None:
+def test_build_argv_of_another_number_of_jobs_differs_only_in_an_extra_host(capabilities: Capabilities) -> None:
+    """Another number of jobs changes the address of an extra host and nothing else."""
     three, five = (build(capabilities, replace(REQUEST, jobs=jobs)) for jobs in (3, 5))
     plain = build(capabilities, REQUEST)
     at = three.index("--add-host")
@@ -90,9 +93,10 @@ def test_another_number_of_jobs_changes_nothing_but_the_address_of_an_extra_host
         (BUILDKIT, {"secrets": (("s", Path("/a,b")),)}, UsageError),
     ],
 )
-def test_what_a_builder_cannot_do_is_said_not_dropped(
+def test_build_argv_refuses_what_the_builder_lacks(
     capabilities: object, change: dict[str, object], error: type[Exception]
 ) -> None:
+    """What a builder cannot do is an error and not left out."""
     with pytest.raises(error):
         build(capabilities, replace(REQUEST, **change))  # type: ignore[arg-type]
 
@@ -108,11 +112,13 @@ def test_what_a_builder_cannot_do_is_said_not_dropped(
         ),
     ],
 )
-def test_the_environment_selects_the_builder(builder: Builder, env: dict[str, str]) -> None:
+def test_builder_env_selects_the_builder(builder: Builder, env: dict[str, str]) -> None:
+    """The environment selects the builder."""
     assert argv.builder_env(builder) == env
 
 
-def test_sudo_gets_the_environment_as_words() -> None:
+def test_sudo_argv_has_the_environment_as_words() -> None:
+    """sudo gets the environment as words."""
     sudo = replace(LEGACY, sudo=True)
     assert build(sudo, REQUEST)[:5] == ["sudo", "env", "DOCKER_BUILDKIT=0", "/usr/bin/docker", "build"]
     assert argv.docker(sudo, "pull", "a:1") == ["sudo", "/usr/bin/docker", "pull", "a:1"]
@@ -127,20 +133,23 @@ def test_sudo_gets_the_environment_as_words() -> None:
         (("--name=mine", "--rm"), ["--name=mine"]),
     ],
 )
-def test_run_names_the_container_and_leaves_its_removal_to_us(options: tuple[str, ...], expected: list[str]) -> None:
+def test_run_argv_names_the_container_and_does_not_remove_it(options: tuple[str, ...], expected: list[str]) -> None:
+    """`docker run` names the container; the engine module removes it."""
     assert argv.run(BUILDKIT, "a:1", ["sh", "-c", "x y"], name="n", options=options) == [
         *("/usr/bin/docker", "run", *expected, "a:1", "sh", "-c", "x y")
     ]
 
 
-def test_labelling_reads_its_dockerfile_from_stdin() -> None:
+def test_label_argv_reads_its_dockerfile_from_stdin() -> None:
+    """Labelling reads its Dockerfile from the standard input."""
     assert argv.label(LEGACY, "a:2", {"b": "2", "a": "1"}, platform="linux/arm64") == [
         *("/usr/bin/docker", "build", "--tag", "a:2", "--network", "none", "--platform", "linux/arm64"),
         *("--label", "a=1", "--label", "b=2", "--force-rm", "-"),
     ]
 
 
-def test_a_proxy_goes_by_name_because_its_address_may_hold_a_password() -> None:
+def test_proxy_is_passed_by_name_for_its_address_may_hold_a_password() -> None:
+    """A proxy is passed by name, since its address may hold a password."""
     proxy = "http://me:secret@proxy.example:3128"
     request = replace(REQUEST, build_args={"https_proxy": proxy, "HTTP_PROXY": proxy, "no_proxy": "a.example"})
     for capabilities in (LEGACY, BUILDKIT, BUILDX, replace(BUILDKIT, sudo=True)):

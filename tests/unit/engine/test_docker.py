@@ -18,7 +18,7 @@ from jetson_containers.core.process import Children
 from jetson_containers.dockerfile import inject as dockerfile
 from jetson_containers.engine.context import PREFIX, STALE, prepared, serve, stage, sweep
 from jetson_containers.engine.interface import Builder, BuildRequest
-from jetson_containers.engine.queries import local_image, split_tag
+from jetson_containers.engine.queries import local_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,24 +34,28 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_lines_and_exit_code_come_back() -> None:
+def test_children_run_returns_lines_and_exit_code() -> None:
+    """Lines and exit code come back."""
     lines: list[str] = []
     program = "import sys; print('a'); sys.stdout.flush(); print('10%\\r20%\\rb', file=sys.stderr); sys.exit(3)"
     ended = Children().run([sys.executable, "-c", program], env=ENV, on_line=lines.append)
     assert (ended.exit_code, lines, ended.output, ended.timed_out) == (3, ["a", "b"], "a\nb", False)
 
 
-def test_bytes_that_are_no_text_do_not_stop_the_build() -> None:
+def test_children_run_accepts_bytes_that_are_not_text() -> None:
+    """Bytes that are not text do not stop the build."""
     ended = Children().run(["printf", "a\\377b"], env=ENV)
     assert ended.output == "a\ufffdb"
 
 
-def test_only_the_end_of_a_long_output_is_kept() -> None:
+def test_children_run_keeps_the_end_of_a_long_output() -> None:
+    """Only the end of a long output is kept."""
     ended = Children().run(["seq", "5000"], env=ENV, keep=3)
     assert ended.output.split() == ["4998", "4999", "5000"]
 
 
-def test_stdin_is_fed() -> None:
+def test_children_run_feeds_standard_input() -> None:
+    """Standard input is fed."""
     assert Children().run(["cat"], env=ENV, stdin=b"FROM x\n").output == "FROM x"
 
 
@@ -82,14 +86,16 @@ def timers(monkeypatch: pytest.MonkeyPatch) -> list[Timer]:
     return made
 
 
-def test_a_child_that_takes_too_long_is_ended(timers: list[Timer]) -> None:
+def test_children_run_ends_a_child_that_takes_too_long(timers: list[Timer]) -> None:
+    """A child that takes too long is ended."""
     ended = Children().run(FOREVER, env=ENV, timeout=7, on_line=lambda _line: timers[0].go())
     assert ended.timed_out
     assert timers[0].seconds == 7
     assert not alive(int(ended.output))
 
 
-def test_patience_is_for_the_first_line_only(timers: list[Timer]) -> None:
+def test_children_run_patience_is_for_the_first_line_only(timers: list[Timer]) -> None:
+    """The limit called patience is for the first line only."""
     waited: list[tuple[float, bool]] = []
     program = ["sh", "-c", "echo x; echo y"]
     look = lambda _line: waited.extend((timer.seconds, timer.cancelled) for timer in timers)  # noqa: E731
@@ -98,11 +104,13 @@ def test_patience_is_for_the_first_line_only(timers: list[Timer]) -> None:
     assert waited == [(9, False), (1, True)] * 2
 
 
-def test_a_child_that_says_nothing_in_time_is_ended() -> None:
+def test_children_run_ends_a_child_without_output_in_time() -> None:
+    """A child that says nothing in time is ended."""
     assert Children().run(["tail", "-f", "/dev/null"], env=ENV, patience=0.2).timed_out
 
 
-def test_stop_ends_children_of_other_threads_and_refuses_new_ones() -> None:
+def test_children_stop_ends_those_of_other_threads_and_refuses_new_ones() -> None:
+    """Stopping ends children of other threads and refuses new ones."""
     children, begun, pids, caught = Children(), threading.Event(), [], []
     first: list[str] = []
 
@@ -127,7 +135,8 @@ def test_stop_ends_children_of_other_threads_and_refuses_new_ones() -> None:
         children.run(["true"], env=ENV, end_first=lambda: first.append("x"))
 
 
-def test_an_exception_while_reading_ends_the_child_after_the_first_thing_to_do() -> None:
+def test_children_run_ends_the_child_on_an_exception() -> None:
+    """An exception while reading ends the child, after the callback for it has run."""
     done: list[str] = []
     pids: list[int] = []
 
@@ -163,13 +172,15 @@ print(ended.timed_out, ended.exit_code)
     [("trap '' INT; ", ["True True", "True -15"]), ("", ["False True", "True -2"])],
     ids=["as `command &` of a script", "at a terminal"],
 )
-def test_an_ignored_interrupt_stays_ignored_and_children_end_all_the_same(trap: str, expected: list[str]) -> None:
+def test_interrupt_ignored_by_the_caller_stays_ignored_and_children_end(trap: str, expected: list[str]) -> None:
+    """An ignored interrupt stays ignored, and children end all the same."""
     words = ["sh", "-c", f'{trap}exec "$0" -c "$1"', sys.executable, IGNORING]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.splitlines() == expected
 
 
-def test_the_suite_takes_signals_as_at_a_terminal() -> None:
+def test_signals_of_the_suite_are_those_at_a_terminal() -> None:
+    """The suite takes signals as at a terminal."""
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -209,7 +220,8 @@ def snapshot(directory: Path) -> dict[str, bytes]:
     return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
 
 
-def test_a_plain_build_reads_the_recipe_s_own_directory(recipe: Path) -> None:
+def test_prepared_plain_build_reads_the_directory_of_the_recipe(recipe: Path) -> None:
+    """A plain build reads the recipe's own directory."""
     before = snapshot(recipe)
     with prepared(BuildRequest(recipe, RUN, "a:1"), Builder.LEGACY) as ready:
         assert (ready.context, ready.build_args, ready.request.secrets) == (recipe, {}, ())
@@ -220,7 +232,8 @@ def test_a_plain_build_reads_the_recipe_s_own_directory(recipe: Path) -> None:
     assert snapshot(recipe) == before
 
 
-def test_what_a_killed_process_left_is_swept_away_later(tmp_path: Path) -> None:
+def test_prepared_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    """What a killed process left is removed later."""
     gone, mine, other = (tmp_path / f"{PREFIX}{pid}-x" for pid in (2**22 + 1, os.getpid(), "nobody"))
     for directory in (gone, mine, other):
         (directory / "context").mkdir(parents=True)
@@ -230,14 +243,16 @@ def test_what_a_killed_process_left_is_swept_away_later(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted([mine, other])
 
 
-def test_a_bundle_is_a_secret_where_the_builder_has_them(recipe: Path, bundle: Path) -> None:
+def test_prepared_ca_bundle_is_a_secret_where_the_builder_has_them(recipe: Path, bundle: Path) -> None:
+    """A CA bundle is a secret where the builder has them."""
     with prepared(BuildRequest(recipe, RUN, "a:1", ca_bundle=bundle), Builder.BUILDKIT) as ready:
         assert ready.request.secrets == ((dockerfile.CA_SECRET_ID, bundle),)
         assert ready.context == recipe
         assert ready.build_args["PIP_CERT"] == dockerfile.CA_TARGET
 
 
-def test_a_bundle_is_copied_into_a_staged_context_where_not(recipe: Path, bundle: Path) -> None:
+def test_prepared_ca_bundle_is_copied_into_a_staged_context_where_not(recipe: Path, bundle: Path) -> None:
+    """A CA bundle is copied into a staged context where the builder has no secrets."""
     before = snapshot(recipe)
     with prepared(BuildRequest(recipe, RUN, "a:1", ca_bundle=bundle), Builder.LEGACY) as ready:
         copied = ready.context / dockerfile.CA_COPY_SOURCE
@@ -251,7 +266,8 @@ def test_a_bundle_is_copied_into_a_staged_context_where_not(recipe: Path, bundle
 
 
 @pytest.mark.parametrize("builder", list(Builder))
-def test_a_text_that_stands_in_no_tree_is_in_a_staged_context(recipe: Path, builder: Builder) -> None:
+def test_prepared_added_texts_are_in_a_staged_context(recipe: Path, builder: Builder) -> None:
+    """A text that stands in no tree is in a staged context."""
     before = snapshot(recipe)
     added = {"install.sh": "other", "deep/er/new": "text"}
     with prepared(BuildRequest(recipe, RUN, "a:1", added=added), builder) as ready:
@@ -260,7 +276,8 @@ def test_a_text_that_stands_in_no_tree_is_in_a_staged_context(recipe: Path, buil
     assert snapshot(recipe) == before
 
 
-def test_a_text_does_not_follow_a_link_out_of_the_context(recipe: Path, tmp_path: Path) -> None:
+def test_prepared_added_text_does_not_follow_a_link_out_of_the_context(recipe: Path, tmp_path: Path) -> None:
+    """A text does not follow a link out of the context."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (recipe / "away").symlink_to(outside)
@@ -271,7 +288,7 @@ def test_a_text_does_not_follow_a_link_out_of_the_context(recipe: Path, tmp_path
 
 
 @pytest.mark.parametrize("builder", list(Builder))
-def test_shared_files_are_in_a_staged_context(recipe: Path, tmp_path: Path, builder: Builder) -> None:
+def test_prepared_shared_files_are_in_a_staged_context(recipe: Path, tmp_path: Path, builder: Builder) -> None:
     """Every builder finds them below `.jetson/shared`, executable where they are, whatever `.dockerignore` says."""
     before = snapshot(recipe)
     (tmp_path / "fetch.sh").write_text("fetch")
@@ -288,7 +305,8 @@ def test_shared_files_are_in_a_staged_context(recipe: Path, tmp_path: Path, buil
     assert snapshot(recipe) == {**before, ".jetson/own": b"takes no part"}
 
 
-def test_wheels_are_staged_where_they_can_be_mounted(recipe: Path, wheels: Path) -> None:
+def test_prepared_wheels_are_staged_where_they_can_be_mounted(recipe: Path, wheels: Path) -> None:
+    """Wheels are staged where they can be mounted."""
     (wheels / "b.whl").symlink_to(wheels / "a.whl")
     with prepared(BuildRequest(recipe, RUN, "a:1", wheelhouse=wheels), Builder.BUILDX) as ready:
         staged = ready.context / dockerfile.WHEELS_SOURCE
@@ -297,7 +315,8 @@ def test_wheels_are_staged_where_they_can_be_mounted(recipe: Path, wheels: Path)
         assert ready.build_args == {"PIP_FIND_LINKS": dockerfile.WHEELS_TARGET}
 
 
-def test_wheels_are_served_on_loopback_where_they_cannot(recipe: Path, wheels: Path) -> None:
+def test_prepared_wheels_are_served_on_loopback_where_they_cannot(recipe: Path, wheels: Path) -> None:
+    """Wheels are served on loopback where they cannot be mounted."""
     request = BuildRequest(recipe, RUN, "a:1", wheelhouse=wheels, build_args={"http_proxy": "http://proxy:3128"})
     with prepared(request, Builder.LEGACY) as ready:
         url = ready.build_args["PIP_FIND_LINKS"]
@@ -310,7 +329,8 @@ def test_wheels_are_served_on_loopback_where_they_cannot(recipe: Path, wheels: P
         urllib.request.urlopen(url)
 
 
-def test_the_address_of_a_wheelhouse_stays_the_same(wheels: Path) -> None:
+def test_wheelhouse_address_stays_the_same(wheels: Path) -> None:
+    """The address of a wheelhouse stays the same."""
     with serve(wheels) as first, serve(wheels) as other:
         assert other != first
     with serve(wheels) as again:
@@ -318,22 +338,25 @@ def test_the_address_of_a_wheelhouse_stays_the_same(wheels: Path) -> None:
 
 
 @pytest.mark.parametrize(("network", "local"), [(None, True), ("bridge", True), ("host", False)])
-def test_wheels_that_cannot_be_reached_are_refused(
+def test_prepared_wheels_that_cannot_be_reached_are_refused(
     recipe: Path, wheels: Path, network: str | None, local: bool
 ) -> None:
+    """Wheels that cannot be reached are refused."""
     request = BuildRequest(recipe, RUN, "a:1", wheelhouse=wheels, network=network)
     with pytest.raises(NotReadyError, match="wheelhouse"), prepared(request, Builder.LEGACY, local=local):
         pass
 
 
 @pytest.mark.parametrize("what", ["context", "ca_bundle", "wheelhouse"])
-def test_a_path_that_is_not_there_is_named(recipe: Path, what: str) -> None:
+def test_prepared_names_a_missing_path(recipe: Path, what: str) -> None:
+    """A path that is missing is named."""
     values = {"context": recipe, "dockerfile": RUN, "tag": "a:1", what: recipe / "none"}
     with pytest.raises(ConfigError, match="none"), prepared(BuildRequest(**values), Builder.LEGACY):  # type: ignore[arg-type]
         pass
 
 
-def test_an_index_is_an_argument_without_a_value_in_the_image(recipe: Path) -> None:
+def test_prepared_index_is_an_argument_without_a_value_in_the_image(recipe: Path) -> None:
+    """A package index is an argument without a value in the image."""
     request = BuildRequest(recipe, RUN, "a:1", index_url="https://index.example/simple")
     with prepared(request, Builder.BUILDKIT) as ready:
         assert ready.build_args == {"PIP_INDEX_URL": "https://index.example/simple"}
@@ -341,7 +364,8 @@ def test_an_index_is_an_argument_without_a_value_in_the_image(recipe: Path) -> N
 
 
 @pytest.mark.parametrize("builder", list(Builder))
-def test_a_recipe_reads_its_jobs_where_it_asks_for_them(recipe: Path, builder: Builder) -> None:
+def test_prepared_dockerfile_reads_its_jobs_where_it_asks_for_them(recipe: Path, builder: Builder) -> None:
+    """A recipe reads its number of jobs where it asks for it."""
     text = "FROM scratch\nARG MAX_JOBS\nRUN make\n"
     texts = set()
     for jobs in (0, 1, 2):
@@ -351,7 +375,8 @@ def test_a_recipe_reads_its_jobs_where_it_asks_for_them(recipe: Path, builder: B
     assert texts == {text, dockerfile.with_jobs(text)}
 
 
-def test_staging_shares_the_files_where_it_can(recipe: Path, tmp_path: Path) -> None:
+def test_stage_shares_the_files_where_it_can(recipe: Path, tmp_path: Path) -> None:
+    """Staging shares the files by hard links where it can."""
     stage(recipe, tmp_path / "copy")
     assert (tmp_path / "copy/install.sh").stat().st_ino == (recipe / "install.sh").stat().st_ino
 
@@ -359,25 +384,14 @@ def test_staging_shares_the_files_where_it_can(recipe: Path, tmp_path: Path) -> 
 # Queries -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("reference", "expected"),
-    [
-        ("a", ("a", "latest")),
-        ("a:1", ("a", "1")),
-        ("host:5000/n/a", ("host:5000/n/a", "latest")),
-        ("host:5000/n/a:1.2-x", ("host:5000/n/a", "1.2-x")),
-    ],
-)
-def test_a_tag_is_what_follows_the_last_colon_of_the_last_part(reference: str, expected: tuple[str, str]) -> None:
-    assert split_tag(reference) == expected
-
-
-def test_an_image_without_names_and_labels_is_read() -> None:
+def test_local_image_without_names_and_labels_is_read() -> None:
+    """An image without names and labels is read."""
     image = local_image({"Id": "sha256:1", "RepoTags": None, "Config": {"Labels": None}, "Architecture": "arm64"})
     assert (image.references, image.labels, image.architecture, image.size) == ((), {}, "arm64", 0)
 
 
-def test_importing_the_engine_imports_nothing_heavy() -> None:
+def test_engine_import_is_light() -> None:
+    """Importing the engine imports no large library."""
     heavy = "{'docker', 'requests', 'jinja2', 'rich', 'yaml', 'huggingface_hub', 'resolvelib'}"
     program = f"import sys, jetson_containers.engine.docker; print(sorted({heavy} & set(sys.modules)))"
     assert Children().run([sys.executable, "-c", program], env=ENV).output == "[]"

@@ -24,12 +24,14 @@ def silent(_line: str) -> None:
     pass
 
 
-def test_it_is_an_engine() -> None:
+def test_fake_engine_is_an_engine() -> None:
+    """The fake satisfies the protocol of an engine."""
     engine: Engine = FakeEngine()
     assert engine.capabilities.mounts
 
 
-def test_a_build_is_recorded_and_leaves_an_image_with_labels() -> None:
+def test_fake_engine_records_a_build_and_keeps_an_image_with_labels() -> None:
+    """A build is recorded and leaves an image with labels."""
     engine = FakeEngine()
     engine.build(request("a:1", labels={"k": "v"}), silent)
     assert engine.tags_built == ["a:1"]
@@ -40,7 +42,8 @@ def test_a_build_is_recorded_and_leaves_an_image_with_labels() -> None:
 @pytest.mark.parametrize(
     ("method", "error"), [("fail", BuildError), ("oom", OutOfMemoryError), ("time_out", BuildTimeoutError)]
 )
-def test_a_build_told_to_fail_fails_and_leaves_no_image(method: str, error: type[BuildError]) -> None:
+def test_fake_engine_fails_a_build_told_to_fail(method: str, error: type[BuildError]) -> None:
+    """A build told to fail fails and leaves no image."""
     engine = FakeEngine()
     getattr(engine, method)("^bad")
     with pytest.raises(error):
@@ -52,7 +55,8 @@ def test_a_build_told_to_fail_fails_and_leaves_no_image(method: str, error: type
     assert engine.image("bad:1") is not None
 
 
-def test_a_hanging_build_ends_with_stop() -> None:
+def test_fake_engine_ends_a_hanging_build_with_stop() -> None:
+    """A hanging build ends with stop."""
     engine = FakeEngine()
     engine.hang("slow")
     caught: list[BaseException] = []
@@ -73,7 +77,8 @@ def test_a_hanging_build_ends_with_stop() -> None:
     assert engine.images() == []
 
 
-def test_names_move_as_docker_moves_them() -> None:
+def test_fake_engine_moves_names_as_docker_does() -> None:
+    """Names move as docker moves them."""
     engine = FakeEngine()
     first = engine.add_image("a:1")
     engine.tag("a:1", "b")
@@ -90,7 +95,8 @@ def test_names_move_as_docker_moves_them() -> None:
         engine.untag("b")
 
 
-def test_pull_and_push_use_the_registry() -> None:
+def test_fake_engine_pulls_and_pushes_by_its_registry() -> None:
+    """Pulling and pushing use the registry of the fake."""
     engine = FakeEngine()
     engine.add_image("localhost:5000/a:1", {"k": "v"})
     engine.push("localhost:5000/a:1", silent)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
 import pytest
 
-from jetson_containers.core.disk import ensure_space, free_space
 from jetson_containers.core.errors import (
     BuildError,
     DiskSpaceError,
@@ -21,10 +17,6 @@ from jetson_containers.core.errors import (
 )
 from jetson_containers.engine.interface import OutOfMemoryError
 from jetson_containers.engine.messages import DETAIL_LINES, translate
-from tests.fakes import CAPABILITIES
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 STEP = "The command '/bin/sh -c make' returned a non-zero code: 2"
 REGISTRY = 'Get "https://registry-1.docker.io/v2/": dial tcp'
@@ -70,7 +62,8 @@ CASES: list[tuple[str, type[JetsonError], str]] = [
 
 
 @pytest.mark.parametrize(("output", "error", "said"), CASES, ids=[case[0][:40] for case in CASES])
-def test_an_engine_s_words_become_our_error(output: str, error: type[JetsonError], said: str) -> None:
+def test_translate_turns_messages_of_engines_into_errors(output: str, error: type[JetsonError], said: str) -> None:
+    """A message of an engine becomes the matching error."""
     found = translate(output, "building `x`")
     assert type(found) is error
     assert said in found.message
@@ -87,30 +80,19 @@ def test_an_engine_s_words_become_our_error(output: str, error: type[JetsonError
         "error 401 unauthorized: bad token",
     ],
 )
-def test_what_a_recipe_s_own_command_printed_is_not_blamed_on_the_engine(printed: str) -> None:
+def test_translate_does_not_blame_the_engine_for_output_of_a_recipe(printed: str) -> None:
+    """What a recipe's own command printed is not blamed on the engine."""
     assert type(translate(f"{printed}\n{STEP}")) is BuildError
 
 
-def test_a_kill_long_before_the_end_was_survived() -> None:
+def test_translate_ignores_a_kill_long_before_the_end() -> None:
+    """A kill long before the end was survived."""
     lines = ["Killed", *(f"line {number}" for number in range(100)), STEP]
     assert type(translate("\n".join(lines))) is BuildError
 
 
-def test_the_last_lines_come_along() -> None:
+def test_translate_keeps_the_last_lines() -> None:
+    """The last lines are kept in the error."""
     found = translate("\n".join([*(f"line {number}" for number in range(50)), "", "last"]))
     assert len(found.details) == DETAIL_LINES
     assert found.details[-1] == "last"
-
-
-def test_enough_space_is_said_and_too_little_refused(tmp_path: Path) -> None:
-    capabilities = replace(CAPABILITIES, data_root=str(tmp_path))
-    free = ensure_space(capabilities, 1)
-    assert free is not None
-    assert free > 0
-    with pytest.raises(DiskSpaceError, match="are needed below"):
-        ensure_space(capabilities, 10**18)
-
-
-def test_another_machine_s_disk_is_not_judged(tmp_path: Path) -> None:
-    assert free_space(tmp_path / "none") is None
-    assert ensure_space(replace(CAPABILITIES, data_root=str(tmp_path / "none")), 10**18) is None

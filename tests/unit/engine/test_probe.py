@@ -10,7 +10,8 @@ import pytest
 
 from jetson_containers.core.errors import ConfigError, EngineMissingError, EnginePermissionError, NotReadyError
 from jetson_containers.engine import emulation, probe
-from jetson_containers.engine.interface import Builder
+from jetson_containers.engine.docker import DockerEngine
+from jetson_containers.engine.interface import Builder, RunCapabilities
 from jetson_containers.engine.probe import Answer, Host
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Machine:
         self.root, self.clients, self.state = root, clients, state
         self.sudo = False  # whether sudo works without a password
         self.podman: set[str] = set()
-        self.info = dict(INFO)
+        self.info: dict[str, object] = dict(INFO)
         self.asked: list[list[str]] = []
         for directory in clients:
             (root / directory).mkdir(parents=True)
@@ -60,6 +61,8 @@ class Machine:
         return self.say(words[1:], directory, version, buildx=buildx, as_root=as_root)
 
     def say(self, words: list[str], directory: str, version: str, *, buildx: bool, as_root: bool) -> Answer:
+        if words[0] == "image":
+            return Answer(1, "", DENIED) if self.state == "denied" and not as_root else Answer(0, "", "")
         if words[0] == "version":
             return self.version(words, version, as_root=as_root)
         answers = {
@@ -99,9 +102,10 @@ class Machine:
         ({"a": ("22.06.0-beta.0", False)}, "auto", "a", Builder.BUILDKIT),
     ],
 )
-def test_the_client_with_the_best_builder_is_chosen(
+def test_probe_chooses_the_client_with_the_best_builder(
     tmp_path: Path, clients: dict[str, tuple[str, bool]], wanted: str, chosen: str, builder: Builder
 ) -> None:
+    """The client with the best builder is chosen."""
     capabilities, client = probe.probe(wanted, Machine(tmp_path, clients).host())
     assert (capabilities.client, capabilities.builder) == (str(tmp_path / chosen / "docker"), builder)
     assert client.context == "default"
@@ -118,20 +122,25 @@ def test_the_client_with_the_best_builder_is_chosen(
         ("kaniko", ConfigError, "auto, bake, buildx, buildkit, legacy"),
     ],
 )
-def test_a_builder_that_cannot_be_had(tmp_path: Path, wanted: str, error: type[NotReadyError], said: str) -> None:
+def test_probe_refuses_a_builder_that_is_unavailable(
+    tmp_path: Path, wanted: str, error: type[NotReadyError], said: str
+) -> None:
+    """A builder that is unavailable is an error."""
     with pytest.raises(error) as caught:
         probe.probe(wanted, Machine(tmp_path, {"a": ("26.1.5", False)}).host())
     assert said in str(caught.value.hint)
 
 
-def test_no_client_at_all(tmp_path: Path) -> None:
+def test_probe_without_a_client_is_an_error(tmp_path: Path) -> None:
+    """Without any client there is one error."""
     with pytest.raises(EngineMissingError) as caught:
         probe.probe("auto", Machine(tmp_path, {}).host())
     assert "no `docker` on PATH" in caught.value.message
     assert "./install.sh" in str(caught.value.hint)
 
 
-def test_podman_alone_is_named_as_unsupported(tmp_path: Path) -> None:
+def test_probe_names_podman_alone_as_unsupported(tmp_path: Path) -> None:
+    """Podman alone is named as unsupported."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/podman").write_text("")
     (tmp_path / "bin/podman").chmod(0o755)
@@ -140,7 +149,8 @@ def test_podman_alone_is_named_as_unsupported(tmp_path: Path) -> None:
         probe.probe("auto", host)
 
 
-def test_podman_under_docker_s_name_is_named_as_unsupported(tmp_path: Path) -> None:
+def test_probe_names_podman_under_the_name_of_docker_as_unsupported(tmp_path: Path) -> None:
+    """Podman under docker's name is named as unsupported."""
     machine = Machine(tmp_path, {"a": ("4.3.1", False)}, state="down")
     machine.podman.add("a")
     with pytest.raises(EngineMissingError, match="is Podman, which is not supported"):
@@ -155,9 +165,10 @@ def test_podman_under_docker_s_name_is_named_as_unsupported(tmp_path: Path) -> N
         ("etc", "", 0, "sh -c 'dockerd"),
     ],
 )
-def test_a_stopped_daemon_comes_with_the_way_to_start_it_here(
+def test_probe_of_a_stopped_daemon_says_how_to_start_it_here(
     tmp_path: Path, folder: str, file: str, uid: int, expected: str
 ) -> None:
+    """A stopped daemon comes with the way to start it on this machine."""
     (tmp_path / folder).mkdir(parents=True)
     if file:
         (tmp_path / folder / file).write_text("")
@@ -167,7 +178,8 @@ def test_a_stopped_daemon_comes_with_the_way_to_start_it_here(
     assert "./install.sh" in str(caught.value.hint)
 
 
-def test_an_engine_elsewhere_that_does_not_answer_is_named(tmp_path: Path) -> None:
+def test_probe_names_a_remote_engine_that_does_not_answer(tmp_path: Path) -> None:
+    """An engine elsewhere that does not answer is named."""
     machine = Machine(tmp_path, {"a": ("28.2.2", True)}, state="down")
     with pytest.raises(EngineMissingError, match=r"tcp://orin:2375 \(\$DOCKER_HOST\)"):
         probe.probe("auto", machine.host(DOCKER_HOST="tcp://orin:2375"))
@@ -177,9 +189,10 @@ def test_an_engine_elsewhere_that_does_not_answer_is_named(tmp_path: Path) -> No
     ("sudo", "interactive", "uid", "works"),
     [(True, False, 1000, True), (False, True, 1000, True), (False, False, 1000, False), (True, False, 0, False)],
 )
-def test_sudo_only_where_it_is_needed_and_can_be_used(
+def test_probe_uses_sudo_only_where_it_is_needed_and_works(
     tmp_path: Path, sudo: bool, interactive: bool, uid: int, works: bool
 ) -> None:
+    """sudo is used only where it is needed and works."""
     machine = Machine(tmp_path, {"a": ("28.2.2", True)}, state="denied")
     machine.sudo = sudo
     host = machine.host(uid=uid, interactive=interactive)
@@ -191,22 +204,23 @@ def test_sudo_only_where_it_is_needed_and_can_be_used(
     assert caught.value.hint == "sudo usermod -aG docker $USER && newgrp docker"
 
 
-def test_a_user_who_may_talk_to_the_engine_never_meets_sudo(tmp_path: Path) -> None:
+def test_probe_uses_no_sudo_for_a_user_with_access(tmp_path: Path) -> None:
+    """A user who may talk to the engine needs no sudo."""
     machine = Machine(tmp_path, {"a": ("28.2.2", True)})
     assert not probe.probe("auto", machine.host())[0].sudo
     assert not any(argv[0] == "sudo" for argv in machine.asked)
 
 
-def test_one_client_under_two_names_is_asked_once(tmp_path: Path) -> None:
+def test_probe_asks_one_client_under_two_names_once(tmp_path: Path) -> None:
+    """One client under two names is asked once."""
     machine = Machine(tmp_path, {"usr/bin": ("28.2.2", True)})
     (tmp_path / "bin").symlink_to("usr/bin")
     host = replace(machine.host(), env={"PATH": f"{tmp_path}/usr/bin:{tmp_path}/bin:{tmp_path}/none"})
     assert probe.find_clients(host) == [f"{tmp_path}/usr/bin/docker"]
 
 
-def test_a_directory_of_path_that_is_closed_to_the_user_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_probe_passes_over_a_closed_directory_of_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory of PATH that is closed to the user is passed over."""
     machine = Machine(tmp_path, {"closed": ("28.2.2", True), "open": ("20.10.24", False)})
 
     def is_file(path: Path) -> bool:
@@ -218,13 +232,15 @@ def test_a_directory_of_path_that_is_closed_to_the_user_is_passed_over(
     assert probe.find_clients(machine.host()) == [f"{tmp_path}/open/docker"]
 
 
-def test_cdi_devices_as_the_engine_lists_them(tmp_path: Path) -> None:
+def test_cdi_devices_are_those_the_engine_lists(tmp_path: Path) -> None:
+    """CDI devices are those that the engine lists."""
     machine = Machine(tmp_path, {"a": ("28.5.0", True)})
     machine.info["DiscoveredDevices"] = [{"Source": "cdi", "ID": "nvidia.com/gpu=all"}, {"Source": "x", "ID": "y"}]
     assert probe.probe("auto", machine.host())[0].cdi_devices == ("nvidia.com/gpu=all",)
 
 
-def test_cdi_devices_from_specifications_where_the_engine_only_names_folders(tmp_path: Path) -> None:
+def test_cdi_devices_come_from_specifications_where_the_engine_only_names_folders(tmp_path: Path) -> None:
+    """CDI devices come from the specifications where the engine only names folders."""
     machine = Machine(tmp_path, {"a": ("26.1.5", True)})
     machine.info["CDISpecDirs"] = ["/etc/cdi", "/var/run/cdi"]
     (tmp_path / "etc/cdi").mkdir(parents=True)
@@ -241,9 +257,8 @@ def test_cdi_devices_from_specifications_where_the_engine_only_names_folders(tmp
         ("disabled\ninterpreter /usr/libexec/qemu\nflags: F\n", ()),
     ],
 )
-def test_an_emulator_counts_when_it_works_inside_containers(
-    tmp_path: Path, text: str, expected: tuple[str, ...]
-) -> None:
+def test_emulator_counts_when_it_works_inside_containers(tmp_path: Path, text: str, expected: tuple[str, ...]) -> None:
+    """An emulator counts when it works inside containers."""
     (tmp_path / emulation.BINFMT).mkdir(parents=True)
     (tmp_path / emulation.BINFMT / "qemu-x86_64").write_text(text)
     assert emulation.emulated_platforms(tmp_path) == expected
@@ -258,8 +273,83 @@ def test_an_emulator_counts_when_it_works_inside_containers(
         (["usr/bin/qemu-aarch64-static", "proc/sys/fs/binfmt_misc/register"], "sudo sh -c 'cat /usr/lib/binfmt.d"),
     ],
 )
-def test_the_remedy_for_a_missing_emulator_fits_the_machine(tmp_path: Path, files: list[str], begins: str) -> None:
+def test_emulator_remedy_fits_the_machine(tmp_path: Path, files: list[str], begins: str) -> None:
+    """The remedy for a missing emulator fits the machine."""
     for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     assert emulation.remedy("linux/arm64", tmp_path).startswith(begins)
+
+
+# Without probing ----------------------------------------------------------------------------------------------------
+
+
+def test_unprobed_client_is_the_first_on_path(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"a": ("28.2.2", False), "b": ("20.10.24", True)})
+    assert probe.unprobed_client(machine.host()) == str(tmp_path / "a/docker")
+    assert machine.asked == []
+
+
+@pytest.mark.parametrize(
+    ("start", "links", "env"),
+    [
+        ('#!/bin/sh\nexec /usr/bin/podman "$@"\n', {}, {}),
+        ("", {"var/run/docker.sock": "run/podman/podman.sock"}, {}),
+        ("", {}, {"DOCKER_HOST": "unix:///run/user/1000/podman/podman.sock"}),
+        ("", {}, {"DOCKER_CONTEXT": "robot"}),
+        ("", {"home/.docker/config.json": '{"currentContext": "robot"}'}, {}),
+        ("", {"a/docker": "usr/bin/podman-remote"}, {}),
+    ],
+    ids=["script", "socket", "host", "context", "context of the configuration", "link"],
+)
+def test_unprobed_client_is_none_where_only_probing_tells(
+    tmp_path: Path, start: str, links: dict[str, str], env: dict[str, str]
+) -> None:
+    machine = Machine(tmp_path, {"a": ("28.2.2", False)})
+    assert probe.unprobed_client(machine.host(HOME=str(tmp_path / "home"))) is not None
+    (tmp_path / "a/docker").write_text(start)
+    for place, target in links.items():
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if target.startswith("{"):
+            path.write_text(target)
+            continue
+        (tmp_path / target).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / target).write_text("")
+        (tmp_path / target).chmod(0o755)
+        path.unlink(missing_ok=True)
+        path.symlink_to(tmp_path / target)
+    assert probe.unprobed_client(machine.host(HOME=str(tmp_path / "home"), **env)) is None
+
+
+def test_run_capabilities_without_probing_are_those_of_the_probe(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"a": ("28.2.2", True)})
+    machine.info["ServerVersion"] = "28.2.2"
+    machine.info["DiscoveredDevices"] = [{"Source": "cdi", "ID": "nvidia.com/gpu=all"}]
+    found = DockerEngine(host=machine.host()).run_capabilities
+    assert [call[1] for call in machine.asked] == ["info"]
+    probed, _ = probe.probe("auto", machine.host())
+    assert found == RunCapabilities(
+        client=probed.client, sudo=False, runtimes=probed.runtimes, cdi_devices=probed.cdi_devices
+    )
+    assert (found.runtimes, found.cdi_devices) == (("nvidia", "runc"), ("nvidia.com/gpu=all",))
+
+
+@pytest.mark.parametrize("state", ["down", "denied"])
+def test_run_capabilities_probe_when_the_first_client_does_not_answer(tmp_path: Path, state: str) -> None:
+    machine = Machine(tmp_path, {"a": ("28.2.2", True)}, state=state)
+    machine.info = {"ServerErrors": [DOWN]}
+    if state == "down":
+        with pytest.raises(EngineMissingError, match="daemon does not answer"):
+            _ = DockerEngine(host=machine.host()).run_capabilities
+    else:
+        machine.sudo = True
+        assert DockerEngine(host=machine.host()).run_capabilities.sudo
+
+
+def test_images_are_asked_with_sudo_when_the_first_client_may_not(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"a": ("28.2.2", True)}, state="denied")
+    machine.sudo = True
+    assert DockerEngine(host=machine.host()).images() == []
+    lists = [call for call in machine.asked if "ls" in call]
+    assert [call[0] for call in lists] == [str(tmp_path / "a/docker"), "sudo"]

@@ -77,7 +77,10 @@ def download(request: pytest.FixtureRequest, data: Path, capsys: pytest.CaptureF
     return lambda *argv, code=0: called(capsys, *argv, code=code)
 
 
-def test_paths_come_one_a_line_in_the_order_asked(download: Any, data: Path, server: HubServer, tmp_path: Path) -> None:
+def test_download_prints_one_path_per_line_in_the_order_asked(
+    download: Any, data: Path, server: HubServer, tmp_path: Path
+) -> None:
+    """Paths come one a line in the order asked."""
     server.add("org/other", {"b.gguf": b"GGUF" * 500})
     out, err = download("org/other/b.gguf", "org/tiny", str(tmp_path), "--location-file", "where")
     paths = out.splitlines()
@@ -89,14 +92,16 @@ def test_paths_come_one_a_line_in_the_order_asked(download: Any, data: Path, ser
     assert "org/tiny: 2 files, 5.0 kB to download" in err
 
 
-def test_a_failure_leaves_the_location_file_as_it_was(download: Any) -> None:
+def test_download_failure_keeps_the_location_file(download: Any) -> None:
+    """A failed download leaves the location file as it was."""
     Path("where").write_text("before\n")
     out, _ = download("org/tiny", "org/absent", "--location-file", "where", code=3)
     assert out == ""
     assert Path("where").read_text() == "before\n"
 
 
-def test_json_names_commit_files_and_checksums(download: Any, server: HubServer) -> None:
+def test_download_json_names_commit_files_and_checksums(download: Any, server: HubServer) -> None:
+    """The JSON names the commit, the files and their checksums."""
     commit = server.repos["model", "org/tiny"].refs["main"]
     (item,) = json.loads(download("org/tiny@main", "--json")[0])
     assert (item["repo"], item["revision"], item["commit"], item["bytes"]) == ("org/tiny", "main", commit, 5042)
@@ -106,7 +111,8 @@ def test_json_names_commit_files_and_checksums(download: Any, server: HubServer)
     assert weights["sha256"] == server.repos["model", "org/tiny"].commits[commit]["model.safetensors"].sha256
 
 
-def test_a_dry_run_lists_files_bytes_and_the_sum(download: Any, data: Path, server: HubServer) -> None:
+def test_download_dry_run_lists_files_bytes_and_the_sum(download: Any, data: Path, server: HubServer) -> None:
+    """A dry run lists the files with their bytes and the sum."""
     download("org/tiny/config.json")
     commit = server.repos["model", "org/tiny"].refs["main"]
     assert download("org/tiny", "--dry-run")[0].splitlines() == [
@@ -125,7 +131,8 @@ def test_a_dry_run_lists_files_bytes_and_the_sum(download: Any, data: Path, serv
         (["--ignore-patterns", "*.json", "--include", "*"], ["model.safetensors"]),
     ],
 )
-def test_upstreams_options_choose_files(download: Any, argv: list[str], names: list[str]) -> None:
+def test_download_options_of_upstream_choose_files(download: Any, argv: list[str], names: list[str]) -> None:
+    """Upstream's options for leaving files out work as they did."""
     (path,) = download("org/tiny", *argv)[0].splitlines()
     assert sorted(item.name for item in Path(path).iterdir()) == names
 
@@ -144,9 +151,10 @@ def test_upstreams_options_choose_files(download: Any, argv: list[str], names: l
         (["org/wrong"], 1, "wrong sha256"),
     ],
 )
-def test_each_failure_has_its_exit_code(
+def test_download_failures_have_their_exit_codes(
     download: Any, server: HubServer, argv: list[str], code: int, words: str
 ) -> None:
+    """Each kind of failure has its exit code."""
     server.add("org/gated", FILES, gated="manual")
     server.add("org/wrong", {"model.bin": WEIGHTS})
     server.fail("org/wrong/resolve/model.bin", times=0, flip=True)
@@ -156,7 +164,8 @@ def test_each_failure_has_its_exit_code(
     assert "Traceback" not in err
 
 
-def test_a_token_on_the_command_line_works_and_is_warned_about(download: Any, server: HubServer) -> None:
+def test_download_token_on_the_command_line_works_with_a_warning(download: Any, server: HubServer) -> None:
+    """A token on the command line works, with a warning."""
     server.tokens.add(SECRET)
     server.add("org/gated", FILES, gated="auto").readers.add(SECRET)
     _, err = download("org/gated", "--token", SECRET)
@@ -164,39 +173,37 @@ def test_a_token_on_the_command_line_works_and_is_warned_about(download: Any, se
 
 
 @pytest.mark.parametrize("variable", ["HF_TOKEN", "HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN"])
-def test_every_spelling_of_the_token_variable_works(
+def test_download_reads_each_spelling_of_the_token_variable(
     download: Any, server: HubServer, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each spelling of the token variable works."""
     server.add("org/gated", FILES, gated="auto")
     monkeypatch.setenv(variable, "good")
     assert download("org/gated")[0]
 
 
-def test_quiet_says_nothing_but_paths(download: Any) -> None:
+def test_download_quiet_prints_only_paths(download: Any) -> None:
+    """With `--quiet` nothing but the paths is printed."""
     out, err = download("org/tiny", "-q")
     assert out.count("\n") == 1
     assert err == ""
 
 
-def test_the_host_needs_no_engine(
+def test_download_on_the_host_needs_no_engine(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A download by the host works without an engine."""
     monkeypatch.setenv("PATH", "/nonexistent")
     assert run(capsys, "org/tiny")[0]
 
 
 @pytest.mark.parametrize("option", [["--dry-run"], ["--json"], ["--token", "x"], ["--cache-dir", "x"]])
-def test_what_an_image_cannot_do_is_said(data: Path, capsys: pytest.CaptureFixture[str], option: list[str]) -> None:
+def test_download_in_an_image_refuses_options_it_lacks(
+    data: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    """Options that a download in an image lacks are refused."""
     _, err = run(capsys, "org/tiny", "--image", "hub:test", *option, code=2)
     assert "--image do not go together" in err
-
-
-@pytest.mark.parametrize(
-    ("path", "inside"),
-    [("{data}/models/huggingface/x", "/data/models/huggingface/x"), ("{data}", "/data"), ("/elsewhere", None)],
-)
-def test_where_containers_find_it(tmp_path: Path, path: str, inside: str | None) -> None:
-    assert hub.container_path(Path(path.format(data=tmp_path)), tmp_path) == inside
 
 
 # describing
@@ -206,7 +213,8 @@ def describe(reference: str, **given: Any) -> hub.ModelInfo:
     return hub.describe(reference, settings.load(), Console(), **given)
 
 
-def test_a_model_is_described_without_its_weights(data: Path, server: HubServer) -> None:
+def test_describe_reads_a_model_without_its_weights(data: Path, server: HubServer) -> None:
+    """Describing a model fetches its config and not its weights."""
     info = describe("org/tiny@main")
     assert (info.id, info.revision, info.commit) == ("org/tiny", "main", server.repos["model", "org/tiny"].refs["main"])
     assert info.config == {"model_type": "llama", "hidden_size": 64}
@@ -215,23 +223,26 @@ def test_a_model_is_described_without_its_weights(data: Path, server: HubServer)
     assert [file.name for file in info.files] == sorted(FILES)
 
 
-def test_a_described_model_that_is_here_has_a_path(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_describe_names_the_path_of_a_cached_model(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A described model that is in the cache has a path, online and offline."""
     (path,) = run(capsys, "org/tiny")[0].splitlines()
     online, offline = describe("org/tiny"), describe("org/tiny", offline=True)
     assert str(online.path) == path
     assert offline == online
 
 
-def test_describing_does_not_take_the_model_from_offline_users(
+def test_describe_keeps_the_older_commit_for_offline_use(
     data: Path, server: HubServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Describing a newer commit leaves the cached one to offline users."""
     run(capsys, "org/tiny")
     server.repos["model", "org/tiny"].commit({**FILES, "model.safetensors": b"new" * 1000})
     assert describe("org/tiny").path is None
     assert run(capsys, "org/tiny", "--offline")[0]
 
 
-def test_a_gated_model_is_described_as_far_as_it_may_be(data: Path, server: HubServer) -> None:
+def test_describe_gated_model_without_a_token_has_weights_but_no_config(data: Path, server: HubServer) -> None:
+    """Without a token a gated model is described by its list of files alone."""
     server.add("org/gated", FILES, gated="manual")
     info = describe("org/gated")
     assert (info.gated, info.config, info.weights) == ("manual", None, {"safetensors": 5000})
@@ -239,14 +250,16 @@ def test_a_gated_model_is_described_as_far_as_it_may_be(data: Path, server: HubS
     assert describe("org/gated", token="good").config
 
 
-def test_gguf_repositories_have_no_config(data: Path, server: HubServer) -> None:
+def test_describe_gguf_repository_says_that_it_has_no_config(data: Path, server: HubServer) -> None:
+    """A GGUF repository has weights and no config, and this is said."""
     server.add("org/x-GGUF", {"x-Q4_K_M.gguf": b"GGUF" * 600, "x-Q8_0.gguf": b"GGUF" * 900, "README.md": b"#"})
     info = describe("org/x-GGUF")
     assert info.is_gguf
     assert (info.weights, info.config, info.config_missing) == ({"gguf": 6000}, None, "there is no config.json")
 
 
-def test_describing_what_is_not_there(data: Path) -> None:
+def test_describe_errors_for_absent_uncached_and_wrong_names(data: Path) -> None:
+    """An absent, an uncached and a wrong name are three errors."""
     with pytest.raises(NothingMatchedError):
         describe("org/absent")
     with pytest.raises(NotReadyError):
@@ -255,7 +268,8 @@ def test_describing_what_is_not_there(data: Path) -> None:
         describe("no name")
 
 
-def test_weights_are_counted_once() -> None:
+def test_weights_are_counted_once_per_format() -> None:
+    """Copies of the weights, shards and training files are not counted twice."""
     sizes = {
         "model-00001-of-00002.safetensors": 10, "model-00002-of-00002.safetensors": 5, "consolidated.safetensors": 15,
         "pytorch_model.bin": 15, "training_args.bin": 1, "original/consolidated.00.pth": 15, "optimizer.pt": 30,
@@ -268,7 +282,10 @@ def test_weights_are_counted_once() -> None:
 # listing and removing
 
 
-def test_the_cache_is_listed_and_removed(data: Path, server: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cached_lists_repositories_and_remove_deletes_one(
+    data: Path, server: HubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cached repositories are listed, and one is removed."""
     server.add("org/set", {"a.csv": b"1,2"}, kind="dataset")
     run(capsys, "org/tiny")
     run(capsys, "org/set", "--type", "dataset")
@@ -286,19 +303,22 @@ def test_the_cache_is_listed_and_removed(data: Path, server: HubServer, capsys: 
     assert [path.name for path in (cache / ".locks").iterdir()] == ["datasets--org--set"]
 
 
-def test_nothing_is_cached_where_nothing_is(tmp_path: Path) -> None:
+def test_cached_of_an_empty_directory_is_empty(tmp_path: Path) -> None:
+    """Where nothing is cached, the list is empty and removing is an error."""
     assert hub.cached(tmp_path) == []
     with pytest.raises(NothingMatchedError, match="not in"):
         hub.remove(tmp_path, "org/tiny")
 
 
 @pytest.mark.parametrize("name", ["../../etc", "org/../../x", "", "a/b/../c"])
-def test_only_repositories_can_be_removed(data: Path, name: str) -> None:
+def test_remove_refuses_names_that_are_not_repositories(data: Path, name: str) -> None:
+    """Only names of repositories can be removed."""
     with pytest.raises(UsageError):
         hub.remove(data, name)
 
 
-def test_what_is_being_downloaded_is_not_removed(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_remove_refuses_a_repository_being_downloaded(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A repository that is being downloaded is not removed."""
     run(capsys, "org/tiny")
     lock = next(hub.cache_of(data).glob(".locks/*/*.lock"))
     with lock.open("w") as held:
@@ -311,23 +331,21 @@ def test_what_is_being_downloaded_is_not_removed(data: Path, capsys: pytest.Capt
 # the same code in the images
 
 
-def test_images_run_the_same_code(tmp_path: Path) -> None:
+def test_transfer_modules_are_shared_with_images(tmp_path: Path) -> None:
     """The recipe has no copy of the modules: it shares them, and the program in the image starts with them alone."""
-    catalog = catalog_module.load([ROOT / "packages"], platforms.parse_target("x86_64,cpu"))
+    packages = catalog_module.load([ROOT / "packages"], platforms.parse_target("x86_64,cpu"))
     place = ".jetson/shared/jetson_containers/hub/transfer"
-    shared = shared_files.files(catalog.find("huggingface_hub"))
+    shared = shared_files.files(packages.find("huggingface_hub"))
     assert shared == {f"{place}/{path.name}": path for path in OURS.glob("*.py")}
-    assert f"\nCOPY {place} /usr/local/lib/huggingface-downloader/hub_transfer\n" in (RECIPE / "Dockerfile").read_text()
+    installed = "/usr/local/lib/huggingface-downloader"
+    assert f"\nCOPY {place} {installed}/hub_transfer\n" in (RECIPE / "Dockerfile").read_text()
     for name, path in shared.items():
         target = tmp_path / "hub_transfer" / name.removeprefix(f"{place}/")
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, target)
-    text = (
-        (RECIPE / "huggingface-downloader").read_text().replace("/usr/local/lib/huggingface-downloader", str(tmp_path))
-    )
-    done = subprocess.run(
-        [sys.executable, "-I", "-", "--help"], input=text, capture_output=True, text=True, check=False
-    )
+    program = (RECIPE / "huggingface-downloader").read_text().replace(installed, str(tmp_path))
+    argv = [sys.executable, "-I", "-c", program, "--help"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: ")
 
@@ -346,7 +364,8 @@ TOO_NEW = {
 
 
 @pytest.mark.parametrize("path", sorted(OURS.glob("*.py")), ids=lambda path: path.name)
-def test_it_is_written_for_the_python_of_jetpack_5(path: Path) -> None:
+def test_transfer_is_written_for_python_3_8(path: Path) -> None:
+    """The transfer uses nothing newer than the Python of JetPack 5."""
     tree = ast.parse(path.read_text(), feature_version=(3, 8))
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     used = {node.attr for node in attributes if not (isinstance(node.value, ast.Name) and node.value.id == "os")}
@@ -355,7 +374,8 @@ def test_it_is_written_for_the_python_of_jetpack_5(path: Path) -> None:
     assert "strict" not in keywords
 
 
-def test_looking_at_the_command_imports_no_client() -> None:
+def test_download_command_imports_the_client_late() -> None:
+    """Importing the command does not import huggingface_hub."""
     import subprocess
     import sys
 

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 import jetson_containers
-from jetson_containers.images import compat, labels
-from jetson_containers.images.compat import ImageFacts, compatible, facts_of, rank_key
+from jetson_containers.autotag.ranking import rank_key
+from jetson_containers.images import labels
+from jetson_containers.images.compat import ImageFacts, compatible, facts_of
 from jetson_containers.images.name import ImageName
+from jetson_containers.plan.stage import stage_image
 from jetson_containers.platforms import cuda as cudarange
 from jetson_containers.platforms import tables
 from jetson_containers.platforms.detect import Arch, Platform, detect, parse_target
@@ -126,11 +128,13 @@ def second_opinion(tag: str, docker_arch: str, host: Platform) -> bool:
 
 
 class TestEveryHostAndEveryTag:
-    def test_there_are_many_of_both(self) -> None:
+    def test_published_tags_and_hosts_are_all_there(self) -> None:
+        """All published tags and hundreds of hosts are compared."""
         assert len(published()) == 752
         assert len(hosts()) > 300
 
-    def test_the_verdict_agrees_with_a_second_opinion(self) -> None:
+    def test_compatible_agrees_with_an_independent_judgment(self) -> None:
+        """The verdict agrees with a second opinion."""
         wrong = [
             (name, facts.reference, ok)
             for name, host in hosts().items()
@@ -139,7 +143,8 @@ class TestEveryHostAndEveryTag:
         ]
         assert wrong == []
 
-    def test_every_verdict_has_a_known_rule_and_a_sentence(self) -> None:
+    def test_compatible_gives_a_known_rule_and_a_sentence(self) -> None:
+        """Every verdict has a known rule and a sentence."""
         rules = tables.load("compat")["rules"]
         for host in hosts().values():
             for _, _, facts in published()[::7]:
@@ -149,7 +154,8 @@ class TestEveryHostAndEveryTag:
                 assert len(verdict.reason) > 10
                 assert "None" not in verdict.reason
 
-    def test_cuda_compat_is_chosen_only_where_nothing_is_native(self) -> None:
+    def test_ranking_chooses_cuda_compat_only_without_a_native_image(self) -> None:
+        """An image that needs cuda-compat is chosen only where none runs natively."""
         for name, host in hosts().items():
             limit = host.driver_cuda or host.cuda
             fit: dict[str, list[ImageFacts]] = {}
@@ -215,7 +221,8 @@ class TestRules:
             ("jetson-containers/stage:0123456789ab", "r36.4.3", "image-role"),
         ],
     )
-    def test_refused(self, image: str, host: str, rule: str) -> None:
+    def test_compatible_refuses_with_the_rule(self, image: str, host: str, rule: str) -> None:
+        """Images that do not run are refused with the rule they break."""
         verdict = compatible(facts_of(ImageName.parse(image)), parse_target(host))
         assert (verdict.ok, verdict.rule) == (False, rule)
 
@@ -247,7 +254,8 @@ class TestRules:
             ("x:r36.4-cpu-22.04", "r36.4.3,cpu", "without CUDA"),
         ],
     )
-    def test_accepted(self, image: str, host: str, words: str) -> None:
+    def test_compatible_accepts_with_the_reason(self, image: str, host: str, words: str) -> None:
+        """Images that run are accepted with the reason."""
         verdict = compatible(facts_of(ImageName.parse(image)), parse_target(host))
         assert verdict.ok, verdict.reason
         assert words in verdict.reason
@@ -262,10 +270,11 @@ class TestRules:
             ("x:2.6-amd64-cu128-24.04", "r36.4.3", "made for x86_64, this is aarch64"),
         ],
     )
-    def test_the_reason_says_what_is_there_and_what_is_wanted(self, image: str, host: str, words: str) -> None:
+    def test_refusal_says_what_is_there_and_what_is_wanted(self, image: str, host: str, words: str) -> None:
+        """The reason says what is there and what is wanted."""
         assert words in compatible(facts_of(ImageName.parse(image)), parse_target(host)).reason
 
-    def test_the_first_no_is_the_reason(self) -> None:
+    def test_refusal_reason_is_the_first_broken_rule(self) -> None:
         """A stage of another architecture, release and CUDA is refused as a stage, then as each of the others."""
         host = parse_target("r36.4.3")
         image = facts_of(ImageName.parse("x:r38.4-cu132-24.04"))
@@ -278,16 +287,17 @@ class TestRules:
             order.append(compatible(image, host).rule)
         assert order == ["image-role", "architecture", "l4t-class", "cuda-range", "gpu-code", "runs"]
 
-    def test_every_rule_of_the_table_can_be_the_reason(self) -> None:
-        """`TestRules` has an example for each; a rule nobody can meet would be dead."""
+    def test_rules_of_the_table_can_each_be_the_reason(self) -> None:
+        """`TestRules` has an example for each; a rule that never applies would be dead."""
         examples = {
             mark.args[1][i][2]
-            for mark in self.test_refused.pytestmark  # type: ignore[attr-defined]
+            for mark in self.test_compatible_refuses_with_the_rule.pytestmark  # type: ignore[attr-defined]
             for i in range(len(mark.args[1]))
         }
         assert examples | {"runs"} == set(tables.load("compat")["rules"])
 
-    def test_every_class_says_why_and_who_found_out(self) -> None:
+    def test_classes_of_l4t_say_why_and_with_what_evidence(self) -> None:
+        """Every class of L4T says why and who found out."""
         for group in cudarange.classes():
             assert group.why
             assert group.evidence
@@ -303,42 +313,50 @@ class TestLabels:
         made = labels.make(role=role, name=name, key="sha256:0", packages=["a", "b:1"], platform=parse_target(target))
         return facts_of(ImageName.parse(name), made, docker_arch=arch)
 
-    def test_labels_say_what_the_name_does_not(self) -> None:
+    def test_facts_of_labels_say_what_the_name_does_not(self) -> None:
+        """Labels say what the name does not."""
         facts = self.of("r36.4.3,cu128")
         assert (facts.arch, facts.l4t, facts.cuda) == (Arch.TEGRA, Version("36.4.3"), Version("12.8"))
         assert (facts.sm, facts.distro, facts.cpu) == ((87,), "22.04", False)
         assert (facts.packages, facts.role) == (("a", "b:1"), "final")
         assert compatible(facts, self.HOST).ok
 
-    def test_labels_are_believed_before_the_name(self) -> None:
+    def test_facts_of_labels_come_before_the_name(self) -> None:
+        """Labels are believed before the name."""
         verdict = compatible(self.of("r35.4.1", name="x:r36.4-cu126-22.04"), self.HOST)
         assert verdict.rule == "l4t-class"
 
     @pytest.mark.parametrize("role", ["stage", "artifact", "building", '"stage"'])
-    def test_only_finished_images_are_results(self, role: str) -> None:
+    def test_compatible_refuses_unfinished_images(self, role: str) -> None:
+        """Only finished images are results."""
         assert compatible(self.of("r36.4.3", role=role), self.HOST).rule == "image-role"
 
-    def test_a_quoted_role_is_the_same_role(self) -> None:
+    def test_facts_of_a_quoted_role_are_the_same(self) -> None:
+        """A quoted role is the same role."""
         assert compatible(self.of("r36.4.3", role='"final"'), self.HOST).ok
 
-    def test_a_cpu_image_is_recognized(self) -> None:
+    def test_facts_of_a_cpu_image_have_no_cuda(self) -> None:
+        """A CPU image is recognized."""
         facts = self.of("r36.4.3,cpu")
         assert facts.cpu
         assert facts.cuda is None
         assert compatible(facts, self.HOST).ok
 
-    def test_code_for_another_chip_is_refused(self) -> None:
+    def test_compatible_refuses_code_for_another_chip(self) -> None:
+        """Code for another chip is refused."""
         host = parse_target("agx-thor,r39.2")
         assert compatible(self.of("r39.2"), host).ok
         assert compatible(self.of("r39.2,sm87"), host).rule == "gpu-code"
         assert compatible(self.of("r35.4.1,sm72"), parse_target("orin-nx-16gb,r35.4.1")).rule == "gpu-code"
 
-    def test_a_jetson_whose_chip_is_unknown_needs_code_for_all_it_might_be(self) -> None:
+    def test_compatible_on_an_unknown_chip_needs_code_for_all_it_might_be(self) -> None:
+        """A Jetson whose chip is unknown needs code for all it might be."""
         host = replace(parse_target("r35.4.1"), soc=None)
         assert compatible(self.of("r35.4.1"), host).ok
         assert compatible(self.of("r35.4.1,sm87"), host).rule == "gpu-code"
 
-    def test_binaries_of_another_machine_than_the_labels_say_are_not_believed(self) -> None:
+    def test_compatible_refuses_labels_that_contradict_the_architecture(self) -> None:
+        """Labels of another machine than that of the binaries are not believed."""
         facts = self.of("r36.4.3", arch="amd64")
         assert compatible(facts, self.HOST).rule == "architecture"
         assert not compatible(facts, parse_target("x86_64")).ok
@@ -348,15 +366,18 @@ class TestLabels:
         ["garbage", "[]", "{}", '"r36"', '{"arch": "tegra"}', '{"arch": 5, "l4t": 36.4, "cuda": "12.6", "sm": "87"}',
          '{"arch":"tegra","l4t":"banana","cuda":"12.6"}', '{"arch":"tegra","l4t":"36.4.3","cuda":"new"}'],
     )  # fmt: skip
-    def test_a_label_that_cannot_be_read_leaves_things_unknown_and_unknown_is_refused(self, text: str) -> None:
+    def test_compatible_refuses_labels_that_cannot_be_read(self, text: str) -> None:
+        """A label that cannot be read leaves things unknown, and unknown is refused."""
         facts = facts_of(ImageName.parse("x:r36.4-cu126-22.04"), {labels.PLATFORM: text}, docker_arch="arm64")
         assert not compatible(facts, self.HOST).ok
 
-    def test_without_our_label_the_name_decides(self) -> None:
+    def test_facts_of_an_image_without_labels_come_from_the_name(self) -> None:
+        """Without labels of this project the name decides."""
         facts = facts_of(ImageName.parse("x:r36.4-cu126-22.04"), {"maintainer": "me"}, docker_arch="arm64")
         assert compatible(facts, self.HOST).ok
 
-    def test_what_we_build_here_runs_here(self) -> None:
+    def test_compatible_accepts_what_is_built_on_the_same_host(self) -> None:
+        """An image built on a host runs on it."""
         for name, host in hosts().items():
             made = labels.make(role="final", name="x:1", key="k", packages=["x"], platform=host)
             arch = host.docker_platform.removeprefix("linux/")
@@ -401,16 +422,19 @@ class TestRanking:
             ("agx-thor,r38.4", ["r38.4-cu130-24.04", "9.9-sbsa-cu130-24.04"]),
         ],
     )
-    def test_best_first(self, host: str, best_first: list[str]) -> None:
+    def test_rank_key_puts_the_best_image_first(self, host: str, best_first: list[str]) -> None:
+        """The best image comes first."""
         assert self.order(best_first, host) == best_first
 
-    def test_the_newest_push_wins_when_nothing_else_does(self) -> None:
+    def test_rank_key_prefers_the_newest_push_between_equals(self) -> None:
+        """The newest push wins when nothing else decides."""
         old, new = {"pushed": "2024-12-01"}, {"pushed": "2025-03-01"}
         names = ["r36.4-cu126-22.04", "r36.4-cu126-24.04"]
         assert self.order(names, "r36.4.3", **{names[0]: new, names[1]: old}) == names
         assert self.order(names, "r36.4.3", **{names[0]: old, names[1]: new}) == names[::-1]
 
-    def test_local_before_remote_when_the_rest_is_equal(self) -> None:
+    def test_rank_key_prefers_local_images_between_equals(self) -> None:
+        """Local comes before remote when the rest is equal."""
         names = ["r36.4-cu126-22.04", "r36.4-cu126-24.04"]
         remote = {"source": "docker.io"}
         assert self.order(names, "r36.4.3", **{names[0]: remote}) == names[::-1]
@@ -434,7 +458,8 @@ class TestRanking:
             ("sbsa-grace", {"vllm": "0.8.6-sbsa-cu128", "pytorch": None}),
         ],
     )
-    def test_choices_among_published_images(self, host: str, choices: dict[str, str | None]) -> None:
+    def test_ranking_chooses_among_published_images(self, host: str, choices: dict[str, str | None]) -> None:
+        """Each host gets its known choice among the published images."""
         platform = detect(HOSTS / host)
         for package, want in choices.items():
             prefix = f"dustynv/{package}:"
@@ -471,7 +496,8 @@ _images = st.builds(
 
 class TestProperties:
     @given(_images, st.sampled_from(sorted(hosts())))
-    def test_a_yes_is_never_a_guess(self, image: ImageFacts, name: str) -> None:
+    def test_compatible_accepts_only_what_is_known(self, image: ImageFacts, name: str) -> None:
+        """An image is never accepted by a guess."""
         host = hosts()[name]
         verdict = compatible(image, host)
         assert verdict.rule in tables.load("compat")["rules"]
@@ -498,11 +524,15 @@ class TestProperties:
                 assert {"t210": 53, "t186": 62, "t194": 72, "t234": 87, "t264": 110}[host.soc] in image.sm
 
     @given(st.lists(_images, min_size=2, max_size=6), st.sampled_from(sorted(hosts())))
-    def test_any_images_can_be_ranked(self, images: list[ImageFacts], name: str) -> None:
+    def test_rank_key_orders_any_images(self, images: list[ImageFacts], name: str) -> None:
+        """Any images can be ranked."""
         keys = [rank_key(image, hosts()[name]) for image in images]
         best_first = sorted(keys)  # type: ignore[type-var]
         keys.reverse()
         assert sorted(keys) == best_first  # type: ignore[type-var]
 
-    def test_the_stage_repository_is_the_one_plans_use(self) -> None:
-        assert compat.STAGE_REPOSITORY == ("jetson-containers", "stage")
+    def test_stage_images_of_plans_are_recognized_without_labels(self) -> None:
+        """Stage images of plans are recognized by their name where they have no labels."""
+        name = ImageName.parse(stage_image("cmake:pip", "sha256:0123456789abcdef0123"))
+        assert str(name) == "jetson-containers/stage:cmake-pip-0123456789abcdef"
+        assert facts_of(name).role == "stage"

@@ -38,16 +38,19 @@ def made(**changes: Any) -> dict[str, str]:
     return labels.make(**{**values, **changes})
 
 
-def test_names_are_those_of_the_interface() -> None:
+def test_label_names_are_the_documented_ones() -> None:
+    """The names of the labels are the documented ones."""
     ours = {name for name in made() if not name.startswith("org.opencontainers.image.")}
     assert ours == {f"io.jetson-containers.{name}" for name in ("key", "role", "packages", "platform", "plan", "tests")}
 
 
-def test_every_label_is_text_without_an_absent_one() -> None:
+def test_labels_are_all_text() -> None:
+    """Every label is text; absent values have no label."""
     assert all(isinstance(value, str) for value in made(plan="", tests=None).values())
 
 
-def test_what_is_made_is_read() -> None:
+def test_labels_are_read_as_they_were_made() -> None:
+    """Labels are read as they were made."""
     read = labels.read(made(provenance=labels.Provenance(revision="abc")))
     assert read == labels.ImageLabels(
         key="sha256:aa",
@@ -61,7 +64,8 @@ def test_what_is_made_is_read() -> None:
     )
 
 
-def test_an_image_without_cuda_and_l4t_says_null() -> None:
+def test_platform_label_without_cuda_and_l4t_says_null() -> None:
+    """An image without CUDA and L4T says null."""
     assert json.loads(made(platform=PC)[labels.PLATFORM]) == {
         "arch": "x86_64",
         "l4t": None,
@@ -73,6 +77,7 @@ def test_an_image_without_cuda_and_l4t_says_null() -> None:
 
 
 def test_standard_labels_describe_the_image() -> None:
+    """Standard labels describe the image."""
     origin = labels.Provenance("rev", "ubuntu:22.04", "2026-01-01T00:00:00Z", ("MIT", "Apache-2.0", "", "MIT"))
     values = made(provenance=origin, name="reg.io:5000/ns/mlc:0.20.0-r36.4")
     prefix = "org.opencontainers.image."
@@ -93,7 +98,8 @@ def test_standard_labels_describe_the_image() -> None:
     "broken",
     [{}, {labels.PACKAGES: "not json"}, {labels.PACKAGES: '{"a":1}'}, {labels.TESTS: "[1]"}, {labels.PLATFORM: "7"}],
 )
-def test_an_unreadable_label_counts_as_absent(broken: dict[str, str]) -> None:
+def test_label_that_cannot_be_read_counts_as_absent(broken: dict[str, str]) -> None:
+    """An unreadable label counts as absent."""
     assert labels.read(broken) == labels.ImageLabels()
 
 
@@ -109,11 +115,11 @@ def test_an_unreadable_label_counts_as_absent(broken: dict[str, str]) -> None:
         ((), False),
     ],
 )
-def test_labels_are_believed_only_under_the_name_they_were_made_for(
-    references: tuple[str, ...], believed: bool
-) -> None:
+def test_labels_are_believed_only_under_their_own_name(references: tuple[str, ...], believed: bool) -> None:
+    """Labels are believed only under the name they were made for."""
     assert labels.ours(references, made()) is believed
 
 
 def test_labels_without_a_name_are_not_believed() -> None:
+    """Labels without a name are not believed."""
     assert not labels.ours(("x:1",), {labels.KEY: "sha256:aa"})

@@ -38,27 +38,32 @@ def says(**fields: Any) -> TagPlatform:
 
 
 class TestPublishedTags:
-    def test_the_whole_list_is_there(self) -> None:
+    def test_published_tags_are_all_there(self) -> None:
+        """The whole list of published tags is there."""
         assert len(published()) == 752
 
-    def test_every_tag_round_trips(self) -> None:
+    def test_published_tags_are_written_as_they_were_read(self) -> None:
+        """Every published tag is written back as it was."""
         assert [str(ImageName.parse(reference)) for reference, _ in published()] == [name for name, _ in published()]
 
-    def test_nearly_every_tag_says_for_which_platform_it_is(self) -> None:
+    def test_published_tags_name_their_platform(self) -> None:
+        """Nearly every tag says for which platform it is."""
         silent = [ref for ref, _ in published() if ImageName.parse(ref).platform == TagPlatform()]
         assert silent == ["dustynv/jetson-inference:22.06", "dustynv/vila-microservice:36.4.0"]
 
-    def test_what_a_tag_says_is_true_of_the_image(self) -> None:
+    def test_published_tags_name_the_right_architecture(self) -> None:
+        """The architecture that a tag names is that of the image."""
         for reference, arch in published():
             machine = ImageName.parse(reference).platform.machine
             assert machine in {None, {"arm64": "aarch64", "amd64": "x86_64"}[arch]}, reference
 
-    def test_every_release_a_tag_names_is_in_the_table(self) -> None:
+    def test_published_tags_name_only_known_releases(self) -> None:
+        """Every release that a tag names is in the table."""
         releases = {parsed.platform.l4t for ref, _ in published() if (parsed := ImageName.parse(ref)).platform.l4t}
         known = {row.l4t for row in tables.releases()}
         assert releases <= known
 
-    def test_nothing_of_a_tag_is_lost(self) -> None:
+    def test_published_tags_lose_no_word(self) -> None:
         """Version, variant, platform and plan together use every word of the tag."""
         for reference, _ in published():
             parsed = ImageName.parse(reference)
@@ -126,9 +131,10 @@ class TestForms:
             ("a--b", None, "a--b", TagPlatform(), None),
         ],
     )  # fmt: skip
-    def test_every_form_that_is_used(
+    def test_parse_reads_each_form_of_a_tag(
         self, tag: str, version: str | None, variant: str | None, platform: TagPlatform, plan: str | None
     ) -> None:
+        """Every form of a tag that is in use is read."""
         parsed = ImageName.parse(f"dustynv/x:{tag}")
         assert (parsed.version, parsed.variant, parsed.plan) == (version, variant, plan)
         assert parsed.platform == platform
@@ -151,7 +157,7 @@ class TestForms:
             ("jetson-containers/stage:0123456789ab", None, "jetson-containers", "stage", "0123456789ab", None),
         ],
     )
-    def test_references(
+    def test_parse_splits_references(
         self,
         reference: str,
         registry: str | None,
@@ -160,6 +166,7 @@ class TestForms:
         tag: str | None,
         digest: str | None,
     ) -> None:
+        """References are split into registry, namespace, name, tag and digest."""
         parsed = ImageName.parse(reference)
         assert (parsed.registry, parsed.namespace, parsed.name) == (registry, namespace, name)
         assert (parsed.tag, parsed.digest) == (tag, digest)
@@ -171,12 +178,14 @@ class TestForms:
         ["", ":tag", "a b", "UPPER", "a/B:c", "a:", "a:-x", "a:" + "x" * 129, "a//b", "a@sha256:12", "-a", "torch*:r36",
          "a:b:c", "repo:<none>", "a/", "/a", "a:x\n", "a:ü"],
     )  # fmt: skip
-    def test_what_docker_would_refuse_is_refused(self, reference: str) -> None:
+    def test_parse_refuses_what_docker_refuses(self, reference: str) -> None:
+        """What docker would refuse is refused."""
         with pytest.raises(UsageError) as caught:
             ImageName.parse(reference)
         assert caught.value.hint
 
-    def test_the_selector_is_what_a_user_writes_behind_the_colon(self) -> None:
+    def test_selector_is_what_a_user_writes_behind_the_colon(self) -> None:
+        """The selector is what a user writes behind the colon."""
         assert ImageName.parse("llama_cpp:0.3.9-builder-r36.4.0").selector == "0.3.9-builder"
         assert ImageName.parse("ros:humble-desktop-l4t-r36.4.0").selector == "humble-desktop"
         assert ImageName.parse("mlc:r36.4.0").selector == ""
@@ -195,15 +204,18 @@ class TestWhatWeWrite:
             ("vllm", "r39.2", "", "vllm:r39.2-cu132-24.04"),
         ],
     )
-    def test_names(self, package: str, target: str, repository: str, name: str) -> None:
+    def test_image_for_gives_name_and_tag(self, package: str, target: str, repository: str, name: str) -> None:
+        """Packages and platforms give a name and a tag."""
         assert image_for(package, parse_target(target), repository=repository) == name
 
-    def test_a_name_no_registry_takes_is_refused(self) -> None:
+    def test_image_for_refuses_a_name_that_registries_refuse(self) -> None:
+        """A name that no registry takes is refused."""
         with pytest.raises(UsageError):
             image_for("Torch*", parse_target("cpu"))
 
     @pytest.mark.parametrize("row", tables.releases(), ids=lambda row: str(row.l4t))
-    def test_the_platform_we_write_is_a_target_again(self, row: tables.Release) -> None:
+    def test_platform_tag_is_a_target_again(self, row: tables.Release) -> None:
+        """The platform in a tag is a target again."""
         platform = parse_target(f"r{row.l4t}")
         again = parse_target(platform_tag(platform))
         ours, theirs = platform.build_facts(), again.build_facts()
@@ -240,7 +252,10 @@ _repositories = st.one_of(
 
 class TestRoundTrip:
     @given(_platforms, _names, _versions, _repositories)
-    def test_what_we_write_we_read(self, platform: Platform, family: str, version: str, repository: str) -> None:
+    def test_image_for_is_read_as_it_was_meant(
+        self, platform: Platform, family: str, version: str, repository: str
+    ) -> None:
+        """A name that is written is read as it was meant."""
         reference = image_for(f"{family}:{version}" if version else family, platform, repository=repository)
         parsed = ImageName.parse(reference)
         assert str(parsed) == reference
@@ -260,10 +275,12 @@ class TestRoundTrip:
             assert said.l4t == Version(f"{platform.l4t.major}.{platform.l4t.minor}")
 
     @given(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,40}", fullmatch=True))
-    def test_any_tag_that_docker_takes_comes_back(self, tag: str) -> None:
+    def test_parse_keeps_any_tag_that_docker_takes(self, tag: str) -> None:
+        """Any tag that docker takes is written back as it was."""
         assert str(ImageName.parse(f"a/b:{tag}")) == f"a/b:{tag}"
 
     @given(st.text(max_size=60))
-    def test_any_text_parses_or_is_refused_as_a_user_error(self, text: str) -> None:
+    def test_parse_of_any_text_succeeds_or_is_a_usage_error(self, text: str) -> None:
+        """Any text parses or is refused as a user error."""
         with contextlib.suppress(UsageError):
             assert str(ImageName.parse(text)) == text

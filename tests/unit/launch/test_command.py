@@ -136,7 +136,8 @@ def added(planned: Launch, plain: Launch) -> list[str]:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_the_command_for_a_host(tmp_path: Path, host: str) -> None:
+def test_command_for_each_host_is_the_expected_one(tmp_path: Path, host: str) -> None:
+    """Each captured host gets its expected command."""
     planned = plan(
         tmp_path, "-v", "/a:/b", "img:tag", "llama-cli", "--version", host=host, stdin_tty=True, stdout_tty=True
     )
@@ -147,19 +148,22 @@ def test_the_command_for_a_host(tmp_path: Path, host: str) -> None:
     assert warnings_of(planned) == []
 
 
-def test_a_bare_host_gets_the_defaults_and_nothing_else(tmp_path: Path) -> None:
+def test_command_for_a_bare_host_has_only_the_defaults(tmp_path: Path) -> None:
+    """A bare host gets the defaults and nothing else."""
     assert list(plan(tmp_path, "img", "cmd", "-x").argv) == [
         *("/usr/bin/docker", "run", "-i", "--rm", "--network", "host", "--shm-size=8g", "--name", "unique"),
         *("--volume", "/srv/data:/data", "img", "cmd", "-x"),
     ]
 
 
-def test_the_users_words_follow_ours_untouched_and_in_order(tmp_path: Path) -> None:
+def test_command_keeps_the_words_of_the_user_in_order(tmp_path: Path) -> None:
+    """The user's words follow ours, untouched and in order."""
     users = ["-e", "A=1", "--net=bridge", "-itv", "/x:/y", "--name", "mine", "img", "sh", "-c", "echo --name $X"]
     assert list(plan(tmp_path, *users).argv)[-len(users) :] == users
 
 
-def test_our_own_options_are_not_dockers(tmp_path: Path) -> None:
+def test_own_options_are_not_passed_to_docker(tmp_path: Path) -> None:
+    """Options of this program are not passed to docker."""
     planned = plan(
         tmp_path, "--data", "/d", "--dry-run", "--no-gpu", "--verbose", "--json", "-e", "A", "img", "--dry-run"
     )
@@ -168,7 +172,8 @@ def test_our_own_options_are_not_dockers(tmp_path: Path) -> None:
     assert not {"--data", "--no-gpu", "--verbose", "--json"} & set(planned.argv)
 
 
-def test_after_two_dashes_every_option_is_dockers(tmp_path: Path) -> None:
+def test_options_after_two_dashes_are_passed_to_docker(tmp_path: Path) -> None:
+    """After two dashes every option is docker's."""
     planned = plan(tmp_path, "--no-gpu", "--", "--dry-run", "--rm", "img")
     assert not planned.dry_run
     assert list(planned.argv[-3:]) == ["--dry-run", "--rm", "img"]
@@ -195,7 +200,10 @@ def test_after_two_dashes_every_option_is_dockers(tmp_path: Path) -> None:
         ("img -it", True, True, ["-it"]),  # the command's own
     ],
 )
-def test_terminal(tmp_path: Path, args: str, stdin_tty: bool, stdout_tty: bool, expected: list[str]) -> None:
+def test_terminal_options_follow_standard_input_and_output(
+    tmp_path: Path, args: str, stdin_tty: bool, stdout_tty: bool, expected: list[str]
+) -> None:
+    """`-i` and `-t` follow the standard input and output."""
     planned = plan(tmp_path, *args.split(), stdin_tty=stdin_tty, stdout_tty=stdout_tty)
     ours = list(planned.argv[2 : planned.argv.index("--rm")])
     assert ours == expected
@@ -233,31 +241,36 @@ def test_terminal(tmp_path: Path, args: str, stdin_tty: bool, stdout_tty: bool, 
         ("--env=NVIDIA_VISIBLE_DEVICES=0", "NVIDIA_VISIBLE_DEVICES=all", False),
     ],
 )
-def test_an_option_of_the_user_replaces_our_default(tmp_path: Path, option: str, default: str, kept: bool) -> None:
+def test_option_of_the_user_replaces_the_default(tmp_path: Path, option: str, default: str, kept: bool) -> None:
+    """An option of the user replaces the default."""
     host = "x86-gpu" if "ulimit" in default else "orin-r36"
     assert default in plan(tmp_path, "img", host=host).argv
     ours = [word for word in plan(tmp_path, option, "img", host=host).argv if word != option]
     assert (default in ours) is kept
 
 
-def test_a_name_after_the_image_belongs_to_the_command(tmp_path: Path) -> None:
+def test_name_after_the_image_belongs_to_the_command(tmp_path: Path) -> None:
+    """A name after the image belongs to the command."""
     planned = plan(tmp_path, "img", "app", "--name", "x")
     assert planned.name == "unique"
     assert "unique" in planned.argv
 
 
-def test_two_containers_of_one_second_have_different_names(tmp_path: Path) -> None:
+def test_names_of_containers_of_one_second_differ(tmp_path: Path) -> None:
+    """Two containers of one second have different names."""
     names = {plan(tmp_path, name=None).name for _ in range(20)}
     assert len(names) == 20
     assert all(name.startswith("jetson_container_2") for name in names)
 
 
-def test_published_ports_on_the_hosts_network_are_pointed_out(tmp_path: Path) -> None:
+def test_published_ports_on_the_network_of_the_host_get_a_warning(tmp_path: Path) -> None:
+    """Published ports on the host's network get a warning."""
     assert any("published ports" in text for text in warnings_of(plan(tmp_path, "-p", "80:80", "img")))
     assert warnings_of(plan(tmp_path, "-p", "80:80", "--network", "bridge", "img")) == []
 
 
-def test_an_unknown_option_is_passed_on_and_pointed_out(tmp_path: Path) -> None:
+def test_unknown_option_is_passed_on_with_a_warning(tmp_path: Path) -> None:
+    """An unknown option is passed on with a warning."""
     planned = plan(tmp_path, "--runtme", "nvidia", "img")
     assert list(planned.argv[-3:]) == ["--runtme", "nvidia", "img"]
     (notice,) = [notice for notice in planned.notices if "--runtme" in notice.text]
@@ -297,9 +310,10 @@ HOOK = "usr/bin/nvidia-container-runtime-hook"
         ),
     ],
 )
-def test_gpu_ladder(
+def test_gpu_access_is_the_best_that_platform_and_engine_allow(
     tmp_path: Path, platform: Platform, capabilities: Capabilities, files: str, rung: Gpu, words: str
 ) -> None:
+    """Platform and engine decide how the GPU is passed."""
     planned = plan(tmp_path, "img", platform=platform, capabilities=capabilities, files=files)
     assert planned.gpu is rung
     flags = [word for word in planned.argv if "nvidia.com/" in word or word in {"nvidia", "--runtime", "--gpus", "all"}]
@@ -308,7 +322,8 @@ def test_gpu_ladder(
     assert (f"NVIDIA_DRIVER_CAPABILITIES={wanted}" in planned.argv) is (rung is not Gpu.NONE)
 
 
-def test_no_way_to_the_gpu_is_said_aloud_with_the_remedy(tmp_path: Path) -> None:
+def test_gpu_without_access_gets_a_notice_with_the_remedy(tmp_path: Path) -> None:
+    """Where the GPU cannot be passed, a notice gives the remedy."""
     planned = plan(tmp_path, platform=PC)
     (notice,) = [notice for notice in planned.notices if "no GPU" in notice.text]
     assert notice.severity is Severity.WARNING
@@ -319,7 +334,8 @@ def test_no_way_to_the_gpu_is_said_aloud_with_the_remedy(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("platform", [ORIN, PC])
-def test_no_gpu_is_quiet_and_keeps_a_default_nvidia_runtime_from_adding_it(tmp_path: Path, platform: Platform) -> None:
+def test_gpu_option_no_gpu_keeps_a_default_nvidia_runtime_from_adding_it(tmp_path: Path, platform: Platform) -> None:
+    """`--no-gpu` is quiet and keeps a default nvidia runtime from adding the GPU."""
     planned = plan(tmp_path, "--no-gpu", "img", platform=platform, capabilities=WITH_RUNTIME)
     assert planned.gpu is Gpu.NONE
     assert warnings_of(planned) == []
@@ -338,9 +354,10 @@ def test_no_gpu_is_quiet_and_keeps_a_default_nvidia_runtime_from_adding_it(tmp_p
         ("--device=nvidia.com/gpu=all", ORIN, CAPABILITIES, ""),
     ],
 )
-def test_the_users_choice_stands_with_a_warning_when_it_cannot_work(
+def test_gpu_choice_of_the_user_stays_with_a_warning_when_it_cannot_work(
     tmp_path: Path, option: str, platform: Platform, capabilities: Capabilities, warning: str
 ) -> None:
+    """The user's choice stays, with a warning when it cannot work."""
     planned = plan(tmp_path, option, "img", platform=platform, capabilities=capabilities)
     assert planned.gpu is Gpu.USER
     assert not any("NVIDIA" in word for word in planned.argv)
@@ -352,24 +369,27 @@ def test_the_users_choice_stands_with_a_warning_when_it_cannot_work(
 # Hardware and services.
 
 
-def test_a_directory_in_place_of_a_socket_is_not_mounted(tmp_path: Path) -> None:
+def test_mount_skips_a_directory_in_place_of_a_socket(tmp_path: Path) -> None:
     """Docker leaves such directories behind where `-v` named a source that was gone."""
     planned = plan(tmp_path, platform=ORIN, files="tmp/argus_socket/x etc/timezone/x run/jtop.sock/x")
     assert [mount.target for mount in planned.mounts] == ["/data"]
 
 
-def test_sockets_are_mounted_so_that_docker_never_makes_a_directory_in_their_place(tmp_path: Path) -> None:
+def test_mount_of_sockets_never_makes_a_directory_in_their_place(tmp_path: Path) -> None:
+    """Sockets are mounted so that docker never makes a directory in their place."""
     argv = plan(tmp_path, host="orin-r36").argv
     assert "type=bind,source=/tmp/argus_socket,target=/tmp/argus_socket" in argv
     assert "type=bind,source=/run/jtop.sock,target=/run/jtop.sock" in argv
     assert not any(word.startswith("/tmp/") for word in argv)
 
 
-def test_the_boards_name_comes_from_the_device_tree_not_from_a_file_under_tmp(tmp_path: Path) -> None:
+def test_mount_takes_the_name_of_the_board_from_the_device_tree(tmp_path: Path) -> None:
+    """The board's name comes from the device tree and not from a file below /tmp."""
     assert "/proc/device-tree/model:/tmp/nv_jetson_model:ro" in plan(tmp_path, host="orin-r36").argv
 
 
-def test_the_engines_socket_only_when_asked_for(tmp_path: Path) -> None:
+def test_docker_socket_is_mounted_only_when_asked_for(tmp_path: Path) -> None:
+    """The engine's socket is mounted only when asked for."""
     files = "var/run/docker.sock run/user/1/docker.sock"
     assert not any("docker.sock" in word for word in plan(tmp_path, host="orin-r36", files=files).argv)
     planned = plan(tmp_path, "--docker-socket", "img", files=files)
@@ -381,7 +401,8 @@ def test_the_engines_socket_only_when_asked_for(tmp_path: Path) -> None:
     assert "type=bind,source=/run/user/1/docker.sock,target=/var/run/docker.sock" in rootless.argv
 
 
-def test_no_engine_socket_to_pass(tmp_path: Path) -> None:
+def test_docker_socket_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    """Without a socket of the engine, `--docker-socket` is an error."""
     with pytest.raises(NotReadyError, match=r"no socket /var/run/docker\.sock"):
         plan(tmp_path, "--docker-socket", "img")
 
@@ -395,18 +416,23 @@ def test_no_engine_socket_to_pass(tmp_path: Path) -> None:
         (PC, "dev/video0", None),
     ],
 )
-def test_camera_checks(tmp_path: Path, platform: Platform, files: str, says: str | None) -> None:
+def test_camera_option_warns_of_what_is_missing(
+    tmp_path: Path, platform: Platform, files: str, says: str | None
+) -> None:
+    """`--camera` warns of what is missing."""
     texts = warnings_of(plan(tmp_path, "--camera", "--no-gpu", "img", platform=platform, files=files))
     assert texts == [] if says is None else says in texts[0]
 
 
 @pytest.mark.parametrize(("platform", "says"), [(ORIN, "argus"), (PC, "/dev/video")])
-def test_no_camera_at_all(tmp_path: Path, platform: Platform, says: str) -> None:
+def test_camera_option_without_a_camera_is_an_error(tmp_path: Path, platform: Platform, says: str) -> None:
+    """`--camera` without any camera is an error."""
     with pytest.raises(NotReadyError, match=says):
         plan(tmp_path, "--camera", "--no-gpu", "img", platform=platform)
 
 
-def test_camera_passes_media_devices_too(tmp_path: Path) -> None:
+def test_camera_option_passes_media_devices_too(tmp_path: Path) -> None:
+    """`--camera` passes media devices too."""
     files = "dev/video0 dev/media0 dev/media1"
     assert added(plan(tmp_path, "--camera", "img", files=files), plan(tmp_path, "img", files=files)) == [
         "/dev/media0",
@@ -414,7 +440,8 @@ def test_camera_passes_media_devices_too(tmp_path: Path) -> None:
     ]
 
 
-def test_csi2webcam_is_understood_and_said_not_to_be_there_yet(tmp_path: Path) -> None:
+def test_csi2webcam_is_accepted_with_a_notice_that_it_has_no_effect(tmp_path: Path) -> None:
+    """csi2webcam is understood, with a notice that it has no effect yet."""
     planned = plan(tmp_path, "--csi2webcam", "--csi-capture-res=3280x2464@21", "--csi-output-res", "640x480@30", "img")
     (notice,) = [notice for notice in planned.notices if "csi2webcam" in notice.text]
     assert "width=3280,height=2464,framerate=21/1" in (notice.hint or "")
@@ -423,17 +450,20 @@ def test_csi2webcam_is_understood_and_said_not_to_be_there_yet(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("value", ["", "1280", "1280x720", "axb@c"])
-def test_a_resolution_that_is_none(tmp_path: Path, value: str) -> None:
+def test_csi_resolution_of_another_form_is_refused(tmp_path: Path, value: str) -> None:
+    """A resolution of another form is refused."""
     with pytest.raises(UsageError, match="no resolution"):
         plan(tmp_path, f"--csi-output-res={value}", "img")
 
 
-def test_devices_in_natural_order(tmp_path: Path) -> None:
+def test_devices_are_in_natural_order(tmp_path: Path) -> None:
+    """Devices are in natural order: video9 before video10."""
     argv = plan(tmp_path, files="dev/video10 dev/video9 dev/video0 dev/videofoo").argv
     assert [word for word in argv if "video" in word] == ["/dev/video0", "/dev/video9", "/dev/video10"]
 
 
-def test_a_user_gets_the_groups_of_cameras_and_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_of_cameras_and_gpu_are_added_for_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user gets the groups of cameras and GPU."""
     make_root(tmp_path, "dev/video0 dev/nvmap dev/dri/renderD128")
     owners = {"video0": 44, "nvmap": 44, "renderD128": 109}
     real = Path.stat
@@ -453,7 +483,8 @@ def test_a_user_gets_the_groups_of_cameras_and_gpu(tmp_path: Path, monkeypatch: 
     assert "--group-add" not in plan(tmp_path, "--user", "root", "img").argv
 
 
-def test_optional_permissions(tmp_path: Path) -> None:
+def test_optional_permissions_are_added_when_asked_for(tmp_path: Path) -> None:
+    """The optional permissions are added when the variable asks for them."""
     env = {"USE_OPTIONAL_PERMISSION_ARGS": "true"}
     words = added(
         plan(tmp_path, "img", files="lib/modules/x dev/fuse", env=env),
@@ -466,7 +497,8 @@ def test_optional_permissions(tmp_path: Path) -> None:
     assert "SYS_ADMIN" not in plan(tmp_path, "img", env={"USE_OPTIONAL_PERMISSION_ARGS": "false"}).argv
 
 
-def test_upload_key(tmp_path: Path) -> None:
+def test_upload_key_is_mounted_read_only(tmp_path: Path) -> None:
+    """The key for uploads is mounted read-only."""
     planned = plan(tmp_path, files="home/me/key", env={"SCP_UPLOAD_KEY": "/home/me/key"})
     assert "/home/me/key:/root/.ssh/scp_upload_key:ro" in planned.argv
     planned = plan(tmp_path, env={"SCP_UPLOAD_KEY": "/home/me/gone"})
@@ -476,7 +508,8 @@ def test_upload_key(tmp_path: Path) -> None:
 # Display and sound.
 
 
-def test_display_by_a_cookie_file_of_its_own(tmp_path: Path) -> None:
+def test_display_gets_its_own_cookie_file(tmp_path: Path) -> None:
+    """The display is passed with a cookie file of its own."""
     planned = plan(tmp_path, files="tmp/.X11-unix/X0", env={"DISPLAY": ":0", "HOME": "/home/me"})
     assert added(planned, plan(tmp_path)) == [
         *("--env", "DISPLAY", "--env", "XAUTHORITY=/tmp/.docker.xauth"),
@@ -488,6 +521,7 @@ def test_display_by_a_cookie_file_of_its_own(tmp_path: Path) -> None:
 
 
 def test_display_forwarded_by_ssh_has_no_socket(tmp_path: Path) -> None:
+    """A display forwarded by SSH has no socket."""
     planned = plan(tmp_path, env={"DISPLAY": "localhost:10.0", "XAUTHORITY": "/run/user/1/auth"})
     assert planned.cookie is not None
     assert (planned.cookie.source, planned.cookie.path.name) == (Path("/run/user/1/auth"), "xauth-localhost-10.0")
@@ -495,7 +529,8 @@ def test_display_forwarded_by_ssh_has_no_socket(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("args", ["-e DISPLAY=:1 img", "--env DISPLAY img"])
-def test_a_display_of_the_users_own(tmp_path: Path, args: str) -> None:
+def test_display_of_the_user_replaces_the_default(tmp_path: Path, args: str) -> None:
+    """A display that the user passes replaces the default."""
     planned = plan(tmp_path, *args.split(), env={"DISPLAY": ":0"})
     assert planned.cookie is None
     assert not any("XAUTHORITY" in word for word in planned.argv)
@@ -506,7 +541,8 @@ def xauth_entry(family: int, address: bytes, number: bytes, cookie: bytes) -> by
     return struct.pack(">H", family) + b"".join(struct.pack(">H", len(f)) + f for f in fields)
 
 
-def test_cookies_of_the_display_are_made_valid_for_any_host() -> None:
+def test_display_cookies_are_made_valid_for_any_host() -> None:
+    """The cookies of the display are made valid for any host."""
     data = xauth_entry(256, b"host", b"0", b"a" * 16) + xauth_entry(256, b"host", b"10", b"b" * 16)
     assert launch_display.wild_entries(data, ":0") == xauth_entry(0xFFFF, b"host", b"0", b"a" * 16)
     assert launch_display.wild_entries(data, "localhost:10.0") == xauth_entry(0xFFFF, b"host", b"10", b"b" * 16)
@@ -514,11 +550,13 @@ def test_cookies_of_the_display_are_made_valid_for_any_host() -> None:
 
 
 @given(st.binary(max_size=80))
-def test_a_broken_cookie_file_is_no_failure(data: bytes) -> None:
+def test_display_cookie_file_of_any_bytes_is_read(data: bytes) -> None:
+    """A broken cookie file does not fail."""
     assert isinstance(launch_display.wild_entries(data, ":0"), bytes)
 
 
-def test_the_cookie_file_is_private_and_replaced_whole(tmp_path: Path) -> None:
+def test_display_cookie_file_is_private_and_replaced_whole(tmp_path: Path) -> None:
+    """The cookie file is private and replaced whole."""
     source = tmp_path / "auth"
     source.write_bytes(xauth_entry(256, b"host", b"0", b"a" * 16))
     cookie = launch_display.CookieFile(":0", source, tmp_path / "cache" / "xauth-0")
@@ -529,13 +567,15 @@ def test_the_cookie_file_is_private_and_replaced_whole(tmp_path: Path) -> None:
     assert [path.name for path in cookie.path.parent.iterdir()] == ["xauth-0"]
 
 
-def test_no_cookie_is_said_with_the_command_that_helps(tmp_path: Path) -> None:
+def test_display_without_a_cookie_gets_a_notice_with_the_command_that_helps(tmp_path: Path) -> None:
+    """A missing cookie gets a notice with the command that helps."""
     notice = launch_display.write_cookie(launch_display.CookieFile(":0", tmp_path / "none", tmp_path / "xauth-0"))
     assert notice is not None
     assert notice.hint == "xhost +si:localuser:root"
 
 
-def test_sound_server_of_the_session(tmp_path: Path) -> None:
+def test_sound_server_of_the_session_is_passed(tmp_path: Path) -> None:
+    """The sound server of the session is passed."""
     env = {"XDG_RUNTIME_DIR": "/run/user/1000", "HOME": "/home/me"}
     files = "run/user/1000/pulse/native home/me/.config/pulse/cookie"
     assert added(plan(tmp_path, files=files, env=env), plan(tmp_path)) == [
@@ -545,7 +585,8 @@ def test_sound_server_of_the_session(tmp_path: Path) -> None:
     ]
 
 
-def test_no_sound_server(tmp_path: Path) -> None:
+def test_sound_server_that_is_missing_adds_no_words(tmp_path: Path) -> None:
+    """Without a sound server nothing is added."""
     assert plan(tmp_path, env={"XDG_RUNTIME_DIR": "/run/user/1000"}).argv == plan(tmp_path).argv
     assert plan(tmp_path, env={"XDG_RUNTIME_DIR": ""}).argv == plan(tmp_path).argv
 
@@ -571,9 +612,10 @@ spellings = st.sampled_from(["-e {}", "--env {}", "--env={}", "-e{}", "-e={}", "
 
 
 @given(name=secret_names, value=secret_values, spelling=spellings, in_env=st.booleans(), sudo=st.booleans())
-def test_a_secret_never_stands_in_the_argv_nor_in_what_is_printed(
+def test_secrets_never_stand_in_the_argv_nor_in_the_output(
     tmp_path_factory: pytest.TempPathFactory, name: str, value: str, spelling: str, in_env: bool, sudo: bool
 ) -> None:
+    """A secret never stands in the argv nor in what is printed."""
     words = [word.format(f"{name}={value}") for word in spelling.split(" ")]
     out, err = io.StringIO(), io.StringIO()
     for as_json in (False, True):
@@ -594,7 +636,8 @@ def test_a_secret_never_stands_in_the_argv_nor_in_what_is_printed(
 
 
 @given(value=secret_values)
-def test_the_token_of_the_environment_is_passed_by_name_under_both_names(value: str) -> None:
+def test_token_of_the_environment_is_passed_under_both_names(value: str) -> None:
+    """The token of the environment is passed by name, under both names."""
     planned = plan_run(
         ["img"], NO_GPU, CAPABILITIES, SETTINGS, root=Path("/nonexistent"), env={"HUGGINGFACE_TOKEN": value}
     )
@@ -619,9 +662,10 @@ def test_the_token_of_the_environment_is_passed_by_name_under_both_names(value: 
         ("img HF_TOKEN=x", {}, {}, ["HF_TOKEN=x"], {}),  # the command's own words are the user's
     ],
 )
-def test_tokens(
+def test_token_sources_decide_what_is_passed(
     tmp_path: Path, args: str, env: dict[str, str], dotenv: dict[str, str], passed: list[str], additions: dict[str, str]
 ) -> None:
+    """The sources of a token decide what is passed and how."""
     known = settings_with(data=Path("/srv/data"), cache=Path("/srv/cache"), env={**dotenv, **env})
     planned = plan(tmp_path, *args.split(), env=env, settings=known)
     assert [word for word in planned.argv if "_TOKEN" in word] == passed
@@ -631,7 +675,8 @@ def test_tokens(
 # sudo
 
 
-def test_sudo_keeps_exactly_the_variables_that_go_by_name(tmp_path: Path) -> None:
+def test_sudo_keeps_exactly_the_variables_passed_by_name(tmp_path: Path) -> None:
+    """sudo keeps exactly the variables that are passed by name."""
     planned = plan(
         tmp_path,
         *("-e", "MINE", "-e", "OTHER=1", "-e", "MY_KEY=x", "img"),
@@ -643,7 +688,8 @@ def test_sudo_keeps_exactly_the_variables_that_go_by_name(tmp_path: Path) -> Non
     )
 
 
-def test_sudo_without_variables(tmp_path: Path) -> None:
+def test_sudo_without_variables_has_no_option(tmp_path: Path) -> None:
+    """sudo without variables has no option."""
     assert plan(tmp_path, host="nano-r32").argv[:3] == ("sudo", "/usr/bin/docker", "run")
 
 
@@ -651,21 +697,24 @@ def test_sudo_without_variables(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("args", [[], ["--rm"], ["--rm", ""], [""], ["--data", "d"], ["--", "--rm"]])
-def test_no_image(args: list[str]) -> None:
+def test_command_without_an_image_is_a_usage_error(args: list[str]) -> None:
+    """A command without an image is a usage error."""
     with pytest.raises(UsageError, match="no image") as caught:
         plan_run(args, NO_GPU, CAPABILITIES, SETTINGS, env={})
     assert "./run.sh $(./autotag" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("word", ["/bin/bash", "./script.sh", "-", "two words"])
-def test_a_word_that_can_be_no_image_points_at_an_empty_autotag(word: str) -> None:
+def test_image_that_cannot_be_one_hints_at_an_empty_autotag(word: str) -> None:
+    """A word that cannot be an image hints at an empty answer of autotag."""
     with pytest.raises(UsageError, match="cannot be an image") as caught:
         plan_run(["--rm", word, "-c", "x"], NO_GPU, CAPABILITIES, SETTINGS, env={})
     assert "autotag" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("args", [["--data"], ["--data=", "img"]])
-def test_data_needs_a_directory(args: list[str]) -> None:
+def test_data_option_needs_a_directory(args: list[str]) -> None:
+    """`--data` needs a directory."""
     with pytest.raises(UsageError, match="`--data` needs"):
         plan_run(args, NO_GPU, CAPABILITIES, SETTINGS, env={})
 
@@ -679,20 +728,23 @@ def test_data_needs_a_directory(args: list[str]) -> None:
         ("img cmd", {}, "img cmd"),
         ("--verbose --rm img", {"verbose": True}, "--rm img"),
         ("--target r36.4 --dry-run --json img", {"target": "r36.4", "as_json": True}, "--dry-run img"),
-        ("--package-dirs=a,b --offline img --verbose", {"package_dirs": "a,b", "offline": True}, "img --verbose"),
+        ("--package-dirs=a,b --offline img --verbose", {"package_dirs": ("a,b",), "offline": True}, "img --verbose"),
+        ("--package-dirs a --rm --package-dirs=b img", {"package_dirs": ("a", "b")}, "--rm img"),
         ("-e --verbose img", {}, "-e --verbose img"),
         ("-q -v /a:/b img", {}, "-q -v /a:/b img"),
         ("--rm -- --verbose img", {}, "--rm -- --verbose img"),
     ],
 )
-def test_global_options(line: str, options: dict[str, Any], rest: str) -> None:
+def test_global_options_are_split_from_the_rest(line: str, options: dict[str, Any], rest: str) -> None:
+    """The global options are split from the rest."""
     assert launch.split_globals(line.split()) == (options, tuple(rest.split()))
 
 
 # Running.
 
 
-def test_a_dry_run_prints_a_command_that_can_be_pasted_and_does_nothing(tmp_path: Path) -> None:
+def test_dry_run_prints_a_command_to_paste_and_does_nothing(tmp_path: Path) -> None:
+    """A dry run prints a command that can be pasted, and does nothing."""
     data = tmp_path / "new data"
     planned = plan(
         tmp_path,
@@ -716,7 +768,8 @@ def test_a_dry_run_prints_a_command_that_can_be_pasted_and_does_nothing(tmp_path
     assert not data.exists()
 
 
-def test_a_dry_run_as_json(tmp_path: Path) -> None:
+def test_dry_run_as_json_holds_the_command(tmp_path: Path) -> None:
+    """A dry run as JSON holds the command without secrets."""
     planned = plan(tmp_path, "--dry-run", "-e", "HF_TOKEN=x", "img", "cmd")
     out = io.StringIO()
     launch.run(planned, Console(out=out, err=io.StringIO(), as_json=True, env={}))
@@ -725,7 +778,8 @@ def test_a_dry_run_as_json(tmp_path: Path) -> None:
     assert (shown["image"], shown["command"], shown["gpu"], shown["env"]) == ("img", ["cmd"], "none", ["HF_TOKEN"])
 
 
-def test_each_mount_is_told_to_those_who_ask(tmp_path: Path) -> None:
+def test_verbose_output_names_each_mount(tmp_path: Path) -> None:
+    """Each mount is named with `--verbose`."""
     planned = plan(tmp_path, "--dry-run", "img", host="x86-cpu")
     quiet, verbose = io.StringIO(), io.StringIO()
     launch.run(planned, Console(out=io.StringIO(), err=quiet, env={}))
@@ -735,7 +789,8 @@ def test_each_mount_is_told_to_those_who_ask(tmp_path: Path) -> None:
     assert "mount: /etc/localtime -> /etc/localtime (read-only)\n" in verbose.getvalue()
 
 
-def test_the_data_directory_and_the_cookie_are_made_before_the_start(tmp_path: Path) -> None:
+def test_start_makes_the_data_directory_and_the_cookie_first(tmp_path: Path) -> None:
+    """The data directory and the cookie are made before the start."""
     known = settings_with(data=tmp_path / "a" / "data", cache=tmp_path / "cache")
     planned = plan(tmp_path, env={"DISPLAY": ":0", "HOME": str(tmp_path)}, settings=known)
     err = io.StringIO()
@@ -749,30 +804,13 @@ def test_the_data_directory_and_the_cookie_are_made_before_the_start(tmp_path: P
     assert "no X11 cookie" in err.getvalue()
 
 
-def test_under_sudo_the_data_directory_belongs_to_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    owners: dict[str, tuple[int, int]] = {}
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda path, uid, gid: owners.update({str(path): (uid, gid)}))
-    monkeypatch.setenv("SUDO_UID", "1000")
-    monkeypatch.setenv("SUDO_GID", "1001")
-    launch.make_data_dir(tmp_path / "a" / "b")
-    assert owners == {str(tmp_path / "a" / "b"): (1000, 1001), str(tmp_path / "a"): (1000, 1001)}
-    launch.make_data_dir(tmp_path / "a" / "b")
-    assert len(owners) == 2
-
-
-def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(UsageError, match="no directory"):
-            launch.make_data_dir(path)
-
-
-def test_a_users_own_data_mount_makes_no_directory(tmp_path: Path) -> None:
+def test_data_mount_of_the_user_makes_no_directory(tmp_path: Path) -> None:
+    """A data mount of the user makes no directory."""
     assert plan(tmp_path, "-v", "/mine:/data", "img").data is None
 
 
-def test_relative_data_directories_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_directory_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative data directories are made absolute."""
     monkeypatch.chdir(tmp_path)
     assert plan(tmp_path, "--data", "x/../y", "img").data == tmp_path / "y"
 
@@ -792,22 +830,25 @@ def become(*argv: str, redirect: str = "") -> str:
     return done.stdout.decode()
 
 
-def test_docker_gets_the_secrets_in_its_environment() -> None:
+def test_start_gives_docker_the_secrets_in_its_environment() -> None:
+    """Docker gets the secrets in its environment."""
     assert become("sh", "-c", "echo $ADDED") == "yes\n"
 
 
 @pytest.mark.parametrize(("stream", "redirect"), [(0, "<&-"), (2, "2>&-")])
-def test_a_closed_standard_stream_is_never_another_file_of_dockers(stream: int, redirect: str) -> None:
+def test_start_opens_closed_standard_streams(stream: int, redirect: str) -> None:
     """With its standard input closed docker now and then takes a socket for it and never starts the container."""
     assert become("readlink", f"/proc/self/fd/{stream}", redirect=redirect) == "/dev/null\n"
 
 
-def test_signals_that_python_ignores_are_not_ignored_by_docker() -> None:
+def test_start_restores_the_signals_that_python_ignores() -> None:
+    """Signals that Python ignores are not ignored by docker."""
     ignored = int(become("sed", "-n", "s/^SigIgn:\t//p", "/proc/self/status"), 16)
     assert not ignored & (1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1))
 
 
-def test_docker_that_is_gone_by_now(tmp_path: Path) -> None:
+def test_start_without_the_docker_client_is_an_error(tmp_path: Path) -> None:
+    """A docker client that is gone by now is an error."""
     planned = plan(tmp_path, capabilities=replace(CAPABILITIES, client=str(tmp_path / "docker")))
     before = signal.getsignal(signal.SIGPIPE)
     with pytest.raises(EngineMissingError):
@@ -815,7 +856,8 @@ def test_docker_that_is_gone_by_now(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGPIPE) is before  # else the next write to a closed pipe would kill us silently
 
 
-def test_docker_that_may_not_be_executed(tmp_path: Path) -> None:
+def test_start_of_a_client_that_cannot_be_executed_is_an_error(tmp_path: Path) -> None:
+    """A docker client that may not be executed is an error."""
     (tmp_path / "docker").touch(mode=0o600)
     planned = plan(tmp_path, capabilities=replace(CAPABILITIES, client=str(tmp_path / "docker")))
     with pytest.raises(NotReadyError, match="Permission denied"):
@@ -832,7 +874,8 @@ def test_docker_that_may_not_be_executed(tmp_path: Path) -> None:
         (Mount('/a:x,"y"', "/b"), ("--mount", 'type=bind,"source=/a:x,""y""",target=/b')),
     ],
 )
-def test_mounts_are_spelled_so_that_odd_paths_survive(mount: Mount, argv: tuple[str, str]) -> None:
+def test_mount_argv_keeps_odd_paths(mount: Mount, argv: tuple[str, str]) -> None:
+    """Mounts are spelled so that odd paths survive."""
     assert mount.argv == argv
 
 
@@ -844,7 +887,8 @@ def test_mounts_are_spelled_so_that_odd_paths_survive(mount: Mount, argv: tuple[
         (["-e", "HF_ENDPOINT=http://mine", "img"], {"HF_ENDPOINT": "http://hub"}, ["HF_ENDPOINT=http://mine"]),
     ],
 )
-def test_a_hub_of_ones_own_goes_where_the_token_goes(args: list[str], env: dict[str, str], words: list[str]) -> None:
+def test_hub_endpoint_is_passed_as_the_token_is(args: list[str], env: dict[str, str], words: list[str]) -> None:
+    """An own hub is passed where the token is passed."""
     planned = launch.plan_run(args, NO_GPU, CAPABILITIES, SETTINGS, root=Path("/nonexistent"), env=env)
     assert [word for word in planned.argv if word.startswith("HF_ENDPOINT")] == words
 
@@ -859,7 +903,8 @@ def test_a_hub_of_ones_own_goes_where_the_token_goes(args: list[str], env: dict[
         ("dustynv/mlc:51fb0f4-builder-r35.4.1", "x86-gpu", False),
     ],
 )
-def test_an_image_of_another_l4t_family_is_warned_about(tmp_path: Path, image: str, host: str, *, warned: bool) -> None:
+def test_image_of_another_l4t_family_gets_a_warning(tmp_path: Path, image: str, host: str, *, warned: bool) -> None:
+    """An image of another L4T family gets a warning."""
     found = [text for text in warnings_of(plan(tmp_path, image, host=host)) if "the image is made for L4T" in text]
     assert bool(found) is warned
     if "35.4.1" in image and warned:
@@ -867,5 +912,6 @@ def test_an_image_of_another_l4t_family_is_warned_about(tmp_path: Path, image: s
 
 
 @pytest.mark.parametrize(("image", "bare"), [("mlc_llm", True), ("mlc:1", False), ("a/b", False), ("a@sha256", False)])
-def test_a_word_that_may_be_the_command_is_recognized(image: str, bare: bool) -> None:
+def test_is_bare_recognizes_a_word_that_may_be_the_command(image: str, bare: bool) -> None:
+    """A word that may be the command is recognized."""
     assert launch_args.is_bare(image) is bare

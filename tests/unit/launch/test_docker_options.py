@@ -50,27 +50,32 @@ def read(line: str, own: dict[str, bool] | None = None) -> RunLine:
         ("-xy img", "img", ""),
     ],
 )
-def test_image_and_command_are_those_docker_would_see(line: str, image: str, command: str) -> None:
+def test_parse_finds_the_image_and_command_that_docker_would(line: str, image: str, command: str) -> None:
+    """Image and command are those that docker would see."""
     parsed = parse(line.split(" "))
     assert (parsed.image, " ".join(parsed.command)) == (image, command)
 
 
 @pytest.mark.parametrize("line", ["", "--rm", "-it", "--name x", "--", "--gpus all --rm"])
-def test_no_image(line: str) -> None:
+def test_parse_without_an_image_gives_none(line: str) -> None:
+    """A line of options alone has no image."""
     assert parse(line.split()).image is None
 
 
-def test_an_empty_word_stands_where_the_image_should() -> None:
+def test_parse_keeps_an_empty_word_as_the_image() -> None:
+    """An empty word stands where the image should."""
     assert parse(["--rm", "", "cmd"]).image == ""
 
 
 @pytest.mark.parametrize("line", [["--name"], ["-e"], ["-ite"], ["--rm", "--volume"]])
-def test_a_missing_value_is_the_users_mistake(line: list[str]) -> None:
+def test_parse_refuses_an_option_without_its_value(line: list[str]) -> None:
+    """A missing value is the user's mistake."""
     with pytest.raises(UsageError, match="needs a value"):
         parse(line)
 
 
-def test_options_are_read_with_their_long_names() -> None:
+def test_parse_gives_options_their_long_names() -> None:
+    """Options are read with their long names."""
     line = read("-itd -e A=1 --env=B=2 -eC --net host --rm=false --runtime nvidia img")
     assert line.values("env") == ["A=1", "B=2", "C"]
     assert line.env_names == {"A", "B", "C"}
@@ -82,7 +87,8 @@ def test_options_are_read_with_their_long_names() -> None:
     assert line.last("name") is None
 
 
-def test_mount_targets_of_every_spelling() -> None:
+def test_parse_finds_mount_targets_of_each_spelling() -> None:
+    """The targets of mounts are found in every spelling."""
     line = parse(
         [
             *("-v", "/a:/b/", "--volume=/c:/d:ro", "-v", "/anonymous", "--tmpfs", "/t:size=1m"),
@@ -93,7 +99,8 @@ def test_mount_targets_of_every_spelling() -> None:
     assert line.mount_targets == {"/b", "/d", "/anonymous", "/t", "/y", "/z"}
 
 
-def test_devices() -> None:
+def test_parse_finds_devices() -> None:
+    """The devices are found."""
     assert read("--device /dev/a:/dev/b:r --device nvidia.com/gpu=all img").devices == {
         "/dev/a",
         "nvidia.com/gpu=all",
@@ -113,30 +120,35 @@ def test_devices() -> None:
         (["-e", "A=A=1"], ("-e", "A")),
     ],
 )
-def test_a_value_is_replaced_in_the_users_spelling(words: list[str], expected: tuple[str, ...]) -> None:
+def test_with_value_keeps_the_spelling_of_the_user(words: list[str], expected: tuple[str, ...]) -> None:
+    """A value is replaced in the user's spelling."""
     (group,) = parse([*words, "img"]).groups
     changed = group.with_value("A")
     assert changed.words == expected
     assert parse([*changed.words, "img"]).values("env") == ["A"]
 
 
-def test_a_group_without_value_has_none_to_replace() -> None:
+def test_with_value_refuses_a_group_without_a_value() -> None:
+    """A group without a value has none to replace."""
     with pytest.raises(ValueError, match="no value"):
         Group(("--rm",), (Option("rm"),)).with_value("x")
 
 
-def test_unknown_options_are_marked() -> None:
+def test_parse_marks_unknown_options() -> None:
+    """Unknown options are marked."""
     line = read("--runtme nvidia --rm -x img")
     assert [(option.name, option.known) for option in line.options] == [("runtme", False), ("rm", True), ("x", False)]
 
 
-def test_own_options_end_at_the_image_and_at_two_dashes() -> None:
+def test_parse_ends_own_options_at_the_image_and_at_two_dashes() -> None:
+    """Own options end at the image and at two dashes."""
     own = {"dry-run": False, "data": True}
     assert [option.known for option in read("--dry-run --data d img --dry-run", own).options] == [True, True]
     assert [option.known for option in read("--data d -- --dry-run img", own).options] == [True, False]
 
 
-def test_the_tables_do_not_overlap() -> None:
+def test_option_tables_do_not_overlap() -> None:
+    """The tables of options do not overlap."""
     assert not FLAGS & VALUED
     assert set(SHORT.values()) <= FLAGS | VALUED
 
@@ -174,9 +186,10 @@ images = st.from_regex(r"[a-z0-9][a-z0-9._/-]{0,20}(:[a-z0-9.]{1,8})?", fullmatc
 
 
 @given(st.lists(spelled_options(), max_size=8), images, st.lists(values, max_size=4), st.booleans())
-def test_image_and_command_are_found_behind_any_mix_of_options(
+def test_parse_finds_image_and_command_behind_any_options(
     spelled: list[tuple[list[str], list[tuple[str, str | None]]]], image: str, command: list[str], dashes: bool
 ) -> None:
+    """Image and command are found behind any mix of options."""
     words = [word for group, _ in spelled for word in group]
     line = parse([*words, *(["--"] if dashes else []), image, *command])
     assert (line.image, line.command) == (image, tuple(command))
@@ -186,7 +199,8 @@ def test_image_and_command_are_found_behind_any_mix_of_options(
 
 
 @given(st.lists(values, max_size=8))
-def test_any_words_are_taken_apart_without_loss_or_refused(words: list[str]) -> None:
+def test_parse_of_any_words_loses_none_or_refuses(words: list[str]) -> None:
+    """Any words are taken apart without loss or refused."""
     try:
         line = parse(words)
     except UsageError:
@@ -197,5 +211,6 @@ def test_any_words_are_taken_apart_without_loss_or_refused(words: list[str]) -> 
     assert [word for word in before if word != "--"] == [word for word in line.words if word != "--"]
 
 
-def test_an_empty_line() -> None:
+def test_parse_of_an_empty_line_is_empty() -> None:
+    """An empty line has no words."""
     assert parse([]) == RunLine()

@@ -172,12 +172,14 @@ RUNS = [
 
 
 @pytest.mark.parametrize(("rule", "bad", "_good"), RUNS, ids=lambda text: text[:40])
-def test_a_run_that_breaks_a_rule_is_found(tmp_path: Path, rule: str, bad: str, _good: str) -> None:
+def test_rule_finds_a_run_that_breaks_it(tmp_path: Path, rule: str, bad: str, _good: str) -> None:
+    """A RUN that breaks a rule is found."""
     assert rule in of_dockerfile(tmp_path, recipe(f"RUN {bad}\n"))
 
 
 @pytest.mark.parametrize(("rule", "_bad", "good"), RUNS, ids=lambda text: text[:40])
-def test_a_run_that_does_it_right_is_not(tmp_path: Path, rule: str, _bad: str, good: str) -> None:
+def test_rule_leaves_a_correct_run_alone(tmp_path: Path, rule: str, _bad: str, good: str) -> None:
+    """A RUN that does it right is left alone."""
     assert of_dockerfile(tmp_path, recipe(f"RUN {good}\n")) == []
 
 
@@ -203,12 +205,14 @@ INSTRUCTIONS = [
 
 
 @pytest.mark.parametrize(("rule", "bad", "_good"), INSTRUCTIONS, ids=lambda text: text[:40])
-def test_an_instruction_that_breaks_a_rule_is_found(tmp_path: Path, rule: str, bad: str, _good: str) -> None:
+def test_rule_finds_an_instruction_that_breaks_it(tmp_path: Path, rule: str, bad: str, _good: str) -> None:
+    """An instruction that breaks a rule is found."""
     assert rule in of_dockerfile(tmp_path, recipe(bad))
 
 
 @pytest.mark.parametrize(("rule", "_bad", "good"), INSTRUCTIONS, ids=lambda text: text[:40])
-def test_an_instruction_that_does_it_right_is_not(tmp_path: Path, rule: str, _bad: str, good: str) -> None:
+def test_rule_leaves_a_correct_instruction_alone(tmp_path: Path, rule: str, _bad: str, good: str) -> None:
+    """An instruction that does it right is left alone."""
     assert of_dockerfile(tmp_path, recipe(good)) == []
 
 
@@ -259,16 +263,19 @@ def of_header(tmp_path: Path, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("rule", "bad", "_good"), HEADERS)
-def test_a_definition_that_breaks_a_rule_is_found(tmp_path: Path, rule: str, bad: str, _good: str) -> None:
+def test_rule_finds_a_definition_that_breaks_it(tmp_path: Path, rule: str, bad: str, _good: str) -> None:
+    """A definition that breaks a rule is found."""
     assert of_header(tmp_path, bad) == [rule]
 
 
 @pytest.mark.parametrize(("rule", "_bad", "good"), HEADERS)
-def test_a_definition_that_is_right_is_not(tmp_path: Path, rule: str, _bad: str, good: str) -> None:
+def test_rule_leaves_a_correct_definition_alone(tmp_path: Path, rule: str, _bad: str, good: str) -> None:
+    """A definition that is right is left alone."""
     assert of_header(tmp_path, good) == []
 
 
-def test_every_rule_but_those_with_tests_of_their_own_is_in_a_table() -> None:
+def test_rules_without_own_tests_are_in_a_table() -> None:
+    """Every rule but those with tests of their own is in a table."""
     own = {"apt-absent", "two-defaults", "layers", "shellcheck", "context-size", "suppression", "suppression-unused"}
     own |= {"share-missing", "share-unused"}
     assert {row[0] for row in (*RUNS, *INSTRUCTIONS, *HEADERS)} == set(RULES) - own
@@ -337,7 +344,10 @@ APT = "RUN apt-get update && apt-get install -y --no-install-recommends git %s &
         ("$UNKNOWN libclang-common-15-dev", "r36.4.3", ""),
     ],
 )
-def test_an_apt_package_that_the_release_does_not_have(tmp_path: Path, name: str, target: str, message: str) -> None:
+def test_apt_absent_finds_a_package_that_the_release_lacks(
+    tmp_path: Path, name: str, target: str, message: str
+) -> None:
+    """An apt package that the release does not have is found."""
     header = GOOD_HEADER + "args: {LLVM: 15, POLLY: zlib1g-dev libpolly-15-dev}\n"
     body = "ARG LLVM\nARG POLLY\n" + APT % name
     write(tmp_path, "pkg", {"Dockerfile": recipe(body, header), "test.sh": "hello\n"})
@@ -346,7 +356,8 @@ def test_an_apt_package_that_the_release_does_not_have(tmp_path: Path, name: str
     assert all(message in item.message for item in found)
 
 
-def test_a_script_may_ask_the_distribution_which_name_it_has(tmp_path: Path) -> None:
+def test_apt_absent_allows_a_script_to_ask_the_distribution(tmp_path: Path) -> None:
+    """A script may ask the distribution which name it has."""
     script = "if grep -q focal /etc/os-release; then apt-get install -y --no-install-recommends libpolly-10-dev; fi\n"
     files = {"Dockerfile": recipe("COPY a.sh /a.sh\nRUN bash /a.sh && rm -rf /var/lib/apt/lists/*\n"), "a.sh": script}
     write(tmp_path, "pkg", {**files, "test.sh": "hello\n"})
@@ -357,37 +368,45 @@ VERSIONS = "versions:\n- {version: '1', default: true, requires: '%s'}\n- {versi
 
 
 def test_two_defaults_are_found_with_their_platforms(tmp_path: Path) -> None:
+    """Two defaults are found, with their platforms."""
     write(tmp_path, "pkg", {"config.yaml": VERSIONS % ">=r36", "test.sh": "hello\n"})
     found = action.lint([tmp_path], targets=("r35.4.1", "r36.2.0", "r36.4.3"), shellcheck=False).findings
     assert [(item.rule, item.line) for item in found] == [("two-defaults", 3)]
     assert "(on r36.2.0, r36.4.3)" in found[0].message
 
 
-def test_two_defaults_on_different_platforms_are_right(tmp_path: Path) -> None:
+def test_two_defaults_on_different_platforms_are_allowed(tmp_path: Path) -> None:
+    """Two defaults on different platforms are right."""
     text = (VERSIONS % "<r36").replace("default: true}\n" + GOOD_HEADER, "default: '>=r36'}\n" + GOOD_HEADER)
     write(tmp_path, "pkg", {"config.yaml": text, "test.sh": "hello\n"})
     assert rules_of(tmp_path, targets=("r35.4.1", "r36.4.3")) == []
 
 
 @pytest.mark.parametrize(("count", "expected"), [(126, ["layers"]), (120, [])])
-def test_more_layers_than_the_storage_driver_stacks(tmp_path: Path, count: int, expected: list[str]) -> None:
+def test_layers_beyond_the_limit_of_the_storage_driver_are_found(
+    tmp_path: Path, count: int, expected: list[str]
+) -> None:
+    """More layers than the storage driver stacks are found."""
     assert of_dockerfile(tmp_path, recipe("RUN hello\n" * count)) == expected
 
 
 @pytest.mark.parametrize(
     ("size", "expected"), [(definitions.LARGE_CONTEXT + 1, ["context-size"]), (definitions.LARGE_CONTEXT // 2, [])]
 )
-def test_a_large_context(tmp_path: Path, size: int, expected: list[str]) -> None:
+def test_context_size_finds_a_large_context(tmp_path: Path, size: int, expected: list[str]) -> None:
+    """A large context is found."""
     assert of_dockerfile(tmp_path, recipe(), data_bin="x" * size) == expected
 
 
-def test_a_dockerfile_that_cannot_be_read_is_one_finding(tmp_path: Path) -> None:
+def test_dockerfile_that_cannot_be_read_is_one_finding(tmp_path: Path) -> None:
+    """A Dockerfile that cannot be read is one finding."""
     write(tmp_path, "pkg", {"Dockerfile": recipe("UNKNOWN x\n"), "test.sh": "hello\n"})
     [broken] = action.lint([tmp_path], targets=("cpu", "r36.4.3"), shellcheck=False).findings
     assert (broken.rule, "UNKNOWN" in broken.message) == ("recipe-broken", True)
 
 
-def test_a_name_that_two_directories_define(tmp_path: Path) -> None:
+def test_name_defined_by_two_directories_is_found(tmp_path: Path) -> None:
+    """A name that two directories define is found."""
     for name in ("one", "two"):
         write(tmp_path, name, {"Dockerfile": recipe(), "test.sh": "hello\n"})
     found = action.lint([tmp_path], targets=CPU, shellcheck=False).findings
@@ -397,51 +416,61 @@ def test_a_name_that_two_directories_define(tmp_path: Path) -> None:
 class TestScripts:
     """Scripts are judged as part of the RUN that starts them; others only for failures and TLS."""
 
-    def test_a_script_is_judged_where_it_is_run(self, tmp_path: Path) -> None:
+    def test_script_is_judged_where_it_is_run(self, tmp_path: Path) -> None:
+        """A script is judged where it is run."""
         body = "COPY install.sh /tmp/\nRUN bash /tmp/install.sh\n"
         install = "set -e\n\ncurl -fo a https://x.org/a\n"
         write(tmp_path, "pkg", {"Dockerfile": recipe(body), "install.sh": install, "test.sh": "hello\n"})
         found = action.lint([tmp_path], targets=CPU, shellcheck=False).findings
         assert [(item.rule, item.file.name, item.line) for item in found] == [("download-unchecked", "install.sh", 3)]
 
-    def test_what_follows_the_script_counts(self, tmp_path: Path) -> None:
+    def test_script_rules_count_what_follows_in_the_run(self, tmp_path: Path) -> None:
+        """What follows the script in the RUN counts."""
         run = "RUN . /tmp/install.sh && sha256sum -c sums\n"
         assert of_dockerfile(tmp_path, recipe(run), install_sh="curl -fo a https://x.org/a\n") == []
 
-    def test_a_program_in_a_here_document_is_judged(self, tmp_path: Path) -> None:
+    def test_script_heredoc_with_a_program_is_judged(self, tmp_path: Path) -> None:
+        """A program in a here-document is judged."""
         script = "python3 - <<'END'\nfrom urllib.request import urlretrieve\nurlretrieve('https://x.org/a', 'a')\nEND\n"
         assert of_dockerfile(tmp_path, recipe("RUN bash a.sh\n"), a_sh=script) == ["download-unchecked"]
 
-    def test_a_sourced_file_is_followed(self, tmp_path: Path) -> None:
+    def test_script_sourced_file_is_followed(self, tmp_path: Path) -> None:
+        """A sourced file is followed."""
         files = {"install_sh": ". lib.sh\n", "lib_sh": "pip install --no-cache-dir numpy\n"}
         assert of_dockerfile(tmp_path, recipe("RUN sh /tmp/install.sh\n"), **files) == ["pip-unpinned"]
 
-    def test_a_script_that_starts_itself_ends(self, tmp_path: Path) -> None:
+    def test_script_that_starts_itself_is_read_once(self, tmp_path: Path) -> None:
+        """A script that starts itself is read once."""
         assert of_dockerfile(tmp_path, recipe("RUN bash a.sh\n"), a_sh="bash a.sh\n") == []
 
-    def test_a_test_may_fetch_but_not_hide(self, tmp_path: Path) -> None:
+    def test_script_may_fetch_but_not_hide_failures(self, tmp_path: Path) -> None:
+        """A test may fetch but not hide failures."""
         write(tmp_path, "pkg", {"Dockerfile": recipe(), "test.sh": "pip install numpy || true\n"})
         assert rules_of(tmp_path) == ["hidden-failure"]
 
-    def test_what_a_compile_part_leaves_behind_is_thrown_away(self, tmp_path: Path) -> None:
+    def test_compile_part_may_leave_caches_behind(self, tmp_path: Path) -> None:
+        """What a compile part leaves behind is thrown away."""
         build = FROM + "RUN apt-get update && pip install a==1\n"
         text = recipe(header=GOOD_HEADER + "artifacts: Dockerfile.build\n")
         assert of_dockerfile(tmp_path, text, Dockerfile_build=build) == []
 
-    def test_a_base_that_turns_pips_cache_off_is_enough(self, tmp_path: Path) -> None:
+    def test_pip_cache_turned_off_by_a_base_is_enough(self, tmp_path: Path) -> None:
+        """A base that turns pip's cache off is enough."""
         files = {"Dockerfile": recipe("ENV PIP_NO_CACHE_DIR=1\n").replace("name: pkg", "name: py"), "test.sh": "a\n"}
         write(tmp_path, "py", files)
         text = recipe("RUN pip install a==1\n", GOOD_HEADER + "depends: [py]\n")
         assert of_dockerfile(tmp_path, text) == []
 
-    def test_requirements_of_the_context_are_read(self, tmp_path: Path) -> None:
+    def test_requirements_file_of_the_context_is_read(self, tmp_path: Path) -> None:
+        """Requirements of the context are read."""
         run = "RUN pip install --no-cache-dir -r /tmp/{}.txt\n"
         good, bad = "# all\na==1 \\\n  --hash=sha256:1\n", "a==1\nb\n"
         files = {"good_txt": good, "bad_txt": bad}
         assert of_dockerfile(tmp_path / "1", recipe(run.format("good")), **files) == []
         assert of_dockerfile(tmp_path / "2", recipe(run.format("bad")), **files) == ["pip-unpinned"]
 
-    def test_a_template_is_judged_as_it_is_rendered(self, tmp_path: Path) -> None:
+    def test_template_is_judged_as_it_is_rendered(self, tmp_path: Path) -> None:
+        """A template is judged as it is rendered."""
         text = recipe("{% if arch %}\nRUN make || true\n{% endif %}\n", GOOD_HEADER)
         write(tmp_path, "pkg", {"Dockerfile.j2": text, "test.sh": "hello\n"})
         assert rules_of(tmp_path) == ["hidden-failure"]
@@ -460,26 +489,31 @@ class TestSuppression:
         ],
         ids=["above", "above with more comments", "above its RUN", "inside"],
     )
-    def test_in_a_dockerfile(self, tmp_path: Path, body: str) -> None:
+    def test_suppression_in_a_dockerfile(self, tmp_path: Path, body: str) -> None:
+        """A comment in a Dockerfile suppresses a finding."""
         assert of_dockerfile(tmp_path, recipe(body)) == []
 
     @pytest.mark.parametrize(
         "script", ["make || true # lint: hidden-failure optional\n", "# lint: hidden-failure optional\nmake || true\n"]
     )
-    def test_in_a_script(self, tmp_path: Path, script: str) -> None:
+    def test_suppression_in_a_script(self, tmp_path: Path, script: str) -> None:
+        """A comment in a script suppresses a finding."""
         assert of_dockerfile(tmp_path, recipe("RUN bash a.sh\n"), a_sh=script) == []
 
-    def test_at_the_run_that_starts_the_script(self, tmp_path: Path) -> None:
+    def test_suppression_at_the_run_covers_the_script(self, tmp_path: Path) -> None:
+        """A comment at the RUN that starts a script covers the script."""
         body = "# lint: hidden-failure the log is optional\nRUN bash a.sh\n"
         assert of_dockerfile(tmp_path, recipe(body), a_sh="hello\nmake || true\n") == []
 
-    def test_in_a_config(self, tmp_path: Path) -> None:
+    def test_suppression_in_a_config(self, tmp_path: Path) -> None:
+        """A comment in a config.yaml suppresses a finding."""
         config = (
             "versions:\n# lint: source-unpinned the vendor publishes no checksum\n- version: '1'\n  source: {url: a}\n"
         )
         assert of_dockerfile(tmp_path, recipe(), config_yaml=config) == []
 
-    def test_it_reaches_no_further(self, tmp_path: Path) -> None:
+    def test_suppression_reaches_one_instruction(self, tmp_path: Path) -> None:
+        """A comment reaches one instruction and no further."""
         body = "# lint: hidden-failure the log is optional\nRUN make || true\nRUN make || true\n"
         assert of_dockerfile(tmp_path, recipe(body)) == ["hidden-failure"]
 
@@ -493,12 +527,14 @@ class TestSuppression:
         ],
         ids=["no reason", "unknown rule", "cannot be declined", "declines nothing"],
     )
-    def test_a_comment_that_does_not_do_its_job_is_found(
+    def test_suppression_without_reason_rule_or_effect_is_found(
         self, tmp_path: Path, comment: str, expected: list[str]
     ) -> None:
+        """A comment that does not do its job is found."""
         assert sorted(of_dockerfile(tmp_path, recipe(f"# lint: {comment}\nRUN make || true\n"))) == expected
 
-    def test_other_comments_are_none(self) -> None:
+    def test_suppressions_are_not_read_from_other_comments(self) -> None:
+        """Other comments are not suppressions."""
         assert suppressions("# linting is good\n# lint tls-off\nlint: x\n") == ()
 
 
@@ -522,10 +558,12 @@ class TestSuppression:
     ],
 )  # fmt: skip
 def test_shell_is_read_as_simple_commands(text: str, expected: list[tuple[str, ...]]) -> None:
+    """Shell is read as simple commands."""
     assert [command.words for command in shell.commands(text) if command.words] == expected
 
 
-def test_commands_know_line_function_and_operator() -> None:
+def test_shell_commands_know_line_function_and_operator() -> None:
+    """Commands know their line, function and operator."""
     found = shell.commands("a &&\n  b ||\n\n  c\nf() {\n  d\n}\ne", line=10)
     assert [(c.name, c.line, c.before, c.function) for c in found if c.words != ("}",)] == [
         ("a", 10, "", ""),
@@ -537,24 +575,28 @@ def test_commands_know_line_function_and_operator() -> None:
 
 
 @pytest.mark.parametrize("text", ["'", '"', "$(", "${", "`", "<<", "(", "a || ", "\\", "f() {", "}", "[[ a"])
-def test_broken_shell_is_read_to_its_end(text: str) -> None:
+def test_shell_that_is_broken_is_read_without_a_crash(text: str) -> None:
+    """Broken shell is read to its end: a crash or an endless loop fails here."""
     shell.commands(text)
 
 
 @given(strategies.text(alphabet="ab \n\t'\"`$(){}[]<>|&;#\\=-!1", max_size=40))
-def test_any_text_is_read_to_its_end_with_lines_that_exist(text: str) -> None:
+def test_shell_commands_of_any_text_have_lines_that_exist(text: str) -> None:
+    """Any text is read to its end, with lines that exist."""
     found = shell.commands(text)
     assert all(1 <= command.line <= command.end <= text.count("\n") + 1 for command in found)
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 @pytest.mark.parametrize(("script", "expected"), [("cd $1\n", {"shellcheck"}), ('cd "$1" || exit\n', set())])
-def test_shellcheck_is_asked(tmp_path: Path, script: str, expected: set[str]) -> None:
+def test_shellcheck_findings_are_taken_over(tmp_path: Path, script: str, expected: set[str]) -> None:
+    """What shellcheck finds is taken over."""
     write(tmp_path, "pkg", {"Dockerfile": recipe(), "test.sh": f"#!/bin/bash\n{script}"})
     assert set(rules_of(tmp_path, shellcheck=True)) == expected
 
 
-def test_without_shellcheck_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shellcheck_that_is_missing_gets_a_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing shellcheck gets a notice."""
     write(tmp_path, "pkg", {"Dockerfile": recipe(), "test.sh": "cd $1\n"})
     monkeypatch.setenv("PATH", str(tmp_path))
     report = action.lint([tmp_path], targets=CPU)
@@ -562,7 +604,8 @@ def test_without_shellcheck_it_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     assert "not installed" in report.notices[0]
 
 
-def test_a_shellcheck_that_fails_is_an_error(tmp_path: Path) -> None:
+def test_shellcheck_that_fails_is_an_error(tmp_path: Path) -> None:
+    """A shellcheck that fails is an error."""
     broken = tmp_path / "shellcheck"
     broken.write_text("#!/bin/sh\necho no such option >&2\nexit 3\n")
     broken.chmod(0o755)
@@ -577,7 +620,10 @@ class TestCommand:
     def run(tree: Path, *arguments: str) -> int:
         return main.main(["lint", "--packages", str(tree), "--no-shellcheck", "--target", "x86_64,cpu", *arguments])
 
-    def test_an_error_exits_1_and_says_what_to_do(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_lint_command_exits_1_for_an_error_and_says_what_to_do(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """An error exits 1 and says what to do."""
         write(tmp_path, "pkg", {"Dockerfile": recipe("RUN make || true\n"), "test.sh": "hello\n"})
         assert self.run(tmp_path) == 1
         captured = capsys.readouterr()
@@ -585,11 +631,13 @@ class TestCommand:
         assert "→ let it fail" in captured.out
         assert captured.err.endswith("1 errors, 0 warnings in 1 packages\n")
 
-    def test_a_warning_alone_exits_0(self, tmp_path: Path) -> None:
+    def test_lint_command_exits_0_for_a_warning(self, tmp_path: Path) -> None:
+        """A warning alone exits 0."""
         write(tmp_path, "pkg", {"Dockerfile": recipe(header=header(license="")), "test.sh": "hello\n"})
         assert self.run(tmp_path) == 0
 
-    def test_json(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_lint_command_prints_json(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """The findings are printed as JSON."""
         folder = write(tmp_path, "pkg", {"Dockerfile": recipe("COPY . /a\n"), "test.sh": "hello\n"})
         assert self.run(tmp_path, "--json") == 1
         found = json.loads(capsys.readouterr().out)
@@ -597,25 +645,31 @@ class TestCommand:
         assert (found[0]["file"], found[0]["line"], found[0]["rule"]) == (str(folder / "Dockerfile"), 10, "copy-all")
 
     @pytest.mark.parametrize("pattern", ["pkg", "p*", "group/pkg", "folder"])
-    def test_a_pattern_selects(self, tmp_path: Path, pattern: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_lint_command_takes_patterns(
+        self, tmp_path: Path, pattern: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A pattern selects packages."""
         write(tmp_path, "folder" if pattern == "folder" else "pkg", {"Dockerfile": recipe(), "test.sh": "hello\n"})
         files = {"Dockerfile": recipe("COPY . /a\n").replace("name: pkg", "name: other"), "test.sh": "a\n"}
         write(tmp_path, "other", files)
         assert self.run(tmp_path, pattern) == 0
 
-    def test_a_pattern_that_matches_nothing(self, tmp_path: Path) -> None:
+    def test_lint_command_refuses_a_pattern_that_matches_nothing(self, tmp_path: Path) -> None:
+        """A pattern that matches nothing is an error."""
         write(tmp_path, "pkg", {"Dockerfile": recipe(), "test.sh": "hello\n"})
         with pytest.raises(NothingMatchedError, match="`nowhere`"):
             action.lint([tmp_path], ["nowhere"], targets=CPU)
         assert self.run(tmp_path, "nowhere") == 3
 
-    def test_rules_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_lint_command_lists_its_rules(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """The rules are listed."""
         assert main.main(["lint", "--rules"]) == 0
         listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
         assert listed == list(RULES)
 
 
-def test_the_tree_we_ship_has_no_finding() -> None:
+def test_lint_of_the_shipped_tree_finds_nothing() -> None:
+    """The tree of this project has no finding."""
     report = action.lint([ROOT_DIR / "packages"])
     found = [f"{item.file}:{item.line}: {item.rule}: {item.message}" for item in report.findings]
     assert found == []

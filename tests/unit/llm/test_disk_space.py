@@ -10,9 +10,8 @@ import pytest
 from jetson_containers.core.errors import DiskSpaceError
 from jetson_containers.llm import disk_space as room
 from jetson_containers.llm.models import known as knownmodels
-from jetson_containers.llm.models.lookup import Model
-from jetson_containers.llm.pipeline.steps import Planned
-from jetson_containers.llm.runtimes.interface import Job, StepCommand, Target
+from jetson_containers.llm.pipeline.types import DownloadStep, PlannedStep
+from jetson_containers.llm.runtimes.interface import Job, Target
 from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
 from jetson_containers.platforms import detect as platforms
 
@@ -25,14 +24,26 @@ Usage = namedtuple("Usage", "total used free")
 
 def job() -> Job:
     config = knownmodels.config("Llama-2-7b-chat-hf")
-    return Job("/data/m", "m", config, "Q4_K_M", Target(platforms.parse_target("cpu"), "cpu"), context=4096)
+    return Job(
+        source="/data/m",
+        name="m",
+        config=config,
+        quantization="Q4_K_M",
+        target=Target(platform=platforms.parse_target("cpu"), device="cpu"),
+        context=4096,
+    )
 
 
-def planned(*states: str) -> tuple[Model, list[Planned]]:
-    first = StepCommand("download", ("huggingface-downloader", "org/m"), (), "/data/m", intermediate=True)
-    model = Model("org/m", "m", "/data/m", "hub:org/m", first=first, download=13_500_000_000)
-    steps = (first, *LlamaCpp().steps(job()))
-    return model, [Planned(step, "", state) for step, state in zip(steps, states, strict=True)]
+def planned(*states: str) -> list[PlannedStep]:
+    download = DownloadStep(
+        argv=("huggingface-downloader", "org/m"),
+        output="/data/m",
+        size=13_500_000_000,
+        is_done=lambda: False,
+        fetch=lambda: None,
+    )
+    steps = (download, *LlamaCpp().steps(job()))
+    return [PlannedStep(step=step, key="", state=state) for step, state in zip(steps, states, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -45,8 +56,8 @@ def planned(*states: str) -> tuple[Model, list[Planned]]:
     ],
 )
 def test_only_what_will_run_takes_room(states: tuple[str, ...], gigabytes: float) -> None:
-    model, steps = planned(*states)
-    assert room.needed(job(), model, steps, int(4.1 * GB)) == pytest.approx(gigabytes * GB, rel=0.01)
+    steps = planned(*states)
+    assert room.needed(job(), steps, int(4.1 * GB)) == pytest.approx(gigabytes * GB, rel=0.01)
 
 
 @pytest.mark.parametrize(("free", "enough"), [(40, True), (31, False), (5, False)])
@@ -54,16 +65,16 @@ def test_a_disk_that_is_too_small_is_said_at_once(
     free: int, enough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _path: Usage(64 * GB, 0, free * GB))
-    model, steps = planned("run", "run", "run")
+    steps = planned("run", "run", "run")
     place = tmp_path / "not" / "made" / "yet"
     if enough:
-        room.check(job(), model, steps, place, int(4.1 * GB))
+        room.check(job(), steps, place, int(4.1 * GB))
         return
     with pytest.raises(DiskSpaceError, match=f"has {free}") as caught:
-        room.check(job(), model, steps, place, int(4.1 * GB))
+        room.check(job(), steps, place, int(4.1 * GB))
     assert "JETSON_CONTAINERS_DATA" in (caught.value.hint or "")
 
 
 def test_nothing_is_said_of_sizes_that_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _path: Usage(1, 1, 0))
-    room.check(job(), Model("tiny", "t", "/data/t", "tiny"), [], tmp_path, 0)
+    room.check(job(), [], tmp_path, 0)

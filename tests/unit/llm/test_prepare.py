@@ -16,27 +16,29 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from jetson_containers.core import settings
-from jetson_containers.core.console import Console
-from jetson_containers.core.errors import NothingMatchedError, NotReadyError, StepError, UsageError
+from jetson_containers.core.errors import DoesNotFitError, NothingMatchedError, NotReadyError, StepError, UsageError
 from jetson_containers.llm import bench, chat, prepare, serve, session
 from jetson_containers.llm import containers as container
 from jetson_containers.llm import service_files as servicefiles
 from jetson_containers.llm import stored as models
 from jetson_containers.llm.client import OpenAIClient, Turn
 from jetson_containers.llm.containers import Containers, started_at, without_tokens
+from jetson_containers.llm.decide import Goal
 from jetson_containers.llm.models import config as modelconfig
 from jetson_containers.llm.pipeline import manifest as manifests
+from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.request import LlmRequest, runtime_named
-from jetson_containers.llm.runtimes.interface import DRIVERS, Job, ServeOptions, Service, StepCommand, Target
+from jetson_containers.llm.runtimes.interface import DRIVERS, Job, ServeOptions, Service, Target
 from jetson_containers.llm.runtimes.llama_cpp import QUANTIZATIONS, LlamaCpp
 from jetson_containers.platforms import detect as platforms
 from tests.fakes import FakeEngine
+from tests.unit.llm.conftest import CPU, FakeCatalog, no_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CPU = platforms.parse_target("cpu")
+    from jetson_containers.llm.context import LlmContext
+
 ORIN = platforms.parse_target("orin-nx-16gb,r36.4.3")
 NEW_HELP = "-ngl, --gpu-layers, --n-gpu-layers N  max layers, 'auto', or 'all' (default: auto)\n-lm, --load-mode MODE"
 OLD_HELP = "-ngl, --n-gpu-layers N  number of layers to store in VRAM\n--no-mmap  do not memory-map model"
@@ -45,7 +47,7 @@ OLD_HELP = "-ngl, --n-gpu-layers N  number of layers to store in VRAM\n--no-mmap
 def job(**given: Any) -> Job:
     values: dict[str, Any] = {
         "source": "/data/models/mine", "name": "mine", "config": None, "quantization": "Q4_K_M",
-        "target": Target(CPU, "cpu"), "context": 512,
+        "target": Target(platform=CPU, device="cpu"), "context": 512,
     }  # fmt: skip
     return Job(**{**values, **given})
 
@@ -76,7 +78,7 @@ def test_no_step_gets_network() -> None:
 
 
 def test_the_server_always_gets_its_context_and_batch() -> None:
-    service = LlamaCpp().serve(job(max_batch=2), ServeOptions(8080, threads=2))
+    service = LlamaCpp().serve(job(max_batch=2), ServeOptions(port=8080, threads=2))
     assert service.argv == (
         "llama-server", "-m", "/data/models/llama_cpp/mine/mine-Q4_K_M.gguf", "--alias", "mine", "-c", "1024", "-np",
         "2", "-ub", "512", "--host", "127.0.0.1", "--port", "8080", "-t", "2",
@@ -89,8 +91,8 @@ def test_the_server_always_gets_its_context_and_batch() -> None:
     [(NEW_HELP, ("--load-mode", "none")), (OLD_HELP, ("-ngl", "99", "--no-mmap")), ("", ("--port", "8080"))],
 )
 def test_options_are_spelled_as_the_image_has_them(said: str, expected: tuple[str, ...]) -> None:
-    target = Target(ORIN, "cuda", probed={"llama-server --help": said})
-    argv = LlamaCpp().serve(job(target=target), ServeOptions(8080)).argv
+    target = Target(platform=ORIN, device="cuda", probed={"llama-server --help": said})
+    argv = LlamaCpp().serve(job(target=target), ServeOptions(port=8080)).argv
     assert argv[-len(expected) :] == expected
 
 
@@ -109,74 +111,52 @@ def test_an_unknown_runtime_lists_the_known_ones() -> None:
 # Prepare: nothing runs before the verdict and the fit; a dry run asks no engine.
 
 
-class NoHub:
-    """Nobody may ask it."""
-
-    def describe(self, reference: str) -> Any:
-        raise AssertionError(reference)
-
-    def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
-        raise AssertionError(reference)
+def output(context: LlmContext) -> str:
+    assert isinstance(context.console.out, io.StringIO)
+    return context.console.out.getvalue()
 
 
-def no_engine() -> Any:
-    raise AssertionError("the engine was asked")
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> prepare.World:
-    loaded = settings.load(
-        {"data": str(tmp_path / "data"), "logs": str(tmp_path / "logs"), "cache": str(tmp_path / "cache")}, files=()
+def test_a_dry_run_prints_the_commands_and_asks_nobody(context: LlmContext) -> None:
+    assert (
+        chat.chat(LlmRequest(model="tiny", quantization="Q8_0"), chat.ChatOptions(prompt="hi"), context, dry_run=True)
+        is None
     )
-    console = Console(out=io.StringIO(), err=io.StringIO())
-    return prepare.World(
-        CPU, no_engine, loaded, console, NoHub(), lambda _packages: {}, lambda _job, _runtime, _request: None,
-        lambda _job, _runtime, _filled: None,
-    )  # fmt: skip
-
-
-def output(world: prepare.World) -> str:
-    assert isinstance(world.console.out, io.StringIO)
-    return world.console.out.getvalue()
-
-
-def test_a_dry_run_prints_the_commands_and_asks_nobody(world: prepare.World) -> None:
-    assert chat.chat(LlmRequest("tiny", quantization="Q8_0"), chat.ChatOptions("hi"), world, dry_run=True) is None
-    assert [line.split()[0] for line in output(world).splitlines()] == [
+    assert [line.split()[0] for line in output(context).splitlines()] == [
         "make-tiny-model", "convert_hf_to_gguf.py", "llama-quantize", "llama-server",
     ]  # fmt: skip
-    assert "-c 512" in output(world)
+    assert "-c 512" in output(context)
 
 
-def test_what_cannot_work_is_said_before_anything_starts(world: prepare.World) -> None:
+def test_what_cannot_work_is_said_before_anything_starts(context: LlmContext) -> None:
     with pytest.raises(UsageError, match="no quantization `q9`") as caught:
-        prepare.prepare(LlmRequest("tiny", quantization="q9"), world)
+        prepare.prepare(LlmRequest(model="tiny", quantization="q9"), context)
     assert "possible: Q4_K_M" in (caught.value.hint or "")
 
 
-def test_what_does_not_fit_is_said_before_anything_starts(world: prepare.World) -> None:
-    def refuse(_job: Job, _runtime: str, _request: LlmRequest) -> None:
-        raise UsageError("does not fit")
+def test_what_does_not_fit_is_said_before_anything_starts(context: LlmContext) -> None:
+    request = LlmRequest(model=llama(context), quantization="F16", board="orin-nano-8gb")
+    with pytest.raises(DoesNotFitError, match="orin-nano-8gb has") as caught:
+        prepare.prepare(request, context)
+    assert "--quantization" in (caught.value.hint or "")
+    assert "`--anyway` goes on" in (caught.value.hint or "")
+    assert prepare.plan(replace(request, anyway=True), context).forecast is not None
 
-    with pytest.raises(UsageError, match="does not fit"):
-        prepare.prepare(LlmRequest("tiny"), replace(world, fitting=refuse))
 
-
-def test_compile_says_where_nothing_is_compiled(world: prepare.World) -> None:
+def test_compile_says_where_nothing_is_compiled(context: LlmContext) -> None:
     with pytest.raises(UsageError, match="llama_cpp compiles nothing"):
-        prepare.prepare(LlmRequest("tiny"), world, dry_run=True, goal=prepare.Goal.COMPILED)
+        prepare.plan(LlmRequest(model="tiny"), context, goal=Goal.COMPILED)
 
 
-def test_the_format_of_the_model_decides_the_runtime(world: prepare.World) -> None:
-    path = world.data / "models" / "x.gguf"
+def test_the_format_of_the_model_decides_the_runtime(context: LlmContext) -> None:
+    path = context.data / "models" / "x.gguf"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"GGUF")
-    assert prepare.prepare(LlmRequest("/data/models/x.gguf"), world, dry_run=True).steps == ()
-    with pytest.raises(UsageError, match="no runtime `nonsense`"):
-        prepare.prepare(LlmRequest("/data/models/x.gguf", runtime="nonsense"), world, dry_run=True)
+    assert prepare.plan(LlmRequest(model="/data/models/x.gguf"), context).steps == ()
+    with pytest.raises(UsageError, match="unknown runtime `nonsense`"):
+        prepare.plan(LlmRequest(model="/data/models/x.gguf", runtime="nonsense"), context)
 
 
-def test_versions_and_device_come_from_the_image(world: prepare.World) -> None:
+def test_versions_and_device_come_from_the_image(context: LlmContext) -> None:
     engine = FakeEngine()
     engine.add_image(
         "llama_cpp:1",
@@ -185,7 +165,7 @@ def test_versions_and_device_come_from_the_image(world: prepare.World) -> None:
             "io.jetson-containers.platform": '{"cuda":null}',
         },
     )
-    gpu = replace(world, platform=platforms.parse_target("x86_64,cu129"))
+    gpu = replace(context, platform=platforms.parse_target("x86_64,cu129"))
     asked: list[tuple[str, ...]] = []
 
     class Probing(Containers):
@@ -193,7 +173,14 @@ def test_versions_and_device_come_from_the_image(world: prepare.World) -> None:
             asked.append(tuple(command))
             return "help text"
 
-    containers = Probing(gpu.platform, engine, world.settings, world.console, "llama_cpp:1", no_engine)
+    containers = Probing(
+        platform=gpu.platform,
+        engine=engine,
+        settings=context.settings,
+        console=context.console,
+        image="llama_cpp:1",
+        image_for=no_engine,
+    )
     for _ in range(2):
         target = prepare.target_of(containers, LlamaCpp(), gpu)
         assert target.versions == {"python": "3.11", "llama_cpp": "0.3.36"}
@@ -202,17 +189,24 @@ def test_versions_and_device_come_from_the_image(world: prepare.World) -> None:
     assert asked == [("llama-server", "--help")]  # kept by the image's ID
 
 
-def test_versions_of_an_image_of_others_come_from_its_tag(world: prepare.World) -> None:
+def test_versions_of_an_image_of_others_come_from_its_tag(context: LlmContext) -> None:
     engine = FakeEngine()
     engine.add_image("dustynv/mlc:0.1.0-r35.4.1")
-    containers = Containers(CPU, engine, world.settings, world.console, "dustynv/mlc:0.1.0-r35.4.1", no_engine)
+    containers = Containers(
+        platform=CPU,
+        engine=engine,
+        settings=context.settings,
+        console=context.console,
+        image="dustynv/mlc:0.1.0-r35.4.1",
+        image_for=no_engine,
+    )
     silent = LlamaCpp()
     silent.probes = ()
-    assert prepare.target_of(containers, silent, world).versions == {"mlc": "0.1.0"}
+    assert prepare.target_of(containers, silent, context).versions == {"mlc": "0.1.0"}
 
 
-def llama(world: prepare.World) -> str:
-    place = world.data / "models" / "Llama-2-7b-chat-hf"
+def llama(context: LlmContext) -> str:
+    place = context.data / "models" / "Llama-2-7b-chat-hf"
     place.mkdir(parents=True)
     shape = {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008,
@@ -233,22 +227,29 @@ def llama(world: prepare.World) -> str:
         ("", ["convert", "config", "compile"]),
     ],
 )
-def test_a_dry_run_takes_the_interface_of_the_image_s_tag(world: prepare.World, image: str, steps: list[str]) -> None:
-    orin = replace(world, platform=ORIN, versions_of=lambda _packages: {"mlc": "0.20.0"})
-    request = LlmRequest(llama(orin), runtime="mlc", image=image)
-    assert [step.name for step in prepare.prepare(request, orin, dry_run=True).steps] == steps
+def test_a_dry_run_takes_the_interface_of_the_image_s_tag(context: LlmContext, image: str, steps: list[str]) -> None:
+    orin = replace(context, platform=ORIN, catalog=lambda: FakeCatalog({"mlc": "0.20.0"}))
+    request = LlmRequest(model=llama(orin), runtime="mlc", image=image)
+    assert [step.name for step in prepare.plan(request, orin).steps] == steps
 
 
 # Containers: what docker is told.
 
 
 @pytest.fixture
-def containers(world: prepare.World) -> Containers:
-    return Containers(CPU, FakeEngine(), world.settings, world.console, "image:1", lambda _packages: "other:1")
+def containers(context: LlmContext) -> Containers:
+    return Containers(
+        platform=CPU,
+        engine=FakeEngine(),
+        settings=context.settings,
+        console=context.console,
+        image="image:1",
+        image_for=lambda _packages: "other:1",
+    )
 
 
 def test_a_server_never_has_its_key_in_the_argv(containers: Containers) -> None:
-    service = Service(("llama-server",), "m", key_env="LLAMA_API_KEY")
+    service = Service(argv=("llama-server",), model="m", key_env="LLAMA_API_KEY")
     planned = containers.server(service, name="s", api_key="topsecret")
     assert "topsecret" not in " ".join(planned.argv)
     assert planned.argv[planned.argv.index("LLAMA_API_KEY") - 1 :][:2] == ("--env", "LLAMA_API_KEY")
@@ -256,7 +257,7 @@ def test_a_server_never_has_its_key_in_the_argv(containers: Containers) -> None:
 
 
 def test_a_detached_server_survives_a_reboot_and_has_no_owner(containers: Containers) -> None:
-    planned = containers.server(Service(("x",), "m"), name="s", detach=True)
+    planned = containers.server(Service(argv=("x",), model="m"), name="s", detach=True)
     assert "--rm" not in planned.argv
     assert planned.argv[planned.argv.index("--restart") + 1] == "unless-stopped"
     assert not any("owner" in word for word in planned.argv)
@@ -264,7 +265,7 @@ def test_a_detached_server_survives_a_reboot_and_has_no_owner(containers: Contai
 
 def test_servers_and_steps_get_no_hub_token(containers: Containers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijkl")
-    planned = containers.server(Service(("x",), "m"), name="s")
+    planned = containers.server(Service(argv=("x",), model="m"), name="s")
     assert not {"HF_TOKEN", "HUGGINGFACE_TOKEN"} & set(planned.argv)
     assert without_tokens({"HF_TOKEN": "hf_abc", "HOME": "/root"}) == {
         "HOME": "/root",
@@ -274,13 +275,13 @@ def test_servers_and_steps_get_no_hub_token(containers: Containers, monkeypatch:
 
 
 def test_a_steps_container_has_the_same_name_each_time(containers: Containers) -> None:
-    step = StepCommand("quantize", ("q",), (), "/data/m/b.gguf")
+    step = CommandStep(name="quantize", argv=("q",), inputs=(), output="/data/m/b.gguf")
     assert containers.name_of(step) == containers.name_of(replace(step, argv=("r",)))
     assert containers.name_of(step) != containers.name_of(replace(step, output="/data/m/c.gguf"))
 
 
 def test_a_step_gets_the_threads_that_were_asked_for_and_else_decides_itself(containers: Containers) -> None:
-    step = StepCommand("quantize", ("q",), (), "/data/m/b.gguf", env={"A": "b"})
+    step = CommandStep(name="quantize", argv=("q",), inputs=(), output="/data/m/b.gguf", env={"A": "b"})
     assert containers.variables(step) == {"A": "b"}
     assert replace(containers, threads=2).variables(step) == {"OMP_NUM_THREADS": "2", "A": "b"}
     assert replace(containers, threads=2).variables(replace(step, env={"OMP_NUM_THREADS": "1"})) == {
@@ -331,7 +332,7 @@ def client() -> Iterator[OpenAIClient]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield OpenAIClient("127.0.0.1", server.server_address[1], "m", key="k")
+        yield OpenAIClient(host="127.0.0.1", port=server.server_address[1], model="m", key="k")
         server.shutdown()
         thread.join()
 
@@ -379,35 +380,37 @@ def test_an_error_of_the_server_is_said(client: OpenAIClient) -> None:
 
 def test_a_server_that_is_gone_is_one_clear_error() -> None:
     with pytest.raises(StepError, match="stopped answering"):
-        ask(OpenAIClient("127.0.0.1", session.free_port(), "m"))
+        ask(OpenAIClient(host="127.0.0.1", port=session.free_port(), model="m"))
 
 
 def test_one_token_has_no_speed() -> None:
-    assert Turn("a", 3, 1, 0.1, 0.0).decode_rate is None
-    assert Turn("a", 0, 5, 0.0, 0.0).prefill_rate is None
+    assert Turn(text="a", prompt_tokens=3, completion_tokens=1, prefill_s=0.1, decode_s=0.0).decode_rate is None
+    assert Turn(text="a", prompt_tokens=0, completion_tokens=5, prefill_s=0.0, decode_s=0.0).prefill_rate is None
 
 
 def test_a_key_is_not_in_the_clients_repr() -> None:
-    assert "topsecret" not in repr(OpenAIClient("h", 1, "m", key="topsecret"))
+    assert "topsecret" not in repr(OpenAIClient(host="h", port=1, model="m", key="topsecret"))
 
 
 # Chat, bench, list, rm.
 
 
 @pytest.fixture
-def talk(client: OpenAIClient, tmp_path: Path, world: prepare.World) -> Any:
-    opened = session.Session(client, tmp_path / "log", 0.1, "image:1", Service(("s",), "m"))
+def talk(client: OpenAIClient, tmp_path: Path, context: LlmContext) -> Any:
+    opened = session.Session(
+        client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
+    )
 
     def start(**options: Any) -> chat.Conversation:
-        return chat.Conversation(opened, chat.ChatOptions(**options), world.console)
+        return chat.Conversation(session=opened, options=chat.ChatOptions(**options), console=context.console)
 
     return start
 
 
-def test_an_answer_begins_with_its_first_word(talk: Any, world: prepare.World) -> None:
+def test_an_answer_begins_with_its_first_word(talk: Any, context: LlmContext) -> None:
     Server.answers = [delta(" Hello"), delta(" you")]
     talk(prompt="hi", system="be brief").run()
-    assert output(world) == "Hello you\n"
+    assert output(context) == "Hello you\n"
     assert Server.asked[0]["messages"] == [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
 
 
@@ -443,13 +446,37 @@ def test_end_of_input_ends_a_conversation(talk: Any, monkeypatch: pytest.MonkeyP
 
 
 def test_chat_answer_json_keeps_the_name_that_the_decode_speed_had_before() -> None:
-    answer = chat.ChatAnswer("m", "llama_cpp", "Q4_K_M", "i", "/data/m", "hi", 1, 2, 3.0, 4.0)
+    answer = chat.ChatAnswer(
+        model="m",
+        runtime="llama_cpp",
+        quantization="Q4_K_M",
+        image="i",
+        artefact="/data/m",
+        answer="hi",
+        prompt_tokens=1,
+        completion_tokens=2,
+        prefill_tokens_per_s=3.0,
+        decode_tokens_per_s=4.0,
+    )
     shown = answer.to_json()
     assert shown["tokens_per_s"] == shown["decode_tokens_per_s"] == 4.0
     assert shown["answer"] == "hi"
 
 
-ROW = bench.BenchRow("20261127 12:00:00", "orin", "mlc", "m", "q4f16_ft", 16, 128, 0.1, 160.0, 2.0, 63.5, 1234.5)
+ROW = bench.BenchRow(
+    timestamp="20261127 12:00:00",
+    hostname="orin",
+    api="mlc",
+    model="m",
+    precision="q4f16_ft",
+    input_tokens=16,
+    output_tokens=128,
+    prefill_time=0.1,
+    prefill_rate=160.0,
+    decode_time=2.0,
+    decode_rate=63.5,
+    memory=1234.5,
+)
 
 
 def test_the_csv_has_upstreams_columns_in_their_order(tmp_path: Path) -> None:
@@ -495,19 +522,25 @@ def test_no_prompt_at_all_is_said(tmp_path: Path) -> None:
         bench.read_prompts(tmp_path / "q")
 
 
-def test_the_warm_up_is_not_measured(client: OpenAIClient, tmp_path: Path, world: prepare.World) -> None:
+def test_the_warm_up_is_not_measured(client: OpenAIClient, tmp_path: Path, context: LlmContext) -> None:
     Server.answers = [delta("a"), delta("b"), {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 8}}]
-    prepared = prepare.prepare(LlmRequest("tiny"), world, dry_run=True)
-    opened = session.Session(client, tmp_path, 0.1, "image:1", Service(("s",), "m", measure={"ignore_eos": True}))
-    rows = bench._measure(prepared, opened, bench.BenchOptions(count=2), world)
+    prepared = prepare.plan(LlmRequest(model="tiny"), context)
+    opened = session.Session(
+        client=client,
+        log=tmp_path,
+        loaded_s=0.1,
+        image="image:1",
+        service=Service(argv=("s",), model="m", measure={"ignore_eos": True}),
+    )
+    rows = bench._measure(prepared, opened, bench.BenchOptions(count=2), context)
     assert len(rows) == 2
     assert len(Server.asked) == 3
     assert len({asked["messages"][0]["content"] for asked in Server.asked}) == 3  # no prefix cache helps
     assert all(asked["ignore_eos"] for asked in Server.asked)
 
 
-def stored(world: prepare.World, name: str, step: str = "quantize", **facts: Any) -> Path:
-    path = world.data / "models" / "llama_cpp" / name
+def stored(context: LlmContext, name: str, step: str = "quantize", **facts: Any) -> Path:
+    path = context.data / "models" / "llama_cpp" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(name)
     manifests.write(
@@ -522,39 +555,39 @@ def stored(world: prepare.World, name: str, step: str = "quantize", **facts: Any
     return path
 
 
-def test_the_list_names_what_is_there_with_sizes(world: prepare.World) -> None:
-    stored(world, "m-Q4.gguf", quantization="Q4_K_M")
-    full = stored(world, "m-F16.gguf", "convert", intermediate=True, quantization="Q4_K_M")
-    found = models.listing(world.data, [("org/m", world.data / "hub", 100)], verify=True)
+def test_the_list_names_what_is_there_with_sizes(context: LlmContext) -> None:
+    stored(context, "m-Q4.gguf", quantization="Q4_K_M")
+    full = stored(context, "m-F16.gguf", "convert", intermediate=True, quantization="Q4_K_M")
+    found = models.listing(context.data, [("org/m", context.data / "hub", 100)], verify=True)
     assert [(one.kind, one.size, one.intact) for one in found] == [
         ("download", 100, None), ("intermediate", 10, True), ("artefact", 9, True),
     ]  # fmt: skip
     full.write_text("m-F16.gguX")
-    kinds = {one.kind: one.intact for one in models.listing(world.data, [], verify=True)}
+    kinds = {one.kind: one.intact for one in models.listing(context.data, [], verify=True)}
     assert kinds == {"artefact": True, "intermediate": False}
     full.write_text("shorter")
     # It does not count any more, but takes space: what is listed can be removed.
-    listed = {one.kind: one for one in models.listing(world.data, [])}
+    listed = {one.kind: one for one in models.listing(context.data, [])}
     assert {kind: one.intact for kind, one in listed.items()} == {"artefact": None, "intermediate": False}
-    models.remove(listed["intermediate"], world.data)
+    models.remove(listed["intermediate"], context.data)
     assert not full.exists()
 
 
-def test_an_intermediate_file_that_was_deleted_is_no_damage(world: prepare.World) -> None:
-    stored(world, "m-F16.gguf", "convert", intermediate=True).unlink()
-    assert models.listing(world.data, [], verify=True) == []
+def test_an_intermediate_file_that_was_deleted_is_no_damage(context: LlmContext) -> None:
+    stored(context, "m-F16.gguf", "convert", intermediate=True).unlink()
+    assert models.listing(context.data, [], verify=True) == []
 
 
-def test_removing_leaves_nothing_of_it_and_everything_else(world: prepare.World) -> None:
-    one, other = stored(world, "a.gguf", quantization="Q4_K_M"), stored(world, "b.gguf", quantization="Q8_0")
-    (chosen,) = models.choose(models.listing(world.data, []), "m", quantization="q4_k_m")
-    models.remove(chosen, world.data)
+def test_removing_leaves_nothing_of_it_and_everything_else(context: LlmContext) -> None:
+    one, other = stored(context, "a.gguf", quantization="Q4_K_M"), stored(context, "b.gguf", quantization="Q8_0")
+    (chosen,) = models.choose(models.listing(context.data, []), "m", quantization="q4_k_m")
+    models.remove(chosen, context.data)
     assert not one.exists()
     assert sorted(path.name for path in other.parent.iterdir()) == ["b.gguf", "b.gguf.manifest.json"]
 
 
-def test_removing_a_shared_directory_removes_every_steps_share(world: prepare.World) -> None:
-    place = world.data / "models" / "mlc" / "dist" / "m-MLC"
+def test_removing_a_shared_directory_removes_every_steps_share(context: LlmContext) -> None:
+    place = context.data / "models" / "mlc" / "dist" / "m-MLC"
     place.mkdir(parents=True)
     for step in ("convert", "config"):
         (place / step).write_text(step)
@@ -562,23 +595,23 @@ def test_removing_a_shared_directory_removes_every_steps_share(world: prepare.Wo
             place, {step: manifests.measure(place / step)}, step=step, merge=True, key="k", seconds=0,
             facts={"model": "org/m"},
         )  # fmt: skip
-    (chosen, _) = models.choose(models.listing(world.data, []), "org/m")
-    models.remove(chosen, world.data)
+    (chosen, _) = models.choose(models.listing(context.data, []), "org/m")
+    models.remove(chosen, context.data)
     assert not place.exists()
-    assert not list((world.data / "models").rglob("*.json"))
+    assert not list((context.data / "models").rglob("*.json"))
 
 
-def test_a_whole_name_means_no_other_models_of_that_last_part(world: prepare.World) -> None:
-    downloads = [("org/tiny", world.data / "d1", 1), ("tiny", world.data / "d2", 1)]
-    listed = models.listing(world.data, downloads)
+def test_a_whole_name_means_no_other_models_of_that_last_part(context: LlmContext) -> None:
+    downloads = [("org/tiny", context.data / "d1", 1), ("tiny", context.data / "d2", 1)]
+    listed = models.listing(context.data, downloads)
     assert [one.model for one in models.choose(listed, "tiny")] == ["tiny"]
     assert [one.model for one in models.choose(listed[:1], "tiny")] == ["org/tiny"]
 
 
-def test_what_is_not_there_lists_what_is(world: prepare.World) -> None:
-    stored(world, "m-Q4.gguf")
+def test_what_is_not_there_lists_what_is(context: LlmContext) -> None:
+    stored(context, "m-Q4.gguf")
     with pytest.raises(NothingMatchedError) as caught:
-        models.choose(models.listing(world.data, []), "nothing")
+        models.choose(models.listing(context.data, []), "nothing")
     assert "org/m" in (caught.value.hint or "")
 
 
@@ -587,7 +620,7 @@ def test_what_is_not_there_lists_what_is(world: prepare.World) -> None:
 
 def test_a_compose_file_says_what_docker_would_be_told(containers: Containers) -> None:
     planned = containers.server(
-        Service(("llama-server", "-m", "$x"), "m", key_env="LLAMA_API_KEY"),
+        Service(argv=("llama-server", "-m", "$x"), model="m", key_env="LLAMA_API_KEY"),
         name="llm",
         detach=True,
         api_key="topsecret",
@@ -601,19 +634,33 @@ def test_a_compose_file_says_what_docker_would_be_told(containers: Containers) -
     assert any(entry.startswith("LLAMA_API_KEY=${MY_KEY:?") for entry in service["environment"])
 
 
-def test_a_quadlet_reaches_the_gpu_by_cdi(world: prepare.World) -> None:
+def test_a_quadlet_reaches_the_gpu_by_cdi(context: LlmContext) -> None:
     engine = FakeEngine(replace(FakeEngine().capabilities_, runtimes=("runc", "nvidia")))
-    containers = Containers(ORIN, engine, world.settings, world.console, "image:1", no_engine)
-    planned = containers.server(Service(("serve", "a b"), "m"), name="llm", detach=True)
+    containers = Containers(
+        platform=ORIN,
+        engine=engine,
+        settings=context.settings,
+        console=context.console,
+        image="image:1",
+        image_for=no_engine,
+    )
+    planned = containers.server(Service(argv=("serve", "a b"), model="m"), name="llm", detach=True)
     text = servicefiles.generate("quadlet", planned)
     assert "AddDevice=nvidia.com/gpu=all" in text
     assert 'Exec=serve "a b"' in text
     assert "runtime: nvidia" in servicefiles.generate("compose", planned)
 
 
-def test_a_service_file_for_a_board_asks_for_the_gpu_where_this_engine_has_none(world: prepare.World) -> None:
-    containers = Containers(ORIN, FakeEngine(), world.settings, world.console, "image:1", no_engine)
-    planned = containers.server(Service(("serve",), "m"), name="llm", detach=True)
+def test_a_service_file_for_a_board_asks_for_the_gpu_where_this_engine_has_none(context: LlmContext) -> None:
+    containers = Containers(
+        platform=ORIN,
+        engine=FakeEngine(),
+        settings=context.settings,
+        console=context.console,
+        image="image:1",
+        image_for=no_engine,
+    )
+    planned = containers.server(Service(argv=("serve",), model="m"), name="llm", detach=True)
     assert "runtime" not in servicefiles.generate("compose", planned)
     service = yaml.safe_load(servicefiles.generate("compose", planned, gpu=True))["services"]["llm"]
     assert service["runtime"] == "nvidia"
@@ -621,32 +668,32 @@ def test_a_service_file_for_a_board_asks_for_the_gpu_where_this_engine_has_none(
 
 
 def test_a_log_has_a_place_where_the_logs_are_another_users(
-    world: prepare.World, monkeypatch: pytest.MonkeyPatch
+    context: LlmContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(self: Path, *_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(self))
 
-    assert container.log_of(world.settings, "s") == world.settings.path("logs") / "llm" / "s.log"
+    assert container.log_of(context.settings, "s") == context.settings.path("logs") / "llm" / "s.log"
     monkeypatch.setattr(Path, "open", refuse)
-    log = container.log_of(world.settings, "s")
+    log = container.log_of(context.settings, "s")
     assert log.is_file()
-    assert not log.is_relative_to(world.settings.path("logs"))
+    assert not log.is_relative_to(context.settings.path("logs"))
     log.unlink()
 
 
-def test_a_port_that_is_taken_is_said(world: prepare.World, client: OpenAIClient) -> None:
+def test_a_port_that_is_taken_is_said(context: LlmContext, client: OpenAIClient) -> None:
     assert not serve.is_free("127.0.0.1", client.port)
-    with serve.reserved(serve.ServeRequest(), world.data) as port:
+    with serve.reserved(serve.ServeRequest(), context.data) as port:
         assert port >= serve.DEFAULT_PORT
-        with serve.reserved(serve.ServeRequest(), world.data) as other:
+        with serve.reserved(serve.ServeRequest(), context.data) as other:
             assert other > port  # nobody listens yet, and it is promised all the same
-        with pytest.raises(UsageError, match="is taken"), serve.reserved(serve.ServeRequest(port=port), world.data):
+        with pytest.raises(UsageError, match="is taken"), serve.reserved(serve.ServeRequest(port=port), context.data):
             pass
 
 
-def test_a_key_that_is_not_set_is_said_before_anything(world: prepare.World) -> None:
+def test_a_key_that_is_not_set_is_said_before_anything(context: LlmContext) -> None:
     with pytest.raises(NotReadyError, match="NO_SUCH_KEY"):
-        serve.serve(LlmRequest("tiny"), serve.ServeRequest(api_key_env="NO_SUCH_KEY"), world, dry_run=True)
+        serve.serve(LlmRequest(model="tiny"), serve.ServeRequest(api_key_env="NO_SUCH_KEY"), context, dry_run=True)
 
 
 def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
@@ -666,13 +713,25 @@ def test_memory_is_the_devices() -> None:
     assert watch.most >= 0
 
 
-def test_the_default_quantization_is_the_first(world: prepare.World) -> None:
-    assert prepare.prepare(LlmRequest("tiny"), world, dry_run=True).job.quantization == QUANTIZATIONS[0] == "Q4_K_M"
+def test_the_default_quantization_is_the_first(context: LlmContext) -> None:
+    assert prepare.plan(LlmRequest(model="tiny"), context).job.quantization == QUANTIZATIONS[0] == "Q4_K_M"
 
 
 def config_of(model_type: str, method: str = "") -> modelconfig.ModelConfig:
-    quantized = modelconfig.Quantized(method, 4, 128) if method else None
-    return modelconfig.ModelConfig("", model_type, 2, 64, 128, 4, 4, 16, 100, max_position=4096, quantized=quantized)
+    quantized = modelconfig.Quantized(method=method, bits=4, group=128) if method else None
+    return modelconfig.ModelConfig(
+        architecture="",
+        model_type=model_type,
+        layers=2,
+        hidden=64,
+        intermediate=128,
+        heads=4,
+        kv_heads=4,
+        head_dim=16,
+        vocab=100,
+        max_position=4096,
+        quantized=quantized,
+    )
 
 
 @pytest.mark.parametrize(
@@ -680,7 +739,7 @@ def config_of(model_type: str, method: str = "") -> modelconfig.ModelConfig:
     [("llama", "", ""), ("internlm", "", "does not know"), ("llama", "gptq", ""), ("llama", "awq", "cannot read")],
 )
 def test_what_the_converter_cannot_read_is_said_with_what_can(model_type: str, method: str, says: str) -> None:
-    verdict = LlamaCpp().check(job(target=Target(ORIN), config=config_of(model_type, method)))
+    verdict = LlamaCpp().check(job(target=Target(platform=ORIN), config=config_of(model_type, method)))
     assert (verdict.ok, says in verdict.reason) == (not says, True)
     assert verdict.ok or verdict.instead.startswith("--runtime ")
 
@@ -692,60 +751,65 @@ def test_an_architecture_newer_than_the_table_is_tried_with_a_word() -> None:
     assert LlamaCpp().notices(job(config=config_of("llama"))) == ()
 
 
-def test_what_lies_on_another_disk_is_removed_where_it_is_listed(world: prepare.World, tmp_path: Path) -> None:
-    world.data.mkdir()
+def test_what_lies_on_another_disk_is_removed_where_it_is_listed(context: LlmContext, tmp_path: Path) -> None:
+    context.data.mkdir()
     (tmp_path / "disk").mkdir()
-    (world.data / "models").symlink_to(tmp_path / "disk")
-    path = stored(world, "m-Q4.gguf", quantization="Q4_K_M")
-    (chosen,) = models.choose(models.listing(world.data, []), "org/m")
-    models.remove(chosen, world.data)
+    (context.data / "models").symlink_to(tmp_path / "disk")
+    path = stored(context, "m-Q4.gguf", quantization="Q4_K_M")
+    (chosen,) = models.choose(models.listing(context.data, []), "org/m")
+    models.remove(chosen, context.data)
     assert not path.exists()
-    assert (world.data / "models").is_symlink()
+    assert (context.data / "models").is_symlink()
 
 
-def test_nothing_outside_the_data_directory_is_removed(world: prepare.World, tmp_path: Path) -> None:
-    for path in (tmp_path / "other", world.data, world.data / ".." / "other"):
+def test_nothing_outside_the_data_directory_is_removed(context: LlmContext, tmp_path: Path) -> None:
+    for path in (tmp_path / "other", context.data, context.data / ".." / "other"):
         with pytest.raises(UsageError, match="is outside"):
-            models.remove(models.Stored("artefact", "m", "", "", "", str(path), 0), world.data)
+            models.remove(
+                models.Stored(kind="artefact", model="m", runtime="", quantization="", step="", path=str(path), size=0),
+                context.data,
+            )
 
 
-def test_a_repository_that_is_being_downloaded_is_not_removed(world: prepare.World) -> None:
-    cache = world.data / "models" / "huggingface"
+def test_a_repository_that_is_being_downloaded_is_not_removed(context: LlmContext) -> None:
+    cache = context.data / "models" / "huggingface"
     for folder in ("models--org--m", "datasets--org--text"):
         (cache / folder / "snapshots").mkdir(parents=True)
     (cache / ".locks" / "models--org--m").mkdir(parents=True)
     lock = cache / ".locks" / "models--org--m" / "blob.lock"
     lock.touch()
     model, text = (
-        models.Stored("download", name, "", "", "", str(cache / folder), 0)
+        models.Stored(
+            kind="download", model=name, runtime="", quantization="", step="", path=str(cache / folder), size=0
+        )
         for name, folder in (("org/m", "models--org--m"), ("org/text", "datasets--org--text"))
     )
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(NotReadyError, match="is being downloaded"):
-            models.remove(model, world.data)
-    models.remove(text, world.data)
+            models.remove(model, context.data)
+    models.remove(text, context.data)
     assert sorted(path.name for path in cache.glob("*--*")) == ["models--org--m"]
 
 
 def test_our_programs_are_mounted_only_where_one_is_run(containers: Containers) -> None:
-    plain = containers.server(Service(("llama-server", "-m", "x"), "m"), name="s")
-    driven = containers.server(Service(("python3", f"{DRIVERS}/transformers_server.py"), "m"), name="s")
+    plain = containers.server(Service(argv=("llama-server", "-m", "x"), model="m"), name="s")
+    driven = containers.server(Service(argv=("python3", f"{DRIVERS}/transformers_server.py"), model="m"), name="s")
     assert not any(DRIVERS in word for word in plain.argv)
     assert any(word.endswith(f":{DRIVERS}:ro") for word in driven.argv)
 
 
 @pytest.mark.parametrize("index", ["tensor-cache.json", "ndarray-cache.json", ""])
 @pytest.mark.parametrize("folder", [".", "params"])
-def test_mlc_weights_count_under_either_name_of_their_index(world: prepare.World, index: str, folder: str) -> None:
-    place = world.data / "models" / "mlc" / "dist" / "m-q4f16_1-MLC" / folder
+def test_mlc_weights_count_under_either_name_of_their_index(context: LlmContext, index: str, folder: str) -> None:
+    place = context.data / "models" / "mlc" / "dist" / "m-q4f16_1-MLC" / folder
     place.mkdir(parents=True)
     for name in ("mlc-chat-config.json", "params_shard_0.bin", *([index] if index else [])):
         (place / name).write_text("{}")
-    request = LlmRequest("/data/models/mlc/dist/m-q4f16_1-MLC")
-    orin = replace(world, platform=ORIN)
+    request = LlmRequest(model="/data/models/mlc/dist/m-q4f16_1-MLC")
+    orin = replace(context, platform=ORIN)
     if index:
-        assert prepare.prepare(request, orin, dry_run=True).runtime.name == "mlc"
+        assert prepare.plan(request, orin).runtime.name == "mlc"
         return
     with pytest.raises(UsageError, match="not its whole weights"):
-        prepare.prepare(request, orin, dry_run=True)
+        prepare.plan(request, orin)

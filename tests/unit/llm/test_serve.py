@@ -28,18 +28,20 @@ from jetson_containers.llm import download_in_image as inimage
 from jetson_containers.llm import service_files as servicefiles
 from jetson_containers.llm.client import OpenAIClient, RefusedError, ServerGoneError, Turn, _message
 from jetson_containers.llm.containers import Containers
-from jetson_containers.llm.models import lookup as sources
+from jetson_containers.llm.decide import Decision, Goal
+from jetson_containers.llm.models.types import Model
+from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.request import LlmRequest
-from jetson_containers.llm.runtimes.interface import Job, Service, StepCommand, Target
+from jetson_containers.llm.runtimes.interface import Job, Service, Target
 from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
-from jetson_containers.platforms import detect as platforms
 from tests.fakes import FakeEngine
+from tests.unit.llm.conftest import CPU
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-CPU = platforms.parse_target("cpu")
+    from jetson_containers.llm.context import LlmContext
 
 
 class Docker:
@@ -83,24 +85,20 @@ def docker(monkeypatch: pytest.MonkeyPatch) -> Docker:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> prepare.World:
-    places = {name: str(tmp_path / name) for name in ("data", "logs", "cache")}
-    console = Console(out=io.StringIO(), err=io.StringIO())
-
-    def none(*_: Any) -> Any:
-        return None
-
-    return prepare.World(CPU, none, settings.load(places, files=()), console, none, lambda _packages: {}, none, none)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def containers(world: prepare.World) -> Containers:
-    return Containers(CPU, FakeEngine(), world.settings, world.console, "image:1", lambda _packages: "other:1")
+def containers(context: LlmContext) -> Containers:
+    return Containers(
+        platform=CPU,
+        engine=FakeEngine(),
+        settings=context.settings,
+        console=context.console,
+        image="image:1",
+        image_for=lambda _packages: "other:1",
+    )
 
 
 def server(containers: Containers, *command: str) -> launch.Launch:
     """A server called `mine` whose docker is a command of this machine."""
-    planned = containers.server(Service(("x",), "m"), name="mine")
+    planned = containers.server(Service(argv=("x",), model="m"), name="mine")
     return replace(planned, argv=command) if command else planned
 
 
@@ -208,16 +206,23 @@ class Local(Containers):
         pass
 
 
-def test_secrets_of_an_env_file_are_not_shown(world: prepare.World, tmp_path: Path) -> None:
+def test_secrets_of_an_env_file_are_not_shown(context: LlmContext, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MY_API_KEY=from-the-file\n")
     loaded = settings.load({"data": str(tmp_path)}, files=(), root=tmp_path)
-    local = Local(CPU, FakeEngine(), loaded, world.console, "image:1", lambda _packages: "")
-    step = StepCommand("convert", (), (), "/data/x")
+    local = Local(
+        platform=CPU,
+        engine=FakeEngine(),
+        settings=loaded,
+        console=context.console,
+        image="image:1",
+        image_for=lambda _packages: "",
+    )
+    step = CommandStep(name="convert", argv=(), inputs=(), output="/data/x")
     code, text = local.run(step, ["echo", "it is from-the-file"], show=False)
     assert (code, text) == (0, "it is ***\n")
 
 
-def test_what_docker_could_not_start_says_nothing_of_the_image(world: prepare.World) -> None:
+def test_what_docker_could_not_start_says_nothing_of_the_image(context: LlmContext) -> None:
     engine = FakeEngine()
     engine.add_image("llama_cpp:1")
     answers: list[str | None] = [None, "help text"]
@@ -226,10 +231,24 @@ def test_what_docker_could_not_start_says_nothing_of_the_image(world: prepare.Wo
         def capture(self, command: Sequence[str]) -> str | None:
             return answers.pop(0)
 
-    probing = Probing(CPU, engine, world.settings, world.console, "llama_cpp:1", lambda _packages: "")
-    assert prepare.target_of(probing, LlamaCpp(), world).probed == {}
-    assert prepare.target_of(probing, LlamaCpp(), world).probed == {"llama-server --help": "help text"}
-    local = Local(CPU, engine, world.settings, world.console, "llama_cpp:1", lambda _packages: "")
+    probing = Probing(
+        platform=CPU,
+        engine=engine,
+        settings=context.settings,
+        console=context.console,
+        image="llama_cpp:1",
+        image_for=lambda _packages: "",
+    )
+    assert prepare.target_of(probing, LlamaCpp(), context).probed == {}
+    assert prepare.target_of(probing, LlamaCpp(), context).probed == {"llama-server --help": "help text"}
+    local = Local(
+        platform=CPU,
+        engine=engine,
+        settings=context.settings,
+        console=context.console,
+        image="llama_cpp:1",
+        image_for=lambda _packages: "",
+    )
     assert local.capture(["sh", "-c", "echo Error response from daemon; exit 125"]) is None
     assert local.capture(["sh", "-c", "echo usage; exit 1"]) == "usage\n"
 
@@ -238,19 +257,30 @@ def test_what_docker_could_not_start_says_nothing_of_the_image(world: prepare.Wo
 
 
 def prepared(containers: Containers) -> prepare.PreparedModel:
-    job = Job("/data/x.gguf", "x", None, "", Target(CPU, "cpu"), prepared=True, context=512)
-    model = sources.Model("x", "x", "/data/x.gguf", "x")
-    return prepare.PreparedModel(LlmRequest("x"), model, LlamaCpp(), job, (), containers)
+    job = Job(
+        source="/data/x.gguf",
+        name="x",
+        config=None,
+        quantization="",
+        target=Target(platform=CPU, device="cpu"),
+        prepared=True,
+        context=512,
+    )
+    model = Model(asked="x", name="x", path="/data/x.gguf", identity="x")
+    decision = Decision(
+        request=LlmRequest(model="x"), goal=Goal.SERVED, model=model, runtime=LlamaCpp(), job=job, steps=()
+    )
+    return prepare.PreparedModel(decision=decision, containers=containers)
 
 
 def start(
-    world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch, **wanted: Any
+    context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, **wanted: Any
 ) -> serve.Served | None:
     """Serve with everything but the start of a container."""
     monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: prepared(containers))
     monkeypatch.setattr(serve, "_wait_for", lambda *_: None)
     monkeypatch.setattr(serve.subprocess, "run", lambda argv, **_: subprocess.CompletedProcess(argv, 0, "", ""))
-    return serve.serve(LlmRequest("x"), serve.ServeRequest(**wanted), world)
+    return serve.serve(LlmRequest(model="x"), serve.ServeRequest(**wanted), context)
 
 
 @pytest.mark.parametrize(
@@ -262,14 +292,14 @@ def start(
     ],
 )
 def test_the_address_of_a_server_can_be_pasted(
-    world: prepare.World, containers: Containers, docker: Docker, monkeypatch: pytest.MonkeyPatch, host: str, url: str
+    context: LlmContext, containers: Containers, docker: Docker, monkeypatch: pytest.MonkeyPatch, host: str, url: str
 ) -> None:
     monkeypatch.setattr(serve, "is_free", lambda _host, _port: True)
     port = session.free_port()
-    served = start(world, containers, monkeypatch, host=host, port=port, detach=True)
+    served = start(context, containers, monkeypatch, host=host, port=port, detach=True)
     assert served is not None
     assert served.url == url.format(port=port)
-    assert world.console.out.getvalue() == served.url + "\n"  # type: ignore[union-attr]
+    assert context.console.out.getvalue() == served.url + "\n"  # type: ignore[union-attr]
 
 
 def test_a_port_is_looked_at_where_the_server_will_listen() -> None:
@@ -318,7 +348,7 @@ def owned_by_a_killed_process() -> dict[str, str]:
 
 @pytest.mark.parametrize("detach", [False, True])
 def test_a_port_that_only_an_orphan_holds_is_free(
-    world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
+    context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
     *, detach: bool,
 ) -> None:  # fmt: skip
     """`llm serve` was killed with SIGKILL: its server went on listening."""
@@ -326,7 +356,7 @@ def test_a_port_that_only_an_orphan_holds_is_free(
     monkeypatch.setattr(container, "docker", docker)
     monkeypatch.setattr(serve, "_foreground", lambda *_: None)
     port = listening.getsockname()[1]
-    here = replace(world, engine=lambda: containers.engine)
+    here = replace(context, engine=lambda: containers.engine)
     served = start(here, containers, monkeypatch, port=port, detach=detach)
     assert docker.removed == ["there"]
     assert served is not None
@@ -334,13 +364,13 @@ def test_a_port_that_only_an_orphan_holds_is_free(
 
 
 def test_an_orphan_is_removed_before_a_free_port_is_looked_for(
-    world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
+    context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
 ) -> None:
     docker = OnPort(listening, owned_by_a_killed_process())
     monkeypatch.setattr(container, "docker", docker)
     monkeypatch.setattr(serve, "_foreground", lambda *_: None)
     monkeypatch.setattr(serve, "DEFAULT_PORT", listening.getsockname()[1])
-    served = start(world, containers, monkeypatch)
+    served = start(context, containers, monkeypatch)
     assert served is not None
     assert served.url == f"http://127.0.0.1:{serve.DEFAULT_PORT}/v1"
 
@@ -349,19 +379,19 @@ def test_an_orphan_is_removed_before_a_free_port_is_looked_for(
     "labels", [{}, OURS, {container.OWNER: container.owner()}], ids=["foreign", "detached", "owner-alive"]
 )
 def test_a_port_that_another_container_holds_stays_taken(
-    world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
+    context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
     labels: dict[str, str],
 ) -> None:  # fmt: skip
     docker = OnPort(listening, labels)
     monkeypatch.setattr(container, "docker", docker)
-    here = replace(world, engine=lambda: containers.engine)
+    here = replace(context, engine=lambda: containers.engine)
     with pytest.raises(UsageError, match="is taken"):
         start(here, containers, monkeypatch, port=listening.getsockname()[1])
     assert docker.removed == []
 
 
 def test_a_taken_port_is_said_before_the_model_is_prepared(
-    world: prepare.World, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
+    context: LlmContext, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
 ) -> None:
     """Without an engine, too: nothing of ours can listen there then."""
     monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
@@ -371,17 +401,17 @@ def test_a_taken_port_is_said_before_the_model_is_prepared(
 
     with pytest.raises(UsageError, match="is taken"):
         serve.serve(
-            LlmRequest("x"), serve.ServeRequest(port=listening.getsockname()[1]), replace(world, engine=missing)
+            LlmRequest(model="x"), serve.ServeRequest(port=listening.getsockname()[1]), replace(context, engine=missing)
         )
 
 
 def test_a_service_file_does_not_depend_on_who_listens_now(
-    world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch
+    context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serve, "is_free", lambda _host, _port: False)
     console = Console(out=io.StringIO(), err=io.StringIO(), as_json=True)
     monkeypatch.delenv("NOT_SET", raising=False)
-    start(replace(world, console=console), containers, monkeypatch, generate="compose", api_key_env="NOT_SET")
+    start(replace(context, console=console), containers, monkeypatch, generate="compose", api_key_env="NOT_SET")
     answer = json.loads(console.out.getvalue())  # type: ignore[union-attr]
     assert answer["kind"] == "compose"
     service = yaml.safe_load(answer["text"])["services"]["jetson-llm-llama_cpp-8080"]
@@ -390,7 +420,7 @@ def test_a_service_file_does_not_depend_on_who_listens_now(
 
 
 def test_a_server_in_the_foreground_says_where_it_is_while_it_runs(
-    world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch
+    context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     console = Console(out=io.StringIO(), err=io.StringIO(), as_json=True)
     said: list[str] = []
@@ -409,26 +439,28 @@ def test_a_server_in_the_foreground_says_where_it_is_while_it_runs(
     monkeypatch.setattr(container, "running", running)
     monkeypatch.setattr(session, "wait_until_ready", lambda *_: None)
     port = session.free_port()
-    assert start(replace(world, console=console), containers, monkeypatch, port=port) is not None
+    assert start(replace(context, console=console), containers, monkeypatch, port=port) is not None
     assert json.loads(said[0])["url"] == f"http://127.0.0.1:{port}/v1"
     assert console.out.getvalue() == said[0]  # type: ignore[union-attr]
 
 
 def test_a_detached_server_that_ended_tells_its_own_status(
-    world: prepare.World, containers: Containers, monkeypatch: pytest.MonkeyPatch
+    context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """137 is how a diagnosis knows that memory ran out; `docker wait` itself ends with 0."""
     planned = server(containers, "sh", "-c", 'test "$0" = wait && echo 137', "run")
     monkeypatch.setattr(serve, "_logs_of", lambda _planned: "loading\n")
     with pytest.raises(StepError, match="exit status 137"):
-        serve._wait_for(planned, OpenAIClient("127.0.0.1", session.free_port(), "m"), "/health", world)
+        serve._wait_for(
+            planned, OpenAIClient(host="127.0.0.1", port=session.free_port(), model="m"), "/health", context
+        )
 
 
 # Service files.
 
 
 def awkward(containers: Containers, *command: str) -> launch.Launch:
-    planned = containers.server(Service(command, "m"), name="llm", detach=True)
+    planned = containers.server(Service(argv=command, model="m"), name="llm", detach=True)
     mount = Mount("/mnt/a: $b 50%", "/data")
     argv = [word for word in planned.argv if not word.endswith(":/data")]
     argv.remove("--volume")  # the first one is that of /data
@@ -474,7 +506,7 @@ def broken() -> Iterator[Callable[[bytes], OpenAIClient]]:
                         connection.sendall(said)
 
             threading.Thread(target=serve_once, daemon=True).start()
-            return OpenAIClient("127.0.0.1", listening.getsockname()[1], "m", timeout=120)
+            return OpenAIClient(host="127.0.0.1", port=listening.getsockname()[1], model="m", timeout=120)
 
         yield serving
 
@@ -540,90 +572,96 @@ class Terminal(io.StringIO):
 
 
 def converse(
-    client: Answers, world: prepare.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *lines: str
+    client: Answers, context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *lines: str
 ) -> Turn | None:
     typed = iter(lines)
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr("builtins.input", lambda _prompt: next(typed))
-    opened = session.Session(client, tmp_path / "log", 0.1, "image:1", Service(("s",), "m"))  # type: ignore[arg-type]
-    return chat.Conversation(opened, chat.ChatOptions(), world.console).run()
+    opened = session.Session(
+        client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
+    )  # type: ignore[arg-type]
+    return chat.Conversation(session=opened, options=chat.ChatOptions(), console=context.console).run()
 
 
 def test_a_question_the_server_refuses_does_not_end_the_conversation(
-    world: prepare.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = Answers(RefusedError("the server refused: context is full"), Turn("ok"))
-    turn = converse(client, world, tmp_path, monkeypatch, "too long", "short", "/exit")
-    assert turn == Turn("ok")
+    client = Answers(RefusedError("the server refused: context is full"), Turn(text="ok"))
+    turn = converse(client, context, tmp_path, monkeypatch, "too long", "short", "/exit")
+    assert turn == Turn(text="ok")
     assert client.asked == [["too long"], ["short"]]
-    assert "context is full" in world.console.err.getvalue()  # type: ignore[union-attr]
+    assert "context is full" in context.console.err.getvalue()  # type: ignore[union-attr]
 
 
 def test_a_question_stopped_before_a_word_was_said_leaves_no_trace(
-    world: prepare.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = Answers(Turn("", interrupted=True), Turn("half", interrupted=True), Turn("ok"))
-    converse(client, world, tmp_path, monkeypatch, "one", "two", "three", "/exit")
+    client = Answers(Turn(text="", interrupted=True), Turn(text="half", interrupted=True), Turn(text="ok"))
+    converse(client, context, tmp_path, monkeypatch, "one", "two", "three", "/exit")
     assert client.asked == [["one"], ["two"], ["two", "half", "three"]]
 
 
-def test_what_asks_for_a_line_is_talk(world: prepare.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_asks_for_a_line_is_talk(context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`llm chat --json >FILE` on a terminal: the file holds one JSON value and nothing else."""
     asked: list[str] = []
-    converse(Answers(), world, tmp_path, monkeypatch, "/exit")
+    converse(Answers(), context, tmp_path, monkeypatch, "/exit")
     monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "/exit")
-    opened = session.Session(Answers(), tmp_path / "log", 0.1, "image:1", Service(("s",), "m"))  # type: ignore[arg-type]
-    chat.Conversation(opened, chat.ChatOptions(), world.console).run()
+    opened = session.Session(
+        client=Answers(), log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
+    )  # type: ignore[arg-type]
+    chat.Conversation(session=opened, options=chat.ChatOptions(), console=context.console).run()
     assert asked == [""]
-    assert ">>> " in world.console.err.getvalue()  # type: ignore[union-attr]
-    assert world.console.out.getvalue() == ""  # type: ignore[union-attr]
+    assert ">>> " in context.console.err.getvalue()  # type: ignore[union-attr]
+    assert context.console.out.getvalue() == ""  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("stdin", [None, io.StringIO(""), io.StringIO(" \n")])
 def test_no_model_is_loaded_for_no_question(
-    world: prepare.World, monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO | None
+    context: LlmContext, monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO | None
 ) -> None:
     monkeypatch.setattr("sys.stdin", stdin)
     monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: pytest.fail("prepared"))
     with pytest.raises(UsageError, match="nothing is asked"):
-        chat.chat(LlmRequest("tiny"), chat.ChatOptions(), world)
+        chat.chat(LlmRequest(model="tiny"), chat.ChatOptions(), context)
 
 
 def test_the_only_answer_stopped_by_ctrl_c_is_no_success(
-    world: prepare.World, containers: Containers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: LlmContext, containers: Containers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager
     def opened(*_: Any, **__: Any) -> Iterator[session.Session]:
-        client: Any = Answers(Turn("half an", interrupted=True))
-        yield session.Session(client, tmp_path / "log", 0.1, "image:1", Service(("s",), "m"))
+        client: Any = Answers(Turn(text="half an", interrupted=True))
+        yield session.Session(
+            client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
+        )
 
     monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: prepared(containers))
     monkeypatch.setattr(session, "open_session", opened)
     with pytest.raises(KeyboardInterrupt):
-        chat.chat(LlmRequest("x"), chat.ChatOptions("hi"), world)
+        chat.chat(LlmRequest(model="x"), chat.ChatOptions(prompt="hi"), context)
 
 
-def test_until_ends_before_there_is_a_model_to_be_served(world: prepare.World) -> None:
+def test_until_ends_before_there_is_a_model_to_be_served(context: LlmContext) -> None:
     with pytest.raises(UsageError, match="after `convert` there is no model"):
-        prepare.prepare(LlmRequest("tiny", until="convert"), world, dry_run=True)
-    made = prepare.prepare(LlmRequest("tiny", until="convert"), world, dry_run=True, goal=prepare.Goal.QUANTIZED)
+        prepare.plan(LlmRequest(model="tiny", until="convert"), context)
+    made = prepare.plan(LlmRequest(model="tiny", until="convert"), context, goal=Goal.QUANTIZED)
     assert [step.name for step in made.steps] == ["make", "convert"]
     with pytest.raises(UsageError, match="no step `nonsense`"):
-        prepare.prepare(LlmRequest("tiny", force=("nonsense",)), world, dry_run=True)
+        prepare.plan(LlmRequest(model="tiny", force=("nonsense",)), context)
 
 
 def test_a_file_rows_cannot_go_into_is_said_before_anything_is_measured(
-    world: prepare.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench.preparing, "prepare", lambda *_, **__: pytest.fail("an hour for nothing"))
     path = tmp_path / "other.csv"
     path.write_text("a,b\n")
     with pytest.raises(UsageError, match="other columns"):
-        bench.bench(LlmRequest("tiny"), bench.BenchOptions(csv=path), world)
+        bench.bench(LlmRequest(model="tiny"), bench.BenchOptions(csv=path), context)
 
 
 def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
-    world: prepare.World, monkeypatch: pytest.MonkeyPatch
+    context: LlmContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     removed: list[str] = []
 
@@ -644,7 +682,7 @@ def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
     monkeypatch.setattr(inimage, "Containers", Stopped)
     monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
     with pytest.raises(InterruptedByUserError):
-        inimage.download(["org/m"], "image:1", CPU, FakeEngine, world.settings, world.console)
+        inimage.download(["org/m"], "image:1", CPU, FakeEngine, context.settings, context.console)
     assert set(removed) == {"downloading"}
 
 
@@ -656,11 +694,11 @@ def test_a_server_that_somebody_removed_is_not_said_to_have_lacked_memory_for_ce
 
 @pytest.mark.parametrize("key", ["two words", "openup\n", "schlüssel"])
 def test_a_key_that_no_header_can_hold_is_said_without_showing_it(
-    world: prepare.World, monkeypatch: pytest.MonkeyPatch, key: str
+    context: LlmContext, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     monkeypatch.setenv("MY_KEY", key)
     with pytest.raises(UsageError, match="MY_KEY") as caught:
-        serve.serve(LlmRequest("tiny"), serve.ServeRequest(api_key_env="MY_KEY"), world, dry_run=True)
+        serve.serve(LlmRequest(model="tiny"), serve.ServeRequest(api_key_env="MY_KEY"), context, dry_run=True)
     assert key.strip() not in f"{caught.value.message} {caught.value.hint}"
 
 

@@ -37,7 +37,8 @@ def packages(target: str) -> tuple[Package, ...]:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_what_is_compiled_for_cuda_is_looked_into_before_a_test_says_that_it_needs_a_gpu(target: str) -> None:
+def test_libraries_of_packages_compiled_for_cuda_are_checked_before_a_test_skips_without_a_gpu(target: str) -> None:
+    """What is compiled for CUDA is checked before a test says that it needs a GPU."""
     found = set()
     for package in packages(target):
         texts = {entry: shared.script(package, entry).read_text() for entry in package.test}
@@ -50,7 +51,7 @@ def test_what_is_compiled_for_cuda_is_looked_into_before_a_test_says_that_it_nee
 
 
 @pytest.mark.parametrize("path", sorted(TREE.glob("*/*/test*.py")), ids=lambda path: f"{path.parent.name}-{path.name}")
-def test_only_a_library_of_cuda_may_come_from_the_host(path: Path) -> None:
+def test_libraries_that_the_host_brings_are_only_those_of_cuda(path: Path) -> None:
     """On JetPack 4 a missing libopenblas is a broken image, with or without a host."""
     text = path.read_text()
     if "needs a GPU: on JetPack 4 CUDA comes from the host" in text:
@@ -87,14 +88,16 @@ def check(*arguments: object, **variables: str) -> subprocess.CompletedProcess[s
 
 
 @compiled
-def test_a_library_that_is_looked_for_in_the_build_directory_is_missing(tmp_path: Path) -> None:
+def test_libraries_check_fails_for_a_path_in_the_build_directory(tmp_path: Path) -> None:
+    """A library that is looked for in the build directory is missing."""
     done = check(linked(tmp_path, str(tmp_path / "tree/inner")))
     assert done.returncode == 1
     assert "libouter.so needs libinner.so" in done.stdout
 
 
 @compiled
-def test_a_library_that_is_looked_for_beside_the_other_is_found(tmp_path: Path) -> None:
+def test_libraries_check_finds_a_library_beside_the_other(tmp_path: Path) -> None:
+    """A library that is looked for beside the other is found."""
     done = check(linked(tmp_path, "$ORIGIN"))
     assert (done.returncode, done.stdout) == (0, "the libraries of 2 files are there\n")
 
@@ -112,9 +115,10 @@ def test_a_library_that_is_looked_for_beside_the_other_is_found(tmp_path: Path) 
         ("cudnn_of_no_machine", {"CUDA_COMES_FROM": "base"}, 1),
     ],
 )
-def test_only_the_driver_may_be_missing_and_on_jetpack_4_the_toolkit(
+def test_libraries_check_allows_only_a_missing_driver_and_on_jetpack_4_the_toolkit(
     tmp_path: Path, name: str, variables: Mapping[str, str], status: int
 ) -> None:
+    """Only the driver may be missing, and on JetPack 4 the toolkit."""
     inner = library(tmp_path / "gone", name.replace("-", "_"))
     renamed = inner.with_name(f"lib{name}.so")
     command = ["gcc", "-shared", "-o", str(renamed), f"-Wl,-soname,lib{name}.so", "-x", "c", "/dev/null"]
@@ -127,7 +131,7 @@ def test_only_the_driver_may_be_missing_and_on_jetpack_4_the_toolkit(
 
 
 @compiled
-def test_the_driver_s_own_library_is_no_excuse_for_another(tmp_path: Path) -> None:
+def test_libraries_check_looks_past_a_missing_driver(tmp_path: Path) -> None:
     """Without a driver, libcuda.so.1 is what the loader names, and another missing library stays unseen."""
     driver, inner = library(tmp_path / "gone", "cuda", "-Wl,-soname,libcuda.so.1"), library(tmp_path / "gone", "inner")
     library(tmp_path / "installed", "outer", "-Wl,--no-as-needed", str(driver), str(inner))
@@ -139,7 +143,8 @@ def test_the_driver_s_own_library_is_no_excuse_for_another(tmp_path: Path) -> No
 
 
 @compiled
-def test_what_another_package_has_loaded_by_then_is_not_missing(tmp_path: Path) -> None:
+def test_libraries_check_counts_what_another_package_has_loaded(tmp_path: Path) -> None:
+    """A library that another package has loaded by then is not missing."""
     installed = linked(tmp_path, "/nowhere")
     (tmp_path / "fake_torch/lib").mkdir(parents=True)
     (tmp_path / "fake_torch/__init__.py").write_text("raise ImportError('not to be imported')")
@@ -151,7 +156,8 @@ def test_what_another_package_has_loaded_by_then_is_not_missing(tmp_path: Path) 
 
 
 @compiled
-def test_a_place_without_a_shared_object_fails(tmp_path: Path) -> None:
+def test_libraries_check_fails_for_a_place_without_a_shared_object(tmp_path: Path) -> None:
+    """A place without a shared object fails."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/file.so").write_text("no library")
     for place, words in ((tmp_path / "empty", "no shared object"), ("no_such_module,/no/such", "there is no")):
@@ -225,7 +231,8 @@ def build_tvm(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
 @compiled
 @pytest.mark.skipif(not shutil.which("cmake") or not shutil.which("ninja"), reason="no CMake here")
 @pytest.mark.parametrize("with_paths", [True, False])
-def test_a_compiled_tvm_finds_its_libraries_after_its_build_directory_is_gone(tmp_path: Path, with_paths: bool) -> None:
+def test_tvm_finds_its_libraries_after_its_build_directory_is_gone(tmp_path: Path, with_paths: bool) -> None:
+    """A compiled TVM finds its libraries after its build directory is gone."""
     script = (TREE / "llm/tvm/build.sh").read_text()
     option = '-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON "-DCMAKE_INSTALL_RPATH=\\$ORIGIN"'
     assert option in script
@@ -239,7 +246,8 @@ def test_a_compiled_tvm_finds_its_libraries_after_its_build_directory_is_gone(tm
 
 @compiled
 @pytest.mark.skipif(not shutil.which("cmake") or not shutil.which("ninja"), reason="no CMake here")
-def test_what_tvm_s_setup_reads_is_copied_before_it_runs(tmp_path: Path) -> None:
+def test_tvm_setup_gets_the_files_that_it_reads(tmp_path: Path) -> None:
+    """What TVM's setup reads is copied before it runs."""
     script = (TREE / "llm/tvm/build.sh").read_text()
     copied = 'cp "$source/version.py" "$source/README.md" "$tree/"'
     done = build_tvm(tmp_path, script.replace(copied, ":"))
@@ -251,9 +259,10 @@ def test_what_tvm_s_setup_reads_is_copied_before_it_runs(tmp_path: Path) -> None
     ("version", "given", "flags"),
     [("0.24.dev0", "87;110", ["87", "110"]), ("0.24.dev0", "80;90;100;120", ["80", "90", "100", "120"])],
 )
-def test_flash_attention_is_compiled_for_the_platform_s_gpus(
+def test_flash_attention_is_compiled_for_the_gpus_of_the_platform(
     tmp_path: Path, version: str, given: str, flags: list[str]
 ) -> None:
+    """FlashAttention is compiled for the platform's GPUs."""
     file = tmp_path / "3rdparty/libflash_attn/src/CMakeLists.txt"
     file.parent.mkdir(parents=True)
     file.write_text(TVM["3rdparty/libflash_attn/src/CMakeLists.txt"])
@@ -294,7 +303,8 @@ def own_architectures(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(not shutil.which("cmake"), reason="no CMake here")
-def test_lmdeploy_is_compiled_for_the_platform_s_gpus_whatever_its_own_list(tmp_path: Path) -> None:
+def test_lmdeploy_is_compiled_for_the_gpus_of_the_platform_despite_its_own_list(tmp_path: Path) -> None:
+    """LMDeploy is compiled for the platform's GPUs, whatever its own list says."""
     file = tmp_path / "CMakeLists.txt"
     file.write_text(OWN_LIST)
 
@@ -333,7 +343,8 @@ def test_auto_gptq_comes_from_the_repository_whose_kernels_have_their_headers() 
         ("r36.4.3", "tvm:0.24.dev0", "TVM_REF", "c2028da5ac03055f30a52b492260f37b9650ac03"),
     ],
 )
-def test_older_names_stand_for_the_full_commit(target: str, name: str, argument: str, commit: str) -> None:
+def test_packages_named_by_a_short_commit_have_the_full_one(target: str, name: str, argument: str, commit: str) -> None:
+    """Older names stand for the full commit."""
     package = catalog.load([TREE], platforms.parse_target(target)).find(name)
     assert package.build_args[argument] == package.source["commit"] == commit
 
@@ -349,6 +360,7 @@ def test_older_names_stand_for_the_full_commit(target: str, name: str, argument:
     ],
 )
 def test_tvm_installs_polly_by_the_name_it_has_on_the_release(target: str, name: str) -> None:
+    """TVM installs Polly by the name it has on the release."""
     members = catalog.load([TREE], platforms.parse_target(target)).members("tvm")
     package = next(item for item in members if "POLLY_PACKAGE" in item.build_args)
     assert package.build_args["POLLY_PACKAGE"] == name

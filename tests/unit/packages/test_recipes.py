@@ -67,18 +67,21 @@ def everything() -> tuple[Package, ...]:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_no_recipe_is_broken(target: str) -> None:
+def test_recipes_are_all_readable(target: str) -> None:
+    """No recipe is broken."""
     assert load(target).broken == ()
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_bare_name_means_the_version_that_fits_the_platform(target: str) -> None:
+def test_bare_name_means_the_version_that_fits_the_platform(target: str) -> None:
+    """A bare name means the version that fits the platform."""
     found = load(target)
     assert {family: found.find(family).version for family in DEFAULTS[target]} == DEFAULTS[target]
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_what_a_package_depends_on_is_available_where_it_is(target: str) -> None:
+def test_dependencies_are_available_where_the_package_is(target: str) -> None:
+    """What a package depends on is available where it is."""
     found = load(target)
     missing = [
         f"{package.name} needs {need}"
@@ -89,11 +92,13 @@ def test_what_a_package_depends_on_is_available_where_it_is(target: str) -> None
     assert missing == []
 
 
-def test_every_directory_is_a_package_on_some_platform() -> None:
+def test_directories_are_each_a_package_on_some_platform() -> None:
+    """Every directory is a package on some platform."""
     assert {package.path for package in everything()} == set(DIRECTORIES)
 
 
-def test_a_build_without_cuda_depends_on_nothing_of_cuda() -> None:
+def test_build_without_cuda_depends_on_no_cuda_package() -> None:
+    """A build without CUDA depends on nothing of CUDA."""
     package = load("x86_64,cpu").find("llama_cpp")
     assert package.artifacts is not None
     families = {need.family for need in (*package.depends, *package.artifacts.depends)}
@@ -110,6 +115,7 @@ def test_a_build_without_cuda_depends_on_nothing_of_cuda() -> None:
     ],
 )
 def test_llama_cpp_is_compiled_for_the_processors_of_the_platform(target: str, gpu: str, cpu: str) -> None:
+    """llama.cpp is compiled for the processors of the platform."""
     args = load(target).find("llama_cpp").build_args
     assert (args["CUDA_ARCHITECTURES"], args["CPU_ARCHITECTURE"]) == (gpu, cpu)
 
@@ -127,12 +133,14 @@ def test_llama_cpp_is_compiled_for_the_processors_of_the_platform(target: str, g
     ],
 )
 def test_cuda_comes_from_the_repository_of_the_platform(target: str, repository: str, runtime: str) -> None:
+    """CUDA comes from the repository of the platform."""
     args = load(target).find("cuda-runtime").build_args
     assert (args["CUDA_REPOSITORY"], args["CUDA_PACKAGES"].split()[0]) == (repository, runtime)
 
 
 @pytest.mark.parametrize("package", everything(), ids=lambda package: package.name)
-def test_every_package_says_its_licence_docs_and_tests(package: Package) -> None:
+def test_packages_each_have_license_docs_and_tests(package: Package) -> None:
+    """Every package says its license, docs and tests."""
     assert package.license
     assert package.docs
     if package.docs.endswith(".md"):
@@ -142,7 +150,7 @@ def test_every_package_says_its_licence_docs_and_tests(package: Package) -> None
 
 
 @pytest.mark.parametrize("package", everything(), ids=lambda package: package.name)
-def test_every_source_is_pinned(package: Package) -> None:
+def test_sources_are_each_pinned(package: Package) -> None:
     """By a lock with hashes, a commit, exact versions of signed packages, or what the base image or host brings."""
     if package.dockerfile is None:
         return
@@ -160,7 +168,8 @@ def test_every_source_is_pinned(package: Package) -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=name)
-def test_every_line_of_a_lock_has_a_version_and_a_hash(lock: Path) -> None:
+def test_lock_lines_each_have_a_version_and_a_hash(lock: Path) -> None:
+    """Every line of a lock has a version and a hash."""
     text = re.sub(r"^#.*$", "", lock.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     entries = [line for line in text.splitlines() if line.strip()]
     assert entries
@@ -169,7 +178,8 @@ def test_every_line_of_a_lock_has_a_version_and_a_hash(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=name)
-def test_a_dockerfile_builds_with_the_oldest_builder_and_ends_clean(path: Path) -> None:
+def test_dockerfiles_build_with_the_oldest_builder_and_end_clean(path: Path) -> None:
+    """A Dockerfile builds with the oldest builder and leaves no caches."""
     text = path.read_text()
     steps = dockerfile.parse(text, path)
     runs = [step.value for step in steps if step.keyword == "RUN"]
@@ -187,7 +197,8 @@ def test_a_dockerfile_builds_with_the_oldest_builder_and_ends_clean(path: Path) 
             assert "TOKEN" not in step.value
 
 
-def test_an_artifact_part_declares_the_number_of_compile_jobs() -> None:
+def test_artifact_dockerfiles_declare_the_number_of_compile_jobs() -> None:
+    """An artifact part declares the number of compile jobs."""
     for package in everything():
         if package.artifacts:
             text = (package.path / package.artifacts.dockerfile).read_text()
@@ -196,7 +207,7 @@ def test_an_artifact_part_declares_the_number_of_compile_jobs() -> None:
 
 
 @pytest.mark.parametrize("package", everything(), ids=lambda package: package.name)
-def test_every_argument_is_declared_by_a_dockerfile_of_the_package(package: Package) -> None:
+def test_build_arguments_are_each_declared_by_a_dockerfile_of_the_package(package: Package) -> None:
     """An argument that nothing declares has no effect, and the engine only warns."""
     files = [package.dockerfile, package.artifacts.dockerfile if package.artifacts else None]
     declared = {arg for file in files if file for arg in dockerfile.declared_args((package.path / file).read_text())}
@@ -205,6 +216,7 @@ def test_every_argument_is_declared_by_a_dockerfile_of_the_package(package: Pack
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name)
 def test_shell_scripts_pass_shellcheck(script: Path) -> None:
+    """Shell scripts pass shellcheck."""
     program = shutil.which("shellcheck")
     if program is None:
         pytest.skip("shellcheck is not installed: apt-get install shellcheck")
@@ -216,13 +228,14 @@ def test_shell_scripts_pass_shellcheck(script: Path) -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name)
 def test_shell_scripts_stop_at_the_first_error_and_hide_none(script: Path) -> None:
+    """Shell scripts stop at the first error and hide none."""
     text = script.read_text()
     assert "|| true" not in text
     if text.startswith("#!"):
         assert "set -euo pipefail" in text
 
 
-def test_no_file_of_a_recipe_stands_twice() -> None:
+def test_recipe_files_stand_once() -> None:
     """What several recipes use is in `packages/shared`, or a part of this program, and named by `share`."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for folder in (TREE, ROOT / "jetson_containers"):
@@ -232,7 +245,8 @@ def test_no_file_of_a_recipe_stands_twice() -> None:
     assert [names for names in found.values() if len(names) > 1] == []
 
 
-def test_the_archive_that_pip_fetches_is_the_one_the_recipe_names() -> None:
+def test_llama_cpp_lock_names_the_archive_of_the_recipe() -> None:
+    """The archive that pip fetches is the one the recipe names."""
     package = load("x86_64,cpu").find("llama_cpp")
     lock = (package.path / f"sdist-{package.version}.lock").read_text()
     assert package.source["python"] in lock

@@ -43,19 +43,22 @@ def default(target: str, family: str) -> str | None:
 
 
 @pytest.mark.parametrize("target", DEFAULTS)
-def test_a_bare_name_means_the_version_of_the_platform(target: str) -> None:
+def test_bare_name_of_cuda_families_means_the_version_of_the_platform(target: str) -> None:
+    """A bare name means the version of the platform."""
     assert tuple(default(target, family) for family in FAMILIES) == DEFAULTS[target]
 
 
 @pytest.mark.parametrize("target", DEFAULTS)
-def test_a_family_that_is_absent_says_why(target: str) -> None:
+def test_absent_family_of_cuda_says_why(target: str) -> None:
+    """A family that is absent says why."""
     for family, version in zip(FAMILIES, DEFAULTS[target], strict=True):
         if version is None:
             assert any(rule["reason"] for rule in why(load(target), family)["rules"] if not rule["ok"]), family
 
 
 @pytest.mark.parametrize("target", [target for target in DEFAULTS if target != "cpu"])
-def test_an_archive_that_is_fetched_has_its_checksum(target: str) -> None:
+def test_archives_that_are_fetched_have_checksums(target: str) -> None:
+    """An archive that is fetched has its checksum."""
     for family, prefix in (("cudnn", "CUDNN"), ("tensorrt", "TENSORRT")):
         args = load(target).find(family).build_args
         if args[f"{prefix}_PROVIDER"] == "archive":
@@ -64,7 +67,8 @@ def test_an_archive_that_is_fetched_has_its_checksum(target: str) -> None:
 
 
 @pytest.mark.parametrize("file", sorted(TREE.rglob("debs-*.sha256")), ids=lambda path: path.name)
-def test_every_package_of_jetpack_has_its_checksum(file: Path) -> None:
+def test_jetpack_packages_each_have_a_checksum(file: Path) -> None:
+    """Every package of JetPack has its checksum."""
     line = re.compile(r"[0-9a-f]{64}  pool/main/\S+_arm64\.deb")
     assert all(line.fullmatch(text) for text in file.read_text().splitlines())
 
@@ -81,7 +85,8 @@ def test_every_package_of_jetpack_has_its_checksum(file: Path) -> None:
         ("r38.2.0", "flashinfer", "FLASHINFER_CUDA_ARCH_LIST", "11.0f"),
     ],
 )
-def test_architectures_are_spelled_as_the_project_wants_them(
+def test_gpu_architectures_are_spelled_as_the_project_wants_them(
     target: str, family: str, argument: str, value: str
 ) -> None:
+    """GPU architectures are spelled as the project wants them."""
     assert load(target).find(family).build_args[argument] == value

@@ -54,7 +54,8 @@ def load(target: str) -> Catalog:
 
 
 @pytest.mark.parametrize("target", sorted(VERSIONS))
-def test_a_family_has_the_version_that_works_on_the_platform(target: str) -> None:
+def test_llm_families_have_the_version_that_works_on_the_platform(target: str) -> None:
+    """A family has the version that works on the platform."""
     found = {family: next(iter(load(target).members(family)), None) for family in VERSIONS[target]}
     assert {family: package.version if package else None for family, package in found.items()} == VERSIONS[target]
 
@@ -69,7 +70,8 @@ def test_a_family_has_the_version_that_works_on_the_platform(target: str) -> Non
         ("mlc", "r36.2.0", [">=cu126"]),
     ],
 )
-def test_an_absent_family_says_why(family: str, target: str, reasons: list[str]) -> None:
+def test_llm_family_that_is_absent_says_why(family: str, target: str, reasons: list[str]) -> None:
+    """An absent family says why."""
     absent = [item for item in load(target).absent.values() if item.package.family == family]
     said = " ".join(item.reason for item in absent)
     assert absent
@@ -77,7 +79,8 @@ def test_an_absent_family_says_why(family: str, target: str, reasons: list[str])
 
 
 @pytest.mark.parametrize("target", ["r35.4.1", "r36.4.3", "r38.2.0", "r39.2.0", "x86_64", "x86_64-cu129", "sbsa"])
-def test_mlc_stands_on_the_tvm_that_it_was_written_for(target: str) -> None:
+def test_mlc_depends_on_the_tvm_that_it_was_written_for(target: str) -> None:
+    """MLC depends on the TVM that it was written for."""
     solved = resolver.solve(load(target), ["mlc"])
     versions = {package.family: package.version for package in solved.packages}
     assert (versions["mlc"], versions["tvm"]) in {("0.1.0", "0.15.0"), ("0.20.0", "0.24.dev0")}
@@ -86,13 +89,15 @@ def test_mlc_stands_on_the_tvm_that_it_was_written_for(target: str) -> None:
 @pytest.mark.parametrize(
     ("target", "archs"), [("r36.4.3", "8.7"), ("r39.2.0", "8.7;11.0"), ("x86_64-cu129", "8.0;9.0;10.0;12.0")]
 )
-def test_pytorch_extensions_get_the_platform_s_architectures(target: str, archs: str) -> None:
+def test_pytorch_extensions_get_the_architectures_of_the_platform(target: str, archs: str) -> None:
+    """PyTorch extensions get the platform's architectures."""
     for family in ("vllm", "exllama"):
         assert load(target).find(family).build_args["TORCH_CUDA_ARCH_LIST"] == archs
 
 
 @pytest.mark.parametrize("target", ["r35.4.1", "r36.4.3"])
 def test_ollama_takes_the_library_made_for_the_jetpack(target: str) -> None:
+    """Ollama takes the library made for the JetPack."""
     args = load(target).find("ollama").build_args
     jetpack = "5" if target.startswith("r35") else "6"
     assert args["OLLAMA_ARCHIVES"] == f"ollama-linux-arm64 ollama-linux-arm64-jetpack{jetpack}"
@@ -118,7 +123,8 @@ OLLAMA_PROGRAMS = {
         ("{sum}  ./{name}.sig", False),
     ],
 )
-def test_ollama_unpacks_what_the_release_s_list_of_checksums_names(tmp_path: Path, line: str, good: bool) -> None:
+def test_ollama_unpacks_only_files_in_the_list_of_checksums(tmp_path: Path, line: str, good: bool) -> None:
+    """Ollama unpacks what the release's list of checksums names."""
     release = tmp_path / "release"
     release.mkdir()
     lines = []
@@ -175,7 +181,8 @@ def fetch(origin: Path, ref: str, directory: Path, sha256: str = "") -> subproce
 
 
 @pytest.mark.parametrize("form", ["full", "short", "tag"])
-def test_a_source_is_fetched_by_commit_abbreviation_or_tag(origin: tuple[Path, str], tmp_path: Path, form: str) -> None:
+def test_fetch_takes_a_commit_an_abbreviation_or_a_tag(origin: tuple[Path, str], tmp_path: Path, form: str) -> None:
+    """A source is fetched by commit, abbreviation or tag."""
     path, commit = origin
     done = fetch(path, {"full": commit, "short": commit[:7], "tag": "v1"}[form], tmp_path / "copy")
     assert done.returncode == 0, done.stderr
@@ -184,7 +191,8 @@ def test_a_source_is_fetched_by_commit_abbreviation_or_tag(origin: tuple[Path, s
 
 
 @pytest.mark.parametrize("ref", ["0123456789abcdef0123456789abcdef01234567", "0123456", "v2", "main"])
-def test_a_source_that_is_not_there_fails(origin: tuple[Path, str], tmp_path: Path, ref: str) -> None:
+def test_fetch_fails_for_an_absent_revision(origin: tuple[Path, str], tmp_path: Path, ref: str) -> None:
+    """A source that is not there fails."""
     assert fetch(origin[0], ref, tmp_path / "copy").returncode != 0
 
 
@@ -204,7 +212,8 @@ def twins(path: Path) -> list[str]:
     return names
 
 
-def test_an_abbreviation_that_two_commits_share_fails(origin: tuple[Path, str], tmp_path: Path) -> None:
+def test_fetch_fails_for_an_ambiguous_abbreviation(origin: tuple[Path, str], tmp_path: Path) -> None:
+    """An abbreviation that two commits share fails."""
     names = twins(origin[0])
     done = fetch(origin[0], names[0][:7], tmp_path / "copy")
     assert done.returncode != 0
@@ -212,7 +221,8 @@ def test_an_abbreviation_that_two_commits_share_fails(origin: tuple[Path, str], 
     assert fetch(origin[0], names[0][:12], tmp_path / "longer").returncode == 0
 
 
-def test_a_tag_is_checked_against_the_checksum_of_its_archive(origin: tuple[Path, str], tmp_path: Path) -> None:
+def test_fetch_checks_a_tag_against_the_checksum_of_its_archive(origin: tuple[Path, str], tmp_path: Path) -> None:
+    """A tag is checked against the checksum of its archive."""
     path, _ = origin
     archive = ["git", "-C", str(path), "-c", "tar.umask=0002", "archive", "--format=tar", "refs/tags/v1"]
     good = hashlib.sha256(subprocess.check_output(archive)).hexdigest()
@@ -222,7 +232,8 @@ def test_a_tag_is_checked_against_the_checksum_of_its_archive(origin: tuple[Path
     assert good in bad.stderr
 
 
-def test_the_full_commits_are_recorded_in_the_image(origin: tuple[Path, str], tmp_path: Path) -> None:
+def test_fetch_records_the_full_commits_in_the_image(origin: tuple[Path, str], tmp_path: Path) -> None:
+    """The full commits are recorded in the image."""
     path, commit = origin
     git(path, "checkout", "-q", "main")
     git(path, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", f"file://{path}", "sub")
@@ -239,7 +250,8 @@ def test_the_full_commits_are_recorded_in_the_image(origin: tuple[Path, str], tm
     assert (tmp_path / "root/opt/sources/name").read_text() == f"file://{path} {head}\nsub {commit}\n"
 
 
-def test_nothing_is_pinned_by_less_than_a_commit_or_a_checksum() -> None:
+def test_llm_sources_are_pinned_by_a_commit_or_a_checksum() -> None:
+    """Nothing is pinned by less than a commit or a checksum."""
     unpinned = set()
     for path in sorted(TREE.glob("llm/*/config.yaml")):
         for version in yaml.safe_load(path.read_text()).get("versions", ()):
@@ -249,7 +261,8 @@ def test_nothing_is_pinned_by_less_than_a_commit_or_a_checksum() -> None:
     assert unpinned == set()
 
 
-def test_every_recipe_that_fetches_from_git_records_the_commits() -> None:
+def test_recipes_that_fetch_from_git_record_the_commits() -> None:
+    """Every recipe that fetches from git records the commits."""
     texts = {path: path.read_text() for path in sorted(TREE.glob("llm/*/*.sh"))}
     callers = {path.parent.name: text for path, text in texts.items() if "/fetch.sh\"" in text}
     assert len(callers) > 1
@@ -257,7 +270,7 @@ def test_every_recipe_that_fetches_from_git_records_the_commits() -> None:
         assert f"record_source {name} " in text, name
 
 
-def test_a_tree_has_the_hash_that_nix_gives_it(tmp_path: Path) -> None:
+def test_nar_hash_of_a_tree_is_that_of_nix(tmp_path: Path) -> None:
     """The expected hash is what `nix-hash --type sha256` prints for the same tree."""
     (tmp_path / "sub").mkdir()
     (tmp_path / "a").write_text("hi\n")
@@ -282,6 +295,7 @@ def test_a_tree_has_the_hash_that_nix_gives_it(tmp_path: Path) -> None:
 def test_tvm_keeps_the_interface_library_that_it_was_compiled_with(
     tmp_path: Path, names: list[str], written: str | None
 ) -> None:
+    """TVM keeps the interface library that it was compiled with."""
     place = tmp_path / "lib"
     for name in names:
         project, version = name.split("-")
@@ -302,6 +316,7 @@ def test_tvm_keeps_the_interface_library_that_it_was_compiled_with(
 def test_mmengine_logs_as_rank_0_where_torch_has_no_distributed_part(
     tmp_path: Path, distributed: str, changed: bool
 ) -> None:
+    """MMEngine logs as rank 0 where torch has no distributed part."""
     line = "        global_rank = _get_rank()\n"
     files = {
         "torch/__init__.py": "",
@@ -322,7 +337,7 @@ def test_mmengine_logs_as_rank_0_where_torch_has_no_distributed_part(
         assert "not the mmengine the recipe was written for" in again.stderr
 
 
-def test_what_compiles_does_not_bring_cmake_4() -> None:
+def test_build_tools_do_not_bring_cmake_4() -> None:
     """It refuses what projects fetch, such as yaml-cpp 0.8; the package `cmake` stays with 3.31 for the same reason."""
     found = re.compile(r"^cmake==(\d+)", re.MULTILINE)
     locks = {path: found.findall(path.read_text()) for path in TREE.glob("*/*/*.lock")}
@@ -330,7 +345,8 @@ def test_what_compiles_does_not_bring_cmake_4() -> None:
     assert {path for path, versions in locks.items() if set(versions) - {"3"}} == set()
 
 
-def test_what_builds_bitsandbytes_reads_a_licence_named_by_its_spdx_expression() -> None:
+def test_bitsandbytes_build_tools_read_a_license_by_its_spdx_expression() -> None:
+    """What builds bitsandbytes reads a license named by its SPDX expression."""
     lock = (TREE / "llm/bitsandbytes/build-tools.lock").read_text()
     version = re.search(r"^setuptools==(\d+)\S* ; python_full_version >= '3.9'", lock, re.MULTILINE)
     assert version
@@ -346,7 +362,8 @@ EXLLAMA = {
 }
 
 
-def test_exllama_is_tested_for_what_it_imports_without_a_gpu(tmp_path: Path) -> None:
+def test_exllama_test_imports_what_needs_no_gpu(tmp_path: Path) -> None:
+    """ExLlama is tested for what it imports without a GPU."""
     for name, text in EXLLAMA.items():
         (tmp_path / "fake_exllama" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "fake_exllama" / name).write_text(text)
@@ -364,6 +381,7 @@ def test_exllama_is_tested_for_what_it_imports_without_a_gpu(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("package", ["exllamav3-0.0.32", "exllamav2-0.3.2"])
 def test_exllama_has_the_library_for_pictures(package: str) -> None:
+    """ExLlama has the library for pictures."""
     assert re.search(r"^pillow==", (TREE / f"llm/exllama/{package}.lock").read_text(), re.MULTILINE)
 
 
@@ -374,12 +392,14 @@ def test_gptqmodel_has_what_it_imports_and_does_not_declare(name: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["r36.4.3", "r39.2.0", "sbsa", "x86_64", "x86_64-cu129"])
-def test_autoawq_stands_on_the_last_transformers_that_it_imports_with(target: str) -> None:
+def test_autoawq_depends_on_the_last_transformers_that_it_imports_with(target: str) -> None:
+    """AutoAWQ depends on the last transformers that it imports with."""
     solved = resolver.solve(load(target), ["auto_awq"])
     assert {package.family: package.version for package in solved.packages}["transformers"] == "4.51.3"
 
 
 def test_gptqmodel_is_not_compiled_for_the_processor_that_builds_it() -> None:
+    """GPTQModel is not compiled for the processor that builds it."""
     text = (TREE / "llm/gptqmodel/install.sh").read_text()
     assert re.search(r"^PYPCRE_DISABLE_NATIVE_FLAGS=1 .*pip wheel .*--no-build-isolation", text, re.MULTILINE)
 
@@ -397,7 +417,7 @@ esac
 """
 
 
-def test_vllm_has_its_plain_version_while_it_is_fetched_and_that_of_cuda_when_it_is_compiled(tmp_path: Path) -> None:
+def test_vllm_has_its_plain_version_while_fetched_and_that_of_cuda_when_compiled(tmp_path: Path) -> None:
     """With another version than the one asked for, pip throws the archive away."""
     python = tmp_path / "bin" / "python3"
     python.parent.mkdir()
@@ -459,14 +479,16 @@ def model(tmp_path: Path, *names: str) -> Path:
     return tmp_path / "model"
 
 
-def test_chat_uses_the_new_interface_where_the_image_has_it(tmp_path: Path) -> None:
+def test_mlc_chat_uses_the_new_interface_where_the_image_has_it(tmp_path: Path) -> None:
+    """Chatting uses the new interface where the image has it."""
     directory = model(tmp_path, "mlc-chat-config.json", "tensor-cache.json", "model-cuda.so")
     done = chat(tmp_path, {"mlc_llm.py": NEW}, str(directory), "-p", "hello")
     assert (done.returncode, done.stderr) == (0, "[usage]\n")
     assert done.stdout == f"engine {directory}/model-cuda.so interactive\nhello!\n"
 
 
-def test_chat_uses_the_old_interface_where_the_image_has_that(tmp_path: Path) -> None:
+def test_mlc_chat_uses_the_old_interface_where_the_image_has_that(tmp_path: Path) -> None:
+    """Chatting uses the old interface where the image has that."""
     directory = model(tmp_path, "params/mlc-chat-config.json", "params/ndarray-cache.json", "m-cuda.so")
     modules = {
         "mlc_chat/__init__.py": OLD,
@@ -494,9 +516,10 @@ def test_chat_uses_the_old_interface_where_the_image_has_that(tmp_path: Path) ->
         (["q-MLC/mlc-chat-config.json", "q-MLC/tensor-cache.json", "a.so", "b.so"], "model/q-MLC", "None"),
     ],
 )
-def test_chat_finds_the_library_where_mlc_s_documents_put_it(
+def test_mlc_chat_finds_the_library_where_the_documents_of_mlc_put_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], given: str, found: str
 ) -> None:
+    """The compiled library is found where MLC's documents put it."""
     model(tmp_path, *names)
     monkeypatch.chdir(tmp_path)
     done = chat(tmp_path, {"mlc_llm.py": NEW}, given, "-p", "hello")
@@ -512,7 +535,8 @@ def test_chat_finds_the_library_where_mlc_s_documents_put_it(
         (["mlc-chat-config.json", "tensor-cache.json", "a.so", "b.so"], "several libraries"),
     ],
 )
-def test_chat_says_what_is_wrong_with_a_directory(tmp_path: Path, names: list[str], words: str) -> None:
+def test_mlc_chat_says_what_is_wrong_with_a_directory(tmp_path: Path, names: list[str], words: str) -> None:
+    """Chatting says what is wrong with a directory."""
     done = chat(tmp_path, {"mlc_llm.py": NEW}, str(model(tmp_path, *names)), "-p", "hello")
     assert done.returncode == 1
     assert words in done.stderr
@@ -523,7 +547,8 @@ TUTORIAL = TREE.parent / "data" / "MLC-LLM-on-Jetson"
 QUANTIZED = "Llama-2-7b-chat-hf-q4f16_ft"
 
 
-def test_the_tutorial_s_scripts_stand_where_it_looks_for_them() -> None:
+def test_tutorial_scripts_stand_where_the_tutorial_looks_for_them() -> None:
+    """The tutorial's scripts stand where it looks for them."""
     for name in ("Llama-2-7b-chat-hf.py", f"{QUANTIZED}.py", "chat-mlc", "chat-transformers"):
         assert (TUTORIAL / name).read_bytes() == (CHAT.parent / name).read_bytes()
     # the tutorial's first step makes a link in here, and makes no directory
@@ -544,7 +569,8 @@ def tutorial(tmp_path: Path, script: str, *arguments: str) -> subprocess.Complet
 
 
 @pytest.mark.parametrize("suffix", ["", "-MLC"])
-def test_the_tutorial_s_quantized_model_chats_by_either_interface(tmp_path: Path, suffix: str) -> None:
+def test_tutorial_model_chats_by_either_interface(tmp_path: Path, suffix: str) -> None:
+    """The tutorial's quantized model chats by either interface."""
     directory = tmp_path / "dist" / (QUANTIZED + suffix)
     files = {
         "": {"params/mlc-chat-config.json", "params/ndarray-cache.json", f"{QUANTIZED}-cuda.so"},
@@ -565,7 +591,8 @@ def test_the_tutorial_s_quantized_model_chats_by_either_interface(tmp_path: Path
 
 
 @pytest.mark.parametrize("script", ["Llama-2-7b-chat-hf.py", f"{QUANTIZED}.py"])
-def test_the_tutorial_s_scripts_say_which_step_is_missing(tmp_path: Path, script: str) -> None:
+def test_tutorial_scripts_say_which_step_is_missing(tmp_path: Path, script: str) -> None:
+    """The tutorial's scripts say which step is missing."""
     done = tutorial(tmp_path, script)
     assert done.returncode == 1
     assert "hint: the tutorial's" in done.stderr
@@ -599,9 +626,10 @@ class AutoModelForCausalLM: pass
         (0, "float32", [], 9),
     ],
 )
-def test_weights_larger_than_the_memory_are_refused_before_they_are_read(
+def test_tutorial_refuses_weights_larger_than_the_memory_before_reading_them(
     tmp_path: Path, terabytes: int, dtype: str, arguments: list[str], status: int
 ) -> None:
+    """Weights larger than the memory are refused before they are read."""
     weights_of(tmp_path, terabytes * 10**12 + 1000, dtype)
     for name, text in STAND_INS.items():
         (tmp_path / "lib" / name).parent.mkdir(exist_ok=True)

@@ -57,7 +57,8 @@ def entries(lock: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("target", GPU_TARGETS)
-def test_where_the_base_image_has_to_bring_cuda_it_is_one_that_does(target: str) -> None:
+def test_base_image_brings_cuda_where_it_has_to(target: str) -> None:
+    """Where the base image has to bring CUDA, it is one that does."""
     args = load(target).find("cuda-runtime").build_args
     base = platforms.default_base_image(platforms.parse_target(target))
     if args["CUDA_PROVIDER"] == "base":
@@ -67,7 +68,8 @@ def test_where_the_base_image_has_to_bring_cuda_it_is_one_that_does(target: str)
 
 
 @pytest.mark.parametrize("target", GPU_TARGETS)
-def test_a_toolkit_newer_than_the_driver_of_an_integrated_gpu_brings_cuda_compat(target: str) -> None:
+def test_cuda_newer_than_the_driver_of_an_integrated_gpu_brings_cuda_compat(target: str) -> None:
+    """A toolkit newer than the driver of an integrated GPU brings cuda-compat."""
     platform = platforms.parse_target(target)
     assert platform.cuda is not None
     if platform.arch != "tegra" or load(target).find("cuda-runtime").build_args["CUDA_PROVIDER"] != "apt":
@@ -87,7 +89,7 @@ def test_cuda_packages_are_of_one_release_each_by_its_version(target: str) -> No
 
 
 @pytest.mark.parametrize("target", ["r36.2.0", "r36.3.0,cu124", "r36.4.3", "r36.4.3,cu128", "r35.4.1"])
-def test_what_is_linked_to_cudnn_gets_the_cudnn_that_it_was_made_with(target: str) -> None:
+def test_cudnn_is_the_one_that_its_users_were_linked_to(target: str) -> None:
     """torch 2.4 and ONNX Runtime 1.18 and before are linked to cuDNN 8, later ones to 9."""
     for request in ("pytorch", "onnxruntime"):
         package = load(target).find(request)
@@ -98,7 +100,8 @@ def test_what_is_linked_to_cudnn_gets_the_cudnn_that_it_was_made_with(target: st
         assert chain["cudnn"].startswith("8." if old else "9."), (package.name, chain)
 
 
-def test_a_library_that_a_wheel_is_linked_with_has_a_checksum() -> None:
+def test_pytorch_libraries_each_have_a_checksum() -> None:
+    """A library that a wheel is linked with has a checksum."""
     known = (TREE / "ml/pytorch/libraries.sha256").read_text().splitlines()
     assert all(re.fullmatch(r"[0-9a-f]{64}  \S+/redist/\S+-archive\.tar\.xz", line) for line in known)
     for target in GPU_TARGETS:
@@ -109,7 +112,7 @@ def test_a_library_that_a_wheel_is_linked_with_has_a_checksum() -> None:
 
 @pytest.mark.parametrize("target", ["r36.4.3", "r36.4.3,cu128", "x86_64-cu129", "r38.2.0", "r39.2.0", "sbsa"])
 @pytest.mark.parametrize("request_", [("numba", "cuda-python"), ("cuda-python", "flashinfer"), ("l4t-ml",)])
-def test_packages_with_nvidias_bindings_agree_about_one(target: str, request_: tuple[str, ...]) -> None:
+def test_cuda_python_is_one_version_for_all_that_use_it(target: str, request_: tuple[str, ...]) -> None:
     """numba-cuda wants `cuda.bindings` of 12.9, older packages `cuda-python` own the same files."""
     chain = {member.family: member.version or "" for member in resolver.solve(load(target), request_).packages}
     assert chain["cuda-python"].split(".")[0] == load(target).find("cuda-runtime").build_args["CUDA_VERSION"][:2]
@@ -122,7 +125,8 @@ def test_packages_with_nvidias_bindings_agree_about_one(target: str, request_: t
 
 @pytest.mark.parametrize("target", [*TARGETS, "x86_64,debian12", "x86_64,py3.13", "r36.4.3,py3.12"])
 @pytest.mark.parametrize("request_", ["l4t-pytorch", "l4t-ml"])
-def test_a_meta_package_leaves_out_what_a_platform_has_not(target: str, request_: str) -> None:
+def test_meta_package_leaves_out_what_the_platform_lacks(target: str, request_: str) -> None:
+    """A meta package leaves out what a platform has not."""
     if available(target, "pytorch"):
         assert resolver.solve(load(target), [request_]).packages
 
@@ -137,7 +141,7 @@ def test_a_meta_package_leaves_out_what_a_platform_has_not(target: str, request_
         ("r36.4.3,py3.12", "10.7.0.23"),
     ],
 )
-def test_tensorrts_module_is_of_the_images_python(target: str, version: str | None) -> None:
+def test_tensorrt_module_is_for_the_python_of_the_image(target: str, version: str | None) -> None:
     """NVIDIA's packages hold it for the distribution's Python only, its archive for several."""
     assert [package.version for package in available(target, "tensorrt")] == ([version] if version else [])
 
@@ -150,9 +154,10 @@ def test_tensorrts_module_is_of_the_images_python(target: str, version: str | No
     [("cudnn", "CUDNN", "libcudnn.so.8.*"), ("tensorrt", "TENSORRT", "libnvinfer.so.*.*")],
 )
 @pytest.mark.parametrize(("provider", "status"), [("host", 0), ("base", 1)])
-def test_a_library_that_is_not_there_is_told_and_does_not_end_the_script(
+def test_check_names_a_missing_library_and_goes_on(
     family: str, prefix: str, present: str, provider: str, status: int
 ) -> None:
+    """A library that is not there is named and does not end the script."""
     if list(Path("/usr/lib").glob(f"*-linux-gnu/{present}")):
         pytest.skip(f"this machine has {family}")
     done = subprocess.run(
@@ -165,13 +170,13 @@ def test_a_library_that_is_not_there_is_told_and_does_not_end_the_script(
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(TREE)))
-def test_no_search_that_may_find_nothing_stands_in_a_pipeline(script: Path) -> None:
+def test_scripts_do_not_pipe_a_search_that_may_find_nothing(script: Path) -> None:
     """With `pipefail` it ends the script without a word where nothing is found: `found=$(compgen -G … | sed …)`."""
     assert not re.findall(r"^[^#\n]*\bcompgen\b[^#\n|]*\|[^|]", script.read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(TREE)))
-def test_no_function_is_the_condition_of_another(script: Path) -> None:
+def test_scripts_do_not_use_a_function_as_a_condition(script: Path) -> None:
     """`fetch && unpack` switches `set -e` off inside of `fetch`: what fails there is not noticed."""
     text = script.read_text()
     functions = re.findall(r"^([a-z_]+)\(\) \{$", text, re.MULTILINE)
@@ -183,7 +188,7 @@ def test_no_function_is_the_condition_of_another(script: Path) -> None:
 
 
 @pytest.mark.parametrize("lock", FINAL_LOCKS, ids=lambda path: str(path.relative_to(TREE)))
-def test_a_lock_leaves_the_tools_of_the_package_python_alone(lock: Path) -> None:
+def test_locks_do_not_replace_the_tools_of_the_package_python(lock: Path) -> None:
     """setuptools stays below 81 for build scripts that need pkg_resources."""
     if lock.name == "build-tools.lock":
         pytest.skip("of an environment beside the image's")
@@ -200,7 +205,8 @@ def test_openblas_is_told_its_processor_on_jetpack_4_only(target: str) -> None:
     assert variables == (["OPENBLAS_CORETYPE=ARMV8"] if target == JETPACK_4 else [])
 
 
-def test_on_jetpack_4_a_test_tells_a_missing_host_from_a_broken_image() -> None:
+def test_jetpack_4_tests_tell_a_missing_host_from_a_broken_image() -> None:
+    """On JetPack 4 a test tells a missing host from a broken image."""
     for package in load(JETPACK_4).available.values():
         for test in package.test:
             text = (package.path / test.split()[0]).read_text()
@@ -209,7 +215,8 @@ def test_on_jetpack_4_a_test_tells_a_missing_host_from_a_broken_image() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((TREE / "cuda").glob("*/test.sh")), ids=lambda path: path.parent.name)
-def test_only_where_the_host_brings_cuda_may_a_library_be_missing(path: Path) -> None:
+def test_cuda_tests_allow_a_missing_library_only_where_the_host_brings_cuda(path: Path) -> None:
+    """Only where the host brings CUDA may a library be missing."""
     text = path.read_text()
     if "JetPack 4" in text:
         assert '"$CUDA_COMES_FROM" = host' in text or '"$CUDA_COMES_FROM" != host' in text

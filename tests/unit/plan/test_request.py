@@ -84,6 +84,7 @@ def test_version_variable_pins_a_family_of_the_image(
 
 
 def test_version_variable_is_said_in_the_plan(catalog: Catalog) -> None:
+    """Version variable is said in the plan."""
     (plan,) = planned(catalog, "vision", ENGINE_VERSION="2.6")
     assert "$ENGINE_VERSION pins engine:2.6.0" in plan.notices
     (plan,) = planned(catalog, "engine:2.5", ENGINE_VERSION="2.6")
@@ -91,12 +92,14 @@ def test_version_variable_is_said_in_the_plan(catalog: Catalog) -> None:
 
 
 def test_version_variable_applies_with_multiple(catalog: Catalog) -> None:
+    """Version variable applies with multiple."""
     plans = planned(catalog, "engine", multiple=True, ENGINE_VERSION="2.5")
     assert [plan.stages[-1].package for plan in plans] == ["engine:2.5.0"]
 
 
 @pytest.mark.parametrize("asked", ["engine", "vision"])
 def test_version_variable_that_no_package_has_is_refused(catalog: Catalog, asked: str) -> None:
+    """Version variable that no package has is refused."""
     with pytest.raises(UsageError, match=r"\$ENGINE_VERSION: .*engine:99") as caught:
         planned(catalog, asked, ENGINE_VERSION="99")
     assert "engine:2.11.0" in str(caught.value.hint)
@@ -105,12 +108,14 @@ def test_version_variable_that_no_package_has_is_refused(catalog: Catalog, asked
 
 
 def test_version_variable_in_a_conflict_is_named(catalog: Catalog) -> None:
+    """Version variable in a conflict is named."""
     with pytest.raises(UnsatisfiableError) as caught:
         planned(catalog, "vision:2", ENGINE_VERSION="2.5")
     assert any("$ENGINE_VERSION" in line for line in caught.value.details)
 
 
 def test_version_variables_of_the_platform_pin_nothing() -> None:
+    """Version variables of the platform pin nothing."""
     environ = {
         "CUDA_VERSION": "12.6",
         "L4T_VERSION": "36.4",
@@ -131,16 +136,19 @@ def test_version_variables_of_the_platform_pin_nothing() -> None:
     ],
 )
 def test_short_version_means_its_series(catalog: Catalog, name: str, expected: str) -> None:
+    """Short version means its series."""
     assert chain(catalog, name) == [expected]
 
 
 @pytest.mark.parametrize("name", ["engine:2.1", "engine:3", "engine:cuda", "engine:2.50"])
 def test_short_version_without_a_match_is_refused(catalog: Catalog, name: str) -> None:
+    """Short version without a match is refused."""
     with pytest.raises((UnknownPackageError, NothingMatchedError)):
         chain(catalog, name)
 
 
 def test_short_version_in_depends_means_its_series(tmp_path: Path) -> None:
+    """Short version in depends means its series."""
     recipe = "#---\n# name: engine\n# group: test\n#---\n" + FROM
     files = {
         "test/engine/Dockerfile": recipe,
@@ -151,6 +159,7 @@ def test_short_version_in_depends_means_its_series(tmp_path: Path) -> None:
 
 
 def test_series_is_by_number_not_by_text() -> None:
+    """Series is by number not by text."""
     assert in_series("2.5", "2.5.0.post1")
     assert not in_series("2.5", "2.50")
     assert not in_series("2.x", "2.5")
@@ -159,5 +168,6 @@ def test_series_is_by_number_not_by_text() -> None:
 
 
 def test_suggested_command_can_be_pasted() -> None:
+    """Suggested command can be pasted."""
     assert command("./build.sh", "numpy>=2") == "`./build.sh 'numpy>=2'`"
     assert command("./build.sh", "numpy") == "`./build.sh numpy`"

@@ -48,12 +48,14 @@ def copy_of(host: Path, tmp_path: Path) -> Path:
 
 
 class TestCapturedHosts:
-    def test_there_are_twenty_and_the_bad_ones(self) -> None:
+    def test_captured_hosts_are_all_there(self) -> None:
+        """At least twenty good hosts and ten bad ones are there: without them the tests below would be skipped."""
         assert len(GOOD) >= 20
         assert len(BAD) >= 10
 
     @pytest.mark.parametrize("name", GOOD)
-    def test_a_machine_is_what_its_files_say(self, name: str) -> None:
+    def test_detect_reads_each_captured_host(self, name: str) -> None:
+        """A machine is what its files say."""
         want, platform = expected(name), detect(HOSTS / name)
         assert platform.to_json() == want["platform"]
         assert platforms.default_base_image(platform) == want["base_image"]
@@ -65,14 +67,16 @@ class TestCapturedHosts:
             assert words in notice
 
     @pytest.mark.parametrize("name", GOOD)
-    def test_every_value_says_where_it_came_from(self, name: str) -> None:
+    def test_detect_gives_the_origin_of_each_value(self, name: str) -> None:
+        """Every value says where it came from."""
         platform = detect(HOSTS / name)
         missing = set(platform.to_json()) - set(platform.origins) - {"machine", "docker_platform"}
         assert not missing
         assert all(platform.origins.values())
 
     @pytest.mark.parametrize("name", BAD)
-    def test_a_bad_machine_gives_one_clear_error(self, name: str) -> None:
+    def test_detect_gives_one_clear_error_for_each_bad_host(self, name: str) -> None:
+        """A bad machine gives one clear error."""
         want = expected(f"bad/{name}")
         error = failure(root=HOSTS / "bad" / name)
         assert type(error).__name__ == want["error"]
@@ -83,19 +87,23 @@ class TestCapturedHosts:
             assert words in error.message
         assert "\n" not in error.message
 
-    def test_an_unknown_major_names_the_rows_that_are_known(self) -> None:
+    def test_detect_names_the_known_releases_for_an_unknown_major(self) -> None:
+        """For an unknown major release the known ones are named."""
         assert failure(root=HOSTS / "bad/unknown-major-r40").details == ("known: 32.x, 34.x, 35.x, 36.x, 38.x, 39.x",)
 
-    def test_a_target_that_names_a_machine_does_not_need_this_one(self) -> None:
+    def test_detect_with_a_full_target_does_not_read_the_host(self) -> None:
+        """A target that names a machine does not need this one."""
         for name in BAD:
             assert detect(HOSTS / "bad" / name, {}, "r36.4.3") == parse_target("r36.4.3")
 
-    def test_this_very_machine_can_be_read(self) -> None:
+    def test_detect_reads_this_machine(self) -> None:
+        """This machine can be read."""
         assert detect().machine in {"x86_64", "aarch64"}
 
 
 class TestDetails:
-    def test_the_hosts_own_cuda_decides_nothing(self, tmp_path: Path) -> None:
+    def test_detect_ignores_the_cuda_toolkit_of_the_host(self, tmp_path: Path) -> None:
+        """The CUDA toolkit of the host decides nothing."""
         host = copy_of(ORIN, tmp_path)
         with_toolkit = detect(host)
         shutil.rmtree(host / "usr/local/cuda")
@@ -109,7 +117,8 @@ class TestDetails:
         ("text", "reported"),
         [("not json", None), ("[]", None), ("{}", None), ('{"cuda": {"version": "12.6.1"}}', "12.6.1")],
     )
-    def test_an_odd_version_json_is_no_reason_to_fail(self, tmp_path: Path, text: str, reported: str | None) -> None:
+    def test_detect_accepts_an_odd_version_json(self, tmp_path: Path, text: str, reported: str | None) -> None:
+        """An odd version.json of CUDA does not fail."""
         host = copy_of(ORIN, tmp_path)
         (host / "usr/local/cuda/version.json").write_text(text, encoding="utf-8")
         assert detect(host).host.get("cuda_toolkit") == reported
@@ -122,9 +131,10 @@ class TestDetails:
             ("39.2.1", "39.2.0"), ("36.1.0", None),
         ],
     )  # fmt: skip
-    def test_an_unknown_point_release_counts_as_the_nearest_lower_and_says_so(
+    def test_detect_takes_an_unknown_point_release_as_the_nearest_lower_one(
         self, tmp_path: Path, running: str, counts_as: str | None
     ) -> None:
+        """An unknown point release counts as the nearest lower one, with a notice."""
         host = copy_of(ORIN, tmp_path)
         major, _, revision = running.partition(".")
         text = f"# R{major} (release), REVISION: {revision}, GCID: 1, BOARD: generic\n"
@@ -139,13 +149,15 @@ class TestDetails:
         assert any(running in notice and counts_as in notice for notice in platform.notices)
 
     @pytest.mark.parametrize("status", ["deinstall ok config-files", "purge ok not-installed"])
-    def test_a_removed_package_is_no_release(self, tmp_path: Path, status: str) -> None:
+    def test_detect_ignores_a_removed_package(self, tmp_path: Path, status: str) -> None:
+        """A package that was removed names no release."""
         host = copy_of(HOSTS / "agx-orin-64gb-r36.5.0", tmp_path)
         path = host / "var/lib/dpkg/status"
         path.write_text(path.read_text(encoding="utf-8").replace("install ok installed", status), encoding="utf-8")
         assert "nvidia-l4t-core is not installed" in failure(root=host).message
 
-    def test_the_package_is_found_as_the_first_entry_too(self, tmp_path: Path) -> None:
+    def test_detect_finds_the_package_as_the_first_entry(self, tmp_path: Path) -> None:
+        """The package is found also as the first entry."""
         (tmp_path / "var/lib/dpkg").mkdir(parents=True)
         entry = "Package: nvidia-l4t-core\nStatus: install ok installed\nVersion: 36.4.3-20250107174145\n"
         (tmp_path / "var/lib/dpkg/status").write_text(entry, encoding="utf-8")
@@ -155,13 +167,17 @@ class TestDetails:
         ("gib", "board"),
         [(15.0, "agx-xavier-16gb"), (30.5, "agx-xavier-32gb"), (62.8, "agx-xavier-64gb"), (90, None)],
     )
-    def test_memory_tells_modules_of_one_name_apart(self, tmp_path: Path, gib: float, board: str | None) -> None:
+    def test_detect_tells_modules_of_one_name_apart_by_memory(
+        self, tmp_path: Path, gib: float, board: str | None
+    ) -> None:
+        """Memory tells modules of one name apart."""
         host = copy_of(HOSTS / "agx-xavier-32gb-r35.3.1", tmp_path)
         (host / "proc/meminfo").write_text(f"MemTotal:       {int(gib * 2**20)} kB\n", encoding="utf-8")
         assert detect(host).board == board
 
     @pytest.mark.parametrize("board", sorted(tables.boards()))
-    def test_every_module_is_recognized_by_its_part_numbers(self, tmp_path: Path, board: str) -> None:
+    def test_detect_recognizes_each_module_by_its_part_numbers(self, tmp_path: Path, board: str) -> None:
+        """Every module is recognized by its part numbers."""
         host, row = copy_of(ORIN, tmp_path), tables.boards()[board]
         (host / "etc/nv_boot_control.conf").unlink()
         for module in row.modules:
@@ -170,7 +186,8 @@ class TestDetails:
             assert hostfiles.read(host).board == board
             assert hostfiles.read(host).soc == row.soc
 
-    def test_a_module_nobody_knows_is_said(self, tmp_path: Path) -> None:
+    def test_detect_notes_an_unknown_module(self, tmp_path: Path) -> None:
+        """An unknown module gets a notice."""
         host = copy_of(ORIN, tmp_path)
         (host / "etc/nv_boot_control.conf").unlink()
         (host / "proc/device-tree/compatible").write_text("vendor,x\0nvidia,tegra234\0", encoding="utf-8")
@@ -179,7 +196,8 @@ class TestDetails:
         assert (platform.board, platform.soc) == (None, "t234")
         assert any("Vendor X" in notice for notice in platform.notices)
 
-    def test_missing_memory_is_said(self, tmp_path: Path) -> None:
+    def test_detect_notes_missing_memory(self, tmp_path: Path) -> None:
+        """Missing memory gets a notice."""
         host = copy_of(ORIN, tmp_path)
         (host / "proc/meminfo").unlink()
         platform = detect(host)
@@ -187,9 +205,10 @@ class TestDetails:
         assert any("/proc/meminfo" in notice for notice in platform.notices)
 
     @pytest.mark.parametrize(("name", "images_use"), [("orin-nx-16gb-r36.4.0", "22.04"), ("nano-4gb-r32.7.1", "20.04")])
-    def test_an_upgraded_ubuntu_matters_only_where_libraries_come_from_the_host(
+    def test_detect_follows_an_upgraded_ubuntu_only_for_libraries_of_the_host(
         self, tmp_path: Path, name: str, images_use: str
     ) -> None:
+        """An upgraded Ubuntu matters only where libraries come from the host."""
         host = copy_of(HOSTS / name, tmp_path)
         (host / "etc/os-release").write_text('ID=ubuntu\nVERSION_ID="20.04"\n', encoding="utf-8")
         platform = detect(host)
@@ -204,9 +223,10 @@ class TestDetails:
             ("440.33.01", None, None),
         ],
     )  # fmt: skip
-    def test_a_pc_uses_the_newest_cuda_its_driver_runs(
+    def test_detect_takes_the_newest_cuda_the_driver_of_a_pc_runs(
         self, tmp_path: Path, driver: str, runs: str | None, images_use: str | None
     ) -> None:
+        """A PC uses the newest CUDA that its driver runs."""
         host = copy_of(PC, tmp_path)
         text = f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {driver}  Fri Jan  1 00:00:00 UTC 2027\n"
         (host / "proc/driver/nvidia/version").write_text(text, encoding="utf-8")
@@ -218,7 +238,8 @@ class TestDetails:
 
 class TestReleases:
     @pytest.mark.parametrize("row", tables.releases(), ids=lambda row: str(row.l4t))
-    def test_every_release_is_a_platform(self, row: tables.Release) -> None:
+    def test_release_of_each_row_is_a_platform(self, row: tables.Release) -> None:
+        """Every release is a platform."""
         platform = parse_target(f"r{row.l4t}")
         assert (platform.l4t, platform.jetpack) == (row.l4t, row.jetpack)
         assert platform.arch is (Arch.SBSA if row.l4t.major >= 38 else Arch.TEGRA)
@@ -227,7 +248,8 @@ class TestReleases:
         python = {"18.04": "3.6", "20.04": "3.8", "22.04": "3.10", "24.04": "3.12"}
         assert str(platform.python) == python[platform.distro_version]
 
-    def test_the_table_has_what_upstreams_lacks_or_has_wrong(self) -> None:
+    def test_releases_include_those_upstream_lacks_or_has_wrong(self) -> None:
+        """The table has what upstream's lacks or has wrong."""
         rows = {str(row.l4t): row for row in tables.releases()}
         assert len(rows) == 51
         assert {"35.6.3", "35.6.5", "36.5.2", "38.2.1", "39.2.0"} <= set(rows)
@@ -239,7 +261,8 @@ class TestReleases:
         assert {str(rows[l4t].cuda) for l4t in rows if l4t.startswith("35.")} == {"11.4"}
         assert rows["35.6.4"].tensorrt == "8.5.2.2"
 
-    def test_every_row_is_complete_and_spelled_right(self) -> None:
+    def test_releases_are_complete_and_spelled_right(self) -> None:
+        """Every row is complete and spelled right."""
         keys = {"jetpack", "cuda", "driver_cuda", "cudnn", "tensorrt", "vpi", "base", "driver", "status", "date"}
         table = tables.load("l4t")
         for l4t, row in table["releases"].items():
@@ -249,7 +272,8 @@ class TestReleases:
             assert l4t.split(".")[0] in table["families"]
         assert all(row.jetpack for row in tables.releases() if row.status == "released")
 
-    def test_adding_a_release_is_one_row(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_release_is_added_by_one_row(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Adding a release is one row."""
         table = tables.load("l4t")
         grown = {**table, "releases": {"36.9.0": {"jetpack": "6.9", "cuda": "12.9.1"}, **table["releases"]}}
         real = tables.load
@@ -263,7 +287,8 @@ class TestReleases:
             "36.9.0", "12.9", "22.04", (87,),
         )  # fmt: skip
 
-    def test_a_release_that_was_never_general_is_chosen_only_by_name(self) -> None:
+    def test_release_never_general_is_chosen_only_by_name(self) -> None:
+        """A release that was never generally available is chosen only by name."""
         assert tables.newest(lambda row: row.l4t.major == 38) == tables.release_for(Version("38.4.0"))
         chosen = {parse_target(board).l4t for board in tables.boards() if tables.boards()[board].l4t}
         assert chosen == {Version("32.7.6"), Version("35.6.5"), Version("39.2.0")}
@@ -312,7 +337,8 @@ class TestTargets:
             ("r35.4.1,cu122,ubuntu22.04", "r35.4-cu122-22.04", (72, 87)),
         ],
     )
-    def test_parts_give_a_platform(self, target: str, tag: str, sm: tuple[int, ...]) -> None:
+    def test_parse_target_reads_each_part(self, target: str, tag: str, sm: tuple[int, ...]) -> None:
+        """The parts of a target give a platform."""
         platform = parse_target(target)
         assert platform_tag(platform) == tag
         assert platform.sm == sm
@@ -321,7 +347,8 @@ class TestTargets:
         "target",
         ["r36.4.3,cu128,ubuntu24.04,py3.12", "orin-nx-16gb,r36.4.3,cpu", "sbsa,cu130", "xavier-nx-8gb,jp5.1.2"],
     )
-    def test_the_order_of_parts_does_not_matter(self, target: str) -> None:
+    def test_parse_target_accepts_any_order_of_parts(self, target: str) -> None:
+        """The order of parts does not matter."""
         parts = target.split(",")
         assert parse_target(",".join(reversed(parts))) == parse_target(target)
         assert parse_target("-".join(parts)) == parse_target(target)
@@ -337,11 +364,13 @@ class TestTargets:
             ("x86_64-cpu-24.04", "cpu"),
         ],
     )
-    def test_the_platform_of_an_image_tag_is_a_target(self, tag: str, same_as: str) -> None:
+    def test_parse_target_accepts_the_platform_of_an_image_tag(self, tag: str, same_as: str) -> None:
+        """The platform of an image tag is a target."""
         assert parse_target(tag) == parse_target(same_as)
 
     @pytest.mark.parametrize("board", sorted(tables.board_ids()))
-    def test_every_board_is_a_target(self, board: str) -> None:
+    def test_parse_target_accepts_each_board(self, board: str) -> None:
+        """Every board is a target."""
         row = tables.boards()[tables.board_ids()[board]]
         platform = parse_target(board if row.l4t else f"{board},r36.4.3")
         assert (platform.board, platform.soc) == (row.id, row.soc)
@@ -376,13 +405,17 @@ class TestTargets:
             ("x86_64,ubuntu22.04,debian12", ("`ubuntu22.04`", "`debian12`"), "two different"),
         ],
     )
-    def test_contradictions_name_both_and_say_why(self, target: str, both: tuple[str, str], because: str) -> None:
+    def test_parse_target_names_both_parts_of_a_contradiction(
+        self, target: str, both: tuple[str, str], because: str
+    ) -> None:
+        """Contradictions name both parts and say why."""
         error = failure(target)
         assert isinstance(error, TargetError)
         for name in (*both, because):
             assert name in error.message
 
-    def test_a_cuda_of_another_release_of_the_board_names_that_release(self) -> None:
+    def test_parse_target_names_the_release_that_has_the_cuda(self) -> None:
+        """For a CUDA of another release of the board, that release is named."""
         assert "r36.4" in (failure("orin-nx-16gb,cu128").hint or "")
         assert " r3" not in (failure("xavier-nx-8gb,cu128").hint or "")  # no release of that board runs it
 
@@ -398,7 +431,7 @@ class TestTargets:
             ("ubuntu25.99", "no known distribution"),
             ("debian99", "no known distribution"),
             ("orin-nano-8g", "did you mean `orin-nano-8gb`?"),
-            ("blah", "`blah` is no part of a target"),
+            ("blah", "unknown target component `blah`"),
             ("r36.4.3,blah", "`blah`"),
             ("cpu,sm87", "has no CUDA"),
             ("r36.4.3,sm110", "no chip of L4T 36.4.3"),
@@ -407,22 +440,26 @@ class TestTargets:
             ("igx-orin", "L4T releases of its own"),
         ],
     )
-    def test_what_is_unknown_is_an_error(self, target: str, words: str) -> None:
+    def test_parse_target_rejects_unknown_parts(self, target: str, words: str) -> None:
+        """Unknown parts are an error."""
         with pytest.raises(TargetError) as caught:
             parse_target(target)
         assert words in caught.value.message
         assert caught.value.hint or caught.value.details
 
-    def test_tegra_alone_means_the_tegra_we_are_on(self) -> None:
+    def test_detect_takes_tegra_alone_as_this_jetson(self) -> None:
+        """`tegra` alone means the Jetson it runs on."""
         assert detect(ORIN, {}, "tegra") == detect(ORIN)
         assert "names no L4T release" in failure("tegra", root=PC).message
         assert "names no L4T release" in failure("tegra", root=HOSTS / "agx-thor-r38.4.0").message
 
-    def test_a_named_machine_is_the_same_everywhere(self) -> None:
+    def test_detect_gives_the_same_named_machine_on_each_host(self) -> None:
+        """A named machine is the same everywhere."""
         for target in ("r36.4.3", "x86_64", "sbsa", "orin-nano-8gb"):
             assert {detect(host, {}, target) for host in (ORIN, PC, GRACE)} == {parse_target(target)}
 
-    def test_other_parts_change_the_machine_we_are_on(self) -> None:
+    def test_detect_changes_this_machine_by_other_parts(self) -> None:
+        """Other parts change the machine it runs on."""
         host = detect(ORIN)
         changed = detect(ORIN, {}, "cu128,ubuntu24.04")
         assert (str(changed.cuda), changed.distro_version, str(changed.python)) == ("12.8", "24.04", "3.12")
@@ -432,18 +469,21 @@ class TestTargets:
     @pytest.mark.parametrize(
         ("root", "tag"), [(ORIN, "r36.4-cpu-22.04"), (PC, "x86_64-cpu-24.04"), (GRACE, "sbsa-cpu-24.04")]
     )
-    def test_cpu_is_this_machine_without_its_gpu(self, root: Path, tag: str) -> None:
+    def test_detect_takes_cpu_as_this_machine_without_its_gpu(self, root: Path, tag: str) -> None:
+        """`cpu` is this machine without its GPU."""
         platform = detect(root, {}, "cpu")
         assert platform_tag(platform) == tag
         assert (platform.cuda, platform.driver_cuda, platform.sm) == (None, None, ())
         assert not platform.has_gpu
 
-    def test_a_cuda_above_the_driver_of_a_pc_is_built_but_said(self) -> None:
+    def test_detect_notes_a_cuda_above_the_driver_of_a_pc(self) -> None:
+        """A CUDA above the driver of a PC is built, with a notice."""
         platform = detect(PC, {}, "cu130")
         assert str(platform.cuda) == "13.0"
         assert any("12.8" in notice for notice in platform.notices)
 
-    def test_a_guess_is_said(self) -> None:
+    def test_parse_target_notes_a_guessed_release(self) -> None:
+        """A guessed release gets a notice."""
         assert "35.4.1" in parse_target("r35.4").notices[0]
         assert "36.5.2" in parse_target("r36").notices[0]
         assert "36.4.7" in parse_target("r36.4.9").notices[0]
@@ -469,7 +509,8 @@ class TestEnvironment:
             ({"L4T_VERSION": "", "CUDA_VERSION": ""}, "r36.4-cu126-22.04"),
         ],
     )
-    def test_upstreams_variables_mean_what_they_meant(self, env: dict[str, str], tag: str) -> None:
+    def test_environment_variables_of_upstream_mean_what_they_meant(self, env: dict[str, str], tag: str) -> None:
+        """Upstream's variables mean what they meant."""
         assert platform_tag(detect(ORIN, env)) == tag
 
     @pytest.mark.parametrize(
@@ -479,10 +520,12 @@ class TestEnvironment:
             {"CUDA_ARCH": "tegra-aarch64", "L4T_VERSION": "r36.4"}, {"JETPACK_VERSION": "6.1"},
         ],
     )  # fmt: skip
-    def test_variables_that_repeat_the_host_change_nothing(self, env: dict[str, str]) -> None:
+    def test_environment_variables_that_repeat_the_host_change_nothing(self, env: dict[str, str]) -> None:
+        """Variables that repeat the host change nothing."""
         assert detect(ORIN, env) == detect(ORIN)
 
-    def test_variables_name_a_machine_where_this_one_cannot_be_read(self) -> None:
+    def test_environment_variables_name_a_machine_where_the_host_cannot_be_read(self) -> None:
+        """Variables name a machine where this one cannot be read."""
         platform = detect(HOSTS / "bad/garbage-release", {"L4T_VERSION": "36.4.3"})
         assert platform == parse_target("r36.4.3")
         assert any("nv_tegra_release" in notice for notice in platform.notices)
@@ -496,7 +539,8 @@ class TestEnvironment:
             {"CUDA_ARCH": "sparc"}, {"SYSTEM_ARCH": "i386"}, {"JETPACK_VERSION": "-"},
         ],
     )  # fmt: skip
-    def test_a_value_that_cannot_be_right_names_its_variable(self, env: dict[str, str]) -> None:
+    def test_environment_variable_with_an_impossible_value_is_named(self, env: dict[str, str]) -> None:
+        """A value that cannot be right names its variable."""
         error = failure(env=env)
         assert isinstance(error, ConfigError)
         assert f"${next(iter(env))}" in error.message
@@ -511,36 +555,42 @@ class TestEnvironment:
             ({"CUDA_ARCH": "sbsa", "SYSTEM_ARCH": "x86_64"}, ("$CUDA_ARCH", "$SYSTEM_ARCH")),
         ],
     )
-    def test_variables_that_contradict_each_other_are_both_named(
+    def test_environment_variables_that_contradict_are_both_named(
         self, env: dict[str, str], both: tuple[str, str]
     ) -> None:
+        """Variables that contradict each other are both named."""
         error = failure(env=env)
         assert isinstance(error, ConfigError)
         assert all(name in error.message for name in both)
 
-    def test_a_target_overrides_the_variables_that_name_a_machine(self) -> None:
+    def test_target_overrides_environment_variables_that_name_a_machine(self) -> None:
+        """A target overrides the variables that name a machine."""
         env = {"L4T_VERSION": "35.4.1", "SYSTEM_ARCH": "aarch64", "JETPACK_VERSION": "5.1.2"}
         assert detect(ORIN, env, "x86_64") == parse_target("x86_64")
 
-    def test_a_target_and_a_variable_that_contradict_are_both_named(self) -> None:
+    def test_target_and_a_contradicting_variable_are_both_named(self) -> None:
+        """A target and a variable that contradict each other are both named."""
         error = failure("r35.4.1", {"CUDA_VERSION": "12.8"})
         assert "$CUDA_VERSION" in error.message
         assert "--target" in error.message
 
 
 class TestBases:
-    def test_a_debian_base_changes_distribution_and_python(self) -> None:
+    def test_rebase_on_debian_changes_distribution_and_python(self) -> None:
+        """A Debian base changes distribution and Python."""
         platform = platforms.rebase(parse_target("cpu"), "debian", "12", "base image made here")
         assert (platform.distro, platform.distro_version, str(platform.python)) == ("debian", "12", "3.11")
         assert platform.origins["distro"] == "base image made here"
         assert platform_tag(platform) == "x86_64-cpu-debian12"
         assert platforms.default_base_image(platform) == "debian:12"
 
-    def test_a_python_that_was_asked_for_survives(self) -> None:
+    def test_rebase_keeps_a_python_that_was_asked_for(self) -> None:
+        """A Python that was asked for stays."""
         platform = platforms.rebase(parse_target("cpu,py3.10"), "debian", "12", "test")
         assert platform_tag(platform) == "x86_64-cp310-cpu-debian12"
 
-    def test_an_unknown_distribution_is_an_error(self) -> None:
+    def test_rebase_refuses_an_unknown_distribution(self) -> None:
+        """An unknown distribution is an error."""
         with pytest.raises(TargetError, match="`arch `"):
             platforms.rebase(parse_target("cpu"), "arch", "", "test")
 
@@ -552,7 +602,8 @@ class TestBases:
             ("ubuntu", "20.04", "20.04", "focal"),
         ],
     )
-    def test_debian_compares_to_an_ubuntu(self, distro: str, version: str, ubuntu: str, codename: str) -> None:
+    def test_comparable_ubuntu_of_debian(self, distro: str, version: str, ubuntu: str, codename: str) -> None:
+        """Debian compares to a release of Ubuntu."""
         platform = platforms.rebase(parse_target("cpu"), distro, version, "test")
         assert platforms.comparable_ubuntu(platform) == ubuntu
         assert platforms.codename(platform) == codename
@@ -574,24 +625,29 @@ class TestBases:
             ("sbsa,cpu", "ubuntu:24.04"),
         ],
     )
-    def test_base_images(self, target: str, image: str) -> None:
+    def test_default_base_image_of_targets(self, target: str, image: str) -> None:
+        """Each target has its base image."""
         assert platforms.default_base_image(parse_target(target)) == image
 
 
 class TestWhatABuildDependsOn:
-    def test_boards_of_one_release_share_images(self) -> None:
+    def test_build_facts_are_shared_by_boards_of_one_release(self) -> None:
+        """Boards of one release share images."""
         hosts = ("orin-nano-super-r36.4.3", "agx-orin-64gb-r35.4.1", "xavier-nx-8gb-r35.4.1")
         orin, agx, nx = (detect(HOSTS / name) for name in hosts)
         assert orin.build_facts() == parse_target("r36.4.3").build_facts()
         assert agx.build_facts() == nx.build_facts()
 
-    def test_json_holds_only_plain_values(self) -> None:
+    def test_platform_json_holds_only_plain_values(self) -> None:
+        """The JSON of a platform holds only plain values."""
         data = detect(ORIN).to_json()
         assert json.loads(json.dumps(data)) == data
 
 
 class TestTables:
-    def test_scalars_are_text_so_that_no_version_becomes_a_number(self) -> None:
+    def test_tables_hold_text_so_that_no_version_becomes_a_number(self) -> None:
+        """Scalars are text, so that no version becomes a number."""
+
         def scalars(node: Any) -> list[Any]:
             if isinstance(node, dict):
                 return [item for pair in node.items() for value in pair for item in scalars(value)]
@@ -600,20 +656,23 @@ class TestTables:
         for name in ("l4t", "boards", "cuda", "compat", "distros"):
             assert {type(value) for value in scalars(tables.load(name))} == {str}
 
-    def test_every_chip_of_every_release_and_board_is_known(self) -> None:
+    def test_tables_know_each_chip_of_releases_and_boards(self) -> None:
+        """Every chip of every release and board is known."""
         assert len(tables.boards()) == 25
         assert {soc for row in tables.releases() for soc in row.socs} == set(tables.socs())
         assert {board.soc for board in tables.boards().values()} == set(tables.socs())
         for soc in tables.socs():
             assert tables.gpu_name(tables.soc_sm(soc))
 
-    def test_part_numbers_and_spellings_are_unique(self) -> None:
+    def test_tables_have_unique_part_numbers_and_spellings(self) -> None:
+        """Part numbers and spellings are unique."""
         modules = [module for board in tables.boards().values() for module in board.modules]
         names = [name for board in tables.boards().values() for name in (board.id, *board.also)]
         assert len(modules) == len(set(modules))
         assert len(names) == len(set(names))
 
-    def test_driver_table_and_toolkits_ascend(self) -> None:
+    def test_tables_of_drivers_and_toolkits_ascend(self) -> None:
+        """The tables of drivers and toolkits ascend."""
         drivers = tables.load("cuda")["drivers"]
         assert [int(branch) for branch in drivers] == sorted(int(branch) for branch in drivers)
         assert [Version(cuda) for cuda in drivers.values()] == sorted(Version(cuda) for cuda in drivers.values())
@@ -622,7 +681,8 @@ class TestTables:
         assert tables.oldest_driver(Version("12.8")) == 570
         assert tables.oldest_driver(Version("99.0")) is None
 
-    def test_importing_reads_no_table_and_no_yaml(self) -> None:
+    def test_platforms_import_reads_no_table_and_no_yaml(self) -> None:
+        """Importing reads no table and no YAML."""
         code = (
             "import sys; "
             "from jetson_containers.platforms import detect as platforms, tables; "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import socket
-import threading
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,6 @@ from jetson_containers.registry import (
 from jetson_containers.registry.auth import Challenge, Credentials, docker_credentials, parse_challenge
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport, _retry_after
-from jetson_containers.registry.listing import write_atomically
 from jetson_containers.registry.types import plain_http_allowed, split_host
 from tests.unit.fakeregistry import Clock, FakeRegistry, Fault, digest_of
 
@@ -70,13 +68,15 @@ def client(login: Credentials | None = None, **more: Any) -> RegistryClient:
         ("https://ghcr.io/nvidia-ai-iot/", "ghcr.io", "nvidia-ai-iot", "ghcr.io/nvidia-ai-iot"),
     ],
 )
-def test_a_repository_is_read_as_docker_reads_it(text: str, host: str, path: str, reference: str) -> None:
+def test_repository_parse_splits_as_docker_does(text: str, host: str, path: str, reference: str) -> None:
+    """A repository is read as docker reads it."""
     repository = Repository.parse(text)
     assert (repository.host, repository.path, repository.reference) == (host, path, reference)
 
 
 @pytest.mark.parametrize("text", ["", "reg:5000/", "ns/mlc:1.0", "ns//mlc", "ns/mlc@sha256:0"])
-def test_what_is_no_repository_is_an_error(text: str) -> None:
+def test_repository_parse_refuses_other_text(text: str) -> None:
+    """Text that does not name a repository is an error."""
     with pytest.raises(UsageError, match="no repository"):
         Repository.parse(text)
 
@@ -89,11 +89,13 @@ def test_what_is_no_repository_is_an_error(text: str) -> None:
         ("docker.io", False), ("127.0.0.1.evil.com", False), ("localhost.evil.com", False),
     ],
 )  # fmt: skip
-def test_plain_http_only_to_loopback_and_listed_registries(host: str, allowed: bool) -> None:
+def test_plain_http_is_allowed_to_loopback_and_listed_registries(host: str, allowed: bool) -> None:
+    """Plain HTTP goes only to loopback and to listed registries."""
     assert plain_http_allowed(host, ["listed.lan:5000", "whole.lan"]) is allowed
 
 
-def test_a_host_needs_a_dot_a_port_or_to_be_localhost() -> None:
+def test_split_host_needs_a_dot_a_port_or_localhost() -> None:
+    """A first part is a host if it has a dot or a port, or is localhost."""
     assert split_host("ns/mlc") == ("docker.io", "ns/mlc")
     assert split_host("mlc") == ("docker.io", "mlc")
     assert split_host("my.reg/mlc") == ("my.reg", "mlc")
@@ -102,7 +104,8 @@ def test_a_host_needs_a_dot_a_port_or_to_be_localhost() -> None:
 # transport
 
 
-def test_an_answer_is_read_with_its_headers(registry: FakeRegistry) -> None:
+def test_transport_returns_status_body_and_headers(registry: FakeRegistry) -> None:
+    """An answer is read with its headers."""
     response = transport().request("GET", registry.url + "/v2/")
     assert (response.status, response.body) == (200, b"{}")
     assert response.headers["content-type"] == "application/json"
@@ -121,7 +124,8 @@ def test_an_answer_is_read_with_its_headers(registry: FakeRegistry) -> None:
     ],
     ids=["503 twice", "500", "408", "dropped", "dropped, 502", "truncated", "truncated JSON"],
 )
-def test_what_may_pass_is_tried_again(registry: FakeRegistry, faults: list[Fault]) -> None:
+def test_transport_retries_passing_failures(registry: FakeRegistry, faults: list[Fault]) -> None:
+    """Failures that may pass are tried again."""
     registry.faults = list(faults)
     clock = Clock()
     response = transport(clock).request("GET", registry.url + "/v2/", want_json=True)
@@ -130,7 +134,8 @@ def test_what_may_pass_is_tried_again(registry: FakeRegistry, faults: list[Fault
     assert len(clock.slept) == len(faults)
 
 
-def test_pauses_double_and_have_jitter(registry: FakeRegistry) -> None:
+def test_transport_pauses_double_with_jitter(registry: FakeRegistry) -> None:
+    """Pauses double and have jitter."""
     registry.faults = [Fault(503)] * 3
     clock = Clock()
     transport(clock).request("GET", registry.url + "/v2/")
@@ -141,7 +146,8 @@ def test_pauses_double_and_have_jitter(registry: FakeRegistry) -> None:
     assert calm.slept == [0.25, 0.5]
 
 
-def test_a_registry_that_stays_down_is_given_up_in_bounded_time(registry: FakeRegistry) -> None:
+def test_transport_gives_up_in_bounded_time(registry: FakeRegistry) -> None:
+    """A registry that stays down is given up in bounded time."""
     registry.faults = [Fault(503)] * 50
     clock = Clock()
     with pytest.raises(UnreachableError, match=r"answered 503 \(6 attempts\)") as caught:
@@ -152,7 +158,8 @@ def test_a_registry_that_stays_down_is_given_up_in_bounded_time(registry: FakeRe
     assert sum(clock.slept) < 20
 
 
-def test_retry_after_is_obeyed(registry: FakeRegistry) -> None:
+def test_retry_after_in_seconds_is_obeyed(registry: FakeRegistry) -> None:
+    """A Retry-After in seconds is obeyed."""
     registry.faults = [Fault(429, {"Retry-After": "7"})]
     clock = Clock()
     assert transport(clock).request("GET", registry.url + "/v2/").status == 200
@@ -160,6 +167,7 @@ def test_retry_after_is_obeyed(registry: FakeRegistry) -> None:
 
 
 def test_retry_after_may_be_a_date(registry: FakeRegistry) -> None:
+    """Retry after may be a date."""
     when = datetime.now(timezone.utc) + timedelta(seconds=9)
     registry.faults = [Fault(429, {"Retry-After": format_datetime(when, usegmt=True)})]
     clock = Clock()
@@ -167,7 +175,8 @@ def test_retry_after_may_be_a_date(registry: FakeRegistry) -> None:
     assert clock.slept == [pytest.approx(8.5, abs=1.5)]
 
 
-def test_a_longer_wait_than_we_have_is_refused_at_once(registry: FakeRegistry) -> None:
+def test_retry_after_beyond_the_limit_is_refused_at_once(registry: FakeRegistry) -> None:
+    """A wait longer than the limit is refused at once."""
     registry.faults = [Fault(429, {"Retry-After": "3600"})]
     clock = Clock()
     with pytest.raises(UnreachableError, match=r"too many requests.*asks to wait 3600 s"):
@@ -176,35 +185,40 @@ def test_a_longer_wait_than_we_have_is_refused_at_once(registry: FakeRegistry) -
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-def test_what_will_not_pass_is_not_tried_again(registry: FakeRegistry, status: int) -> None:
+def test_transport_does_not_retry_lasting_failures(registry: FakeRegistry, status: int) -> None:
+    """Failures that will not pass are not tried again."""
     registry.faults = [Fault(status)]
     assert transport().request("GET", registry.url + "/v2/").status == status
     assert len(registry.seen) == 1
 
 
 @pytest.mark.parametrize("fault", [Fault(delay=0.5), Fault(trickle=0.02)], ids=["silent", "a byte at a time"])
-def test_a_slow_registry_is_left(registry: FakeRegistry, fault: Fault) -> None:
+def test_transport_leaves_a_slow_registry(registry: FakeRegistry, fault: Fault) -> None:
+    """A registry slower than the time limit is left."""
     registry.faults = [fault]
     slow = Transport(timeout=0.15, env={}, jitter=lambda: 0.0)
     with pytest.raises(UnreachableError, match=r"no answer within|truncated"):  # without a limit it is a good answer
         slow.request("GET", registry.url + "/v2/")
 
 
-def test_the_port_of_a_registry_that_is_gone_is_nobody_else_s() -> None:
+def test_fake_registry_keeps_its_port_when_closed() -> None:
+    """The port of a closed test registry stays taken, so that nothing answers there."""
     with FakeRegistry() as gone:
         host, _, port = gone.host.partition(":")
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind((host, int(port)))
 
 
-def test_nobody_listens() -> None:
+def test_transport_names_a_refused_connection() -> None:
+    """A refused connection is named."""
     with FakeRegistry() as gone:
         url = gone.url
     with pytest.raises(UnreachableError, match="connection refused"):
         transport().request("GET", url + "/v2/")
 
 
-def test_a_public_host_is_never_spoken_to_in_the_clear() -> None:
+def test_transport_refuses_plain_http_to_a_public_host() -> None:
+    """A public host is never asked without encryption."""
     with pytest.raises(RegistryError, match="without encryption") as caught:
         transport().request("GET", "http://registry.example/v2/")
     assert "INSECURE_REGISTRIES=registry.example" in (caught.value.hint or "")
@@ -212,7 +226,8 @@ def test_a_public_host_is_never_spoken_to_in_the_clear() -> None:
     assert transport().base_url("reg.lan:5000") == "https://reg.lan:5000"
 
 
-def test_a_redirect_is_followed_and_another_host_gets_no_credentials(registry: FakeRegistry) -> None:
+def test_redirect_to_another_host_drops_credentials(registry: FakeRegistry) -> None:
+    """A redirect is followed, and another host gets no credentials."""
     with FakeRegistry() as other:
         other.routes["/blob"] = lambda request: other.send(request, 200, b'{"far": 1}')
         registry.routes["/near"] = lambda request: registry.send(request, 200, b'{"near": 1}')
@@ -223,26 +238,30 @@ def test_a_redirect_is_followed_and_another_host_gets_no_credentials(registry: F
         assert registry.seen[-1].headers["Authorization"] == "Bearer s3cret"
 
 
-def test_a_redirect_into_the_clear_is_refused(registry: FakeRegistry) -> None:
+def test_redirect_to_plain_http_is_refused(registry: FakeRegistry) -> None:
+    """A redirect to a public host without encryption is refused."""
     registry.faults = [Fault(302, {"Location": "http://registry.example/x"})]
     with pytest.raises(RegistryError, match=r"registry\.example: would be spoken to without encryption"):
         transport().request("GET", registry.url + "/x")
 
 
-def test_a_head_stays_a_head_when_redirected(registry: FakeRegistry) -> None:
+def test_redirect_keeps_the_method_head(registry: FakeRegistry) -> None:
+    """A HEAD request stays one when redirected."""
     registry.faults = [Fault(307, {"Location": registry.url + "/v2/"})]
     assert transport().request("HEAD", registry.url + "/x").status == 200
     assert [seen.method for seen in registry.seen] == ["HEAD", "HEAD"]
 
 
-def test_an_endless_answer_is_cut_off(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transport_cuts_off_an_endless_answer(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endless answer is cut off."""
     monkeypatch.setattr("jetson_containers.registry.http.MAX_BODY", 1000)
     registry.faults = [Fault(body=b"x" * 5000)]
     with pytest.raises(RegistryError, match="larger than"):
         transport().request("GET", registry.url + "/v2/")
 
 
-def test_proxies_come_from_the_environment(registry: FakeRegistry) -> None:
+def test_proxy_comes_from_the_environment(registry: FakeRegistry) -> None:
+    """Proxies come from the environment, and their password is not shown."""
     registry.faults = [Fault(403)] * 5
     through = transport(env={"HTTPS_PROXY": f"http://user:pw@{registry.host}"})
     with pytest.raises(RegistryError) as caught:
@@ -252,7 +271,8 @@ def test_proxies_come_from_the_environment(registry: FakeRegistry) -> None:
     assert "pw" not in caught.value.message + str(caught.value.hint)
 
 
-def test_loopback_and_no_proxy_go_direct(registry: FakeRegistry) -> None:
+def test_proxy_is_not_used_for_loopback_and_no_proxy(registry: FakeRegistry) -> None:
+    """Loopback and hosts in no_proxy are asked directly."""
     env = {"http_proxy": "http://127.0.0.1:1", "https_proxy": "http://127.0.0.1:1", "no_proxy": "reg.lan,.corp"}
     assert transport(env=env).request("GET", registry.url + "/v2/").status == 200
     from urllib.request import Request
@@ -262,7 +282,8 @@ def test_loopback_and_no_proxy_go_direct(registry: FakeRegistry) -> None:
     assert handler.proxy_open(Request("https://a.corp/v2/"), "http://127.0.0.1:1", "https") is None
 
 
-def test_a_ca_bundle_that_is_none_is_said(tmp_path: Path, registry: FakeRegistry) -> None:
+def test_ca_bundle_without_certificates_is_an_error(tmp_path: Path, registry: FakeRegistry) -> None:
+    """A CA bundle without certificates is an error."""
     (tmp_path / "ca.pem").write_text("no certificate")
     with pytest.raises(RegistryError, match=r"ca.pem: no usable certificates"):
         transport(ca_bundle=tmp_path / "ca.pem").request("GET", registry.url + "/v2/")
@@ -286,13 +307,15 @@ def test_a_ca_bundle_that_is_none_is_said(tmp_path: Path, registry: FakeRegistry
         ("", None),
     ],
 )  # fmt: skip
-def test_challenges(header: str, expected: Challenge | None) -> None:
+def test_parse_challenge_reads_www_authenticate(header: str, expected: Challenge | None) -> None:
+    """The header WWW-Authenticate is read."""
     assert parse_challenge(header) == expected
 
 
 @given(st.text())
 @example("0\x1f")
-def test_no_header_makes_us_fail(text: str) -> None:
+def test_parse_challenge_and_retry_after_accept_any_text(text: str) -> None:
+    """No text in a header raises an error."""
     parse_challenge(text)
     pause = _retry_after(text)
     assert pause is None or pause >= 0
@@ -318,15 +341,17 @@ def encoded(user: str, password: str) -> str:
         ({}, "reg.io", None),
     ],
 )  # fmt: skip
-def test_logins_of_docker_config(
+def test_docker_credentials_reads_docker_config(
     tmp_path: Path, config: dict[str, Any], host: str, expected: Credentials | None
 ) -> None:
+    """Logins are read from docker's configuration."""
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert docker_credentials(host, {"DOCKER_CONFIG": str(tmp_path)}) == expected
 
 
 @pytest.mark.parametrize("text", ["{", '{"auths": {"reg.io": {"auth": "%%%"}}}'])
-def test_a_damaged_docker_config_is_named(tmp_path: Path, text: str) -> None:
+def test_docker_credentials_names_a_damaged_config(tmp_path: Path, text: str) -> None:
+    """A damaged configuration of docker is named."""
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(RegistryError, match=r"config\.json"):
         docker_credentials("reg.io", {"DOCKER_CONFIG": str(tmp_path)})
@@ -355,9 +380,10 @@ esac
          Credentials("a", "b")),
     ],
 )  # fmt: skip
-def test_a_credential_helper_is_asked_over_stdin(
+def test_credential_helper_is_asked_over_stdin(
     tmp_path: Path, config: dict[str, Any], host: str, expected: Credentials | None
 ) -> None:
+    """A credential helper is asked over its standard input."""
     helper = tmp_path / "docker-credential-fake"
     helper.write_text(HELPER.format(dir=tmp_path))
     helper.chmod(0o755)
@@ -374,7 +400,8 @@ def _with_path(env: dict[str, str], host: str) -> Credentials | None:
 
 
 @pytest.mark.parametrize(("helper", "host"), [("missing", "reg.io"), ("fake", "broken.io")])
-def test_a_helper_that_does_not_work_is_named(tmp_path: Path, helper: str, host: str) -> None:
+def test_credential_helper_that_fails_is_named(tmp_path: Path, helper: str, host: str) -> None:
+    """A credential helper that is missing or fails is named."""
     file = tmp_path / "docker-credential-fake"
     file.write_text(HELPER.format(dir=tmp_path))
     file.chmod(0o755)
@@ -383,7 +410,8 @@ def test_a_helper_that_does_not_work_is_named(tmp_path: Path, helper: str, host:
         _with_path({"DOCKER_CONFIG": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin"}, host)
 
 
-def test_a_password_is_not_in_a_repr() -> None:
+def test_credentials_repr_hides_the_password() -> None:
+    """A password does not show in a repr."""
     assert "pw" not in repr(Credentials("me", "pw", "pw"))
 
 
@@ -391,43 +419,50 @@ def test_a_password_is_not_in_a_repr() -> None:
 
 
 def test_tags_come_page_by_page() -> None:
+    """Tags come page by page."""
     with FakeRegistry(page=2) as registry:
         registry.tags["ns/mlc"] = ["a", "b", "c", "d", "e"]
         assert client().tags(Repository(registry.host, "ns/mlc")) == ("a", "b", "c", "d", "e")
         assert len(registry.seen) == 3
 
 
-def test_a_repository_that_does_not_exist_has_no_tags(registry: FakeRegistry) -> None:
+def test_tags_of_an_absent_repository_are_empty(registry: FakeRegistry) -> None:
+    """A repository that does not exist has no tags."""
     assert client().tags(Repository(registry.host, "ns/none")) == ()
 
 
-def test_pages_that_do_not_end_are_an_error(registry: FakeRegistry) -> None:
+def test_tags_refuse_pages_that_do_not_end(registry: FakeRegistry) -> None:
+    """Pages that do not end are an error."""
     link = '</v2/ns/mlc/tags/list?n=1000>; rel="next"'
     registry.faults = [Fault(200, {"Link": link}, body=b'{"tags": ["a"]}')] * 5
     with pytest.raises(UnreachableError, match="do not end"):
         client().tags(Repository(registry.host, "ns/mlc"))
 
 
-def test_a_next_page_on_another_host_is_not_followed(registry: FakeRegistry) -> None:
+def test_tags_refuse_a_next_page_on_another_host(registry: FakeRegistry) -> None:
+    """A next page on another host is not followed."""
     registry.faults = [Fault(200, {"Link": '<http://127.0.0.9:1/v2/x>; rel="next"'}, body=b'{"tags": ["a"]}')]
     with pytest.raises(UnreachableError, match=r"another host, 127\.0\.0\.9:1"):
         client().tags(Repository(registry.host, "ns/mlc"))
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"null"])
-def test_json_that_is_no_listing_is_an_error(registry: FakeRegistry, body: bytes) -> None:
+def test_tags_refuse_json_of_another_form(registry: FakeRegistry, body: bytes) -> None:
+    """JSON of another form is an error."""
     registry.faults = [Fault(body=body)]
     with pytest.raises(UnreachableError, match="no registry's answer"):
         client().tags(Repository(registry.host, "ns/mlc"))
 
 
-def test_a_login_page_is_not_taken_for_a_listing(registry: FakeRegistry) -> None:
+def test_tags_refuse_a_login_page(registry: FakeRegistry) -> None:
+    """A login page is not taken for a list of tags."""
     registry.faults = [Fault(body=b"<html>")] * 9
     with pytest.raises(UnreachableError, match="no valid JSON"):
         client().tags(Repository(registry.host, "ns/mlc"))
 
 
-def test_an_anonymous_token_is_fetched_once() -> None:
+def test_token_without_a_login_is_fetched_once() -> None:
+    """An anonymous token is fetched once."""
     with FakeRegistry(auth="bearer", page=1) as registry:
         registry.tags["ns/mlc"] = ["a", "b", "c"]
         assert client().tags(Repository(registry.host, "ns/mlc")) == ("a", "b", "c")
@@ -437,19 +472,22 @@ def test_an_anonymous_token_is_fetched_once() -> None:
 
 
 @pytest.mark.parametrize("auth", ["basic", "bearer"])
-def test_a_login_is_used(auth: str) -> None:
+def test_login_is_used_for_basic_and_bearer(auth: str) -> None:
+    """A login is used for both forms of authentication."""
     with FakeRegistry(auth=auth, login=("me", "pw")) as registry:
         registry.tags["ns/mlc"] = ["a"]
         assert client(Credentials("me", "pw")).tags(Repository(registry.host, "ns/mlc")) == ("a",)
 
 
-def test_a_refresh_token_is_exchanged() -> None:
+def test_refresh_token_is_exchanged() -> None:
+    """A refresh token is exchanged for an access token."""
     with FakeRegistry(auth="bearer", login=("me", "pw")) as registry:
         registry.tags["ns/mlc"] = ["a"]
         assert client(Credentials("", "", "refresh")).tags(Repository(registry.host, "ns/mlc")) == ("a",)
 
 
-def test_an_expired_token_is_renewed() -> None:
+def test_token_that_expired_is_renewed() -> None:
+    """An expired token is renewed."""
     with FakeRegistry(auth="bearer") as registry:
         registry.tags["ns/mlc"] = ["a"]
         one = client()
@@ -463,7 +501,8 @@ def test_an_expired_token_is_renewed() -> None:
     ("login", "says"),
     [(Credentials("me", "wrong"), "does not accept the login"), (None, "wants a login")],
 )
-def test_a_refused_login_names_host_and_remedy(auth: str, login: Credentials | None, says: str) -> None:
+def test_login_refusal_names_host_and_remedy(auth: str, login: Credentials | None, says: str) -> None:
+    """A refused login names the host and what to do."""
     with FakeRegistry(auth=auth, login=("me", "pw")) as registry:
         registry.tags["ns/mlc"] = ["a"]
         with pytest.raises(RegistryError, match=says) as caught:
@@ -474,19 +513,22 @@ def test_a_refused_login_names_host_and_remedy(auth: str, login: Credentials | N
         assert not isinstance(caught.value, UnreachableError)
 
 
-def test_forbidden_is_said(registry: FakeRegistry) -> None:
+def test_login_without_permission_is_an_error(registry: FakeRegistry) -> None:
+    """A login that may not read the repository is an error."""
     registry.faults = [Fault(403)]
     with pytest.raises(RegistryError, match="does not let this login read ns/mlc"):
         client(Credentials("me", "pw")).tags(Repository(registry.host, "ns/mlc"))
 
 
-def test_credentials_do_not_go_to_a_token_service_in_the_clear(registry: FakeRegistry) -> None:
+def test_token_service_without_encryption_gets_no_credentials(registry: FakeRegistry) -> None:
+    """Credentials do not go to a token service without encryption."""
     registry.faults = [Fault(401, {"WWW-Authenticate": 'Bearer realm="http://auth.example/token"'})]
     with pytest.raises(RegistryError, match=r"auth\.example: would be spoken to without encryption"):
         client(Credentials("me", "pw")).tags(Repository(registry.host, "ns/mlc"))
 
 
-def test_an_image_is_inspected(registry: FakeRegistry) -> None:
+def test_inspect_reads_digest_size_and_labels(registry: FakeRegistry) -> None:
+    """Inspecting an image reads its digest, size and labels."""
     labels = {"io.jetson-containers.role": '"final"'}
     digest = registry.add_image("ns/mlc", "1.0", labels=labels, size=5000)
     info = client().inspect(Repository(registry.host, "ns/mlc"), "1.0", "arm64")
@@ -498,7 +540,8 @@ def test_an_image_is_inspected(registry: FakeRegistry) -> None:
 
 
 @pytest.mark.parametrize(("wanted", "found"), [("arm64", "arm64"), ("amd64", "amd64"), ("riscv64", "amd64")])
-def test_of_an_index_the_fitting_image_is_read(registry: FakeRegistry, wanted: str, found: str) -> None:
+def test_inspect_reads_the_fitting_image_of_an_index(registry: FakeRegistry, wanted: str, found: str) -> None:
+    """Of an index the image of the wanted architecture is read."""
     images = {arch: registry.add_image("ns/mlc", f"only-{arch}", arch=arch) for arch in ("amd64", "arm64")}
     digest = registry.add_index("ns/mlc", "1.0", images)
     info = client().inspect(Repository(registry.host, "ns/mlc"), "1.0", wanted)
@@ -506,7 +549,8 @@ def test_of_an_index_the_fitting_image_is_read(registry: FakeRegistry, wanted: s
     assert (info.digest, info.architecture, info.platforms) == (digest, found, ("amd64", "arm64"))
 
 
-def test_the_digest_of_a_tag(registry: FakeRegistry) -> None:
+def test_digest_of_a_tag_is_read(registry: FakeRegistry) -> None:
+    """The digest of a tag is read."""
     repository = Repository(registry.host, "ns/mlc")
     digest = registry.add_image("ns/mlc", "1.0")
     assert client().digest(repository, "1.0") == digest
@@ -515,7 +559,8 @@ def test_the_digest_of_a_tag(registry: FakeRegistry) -> None:
     assert client().inspect(repository, "none", "arm64") is None
 
 
-def test_without_a_digest_header_it_is_computed(registry: FakeRegistry) -> None:
+def test_digest_without_a_header_is_computed(registry: FakeRegistry) -> None:
+    """Without its header the digest is computed."""
     digest = registry.add_image("ns/mlc", "1.0")
     media_type, body = registry.manifests["ns/mlc", "1.0"]
     path = "/v2/ns/mlc/manifests/1.0"
@@ -523,23 +568,20 @@ def test_without_a_digest_header_it_is_computed(registry: FakeRegistry) -> None:
     assert client().digest(Repository(registry.host, "ns/mlc"), "1.0") == digest
 
 
-def test_a_config_that_is_not_what_its_digest_says_is_refused(registry: FakeRegistry) -> None:
+def test_inspect_refuses_a_config_with_a_wrong_digest(registry: FakeRegistry) -> None:
+    """A config whose digest is wrong is refused."""
     registry.add_image("ns/mlc", "1.0")
     registry.blobs = dict.fromkeys(registry.blobs, b'{"architecture": "arm64"}')
     with pytest.raises(UnreachableError, match="does not have that content"):
         client().inspect(Repository(registry.host, "ns/mlc"), "1.0", "arm64")
 
 
-def test_a_manifest_that_is_no_image_is_refused(registry: FakeRegistry) -> None:
+def test_inspect_refuses_a_manifest_of_another_type(registry: FakeRegistry) -> None:
+    """A manifest of another type is refused."""
     body = json.dumps({"mediaType": "application/vnd.unknown"}).encode()
     registry.manifests["ns/mlc", "1.0"] = ("application/vnd.unknown", body)
     with pytest.raises(UnreachableError, match=r"type `application/vnd\.unknown`"):
         client().inspect(Repository(registry.host, "ns/mlc"), "1.0", "arm64")
-
-
-def test_the_catalogue_of_a_registry(registry: FakeRegistry) -> None:
-    registry.tags = {"ns/a": ["1"], "ns/b": ["1"]}
-    assert client().catalog(Repository(registry.host, "ns")) == ("ns/a", "ns/b")
 
 
 # Docker Hub
@@ -552,7 +594,8 @@ def hub_row(name: str, *arches: str, pushed: str = "2025-05-02T10:00:00Z") -> di
     }  # fmt: skip
 
 
-def test_docker_hub_tells_date_size_and_architecture() -> None:
+def test_docker_hub_lists_date_size_and_architecture() -> None:
+    """Docker Hub tells date, size and architecture of a tag."""
     with FakeRegistry(page=2) as registry:
         registry.hub["dustynv/mlc"] = [hub_row("1", "arm64"), hub_row("2", "amd64", "arm64", "unknown"), hub_row("3")]
         answer = dockerhub.list_tags(transport(), Repository("docker.io", "dustynv/mlc"), base=registry.url)
@@ -566,6 +609,7 @@ def test_docker_hub_tells_date_size_and_architecture() -> None:
 
 
 def test_docker_hub_says_when_nothing_changed() -> None:
+    """Docker Hub answers that nothing changed."""
     with FakeRegistry() as registry:
         registry.hub["dustynv/mlc"] = [hub_row("1", "arm64")]
         repository = Repository("docker.io", "dustynv/mlc")
@@ -578,7 +622,8 @@ def test_docker_hub_says_when_nothing_changed() -> None:
         assert len(again[0]) == 2
 
 
-def test_docker_hub_without_the_repository(registry: FakeRegistry) -> None:
+def test_docker_hub_without_the_repository_lists_no_tags(registry: FakeRegistry) -> None:
+    """Docker Hub lists no tags for an absent repository."""
     assert dockerhub.list_tags(transport(), Repository("docker.io", "a/b"), base=registry.url) == ((), "")
 
 
@@ -599,7 +644,8 @@ def listings(tmp_path: Path, *, offline: bool = False, today: Today | None = Non
     return Listings(tmp_path, client, offline=offline, now=today or Today(), hub=hub)
 
 
-def test_a_listing_is_asked_for_once_in_ten_minutes(tmp_path: Path, registry: FakeRegistry) -> None:
+def test_listing_is_asked_for_once_in_ten_minutes(tmp_path: Path, registry: FakeRegistry) -> None:
+    """A listing is asked for once in ten minutes."""
     registry.tags["ns/mlc"] = ["1"]
     repository, today = Repository(registry.host, "ns/mlc"), Today()
     first = listings(tmp_path, today=today).get(repository)
@@ -613,7 +659,8 @@ def test_a_listing_is_asked_for_once_in_ten_minutes(tmp_path: Path, registry: Fa
     assert len(registry.seen) == 2
 
 
-def test_an_unreachable_registry_leaves_the_kept_list_and_says_its_age(tmp_path: Path) -> None:
+def test_listing_of_an_unreachable_registry_is_the_kept_one_with_its_age(tmp_path: Path) -> None:
+    """For an unreachable registry the kept list is used and its age is said."""
     today = Today("2026-11-01T12:00:00+00:00")
     with FakeRegistry() as registry:
         registry.tags["ns/mlc"] = ["1"]
@@ -627,14 +674,16 @@ def test_an_unreachable_registry_leaves_the_kept_list_and_says_its_age(tmp_path:
     assert "connection refused" in after.notes[0]
 
 
-def test_an_unreachable_registry_of_which_nothing_is_known_is_an_error(tmp_path: Path) -> None:
+def test_listing_of_an_unreachable_registry_without_a_kept_one_is_an_error(tmp_path: Path) -> None:
+    """An unreachable registry without a kept list is an error."""
     with FakeRegistry() as gone:
         repository = Repository(gone.host, "ns/mlc")
     with pytest.raises(UnreachableError, match="connection refused"):
         listings(tmp_path).get(repository)
 
 
-def test_a_refusal_is_not_papered_over_with_an_old_list(tmp_path: Path, registry: FakeRegistry) -> None:
+def test_listing_refused_by_the_registry_is_an_error_despite_a_kept_one(tmp_path: Path, registry: FakeRegistry) -> None:
+    """A refusal is an error also where an old list is kept."""
     registry.tags["ns/mlc"] = ["1"]
     repository, today = Repository(registry.host, "ns/mlc"), Today()
     listings(tmp_path, today=today).get(repository)
@@ -644,7 +693,8 @@ def test_a_refusal_is_not_papered_over_with_an_old_list(tmp_path: Path, registry
         listings(tmp_path, today=today).get(repository)
 
 
-def test_docker_hub_down_means_the_shipped_list(tmp_path: Path) -> None:
+def test_listing_of_docker_hub_falls_back_to_the_shipped_one(tmp_path: Path) -> None:
+    """Where Docker Hub is down, the shipped list is used."""
     with FakeRegistry() as gone:
         hub = gone.url
     listing = listings(tmp_path, hub=hub).get(Repository("docker.io", "dustynv/mlc"))
@@ -653,7 +703,8 @@ def test_docker_hub_down_means_the_shipped_list(tmp_path: Path) -> None:
     assert listing.notice == "registry docker.io not reachable; using the list of 2025-05-06, 564 days old"
 
 
-def test_offline_asks_nobody(tmp_path: Path, registry: FakeRegistry) -> None:
+def test_listing_offline_sends_no_request(tmp_path: Path, registry: FakeRegistry) -> None:
+    """Offline, no registry is asked."""
     offline = listings(tmp_path, offline=True)
     hub = offline.get(Repository("docker.io", "dustynv/mlc"))
     assert len(hub.tags) == 29
@@ -664,7 +715,8 @@ def test_offline_asks_nobody(tmp_path: Path, registry: FakeRegistry) -> None:
     assert registry.seen == []
 
 
-def test_an_unchanged_hub_listing_costs_one_short_answer(tmp_path: Path, registry: FakeRegistry) -> None:
+def test_listing_of_docker_hub_unchanged_costs_one_short_answer(tmp_path: Path, registry: FakeRegistry) -> None:
+    """An unchanged list of Docker Hub costs one short answer."""
     registry.hub["dustynv/mlc"] = [hub_row("1", "arm64")]
     today, repository = Today(), Repository("docker.io", "dustynv/mlc")
     listings(tmp_path, today=today, hub=registry.url).get(repository)
@@ -676,7 +728,8 @@ def test_an_unchanged_hub_listing_costs_one_short_answer(tmp_path: Path, registr
     assert len(registry.seen) == 2
 
 
-def test_several_registries_at_once_and_one_is_down(tmp_path: Path, registry: FakeRegistry) -> None:
+def test_listings_of_several_registries_survive_one_that_is_down(tmp_path: Path, registry: FakeRegistry) -> None:
+    """Several registries are asked at once, and one may be down."""
     registry.tags = {"ns/a": ["1"], "ns/b": ["2"]}
     with FakeRegistry() as gone:
         host = gone.host
@@ -689,6 +742,7 @@ def test_several_registries_at_once_and_one_is_down(tmp_path: Path, registry: Fa
 
 
 def test_labels_are_read_once_and_kept(tmp_path: Path, registry: FakeRegistry) -> None:
+    """Labels are read once and kept."""
     labels = {"io.jetson-containers.packages": '["mlc:1"]', "maintainer": "x"}
     digest = registry.add_image("ns/mlc", "1.0", labels=labels)
     registry.add_image("ns/mlc", "2.0")
@@ -704,7 +758,8 @@ def test_labels_are_read_once_and_kept(tmp_path: Path, registry: FakeRegistry) -
     assert len(registry.seen) == asked
 
 
-def test_a_multi_platform_tag_is_read_for_each_target(tmp_path: Path, registry: FakeRegistry) -> None:
+def test_labels_of_a_multi_platform_tag_are_read_for_each_target(tmp_path: Path, registry: FakeRegistry) -> None:
+    """A multi-platform tag is read for each target."""
     images = {
         arch: registry.add_image("ns/x", arch, arch=arch, labels={"io.jetson-containers.key": arch})
         for arch in ("amd64", "arm64")
@@ -719,7 +774,8 @@ def test_a_multi_platform_tag_is_read_for_each_target(tmp_path: Path, registry: 
         assert set(rows) == {"amd64", "arm64"}
 
 
-def test_a_tag_that_cannot_be_read_stays_unknown_and_is_noted(tmp_path: Path, registry: FakeRegistry) -> None:
+def test_labels_that_cannot_be_read_stay_unknown_with_a_note(tmp_path: Path, registry: FakeRegistry) -> None:
+    """A tag that cannot be read stays unknown, with a note."""
     registry.add_image("ns/mlc", "1.0")
     registry.blobs.clear()
     one = listings(tmp_path)
@@ -729,7 +785,8 @@ def test_a_tag_that_cannot_be_read_stays_unknown_and_is_noted(tmp_path: Path, re
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 9}', '{"schema": 1, "repository": "other/x"}'])
-def test_a_damaged_cache_is_made_again(tmp_path: Path, registry: FakeRegistry, text: str) -> None:
+def test_cache_that_is_damaged_is_made_again(tmp_path: Path, registry: FakeRegistry, text: str) -> None:
+    """A damaged cache is made again."""
     registry.tags["ns/mlc"] = ["1"]
     repository = Repository(registry.host, "ns/mlc")
     listings(tmp_path).get(repository)
@@ -739,7 +796,8 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, registry: FakeRegistry, t
     assert json.loads(file.read_text())["tags"] == [{"tag": "1"}]
 
 
-def test_a_listing_from_the_future_is_not_trusted(tmp_path: Path, registry: FakeRegistry) -> None:
+def test_cache_from_the_future_is_not_trusted(tmp_path: Path, registry: FakeRegistry) -> None:
+    """A listing from the future is not trusted."""
     registry.tags["ns/mlc"] = ["1"]
     repository, today = Repository(registry.host, "ns/mlc"), Today()
     listings(tmp_path, today=today).get(repository)
@@ -747,7 +805,8 @@ def test_a_listing_from_the_future_is_not_trusted(tmp_path: Path, registry: Fake
     assert listings(tmp_path, today=today).get(repository).origin == "live"
 
 
-def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, registry: FakeRegistry) -> None:
+def test_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, registry: FakeRegistry) -> None:
+    """A cache that cannot be written costs only time."""
     (tmp_path / "registry").write_text("a file where the folder should be")
     registry.tags["ns/mlc"] = ["1"]
     one = listings(tmp_path)
@@ -755,50 +814,15 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, registry
     assert any("not kept" in note for note in one.notes)
 
 
-def test_names_cannot_leave_the_cache(tmp_path: Path) -> None:
+def test_cache_path_stays_below_the_cache(tmp_path: Path) -> None:
+    """No name of a repository leads outside the cache."""
     path = listings(tmp_path)._path(Repository("..", "../../etc/passwd"))
     assert path.parent.parent == tmp_path / "registry" or path.is_relative_to(tmp_path / "registry")
     assert ".." not in path.name.split("/")
 
 
-def test_readers_and_writers_at_once_never_see_half_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "list.json"
-    texts = [json.dumps({"n": n, "pad": "x" * 20000}).encode() for n in range(8)]
-    write_atomically(path, texts[0])
-    torn: list[Exception] = []
-
-    def work(text: bytes) -> None:
-        for _ in range(20):
-            write_atomically(path, text)
-            try:
-                json.loads(path.read_bytes())
-            except ValueError as error:
-                torn.append(error)
-
-    threads = [threading.Thread(target=work, args=(text,)) for text in texts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert torn == []
-    assert [file.name for file in tmp_path.iterdir()] == ["list.json"]
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "list.json"
-    write_atomically(path, b"old")
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("pathlib.Path.replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(path, b"new")
-    assert [file.name for file in tmp_path.iterdir()] == ["list.json"]
-    assert path.read_bytes() == b"old"
-
-
-def test_the_shipped_list_has_every_published_image() -> None:
+def test_shipped_listing_has_every_published_image() -> None:
+    """The shipped list has every published image."""
     data = json.loads((snapshot.__globals__["SNAPSHOT"]).read_bytes())
     assert (data["schema"], data["fetched"]) == (1, "2025-05-06")
     tags = [tag for entry in data["repositories"] for tag in entry["tags"]]
@@ -811,5 +835,6 @@ def test_the_shipped_list_has_every_published_image() -> None:
     ("seconds", "text"),
     [(5, "less than a minute"), (60, "1 minute"), (7300, "2 hours"), (86400, "1 day"), (48729600, "564 days")],
 )
-def test_ages(seconds: float, text: str) -> None:
+def test_human_age_of_seconds(seconds: float, text: str) -> None:
+    """Ages are said in words."""
     assert human_age(seconds) == text

@@ -74,9 +74,10 @@ def as_nobody(*command: str, env: dict[str, str]) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("script", ["quickstart.sh", "install.sh", "test.sh"])
-def test_without_rights_and_engine_there_is_one_error_with_the_administrators_command(
+def test_scripts_without_rights_and_engine_give_one_error_with_the_command_for_an_administrator(
     script: str, bare: dict[str, str]
 ) -> None:
+    """Without rights and engine there is one error, with the administrator's command."""
     done = as_nobody(f"./{script}", env=bare)
     assert (done.returncode, done.stdout) == (4, ""), done.stderr
     assert done.stderr.count("error:") == 1
@@ -85,14 +86,16 @@ def test_without_rights_and_engine_there_is_one_error_with_the_administrators_co
     assert "usermod -aG docker" in done.stderr
 
 
-def test_quickstart_without_an_engine_does_not_install_one_when_told_not_to(bare: dict[str, str]) -> None:
+def test_quickstart_does_not_install_an_engine_when_told_not_to(bare: dict[str, str]) -> None:
+    """Without an engine, quickstart does not install one when told not to."""
     done = as_nobody("./quickstart.sh", "--no-engine", env=bare)
     assert done.returncode == 4
     assert "--no-engine" in done.stderr
 
 
 @pytest.mark.parametrize("script", ["install.sh", "quickstart.sh", "test.sh"])
-def test_help_and_typos(script: str, bare: dict[str, str]) -> None:
+def test_scripts_print_help_and_refuse_unknown_options(script: str, bare: dict[str, str]) -> None:
+    """Scripts print help and refuse unknown options."""
     shown = as_nobody(f"./{script}", "--help", env=bare)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout.startswith("usage:")
@@ -140,7 +143,8 @@ HELPED = [
 
 
 @pytest.mark.parametrize("command", HELPED, ids=" ".join)
-def test_help_makes_and_installs_nothing(command: list[str], empty: tuple[dict[str, str], Path]) -> None:
+def test_scripts_asked_for_help_change_nothing(command: list[str], empty: tuple[dict[str, str], Path]) -> None:
+    """Asking for help makes and installs nothing."""
     env, log = empty
     before = tree(Path(env["HOME"]))
     done = as_nobody(f"./{command[0]}", *command[1:], env=env)
@@ -160,9 +164,10 @@ def test_help_makes_and_installs_nothing(command: list[str], empty: tuple[dict[s
     ],
     ids=" ".join,
 )
-def test_the_help_of_a_program_in_a_container_is_not_ours(
+def test_help_of_a_program_in_a_container_needs_the_environment(
     command: list[str], empty: tuple[dict[str, str], Path]
 ) -> None:
+    """`--help` behind an image is the program's in the container."""
     done = as_nobody(f"./{command[0]}", *command[1:], env=nowhere(empty[0]))
     assert (done.returncode, done.stdout) == (4, "")
     assert "the virtual environment" in done.stderr
@@ -174,16 +179,16 @@ def nowhere(env: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("command", [[], ["list"], ["build", "numpy"]], ids=str)
-def test_without_a_question_for_help_the_environment_is_needed(
-    command: list[str], empty: tuple[dict[str, str], Path]
-) -> None:
+def test_commands_without_help_need_the_environment(command: list[str], empty: tuple[dict[str, str], Path]) -> None:
+    """Commands that do not ask for help need the environment."""
     done = as_nobody("./jetson-containers", *command, env=nowhere(empty[0]))
     assert (done.returncode, done.stdout) == (4, "")
     assert "the virtual environment" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["-k"], ["--lf"], ["no/such/file"], ["--no-engine", "-y"]], ids=" ".join)
-def test_arguments_of_the_tests_are_checked_first(arguments: list[str], empty: tuple[dict[str, str], Path]) -> None:
+def test_script_checks_its_arguments_first(arguments: list[str], empty: tuple[dict[str, str], Path]) -> None:
+    """The arguments of test.sh are checked before anything is installed."""
     env, log = empty
     done = as_nobody("./test.sh", *arguments, env=env)
     assert (done.returncode, done.stdout) == (2, "")
@@ -192,7 +197,8 @@ def test_arguments_of_the_tests_are_checked_first(arguments: list[str], empty: t
     assert log.read_text() == ""
 
 
-def test_the_tests_say_which_packages_they_install() -> None:
+def test_script_names_the_packages_it_installs() -> None:
+    """test.sh says which packages it installs."""
     text = (ROOT / "test.sh").read_text()
     shown = subprocess.run([ROOT / "test.sh", "--help"], capture_output=True, text=True, check=True).stdout
     lists = re.findall(r"^\w+_PACKAGES=\(([^)]*)\)", text, re.MULTILINE)
@@ -204,7 +210,8 @@ def test_the_tests_say_which_packages_they_install() -> None:
 
 
 @pytest.mark.parametrize(("version", "new"), [("3.8", False), ("3.9", False), ("3.10", True), ("3.14", True)])
-def test_only_python_3_10_and_newer_is_taken(version: str, new: bool, tmp_path: Path) -> None:
+def test_install_script_takes_python_3_10_and_newer(version: str, new: bool, tmp_path: Path) -> None:
+    """Only Python 3.10 and newer is taken."""
     python = tmp_path / "python3"
     major, minor = version.split(".")
     answer = f"(({major}, {minor}) < (3, 10))"
@@ -214,7 +221,7 @@ def test_only_python_3_10_and_newer_is_taken(version: str, new: bool, tmp_path: 
     assert (subprocess.run(["bash", "-c", script], check=False).returncode == 0) is new
 
 
-def test_an_old_python_gets_a_newer_one_beside_it_by_uv(tmp_path: Path) -> None:
+def test_install_script_gets_a_newer_python_by_uv(tmp_path: Path) -> None:
     """JetPack 4 and 5: a `uv` on PATH is asked for an interpreter, and the system's is left alone."""
     calls = tmp_path / "calls"
     for name, text in {

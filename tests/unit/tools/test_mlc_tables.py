@@ -105,7 +105,8 @@ def old(root: Path) -> Path:
     )
 
 
-def test_the_present_interface_is_read(tool: ModuleType, tmp_path: Path) -> None:
+def test_mlc_tables_reads_the_present_interface(tool: ModuleType, tmp_path: Path) -> None:
+    """The present interface is read."""
     output = tmp_path / "out.yaml"
     assert tool.main([str(present(tmp_path / "mlc")), "--commit", "abc", "--output", str(output)]) == 0
     table = yaml.load(output.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)["new"]
@@ -127,7 +128,8 @@ def test_the_present_interface_is_read(tool: ModuleType, tmp_path: Path) -> None
     }
 
 
-def test_each_interface_keeps_the_other_one_s_table(tool: ModuleType, tmp_path: Path) -> None:
+def test_mlc_tables_keeps_the_table_of_the_other_interface(tool: ModuleType, tmp_path: Path) -> None:
+    """Each interface keeps the other one's table."""
     output = tmp_path / "out.yaml"
     for commit, root in (("1", present(tmp_path / "new")), ("2", old(tmp_path / "old")), ("3", tmp_path / "new")):
         assert tool.main([str(root), "--commit", commit, "--output", str(output)]) == 0
@@ -149,9 +151,10 @@ def test_each_interface_keeps_the_other_one_s_table(tool: ModuleType, tmp_path: 
         ("quantization__quantization", "QUANTIZATION = {", "was never closed"),
     ],
 )
-def test_sources_that_are_written_otherwise_are_refused(
+def test_mlc_tables_refuses_sources_written_otherwise(
     tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, words: str
 ) -> None:
+    """Sources that are written otherwise are refused."""
     output = tmp_path / "out.yaml"
     root = present(tmp_path / "mlc", **{name: text})
     assert tool.main([str(root), "--commit", "1", "--output", str(output)]) == 1
@@ -159,16 +162,19 @@ def test_sources_that_are_written_otherwise_are_refused(
     assert not output.exists()
 
 
-def test_a_directory_without_mlc_is_refused(tool: ModuleType, tmp_path: Path) -> None:
+def test_mlc_tables_refuses_a_directory_without_mlc(tool: ModuleType, tmp_path: Path) -> None:
+    """A directory without MLC is refused."""
     assert tool.main([str(tmp_path), "--commit", "1", "--output", str(tmp_path / "x")]) == 1
 
 
-def test_our_file_is_as_the_tool_writes_it(tool: ModuleType) -> None:
+def test_mlc_tables_file_is_as_the_tool_writes_it(tool: ModuleType) -> None:
+    """The file of this project is as the tool writes it."""
     text = (tables.FACTS / "mlc_tables.yaml").read_text(encoding="utf-8")
     assert tool.render(yaml.load(text, Loader=yaml.BaseLoader)) == text
 
 
-def test_the_tables_are_those_of_the_pinned_commits() -> None:
+def test_mlc_tables_file_is_of_the_pinned_commits() -> None:
+    """The tables are those of the pinned commits."""
     found = tables.load("mlc_tables")
     assert found["new"]["commit"].startswith("d1ea69a")
     assert found["old"]["commit"].startswith("51fb0f4")
@@ -194,11 +200,13 @@ def shape(kind: str, **more: Any) -> modelconfig.ModelConfig:
         ("falcon", "q4f16_ft", True), ("llama", "q9f16_9", True),
     ],
 )  # fmt: skip
-def test_what_a_model_can_be_quantized_to(kind: str, mode: str, *, possible: bool) -> None:
+def test_quantizes_reads_the_tables_of_mlc(kind: str, mode: str, *, possible: bool) -> None:
+    """The tables tell to what a model can be quantized."""
     assert limits.quantizes("mlc", "new", mode, shape(kind)) is possible
 
 
-def test_of_lmdeploy_only_some_models_have_4_bits() -> None:
+def test_quantizes_to_4_bits_only_some_models_of_lmdeploy() -> None:
+    """With LMDeploy only some models have 4 bits."""
     assert limits.quantizes("lmdeploy", "new", "w4a16", shape("qwen2"))
     assert not limits.quantizes("lmdeploy", "new", "w4a16", shape("gpt_oss"))
     assert limits.quantizes("lmdeploy", "new", "fp16", shape("gpt_oss"))

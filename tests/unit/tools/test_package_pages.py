@@ -85,11 +85,13 @@ def table(text: str, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[2:]]
 
 
-def test_there_is_a_page_per_family_and_an_index(tree: Path) -> None:
+def test_pages_are_one_per_family_and_an_index(tree: Path) -> None:
+    """There is a page per family, and an index."""
     assert sorted(pages(tree)) == ["README.md", "never.md", "thing.md"]
 
 
-def test_a_page_begins_with_what_the_family_is(tree: Path) -> None:
+def test_page_begins_with_what_the_family_is(tree: Path) -> None:
+    """A page begins with what the family is."""
     text = pages(tree)["thing.md"]
     assert "What a [thing](https://x.org) is, see [notes](../../packages/tools/thing/notes.md)." in text
     assert "| licence | MIT |" in text
@@ -97,26 +99,30 @@ def test_a_page_begins_with_what_the_family_is(tree: Path) -> None:
     assert "[tools/thing](../../packages/tools/thing)" in text
 
 
-def test_it_shows_the_first_example_of_the_readme(tree: Path) -> None:
+def test_page_shows_the_first_example_of_the_readme(tree: Path) -> None:
+    """A page shows the first example of the README."""
     text = pages(tree)["thing.md"]
     assert "./build.sh thing" in text
     assert "```bash\nthing --now\n```" in text
     assert "thing --later" not in text
 
 
-def test_each_platform_has_its_default_the_others_and_the_image(tree: Path) -> None:
+def test_page_lists_default_others_and_image_of_each_platform(tree: Path) -> None:
+    """Each platform has its default, the other versions and the image."""
     assert table(pages(tree)["thing.md"], "Where it runs")[:2] == [
         ["`r35.4.1`", "1.0", "`1.0-dev`", "`thing:1.0-r35.4-cu114-20.04`"],
         ["`r36.4.3`", "2.0", "`1.0` `2.0-dev` `1.0-dev`", "`thing:2.0-r36.4-cu126-22.04`"],
     ]
 
 
-def test_where_a_family_is_absent_stands_the_reason_of_the_version_that_comes_nearest(tree: Path) -> None:
+def test_page_gives_the_reason_of_the_nearest_version_where_a_family_is_absent(tree: Path) -> None:
+    """Where a family is absent, the page gives the reason of the version that comes nearest."""
     row = table(pages(tree, ("r32.7.1", "r36.4.3"))["thing.md"], "Where it runs")[0]
     assert row == ["`r32.7.1`", "–", "", "L4T 32.7.1 does not satisfy `>=r35`"]
 
 
-def test_each_version_has_its_platforms_dependencies_source_and_memory(tree: Path) -> None:
+def test_page_lists_platforms_dependencies_source_and_memory_of_each_version(tree: Path) -> None:
+    """Each version has its platforms, dependencies, source and memory."""
     found = {row[0]: row[1:] for row in table(pages(tree)["thing.md"], "Versions")}
     assert found["1.0"] == ["all", "`base`", "", ""]
     assert found["2.0"] == [
@@ -127,18 +133,21 @@ def test_each_version_has_its_platforms_dependencies_source_and_memory(tree: Pat
     ]
 
 
-def test_notes_are_one_line_each(tree: Path) -> None:
+def test_page_gives_each_note_one_line(tree: Path) -> None:
+    """Notes are one line each."""
     assert "- thing:2.0: needs care\n" in pages(tree)["thing.md"]
 
 
-def test_a_family_without_a_readme_has_its_sentence_and_no_example(tree: Path) -> None:
+def test_page_without_a_readme_has_its_sentence_and_no_example(tree: Path) -> None:
+    """A family without a README has its sentence and no example."""
     text = pages(tree)["never.md"]
     assert "\nA sentence.\n" in text
     assert "For example" not in text
     assert "none of these" in text
 
 
-def test_an_example_among_the_sentences_of_a_definition_is_shown_as_one(tree: Path) -> None:
+def test_page_shows_an_example_of_the_definition(tree: Path) -> None:
+    """An example among the sentences of a definition is shown as one."""
     config = "requires: ['>=r99', '<r99']\ndocs: |\n  A\n  sentence.\n\n  ```bash\n  never --now\n  ```\n"
     (tree / "packages/tools/never/config.yaml").write_text(config)
     text = pages(tree)["never.md"]
@@ -146,20 +155,23 @@ def test_an_example_among_the_sentences_of_a_definition_is_shown_as_one(tree: Pa
     assert "For example:\n\n```bash\nnever --now\n```" in text
 
 
-def test_every_family_we_ship_has_a_worked_example() -> None:
+def test_pages_of_shipped_families_have_an_example() -> None:
+    """Every family of this project has a worked example."""
     assert [page.name for page in PAGES.glob("*.md") if "For example:" not in page.read_text(encoding="utf-8")] == [
         "README.md"
     ]
 
 
-def test_the_index_has_every_family_on_every_platform(tree: Path) -> None:
+def test_index_has_each_family_on_each_platform(tree: Path) -> None:
+    """The index has every family on every platform."""
     text = pages(tree)["README.md"]
     assert "| [thing](thing.md) | 1.0 | 2.0 |" in text
     assert "| [never](never.md) | – | – |" in text
     assert "| `r36.4.3` | JetPack 6.2 | 12.6 | 3.10 | ubuntu 22.04 | `ubuntu:22.04` |" in text
 
 
-def test_a_broken_recipe_makes_no_catalogue_with_a_hole(tree: Path) -> None:
+def test_pages_are_not_made_with_a_broken_recipe(tree: Path) -> None:
+    """A broken recipe makes no catalogue with a gap."""
     (tree / "packages/tools/never/config.yaml").write_text("requirs: x\n")
     with pytest.raises(RecipeError, match="requirs"):
         pages(tree)
@@ -177,7 +189,8 @@ class TestTool:
         spec.loader.exec_module(module)
         return module
 
-    def test_what_is_missing_changed_or_left_over_is_stale(self, tool: ModuleType, tmp_path: Path) -> None:
+    def test_stale_pages_are_missing_changed_or_left_over(self, tool: ModuleType, tmp_path: Path) -> None:
+        """Pages that are missing, changed or left over are stale."""
         for name, text in {"same.md": "1", "changed.md": "1", "left.md": "1"}.items():
             (tmp_path / name).write_text(text)
         assert tool.stale({"same.md": "1", "changed.md": "2", "new.md": "1"}, tmp_path) == [
@@ -186,18 +199,21 @@ class TestTool:
             "new.md",
         ]
 
-    def test_the_pages_we_ship_are_current(self) -> None:
+    def test_pages_in_docs_are_current(self) -> None:
+        """The pages in docs/ are current."""
         done = subprocess.run(
             [sys.executable, "tools/catalogue.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
 
 
-def test_the_same_tree_gives_the_same_pages() -> None:
+def test_pages_are_the_same_for_the_same_tree() -> None:
+    """The same tree gives the same pages."""
     assert catalogue.pages([ROOT / "packages"], ROOT) == catalogue.pages([ROOT / "packages"], ROOT)
 
 
-def test_every_link_of_our_pages_leads_somewhere() -> None:
+def test_page_links_all_lead_somewhere() -> None:
+    """Every link of the pages leads somewhere."""
     dead = [
         f"{page.name}: {link}"
         for page in PAGES.glob("*.md")
@@ -208,6 +224,7 @@ def test_every_link_of_our_pages_leads_somewhere() -> None:
 
 
 @pytest.mark.parametrize("family", catalogue.families([ROOT / "packages"]), ids=lambda family: family.name)
-def test_every_family_is_somewhere_or_says_why_not(family: catalogue.Family) -> None:
+def test_families_are_available_or_have_a_reason(family: catalogue.Family) -> None:
+    """Every family is available on a platform or says why not."""
     for target in TARGETS:
         assert family.available.get(target) or family.reason(target) not in {"", "not defined"}

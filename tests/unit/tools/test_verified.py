@@ -72,7 +72,8 @@ def rows_of(*images: LocalImage, machine: str = "x86_64", clean: bool = True) ->
     return found
 
 
-def test_an_image_of_ours_is_a_row() -> None:
+def test_rows_come_from_images_of_the_project() -> None:
+    """An image of this project is a row."""
     assert rows_of(image()) == [
         tool.Row(
             "numpy:2.2.6",
@@ -97,7 +98,8 @@ def test_an_image_of_ours_is_a_row() -> None:
         ({"status": ""}, "x86_64", {}),
     ],
 )
-def test_what_a_test_record_proves(changed: dict[str, Any], machine: str, expected: dict[str, str]) -> None:
+def test_proofs_follow_the_test_record(changed: dict[str, Any], machine: str, expected: dict[str, str]) -> None:
+    """A record of tests decides what is proven."""
     proofs = rows_of(image(**changed), machine=machine)[0].proofs
     assert proofs == {"resolves": "✓", "builds": "✓", "lints": "✓", **expected}
 
@@ -114,22 +116,26 @@ def test_what_a_test_record_proves(changed: dict[str, Any], machine: str, expect
     ],
     ids=["no package of ours", "a final image", "an artefact", "inherited labels", "another repository", "no commit"],
 )
-def test_other_images_prove_nothing(changed: dict[str, str]) -> None:
+def test_rows_leave_out_other_images(changed: dict[str, str]) -> None:
+    """Other images prove nothing."""
     assert rows_of(image(**changed)) == []
 
 
-def test_of_several_images_the_newest_that_was_tested_counts() -> None:
+def test_rows_take_the_newest_tested_image() -> None:
+    """Of several images the newest that was tested counts."""
     old, new = image(date="2026-01-02T01:00:00Z"), image(status="failed", date="2026-01-02T02:00:00Z")
     untested = image(status="none", date="2026-01-03T00:00:00Z")
     for images in ((old, new, untested), (untested, new, old)):
         assert [row.proofs["tests"] for row in rows_of(*images)] == ["failed"]
 
 
-def test_a_recipe_with_errors_is_not_said_to_lint() -> None:
+def test_proofs_leave_out_lint_for_a_recipe_with_errors() -> None:
+    """A recipe with errors is not said to pass lint."""
     assert "lints" not in rows_of(image(), clean=False)[0].proofs
 
 
-def test_a_page_is_read_back_as_written() -> None:
+def test_page_is_read_back_as_written() -> None:
+    """A page is read back as written."""
     other = tool.Row("a", "r36.4.3-cu126-22.04", "b", "2026-01-01", {"resolves": "✓"})
     rows = [row(note="test_gpu.py: skipped"), other]
     assert tool.read(tool.write(rows)) == sorted(rows, key=lambda row: row.place)
@@ -156,16 +162,19 @@ STRONG = {**BUILT, "lints": "✓"}
     ],
     ids=["newer", "older", "weaker", "stronger", "proofs of one key add up", "nothing new", "a failure is news"],
 )
-def test_merging(old: Any, new: Any, expected: Any) -> None:
+def test_merge_keeps_the_stronger_or_newer_row(old: Any, new: Any, expected: Any) -> None:
+    """Of two rows for one package the stronger or newer stays."""
     assert tool.merge([old], [new]) == [expected]
 
 
-def test_rows_of_other_packages_and_platforms_stay() -> None:
+def test_merge_keeps_rows_of_other_packages_and_platforms() -> None:
+    """Rows of other packages and platforms stay."""
     other = tool.Row("a", "r36.4.3-cu126-22.04", "b", "2026-01-01", {"resolves": "✓"})
     assert tool.merge([other], [row()]) == [other, row()]
 
 
-def test_the_page_we_ship_can_be_read() -> None:
+def test_page_in_docs_can_be_read() -> None:
+    """The page in docs/ can be read."""
     rows = tool.read((ROOT / "docs" / "verified.md").read_text(encoding="utf-8"))
     assert {"resolves", "lints", "builds", "tests", "CPU"} <= {name for row in rows for name in row.proofs}
 
@@ -192,21 +201,24 @@ def manifest(data: Path, output: str, size: int, **facts: Any) -> None:
     path.with_name(path.name + ".manifest.json").write_text(json.dumps(record))
 
 
-def test_the_models_stand_below_the_packages_and_both_are_read_back() -> None:
+def test_page_lists_models_below_packages_and_both_are_read_back() -> None:
+    """The models stand below the packages, and both are read back."""
     page = tool.write([row()], [made("nf4"), made("int8")])
     assert tool.read(page) == [row()]
     assert models.read(page) == [made("int8"), made("nf4")]
     assert models.read(tool.write([row()])) == []
 
 
-def test_a_newer_model_replaces_the_older_and_others_stay() -> None:
+def test_merge_of_models_replaces_older_ones_and_keeps_others() -> None:
+    """A newer model replaces the older, and others stay."""
     assert models.merge([made(), made("int8")], [made(date="2026-02-01")]) == [made(date="2026-02-01"), made("int8")]
 
 
 @pytest.mark.parametrize(
     ("answer", "expected"), [("A Jetson is a small computer with a GPU.", "✓"), ("A banana.", "failed"), ("", "failed")]
 )
-def test_a_model_counts_when_it_says_what_it_learnt(tmp_path: Path, answer: str, expected: str) -> None:
+def test_model_counts_when_it_says_what_it_learnt(tmp_path: Path, answer: str, expected: str) -> None:
+    """A model counts when it says what it learnt."""
     manifest(tmp_path, "tiny-llama", 100, step="make")
     manifest(tmp_path, "bitsandbytes/tiny-llama-nf4", 56)
     manifest(tmp_path, "bitsandbytes/of-another-model", 56, model="somebody/else")

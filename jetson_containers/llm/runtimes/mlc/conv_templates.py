@@ -6,12 +6,12 @@ A wrong template does not fail: the model answers worse, or never stops. Pure; t
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core.suggest import closest
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PLAIN = "LM"  # continues a text, without roles
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TemplateChoice:
     """A template, and what there is to say about it."""
 
@@ -31,7 +31,7 @@ class TemplateChoice:
     missing: str = ""  # why none can be chosen for the user
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Rule:
     template: str
     name: re.Pattern[str]
@@ -52,7 +52,7 @@ def choose(
     where none is known for it, the choice says what is missing.
     """
     if wanted:
-        return TemplateChoice(wanted, () if wanted in (known or registered()) else (_unknown(wanted),))
+        return TemplateChoice(template=wanted, notices=() if wanted in (known or registered()) else (_unknown(wanted),))
     best = _best(name, config)
     there = known or frozenset(registered())
     template = best.template
@@ -61,24 +61,29 @@ def choose(
     if template == best.template:
         return best
     if not template:
-        return TemplateChoice("", missing=f"this MLC has no conversation template `{best.template}`, and none like it")
+        return TemplateChoice(
+            template="", missing=f"this MLC has no conversation template `{best.template}`, and none like it"
+        )
     notice = f"this MLC has no conversation template `{best.template}`; `{template}` is the nearest it has"
-    return TemplateChoice(template, (*best.notices, notice))
+    return TemplateChoice(template=template, notices=(*best.notices, notice))
 
 
 def _best(name: str, config: ModelConfig | None) -> TemplateChoice:
     chat = chats(name)
     for rule in _rules():
         if rule.name.search(name) and (chat or not rule.chat):
-            return TemplateChoice(rule.template)
+            return TemplateChoice(template=rule.template)
     kind = config.model_type if config else ""
     if chat and (template := _table()["by_type"].get(kind)):
         notice = f"no conversation template is known for `{name}`; `{template}` is that of its family ({kind})"
-        return TemplateChoice(template, (notice,))
+        return TemplateChoice(template=template, notices=(notice,))
     if chat:
-        return TemplateChoice("", missing=f"`{name}` is a chat model, and no conversation template is known for it")
+        return TemplateChoice(
+            template="", missing=f"`{name}` is a chat model, and no conversation template is known for it"
+        )
     return TemplateChoice(
-        PLAIN, (f"`{name}` looks like a base model: it continues texts (template `{PLAIN}`), it does not chat",)
+        template=PLAIN,
+        notices=(f"`{name}` looks like a base model: it continues texts (template `{PLAIN}`), it does not chat",),
     )
 
 
@@ -94,7 +99,7 @@ def near(wanted: str, known: frozenset[str] = frozenset()) -> list[str]:
     template = _table()["nearest"].get(wanted, "")
     while template and template not in there:
         template = _table()["nearest"].get(template, "")
-    alike = difflib.get_close_matches(wanted, sorted(there), n=3)
+    alike = closest(wanted, sorted(there), 3)
     return [*([template] if template else []), *(name for name in alike if name != template)]
 
 
@@ -124,7 +129,9 @@ def _unknown(wanted: str) -> str:
 @functools.cache
 def _rules() -> tuple[_Rule, ...]:
     return tuple(
-        _Rule(row["template"], re.compile(row["name"], re.IGNORECASE), row.get("chat", "yes") != "no")
+        _Rule(
+            template=row["template"], name=re.compile(row["name"], re.IGNORECASE), chat=row.get("chat", "yes") != "no"
+        )
         for row in _table()["rules"]
     )
 

@@ -20,7 +20,7 @@ CHUNK = 1024  # tokens prefilled at once: the buffers for it grow with it, the s
 PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a compiled library runs (`targets` of facts/mlc.yaml). Tokens 0: the documentation gives none."""
 
@@ -38,7 +38,7 @@ class Place:
     needs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Toolchain:
     """What a target needs beside MLC. `probe` is a shell line that prints `found` where it is there."""
 
@@ -85,7 +85,12 @@ def toolchains(place: Place) -> tuple[Toolchain, ...]:
     """What has to be there before this target compiles."""
     rows = tables.load("mlc")["toolchains"]
     return tuple(
-        Toolchain(name, ("sh", "-c", rows[name]["probe"]), rows[name]["missing"], rows[name]["remedy"])
+        Toolchain(
+            name=name,
+            probe=("sh", "-c", rows[name]["probe"]),
+            missing=rows[name]["missing"],
+            remedy=rows[name]["remedy"],
+        )
         for name in place.needs
     )
 

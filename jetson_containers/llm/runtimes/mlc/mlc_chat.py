@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers.llm.runtimes.interface import DRIVERS, Service, StepCommand
+from jetson_containers.llm.pipeline.types import CommandStep, LinkStep
+from jetson_containers.llm.runtimes.interface import DRIVERS, Service
 from jetson_containers.llm.runtimes.mlc import conv_templates as templates_mlc
 from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
 from jetson_containers.llm.runtimes.mlc.mlc_llm import ROOT, compile_options, shape
 
 if TYPE_CHECKING:
+    from jetson_containers.llm.pipeline.types import Step
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions
     from jetson_containers.llm.runtimes.mlc.devices import Place
 
@@ -27,7 +29,7 @@ def library(job: Job, mode: str) -> str:
     return f"{folder(job, mode)}/{mlc_targets.library(stem, mlc_targets.place_of(job))}"
 
 
-def steps(job: Job, mode: str, sm: int) -> tuple[StepCommand, ...]:
+def steps(job: Job, mode: str, sm: int) -> tuple[Step, ...]:
     """The model is named after its directory, which on the hub's cache is a revision: hence the link.
 
     Nothing is left to do for a build that was made before, here or on a larger machine.
@@ -36,12 +38,12 @@ def steps(job: Job, mode: str, sm: int) -> tuple[StepCommand, ...]:
         return ()
     link = f"{ROOT}/models/{job.name}"
     return (
-        StepCommand("link", ("ln", "-sfn", job.source, link), (job.source,), link),
+        LinkStep(name="link", target=job.source, output=link),
         _build(job, mode, sm, link),
     )
 
 
-def _build(job: Job, mode: str, sm: int, link: str) -> StepCommand:
+def _build(job: Job, mode: str, sm: int, link: str) -> CommandStep:
     place = mlc_targets.place_of(job)
     planned = shape(job)
     argv = ["python3", "-m", "mlc_llm.build", "--model", link, "--quantization", mode]
@@ -54,12 +56,12 @@ def _build(job: Job, mode: str, sm: int, link: str) -> StepCommand:
     if place.name == "cuda":
         argv += _switches(job, sm)
     name = f"{job.name}-{mode}"
-    return StepCommand(
-        "build",
-        tuple(argv),
-        (link,),
-        folder(job, mode),
-        {**compile_options(job, place, sm), **_unsaid(place)},
+    return CommandStep(
+        name="build",
+        argv=tuple(argv),
+        inputs=(link,),
+        output=folder(job, mode),
+        options={**compile_options(job, place, sm), **_unsaid(place)},
         result=name,
         gpu=place.name in {"cuda", "vulkan"},
     )
@@ -98,7 +100,7 @@ def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     """Our server over `mlc_chat.ChatModule`, one answer at a time."""
     argv = ["python3", f"{DRIVERS}/mlc_old_server.py", folder(job, mode), "--model-lib", library(job, mode)]
     argv += ["--model-id", job.name, "--host", options.host, "--port", str(options.port)]
-    return Service(tuple(argv), job.name)
+    return Service(argv=tuple(argv), model=job.name)
 
 
 def no_template(job: Job) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
-from jetson_containers.llm.runtimes.interface import DRIVERS, JobVerdict, Service, StepCommand
+from jetson_containers.llm.pipeline.types import CommandStep
+from jetson_containers.llm.runtimes.interface import DRIVERS, JobVerdict, Service
 from jetson_containers.llm.runtimes.mlc import conv_templates as templates_mlc
 from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
 from jetson_containers.platforms import tables
@@ -30,7 +31,7 @@ SERVE_HELP = ("mlc_llm", "serve", "--help")
 CONFIG_HELP = ("mlc_llm", "gen_config", "--help")  # lists the conversation templates
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CompiledShape:
     """What memory the compiled model plans for, in tokens; `window` 0 where attention does not slide."""
 
@@ -67,7 +68,7 @@ def shape(job: Job) -> CompiledShape:
     chunk = int(given.get("prefill_chunk_size", 0)) or job.prefill_chunk
     chunk = chunk or (place.window_chunk if window or _slides(job) else 0) or mlc_targets.CHUNK
     batch = int(given.get("max_batch_size", 0)) or max(job.max_batch, 1)
-    return CompiledShape(context, window, min(chunk, limit), batch, tuple(notices))
+    return CompiledShape(context=context, window=window, chunk=min(chunk, limit), batch=batch, notices=tuple(notices))
 
 
 def _slides(job: Job) -> bool:
@@ -128,25 +129,25 @@ def _library_name(job: Job, mode: str) -> str:
     return mlc_targets.library(stem, mlc_targets.place_of(job))
 
 
-def steps(job: Job, mode: str, sm: int) -> tuple[StepCommand, ...]:
+def steps(job: Job, mode: str, sm: int) -> tuple[CommandStep, ...]:
     """Weights and configuration share a directory, and serve all targets; the library is for one."""
     compiled = _compile(job, mode, sm)
     return (compiled,) if job.prepared else (_convert(job, mode, sm), _configure(job, mode), compiled)
 
 
-def _convert(job: Job, mode: str, sm: int) -> StepCommand:
+def _convert(job: Job, mode: str, sm: int) -> CommandStep:
     device = "cuda" if job.target.device == "cuda" and job.target.platform.has_gpu else "cpu"
     argv = ["mlc_llm", "convert_weight", job.source, "--quantization", mode, "--device", device]
     if mode == AWQ:
         argv += ["--source", f"{job.source}/{weight_file(job) or _WEIGHTS[1]}", "--source-format", "awq"]
     # the kernels' layout of these weights is that of the GPU that arranged them
     options = {"sm": str(sm)} if mode == "q4f16_ft" else {}
-    return StepCommand(
-        "convert",
-        (*argv, "-o", "{output}"),
-        (job.source,),
-        folder(job, mode),
-        options,
+    return CommandStep(
+        name="convert",
+        argv=(*argv, "-o", "{output}"),
+        inputs=(job.source,),
+        output=folder(job, mode),
+        options=options,
         env=HOME,
         merge=True,
         gpu=device == "cuda",
@@ -160,7 +161,7 @@ def weight_file(job: Job) -> str:
     return found[0] if found else single[0] if len(single) == 1 else ""
 
 
-def _configure(job: Job, mode: str) -> StepCommand:
+def _configure(job: Job, mode: str) -> CommandStep:
     planned = shape(job)
     argv = ["mlc_llm", "gen_config", job.source, "--quantization", mode]
     argv += ["--conv-template", template(job).template]
@@ -170,10 +171,17 @@ def _configure(job: Job, mode: str) -> StepCommand:
     else:
         argv += ["--context-window-size", str(planned.context)]
     argv += ["--prefill-chunk-size", str(planned.chunk), "--max-batch-size", str(planned.batch)]
-    return StepCommand("config", (*argv, "-o", "{output}"), (job.source,), folder(job, mode), env=HOME, merge=True)
+    return CommandStep(
+        name="config",
+        argv=(*argv, "-o", "{output}"),
+        inputs=(job.source,),
+        output=folder(job, mode),
+        env=HOME,
+        merge=True,
+    )
 
 
-def _compile(job: Job, mode: str, sm: int) -> StepCommand:
+def _compile(job: Job, mode: str, sm: int) -> CommandStep:
     place = mlc_targets.place_of(job)
     config = f"{folder(job, mode)}/mlc-chat-config.json"
     host = job.host or ("" if place.preset else place.host)
@@ -186,13 +194,13 @@ def _compile(job: Job, mode: str, sm: int) -> StepCommand:
     if overrides := _overrides(job):
         argv += ["--overrides", mlc_targets.joined(overrides)]
     name = _library_name(job, mode)
-    return StepCommand(
-        "compile",
+    return CommandStep(
+        name="compile",
         # the suffix decides what is made, so the temporary name must be the directory's
-        (*argv, "-o", "{output}/" + name),
-        (config,),
-        library(job, mode),
-        compile_options(job, place, sm),
+        argv=(*argv, "-o", "{output}/" + name),
+        inputs=(config,),
+        output=library(job, mode),
+        options=compile_options(job, place, sm),
         env=HOME,
         result=name,
         gpu=place.name in {"cuda", "vulkan", "windows"},  # MLC asks the device for its limits
@@ -229,9 +237,9 @@ def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     arguments += ["--mode", _mode(planned), *_limits(job.target, planned)]
     arguments += ["--host", options.host, "--port", str(options.port)]
     if options.api_key:
-        return Service(("python3", f"{DRIVERS}/mlc_serve.py", *arguments), model, env=HOME)
+        return Service(argv=("python3", f"{DRIVERS}/mlc_serve.py", *arguments), model=model, env=HOME)
     # it listens once the model is loaded, and has no path for health
-    return Service(("mlc_llm", "serve", *arguments), model, health="/v1/models", env=HOME)
+    return Service(argv=("mlc_llm", "serve", *arguments), model=model, health="/v1/models", env=HOME)
 
 
 def _mode(planned: CompiledShape) -> str:

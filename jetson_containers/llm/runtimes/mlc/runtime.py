@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jetson_containers.llm.models.config import ModelConfig, Quantized
-    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service, StepCommand, Target
+    from jetson_containers.llm.pipeline.types import Step
+    from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service, Target
     from jetson_containers.llm.runtimes.mlc.devices import Place
     from jetson_containers.platforms.detect import Platform
 
@@ -47,7 +48,7 @@ class Api(enum.Enum):
     NEW = "new"  # mlc_llm convert_weight, gen_config, compile, serve
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Scheme:
     """One row of `quantizations` in facts/mlc.yaml. `sm` 0: any; `group` as in mlc_tables.yaml, 0: none."""
 
@@ -118,7 +119,7 @@ class Mlc:
             found.append(f"--system-lib-prefix has no effect on `{place.name}`: its library is a shared one")
         return (*found, *mlc_new.shape(job).notices)
 
-    def steps(self, job: Job) -> tuple[StepCommand, ...]:
+    def steps(self, job: Job) -> tuple[Step, ...]:
         """List the steps of the interface that the image has."""
         sm = _newest_sm(job.target.platform)
         if api_of(job.target) is Api.OLD:
@@ -213,12 +214,12 @@ def _schemes(api: Api) -> Mapping[str, _Scheme]:
     sources = tables.load("mlc_tables")[api.value]["quantizations"]
     return {
         name: _Scheme(
-            name,
-            int(row["bits"]),
-            int(sources[name].get("group", 0)),
-            int(row.get("sm", 0)),
-            row.get("gpu") == "yes",
-            row.get("checkpoint", ""),
+            name=name,
+            bits=int(row["bits"]),
+            group=int(sources[name].get("group", 0)),
+            sm=int(row.get("sm", 0)),
+            gpu=row.get("gpu") == "yes",
+            checkpoint=row.get("checkpoint", ""),
         )
         for name, row in rows.items()
     }

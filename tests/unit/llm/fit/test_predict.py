@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jetson_containers.core import facts
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm import fit
 from jetson_containers.llm.fit import (
@@ -183,7 +184,7 @@ def test_files_are_as_large_as_those_that_are_published(name: str, megabytes: in
 
 
 def test_a_quantized_checkpoint_counts_as_it_is() -> None:
-    config = replace(model("Llama-2-7b-chat-hf"), quantized=Quantized("gptq", 4, 128))
+    config = replace(model("Llama-2-7b-chat-hf"), quantized=Quantized(method="gptq", bits=4, group=128))
     predicted = predict(config, runtime="vllm", board=board("agx-orin-64gb"))
     assert (predicted.quantization, predicted.steps) == ("gptq-4bit", ())
     assert predicted.weights_bytes / GIB == pytest.approx(3.62, abs=0.01)
@@ -264,7 +265,7 @@ def test_mlc_keeps_to_its_own_limit_only_in_the_new_api() -> None:
 
 
 def test_a_card_has_no_system_beside_it_and_no_swap() -> None:
-    card = Machine("card", 24 * GIB, sm=89, discrete=True, host_memory=64 * GIB, swap=64 * GIB)
+    card = Machine(id="card", memory=24 * GIB, sm=89, discrete=True, host_memory=64 * GIB, swap=64 * GIB)
     fits = predict(model("Llama-2-13b-chat-hf"), runtime="mlc", board=card)
     assert (fits.verdict, fits.baseline_bytes) == (FitVerdict.FITS, GIB // 2)
     assert predict(model("Llama-2-70b-chat-hf"), runtime="mlc", board=card).verdict is FitVerdict.NO
@@ -319,7 +320,7 @@ def test_a_model_that_only_an_older_version_knows_is_predicted_with_that() -> No
 
 
 def test_without_a_gpu_only_what_runs_on_a_cpu_is_possible() -> None:
-    cpu = Machine("pc", 64 * GIB)
+    cpu = Machine(id="pc", memory=64 * GIB)
     config = model("Qwen2.5-0.5B-Instruct")
     possible = {name for name in RUNTIMES if predict(config, runtime=name, board=cpu).fits}
     assert possible == {"llama_cpp", "transformers", "bitsandbytes", "gptq", "awq"}
@@ -352,7 +353,7 @@ def test_every_quantization_of_every_runtime_has_a_size(runtime: str) -> None:
 def runtimes_own_names() -> dict[tuple[str, str], list[str]]:
     """What the runtimes' own tables call quantizations: runtime → interface → names, the default first."""
     own = {("mlc", api): list(names) for api, names in tables.load("mlc")["quantizations"].items()}
-    if (tables.FACTS / "runtimes.yaml").is_file():
+    if (facts.FACTS / "runtimes.yaml").is_file():
         for runtime, interfaces in tables.load("runtimes")["runtimes"].items():
             own.update({(runtime, kind): list(row["quantizations"]) for kind, row in interfaces.items()})
     return own
@@ -416,7 +417,7 @@ def test_every_mode_belongs_to_a_board() -> None:
 
 
 def test_a_board_that_does_not_exist_gets_a_suggestion() -> None:
-    with pytest.raises(UsageError, match="no board `orin-nx-16`") as error:
+    with pytest.raises(UsageError, match="unknown board `orin-nx-16`") as error:
         fit.board_named("orin-nx-16")
     assert "orin-nx-16gb" in (error.value.hint or "")
 
@@ -443,7 +444,12 @@ def shapes(draw: st.DrawFn) -> ModelConfig:
 def machines(draw: st.DrawFn) -> Machine:
     size = draw(st.integers(4, 64))
     return Machine(
-        "any", size * GIB, 100e9, 87, (draw(st.sampled_from([35, 36])),), swap=draw(st.sampled_from([0, 8])) * GIB
+        id="any",
+        memory=size * GIB,
+        bandwidth=100e9,
+        sm=87,
+        l4t=(draw(st.sampled_from([35, 36])),),
+        swap=draw(st.sampled_from([0, 8])) * GIB,
     )
 
 
@@ -501,7 +507,7 @@ def test_a_larger_board_never_turns_fits_into_does_not_fit(
 def test_advice_fits_when_it_is_applied(
     config: ModelConfig, machine: Machine, runtime: str, context: int, batch: int
 ) -> None:
-    request = FitRequest(runtime, context=context, max_batch=batch)
+    request = FitRequest(runtime=runtime, context=context, max_batch=batch)
     first = ask(config, request, machine)
     for advice in advise(config, request, machine):
         again = ask(config, advice.request, advice.machine)
@@ -516,11 +522,11 @@ def test_nothing_is_advised_where_it_fits_well(name: str) -> None:
     config = model(name)
     for runtime in RUNTIMES:
         if predict(config, runtime=runtime, board=board("agx-orin-64gb")).verdict is FitVerdict.FITS:
-            assert advise(config, FitRequest(runtime), board("agx-orin-64gb")) == ()
+            assert advise(config, FitRequest(runtime=runtime), board("agx-orin-64gb")) == ()
 
 
 def test_advice_begins_with_the_smallest_change() -> None:
-    advice = advise(model("Llama-2-7b-chat-hf"), FitRequest("llama_cpp"), board("orin-nano-8gb"))
+    advice = advise(model("Llama-2-7b-chat-hf"), FitRequest(runtime="llama_cpp"), board("orin-nano-8gb"))
     assert [item.text for item in advice][:3] == [
         "--context 2048",
         "--swap 2",

@@ -15,13 +15,13 @@ from click.testing import CliRunner
 from jetson_containers.cli import llm_fit
 from jetson_containers.cli.app import App
 from jetson_containers.core.errors import NotReadyError, UsageError
-from jetson_containers.llm import fit
-from jetson_containers.llm import fit_check as foresight
+from jetson_containers.llm import fit, fit_check
 from jetson_containers.llm.fit import GIB, FitVerdict
 from jetson_containers.llm.fit import query as fitting
 from jetson_containers.llm.fit.query import FitQuestion
+from jetson_containers.llm.models import config as modelconfig
 from jetson_containers.llm.models import known as knownmodels
-from jetson_containers.llm.models import source as modelsource
+from jetson_containers.llm.models import lookup
 from jetson_containers.platforms import detect as platforms
 from tests.hubserver import HubServer
 from tests.paths import TESTS_DIR, UNIT_DIR
@@ -45,7 +45,7 @@ def no_hub(reference: str) -> ModelConfig:
 
 
 def ask(model: str, **given: Any) -> fitting.FitAnswer:
-    source = modelsource.load(model, no_hub)
+    source = lookup.find_shape(model, no_hub)
     question = FitQuestion(**{"board": "orin-nx-16gb", **given})
     machine = fitting.machine_for(question, lambda: platforms.parse_target("cpu"), Path("/nowhere"))
     return fitting.answer(source, machine, question)
@@ -60,7 +60,7 @@ def run(*argv: str) -> tuple[int, str]:
 
 
 def on(board: str, target: str = "", **given: Any) -> fitting.FitAnswer:
-    source = modelsource.load("internlm-chat-7b", no_hub)
+    source = lookup.find_shape("internlm-chat-7b", no_hub)
     question = FitQuestion(board=board, runtime=given.pop("runtime", "lmdeploy"), **given)
     platform = platforms.parse_target(target or "cpu")
     machine = fitting.machine_for(question, lambda: platform, Path("/nowhere"), cross=bool(target))
@@ -74,7 +74,7 @@ def test_the_target_decides_the_runtime_s_version_on_a_board() -> None:
         FitVerdict.IMPOSSIBLE, "lmdeploy does not know the architecture `internlm`",
     )  # fmt: skip
     # JetPack 5's fills its KV cache as it goes, the newer one takes half of what is free
-    llama = modelsource.load("Llama-2-7b-chat-hf", no_hub)
+    llama = lookup.find_shape("Llama-2-7b-chat-hf", no_hub)
     kv = {}
     for release in ("r35.4.1", "r36.4.3"):
         question = FitQuestion(board="orin-nx-16gb", runtime="lmdeploy")
@@ -87,7 +87,7 @@ def test_the_target_decides_the_runtime_s_version_on_a_board() -> None:
 
 
 def test_advice_keeps_to_the_target_s_release() -> None:
-    source = modelsource.load("internlm2-chat-20b", no_hub)
+    source = lookup.find_shape("internlm2-chat-20b", no_hub)
     question = FitQuestion(board="xavier-nx-8gb", runtime="llama_cpp", quantization="F16")
     machine = fitting.machine_for(question, lambda: platforms.parse_target("r35.4.1"), Path("/"), cross=True)
     boards = [item.machine for item in fitting.answer(source, machine, question).advice if "--board" in item.options]
@@ -166,7 +166,7 @@ def test_the_version_for_the_target_is_said() -> None:
      ("r38.2", (35, 36, 39)), ("x86_64,cu129", (35, 36, 39))],
 )  # fmt: skip
 def test_other_commands_take_the_target_s_release_where_the_board_runs_it(target: str, majors: tuple[int, ...]) -> None:
-    machine = foresight._machine("orin-nx-16gb", platforms.parse_target(target), App().console)
+    machine = fit_check.machine_for("orin-nx-16gb", platforms.parse_target(target), App().console)
     assert machine is not None
     assert machine.l4t == majors
 
@@ -183,7 +183,7 @@ def test_what_a_model_cannot_be_quantized_to_is_impossible() -> None:
 
 @pytest.mark.parametrize("name", ["meta-llama/Llama-2-7b-chat-hf", "Llama-2-7b-chat-hf", "llama-2-7B-chat-HF"])
 def test_a_well_known_name_needs_no_network(name: str) -> None:
-    source = modelsource.load(name, no_hub)
+    source = lookup.find_shape(name, no_hub)
     assert (source.name, source.config.layers) == ("meta-llama/Llama-2-7b-chat-hf", 32)
 
 
@@ -192,10 +192,10 @@ def test_another_hub_name_is_asked_for() -> None:
 
     def hub(reference: str) -> ModelConfig:
         asked.append(reference)
-        return modelsource.modelconfig.from_hf(LLAMA)
+        return modelconfig.from_hf(LLAMA)
 
     for name in ("org/model", "meta-llama/Llama-2-7b-chat-hf@refs/pr/1"):
-        assert modelsource.load(name, hub).config.hidden == 4096
+        assert lookup.find_shape(name, hub).config.hidden == 4096
     assert asked == ["org/model", "meta-llama/Llama-2-7b-chat-hf@refs/pr/1"]
 
 
@@ -204,16 +204,16 @@ def test_a_directory_a_config_and_a_gguf_file_are_read(tmp_path: Path) -> None:
     model.mkdir()
     (model / "config.json").write_text(json.dumps(LLAMA))
     for path in (model, model / "config.json"):
-        assert modelsource.load(str(path), no_hub).config.hidden == 4096
-    source = modelsource.load(str(GGUF), no_hub)
+        assert lookup.find_shape(str(path), no_hub).config.hidden == 4096
+    source = lookup.find_shape(str(GGUF), no_hub)
     assert (source.quantization, source.runtimes, source.config.layers) == ("Q8_0", ("llama_cpp",), 2)
     folder = tmp_path / "gguf"
     folder.mkdir()
     shutil.copy(GGUF, folder / "only.gguf")
-    assert modelsource.load(str(folder), no_hub).name == "only"
+    assert lookup.find_shape(str(folder), no_hub).name == "only"
     shutil.copy(GGUF, folder / "second.gguf")
     with pytest.raises(UsageError, match=r"2 \.gguf files"):
-        modelsource.load(str(folder), no_hub)
+        lookup.find_shape(str(folder), no_hub)
 
 
 def test_an_artefact_of_mlc_keeps_its_quantization_and_context(tmp_path: Path) -> None:
@@ -234,27 +234,27 @@ def test_an_artefact_of_mlc_keeps_its_quantization_and_context(tmp_path: Path) -
 def test_a_broken_config_is_named(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(UsageError, match=words) as error:
-        modelsource.load(str(tmp_path), no_hub)
+        lookup.find_shape(str(tmp_path), no_hub)
     assert str(tmp_path) in error.value.message
 
 
 @pytest.mark.parametrize("name", ["nonsense", "./nonsense/model", "/nonsense/model", "org/model.gguf"])
 def test_what_is_no_model_is_said(name: str) -> None:
     with pytest.raises(UsageError, match="no model"):
-        modelsource.load(name, no_hub)
+        lookup.find_shape(name, no_hub)
 
 
 def test_a_name_that_is_nearly_known_is_suggested_and_the_tiny_model_needs_no_answer() -> None:
     with pytest.raises(UsageError) as error:
-        modelsource.load("Llama-3.1-8B-Instruct", no_hub)
+        lookup.find_shape("Llama-3.1-8B-Instruct", no_hub)
     assert "`Meta-Llama-3.1-8B-Instruct`" in (error.value.hint or "")
     with pytest.raises(UsageError, match="fits everywhere"):
-        modelsource.load("tiny", no_hub)
+        lookup.find_shape("tiny", no_hub)
 
 
 def test_an_empty_directory_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"neither config\.json nor a \.gguf file"):
-        modelsource.load(str(tmp_path), no_hub)
+        lookup.find_shape(str(tmp_path), no_hub)
 
 
 @pytest.fixture
@@ -342,7 +342,7 @@ def test_what_is_in_use_now_can_be_the_baseline(tmp_path: Path) -> None:
     platform = platforms.detect(HOSTS / "orin-nx-16gb-r36.4.0")
     question = FitQuestion(runtime="mlc", baseline="now")
     machine = fitting.machine_for(question, lambda: platform, tmp_path)
-    answer = fitting.answer(modelsource.load("Llama-2-7b-chat-hf", no_hub), machine, question)
+    answer = fitting.answer(lookup.find_shape("Llama-2-7b-chat-hf", no_hub), machine, question)
     assert answer.best.baseline_bytes == pytest.approx(4000000 * 1024, rel=0.001)
     with pytest.raises(UsageError, match="measures this machine"):
         ask("Llama-2-7b-chat-hf", baseline="now")
@@ -421,7 +421,7 @@ def test_what_cannot_run_is_given_no_speed(runtime: tuple[str, ...]) -> None:
 
 
 def test_a_gguf_file_of_an_unknown_mixture_keeps_its_name() -> None:
-    source = replace(modelsource.load(str(GGUF), no_hub), quantization="Q9_X")
+    source = replace(lookup.find_shape(str(GGUF), no_hub), quantization="Q9_X")
     answer = fitting.answer(source, fit.of_board(fit.board_named("orin-nx-16gb")), FitQuestion())
     assert (answer.best.quantization, answer.best.weights_bytes) == ("Q9_X", 28288)
 

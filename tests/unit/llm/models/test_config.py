@@ -67,7 +67,9 @@ def test_a_window_that_is_not_used_is_none() -> None:
     ],
 )
 def test_a_quantized_checkpoint_says_so(raw: dict[str, Any], expected: tuple[str, int, int]) -> None:
-    assert modelconfig.from_hf({**LLAMA, "quantization_config": raw}).quantized == modelconfig.Quantized(*expected)
+    found = modelconfig.from_hf({**LLAMA, "quantization_config": raw}).quantized
+    assert found is not None
+    assert (found.method, found.bits, found.group) == expected
 
 
 @pytest.mark.parametrize("key", ["hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size"])
@@ -115,7 +117,7 @@ MLC = {
 
 def test_mlc_metadata_has_the_shape_the_context_and_the_quantization() -> None:
     read, original = modelconfig.from_mlc(MLC), modelconfig.from_hf(LLAMA)
-    assert read.quantized == modelconfig.Quantized("mlc:q4f16_1", 4)
+    assert read.quantized == modelconfig.Quantized(method="mlc:q4f16_1", bits=4)
     assert (read.max_position, read.layers, linear_weights(read)) == (4096, 32, linear_weights(original))
 
 

@@ -87,8 +87,8 @@ def test_a_long_array_is_counted_and_not_kept() -> None:
     long = text("tokenizer.ggml.scores") + struct.pack("<IIQ", 9, 6, 10_000) + bytes(40_000)
     words = text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 5000) + text("a") * 5000
     file = gguf.parse(header([ARCHITECTURE, long, words], []))
-    assert file.metadata["tokenizer.ggml.scores"] == gguf.Counted(10_000)
-    assert file.metadata["tokenizer.ggml.tokens"] == gguf.Counted(5000)
+    assert file.metadata["tokenizer.ggml.scores"] == gguf.Counted(length=10_000)
+    assert file.metadata["tokenizer.ggml.tokens"] == gguf.Counted(length=5000)
 
 
 def test_the_first_bytes_of_a_file_are_enough() -> None:
@@ -165,7 +165,7 @@ def test_a_files_layers_are_what_its_tensors_are() -> None:
     """Only layers with keys keep tokens, windows are per layer, and of experts a token reads some."""
 
     def part(name: str, *shape: int) -> gguf.Tensor:
-        return gguf.Tensor(f"{name}.weight", shape, "F16", 2 * math.prod(shape))
+        return gguf.Tensor(name=f"{name}.weight", shape=shape, type="F16", size=2 * math.prod(shape))
 
     tensors = [part("token_embd", 64, 1000), part("output", 64, 1000)]
     for layer in (0, 2):
@@ -178,7 +178,7 @@ def test_a_files_layers_are_what_its_tensors_are() -> None:
         "x.ssm.state_size": 16, "x.attention.sliding_window": 256,
         "x.attention.sliding_window_pattern": [True, False, False, False],
     }  # fmt: skip
-    file = gguf.GgufFile(3, metadata, tuple(tensors))
+    file = gguf.GgufFile(version=3, metadata=metadata, tensors=tuple(tensors))
     config = gguf.model_config(file)
     kept = {layer: (block.cache, block.window, block.state) for block in config.blocks for layer in block.at}
     assert kept == {0: (64, 256, 0), 1: (0, 0, 2048), 2: (64, 0, 0), 3: (48, 0, 0)}
@@ -193,4 +193,4 @@ def test_a_file_with_absurdly_many_layers_is_refused_at_once() -> None:
         "x.vocab_size": 1000, "x.attention.sliding_window": 8, "x.attention.sliding_window_pattern": 2,
     }  # fmt: skip
     with pytest.raises(UsageError, match="2147483648 layers"):
-        gguf.model_config(gguf.GgufFile(3, metadata, ()))
+        gguf.model_config(gguf.GgufFile(version=3, metadata=metadata, tensors=()))

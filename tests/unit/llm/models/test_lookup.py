@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jetson_containers.core.errors import NotReadyError, UsageError
-from jetson_containers.llm import prepare
+from jetson_containers.llm.decide import choose_runtime
 from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import lookup as source
+from jetson_containers.llm.models import lookup
+from jetson_containers.llm.models.types import Model
+from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
 from jetson_containers.llm.request import LlmRequest
 
 if TYPE_CHECKING:
@@ -88,67 +90,67 @@ def hub(data: Path) -> FakeHub:
 
 
 def test_tiny_is_made_on_the_spot_in_an_image_that_can(data: Path, hub: FakeHub) -> None:
-    model = source.find("tiny", data, hub)
-    assert model.first is not None
+    model = lookup.find("tiny", data, hub)
+    assert isinstance(model.first, CommandStep)
     assert (model.first.argv, model.first.packages) == (("make-tiny-model", "{output}"), ("llama_cpp",))
     assert model.max_context == 512
 
 
 @pytest.mark.parametrize("spelling", ["{data}/models/mine", "{data}/models/mine/", "/data/models/mine"])
 def test_a_directory_below_data_is_used_where_it_is(data: Path, hub: FakeHub, spelling: str) -> None:
-    model = source.find(spelling.format(data=data), data, hub)
+    model = lookup.find(spelling.format(data=data), data, hub)
     assert (model.path, model.name, model.first) == ("/data/models/mine", "mine", None)
     assert model.config is not None
     assert model.config.layers == 2
 
 
 def test_a_local_checkpoint_that_changed_is_another_one(data: Path, hub: FakeHub) -> None:
-    before = source.find("/data/models/mine", data, hub).identity
-    assert source.find("/data/models/mine", data, hub).identity == before
+    before = lookup.find("/data/models/mine", data, hub).identity
+    assert lookup.find("/data/models/mine", data, hub).identity == before
     (data / "models/mine/model.safetensors").write_text("new")
-    assert source.find("/data/models/mine", data, hub).identity != before
+    assert lookup.find("/data/models/mine", data, hub).identity != before
 
 
 def test_a_snapshot_of_the_hubs_cache_is_called_by_its_models_name(data: Path, hub: FakeHub) -> None:
     snapshot = data / f"models/huggingface/models--org--Model-7B/snapshots/{COMMIT}"
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text(json.dumps(LLAMA))
-    assert source.find(str(snapshot), data, hub).name == "Model-7B"
+    assert lookup.find(str(snapshot), data, hub).name == "Model-7B"
     # What is made of it is what is made of the name: nothing is done twice.
-    assert source.find(str(snapshot), data, hub).identity == source.find(f"org/Model-7B@{COMMIT}", data, hub).identity
+    assert lookup.find(str(snapshot), data, hub).identity == lookup.find(f"org/Model-7B@{COMMIT}", data, hub).identity
     (snapshot.parent.parent / "refs").mkdir()
     (snapshot.parent.parent / "refs" / "main").write_text(COMMIT)
-    assert source.find(str(snapshot), data, hub).identity == source.find("org/Model-7B", data, hub).identity
+    assert lookup.find(str(snapshot), data, hub).identity == lookup.find("org/Model-7B", data, hub).identity
 
 
 def test_a_hub_name_is_downloaded_without_what_nobody_reads(data: Path, hub: FakeHub) -> None:
-    model = source.find("org/Model-7B", data, hub)
+    model = lookup.find("org/Model-7B", data, hub)
     assert model.path == f"/data/models/huggingface/models--org--Model-7B/snapshots/{COMMIT}"
-    assert model.download == 30  # config, safetensors, tokenizer
-    assert model.host is not None
-    assert not model.host.is_done()
-    model.host.run()
+    assert isinstance(model.first, DownloadStep)
+    assert model.first.size == 30  # config, safetensors, tokenizer
+    assert not model.first.is_done()
+    model.first.fetch()
     ((reference, ignored),) = hub.fetched
     assert reference == f"org/Model-7B@{COMMIT}"
     assert {"*.bin", "onnx/*", "*.gguf"} <= set(ignored)
 
 
 def test_a_download_is_done_when_every_wanted_file_has_its_size(data: Path, hub: FakeHub) -> None:
-    model = source.find("org/Model-7B", data, hub)
+    model = lookup.find("org/Model-7B", data, hub)
     place = data / model.path.removeprefix("/data/")
     place.mkdir(parents=True)
-    assert model.host is not None
+    assert isinstance(model.first, DownloadStep)
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        assert not model.host.is_done()
+        assert not model.first.is_done()
         (place / name).write_bytes(b"0123456789")
-    assert model.host.is_done()
+    assert model.first.is_done()
     (place / "model.safetensors").write_bytes(b"short")
-    assert not model.host.is_done()
+    assert not model.first.is_done()
 
 
 def test_a_revision_counts_only_where_it_was_asked_for(data: Path, hub: FakeHub) -> None:
-    assert source.find("org/Model-7B", data, hub).identity == "hub:org/Model-7B"
-    assert source.find("org/Model-7B@v1.0", data, hub).identity == f"hub:org/Model-7B@{COMMIT}"
+    assert lookup.find("org/Model-7B", data, hub).identity == "hub:org/Model-7B"
+    assert lookup.find("org/Model-7B@v1.0", data, hub).identity == f"hub:org/Model-7B@{COMMIT}"
 
 
 @pytest.mark.parametrize(
@@ -163,20 +165,21 @@ def test_a_revision_counts_only_where_it_was_asked_for(data: Path, hub: FakeHub)
 def test_of_a_repository_of_gguf_files_one_is_taken(
     data: Path, hub: FakeHub, asked: str, quantization: str, file: str
 ) -> None:
-    model = source.find(asked, data, hub, quantization)
+    model = lookup.find(asked, data, hub, quantization)
     assert model.path.endswith("/" + file)
     assert model.prepared == "llama_cpp"
-    assert model.download == 10
+    assert isinstance(model.first, DownloadStep)
+    assert model.first.size == 10
 
 
 def test_a_quantization_the_repository_lacks_lists_its_files(data: Path, hub: FakeHub) -> None:
     with pytest.raises(UsageError, match="no GGUF file with Q2_K") as caught:
-        source.find("org/Model-GGUF", data, hub, "Q2_K")
+        lookup.find("org/Model-GGUF", data, hub, "Q2_K")
     assert "org/Model-GGUF/model-Q8_0.gguf" in (caught.value.hint or "")
 
 
 def test_what_others_prepared_with_mlc_is_known_by_its_files(data: Path, hub: FakeHub) -> None:
-    assert source.find("mlc-ai/Model-q4f16_1-MLC", data, hub).prepared == "mlc"
+    assert lookup.find("mlc-ai/Model-q4f16_1-MLC", data, hub).prepared == "mlc"
 
 
 @pytest.mark.parametrize(
@@ -193,14 +196,14 @@ def test_what_others_prepared_with_mlc_is_known_by_its_files(data: Path, hub: Fa
 )
 def test_what_is_no_model_is_said(data: Path, hub: FakeHub, model: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        source.find(model.format(data=data), data, hub)
+        lookup.find(model.format(data=data), data, hub)
 
 
 def test_a_well_known_name_needs_no_organization(data: Path, hub: FakeHub) -> None:
     hub.infos["Qwen/Qwen2.5-1.5B-Instruct"] = Info("Qwen/Qwen2.5-1.5B-Instruct", FULL.files, LLAMA)
-    assert source.find("qwen2.5-1.5b-instruct", data, hub).identity == "hub:Qwen/Qwen2.5-1.5B-Instruct"
+    assert lookup.find("qwen2.5-1.5b-instruct", data, hub).identity == "hub:Qwen/Qwen2.5-1.5B-Instruct"
     with pytest.raises(UsageError, match="no model"):
-        source.find("Qwen9-1.5B", data, hub)
+        lookup.find("Qwen9-1.5B", data, hub)
 
 
 def test_a_dry_run_without_network_knows_the_shape_of_well_known_models(data: Path, hub: FakeHub) -> None:
@@ -209,8 +212,8 @@ def test_a_dry_run_without_network_knows_the_shape_of_well_known_models(data: Pa
 
     hub.describe = unreachable  # type: ignore[method-assign]
     with pytest.raises(NotReadyError):
-        source.find("org/Model-7B", data, hub)
-    model = source.find("org/Model-7B", data, hub, known=lambda _name: modelconfig.from_hf(LLAMA))
+        lookup.find("org/Model-7B", data, hub)
+    model = lookup.find("org/Model-7B", data, hub, known=lambda _name: modelconfig.from_hf(LLAMA))
     assert (model.name, model.identity) == ("Model-7B", "hub:org/Model-7B")
     assert model.config is not None
 
@@ -225,10 +228,10 @@ def quantized(data: Path, name: str, **method: Any) -> Path:
 
 def test_what_was_quantized_here_is_known_by_the_runtime_that_did(data: Path, hub: FakeHub) -> None:
     path = quantized(data, "awq/m-int4", quant_method="compressed-tensors")
-    assert source.find(str(path), data, hub).maker == ""
+    assert lookup.find(str(path), data, hub).maker == ""
     record = {"schema": 2, "step": "quantize", "key": "k", "files": {"config.json": {"size": 1, "sha256": "0"}}}
     path.with_name(path.name + ".manifest.json").write_text(json.dumps({**record, "runtime": "awq"}))
-    assert source.find(str(path), data, hub).maker == "awq"
+    assert lookup.find(str(path), data, hub).maker == "awq"
 
 
 def test_who_asked_for_a_plain_checkpoint_is_not_its_maker(data: Path, hub: FakeHub) -> None:
@@ -237,7 +240,7 @@ def test_who_asked_for_a_plain_checkpoint_is_not_its_maker(data: Path, hub: Fake
     (path / "config.json").write_text(json.dumps(LLAMA))
     record = {"schema": 2, "step": "make", "key": "k", "files": {"config.json": {"size": 1, "sha256": "0"}}}
     path.with_name(path.name + ".manifest.json").write_text(json.dumps({**record, "runtime": "awq"}))
-    assert source.find(str(path), data, hub).maker == ""
+    assert lookup.find(str(path), data, hub).maker == ""
 
 
 @pytest.mark.parametrize(
@@ -254,8 +257,8 @@ def test_a_model_is_served_by_its_maker_unless_another_is_asked_for(
     method: str, maker: str, asked: str, expected: str
 ) -> None:
     raw = {**LLAMA, "quantization_config": {"quant_method": method, "bits": 4}} if method else LLAMA
-    model = source.Model("m", "m", "/data/m", "i", config=modelconfig.from_hf(raw, "m"), maker=maker)
-    assert prepare.choose_runtime(LlmRequest("m", runtime=asked), model).name == expected
+    model = Model(asked="m", name="m", path="/data/m", identity="i", config=modelconfig.from_hf(raw, "m"), maker=maker)
+    assert choose_runtime(LlmRequest(model="m", runtime=asked), model).name == expected
 
 
 SPLIT = Info(
@@ -273,20 +276,21 @@ SPLIT = Info(
 @pytest.mark.parametrize("asked", ["org/Big-GGUF", "org/Big-GGUF/q4/big-Q4_K_M-00002-of-00002.gguf"])
 def test_a_model_in_several_files_is_downloaded_whole(data: Path, hub: FakeHub, asked: str) -> None:
     hub.infos[SPLIT.id] = SPLIT
-    model = source.find(asked, data, hub)
-    assert (model.name, model.prepared, model.download) == ("big-Q4_K_M", "llama_cpp", 20)
+    model = lookup.find(asked, data, hub)
+    assert isinstance(model.first, DownloadStep)
+    assert (model.name, model.prepared, model.first.size) == ("big-Q4_K_M", "llama_cpp", 20)
     assert model.path.endswith("/q4/big-Q4_K_M-00001-of-00002.gguf")  # llama.cpp finds the others from the first
-    assert model.host is not None
-    model.host.run()
+    assert isinstance(model.first, DownloadStep)
+    model.first.fetch()
     ((reference, ignored),) = hub.fetched
     assert reference == f"org/Big-GGUF@{COMMIT}"
     assert set(ignored) == {"big-Q8_0-00001-of-00002.gguf", "big-Q8_0-00002-of-00002.gguf"}
     for part in (1, 2):
-        assert not model.host.is_done()
+        assert not model.first.is_done()
         place = data / f"models/huggingface/models--org--Big-GGUF/snapshots/{COMMIT}/q4"
         place.mkdir(parents=True, exist_ok=True)
         (place / f"big-Q4_K_M-0000{part}-of-00002.gguf").write_bytes(b"0123456789")
-    assert model.host.is_done()
+    assert model.first.is_done()
 
 
 def test_a_folder_called_like_a_model_does_not_stand_in_its_way(
@@ -295,11 +299,11 @@ def test_a_folder_called_like_a_model_does_not_stand_in_its_way(
     """A clone of the organisation's code in the current directory, for instance."""
     (tmp_path / "org" / "Model-7B").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert source.find("org/Model-7B", data, hub).identity == "hub:org/Model-7B"
+    assert lookup.find("org/Model-7B", data, hub).identity == "hub:org/Model-7B"
     with pytest.raises(UsageError, match="outside the data directory"):
-        source.find("./org/Model-7B", data, hub)
+        lookup.find("./org/Model-7B", data, hub)
     monkeypatch.chdir(data.parent)
-    assert source.find("data/models/mine", data, hub).path == "/data/models/mine"
+    assert lookup.find("data/models/mine", data, hub).path == "/data/models/mine"
 
 
 @pytest.mark.parametrize(
@@ -318,5 +322,5 @@ def test_a_folder_called_like_a_model_does_not_stand_in_its_way(
     ],
 )
 def test_names_of_the_hub_are_read_as_the_download_reads_them(text: str, expected: tuple[Any, ...] | None) -> None:
-    found = source.reference_of(text)
+    found = lookup.reference_of(text)
     assert (found and (found.repo, found.revision, found.file)) == expected

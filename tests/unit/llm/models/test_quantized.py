@@ -131,6 +131,13 @@ def test_who_reads_it_is_yes_no_or_not_known(
 )
 def test_chat_judges_as_fit_does(raw: dict[str, Any], target: str, ok: bool, doubts: int) -> None:
     config = modelconfig.from_hf({**L, "quantization_config": raw})
-    job = Job("/data/m", "m", config, "", Target(platforms.parse_target(target)), context=2048)
+    job = Job(
+        source="/data/m",
+        name="m",
+        config=config,
+        quantization="",
+        target=Target(platform=platforms.parse_target(target)),
+        context=2048,
+    )
     assert rules.verdict("vllm", job).ok is ok
     assert len(rules.doubts("vllm", job)) == (doubts if ok else 0)

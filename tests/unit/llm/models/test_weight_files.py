@@ -15,15 +15,16 @@ from jetson_containers.llm import fit
 from jetson_containers.llm.fit import GIB, predict
 from jetson_containers.llm.fit.weights import parameters, stored_bytes
 from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import lookup as source
-from jetson_containers.llm.models import source as modelsource
+from jetson_containers.llm.models import lookup, shape
 from jetson_containers.llm.models import weight_files as weightfiles
+from jetson_containers.llm.pipeline.types import DownloadStep
 from tests.unit.llm.models.test_quantized import NVFP4, L
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from jetson_containers.core.settings import Settings
+    from jetson_containers.llm.models.types import Model
     from tests.hubserver import HubServer
 
 SMALL = {**L, "hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4, "num_key_value_heads": 4,
@@ -108,8 +109,8 @@ class NoHub:
 
 def test_fit_and_chat_both_ask_the_files_of_a_folder(tmp_path: Path) -> None:
     place = folder(tmp_path, SMALL, {"model.safetensors": b"\x00" * (2 * SMALL_BYTES)})
-    asked = modelsource.load(str(place), lambda _name: pytest.fail("the hub was asked"))
-    chat = source.find(str(place), tmp_path / "data", NoHub())
+    asked = lookup.find_shape(str(place), lambda _name: pytest.fail("the hub was asked"))
+    chat = lookup.find(str(place), tmp_path / "data", NoHub())
     assert chat.config == asked.config
     assert asked.config.scale == pytest.approx(2)
 
@@ -117,13 +118,13 @@ def test_fit_and_chat_both_ask_the_files_of_a_folder(tmp_path: Path) -> None:
 def test_the_index_counts_where_only_a_part_is_here(tmp_path: Path) -> None:
     index = json.dumps({"metadata": {"total_size": SMALL_BYTES}}).encode()
     place = folder(tmp_path, SMALL, {"model.safetensors.index.json": index, "model-00001-of-00002.safetensors": b"x"})
-    assert modelsource.of_folder(place).scale == 1
+    assert shape.of_folder(place).scale == 1
 
 
 def test_nvidias_file_is_read_beside_a_local_configuration(tmp_path: Path) -> None:
     beside = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "group_size": 16}}
     place = folder(tmp_path, L, {"hf_quant_config.json": json.dumps(beside).encode()})
-    for config in (modelsource.of_folder(place), source.find(str(place), tmp_path / "data", NoHub()).config):
+    for config in (shape.of_folder(place), lookup.find(str(place), tmp_path / "data", NoHub()).config):
         assert config is not None
         assert config.quantized is not None
         assert config.quantized.label == "nvfp4"
@@ -146,9 +147,9 @@ def test_what_is_no_language_model_is_told_by_fit_and_chat(
     place = folder(tmp_path, {}, {name: json.dumps(content).encode()})
     (place / "config.json").unlink()
     with pytest.raises(UsageError, match=words):
-        modelsource.load(str(place), lambda _name: pytest.fail("the hub was asked"))
+        lookup.find_shape(str(place), lambda _name: pytest.fail("the hub was asked"))
     with pytest.raises(UsageError, match=words):
-        source.find(str(place), tmp_path / "data", NoHub())
+        lookup.find(str(place), tmp_path / "data", NoHub())
 
 
 # The hub -------------------------------------------------------------------------------------------------------------
@@ -192,33 +193,35 @@ class Hub(NoHub):
 def test_nothing_is_downloaded_that_no_runtime_could_load(tmp_path: Path, files: tuple[str, ...], words: str) -> None:
     config = L if "config.json" in files else None
     with pytest.raises(UsageError, match=words):
-        source.find("org/m", tmp_path, Hub(config, *files))
+        lookup.find("org/m", tmp_path, Hub(config, *files))
 
 
 def test_pytorch_files_are_wanted_although_an_adapter_is_beside_them(tmp_path: Path) -> None:
     for other in ("adapter_model.safetensors", "text_encoder/model.safetensors"):
         hub = Hub(L, "config.json", File("pytorch_model.bin", 500), other)
-        assert source.find("org/m", tmp_path, hub).download >= 510
-        assert "pytorch_model.bin" in source.find("org/m", tmp_path, hub).files
+        first = lookup.find("org/m", tmp_path, hub).first
+        assert isinstance(first, DownloadStep)
+        assert first.size >= 510
+        assert "pytorch_model.bin" in lookup.find("org/m", tmp_path, hub).files
 
 
 def test_a_repository_whose_shape_is_unknown_says_why(tmp_path: Path) -> None:
     whisper = {"model_type": "whisper", "d_model": 1280, "encoder_layers": 32, "vocab_size": 51866}
-    model = source.find("org/m", tmp_path, Hub(whisper, "config.json", "model.safetensors"))
+    model = lookup.find("org/m", tmp_path, Hub(whisper, "config.json", "model.safetensors"))
     assert (model.config, model.kind) == (None, "whisper")
     assert "num_hidden_layers" in model.problem
 
 
 def test_the_hubs_listing_corrects_the_size(tmp_path: Path) -> None:
     hub = Hub(SMALL, "config.json", File("model.safetensors", 3 * SMALL_BYTES))
-    config = source.find("org/m", tmp_path, hub).config
+    config = lookup.find("org/m", tmp_path, hub).config
     assert config is not None
     assert config.scale == pytest.approx(3)
 
 
 def test_a_name_that_could_not_be_looked_up_says_so_and_is_not_converted_twice(tmp_path: Path) -> None:
-    def find(name: str) -> source.Model:
-        return source.find(name, tmp_path, NoHub(), known=lambda _name: None)
+    def find(name: str) -> Model:
+        return lookup.find(name, tmp_path, NoHub(), known=lambda _name: None)
 
     assert (find("org/gemma-GGUF").prepared, find("org/Llama-q4f16_1-MLC").prepared) == ("llama_cpp", "mlc")
     assert find("org/gemma-GGUF").path.endswith("COMMIT/FILE.gguf")
@@ -240,13 +243,13 @@ def at_the_hub(hub_server: HubServer, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_fit_asks_a_real_listing(hub_server: HubServer, at_the_hub: Settings) -> None:
     raw = json.dumps(SMALL).encode()
     hub_server.add("org/heavy", {"config.json": raw, "model.safetensors": b"\x01" * (2 * SMALL_BYTES)})
-    assert modelsource.from_hub("org/heavy", at_the_hub, Console()).scale == pytest.approx(2)
+    assert shape.from_hub("org/heavy", at_the_hub, Console()).scale == pytest.approx(2)
     beside = json.dumps({"quantization": {"quant_algo": NVFP4["quant_algo"]}}).encode()
     hub_server.add("org/four", {"config.json": raw, "hf_quant_config.json": beside})
-    found = modelsource.from_hub("org/four", at_the_hub, Console()).quantized
+    found = shape.from_hub("org/four", at_the_hub, Console()).quantized
     assert found is not None
     assert found.label == "nvfp4"
     adapter = json.dumps({"peft_type": "LORA", "base_model_name_or_path": "org/base"}).encode()
     hub_server.add("org/lora", {"adapter_config.json": adapter, "adapter_model.safetensors": b"x"})
     with pytest.raises(UsageError, match="adapter of org/base"):
-        modelsource.from_hub("org/lora", at_the_hub, Console())
+        shape.from_hub("org/lora", at_the_hub, Console())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import io
 import json
 import os
@@ -13,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.core import outputs
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NotReadyError, StepError, UsageError
 from jetson_containers.llm.pipeline import manifest as manifests
-from jetson_containers.llm.pipeline.steps import HostStep, Origin, Pipeline, Selection
+from jetson_containers.llm.pipeline.steps import Pipeline
+from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep, LinkStep, Origin, Selection
 from jetson_containers.llm.runtimes import calibration
-from jetson_containers.llm.runtimes.interface import Job, StepCommand, Target
+from jetson_containers.llm.runtimes.interface import Job, Target
 from jetson_containers.platforms import detect as platforms
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Recorder:
         self.crash: str | None = None
         self.said = "line 1\nit broke"
 
-    def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+    def run(self, step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
         self.commands.append(argv[0])
         target = self.data / argv[-1].removeprefix("/data/")
         if step.merge or step.result:
@@ -49,8 +48,15 @@ class Recorder:
         return (1, self.said) if argv[0] == self.fail else (0, "")
 
 
-CONVERT = StepCommand("convert", ("convert", "{output}"), (), "/data/m/a.gguf", intermediate=True)
-QUANTIZE = StepCommand("quantize", ("quantize", "/data/m/a.gguf", "{output}"), ("/data/m/a.gguf",), "/data/m/b.gguf")
+CONVERT = CommandStep(
+    name="convert", argv=("convert", "{output}"), inputs=(), output="/data/m/a.gguf", intermediate=True
+)
+QUANTIZE = CommandStep(
+    name="quantize",
+    argv=("quantize", "/data/m/a.gguf", "{output}"),
+    inputs=("/data/m/a.gguf",),
+    output="/data/m/b.gguf",
+)
 STEPS = (CONVERT, QUANTIZE)
 
 
@@ -61,10 +67,10 @@ def recorder(tmp_path: Path) -> Recorder:
 
 def pipeline(recorder: Recorder, **options: object) -> Pipeline:
     console = Console(out=io.StringIO(), err=io.StringIO())
-    return Pipeline(recorder.data, recorder, console, **options)  # type: ignore[arg-type]
+    return Pipeline(data=recorder.data, runner=recorder, console=console, **options)  # type: ignore[arg-type]
 
 
-def run(recorder: Recorder, steps: Sequence[StepCommand] = STEPS, **selection: object) -> list[str]:
+def run(recorder: Recorder, steps: Sequence[CommandStep] = STEPS, **selection: object) -> list[str]:
     results = pipeline(recorder).run(steps, Selection(**selection))  # type: ignore[arg-type]
     return [result.state for result in results]
 
@@ -153,7 +159,7 @@ def test_same_size_but_other_bytes_is_found_by_reading(recorder: Recorder) -> No
         replace(QUANTIZE, options={"sm": "87"}),
     ],
 )
-def test_a_changed_command_or_option_is_done_again(recorder: Recorder, changed: StepCommand) -> None:
+def test_a_changed_command_or_option_is_done_again(recorder: Recorder, changed: CommandStep) -> None:
     run(recorder)
     assert run(recorder, (CONVERT, changed)) == ["cached", "done"]
 
@@ -167,8 +173,8 @@ def test_a_change_upstream_changes_every_key_after_it(recorder: Recorder) -> Non
 
 def test_keys_do_not_depend_on_where_the_source_lies(recorder: Recorder) -> None:
     def keys(path: str) -> list[str]:
-        step = StepCommand("convert", ("convert", path, "{output}"), (path,), "/data/m/a.gguf")
-        return pipeline(recorder, origin=Origin(path, "hub:org/model")).keys([step])
+        step = CommandStep(name="convert", argv=("convert", path, "{output}"), inputs=(path,), output="/data/m/a.gguf")
+        return pipeline(recorder, origin=Origin(path=path, identity="hub:org/model")).keys([step])
 
     assert keys("/data/models/x/snapshots/1") == keys("/data/models/x/snapshots/2")
 
@@ -176,15 +182,19 @@ def test_keys_do_not_depend_on_where_the_source_lies(recorder: Recorder) -> None
 def test_an_artefact_is_used_where_its_source_never_was(recorder: Recorder, tmp_path: Path) -> None:
     source = "/data/models/checkpoint"
     convert = replace(CONVERT, argv=("convert", source, "{output}"), inputs=(source,))
-    origin = Origin(source, "hub:org/model")
-    download = StepCommand("download", ("huggingface-downloader", "org/model"), (), source, intermediate=True)
+    origin = Origin(path=source, identity="hub:org/model")
     asked: list[str] = []
-    host = {"download": HostStep(lambda: False, lambda: asked.append("download"))}
-    made = pipeline(recorder, origin=origin, host_steps=host)
+    download = DownloadStep(
+        argv=("huggingface-downloader", "org/model"),
+        output=source,
+        is_done=lambda: False,
+        fetch=lambda: asked.append("download"),
+    )
+    made = pipeline(recorder, origin=origin)
     assert [r.state for r in made.run((download, convert, QUANTIZE))] == ["done", "done", "done"]
     # Only the finished file travels to the small machine.
     (recorder.data / "m" / "a.gguf").unlink()
-    again = pipeline(recorder, origin=origin, host_steps=host)
+    again = pipeline(recorder, origin=origin)
     assert [r.state for r in again.run((download, convert, QUANTIZE))] == ["unneeded", "unneeded", "cached"]
     assert asked == ["download"]
 
@@ -215,9 +225,15 @@ def test_a_step_there_is_not_lists_those_there_are(recorder: Recorder, selection
 
 
 def test_several_steps_fill_one_directory(recorder: Recorder) -> None:
-    weights = StepCommand("convert", ("weights", "-o", "{output}"), (), "/data/d/x-MLC", merge=True)
-    config = StepCommand("config", ("config", "-o", "{output}"), (), "/data/d/x-MLC", merge=True)
-    library = StepCommand("compile", ("compile", "{output}"), ("/data/d/x-MLC/config.json",), "/data/d/libs/x.so")
+    weights = CommandStep(
+        name="convert", argv=("weights", "-o", "{output}"), inputs=(), output="/data/d/x-MLC", merge=True
+    )
+    config = CommandStep(
+        name="config", argv=("config", "-o", "{output}"), inputs=(), output="/data/d/x-MLC", merge=True
+    )
+    library = CommandStep(
+        name="compile", argv=("compile", "{output}"), inputs=("/data/d/x-MLC/config.json",), output="/data/d/libs/x.so"
+    )
     steps = (weights, config, library)
     assert run(recorder, steps) == ["done", "done", "done"]
     assert sorted(p.name for p in (recorder.data / "d" / "x-MLC").iterdir()) == ["config.json", "convert.json"]
@@ -228,16 +244,20 @@ def test_several_steps_fill_one_directory(recorder: Recorder) -> None:
 
 
 def test_a_tool_that_names_its_own_folder_is_followed(recorder: Recorder) -> None:
-    build = StepCommand("build", ("build", "{output}"), (), "/data/dist/m-q4", result="m-q4/params")
+    build = CommandStep(
+        name="build", argv=("build", "{output}"), inputs=(), output="/data/dist/m-q4", result="m-q4/params"
+    )
     assert run(recorder, (build,)) == ["done"]
     assert (recorder.data / "dist" / "m-q4").read_text() == "made by build"
     assert sorted(p.name for p in (recorder.data / "dist").iterdir()) == ["m-q4", "m-q4.manifest.json"]
 
 
-def linked(target: str, output: str = "/data/dist/models/m") -> tuple[StepCommand, StepCommand]:
+def linked(target: str, output: str = "/data/dist/models/m") -> tuple[CommandStep, CommandStep]:
     """A link, and a step that reads through it."""
-    link = StepCommand("link", ("ln", "-sfn", target, output), (target,), output)
-    return link, StepCommand("build", ("build", output, "{output}"), (output,), "/data/dist/m-q4")
+    link = LinkStep(name="link", target=target, output=output)
+    return link, CommandStep(
+        name="build", argv=("build", output, "{output}"), inputs=(output,), output="/data/dist/m-q4"
+    )
 
 
 def test_links_are_made_relative_and_replaced(recorder: Recorder) -> None:
@@ -306,7 +326,7 @@ def test_two_runs_of_the_same_step_take_turns(recorder: Recorder) -> None:
     inside, go_on = threading.Event(), threading.Event()
     original = recorder.run
 
-    def slow(step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+    def slow(step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
         inside.set()
         go_on.wait(120)
         return original(step, argv, show=show)
@@ -317,7 +337,10 @@ def test_two_runs_of_the_same_step_take_turns(recorder: Recorder) -> None:
 
     def work(name: str, console: Console) -> None:
         states[name] = [
-            r.state for r in Pipeline(recorder.data, recorder, console).run((CONVERT,), Selection(until="convert"))
+            r.state
+            for r in Pipeline(data=recorder.data, runner=recorder, console=console).run(
+                (CONVERT,), Selection(until="convert")
+            )
         ]
 
     first = threading.Thread(target=work, args=("first", Console(out=io.StringIO(), err=io.StringIO())))
@@ -343,10 +366,14 @@ def test_a_new_commit_upstream_costs_nothing(recorder: Recorder) -> None:
 
     def keys(commit: str, identity: str = "hub:org/m") -> list[str]:
         place = f"/data/snapshots/{commit}"
-        download = StepCommand("download", ("huggingface-downloader", f"org/m@{commit}"), (), place, intermediate=True)
+        download = DownloadStep(
+            argv=("huggingface-downloader", f"org/m@{commit}"),
+            output=place,
+            is_done=lambda: False,
+            fetch=lambda: None,
+        )
         convert = replace(CONVERT, argv=("convert", place, "{output}"), inputs=(place,))
-        host = {"download": HostStep(lambda: False, lambda: None)}
-        made = pipeline(recorder, origin=Origin(place, identity), host_steps=host)
+        made = pipeline(recorder, origin=Origin(path=place, identity=identity))
         return made.keys((download, convert, QUANTIZE))[1:]
 
     assert keys("1" * 40) == keys("2" * 40)
@@ -358,9 +385,9 @@ def test_what_another_run_made_since_the_plan_is_not_made_again(recorder: Record
     first = pipeline(recorder)
     planned = first.plan((CONVERT,), Selection(until="convert"))
     run(recorder, (CONVERT,), until="convert")
-    assert [first._step(each).state for each in planned] == ["cached"]
+    assert [first._run(each).state for each in planned] == ["cached"]
     forced = first.plan((CONVERT,), Selection(force=("convert",)))
-    assert [first._step(each).state for each in forced] == ["done"]
+    assert [first._run(each).state for each in forced] == ["done"]
 
 
 def test_the_previous_output_stays_until_the_new_one_is_read(
@@ -378,7 +405,9 @@ def test_the_previous_output_stays_until_the_new_one_is_read(
 
 
 def test_a_shard_of_the_previous_output_does_not_stay_in_a_shared_directory(recorder: Recorder) -> None:
-    weights = StepCommand("convert", ("weights", "-o", "{output}"), (), "/data/d/x-MLC", merge=True)
+    weights = CommandStep(
+        name="convert", argv=("weights", "-o", "{output}"), inputs=(), output="/data/d/x-MLC", merge=True
+    )
     run(recorder, (weights,))
     place = recorder.data / "d" / "x-MLC"
     (place / "mine").write_text("of somebody else")
@@ -395,31 +424,20 @@ def test_taking_the_place_of_another_organisations_model_is_said(recorder: Recor
     err = io.StringIO()
     console = Console(out=io.StringIO(), err=err)
     for model in ("one/m", "one/m", "two/m"):
-        Pipeline(recorder.data, recorder, console, Origin("", model), {"model": model}).run(
-            (QUANTIZE,), Selection(force=("quantize",))
-        )
+        Pipeline(
+            data=recorder.data,
+            runner=recorder,
+            console=console,
+            origin=Origin(path="", identity=model),
+            facts={"model": model},
+        ).run((QUANTIZE,), Selection(force=("quantize",)))
     assert err.getvalue().count("was made of one/m and is now of two/m") == 1
-
-
-def test_a_lock_of_another_user_can_be_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock = tmp_path / "lock"
-    lock.touch()
-    original = outputs.os.open
-
-    def refuse(path: Path, flags: int, mode: int = 0) -> int:
-        if flags & os.O_RDWR:
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return original(path, flags, mode)
-
-    monkeypatch.setattr(outputs.os, "open", refuse)
-    with outputs.opened_lock(lock) as descriptor:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_what_belongs_to_another_user_is_said_and_is_no_bug(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+    def refuse(step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
         raise PermissionError(errno.EACCES, "Permission denied", "/data/m")
 
     monkeypatch.setattr(recorder, "run", refuse)
@@ -431,7 +449,9 @@ def test_what_belongs_to_another_user_is_said_and_is_no_bug(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_what_root_makes_belongs_to_the_owner_of_the_data(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JETSON_CONTAINERS_OWNER", "12345:12346")
-    weights = StepCommand("convert", ("weights", "-o", "{output}"), (), "/data/d/x-MLC", merge=True)
+    weights = CommandStep(
+        name="convert", argv=("weights", "-o", "{output}"), inputs=(), output="/data/d/x-MLC", merge=True
+    )
     run(recorder, (*STEPS, weights))
     strangers = [path for path in recorder.data.rglob("*") if path.stat().st_uid != 12345]
     assert strangers == []
@@ -447,13 +467,20 @@ def test_a_step_that_leaves_nothing_is_not_called_a_failure_with_status_0(
 
 def test_a_calibration_text_that_changed_is_another_input(recorder: Recorder) -> None:
     text = recorder.data / "text.txt"
-    job = Job("/data/m", "m", None, "4bit", Target(platforms.parse_target("cpu")), calibration="/data/text.txt")
+    job = Job(
+        source="/data/m",
+        name="m",
+        config=None,
+        quantization="4bit",
+        target=Target(platform=platforms.parse_target("cpu")),
+        calibration="/data/text.txt",
+    )
     step = calibration.step(job, ("quantize", *calibration.arguments(job)), "/data/q", gpu=False)
 
     def keys(words: str, when: int) -> list[str]:
         text.write_text(words)
         os.utime(text, (when, when))
-        return pipeline(recorder, origin=Origin("/data/m", "hub:org/m")).keys([step])
+        return pipeline(recorder, origin=Origin(path="/data/m", identity="hub:org/m")).keys([step])
 
     assert keys("one", 1) == keys("one", 2)  # a copy on another machine has another time
     assert keys("one", 1) != keys("two", 1)
@@ -463,41 +490,7 @@ def test_one_data_directory_by_two_paths_has_one_lock(recorder: Recorder, tmp_pa
     run(recorder)
     before = sorted((recorder.data / ".locks").iterdir())
     (tmp_path / "link").symlink_to(recorder.data)
-    Pipeline(tmp_path / "link", recorder, Console(out=io.StringIO(), err=io.StringIO())).run(
+    Pipeline(data=tmp_path / "link", runner=recorder, console=Console(out=io.StringIO(), err=io.StringIO())).run(
         STEPS, Selection(force=("convert",))
     )
     assert sorted((recorder.data / ".locks").iterdir()) == before
-
-
-@pytest.mark.parametrize(("code", "taken"), [(errno.EWOULDBLOCK, False), (errno.ENOLCK, True)])
-def test_a_file_system_without_locks_is_no_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, taken: bool
-) -> None:
-    def flock(_descriptor: int, _how: int) -> None:
-        raise OSError(code, os.strerror(code))
-
-    with outputs.opened_lock(tmp_path / "lock") as lock:
-        monkeypatch.setattr(outputs.fcntl, "flock", flock)
-        assert outputs.try_lock(lock) is taken
-
-
-@pytest.mark.parametrize(
-    ("number", "said"),
-    [(errno.EROFS, "mounted read-only"), (errno.EACCES, 'chown -R "$(id -u):$(id -g)" /data/models')],
-)
-def test_what_cannot_be_written_names_the_way_out(number: int, said: str) -> None:
-    with pytest.raises(NotReadyError) as caught, outputs.told_whose():
-        raise OSError(number, os.strerror(number), "/data/models/x")
-    assert said in (caught.value.hint or "")
-
-
-def test_a_lock_that_another_users_directory_refuses_is_no_missing_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(path: Path, flags: int, mode: int = 0) -> int:
-        kind = PermissionError if flags & os.O_CREAT else FileNotFoundError
-        raise kind(errno.EACCES, "no", str(path))
-
-    monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(PermissionError), outputs.opened_lock(tmp_path / "none"):
-        pass

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.pipeline.steps import Origin, Pipeline
-from jetson_containers.llm.runtimes.interface import Job, Runtime, ServeOptions, StepCommand, Target
+from jetson_containers.llm.pipeline.steps import Pipeline
+from jetson_containers.llm.pipeline.types import CommandStep, Origin, Step
+from jetson_containers.llm.runtimes.interface import Job, Runtime, ServeOptions, Target
 from jetson_containers.llm.runtimes.mlc import conv_templates as templates_mlc
 from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
 from jetson_containers.llm.runtimes.mlc import mlc_llm as mlc_new
@@ -85,7 +86,7 @@ PLACES = ("vulkan", "windows", "metal", "metal:x86-64", "iphone", "android", "we
 @cache
 def target(name: str) -> Target:
     text, version = TARGETS[name]
-    return Target(platforms.parse_target(text), versions={"mlc": version})
+    return Target(platform=platforms.parse_target(text), versions={"mlc": version})
 
 
 @cache
@@ -96,12 +97,13 @@ def config(name: str) -> ModelConfig:
 def job(model: str = "Llama-2-7b-chat-hf", on: str = "orin-jp6", **options: Any) -> Job:
     source = f"/data/models/huggingface/models--{ORGANIZATION[model]}--{model}/snapshots/0123456"
     values: dict[str, Any] = {"config": config(model), "quantization": "", "target": target(on), **options}
-    return Job(source, model, **values)
+    return Job(source=source, name=model, **values)
 
 
-def line(step: StepCommand) -> str:
+def line(step: Step) -> str:
     words = " ".join(word if word.startswith("{output}") else shlex.quote(word) for word in step.argv)
-    marks = [name for name, on in (("merge", step.merge), ("gpu", step.gpu)) if on]
+    command = isinstance(step, CommandStep)
+    marks = [name for name, on in (("merge", command and step.merge), ("gpu", command and step.gpu)) if on]
     if step.result:
         marks.append(f"result {step.result}")
     options = [f"{key}={value}" for key, value in sorted(step.options.items()) if value]
@@ -123,7 +125,7 @@ def render(model: str) -> str:
             asked = job(model, name, quantization=mode, context=4096)
             lines += ["", f"{name} {mode}", *block(asked)]
             if MLC.check(asked).ok:
-                lines.append("  serve: " + shlex.join(MLC.serve(asked, ServeOptions(9000)).argv))
+                lines.append("  serve: " + shlex.join(MLC.serve(asked, ServeOptions(port=9000)).argv))
     for place in PLACES:
         lines += [
             "",
@@ -154,7 +156,7 @@ def every_job() -> list[Job]:
 def commands(asked: Job) -> list[tuple[str, ...]]:
     found = [step.argv for step in MLC.steps(asked)]
     if not asked.device:
-        found += [MLC.serve(asked, ServeOptions(9000, api_key=key)).argv for key in (False, True)]
+        found += [MLC.serve(asked, ServeOptions(port=9000, api_key=key)).argv for key in (False, True)]
     return found
 
 
@@ -377,9 +379,9 @@ def test_an_awq_checkpoint_is_read_from_a_file(files: tuple[str, ...], name: str
 
 
 def test_gguf_and_cpu_and_old_boards_are_sent_elsewhere() -> None:
-    gguf = Job("/data/models/x.gguf", "x", None, "", target("orin-jp6"))
+    gguf = Job(source="/data/models/x.gguf", name="x", config=None, quantization="", target=target("orin-jp6"))
     assert RUNTIME.check(gguf).instead == "--runtime llama_cpp"
-    cpu = Target(platforms.parse_target("x86_64,cu129"), device="cpu")
+    cpu = Target(platform=platforms.parse_target("x86_64,cu129"), device="cpu")
     assert "not for the CPU" in RUNTIME.check(job(target=cpu)).reason
     assert RUNTIME.check(job(target=cpu, device="webgpu")).ok
     for text, reason in (
@@ -390,7 +392,7 @@ def test_gguf_and_cpu_and_old_boards_are_sent_elsewhere() -> None:
         platform = platforms.parse_target(text)
         with pytest.raises(UsageError, match=reason):
             RUNTIME.packages(platform)
-        assert reason in RUNTIME.check(job(target=Target(platform))).reason
+        assert reason in RUNTIME.check(job(target=Target(platform=platform))).reason
     assert RUNTIME.packages(platforms.parse_target("r35.4.1")) == ("mlc",)
 
 
@@ -404,19 +406,22 @@ VERSIONS = [
 
 @pytest.mark.parametrize(("version", "api"), VERSIONS)
 def test_the_image_decides_the_interface(version: str, api: Api) -> None:
-    assert mlc.api_of(Target(target("orin-jp6").platform, versions={"mlc": version})) is api
+    assert mlc.api_of(Target(platform=target("orin-jp6").platform, versions={"mlc": version})) is api
 
 
 def test_without_a_version_the_image_is_asked_and_then_the_platform() -> None:
     jp5, jp6 = target("orin-jp5").platform, target("orin-jp6").platform
     old, new = " ".join(mlc.OLD_HELP), " ".join(mlc.NEW_HELP)
-    assert mlc.api_of(Target(jp6, probed={old: "usage: build.py [--artifact-path P]"})) is Api.OLD
-    assert mlc.api_of(Target(jp5, probed={new: "{compile,convert_weight,gen_config}", old: "No module"})) is Api.NEW
-    assert (mlc.api_of(Target(jp5)), mlc.api_of(Target(jp6))) == (Api.OLD, Api.NEW)
+    assert mlc.api_of(Target(platform=jp6, probed={old: "usage: build.py [--artifact-path P]"})) is Api.OLD
+    assert (
+        mlc.api_of(Target(platform=jp5, probed={new: "{compile,convert_weight,gen_config}", old: "No module"}))
+        is Api.NEW
+    )
+    assert (mlc.api_of(Target(platform=jp5)), mlc.api_of(Target(platform=jp6))) == (Api.OLD, Api.NEW)
     # a commit that is not known tells nothing, so the image's programs do
     unknown = {"mlc": "abcdef0"}
-    assert mlc.api_of(Target(jp6, versions=unknown, probed={old: "[--artifact-path P]"})) is Api.OLD
-    assert mlc.api_of(Target(jp5, versions=unknown)) is Api.OLD
+    assert mlc.api_of(Target(platform=jp6, versions=unknown, probed={old: "[--artifact-path P]"})) is Api.OLD
+    assert mlc.api_of(Target(platform=jp5, versions=unknown)) is Api.OLD
     assert {shlex.join(probe) for probe in RUNTIME.probes} >= {old, new}
 
 
@@ -436,8 +441,8 @@ TODAYS_SERVE = "usage: MLC LLM Serve CLI [--mode M] [--model-lib LIB] [--overrid
 )
 def test_the_server_gets_its_limits_in_the_image_s_spelling(version: str, printed: str, spelling: str) -> None:
     probed = {"mlc_llm serve --help": printed} if printed else {}
-    where = Target(target("orin-jp6").platform, versions={"mlc": version} if version else {}, probed=probed)
-    argv = RUNTIME.serve(job(target=where, context=2048, max_batch=2), ServeOptions(9000)).argv
+    where = Target(platform=target("orin-jp6").platform, versions={"mlc": version} if version else {}, probed=probed)
+    argv = RUNTIME.serve(job(target=where, context=2048, max_batch=2), ServeOptions(port=9000)).argv
     assert mlc_options.problems(argv) == []
     text = shlex.join(argv)
     if spelling == "first":
@@ -453,22 +458,24 @@ def test_the_server_gets_its_limits_in_the_image_s_spelling(version: str, printe
 
 @pytest.mark.parametrize(("batch", "mode"), [(1, "interactive"), (4, "local"), (16, "server")])
 def test_the_server_s_mode_follows_the_batch(batch: int, mode: str) -> None:
-    assert f"--mode {mode}" in shlex.join(RUNTIME.serve(job(max_batch=batch), ServeOptions(9000)).argv)
+    assert f"--mode {mode}" in shlex.join(RUNTIME.serve(job(max_batch=batch), ServeOptions(port=9000)).argv)
 
 
 @pytest.mark.parametrize("on", ["orin-jp5", "orin-jp6"])
 def test_only_what_runs_here_is_served(on: str) -> None:
     for place in ("windows", "metal", "iphone", "android", "webgpu"):
         with pytest.raises(UsageError, match="does not run on this machine"):
-            RUNTIME.serve(job(on=on, device=place), ServeOptions(9000))
-    assert "--device vulkan --model-lib" in shlex.join(RUNTIME.serve(job(device="vulkan"), ServeOptions(9000)).argv)
+            RUNTIME.serve(job(on=on, device=place), ServeOptions(port=9000))
+    assert "--device vulkan --model-lib" in shlex.join(
+        RUNTIME.serve(job(device="vulkan"), ServeOptions(port=9000)).argv
+    )
 
 
 def test_a_key_never_stands_in_the_argv() -> None:
-    plain = RUNTIME.serve(job(), ServeOptions(9000))
+    plain = RUNTIME.serve(job(), ServeOptions(port=9000))
     assert plain.argv[:2] == ("mlc_llm", "serve")
     assert plain.health == "/v1/models"  # it listens only when the model is loaded
-    guarded = RUNTIME.serve(job(), ServeOptions(9000, api_key=True))
+    guarded = RUNTIME.serve(job(), ServeOptions(port=9000, api_key=True))
     assert guarded.argv[1].endswith("/drivers/mlc_serve.py")
     assert guarded.argv[2:] == plain.argv[2:]
     assert guarded.health == "/health"
@@ -477,7 +484,7 @@ def test_a_key_never_stands_in_the_argv() -> None:
 
 
 def test_the_old_interface_is_served_by_our_driver() -> None:
-    service = RUNTIME.serve(job(on="orin-jp5"), ServeOptions(9000, "0.0.0.0"))
+    service = RUNTIME.serve(job(on="orin-jp5"), ServeOptions(port=9000, host="0.0.0.0"))
     root = "/data/models/mlc/dist/Llama-2-7b-chat-hf-q4f16_ft"
     assert service.argv[1:5] == (
         "/run/jetson-containers/drivers/mlc_old_server.py", root, "--model-lib",
@@ -551,7 +558,9 @@ def test_old_keys_of_overrides_are_translated_and_reach_all_steps() -> None:
     _, configure, compiled = RUNTIME.steps(asked)
     assert "--sliding-window-size 512 --prefill-chunk-size 128" in shlex.join(configure.argv)
     assert "--overrides 'sliding_window_size=512;prefill_chunk_size=128'" in shlex.join(compiled.argv)
-    assert "sliding_window_size=512;prefill_chunk_size=128" in shlex.join(RUNTIME.serve(asked, ServeOptions(1)).argv)
+    assert "sliding_window_size=512;prefill_chunk_size=128" in shlex.join(
+        RUNTIME.serve(asked, ServeOptions(port=1)).argv
+    )
 
 
 def shape_of(model: str, **options: Any) -> tuple[int, int, int]:
@@ -634,7 +643,9 @@ def test_what_a_target_lacks_is_said_with_a_remedy(place: str) -> None:
     for tool in mlc_targets.toolchains(where):
         for answer, ok in (("found\n", True), ("missing\n", False), ("sh: xcrun: not found", False)):
             probed = {" ".join(tool.probe): answer}
-            verdict = RUNTIME.check(job(device=place, target=Target(target("orin-jp6").platform, probed=probed)))
+            verdict = RUNTIME.check(
+                job(device=place, target=Target(platform=target("orin-jp6").platform, probed=probed))
+            )
             assert verdict.ok is ok
             assert ok or (tool.missing in verdict.reason and tool.remedy == verdict.instead)
     assert bool(mlc_targets.toolchains(where)) == (place != "cuda")
@@ -657,7 +668,15 @@ def test_probes_of_toolchains_are_shell_that_answers(tmp_path: Path) -> None:
 
 def test_weights_that_are_converted_already_are_compiled_within_our_limits() -> None:
     source = "/data/models/huggingface/x/snapshots/1"
-    made = Job(source, "Llama-3.1-8B-q4f16_1-MLC", None, "", target("orin-jp6"), prepared=True, context=2048)
+    made = Job(
+        source=source,
+        name="Llama-3.1-8B-q4f16_1-MLC",
+        config=None,
+        quantization="",
+        target=target("orin-jp6"),
+        prepared=True,
+        context=2048,
+    )
     assert RUNTIME.check(made).ok
     (step,) = RUNTIME.steps(made)
     assert RUNTIME.artefact(made) == source
@@ -666,16 +685,31 @@ def test_weights_that_are_converted_already_are_compiled_within_our_limits() -> 
     limits = "context_window_size=2048;prefill_chunk_size=1024;max_batch_size=1"
     assert f"--overrides '{limits}'" in shlex.join(step.argv)
     assert mlc_options.problems(step.argv) == []
-    assert RUNTIME.serve(made, ServeOptions(9000)).model == source
+    assert RUNTIME.serve(made, ServeOptions(port=9000)).model == source
 
 
 def test_an_old_build_is_served_as_it_is() -> None:
     source = "/data/models/mlc/dist/Llama-2-7b-chat-hf-q4f16_ft"
-    made = Job(source, "Llama-2-7b-chat-hf-q4f16_ft", None, "", target("orin-jp5"), prepared=True)
+    made = Job(
+        source=source,
+        name="Llama-2-7b-chat-hf-q4f16_ft",
+        config=None,
+        quantization="",
+        target=target("orin-jp5"),
+        prepared=True,
+    )
     assert RUNTIME.check(made).ok
     assert RUNTIME.steps(made) == ()
     assert MLC.library(made) == f"{source}/Llama-2-7b-chat-hf-q4f16_ft-cuda.so"
-    phone = Job(source, "Llama-2-7b-chat-hf-q4f16_ft", None, "", target("orin-jp5"), prepared=True, device="android")
+    phone = Job(
+        source=source,
+        name="Llama-2-7b-chat-hf-q4f16_ft",
+        config=None,
+        quantization="",
+        target=target("orin-jp5"),
+        prepared=True,
+        device="android",
+    )
     assert "quantized already" in RUNTIME.check(phone).reason
 
 
@@ -691,7 +725,7 @@ class StandIn:
             (root / "bin" / name).write_text(f"#!{sys.executable} -IS\n{text}", encoding="utf-8")
             (root / "bin" / name).chmod(0o755)
 
-    def run(self, step: StepCommand, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
+    def run(self, step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
         self.ran.append(step.name)
         words = [word.replace("/data/", f"{self.root}/data/") for word in argv]
         words[0] = str(self.root / "bin" / words[0])
@@ -706,7 +740,12 @@ def prepared_by(root: Path) -> tuple[StandIn, Pipeline]:
     snapshot = root / "data" / job().source.removeprefix("/data/")
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").touch()
-    return runner, Pipeline(root / "data", runner, console, Origin(job().source, "hub:meta-llama/Llama-2-7b-chat-hf"))
+    return runner, Pipeline(
+        data=root / "data",
+        runner=runner,
+        console=console,
+        origin=Origin(path=job().source, identity="hub:meta-llama/Llama-2-7b-chat-hf"),
+    )
 
 
 def test_the_pipeline_makes_upstream_s_layout_once(tmp_path: Path) -> None:
@@ -813,15 +852,19 @@ SPRING_2026 = "usage: MLC LLM Configuration Generator --conv-template {llama-2,l
 )  # fmt: skip
 def test_an_image_that_lacks_a_template_gets_the_nearest_it_has(name: str, template: str) -> None:
     probed = {"mlc_llm gen_config --help": SPRING_2026}
-    where = Target(target("orin-jp6").platform, versions={"mlc": "0.20.0"}, probed=probed)
-    asked = Job("/data/models/x", name, None, "", where)
+    where = Target(platform=target("orin-jp6").platform, versions={"mlc": "0.20.0"}, probed=probed)
+    asked = Job(source="/data/models/x", name=name, config=None, quantization="", target=where)
     argv = RUNTIME.steps(asked)[1].argv
     assert argv[argv.index("--conv-template") + 1] == template
     changed = template != templates_mlc.choose(name, None).template
     assert any("has no conversation template" in text for text in MLC.notices(asked)) is changed
-    refused = RUNTIME.check(Job("/data/models/x", name, None, "", where, conv_template="llama-3_1"))
+    refused = RUNTIME.check(
+        Job(source="/data/models/x", name=name, config=None, quantization="", target=where, conv_template="llama-3_1")
+    )
     assert refused.instead == "--conv-template llama-3"
-    assert RUNTIME.check(Job("/data/models/x", name, None, "", where, conv_template="olmo")).ok
+    assert RUNTIME.check(
+        Job(source="/data/models/x", name=name, config=None, quantization="", target=where, conv_template="olmo")
+    ).ok
 
 
 @pytest.mark.parametrize(
@@ -847,28 +890,45 @@ def test_the_old_interface_names_its_template_by_the_model(name: str, template: 
     ],
 )
 def test_a_chat_model_never_gets_the_template_without_roles_unasked(name: str, reason: str, instead: str) -> None:
-    refused = RUNTIME.check(Job("/data/models/x", name, None, "", target("orin-jp6")))
+    refused = RUNTIME.check(
+        Job(source="/data/models/x", name=name, config=None, quantization="", target=target("orin-jp6"))
+    )
     assert (refused.ok, reason in refused.reason, instead in refused.instead) == (False, True, True)
-    asked = Job("/data/models/x", name, None, "", target("orin-jp6"), conv_template="LM")
+    asked = Job(
+        source="/data/models/x", name=name, config=None, quantization="", target=target("orin-jp6"), conv_template="LM"
+    )
     assert RUNTIME.check(asked).ok
     argv = RUNTIME.steps(asked)[1].argv
     assert argv[argv.index("--conv-template") + 1] == "LM"
-    assert RUNTIME.check(Job("/data/models/x", "mine-1b", None, "", target("orin-jp6"))).ok  # a base model
+    assert RUNTIME.check(
+        Job(source="/data/models/x", name="mine-1b", config=None, quantization="", target=target("orin-jp6"))
+    ).ok  # a base model
 
 
 def test_the_present_image_without_a_model_s_template_refuses_it() -> None:
-    where = Target(target("orin-jp6").platform, probed={"mlc_llm gen_config --help": SPRING_2026})
-    refused = RUNTIME.check(Job("/data/models/x", "gemma-2b-it", None, "", where))
+    where = Target(platform=target("orin-jp6").platform, probed={"mlc_llm gen_config --help": SPRING_2026})
+    refused = RUNTIME.check(
+        Job(source="/data/models/x", name="gemma-2b-it", config=None, quantization="", target=where)
+    )
     assert "no conversation template `gemma_instruction`" in refused.reason
     assert "--conv-template LM|chatml|llama-2|llama-3|olmo|qwen2 " in refused.instead
 
 
 def test_templates_of_the_old_interface_are_replaced_in_the_new_one() -> None:
-    vicuna = Job("/data/models/x", "vicuna-7b-v1.5", config(LLAMA), "", target("orin-jp6"))
+    vicuna = Job(
+        source="/data/models/x", name="vicuna-7b-v1.5", config=config(LLAMA), quantization="", target=target("orin-jp6")
+    )
     argv = RUNTIME.steps(vicuna)[1].argv
     assert argv[argv.index("--conv-template") + 1] == "llava"
     assert "no conversation template `vicuna_v1.1`; `llava` is the nearest" in MLC.notices(vicuna)[0]
-    named = Job("/data/models/x", "vicuna-7b-v1.5", None, "", target("orin-jp6"), conv_template="vicuna_v1.1")
+    named = Job(
+        source="/data/models/x",
+        name="vicuna-7b-v1.5",
+        config=None,
+        quantization="",
+        target=target("orin-jp6"),
+        conv_template="vicuna_v1.1",
+    )
     assert RUNTIME.check(named).instead == "--conv-template llava"
     for name, template in (("StableCode-completion-3b", "LM"), ("vicuna-7b-v1.5", "llava")):
         assert templates_mlc.choose(name, None).template == template
@@ -884,7 +944,7 @@ def test_templates_of_the_old_interface_are_replaced_in_the_new_one() -> None:
     ],
 )  # fmt: skip
 def test_the_old_interface_refuses_a_name_without_a_template(name: str, kind: str, template: str) -> None:
-    asked = Job("/data/models/x", name, family(kind), "", target("orin-jp5"))
+    asked = Job(source="/data/models/x", name=name, config=family(kind), quantization="", target=target("orin-jp5"))
     verdict = RUNTIME.check(asked)
     assert verdict.ok is bool(template)
     if template:
@@ -894,7 +954,15 @@ def test_the_old_interface_refuses_a_name_without_a_template(name: str, kind: st
 
 
 def test_the_old_interface_says_when_its_template_is_for_any_llama() -> None:
-    (notice,) = MLC.notices(Job("/data/models/x", "SmolLM-360M-Instruct", family("llama"), "", target("orin-jp5")))
+    (notice,) = MLC.notices(
+        Job(
+            source="/data/models/x",
+            name="SmolLM-360M-Instruct",
+            config=family("llama"),
+            quantization="",
+            target=target("orin-jp5"),
+        )
+    )
     assert "`llama_default`, for any Llama" in notice
 
 

@@ -56,21 +56,72 @@ BOARDS = {
     "cpu": "x86_64,cpu",
 }
 LLAMA = ModelConfig(
-    "LlamaForCausalLM", "llama", 32, 4096, 11008, 32, 32, 128, 32000, max_position=4096, dtype="float16"
+    architecture="LlamaForCausalLM",
+    model_type="llama",
+    layers=32,
+    hidden=4096,
+    intermediate=11008,
+    heads=32,
+    kv_heads=32,
+    head_dim=128,
+    vocab=32000,
+    max_position=4096,
+    dtype="float16",
 )
 MODELS = {
     "Llama-2-7b-chat-hf": LLAMA,
     "Qwen2.5-1.5B-Instruct": ModelConfig(
-        "Qwen2ForCausalLM", "qwen2", 28, 1536, 8960, 12, 2, 128, 151936, tied=True, max_position=32768, dtype="bfloat16"
+        architecture="Qwen2ForCausalLM",
+        model_type="qwen2",
+        layers=28,
+        hidden=1536,
+        intermediate=8960,
+        heads=12,
+        kv_heads=2,
+        head_dim=128,
+        vocab=151936,
+        tied=True,
+        max_position=32768,
+        dtype="bfloat16",
     ),
     "internlm2-chat-1_8b": ModelConfig(
-        "InternLM2ForCausalLM", "internlm2", 24, 2048, 8192, 16, 8, 128, 92544, max_position=32768, dtype="bfloat16"
+        architecture="InternLM2ForCausalLM",
+        model_type="internlm2",
+        layers=24,
+        hidden=2048,
+        intermediate=8192,
+        heads=16,
+        kv_heads=8,
+        head_dim=128,
+        vocab=92544,
+        max_position=32768,
+        dtype="bfloat16",
     ),
     "internlm-chat-7b": ModelConfig(
-        "InternLMForCausalLM", "internlm", 32, 4096, 11008, 32, 32, 128, 103168, max_position=2048, dtype="float16"
+        architecture="InternLMForCausalLM",
+        model_type="internlm",
+        layers=32,
+        hidden=4096,
+        intermediate=11008,
+        heads=32,
+        kv_heads=32,
+        head_dim=128,
+        vocab=103168,
+        max_position=2048,
+        dtype="float16",
     ),
     "Mistral-7B-Instruct-v0.2": ModelConfig(
-        "MistralForCausalLM", "mistral", 32, 4096, 14336, 32, 8, 128, 32000, max_position=32768, dtype="bfloat16"
+        architecture="MistralForCausalLM",
+        model_type="mistral",
+        layers=32,
+        hidden=4096,
+        intermediate=14336,
+        heads=32,
+        kv_heads=8,
+        head_dim=128,
+        vocab=32000,
+        max_position=32768,
+        dtype="bfloat16",
     ),
 }
 
@@ -85,12 +136,19 @@ def board(name: str) -> Platform:
 
 
 def job(model: str = "Llama-2-7b-chat-hf", where: str = "orin-nx-jp6", quantization: str = "", **more: object) -> Job:
-    made = Job(f"/data/models/hf/{model}", model, MODELS[model], quantization, Target(board(where)), context=4096)
+    made = Job(
+        source=f"/data/models/hf/{model}",
+        name=model,
+        config=MODELS[model],
+        quantization=quantization,
+        target=Target(platform=board(where)),
+        context=4096,
+    )
     return replace(made, **more)  # type: ignore[arg-type]
 
 
 def quantized(method: str, bits: int = 4, model: str = "Llama-2-7b-chat-hf") -> ModelConfig:
-    return replace(MODELS[model], quantized=Quantized(method, bits, 128))
+    return replace(MODELS[model], quantized=Quantized(method=method, bits=bits, group=128))
 
 
 def render(model: str) -> str:
@@ -115,7 +173,7 @@ def describe(runtime: Tabled, asked: Job) -> tuple[str, ...]:
         marks = "".join(f" [{mark}]" for mark in ("gpu", "network") if getattr(step, mark))
         result = f" ({step.result})" if step.result else ""
         lines += [f"  {step.name}{marks}: {shlex.join(step.argv)}", f"    -> {step.output}{result}"]
-    service = runtime.serve(asked, ServeOptions(8000))
+    service = runtime.serve(asked, ServeOptions(port=8000))
     return (*lines, f"  serve: {shlex.join(service.argv)}")
 
 
@@ -194,7 +252,9 @@ def test_the_prediction_and_the_runtimes_agree_about_what_is_impossible(place: s
         platform = platforms.parse_target(f"{place},r{NEWEST[major]}")
         machine = fit.of_board(fit.board_named(place), l4t=major)
         said = {name: refusal(name, platform) for name in ALL}
-        predicted = {name: fit.ask(LLAMA, fit.FitRequest(name, "", 2048), machine) for name in ALL}
+        predicted = {
+            name: fit.ask(LLAMA, fit.FitRequest(runtime=name, quantization="", context=2048), machine) for name in ALL
+        }
         wrong = [name for name in ALL if bool(said[name]) != (predicted[name].verdict is fit.FitVerdict.IMPOSSIBLE)]
         assert not wrong, [(place, major, name, said[name], predicted[name].reason) for name in wrong]
 
@@ -202,12 +262,12 @@ def test_the_prediction_and_the_runtimes_agree_about_what_is_impossible(place: s
 def refusal(name: str, platform: Platform) -> str:
     """Why a runtime cannot load a Llama in its usual quantization; empty when it can."""
     runtime = ALL[name]
-    target = Target(platform, "cuda")
+    target = Target(platform=platform, device="cuda")
     try:
         runtime.packages(platform)
     except UsageError as error:
         return error.message
-    asked = Job("/data/models/hf/m", "m", LLAMA, "", target, context=2048)
+    asked = Job(source="/data/models/hf/m", name="m", config=LLAMA, quantization="", target=target, context=2048)
     usual = rules.quantization(name, asked).name if name in RUNTIMES else runtime.quantizations(target)[0]
     return runtime.check(replace(asked, quantization=usual)).reason
 
@@ -318,7 +378,7 @@ def test_a_quantized_checkpoint_is_served_as_it_is_by_what_reads_it(
         assert verdict.instead
     else:
         assert [step.name for step in RUNTIMES[runtime].steps(asked)] in ([], ["convert"])
-        assert RUNTIMES[runtime].serve(asked, ServeOptions(1)).argv
+        assert RUNTIMES[runtime].serve(asked, ServeOptions(port=1)).argv
 
 
 def test_llm_int8_weights_need_a_newer_gpu_than_nf4_ones() -> None:
@@ -327,7 +387,7 @@ def test_llm_int8_weights_need_a_newer_gpu_than_nf4_ones() -> None:
 
 
 def test_an_image_with_the_library_reads_what_the_runtime_alone_does_not() -> None:
-    target = Target(board("orin-nx-jp6"), versions={"transformers": "5.13.1", "gptqmodel": "7.3.4"})
+    target = Target(platform=board("orin-nx-jp6"), versions={"transformers": "5.13.1", "gptqmodel": "7.3.4"})
     assert RUNTIMES["transformers"].check(job(config=quantized("gptq"), target=target)).ok
 
 
@@ -337,7 +397,7 @@ def test_what_a_runtime_once_made_is_only_loaded() -> None:
         assert runtime.check(made).ok
         assert runtime.steps(made) == ()
         assert runtime.artefact(made) == made.source
-        assert made.source in runtime.serve(made, ServeOptions(1)).argv
+        assert made.source in runtime.serve(made, ServeOptions(port=1)).argv
 
 
 @pytest.mark.parametrize(
@@ -405,7 +465,7 @@ def test_an_option_of_another_runtime_is_refused_instead_of_ignored(option: str)
 def test_the_image_decides_which_lmdeploy_it_is(
     versions: dict[str, str], probed: dict[str, str], steps: list[str]
 ) -> None:
-    target = Target(board("orin-nx-jp6"), versions=versions, probed=probed)
+    target = Target(platform=board("orin-nx-jp6"), versions=versions, probed=probed)
     assert [step.name for step in RUNTIMES["lmdeploy"].steps(job(target=target))] == steps
 
 
@@ -436,21 +496,25 @@ def test_the_old_lmdeploy_gets_a_template_that_it_knows(family: str, name: str, 
 
 
 def test_autoawq_is_used_only_where_the_image_holds_nothing_newer() -> None:
-    old = job(target=Target(board("orin-nx-jp6"), versions={"auto_awq": "0.2.9", "transformers": "4.57.6"}))
-    both = job(target=Target(board("orin-nx-jp6"), versions={"auto_awq": "0.2.9", "llm-compressor": "0.13.0"}))
+    old = job(target=Target(platform=board("orin-nx-jp6"), versions={"auto_awq": "0.2.9", "transformers": "4.57.6"}))
+    both = job(target=Target(platform=board("orin-nx-jp6"), versions={"auto_awq": "0.2.9", "llm-compressor": "0.13.0"}))
     assert RUNTIMES["awq"].steps(old)[0].argv[1] == f"{DRIVERS}/awq_quantize.py"
     assert RUNTIMES["awq"].steps(both)[0].argv[1] == f"{DRIVERS}/llmcompressor_quantize.py"
     assert RUNTIMES["awq"].packages(board("orin-nx-jp6")) == ("llm-compressor",)
 
 
 def test_what_llm_compressor_made_takes_16_bits_where_transformers_serves_it() -> None:
-    bits = {name: row.memory_bits for name in RUNTIMES if (row := rules.row_for(name, Target(board("orin-nx-jp6"))))}
+    bits = {
+        name: row.memory_bits
+        for name in RUNTIMES
+        if (row := rules.row_for(name, Target(platform=board("orin-nx-jp6"))))
+    }
     assert bits == {**dict.fromkeys(RUNTIMES, 0), "awq": 16}
 
 
 def test_on_the_cpu_of_a_gpu_machine_no_step_asks_for_the_gpu() -> None:
     for name in ("gptq", "awq", "bitsandbytes"):
-        (step,) = RUNTIMES[name].steps(job(where="x86-cu129", target=Target(board("x86-cu129"), device="cpu")))
+        (step,) = RUNTIMES[name].steps(job(where="x86-cu129", target=Target(platform=board("x86-cu129"), device="cpu")))
         assert not step.gpu
         assert step.argv[step.argv.index("--device") + 1] == "cpu"
 
@@ -495,13 +559,13 @@ def test_artefacts_lie_below_the_runtime_s_own_directory_and_chain(name: str) ->
         assert "{output}" in step.argv
         place = step.output
     assert runtime.artefact(asked) == place
-    assert any(place in word for word in runtime.serve(asked, ServeOptions(8000)).argv)
+    assert any(place in word for word in runtime.serve(asked, ServeOptions(port=8000)).argv)
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
 def test_memory_is_always_limited(name: str) -> None:
     batch = 2 if RUNTIMES[name].batches else 1
-    argv = RUNTIMES[name].serve(job(context=1024, max_batch=batch, prefill_chunk=512), ServeOptions(8000)).argv
+    argv = RUNTIMES[name].serve(job(context=1024, max_batch=batch, prefill_chunk=512), ServeOptions(port=8000)).argv
     assert "1024" in argv
     assert "512" in argv
     if batch > 1:
@@ -516,7 +580,7 @@ def test_a_batch_is_refused_where_requests_wait_for_each_other() -> None:
 
 @pytest.mark.parametrize("name", ["vllm", "transformers", "lmdeploy"])
 def test_the_context_is_no_longer_than_the_model_s(name: str) -> None:
-    argv = RUNTIMES[name].serve(job("Llama-2-7b-chat-hf", context=100_000), ServeOptions(1)).argv
+    argv = RUNTIMES[name].serve(job("Llama-2-7b-chat-hf", context=100_000), ServeOptions(port=1)).argv
     assert "4096" in argv
     assert "100000" not in argv
 
@@ -526,7 +590,7 @@ def test_nothing_is_looked_up_at_the_hub_but_a_named_text(name: str) -> None:
     runtime = RUNTIMES[name]
     for step in runtime.steps(job()):
         assert step.env == {"HF_HUB_OFFLINE": "1"}
-    assert runtime.serve(job(), ServeOptions(1)).env == {"HF_HUB_OFFLINE": "1"}
+    assert runtime.serve(job(), ServeOptions(port=1)).env == {"HF_HUB_OFFLINE": "1"}
     if name in {"gptq", "awq", "lmdeploy"}:
         assert runtime.steps(job(calibration="wikitext2"))[0].env == {}
 
@@ -534,7 +598,7 @@ def test_nothing_is_looked_up_at_the_hub_but_a_named_text(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
 def test_the_key_is_in_no_argv(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEY", "sekrit")
-    service = RUNTIMES[name].serve(job(), ServeOptions(8000, host="0.0.0.0", api_key=True))
+    service = RUNTIMES[name].serve(job(), ServeOptions(port=8000, host="0.0.0.0", api_key=True))
     assert "sekrit" not in " ".join(service.argv)
     assert "sekrit" not in str(service.env)
     assert service.model == "Llama-2-7b-chat-hf"
@@ -544,7 +608,7 @@ def test_the_key_is_in_no_argv(name: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_servers_that_know_only_a_flag_get_the_key_inside_the_process() -> None:
-    key = ServeOptions(8000, api_key=True)
+    key = ServeOptions(port=8000, api_key=True)
     assert RUNTIMES["lmdeploy"].serve(job(), key).argv[1:5] == (
         f"{DRIVERS}/with_key.py", "--api-keys", "--", "lmdeploy",
     )  # fmt: skip
@@ -554,23 +618,23 @@ def test_servers_that_know_only_a_flag_get_the_key_inside_the_process() -> None:
 @pytest.mark.parametrize("where", BOARDS)
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_nearest_on_a_platform_is_what_a_plain_model_would_be_told(runtime: str, where: str) -> None:
-    target = Target(board(where), "cuda" if board(where).has_gpu else "cpu")
+    target = Target(platform=board(where), device="cuda" if board(where).has_gpu else "cpu")
     unknown = replace(job(), config=None, target=target)
     assert rules.nearest_on(runtime, target) == rules.nearest(runtime, unknown)
 
 
 def test_vllm_on_a_small_board_goes_without_cuda_graphs() -> None:
-    small = RUNTIMES["vllm"].serve(job(where="orin-nano-8gb,r36.4.3"), ServeOptions(1)).argv
-    large = RUNTIMES["vllm"].serve(job(where="agx-thor"), ServeOptions(1)).argv
+    small = RUNTIMES["vllm"].serve(job(where="orin-nano-8gb,r36.4.3"), ServeOptions(port=1)).argv
+    large = RUNTIMES["vllm"].serve(job(where="agx-thor"), ServeOptions(port=1)).argv
     assert "--enforce-eager" in small
     assert "--enforce-eager" not in large
     assert large[large.index("--gpu-memory-utilization") + 1] == "0.75"
 
 
 def test_the_default_type_is_the_checkpoint_s_own_where_the_device_has_it() -> None:
-    assert "bfloat16" in RUNTIMES["vllm"].serve(job("Qwen2.5-1.5B-Instruct"), ServeOptions(1)).argv
-    assert "float16" in RUNTIMES["vllm"].serve(job(), ServeOptions(1)).argv
-    xavier = RUNTIMES["transformers"].serve(job("Qwen2.5-1.5B-Instruct", "xavier-nx-8gb"), ServeOptions(1)).argv
+    assert "bfloat16" in RUNTIMES["vllm"].serve(job("Qwen2.5-1.5B-Instruct"), ServeOptions(port=1)).argv
+    assert "float16" in RUNTIMES["vllm"].serve(job(), ServeOptions(port=1)).argv
+    xavier = RUNTIMES["transformers"].serve(job("Qwen2.5-1.5B-Instruct", "xavier-nx-8gb"), ServeOptions(port=1)).argv
     assert xavier[xavier.index("--dtype") + 1] == "fp16"
 
 
@@ -583,14 +647,14 @@ def test_any_bit_width_of_exllama_can_be_named() -> None:
 
 
 def test_quantizations_are_listed_for_the_device() -> None:
-    assert RUNTIMES["bitsandbytes"].quantizations(Target(board("xavier-nx-8gb"))) == ("nf4", "fp4")
-    assert RUNTIMES["transformers"].quantizations(Target(board("cpu"), device="cpu"))[0] == "bf16"
-    assert RUNTIMES["vllm"].quantizations(Target(board("xavier-nx-8gb"))) == ()
+    assert RUNTIMES["bitsandbytes"].quantizations(Target(platform=board("xavier-nx-8gb"))) == ("nf4", "fp4")
+    assert RUNTIMES["transformers"].quantizations(Target(platform=board("cpu"), device="cpu"))[0] == "bf16"
+    assert RUNTIMES["vllm"].quantizations(Target(platform=board("xavier-nx-8gb"))) == ()
 
 
 def test_code_of_a_checkpoint_runs_only_where_the_family_has_no_other() -> None:
-    assert "--trust-remote-code" in RUNTIMES["vllm"].serve(job("internlm2-chat-1_8b"), ServeOptions(1)).argv
-    assert "--trust-remote-code" not in RUNTIMES["vllm"].serve(job(), ServeOptions(1)).argv
+    assert "--trust-remote-code" in RUNTIMES["vllm"].serve(job("internlm2-chat-1_8b"), ServeOptions(port=1)).argv
+    assert "--trust-remote-code" not in RUNTIMES["vllm"].serve(job(), ServeOptions(port=1)).argv
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import resource
 import sys
 from typing import TYPE_CHECKING
 
@@ -50,24 +48,6 @@ def test_the_tree_has_seven_hundred_variants(tree: Catalog) -> None:
     assert sorted(error.path.parent.name for error in tree.broken) == ["l4t-ml", "needs-network", "writes"]
 
 
-def test_loading_and_resolving_all_of_it_takes_a_fraction_of_what_it_may(tmp_path: Path) -> None:
-    """The measured values are in `benchmarks/upstream_tree`; the limits are those of the design, in CPU seconds."""
-    generate.write(tmp_path)
-    started = cpu_seconds()
-    found = load([tmp_path / "packages"], ORIN)
-    loaded = cpu_seconds()
-    for name in found.available:
-        with contextlib.suppress(JetsonError):
-            solve(found, [name])
-    assert (loaded - started < 1, cpu_seconds() - loaded < 2) == (True, True)
-
-
-def cpu_seconds() -> float:
-    """Of this process and its children."""
-    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, USAGES))
-
-
-USAGES = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 TORCH = "build-essential pip_cache:cu126 cuda:12.6 cudnn:9.3 python:3.10 numpy cmake:pip pytorch:2.8"
 HUB = "rust huggingface_hub"
 OLDER = TORCH.replace("2.8", "2.6")

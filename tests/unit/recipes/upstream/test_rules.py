@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jetson_containers.autotag.sources import Wanted
+from jetson_containers.autotag.types import Wanted
 from jetson_containers.core.errors import RecipeError, UnknownPackageError, UnsatisfiableError
 from jetson_containers.plan import plan
 from jetson_containers.plan.final_name import final_name

@@ -39,7 +39,8 @@ SECRET = "hf_" + "x" * 34
         ("hf://org/name@v1/file", Reference("org/name", "v1", "file")),
     ],
 )  # fmt: skip
-def test_a_reference_is_read(text: str, expected: Reference) -> None:
+def test_parse_reads_references(text: str, expected: Reference) -> None:
+    """Names, links and file references are read."""
     assert parse(text) == expected
 
 
@@ -48,13 +49,15 @@ def test_a_reference_is_read(text: str, expected: Reference) -> None:
     ["", "a b", "org/na me", "org/../../etc", "/etc/passwd/../x", "org/name.git", "org/na--me", "-org/name", "@main",
      "org/name/a/../b", "org/name@", "https://huggingface.co/org", "https://huggingface.co/docs/hub/index/deep"],
 )  # fmt: skip
-def test_what_is_no_reference_is_refused(text: str) -> None:
+def test_parse_refuses_other_text(text: str) -> None:
+    """Text that is not a reference is refused as a usage error."""
     with pytest.raises(DownloadError) as caught:
         parse(text)
     assert caught.value.status == problems.USAGE
 
 
-def test_a_reference_prints_as_it_is_read() -> None:
+def test_reference_prints_as_it_is_read() -> None:
+    """A reference prints as it is read."""
     for text in ("gpt2", "org/name@v1/dir/file", "org/name/file", "org/name@refs/pr/1"):
         assert str(parse(text)) == text
 
@@ -69,12 +72,14 @@ def test_a_reference_prints_as_it_is_read() -> None:
         ("a.bin", ["a*,b*"], ["*.pt"], True),
     ],
 )
-def test_patterns(name: str, include: list[str], exclude: list[str], wanted: bool) -> None:
+def test_patterns_choose_files(name: str, include: list[str], exclude: list[str], wanted: bool) -> None:
+    """Patterns of include and exclude choose files."""
     assert is_wanted(name, split_patterns(include), split_patterns(exclude)) is wanted
 
 
 @pytest.mark.parametrize("name", ["", "/a", "a/../b", "..", "a//b", "a\\b", "./a"])
-def test_names_that_leave_the_directory_are_not_safe(name: str) -> None:
+def test_is_safe_refuses_names_that_leave_the_directory(name: str) -> None:
+    """Names that leave the directory are not safe."""
     assert not is_safe(name)
 
 
@@ -91,14 +96,16 @@ def test_names_that_leave_the_directory_are_not_safe(name: str) -> None:
         ("", {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}, "", ""),
     ],
 )
-def test_a_token_is_found(tmp_path: Path, given: str, env: dict[str, str], value: str, source: str) -> None:
+def test_token_is_found(tmp_path: Path, given: str, env: dict[str, str], value: str, source: str) -> None:
+    """A token is found on the command line, in the environment and in files."""
     file = tmp_path / "token"
     file.write_text(SECRET + "\n")
     found = find_token(given, {name: text.format(file=file) for name, text in env.items()})
     assert (found.value, found.source) == (value, source)
 
 
-def test_the_file_of_the_login_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_file_of_the_login_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that a login wrote comes last."""
     monkeypatch.setattr("huggingface_hub.get_token", lambda: SECRET)
     assert find_token("", {}) == Token(SECRET, "the file of `hf auth login`")
 
@@ -111,7 +118,8 @@ def test_the_file_of_the_login_comes_last(monkeypatch: pytest.MonkeyPatch) -> No
         ({"HF_TOKEN": "hf_é"}, "is no token"),
     ],
 )
-def test_a_token_that_cannot_be_used_is_refused_without_showing_it(env: dict[str, str], words: str) -> None:
+def test_token_that_cannot_be_sent_is_refused_unshown(env: dict[str, str], words: str) -> None:
+    """A token that cannot be sent is refused without being shown."""
     with pytest.raises(DownloadError) as caught:
         find_token("", env)
     assert caught.value.status == problems.NOT_READY
@@ -130,11 +138,13 @@ def test_a_token_that_cannot_be_used_is_refused_without_showing_it(env: dict[str
         ({}, 429, None),
     ],
 )
-def test_how_long_a_server_asks_to_wait(headers: dict[str, str], status: int, seconds: float | None) -> None:
+def test_retry_after_is_read(headers: dict[str, str], status: int, seconds: float | None) -> None:
+    """How long a server asks to wait is read from its header."""
     error = ConnectionError()
     error.response = SimpleNamespace(status_code=status, headers=headers)  # type: ignore[attr-defined]
     assert problems.retry_after(error, now=1_000_000) == seconds
 
 
-def test_addresses_lose_their_signature() -> None:
+def test_address_without_its_signature() -> None:
+    """Addresses lose their signature before they are shown."""
     assert problems.one_line("GET https://cdn/x?Signature=abc\n failed") == "GET https://cdn/x failed"

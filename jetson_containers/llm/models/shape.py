@@ -1,71 +1,25 @@
-"""What a user calls a model → its shape: a hub name, a directory, a .gguf file, or a name of `facts/models.yaml`."""
+"""The shape of a model, read from its files (`config.json`, .gguf, an MLC artifact) or from the hub's `config.json`."""
 
 from __future__ import annotations
 
-import difflib
 import json
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm.fit import weights
 from jetson_containers.llm.models import config as modelconfig
 from jetson_containers.llm.models import gguf
-from jetson_containers.llm.models import known as knownmodels
 from jetson_containers.llm.models import weight_files as weightfiles
+from jetson_containers.llm.models.types import ModelShape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
-    from jetson_containers.llm.fit.weights import Weights
     from jetson_containers.llm.models.config import ModelConfig
 
 _MLC = "mlc-chat-config.json"
-
-
-@dataclass(frozen=True)
-class Source:
-    """A model whose shape is known. `quantization` and `held` are set where they are fixed already.
-
-    `context` is what an artefact was compiled for, 0 where that is open; `runtimes` empty: any of them. `origin` says
-    where the shape comes from.
-    """
-
-    name: str
-    config: ModelConfig
-    origin: str
-    quantization: str = ""
-    context: int = 0
-    held: Weights | None = None
-    runtimes: tuple[str, ...] = ()
-
-
-def load(reference: str, load_config: Callable[[str], ModelConfig]) -> Source:
-    """Find a model's shape; only for a hub name that no table has, `load_config` is asked.
-
-    Raises UsageError for what is no model, and what `load_config` raises.
-    """
-    path = Path(reference)
-    if path.exists():
-        return _of_path(path)
-    known = knownmodels.full_name(reference) if "@" not in reference else ""
-    if known:
-        return Source(known, modelconfig.from_hf(knownmodels.configs()[known], known), "facts/models.yaml")
-    if "/" in reference and not reference.startswith(("/", "./", "../")) and not reference.endswith(".gguf"):
-        return Source(reference, load_config(reference), "the hub")
-    if reference == "tiny":
-        raise UsageError("`tiny` fits everywhere: it has 3 MB", hint="`jetson-containers llm chat tiny` makes it")
-    names = [name.rpartition("/")[2] for name in knownmodels.configs()]
-    close = difflib.get_close_matches(reference, names, n=3)
-    meant = f"did you mean {' or '.join(f'`{name}`' for name in close)}? " if close else ""
-    raise UsageError(
-        f"no model `{reference}`",
-        hint=f"{meant}give a Hugging Face name (org/model), a directory, a .gguf file"
-        + ("" if close else f", or one of: {', '.join(names)}"),
-    )
 
 
 def from_hub(reference: str, settings: Settings, console: Console) -> ModelConfig:
@@ -97,7 +51,8 @@ def of_folder(folder: Path) -> ModelConfig:
     return weightfiles.checked(modelconfig.from_hf(raw, str(path), beside), weightfiles.in_folder(folder))
 
 
-def _of_path(path: Path) -> Source:
+def of_path(path: Path) -> ModelShape:
+    """The shape of a directory or file. Raises UsageError where it does not hold a model."""
     if path.is_file():
         return _of_gguf(path) if path.suffix == ".gguf" else _of_json(path, path.stem)
     for name in (_MLC, "config.json"):
@@ -116,7 +71,7 @@ def _of_path(path: Path) -> Source:
     raise UsageError(f"`{path}` holds {what}")
 
 
-def _of_json(path: Path, name: str) -> Source:
+def _of_json(path: Path, name: str) -> ModelShape:
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -124,15 +79,31 @@ def _of_json(path: Path, name: str) -> Source:
     if not isinstance(data, dict):
         raise UsageError(f"{path}: holds no object")
     if path.name == "config.json":
-        return Source(name, of_folder(path.parent), str(path))
+        return ModelShape(name=name, config=of_folder(path.parent), origin=str(path))
     if path.name != _MLC:
-        return Source(name, modelconfig.from_hf(data, str(path)), str(path))
+        return ModelShape(name=name, config=modelconfig.from_hf(data, str(path)), origin=str(path))
     config = modelconfig.from_mlc(data, str(path))
     method = config.quantized.method.removeprefix("mlc:") if config.quantized else ""
-    return Source(name, config, str(path), method, config.max_position, None, ("mlc",))
+    return ModelShape(
+        name=name,
+        config=config,
+        origin=str(path),
+        quantization=method,
+        context=config.max_position,
+        held=None,
+        runtimes=("mlc",),
+    )
 
 
-def _of_gguf(path: Path) -> Source:
+def _of_gguf(path: Path) -> ModelShape:
     file = gguf.read(path)
     config = gguf.model_config(file, str(path))
-    return Source(path.stem, config, str(path), file.file_type, 0, weights.of_file(file, config), ("llama_cpp",))
+    return ModelShape(
+        name=path.stem,
+        config=config,
+        origin=str(path),
+        quantization=file.file_type,
+        context=0,
+        held=weights.of_file(file, config),
+        runtimes=("llama_cpp",),
+    )

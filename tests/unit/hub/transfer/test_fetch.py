@@ -93,7 +93,8 @@ def refused(run: Run, *references: str, **options: Any) -> DownloadError:
 # what arrives
 
 
-def test_a_repository_arrives_as_the_library_keeps_it(hub: HubServer, run: Run) -> None:
+def test_fetch_stores_a_repository_as_the_library_does(hub: HubServer, run: Run) -> None:
+    """A repository arrives in the cache as huggingface_hub keeps it."""
     (result,) = run()
     path = Path(result.path)
     assert {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()} == FILES
@@ -105,7 +106,8 @@ def test_a_repository_arrives_as_the_library_keeps_it(hub: HubServer, run: Run) 
     assert result.as_json()["bytes"] == sum(map(len, FILES.values()))
 
 
-def test_a_second_run_asks_for_nothing_but_the_list(hub: HubServer, run: Run) -> None:
+def test_fetch_again_asks_only_for_the_list(hub: HubServer, run: Run) -> None:
+    """A second run asks for the list of files alone."""
     first = run()
     hub.forget()
     (second,) = run()
@@ -114,7 +116,8 @@ def test_a_second_run_asks_for_nothing_but_the_list(hub: HubServer, run: Run) ->
     assert [seen.path for seen in hub.seen] == ["/api/models/org/tiny"]
 
 
-def test_what_the_library_fetched_is_checked_once_and_not_fetched_again(hub: HubServer, run: Run) -> None:
+def test_fetch_checks_files_of_the_library_once(hub: HubServer, run: Run) -> None:
+    """Files that the library fetched are checked once and not fetched again."""
     huggingface_hub.snapshot_download("org/tiny", cache_dir=run.cache, endpoint=hub.url, token=False)
     hub.forget()
     assert set(run.states(run()[0]).values()) == {"cached"}
@@ -132,7 +135,8 @@ def test_what_the_library_fetched_is_checked_once_and_not_fetched_again(hub: Hub
         ("{url}/org/tiny/tree/v1", ["old.txt"]),
     ],
 )
-def test_a_revision_is_a_branch_a_tag_or_a_commit(hub: HubServer, run: Run, reference: str, names: list[str]) -> None:
+def test_fetch_takes_a_branch_a_tag_or_a_commit(hub: HubServer, run: Run, reference: str, names: list[str]) -> None:
+    """A revision is a branch, a tag or a commit."""
     repo = hub.repos["model", "org/tiny"]
     commit = repo.commit({"old.txt": b"old"}, "v1")
     repo.commit({"new.txt": b"new"}, "refs/pr/1")
@@ -143,7 +147,8 @@ def test_a_revision_is_a_branch_a_tag_or_a_commit(hub: HubServer, run: Run, refe
 
 
 @pytest.mark.parametrize("name", ["tiny2", "elsewhere/tiny"])
-def test_a_renamed_repository_is_followed(hub: HubServer, run: Run, name: str) -> None:
+def test_fetch_follows_a_renamed_repository(hub: HubServer, run: Run, name: str) -> None:
+    """A renamed repository is followed, also offline."""
     hub.renamed[name] = "org/tiny"
     (result,) = run(name)
     assert Path(result.path, "model.safetensors").read_bytes() == WEIGHTS
@@ -151,7 +156,8 @@ def test_a_renamed_repository_is_followed(hub: HubServer, run: Run, name: str) -
     assert run(name, offline=True)[0].path == result.path
 
 
-def test_one_file_of_a_data_set(hub: HubServer, run: Run) -> None:
+def test_fetch_takes_one_file_of_a_dataset(hub: HubServer, run: Run) -> None:
+    """One file of a dataset can be fetched."""
     hub.add("org/set", {"data/train.parquet": b"rows" * 500, "README.md": b"#"}, kind="dataset")
     (result,) = run("org/set/data/train.parquet", kind="dataset")
     assert Path(result.path).read_bytes() == b"rows" * 500
@@ -167,12 +173,16 @@ def test_one_file_of_a_data_set(hub: HubServer, run: Run) -> None:
         (["*.json", "*.bin"], ["onnx/*"], ["config.json"]),
     ],
 )
-def test_patterns_choose_files(run: Run, include: list[str], exclude: list[str], names: list[str]) -> None:
+def test_fetch_takes_the_files_that_patterns_choose(
+    run: Run, include: list[str], exclude: list[str], names: list[str]
+) -> None:
+    """Patterns choose which files are fetched."""
     (result,) = run(include=tuple(include), exclude=tuple(exclude))
     assert sorted(run.states(result)) == names
 
 
-def test_files_come_at_the_same_time(hub: HubServer, run: Run) -> None:
+def test_fetch_downloads_files_at_the_same_time(hub: HubServer, run: Run) -> None:
+    """Files are downloaded at the same time."""
     together = threading.Barrier(3)
     hub.add("org/three", {f"{name}.bin": name.encode() * 2000 for name in "abc"})
     hub.fail("/storage/", times=3, hang=together)
@@ -180,18 +190,22 @@ def test_files_come_at_the_same_time(hub: HubServer, run: Run) -> None:
     assert not together.broken
 
 
-def test_equal_contents_are_fetched_once(hub: HubServer, run: Run) -> None:
+def test_fetch_downloads_equal_contents_once(hub: HubServer, run: Run) -> None:
+    """Two files of equal contents are downloaded once."""
     hub.add("org/twins", {"a.bin": WEIGHTS, "b.bin": WEIGHTS})
     (result,) = run("org/twins")
     assert sum(hub.sent.values()) == len(WEIGHTS)
     assert [Path(result.path, name).stat().st_size for name in ("a.bin", "b.bin")] == [len(WEIGHTS)] * 2
 
 
-def test_a_path_that_exists_is_handed_back(run: Run, tmp_path: Path) -> None:
+def test_fetch_hands_back_a_path_that_exists(run: Run, tmp_path: Path) -> None:
+    """A path that exists is handed back."""
     assert run(str(tmp_path), "org/tiny/config.json")[0].path == str(tmp_path)
 
 
-def test_a_disk_without_links_holds_the_files_themselves(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_stores_the_files_themselves_on_a_disk_without_links(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk without symbolic links holds the files themselves."""
+
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EPERM, "no links on FAT")
 
@@ -205,7 +219,8 @@ def test_a_disk_without_links_holds_the_files_themselves(run: Run, monkeypatch: 
 # interrupted, slow and refusing hubs
 
 
-def test_a_dropped_connection_goes_on_where_it_broke(hub: HubServer, run: Run) -> None:
+def test_resume_after_a_dropped_connection(hub: HubServer, run: Run) -> None:
+    """A dropped connection goes on where it broke."""
     hub.fail("/storage/", drop_after=600_000)
     run("org/tiny/model.safetensors")
     ranges = [seen.range for seen in hub.file_requests("/storage/")]
@@ -216,7 +231,8 @@ def test_a_dropped_connection_goes_on_where_it_broke(hub: HubServer, run: Run) -
     assert run.slept == [1.0]
 
 
-def test_a_part_that_is_here_is_not_fetched_again(hub: HubServer, run: Run) -> None:
+def test_resume_from_a_part_of_an_earlier_run(hub: HubServer, run: Run) -> None:
+    """A part left by an earlier run is not fetched again."""
     blobs = run.cache / "models--org--tiny/blobs"
     blobs.mkdir(parents=True)
     etag = hub.repos["model", "org/tiny"].commits[hub.repos["model", "org/tiny"].refs["main"]]["model.safetensors"].etag
@@ -231,7 +247,8 @@ def test_a_part_that_is_here_is_not_fetched_again(hub: HubServer, run: Run) -> N
     assert sorted(path.name for path in blobs.iterdir()) == [etag]
 
 
-def test_a_part_that_does_not_belong_is_noticed_in_the_end(hub: HubServer, run: Run) -> None:
+def test_resume_from_a_wrong_part_is_noticed_by_the_checksum(hub: HubServer, run: Run) -> None:
+    """A part of another file is noticed by the checksum and fetched again."""
     blobs = run.cache / "models--org--tiny/blobs"
     blobs.mkdir(parents=True)
     (blobs / f"{git_sha1(CONFIG)}.incomplete").write_bytes(b"something else")
@@ -240,16 +257,16 @@ def test_a_part_that_does_not_belong_is_noticed_in_the_end(hub: HubServer, run: 
     assert "once more from the start" in run.said
 
 
-def test_a_server_without_ranges_begins_again(hub: HubServer, run: Run) -> None:
+def test_resume_begins_again_with_a_server_without_ranges(hub: HubServer, run: Run) -> None:
+    """With a server without ranges the file begins again."""
     hub.fail("/storage/", drop_after=600_000)
     hub.fail("/storage/", no_ranges=True)
     (result,) = run("org/tiny/model.safetensors")
     assert Path(result.path).read_bytes() == WEIGHTS
 
 
-def test_a_file_too_large_for_one_answer_comes_in_ranges(
-    hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fetch_splits_a_large_file_into_ranges(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file too large for one answer comes in ranges."""
     monkeypatch.setattr(remote, "LONGEST_ANSWER", 300_000)
     (result,) = run("org/tiny/model.safetensors")
     assert Path(result.path).read_bytes() == WEIGHTS
@@ -269,9 +286,10 @@ def test_a_file_too_large_for_one_answer_comes_in_ranges(
         ([{"status": 503}, {"drop_after": 100_000}, {"status": 503}], [1.0, 1.0, 2.0]),  # progress counts anew
     ],
 )
-def test_a_hub_in_trouble_is_asked_again(
+def test_retry_after_errors_of_the_hub(
     hub: HubServer, run: Run, faults: list[dict[str, Any]], slept: list[float]
 ) -> None:
+    """A hub that answers with a passing error is asked again."""
     for fault in faults:
         hub.fail("/storage/", **fault)
     assert Path(run("org/tiny/model.safetensors")[0].path).read_bytes() == WEIGHTS
@@ -279,21 +297,24 @@ def test_a_hub_in_trouble_is_asked_again(
     assert "asking again" in run.said
 
 
-def test_a_hub_that_says_nothing_more_is_asked_again(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_after_a_silent_connection(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that has gone silent is opened again and resumed."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
     hub.fail("/storage/", hang=threading.Event(), hang_at=7 * 65536)
     assert Path(run("org/tiny/model.safetensors")[0].path).read_bytes() == WEIGHTS
     assert [seen.range for seen in hub.file_requests("/storage/")] == ["", f"bytes={7 * 65536}-"]
 
 
-def test_a_slow_hub_is_waited_for(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_waits_for_a_slow_hub(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow hub is waited for as long as bytes arrive."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
     hub.fail("/storage/", trickle=0.03, block=100_000)  # longer than the limit in all, never without a byte
     assert Path(run("org/tiny/model.safetensors")[0].path).read_bytes() == WEIGHTS
     assert len(hub.file_requests("/storage/")) == 1
 
 
-def test_the_list_is_asked_for_again_too(hub: HubServer, run: Run) -> None:
+def test_retry_covers_the_list_of_files(hub: HubServer, run: Run) -> None:
+    """The list of files is asked for again too."""
     hub.fail("/api/", status=504)
     run()
     assert run.slept == [1.0]
@@ -309,9 +330,10 @@ def test_the_list_is_asked_for_again_too(hub: HubServer, run: Run) -> None:
         ({"status": 416}, 1, "shorter than the hub says", []),
     ],
 )
-def test_and_not_for_ever(
+def test_retry_ends_after_some_tries(
     hub: HubServer, run: Run, fault: dict[str, Any], status: int, words: str, slept: list[float]
 ) -> None:
+    """Asking again ends after some tries."""
     hub.fail("/storage/", times=0, **fault)
     error = refused(run, "org/tiny/model.safetensors")
     assert (error.status, run.slept) == (status, slept)
@@ -322,7 +344,8 @@ def test_and_not_for_ever(
 # wrong bytes
 
 
-def test_wrong_bytes_are_never_taken_for_a_file(hub: HubServer, run: Run) -> None:
+def test_checksum_mismatch_is_an_error(hub: HubServer, run: Run) -> None:
+    """Wrong bytes are never taken for a file."""
     hub.fail("/resolve/model.safetensors", times=0, flip=True)
     error = refused(run)
     assert error.status == 1
@@ -334,20 +357,23 @@ def test_wrong_bytes_are_never_taken_for_a_file(hub: HubServer, run: Run) -> Non
     assert run.states(run()[0])["model.safetensors"] == "downloaded"
 
 
-def test_wrong_bytes_once_are_fetched_once_more(hub: HubServer, run: Run) -> None:
+def test_checksum_mismatch_is_fetched_once_more(hub: HubServer, run: Run) -> None:
+    """Bytes that are wrong once are fetched once more."""
     hub.fail("/storage/", flip=True)
     assert Path(run("org/tiny/model.safetensors")[0].path).read_bytes() == WEIGHTS
     assert "wrong checksum" in run.said
 
 
-def test_a_shortened_answer_is_continued(hub: HubServer, run: Run) -> None:
+def test_resume_after_a_shortened_answer(hub: HubServer, run: Run) -> None:
+    """A shortened answer is continued."""
     hub.fail("/storage/", truncate=500_000)
     assert Path(run("org/tiny/model.safetensors")[0].path).read_bytes() == WEIGHTS
     assert hub.sent["model.safetensors"] == len(WEIGHTS)
 
 
 @pytest.mark.parametrize("keep_time", [False, True])
-def test_a_damaged_file_in_the_cache_is_found_and_fetched_again(hub: HubServer, run: Run, keep_time: bool) -> None:
+def test_cached_file_that_is_damaged_is_fetched_again(hub: HubServer, run: Run, keep_time: bool) -> None:
+    """A damaged file in the cache is found and fetched again."""
     run()
     blob = run.blob(WEIGHTS)
     times = blob.stat()
@@ -364,7 +390,8 @@ def test_a_damaged_file_in_the_cache_is_found_and_fetched_again(hub: HubServer, 
     assert sorted(hub.sent) == ["model.safetensors"]
 
 
-def test_a_cut_off_file_in_the_cache_is_completed(hub: HubServer, run: Run) -> None:
+def test_cached_file_that_is_cut_off_is_completed(hub: HubServer, run: Run) -> None:
+    """A cut-off file in the cache is completed."""
     run()
     os.truncate(run.blob(WEIGHTS), 900_000)
     hub.forget()
@@ -373,7 +400,8 @@ def test_a_cut_off_file_in_the_cache_is_completed(hub: HubServer, run: Run) -> N
     assert hub.sent == {"model.safetensors": len(WEIGHTS) - 900_000}
 
 
-def test_a_hub_cannot_write_outside_the_cache(hub: HubServer, run: Run) -> None:
+def test_fetch_refuses_a_name_outside_the_cache(hub: HubServer, run: Run) -> None:
+    """A hub cannot name a file outside the cache."""
     hub.add("org/evil", {"../../../../evil.txt": b"x"})
     error = refused(run, "org/evil")
     assert error.status == 1
@@ -384,7 +412,8 @@ def test_a_hub_cannot_write_outside_the_cache(hub: HubServer, run: Run) -> None:
 # no room
 
 
-def test_parts_and_damaged_files_are_shown_before_they_are_fetched(hub: HubServer, run: Run) -> None:
+def test_dry_run_shows_parts_and_damaged_files(hub: HubServer, run: Run) -> None:
+    """A dry run shows parts, damaged and missing files."""
     run()
     os.truncate(run.blob(WEIGHTS), 900_000)
     run.blob(CONFIG).unlink()
@@ -396,14 +425,16 @@ def test_parts_and_damaged_files_are_shown_before_they_are_fetched(hub: HubServe
     assert result.plan.missing == len(CONFIG) + len(WEIGHTS) - 900_000
 
 
-def test_room_is_checked_before_the_first_byte(hub: HubServer, run: Run) -> None:
+def test_disk_space_is_checked_before_the_first_byte(hub: HubServer, run: Run) -> None:
+    """The free space is checked before the first byte."""
     error = refused(run, free=1_000_000)
     assert error.status == 4
     assert "1.0 MB are to be downloaded" in error.message
     assert hub.file_requests() == []
 
 
-def test_all_that_is_asked_for_has_to_fit_together(hub: HubServer, run: Run) -> None:
+def test_disk_space_must_hold_all_references_together(hub: HubServer, run: Run) -> None:
+    """All references of one command have to fit together."""
     hub.add("org/other", {"model.safetensors": WEIGHTS[::-1]})
     run("org/tiny", free=1_500_000)
     assert refused(run, "org/tiny", "org/other", free=1_000_000).status == 4
@@ -412,7 +443,8 @@ def test_all_that_is_asked_for_has_to_fit_together(hub: HubServer, run: Run) -> 
     assert hub.file_requests() == []
 
 
-def test_only_what_is_missing_needs_room(hub: HubServer, run: Run) -> None:
+def test_disk_space_counts_only_missing_bytes(hub: HubServer, run: Run) -> None:
+    """Only the missing bytes need space."""
     blobs = run.cache / "models--org--tiny/blobs"
     blobs.mkdir(parents=True)
     etag = hub.repos["model", "org/tiny"].commits[hub.repos["model", "org/tiny"].refs["main"]]["model.safetensors"].etag
@@ -423,7 +455,8 @@ def test_only_what_is_missing_needs_room(hub: HubServer, run: Run) -> None:
     run(free=0)
 
 
-def test_a_disk_that_fills_up_keeps_the_part(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_that_fills_up_keeps_the_part(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up on the way keeps the part."""
     real, written = onefile._write_all, [0]
 
     def write(descriptor: int, block: bytes) -> None:
@@ -461,9 +494,10 @@ def test_a_disk_that_fills_up_keeps_the_part(hub: HubServer, run: Run, monkeypat
         ("not a name", "", 2, "no repository name", "ORGANISATION/NAME"),
     ],
 )
-def test_each_refusal_is_told_apart(
+def test_hub_refusals_are_told_apart(
     hub: HubServer, run: Run, reference: str, token: str, status: int, words: str, hint: str
 ) -> None:
+    """Gated, private, absent and refused have their own messages and hints."""
     hub.add("org/gated", FILES, gated="manual")
     hub.add("org/private", FILES, private=True)
     error = refused(run, reference, token=token)
@@ -475,7 +509,8 @@ def test_each_refusal_is_told_apart(
     assert not [path for path in run.cache.glob("*/blobs/*") if path.stat().st_size]
 
 
-def test_a_good_token_opens_gated_and_private_ones_and_stays_with_the_hub(hub: HubServer, run: Run) -> None:
+def test_token_opens_gated_and_private_repositories_and_stays_with_the_hub(hub: HubServer, run: Run) -> None:
+    """A token opens gated and private repositories and is sent only to the hub."""
     hub.add("org/gated", FILES, gated="auto")
     hub.add("org/private", FILES, private=True)
     run("org/gated", "org/private", token="good")
@@ -484,26 +519,30 @@ def test_a_good_token_opens_gated_and_private_ones_and_stays_with_the_hub(hub: H
     assert not [path for path in run.cache.rglob("*") if path.is_file() and b"good" in path.read_bytes()]
 
 
-def test_a_hub_that_cannot_be_reached(hub: HubServer, run: Run) -> None:
+def test_hub_that_cannot_be_reached_is_an_error(hub: HubServer, run: Run) -> None:
+    """A hub that cannot be reached is an error after some tries."""
     error = refused(run, endpoint="http://127.0.0.1:1")
     assert (error.status, run.slept) == (4, [1.0, 2.0])
     assert "http://127.0.0.1:1 cannot be reached" in error.message
 
 
-def test_what_is_no_address_is_said(run: Run) -> None:
+def test_hub_address_without_a_scheme_is_refused(run: Run) -> None:
+    """An address that is not a URL is refused at once."""
     error = refused(run, endpoint="hub.example")
     assert (error.status, run.slept) == (2, [])
     assert "`hub.example` is no address of a hub" in error.message
 
 
-def test_a_login_page_is_no_hub(hub: HubServer, run: Run) -> None:
+def test_hub_answer_that_is_a_login_page_is_refused(hub: HubServer, run: Run) -> None:
+    """A login page in place of an answer is refused."""
     hub.fail("/api/", body=b"<html>Please log in</html>")
     error = refused(run)
     assert error.status == 4
     assert "does not answer as a hub does" in error.message
 
 
-def test_an_address_without_sizes_is_no_hub(hub: HubServer, run: Run) -> None:
+def test_hub_answer_without_sizes_is_refused(hub: HubServer, run: Run) -> None:
+    """An answer without sizes and checksums is refused."""
     hub.fail("/api/", body=b'{"id": "org/tiny", "sha": "%s", "siblings": [{"rfilename": "a"}]}' % (b"0" * 40))
     error = refused(run)
     assert error.status == 1
@@ -520,14 +559,16 @@ def test_an_address_without_sizes_is_no_hub(hub: HubServer, run: Run) -> None:
         (TimeoutError("timed out"), 4, "https://hub cannot be reached for `org/tiny`: timed out"),
     ],
 )
-def test_errors_without_an_answer_are_told_apart(error: Exception, status: int, words: str) -> None:
+def test_explain_tells_errors_without_an_answer_apart(error: Exception, status: int, words: str) -> None:
+    """Errors without an answer of the hub have their own messages."""
     failure = problems.explain(error, Reference("org/tiny"), Token(), "https://hub")
     assert failure
     assert failure.status == status
     assert words in failure.message
 
 
-def test_a_bug_stays_one() -> None:
+def test_explain_leaves_a_bug_alone() -> None:
+    """An error of the program is not explained away."""
     assert problems.explain(KeyError("sha"), Reference("org/tiny"), Token(), "https://hub") is None
 
 
@@ -535,6 +576,7 @@ def test_a_bug_stays_one() -> None:
 
 
 def test_offline_answers_from_the_cache(hub: HubServer, run: Run) -> None:
+    """Offline, the cache answers and the hub is not asked."""
     (online,) = run()
     hub.forget()
     both = run("org/tiny", "org/tiny/config.json", offline=True)
@@ -550,13 +592,15 @@ def test_offline_answers_from_the_cache(hub: HubServer, run: Run) -> None:
         ("org/tiny/nope", "there is no such file"),
     ],
 )
-def test_offline_says_what_is_not_there(run: Run, reference: str, words: str) -> None:
+def test_offline_names_what_the_cache_lacks(run: Run, reference: str, words: str) -> None:
+    """Offline, what the cache lacks is named."""
     run()
     error = refused(run, reference, offline=True)
     assert words in error.message
 
 
-def test_offline_does_not_take_half_a_model_for_a_whole_one(run: Run) -> None:
+def test_offline_refuses_a_partial_model(run: Run) -> None:
+    """Offline, half a model is not taken for a whole one."""
     run(include=("*.json",))
     error = refused(run, offline=True)
     assert error.status == 4
@@ -564,7 +608,8 @@ def test_offline_does_not_take_half_a_model_for_a_whole_one(run: Run) -> None:
     assert run.states(run(include=("*.json",), offline=True)[0]) == {"config.json": "cached"}
 
 
-def test_an_interrupted_update_leaves_the_older_one_for_offline_use(hub: HubServer, run: Run) -> None:
+def test_offline_uses_the_older_commit_after_an_interrupted_update(hub: HubServer, run: Run) -> None:
+    """An interrupted update leaves the older commit for offline use."""
     (older,) = run()
     hub.repos["model", "org/tiny"].commit({**FILES, "model.safetensors": WEIGHTS[::-1]})
     hub.fail("/storage/", times=0, status=404)
@@ -572,7 +617,8 @@ def test_an_interrupted_update_leaves_the_older_one_for_offline_use(hub: HubServ
     assert run(offline=True)[0].path == older.path
 
 
-def test_a_hub_that_is_down_is_answered_for_by_the_cache(run: Run) -> None:
+def test_cache_answers_for_a_hub_that_is_down(run: Run) -> None:
+    """The cache answers for a hub that is down."""
     (online,) = run()
     (result,) = run(endpoint="http://127.0.0.1:1")
     assert result.path == online.path
@@ -582,7 +628,8 @@ def test_a_hub_that_is_down_is_answered_for_by_the_cache(run: Run) -> None:
 # others at the same time
 
 
-def test_a_file_that_another_process_fetches_is_waited_for(hub: HubServer, run: Run) -> None:
+def test_lock_of_another_process_is_waited_for(hub: HubServer, run: Run) -> None:
+    """A file that another process fetches is waited for."""
     etag = git_sha1(CONFIG)
     lock = run.cache / ".locks/models--org--tiny" / f"{etag}.lock"
     lock.parent.mkdir(parents=True)
@@ -599,7 +646,8 @@ def test_a_file_that_another_process_fetches_is_waited_for(hub: HubServer, run: 
 @pytest.mark.parametrize(
     "env", [{}, {"JETSON_CONTAINERS_OWNER": "1234:1235"}, {"SUDO_UID": "1234", "SUDO_GID": "1235"}]
 )
-def test_what_root_fetches_belongs_to_the_owner_of_the_data(hub: HubServer, run: Run, env: dict[str, str]) -> None:
+def test_owner_of_the_data_gets_what_root_fetches(hub: HubServer, run: Run, env: dict[str, str]) -> None:
+    """What root fetches belongs to the owner of the data."""
     data = run.cache.parent / "data"
     leftover = data / "models--org--tiny/snapshots/old"
     leftover.mkdir(parents=True)
@@ -614,7 +662,8 @@ def test_what_root_fetches_belongs_to_the_owner_of_the_data(hub: HubServer, run:
 # what is said
 
 
-def test_a_dry_run_tells_what_would_come_and_writes_nothing(hub: HubServer, run: Run) -> None:
+def test_dry_run_writes_nothing(hub: HubServer, run: Run) -> None:
+    """A dry run tells what would be fetched and writes nothing."""
     (result,) = run(dry_run=True)
     assert set(run.states(result).values()) == {"missing"}
     assert not run.cache.exists()
@@ -627,6 +676,7 @@ def test_a_dry_run_tells_what_would_come_and_writes_nothing(hub: HubServer, run:
 
 
 def test_progress_is_a_line_every_few_seconds() -> None:
+    """Progress is a line every few seconds."""
     now, err = [0.0], io.StringIO()
     with Reporter(stream=err, clock=lambda: now[0]).progress("org/tiny", 100_000_000) as progress:
         for second in range(1, 12):
@@ -638,7 +688,9 @@ def test_progress_is_a_line_every_few_seconds() -> None:
     ]
 
 
-def test_a_terminal_gets_bars() -> None:
+def test_progress_is_a_bar_on_a_terminal() -> None:
+    """On a terminal the progress is a bar."""
+
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -652,7 +704,8 @@ def test_a_terminal_gets_bars() -> None:
     assert "model.safetensors:   0%" in err.getvalue()
 
 
-def test_quiet_is_silent_but_for_warnings() -> None:
+def test_quiet_reporter_says_only_warnings() -> None:
+    """Quiet, only warnings are said."""
     err = io.StringIO()
     reporter = Reporter(quiet=True, stream=err)
     reporter.say("hello")
@@ -662,7 +715,8 @@ def test_quiet_is_silent_but_for_warnings() -> None:
     assert err.getvalue() == "warning: careful\n"
 
 
-def test_the_token_is_cut_out_of_whatever_a_library_says() -> None:
+def test_reporter_removes_the_token_from_any_text() -> None:
+    """The token is cut out of whatever a library says."""
     err = io.StringIO()
     reporter = Reporter(stream=err)
     reporter.secret = SECRET
@@ -672,6 +726,7 @@ def test_the_token_is_cut_out_of_whatever_a_library_says() -> None:
 
 
 def test_patience_doubles_up_to_a_limit() -> None:
+    """Waits double up to a limit and end."""
     patience = Patience(tries=9)
     waits = [patience.wait(ConnectionError(), failures) for failures in range(1, 10)]
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, None]

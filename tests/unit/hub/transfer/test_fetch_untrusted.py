@@ -92,7 +92,8 @@ def home(hub_server: HubServer, tmp_path: Path) -> Home:
 # what a hub says of a repository
 
 
-def test_the_right_values_are_taken(home: Home) -> None:
+def test_fetch_takes_a_correct_answer(home: Home) -> None:
+    """A correct answer passes all the checks."""
     home.lists(sibling("a.txt"), lfs(SHA256))
     (result,) = home.download()
     assert Path(result.path).name == COMMIT
@@ -106,7 +107,8 @@ def test_the_right_values_are_taken(home: Home) -> None:
         COMMIT + "\n", f"../{COMMIT}", f"{COMMIT}/..", None, 7, ["a"], "\uff10" * 40, "\x00" * 40,
     ],
 )  # fmt: skip
-def test_a_commit_is_40_digits(home: Home, sha: object) -> None:
+def test_commit_must_be_40_hex_digits(home: Home, sha: object) -> None:
+    """A commit is 40 hex digits; anything else is refused and writes nothing."""
     home.lists(sibling(), sha=sha)
     before = home.tree()
     error = home.refused()
@@ -117,7 +119,8 @@ def test_a_commit_is_40_digits(home: Home, sha: object) -> None:
     assert home.tree() == before
 
 
-def test_a_commit_that_is_an_absolute_path(home: Home) -> None:
+def test_commit_that_is_an_absolute_path_is_refused(home: Home) -> None:
+    """A commit that is an absolute path is refused and writes nothing."""
     home.lists(sibling(), sha=str(home.path))
     before = home.tree()
     assert repr(str(home.path))[:40] in home.refused().message
@@ -127,7 +130,8 @@ def test_a_commit_that_is_an_absolute_path(home: Home) -> None:
 @pytest.mark.parametrize("size", [4, len(PRECIOUS), 10_000])
 @pytest.mark.parametrize("relative", [False, True])
 @pytest.mark.parametrize("in_lfs", [False, True])
-def test_a_checksum_names_no_other_file(home: Home, size: int, relative: bool, in_lfs: bool) -> None:
+def test_checksum_that_is_a_path_is_refused(home: Home, size: int, relative: bool, in_lfs: bool) -> None:
+    """A checksum that is a path leads to no other file."""
     target = "../../../../../precious" if relative else str(home.precious)
     home.lists(lfs(target, size) if in_lfs else sibling("a", blobId=target, size=size))
     before = home.tree()
@@ -169,7 +173,8 @@ def test_a_checksum_names_no_other_file(home: Home, size: int, relative: bool, i
         (sibling(7), "the file name 7"),
     ],
 )
-def test_each_value_of_a_list_is_checked(home: Home, row: dict[str, Any], words: str) -> None:
+def test_file_list_values_are_each_checked(home: Home, row: dict[str, Any], words: str) -> None:
+    """Each value of a list of files is checked."""
     home.lists(sibling("fine.txt"), row)
     before = home.tree()
     error = home.refused()
@@ -180,7 +185,8 @@ def test_each_value_of_a_list_is_checked(home: Home, row: dict[str, Any], words:
 
 
 @pytest.mark.parametrize("names", [("a", "a/b"), ("a/b/c", "a"), ("d/a/b", "x", "d/a")])
-def test_a_file_is_not_a_directory_too(home: Home, names: tuple[str, ...]) -> None:
+def test_file_list_refuses_a_file_that_is_also_a_directory(home: Home, names: tuple[str, ...]) -> None:
+    """A name cannot be a file and the directory of another file."""
     home.lists(*(sibling(name) for name in names))
     error = home.refused()
     assert "is a file and the directory of" in error.message
@@ -188,7 +194,8 @@ def test_a_file_is_not_a_directory_too(home: Home, names: tuple[str, ...]) -> No
 
 
 @pytest.mark.parametrize("rows", [[sibling("a"), sibling("a")], [sibling("a"), sibling("b"), sibling("a", size=0)]])
-def test_a_file_is_listed_once(home: Home, rows: list[dict[str, Any]]) -> None:
+def test_file_list_refuses_a_name_twice(home: Home, rows: list[dict[str, Any]]) -> None:
+    """A list that names a file twice is refused."""
     home.lists(*rows)
     error = home.refused()
     assert error.status == 1
@@ -196,7 +203,8 @@ def test_a_file_is_listed_once(home: Home, rows: list[dict[str, Any]]) -> None:
     assert not home.cache.exists()
 
 
-def test_a_fetch_ends_also_when_a_name_comes_twice(home: Home) -> None:
+def test_fetch_ends_when_a_name_comes_twice(home: Home) -> None:
+    """The downloader ends, and does not wait for itself, when a name comes twice."""
     home.lists(sibling("a"))
     downloader = Downloader(
         Options(home.cache, endpoint=home.hub.url),
@@ -210,7 +218,8 @@ def test_a_fetch_ends_also_when_a_name_comes_twice(home: Home) -> None:
     assert Path(downloader.fetch(plan).path, "a").read_bytes() == EVIL
 
 
-def test_names_that_begin_alike_are_fine() -> None:
+def test_file_list_accepts_names_with_a_common_beginning() -> None:
+    """Names that begin alike are different files."""
     names = ("a", "a.b", "a-b/c", "ab/a", "a b", "..a", "a..", "ü/\u4e2d", "x" * 255)
     entries = [checked_entry(name, 0, SHA1) for name in names]
     assert checked_entries(entries) == tuple(entries)
@@ -225,7 +234,8 @@ def test_names_that_begin_alike_are_fine() -> None:
         b'{"id": "org/m", "lastModified": "yesterday", "siblings": []}', b"[" * 200_000, b'{"a": "\xff"}',
     ],
 )  # fmt: skip
-def test_an_answer_of_another_form_is_said(home: Home, body: bytes) -> None:
+def test_hub_answer_of_another_form_is_refused(home: Home, body: bytes) -> None:
+    """An answer of another form is refused with a message."""
     home.hub.fail("/api/models/org/m", times=0, body=body)
     error = home.refused()
     assert error.status == 4
@@ -242,14 +252,16 @@ def test_an_answer_of_another_form_is_said(home: Home, body: bytes) -> None:
         "https://huggingface.co/org/m/blob/main/a%00b", "hf.co/org/m/tree/refs%2Fpr%2F..", "org/m/a/../b",
     ],
 )  # fmt: skip
-def test_a_revision_or_file_that_leads_elsewhere_is_no_reference(text: str) -> None:
+def test_parse_refuses_a_revision_or_file_outside_the_repository(text: str) -> None:
+    """A revision or file that leads outside the repository is refused."""
     with pytest.raises(DownloadError) as caught:
         parse(text)
     assert caught.value.status == USAGE
 
 
 @pytest.mark.parametrize("name", ["model.gguf", "onnx/a b.onnx", ".gitattributes", "a..b", "\u00e9/\u4e2d.txt"])
-def test_usual_names_are_safe(name: str) -> None:
+def test_is_safe_accepts_usual_names(name: str) -> None:
+    """Usual file names are safe."""
     assert is_safe(name)
 
 
@@ -280,7 +292,8 @@ def keep(home: Home, tree: object, ref: str = COMMIT) -> Path:
         [],
     ],
 )
-def test_a_kept_list_is_checked_as_the_hub_is(home: Home, files: object) -> None:
+def test_kept_list_is_checked_like_an_answer_of_the_hub(home: Home, files: object) -> None:
+    """A list kept in the cache is checked like an answer of the hub."""
     keep(home, {"format_version": 1, "files": files})
     before = home.tree()
     for options in ({"offline": True}, {"endpoint": "http://127.0.0.1:1"}):
@@ -288,13 +301,15 @@ def test_a_kept_list_is_checked_as_the_hub_is(home: Home, files: object) -> None
     assert home.tree() == before
 
 
-def test_a_deep_kept_list_is_none(home: Home) -> None:
+def test_kept_list_nested_too_deep_counts_as_absent(home: Home) -> None:
+    """A kept list nested too deep for the reader counts as absent."""
     repo = keep(home, {})
     (repo / "trees" / f"{COMMIT}.json").write_text("[" * 200_000)
     assert "not in the cache" in home.refused(offline=True).message
 
 
-def test_a_wrong_kept_list_is_replaced(home: Home) -> None:
+def test_kept_list_that_is_wrong_is_replaced(home: Home) -> None:
+    """A wrong kept list is replaced by the hub's."""
     repo = keep(home, {"format_version": 1, "files": {"a": {"size": 4, "blob_id": "../x"}}})
     home.lists(sibling("a.txt"))
     home.download()
@@ -304,12 +319,14 @@ def test_a_wrong_kept_list_is_replaced(home: Home) -> None:
 
 
 @pytest.mark.parametrize("ref", ["../../../..", "/etc", COMMIT.upper(), "", COMMIT + "x", "\x00"])
-def test_a_branch_means_a_commit_or_nothing(home: Home, ref: str) -> None:
+def test_kept_branch_without_a_commit_counts_as_absent(home: Home, ref: str) -> None:
+    """A kept branch that names anything but a commit counts as absent."""
     keep(home, {"format_version": 1, "files": {"a": {"size": 4, "blob_id": SHA1}}}, ref)
     assert "not in the cache" in home.refused(offline=True).message
 
 
-def test_a_link_that_names_no_checksum_is_said(home: Home) -> None:
+def test_snapshot_link_without_a_checksum_is_refused(home: Home) -> None:
+    """A link in a snapshot whose target is not named by a checksum is refused."""
     repo = keep(home, {})
     (repo / "snapshots" / COMMIT / "a").symlink_to("../../../../../../../precious")
     error = home.refused(offline=True)
@@ -347,7 +364,8 @@ USES: dict[str, Callable[[Repository, str, Entry], object]] = {
         (COMMIT, "a\x00", "a\x00"),
     ],
 )
-def test_the_store_stays_in_its_directory(home: Home, use: str, commit: str, etag: str, name: str) -> None:
+def test_store_writes_only_below_its_directory(home: Home, use: str, commit: str, etag: str, name: str) -> None:
+    """No commit, checksum or name makes the store leave its directory."""
     keep(home, {})
     commit, etag, name = (text.replace("HOME", str(home.path)) for text in (commit, etag, name))
     before = home.tree()
@@ -359,7 +377,8 @@ def test_the_store_stays_in_its_directory(home: Home, use: str, commit: str, eta
 @pytest.mark.parametrize(
     "folder", ["blobs", "snapshots", f"snapshots/{COMMIT}", f"snapshots/{COMMIT}/sub", "trees", "refs"]
 )
-def test_a_link_in_the_cache_leads_nowhere(home: Home, folder: str) -> None:
+def test_store_does_not_follow_links_to_directories(home: Home, folder: str) -> None:
+    """A directory of the cache that is a link is not followed."""
     repo = keep(home, {})
     shutil.rmtree(repo / folder, ignore_errors=True)
     outside = home.path / "outside"
@@ -373,7 +392,8 @@ def test_a_link_in_the_cache_leads_nowhere(home: Home, folder: str) -> None:
     assert {path.name: path.read_bytes() for path in outside.iterdir()} == {"mine": PRECIOUS}
 
 
-def test_the_repository_may_be_on_another_disk(home: Home) -> None:
+def test_store_accepts_a_repository_linked_to_another_disk(home: Home) -> None:
+    """The directory of a repository may be a link to another disk."""
     elsewhere = home.path / "big-disk"
     elsewhere.mkdir()
     home.cache.mkdir(parents=True)
@@ -386,7 +406,8 @@ def test_the_repository_may_be_on_another_disk(home: Home) -> None:
 
 @pytest.mark.parametrize("name", [SHA1, f"{SHA1}.incomplete", f"{SHA1}.0123.incomplete"])
 @pytest.mark.parametrize("content", [b"", EVIL[:5], b"longer than the file that is wanted"])
-def test_what_a_link_among_the_blobs_shows_is_not_written(home: Home, name: str, content: bytes) -> None:
+def test_store_does_not_write_through_a_link_among_the_blobs(home: Home, name: str, content: bytes) -> None:
+    """The target of a link among the blobs is never written."""
     repo = keep(home, {})
     home.precious.write_bytes(content)
     (repo / "blobs" / name).symlink_to(home.precious)

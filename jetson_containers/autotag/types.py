@@ -1,0 +1,131 @@
+"""What a request wants, what a source found: the data that the modules of autotag hand to each other."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Protocol
+
+from jetson_containers.core.errors import UsageError
+from jetson_containers.images.name import tag_text
+from jetson_containers.registry import DOCKER_HUB, split_host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from jetson_containers.core.errors import JetsonError
+    from jetson_containers.images.compat import ImageFacts
+    from jetson_containers.images.name import ImageName
+    from jetson_containers.platforms.detect import Platform
+
+    Names = Callable[[str], Collection[str]]
+
+_NAME = re.compile(r"[A-Za-z0-9*?\[][A-Za-z0-9._*?\[\]-]*")
+_TAG = re.compile(
+    r"[A-Za-z0-9_*?\[][A-Za-z0-9._+!*?\[\]-]*(?::[A-Za-z0-9._+!*?\[\]-]+)*"
+)  # a colon: `torchcodec:0.9-pytorch:2.9`
+
+
+class Kind(enum.Enum):
+    """Where an image comes from; the values are the words of `--prefer` and `--disable`."""
+
+    LOCAL = "local"
+    REGISTRY = "registry"
+    BUILD = "build"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One requested package or image: `mlc`, `mlc:0.20.0`, `ns/mlc`, `reg:5000/ns/mlc:tag`, `…@sha256:…`."""
+
+    text: str
+    name: str
+    registry: str | None = None
+    namespace: str | None = None
+    tag: str | None = None
+    digest: str | None = None
+    names: frozenset[str] = frozenset()  # the name and its aliases
+
+    @classmethod
+    def parse(cls, text: str, aliases: Names | None = None) -> Wanted:
+        """Read a request. Raises UsageError for what is no package or image name."""
+        place, at, digest = text.partition("@")
+        host, path = split_host(place)
+        *namespace, last = path.split("/")
+        name, colon, tag = last.partition(":")
+        fine = _NAME.fullmatch(name) and all(namespace) and (not colon or _TAG.fullmatch(tag))
+        if not fine or (at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest)):
+            raise UsageError(
+                f"`{text}` is no package and no image name", hint="as in `autotag mlc` or `autotag dustynv/mlc:0.20.0`"
+            )
+        explicit = host if place != path else None
+        return cls(
+            text,
+            name,
+            explicit,
+            "/".join(namespace) or None,
+            tag_text(tag) or None,
+            digest or None,
+            frozenset({name, *(aliases(name) if aliases else ())}),
+        )
+
+    def in_place(self, image: ImageName) -> bool:
+        """Whether an image is in the registry and namespace that were named, if any were."""
+        if self.registry is None and self.namespace is None:
+            return True
+        return (image.registry or DOCKER_HUB, image.namespace) == (self.registry or DOCKER_HUB, self.namespace)
+
+    def names_image(self, image: ImageName) -> bool:
+        """Whether an image bears the name (whatever its tag)."""
+        return any(fnmatchcase(image.name, name) for name in self.names) and self.in_place(image)
+
+    def names_family(self, family: str) -> bool:
+        """Whether a package family is the one that was asked for."""
+        return any(fnmatchcase(family, name) for name in self.names)
+
+    def fits(self, version: str) -> bool:
+        """Whether a tag or version is the requested one: equal, continued after a `-`, or matching the pattern."""
+        version = tag_text(version)
+        if self.tag is None or version == self.tag or version.startswith(self.tag + "-"):
+            return True
+        return fnmatchcase(version, self.tag) or fnmatchcase(version, self.tag + "-*")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An image that has to do with the request. `digest` is the manifest's (a registry's), `image_id` the local one."""
+
+    name: ImageName
+    facts: ImageFacts
+    kind: Kind
+    digest: str | None = None
+    image_id: str = ""
+    order: int = 0  # position of its registry in the settings
+    role: str = ""  # of labels.py; "" when the image is not ours
+
+    @property
+    def reference(self) -> str:
+        """What `docker run` takes."""
+        return self.facts.reference
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source reports: images, and what the user should know of how they were found."""
+
+    candidates: tuple[Candidate, ...] = ()
+    notices: tuple[str, ...] = ()  # said to everybody
+    notes: tuple[str, ...] = ()  # said with --verbose
+    problems: tuple[JetsonError, ...] = ()  # parts that could not be asked
+
+
+class Source(Protocol):
+    """A place that has images."""
+
+    kind: Kind
+
+    def find(self, request: Sequence[Wanted], host: Platform) -> Found:
+        """Report the images that have to do with a request. Never raises for one part that cannot be asked."""
+        ...

@@ -1,0 +1,205 @@
+"""Files and directories: locks, atomic writes, free space, links, and errors a user can act on.
+
+Every module writes, locks and measures through these functions. Two places stand alone on purpose: `hub/transfer` and
+`container_scripts`, which also run in images, with Python 3.8 and without this package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core.console import human_bytes
+from jetson_containers.core.errors import DiskSpaceError, InterruptedByUserError, NotReadyError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_POLL = 0.2  # seconds between looks at a lock that another process holds
+
+
+# Writing.
+
+
+def write_atomically(path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
+    """Replace a file in one step: a reader, or a run that is killed, sees the old one or the new one.
+
+    Text is written as UTF-8. Parent directories are made; `mode` is reduced by the umask. Raises OSError, and leaves
+    no temporary file then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    temporary.unlink(missing_ok=True)  # of a process of the same number that was killed
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any, *, sort_keys: bool = False) -> None:
+    """Write indented JSON, atomically."""
+    write_atomically(path, json.dumps(data, indent=2, sort_keys=sort_keys, ensure_ascii=False) + "\n")
+
+
+def make_data_directory(path: Path) -> None:
+    """Create the data directory where it is missing; under sudo it belongs to the user who called sudo.
+
+    Raises UsageError when a file has this name, NotReadyError when it cannot be made.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() == 0 and "SUDO_UID" in os.environ:
+            for folder in missing:
+                os.chown(folder, int(os.environ["SUDO_UID"]), int(os.environ.get("SUDO_GID", "-1")))
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"`{path}` is not a directory, so it cannot be /data", hint="--data DIR") from error
+    except OSError as error:
+        raise NotReadyError(f"`{path}` cannot be made: {error.strerror}", hint="--data DIR chooses another") from error
+
+
+@contextlib.contextmanager
+def readable_os_errors() -> Iterator[None]:
+    """Turn a denied write into an error that says what to do. Raises NotReadyError; other OSErrors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DENIED:
+            raise
+        place = error.filename or "the data directory"
+        raise NotReadyError(f"cannot write {place}: {error.strerror}", hint=_write_hint(error)) from error
+
+
+def _write_hint(error: OSError) -> str:
+    own = "JETSON_CONTAINERS_DATA=DIR takes another data directory"
+    if error.errno == errno.EROFS:
+        return f"it is mounted read-only: mount it for writing; {own}"
+    place = os.path.dirname(str(error.filename or "DIR/")).removesuffix("/.locks")  # noqa: PTH120 - a name, not a file
+    return f'run as its owner, or make it yours: sudo chown -R "$(id -u):$(id -g)" {place}; {own}'
+
+
+# Locks. The kernel releases them when their holder dies. Lock files stay: removing one would let a third process lock
+# another file of the same name.
+
+
+@contextlib.contextmanager
+def open_lock(path: Path) -> Iterator[int]:
+    """A lock file; that of another user can be locked as well, for which reading is enough."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except PermissionError:
+        if not path.exists():
+            raise  # the directory is another user's: nothing can be made in it
+        descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take a lock, or say that another process has it. Where a file system has no locks, everybody gets it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
+
+
+def wait_for_lock(descriptor: int, cancelled: threading.Event | None = None) -> None:
+    """Take a lock that another process has. Raises InterruptedByUserError when `cancelled` is set while waiting."""
+    if cancelled is None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return
+    while not try_lock(descriptor):
+        if cancelled.wait(_POLL):
+            raise InterruptedByUserError("interrupted while another build of the same stage was running")
+
+
+# Free space.
+
+
+def free_space(place: Path) -> int:
+    """Bytes that an unprivileged writer can still use at a place, which need not exist yet."""
+    import shutil
+
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def ensure_engine_space(data_root: str, needed_bytes: int) -> int | None:
+    """Raise DiskSpaceError when the engine's disk has less than `needed_bytes`; else return what is free.
+
+    A remote engine's disk cannot be seen from here: then nothing is checked and None returned.
+    """
+    free = directory_space(data_root)
+    if free is not None and free < needed_bytes:
+        raise DiskSpaceError(
+            f"{human_bytes(needed_bytes)} are needed below `{data_root}`, {human_bytes(free)} are free",
+            hint="jetson-containers df shows what takes the space, jetson-containers prune frees it",
+        )
+    return free
+
+
+def directory_space(directory: str | Path) -> int | None:
+    """Bytes free in a directory; None when it is not on this machine, or not given."""
+    import shutil
+
+    try:
+        return shutil.disk_usage(directory).free if str(directory) else None
+    except OSError:
+        return None
+
+
+# Outputs of a pipeline.
+
+
+def points_to(link: Path, target: Path) -> bool:
+    """Whether a link leads to something that is there."""
+    return link.is_symlink() and link.resolve() == target.resolve() and target.exists()
+
+
+def link(link: Path, target: Path) -> None:
+    """Make a relative link, which is right on the host and in containers; a directory of the user's stays."""
+    if link.exists() and not link.is_symlink():
+        raise UsageError(
+            f"{link} is in the way: a link to {target} belongs there",
+            hint="move it away, or use it as the model itself",
+        )
+    new = link.with_name(f"{link.name}.{os.getpid()}.part")
+    new.unlink(missing_ok=True)
+    new.symlink_to(os.path.relpath(target, link.parent))
+    new.replace(link)
+
+
+def move_into(made: Path, output: Path, names: Sequence[str]) -> None:
+    """Move files into a directory that others share."""
+    for name in names:
+        target = output / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (made / name).replace(target)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a directory; nothing there is fine."""
+    if path.is_dir() and not path.is_symlink():
+        import shutil
+
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

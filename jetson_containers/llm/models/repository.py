@@ -1,0 +1,87 @@
+"""Which files of a repository of the hub make up a model, and where the hub's cache keeps them."""
+
+from __future__ import annotations
+
+import re
+from glob import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetson_containers.core.errors import NotReadyError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jetson_containers.hub import ModelInfo
+    from jetson_containers.hub.transfer.model import Entry
+
+# What no runtime here reads: other formats of the same weights, and pictures. Safetensors stand in for `.bin`.
+NOT_WEIGHTS = (
+    "*.gguf", "*.onnx", "onnx/*", "*.msgpack", "*.h5", "*.tflite", "original/*", "*.pth", "consolidated*", "*.png",
+    "*.jpg",
+)  # fmt: skip
+_SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.gguf")
+
+
+def gguf_for(info: ModelInfo, quantization: str) -> str:
+    """The file with the quantization in a repository of GGUF files. Raises UsageError listing what there is."""
+    files = sorted(entry.name for entry in info.files if entry.name.endswith(".gguf") and "mmproj" not in entry.name)
+    wanted = (quantization or "Q4_K_M").lower()
+    found = [name for name in files if re.search(rf"(?<![a-z0-9]){re.escape(wanted)}(?![a-z0-9_])", name.lower())]
+    if len(found) == 1 or (found and "-of-" in found[0]):
+        return found[0]
+    if len(files) == 1 and not quantization:
+        return files[0]
+    raise UsageError(
+        f"`{info.id}` has {len(found) or 'no'} GGUF file{'s' if len(found) > 1 else ''} with {wanted.upper()}",
+        hint="Name one: " + ", ".join(f"{info.id}/{name}" for name in files[:8]),
+    )
+
+
+def shards_of(file: str, names: Sequence[str]) -> tuple[str, ...]:
+    """All parts of a GGUF model that is split over several files, the first one first; none for a complete one."""
+    part = _SHARD.fullmatch(file)
+    if part is None:
+        return ()
+    matches = ((name, _SHARD.fullmatch(name)) for name in sorted(names))
+    return tuple(name for name, other in matches if other and other.groups() == part.groups())
+
+
+def model_name(file: str) -> str:
+    """The name of a model in one file, or in several parts."""
+    part = _SHARD.fullmatch(file)
+    return Path(part["stem"]).name if part else Path(file).stem
+
+
+def all_but(kept: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Patterns that leave out every file that is not kept."""
+    return tuple(escape(name) for name in names if name not in kept)
+
+
+def not_needed(names: Sequence[str]) -> tuple[str, ...]:
+    """Patterns of the files that a checkpoint is loaded without."""
+    has_safetensors = any(re.fullmatch(r"(?!adapter_|consolidated)[^/]+\.safetensors", name) for name in names)
+    return (*NOT_WEIGHTS, *(("*.bin", "*.pt") if has_safetensors else ()))
+
+
+def snapshot(repository: str, commit: str, file: str = "") -> str:
+    """Where the hub's cache keeps a commit, or one file of it, as containers see it."""
+    place = f"/data/models/huggingface/models--{repository.replace('/', '--')}/snapshots/{commit}"
+    return f"{place}/{file}" if file else place
+
+
+def is_cached(place: Path, wanted: Sequence[Entry]) -> bool:
+    """Whether every file that is wanted is there with its size."""
+    try:
+        return bool(wanted) and all((place / entry.name).stat().st_size == entry.size for entry in wanted)
+    except OSError:
+        return False
+
+
+def check_place(downloaded: Path, data: Path, path: str) -> None:
+    """Raises NotReadyError where a download is in another place than containers look at."""
+    expected = data / path.removeprefix("/data/")
+    if downloaded.resolve() != expected.resolve():
+        raise NotReadyError(
+            f"the download went to {downloaded} instead of {expected}", hint="Is HF_HUB_CACHE set elsewhere?"
+        )

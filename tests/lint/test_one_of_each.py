@@ -1,0 +1,37 @@
+"""What is decided or done in one module is done nowhere else: locks, atomic writes, free space, suggestions, tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# These also run in images with Python 3.8 and without the package, or may only import the standard library.
+ALONE = (
+    "jetson_containers/hub/transfer/",
+    "jetson_containers/container_scripts/",
+    "jetson_containers/recipes/upstream/child/",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "only"),
+    [
+        ("import fcntl", "jetson_containers/core/files.py"),
+        ("disk_usage(", "jetson_containers/core/files.py"),
+        ("statvfs(", "jetson_containers/core/files.py"),
+        ('"proc/meminfo"', "jetson_containers/core/memory.py"),
+        ('open("/proc/meminfo', "jetson_containers/core/memory.py"),
+        ("import difflib", "jetson_containers/core/suggest.py"),
+        (".ljust(width) for cell", "jetson_containers/core/console.py"),
+        ('= "jetson-containers/stage', "jetson_containers/images/name.py"),
+        ('"arm64": "aarch64"', "jetson_containers/platforms/host.py"),
+        ('"packed-refs"', "jetson_containers/core/git.py"),
+    ],
+)  # fmt: skip
+def test_stands_in_one_module(text: str, only: str) -> None:
+    files = [*ROOT.glob("jetson_containers/**/*.py"), *ROOT.glob("tools/*.py")]
+    found = {file.relative_to(ROOT).as_posix() for file in files if text in file.read_text(encoding="utf-8")}
+    assert {name for name in found if not name.startswith(ALONE)} <= {only}

@@ -1,0 +1,76 @@
+"""What is decided of a request: by `decide` alone, without a machine to ask."""
+
+from __future__ import annotations
+
+import pytest
+
+from jetson_containers.core.errors import UsageError
+from jetson_containers.llm.decide import Decision, Findings, Goal, decide
+from jetson_containers.llm.fit import FitVerdict, board_named, of_board
+from jetson_containers.llm.models import known
+from jetson_containers.llm.models.types import Model
+from jetson_containers.llm.request import LlmRequest, runtime_named
+from jetson_containers.llm.runtimes.interface import ServeOptions, Target
+from jetson_containers.platforms import detect
+
+ORIN = detect.parse_target("orin-nano-8gb,r36.4.3")
+
+
+def decided(runtime: str = "llama_cpp", goal: Goal = Goal.SERVED, **asked: object) -> Decision:
+    model = Model(
+        asked="org/m", name="m", path="/data/m", identity="hub:org/m", config=known.config("Llama-2-7b-chat-hf")
+    )
+    found = Findings(
+        model=model,
+        runtime=runtime_named(runtime),
+        target=Target(platform=ORIN, versions={"mlc": "0.20.0"}),
+        machine=of_board(board_named("orin-nano-8gb")),
+    )
+    return decide(LlmRequest(model="org/m", **asked), found, goal)  # type: ignore[arg-type]
+
+
+def test_decide_has_steps_forecast_and_command_without_asking_anybody() -> None:
+    decision = decided(quantization="Q4_K_M", context=512)
+    assert [step.name for step in decision.selected] == ["convert", "quantize"]
+    assert decision.forecast is not None
+    assert decision.forecast.fit.fits
+    assert decision.service(ServeOptions(port=1)).argv[0] == "llama-server"
+    assert (decision.quantization, decision.title) == ("Q4_K_M", "m Q4_K_M (llama_cpp)")
+
+
+def test_decide_leaves_what_does_not_fit_to_the_report() -> None:
+    forecast = decided(quantization="F16").forecast
+    assert forecast is not None
+    assert forecast.fit.verdict is FitVerdict.NO
+
+
+def test_decide_is_the_same_each_time() -> None:
+    first, second = decided(), decided()
+    assert (first.job, first.steps, first.forecast) == (second.job, second.steps, second.forecast)
+
+
+def test_decide_says_why_nothing_is_predicted() -> None:
+    decision = decided(runtime="lmdeploy", quantization="w4a16", prefill_chunk=64)
+    assert (decision.forecast is None) == bool(decision.unpredicted)
+
+
+def test_decision_on_another_target_keeps_its_forecast_and_takes_its_steps() -> None:
+    first = decided(runtime="mlc", quantization="q4f16_1")
+    assert [step.name for step in first.selected] == ["convert", "config", "compile"]
+    again = first.on(Target(platform=ORIN, versions={"mlc": "0.1.0"}))
+    assert [step.name for step in again.selected] == ["link", "build"]
+    assert again.forecast is first.forecast
+
+
+def test_decision_on_a_target_that_cannot_do_it_is_refused() -> None:
+    with pytest.raises(UsageError, match="not for the CPU"):
+        decided(runtime="mlc").on(Target(platform=ORIN, device="cpu", versions={"mlc": "0.20.0"}))
+
+
+def test_decision_selects_up_to_a_step_that_only_the_image_has() -> None:
+    """Names of steps are checked when the target is that of the image: an assumed one may have others."""
+    first = decided(runtime="mlc", goal=Goal.COMPILED, until="link")
+    again = first.on(Target(platform=ORIN, versions={"mlc": "0.1.0"}))
+    assert [step.name for step in again.selected] == ["link"]
+    with pytest.raises(UsageError, match="no step `link`"):
+        _ = first.selected
