@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
 from jetson_containers.core.settings import ROOT
@@ -20,8 +20,6 @@ from jetson_containers.recipes import files as recipe_files
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jetson_containers.recipes.package import Package
-
 FOLDER = "shared"  # of a tree
 PLACE = ".jetson/shared"  # in a build context, where no file of a recipe's own counts
 PROGRAM = "python:"  # begins an entry that names a part of this program
@@ -29,6 +27,26 @@ UNSEEN = frozenset({".git", ".hg", ".svn", "__pycache__", ".DS_Store", ".jetson"
 _MOST_FILES = 1000  # of one recipe
 _PATH = re.compile(r"(?!\.)[\w.+-]+(?:/(?!\.)[\w.+-]+)*", re.ASCII)
 _OF_THE_PROGRAM = "jetson_containers"
+
+
+class Sharing(Protocol):
+    """What is asked of a package here."""
+
+    @property
+    def name(self) -> str:
+        """Its full name."""
+
+    @property
+    def path(self) -> Path:
+        """Its directory."""
+
+    @property
+    def tree(self) -> Path | None:
+        """What it belongs to; its own directory if None."""
+
+    @property
+    def share(self) -> tuple[str, ...]:
+        """Its entries, as written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +68,7 @@ def check(text: str) -> None:
         raise RequirementSyntaxError(f"`{recipe_files.shown(text)}` must begin with `{PROGRAM}{_OF_THE_PROGRAM}/`")
 
 
-def entries(package: Package) -> list[SharedEntry]:
+def entries(package: Sharing) -> list[SharedEntry]:
     """What a package shares, whether it is there or not."""
     found = []
     for written in package.share:
@@ -61,7 +79,7 @@ def entries(package: Package) -> list[SharedEntry]:
     return found
 
 
-def files(package: Package) -> dict[str, Path]:
+def files(package: Sharing) -> dict[str, Path]:
     """Every file that a package shares, by its path in a build context.
 
     Raises RecipeError for one that is not there, is no regular file, is too large or leads out of its directory.
@@ -82,7 +100,7 @@ def missing(entry: SharedEntry) -> bool:
     return not (recipe_files.is_file(entry.path) or recipe_files.is_directory(entry.path))
 
 
-def script(package: Package, entry: str) -> Path:
+def script(package: Sharing, entry: str) -> Path:
     """The file that a test starts: one of the recipe, or one that it shares."""
     program = PurePosixPath(recipe_files.program(entry) or ".")
     for item in entries(package):
