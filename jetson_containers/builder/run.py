@@ -12,17 +12,18 @@ import tempfile
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder import decide, package_tests, progress, resources, summary
+from jetson_containers.builder import decide, package_tests, progress, resources, stage_registry, summary
 from jetson_containers.builder import finals as finals_module
 from jetson_containers.builder import graph as graphs
 from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.loop import Loop
 from jetson_containers.builder.scheduler import Scheduler
 from jetson_containers.builder.signals import Signals
-from jetson_containers.builder.stage_builder import Failure, Outcome, Workshop
+from jetson_containers.builder.stage_builder import Failure, Outcome, Workshop, foreign_platform
 from jetson_containers.builder.state import State
 from jetson_containers.builder.store import Store
 from jetson_containers.builder.types import BuildOptions, BuildReport, StageReport
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from jetson_containers.builder.finals import Final
     from jetson_containers.builder.graph import Node
     from jetson_containers.builder.resources import Share
+    from jetson_containers.builder.stage_registry import StageRegistry
     from jetson_containers.core.console import Console
     from jetson_containers.engine.interface import Engine
     from jetson_containers.plan.plan import Plan
@@ -45,8 +47,16 @@ if TYPE_CHECKING:
 __all__ = ["BuildOptions", "BuildReport", "StageReport", "run"]
 
 
-def run(plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: Console) -> BuildReport:
-    """Build all plans. Raises BuildError/PackageTestError for the first failure unless `keep_going`.
+def run(
+    plans: Sequence[Plan],
+    engine: Engine,
+    options: BuildOptions,
+    console: Console,
+    registry: StageRegistry | None = None,
+) -> BuildReport:
+    """Build all plans; stages that `registry` has are pulled.
+
+    Raises BuildError/PackageTestError for the first failure unless `keep_going`.
 
     Ctrl-C stops the children, removes half-done names and raises InterruptedByUserError; the next run goes on at the
     stage that was interrupted. Also raises UsageError for options that cannot be, and NotReadyError subclasses when
@@ -55,7 +65,7 @@ def run(plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: C
     package_tests.check_options(options)
     try:
         with Signals() as signals:
-            return _Run(plans, engine, options, console).go(signals)
+            return _Run(plans, engine, options, console, registry).go(signals)
     except KeyboardInterrupt:
         raise InterruptedByUserError("interrupted", hint=summary.again(options, "resumes where it stopped")) from None
     except OSError as error:
@@ -78,7 +88,15 @@ def _disk_full(error: OSError, options: BuildOptions) -> DiskSpaceError:
 class _Run:
     """The state of one `run`."""
 
-    def __init__(self, plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: Console) -> None:
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        engine: Engine,
+        options: BuildOptions,
+        console: Console,
+        registry: StageRegistry | None,
+    ) -> None:
+        self.registry = registry
         self.plans = [plan for plan in plans if plan.stages]
         self.engine = engine
         self.options = options
@@ -98,8 +116,10 @@ class _Run:
 
     def go(self, signals: Signals) -> BuildReport:
         """Do everything, in a named order."""
-        self.facts = decide.facts(self.graph, self.plans, self.store)
+        self.facts = decide.look(self.graph, self.plans, self.store, self.options, self.registry, self.console.warning)
         decision = decide.decide(self.graph, self.plans, self.facts, self.options)
+        if decision.pull:
+            decision = self._pull(decision)
         todo = decision.todo(self.graph)
         self._complete(todo)
         named = all(plan.final in self.facts.finals for plan in self.plans)
@@ -115,6 +135,7 @@ class _Run:
         try:
             self._announce(todo, shown)
             self._build(todo, workshop, signals)
+            self._push_stages(workshop)
             self._push(workshop)
         finally:
             shown.close()
@@ -123,6 +144,18 @@ class _Run:
         return self._end(report)
 
     # Before.
+
+    def _pull(self, decision: decide.Decision) -> decide.Decision:
+        """Pull what a registry has, then decide again: what could not be pulled is built, with what lies below it."""
+        for key in (key for key in self.graph.nodes if key in decision.pull):
+            node, remote = self.graph.nodes[key], self.facts.remote[key]
+            self.console.info(f"{node.stage.package}: pulling {remote.reference}")
+            platform = foreign_platform(node, self.engine)
+            reason = stage_registry.pull(node, remote, self.engine, platform, self.console.detail)
+            if reason:
+                self.console.warning(f"{node.stage.package}: {reason}; it is built instead")
+        self.facts = decide.facts(self.graph, self.plans, self.store)
+        return decide.decide(self.graph, self.plans, self.facts, self.options)
 
     def _complete(self, todo: Mapping[str, None]) -> None:
         """Report the stages that nothing is done for: they are complete, or below one that is."""
@@ -241,6 +274,25 @@ class _Run:
             except JetsonError as error:
                 error.details = tuple(map(workshop.logs.redact, error.details))
                 self.push_errors.append(error)
+
+    def _push_stages(self, workshop: Workshop) -> None:
+        """Push what was built; a registry that refuses is an error of the run, and not of the stages."""
+        if self.registry is None or not self.options.push_stages:
+            return
+        for key, report in self.reports.items():
+            stage = self.graph.nodes[key].stage
+            if report.state not in {"built", "cached"} or self.engine.image(stage.image) is None:
+                continue
+            try:
+                workshop.progress.started(stage.package, "pushing")
+                target = self.registry.push(stage, self.engine, partial(workshop.progress.line, stage.package))
+                self.pushed += [target] if target else []
+            except InterruptedByUserError:
+                raise
+            except JetsonError as error:
+                error.details = tuple(map(workshop.logs.redact, error.details))
+                self.push_errors.append(error)
+                return
 
     # After.
 

@@ -1,4 +1,4 @@
-"""One stage from start to end: reuse, pull or build its image, run its tests, and write down the result.
+"""One stage from start to end: reuse or build its image, run its tests, and write down the result.
 
 A stage counts as done when an image bears its key and its tests are recorded as they should be. The engine gives an
 image its name and labels only when a build has succeeded, and the tests label begins as `pending`; so whatever is
@@ -23,12 +23,11 @@ from jetson_containers.core.errors import (
     JetsonError,
     PackageTestError,
     RecipeError,
-    RegistryError,
 )
 from jetson_containers.dockerfile.inject import JOB_ARGS, takes_jobs
 from jetson_containers.engine.interface import BuildRequest, OutOfMemoryError
 from jetson_containers.images import labels
-from jetson_containers.plan.stage import StageKind, StageState
+from jetson_containers.plan.stage import StageKind
 from jetson_containers.recipes import schema as recipe_keys
 from jetson_containers.recipes import shared as shared_files
 
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from jetson_containers.builder.store import Store
     from jetson_containers.builder.types import BuildOptions
     from jetson_containers.core.diagnosis import Finding
-    from jetson_containers.engine.interface import LocalImage
+    from jetson_containers.engine.interface import Engine
     from jetson_containers.recipes.package import Package
 
 TAIL = 30  # lines of a failed log that are shown
@@ -96,6 +95,12 @@ def _flags(definition: Package | None) -> list[str]:
         raise RecipeError(f"`build_flags` of `{definition.name}`: {error}", path=definition.path) from error
 
 
+def foreign_platform(node: Node, engine: Engine) -> str | None:
+    """Name the docker platform, when it is not the engine's own: that one would only be a flag more."""
+    wanted = node.plan.platform
+    return wanted.docker_platform if wanted.machine != engine.capabilities.architecture else None
+
+
 @dataclass(frozen=True)
 class Workshop:
     """What every stage of a run works with."""
@@ -121,7 +126,7 @@ class Workshop:
     def _run(self, node: Node, share: Share) -> Outcome:
         began = time.monotonic()
         cache = LayerCache()
-        image = None if decide.forced(self.options) else self.store.find(node) or self._pull(node)
+        image = None if decide.forced(self.options) else self.store.find(node)
         if image is not None:
             recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
             self.store.adopt(image, node, self._labels(node, recorded))
@@ -157,26 +162,6 @@ class Workshop:
         return package_tests.excluded(node, self.options) or package_tests.PENDING
 
     # Making the image.
-
-    def _pull(self, node: Node) -> LocalImage | None:
-        """Take the image from a registry, when the plan has seen it there; if that fails, it is built."""
-        if node.stage.state is not StageState.PULL:
-            return None
-        name = node.stage.package
-        self.progress.started(name, "pulling")
-        try:
-            self.store.engine.pull(
-                node.stage.source or node.stage.image,
-                lambda line: self.progress.line(name, line),
-                platform=self.platform(node),
-            )
-        except RegistryError as error:
-            self.progress.say(f"{name}: {error.message}; it is built instead")
-            return None
-        found = self.store.find(node)
-        if found is None:
-            self.progress.say(f"{name}: `{node.stage.source}` is another image by now; it is built instead")
-        return found
 
     def _make(self, node: Node, share: Share, log: Log, recorded: Mapping[str, Any], cache: LayerCache) -> None:
         stage, engine = node.stage, self.store.engine
@@ -233,9 +218,8 @@ class Workshop:
         )
 
     def platform(self, node: Node) -> str | None:
-        """Name the docker platform, when it is not the engine's own: that one would only be a flag more."""
-        wanted = node.plan.platform
-        return wanted.docker_platform if wanted.machine != self.store.engine.capabilities.architecture else None
+        """Name the docker platform of a stage, when it is not the engine's own."""
+        return foreign_platform(node, self.store.engine)
 
     def _labels(self, node: Node, recorded: Mapping[str, Any]) -> dict[str, str]:
         stage = node.stage

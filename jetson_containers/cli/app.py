@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -138,6 +139,25 @@ def list_option(*names: str, separator: str = ",", **kwargs: Any) -> Callable[[F
         return separator.join(value for value in values if value)
 
     return click.option(*names, multiple=True, callback=joined, **kwargs)
+
+
+def collect(load: Callable[[], type[Any]], parameter: str) -> Callable[[F], F]:
+    """Give a command the options that are fields of a dataclass as one object, under the name `parameter`.
+
+    `load` imports the class when the command runs: its module is not needed to list the options.
+    """
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def wrapper(app: App, /, **given: Any) -> Any:
+            kind = load()
+            names = given.keys() & {each.name for each in fields(kind)}
+            collected = kind(**{name: given.pop(name) for name in names})
+            return function(app, **{parameter: collected}, **given)
+
+        return cast("F", wrapper)
+
+    return decorate
 
 
 def split_list(text: str | None) -> list[str]:

@@ -53,6 +53,10 @@ def _options(function: Any) -> Any:
             ),
             click.option("--push", default="", metavar="REPO", help="Push the images to this registry namespace."),
             click.option(
+                "--stage-registry", metavar="REPO", help="Pull stages that this registry namespace has by key."
+            ),
+            click.option("--push-stages", is_flag=True, help="Push the stages that were built to --stage-registry."),
+            click.option(
                 "--rebuild",
                 is_flag=True,
                 help="Make every stage again; unchanged commands come from the engine's layer cache.",
@@ -105,6 +109,7 @@ def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
         "engine": given["engine"] or {True: None, False: "legacy", None: None}[given["buildkit"]],
         "ca_bundle": given["ca_bundle"],
         "wheelhouse": given["wheelhouse"],
+        "stage_registry": given["stage_registry"],
     }
     if given["dry_run"]:
         base = base_image.predict(app.platform, app.settings, _base(app, given))
@@ -141,6 +146,7 @@ def _run(app: App, packages: tuple[str, ...], given: dict[str, Any]) -> tuple[Bu
     """Find the base image, plan for it, build."""
     from jetson_containers.builder import base_image
     from jetson_containers.builder import run as builder
+    from jetson_containers.builder.stage_registry import StageRegistry
 
     options = _plan_options(app, given)  # before anything is pulled or made for nothing
     base = base_image.ensure(
@@ -155,7 +161,9 @@ def _run(app: App, packages: tuple[str, ...], given: dict[str, Any]) -> tuple[Bu
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
     _warn_of_idle_patterns(app, given, assembly)
-    return builder.run(assembly.plans, app.engine, _build_options(app, given, _gpu_options(app)), app.console), assembly
+    build_options = _build_options(app, given, _gpu_options(app))
+    registry = StageRegistry.of(app.settings)
+    return builder.run(assembly.plans, app.engine, build_options, app.console, registry), assembly
 
 
 def _warn_of_idle_patterns(app: App, given: dict[str, Any], assembly: Assembly) -> None:
@@ -178,6 +186,8 @@ def _check(app: App, given: dict[str, Any]) -> None:
         app.console.warning("--buildkit-device has no effect: no recipe needs a GPU while building, tests run with it")
     if given["engine"] and given["buildkit"] is False and given["engine"] != "legacy":
         raise UsageError("--no-buildkit and --engine contradict each other", hint="give one of them")
+    if given["push_stages"] and not (given["stage_registry"] or app.settings["stage_registry"]):
+        raise UsageError("--push-stages needs a registry", hint="--stage-registry REGISTRY/NAMESPACE")
 
 
 def _base(app: App, given: dict[str, Any]) -> str:
@@ -276,14 +286,17 @@ def _decided(app: App, plans: tuple[Plan, ...], given: dict[str, Any]) -> list[P
     from dataclasses import replace
 
     from jetson_containers.builder import decide, graph
+    from jetson_containers.builder.stage_registry import StageRegistry
     from jetson_containers.builder.store import Store
 
     merged = graph.merge(plans)
     gpu: tuple[str, ...] = ()
     here = decide.Facts()
     try:
-        here = decide.facts(merged, plans, Store(app.engine))
         gpu = _gpu_options(app)
+        options = _build_options(app, given, gpu)
+        registry = StageRegistry.of(app.settings)
+        here = decide.look(merged, plans, Store(app.engine), options, registry, app.console.warning)
     except NotReadyError as error:
         unknown = f"what is built already is not known, so all counts as to be built: {error.message}"
         plans = tuple(replace(plan, notices=(*plan.notices, unknown)) for plan in plans)
@@ -305,6 +318,7 @@ def _build_options(app: App, given: dict[str, Any], gpu: tuple[str, ...]) -> Bui
         skip_tests=tuple(split_list(given["skip_tests"])),
         test_only=tuple(split_list(given["test_only"])),
         push=given["push"],
+        push_stages=given["push_stages"],
         build_args=parse_build_args(given["build_args"]),
         build_flags=_split_flags(given["build_flags"]),
         proxies=proxies(app.settings.env) if given["use_proxy"] else {},

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command
-from jetson_containers.core.errors import NothingMatchedError
+from jetson_containers.core.errors import JetsonError, NothingMatchedError
 
 if TYPE_CHECKING:
+    from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
 
 
@@ -131,15 +132,31 @@ def why(app: App, *, name: str) -> None:
     from jetson_containers.recipes.why import why as explain
 
     data = explain(app.catalog, name)
+    refused = _refusal(app.catalog, data["package"]) if data["available"] else None
     if app.console.as_json:
-        app.console.result_json(data)
+        app.console.result_json({**data, "refused": refused.message if refused else None})
         return
     state = "available" if data["available"] else "absent"
-    app.console.result(f"{data['package']} is {state} on this platform")
+    app.console.result(f"{data['package']} is {state} on this platform{', but cannot be built' if refused else ''}")
+    if refused:
+        for line in (refused.message, *refused.details):
+            app.console.result(f"  no   {line}")
     for rule in data["rules"]:
         app.console.result(f"  {'yes' if rule['ok'] else 'no '}  {rule['rule']}: {rule['reason']}")
     if data["required_by"]:
         app.console.result(f"  required by: {', '.join(data['required_by'])}")
+
+
+def _refusal(catalog: Catalog, name: str) -> JetsonError | None:
+    """Why a package that is available cannot be planned all the same: something it needs is missing, or too much."""
+    from jetson_containers.plan.plan import PlanOptions
+    from jetson_containers.plan.request import Request, assemble
+
+    try:
+        assemble(Request((name,)), catalog.platform, lambda _: catalog, PlanOptions())
+    except JetsonError as error:
+        return error
+    return None
 
 
 @command()

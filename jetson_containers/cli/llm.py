@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command, global_options, list_option
+from jetson_containers.cli.app import App, collect, command, global_options, list_option
 from jetson_containers.cli.llm_fit import fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jetson_containers.llm.chat import ChatOptions
     from jetson_containers.llm.context import LlmContext
     from jetson_containers.llm.prepare import PreparedModel
     from jetson_containers.llm.request import LlmRequest
+    from jetson_containers.llm.serve import ServeRequest
 
 
 COUNT, SOME = click.IntRange(min=0), click.IntRange(min=1)  # 0: the default, where there is one
@@ -32,8 +34,27 @@ def llm(app: App, /, **options: Any) -> None:
     app.update(options)
 
 
+def _request() -> type[LlmRequest]:
+    from jetson_containers.llm.request import LlmRequest
+
+    return LlmRequest
+
+
+def _chat_options() -> type[ChatOptions]:
+    from jetson_containers.llm.chat import ChatOptions
+
+    return ChatOptions
+
+
+def _serve_request() -> type[ServeRequest]:
+    from jetson_containers.llm.serve import ServeRequest
+
+    return ServeRequest
+
+
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what `quantize`, `compile`, `chat`, `serve` and `bench` have in common."""
+    """Add what `quantize`, `compile`, `chat`, `serve` and `bench` have in common; they get it as `request`."""
+    function = collect(_request, "request")(function)
     options = (
         click.argument("model"),
         click.option("--runtime", default="", help="Default: the one whose format the model has, else llama_cpp."),
@@ -78,23 +99,23 @@ def compile_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @command()
 @model_options
 @compile_options
-def quantize(app: App, *, dry_run: bool, **given: Any) -> int:
+def quantize(app: App, *, request: LlmRequest, dry_run: bool) -> int:
     """Prepare MODEL up to the quantized weights: download, convert, quantize.
 
     Example: jetson-containers llm quantize Qwen/Qwen2.5-1.5B-Instruct --quantization Q4_K_M
     """
-    return _prepare(app, given, dry_run=dry_run, compiled=False)
+    return _prepare(app, request, dry_run=dry_run, compiled=False)
 
 
 @command("compile")
 @model_options
 @compile_options
-def compile_(app: App, *, dry_run: bool, **given: Any) -> int:
+def compile_(app: App, *, request: LlmRequest, dry_run: bool) -> int:
     """Prepare MODEL completely, the compiled library included, where the runtime has one.
 
     Example: jetson-containers llm compile meta-llama/Llama-2-7b-chat-hf --runtime mlc --quantization q4f16_1
     """
-    return _prepare(app, given, dry_run=dry_run, compiled=True)
+    return _prepare(app, request, dry_run=dry_run, compiled=True)
 
 
 @command()
@@ -105,20 +126,15 @@ def compile_(app: App, *, dry_run: bool, **given: Any) -> int:
 @click.option("--max-tokens", type=SOME, default=256, show_default=True, help="Longest answer in tokens.")
 @click.option("--temperature", type=click.FloatRange(min=0), help="0 always takes the likeliest token.")
 @click.option("--seed", type=int, help="Seed of the sampler.")
-def chat(
-    app: App, *, dry_run: bool, prompt: str, system: str, max_tokens: int, temperature: float | None,
-    seed: int | None, **given: Any,
-) -> int:  # fmt: skip
+@collect(_chat_options, "options")
+def chat(app: App, *, request: LlmRequest, options: ChatOptions, dry_run: bool) -> int:
     """Talk with MODEL: a Hugging Face name, a directory, a .gguf file, or `tiny` (made on the spot).
 
     Example: jetson-containers llm chat tiny --prompt 'What is Jetson?'
     """
     from jetson_containers.llm import chat as action
 
-    options = action.ChatOptions(
-        prompt=prompt, system=system, max_tokens=max_tokens, temperature=temperature, seed=seed
-    )
-    answer = action.chat(request_of(given), options, context_of(app), dry_run=dry_run)
+    answer = action.chat(request, options, context_of(app), dry_run=dry_run)
     if app.console.as_json and answer is not None:
         app.console.result_json(answer.to_json())
     return 0
@@ -132,16 +148,15 @@ def chat(
 @click.option("--name", default="", help="Name of the container.")
 @click.option("--api-key-env", default="", metavar="NAME", help="Ask for the key that this variable holds.")
 @click.option("--generate", type=click.Choice(("compose", "quadlet")), help="Print a service file instead of starting.")
-def serve(app: App, *, dry_run: bool, generate: str | None, address: str, **given: Any) -> int:
+@collect(_serve_request, "wanted")
+def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool) -> int:
     """Serve MODEL with the OpenAI-compatible protocol below /v1.
 
     Example: jetson-containers llm serve Qwen/Qwen2.5-1.5B-Instruct --detach
     """
     from jetson_containers.llm import serve as action
 
-    own = {key: given.pop(key) for key in ("port", "detach", "name", "api_key_env")}
-    wanted = action.ServeRequest(host=address, generate=generate or "", **own)
-    action.serve(request_of(given), wanted, context_of(app), dry_run=dry_run)
+    action.serve(request, wanted, context_of(app), dry_run=dry_run)
     return 0
 
 
@@ -156,9 +171,17 @@ def serve(app: App, *, dry_run: bool, generate: str | None, address: str, **give
 @click.option("--csv", "as_csv", is_flag=True, help="Rows in upstream's columns on stdout.")
 @click.option("--save", type=click.Path(path_type=Path), help="Append the rows to this CSV file.")
 def bench(
-    app: App, *, dry_run: bool, prompt_file: Path | None, input_tokens: int, max_new_tokens: int, max_num_prompts: int,
-    as_csv: bool, save: Path | None, **given: Any,
-) -> int:  # fmt: skip
+    app: App,
+    *,
+    request: LlmRequest,
+    dry_run: bool,
+    prompt_file: Path | None,
+    input_tokens: int,
+    max_new_tokens: int,
+    max_num_prompts: int,
+    as_csv: bool,
+    save: Path | None,
+) -> int:
     """Measure MODEL: prefill and decode in tokens/s, memory, beside what `llm fit` predicts.
 
     Example: jetson-containers llm bench Qwen/Qwen2.5-1.5B-Instruct --csv
@@ -170,7 +193,7 @@ def bench(
         prompts=prompts, input_tokens=input_tokens, output_tokens=max_new_tokens, count=max_num_prompts, csv=save
     )
     context = context_of(app)
-    report = action.bench(request_of(given), options, context, dry_run=dry_run)
+    report = action.bench(request, options, context, dry_run=dry_run)
     if report is None:
         return 0
     if app.console.as_json:
@@ -250,13 +273,6 @@ for each in (fit, quantize, compile_, chat, serve, bench, list_, rm):
     llm.add_command(each)
 
 
-def request_of(given: dict[str, Any]) -> LlmRequest:
-    """The request from the options of `model_options`."""
-    from jetson_containers.llm.request import LlmRequest
-
-    return LlmRequest(**given)
-
-
 def context_of(app: App) -> LlmContext:
     """This machine, as the actions need it; nothing is probed before it is asked for."""
     from jetson_containers.llm.context import HubAdapter, LlmContext
@@ -271,16 +287,16 @@ def context_of(app: App) -> LlmContext:
     )
 
 
-def _prepare(app: App, given: dict[str, Any], *, dry_run: bool, compiled: bool) -> int:
+def _prepare(app: App, request: LlmRequest, *, dry_run: bool, compiled: bool) -> int:
     from jetson_containers.llm import prepare as action
     from jetson_containers.llm.decide import Goal
 
     goal = Goal.COMPILED if compiled else Goal.QUANTIZED
     context = context_of(app)
     if dry_run:
-        action.show(action.plan(request_of(given), context, goal), (), app.console)
+        action.show(action.plan(request, context, goal), (), app.console)
         return 0
-    prepared = action.prepare(request_of(given), context, goal)
+    prepared = action.prepare(request, context, goal)
     if app.console.as_json:
         app.console.result_json({"artefact": str(_on_host(app, prepared)), "steps": prepared.results})
     else:

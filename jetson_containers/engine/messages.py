@@ -88,17 +88,18 @@ RULES = (
         "docker buildx use default: a builder of another driver than `docker` has a store of its own",
     ),
     _rule(
+        r"(?:pull access denied for|repository does not exist|manifest (?:for .* )?(?:unknown|not found)"
+        r"|(?:repository )?name (?:not known|unknown)"
+        r"|failed to resolve (?:reference|source metadata) [^\n]*: not found)",
+        RegistryError,
+        "the registry has no such image, or does not show it to this user",
+        "check the spelling; for a private image run docker login REGISTRY first",
+    ),
+    _rule(
         r"(?:unauthorized: |no basic auth credentials|denied: requested access|authentication required)",
         RegistryError,
         "the registry refuses this user",
         "docker login REGISTRY, with an account that may read (or push) this image",
-    ),
-    _rule(
-        r"(?:pull access denied for|repository does not exist|manifest (?:for .* )?(?:unknown|not found)"
-        r"|(?:repository )?name (?:not known|unknown))",
-        RegistryError,
-        "the registry has no such image, or does not show it to this user",
-        "check the spelling; for a private image run docker login REGISTRY first",
     ),
     _rule(
         r"no matching manifest for (\S+)",

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 OWNER = "io.jetson-containers.owner"  # of a server's container: the process that ends it, as PID.START.PLACE
 SERVER = "io.jetson-containers.server"  # of every server's container: what bears it is ours to replace
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for those who have one of their own
-_NOT_STARTED = (125, 126, 127)  # docker's own exit codes: no container, or nothing in it that could be run
+NO_PROGRAM = 127  # docker's exit code where the image lacks the program
+_NOT_STARTED = (125, 126, NO_PROGRAM)  # docker's own exit codes: no container, or nothing in it that could be run
 _OTHER_MACHINE = "exec format error"  # an image of another architecture, without emulation
 _HOST_DRIVERS = Path(__file__).resolve().parent.parent / "container_scripts"
 

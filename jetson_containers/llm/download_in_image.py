@@ -7,7 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import StepError, ToldError
-from jetson_containers.llm.containers import HUB_VARIABLES, Containers, end, told_to_end
+from jetson_containers.llm import image as images
+from jetson_containers.llm.containers import HUB_VARIABLES, NO_PROGRAM, Containers, end, told_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
     from jetson_containers.platforms.detect import Platform
+
+_DOWNLOADER = "huggingface-downloader"
 
 
 def download(
@@ -32,6 +35,7 @@ def download(
 
     Raises ToldError (the downloader itself has said on stderr what is wrong, and what helps) or StepError.
     """
+    images.pull_missing(image, engine(), settings, console)
     containers = Containers(
         platform=platform,
         engine=engine(),
@@ -41,7 +45,7 @@ def download(
         image_for=lambda _packages: image,
     )
     words = [word for name in HUB_VARIABLES if os.environ.get(name) for word in ("--env", name)]
-    planned = containers.plan(image, words, ["huggingface-downloader", *options, *repositories], env=dict(os.environ))
+    planned = containers.plan(image, words, [_DOWNLOADER, *options, *repositories], env=dict(os.environ))
     console.info(f"download: {' '.join(repositories)}")
     with told_to_end(), subprocess.Popen(
         planned.argv, env={**os.environ, **planned.env_additions}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -53,6 +57,8 @@ def download(
             end(process, lambda: containers.remove(planned))  # the container would go on without docker's client
             raise
     paths = [line for line in said.splitlines() if line.startswith("/")]
+    if process.returncode == NO_PROGRAM:
+        raise images.without_programs(image, [_DOWNLOADER], "without `--image` this machine downloads it itself")
     if process.returncode != 0:
         raise ToldError("the download failed", process.returncode)
     if len(paths) < len(repositories):

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.files import write_atomically
 from jetson_containers.images import labels
 from jetson_containers.llm import disk_space, fit_check
+from jetson_containers.llm import image as images
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.decide import Decision, Findings, Goal, choose_runtime, decide
 from jetson_containers.llm.models import known, lookup
 from jetson_containers.llm.pipeline.steps import Pipeline
-from jetson_containers.llm.runtimes.interface import Target
+from jetson_containers.llm.runtimes.interface import ServeOptions, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +64,10 @@ def make(decision: Decision, context: LlmContext) -> PreparedModel:
     steps = decision.selected
     pipeline = pipeline_for(decision, containers, context)
     planned = pipeline.plan(steps, decision.selection)
+    if decision.request.image:
+        packages = decision.runtime.packages(context.platform)
+        server = decision.service(ServeOptions(port=0)).argv if decision.goal is Goal.SERVED else ()
+        images.refuse_without_programs(containers, packages, planned, server)
     weights = decision.forecast.fit.weights_bytes if decision.forecast else 0
     disk_space.check(decision.job, planned, context.data, int(weights))
     results = pipeline.run(steps, decision.selection)
@@ -115,14 +120,19 @@ def assumed_target(runtime: Runtime, context: LlmContext, image: str = "") -> Ta
 
 def containers_for(decision: Decision, context: LlmContext) -> Containers:
     """Containers of the image asked for, or of the one autotag finds."""
-    request = decision.request
+    request, engine = decision.request, context.engine()
+
+    def image_for(packages: Sequence[str]) -> str:
+        return images.pull_missing(context.find_image(packages), engine, context.settings, context.console)
+
+    asked = request.image and images.pull_missing(request.image, engine, context.settings, context.console)
     return Containers(
         platform=context.platform,
-        engine=context.engine(),
+        engine=engine,
         settings=context.settings,
         console=context.console,
-        image=request.image or context.find_image(decision.runtime.packages(context.platform)),
-        image_for=context.find_image,
+        image=asked or image_for(decision.runtime.packages(context.platform)),
+        image_for=image_for,
         threads=request.threads,
     )
 

@@ -42,10 +42,10 @@ class ServeRequest:
     """Where to listen and how. `port` 0: 8080, or the next free one. `api_key_env` names the variable with the key."""
 
     port: int = 0
-    host: str = "127.0.0.1"
+    address: str = "127.0.0.1"
     detach: bool = False
     name: str = ""
-    generate: str = ""  # "compose" or "quadlet"
+    generate: str | None = None  # "compose" or "quadlet"
     api_key_env: str = ""
 
 
@@ -75,7 +75,7 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
         _refuse_taken_port(wanted, context)
     prepared = preparing.prepare(request, context)
     if wanted.generate:
-        _generate(prepared, wanted, context.console)
+        _generate(prepared, wanted, wanted.generate, context.console)
         return None
     container.remove_orphans(container.client_for(prepared.containers.engine))
     with reserved(wanted, context.data) as port:
@@ -84,11 +84,11 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
 
 def _refuse_taken_port(wanted: ServeRequest, context: LlmContext) -> None:
     """Raises UsageError before anything is prepared, unless only a server without owner holds the port: it goes."""
-    if is_free(wanted.host, wanted.port):
+    if is_free(wanted.address, wanted.port):
         return
     with contextlib.suppress(NotReadyError):  # without an engine nothing of ours listens there
         container.remove_orphans(container.client_for(context.engine()))
-    if not is_free(wanted.host, wanted.port):
+    if not is_free(wanted.address, wanted.port):
         raise _taken(wanted.port)
 
 
@@ -98,12 +98,12 @@ def _taken(port: int) -> UsageError:
 
 def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, context: LlmContext) -> Served:
     service = _service(prepared.decision, wanted, port)
-    if wanted.host not in _LOOPBACK and not wanted.api_key_env:
+    if wanted.address not in _LOOPBACK and not wanted.api_key_env:
         context.console.warning(
-            f"everybody who reaches {wanted.host}:{port} can use this server", "--api-key-env NAME asks for a key"
+            f"everybody who reaches {wanted.address}:{port} can use this server", "--api-key-env NAME asks for a key"
         )
     planned = _planned(prepared, wanted, service, port, key)
-    address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(wanted.host, wanted.host)  # noqa: S104 - compared
+    address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(wanted.address, wanted.address)  # noqa: S104 - compared
     place = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     served = Served(
         name=planned.name,
@@ -124,7 +124,7 @@ def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, c
 
 def _service(decision: Decision, wanted: ServeRequest, port: int) -> Service:
     options = ServeOptions(
-        port=port, host=wanted.host, threads=decision.request.threads, api_key=bool(wanted.api_key_env)
+        port=port, host=wanted.address, threads=decision.request.threads, api_key=bool(wanted.api_key_env)
     )
     return decision.service(options)
 
@@ -134,14 +134,14 @@ def _planned(prepared: PreparedModel, wanted: ServeRequest, service: Service, po
     return prepared.containers.server(service, name=name, detach=wanted.detach or bool(wanted.generate), api_key=key)
 
 
-def _generate(prepared: PreparedModel, wanted: ServeRequest, console: Console) -> None:
+def _generate(prepared: PreparedModel, wanted: ServeRequest, kind: str, console: Console) -> None:
     service = _service(prepared.decision, wanted, wanted.port or DEFAULT_PORT)
     planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, "")
     gpu = prepared.decision.job.target.device != "cpu"
     key_env = service.key_env if wanted.api_key_env else ""
-    text = servicefiles.generate(wanted.generate, planned, key_env, wanted.api_key_env, gpu=gpu)
+    text = servicefiles.generate(kind, planned, key_env, wanted.api_key_env, gpu=gpu)
     if console.as_json:
-        console.result_json({"kind": wanted.generate, "text": text})
+        console.result_json({"kind": kind, "text": text})
     else:
         console.result(text)
 
@@ -158,7 +158,7 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
         with files.readable_os_errors():
             owner_of(data).make_directory(lock.parent)
         with files.open_lock(lock) as descriptor:
-            if files.try_lock(descriptor) and is_free(wanted.host, port):
+            if files.try_lock(descriptor) and is_free(wanted.address, port):
                 yield port
                 return
     if wanted.port:

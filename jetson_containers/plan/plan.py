@@ -250,13 +250,14 @@ def _compiles(stage: Stage) -> bool:
 
 
 def _summary(plan: Plan) -> list[str]:
-    build = sum(stage.state is StageState.BUILD for stage in plan.stages)
+    build, pull = (sum(stage.state is state for stage in plan.stages) for state in (StageState.BUILD, StageState.PULL))
+    pulled = f"{pull} to pull, " if pull else ""
     counts = totals([plan])
     return [
         f"base    {plan.base}",
         f"image   {plan.final}",
         f"layers  {plan.layers} of {MAX_LAYERS}",
-        f"stages  {len(plan.stages)}: {build} to build, {len(plan.stages) - build} ready",
+        f"stages  {len(plan.stages)}: {build} to build, {pulled}{len(plan.stages) - build - pull} ready",
         f"        {counts['compiles']} compile something; the least is {counts['lower_bound']}, each package once",
         *([f"tests   of {', '.join(plan.tests)}"] if plan.tests else []),
         *(f"note    {notice}" for notice in plan.notices),

@@ -79,6 +79,7 @@ class Package:
     tree: Path | None = None  # what it belongs to; its own directory if None
     added: Mapping[str, str] = field(default_factory=dict)  # files of its build context that stand in no tree: texts
     adaptable: bool = False  # of upstream's format, where a nearer pin overrides one of its own
+    replaces: str = ""  # file:line of the definition whose name it takes, being in a directory that the user added
 
 
 MOST_PACKAGES = 1000  # of one directory
@@ -156,6 +157,10 @@ class _Fields:
     def text(self, key: str) -> str:
         """A text as written."""
         return self.values.get(key) or ""
+
+    def joined(self, key: str) -> str:
+        """A text that may be given as a list."""
+        return recipe_keys.joined(self.values.get(key), key)
 
     def rendered(self, key: str) -> str:
         return self.render(self.text(key), key)
@@ -299,8 +304,8 @@ def _package(fields: _Fields, family: str, variant: str | None, *, default: bool
         test=_tests(fields),
         group=fields.text("group") or fields.recipe.group,
         docs=_docs(fields),
-        notes=fields.text("notes"),
-        license=fields.text("license"),
+        notes=fields.joined("notes"),
+        license=fields.joined("license"),
         source=fields.mapping(fields.values.get("source") or {}, "source"),
         memory_per_job=fields.number("memory_per_job", recipe_keys.size),
         artifacts=_artifacts(fields),
@@ -385,7 +390,7 @@ def _share(fields: _Fields) -> tuple[str, ...]:
 
 def _docs(fields: _Fields) -> str:
     """Sentences, or the name of a README."""
-    docs = fields.text("docs")
+    docs = fields.joined("docs")
     if docs.endswith(".md"):
         fields.recipe.check_path(fields.where.get("docs", ""), docs)
     return docs

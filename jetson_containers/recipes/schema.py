@@ -54,12 +54,12 @@ VARIANT_KEYS: Mapping[str, Kind] = {
     "depends": Kind.DEPENDS,
     "disabled": Kind.FLAG,
     "dockerfile": Kind.TEXT,
-    "docs": Kind.TEXT,
+    "docs": Kind.TEXTS,
     "gpu_at_build": Kind.FLAG,
-    "license": Kind.TEXT,
+    "license": Kind.TEXTS,
     "memory_per_job": Kind.SIZE,
     "network": Kind.NETWORK,
-    "notes": Kind.TEXT,
+    "notes": Kind.TEXTS,
     "postfix": Kind.TEXT,
     "prefix": Kind.TEXT,
     "requires": Kind.RULES,
@@ -205,6 +205,14 @@ def texts(value: Any) -> list[str]:
     """The items of a text or a list of texts; nothing and empty items are left out."""
     items = value if isinstance(value, list) else [value]
     return [item for item in items if item]
+
+
+JOINED = {"docs": "\n", "license": " AND ", "notes": "; "}  # how texts given as a list become one
+
+
+def joined(value: Any, key: str) -> str:
+    """The text of a key of JOINED, which may be given as a list; two licenses both hold, as SPDX writes it."""
+    return JOINED[key].join(str(item) for item in texts(value))
 
 
 # Kinds whose value may be a list, each item of which is checked as the value alone would be.

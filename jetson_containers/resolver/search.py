@@ -58,6 +58,8 @@ class Solution:
         packages = list(packages)
         notices = self._given_way({package.name for package in packages})
         for package in packages:
+            if package.replaces:
+                notices.append(self._in_place_of(package))
             wants = self.wanted.get(package.family, ())
             usual = self.demands.catalog.members(package.family)[0]
             if not wants or any(demand.exact for demand in wants):
@@ -67,6 +69,12 @@ class Solution:
             elif not usual.default and usual.version and any(not d.dependency.specifier for d in wants):
                 notices.append(f"`{package.family}` has no default version here; `{usual.name}`, the newest, is taken")
         return notices
+
+    def _in_place_of(self, package: Package) -> str:
+        """What is said of a package that a user added under a name of ours."""
+        others = [member.name for member in self.demands.catalog.members(package.family) if member is not package]
+        ask = f"; `{others[0]}` asks for that one" if others and package.version is None else ""
+        return f"`{package.name}` is that of {package.origin}, in place of {package.replaces}{ask}"
 
     def _given_way(self, names: set[str]) -> list[str]:
         if not self.overridden:

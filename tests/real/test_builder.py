@@ -17,8 +17,10 @@ import pytest
 from packaging.version import Version
 
 from jetson_containers.builder import run as builder
+from jetson_containers.builder.stage_registry import StageRegistry
 from jetson_containers.cli import images
 from jetson_containers.cli.app import App
+from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import BuildError, PackageTestError
 from jetson_containers.engine.interface import BuildRequest
@@ -32,6 +34,7 @@ from tests.real.conftest import engine_for, environment
 if TYPE_CHECKING:
     from jetson_containers.engine.docker import DockerEngine
     from jetson_containers.engine.interface import LocalImage
+    from tests.real.conftest import Registry
 
 pytestmark = pytest.mark.engine
 
@@ -376,3 +379,23 @@ def test_two_builds_at_once_build_each_stage_once(place: Workplace) -> None:
     assert [child.returncode for child in children] == [0, 0], "\n".join(said)
     assert sum("b | built" in text for text in said) == 1
     assert sum("a | built" in text for text in said) == 1
+
+
+@pytest.mark.registry
+def test_stages_of_another_machine_are_pulled_by_key(place: Workplace, registry: Registry, tmp_path: Path) -> None:
+    """Stages pushed by one machine are pulled by key on the next: nothing is built, tests count as passed."""
+    namespace = f"{registry.host}/team-{place.prefix}"
+    made = settings.load({"cache": tmp_path / "cache", "stage_registry": namespace}, files=(), root=tmp_path, env={})
+    a = place.stage("a", "RUN echo built > /a")
+    b = place.stage("b", "RUN cat /a > /b", parent=a, test="cat /b")
+    the_plan = place.plan(a, b)
+    options = builder.BuildOptions(log_dir=tmp_path / "logs", env={}, push_stages=True)
+    console = Console(out=io.StringIO(), err=io.StringIO(), env={})
+    report = builder.run([the_plan], place.engine, options, console, StageRegistry.of(made))
+    assert report.pushed == tuple(f"{namespace}/stage:{one.image.rpartition(':')[2]}" for one in (a, b))
+    for name in (the_plan.final, b.image, a.image):
+        place.engine.untag(name)
+    again = builder.run([the_plan], place.engine, options, console, StageRegistry.of(made))
+    assert states(again) == {"a": ("cached", ""), "b": ("cached", "cached")}
+    assert again.pushed == ()
+    assert place.label(the_plan.final).packages == ("a", "b")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.platforms.detect import Platform
 
-_TEXTS = ("dockerfile", "docs", "group", "license", "network", "notes", "path", "postfix", "prefix", "timeout")
+_TEXTS = ("dockerfile", "group", "network", "path", "postfix", "prefix", "timeout")
 _FROM = re.compile(r"^[^\S\n]*FROM\s", re.MULTILINE | re.IGNORECASE)
 
 
@@ -126,6 +126,9 @@ def _package(values: Mapping[str, Any], directory: Directory) -> Package:
     for key in _TEXTS:
         if isinstance(values.get(key), dict | list):
             raise directory.error(f"`{key}` of `{name}` must be text, and is a {type(values[key]).__name__}", key)
+    for key in recipe_keys.JOINED:
+        if any(isinstance(item, dict | list) for item in listed(values.get(key))):
+            raise directory.error(f"`{key}` of `{name}` must be text or a list of texts", key)
     family, _, tag = name.partition(":")
     path = _path(values, directory)
     aliases = _aliases(values, directory)
@@ -151,8 +154,8 @@ def _package(values: Mapping[str, Any], directory: Directory) -> Package:
         test=_tests(values, path, directory),
         group=str(values.get("group") or directory.group),
         docs=_docs(values, path, directory),
-        notes=str(values.get("notes") or ""),
-        license=str(values.get("license") or ""),
+        notes=recipe_keys.joined(values.get("notes"), "notes"),
+        license=recipe_keys.joined(values.get("license"), "license"),
         memory_per_job=_number(values, "memory_per_job", recipe_keys.size, directory),
         coexist=switched_on(values.get("coexist")),
         gpu_at_build=switched_on(values.get("gpu_at_build")),
@@ -197,7 +200,7 @@ def _tests(values: Mapping[str, Any], path: Path, directory: Directory) -> tuple
 
 
 def _docs(values: Mapping[str, Any], path: Path, directory: Directory) -> str:
-    docs = str(values.get("docs") or "")
+    docs = recipe_keys.joined(values.get("docs"), "docs")
     if docs.endswith(".md"):
         directory.check_path(path / docs, docs)
     return docs

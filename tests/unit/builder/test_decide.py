@@ -345,7 +345,7 @@ def test_one_function_decides(monkeypatch: pytest.MonkeyPatch, site: Site) -> No
 
     def wrong(*args: Any) -> decide.Decision:
         found = right(*args)
-        return decide.Decision(frozenset(), frozenset(), found.used, {}, frozenset())
+        return decide.Decision(frozenset(), frozenset(), frozenset(), found.used, {}, frozenset())
 
     monkeypatch.setattr(decide, "decide", wrong)
     site.run(the_plan, rebuild=True)

@@ -39,7 +39,7 @@ from jetson_containers.core.secrets import Redactor
 from jetson_containers.engine.interface import OutOfMemoryError, RunResult
 from jetson_containers.images import labels
 from jetson_containers.plan.plan import Plan
-from jetson_containers.plan.stage import Stage, StageKind, StageState
+from jetson_containers.plan.stage import Stage, StageKind
 from jetson_containers.platforms.detect import Arch, Platform
 from jetson_containers.recipes.package import Package
 from tests.fakes import CAPABILITIES, FakeEngine, RunCall
@@ -318,24 +318,6 @@ def test_an_artifact_is_labelled_as_one_and_its_packages_are_its_own(site: Site)
     assert [entry.tests for entry in report.stages] == ["none", "none", "none"]
     assert site.engine.runs == []
     assert site.label("torch:1-x86_64-cpu").packages == ("a", "torch")
-
-
-def test_a_stage_in_a_registry_is_pulled(site: Site) -> None:
-    site.run(chain("a"))
-    remote = site.engine.store["jetson-containers/stage:a"]
-    site.engine.registry["jetson-containers/stage:a"] = remote
-    site.engine.untag("jetson-containers/stage:a")
-    site.engine.untag("a:1-x86_64-cpu")
-    site.built()
-    report = site.run(plan(stage("a", state=StageState.PULL)))
-    assert (site.built(), states(report)) == ([], {"a": "cached"})
-
-
-def test_a_stage_that_cannot_be_pulled_is_built_and_that_is_said(site: Site) -> None:
-    site.engine.registry_down = True
-    site.run(plan(stage("a", state=StageState.PULL)))
-    assert site.built() == ["a"]
-    assert "cannot be pulled; it is built instead" in site.said()
 
 
 def test_no_plans_are_nothing_to_do(site: Site) -> None:
@@ -620,7 +602,7 @@ def test_a_failed_stage_is_explained(site: Site) -> None:
         site.run(chain("a", "b", "c"), command="./build.sh c")
     error = caught.value
     assert error.exit_code == 1
-    assert error.message.startswith("the build of stage `b` (2 of 3) failed: the distribution of the base image has no")
+    assert error.message.startswith("the build of stage `b` (2 of 3) failed: apt does not know the package `libfoo`")
     log = site.logs() / "build" / "02_b.log"
     assert error.details[-3:] == (
         "| E: Unable to locate package libfoo",

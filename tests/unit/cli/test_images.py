@@ -55,6 +55,7 @@ def test_prune_keeps_what_was_compiled_without_all(engine: FakeEngine) -> None:
 def test_df_says_what_all_layers_take_where_that_is_known(
     engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, known: bool
 ) -> None:
+    """Df says what all layers take where that is known."""
     monkeypatch.setattr(engine, "layers_size", lambda: 3_000_000_000 if known else None)
     app = App({})
     app.__dict__.update(engine=engine)

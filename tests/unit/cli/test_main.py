@@ -85,6 +85,7 @@ def package(directory: Path, name: str) -> str:
 def test_package_dirs_before_and_after_the_command_and_of_the_environment_add_up(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """Package dirs before and after the command and of the environment add up."""
     first, second = package(tmp_path / "one", "first"), package(tmp_path / "two", "second")
     monkeypatch.setenv("JETSON_CONTAINERS_PACKAGE_DIRS", package(tmp_path / "three", "third"))
     package(tmp_path / "more/fourth", "fourth")
@@ -94,6 +95,30 @@ def test_package_dirs_before_and_after_the_command_and_of_the_environment_add_up
     code, out, err = run(capsys, *dirs[0], "list", "--target", "cpu", *dirs[1], *names, "--json")
     assert code == 0, err
     assert {entry["name"] for entry in json.loads(out)} == set(names)
+
+
+@pytest.mark.parametrize(
+    ("depends", "refused"),
+    [
+        ("[torch2trt]", "there is no package `torch2trt`, which `needs` asks for"),
+        ("[other]", "there is no package `torch2trt`, which `other` asks for"),
+        ("[numpy]", None),
+    ],
+)
+def test_why_looks_at_what_a_package_depends_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, depends: str, refused: str | None
+) -> None:
+    for name, needs in (("needs", depends), ("other", "[torch2trt]")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Dockerfile").write_text(
+            f"#---\n# name: {name}\n# depends: {needs}\n#---\nARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\n"
+        )
+    argv = ("why", "needs", "--target", "cpu", "--package-dirs", str(tmp_path))
+    code, out, _ = run(capsys, *argv, "--json")
+    assert (code, json.loads(out)["available"], json.loads(out)["refused"]) == (0, True, refused)
+    code, out, _ = run(capsys, *argv)
+    said = ["needs is available on this platform, but cannot be built", f"  no   {refused}"]
+    assert out.splitlines()[:2] == said if refused else "cannot" not in out
 
 
 @pytest.mark.parametrize(
@@ -110,9 +135,10 @@ def test_package_dirs_before_and_after_the_command_and_of_the_environment_add_up
         (llm.commands["compile"], ("x", "--overrides", "a=1", "--overrides", "b=2"), "overrides", "a=1;b=2"),
     ],
 )
-def test_lists_given_several_times_add_up(
+def test_list_options_given_several_times_add_up(
     function: click.Command, argv: tuple[str, ...], key: str, joined: str
 ) -> None:
+    """Options that take lists add up when given several times."""
     assert function.make_context("x", [*argv]).params[key] == joined
 
 

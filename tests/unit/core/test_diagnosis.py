@@ -66,6 +66,18 @@ MESSAGES = [
     ("hash-mismatch", "E: Failed to fetch http://deb/x.deb  Hash Sum mismatch"),
     ("git-ref-missing", "fatal: Remote branch v1.19.0 not found in upstream origin"),
     ("git-ref-missing", "fatal: reference is not a tree: 0123456789abcdef"),
+    (
+        "registry-unreachable",
+        'Error response from daemon: Get "https://registry.test/v2/": dial tcp: lookup x on 1.1.1.1:53: no such host',
+    ),
+    (
+        "registry-unreachable",
+        'failed to do request: Head "https://ghcr.io/v2/a/b/manifests/1": dial tcp 1.2.3.4:443: connection refused',
+    ),
+    (
+        "base-missing",
+        "pull access denied for nope, repository does not exist or may require 'docker login': denied: requested",
+    ),
     ("dns", "E: Failed to fetch http://deb.example/  Temporary failure resolving 'deb.example'"),
     ("dns", "curl: (6) Could not resolve host: github.com"),
     ("tls", "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"),
@@ -216,3 +228,37 @@ def test_diagnose_of_a_killed_process_shows_its_line() -> None:
 def test_relevant_lines_are_the_last_ones() -> None:
     """Relevant lines are the last ones."""
     assert diagnosis.relevant([str(n) + "!" for n in range(100)], count=3) == ["97!", "98!", "99!"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'docker: Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup x: no such host',
+        "docker: Error response from daemon: pull access denied for nope, repository does not exist",
+        'failed to create shim task: exec: "llama-server": executable file not found in $PATH: unknown',
+        "sh: 1: llama-server: not found",
+        "ModuleNotFoundError: No module named 'vllm'",
+    ],
+)
+def test_a_wrong_image_is_not_explained_by_the_network_or_a_recipe(line: str) -> None:
+    finding = diagnosis.diagnose(["Unable to find image 'nope:1' locally", line], exit_code=125, model=True)
+    assert finding is not None
+    told = f"{finding.cause} {finding.remedy}"
+    assert "image" in finding.cause
+    assert "host name" not in told
+    assert "recipe" not in told
+    assert "--use-proxy" not in told
+
+
+def test_a_server_that_is_not_in_the_image_is_told_by_its_status_alone() -> None:
+    finding = diagnosis.diagnose([], exit_code=127, model=True)
+    assert finding is not None
+    assert "not in the image" in finding.cause
+    assert "--image" in finding.remedy
+
+
+def test_a_missing_apt_package_points_at_the_missing_update_first() -> None:
+    finding = diagnosis.diagnose(["E: Unable to locate package nosuchpackage"])
+    assert finding is not None
+    assert "`nosuchpackage`" in finding.cause
+    assert finding.remedy.index("apt-get update") < finding.remedy.index("spelling") < finding.remedy.index("--base")

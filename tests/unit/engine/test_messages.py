@@ -40,6 +40,17 @@ CASES: list[tuple[str, type[JetsonError], str]] = [
         "does not see `jetson-containers/stage`",
     ),
     ("pull access denied for foo/bar, repository does not exist", RegistryError, "no such image"),
+    (
+        "pull access denied for x, repository does not exist or may require 'docker login': denied: requested access",
+        RegistryError,
+        "no such image",
+    ),
+    (
+        'failed to resolve reference "docker.io/library/nope:1": docker.io/library/nope:1: not found',
+        RegistryError,
+        "no such image",
+    ),
+    ("denied: requested access to the resource is denied", RegistryError, "refuses this user"),
     ("Error response from daemon: manifest for a/b:1 not found: manifest unknown", RegistryError, "no such image"),
     ("no basic auth credentials", RegistryError, "refuses this user"),
     (f"{REGISTRY}: lookup registry-1.docker.io: no such host", RegistryError, "`registry-1.docker.io` cannot be"),

@@ -285,6 +285,7 @@ def test_emulator_remedy_fits_the_machine(tmp_path: Path, files: list[str], begi
 
 
 def test_unprobed_client_is_the_first_on_path(tmp_path: Path) -> None:
+    """Unprobed client is the first on path."""
     machine = Machine(tmp_path, {"a": ("28.2.2", False), "b": ("20.10.24", True)})
     assert probe.unprobed_client(machine.host()) == str(tmp_path / "a/docker")
     assert machine.asked == []
@@ -305,6 +306,7 @@ def test_unprobed_client_is_the_first_on_path(tmp_path: Path) -> None:
 def test_unprobed_client_is_none_where_only_probing_tells(
     tmp_path: Path, start: str, links: dict[str, str], env: dict[str, str]
 ) -> None:
+    """Unprobed client is none where only probing tells."""
     machine = Machine(tmp_path, {"a": ("28.2.2", False)})
     assert probe.unprobed_client(machine.host(HOME=str(tmp_path / "home"))) is not None
     (tmp_path / "a/docker").write_text(start)
@@ -323,6 +325,7 @@ def test_unprobed_client_is_none_where_only_probing_tells(
 
 
 def test_run_capabilities_without_probing_are_those_of_the_probe(tmp_path: Path) -> None:
+    """Run capabilities without probing are those of the probe."""
     machine = Machine(tmp_path, {"a": ("28.2.2", True)})
     machine.info["ServerVersion"] = "28.2.2"
     machine.info["DiscoveredDevices"] = [{"Source": "cdi", "ID": "nvidia.com/gpu=all"}]
@@ -337,6 +340,7 @@ def test_run_capabilities_without_probing_are_those_of_the_probe(tmp_path: Path)
 
 @pytest.mark.parametrize("state", ["down", "denied"])
 def test_run_capabilities_probe_when_the_first_client_does_not_answer(tmp_path: Path, state: str) -> None:
+    """Run capabilities probe when the first client does not answer."""
     machine = Machine(tmp_path, {"a": ("28.2.2", True)}, state=state)
     machine.info = {"ServerErrors": [DOWN]}
     if state == "down":
@@ -348,6 +352,7 @@ def test_run_capabilities_probe_when_the_first_client_does_not_answer(tmp_path: 
 
 
 def test_images_are_asked_with_sudo_when_the_first_client_may_not(tmp_path: Path) -> None:
+    """Images are asked with sudo when the first client may not."""
     machine = Machine(tmp_path, {"a": ("28.2.2", True)}, state="denied")
     machine.sudo = True
     assert DockerEngine(host=machine.host()).images() == []

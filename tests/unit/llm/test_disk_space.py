@@ -55,15 +55,17 @@ def planned(*states: str) -> list[PlannedStep]:
         (("unneeded", "unneeded", "cached"), 0),
     ],
 )
-def test_only_what_will_run_takes_room(states: tuple[str, ...], gigabytes: float) -> None:
+def test_disk_space_counts_only_steps_that_will_run(states: tuple[str, ...], gigabytes: float) -> None:
+    """Only what will run takes space."""
     steps = planned(*states)
     assert room.needed(job(), steps, int(4.1 * GB)) == pytest.approx(gigabytes * GB, rel=0.01)
 
 
 @pytest.mark.parametrize(("free", "enough"), [(40, True), (31, False), (5, False)])
-def test_a_disk_that_is_too_small_is_said_at_once(
+def test_disk_space_check_refuses_a_disk_that_is_too_small(
     free: int, enough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A disk that is too small is refused at once."""
     monkeypatch.setattr("shutil.disk_usage", lambda _path: Usage(64 * GB, 0, free * GB))
     steps = planned("run", "run", "run")
     place = tmp_path / "not" / "made" / "yet"
@@ -75,6 +77,7 @@ def test_a_disk_that_is_too_small_is_said_at_once(
     assert "JETSON_CONTAINERS_DATA" in (caught.value.hint or "")
 
 
-def test_nothing_is_said_of_sizes_that_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_space_check_is_silent_for_unknown_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unknown sizes are not a reason to refuse."""
     monkeypatch.setattr("shutil.disk_usage", lambda _path: Usage(1, 1, 0))
     room.check(job(), [], tmp_path, 0)

@@ -53,6 +53,7 @@ def job(**given: Any) -> Job:
 
 
 def test_llama_cpp_converts_once_and_quantizes_from_that() -> None:
+    """Conversion happens once, and quantization starts from its result."""
     convert, quantize = LlamaCpp().steps(job(quantization="q4_k_m"))
     assert convert.argv == (
         "convert_hf_to_gguf.py", "/data/models/mine", "--outfile", "{output}", "--outtype", "f16",
@@ -62,22 +63,26 @@ def test_llama_cpp_converts_once_and_quantizes_from_that() -> None:
     assert quantize.output == LlamaCpp().artefact(job()) == "/data/models/llama_cpp/mine/mine-Q4_K_M.gguf"
 
 
-def test_sixteen_bits_are_an_artefact_of_their_own() -> None:
+def test_llama_cpp_sixteen_bits_are_an_artifact_of_their_own() -> None:
+    """Sixteen bits are an artifact of their own."""
     (convert,) = LlamaCpp().steps(job(quantization="F16"))
     assert not convert.intermediate
 
 
-def test_a_gguf_file_needs_no_preparation() -> None:
+def test_llama_cpp_gguf_file_needs_no_preparation() -> None:
+    """A GGUF file needs no preparation."""
     ready = job(source="/data/models/x.gguf", prepared=True)
     assert LlamaCpp().steps(ready) == ()
     assert LlamaCpp().artefact(ready) == "/data/models/x.gguf"
 
 
-def test_no_step_gets_network() -> None:
+def test_llama_cpp_steps_get_no_network() -> None:
+    """No step gets network."""
     assert not any(step.network for step in LlamaCpp().steps(job()))
 
 
-def test_the_server_always_gets_its_context_and_batch() -> None:
+def test_llama_cpp_server_always_gets_its_context_and_batch() -> None:
+    """The server always gets its context and batch."""
     service = LlamaCpp().serve(job(max_batch=2), ServeOptions(port=8080, threads=2))
     assert service.argv == (
         "llama-server", "-m", "/data/models/llama_cpp/mine/mine-Q4_K_M.gguf", "--alias", "mine", "-c", "1024", "-np",
@@ -90,19 +95,22 @@ def test_the_server_always_gets_its_context_and_batch() -> None:
     ("said", "expected"),
     [(NEW_HELP, ("--load-mode", "none")), (OLD_HELP, ("-ngl", "99", "--no-mmap")), ("", ("--port", "8080"))],
 )
-def test_options_are_spelled_as_the_image_has_them(said: str, expected: tuple[str, ...]) -> None:
+def test_llama_cpp_options_are_spelled_as_the_image_has_them(said: str, expected: tuple[str, ...]) -> None:
+    """Options are spelled as the image has them."""
     target = Target(platform=ORIN, device="cuda", probed={"llama-server --help": said})
     argv = LlamaCpp().serve(job(target=target), ServeOptions(port=8080)).argv
     assert argv[-len(expected) :] == expected
 
 
-def test_an_unknown_quantization_lists_the_known_ones() -> None:
+def test_llama_cpp_unknown_quantization_lists_the_known_ones() -> None:
+    """An unknown quantization lists the known ones."""
     verdict = LlamaCpp().check(job(quantization="q4f16_1"))
     assert not verdict.ok
     assert "Q4_K_M" in verdict.instead
 
 
-def test_an_unknown_runtime_lists_the_known_ones() -> None:
+def test_runtime_named_lists_the_known_runtimes() -> None:
+    """An unknown runtime lists the known ones."""
     with pytest.raises(UsageError) as caught:
         runtime_named("mlc3")
     assert "llama_cpp" in (caught.value.hint or "")
@@ -116,7 +124,8 @@ def output(context: LlmContext) -> str:
     return context.console.out.getvalue()
 
 
-def test_a_dry_run_prints_the_commands_and_asks_nobody(context: LlmContext) -> None:
+def test_chat_dry_run_prints_the_commands_and_asks_nobody(context: LlmContext) -> None:
+    """A dry run prints the commands and asks nobody."""
     assert (
         chat.chat(LlmRequest(model="tiny", quantization="Q8_0"), chat.ChatOptions(prompt="hi"), context, dry_run=True)
         is None
@@ -127,13 +136,15 @@ def test_a_dry_run_prints_the_commands_and_asks_nobody(context: LlmContext) -> N
     assert "-c 512" in output(context)
 
 
-def test_what_cannot_work_is_said_before_anything_starts(context: LlmContext) -> None:
+def test_prepare_refuses_what_cannot_work_before_anything_starts(context: LlmContext) -> None:
+    """What cannot work is refused before anything starts."""
     with pytest.raises(UsageError, match="no quantization `q9`") as caught:
         prepare.prepare(LlmRequest(model="tiny", quantization="q9"), context)
     assert "possible: Q4_K_M" in (caught.value.hint or "")
 
 
-def test_what_does_not_fit_is_said_before_anything_starts(context: LlmContext) -> None:
+def test_prepare_refuses_what_does_not_fit_before_anything_starts(context: LlmContext) -> None:
+    """What does not fit is refused before anything starts."""
     request = LlmRequest(model=llama(context), quantization="F16", board="orin-nano-8gb")
     with pytest.raises(DoesNotFitError, match="orin-nano-8gb has") as caught:
         prepare.prepare(request, context)
@@ -142,12 +153,14 @@ def test_what_does_not_fit_is_said_before_anything_starts(context: LlmContext) -
     assert prepare.plan(replace(request, anyway=True), context).forecast is not None
 
 
-def test_compile_says_where_nothing_is_compiled(context: LlmContext) -> None:
+def test_plan_for_compile_refuses_a_runtime_that_compiles_nothing(context: LlmContext) -> None:
+    """A runtime that compiles nothing is refused for `llm compile`."""
     with pytest.raises(UsageError, match="llama_cpp compiles nothing"):
         prepare.plan(LlmRequest(model="tiny"), context, goal=Goal.COMPILED)
 
 
-def test_the_format_of_the_model_decides_the_runtime(context: LlmContext) -> None:
+def test_plan_takes_the_runtime_of_the_format(context: LlmContext) -> None:
+    """The format of the model decides the runtime."""
     path = context.data / "models" / "x.gguf"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"GGUF")
@@ -156,7 +169,8 @@ def test_the_format_of_the_model_decides_the_runtime(context: LlmContext) -> Non
         prepare.plan(LlmRequest(model="/data/models/x.gguf", runtime="nonsense"), context)
 
 
-def test_versions_and_device_come_from_the_image(context: LlmContext) -> None:
+def test_target_of_reads_versions_and_device_from_the_image(context: LlmContext) -> None:
+    """Versions and device come from the image."""
     engine = FakeEngine()
     engine.add_image(
         "llama_cpp:1",
@@ -189,7 +203,8 @@ def test_versions_and_device_come_from_the_image(context: LlmContext) -> None:
     assert asked == [("llama-server", "--help")]  # kept by the image's ID
 
 
-def test_versions_of_an_image_of_others_come_from_its_tag(context: LlmContext) -> None:
+def test_target_of_reads_versions_of_an_image_of_others_from_its_tag(context: LlmContext) -> None:
+    """Versions of an image of others come from its tag."""
     engine = FakeEngine()
     engine.add_image("dustynv/mlc:0.1.0-r35.4.1")
     containers = Containers(
@@ -227,7 +242,8 @@ def llama(context: LlmContext) -> str:
         ("", ["convert", "config", "compile"]),
     ],
 )
-def test_a_dry_run_takes_the_interface_of_the_image_s_tag(context: LlmContext, image: str, steps: list[str]) -> None:
+def test_plan_takes_the_interface_of_the_tag_of_the_image(context: LlmContext, image: str, steps: list[str]) -> None:
+    """A dry run takes the interface of the image's tag."""
     orin = replace(context, platform=ORIN, catalog=lambda: FakeCatalog({"mlc": "0.20.0"}))
     request = LlmRequest(model=llama(orin), runtime="mlc", image=image)
     assert [step.name for step in prepare.plan(request, orin).steps] == steps
@@ -248,7 +264,8 @@ def containers(context: LlmContext) -> Containers:
     )
 
 
-def test_a_server_never_has_its_key_in_the_argv(containers: Containers) -> None:
+def test_containers_server_never_has_its_key_in_the_argv(containers: Containers) -> None:
+    """A server never has its key in the argv."""
     service = Service(argv=("llama-server",), model="m", key_env="LLAMA_API_KEY")
     planned = containers.server(service, name="s", api_key="topsecret")
     assert "topsecret" not in " ".join(planned.argv)
@@ -256,14 +273,18 @@ def test_a_server_never_has_its_key_in_the_argv(containers: Containers) -> None:
     assert planned.env_additions["LLAMA_API_KEY"] == "topsecret"
 
 
-def test_a_detached_server_survives_a_reboot_and_has_no_owner(containers: Containers) -> None:
+def test_containers_detached_server_survives_a_reboot_and_has_no_owner(containers: Containers) -> None:
+    """A detached server survives a reboot and has no owner."""
     planned = containers.server(Service(argv=("x",), model="m"), name="s", detach=True)
     assert "--rm" not in planned.argv
     assert planned.argv[planned.argv.index("--restart") + 1] == "unless-stopped"
     assert not any("owner" in word for word in planned.argv)
 
 
-def test_servers_and_steps_get_no_hub_token(containers: Containers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_containers_give_servers_and_steps_no_hub_token(
+    containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers and steps get no hub token."""
     monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijkl")
     planned = containers.server(Service(argv=("x",), model="m"), name="s")
     assert not {"HF_TOKEN", "HUGGINGFACE_TOKEN"} & set(planned.argv)
@@ -274,13 +295,15 @@ def test_servers_and_steps_get_no_hub_token(containers: Containers, monkeypatch:
     }
 
 
-def test_a_steps_container_has_the_same_name_each_time(containers: Containers) -> None:
+def test_containers_name_of_a_step_is_the_same_each_time(containers: Containers) -> None:
+    """A step's container has the same name each time."""
     step = CommandStep(name="quantize", argv=("q",), inputs=(), output="/data/m/b.gguf")
     assert containers.name_of(step) == containers.name_of(replace(step, argv=("r",)))
     assert containers.name_of(step) != containers.name_of(replace(step, output="/data/m/c.gguf"))
 
 
-def test_a_step_gets_the_threads_that_were_asked_for_and_else_decides_itself(containers: Containers) -> None:
+def test_containers_give_a_step_the_threads_that_were_asked_for(containers: Containers) -> None:
+    """A step gets the threads that were asked for, and otherwise decides itself."""
     step = CommandStep(name="quantize", argv=("q",), inputs=(), output="/data/m/b.gguf", env={"A": "b"})
     assert containers.variables(step) == {"A": "b"}
     assert replace(containers, threads=2).variables(step) == {"OMP_NUM_THREADS": "2", "A": "b"}
@@ -289,7 +312,8 @@ def test_a_step_gets_the_threads_that_were_asked_for_and_else_decides_itself(con
     }
 
 
-def test_a_process_is_known_by_its_start() -> None:
+def test_containers_know_a_process_by_its_start() -> None:
+    """A process is known by its start."""
     assert started_at(os.getpid()).isdigit()
     assert started_at(2**22 + 1) == ""
 
@@ -347,7 +371,8 @@ def ask(client: OpenAIClient, **given: Any) -> tuple[Turn, list[str]]:
     return turn, heard
 
 
-def test_an_answer_is_streamed_and_counted(client: OpenAIClient) -> None:
+def test_client_streams_and_counts_an_answer(client: OpenAIClient) -> None:
+    """An answer is streamed and counted."""
     Server.answers = [
         delta("A"), delta(" B"), {"choices": [{"delta": {}, "finish_reason": "stop"}]},
         {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}},
@@ -360,7 +385,8 @@ def test_an_answer_is_streamed_and_counted(client: OpenAIClient) -> None:
     assert Server.keys == ["Bearer k"]
 
 
-def test_a_server_that_measures_itself_is_believed(client: OpenAIClient) -> None:
+def test_client_believes_a_server_that_measures_itself(client: OpenAIClient) -> None:
+    """A server that measures itself is believed."""
     timings = {"prompt_n": 10, "prompt_ms": 500.0, "predicted_n": 5, "predicted_ms": 1000.0}
     Server.answers = [delta("x", timings=timings)]
     turn, _ = ask(client)
@@ -368,7 +394,8 @@ def test_a_server_that_measures_itself_is_believed(client: OpenAIClient) -> None
     assert turn.decode_rate == pytest.approx(5.0)
 
 
-def test_an_error_of_the_server_is_said(client: OpenAIClient) -> None:
+def test_client_passes_on_an_error_of_the_server(client: OpenAIClient) -> None:
+    """An error of the server is passed on."""
     Server.status = 400
     with pytest.raises(StepError, match="context is full"):
         ask(client)
@@ -378,17 +405,20 @@ def test_an_error_of_the_server_is_said(client: OpenAIClient) -> None:
         ask(client)
 
 
-def test_a_server_that_is_gone_is_one_clear_error() -> None:
+def test_client_reports_a_server_that_is_gone() -> None:
+    """A server that is gone is one clear error."""
     with pytest.raises(StepError, match="stopped answering"):
         ask(OpenAIClient(host="127.0.0.1", port=session.free_port(), model="m"))
 
 
-def test_one_token_has_no_speed() -> None:
+def test_client_turn_of_one_token_has_no_speed() -> None:
+    """One token has no speed."""
     assert Turn(text="a", prompt_tokens=3, completion_tokens=1, prefill_s=0.1, decode_s=0.0).decode_rate is None
     assert Turn(text="a", prompt_tokens=0, completion_tokens=5, prefill_s=0.0, decode_s=0.0).prefill_rate is None
 
 
-def test_a_key_is_not_in_the_clients_repr() -> None:
+def test_client_repr_does_not_hold_the_key() -> None:
+    """A key is not in the client's repr."""
     assert "topsecret" not in repr(OpenAIClient(host="h", port=1, model="m", key="topsecret"))
 
 
@@ -407,14 +437,16 @@ def talk(client: OpenAIClient, tmp_path: Path, context: LlmContext) -> Any:
     return start
 
 
-def test_an_answer_begins_with_its_first_word(talk: Any, context: LlmContext) -> None:
+def test_chat_answer_begins_with_its_first_word(talk: Any, context: LlmContext) -> None:
+    """An answer begins with its first word, without the space before it."""
     Server.answers = [delta(" Hello"), delta(" you")]
     talk(prompt="hi", system="be brief").run()
     assert output(context) == "Hello you\n"
     assert Server.asked[0]["messages"] == [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
 
 
-def test_a_pipe_is_one_question(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chat_takes_a_pipe_as_one_question(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe is one question."""
     monkeypatch.setattr("sys.stdin", io.StringIO("line 1\nline 2\n"))
     Server.answers = [delta("yes")]
     talk(prompt=chat.piped()).run()
@@ -426,7 +458,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_conversation_remembers_and_forgets(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chat_conversation_remembers_and_forgets(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conversation remembers, and forgets after /reset."""
     lines = iter(["one", "", "two", "/stats", "/reset", "three", "/help", "/exit"])
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr("builtins.input", lambda _prompt: next(lines))
@@ -436,7 +469,9 @@ def test_a_conversation_remembers_and_forgets(talk: Any, monkeypatch: pytest.Mon
     assert said == [["one"], ["one", "ok", "two"], ["three"]]
 
 
-def test_end_of_input_ends_a_conversation(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chat_conversation_ends_with_the_input(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End of input ends a conversation."""
+
     def end(_prompt: str) -> str:
         raise EOFError
 
@@ -445,7 +480,8 @@ def test_end_of_input_ends_a_conversation(talk: Any, monkeypatch: pytest.MonkeyP
     assert talk().run() is None
 
 
-def test_chat_answer_json_keeps_the_name_that_the_decode_speed_had_before() -> None:
+def test_chat_answer_json_keeps_the_old_name_of_the_decode_speed() -> None:
+    """The JSON of an answer keeps the name that the decode speed had before."""
     answer = chat.ChatAnswer(
         model="m",
         runtime="llama_cpp",
@@ -479,7 +515,8 @@ ROW = bench.BenchRow(
 )
 
 
-def test_the_csv_has_upstreams_columns_in_their_order(tmp_path: Path) -> None:
+def test_bench_csv_has_the_columns_of_upstream_in_their_order(tmp_path: Path) -> None:
+    """The CSV has upstream's columns in their order."""
     path = tmp_path / "mlc.csv"
     bench.append_csv(path, [ROW])
     bench.append_csv(path, [ROW])
@@ -492,7 +529,8 @@ def test_the_csv_has_upstreams_columns_in_their_order(tmp_path: Path) -> None:
     assert lines[1].startswith("20261127 12:00:00,orin,mlc,m,q4f16_ft,16,128,")
 
 
-def test_a_file_with_other_columns_is_left_alone(tmp_path: Path) -> None:
+def test_bench_csv_with_other_columns_is_left_unchanged(tmp_path: Path) -> None:
+    """A file with other columns is left unchanged."""
     path = tmp_path / "other.csv"
     path.write_text("a,b\n1,2\n")
     with pytest.raises(UsageError, match="other columns"):
@@ -508,13 +546,15 @@ def test_a_file_with_other_columns_is_left_alone(tmp_path: Path) -> None:
         ("one\n\ntwo\n", ("one", "two")),
     ],
 )
-def test_prompts_are_read_in_every_form(tmp_path: Path, text: str, prompts: tuple[str, ...]) -> None:
+def test_bench_prompts_are_read_in_every_form(tmp_path: Path, text: str, prompts: tuple[str, ...]) -> None:
+    """Prompts are read in every form."""
     path = tmp_path / "prompts"
     path.write_text(text)
     assert bench.read_prompts(path) == prompts
 
 
-def test_no_prompt_at_all_is_said(tmp_path: Path) -> None:
+def test_bench_file_without_prompts_is_refused(tmp_path: Path) -> None:
+    """A file without prompts is refused."""
     (tmp_path / "p").write_text("[]")
     with pytest.raises(UsageError, match="no prompt"):
         bench.read_prompts(tmp_path / "p")
@@ -522,7 +562,8 @@ def test_no_prompt_at_all_is_said(tmp_path: Path) -> None:
         bench.read_prompts(tmp_path / "q")
 
 
-def test_the_warm_up_is_not_measured(client: OpenAIClient, tmp_path: Path, context: LlmContext) -> None:
+def test_bench_does_not_measure_the_warm_up(client: OpenAIClient, tmp_path: Path, context: LlmContext) -> None:
+    """The warm-up is not measured."""
     Server.answers = [delta("a"), delta("b"), {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 8}}]
     prepared = prepare.plan(LlmRequest(model="tiny"), context)
     opened = session.Session(
@@ -555,7 +596,8 @@ def stored(context: LlmContext, name: str, step: str = "quantize", **facts: Any)
     return path
 
 
-def test_the_list_names_what_is_there_with_sizes(context: LlmContext) -> None:
+def test_stored_listing_names_what_is_there_with_sizes(context: LlmContext) -> None:
+    """The list names what is there, with sizes."""
     stored(context, "m-Q4.gguf", quantization="Q4_K_M")
     full = stored(context, "m-F16.gguf", "convert", intermediate=True, quantization="Q4_K_M")
     found = models.listing(context.data, [("org/m", context.data / "hub", 100)], verify=True)
@@ -573,12 +615,14 @@ def test_the_list_names_what_is_there_with_sizes(context: LlmContext) -> None:
     assert not full.exists()
 
 
-def test_an_intermediate_file_that_was_deleted_is_no_damage(context: LlmContext) -> None:
+def test_stored_listing_leaves_out_a_deleted_intermediate_file(context: LlmContext) -> None:
+    """An intermediate file that was deleted is not damage."""
     stored(context, "m-F16.gguf", "convert", intermediate=True).unlink()
     assert models.listing(context.data, [], verify=True) == []
 
 
-def test_removing_leaves_nothing_of_it_and_everything_else(context: LlmContext) -> None:
+def test_stored_remove_deletes_the_artifact_and_nothing_else(context: LlmContext) -> None:
+    """Removing leaves nothing of the artifact, and everything else."""
     one, other = stored(context, "a.gguf", quantization="Q4_K_M"), stored(context, "b.gguf", quantization="Q8_0")
     (chosen,) = models.choose(models.listing(context.data, []), "m", quantization="q4_k_m")
     models.remove(chosen, context.data)
@@ -586,7 +630,8 @@ def test_removing_leaves_nothing_of_it_and_everything_else(context: LlmContext) 
     assert sorted(path.name for path in other.parent.iterdir()) == ["b.gguf", "b.gguf.manifest.json"]
 
 
-def test_removing_a_shared_directory_removes_every_steps_share(context: LlmContext) -> None:
+def test_stored_remove_of_a_shared_directory_removes_what_every_step_made(context: LlmContext) -> None:
+    """Removing a shared directory removes every step's share."""
     place = context.data / "models" / "mlc" / "dist" / "m-MLC"
     place.mkdir(parents=True)
     for step in ("convert", "config"):
@@ -601,14 +646,16 @@ def test_removing_a_shared_directory_removes_every_steps_share(context: LlmConte
     assert not list((context.data / "models").rglob("*.json"))
 
 
-def test_a_whole_name_means_no_other_models_of_that_last_part(context: LlmContext) -> None:
+def test_stored_choose_prefers_the_exact_name(context: LlmContext) -> None:
+    """An exact name means no other model with the same last part."""
     downloads = [("org/tiny", context.data / "d1", 1), ("tiny", context.data / "d2", 1)]
     listed = models.listing(context.data, downloads)
     assert [one.model for one in models.choose(listed, "tiny")] == ["tiny"]
     assert [one.model for one in models.choose(listed[:1], "tiny")] == ["org/tiny"]
 
 
-def test_what_is_not_there_lists_what_is(context: LlmContext) -> None:
+def test_stored_choose_lists_what_is_there(context: LlmContext) -> None:
+    """What is missing lists what is there."""
     stored(context, "m-Q4.gguf")
     with pytest.raises(NothingMatchedError) as caught:
         models.choose(models.listing(context.data, []), "nothing")
@@ -618,7 +665,8 @@ def test_what_is_not_there_lists_what_is(context: LlmContext) -> None:
 # Service files.
 
 
-def test_a_compose_file_says_what_docker_would_be_told(containers: Containers) -> None:
+def test_service_files_compose_has_what_docker_run_would_get(containers: Containers) -> None:
+    """A compose file has what docker would be told."""
     planned = containers.server(
         Service(argv=("llama-server", "-m", "$x"), model="m", key_env="LLAMA_API_KEY"),
         name="llm",
@@ -634,7 +682,8 @@ def test_a_compose_file_says_what_docker_would_be_told(containers: Containers) -
     assert any(entry.startswith("LLAMA_API_KEY=${MY_KEY:?") for entry in service["environment"])
 
 
-def test_a_quadlet_reaches_the_gpu_by_cdi(context: LlmContext) -> None:
+def test_service_files_quadlet_reaches_the_gpu_by_cdi(context: LlmContext) -> None:
+    """A quadlet reaches the GPU by CDI."""
     engine = FakeEngine(replace(FakeEngine().capabilities_, runtimes=("runc", "nvidia")))
     containers = Containers(
         platform=ORIN,
@@ -651,7 +700,8 @@ def test_a_quadlet_reaches_the_gpu_by_cdi(context: LlmContext) -> None:
     assert "runtime: nvidia" in servicefiles.generate("compose", planned)
 
 
-def test_a_service_file_for_a_board_asks_for_the_gpu_where_this_engine_has_none(context: LlmContext) -> None:
+def test_service_files_for_a_board_ask_for_the_gpu_where_this_engine_has_none(context: LlmContext) -> None:
+    """A service file for a board asks for the GPU where this engine has none."""
     containers = Containers(
         platform=ORIN,
         engine=FakeEngine(),
@@ -667,9 +717,11 @@ def test_a_service_file_for_a_board_asks_for_the_gpu_where_this_engine_has_none(
     assert "NVIDIA_VISIBLE_DEVICES=all" in service["environment"]
 
 
-def test_a_log_has_a_place_where_the_logs_are_another_users(
+def test_containers_log_has_a_place_where_the_logs_belong_to_another_user(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A log has a place where the logs are another user's."""
+
     def refuse(self: Path, *_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(self))
 
@@ -681,7 +733,8 @@ def test_a_log_has_a_place_where_the_logs_are_another_users(
     log.unlink()
 
 
-def test_a_port_that_is_taken_is_said(context: LlmContext, client: OpenAIClient) -> None:
+def test_serve_refuses_a_taken_port(context: LlmContext, client: OpenAIClient) -> None:
+    """A port that is taken is refused."""
     assert not serve.is_free("127.0.0.1", client.port)
     with serve.reserved(serve.ServeRequest(), context.data) as port:
         assert port >= serve.DEFAULT_PORT
@@ -691,12 +744,14 @@ def test_a_port_that_is_taken_is_said(context: LlmContext, client: OpenAIClient)
             pass
 
 
-def test_a_key_that_is_not_set_is_said_before_anything(context: LlmContext) -> None:
+def test_serve_refuses_an_unset_key_before_anything(context: LlmContext) -> None:
+    """A key that is not set is refused before anything is done."""
     with pytest.raises(NotReadyError, match="NO_SUCH_KEY"):
         serve.serve(LlmRequest(model="tiny"), serve.ServeRequest(api_key_env="NO_SUCH_KEY"), context, dry_run=True)
 
 
-def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
+def test_session_server_that_ends_says_why(tmp_path: Path) -> None:
+    """A server that ends says why."""
     log = tmp_path / "log"
     log.write_text("loading\ntorch.OutOfMemoryError: CUDA out of memory\nKilled\n")
     error = session.server_failed(137, log)
@@ -706,14 +761,16 @@ def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
     assert any("Killed" in line for line in error.details)
 
 
-def test_memory_is_the_devices() -> None:
+def test_session_memory_is_that_of_the_device() -> None:
+    """The memory is the device's."""
     watch = session.MemoryWatch.start()
     assert watch.before > 50e6
     watch.look()
     assert watch.most >= 0
 
 
-def test_the_default_quantization_is_the_first(context: LlmContext) -> None:
+def test_plan_takes_the_first_quantization_by_default(context: LlmContext) -> None:
+    """The default quantization is the first."""
     assert prepare.plan(LlmRequest(model="tiny"), context).job.quantization == QUANTIZATIONS[0] == "Q4_K_M"
 
 
@@ -738,20 +795,23 @@ def config_of(model_type: str, method: str = "") -> modelconfig.ModelConfig:
     ("model_type", "method", "says"),
     [("llama", "", ""), ("internlm", "", "does not know"), ("llama", "gptq", ""), ("llama", "awq", "cannot read")],
 )
-def test_what_the_converter_cannot_read_is_said_with_what_can(model_type: str, method: str, says: str) -> None:
+def test_llama_cpp_refuses_what_its_converter_cannot_read(model_type: str, method: str, says: str) -> None:
+    """What the converter cannot read is refused with what can read it."""
     verdict = LlamaCpp().check(job(target=Target(platform=ORIN), config=config_of(model_type, method)))
     assert (verdict.ok, says in verdict.reason) == (not says, True)
     assert verdict.ok or verdict.instead.startswith("--runtime ")
 
 
-def test_an_architecture_newer_than_the_table_is_tried_with_a_word() -> None:
+def test_llama_cpp_tries_an_architecture_newer_than_the_table_with_a_note() -> None:
+    """An architecture newer than the table is tried, with a note."""
     new = job(config=config_of("llama9"))
     assert LlamaCpp().check(new).ok
     assert "llama9" in " ".join(LlamaCpp().notices(new))
     assert LlamaCpp().notices(job(config=config_of("llama"))) == ()
 
 
-def test_what_lies_on_another_disk_is_removed_where_it_is_listed(context: LlmContext, tmp_path: Path) -> None:
+def test_stored_remove_follows_a_link_to_another_disk(context: LlmContext, tmp_path: Path) -> None:
+    """What is on another disk is removed where it is listed."""
     context.data.mkdir()
     (tmp_path / "disk").mkdir()
     (context.data / "models").symlink_to(tmp_path / "disk")
@@ -762,7 +822,8 @@ def test_what_lies_on_another_disk_is_removed_where_it_is_listed(context: LlmCon
     assert (context.data / "models").is_symlink()
 
 
-def test_nothing_outside_the_data_directory_is_removed(context: LlmContext, tmp_path: Path) -> None:
+def test_stored_remove_refuses_a_path_outside_the_data_directory(context: LlmContext, tmp_path: Path) -> None:
+    """Nothing outside the data directory is removed."""
     for path in (tmp_path / "other", context.data, context.data / ".." / "other"):
         with pytest.raises(UsageError, match="is outside"):
             models.remove(
@@ -771,7 +832,8 @@ def test_nothing_outside_the_data_directory_is_removed(context: LlmContext, tmp_
             )
 
 
-def test_a_repository_that_is_being_downloaded_is_not_removed(context: LlmContext) -> None:
+def test_stored_remove_refuses_a_repository_that_is_being_downloaded(context: LlmContext) -> None:
+    """A repository that is being downloaded is not removed."""
     cache = context.data / "models" / "huggingface"
     for folder in ("models--org--m", "datasets--org--text"):
         (cache / folder / "snapshots").mkdir(parents=True)
@@ -792,7 +854,8 @@ def test_a_repository_that_is_being_downloaded_is_not_removed(context: LlmContex
     assert sorted(path.name for path in cache.glob("*--*")) == ["models--org--m"]
 
 
-def test_our_programs_are_mounted_only_where_one_is_run(containers: Containers) -> None:
+def test_containers_mount_our_scripts_only_where_one_is_run(containers: Containers) -> None:
+    """Our scripts are mounted only where one is run."""
     plain = containers.server(Service(argv=("llama-server", "-m", "x"), model="m"), name="s")
     driven = containers.server(Service(argv=("python3", f"{DRIVERS}/transformers_server.py"), model="m"), name="s")
     assert not any(DRIVERS in word for word in plain.argv)
@@ -801,7 +864,10 @@ def test_our_programs_are_mounted_only_where_one_is_run(containers: Containers) 
 
 @pytest.mark.parametrize("index", ["tensor-cache.json", "ndarray-cache.json", ""])
 @pytest.mark.parametrize("folder", [".", "params"])
-def test_mlc_weights_count_under_either_name_of_their_index(context: LlmContext, index: str, folder: str) -> None:
+def test_plan_accepts_mlc_weights_under_either_name_of_their_index(
+    context: LlmContext, index: str, folder: str
+) -> None:
+    """MLC's weights count under either name of their index."""
     place = context.data / "models" / "mlc" / "dist" / "m-q4f16_1-MLC" / folder
     place.mkdir(parents=True)
     for name in ("mlc-chat-config.json", "params_shard_0.bin", *([index] if index else [])):

@@ -115,16 +115,17 @@ OURS = {container.SERVER: "1"}
         ("Exited (137) 2 days ago", OURS, False, ""),
     ],
 )
-def test_only_a_server_of_ours_makes_room_for_another(
+def test_containers_claim_removes_only_a_server_of_ours(
     containers: Containers, docker: Docker, status: str, labels: dict[str, str], running: bool, says: str
 ) -> None:
+    """Only a server of ours makes way for another."""
     docker.containers = {"mine": (status, labels), "mine2": (status, {})}
     with pytest.raises(UsageError, match=says) if says else contextlib.nullcontext():
         container.claim(server(containers), running=running)
     assert docker.removed == ([] if says else ["mine"])
 
 
-def test_a_server_that_could_not_start_takes_nobody_elses_container_away(
+def test_containers_running_leaves_a_container_of_the_same_name(
     containers: Containers, docker: Docker, tmp_path: Path
 ) -> None:
     """The name was taken between the look and the start."""
@@ -134,13 +135,19 @@ def test_a_server_that_could_not_start_takes_nobody_elses_container_away(
     assert docker.removed == []
 
 
-def test_a_server_that_ran_is_removed(containers: Containers, docker: Docker, tmp_path: Path) -> None:
+def test_containers_running_removes_the_server_in_the_end(
+    containers: Containers, docker: Docker, tmp_path: Path
+) -> None:
+    """A server that ran is removed."""
     with container.running(server(containers, "true", "run"), tmp_path / "log"):
         docker.containers["mine"] = ("Up 1 second", {**OURS, container.OWNER: container.owner()})
     assert docker.removed == ["mine"]
 
 
-def test_orphans_are_those_of_a_killed_process_of_this_user_and_machine(containers: Containers, docker: Docker) -> None:
+def test_containers_orphans_are_those_of_a_killed_process_of_this_user_and_machine(
+    containers: Containers, docker: Docker
+) -> None:
+    """Orphans are the servers of a killed process of this user and machine."""
     pid, start, place = container.owner().split(".")
     owners = {
         "alive": f"{pid}.{start}.{place}",
@@ -153,7 +160,7 @@ def test_orphans_are_those_of_a_killed_process_of_this_user_and_machine(containe
     assert docker.removed == ["orphan", "reused"]
 
 
-def test_a_container_that_appears_late_is_removed_as_well() -> None:
+def test_containers_end_removes_a_container_that_appears_late() -> None:
     """Stopped while docker was still creating it: the first removal finds nothing."""
     process = subprocess.Popen(["sleep", "30"])
     calls: list[int] = []
@@ -169,7 +176,8 @@ def test_a_container_that_appears_late_is_removed_as_well() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_term_and_a_lost_terminal_end_the_work_in_order(number: signal.Signals) -> None:
+def test_containers_sigterm_and_sighup_end_the_work_in_order(number: signal.Signals) -> None:
+    """SIGTERM and a lost terminal end the work in order."""
     before = signal.signal(number, signal.SIG_DFL)
 
     def work() -> None:
@@ -185,7 +193,8 @@ def test_term_and_a_lost_terminal_end_the_work_in_order(number: signal.Signals) 
         signal.signal(number, before)
 
 
-def test_who_ignores_a_lost_terminal_goes_on() -> None:
+def test_containers_ignored_sighup_stays_ignored() -> None:
+    """A process that ignores a lost terminal goes on."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with container.told_to_end():
@@ -206,7 +215,8 @@ class Local(Containers):
         pass
 
 
-def test_secrets_of_an_env_file_are_not_shown(context: LlmContext, tmp_path: Path) -> None:
+def test_containers_run_hides_secrets_of_an_env_file(context: LlmContext, tmp_path: Path) -> None:
+    """Secrets of an .env file are not shown."""
     (tmp_path / ".env").write_text("MY_API_KEY=from-the-file\n")
     loaded = settings.load({"data": str(tmp_path)}, files=(), root=tmp_path)
     local = Local(
@@ -222,7 +232,8 @@ def test_secrets_of_an_env_file_are_not_shown(context: LlmContext, tmp_path: Pat
     assert (code, text) == (0, "it is ***\n")
 
 
-def test_what_docker_could_not_start_says_nothing_of_the_image(context: LlmContext) -> None:
+def test_target_of_keeps_no_answer_that_docker_could_not_get(context: LlmContext) -> None:
+    """What docker could not start says nothing about the image."""
     engine = FakeEngine()
     engine.add_image("llama_cpp:1")
     answers: list[str | None] = [None, "help text"]
@@ -291,18 +302,20 @@ def start(
         ("::1", "http://[::1]:{port}/v1"),
     ],
 )
-def test_the_address_of_a_server_can_be_pasted(
+def test_serve_address_can_be_pasted(
     context: LlmContext, containers: Containers, docker: Docker, monkeypatch: pytest.MonkeyPatch, host: str, url: str
 ) -> None:
+    """The address of a server can be pasted."""
     monkeypatch.setattr(serve, "is_free", lambda _host, _port: True)
     port = session.free_port()
-    served = start(context, containers, monkeypatch, host=host, port=port, detach=True)
+    served = start(context, containers, monkeypatch, address=host, port=port, detach=True)
     assert served is not None
     assert served.url == url.format(port=port)
     assert context.console.out.getvalue() == served.url + "\n"  # type: ignore[union-attr]
 
 
-def test_a_port_is_looked_at_where_the_server_will_listen() -> None:
+def test_serve_checks_the_port_at_the_address_of_the_server() -> None:
+    """A port is checked where the server will listen."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.2", 0))
         taken.listen()
@@ -313,7 +326,8 @@ def test_a_port_is_looked_at_where_the_server_will_listen() -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
-def test_an_address_of_another_machine_is_no_taken_port(host: str) -> None:
+def test_serve_refuses_an_address_of_another_machine(host: str) -> None:
+    """An address of another machine is not a taken port."""
     with pytest.raises(UsageError, match="no address of this machine"):
         serve.is_free(host, 8080)
 
@@ -347,7 +361,7 @@ def owned_by_a_killed_process() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("detach", [False, True])
-def test_a_port_that_only_an_orphan_holds_is_free(
+def test_serve_takes_a_port_that_only_an_orphan_holds(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
     *, detach: bool,
 ) -> None:  # fmt: skip
@@ -363,9 +377,10 @@ def test_a_port_that_only_an_orphan_holds_is_free(
     assert served.url == f"http://127.0.0.1:{port}/v1"
 
 
-def test_an_orphan_is_removed_before_a_free_port_is_looked_for(
+def test_serve_removes_an_orphan_before_it_looks_for_a_free_port(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
 ) -> None:
+    """An orphan is removed before a free port is looked for."""
     docker = OnPort(listening, owned_by_a_killed_process())
     monkeypatch.setattr(container, "docker", docker)
     monkeypatch.setattr(serve, "_foreground", lambda *_: None)
@@ -378,10 +393,11 @@ def test_an_orphan_is_removed_before_a_free_port_is_looked_for(
 @pytest.mark.parametrize(
     "labels", [{}, OURS, {container.OWNER: container.owner()}], ids=["foreign", "detached", "owner-alive"]
 )
-def test_a_port_that_another_container_holds_stays_taken(
+def test_serve_leaves_a_port_that_another_container_holds(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
     labels: dict[str, str],
 ) -> None:  # fmt: skip
+    """A port that another container holds stays taken."""
     docker = OnPort(listening, labels)
     monkeypatch.setattr(container, "docker", docker)
     here = replace(context, engine=lambda: containers.engine)
@@ -390,7 +406,7 @@ def test_a_port_that_another_container_holds_stays_taken(
     assert docker.removed == []
 
 
-def test_a_taken_port_is_said_before_the_model_is_prepared(
+def test_serve_refuses_a_taken_port_before_the_model_is_prepared(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
 ) -> None:
     """Without an engine, too: nothing of ours can listen there then."""
@@ -405,9 +421,10 @@ def test_a_taken_port_is_said_before_the_model_is_prepared(
         )
 
 
-def test_a_service_file_does_not_depend_on_who_listens_now(
+def test_serve_generate_does_not_depend_on_who_listens_now(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A service file does not depend on who listens now."""
     monkeypatch.setattr(serve, "is_free", lambda _host, _port: False)
     console = Console(out=io.StringIO(), err=io.StringIO(), as_json=True)
     monkeypatch.delenv("NOT_SET", raising=False)
@@ -419,9 +436,10 @@ def test_a_service_file_does_not_depend_on_who_listens_now(
     assert any(entry.startswith("LLAMA_API_KEY=${NOT_SET:?") for entry in service["environment"])
 
 
-def test_a_server_in_the_foreground_says_where_it_is_while_it_runs(
+def test_serve_in_the_foreground_prints_its_address_while_it_runs(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A server in the foreground says where it is while it runs."""
     console = Console(out=io.StringIO(), err=io.StringIO(), as_json=True)
     said: list[str] = []
 
@@ -444,7 +462,7 @@ def test_a_server_in_the_foreground_says_where_it_is_while_it_runs(
     assert console.out.getvalue() == said[0]  # type: ignore[union-attr]
 
 
-def test_a_detached_server_that_ended_tells_its_own_status(
+def test_serve_detached_reports_the_exit_status_of_the_server(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """137 is how a diagnosis knows that memory ran out; `docker wait` itself ends with 0."""
@@ -469,7 +487,8 @@ def awkward(containers: Containers, *command: str) -> launch.Launch:
     return replace(planned, argv=tuple(argv), mounts=(mount, *others))
 
 
-def test_a_compose_file_keeps_every_character(containers: Containers) -> None:
+def test_service_files_compose_keeps_every_character(containers: Containers) -> None:
+    """A compose file keeps every character."""
     planned = awkward(containers, "serve", "$HOME", "50%", "a: b")
     service = yaml.safe_load(servicefiles.generate("compose", planned))["services"]["llm"]
     assert service["command"] == ["serve", "$$HOME", "50%", "a: b"]
@@ -477,7 +496,8 @@ def test_a_compose_file_keeps_every_character(containers: Containers) -> None:
     assert any(volume["read_only"] for volume in service["volumes"])  # the drivers
 
 
-def test_a_quadlet_expands_nothing(containers: Containers) -> None:
+def test_service_files_quadlet_expands_nothing(containers: Containers) -> None:
+    """A quadlet expands nothing."""
     planned = awkward(containers, "serve", "$HOME", "50%", 'a "b" \\c')
     text = servicefiles.generate("quadlet", planned, "API_KEY", "MY_KEY")
     assert 'Exec=serve "$$HOME" 50%% "a \\"b\\" \\\\c"' in text.splitlines()
@@ -521,18 +541,24 @@ def chunk(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("said", [b"", HEAD, HEAD + chunk(HALF), HEAD + chunk(HALF)[:-9]])
-def test_half_an_answer_is_none(broken: Callable[[bytes], OpenAIClient], said: bytes) -> None:
+def test_client_refuses_half_an_answer(broken: Callable[[bytes], OpenAIClient], said: bytes) -> None:
+    """Half an answer is not an answer."""
     with pytest.raises(ServerGoneError):
         broken(said).ask([{"role": "user", "content": "hi"}], max_tokens=5)
 
 
-def test_an_answer_that_said_it_is_complete_needs_no_further_word(broken: Callable[[bytes], OpenAIClient]) -> None:
+def test_client_accepts_a_complete_answer_without_the_end_of_the_stream(
+    broken: Callable[[bytes], OpenAIClient],
+) -> None:
+    """An answer that said it is complete needs nothing more."""
     assert broken(HEAD + chunk(WHOLE)).ask([{"role": "user", "content": "hi"}], max_tokens=5).text == "all"
 
 
-def test_ctrl_c_before_the_first_word_ends_the_answer_only(
+def test_client_ctrl_c_before_the_first_word_ends_the_answer_only(
     broken: Callable[[bytes], OpenAIClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Ctrl-C before the first word ends the answer only."""
+
     def stop(_self: Any) -> Any:
         raise KeyboardInterrupt
 
@@ -541,7 +567,8 @@ def test_ctrl_c_before_the_first_word_ends_the_answer_only(
     assert (turn.text, turn.interrupted) == ("", True)
 
 
-def test_the_end_of_a_server_in_an_answer_is_told_with_its_log(tmp_path: Path) -> None:
+def test_session_end_of_a_server_in_an_answer_is_reported_with_its_log(tmp_path: Path) -> None:
+    """The end of a server in an answer is reported with its log."""
     log = tmp_path / "log"
     log.write_text("loaded\nCUDA error: out of memory\n")
     process = subprocess.Popen(["sh", "-c", "exit 134"])
@@ -583,9 +610,10 @@ def converse(
     return chat.Conversation(session=opened, options=chat.ChatOptions(), console=context.console).run()
 
 
-def test_a_question_the_server_refuses_does_not_end_the_conversation(
+def test_chat_refused_question_does_not_end_the_conversation(
     context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A question the server refuses does not end the conversation."""
     client = Answers(RefusedError("the server refused: context is full"), Turn(text="ok"))
     turn = converse(client, context, tmp_path, monkeypatch, "too long", "short", "/exit")
     assert turn == Turn(text="ok")
@@ -593,15 +621,16 @@ def test_a_question_the_server_refuses_does_not_end_the_conversation(
     assert "context is full" in context.console.err.getvalue()  # type: ignore[union-attr]
 
 
-def test_a_question_stopped_before_a_word_was_said_leaves_no_trace(
+def test_chat_question_stopped_before_the_first_word_leaves_no_trace(
     context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A question stopped before the first word leaves no trace."""
     client = Answers(Turn(text="", interrupted=True), Turn(text="half", interrupted=True), Turn(text="ok"))
     converse(client, context, tmp_path, monkeypatch, "one", "two", "three", "/exit")
     assert client.asked == [["one"], ["two"], ["two", "half", "three"]]
 
 
-def test_what_asks_for_a_line_is_talk(context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chat_prompt_goes_to_stderr(context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`llm chat --json >FILE` on a terminal: the file holds one JSON value and nothing else."""
     asked: list[str] = []
     converse(Answers(), context, tmp_path, monkeypatch, "/exit")
@@ -616,18 +645,21 @@ def test_what_asks_for_a_line_is_talk(context: LlmContext, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("stdin", [None, io.StringIO(""), io.StringIO(" \n")])
-def test_no_model_is_loaded_for_no_question(
+def test_chat_without_a_question_prepares_nothing(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO | None
 ) -> None:
+    """No model is loaded for no question."""
     monkeypatch.setattr("sys.stdin", stdin)
     monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: pytest.fail("prepared"))
     with pytest.raises(UsageError, match="nothing is asked"):
         chat.chat(LlmRequest(model="tiny"), chat.ChatOptions(), context)
 
 
-def test_the_only_answer_stopped_by_ctrl_c_is_no_success(
+def test_chat_only_answer_stopped_by_ctrl_c_is_not_a_success(
     context: LlmContext, containers: Containers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The only answer, stopped by Ctrl-C, is not a success."""
+
     @contextlib.contextmanager
     def opened(*_: Any, **__: Any) -> Iterator[session.Session]:
         client: Any = Answers(Turn(text="half an", interrupted=True))
@@ -641,7 +673,8 @@ def test_the_only_answer_stopped_by_ctrl_c_is_no_success(
         chat.chat(LlmRequest(model="x"), chat.ChatOptions(prompt="hi"), context)
 
 
-def test_until_ends_before_there_is_a_model_to_be_served(context: LlmContext) -> None:
+def test_plan_refuses_until_where_no_model_is_left_to_serve(context: LlmContext) -> None:
+    """--until may end before there is a model to be served."""
     with pytest.raises(UsageError, match="after `convert` there is no model"):
         prepare.plan(LlmRequest(model="tiny", until="convert"), context)
     made = prepare.plan(LlmRequest(model="tiny", until="convert"), context, goal=Goal.QUANTIZED)
@@ -650,9 +683,10 @@ def test_until_ends_before_there_is_a_model_to_be_served(context: LlmContext) ->
         prepare.plan(LlmRequest(model="tiny", force=("nonsense",)), context)
 
 
-def test_a_file_rows_cannot_go_into_is_said_before_anything_is_measured(
+def test_bench_refuses_a_csv_of_other_columns_before_it_measures(
     context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A file that rows cannot go into is refused before anything is measured."""
     monkeypatch.setattr(bench.preparing, "prepare", lambda *_, **__: pytest.fail("an hour for nothing"))
     path = tmp_path / "other.csv"
     path.write_text("a,b\n")
@@ -660,9 +694,10 @@ def test_a_file_rows_cannot_go_into_is_said_before_anything_is_measured(
         bench.bench(LlmRequest(model="tiny"), bench.BenchOptions(csv=path), context)
 
 
-def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
+def test_download_in_image_that_is_stopped_leaves_no_container(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A download in an image that is stopped leaves no container."""
     removed: list[str] = []
 
     class Stopped(Local):
@@ -679,23 +714,27 @@ def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
         running.append(self)
         raise InterruptedByUserError("stopped by SIGTERM")
 
+    engine = FakeEngine()
+    engine.add_image("image:1")
     monkeypatch.setattr(inimage, "Containers", Stopped)
     monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
     with pytest.raises(InterruptedByUserError):
-        inimage.download(["org/m"], "image:1", CPU, FakeEngine, context.settings, context.console)
+        inimage.download(["org/m"], "image:1", CPU, lambda: engine, context.settings, context.console)
     assert set(removed) == {"downloading"}
 
 
-def test_a_server_that_somebody_removed_is_not_said_to_have_lacked_memory_for_certain(tmp_path: Path) -> None:
+def test_session_exit_status_137_may_mean_a_removed_container(tmp_path: Path) -> None:
+    """A server that somebody removed is not said to have lacked memory for certain."""
     (tmp_path / "log").write_text("loaded\n")
     assert "or its container was removed" in session.server_failed(137, tmp_path / "log", loaded=True).message
     assert "was removed" not in session.server_failed(137, tmp_path / "log").message
 
 
 @pytest.mark.parametrize("key", ["two words", "openup\n", "schlüssel"])
-def test_a_key_that_no_header_can_hold_is_said_without_showing_it(
+def test_serve_refuses_a_key_that_no_header_can_hold_without_showing_it(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
+    """A key that no header can hold is refused without showing it."""
     monkeypatch.setenv("MY_KEY", key)
     with pytest.raises(UsageError, match="MY_KEY") as caught:
         serve.serve(LlmRequest(model="tiny"), serve.ServeRequest(api_key_env="MY_KEY"), context, dry_run=True)
@@ -715,5 +754,6 @@ def test_a_key_that_no_header_can_hold_is_said_without_showing_it(
         ("", ""),
     ],
 )  # fmt: skip
-def test_what_a_server_refuses_is_shown_as_a_sentence(raw: str, text: str) -> None:
+def test_client_shows_a_refusal_of_the_server_as_a_sentence(raw: str, text: str) -> None:
+    """What a server refuses is shown as a sentence."""
     assert _message(raw.encode()) == text

@@ -56,13 +56,15 @@ NVFP4 = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-def test_a_width_is_what_the_method_stores(raw: dict[str, Any], label: str, stored: float) -> None:
+def test_quantized_bits_are_what_the_method_stores(raw: dict[str, Any], label: str, stored: float) -> None:
+    """The bits are what the method stores."""
     read = modelquantized.read(raw)
     assert read is not None
     assert (read.label, read.stored) == (label, pytest.approx(stored))
 
 
-def test_nvidias_file_beside_the_configuration_counts() -> None:
+def test_quantized_reads_the_file_of_nvidia_beside_the_configuration() -> None:
+    """NVIDIA's file beside the configuration counts."""
     beside = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "group_size": 16}}
     read = modelconfig.from_hf(L, beside=beside)
     assert read.quantized is not None
@@ -80,14 +82,16 @@ def test_nvidias_file_beside_the_configuration_counts() -> None:
     ],
     ids=["gpt-oss", "nvfp4", "exl3"],
 )
-def test_a_quantized_checkpoint_weighs_what_its_files_do(config: dict[str, Any], gib: float) -> None:
+def test_quantized_checkpoint_is_as_large_as_its_files(config: dict[str, Any], gib: float) -> None:
+    """A quantized checkpoint is as large as its files."""
     read = modelconfig.from_hf(config)
     runtime = "exllama" if read.quantized and read.quantized.method == "exl3" else "vllm"
     told = predict(read, runtime=runtime, board=fit.board_named("agx-thor"))
     assert (told.verdict, told.weights_bytes / GIB) == (FitVerdict.FITS, pytest.approx(gib, abs=0.15))
 
 
-def test_a_width_that_is_not_understood_is_said_and_counted_in_full() -> None:
+def test_quantized_bits_that_are_unknown_count_in_full_with_a_note() -> None:
+    """Bits that are not understood are reported and counted as 16."""
     read = modelconfig.from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
     told = predict(read, runtime="vllm", board=fit.board_named("agx-thor"))
     assert told.verdict is FitVerdict.UNKNOWN
@@ -109,9 +113,10 @@ def test_a_width_that_is_not_understood_is_said_and_counted_in_full() -> None:
         ({"quant_method": "something", "bits": 4}, "exllama", "agx-thor", FitVerdict.IMPOSSIBLE),
     ],
 )
-def test_who_reads_it_is_yes_no_or_not_known(
+def test_quantized_checkpoint_is_read_not_read_or_unknown(
     raw: dict[str, Any], runtime: str, board: str, verdict: FitVerdict
 ) -> None:
+    """Who reads it is yes, no or not known."""
     told = predict(
         modelconfig.from_hf({**L, "quantization_config": raw}), runtime=runtime, board=fit.board_named(board)
     )
@@ -129,7 +134,10 @@ def test_who_reads_it_is_yes_no_or_not_known(
         ({"quant_method": "something", "bits": 4}, "agx-thor,r38.4.0", True, 1),
     ],
 )
-def test_chat_judges_as_fit_does(raw: dict[str, Any], target: str, ok: bool, doubts: int) -> None:
+def test_quantized_checkpoint_gets_the_same_verdict_from_chat_and_fit(
+    raw: dict[str, Any], target: str, ok: bool, doubts: int
+) -> None:
+    """Chat judges as fit does."""
     config = modelconfig.from_hf({**L, "quantization_config": raw})
     job = Job(
         source="/data/m",

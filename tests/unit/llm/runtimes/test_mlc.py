@@ -136,7 +136,8 @@ def render(model: str) -> str:
 
 
 @pytest.mark.parametrize("model", CONFIGS)
-def test_the_commands_of_a_model_are_those_of_its_golden_copy(model: str) -> None:
+def test_mlc_commands_are_those_of_the_golden_copy(model: str) -> None:
+    """The commands of a model are those of its golden copy."""
     path = GOLDEN / f"{model}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +161,8 @@ def commands(asked: Job) -> list[tuple[str, ...]]:
     return found
 
 
-def test_every_word_is_one_that_mlc_documents() -> None:
+def test_mlc_commands_hold_only_documented_words() -> None:
+    """Every word is one that MLC documents."""
     allowed = [asked for asked in every_job() if MLC.check(asked).ok]
     assert len(allowed) > 100
     wrong = {
@@ -185,7 +187,8 @@ def test_every_word_is_one_that_mlc_documents() -> None:
         ("mlc_llm serve x --mode fast", "--mode fast"),
     ],
 )
-def test_the_check_of_words_sees_what_is_wrong(argv: str, said: str) -> None:
+def test_mlc_check_of_words_finds_wrong_ones(argv: str, said: str) -> None:
+    """The check of words finds what is wrong."""
     assert said in mlc_options.problems(tuple(shlex.split(argv)))
 
 
@@ -216,7 +219,7 @@ SWITCHES = st.sampled_from(
     opt=st.one_of(st.sampled_from(["", "O0", "O1", "o2", "O3"]), st.lists(SWITCHES, min_size=1).map(";".join)),
     overrides=st.lists(PAIRS).map(";".join),
 )
-def test_whatever_is_asked_mlc_gets_what_it_knows(  # noqa: PLR0917 - what hypothesis chooses
+def test_mlc_commands_of_any_request_hold_only_documented_words(  # noqa: PLR0917 - what hypothesis chooses
     model: str,
     on: str,
     mode: str,
@@ -228,6 +231,7 @@ def test_whatever_is_asked_mlc_gets_what_it_knows(  # noqa: PLR0917 - what hypot
     opt: str,
     overrides: str,
 ) -> None:
+    """Whatever is asked, MLC gets what it knows."""
     asked = job(
         model, on, quantization=mode, device=place, context=context, prefill_chunk=chunk, sliding_window=window,
         max_batch=batch, opt=opt, overrides=overrides,
@@ -248,7 +252,8 @@ MODES = [("orin-jp5", "q4f16_ft"), ("xavier-jp5", "q4f16_1"), ("orin-jp6", "q4f1
 
 
 @pytest.mark.parametrize(("on", "default"), MODES)
-def test_the_default_mode_runs_on_the_device(on: str, default: str) -> None:
+def test_mlc_default_mode_runs_on_the_device(on: str, default: str) -> None:
+    """The default mode runs on the device."""
     names = RUNTIME.quantizations(target(on))
     assert names[0] == default
     assert len(names) == len(set(names))
@@ -329,16 +334,18 @@ IMPOSSIBLE = [
 @pytest.mark.parametrize(
     ("on", "options", "reason", "instead"), IMPOSSIBLE, ids=[f"{row[0]} {row[2]}" for row in IMPOSSIBLE]
 )
-def test_what_is_impossible_has_a_reason_and_the_nearest_possible(
+def test_mlc_refusal_has_a_reason_and_the_nearest_possible(
     on: str, options: dict[str, Any], reason: str, instead: str
 ) -> None:
+    """What is impossible has a reason and the nearest that is possible."""
     verdict = RUNTIME.check(job(on=on, **options))
     assert not verdict.ok
     assert reason in verdict.reason
     assert instead in verdict.instead or instead in verdict.reason
 
 
-def test_what_is_suggested_instead_is_possible() -> None:
+def test_mlc_suggestion_is_possible() -> None:
+    """What is suggested instead is possible."""
     for on, options, _reason, instead in IMPOSSIBLE:
         if instead.startswith("--quantization") and "config" not in options:
             kept = {key: value for key, value in options.items() if key != "quantization"}
@@ -366,7 +373,8 @@ INDEX = "model.safetensors.index.json"
         ((), "model.safetensors"),
     ],
 )
-def test_an_awq_checkpoint_is_read_from_a_file(files: tuple[str, ...], name: str) -> None:
+def test_mlc_reads_an_awq_checkpoint_from_a_file(files: tuple[str, ...], name: str) -> None:
+    """An AWQ checkpoint is read from a file."""
     asked = job(config=quantized("awq", model=LLAMA), quantization="q4f16_awq", files=files)
     assert RUNTIME.check(asked).ok
     convert = RUNTIME.steps(asked)[0]
@@ -378,7 +386,8 @@ def test_an_awq_checkpoint_is_read_from_a_file(files: tuple[str, ...], name: str
     assert any("a single file is assumed" in text for text in notices) is (files == ())
 
 
-def test_gguf_and_cpu_and_old_boards_are_sent_elsewhere() -> None:
+def test_mlc_sends_gguf_cpu_and_old_boards_to_other_runtimes() -> None:
+    """GGUF files, CPUs and old boards are sent to other runtimes."""
     gguf = Job(source="/data/models/x.gguf", name="x", config=None, quantization="", target=target("orin-jp6"))
     assert RUNTIME.check(gguf).instead == "--runtime llama_cpp"
     cpu = Target(platform=platforms.parse_target("x86_64,cu129"), device="cpu")
@@ -405,11 +414,13 @@ VERSIONS = [
 
 
 @pytest.mark.parametrize(("version", "api"), VERSIONS)
-def test_the_image_decides_the_interface(version: str, api: Api) -> None:
+def test_mlc_interface_is_that_of_the_image(version: str, api: Api) -> None:
+    """The image decides the interface."""
     assert mlc.api_of(Target(platform=target("orin-jp6").platform, versions={"mlc": version})) is api
 
 
-def test_without_a_version_the_image_is_asked_and_then_the_platform() -> None:
+def test_mlc_interface_without_a_version_is_probed_then_that_of_the_platform() -> None:
+    """Without a version the image is asked, and then the platform."""
     jp5, jp6 = target("orin-jp5").platform, target("orin-jp6").platform
     old, new = " ".join(mlc.OLD_HELP), " ".join(mlc.NEW_HELP)
     assert mlc.api_of(Target(platform=jp6, probed={old: "usage: build.py [--artifact-path P]"})) is Api.OLD
@@ -439,7 +450,8 @@ TODAYS_SERVE = "usage: MLC LLM Serve CLI [--mode M] [--model-lib LIB] [--overrid
         ("0.20.0", FIRST_SERVE, "first"),
     ],
 )
-def test_the_server_gets_its_limits_in_the_image_s_spelling(version: str, printed: str, spelling: str) -> None:
+def test_mlc_server_gets_its_limits_in_the_spelling_of_the_image(version: str, printed: str, spelling: str) -> None:
+    """The server gets its limits in the image's spelling."""
     probed = {"mlc_llm serve --help": printed} if printed else {}
     where = Target(platform=target("orin-jp6").platform, versions={"mlc": version} if version else {}, probed=probed)
     argv = RUNTIME.serve(job(target=where, context=2048, max_batch=2), ServeOptions(port=9000)).argv
@@ -457,12 +469,14 @@ def test_the_server_gets_its_limits_in_the_image_s_spelling(version: str, printe
 
 
 @pytest.mark.parametrize(("batch", "mode"), [(1, "interactive"), (4, "local"), (16, "server")])
-def test_the_server_s_mode_follows_the_batch(batch: int, mode: str) -> None:
+def test_mlc_server_mode_follows_the_batch(batch: int, mode: str) -> None:
+    """The server's mode follows the batch."""
     assert f"--mode {mode}" in shlex.join(RUNTIME.serve(job(max_batch=batch), ServeOptions(port=9000)).argv)
 
 
 @pytest.mark.parametrize("on", ["orin-jp5", "orin-jp6"])
-def test_only_what_runs_here_is_served(on: str) -> None:
+def test_mlc_serves_only_what_runs_here(on: str) -> None:
+    """Only what runs here is served."""
     for place in ("windows", "metal", "iphone", "android", "webgpu"):
         with pytest.raises(UsageError, match="does not run on this machine"):
             RUNTIME.serve(job(on=on, device=place), ServeOptions(port=9000))
@@ -471,7 +485,8 @@ def test_only_what_runs_here_is_served(on: str) -> None:
     )
 
 
-def test_a_key_never_stands_in_the_argv() -> None:
+def test_mlc_server_key_is_never_in_the_argv() -> None:
+    """A key is never in the argv."""
     plain = RUNTIME.serve(job(), ServeOptions(port=9000))
     assert plain.argv[:2] == ("mlc_llm", "serve")
     assert plain.health == "/v1/models"  # it listens only when the model is loaded
@@ -483,7 +498,8 @@ def test_a_key_never_stands_in_the_argv() -> None:
     assert plain.model == guarded.model == RUNTIME.artefact(job())
 
 
-def test_the_old_interface_is_served_by_our_driver() -> None:
+def test_mlc_old_interface_is_served_by_our_script() -> None:
+    """The old interface is served by our own script."""
     service = RUNTIME.serve(job(on="orin-jp5"), ServeOptions(port=9000, host="0.0.0.0"))
     root = "/data/models/mlc/dist/Llama-2-7b-chat-hf-q4f16_ft"
     assert service.argv[1:5] == (
@@ -493,7 +509,8 @@ def test_the_old_interface_is_served_by_our_driver() -> None:
     assert (service.model, service.health) == ("Llama-2-7b-chat-hf", "/health")
 
 
-def test_outputs_have_upstream_s_layout() -> None:
+def test_mlc_outputs_have_the_layout_of_upstream() -> None:
+    """Outputs have upstream's layout."""
     dist = "/data/models/mlc/dist"
     convert, configure, compiled = RUNTIME.steps(job())
     assert convert.output == configure.output == RUNTIME.artefact(job()) == f"{dist}/Llama-2-7b-chat-hf-q4f16_1-MLC"
@@ -509,7 +526,8 @@ def test_outputs_have_upstream_s_layout() -> None:
     assert MLC.library(job(on="orin-jp5")) == f"{build.output}/Llama-2-7b-chat-hf-q4f16_ft-cuda.so"
 
 
-def test_safetensors_are_read_where_the_checkpoint_has_them() -> None:
+def test_mlc_reads_safetensors_where_the_checkpoint_has_them() -> None:
+    """Safetensors are read where the checkpoint has them."""
     assert "--use-safetensors" not in RUNTIME.steps(job(on="orin-jp5"))[1].argv
     files = ("config.json", "model-00001-of-00002.safetensors", "pytorch_model-00001-of-00002.bin")
     assert "--use-safetensors" in RUNTIME.steps(job(on="orin-jp5", files=files))[1].argv
@@ -527,7 +545,8 @@ OLD_SWITCHES = [
 
 
 @pytest.mark.parametrize(("on", "opt", "switches"), OLD_SWITCHES)
-def test_levels_become_the_old_interface_s_switches(on: str, opt: str, switches: str) -> None:
+def test_mlc_opt_levels_become_switches_of_the_old_interface(on: str, opt: str, switches: str) -> None:
+    """Levels become switches of the old interface."""
     argv = RUNTIME.steps(job(on=on, opt=opt))[1].argv
     assert " ".join(argv[argv.index("--use-cache") + 2 :]) == switches
 
@@ -545,14 +564,16 @@ OPTS = [
 
 
 @pytest.mark.parametrize(("text", "translated", "notices"), OPTS)
-def test_old_spellings_of_opt_are_translated(text: str, translated: str, notices: int) -> None:
+def test_mlc_old_spellings_of_opt_are_translated(text: str, translated: str, notices: int) -> None:
+    """Old spellings of --opt are translated."""
     value, said = mlc_targets.translate_opt(text)
     assert value == translated
     assert len(said) == notices
     assert mlc_options.problems(("mlc_llm", "compile", "x", "--opt", value, "-o", "y")) == []
 
 
-def test_old_keys_of_overrides_are_translated_and_reach_all_steps() -> None:
+def test_mlc_old_keys_of_overrides_reach_all_steps_translated() -> None:
+    """Old keys of --overrides are translated and reach all steps."""
     asked = job("Mistral-7B-Instruct-v0.2", overrides="sliding_window=512;prefill_chunk_size=128")
     assert MLC.notices(asked) == ("--overrides: `sliding_window` is called `sliding_window_size` now",)
     _, configure, compiled = RUNTIME.steps(asked)
@@ -588,11 +609,15 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("model", "options", "expected"), SHAPES)
-def test_memory_is_planned_as_documented(model: str, options: dict[str, Any], expected: tuple[int, int, int]) -> None:
+def test_mlc_memory_is_planned_as_documented(
+    model: str, options: dict[str, Any], expected: tuple[int, int, int]
+) -> None:
+    """Memory is planned as documented."""
     assert shape_of(model, **options) == expected
 
 
-def test_a_model_with_a_window_of_its_own_slides() -> None:
+def test_mlc_model_with_a_window_uses_it() -> None:
+    """A model with a window of its own uses it."""
     first = modelconfig.from_hf({**CONFIGS["Mistral-7B-Instruct-v0.2"], "sliding_window": 4096})
     assert shape_of("Mistral-7B-Instruct-v0.2", config=first) == (0, 4096, 1024)
     assert shape_of("Mistral-7B-Instruct-v0.2", config=first, context=2048) == (0, 2048, 1024)
@@ -600,7 +625,8 @@ def test_a_model_with_a_window_of_its_own_slides() -> None:
     assert "--max-seq-len 4096 --sliding-window 4096 --prefill-chunk-size 1024" in build
 
 
-def test_a_context_beyond_the_model_or_the_documentation_is_said() -> None:
+def test_mlc_notes_a_context_beyond_the_model_or_the_documentation() -> None:
+    """A context beyond the model or the documentation is noted."""
     assert "cut to that" in MLC.notices(job(context=8192))[0]
     assert "gives `iphone` a context of 768" in MLC.notices(job(device="iphone", context=2048))[0]
 
@@ -620,13 +646,15 @@ LIBRARIES = [
 
 
 @pytest.mark.parametrize(("device", "suffix", "words"), LIBRARIES)
-def test_each_target_has_its_suffix_and_host(device: str, suffix: str, words: str) -> None:
+def test_mlc_devices_have_their_suffix_and_host(device: str, suffix: str, words: str) -> None:
+    """Each device has its suffix and host."""
     step = RUNTIME.steps(job(device=device))[-1]
     assert step.output.endswith("q4f16_1" + suffix)
     assert f"{words} --opt O2" in shlex.join(step.argv)
 
 
-def test_a_host_is_the_user_s_to_choose() -> None:
+def test_mlc_host_of_the_user_wins() -> None:
+    """A host is the user's to choose."""
     step = RUNTIME.steps(job(device="vulkan", host="x86_64-pc-windows-msvc"))[-1]
     assert step.output.endswith("-vulkan.dll")
     other = RUNTIME.steps(job(device="android", host="aarch64-linux-android24", system_lib_prefix="llama_"))[-1]
@@ -638,7 +666,8 @@ def test_a_host_is_the_user_s_to_choose() -> None:
 
 
 @pytest.mark.parametrize("place", sorted(mlc_targets.places()))
-def test_what_a_target_lacks_is_said_with_a_remedy(place: str) -> None:
+def test_mlc_missing_toolchain_is_named_with_a_remedy(place: str) -> None:
+    """What a device lacks is named with a remedy."""
     where = mlc_targets.places()[place]
     for tool in mlc_targets.toolchains(where):
         for answer, ok in (("found\n", True), ("missing\n", False), ("sh: xcrun: not found", False)):
@@ -651,7 +680,7 @@ def test_what_a_target_lacks_is_said_with_a_remedy(place: str) -> None:
     assert bool(mlc_targets.toolchains(where)) == (place != "cuda")
 
 
-def test_probes_of_toolchains_are_shell_that_answers(tmp_path: Path) -> None:
+def test_mlc_toolchain_probes_are_shell_that_answers(tmp_path: Path) -> None:
     """They run here; the answer depends on the machine, its form does not."""
     (tmp_path / "web" / "dist" / "wasm").mkdir(parents=True)
     (tmp_path / "web" / "dist" / "wasm" / "mlc_wasm_runtime.bc").touch()
@@ -666,7 +695,8 @@ def test_probes_of_toolchains_are_shell_that_answers(tmp_path: Path) -> None:
                 assert done.stdout == answer + "\n", (tool.name, done)
 
 
-def test_weights_that_are_converted_already_are_compiled_within_our_limits() -> None:
+def test_mlc_compiles_converted_weights_within_our_limits() -> None:
+    """Weights that are converted already are compiled within our limits."""
     source = "/data/models/huggingface/x/snapshots/1"
     made = Job(
         source=source,
@@ -688,7 +718,8 @@ def test_weights_that_are_converted_already_are_compiled_within_our_limits() -> 
     assert RUNTIME.serve(made, ServeOptions(port=9000)).model == source
 
 
-def test_an_old_build_is_served_as_it_is() -> None:
+def test_mlc_serves_an_old_build_as_it_is() -> None:
+    """An old build is served as it is."""
     source = "/data/models/mlc/dist/Llama-2-7b-chat-hf-q4f16_ft"
     made = Job(
         source=source,
@@ -748,7 +779,8 @@ def prepared_by(root: Path) -> tuple[StandIn, Pipeline]:
     )
 
 
-def test_the_pipeline_makes_upstream_s_layout_once(tmp_path: Path) -> None:
+def test_mlc_pipeline_makes_the_layout_of_upstream_once(tmp_path: Path) -> None:
+    """The pipeline makes upstream's layout once."""
     runner, pipeline = prepared_by(tmp_path)
     dist = tmp_path / "data/models/mlc/dist"
     pipeline.run(RUNTIME.steps(job()))
@@ -767,7 +799,8 @@ def test_the_pipeline_makes_upstream_s_layout_once(tmp_path: Path) -> None:
     assert (dist / "libs/Llama-2-7b-chat-hf-q4f16_1-webgpu.wasm").is_file()
 
 
-def test_the_pipeline_builds_with_the_old_interface(tmp_path: Path) -> None:
+def test_mlc_pipeline_builds_with_the_old_interface(tmp_path: Path) -> None:
+    """The pipeline builds with the old interface."""
     runner, pipeline = prepared_by(tmp_path)
     pipeline.run(RUNTIME.steps(job(on="orin-jp5")))
     made = tmp_path / "data/models/mlc/dist/Llama-2-7b-chat-hf-q4f16_ft"
@@ -786,7 +819,8 @@ def test_the_pipeline_builds_with_the_old_interface(tmp_path: Path) -> None:
         (["params_shard_0.bin"], False),
     ],
 )
-def test_weights_are_complete_with_their_index(names: list[str], *, complete: bool) -> None:
+def test_mlc_weights_are_complete_with_their_index(names: list[str], *, complete: bool) -> None:
+    """Weights are complete with their index."""
     assert mlc.weights_complete(names) is complete
 
 
@@ -816,13 +850,15 @@ TEMPLATES = [
 
 
 @pytest.mark.parametrize(("name", "template"), TEMPLATES)
-def test_a_model_gets_the_template_of_its_family(name: str, template: str) -> None:
+def test_conv_template_of_a_model_is_that_of_its_family(name: str, template: str) -> None:
+    """A model gets the template of its family."""
     choice = templates_mlc.choose(name, None)
     assert choice.template == template
     assert bool(choice.notices) == (template == "LM")
 
 
-def test_every_template_of_the_table_exists() -> None:
+def test_conv_templates_of_the_table_exist() -> None:
+    """Every template of the table exists."""
     table = tables.load("conv_templates")
     used = {rule["template"] for rule in table["rules"]} | set(table["by_type"].values())
     used |= {*table["nearest"], *table["nearest"].values()}
@@ -831,7 +867,8 @@ def test_every_template_of_the_table_exists() -> None:
     assert set(table["nearest"].values()) <= mlc_options.TEMPLATES
 
 
-def test_an_unknown_name_takes_its_family_s_template_and_says_so() -> None:
+def test_conv_template_of_an_unknown_name_is_that_of_its_family_with_a_note() -> None:
+    """An unknown name takes its family's template and says so."""
     choice = templates_mlc.choose("Mine-1B-Instruct", config("Qwen2.5-1.5B-Instruct"))
     assert choice.template == "qwen2"
     assert "that of its family (qwen2)" in choice.notices[0]
@@ -850,7 +887,8 @@ SPRING_2026 = "usage: MLC LLM Configuration Generator --conv-template {llama-2,l
     [("Qwen3-0.6B", "qwen2"), ("Qwen3.5-4B", "qwen2"), ("OLMo-2-1124-7B-Instruct", "olmo"), ("gpt2", "LM"),
      ("Llama-3.1-8B-Instruct", "llama-3"), ("SmolLM2-360M-Instruct", "chatml")],
 )  # fmt: skip
-def test_an_image_that_lacks_a_template_gets_the_nearest_it_has(name: str, template: str) -> None:
+def test_conv_template_that_the_image_lacks_becomes_the_nearest_it_has(name: str, template: str) -> None:
+    """An image that lacks a template gets the nearest it has."""
     probed = {"mlc_llm gen_config --help": SPRING_2026}
     where = Target(platform=target("orin-jp6").platform, versions={"mlc": "0.20.0"}, probed=probed)
     asked = Job(source="/data/models/x", name=name, config=None, quantization="", target=where)
@@ -875,7 +913,8 @@ def test_an_image_that_lacks_a_template_gets_the_nearest_it_has(name: str, templ
         ("Mistral-7B-Instruct-v0.2", "mistral_default"),
     ],
 )
-def test_the_old_interface_names_its_template_by_the_model(name: str, template: str) -> None:
+def test_conv_template_of_the_old_interface_is_named_by_the_model(name: str, template: str) -> None:
+    """The old interface names its template by the model."""
     assert templates_mlc.old_template(name, config(name)) == template
     assert MLC.notices(job(name, "orin-jp5", conv_template=template)) == ()
     assert "has no effect" in MLC.notices(job(name, "orin-jp5", conv_template="chatml"))[0]
@@ -889,7 +928,8 @@ def test_the_old_interface_names_its_template_by_the_model(name: str, template: 
         ("Mine-1B-Instruct", "no conversation template is known for it", "|chatml|"),
     ],
 )
-def test_a_chat_model_never_gets_the_template_without_roles_unasked(name: str, reason: str, instead: str) -> None:
+def test_conv_template_of_a_chat_model_has_roles_unless_asked(name: str, reason: str, instead: str) -> None:
+    """A chat model never gets the template without roles unasked."""
     refused = RUNTIME.check(
         Job(source="/data/models/x", name=name, config=None, quantization="", target=target("orin-jp6"))
     )
@@ -905,7 +945,8 @@ def test_a_chat_model_never_gets_the_template_without_roles_unasked(name: str, r
     ).ok  # a base model
 
 
-def test_the_present_image_without_a_model_s_template_refuses_it() -> None:
+def test_conv_template_that_is_missing_in_the_image_is_refused() -> None:
+    """The present image without a model's template refuses the model."""
     where = Target(platform=target("orin-jp6").platform, probed={"mlc_llm gen_config --help": SPRING_2026})
     refused = RUNTIME.check(
         Job(source="/data/models/x", name="gemma-2b-it", config=None, quantization="", target=where)
@@ -914,7 +955,8 @@ def test_the_present_image_without_a_model_s_template_refuses_it() -> None:
     assert "--conv-template LM|chatml|llama-2|llama-3|olmo|qwen2 " in refused.instead
 
 
-def test_templates_of_the_old_interface_are_replaced_in_the_new_one() -> None:
+def test_conv_templates_of_the_old_interface_are_replaced_in_the_new_one() -> None:
+    """Templates of the old interface are replaced in the new one."""
     vicuna = Job(
         source="/data/models/x", name="vicuna-7b-v1.5", config=config(LLAMA), quantization="", target=target("orin-jp6")
     )
@@ -943,7 +985,8 @@ def test_templates_of_the_old_interface_are_replaced_in_the_new_one() -> None:
         ("pythia-1b", "gpt_neox", ""), ("chatglm-6b", "chatglm", ""),
     ],
 )  # fmt: skip
-def test_the_old_interface_refuses_a_name_without_a_template(name: str, kind: str, template: str) -> None:
+def test_conv_template_of_the_old_interface_must_exist_for_the_name(name: str, kind: str, template: str) -> None:
+    """The old interface refuses a name without a template."""
     asked = Job(source="/data/models/x", name=name, config=family(kind), quantization="", target=target("orin-jp5"))
     verdict = RUNTIME.check(asked)
     assert verdict.ok is bool(template)
@@ -953,7 +996,8 @@ def test_the_old_interface_refuses_a_name_without_a_template(name: str, kind: st
         assert f"has no `{kind}_default` for `{name}`" in verdict.reason
 
 
-def test_the_old_interface_says_when_its_template_is_for_any_llama() -> None:
+def test_conv_template_of_the_old_interface_for_any_llama_has_a_note() -> None:
+    """The old interface says when its template is for any Llama."""
     (notice,) = MLC.notices(
         Job(
             source="/data/models/x",
@@ -966,7 +1010,8 @@ def test_the_old_interface_says_when_its_template_is_for_any_llama() -> None:
     assert "`llama_default`, for any Llama" in notice
 
 
-def test_the_facts_hold_each_mode_the_sources_have() -> None:
+def test_mlc_facts_hold_each_mode_of_the_sources() -> None:
+    """The facts hold each mode the sources have."""
     modes = tables.load("mlc")["quantizations"]
     assert set(modes["old"]) == mlc_options.OLD_QUANTIZATIONS
     assert set(modes["new"]) == mlc_options.NEW_QUANTIZATIONS
