@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import UsageError
 from jetson_containers.plan.stage import StageKind
-from jetson_containers.recipes import files as recipe_files
-from jetson_containers.recipes import shared
+from jetson_containers.recipes import files, shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -101,7 +100,7 @@ def scripts_digest(node: Node) -> str:
     state = hashlib.sha256()
     for entry in tests_of(node):
         path = shared.script(node.stage.definition, entry) if node.stage.definition else None
-        script = recipe_files.read_bytes(path) if path and recipe_files.is_file(path) else b""
+        script = files.read_bytes(path) if path and files.is_file(path) else b""
         state.update(entry.encode() + b"\0" + script + b"\0")
     return state.hexdigest()[:16]
 
@@ -189,8 +188,8 @@ def container_options(node: Node, options: BuildOptions, platform: str | None) -
         chosen += ["--platform", platform]
     if definition:
         chosen += ["--volume", f"{definition.path.resolve()}:/test:ro"]
-        shared.files(definition)  # what is not there would be made by docker
-        for item in shared.entries(definition):
+        shared.files_of(definition)  # what is not there would be made by docker
+        for item in shared.entries_of(definition):
             chosen += ["--volume", f"{item.path.resolve()}:{SHARED}/{item.name.removeprefix(_STAGED)}:ro"]
     if options.data:
         options.data.mkdir(parents=True, exist_ok=True)  # docker would make it too, but as root
@@ -225,7 +224,7 @@ def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> Re
     test = " ".join(filter(None, (entry.partition(" ")[0], bench.where)))
     command = argv(entry)
     with bench.logs.test(node.number, index, node.stage.package, test) as log:
-        log.write(f"$ docker run {image} {shlex.join(command)}")
+        log.write(f"$ {shlex.join(['docker', 'run', image, *command])}")
         began = time.monotonic()
         ended = bench.engine.run(
             image,

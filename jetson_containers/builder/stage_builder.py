@@ -28,8 +28,8 @@ from jetson_containers.dockerfile.inject import JOB_ARGS, takes_jobs
 from jetson_containers.engine.interface import BuildRequest, OutOfMemoryError
 from jetson_containers.images import labels
 from jetson_containers.plan.stage import StageKind
-from jetson_containers.recipes import schema as recipe_keys
-from jetson_containers.recipes import shared as shared_files
+from jetson_containers.recipes import schema
+from jetson_containers.recipes.shared import files_of
 
 if TYPE_CHECKING:
     import threading
@@ -90,7 +90,7 @@ def _flags(definition: Package | None) -> list[str]:
     if definition is None:
         return []
     try:
-        return recipe_keys.build_flags(definition.build_flags)
+        return schema.build_flags(definition.build_flags)
     except ValueError as error:
         raise RecipeError(f"`build_flags` of `{definition.name}`: {error}", path=definition.path) from error
 
@@ -195,7 +195,7 @@ class Workshop:
         context = stage.context or (definition.path if definition else None)
         if context is None:
             raise BuildError(f"stage `{stage.package}` has no build context")
-        shared = shared_files.files(definition) if definition else {}
+        shared = files_of(definition) if definition else {}
         return BuildRequest(
             context=context,
             dockerfile=stage.dockerfile,

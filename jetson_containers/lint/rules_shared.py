@@ -9,9 +9,8 @@ from jetson_containers.core.errors import RecipeError
 from jetson_containers.lint.findings import finding
 from jetson_containers.lint.rules_definition import at
 from jetson_containers.plan import keys
-from jetson_containers.recipes import files as recipe_files
-from jetson_containers.recipes import shared
-from jetson_containers.recipes import tree as packagetree
+from jetson_containers.recipes import files, shared
+from jetson_containers.recipes.tree import scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +25,7 @@ def shared_of(packages: Iterable[Package]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for package in packages:
         try:
-            found.update(shared.files(package))
+            found.update(shared.files_of(package))
         except RecipeError:
             continue
     return found
@@ -36,7 +35,7 @@ def missing(packages: Iterable[Package]) -> Iterator[Finding]:
     """Entries of `share` that name nothing that can be shared."""
     for package in packages:
         try:
-            shared.files(package)
+            shared.files_of(package)
         except RecipeError as error:
             yield at("share-missing", package, f"`{package.name}`: {error.message}")
 
@@ -44,11 +43,11 @@ def missing(packages: Iterable[Package]) -> Iterator[Finding]:
 def unused(packages: Sequence[Package], texts: Sequence[Text], folder: Folder) -> Iterator[Finding]:
     """Entries of `share` that no Dockerfile of the directory copies and no test is or names."""
     tests = {test for package in packages for test in package.test}
-    scripts = [folder.file(recipe_files.program(test)) for test in tests]
-    said = [*tests, *(folder.files.text(path) for path in scripts if recipe_files.is_file(path))]
+    scripts = [folder.file(files.program(test)) for test in tests]
+    said = [*tests, *(folder.files.text(path) for path in scripts if files.is_file(path))]
     told: set[str] = set()
     for package in packages:
-        for entry in shared.entries(package):
+        for entry in shared.entries_of(package):
             taken = any(keys.takes(text.text, text.path, entry.name) for text in texts)
             named = any(entry.name in text or entry.name.removeprefix(f"{shared.PLACE}/") in text for text in said)
             if not taken and not named and entry.written not in told:
@@ -63,7 +62,7 @@ def unused_in_trees(trees: Sequence[Path], packages: Sequence[Package]) -> Itera
         root = Path(tree).expanduser().absolute()
         if not any(path.is_relative_to(root / shared.FOLDER) for path in used):
             continue  # a group of packages may have that name
-        defined = {candidate.path for candidate in packagetree.scan([root])}
+        defined = {candidate.path for candidate in scan([root])}
         for path in sorted((root / shared.FOLDER).rglob("*")):
             seen = shared.UNSEEN.isdisjoint(path.parts) and path.suffix != ".pyc"
             if seen and path.is_file() and path not in used and defined.isdisjoint(path.parents):

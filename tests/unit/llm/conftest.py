@@ -12,13 +12,13 @@ from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NothingMatchedError
 from jetson_containers.llm.context import LlmContext
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-CPU = platforms.parse_target("cpu")
+CPU = detect.parse_target("cpu")
 
 
 class NoHub:

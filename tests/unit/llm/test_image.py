@@ -15,7 +15,7 @@ from jetson_containers.llm import download_in_image, image, prepare
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.pipeline.types import CommandStep, PlannedStep
 from jetson_containers.llm.request import LlmRequest
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
     from jetson_containers.llm.context import LlmContext
 
-CPU = platforms.parse_target("cpu")
+CPU = detect.parse_target("cpu")
 PACKAGES = ("llama_cpp",)
 SERVER = ("llama-server", "-m", "/data/x.gguf")
 

@@ -17,20 +17,18 @@ import pytest
 import yaml
 
 from jetson_containers.core.errors import DoesNotFitError, NothingMatchedError, NotReadyError, StepError, UsageError
-from jetson_containers.llm import bench, chat, prepare, serve, session
-from jetson_containers.llm import containers as container
-from jetson_containers.llm import service_files as servicefiles
-from jetson_containers.llm import stored as models
+from jetson_containers.llm import bench, chat, prepare, serve, service_files, session
 from jetson_containers.llm.client import OpenAIClient, Turn
-from jetson_containers.llm.containers import Containers, started_at, without_tokens
+from jetson_containers.llm.containers import Containers, log_of, started_at, without_tokens
 from jetson_containers.llm.decide import Goal
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.pipeline import manifest as manifests
+from jetson_containers.llm.models import config
+from jetson_containers.llm.pipeline import manifest
 from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.request import LlmRequest, runtime_named
 from jetson_containers.llm.runtimes.interface import DRIVERS, Job, ServeOptions, Service, Target
 from jetson_containers.llm.runtimes.llama_cpp import QUANTIZATIONS, LlamaCpp
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.llm.stored import Stored, choose, listing, remove
+from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
 from tests.unit.llm.conftest import CPU, FakeCatalog, no_engine
 
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.llm.context import LlmContext
 
-ORIN = platforms.parse_target("orin-nx-16gb,r36.4.3")
+ORIN = detect.parse_target("orin-nx-16gb,r36.4.3")
 NEW_HELP = "-ngl, --gpu-layers, --n-gpu-layers N  max layers, 'auto', or 'all' (default: auto)\n-lm, --load-mode MODE"
 OLD_HELP = "-ngl, --n-gpu-layers N  number of layers to store in VRAM\n--no-mmap  do not memory-map model"
 
@@ -179,7 +177,7 @@ def test_target_of_reads_versions_and_device_from_the_image(context: LlmContext)
             "io.jetson-containers.platform": '{"cuda":null}',
         },
     )
-    gpu = replace(context, platform=platforms.parse_target("x86_64,cu129"))
+    gpu = replace(context, platform=detect.parse_target("x86_64,cu129"))
     asked: list[tuple[str, ...]] = []
 
     class Probing(Containers):
@@ -584,9 +582,9 @@ def stored(context: LlmContext, name: str, step: str = "quantize", **facts: Any)
     path = context.data / "models" / "llama_cpp" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(name)
-    manifests.write(
+    manifest.write(
         path,
-        {"": manifests.measure(path)},
+        {"": manifest.measure(path)},
         step=step,
         merge=False,
         key="k",
@@ -600,32 +598,32 @@ def test_stored_listing_names_what_is_there_with_sizes(context: LlmContext) -> N
     """The list names what is there, with sizes."""
     stored(context, "m-Q4.gguf", quantization="Q4_K_M")
     full = stored(context, "m-F16.gguf", "convert", intermediate=True, quantization="Q4_K_M")
-    found = models.listing(context.data, [("org/m", context.data / "hub", 100)], verify=True)
+    found = listing(context.data, [("org/m", context.data / "hub", 100)], verify=True)
     assert [(one.kind, one.size, one.intact) for one in found] == [
         ("download", 100, None), ("intermediate", 10, True), ("artefact", 9, True),
     ]  # fmt: skip
     full.write_text("m-F16.gguX")
-    kinds = {one.kind: one.intact for one in models.listing(context.data, [], verify=True)}
+    kinds = {one.kind: one.intact for one in listing(context.data, [], verify=True)}
     assert kinds == {"artefact": True, "intermediate": False}
     full.write_text("shorter")
     # It does not count any more, but takes space: what is listed can be removed.
-    listed = {one.kind: one for one in models.listing(context.data, [])}
+    listed = {one.kind: one for one in listing(context.data, [])}
     assert {kind: one.intact for kind, one in listed.items()} == {"artefact": None, "intermediate": False}
-    models.remove(listed["intermediate"], context.data)
+    remove(listed["intermediate"], context.data)
     assert not full.exists()
 
 
 def test_stored_listing_leaves_out_a_deleted_intermediate_file(context: LlmContext) -> None:
     """An intermediate file that was deleted is not damage."""
     stored(context, "m-F16.gguf", "convert", intermediate=True).unlink()
-    assert models.listing(context.data, [], verify=True) == []
+    assert listing(context.data, [], verify=True) == []
 
 
 def test_stored_remove_deletes_the_artifact_and_nothing_else(context: LlmContext) -> None:
     """Removing leaves nothing of the artifact, and everything else."""
     one, other = stored(context, "a.gguf", quantization="Q4_K_M"), stored(context, "b.gguf", quantization="Q8_0")
-    (chosen,) = models.choose(models.listing(context.data, []), "m", quantization="q4_k_m")
-    models.remove(chosen, context.data)
+    (chosen,) = choose(listing(context.data, []), "m", quantization="q4_k_m")
+    remove(chosen, context.data)
     assert not one.exists()
     assert sorted(path.name for path in other.parent.iterdir()) == ["b.gguf", "b.gguf.manifest.json"]
 
@@ -636,12 +634,12 @@ def test_stored_remove_of_a_shared_directory_removes_what_every_step_made(contex
     place.mkdir(parents=True)
     for step in ("convert", "config"):
         (place / step).write_text(step)
-        manifests.write(
-            place, {step: manifests.measure(place / step)}, step=step, merge=True, key="k", seconds=0,
+        manifest.write(
+            place, {step: manifest.measure(place / step)}, step=step, merge=True, key="k", seconds=0,
             facts={"model": "org/m"},
         )  # fmt: skip
-    (chosen, _) = models.choose(models.listing(context.data, []), "org/m")
-    models.remove(chosen, context.data)
+    (chosen, _) = choose(listing(context.data, []), "org/m")
+    remove(chosen, context.data)
     assert not place.exists()
     assert not list((context.data / "models").rglob("*.json"))
 
@@ -649,16 +647,16 @@ def test_stored_remove_of_a_shared_directory_removes_what_every_step_made(contex
 def test_stored_choose_prefers_the_exact_name(context: LlmContext) -> None:
     """An exact name means no other model with the same last part."""
     downloads = [("org/tiny", context.data / "d1", 1), ("tiny", context.data / "d2", 1)]
-    listed = models.listing(context.data, downloads)
-    assert [one.model for one in models.choose(listed, "tiny")] == ["tiny"]
-    assert [one.model for one in models.choose(listed[:1], "tiny")] == ["org/tiny"]
+    listed = listing(context.data, downloads)
+    assert [one.model for one in choose(listed, "tiny")] == ["tiny"]
+    assert [one.model for one in choose(listed[:1], "tiny")] == ["org/tiny"]
 
 
 def test_stored_choose_lists_what_is_there(context: LlmContext) -> None:
     """What is missing lists what is there."""
     stored(context, "m-Q4.gguf")
     with pytest.raises(NothingMatchedError) as caught:
-        models.choose(models.listing(context.data, []), "nothing")
+        choose(listing(context.data, []), "nothing")
     assert "org/m" in (caught.value.hint or "")
 
 
@@ -673,7 +671,7 @@ def test_service_files_compose_has_what_docker_run_would_get(containers: Contain
         detach=True,
         api_key="topsecret",
     )
-    text = servicefiles.generate("compose", planned, "LLAMA_API_KEY", "MY_KEY")
+    text = service_files.generate("compose", planned, "LLAMA_API_KEY", "MY_KEY")
     assert "topsecret" not in text
     service = yaml.safe_load(text)["services"]["llm"]
     assert service["command"] == ["llama-server", "-m", "$$x"]
@@ -694,10 +692,10 @@ def test_service_files_quadlet_reaches_the_gpu_by_cdi(context: LlmContext) -> No
         image_for=no_engine,
     )
     planned = containers.server(Service(argv=("serve", "a b"), model="m"), name="llm", detach=True)
-    text = servicefiles.generate("quadlet", planned)
+    text = service_files.generate("quadlet", planned)
     assert "AddDevice=nvidia.com/gpu=all" in text
     assert 'Exec=serve "a b"' in text
-    assert "runtime: nvidia" in servicefiles.generate("compose", planned)
+    assert "runtime: nvidia" in service_files.generate("compose", planned)
 
 
 def test_service_files_for_a_board_ask_for_the_gpu_where_this_engine_has_none(context: LlmContext) -> None:
@@ -711,8 +709,8 @@ def test_service_files_for_a_board_ask_for_the_gpu_where_this_engine_has_none(co
         image_for=no_engine,
     )
     planned = containers.server(Service(argv=("serve",), model="m"), name="llm", detach=True)
-    assert "runtime" not in servicefiles.generate("compose", planned)
-    service = yaml.safe_load(servicefiles.generate("compose", planned, gpu=True))["services"]["llm"]
+    assert "runtime" not in service_files.generate("compose", planned)
+    service = yaml.safe_load(service_files.generate("compose", planned, gpu=True))["services"]["llm"]
     assert service["runtime"] == "nvidia"
     assert "NVIDIA_VISIBLE_DEVICES=all" in service["environment"]
 
@@ -725,9 +723,9 @@ def test_containers_log_has_a_place_where_the_logs_belong_to_another_user(
     def refuse(self: Path, *_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(self))
 
-    assert container.log_of(context.settings, "s") == context.settings.path("logs") / "llm" / "s.log"
+    assert log_of(context.settings, "s") == context.settings.path("logs") / "llm" / "s.log"
     monkeypatch.setattr(Path, "open", refuse)
-    log = container.log_of(context.settings, "s")
+    log = log_of(context.settings, "s")
     assert log.is_file()
     assert not log.is_relative_to(context.settings.path("logs"))
     log.unlink()
@@ -774,9 +772,9 @@ def test_plan_takes_the_first_quantization_by_default(context: LlmContext) -> No
     assert prepare.plan(LlmRequest(model="tiny"), context).job.quantization == QUANTIZATIONS[0] == "Q4_K_M"
 
 
-def config_of(model_type: str, method: str = "") -> modelconfig.ModelConfig:
-    quantized = modelconfig.Quantized(method=method, bits=4, group=128) if method else None
-    return modelconfig.ModelConfig(
+def config_of(model_type: str, method: str = "") -> config.ModelConfig:
+    quantized = config.Quantized(method=method, bits=4, group=128) if method else None
+    return config.ModelConfig(
         architecture="",
         model_type=model_type,
         layers=2,
@@ -816,8 +814,8 @@ def test_stored_remove_follows_a_link_to_another_disk(context: LlmContext, tmp_p
     (tmp_path / "disk").mkdir()
     (context.data / "models").symlink_to(tmp_path / "disk")
     path = stored(context, "m-Q4.gguf", quantization="Q4_K_M")
-    (chosen,) = models.choose(models.listing(context.data, []), "org/m")
-    models.remove(chosen, context.data)
+    (chosen,) = choose(listing(context.data, []), "org/m")
+    remove(chosen, context.data)
     assert not path.exists()
     assert (context.data / "models").is_symlink()
 
@@ -826,8 +824,8 @@ def test_stored_remove_refuses_a_path_outside_the_data_directory(context: LlmCon
     """Nothing outside the data directory is removed."""
     for path in (tmp_path / "other", context.data, context.data / ".." / "other"):
         with pytest.raises(UsageError, match="is outside"):
-            models.remove(
-                models.Stored(kind="artefact", model="m", runtime="", quantization="", step="", path=str(path), size=0),
+            remove(
+                Stored(kind="artefact", model="m", runtime="", quantization="", step="", path=str(path), size=0),
                 context.data,
             )
 
@@ -841,16 +839,14 @@ def test_stored_remove_refuses_a_repository_that_is_being_downloaded(context: Ll
     lock = cache / ".locks" / "models--org--m" / "blob.lock"
     lock.touch()
     model, text = (
-        models.Stored(
-            kind="download", model=name, runtime="", quantization="", step="", path=str(cache / folder), size=0
-        )
+        Stored(kind="download", model=name, runtime="", quantization="", step="", path=str(cache / folder), size=0)
         for name, folder in (("org/m", "models--org--m"), ("org/text", "datasets--org--text"))
     )
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(NotReadyError, match="is being downloaded"):
-            models.remove(model, context.data)
-    models.remove(text, context.data)
+            remove(model, context.data)
+    remove(text, context.data)
     assert sorted(path.name for path in cache.glob("*--*")) == ["models--org--m"]
 
 

@@ -19,15 +19,23 @@ import yaml
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import EngineMissingError, InterruptedByUserError, StepError, UsageError
-from jetson_containers.launch import command as launch
-from jetson_containers.launch import gpu as launch_gpu
+from jetson_containers.launch import gpu
+from jetson_containers.launch.command import Launch
 from jetson_containers.launch.parts import Mount
-from jetson_containers.llm import bench, chat, prepare, serve, session
-from jetson_containers.llm import containers as container
-from jetson_containers.llm import download_in_image as inimage
-from jetson_containers.llm import service_files as servicefiles
+from jetson_containers.llm import bench, chat, download_in_image, prepare, serve, service_files, session
 from jetson_containers.llm.client import OpenAIClient, RefusedError, ServerGoneError, Turn, _message
-from jetson_containers.llm.containers import Containers
+from jetson_containers.llm.containers import (
+    OWNER,
+    SERVER,
+    Containers,
+    claim,
+    client_for,
+    end,
+    owner,
+    remove_orphans,
+    running,
+    told_to_end,
+)
 from jetson_containers.llm.decide import Decision, Goal
 from jetson_containers.llm.models.types import Model
 from jetson_containers.llm.pipeline.types import CommandStep
@@ -72,15 +80,15 @@ class Docker:
         status, labels = self.containers[name]
         if quiet:
             return name
-        if container.OWNER in form:
-            return f"{name} {labels.get(container.OWNER, '')}"
-        return f"{name}\t{status}\t{labels.get(container.SERVER, '')}"
+        if OWNER in form:
+            return f"{name} {labels.get(OWNER, '')}"
+        return f"{name}\t{status}\t{labels.get(SERVER, '')}"
 
 
 @pytest.fixture
 def docker(monkeypatch: pytest.MonkeyPatch) -> Docker:
     made = Docker()
-    monkeypatch.setattr(container, "docker", made)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", made)
     return made
 
 
@@ -96,17 +104,17 @@ def containers(context: LlmContext) -> Containers:
     )
 
 
-def server(containers: Containers, *command: str) -> launch.Launch:
+def server(containers: Containers, *command: str) -> Launch:
     """A server called `mine` whose docker is a command of this machine."""
     planned = containers.server(Service(argv=("x",), model="m"), name="mine")
     return replace(planned, argv=command) if command else planned
 
 
-OURS = {container.SERVER: "1"}
+OURS = {SERVER: "1"}
 
 
 @pytest.mark.parametrize(
-    ("status", "labels", "running", "says"),
+    ("status", "labels", "is_running", "says"),
     [
         ("Up 2 hours", {}, True, "not a server of ours"),
         ("Exited (0) 2 days ago", {}, True, "not a server of ours"),
@@ -116,12 +124,12 @@ OURS = {container.SERVER: "1"}
     ],
 )
 def test_containers_claim_removes_only_a_server_of_ours(
-    containers: Containers, docker: Docker, status: str, labels: dict[str, str], running: bool, says: str
+    containers: Containers, docker: Docker, status: str, labels: dict[str, str], is_running: bool, says: str
 ) -> None:
     """Only a server of ours makes way for another."""
     docker.containers = {"mine": (status, labels), "mine2": (status, {})}
     with pytest.raises(UsageError, match=says) if says else contextlib.nullcontext():
-        container.claim(server(containers), running=running)
+        claim(server(containers), running=is_running)
     assert docker.removed == ([] if says else ["mine"])
 
 
@@ -129,7 +137,7 @@ def test_containers_running_leaves_a_container_of_the_same_name(
     containers: Containers, docker: Docker, tmp_path: Path
 ) -> None:
     """The name was taken between the look and the start."""
-    with container.running(server(containers, "false", "run"), tmp_path / "log") as process:
+    with running(server(containers, "false", "run"), tmp_path / "log") as process:
         docker.containers["mine"] = ("Up 1 second", {})
         process.wait(120)
     assert docker.removed == []
@@ -139,8 +147,8 @@ def test_containers_running_removes_the_server_in_the_end(
     containers: Containers, docker: Docker, tmp_path: Path
 ) -> None:
     """A server that ran is removed."""
-    with container.running(server(containers, "true", "run"), tmp_path / "log"):
-        docker.containers["mine"] = ("Up 1 second", {**OURS, container.OWNER: container.owner()})
+    with running(server(containers, "true", "run"), tmp_path / "log"):
+        docker.containers["mine"] = ("Up 1 second", {**OURS, OWNER: owner()})
     assert docker.removed == ["mine"]
 
 
@@ -148,15 +156,15 @@ def test_containers_orphans_are_those_of_a_killed_process_of_this_user_and_machi
     containers: Containers, docker: Docker
 ) -> None:
     """Orphans are the servers of a killed process of this user and machine."""
-    pid, start, place = container.owner().split(".")
+    pid, start, place = owner().split(".")
     owners = {
         "alive": f"{pid}.{start}.{place}",
         "orphan": f"{2**22 + 1}.{start}.{place}",
         "reused": f"{pid}.{int(start) + 1}.{place}",
         "elsewhere": f"{2**22 + 1}.{start}.0123456789ab",
     }
-    docker.containers = {name: ("Up 1 hour", {container.OWNER: whose}) for name, whose in owners.items()}
-    container.remove_orphans(container.client_for(containers.engine))
+    docker.containers = {name: ("Up 1 hour", {OWNER: whose}) for name, whose in owners.items()}
+    remove_orphans(client_for(containers.engine))
     assert docker.removed == ["orphan", "reused"]
 
 
@@ -170,7 +178,7 @@ def test_containers_end_removes_a_container_that_appears_late() -> None:
         if len(calls) == 2:
             process.kill()
 
-    container.end(process, remove)
+    end(process, remove)
     assert process.poll() is not None
     assert len(calls) == 3
 
@@ -181,7 +189,7 @@ def test_containers_sigterm_and_sighup_end_the_work_in_order(number: signal.Sign
     before = signal.signal(number, signal.SIG_DFL)
 
     def work() -> None:
-        with container.told_to_end():
+        with told_to_end():
             os.kill(os.getpid(), number)
             threading.Event().wait(10)
 
@@ -197,7 +205,7 @@ def test_containers_ignored_sighup_stays_ignored() -> None:
     """A process that ignores a lost terminal goes on."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with container.told_to_end():
+        with told_to_end():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -206,12 +214,10 @@ def test_containers_ignored_sighup_stays_ignored() -> None:
 class Local(Containers):
     """Runs commands of this machine in the place of docker's."""
 
-    def plan(
-        self, image: str, options: Sequence[str], command: Sequence[str], *, env: Any, name: str = ""
-    ) -> launch.Launch:
-        return launch.Launch(tuple(command), {}, (), image, (), name, launch_gpu.Gpu.NONE)
+    def plan(self, image: str, options: Sequence[str], command: Sequence[str], *, env: Any, name: str = "") -> Launch:
+        return Launch(tuple(command), {}, (), image, (), name, gpu.Gpu.NONE)
 
-    def remove(self, planned: launch.Launch) -> None:
+    def remove(self, planned: Launch) -> None:
         pass
 
 
@@ -288,7 +294,7 @@ def start(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, **wanted: Any
 ) -> serve.Served | None:
     """Serve with everything but the start of a container."""
-    monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: prepared(containers))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
     monkeypatch.setattr(serve, "_wait_for", lambda *_: None)
     monkeypatch.setattr(serve.subprocess, "run", lambda argv, **_: subprocess.CompletedProcess(argv, 0, "", ""))
     return serve.serve(LlmRequest(model="x"), serve.ServeRequest(**wanted), context)
@@ -356,8 +362,8 @@ def listening() -> Iterator[socket.socket]:
 
 
 def owned_by_a_killed_process() -> dict[str, str]:
-    _, start, place = container.owner().split(".")
-    return {**OURS, container.OWNER: f"{2**22 + 1}.{start}.{place}"}
+    _, start, place = owner().split(".")
+    return {**OURS, OWNER: f"{2**22 + 1}.{start}.{place}"}
 
 
 @pytest.mark.parametrize("detach", [False, True])
@@ -367,7 +373,7 @@ def test_serve_takes_a_port_that_only_an_orphan_holds(
 ) -> None:  # fmt: skip
     """`llm serve` was killed with SIGKILL: its server went on listening."""
     docker = OnPort(listening, owned_by_a_killed_process())
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     monkeypatch.setattr(serve, "_foreground", lambda *_: None)
     port = listening.getsockname()[1]
     here = replace(context, engine=lambda: containers.engine)
@@ -382,7 +388,7 @@ def test_serve_removes_an_orphan_before_it_looks_for_a_free_port(
 ) -> None:
     """An orphan is removed before a free port is looked for."""
     docker = OnPort(listening, owned_by_a_killed_process())
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     monkeypatch.setattr(serve, "_foreground", lambda *_: None)
     monkeypatch.setattr(serve, "DEFAULT_PORT", listening.getsockname()[1])
     served = start(context, containers, monkeypatch)
@@ -390,16 +396,14 @@ def test_serve_removes_an_orphan_before_it_looks_for_a_free_port(
     assert served.url == f"http://127.0.0.1:{serve.DEFAULT_PORT}/v1"
 
 
-@pytest.mark.parametrize(
-    "labels", [{}, OURS, {container.OWNER: container.owner()}], ids=["foreign", "detached", "owner-alive"]
-)
+@pytest.mark.parametrize("labels", [{}, OURS, {OWNER: owner()}], ids=["foreign", "detached", "owner-alive"])
 def test_serve_leaves_a_port_that_another_container_holds(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
     labels: dict[str, str],
 ) -> None:  # fmt: skip
     """A port that another container holds stays taken."""
     docker = OnPort(listening, labels)
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     here = replace(context, engine=lambda: containers.engine)
     with pytest.raises(UsageError, match="is taken"):
         start(here, containers, monkeypatch, port=listening.getsockname()[1])
@@ -410,7 +414,7 @@ def test_serve_refuses_a_taken_port_before_the_model_is_prepared(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
 ) -> None:
     """Without an engine, too: nothing of ours can listen there then."""
-    monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
 
     def missing() -> FakeEngine:
         return FakeEngine(missing=EngineMissingError("no container engine"))
@@ -451,10 +455,10 @@ def test_serve_in_the_foreground_prints_its_address_while_it_runs(
             raise InterruptedByUserError("stopped by SIGTERM")
 
     @contextlib.contextmanager
-    def running(*_: Any) -> Iterator[Process]:
+    def replacement(*_: Any) -> Iterator[Process]:
         yield Process()
 
-    monkeypatch.setattr(container, "running", running)
+    monkeypatch.setattr("jetson_containers.llm.containers.running", replacement)
     monkeypatch.setattr(session, "wait_until_ready", lambda *_: None)
     port = session.free_port()
     assert start(replace(context, console=console), containers, monkeypatch, port=port) is not None
@@ -477,7 +481,7 @@ def test_serve_detached_reports_the_exit_status_of_the_server(
 # Service files.
 
 
-def awkward(containers: Containers, *command: str) -> launch.Launch:
+def awkward(containers: Containers, *command: str) -> Launch:
     planned = containers.server(Service(argv=command, model="m"), name="llm", detach=True)
     mount = Mount("/mnt/a: $b 50%", "/data")
     argv = [word for word in planned.argv if not word.endswith(":/data")]
@@ -490,7 +494,7 @@ def awkward(containers: Containers, *command: str) -> launch.Launch:
 def test_service_files_compose_keeps_every_character(containers: Containers) -> None:
     """A compose file keeps every character."""
     planned = awkward(containers, "serve", "$HOME", "50%", "a: b")
-    service = yaml.safe_load(servicefiles.generate("compose", planned))["services"]["llm"]
+    service = yaml.safe_load(service_files.generate("compose", planned))["services"]["llm"]
     assert service["command"] == ["serve", "$$HOME", "50%", "a: b"]
     assert {"type": "bind", "source": "/mnt/a: $$b 50%", "target": "/data", "read_only": False} in service["volumes"]
     assert any(volume["read_only"] for volume in service["volumes"])  # the drivers
@@ -499,7 +503,7 @@ def test_service_files_compose_keeps_every_character(containers: Containers) -> 
 def test_service_files_quadlet_expands_nothing(containers: Containers) -> None:
     """A quadlet expands nothing."""
     planned = awkward(containers, "serve", "$HOME", "50%", 'a "b" \\c')
-    text = servicefiles.generate("quadlet", planned, "API_KEY", "MY_KEY")
+    text = service_files.generate("quadlet", planned, "API_KEY", "MY_KEY")
     assert 'Exec=serve "$$HOME" 50%% "a \\"b\\" \\\\c"' in text.splitlines()
     assert "Mount=type=bind,source=/mnt/a: $$b 50%%,target=/data" in text.splitlines()
     assert "Secret=MY_KEY,type=env,target=API_KEY" in text.splitlines()
@@ -650,7 +654,7 @@ def test_chat_without_a_question_prepares_nothing(
 ) -> None:
     """No model is loaded for no question."""
     monkeypatch.setattr("sys.stdin", stdin)
-    monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: pytest.fail("prepared"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("prepared"))
     with pytest.raises(UsageError, match="nothing is asked"):
         chat.chat(LlmRequest(model="tiny"), chat.ChatOptions(), context)
 
@@ -667,8 +671,8 @@ def test_chat_only_answer_stopped_by_ctrl_c_is_not_a_success(
             client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
         )
 
-    monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: prepared(containers))
-    monkeypatch.setattr(session, "open_session", opened)
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
+    monkeypatch.setattr(chat, "open_session", opened)
     with pytest.raises(KeyboardInterrupt):
         chat.chat(LlmRequest(model="x"), chat.ChatOptions(prompt="hi"), context)
 
@@ -687,7 +691,7 @@ def test_bench_refuses_a_csv_of_other_columns_before_it_measures(
     context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that rows cannot go into is refused before anything is measured."""
-    monkeypatch.setattr(bench.preparing, "prepare", lambda *_, **__: pytest.fail("an hour for nothing"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("an hour for nothing"))
     path = tmp_path / "other.csv"
     path.write_text("a,b\n")
     with pytest.raises(UsageError, match="other columns"):
@@ -701,25 +705,25 @@ def test_download_in_image_that_is_stopped_leaves_no_container(
     removed: list[str] = []
 
     class Stopped(Local):
-        def plan(self, *args: Any, **given: Any) -> launch.Launch:
+        def plan(self, *args: Any, **given: Any) -> Launch:
             return replace(super().plan(*args, **given), argv=("sleep", "30"), name="downloading")
 
-        def remove(self, planned: launch.Launch) -> None:
+        def remove(self, planned: Launch) -> None:
             removed.append(planned.name)
-            running[0].kill()
+            started[0].kill()
 
-    running: list[subprocess.Popen[str]] = []
+    started: list[subprocess.Popen[str]] = []
 
     def communicate(self: subprocess.Popen[str], *_: Any, **__: Any) -> Any:
-        running.append(self)
+        started.append(self)
         raise InterruptedByUserError("stopped by SIGTERM")
 
     engine = FakeEngine()
     engine.add_image("image:1")
-    monkeypatch.setattr(inimage, "Containers", Stopped)
+    monkeypatch.setattr(download_in_image, "Containers", Stopped)
     monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
     with pytest.raises(InterruptedByUserError):
-        inimage.download(["org/m"], "image:1", CPU, lambda: engine, context.settings, context.console)
+        download_in_image.download(["org/m"], "image:1", CPU, lambda: engine, context.settings, context.console)
     assert set(removed) == {"downloading"}
 
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.launch import command as launch
+from jetson_containers.launch import command
 from jetson_containers.launch.command import plan_run
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 from tests.fakes import CAPABILITIES
 from tests.paths import ROOT_DIR, UNIT_DIR
 from tests.unit.launch.test_command import settings_with
@@ -67,12 +67,12 @@ COMMANDS = {
 }  # fmt: skip
 
 
-def planned(tmp_path: Path, name: str, host: str) -> launch.Launch:
+def planned(tmp_path: Path, name: str, host: str) -> command.Launch:
     target, image = HOSTS[host]
     words = shlex.split(COMMANDS[name].replace("$(./autotag mlc)", image))
     (tmp_path / "root").mkdir(exist_ok=True)
     return plan_run(
-        words[1:], platforms.parse_target(target), CAPABILITIES, settings_with(data=tmp_path / "data", cache=tmp_path),
+        words[1:], detect.parse_target(target), CAPABILITIES, settings_with(data=tmp_path / "data", cache=tmp_path),
         root=tmp_path / "root", env={}, name="unique",
     )  # fmt: skip
 
@@ -113,7 +113,7 @@ def test_tutorial_command_itself_passes_through_unchanged(tmp_path: Path, name: 
     assert "secret" not in made.shell
 
 
-def said(made: launch.Launch) -> str:
+def said(made: command.Launch) -> str:
     return "\n".join(f"{notice.text} | {notice.hint}" for notice in made.notices)
 
 
@@ -149,7 +149,7 @@ def test_run_hints_need_no_reminder_in_a_working_directory_below_data(tmp_path: 
         "mlc:0.20.0-r36.4 mlc_llm convert_weight x -o /data/y",
         "mlc:0.20.0-r36.4 bash -c 'cd /data/models && mlc_llm convert_weight x -o dist/y'",
     ):
-        platform = platforms.parse_target("r36.4.3")
+        platform = detect.parse_target("r36.4.3")
         made = plan_run(
             shlex.split(words),
             platform,
@@ -175,7 +175,7 @@ def test_run_hints_folders_of_a_tutorial_are_made(tmp_path: Path) -> None:
     from jetson_containers.core.console import Console, Level
 
     made = planned(tmp_path, "download", "orin-jp5")
-    launch.run(made, Console(level=Level.QUIET), execute=lambda _launch: 0)
+    command.run(made, Console(level=Level.QUIET), execute=lambda _launch: 0)
     assert (tmp_path / "data/models/mlc/dist/models").is_dir()
     assert not list((tmp_path / "data/models/mlc/dist/models").iterdir())
 
@@ -206,10 +206,10 @@ def test_tutorial_page_has_every_command_of_the_tutorials() -> None:
 
 def test_tutorial_page_has_the_targets_of_the_program() -> None:
     """The page's targets are those of the program."""
-    from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
+    from jetson_containers.llm.runtimes.mlc import devices
 
     rows = dict(re.findall(r"^\| `([\w:-]+)`[^|]*\| `-([\w.]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
-    assert rows == {name: place.file + place.suffix for name, place in mlc_targets.places().items()}
+    assert rows == {name: place.file + place.suffix for name, place in devices.places().items()}
 
 
 DIST = "models/mlc/dist"

@@ -29,7 +29,7 @@ from jetson_containers.llm.fit import (
 )
 from jetson_containers.llm.fit.published import Account, Peak, accounts, comparisons, peaks
 from jetson_containers.llm.fit.weights import linear_weights, weights
-from jetson_containers.llm.models import known as knownmodels
+from jetson_containers.llm.models import known
 from jetson_containers.llm.models.config import ModelConfig, Quantized
 from jetson_containers.llm.runtimes import llama_cpp
 from jetson_containers.platforms import tables
@@ -40,7 +40,7 @@ RUNTIMES = tuple(constants.runtimes())
 
 
 def model(name: str) -> ModelConfig:
-    config = knownmodels.config(name)
+    config = known.config(name)
     assert config is not None
     return config
 
@@ -106,7 +106,7 @@ def test_fit_page_is_current() -> None:
 
 def test_constants_name_no_model() -> None:
     """No model has a constant of its own."""
-    names = [name.lower().rpartition("/")[2] for name in knownmodels.configs()]
+    names = [name.lower().rpartition("/")[2] for name in known.configs()]
     ours = ROOT / "jetson_containers"
     models = [ours / "llm" / "models" / name for name in ("gguf.py", "config.py", "layers.py")]
     for path in [*(ours / "llm" / "fit").glob("*.py"), ours / "facts" / "fit.yaml", *models]:
@@ -561,7 +561,7 @@ def test_advise_gives_options_that_fit_when_applied(
         assert advice.options
 
 
-@pytest.mark.parametrize("name", list(knownmodels.configs())[:6])
+@pytest.mark.parametrize("name", list(known.configs())[:6])
 def test_advise_is_silent_where_it_fits_well(name: str) -> None:
     """Nothing is advised where it fits well."""
     config = model(name)

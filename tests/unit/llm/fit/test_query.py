@@ -16,13 +16,11 @@ from jetson_containers.cli import llm_fit
 from jetson_containers.cli.app import App
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm import fit, fit_check
-from jetson_containers.llm.fit import GIB, FitVerdict
-from jetson_containers.llm.fit import query as fitting
+from jetson_containers.llm.fit import GIB, FitVerdict, query
 from jetson_containers.llm.fit.query import FitQuestion
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import known as knownmodels
-from jetson_containers.llm.models import lookup
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.llm.models import known, lookup
+from jetson_containers.llm.models.config import from_hf
+from jetson_containers.platforms import detect
 from tests.hubserver import HubServer
 from tests.paths import TESTS_DIR, UNIT_DIR
 
@@ -37,18 +35,18 @@ KEYS = (
     "model", "runtime", "quantization", "context", "board", "weights_bytes", "kv_bytes", "runtime_bytes",
     "baseline_bytes", "total_bytes", "available_bytes", "fits", "peak_bytes", "decode_tokens_per_s", "advice",
 )  # fmt: skip
-LLAMA = knownmodels.configs()["meta-llama/Llama-2-7b-chat-hf"]
+LLAMA = known.configs()["meta-llama/Llama-2-7b-chat-hf"]
 
 
 def no_hub(reference: str) -> ModelConfig:
     raise AssertionError(f"{reference}: the hub was asked")
 
 
-def ask(model: str, **given: Any) -> fitting.FitAnswer:
+def ask(model: str, **given: Any) -> query.FitAnswer:
     source = lookup.find_shape(model, no_hub)
     question = FitQuestion(**{"board": "orin-nx-16gb", **given})
-    machine = fitting.machine_for(question, lambda: platforms.parse_target("cpu"), Path("/nowhere"))
-    return fitting.answer(source, machine, question)
+    machine = query.machine_for(question, lambda: detect.parse_target("cpu"), Path("/nowhere"))
+    return query.answer(source, machine, question)
 
 
 def run(*argv: str) -> tuple[int, str]:
@@ -59,12 +57,12 @@ def run(*argv: str) -> tuple[int, str]:
 # Board, target and mode ----------------------------------------------------------------------------------------------
 
 
-def on(board: str, target: str = "", **given: Any) -> fitting.FitAnswer:
+def on(board: str, target: str = "", **given: Any) -> query.FitAnswer:
     source = lookup.find_shape("internlm-chat-7b", no_hub)
     question = FitQuestion(board=board, runtime=given.pop("runtime", "lmdeploy"), **given)
-    platform = platforms.parse_target(target or "cpu")
-    machine = fitting.machine_for(question, lambda: platform, Path("/nowhere"), cross=bool(target))
-    return fitting.answer(source, machine, question)
+    platform = detect.parse_target(target or "cpu")
+    machine = query.machine_for(question, lambda: platform, Path("/nowhere"), cross=bool(target))
+    return query.answer(source, machine, question)
 
 
 def test_fit_target_decides_the_version_of_the_runtime() -> None:
@@ -79,10 +77,10 @@ def test_fit_target_decides_the_version_of_the_runtime() -> None:
     kv = {}
     for release in ("r35.4.1", "r36.4.3"):
         question = FitQuestion(board="orin-nx-16gb", runtime="lmdeploy")
-        machine = fitting.machine_for(
-            question, lambda text=release: platforms.parse_target(text), Path("/"), cross=True,  # type: ignore[misc]
+        machine = query.machine_for(
+            question, lambda text=release: detect.parse_target(text), Path("/"), cross=True,  # type: ignore[misc]
         )  # fmt: skip
-        kv[release] = fitting.answer(llama, machine, question).best.kv_bytes
+        kv[release] = query.answer(llama, machine, question).best.kv_bytes
     assert kv["r35.4.1"] == (4096 + 128) * 2 * 32 * 4096 * 2
     assert kv["r36.4.3"] > kv["r35.4.1"] * 3 // 2
 
@@ -91,8 +89,8 @@ def test_fit_advice_keeps_to_the_release_of_the_target() -> None:
     """Advice keeps to the target's release."""
     source = lookup.find_shape("internlm2-chat-20b", no_hub)
     question = FitQuestion(board="xavier-nx-8gb", runtime="llama_cpp", quantization="F16")
-    machine = fitting.machine_for(question, lambda: platforms.parse_target("r35.4.1"), Path("/"), cross=True)
-    boards = [item.machine for item in fitting.answer(source, machine, question).advice if "--board" in item.options]
+    machine = query.machine_for(question, lambda: detect.parse_target("r35.4.1"), Path("/"), cross=True)
+    boards = [item.machine for item in query.answer(source, machine, question).advice if "--board" in item.options]
     assert boards
     assert all(each.l4t == (35,) for each in boards)
 
@@ -121,10 +119,8 @@ def test_fit_refuses_board_target_and_mode_that_contradict(
 def test_fit_refuses_a_mode_without_a_board() -> None:
     """A mode without a board is refused."""
     with pytest.raises(UsageError, match="no board is named"):
-        fitting.machine_for(FitQuestion(mode="15W", vram=24.0), lambda: platforms.parse_target("cu129"), Path("/"))
-    here = fitting.machine_for(
-        FitQuestion(mode="15W"), lambda: platforms.parse_target("r36.4.3,orin-nx-16gb"), Path("/")
-    )
+        query.machine_for(FitQuestion(mode="15W", vram=24.0), lambda: detect.parse_target("cu129"), Path("/"))
+    here = query.machine_for(FitQuestion(mode="15W"), lambda: detect.parse_target("r36.4.3,orin-nx-16gb"), Path("/"))
     assert (here.mode, here.sm_hz) == ("15W", 4 * 612e6)
 
 
@@ -177,7 +173,7 @@ def test_fit_check_takes_the_release_of_the_target_where_the_board_runs_it(
     target: str, majors: tuple[int, ...]
 ) -> None:
     """Other commands take the target's release where the board runs it."""
-    machine = fit_check.machine_for("orin-nx-16gb", platforms.parse_target(target), App().console)
+    machine = fit_check.machine_for("orin-nx-16gb", detect.parse_target(target), App().console)
     assert machine is not None
     assert machine.l4t == majors
 
@@ -206,7 +202,7 @@ def test_find_shape_asks_the_hub_for_another_name() -> None:
 
     def hub(reference: str) -> ModelConfig:
         asked.append(reference)
-        return modelconfig.from_hf(LLAMA)
+        return from_hf(LLAMA)
 
     for name in ("org/model", "meta-llama/Llama-2-7b-chat-hf@refs/pr/1"):
         assert lookup.find_shape(name, hub).config.hidden == 4096
@@ -315,8 +311,8 @@ def test_fit_of_a_gguf_repository_says_what_to_name(hub: HubServer) -> None:
 )
 def test_fit_without_a_board_is_about_this_machine(host: str, memory: None) -> None:
     """Without a board the question is about this machine."""
-    platform = platforms.detect(HOSTS / host)
-    machine = fitting.machine_for(FitQuestion(), lambda: platform, HOSTS / host)
+    platform = detect.detect(HOSTS / host)
+    machine = query.machine_for(FitQuestion(), lambda: platform, HOSTS / host)
     assert machine.memory == platform.memory
     assert machine.l4t == ((platform.l4t.major,) if platform.l4t else ())
     assert machine.notes == ()
@@ -324,35 +320,35 @@ def test_fit_without_a_board_is_about_this_machine(host: str, memory: None) -> N
 
 def test_fit_target_is_a_machine_too() -> None:
     """A target is a machine too."""
-    platform = platforms.parse_target("orin-nano-8gb,r36.4.3")
-    machine = fitting.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"))
+    platform = detect.parse_target("orin-nano-8gb,r36.4.3")
+    machine = query.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"))
     assert (machine.id, machine.l4t, machine.memory) == ("orin-nano-8gb", (36,), 7475 << 20)
 
 
 def test_fit_board_asks_nothing_of_this_machine() -> None:
     """A board asks nothing of this machine."""
 
-    def forbidden() -> platforms.Platform:
+    def forbidden() -> detect.Platform:
         raise AssertionError("the platform was asked")
 
-    machine = fitting.machine_for(FitQuestion(board="nano", swap=4), forbidden, Path("/"))
+    machine = query.machine_for(FitQuestion(board="nano", swap=4), forbidden, Path("/"))
     assert (machine.id, machine.swap) == ("nano-4gb", 4 * GIB)
 
 
 def test_fit_measures_a_graphics_card_by_its_own_memory() -> None:
     """A graphics card is measured by its own memory."""
-    platform = platforms.detect(HOSTS / "x86_64-nvidia")
-    machine = fitting.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: 24 * GIB)
+    platform = detect.detect(HOSTS / "x86_64-nvidia")
+    machine = query.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: 24 * GIB)
     assert (machine.discrete, machine.memory, machine.host_memory) == (True, 24 * GIB, platform.memory)
-    assert fitting.machine_for(FitQuestion(vram=8), lambda: platform, Path("/nowhere")).memory == 8 * GIB
+    assert query.machine_for(FitQuestion(vram=8), lambda: platform, Path("/nowhere")).memory == 8 * GIB
     with pytest.raises(UsageError, match="graphics card has is unknown"):
-        fitting.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: 0)
+        query.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: 0)
 
 
 def test_fit_target_without_a_board_has_no_memory() -> None:
     """A target without a board has no memory."""
     with pytest.raises(UsageError, match="names no board"):
-        fitting.machine_for(FitQuestion(), lambda: platforms.parse_target("r36.4.3"), Path("/nowhere"))
+        query.machine_for(FitQuestion(), lambda: detect.parse_target("r36.4.3"), Path("/nowhere"))
 
 
 def test_fit_counts_only_swap_on_a_disk(tmp_path: Path) -> None:
@@ -361,18 +357,18 @@ def test_fit_counts_only_swap_on_a_disk(tmp_path: Path) -> None:
     (tmp_path / "proc/swaps").write_text(
         "Filename Type Size Used Priority\n/dev/zram0 partition 1000 0 5\n/swapfile file 2048 0 -2\n"
     )
-    assert fitting.disk_swap(tmp_path) == 2048 * 1024
-    assert fitting.disk_swap(tmp_path / "nowhere") == 0
+    assert query.disk_swap(tmp_path) == 2048 * 1024
+    assert query.disk_swap(tmp_path / "nowhere") == 0
 
 
 def test_fit_baseline_can_be_what_is_in_use_now(tmp_path: Path) -> None:
     """What is in use now can be the baseline."""
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 16000000 kB\nMemFree: 1 kB\nMemAvailable: 12000000 kB\n")
-    platform = platforms.detect(HOSTS / "orin-nx-16gb-r36.4.0")
+    platform = detect.detect(HOSTS / "orin-nx-16gb-r36.4.0")
     question = FitQuestion(runtime="mlc", baseline="now")
-    machine = fitting.machine_for(question, lambda: platform, tmp_path)
-    answer = fitting.answer(lookup.find_shape("Llama-2-7b-chat-hf", no_hub), machine, question)
+    machine = query.machine_for(question, lambda: platform, tmp_path)
+    answer = query.answer(lookup.find_shape("Llama-2-7b-chat-hf", no_hub), machine, question)
     assert answer.best.baseline_bytes == pytest.approx(4000000 * 1024, rel=0.001)
     with pytest.raises(UsageError, match="measures this machine"):
         ask("Llama-2-7b-chat-hf", baseline="now")
@@ -386,7 +382,7 @@ def test_fit_lists_all_runtimes_the_best_first() -> None:
     answer = ask("Llama-2-7b-chat-hf")
     assert {each.runtime for each in answer.fits} == set(fit.advice.constants.runtimes())
     verdicts = [each.verdict for each in answer.fits]
-    assert verdicts == sorted(verdicts, key=fitting._ORDER.index)
+    assert verdicts == sorted(verdicts, key=query._ORDER.index)
     fast = [each.decode_tokens_per_s or 0 for each in answer.fits if each.verdict is FitVerdict.FITS]
     assert fast == sorted(fast, reverse=True)
 
@@ -460,7 +456,7 @@ def test_fit_gives_no_speed_to_what_cannot_run(runtime: tuple[str, ...]) -> None
 def test_fit_of_a_gguf_file_of_an_unknown_mixture_keeps_its_name() -> None:
     """A GGUF file of an unknown mixture keeps its name."""
     source = replace(lookup.find_shape(str(GGUF), no_hub), quantization="Q9_X")
-    answer = fitting.answer(source, fit.of_board(fit.board_named("orin-nx-16gb")), FitQuestion())
+    answer = query.answer(source, fit.of_board(fit.board_named("orin-nx-16gb")), FitQuestion())
     assert (answer.best.quantization, answer.best.weights_bytes) == ("Q9_X", 28288)
 
 

@@ -10,8 +10,7 @@ import pytest
 
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm.decide import choose_runtime
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import lookup
+from jetson_containers.llm.models import config, lookup
 from jetson_containers.llm.models.types import Model
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
 from jetson_containers.llm.request import LlmRequest
@@ -227,7 +226,7 @@ def test_lookup_without_network_knows_the_shape_of_well_known_models(data: Path,
     hub.describe = unreachable  # type: ignore[method-assign]
     with pytest.raises(NotReadyError):
         lookup.find("org/Model-7B", data, hub)
-    model = lookup.find("org/Model-7B", data, hub, known=lambda _name: modelconfig.from_hf(LLAMA))
+    model = lookup.find("org/Model-7B", data, hub, known=lambda _name: config.from_hf(LLAMA))
     assert (model.name, model.identity) == ("Model-7B", "hub:org/Model-7B")
     assert model.config is not None
 
@@ -274,7 +273,7 @@ def test_choose_runtime_takes_the_maker_unless_another_is_asked_for(
 ) -> None:
     """A model is served by its maker unless another runtime is asked for."""
     raw = {**LLAMA, "quantization_config": {"quant_method": method, "bits": 4}} if method else LLAMA
-    model = Model(asked="m", name="m", path="/data/m", identity="i", config=modelconfig.from_hf(raw, "m"), maker=maker)
+    model = Model(asked="m", name="m", path="/data/m", identity="i", config=config.from_hf(raw, "m"), maker=maker)
     assert choose_runtime(LlmRequest(model="m", runtime=asked), model).name == expected
 
 

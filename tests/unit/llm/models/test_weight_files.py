@@ -14,9 +14,8 @@ from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm import fit
 from jetson_containers.llm.fit import GIB, predict
 from jetson_containers.llm.fit.weights import parameters, stored_bytes
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import lookup, shape
-from jetson_containers.llm.models import weight_files as weightfiles
+from jetson_containers.llm.models import lookup, shape, weight_files
+from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.pipeline.types import DownloadStep
 from tests.unit.llm.models.test_quantized import NVFP4, L
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 SMALL = {**L, "hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4, "num_key_value_heads": 4,
          "num_hidden_layers": 2, "vocab_size": 1000}  # fmt: skip
-SMALL_BYTES = int(stored_bytes(modelconfig.from_hf(SMALL)))
+SMALL_BYTES = int(stored_bytes(from_hf(SMALL)))
 COMMIT = "0" * 40
 
 
@@ -45,23 +44,23 @@ COMMIT = "0" * 40
 )
 def test_weight_files_that_are_loaded_count_once(files: dict[str, int], total: int) -> None:
     """The files that are loaded are counted once."""
-    assert weightfiles.total(files.items()) == total
+    assert weight_files.total(files.items()) == total
 
 
 def test_weight_files_that_agree_settle_a_doubt() -> None:
     """Files that agree settle what was doubtful."""
-    config = modelconfig.from_hf({**L, "foo_num_experts": 64})
+    config = from_hf({**L, "foo_num_experts": 64})
     assert config.unread
-    near = weightfiles.checked(config, int(1.1 * 2 * parameters(config)))
+    near = weight_files.checked(config, int(1.1 * 2 * parameters(config)))
     assert (near.unread, near.scale, near.measured) == ((), 1.0, "")
 
 
 @pytest.mark.parametrize("factor", [0.3, 0.85, 1.2, 4.0])
 def test_weight_files_that_disagree_win_with_a_note(factor: float) -> None:
     """Files that disagree win, with a note."""
-    config = modelconfig.from_hf({**L, "foo_num_experts": 64})
+    config = from_hf({**L, "foo_num_experts": 64})
     held = int(factor * 2 * parameters(config))
-    found = weightfiles.checked(config, held)
+    found = weight_files.checked(config, held)
     board = fit.board_named("agx-thor")
     told = predict(found, runtime="vllm", quantization="bf16", board=board)
     assert told.weights_bytes == pytest.approx(held, rel=0.001)
@@ -73,27 +72,27 @@ def test_weight_files_that_disagree_win_with_a_note(factor: float) -> None:
 
 def test_weight_files_decide_the_size_of_a_quantized_checkpoint() -> None:
     """A quantized checkpoint is as large as its files."""
-    unknown = modelconfig.from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
-    told = predict(weightfiles.checked(unknown, 3 * GIB), runtime="vllm", board=fit.board_named("agx-thor"))
+    unknown = from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
+    told = predict(weight_files.checked(unknown, 3 * GIB), runtime="vllm", board=fit.board_named("agx-thor"))
     assert told.weights_bytes == pytest.approx(3 * GIB, rel=0.001)
     assert any("how many bits vptq stores is not understood" in note for note in told.notes)
     # Said to be unquantized, and far too small for it: nobody read the file that says how it is quantized.
-    silent = weightfiles.checked(modelconfig.from_hf(L), int(5.6 * GIB))
+    silent = weight_files.checked(from_hf(L), int(5.6 * GIB))
     assert "63% less" in silent.measured
 
 
 def test_weight_files_without_a_type_may_hold_32_bits() -> None:
     """Without a type the files may hold 32 bits."""
-    config = modelconfig.from_hf({key: value for key, value in L.items() if key != "torch_dtype"})
+    config = from_hf({key: value for key, value in L.items() if key != "torch_dtype"})
     for width in (2, 4):
-        assert weightfiles.checked(config, width * parameters(config)).scale == 1
-    stated = weightfiles.checked(modelconfig.from_hf(L), 4 * parameters(config))
+        assert weight_files.checked(config, width * parameters(config)).scale == 1
+    stated = weight_files.checked(from_hf(L), 4 * parameters(config))
     assert stated.scale == pytest.approx(2)
 
 
 def test_weight_files_that_are_placeholders_do_not_count() -> None:
     """Placeholders of large files say nothing about the size."""
-    assert weightfiles.checked(modelconfig.from_hf(L), 134 * 4).measured == ""
+    assert weight_files.checked(from_hf(L), 134 * 4).measured == ""
 
 
 def folder(tmp_path: Path, config: dict[str, Any], files: dict[str, bytes]) -> Path:

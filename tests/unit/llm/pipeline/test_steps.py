@@ -14,12 +14,12 @@ import pytest
 
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NotReadyError, StepError, UsageError
-from jetson_containers.llm.pipeline import manifest as manifests
+from jetson_containers.llm.pipeline import manifest
 from jetson_containers.llm.pipeline.steps import Pipeline
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep, LinkStep, Origin, Selection
 from jetson_containers.llm.runtimes import calibration
 from jetson_containers.llm.runtimes.interface import Job, Target
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,9 +143,9 @@ def test_pipeline_makes_a_damaged_output_again(recorder: Recorder, harm: str) ->
     elif harm == "remove":
         output.unlink()
     elif harm == "manifest":
-        manifests.path_for(output).unlink()
+        manifest.path_for(output).unlink()
     else:
-        manifests.path_for(output).write_text("{")
+        manifest.path_for(output).write_text("{")
     assert run(recorder) == ["cached", "done"]
 
 
@@ -154,10 +154,10 @@ def test_manifest_finds_changed_bytes_by_reading(recorder: Recorder) -> None:
     run(recorder)
     output = recorder.data / "m" / "b.gguf"
     output.write_text("M" + output.read_text()[1:])
-    manifest = manifests.read(manifests.path_for(output))
-    assert manifest is not None
-    assert manifest.is_whole()
-    assert manifest.corrupt() == ["b.gguf"]
+    written = manifest.read(manifest.path_for(output))
+    assert written is not None
+    assert written.is_whole()
+    assert written.corrupt() == ["b.gguf"]
 
 
 @pytest.mark.parametrize(
@@ -309,11 +309,11 @@ def test_manifest_says_how_the_output_was_made(recorder: Recorder) -> None:
     """The manifest says how the output was made."""
     facts = {"model": "org/m", "revision": "abc", "versions": {"llama_cpp": "1"}}
     pipeline(recorder, facts=facts).run(STEPS)
-    manifest = json.loads(manifests.path_for(recorder.data / "m" / "b.gguf").read_text())
-    assert manifest["command"] == ["quantize", "/data/m/a.gguf", "{output}"]
-    assert manifest["files"][""]["size"] == len("made by quantize")
-    assert len(manifest["files"][""]["sha256"]) == 64
-    assert (manifest["model"], manifest["revision"], manifest["versions"]) == ("org/m", "abc", {"llama_cpp": "1"})
+    written = json.loads(manifest.path_for(recorder.data / "m" / "b.gguf").read_text())
+    assert written["command"] == ["quantize", "/data/m/a.gguf", "{output}"]
+    assert written["files"][""]["size"] == len("made by quantize")
+    assert len(written["files"][""]["sha256"]) == 64
+    assert (written["model"], written["revision"], written["versions"]) == ("org/m", "abc", {"llama_cpp": "1"})
 
 
 @pytest.mark.parametrize(
@@ -323,8 +323,8 @@ def test_manifest_that_names_files_elsewhere_is_ignored(tmp_path: Path, name: st
     """A manifest that names files elsewhere is ignored."""
     path = tmp_path / "m.manifest.json"
     path.write_text(json.dumps({"step": "x", "key": "k", "files": {name: {"size": 1, "sha256": ""}}}))
-    assert manifests.read(path) is None
-    assert list(manifests.below(tmp_path, broken=True)) == []
+    assert manifest.read(path) is None
+    assert list(manifest.below(tmp_path, broken=True)) == []
 
 
 @pytest.mark.parametrize("file", ["...manifest.json", "...x.manifest.json"])
@@ -332,10 +332,10 @@ def test_manifest_of_the_directory_above_is_ignored(tmp_path: Path, file: str) -
     """A repository of the hub may hold a file of that name; its output would be the other files of the cache."""
     path = tmp_path / "snapshot" / file
     path.parent.mkdir()
-    manifest = {"step": "x", "merge": "x" in file, "key": "k", "files": {"precious": {"size": 1, "sha256": ""}}}
-    path.write_text(json.dumps(manifest))
+    written = {"step": "x", "merge": "x" in file, "key": "k", "files": {"precious": {"size": 1, "sha256": ""}}}
+    path.write_text(json.dumps(written))
     (tmp_path / "precious").write_text("1")
-    assert manifests.read(path) is None
+    assert manifest.read(path) is None
 
 
 @pytest.mark.parametrize("size", ["Infinity", "1" + "0" * 400 + ".0", "NaN", '"x"', "[[]]"])
@@ -343,7 +343,7 @@ def test_manifest_with_an_impossible_size_is_ignored(tmp_path: Path, size: str) 
     """A manifest with an impossible size is ignored."""
     path = tmp_path / "m.manifest.json"
     path.write_text('{"step": "x", "key": "k", "files": {"": {"size": SIZE, "sha256": ""}}}'.replace("SIZE", size))
-    assert manifests.read(path) is None
+    assert manifest.read(path) is None
 
 
 def test_pipeline_runs_of_the_same_step_take_turns(recorder: Recorder) -> None:
@@ -421,10 +421,10 @@ def test_pipeline_keeps_the_previous_output_until_the_new_one_is_read(
     """The previous output stays until the new one is read."""
     run(recorder)
 
-    def stop(_path: Path) -> manifests.ManifestEntry:
+    def stop(_path: Path) -> manifest.ManifestEntry:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(manifests, "measure", stop)
+    monkeypatch.setattr(manifest, "measure", stop)
     with pytest.raises(KeyboardInterrupt):
         run(recorder, force=("quantize",))
     assert run(recorder) == ["cached", "cached"]
@@ -438,7 +438,7 @@ def test_pipeline_removes_old_shards_from_a_shared_directory(recorder: Recorder)
     run(recorder, (weights,))
     place = recorder.data / "d" / "x-MLC"
     (place / "mine").write_text("of somebody else")
-    record = manifests.path_for(place, "convert")
+    record = manifest.path_for(place, "convert")
     known = json.loads(record.read_text())
     (place / "shard_9").write_text("old")
     known["files"]["shard_9"] = {"size": 3, "sha256": ""}
@@ -505,7 +505,7 @@ def test_pipeline_keys_change_with_the_calibration_text(recorder: Recorder) -> N
         name="m",
         config=None,
         quantization="4bit",
-        target=Target(platform=platforms.parse_target("cpu")),
+        target=Target(platform=detect.parse_target("cpu")),
         calibration="/data/text.txt",
     )
     step = calibration.step(job, ("quantize", *calibration.arguments(job)), "/data/q", gpu=False)

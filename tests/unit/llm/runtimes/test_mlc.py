@@ -20,17 +20,13 @@ from hypothesis import strategies as st
 
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import UsageError
-from jetson_containers.llm.models import config as modelconfig
+from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.pipeline.steps import Pipeline
 from jetson_containers.llm.pipeline.types import CommandStep, Origin, Step
 from jetson_containers.llm.runtimes.interface import Job, Runtime, ServeOptions, Target
-from jetson_containers.llm.runtimes.mlc import conv_templates as templates_mlc
-from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
-from jetson_containers.llm.runtimes.mlc import mlc_llm as mlc_new
-from jetson_containers.llm.runtimes.mlc import runtime as mlc
+from jetson_containers.llm.runtimes.mlc import conv_templates, devices, mlc_llm, runtime
 from jetson_containers.llm.runtimes.mlc.runtime import Api, Mlc
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.platforms import tables
+from jetson_containers.platforms import detect, tables
 from tests.paths import UNIT_DIR
 from tests.unit import mlc_options
 
@@ -86,12 +82,12 @@ PLACES = ("vulkan", "windows", "metal", "metal:x86-64", "iphone", "android", "we
 @cache
 def target(name: str) -> Target:
     text, version = TARGETS[name]
-    return Target(platform=platforms.parse_target(text), versions={"mlc": version})
+    return Target(platform=detect.parse_target(text), versions={"mlc": version})
 
 
 @cache
 def config(name: str) -> ModelConfig:
-    return modelconfig.from_hf(CONFIGS[name])
+    return from_hf(CONFIGS[name])
 
 
 def job(model: str = "Llama-2-7b-chat-hf", on: str = "orin-jp6", **options: Any) -> Job:
@@ -243,7 +239,7 @@ def test_mlc_commands_of_any_request_hold_only_documented_words(  # noqa: PLR091
         return
     for argv in commands(asked):
         assert mlc_options.problems(argv) == []
-    planned = mlc_new.shape(asked)
+    planned = mlc_llm.shape(asked)
     assert 0 < planned.chunk <= planned.limit
     MLC.notices(asked)
 
@@ -264,15 +260,15 @@ def test_mlc_default_mode_runs_on_the_device(on: str, default: str) -> None:
 
 def quantized(method: str, bits: int = 4, group: int = 128, model: str = "Qwen2.5-1.5B-Instruct") -> ModelConfig:
     made = {"quant_method": method, "bits": bits, "group_size": group}
-    return modelconfig.from_hf({**CONFIGS[model], "quantization_config": made})
+    return from_hf({**CONFIGS[model], "quantization_config": made})
 
 
 def family(name: str) -> ModelConfig:
-    return modelconfig.from_hf({**CONFIGS["Llama-2-7b-chat-hf"], "architectures": [""], "model_type": name})
+    return from_hf({**CONFIGS["Llama-2-7b-chat-hf"], "architectures": [""], "model_type": name})
 
 
 def experts(name: str) -> ModelConfig:
-    return modelconfig.from_hf({**CONFIGS[LLAMA], "model_type": name, "num_local_experts": 8, "num_experts_per_tok": 2})
+    return from_hf({**CONFIGS[LLAMA], "model_type": name, "num_local_experts": 8, "num_experts_per_tok": 2})
 
 
 LLAMA = "Llama-2-7b-chat-hf"
@@ -390,7 +386,7 @@ def test_mlc_sends_gguf_cpu_and_old_boards_to_other_runtimes() -> None:
     """GGUF files, CPUs and old boards are sent to other runtimes."""
     gguf = Job(source="/data/models/x.gguf", name="x", config=None, quantization="", target=target("orin-jp6"))
     assert RUNTIME.check(gguf).instead == "--runtime llama_cpp"
-    cpu = Target(platform=platforms.parse_target("x86_64,cu129"), device="cpu")
+    cpu = Target(platform=detect.parse_target("x86_64,cu129"), device="cpu")
     assert "not for the CPU" in RUNTIME.check(job(target=cpu)).reason
     assert RUNTIME.check(job(target=cpu, device="webgpu")).ok
     for text, reason in (
@@ -398,11 +394,11 @@ def test_mlc_sends_gguf_cpu_and_old_boards_to_other_runtimes() -> None:
         ("x86_64,cpu", "needs a GPU"),
         ("x86_64,cu124", "CUDA 12.6"),
     ):
-        platform = platforms.parse_target(text)
+        platform = detect.parse_target(text)
         with pytest.raises(UsageError, match=reason):
             RUNTIME.packages(platform)
         assert reason in RUNTIME.check(job(target=Target(platform=platform))).reason
-    assert RUNTIME.packages(platforms.parse_target("r35.4.1")) == ("mlc",)
+    assert RUNTIME.packages(detect.parse_target("r35.4.1")) == ("mlc",)
 
 
 VERSIONS = [
@@ -416,23 +412,23 @@ VERSIONS = [
 @pytest.mark.parametrize(("version", "api"), VERSIONS)
 def test_mlc_interface_is_that_of_the_image(version: str, api: Api) -> None:
     """The image decides the interface."""
-    assert mlc.api_of(Target(platform=target("orin-jp6").platform, versions={"mlc": version})) is api
+    assert runtime.api_of(Target(platform=target("orin-jp6").platform, versions={"mlc": version})) is api
 
 
 def test_mlc_interface_without_a_version_is_probed_then_that_of_the_platform() -> None:
     """Without a version the image is asked, and then the platform."""
     jp5, jp6 = target("orin-jp5").platform, target("orin-jp6").platform
-    old, new = " ".join(mlc.OLD_HELP), " ".join(mlc.NEW_HELP)
-    assert mlc.api_of(Target(platform=jp6, probed={old: "usage: build.py [--artifact-path P]"})) is Api.OLD
+    old, new = " ".join(runtime.OLD_HELP), " ".join(runtime.NEW_HELP)
+    assert runtime.api_of(Target(platform=jp6, probed={old: "usage: build.py [--artifact-path P]"})) is Api.OLD
     assert (
-        mlc.api_of(Target(platform=jp5, probed={new: "{compile,convert_weight,gen_config}", old: "No module"}))
+        runtime.api_of(Target(platform=jp5, probed={new: "{compile,convert_weight,gen_config}", old: "No module"}))
         is Api.NEW
     )
-    assert (mlc.api_of(Target(platform=jp5)), mlc.api_of(Target(platform=jp6))) == (Api.OLD, Api.NEW)
+    assert (runtime.api_of(Target(platform=jp5)), runtime.api_of(Target(platform=jp6))) == (Api.OLD, Api.NEW)
     # a commit that is not known tells nothing, so the image's programs do
     unknown = {"mlc": "abcdef0"}
-    assert mlc.api_of(Target(platform=jp6, versions=unknown, probed={old: "[--artifact-path P]"})) is Api.OLD
-    assert mlc.api_of(Target(platform=jp5, versions=unknown)) is Api.OLD
+    assert runtime.api_of(Target(platform=jp6, versions=unknown, probed={old: "[--artifact-path P]"})) is Api.OLD
+    assert runtime.api_of(Target(platform=jp5, versions=unknown)) is Api.OLD
     assert {shlex.join(probe) for probe in RUNTIME.probes} >= {old, new}
 
 
@@ -566,7 +562,7 @@ OPTS = [
 @pytest.mark.parametrize(("text", "translated", "notices"), OPTS)
 def test_mlc_old_spellings_of_opt_are_translated(text: str, translated: str, notices: int) -> None:
     """Old spellings of --opt are translated."""
-    value, said = mlc_targets.translate_opt(text)
+    value, said = devices.translate_opt(text)
     assert value == translated
     assert len(said) == notices
     assert mlc_options.problems(("mlc_llm", "compile", "x", "--opt", value, "-o", "y")) == []
@@ -585,7 +581,7 @@ def test_mlc_old_keys_of_overrides_reach_all_steps_translated() -> None:
 
 
 def shape_of(model: str, **options: Any) -> tuple[int, int, int]:
-    planned = mlc_new.shape(job(model, **options))
+    planned = mlc_llm.shape(job(model, **options))
     return (0 if planned.window else planned.context, planned.window, planned.chunk)
 
 
@@ -618,7 +614,7 @@ def test_mlc_memory_is_planned_as_documented(
 
 def test_mlc_model_with_a_window_uses_it() -> None:
     """A model with a window of its own uses it."""
-    first = modelconfig.from_hf({**CONFIGS["Mistral-7B-Instruct-v0.2"], "sliding_window": 4096})
+    first = from_hf({**CONFIGS["Mistral-7B-Instruct-v0.2"], "sliding_window": 4096})
     assert shape_of("Mistral-7B-Instruct-v0.2", config=first) == (0, 4096, 1024)
     assert shape_of("Mistral-7B-Instruct-v0.2", config=first, context=2048) == (0, 2048, 1024)
     build = shlex.join(RUNTIME.steps(job("Mistral-7B-Instruct-v0.2", "orin-jp5", config=first))[1].argv)
@@ -665,11 +661,11 @@ def test_mlc_host_of_the_user_wins() -> None:
     assert "has no effect on `cuda`" in MLC.notices(shared)[0]
 
 
-@pytest.mark.parametrize("place", sorted(mlc_targets.places()))
+@pytest.mark.parametrize("place", sorted(devices.places()))
 def test_mlc_missing_toolchain_is_named_with_a_remedy(place: str) -> None:
     """What a device lacks is named with a remedy."""
-    where = mlc_targets.places()[place]
-    for tool in mlc_targets.toolchains(where):
+    where = devices.places()[place]
+    for tool in devices.toolchains(where):
         for answer, ok in (("found\n", True), ("missing\n", False), ("sh: xcrun: not found", False)):
             probed = {" ".join(tool.probe): answer}
             verdict = RUNTIME.check(
@@ -677,7 +673,7 @@ def test_mlc_missing_toolchain_is_named_with_a_remedy(place: str) -> None:
             )
             assert verdict.ok is ok
             assert ok or (tool.missing in verdict.reason and tool.remedy == verdict.instead)
-    assert bool(mlc_targets.toolchains(where)) == (place != "cuda")
+    assert bool(devices.toolchains(where)) == (place != "cuda")
 
 
 def test_mlc_toolchain_probes_are_shell_that_answers(tmp_path: Path) -> None:
@@ -689,7 +685,7 @@ def test_mlc_toolchain_probes_are_shell_that_answers(tmp_path: Path) -> None:
         (tmp_path / name).chmod(0o755)
     there = {"PATH": f"{tmp_path}:/usr/bin:/bin", "MLC_LLM_SOURCE_DIR": str(tmp_path), "ANDROID_NDK": str(tmp_path)}
     for place in ("iphone", "android", "webgpu"):
-        for tool in mlc_targets.toolchains(mlc_targets.places()[place]):
+        for tool in devices.toolchains(devices.places()[place]):
             for env, answer in ((there, "found"), ({"PATH": "/usr/bin:/bin"}, "missing")):
                 done = subprocess.run(tool.probe, env=env, capture_output=True, text=True, check=False)
                 assert done.stdout == answer + "\n", (tool.name, done)
@@ -788,7 +784,7 @@ def test_mlc_pipeline_makes_the_layout_of_upstream_once(tmp_path: Path) -> None:
     made = dist / "Llama-2-7b-chat-hf-q4f16_1-MLC"
     names = {path.name for path in made.iterdir()}
     assert {"params_shard_0.bin", "tensor-cache.json", "mlc-chat-config.json", "tokenizer.json"} <= names
-    assert mlc.weights_complete(names)
+    assert runtime.weights_complete(names)
     assert (dist / "libs/Llama-2-7b-chat-hf-q4f16_1-cuda.so").is_file()
     pipeline.run(RUNTIME.steps(job()))
     assert len(runner.ran) == 3  # nothing is made twice
@@ -821,7 +817,7 @@ def test_mlc_pipeline_builds_with_the_old_interface(tmp_path: Path) -> None:
 )
 def test_mlc_weights_are_complete_with_their_index(names: list[str], *, complete: bool) -> None:
     """Weights are complete with their index."""
-    assert mlc.weights_complete(names) is complete
+    assert runtime.weights_complete(names) is complete
 
 
 TEMPLATES = [
@@ -852,7 +848,7 @@ TEMPLATES = [
 @pytest.mark.parametrize(("name", "template"), TEMPLATES)
 def test_conv_template_of_a_model_is_that_of_its_family(name: str, template: str) -> None:
     """A model gets the template of its family."""
-    choice = templates_mlc.choose(name, None)
+    choice = conv_templates.choose(name, None)
     assert choice.template == template
     assert bool(choice.notices) == (template == "LM")
 
@@ -862,18 +858,18 @@ def test_conv_templates_of_the_table_exist() -> None:
     table = tables.load("conv_templates")
     used = {rule["template"] for rule in table["rules"]} | set(table["by_type"].values())
     used |= {*table["nearest"], *table["nearest"].values()}
-    assert set(templates_mlc.registered()) == mlc_options.TEMPLATES
-    assert used <= mlc_options.TEMPLATES | set(templates_mlc.registered("old"))
+    assert set(conv_templates.registered()) == mlc_options.TEMPLATES
+    assert used <= mlc_options.TEMPLATES | set(conv_templates.registered("old"))
     assert set(table["nearest"].values()) <= mlc_options.TEMPLATES
 
 
 def test_conv_template_of_an_unknown_name_is_that_of_its_family_with_a_note() -> None:
     """An unknown name takes its family's template and says so."""
-    choice = templates_mlc.choose("Mine-1B-Instruct", config("Qwen2.5-1.5B-Instruct"))
+    choice = conv_templates.choose("Mine-1B-Instruct", config("Qwen2.5-1.5B-Instruct"))
     assert choice.template == "qwen2"
     assert "that of its family (qwen2)" in choice.notices[0]
-    assert "no conversation template is known" in templates_mlc.choose("Mine-1B-Instruct", None).missing
-    chosen = templates_mlc.choose("Mine-1B-Instruct", None, "llama2")
+    assert "no conversation template is known" in conv_templates.choose("Mine-1B-Instruct", None).missing
+    chosen = conv_templates.choose("Mine-1B-Instruct", None, "llama2")
     assert chosen.template == "llama2"
     assert "near it: " in chosen.notices[0]
     assert "llama-2" in chosen.notices[0]
@@ -894,7 +890,7 @@ def test_conv_template_that_the_image_lacks_becomes_the_nearest_it_has(name: str
     asked = Job(source="/data/models/x", name=name, config=None, quantization="", target=where)
     argv = RUNTIME.steps(asked)[1].argv
     assert argv[argv.index("--conv-template") + 1] == template
-    changed = template != templates_mlc.choose(name, None).template
+    changed = template != conv_templates.choose(name, None).template
     assert any("has no conversation template" in text for text in MLC.notices(asked)) is changed
     refused = RUNTIME.check(
         Job(source="/data/models/x", name=name, config=None, quantization="", target=where, conv_template="llama-3_1")
@@ -915,7 +911,7 @@ def test_conv_template_that_the_image_lacks_becomes_the_nearest_it_has(name: str
 )
 def test_conv_template_of_the_old_interface_is_named_by_the_model(name: str, template: str) -> None:
     """The old interface names its template by the model."""
-    assert templates_mlc.old_template(name, config(name)) == template
+    assert conv_templates.old_template(name, config(name)) == template
     assert MLC.notices(job(name, "orin-jp5", conv_template=template)) == ()
     assert "has no effect" in MLC.notices(job(name, "orin-jp5", conv_template="chatml"))[0]
 
@@ -973,7 +969,7 @@ def test_conv_templates_of_the_old_interface_are_replaced_in_the_new_one() -> No
     )
     assert RUNTIME.check(named).instead == "--conv-template llava"
     for name, template in (("StableCode-completion-3b", "LM"), ("vicuna-7b-v1.5", "llava")):
-        assert templates_mlc.choose(name, None).template == template
+        assert conv_templates.choose(name, None).template == template
 
 
 @pytest.mark.parametrize(
@@ -991,7 +987,7 @@ def test_conv_template_of_the_old_interface_must_exist_for_the_name(name: str, k
     verdict = RUNTIME.check(asked)
     assert verdict.ok is bool(template)
     if template:
-        assert templates_mlc.old_template(name, family(kind)) == template
+        assert conv_templates.old_template(name, family(kind)) == template
     else:
         assert f"has no `{kind}_default` for `{name}`" in verdict.reason
 

@@ -16,7 +16,7 @@ import pytest
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm import fit
 from jetson_containers.llm.models.config import ModelConfig, Quantized
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.awq import Awq
 from jetson_containers.llm.runtimes.bitsandbytes import Bitsandbytes
 from jetson_containers.llm.runtimes.exllama import ExLlama
@@ -28,8 +28,7 @@ from jetson_containers.llm.runtimes.lmdeploy import Lmdeploy, template
 from jetson_containers.llm.runtimes.mlc.runtime import Mlc
 from jetson_containers.llm.runtimes.transformers import Transformers
 from jetson_containers.llm.runtimes.vllm import Vllm
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.platforms import tables
+from jetson_containers.platforms import detect, tables
 from jetson_containers.recipes import catalog
 from tests.paths import ROOT_DIR, UNIT_DIR
 
@@ -132,7 +131,7 @@ NEWEST = {32: "32.7.6", 34: "34.1.1", 35: "35.6.0", 36: "36.4.3", 38: "38.4.0", 
 
 @cache
 def board(name: str) -> Platform:
-    return platforms.parse_target(BOARDS.get(name, name))
+    return detect.parse_target(BOARDS.get(name, name))
 
 
 def job(model: str = "Llama-2-7b-chat-hf", where: str = "orin-nx-jp6", quantization: str = "", **more: object) -> Job:
@@ -157,7 +156,7 @@ def render(model: str) -> str:
         lines.append(f"# {model} on {place} ({target})\n")
         for name, runtime in RUNTIMES.items():
             same: dict[tuple[str, ...], list[str]] = {}  # quantizations that are refused with the same words
-            for quantization in dict.fromkeys(q.name for row in rules.rows(name) for q in row.quantizations):
+            for quantization in dict.fromkeys(q.name for row in support_table.rows(name) for q in row.quantizations):
                 same.setdefault(describe(runtime, job(model, place, quantization)), []).append(quantization)
             for words, names in same.items():
                 lines += [f"{name} {', '.join(names)}", *words, ""]
@@ -215,7 +214,7 @@ def test_support_table_offers_a_runtime_exactly_where_its_recipes_exist(where: s
     for name, runtime in ALL.items():
         if (name, where) == ("mlc", "r36.2.0"):
             continue  # no recipe of ours, but published images of 2024 with CUDA 12.2
-        possible = [row for row in rules.rows(name) if all(exists(where, package) for package in row.packages)]
+        possible = [row for row in support_table.rows(name) if all(exists(where, package) for package in row.packages)]
         if possible:
             assert runtime.packages(board(where)) in [row.packages for row in possible], name
         else:
@@ -255,7 +254,7 @@ def test_runtime_packages_hint_at_an_older_release_where_only_the_board_was_name
 def test_support_table_and_prediction_agree_about_what_is_impossible(place: str) -> None:
     """The prediction and the runtimes agree about what is impossible."""
     for major in fit.of_board(fit.board_named(place)).l4t:
-        platform = platforms.parse_target(f"{place},r{NEWEST[major]}")
+        platform = detect.parse_target(f"{place},r{NEWEST[major]}")
         machine = fit.of_board(fit.board_named(place), l4t=major)
         said = {name: refusal(name, platform) for name in ALL}
         predicted = {
@@ -274,7 +273,7 @@ def refusal(name: str, platform: Platform) -> str:
     except UsageError as error:
         return error.message
     asked = Job(source="/data/models/hf/m", name="m", config=LLAMA, quantization="", target=target, context=2048)
-    usual = rules.quantization(name, asked).name if name in RUNTIMES else runtime.quantizations(target)[0]
+    usual = support_table.quantization(name, asked).name if name in RUNTIMES else runtime.quantizations(target)[0]
     return runtime.check(replace(asked, quantization=usual)).reason
 
 
@@ -286,10 +285,10 @@ def exists(where: str, name: str) -> bool:
 
 def test_architectures_are_all_used_and_all_that_are_used_exist() -> None:
     """Every set of models is used, and every used one exists."""
-    used = {(row.runtime, row.kind) for name in tables.load("runtimes")["runtimes"] for row in rules.rows(name)}
+    used = {(row.runtime, row.kind) for name in tables.load("runtimes")["runtimes"] for row in support_table.rows(name)}
     assert len(used) >= 14
     for name in tables.load("runtimes")["runtimes"]:
-        assert all(row.models for row in rules.rows(name)), name
+        assert all(row.models for row in support_table.rows(name)), name
 
 
 def test_support_table_gpu_share_is_that_of_the_board_before_the_chip() -> None:
@@ -298,7 +297,7 @@ def test_support_table_gpu_share_is_that_of_the_board_before_the_chip() -> None:
         "orin-nano-8gb,r36.4.3": 0.5, "orin-nx-jp6": 0.6, "agx-orin-64gb,r36.4.3": 0.7, "r36.4.3": 0.6,
         "agx-thor": 0.75, "r38.2.0": 0.75, "x86-cu129": 0.9,
     }  # fmt: skip
-    assert {name: rules.gpu_memory(board(name)) for name in shares} == shares
+    assert {name: support_table.gpu_memory(board(name)) for name in shares} == shares
 
 
 # Refusals -----------------------------------------------------------------------------------------------------------
@@ -344,11 +343,11 @@ def test_runtime_refusal_names_the_nearest_possible(runtime: str, asked: Job, wo
 def test_runtime_proposal_is_possible(model: str, where: str) -> None:
     """What is proposed instead is possible."""
     for name, runtime in RUNTIMES.items():
-        for quantization in dict.fromkeys(q.name for row in rules.rows(name) for q in row.quantizations):
+        for quantization in dict.fromkeys(q.name for row in support_table.rows(name) for q in row.quantizations):
             asked = job(model, where, quantization)
             words = runtime.check(asked).instead.split()
             if words:
-                assert not rules.refusal(words[1], replace(asked, quantization=words[3])), words
+                assert not support_table.refusal(words[1], replace(asked, quantization=words[3])), words
 
 
 @pytest.mark.parametrize(
@@ -454,9 +453,9 @@ def test_llama_cpp_refuses_what_its_converter_cannot_read_and_takes_what_it_dequ
     method: str, words: str
 ) -> None:
     """A checkpoint the GGUF converter cannot read is told from one it dequantizes."""
-    reason = rules.gguf_refusal(quantized(method))
+    reason = support_table.gguf_refusal(quantized(method))
     assert (words in reason) if words else (reason == "")
-    assert rules.gguf_refusal(None) == rules.gguf_refusal(LLAMA) == ""
+    assert support_table.gguf_refusal(None) == support_table.gguf_refusal(LLAMA) == ""
 
 
 @pytest.mark.parametrize("option", ["opt", "host", "device", "overrides", "system_lib_prefix", "conv_template"])
@@ -531,7 +530,7 @@ def test_awq_of_llm_compressor_takes_16_bits_in_transformers() -> None:
     bits = {
         name: row.memory_bits
         for name in RUNTIMES
-        if (row := rules.row_for(name, Target(platform=board("orin-nx-jp6"))))
+        if (row := support_table.row_for(name, Target(platform=board("orin-nx-jp6"))))
     }
     assert bits == {**dict.fromkeys(RUNTIMES, 0), "awq": 16}
 
@@ -656,7 +655,7 @@ def test_support_table_nearest_on_a_platform_is_that_of_a_plain_model(runtime: s
     """The nearest on a platform is what a plain model would be told."""
     target = Target(platform=board(where), device="cuda" if board(where).has_gpu else "cpu")
     unknown = replace(job(), config=None, target=target)
-    assert rules.nearest_on(runtime, target) == rules.nearest(runtime, unknown)
+    assert support_table.nearest_on(runtime, target) == support_table.nearest(runtime, unknown)
 
 
 def test_vllm_on_a_small_board_runs_without_cuda_graphs() -> None:
@@ -708,7 +707,7 @@ def test_runtime_runs_code_of_a_checkpoint_only_where_the_family_has_no_other() 
 )  # fmt: skip
 def test_exllama_generations_are_told_apart_by_their_releases(versions: dict[str, str], generation: str) -> None:
     """The two ExLlamas are told apart by their releases."""
-    made = {"3": rules.rows("exllama")[0], "2": rules.rows("exllamav2")[0]}
+    made = {"3": support_table.rows("exllama")[0], "2": support_table.rows("exllamav2")[0]}
     assert [name for name, row in made.items() if row.made_with(versions)] == [generation]
 
 
@@ -723,4 +722,4 @@ def test_exllama_generations_are_told_apart_by_their_releases(versions: dict[str
 )  # fmt: skip
 def test_exllama_loads_what_its_pinned_version_has(runtime: str, kind: str, *, loads: bool) -> None:
     """ExLlama loads what its pinned version has."""
-    assert (kind in rules.rows(runtime)[0].models) is loads
+    assert (kind in support_table.rows(runtime)[0].models) is loads
