@@ -16,7 +16,7 @@ from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.builder.run import BuildOptions, BuildReport
-    from jetson_containers.plan.plan import Plan, PlanOptions
+    from jetson_containers.plan.plan import BuildPlan, PlanOptions
     from jetson_containers.plan.request import Assembly
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
@@ -280,7 +280,7 @@ def _show(app: App, assembly: Assembly, given: dict[str, Any]) -> int:
     return 1 if assembly.errors else 0
 
 
-def _decided(app: App, plans: tuple[Plan, ...], given: dict[str, Any]) -> list[Plan]:
+def _decided(app: App, plans: tuple[BuildPlan, ...], given: dict[str, Any]) -> list[BuildPlan]:
     """Write into plans what a build would do now; without an engine, as if nothing were built."""
     from dataclasses import replace
 
@@ -341,9 +341,9 @@ def _gpu_options(app: App) -> tuple[str, ...]:
         return ()
     from jetson_containers.launch import docker_options
     from jetson_containers.launch.gpu import gpu_part
-    from jetson_containers.launch.parts import Host
+    from jetson_containers.launch.parts import LaunchHost
 
-    host = Host(app.platform, app.engine.run_capabilities, app.settings.env)
+    host = LaunchHost(app.platform, app.engine.run_capabilities, app.settings.env)
     _, part = gpu_part(host, docker_options.parse(["image"]), no_gpu=False)
     for notice in part.notices:
         app.console.detail(notice.text)

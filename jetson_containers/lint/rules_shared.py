@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from jetson_containers.lint.files import Folder, Text
-    from jetson_containers.lint.findings import Finding
+    from jetson_containers.lint.findings import LintFinding
     from jetson_containers.recipes.package import Package
 
 
@@ -31,7 +31,7 @@ def shared_of(packages: Iterable[Package]) -> dict[str, Path]:
     return found
 
 
-def missing(packages: Iterable[Package]) -> Iterator[Finding]:
+def missing(packages: Iterable[Package]) -> Iterator[LintFinding]:
     """Entries of `share` that name nothing that can be shared."""
     for package in packages:
         try:
@@ -40,7 +40,7 @@ def missing(packages: Iterable[Package]) -> Iterator[Finding]:
             yield at("share-missing", package, f"`{package.name}`: {error.message}")
 
 
-def unused(packages: Sequence[Package], texts: Sequence[Text], folder: Folder) -> Iterator[Finding]:
+def unused(packages: Sequence[Package], texts: Sequence[Text], folder: Folder) -> Iterator[LintFinding]:
     """Entries of `share` that no Dockerfile of the directory copies and no test is or names."""
     tests = {test for package in packages for test in package.test}
     scripts = [folder.file(files.program(test)) for test in tests]
@@ -55,7 +55,7 @@ def unused(packages: Sequence[Package], texts: Sequence[Text], folder: Folder) -
                 yield at("share-unused", package, f"`{package.family}` shares `{entry.written}` and takes it nowhere")
 
 
-def unused_in_trees(trees: Sequence[Path], packages: Sequence[Package]) -> Iterator[Finding]:
+def unused_in_trees(trees: Sequence[Path], packages: Sequence[Package]) -> Iterator[LintFinding]:
     """Files in the shared directory of a tree that none of its recipes names."""
     used = set(shared_of(packages).values())
     for tree in trees:
