@@ -100,7 +100,7 @@ def _options(function: Any) -> Any:
 @_options
 def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
     """Build one image with all the packages (or with --multiple one image for each)."""
-    from jetson_containers.builder import base_image
+    from jetson_containers.builder import known_base
 
     if given["list_packages"] or given["show_packages"]:
         return _list(app, packages, full=given["show_packages"])
@@ -112,7 +112,7 @@ def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
         "stage_registry": given["stage_registry"],
     }
     if given["dry_run"]:
-        base = base_image.predict(app.platform, app.settings, _base(app, given))
+        base = known_base.predict(app.platform, app.settings, _base(app, given))
         return _show(app, _assemble(app, packages, given, _plan_options(app, given), base), given)
     report, assembly = _run(app, packages, given)
     if app.console.as_json:
