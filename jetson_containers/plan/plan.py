@@ -14,17 +14,17 @@ from packaging.version import Version
 
 from jetson_containers.core.console import columns
 from jetson_containers.core.errors import LayerBudgetError, UnavailablePackageError, UsageError
+from jetson_containers.core.versions import pep440
 from jetson_containers.dockerfile import inject
 from jetson_containers.plan.final_name import final_name
 from jetson_containers.plan.planner import Planner, always_taken, quoted
 from jetson_containers.plan.stage import MAX_LAYERS, Stage, StageKind, StageState, stage_image
 from jetson_containers.platforms import cuda
-from jetson_containers.recipes.requirement import pep440
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.solve import Resolution
 
@@ -187,7 +187,7 @@ def describe(plan: BuildPlan) -> list[str]:
 
 
 def _default_base(platform: Platform) -> str:
-    from jetson_containers.platforms.detect import default_base_image
+    from jetson_containers.platforms.platform import default_base_image
 
     return default_base_image(platform)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from jetson_containers.plan.plan import BuildPlan, PlanOptions
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.solve import Resolution

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError
 from jetson_containers.core.suggest import did_you_mean
+from jetson_containers.core.text import shown
 from jetson_containers.recipes import files, templating, yaml_lines
 from jetson_containers.recipes.schema import (
     HEADER_KEYS,
@@ -50,7 +51,7 @@ class Recipe:
         """A path that a key gives. Raises RecipeError for one that leads out of the tree."""
         tree = self.tree or self.path
         if not files.is_inside(self.path / value, tree):
-            raise self.error(key, f"`{files.shown(value)}` leads out of the package tree {tree}")
+            raise self.error(key, f"`{shown(value)}` leads out of the package tree {tree}")
         return value
 
     def error(self, key: str, message: str, hint: str | None = None) -> RecipeError:
@@ -158,7 +159,7 @@ def _check_dockerfiles(recipe: Recipe) -> None:
         if templating.is_template(value):
             continue
         if not files.is_file(recipe.path / recipe.check_path(key, value)):
-            raise recipe.error(key, f"`{files.shown(value)}` is not there")
+            raise recipe.error(key, f"`{shown(value)}` is not there")
 
 
 def _effective_dockerfile(recipe: Recipe, text: str, *, has_header: bool) -> str | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
 from jetson_containers.core.settings import ROOT
+from jetson_containers.core.text import shown
 from jetson_containers.recipes import files
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def check(text: str) -> None:
     """Raise RequirementSyntaxError for a text that is no entry of `share`."""
     path = text.removeprefix(PROGRAM)
     if not _PATH.fullmatch(path):
-        raise RequirementSyntaxError(f"`{files.shown(text)}` must be a path below `{FOLDER}/` of the tree")
+        raise RequirementSyntaxError(f"`{shown(text)}` must be a path below `{FOLDER}/` of the tree")
     if path != text and path.partition("/")[0] != _OF_THE_PROGRAM:
-        raise RequirementSyntaxError(f"`{files.shown(text)}` must begin with `{PROGRAM}{_OF_THE_PROGRAM}/`")
+        raise RequirementSyntaxError(f"`{shown(text)}` must begin with `{PROGRAM}{_OF_THE_PROGRAM}/`")
 
 
 def entries_of(package: Sharing) -> list[SharedEntry]:

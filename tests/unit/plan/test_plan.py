@@ -33,7 +33,7 @@ from jetson_containers.plan.plan import (
     stage_image,
     totals,
 )
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.recipes.package import Artifacts, Package
 from jetson_containers.resolver.solve import Resolution
 from tests.paths import UNIT_DIR
