@@ -131,18 +131,21 @@ def check_layers(plan: BuildPlan, *, per_stage: int = 0) -> None:
             raise _over_budget(stage, below, by_key, total)
 
 
-def check_build_args(plans: Iterable[BuildPlan], build_args: Mapping[str, str]) -> None:
-    """Raise UsageError for a `--build-args` name that no Dockerfile of the plans declares: it would do nothing."""
+def check_build_args(plans: Iterable[BuildPlan], build_args: Mapping[str, str]) -> tuple[str, ...]:
+    """A notice of those `--build-args` that no Dockerfile of the plans declares: they do nothing, as in docker.
+
+    Raises UsageError for those that every build sets itself.
+    """
     if "BASE_IMAGE" in build_args or "ARTIFACT_IMAGE" in build_args:
         raise UsageError("--build-args cannot set BASE_IMAGE or ARTIFACT_IMAGE", hint="use --base IMAGE")
     texts = {stage.dockerfile for plan in plans for stage in plan.stages}
     declared = frozenset[str]().union(*(inject.declared_args(text) for text in texts if text))
     unknown = [name for name in sorted(build_args) if name not in declared and not always_taken(name)]
-    if unknown:
-        known = ", ".join(sorted(declared - {"BASE_IMAGE", "ARTIFACT_IMAGE"})) or "none"
-        raise UsageError(
-            f"--build-args: no Dockerfile of this build declares {quoted(unknown)}", hint=f"declared are: {known}"
-        )
+    if not unknown:
+        return ()
+    known = ", ".join(sorted(declared - {"BASE_IMAGE", "ARTIFACT_IMAGE"})) or "none"
+    message = f"--build-args: no Dockerfile of this build declares {quoted(unknown)}, which has no effect"
+    return (f"{message}; declared are: {known}",)
 
 
 def totals(plans: Sequence[BuildPlan]) -> dict[str, int]:

@@ -282,7 +282,7 @@ def _read(candidates: Iterable[RecipeDirectory], platform: Platform, roots: Sequ
     trees = {candidate.path: candidate.tree for candidate in listed}
     broken = {path: [(error, _names_of_broken(path, trees[path]))] for path, error in drafts.broken.items()}
     for candidate in listed:
-        if candidate.path in broken or candidate.path in drafts.items:
+        if candidate.path in broken or candidate.path in drafts.items or candidate.path in drafts.none:
             continue
         try:
             recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested, tree=candidate.tree)

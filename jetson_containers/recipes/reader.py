@@ -100,7 +100,7 @@ def read_directory(
     if group is not None:
         recipe = replace(recipe, group=group)
     for name in _config_names(recipe, configs, names):
-        if name == "config.json" and "config" not in head and main and _is_foreign(path / name, tree):
+        if name == "config.json" and "config" not in head and main and is_foreign(path / name, tree):
             continue
         source = read_config(path / name, tree)
         lines = {**recipe.lines, **source.lines, "": recipe.lines[""]}
@@ -148,8 +148,8 @@ def _config_names(recipe: Recipe, found: list[str], names: set[str]) -> list[str
     return result
 
 
-def _is_foreign(path: Path, tree: Path) -> bool:
-    """Whether a `config.json` is no definition but, say, a model's: a mapping without a single key of ours."""
+def is_foreign(path: Path, tree: Path) -> bool:
+    """Whether a `config.json` or the like is no definition but, say, a model's: a mapping without a key of ours."""
     data = load(files.read_text(path, tree=tree), path).data
     return bool(data) and not is_nested(data) and not any(key in HEADER_KEYS for key in data)
 

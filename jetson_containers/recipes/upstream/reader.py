@@ -56,11 +56,15 @@ class UpstreamPackages:
 
 @dataclass
 class Drafts:
-    """The directories in upstream's format, by path, those that cannot be read, and what deserves a word."""
+    """The directories in upstream's format, by path, those that cannot be read, and what deserves a word.
+
+    `none` are directories that hold no package, although a file in them is called like a definition.
+    """
 
     items: dict[Path, Draft] = field(default_factory=dict)
     broken: dict[Path, RecipeError] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    none: set[Path] = field(default_factory=set)
 
     def add(self, candidate: RecipeDirectory, platform: Platform, found: Mapping[str, Mapping[str, Any]]) -> None:
         """Read a directory."""
@@ -91,8 +95,12 @@ def drafts(candidates: Sequence[RecipeDirectory], roots: Sequence[Path], platfor
         if alien:
             trees.add(_root(candidate.path, roots))
     for candidate, found in rest:
-        if _root(candidate.path, roots) in trees and forms.is_theirs(candidate, found, result.notices):
+        if _root(candidate.path, roots) not in trees:
+            continue
+        if forms.is_theirs(candidate, found, result.notices):
             result.add(candidate, platform, found)
+        elif forms.is_none(candidate):
+            result.none.add(candidate.path)
     return result
 
 
