@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ from jetson_containers.plan.plan import (
     stage_image,
     totals,
 )
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.recipes.package import Artifacts, Package
 from jetson_containers.resolver.solve import Resolution
 from tests.paths import UNIT_DIR
@@ -178,6 +179,53 @@ class TestChains:
             tree.plan("a")
 
 
+class TestShared:
+    """Files of `share:` count by content for exactly the stages that take them."""
+
+    @pytest.fixture
+    def sharing(self, tree: Tree) -> Tree:
+        tree.root.joinpath("shared").mkdir(parents=True)
+        tree.root.joinpath("shared/fetch.sh").write_text("one\n")
+        takes = HEAD + "COPY .jetson/shared/fetch.sh /tmp/\n"
+        tree.add("user", takes, share=("fetch.sh",), tree=tree.root)
+        tree.add("idle", share=("fetch.sh",), tree=tree.root)
+        tree.add("other")
+        return tree
+
+    def keys(self, tree: Tree) -> dict[str, str]:
+        return {name: tree.plan(name).top.key for name in ("user", "idle", "other")}
+
+    def test_an_edit_changes_the_key_of_the_stages_that_take_it(self, sharing: Tree) -> None:
+        before = self.keys(sharing)
+        sharing.root.joinpath("shared/fetch.sh").write_text("two\n")
+        after = self.keys(sharing)
+        assert {name for name in after if before[name] != after[name]} == {"user"}
+
+    def test_the_executable_bit_counts(self, sharing: Tree) -> None:
+        before = self.keys(sharing)
+        sharing.root.joinpath("shared/fetch.sh").chmod(0o755)
+        assert self.keys(sharing)["user"] != before["user"]
+
+    def test_place_in_the_tree_does_not_count(self, sharing: Tree, tmp_path: Path) -> None:
+        before = self.keys(sharing)
+        moved = tmp_path / "moved"
+        shutil.copytree(sharing.root, moved)
+        packages = {name: replace(p, path=moved / name, tree=moved) for name, p in sharing.packages.items()}
+        other = Tree(moved)
+        other.packages.update(packages)
+        assert self.keys(other) == before
+
+    def test_a_copy_of_what_is_not_shared_is_refused(self, tree: Tree) -> None:
+        tree.add("a", HEAD + "COPY .jetson/shared/fetch.sh /tmp/\n")
+        with pytest.raises(RecipeError, match=r"`\.jetson/shared/fetch\.sh`, which is not in the recipe's `share`"):
+            tree.plan("a")
+
+    def test_a_file_that_is_not_there_is_named(self, tree: Tree) -> None:
+        tree.add("a", share=("fetch.sh",), tree=tree.root)
+        with pytest.raises(RecipeError, match=r"fetch\.sh"):
+            tree.plan("a")
+
+
 class TestArtifacts:
     def test_artifact_stage_stands_on_its_closure_and_comes_before_its_layer(self, tree: Tree) -> None:
         """The compile part is built on its closure and comes before its layer."""
@@ -261,17 +309,18 @@ class TestBuildArgs:
         assert [stage.build_args.get("SM") for stage in plan.stages] == ["87", None]
         assert plan.notices == ()
 
-    def test_build_args_that_nothing_declares_are_named_in_an_error(self, tree: Tree) -> None:
-        """An argument that nothing declares is an error naming it."""
+    def test_build_args_that_nothing_declares_are_named_in_a_notice(self, tree: Tree) -> None:
+        """An argument that nothing declares has no effect, which is said, as docker says it."""
         tree.add("a", self.TEXT)
-        with pytest.raises(UsageError, match="`Z`") as caught:
-            check_build_args([tree.plan("a")], {"A": "1", "Z": "2"})
-        assert caught.value.hint == "declared are: A, B"
+        (notice,) = check_build_args([tree.plan("a")], {"A": "1", "Z": "2"})
+        assert notice == (
+            "--build-args: no Dockerfile of this build declares `Z`, which has no effect; declared are: A, B"
+        )
 
     def test_build_args_declared_anywhere_are_accepted(self, tree: Tree) -> None:
         """An argument that any stage declares is accepted; so is a proxy."""
         tree.add("a"), tree.add("b", self.TEXT)
-        check_build_args([tree.plan("a"), tree.plan("b")], {"A": "1", "https_proxy": "x"})
+        assert check_build_args([tree.plan("a"), tree.plan("b")], {"A": "1", "https_proxy": "x"}) == ()
 
     def test_build_args_refuse_the_base_image(self, tree: Tree) -> None:
         """The base image is not an argument of the user."""

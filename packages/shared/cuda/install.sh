@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Put CUDA packages of NVIDIA's apt repository into the image, or check that the base image brings CUDA already.
+# Needs CUDA_VERSION (12.6), CUDA_PROVIDER (apt, base or host) and for apt CUDA_REPOSITORY (ubuntu2204/arm64) and
+# CUDA_PACKAGES (exact versions); CUDA_PROBE is a file below the CUDA directory that the packages bring.
+set -euo pipefail
+
+prefix=/usr/local/cuda-$CUDA_VERSION
+repository=https://developer.download.nvidia.com/compute/cuda/repos/${CUDA_REPOSITORY:-}
+# NVIDIA's signing key for these repositories, 3bf863cc.pub; the fingerprint pins it for every one of them
+fingerprint=EB693B3035CD5710E231E123A4B469963BF863CC
+
+fail() { # WHAT FAILED, WHAT HELPS
+    echo "error: $1" >&2
+    if [ -n "${2:-}" ]; then echo "hint: $2" >&2; fi
+    exit 1
+}
+
+is_there() { # a glob, because libraries end in their full version
+    compgen -G "$prefix/$CUDA_PROBE" > /dev/null
+}
+
+trust_key() { # FILE
+    local found
+    found=$(gpg --show-keys --with-colons "$1" | awk -F: '$1 == "pub" { pub = 1 } $1 == "fpr" && pub { print $10; pub = 0 }') # codespell:ignore fpr
+    [ "$found" = "$fingerprint" ] || fail "the key of $repository is $found, not $fingerprint"
+}
+
+install_packages() {
+    local key=/usr/share/keyrings/cuda-build.asc list=/etc/apt/sources.list.d/cuda-build.list
+    apt-get update
+    apt-get install -y --no-install-recommends ca-certificates curl gnupg
+    curl --fail --silent --show-error --location --retry 3 --output "$key" "$repository/3bf863cc.pub"
+    trust_key "$key"
+    echo "deb [signed-by=$key] $repository/ /" > "$list"
+    apt-get update
+    # shellcheck disable=SC2086  # a list of packages, separated by spaces
+    apt-get install -y --no-install-recommends $CUDA_PACKAGES
+    # Repositories of an image outlive their keys, and then `apt-get update` in the image fails: none is left here.
+    rm "$list" "$key"
+    apt-get clean
+    rm -rf /var/lib/apt/lists/*
+}
+
+link() {
+    if [ ! -e "$prefix/lib64" ] && compgen -G "$prefix/targets/*/lib" > /dev/null; then
+        ln -s "$(cd "$prefix" && compgen -G 'targets/*/lib')" "$prefix/lib64"
+    fi
+    # A base image with another CUDA has the link already, and every path of this recipe goes through it.
+    if [ "$(readlink -f /usr/local/cuda)" != "$(readlink -f "$prefix")" ]; then
+        if [ -e /usr/local/cuda ] && [ ! -L /usr/local/cuda ]; then
+            fail "/usr/local/cuda of the base image is a directory, not a link to CUDA $CUDA_VERSION" "take another --base"
+        fi
+        ln -sfn "cuda-$CUDA_VERSION" /usr/local/cuda
+    fi
+    printf '%s\n' /usr/local/cuda/lib64 /usr/local/cuda/extras/CUPTI/lib64 > /etc/ld.so.conf.d/jetson-containers-cuda.conf
+    ldconfig
+}
+
+if is_there; then
+    echo "CUDA $CUDA_VERSION is in the base image ($prefix)"
+    link
+elif [ "$CUDA_PROVIDER" = apt ]; then
+    install_packages
+    is_there || fail "$CUDA_PACKAGES were installed, but $prefix/$CUDA_PROBE is not there"
+    link
+elif [ "$CUDA_PROVIDER" = host ]; then
+    echo "CUDA $CUDA_VERSION comes from the host when a container starts with '--runtime nvidia' (JetPack 4);" \
+        "compiling against it needs nvidia as the engine's default runtime and the legacy builder"
+else
+    fail "CUDA $CUDA_VERSION is not in the base image, and NVIDIA publishes it in no repository this recipe can use" \
+        "build on an image that has it: --base nvcr.io/nvidia/l4t-jetpack:TAG (r35.4.1 for JetPack 5, r36.3.0 for CUDA 12.2)"
+fi
