@@ -24,6 +24,7 @@ from jetson_containers.platforms import detect
 from jetson_containers.platforms.detect import Arch
 from jetson_containers.recipes.files import shown
 from jetson_containers.recipes.requirement import LONGEST
+from jetson_containers.recipes.types import RuleResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -54,15 +55,6 @@ _ARCHES = {
     "x86_64": frozenset({Arch.X86_64}),
     "amd64": frozenset({Arch.X86_64}),
 }
-
-
-@dataclass(frozen=True)
-class RuleResult:
-    """One rule's verdict; `reason` is a sentence in either case."""
-
-    rule: str
-    ok: bool
-    reason: str
 
 
 class Subject(enum.Enum):
