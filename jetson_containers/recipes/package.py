@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
 from jetson_containers.core.text import shown
-from jetson_containers.recipes import files, rules, schema, templating
+from jetson_containers.recipes import files, rules, schema, shared, templating
 from jetson_containers.recipes.reader import Recipe, is_nested, read_directory
 from jetson_containers.recipes.requirement import Dependency
 from jetson_containers.recipes.types import Artifacts, Package
@@ -263,6 +263,8 @@ def _package(fields: _Fields, family: str, variant: str | None, *, default: bool
         origin=fields.origin(),
         family_aliases=() if fields.values.get("tag") else tuple(name for name in aliases if ":" not in name),
         disabled=fields.flag("disabled"),
+        share=_share(fields),
+        tree=fields.recipe.tree,
     )
 
 
@@ -319,6 +321,16 @@ def _tests(fields: _Fields) -> tuple[str, ...]:
     for test in tests:
         fields.recipe.check_path(fields.where.get("test", ""), files.program(test))
     return tests
+
+
+def _share(fields: _Fields) -> tuple[str, ...]:
+    entries = fields.texts("share")
+    try:
+        for entry in entries:
+            shared.check(entry)
+    except RequirementSyntaxError as error:  # only what a template made; the rest was checked when read
+        raise fields.error("share", error.message) from None
+    return entries
 
 
 def _docs(fields: _Fields) -> str:

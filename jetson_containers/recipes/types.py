@@ -57,6 +57,8 @@ class Package:
     origin: str = ""  # file:line of the definition
     family_aliases: tuple[str, ...] = ()  # other names of the whole family: `torch` is `pytorch`, in any version
     disabled: bool = False
+    share: tuple[str, ...] = ()  # files of its build context that other recipes use as well: see `recipes.shared`
+    tree: Path | None = None  # what it belongs to; its own directory if None
     added: Mapping[str, str] = field(default_factory=dict)  # files of its build context that stand in no tree: texts
     adaptable: bool = False  # of upstream's format, where a nearer pin overrides one of its own
     replaces: str = ""  # file:line of the definition whose name it takes, being in a directory that the user added

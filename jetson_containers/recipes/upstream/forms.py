@@ -86,7 +86,7 @@ def is_none(candidate: RecipeDirectory) -> bool:
     """
     if _dockerfile_text(candidate) or PYTHON_FILE in candidate.files:
         return False
-    names = [name for name in candidate.files if name in reader.CONFIG_FILES]
+    names = [name for name in candidate.files if name in files.CONFIG_FILES]
     try:
         return bool(names) and all(reader.is_foreign(candidate.path / name, candidate.tree) for name in names)
     except RecipeError:
