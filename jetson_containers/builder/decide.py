@@ -75,15 +75,18 @@ def look(
 
     Raises NotReadyError subclasses when the engine cannot be reached.
     """
-    here = facts(graph, plans, store)
+    here = facts(graph, plans, store, ca_bundle=options.ca_bundle is not None)
     if registry is None or forced(options):
         return here
     missing = decide(graph, plans, here, options).build
     return replace(here, remote=registry.find((graph.nodes[key] for key in graph.nodes if key in missing), warn))
 
 
-def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store) -> Facts:
-    """Look into the local store. Raises NotReadyError subclasses when the engine cannot be reached."""
+def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store, *, ca_bundle: bool = False) -> Facts:
+    """Look into the local store. What the builder can do is asked only where a CA bundle makes it matter.
+
+    Raises NotReadyError subclasses when the engine cannot be reached.
+    """
     images = store.engine.images()  # one question, however many stages there are
     by_key: dict[str, list[LocalImage]] = {}
     for image in images:
@@ -93,7 +96,7 @@ def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store) -> Facts:
     return Facts(
         {key: image for key, image in found.items() if image is not None},
         {name: image for name, image in named.items() if image is not None},
-        store.engine.capabilities.mounts,
+        not ca_bundle or store.engine.capabilities.mounts,
     )
 
 

@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.pipeline.steps import Pipeline
 from jetson_containers.llm.pipeline.types import CommandStep, Origin, Step
 from jetson_containers.llm.runtimes.interface import Job, Runtime, ServeOptions, Target
 from jetson_containers.llm.runtimes.mlc import conv_templates, devices, mlc_llm, runtime
 from jetson_containers.llm.runtimes.mlc.runtime import Api, Mlc
-from jetson_containers.platforms import detect, tables
+from jetson_containers.platforms import detect
 from tests.paths import UNIT_DIR
 from tests.unit import mlc_options
 
@@ -491,7 +492,7 @@ def test_mlc_server_key_is_never_in_the_argv() -> None:
     assert guarded.argv[2:] == plain.argv[2:]
     assert guarded.health == "/health"
     assert "--api-key" not in guarded.argv
-    assert plain.model == guarded.model == RUNTIME.artefact(job())
+    assert plain.model == guarded.model == RUNTIME.artifact(job())
 
 
 def test_mlc_old_interface_is_served_by_our_script() -> None:
@@ -509,7 +510,7 @@ def test_mlc_outputs_have_the_layout_of_upstream() -> None:
     """Outputs have upstream's layout."""
     dist = "/data/models/mlc/dist"
     convert, configure, compiled = RUNTIME.steps(job())
-    assert convert.output == configure.output == RUNTIME.artefact(job()) == f"{dist}/Llama-2-7b-chat-hf-q4f16_1-MLC"
+    assert convert.output == configure.output == RUNTIME.artifact(job()) == f"{dist}/Llama-2-7b-chat-hf-q4f16_1-MLC"
     assert convert.merge
     assert configure.merge
     assert compiled.output == MLC.library(job()) == f"{dist}/libs/Llama-2-7b-chat-hf-q4f16_1-cuda.so"
@@ -517,7 +518,7 @@ def test_mlc_outputs_have_the_layout_of_upstream() -> None:
     assert dict(compiled.options) == {"sm": "87", "mlc": "0.20.0", "device": "cuda", "host": "aarch64"}
     link, build = RUNTIME.steps(job(on="orin-jp5"))
     assert link.argv == ("ln", "-sfn", job().source, f"{dist}/models/Llama-2-7b-chat-hf")
-    assert build.output == f"{dist}/{build.result}" == RUNTIME.artefact(job(on="orin-jp5"))
+    assert build.output == f"{dist}/{build.result}" == RUNTIME.artifact(job(on="orin-jp5"))
     assert build.argv[build.argv.index("--model") + 1] == link.output
     assert MLC.library(job(on="orin-jp5")) == f"{build.output}/Llama-2-7b-chat-hf-q4f16_ft-cuda.so"
 
@@ -661,10 +662,10 @@ def test_mlc_host_of_the_user_wins() -> None:
     assert "has no effect on `cuda`" in MLC.notices(shared)[0]
 
 
-@pytest.mark.parametrize("place", sorted(devices.places()))
+@pytest.mark.parametrize("place", sorted(devices.targets()))
 def test_mlc_missing_toolchain_is_named_with_a_remedy(place: str) -> None:
     """What a device lacks is named with a remedy."""
-    where = devices.places()[place]
+    where = devices.targets()[place]
     for tool in devices.toolchains(where):
         for answer, ok in (("found\n", True), ("missing\n", False), ("sh: xcrun: not found", False)):
             probed = {" ".join(tool.probe): answer}
@@ -685,7 +686,7 @@ def test_mlc_toolchain_probes_are_shell_that_answers(tmp_path: Path) -> None:
         (tmp_path / name).chmod(0o755)
     there = {"PATH": f"{tmp_path}:/usr/bin:/bin", "MLC_LLM_SOURCE_DIR": str(tmp_path), "ANDROID_NDK": str(tmp_path)}
     for place in ("iphone", "android", "webgpu"):
-        for tool in devices.toolchains(devices.places()[place]):
+        for tool in devices.toolchains(devices.targets()[place]):
             for env, answer in ((there, "found"), ({"PATH": "/usr/bin:/bin"}, "missing")):
                 done = subprocess.run(tool.probe, env=env, capture_output=True, text=True, check=False)
                 assert done.stdout == answer + "\n", (tool.name, done)
@@ -705,7 +706,7 @@ def test_mlc_compiles_converted_weights_within_our_limits() -> None:
     )
     assert RUNTIME.check(made).ok
     (step,) = RUNTIME.steps(made)
-    assert RUNTIME.artefact(made) == source
+    assert RUNTIME.artifact(made) == source
     assert step.output == "/data/models/mlc/dist/libs/Llama-3.1-8B-q4f16_1-cuda.so"
     assert step.argv[2] == f"{source}/mlc-chat-config.json"
     limits = "context_window_size=2048;prefill_chunk_size=1024;max_batch_size=1"
@@ -855,7 +856,7 @@ def test_conv_template_of_a_model_is_that_of_its_family(name: str, template: str
 
 def test_conv_templates_of_the_table_exist() -> None:
     """Every template of the table exists."""
-    table = tables.load("conv_templates")
+    table = load_facts("conv_templates")
     used = {rule["template"] for rule in table["rules"]} | set(table["by_type"].values())
     used |= {*table["nearest"], *table["nearest"].values()}
     assert set(conv_templates.registered()) == mlc_options.TEMPLATES
@@ -1008,10 +1009,10 @@ def test_conv_template_of_the_old_interface_for_any_llama_has_a_note() -> None:
 
 def test_mlc_facts_hold_each_mode_of_the_sources() -> None:
     """The facts hold each mode the sources have."""
-    modes = tables.load("mlc")["quantizations"]
+    modes = load_facts("mlc")["quantizations"]
     assert set(modes["old"]) == mlc_options.OLD_QUANTIZATIONS
     assert set(modes["new"]) == mlc_options.NEW_QUANTIZATIONS
-    assert set(tables.load("mlc")["overrides"]["serve"]) == mlc_options.SERVE_OVERRIDES
-    assert json.dumps(sorted(tables.load("mlc")["opt"]["switches"])) == json.dumps(
+    assert set(load_facts("mlc")["overrides"]["serve"]) == mlc_options.SERVE_OVERRIDES
+    assert json.dumps(sorted(load_facts("mlc")["opt"]["switches"])) == json.dumps(
         sorted(set(mlc_options.OPT_SWITCHES) - {"ipc_allreduce_strategy"})
     )
