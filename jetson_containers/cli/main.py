@@ -11,6 +11,7 @@ from typing import IO, Any
 import click
 
 from jetson_containers import __version__
+from jetson_containers.cli.abbreviations import AbbreviatingGroup
 from jetson_containers.cli.app import App, global_options
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import (
@@ -27,6 +28,7 @@ from jetson_containers.core.errors import (
 COMMANDS: dict[str, tuple[str, str]] = {
     "autotag": ("autotag:autotag", "Find (or build) an image with all the packages; prints one reference."),
     "build": ("build:build", "Build one image with all the packages."),
+    "context": ("context:context", "Write the build context of a package, for a plain docker build."),
     "data": ("checkout:data", "Print the directory that containers see as /data."),
     "df": ("images:df", "Show what takes space."),
     "doctor": ("doctor:doctor", "Check this machine and say what to do about what is wrong."),
@@ -50,7 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(AbbreviatingGroup):
     """A group whose commands are imported when they are used."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
