@@ -45,11 +45,11 @@ def arguments(job: Job, length: int = LENGTH) -> tuple[str, ...]:
     return ("--calibration", text(job), "--samples", str(samples(job)), "--length", str(length))
 
 
-def step(job: Job, argv: tuple[str, ...], output: str, *, gpu: bool) -> CommandStep:
+def step(job: Job, argv: tuple[str, ...], output: str) -> CommandStep:
     """A step that calibrates: the hub is out of reach unless the text comes from there; a file is one of its inputs."""
     inputs = (job.source, text(job)) if text(job).startswith("/") else (job.source,)
     env = {} if network(job) else OFFLINE
-    return CommandStep(name="quantize", argv=argv, inputs=inputs, output=output, env=env, gpu=gpu, network=network(job))
+    return CommandStep(name="quantize", argv=argv, inputs=inputs, output=output, env=env, network=network(job))
 
 
 def check(runtime: str, named: tuple[str, ...], job: Job) -> JobVerdict:

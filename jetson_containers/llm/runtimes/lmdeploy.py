@@ -121,7 +121,7 @@ class Lmdeploy(TableRuntime):
             argv += ("--calib-dataset", job.calibration)
         else:
             argv = (*script("lmdeploy_awq.py"), "--calibration", calibration.text(job), "--", *argv)
-        return calibration.step(job, argv, output, gpu=True)
+        return calibration.step(job, argv, output)
 
     def _convert(self, job: Job, source: str) -> CommandStep:
         """`lmdeploy convert`, then the lines of config.ini that no option reaches.

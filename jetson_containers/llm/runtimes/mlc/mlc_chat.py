@@ -62,7 +62,6 @@ def _build(job: Job, mode: str, sm: int, link: str) -> CommandStep:
         output=folder(job, mode),
         options={**compile_options(job, place, sm), **_host_option(place)},
         result=name,
-        gpu=place.name in {"cuda", "vulkan"},
     )
 
 
