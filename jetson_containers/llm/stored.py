@@ -1,4 +1,4 @@
-"""What `llm` has put on the disk: prepared artefacts and downloads, with sizes; and taking them away."""
+"""What `llm` has put on the disk: prepared artifacts and downloads, with sizes; and taking them away."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """One thing on the disk. `kind`: artefact, intermediate (made again when needed) or download."""
+    """One thing on the disk. `kind`: artifact, intermediate (made again when needed) or download."""
 
     kind: str
     model: str
@@ -71,7 +71,7 @@ def choose(stored: Sequence[Stored], wanted: str, *, runtime: str = "", quantiza
 
 
 def remove(stored: Stored, data: Path) -> None:
-    """Delete an artefact with its manifest, the manifest last. Raises UsageError for a path outside data."""
+    """Delete an artifact with its manifest, the manifest last. Raises UsageError for a path outside data."""
     output, root = Path(os.path.abspath(stored.path)), Path(os.path.abspath(data))  # noqa: PTH100 - links stay links
     if root not in output.parents:
         raise UsageError(f"{output} is outside {data}")

@@ -293,7 +293,7 @@ def test_predict_graphics_card_has_no_baseline_and_no_swap() -> None:
     assert predict(model("Llama-2-70b-chat-hf"), runtime="mlc", board=card).verdict is FitVerdict.NO
 
 
-# Making the artefact ------------------------------------------------------------------------------------------------
+# Making the artifact ------------------------------------------------------------------------------------------------
 
 
 def test_peak_of_a_four_bit_model_fits_16_gb_where_tensors_are_streamed() -> None:
