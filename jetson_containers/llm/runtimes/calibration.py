@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 # Directories are local: nothing of theirs is looked up at the hub, whose absence some libraries only notice by waiting.
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 BUILTIN = "builtin"
-NAMED = ("wikitext2", "c4")  # that drivers/calibration.py fetches
+NAMED = ("wikitext2", "c4")  # that container_scripts/calibration.py fetches
 SAMPLES = 128
 LENGTH = 512  # tokens each: AutoAWQ's default. Hidden states of all samples are kept: 0.5 GiB for 4096 channels
 
 
 def text(job: Job) -> str:
-    """What `--calibration` of the drivers gets."""
+    """What `--calibration` of our scripts gets."""
     return job.calibration or BUILTIN
 
 
@@ -41,7 +41,7 @@ def network(job: Job) -> bool:
 
 
 def arguments(job: Job, length: int = LENGTH) -> tuple[str, ...]:
-    """The words of a driver that calibrates."""
+    """The options of a script that calibrates."""
     return ("--calibration", text(job), "--samples", str(samples(job)), "--length", str(length))
 
 

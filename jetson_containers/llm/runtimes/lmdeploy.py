@@ -110,7 +110,7 @@ class Lmdeploy(TableRuntime):
         return "awq" if self.quantization(job).name == "w4a16" else "hf"
 
     def _awq(self, job: Job, *, old: bool) -> CommandStep:
-        """`lite auto_awq`; text that is no named set of its own is put in its place by a driver."""
+        """`lite auto_awq`; text that is not one of its named sets is passed by our script."""
         output = self.output_path(job) + ("-hf" if old else "")
         argv: tuple[str, ...] = (
             "lmdeploy", "lite", "auto_awq", job.source, "--calib-samples", str(calibration.samples(job)),
