@@ -129,6 +129,7 @@ def test_why_looks_at_what_a_package_depends_on(
 def test_info_list_and_build_name_the_same_platform(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """`info`, `list` and `build` name the same platform."""
     monkeypatch.setenv("JETSON_CONTAINERS_CACHE", str(tmp_path))
     target = parse_target("x86_64,cpu")
     made = rebase(target, "debian", "12", "test")
