@@ -39,7 +39,7 @@ from jetson_containers.engine.interface import OutOfMemoryError, RunResult
 from jetson_containers.images import labels
 from jetson_containers.plan.plan import BuildPlan
 from jetson_containers.plan.stage import Stage, StageKind
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.recipes.package import Package
 from tests.fakes import CAPABILITIES, FakeEngine, RunCall
 

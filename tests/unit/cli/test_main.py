@@ -18,8 +18,9 @@ from jetson_containers.cli.build import build, parse_build_args
 from jetson_containers.cli.llm import llm
 from jetson_containers.core import settings
 from jetson_containers.core.errors import UsageError
-from jetson_containers.lint.rules_platforms import TARGETS
-from jetson_containers.platforms.detect import parse_target, rebase
+from jetson_containers.platforms.detect import parse_target
+from jetson_containers.platforms.overrides import rebase
+from jetson_containers.platforms.target import SUPPORTED_TARGETS
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def test_global_options_are_accepted_between_llm_and_its_commands(
     assert json.loads(out)["board"] == "orin-nx-16gb"
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", SUPPORTED_TARGETS)
 def test_list_all_has_each_family_with_versions_or_a_reason(capsys: pytest.CaptureFixture[str], target: str) -> None:
     """Every family is listed on every platform or says why not."""
     code, out, _ = run(capsys, "list", "--all", "--json", "--target", target)

@@ -82,7 +82,7 @@ def test_facts_copies_lie_where_the_compiled_modules_are(tmp_path: Path) -> None
     """Facts copies lie where the compiled modules are."""
     import subprocess
 
-    program = "from jetson_containers.core import facts; facts.load('cuda')"
+    program = "from jetson_containers.core import facts; facts.load_facts('cuda')"
     env = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     subprocess.run([sys.executable, "-c", program], env=env, check=True)

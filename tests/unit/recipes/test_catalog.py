@@ -21,10 +21,10 @@ from jetson_containers.core.errors import (
     UnavailablePackageError,
     UnknownPackageError,
 )
+from jetson_containers.core.versions import version_key
 from jetson_containers.recipes import cache, catalog
 from jetson_containers.recipes.cache import Key
 from jetson_containers.recipes.catalog import Catalog, load, preferred
-from jetson_containers.recipes.requirement import version_key
 from jetson_containers.recipes.tree import RecipeDirectory
 from jetson_containers.recipes.why import explain_package
 from jetson_containers.resolver.solve import solve
@@ -34,7 +34,7 @@ from tests.unit.treemaker import NANO, ORIN, PC_CPU, XAVIER, package, platform, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 TREES = UNIT_DIR / "trees"
 BASIC = TREES / "basic"
