@@ -96,7 +96,7 @@ def test_share_survives_the_index_of_the_catalog(tmp_path: Path) -> None:
     assert list(shared.files_of(again)) == [".jetson/shared/one"]
 
 
-def test_of_a_package_may_be_a_shared_file(tmp_path: Path) -> None:
+def test_package_test_may_be_a_shared_file(tmp_path: Path) -> None:
     """A test may be a shared file."""
     found = package(tmp_path, "tests", {"shared/tests/look.py": ""})
     assert shared.script(found, ".jetson/shared/tests/look.py --all x") == tmp_path / "shared/tests/look.py"
