@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from jetson_containers.cli.abbreviations import Command
+from jetson_containers.cli.abbreviations import AbbreviatingCommand
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console, Level
 
@@ -152,7 +152,7 @@ def command(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.C
             return function(app, **options)
 
         kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
-        made: click.Command = click.command(*args, cls=Command, **kwargs)(global_options(wrapper))
+        made: click.Command = click.command(*args, cls=AbbreviatingCommand, **kwargs)(global_options(wrapper))
         return made
 
     return decorate
