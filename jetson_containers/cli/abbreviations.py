@@ -38,9 +38,9 @@ class _Abbreviating:
         return parser
 
 
-class Command(_Abbreviating, click.Command):
+class AbbreviatingCommand(_Abbreviating, click.Command):
     """`click.Command` with abbreviations."""
 
 
-class Group(_Abbreviating, click.Group):
+class AbbreviatingGroup(_Abbreviating, click.Group):
     """`click.Group` with abbreviations."""
