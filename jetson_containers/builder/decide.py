@@ -76,6 +76,8 @@ def look(
     Raises NotReadyError subclasses when the engine cannot be reached.
     """
     here = facts(graph, plans, store)
+    if options.ca_bundle:  # the engine is probed only where the answer counts
+        here = replace(here, mounts=store.engine.capabilities.mounts)
     if registry is None or forced(options):
         return here
     missing = decide(graph, plans, here, options).build
@@ -93,7 +95,6 @@ def facts(graph: Graph, plans: Sequence[Plan], store: Store) -> Facts:
     return Facts(
         {key: image for key, image in found.items() if image is not None},
         {name: image for name, image in named.items() if image is not None},
-        store.engine.capabilities.mounts,
     )
 
 

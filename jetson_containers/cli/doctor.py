@@ -10,7 +10,7 @@ def doctor(app: App) -> int:
     """Check this machine and say what to do about what is wrong; changes nothing. Exits 1 when a check failed."""
     from jetson_containers import doctor as action
 
-    checks = action.examine(action.Patient(lambda: app.platform, lambda: app.engine, app.settings))
+    checks = action.run_checks(action.DoctorContext(lambda: app.platform, lambda: app.engine, app.settings))
     failed = any(check.status is action.Status.FAIL for check in checks)
     if app.console.as_json:
         app.console.result_json(checks)

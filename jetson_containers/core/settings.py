@@ -51,7 +51,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "wheelhouse": Option(Path, None, "directory of wheels that pip prefers during builds", ("PIP_FIND_LINKS",)),
     "index_url": Option(str, "", "package index pip uses during builds", ("PIP_INDEX_URL",)),
-    "engine": Option(str, "auto", "builder: auto, bake, buildkit or legacy"),
+    "engine": Option(str, "auto", "builder: auto, buildx, buildkit or legacy"),
     "stage_registry": Option(str, "", "REGISTRY/NAMESPACE where builds look for stages by key, and push them"),
     "jobs": Option(int, 0, "stages built at the same time; 0: as memory and cores allow"),
     "allow_install": Option(bool, default=False, help="let root install what making a base image needs"),
