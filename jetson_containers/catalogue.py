@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.console import human_bytes
 from jetson_containers.lint.rules_platforms import TARGETS
 from jetson_containers.plan.final_name import final_name
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.recipes import catalog as catalog_module
-from jetson_containers.recipes import docs as packagedocs
+from jetson_containers.platforms import detect
+from jetson_containers.recipes.catalog import load, preferred
+from jetson_containers.recipes.docs import FENCE, about, first_paragraph, readme
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +50,7 @@ class Family:
         for items in self.absent.values():
             for item in items:
                 found.setdefault(item.package.name, item.package)
-        return tuple(catalog_module.preferred(found.values()))
+        return tuple(preferred(found.values()))
 
     @property
     def main(self) -> Package:
@@ -71,7 +71,7 @@ class Family:
 
 def families(trees: Sequence[Path], targets: Sequence[str] = TARGETS) -> list[Family]:
     """Read the trees for all platforms. Raises the first RecipeError: a catalogue with holes would be wrong."""
-    catalogs = {target: catalog_module.load(trees, platforms.parse_target(target)) for target in targets}
+    catalogs = {target: load(trees, detect.parse_target(target)) for target in targets}
     for catalog in catalogs.values():
         if catalog.broken:
             raise catalog.broken[0]
@@ -149,11 +149,11 @@ def _folder(package: Package, root: Path) -> str:
 def _about(family: Family, root: Path) -> str:
     main = family.main
     folder = _folder(main, root)
-    readme = packagedocs.readme(main)
-    text = packagedocs.first_paragraph(readme) if readme else packagedocs.about(main)
-    text = _LINK.sub(rf"]({folder}/\1)", text) if readme else text
+    text_of_readme = readme(main)
+    text = first_paragraph(text_of_readme) if text_of_readme else about(main)
+    text = _LINK.sub(rf"]({folder}/\1)", text) if text_of_readme else text
     recipe = f"[{main.path.parent.name}/{main.path.name}]({folder})"
-    docs = f", [README]({folder}/{main.docs})" if readme else ""
+    docs = f", [README]({folder}/{main.docs})" if text_of_readme else ""
     licences = sorted({package.license for package in family.packages if package.license})
     rows = [("group", main.group), ("recipe", recipe + docs), ("licence", ", ".join(licences) or "not stated")]
     if main.family_aliases:
@@ -165,7 +165,7 @@ def _about(family: Family, root: Path) -> str:
 
 def _use(family: Family) -> str:
     name = family.name
-    example = packagedocs.FENCE.search(packagedocs.readme(family.main) or family.main.docs)
+    example = FENCE.search(readme(family.main) or family.main.docs)
     lines = (
         f"./build.sh {name}            # one image with it",
         f"./run.sh $(./autotag {name})  # the best image there is",
@@ -182,7 +182,7 @@ def _where(family: Family) -> str:
             rows.append((f"`{target}`", "–", "", family.reason(target)))
             continue
         names = [_tag(package) for package in packages]
-        image = final_name(packages[0], platforms.parse_target(target))
+        image = final_name(packages[0], detect.parse_target(target))
         rows.append((f"`{target}`", names[0], _code(names[1:]), f"`{image}`"))
     return _table(("platform", "default", "also", "image, or why there is none"), rows)
 
@@ -252,8 +252,8 @@ def _notes(family: Family) -> str:
 def _platforms(targets: Sequence[str]) -> str:
     rows = []
     for target in targets:
-        platform = platforms.parse_target(target)
-        row = platforms.release(platform)
+        platform = detect.parse_target(target)
+        row = detect.release(platform)
         jetpack = (
             f"JetPack {platform.jetpack}"
             if platform.jetpack
@@ -268,7 +268,7 @@ def _platforms(targets: Sequence[str]) -> str:
                 str(platform.cuda) if platform.cuda else "none",
                 str(platform.python),
                 f"{platform.distro} {platform.distro_version}",
-                f"`{platforms.default_base_image(platform)}`",
+                f"`{detect.default_base_image(platform)}`",
             )
         )
     return _table(("platform", "", "CUDA", "Python", "distribution", "base image"), rows)

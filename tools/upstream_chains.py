@@ -266,10 +266,10 @@ def _write(file: Path | None, result: object) -> None:
 
 
 def _beside(options: argparse.Namespace) -> int:
-    from jetson_containers.lint.rules_platforms import TARGETS as SUPPORTED
+    from jetson_containers.lint.rules_platforms import TARGETS
 
     rows, result = [("target", "names", "planned", "changed"), ("---", *["---:"] * 3)], []
-    for target in options.target or SUPPORTED:
+    for target in options.target or TARGETS:
         before, changed = beside(options.checkout, target)
         planned = sum(not isinstance(plan, str) for plan in before.values())
         rows.append((target, str(len(before)), str(planned), str(len(changed))))

@@ -125,17 +125,17 @@ def dry_runs(date: str, clean: Callable[[Path], bool]) -> list[Row]:
     from jetson_containers.core.errors import JetsonError
     from jetson_containers.lint.rules_platforms import TARGETS
     from jetson_containers.plan import plan
-    from jetson_containers.platforms import detect as platforms
+    from jetson_containers.platforms import detect
     from jetson_containers.recipes import catalog
-    from jetson_containers.resolver import solve as resolver
+    from jetson_containers.resolver import solve
 
     rows = []
     for target in TARGETS:
-        platform = platforms.parse_target(target)
+        platform = detect.parse_target(target)
         loaded = catalog.load([ROOT / "packages"], platform)
         for package in loaded.available.values():
             try:
-                made = plan.make(resolver.solve(loaded, (package.name,)), platform, plan.PlanOptions())
+                made = plan.make(solve.solve(loaded, (package.name,)), platform, plan.PlanOptions())
             except JetsonError as error:
                 print(f"{target}: {package.name}: {error.message}", file=sys.stderr)
                 continue
@@ -190,7 +190,7 @@ def _of_image(image: LocalImage, machine: str, known: Mapping[str, Path], clean:
 
     said = labels.read(image.labels)
     name = said.packages[-1] if said.packages else ""
-    if said.role != labels.STAGE or name not in known or not labels.ours(image.references, image.labels):
+    if said.role != labels.STAGE or name not in known or not labels.is_ours(image.references, image.labels):
         return None
     if not said.platform or not is_commit(said.revision):
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers.images import labels as image_labels
+from jetson_containers.images import labels
 from jetson_containers.images.name import STAGE_REPOSITORY
 
 if TYPE_CHECKING:
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from jetson_containers.autotag.types import Candidate, Names, Wanted
 
 _UNFINISHED = {
-    image_labels.STAGE: "it is a link of a build chain",
-    image_labels.ARTIFACT: "it is only the compiled part of a package",
+    labels.STAGE: "it is a link of a build chain",
+    labels.ARTIFACT: "it is only the compiled part of a package",
 }
 
 
@@ -27,7 +27,7 @@ def unmet(candidate: Candidate, request: Sequence[Wanted], contents: Names | Non
     if not is_finished(candidate.role):
         return "image-role", _UNFINISHED.get(candidate.role, f"its role is `{candidate.role}`, not a finished image")
     if f"{candidate.name.namespace}/{candidate.name.name}/".startswith(STAGE_REPOSITORY + "/"):
-        return "image-role", _UNFINISHED[image_labels.STAGE]
+        return "image-role", _UNFINISHED[labels.STAGE]
     for wanted in request:
         if refusal := _lacks(candidate, wanted, contents):
             return refusal
@@ -83,4 +83,4 @@ def related(candidate: Candidate, request: Sequence[Wanted]) -> bool:
 
 def is_finished(role: str) -> bool:
     """Whether a role is that of an image to run; one that is not ours has none."""
-    return role in {"", image_labels.FINAL}
+    return role in {"", labels.FINAL}

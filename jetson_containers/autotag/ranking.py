@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.autotag.matching import extra_packages, unmet
 from jetson_containers.images.compat import Verdict, compatible, native_limit
-from jetson_containers.platforms import cuda as cudarange
+from jetson_containers.platforms import cuda
 from jetson_containers.platforms.cuda import Runs
 from jetson_containers.recipes.requirement import pep440
 
@@ -174,7 +174,7 @@ def _effort(image: ImageFacts, host: Platform) -> int:
         return 0
     if image.cuda is None:
         return 2
-    return 0 if cudarange.runs(image.cuda, host.l4t, limit) is Runs.NATIVE else 1
+    return 0 if cuda.runs(image.cuda, host.l4t, limit) is Runs.NATIVE else 1
 
 
 def _distance(image: Version | None, host: Version | None, digits: int) -> tuple[object, ...]:

@@ -21,6 +21,7 @@ from jetson_containers.core.errors import (
     NotReadyError,
     RegistryError,
     UsageError,
+    command,
 )
 from jetson_containers.registry import Listings, Repository
 
@@ -258,7 +259,7 @@ def pinned(candidate: Candidate, console: Console) -> str:
     if candidate.image_id:
         console.warning(
             f"{candidate.reference} has no digest, since no registry has it; its id holds on this machine only",
-            hint=f"jetson-containers push {candidate.reference}",
+            hint=command("jetson-containers", "push", candidate.reference),
         )
         return candidate.image_id
     raise UsageError(
@@ -287,7 +288,9 @@ def refusal(choice: Choice) -> JetsonError:
     return NoCompatibleImageError(
         message,
         details=[*refusals(choice.candidates), *(problem.message for problem in choice.problems)],
-        hint=_engine_first(choice) or f"`./build.sh {names}` makes one, and so does `autotag -y {names}`",
+        hint=_engine_first(choice)
+        or f"{command('./build.sh', *choice.request)} makes one, and so does "
+        f"{command('./autotag', '-y', *choice.request)}",
     )
 
 

@@ -13,7 +13,7 @@ from jetson_containers.autotag.ranking import rank_key
 from jetson_containers.autotag.types import Candidate, Found, Kind
 from jetson_containers.core.errors import JetsonError, RegistryError, UsageError
 from jetson_containers.images import compat
-from jetson_containers.images import labels as image_labels
+from jetson_containers.images.labels import PLATFORM, is_ours, read
 from jetson_containers.images.name import ImageName
 from jetson_containers.registry import DOCKER_HUB, Listing, Listings, Repository
 
@@ -138,7 +138,7 @@ def _local_candidates(image: LocalImage) -> Iterator[Candidate]:
             name = ImageName.parse(reference)
         except UsageError:
             continue
-        ours = image_labels.ours([reference], image.labels)
+        ours = is_ours([reference], image.labels)
         made = _candidate(name, image.labels, image.architecture, Kind.LOCAL, ours=ours)
         facts = replace(made.facts, pushed=image.created[:10], size=image.size, source=Kind.LOCAL.value)
         yield replace(made, facts=facts, digest=_digest_of(image, name), image_id=image.id)
@@ -148,10 +148,10 @@ def _candidate(
     name: ImageName, labels: Mapping[str, str], arch: str | None, kind: Kind, *, ours: bool | None = None
 ) -> Candidate:
     """Labels count where they were written for this image; an image built on ours inherits only its platform."""
-    said = image_labels.read(labels)
+    said = read(labels)
     if ours is None:
-        ours = image_labels.ours([str(name)], labels)
-    believed = labels if ours else {k: v for k, v in labels.items() if k == image_labels.PLATFORM}
+        ours = is_ours([str(name)], labels)
+    believed = labels if ours else {k: v for k, v in labels.items() if k == PLATFORM}
     facts = compat.facts_of(name, believed, docker_arch=arch)
     facts = replace(facts, reference=str(name), packages=said.packages if ours else ())
     role = said.role if ours or not is_finished(said.role) else ""

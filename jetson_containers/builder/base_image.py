@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING
 from jetson_containers.builder import rootfs
 from jetson_containers.core import files
 from jetson_containers.core.console import human_bytes
-from jetson_containers.core.errors import DiskSpaceError, NotReadyError, RegistryError, TargetError
+from jetson_containers.core.errors import DiskSpaceError, NotReadyError, RegistryError, TargetError, command
 from jetson_containers.core.process import Children
 from jetson_containers.engine.interface import BuildRequest
 from jetson_containers.images import labels
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.platforms import tables
+from jetson_containers.platforms import detect, tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,12 +87,12 @@ def predict(platform: Platform, settings: Settings, base: str = "") -> BaseImage
     row = _recorded(settings).get(_record_key(platform, chosen))
     if row:
         try:
-            rebased = platforms.rebase(platform, row["distro"], row["version"], row["origin"])
+            rebased = detect.rebase(platform, row["distro"], row["version"], row["origin"])
         except (KeyError, TargetError):
-            return BaseImage(chosen or platforms.default_base_image(platform), platform, None)
+            return BaseImage(chosen or detect.default_base_image(platform), platform, None)
         same = (row["distro"], row["version"]) == (platform.distro, platform.distro_version)
         return BaseImage(row["reference"], platform if same else rebased, row["digest"], bool(row["made"]))
-    return BaseImage(chosen or platforms.default_base_image(platform), platform, None)
+    return BaseImage(chosen or detect.default_base_image(platform), platform, None)
 
 
 def made_name(distro: str, version: str, arch: str) -> str:
@@ -116,13 +115,13 @@ def _own(reference: str, platform: Platform, engine: Engine, console: Console, s
     if image.architecture != arch:
         raise NotReadyError(
             f"--base {reference} is an image for {image.architecture}, and the target is {arch}",
-            hint=f"docker pull --platform {platform.docker_platform} {reference}",
+            hint=command("docker", "pull", "--platform", platform.docker_platform, reference),
         )
     return BaseImage(reference, _platform_of(image, reference, platform, engine, console), _digest(image))
 
 
 def _local_default(platform: Platform, engine: Engine) -> BaseImage | None:
-    reference = platforms.default_base_image(platform)
+    reference = detect.default_base_image(platform)
     image = engine.image(reference)
     if image is None or image.architecture != _arch(platform):
         return None
@@ -144,7 +143,7 @@ def _made_before(platform: Platform, engine: Engine, console: Console, root: Pat
 
 def _pulled(platform: Platform, engine: Engine, console: Console, settings: Settings) -> BaseImage | None:
     """Pull the default; None, with a notice, when no registry has it for us."""
-    reference = platforms.default_base_image(platform)
+    reference = detect.default_base_image(platform)
     if settings["offline"]:
         console.detail(f"offline: `{reference}` is not pulled")
         return None
@@ -168,7 +167,7 @@ def _make(
     row = tables.distro(host.get("ID", ""), version)
     codename = str(row["codename"]) if row else host.get("VERSION_CODENAME", "")
     wanted = rootfs.plan(host, arch, version=version, codename=codename, root=root)
-    rebased = platforms.rebase(platform, wanted.distro, version, "base image made here")
+    rebased = detect.rebase(platform, wanted.distro, version, "base image made here")
     foreign = _check_emulation(platform, engine)
     files.ensure_engine_space(engine.capabilities.data_root, MAKING_NEEDS)
     tool = _tool(settings.env, console, allow_install=allow_install)
@@ -265,7 +264,7 @@ def _platform_of(image: LocalImage, reference: str, platform: Platform, engine: 
     if (distro, version) == (platform.distro, platform.distro_version):
         return platform
     try:
-        return platforms.rebase(platform, distro, version, f"of {reference}")
+        return detect.rebase(platform, distro, version, f"of {reference}")
     except TargetError:
         console.warning(
             f"{reference} does not say which distribution it is; taken for {platform.distro} {platform.distro_version}"
@@ -274,7 +273,7 @@ def _platform_of(image: LocalImage, reference: str, platform: Platform, engine: 
 
 
 def _as_made(reference: str, image: LocalImage, platform: Platform, distro: str, version: str) -> BaseImage:
-    rebased = platforms.rebase(platform, distro, version, f"of {reference}")
+    rebased = detect.rebase(platform, distro, version, f"of {reference}")
     return BaseImage(reference, rebased, image.id, made=True)
 
 
@@ -311,7 +310,7 @@ def parse_os_release(text: str) -> dict[str, str]:
 
 
 def _record_key(platform: Platform, chosen: str) -> str:
-    return f"{chosen or platforms.default_base_image(platform)} {platform.docker_platform}"
+    return f"{chosen or detect.default_base_image(platform)} {platform.docker_platform}"
 
 
 def _recorded(settings: Settings) -> dict[str, dict[str, str]]:

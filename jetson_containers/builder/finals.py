@@ -6,8 +6,8 @@ import datetime
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.builder import graph as graphs
 from jetson_containers.builder import package_tests
+from jetson_containers.builder.graph import plan_key
 from jetson_containers.core.errors import NotReadyError
 from jetson_containers.images import labels
 from jetson_containers.plan.stage import StageKind
@@ -75,7 +75,7 @@ def _name(plan: Plan, graph: Graph, workshop: Workshop, share: Share) -> Final |
             key=top.stage.key,
             packages=plan.packages,
             platform=plan.platform,
-            plan=graphs.plan_key(plan),
+            plan=plan_key(plan),
             tests=package_tests.of_image(known),
             provenance=labels.Provenance(
                 revision=workshop.revision,
@@ -109,8 +109,8 @@ def push(plan: Plan, namespace: str, workshop: Workshop) -> str:
 
 def _is(image: LocalImage, plan: Plan) -> bool:
     written = labels.read(image.labels)
-    same = written.plan == graphs.plan_key(plan) and written.key == plan.top.key
-    return written.role == labels.FINAL and same and labels.ours(image.references, image.labels)
+    same = written.plan == plan_key(plan) and written.key == plan.top.key
+    return written.role == labels.FINAL and same and labels.is_ours(image.references, image.labels)
 
 
 def _statuses(image: LocalImage) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder import graph as graphs
+from jetson_containers.builder.graph import weight_name
 from jetson_containers.builder.progress import Totals
 from jetson_containers.builder.stage_builder import Outcome
 from jetson_containers.builder.types import StageReport
@@ -140,7 +140,7 @@ class Loop:
 
     def _totals(self) -> Totals:
         waiting = [key for key in self._graph.nodes if key not in self.reports]
-        known = [self._seconds.get(graphs.weight_name(self._graph.nodes[key].stage)) for key in waiting]
+        known = [self._seconds.get(weight_name(self._graph.nodes[key].stage)) for key in waiting]
         return Totals(
             done=len(self.reports),
             all=len(self._graph.nodes),

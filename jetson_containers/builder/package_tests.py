@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import UsageError
 from jetson_containers.plan.stage import StageKind
-from jetson_containers.recipes import files as recipe_files
+from jetson_containers.recipes import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -98,7 +98,7 @@ def scripts_digest(node: Node) -> str:
     state = hashlib.sha256()
     for entry in tests_of(node):
         path = node.stage.definition.path / entry.partition(" ")[0] if node.stage.definition else None
-        script = recipe_files.read_bytes(path) if path and recipe_files.is_file(path) else b""
+        script = files.read_bytes(path) if path and files.is_file(path) else b""
         state.update(entry.encode() + b"\0" + script + b"\0")
     return state.hexdigest()[:16]
 
@@ -217,7 +217,7 @@ def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> Re
     test = " ".join(filter(None, (entry.partition(" ")[0], bench.where)))
     command = argv(entry)
     with bench.logs.test(node.number, index, node.stage.package, test) as log:
-        log.write(f"$ docker run {image} {shlex.join(command)}")
+        log.write(f"$ {shlex.join(['docker', 'run', image, *command])}")
         began = time.monotonic()
         ended = bench.engine.run(
             image,

@@ -16,9 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder import decide, package_tests, progress, resources, stage_registry, summary
-from jetson_containers.builder import finals as finals_module
-from jetson_containers.builder import graph as graphs
+from jetson_containers.builder import decide, finals, graph, package_tests, progress, resources, stage_registry, summary
 from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.loop import Loop
 from jetson_containers.builder.scheduler import Scheduler
@@ -104,7 +102,7 @@ class _Run:
         self.env = os.environ if options.env is None else options.env
         self.store = Store(engine)
         self.state = State(options.state)
-        self.graph = graphs.merge(self.plans)
+        self.graph = graph.merge(self.plans)
         self.began = time.monotonic()
         self.reports: dict[str, StageReport] = {}
         self.failures: list[Failure] = []
@@ -177,7 +175,7 @@ class _Run:
             asked = " ".join(plan.request)
             size = self.facts.finals[plan.final].size
             self.console.ok(f"{asked} is up to date: nothing to build ({plan.final}, {human_bytes(size)})")
-            self.finals[plan.final] = finals_module.Final(plan.final, fresh=False, size=size)
+            self.finals[plan.final] = finals.Final(plan.final, fresh=False, size=size)
         return self._report()
 
     def _check_disk(self, todo: Mapping[str, None]) -> None:
@@ -187,7 +185,7 @@ class _Run:
         if not self.options.disk_per_stage or remote or not root.is_dir():
             return
         sizes = self.state.sizes()
-        names = [graphs.weight_name(self.graph.nodes[key].stage) for key in todo]
+        names = [graph.weight_name(self.graph.nodes[key].stage) for key in todo]
         need = sum(max(0.0, sizes.get(name, self.options.disk_per_stage)) for name in names)
         free = files.free_space(root)
         if need > free:
@@ -211,7 +209,7 @@ class _Run:
             jobs=options.jobs, cores=options.cores, memory=options.memory, most_jobs=resources.job_limit(self.env)
         )
         seconds = self.state.seconds()
-        scheduler = Scheduler(self.graph, todo, graphs.priorities(self.graph, set(todo), seconds), available)
+        scheduler = Scheduler(self.graph, todo, graph.priorities(self.graph, set(todo), seconds), available)
 
         def work(node: Node, share: Share) -> Outcome:
             outcome = workshop.run(node, share)
@@ -248,7 +246,7 @@ class _Run:
         for plan in self.plans:
             if plan.top.key != node.stage.key or self._lost(plan):
                 continue
-            final = finals_module.name(plan, self.graph, workshop, share)
+            final = finals.name(plan, self.graph, workshop, share)
             if isinstance(final, Failure):
                 report = replace(outcome.report, state="failed", tests="failed", cause=final.error.message)
                 return replace(outcome, report=report, failure=final)
@@ -268,7 +266,7 @@ class _Run:
             if plan.final not in self.finals:
                 continue
             try:
-                self.pushed.append(finals_module.push(plan, self.options.push, workshop))
+                self.pushed.append(finals.push(plan, self.options.push, workshop))
             except InterruptedByUserError:
                 raise
             except JetsonError as error:

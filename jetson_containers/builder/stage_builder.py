@@ -28,7 +28,7 @@ from jetson_containers.dockerfile.inject import JOB_ARGS, takes_jobs
 from jetson_containers.engine.interface import BuildRequest, OutOfMemoryError
 from jetson_containers.images import labels
 from jetson_containers.plan.stage import StageKind
-from jetson_containers.recipes import schema as recipe_keys
+from jetson_containers.recipes import schema
 
 if TYPE_CHECKING:
     import threading
@@ -88,7 +88,7 @@ def _flags(definition: Package | None) -> list[str]:
     if definition is None:
         return []
     try:
-        return recipe_keys.build_flags(definition.build_flags)
+        return schema.build_flags(definition.build_flags)
     except ValueError as error:
         raise RecipeError(f"`build_flags` of `{definition.name}`: {error}", path=definition.path) from error
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from jetson_containers.core import settings as settings_module
+from jetson_containers.core import settings
 from jetson_containers.core.console import Console, Level
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ class App:
         flags = {"offline": self.options.get("offline") or None, "packages": self.options.get("tree") or None}
         flags["package_dirs"] = tuple(filter(None, self.options.get("package_dirs", ()))) or None
         flags.update(self.options.get("settings", {}))
-        return settings_module.load(flags)
+        return settings.load(flags)
 
     @functools.cached_property
     def platform(self) -> Platform:
         """The host, or the cross target; notices are said once."""
-        from jetson_containers.platforms import detect as platforms
+        from jetson_containers.platforms import detect
 
-        platform = platforms.detect(Path("/"), self.settings.env, self.options.get("target") or "")
+        platform = detect.detect(Path("/"), self.settings.env, self.options.get("target") or "")
         for notice in platform.notices:
             self.console.info(f"note: {notice}")
         return platform

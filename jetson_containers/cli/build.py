@@ -187,8 +187,7 @@ def test(app: App, *, packages: tuple[str, ...]) -> int:
 
 def _run(app: App, given: BuildArguments) -> tuple[BuildReport, Assembly]:
     """Find the base image, plan for it, build."""
-    from jetson_containers.builder import base_image
-    from jetson_containers.builder import run as builder
+    from jetson_containers.builder import base_image, run
     from jetson_containers.builder.stage_registry import StageRegistry
 
     options = _plan_options(app, given)  # before anything is pulled or made for nothing
@@ -206,7 +205,7 @@ def _run(app: App, given: BuildArguments) -> tuple[BuildReport, Assembly]:
     _warn_of_idle_patterns(app, given, assembly)
     build_options = _build_options(app, given, _gpu_options(app))
     registry = StageRegistry.of(app.settings)
-    return builder.run(assembly.plans, app.engine, build_options, app.console, registry), assembly
+    return run.run(assembly.plans, app.engine, build_options, app.console, registry), assembly
 
 
 def _warn_of_idle_patterns(app: App, given: BuildArguments, assembly: Assembly) -> None:
@@ -303,7 +302,7 @@ def _assemble(app: App, given: BuildArguments, options: PlanOptions, base: Any) 
 
 
 def _show(app: App, assembly: Assembly, given: BuildArguments) -> int:
-    from jetson_containers.plan import plan as plan_module
+    from jetson_containers.plan.plan import describe, multiple_json
 
     plans = _decided(app, assembly.plans, given)
     _warn_of_idle_patterns(app, given, assembly)
@@ -312,10 +311,10 @@ def _show(app: App, assembly: Assembly, given: BuildArguments) -> int:
             app.console.result_json(plans[0].to_json())
         else:
             errors = [{"request": e.request, "reason": e.reason} for e in assembly.errors]
-            app.console.result_json(plan_module.multiple_json(assembly.platform, plans, errors))
+            app.console.result_json(multiple_json(assembly.platform, plans, errors))
         return 0
     for plan in plans:
-        for line in plan_module.describe(plan):
+        for line in describe(plan):
             app.console.result(line)
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
@@ -379,12 +378,12 @@ def _gpu_options(app: App) -> tuple[str, ...]:
     """How containers of the tests get the GPU on this machine; nothing when the target is another one."""
     if app.is_cross or not app.platform.has_gpu:
         return ()
-    from jetson_containers.launch import docker_options as dockerargs
-    from jetson_containers.launch import gpu as launch_gpu
+    from jetson_containers.launch import docker_options
+    from jetson_containers.launch.gpu import gpu_part
     from jetson_containers.launch.parts import Host
 
     host = Host(app.platform, app.engine.run_capabilities, app.settings.env)
-    _, part = launch_gpu.gpu_part(host, dockerargs.parse(["image"]), no_gpu=False)
+    _, part = gpu_part(host, docker_options.parse(["image"]), no_gpu=False)
     for notice in part.notices:
         app.console.detail(notice.text)
     return tuple(part.argv)

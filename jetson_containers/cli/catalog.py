@@ -62,7 +62,7 @@ def show(app: App, *, name: str) -> None:
 
     Example: jetson-containers show llama_cpp
     """
-    from jetson_containers.recipes import docs as packagedocs
+    from jetson_containers.recipes import docs
 
     package = app.catalog.find(name)
     data = {
@@ -82,7 +82,7 @@ def show(app: App, *, name: str) -> None:
     if app.console.as_json:
         app.console.result_json(data)
         return
-    data["docs"] = packagedocs.about(package)
+    data["docs"] = docs.about(package)
     rows = [(key, _cell(value)) for key, value in data.items() if value not in (None, "", [], {})]
     app.console.table(("field", "value"), rows, to_result=True)
 
@@ -102,7 +102,7 @@ def search(app: App, *, text: str) -> None:
 
     Example: jetson-containers search gguf
     """
-    from jetson_containers.recipes import docs as packagedocs
+    from jetson_containers.recipes import docs
 
     words = text.lower().split()
     found = [package for package in app.catalog.available.values() if all(word in _haystack(package) for word in words)]
@@ -111,14 +111,14 @@ def search(app: App, *, text: str) -> None:
     if app.console.as_json:
         app.console.result_json([_row(package) for package in found])
         return
-    rows = [(p.name, p.group, packagedocs.about(p)[:80]) for p in found]
+    rows = [(p.name, p.group, docs.about(p)[:80]) for p in found]
     app.console.table(("package", "group", "docs"), rows, to_result=True)
 
 
 def _haystack(package: Package) -> str:
-    from jetson_containers.recipes import docs as packagedocs
+    from jetson_containers.recipes import docs
 
-    words = (package.name, *package.aliases, package.group, packagedocs.whole(package), package.notes)
+    words = (package.name, *package.aliases, package.group, docs.whole(package), package.notes)
     return " ".join(words).lower()
 
 
@@ -129,9 +129,9 @@ def why(app: App, *, name: str) -> None:
 
     Example: jetson-containers why cuda --target cpu
     """
-    from jetson_containers.recipes.why import why as explain
+    from jetson_containers.recipes.why import explain_package
 
-    data = explain(app.catalog, name)
+    data = explain_package(app.catalog, name)
     refused = _refusal(app.catalog, data["package"]) if data["available"] else None
     if app.console.as_json:
         app.console.result_json({**data, "refused": refused.message if refused else None})
@@ -166,9 +166,9 @@ def tree(app: App, *, names: tuple[str, ...]) -> None:
 
     Example: jetson-containers tree llama_cpp
     """
-    from jetson_containers.resolver import solve as resolver
+    from jetson_containers.resolver import solve
 
-    resolution = resolver.solve(app.catalog, names)
+    resolution = solve.solve(app.catalog, names)
     if app.console.as_json:
         app.console.result_json(
             {

@@ -82,7 +82,7 @@ def download(app: App, *, given: DownloadArguments) -> int:
 
 def _in_image(app: App, given: DownloadArguments) -> int:
     """Run the image's own downloader on the same data directory."""
-    from jetson_containers.llm import download_in_image as inimage
+    from jetson_containers.llm import download_in_image
 
     lacking = {
         "--dry-run": given.dry_run,
@@ -101,7 +101,7 @@ def _in_image(app: App, given: DownloadArguments) -> int:
     words += ["--skip-safetensors"] if given.skip_safetensors else []
     words += ["--verify"] if given.verify else []
     words += ["--offline"] if app.settings["offline"] else []
-    for path in inimage.download(
+    for path in download_in_image.download(
         given.repositories, given.image, app.platform, lambda: app.engine, app.settings, app.console, options=words
     ):
         app.console.result(path)

@@ -44,7 +44,7 @@ def _ours(app: App) -> list[tuple[LocalImage, ImageLabels]]:
     return [
         (image, said)
         for image, said in found
-        if said.role == labels.BASE or (said.role and labels.ours(image.references, image.labels))
+        if said.role == labels.BASE or (said.role and labels.is_ours(image.references, image.labels))
     ]
 
 
@@ -124,14 +124,14 @@ def df(app: App) -> None:
 @click.argument("name")
 def pull(app: App, *, name: str) -> None:
     """Pull an image: a full reference, or a package, for which the newest image that runs here is taken."""
-    from jetson_containers.autotag import search as autotag
+    from jetson_containers.autotag import search
 
     if "/" in name:
         app.engine.pull(name, app.console.info)
         app.console.result(name)
         return
-    chosen = autotag.options(app.settings, prefer=["registry"], yes=True)
-    app.console.result(autotag.find((name,), app.platform, lambda: app.engine, app.settings, app.console, chosen))
+    chosen = search.options(app.settings, prefer=["registry"], yes=True)
+    app.console.result(search.find((name,), app.platform, lambda: app.engine, app.settings, app.console, chosen))
 
 
 @command(epilog="Example: jetson-containers push registry.example:5000/robots/llama_cpp:latest")

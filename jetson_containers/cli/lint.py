@@ -25,14 +25,14 @@ def lint(app: App, *, patterns: tuple[str, ...], show_rules: bool, no_shellcheck
 
     Example: jetson-containers lint llama_cpp --json
     """
-    from jetson_containers.lint import run as action
+    from jetson_containers.lint import run
 
     if show_rules:
         return _rules(app)
     target = app.options.get("target")
-    targets = (target,) if target else action.TARGETS
+    targets = (target,) if target else run.TARGETS
     trees = app.settings.package_trees
-    report = action.lint(trees, patterns, targets=targets, shellcheck=not no_shellcheck)
+    report = run.lint(trees, patterns, targets=targets, shellcheck=not no_shellcheck)
     for notice in report.notices:
         app.console.warning(notice)
     if app.console.as_json:
@@ -41,7 +41,7 @@ def lint(app: App, *, patterns: tuple[str, ...], show_rules: bool, no_shellcheck
     for item in report.findings:
         app.console.result(f"{_place(item)}: {item.severity.value} {item.rule}: {item.message}")
         app.console.result(f"    → {item.remedy}")
-    errors = sum(item.severity is action.Severity.ERROR for item in report.findings)
+    errors = sum(item.severity is run.Severity.ERROR for item in report.findings)
     summary = f"{errors} errors, {len(report.findings) - errors} warnings in {report.packages} packages"
     app.console.info(summary) if report.findings else app.console.ok(f"{report.packages} packages: no finding")
     return int(report.failed)

@@ -132,9 +132,9 @@ def chat(app: App, *, request: LlmRequest, options: ChatOptions, dry_run: bool) 
 
     Example: jetson-containers llm chat tiny --prompt 'What is Jetson?'
     """
-    from jetson_containers.llm import chat as action
+    from jetson_containers.llm.chat import chat
 
-    answer = action.chat(request, options, context_of(app), dry_run=dry_run)
+    answer = chat(request, options, context_of(app), dry_run=dry_run)
     if app.console.as_json and answer is not None:
         app.console.result_json(answer.to_json())
     return 0
@@ -154,9 +154,9 @@ def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool)
 
     Example: jetson-containers llm serve Qwen/Qwen2.5-1.5B-Instruct --detach
     """
-    from jetson_containers.llm import serve as action
+    from jetson_containers.llm.serve import serve
 
-    action.serve(request, wanted, context_of(app), dry_run=dry_run)
+    serve(request, wanted, context_of(app), dry_run=dry_run)
     return 0
 
 
@@ -186,20 +186,20 @@ def bench(
 
     Example: jetson-containers llm bench Qwen/Qwen2.5-1.5B-Instruct --csv
     """
-    from jetson_containers.llm import bench as action
+    from jetson_containers.llm.bench import BenchOptions, bench, read_prompts, show
 
-    prompts = action.read_prompts(prompt_file) if prompt_file else ()
-    options = action.BenchOptions(
+    prompts = read_prompts(prompt_file) if prompt_file else ()
+    options = BenchOptions(
         prompts=prompts, input_tokens=input_tokens, output_tokens=max_new_tokens, count=max_num_prompts, csv=save
     )
     context = context_of(app)
-    report = action.bench(request, options, context, dry_run=dry_run)
+    report = bench(request, options, context, dry_run=dry_run)
     if report is None:
         return 0
     if app.console.as_json:
         app.console.result_json(report)
     else:
-        action.show(report, context, as_csv=as_csv)
+        show(report, context, as_csv=as_csv)
     return 0
 
 
@@ -211,9 +211,9 @@ def list_(app: App, *, verify: bool) -> int:
     Example: jetson-containers llm list --json
     """
     from jetson_containers.core.console import human_bytes
-    from jetson_containers.llm import stored as models
+    from jetson_containers.llm.stored import listing
 
-    stored = models.listing(app.settings.path("data"), _downloads(app), verify=verify)
+    stored = listing(app.settings.path("data"), _downloads(app), verify=verify)
     status = 1 if verify and any(one.intact is False for one in stored) else 0
     if app.console.as_json:
         app.console.result_json(stored)
@@ -246,10 +246,10 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     from jetson_containers.core.console import human_bytes
     from jetson_containers.core.errors import UsageError
     from jetson_containers.llm import in_use
-    from jetson_containers.llm import stored as models
+    from jetson_containers.llm.stored import choose, listing, remove
 
     data = app.settings.path("data")
-    chosen = models.choose(models.listing(data, _downloads(app)), model, runtime=runtime, quantization=quantization)
+    chosen = choose(listing(data, _downloads(app)), model, runtime=runtime, quantization=quantization)
     size = human_bytes(sum(one.size for one in chosen))
     if dry_run or not yes:
         for one in chosen:
@@ -263,7 +263,7 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
         if not app.console.confirm(f"delete {size}?"):
             return 1
     for one in chosen:
-        models.remove(one, data)
+        remove(one, data)
         app.console.result(one.path)
     app.console.ok(f"{size} freed")
     return 0
@@ -288,15 +288,15 @@ def context_of(app: App) -> LlmContext:
 
 
 def _prepare(app: App, request: LlmRequest, *, dry_run: bool, compiled: bool) -> int:
-    from jetson_containers.llm import prepare as action
     from jetson_containers.llm.decide import Goal
+    from jetson_containers.llm.prepare import plan, prepare, show
 
     goal = Goal.COMPILED if compiled else Goal.QUANTIZED
     context = context_of(app)
     if dry_run:
-        action.show(action.plan(request, context, goal), (), app.console)
+        show(plan(request, context, goal), (), app.console)
         return 0
-    prepared = action.prepare(request, context, goal)
+    prepared = prepare(request, context, goal)
     if app.console.as_json:
         app.console.result_json({"artefact": str(_on_host(app, prepared)), "steps": prepared.results})
     else:

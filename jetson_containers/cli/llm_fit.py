@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jetson_containers.cli.app import App, collect, command
+from jetson_containers.core import errors
 from jetson_containers.core.console import columns
 from jetson_containers.core.errors import JetsonError
 
@@ -55,12 +56,12 @@ def fit(app: App, *, model: str, question: FitQuestion) -> int:
 
     Example: jetson-containers llm fit Llama-2-7b-chat-hf --board orin-nx-16gb
     """
-    from jetson_containers.llm.fit import query as fitting
+    from jetson_containers.llm.fit import query
     from jetson_containers.llm.models import lookup, shape
 
     known = lookup.find_shape(model, lambda name: shape.from_hub(name, app.settings, app.console))
-    machine = fitting.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
-    answer = fitting.answer(known, machine, question)
+    machine = query.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
+    answer = query.answer(known, machine, question)
     version = _version(app, answer.best.runtime) if app.is_cross else ""
     if app.console.as_json:
         app.console.result_json({**answer.to_json(), **({"version": version} if version else {})})
@@ -102,7 +103,7 @@ def lines(answer: FitAnswer, asked: str, *, one: bool) -> list[str]:
     elif not best.fits:
         shown.append("nothing smaller was found that fits on any board")
     if not one and len(answer.fits) > 1:
-        shown.append(f"details: jetson-containers llm fit {asked} --runtime {best.runtime}")
+        shown.append(f"details: {errors.command('jetson-containers', 'llm', 'fit', asked, '--runtime', best.runtime)}")
     return shown
 
 

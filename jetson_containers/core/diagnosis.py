@@ -6,6 +6,7 @@ Pure: lines in, finding out. The table is `facts/error_signatures.yaml`; adding 
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -172,8 +173,9 @@ def _without_echo(line: str) -> str:
 def _finding(row: Signature, match: re.Match[str] | None, line: str = "", number: int = 0) -> Finding:
     groups = [text for text in (match.groups() if match else ()) if text]
 
-    def fill(text: str) -> str:
+    def fill(text: str, words: Sequence[str]) -> str:
         text = text.replace("{line}", line.strip())
-        return re.sub(r"\{(\d)\}", lambda m: groups[int(m[1]) - 1] if int(m[1]) <= len(groups) else "", text)
+        return re.sub(r"\{(\d)\}", lambda m: words[int(m[1]) - 1] if int(m[1]) <= len(words) else "", text)
 
-    return Finding(row.id, fill(row.cause), fill(row.remedy), line.strip(), number)
+    remedy = fill(row.remedy, [shlex.quote(text) for text in groups])  # it holds commands
+    return Finding(row.id, fill(row.cause, groups), remedy, line.strip(), number)

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core.errors import NotReadyError, RecipeError, UsageError
+from jetson_containers.core.errors import NotReadyError, RecipeError, UsageError, command
 from jetson_containers.dockerfile.parser import (
     DEFAULT_PATH,
     FLAG,
@@ -120,7 +120,7 @@ def check_rights(text: str, path: Path = DEFAULT_PATH, user_flags: Sequence[str]
                 f"`RUN --{name}={shown(value)}` asks for rights of the host, which only a user can give",
                 path=path,
                 line=step.line,
-                hint=f"leave it out; for this build alone: `--build-flags '--allow {right}'`",
+                hint=f"leave it out; for this build alone: {command('--build-flags', f'--allow {right}')}",
             )
 
 

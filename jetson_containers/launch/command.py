@@ -20,14 +20,11 @@ from typing import TYPE_CHECKING
 from jetson_containers.core.errors import EngineMissingError, NotReadyError
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.suggest import did_you_mean
-from jetson_containers.launch import devices as launch_devices
-from jetson_containers.launch import display as launch_display
-from jetson_containers.launch import docker_options as dockerargs
-from jetson_containers.launch import gpu as launch_gpu
-from jetson_containers.launch import options as launch_args
-from jetson_containers.launch.options import split_globals
+from jetson_containers.launch import devices, display, docker_options
+from jetson_containers.launch.gpu import gpu_part, ulimit_part
+from jetson_containers.launch.options import OWN, hide_secrets, parse, split_globals
 from jetson_containers.launch.parts import Host, Mount, Notice, Part, Severity
-from jetson_containers.llm import run_hints as launch_hints
+from jetson_containers.llm import run_hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -117,35 +114,35 @@ def plan_run(
     """
     env = os.environ if env is None else env
     merged = {**settings.env, **env}
-    request = launch_args.parse(args)
+    request = parse(args)
     image = request.image
     host = Host(platform, capabilities, merged, root)
-    line, hidden = launch_args.hide_secrets(request.line)
+    line, hidden = hide_secrets(request.line)
     data = Path(os.path.abspath(request.data or settings.path("data")))  # noqa: PTH100 - Path.absolute keeps `..`
-    cookie, x11 = launch_display.x11_part(host, line, settings.path("cache").expanduser())
-    gpu, gpu_options = launch_gpu.gpu_part(host, line, no_gpu=request.no_gpu)
+    cookie, x11 = display.x11_part(host, line, settings.path("cache").expanduser())
+    gpu, gpu_options = gpu_part(host, line, no_gpu=request.no_gpu)
     chosen_name = line.last("name") or name or unique_name()
     whole = _join(
         _terminal(line, stdin_tty=stdin_tty, stdout_tty=stdout_tty),
         _defaults(line, chosen_name),
         gpu_options,
-        launch_gpu.ulimit_part(host, line, gpu),
+        ulimit_part(host, line, gpu),
         _tokens(line, merged),
         _hub(line, merged),
         _from_dotenv(line, merged),
         Part(mounts=(Mount(str(data), "/data"),)),
-        launch_devices.host_mounts(host),
+        devices.host_mounts(host),
         x11,
-        launch_display.pulse_part(host, line),
-        launch_devices.upload_key_part(host),
-        launch_devices.docker_socket_part(host, request),
-        launch_devices.webcam_part(request.webcam),
-        launch_devices.camera_part(host, request),
-        launch_devices.device_part(host, request),
-        launch_devices.group_part(host, request),
-        launch_devices.optional_permissions_part(host),
+        display.pulse_part(host, line),
+        devices.upload_key_part(host),
+        devices.docker_socket_part(host, request),
+        devices.webcam_part(request.webcam),
+        devices.camera_part(host, request),
+        devices.device_part(host, request),
+        devices.group_part(host, request),
+        devices.optional_permissions_part(host),
         Part(notices=_oddities(line)),
-        launch_hints.hints_part(image, platform, line, data, hidden),
+        run_hints.hints_part(image, platform, line, data, hidden),
     )
     mounts = tuple(mount for mount in whole.mounts if posixpath.normpath(mount.target) not in line.mount_targets)
     options = (*whole.argv, *(word for mount in mounts for word in mount.argv), *line.words)
@@ -160,7 +157,7 @@ def plan_run(
         gpu=gpu,
         mounts=mounts,
         data=data if any(mount.target == "/data" for mount in mounts) else None,
-        folders=launch_hints.folders(line.command),
+        folders=run_hints.folders(line.command),
         cookie=cookie if any(cookie and mount.source == str(cookie.path) for mount in mounts) else None,
         dry_run=request.dry_run,
     )
@@ -279,7 +276,7 @@ def _oddities(line: RunLine) -> tuple[Notice, ...]:
     notices = []
     for option in line.options:
         if not option.known:
-            known = [*launch_args.OWN, *dockerargs.VALUED, *dockerargs.FLAGS]
+            known = [*OWN, *docker_options.VALUED, *docker_options.FLAGS]
             dashes = "--" if len(option.name) > 1 else "-"
             notices.append(
                 Notice(
@@ -300,7 +297,7 @@ def _docker(capabilities: RunCapabilities, options: Sequence[str], additions: Ma
     command = (capabilities.client, "run")
     if not capabilities.sudo:
         return command
-    names = {value for value in dockerargs.parse((*options, "image")).values("env") if "=" not in value}
+    names = {value for value in docker_options.parse((*options, "image")).values("env") if "=" not in value}
     keep = (f"--preserve-env={','.join(sorted(names | set(additions)))}",) if names or additions else ()
     return ("sudo", *keep, *command)
 
@@ -319,7 +316,7 @@ def _join(*parts: Part) -> Part:
 
 def _write_cookie(cookie: CookieFile, console: Console) -> None:
     try:
-        notice = launch_display.write_cookie(cookie)
+        notice = display.write_cookie(cookie)
     except OSError as error:
         where = error.filename or cookie.path
         raise NotReadyError(

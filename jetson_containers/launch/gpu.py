@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
+from jetson_containers.core.errors import command
 from jetson_containers.launch.parts import Notice, Part, Severity
 from jetson_containers.platforms.detect import Arch
 
@@ -73,7 +74,9 @@ def _users_choice(line: RunLine) -> str | None:
         return "`--gpus`"
     if line.has("runtime"):
         return "`--runtime`"
-    return next((f"`--device {device}`" for device in sorted(line.devices) if device.startswith("nvidia.com/")), None)
+    return next(
+        (command("--device", device) for device in sorted(line.devices) if device.startswith("nvidia.com/")), None
+    )
 
 
 def _doubts(host: Host, line: RunLine) -> tuple[Notice, ...]:

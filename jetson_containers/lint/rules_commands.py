@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from jetson_containers.lint import rules_pip as pip
+from jetson_containers.lint import rules_pip
 from jetson_containers.lint.findings import finding
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def everywhere(steps: Sequence[Step]) -> Iterator[Finding]:
 
 def building(steps: Sequence[Step]) -> Iterator[Finding]:
     """Rules for what a RUN does, scripts included: everything that is fetched is pinned and checked."""
-    yield from pip.unpinned(steps)
+    yield from rules_pip.unpinned(steps)
     checks = _Checks(steps)
     for index, step in enumerate(steps):
         yield from _git(index, steps)
@@ -65,7 +65,7 @@ def leftovers(steps: Sequence[Step], *, pip_cache_is_off: bool) -> Iterator[Find
     if used and not removed:
         yield at("apt-lists", used, "apt's lists stay in the layer")
     if not pip_cache_is_off:
-        yield from pip.cache(steps)
+        yield from rules_pip.cache(steps)
 
 
 def recommends(steps: Sequence[Step]) -> Iterator[Finding]:

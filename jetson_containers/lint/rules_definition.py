@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
-from jetson_containers.dockerfile import inject as dockerfile
+from jetson_containers.dockerfile import inject
 from jetson_containers.lint.findings import finding
 
 if TYPE_CHECKING:
@@ -116,6 +116,6 @@ def _arguments(package: Package, folder: Folder) -> Iterator[Finding]:
         if name and name.endswith(".j2"):
             return  # what it declares is known once it is rendered
         if name:
-            declared |= dockerfile.declared_args(folder.files.text(folder.path / name), folder.path / name)
+            declared |= inject.declared_args(folder.files.text(folder.path / name), folder.path / name)
     for name in sorted(set(package.build_args) - declared) if any(names) else ():
         yield _at("arg-unused", package, f"`{package.name}`: `{name}` is declared by none of its Dockerfiles")

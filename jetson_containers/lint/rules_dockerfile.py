@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.secrets import is_secret_name
 from jetson_containers.dockerfile.parser import split_words
-from jetson_containers.lint import rules_commands as commands
+from jetson_containers.lint import rules_commands
 from jetson_containers.lint.findings import finding
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def check(text: Text, *, kept: bool, pip_cache_is_off: bool) -> Iterator[Finding
 
 
 def _run(steps: list[Step], *, kept: bool, pip_cache_is_off: bool) -> Iterator[Finding]:
-    yield from commands.everywhere(steps)
-    yield from commands.building(steps)
-    yield from commands.recommends(steps)
+    yield from rules_commands.everywhere(steps)
+    yield from rules_commands.building(steps)
+    yield from rules_commands.recommends(steps)
     yield from _index_settings(steps)
     if kept:
-        yield from commands.leftovers(steps, pip_cache_is_off=pip_cache_is_off)
+        yield from rules_commands.leftovers(steps, pip_cache_is_off=pip_cache_is_off)
 
 
 def _at(rule: str, step: Instruction, text: Text, message: str, remedy: str = "") -> Finding:
@@ -86,7 +86,7 @@ def _copies(step: Instruction, text: Text) -> Iterator[Finding]:
 def _fetched(source: str, step: Instruction) -> tuple[str, str] | None:
     """The rule that an ADD from elsewhere breaks, and how."""
     if re.match(r"git@|(?:https?|git|ssh)://\S+\.git(?:#|$)", source):
-        pinned = commands.is_commit(source.partition("#")[2].partition(":")[0])
+        pinned = rules_commands.is_commit(source.partition("#")[2].partition(":")[0])
         return None if pinned else ("git-unpinned", f"ADD takes {source} at whatever its branch is at")
     if re.match(r"(?:https?|ftp)://", source) and not (step.option("checksum") or "").startswith("sha256:"):
         return "download-unchecked", f"ADD takes {source} unchecked"
@@ -115,4 +115,4 @@ def _index_settings(steps: list[Step]) -> Iterator[Finding]:
         sets = re.search(r"\b(?:pip3?|npm) config set\b.*(?:index-url|registry)", text)
         writes = step.command.outputs and step.name in {"echo", "printf"} and _INDEX_FILES.search(text)
         if sets or writes:
-            yield commands.at("env-leak", step, "an index address stays in the image's configuration")
+            yield rules_commands.at("env-leak", step, "an index address stays in the image's configuration")

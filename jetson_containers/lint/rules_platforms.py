@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import JetsonError, LayerBudgetError, RecipeError
-from jetson_containers.lint import apt_names as aptnames
+from jetson_containers.lint import apt_names
 from jetson_containers.lint.findings import finding
 from jetson_containers.plan import plan
-from jetson_containers.resolver import solve as resolver
+from jetson_containers.resolver import solve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,7 +60,7 @@ def check(catalog: Catalog, target: str, wanted: frozenset[Path], gathered: Gath
     for package in catalog.available.values():
         if package.path in wanted and not _dangling(catalog, package, target, gathered):
             _closure(catalog, package, target, gathered)
-        for message in aptnames.absent(package, catalog.platform) if package.path in wanted else ():
+        for message in apt_names.absent(package, catalog.platform) if package.path in wanted else ():
             gathered.add("apt-absent", origin(package), f"`{package.name}`: {message}", target)
 
 
@@ -121,7 +121,7 @@ def _exists(catalog: Catalog, name: str) -> bool:
 
 def _closure(catalog: Catalog, package: Package, target: str, gathered: Gathered) -> None:
     try:
-        plan.make(resolver.solve(catalog, (package.name,)), catalog.platform, plan.PlanOptions())
+        plan.make(solve.solve(catalog, (package.name,)), catalog.platform, plan.PlanOptions())
     except LayerBudgetError as error:
         gathered.add("layers", origin(package), f"{error.message}: {'; '.join(error.details)}", target)
     except RecipeError as error:

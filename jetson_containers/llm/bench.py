@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import StepError, UsageError
-from jetson_containers.llm import fit_check
-from jetson_containers.llm import prepare as preparing
-from jetson_containers.llm import session as sessions
+from jetson_containers.llm import fit_check, prepare
 from jetson_containers.llm.runtimes.interface import ServeOptions
+from jetson_containers.llm.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,13 +104,13 @@ def bench(
     if options.csv and not dry_run:
         append_csv(options.csv, ())
     if dry_run:
-        decision = preparing.plan(request, context)
+        decision = prepare.plan(request, context)
         service = decision.service(ServeOptions(port=8080, threads=request.threads))
-        preparing.show(decision, service.argv, context.console)
+        prepare.show(decision, service.argv, context.console)
         return None
-    prepared = preparing.prepare(request, context)
+    prepared = prepare.prepare(request, context)
     decision = prepared.decision
-    with sessions.open_session(prepared, context, threads=request.threads) as session:
+    with open_session(prepared, context, threads=request.threads) as session:
         rows = _measure(decision, session, options, context)
         memory = session.memory.most
     if options.csv:

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import ReaderGoneError, UsageError
-from jetson_containers.llm import prepare as preparing
-from jetson_containers.llm import session as sessions
+from jetson_containers.llm import prepare
 from jetson_containers.llm.client import RefusedError
 from jetson_containers.llm.request import runtime_named
 from jetson_containers.llm.runtimes.interface import ServeOptions
+from jetson_containers.llm.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,12 +68,12 @@ def chat(request: LlmRequest, options: ChatOptions, context: LlmContext, *, dry_
     if not dry_run:
         options = options if options.prompt or _on_terminal() else replace(options, prompt=piped())
     if dry_run:
-        decision = preparing.plan(request, context)
+        decision = prepare.plan(request, context)
         service = decision.service(ServeOptions(port=8080, threads=request.threads))
-        preparing.show(decision, service.argv, context.console)
+        prepare.show(decision, service.argv, context.console)
         return None
-    prepared = preparing.prepare(request, context)
-    with sessions.open_session(prepared, context, threads=request.threads) as session:
+    prepared = prepare.prepare(request, context)
+    with open_session(prepared, context, threads=request.threads) as session:
         turn = Conversation(session=session, options=options, console=context.console).run()
     if turn is None:
         return None

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core.errors import InterruptedByUserError, UsageError
+from jetson_containers.core.errors import InterruptedByUserError, UsageError, command
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.secrets import Redactor
-from jetson_containers.engine import argv as docker_argv
+from jetson_containers.engine import argv
 from jetson_containers.llm.runtimes.interface import DRIVERS
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Containers:
         self, image: str, options: Sequence[str], command: Sequence[str], *, env: Mapping[str, str], name: str = ""
     ) -> Launch:
         """The docker command; never with a secret in the argv."""
-        from jetson_containers.launch import command as launch
+        from jetson_containers.launch.command import plan_run
 
         own = list(options)
         if any(DRIVERS in word for word in command):  # else a service file would need this checkout for nothing
@@ -70,7 +70,7 @@ class Containers:
         if os.getuid() != 0:
             # What the steps leave below data/ belongs to the user who asked, not to root.
             own += ["--user", f"{os.getuid()}:{os.getgid()}", "--env", "HOME=/tmp"]
-        planned = launch.plan_run(
+        planned = plan_run(
             [*own, image, *command],
             self.platform,
             self.engine.run_capabilities,
@@ -203,7 +203,7 @@ def claim(planned: Launch, *, running: bool = False) -> None:
             what = "which is a server that runs" if ours else "and it is not a server of ours"
             raise UsageError(
                 f"there is a container `{name}` already, {what}",
-                hint=f"`--name` gives this one another name; `docker rm -f {name}` ends that one",
+                hint=f"`--name` gives this one another name; {command('docker', 'rm', '-f', name)} ends that one",
             )
         docker(client_of(planned), "rm", "--force", name)
 
@@ -282,7 +282,7 @@ def _place() -> str:
 
 def client_for(engine: Engine) -> tuple[str, ...]:
     """The docker client of an engine, with sudo where that is needed."""
-    return tuple(docker_argv.docker(engine.run_capabilities))
+    return tuple(argv.docker(engine.run_capabilities))
 
 
 def client_of(planned: Launch) -> tuple[str, ...]:

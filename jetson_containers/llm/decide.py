@@ -16,7 +16,7 @@ from jetson_containers.llm.pipeline.types import Selection
 from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
 from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.interface import Job
-from jetson_containers.llm.runtimes.mlc import devices as mlc_devices
+from jetson_containers.llm.runtimes.mlc import devices
 
 if TYPE_CHECKING:
     from jetson_containers.llm.fit import Machine
@@ -165,7 +165,7 @@ def choose_runtime(request: LlmRequest, model: Model) -> Runtime:
 def make_job(request: LlmRequest, model: Model, runtime: Runtime, target: Target) -> Job:
     """Fill in what was not asked for."""
     most = (model.config.max_position if model.config else 0) or model.max_context or DEFAULT_CONTEXT
-    usual = mlc_devices.usual_context(request.device) or DEFAULT_CONTEXT  # only MLC compiles for other devices
+    usual = devices.usual_context(request.device) or DEFAULT_CONTEXT  # only MLC compiles for other devices
     return Job(
         source=model.path,
         name=model.name,

@@ -7,8 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import StepError, ToldError
-from jetson_containers.llm import image as images
 from jetson_containers.llm.containers import HUB_VARIABLES, NO_PROGRAM, Containers, end, told_to_end
+from jetson_containers.llm.image import pull_missing, without_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ def download(
 
     Raises ToldError (the downloader itself has said on stderr what is wrong, and what helps) or StepError.
     """
-    images.pull_missing(image, engine(), settings, console)
+    pull_missing(image, engine(), settings, console)
     containers = Containers(
         platform=platform,
         engine=engine(),
@@ -58,7 +58,7 @@ def download(
             raise
     paths = [line for line in said.splitlines() if line.startswith("/")]
     if process.returncode == NO_PROGRAM:
-        raise images.without_programs(image, [_DOWNLOADER], "without `--image` this machine downloads it itself")
+        raise without_programs(image, [_DOWNLOADER], "without `--image` this machine downloads it itself")
     if process.returncode != 0:
         raise ToldError("the download failed", process.returncode)
     if len(paths) < len(repositories):

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.files import write_atomically
 from jetson_containers.images import labels
 from jetson_containers.llm import disk_space, fit_check
-from jetson_containers.llm import image as images
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.decide import Decision, Findings, Goal, choose_runtime, decide
+from jetson_containers.llm.image import pull_missing, refuse_without_programs
 from jetson_containers.llm.models import known, lookup
 from jetson_containers.llm.pipeline.steps import Pipeline
 from jetson_containers.llm.runtimes.interface import ServeOptions, Target
@@ -67,7 +67,7 @@ def make(decision: Decision, context: LlmContext) -> PreparedModel:
     if decision.request.image:
         packages = decision.runtime.packages(context.platform)
         server = decision.service(ServeOptions(port=0)).argv if decision.goal is Goal.SERVED else ()
-        images.refuse_without_programs(containers, packages, planned, server)
+        refuse_without_programs(containers, packages, planned, server)
     weights = decision.forecast.fit.weights_bytes if decision.forecast else 0
     disk_space.check(decision.job, planned, context.data, int(weights))
     results = pipeline.run(steps, decision.selection)
@@ -123,9 +123,9 @@ def containers_for(decision: Decision, context: LlmContext) -> Containers:
     request, engine = decision.request, context.engine()
 
     def image_for(packages: Sequence[str]) -> str:
-        return images.pull_missing(context.find_image(packages), engine, context.settings, context.console)
+        return pull_missing(context.find_image(packages), engine, context.settings, context.console)
 
-    asked = request.image and images.pull_missing(request.image, engine, context.settings, context.console)
+    asked = request.image and pull_missing(request.image, engine, context.settings, context.console)
     return Containers(
         platform=context.platform,
         engine=engine,

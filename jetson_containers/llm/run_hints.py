@@ -67,7 +67,7 @@ def _family(image: str, platform: Platform) -> list[Notice]:
     """An image for another family of L4T than the machine's: its CUDA is not the one the driver is for."""
     from jetson_containers.core.errors import UsageError
     from jetson_containers.images.name import ImageName
-    from jetson_containers.platforms import cuda as cudarange
+    from jetson_containers.platforms import cuda
 
     try:
         l4t = ImageName.parse(image).platform.l4t
@@ -75,7 +75,7 @@ def _family(image: str, platform: Platform) -> list[Notice]:
         return []
     if l4t is None or platform.l4t is None:
         return []
-    theirs, ours = cudarange.class_of(l4t), cudarange.class_of(platform.l4t)
+    theirs, ours = cuda.class_of(l4t), cuda.class_of(platform.l4t)
     if not theirs or not ours or theirs.key(l4t) == ours.key(platform.l4t):
         return []
     return [
@@ -125,7 +125,7 @@ def _is_old(image: str) -> bool | None:
     """Whether an image of MLC has the old interface; None where its name does not tell."""
     from jetson_containers.core.errors import UsageError
     from jetson_containers.images.name import ImageName
-    from jetson_containers.llm.runtimes.mlc import runtime as mlc
+    from jetson_containers.llm.runtimes.mlc import runtime
 
     try:
         name = ImageName.parse(image)
@@ -134,8 +134,8 @@ def _is_old(image: str) -> bool | None:
     if "mlc" not in name.name:
         return None
     if name.version:
-        return mlc.is_old(name.version)
-    return name.platform.l4t.major == mlc.OLDEST_L4T if name.platform.l4t else None
+        return runtime.is_old(name.version)
+    return name.platform.l4t.major == runtime.OLDEST_L4T if name.platform.l4t else None
 
 
 def _as_llm(text: str) -> str:

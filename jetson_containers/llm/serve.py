@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers.core import files
-from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError
+from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError, command
 from jetson_containers.hub.transfer.owner import owner_of
-from jetson_containers.llm import containers as container
-from jetson_containers.llm import prepare as preparing
-from jetson_containers.llm import service_files as servicefiles
-from jetson_containers.llm import session as sessions
+from jetson_containers.llm import containers, prepare, service_files, session
 from jetson_containers.llm.client import OpenAIClient
 from jetson_containers.llm.runtimes.interface import ServeOptions
 
@@ -68,16 +65,16 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
     """
     key = "" if wanted.generate else _key(wanted, context)  # a service file only names the variable
     if dry_run:
-        decision = preparing.plan(request, context)
-        preparing.show(decision, _service(decision, wanted, wanted.port or DEFAULT_PORT).argv, context.console)
+        decision = prepare.plan(request, context)
+        prepare.show(decision, _service(decision, wanted, wanted.port or DEFAULT_PORT).argv, context.console)
         return None
     if wanted.port and not wanted.generate:
         _refuse_taken_port(wanted, context)
-    prepared = preparing.prepare(request, context)
+    prepared = prepare.prepare(request, context)
     if wanted.generate:
         _generate(prepared, wanted, wanted.generate, context.console)
         return None
-    container.remove_orphans(container.client_for(prepared.containers.engine))
+    containers.remove_orphans(containers.client_for(prepared.containers.engine))
     with reserved(wanted, context.data) as port:
         return _start(prepared, wanted, port, key, context)
 
@@ -87,7 +84,7 @@ def _refuse_taken_port(wanted: ServeRequest, context: LlmContext) -> None:
     if is_free(wanted.address, wanted.port):
         return
     with contextlib.suppress(NotReadyError):  # without an engine nothing of ours listens there
-        container.remove_orphans(container.client_for(context.engine()))
+        containers.remove_orphans(containers.client_for(context.engine()))
     if not is_free(wanted.address, wanted.port):
         raise _taken(wanted.port)
 
@@ -139,7 +136,7 @@ def _generate(prepared: PreparedModel, wanted: ServeRequest, kind: str, console:
     planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, "")
     gpu = prepared.decision.job.target.device != "cpu"
     key_env = service.key_env if wanted.api_key_env else ""
-    text = servicefiles.generate(kind, planned, key_env, wanted.api_key_env, gpu=gpu)
+    text = service_files.generate(kind, planned, key_env, wanted.api_key_env, gpu=gpu)
     if console.as_json:
         console.result_json({"kind": kind, "text": text})
     else:
@@ -168,9 +165,9 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
 
 def _detach(planned: Launch, client: OpenAIClient, health: str, context: LlmContext) -> None:
     """Start, wait until it answers, leave it; what does not get that far is removed again."""
-    container.claim(planned, running=True)
-    environment = {**container.without_tokens(os.environ), **planned.env_additions}
-    with container.told_to_end():
+    containers.claim(planned, running=True)
+    environment = {**containers.without_tokens(os.environ), **planned.env_additions}
+    with containers.told_to_end():
         done = subprocess.run(
             planned.argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
@@ -179,33 +176,34 @@ def _detach(planned: Launch, client: OpenAIClient, health: str, context: LlmCont
         try:
             _wait_for(planned, client, health, context)
         except BaseException:
-            container.docker(container.client_of(planned), "rm", "--force", planned.name)
+            containers.docker(containers.client_of(planned), "rm", "--force", planned.name)
             raise
-    context.console.ok(f"serving; `docker logs -f {planned.name}` shows its log, `docker rm -f {planned.name}` ends it")
+    shows, ends = (command("docker", *words, planned.name) for words in (("logs", "-f"), ("rm", "-f")))
+    context.console.ok(f"serving; {shows} shows its log, {ends} ends it")
 
 
 def _wait_for(planned: Launch, client: OpenAIClient, health: str, context: LlmContext) -> None:
     """Wait for a detached server. Raises StepError with its log, and with the status it ended with."""
-    log = container.log_of(context.settings, planned.name)
+    log = containers.log_of(context.settings, planned.name)
     with subprocess.Popen(
-        [*container.client_of(planned), "wait", planned.name],
+        [*containers.client_of(planned), "wait", planned.name],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as waiting:  # fmt: skip
         try:
-            sessions.wait_until_ready(client, health, waiting, log)
+            session.wait_until_ready(client, health, waiting, log)
         except StepError:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text(_logs_of(planned), encoding="utf-8")
             # What `docker wait` prints is the status of the server; its own is 0.
             ended = waiting.stdout.read().strip() if waiting.poll() is not None and waiting.stdout else ""
-            raise sessions.server_failed(int(ended) if ended.isdigit() else None, log) from None
+            raise session.server_failed(int(ended) if ended.isdigit() else None, log) from None
         finally:
             waiting.terminate()
 
 
 def _logs_of(planned: Launch) -> str:
     done = subprocess.run(
-        [*container.client_of(planned), "logs", planned.name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        [*containers.client_of(planned), "logs", planned.name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
     )  # fmt: skip
     return done.stdout
@@ -214,9 +212,9 @@ def _logs_of(planned: Launch) -> str:
 def _foreground(
     planned: Launch, client: OpenAIClient, health: str, served: Served, prepared: PreparedModel, context: LlmContext
 ) -> None:
-    log = container.log_of(context.settings, planned.name)
-    with container.running(planned, log) as process:
-        sessions.wait_until_ready(client, health, process, log)
+    log = containers.log_of(context.settings, planned.name)
+    with containers.running(planned, log) as process:
+        session.wait_until_ready(client, health, process, log)
         try:  # from here on Ctrl-C is how it ends, also for who sends it as soon as the address is said
             context.console.ok(f"{prepared.decision.title} at {served.url} (model `{served.model}`); Ctrl-C ends it")
             show(served, context.console)  # now: who starts it from a program wants to know where it is while it runs
@@ -224,7 +222,7 @@ def _foreground(
         except (KeyboardInterrupt, InterruptedByUserError):
             context.console.info("ended")
             return
-    raise sessions.server_failed(process.returncode, log, loaded=True)
+    raise session.server_failed(process.returncode, log, loaded=True)
 
 
 def _key(wanted: ServeRequest, context: LlmContext) -> str:

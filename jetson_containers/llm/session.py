@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import StepError
 from jetson_containers.core.memory import read_memory
-from jetson_containers.llm import containers as container
+from jetson_containers.llm import containers
 from jetson_containers.llm.client import OpenAIClient, ServerGoneError
 from jetson_containers.llm.runtimes.interface import ServeOptions
 
@@ -90,13 +90,13 @@ def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int =
     service = prepared.decision.service(options)
     name = f"jetson-llm-chat-{os.getpid()}-{options.port}"
     planned = prepared.containers.server(service, name=name)
-    log = container.log_of(context.settings, name)
+    log = containers.log_of(context.settings, name)
     memory = MemoryWatch.start()
     context.console.detail(f"server: {planned.shell}")
     context.console.detail(f"its log: {log}")
     started = time.monotonic()
-    container.remove_orphans(container.client_of(planned))
-    with container.running(planned, log) as process:
+    containers.remove_orphans(containers.client_of(planned))
+    with containers.running(planned, log) as process:
         client = OpenAIClient(host="127.0.0.1", port=options.port, model=service.model)
         wait_until_ready(client, service.health, process, log, memory)
         try:
@@ -131,7 +131,7 @@ def wait_until_ready(
             return
         if memory is not None:
             memory.look()
-        container.pause(wait)
+        containers.pause(wait)
         wait = min(wait * 1.3, 1.0)
     raise server_failed(process.poll(), log)
 

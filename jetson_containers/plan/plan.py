@@ -14,11 +14,11 @@ from packaging.version import Version
 
 from jetson_containers.core.console import columns
 from jetson_containers.core.errors import LayerBudgetError, UnavailablePackageError, UsageError
-from jetson_containers.dockerfile import inject as dockerfile
+from jetson_containers.dockerfile import inject
 from jetson_containers.plan.final_name import final_name
 from jetson_containers.plan.planner import Planner, always_taken, quoted
 from jetson_containers.plan.stage import MAX_LAYERS, Stage, StageKind, StageState, stage_image
-from jetson_containers.platforms import cuda as cudarange
+from jetson_containers.platforms import cuda
 from jetson_containers.recipes.requirement import pep440
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def check_build_args(plans: Iterable[Plan], build_args: Mapping[str, str]) -> No
     if "BASE_IMAGE" in build_args or "ARTIFACT_IMAGE" in build_args:
         raise UsageError("--build-args cannot set BASE_IMAGE or ARTIFACT_IMAGE", hint="use --base IMAGE")
     texts = {stage.dockerfile for plan in plans for stage in plan.stages}
-    declared = frozenset[str]().union(*(dockerfile.declared_args(text) for text in texts if text))
+    declared = frozenset[str]().union(*(inject.declared_args(text) for text in texts if text))
     unknown = [name for name in sorted(build_args) if name not in declared and not always_taken(name)]
     if unknown:
         known = ", ".join(sorted(declared - {"BASE_IMAGE", "ARTIFACT_IMAGE"})) or "none"
@@ -203,8 +203,8 @@ def _of_what_it_holds(packages: Iterable[Package], platform: Platform) -> tuple[
     if platform.cuda and held == Version(".".join(map(str, platform.cuda.release[:2]))):
         return platform, []
     own = f"CUDA {platform.cuda}" if platform.cuda else "no CUDA"
-    if platform.driver_cuda and cudarange.runs(held, platform.l4t, platform.driver_cuda) is cudarange.Runs.NOT:
-        fine = cudarange.runnable(platform.l4t, platform.driver_cuda) if platform.l4t else ()
+    if platform.driver_cuda and cuda.runs(held, platform.l4t, platform.driver_cuda) is cuda.Runs.NOT:
+        fine = cuda.runnable(platform.l4t, platform.driver_cuda) if platform.l4t else ()
         where = f"L4T {platform.l4t}, which runs" if platform.l4t else "this target, whose driver runs"
         raise UnavailablePackageError(
             f"`{package.name}` cannot run on {where} CUDA {', '.join(map(str, fine or [platform.driver_cuda]))}",

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import JetsonError, UnsatisfiableError, UsageError
-from jetson_containers.plan import keys
-from jetson_containers.plan import plan as plan_module
-from jetson_containers.resolver import solve as resolver
+from jetson_containers.plan import keys, plan
+from jetson_containers.resolver import solve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +69,7 @@ def assemble(
         if not request.packages:
             raise UsageError("no package was named", hint="`./build.sh llama_cpp`; `jetson-containers list` shows all")
         chain = _plan(catalog, request.packages, request, options, base_digest)
-        plan_module.check_build_args((chain,), options.build_args)
+        plan.check_build_args((chain,), options.build_args)
         return Assembly(platform, (chain,))
     plans, errors = [], []
     with keys.remembering():
@@ -79,7 +78,7 @@ def assemble(
                 plans.append(_plan(catalog, (package.name,), request, options, base_digest))
             except JetsonError as error:
                 errors.append(Failure(package.name, error.message))
-    plan_module.check_build_args(plans, options.build_args)
+    plan.check_build_args(plans, options.build_args)
     return Assembly(platform, tuple(plans), tuple(errors))
 
 
@@ -103,7 +102,7 @@ def _try_match(catalog: Catalog, pattern: str) -> list[Package]:
 def _plan(catalog: Catalog, names: Sequence[str], request: Request, options: PlanOptions, base_digest: str) -> Plan:
     skip = () if request.multiple else request.skip
     resolution = _resolve(catalog, names, skip, request.variables)
-    made = plan_module.make(resolution, catalog.platform, options, base_digest=base_digest)
+    made = plan.make(resolution, catalog.platform, options, base_digest=base_digest)
     return replace(made, request=tuple(names))
 
 
@@ -150,9 +149,7 @@ def _resolve(catalog: Catalog, names: Sequence[str], skip: Sequence[str], variab
     while True:
         _check(catalog, [pins[family] for family in sorted(used | added)])
         try:
-            resolution = resolver.solve(
-                catalog, [*asked, *(pins[family].package for family in sorted(added))], skip=skip
-            )
+            resolution = solve.solve(catalog, [*asked, *(pins[family].package for family in sorted(added))], skip=skip)
         except UnsatisfiableError as error:
             asking = [f"${pins[family].variable} asks for {pins[family].package}" for family in sorted(used | added)]
             error.details = (*error.details, *asking)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from jetson_containers.core.errors import TargetError
-from jetson_containers.platforms import tables
-from jetson_containers.platforms import target as targets
+from jetson_containers.platforms import tables, target
 
 if TYPE_CHECKING:
     from jetson_containers.platforms.tables import Release
@@ -65,7 +64,7 @@ def _of_number(part: Part, jetpack: Part | None, notices: list[str]) -> Asked:
     version = _complete(part, notices)
     row = known(version, part.place, notices)
     if jetpack and not same_jetpack(row.jetpack, jetpack.value):
-        raise targets.conflict(part, jetpack, f"L4T {version} is JetPack {row.jetpack or 'unknown'}")
+        raise target.conflict(part, jetpack, f"L4T {version} is JetPack {row.jetpack or 'unknown'}")
     return Asked(row.l4t if row.l4t == version else version, row, part.place)
 
 
@@ -95,7 +94,7 @@ def _of_jetpack(part: Part, parts: Parts, notices: list[str]) -> Release:
         (row for row in fits if row.status == "released" and _plain(row.jetpack).startswith(f"{wanted}.")), None
     )
     if found is None and parts.board and _exists(wanted):
-        raise targets.conflict(part, parts.board, f"{board.name if board else ''} has no release of this JetPack")
+        raise target.conflict(part, parts.board, f"{board.name if board else ''} has no release of this JetPack")
     if found is None:
         names = sorted({row.jetpack for row in tables.releases() if row.jetpack}, reverse=True)
         raise TargetError(f"{part}: no such JetPack", details=(f"known: {tables.listing(names)}",))

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from jetson_containers.core.errors import TargetError
-from jetson_containers.platforms import cuda as cudarange
-from jetson_containers.platforms import tables
-from jetson_containers.platforms import target as targets
+from jetson_containers.platforms import tables, target
+from jetson_containers.platforms.cuda import runnable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +59,7 @@ def rebase(platform: Platform, distro: str, version: str, origin: str) -> Platfo
 
 
 def _with_cuda(platform: Platform, part: Part, parts: Parts) -> Platform:
-    if part.value == targets.CPU:
+    if part.value == target.CPU:
         platform = _set(_set(platform, "cuda", None, part.place), "driver_cuda", None, part.place)
         return _set(platform, "sm", (), "no CUDA")
     cuda = Version(part.value)
@@ -80,19 +79,19 @@ def _check_cuda(platform: Platform, cuda: Version, part: Part, parts: Parts) -> 
         raise TargetError(f"{part}: no such CUDA", details=(f"known: {tables.listing(tables.toolkits())}",))
     if platform.l4t is None:
         return
-    runs = cudarange.runnable(platform.l4t, platform.driver_cuda)
+    runs = runnable(platform.l4t, platform.driver_cuda)
     if cuda not in runs:
         why = f"L4T {platform.l4t} runs CUDA {tables.listing(runs)}"
         named = parts.l4t or parts.jetpack or parts.board
         able = [
             f"r{each.l4t}"
             for each in tables.releases()
-            if platform.soc in (None, *each.socs) and cuda in cudarange.runnable(each.l4t, each.driver_cuda)
+            if platform.soc in (None, *each.socs) and cuda in runnable(each.l4t, each.driver_cuda)
         ]
         further = f", or name a release that runs CUDA {cuda}: {tables.listing(able[:4])}" if able else ""
         hint = f"take one of these{further}"
         if named:
-            raise targets.conflict(part, named, why, hint=hint)
+            raise target.conflict(part, named, why, hint=hint)
         raise TargetError(f"{part}: {why}", hint=hint)
 
 

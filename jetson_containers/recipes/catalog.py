@@ -19,13 +19,12 @@ from jetson_containers.core.errors import (
     command,
 )
 from jetson_containers.core.suggest import closest
-from jetson_containers.recipes import cache as catalog_index
-from jetson_containers.recipes import files as recipe_files
-from jetson_containers.recipes import tree as packagetree
-from jetson_containers.recipes.cache import Absent, Contents
+from jetson_containers.recipes import files
+from jetson_containers.recipes.cache import Absent, Contents, Key, file_for, read, write
 from jetson_containers.recipes.package import read_directory, render
 from jetson_containers.recipes.requirement import in_series, same_version, version_key
 from jetson_containers.recipes.rules import check_all, explain
+from jetson_containers.recipes.tree import directory_hint, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
@@ -138,7 +137,7 @@ class Catalog:
         absent = absent or [item.package.name for item in self.absent_of(pattern)]
         if absent:
             return f"absent on this platform: {', '.join(absent[:5])}; {_why(absent[0])} says why"
-        return packagetree.directory_hint(pattern) or self._suggestion(pattern) or LIST_HINT
+        return directory_hint(pattern) or self._suggestion(pattern) or LIST_HINT
 
     def _not_found(self, name: str, asked_by: str) -> JetsonError:
         """The error for a name that is not available: absent, broken, without that version, or unknown."""
@@ -156,7 +155,7 @@ class Catalog:
             details = [f"absent on this platform: {', '.join(elsewhere)}"] if elsewhere else []
             hint = f"there is {_listed(versions)}" if versions else f"{_why(family)} says why"
             return UnknownPackageError(f"package `{family}`{asked} has no `{name}`", hint=hint, details=details)
-        hint = (not asked and packagetree.directory_hint(name)) or self._suggestion(name, asked_by) or LIST_HINT
+        hint = (not asked and directory_hint(name)) or self._suggestion(name, asked_by) or LIST_HINT
         return UnknownPackageError(f"there is no package `{name}`{asked.rstrip(',')}", hint=hint)
 
     def _suggestion(self, name: str, asked_by: str = "") -> str | None:
@@ -228,17 +227,17 @@ def load(trees: Sequence[Path], platform: Platform, *, cache: Path | None = None
     `cache` is a directory for the content-keyed index. A broken recipe disables only itself. Raises ConfigError
     for a tree that is not there.
     """
-    candidates = packagetree.scan(trees)
+    candidates = scan(trees)
     roots = [Path(tree).expanduser().absolute() for tree in trees]
     if cache is None:
         return _catalog(_read(candidates, platform, roots), platform)
-    file = catalog_index.file_for(cache, trees, platform)
-    key = catalog_index.Key(candidates)
-    contents = catalog_index.read(file, key)
+    file = file_for(cache, trees, platform)
+    key = Key(candidates)
+    contents = read(file, key)
     if contents is None:
         key.take()
         contents = _read(candidates, platform, roots)
-        catalog_index.write(file, key, contents)
+        write(file, key, contents)
     return _catalog(contents, platform)
 
 
@@ -275,10 +274,10 @@ def _catalog(contents: Contents, platform: Platform) -> Catalog:
 
 def _read(candidates: Iterable[Candidate], platform: Platform, roots: Sequence[Path]) -> Contents:
     """Read every candidate, in its own format, and join the packages in the order of the candidates."""
-    from jetson_containers.recipes.upstream import reader as legacy
+    from jetson_containers.recipes.upstream import reader
 
     listed = list(candidates)
-    drafts = legacy.drafts(listed, roots, platform)
+    drafts = reader.drafts(listed, roots, platform)
     ours: dict[Path, tuple[Package, ...]] = {}
     trees = {candidate.path: candidate.tree for candidate in listed}
     broken = {path: [(error, _names_of_broken(path, trees[path]))] for path, error in drafts.broken.items()}
@@ -290,7 +289,7 @@ def _read(candidates: Iterable[Candidate], platform: Platform, roots: Sequence[P
             ours[candidate.path] = render(recipe, platform) if recipe else ()
         except RecipeError as error:
             broken[candidate.path] = [(error, _names_of_broken(candidate.path, candidate.tree))]
-    found = legacy.read([*drafts.items.values()], roots, platform, [item for items in ours.values() for item in items])
+    found = reader.read([*drafts.items.values()], roots, platform, [item for items in ours.values() for item in items])
     packages = {**ours, **{path: tuple(items) for path, items in found.packages.items()}}
     notices = [*drafts.notices, *found.notices]
     return _joined(listed, packages, {**broken, **found.broken}, notices, found.inputs, platform, roots[:1])
@@ -333,11 +332,11 @@ def _joined(
                 notices.append(f"`{package.name}` of {package.origin} is ignored: {first.origin} defines it already")
     packages |= _called_like_a_family(packages, added, platform)
     if any(package.adaptable for package in packages.values()):
-        from jetson_containers.recipes.upstream import names as legacy_names
-        from jetson_containers.recipes.upstream import packages as legacy_package
+        from jetson_containers.recipes.upstream.names import settled, without_patterns
+        from jetson_containers.recipes.upstream.packages import with_families
 
-        packages, about_patterns = legacy_names.without_patterns(packages, platform)
-        packages, about_aliases = legacy_names.settled(legacy_package.with_families(packages), platform)
+        packages, about_patterns = without_patterns(packages, platform)
+        packages, about_aliases = settled(with_families(packages), platform)
         notices += [*about_patterns, *about_aliases]
     available, absent = _sorted_out(packages, platform)
     errors = tuple(error for candidate in candidates for error in broken.get(candidate.path, ()))
@@ -393,7 +392,7 @@ def _names_of_broken(path: Path, tree: Path) -> tuple[str, ...]:
     names = [path.name]
     for file in sorted(path.glob("[Dd]ockerfile*")):
         try:
-            text = recipe_files.read_text(file, tree=tree, errors="replace")
+            text = files.read_text(file, tree=tree, errors="replace")
         except RecipeError:
             continue
         match = re.search(r"^#[ \t]*name:[ \t]*['\"]?([\w.+-]{1,256})", text, re.MULTILINE)

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError
 from jetson_containers.core.suggest import did_you_mean
-from jetson_containers.recipes import files as recipe_files
-from jetson_containers.recipes import templating
-from jetson_containers.recipes import yaml_lines as yamlines
+from jetson_containers.recipes import files, templating, yaml_lines
 from jetson_containers.recipes.schema import (
     HEADER_KEYS,
     LISTS,
@@ -51,8 +49,8 @@ class Recipe:
     def check_path(self, key: str, value: str) -> str:
         """A path that a key gives. Raises RecipeError for one that leads out of the tree."""
         tree = self.tree or self.path
-        if not recipe_files.is_inside(self.path / value, tree):
-            raise self.error(key, f"`{recipe_files.shown(value)}` leads out of the package tree {tree}")
+        if not files.is_inside(self.path / value, tree):
+            raise self.error(key, f"`{files.shown(value)}` leads out of the package tree {tree}")
         return value
 
     def error(self, key: str, message: str, hint: str | None = None) -> RecipeError:
@@ -91,7 +89,7 @@ def read_directory(
     configs = [name for name in CONFIG_FILES if name in names]
     if main is None and (nested or not (configs or "config.py" in names)):
         return None
-    text = recipe_files.read_text(path / main, tree=tree) if main else ""
+    text = files.read_text(path / main, tree=tree) if main else ""
     header = read_header(text, path / main) if main else None
     if nested and header is None:
         return None
@@ -112,7 +110,7 @@ def read_directory(
 
 def check_directory(path: Path, tree: Path) -> None:
     """Raise RecipeError for a package directory that is a link out of its tree."""
-    if not recipe_files.is_inside(path, tree):
+    if not files.is_inside(path, tree):
         hint = "name that directory with `--package-dirs`, or copy it into the tree"
         raise RecipeError(f"is a link out of the package tree {tree}", path=path, hint=hint)
 
@@ -151,7 +149,7 @@ def _config_names(recipe: Recipe, found: list[str], names: set[str]) -> list[str
 
 def _is_foreign(path: Path, tree: Path) -> bool:
     """Whether a `config.json` is no definition but, say, a model's: a mapping without a single key of ours."""
-    data = load(recipe_files.read_text(path, tree=tree), path).data
+    data = load(files.read_text(path, tree=tree), path).data
     return bool(data) and not is_nested(data) and not any(key in HEADER_KEYS for key in data)
 
 
@@ -159,8 +157,8 @@ def _check_dockerfiles(recipe: Recipe) -> None:
     for key, value in _named_dockerfiles(recipe):
         if templating.is_template(value):
             continue
-        if not recipe_files.is_file(recipe.path / recipe.check_path(key, value)):
-            raise recipe.error(key, f"`{recipe_files.shown(value)}` is not there")
+        if not files.is_file(recipe.path / recipe.check_path(key, value)):
+            raise recipe.error(key, f"`{files.shown(value)}` is not there")
 
 
 def _effective_dockerfile(recipe: Recipe, text: str, *, has_header: bool) -> str | None:
@@ -223,7 +221,7 @@ def header_text(dockerfile: str) -> str | None:
 
 def read_config(path: Path, tree: Path | None = None) -> Source:
     """A `config.yaml`, flat or nested. Raises RecipeError."""
-    source = load(recipe_files.read_text(path, tree=tree), path)
+    source = load(files.read_text(path, tree=tree), path)
     check_config(source, path)
     return source
 
@@ -240,7 +238,7 @@ def check_config(source: Source, path: Path) -> None:
 
 def load(text: str, path: Path) -> Source:
     """Parse a definition file without checking its keys. Raises RecipeError."""
-    document = yamlines.parse(text, path)
+    document = yaml_lines.parse(text, path)
     data = {} if document.data is None else document.data
     if not isinstance(data, dict):
         raise RecipeError("a definition must be a mapping of keys to values", path=path, line=document.lines.get(""))

@@ -20,7 +20,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from jetson_containers.core.errors import RequirementSyntaxError
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 from jetson_containers.platforms.detect import Arch
 from jetson_containers.recipes.files import shown
 from jetson_containers.recipes.requirement import LONGEST
@@ -245,7 +245,7 @@ def _judge_python(clause: Clause, platform: Platform) -> tuple[bool, str]:
 def _judge_ubuntu(clause: Clause, platform: Platform) -> tuple[bool, str]:
     if platform.distro == "ubuntu":
         return _compare(clause, Version(platform.distro_version), f"Ubuntu {platform.distro_version}")
-    comparable = platforms.comparable_ubuntu(platform)
+    comparable = detect.comparable_ubuntu(platform)
     what = f"{platform.distro.capitalize()} {platform.distro_version}, comparable to Ubuntu {comparable},"
     return _compare(clause, Version(comparable), what)
 

@@ -11,8 +11,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RequirementSyntaxError
-from jetson_containers.recipes import rules as requires
-from jetson_containers.recipes import templating
+from jetson_containers.recipes import rules, templating
 from jetson_containers.recipes.files import shown
 from jetson_containers.recipes.requirement import LONGEST, NAME, Dependency
 
@@ -121,7 +120,7 @@ def is_name(text: str, *, upstream: bool = False) -> bool:
 
 
 def _default_problem(value: Any) -> str | None:
-    return None if _text_problem(value) is None and flag(value) is not None else _each(requires.parse)(value)
+    return None if _text_problem(value) is None and flag(value) is not None else _each(rules.parse)(value)
 
 
 def _parsed(parse: Callable[[str], object]) -> Callable[[Any], str | None]:
@@ -220,7 +219,7 @@ PROBLEMS: Mapping[Kind, Callable[[Any], str | None]] = {
     Kind.TEXT: _text_problem,
     Kind.TEXTS: _text_problem,
     Kind.DEPENDS: _each(Dependency.parse),
-    Kind.RULES: _each(requires.parse),
+    Kind.RULES: _each(rules.parse),
     Kind.ARGS: lambda value: None if value is None else "",
     Kind.MAPPING: lambda value: None if value is None or isinstance(value, dict) else "",
     Kind.FLAG: lambda value: None if _text_problem(value) is None and flag(value) is not None else "",

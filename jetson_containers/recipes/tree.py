@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.core.errors import ConfigError, RecipeError
-from jetson_containers.recipes import files as recipe_files
+from jetson_containers.core.errors import ConfigError, RecipeError, command
+from jetson_containers.recipes.files import LARGEST, is_inside, read_bytes
 from jetson_containers.recipes.reader import CONFIG_FILES, dockerfile_in
 
 if TYPE_CHECKING:
@@ -54,8 +53,8 @@ def directory_hint(name: str) -> str | None:
     """What may be meant by a word that is no package but a directory here; None where it is none."""
     if not name.strip(".") or not os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         return None
-    option = shlex.quote(f"--package-dirs={name}")
-    return f"`{name}` is a directory here: `{option}`, without a space after `=`, reads packages from it"
+    option = command(f"--package-dirs={name}")
+    return f"`{name}` is a directory here: {option}, without a space after `=`, reads packages from it"
 
 
 def fingerprint(candidates: Iterable[Candidate]) -> str:
@@ -91,10 +90,10 @@ def file_digest(path: Path) -> str:
         status = path.stat()
         if path.is_dir():
             data = "\0".join(sorted(os.listdir(path))).encode(errors="surrogateescape")  # noqa: PTH208
-        elif status.st_size > recipe_files.LARGEST:
+        elif status.st_size > LARGEST:
             data = f"{status.st_size} {status.st_mtime_ns}".encode()
         else:
-            data = recipe_files.read_bytes(path)
+            data = read_bytes(path)
     except (OSError, ValueError, RecipeError):
         return "-"
     return hashlib.sha256(data).hexdigest()
@@ -124,7 +123,7 @@ def _walk(directory: Path, tree: Path, *, group: str, nested: bool, is_root: boo
         if not _is_searched(entry):
             continue
         path = directory / entry.name
-        if not entry.is_symlink() or recipe_files.is_inside(path, tree):
+        if not entry.is_symlink() or is_inside(path, tree):
             yield from _walk(path, tree, group=above, nested=inside)
         elif not inside:  # the reader says so; within a package it is part of what the package is made of
             yield Candidate(path, above, nested=False, stamp=os.path.realpath(path), tree=tree)

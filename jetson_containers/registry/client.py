@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from jetson_containers.core.errors import RegistryError
+from jetson_containers.core.errors import RegistryError, command
 from jetson_containers.registry.auth import Challenge, Credentials, docker_credentials, parse_challenge
 from jetson_containers.registry.types import DOCKER_HUB, ImageInfo, UnreachableError
 
@@ -239,8 +239,8 @@ class RegistryClient:
             cause = "does not accept the login" if status != 403 else f"does not let this login read {repository.path}"
         else:
             cause = f"wants a login for {repository.path}, or has no such repository"
-        hint = "docker login" if host == DOCKER_HUB else f"docker login {host}"
-        return RegistryError(f"registry {host}: {cause} ({status})", hint=hint)
+        words = () if host == DOCKER_HUB else (host,)
+        return RegistryError(f"registry {host}: {cause} ({status})", hint=command("docker", "login", *words))
 
 
 def _manifest_path(repository: Repository, reference: str) -> str:
@@ -270,7 +270,8 @@ def _expect(response: Response, repository: Repository, kind: type) -> Any:
 def _nonsense(repository: Repository, what: str) -> UnreachableError:
     return UnreachableError(
         f"registry {repository.host}: {what}",
-        hint=f"is `{repository.host}` a container registry? `curl -i https://{repository.host}/v2/` shows its answer",
+        hint=f"is `{repository.host}` a container registry? "
+        f"{command('curl', '-i', f'https://{repository.host}/v2/')} shows its answer",
     )
 
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.core.files import write_atomically
-from jetson_containers.images import labels as image_labels
+from jetson_containers.images.labels import PREFIX, REF_NAME
 from jetson_containers.registry.types import DOCKER_HUB, Listing, Repository, Tag, UnreachableError
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def _without_labels(listing: Listing, architecture: str) -> set[str]:
 
 
 def _is_ours(label: str) -> bool:
-    return label.startswith(image_labels.PREFIX) or label == image_labels.REF_NAME
+    return label.startswith(PREFIX) or label == REF_NAME
 
 
 def _parallel(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:

@@ -79,10 +79,10 @@ class Solution:
     def _given_way(self, names: set[str]) -> list[str]:
         if not self.overridden:
             return []
-        from jetson_containers.resolver import upstream_pins as legacy_pins
+        from jetson_containers.resolver import upstream_pins
 
         return [
-            legacy_pins.notice(demand, stronger, self.chosen[demand.key])
+            upstream_pins.notice(demand, stronger, self.chosen[demand.key])
             for demand, stronger in self.overridden
             if demand.by in names
         ]
@@ -238,10 +238,10 @@ class Search:
         """The set of an image: by upstream's walk where that has an answer, else by the search."""
         failure = None
         if self.demands.catalog.adaptable:
-            from jetson_containers.resolver import upstream_pins as legacy_pins
+            from jetson_containers.resolver import upstream_pins
 
-            settled = legacy_pins.settle(self.demands, wanted)
-            if isinstance(settled, legacy_pins.Settled):
+            settled = upstream_pins.settle(self.demands, wanted)
+            if isinstance(settled, upstream_pins.Settled):
                 return Solution(self.demands, settled.chosen, settled.wanted, settled.overridden)
             failure = settled
         return self._searched(wanted, failure)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from packaging.version import Version
 
-from jetson_containers.builder import run as builder
+from jetson_containers.builder import run
 from jetson_containers.builder.stage_registry import StageRegistry
 from jetson_containers.cli import images
 from jetson_containers.cli.app import App
@@ -86,10 +86,10 @@ class Workplace:
         final = f"jetson-containers-test/{self.prefix}:{stages[-1].package}"
         return Plan(PLATFORM, names[-1:], stages, final, len(stages), self.base, names)
 
-    def run(self, *plans: Plan, **changes: Any) -> tuple[builder.BuildReport, str]:
+    def run(self, *plans: Plan, **changes: Any) -> tuple[run.BuildReport, str]:
         err = io.StringIO()
-        options = builder.BuildOptions(log_dir=self.directory / "logs", env={}, **changes)
-        report = builder.run(plans, self.engine, options, Console(out=io.StringIO(), err=err, env={}))
+        options = run.BuildOptions(log_dir=self.directory / "logs", env={}, **changes)
+        report = run.run(plans, self.engine, options, Console(out=io.StringIO(), err=err, env={}))
         return report, err.getvalue()
 
     def label(self, reference: str) -> labels.ImageLabels:
@@ -98,7 +98,7 @@ class Workplace:
         return labels.read(image.labels)
 
 
-def states(report: builder.BuildReport) -> dict[str, tuple[str, str]]:
+def states(report: run.BuildReport) -> dict[str, tuple[str, str]]:
     return {entry.package: (entry.state, entry.tests) for entry in report.stages}
 
 
@@ -298,7 +298,7 @@ def test_neither_prune_nor_another_number_of_jobs_runs_a_command_again(each_plac
 SCRIPT = """
 import sys
 from pathlib import Path
-from jetson_containers.builder import run as builder; from jetson_containers.core import settings
+from jetson_containers.builder import run; from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.engine.docker import DockerEngine
 from jetson_containers.core.errors import JetsonError
@@ -313,7 +313,7 @@ if sys.argv[5] == "test":
     b = place.stage("b", "RUN true", parent=a, test="echo now''sleeping; sleep 300")
 console = Console(env={})
 try:
-    builder.run([place.plan(a, b)], engine, builder.BuildOptions(log_dir=directory / "logs", progress="plain"), console)
+    run.run([place.plan(a, b)], engine, run.BuildOptions(log_dir=directory / "logs", progress="plain"), console)
 except JetsonError as error:
     console.error(error)
     sys.exit(error.exit_code)
@@ -389,13 +389,13 @@ def test_stages_of_another_machine_are_pulled_by_key(place: Workplace, registry:
     a = place.stage("a", "RUN echo built > /a")
     b = place.stage("b", "RUN cat /a > /b", parent=a, test="cat /b")
     the_plan = place.plan(a, b)
-    options = builder.BuildOptions(log_dir=tmp_path / "logs", env={}, push_stages=True)
+    options = run.BuildOptions(log_dir=tmp_path / "logs", env={}, push_stages=True)
     console = Console(out=io.StringIO(), err=io.StringIO(), env={})
-    report = builder.run([the_plan], place.engine, options, console, StageRegistry.of(made))
+    report = run.run([the_plan], place.engine, options, console, StageRegistry.of(made))
     assert report.pushed == tuple(f"{namespace}/stage:{one.image.rpartition(':')[2]}" for one in (a, b))
     for name in (the_plan.final, b.image, a.image):
         place.engine.untag(name)
-    again = builder.run([the_plan], place.engine, options, console, StageRegistry.of(made))
+    again = run.run([the_plan], place.engine, options, console, StageRegistry.of(made))
     assert states(again) == {"a": ("cached", ""), "b": ("cached", "cached")}
     assert again.pushed == ()
     assert place.label(the_plan.final).packages == ("a", "b")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.launch import display as launch_display
+from jetson_containers.launch.display import CookieFile, write_cookie
 from jetson_containers.launch.docker_options import FLAGS, VALUED
 from jetson_containers.launch.parts import Mount
 
@@ -228,8 +228,8 @@ def test_the_cookie_is_one_that_xauth_reads_for_any_host(tmp_path: Path) -> None
     source = tmp_path / "auth"
     for display in ("board/unix:0", "board/unix:10"):
         xauth(source, "add", display, ".", uuid.uuid4().hex)
-    cookie = launch_display.CookieFile(":0", source, tmp_path / "xauth-0")
-    assert launch_display.write_cookie(cookie) is None
+    cookie = CookieFile(":0", source, tmp_path / "xauth-0")
+    assert write_cookie(cookie) is None
     (entry,) = xauth(cookie.path, "list").splitlines()
     assert entry.split()[0].startswith("#ffff#")
     assert entry.split()[2] == xauth(source, "list", "board/unix:0").split()[2]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 
 if TYPE_CHECKING:
     from jetson_containers.engine.interface import Engine
@@ -73,7 +73,7 @@ def llm(*argv: str, data: Path, code: int = 0) -> subprocess.CompletedProcess[st
 @pytest.fixture(scope="module")
 def data(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory with the tiny model, made by the image with llama.cpp."""
-    if platforms.detect().has_gpu:
+    if detect.detect().has_gpu:
         pytest.skip("cannot run here: this machine has a GPU, for which other images would be built")
     data = tmp_path_factory.mktemp("quantize") / "data"
     run("./build.sh", "llama_cpp", data=data)

@@ -199,7 +199,7 @@ def test_a_wrong_or_missing_login_is_said(guarded: Registry, tmp_path: Path, pas
     env = docker_config(tmp_path, guarded, password) if password else {"HOME": str(tmp_path)}
     with pytest.raises(RegistryError, match=says) as caught:
         client(env).tags(Repository(guarded.host, "ns/mlc"))
-    assert caught.value.hint == f"docker login {guarded.host}"
+    assert caught.value.hint == f"`docker login {guarded.host}`"
     assert guarded.host in caught.value.message
 
 

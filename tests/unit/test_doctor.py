@@ -11,7 +11,7 @@ from jetson_containers import doctor
 from jetson_containers.core import settings
 from jetson_containers.core.errors import EngineMissingError, TargetError
 from jetson_containers.engine.interface import Builder, Capabilities
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 from tests.fakes import CAPABILITIES, FakeEngine
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def examine(
         def capabilities(self) -> Capabilities:
             return capabilities
 
-    context = doctor.DoctorContext(lambda: platforms.parse_target(target), Engine, loaded, tmp_path)
+    context = doctor.DoctorContext(lambda: detect.parse_target(target), Engine, loaded, tmp_path)
     return {check.check: check for check in doctor.run_checks(context)}
 
 
@@ -92,7 +92,7 @@ def test_checks_run_without_engine_and_platform(tmp_path: Path) -> None:
     def missing() -> FakeEngine:
         raise EngineMissingError("no engine", hint="./install.sh")
 
-    def unknown() -> platforms.Platform:
+    def unknown() -> detect.Platform:
         raise TargetError("L4T 99 is unknown", hint="--target")
 
     found = doctor.run_checks(doctor.DoctorContext(unknown, missing, loaded, tmp_path))
@@ -109,7 +109,7 @@ def test_engine_check_warns_of_an_old_api(tmp_path: Path, version: str, status: 
 
 def jetpack(tmp_path: Path, target: str, **host: str) -> doctor.Check | None:
     loaded = settings.load({"data": str(tmp_path)}, env={"HOME": str(tmp_path)}, files=(), root=tmp_path)
-    platform = replace(platforms.parse_target(target), host=host)
+    platform = replace(detect.parse_target(target), host=host)
     found = doctor.run_checks(doctor.DoctorContext(lambda: platform, FakeEngine, loaded, tmp_path))
     return next((check for check in found if check.check == "jetpack"), None)
 

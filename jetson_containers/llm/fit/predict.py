@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.llm.fit import constants, memory, peak, speed
-from jetson_containers.llm.fit import weights as weights_module
+from jetson_containers.llm.fit import constants, memory, peak, speed, weights
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import Machine, of_board
 from jetson_containers.llm.runtimes import limits, support
@@ -168,9 +167,9 @@ def predict(
         kv_type=wanted.kv_type,
     )
     ready = config.quantized if config.quantized and not config.quantized.method.startswith(_OURS) else None
-    held = wanted.held or weights_module.weights(config, format_name)
+    held = wanted.held or weights.weights(config, format_name)
     if ready is not None and not known.gguf:
-        held, lowest_sm, chosen = weights_module.of_checkpoint(config, ready), support.lowest_sm(ready), ready.label
+        held, lowest_sm, chosen = weights.of_checkpoint(config, ready), support.lowest_sm(ready), ready.label
     sizes = _sizes(config, known, variant, machine, held, load, wanted)
     verdict, reason, swap = _judge(sizes, machine, known)
     refusal, doubt = _refusal(config, known, variant, machine, chosen, lowest_sm)

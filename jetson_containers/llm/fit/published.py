@@ -10,8 +10,8 @@ from jetson_containers.llm.fit import constants, memory, peak
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import board_named, of_board
 from jetson_containers.llm.fit.predict import FitOptions, predict
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import known as knownmodels
+from jetson_containers.llm.models import known
+from jetson_containers.llm.models.config import from_hf
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _peak(row: Mapping[str, Any]) -> Peak:
 
 
 def _config(row: Mapping[str, Any]) -> ModelConfig:
-    return modelconfig.from_hf({"model_type": "llama", **{_KEYS[name]: int(row[name]) for name in _KEYS}})
+    return from_hf({"model_type": "llama", **{_KEYS[name]: int(row[name]) for name in _KEYS}})
 
 
 def _account(row: Mapping[str, Any]) -> Account:
@@ -150,7 +150,7 @@ def comparisons() -> tuple[Published, ...]:
 
 
 def _compare(row: Mapping[str, Any]) -> Published:
-    config = knownmodels.config(row["model"])
+    config = known.config(row["model"])
     if config is None:
         raise UsageError(f"facts/published.yaml names the model `{row['model']}`, which facts/models.yaml has not")
     machine = of_board(

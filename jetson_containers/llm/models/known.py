@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.llm.models import config as modelconfig
+from jetson_containers.llm.models.config import from_hf
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def full_name(name: str) -> str:
 def config(name: str) -> ModelConfig | None:
     """The shape of a model by its hub name or the last part of it; None for an unknown one."""
     known = full_name(name)
-    return modelconfig.from_hf(configs()[known], f"facts/models.yaml: {known}") if known else None
+    return from_hf(configs()[known], f"facts/models.yaml: {known}") if known else None
 
 
 def _value(text: Any) -> Any:

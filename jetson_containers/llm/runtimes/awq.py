@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers.llm.runtimes import calibration
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import calibration, support_table
 from jetson_containers.llm.runtimes.common import Tabled, driver, trust
 from jetson_containers.llm.runtimes.transformers import service
 
@@ -28,9 +27,9 @@ class Awq(Tabled):
     def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Quantize with the library of the image."""
         wanted = self.quantization(job)
-        if rules.served_as_is(job):
+        if support_table.served_as_is(job):
             return ()
-        where = rules.device(job.target)
+        where = support_table.device(job.target)
         if self.row(job).kind == "autoawq":
             words: tuple[str, ...] = (*driver("awq_quantize.py"), job.source, "{output}", "--group-size", "128")
         else:
@@ -49,7 +48,7 @@ class Awq(Tabled):
 
     def artefact(self, job: Job) -> str:
         """The quantized checkpoint, or the source where it is one."""
-        return job.source if rules.served_as_is(job) else self.made(job)
+        return job.source if support_table.served_as_is(job) else self.made(job)
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Serve in the image that quantized."""

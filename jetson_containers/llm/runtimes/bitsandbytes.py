@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.llm.pipeline.types import CommandStep
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.calibration import OFFLINE
 from jetson_containers.llm.runtimes.common import Tabled, driver, trust
 from jetson_containers.llm.runtimes.transformers import service
@@ -23,9 +23,9 @@ class Bitsandbytes(Tabled):
     def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Quantize while loading, then save."""
         wanted = self.quantization(job)
-        if rules.served_as_is(job):
+        if support_table.served_as_is(job):
             return ()
-        where = rules.device(job.target)
+        where = support_table.device(job.target)
         argv = (
             *driver("bnb_quantize.py"), job.source, "{output}", "--type", wanted.name, "--device", where, *trust(job),
         )  # fmt: skip
@@ -42,7 +42,7 @@ class Bitsandbytes(Tabled):
 
     def artefact(self, job: Job) -> str:
         """The saved checkpoint, or the source where it is one."""
-        return job.source if rules.served_as_is(job) else self.made(job)
+        return job.source if support_table.served_as_is(job) else self.made(job)
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Serve the saved checkpoint; its configuration says how it is quantized."""

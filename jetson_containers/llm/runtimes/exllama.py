@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.llm.pipeline.types import CommandStep
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.calibration import OFFLINE
 from jetson_containers.llm.runtimes.common import Tabled, context, driver, listen, prefill
 from jetson_containers.llm.runtimes.interface import Service
@@ -27,7 +27,7 @@ class ExLlama(Tabled):
     def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Convert; the working directory of the conversion is dropped when it has succeeded."""
         wanted = self.quantization(job)
-        if rules.served_as_is(job):
+        if support_table.served_as_is(job):
             return ()
         argv = (
             *driver("exllama_convert.py"), job.source, "{output}", "--generation", self.generation,
@@ -50,7 +50,7 @@ class ExLlama(Tabled):
 
     def artefact(self, job: Job) -> str:
         """The converted checkpoint, or the source where it is one."""
-        return job.source if rules.served_as_is(job) else self.made(job)
+        return job.source if support_table.served_as_is(job) else self.made(job)
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Serve with a cache of exactly the context (times the batch)."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.llm.pipeline.types import CommandStep
-from jetson_containers.llm.runtimes import common as tabled
-from jetson_containers.llm.runtimes import support
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import common, support, support_table
 from jetson_containers.llm.runtimes.interface import OK, JobVerdict, Service
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ class LlamaCpp:
 
     def packages(self, platform: Platform) -> tuple[str, ...]:
         """Name the one package. Raises UsageError where it does not exist: on JetPack 4."""
-        return tabled.packages(self.name, platform)
+        return common.packages(self.name, platform)
 
     def quantizations(self, target: Target) -> tuple[str, ...]:
         """All of `llama-quantize`'s common types."""
@@ -46,11 +44,11 @@ class LlamaCpp:
         if job.quantization.upper() not in QUANTIZATIONS:
             known = ", ".join(QUANTIZATIONS)
             return JobVerdict(ok=False, reason=f"llama_cpp has no quantization `{job.quantization}`", instead=known)
-        if reason := rules.gguf_refusal(job.config):
-            return JobVerdict(ok=False, reason=reason, instead=rules.nearest(self.name, job))
+        if reason := support_table.gguf_refusal(job.config):
+            return JobVerdict(ok=False, reason=reason, instead=support_table.nearest(self.name, job))
         if job.config and support.knows(self.name, "gguf", job.config) is False:
             reason = f"llama.cpp's converter does not know the architecture `{job.config.model_type}`"
-            return JobVerdict(ok=False, reason=reason, instead=rules.nearest(self.name, job))
+            return JobVerdict(ok=False, reason=reason, instead=support_table.nearest(self.name, job))
         return OK
 
     def notices(self, job: Job) -> tuple[str, ...]:

@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.llm.pipeline.types import CommandStep
-from jetson_containers.llm.runtimes import calibration
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import calibration, support_table
 from jetson_containers.llm.runtimes.calibration import OFFLINE
 from jetson_containers.llm.runtimes.common import Tabled, context, driver, keyed, listen, prefill, trust
 from jetson_containers.llm.runtimes.interface import JobVerdict, Service
@@ -48,10 +47,10 @@ class Lmdeploy(Tabled):
     def check(self, job: Job) -> JobVerdict:
         """Judge; which calibration sets there are depends on the version."""
         told = _told(job)
-        found = rules.verdict(self.name, told, chat_templates=True)
+        found = support_table.verdict(self.name, told, chat_templates=True)
         if not found.ok:
             return found
-        makes = rules.quantization(self.name, told)
+        makes = support_table.quantization(self.name, told)
         named = _named(self.row(told).kind) if makes and makes.name == "w4a16" else ()
         return calibration.check(self.name, named, told)
 
@@ -63,7 +62,7 @@ class Lmdeploy(Tabled):
             return ()
         old = self.row(job).kind == "old"
         done: list[CommandStep] = []
-        if wanted.name == "w4a16" and not rules.served_as_is(job):
+        if wanted.name == "w4a16" and not support_table.served_as_is(job):
             done.append(self._awq(job, old=old))
         if old:
             done.append(self._convert(job, done[0].output if done else job.source))
@@ -77,7 +76,7 @@ class Lmdeploy(Tabled):
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Serve with session length, batch, prefill and the cache's share of the free memory always set."""
         job = _told(job)
-        share = f"{rules.kv_cache(job.target.platform):.2f}"
+        share = f"{support_table.kv_cache(job.target.platform):.2f}"
         session = ("--session-len", str(context(job)), "--cache-max-entry-count", share)
         batch = ("--max-batch-size", str(job.max_batch))
         if self.row(job).kind == "old":
@@ -121,7 +120,7 @@ class Lmdeploy(Tabled):
 
         With `cache_chunk_size` 1 the cache grows by the blocks that are used instead of taking its share at once.
         """
-        share = f"{rules.kv_cache(job.target.platform):g}"
+        share = f"{support_table.kv_cache(job.target.platform):g}"
         four = self._format(job) == "awq"
         argv = (
             *driver("lmdeploy_config.py"), "{output}", "--set", f"cache_max_entry_count={share}",
@@ -129,7 +128,9 @@ class Lmdeploy(Tabled):
             "lmdeploy", "convert", template(job), source, "--model-format", "awq" if four else "hf",
             *(("--group-size", GROUP) if four else ()), "--dst-path", "{output}",
         )  # fmt: skip
-        output = self.made(job) if not rules.served_as_is(job) else f"/data/models/{self.name}/{job.name}-turbomind"
+        output = (
+            self.made(job) if not support_table.served_as_is(job) else f"/data/models/{self.name}/{job.name}-turbomind"
+        )
         return CommandStep(name="convert", argv=argv, inputs=(source,), output=output, env=OFFLINE)
 
 

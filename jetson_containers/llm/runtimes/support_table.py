@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 from jetson_containers.llm.runtimes import limits, support
 from jetson_containers.llm.runtimes.interface import OK, JobVerdict
 from jetson_containers.platforms import tables
-from jetson_containers.recipes import rules as requires
+from jetson_containers.recipes.rules import check_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -272,7 +272,7 @@ def _misfit(row: SupportRow, target: Target) -> str:
     rules = () if row.made_with(target.versions) else row.requires
     if row.sm and where == "cuda":
         rules = (f">=sm{row.sm}", *rules)
-    failed = [result for result in requires.check_all(rules, platform) if not result.ok]
+    failed = [result for result in check_all(rules, platform) if not result.ok]
     notes = [f" ({row.notes[each.rule]})" if each.rule in row.notes else "" for each in failed]
     return "; ".join(f"{each.reason}{note}" for each, note in zip(failed, notes, strict=True))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.calibration import OFFLINE
 from jetson_containers.llm.runtimes.common import Tabled, context, driver, listen, prefill, trust
 from jetson_containers.llm.runtimes.interface import Service
@@ -18,7 +18,8 @@ def service(job: Job, model: str, options: ServeOptions, *more: str) -> Service:
     """Build the command of drivers/transformers_server.py; it reads the key from the environment itself."""
     argv = [
         *driver("transformers_server.py"), model, "--model-id", job.name, *listen(options),
-        "--device", rules.device(job.target), "--context", str(context(job)), "--prefill-chunk", str(prefill(job)),
+        "--device", support_table.device(job.target), "--context", str(context(job)),
+        "--prefill-chunk", str(prefill(job)),
         *more,
     ]  # fmt: skip
     if options.threads:
@@ -43,5 +44,5 @@ class Transformers(Tabled):
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Serve the checkpoint in the wanted type; a quantized one brings its own."""
-        dtype = "auto" if rules.served_as_is(job) else self.quantization(job).name
+        dtype = "auto" if support_table.served_as_is(job) else self.quantization(job).name
         return service(job, job.source, options, "--dtype", dtype)

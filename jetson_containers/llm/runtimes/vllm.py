@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.calibration import OFFLINE
 from jetson_containers.llm.runtimes.common import Tabled, context, listen, prefill, trust
 from jetson_containers.llm.runtimes.interface import Service
@@ -36,15 +36,15 @@ class Vllm(Tabled):
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Build `vllm serve` with its share of memory, context, batch and prefill always set."""
         wanted = self.quantization(job)
-        share = rules.gpu_memory(job.target.platform)
+        share = support_table.gpu_memory(job.target.platform)
         argv = [
             "vllm", "serve", job.source, "--served-model-name", job.name, *listen(options),
             "--gpu-memory-utilization", f"{share:.2f}", "--max-model-len", str(context(job)),
             "--max-num-seqs", str(job.max_batch), "--max-num-batched-tokens", str(max(prefill(job), job.max_batch)),
         ]  # fmt: skip
-        if not rules.served_as_is(job):
+        if not support_table.served_as_is(job):
             argv += ["--quantization", "fp8"] if wanted.name == "fp8" else ["--dtype", _DTYPE[wanted.name]]
-        if rules.saves_memory(job.target.platform):
+        if support_table.saves_memory(job.target.platform):
             argv.append("--enforce-eager")
         argv += trust(job)
         measure = {"ignore_eos": True}

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.secrets import is_secret
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 from jetson_containers.platforms.detect import Arch
-from jetson_containers.recipes import tree as packagetree
+from jetson_containers.recipes import tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -330,7 +330,7 @@ def facts(platform: Platform) -> dict[str, Any]:
     A platform without L4T is the newest JetPack to them, and one without CUDA has CUDA 0.0, both as upstream has it.
     """
     cuda = platform.cuda
-    ubuntu = platform.distro_version if platform.distro == "ubuntu" else platforms.comparable_ubuntu(platform)
+    ubuntu = platform.distro_version if platform.distro == "ubuntu" else detect.comparable_ubuntu(platform)
     return {
         "l4t": str(platform.l4t) if platform.l4t else NO_L4T[0],
         "jetpack": _number(platform.jetpack if platform.l4t else None) or NO_L4T[1],
@@ -360,7 +360,7 @@ def stamp(name: str, environ: Mapping[str, str] | None = None) -> str:
     """What an input is now: times, size and a digest of a file or directory; a digest of a variable's value."""
     kind, _, what = name.partition(":")
     if kind == "file":
-        return f"{_times(what)} {packagetree.file_digest(Path(what))}"
+        return f"{_times(what)} {tree.file_digest(Path(what))}"
     values = os.environ if environ is None else environ
     value = repr(sorted(values.items())) if what == "*" else values.get(what)
     return "-" if value is None else hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16]
@@ -371,7 +371,7 @@ def is_still(name: str, before: str) -> bool:
     kind, _, what = name.partition(":")
     times, _, digest = before.partition(" ")
     if kind == "file":
-        return times == _times(what) or digest == packagetree.file_digest(Path(what))
+        return times == _times(what) or digest == tree.file_digest(Path(what))
     return stamp(name) == before
 
 

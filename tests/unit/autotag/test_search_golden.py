@@ -17,7 +17,7 @@ from packaging.version import Version
 
 from jetson_containers.autotag.search import Options, choose, refusals, summary
 from jetson_containers.autotag.sources import RegistrySource
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 from jetson_containers.platforms.detect import Arch, Platform
 from jetson_containers.registry import Listings, Repository
 from tests.paths import TESTS_DIR, UNIT_DIR
@@ -37,7 +37,7 @@ def no_registry() -> None:
 
 @cache
 def host(name: str) -> Platform:
-    return platforms.detect(HOSTS / name, env={})
+    return detect.detect(HOSTS / name, env={})
 
 
 @cache

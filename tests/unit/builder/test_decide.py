@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jetson_containers.builder import decide
-from jetson_containers.builder import graph as graphs
+from jetson_containers.builder.graph import merge
 from jetson_containers.builder.store import Store, image_named
 from jetson_containers.builder.types import BuildOptions
 from jetson_containers.cli.main import main
@@ -51,7 +51,7 @@ def options(site: Site, **changes: Any) -> BuildOptions:
 
 def foretold(site: Site, plans: list[Plan], **changes: Any) -> Said:
     """What the dry run says."""
-    graph = graphs.merge(plans)
+    graph = merge(plans)
     here = decide.look(graph, plans, Store(site.engine), options(site, **changes))
     decision = decide.decide(graph, plans, here, options(site, **changes))
     found: Said = {}
@@ -234,7 +234,7 @@ def test_deciding_changes_nothing(site: Site) -> None:
 def test_a_cached_stage_knows_its_image_and_one_below_it_is_not_needed(site: Site) -> None:
     the_plan = chain("a", "b")
     site.run(the_plan)
-    graph = graphs.merge([the_plan])
+    graph = merge([the_plan])
     here = decide.facts(graph, [the_plan], Store(site.engine))
     shown = decide.shown(the_plan, decide.decide(graph, [the_plan], here, options(site)), here)
     assert [(s.state, s.needed, s.source) for s in shown.stages] == [
@@ -247,7 +247,7 @@ def test_facts_take_one_question_however_many_stages_there_are(site: Site, monke
     first, second = chain("a", "b"), chain("a", "c", "d", final="other:1")
     site.run(first)
     site.run(second)
-    graph = graphs.merge([first, second])
+    graph = merge([first, second])
     asked: list[object] = []
     images = site.engine.images
     monkeypatch.setattr(site.engine, "images", lambda labels=None: asked.append(labels) or images(labels))

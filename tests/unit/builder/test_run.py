@@ -16,9 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from jetson_containers.builder import graph as graphs
-from jetson_containers.builder import package_tests, progress, resources
-from jetson_containers.builder import run as builder
+from jetson_containers.builder import package_tests, progress, resources, run
+from jetson_containers.builder.graph import merge, priorities
 from jetson_containers.builder.layer_cache import LayerCache
 from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.scheduler import Scheduler
@@ -102,10 +101,10 @@ class Site:
     err: io.StringIO = field(default_factory=io.StringIO)
     out: io.StringIO = field(default_factory=io.StringIO)
 
-    def run(self, *plans: Plan, **changes: Any) -> builder.BuildReport:
+    def run(self, *plans: Plan, **changes: Any) -> run.BuildReport:
         values = {"log_dir": self.directory / "logs", "cores": 4, "memory": 8 * GIB, "env": {}, "disk_per_stage": 0}
         console = Console(out=self.out, err=self.err, env={})
-        return builder.run(plans, self.engine, builder.BuildOptions(**{**values, **changes}), console)
+        return run.run(plans, self.engine, run.BuildOptions(**{**values, **changes}), console)
 
     def built(self) -> list[str]:
         """Tags built since the last time this was asked."""
@@ -144,11 +143,11 @@ def site(tmp_path: Path) -> Iterator[Site]:
     assert made.out.getvalue() == ""  # stdout belongs to the commands
 
 
-def states(report: builder.BuildReport) -> dict[str, str]:
+def states(report: run.BuildReport) -> dict[str, str]:
     return {entry.package: entry.state for entry in report.stages}
 
 
-def results_of(report: builder.BuildReport) -> dict[str, str]:
+def results_of(report: run.BuildReport) -> dict[str, str]:
     return {entry.package: entry.tests for entry in report.stages}
 
 
@@ -813,7 +812,7 @@ def test_two_builds_at_once_build_a_stage_once(site: Site) -> None:
         return write(text)
 
     second_err.write = watch  # type: ignore[method-assign]
-    reports: list[builder.BuildReport] = []
+    reports: list[run.BuildReport] = []
     first_thread = threading.Thread(target=lambda: reports.append(site.run(chain("a", "b"))))
     first_thread.start()
     assert site.engine.hanging.wait(120)
@@ -989,8 +988,8 @@ def test_an_unknown_progress_is_refused() -> None:
 
 def test_quiet_says_nothing_on_success(tmp_path: Path) -> None:
     err = io.StringIO()
-    options = builder.BuildOptions(log_dir=tmp_path / "logs", env={}, disk_per_stage=0)
-    builder.run([chain("a")], FakeEngine(), options, Console(level=Level.QUIET, err=err, env={}))
+    options = run.BuildOptions(log_dir=tmp_path / "logs", env={}, disk_per_stage=0)
+    run.run([chain("a")], FakeEngine(), options, Console(level=Level.QUIET, err=err, env={}))
     assert err.getvalue() == ""
 
 
@@ -1000,8 +999,8 @@ def test_quiet_says_nothing_on_success(tmp_path: Path) -> None:
 def test_the_longest_remaining_chain_starts_first() -> None:
     a = stage("a")
     short, long = stage("short", parent=a), stage("long", parent=a)
-    graph = graphs.merge([plan(a, short), plan(a, long), plan(a, long, stage("top", parent=long))])
-    order = graphs.priorities(graph, set(graph.nodes), {"short": 50.0, "long": 10.0, "top": 100.0, "a": 1.0})
+    graph = merge([plan(a, short), plan(a, long), plan(a, long, stage("top", parent=long))])
+    order = priorities(graph, set(graph.nodes), {"short": 50.0, "long": 10.0, "top": 100.0, "a": 1.0})
     assert order == {"sha256:a": 111.0, "sha256:long": 110.0, "sha256:top": 100.0, "sha256:short": 50.0}
 
 
@@ -1082,8 +1081,8 @@ def graphs_of_stages(draw: st.DrawFn) -> Plan:
 @given(graphs_of_stages(), st.integers(1, 4), st.data())
 def test_the_schedule_keeps_order_slots_and_memory(the_plan: Plan, slots: int, data: st.DataObject) -> None:
     available = resources.Resources(cores=4, memory=6 * GIB, slots=slots)
-    graph = graphs.merge([the_plan])
-    scheduler = Scheduler(graph, graph.nodes, graphs.priorities(graph, set(graph.nodes), {}), available)
+    graph = merge([the_plan])
+    scheduler = Scheduler(graph, graph.nodes, priorities(graph, set(graph.nodes), {}), available)
     done: set[str] = set()
     started: list[str] = []
     lost: set[str] = set()
@@ -1119,7 +1118,7 @@ def test_a_run_builds_each_stage_once_and_skips_only_dependents(
     site = Site(tmp_path_factory.mktemp("run"))
     order: list[str] = []
     lock = threading.Lock()
-    graph = graphs.merge([the_plan])
+    graph = merge([the_plan])
     by_image = {node.stage.image: node.stage for node in graph.nodes.values()}
 
     def on_build(request: Any) -> None:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from jetson_containers.builder import decide
-from jetson_containers.builder import graph as graphs
-from jetson_containers.builder import run as builder
+from jetson_containers.builder import decide, run
+from jetson_containers.builder.graph import merge
 from jetson_containers.builder.stage_registry import StageRegistry
 from jetson_containers.builder.store import Store
 from jetson_containers.core.console import Console
@@ -63,16 +62,16 @@ class Shared(Site):
         self.client = FakeClient(self)
         self.registry = StageRegistry(NAMESPACE, cast("RegistryClient", self.client))
 
-    def run(self, *plans: Plan, **changes: Any) -> builder.BuildReport:
+    def run(self, *plans: Plan, **changes: Any) -> run.BuildReport:
         values = {"log_dir": self.directory / "logs", "cores": 4, "memory": 8 * GIB, "env": {}, "disk_per_stage": 0}
         console = Console(out=self.out, err=self.err, env={})
-        options = builder.BuildOptions(**{**values, **changes})
-        return builder.run(plans, self.engine, options, console, self.registry)
+        options = run.BuildOptions(**{**values, **changes})
+        return run.run(plans, self.engine, options, console, self.registry)
 
     def shown(self, one: Plan, **changes: Any) -> dict[str, StageState]:
         """What the dry run says."""
-        graph = graphs.merge([one])
-        options = builder.BuildOptions(log_dir=self.directory, **changes)
+        graph = merge([one])
+        options = run.BuildOptions(log_dir=self.directory, **changes)
         here = decide.look(graph, [one], Store(self.engine), options, self.registry)
         decided = decide.decide(graph, [one], here, options)
         return {each.package: each.state for each in decide.shown(one, decided, here).stages if each.needed}

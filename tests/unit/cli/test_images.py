@@ -11,10 +11,10 @@ from jetson_containers.cli import images
 from jetson_containers.cli.app import App
 from jetson_containers.core.console import Console
 from jetson_containers.images import labels
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
 
-CPU = platforms.parse_target("cpu")
+CPU = detect.parse_target("cpu")
 STAGE = "jetson-containers/stage:numpy-0123"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.cli import main as main_module
+from jetson_containers.cli import main
 from jetson_containers.cli.autotag import autotag
 from jetson_containers.cli.build import build, parse_build_args
 from jetson_containers.cli.llm import llm
@@ -27,7 +27,7 @@ ROOT = ROOT_DIR
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
-    code = main_module.main(list(argv))
+    code = main.main(list(argv))
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
@@ -36,13 +36,13 @@ def test_help_lists_each_command_without_importing_it(capsys: pytest.CaptureFixt
     """Help lists every command without importing it."""
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    for command in main_module.COMMANDS:
+    for command in main.COMMANDS:
         assert command in out
 
 
 @pytest.mark.parametrize(
     "command",
-    [(name,) for name in sorted(main_module.COMMANDS)] + [("llm", name) for name in sorted(llm.commands)],
+    [(name,) for name in sorted(main.COMMANDS)] + [("llm", name) for name in sorted(llm.commands)],
     ids=" ".join,
 )
 def test_help_of_each_command_has_an_example(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
@@ -241,7 +241,7 @@ def test_build_args_without_a_key_are_refused() -> None:
 
 def test_main_start_imports_nothing_large() -> None:
     """Starting up imports no large library."""
-    modules = {entry.partition(":")[0] for entry, _ in main_module.COMMANDS.values()}
+    modules = {entry.partition(":")[0] for entry, _ in main.COMMANDS.values()}
     code = (
         f"import sys; from jetson_containers.cli import main, {', '.join(sorted(modules))}; "
         "import jetson_containers.autotag.search; "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jetson_containers import hub
-from jetson_containers.cli import main as main_module
+from jetson_containers.cli import main
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError
@@ -49,7 +49,7 @@ def data(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> tuple[str, str]:
-    done = main_module.main(["download", *argv])
+    done = main.main(["download", *argv])
     captured = capsys.readouterr()
     assert done == code, captured
     assert SECRET not in captured.out + captured.err

@@ -21,8 +21,8 @@ from jetson_containers.images import labels
 from jetson_containers.images.compat import ImageFacts, compatible, facts_of
 from jetson_containers.images.name import ImageName
 from jetson_containers.plan.stage import stage_image
-from jetson_containers.platforms import cuda as cudarange
 from jetson_containers.platforms import tables
+from jetson_containers.platforms.cuda import class_of
 from jetson_containers.platforms.detect import Arch, Platform, detect, parse_target
 from tests.paths import TESTS_DIR
 
@@ -303,7 +303,7 @@ class TestRules:
             assert row["evidence"]
             assert row["takes"]
         for row in tables.releases():
-            assert cudarange.class_of(row.l4t) is not None
+            assert class_of(row.l4t) is not None
 
 
 class TestLabels:

@@ -15,7 +15,7 @@ from jetson_containers.llm import download_in_image, image, prepare
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.pipeline.types import CommandStep, PlannedStep
 from jetson_containers.llm.request import LlmRequest
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
     from jetson_containers.llm.context import LlmContext
 
-CPU = platforms.parse_target("cpu")
+CPU = detect.parse_target("cpu")
 PACKAGES = ("llama_cpp",)
 SERVER = ("llama-server", "-m", "/data/x.gguf")
 
@@ -66,17 +66,17 @@ def containers(engine: FakeEngine, console: Console, load: Callable[..., Setting
     )
 
 
-def test_an_image_that_is_here_is_not_pulled(
-    engine: FakeEngine, console: Console, load: Callable[..., Settings]
-) -> None:
+def test_image_that_is_here_is_not_pulled(engine: FakeEngine, console: Console, load: Callable[..., Settings]) -> None:
+    """An image that is here is not pulled."""
     engine.add_image("mine:1")
     assert image.pull_missing("mine:1", engine, load(), console) == "mine:1"
     assert ("pull", "mine:1") not in engine.calls
 
 
-def test_an_image_of_a_registry_is_pulled_where_one_sees_it(
+def test_image_of_a_registry_is_pulled_visibly(
     engine: FakeEngine, console: Console, load: Callable[..., Settings]
 ) -> None:
+    """An image of a registry is pulled where one sees it."""
     engine.registry["acme/there:1"] = FakeEngine().add_image("acme/there:1")
     image.pull_missing("acme/there:1", engine, load(), console)
     assert engine.image("acme/there:1") is not None
@@ -84,9 +84,10 @@ def test_an_image_of_a_registry_is_pulled_where_one_sees_it(
 
 
 @pytest.mark.parametrize("down", [False, True])
-def test_a_missing_image_is_called_missing(
+def test_image_that_is_missing_is_called_missing(
     engine: FakeEngine, console: Console, load: Callable[..., Settings], down: bool
 ) -> None:
+    """A missing image is called missing."""
     engine.registry_down = down
     with pytest.raises(RegistryError) as caught:
         image.pull_missing("nope:1", engine, load(), console)
@@ -95,7 +96,8 @@ def test_a_missing_image_is_called_missing(
     assert "DNS" not in f"{caught.value.message} {caught.value.hint}"
 
 
-def test_offline_nothing_is_pulled(engine: FakeEngine, console: Console, load: Callable[..., Settings]) -> None:
+def test_image_is_not_pulled_offline(engine: FakeEngine, console: Console, load: Callable[..., Settings]) -> None:
+    """Offline nothing is pulled."""
     with pytest.raises(NotReadyError, match="offline"):
         image.pull_missing("nope:1", engine, load(offline=True), console)
     assert ("pull", "nope:1") not in engine.calls
@@ -115,7 +117,8 @@ def step(program: str, state: str, **more: Any) -> PlannedStep:
     return PlannedStep(step=made, key="", state=state, forced=False)
 
 
-def test_an_image_without_the_server_is_refused(containers: Answering) -> None:
+def test_image_without_the_server_is_refused(containers: Answering) -> None:
+    """An image without the server is refused."""
     lacking = replace(containers, answer="missing llama-server\n")
     with pytest.raises(UsageError) as caught:
         image.refuse_without_programs(lacking, PACKAGES, [], SERVER)
@@ -123,18 +126,21 @@ def test_an_image_without_the_server_is_refused(containers: Answering) -> None:
     assert "leave out `--image`" in str(caught.value.hint)
 
 
-def test_only_what_will_run_in_that_image_is_asked_for(containers: Answering) -> None:
+def test_image_is_asked_only_for_what_will_run_in_it(containers: Answering) -> None:
+    """Only what will run in that image is asked for."""
     planned = [step("convert", "run"), step("make", "cached"), step("elsewhere", "run", packages=("other",))]
     image.refuse_without_programs(containers, PACKAGES, planned, SERVER)
     assert list(containers.asked[0][4:]) == ["convert", "llama-server"]
 
 
 @pytest.mark.parametrize("answer", [None, "", "sh: a warning\n"])
-def test_what_an_image_does_not_say_is_not_held_against_it(containers: Answering, answer: str | None) -> None:
+def test_image_without_an_answer_is_not_refused(containers: Answering, answer: str | None) -> None:
+    """What an image does not say is not held against it."""
     image.refuse_without_programs(replace(containers, answer=answer), PACKAGES, [], SERVER)
 
 
-def test_an_image_whose_labels_hold_the_runtime_is_not_asked(containers: Answering, engine: FakeEngine) -> None:
+def test_image_whose_labels_hold_the_runtime_is_not_asked(containers: Answering, engine: FakeEngine) -> None:
+    """An image whose labels hold the runtime is not asked."""
     engine.add_image("mine:1", {"io.jetson-containers.packages": '["python:3.11", "llama_cpp:0.3.36"]'})
     image.refuse_without_programs(containers, PACKAGES, [], SERVER)
     assert containers.asked == []

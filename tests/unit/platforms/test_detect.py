@@ -15,10 +15,17 @@ from packaging.version import Version
 
 from jetson_containers.core.errors import ConfigError, JetsonError, TargetError
 from jetson_containers.images.name import platform_tag
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.platforms import host as hostfiles
 from jetson_containers.platforms import tables
-from jetson_containers.platforms.detect import Arch, detect, parse_target
+from jetson_containers.platforms.detect import (
+    Arch,
+    codename,
+    comparable_ubuntu,
+    default_base_image,
+    detect,
+    parse_target,
+    rebase,
+)
+from jetson_containers.platforms.host import read
 from tests.paths import TESTS_DIR
 
 if TYPE_CHECKING:
@@ -58,7 +65,7 @@ class TestCapturedHosts:
         """A machine is what its files say."""
         want, platform = expected(name), detect(HOSTS / name)
         assert platform.to_json() == want["platform"]
-        assert platforms.default_base_image(platform) == want["base_image"]
+        assert default_base_image(platform) == want["base_image"]
         assert platform_tag(platform) == want["tag"]
         assert platform.origins["l4t"] == want["l4t_from"]
         assert dict(platform.host) == want["host"]
@@ -183,8 +190,8 @@ class TestDetails:
         for module in row.modules:
             names = ["nvidia,p9999-0000+" + module, tables.socs()[row.soc]["compatible"]]
             (host / "proc/device-tree/compatible").write_text("\0".join(names) + "\0", encoding="utf-8")
-            assert hostfiles.read(host).board == board
-            assert hostfiles.read(host).soc == row.soc
+            assert read(host).board == board
+            assert read(host).soc == row.soc
 
     def test_detect_notes_an_unknown_module(self, tmp_path: Path) -> None:
         """An unknown module gets a notice."""
@@ -578,35 +585,35 @@ class TestEnvironment:
 class TestBases:
     def test_rebase_on_debian_changes_distribution_and_python(self) -> None:
         """A Debian base changes distribution and Python."""
-        platform = platforms.rebase(parse_target("cpu"), "debian", "12", "base image made here")
+        platform = rebase(parse_target("cpu"), "debian", "12", "base image made here")
         assert (platform.distro, platform.distro_version, str(platform.python)) == ("debian", "12", "3.11")
         assert platform.origins["distro"] == "base image made here"
         assert platform_tag(platform) == "x86_64-cpu-debian12"
-        assert platforms.default_base_image(platform) == "debian:12"
+        assert default_base_image(platform) == "debian:12"
 
     def test_rebase_keeps_a_python_that_was_asked_for(self) -> None:
         """A Python that was asked for stays."""
-        platform = platforms.rebase(parse_target("cpu,py3.10"), "debian", "12", "test")
+        platform = rebase(parse_target("cpu,py3.10"), "debian", "12", "test")
         assert platform_tag(platform) == "x86_64-cp310-cpu-debian12"
 
     def test_rebase_refuses_an_unknown_distribution(self) -> None:
         """An unknown distribution is an error."""
         with pytest.raises(TargetError, match="`arch `"):
-            platforms.rebase(parse_target("cpu"), "arch", "", "test")
+            rebase(parse_target("cpu"), "arch", "", "test")
 
     @pytest.mark.parametrize(
-        ("distro", "version", "ubuntu", "codename"),
+        ("distro", "version", "ubuntu", "name"),
         [
             ("debian", "12", "22.04", "bookworm"),
             ("debian", "13", "24.04", "trixie"),
             ("ubuntu", "20.04", "20.04", "focal"),
         ],
     )
-    def test_comparable_ubuntu_of_debian(self, distro: str, version: str, ubuntu: str, codename: str) -> None:
+    def test_comparable_ubuntu_of_debian(self, distro: str, version: str, ubuntu: str, name: str) -> None:
         """Debian compares to a release of Ubuntu."""
-        platform = platforms.rebase(parse_target("cpu"), distro, version, "test")
-        assert platforms.comparable_ubuntu(platform) == ubuntu
-        assert platforms.codename(platform) == codename
+        platform = rebase(parse_target("cpu"), distro, version, "test")
+        assert comparable_ubuntu(platform) == ubuntu
+        assert codename(platform) == name
 
     @pytest.mark.parametrize(
         ("target", "image"),
@@ -627,7 +634,7 @@ class TestBases:
     )
     def test_default_base_image_of_targets(self, target: str, image: str) -> None:
         """Each target has its base image."""
-        assert platforms.default_base_image(parse_target(target)) == image
+        assert default_base_image(parse_target(target)) == image
 
 
 class TestWhatABuildDependsOn:
@@ -685,8 +692,8 @@ class TestTables:
         """Importing reads no table and no YAML."""
         code = (
             "import sys; "
-            "from jetson_containers.platforms import detect as platforms, tables; "
-            "from jetson_containers.images import name as imagename, compat;"
+            "from jetson_containers.platforms import detect, tables; "
+            "from jetson_containers.images import compat, name;"
             "assert 'yaml' not in sys.modules and tables.load.cache_info().currsize == 0;"
             "bad = {'docker', 'jinja2', 'huggingface_hub', 'rich', 'resolvelib', 'click'} & set(sys.modules);"
             "assert not bad, bad"

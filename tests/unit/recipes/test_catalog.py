@@ -21,13 +21,12 @@ from jetson_containers.core.errors import (
     UnavailablePackageError,
     UnknownPackageError,
 )
-from jetson_containers.recipes import cache as catalog_index
-from jetson_containers.recipes import catalog as catalog_module
+from jetson_containers.recipes import cache, catalog
 from jetson_containers.recipes.cache import Key
 from jetson_containers.recipes.catalog import Catalog, load, preferred
 from jetson_containers.recipes.requirement import version_key
 from jetson_containers.recipes.tree import Candidate
-from jetson_containers.recipes.why import why
+from jetson_containers.recipes.why import explain_package
 from jetson_containers.resolver.solve import solve
 from tests.paths import UNIT_DIR
 from tests.unit.treemaker import NANO, ORIN, PC_CPU, XAVIER, package, platform, write
@@ -614,8 +613,8 @@ def test_index_is_stale_after_a_change_of_the_program(monkeypatch: pytest.Monkey
     before.take()
     assert Key([one]) == before
     assert Key([one]).stamp == before.stamp != Key([other]).stamp
-    write(tmp_path, {"catalog_index.py": "x"})
-    monkeypatch.setattr(catalog_index, "__file__", str(tmp_path / "catalog_index.py"))
+    write(tmp_path, {"cache.py": "x"})
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
     assert Key([one]).stamp != before.stamp
     assert Key([one]).content != before.content
 
@@ -624,7 +623,7 @@ def test_index_compares_contents_and_not_times(tree: Path, tmp_path: Path, monke
     """Content decides and not times."""
     before = write_and_load(tree, tmp_path / "cache")
     with monkeypatch.context() as patch:
-        patch.setattr(catalog_module, "_read", lambda *_: pytest.fail("the tree was read again"))
+        patch.setattr(catalog, "_read", lambda *_: pytest.fail("the tree was read again"))
         for file in (tree / "g").rglob("*"):
             os.utime(file, (0, 0))
         assert same(write_and_load(tree, tmp_path / "cache"), before)
@@ -661,7 +660,7 @@ def test_load_imports_neither_jinja_nor_resolvelib_without_need(tmp_path: Path) 
 
 def test_why_of_an_available_package_shows_its_rules_and_who_needs_it(orin: Catalog) -> None:
     """For an available package the rules are shown and who needs it."""
-    answer = why(orin, "torch")
+    answer = explain_package(orin, "torch")
     assert answer["package"] == "pytorch:2.8"
     assert answer["available"] is True
     assert answer["rules"] == [{"rule": ">=r36", "ok": True, "reason": "L4T 36.4.3 satisfies `>=r36`"}]
@@ -670,10 +669,10 @@ def test_why_of_an_available_package_shows_its_rules_and_who_needs_it(orin: Cata
 
 def test_why_of_an_absent_package_shows_what_excludes_it(orin: Catalog) -> None:
     """For an absent package what excludes it is shown."""
-    answer = why(orin, "pytorch:1.10")
+    answer = explain_package(orin, "pytorch:1.10")
     assert answer["available"] is False
     assert [rule["rule"] for rule in answer["rules"] if not rule["ok"]] == ["<r34", "<py37"]
-    assert why(orin, "old")["rules"][-1] == {
+    assert explain_package(orin, "old")["rules"][-1] == {
         "rule": "disabled",
         "ok": False,
         "reason": "the recipe says `disabled: true`",
@@ -682,7 +681,7 @@ def test_why_of_an_absent_package_shows_what_excludes_it(orin: Catalog) -> None:
 
 def test_why_of_an_absent_family_takes_a_version(orin: Catalog) -> None:
     """For an absent family one of its versions is explained."""
-    answer = why(load([BASIC], PC_CPU), "cuda")
+    answer = explain_package(load([BASIC], PC_CPU), "cuda")
     assert (answer["package"], answer["available"]) == ("cuda:10.2", False)
     assert [version["package"] for version in answer["versions"]] == ["cuda:10.2", "cuda:12.6"]
 
@@ -701,4 +700,4 @@ LLAMAS = ["llama_cpp:b8000", "llama_cpp:b8000-builder", "llama_cpp:b9016", "llam
 )
 def test_why_lists_the_packages_that_need_it(orin: Catalog, name: str, needed_by: list[str]) -> None:
     """The packages that need a package are listed."""
-    assert why(orin, name)["required_by"] == needed_by
+    assert explain_package(orin, name)["required_by"] == needed_by

@@ -14,22 +14,19 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from jetson_containers.cli import main as main_module
+from jetson_containers.cli import main
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError, TargetError
-from jetson_containers.dockerfile import parser as instructions
+from jetson_containers.dockerfile import parser
 from jetson_containers.plan import keys
 from jetson_containers.plan.plan import PlanOptions, make
 from jetson_containers.platforms.detect import detect, parse_target
 from jetson_containers.platforms.target import from_env
-from jetson_containers.recipes import cache as catalog_index
-from jetson_containers.recipes import requirement as dependency
-from jetson_containers.recipes import templating
-from jetson_containers.recipes import tree as packagetree
-from jetson_containers.recipes import yaml_lines as yamlines
+from jetson_containers.recipes import cache, requirement, templating, yaml_lines
 from jetson_containers.recipes.catalog import Catalog, load
-from jetson_containers.recipes.rules import parse as parse_rule
+from jetson_containers.recipes.rules import parse
 from jetson_containers.recipes.schema import build_flags
-from jetson_containers.recipes.upstream import config_py as legacy_python
+from jetson_containers.recipes.tree import scan
+from jetson_containers.recipes.upstream import config_py
 from jetson_containers.resolver.solve import solve
 from tests.unit.treemaker import ORIN, dockerfile, write
 
@@ -215,8 +212,8 @@ def test_directory_that_is_a_link_out_of_the_tree_is_refused(catalog: Catalog) -
 
 def test_index_of_an_untrusted_tree_is_read_again(catalog: Catalog, tree: Path) -> None:
     """The index of such a tree is read again."""
-    key = catalog_index.Key(packagetree.scan([tree]))
-    contents = catalog_index.read(catalog_index.file_for(tree.parent / "cache", [tree], CPU), key)
+    key = cache.Key(scan([tree]))
+    contents = cache.read(cache.file_for(tree.parent / "cache", [tree], CPU), key)
     assert contents is not None
     assert len(contents.broken) == len(catalog.broken)
 
@@ -228,7 +225,7 @@ def test_commands_work_beside_untrusted_recipes(
     """Commands go on beside bad recipes."""
     monkeypatch.setenv("PATH", str(tree))
     monkeypatch.setenv("JETSON_CONTAINERS_CACHE", str(tree.parent / "cache"))
-    assert main_module.main([*words, "--target", "cpu", "--packages", str(tree)]) == 0
+    assert main.main([*words, "--target", "cpu", "--packages", str(tree)]) == 0
     out, err = capsys.readouterr()
     assert "a-good" in out
     assert {error.message for error in catalog.broken} == {
@@ -244,7 +241,7 @@ def test_lint_reports_each_right_that_a_recipe_takes(tmp_path: Path, capsys: pyt
     })  # fmt: skip
     os.mkfifo(tmp_path / "g/d/config.yaml")
     (tmp_path / "g/out").symlink_to("/etc")
-    assert main_module.main(["lint", "--no-shellcheck", "--packages", str(tmp_path)]) == 1
+    assert main.main(["lint", "--no-shellcheck", "--packages", str(tmp_path)]) == 1
     out = capsys.readouterr().out
     for reason in (
         "`--device=/dev/sda`",
@@ -260,9 +257,9 @@ def test_config_py_that_closes_the_pipe_and_stays_is_stopped(tmp_path: Path, mon
     """A config.py that closes the pipe and stays is stopped."""
     code = "import os, signal\nsignal.setitimer(signal.ITIMER_REAL, 0)\nos.closerange(0, 30)\nwhile True: pass\n"
     tree = write(tmp_path, {"g/stays/Dockerfile": GOOD, "g/stays/config.py": code})
-    monkeypatch.setattr(legacy_python, "SECONDS", 0.1)
-    monkeypatch.setattr(legacy_python, "GRACE", 0.1)
-    monkeypatch.setattr(legacy_python.run, "__kwdefaults__", {**legacy_python.run.__kwdefaults__, "seconds": 0.1})
+    monkeypatch.setattr(config_py, "SECONDS", 0.1)
+    monkeypatch.setattr(config_py, "GRACE", 0.1)
+    monkeypatch.setattr(config_py.run, "__kwdefaults__", {**config_py.run.__kwdefaults__, "seconds": 0.1})
     assert list(load([tree], ORIN).available) == []
 
 
@@ -439,24 +436,24 @@ def test_template_budget_is_one_for_the_whole_recipe() -> None:
 
 def test_parse_skips_a_line_of_only_a_backslash() -> None:
     """A backslash alone is not an instruction."""
-    assert [step.keyword for step in instructions.parse("FROM x\n\\\n")] == ["FROM"]
-    assert [step.keyword for step in instructions.parse("FROM x\n\\\n\\\n\nRUN y\n")] == ["FROM", "RUN"]
+    assert [step.keyword for step in parser.parse("FROM x\n\\\n")] == ["FROM"]
+    assert [step.keyword for step in parser.parse("FROM x\n\\\n\\\n\nRUN y\n")] == ["FROM", "RUN"]
     with pytest.raises(RecipeError, match="no FROM"):
-        instructions.parse("\\\n")
+        parser.parse("\\\n")
 
 
 def test_parse_reads_long_directives_and_many_empty_lines() -> None:
     """Long directives and many empty lines are read within the time limit of the tests."""
     text = "# syntax=a" + " " * 200_000 + "b\nFROM x\n"
-    assert instructions.directives(text.split("\n"))["syntax"].endswith("b")
-    assert instructions.parse("FROM x\nCOPY " + "[" * 50_000 + "\n")[1].words == ("[" * 50_000,)
+    assert parser.directives(text.split("\n"))["syntax"].endswith("b")
+    assert parser.parse("FROM x\nCOPY " + "[" * 50_000 + "\n")[1].words == ("[" * 50_000,)
 
 
 @pytest.mark.parametrize("text", [DIGITS, f"1.{DIGITS}", f"1!{DIGITS}", "²", "1.²", "x" * 5000, f"b{DIGITS}"])
 def test_version_of_another_form_is_sorted_first(text: str) -> None:
     """A text that is not a version is sorted before all versions."""
-    assert dependency.pep440(text) is None
-    assert dependency.version_key(text) < dependency.version_key("0.1")
+    assert requirement.pep440(text) is None
+    assert requirement.version_key(text) < requirement.version_key("0.1")
 
 
 @pytest.mark.parametrize(
@@ -465,7 +462,7 @@ def test_version_of_another_form_is_sorted_first(text: str) -> None:
 def test_rule_with_too_many_digits_is_refused(rule: str) -> None:
     """A rule of another form is refused."""
     with pytest.raises(RequirementSyntaxError, match="is no `requires` rule"):
-        parse_rule(rule)
+        parse(rule)
 
 
 @pytest.mark.parametrize(
@@ -489,7 +486,7 @@ def test_index_with_wrong_types_is_ignored(tmp_path: Path) -> None:
     """An index with wrong types is ignored."""
     tree = write(tmp_path / "tree", {"g/a/Dockerfile": GOOD})
     load([tree], ORIN, cache=tmp_path)
-    file = catalog_index.file_for(tmp_path, [tree], ORIN)
+    file = cache.file_for(tmp_path, [tree], ORIN)
     right = file.read_text()
     for old, new in (('"name":"a"', '"name":5'), ('"docs":"x"', '"docs":["x"]'), ('"requires":[', '"requires":[5,')):
         assert old in right
@@ -579,7 +576,7 @@ def test_template_of_any_text_renders_or_says_why(text: str) -> None:
 @given(st.lists(st.sampled_from(YAML_WORDS), max_size=30).map("".join), st.booleans())
 def test_yaml_of_any_text_parses_or_says_why(text: str, native: bool) -> None:
     """Any YAML parses or says why not."""
-    said = messages(lambda: yamlines.parse(text, Path("x.yaml"), native=native), RecipeError)
+    said = messages(lambda: yaml_lines.parse(text, Path("x.yaml"), native=native), RecipeError)
     assert said == "" or said.startswith("x.yaml")
 
 
@@ -587,5 +584,5 @@ def test_yaml_of_any_text_parses_or_says_why(text: str, native: bool) -> None:
 @given(st.lists(st.sampled_from(DOCKERFILE_WORDS), max_size=25).map("".join))
 def test_dockerfile_of_any_text_parses_or_says_why(text: str) -> None:
     """Any Dockerfile parses or says why not."""
-    said = messages(lambda: [step.words for step in instructions.parse(text)], RecipeError)
+    said = messages(lambda: [step.words for step in parser.parse(text)], RecipeError)
     assert said == "" or said.startswith("Dockerfile")

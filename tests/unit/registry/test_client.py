@@ -508,7 +508,7 @@ def test_login_refusal_names_host_and_remedy(auth: str, login: Credentials | Non
         with pytest.raises(RegistryError, match=says) as caught:
             client(login).tags(Repository(registry.host, "ns/mlc"))
         assert registry.host in caught.value.message
-        assert caught.value.hint == f"docker login {registry.host}"
+        assert caught.value.hint == f"`docker login {registry.host}`"
         assert "wrong" not in str(caught.value)
         assert not isinstance(caught.value, UnreachableError)
 

@@ -10,13 +10,9 @@ from typing import TYPE_CHECKING
 from packaging.version import InvalidVersion, Version
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.llm.runtimes import common as tabled
-from jetson_containers.llm.runtimes import limits
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import common, limits, support_table
 from jetson_containers.llm.runtimes.interface import OK, JobVerdict
-from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
-from jetson_containers.llm.runtimes.mlc import mlc_chat as mlc_old
-from jetson_containers.llm.runtimes.mlc import mlc_llm as mlc_new
+from jetson_containers.llm.runtimes.mlc import devices, mlc_chat, mlc_llm
 from jetson_containers.llm.runtimes.mlc.mlc_llm import AWQ
 from jetson_containers.platforms import tables
 
@@ -65,13 +61,13 @@ class Mlc:
 
     name = "mlc"
     summary = "MLC LLM: compiled for the GPU, the fastest decoding on Jetson"
-    probes = (NEW_HELP, OLD_HELP, mlc_new.SERVE_HELP, mlc_new.CONFIG_HELP)
+    probes = (NEW_HELP, OLD_HELP, mlc_llm.SERVE_HELP, mlc_llm.CONFIG_HELP)
 
     def packages(self, platform: Platform) -> tuple[str, ...]:
         """Name what an image must hold. Raises UsageError for platforms that MLC was never built for."""
         reason = _no_image(platform)
         if reason:
-            raise UsageError(f"no MLC on this platform: {reason}", hint=tabled.nearest(self.name, platform))
+            raise UsageError(f"no MLC on this platform: {reason}", hint=common.nearest(self.name, platform))
         return ("mlc",)
 
     def quantizations(self, target: Target) -> tuple[str, ...]:
@@ -85,9 +81,9 @@ class Mlc:
     def check(self, job: Job) -> JobVerdict:
         """Judge the platform, the device, the mode, the architecture and the checkpoint, in this order."""
         try:
-            place = mlc_targets.place_of(job)
-            mlc_targets.translate_opt(job.opt)
-            mlc_targets.translate_overrides(job.overrides)
+            place = devices.place_of(job)
+            devices.translate_opt(job.opt)
+            devices.translate_overrides(job.overrides)
         except UsageError as error:
             return no(error.message, error.hint or "")
         if job.prepared:
@@ -101,57 +97,57 @@ class Mlc:
 
     def notices(self, job: Job) -> tuple[str, ...]:
         """Say what was translated, limited or guessed for a job that `check` allows."""
-        place = mlc_targets.place_of(job)
-        found = list(mlc_targets.translate_opt(job.opt)[1])
-        found += mlc_targets.translate_overrides(job.overrides)[1]
+        place = devices.place_of(job)
+        found = list(devices.translate_opt(job.opt)[1])
+        found += devices.translate_overrides(job.overrides)[1]
         scheme = self._mode(job)
         if job.quantization and scheme != job.quantization:
             found.append(f"`{job.quantization}` is called `{scheme}` in this version of MLC")
         if job.prepared:
-            return (*found, *mlc_new.shape(job).notices)  # its template stands in its configuration
+            return (*found, *mlc_llm.shape(job).notices)  # its template stands in its configuration
         if api_of(job.target) is Api.NEW:
-            found += mlc_new.template(job).notices
+            found += mlc_llm.template(job).notices
             if scheme == AWQ and not job.files:
                 found.append("the names of the checkpoint's files are not known here: a single file is assumed")
         else:
-            found += mlc_old.template_notices(job)
+            found += mlc_chat.template_notices(job)
         if job.system_lib_prefix and not place.static:
             found.append(f"--system-lib-prefix has no effect on `{place.name}`: its library is a shared one")
-        return (*found, *mlc_new.shape(job).notices)
+        return (*found, *mlc_llm.shape(job).notices)
 
     def steps(self, job: Job) -> tuple[Step, ...]:
         """List the steps of the interface that the image has."""
         sm = _newest_sm(job.target.platform)
         if api_of(job.target) is Api.OLD:
-            return mlc_old.steps(job, self._mode(job), sm)
-        return mlc_new.steps(job, self._mode(job), sm)
+            return mlc_chat.steps(job, self._mode(job), sm)
+        return mlc_llm.steps(job, self._mode(job), sm)
 
     def artefact(self, job: Job) -> str:
         """Name the directory of the weights; the library of `mlc_llm` is `library(job)`."""
         if api_of(job.target) is Api.OLD:
-            return mlc_old.folder(job, self._mode(job))
-        return mlc_new.folder(job, self._mode(job))
+            return mlc_chat.folder(job, self._mode(job))
+        return mlc_llm.folder(job, self._mode(job))
 
     def library(self, job: Job) -> str:
         """Name the compiled library."""
         if api_of(job.target) is Api.OLD:
-            return mlc_old.library(job, self._mode(job))
-        return mlc_new.library(job, self._mode(job))
+            return mlc_chat.library(job, self._mode(job))
+        return mlc_llm.library(job, self._mode(job))
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Serve with MLC's own server, or our driver of `mlc_chat` where MLC has none.
 
         Raises UsageError for a library that runs on another kind of machine.
         """
-        place = mlc_targets.place_of(job)
+        place = devices.place_of(job)
         if place.host or place.name not in {"cuda", "vulkan"}:
             raise UsageError(
                 f"a library for `{place.name}` does not run on this machine",
                 hint="`jetson-containers llm compile` makes it; leave out --device to serve the model here",
             )
         if api_of(job.target) is Api.OLD:
-            return mlc_old.serve(job, self._mode(job), options)
-        return mlc_new.serve(job, self._mode(job), options)
+            return mlc_chat.serve(job, self._mode(job), options)
+        return mlc_llm.serve(job, self._mode(job), options)
 
     def _mode(self, job: Job) -> str:
         wanted = job.quantization or self.quantizations(job.target)[0]
@@ -238,10 +234,10 @@ def _judge_place(job: Job, place: Place) -> JobVerdict | None:
         return no("MLC compiles for GPUs, not for the CPU", _other_runtime(job.config))
     if api_of(job.target) is Api.OLD and not place.old:
         return no(f"MLC 0.1.0 compiles for no `{place.name}`", "--device vulkan")
-    if job.system_lib_prefix and not mlc_targets.PREFIX.fullmatch(job.system_lib_prefix):
+    if job.system_lib_prefix and not devices.PREFIX.fullmatch(job.system_lib_prefix):
         plain = re.sub(r"\W", "_", job.system_lib_prefix)
         return no("a prefix of symbols holds letters, digits and `_` only", f"--system-lib-prefix {plain}")
-    if lacking := mlc_targets.missing(place, job.target.probed):
+    if lacking := devices.missing(place, job.target.probed):
         return no(f"`{place.name}`: " + "; ".join(tool.missing for tool in lacking), lacking[0].remedy)
     return None
 
@@ -297,7 +293,7 @@ def _judge_checkpoint(job: Job, scheme: _Scheme) -> JobVerdict | None:
     if scheme.checkpoint and made and (made.bits, _group(made)) != (scheme.bits, scheme.group):
         needs, has = _groups(scheme.bits, scheme.group), _groups(made.bits, _group(made))
         return no(f"`{scheme.name}` needs {needs}, the checkpoint has {has}", _takes(job))
-    if scheme.name == AWQ and job.files and not mlc_new.weight_file(job):
+    if scheme.name == AWQ and job.files and not mlc_llm.weight_file(job):
         wanted = "model.safetensors or its index"
         return no(f"`{scheme.name}` is read from one file of weights or an index; {wanted} is missing", _elsewhere(job))
     if made is not None and not scheme.checkpoint:
@@ -317,7 +313,7 @@ def _takes(job: Job) -> str:
 
 
 def _elsewhere(job: Job) -> str:
-    other = rules.nearest("mlc", job)
+    other = support_table.nearest("mlc", job)
     return f"{other}, or the unquantized model" if other else "the unquantized model"
 
 
@@ -353,7 +349,7 @@ def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> JobVerdict | 
 def _judge_model(job: Job) -> JobVerdict | None:
     config = job.config
     api = api_of(job.target)
-    if api is Api.NEW and (refused := mlc_new.judge_template(job)):
+    if api is Api.NEW and (refused := mlc_llm.judge_template(job)):
         return refused
     if config is None:
         return None
@@ -365,7 +361,7 @@ def _judge_model(job: Job) -> JobVerdict | None:
         if api is Api.OLD and config.model_type in limits.families("mlc", Api.NEW.value):
             reason += "; that of JetPack 6 does"
         return no(reason, _other_runtime(config))
-    if api is Api.OLD and (reason := mlc_old.no_template(job)):
+    if api is Api.OLD and (reason := mlc_chat.no_template(job)):
         return no(reason, _other_runtime(config))
     if config.kv_heads and config.heads % config.kv_heads:
         return no(f"{config.heads} heads do not divide among {config.kv_heads} key-value heads", _other_runtime(config))

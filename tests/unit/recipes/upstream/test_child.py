@@ -15,7 +15,7 @@ import pytest
 
 import jetson_containers
 from jetson_containers.recipes.catalog import Catalog, load
-from jetson_containers.recipes.upstream import config_py as legacy_python
+from jetson_containers.recipes.upstream import config_py
 from tests.unit.treemaker import ORIN, PC_CPU, THOR, write
 
 if TYPE_CHECKING:
@@ -243,9 +243,9 @@ def test_refused_request_gets_a_notice_even_if_the_recipe_goes_on(tree: Catalog)
 def test_threads_of_a_config_py_are_not_waited_for(tmp_path: Path) -> None:
     """The threads of a recipe are not waited for."""
     folder = write(tmp_path, {"foo/config.py": "import threading\nthreading.Timer(99, print).start()"}) / "foo"
-    job = legacy_python.Job(folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")])
+    job = config_py.Job(folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")])
     started = time.monotonic()
-    (answer,) = legacy_python.run([job], [tmp_path], ORIN, seconds=300).answers
+    (answer,) = config_py.run([job], [tmp_path], ORIN, seconds=300).answers
     assert answer.definitions
     assert time.monotonic() - started < 300
 
@@ -282,8 +282,8 @@ def test_target_variables_say_what_was_chosen(
     names = ["CUDA_VERSION", "L4T_VERSION", "PYTHON_VERSION", "LSB_RELEASE", "SYSTEM_ARCH", "CUDA_ARCH"]
     code = f"import os\npackage['docs'] = ' '.join(str(os.environ.get(name)) for name in {names})"
     folder = write(tmp_path, {"foo/config.py": code}) / "foo"
-    job = legacy_python.Job(folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")])
-    (answer,) = legacy_python.run([job], [tmp_path], where, environ=environ).answers
+    job = config_py.Job(folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")])
+    (answer,) = config_py.run([job], [tmp_path], where, environ=environ).answers
     assert answer.definitions[0]["docs"] == seen
 
 
@@ -333,7 +333,7 @@ def test_warm_start_with_the_same_content_starts_no_child(tmp_path: Path, monkey
     first = load([tree], ORIN, cache=tmp_path / "cache").available
     for file in tree.rglob("*.*"):
         os.utime(file, (1, 1))
-    monkeypatch.setattr(legacy_python, "run", lambda *_, **__: pytest.fail("a child was started"))
+    monkeypatch.setattr(config_py, "run", lambda *_, **__: pytest.fail("a child was started"))
     assert load([tree], ORIN, cache=tmp_path / "cache").available == first
 
 

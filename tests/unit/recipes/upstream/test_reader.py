@@ -11,7 +11,7 @@ import pytest
 
 from jetson_containers.core.errors import RecipeError
 from jetson_containers.recipes.catalog import Catalog, load
-from jetson_containers.recipes.upstream import config_py as legacy_python
+from jetson_containers.recipes.upstream import config_py
 from tests.unit.treemaker import NANO, ORIN, PC, PC_CPU, THOR, write
 
 if TYPE_CHECKING:
@@ -267,9 +267,9 @@ def test_config_py_that_hangs_or_crashes_disables_only_itself(
     jobs = []
     for name in "abc":
         steps = [("python", tree / name / "config.py")]
-        jobs.append(legacy_python.Job(tree / name, f"packages.{name}", {"name": name, "path": "/"}, steps))
-    monkeypatch.setattr(legacy_python, "GRACE", 0.3)
-    answers = legacy_python.run(jobs, [tree], ORIN, seconds=0.2).answers
+        jobs.append(config_py.Job(tree / name, f"packages.{name}", {"name": name, "path": "/"}, steps))
+    monkeypatch.setattr(config_py, "GRACE", 0.3)
+    answers = config_py.run(jobs, [tree], ORIN, seconds=0.2).answers
     assert [bool(answer.definitions) for answer in answers] == [True, False, True]
     assert answers[1].failure is not None
     assert reason in answers[1].failure.reason
@@ -300,7 +300,7 @@ def test_warm_load_starts_no_child_until_something_it_read_changes(
     cache = tmp_path / "cache"
     assert docs(tree, cache) == "one-"
     with monkeypatch.context() as patch:
-        patch.setattr(legacy_python, "run", lambda *_, **__: pytest.fail("a child was started"))
+        patch.setattr(config_py, "run", lambda *_, **__: pytest.fail("a child was started"))
         patch.setenv("UNRELATED", "x")
         assert docs(tree, cache) == "one-"
     monkeypatch.setenv("FOO_VERSION", "2")

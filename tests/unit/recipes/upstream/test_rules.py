@@ -13,9 +13,9 @@ from jetson_containers.autotag.types import Wanted
 from jetson_containers.core.errors import RecipeError, UnknownPackageError, UnsatisfiableError
 from jetson_containers.plan import plan
 from jetson_containers.plan.final_name import final_name
-from jetson_containers.recipes import tree as packagetree
 from jetson_containers.recipes.catalog import Catalog, load
-from jetson_containers.recipes.upstream import reader as legacy
+from jetson_containers.recipes.tree import scan
+from jetson_containers.recipes.upstream import reader
 from jetson_containers.resolver.solve import solve
 from tests.paths import ROOT_DIR
 from tests.unit.treemaker import NANO, ORIN, PC, SERVER, THOR, XAVIER, dockerfile, platform, write
@@ -457,7 +457,7 @@ def test_config_py_inside_a_package_of_the_own_format_is_not_run(tmp_path: Path)
 def test_own_tree_is_in_the_own_format() -> None:
     """The tree of this project is in its own format."""
     root = ROOT_DIR / "packages"
-    assert legacy.drafts(packagetree.scan([root]), [root], ORIN).items == {}
+    assert reader.drafts(scan([root]), [root], ORIN).items == {}
 
 
 # --- what depends on the target
@@ -478,7 +478,7 @@ def test_own_tree_is_in_the_own_format() -> None:
 )
 def test_postfix_is_that_of_upstream(where: Platform, postfix: str) -> None:
     """Recipes can read upstream's postfix."""
-    assert legacy.default_postfix(where) == postfix
+    assert reader.default_postfix(where) == postfix
 
 
 @pytest.mark.parametrize(
