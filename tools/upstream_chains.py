@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from jetson_containers.core.errors import JetsonError
-    from jetson_containers.plan.plan import Plan
+    from jetson_containers.plan.plan import BuildPlan
     from jetson_containers.platforms.detect import Platform
     from jetson_containers.recipes.catalog import Catalog
 
@@ -183,7 +183,7 @@ def is_sound(chain: Sequence[str]) -> bool:
     return len(set(families)) == len(families)
 
 
-def _plan(recipes: Catalog, name: str) -> Plan:
+def _plan(recipes: Catalog, name: str) -> BuildPlan:
     from jetson_containers.plan.plan import PlanOptions
     from jetson_containers.plan.request import Request, assemble
 
@@ -301,7 +301,7 @@ def _spellings(recipes: Catalog) -> Iterator[str]:
     yield from sorted({name for item in packages for name in (item.name, item.family, *item.aliases)})
 
 
-def _planned(recipes: Catalog, name: str) -> Plan | str:
+def _planned(recipes: Catalog, name: str) -> BuildPlan | str:
     from jetson_containers.core.errors import JetsonError
 
     try:
@@ -310,7 +310,7 @@ def _planned(recipes: Catalog, name: str) -> Plan | str:
         return error.message
 
 
-def _change(before: Plan | str, after: Plan | str) -> str:
+def _change(before: BuildPlan | str, after: BuildPlan | str) -> str:
     if isinstance(before, str) or isinstance(after, str):
         return f"{before if isinstance(before, str) else 'planned'} -> {after if isinstance(after, str) else 'planned'}"
     if before.packages != after.packages:

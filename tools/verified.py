@@ -223,10 +223,10 @@ def is_commit(revision: str) -> bool:
 
 def clean_directories() -> Callable[[Path], bool]:
     """Which package directories `lint` finds no error in."""
-    from jetson_containers.lint.run import Severity, lint
+    from jetson_containers.lint.run import LintSeverity, lint
 
     report = lint([ROOT / "packages"])
-    guilty = [item.file for item in report.findings if item.severity is Severity.ERROR]
+    guilty = [item.file for item in report.findings if item.severity is LintSeverity.ERROR]
     return lambda path: not any(file.is_relative_to(path) for file in guilty)
 
 

@@ -10,7 +10,7 @@ from jetson_containers.images.name import STAGE_REPOSITORY
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from jetson_containers.autotag.types import Candidate, Names, Wanted
+    from jetson_containers.autotag.types import ImageCandidate, Names, Wanted
 
 _UNFINISHED = {
     labels.STAGE: "it is a link of a build chain",
@@ -18,7 +18,9 @@ _UNFINISHED = {
 }
 
 
-def unmet(candidate: Candidate, request: Sequence[Wanted], contents: Names | None = None) -> tuple[str, str] | None:
+def unmet(
+    candidate: ImageCandidate, request: Sequence[Wanted], contents: Names | None = None
+) -> tuple[str, str] | None:
     """Say (rule, reason) why an image is no answer, whatever the platform; None when it is one.
 
     Rules: `image-role` (under construction), `version`, `digest`, `contents`. `contents` may know what is inside an
@@ -34,7 +36,7 @@ def unmet(candidate: Candidate, request: Sequence[Wanted], contents: Names | Non
     return None
 
 
-def _lacks(candidate: Candidate, wanted: Wanted, contents: Names | None) -> tuple[str, str] | None:
+def _lacks(candidate: ImageCandidate, wanted: Wanted, contents: Names | None) -> tuple[str, str] | None:
     named = wanted.names_image(candidate.name)
     if wanted.digest and wanted.digest != candidate.digest:
         return "digest", f"its digest is {candidate.digest or 'not known'}, not {wanted.digest}"
@@ -54,13 +56,13 @@ def _lacks(candidate: Candidate, wanted: Wanted, contents: Names | None) -> tupl
     return "contents", f"it has no label that says what it holds, so nothing says that it holds {wanted.text}"
 
 
-def _unlabelled(candidate: Candidate, wanted: Wanted) -> tuple[str, str] | None:
+def _unlabelled(candidate: ImageCandidate, wanted: Wanted) -> tuple[str, str] | None:
     if wanted.fits(candidate.name.tag or ""):
         return None
     return "version", f"its tag is not `{wanted.tag}` and does not begin with `{wanted.tag}-`"
 
 
-def extra_packages(candidate: Candidate, request: Sequence[Wanted]) -> int:
+def extra_packages(candidate: ImageCandidate, request: Sequence[Wanted]) -> int:
     """How many packages an image holds that nobody asked for; 0 when its contents are not known."""
     return sum(
         not any(wanted.names_family(item.partition(":")[0]) for wanted in request) for item in candidate.facts.packages
@@ -72,7 +74,7 @@ def _versions(packages: Iterable[str], wanted: Wanted) -> list[str]:
     return [version for family, _, version in pairs if wanted.names_family(family)]
 
 
-def related(candidate: Candidate, request: Sequence[Wanted]) -> bool:
+def related(candidate: ImageCandidate, request: Sequence[Wanted]) -> bool:
     """Whether an image has anything to do with a request: by its name, or by what it holds."""
     return any(
         wanted.names_image(candidate.name)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
-    from jetson_containers.autotag.types import Candidate, Found, Names, Wanted
+    from jetson_containers.autotag.types import ImageCandidate, Names, SourceFindings, Wanted
     from jetson_containers.core.errors import JetsonError
     from jetson_containers.images.compat import ImageFacts
     from jetson_containers.platforms.detect import Platform
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Judged:
     """A candidate, its verdict, and its place among those that are fit (1 is the choice; None: refused)."""
 
-    candidate: Candidate
+    candidate: ImageCandidate
     verdict: Verdict
     rank: int | None = None
 
@@ -52,7 +52,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ImageChoice:
     """What was decided and why. `image` is None when nothing is fit; `candidates` are sorted, best first."""
 
     request: tuple[str, ...]
@@ -63,7 +63,7 @@ class Choice:
     problems: tuple[JetsonError, ...] = ()
 
     @property
-    def best(self) -> Candidate | None:
+    def best(self) -> ImageCandidate | None:
         """The candidate that was chosen."""
         return self.candidates[0].candidate if self.candidates and self.candidates[0].verdict.ok else None
 
@@ -83,7 +83,9 @@ class Choice:
         }
 
 
-def judge(candidate: Candidate, wanted: Sequence[Wanted], host: Platform, contents: Names | None = None) -> Verdict:
+def judge(
+    candidate: ImageCandidate, wanted: Sequence[Wanted], host: Platform, contents: Names | None = None
+) -> Verdict:
     """Decide on one image: is it finished, does it hold what was asked for, does it run here."""
     if refusal := unmet(candidate, wanted, contents):
         return Verdict(ok=False, rule=refusal[0], reason=refusal[1])
@@ -91,18 +93,22 @@ def judge(candidate: Candidate, wanted: Sequence[Wanted], host: Platform, conten
 
 
 def decide(
-    request: Sequence[str], wanted: Sequence[Wanted], host: Platform, found: Found, contents: Names | None = None
-) -> Choice:
+    request: Sequence[str],
+    wanted: Sequence[Wanted],
+    host: Platform,
+    found: SourceFindings,
+    contents: Names | None = None,
+) -> ImageChoice:
     """Judge and rank what one source has. Pure: the same candidates give the same choice."""
     judged = [Judged(candidate, judge(candidate, wanted, host, contents)) for candidate in found.candidates]
     fit = sorted((e for e in judged if e.verdict.ok), key=lambda e: sort_key(e.candidate, wanted, host))
     refused = [entry for entry in judged if not entry.verdict.ok]
-    return Choice(
+    return ImageChoice(
         tuple(request), host, _numbered(fit, refused, host), found.notices, found.notes, found.problems
     )  # fmt: skip
 
 
-def sort_key(candidate: Candidate, wanted: Sequence[Wanted], host: Platform) -> tuple[Any, ...]:
+def sort_key(candidate: ImageCandidate, wanted: Sequence[Wanted], host: Platform) -> tuple[Any, ...]:
     """Sort key of a fit image, best first.
 
     Versions of different families do not compare: among images that only hold the package, the one with the least
@@ -117,19 +123,19 @@ def sort_key(candidate: Candidate, wanted: Sequence[Wanted], host: Platform) -> 
     )  # fmt: skip
 
 
-def _refused_key(candidate: Candidate, host: Platform) -> tuple[Any, ...]:
+def _refused_key(candidate: ImageCandidate, host: Platform) -> tuple[Any, ...]:
     """Sort key of a refused image, nearest to the host first."""
     facts = candidate.facts
     apart = abs(facts.l4t.major - host.l4t.major) if facts.l4t and host.l4t else 99
     return facts.arch is not host.arch, apart, tuple(-ord(c) for c in facts.pushed), candidate.reference
 
 
-def merge(request: Sequence[str], host: Platform, choices: Sequence[Choice]) -> Choice:
+def merge(request: Sequence[str], host: Platform, choices: Sequence[ImageChoice]) -> ImageChoice:
     """Join the choices of sources, in order: all fit images of the first come before those of the second."""
     judged = [entry for choice in choices for entry in choice.candidates]
     fit = [entry for entry in judged if entry.verdict.ok]
     refused = [entry for entry in judged if not entry.verdict.ok]
-    return Choice(
+    return ImageChoice(
         tuple(request),
         host,
         _numbered(fit, refused, host),

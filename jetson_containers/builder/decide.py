@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jetson_containers.builder.store import Store
     from jetson_containers.builder.types import BuildOptions
     from jetson_containers.engine.interface import LocalImage
-    from jetson_containers.plan.plan import Plan
+    from jetson_containers.plan.plan import BuildPlan
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Decision:
+class BuildDecision:
     """Keys of stages. What is in none of the sets is complete, or below a stage that is.
 
     `build` is made; `pull` is taken from a registry; `test` is what is there already, or will be pulled, and is only
@@ -65,7 +65,7 @@ class Decision:
 
 def look(
     graph: Graph,
-    plans: Sequence[Plan],
+    plans: Sequence[BuildPlan],
     store: Store,
     options: BuildOptions,
     registry: StageRegistry | None = None,
@@ -84,7 +84,7 @@ def look(
     return replace(here, remote=registry.find((graph.nodes[key] for key in graph.nodes if key in missing), warn))
 
 
-def facts(graph: Graph, plans: Sequence[Plan], store: Store) -> Facts:
+def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store) -> Facts:
     """Look into the local store. Raises NotReadyError subclasses when the engine cannot be reached."""
     images = store.engine.images()  # one question, however many stages there are
     by_key: dict[str, list[LocalImage]] = {}
@@ -103,7 +103,7 @@ def forced(options: BuildOptions) -> bool:
     return options.rebuild or options.no_cache
 
 
-def decide(graph: Graph, plans: Sequence[Plan], here: Facts, options: BuildOptions) -> Decision:
+def decide(graph: Graph, plans: Sequence[BuildPlan], here: Facts, options: BuildOptions) -> BuildDecision:
     """Decide for every stage.
 
     Built is what the store lacks and is the top of a plan, below something that is built, or aside and not
@@ -127,10 +127,10 @@ def decide(graph: Graph, plans: Sequence[Plan], here: Facts, options: BuildOptio
     }
     after_build = {key for key in build if package_tests.due(graph.nodes[key], options, {})}
     tested = frozenset(after_build | test | {key for keys in together.values() for key in keys})
-    return Decision(build, pull, test, used, together, tested)
+    return BuildDecision(build, pull, test, used, together, tested)
 
 
-def shown(plan: Plan, decision: Decision, here: Facts) -> Plan:
+def shown(plan: BuildPlan, decision: BuildDecision, here: Facts) -> BuildPlan:
     """Write the decision into a plan, for `--dry-run`."""
     stages = []
     for stage in plan.stages:
@@ -153,7 +153,7 @@ def recorded(graph: Graph, key: str, image: LocalImage | RemoteStage) -> Mapping
 
 
 def _missing(
-    graph: Graph, plans: Sequence[Plan], here: Facts, options: BuildOptions
+    graph: Graph, plans: Sequence[BuildPlan], here: Facts, options: BuildOptions
 ) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     """The keys to build, to pull, and in use."""
     build: set[str] = set()
@@ -180,7 +180,7 @@ def _is_due(graph: Graph, key: str, image: LocalImage | RemoteStage, options: Bu
     return package_tests.due(graph.nodes[key], options, recorded(graph, key, image))
 
 
-def _is_covered(graph: Graph, key: str, plans: Sequence[Plan], here: Facts, options: BuildOptions) -> bool:
+def _is_covered(graph: Graph, key: str, plans: Sequence[BuildPlan], here: Facts, options: BuildOptions) -> bool:
     """Whether a finished image that holds this stage remembers its tests as they should be, or is tested itself."""
     for plan in plans:
         image = here.finals.get(plan.final) if any(stage.key == key for stage in plan.stages) else None

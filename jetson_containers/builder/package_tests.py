@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jetson_containers.builder.graph import Node
     from jetson_containers.builder.logs import RunLogs
     from jetson_containers.builder.types import BuildOptions
-    from jetson_containers.core.diagnosis import Finding
+    from jetson_containers.core.diagnosis import Diagnosis
     from jetson_containers.engine.interface import Engine
 
 MODES = ("all", "once", "warn", "none")
@@ -41,7 +41,7 @@ NONE = "none"
 
 
 @dataclass(frozen=True)
-class Result:
+class PackageTestResult:
     """How one test ended. `reason` says why it was skipped or, where known, why it failed."""
 
     command: str
@@ -49,7 +49,7 @@ class Result:
     seconds: float
     reason: str = ""
     log: Path | None = None
-    finding: Finding | None = None
+    finding: Diagnosis | None = None
 
 
 def check_options(options: BuildOptions) -> None:
@@ -112,7 +112,7 @@ def said(node: Node, options: BuildOptions, recorded: Mapping[str, Any]) -> str:
     return "cached" if recorded.get("status") == PASSED else str(recorded.get("status", ""))
 
 
-def record(node: Node, results: Sequence[Result], options: BuildOptions) -> dict[str, Any]:
+def record(node: Node, results: Sequence[PackageTestResult], options: BuildOptions) -> dict[str, Any]:
     """What the image is to remember: the worst that happened, and each test."""
     statuses = {result.status for result in results}
     status = FAILED if FAILED in statuses else PASSED if PASSED in statuses else SKIPPED if statuses else NONE
@@ -202,9 +202,9 @@ class Bench:
     where: str = ""
 
 
-def run(node: Node, image: str, bench: Bench) -> list[Result]:
+def run(node: Node, image: str, bench: Bench) -> list[PackageTestResult]:
     """Run a stage's tests in an image, one after another; after a failure the rest is not run."""
-    results: list[Result] = []
+    results: list[PackageTestResult] = []
     for index, entry in enumerate(tests_of(node), 1):
         results.append(_run_one(node, entry, index, image, bench))
         if results[-1].status == FAILED:
@@ -212,7 +212,7 @@ def run(node: Node, image: str, bench: Bench) -> list[Result]:
     return results
 
 
-def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> Result:
+def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> PackageTestResult:
     limit = (node.stage.definition.timeout if node.stage.definition else None) or bench.options.test_timeout
     test = " ".join(filter(None, (entry.partition(" ")[0], bench.where)))
     command = argv(entry)
@@ -230,15 +230,15 @@ def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> Re
         log.write(f"exit code {ended.exit_code} after {seconds:.1f} s")
         lines = log.lines()
     if ended.exit_code == 0:
-        return Result(entry, PASSED, seconds, log=log.path)
+        return PackageTestResult(entry, PASSED, seconds, log=log.path)
     if ended.exit_code == NEEDS_GPU:
-        return Result(entry, SKIPPED, seconds, _last_words(lines) or "needs a GPU", log.path)
+        return PackageTestResult(entry, SKIPPED, seconds, _last_words(lines) or "needs a GPU", log.path)
     if ended.timed_out:
         reason = f"took longer than {limit:.0f} s and was stopped"
-        return Result(entry, FAILED, seconds, reason, log.path)
+        return PackageTestResult(entry, FAILED, seconds, reason, log.path)
     finding = diagnosis.diagnose(lines[:-1], exit_code=ended.exit_code, oom_killed=ended.oom_killed)
     reason = finding.cause if finding else f"exit code {ended.exit_code}"
-    return Result(entry, FAILED, seconds, reason, log.path, finding)
+    return PackageTestResult(entry, FAILED, seconds, reason, log.path, finding)
 
 
 def _last_words(lines: Sequence[str]) -> str:

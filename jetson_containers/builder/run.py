@@ -21,8 +21,8 @@ from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.loop import Loop
 from jetson_containers.builder.scheduler import Scheduler
 from jetson_containers.builder.signals import Signals
-from jetson_containers.builder.stage_builder import Failure, Outcome, Workshop, foreign_platform
-from jetson_containers.builder.state import State
+from jetson_containers.builder.stage_builder import StageFailure, StageOutcome, Workshop, foreign_platform
+from jetson_containers.builder.state import BuildState
 from jetson_containers.builder.store import Store
 from jetson_containers.builder.types import BuildOptions, BuildReport, StageReport
 from jetson_containers.core import files
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from jetson_containers.builder.stage_registry import StageRegistry
     from jetson_containers.core.console import Console
     from jetson_containers.engine.interface import Engine
-    from jetson_containers.plan.plan import Plan
+    from jetson_containers.plan.plan import BuildPlan
 
 __all__ = ["BuildOptions", "BuildReport", "StageReport", "run"]
 
 
 def run(
-    plans: Sequence[Plan],
+    plans: Sequence[BuildPlan],
     engine: Engine,
     options: BuildOptions,
     console: Console,
@@ -88,7 +88,7 @@ class _Run:
 
     def __init__(
         self,
-        plans: Sequence[Plan],
+        plans: Sequence[BuildPlan],
         engine: Engine,
         options: BuildOptions,
         console: Console,
@@ -101,11 +101,11 @@ class _Run:
         self.console = console
         self.env = os.environ if options.env is None else options.env
         self.store = Store(engine)
-        self.state = State(options.state)
+        self.state = BuildState(options.state)
         self.graph = graph.merge(self.plans)
         self.began = time.monotonic()
         self.reports: dict[str, StageReport] = {}
-        self.failures: list[Failure] = []
+        self.failures: list[StageFailure] = []
         self.finals: dict[str, Final] = {}
         self.pushed: list[str] = []
         self.push_errors: list[JetsonError] = []
@@ -143,7 +143,7 @@ class _Run:
 
     # Before.
 
-    def _pull(self, decision: decide.Decision) -> decide.Decision:
+    def _pull(self, decision: decide.BuildDecision) -> decide.BuildDecision:
         """Pull what a registry has, then decide again: what could not be pulled is built, with what lies below it."""
         for key in (key for key in self.graph.nodes if key in decision.pull):
             node, remote = self.graph.nodes[key], self.facts.remote[key]
@@ -194,7 +194,7 @@ class _Run:
                 hint="`jetson-containers df` shows what takes the space, `jetson-containers prune` frees it",
             )
 
-    def _announce(self, todo: Mapping[str, None], shown: progress.Progress) -> None:
+    def _announce(self, todo: Mapping[str, None], shown: progress.BuildProgress) -> None:
         asked = ", ".join(dict.fromkeys(" ".join(plan.request) for plan in self.plans))
         there = len(self.graph.nodes) - len(todo)
         shown.say(f"{asked}: {len(todo)} stages to do, {there} there already; logs: {self.log_dir}")
@@ -211,7 +211,7 @@ class _Run:
         seconds = self.state.seconds()
         scheduler = Scheduler(self.graph, todo, graph.priorities(self.graph, set(todo), seconds), available)
 
-        def work(node: Node, share: Share) -> Outcome:
+        def work(node: Node, share: Share) -> StageOutcome:
             outcome = workshop.run(node, share)
             return self._finish(node, share, outcome, workshop) if outcome.failure is None else outcome
 
@@ -237,23 +237,23 @@ class _Run:
         loop.run(signals, stop)
         for key, node in self.graph.nodes.items():
             if node.last and key not in todo:  # complete, but perhaps without this name, or tested anew below
-                outcome = self._finish(node, resources.Share(1, 0), Outcome(self.reports[key]), workshop)
+                outcome = self._finish(node, resources.Share(1, 0), StageOutcome(self.reports[key]), workshop)
                 self.reports[key] = outcome.report
                 self.failures += [outcome.failure] if outcome.failure else []
 
-    def _finish(self, node: Node, share: Share, outcome: Outcome, workshop: Workshop) -> Outcome:
+    def _finish(self, node: Node, share: Share, outcome: StageOutcome, workshop: Workshop) -> StageOutcome:
         """Give the top of a plan its final name, as soon as it is complete."""
         for plan in self.plans:
             if plan.top.key != node.stage.key or self._lost(plan):
                 continue
             final = finals.name(plan, self.graph, workshop, share)
-            if isinstance(final, Failure):
+            if isinstance(final, StageFailure):
                 report = replace(outcome.report, state="failed", tests="failed", cause=final.error.message)
                 return replace(outcome, report=report, failure=final)
             self.finals[final.image] = final
         return outcome
 
-    def _lost(self, plan: Plan) -> bool:
+    def _lost(self, plan: BuildPlan) -> bool:
         """Whether a stage below the plan's top has failed (its tests, that is, when the top is complete)."""
         below = [self.reports.get(stage.key) for stage in plan.stages[:-1]]
         return any(report is not None and report.state in {"failed", "skipped"} for report in below)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import JetsonError, RegistryError
 from jetson_containers.images import labels
-from jetson_containers.registry.types import Repository
+from jetson_containers.registry.types import ImageRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -37,7 +37,7 @@ class StageRegistry:
     """The stages below one namespace of a registry."""
 
     def __init__(self, namespace: str, client: RegistryClient) -> None:
-        self.repository = Repository.parse(namespace).child("stage")
+        self.repository = ImageRepository.parse(namespace).child("stage")
         self._client = client
 
     @classmethod

@@ -17,7 +17,7 @@ from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.builder.run import BuildOptions, BuildReport
-    from jetson_containers.plan.plan import Plan, PlanOptions
+    from jetson_containers.plan.plan import BuildPlan, PlanOptions
     from jetson_containers.plan.request import Assembly
 
 
@@ -321,7 +321,7 @@ def _show(app: App, assembly: Assembly, given: BuildArguments) -> int:
     return 1 if assembly.errors else 0
 
 
-def _decided(app: App, plans: tuple[Plan, ...], given: BuildArguments) -> list[Plan]:
+def _decided(app: App, plans: tuple[BuildPlan, ...], given: BuildArguments) -> list[BuildPlan]:
     """Write into plans what a build would do now; without an engine, as if nothing were built."""
     from jetson_containers.builder import decide, graph
     from jetson_containers.builder.stage_registry import StageRegistry
@@ -380,9 +380,9 @@ def _gpu_options(app: App) -> tuple[str, ...]:
         return ()
     from jetson_containers.launch import docker_options
     from jetson_containers.launch.gpu import gpu_part
-    from jetson_containers.launch.parts import Host
+    from jetson_containers.launch.parts import LaunchHost
 
-    host = Host(app.platform, app.engine.run_capabilities, app.settings.env)
+    host = LaunchHost(app.platform, app.engine.run_capabilities, app.settings.env)
     _, part = gpu_part(host, docker_options.parse(["image"]), no_gpu=False)
     for notice in part.notices:
         app.console.detail(notice.text)

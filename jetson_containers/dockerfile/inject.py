@@ -148,7 +148,7 @@ def render(text: str, variables: Mapping[str, Any], path: Path = Path("Dockerfil
 
     from jetson_containers.recipes import sandbox, templating
 
-    environment = sandbox.Environment(
+    environment = sandbox.TemplateEnvironment(
         trim_blocks=True, lstrip_blocks=True, comment_start_string="{##", comment_end_string="##}"
     )
     try:

@@ -26,7 +26,7 @@ DETAIL_LINES = 12  # last lines of output that an error shows
 
 
 @dataclass(frozen=True)
-class Rule:
+class MessageRule:
     """A pattern over the output and what it means. The first rule that matches decides."""
 
     pattern: re.Pattern[str]
@@ -36,8 +36,8 @@ class Rule:
     anywhere: bool = False  # also when a recipe's own command printed it
 
 
-def _rule(pattern: str, error: type[JetsonError], message: str, hint: str, *, anywhere: bool = False) -> Rule:
-    return Rule(re.compile(pattern, re.IGNORECASE | re.MULTILINE), error, message, hint, anywhere)
+def _rule(pattern: str, error: type[JetsonError], message: str, hint: str, *, anywhere: bool = False) -> MessageRule:
+    return MessageRule(re.compile(pattern, re.IGNORECASE | re.MULTILINE), error, message, hint, anywhere)
 
 
 # `{0}`, `{1}` stand for the pattern's groups. Messages of engines 18.09 to 29; moby #49557 for the raw table.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jetson_containers.lint.files import Folder
-    from jetson_containers.lint.findings import Finding
+    from jetson_containers.lint.findings import LintFinding
     from jetson_containers.recipes.package import Package
 
 LARGE_CONTEXT = 5_000_000  # bytes: a context is read for its key, and sent to the engine, before every build
@@ -24,14 +24,14 @@ _FINGERPRINT = re.compile(r"[0-9A-F]{40}")
 _PROVEN = ("sha256", "sha512", "checksums", "lock")  # what pins an archive, a wheel or a Python package
 
 
-def check(package: Package, folder: Folder) -> Iterator[Finding]:
+def check(package: Package, folder: Folder) -> Iterator[LintFinding]:
     """All rules for one package; `folder` is its directory."""
     yield from _source(package, folder)
     yield from _description(package, folder)
     yield from _arguments(package, folder)
 
 
-def check_folder(folder: Folder, package: Package) -> Iterator[Finding]:
+def check_folder(folder: Folder, package: Package) -> Iterator[LintFinding]:
     """Rules about a directory as a whole."""
     size = sum(path.stat().st_size for path in folder.listing)
     if size > LARGE_CONTEXT:
@@ -40,14 +40,14 @@ def check_folder(folder: Folder, package: Package) -> Iterator[Finding]:
         yield _at("context-size", package, message)
 
 
-def _at(rule: str, package: Package, message: str, remedy: str = "") -> Finding:
+def _at(rule: str, package: Package, message: str, remedy: str = "") -> LintFinding:
     name, _, line = package.origin.rpartition(":")
     known = bool(name) and line.isdigit()
     file = package.path / name.rpartition("/")[2] if known else package.path
     return finding(rule, file, int(line) if known else 0, message, remedy=remedy)
 
 
-def _source(package: Package, folder: Folder) -> Iterator[Finding]:
+def _source(package: Package, folder: Folder) -> Iterator[LintFinding]:
     if package.dockerfile is None:
         return
     if not package.source:
@@ -80,7 +80,7 @@ def _problems(source: Any, folder: Folder) -> Iterator[str]:
             yield f"its lock `{lock}` is not there"
 
 
-def _description(package: Package, folder: Folder) -> Iterator[Finding]:
+def _description(package: Package, folder: Folder) -> Iterator[LintFinding]:
     if not package.license:
         yield _at("licence-missing", package, f"`{package.name}` has no `license`")
     elif problem := _licence_problem(package.license):
@@ -109,7 +109,7 @@ def _licence_problem(text: str) -> str:
     return ""
 
 
-def _arguments(package: Package, folder: Folder) -> Iterator[Finding]:
+def _arguments(package: Package, folder: Folder) -> Iterator[LintFinding]:
     names = [package.dockerfile, package.artifacts.dockerfile if package.artifacts else None]
     declared: set[str] = set()
     for name in names:

@@ -16,7 +16,7 @@ from jetson_containers.resolver import solve
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jetson_containers.lint.findings import Finding
+    from jetson_containers.lint.findings import LintFinding
     from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
 
@@ -40,7 +40,7 @@ class Gathered:
         if target not in self.found[key]:
             self.found[key].append(target)
 
-    def findings(self, total: int) -> Iterator[Finding]:
+    def findings(self, total: int) -> Iterator[LintFinding]:
         """One finding per problem."""
         for (rule, file, line, message), targets in self.found.items():
             where = "everywhere" if len(targets) == total > 1 else f"on {', '.join(targets)}"
@@ -88,7 +88,7 @@ def _names(catalog: Catalog, target: str, wanted: frozenset[Path], gathered: Gat
                 gathered.add("name-duplicate", origin(package), message, target)
 
 
-def duplicates(packages: Sequence[Package], wanted: frozenset[Path]) -> Iterator[Finding]:
+def duplicates(packages: Sequence[Package], wanted: frozenset[Path]) -> Iterator[LintFinding]:
     """Full names that two directories define; `packages` as read, before the first one won."""
     first: dict[str, Package] = {}
     for package in packages:

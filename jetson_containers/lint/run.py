@@ -15,7 +15,7 @@ from jetson_containers.core.errors import NothingMatchedError, RecipeError
 from jetson_containers.dockerfile import inject
 from jetson_containers.lint import rules_commands, rules_definition, rules_dockerfile, rules_platforms
 from jetson_containers.lint.files import Files, Step, Text
-from jetson_containers.lint.findings import RULES, Finding, Severity, finding, settle
+from jetson_containers.lint.findings import RULES, LintFinding, LintSeverity, finding, settle
 from jetson_containers.lint.rules_platforms import TARGETS, Gathered
 from jetson_containers.lint.shellcheck import MISSING, ShellCheck
 from jetson_containers.plan import keys
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
 
-__all__ = ["RULES", "TARGETS", "Finding", "Report", "Severity", "lint"]
+__all__ = ["RULES", "TARGETS", "LintFinding", "LintSeverity", "Report", "lint"]
 
 
 @dataclass(frozen=True)
 class Report:
     """All findings, sorted by file and line; `notices` say what could not be checked."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[LintFinding, ...]
     packages: int  # directories looked at
     notices: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
         """Whether there is an error."""
-        return any(item.severity is Severity.ERROR for item in self.findings)
+        return any(item.severity is LintSeverity.ERROR for item in self.findings)
 
 
 def lint(
@@ -120,7 +120,7 @@ def _selected(trees: Sequence[Path], catalogs: Iterable[Catalog], patterns: Sequ
     return result
 
 
-def _each(folders: dict[Path, Folder], catalogs: Iterable[Catalog]) -> Iterator[Finding]:
+def _each(folders: dict[Path, Folder], catalogs: Iterable[Catalog]) -> Iterator[LintFinding]:
     """Rules that look at one package at a time."""
     packages = _everything(catalogs)
     quiet = _families_without_pip_cache(packages)
@@ -136,7 +136,7 @@ def _each(folders: dict[Path, Folder], catalogs: Iterable[Catalog]) -> Iterator[
             yield finding("recipe-broken", error.path, error.line or 0, error.message.removeprefix(f"{where}: "))
 
 
-def _folder(folder: Folder, packages: Sequence[Package], quiet: frozenset[str]) -> Iterator[Finding]:
+def _folder(folder: Folder, packages: Sequence[Package], quiet: frozenset[str]) -> Iterator[LintFinding]:
     judged: set[Path] = set()
     for package in packages:
         yield from rules_definition.check(package, folder)
@@ -204,7 +204,7 @@ def _sets_no_cache(package: Package) -> bool:
         return False  # the rules that read it say so
 
 
-def _together(trees: Sequence[Path], catalogs: dict[str, Catalog], wanted: frozenset[Path]) -> Iterator[Finding]:
+def _together(trees: Sequence[Path], catalogs: dict[str, Catalog], wanted: frozenset[Path]) -> Iterator[LintFinding]:
     """Rules that look at packages together."""
     gathered = Gathered()
     for target, catalog in catalogs.items():

@@ -10,7 +10,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from jetson_containers.launch.parts import Notice, Part, Severity
+from jetson_containers.launch.parts import LaunchPart, Notice, NoticeSeverity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ _LINK = re.compile(r"\bln -s \S[^;&|]*?(/data/[^\s'\";&|]+)")
 _MLC_FOLDERS = re.compile(r"/data/(models/mlc/dist/(?:models|libs))/")
 
 
-def hints_part(image: str, platform: Platform, line: RunLine, data: Path, hidden: Iterable[str]) -> Part:
+def hints_part(image: str, platform: Platform, line: RunLine, data: Path, hidden: Iterable[str]) -> LaunchPart:
     """Notices on a command: the image's L4T, MLC's two interfaces, paths that go with the container, links, tokens.
 
     `hidden` are the names of variables whose values were taken out of the argv.
@@ -36,7 +36,7 @@ def hints_part(image: str, platform: Platform, line: RunLine, data: Path, hidden
     notices = [
         Notice(
             f"the value of {name} is passed on, but not on docker's command line, where every user could read it",
-            severity=Severity.INFO,
+            severity=NoticeSeverity.INFO,
         )
         for name in sorted(hidden)
     ]
@@ -48,19 +48,19 @@ def hints_part(image: str, platform: Platform, line: RunLine, data: Path, hidden
             Notice(
                 "`git clone` of a model needs git-lfs in the image, and fetches everything twice; "
                 "`huggingface-downloader ORG/MODEL` prints where it put the model",
-                severity=Severity.INFO,
+                severity=NoticeSeverity.INFO,
             )
         )
     if re.search(r"\bln -\w+ \$\(huggingface-downloader", text):
         notices.append(
             Notice(
                 "`ln` ends well even when the download in `$(…)` has failed: what huggingface-downloader prints counts",
-                severity=Severity.INFO,
+                severity=NoticeSeverity.INFO,
             )
         )
     notices += _links(text, data)
     notices += _family(image, platform)
-    return Part(notices=tuple(notices))
+    return LaunchPart(notices=tuple(notices))
 
 
 def _family(image: str, platform: Platform) -> list[Notice]:

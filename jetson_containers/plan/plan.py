@@ -32,7 +32,7 @@ __all__ = ["MAX_LAYERS", "Stage", "StageKind", "StageState", "stage_image"]  # a
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """What one request needs, in build order. `final` is the image name the user gets."""
 
     platform: Platform
@@ -83,7 +83,7 @@ def make(
     options: PlanOptions,
     *,
     base_digest: str = "",
-) -> Plan:
+) -> BuildPlan:
     """Plan one image; reads recipes and their contexts, writes nothing.
 
     `base_digest` makes a base that moved change all keys.
@@ -104,7 +104,7 @@ def make(
     planner.chain(resolution.packages)
     stages = tuple(planner.stages.values())
     platform, of_cuda = _of_what_it_holds(resolution.packages, platform)
-    plan = Plan(
+    plan = BuildPlan(
         platform=platform,
         request=resolution.requested,
         stages=stages,
@@ -118,7 +118,7 @@ def make(
     return plan
 
 
-def check_layers(plan: Plan, *, per_stage: int = 0) -> None:
+def check_layers(plan: BuildPlan, *, per_stage: int = 0) -> None:
     """Raise LayerBudgetError, naming the largest contributors, when a build would stack more than overlay2 can.
 
     `per_stage` is what the builder adds to each stage (`dockerfile.CA_COPY_LAYERS` with the legacy builder).
@@ -131,7 +131,7 @@ def check_layers(plan: Plan, *, per_stage: int = 0) -> None:
             raise _over_budget(stage, below, by_key, total)
 
 
-def check_build_args(plans: Iterable[Plan], build_args: Mapping[str, str]) -> None:
+def check_build_args(plans: Iterable[BuildPlan], build_args: Mapping[str, str]) -> None:
     """Raise UsageError for a `--build-args` name that no Dockerfile of the plans declares: it would do nothing."""
     if "BASE_IMAGE" in build_args or "ARTIFACT_IMAGE" in build_args:
         raise UsageError("--build-args cannot set BASE_IMAGE or ARTIFACT_IMAGE", hint="use --base IMAGE")
@@ -145,7 +145,7 @@ def check_build_args(plans: Iterable[Plan], build_args: Mapping[str, str]) -> No
         )
 
 
-def totals(plans: Sequence[Plan]) -> dict[str, int]:
+def totals(plans: Sequence[BuildPlan]) -> dict[str, int]:
     """Count over all plans, a stage they share once.
 
     `images` (final names), `stages` and `artifacts` (distinct keys), `compiles` (artifacts, and layers of packages
@@ -161,7 +161,9 @@ def totals(plans: Sequence[Plan]) -> dict[str, int]:
     }
 
 
-def multiple_json(platform: Platform, plans: Sequence[Plan], errors: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+def multiple_json(
+    platform: Platform, plans: Sequence[BuildPlan], errors: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
     """Several plans as interface.md specifies them; `errors` are `{"request", "reason"}`."""
     return {
         "schema": 1,
@@ -172,7 +174,7 @@ def multiple_json(platform: Platform, plans: Sequence[Plan], errors: Sequence[Ma
     }
 
 
-def describe(plan: Plan) -> list[str]:
+def describe(plan: BuildPlan) -> list[str]:
     """Write a plan for people: a table of its stages and a summary."""
     numbers = {stage.key: str(number) for number, stage in enumerate(plan.stages, start=1)}
     rows = [("#", "package", "kind", "state", "key", "layers", "needs")]
@@ -249,7 +251,7 @@ def _compiles(stage: Stage) -> bool:
     return stage.kind is StageKind.ARTIFACT or (stage.kind is StageKind.LAYER and not split)
 
 
-def _summary(plan: Plan) -> list[str]:
+def _summary(plan: BuildPlan) -> list[str]:
     build, pull = (sum(stage.state is state for stage in plan.stages) for state in (StageState.BUILD, StageState.PULL))
     pulled = f"{pull} to pull, " if pull else ""
     counts = totals([plan])

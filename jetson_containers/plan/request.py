@@ -17,7 +17,7 @@ from jetson_containers.resolver import solve
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from jetson_containers.plan.plan import Plan, PlanOptions
+    from jetson_containers.plan.plan import BuildPlan, PlanOptions
     from jetson_containers.platforms.detect import Platform
     from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
@@ -35,7 +35,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Failure:
+class PlanFailure:
     """One request of several that cannot be planned."""
 
     request: str
@@ -47,8 +47,8 @@ class Assembly:
     """Plans that can be run, and the requests that cannot be planned."""
 
     platform: Platform
-    plans: tuple[Plan, ...]
-    errors: tuple[Failure, ...] = field(default=())
+    plans: tuple[BuildPlan, ...]
+    errors: tuple[PlanFailure, ...] = field(default=())
 
 
 def assemble(
@@ -62,7 +62,7 @@ def assemble(
     """Plan a request. One chain for all packages, or with `multiple` one image per matching package.
 
     Raises what the resolver and the plan raise; with `multiple` a package that cannot be planned becomes a
-    `Failure` with its reason instead.
+    `PlanFailure` with its reason instead.
     """
     catalog = catalog_for(platform)
     if not request.multiple:
@@ -77,7 +77,7 @@ def assemble(
             try:
                 plans.append(_plan(catalog, (package.name,), request, options, base_digest))
             except JetsonError as error:
-                errors.append(Failure(package.name, error.message))
+                errors.append(PlanFailure(package.name, error.message))
     plan.check_build_args(plans, options.build_args)
     return Assembly(platform, tuple(plans), tuple(errors))
 
@@ -99,7 +99,9 @@ def _try_match(catalog: Catalog, pattern: str) -> list[Package]:
         return []
 
 
-def _plan(catalog: Catalog, names: Sequence[str], request: Request, options: PlanOptions, base_digest: str) -> Plan:
+def _plan(
+    catalog: Catalog, names: Sequence[str], request: Request, options: PlanOptions, base_digest: str
+) -> BuildPlan:
     skip = () if request.multiple else request.skip
     resolution = _resolve(catalog, names, skip, request.variables)
     made = plan.make(resolution, catalog.platform, options, base_digest=base_digest)

@@ -17,7 +17,7 @@ from jetson_containers.platforms import tables, target
 
 if TYPE_CHECKING:
     from jetson_containers.platforms.tables import Release
-    from jetson_containers.platforms.target import Part, Parts
+    from jetson_containers.platforms.target import Parts, TargetPart
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def same_jetpack(one: str | None, other: str | None) -> bool:
     return _plain(one) == _plain(other)
 
 
-def _of_number(part: Part, jetpack: Part | None, notices: list[str]) -> Asked:
+def _of_number(part: TargetPart, jetpack: TargetPart | None, notices: list[str]) -> Asked:
     version = _complete(part, notices)
     row = known(version, part.place, notices)
     if jetpack and not same_jetpack(row.jetpack, jetpack.value):
@@ -68,7 +68,7 @@ def _of_number(part: Part, jetpack: Part | None, notices: list[str]) -> Asked:
     return Asked(row.l4t if row.l4t == version else version, row, part.place)
 
 
-def _complete(part: Part, notices: list[str]) -> Version:
+def _complete(part: TargetPart, notices: list[str]) -> Version:
     """`r36` is the newest 36.x there is; `r35.4`, since there was no 35.4.0, the newest 35.4.x."""
     version = Version(part.value)
     given = version.release
@@ -83,7 +83,7 @@ def _complete(part: Part, notices: list[str]) -> Version:
     return found.l4t
 
 
-def _of_jetpack(part: Part, parts: Parts, notices: list[str]) -> Release:
+def _of_jetpack(part: TargetPart, parts: Parts, notices: list[str]) -> Release:
     board = tables.boards()[parts.board.value] if parts.board else None
     fits = [row for row in tables.releases() if board is None or board.boots(row.l4t)]
     wanted = _plain(part.value)
@@ -110,7 +110,7 @@ def _exists(wanted: str) -> bool:
     )
 
 
-def _of_board(part: Part) -> Asked:
+def _of_board(part: TargetPart) -> Asked:
     board = tables.boards()[part.value]
     row = tables.newest(lambda row: board.boots(row.l4t) and board.soc in row.socs)
     if row is None:

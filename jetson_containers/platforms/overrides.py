@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jetson_containers.platforms.detect import Platform
-    from jetson_containers.platforms.target import Part, Parts
+    from jetson_containers.platforms.target import Parts, TargetPart
 
 
 def apply(platform: Platform, parts: Parts) -> Platform:
@@ -58,7 +58,7 @@ def rebase(platform: Platform, distro: str, version: str, origin: str) -> Platfo
     )
 
 
-def _with_cuda(platform: Platform, part: Part, parts: Parts) -> Platform:
+def _with_cuda(platform: Platform, part: TargetPart, parts: Parts) -> Platform:
     if part.value == target.CPU:
         platform = _set(_set(platform, "cuda", None, part.place), "driver_cuda", None, part.place)
         return _set(platform, "sm", (), "no CUDA")
@@ -73,7 +73,7 @@ def _with_cuda(platform: Platform, part: Part, parts: Parts) -> Platform:
     return platform
 
 
-def _check_cuda(platform: Platform, cuda: Version, part: Part, parts: Parts) -> None:
+def _check_cuda(platform: Platform, cuda: Version, part: TargetPart, parts: Parts) -> None:
     """Refuse a CUDA that does not exist, or that the L4T release cannot run."""
     if cuda not in tables.toolkits():
         raise TargetError(f"{part}: no such CUDA", details=(f"known: {tables.listing(tables.toolkits())}",))
@@ -95,7 +95,7 @@ def _check_cuda(platform: Platform, cuda: Version, part: Part, parts: Parts) -> 
         raise TargetError(f"{part}: {why}", hint=hint)
 
 
-def _with_sm(platform: Platform, part: Part) -> Platform:
+def _with_sm(platform: Platform, part: TargetPart) -> Platform:
     wanted = tuple(sorted({int(text) for text in part.value.split(",")}))
     if platform.cuda is None:
         raise TargetError(f"{part}: this platform has no CUDA", hint="leave it out, or add a CUDA: cu128")

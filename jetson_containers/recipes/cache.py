@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from jetson_containers.platforms.detect import Platform
-    from jetson_containers.recipes.tree import Candidate
+    from jetson_containers.recipes.tree import RecipeDirectory
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def file_for(cache: Path, trees: Sequence[Path], platform: Platform) -> Path:
 class Key:
     """What an index was made from: the definitions together with this program, which decides what they mean."""
 
-    candidates: Sequence[Candidate]
+    candidates: Sequence[RecipeDirectory]
 
     def take(self) -> None:
         """Take both, before the definitions are read: a change meanwhile must not go unnoticed."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.platforms.detect import Platform
     from jetson_containers.recipes.package import Package
-    from jetson_containers.recipes.tree import Candidate
+    from jetson_containers.recipes.tree import RecipeDirectory
 
 __all__ = ["Absent", "Catalog", "load", "preferred"]
 
@@ -272,7 +272,7 @@ def _catalog(contents: Contents, platform: Platform) -> Catalog:
     )
 
 
-def _read(candidates: Iterable[Candidate], platform: Platform, roots: Sequence[Path]) -> Contents:
+def _read(candidates: Iterable[RecipeDirectory], platform: Platform, roots: Sequence[Path]) -> Contents:
     """Read every candidate, in its own format, and join the packages in the order of the candidates."""
     from jetson_containers.recipes.upstream import reader
 
@@ -296,7 +296,7 @@ def _read(candidates: Iterable[Candidate], platform: Platform, roots: Sequence[P
 
 
 def _joined(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[RecipeDirectory],
     found: Mapping[Path, Sequence[Package]],
     broken: Mapping[Path, Sequence[tuple[RecipeError, tuple[str, ...]]]],
     remarks: Sequence[str],

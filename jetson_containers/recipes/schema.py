@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-class Kind(enum.Enum):
+class ValueKind(enum.Enum):
     """What a key may hold."""
 
     TEXT = "text"
@@ -43,46 +43,46 @@ class Kind(enum.Enum):
 # Upstream's spelling → ours, where both are accepted.
 SYNONYMS = {"alias": "aliases", "build_args": "args"}
 
-VARIANT_KEYS: Mapping[str, Kind] = {
-    "args": Kind.ARGS,
-    "artifacts": Kind.ARTIFACTS,
-    "build_args": Kind.ARGS,
-    "build_flags": Kind.FLAGS,
-    "coexist": Kind.FLAG,
-    "depends": Kind.DEPENDS,
-    "disabled": Kind.FLAG,
-    "dockerfile": Kind.TEXT,
-    "docs": Kind.TEXTS,
-    "gpu_at_build": Kind.FLAG,
-    "license": Kind.TEXTS,
-    "memory_per_job": Kind.SIZE,
-    "network": Kind.NETWORK,
-    "notes": Kind.TEXTS,
-    "postfix": Kind.TEXT,
-    "prefix": Kind.TEXT,
-    "requires": Kind.RULES,
-    "source": Kind.MAPPING,
-    "test": Kind.TEXTS,
-    "timeout": Kind.SECONDS,
+VARIANT_KEYS: Mapping[str, ValueKind] = {
+    "args": ValueKind.ARGS,
+    "artifacts": ValueKind.ARTIFACTS,
+    "build_args": ValueKind.ARGS,
+    "build_flags": ValueKind.FLAGS,
+    "coexist": ValueKind.FLAG,
+    "depends": ValueKind.DEPENDS,
+    "disabled": ValueKind.FLAG,
+    "dockerfile": ValueKind.TEXT,
+    "docs": ValueKind.TEXTS,
+    "gpu_at_build": ValueKind.FLAG,
+    "license": ValueKind.TEXTS,
+    "memory_per_job": ValueKind.SIZE,
+    "network": ValueKind.NETWORK,
+    "notes": ValueKind.TEXTS,
+    "postfix": ValueKind.TEXT,
+    "prefix": ValueKind.TEXT,
+    "requires": ValueKind.RULES,
+    "source": ValueKind.MAPPING,
+    "test": ValueKind.TEXTS,
+    "timeout": ValueKind.SECONDS,
 }
-VERSION_KEYS: Mapping[str, Kind] = {
+VERSION_KEYS: Mapping[str, ValueKind] = {
     **VARIANT_KEYS,
-    "alias": Kind.TEXTS,
-    "aliases": Kind.TEXTS,
-    "default": Kind.DEFAULT,
-    "version": Kind.NAME,
+    "alias": ValueKind.TEXTS,
+    "aliases": ValueKind.TEXTS,
+    "default": ValueKind.DEFAULT,
+    "version": ValueKind.NAME,
 }
 # `buildkit_device` is upstream's and without effect: our recipes need no GPU while building (see `gpu_at_build`).
-HEADER_KEYS: Mapping[str, Kind] = {
+HEADER_KEYS: Mapping[str, ValueKind] = {
     **VARIANT_KEYS,
-    "alias": Kind.TEXTS,
-    "aliases": Kind.TEXTS,
-    "buildkit_device": Kind.TEXT,
-    "config": Kind.TEXTS,
-    "group": Kind.TEXT,
-    "name": Kind.NAME,
-    "variants": Kind.VARIANTS,
-    "versions": Kind.VERSIONS,
+    "alias": ValueKind.TEXTS,
+    "aliases": ValueKind.TEXTS,
+    "buildkit_device": ValueKind.TEXT,
+    "config": ValueKind.TEXTS,
+    "group": ValueKind.TEXT,
+    "name": ValueKind.NAME,
+    "variants": ValueKind.VARIANTS,
+    "versions": ValueKind.VERSIONS,
 }
 
 
@@ -213,23 +213,23 @@ def joined(value: Any, key: str) -> str:
 
 
 # Kinds whose value may be a list, each item of which is checked as the value alone would be.
-LISTS = frozenset({Kind.TEXTS, Kind.DEPENDS, Kind.RULES, Kind.DEFAULT})
+LISTS = frozenset({ValueKind.TEXTS, ValueKind.DEPENDS, ValueKind.RULES, ValueKind.DEFAULT})
 
-PROBLEMS: Mapping[Kind, Callable[[Any], str | None]] = {
-    Kind.TEXT: _text_problem,
-    Kind.TEXTS: _text_problem,
-    Kind.DEPENDS: _each(Dependency.parse),
-    Kind.RULES: _each(rules.parse),
-    Kind.ARGS: lambda value: None if value is None else "",
-    Kind.MAPPING: lambda value: None if value is None or isinstance(value, dict) else "",
-    Kind.FLAG: lambda value: None if _text_problem(value) is None and flag(value) is not None else "",
-    Kind.DEFAULT: _default_problem,
-    Kind.SIZE: _parsed(size),
-    Kind.SECONDS: _parsed(seconds),
-    Kind.NAME: _name_problem,
-    Kind.NETWORK: lambda value: None if value is None or value in NETWORKS else "",
-    Kind.FLAGS: _flags_problem,
-    Kind.ARTIFACTS: lambda value: None if isinstance(value, str) and value else "",
-    Kind.VERSIONS: lambda _: "",
-    Kind.VARIANTS: lambda _: "",
+PROBLEMS: Mapping[ValueKind, Callable[[Any], str | None]] = {
+    ValueKind.TEXT: _text_problem,
+    ValueKind.TEXTS: _text_problem,
+    ValueKind.DEPENDS: _each(Dependency.parse),
+    ValueKind.RULES: _each(rules.parse),
+    ValueKind.ARGS: lambda value: None if value is None else "",
+    ValueKind.MAPPING: lambda value: None if value is None or isinstance(value, dict) else "",
+    ValueKind.FLAG: lambda value: None if _text_problem(value) is None and flag(value) is not None else "",
+    ValueKind.DEFAULT: _default_problem,
+    ValueKind.SIZE: _parsed(size),
+    ValueKind.SECONDS: _parsed(seconds),
+    ValueKind.NAME: _name_problem,
+    ValueKind.NETWORK: lambda value: None if value is None or value in NETWORKS else "",
+    ValueKind.FLAGS: _flags_problem,
+    ValueKind.ARTIFACTS: lambda value: None if isinstance(value, str) and value else "",
+    ValueKind.VERSIONS: lambda _: "",
+    ValueKind.VARIANTS: lambda _: "",
 }

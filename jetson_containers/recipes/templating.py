@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
     from jetson_containers.platforms.detect import Platform
-    from jetson_containers.recipes.sandbox import Environment
+    from jetson_containers.recipes.sandbox import TemplateEnvironment
 
 WORK = 1_000_000  # units that the templates of a recipe may take: see `sandbox`
 _left: ContextVar[list[int] | None] = ContextVar("left", default=None)
@@ -64,11 +64,11 @@ def _comparable(platform: Platform) -> Platform:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
+def _environment() -> TemplateEnvironment:
     """The one Jinja2 environment of recipes; keeps the final newline, so that a file stays a file."""
-    from jetson_containers.recipes.sandbox import Environment
+    from jetson_containers.recipes.sandbox import TemplateEnvironment
 
-    return Environment()
+    return TemplateEnvironment()
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.demands import Demand
-    from jetson_containers.resolver.search import Search, Solution
+    from jetson_containers.resolver.search import Solution, VersionSearch
 
 MAX_WAYS = 4
 
@@ -23,7 +23,7 @@ MAX_WAYS = 4
 class Conflict:
     """A failed search. `causes` are the demands that met last; `kept` the image's packages a compile part must use."""
 
-    search: Search
+    search: VersionSearch
     causes: tuple[Demand, ...]
     compiling: Package | None = None
     image: Solution | None = None

@@ -22,7 +22,7 @@ _NAMES_CUDA = re.compile(r"cu(\d{2,})(\d)")  # a version such as `cu126`
 
 
 @dataclass(frozen=True)
-class Choice:
+class PackageChoice:
     """resolvelib's candidate: a package chosen for one key."""
 
     key: str
@@ -190,7 +190,7 @@ def _no_guess(guesses: Sequence[BadGuess]) -> JetsonError:
     )
 
 
-class Search:
+class VersionSearch:
     """Solves sets of demands against one catalog.
 
     `requests` is what the user typed and `attempt` tells whether another request would resolve: both for explaining
@@ -280,7 +280,7 @@ class Provider:
         self._demands = demands
         self._pinned = pinned
 
-    def identify(self, requirement_or_candidate: Demand | Choice) -> str:
+    def identify(self, requirement_or_candidate: Demand | PackageChoice) -> str:
         """The key of a demand or choice."""
         return requirement_or_candidate.key
 
@@ -298,8 +298,8 @@ class Provider:
         self,
         identifier: str,
         requirements: Mapping[str, Iterator[Demand]],
-        incompatibilities: Mapping[str, Iterator[Choice]],
-    ) -> list[Choice]:
+        incompatibilities: Mapping[str, Iterator[PackageChoice]],
+    ) -> list[PackageChoice]:
         """The choices for a key, the preferred first."""
         refused = list(incompatibilities[identifier])
         wants = list(requirements[identifier])
@@ -309,13 +309,13 @@ class Provider:
         family = wants[0].family if wants else refused[0].package.family
         packages = candidates_for(self._demands, wants, self._pinned, family=family)
         names = {choice.name for choice in refused}
-        return [Choice(identifier, package.name, package) for package in packages if package.name not in names]
+        return [PackageChoice(identifier, package.name, package) for package in packages if package.name not in names]
 
-    def is_satisfied_by(self, requirement: Demand, candidate: Choice) -> bool:
+    def is_satisfied_by(self, requirement: Demand, candidate: PackageChoice) -> bool:
         """Whether a choice satisfies a demand on its key."""
         return requirement.error is None and requirement.accepts(candidate.package)
 
-    def get_dependencies(self, candidate: Choice) -> list[Demand]:
+    def get_dependencies(self, candidate: PackageChoice) -> list[Demand]:
         """What choosing a package demands in turn."""
         return self._demands.made(candidate.package.depends, candidate.package.name)
 

@@ -13,12 +13,6 @@ if TYPE_CHECKING:
 
 OURS = tuple(f"{PACKAGE}.{name.partition('.')[0]}" for name in modules(ROOT) if name)  # upstream has this package too
 FOLDERS = (PACKAGE, "tests", "tools", "benchmarks", "scripts")
-# Names that several classes still have.
-SHARED = {
-    "Answer", "Candidate", "Choice", "Decision", "Ended", "Environment", "Failure", "Finding", "Found",
-    "Host", "Job", "Kind", "Listing", "Option", "Options", "Outcome", "Part", "Plan", "Progress",
-    "Repository", "Result", "Rule", "Search", "Severity", "Source", "State",
-}  # fmt: skip
 
 
 def aliases(text: str) -> Iterator[str]:
@@ -54,5 +48,4 @@ def test_class_names_mean_one_thing() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(f"{name}:{node.lineno}")
-    assert {name: where for name, where in places.items() if len(where) > 1 and name not in SHARED} == {}
-    assert {name for name in SHARED if len(places[name]) < 2} == set()
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}

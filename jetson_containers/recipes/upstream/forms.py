@@ -14,18 +14,18 @@ from jetson_containers.recipes.upstream.data import definition, header_data
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jetson_containers.recipes.tree import Candidate
+    from jetson_containers.recipes.tree import RecipeDirectory
 
 _BASE = re.compile(r"^[^\S\n]*FROM\s+(?:--\S+\s+)*[\"']?\$\{?BASE_IMAGE\b", re.MULTILINE | re.IGNORECASE)
 
 
-def definitions(candidate: Candidate) -> dict[str, Mapping[str, Any]]:
+def definitions(candidate: RecipeDirectory) -> dict[str, Mapping[str, Any]]:
     """The data files of a directory that are definitions, by name."""
     names = [name for name in candidate.files if name != PYTHON_FILE]
     return {name: data for name in names if (data := definition(candidate.path / name, candidate.tree)) is not None}
 
 
-def has_python(candidate: Candidate) -> bool:
+def has_python(candidate: RecipeDirectory) -> bool:
     """Whether there is a `config.py` that is a definition: inside a package it may be the settings of its sources."""
     if PYTHON_FILE not in candidate.files:
         return False
@@ -38,7 +38,7 @@ def has_python(candidate: Candidate) -> bool:
         return False
 
 
-def is_upstream(candidate: Candidate, found: Mapping[str, Mapping[str, Any]]) -> bool:
+def is_upstream(candidate: RecipeDirectory, found: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether files of data alone make it upstream's: one of another name, or named definitions without templates."""
     for name, data in found.items():
         if name not in reader.CONFIG_FILES or (candidate.nested and len(data) > 1):
@@ -48,7 +48,7 @@ def is_upstream(candidate: Candidate, found: Mapping[str, Mapping[str, Any]]) ->
     return False
 
 
-def names_elsewhere(candidate: Candidate) -> bool:
+def names_elsewhere(candidate: RecipeDirectory) -> bool:
     """Whether the header's `config` names what our format has not: Python under another name, another directory."""
     text = _dockerfile_text(candidate)
     header = reader.header_text(text) if text.startswith("#") else None
@@ -62,7 +62,7 @@ def names_elsewhere(candidate: Candidate) -> bool:
     return any(str(name).endswith(".py") or "/" in str(name) for name in named)
 
 
-def is_theirs(candidate: Candidate, found: Mapping[str, Mapping[str, Any]], notices: list[str]) -> bool:
+def is_theirs(candidate: RecipeDirectory, found: Mapping[str, Mapping[str, Any]], notices: list[str]) -> bool:
     """Whether a directory without a form of upstream's, in a tree of upstream's, is a package of that format.
 
     Inside another package a Dockerfile without a header is one if it builds on what stands below it. Upstream takes
@@ -79,7 +79,7 @@ def is_theirs(candidate: Candidate, found: Mapping[str, Mapping[str, Any]], noti
     return not _uses_our_keys(header or "", candidate)
 
 
-def _uses_our_keys(header: str, candidate: Candidate) -> bool:
+def _uses_our_keys(header: str, candidate: RecipeDirectory) -> bool:
     """Whether header or data files are in our format; one that is broken stays ours, which says more about it."""
     try:
         data = yaml_lines.parse(header, candidate.path, native=True).data or {}
@@ -97,11 +97,11 @@ def _uses_our_keys(header: str, candidate: Candidate) -> bool:
     return any(not isinstance(item, dict) or not item.keys() <= keys or _has_templates(item) for item in sources)
 
 
-def _dockerfile(candidate: Candidate) -> str:
+def _dockerfile(candidate: RecipeDirectory) -> str:
     return reader.dockerfile_in({entry.name for entry in candidate.path.iterdir()}) or ""
 
 
-def _dockerfile_text(candidate: Candidate) -> str:
+def _dockerfile_text(candidate: RecipeDirectory) -> str:
     """The text of the Dockerfile; empty where there is none or it cannot be read, which its reader says."""
     try:
         name = _dockerfile(candidate)

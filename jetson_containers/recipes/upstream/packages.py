@@ -208,7 +208,7 @@ def _docs(values: Mapping[str, Any], path: Path, directory: Directory) -> str:
 def _network(values: Mapping[str, Any], directory: Directory) -> str | None:
     network = str(values.get("network") or "")
     if network not in schema.NETWORKS:
-        message = f"`network` must be {schema.Kind.NETWORK.value}, and is `{files.shown(network)}`"
+        message = f"`network` must be {schema.ValueKind.NETWORK.value}, and is `{files.shown(network)}`"
         raise directory.error(message, "network")
     return network or None
 

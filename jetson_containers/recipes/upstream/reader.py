@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.platforms.detect import Platform
     from jetson_containers.recipes.package import Package
-    from jetson_containers.recipes.tree import Candidate
+    from jetson_containers.recipes.tree import RecipeDirectory
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Draft:
 
 
 @dataclass
-class Found:
+class UpstreamPackages:
     """What the directories in upstream's format hold, by directory."""
 
     packages: dict[Path, list[Package]] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Drafts:
     broken: dict[Path, RecipeError] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
-    def add(self, candidate: Candidate, platform: Platform, found: Mapping[str, Mapping[str, Any]]) -> None:
+    def add(self, candidate: RecipeDirectory, platform: Platform, found: Mapping[str, Mapping[str, Any]]) -> None:
         """Read a directory."""
         try:
             self.items[candidate.path] = _draft(candidate, platform, found)
@@ -71,7 +71,7 @@ class Drafts:
             self.broken[candidate.path] = RecipeError(f"cannot be read: {error.strerror}", path=candidate.path)
 
 
-def drafts(candidates: Sequence[Candidate], roots: Sequence[Path], platform: Platform) -> Drafts:
+def drafts(candidates: Sequence[RecipeDirectory], roots: Sequence[Path], platform: Platform) -> Drafts:
     """Read the files of the directories in upstream's format.
 
     A tree with definitions in Python, or elsewhere than beside their Dockerfile, is upstream's as a whole: what in it
@@ -95,7 +95,7 @@ def drafts(candidates: Sequence[Candidate], roots: Sequence[Path], platform: Pla
     return result
 
 
-def _draft(candidate: Candidate, platform: Platform, found: Mapping[str, Mapping[str, Any]]) -> Draft:
+def _draft(candidate: RecipeDirectory, platform: Platform, found: Mapping[str, Mapping[str, Any]]) -> Draft:
     path, tree = candidate.path, candidate.tree
     names = {entry.name for entry in path.iterdir()}
     main = reader.dockerfile_in(names)
@@ -122,12 +122,14 @@ def _draft(candidate: Candidate, platform: Platform, found: Mapping[str, Mapping
     return Draft(directory, base, steps, headers)
 
 
-def read(drafts: Sequence[Draft], roots: Sequence[Path], platform: Platform, others: Sequence[Package] = ()) -> Found:
+def read(
+    drafts: Sequence[Draft], roots: Sequence[Path], platform: Platform, others: Sequence[Package] = ()
+) -> UpstreamPackages:
     """The packages of all drafts. `others` are those in our format, which recipes may look up.
 
     One child process runs every `config.py`; what fails there is in `broken`, with file, line and reason.
     """
-    found = Found()
+    found = UpstreamPackages()
     python = [item for item in drafts if item.runs_python]
     plain = [item for item in drafts if not item.runs_python]
     definitions = {item.directory.path: _merged(item, found) for item in plain}
@@ -196,14 +198,14 @@ def _own_dockerfiles(steps: Sequence[tuple[str, Any]]) -> Iterator[str]:
             yield from (file for file in dockerfiles if file and isinstance(file, str))
 
 
-def _near_misses(candidate: Candidate, known: Set[str]) -> Iterator[str]:
+def _near_misses(candidate: RecipeDirectory, known: Set[str]) -> Iterator[str]:
     """Files under the names of definitions that are none."""
     for name in candidate.files:
         if name in reader.CONFIG_FILES and name not in known:
             yield f"`{name}` is no definition and has no effect"
 
 
-def _merged(item: Draft, found: Found) -> list[dict[str, Any]]:
+def _merged(item: Draft, found: UpstreamPackages) -> list[dict[str, Any]]:
     """The definitions of a directory without `config.py`."""
     package: dict[str, Any] = dict(item.base)
     try:
@@ -211,15 +213,15 @@ def _merged(item: Draft, found: Found) -> list[dict[str, Any]]:
             merge.apply_data(package, data, lambda name: item.headers.get(name, {}))
         return merge.flatten(package, item.base, item.directory.notes)
     except (merge.Malformed, TypeError, ValueError, AttributeError, LookupError) as error:
-        _fail(item, config_py.Failure(str(error)), found)
+        _fail(item, config_py.ConfigPyFailure(str(error)), found)
         return []
 
 
-def _job(item: Draft, roots: Sequence[Path]) -> config_py.Job:
+def _job(item: Draft, roots: Sequence[Path]) -> config_py.ConfigPyJob:
     path = item.directory.path
     root = _root(path, roots)
     parts = [part.replace(".", "_") for part in path.relative_to(root).parts]
-    return config_py.Job(path, ".".join(["packages", *parts]), item.base, item.steps, item.headers)
+    return config_py.ConfigPyJob(path, ".".join(["packages", *parts]), item.base, item.steps, item.headers)
 
 
 def _looks_up(item: Draft) -> bool:
@@ -248,7 +250,7 @@ def _known(others: Sequence[Package], definitions: Mapping[Path, Sequence[Mappin
     return sorted([*ours, *theirs], key=lambda item: str(item["name"]))
 
 
-def _fail(item: Draft, failure: config_py.Failure, found: Found) -> None:
+def _fail(item: Draft, failure: config_py.ConfigPyFailure, found: UpstreamPackages) -> None:
     path = failure.path or item.directory.files[-1]
     names = tuple(dict.fromkeys([item.directory.path.name, str(item.base["name"]).partition(":")[0]]))
     error = RecipeError(failure.reason, path=path, line=failure.line)

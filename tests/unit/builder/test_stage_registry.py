@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jetson_containers.engine.interface import LocalImage
-    from jetson_containers.plan.plan import Plan
+    from jetson_containers.plan.plan import BuildPlan
     from jetson_containers.registry.client import RegistryClient
-    from jetson_containers.registry.types import Repository
+    from jetson_containers.registry.types import ImageRepository
 
 NAMESPACE = "registry.example:5000/team"
 
@@ -36,18 +36,18 @@ class FakeClient:
         self.down = False
         self.asked: list[str] = []
 
-    def inspect(self, repository: Repository, reference: str, architecture: str) -> ImageInfo | None:
+    def inspect(self, repository: ImageRepository, reference: str, architecture: str) -> ImageInfo | None:
         self.asked.append(reference)
         image = self._image(repository, reference)
         if image is None:
             return None
         return ImageInfo(image.id, "", architecture, 1, "", image.labels, (architecture,))
 
-    def digest(self, repository: Repository, reference: str) -> str | None:
+    def digest(self, repository: ImageRepository, reference: str) -> str | None:
         image = self._image(repository, reference)
         return image.id if image else None
 
-    def _image(self, repository: Repository, reference: str) -> LocalImage | None:
+    def _image(self, repository: ImageRepository, reference: str) -> LocalImage | None:
         if self.down:
             raise UnreachableError("registry.example:5000 is not reachable")
         return self.site.engine.registry.get(f"{repository.reference}:{reference}")
@@ -62,13 +62,13 @@ class Shared(Site):
         self.client = FakeClient(self)
         self.registry = StageRegistry(NAMESPACE, cast("RegistryClient", self.client))
 
-    def run(self, *plans: Plan, **changes: Any) -> run.BuildReport:
+    def run(self, *plans: BuildPlan, **changes: Any) -> run.BuildReport:
         values = {"log_dir": self.directory / "logs", "cores": 4, "memory": 8 * GIB, "env": {}, "disk_per_stage": 0}
         console = Console(out=self.out, err=self.err, env={})
         options = run.BuildOptions(**{**values, **changes})
         return run.run(plans, self.engine, options, console, self.registry)
 
-    def shown(self, one: Plan, **changes: Any) -> dict[str, StageState]:
+    def shown(self, one: BuildPlan, **changes: Any) -> dict[str, StageState]:
         """What the dry run says."""
         graph = merge([one])
         options = run.BuildOptions(log_dir=self.directory, **changes)

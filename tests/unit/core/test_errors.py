@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.autotag import search
-from jetson_containers.autotag.ranking import Choice
+from jetson_containers.autotag.ranking import ImageChoice
 from jetson_containers.core import diagnosis, errors, files
 from jetson_containers.core.errors import JetsonError, RecipeError, RegistryError, UnsatisfiableError
 from jetson_containers.dockerfile import inject
 from jetson_containers.hub import cache
 from jetson_containers.llm import stored
-from jetson_containers.recipes import catalog as catalogs
-from jetson_containers.recipes import tree
+from jetson_containers.recipes import catalog, tree
 from jetson_containers.recipes.catalog import Catalog
 from jetson_containers.registry import auth
 from jetson_containers.resolver.solve import solve
@@ -69,12 +68,12 @@ def test_conflict_suggests_each_command_once_and_quoted() -> None:
 
 def test_autotag_refusal_quotes_the_request() -> None:
     request = ("numpy>=2", "a b")
-    hint = search.refusal(Choice(request, ORIN)).hint
+    hint = search.refusal(ImageChoice(request, ORIN)).hint
     assert commands_in(hint) == [["./build.sh", *request], ["./autotag", "-y", *request]]
 
 
 def test_why_hint_quotes_the_name() -> None:
-    assert commands_in(catalogs._why(BAD)) == [["jetson-containers", "why", BAD]]
+    assert commands_in(catalog._why(BAD)) == [["jetson-containers", "why", BAD]]
 
 
 def test_directory_hint_quotes_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from jetson_containers.launch import command, display
 from jetson_containers.launch.command import Launch, plan_run
 from jetson_containers.launch.gpu import Gpu
 from jetson_containers.launch.options import is_bare, parse
-from jetson_containers.launch.parts import Mount, Severity
+from jetson_containers.launch.parts import Mount, NoticeSeverity
 from jetson_containers.platforms.detect import Arch, Platform
 from tests.fakes import CAPABILITIES
 from tests.paths import UNIT_DIR
@@ -123,7 +123,7 @@ SETTINGS = settings_with(data=Path("/srv/data"), cache=Path("/srv/cache"))
 
 
 def warnings_of(planned: Launch) -> list[str]:
-    return [notice.text for notice in planned.notices if notice.severity is Severity.WARNING]
+    return [notice.text for notice in planned.notices if notice.severity is NoticeSeverity.WARNING]
 
 
 def added(planned: Launch, plain: Launch) -> list[str]:
@@ -325,7 +325,7 @@ def test_gpu_without_access_gets_a_notice_with_the_remedy(tmp_path: Path) -> Non
     """Where the GPU cannot be passed, a notice gives the remedy."""
     planned = plan(tmp_path, platform=PC)
     (notice,) = [notice for notice in planned.notices if "no GPU" in notice.text]
-    assert notice.severity is Severity.WARNING
+    assert notice.severity is NoticeSeverity.WARNING
     assert "apt-get install nvidia-container-toolkit" in (notice.hint or "")
     planned = plan(tmp_path, platform=PC, files="usr/bin/nvidia-ctk")
     (notice,) = [notice for notice in planned.notices if "no GPU" in notice.text]

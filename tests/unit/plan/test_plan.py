@@ -20,7 +20,7 @@ from jetson_containers.plan import keys
 from jetson_containers.plan.final_name import final_name
 from jetson_containers.plan.plan import (
     MAX_LAYERS,
-    Plan,
+    BuildPlan,
     PlanOptions,
     StageKind,
     StageState,
@@ -96,7 +96,7 @@ class Tree:
         built = {name: tuple(self.packages[n] for n in below) for name, below in (closures or {}).items()}
         return Resolution(fields.pop("requested", names[-1:]), chosen, {}, build_closures=built, **fields)
 
-    def plan(self, *names: str, closures: Mapping[str, tuple[str, ...]] | None = None, **options: Any) -> Plan:
+    def plan(self, *names: str, closures: Mapping[str, tuple[str, ...]] | None = None, **options: Any) -> BuildPlan:
         extra = {key: options.pop(key) for key in ("base_digest",) if key in options}
         platform = options.pop("platform", ORIN)
         given_options = PlanOptions(**{"base": "ubuntu:22.04", **options})
@@ -108,7 +108,7 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path / "packages")
 
 
-def shape(plan: Plan) -> list[tuple[str, str, str, list[str]]]:
+def shape(plan: BuildPlan) -> list[tuple[str, str, str, list[str]]]:
     """Kind, package, what it stands on and all it needs, by names."""
     label = {stage.key: f"{stage.kind.value} {stage.package}" for stage in plan.stages}
     return [
@@ -626,7 +626,7 @@ class TestTotals:
 
 class TestOutput:
     @pytest.fixture
-    def plan(self, tree: Tree) -> Plan:
+    def plan(self, tree: Tree) -> BuildPlan:
         tree.add("python"), tree.compiled("llama_cpp:b9016"), tree.add("llm-tools", None)
         made = tree.plan("python", "llama_cpp:b9016", "llm-tools", closures={"llama_cpp:b9016": ("python",)})
         stages = [
@@ -635,7 +635,7 @@ class TestOutput:
         ]
         return replace(made, stages=tuple(stages), tests=("python",))
 
-    def test_plan_json_is_as_documented(self, plan: Plan) -> None:
+    def test_plan_json_is_as_documented(self, plan: BuildPlan) -> None:
         """The JSON of a plan is as documented."""
         found = json.loads(json.dumps(plan.to_json()))
         assert list(found)[:3] == ["schema", "platform", "request"]
@@ -677,7 +677,7 @@ class TestOutput:
         assert found["totals"] == {"images": 2, "stages": 2, "artifacts": 0, "compiles": 2, "lower_bound": 2}
         assert [len(plan["stages"]) for plan in found["plans"]] == [1, 2]
 
-    def test_describe_gives_the_golden_text(self, plan: Plan) -> None:
+    def test_describe_gives_the_golden_text(self, plan: BuildPlan) -> None:
         """The readable form of a plan is the golden one."""
         text = "\n".join(describe(plan)) + "\n"
         if os.environ.get("UPDATE_GOLDEN"):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from jetson_containers.plan.plan import Plan
+    from jetson_containers.plan.plan import BuildPlan
     from jetson_containers.recipes.catalog import Catalog
 
 FROM = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
@@ -51,7 +51,7 @@ def catalog(tmp_path: Path) -> Catalog:
     return load([write(tmp_path, files)], ORIN)
 
 
-def planned(catalog: Catalog, *packages: str, multiple: bool = False, **variables: str) -> list[Plan]:
+def planned(catalog: Catalog, *packages: str, multiple: bool = False, **variables: str) -> list[BuildPlan]:
     request = Request(packages, multiple, variables=variables)
     return list(assemble(request, ORIN, lambda _: catalog, PlanOptions()).plans)
 

@@ -25,7 +25,7 @@ from jetson_containers.recipes import cache, catalog
 from jetson_containers.recipes.cache import Key
 from jetson_containers.recipes.catalog import Catalog, load, preferred
 from jetson_containers.recipes.requirement import version_key
-from jetson_containers.recipes.tree import Candidate
+from jetson_containers.recipes.tree import RecipeDirectory
 from jetson_containers.recipes.why import explain_package
 from jetson_containers.resolver.solve import solve
 from tests.paths import UNIT_DIR
@@ -608,7 +608,10 @@ def test_index_write_that_fails_leaves_no_file(tree: Path, tmp_path: Path, monke
 
 def test_index_is_stale_after_a_change_of_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A change of the program makes the index stale."""
-    one, other = Candidate(tmp_path, "", nested=False, stamp="f"), Candidate(tmp_path, "", nested=False, stamp="g")
+    one, other = (
+        RecipeDirectory(tmp_path, "", nested=False, stamp="f"),
+        RecipeDirectory(tmp_path, "", nested=False, stamp="g"),
+    )
     before = Key([one])
     before.take()
     assert Key([one]) == before

@@ -274,7 +274,8 @@ def test_versions_make_the_only_available_one_the_default(tmp_path: Path) -> Non
     assert [p.name for p in packages(tmp_path, files, XAVIER).values() if p.default] == []
 
 
-def test_of_several_available_versions_none_is_the_default_unless_marked(tmp_path: Path) -> None:
+def test_versions_have_no_default_unless_one_is_marked_or_alone(tmp_path: Path) -> None:
+    """Of several available versions none is the default unless marked."""
     config = "versions:\n  - {version: 1}\n  - {version: 2}\n  - {version: 3, disabled: true}\n"
     found = packages(tmp_path, {"ml/foo/config.yaml": config})
     assert not any(package.default for package in found.values())

@@ -70,7 +70,7 @@ class Runner:
         from jetson_containers.recipes.upstream.child import environment
 
         self.clock = environment.Clock()
-        self.environ = environment.Environment(request["environ"], request["withheld"], self.warn)
+        self.environ = environment.RecordedEnvironment(request["environ"], request["withheld"], self.warn)
         self._environ = dict(request["environ"])
         self._finder = environment.PackagesFinder(request["roots"], self.opened)
         self._finder.bases = {
