@@ -20,6 +20,7 @@ from jetson_containers.core import files
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import DiskSpaceError, NotReadyError, RegistryError, TargetError, command
 from jetson_containers.core.process import Children
+from jetson_containers.engine import pull
 from jetson_containers.engine.interface import BuildRequest
 from jetson_containers.images import labels
 from jetson_containers.platforms import detect, tables
@@ -104,10 +105,16 @@ def _own(reference: str, platform: Platform, engine: Engine, console: Console, s
     """The user's choice, never replaced by another; its distribution is read from the image itself."""
     image = engine.image(reference)
     if image is None:
-        if settings["offline"]:
-            raise NotReadyError(f"--base {reference}: no such image here, and --offline forbids pulling it")
-        console.info(f"pulling the base image {reference}")
-        engine.pull(reference, console.detail, platform=platform.docker_platform)
+        if not settings["offline"]:
+            console.info(f"pulling the base image {reference}")
+        pull.pull_missing(
+            engine,
+            reference,
+            console.detail,
+            offline=settings["offline"],
+            hint="check the name that `--base` was given",
+            platform=platform.docker_platform,
+        )
         image = engine.image(reference)
     if image is None:
         raise RegistryError(f"--base {reference}: it was pulled, but is not in the local store")

@@ -132,6 +132,10 @@ class EnginePermissionError(NotReadyError):
     """The engine is there, but this user may not talk to it."""
 
 
+class ImageInUseError(NotReadyError):
+    """An image cannot lose its last name while a container uses it."""
+
+
 class DiskSpaceError(NotReadyError):
     """Not enough free space for what is to be written."""
 

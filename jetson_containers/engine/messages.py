@@ -7,6 +7,7 @@ went wrong inside a recipe is read from its log by `diagnosis`.
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 
 from jetson_containers.core.errors import (
@@ -14,6 +15,7 @@ from jetson_containers.core.errors import (
     DiskSpaceError,
     EngineMissingError,
     EnginePermissionError,
+    ImageInUseError,
     JetsonError,
     LayerBudgetError,
     NotReadyError,
@@ -145,6 +147,12 @@ RULES = (
         "./install.sh starts it; jetson-containers doctor says what is wrong",
     ),
     _rule(
+        r"(?:container (\w+) is using its referenced image|image is being used by (?:running|stopped) container (\w+))",
+        ImageInUseError,
+        "the container `{0}{1}` uses the image",
+        "`docker rm -f {0}{1}` ends and removes that container",
+    ),
+    _rule(
         r"no such image:? (\S+?)\.?$",
         NotReadyError,
         "no image `{0}` in the local store",
@@ -204,6 +212,7 @@ def translate(output: str, what: str = "") -> JetsonError:
         if inside and not rule.anywhere:
             continue
         if match := rule.pattern.search(output):
-            message = rule.message.format(*(group or "" for group in match.groups()))
-            return rule.error(f"{prefix}{message}", hint=rule.hint, details=details)
+            groups = [group or "" for group in match.groups()]
+            hint = rule.hint.format(*(group and shlex.quote(group) for group in groups))
+            return rule.error(f"{prefix}{rule.message.format(*groups)}", hint=hint, details=details)
     return BuildError(f"{what or 'docker'} failed", details=details)

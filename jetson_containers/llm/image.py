@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers.core.errors import NotReadyError, RegistryError, UsageError
+from jetson_containers.core.errors import UsageError
+from jetson_containers.engine import pull
 from jetson_containers.images import labels
 from jetson_containers.llm.pipeline.types import CommandStep
 
@@ -28,15 +29,9 @@ def pull_missing(image: str, engine: Engine, settings: Settings, console: Consol
     """
     if engine.image(image) is not None:
         return image
-    hint = f"{_LEAVE_OUT}; `jetson-containers images` lists those that are here"
-    if settings["offline"]:
-        raise NotReadyError(f"no image `{image}` is here, and offline none is pulled", hint=hint)
-    console.info(f"no image `{image}` is here; it is pulled")
-    try:
-        engine.pull(image, console.info)
-    except RegistryError as error:
-        why = error.message.removeprefix(f"pulling `{image}`: ")
-        raise RegistryError(f"no image `{image}` is here, and none can be pulled: {why}", hint=hint) from error
+    if not settings["offline"]:
+        console.info(f"no image `{image}` is here; it is pulled")
+    pull.pull_missing(engine, image, console.info, offline=settings["offline"], hint=_LEAVE_OUT)
     return image
 
 

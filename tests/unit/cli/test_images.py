@@ -100,3 +100,12 @@ def test_prune_removes_stages_and_never_what_a_user_built_on_one(engine: FakeEng
     assert engine.image(STAGE) is None
     assert engine.image("robot:mine") is not None
     assert engine.image("numpy:2.2.6-x86_64-cpu") is not None
+
+
+def test_prune_goes_on_where_a_container_uses_an_image(engine: FakeEngine) -> None:
+    """An image in use stays with a warning; what comes after it is removed all the same."""
+    other = "jetson-containers/stage:python-89ab"
+    engine.add_image(other, labelled(labels.STAGE, other))
+    engine.in_use = {STAGE}
+    assert call(images.prune, engine) == {"removed": [other], "dry_run": False}
+    assert engine.image(STAGE) is not None

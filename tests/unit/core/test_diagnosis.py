@@ -86,6 +86,7 @@ MESSAGES = [
     ("no-matching-distribution", "ERROR: No matching distribution found for pip"),
     ("constraint-conflict", "ERROR: Cannot install a and b because they have conflicting dependencies."),
     ("apt-package-missing", "E: Unable to locate package libfoo-dev"),
+    ("apt-version-missing", "E: Version '1.2' for 'libfoo' was not found"),
     ("apt-dependencies", "E: Unable to correct problems, you have held broken packages."),
     ("cuda-arch", "nvcc fatal   : Unsupported gpu architecture 'compute_110a'"),
     ("numpy-abi", "A module that was compiled using NumPy 1.x cannot be run in NumPy 2.2.6 as it may"),
