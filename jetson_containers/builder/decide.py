@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.builder import finals, package_tests
 from jetson_containers.builder.store import image_named, image_of_stage
+from jetson_containers.core.errors import LayerBudgetError
 from jetson_containers.dockerfile.inject import CA_COPY_LAYERS
 from jetson_containers.images import labels
 from jetson_containers.plan.plan import check_layers
@@ -76,7 +77,7 @@ def look(
     Raises NotReadyError subclasses when the engine cannot be reached.
     """
     here = facts(graph, plans, store)
-    if options.ca_bundle:  # the engine is probed only where the answer counts
+    if options.ca_bundle and not _fits_copies(plans):  # the engine is probed only where the answer counts
         here = replace(here, mounts=store.engine.capabilities.mounts)
     if registry is None or forced(options):
         return here
@@ -98,6 +99,19 @@ def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store) -> Facts:
     )
 
 
+def _check_copies(plans: Sequence[BuildPlan]) -> None:
+    for plan in plans:
+        check_layers(plan, per_stage=CA_COPY_LAYERS)
+
+
+def _fits_copies(plans: Sequence[BuildPlan]) -> bool:
+    try:
+        _check_copies(plans)
+    except LayerBudgetError:
+        return False
+    return True
+
+
 def forced(options: BuildOptions) -> bool:
     """Whether a stage is built although the store has it."""
     return options.rebuild or options.no_cache
@@ -114,8 +128,7 @@ def decide(graph: Graph, plans: Sequence[BuildPlan], here: Facts, options: Build
     Raises LayerBudgetError when a builder without mounts would add more layers for the CA bundle than fit.
     """
     if options.ca_bundle and not here.mounts:
-        for plan in plans:
-            check_layers(plan, per_stage=CA_COPY_LAYERS)
+        _check_copies(plans)
     if forced(options):
         build, pull, used = frozenset(graph.nodes), frozenset[str](), frozenset[str]()
     else:
