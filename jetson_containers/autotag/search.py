@@ -2,7 +2,7 @@
 
 The order of `--prefer` decides first (default: local, registry, build): an image that is here and runs is used although
 a registry may have a newer one, since it costs no download and works without network; `--prefer registry,local`
-turns that round. What comes first within a source: see `verdicts`.
+turns that round. What comes first within a source: see `ranking`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jetson_containers.engine.interface import Engine
     from jetson_containers.platforms.detect import Platform
 
+NATIVE = "native"  # the word of `prefer` that names no source
 MOST_REFUSALS = 12  # rows of the table an error shows
 
 
@@ -44,6 +45,7 @@ class AutotagOptions:
 
     order: tuple[SourceKind, ...] = (SourceKind.LOCAL, SourceKind.REGISTRY, SourceKind.BUILD)
     registries: tuple[ImageRepository, ...] = ()
+    native: bool = False  # native CUDA before a newer version that needs cuda-compat
     pin: bool = False  # answer with the digest
     quiet: bool = False  # never ask
     yes: bool = False  # build or pull without asking
@@ -63,16 +65,18 @@ def options(
 ) -> AutotagOptions:
     """Make `AutotagOptions` of command-line words; the rest as in the class.
 
-    A source that `prefer` does not list is not used, as upstream has it. `user` is a namespace on Docker Hub
+    A source that `prefer` does not list is not used, as upstream has it; its word `native` is no source, but means
+    native CUDA before newer versions. `user` is a namespace on Docker Hub
     (or below each of `registries`). Raises UsageError for a word that is no source or no registry.
     """
-    order = tuple(dict.fromkeys(_kind(word) for word in prefer)) or AutotagOptions.order
+    native = NATIVE in prefer
+    order = tuple(dict.fromkeys(_kind(word) for word in prefer if word != NATIVE)) or AutotagOptions.order
     off = {_kind(word) for word in disable}
     named = tuple(registries)
     if user:
         named = tuple(f"{base.rstrip('/')}/{user}" for base in named) or (user,)
     places = tuple(ImageRepository.parse(name) for name in named or settings["registries"])
-    return AutotagOptions(tuple(kind for kind in order if kind not in off), places, **more)
+    return AutotagOptions(tuple(kind for kind in order if kind not in off), places, native, **more)
 
 
 def _kind(word: str) -> SourceKind:
@@ -189,7 +193,8 @@ class ImageSearch:
 
     def _ask(self, kind: SourceKind) -> ImageChoice:
         found = self._places[kind].find(self._wanted, self._host)
-        return decide(self._request, self._wanted, self._host, found, self._chosen.contents)
+        chosen = self._chosen
+        return decide(self._request, self._wanted, self._host, found, chosen.contents, native=chosen.native)
 
     def _widen(self) -> bool:
         if self._chosen.aliases is None or any(choice.candidates for choice in self._choices.values()):

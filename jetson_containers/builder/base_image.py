@@ -7,15 +7,15 @@ rebased onto that one, and said so.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder import rootfs
+from jetson_containers.builder import known_base, rootfs
+from jetson_containers.builder.known_base import BaseImage
 from jetson_containers.core import files
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import DiskSpaceError, NotReadyError, RegistryError, TargetError, command
@@ -37,20 +37,6 @@ REPOSITORY = "jetson-containers/base"
 
 MAKING_NEEDS = 1_000_000_000  # bytes, both for the tool's work and in the engine's store; 0.4 GB measured
 DOCKERFILE = 'FROM scratch\nADD rootfs.tar /\nCMD ["/bin/bash"]\n'
-RECORD = "base-images.json"  # in the cache directory: what `ensure` found last, for `predict`
-
-
-@dataclass(frozen=True)
-class BaseImage:
-    """What to build on. `platform` is that of the image; `digest` is None where none is known yet.
-
-    `digest` is the registry's digest of a pulled image, and the ID of one that no registry knows.
-    """
-
-    reference: str
-    platform: Platform
-    digest: str | None
-    made: bool = False
 
 
 def ensure(
@@ -78,22 +64,8 @@ def ensure(
             or _pulled(platform, engine, console, settings)
             or _make(platform, engine, console, settings, root, allow_install=allow_install)
         )
-    _remember(settings, platform, chosen, found)
+    known_base.remember(settings, platform, chosen, found)
     return found
-
-
-def predict(platform: Platform, settings: Settings, base: str = "") -> BaseImage:
-    """What `ensure` would most likely answer, from what it answered last; asks neither engine nor network."""
-    chosen = base or settings["base"]
-    row = _recorded(settings).get(_record_key(platform, chosen))
-    if row:
-        try:
-            rebased = detect.rebase(platform, row["distro"], row["version"], row["origin"])
-        except (KeyError, TargetError):
-            return BaseImage(chosen or detect.default_base_image(platform), platform, None)
-        same = (row["distro"], row["version"]) == (platform.distro, platform.distro_version)
-        return BaseImage(row["reference"], platform if same else rebased, row["digest"], bool(row["made"]))
-    return BaseImage(chosen or detect.default_base_image(platform), platform, None)
 
 
 def made_name(distro: str, version: str, arch: str) -> str:
@@ -314,31 +286,3 @@ def parse_os_release(text: str) -> dict[str, str]:
     """Read the `KEY=value` lines of os-release(5)."""
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
     return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
-
-
-def _record_key(platform: Platform, chosen: str) -> str:
-    return f"{chosen or detect.default_base_image(platform)} {platform.docker_platform}"
-
-
-def _recorded(settings: Settings) -> dict[str, dict[str, str]]:
-    try:
-        data = json.loads((settings.path("cache") / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def _remember(settings: Settings, platform: Platform, chosen: str, found: BaseImage) -> None:
-    """Note the answer for `predict`. The note is a convenience: a cache that cannot be written is no error."""
-    row = {
-        "reference": found.reference,
-        "digest": found.digest,
-        "made": found.made,
-        "distro": found.platform.distro,
-        "version": found.platform.distro_version,
-        "origin": f"of {found.reference}",
-    }
-    recorded = {**_recorded(settings), _record_key(platform, chosen): row}
-    path = settings.path("cache") / RECORD
-    with contextlib.suppress(OSError):
-        files.write_atomically(path, json.dumps(recorded, indent=1, sort_keys=True))

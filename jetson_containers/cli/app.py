@@ -75,9 +75,16 @@ class App:
         return docker.DockerEngine(self.settings, self.console)
 
     @functools.cached_property
+    def built_for(self) -> Platform:
+        """The platform of images: the target on the distribution of the base image that it has here."""
+        from jetson_containers.builder import known_base
+
+        return known_base.predict(self.platform, self.settings).platform
+
+    @functools.cached_property
     def catalog(self) -> Catalog:
         """The packages for the platform."""
-        return self.catalog_for(self.platform)
+        return self.catalog_for(self.built_for)
 
     def catalog_for(self, platform: Platform) -> Catalog:
         """The packages for another platform, for instance that of the base image that was found."""

@@ -40,7 +40,11 @@ class AutotagArguments:
 
 @command(epilog="Example: ./run.sh $(./autotag llama_cpp) llama-cli --version")
 @click.argument("packages", nargs=-1, required=True)
-@list_option("-p", "--prefer", help="Order of the sources, default local,registry,build.")
+@list_option(
+    "-p",
+    "--prefer",
+    help="Order of the sources, default local,registry,build; `native`: native CUDA first.",
+)
 @list_option("-d", "--disable", help="Sources not to use: local, registry, build.")
 @click.option("-u", "--user", default="", help="Namespace on Docker Hub to look in, instead of the configured ones.")
 @click.option("--registry", multiple=True, help="REGISTRY/NAMESPACE to look in (repeatable).")

@@ -145,7 +145,7 @@ def _options(function: Any) -> Any:
 @collect(lambda: BuildArguments, "given")
 def build(app: App, *, given: BuildArguments, no_github_api: bool) -> int:  # noqa: ARG001 - accepted, without effect
     """Build one image with all the packages (or with --multiple one image for each)."""
-    from jetson_containers.builder import base_image
+    from jetson_containers.builder import known_base
 
     if given.list_packages or given.show_packages:
         return _list(app, given.packages, full=given.show_packages)
@@ -157,7 +157,7 @@ def build(app: App, *, given: BuildArguments, no_github_api: bool) -> int:  # no
         "stage_registry": given.stage_registry,
     }
     if given.dry_run:
-        base = base_image.predict(app.platform, app.settings, _base(app, given))
+        base = known_base.predict(app.platform, app.settings, _base(app, given))
         return _show(app, _assemble(app, given, _plan_options(app, given), base), given)
     report, assembly = _run(app, given)
     if app.console.as_json:

@@ -27,6 +27,7 @@ from jetson_containers.core.errors import (
 COMMANDS: dict[str, tuple[str, str]] = {
     "autotag": ("autotag:autotag", "Find (or build) an image with all the packages; prints one reference."),
     "build": ("build:build", "Build one image with all the packages."),
+    "data": ("checkout:data", "Print the directory that containers see as /data."),
     "df": ("images:df", "Show what takes space."),
     "doctor": ("doctor:doctor", "Check this machine and say what to do about what is wrong."),
     "download": ("download:download", "Download models into data/models/huggingface."),
@@ -38,11 +39,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prune": ("images:prune", "Remove stage images; final images and compiled artifacts stay."),
     "pull": ("images:pull", "Pull an image, or the image of a package that runs here."),
     "push": ("images:push", "Push an image."),
+    "root": ("checkout:root", "Print the directory of this checkout."),
     "run": ("run:run", "Run a container with what the board has."),
     "search": ("catalog:search", "Search names, groups and docs of the packages."),
     "show": ("catalog:show", "Show one package."),
     "test": ("build:test", "Run the tests of packages again."),
     "tree": ("catalog:tree", "Show what packages depend on."),
+    "update": ("checkout:update", "Fetch the newest state of this checkout."),
     "why": ("catalog:why", "Say why a package is absent, or who pulls it in."),
 }
 

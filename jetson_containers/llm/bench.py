@@ -112,7 +112,7 @@ def bench(
     decision = prepared.decision
     with open_session(prepared, context, threads=request.threads) as session:
         rows = _measure(decision, session, options, context)
-        memory = session.memory.most
+        memory = session.memory.peak
     if options.csv:
         append_csv(options.csv, rows)
         context.console.info(f"written to {options.csv}")
@@ -233,7 +233,7 @@ def _measure(decision: Decision, session: Session, options: BenchOptions, contex
             temperature=0.0,
             extra=session.service.measure,
         )
-        session.memory.look()
+        session.memory.measure()
         if turn.interrupted:
             raise KeyboardInterrupt
         word = "warm-up" if index == 0 else f"{index}/{options.count}"
@@ -266,7 +266,7 @@ def _row(turn: Turn, decision: Decision, session: Session) -> list[BenchRow]:
             prefill_rate=round(turn.prefill_rate, 2),
             decode_time=round(turn.decode_s, 4),
             decode_rate=round(turn.decode_rate, 2),
-            memory=round(session.memory.most / 1e6, 1),
+            memory=round(session.memory.peak / 1e6, 1),
         )
     ]
 

@@ -120,7 +120,7 @@ class Conversation:
 
     def __post_init__(self) -> None:
         self.messages: list[dict[str, str]] = []
-        self.said = False  # whether some of this answer has been written: models begin with a space
+        self.begun = False  # whether some of this answer has been written: models begin with a space
         self._system(self.options.system)
 
     def run(self) -> Turn | None:
@@ -198,9 +198,9 @@ class Conversation:
             seed=self.options.seed,
             on_text=self._stream,
         )
-        self.session.memory.look()
+        self.session.memory.measure()
         self._stream("\n")
-        self.said = False
+        self.begun = False
         if turn.text or not turn.interrupted:
             self.messages.append({"role": "assistant", "content": turn.text})
         else:
@@ -209,10 +209,10 @@ class Conversation:
 
     def _stream(self, text: str) -> None:
         """Write a piece of the answer at once; with --json the whole answer comes at the end instead."""
-        text = text if self.said else text.lstrip()
+        text = text if self.begun else text.lstrip()
         if self.console.as_json or self.console.out is None or not text:
             return
-        self.said = True
+        self.begun = True
         try:
             self.console.out.write(text)
             self.console.out.flush()

@@ -20,7 +20,7 @@ from jetson_containers.core.errors import InterruptedByUserError, UsageError, co
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.secrets import Redactor
 from jetson_containers.engine import argv
-from jetson_containers.llm.runtimes.interface import DRIVERS
+from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for those
 NO_PROGRAM = 127  # docker's exit code where the image lacks the program
 _NOT_STARTED = (125, 126, NO_PROGRAM)  # docker's own exit codes: no container, or nothing in it that could be run
 _OTHER_MACHINE = "exec format error"  # an image of another architecture, without emulation
-_HOST_DRIVERS = Path(__file__).resolve().parent.parent / "container_scripts"
+_HOST_SCRIPTS = Path(__file__).resolve().parent.parent / "container_scripts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,8 @@ class Containers:
         from jetson_containers.launch.command import plan_run
 
         own = list(options)
-        if any(DRIVERS in word for word in command):  # else a service file would need this checkout for nothing
-            own += ["--volume", f"{_HOST_DRIVERS}:{DRIVERS}:ro"]
+        if any(SCRIPTS_DIR in word for word in command):  # else a service file would need this checkout for nothing
+            own += ["--volume", f"{_HOST_SCRIPTS}:{SCRIPTS_DIR}:ro"]
         if os.getuid() != 0:
             # What the steps leave below data/ belongs to the user who asked, not to root.
             own += ["--user", f"{os.getuid()}:{os.getgid()}", "--env", "HOME=/tmp"]
@@ -101,7 +101,7 @@ class Containers:
         self.remove(planned)
         redact = Redactor(self.settings.env, os.environ)
         lines: list[str] = []
-        with told_to_end(), subprocess.Popen(
+        with terminate_on_signals(), subprocess.Popen(
             planned.argv, env={**env, **planned.env_additions}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace",
         ) as process:  # fmt: skip
@@ -141,7 +141,7 @@ class Containers:
         return None if not_run else done.stdout
 
     def server(self, service: Service, *, name: str, detach: bool = False, api_key: str = "") -> Launch:
-        """The docker command of a server on the host's network (it listens on the address it was told)."""
+        """The docker command of a server on the host's network (it listens on the address it was parts)."""
         options = ["--env", "HF_HUB_OFFLINE=1", "--label", f"{SERVER}=1"]
         options += [word for key, value in service.env.items() for word in ("--env", f"{key}={value}")]
         secret = {service.key_env: api_key} if api_key else {}
@@ -178,7 +178,7 @@ def running(planned: Launch, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     claim(planned)
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**without_tokens(os.environ), **planned.env_additions}
-    with told_to_end(), log.open("wb") as out, subprocess.Popen(
+    with terminate_on_signals(), log.open("wb") as out, subprocess.Popen(
         planned.argv, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C is ours: it ends an answer, not the server
     ) as process:  # fmt: skip
@@ -230,7 +230,7 @@ def end(process: subprocess.Popen[Any], remove: Callable[[], None]) -> None:
 
 
 @contextlib.contextmanager
-def told_to_end() -> Iterator[None]:
+def terminate_on_signals() -> Iterator[None]:
     """While it is entered, TERM and a lost terminal end the work as Ctrl-C does, so that containers are removed.
 
     Who ignores them (`nohup`) goes on doing so. Outside the main thread, where Python allows no handlers, nothing.
@@ -274,10 +274,10 @@ def _place() -> str:
 
     One engine may serve several of them: containers that have its socket, remote machines, users.
     """
-    told = [machine.node(), str(os.getuid())]
+    parts = [machine.node(), str(os.getuid())]
     with contextlib.suppress(OSError):
-        told += [str(Path("/proc/self/ns/pid").readlink()), Path("/proc/sys/kernel/random/boot_id").read_text("ascii")]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+        parts += [str(Path("/proc/self/ns/pid").readlink()), Path("/proc/sys/kernel/random/boot_id").read_text("ascii")]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def client_for(engine: Engine) -> tuple[str, ...]:

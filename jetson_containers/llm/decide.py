@@ -76,7 +76,7 @@ class Decision:
     @property
     def artifact(self) -> str:
         """What the server loads, as the container sees it."""
-        return self.runtime.artefact(self.job)
+        return self.runtime.artifact(self.job)
 
     @property
     def quantization(self) -> str:
@@ -126,7 +126,7 @@ def decide(request: LlmRequest, found: Findings, goal: Goal = Goal.SERVED) -> De
     Raises UsageError for what cannot work, with the reason and the nearest thing that can.
     """
     model, runtime = found.model, found.runtime
-    warnings = _doubts(request, model, runtime)
+    warnings = _warnings(request, model, runtime)
     job = make_job(request, model, runtime, found.target)
     _refuse_impossible(runtime, job)
     forecast, unpredicted = None, ""
@@ -189,7 +189,7 @@ def make_job(request: LlmRequest, model: Model, runtime: Runtime, target: Target
     )
 
 
-def _doubts(request: LlmRequest, model: Model, runtime: Runtime) -> tuple[tuple[str, str], ...]:
+def _warnings(request: LlmRequest, model: Model, runtime: Runtime) -> tuple[tuple[str, str], ...]:
     """What to warn of where a configuration is not understood.
 
     Raises UsageError where the runtime's list does not have the model's type either.
@@ -210,10 +210,10 @@ def _refuse_impossible(runtime: Runtime, job: Job) -> None:
 
 
 def _steps(goal: Goal, model: Model, runtime: Runtime, job: Job) -> tuple[Step, ...]:
-    return (*((model.first,) if model.first else ()), *_towards(goal, runtime, job))
+    return (*((model.first,) if model.first else ()), *_runtime_steps(goal, runtime, job))
 
 
-def _towards(goal: Goal, runtime: Runtime, job: Job) -> tuple[Step, ...]:
+def _runtime_steps(goal: Goal, runtime: Runtime, job: Job) -> tuple[Step, ...]:
     steps = runtime.steps(job)
     compiling = [step for step in steps if step.name in {"compile", "build"}]
     if goal is Goal.COMPILED and not compiling:

@@ -49,8 +49,8 @@ def refuse_without_programs(
     steps = [step.step for step in planned if step.state == "run"]
     programs = [step.argv[0] for step in steps if isinstance(step, CommandStep) and not step.packages]
     wanted = dict.fromkeys([*programs, *server[:1]])
-    said = containers.capture(("sh", "-c", _MISSING, "sh", *wanted)) if wanted else None
-    missing = [line.removeprefix("missing ") for line in (said or "").splitlines() if line.startswith("missing ")]
+    output = containers.capture(("sh", "-c", _MISSING, "sh", *wanted)) if wanted else None
+    missing = [line.removeprefix("missing ") for line in (output or "").splitlines() if line.startswith("missing ")]
     if missing:
         raise without_programs(containers.image, missing)
 

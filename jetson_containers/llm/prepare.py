@@ -187,18 +187,20 @@ def show(decision: Decision, command: Sequence[str], console: Console) -> None:
                 "runtime": decision.runtime.name,
                 "quantization": decision.job.quantization,
                 "artefact": decision.artifact,
-                "steps": [{"name": step.name, "argv": shown(step), "output": step.output} for step in decision.steps],
+                "steps": [
+                    {"name": step.name, "argv": final_argv(step), "output": step.output} for step in decision.steps
+                ],
                 "command": list(command),
             }
         )
         return
     for step in decision.steps:
-        console.result(shlex.join(shown(step)))
+        console.result(shlex.join(final_argv(step)))
     if command:
         console.result(shlex.join(command))
 
 
-def shown(step: Step) -> list[str]:
+def final_argv(step: Step) -> list[str]:
     """A step's command as it can be pasted: with its final place for the temporary one."""
     place = step.output.removesuffix(f"/{step.result}") if step.result else step.output
     return [word.replace("{output}", place) for word in step.argv]
@@ -217,10 +219,10 @@ def _probed(containers: Containers, runtime: Runtime, image_id: str, context: Ll
         known: dict[str, str] = json.loads(place.read_text(encoding="utf-8")) if image_id else {}
     except (OSError, ValueError):
         known = {}
-    said = {" ".join(probe): containers.capture(probe) for probe in runtime.probes if " ".join(probe) not in known}
+    answers = {" ".join(probe): containers.capture(probe) for probe in runtime.probes if " ".join(probe) not in known}
     # What docker could not start just now says nothing of the image, and must not be kept.
-    known |= {probe: text for probe, text in said.items() if text is not None}
-    if said and image_id:
+    known |= {probe: text for probe, text in answers.items() if text is not None}
+    if answers and image_id:
         with contextlib.suppress(OSError):  # only a cache: it is asked again
             write_atomically(place, json.dumps(known))
     return known

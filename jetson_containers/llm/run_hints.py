@@ -75,13 +75,13 @@ def _family(image: str, platform: Platform) -> list[Notice]:
         return []
     if l4t is None or platform.l4t is None:
         return []
-    theirs, ours = cuda.class_of(l4t), cuda.class_of(platform.l4t)
-    if not theirs or not ours or theirs.key(l4t) == ours.key(platform.l4t):
+    image_class, machine_class = cuda.class_of(l4t), cuda.class_of(platform.l4t)
+    if not image_class or not machine_class or image_class.key(l4t) == machine_class.key(platform.l4t):
         return []
     return [
         Notice(
-            f"the image is made for L4T {l4t}, and this is L4T {platform.l4t}, which takes images of {ours.takes}: "
-            "its GPU libraries may not work here",
+            f"the image is made for L4T {l4t}, and this is L4T {platform.l4t}, which takes images of "
+            f"{machine_class.takes}: its GPU libraries may not work here",
             "`./autotag PACKAGE` names an image for this machine",
         )
     ]
@@ -142,13 +142,13 @@ def _as_llm(text: str) -> str:
     """The same with our own command, as far as the options tell."""
     model = _option(text, "--model") or _option(text, "convert_weight") or "MODEL"
     words = ["jetson-containers", "llm", "compile", model.rstrip("/"), "--runtime", "mlc"]
-    for theirs, ours in (
+    for their_option, our_option in (
         ("--quantization", "--quantization"),
         ("--max-seq-len", "--context"),
         ("--context-window-size", "--context"),
     ):
-        if value := _option(text, theirs):
-            words += [ours, value]
+        if value := _option(text, their_option):
+            words += [our_option, value]
     return shlex.join(words)
 
 

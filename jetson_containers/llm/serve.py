@@ -167,7 +167,7 @@ def _detach(planned: Launch, client: OpenAIClient, health: str, context: LlmCont
     """Start, wait until it answers, leave it; what does not get that far is removed again."""
     containers.claim(planned, running=True)
     environment = {**containers.without_tokens(os.environ), **planned.env_additions}
-    with containers.told_to_end():
+    with containers.terminate_on_signals():
         done = subprocess.run(
             planned.argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )

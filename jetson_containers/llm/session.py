@@ -40,7 +40,7 @@ class Session:
     loaded_s: float
     image: str
     service: Service
-    memory: MemoryWatch = field(repr=False, default_factory=lambda: MemoryWatch(before=0))
+    memory: MemoryWatch = field(repr=False, default_factory=lambda: MemoryWatch(baseline=0))
 
 
 @dataclass(kw_only=True)
@@ -50,17 +50,17 @@ class MemoryWatch:
     Bytes; the page cache does not count (`MemAvailable`).
     """
 
-    before: int
-    most: int = 0
+    baseline: int
+    peak: int = 0
 
     @classmethod
     def start(cls) -> MemoryWatch:
         """Take the reading before the server starts."""
-        return cls(before=used_memory())
+        return cls(baseline=used_memory())
 
-    def look(self) -> None:
+    def measure(self) -> None:
         """Take another reading."""
-        self.most = max(self.most, used_memory() - self.before)
+        self.peak = max(self.peak, used_memory() - self.baseline)
 
 
 def used_memory() -> int:
@@ -109,11 +109,11 @@ def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int =
                 memory=memory,
             )
         except ServerGoneError as error:
-            raise _why_gone(error, process, log) from error
+            raise _gone_error(error, process, log) from error
     log.unlink(missing_ok=True)  # only a failure leaves its log
 
 
-def _why_gone(error: ServerGoneError, process: subprocess.Popen[Any], log: Path) -> StepError:
+def _gone_error(error: ServerGoneError, process: subprocess.Popen[Any], log: Path) -> StepError:
     """A connection that broke off, as what became of the server: its end takes a moment to arrive here."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         return server_failed(process.wait(5), log, loaded=True)
@@ -130,7 +130,7 @@ def wait_until_ready(
         if client.is_ready(health):
             return
         if memory is not None:
-            memory.look()
+            memory.measure()
         containers.pause(wait)
         wait = min(wait * 1.3, 1.0)
     raise server_failed(process.poll(), log)

@@ -119,7 +119,7 @@ def _stored(manifest: Manifest, *, verify: bool) -> Stored:
         path=str(manifest.output),
         size=manifest.size,
         made=str(facts.get("made", "")),
-        intact=False if not manifest.is_whole() else not manifest.corrupt() if verify else None,
+        intact=False if not manifest.is_complete() else not manifest.corrupt() if verify else None,
     )
 
 

@@ -82,7 +82,7 @@ def find(
         except NotReadyError:
             if known is None:
                 raise
-            return _unasked(model, reference, hub, known)
+            return _without_hub(model, reference, hub, known)
     raise _no_model(
         model,
         "give a Hugging Face name (org/model), a well-known name without org, a directory or .gguf "
@@ -294,11 +294,11 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
     )
 
 
-def _fetch_unasked(hub: ModelHub, model: str) -> None:
+def _fetch_later(hub: ModelHub, model: str) -> None:
     hub.download(model, ignore=NOT_WEIGHTS)
 
 
-def _unasked(model: str, asked: Reference, hub: ModelHub, known: Callable[[str], ModelConfig | None]) -> Model:
+def _without_hub(model: str, asked: Reference, hub: ModelHub, known: Callable[[str], ModelConfig | None]) -> Model:
     """A name of the hub that could not be looked up, well enough to print the commands.
 
     A repository that is called after a format is taken for one in it: there is nothing to convert.
@@ -322,7 +322,7 @@ def _unasked(model: str, asked: Reference, hub: ModelHub, known: Callable[[str],
             argv=("huggingface-downloader", model),
             output=path,
             is_done=lambda: False,
-            fetch=lambda: _fetch_unasked(hub, model),
+            fetch=lambda: _fetch_later(hub, model),
         ),
         notes=(note if shape is None else note.partition(", and the")[0],),
     )

@@ -115,7 +115,7 @@ class Pipeline:
     def manifest(self, step: CommandStep) -> Manifest | None:
         """The manifest of a step's output, when the output is whole."""
         found = manifest.read(manifest.path_for(self.host_path(step.output), step.name if step.merge else ""))
-        return found if found is not None and found.is_whole() else None
+        return found if found is not None and found.is_complete() else None
 
     def host_path(self, path: str) -> Path:
         """Where a path below /data is on the host; any other path is one of the host already."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.runtimes import calibration, support_table
-from jetson_containers.llm.runtimes.interface import DRIVERS, JobVerdict, Target
+from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR, JobVerdict, Target
 from jetson_containers.platforms import detect, tables
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _older_release(runtime: str, platform: Platform) -> str:
     return ""
 
 
-class Tabled:
+class TableRuntime:
     """A runtime whose limits are rows of the table; subclasses add the commands."""
 
     name: str
@@ -76,19 +76,19 @@ class Tabled:
 
     def notices(self, job: Job) -> tuple[str, ...]:
         """Say what a user would not expect of a job that is allowed."""
-        said: list[str] = []
+        notices: list[str] = []
         found = job.config.quantized if job.config else None
         if found:
-            said.append(f"the checkpoint is quantized already ({found.described}) and served as it is")
-        said += support_table.doubts(self.name, job)
+            notices.append(f"the checkpoint is quantized already ({found.described}) and served as it is")
+        notices += support_table.unknowns(self.name, job)
         if context(job) < job.context:
-            said.append(f"the context is {context(job)} tokens, for which the model was trained, not {job.context}")
+            notices.append(f"the context is {context(job)} tokens, for which the model was trained, not {job.context}")
         if support_table.needs_remote_code(job.config):
-            said.append("the model's own Python code, which comes with the checkpoint, runs inside the container")
+            notices.append("the model's own Python code, which comes with the checkpoint, runs inside the container")
         bits = self.row(job).memory_bits
         if bits:
-            said.append(f"weights take {bits} bits in memory while this runtime serves them; in 4 bits vllm does")
-        return tuple(said)
+            notices.append(f"weights take {bits} bits in memory while this runtime serves them; in 4 bits vllm does")
+        return tuple(notices)
 
     def row(self, job: Job) -> SupportRow:
         """The interface the job meets. Raises UsageError where there is none."""
@@ -107,17 +107,17 @@ class Tabled:
             raise UsageError(verdict.reason, hint=verdict.instead or None)
         return found
 
-    def made(self, job: Job) -> str:
+    def output_path(self, job: Job) -> str:
         """Where what is made of the checkpoint lies."""
         return f"/data/models/{self.name}/{job.name}-{self.quantization(job).name}"
 
 
-def driver(name: str) -> tuple[str, str]:
+def script(name: str) -> tuple[str, str]:
     """The beginning of a command that runs one of our programs in the image."""
-    return ("python3", f"{DRIVERS}/{name}")
+    return ("python3", f"{SCRIPTS_DIR}/{name}")
 
 
-def listen(options: ServeOptions) -> tuple[str, ...]:
+def listen_options(options: ServeOptions) -> tuple[str, ...]:
     """Where our own servers listen."""
     return ("--host", options.host, "--port", str(options.port))
 
@@ -133,11 +133,11 @@ def prefill(job: Job) -> int:
     return min(job.prefill_chunk or PREFILL, context(job))
 
 
-def trust(job: Job) -> tuple[str, ...]:
+def trust_options(job: Job) -> tuple[str, ...]:
     """The flag that lets a checkpoint's own code run, where the family has no other."""
     return ("--trust-remote-code",) if support_table.needs_remote_code(job.config) else ()
 
 
-def keyed(argv: tuple[str, ...], options: ServeOptions, flag: str) -> tuple[str, ...]:
+def with_key_option(argv: tuple[str, ...], options: ServeOptions, flag: str) -> tuple[str, ...]:
     """Give the key, in the environment as API_KEY, to a server that knows only a flag; no argv shows it."""
-    return (*driver("with_key.py"), flag, "--", *argv) if options.api_key else argv
+    return (*script("with_key.py"), flag, "--", *argv) if options.api_key else argv

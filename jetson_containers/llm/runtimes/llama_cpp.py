@@ -82,11 +82,11 @@ class LlamaCpp:
             name="quantize",
             argv=("llama-quantize", full, "{output}", wanted),
             inputs=(full,),
-            output=self.artefact(job),
+            output=self.artifact(job),
         )
         return (convert, quantize)
 
-    def artefact(self, job: Job) -> str:
+    def artifact(self, job: Job) -> str:
         """The GGUF file."""
         return job.source if job.prepared else f"{ROOT}/{job.name}/{job.name}-{job.quantization.upper()}.gguf"
 
@@ -96,7 +96,7 @@ class LlamaCpp:
         The context is always set: the default is the model's full training context. It is shared by the sequences.
         """
         sequences = max(job.max_batch, 1)
-        argv = ["llama-server", "-m", self.artefact(job), "--alias", job.name]
+        argv = ["llama-server", "-m", self.artifact(job), "--alias", job.name]
         argv += ["-c", str(job.context * sequences), "-np", str(sequences)]
         argv += ["-ub", str(min(job.prefill_chunk or _MICRO_BATCH, job.context))]
         argv += ["--host", options.host, "--port", str(options.port)]
@@ -110,18 +110,18 @@ class LlamaCpp:
 
 def _all_layers(target: Target) -> list[str]:
     """Newer releases fit the layers to the free memory themselves; older ones take a number."""
-    said = target.probed.get(" ".join(_HELP), "")
-    return [] if not said or "auto" in _line_of(said, "--n-gpu-layers") else ["-ngl", "99"]
+    help_text = target.probed.get(" ".join(_HELP), "")
+    return [] if not help_text or "auto" in _line_of(help_text, "--n-gpu-layers") else ["-ngl", "99"]
 
 
 def _once_in_memory(target: Target) -> list[str]:
     """Keep the file out of the page cache: GPU and CPU of a Jetson share their memory, it would be there twice."""
     if target.platform.soc is None:
         return []
-    said = target.probed.get(" ".join(_HELP), "")
-    if not said:
+    help_text = target.probed.get(" ".join(_HELP), "")
+    if not help_text:
         return []  # an unknown option would end the server
-    return ["--no-mmap"] if "--no-mmap" in said else ["--load-mode", "none"]
+    return ["--no-mmap"] if "--no-mmap" in help_text else ["--load-mode", "none"]
 
 
 def _line_of(text: str, option: str) -> str:

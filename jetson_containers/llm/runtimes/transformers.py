@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.calibration import OFFLINE
-from jetson_containers.llm.runtimes.common import Tabled, context, driver, listen, prefill, trust
+from jetson_containers.llm.runtimes.common import TableRuntime, context, listen_options, prefill, script, trust_options
 from jetson_containers.llm.runtimes.interface import Service
 
 if TYPE_CHECKING:
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 def service(job: Job, model: str, options: ServeOptions, *more: str) -> Service:
     """Build the command of drivers/transformers_server.py; it reads the key from the environment itself."""
     argv = [
-        *driver("transformers_server.py"), model, "--model-id", job.name, *listen(options),
+        *script("transformers_server.py"), model, "--model-id", job.name, *listen_options(options),
         "--device", support_table.device(job.target), "--context", str(context(job)),
         "--prefill-chunk", str(prefill(job)),
         *more,
     ]  # fmt: skip
     if options.threads:
         argv += ["--threads", str(options.threads)]
-    return Service(argv=(*argv, *trust(job)), model=job.name, env=OFFLINE)
+    return Service(argv=(*argv, *trust_options(job)), model=job.name, env=OFFLINE)
 
 
-class Transformers(Tabled):
+class Transformers(TableRuntime):
     """Every architecture, one request at a time, nothing prepared."""
 
     name = "transformers"
@@ -38,7 +38,7 @@ class Transformers(Tabled):
         self.quantization(job)
         return ()
 
-    def artefact(self, job: Job) -> str:
+    def artifact(self, job: Job) -> str:
         """The checkpoint itself."""
         return job.source
 

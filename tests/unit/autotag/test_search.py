@@ -33,7 +33,7 @@ from jetson_containers.core.errors import EngineMissingError, NoCompatibleImageE
 from jetson_containers.engine.interface import LocalImage
 from jetson_containers.images import labels
 from jetson_containers.images.name import ImageName
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.platforms.detect import Arch, Platform, parse_target
 from jetson_containers.registry import ImageRepository, Listings, Tag, TagListing
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
@@ -686,6 +686,23 @@ def test_autotag_builds_when_it_was_wanted(
     assert bool(requests) is built
     if more.get("quiet"):
         assert "?" not in said(console)
+
+
+@pytest.mark.parametrize(
+    ("prefer", "image"),
+    [
+        ([], "dustynv/vllm:0.8.6-r36.4-cu128-24.04"),
+        (["native"], "dustynv/vllm:0.6.6.post1-r36.4.0"),
+        (["registry", "native"], "dustynv/vllm:0.6.6.post1-r36.4.0"),
+    ],
+)
+def test_autotag_prefer_native_puts_native_cuda_first(tmp_path: Path, prefer: list[str], image: str) -> None:
+    """`--prefer native` puts native CUDA before newer versions."""
+    settings = config(tmp_path)
+    chosen = options(settings, prefer=prefer)
+    assert chosen.order == ((SourceKind.REGISTRY,) if "registry" in prefer else AutotagOptions.order)
+    places = sources(settings, FakeEngine, chosen)
+    assert choose(["vllm"], parse_target("r36.4.3"), places, chosen).image == image
 
 
 def test_autotag_build_can_be_preferred_and_disabled(tmp_path: Path) -> None:

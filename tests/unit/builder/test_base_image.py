@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.builder import base_image, rootfs
-from jetson_containers.builder.base_image import BaseImage
+from jetson_containers.builder import base_image, known_base, rootfs
+from jetson_containers.builder.known_base import BaseImage
 from jetson_containers.builder.rootfs import Rootfs, RootfsSource
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 JETSON = parse_target("r36.4.3")
 PC = parse_target("x86_64,cpu,ubuntu22.04")
+OTHER_TARGETS = [parse_target(text) for text in ("x86_64,cu129,ubuntu22.04", "x86_64,cpu,ubuntu22.04,py3.12")]
 BOOKWORM = """PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\n"""
 NOBLE = "ID=ubuntu\nVERSION_ID=24.04\nVERSION_CODENAME=noble\n"
 END = "http://m bookworm main"
@@ -180,12 +181,14 @@ def test_base_image_is_predicted_without_an_engine(
     config: Settings, said: Said, host: Path, made: list[Rootfs]
 ) -> None:
     """What was found is predicted without an engine."""
-    assert base_image.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
+    assert known_base.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
     found = base_image.ensure(PC, FakeEngine(), said.console, config, root=host)
-    assert base_image.predict(PC, config) == found
-    assert base_image.predict(JETSON, config).digest is None
-    (config.path("cache") / base_image.RECORD).write_text("{broken")
-    assert base_image.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
+    assert known_base.predict(PC, config) == found
+    assert known_base.predict(JETSON, config).digest is None
+    for other in OTHER_TARGETS:
+        assert known_base.predict(other, config) == BaseImage("ubuntu:22.04", other, None)
+    (config.path("cache") / known_base.RECORD).write_text("{broken")
+    assert known_base.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
 
 
 def test_base_image_for_another_architecture_is_marked_foreign(
@@ -226,7 +229,7 @@ def test_base_image_that_fails_leaves_no_files(
         base_image.ensure(PC, engine, said.console, config, root=host)
     assert engine.images() == []
     assert not folders[0].exists()
-    assert base_image.predict(PC, config).digest is None
+    assert known_base.predict(PC, config).digest is None
 
 
 def test_base_image_without_a_tool_names_the_command_to_install_one(config: Settings, said: Said, host: Path) -> None:
@@ -259,7 +262,7 @@ def test_base_image_of_the_user_is_taken_with_its_distribution(config: Settings,
     found = base_image.ensure(PC, engine, said.console, config, base="my/base:1")
     assert (found.reference, found.digest, found.made) == ("my/base:1", image.id, False)
     assert (found.platform.distro_version, str(found.platform.python)) == ("24.04", "3.12")
-    assert base_image.predict(PC, config, "my/base:1") == found
+    assert known_base.predict(PC, config, "my/base:1") == found
 
 
 def test_base_image_of_the_user_without_a_distribution_counts_as_that_of_the_platform(

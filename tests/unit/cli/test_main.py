@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jetson_containers.builder import known_base
+from jetson_containers.builder.known_base import BaseImage
 from jetson_containers.cli import main
 from jetson_containers.cli.autotag import autotag
 from jetson_containers.cli.build import build, parse_build_args
 from jetson_containers.cli.llm import llm
+from jetson_containers.core import settings
 from jetson_containers.core.errors import UsageError
 from jetson_containers.lint.rules_platforms import TARGETS
+from jetson_containers.platforms.detect import parse_target, rebase
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -119,6 +123,25 @@ def test_why_looks_at_what_a_package_depends_on(
     code, out, _ = run(capsys, *argv)
     said = ["needs is available on this platform, but cannot be built", f"  no   {refused}"]
     assert out.splitlines()[:2] == said if refused else "cannot" not in out
+
+
+def test_info_list_and_build_name_the_same_platform(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JETSON_CONTAINERS_CACHE", str(tmp_path))
+    target = parse_target("x86_64,cpu")
+    made = rebase(target, "debian", "12", "test")
+    config = settings.load({"cache": str(tmp_path)}, env={"PATH": ""}, files=(), root=tmp_path)
+    known_base.remember(config, target, "", BaseImage("base:debian12", made, None, made=True))
+    for words, python in (("x86_64,cpu", "3.11"), ("x86_64,cu129", "3.12")):
+        _, info, _ = run(capsys, "info", "--target", words, "--json")
+        _, plan, _ = run(capsys, "build", "--dry-run", "python", "--target", words, "--json")
+        _, listed, _ = run(capsys, "list", "python", "--target", words, "--json")
+        assert json.loads(info)["python"] == python
+        planned = json.loads(plan)
+        assert planned["platform"]["python"] == python
+        assert planned["packages"] == [f"python:{python}"]
+        assert f"python:{python}" in {entry["name"] for entry in json.loads(listed)}
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,12 @@ from jetson_containers.llm.containers import (
     remove_orphans,
     running,
     started_at,
-    told_to_end,
+    terminate_on_signals,
     without_tokens,
 )
 from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.request import LlmRequest
-from jetson_containers.llm.runtimes.interface import DRIVERS, Service
+from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR, Service
 from tests.fakes import FakeEngine
 from tests.unit.llm.fakes import CPU, OURS, Docker, Local, prepared
 
@@ -114,9 +114,9 @@ def test_containers_log_has_a_place_where_the_logs_belong_to_another_user(
 def test_containers_mount_our_scripts_only_where_one_is_run(containers: Containers) -> None:
     """Our scripts are mounted only where one is run."""
     plain = containers.server(Service(argv=("llama-server", "-m", "x"), model="m"), name="s")
-    driven = containers.server(Service(argv=("python3", f"{DRIVERS}/transformers_server.py"), model="m"), name="s")
-    assert not any(DRIVERS in word for word in plain.argv)
-    assert any(word.endswith(f":{DRIVERS}:ro") for word in driven.argv)
+    driven = containers.server(Service(argv=("python3", f"{SCRIPTS_DIR}/transformers_server.py"), model="m"), name="s")
+    assert not any(SCRIPTS_DIR in word for word in plain.argv)
+    assert any(word.endswith(f":{SCRIPTS_DIR}:ro") for word in driven.argv)
 
 
 def server(containers: Containers, *command: str) -> Launch:
@@ -176,7 +176,7 @@ def test_containers_sigterm_and_sighup_end_the_work_in_order(number: signal.Sign
     before = signal.signal(number, signal.SIG_DFL)
 
     def work() -> None:
-        with told_to_end():
+        with terminate_on_signals():
             os.kill(os.getpid(), number)
             threading.Event().wait(10)
 
@@ -192,7 +192,7 @@ def test_containers_ignored_sighup_stays_ignored() -> None:
     """A process that ignores a lost terminal goes on."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with told_to_end():
+        with terminate_on_signals():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -27,9 +27,9 @@ def test_session_server_that_ends_says_why(tmp_path: Path) -> None:
 def test_session_memory_is_that_of_the_device() -> None:
     """The memory is the device's."""
     watch = session.MemoryWatch.start()
-    assert watch.before > 50e6
-    watch.look()
-    assert watch.most >= 0
+    assert watch.baseline > 50e6
+    watch.measure()
+    assert watch.peak >= 0
 
 
 def test_session_end_of_a_server_in_an_answer_is_reported_with_its_log(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_session_end_of_a_server_in_an_answer_is_reported_with_its_log(tmp_path:
     log = tmp_path / "log"
     log.write_text("loaded\nCUDA error: out of memory\n")
     process = subprocess.Popen(["sh", "-c", "exit 134"])
-    error = session._why_gone(ServerGoneError("gone"), process, log)
+    error = session._gone_error(ServerGoneError("gone"), process, log)
     assert "the server ended (exit status 134)" in error.message
     assert "before it had loaded" not in error.message
     assert any("out of memory" in line for line in error.details)

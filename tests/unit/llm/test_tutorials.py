@@ -209,7 +209,7 @@ def test_tutorial_page_has_the_targets_of_the_program() -> None:
     from jetson_containers.llm.runtimes.mlc import devices
 
     rows = dict(re.findall(r"^\| `([\w:-]+)`[^|]*\| `-([\w.]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
-    assert rows == {name: place.file + place.suffix for name, place in devices.places().items()}
+    assert rows == {name: place.file + place.suffix for name, place in devices.targets().items()}
 
 
 DIST = "models/mlc/dist"

@@ -69,7 +69,7 @@ def choose(
 
 
 def _best(name: str, config: ModelConfig | None) -> TemplateChoice:
-    chat = chats(name)
+    chat = is_chat_model(name)
     for rule in _rules():
         if rule.name.search(name) and (chat or not rule.chat):
             return TemplateChoice(template=rule.template)
@@ -93,7 +93,7 @@ def choices(printed: str) -> frozenset[str]:
     return frozenset(found[1].split(",")) if found else frozenset()
 
 
-def near(wanted: str, known: frozenset[str] = frozenset()) -> list[str]:
+def alternatives(wanted: str, known: frozenset[str] = frozenset()) -> list[str]:
     """What is there instead of a template: what takes its place, then those that are spelled alike."""
     there = known or frozenset(registered())
     template = _table()["nearest"].get(wanted, "")
@@ -115,13 +115,13 @@ def old_template(name: str, config: ModelConfig | None) -> str:
     return f"{config.model_type}_default" if config else ""
 
 
-def chats(name: str) -> bool:
+def is_chat_model(name: str) -> bool:
     """Whether a model's name promises a conversation."""
     return re.search(_table()["chat"], name, re.IGNORECASE) is not None
 
 
 def _unknown(wanted: str) -> str:
-    close = near(wanted)
+    close = alternatives(wanted)
     hint = f"; near it: {', '.join(close)}" if close else ""
     return f"no MLC that we know has the conversation template `{wanted}`; it may refuse it{hint}"
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.llm.pipeline.types import CommandStep, LinkStep
-from jetson_containers.llm.runtimes.interface import DRIVERS, Service
+from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR, Service
 from jetson_containers.llm.runtimes.mlc import conv_templates, devices
 from jetson_containers.llm.runtimes.mlc.mlc_llm import ROOT, compile_options, shape
 
 if TYPE_CHECKING:
     from jetson_containers.llm.pipeline.types import Step
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions
-    from jetson_containers.llm.runtimes.mlc.devices import Place
+    from jetson_containers.llm.runtimes.mlc.devices import DeviceTarget
 
 AMPERE = 80  # compute capability ×10 from which CUTLASS attention and FlashAttention work
 
@@ -25,7 +25,7 @@ def folder(job: Job, mode: str) -> str:
 def library(job: Job, mode: str) -> str:
     """Where the compiled library is."""
     stem = job.name if job.prepared else f"{job.name}-{mode}"
-    return f"{folder(job, mode)}/{devices.library(stem, devices.place_of(job))}"
+    return f"{folder(job, mode)}/{devices.library(stem, devices.device_target_of(job))}"
 
 
 def steps(job: Job, mode: str, sm: int) -> tuple[Step, ...]:
@@ -43,7 +43,7 @@ def steps(job: Job, mode: str, sm: int) -> tuple[Step, ...]:
 
 
 def _build(job: Job, mode: str, sm: int, link: str) -> CommandStep:
-    place = devices.place_of(job)
+    place = devices.device_target_of(job)
     planned = shape(job)
     argv = ["python3", "-m", "mlc_llm.build", "--model", link, "--quantization", mode]
     argv += ["--artifact-path", "{output}", "--max-seq-len", str(planned.context)]
@@ -60,13 +60,13 @@ def _build(job: Job, mode: str, sm: int, link: str) -> CommandStep:
         argv=tuple(argv),
         inputs=(link,),
         output=folder(job, mode),
-        options={**compile_options(job, place, sm), **_unsaid(place)},
+        options={**compile_options(job, place, sm), **_host_option(place)},
         result=name,
         gpu=place.name in {"cuda", "vulkan"},
     )
 
 
-def _unsaid(place: Place) -> dict[str, str]:
+def _host_option(place: DeviceTarget) -> dict[str, str]:
     return {"host": place.host} if place.host else {}
 
 
@@ -97,7 +97,7 @@ _PRESETS: dict[str, dict[str, str]] = {
 
 def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     """Our server over `mlc_chat.ChatModule`, one answer at a time."""
-    argv = ["python3", f"{DRIVERS}/mlc_old_server.py", folder(job, mode), "--model-lib", library(job, mode)]
+    argv = ["python3", f"{SCRIPTS_DIR}/mlc_old_server.py", folder(job, mode), "--model-lib", library(job, mode)]
     argv += ["--model-id", job.name, "--host", options.host, "--port", str(options.port)]
     return Service(argv=tuple(argv), model=job.name)
 
@@ -117,6 +117,6 @@ def template_notices(job: Job) -> list[str]:
         return [
             "this version of MLC takes the conversation template by the model's name; --conv-template has no effect"
         ]
-    if template == "llama_default" and conv_templates.chats(job.name):
+    if template == "llama_default" and conv_templates.is_chat_model(job.name):
         return [f"this version of MLC does not know how `{job.name}` converses; it takes `{template}`, for any Llama"]
     return []

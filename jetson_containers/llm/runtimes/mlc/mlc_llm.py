@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from packaging.version import InvalidVersion, Version
 
 from jetson_containers.llm.pipeline.types import CommandStep
-from jetson_containers.llm.runtimes.interface import DRIVERS, JobVerdict, Service
+from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR, JobVerdict, Service
 from jetson_containers.llm.runtimes.mlc import conv_templates, devices
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Target
-    from jetson_containers.llm.runtimes.mlc.devices import Place
+    from jetson_containers.llm.runtimes.mlc.devices import DeviceTarget
 
 ROOT = "/data/models/mlc/dist"  # upstream's layout, which its demos and documentation name
 HOME = {
@@ -48,7 +48,7 @@ class CompiledShape:
 
 def shape(job: Job) -> CompiledShape:
     """Decide context, window, chunk and batch: the job's, else the documentation's for the target, else ours."""
-    place = devices.place_of(job)
+    place = devices.device_target_of(job)
     given, _ = devices.translate_overrides(job.overrides)
     largest = job.config.max_position if job.config else 0
     context = (
@@ -74,7 +74,7 @@ def _slides(job: Job) -> bool:
     return job.config is not None and job.config.model_type in tables.load("mlc")["sliding"]
 
 
-def _window(job: Job, place: Place, context: int) -> int:
+def _window(job: Job, place: DeviceTarget, context: int) -> int:
     """The sliding window: asked for, documented for phones, or the model's own, which a short context makes shorter."""
     if job.sliding_window:
         return job.sliding_window
@@ -101,7 +101,7 @@ def judge_template(job: Job) -> JobVerdict | None:
     wanted = job.conv_template
     gone = wanted in set(conv_templates.registered("old")) - set(conv_templates.registered())
     if wanted and (wanted not in known if known else gone):
-        close = conv_templates.near(wanted, known)
+        close = conv_templates.alternatives(wanted, known)
         missing = f"this MLC has no conversation template `{wanted}`"
     else:
         close, missing = [], template(job).missing
@@ -125,7 +125,7 @@ def library(job: Job, mode: str) -> str:
 def _library_name(job: Job, mode: str) -> str:
     """Named after model and mode; a directory that is converted already is named after both."""
     stem = job.name.removesuffix("-MLC") if job.prepared else f"{job.name}-{mode}"
-    return devices.library(stem, devices.place_of(job))
+    return devices.library(stem, devices.device_target_of(job))
 
 
 def steps(job: Job, mode: str, sm: int) -> tuple[CommandStep, ...]:
@@ -181,7 +181,7 @@ def _configure(job: Job, mode: str) -> CommandStep:
 
 
 def _compile(job: Job, mode: str, sm: int) -> CommandStep:
-    place = devices.place_of(job)
+    place = devices.device_target_of(job)
     config = f"{folder(job, mode)}/mlc-chat-config.json"
     host = job.host or ("" if place.preset else place.host)
     argv = ["mlc_llm", "compile", config, "--device", place.device]
@@ -191,7 +191,7 @@ def _compile(job: Job, mode: str, sm: int) -> CommandStep:
     if job.system_lib_prefix and place.static:
         argv += ["--system-lib-prefix", job.system_lib_prefix]
     if overrides := _overrides(job):
-        argv += ["--overrides", devices.joined(overrides)]
+        argv += ["--overrides", devices.join_settings(overrides)]
     name = _library_name(job, mode)
     return CommandStep(
         name="compile",
@@ -217,7 +217,7 @@ def _overrides(job: Job) -> dict[str, str]:
     return {**{key: str(value) for key, value in ours.items()}, **given}
 
 
-def compile_options(job: Job, place: Place, sm: int) -> dict[str, str]:
+def compile_options(job: Job, place: DeviceTarget, sm: int) -> dict[str, str]:
     """What a library depends on beside its command."""
     return {
         "sm": str(sm) if place.name == "cuda" else "",
@@ -231,12 +231,12 @@ def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     """MLC's own server. A key goes through our driver: MLC takes it in the argv, where everybody can read it."""
     planned = shape(job)
     model = folder(job, mode)
-    device = devices.place_of(job).device
+    device = devices.device_target_of(job).device
     arguments = [model, "--device", device, *_library_option(job.target, library(job, mode))]
     arguments += ["--mode", _mode(planned), *_limits(job.target, planned)]
     arguments += ["--host", options.host, "--port", str(options.port)]
     if options.api_key:
-        return Service(argv=("python3", f"{DRIVERS}/mlc_serve.py", *arguments), model=model, env=HOME)
+        return Service(argv=("python3", f"{SCRIPTS_DIR}/mlc_serve.py", *arguments), model=model, env=HOME)
     # it listens once the model is loaded, and has no path for health
     return Service(argv=("mlc_llm", "serve", *arguments), model=model, health="/v1/models", env=HOME)
 
@@ -261,7 +261,7 @@ def _limits(target: Target, planned: CompiledShape) -> list[str]:
     settings: dict[str, object] = {"max_num_sequence": planned.batch, "max_total_seq_length": total}
     settings |= {"sliding_window_size" if planned.window else "context_window_size": planned.limit}
     settings |= {"prefill_chunk_size": planned.chunk, "gpu_memory_utilization": f"{GPU_MEMORY:g}"}
-    return ["--overrides", devices.joined(settings)]
+    return ["--overrides", devices.join_settings(settings)]
 
 
 def _first_spelling(target: Target, option: str) -> bool:

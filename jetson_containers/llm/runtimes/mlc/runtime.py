@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.config import ModelConfig, Quantized
     from jetson_containers.llm.pipeline.types import Step
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service, Target
-    from jetson_containers.llm.runtimes.mlc.devices import Place
+    from jetson_containers.llm.runtimes.mlc.devices import DeviceTarget
     from jetson_containers.platforms.detect import Platform
 
 OLD_HELP = ("python3", "-m", "mlc_llm.build", "--help")
@@ -81,11 +81,11 @@ class Mlc:
     def check(self, job: Job) -> JobVerdict:
         """Judge the platform, the device, the mode, the architecture and the checkpoint, in this order."""
         try:
-            place = devices.place_of(job)
+            place = devices.device_target_of(job)
             devices.translate_opt(job.opt)
             devices.translate_overrides(job.overrides)
         except UsageError as error:
-            return no(error.message, error.hint or "")
+            return refuse(error.message, error.hint or "")
         if job.prepared:
             return _judge_place(job, place) or _judge_prepared(job, place) or OK
         return (
@@ -97,7 +97,7 @@ class Mlc:
 
     def notices(self, job: Job) -> tuple[str, ...]:
         """Say what was translated, limited or guessed for a job that `check` allows."""
-        place = devices.place_of(job)
+        place = devices.device_target_of(job)
         found = list(devices.translate_opt(job.opt)[1])
         found += devices.translate_overrides(job.overrides)[1]
         scheme = self._mode(job)
@@ -122,7 +122,7 @@ class Mlc:
             return mlc_chat.steps(job, self._mode(job), sm)
         return mlc_llm.steps(job, self._mode(job), sm)
 
-    def artefact(self, job: Job) -> str:
+    def artifact(self, job: Job) -> str:
         """Name the directory of the weights; the library of `mlc_llm` is `library(job)`."""
         if api_of(job.target) is Api.OLD:
             return mlc_chat.folder(job, self._mode(job))
@@ -139,7 +139,7 @@ class Mlc:
 
         Raises UsageError for a library that runs on another kind of machine.
         """
-        place = devices.place_of(job)
+        place = devices.device_target_of(job)
         if place.host or place.name not in {"cuda", "vulkan"}:
             raise UsageError(
                 f"a library for `{place.name}` does not run on this machine",
@@ -154,7 +154,7 @@ class Mlc:
         return _renamed(api_of(job.target), wanted)
 
 
-def no(reason: str, instead: str = "") -> JobVerdict:
+def refuse(reason: str, instead: str = "") -> JobVerdict:
     """A refusal, with the nearest thing that works."""
     return JobVerdict(ok=False, reason=reason, instead=instead)
 
@@ -226,34 +226,34 @@ def _renamed(api: Api, mode: str) -> str:
     return names.get(mode, mode)
 
 
-def _judge_place(job: Job, place: Place) -> JobVerdict | None:
+def _judge_place(job: Job, place: DeviceTarget) -> JobVerdict | None:
     platform = job.target.platform
     if reason := _no_image(platform):
-        return no(f"MLC: {reason}", _other_runtime(job.config))
+        return refuse(f"MLC: {reason}", _other_runtime(job.config))
     if job.target.device == "cpu" and place.name == "cuda":
-        return no("MLC compiles for GPUs, not for the CPU", _other_runtime(job.config))
+        return refuse("MLC compiles for GPUs, not for the CPU", _other_runtime(job.config))
     if api_of(job.target) is Api.OLD and not place.old:
-        return no(f"MLC 0.1.0 compiles for no `{place.name}`", "--device vulkan")
+        return refuse(f"MLC 0.1.0 compiles for no `{place.name}`", "--device vulkan")
     if job.system_lib_prefix and not devices.PREFIX.fullmatch(job.system_lib_prefix):
         plain = re.sub(r"\W", "_", job.system_lib_prefix)
-        return no("a prefix of symbols holds letters, digits and `_` only", f"--system-lib-prefix {plain}")
+        return refuse("a prefix of symbols holds letters, digits and `_` only", f"--system-lib-prefix {plain}")
     if lacking := devices.missing(place, job.target.probed):
-        return no(f"`{place.name}`: " + "; ".join(tool.missing for tool in lacking), lacking[0].remedy)
+        return refuse(f"`{place.name}`: " + "; ".join(tool.missing for tool in lacking), lacking[0].remedy)
     return None
 
 
-def _judge_prepared(job: Job, place: Place) -> JobVerdict | None:
+def _judge_prepared(job: Job, place: DeviceTarget) -> JobVerdict | None:
     if job.files and not weights_complete(job.files):
-        return no(
+        return refuse(
             f"{job.name} has MLC's configuration, but not its whole weights: {' or '.join(_WEIGHT_INDEX)} is missing",
             "the unquantized model",
         )
     if api_of(job.target) is Api.OLD and place.name != "cuda":
-        return no("MLC 0.1.0 compiles while it quantizes; this model is quantized already", "the unquantized model")
+        return refuse("MLC 0.1.0 compiles while it quantizes; this model is quantized already", "the unquantized model")
     return None
 
 
-def _judge_scheme(job: Job, place: Place, default: str) -> JobVerdict | None:
+def _judge_scheme(job: Job, place: DeviceTarget, default: str) -> JobVerdict | None:
     api = api_of(job.target)
     schemes = _schemes(api)
     asked = _renamed(api, job.quantization or default)
@@ -261,25 +261,25 @@ def _judge_scheme(job: Job, place: Place, default: str) -> JobVerdict | None:
         nearest = tables.load("mlc")["replaced"].get(asked, default)
         possible = nearest in schemes and limits.quantizes("mlc", api.value, nearest, job.config)
         nearest = nearest if possible else default
-        return no(f"this version of MLC has no quantization `{asked}`", f"--quantization {nearest}")
+        return refuse(f"this version of MLC has no quantization `{asked}`", f"--quantization {nearest}")
     scheme = schemes[asked]
     sm = _newest_sm(job.target.platform)
     if scheme.sm and place.name != "cuda":
-        return no(f"`{asked}` has kernels for CUDA only, not for {place.name}", "--quantization q4f16_1")
+        return refuse(f"`{asked}` has kernels for CUDA only, not for {place.name}", "--quantization q4f16_1")
     if scheme.sm > sm:
         device = tables.gpu_name(sm) or "this device"
         reason = (
             f"`{asked}` needs a GPU of compute capability {scheme.sm / 10:.1f} or newer, and {device} has {sm / 10:.1f}"
         )
-        return no(reason, f"--quantization {'q4f16_1' if scheme.bits == 4 else 'q0f16'}")
+        return refuse(reason, f"--quantization {'q4f16_1' if scheme.bits == 4 else 'q0f16'}")
     if scheme.gpu and job.target.device == "cpu":
-        return no(f"`{asked}` is arranged by the GPU while it quantizes", "--quantization q4f16_1")
+        return refuse(f"`{asked}` is arranged by the GPU while it quantizes", "--quantization q4f16_1")
     return _judge_checkpoint(job, scheme)
 
 
 def _judge_checkpoint(job: Job, scheme: _Scheme) -> JobVerdict | None:
     if job.source.endswith(".gguf"):
-        return no("MLC reads Hugging Face checkpoints, no .gguf files", "--runtime llama_cpp")
+        return refuse("MLC reads Hugging Face checkpoints, no .gguf files", "--runtime llama_cpp")
     config = job.config
     if config is None:
         return None
@@ -289,19 +289,21 @@ def _judge_checkpoint(job: Job, scheme: _Scheme) -> JobVerdict | None:
     if scheme.checkpoint and (made is None or made.method != scheme.checkpoint):
         has = f"this one is {made.method}" if made else "this one is not quantized"
         reason = f"`{scheme.name}` takes over an {scheme.checkpoint.upper()} checkpoint, and {has}"
-        return no(reason, "--quantization q4f16_1")
+        return refuse(reason, "--quantization q4f16_1")
     if scheme.checkpoint and made and (made.bits, _group(made)) != (scheme.bits, scheme.group):
         needs, has = _groups(scheme.bits, scheme.group), _groups(made.bits, _group(made))
-        return no(f"`{scheme.name}` needs {needs}, the checkpoint has {has}", _takes(job))
+        return refuse(f"`{scheme.name}` needs {needs}, the checkpoint has {has}", _takeover(job))
     if scheme.name == AWQ and job.files and not mlc_llm.weight_file(job):
         wanted = "model.safetensors or its index"
-        return no(f"`{scheme.name}` is read from one file of weights or an index; {wanted} is missing", _elsewhere(job))
+        return refuse(
+            f"`{scheme.name}` is read from one file of weights or an index; {wanted} is missing", _alternative(job)
+        )
     if made is not None and not scheme.checkpoint:
-        return no(f"the checkpoint is quantized already ({made.method}), MLC cannot do it again", _takes(job))
+        return refuse(f"the checkpoint is quantized already ({made.method}), MLC cannot do it again", _takeover(job))
     return None
 
 
-def _takes(job: Job) -> str:
+def _takeover(job: Job) -> str:
     """What to do with a checkpoint that is quantized already."""
     made = job.config.quantized if job.config else None
     api = api_of(job.target)
@@ -309,10 +311,10 @@ def _takes(job: Job) -> str:
         same = made and (made.method, made.bits, _group(made)) == (scheme.checkpoint, scheme.bits, scheme.group)
         if same and limits.quantizes("mlc", api.value, name, job.config):
             return f"--quantization {name}"
-    return _elsewhere(job)
+    return _alternative(job)
 
 
-def _elsewhere(job: Job) -> str:
+def _alternative(job: Job) -> str:
     other = support_table.nearest("mlc", job)
     return f"{other}, or the unquantized model" if other else "the unquantized model"
 
@@ -335,7 +337,7 @@ def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> JobVerdict | 
         return None
     reason = f"MLC does not quantize the architecture `{config.model_type}` to `{scheme.name}`"
     if scheme.checkpoint:
-        return no(f"{reason}, only {tables.listing(limits.having(api.value, scheme.name))}", _takes(job))
+        return refuse(f"{reason}, only {tables.listing(limits.having(api.value, scheme.name))}", _takeover(job))
     sm = _newest_sm(job.target.platform)
     possible = [
         each
@@ -343,7 +345,7 @@ def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> JobVerdict | 
         if not each.checkpoint and each.sm <= sm and limits.quantizes("mlc", api.value, each.name, config)
     ]
     nearest = min(possible, key=lambda each: abs(each.bits - scheme.bits)).name
-    return no(f"{reason}; it can to {tables.listing(each.name for each in possible)}", f"--quantization {nearest}")
+    return refuse(f"{reason}; it can to {tables.listing(each.name for each in possible)}", f"--quantization {nearest}")
 
 
 def _judge_model(job: Job) -> JobVerdict | None:
@@ -360,11 +362,13 @@ def _judge_model(job: Job) -> JobVerdict | None:
         )
         if api is Api.OLD and config.model_type in limits.families("mlc", Api.NEW.value):
             reason += "; that of JetPack 6 does"
-        return no(reason, _other_runtime(config))
+        return refuse(reason, _other_runtime(config))
     if api is Api.OLD and (reason := mlc_chat.no_template(job)):
-        return no(reason, _other_runtime(config))
+        return refuse(reason, _other_runtime(config))
     if config.kv_heads and config.heads % config.kv_heads:
-        return no(f"{config.heads} heads do not divide among {config.kv_heads} key-value heads", _other_runtime(config))
+        return refuse(
+            f"{config.heads} heads do not divide among {config.kv_heads} key-value heads", _other_runtime(config)
+        )
     return None
 
 

@@ -146,4 +146,4 @@ def test_quantized_checkpoint_gets_the_same_verdict_from_chat_and_fit(
         context=2048,
     )
     assert support_table.verdict("vllm", job).ok is ok
-    assert len(support_table.doubts("vllm", job)) == (doubts if ok else 0)
+    assert len(support_table.unknowns("vllm", job)) == (doubts if ok else 0)

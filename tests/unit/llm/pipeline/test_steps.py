@@ -156,7 +156,7 @@ def test_manifest_finds_changed_bytes_by_reading(recorder: Recorder) -> None:
     output.write_text("M" + output.read_text()[1:])
     written = manifest.read(manifest.path_for(output))
     assert written is not None
-    assert written.is_whole()
+    assert written.is_complete()
     assert written.corrupt() == ["b.gguf"]
 
 

@@ -42,7 +42,7 @@ def test_llama_cpp_converts_once_and_quantizes_from_that() -> None:
     )  # fmt: skip
     assert convert.intermediate
     assert quantize.argv == ("llama-quantize", "/data/models/llama_cpp/mine/mine-F16.gguf", "{output}", "Q4_K_M")
-    assert quantize.output == LlamaCpp().artefact(job()) == "/data/models/llama_cpp/mine/mine-Q4_K_M.gguf"
+    assert quantize.output == LlamaCpp().artifact(job()) == "/data/models/llama_cpp/mine/mine-Q4_K_M.gguf"
 
 
 def test_llama_cpp_sixteen_bits_are_an_artifact_of_their_own() -> None:
@@ -55,7 +55,7 @@ def test_llama_cpp_gguf_file_needs_no_preparation() -> None:
     """A GGUF file needs no preparation."""
     ready = job(source="/data/models/x.gguf", prepared=True)
     assert LlamaCpp().steps(ready) == ()
-    assert LlamaCpp().artefact(ready) == "/data/models/x.gguf"
+    assert LlamaCpp().artifact(ready) == "/data/models/x.gguf"
 
 
 def test_llama_cpp_steps_get_no_network() -> None:

@@ -491,7 +491,7 @@ def test_mlc_server_key_is_never_in_the_argv() -> None:
     assert guarded.argv[2:] == plain.argv[2:]
     assert guarded.health == "/health"
     assert "--api-key" not in guarded.argv
-    assert plain.model == guarded.model == RUNTIME.artefact(job())
+    assert plain.model == guarded.model == RUNTIME.artifact(job())
 
 
 def test_mlc_old_interface_is_served_by_our_script() -> None:
@@ -509,7 +509,7 @@ def test_mlc_outputs_have_the_layout_of_upstream() -> None:
     """Outputs have upstream's layout."""
     dist = "/data/models/mlc/dist"
     convert, configure, compiled = RUNTIME.steps(job())
-    assert convert.output == configure.output == RUNTIME.artefact(job()) == f"{dist}/Llama-2-7b-chat-hf-q4f16_1-MLC"
+    assert convert.output == configure.output == RUNTIME.artifact(job()) == f"{dist}/Llama-2-7b-chat-hf-q4f16_1-MLC"
     assert convert.merge
     assert configure.merge
     assert compiled.output == MLC.library(job()) == f"{dist}/libs/Llama-2-7b-chat-hf-q4f16_1-cuda.so"
@@ -517,7 +517,7 @@ def test_mlc_outputs_have_the_layout_of_upstream() -> None:
     assert dict(compiled.options) == {"sm": "87", "mlc": "0.20.0", "device": "cuda", "host": "aarch64"}
     link, build = RUNTIME.steps(job(on="orin-jp5"))
     assert link.argv == ("ln", "-sfn", job().source, f"{dist}/models/Llama-2-7b-chat-hf")
-    assert build.output == f"{dist}/{build.result}" == RUNTIME.artefact(job(on="orin-jp5"))
+    assert build.output == f"{dist}/{build.result}" == RUNTIME.artifact(job(on="orin-jp5"))
     assert build.argv[build.argv.index("--model") + 1] == link.output
     assert MLC.library(job(on="orin-jp5")) == f"{build.output}/Llama-2-7b-chat-hf-q4f16_ft-cuda.so"
 
@@ -661,10 +661,10 @@ def test_mlc_host_of_the_user_wins() -> None:
     assert "has no effect on `cuda`" in MLC.notices(shared)[0]
 
 
-@pytest.mark.parametrize("place", sorted(devices.places()))
+@pytest.mark.parametrize("place", sorted(devices.targets()))
 def test_mlc_missing_toolchain_is_named_with_a_remedy(place: str) -> None:
     """What a device lacks is named with a remedy."""
-    where = devices.places()[place]
+    where = devices.targets()[place]
     for tool in devices.toolchains(where):
         for answer, ok in (("found\n", True), ("missing\n", False), ("sh: xcrun: not found", False)):
             probed = {" ".join(tool.probe): answer}
@@ -685,7 +685,7 @@ def test_mlc_toolchain_probes_are_shell_that_answers(tmp_path: Path) -> None:
         (tmp_path / name).chmod(0o755)
     there = {"PATH": f"{tmp_path}:/usr/bin:/bin", "MLC_LLM_SOURCE_DIR": str(tmp_path), "ANDROID_NDK": str(tmp_path)}
     for place in ("iphone", "android", "webgpu"):
-        for tool in devices.toolchains(devices.places()[place]):
+        for tool in devices.toolchains(devices.targets()[place]):
             for env, answer in ((there, "found"), ({"PATH": "/usr/bin:/bin"}, "missing")):
                 done = subprocess.run(tool.probe, env=env, capture_output=True, text=True, check=False)
                 assert done.stdout == answer + "\n", (tool.name, done)
@@ -705,7 +705,7 @@ def test_mlc_compiles_converted_weights_within_our_limits() -> None:
     )
     assert RUNTIME.check(made).ok
     (step,) = RUNTIME.steps(made)
-    assert RUNTIME.artefact(made) == source
+    assert RUNTIME.artifact(made) == source
     assert step.output == "/data/models/mlc/dist/libs/Llama-3.1-8B-q4f16_1-cuda.so"
     assert step.argv[2] == f"{source}/mlc-chat-config.json"
     limits = "context_window_size=2048;prefill_chunk_size=1024;max_batch_size=1"

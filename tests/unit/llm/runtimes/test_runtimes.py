@@ -22,7 +22,7 @@ from jetson_containers.llm.runtimes.bitsandbytes import Bitsandbytes
 from jetson_containers.llm.runtimes.exllama import ExLlama
 from jetson_containers.llm.runtimes.exllamav2 import ExLlamaV2
 from jetson_containers.llm.runtimes.gptq import Gptq
-from jetson_containers.llm.runtimes.interface import DRIVERS, Job, ServeOptions, Target
+from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR, Job, ServeOptions, Target
 from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
 from jetson_containers.llm.runtimes.lmdeploy import Lmdeploy, template
 from jetson_containers.llm.runtimes.mlc.runtime import Mlc
@@ -33,13 +33,13 @@ from jetson_containers.recipes import catalog
 from tests.paths import ROOT_DIR, UNIT_DIR
 
 if TYPE_CHECKING:
-    from jetson_containers.llm.runtimes.common import Tabled
+    from jetson_containers.llm.runtimes.common import TableRuntime
     from jetson_containers.llm.runtimes.interface import Runtime
     from jetson_containers.platforms.detect import Platform
 
 ROOT = ROOT_DIR
 GOLDEN = UNIT_DIR / "golden" / "runtimes"
-RUNTIMES: dict[str, Tabled] = {
+RUNTIMES: dict[str, TableRuntime] = {
     each.name: each
     for each in (
         Lmdeploy(), Vllm(), Transformers(), Bitsandbytes(), Gptq(), Awq(), ExLlama(), ExLlamaV2(),
@@ -163,7 +163,7 @@ def render(model: str) -> str:
     return "\n".join(lines)
 
 
-def describe(runtime: Tabled, asked: Job) -> tuple[str, ...]:
+def describe(runtime: TableRuntime, asked: Job) -> tuple[str, ...]:
     verdict = runtime.check(asked)
     if not verdict.ok:
         return (f"  no: {verdict.reason}", f"  instead: {verdict.instead or '-'}")
@@ -407,7 +407,7 @@ def test_runtime_only_loads_what_it_once_made() -> None:
         made = job(source=f"/data/models/{name}/x", name="x", config=None, prepared=True)
         assert runtime.check(made).ok
         assert runtime.steps(made) == ()
-        assert runtime.artefact(made) == made.source
+        assert runtime.artifact(made) == made.source
         assert made.source in runtime.serve(made, ServeOptions(port=1)).argv
 
 
@@ -520,8 +520,8 @@ def test_awq_uses_autoawq_only_where_the_image_holds_nothing_newer() -> None:
     """AutoAWQ is used only where the image holds nothing newer."""
     old = job(target=Target(platform=board("orin-nx-jp6"), versions={"auto_awq": "0.2.9", "transformers": "4.57.6"}))
     both = job(target=Target(platform=board("orin-nx-jp6"), versions={"auto_awq": "0.2.9", "llm-compressor": "0.13.0"}))
-    assert RUNTIMES["awq"].steps(old)[0].argv[1] == f"{DRIVERS}/awq_quantize.py"
-    assert RUNTIMES["awq"].steps(both)[0].argv[1] == f"{DRIVERS}/llmcompressor_quantize.py"
+    assert RUNTIMES["awq"].steps(old)[0].argv[1] == f"{SCRIPTS_DIR}/awq_quantize.py"
+    assert RUNTIMES["awq"].steps(both)[0].argv[1] == f"{SCRIPTS_DIR}/llmcompressor_quantize.py"
     assert RUNTIMES["awq"].packages(board("orin-nx-jp6")) == ("llm-compressor",)
 
 
@@ -586,7 +586,7 @@ def test_runtime_artifacts_are_below_its_own_directory_and_chain(name: str) -> N
         assert step.output.startswith(f"/data/models/{name}/{asked.name}-")
         assert "{output}" in step.argv
         place = step.output
-    assert runtime.artefact(asked) == place
+    assert runtime.artifact(asked) == place
     assert any(place in word for word in runtime.serve(asked, ServeOptions(port=8000)).argv)
 
 
@@ -636,7 +636,7 @@ def test_runtime_server_key_is_in_no_argv(name: str, monkeypatch: pytest.MonkeyP
     assert "sekrit" not in str(service.env)
     assert service.model == "Llama-2-7b-chat-hf"
     # The variable is the server's own, or one of our programs reads it and hands it on.
-    assert service.key_env != "API_KEY" or service.argv[1].startswith(DRIVERS)
+    assert service.key_env != "API_KEY" or service.argv[1].startswith(SCRIPTS_DIR)
     assert "0.0.0.0" in service.argv
 
 
@@ -644,7 +644,7 @@ def test_runtime_servers_that_know_only_a_flag_get_the_key_inside_the_process() 
     """Servers that know only a flag get the key inside the process."""
     key = ServeOptions(port=8000, api_key=True)
     assert RUNTIMES["lmdeploy"].serve(job(), key).argv[1:5] == (
-        f"{DRIVERS}/with_key.py", "--api-keys", "--", "lmdeploy",
+        f"{SCRIPTS_DIR}/with_key.py", "--api-keys", "--", "lmdeploy",
     )  # fmt: skip
     assert RUNTIMES["vllm"].serve(job(), key).key_env == "VLLM_API_KEY"
 
