@@ -86,7 +86,10 @@ def look(
 
 
 def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store) -> Facts:
-    """Look into the local store. Raises NotReadyError subclasses when the engine cannot be reached."""
+    """Look into the local store. What the builder can do is asked only where a CA bundle makes it matter.
+
+    Raises NotReadyError subclasses when the engine cannot be reached.
+    """
     images = store.engine.images()  # one question, however many stages there are
     by_key: dict[str, list[LocalImage]] = {}
     for image in images:

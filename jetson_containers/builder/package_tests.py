@@ -2,6 +2,9 @@
 
 The record of a stage is the `tests` label: `{"status", "date", "gpu", "scripts", "results": [{"command", "status",
 "seconds", "reason"}]}`; a final image holds the records of all its packages under `packages`.
+
+On a platform with a GPU the last entry is `IMAGE_CHECK`: what needs no GPU is looked at even where the tests say that
+they need one (see `image_check`), and only then does a skipped test count.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.builder import image_check
 from jetson_containers.core import diagnosis
-from jetson_containers.core.errors import UsageError
+from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.plan.stage import StageKind
 from jetson_containers.recipes import files
 
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from jetson_containers.engine.interface import Engine
 
 MODES = ("all", "once", "warn", "none")
+IMAGE_CHECK = "image check"  # stands in a record beside the commands
 NEEDS_GPU = 77  # exit code of a test that cannot run here; automake's convention for "skipped"
 
 PASSED = "passed"
@@ -82,6 +87,8 @@ def due(node: Node, options: BuildOptions, recorded: Mapping[str, Any]) -> bool:
     commands = tests_of(node)
     if not commands or excluded(node, options):
         return False
+    if node.plan.platform.has_gpu:
+        commands = (*commands, IMAGE_CHECK)
     same = [entry.get("command") for entry in _results(recorded)] == list(commands)
     if options.tests == "all" or not same or recorded.get("scripts") != scripts_digest(node):
         return True
@@ -114,7 +121,8 @@ def said(node: Node, options: BuildOptions, recorded: Mapping[str, Any]) -> str:
 
 def record(node: Node, results: Sequence[PackageTestResult], options: BuildOptions) -> dict[str, Any]:
     """What the image is to remember: the worst that happened, and each test."""
-    statuses = {result.status for result in results}
+    # The check of the image can only make it worse: that libraries are there does not mean that a test ran.
+    statuses = {result.status for result in results if result.command != IMAGE_CHECK or result.status == FAILED}
     status = FAILED if FAILED in statuses else PASSED if PASSED in statuses else SKIPPED if statuses else NONE
     entries = [
         {"command": r.command, "status": r.status, "seconds": round(r.seconds, 3)}
@@ -208,8 +216,33 @@ def run(node: Node, image: str, bench: Bench) -> list[PackageTestResult]:
     for index, entry in enumerate(tests_of(node), 1):
         results.append(_run_one(node, entry, index, image, bench))
         if results[-1].status == FAILED:
-            break
+            return results
+    if node.plan.platform.has_gpu:
+        results.append(_check_image(node, len(results) + 1, image, bench))
     return results
+
+
+def _check_image(node: Node, index: int, image: str, bench: Bench) -> PackageTestResult:
+    """Look at what the tests cannot see without a GPU."""
+    platform = node.plan.platform
+    where = " ".join(filter(None, (IMAGE_CHECK, bench.where)))
+    with bench.logs.test(node.number, index, node.stage.package, where) as log:
+        log.write(f"$ jetson-containers test {image}")
+        began = time.monotonic()
+        try:
+            contents = image_check.inspect(bench.engine, image, platform=bench.platform)
+        except NotReadyError as error:
+            log.write(str(error.message))
+            return PackageTestResult(IMAGE_CHECK, SKIPPED, time.monotonic() - began, error.message, log.path)
+        verdict = image_check.judge_for(contents, platform)
+        for line in (*verdict.problems, *(f"note: {note}" for note in verdict.notes)):
+            bench.on_line(log.write(line))
+        seconds = time.monotonic() - began
+        log.write(f"{len(verdict.problems)} problems after {seconds:.1f} s")
+    if verdict.problems:
+        more = f" (and {len(verdict.problems) - 1} more)" if len(verdict.problems) > 1 else ""
+        return PackageTestResult(IMAGE_CHECK, FAILED, seconds, verdict.problems[0] + more, log.path)
+    return PackageTestResult(IMAGE_CHECK, PASSED, seconds, image_check.summary(contents, platform.sm), log.path)
 
 
 def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> PackageTestResult:

@@ -174,10 +174,8 @@ def build_one(app: App, packages: tuple[str, ...]) -> str:
     return report.images[-1]
 
 
-@command(epilog="Example: jetson-containers test llama_cpp")
-@click.argument("packages", nargs=-1, required=True)
-def test(app: App, *, packages: tuple[str, ...]) -> int:
-    """Run the tests of packages again, in the image that holds them; what is not built yet is built."""
+def run_tests(app: App, packages: tuple[str, ...]) -> int:
+    """Run the tests of packages again, for `test`; what is not built yet is built. Returns the exit code."""
     given = replace(BuildArguments.defaults(packages, app), tests="all", test_only=",".join(packages))
     report, _ = _run(app, given)
     if app.console.as_json:

@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run:run", "Run a container with what the board has."),
     "search": ("catalog:search", "Search names, groups and docs of the packages."),
     "show": ("catalog:show", "Show one package."),
-    "test": ("build:test", "Run the tests of packages again."),
+    "test": ("test:test", "Run the tests of packages again, or check an image without a GPU."),
     "tree": ("catalog:tree", "Show what packages depend on."),
     "update": ("checkout:update", "Fetch the newest state of this checkout."),
     "why": ("catalog:why", "Say why a package is absent, or who pulls it in."),

@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jetson_containers.engine.interface import BuildRequest
+from tests.real.conftest import LABEL, PREFIX, SESSION
+from tests.unit.container_scripts.image_check.test_image_check import linked
+
 if TYPE_CHECKING:
     from jetson_containers.engine.interface import Engine
 
@@ -138,3 +142,16 @@ def test_missing_model_is_one_clear_error(built: str) -> None:
     done = run("./jetson-containers", "llm", "chat", "no-such-model", "--image", built, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("error:") == 1
+
+
+def test_test_checks_the_image_without_a_gpu(built: str, engine: Engine, tmp_path: Path) -> None:
+    """The image that was built is whole; with a library whose neighbour is gone it is not."""
+    said = json.loads(run("./jetson-containers", "test", built, "--json").stdout)
+    assert (said["problems"], said["sm"]) == ([], [])
+    assert said["linked_files"] > 20
+    linked(tmp_path / "libdead.so", needed=("libgone.so",), runpath="/build/tree")
+    broken = f"{PREFIX}/broken:1"
+    text = f"FROM {built}\nCOPY libdead.so /opt/dead/\n"
+    engine.build(BuildRequest(tmp_path, text, broken, labels={LABEL: SESSION}), lambda _line: None)
+    done = run("./jetson-containers", "test", broken, "--json", check=False)
+    assert (done.returncode, json.loads(done.stdout)["problems"]) == (1, ["/opt/dead/libdead.so needs libgone.so"])
