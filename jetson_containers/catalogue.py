@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
-from jetson_containers.lint.rules_platforms import TARGETS
 from jetson_containers.plan.final_name import final_name
 from jetson_containers.platforms import detect
+from jetson_containers.platforms.platform import default_base_image, release
+from jetson_containers.platforms.target import SUPPORTED_TARGETS
 from jetson_containers.recipes.catalog import load, preferred
 from jetson_containers.recipes.docs import FENCE, about, first_paragraph, readme
 
@@ -42,7 +43,7 @@ class Family:
     @cached_property
     def packages(self) -> tuple[Package, ...]:
         """Every version and variant once, as on the platform that is shown first; newest first, then variants."""
-        order = (*_SHOWN_FIRST, *(target for target in TARGETS if target not in _SHOWN_FIRST))
+        order = (*_SHOWN_FIRST, *(target for target in SUPPORTED_TARGETS if target not in _SHOWN_FIRST))
         found: dict[str, Package] = {}
         for target in order:
             for package in self.available.get(target, ()):
@@ -69,7 +70,7 @@ class Family:
         return min(items, key=lambda item: (sum(not rule.ok for rule in item.rules), item.package.name)).reason
 
 
-def families(trees: Sequence[Path], targets: Sequence[str] = TARGETS) -> list[Family]:
+def families(trees: Sequence[Path], targets: Sequence[str] = SUPPORTED_TARGETS) -> list[Family]:
     """Read the trees for all platforms. Raises the first RecipeError: a catalogue with holes would be wrong."""
     catalogs = {target: load(trees, detect.parse_target(target)) for target in targets}
     for catalog in catalogs.values():
@@ -79,7 +80,7 @@ def families(trees: Sequence[Path], targets: Sequence[str] = TARGETS) -> list[Fa
     return [_family(name, catalogs) for name in names]
 
 
-def pages(trees: Sequence[Path], root: Path, targets: Sequence[str] = TARGETS) -> dict[str, str]:
+def pages(trees: Sequence[Path], root: Path, targets: Sequence[str] = SUPPORTED_TARGETS) -> dict[str, str]:
     """All pages: file name → text. `root` is the checkout, for links from `docs/packages` to the recipes."""
     found = families(trees, targets)
     result = {f"{family.name}.md": page(family, root) for family in found}
@@ -103,7 +104,7 @@ def page(family: Family, root: Path) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def index(found: Sequence[Family], targets: Sequence[str] = TARGETS) -> str:
+def index(found: Sequence[Family], targets: Sequence[str] = SUPPORTED_TARGETS) -> str:
     """The index: what each platform is, and each family's default version there."""
     parts = [
         "# Packages",
@@ -253,7 +254,7 @@ def _platforms(targets: Sequence[str]) -> str:
     rows = []
     for target in targets:
         platform = detect.parse_target(target)
-        row = detect.release(platform)
+        row = release(platform)
         jetpack = (
             f"JetPack {platform.jetpack}"
             if platform.jetpack
@@ -268,7 +269,7 @@ def _platforms(targets: Sequence[str]) -> str:
                 str(platform.cuda) if platform.cuda else "none",
                 str(platform.python),
                 f"{platform.distro} {platform.distro_version}",
-                f"`{detect.default_base_image(platform)}`",
+                f"`{default_base_image(platform)}`",
             )
         )
     return _table(("platform", "", "CUDA", "Python", "distribution", "base image"), rows)

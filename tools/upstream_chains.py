@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.errors import JetsonError
     from jetson_containers.plan.plan import BuildPlan
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.catalog import Catalog
 
 RESOLVER = Path(__file__).with_name("upstream_resolver.py")
-TARGETS = ("r36.4.0", "r36.2.0", "r35.4.1,cu114", "r32.7.1,cu102", "sbsa", "x86_64,cu129")
+SUPPORTED_TARGETS = ("r36.4.0", "r36.2.0", "r35.4.1,cu114", "r32.7.1,cu102", "sbsa", "x86_64,cu129")
 SAME, REFUSED, WRONG = "same", "rightly refused", "wrong"
 COLUMNS = ("target", "names", "resolved", "sound", SAME, REFUSED, WRONG)
 
@@ -87,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("checkout", type=Path, help="a checkout of upstream's repository")
     parser.add_argument(
-        "--target", action="append", help=f"a platform, as for `build`; repeatable (default: {' '.join(TARGETS)})"
+        "--target",
+        action="append",
+        help=f"a platform, as for `build`; repeatable (default: {' '.join(SUPPORTED_TARGETS)})",
     )
     parser.add_argument("--json", type=Path, help="write the numbers and every difference to this file")
     parser.add_argument("--at-least", type=int, default=0, metavar="N", help="fail where fewer chains are the same")
@@ -99,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _chains(options: argparse.Namespace) -> int:
-    comparisons = compare_all(options.checkout, options.target or TARGETS)
+    comparisons = compare_all(options.checkout, options.target or SUPPORTED_TARGETS)
     print("\n".join(table(comparisons)))
     print("\n".join(["", *reasons(comparisons)]))
     _write(options.json, [_as_json(item) for item in comparisons])
@@ -266,10 +268,10 @@ def _write(file: Path | None, result: object) -> None:
 
 
 def _beside(options: argparse.Namespace) -> int:
-    from jetson_containers.lint.rules_platforms import TARGETS
+    from jetson_containers.platforms.target import SUPPORTED_TARGETS
 
     rows, result = [("target", "names", "planned", "changed"), ("---", *["---:"] * 3)], []
-    for target in options.target or TARGETS:
+    for target in options.target or SUPPORTED_TARGETS:
         before, changed = beside(options.checkout, target)
         planned = sum(not isinstance(plan, str) for plan in before.values())
         rows.append((target, str(len(before)), str(planned), str(len(changed))))

@@ -123,14 +123,14 @@ def _newer(known: Row, row: Row) -> Row:
 def dry_runs(date: str, clean: Callable[[Path], bool]) -> list[Row]:
     """A row for every package on every platform of the release; packages that do not resolve have none there."""
     from jetson_containers.core.errors import JetsonError
-    from jetson_containers.lint.rules_platforms import TARGETS
     from jetson_containers.plan import plan
     from jetson_containers.platforms import detect
+    from jetson_containers.platforms.target import SUPPORTED_TARGETS
     from jetson_containers.recipes import catalog
     from jetson_containers.resolver import solve
 
     rows = []
-    for target in TARGETS:
+    for target in SUPPORTED_TARGETS:
         platform = detect.parse_target(target)
         loaded = catalog.load([ROOT / "packages"], platform)
         for package in loaded.available.values():

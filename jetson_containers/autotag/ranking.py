@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.autotag.matching import extra_packages, unmet
+from jetson_containers.core.versions import pep440
 from jetson_containers.images.compat import Verdict, compatible, native_limit
 from jetson_containers.platforms import cuda
 from jetson_containers.platforms.cuda import Runs
-from jetson_containers.recipes.requirement import pep440
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jetson_containers.autotag.types import ImageCandidate, Names, SourceFindings, Wanted
     from jetson_containers.core.errors import JetsonError
     from jetson_containers.images.compat import ImageFacts
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 NATIVE = "native"  # the word of `prefer` that names no source
 MOST_REFUSALS = 12  # rows of the table an error shows

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jetson_containers.autotag.types import Wanted
     from jetson_containers.engine.interface import Engine, LocalImage
     from jetson_containers.images.compat import ImageFacts
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.registry import Tag
 
     Names = Callable[[str], Collection[str]]

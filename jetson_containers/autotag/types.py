@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.errors import JetsonError
     from jetson_containers.images.compat import ImageFacts
     from jetson_containers.images.name import ImageName
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
     Names = Callable[[str], Collection[str]]
 

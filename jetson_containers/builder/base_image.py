@@ -23,7 +23,9 @@ from jetson_containers.core.process import Children
 from jetson_containers.engine import pull
 from jetson_containers.engine.interface import BuildRequest
 from jetson_containers.images import labels
-from jetson_containers.platforms import detect, tables
+from jetson_containers.platforms import tables
+from jetson_containers.platforms.overrides import rebase
+from jetson_containers.platforms.platform import default_base_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine, LocalImage
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 REPOSITORY = "jetson-containers/base"
 
@@ -100,7 +102,7 @@ def _own(reference: str, platform: Platform, engine: Engine, console: Console, s
 
 
 def _local_default(platform: Platform, engine: Engine) -> BaseImage | None:
-    reference = detect.default_base_image(platform)
+    reference = default_base_image(platform)
     image = engine.image(reference)
     if image is None or image.architecture != _arch(platform):
         return None
@@ -122,7 +124,7 @@ def _made_before(platform: Platform, engine: Engine, console: Console, root: Pat
 
 def _pulled(platform: Platform, engine: Engine, console: Console, settings: Settings) -> BaseImage | None:
     """Pull the default; None, with a notice, when no registry has it for us."""
-    reference = detect.default_base_image(platform)
+    reference = default_base_image(platform)
     if settings["offline"]:
         console.detail(f"offline: `{reference}` is not pulled")
         return None
@@ -146,7 +148,7 @@ def _make(
     row = tables.distro(host.get("ID", ""), version)
     codename = str(row["codename"]) if row else host.get("VERSION_CODENAME", "")
     wanted = rootfs.plan(host, arch, version=version, codename=codename, root=root)
-    rebased = detect.rebase(platform, wanted.distro, version, "base image made here")
+    rebased = rebase(platform, wanted.distro, version, "base image made here")
     foreign = _check_emulation(platform, engine)
     files.ensure_engine_space(engine.capabilities.data_root, MAKING_NEEDS)
     tool = _tool(settings.env, console, allow_install=allow_install)
@@ -243,7 +245,7 @@ def _platform_of(image: LocalImage, reference: str, platform: Platform, engine: 
     if (distro, version) == (platform.distro, platform.distro_version):
         return platform
     try:
-        return detect.rebase(platform, distro, version, f"of {reference}")
+        return rebase(platform, distro, version, f"of {reference}")
     except TargetError:
         console.warning(
             f"{reference} does not say which distribution it is; taken for {platform.distro} {platform.distro_version}"
@@ -252,7 +254,7 @@ def _platform_of(image: LocalImage, reference: str, platform: Platform, engine: 
 
 
 def _as_made(reference: str, image: LocalImage, platform: Platform, distro: str, version: str) -> BaseImage:
-    rebased = detect.rebase(platform, distro, version, f"of {reference}")
+    rebased = rebase(platform, distro, version, f"of {reference}")
     return BaseImage(reference, rebased, image.id, made=True)
 
 

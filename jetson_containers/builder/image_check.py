@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import NotReadyError
 from jetson_containers.platforms.cuda import class_of
-from jetson_containers.platforms.detect import Arch
+from jetson_containers.platforms.platform import Arch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from jetson_containers.engine.interface import Engine
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 SCRIPTS = Path(__file__).parents[1] / "container_scripts" / "image_check"
 MOUNTED = "/opt/jetson-containers-image-check"

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core import files
 from jetson_containers.core.errors import TargetError
-from jetson_containers.platforms import detect
+from jetson_containers.platforms.overrides import rebase
+from jetson_containers.platforms.platform import default_base_image
 
 if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 RECORD = "base-images.json"  # in the cache directory
 
@@ -41,19 +42,19 @@ def predict(platform: Platform, settings: Settings, base: str = "") -> BaseImage
     row = _recorded(settings).get(_record_key(platform, chosen))
     if row:
         try:
-            rebased = detect.rebase(platform, row["distro"], row["version"], row["origin"])
+            rebased = rebase(platform, row["distro"], row["version"], row["origin"])
         except (KeyError, TargetError):
-            return BaseImage(chosen or detect.default_base_image(platform), platform, None)
+            return BaseImage(chosen or default_base_image(platform), platform, None)
         same = (row["distro"], row["version"]) == (platform.distro, platform.distro_version)
         return BaseImage(row["reference"], platform if same else rebased, row["digest"], bool(row["made"]))
-    return BaseImage(chosen or detect.default_base_image(platform), platform, None)
+    return BaseImage(chosen or default_base_image(platform), platform, None)
 
 
 def _record_key(platform: Platform, chosen: str) -> str:
     """All that decides about packages: two targets that begin with the same image may end with another."""
     cuda = f"cu{platform.cuda}" if platform.cuda else "cpu"
     target = f"{platform.arch.value} r{platform.l4t} {cuda} py{platform.python}"
-    return f"{chosen or detect.default_base_image(platform)} {target} {platform.distro}{platform.distro_version}"
+    return f"{chosen or default_base_image(platform)} {target} {platform.distro}{platform.distro_version}"
 
 
 def _recorded(settings: Settings) -> dict[str, dict[str, str]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.catalog import Catalog
 
 F = TypeVar("F", bound="Callable[..., Any]")

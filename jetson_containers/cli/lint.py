@@ -26,11 +26,12 @@ def lint(app: App, *, patterns: tuple[str, ...], show_rules: bool, no_shellcheck
     Example: jetson-containers lint llama_cpp --json
     """
     from jetson_containers.lint import run
+    from jetson_containers.platforms.target import SUPPORTED_TARGETS
 
     if show_rules:
         return _rules(app)
     target = app.options.get("target")
-    targets = (target,) if target else run.TARGETS
+    targets = (target,) if target else SUPPORTED_TARGETS
     trees = app.settings.package_trees
     report = run.lint(trees, patterns, targets=targets, shellcheck=not no_shellcheck)
     for notice in report.notices:

@@ -13,7 +13,7 @@ from jetson_containers.core.errors import UsageError
 if TYPE_CHECKING:
     from jetson_containers.engine.interface import LocalImage
     from jetson_containers.images.compat import ImageFacts
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 
 @command()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import NotReadyError, RecipeError, UsageError, command
+from jetson_containers.core.text import shown
 from jetson_containers.dockerfile.parser import (
     DEFAULT_PATH,
     FLAG,
@@ -22,7 +23,6 @@ from jetson_containers.dockerfile.parser import (
     split_words,
     stages,
 )
-from jetson_containers.recipes.files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

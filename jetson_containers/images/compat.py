@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from jetson_containers.core.versions import pep440
 from jetson_containers.images.labels import PLATFORM, read
 from jetson_containers.images.name import STAGE_REPOSITORY, distro_word
 from jetson_containers.platforms import tables
 from jetson_containers.platforms.cuda import Runs, class_of, runs
-from jetson_containers.platforms.detect import Arch
 from jetson_containers.platforms.host import MACHINES
-from jetson_containers.recipes.requirement import pep440
+from jetson_containers.platforms.platform import Arch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from jetson_containers.images.name import ImageName, TagPlatform
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 
 @dataclass(frozen=True)

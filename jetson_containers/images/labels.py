@@ -15,7 +15,7 @@ from jetson_containers import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 PREFIX = "io.jetson-containers."
 KEY = PREFIX + "key"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from jetson_containers.launch.display import CookieFile
     from jetson_containers.launch.docker_options import RunLine
     from jetson_containers.launch.gpu import Gpu
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 __all__ = ["HELP", "Launch", "plan_run", "run", "split_globals"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import command
 from jetson_containers.launch.parts import LaunchPart, Notice, NoticeSeverity
-from jetson_containers.platforms.detect import Arch
+from jetson_containers.platforms.platform import Arch
 
 if TYPE_CHECKING:
     from jetson_containers.launch.docker_options import RunLine

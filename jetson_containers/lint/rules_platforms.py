@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
 
-# What a release must work on: every L4T family with its point releases that differ, servers and PCs.
-TARGETS = (
-    "r32.7.1", "r35.4.1", "r36.2.0", "r36.3.0", "r36.4.0", "r36.4.3", "r36.5.0", "r38.2.0", "r39.2.0",
-    "sbsa", "x86_64", "x86_64-cu129", "x86_64-cpu",
-)  # fmt: skip
-
 
 @dataclass
 class Gathered:

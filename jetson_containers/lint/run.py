@@ -16,10 +16,11 @@ from jetson_containers.dockerfile import inject
 from jetson_containers.lint import rules_commands, rules_definition, rules_dockerfile, rules_platforms
 from jetson_containers.lint.files import Files, Step, Text
 from jetson_containers.lint.findings import RULES, LintFinding, LintSeverity, finding, settle
-from jetson_containers.lint.rules_platforms import TARGETS, Gathered
+from jetson_containers.lint.rules_platforms import Gathered
 from jetson_containers.lint.shellcheck import MISSING, ShellCheck
 from jetson_containers.plan import keys
 from jetson_containers.platforms import detect
+from jetson_containers.platforms.target import SUPPORTED_TARGETS
 from jetson_containers.recipes import templating
 from jetson_containers.recipes.catalog import load
 from jetson_containers.recipes.files import LARGEST, is_file, read_text
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jetson_containers.lint.files import Folder
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
 
-__all__ = ["RULES", "TARGETS", "LintFinding", "LintSeverity", "Report", "lint"]
+__all__ = ["RULES", "LintFinding", "LintSeverity", "Report", "lint"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,11 @@ class Report:
 
 
 def lint(
-    trees: Sequence[Path], patterns: Sequence[str] = (), *, targets: Sequence[str] = TARGETS, shellcheck: bool = True
+    trees: Sequence[Path],
+    patterns: Sequence[str] = (),
+    *,
+    targets: Sequence[str] = SUPPORTED_TARGETS,
+    shellcheck: bool = True,
 ) -> Report:
     """Check the packages of the trees that match a pattern (name, family, alias or directory), by default all.
 
@@ -172,7 +178,7 @@ def _dockerfiles(
 
 def _rendered(text: str, package: Package, path: Path) -> str:
     """A template as it is on the first platform that has the package; a rule that fits none would not be rendered."""
-    for target in TARGETS:
+    for target in SUPPORTED_TARGETS:
         platform = detect.parse_target(target)
         variables = templating.context(platform, package.version)
         try:
@@ -214,7 +220,7 @@ def _together(trees: Sequence[Path], catalogs: dict[str, Catalog], wanted: froze
     yield from rules_platforms.duplicates(_as_read(trees, first), wanted)
 
 
-def _as_read(trees: Sequence[Path], platform: detect.Platform) -> list[Package]:
+def _as_read(trees: Sequence[Path], platform: Platform) -> list[Package]:
     """All definitions, those that lose their name to another included. Names do not depend on the platform."""
     result: list[Package] = []
     for candidate in scan(trees):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jetson_containers.launch.command import Launch
     from jetson_containers.llm.pipeline.types import CommandStep
     from jetson_containers.llm.runtimes.interface import Service
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 OWNER = "io.jetson-containers.owner"  # of a server's container: the process that ends it, as PID.START.PLACE
 SERVER = "io.jetson-containers.server"  # of every server's container: what bears it is ours to replace

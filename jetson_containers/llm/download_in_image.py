@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 _DOWNLOADER = "huggingface-downloader"
 

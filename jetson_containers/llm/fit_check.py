@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.config import ModelConfig
     from jetson_containers.llm.models.types import ModelShape
     from jetson_containers.llm.runtimes.interface import Job
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jetson_containers.launch.docker_options import RunLine
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 _OLD_BUILD = re.compile(r"\bmlc_llm\.build\b")
 _NEW_COMMAND = re.compile(r"\bmlc_llm (?:convert_weight|gen_config|compile)\b")

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import RecipeError
+from jetson_containers.core.text import shown
 from jetson_containers.dockerfile.parser import parse
-from jetson_containers.recipes.files import is_there, read_text, shown
+from jetson_containers.recipes.files import is_there, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -14,17 +14,17 @@ from packaging.version import Version
 
 from jetson_containers.core.console import columns
 from jetson_containers.core.errors import LayerBudgetError, UnavailablePackageError, UsageError
+from jetson_containers.core.versions import pep440
 from jetson_containers.dockerfile import inject
 from jetson_containers.plan.final_name import final_name
 from jetson_containers.plan.planner import Planner, always_taken, quoted
 from jetson_containers.plan.stage import MAX_LAYERS, Stage, StageKind, StageState, stage_image
 from jetson_containers.platforms import cuda
-from jetson_containers.recipes.requirement import pep440
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.solve import Resolution
 
@@ -131,18 +131,21 @@ def check_layers(plan: BuildPlan, *, per_stage: int = 0) -> None:
             raise _over_budget(stage, below, by_key, total)
 
 
-def check_build_args(plans: Iterable[BuildPlan], build_args: Mapping[str, str]) -> None:
-    """Raise UsageError for a `--build-args` name that no Dockerfile of the plans declares: it would do nothing."""
+def check_build_args(plans: Iterable[BuildPlan], build_args: Mapping[str, str]) -> tuple[str, ...]:
+    """A notice of those `--build-args` that no Dockerfile of the plans declares: they do nothing, as in docker.
+
+    Raises UsageError for those that every build sets itself.
+    """
     if "BASE_IMAGE" in build_args or "ARTIFACT_IMAGE" in build_args:
         raise UsageError("--build-args cannot set BASE_IMAGE or ARTIFACT_IMAGE", hint="use --base IMAGE")
     texts = {stage.dockerfile for plan in plans for stage in plan.stages}
     declared = frozenset[str]().union(*(inject.declared_args(text) for text in texts if text))
     unknown = [name for name in sorted(build_args) if name not in declared and not always_taken(name)]
-    if unknown:
-        known = ", ".join(sorted(declared - {"BASE_IMAGE", "ARTIFACT_IMAGE"})) or "none"
-        raise UsageError(
-            f"--build-args: no Dockerfile of this build declares {quoted(unknown)}", hint=f"declared are: {known}"
-        )
+    if not unknown:
+        return ()
+    known = ", ".join(sorted(declared - {"BASE_IMAGE", "ARTIFACT_IMAGE"})) or "none"
+    message = f"--build-args: no Dockerfile of this build declares {quoted(unknown)}, which has no effect"
+    return (f"{message}; declared are: {known}",)
 
 
 def totals(plans: Sequence[BuildPlan]) -> dict[str, int]:
@@ -187,7 +190,7 @@ def describe(plan: BuildPlan) -> list[str]:
 
 
 def _default_base(platform: Platform) -> str:
-    from jetson_containers.platforms.detect import default_base_image
+    from jetson_containers.platforms.platform import default_base_image
 
     return default_base_image(platform)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from jetson_containers.plan.plan import BuildPlan, PlanOptions
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.solve import Resolution
@@ -69,8 +69,8 @@ def assemble(
         if not request.packages:
             raise UsageError("no package was named", hint="`./build.sh llama_cpp`; `jetson-containers list` shows all")
         chain = _plan(catalog, request.packages, request, options, base_digest)
-        plan.check_build_args((chain,), options.build_args)
-        return Assembly(platform, (chain,))
+        notices = plan.check_build_args((chain,), options.build_args)
+        return Assembly(platform, (_noted(chain, notices),))
     plans, errors = [], []
     with keys.remembering():
         for package in _matching(catalog, request):
@@ -78,8 +78,12 @@ def assemble(
                 plans.append(_plan(catalog, (package.name,), request, options, base_digest))
             except JetsonError as error:
                 errors.append(PlanFailure(package.name, error.message))
-    plan.check_build_args(plans, options.build_args)
-    return Assembly(platform, tuple(plans), tuple(errors))
+    notices = plan.check_build_args(plans, options.build_args)
+    return Assembly(platform, (*(_noted(item, notices) for item in plans[:1]), *plans[1:]), tuple(errors))
+
+
+def _noted(made: BuildPlan, notices: Sequence[str]) -> BuildPlan:
+    return replace(made, notices=(*made.notices, *notices))
 
 
 def _matching(catalog: Catalog, request: Request) -> list[Package]:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from jetson_containers.core.errors import TargetError
+from jetson_containers.core.facts import load_facts
 from jetson_containers.platforms import tables, target
 from jetson_containers.platforms.cuda import runnable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.platforms.target import Parts, TargetPart
 
 
@@ -43,7 +42,7 @@ def rebase(platform: Platform, distro: str, version: str, origin: str) -> Platfo
     Python follows the distribution unless another one than its own had been asked for. Raises TargetError for a
     distribution that is not in the table.
     """
-    row = distro_row(distro, version, origin)
+    row = tables.distro_row(distro, version, origin)
     own = tables.distro(platform.distro, platform.distro_version)
     asked = own is None or str(platform.python) != own["python"]
     origins = {**platform.origins, "distro": origin, "distro_version": origin}
@@ -102,7 +101,7 @@ def _with_sm(platform: Platform, part: TargetPart) -> Platform:
     for sm in wanted:
         needs = tables.needs_cuda(sm)
         if needs is None:
-            known = tables.listing(tables.load("cuda")["gpus"])
+            known = tables.listing(load_facts("cuda")["gpus"])
             raise TargetError(f"{part}: no GPU has compute capability {sm / 10}", details=(f"known: {known}",))
         if platform.l4t and sm not in platform.sm:
             raise TargetError(
@@ -115,17 +114,6 @@ def _with_sm(platform: Platform, part: TargetPart) -> Platform:
                 hint=f"name a newer one: cu{needs.major}{needs.minor}",
             )
     return _set(platform, "sm", wanted, part.place)
-
-
-def distro_row(name: str, version: str, origin: str) -> Mapping[str, str]:
-    """Find a distribution. Raises TargetError, naming the known ones, for one that is not in the table."""
-    row = tables.distro(name, version)
-    if row is None:
-        known = [f"{n} {v}" for n, versions in tables.load("distros").items() for v in versions]
-        raise TargetError(
-            f"`{name} {version}` ({origin}) is no known distribution", details=(f"known: {tables.listing(known)}",)
-        )
-    return row
 
 
 def _set(platform: Platform, name: str, value: object, origin: str) -> Platform:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import ConfigError, JetsonError, TargetError
 from jetson_containers.core.suggest import did_you_mean
+from jetson_containers.core.text import shown
+from jetson_containers.core.versions import LONGEST, pep440
 from jetson_containers.platforms import tables
 from jetson_containers.platforms.host import MACHINES
-from jetson_containers.recipes.files import shown
-from jetson_containers.recipes.requirement import LONGEST, pep440
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,6 +31,11 @@ GRAMMAR = (
     "GPU code: sm87",
 )
 CPU = "cpu"
+# What a release must work on: every L4T family with its point releases that differ, servers and PCs.
+SUPPORTED_TARGETS = (
+    "r32.7.1", "r35.4.1", "r36.2.0", "r36.3.0", "r36.4.0", "r36.4.3", "r36.5.0", "r38.2.0", "r39.2.0",
+    "sbsa", "x86_64", "x86_64-cu129", "x86_64-cpu",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

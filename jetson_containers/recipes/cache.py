@@ -24,7 +24,7 @@ from jetson_containers.recipes.tree import content, file_digest, fingerprint
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.tree import RecipeDirectory
 
 

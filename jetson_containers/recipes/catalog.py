@@ -19,17 +19,17 @@ from jetson_containers.core.errors import (
     command,
 )
 from jetson_containers.core.suggest import closest
+from jetson_containers.core.versions import in_series, same_version, version_key
 from jetson_containers.recipes import files
 from jetson_containers.recipes.cache import Absent, Contents, Key, file_for, read, write
 from jetson_containers.recipes.package import read_directory, render
-from jetson_containers.recipes.requirement import in_series, same_version, version_key
 from jetson_containers.recipes.rules import check_all, explain
 from jetson_containers.recipes.tree import directory_hint, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
     from jetson_containers.recipes.tree import RecipeDirectory
 
@@ -282,7 +282,7 @@ def _read(candidates: Iterable[RecipeDirectory], platform: Platform, roots: Sequ
     trees = {candidate.path: candidate.tree for candidate in listed}
     broken = {path: [(error, _names_of_broken(path, trees[path]))] for path, error in drafts.broken.items()}
     for candidate in listed:
-        if candidate.path in broken or candidate.path in drafts.items:
+        if candidate.path in broken or candidate.path in drafts.items or candidate.path in drafts.none:
             continue
         try:
             recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested, tree=candidate.tree)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
+from jetson_containers.core.text import shown
 from jetson_containers.recipes import files, rules, schema, templating
 from jetson_containers.recipes.reader import Recipe, is_nested, read_directory
 from jetson_containers.recipes.requirement import Dependency
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 __all__ = ["Artifacts", "Dependency", "Package", "Recipe", "read_directory", "render"]
 
@@ -350,7 +351,7 @@ def _dockerfile(fields: _Fields, key: str, name: str) -> str:
     if name:
         fields.recipe.check_path(fields.where.get(key, ""), name)
         if not files.is_file(fields.recipe.path / name):
-            raise fields.error(key, f"`{files.shown(name)}` is not there")
+            raise fields.error(key, f"`{shown(name)}` is not there")
     return name
 
 

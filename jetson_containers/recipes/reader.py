@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError
 from jetson_containers.core.suggest import did_you_mean
+from jetson_containers.core.text import shown
 from jetson_containers.recipes import files, templating, yaml_lines
 from jetson_containers.recipes.schema import (
     HEADER_KEYS,
@@ -50,7 +51,7 @@ class Recipe:
         """A path that a key gives. Raises RecipeError for one that leads out of the tree."""
         tree = self.tree or self.path
         if not files.is_inside(self.path / value, tree):
-            raise self.error(key, f"`{files.shown(value)}` leads out of the package tree {tree}")
+            raise self.error(key, f"`{shown(value)}` leads out of the package tree {tree}")
         return value
 
     def error(self, key: str, message: str, hint: str | None = None) -> RecipeError:
@@ -99,7 +100,7 @@ def read_directory(
     if group is not None:
         recipe = replace(recipe, group=group)
     for name in _config_names(recipe, configs, names):
-        if name == "config.json" and "config" not in head and main and _is_foreign(path / name, tree):
+        if name == "config.json" and "config" not in head and main and is_foreign(path / name, tree):
             continue
         source = read_config(path / name, tree)
         lines = {**recipe.lines, **source.lines, "": recipe.lines[""]}
@@ -147,8 +148,8 @@ def _config_names(recipe: Recipe, found: list[str], names: set[str]) -> list[str
     return result
 
 
-def _is_foreign(path: Path, tree: Path) -> bool:
-    """Whether a `config.json` is no definition but, say, a model's: a mapping without a single key of ours."""
+def is_foreign(path: Path, tree: Path) -> bool:
+    """Whether a `config.json` or the like is no definition but, say, a model's: a mapping without a key of ours."""
     data = load(files.read_text(path, tree=tree), path).data
     return bool(data) and not is_nested(data) and not any(key in HEADER_KEYS for key in data)
 
@@ -158,7 +159,7 @@ def _check_dockerfiles(recipe: Recipe) -> None:
         if templating.is_template(value):
             continue
         if not files.is_file(recipe.path / recipe.check_path(key, value)):
-            raise recipe.error(key, f"`{files.shown(value)}` is not there")
+            raise recipe.error(key, f"`{shown(value)}` is not there")
 
 
 def _effective_dockerfile(recipe: Recipe, text: str, *, has_header: bool) -> str | None:

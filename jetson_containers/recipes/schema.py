@@ -11,9 +11,10 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RequirementSyntaxError
+from jetson_containers.core.text import shown
+from jetson_containers.core.versions import LONGEST
 from jetson_containers.recipes import rules, templating
-from jetson_containers.recipes.files import shown
-from jetson_containers.recipes.requirement import LONGEST, NAME, Dependency
+from jetson_containers.recipes.requirement import NAME, Dependency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

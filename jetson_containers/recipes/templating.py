@@ -11,14 +11,14 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.platforms import detect
+from jetson_containers.platforms.platform import comparable_ubuntu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from jinja2 import Template
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.sandbox import TemplateEnvironment
 
 WORK = 1_000_000  # units that the templates of a recipe may take: see `sandbox`
@@ -43,7 +43,7 @@ def is_template(text: str) -> bool:
 def context(platform: Platform, version: str | None = None) -> dict[str, Any]:
     """What a recipe's templates see. Strings but for `sm` (list of int) and `platform`; None is "has none"."""
     cuda = platform.cuda
-    ubuntu = platform.distro_version if platform.distro == "ubuntu" else detect.comparable_ubuntu(platform)
+    ubuntu = platform.distro_version if platform.distro == "ubuntu" else comparable_ubuntu(platform)
     return {
         "l4t": str(platform.l4t) if platform.l4t is not None else None,
         "jetpack": platform.jetpack,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import JetsonError, UnavailablePackageError, UnsatisfiableError
-from jetson_containers.recipes.requirement import pep440
+from jetson_containers.core.versions import pep440
 from jetson_containers.resolver.explain import Conflict
 
 if TYPE_CHECKING:

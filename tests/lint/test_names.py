@@ -25,6 +25,7 @@ def aliases(text: str) -> Iterator[str]:
 
 
 def test_imports_keep_the_names_that_modules_have() -> None:
+    """Imports keep the names that modules have."""
     found = {
         str(path.relative_to(ROOT)): names
         for folder in FOLDERS
@@ -35,6 +36,7 @@ def test_imports_keep_the_names_that_modules_have() -> None:
 
 
 def test_imports_under_another_name_are_seen_wherever_they_stand() -> None:
+    """Imports under another name are seen wherever they stand."""
     late = "def f():\n    from jetson_containers.platforms import detect as platforms\n"
     assert list(aliases(late + "import jetson_containers.core as c\nfrom json import dumps as d\n")) == [
         "jetson_containers.core as c",
@@ -43,6 +45,7 @@ def test_imports_under_another_name_are_seen_wherever_they_stand() -> None:
 
 
 def test_class_names_mean_one_thing() -> None:
+    """A class name means one thing in the whole package."""
     places = defaultdict(list)
     for name, path in modules(ROOT).items():
         for node in ast.walk(ast.parse(path.read_text())):

@@ -47,7 +47,8 @@ def bare(text: str) -> bool:
     return COMMAND.search(text) is not None and not any(sentence in text for sentence in SENTENCES)
 
 
-def test_no_suggested_command_holds_a_bare_value() -> None:
+def test_suggested_commands_hold_no_bare_value() -> None:
+    """No suggested command holds a value that is not quoted for a shell."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         place = path.relative_to(PACKAGE).as_posix()
@@ -69,4 +70,5 @@ def test_no_suggested_command_holds_a_bare_value() -> None:
     ],
 )
 def test_bare_values_are_found(source: str, expected: bool) -> None:
+    """Values that are not quoted are found."""
     assert [bare(text) for _, text in texts(ast.parse(source))] == [expected]

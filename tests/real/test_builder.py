@@ -27,7 +27,7 @@ from jetson_containers.engine.interface import BuildRequest
 from jetson_containers.images import labels
 from jetson_containers.plan.plan import BuildPlan
 from jetson_containers.plan.stage import Stage, StageKind
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.recipes.package import Package
 from tests.real.conftest import engine_for, environment
 

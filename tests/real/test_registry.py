@@ -20,7 +20,7 @@ from jetson_containers.autotag.sources import RegistrySource
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.images import labels
 from jetson_containers.platforms.detect import parse_target
-from jetson_containers.registry import Listings, Repository
+from jetson_containers.registry import ImageRepository, Listings
 from jetson_containers.registry.auth import docker_credentials
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
@@ -155,7 +155,7 @@ def test_client_reads_tags_digest_and_config(host: str) -> None:
     """Tags, digest and configuration of an image are read."""
     digest = Pusher(host).image("a/mlc", "0.20.0-r36.4-cu126-22.04", "arm64", {"io.jetson-containers.role": "final"})
     Pusher(host).image("a/mlc", "0.19.5-r36.4-cu126-22.04", "arm64", {})
-    repository = Repository(host, "a/mlc")
+    repository = ImageRepository(host, "a/mlc")
     assert set(client().tags(repository)) == {"0.20.0-r36.4-cu126-22.04", "0.19.5-r36.4-cu126-22.04"}
     assert client().digest(repository, "0.20.0-r36.4-cu126-22.04") == digest
     info = client().inspect(repository, "0.20.0-r36.4-cu126-22.04", "arm64")
@@ -168,9 +168,9 @@ def test_client_reads_tags_digest_and_config(host: str) -> None:
 
 def test_client_finds_nothing_in_an_absent_repository(host: str) -> None:
     """What is absent is not an error."""
-    assert client().tags(Repository(host, "no/such")) == ()
-    assert client().digest(Repository(host, "no/such"), "1") is None
-    assert client().inspect(Repository(host, "no/such"), "1", "arm64") is None
+    assert client().tags(ImageRepository(host, "no/such")) == ()
+    assert client().digest(ImageRepository(host, "no/such"), "1") is None
+    assert client().inspect(ImageRepository(host, "no/such"), "1", "arm64") is None
 
 
 def test_client_reads_each_platform_of_a_multi_platform_tag(host: str) -> None:
@@ -186,7 +186,7 @@ def test_client_reads_each_platform_of_a_multi_platform_tag(host: str) -> None:
     ]
     whole = pusher.manifest("m/llm", "both", {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}, INDEX)
     for arch in digests:
-        info = client().inspect(Repository(host, "m/llm"), "both", arch)
+        info = client().inspect(ImageRepository(host, "m/llm"), "both", arch)
         assert info is not None
         assert (info.digest, info.architecture, info.labels) == (whole, arch, {"arch": arch})
         assert info.platforms == ("amd64", "arm64")
@@ -195,7 +195,7 @@ def test_client_reads_each_platform_of_a_multi_platform_tag(host: str) -> None:
 def test_login_of_docker_config_opens_the_registry(guarded: Registry, tmp_path: Path) -> None:
     """A login from docker's configuration opens the registry."""
     env = docker_config(tmp_path, guarded, guarded.password)
-    assert client(env).tags(Repository(guarded.host, "ns/mlc")) == ("0.20.0-r36.4-cu126-22.04",)
+    assert client(env).tags(ImageRepository(guarded.host, "ns/mlc")) == ("0.20.0-r36.4-cu126-22.04",)
 
 
 @pytest.mark.parametrize(("password", "says"), [("wrong", "does not accept the login"), (None, "wants a login")])
@@ -205,7 +205,7 @@ def test_login_that_is_wrong_or_missing_is_an_error(
     """A wrong or missing login is an error with its remedy."""
     env = docker_config(tmp_path, guarded, password) if password else {"HOME": str(tmp_path)}
     with pytest.raises(RegistryError, match=says) as caught:
-        client(env).tags(Repository(guarded.host, "ns/mlc"))
+        client(env).tags(ImageRepository(guarded.host, "ns/mlc"))
     assert caught.value.hint == f"`docker login {guarded.host}`"
     assert guarded.host in caught.value.message
 
@@ -238,11 +238,11 @@ def test_autotag_chooses_from_the_registry_also_after_it_is_gone(tmp_path: Path)
         Pusher(host).image("ns/llm", "r32.7.1", "arm64", {})
 
         def place() -> RegistrySource:
-            return RegistrySource(Listings(tmp_path / "cache", client), (Repository(host, "ns"),))
+            return RegistrySource(Listings(tmp_path / "cache", client), (ImageRepository(host, "ns"),))
 
         assert choose(["llm"], orin, (place(),), AutotagOptions()).image == f"{host}/ns/llm:latest"
     later = Listings(tmp_path / "cache", client, now=lambda: time.time() + 86400)
-    choice = choose(["llm"], orin, (RegistrySource(later, (Repository(host, "ns"),)),), AutotagOptions())
+    choice = choose(["llm"], orin, (RegistrySource(later, (ImageRepository(host, "ns"),)),), AutotagOptions())
     assert choice.image == f"{host}/ns/llm:latest"
     assert "not reachable; using the list of" in choice.notices[0]
     assert "1 day old" in choice.notices[0]

@@ -17,6 +17,8 @@ from tests.fakes import CAPABILITIES, FakeEngine
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from jetson_containers.platforms.platform import Platform
+
 
 def examine(
     tmp_path: Path, target: str = "r36.4.3", capabilities: Capabilities = CAPABILITIES, meminfo: str = ""
@@ -92,7 +94,7 @@ def test_checks_run_without_engine_and_platform(tmp_path: Path) -> None:
     def missing() -> FakeEngine:
         raise EngineMissingError("no engine", hint="./install.sh")
 
-    def unknown() -> detect.Platform:
+    def unknown() -> Platform:
         raise TargetError("L4T 99 is unknown", hint="--target")
 
     found = doctor.run_checks(doctor.DoctorContext(unknown, missing, loaded, tmp_path))

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.fit import constants, memory, peak
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import board_named, of_board
 from jetson_containers.llm.fit.predict import FitOptions, predict
 from jetson_containers.llm.models import known
 from jetson_containers.llm.models.config import from_hf
-from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +92,7 @@ class Account:
 
 def accounts() -> tuple[Account, ...]:
     """Every run whose own account of its memory we have."""
-    return tuple(_account({**row.get("like", {}), **row}) for row in tables.load("published")["accounts"])
+    return tuple(_account({**row.get("like", {}), **row}) for row in load_facts("published")["accounts"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class Peak:
 
 def peaks() -> tuple[Peak, ...]:
     """Every peak that was measured."""
-    return tuple(_peak({**row.get("like", {}), **row}) for row in tables.load("published")["peaks"])
+    return tuple(_peak({**row.get("like", {}), **row}) for row in load_facts("published")["peaks"])
 
 
 def _peak(row: Mapping[str, Any]) -> Peak:
@@ -146,7 +146,7 @@ def _account(row: Mapping[str, Any]) -> Account:
 
 def comparisons() -> tuple[Published, ...]:
     """Every published figure of the table with its prediction, in the order of the table."""
-    return tuple(_compare({**row.get("like", {}), **row}) for row in tables.load("published")["rows"])
+    return tuple(_compare({**row.get("like", {}), **row}) for row in load_facts("published")["rows"])
 
 
 def _compare(row: Mapping[str, Any]) -> Published:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.llm.fit import Advice, Fit, Machine
     from jetson_containers.llm.models.types import ModelShape
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 _ORDER = (FitVerdict.FITS, FitVerdict.TIGHT, FitVerdict.SWAP, FitVerdict.UNKNOWN, FitVerdict.NO, FitVerdict.IMPOSSIBLE)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.models.config import from_hf
-from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ _WORDS = {"true": True, "false": False}
 @functools.cache
 def configs() -> Mapping[str, Mapping[str, Any]]:
     """`config.json` of each model by its hub name, as far as the table has it."""
-    return {name: {key: _value(value) for key, value in row.items()} for name, row in tables.load("models").items()}
+    return {name: {key: _value(value) for key, value in row.items()} for name, row in load_facts("models").items()}
 
 
 def full_name(name: str) -> str:

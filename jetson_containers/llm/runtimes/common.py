@@ -12,7 +12,7 @@ from jetson_containers.platforms import detect, tables
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions
     from jetson_containers.llm.runtimes.support_table import SupportRow
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 CONTEXT = 2048  # tokens, for a job that says none
 PREFILL = 2048  # tokens per step of reading the prompt: the largest that costs no more than a few hundred megabytes

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.llm.models.config import ModelConfig
     from jetson_containers.llm.pipeline.types import Step
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 # Where containers find the programs of `jetson_containers/container_scripts`, mounted read-only for every step and
 # server: Python 3.8, the standard library and the runtime's own packages, so that images of others work too.

@@ -10,7 +10,7 @@ from jetson_containers.llm.runtimes.interface import OK, JobVerdict, Service
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Target
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 # Types `llama-quantize` makes from an f16 file (its own --help lists them), the default first.
 QUANTIZATIONS = (

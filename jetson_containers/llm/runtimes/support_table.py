@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.runtimes import limits, support
 from jetson_containers.llm.runtimes.interface import OK, JobVerdict
 from jetson_containers.platforms import tables
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.llm.models.config import ModelConfig, Quantized
     from jetson_containers.llm.runtimes.interface import Job, Target
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 # Options of `Job` that only mean something to a runtime that compiles.
 _COMPILER_OPTIONS = ("device", "host", "opt", "overrides", "system_lib_prefix", "sliding_window")
@@ -81,7 +82,7 @@ class SupportRow:
 @functools.cache
 def rows(runtime: str) -> tuple[SupportRow, ...]:
     """The interfaces of a runtime, the preferred first."""
-    return tuple(_row(runtime, kind, row) for kind, row in tables.load("runtimes")["runtimes"][runtime].items())
+    return tuple(_row(runtime, kind, row) for kind, row in load_facts("runtimes")["runtimes"][runtime].items())
 
 
 def architectures(runtime: str, kind: str) -> frozenset[str]:
@@ -91,12 +92,12 @@ def architectures(runtime: str, kind: str) -> frozenset[str]:
 
 def needs_remote_code(config: ModelConfig | None) -> bool:
     """Whether the model's code comes with the checkpoint, because transformers has none of it."""
-    return config is not None and bool({*config.names} & {*tables.load("architectures")["remote_code"]})
+    return config is not None and bool({*config.names} & {*load_facts("architectures")["remote_code"]})
 
 
 def gpu_memory(platform: Platform) -> float:
     """The share of the device's memory a server may take on this board."""
-    table = tables.load("runtimes")["gpu_memory"]
+    table = load_facts("runtimes")["gpu_memory"]
     prefixes = [name for name in table["boards"] if (platform.board or "").startswith(name)]
     if prefixes:
         return float(table["boards"][max(prefixes, key=len)])
@@ -105,12 +106,12 @@ def gpu_memory(platform: Platform) -> float:
 
 def kv_cache(platform: Platform) -> float:
     """The share of the memory left after loading that the KV cache may take."""
-    return float(tables.load("runtimes")["kv_cache"]["jetson" if platform.l4t else "other"])
+    return float(load_facts("runtimes")["kv_cache"]["jetson" if platform.l4t else "other"])
 
 
 def saves_memory(platform: Platform) -> bool:
     """Whether the board is so small that CUDA graphs are not worth their memory."""
-    limit = int(tables.load("runtimes")["cuda_graphs_from"])
+    limit = int(load_facts("runtimes")["cuda_graphs_from"])
     board = tables.boards().get(platform.board or "")
     return board is not None and board.memory < limit
 
@@ -405,7 +406,7 @@ def _class(bits: int) -> int:
 
 
 def _order() -> tuple[str, ...]:
-    return tuple(tables.load("runtimes")["order"])
+    return tuple(load_facts("runtimes")["order"])
 
 
 def _row(runtime: str, kind: str, row: Mapping[str, Any]) -> SupportRow:

@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.secrets import is_secret
-from jetson_containers.platforms import detect
-from jetson_containers.platforms.detect import Arch
+from jetson_containers.platforms.platform import Arch, comparable_ubuntu
 from jetson_containers.recipes import tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 SECONDS = 5.0  # for one file; the whole of upstream's 187 take less than one
 GRACE = 2.0  # seconds after which a file that withstands its own alarm is stopped from outside
@@ -334,7 +333,7 @@ def facts(platform: Platform) -> dict[str, Any]:
     A platform without L4T is the newest JetPack to them, and one without CUDA has CUDA 0.0, both as upstream has it.
     """
     cuda = platform.cuda
-    ubuntu = platform.distro_version if platform.distro == "ubuntu" else detect.comparable_ubuntu(platform)
+    ubuntu = platform.distro_version if platform.distro == "ubuntu" else comparable_ubuntu(platform)
     return {
         "l4t": str(platform.l4t) if platform.l4t else NO_L4T[0],
         "jetpack": _number(platform.jetpack if platform.l4t else None) or NO_L4T[1],

@@ -79,6 +79,20 @@ def is_theirs(candidate: RecipeDirectory, found: Mapping[str, Mapping[str, Any]]
     return not _uses_our_keys(header or "", candidate)
 
 
+def is_none(candidate: RecipeDirectory) -> bool:
+    """Whether a directory without a Dockerfile is no package: its `config.yml` or the like holds no key of one.
+
+    Such a file is something else, as the settings of a server.
+    """
+    if _dockerfile_text(candidate) or PYTHON_FILE in candidate.files:
+        return False
+    names = [name for name in candidate.files if name in reader.CONFIG_FILES]
+    try:
+        return bool(names) and all(reader.is_foreign(candidate.path / name, candidate.tree) for name in names)
+    except RecipeError:
+        return False
+
+
 def _uses_our_keys(header: str, candidate: RecipeDirectory) -> bool:
     """Whether header or data files are in our format; one that is broken stays ours, which says more about it."""
     try:

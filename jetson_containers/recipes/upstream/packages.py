@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
+from jetson_containers.core.text import shown
 from jetson_containers.recipes import files, schema
 from jetson_containers.recipes.package import MOST_PACKAGES, Package
 from jetson_containers.recipes.requirement import Dependency
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 _TEXTS = ("dockerfile", "group", "network", "path", "postfix", "prefix", "timeout")
 _FROM = re.compile(r"^[^\S\n]*FROM\s", re.MULTILINE | re.IGNORECASE)
@@ -58,7 +59,7 @@ class Directory:
         """Raise RecipeError for a path of a recipe that leads out of the tree."""
         tree = self.tree or self.path
         if not files.is_inside(path, tree):
-            raise self.error(f"`{files.shown(written)}` leads out of the package tree {tree}", written)
+            raise self.error(f"`{shown(written)}` leads out of the package tree {tree}", written)
 
     def find(self, *needles: str) -> tuple[Path, int]:
         """Where the first of these texts that occurs is written; the beginning of the last file if none does."""
@@ -92,7 +93,7 @@ def make(
             names = [name, name.partition(":")[0], *aliases, directory.path.name]
             errors.append((error, tuple(dict.fromkeys(names))))
         except (TypeError, ValueError, AttributeError, LookupError) as problem:  # a value of an unexpected type
-            message = f"is no definition: {files.shown(str(problem))}"
+            message = f"is no definition: {shown(str(problem))}"
             errors.append((directory.error(message), (directory.path.name,)))
     return packages, errors
 
@@ -121,7 +122,7 @@ def is_available(package: Package, platform: Platform) -> bool:
 def _package(values: Mapping[str, Any], directory: Directory) -> Package:
     name = str(values["name"])
     if not schema.is_name(name, upstream=True):
-        raise directory.error(f"`{files.shown(name)}` is no package name", name)
+        raise directory.error(f"`{shown(name)}` is no package name", name)
     for key in _TEXTS:
         if isinstance(values.get(key), dict | list):
             raise directory.error(f"`{key}` of `{name}` must be text, and is a {type(values[key]).__name__}", key)
@@ -178,7 +179,7 @@ def _path(values: Mapping[str, Any], directory: Directory) -> Path:
     path = directory.path / str(values.get("path") or "")
     directory.check_path(path, str(values.get("path") or "path"))
     if not files.is_directory(path):
-        raise directory.error(f"`path` is `{files.shown(str(path))}`, which is no directory", "path")
+        raise directory.error(f"`path` is `{shown(str(path))}`, which is no directory", "path")
     return path
 
 
@@ -208,7 +209,7 @@ def _docs(values: Mapping[str, Any], path: Path, directory: Directory) -> str:
 def _network(values: Mapping[str, Any], directory: Directory) -> str | None:
     network = str(values.get("network") or "")
     if network not in schema.NETWORKS:
-        message = f"`network` must be {schema.ValueKind.NETWORK.value}, and is `{files.shown(network)}`"
+        message = f"`network` must be {schema.ValueKind.NETWORK.value}, and is `{shown(network)}`"
         raise directory.error(message, "network")
     return network or None
 
@@ -217,7 +218,7 @@ def _aliases(values: Mapping[str, Any], directory: Directory) -> tuple[str, ...]
     aliases = [str(alias) for alias in listed(values.get("alias")) if alias]
     for alias in aliases:
         if not schema.is_name(alias, upstream=True):
-            raise directory.error(f"the alias `{files.shown(alias)}` is no package name", alias)
+            raise directory.error(f"the alias `{shown(alias)}` is no package name", alias)
     return tuple(dict.fromkeys(alias for alias in aliases if alias != values["name"]))
 
 
@@ -228,7 +229,7 @@ def _dockerfile(values: Mapping[str, Any], path: Path, directory: Directory) -> 
         return None
     directory.check_path(path / str(name), str(name))
     if not files.is_there(path / str(name)):
-        raise directory.error(f"`{files.shown(str(name))}` is not there", str(name))
+        raise directory.error(f"`{shown(str(name))}` is not there", str(name))
     text = directory.read(path / str(name))
     lines = (line.strip() for line in text.splitlines())
     if not _FROM.search(text) and any(line and not line.startswith("#") for line in lines):

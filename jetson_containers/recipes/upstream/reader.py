@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError
+from jetson_containers.core.text import shown
 from jetson_containers.platforms import tables
 from jetson_containers.recipes import files, reader
 from jetson_containers.recipes.package import DEFAULT_REQUIRES
@@ -23,7 +24,7 @@ from jetson_containers.recipes.upstream.packages import Directory, make, one_per
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence, Set
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
     from jetson_containers.recipes.tree import RecipeDirectory
 
@@ -55,11 +56,15 @@ class UpstreamPackages:
 
 @dataclass
 class Drafts:
-    """The directories in upstream's format, by path, those that cannot be read, and what deserves a word."""
+    """The directories in upstream's format, by path, those that cannot be read, and what deserves a word.
+
+    `none` are directories that hold no package, although a file in them is called like a definition.
+    """
 
     items: dict[Path, Draft] = field(default_factory=dict)
     broken: dict[Path, RecipeError] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    none: set[Path] = field(default_factory=set)
 
     def add(self, candidate: RecipeDirectory, platform: Platform, found: Mapping[str, Mapping[str, Any]]) -> None:
         """Read a directory."""
@@ -90,8 +95,12 @@ def drafts(candidates: Sequence[RecipeDirectory], roots: Sequence[Path], platfor
         if alien:
             trees.add(_root(candidate.path, roots))
     for candidate, found in rest:
-        if _root(candidate.path, roots) in trees and forms.is_theirs(candidate, found, result.notices):
+        if _root(candidate.path, roots) not in trees:
+            continue
+        if forms.is_theirs(candidate, found, result.notices):
             result.add(candidate, platform, found)
+        elif forms.is_none(candidate):
+            result.none.add(candidate.path)
     return result
 
 
@@ -178,11 +187,11 @@ def _steps(
     path: Path, tree: Path, order: Sequence[str], found: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, Any]]:
     for name in order:
-        shown = files.shown(name)
+        written = shown(name)
         if not files.is_inside(path / name, tree):
-            raise RecipeError(f"`config` names `{shown}`, which leads out of the package tree {tree}", path=path)
+            raise RecipeError(f"`config` names `{written}`, which leads out of the package tree {tree}", path=path)
         if not files.is_there(path / name):
-            raise RecipeError(f"`config` names `{shown}`, which is not there", path=path)
+            raise RecipeError(f"`config` names `{written}`, which is not there", path=path)
         if name.endswith(".py"):
             files.read_bytes(path / name, tree=tree)  # the child has no such bounds
             yield "python", path / name

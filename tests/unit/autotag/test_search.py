@@ -33,7 +33,8 @@ from jetson_containers.core.errors import EngineMissingError, NoCompatibleImageE
 from jetson_containers.engine.interface import LocalImage
 from jetson_containers.images import labels
 from jetson_containers.images.name import ImageName
-from jetson_containers.platforms.detect import Arch, Platform, parse_target
+from jetson_containers.platforms.detect import parse_target
+from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.registry import ImageRepository, Listings, Tag, TagListing
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport

@@ -18,7 +18,7 @@ from packaging.version import Version
 from jetson_containers.autotag.search import AutotagOptions, choose, refusals, summary
 from jetson_containers.autotag.sources import RegistrySource
 from jetson_containers.platforms import detect
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.registry import ImageRepository, Listings
 from tests.paths import TESTS_DIR, UNIT_DIR
 

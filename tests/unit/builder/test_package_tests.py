@@ -17,7 +17,7 @@ from tests.unit.builder.test_run import Site, chain, results_of, site
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.plan.plan import Plan
+    from jetson_containers.plan.plan import BuildPlan
     from tests.fakes import RunCall
 
 __all__ = ["site"]  # a fixture
@@ -25,7 +25,7 @@ __all__ = ["site"]  # a fixture
 ORIN = parse_target("r36.4.3")
 
 
-def gpu_plan(*names: str) -> Plan:
+def gpu_plan(*names: str) -> BuildPlan:
     """A chain of tested packages for Orin."""
     return replace(chain(*names, tests=("t.py",)), platform=ORIN)
 

@@ -39,7 +39,7 @@ from jetson_containers.engine.interface import OutOfMemoryError, RunResult
 from jetson_containers.images import labels
 from jetson_containers.plan.plan import BuildPlan
 from jetson_containers.plan.stage import Stage, StageKind
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.recipes.package import Package
 from tests.fakes import CAPABILITIES, FakeEngine, RunCall
 
@@ -1138,7 +1138,8 @@ def test_max_jobs_that_is_not_a_number_is_refused(text: str) -> None:
         ("sub/run.py", ["python3", "/test/sub/run.py"]),
     ],
 )
-def test_test_entries_become_commands(entry: str, expected: list[str]) -> None:
+def test_package_test_entries_become_commands(entry: str, expected: list[str]) -> None:
+    """Test entries become commands."""
     assert package_tests.argv(entry) == expected
 
 

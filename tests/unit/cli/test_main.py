@@ -18,8 +18,9 @@ from jetson_containers.cli.build import build, parse_build_args
 from jetson_containers.cli.llm import llm
 from jetson_containers.core import settings
 from jetson_containers.core.errors import UsageError
-from jetson_containers.lint.rules_platforms import TARGETS
-from jetson_containers.platforms.detect import parse_target, rebase
+from jetson_containers.platforms.detect import parse_target
+from jetson_containers.platforms.overrides import rebase
+from jetson_containers.platforms.target import SUPPORTED_TARGETS
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def test_help_of_each_command_has_an_example(capsys: pytest.CaptureFixture[str],
     """Every command has help with an example."""
     code, out, _ = run(capsys, *command, "--help")
     assert code == 0
-    assert re.search(r"Examples?:\s+\S*(jetson-containers|\./\w+\.sh)", out)
+    assert re.search(r"Examples?:\s+.*(jetson-containers|\./\w+\.sh)", out)
 
 
 def test_main_suggests_the_nearest_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,6 +113,7 @@ def test_package_dirs_before_and_after_the_command_and_of_the_environment_add_up
 def test_why_looks_at_what_a_package_depends_on(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, depends: str, refused: str | None
 ) -> None:
+    """`why` looks at what a package depends on."""
     for name, needs in (("needs", depends), ("other", "[torch2trt]")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "Dockerfile").write_text(
@@ -230,7 +232,7 @@ def test_global_options_are_accepted_between_llm_and_its_commands(
     assert json.loads(out)["board"] == "orin-nx-16gb"
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", SUPPORTED_TARGETS)
 def test_list_all_has_each_family_with_versions_or_a_reason(capsys: pytest.CaptureFixture[str], target: str) -> None:
     """Every family is listed on every platform or says why not."""
     code, out, _ = run(capsys, "list", "--all", "--json", "--target", target)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jetson_containers.builder import image_check
+from jetson_containers.cli import test
 from jetson_containers.cli.app import App
-from jetson_containers.cli.test import test
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.engine.interface import RunResult
@@ -30,7 +30,7 @@ def check(
     app = App({"as_json": True, "target": target})
     out = io.StringIO()
     app.__dict__.update(engine=engine, console=Console(as_json=True, out=out, err=io.StringIO(), env={}))
-    code = test.main([*words], standalone_mode=False, obj=app)
+    code = test.test.main([*words], standalone_mode=False, obj=app)
     assert all(image_check.SCRIPTS.name in call.command for call in engine.runs)
     return code, json.loads(out.getvalue())
 

@@ -241,7 +241,8 @@ def test_relevant_lines_are_the_last_ones() -> None:
         "ModuleNotFoundError: No module named 'vllm'",
     ],
 )
-def test_a_wrong_image_is_not_explained_by_the_network_or_a_recipe(line: str) -> None:
+def test_diagnose_does_not_explain_a_wrong_image_by_network_or_recipe(line: str) -> None:
+    """A wrong image is not explained by the network or a recipe."""
     finding = diagnosis.diagnose(["Unable to find image 'nope:1' locally", line], exit_code=125, model=True)
     assert finding is not None
     told = f"{finding.cause} {finding.remedy}"
@@ -251,14 +252,16 @@ def test_a_wrong_image_is_not_explained_by_the_network_or_a_recipe(line: str) ->
     assert "--use-proxy" not in told
 
 
-def test_a_server_that_is_not_in_the_image_is_told_by_its_status_alone() -> None:
+def test_diagnose_recognizes_a_missing_server_by_its_status_alone() -> None:
+    """A server that is missing in the image is recognized by its status alone."""
     finding = diagnosis.diagnose([], exit_code=127, model=True)
     assert finding is not None
     assert "not in the image" in finding.cause
     assert "--image" in finding.remedy
 
 
-def test_a_missing_apt_package_points_at_the_missing_update_first() -> None:
+def test_diagnose_of_a_missing_apt_package_names_the_missing_update_first() -> None:
+    """A missing apt package points at the missing update first."""
     finding = diagnosis.diagnose(["E: Unable to locate package nosuchpackage"])
     assert finding is not None
     assert "`nosuchpackage`" in finding.cause

@@ -50,6 +50,7 @@ def hint_of(act: Callable[[], object]) -> str | None:
     ],
 )
 def test_command_quotes_where_a_shell_needs_it(words: tuple[object, ...], shown: str) -> None:
+    """A command is quoted where a shell needs it."""
     assert errors.command(*words) == shown
 
 
@@ -67,16 +68,19 @@ def test_conflict_suggests_each_command_once_and_quoted() -> None:
 
 
 def test_autotag_refusal_quotes_the_request() -> None:
+    """Autotag refusal quotes the request."""
     request = ("numpy>=2", "a b")
     hint = search.refusal(ImageChoice(request, ORIN)).hint
     assert commands_in(hint) == [["./build.sh", *request], ["./autotag", "-y", *request]]
 
 
 def test_why_hint_quotes_the_name() -> None:
+    """Why hint quotes the name."""
     assert commands_in(catalog._why(BAD)) == [["jetson-containers", "why", BAD]]
 
 
 def test_directory_hint_quotes_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Directory hint quotes the directory."""
     (tmp_path / BAD).mkdir()
     monkeypatch.chdir(tmp_path)
     hint = tree.directory_hint(BAD) or ""
@@ -84,6 +88,7 @@ def test_directory_hint_quotes_the_directory(tmp_path: Path, monkeypatch: pytest
 
 
 def test_owner_hints_quote_the_path() -> None:
+    """Owner hints quote the path."""
     path = Path("/data") / BAD
     own = f"sudo chown -R {OWN} {shlex.quote(str(path))}"
     assert own in str(cache._belongs_to_root(path).hint)
@@ -91,6 +96,7 @@ def test_owner_hints_quote_the_path() -> None:
 
 
 def test_rm_of_foreign_files_quotes_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that removes files of another user quotes the path."""
     output = tmp_path / BAD / "model.gguf"
     one = stored.Stored(
         kind="artefact", model="m", runtime="r", quantization="q", step="s", path=str(output), size=1
@@ -104,6 +110,7 @@ def test_rm_of_foreign_files_quotes_the_path(tmp_path: Path, monkeypatch: pytest
 
 
 def test_docker_login_hint_quotes_the_host() -> None:
+    """Docker login hint quotes the host."""
     host = "registry;reboot:5000"
     hint = hint_of(lambda: auth._decode({"auth": "%"}, host))
     assert commands_in(hint) == [["docker", "login", host]]
@@ -111,6 +118,7 @@ def test_docker_login_hint_quotes_the_host() -> None:
 
 
 def test_build_flags_hint_is_one_word_for_the_shell() -> None:
+    """Build flags hint is one word for the shell."""
     text = "FROM x\nRUN --security=insecure make\n"
     with pytest.raises(RecipeError) as caught:
         inject.check_rights(text, Path("Dockerfile"), ())
@@ -118,6 +126,7 @@ def test_build_flags_hint_is_one_word_for_the_shell() -> None:
 
 
 def test_diagnosis_quotes_what_a_log_says_in_a_remedy() -> None:
+    """Diagnosis quotes what a log says in a remedy."""
     finding = diagnosis.diagnose(["argument --output/-o: Directory does not exist: dist/$(reboot);x"], model=True)
     assert finding is not None
     assert commands_in(finding.remedy)[0] == ["mkdir", "-p", "dist/$(reboot);x"]

@@ -17,13 +17,15 @@ from packaging.version import Version
 
 import jetson_containers
 from jetson_containers.autotag.ranking import rank_key
+from jetson_containers.core.facts import load_facts
 from jetson_containers.images import labels
 from jetson_containers.images.compat import ImageFacts, compatible, facts_of
 from jetson_containers.images.name import ImageName
 from jetson_containers.plan.stage import stage_image
 from jetson_containers.platforms import tables
 from jetson_containers.platforms.cuda import class_of
-from jetson_containers.platforms.detect import Arch, Platform, detect, parse_target
+from jetson_containers.platforms.detect import detect, parse_target
+from jetson_containers.platforms.platform import Arch, Platform
 from tests.paths import TESTS_DIR
 
 SNAPSHOT = Path(jetson_containers.__file__).parent / "facts" / "dockerhub.json"
@@ -145,7 +147,7 @@ class TestEveryHostAndEveryTag:
 
     def test_compatible_gives_a_known_rule_and_a_sentence(self) -> None:
         """Every verdict has a known rule and a sentence."""
-        rules = tables.load("compat")["rules"]
+        rules = load_facts("compat")["rules"]
         for host in hosts().values():
             for _, _, facts in published()[::7]:
                 verdict = compatible(facts, host)
@@ -298,7 +300,7 @@ class TestRules:
             for mark in self.test_compatible_refuses_with_the_rule.pytestmark  # type: ignore[attr-defined]
             for i in range(len(mark.args[1]))
         }
-        assert examples | {"runs"} == set(tables.load("compat")["rules"])
+        assert examples | {"runs"} == set(load_facts("compat")["rules"])
 
     def test_classes_of_l4t_say_why_and_with_what_evidence(self) -> None:
         """Every class of L4T says why and who found out."""
@@ -520,7 +522,7 @@ class TestProperties:
         """An image is never accepted by a guess."""
         host = hosts()[name]
         verdict = compatible(image, host)
-        assert verdict.rule in tables.load("compat")["rules"]
+        assert verdict.rule in load_facts("compat")["rules"]
         if not verdict.ok:
             return
         assert image.role in {None, "final"}

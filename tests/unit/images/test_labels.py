@@ -9,7 +9,7 @@ import pytest
 from packaging.version import Version
 
 from jetson_containers.images import labels
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.platforms.platform import Arch, Platform
 
 ORIN = Platform(
     arch=Arch.TEGRA,

@@ -32,7 +32,7 @@ from jetson_containers.launch.command import Launch, plan_run
 from jetson_containers.launch.gpu import Gpu
 from jetson_containers.launch.options import is_bare, parse
 from jetson_containers.launch.parts import Mount, NoticeSeverity
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.platforms.platform import Arch, Platform
 from tests.fakes import CAPABILITIES
 from tests.paths import UNIT_DIR
 

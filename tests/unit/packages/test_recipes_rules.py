@@ -13,6 +13,7 @@ import pytest
 
 from jetson_containers.recipes import catalog
 from jetson_containers.dockerfile import inject
+from jetson_containers.platforms.platform import default_base_image
 from jetson_containers.platforms import detect
 from jetson_containers.resolver import solve
 from tests.paths import ROOT_DIR
@@ -60,7 +61,7 @@ def entries(lock: Path) -> list[tuple[str, str]]:
 def test_base_image_brings_cuda_where_it_has_to(target: str) -> None:
     """Where the base image has to bring CUDA, it is one that does."""
     args = load(target).find("cuda-runtime").build_args
-    base = detect.default_base_image(detect.parse_target(target))
+    base = default_base_image(detect.parse_target(target))
     if args["CUDA_PROVIDER"] == "base":
         assert base.startswith("nvcr.io/nvidia/l4t-jetpack:")
     elif target.startswith("r36"):

@@ -32,7 +32,7 @@ from jetson_containers.plan.plan import (
     stage_image,
     totals,
 )
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.recipes.package import Artifacts, Package
 from jetson_containers.resolver.solve import Resolution
 from tests.paths import UNIT_DIR
@@ -261,17 +261,18 @@ class TestBuildArgs:
         assert [stage.build_args.get("SM") for stage in plan.stages] == ["87", None]
         assert plan.notices == ()
 
-    def test_build_args_that_nothing_declares_are_named_in_an_error(self, tree: Tree) -> None:
-        """An argument that nothing declares is an error naming it."""
+    def test_build_args_that_nothing_declares_are_named_in_a_notice(self, tree: Tree) -> None:
+        """An argument that nothing declares has no effect, which is said, as docker says it."""
         tree.add("a", self.TEXT)
-        with pytest.raises(UsageError, match="`Z`") as caught:
-            check_build_args([tree.plan("a")], {"A": "1", "Z": "2"})
-        assert caught.value.hint == "declared are: A, B"
+        (notice,) = check_build_args([tree.plan("a")], {"A": "1", "Z": "2"})
+        assert notice == (
+            "--build-args: no Dockerfile of this build declares `Z`, which has no effect; declared are: A, B"
+        )
 
     def test_build_args_declared_anywhere_are_accepted(self, tree: Tree) -> None:
         """An argument that any stage declares is accepted; so is a proxy."""
         tree.add("a"), tree.add("b", self.TEXT)
-        check_build_args([tree.plan("a"), tree.plan("b")], {"A": "1", "https_proxy": "x"})
+        assert check_build_args([tree.plan("a"), tree.plan("b")], {"A": "1", "https_proxy": "x"}) == ()
 
     def test_build_args_refuse_the_base_image(self, tree: Tree) -> None:
         """The base image is not an argument of the user."""

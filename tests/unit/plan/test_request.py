@@ -13,11 +13,11 @@ from jetson_containers.core.errors import (
     UsageError,
     command,
 )
+from jetson_containers.core.versions import in_series, same_version
 from jetson_containers.plan.plan import PlanOptions
 from jetson_containers.plan.request import Request, assemble
 from jetson_containers.platforms.target import version_variables
 from jetson_containers.recipes.catalog import load
-from jetson_containers.recipes.requirement import in_series, same_version
 from tests.unit.treemaker import ORIN, write
 
 if TYPE_CHECKING:

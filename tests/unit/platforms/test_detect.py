@@ -14,18 +14,13 @@ import pytest
 from packaging.version import Version
 
 from jetson_containers.core.errors import ConfigError, JetsonError, TargetError
+from jetson_containers.core.facts import load_facts
 from jetson_containers.images.name import platform_tag
 from jetson_containers.platforms import tables
-from jetson_containers.platforms.detect import (
-    Arch,
-    codename,
-    comparable_ubuntu,
-    default_base_image,
-    detect,
-    parse_target,
-    rebase,
-)
+from jetson_containers.platforms.detect import detect, parse_target
 from jetson_containers.platforms.host import read
+from jetson_containers.platforms.overrides import rebase
+from jetson_containers.platforms.platform import Arch, codename, comparable_ubuntu, default_base_image
 from tests.paths import TESTS_DIR
 
 if TYPE_CHECKING:
@@ -271,7 +266,7 @@ class TestReleases:
     def test_releases_are_complete_and_spelled_right(self) -> None:
         """Every row is complete and spelled right."""
         keys = {"jetpack", "cuda", "driver_cuda", "cudnn", "tensorrt", "vpi", "base", "driver", "status", "date"}
-        table = tables.load("l4t")
+        table = load_facts("l4t")
         for l4t, row in table["releases"].items():
             assert set(row) <= keys | {"arch", "ubuntu", "socs", "image"}, l4t
             assert re.fullmatch(r"\d+\.\d+\.\d+", l4t)
@@ -281,10 +276,10 @@ class TestReleases:
 
     def test_release_is_added_by_one_row(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Adding a release is one row."""
-        table = tables.load("l4t")
+        table = load_facts("l4t")
         grown = {**table, "releases": {"36.9.0": {"jetpack": "6.9", "cuda": "12.9.1"}, **table["releases"]}}
-        real = tables.load
-        monkeypatch.setattr(tables, "load", lambda name: grown if name == "l4t" else real(name))
+        real = load_facts
+        monkeypatch.setattr(tables, "load_facts", lambda name: grown if name == "l4t" else real(name))
         tables.releases.cache_clear()
         try:
             platform = parse_target("jp6.9")
@@ -661,7 +656,7 @@ class TestTables:
             return [item for value in node for item in scalars(value)] if isinstance(node, list) else [node]
 
         for name in ("l4t", "boards", "cuda", "compat", "distros"):
-            assert {type(value) for value in scalars(tables.load(name))} == {str}
+            assert {type(value) for value in scalars(load_facts(name))} == {str}
 
     def test_tables_know_each_chip_of_releases_and_boards(self) -> None:
         """Every chip of every release and board is known."""
@@ -680,7 +675,7 @@ class TestTables:
 
     def test_tables_of_drivers_and_toolkits_ascend(self) -> None:
         """The tables of drivers and toolkits ascend."""
-        drivers = tables.load("cuda")["drivers"]
+        drivers = load_facts("cuda")["drivers"]
         assert [int(branch) for branch in drivers] == sorted(int(branch) for branch in drivers)
         assert [Version(cuda) for cuda in drivers.values()] == sorted(Version(cuda) for cuda in drivers.values())
         assert list(tables.toolkits()) == sorted(tables.toolkits())
@@ -692,9 +687,9 @@ class TestTables:
         """Importing reads no table and no YAML."""
         code = (
             "import sys; "
-            "from jetson_containers.platforms import detect, tables; "
+            "from jetson_containers.core import facts; from jetson_containers.platforms import detect; "
             "from jetson_containers.images import compat, name;"
-            "assert 'yaml' not in sys.modules and tables.load.cache_info().currsize == 0;"
+            "assert 'yaml' not in sys.modules and facts.load_facts.cache_info().currsize == 0;"
             "bad = {'docker', 'jinja2', 'huggingface_hub', 'rich', 'resolvelib', 'click'} & set(sys.modules);"
             "assert not bad, bad"
         )

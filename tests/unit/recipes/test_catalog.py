@@ -21,10 +21,10 @@ from jetson_containers.core.errors import (
     UnavailablePackageError,
     UnknownPackageError,
 )
+from jetson_containers.core.versions import version_key
 from jetson_containers.recipes import cache, catalog
 from jetson_containers.recipes.cache import Key
 from jetson_containers.recipes.catalog import Catalog, load, preferred
-from jetson_containers.recipes.requirement import version_key
 from jetson_containers.recipes.tree import RecipeDirectory
 from jetson_containers.recipes.why import explain_package
 from jetson_containers.resolver.solve import solve
@@ -34,7 +34,7 @@ from tests.unit.treemaker import NANO, ORIN, PC_CPU, XAVIER, package, platform, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 TREES = UNIT_DIR / "trees"
 BASIC = TREES / "basic"
@@ -132,7 +132,8 @@ def test_find_suggests_what_was_meant(orin: Catalog, name: str, message: str, hi
     assert (caught.value.hint or "").startswith(hint)
 
 
-def test_the_hint_for_a_missing_dependency_leaves_out_who_asks(tmp_path: Path) -> None:
+def test_missing_dependency_hint_leaves_out_who_asks(tmp_path: Path) -> None:
+    """The hint for a missing dependency leaves out who asks."""
     files = {"x/xfoo/Dockerfile": "alias: [foob, xfoo:bar]\ndepends: [foo]", "x/bar/Dockerfile": ""}
     catalog = load([write(tmp_path, files)], ORIN)
     assert "`xfoo`" in str(catalog._not_found("foo", "").hint)
@@ -236,7 +237,8 @@ def test_match_names_a_pattern_that_matches_nothing(
 # --- trees
 
 
-def test_an_added_directory_wins_a_name_of_the_built_in_tree_with_a_notice(tmp_path: Path) -> None:
+def test_added_directory_wins_a_name_of_the_built_in_tree_with_a_notice(tmp_path: Path) -> None:
+    """An added directory wins a name of the built-in tree, with a notice."""
     ours = write(tmp_path / "ours", {"a/numpy/Dockerfile": "docs: ours"})
     mine = write(tmp_path / "mine", {"b/numpy/Dockerfile": "docs: mine", "b/scipy/Dockerfile": "docs: more"})
     other = write(tmp_path / "other", {"c/numpy/Dockerfile": "docs: other"})
@@ -261,7 +263,8 @@ NUMPY = {
 }
 
 
-def test_a_bare_name_of_an_added_directory_stands_for_the_family(tmp_path: Path) -> None:
+def test_added_directory_with_a_bare_name_replaces_the_family(tmp_path: Path) -> None:
+    """A bare name of an added directory stands for the family."""
     ours = write(tmp_path / "ours", NUMPY)
     mine = write(tmp_path / "mine", {"x/Dockerfile": "name: numpy"})
     catalog = load([ours, mine], ORIN, cache=tmp_path / "cache")
@@ -289,7 +292,8 @@ def test_a_bare_name_of_an_added_directory_stands_for_the_family(tmp_path: Path)
     ],
     ids=["absent here", "absent here, same version", "another version", "upstream's format"],
 )
-def test_what_an_added_directory_only_adds_changes_no_plan(tmp_path: Path, files: dict[str, str]) -> None:
+def test_added_directory_with_new_names_changes_no_plan(tmp_path: Path, files: dict[str, str]) -> None:
+    """What an added directory only adds changes no plan."""
     ours = write(tmp_path / "ours", NUMPY)
     mine = write(tmp_path / "mine", files)
     for request in ("numpy", "scipy", "numpy:2"):

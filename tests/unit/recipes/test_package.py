@@ -21,7 +21,7 @@ from tests.unit.treemaker import DEBIAN, NANO, ORIN, PC_CPU, XAVIER, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 TREES = UNIT_DIR / "trees"
 

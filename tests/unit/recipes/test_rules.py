@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from jetson_containers.core.errors import RequirementSyntaxError
-from jetson_containers.platforms.detect import Arch
+from jetson_containers.platforms.platform import Arch
 from jetson_containers.recipes.rules import check, check_all, explain, holds
 from tests.unit.treemaker import DEBIAN, NANO, ORIN, PC, PC_CPU, SERVER, THOR, XAVIER, platform
 
 if TYPE_CHECKING:
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 PLATFORMS = {
     "nano": NANO,

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from jetson_containers.cli import main
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError, TargetError
+from jetson_containers.core.versions import pep440, version_key
 from jetson_containers.dockerfile import parser
 from jetson_containers.plan import keys
 from jetson_containers.plan.plan import PlanOptions, make
 from jetson_containers.platforms.detect import detect, parse_target
 from jetson_containers.platforms.target import from_env
-from jetson_containers.recipes import cache, requirement, templating, yaml_lines
+from jetson_containers.recipes import cache, templating, yaml_lines
 from jetson_containers.recipes.catalog import Catalog, load
 from jetson_containers.recipes.rules import parse
 from jetson_containers.recipes.schema import build_flags
@@ -452,8 +453,8 @@ def test_parse_reads_long_directives_and_many_empty_lines() -> None:
 @pytest.mark.parametrize("text", [DIGITS, f"1.{DIGITS}", f"1!{DIGITS}", "²", "1.²", "x" * 5000, f"b{DIGITS}"])
 def test_version_of_another_form_is_sorted_first(text: str) -> None:
     """A text that is not a version is sorted before all versions."""
-    assert requirement.pep440(text) is None
-    assert requirement.version_key(text) < requirement.version_key("0.1")
+    assert pep440(text) is None
+    assert version_key(text) < version_key("0.1")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from jetson_containers.core import facts
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.models import config
 from jetson_containers.llm.runtimes import limits
 from tests.paths import ROOT_DIR
@@ -175,7 +176,7 @@ def test_mlc_tables_file_is_as_the_tool_writes_it(tool: ModuleType) -> None:
 
 def test_mlc_tables_file_is_of_the_pinned_commits() -> None:
     """The tables are those of the pinned commits."""
-    found = facts.load("mlc_tables")
+    found = load_facts("mlc_tables")
     assert found["new"]["commit"].startswith("d1ea69a")
     assert found["old"]["commit"].startswith("51fb0f4")
     assert (len(found["new"]["models"]), len(found["old"]["models"])) == (47, 10)

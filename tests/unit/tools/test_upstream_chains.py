@@ -116,16 +116,21 @@ def outcomes(checkout: Path) -> dict[str, tuple[str, str]]:
         ("gpu", "rightly refused", "`cuda:13.2` cannot run on L4T 36.4.0"),
     ],
 )
-def test_what_became_of_a_chain(outcomes: dict[str, tuple[str, str]], name: str, kind: str, reason: str) -> None:
+def test_upstream_chains_tells_what_became_of_a_chain(
+    outcomes: dict[str, tuple[str, str]], name: str, kind: str, reason: str
+) -> None:
+    """The tool tells what became of a chain."""
     assert outcomes[name][0] == kind
     assert reason in outcomes[name][1]
 
 
-def test_only_sound_chains_are_compared(outcomes: dict[str, tuple[str, str]]) -> None:
+def test_upstream_chains_compares_only_sound_chains(outcomes: dict[str, tuple[str, str]]) -> None:
+    """Only sound chains are compared."""
     assert len(outcomes) == 8
 
 
-def test_a_checkout_is_not_written_to(checkout: Path, outcomes: dict[str, tuple[str, str]]) -> None:
+def test_upstream_chains_does_not_write_to_the_checkout(checkout: Path, outcomes: dict[str, tuple[str, str]]) -> None:
+    """The checkout is not written to."""
     assert outcomes
     assert {path.name for path in checkout.rglob("*") if path.is_dir()} == {"jetson_containers", "packages", *RECIPES}
 
@@ -145,14 +150,16 @@ ANSWER: dict[str, Any] = {"paths": {"a": "packages/files", "b": "packages/low"},
     ],
     ids=["other", "cuda not in the chain", "file there", "not in the chain", "runs nothing", "runs, not in the chain"],
 )
-def test_a_refusal_without_evidence_is_wrong(checkout: Path, error: JetsonError) -> None:
+def test_upstream_chains_counts_a_refusal_without_evidence_as_wrong(checkout: Path, error: JetsonError) -> None:
+    """A refusal without evidence is wrong."""
     error.message = error.message.format(checkout)
     assert not tool.is_true(error, ["a", "b"], checkout, ANSWER)
 
 
-def test_it_prints_a_table_and_writes_the_differences(
+def test_upstream_chains_prints_a_table_and_writes_the_differences(
     checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The tool prints a table and writes the differences."""
     file = tmp_path / "result.json"
     assert tool.main([str(checkout), "--target", "r36.4.0", "--json", str(file), "--at-least", "4"]) == 1
     out, err = capsys.readouterr()
@@ -164,7 +171,10 @@ def test_it_prints_a_table_and_writes_the_differences(
     assert set(differences) == {"odd", "files", "runs", "cuda:13.2", "gpu"}
 
 
-def test_what_is_no_checkout_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_upstream_chains_refuses_a_directory_that_is_not_a_checkout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A directory that is not a checkout is refused."""
     assert tool.main([str(tmp_path)]) == 2
     assert "there is no packages" in capsys.readouterr().err
 
@@ -176,7 +186,8 @@ OURS = {
 }
 
 
-def test_what_changes_beside_another_tree_is_found(tmp_path: Path) -> None:
+def test_upstream_chains_finds_what_changes_beside_another_tree(tmp_path: Path) -> None:
+    """A plan that changes beside another tree is found."""
     ours = write(tmp_path / "ours", OURS)
     write(
         tmp_path / "theirs",
@@ -191,13 +202,15 @@ def test_what_changes_beside_another_tree_is_found(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_tree_of_upstreams_beside_ours_changes_nothing(tmp_path: Path, checkout: Path) -> None:
+def test_upstream_tree_beside_the_own_tree_changes_nothing(tmp_path: Path, checkout: Path) -> None:
+    """A tree of upstream's beside this project's changes nothing."""
     before, changed = tool.beside(checkout, "r36.4.3", write(tmp_path, {**OURS, "a/low/Dockerfile": "depends: [app]"}))
     assert {"low", "app", "tool"} < set(before)
     assert changed == {}
 
 
-def test_the_stand_in_runs_where_upstream_would(checkout: Path) -> None:
+def test_upstream_stand_in_runs_where_upstream_would(checkout: Path) -> None:
+    """The stand-in runs where upstream's checkout would."""
     answer = tool.ask_upstream(checkout, detect.parse_target("sbsa"))
     assert answer["chains"]["gpu"] == ["cuda:13.2", "gpu"]
     assert answer["acts"].keys() == {"packages/runs"}

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core.facts import load_facts
 from jetson_containers.core.suggest import closest
-from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ class _Rule:
 
 def registered(interface: str = "new") -> tuple[str, ...]:
     """The templates of an interface of MLC: for the new one what `--conv-template` knows."""
-    return tuple(tables.load("mlc_tables")[interface]["templates"])
+    return tuple(load_facts("mlc_tables")[interface]["templates"])
 
 
 def choose(
@@ -108,7 +108,7 @@ def old_template(name: str, config: ModelConfig | None) -> str:
     lower = name.lower()
     if "rwkv" in lower and "world" in lower:
         return "rwkv_world"
-    prefixes: Mapping[str, str] = tables.load("mlc_tables")["old"]["prefixes"]
+    prefixes: Mapping[str, str] = load_facts("mlc_tables")["old"]["prefixes"]
     for prefix, template in prefixes.items():
         if lower.startswith(prefix):
             return template
@@ -137,5 +137,5 @@ def _rules() -> tuple[_Rule, ...]:
 
 
 def _table() -> Mapping[str, Any]:
-    table: Mapping[str, Any] = tables.load("conv_templates")
+    table: Mapping[str, Any] = load_facts("conv_templates")
     return table

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.platforms import tables
+from jetson_containers.core.facts import load_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,14 +66,14 @@ def targets() -> Mapping[str, DeviceTarget]:
             window_chunk=int(row.get("window_chunk", 0)),
             needs=tuple(row.get("needs", ())),
         )
-        for name, row in tables.load("mlc")["targets"].items()
+        for name, row in load_facts("mlc")["targets"].items()
     }
 
 
 def device_target_of(job: Job) -> DeviceTarget:
     """The target of a job. Raises UsageError naming the targets there are."""
     asked = (job.device or "cuda").lower()
-    name = tables.load("mlc")["also"].get(asked, asked)
+    name = load_facts("mlc")["also"].get(asked, asked)
     if name == "vulkan" and "windows" in job.host:
         name = "windows"
     if name not in targets():
@@ -83,7 +83,7 @@ def device_target_of(job: Job) -> DeviceTarget:
 
 def toolchains(place: DeviceTarget) -> tuple[Toolchain, ...]:
     """What has to be there before this target compiles."""
-    rows = tables.load("mlc")["toolchains"]
+    rows = load_facts("mlc")["toolchains"]
     return tuple(
         Toolchain(
             name=name,
@@ -112,7 +112,7 @@ def library(stem: str, place: DeviceTarget) -> str:
 
 def usual_context(device: str) -> int:
     """The context (tokens) that MLC's documentation gives to a kind of device; 0 where it gives none."""
-    name = tables.load("mlc")["also"].get(device.lower(), device.lower())
+    name = load_facts("mlc")["also"].get(device.lower(), device.lower())
     return targets()[name].context if name in targets() else 0
 
 
@@ -121,7 +121,7 @@ def translate_opt(value: str) -> tuple[str, tuple[str, ...]]:
 
     Raises UsageError for what no MLC knew.
     """
-    table = tables.load("mlc")["opt"]
+    table = load_facts("mlc")["opt"]
     text = value.strip().strip("'\"") or DEFAULT_OPT
     if "=" not in text:
         if text.upper() in table["presets"]:
@@ -143,7 +143,7 @@ def translate_opt(value: str) -> tuple[str, tuple[str, ...]]:
 
 def translate_overrides(value: str, which: str = "compile") -> tuple[dict[str, str], tuple[str, ...]]:
     """Read `--overrides`; old keys are replaced, and a notice says so. Raises UsageError for what MLC never knew."""
-    table = tables.load("mlc")["overrides"]
+    table = load_facts("mlc")["overrides"]
     chosen: dict[str, str] = {}
     notices = []
     for key, setting in _pairs(value.strip().strip("'\""), "--overrides"):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR, JobVerdict, Service
 from jetson_containers.llm.runtimes.mlc import conv_templates, devices
-from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Target
@@ -71,7 +71,7 @@ def shape(job: Job) -> CompiledShape:
 
 
 def _slides(job: Job) -> bool:
-    return job.config is not None and job.config.model_type in tables.load("mlc")["sliding"]
+    return job.config is not None and job.config.model_type in load_facts("mlc")["sliding"]
 
 
 def _window(job: Job, place: DeviceTarget, context: int) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from packaging.version import InvalidVersion, Version
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.runtimes import common, limits, support_table
 from jetson_containers.llm.runtimes.interface import OK, JobVerdict
 from jetson_containers.llm.runtimes.mlc import devices, mlc_chat, mlc_llm
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.pipeline.types import Step
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service, Target
     from jetson_containers.llm.runtimes.mlc.devices import DeviceTarget
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 OLD_HELP = ("python3", "-m", "mlc_llm.build", "--help")
 NEW_HELP = ("mlc_llm", "--help")
@@ -206,8 +207,8 @@ def _newest_sm(platform: Platform) -> int:
 
 
 def _schemes(api: Api) -> Mapping[str, _Scheme]:
-    rows = tables.load("mlc")["quantizations"][api.value]
-    sources = tables.load("mlc_tables")[api.value]["quantizations"]
+    rows = load_facts("mlc")["quantizations"][api.value]
+    sources = load_facts("mlc_tables")[api.value]["quantizations"]
     return {
         name: _Scheme(
             name=name,
@@ -222,7 +223,7 @@ def _schemes(api: Api) -> Mapping[str, _Scheme]:
 
 
 def _renamed(api: Api, mode: str) -> str:
-    names: Mapping[str, str] = tables.load("mlc")["renamed"][api.value]
+    names: Mapping[str, str] = load_facts("mlc")["renamed"][api.value]
     return names.get(mode, mode)
 
 
@@ -258,7 +259,7 @@ def _judge_scheme(job: Job, place: DeviceTarget, default: str) -> JobVerdict | N
     schemes = _schemes(api)
     asked = _renamed(api, job.quantization or default)
     if asked not in schemes:
-        nearest = tables.load("mlc")["replaced"].get(asked, default)
+        nearest = load_facts("mlc")["replaced"].get(asked, default)
         possible = nearest in schemes and limits.quantizes("mlc", api.value, nearest, job.config)
         nearest = nearest if possible else default
         return refuse(f"this version of MLC has no quantization `{asked}`", f"--quantization {nearest}")
@@ -374,7 +375,7 @@ def _judge_model(job: Job) -> JobVerdict | None:
 
 def _other_runtime(config: ModelConfig | None) -> str:
     """The runtime that runs nearly everywhere, where it knows the architecture."""
-    known = tables.load("architectures")["llama_cpp"]["gguf"]
+    known = load_facts("architectures")["llama_cpp"]["gguf"]
     if config is None or config.model_type in known:
         return "--runtime llama_cpp --quantization Q4_K_M"
     return "--runtime transformers"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from jetson_containers.core import facts
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm import fit
 from jetson_containers.llm.fit import (
     GIB,
@@ -32,7 +33,6 @@ from jetson_containers.llm.fit.weights import linear_weights, weights
 from jetson_containers.llm.models import known
 from jetson_containers.llm.models.config import ModelConfig, Quantized
 from jetson_containers.llm.runtimes import llama_cpp
-from jetson_containers.platforms import tables
 from tests.paths import ROOT_DIR
 
 ROOT = ROOT_DIR
@@ -383,9 +383,9 @@ def test_weights_have_a_size_for_every_quantization_of_every_runtime(runtime: st
 
 def runtimes_own_names() -> dict[tuple[str, str], list[str]]:
     """What the runtimes' own tables call quantizations: runtime → interface → names, the default first."""
-    own = {("mlc", api): list(names) for api, names in tables.load("mlc")["quantizations"].items()}
+    own = {("mlc", api): list(names) for api, names in load_facts("mlc")["quantizations"].items()}
     if (facts.FACTS / "runtimes.yaml").is_file():
-        for runtime, interfaces in tables.load("runtimes")["runtimes"].items():
+        for runtime, interfaces in load_facts("runtimes")["runtimes"].items():
             own.update({(runtime, kind): list(row["quantizations"]) for kind, row in interfaces.items()})
     return own
 
@@ -401,8 +401,8 @@ def test_weights_have_a_size_for_all_that_a_runtime_can_make(place: tuple[str, s
 def test_formats_that_are_proposed_can_be_typed() -> None:
     """What is proposed can be typed."""
     for variant in constants.runtime("mlc").variants:
-        assert set(variant.formats) <= set(tables.load("mlc")["quantizations"][variant.api])
-        assert next(iter(variant.formats)) == next(iter(tables.load("mlc")["quantizations"][variant.api]))
+        assert set(variant.formats) <= set(load_facts("mlc")["quantizations"][variant.api])
+        assert next(iter(variant.formats)) == next(iter(load_facts("mlc")["quantizations"][variant.api]))
     assert set(constants.runtime("llama_cpp").variants[0].formats) <= set(llama_cpp.QUANTIZATIONS)
 
 
@@ -447,7 +447,7 @@ def test_machine_power_mode_changes_clock_and_bandwidth() -> None:
 
 def test_constants_of_power_modes_belong_to_boards() -> None:
     """Every mode belongs to a board."""
-    for name, modes in tables.load("fit")["modes"].items():
+    for name, modes in load_facts("fit")["modes"].items():
         assert modes["default"] in modes
         for mode in modes:
             if mode != "default":

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jetson_containers.llm.models.config import ModelConfig
+    from jetson_containers.platforms.platform import Platform
 
 GGUF = UNIT_DIR / "gguf" / "by-gguf-py.gguf"
 HOSTS = TESTS_DIR / "hosts"
@@ -328,7 +329,7 @@ def test_fit_target_is_a_machine_too() -> None:
 def test_fit_board_asks_nothing_of_this_machine() -> None:
     """A board asks nothing of this machine."""
 
-    def forbidden() -> detect.Platform:
+    def forbidden() -> Platform:
         raise AssertionError("the platform was asked")
 
     machine = query.machine_for(FitQuestion(board="nano", swap=4), forbidden, Path("/"))

@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.pipeline.steps import Pipeline
 from jetson_containers.llm.pipeline.types import CommandStep, Origin, Step
 from jetson_containers.llm.runtimes.interface import Job, Runtime, ServeOptions, Target
 from jetson_containers.llm.runtimes.mlc import conv_templates, devices, mlc_llm, runtime
 from jetson_containers.llm.runtimes.mlc.runtime import Api, Mlc
-from jetson_containers.platforms import detect, tables
+from jetson_containers.platforms import detect
 from tests.paths import UNIT_DIR
 from tests.unit import mlc_options
 
@@ -855,7 +856,7 @@ def test_conv_template_of_a_model_is_that_of_its_family(name: str, template: str
 
 def test_conv_templates_of_the_table_exist() -> None:
     """Every template of the table exists."""
-    table = tables.load("conv_templates")
+    table = load_facts("conv_templates")
     used = {rule["template"] for rule in table["rules"]} | set(table["by_type"].values())
     used |= {*table["nearest"], *table["nearest"].values()}
     assert set(conv_templates.registered()) == mlc_options.TEMPLATES
@@ -1008,10 +1009,10 @@ def test_conv_template_of_the_old_interface_for_any_llama_has_a_note() -> None:
 
 def test_mlc_facts_hold_each_mode_of_the_sources() -> None:
     """The facts hold each mode the sources have."""
-    modes = tables.load("mlc")["quantizations"]
+    modes = load_facts("mlc")["quantizations"]
     assert set(modes["old"]) == mlc_options.OLD_QUANTIZATIONS
     assert set(modes["new"]) == mlc_options.NEW_QUANTIZATIONS
-    assert set(tables.load("mlc")["overrides"]["serve"]) == mlc_options.SERVE_OVERRIDES
-    assert json.dumps(sorted(tables.load("mlc")["opt"]["switches"])) == json.dumps(
+    assert set(load_facts("mlc")["overrides"]["serve"]) == mlc_options.SERVE_OVERRIDES
+    assert json.dumps(sorted(load_facts("mlc")["opt"]["switches"])) == json.dumps(
         sorted(set(mlc_options.OPT_SWITCHES) - {"ipc_allreduce_strategy"})
     )

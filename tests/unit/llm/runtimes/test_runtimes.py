@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm import fit
 from jetson_containers.llm.models.config import ModelConfig, Quantized
 from jetson_containers.llm.runtimes import support_table
@@ -35,7 +36,7 @@ from tests.paths import ROOT_DIR, UNIT_DIR
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.common import TableRuntime
     from jetson_containers.llm.runtimes.interface import Runtime
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 ROOT = ROOT_DIR
 GOLDEN = UNIT_DIR / "golden" / "runtimes"
@@ -197,7 +198,7 @@ def test_runtime_has_all_parts_of_the_interface(name: str) -> None:
     runtime: Runtime = RUNTIMES[name]
     assert runtime.name == name
     assert runtime.summary
-    assert name in tables.load("runtimes")["order"]
+    assert name in load_facts("runtimes")["order"]
 
 
 # Tables -------------------------------------------------------------------------------------------------------------
@@ -285,9 +286,9 @@ def exists(where: str, name: str) -> bool:
 
 def test_architectures_are_all_used_and_all_that_are_used_exist() -> None:
     """Every set of models is used, and every used one exists."""
-    used = {(row.runtime, row.kind) for name in tables.load("runtimes")["runtimes"] for row in support_table.rows(name)}
+    used = {(row.runtime, row.kind) for name in load_facts("runtimes")["runtimes"] for row in support_table.rows(name)}
     assert len(used) >= 14
-    for name in tables.load("runtimes")["runtimes"]:
+    for name in load_facts("runtimes")["runtimes"]:
         assert all(row.models for row in support_table.rows(name)), name
 
 

@@ -19,7 +19,7 @@ from jetson_containers.recipes.upstream import config_py
 from tests.unit.treemaker import ORIN, PC_CPU, THOR, write
 
 if TYPE_CHECKING:
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 VALUES = [
     "L4T_VERSION",

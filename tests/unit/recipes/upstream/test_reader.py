@@ -17,7 +17,7 @@ from tests.unit.treemaker import NANO, ORIN, PC, PC_CPU, THOR, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
 
 DOCKERFILE = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
@@ -677,3 +677,31 @@ def test_missing_file_that_no_helper_writes_is_an_error(tmp_path: Path) -> None:
     root = write(tmp_path, {"g/rel/config.py": "package['docs'] = ''", "g/rel/Dockerfile": COPIES})
     with pytest.raises(RecipeError, match="takes `nv_tegra_release`, which is not in"):
         key(load([root], ORIN), "rel")
+
+
+# --- files that are called like a definition
+
+
+def test_settings_of_a_server_are_no_package_of_upstreams(tmp_path: Path) -> None:
+    """A `config.yml` without a key of a definition, in a directory without a Dockerfile, is neither read nor broken."""
+    write(tmp_path, {"a/x/config.py": "", "a/x/Dockerfile": DOCKERFILE, "a/serve/config.yml": "model_list: [a]\n"})
+    catalog = load([tmp_path], ORIN)
+    assert (set(catalog.available), catalog.broken) == ({"x"}, ())
+    with pytest.raises(UnknownPackageError, match="there is no package `serve`"):
+        catalog.find("serve")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a/serve/config.yml": "name: serve\ndependz: [a]\n"}, "unknown key `dependz`"),
+        ({"a/serve/config.yml": "model_list: [a]\n", "a/serve/Dockerfile": DOCKERFILE}, "unknown key `model_list`"),
+        ({"a/serve/config.yml": "a: [\n"}, "broken YAML"),
+    ],
+    ids=["a misspelled key", "a Dockerfile", "broken"],
+)
+def test_definitions_with_a_mistake_are_still_broken(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    """What may have been meant as a definition is said to be wrong."""
+    catalog = load([write(tmp_path, {"a/x/config.py": "", "a/x/Dockerfile": DOCKERFILE, **files})], ORIN)
+    (error,) = catalog.broken
+    assert message in error.message
