@@ -22,7 +22,7 @@ from jetson_containers.builder import image_check
 from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.plan.stage import StageKind
-from jetson_containers.recipes import files
+from jetson_containers.recipes import files, shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from jetson_containers.engine.interface import Engine
 
 MODES = ("all", "once", "warn", "none")
+SHARED = "/test-shared"  # in the container of a test
+_STAGED = f"{shared.PLACE}/"
 IMAGE_CHECK = "image check"  # stands in a record beside the commands
 NEEDS_GPU = 77  # exit code of a test that cannot run here; automake's convention for "skipped"
 
@@ -104,7 +106,7 @@ def scripts_digest(node: Node) -> str:
     """Hash the test scripts themselves: they are not part of the key, so that editing a test rebuilds nothing."""
     state = hashlib.sha256()
     for entry in tests_of(node):
-        path = node.stage.definition.path / entry.partition(" ")[0] if node.stage.definition else None
+        path = shared.script(node.stage.definition, entry) if node.stage.definition else None
         script = files.read_bytes(path) if path and files.is_file(path) else b""
         state.update(entry.encode() + b"\0" + script + b"\0")
     return state.hexdigest()[:16]
@@ -169,16 +171,18 @@ def gives_gpu(options: BuildOptions) -> bool:
 
 
 def argv(entry: str) -> list[str]:
-    """Turn a `test:` entry into a command: the package's directory is `/test`.
+    """Turn a `test:` entry into a command: the package's directory is `/test`, what it shares is in `/test-shared`.
 
     >>> argv("test.py --quick 'a b'")
     ['python3', '/test/test.py', '--quick', 'a b']
+    >>> argv(".jetson/shared/look.sh")
+    ['/bin/bash', '/test-shared/look.sh']
     """
     try:
         program, *arguments = shlex.split(entry)
     except ValueError as error:
         raise UsageError(f"the test `{entry}` cannot be read: {error}", hint="close the quote in the recipe") from error
-    path = f"/test/{program}"
+    path = f"{SHARED}/{program.removeprefix(_STAGED)}" if program.startswith(_STAGED) else f"/test/{program}"
     by_suffix = {".py": ["python3", path], ".sh": ["/bin/bash", path]}
     return [*by_suffix.get(PurePosixPath(program).suffix, [path]), *arguments]
 
@@ -192,6 +196,9 @@ def container_options(node: Node, options: BuildOptions, platform: str | None) -
         chosen += ["--platform", platform]
     if definition:
         chosen += ["--volume", f"{definition.path.resolve()}:/test:ro"]
+        shared.files_of(definition)  # what is not there would be made by docker
+        for item in shared.entries_of(definition):
+            chosen += ["--volume", f"{item.path.resolve()}:{SHARED}/{item.name.removeprefix(_STAGED)}:ro"]
     if options.data:
         options.data.mkdir(parents=True, exist_ok=True)  # docker would make it too, but as root
         chosen += ["--volume", f"{options.data.resolve()}:/data"]

@@ -29,10 +29,11 @@ from jetson_containers.engine.interface import BuildRequest, OutOfMemoryError
 from jetson_containers.images import labels
 from jetson_containers.plan.stage import StageKind
 from jetson_containers.recipes import schema
+from jetson_containers.recipes.shared import files_of
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from jetson_containers.builder.graph import Node
@@ -73,13 +74,14 @@ class StageOutcome:
     failure: StageFailure | None = None
 
 
-def installs_wheels(dockerfile: str, context: Path) -> bool:
-    """Whether a stage may want the wheelhouse: it, or a small file beside it, speaks of pip or uv.
+def installs_wheels(dockerfile: str, context: Path, shared: Iterable[Path] = ()) -> bool:
+    """Whether a stage may want the wheelhouse: it, or a small file beside it or shared with it, speaks of pip or uv.
 
     A wheelhouse travels with the context of every stage that mounts it, and some hold gigabytes.
     """
     texts = [dockerfile.encode()]
-    texts += [path.read_bytes() for path in context.rglob("*") if path.is_file() and path.stat().st_size < 1 << 20]
+    files = (path for path in context.rglob("*") if path.is_file() and path.stat().st_size < 1 << 20)
+    texts += [path.read_bytes() for path in (*files, *shared)]
     return any(re.search(rb"\b(pip3?|uv)\b", text) for text in texts)
 
 
@@ -193,6 +195,7 @@ class Workshop:
         context = stage.context or (definition.path if definition else None)
         if context is None:
             raise BuildError(f"stage `{stage.package}` has no build context")
+        shared = files_of(definition) if definition else {}
         return BuildRequest(
             context=context,
             dockerfile=stage.dockerfile,
@@ -204,10 +207,11 @@ class Workshop:
             network=(definition.network if definition else None) or "host",
             flags=(*_flags(definition), *options.build_flags),
             added=definition.added if definition else {},
+            shared=shared,
             cache_from=options.cache_from,
             cache_to=options.cache_to,
             ca_bundle=options.ca_bundle,
-            wheelhouse=options.wheelhouse if installs_wheels(stage.dockerfile, context) else None,
+            wheelhouse=options.wheelhouse if installs_wheels(stage.dockerfile, context, shared.values()) else None,
             index_url=options.index_url,
             timeout=definition.timeout if definition else None,
             jobs=jobs if takes_jobs(stage.dockerfile) and not own.keys() & set(JOB_ARGS) else 0,

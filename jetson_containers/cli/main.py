@@ -27,6 +27,7 @@ from jetson_containers.core.errors import (
 COMMANDS: dict[str, tuple[str, str]] = {
     "autotag": ("autotag:autotag", "Find (or build) an image with all the packages; prints one reference."),
     "build": ("build:build", "Build one image with all the packages."),
+    "context": ("context:context", "Write the build context of a package, for a plain docker build."),
     "data": ("checkout:data", "Print the directory that containers see as /data."),
     "df": ("images:df", "Show what takes space."),
     "doctor": ("doctor:doctor", "Check this machine and say what to do about what is wrong."),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PREFIX = "jetson-containers-build-"  # of temporary directories; the process ID follows
 STALE = 3600.0  # seconds after which a directory of a process that is gone is removed
+OWN = ".jetson"  # the directory of a context that is made for a build; what a recipe has there does not count
 LOOPBACK = "127.0.0.1"
 _PORTS = range(20000, 30000)  # below the kernel's ephemeral range
 _PROXY = re.compile(r"^(https?|all|ftp)_proxy$", re.IGNORECASE)
@@ -90,8 +91,8 @@ def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "") -
 
 
 def needs_staging(request: BuildRequest, *, mounts: bool) -> bool:
-    """Whether something must stand in the context that the recipe's directory lacks: wheels, a bundle, a text."""
-    if request.added:
+    """Whether something must stand in the context that the recipe's directory lacks: wheels, a bundle, a file."""
+    if request.added or request.shared:
         return True
     return request.wheelhouse is not None if mounts else request.ca_bundle is not None
 
@@ -173,13 +174,7 @@ def _without_proxy(args: Mapping[str, str]) -> dict[str, str]:
 
 def _staged(request: BuildRequest, work: Path, *, mounts: bool) -> Path:
     context = work / "context"
-    stage(request.context, context)
-    for name, text in request.added.items():
-        if not (context / name).parent.resolve().is_relative_to(context.resolve()):
-            raise ConfigError(f"`{name}` would be written outside of the build context: a directory in it is a link")
-        _write_fresh(context / name, text)
-    own = context / ".jetson"
-    own.mkdir(exist_ok=True)
+    lay_out(request, context)
     if mounts and request.wheelhouse is not None:
         stage(request.wheelhouse.resolve(), context / inject.WHEELS_SOURCE, follow=True)
     if not mounts and request.ca_bundle is not None:
@@ -187,8 +182,30 @@ def _staged(request: BuildRequest, work: Path, *, mounts: bool) -> Path:
         shutil.copyfile(request.ca_bundle, target)
         target.chmod(0o644)
         os.utime(target, (0, 0))
-    _let_through(context / ".dockerignore")
     return context
+
+
+def lay_out(request: BuildRequest, context: Path, *, link: bool = True) -> None:
+    """Make a directory of a recipe's own files, the texts added to them and the files it shares with other recipes.
+
+    Files are linked where possible unless `link` is false. Raises ConfigError for a name that leads out.
+    """
+    place = _link_or_copy if link else shutil.copy2
+    shutil.copytree(request.context, context, symlinks=True, copy_function=place)
+    own = context / OWN
+    if own.is_dir() and not own.is_symlink():  # it takes no part in the key, so it must not reach the build
+        shutil.rmtree(own)
+    own.unlink(missing_ok=True)
+    own.mkdir()
+    for name, text in request.added.items():
+        if not (context / name).parent.resolve().is_relative_to(context.resolve()):
+            raise ConfigError(f"`{name}` would be written outside of the build context: a directory in it is a link")
+        _write_fresh(context / name, text)
+    for name, source in request.shared.items():
+        target = context / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place(str(source), str(target))
+    _let_through(context / ".dockerignore")
 
 
 def _let_through(ignore: Path) -> None:

@@ -93,6 +93,7 @@ class BuildRequest:
     index_url: str = ""  # package index pip uses during RUN, not left in the image
     jobs: int = 0  # compile jobs the recipe is told of, outside of the engine's cache key; 0: it is told nothing
     added: Mapping[str, str] = field(default_factory=dict)  # texts of files that stand in the context only meanwhile
+    shared: Mapping[str, Path] = field(default_factory=dict)  # files of elsewhere that stand in the context meanwhile
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from jetson_containers.lint import shell
 from jetson_containers.recipes import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from jetson_containers.dockerfile.parser import BuildStage, Instruction
@@ -55,31 +55,37 @@ class Files:
             self._shell[path] = shell.commands(self.text(path))
         return self._shell[path]
 
-    def folder(self, path: Path) -> Folder:
-        """One package directory."""
-        return Folder(path, self)
+    def folder(self, path: Path, shared: Mapping[str, Path] | None = None) -> Folder:
+        """One package directory; `shared` are the files it shares with others, by their path in a build context."""
+        return Folder(path, self, shared or {})
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A package directory: its files and scripts."""
+    """A package directory: its files and scripts, those that it shares with others included."""
 
     path: Path
     files: Files
+    shared: Mapping[str, Path] = field(default_factory=dict)
 
     @cached_property
     def listing(self) -> tuple[Path, ...]:
         """All files, sorted; directories of other packages and of tools left out, and none behind a link."""
         return () if self.path.is_symlink() else tuple(sorted(_walk(self.path, top=True)))
 
+    def file(self, name: str) -> Path:
+        """The file that a path in the build context means, whether it is there or not."""
+        return self.shared.get(name, self.path / name)
+
     @cached_property
     def scripts(self) -> tuple[Path, ...]:
         """The shell scripts: by name, or by their first line."""
-        return tuple(path for path in self.listing if path.suffix in {".sh", ".bash"} or _has_shebang(path))
+        files = (*self.listing, *self.shared.values())
+        return tuple(path for path in files if path.suffix in {".sh", ".bash"} or _has_shebang(path))
 
     @cached_property
     def _by_name(self) -> dict[str, Path]:
-        return {path.name: path for path in self.scripts}
+        return {path.name: path for path in reversed(self.scripts)}  # the recipe's own before a shared one
 
     def expand(self, commands: Sequence[Command], file: Path, seen: frozenset[Path] = frozenset()) -> list[Step]:
         """The commands with those of the scripts they start, each after the one that starts it."""

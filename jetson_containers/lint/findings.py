@@ -80,6 +80,7 @@ RULES: dict[str, LintRule] = dict(
             ("env-leak", "leaves a secret or a build-time setting in the image", "use ARG, or an option"),
             ("apt-lists", "leaves apt's lists in the layer", "`rm -rf /var/lib/apt/lists/*` in the same RUN"),
             ("shellcheck", "shellcheck objects", "see https://www.shellcheck.net/wiki/"),
+            ("share-missing", "`share` names what is not there", "add it to `shared/` of the tree"),
             ("suppression", "a `# lint:` comment without a known rule and a reason", "`# lint: RULE why`"),
         ),
         *_rules(
@@ -91,6 +92,7 @@ RULES: dict[str, LintRule] = dict(
             ("licence-missing", "no licence", "`license:` with an SPDX expression"),
             ("docs-missing", "no docs", "`docs:` with a sentence or README.md"),
             ("test-missing", "no test", "`test:` with a script that ends in seconds without a GPU"),
+            ("share-unused", "a shared file that nothing takes", "COPY it, name it in `test:`, or remove it"),
             ("context-size", "a large build context", "fetch large files by checksum while building"),
             ("suppression-unused", "a `# lint:` comment that declines nothing", "remove it"),
         ),

@@ -37,10 +37,11 @@ def check_folder(folder: Folder, package: Package) -> Iterator[LintFinding]:
     if size > LARGE_CONTEXT:
         largest = max(folder.listing, key=lambda path: path.stat().st_size)
         message = f"the build context has {human_bytes(size)}; the largest file is {largest.relative_to(folder.path)}"
-        yield _at("context-size", package, message)
+        yield at("context-size", package, message)
 
 
-def _at(rule: str, package: Package, message: str, remedy: str = "") -> LintFinding:
+def at(rule: str, package: Package, message: str, remedy: str = "") -> LintFinding:
+    """A finding about a package, at the line of its definition."""
     name, _, line = package.origin.rpartition(":")
     known = bool(name) and line.isdigit()
     file = package.path / name.rpartition("/")[2] if known else package.path
@@ -51,10 +52,10 @@ def _source(package: Package, folder: Folder) -> Iterator[LintFinding]:
     if package.dockerfile is None:
         return
     if not package.source:
-        yield _at("source-missing", package, f"`{package.name}` has no `source`")
+        yield at("source-missing", package, f"`{package.name}` has no `source`")
         return
     for problem in _problems(package.source, folder):
-        yield _at("source-unpinned", package, f"`{package.name}`: {problem}")
+        yield at("source-unpinned", package, f"`{package.name}`: {problem}")
 
 
 def _problems(source: Any, folder: Folder) -> Iterator[str]:
@@ -76,24 +77,24 @@ def _problems(source: Any, folder: Folder) -> Iterator[str]:
         yield "`key` is not a fingerprint of 40 digits"
     locks = source.get("lock") or []
     for lock in [locks] if isinstance(locks, str) else locks:
-        if not (folder.path / lock).is_file():
+        if not folder.file(lock).is_file():
             yield f"its lock `{lock}` is not there"
 
 
 def _description(package: Package, folder: Folder) -> Iterator[LintFinding]:
     if not package.license:
-        yield _at("licence-missing", package, f"`{package.name}` has no `license`")
+        yield at("licence-missing", package, f"`{package.name}` has no `license`")
     elif problem := _licence_problem(package.license):
-        yield _at("licence-missing", package, f"`{package.name}`: {problem}")
+        yield at("licence-missing", package, f"`{package.name}`: {problem}")
     if not package.docs.strip():
-        yield _at("docs-missing", package, f"`{package.name}` has no `docs`")
+        yield at("docs-missing", package, f"`{package.name}` has no `docs`")
     elif package.docs.endswith(".md") and not (folder.path / package.docs).is_file():
-        yield _at("docs-missing", package, f"`{package.name}`: `{package.docs}` is not there")
+        yield at("docs-missing", package, f"`{package.name}`: `{package.docs}` is not there")
     if not package.test:
-        yield _at("test-missing", package, f"`{package.name}` has no `test`")
+        yield at("test-missing", package, f"`{package.name}` has no `test`")
     for test in package.test:
-        if not (folder.path / test.split()[0]).is_file():
-            yield _at("test-missing", package, f"`{package.name}`: `{test.split()[0]}` is not there")
+        if not folder.file(test.split()[0]).is_file():
+            yield at("test-missing", package, f"`{package.name}`: `{test.split()[0]}` is not there")
 
 
 def _licence_problem(text: str) -> str:
@@ -118,4 +119,4 @@ def _arguments(package: Package, folder: Folder) -> Iterator[LintFinding]:
         if name:
             declared |= inject.declared_args(folder.files.text(folder.path / name), folder.path / name)
     for name in sorted(set(package.build_args) - declared) if any(names) else ():
-        yield _at("arg-unused", package, f"`{package.name}`: `{name}` is declared by none of its Dockerfiles")
+        yield at("arg-unused", package, f"`{package.name}`: `{name}` is declared by none of its Dockerfiles")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import NothingMatchedError, RecipeError
 from jetson_containers.dockerfile import inject
-from jetson_containers.lint import rules_commands, rules_definition, rules_dockerfile, rules_platforms
+from jetson_containers.lint import rules_commands, rules_definition, rules_dockerfile, rules_platforms, rules_shared
 from jetson_containers.lint.files import Files, Step, Text
 from jetson_containers.lint.findings import RULES, LintFinding, LintSeverity, finding, settle
 from jetson_containers.lint.rules_platforms import Gathered
@@ -28,7 +28,7 @@ from jetson_containers.recipes.package import read_directory, render
 from jetson_containers.recipes.tree import scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from jetson_containers.lint.files import Folder
@@ -68,10 +68,13 @@ def lint(
     catalogs = {target: load(trees, detect.parse_target(target)) for target in targets}
     wanted = _selected(trees, catalogs.values(), patterns)
     files = Files()
-    folders = {path: files.folder(path) for path in sorted(wanted)}
-    scripts = [script for folder in folders.values() for script in folder.scripts if shellcheck]
+    members = _by_folder(wanted, catalogs.values())
+    folders = {path: files.folder(path, rules_shared.shared_of(members[path])) for path in sorted(wanted)}
+    scripts = sorted({script for folder in folders.values() for script in folder.scripts if shellcheck})
     checker = ShellCheck([script for script in scripts if script.stat().st_size <= LARGEST])
-    found = list(_each(folders, catalogs.values()))
+    found = list(_each(folders, members, _families_without_pip_cache(_everything(catalogs.values()))))
+    if not patterns:
+        found += rules_shared.unused_in_trees(trees, _everything(catalogs.values()))
     told = {(item.file, item.line) for item in found if item.rule == "recipe-broken"}  # met again on each platform
     with keys.remembering():
         together = list(_together(trees, catalogs, frozenset(wanted)))
@@ -82,7 +85,12 @@ def lint(
             with contextlib.suppress(RecipeError):  # which is what the finding says
                 files.text(item.file)
     notices = (MISSING,) if shellcheck and not checker.available else ()
-    mine = {path: text for path, text in files.texts.items() if any(path.is_relative_to(folder) for folder in wanted)}
+    shared = {path for folder in folders.values() for path in folder.shared.values()}
+    mine = {
+        path: text
+        for path, text in files.texts.items()
+        if path in shared or any(path.is_relative_to(folder) for folder in wanted)
+    }
     return Report(tuple(settle(found, mine)), len(wanted), notices)
 
 
@@ -126,17 +134,22 @@ def _selected(trees: Sequence[Path], catalogs: Iterable[Catalog], patterns: Sequ
     return result
 
 
-def _each(folders: dict[Path, Folder], catalogs: Iterable[Catalog]) -> Iterator[LintFinding]:
-    """Rules that look at one package at a time."""
-    packages = _everything(catalogs)
-    quiet = _families_without_pip_cache(packages)
-    by_folder: dict[Path, list[Package]] = {path: [] for path in folders}
-    for package in packages:
-        if package.path in by_folder:
-            by_folder[package.path].append(package)
-    for path, members in by_folder.items():
+def _by_folder(wanted: Iterable[Path], catalogs: Iterable[Catalog]) -> dict[Path, list[Package]]:
+    """The packages of each directory, none where its recipe is broken."""
+    found: dict[Path, list[Package]] = {path: [] for path in wanted}
+    for package in _everything(catalogs):
+        if package.path in found:
+            found[package.path].append(package)
+    return found
+
+
+def _each(
+    folders: dict[Path, Folder], members: Mapping[Path, Sequence[Package]], quiet: frozenset[str]
+) -> Iterator[LintFinding]:
+    """Rules that look at one package at a time; in the images of the families `quiet` pip keeps no cache."""
+    for path, folder in folders.items():
         try:
-            yield from _folder(folders[path], members, quiet)
+            yield from _folder(folder, members[path], quiet)
         except RecipeError as error:
             where = f"{error.path}:{error.line}" if error.line else str(error.path)
             yield finding("recipe-broken", error.path, error.line or 0, error.message.removeprefix(f"{where}: "))
@@ -148,7 +161,10 @@ def _folder(folder: Folder, packages: Sequence[Package], quiet: frozenset[str]) 
         yield from rules_definition.check(package, folder)
     if packages:
         yield from rules_definition.check_folder(folder, packages[0])
-    for text, kept, off in _dockerfiles(folder, packages, quiet):
+    yield from rules_shared.missing(packages)
+    dockerfiles_of_it = list(_dockerfiles(folder, packages, quiet))
+    yield from rules_shared.unused(packages, [text for text, _, _ in dockerfiles_of_it], folder)
+    for text, kept, off in dockerfiles_of_it:
         judged |= {step.file for run in text.instructions if run.keyword == "RUN" for step in text.steps_of(run)}
         yield from rules_dockerfile.check(text, kept=kept, pip_cache_is_off=off)
     for script in folder.scripts:

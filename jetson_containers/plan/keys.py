@@ -23,6 +23,7 @@ from jetson_containers.core.errors import RecipeError
 from jetson_containers.core.text import shown
 from jetson_containers.dockerfile.parser import parse
 from jetson_containers.recipes.files import is_there, read_text
+from jetson_containers.recipes.shared import PLACE, UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,6 @@ LARGEST_CONTEXT = 4 << 30  # bytes; all of it is read for the key, before every 
 NOTED_CONTEXT = 512 << 20  # bytes from which on that deserves a word
 SCHEMA = 1  # raise it when the same inputs shall give other keys; every image is then built again
 
-_UNSEEN = frozenset({".git", ".hg", ".svn", "__pycache__", ".DS_Store", ".jetson"})
 _DEFINITION = re.compile(r"(?:Dockerfile.*|config\.(?:ya?ml|json|py)|README.*|\.dockerignore)", re.IGNORECASE)
 _REMOTE = re.compile(r"(?:https?|git|ssh|ftp)://|git@", re.IGNORECASE)
 
@@ -123,14 +123,15 @@ def context_files(
     definition: Iterable[str] = (),
     path: Path | None = None,
     added: Mapping[str, str] | None = None,
+    shared: Mapping[str, Path] | None = None,
 ) -> tuple[ContextFile, ...]:
     """List what a Dockerfile can take from its context, sorted by path.
 
     `definition` names further files that only describe the package (its tests). `path` is the Dockerfile, for
-    errors. `added` are texts of files that stand there only while it is built. Raises RecipeError for a COPY of
-    something that is not there.
+    errors. `added` are texts of files that stand there only while it is built, `shared` files of elsewhere that do.
+    Raises RecipeError for a COPY of something that is not there.
     """
-    added = added or {}
+    added, shared = added or {}, shared or {}
     path = path or root / "Dockerfile"
     sources = _sources(text, path)
     if not sources:
@@ -140,15 +141,25 @@ def context_files(
     matchers = [(source, _pattern(source) or _EVERYTHING) for source, _ in sources]
     found: dict[str, Callable[[], ContextFile]] = {}
     sizes: dict[str, int] = {}
-    for name, read in _with_added(_entries(root), added):
+    for name, read in _with_added(_entries(root), added, shared):
         by = [source for source, pattern in matchers if pattern.fullmatch(name)]
-        if not by or _ignored(name, ignored) or (name not in by and _describes(name, described)):
+        hidden = name not in shared and _ignored(name, ignored)  # what is staged is let through `.dockerignore`
+        if not by or hidden or (name not in by and _describes(name, described)):
             continue
         found[name] = read
-        sizes[name] = len(added[name].encode()) if name in added else _bytes(root / name)
+        sizes[name] = len(added[name].encode()) if name in added else _bytes(shared.get(name, root / name))
     _check_size(sizes, root)
-    _check_present(root, sources, path, added)
+    _check_present(root, sources, path, {*added, *shared})
     return tuple(replace(read(), size=sizes[name]) for name, read in found.items())
+
+
+def takes(text: str, path: Path, name: str) -> bool:
+    """Whether a Dockerfile takes a file or directory of its context, or something below it."""
+    for source, _ in _sources(text, path):
+        pattern = _pattern(source) or _EVERYTHING
+        if pattern.fullmatch(name) or source.startswith(f"{name}/"):
+            return True
+    return False
 
 
 def _bytes(path: Path) -> int:
@@ -170,12 +181,23 @@ def _check_size(sizes: Mapping[str, int], root: Path) -> None:
         )
 
 
-def _with_added(entries: _Listing, added: Mapping[str, str]) -> _Listing:
-    if not added:
+def _with_added(entries: _Listing, added: Mapping[str, str], shared: Mapping[str, Path]) -> _Listing:
+    if not added and not shared:
         return entries
     made = {name: ContextFile(name, executable=False, content=_text_digest(text)) for name, text in added.items()}
     kept = [entry for entry in entries if entry[0] not in added]
+    kept += [entry for name, file in shared.items() for entry in _shared_entry(name, file)]
     return sorted([*kept, *((name, functools.partial(_same, file)) for name, file in made.items())], key=_name)
+
+
+def _shared_entry(name: str, file: Path) -> _Listing:
+    """A file of elsewhere as the build finds it: a link to it is followed."""
+    known = _remembered.get()
+    if known is None:
+        return [(name, functools.partial(_read, name, file))]
+    if file not in known:
+        known[file] = [(name, functools.cache(functools.partial(_read, name, file)))]
+    return known[file]
 
 
 def _same(file: ContextFile) -> ContextFile:
@@ -284,10 +306,10 @@ def _walk(root: Path) -> Iterator[tuple[str, Path]]:
     found = {}
     for folder, directories, files in os.walk(root, onerror=_unreadable):
         linked = [name for name in directories if Path(folder, name).is_symlink()]
-        directories[:] = [name for name in directories if name not in _UNSEEN and name not in linked]
+        directories[:] = [name for name in directories if name not in UNSEEN and name not in linked]
         for name in [*files, *linked]:
             path = Path(folder, name)
-            if name not in _UNSEEN and not name.endswith(".pyc") and (path.is_symlink() or path.is_file()):
+            if name not in UNSEEN and not name.endswith(".pyc") and (path.is_symlink() or path.is_file()):
                 found[path.relative_to(root).as_posix()] = path
     yield from sorted(found.items())
 
@@ -302,6 +324,10 @@ def _entry(root: Path, name: str, path: Path) -> ContextFile:
         inside = target.is_file() and target.is_relative_to(root.resolve())
         link = "link:" + os.readlink(path)  # noqa: PTH115 - Path.readlink would normalise it
         return ContextFile(name, executable=False, content=f"{link} {_file_digest(target)}" if inside else link)
+    return _read(name, path)
+
+
+def _read(name: str, path: Path) -> ContextFile:
     return ContextFile(name, executable=bool(path.stat().st_mode & 0o100), content=_file_digest(path))
 
 
@@ -316,10 +342,21 @@ def _file_digest(path: Path) -> str:
     return "sha256:" + state.hexdigest()
 
 
+def _is_below(source: str, place: str) -> bool:
+    return source == place or source.startswith(f"{place}/")
+
+
 def _check_present(root: Path, sources: Sequence[tuple[str, int]], path: Path, added: Iterable[str]) -> None:
     for source, line in sources:
         if any(name == source or name.startswith(f"{source}/") for name in added):
             continue
+        if _is_below(source, PLACE):
+            raise RecipeError(
+                f"takes `{source}`, which is not in the recipe's `share`",
+                path=path,
+                line=line,
+                hint=f"`share: [{source.removeprefix(PLACE).strip('/') or 'FILE'}]`",
+            )
         literal = source and not source.startswith(".jetson") and not re.search(r"[*?\[]", source)
         if literal and not (root / source).exists() and not (root / source).is_symlink():
             raise RecipeError(

@@ -10,7 +10,7 @@ from jetson_containers.core.errors import CycleError, RecipeError
 from jetson_containers.dockerfile import inject
 from jetson_containers.plan import keys
 from jetson_containers.plan.stage import Stage, StageKind, stage_image
-from jetson_containers.recipes import files, templating
+from jetson_containers.recipes import files, shared, templating
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -147,6 +147,7 @@ class Planner:
             definition=_definition(part.package),
             path=part.path,
             added=part.package.added,
+            shared=shared.files_of(part.package),
         )
         self._sizes[part.package.name] = sum(file.size for file in context)
         return keys.stage_key(

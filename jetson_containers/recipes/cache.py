@@ -153,6 +153,8 @@ def _encode_package(package: Package) -> dict[str, Any]:
     """Every field that is not at its default."""
     data = {name: getattr(package, name) for name, default in _DEFAULTS.items() if getattr(package, name) != default}
     data["path"] = str(package.path)
+    if package.tree:
+        data["tree"] = str(package.tree)
     if package.depends:
         data["depends"] = [str(dependency) for dependency in package.depends]
     if package.artifacts:
@@ -162,11 +164,13 @@ def _encode_package(package: Package) -> dict[str, Any]:
 
 _REQUIRED_TEXTS = ("name", "family", "build_flags", "docs", "group", "license", "notes", "origin", "prefix")
 _TEXTS = ("version", "variant", "dockerfile", "network", "postfix")
-_TUPLES = ("aliases", "family_aliases", "requires", "test")
+_TUPLES = ("aliases", "family_aliases", "requires", "share", "test")
 
 
 def _decode_package(data: dict[str, Any]) -> Package:
     data["path"] = Path(data["path"])
+    if "tree" in data:
+        data["tree"] = Path(data["tree"])
     if not all(isinstance(data.get(name, ""), str) for name in _REQUIRED_TEXTS):
         raise TypeError(data)
     if not all(isinstance(data.get(name) or "", str) for name in _TEXTS):

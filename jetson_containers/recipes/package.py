@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
 from jetson_containers.core.text import shown
-from jetson_containers.recipes import files, rules, schema, templating
+from jetson_containers.recipes import files, rules, schema, shared, templating
 from jetson_containers.recipes.reader import Recipe, is_nested, read_directory
 from jetson_containers.recipes.requirement import Dependency
 
@@ -73,6 +73,8 @@ class Package:
     origin: str = ""  # file:line of the definition
     family_aliases: tuple[str, ...] = ()  # other names of the whole family: `torch` is `pytorch`, in any version
     disabled: bool = False
+    share: tuple[str, ...] = ()  # files of its build context that other recipes use as well: see `recipes.shared`
+    tree: Path | None = None  # what it belongs to; its own directory if None
     added: Mapping[str, str] = field(default_factory=dict)  # files of its build context that stand in no tree: texts
     adaptable: bool = False  # of upstream's format, where a nearer pin overrides one of its own
     replaces: str = ""  # file:line of the definition whose name it takes, being in a directory that the user added
@@ -314,6 +316,8 @@ def _package(fields: _Fields, family: str, variant: str | None, *, default: bool
         origin=fields.origin(),
         family_aliases=() if fields.values.get("tag") else tuple(name for name in aliases if ":" not in name),
         disabled=fields.flag("disabled"),
+        share=_share(fields),
+        tree=fields.recipe.tree,
     )
 
 
@@ -370,6 +374,16 @@ def _tests(fields: _Fields) -> tuple[str, ...]:
     for test in tests:
         fields.recipe.check_path(fields.where.get("test", ""), files.program(test))
     return tests
+
+
+def _share(fields: _Fields) -> tuple[str, ...]:
+    entries = fields.texts("share")
+    try:
+        for entry in entries:
+            shared.check(entry)
+    except RequirementSyntaxError as error:  # only what a template made; the rest was checked when read
+        raise fields.error("share", error.message) from None
+    return entries
 
 
 def _docs(fields: _Fields) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.errors import RequirementSyntaxError
 from jetson_containers.core.text import shown
 from jetson_containers.core.versions import LONGEST
-from jetson_containers.recipes import rules, templating
+from jetson_containers.recipes import rules, shared, templating
 from jetson_containers.recipes.requirement import NAME, Dependency
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class ValueKind(enum.Enum):
     VARIANTS = "a mapping of variant names to mappings"
     NETWORK = "`none`, `bridge` or `default`; the host's own network is the user's to give"
     FLAGS = "options of docker build"
+    SHARE = "a file or directory of the tree's `shared/`, or a list of them"
 
 
 # Upstream's spelling → ours, where both are accepted.
@@ -62,6 +63,7 @@ VARIANT_KEYS: Mapping[str, ValueKind] = {
     "postfix": ValueKind.TEXT,
     "prefix": ValueKind.TEXT,
     "requires": ValueKind.RULES,
+    "share": ValueKind.SHARE,
     "source": ValueKind.MAPPING,
     "test": ValueKind.TEXTS,
     "timeout": ValueKind.SECONDS,
@@ -214,7 +216,7 @@ def joined(value: Any, key: str) -> str:
 
 
 # Kinds whose value may be a list, each item of which is checked as the value alone would be.
-LISTS = frozenset({ValueKind.TEXTS, ValueKind.DEPENDS, ValueKind.RULES, ValueKind.DEFAULT})
+LISTS = frozenset({ValueKind.TEXTS, ValueKind.DEPENDS, ValueKind.RULES, ValueKind.DEFAULT, ValueKind.SHARE})
 
 PROBLEMS: Mapping[ValueKind, Callable[[Any], str | None]] = {
     ValueKind.TEXT: _text_problem,
@@ -230,6 +232,7 @@ PROBLEMS: Mapping[ValueKind, Callable[[Any], str | None]] = {
     ValueKind.NAME: _name_problem,
     ValueKind.NETWORK: lambda value: None if value is None or value in NETWORKS else "",
     ValueKind.FLAGS: _flags_problem,
+    ValueKind.SHARE: _each(shared.check),
     ValueKind.ARTIFACTS: lambda value: None if isinstance(value, str) and value else "",
     ValueKind.VERSIONS: lambda _: "",
     ValueKind.VARIANTS: lambda _: "",

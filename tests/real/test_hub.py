@@ -27,7 +27,7 @@ COMMANDS = {
     # the script of the images, which finds its modules elsewhere
     "image": [
         sys.executable, "-c",
-        ("import sys; sys.path.insert(0, 'packages/llm/huggingface_hub'); from hub_transfer.command import main; "
+        ("import sys; sys.path.insert(0, 'jetson_containers/hub'); from transfer.command import main; "
         "sys.exit(main(sys.argv[1:]))"),
     ],
 }  # fmt: skip

@@ -5,7 +5,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source-path=SCRIPTDIR source=fetch.sh
+# shellcheck source-path=SCRIPTDIR source=../../shared/git/fetch.sh
 . "$here/fetch.sh"
 
 work=/tmp/tvm_build

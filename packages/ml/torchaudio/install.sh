@@ -10,7 +10,11 @@ apt-get install -y --no-install-recommends libsndfile1
 apt-get clean
 rm -rf /var/lib/apt/lists/*
 
-python3 -m pip install --no-deps --require-hashes -r "$here/run-$TORCHAUDIO_PYTHON.lock"
+case $TORCHAUDIO_PYTHON in
+    py38) lock=run-py36.lock ;; # the same releases
+    *) lock=run-$TORCHAUDIO_PYTHON.lock ;;
+esac
+python3 -m pip install --no-deps --require-hashes -r "$here/$lock"
 python3 -m pip install --no-deps --no-index /opt/torchaudio/torchaudio-*.whl
 installed=$(python3 -m pip show torchaudio | sed -n 's/^Version: //p')
 [[ $installed == "$TORCHAUDIO_VERSION"* ]]

@@ -13,6 +13,7 @@ import pytest
 
 from jetson_containers.cli import main
 from jetson_containers.launch import options
+from jetson_containers.recipes import schema, templating
 from tests.paths import ROOT_DIR
 
 ROOT = ROOT_DIR
@@ -43,6 +44,14 @@ def test_docs_name_only_links_and_files_that_exist() -> None:
     for page in pages:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_recipe_page_names_every_key_and_template_variable() -> None:
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_0-9]+)`", page))
+    keys = {*schema.HEADER_KEYS, *schema.VERSION_KEYS} - {"aliases"}  # upstream's `alias` is the one we write
+    assert sorted(keys - named) == []
+    assert sorted(set(templating.VARIABLES) - named) == []
 
 
 def test_readme_names_the_two_commands_first() -> None:

@@ -239,7 +239,9 @@ def test_list_all_has_each_family_with_versions_or_a_reason(capsys: pytest.Captu
     rows = json.loads(out)
     assert code == 0
     assert {"name", "family", "version", "aliases", "group", "depends", "requires", "path"} <= rows[0].keys()
-    families = {path.name for path in ROOT.glob("packages/*/*") if path.is_dir()}
+    families = {
+        path.parent.name for name in ("Dockerfile", "config.yaml") for path in ROOT.glob(f"packages/*/*/{name}")
+    }
     assert families <= {row["family"] for row in rows if row.get("absent", "available")}
 
 

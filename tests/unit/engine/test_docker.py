@@ -287,6 +287,24 @@ def test_prepared_added_text_does_not_follow_a_link_out_of_the_context(recipe: P
     assert list(outside.iterdir()) == []
 
 
+@pytest.mark.parametrize("builder", list(Builder))
+def test_prepared_shared_files_are_in_a_staged_context(recipe: Path, tmp_path: Path, builder: Builder) -> None:
+    """Every builder finds them below `.jetson/shared`, executable where they are, whatever `.dockerignore` says."""
+    before = snapshot(recipe)
+    (tmp_path / "fetch.sh").write_text("fetch")
+    (tmp_path / "fetch.sh").chmod(0o755)
+    (recipe / ".jetson").mkdir()
+    (recipe / ".jetson" / "own").write_text("takes no part")
+    shared = {".jetson/shared/git/fetch.sh": tmp_path / "fetch.sh"}
+    with prepared(BuildRequest(recipe, RUN, "a:1", shared=shared), builder) as ready:
+        staged = ready.context / ".jetson/shared/git/fetch.sh"
+        assert staged.read_text() == "fetch"
+        assert os.access(staged, os.X_OK)
+        assert not (ready.context / ".jetson/own").exists()
+        assert (ready.context / ".dockerignore").read_text().endswith("!.jetson\n!.jetson/**\n")
+    assert snapshot(recipe) == {**before, ".jetson/own": b"takes no part"}
+
+
 def test_prepared_wheels_are_staged_where_they_can_be_mounted(recipe: Path, wheels: Path) -> None:
     """Wheels are staged where they can be mounted."""
     (wheels / "b.whl").symlink_to(wheels / "a.whl")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import fcntl
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,9 @@ from jetson_containers.core.errors import NothingMatchedError, NotReadyError, Us
 from jetson_containers.hub.describe import weight_bytes
 from jetson_containers.hub.transfer import command
 from jetson_containers.hub.transfer.model import Entry
+from jetson_containers.platforms import detect
+from jetson_containers.recipes.catalog import load
+from jetson_containers.recipes.shared import files_of
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
 
 ROOT = ROOT_DIR
 OURS = ROOT / "jetson_containers/hub/transfer"
-IMAGE = ROOT / "packages/llm/huggingface_hub/hub_transfer"
+RECIPE = ROOT / "packages/llm/huggingface_hub"
 WEIGHTS = b"\x07" * 5000
 FILES = {"config.json": b'{"model_type": "llama", "hidden_size": 64}', "model.safetensors": WEIGHTS}
 SECRET = "hf_" + "x" * 34
@@ -325,12 +331,23 @@ def test_remove_refuses_a_repository_being_downloaded(data: Path, capsys: pytest
 # the same code in the images
 
 
-def test_transfer_copy_in_images_is_the_same() -> None:
-    """Images run the same code as the host."""
-    for path in sorted({p.name for p in (*OURS.glob("*.py"), *IMAGE.glob("*.py"))}):
-        same = (OURS / path).is_file() and (IMAGE / path).is_file()
-        same = same and (OURS / path).read_bytes() == (IMAGE / path).read_bytes()
-        assert same, f"cp {OURS}/*.py {IMAGE}/"
+def test_transfer_modules_are_shared_with_images(tmp_path: Path) -> None:
+    """The recipe has no copy of the modules: it shares them, and the program in the image starts with them alone."""
+    packages = load([ROOT / "packages"], detect.parse_target("x86_64,cpu"))
+    place = ".jetson/shared/jetson_containers/hub/transfer"
+    shared = files_of(packages.find("huggingface_hub"))
+    assert shared == {f"{place}/{path.name}": path for path in OURS.glob("*.py")}
+    installed = "/usr/local/lib/huggingface-downloader"
+    assert f"\nCOPY {place} {installed}/hub_transfer\n" in (RECIPE / "Dockerfile").read_text()
+    for name, path in shared.items():
+        target = tmp_path / "hub_transfer" / name.removeprefix(f"{place}/")
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
+    program = (RECIPE / "huggingface-downloader").read_text().replace(installed, str(tmp_path))
+    argv = [sys.executable, "-I", "-c", program, "--help"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: ")
 
 
 # What Python 3.8 lacks and a hand writes without thinking; annotations are never evaluated there.

@@ -276,7 +276,52 @@ def test_rule_leaves_a_correct_definition_alone(tmp_path: Path, rule: str, _bad:
 def test_rules_without_own_tests_are_in_a_table() -> None:
     """Every rule but those with tests of their own is in a table."""
     own = {"apt-absent", "two-defaults", "layers", "shellcheck", "context-size", "suppression", "suppression-unused"}
+    own |= {"share-missing", "share-unused"}
     assert {row[0] for row in (*RUNS, *INSTRUCTIONS, *HEADERS)} == set(RULES) - own
+
+
+SHARES = GOOD_HEADER + "share: git/fetch.sh\n"
+TAKES = "COPY .jetson/shared/git/fetch.sh /tmp/\nRUN bash /tmp/fetch.sh\n"
+
+
+@pytest.mark.parametrize(
+    ("header_text", "body", "rules"),
+    [
+        (SHARES, TAKES, []),
+        (SHARES, "RUN hello\n", ["share-unused"]),
+        (SHARES.replace("fetch", "absent"), TAKES.replace("fetch", "absent"), ["recipe-broken", "share-missing"]),
+        (SHARES.replace("test: test.sh", "test: .jetson/shared/git/fetch.sh"), "RUN hello\n", []),
+        (GOOD_HEADER, TAKES, ["recipe-broken"]),
+    ],
+)
+def test_share_rules_find_entries_that_are_not_there_or_not_taken(
+    tmp_path: Path, header_text: str, body: str, rules: list[str]
+) -> None:
+    write(tmp_path, "pkg", {"Dockerfile": recipe(body, header_text), "test.sh": "set -e\nhello\n"})
+    write(tmp_path, "user", {"Dockerfile": recipe(TAKES, SHARES).replace("pkg", "user"), "test.sh": "hello\n"})
+    fetch = tmp_path / "shared/git/fetch.sh"
+    fetch.parent.mkdir(parents=True)
+    fetch.write_text("set -e\nhello\n")
+    found = lint([tmp_path], ["pkg"], targets=CPU, shellcheck=False).findings
+    assert sorted(item.rule for item in found) == rules
+
+
+def test_share_unused_finds_files_that_no_recipe_names(tmp_path: Path) -> None:
+    write(tmp_path, "pkg", {"Dockerfile": recipe(TAKES, SHARES), "test.sh": "set -e\nhello\n"})
+    for name in ("git/fetch.sh", "git/left.sh"):
+        (tmp_path / "shared" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "shared" / name).write_text("hello\n")
+    found = lint([tmp_path], targets=CPU, shellcheck=False).findings
+    assert [(item.rule, item.file.name) for item in found] == [("share-unused", "left.sh")]
+
+
+def test_a_shared_script_is_judged_as_the_recipe_s_own(tmp_path: Path) -> None:
+    write(tmp_path, "pkg", {"Dockerfile": recipe(TAKES, SHARES), "test.sh": "set -e\nhello\n"})
+    fetch = tmp_path / "shared/git/fetch.sh"
+    fetch.parent.mkdir(parents=True)
+    fetch.write_text("set -e\ngit clone https://x.org/a\n")
+    found = lint([tmp_path], targets=CPU, shellcheck=False).findings
+    assert [(item.rule, item.file) for item in found] == [("git-unpinned", fetch)]
 
 
 APT = "RUN apt-get update && apt-get install -y --no-install-recommends git %s && rm -rf /var/lib/apt/lists/*\n"

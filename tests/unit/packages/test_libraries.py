@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.recipes import catalog
+from jetson_containers.recipes import catalog, shared
 from jetson_containers.platforms import detect
 from tests.paths import ROOT_DIR
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.package import Package
 
 TREE = ROOT_DIR / "packages"
-CHECK = TREE / "llm/tvm/test_libraries.py"
-COPIES = sorted(TREE.glob("*/*/test_libraries.py"))
+CHECK = TREE / "shared/tests/libraries.py"
 TARGETS = ("r32.7.1", "r35.4.1", "r36.2.0", "r36.4.3", "r38.2.0", "r39.2.0", "sbsa", "x86_64", "x86_64-cu129")
 # Compiled for CUDA and without that file, because the test itself loads or looks before it says that it needs a GPU.
 LOOK_THEMSELVES = {"nccl", "opencv", "torchvision", "torchaudio", "triton"}
@@ -37,22 +36,16 @@ def packages(target: str) -> tuple[Package, ...]:
     return tuple(catalog.load([TREE], detect.parse_target(target)).available.values())
 
 
-def test_libraries_check_is_the_same_file_in_each_recipe() -> None:
-    """Recipes look for libraries by the same file."""
-    assert len(COPIES) > 1
-    assert len({path.read_bytes() for path in COPIES}) == 1
-
-
 @pytest.mark.parametrize("target", TARGETS)
 def test_libraries_of_packages_compiled_for_cuda_are_checked_before_a_test_skips_without_a_gpu(target: str) -> None:
     """What is compiled for CUDA is checked before a test says that it needs a GPU."""
     found = set()
     for package in packages(target):
-        texts = {entry: (package.path / entry.split()[0]).read_text() for entry in package.test}
+        texts = {entry: shared.script(package, entry).read_text() for entry in package.test}
         if package.artifacts is None or not any("77" in text for text in texts.values()):
             continue
         if package.family not in LOOK_THEMSELVES:
-            assert package.test[0].split()[0] == "test_libraries.py", package.name
+            assert shared.script(package, package.test[0]) == CHECK, package.name
         found.add(package.family)
     assert found, target
 
@@ -220,7 +213,7 @@ def build_tvm(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
     for name, place in (("/tmp/tvm_build", "work"), ("/artifacts", "artifacts")):
         script = script.replace(name, str(tmp_path / place))
     (recipe / "build.sh").write_text(script)
-    fetch = (recipe / "fetch.sh").read_text()
+    fetch = (TREE / "shared/git/fetch.sh").read_text()
     (recipe / "fetch.sh").write_text(fetch.replace("/artifacts", str(tmp_path / "artifacts")))
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/python3").write_text(PYTHON)

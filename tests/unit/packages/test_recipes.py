@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.recipes import catalog
+from jetson_containers.recipes import catalog, shared
 from jetson_containers.dockerfile import inject
 from jetson_containers.platforms import detect
 from tests.paths import ROOT_DIR
@@ -144,7 +146,7 @@ def test_packages_each_have_license_docs_and_tests(package: Package) -> None:
     if package.docs.endswith(".md"):
         assert (package.path / package.docs).is_file()
     assert package.test
-    assert [test for test in package.test if not (package.path / test.split()[0]).is_file()] == []
+    assert [test for test in package.test if not shared.script(package, test).is_file()] == []
 
 
 @pytest.mark.parametrize("package", everything(), ids=lambda package: package.name)
@@ -160,7 +162,7 @@ def test_sources_are_each_pinned(package: Package) -> None:
         assert re.fullmatch(r"[0-9a-f]{64}", source["sha256"])
     locks = source.get("lock", [])
     for lock in [locks] if isinstance(locks, str) else locks:
-        assert (package.path / lock).is_file()
+        assert shared.script(package, lock).is_file()
     if package.family.startswith("cuda") and "apt" in source:
         assert re.fullmatch(r"\S+=\d+\.\d+\.\d+-\d+", source["apt"])
 
@@ -233,10 +235,14 @@ def test_shell_scripts_stop_at_the_first_error_and_hide_none(script: Path) -> No
         assert "set -euo pipefail" in text
 
 
-def test_cuda_packages_both_install_by_the_same_script() -> None:
-    """Both CUDA packages install by the same script."""
-    one, other = (TREE / "cuda" / family / "install.sh" for family in ("cuda", "cuda-runtime"))
-    assert one.read_bytes() == other.read_bytes()
+def test_recipe_files_stand_once() -> None:
+    """What several recipes use is in `packages/shared`, or a part of this program, and named by `share`."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for folder in (TREE, ROOT / "jetson_containers"):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.stat().st_size and "__pycache__" not in path.parts:
+                found[hashlib.sha256(path.read_bytes()).hexdigest()].append(str(path.relative_to(ROOT)))
+    assert [names for names in found.values() if len(names) > 1] == []
 
 
 def test_llama_cpp_lock_names_the_archive_of_the_recipe() -> None:

@@ -90,9 +90,3 @@ def test_gpu_architectures_are_spelled_as_the_project_wants_them(
 ) -> None:
     """GPU architectures are spelled as the project wants them."""
     assert load(target).find(family).build_args[argument] == value
-
-
-def test_cuda_and_cuda_runtime_are_installed_by_one_script() -> None:
-    """Each recipe is a build context of its own, so the script stands in both; a fix to one must reach the other."""
-    cuda = ROOT_DIR / "packages" / "cuda"
-    assert (cuda / "cuda" / "install.sh").read_bytes() == (cuda / "cuda-runtime" / "install.sh").read_bytes()

@@ -147,13 +147,6 @@ def test_ollama_unpacks_only_files_in_the_list_of_checksums(tmp_path: Path, line
     assert (unpacked.read_text() if unpacked.exists() else "") == ("one.tar.zsttwo-jetpack6.tar.zst" if good else "")
 
 
-def test_fetch_script_is_the_same_in_each_recipe() -> None:
-    """Recipes fetch from git by the same script."""
-    scripts = sorted(TREE.glob("llm/*/fetch.sh"))
-    assert len(scripts) > 1
-    assert len({script.read_bytes() for script in scripts}) == 1
-
-
 def git(directory: Path, *arguments: str, text: str | None = None) -> str:
     command = ["git", "-C", str(directory), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, input=text).stdout.strip()
@@ -178,7 +171,7 @@ def origin(tmp_path: Path) -> tuple[Path, str]:
 
 
 def run_fetch(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    whole = f'set -euo pipefail; . "{TREE}/llm/tvm/fetch.sh"; {script}'
+    whole = f'set -euo pipefail; . "{TREE}/shared/git/fetch.sh"; {script}'
     command = ["bash", "-c", whole, "-", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -270,10 +263,11 @@ def test_llm_sources_are_pinned_by_a_commit_or_a_checksum() -> None:
 
 def test_recipes_that_fetch_from_git_record_the_commits() -> None:
     """Every recipe that fetches from git records the commits."""
-    for script in sorted(TREE.glob("llm/*/fetch.sh")):
-        callers = [path.read_text() for path in script.parent.glob("*.sh") if path != script]
-        text = "".join(text for text in callers if "fetch_git" in text)
-        assert f"record_source {script.parent.name} " in text, script.parent.name
+    texts = {path: path.read_text() for path in sorted(TREE.glob("llm/*/*.sh"))}
+    callers = {path.parent.name: text for path, text in texts.items() if "/fetch.sh\"" in text}
+    assert len(callers) > 1
+    for name, text in callers.items():
+        assert f"record_source {name} " in text, name
 
 
 def test_nar_hash_of_a_tree_is_that_of_nix(tmp_path: Path) -> None:

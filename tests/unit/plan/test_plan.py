@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +176,53 @@ class TestChains:
         """A Dockerfile that is missing is an error."""
         tree.packages["a"] = replace(tree.add("a"), dockerfile="Dockerfile.gone")
         with pytest.raises(RecipeError, match=r"Dockerfile\.gone"):
+            tree.plan("a")
+
+
+class TestShared:
+    """Files of `share:` count by content for exactly the stages that take them."""
+
+    @pytest.fixture
+    def sharing(self, tree: Tree) -> Tree:
+        tree.root.joinpath("shared").mkdir(parents=True)
+        tree.root.joinpath("shared/fetch.sh").write_text("one\n")
+        takes = HEAD + "COPY .jetson/shared/fetch.sh /tmp/\n"
+        tree.add("user", takes, share=("fetch.sh",), tree=tree.root)
+        tree.add("idle", share=("fetch.sh",), tree=tree.root)
+        tree.add("other")
+        return tree
+
+    def keys(self, tree: Tree) -> dict[str, str]:
+        return {name: tree.plan(name).top.key for name in ("user", "idle", "other")}
+
+    def test_an_edit_changes_the_key_of_the_stages_that_take_it(self, sharing: Tree) -> None:
+        before = self.keys(sharing)
+        sharing.root.joinpath("shared/fetch.sh").write_text("two\n")
+        after = self.keys(sharing)
+        assert {name for name in after if before[name] != after[name]} == {"user"}
+
+    def test_the_executable_bit_counts(self, sharing: Tree) -> None:
+        before = self.keys(sharing)
+        sharing.root.joinpath("shared/fetch.sh").chmod(0o755)
+        assert self.keys(sharing)["user"] != before["user"]
+
+    def test_place_in_the_tree_does_not_count(self, sharing: Tree, tmp_path: Path) -> None:
+        before = self.keys(sharing)
+        moved = tmp_path / "moved"
+        shutil.copytree(sharing.root, moved)
+        packages = {name: replace(p, path=moved / name, tree=moved) for name, p in sharing.packages.items()}
+        other = Tree(moved)
+        other.packages.update(packages)
+        assert self.keys(other) == before
+
+    def test_a_copy_of_what_is_not_shared_is_refused(self, tree: Tree) -> None:
+        tree.add("a", HEAD + "COPY .jetson/shared/fetch.sh /tmp/\n")
+        with pytest.raises(RecipeError, match=r"`\.jetson/shared/fetch\.sh`, which is not in the recipe's `share`"):
+            tree.plan("a")
+
+    def test_a_file_that_is_not_there_is_named(self, tree: Tree) -> None:
+        tree.add("a", share=("fetch.sh",), tree=tree.root)
+        with pytest.raises(RecipeError, match=r"fetch\.sh"):
             tree.plan("a")
 
 

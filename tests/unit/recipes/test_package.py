@@ -61,6 +61,7 @@ def test_header_defines_a_whole_package(tmp_path: Path) -> None:
         "network: none\n"
         "coexist: true\n"
         "gpu_at_build: yes\n"
+        "share: [git/fetch.sh, 'python:jetson_containers/hub/transfer']\n"
         "prefix: pre\n"
         "postfix: post\n",
     )
@@ -91,6 +92,8 @@ def test_header_defines_a_whole_package(tmp_path: Path) -> None:
         gpu_at_build=True,
         prefix="pre",
         postfix="post",
+        share=("git/fetch.sh", "python:jetson_containers/hub/transfer"),
+        tree=tmp_path / "ml/foo",
         origin=f"{tmp_path}/ml/foo/Dockerfile:2",
     )
 

@@ -1,11 +1,10 @@
 """Every shared object of a package finds what it is linked to; nothing is loaded, so no GPU is needed.
 
-    test_libraries.py [--after PLACE]... PLACE...
+    libraries.py [--after PLACE]... PLACE...
 
 A PLACE is a file, a directory, a pattern, or a Python module; of several with commas between them, the first that is there.
 `--after`: all places that hold what is in memory already when these are loaded, as torch is when its extensions are. Only the
-driver's own libraries may be missing, because the host brings them. The same file stands in every recipe that it tests; a unit
-test compares them.
+driver's own libraries may be missing, because the host brings them.
 Exit status 77: CUDA comes from a host that is not there (JetPack 4).
 """
 

@@ -2,7 +2,6 @@
 # Put CUDA packages of NVIDIA's apt repository into the image, or check that the base image brings CUDA already.
 # Needs CUDA_VERSION (12.6), CUDA_PROVIDER (apt, base or host) and for apt CUDA_REPOSITORY (ubuntu2204/arm64) and
 # CUDA_PACKAGES (exact versions); CUDA_PROBE is a file below the CUDA directory that the packages bring.
-# The same file stands in packages/cuda/cuda and packages/cuda/cuda-runtime; a unit test compares them.
 set -euo pipefail
 
 prefix=/usr/local/cuda-$CUDA_VERSION

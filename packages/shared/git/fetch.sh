@@ -1,6 +1,5 @@
 # shellcheck shell=bash
-# Sourced by build.sh: git sources, each as exactly pinned as its recipe can name it. The same file stands in every recipe
-# that fetches from git; a unit test compares them.
+# Sourced by build.sh: git sources, each as exactly pinned as its recipe can name it.
 
 fetch_git() { # URL REF DIRECTORY [SHA256]: REF is a commit (40 digits, or as many as are known) or a tag
     local url=$1 ref=$2 directory=$3 sum=${4:-} found
