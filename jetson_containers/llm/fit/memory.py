@@ -148,5 +148,5 @@ def baseline_of(name: str) -> float:
     except ValueError:
         size = -1.0
     if not 0 <= size < 1024:
-        raise UsageError(f"no baseline `{name}`", hint=f"there is: {', '.join(known)}, or a number of GiB")
+        raise UsageError(f"unknown baseline `{name}`", hint=f"baselines: {', '.join(known)}, or a number of GiB")
     return size * GIB

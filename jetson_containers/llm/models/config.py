@@ -207,8 +207,8 @@ def from_mlc(config: Mapping[str, Any], origin: str = "mlc-chat-config.json") ->
     model = config.get("model_config")
     if not isinstance(model, dict):
         raise UsageError(
-            f"{origin} has no `model_config`, so it does not say how large the model is",
-            hint="that is an artefact of MLC's old API: name the original model instead",
+            f"{origin} has no `model_config`, so the size of the model is unknown",
+            hint="this is an artifact of MLC's old API: specify the original model instead",
         )
     made = from_hf({"model_type": config.get("model_type"), **model}, f"{origin}: model_config")
     name = str(config.get("quantization") or model.get("quantization") or "")
@@ -429,7 +429,7 @@ def _number(keys: Keys, origin: str, *names: str) -> int:
 
 def _unusable(origin: str, key: str) -> UsageError:
     return UsageError(
-        f"{origin} has no usable `{key}`, so this is no language model's configuration that is known here",
+        f"{origin} has no usable `{key}`, so it is not the configuration of a known language model",
         hint="a decoder's config.json is needed; for a .gguf file its own metadata is read",
     )
 

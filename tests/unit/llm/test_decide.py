@@ -72,5 +72,5 @@ def test_decision_selects_up_to_a_step_that_only_the_image_has() -> None:
     first = decided(runtime="mlc", goal=Goal.COMPILED, until="link")
     again = first.on(Target(platform=ORIN, versions={"mlc": "0.1.0"}))
     assert [step.name for step in again.selected] == ["link"]
-    with pytest.raises(UsageError, match="no step `link`"):
+    with pytest.raises(UsageError, match="unknown step `link`"):
         _ = first.selected

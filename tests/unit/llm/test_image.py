@@ -122,7 +122,7 @@ def test_image_without_the_server_is_refused(containers: Answering) -> None:
     lacking = replace(containers, answer="missing llama-server\n")
     with pytest.raises(UsageError) as caught:
         image.refuse_without_programs(lacking, PACKAGES, [], SERVER)
-    assert caught.value.message == "the image `mine:1` has no `llama-server`"
+    assert caught.value.message == "the image `mine:1` lacks `llama-server`"
     assert "leave out `--image`" in str(caught.value.hint)
 
 
