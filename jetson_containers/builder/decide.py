@@ -79,7 +79,7 @@ def look(
     here = facts(graph, plans, store)
     if options.ca_bundle and not _fits_copies(plans):  # the engine is probed only where the answer counts
         here = replace(here, mounts=store.engine.capabilities.mounts)
-    if registry is None or forced(options):
+    if registry is None or options.forced:
         return here
     missing = decide(graph, plans, here, options).build
     return replace(here, remote=registry.find((graph.nodes[key] for key in graph.nodes if key in missing), warn))
@@ -115,11 +115,6 @@ def _fits_copies(plans: Sequence[BuildPlan]) -> bool:
     return True
 
 
-def forced(options: BuildOptions) -> bool:
-    """Whether a stage is built although the store has it."""
-    return options.rebuild or options.no_cache
-
-
 def decide(graph: Graph, plans: Sequence[BuildPlan], here: Facts, options: BuildOptions) -> BuildDecision:
     """Decide for every stage.
 
@@ -132,7 +127,7 @@ def decide(graph: Graph, plans: Sequence[BuildPlan], here: Facts, options: Build
     """
     if options.ca_bundle and not here.mounts:
         _check_copies(plans)
-    if forced(options):
+    if options.forced:
         build, pull, used = frozenset(graph.nodes), frozenset[str](), frozenset[str]()
     else:
         build, pull, used = _missing(graph, plans, here, options)
