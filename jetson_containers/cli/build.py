@@ -158,13 +158,13 @@ def build(app: App, *, given: BuildArguments, no_github_api: bool) -> int:  # no
 
     if given.list_packages or given.show_packages:
         return _list(app, given.packages, full=given.show_packages)
-    _check(app, given)
     app.options["settings"] = {
         "engine": given.engine or ("legacy" if given.buildkit is False else None),
         "ca_bundle": given.ca_bundle,
         "wheelhouse": given.wheelhouse,
         "stage_registry": given.stage_registry,
     }
+    _check(app, given)
     if given.dry_run:
         base = known_base.predict(app.platform, app.settings, _base(app, given))
         return _show(app, _assemble(app, given, _plan_options(app, given), base), given)
@@ -228,9 +228,23 @@ def _warn_of_idle_patterns(app: App, given: BuildArguments, assembly: Assembly) 
                 app.console.warning(f"{option} {pattern}: nothing of this build has that name")
 
 
-def _check(app: App, given: BuildArguments) -> None:
+def _warn_of_upstream_variables(app: App) -> None:
+    """Say which variables of upstream's interface are set and have no effect here."""
+    from jetson_containers.core import settings, unread_variables
+
+    own_tree = app.settings.package_trees == (settings.OPTIONS["packages"].default,)
+    given = [name for name, value in app.settings.env.items() if value]
+    if unread := unread_variables.of_upstream(given, own_tree=own_tree):
+        names = ", ".join(f"${name}" for name in unread)
+        app.console.warning(
+            f"read by upstream's build, not by this one: {names}", unread_variables.of_upstream_hint(unread)
+        )
+
+
+def _check(app: App, given: dict[str, Any]) -> None:
     if given.keep_going and not given.multiple:
         app.console.detail("--keep-going with one chain: stages after the failed one are skipped")
+    _warn_of_upstream_variables(app)
     if given.ccache or given.ccache_options:
         app.console.warning("--ccache has no effect: nothing here is compiled through ccache, artifacts are kept whole")
     if given.buildkit_device:
