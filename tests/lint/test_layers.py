@@ -27,10 +27,7 @@ ALONE = ("container_scripts", "hub.transfer")  # run inside images, where the re
 EXCEPTIONS = {
     ("launch.command", "llm.run_hints"),
 }
-CIRCLES = [
-    {"container_scripts.openai_answer", "container_scripts.openai_server"},
-    {"hub.transfer.credentials", "hub.transfer.problems", "hub.transfer.reference"},
-]
+CIRCLES = []
 
 
 def modules(root: Path) -> dict[str, Path]:
