@@ -23,15 +23,17 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
     """Run a container with what the board has: GPU, cameras, /data."""
     from jetson_containers.launch import command
     from jetson_containers.launch.options import is_bare, parse
+    from jetson_containers.llm import run_hints
 
     options, rest = command.split_globals(arguments)
     app.update(options)
     if rest and rest[0] in {"-h", "--help"}:
         app.console.result(command.HELP)
         return 0
-    image = parse(rest).image  # a line without an image is said before the engine is asked
+    request = parse(rest)
+    image = request.image  # a line without an image is said before the engine is asked
     planned = command.plan_run(
-        rest,
+        request,
         app.platform,
         app.engine.run_capabilities,
         app.settings,
@@ -45,4 +47,5 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
             f"no image `{image}` is here, so the engine asks its registry for one",
             "the image stands before the command; where `$(./autotag …)` found none, nothing stands there",
         )
-    return command.run(planned, app.console)
+    hinted = run_hints.with_hints(planned, request.line, command.data_directory(request, app.settings))
+    return command.run(hinted, app.console)

@@ -22,9 +22,9 @@ from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.launch import devices, display, docker_options
 from jetson_containers.launch.gpu import gpu_part, ulimit_part
-from jetson_containers.launch.options import OWN, hide_secrets, parse, split_globals
+from jetson_containers.launch.notices import notices_part
+from jetson_containers.launch.options import OWN, hide_secrets, split_globals
 from jetson_containers.launch.parts import LaunchHost, LaunchPart, Mount, Notice, NoticeSeverity
-from jetson_containers.llm import run_hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jetson_containers.launch.display import CookieFile
     from jetson_containers.launch.docker_options import RunLine
     from jetson_containers.launch.gpu import Gpu
+    from jetson_containers.launch.options import RunRequest
     from jetson_containers.platforms.platform import Platform
 
 __all__ = ["HELP", "Launch", "plan_run", "run", "split_globals"]
@@ -94,7 +95,7 @@ class Launch:
 
 
 def plan_run(
-    args: Sequence[str],
+    request: RunRequest,
     platform: Platform,
     capabilities: RunCapabilities,
     settings: Settings,
@@ -105,7 +106,7 @@ def plan_run(
     stdout_tty: bool = False,
     name: str | None = None,
 ) -> Launch:
-    """Make the command for a line of our options, docker's options, IMAGE and COMMAND.
+    """Make the command for a line of our options, docker's options, IMAGE and COMMAND, taken apart by `options.parse`.
 
     `root` is where the host's files are looked up, `env` the caller's environment (default: this process's; `.env`
     files of `settings` stand below it), `name` the container's name (default: one that nobody else has). Raises
@@ -114,11 +115,10 @@ def plan_run(
     """
     env = os.environ if env is None else env
     merged = {**settings.env, **env}
-    request = parse(args)
     image = request.image
     host = LaunchHost(platform, capabilities, merged, root)
     line, hidden = hide_secrets(request.line)
-    data = Path(os.path.abspath(request.data or settings.path("data")))  # noqa: PTH100 - Path.absolute keeps `..`
+    data = data_directory(request, settings)
     cookie, x11 = display.x11_part(host, line, settings.path("cache").expanduser())
     gpu, gpu_options = gpu_part(host, line, no_gpu=request.no_gpu)
     chosen_name = line.last("name") or name or unique_name()
@@ -142,7 +142,7 @@ def plan_run(
         devices.group_part(host, request),
         devices.optional_permissions_part(host),
         LaunchPart(notices=_oddities(line)),
-        run_hints.hints_part(image, platform, line, data, hidden),
+        notices_part(image, platform, hidden),
     )
     mounts = tuple(mount for mount in whole.mounts if posixpath.normpath(mount.target) not in line.mount_targets)
     options = (*whole.argv, *(word for mount in mounts for word in mount.argv), *line.words)
@@ -157,10 +157,14 @@ def plan_run(
         gpu=gpu,
         mounts=mounts,
         data=data if any(mount.target == "/data" for mount in mounts) else None,
-        folders=run_hints.folders(line.command),
         cookie=cookie if any(cookie and mount.source == str(cookie.path) for mount in mounts) else None,
         dry_run=request.dry_run,
     )
+
+
+def data_directory(request: RunRequest, settings: Settings) -> Path:
+    """The host's directory that becomes /data."""
+    return Path(os.path.abspath(request.data or settings.path("data")))  # noqa: PTH100 - Path.absolute keeps `..`
 
 
 def run(launch: Launch, console: Console, *, execute: Callable[[Launch], int] | None = None) -> int:

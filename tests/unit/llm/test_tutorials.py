@@ -18,6 +18,8 @@ import pytest
 
 from jetson_containers.launch import command
 from jetson_containers.launch.command import plan_run
+from jetson_containers.launch.options import parse
+from jetson_containers.llm.run_hints import with_hints
 from jetson_containers.platforms import detect
 from tests.fakes import CAPABILITIES
 from tests.paths import ROOT_DIR, UNIT_DIR
@@ -25,6 +27,9 @@ from tests.unit.launch.test_command import settings_with
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.platforms.platform import Platform
 
 ROOT = ROOT_DIR
 PAGE = ROOT / "docs" / "tutorials.md"
@@ -71,10 +76,15 @@ def planned(tmp_path: Path, name: str, host: str) -> command.Launch:
     target, image = HOSTS[host]
     words = shlex.split(COMMANDS[name].replace("$(./autotag mlc)", image))
     (tmp_path / "root").mkdir(exist_ok=True)
-    return plan_run(
-        words[1:], detect.parse_target(target), CAPABILITIES, settings_with(data=tmp_path / "data", cache=tmp_path),
-        root=tmp_path / "root", env={}, name="unique",
-    )  # fmt: skip
+    settings = settings_with(data=tmp_path / "data", cache=tmp_path)
+    return hinted(words[1:], detect.parse_target(target), settings, tmp_path / "root")
+
+
+def hinted(words: list[str], platform: Platform, settings: Settings, root: Path) -> command.Launch:
+    """What `run` makes of a line."""
+    request = parse(words)
+    made = plan_run(request, platform, CAPABILITIES, settings, root=root, env={}, name="unique")
+    return with_hints(made, request.line, command.data_directory(request, settings))
 
 
 def render(tmp_path: Path, name: str) -> str:
@@ -150,14 +160,7 @@ def test_run_hints_need_no_reminder_in_a_working_directory_below_data(tmp_path: 
         "mlc:0.20.0-r36.4 bash -c 'cd /data/models && mlc_llm convert_weight x -o dist/y'",
     ):
         platform = detect.parse_target("r36.4.3")
-        made = plan_run(
-            shlex.split(words),
-            platform,
-            CAPABILITIES,
-            settings_with(data=tmp_path, cache=tmp_path),
-            root=tmp_path,
-            env={},
-        )
+        made = hinted(shlex.split(words), platform, settings_with(data=tmp_path, cache=tmp_path), tmp_path)
         assert "relative" not in said(made)
 
 
