@@ -63,6 +63,7 @@ class Containers:
     ) -> Launch:
         """The docker command; never with a secret in the argv."""
         from jetson_containers.launch.command import plan_run
+        from jetson_containers.launch.options import parse
 
         own = list(options)
         if any(SCRIPTS_DIR in word for word in command):  # else a service file would need this checkout for nothing
@@ -71,7 +72,7 @@ class Containers:
             # What the steps leave below data/ belongs to the user who asked, not to root.
             own += ["--user", f"{os.getuid()}:{os.getgid()}", "--env", "HOME=/tmp"]
         planned = plan_run(
-            [*own, image, *command],
+            parse([*own, image, *command]),
             self.platform,
             self.engine.run_capabilities,
             self.settings,
