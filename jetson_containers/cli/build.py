@@ -87,6 +87,13 @@ def _options(function: Any) -> Any:
             click.option("--ca-bundle", type=click.Path(), help="Certificates to trust during the build only."),
             click.option("--wheelhouse", type=click.Path(), help="Directory of wheels pip may use during the build."),
             click.option("--log-dir", "--logs", "log_dir", type=click.Path(path_type=Path), help="Where logs go."),
+            click.option(
+                "--ccache/--no-ccache",
+                "ccache",
+                default=None,
+                help="Accepted; nothing here is compiled through ccache.",
+            ),
+            click.option("--ccache-dir", "--ccache-maxsize", "ccache_options", default="", hidden=True),
             click.option("--no-github-api", is_flag=True, help="Accepted; our scan and builds never call that API."),
             click.option("--list-packages", is_flag=True, help="As `jetson-containers list`."),
             click.option("--show-packages", is_flag=True, help="As `jetson-containers show`, for every package."),
@@ -179,6 +186,8 @@ def _warn_of_idle_patterns(app: App, given: dict[str, Any], assembly: Assembly) 
 def _check(app: App, given: dict[str, Any]) -> None:
     if given["keep_going"] and not given["multiple"]:
         app.console.detail("--keep-going with one chain: stages after the failed one are skipped")
+    if given["ccache"] or given["ccache_options"]:
+        app.console.warning("--ccache has no effect: nothing here is compiled through ccache, artifacts are kept whole")
     if given["buildkit_device"]:
         app.console.warning("--buildkit-device has no effect: no recipe needs a GPU while building, tests run with it")
     if given["engine"] and given["buildkit"] is False and given["engine"] != "legacy":

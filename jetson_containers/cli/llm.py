@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jetson_containers.cli.abbreviations import AbbreviatingGroup
 from jetson_containers.cli.app import App, collect, command, global_options, list_option
 from jetson_containers.cli.llm_fit import fit
 
@@ -24,6 +25,7 @@ COUNT, SOME = click.IntRange(min=0), click.IntRange(min=1)  # 0: the default, wh
 
 
 @click.group(
+    cls=AbbreviatingGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: jetson-containers llm chat Qwen/Qwen2.5-1.5B-Instruct --prompt 'What is a Jetson?'",
 )

@@ -218,6 +218,7 @@ def _hidden_values(names: Iterable[str]) -> list[Notice]:
     return [
         Notice(
             f"the value of {name} is passed through the environment, not on docker's command line, where every user "
+            "could read it",
             severity=NoticeSeverity.INFO,
         )
         for name in sorted(names)

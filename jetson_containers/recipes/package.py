@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
 from jetson_containers.core.text import shown
 from jetson_containers.recipes import files, rules, schema, shared, templating
+from jetson_containers.recipes.budget import bounded
 from jetson_containers.recipes.reader import Recipe, is_nested, read_directory
 from jetson_containers.recipes.requirement import Dependency
 from jetson_containers.recipes.types import Artifacts, Package
@@ -38,7 +39,7 @@ def render(recipe: Recipe, platform: Platform) -> tuple[Package, ...]:
     """
     packages: list[Package] = []
     work = Work()
-    with templating.bounded():
+    with bounded():
         for definition in _definitions(recipe):
             packages += _render_definition(replace(definition, work=work), platform)
     return tuple(packages)

@@ -26,12 +26,8 @@ ALONE = ("container_scripts", "hub.transfer")  # run inside images, where the re
 # Imports against the order, each until its module is split.
 EXCEPTIONS: set[tuple[str, str]] = set()
 CIRCLES = [
-    {"builder.decide", "builder.finals", "builder.stage_builder"},
     {"container_scripts.openai_answer", "container_scripts.openai_server"},
     {"hub.transfer.credentials", "hub.transfer.problems", "hub.transfer.reference"},
-    {"llm.models.config", "llm.models.layers"},
-    {"recipes.sandbox", "recipes.templating"},
-    {"resolver.explain", "resolver.search", "resolver.upstream_pins"},
 ]
 
 

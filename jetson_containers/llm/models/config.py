@@ -24,6 +24,7 @@ from jetson_containers.llm.models.layers import (
     experts,
     read,
     shared_width,
+    uniform,
     used_experts,
     whole,
 )
@@ -133,6 +134,32 @@ class ModelConfig:
     def names(self) -> tuple[str, ...]:
         """What a runtime's list may call it: the outer type decides what loads, also of a part saved on its own."""
         return (self.model_type, self.model_type.removesuffix("_text"))
+
+    def layer_blocks(self) -> tuple[Block, ...]:
+        """The layers; of a shape that was stated without them, equal ones with attention and feed-forward."""
+        if self.blocks:
+            return self.blocks
+        shape = Shape(
+            family="",
+            layers=self.layers,
+            hidden=self.hidden,
+            intermediate=self.intermediate,
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            head_dim=self.head_dim,
+            gated=self.gated_mlp,
+        )
+        return uniform(
+            shape,
+            dense=min(self.dense_layers, self.layers) if self.experts else self.layers,
+            intermediate=self.intermediate,
+            experts=(
+                self.experts,
+                min(self.experts_used or self.experts, self.experts),
+                self.expert_intermediate or self.intermediate,
+            ),
+            shared=self.shared_intermediate,
+        )
 
 
 def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: object = None) -> ModelConfig:
