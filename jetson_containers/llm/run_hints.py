@@ -1,6 +1,6 @@
-"""What a container's command will run into, as tutorials write it: said before the start, with what was meant.
+"""Notices on a container's command as tutorials write it: what will go wrong, and what was meant.
 
-The command itself is the user's and passes through untouched.
+The command itself is the user's and passes through unchanged.
 """
 
 from __future__ import annotations
