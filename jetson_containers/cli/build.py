@@ -241,7 +241,7 @@ def _warn_of_upstream_variables(app: App) -> None:
         )
 
 
-def _check(app: App, given: dict[str, Any]) -> None:
+def _check(app: App, given: BuildArguments) -> None:
     if given.keep_going and not given.multiple:
         app.console.detail("--keep-going with one chain: stages after the failed one are skipped")
     _warn_of_upstream_variables(app)
