@@ -23,14 +23,13 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
     """Run a container with what the board has: GPU, cameras, /data."""
     from jetson_containers.launch import command
     from jetson_containers.launch.options import is_bare, parse
-    from jetson_containers.llm import run_hints
+    from jetson_containers.llm.run_hints import with_hints
 
-    options, rest = command.split_globals(arguments)
-    app.update(options)
-    if rest and rest[0] in {"-h", "--help"}:
+    request = parse(arguments)
+    app.update(request.globals)
+    if request.asks_for_help:
         app.console.result(command.HELP)
         return 0
-    request = parse(rest)
     image = request.image  # a line without an image is said before the engine is asked
     planned = command.plan_run(
         request,
@@ -47,5 +46,4 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
             f"no image `{image}` is here, so the engine asks its registry for one",
             "the image stands before the command; where `$(./autotag …)` found none, nothing stands there",
         )
-    hinted = run_hints.with_hints(planned, request.line, command.data_directory(request, app.settings))
-    return command.run(hinted, app.console)
+    return command.run(with_hints(planned, request.line), app.console)

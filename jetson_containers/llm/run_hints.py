@@ -1,6 +1,6 @@
-"""What a container's command will run into, as tutorials write it: said before the start, with what was meant.
+"""Notices on a container's command as tutorials write it: what will go wrong, and what was meant.
 
-The command itself is the user's and passes through untouched.
+The command itself is the user's and passes through unchanged.
 """
 
 from __future__ import annotations
@@ -28,18 +28,15 @@ _LINK = re.compile(r"\bln -s \S[^;&|]*?(/data/[^\s'\";&|]+)")
 _MLC_FOLDERS = re.compile(r"/data/(models/mlc/dist/(?:models|libs))/")
 
 
-def with_hints(launch: Launch, line: RunLine, data: Path) -> Launch:
-    """The launch with notices on its command, and the directories below `data` that the command takes for granted."""
-    found = (*launch.notices, *_hints(launch.image, line, data))
-    return replace(launch, notices=found, folders=folders(line.command))
+def with_hints(launch: Launch, line: RunLine) -> Launch:
+    """The same start with notices on its command: MLC's two interfaces, paths that go with the container, links.
 
-
-def _hints(image: str, line: RunLine, data: Path) -> list[Notice]:
-    """Notices on a command: MLC's two interfaces, paths that go with the container, downloads, links."""
-    text = " ".join(line.command)
+    `line` is the parsed line of the user. The folders below /data that the command takes for granted are made too.
+    """
+    text = " ".join(launch.command)
     notices: list[Notice] = []
     if "mlc_llm" in text:
-        notices += _mlc(image, text)
+        notices += _mlc(launch.image, text)
         notices += _relative(line, text)
     if "git clone https://huggingface.co/" in text:
         notices.append(
@@ -56,8 +53,9 @@ def _hints(image: str, line: RunLine, data: Path) -> list[Notice]:
                 severity=NoticeSeverity.INFO,
             )
         )
-    notices += _links(text, data)
-    return notices
+    if launch.data is not None:
+        notices += _links(text, launch.data)
+    return replace(launch, notices=(*launch.notices, *notices), folders=folders(launch.command))
 
 
 def folders(command: Sequence[str]) -> tuple[str, ...]:

@@ -722,7 +722,7 @@ def test_data_option_needs_a_directory(args: list[str]) -> None:
         plan_run(parse(args), NO_GPU, CAPABILITIES, SETTINGS, env={})
 
 
-# Global options on a run line, for the command line to take out first.
+# Global options on a run line.
 
 
 @pytest.mark.parametrize(
@@ -730,17 +730,46 @@ def test_data_option_needs_a_directory(args: list[str]) -> None:
     [
         ("img cmd", {}, "img cmd"),
         ("--verbose --rm img", {"verbose": True}, "--rm img"),
-        ("--target r36.4 --dry-run --json img", {"target": "r36.4", "as_json": True}, "--dry-run img"),
+        ("--target r36.4 --dry-run --json img", {"target": "r36.4", "as_json": True}, "img"),
         ("--package-dirs=a,b --offline img --verbose", {"package_dirs": ("a,b",), "offline": True}, "img --verbose"),
         ("--package-dirs a --rm --package-dirs=b img", {"package_dirs": ("a", "b")}, "--rm img"),
         ("-e --verbose img", {}, "-e --verbose img"),
         ("-q -v /a:/b img", {}, "-q -v /a:/b img"),
-        ("--rm -- --verbose img", {}, "--rm -- --verbose img"),
+        ("--rm -- --verbose img", {}, "--rm --verbose img"),
     ],
 )
-def test_global_options_are_split_from_the_rest(line: str, options: dict[str, Any], rest: str) -> None:
-    """The global options are split from the rest."""
-    assert command.split_globals(line.split()) == (options, tuple(rest.split()))
+def test_global_options_are_told_from_the_rest(line: str, options: dict[str, Any], rest: str) -> None:
+    """The global options are told from the rest, and docker sees none of them."""
+    request = parse(line.split())
+    assert request.globals == options
+    assert " ".join((*request.line.words, request.image, *request.line.command)) == rest
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("--help", True),
+        ("--verbose --help", True),
+        ("--dry-run --help", True),
+        ("--rm --help img", False),
+        ("img --help", False),
+        ("", False),
+    ],
+)
+def test_help_is_asked_for_by_the_first_option(line: str, *, asked: bool) -> None:
+    """Help is asked for by the first option but ours; after an image it is the command's."""
+    assert parse(line.split()).asks_for_help is asked
+
+
+def test_line_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was parsed is handed on: making the command, with sudo too, parses nothing."""
+    request = parse(["-e", "A", "-e", "B=1", "img", "cmd"])
+    for module in ("docker_options", "options"):
+        monkeypatch.setattr(f"jetson_containers.launch.{module}.parse", lambda *_args: pytest.fail("parsed again"))
+    planned = plan_run(
+        request, NO_GPU, replace(CAPABILITIES, sudo=True), SETTINGS, root=tmp_path, env={"HF_TOKEN": "t"}
+    )
+    assert planned.argv[:2] == ("sudo", "--preserve-env=A,HF_TOKEN,HUGGINGFACE_TOKEN")
 
 
 # Running.

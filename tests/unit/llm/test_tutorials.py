@@ -12,7 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,9 +27,6 @@ from tests.unit.launch.test_command import settings_with
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from jetson_containers.core.settings import Settings
-    from jetson_containers.platforms.platform import Platform
 
 ROOT = ROOT_DIR
 PAGE = ROOT / "docs" / "tutorials.md"
@@ -72,19 +69,19 @@ COMMANDS = {
 }  # fmt: skip
 
 
+def plan_with_hints(args: list[str], *given: Any, **options: Any) -> command.Launch:
+    request = parse(args)
+    return with_hints(plan_run(request, *given, **options), request.line)
+
+
 def planned(tmp_path: Path, name: str, host: str) -> command.Launch:
     target, image = HOSTS[host]
     words = shlex.split(COMMANDS[name].replace("$(./autotag mlc)", image))
     (tmp_path / "root").mkdir(exist_ok=True)
-    settings = settings_with(data=tmp_path / "data", cache=tmp_path)
-    return hinted(words[1:], detect.parse_target(target), settings, tmp_path / "root")
-
-
-def hinted(words: list[str], platform: Platform, settings: Settings, root: Path) -> command.Launch:
-    """What `run` makes of a line."""
-    request = parse(words)
-    made = plan_run(request, platform, CAPABILITIES, settings, root=root, env={}, name="unique")
-    return with_hints(made, request.line, command.data_directory(request, settings))
+    return plan_with_hints(
+        words[1:], detect.parse_target(target), CAPABILITIES, settings_with(data=tmp_path / "data", cache=tmp_path),
+        root=tmp_path / "root", env={}, name="unique",
+    )  # fmt: skip
 
 
 def render(tmp_path: Path, name: str) -> str:
@@ -160,7 +157,14 @@ def test_run_hints_need_no_reminder_in_a_working_directory_below_data(tmp_path: 
         "mlc:0.20.0-r36.4 bash -c 'cd /data/models && mlc_llm convert_weight x -o dist/y'",
     ):
         platform = detect.parse_target("r36.4.3")
-        made = hinted(shlex.split(words), platform, settings_with(data=tmp_path, cache=tmp_path), tmp_path)
+        made = plan_with_hints(
+            shlex.split(words),
+            platform,
+            CAPABILITIES,
+            settings_with(data=tmp_path, cache=tmp_path),
+            root=tmp_path,
+            env={},
+        )
         assert "relative" not in said(made)
 
 
