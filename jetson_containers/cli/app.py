@@ -64,7 +64,18 @@ class App:
         flags = {"offline": self.options.get("offline") or None, "packages": self.options.get("tree") or None}
         flags["package_dirs"] = tuple(filter(None, self.options.get("package_dirs", ()))) or None
         flags.update(self.options.get("settings", {}))
-        return settings.load(flags)
+        loaded = settings.load(flags)
+        self._warn_of_unknown_settings(loaded)
+        return loaded
+
+    def _warn_of_unknown_settings(self, loaded: Settings) -> None:
+        from jetson_containers.core import unread_variables
+
+        if unknown := unread_variables.unknown_settings(loaded.env):
+            self.console.warning(
+                f"no setting is called so: {', '.join(f'${name}' for name in unknown)}",
+                unread_variables.unknown_settings_hint(unknown),
+            )
 
     @functools.cached_property
     def platform(self) -> Platform:

@@ -132,6 +132,7 @@ def test_why_looks_at_what_a_package_depends_on(
 def test_info_list_and_build_name_the_same_platform(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """`info`, `list` and `build` name the same platform."""
     monkeypatch.setenv("JETSON_CONTAINERS_CACHE", str(tmp_path))
     target = parse_target("x86_64,cpu")
     made = rebase(target, "debian", "12", "test")
@@ -318,17 +319,20 @@ def test_search_finds_a_broken_recipe_by_its_name(capsys: pytest.CaptureFixture[
     ],
 )
 def test_abbreviations_of_long_options_are_taken(argv: tuple[str, ...], key: str, value: object) -> None:
+    """Abbreviations of long options are taken."""
     assert build.make_context("build", [*argv]).params[key] == value
 
 
 @pytest.mark.parametrize("option", ["--skip", "--buil", "--no-c", "--nonsense", "--dry-run-it"])
 def test_abbreviations_of_several_options_or_none_are_refused(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    """Abbreviations of several options or none are refused."""
     code, _, err = run(capsys, "build", option, "numpy")
     assert code == 2
     assert option in err
 
 
 def test_abbreviations_are_taken_by_groups_and_never_by_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """Abbreviations are taken by groups and never by run."""
     code, out, err = run(capsys, "--targ", "r36.4.3", "--js", "info")
     assert code == 0, err
     assert json.loads(out)["l4t"] == "36.4.3"
@@ -351,6 +355,7 @@ def test_abbreviations_are_taken_by_groups_and_never_by_run(capsys: pytest.Captu
 def test_log_options_of_upstream_choose_how_much_is_said(
     monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...], level: Level
 ) -> None:
+    """Log options of upstream choose how much is said."""
     said: list[Level] = []
     monkeypatch.setattr(App, "console", property(lambda app: said.append(app.level) or Console(level=app.level)))
     main.main(["root", *argv])
@@ -358,8 +363,27 @@ def test_log_options_of_upstream_choose_how_much_is_said(
 
 
 def test_ccache_options_of_upstream_are_accepted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ccache options of upstream are accepted."""
     argv = ("build", "--dry-run", "numpy", "--target", "cpu")
     assert run(capsys, *argv, "--no-ccache")[::2] == (0, run(capsys, *argv)[2])
     code, _, err = run(capsys, *argv, "--ccache-dir", "/x")
     assert code == 0
     assert "--ccache has no effect" in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (("build", "--dry-run", "--json", "Numpy>=2"), ["numpy>=2"]),
+        (("show", "NUMPY"), ["numpy"]),
+        (("why", "Numpy"), ["numpy", "available"]),
+        (("tree", "Huggingface-Hub"), ["huggingface_hub"]),
+        (("list", "NUMPY"), ["numpy"]),
+    ],
+)
+def test_commands_take_names_without_regard_to_case_and_hyphens(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], words: list[str]
+) -> None:
+    code, out, err = run(capsys, *argv, "--target", "cpu")
+    assert code == 0, err
+    assert all(word in out for word in words)

@@ -104,6 +104,7 @@ def test_image_is_not_pulled_offline(engine: FakeEngine, console: Console, load:
 
 
 def test_prepare_looks_for_the_image_before_the_first_step(context: LlmContext, engine: FakeEngine) -> None:
+    """Preparing looks for the image before the first step."""
     context = replace(context, engine=lambda: engine)
     with pytest.raises(RegistryError, match="no image `nope:1` is here"):
         prepare.prepare(LlmRequest(model="tiny", image="nope:1"), context)
