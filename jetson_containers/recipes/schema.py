@@ -82,6 +82,7 @@ HEADER_KEYS: Mapping[str, Kind] = {
     "aliases": Kind.TEXTS,
     "buildkit_device": Kind.TEXT,
     "config": Kind.TEXTS,
+    "default": Kind.DEFAULT,
     "group": Kind.TEXT,
     "name": Kind.NAME,
     "variants": Kind.VARIANTS,
