@@ -12,11 +12,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
-from jetson_containers.lint.rules_platforms import TARGETS
 from jetson_containers.plan.final_name import final_name
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.recipes import catalog as catalog_module
-from jetson_containers.recipes import docs as packagedocs
+from jetson_containers.platforms import detect
+from jetson_containers.platforms.platform import default_base_image, release
+from jetson_containers.platforms.target import SUPPORTED_TARGETS
+from jetson_containers.recipes.catalog import load, preferred
+from jetson_containers.recipes.docs import FENCE, about, first_paragraph, readme
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +43,7 @@ class Family:
     @cached_property
     def packages(self) -> tuple[Package, ...]:
         """Every version and variant once, as on the platform that is shown first; newest first, then variants."""
-        order = (*_SHOWN_FIRST, *(target for target in TARGETS if target not in _SHOWN_FIRST))
+        order = (*_SHOWN_FIRST, *(target for target in SUPPORTED_TARGETS if target not in _SHOWN_FIRST))
         found: dict[str, Package] = {}
         for target in order:
             for package in self.available.get(target, ()):
@@ -50,7 +51,7 @@ class Family:
         for items in self.absent.values():
             for item in items:
                 found.setdefault(item.package.name, item.package)
-        return tuple(catalog_module.preferred(found.values()))
+        return tuple(preferred(found.values()))
 
     @property
     def main(self) -> Package:
@@ -69,9 +70,9 @@ class Family:
         return min(items, key=lambda item: (sum(not rule.ok for rule in item.rules), item.package.name)).reason
 
 
-def families(trees: Sequence[Path], targets: Sequence[str] = TARGETS) -> list[Family]:
+def families(trees: Sequence[Path], targets: Sequence[str] = SUPPORTED_TARGETS) -> list[Family]:
     """Read the trees for all platforms. Raises the first RecipeError: a catalogue with holes would be wrong."""
-    catalogs = {target: catalog_module.load(trees, platforms.parse_target(target)) for target in targets}
+    catalogs = {target: load(trees, detect.parse_target(target)) for target in targets}
     for catalog in catalogs.values():
         if catalog.broken:
             raise catalog.broken[0]
@@ -79,7 +80,7 @@ def families(trees: Sequence[Path], targets: Sequence[str] = TARGETS) -> list[Fa
     return [_family(name, catalogs) for name in names]
 
 
-def pages(trees: Sequence[Path], root: Path, targets: Sequence[str] = TARGETS) -> dict[str, str]:
+def pages(trees: Sequence[Path], root: Path, targets: Sequence[str] = SUPPORTED_TARGETS) -> dict[str, str]:
     """All pages: file name → text. `root` is the checkout, for links from `docs/packages` to the recipes."""
     found = families(trees, targets)
     result = {f"{family.name}.md": page(family, root) for family in found}
@@ -103,7 +104,7 @@ def page(family: Family, root: Path) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def index(found: Sequence[Family], targets: Sequence[str] = TARGETS) -> str:
+def index(found: Sequence[Family], targets: Sequence[str] = SUPPORTED_TARGETS) -> str:
     """The index: what each platform is, and each family's default version there."""
     parts = [
         "# Packages",
@@ -149,11 +150,11 @@ def _folder(package: Package, root: Path) -> str:
 def _about(family: Family, root: Path) -> str:
     main = family.main
     folder = _folder(main, root)
-    readme = packagedocs.readme(main)
-    text = packagedocs.first_paragraph(readme) if readme else packagedocs.about(main)
-    text = _LINK.sub(rf"]({folder}/\1)", text) if readme else text
+    text_of_readme = readme(main)
+    text = first_paragraph(text_of_readme) if text_of_readme else about(main)
+    text = _LINK.sub(rf"]({folder}/\1)", text) if text_of_readme else text
     recipe = f"[{main.path.parent.name}/{main.path.name}]({folder})"
-    docs = f", [README]({folder}/{main.docs})" if readme else ""
+    docs = f", [README]({folder}/{main.docs})" if text_of_readme else ""
     licences = sorted({package.license for package in family.packages if package.license})
     rows = [("group", main.group), ("recipe", recipe + docs), ("licence", ", ".join(licences) or "not stated")]
     if main.family_aliases:
@@ -165,7 +166,7 @@ def _about(family: Family, root: Path) -> str:
 
 def _use(family: Family) -> str:
     name = family.name
-    example = packagedocs.FENCE.search(packagedocs.readme(family.main) or family.main.docs)
+    example = FENCE.search(readme(family.main) or family.main.docs)
     lines = (
         f"./build.sh {name}            # one image with it",
         f"./run.sh $(./autotag {name})  # the best image there is",
@@ -182,7 +183,7 @@ def _where(family: Family) -> str:
             rows.append((f"`{target}`", "–", "", family.reason(target)))
             continue
         names = [_tag(package) for package in packages]
-        image = final_name(packages[0], platforms.parse_target(target))
+        image = final_name(packages[0], detect.parse_target(target))
         rows.append((f"`{target}`", names[0], _code(names[1:]), f"`{image}`"))
     return _table(("platform", "default", "also", "image, or why there is none"), rows)
 
@@ -252,8 +253,8 @@ def _notes(family: Family) -> str:
 def _platforms(targets: Sequence[str]) -> str:
     rows = []
     for target in targets:
-        platform = platforms.parse_target(target)
-        row = platforms.release(platform)
+        platform = detect.parse_target(target)
+        row = release(platform)
         jetpack = (
             f"JetPack {platform.jetpack}"
             if platform.jetpack
@@ -268,7 +269,7 @@ def _platforms(targets: Sequence[str]) -> str:
                 str(platform.cuda) if platform.cuda else "none",
                 str(platform.python),
                 f"{platform.distro} {platform.distro_version}",
-                f"`{platforms.default_base_image(platform)}`",
+                f"`{default_base_image(platform)}`",
             )
         )
     return _table(("platform", "", "CUDA", "Python", "distribution", "base image"), rows)

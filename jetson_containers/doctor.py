@@ -13,14 +13,14 @@ from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import JetsonError
 from jetson_containers.core.files import free_space
 from jetson_containers.core.memory import read_memory
-from jetson_containers.platforms.detect import Arch
+from jetson_containers.platforms.platform import Arch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Capabilities, Engine
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 ROOM = 20_000_000_000  # bytes: a typical runtime image unpacked, twice
 GIB = 1 << 30

@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from tests.hubserver import HubServer
 
 ALLOWED = "cannot run here:"
+
+# How fast examples are made and run says nothing about the code: it depends on what else the machine does.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.hookimpl(hookwrapper=True)

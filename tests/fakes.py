@@ -8,7 +8,13 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from jetson_containers.core.errors import BuildError, InterruptedByUserError, NotReadyError, RegistryError
+from jetson_containers.core.errors import (
+    BuildError,
+    ImageInUseError,
+    InterruptedByUserError,
+    NotReadyError,
+    RegistryError,
+)
 from jetson_containers.engine.interface import (
     Builder,
     BuildRequest,
@@ -59,6 +65,7 @@ class FakeEngine:
       `released` (set by `release()`, then it succeeds) or `stop()` (then it raises InterruptedByUserError).
     - `registry`: reference → LocalImage that `pull` finds and `push` fills; `registry_down` makes both fail.
     - `answer`: called with every RunCall to make the RunResult; default: exit code 0, no output.
+    - `in_use`: references that `untag` refuses, as when a container runs.
     - `missing`: an exception every method raises, as when no engine is installed.
     """
 
@@ -67,6 +74,7 @@ class FakeEngine:
     registry: dict[str, LocalImage] = field(default_factory=dict)
     registry_down: bool = False
     missing: NotReadyError | None = None
+    in_use: set[str] = field(default_factory=set)
     answer: Callable[[RunCall], RunResult] = lambda _call: RunResult(0, "")
     on_build: Callable[[BuildRequest], None] | None = None  # called in the building thread, before the outcome
     requests: list[BuildRequest] = field(default_factory=list)
@@ -201,6 +209,8 @@ class FakeEngine:
 
     def untag(self, reference: str, *, keep_parents: bool = False) -> None:
         image = self._need(reference)
+        if reference in self.in_use:
+            raise ImageInUseError(f"removing `{reference}`: the container `c` uses the image", hint="docker rm -f c")
         with self._lock:
             self.calls.append(("untag", reference, *(["keep_parents"] if keep_parents else [])))
             self._drop(_normal(reference), image)

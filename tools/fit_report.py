@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from jetson_containers.llm.fit import GIB, FitVerdict, constants, of_board, predict
 from jetson_containers.llm.fit.published import accounts, comparisons, peaks
-from jetson_containers.llm.models import known as knownmodels
+from jetson_containers.llm.models import known
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ def _everything() -> list[str]:
     reasons: list[str] = []
     sections = []
     shown: list[ModelConfig] = []
-    for name in knownmodels.configs():
-        config = knownmodels.config(name)
+    for name in known.configs():
+        config = known.config(name)
         if config is not None and config not in shown:  # two names of one shape say the same
             shown.append(config)
             sections += [f"### {name.rpartition('/')[2]}", "", *_model(config, reasons), ""]

@@ -123,19 +123,19 @@ def _newer(known: Row, row: Row) -> Row:
 def dry_runs(date: str, clean: Callable[[Path], bool]) -> list[Row]:
     """A row for every package on every platform of the release; packages that do not resolve have none there."""
     from jetson_containers.core.errors import JetsonError
-    from jetson_containers.lint.rules_platforms import TARGETS
     from jetson_containers.plan import plan
-    from jetson_containers.platforms import detect as platforms
+    from jetson_containers.platforms import detect
+    from jetson_containers.platforms.target import SUPPORTED_TARGETS
     from jetson_containers.recipes import catalog
-    from jetson_containers.resolver import solve as resolver
+    from jetson_containers.resolver import solve
 
     rows = []
-    for target in TARGETS:
-        platform = platforms.parse_target(target)
+    for target in SUPPORTED_TARGETS:
+        platform = detect.parse_target(target)
         loaded = catalog.load([ROOT / "packages"], platform)
         for package in loaded.available.values():
             try:
-                made = plan.make(resolver.solve(loaded, (package.name,)), platform, plan.PlanOptions())
+                made = plan.make(solve.solve(loaded, (package.name,)), platform, plan.PlanOptions())
             except JetsonError as error:
                 print(f"{target}: {package.name}: {error.message}", file=sys.stderr)
                 continue
@@ -190,7 +190,7 @@ def _of_image(image: LocalImage, machine: str, known: Mapping[str, Path], clean:
 
     said = labels.read(image.labels)
     name = said.packages[-1] if said.packages else ""
-    if said.role != labels.STAGE or name not in known or not labels.ours(image.references, image.labels):
+    if said.role != labels.STAGE or name not in known or not labels.is_ours(image.references, image.labels):
         return None
     if not said.platform or not is_commit(said.revision):
         return None
@@ -223,10 +223,10 @@ def is_commit(revision: str) -> bool:
 
 def clean_directories() -> Callable[[Path], bool]:
     """Which package directories `lint` finds no error in."""
-    from jetson_containers.lint.run import Severity, lint
+    from jetson_containers.lint.run import LintSeverity, lint
 
     report = lint([ROOT / "packages"])
-    guilty = [item.file for item in report.findings if item.severity is Severity.ERROR]
+    guilty = [item.file for item in report.findings if item.severity is LintSeverity.ERROR]
     return lambda path: not any(file.is_relative_to(path) for file in guilty)
 
 

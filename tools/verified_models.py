@@ -79,9 +79,9 @@ def merge(old: Iterable[Made], new: Iterable[Made]) -> list[Made]:
 
 def from_data(data: Path, name_of: Callable[[Mapping[str, object]], str], ask: Callable[[Path], str]) -> list[Made]:
     """Rows of what was made of the tiny model below a data directory; `ask` gives an artefact's answer."""
-    from jetson_containers.llm.pipeline import manifest as manifests
+    from jetson_containers.llm.pipeline.manifest import below
 
-    found = [manifest for manifest in manifests.below(data) if manifest.facts.get("model") == "tiny"]
+    found = [manifest for manifest in below(data) if manifest.facts.get("model") == "tiny"]
     plain = next((_weights(manifest) for manifest in found if manifest.step == "make"), 0)
     made = [manifest for manifest in found if manifest.step != "make" and not manifest.facts.get("intermediate")]
     return [_row(manifest, plain, name_of(manifest.facts["platform"]), ask(manifest.output)) for manifest in made]

@@ -49,43 +49,43 @@ def process(*argv: str) -> Callable[[], object]:
 
 def decisions() -> Callable[[], object]:
     """Judge and rank all 752 published images for one platform."""
-    from jetson_containers.autotag.search import Options, choose
+    from jetson_containers.autotag.search import AutotagOptions, choose
     from jetson_containers.autotag.sources import RegistrySource
     from jetson_containers.platforms.detect import parse_target
-    from jetson_containers.registry import Listings, Repository
+    from jetson_containers.registry import ImageRepository, Listings
     from jetson_containers.registry.listing import SNAPSHOT
 
     def client() -> None:
         raise AssertionError("offline")
 
     listings = Listings(Path("/nonexistent"), client, offline=True)  # type: ignore[arg-type]
-    source = RegistrySource(listings, (Repository("docker.io", "dustynv"),))
+    source = RegistrySource(listings, (ImageRepository("docker.io", "dustynv"),))
     names = [entry["repository"].partition("/")[2] for entry in json.loads(SNAPSHOT.read_bytes())["repositories"]]
     host = parse_target(TARGET)
-    return lambda: [choose([name], host, (source,), Options()) for name in names]
+    return lambda: [choose([name], host, (source,), AutotagOptions()) for name in names]
 
 
 def many_tags(count: int = 10_000) -> Callable[[], object]:
     """Choose among the tags of one repository of a registry that tells nothing but their names."""
-    from jetson_containers.autotag.search import Options, choose
+    from jetson_containers.autotag.search import AutotagOptions, choose
     from jetson_containers.autotag.sources import RegistrySource
     from jetson_containers.platforms.detect import parse_target
-    from jetson_containers.registry import Listing, Listings, Repository, Tag
+    from jetson_containers.registry import ImageRepository, Listings, Tag, TagListing
 
     class Named(Listings):
-        def get(self, repository: Repository) -> Listing:
+        def get(self, repository: ImageRepository) -> TagListing:
             tags = tuple(Tag(f"0.{number}-r36.4.0-cu126") for number in range(count))
-            return Listing(repository, tags, "2026-01-01T00:00:00Z", "live")
+            return TagListing(repository, tags, "2026-01-01T00:00:00Z", "live")
 
-        def described(self, listing: Listing, tags: Iterable[str], architecture: str) -> Listing:  # noqa: ARG002
+        def described(self, listing: TagListing, tags: Iterable[str], architecture: str) -> TagListing:  # noqa: ARG002
             return listing
 
     def client() -> None:
         raise AssertionError("offline")
 
-    source = RegistrySource(Named(Path("/nonexistent"), client), (Repository("registry.test", "ns"),))  # type: ignore[arg-type]
+    source = RegistrySource(Named(Path("/nonexistent"), client), (ImageRepository("registry.test", "ns"),))  # type: ignore[arg-type]
     host = parse_target(TARGET)
-    return lambda: choose(["mlc"], host, (source,), Options())
+    return lambda: choose(["mlc"], host, (source,), AutotagOptions())
 
 
 def main() -> None:

@@ -228,7 +228,7 @@ def table(result: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
     lines += ["| variants | scan | scan, cached | resolve every family |", "|---|---|---|---|"]
     for size, row in result["scaling"].items():
         old = (before or {}).get("scaling", {}).get(size, {})
-        cells = (f"{row[f'{kind}_s']}" + f" (before {old[f'{kind}_s']})" * bool(old) for kind in scaling.KINDS)
+        cells = [f"{row[f'{kind}_s']}" + (f" (before {old[f'{kind}_s']})" if old else "") for kind in scaling.KINDS]
         lines.append(f"| {size} | {' | '.join(cells)} |")
     times = ", ".join(f"{kind} {scaling.growth(result['scaling'], kind)}" for kind in scaling.KINDS)
     lines += ["", f"Time per n log n at the largest size, as a multiple of that at a tenth of it: {times}."]

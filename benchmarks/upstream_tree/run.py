@@ -27,7 +27,7 @@ import generate  # noqa: E402 - found beside this file
 import upstream  # noqa: E402
 
 from jetson_containers.core.errors import JetsonError  # noqa: E402
-from jetson_containers.platforms import detect as platforms  # noqa: E402
+from jetson_containers.platforms import detect  # noqa: E402
 from jetson_containers.recipes import catalog  # noqa: E402
 from jetson_containers.resolver.solve import solve  # noqa: E402
 
@@ -98,7 +98,7 @@ def main(limit: float = 120) -> None:
     """Measure, print and write the result."""
     with tempfile.TemporaryDirectory() as folder:
         generate.write(Path(folder))
-        trees, target = [Path(folder) / "packages"], platforms.parse_target(TARGET)
+        trees, target = [Path(folder) / "packages"], detect.parse_target(TARGET)
         cache = Path(folder) / "cache"
         found = catalog.load(trees, target, cache=cache)
         result = {

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers.images import labels as image_labels
+from jetson_containers.images import labels
 from jetson_containers.images.name import STAGE_REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from jetson_containers.autotag.types import Candidate, Names, Wanted
+    from jetson_containers.autotag.types import ImageCandidate, Names, Wanted
 
 _UNFINISHED = {
-    image_labels.STAGE: "it is a link of a build chain",
-    image_labels.ARTIFACT: "it is only the compiled part of a package",
+    labels.STAGE: "it is a link of a build chain",
+    labels.ARTIFACT: "it is only the compiled part of a package",
 }
 
 
-def unmet(candidate: Candidate, request: Sequence[Wanted], contents: Names | None = None) -> tuple[str, str] | None:
+def unmet(
+    candidate: ImageCandidate, request: Sequence[Wanted], contents: Names | None = None
+) -> tuple[str, str] | None:
     """Say (rule, reason) why an image is no answer, whatever the platform; None when it is one.
 
     Rules: `image-role` (under construction), `version`, `digest`, `contents`. `contents` may know what is inside an
@@ -27,14 +29,14 @@ def unmet(candidate: Candidate, request: Sequence[Wanted], contents: Names | Non
     if not is_finished(candidate.role):
         return "image-role", _UNFINISHED.get(candidate.role, f"its role is `{candidate.role}`, not a finished image")
     if f"{candidate.name.namespace}/{candidate.name.name}/".startswith(STAGE_REPOSITORY + "/"):
-        return "image-role", _UNFINISHED[image_labels.STAGE]
+        return "image-role", _UNFINISHED[labels.STAGE]
     for wanted in request:
         if refusal := _lacks(candidate, wanted, contents):
             return refusal
     return None
 
 
-def _lacks(candidate: Candidate, wanted: Wanted, contents: Names | None) -> tuple[str, str] | None:
+def _lacks(candidate: ImageCandidate, wanted: Wanted, contents: Names | None) -> tuple[str, str] | None:
     named = wanted.names_image(candidate.name)
     if wanted.digest and wanted.digest != candidate.digest:
         return "digest", f"its digest is {candidate.digest or 'not known'}, not {wanted.digest}"
@@ -54,13 +56,13 @@ def _lacks(candidate: Candidate, wanted: Wanted, contents: Names | None) -> tupl
     return "contents", f"it has no label that says what it holds, so nothing says that it holds {wanted.text}"
 
 
-def _unlabelled(candidate: Candidate, wanted: Wanted) -> tuple[str, str] | None:
+def _unlabelled(candidate: ImageCandidate, wanted: Wanted) -> tuple[str, str] | None:
     if wanted.fits(candidate.name.tag or ""):
         return None
     return "version", f"its tag is not `{wanted.tag}` and does not begin with `{wanted.tag}-`"
 
 
-def extra_packages(candidate: Candidate, request: Sequence[Wanted]) -> int:
+def extra_packages(candidate: ImageCandidate, request: Sequence[Wanted]) -> int:
     """How many packages an image holds that nobody asked for; 0 when its contents are not known."""
     return sum(
         not any(wanted.names_family(item.partition(":")[0]) for wanted in request) for item in candidate.facts.packages
@@ -72,7 +74,7 @@ def _versions(packages: Iterable[str], wanted: Wanted) -> list[str]:
     return [version for family, _, version in pairs if wanted.names_family(family)]
 
 
-def related(candidate: Candidate, request: Sequence[Wanted]) -> bool:
+def related(candidate: ImageCandidate, request: Sequence[Wanted]) -> bool:
     """Whether an image has anything to do with a request: by its name, or by what it holds."""
     return any(
         wanted.names_image(candidate.name)
@@ -83,4 +85,4 @@ def related(candidate: Candidate, request: Sequence[Wanted]) -> bool:
 
 def is_finished(role: str) -> bool:
     """Whether a role is that of an image to run; one that is not ours has none."""
-    return role in {"", image_labels.FINAL}
+    return role in {"", labels.FINAL}

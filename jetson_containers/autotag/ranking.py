@@ -6,32 +6,33 @@ Within a source, images that bear the requested name come before others that mer
 
 from __future__ import annotations
 
+import enum
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.autotag.matching import extra_packages, unmet
+from jetson_containers.core.versions import pep440
 from jetson_containers.images.compat import Verdict, compatible, native_limit
-from jetson_containers.platforms import cuda as cudarange
+from jetson_containers.platforms import cuda
 from jetson_containers.platforms.cuda import Runs
-from jetson_containers.recipes.requirement import pep440
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from packaging.version import Version
 
-    from jetson_containers.autotag.types import Candidate, Found, Names, Wanted
+    from jetson_containers.autotag.types import ImageCandidate, Names, SourceFindings, Wanted
     from jetson_containers.core.errors import JetsonError
     from jetson_containers.images.compat import ImageFacts
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 
 @dataclass(frozen=True)
 class Judged:
     """A candidate, its verdict, and its place among those that are fit (1 is the choice; None: refused)."""
 
-    candidate: Candidate
+    candidate: ImageCandidate
     verdict: Verdict
     rank: int | None = None
 
@@ -52,7 +53,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ImageChoice:
     """What was decided and why. `image` is None when nothing is fit; `candidates` are sorted, best first."""
 
     request: tuple[str, ...]
@@ -63,7 +64,7 @@ class Choice:
     problems: tuple[JetsonError, ...] = ()
 
     @property
-    def best(self) -> Candidate | None:
+    def best(self) -> ImageCandidate | None:
         """The candidate that was chosen."""
         return self.candidates[0].candidate if self.candidates and self.candidates[0].verdict.ok else None
 
@@ -83,7 +84,9 @@ class Choice:
         }
 
 
-def judge(candidate: Candidate, wanted: Sequence[Wanted], host: Platform, contents: Names | None = None) -> Verdict:
+def judge(
+    candidate: ImageCandidate, wanted: Sequence[Wanted], host: Platform, contents: Names | None = None
+) -> Verdict:
     """Decide on one image: is it finished, does it hold what was asked for, does it run here."""
     if refusal := unmet(candidate, wanted, contents):
         return Verdict(ok=False, rule=refusal[0], reason=refusal[1])
@@ -91,18 +94,26 @@ def judge(candidate: Candidate, wanted: Sequence[Wanted], host: Platform, conten
 
 
 def decide(
-    request: Sequence[str], wanted: Sequence[Wanted], host: Platform, found: Found, contents: Names | None = None
-) -> Choice:
+    request: Sequence[str],
+    wanted: Sequence[Wanted],
+    host: Platform,
+    found: SourceFindings,
+    contents: Names | None = None,
+    *,
+    native: bool = False,
+) -> ImageChoice:
     """Judge and rank what one source has. Pure: the same candidates give the same choice."""
     judged = [Judged(candidate, judge(candidate, wanted, host, contents)) for candidate in found.candidates]
-    fit = sorted((e for e in judged if e.verdict.ok), key=lambda e: sort_key(e.candidate, wanted, host))
+    fit = sorted((e for e in judged if e.verdict.ok), key=lambda e: sort_key(e.candidate, wanted, host, native=native))
     refused = [entry for entry in judged if not entry.verdict.ok]
-    return Choice(
+    return ImageChoice(
         tuple(request), host, _numbered(fit, refused, host), found.notices, found.notes, found.problems
     )  # fmt: skip
 
 
-def sort_key(candidate: Candidate, wanted: Sequence[Wanted], host: Platform) -> tuple[Any, ...]:
+def sort_key(
+    candidate: ImageCandidate, wanted: Sequence[Wanted], host: Platform, *, native: bool = False
+) -> tuple[Any, ...]:
     """Sort key of a fit image, best first.
 
     Versions of different families do not compare: among images that only hold the package, the one with the least
@@ -110,26 +121,28 @@ def sort_key(candidate: Candidate, wanted: Sequence[Wanted], host: Platform) -> 
     """
     named = any(one.names_image(candidate.name) for one in wanted)
     extra = extra_packages(candidate, wanted)
-    merit = rank_key(replace(candidate.facts, reference=""), host)  # the reference decides last, not before us
+    merit = rank_key(
+        replace(candidate.facts, reference=""), host, native=native
+    )  # the reference decides last, not before us
     return (
         not named, 0 if named else extra, merit, extra, candidate.order,
         candidate.reference,
     )  # fmt: skip
 
 
-def _refused_key(candidate: Candidate, host: Platform) -> tuple[Any, ...]:
+def _refused_key(candidate: ImageCandidate, host: Platform) -> tuple[Any, ...]:
     """Sort key of a refused image, nearest to the host first."""
     facts = candidate.facts
     apart = abs(facts.l4t.major - host.l4t.major) if facts.l4t and host.l4t else 99
     return facts.arch is not host.arch, apart, tuple(-ord(c) for c in facts.pushed), candidate.reference
 
 
-def merge(request: Sequence[str], host: Platform, choices: Sequence[Choice]) -> Choice:
+def merge(request: Sequence[str], host: Platform, choices: Sequence[ImageChoice]) -> ImageChoice:
     """Join the choices of sources, in order: all fit images of the first come before those of the second."""
     judged = [entry for choice in choices for entry in choice.candidates]
     fit = [entry for entry in judged if entry.verdict.ok]
     refused = [entry for entry in judged if not entry.verdict.ok]
-    return Choice(
+    return ImageChoice(
         tuple(request),
         host,
         _numbered(fit, refused, host),
@@ -147,19 +160,22 @@ def _numbered(fit: Sequence[Judged], refused: Sequence[Judged], host: Platform) 
 # Which of the images that run is best.
 
 
-def rank_key(image: ImageFacts, host: Platform) -> tuple[object, ...]:
+def rank_key(image: ImageFacts, host: Platform, *, native: bool = False) -> tuple[object, ...]:
     """Sort key of a compatible image, best first under ascending order.
 
-    Native CUDA, cuda-compat, no CUDA where there is a GPU; the platform's own CUDA; nearest L4T not newer than the host
-    (by major.minor, as point releases share images); plain variant; newest version; nearest point release; newest
-    push; local.
+    No GPU left idle; the CUDA that the user asked for, if any; plain variant; newest version; native CUDA before
+    cuda-compat; the platform's own CUDA; nearest L4T not newer than the host (by major.minor, as point releases share
+    images, then by point release); newest push; local. With `native`, native CUDA, the platform's own and the nearest
+    L4T come before the version.
     """
+    effort = _effort(image, host)
+    asked = host.origins.get("cuda", "").startswith(("--", "$"))
+    version = (1 if image.variant else 0, _newest_first(image.version))
+    nearness = (effort, 0 if image.cuda == host.cuda else 1, _distance(image.l4t, host.l4t, 2))
     return (
-        _effort(image, host),
-        0 if image.cuda == host.cuda else 1,
-        _distance(image.l4t, host.l4t, 2),
-        1 if image.variant else 0,
-        _newest_first(image.version),
+        effort is Effort.GPU_IDLE,
+        asked and image.cuda != host.cuda,
+        *((*nearness, *version) if native else (*version, *nearness)),
         _distance(image.l4t, host.l4t, 3),
         _Descending(image.pushed),
         0 if image.source == "local" else 1,
@@ -167,14 +183,22 @@ def rank_key(image: ImageFacts, host: Platform) -> tuple[object, ...]:
     )
 
 
-def _effort(image: ImageFacts, host: Platform) -> int:
-    """0 native, 1 cuda-compat, 2 a GPU left idle. A CUDA the user chose for the platform counts as native."""
+class Effort(enum.IntEnum):
+    """What it takes to run an image's CUDA code here."""
+
+    NATIVE = 0
+    COMPAT = 1  # the cuda-compat libraries
+    GPU_IDLE = 2  # an image without CUDA where there is a GPU
+
+
+def _effort(image: ImageFacts, host: Platform) -> Effort:
+    """A CUDA the user chose for the platform counts as native."""
     limit = native_limit(host)
     if limit is None or image.cuda == host.cuda:
-        return 0
+        return Effort.NATIVE
     if image.cuda is None:
-        return 2
-    return 0 if cudarange.runs(image.cuda, host.l4t, limit) is Runs.NATIVE else 1
+        return Effort.GPU_IDLE
+    return Effort.NATIVE if cuda.runs(image.cuda, host.l4t, limit) is Runs.NATIVE else Effort.COMPAT
 
 
 def _distance(image: Version | None, host: Version | None, digits: int) -> tuple[object, ...]:

@@ -2,7 +2,7 @@
 
 The order of `--prefer` decides first (default: local, registry, build): an image that is here and runs is used although
 a registry may have a newer one, since it costs no download and works without network; `--prefer registry,local`
-turns that round. What comes first within a source: see `verdicts`.
+turns that round. What comes first within a source: see `ranking`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.autotag.ranking import Choice, decide, merge
+from jetson_containers.autotag.ranking import ImageChoice, decide, merge
 from jetson_containers.autotag.sources import LocalSource, RegistrySource
-from jetson_containers.autotag.types import Candidate, Kind, Source, Wanted
+from jetson_containers.autotag.types import ImageCandidate, ImageSource, SourceKind, Wanted
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import (
     EnginePermissionError,
@@ -21,8 +21,9 @@ from jetson_containers.core.errors import (
     NotReadyError,
     RegistryError,
     UsageError,
+    command,
 )
-from jetson_containers.registry import Listings, Repository
+from jetson_containers.registry import ImageRepository, Listings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -32,17 +33,19 @@ if TYPE_CHECKING:
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
+NATIVE = "native"  # the word of `prefer` that names no source
 MOST_REFUSALS = 12  # rows of the table an error shows
 
 
 @dataclass(frozen=True)
-class Options:
+class AutotagOptions:
     """What a user may say about the choice. Make it with `options`, which reads the words of the command line."""
 
-    order: tuple[Kind, ...] = (Kind.LOCAL, Kind.REGISTRY, Kind.BUILD)
-    registries: tuple[Repository, ...] = ()
+    order: tuple[SourceKind, ...] = (SourceKind.LOCAL, SourceKind.REGISTRY, SourceKind.BUILD)
+    registries: tuple[ImageRepository, ...] = ()
+    native: bool = False  # native CUDA before a newer version that needs cuda-compat
     pin: bool = False  # answer with the digest
     quiet: bool = False  # never ask
     yes: bool = False  # build or pull without asking
@@ -59,47 +62,51 @@ def options(
     user: str = "",
     registries: Sequence[str] = (),
     **more: Any,
-) -> Options:
-    """Make `Options` of command-line words; the rest as in the class.
+) -> AutotagOptions:
+    """Make `AutotagOptions` of command-line words; the rest as in the class.
 
-    A source that `prefer` does not list is not used, as upstream has it. `user` is a namespace on Docker Hub
+    A source that `prefer` does not list is not used, as upstream has it; its word `native` is no source, but means
+    native CUDA before newer versions. `user` is a namespace on Docker Hub
     (or below each of `registries`). Raises UsageError for a word that is no source or no registry.
     """
-    order = tuple(dict.fromkeys(_kind(word) for word in prefer)) or Options.order
+    native = NATIVE in prefer
+    order = tuple(dict.fromkeys(_kind(word) for word in prefer if word != NATIVE)) or AutotagOptions.order
     off = {_kind(word) for word in disable}
     named = tuple(registries)
     if user:
         named = tuple(f"{base.rstrip('/')}/{user}" for base in named) or (user,)
-    places = tuple(Repository.parse(name) for name in named or settings["registries"])
-    return Options(tuple(kind for kind in order if kind not in off), places, **more)
+    places = tuple(ImageRepository.parse(name) for name in named or settings["registries"])
+    return AutotagOptions(tuple(kind for kind in order if kind not in off), places, native, **more)
 
 
-def _kind(word: str) -> Kind:
+def _kind(word: str) -> SourceKind:
     try:
-        return Kind(word)
+        return SourceKind(word)
     except ValueError:
-        known = ", ".join(kind.value for kind in Kind)
+        known = ", ".join(kind.value for kind in SourceKind)
         raise UsageError(f"`{word}` is no source of images", hint=f"sources: {known}") from None
 
 
-def sources(settings: Settings, engine: Callable[[], Engine], chosen: Options) -> tuple[Source, ...]:
+def sources(settings: Settings, engine: Callable[[], Engine], chosen: AutotagOptions) -> tuple[ImageSource, ...]:
     """Make the sources the options allow; nothing is asked yet."""
-    made: list[Source] = []
+    made: list[ImageSource] = []
     for kind in chosen.order:
-        if kind is Kind.LOCAL:
+        if kind is SourceKind.LOCAL:
             made.append(LocalSource(engine))
-        elif kind is Kind.REGISTRY:
+        elif kind is SourceKind.REGISTRY:
             made.append(RegistrySource(Listings.of(settings), chosen.registries))
     return tuple(made)
 
 
-def choose(request: Sequence[str], host: Platform, places: Sequence[Source], chosen: Options) -> Choice:
+def choose(
+    request: Sequence[str], host: Platform, places: Sequence[ImageSource], chosen: AutotagOptions
+) -> ImageChoice:
     """Decide among what the sources have, in their order; the rest is not asked once one has an answer.
 
     With `explain` all are asked; the choice is the same. Raises UsageError for an empty or wrong request.
     """
-    search = Search(request, host, places, chosen)
-    choices: list[Choice] = []
+    search = ImageSearch(request, host, places, chosen)
+    choices: list[ImageChoice] = []
     for source in places:
         choices.append(search.of(source.kind))
         if choices[-1].image and not chosen.explain:
@@ -120,7 +127,7 @@ def find(
     engine: Engine | Callable[[], Engine],
     settings: Settings,
     console: Console,
-    chosen: Options | None = None,
+    chosen: AutotagOptions | None = None,
     *,
     build: Callable[[Sequence[str]], str] | None = None,
 ) -> str:
@@ -134,11 +141,11 @@ def find(
     chosen = chosen or options(settings)
     get_engine = engine if callable(engine) else lambda: engine
     places = sources(settings, get_engine, chosen)
-    search = Search(request, host, places, chosen, lambda choice: _announce(choice, console))
+    search = ImageSearch(request, host, places, chosen, lambda choice: _announce(choice, console))
     if chosen.explain:
         explain(search.everything(), console)
     for kind in chosen.order:
-        if kind is Kind.BUILD:
+        if kind is SourceKind.BUILD:
             image = _build(request, host, chosen, console, build)
         else:
             image = _take(search.of(kind), get_engine, chosen, console)
@@ -147,7 +154,7 @@ def find(
     raise refusal(search.everything())
 
 
-class Search:
+class ImageSearch:
     """The sources of one request, each asked only when its turn comes.
 
     Aliases are tried when nothing at all bears the name itself: knowing them means reading every recipe, which a
@@ -158,17 +165,17 @@ class Search:
         self,
         request: Sequence[str],
         host: Platform,
-        places: Sequence[Source],
-        chosen: Options,
-        say: Callable[[Choice], None] = lambda _choice: None,
+        places: Sequence[ImageSource],
+        chosen: AutotagOptions,
+        say: Callable[[ImageChoice], None] = lambda _choice: None,
     ) -> None:
         self._request, self._host, self._chosen, self._say = request, host, chosen, say
         self._wanted = parse(request)  # a wrong request is refused before anybody is asked
         self._places = {source.kind: source for source in places}
-        self._choices: dict[Kind, Choice] = {}
+        self._choices: dict[SourceKind, ImageChoice] = {}
         self._widened = False
 
-    def of(self, kind: Kind) -> Choice:
+    def of(self, kind: SourceKind) -> ImageChoice:
         """What one source has; `say` hears of it the first time. By aliases, all sources answer together."""
         if kind not in self._choices:
             self._choices[kind] = self._ask(kind)
@@ -177,16 +184,17 @@ class Search:
                 self._choices = {place: self._ask(place) for place in self._places}
         return self.everything() if self._widened else self._choices[kind]
 
-    def everything(self) -> Choice:
+    def everything(self) -> ImageChoice:
         """What all sources have, ranked in their order."""
         for kind in self._places:
             if kind not in self._choices:
                 self.of(kind)
         return merge(self._request, self._host, [self._choices[kind] for kind in self._places])
 
-    def _ask(self, kind: Kind) -> Choice:
+    def _ask(self, kind: SourceKind) -> ImageChoice:
         found = self._places[kind].find(self._wanted, self._host)
-        return decide(self._request, self._wanted, self._host, found, self._chosen.contents)
+        chosen = self._chosen
+        return decide(self._request, self._wanted, self._host, found, chosen.contents, native=chosen.native)
 
     def _widen(self) -> bool:
         if self._chosen.aliases is None or any(choice.candidates for choice in self._choices.values()):
@@ -197,20 +205,20 @@ class Search:
         return self._widened
 
 
-def _announce(choice: Choice, console: Console) -> None:
+def _announce(choice: ImageChoice, console: Console) -> None:
     for note in choice.notes:
         console.detail(note)
     for notice in choice.notices:
         console.info(f"note: {notice}")
 
 
-def _take(choice: Choice, engine: Callable[[], Engine], chosen: Options, console: Console) -> str | None:
+def _take(choice: ImageChoice, engine: Callable[[], Engine], chosen: AutotagOptions, console: Console) -> str | None:
     """The answer of a choice; None when there is none, or the user does not want to download it."""
     best = choice.best
     if best is None:
         return None
     image = pinned(best, console) if chosen.pin else best.reference
-    if best.kind is Kind.LOCAL:
+    if best.kind is SourceKind.LOCAL:
         return image
     about = ", ".join(filter(None, (best.facts.pushed, human_bytes(best.facts.size) if best.facts.size else "")))
     wants = chosen.yes
@@ -236,7 +244,7 @@ def _has_engine(engine: Callable[[], Engine]) -> bool:
 def _build(
     request: Sequence[str],
     host: Platform,
-    chosen: Options,
+    chosen: AutotagOptions,
     console: Console,
     build: Callable[[Sequence[str]], str] | None,
 ) -> str | None:
@@ -251,14 +259,14 @@ def _build(
     return build(request)
 
 
-def pinned(candidate: Candidate, console: Console) -> str:
+def pinned(candidate: ImageCandidate, console: Console) -> str:
     """The reference with its digest; for an image no registry has, its id, which only this machine knows."""
     if candidate.digest:
         return f"{candidate.reference.partition('@')[0]}@{candidate.digest}"
     if candidate.image_id:
         console.warning(
             f"{candidate.reference} has no digest, since no registry has it; its id holds on this machine only",
-            hint=f"jetson-containers push {candidate.reference}",
+            hint=command("jetson-containers", "push", candidate.reference),
         )
         return candidate.image_id
     raise UsageError(
@@ -272,7 +280,7 @@ def summary(host: Platform) -> str:
     return ", ".join(filter(None, parts))
 
 
-def refusal(choice: Choice) -> JetsonError:
+def refusal(choice: ImageChoice) -> JetsonError:
     """The error for a request without an answer. When nobody could be asked, that is the error instead."""
     names = " ".join(choice.request)
     if choice.image:
@@ -287,11 +295,13 @@ def refusal(choice: Choice) -> JetsonError:
     return NoCompatibleImageError(
         message,
         details=[*refusals(choice.candidates), *(problem.message for problem in choice.problems)],
-        hint=_engine_first(choice) or f"`./build.sh {names}` makes one, and so does `autotag -y {names}`",
+        hint=_engine_first(choice)
+        or f"{command('./build.sh', *choice.request)} makes one, and so does "
+        f"{command('./autotag', '-y', *choice.request)}",
     )
 
 
-def _engine_first(choice: Choice) -> str | None:
+def _engine_first(choice: ImageChoice) -> str | None:
     """What helps when the engine may not be used: nothing can be built before that."""
     return next((problem.hint for problem in choice.problems if isinstance(problem, EnginePermissionError)), None)
 
@@ -308,7 +318,7 @@ def refusals(judged: Iterable[Judged], most: int = MOST_REFUSALS) -> list[str]:
     return lines + ([f"… and {len(rows) - most} more: `--explain` shows all"] if len(rows) > most else [])
 
 
-def explain(choice: Choice, console: Console) -> None:
+def explain(choice: ImageChoice, console: Console) -> None:
     """Show every candidate with its verdict, as talk: stdout is for the one line."""
     rows = [
         (

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.autotag.matching import is_finished, related
 from jetson_containers.autotag.ranking import rank_key
-from jetson_containers.autotag.types import Candidate, Found, Kind
+from jetson_containers.autotag.types import ImageCandidate, SourceFindings, SourceKind
 from jetson_containers.core.errors import JetsonError, RegistryError, UsageError
 from jetson_containers.images import compat
-from jetson_containers.images import labels as image_labels
+from jetson_containers.images.labels import PLATFORM, is_ours, read
 from jetson_containers.images.name import ImageName
-from jetson_containers.registry import DOCKER_HUB, Listing, Listings, Repository
+from jetson_containers.registry import DOCKER_HUB, ImageRepository, Listings, TagListing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jetson_containers.autotag.types import Wanted
     from jetson_containers.engine.interface import Engine, LocalImage
     from jetson_containers.images.compat import ImageFacts
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.registry import Tag
 
     Names = Callable[[str], Collection[str]]
@@ -34,18 +34,18 @@ MOST_CONFIGS = 32  # per repository: configs read to learn what a tag does not s
 class LocalSource:
     """The engine's own store. The engine is made on first use, because a registry alone does not need one."""
 
-    kind = Kind.LOCAL
+    kind = SourceKind.LOCAL
 
     def __init__(self, engine: Callable[[], Engine]) -> None:
         self._engine = engine
 
-    def find(self, request: Sequence[Wanted], host: Platform) -> Found:  # noqa: ARG002 - the protocol's signature
+    def find(self, request: Sequence[Wanted], host: Platform) -> SourceFindings:  # noqa: ARG002 - the protocol's signature
         """Report local images; without an engine there are none, which is said."""
         try:
             images = self._engine().images()
         except JetsonError as error:
-            return Found(notices=(f"local images are not considered: {error.message}",), problems=(error,))
-        return Found(tuple(
+            return SourceFindings(notices=(f"local images are not considered: {error.message}",), problems=(error,))
+        return SourceFindings(tuple(
             candidate
             for image in images
             for candidate in _local_candidates(image)
@@ -56,17 +56,17 @@ class LocalSource:
 class RegistrySource:
     """Registries: those of the settings, or the one a request names."""
 
-    kind = Kind.REGISTRY
+    kind = SourceKind.REGISTRY
 
-    def __init__(self, listings: Listings, namespaces: Sequence[Repository]) -> None:
+    def __init__(self, listings: Listings, namespaces: Sequence[ImageRepository]) -> None:
         self._listings = listings
         self._namespaces = tuple(namespaces)
 
-    def find(self, request: Sequence[Wanted], host: Platform) -> Found:
+    def find(self, request: Sequence[Wanted], host: Platform) -> SourceFindings:
         """Ask all repositories at once that may have an answer; one that fails is a problem, not the end."""
         repositories = tuple(dict.fromkeys(r for wanted in request for r in self._repositories(wanted)))
         architecture = host.docker_platform.rpartition("/")[2]
-        found: list[Candidate] = []
+        found: list[ImageCandidate] = []
         notices: list[str] = []
         problems: list[JetsonError] = []
         for listing in self._listings.get_all(repositories):
@@ -76,21 +76,23 @@ class RegistrySource:
             full = self._described(listing, request, host, architecture)
             notices += [full.notice] if full.notice else []
             found += self._candidates(full, architecture)
-        return Found(
+        return SourceFindings(
             tuple(found), tuple(dict.fromkeys(notices)), tuple(self._listings.notes), tuple(_distinct(problems))
         )
 
-    def _repositories(self, wanted: Wanted) -> Iterator[Repository]:
+    def _repositories(self, wanted: Wanted) -> Iterator[ImageRepository]:
         if wanted.registry or wanted.namespace:
             path = "/".join(filter(None, (wanted.namespace, wanted.name)))
-            yield Repository(wanted.registry or DOCKER_HUB, path)
+            yield ImageRepository(wanted.registry or DOCKER_HUB, path)
             return
         for namespace in self._namespaces:
             for name in sorted(wanted.names):
                 if not set(name) & set("*?["):
                     yield namespace.child(name)
 
-    def _described(self, listing: Listing, request: Sequence[Wanted], host: Platform, architecture: str) -> Listing:
+    def _described(
+        self, listing: TagListing, request: Sequence[Wanted], host: Platform, architecture: str
+    ) -> TagListing:
         """Read the labels where they may matter: of images that may run here and whose name does not say all.
 
         Docker Hub counts reading a manifest as a pull, and tells date, size and architecture by itself; there, only
@@ -101,8 +103,8 @@ class RegistrySource:
         candidates = [
             c for c in self._candidates(listing, architecture) if any(w.fits(c.name.tag or "") for w in request)
         ]
-        fit: list[Candidate] = []
-        unclear: list[Candidate] = []
+        fit: list[ImageCandidate] = []
+        unclear: list[ImageCandidate] = []
         for candidate in candidates:
             if compat.compatible(candidate.facts, host).ok:
                 fit.append(candidate)
@@ -112,25 +114,25 @@ class RegistrySource:
         tags = [candidate.name.tag or "" for candidate in (*fit, *unclear)[:MOST_CONFIGS]]
         return self._listings.described(listing, tags, architecture)
 
-    def _candidates(self, listing: Listing, architecture: str) -> list[Candidate]:
+    def _candidates(self, listing: TagListing, architecture: str) -> list[ImageCandidate]:
         return [
             made
             for row in _one_per_tag(listing.tags, architecture)
             if (made := self._candidate(listing.repository, row))
         ]
 
-    def _candidate(self, repository: Repository, row: Tag) -> Candidate | None:
+    def _candidate(self, repository: ImageRepository, row: Tag) -> ImageCandidate | None:
         try:
             name = ImageName.parse(f"{repository.reference}:{row.tag}")
         except UsageError:
             return None  # a registry may hold what Docker cannot name
-        made = _candidate(name, row.labels or {}, row.arch, Kind.REGISTRY)
+        made = _candidate(name, row.labels or {}, row.arch, SourceKind.REGISTRY)
         facts = replace(made.facts, pushed=row.pushed, size=row.bytes, source=repository.host)
         orders = [i for i, n in enumerate(self._namespaces) if str(repository).startswith(f"{n}/")]
         return replace(made, facts=facts, digest=row.digest, order=min(orders, default=len(self._namespaces)))
 
 
-def _local_candidates(image: LocalImage) -> Iterator[Candidate]:
+def _local_candidates(image: LocalImage) -> Iterator[ImageCandidate]:
     for reference in image.references:
         if "<none>" in reference:
             continue
@@ -138,24 +140,24 @@ def _local_candidates(image: LocalImage) -> Iterator[Candidate]:
             name = ImageName.parse(reference)
         except UsageError:
             continue
-        ours = image_labels.ours([reference], image.labels)
-        made = _candidate(name, image.labels, image.architecture, Kind.LOCAL, ours=ours)
-        facts = replace(made.facts, pushed=image.created[:10], size=image.size, source=Kind.LOCAL.value)
+        ours = is_ours([reference], image.labels)
+        made = _candidate(name, image.labels, image.architecture, SourceKind.LOCAL, ours=ours)
+        facts = replace(made.facts, pushed=image.created[:10], size=image.size, source=SourceKind.LOCAL.value)
         yield replace(made, facts=facts, digest=_digest_of(image, name), image_id=image.id)
 
 
 def _candidate(
-    name: ImageName, labels: Mapping[str, str], arch: str | None, kind: Kind, *, ours: bool | None = None
-) -> Candidate:
+    name: ImageName, labels: Mapping[str, str], arch: str | None, kind: SourceKind, *, ours: bool | None = None
+) -> ImageCandidate:
     """Labels count where they were written for this image; an image built on ours inherits only its platform."""
-    said = image_labels.read(labels)
+    said = read(labels)
     if ours is None:
-        ours = image_labels.ours([str(name)], labels)
-    believed = labels if ours else {k: v for k, v in labels.items() if k == image_labels.PLATFORM}
+        ours = is_ours([str(name)], labels)
+    believed = labels if ours else {k: v for k, v in labels.items() if k == PLATFORM}
     facts = compat.facts_of(name, believed, docker_arch=arch)
     facts = replace(facts, reference=str(name), packages=said.packages if ours else ())
     role = said.role if ours or not is_finished(said.role) else ""
-    return Candidate(name, facts, kind, role=role)
+    return ImageCandidate(name, facts, kind, role=role)
 
 
 def _digest_of(image: LocalImage, name: ImageName) -> str | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.errors import JetsonError
     from jetson_containers.images.compat import ImageFacts
     from jetson_containers.images.name import ImageName
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
     Names = Callable[[str], Collection[str]]
 
@@ -28,7 +28,7 @@ _TAG = re.compile(
 )  # a colon: `torchcodec:0.9-pytorch:2.9`
 
 
-class Kind(enum.Enum):
+class SourceKind(enum.Enum):
     """Where an image comes from; the values are the words of `--prefer` and `--disable`."""
 
     LOCAL = "local"
@@ -94,12 +94,12 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ImageCandidate:
     """An image that has to do with the request. `digest` is the manifest's (a registry's), `image_id` the local one."""
 
     name: ImageName
     facts: ImageFacts
-    kind: Kind
+    kind: SourceKind
     digest: str | None = None
     image_id: str = ""
     order: int = 0  # position of its registry in the settings
@@ -112,20 +112,20 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Found:
+class SourceFindings:
     """What a source reports: images, and what the user should know of how they were found."""
 
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[ImageCandidate, ...] = ()
     notices: tuple[str, ...] = ()  # said to everybody
     notes: tuple[str, ...] = ()  # said with --verbose
     problems: tuple[JetsonError, ...] = ()  # parts that could not be asked
 
 
-class Source(Protocol):
+class ImageSource(Protocol):
     """A place that has images."""
 
-    kind: Kind
+    kind: SourceKind
 
-    def find(self, request: Sequence[Wanted], host: Platform) -> Found:
+    def find(self, request: Sequence[Wanted], host: Platform) -> SourceFindings:
         """Report the images that have to do with a request. Never raises for one part that cannot be asked."""
         ...

@@ -7,23 +7,25 @@ rebased onto that one, and said so.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder import rootfs
+from jetson_containers.builder import known_base, rootfs
+from jetson_containers.builder.known_base import BaseImage
 from jetson_containers.core import files
 from jetson_containers.core.console import human_bytes
-from jetson_containers.core.errors import DiskSpaceError, NotReadyError, RegistryError, TargetError
+from jetson_containers.core.errors import DiskSpaceError, NotReadyError, RegistryError, TargetError, command
 from jetson_containers.core.process import Children
+from jetson_containers.engine import pull
 from jetson_containers.engine.interface import BuildRequest
 from jetson_containers.images import labels
-from jetson_containers.platforms import detect as platforms
 from jetson_containers.platforms import tables
+from jetson_containers.platforms.overrides import rebase
+from jetson_containers.platforms.platform import default_base_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,26 +33,12 @@ if TYPE_CHECKING:
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine, LocalImage
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 REPOSITORY = "jetson-containers/base"
 
 MAKING_NEEDS = 1_000_000_000  # bytes, both for the tool's work and in the engine's store; 0.4 GB measured
 DOCKERFILE = 'FROM scratch\nADD rootfs.tar /\nCMD ["/bin/bash"]\n'
-RECORD = "base-images.json"  # in the cache directory: what `ensure` found last, for `predict`
-
-
-@dataclass(frozen=True)
-class BaseImage:
-    """What to build on. `platform` is that of the image; `digest` is None where none is known yet.
-
-    `digest` is the registry's digest of a pulled image, and the ID of one that no registry knows.
-    """
-
-    reference: str
-    platform: Platform
-    digest: str | None
-    made: bool = False
 
 
 def ensure(
@@ -78,22 +66,8 @@ def ensure(
             or _pulled(platform, engine, console, settings)
             or _make(platform, engine, console, settings, root, allow_install=allow_install)
         )
-    _remember(settings, platform, chosen, found)
+    known_base.remember(settings, platform, chosen, found)
     return found
-
-
-def predict(platform: Platform, settings: Settings, base: str = "") -> BaseImage:
-    """What `ensure` would most likely answer, from what it answered last; asks neither engine nor network."""
-    chosen = base or settings["base"]
-    row = _recorded(settings).get(_record_key(platform, chosen))
-    if row:
-        try:
-            rebased = platforms.rebase(platform, row["distro"], row["version"], row["origin"])
-        except (KeyError, TargetError):
-            return BaseImage(chosen or platforms.default_base_image(platform), platform, None)
-        same = (row["distro"], row["version"]) == (platform.distro, platform.distro_version)
-        return BaseImage(row["reference"], platform if same else rebased, row["digest"], bool(row["made"]))
-    return BaseImage(chosen or platforms.default_base_image(platform), platform, None)
 
 
 def made_name(distro: str, version: str, arch: str) -> str:
@@ -105,10 +79,16 @@ def _own(reference: str, platform: Platform, engine: Engine, console: Console, s
     """The user's choice, never replaced by another; its distribution is read from the image itself."""
     image = engine.image(reference)
     if image is None:
-        if settings["offline"]:
-            raise NotReadyError(f"--base {reference}: no such image here, and --offline forbids pulling it")
-        console.info(f"pulling the base image {reference}")
-        engine.pull(reference, console.detail, platform=platform.docker_platform)
+        if not settings["offline"]:
+            console.info(f"pulling the base image {reference}")
+        pull.pull_missing(
+            engine,
+            reference,
+            console.detail,
+            offline=settings["offline"],
+            hint="check the name that `--base` was given",
+            platform=platform.docker_platform,
+        )
         image = engine.image(reference)
     if image is None:
         raise RegistryError(f"--base {reference}: it was pulled, but is not in the local store")
@@ -116,13 +96,13 @@ def _own(reference: str, platform: Platform, engine: Engine, console: Console, s
     if image.architecture != arch:
         raise NotReadyError(
             f"--base {reference} is an image for {image.architecture}, and the target is {arch}",
-            hint=f"docker pull --platform {platform.docker_platform} {reference}",
+            hint=command("docker", "pull", "--platform", platform.docker_platform, reference),
         )
     return BaseImage(reference, _platform_of(image, reference, platform, engine, console), _digest(image))
 
 
 def _local_default(platform: Platform, engine: Engine) -> BaseImage | None:
-    reference = platforms.default_base_image(platform)
+    reference = default_base_image(platform)
     image = engine.image(reference)
     if image is None or image.architecture != _arch(platform):
         return None
@@ -144,7 +124,7 @@ def _made_before(platform: Platform, engine: Engine, console: Console, root: Pat
 
 def _pulled(platform: Platform, engine: Engine, console: Console, settings: Settings) -> BaseImage | None:
     """Pull the default; None, with a notice, when no registry has it for us."""
-    reference = platforms.default_base_image(platform)
+    reference = default_base_image(platform)
     if settings["offline"]:
         console.detail(f"offline: `{reference}` is not pulled")
         return None
@@ -168,7 +148,7 @@ def _make(
     row = tables.distro(host.get("ID", ""), version)
     codename = str(row["codename"]) if row else host.get("VERSION_CODENAME", "")
     wanted = rootfs.plan(host, arch, version=version, codename=codename, root=root)
-    rebased = platforms.rebase(platform, wanted.distro, version, "base image made here")
+    rebased = rebase(platform, wanted.distro, version, "base image made here")
     foreign = _check_emulation(platform, engine)
     files.ensure_engine_space(engine.capabilities.data_root, MAKING_NEEDS)
     tool = _tool(settings.env, console, allow_install=allow_install)
@@ -265,7 +245,7 @@ def _platform_of(image: LocalImage, reference: str, platform: Platform, engine: 
     if (distro, version) == (platform.distro, platform.distro_version):
         return platform
     try:
-        return platforms.rebase(platform, distro, version, f"of {reference}")
+        return rebase(platform, distro, version, f"of {reference}")
     except TargetError:
         console.warning(
             f"{reference} does not say which distribution it is; taken for {platform.distro} {platform.distro_version}"
@@ -274,7 +254,7 @@ def _platform_of(image: LocalImage, reference: str, platform: Platform, engine: 
 
 
 def _as_made(reference: str, image: LocalImage, platform: Platform, distro: str, version: str) -> BaseImage:
-    rebased = platforms.rebase(platform, distro, version, f"of {reference}")
+    rebased = rebase(platform, distro, version, f"of {reference}")
     return BaseImage(reference, rebased, image.id, made=True)
 
 
@@ -308,31 +288,3 @@ def parse_os_release(text: str) -> dict[str, str]:
     """Read the `KEY=value` lines of os-release(5)."""
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
     return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
-
-
-def _record_key(platform: Platform, chosen: str) -> str:
-    return f"{chosen or platforms.default_base_image(platform)} {platform.docker_platform}"
-
-
-def _recorded(settings: Settings) -> dict[str, dict[str, str]]:
-    try:
-        data = json.loads((settings.path("cache") / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def _remember(settings: Settings, platform: Platform, chosen: str, found: BaseImage) -> None:
-    """Note the answer for `predict`. The note is a convenience: a cache that cannot be written is no error."""
-    row = {
-        "reference": found.reference,
-        "digest": found.digest,
-        "made": found.made,
-        "distro": found.platform.distro,
-        "version": found.platform.distro_version,
-        "origin": f"of {found.reference}",
-    }
-    recorded = {**_recorded(settings), _record_key(platform, chosen): row}
-    path = settings.path("cache") / RECORD
-    with contextlib.suppress(OSError):
-        files.write_atomically(path, json.dumps(recorded, indent=1, sort_keys=True))

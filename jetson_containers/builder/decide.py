@@ -16,14 +16,15 @@ from jetson_containers.plan.plan import check_layers
 from jetson_containers.plan.stage import StageState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from jetson_containers.builder.graph import Graph
+    from jetson_containers.builder.stage_registry import RemoteStage, StageRegistry
     from jetson_containers.builder.store import Store
     from jetson_containers.builder.types import BuildOptions
     from jetson_containers.engine.interface import LocalImage
-    from jetson_containers.plan.plan import Plan
+    from jetson_containers.plan.plan import BuildPlan
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,20 @@ class Facts:
     stages: Mapping[str, LocalImage] = field(default_factory=dict)
     finals: Mapping[str, LocalImage] = field(default_factory=dict)
     mounts: bool = True  # whether the builder has `RUN --mount`
+    remote: Mapping[str, RemoteStage] = field(default_factory=dict)  # stages a registry has, by key
 
 
 @dataclass(frozen=True)
-class Decision:
+class BuildDecision:
     """Keys of stages. What is in none of the sets is complete, or below a stage that is.
 
-    `build` is made; `test` is what is there already and is only tested; `used` are complete stages that something
-    in `build` stands on, and complete tops. `together` names by final image the stages tested again in it.
+    `build` is made; `pull` is taken from a registry; `test` is what is there already, or will be pulled, and is only
+    tested; `used` are complete stages that something in `build` stands on, and complete tops. `together` names by final
+    image the stages tested again in it.
     """
 
     build: frozenset[str]
+    pull: frozenset[str]
     test: frozenset[str]
     used: frozenset[str]
     together: Mapping[str, tuple[str, ...]]
@@ -51,16 +55,38 @@ class Decision:
 
     @property
     def nothing(self) -> bool:
-        """Whether no stage is built and no test runs."""
-        return not (self.build or self.tested)
+        """Whether no stage is built or pulled and no test runs."""
+        return not (self.build or self.pull or self.tested)
 
     def todo(self, graph: Graph) -> dict[str, None]:
         """The stages to build or to test, in build order."""
         return {key: None for key in graph.nodes if key in self.build or key in self.test}
 
 
-def facts(graph: Graph, plans: Sequence[Plan], store: Store) -> Facts:
-    """Look into the local store. Raises NotReadyError subclasses when the engine cannot be reached."""
+def look(
+    graph: Graph,
+    plans: Sequence[BuildPlan],
+    store: Store,
+    options: BuildOptions,
+    registry: StageRegistry | None = None,
+    warn: Callable[[str], None] = lambda _text: None,
+) -> Facts:
+    """Look into the local store, and ask the registry for what would have to be built.
+
+    Raises NotReadyError subclasses when the engine cannot be reached.
+    """
+    here = facts(graph, plans, store, ca_bundle=options.ca_bundle is not None)
+    if registry is None or forced(options):
+        return here
+    missing = decide(graph, plans, here, options).build
+    return replace(here, remote=registry.find((graph.nodes[key] for key in graph.nodes if key in missing), warn))
+
+
+def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store, *, ca_bundle: bool = False) -> Facts:
+    """Look into the local store. What the builder can do is asked only where a CA bundle makes it matter.
+
+    Raises NotReadyError subclasses when the engine cannot be reached.
+    """
     images = store.engine.images()  # one question, however many stages there are
     by_key: dict[str, list[LocalImage]] = {}
     for image in images:
@@ -70,7 +96,7 @@ def facts(graph: Graph, plans: Sequence[Plan], store: Store) -> Facts:
     return Facts(
         {key: image for key, image in found.items() if image is not None},
         {name: image for name, image in named.items() if image is not None},
-        store.engine.capabilities.mounts,
+        not ca_bundle or store.engine.capabilities.mounts,
     )
 
 
@@ -79,12 +105,13 @@ def forced(options: BuildOptions) -> bool:
     return options.rebuild or options.no_cache
 
 
-def decide(graph: Graph, plans: Sequence[Plan], here: Facts, options: BuildOptions) -> Decision:
+def decide(graph: Graph, plans: Sequence[BuildPlan], here: Facts, options: BuildOptions) -> BuildDecision:
     """Decide for every stage.
 
     Built is what the store lacks and is the top of a plan, below something that is built, or aside and not
-    remembered by a final image; with `--rebuild` and `--no-cache` it is everything. What lies below a stage that
-    is there is not missed. Tested is what is built, and what is there with tests that are due.
+    remembered by a final image; with `--rebuild` and `--no-cache` it is everything. What a registry has is pulled
+    instead. What lies below a stage that is there is not missed. Tested is what is built, and what is there with tests
+    that are due.
 
     Raises LayerBudgetError when a builder without mounts would add more layers for the CA bundle than fit.
     """
@@ -92,47 +119,47 @@ def decide(graph: Graph, plans: Sequence[Plan], here: Facts, options: BuildOptio
         for plan in plans:
             check_layers(plan, per_stage=CA_COPY_LAYERS)
     if forced(options):
-        build, used = frozenset(graph.nodes), frozenset[str]()
+        build, pull, used = frozenset(graph.nodes), frozenset[str](), frozenset[str]()
     else:
-        build, used = _missing(graph, plans, here, options)
-    test = frozenset(
-        key for key, image in here.stages.items() if key not in build and _is_due(graph, key, image, options)
-    )
+        build, pull, used = _missing(graph, plans, here, options)
+    ready: dict[str, LocalImage | RemoteStage] = {**here.stages, **{key: here.remote[key] for key in pull}}
+    test = frozenset(key for key, image in ready.items() if key not in build and _is_due(graph, key, image, options))
     together = {
         plan.final: tuple(node.stage.key for node in finals.tested_together(plan, graph, options)) for plan in plans
     }
     after_build = {key for key in build if package_tests.due(graph.nodes[key], options, {})}
     tested = frozenset(after_build | test | {key for keys in together.values() for key in keys})
-    return Decision(build, test, used, together, tested)
+    return BuildDecision(build, pull, test, used, together, tested)
 
 
-def shown(plan: Plan, decision: Decision, here: Facts) -> Plan:
+def shown(plan: BuildPlan, decision: BuildDecision, here: Facts) -> BuildPlan:
     """Write the decision into a plan, for `--dry-run`."""
     stages = []
     for stage in plan.stages:
-        image = here.stages.get(stage.key)
-        build = stage.key in decision.build
-        stages.append(
-            replace(
-                stage,
-                state=StageState.BUILD if build else StageState.CACHED,
-                needed=build or stage.key in decision.used or stage.key in decision.test,
-                source=image.references[0] if image and image.references and not build else "",
-            )
-        )
+        key, image = stage.key, here.stages.get(stage.key)
+        if key in decision.build:
+            state, source = StageState.BUILD, ""
+        elif key in decision.pull:
+            state, source = StageState.PULL, here.remote[key].reference
+        else:
+            state, source = StageState.CACHED, image.references[0] if image and image.references else ""
+        needed = state is not StageState.CACHED or key in decision.used or key in decision.test
+        stages.append(replace(stage, state=state, needed=needed, source=source))
     tests = tuple(stage.package for stage in plan.stages if stage.key in decision.tested)
     return replace(plan, stages=tuple(stages), tests=tests)
 
 
-def recorded(graph: Graph, key: str, image: LocalImage) -> Mapping[str, Any]:
+def recorded(graph: Graph, key: str, image: LocalImage | RemoteStage) -> Mapping[str, Any]:
     """What an image remembers of the tests of one of its stages."""
     return package_tests.of_package(labels.read(image.labels).tests, graph.nodes[key].stage.package)
 
 
 def _missing(
-    graph: Graph, plans: Sequence[Plan], here: Facts, options: BuildOptions
-) -> tuple[frozenset[str], frozenset[str]]:
+    graph: Graph, plans: Sequence[BuildPlan], here: Facts, options: BuildOptions
+) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """The keys to build, to pull, and in use."""
     build: set[str] = set()
+    pull: set[str] = set()
     used: set[str] = set()
     waiting = [
         key
@@ -143,17 +170,19 @@ def _missing(
         key = waiting.pop()
         if key in here.stages:
             used.add(key)
+        elif key in here.remote:
+            pull.add(key)
         elif key not in build:
             build.add(key)
             waiting.extend(graph.needs[key])
-    return frozenset(build), frozenset(used)
+    return frozenset(build), frozenset(pull), frozenset(used)
 
 
-def _is_due(graph: Graph, key: str, image: LocalImage, options: BuildOptions) -> bool:
+def _is_due(graph: Graph, key: str, image: LocalImage | RemoteStage, options: BuildOptions) -> bool:
     return package_tests.due(graph.nodes[key], options, recorded(graph, key, image))
 
 
-def _is_covered(graph: Graph, key: str, plans: Sequence[Plan], here: Facts, options: BuildOptions) -> bool:
+def _is_covered(graph: Graph, key: str, plans: Sequence[BuildPlan], here: Facts, options: BuildOptions) -> bool:
     """Whether a finished image that holds this stage remembers its tests as they should be, or is tested itself."""
     for plan in plans:
         image = here.finals.get(plan.final) if any(stage.key == key for stage in plan.stages) else None

@@ -6,8 +6,8 @@ import datetime
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.builder import graph as graphs
 from jetson_containers.builder import package_tests
+from jetson_containers.builder.graph import plan_key
 from jetson_containers.core.errors import NotReadyError
 from jetson_containers.images import labels
 from jetson_containers.plan.stage import StageKind
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from jetson_containers.builder.graph import Graph, Node
     from jetson_containers.builder.resources import Share
-    from jetson_containers.builder.stage_builder import Failure, Workshop
+    from jetson_containers.builder.stage_builder import StageFailure, Workshop
     from jetson_containers.builder.store import Store
     from jetson_containers.builder.types import BuildOptions
     from jetson_containers.engine.interface import LocalImage
-    from jetson_containers.plan.plan import Plan
+    from jetson_containers.plan.plan import BuildPlan
 
 
 @dataclass(frozen=True)
@@ -33,22 +33,22 @@ class Final:
     size: int | None
 
 
-def of_plan(plan: Plan, image: LocalImage | None) -> LocalImage | None:
+def of_plan(plan: BuildPlan, image: LocalImage | None) -> LocalImage | None:
     """The image under the final name, when it is of exactly this plan."""
     return image if image is not None and _is(image, plan) else None
 
 
-def name(plan: Plan, graph: Graph, workshop: Workshop, share: Share) -> Final | Failure:
+def name(plan: BuildPlan, graph: Graph, workshop: Workshop, share: Share) -> Final | StageFailure:
     """Put the final name and labels on the top of a plan, which is complete.
 
-    With `--tests all` all packages are tested again in the finished image, before it gets its name; a Failure is
+    With `--tests all` all packages are tested again in the finished image, before it gets its name; a StageFailure is
     returned when one of these tests fails. Raises NotReadyError subclasses of the engine.
     """
     with workshop.state.lock(plan.final, cancelled=workshop.cancelled):
         return _name(plan, graph, workshop, share)
 
 
-def _name(plan: Plan, graph: Graph, workshop: Workshop, share: Share) -> Final | Failure:
+def _name(plan: BuildPlan, graph: Graph, workshop: Workshop, share: Share) -> Final | StageFailure:
     store = workshop.store
     top = graph.nodes[plan.top.key]
     before = store.engine.image(plan.final)
@@ -75,7 +75,7 @@ def _name(plan: Plan, graph: Graph, workshop: Workshop, share: Share) -> Final |
             key=top.stage.key,
             packages=plan.packages,
             platform=plan.platform,
-            plan=graphs.plan_key(plan),
+            plan=plan_key(plan),
             tests=package_tests.of_image(known),
             provenance=labels.Provenance(
                 revision=workshop.revision,
@@ -89,7 +89,7 @@ def _name(plan: Plan, graph: Graph, workshop: Workshop, share: Share) -> Final |
     return Final(plan.final, fresh=True, size=image.size if image else None)
 
 
-def tested_together(plan: Plan, graph: Graph, options: BuildOptions) -> list[Node]:
+def tested_together(plan: BuildPlan, graph: Graph, options: BuildOptions) -> list[Node]:
     """List the stages that `--tests all` tests again in the finished image; the top's image is the finished one."""
     if options.tests != "all":
         return []
@@ -97,7 +97,7 @@ def tested_together(plan: Plan, graph: Graph, options: BuildOptions) -> list[Nod
     return [node for node in nodes if package_tests.tests_of(node) and not package_tests.excluded(node, options)]
 
 
-def push(plan: Plan, namespace: str, workshop: Workshop) -> str:
+def push(plan: BuildPlan, namespace: str, workshop: Workshop) -> str:
     """Push a final image to `REGISTRY/NAMESPACE`, under its own name and tag there; returns that reference."""
     target = f"{namespace.rstrip('/')}/{plan.final.rsplit('/', 1)[-1]}"
     if target != plan.final:
@@ -107,10 +107,10 @@ def push(plan: Plan, namespace: str, workshop: Workshop) -> str:
     return target
 
 
-def _is(image: LocalImage, plan: Plan) -> bool:
+def _is(image: LocalImage, plan: BuildPlan) -> bool:
     written = labels.read(image.labels)
-    same = written.plan == graphs.plan_key(plan) and written.key == plan.top.key
-    return written.role == labels.FINAL and same and labels.ours(image.references, image.labels)
+    same = written.plan == plan_key(plan) and written.key == plan.top.key
+    return written.role == labels.FINAL and same and labels.is_ours(image.references, image.labels)
 
 
 def _statuses(image: LocalImage) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _statuses(image: LocalImage) -> dict[str, Any]:
 
 
 def _records(
-    plan: Plan,
+    plan: BuildPlan,
     graph: Graph,
     store: Store,
     before: LocalImage | None,
@@ -137,8 +137,8 @@ def _records(
 
 
 def _test_together(
-    plan: Plan, graph: Graph, top: Node, workshop: Workshop, share: Share
-) -> dict[str, Mapping[str, Any]] | Failure:
+    plan: BuildPlan, graph: Graph, top: Node, workshop: Workshop, share: Share
+) -> dict[str, Mapping[str, Any]] | StageFailure:
     """Run the tests of all packages below the top in the top's image: what stands above one may have broken it."""
     found: dict[str, Mapping[str, Any]] = {}
     source = workshop.store.find(top)  # under its stage name, or only under a final one when that was pruned

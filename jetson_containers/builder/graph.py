@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from jetson_containers.plan.plan import Plan
+    from jetson_containers.plan.plan import BuildPlan
     from jetson_containers.plan.stage import Stage
 
 
@@ -21,7 +21,7 @@ class Node:
     """A stage with what the plans around it say. `number` counts from 1 in build order."""
 
     stage: Stage
-    plan: Plan  # the first plan that holds it: its platform and base
+    plan: BuildPlan  # the first plan that holds it: its platform and base
     number: int
     packages: tuple[str, ...]  # in the image up to this stage, in order
     last: bool  # the top of a plan: what a user gets
@@ -53,9 +53,9 @@ class Graph:
         return tuple(name for name in self.nodes if name in found)
 
 
-def merge(plans: Sequence[Plan]) -> Graph:
+def merge(plans: Sequence[BuildPlan]) -> Graph:
     """Merge plans: a stage they share appears once, at the place of its first occurrence."""
-    stages: dict[str, tuple[Stage, Plan]] = {}
+    stages: dict[str, tuple[Stage, BuildPlan]] = {}
     for plan in plans:
         for stage in plan.stages:
             stages.setdefault(stage.key, (stage, plan))
@@ -77,7 +77,7 @@ def merge(plans: Sequence[Plan]) -> Graph:
     return Graph(nodes, _frozen(needs), _frozen(dependents), aside)
 
 
-def _aside(plan: Plan) -> list[str]:
+def _aside(plan: BuildPlan) -> list[str]:
     stood_on = {key for stage in plan.stages for key in stage.depends}
     return [stage.key for stage in plan.stages if stage.key not in stood_on and stage is not plan.top]
 
@@ -86,7 +86,7 @@ def _frozen(edges: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
     return {key: tuple(names) for key, names in edges.items()}
 
 
-def chain(stage: Stage, plan: Plan) -> tuple[str, ...]:
+def chain(stage: Stage, plan: BuildPlan) -> tuple[str, ...]:
     """Name the packages in a stage's image, bottom first: those of its parents, then its own."""
     by_key = {other.key: other for other in plan.stages}
     names: list[str] = []
@@ -97,7 +97,7 @@ def chain(stage: Stage, plan: Plan) -> tuple[str, ...]:
     return tuple(reversed(names))
 
 
-def plan_key(plan: Plan) -> str:
+def plan_key(plan: BuildPlan) -> str:
     """Digest of a plan, for the `plan` label: the same stages in the same order give the same."""
     text = "\n".join([*(stage.key for stage in plan.stages), *plan.packages])
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

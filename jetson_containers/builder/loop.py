@@ -8,9 +8,9 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder import graph as graphs
+from jetson_containers.builder.graph import weight_name
 from jetson_containers.builder.progress import Totals
-from jetson_containers.builder.stage_builder import Outcome
+from jetson_containers.builder.stage_builder import StageOutcome
 from jetson_containers.builder.types import StageReport
 from jetson_containers.core.errors import JetsonError
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jetson_containers.builder.graph import Graph, Node
-    from jetson_containers.builder.progress import Progress
+    from jetson_containers.builder.progress import BuildProgress
     from jetson_containers.builder.resources import Share
     from jetson_containers.builder.scheduler import Scheduler
     from jetson_containers.builder.signals import Signals
-    from jetson_containers.builder.stage_builder import Failure
+    from jetson_containers.builder.stage_builder import StageFailure
 
 STOP_GRACE = 60.0  # seconds that stopped children get to end, before they are left behind with a warning
 
@@ -34,22 +34,22 @@ class Loop:
         self,
         graph: Graph,
         scheduler: Scheduler,
-        work: Callable[[Node, Share], Outcome],
-        shown: Progress,
+        work: Callable[[Node, Share], StageOutcome],
+        shown: BuildProgress,
         *,
         keep_going: bool,
         seconds: Mapping[str, float],
         reports: dict[str, StageReport],
     ) -> None:
         self.reports = reports
-        self.failures: list[Failure] = []
+        self.failures: list[StageFailure] = []
         self._graph = graph
         self._scheduler = scheduler
         self._work = work
         self._shown = shown
         self._keep_going = keep_going
         self._seconds = seconds
-        self._messages: SimpleQueue[tuple[str, Outcome | BaseException] | None] = SimpleQueue()  # None: a signal
+        self._messages: SimpleQueue[tuple[str, StageOutcome | BaseException] | None] = SimpleQueue()  # None: a signal
 
     def run(self, signals: Signals, stop: Callable[[], None]) -> None:
         """Run to the end. `stop` must make running work end soon.
@@ -88,7 +88,7 @@ class Loop:
         # A daemon, so that a child that cannot be stopped does not keep the program from ending.
         threading.Thread(target=work, name=node.stage.package, daemon=True).start()
 
-    def _take(self, key: str, outcome: Outcome) -> None:
+    def _take(self, key: str, outcome: StageOutcome) -> None:
         report = self.reports[key] = outcome.report
         if outcome.failure is None:
             self._scheduler.finish(key)
@@ -122,9 +122,9 @@ class Loop:
         for key in running:
             self._shown.say(f"warning: {self._graph.nodes[key].stage.package} did not stop")
 
-    def _ended(self, key: str, outcome: Outcome | BaseException) -> None:
+    def _ended(self, key: str, outcome: StageOutcome | BaseException) -> None:
         """Take in a stage that ended while everything was being stopped."""
-        if isinstance(outcome, Outcome):
+        if isinstance(outcome, StageOutcome):
             self.reports[key] = outcome.report
             return
         cause = outcome.message if isinstance(outcome, JetsonError) else type(outcome).__name__
@@ -140,7 +140,7 @@ class Loop:
 
     def _totals(self) -> Totals:
         waiting = [key for key in self._graph.nodes if key not in self.reports]
-        known = [self._seconds.get(graphs.weight_name(self._graph.nodes[key].stage)) for key in waiting]
+        known = [self._seconds.get(weight_name(self._graph.nodes[key].stage)) for key in waiting]
         return Totals(
             done=len(self.reports),
             all=len(self._graph.nodes),

@@ -2,6 +2,9 @@
 
 The record of a stage is the `tests` label: `{"status", "date", "gpu", "scripts", "results": [{"command", "status",
 "seconds", "reason"}]}`; a final image holds the records of all its packages under `packages`.
+
+On a platform with a GPU the last entry is `IMAGE_CHECK`: what needs no GPU is looked at even where the tests say that
+they need one (see `image_check`), and only then does a skipped test count.
 """
 
 from __future__ import annotations
@@ -15,11 +18,11 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.builder import image_check
 from jetson_containers.core import diagnosis
-from jetson_containers.core.errors import UsageError
+from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.plan.stage import StageKind
-from jetson_containers.recipes import files as recipe_files
-from jetson_containers.recipes import shared
+from jetson_containers.recipes import files, shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,12 +31,13 @@ if TYPE_CHECKING:
     from jetson_containers.builder.graph import Node
     from jetson_containers.builder.logs import RunLogs
     from jetson_containers.builder.types import BuildOptions
-    from jetson_containers.core.diagnosis import Finding
+    from jetson_containers.core.diagnosis import Diagnosis
     from jetson_containers.engine.interface import Engine
 
 MODES = ("all", "once", "warn", "none")
 SHARED = "/test-shared"  # in the container of a test
 _STAGED = f"{shared.PLACE}/"
+IMAGE_CHECK = "image check"  # stands in a record beside the commands
 NEEDS_GPU = 77  # exit code of a test that cannot run here; automake's convention for "skipped"
 
 PASSED = "passed"
@@ -44,7 +48,7 @@ NONE = "none"
 
 
 @dataclass(frozen=True)
-class Result:
+class PackageTestResult:
     """How one test ended. `reason` says why it was skipped or, where known, why it failed."""
 
     command: str
@@ -52,7 +56,7 @@ class Result:
     seconds: float
     reason: str = ""
     log: Path | None = None
-    finding: Finding | None = None
+    finding: Diagnosis | None = None
 
 
 def check_options(options: BuildOptions) -> None:
@@ -85,6 +89,8 @@ def due(node: Node, options: BuildOptions, recorded: Mapping[str, Any]) -> bool:
     commands = tests_of(node)
     if not commands or excluded(node, options):
         return False
+    if node.plan.platform.has_gpu:
+        commands = (*commands, IMAGE_CHECK)
     same = [entry.get("command") for entry in _results(recorded)] == list(commands)
     if options.tests == "all" or not same or recorded.get("scripts") != scripts_digest(node):
         return True
@@ -101,7 +107,7 @@ def scripts_digest(node: Node) -> str:
     state = hashlib.sha256()
     for entry in tests_of(node):
         path = shared.script(node.stage.definition, entry) if node.stage.definition else None
-        script = recipe_files.read_bytes(path) if path and recipe_files.is_file(path) else b""
+        script = files.read_bytes(path) if path and files.is_file(path) else b""
         state.update(entry.encode() + b"\0" + script + b"\0")
     return state.hexdigest()[:16]
 
@@ -115,9 +121,10 @@ def said(node: Node, options: BuildOptions, recorded: Mapping[str, Any]) -> str:
     return "cached" if recorded.get("status") == PASSED else str(recorded.get("status", ""))
 
 
-def record(node: Node, results: Sequence[Result], options: BuildOptions) -> dict[str, Any]:
+def record(node: Node, results: Sequence[PackageTestResult], options: BuildOptions) -> dict[str, Any]:
     """What the image is to remember: the worst that happened, and each test."""
-    statuses = {result.status for result in results}
+    # The check of the image can only make it worse: that libraries are there does not mean that a test ran.
+    statuses = {result.status for result in results if result.command != IMAGE_CHECK or result.status == FAILED}
     status = FAILED if FAILED in statuses else PASSED if PASSED in statuses else SKIPPED if statuses else NONE
     entries = [
         {"command": r.command, "status": r.status, "seconds": round(r.seconds, 3)}
@@ -189,8 +196,8 @@ def container_options(node: Node, options: BuildOptions, platform: str | None) -
         chosen += ["--platform", platform]
     if definition:
         chosen += ["--volume", f"{definition.path.resolve()}:/test:ro"]
-        shared.files(definition)  # what is not there would be made by docker
-        for item in shared.entries(definition):
+        shared.files_of(definition)  # what is not there would be made by docker
+        for item in shared.entries_of(definition):
             chosen += ["--volume", f"{item.path.resolve()}:{SHARED}/{item.name.removeprefix(_STAGED)}:ro"]
     if options.data:
         options.data.mkdir(parents=True, exist_ok=True)  # docker would make it too, but as root
@@ -210,22 +217,47 @@ class Bench:
     where: str = ""
 
 
-def run(node: Node, image: str, bench: Bench) -> list[Result]:
+def run(node: Node, image: str, bench: Bench) -> list[PackageTestResult]:
     """Run a stage's tests in an image, one after another; after a failure the rest is not run."""
-    results: list[Result] = []
+    results: list[PackageTestResult] = []
     for index, entry in enumerate(tests_of(node), 1):
         results.append(_run_one(node, entry, index, image, bench))
         if results[-1].status == FAILED:
-            break
+            return results
+    if node.plan.platform.has_gpu:
+        results.append(_check_image(node, len(results) + 1, image, bench))
     return results
 
 
-def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> Result:
+def _check_image(node: Node, index: int, image: str, bench: Bench) -> PackageTestResult:
+    """Look at what the tests cannot see without a GPU."""
+    platform = node.plan.platform
+    where = " ".join(filter(None, (IMAGE_CHECK, bench.where)))
+    with bench.logs.test(node.number, index, node.stage.package, where) as log:
+        log.write(f"$ jetson-containers test {image}")
+        began = time.monotonic()
+        try:
+            contents = image_check.inspect(bench.engine, image, platform=bench.platform)
+        except NotReadyError as error:
+            log.write(str(error.message))
+            return PackageTestResult(IMAGE_CHECK, SKIPPED, time.monotonic() - began, error.message, log.path)
+        verdict = image_check.judge_for(contents, platform)
+        for line in (*verdict.problems, *(f"note: {note}" for note in verdict.notes)):
+            bench.on_line(log.write(line))
+        seconds = time.monotonic() - began
+        log.write(f"{len(verdict.problems)} problems after {seconds:.1f} s")
+    if verdict.problems:
+        more = f" (and {len(verdict.problems) - 1} more)" if len(verdict.problems) > 1 else ""
+        return PackageTestResult(IMAGE_CHECK, FAILED, seconds, verdict.problems[0] + more, log.path)
+    return PackageTestResult(IMAGE_CHECK, PASSED, seconds, image_check.summary(contents, platform.sm), log.path)
+
+
+def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> PackageTestResult:
     limit = (node.stage.definition.timeout if node.stage.definition else None) or bench.options.test_timeout
     test = " ".join(filter(None, (entry.partition(" ")[0], bench.where)))
     command = argv(entry)
     with bench.logs.test(node.number, index, node.stage.package, test) as log:
-        log.write(f"$ docker run {image} {shlex.join(command)}")
+        log.write(f"$ {shlex.join(['docker', 'run', image, *command])}")
         began = time.monotonic()
         ended = bench.engine.run(
             image,
@@ -238,15 +270,15 @@ def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> Re
         log.write(f"exit code {ended.exit_code} after {seconds:.1f} s")
         lines = log.lines()
     if ended.exit_code == 0:
-        return Result(entry, PASSED, seconds, log=log.path)
+        return PackageTestResult(entry, PASSED, seconds, log=log.path)
     if ended.exit_code == NEEDS_GPU:
-        return Result(entry, SKIPPED, seconds, _last_words(lines) or "needs a GPU", log.path)
+        return PackageTestResult(entry, SKIPPED, seconds, _last_words(lines) or "needs a GPU", log.path)
     if ended.timed_out:
         reason = f"took longer than {limit:.0f} s and was stopped"
-        return Result(entry, FAILED, seconds, reason, log.path)
+        return PackageTestResult(entry, FAILED, seconds, reason, log.path)
     finding = diagnosis.diagnose(lines[:-1], exit_code=ended.exit_code, oom_killed=ended.oom_killed)
     reason = finding.cause if finding else f"exit code {ended.exit_code}"
-    return Result(entry, FAILED, seconds, reason, log.path, finding)
+    return PackageTestResult(entry, FAILED, seconds, reason, log.path, finding)
 
 
 def _last_words(lines: Sequence[str]) -> str:

@@ -43,7 +43,7 @@ class Totals:
         return " · ".join(parts)
 
 
-class Progress(Protocol):
+class BuildProgress(Protocol):
     """Told what happens, from several threads; `name` is a stage's short name."""
 
     def begin(self, totals: Totals) -> None:
@@ -71,7 +71,7 @@ class Progress(Protocol):
         ...
 
 
-def make(mode: str, console: Console, env: Mapping[str, str] | None = None) -> Progress:
+def make(mode: str, console: Console, env: Mapping[str, str] | None = None) -> BuildProgress:
     """Choose how to show progress. `auto` is a display on a terminal, else lines. Raises UsageError."""
     env = os.environ if env is None else env
     if mode not in MODES:

@@ -31,7 +31,7 @@ _OFFICIAL_KEY = re.compile(r"(?:^|/)(?:debian|ubuntu)-archive[\w-]*\.(?:gpg|asc|
 
 
 @dataclass(frozen=True)
-class Source:
+class RootfsSource:
     """One entry of apt's sources: `deb [options] uri suite components`."""
 
     uri: str
@@ -59,7 +59,7 @@ class Rootfs:
     version: str
     suite: str
     arch: str
-    sources: tuple[Source, ...]
+    sources: tuple[RootfsSource, ...]
     foreign: bool = False  # of another architecture than this machine's, run by an emulator
 
     @property
@@ -68,11 +68,11 @@ class Rootfs:
         return ("ca-certificates",) if any(s.uri.startswith("https:") for s in self.sources) else ()
 
 
-def read_sources(root: Path = Path("/")) -> list[Source]:
+def read_sources(root: Path = Path("/")) -> list[RootfsSource]:
     """Read all enabled `deb` entries of `/etc/apt/sources.list*`, both formats, in the order apt reads them."""
     apt = root / "etc/apt"
     files = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))]
-    found: list[Source] = []
+    found: list[RootfsSource] = []
     for path in files:
         if not path.is_file():
             continue
@@ -84,12 +84,12 @@ def read_sources(root: Path = Path("/")) -> list[Source]:
     return found
 
 
-def official(sources: Sequence[Source], codename: str, arch: str) -> tuple[Source, ...]:
+def official(sources: Sequence[RootfsSource], codename: str, arch: str) -> tuple[RootfsSource, ...]:
     """Keep the distribution's own entries: release, security and updates suites, `main` and Ubuntu's `universe`.
 
     An entry with credentials in its URI is left out: it would carry them into the image.
     """
-    kept: dict[tuple[str, str], Source] = {}
+    kept: dict[tuple[str, str], RootfsSource] = {}
     for source in sources:
         options = dict(source.options)
         wanted = options.get("arch", "").split(",")
@@ -103,7 +103,7 @@ def official(sources: Sequence[Source], codename: str, arch: str) -> tuple[Sourc
         ):
             continue
         slim = tuple((name, value) for name, value in source.options if name in KEPT_OPTIONS)
-        kept.setdefault((source.uri, source.suite), Source(source.uri, source.suite, components, slim))
+        kept.setdefault((source.uri, source.suite), RootfsSource(source.uri, source.suite, components, slim))
     return tuple(kept.values())
 
 
@@ -212,16 +212,16 @@ def _own_keyrings(rootfs: Rootfs) -> list[str]:
     return sorted(path for path in named if not path.startswith(SYSTEM_KEYRINGS))
 
 
-def _one_line(line: str) -> Source | None:
+def _one_line(line: str) -> RootfsSource | None:
     match = re.match(r"\s*deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]+)", line)
     if not match:
         return None
     options, uri, suite, components = match.groups()
     pairs = (word.partition("=") for word in (options or "").split())
-    return Source(uri, suite, tuple(components.split()), tuple((name.lower(), value) for name, _, value in pairs))
+    return RootfsSource(uri, suite, tuple(components.split()), tuple((name.lower(), value) for name, _, value in pairs))
 
 
-def _stanza(text: str) -> Iterator[Source]:
+def _stanza(text: str) -> Iterator[RootfsSource]:
     fields: dict[str, str] = {}
     name = ""
     for line in text.splitlines():
@@ -241,4 +241,4 @@ def _stanza(text: str) -> Iterator[Source]:
         options.append(("arch", ",".join(architectures.split())))
     for uri in fields.get("uris", "").split():
         for suite in fields.get("suites", "").split():
-            yield Source(uri, suite, tuple(fields.get("components", "").split()), tuple(options))
+            yield RootfsSource(uri, suite, tuple(fields.get("components", "").split()), tuple(options))

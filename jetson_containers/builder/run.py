@@ -12,18 +12,17 @@ import tempfile
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder import decide, package_tests, progress, resources, summary
-from jetson_containers.builder import finals as finals_module
-from jetson_containers.builder import graph as graphs
+from jetson_containers.builder import decide, finals, graph, package_tests, progress, resources, stage_registry, summary
 from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.loop import Loop
 from jetson_containers.builder.scheduler import Scheduler
 from jetson_containers.builder.signals import Signals
-from jetson_containers.builder.stage_builder import Failure, Outcome, Workshop
-from jetson_containers.builder.state import State
+from jetson_containers.builder.stage_builder import StageFailure, StageOutcome, Workshop, foreign_platform
+from jetson_containers.builder.state import BuildState
 from jetson_containers.builder.store import Store
 from jetson_containers.builder.types import BuildOptions, BuildReport, StageReport
 from jetson_containers.core import files
@@ -38,15 +37,24 @@ if TYPE_CHECKING:
     from jetson_containers.builder.finals import Final
     from jetson_containers.builder.graph import Node
     from jetson_containers.builder.resources import Share
+    from jetson_containers.builder.stage_registry import StageRegistry
     from jetson_containers.core.console import Console
     from jetson_containers.engine.interface import Engine
-    from jetson_containers.plan.plan import Plan
+    from jetson_containers.plan.plan import BuildPlan
 
 __all__ = ["BuildOptions", "BuildReport", "StageReport", "run"]
 
 
-def run(plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: Console) -> BuildReport:
-    """Build all plans. Raises BuildError/PackageTestError for the first failure unless `keep_going`.
+def run(
+    plans: Sequence[BuildPlan],
+    engine: Engine,
+    options: BuildOptions,
+    console: Console,
+    registry: StageRegistry | None = None,
+) -> BuildReport:
+    """Build all plans; stages that `registry` has are pulled.
+
+    Raises BuildError/PackageTestError for the first failure unless `keep_going`.
 
     Ctrl-C stops the children, removes half-done names and raises InterruptedByUserError; the next run goes on at the
     stage that was interrupted. Also raises UsageError for options that cannot be, and NotReadyError subclasses when
@@ -55,7 +63,7 @@ def run(plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: C
     package_tests.check_options(options)
     try:
         with Signals() as signals:
-            return _Run(plans, engine, options, console).go(signals)
+            return _Run(plans, engine, options, console, registry).go(signals)
     except KeyboardInterrupt:
         raise InterruptedByUserError("interrupted", hint=summary.again(options, "resumes where it stopped")) from None
     except OSError as error:
@@ -78,18 +86,26 @@ def _disk_full(error: OSError, options: BuildOptions) -> DiskSpaceError:
 class _Run:
     """The state of one `run`."""
 
-    def __init__(self, plans: Sequence[Plan], engine: Engine, options: BuildOptions, console: Console) -> None:
+    def __init__(
+        self,
+        plans: Sequence[BuildPlan],
+        engine: Engine,
+        options: BuildOptions,
+        console: Console,
+        registry: StageRegistry | None,
+    ) -> None:
+        self.registry = registry
         self.plans = [plan for plan in plans if plan.stages]
         self.engine = engine
         self.options = options
         self.console = console
         self.env = os.environ if options.env is None else options.env
         self.store = Store(engine)
-        self.state = State(options.state)
-        self.graph = graphs.merge(self.plans)
+        self.state = BuildState(options.state)
+        self.graph = graph.merge(self.plans)
         self.began = time.monotonic()
         self.reports: dict[str, StageReport] = {}
-        self.failures: list[Failure] = []
+        self.failures: list[StageFailure] = []
         self.finals: dict[str, Final] = {}
         self.pushed: list[str] = []
         self.push_errors: list[JetsonError] = []
@@ -98,8 +114,10 @@ class _Run:
 
     def go(self, signals: Signals) -> BuildReport:
         """Do everything, in a named order."""
-        self.facts = decide.facts(self.graph, self.plans, self.store)
+        self.facts = decide.look(self.graph, self.plans, self.store, self.options, self.registry, self.console.warning)
         decision = decide.decide(self.graph, self.plans, self.facts, self.options)
+        if decision.pull:
+            decision = self._pull(decision)
         todo = decision.todo(self.graph)
         self._complete(todo)
         named = all(plan.final in self.facts.finals for plan in self.plans)
@@ -115,6 +133,7 @@ class _Run:
         try:
             self._announce(todo, shown)
             self._build(todo, workshop, signals)
+            self._push_stages(workshop)
             self._push(workshop)
         finally:
             shown.close()
@@ -123,6 +142,18 @@ class _Run:
         return self._end(report)
 
     # Before.
+
+    def _pull(self, decision: decide.BuildDecision) -> decide.BuildDecision:
+        """Pull what a registry has, then decide again: what could not be pulled is built, with what lies below it."""
+        for key in (key for key in self.graph.nodes if key in decision.pull):
+            node, remote = self.graph.nodes[key], self.facts.remote[key]
+            self.console.info(f"{node.stage.package}: pulling {remote.reference}")
+            platform = foreign_platform(node, self.engine)
+            reason = stage_registry.pull(node, remote, self.engine, platform, self.console.detail)
+            if reason:
+                self.console.warning(f"{node.stage.package}: {reason}; it is built instead")
+        self.facts = decide.facts(self.graph, self.plans, self.store)
+        return decide.decide(self.graph, self.plans, self.facts, self.options)
 
     def _complete(self, todo: Mapping[str, None]) -> None:
         """Report the stages that nothing is done for: they are complete, or below one that is."""
@@ -144,7 +175,7 @@ class _Run:
             asked = " ".join(plan.request)
             size = self.facts.finals[plan.final].size
             self.console.ok(f"{asked} is up to date: nothing to build ({plan.final}, {human_bytes(size)})")
-            self.finals[plan.final] = finals_module.Final(plan.final, fresh=False, size=size)
+            self.finals[plan.final] = finals.Final(plan.final, fresh=False, size=size)
         return self._report()
 
     def _check_disk(self, todo: Mapping[str, None]) -> None:
@@ -154,7 +185,7 @@ class _Run:
         if not self.options.disk_per_stage or remote or not root.is_dir():
             return
         sizes = self.state.sizes()
-        names = [graphs.weight_name(self.graph.nodes[key].stage) for key in todo]
+        names = [graph.weight_name(self.graph.nodes[key].stage) for key in todo]
         need = sum(max(0.0, sizes.get(name, self.options.disk_per_stage)) for name in names)
         free = files.free_space(root)
         if need > free:
@@ -163,7 +194,7 @@ class _Run:
                 hint="`jetson-containers df` shows what takes the space, `jetson-containers prune` frees it",
             )
 
-    def _announce(self, todo: Mapping[str, None], shown: progress.Progress) -> None:
+    def _announce(self, todo: Mapping[str, None], shown: progress.BuildProgress) -> None:
         asked = ", ".join(dict.fromkeys(" ".join(plan.request) for plan in self.plans))
         there = len(self.graph.nodes) - len(todo)
         shown.say(f"{asked}: {len(todo)} stages to do, {there} there already; logs: {self.log_dir}")
@@ -178,9 +209,9 @@ class _Run:
             jobs=options.jobs, cores=options.cores, memory=options.memory, most_jobs=resources.job_limit(self.env)
         )
         seconds = self.state.seconds()
-        scheduler = Scheduler(self.graph, todo, graphs.priorities(self.graph, set(todo), seconds), available)
+        scheduler = Scheduler(self.graph, todo, graph.priorities(self.graph, set(todo), seconds), available)
 
-        def work(node: Node, share: Share) -> Outcome:
+        def work(node: Node, share: Share) -> StageOutcome:
             outcome = workshop.run(node, share)
             return self._finish(node, share, outcome, workshop) if outcome.failure is None else outcome
 
@@ -206,23 +237,23 @@ class _Run:
         loop.run(signals, stop)
         for key, node in self.graph.nodes.items():
             if node.last and key not in todo:  # complete, but perhaps without this name, or tested anew below
-                outcome = self._finish(node, resources.Share(1, 0), Outcome(self.reports[key]), workshop)
+                outcome = self._finish(node, resources.Share(1, 0), StageOutcome(self.reports[key]), workshop)
                 self.reports[key] = outcome.report
                 self.failures += [outcome.failure] if outcome.failure else []
 
-    def _finish(self, node: Node, share: Share, outcome: Outcome, workshop: Workshop) -> Outcome:
+    def _finish(self, node: Node, share: Share, outcome: StageOutcome, workshop: Workshop) -> StageOutcome:
         """Give the top of a plan its final name, as soon as it is complete."""
         for plan in self.plans:
             if plan.top.key != node.stage.key or self._lost(plan):
                 continue
-            final = finals_module.name(plan, self.graph, workshop, share)
-            if isinstance(final, Failure):
+            final = finals.name(plan, self.graph, workshop, share)
+            if isinstance(final, StageFailure):
                 report = replace(outcome.report, state="failed", tests="failed", cause=final.error.message)
                 return replace(outcome, report=report, failure=final)
             self.finals[final.image] = final
         return outcome
 
-    def _lost(self, plan: Plan) -> bool:
+    def _lost(self, plan: BuildPlan) -> bool:
         """Whether a stage below the plan's top has failed (its tests, that is, when the top is complete)."""
         below = [self.reports.get(stage.key) for stage in plan.stages[:-1]]
         return any(report is not None and report.state in {"failed", "skipped"} for report in below)
@@ -235,12 +266,31 @@ class _Run:
             if plan.final not in self.finals:
                 continue
             try:
-                self.pushed.append(finals_module.push(plan, self.options.push, workshop))
+                self.pushed.append(finals.push(plan, self.options.push, workshop))
             except InterruptedByUserError:
                 raise
             except JetsonError as error:
                 error.details = tuple(map(workshop.logs.redact, error.details))
                 self.push_errors.append(error)
+
+    def _push_stages(self, workshop: Workshop) -> None:
+        """Push what was built; a registry that refuses is an error of the run, and not of the stages."""
+        if self.registry is None or not self.options.push_stages:
+            return
+        for key, report in self.reports.items():
+            stage = self.graph.nodes[key].stage
+            if report.state not in {"built", "cached"} or self.engine.image(stage.image) is None:
+                continue
+            try:
+                workshop.progress.started(stage.package, "pushing")
+                target = self.registry.push(stage, self.engine, partial(workshop.progress.line, stage.package))
+                self.pushed += [target] if target else []
+            except InterruptedByUserError:
+                raise
+            except JetsonError as error:
+                error.details = tuple(map(workshop.logs.redact, error.details))
+                self.push_errors.append(error)
+                return
 
     # After.
 

@@ -1,4 +1,4 @@
-"""One stage from start to end: reuse, pull or build its image, run its tests, and write down the result.
+"""One stage from start to end: reuse or build its image, run its tests, and write down the result.
 
 A stage counts as done when an image bears its key and its tests are recorded as they should be. The engine gives an
 image its name and labels only when a build has succeeded, and the tests label begins as `pending`; so whatever is
@@ -23,14 +23,13 @@ from jetson_containers.core.errors import (
     JetsonError,
     PackageTestError,
     RecipeError,
-    RegistryError,
 )
 from jetson_containers.dockerfile.inject import JOB_ARGS, takes_jobs
 from jetson_containers.engine.interface import BuildRequest, OutOfMemoryError
 from jetson_containers.images import labels
-from jetson_containers.plan.stage import StageKind, StageState
-from jetson_containers.recipes import schema as recipe_keys
-from jetson_containers.recipes import shared as shared_files
+from jetson_containers.plan.stage import StageKind
+from jetson_containers.recipes import schema
+from jetson_containers.recipes.shared import files_of
 
 if TYPE_CHECKING:
     import threading
@@ -39,25 +38,25 @@ if TYPE_CHECKING:
 
     from jetson_containers.builder.graph import Node
     from jetson_containers.builder.logs import Log, RunLogs
-    from jetson_containers.builder.progress import Progress
+    from jetson_containers.builder.progress import BuildProgress
     from jetson_containers.builder.resources import Share
-    from jetson_containers.builder.state import State
+    from jetson_containers.builder.state import BuildState
     from jetson_containers.builder.store import Store
     from jetson_containers.builder.types import BuildOptions
-    from jetson_containers.core.diagnosis import Finding
-    from jetson_containers.engine.interface import LocalImage
+    from jetson_containers.core.diagnosis import Diagnosis
+    from jetson_containers.engine.interface import Engine
     from jetson_containers.recipes.package import Package
 
 TAIL = 30  # lines of a failed log that are shown
 
 
 @dataclass(frozen=True)
-class Failure:
+class StageFailure:
     """Why a stage failed: its build, or the test named in `test`. `lines` are the last relevant ones of the log."""
 
     node: Node
     error: JetsonError
-    finding: Finding | None
+    finding: Diagnosis | None
     lines: tuple[str, ...]
     log: Path
     number: int  # line of the log
@@ -67,12 +66,12 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StageOutcome:
     """What became of a stage, with the record of its tests."""
 
     report: StageReport
     tests: Mapping[str, Any] = field(default_factory=dict)
-    failure: Failure | None = None
+    failure: StageFailure | None = None
 
 
 def installs_wheels(dockerfile: str, context: Path, shared: Iterable[Path] = ()) -> bool:
@@ -91,9 +90,15 @@ def _flags(definition: Package | None) -> list[str]:
     if definition is None:
         return []
     try:
-        return recipe_keys.build_flags(definition.build_flags)
+        return schema.build_flags(definition.build_flags)
     except ValueError as error:
         raise RecipeError(f"`build_flags` of `{definition.name}`: {error}", path=definition.path) from error
+
+
+def foreign_platform(node: Node, engine: Engine) -> str | None:
+    """Name the docker platform, when it is not the engine's own: that one would only be a flag more."""
+    wanted = node.plan.platform
+    return wanted.docker_platform if wanted.machine != engine.capabilities.architecture else None
 
 
 @dataclass(frozen=True)
@@ -103,13 +108,13 @@ class Workshop:
     store: Store
     options: BuildOptions
     logs: RunLogs
-    progress: Progress
-    state: State
+    progress: BuildProgress
+    state: BuildState
     cancelled: threading.Event
     revision: str = ""
 
-    def run(self, node: Node, share: Share) -> Outcome:
-        """Do all there is to do for a stage; a failed build or test is an Outcome, everything else raises."""
+    def run(self, node: Node, share: Share) -> StageOutcome:
+        """Do all there is to do for a stage; a failed build or test is a StageOutcome, everything else raises."""
         name = node.stage.package
         with self.state.lock(
             node.stage.key,
@@ -118,10 +123,10 @@ class Workshop:
         ):
             return self._run(node, share)
 
-    def _run(self, node: Node, share: Share) -> Outcome:
+    def _run(self, node: Node, share: Share) -> StageOutcome:
         began = time.monotonic()
         cache = LayerCache()
-        image = None if decide.forced(self.options) else self.store.find(node) or self._pull(node)
+        image = None if decide.forced(self.options) else self.store.find(node)
         if image is not None:
             recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
             self.store.adopt(image, node, self._labels(node, recorded))
@@ -139,7 +144,7 @@ class Workshop:
             state = "built"
         seconds = time.monotonic() - began
         cause = "every command came from the engine's layer cache" if cache.everything else ""
-        outcome = Outcome(self._report(node, state, seconds if state == "built" else 0.0, log, cause), recorded)
+        outcome = StageOutcome(self._report(node, state, seconds if state == "built" else 0.0, log, cause), recorded)
         if state == "built":
             self._remember(node, None if cache.reused else seconds)
         if package_tests.due(node, self.options, recorded):
@@ -157,26 +162,6 @@ class Workshop:
         return package_tests.excluded(node, self.options) or package_tests.PENDING
 
     # Making the image.
-
-    def _pull(self, node: Node) -> LocalImage | None:
-        """Take the image from a registry, when the plan has seen it there; if that fails, it is built."""
-        if node.stage.state is not StageState.PULL:
-            return None
-        name = node.stage.package
-        self.progress.started(name, "pulling")
-        try:
-            self.store.engine.pull(
-                node.stage.source or node.stage.image,
-                lambda line: self.progress.line(name, line),
-                platform=self.platform(node),
-            )
-        except RegistryError as error:
-            self.progress.say(f"{name}: {error.message}; it is built instead")
-            return None
-        found = self.store.find(node)
-        if found is None:
-            self.progress.say(f"{name}: `{node.stage.source}` is another image by now; it is built instead")
-        return found
 
     def _make(self, node: Node, share: Share, log: Log, recorded: Mapping[str, Any], cache: LayerCache) -> None:
         stage, engine = node.stage, self.store.engine
@@ -210,7 +195,7 @@ class Workshop:
         context = stage.context or (definition.path if definition else None)
         if context is None:
             raise BuildError(f"stage `{stage.package}` has no build context")
-        shared = shared_files.files(definition) if definition else {}
+        shared = files_of(definition) if definition else {}
         return BuildRequest(
             context=context,
             dockerfile=stage.dockerfile,
@@ -233,9 +218,8 @@ class Workshop:
         )
 
     def platform(self, node: Node) -> str | None:
-        """Name the docker platform, when it is not the engine's own: that one would only be a flag more."""
-        wanted = node.plan.platform
-        return wanted.docker_platform if wanted.machine != self.store.engine.capabilities.architecture else None
+        """Name the docker platform of a stage, when it is not the engine's own."""
+        return foreign_platform(node, self.store.engine)
 
     def _labels(self, node: Node, recorded: Mapping[str, Any]) -> dict[str, str]:
         stage = node.stage
@@ -254,7 +238,7 @@ class Workshop:
             ),
         )
 
-    def _failed_build(self, node: Node, share: Share, error: JetsonError, log: Log, seconds: float) -> Outcome:
+    def _failed_build(self, node: Node, share: Share, error: JetsonError, log: Log, seconds: float) -> StageOutcome:
         lines = log.lines()
         said = set(lines)
         # What the engine says besides the build's output (a refusal by the daemon) belongs to the log as well.
@@ -266,7 +250,7 @@ class Workshop:
         if finding and finding.number:
             finding = replace(finding, number=finding.number + 1)
         cause = finding.cause if finding else error.message
-        failure = Failure(
+        failure = StageFailure(
             node,
             error,
             finding,
@@ -275,11 +259,11 @@ class Workshop:
             (finding.number if finding else 0) or len(lines),
             share.jobs,
         )
-        return Outcome(self._report(node, "failed", seconds, log.path, cause=cause), failure=failure)
+        return StageOutcome(self._report(node, "failed", seconds, log.path, cause=cause), failure=failure)
 
     # Testing it.
 
-    def _test(self, node: Node, share: Share, outcome: Outcome) -> Outcome:
+    def _test(self, node: Node, share: Share, outcome: StageOutcome) -> StageOutcome:
         name = node.stage.package
         began = time.monotonic()
         results = self.test(node, node.stage.image)
@@ -288,15 +272,15 @@ class Workshop:
         seconds = outcome.report.seconds + time.monotonic() - began
         report = replace(outcome.report, seconds=seconds, tests=str(recorded["status"]))
         if recorded["status"] != package_tests.FAILED:
-            return Outcome(self._sized(report, node), recorded)
+            return StageOutcome(self._sized(report, node), recorded)
         failed = results[-1]
         report = replace(report, cause=failed.reason)
         if self.options.tests == "warn":
             self.progress.say(f"warning: {name}: test `{failed.command}` failed: {failed.reason} ({failed.log})")
-            return Outcome(self._sized(report, node), recorded)
-        return Outcome(replace(report, state="failed"), recorded, self.failed_test(node, share, failed))
+            return StageOutcome(self._sized(report, node), recorded)
+        return StageOutcome(replace(report, state="failed"), recorded, self.failed_test(node, share, failed))
 
-    def test(self, node: Node, image: str, where: str = "") -> list[package_tests.Result]:
+    def test(self, node: Node, image: str, where: str = "") -> list[package_tests.PackageTestResult]:
         """Run a stage's tests in an image: its own, or a final one that stands on it (`where` names its logs)."""
         name = node.stage.package
         self.progress.started(name, f"testing in the {where} image" if where else "testing")
@@ -316,19 +300,21 @@ class Workshop:
                 self.progress.say(f"{name}: test `{result.command}` skipped: {result.reason}")
         return results
 
-    def failed_test(self, node: Node, share: Share, failed: package_tests.Result, where: str = "") -> Failure:
-        """Make the Failure of a test; `where` says in which image, when that is not the stage's own."""
+    def failed_test(
+        self, node: Node, share: Share, failed: package_tests.PackageTestResult, where: str = ""
+    ) -> StageFailure:
+        """Make the StageFailure of a test; `where` says in which image, when that is not the stage's own."""
         if failed.log is None:
             raise AssertionError("a test that ran has a log")
         lines = failed.log.read_text(encoding="utf-8").splitlines()
         error = PackageTestError(failed.reason)
         number = failed.finding.number if failed.finding else 0
         tail = tuple(diagnosis.relevant(lines[1:], TAIL))
-        return Failure(
+        return StageFailure(
             node, error, failed.finding, tail, failed.log, number or len(lines), share.jobs, failed.command, where
         )
 
-    def _untested(self, node: Node, outcome: Outcome) -> Outcome:
+    def _untested(self, node: Node, outcome: StageOutcome) -> StageOutcome:
         said = package_tests.said(node, self.options, outcome.tests)
         return replace(outcome, report=self._sized(replace(outcome.report, tests=said), node))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class State:
+class BuildState:
     """A directory with lock files and `stages.json`; made when it is first written to."""
 
     def __init__(self, directory: Path) -> None:

@@ -57,7 +57,7 @@ def image_of_stage(node: Node, images: Iterable[LocalImage]) -> LocalImage | Non
     found = [
         image
         for image in images
-        if image.labels.get(labels.KEY) == node.stage.key and labels.ours(image.references, image.labels)
+        if image.labels.get(labels.KEY) == node.stage.key and labels.is_ours(image.references, image.labels)
     ]
     named = [image for image in found if _bears(image, node.stage.image)]
     return next(iter(named or found), None)

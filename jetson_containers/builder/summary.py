@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jetson_containers.builder.finals import Final
-    from jetson_containers.builder.stage_builder import Failure
+    from jetson_containers.builder.stage_builder import StageFailure
     from jetson_containers.builder.types import BuildOptions, BuildReport, StageReport
     from jetson_containers.core.console import Console
     from jetson_containers.core.errors import JetsonError
@@ -50,7 +50,7 @@ def _append_markdown(path: Path, report: BuildReport) -> None:
         file.write("\n".join([*("| " + " | ".join(row) + " |" for row in rows), "", *images, ""]))
 
 
-def explain(failure: Failure, total: int, options: BuildOptions) -> JetsonError:
+def explain(failure: StageFailure, total: int, options: BuildOptions) -> JetsonError:
     """Turn a failure into the error that is raised or shown; its class, and so the exit code, is the engine's."""
     error, stage = failure.error, failure.node.stage
     what = f"test `{failure.test}`" if failure.test else "the build"
@@ -65,7 +65,7 @@ def explain(failure: Failure, total: int, options: BuildOptions) -> JetsonError:
     return error
 
 
-def _hint(failure: Failure, engine_hint: str | None, options: BuildOptions) -> str:
+def _hint(failure: StageFailure, engine_hint: str | None, options: BuildOptions) -> str:
     parts = []
     if failure.finding:
         parts.append(failure.finding.remedy)

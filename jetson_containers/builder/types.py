@@ -25,6 +25,7 @@ class BuildOptions:
     skip_tests: tuple[str, ...] = ()  # package patterns, "intermediate", "all"
     test_only: tuple[str, ...] = ()
     push: str = ""  # registry namespace to push finals to
+    push_stages: bool = False  # whether stages that were built go to the registry of stages
     build_args: Mapping[str, str] = field(default_factory=dict)
     build_flags: tuple[str, ...] = ()
     proxies: Mapping[str, str] = field(default_factory=dict)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from jetson_containers.core import settings as settings_module
+from jetson_containers.core import settings
 from jetson_containers.core.console import Console, Level
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.catalog import Catalog
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -49,14 +50,14 @@ class App:
         flags = {"offline": self.options.get("offline") or None, "packages": self.options.get("tree") or None}
         flags["package_dirs"] = tuple(filter(None, self.options.get("package_dirs", ()))) or None
         flags.update(self.options.get("settings", {}))
-        return settings_module.load(flags)
+        return settings.load(flags)
 
     @functools.cached_property
     def platform(self) -> Platform:
         """The host, or the cross target; notices are said once."""
-        from jetson_containers.platforms import detect as platforms
+        from jetson_containers.platforms import detect
 
-        platform = platforms.detect(Path("/"), self.settings.env, self.options.get("target") or "")
+        platform = detect.detect(Path("/"), self.settings.env, self.options.get("target") or "")
         for notice in platform.notices:
             self.console.info(f"note: {notice}")
         return platform
@@ -74,9 +75,16 @@ class App:
         return docker.DockerEngine(self.settings, self.console)
 
     @functools.cached_property
+    def built_for(self) -> Platform:
+        """The platform of images: the target on the distribution of the base image that it has here."""
+        from jetson_containers.builder import known_base
+
+        return known_base.predict(self.platform, self.settings).platform
+
+    @functools.cached_property
     def catalog(self) -> Catalog:
         """The packages for the platform."""
-        return self.catalog_for(self.platform)
+        return self.catalog_for(self.built_for)
 
     def catalog_for(self, platform: Platform) -> Catalog:
         """The packages for another platform, for instance that of the base image that was found."""
@@ -138,6 +146,25 @@ def list_option(*names: str, separator: str = ",", **kwargs: Any) -> Callable[[F
         return separator.join(value for value in values if value)
 
     return click.option(*names, multiple=True, callback=joined, **kwargs)
+
+
+def collect(load: Callable[[], type[Any]], parameter: str) -> Callable[[F], F]:
+    """Give a command the options that are fields of a dataclass as one object, under the name `parameter`.
+
+    `load` imports the class when the command runs: its module is not needed to list the options.
+    """
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def wrapper(app: App, /, **given: Any) -> Any:
+            kind = load()
+            names = given.keys() & {each.name for each in fields(kind)}
+            collected = kind(**{name: given.pop(name) for name in names})
+            return function(app, **{parameter: collected}, **given)
+
+        return cast("F", wrapper)
+
+    return decorate
 
 
 def split_list(text: str | None) -> list[str]:

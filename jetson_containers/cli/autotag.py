@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 @command(epilog="Example: ./run.sh $(./autotag llama_cpp) llama-cli --version")
 @click.argument("packages", nargs=-1, required=True)
-@list_option("-p", "--prefer", help="Order of the sources, default local,registry,build.")
+@list_option(
+    "-p",
+    "--prefer",
+    help="Order of the sources, default local,registry,build; `native`: native CUDA first.",
+)
 @list_option("-d", "--disable", help="Sources not to use: local, registry, build.")
 @click.option("-u", "--user", default="", help="Namespace on Docker Hub to look in, instead of the configured ones.")
 @click.option("--registry", multiple=True, help="REGISTRY/NAMESPACE to look in (repeatable).")
@@ -34,9 +38,9 @@ if TYPE_CHECKING:
 @click.option("-y", "--yes", is_flag=True, help="Build without asking when nothing fits.")
 def autotag(app: App, *, packages: tuple[str, ...], **given: Any) -> None:
     """Find an image that holds all the packages and runs here; with -y, build one when there is none."""
-    from jetson_containers.autotag import search as action
+    from jetson_containers.autotag import search
 
-    chosen = action.options(
+    chosen = search.options(
         app.settings,
         prefer=split_list(given["prefer"]),
         disable=split_list(given["disable"]),
@@ -49,14 +53,14 @@ def autotag(app: App, *, packages: tuple[str, ...], **given: Any) -> None:
         aliases=_aliases(app),
     )
     if app.console.as_json:
-        places = action.sources(app.settings, lambda: app.engine, chosen)
-        choice = action.choose(packages, app.platform, places, chosen)
+        places = search.sources(app.settings, lambda: app.engine, chosen)
+        choice = search.choose(packages, app.platform, places, chosen)
         app.console.result_json({**choice.to_json(), "platform": app.platform.to_json()})
         if choice.image is None:
-            raise _explained(app, packages, action.refusal(choice))
+            raise _explained(app, packages, search.refusal(choice))
         return
     try:
-        image = action.find(
+        image = search.find(
             packages, app.platform, lambda: app.engine, app.settings, app.console, chosen, build=_build(app)
         )
     except NoCompatibleImageError as error:
@@ -93,9 +97,9 @@ def _build(app: App) -> Callable[[Sequence[str]], str]:
     """How `-y`, or a yes at the terminal, builds what was asked for."""
 
     def build(request: Sequence[str]) -> str:
-        from jetson_containers.cli import build as build_module
+        from jetson_containers.cli.build import build_one
 
-        return build_module.build_one(app, tuple(request))
+        return build_one(app, tuple(request))
 
     return build
 

@@ -16,7 +16,7 @@ from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.builder.run import BuildOptions, BuildReport
-    from jetson_containers.plan.plan import Plan, PlanOptions
+    from jetson_containers.plan.plan import BuildPlan, PlanOptions
     from jetson_containers.plan.request import Assembly
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
@@ -52,6 +52,10 @@ def _options(function: Any) -> Any:
                 "--dry-run", "--simulate", "dry_run", is_flag=True, help="Print the plan, write nothing, build nothing."
             ),
             click.option("--push", default="", metavar="REPO", help="Push the images to this registry namespace."),
+            click.option(
+                "--stage-registry", metavar="REPO", help="Pull stages that this registry namespace has by key."
+            ),
+            click.option("--push-stages", is_flag=True, help="Push the stages that were built to --stage-registry."),
             click.option(
                 "--rebuild",
                 is_flag=True,
@@ -96,7 +100,7 @@ def _options(function: Any) -> Any:
 @_options
 def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
     """Build one image with all the packages (or with --multiple one image for each)."""
-    from jetson_containers.builder import base_image
+    from jetson_containers.builder import known_base
 
     if given["list_packages"] or given["show_packages"]:
         return _list(app, packages, full=given["show_packages"])
@@ -105,9 +109,10 @@ def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
         "engine": given["engine"] or {True: None, False: "legacy", None: None}[given["buildkit"]],
         "ca_bundle": given["ca_bundle"],
         "wheelhouse": given["wheelhouse"],
+        "stage_registry": given["stage_registry"],
     }
     if given["dry_run"]:
-        base = base_image.predict(app.platform, app.settings, _base(app, given))
+        base = known_base.predict(app.platform, app.settings, _base(app, given))
         return _show(app, _assemble(app, packages, given, _plan_options(app, given), base), given)
     report, assembly = _run(app, packages, given)
     if app.console.as_json:
@@ -125,10 +130,8 @@ def build_one(app: App, packages: tuple[str, ...]) -> str:
     return report.images[-1]
 
 
-@command(epilog="Example: jetson-containers test llama_cpp")
-@click.argument("packages", nargs=-1, required=True)
-def test(app: App, *, packages: tuple[str, ...]) -> int:
-    """Run the tests of packages again, in the image that holds them; what is not built yet is built."""
+def run_tests(app: App, packages: tuple[str, ...]) -> int:
+    """Run the tests of packages again, for `test`; what is not built yet is built. Returns the exit code."""
     given = build.make_context("test", [*packages], obj=app).params
     given.update(tests="all", test_only=",".join(packages))
     report, _ = _run(app, packages, given)
@@ -139,8 +142,8 @@ def test(app: App, *, packages: tuple[str, ...]) -> int:
 
 def _run(app: App, packages: tuple[str, ...], given: dict[str, Any]) -> tuple[BuildReport, Assembly]:
     """Find the base image, plan for it, build."""
-    from jetson_containers.builder import base_image
-    from jetson_containers.builder import run as builder
+    from jetson_containers.builder import base_image, run
+    from jetson_containers.builder.stage_registry import StageRegistry
 
     options = _plan_options(app, given)  # before anything is pulled or made for nothing
     base = base_image.ensure(
@@ -155,7 +158,9 @@ def _run(app: App, packages: tuple[str, ...], given: dict[str, Any]) -> tuple[Bu
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
     _warn_of_idle_patterns(app, given, assembly)
-    return builder.run(assembly.plans, app.engine, _build_options(app, given, _gpu_options(app)), app.console), assembly
+    build_options = _build_options(app, given, _gpu_options(app))
+    registry = StageRegistry.of(app.settings)
+    return run.run(assembly.plans, app.engine, build_options, app.console, registry), assembly
 
 
 def _warn_of_idle_patterns(app: App, given: dict[str, Any], assembly: Assembly) -> None:
@@ -178,6 +183,8 @@ def _check(app: App, given: dict[str, Any]) -> None:
         app.console.warning("--buildkit-device has no effect: no recipe needs a GPU while building, tests run with it")
     if given["engine"] and given["buildkit"] is False and given["engine"] != "legacy":
         raise UsageError("--no-buildkit and --engine contradict each other", hint="give one of them")
+    if given["push_stages"] and not (given["stage_registry"] or app.settings["stage_registry"]):
+        raise UsageError("--push-stages needs a registry", hint="--stage-registry REGISTRY/NAMESPACE")
 
 
 def _base(app: App, given: dict[str, Any]) -> str:
@@ -252,7 +259,7 @@ def _assemble(app: App, packages: tuple[str, ...], given: dict[str, Any], option
 
 
 def _show(app: App, assembly: Assembly, given: dict[str, Any]) -> int:
-    from jetson_containers.plan import plan as plan_module
+    from jetson_containers.plan.plan import describe, multiple_json
 
     plans = _decided(app, assembly.plans, given)
     _warn_of_idle_patterns(app, given, assembly)
@@ -261,29 +268,32 @@ def _show(app: App, assembly: Assembly, given: dict[str, Any]) -> int:
             app.console.result_json(plans[0].to_json())
         else:
             errors = [{"request": e.request, "reason": e.reason} for e in assembly.errors]
-            app.console.result_json(plan_module.multiple_json(assembly.platform, plans, errors))
+            app.console.result_json(multiple_json(assembly.platform, plans, errors))
         return 0
     for plan in plans:
-        for line in plan_module.describe(plan):
+        for line in describe(plan):
             app.console.result(line)
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
     return 1 if assembly.errors else 0
 
 
-def _decided(app: App, plans: tuple[Plan, ...], given: dict[str, Any]) -> list[Plan]:
+def _decided(app: App, plans: tuple[BuildPlan, ...], given: dict[str, Any]) -> list[BuildPlan]:
     """Write into plans what a build would do now; without an engine, as if nothing were built."""
     from dataclasses import replace
 
     from jetson_containers.builder import decide, graph
+    from jetson_containers.builder.stage_registry import StageRegistry
     from jetson_containers.builder.store import Store
 
     merged = graph.merge(plans)
     gpu: tuple[str, ...] = ()
     here = decide.Facts()
     try:
-        here = decide.facts(merged, plans, Store(app.engine))
         gpu = _gpu_options(app)
+        options = _build_options(app, given, gpu)
+        registry = StageRegistry.of(app.settings)
+        here = decide.look(merged, plans, Store(app.engine), options, registry, app.console.warning)
     except NotReadyError as error:
         unknown = f"what is built already is not known, so all counts as to be built: {error.message}"
         plans = tuple(replace(plan, notices=(*plan.notices, unknown)) for plan in plans)
@@ -305,6 +315,7 @@ def _build_options(app: App, given: dict[str, Any], gpu: tuple[str, ...]) -> Bui
         skip_tests=tuple(split_list(given["skip_tests"])),
         test_only=tuple(split_list(given["test_only"])),
         push=given["push"],
+        push_stages=given["push_stages"],
         build_args=parse_build_args(given["build_args"]),
         build_flags=_split_flags(given["build_flags"]),
         proxies=proxies(app.settings.env) if given["use_proxy"] else {},
@@ -326,12 +337,12 @@ def _gpu_options(app: App) -> tuple[str, ...]:
     """How containers of the tests get the GPU on this machine; nothing when the target is another one."""
     if app.is_cross or not app.platform.has_gpu:
         return ()
-    from jetson_containers.launch import docker_options as dockerargs
-    from jetson_containers.launch import gpu as launch_gpu
-    from jetson_containers.launch.parts import Host
+    from jetson_containers.launch import docker_options
+    from jetson_containers.launch.gpu import gpu_part
+    from jetson_containers.launch.parts import LaunchHost
 
-    host = Host(app.platform, app.engine.run_capabilities, app.settings.env)
-    _, part = launch_gpu.gpu_part(host, dockerargs.parse(["image"]), no_gpu=False)
+    host = LaunchHost(app.platform, app.engine.run_capabilities, app.settings.env)
+    _, part = gpu_part(host, docker_options.parse(["image"]), no_gpu=False)
     for notice in part.notices:
         app.console.detail(notice.text)
     return tuple(part.argv)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command
-from jetson_containers.core.errors import NothingMatchedError
+from jetson_containers.core.errors import JetsonError, NothingMatchedError
 
 if TYPE_CHECKING:
+    from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
 
 
@@ -61,7 +62,7 @@ def show(app: App, *, name: str) -> None:
 
     Example: jetson-containers show llama_cpp
     """
-    from jetson_containers.recipes import docs as packagedocs
+    from jetson_containers.recipes import docs
 
     package = app.catalog.find(name)
     data = {
@@ -81,7 +82,7 @@ def show(app: App, *, name: str) -> None:
     if app.console.as_json:
         app.console.result_json(data)
         return
-    data["docs"] = packagedocs.about(package)
+    data["docs"] = docs.about(package)
     rows = [(key, _cell(value)) for key, value in data.items() if value not in (None, "", [], {})]
     app.console.table(("field", "value"), rows, to_result=True)
 
@@ -101,7 +102,7 @@ def search(app: App, *, text: str) -> None:
 
     Example: jetson-containers search gguf
     """
-    from jetson_containers.recipes import docs as packagedocs
+    from jetson_containers.recipes import docs
 
     words = text.lower().split()
     found = [package for package in app.catalog.available.values() if all(word in _haystack(package) for word in words)]
@@ -110,14 +111,14 @@ def search(app: App, *, text: str) -> None:
     if app.console.as_json:
         app.console.result_json([_row(package) for package in found])
         return
-    rows = [(p.name, p.group, packagedocs.about(p)[:80]) for p in found]
+    rows = [(p.name, p.group, docs.about(p)[:80]) for p in found]
     app.console.table(("package", "group", "docs"), rows, to_result=True)
 
 
 def _haystack(package: Package) -> str:
-    from jetson_containers.recipes import docs as packagedocs
+    from jetson_containers.recipes import docs
 
-    words = (package.name, *package.aliases, package.group, packagedocs.whole(package), package.notes)
+    words = (package.name, *package.aliases, package.group, docs.whole(package), package.notes)
     return " ".join(words).lower()
 
 
@@ -128,18 +129,34 @@ def why(app: App, *, name: str) -> None:
 
     Example: jetson-containers why cuda --target cpu
     """
-    from jetson_containers.recipes.why import why as explain
+    from jetson_containers.recipes.why import explain_package
 
-    data = explain(app.catalog, name)
+    data = explain_package(app.catalog, name)
+    refused = _refusal(app.catalog, data["package"]) if data["available"] else None
     if app.console.as_json:
-        app.console.result_json(data)
+        app.console.result_json({**data, "refused": refused.message if refused else None})
         return
     state = "available" if data["available"] else "absent"
-    app.console.result(f"{data['package']} is {state} on this platform")
+    app.console.result(f"{data['package']} is {state} on this platform{', but cannot be built' if refused else ''}")
+    if refused:
+        for line in (refused.message, *refused.details):
+            app.console.result(f"  no   {line}")
     for rule in data["rules"]:
         app.console.result(f"  {'yes' if rule['ok'] else 'no '}  {rule['rule']}: {rule['reason']}")
     if data["required_by"]:
         app.console.result(f"  required by: {', '.join(data['required_by'])}")
+
+
+def _refusal(catalog: Catalog, name: str) -> JetsonError | None:
+    """Why a package that is available cannot be planned all the same: something it needs is missing, or too much."""
+    from jetson_containers.plan.plan import PlanOptions
+    from jetson_containers.plan.request import Request, assemble
+
+    try:
+        assemble(Request((name,)), catalog.platform, lambda _: catalog, PlanOptions())
+    except JetsonError as error:
+        return error
+    return None
 
 
 @command()
@@ -149,9 +166,9 @@ def tree(app: App, *, names: tuple[str, ...]) -> None:
 
     Example: jetson-containers tree llama_cpp
     """
-    from jetson_containers.resolver import solve as resolver
+    from jetson_containers.resolver import solve
 
-    resolution = resolver.solve(app.catalog, names)
+    resolution = solve.solve(app.catalog, names)
     if app.console.as_json:
         app.console.result_json(
             {

@@ -29,7 +29,7 @@ def context(app: App, *, name: str, directory: Path) -> None:
     from jetson_containers.engine.context import lay_out
     from jetson_containers.engine.interface import BuildRequest
     from jetson_containers.plan.planner import recipe_text
-    from jetson_containers.recipes import shared
+    from jetson_containers.recipes.shared import files_of
 
     package = app.catalog.find(name)
     if package.dockerfile is None:
@@ -38,7 +38,7 @@ def context(app: App, *, name: str, directory: Path) -> None:
         raise UsageError(f"{directory} exists already", hint="name a directory that is not there yet")
     parts = {file: recipe_text(package, package.path / file, app.platform) for file in _dockerfiles(package)}
     texts = {_rendered(file): text for file, text in parts.items()}
-    request = BuildRequest(package.path, "", "", added={**package.added, **texts}, shared=shared.files(package))
+    request = BuildRequest(package.path, "", "", added={**package.added, **texts}, shared=files_of(package))
     lay_out(request, directory, link=False)
     commands = [_command(package, directory, file, text) for file, text in parts.items()]
     if app.console.as_json:

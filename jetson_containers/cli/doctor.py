@@ -8,10 +8,10 @@ from jetson_containers.cli.app import App, command
 @command(epilog="Example: jetson-containers doctor --json")
 def doctor(app: App) -> int:
     """Check this machine and say what to do about what is wrong; changes nothing. Exits 1 when a check failed."""
-    from jetson_containers import doctor as action
+    from jetson_containers.doctor import Patient, Status, examine
 
-    checks = action.examine(action.Patient(lambda: app.platform, lambda: app.engine, app.settings))
-    failed = any(check.status is action.Status.FAIL for check in checks)
+    checks = examine(Patient(lambda: app.platform, lambda: app.engine, app.settings))
+    failed = any(check.status is Status.FAIL for check in checks)
     if app.console.as_json:
         app.console.result_json(checks)
         return int(failed)

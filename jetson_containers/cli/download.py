@@ -63,7 +63,7 @@ def download(app: App, *, repositories: tuple[str, ...], image: str, **given: An
 
 def _in_image(app: App, repositories: tuple[str, ...], image: str, given: dict[str, Any]) -> int:
     """Run the image's own downloader on the same data directory."""
-    from jetson_containers.llm import download_in_image as inimage
+    from jetson_containers.llm import download_in_image
 
     for name in ("dry_run", "cache_dir", "location_file", "token"):
         if given[name]:
@@ -76,7 +76,7 @@ def _in_image(app: App, repositories: tuple[str, ...], image: str, given: dict[s
         words += [word for value in given[name] for word in (f"--{name}", value)]
     words += [f"--{name.replace('_', '-')}" for name in ("skip_safetensors", "verify") if given[name]]
     words += ["--offline"] if app.settings["offline"] else []
-    for path in inimage.download(
+    for path in download_in_image.download(
         repositories, image, app.platform, lambda: app.engine, app.settings, app.console, options=words
     ):
         app.console.result(path)

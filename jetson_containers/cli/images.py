@@ -8,7 +8,7 @@ import click
 
 from jetson_containers.cli.app import App, command
 from jetson_containers.core.console import human_bytes
-from jetson_containers.core.errors import NothingMatchedError
+from jetson_containers.core.errors import ImageInUseError, NothingMatchedError
 from jetson_containers.images import labels
 from jetson_containers.images.name import STAGE_REPOSITORY
 
@@ -44,7 +44,7 @@ def _ours(app: App) -> list[tuple[LocalImage, ImageLabels]]:
     return [
         (image, said)
         for image, said in found
-        if said.role == labels.BASE or (said.role and labels.ours(image.references, image.labels))
+        if said.role == labels.BASE or (said.role and labels.is_ours(image.references, image.labels))
     ]
 
 
@@ -69,7 +69,7 @@ def prune(app: App, *, dry_run: bool, everything: bool) -> None:
 
     Example: jetson-containers prune --dry-run
     """
-    removed = [
+    found = [
         reference
         for image in app.engine.images()
         for said in [labels.read(image.labels)]
@@ -77,14 +77,23 @@ def prune(app: App, *, dry_run: bool, everything: bool) -> None:
         if reference.startswith(f"{STAGE_REPOSITORY}:")
         and (said.role == labels.STAGE or (said.role == labels.ARTIFACT and (everything or _is_leftover(reference))))
     ]
-    for reference in () if dry_run else removed:
-        app.engine.untag(reference, keep_parents=not everything)
+    removed = found if dry_run else [name for name in found if _untagged(app, name, keep_parents=not everything)]
     if app.console.as_json:
         app.console.result_json({"removed": removed, "dry_run": dry_run})
         return
     for reference in removed:
         app.console.result(f"{'would remove' if dry_run else 'removed'} {reference}")
     app.console.info(f"{len(removed)} stage names {'would be ' if dry_run else ''}removed")
+
+
+def _untagged(app: App, reference: str, *, keep_parents: bool) -> bool:
+    """Remove a name; one that a container needs stays, and the rest of the work goes on."""
+    try:
+        app.engine.untag(reference, keep_parents=keep_parents)
+    except ImageInUseError as error:
+        app.console.warning(f"{reference} stays: {error.message.rpartition(': ')[2]}", error.hint)
+        return False
+    return True
 
 
 def _is_leftover(reference: str) -> bool:
@@ -124,14 +133,14 @@ def df(app: App) -> None:
 @click.argument("name")
 def pull(app: App, *, name: str) -> None:
     """Pull an image: a full reference, or a package, for which the newest image that runs here is taken."""
-    from jetson_containers.autotag import search as autotag
+    from jetson_containers.autotag import search
 
     if "/" in name:
         app.engine.pull(name, app.console.info)
         app.console.result(name)
         return
-    chosen = autotag.options(app.settings, prefer=["registry"], yes=True)
-    app.console.result(autotag.find((name,), app.platform, lambda: app.engine, app.settings, app.console, chosen))
+    chosen = search.options(app.settings, prefer=["registry"], yes=True)
+    app.console.result(search.find((name,), app.platform, lambda: app.engine, app.settings, app.console, chosen))
 
 
 @command(epilog="Example: jetson-containers push registry.example:5000/robots/llama_cpp:latest")

@@ -18,7 +18,7 @@ def info(app: App, *, show_config: bool) -> None:
     if show_config:
         _config(app)
         return
-    platform = app.platform
+    platform = app.built_for
     if app.console.as_json:
         app.console.result_json({**platform.to_json(), "origins": dict(platform.origins)})
         return

@@ -10,7 +10,7 @@ import click
 from jetson_containers.cli.app import App, command
 
 if TYPE_CHECKING:
-    from jetson_containers.lint.findings import Finding
+    from jetson_containers.lint.findings import LintFinding
 
 
 @command()
@@ -25,14 +25,15 @@ def lint(app: App, *, patterns: tuple[str, ...], show_rules: bool, no_shellcheck
 
     Example: jetson-containers lint llama_cpp --json
     """
-    from jetson_containers.lint import run as action
+    from jetson_containers.lint import run
+    from jetson_containers.platforms.target import SUPPORTED_TARGETS
 
     if show_rules:
         return _rules(app)
     target = app.options.get("target")
-    targets = (target,) if target else action.TARGETS
+    targets = (target,) if target else SUPPORTED_TARGETS
     trees = app.settings.package_trees
-    report = action.lint(trees, patterns, targets=targets, shellcheck=not no_shellcheck)
+    report = run.lint(trees, patterns, targets=targets, shellcheck=not no_shellcheck)
     for notice in report.notices:
         app.console.warning(notice)
     if app.console.as_json:
@@ -41,7 +42,7 @@ def lint(app: App, *, patterns: tuple[str, ...], show_rules: bool, no_shellcheck
     for item in report.findings:
         app.console.result(f"{_place(item)}: {item.severity.value} {item.rule}: {item.message}")
         app.console.result(f"    → {item.remedy}")
-    errors = sum(item.severity is action.Severity.ERROR for item in report.findings)
+    errors = sum(item.severity is run.LintSeverity.ERROR for item in report.findings)
     summary = f"{errors} errors, {len(report.findings) - errors} warnings in {report.packages} packages"
     app.console.info(summary) if report.findings else app.console.ok(f"{report.packages} packages: no finding")
     return int(report.failed)
@@ -58,7 +59,7 @@ def _rules(app: App) -> int:
     return 0
 
 
-def _row(item: Finding) -> dict[str, Any]:
+def _row(item: LintFinding) -> dict[str, Any]:
     return {
         "file": str(_shown(item.file)),
         "line": item.line or None,
@@ -69,7 +70,7 @@ def _row(item: Finding) -> dict[str, Any]:
     }
 
 
-def _place(item: Finding) -> str:
+def _place(item: LintFinding) -> str:
     return f"{_shown(item.file)}:{item.line}" if item.line else str(_shown(item.file))
 
 

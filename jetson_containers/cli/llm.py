@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command, global_options, list_option
+from jetson_containers.cli.app import App, collect, command, global_options, list_option
 from jetson_containers.cli.llm_fit import fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jetson_containers.llm.chat import ChatOptions
     from jetson_containers.llm.context import LlmContext
     from jetson_containers.llm.prepare import PreparedModel
     from jetson_containers.llm.request import LlmRequest
+    from jetson_containers.llm.serve import ServeRequest
 
 
 COUNT, SOME = click.IntRange(min=0), click.IntRange(min=1)  # 0: the default, where there is one
@@ -32,8 +34,27 @@ def llm(app: App, /, **options: Any) -> None:
     app.update(options)
 
 
+def _request() -> type[LlmRequest]:
+    from jetson_containers.llm.request import LlmRequest
+
+    return LlmRequest
+
+
+def _chat_options() -> type[ChatOptions]:
+    from jetson_containers.llm.chat import ChatOptions
+
+    return ChatOptions
+
+
+def _serve_request() -> type[ServeRequest]:
+    from jetson_containers.llm.serve import ServeRequest
+
+    return ServeRequest
+
+
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what `quantize`, `compile`, `chat`, `serve` and `bench` have in common."""
+    """Add what `quantize`, `compile`, `chat`, `serve` and `bench` have in common; they get it as `request`."""
+    function = collect(_request, "request")(function)
     options = (
         click.argument("model"),
         click.option("--runtime", default="", help="Default: the one whose format the model has, else llama_cpp."),
@@ -78,23 +99,23 @@ def compile_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @command()
 @model_options
 @compile_options
-def quantize(app: App, *, dry_run: bool, **given: Any) -> int:
+def quantize(app: App, *, request: LlmRequest, dry_run: bool) -> int:
     """Prepare MODEL up to the quantized weights: download, convert, quantize.
 
     Example: jetson-containers llm quantize Qwen/Qwen2.5-1.5B-Instruct --quantization Q4_K_M
     """
-    return _prepare(app, given, dry_run=dry_run, compiled=False)
+    return _prepare(app, request, dry_run=dry_run, compiled=False)
 
 
 @command("compile")
 @model_options
 @compile_options
-def compile_(app: App, *, dry_run: bool, **given: Any) -> int:
+def compile_(app: App, *, request: LlmRequest, dry_run: bool) -> int:
     """Prepare MODEL completely, the compiled library included, where the runtime has one.
 
     Example: jetson-containers llm compile meta-llama/Llama-2-7b-chat-hf --runtime mlc --quantization q4f16_1
     """
-    return _prepare(app, given, dry_run=dry_run, compiled=True)
+    return _prepare(app, request, dry_run=dry_run, compiled=True)
 
 
 @command()
@@ -105,20 +126,15 @@ def compile_(app: App, *, dry_run: bool, **given: Any) -> int:
 @click.option("--max-tokens", type=SOME, default=256, show_default=True, help="Longest answer in tokens.")
 @click.option("--temperature", type=click.FloatRange(min=0), help="0 always takes the likeliest token.")
 @click.option("--seed", type=int, help="Seed of the sampler.")
-def chat(
-    app: App, *, dry_run: bool, prompt: str, system: str, max_tokens: int, temperature: float | None,
-    seed: int | None, **given: Any,
-) -> int:  # fmt: skip
+@collect(_chat_options, "options")
+def chat(app: App, *, request: LlmRequest, options: ChatOptions, dry_run: bool) -> int:
     """Talk with MODEL: a Hugging Face name, a directory, a .gguf file, or `tiny` (made on the spot).
 
     Example: jetson-containers llm chat tiny --prompt 'What is Jetson?'
     """
-    from jetson_containers.llm import chat as action
+    from jetson_containers.llm.chat import chat
 
-    options = action.ChatOptions(
-        prompt=prompt, system=system, max_tokens=max_tokens, temperature=temperature, seed=seed
-    )
-    answer = action.chat(request_of(given), options, context_of(app), dry_run=dry_run)
+    answer = chat(request, options, context_of(app), dry_run=dry_run)
     if app.console.as_json and answer is not None:
         app.console.result_json(answer.to_json())
     return 0
@@ -132,16 +148,15 @@ def chat(
 @click.option("--name", default="", help="Name of the container.")
 @click.option("--api-key-env", default="", metavar="NAME", help="Ask for the key that this variable holds.")
 @click.option("--generate", type=click.Choice(("compose", "quadlet")), help="Print a service file instead of starting.")
-def serve(app: App, *, dry_run: bool, generate: str | None, address: str, **given: Any) -> int:
+@collect(_serve_request, "wanted")
+def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool) -> int:
     """Serve MODEL with the OpenAI-compatible protocol below /v1.
 
     Example: jetson-containers llm serve Qwen/Qwen2.5-1.5B-Instruct --detach
     """
-    from jetson_containers.llm import serve as action
+    from jetson_containers.llm.serve import serve
 
-    own = {key: given.pop(key) for key in ("port", "detach", "name", "api_key_env")}
-    wanted = action.ServeRequest(host=address, generate=generate or "", **own)
-    action.serve(request_of(given), wanted, context_of(app), dry_run=dry_run)
+    serve(request, wanted, context_of(app), dry_run=dry_run)
     return 0
 
 
@@ -156,27 +171,35 @@ def serve(app: App, *, dry_run: bool, generate: str | None, address: str, **give
 @click.option("--csv", "as_csv", is_flag=True, help="Rows in upstream's columns on stdout.")
 @click.option("--save", type=click.Path(path_type=Path), help="Append the rows to this CSV file.")
 def bench(
-    app: App, *, dry_run: bool, prompt_file: Path | None, input_tokens: int, max_new_tokens: int, max_num_prompts: int,
-    as_csv: bool, save: Path | None, **given: Any,
-) -> int:  # fmt: skip
+    app: App,
+    *,
+    request: LlmRequest,
+    dry_run: bool,
+    prompt_file: Path | None,
+    input_tokens: int,
+    max_new_tokens: int,
+    max_num_prompts: int,
+    as_csv: bool,
+    save: Path | None,
+) -> int:
     """Measure MODEL: prefill and decode in tokens/s, memory, beside what `llm fit` predicts.
 
     Example: jetson-containers llm bench Qwen/Qwen2.5-1.5B-Instruct --csv
     """
-    from jetson_containers.llm import bench as action
+    from jetson_containers.llm.bench import BenchOptions, bench, read_prompts, show
 
-    prompts = action.read_prompts(prompt_file) if prompt_file else ()
-    options = action.BenchOptions(
+    prompts = read_prompts(prompt_file) if prompt_file else ()
+    options = BenchOptions(
         prompts=prompts, input_tokens=input_tokens, output_tokens=max_new_tokens, count=max_num_prompts, csv=save
     )
     context = context_of(app)
-    report = action.bench(request_of(given), options, context, dry_run=dry_run)
+    report = bench(request, options, context, dry_run=dry_run)
     if report is None:
         return 0
     if app.console.as_json:
         app.console.result_json(report)
     else:
-        action.show(report, context, as_csv=as_csv)
+        show(report, context, as_csv=as_csv)
     return 0
 
 
@@ -188,9 +211,9 @@ def list_(app: App, *, verify: bool) -> int:
     Example: jetson-containers llm list --json
     """
     from jetson_containers.core.console import human_bytes
-    from jetson_containers.llm import stored as models
+    from jetson_containers.llm.stored import listing
 
-    stored = models.listing(app.settings.path("data"), _downloads(app), verify=verify)
+    stored = listing(app.settings.path("data"), _downloads(app), verify=verify)
     status = 1 if verify and any(one.intact is False for one in stored) else 0
     if app.console.as_json:
         app.console.result_json(stored)
@@ -223,10 +246,10 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     from jetson_containers.core.console import human_bytes
     from jetson_containers.core.errors import UsageError
     from jetson_containers.llm import in_use
-    from jetson_containers.llm import stored as models
+    from jetson_containers.llm.stored import choose, listing, remove
 
     data = app.settings.path("data")
-    chosen = models.choose(models.listing(data, _downloads(app)), model, runtime=runtime, quantization=quantization)
+    chosen = choose(listing(data, _downloads(app)), model, runtime=runtime, quantization=quantization)
     size = human_bytes(sum(one.size for one in chosen))
     if dry_run or not yes:
         for one in chosen:
@@ -240,7 +263,7 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
         if not app.console.confirm(f"delete {size}?"):
             return 1
     for one in chosen:
-        models.remove(one, data)
+        remove(one, data)
         app.console.result(one.path)
     app.console.ok(f"{size} freed")
     return 0
@@ -248,13 +271,6 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
 
 for each in (fit, quantize, compile_, chat, serve, bench, list_, rm):
     llm.add_command(each)
-
-
-def request_of(given: dict[str, Any]) -> LlmRequest:
-    """The request from the options of `model_options`."""
-    from jetson_containers.llm.request import LlmRequest
-
-    return LlmRequest(**given)
 
 
 def context_of(app: App) -> LlmContext:
@@ -271,16 +287,16 @@ def context_of(app: App) -> LlmContext:
     )
 
 
-def _prepare(app: App, given: dict[str, Any], *, dry_run: bool, compiled: bool) -> int:
-    from jetson_containers.llm import prepare as action
+def _prepare(app: App, request: LlmRequest, *, dry_run: bool, compiled: bool) -> int:
     from jetson_containers.llm.decide import Goal
+    from jetson_containers.llm.prepare import plan, prepare, show
 
     goal = Goal.COMPILED if compiled else Goal.QUANTIZED
     context = context_of(app)
     if dry_run:
-        action.show(action.plan(request_of(given), context, goal), (), app.console)
+        show(plan(request, context, goal), (), app.console)
         return 0
-    prepared = action.prepare(request_of(given), context, goal)
+    prepared = prepare(request, context, goal)
     if app.console.as_json:
         app.console.result_json({"artefact": str(_on_host(app, prepared)), "steps": prepared.results})
     else:

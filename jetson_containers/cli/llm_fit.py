@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jetson_containers.cli.app import App, command
+from jetson_containers.cli.app import App, collect, command
+from jetson_containers.core import errors
 from jetson_containers.core.console import columns
 from jetson_containers.core.errors import JetsonError
 
 if TYPE_CHECKING:
     from jetson_containers.llm.fit import Fit
-    from jetson_containers.llm.fit.query import FitAnswer
+    from jetson_containers.llm.fit.query import FitAnswer, FitQuestion
+
+
+def _question() -> type[FitQuestion]:
+    from jetson_containers.llm.fit.query import FitQuestion
+
+    return FitQuestion
 
 
 @command()
@@ -41,20 +48,20 @@ if TYPE_CHECKING:
 @click.option("--kv-type", default="f16", show_default=True, help="Type of the KV cache: f16, q8_0, q4_0, int8 …")
 @click.option("--prefill-chunk", type=click.IntRange(min=1), default=None, help="Tokens of one prefill step.")
 @click.option("--all", "every_quantization", is_flag=True, help="Every quantization, not only the defaults.")
-def fit(app: App, *, model: str, context: int | None, prefill_chunk: int | None, **given: object) -> int:
+@collect(_question, "question")
+def fit(app: App, *, model: str, question: FitQuestion) -> int:
     """Say whether MODEL fits, how much memory it takes and how fast it answers, and what would fit instead.
 
     MODEL is a Hugging Face name (only its config.json is read), a directory, a .gguf file, or a well-known name.
 
     Example: jetson-containers llm fit Llama-2-7b-chat-hf --board orin-nx-16gb
     """
-    from jetson_containers.llm.fit import query as fitting
+    from jetson_containers.llm.fit import query
     from jetson_containers.llm.models import lookup, shape
 
-    question = fitting.FitQuestion(context=context or 0, prefill_chunk=prefill_chunk or 0, **given)  # type: ignore[arg-type]
     known = lookup.find_shape(model, lambda name: shape.from_hub(name, app.settings, app.console))
-    machine = fitting.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
-    answer = fitting.answer(known, machine, question)
+    machine = query.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
+    answer = query.answer(known, machine, question)
     version = _version(app, answer.best.runtime) if app.is_cross else ""
     if app.console.as_json:
         app.console.result_json({**answer.to_json(), **({"version": version} if version else {})})
@@ -96,7 +103,7 @@ def lines(answer: FitAnswer, asked: str, *, one: bool) -> list[str]:
     elif not best.fits:
         shown.append("nothing smaller was found that fits on any board")
     if not one and len(answer.fits) > 1:
-        shown.append(f"details: jetson-containers llm fit {asked} --runtime {best.runtime}")
+        shown.append(f"details: {errors.command('jetson-containers', 'llm', 'fit', asked, '--runtime', best.runtime)}")
     return shown
 
 

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "autotag": ("autotag:autotag", "Find (or build) an image with all the packages; prints one reference."),
     "build": ("build:build", "Build one image with all the packages."),
     "context": ("context:context", "Write the build context of a package, for a plain docker build."),
+    "data": ("checkout:data", "Print the directory that containers see as /data."),
     "df": ("images:df", "Show what takes space."),
     "doctor": ("doctor:doctor", "Check this machine and say what to do about what is wrong."),
     "download": ("download:download", "Download models into data/models/huggingface."),
@@ -39,11 +40,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prune": ("images:prune", "Remove stage images; final images and compiled artifacts stay."),
     "pull": ("images:pull", "Pull an image, or the image of a package that runs here."),
     "push": ("images:push", "Push an image."),
+    "root": ("checkout:root", "Print the directory of this checkout."),
     "run": ("run:run", "Run a container with what the board has."),
     "search": ("catalog:search", "Search names, groups and docs of the packages."),
     "show": ("catalog:show", "Show one package."),
-    "test": ("build:test", "Run the tests of packages again."),
+    "test": ("test:test", "Run the tests of packages again, or check an image without a GPU."),
     "tree": ("catalog:tree", "Show what packages depend on."),
+    "update": ("checkout:update", "Fetch the newest state of this checkout."),
     "why": ("catalog:why", "Say why a package is absent, or who pulls it in."),
 }
 

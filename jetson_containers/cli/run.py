@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 @click.pass_obj
 def run(app: App, *, arguments: tuple[str, ...]) -> int:
     """Run a container with what the board has: GPU, cameras, /data."""
-    from jetson_containers.launch import command as launch
-    from jetson_containers.launch import options as launch_args
+    from jetson_containers.launch import command
+    from jetson_containers.launch.options import is_bare, parse
 
-    options, rest = launch.split_globals(arguments)
+    options, rest = command.split_globals(arguments)
     app.update(options)
     if rest and rest[0] in {"-h", "--help"}:
-        app.console.result(launch.HELP)
+        app.console.result(command.HELP)
         return 0
-    image = launch_args.parse(rest).image  # a line without an image is said before the engine is asked
-    planned = launch.plan_run(
+    image = parse(rest).image  # a line without an image is said before the engine is asked
+    planned = command.plan_run(
         rest,
         app.platform,
         app.engine.run_capabilities,
@@ -40,9 +40,9 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
         stdin_tty=sys.stdin is not None and sys.stdin.isatty(),
         stdout_tty=sys.stdout is not None and sys.stdout.isatty(),
     )
-    if launch_args.is_bare(image) and app.engine.image(image) is None:
+    if is_bare(image) and app.engine.image(image) is None:
         app.console.warning(
             f"no image `{image}` is here, so the engine asks its registry for one",
             "the image stands before the command; where `$(./autotag …)` found none, nothing stands there",
         )
-    return launch.run(planned, app.console)
+    return command.run(planned, app.console)

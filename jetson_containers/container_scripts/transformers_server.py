@@ -128,7 +128,7 @@ class TransformersBackend:
         import torch
         from transformers import StoppingCriteria, StoppingCriteriaList
 
-        class Ended(StoppingCriteria):  # type: ignore[misc]
+        class GenerationEnded(StoppingCriteria):  # type: ignore[misc]
             """The server wants no more."""
 
             def __call__(self, input_ids: Any, _scores: Any, **_: Any) -> Any:
@@ -144,7 +144,7 @@ class TransformersBackend:
                     input_ids=inputs,
                     attention_mask=torch.ones_like(inputs),
                     streamer=streamer,
-                    stopping_criteria=StoppingCriteriaList([Ended()]),
+                    stopping_criteria=StoppingCriteriaList([GenerationEnded()]),
                     **arguments,
                 )
             made = result[0][len(ids) :].tolist()

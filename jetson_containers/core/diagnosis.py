@@ -6,6 +6,7 @@ Pure: lines in, finding out. The table is `facts/error_signatures.yaml`; adding 
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -69,7 +70,7 @@ class Signature:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """The likely cause. `line` is the line it was read from, `number` that line's number in the log (1-based).
 
     `number` is 0 when the exit code alone told it.
@@ -115,7 +116,7 @@ def diagnose(
     oom_killed: bool = False,
     model: bool = False,
     path: Path = FACTS,
-) -> Finding | None:
+) -> Diagnosis | None:
     """Find the likely cause of a failure, or None when nothing known is in the log.
 
     `exit_code` and `oom_killed` are what is known of a container that was run; a build's exit code stands in
@@ -154,7 +155,7 @@ def is_noise(line: str) -> bool:
     return bool(_INTERNAL.match(line) or _NOISE.search(_BUILDKIT_PREFIX.sub("", line)))
 
 
-def _search(row: Signature, lines: Sequence[tuple[int, str]]) -> Finding | None:
+def _search(row: Signature, lines: Sequence[tuple[int, str]]) -> Diagnosis | None:
     for number, line in lines[: row.within]:  # from the end: the last occurrence is the one that ended it
         if match := row.pattern.search(_without_echo(line)):
             return _finding(row, match, line, number)
@@ -169,11 +170,12 @@ def _without_echo(line: str) -> str:
     return line[found.end() :] if found.group().startswith(("executor", "The command", "process")) else ""
 
 
-def _finding(row: Signature, match: re.Match[str] | None, line: str = "", number: int = 0) -> Finding:
+def _finding(row: Signature, match: re.Match[str] | None, line: str = "", number: int = 0) -> Diagnosis:
     groups = [text for text in (match.groups() if match else ()) if text]
 
-    def fill(text: str) -> str:
+    def fill(text: str, words: Sequence[str]) -> str:
         text = text.replace("{line}", line.strip())
-        return re.sub(r"\{(\d)\}", lambda m: groups[int(m[1]) - 1] if int(m[1]) <= len(groups) else "", text)
+        return re.sub(r"\{(\d)\}", lambda m: words[int(m[1]) - 1] if int(m[1]) <= len(words) else "", text)
 
-    return Finding(row.id, fill(row.cause), fill(row.remedy), line.strip(), number)
+    remedy = fill(row.remedy, [shlex.quote(text) for text in groups])  # it holds commands
+    return Diagnosis(row.id, fill(row.cause, groups), remedy, line.strip(), number)

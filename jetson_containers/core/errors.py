@@ -18,9 +18,17 @@ if TYPE_CHECKING:
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # what an OSError says that is no bug, wherever it happens
 
 
-def command(*words: str) -> str:
-    """A command to suggest, as it can be pasted into a shell: in backticks, every word quoted where it has to be."""
-    return f"`{shlex.join(words)}`"
+def command(*words: object) -> str:
+    """A command to suggest, as it can be pasted into a shell: in backticks, every word quoted where it has to be.
+
+    All commands with a name, path or value in them are made here.
+    """
+    return f"`{shlex.join(map(str, words))}`"
+
+
+def chown_command(path: object) -> str:
+    """The command that makes a path the user's own."""
+    return f'`sudo chown -R "$(id -u):$(id -g)" {shlex.quote(str(path))}`'
 
 
 class JetsonError(Exception):
@@ -122,6 +130,10 @@ class EngineMissingError(NotReadyError):
 
 class EnginePermissionError(NotReadyError):
     """The engine is there, but this user may not talk to it."""
+
+
+class ImageInUseError(NotReadyError):
+    """An image cannot lose its last name while a container uses it."""
 
 
 class DiskSpaceError(NotReadyError):

@@ -19,7 +19,7 @@ FACTS = Path(__file__).resolve().parents[1] / "facts"
 
 
 @functools.cache
-def load(name: str) -> Any:
+def load_facts(name: str) -> Any:
     """Read `facts/<name>.yaml`, all scalars as text. The result is shared: do not change it."""
     return read(FACTS / f"{name}.yaml", _kept_in(__spec__.cached if __spec__ else None))
 

@@ -15,7 +15,13 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
-from jetson_containers.core.errors import DiskSpaceError, InterruptedByUserError, NotReadyError, UsageError
+from jetson_containers.core.errors import (
+    DiskSpaceError,
+    InterruptedByUserError,
+    NotReadyError,
+    UsageError,
+    chown_command,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,7 +92,7 @@ def _write_hint(error: OSError) -> str:
     if error.errno == errno.EROFS:
         return f"it is mounted read-only: mount it for writing; {own}"
     place = os.path.dirname(str(error.filename or "DIR/")).removesuffix("/.locks")  # noqa: PTH120 - a name, not a file
-    return f'run as its owner, or make it yours: sudo chown -R "$(id -u):$(id -g)" {place}; {own}'
+    return f"run as its owner, or make it yours: {chown_command(place)}; {own}"
 
 
 # Locks. The kernel releases them when their holder dies. Lock files stay: removing one would let a third process lock

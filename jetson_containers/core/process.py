@@ -24,7 +24,7 @@ TAIL = 400  # lines kept for judging a failure
 
 
 @dataclass(frozen=True)
-class Ended:
+class FinishedProcess:
     """How a child ended. `output` is the last lines of stdout and stderr together."""
 
     exit_code: int
@@ -64,11 +64,11 @@ class Children:
         end_first: Callable[[], None] | None = None,
         keep: int = TAIL,
         patience: float | None = None,
-    ) -> Ended:
+    ) -> FinishedProcess:
         """Run a command to its end, giving each output line (without its end) to `on_line`.
 
         `timeout` is in seconds, for all of it, `patience` only for the first line to come; `end_first` is done
-        before the child is ended early; `keep` is the number of lines kept for `Ended.output`. Raises
+        before the child is ended early; `keep` is the number of lines kept for `FinishedProcess.output`. Raises
         InterruptedByUserError after `stop`, KeyboardInterrupt after Ctrl-C; the child is gone when either is raised.
         """
         child = self._start(argv, env, stdin is not None, end_first)
@@ -99,7 +99,7 @@ class Children:
                 self._running.pop(child, None)
         if self._stopped:
             raise InterruptedByUserError("interrupted")
-        return Ended(code, "\n".join(lines), expired.is_set())
+        return FinishedProcess(code, "\n".join(lines), expired.is_set())
 
     def _start(
         self, argv: Sequence[str], env: Mapping[str, str], feed: bool, end_first: Callable[[], None] | None

@@ -25,7 +25,7 @@ _FORM = "one `setting: value` a line, in UTF-8; `jetson-containers info --config
 
 
 @dataclass(frozen=True)
-class Option:
+class Setting:
     """One declaration per setting: type, default, extra environment variables, help."""
 
     kind: type
@@ -34,28 +34,29 @@ class Option:
     env: tuple[str, ...] = ()  # names besides JETSON_CONTAINERS_<NAME>, the first set one wins
 
 
-OPTIONS: dict[str, Option] = {
-    "packages": Option(Path, ROOT / "packages", "the built-in package tree"),
-    "package_dirs": Option(list, [], "further directories of packages"),
-    "data": Option(Path, ROOT / "data", "mounted as /data in every container"),
-    "logs": Option(Path, ROOT / "logs", "one folder per build"),
-    "cache": Option(Path, Path("~/.cache/jetson-containers"), "indexes and registry listings"),
-    "registries": Option(list, ["docker.io/dustynv"], "where autotag looks: REGISTRY/NAMESPACE, in order"),
-    "insecure_registries": Option(list, [], "registries spoken to over plain HTTP (loopback always is)"),
-    "offline": Option(bool, default=False, help="use nothing but this machine", env=("HF_HUB_OFFLINE",)),
-    "ca_bundle": Option(
+OPTIONS: dict[str, Setting] = {
+    "packages": Setting(Path, ROOT / "packages", "the built-in package tree"),
+    "package_dirs": Setting(list, [], "further directories of packages"),
+    "data": Setting(Path, ROOT / "data", "mounted as /data in every container"),
+    "logs": Setting(Path, ROOT / "logs", "one folder per build"),
+    "cache": Setting(Path, Path("~/.cache/jetson-containers"), "indexes and registry listings"),
+    "registries": Setting(list, ["docker.io/dustynv"], "where autotag looks: REGISTRY/NAMESPACE, in order"),
+    "insecure_registries": Setting(list, [], "registries spoken to over plain HTTP (loopback always is)"),
+    "offline": Setting(bool, default=False, help="use nothing but this machine", env=("HF_HUB_OFFLINE",)),
+    "ca_bundle": Setting(
         Path,
         None,
         "certificates to trust during builds, mounted for the build only",
         ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
     ),
-    "wheelhouse": Option(Path, None, "directory of wheels that pip prefers during builds", ("PIP_FIND_LINKS",)),
-    "index_url": Option(str, "", "package index pip uses during builds", ("PIP_INDEX_URL",)),
-    "engine": Option(str, "auto", "builder: auto, bake, buildkit or legacy"),
-    "jobs": Option(int, 0, "stages built at the same time; 0: as memory and cores allow"),
-    "allow_install": Option(bool, default=False, help="let root install what making a base image needs"),
-    "base": Option(str, "", "base image instead of the platform's own"),
-    "stop_timeout": Option(int, 20, "seconds a registry or index may take to answer"),
+    "wheelhouse": Setting(Path, None, "directory of wheels that pip prefers during builds", ("PIP_FIND_LINKS",)),
+    "index_url": Setting(str, "", "package index pip uses during builds", ("PIP_INDEX_URL",)),
+    "engine": Setting(str, "auto", "builder: auto, bake, buildkit or legacy"),
+    "stage_registry": Setting(str, "", "REGISTRY/NAMESPACE where builds look for stages by key, and push them"),
+    "jobs": Setting(int, 0, "stages built at the same time; 0: as memory and cores allow"),
+    "allow_install": Setting(bool, default=False, help="let root install what making a base image needs"),
+    "base": Setting(str, "", "base image instead of the platform's own"),
+    "stop_timeout": Setting(int, 20, "seconds a registry or index may take to answer"),
 }
 
 

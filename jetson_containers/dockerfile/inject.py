@@ -11,7 +11,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core.errors import NotReadyError, RecipeError, UsageError
+from jetson_containers.core.errors import NotReadyError, RecipeError, UsageError, command
+from jetson_containers.core.text import shown
 from jetson_containers.dockerfile.parser import (
     DEFAULT_PATH,
     FLAG,
@@ -22,7 +23,6 @@ from jetson_containers.dockerfile.parser import (
     split_words,
     stages,
 )
-from jetson_containers.recipes.files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -120,7 +120,7 @@ def check_rights(text: str, path: Path = DEFAULT_PATH, user_flags: Sequence[str]
                 f"`RUN --{name}={shown(value)}` asks for rights of the host, which only a user can give",
                 path=path,
                 line=step.line,
-                hint=f"leave it out; for this build alone: `--build-flags '--allow {right}'`",
+                hint=f"leave it out; for this build alone: {command('--build-flags', f'--allow {right}')}",
             )
 
 
@@ -148,7 +148,7 @@ def render(text: str, variables: Mapping[str, Any], path: Path = Path("Dockerfil
 
     from jetson_containers.recipes import sandbox, templating
 
-    environment = sandbox.Environment(
+    environment = sandbox.TemplateEnvironment(
         trim_blocks=True, lstrip_blocks=True, comment_start_string="{##", comment_end_string="##}"
     )
     try:

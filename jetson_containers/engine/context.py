@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import ConfigError, NotReadyError
-from jetson_containers.dockerfile import inject as dockerfile
+from jetson_containers.dockerfile import inject
 from jetson_containers.engine.interface import Builder, BuildRequest
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ def prepared(request: BuildRequest, builder: Builder, *, base_user: str = "", lo
         text = prepared_text(request, mounts=mounts, base_user=base_user)
         file = work / "Dockerfile"
         file.write_text(text, encoding="utf-8")
-        args = dockerfile.build_args_for(
+        args = inject.build_args_for(
             mounts=mounts, ca_bundle=bool(request.ca_bundle), wheelhouse=wheels, index_url=request.index_url
         )
         if isinstance(wheels, str):
             args |= _without_proxy({**request.build_args, **args})
         context = _staged(request, work, mounts=mounts) if needs_staging(request, mounts=mounts) else request.context
         if request.ca_bundle is not None and mounts:
-            secret = (dockerfile.CA_SECRET_ID, request.ca_bundle)
+            secret = (inject.CA_SECRET_ID, request.ca_bundle)
             request = replace(request, secrets=(*request.secrets, secret))
         yield Prepared(request, file, context, args)
 
@@ -79,8 +79,8 @@ def prepared(request: BuildRequest, builder: Builder, *, base_user: str = "", lo
 def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "") -> str:
     """The Dockerfile as it is given to the builder."""
     path = request.context / "Dockerfile"
-    return dockerfile.prepare(
-        dockerfile.with_jobs(request.dockerfile, path) if request.jobs else request.dockerfile,
+    return inject.prepare(
+        inject.with_jobs(request.dockerfile, path) if request.jobs else request.dockerfile,
         mounts=mounts,
         ca_bundle=request.ca_bundle is not None,
         wheelhouse=request.wheelhouse is not None,
@@ -176,9 +176,9 @@ def _staged(request: BuildRequest, work: Path, *, mounts: bool) -> Path:
     context = work / "context"
     lay_out(request, context)
     if mounts and request.wheelhouse is not None:
-        stage(request.wheelhouse.resolve(), context / dockerfile.WHEELS_SOURCE, follow=True)
+        stage(request.wheelhouse.resolve(), context / inject.WHEELS_SOURCE, follow=True)
     if not mounts and request.ca_bundle is not None:
-        target = context / dockerfile.CA_COPY_SOURCE
+        target = context / inject.CA_COPY_SOURCE
         shutil.copyfile(request.ca_bundle, target)
         target.chmod(0o644)
         os.utime(target, (0, 0))

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import BuildError, NotReadyError, RegistryError
-from jetson_containers.core.process import TAIL, Children, Ended
+from jetson_containers.core.process import TAIL, Children, FinishedProcess
 from jetson_containers.engine import argv, emulation
 from jetson_containers.engine.context import prepared
 from jetson_containers.engine.interface import Builder, BuildTimeoutError, LocalImage, RunResult
 from jetson_containers.engine.messages import DETAIL_LINES, translate
-from jetson_containers.engine.probe import Client, Host, major, probe, run_capabilities, unprobed_client
+from jetson_containers.engine.probe import Client, ProbedHost, major, probe, run_capabilities, unprobed_client
 from jetson_containers.engine.queries import Queries, is_missing, local_image
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import BuildRequest, Capabilities, RunCapabilities
-    from jetson_containers.engine.probe import Answer
+    from jetson_containers.engine.probe import ProbeAnswer
 
 KEEP_LINES = 100_000  # of a container's output
 NOT_STARTED = 125  # docker's exit code when it could not start the container
@@ -41,7 +41,7 @@ class DockerEngine:
     """`engine.base.Engine` on top of a docker client. Nothing is touched before the first use."""
 
     def __init__(
-        self, settings: Settings | None = None, console: Console | None = None, *, host: Host | None = None
+        self, settings: Settings | None = None, console: Console | None = None, *, host: ProbedHost | None = None
     ) -> None:
         self._wanted = str(settings["engine"]) if settings is not None else "auto"
         self._console = console
@@ -49,8 +49,8 @@ class DockerEngine:
         self._children = Children()
 
     @functools.cached_property
-    def _host(self) -> Host:
-        return self._given_host or Host.real()
+    def _host(self) -> ProbedHost:
+        return self._given_host or ProbedHost.real()
 
     @functools.cached_property
     def _found(self) -> tuple[Capabilities, Client]:
@@ -76,7 +76,7 @@ class DockerEngine:
     def _unprobed(self) -> str | None:
         return unprobed_client(self._host)
 
-    def _ask(self, *args: str) -> Answer:
+    def _ask(self, *args: str) -> ProbeAnswer:
         """Ask through the first client on PATH. Only where that fails, all are probed, and the best one is asked."""
         if not self._is_probed and self._unprobed is not None:
             answer = self._host.ask([self._unprobed, *args])
@@ -256,7 +256,7 @@ class DockerEngine:
         end_first: Callable[[], None] | None = None,
         keep: int = TAIL,
         patience: float | None = None,
-    ) -> Ended:
+    ) -> FinishedProcess:
         return self._children.run(
             words,
             env={**self._host.env, **(env or {})},

@@ -7,6 +7,7 @@ opened when it is registered) works inside containers, which do not have the emu
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 BINFMT = "proc/sys/fs/binfmt_misc"
@@ -28,7 +29,8 @@ def remedy(platform: str, root: Path = Path("/")) -> str:
     if (root / "run/systemd/system").is_dir():
         return "sudo systemctl restart systemd-binfmt"
     mount = "sudo mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc"
-    register = f"sudo sh -c 'cat /usr/lib/binfmt.d/{name}.conf >/proc/sys/fs/binfmt_misc/register'"
+    copied = f"cat /usr/lib/binfmt.d/{name}.conf >/proc/sys/fs/binfmt_misc/register"
+    register = shlex.join(["sudo", "sh", "-c", copied])
     return register if (root / BINFMT / "register").exists() else f"{mount} && {register}"
 
 

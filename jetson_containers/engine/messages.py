@@ -7,6 +7,7 @@ went wrong inside a recipe is read from its log by `diagnosis`.
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 
 from jetson_containers.core.errors import (
@@ -14,6 +15,7 @@ from jetson_containers.core.errors import (
     DiskSpaceError,
     EngineMissingError,
     EnginePermissionError,
+    ImageInUseError,
     JetsonError,
     LayerBudgetError,
     NotReadyError,
@@ -26,7 +28,7 @@ DETAIL_LINES = 12  # last lines of output that an error shows
 
 
 @dataclass(frozen=True)
-class Rule:
+class MessageRule:
     """A pattern over the output and what it means. The first rule that matches decides."""
 
     pattern: re.Pattern[str]
@@ -36,8 +38,8 @@ class Rule:
     anywhere: bool = False  # also when a recipe's own command printed it
 
 
-def _rule(pattern: str, error: type[JetsonError], message: str, hint: str, *, anywhere: bool = False) -> Rule:
-    return Rule(re.compile(pattern, re.IGNORECASE | re.MULTILINE), error, message, hint, anywhere)
+def _rule(pattern: str, error: type[JetsonError], message: str, hint: str, *, anywhere: bool = False) -> MessageRule:
+    return MessageRule(re.compile(pattern, re.IGNORECASE | re.MULTILINE), error, message, hint, anywhere)
 
 
 # `{0}`, `{1}` stand for the pattern's groups. Messages of engines 18.09 to 29; moby #49557 for the raw table.
@@ -88,17 +90,18 @@ RULES = (
         "docker buildx use default: a builder of another driver than `docker` has a store of its own",
     ),
     _rule(
+        r"(?:pull access denied for|repository does not exist|manifest (?:for .* )?(?:unknown|not found)"
+        r"|(?:repository )?name (?:not known|unknown)"
+        r"|failed to resolve (?:reference|source metadata) [^\n]*: not found)",
+        RegistryError,
+        "the registry has no such image, or does not show it to this user",
+        "check the spelling; for a private image run docker login REGISTRY first",
+    ),
+    _rule(
         r"(?:unauthorized: |no basic auth credentials|denied: requested access|authentication required)",
         RegistryError,
         "the registry refuses this user",
         "docker login REGISTRY, with an account that may read (or push) this image",
-    ),
-    _rule(
-        r"(?:pull access denied for|repository does not exist|manifest (?:for .* )?(?:unknown|not found)"
-        r"|(?:repository )?name (?:not known|unknown))",
-        RegistryError,
-        "the registry has no such image, or does not show it to this user",
-        "check the spelling; for a private image run docker login REGISTRY first",
     ),
     _rule(
         r"no matching manifest for (\S+)",
@@ -142,6 +145,12 @@ RULES = (
         EngineMissingError,
         "the Docker engine does not answer (any more)",
         "./install.sh starts it; jetson-containers doctor says what is wrong",
+    ),
+    _rule(
+        r"(?:container (\w+) is using its referenced image|image is being used by (?:running|stopped) container (\w+))",
+        ImageInUseError,
+        "the container `{0}{1}` uses the image",
+        "`docker rm -f {0}{1}` ends and removes that container",
     ),
     _rule(
         r"no such image:? (\S+?)\.?$",
@@ -203,6 +212,7 @@ def translate(output: str, what: str = "") -> JetsonError:
         if inside and not rule.anywhere:
             continue
         if match := rule.pattern.search(output):
-            message = rule.message.format(*(group or "" for group in match.groups()))
-            return rule.error(f"{prefix}{message}", hint=rule.hint, details=details)
+            groups = [group or "" for group in match.groups()]
+            hint = rule.hint.format(*(group and shlex.quote(group) for group in groups))
+            return rule.error(f"{prefix}{rule.message.format(*groups)}", hint=hint, details=details)
     return BuildError(f"{what or 'docker'} failed", details=details)

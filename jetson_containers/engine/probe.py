@@ -35,7 +35,7 @@ _INSTALL = "./install.sh installs one; by hand: sudo apt-get install docker.io"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProbeAnswer:
     """What a probing command said."""
 
     exit_code: int
@@ -43,35 +43,35 @@ class Answer:
     err: str
 
 
-def _ask(argv: Sequence[str], env: Mapping[str, str]) -> Answer:
+def _ask(argv: Sequence[str], env: Mapping[str, str]) -> ProbeAnswer:
     try:
         done = subprocess.run(
             list(argv), env=dict(env), capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False,
             stdin=subprocess.DEVNULL, start_new_session=argv[0] != "sudo",
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Answer(124, "", f"`{' '.join(argv)}` did not answer within {TIMEOUT} s")
+        return ProbeAnswer(124, "", f"`{' '.join(argv)}` did not answer within {TIMEOUT} s")
     except OSError as error:
-        return Answer(127, "", str(error))
-    return Answer(done.returncode, done.stdout, done.stderr)
+        return ProbeAnswer(127, "", str(error))
+    return ProbeAnswer(done.returncode, done.stdout, done.stderr)
 
 
 @dataclass(frozen=True)
-class Host:
+class ProbedHost:
     """What probing reads of this machine; tests make their own."""
 
     env: Mapping[str, str]
     uid: int
     interactive: bool  # whether sudo could ask for a password
     root: Path = Path("/")
-    run: Callable[[Sequence[str], Mapping[str, str]], Answer] = _ask
+    run: Callable[[Sequence[str], Mapping[str, str]], ProbeAnswer] = _ask
 
-    def ask(self, argv: Sequence[str]) -> Answer:
+    def ask(self, argv: Sequence[str]) -> ProbeAnswer:
         """Run a probing command."""
         return self.run(argv, self.env)
 
     @classmethod
-    def real(cls, env: Mapping[str, str] | None = None) -> Host:
+    def real(cls, env: Mapping[str, str] | None = None) -> ProbedHost:
         """This machine."""
         return cls(dict(os.environ if env is None else env), os.geteuid(), sys.stdin is not None and sys.stdin.isatty())
 
@@ -89,13 +89,13 @@ class Client:
     server: Mapping[str, Any] = field(default_factory=dict)
 
 
-def probe(wanted: str = "auto", host: Host | None = None) -> tuple[Capabilities, Client]:
+def probe(wanted: str = "auto", host: ProbedHost | None = None) -> tuple[Capabilities, Client]:
     """Choose a client. `wanted` is the setting `engine`.
 
     Raises EngineMissingError (nothing installed, or no daemon answers), EnginePermissionError (sudo is needed and
     cannot be had), NotReadyError (no client can build the wanted way), ConfigError (no such way).
     """
-    host = host or Host.real()
+    host = host or ProbedHost.real()
     _check_wanted(wanted)
     paths = find_clients(host)
     if not paths:
@@ -108,7 +108,7 @@ def probe(wanted: str = "auto", host: Host | None = None) -> tuple[Capabilities,
     return _capabilities(client, builder, host), client
 
 
-def find_clients(host: Host) -> list[str]:
+def find_clients(host: ProbedHost) -> list[str]:
     """Every file called `docker` on PATH, in PATH order; one that several entries lead to is named once."""
     found: dict[Path, str] = {}
     for entry in host.env.get("PATH", os.defpath).split(os.pathsep):
@@ -126,7 +126,7 @@ def _is_program(path: Path) -> bool:
         return False
 
 
-def unprobed_client(host: Host) -> str | None:
+def unprobed_client(host: ProbedHost) -> str | None:
     """The first client on PATH, where it can be used without probing; None where only probing tells.
 
     Not without probing: what may be Podman's, and a client that a docker context leads to another engine.
@@ -139,7 +139,7 @@ def unprobed_client(host: Host) -> str | None:
     return None if "podman" in endpoint or "podman" in os.path.realpath(socket) else path
 
 
-def run_capabilities(path: str, host: Host) -> RunCapabilities | None:
+def run_capabilities(path: str, host: ProbedHost) -> RunCapabilities | None:
     """Ask an unprobed client for what starting a container needs; None when it does not reach an engine."""
     info = _info([path], host)
     if not info.get("ServerVersion"):
@@ -172,7 +172,7 @@ def _has_context(env: Mapping[str, str]) -> bool:
     return (env.get("DOCKER_CONTEXT") or data.get("currentContext") or "default") != "default"
 
 
-def examine(path: str, host: Host) -> Client | NotReadyError:
+def examine(path: str, host: ProbedHost) -> Client | NotReadyError:
     """Ask one client for versions and builders; an error object when it reaches no engine."""
     prefix: list[str] = []
     answer = host.ask([path, "version", "--format", "{{json .}}"])
@@ -231,7 +231,7 @@ def _check_wanted(wanted: str) -> None:
         )
 
 
-def _builders(command: Sequence[str], version: str, host: Host) -> tuple[Builder, ...]:
+def _builders(command: Sequence[str], version: str, host: ProbedHost) -> tuple[Builder, ...]:
     found = []
     answer = host.ask([*command, "buildx", "version"])
     if answer.exit_code == 0 and "buildx" in answer.out:
@@ -241,7 +241,7 @@ def _builders(command: Sequence[str], version: str, host: Host) -> tuple[Builder
     return (*found, Builder.LEGACY)
 
 
-def _capabilities(client: Client, builder: Builder, host: Host) -> Capabilities:
+def _capabilities(client: Client, builder: Builder, host: ProbedHost) -> Capabilities:
     prefix = ["sudo"] if client.sudo else []
     info = _info([*prefix, client.path], host)
     architecture = str(info.get("Architecture") or client.server.get("Arch", ""))
@@ -265,7 +265,7 @@ def _capabilities(client: Client, builder: Builder, host: Host) -> Capabilities:
     )
 
 
-def _info(command: Sequence[str], host: Host) -> dict[str, Any]:
+def _info(command: Sequence[str], host: ProbedHost) -> dict[str, Any]:
     return _json(host.ask([*command, "info", "--format", "{{json .}}"]).out)
 
 
@@ -298,7 +298,7 @@ def _devices_of(path: Path) -> set[str]:
     return {f"{spec.get('kind')}={device['name']}" for device in spec.get("devices") or () if "name" in device}
 
 
-def _endpoint(path: str, host: Host) -> tuple[str, str]:
+def _endpoint(path: str, host: ProbedHost) -> tuple[str, str]:
     """Resolve where this client talks to: DOCKER_HOST, else the context in use (which it alone knows)."""
     if chosen := host.env.get("DOCKER_HOST"):
         return chosen, "default"
@@ -307,7 +307,7 @@ def _endpoint(path: str, host: Host) -> tuple[str, str]:
     return (endpoint, name) if answer.exit_code == 0 and endpoint else (DEFAULT_SOCKET, "default")
 
 
-def _sudo(host: Host, path: str) -> list[str]:
+def _sudo(host: ProbedHost, path: str) -> list[str]:
     """`sudo` when it works without a password, or when somebody is there to type one."""
     if host.ask(["sudo", "-n", path, "version", "--format", "{{json .Client}}"]).exit_code == 0:
         return ["sudo"]
@@ -316,18 +316,18 @@ def _sudo(host: Host, path: str) -> list[str]:
     return []
 
 
-def _denied(answer: Answer) -> bool:
+def _denied(answer: ProbeAnswer) -> bool:
     return answer.exit_code != 0 and "permission denied" in (answer.out + answer.err).lower()
 
 
-def _is_podman(path: str, answer: Answer, host: Host) -> bool:
+def _is_podman(path: str, answer: ProbeAnswer, host: ProbedHost) -> bool:
     """Distinguish the `docker` that podman-docker installs, and a Docker client that talks to Podman's socket."""
     if "podman" in (answer.out + answer.err).lower():
         return True
     return answer.exit_code != 0 and "podman" in host.ask([path, "--version"]).out.lower()
 
 
-def _permission_or_daemon(path: str, answer: Answer, endpoint: str, host: Host) -> NotReadyError:
+def _permission_or_daemon(path: str, answer: ProbeAnswer, endpoint: str, host: ProbedHost) -> NotReadyError:
     if _denied(answer):
         return _no_permission(path, answer)
     said = (answer.err or answer.out).strip().splitlines()
@@ -361,7 +361,7 @@ def _permission_or_daemon(path: str, answer: Answer, endpoint: str, host: Host) 
     )
 
 
-def start_hint(host: Host) -> str:
+def start_hint(host: ProbedHost) -> str:
     """Say how to start the daemon on this machine, with or without systemd."""
     sudo = "" if host.uid == 0 else "sudo "
     if (host.root / "run/systemd/system").is_dir():
@@ -373,7 +373,7 @@ def start_hint(host: Host) -> str:
     return f"{start} (or ./install.sh, which installs what is missing and starts it)"
 
 
-def _no_client(host: Host) -> NotReadyError:
+def _no_client(host: ProbedHost) -> NotReadyError:
     for entry in host.env.get("PATH", os.defpath).split(os.pathsep):
         podman = Path(entry or ".") / "podman"
         if _is_program(podman):
@@ -383,7 +383,7 @@ def _no_client(host: Host) -> NotReadyError:
     return EngineMissingError("no container engine: there is no `docker` on PATH", hint=_INSTALL)
 
 
-def _no_permission(path: str, answer: Answer) -> EnginePermissionError:
+def _no_permission(path: str, answer: ProbeAnswer) -> EnginePermissionError:
     said = (answer.err or answer.out).strip().splitlines()
     return EnginePermissionError(
         f"this user may not talk to the Docker engine (`{path}`), and sudo cannot be used without a password here",

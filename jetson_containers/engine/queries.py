@@ -14,7 +14,7 @@ from jetson_containers.engine.messages import translate
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from jetson_containers.engine.probe import Answer
+    from jetson_containers.engine.probe import ProbeAnswer
 
 _FIELDS = ("Id", "RepoTags", "RepoDigests", "Architecture", "Created", "Size", "Config")
 # One line per image. What is left out (layers, storage paths) is most of an image with many layers.
@@ -41,7 +41,7 @@ class Queries:
     `ask` runs the docker client with some arguments.
     """
 
-    def __init__(self, ask: Callable[..., Answer]) -> None:
+    def __init__(self, ask: Callable[..., ProbeAnswer]) -> None:
         self._ask = ask
 
     def inspect(self, reference: str) -> dict[str, Any] | None:
@@ -79,7 +79,7 @@ class Queries:
             raise translate(answer.err or answer.out, what)
 
 
-def is_missing(answer: Answer) -> bool:
+def is_missing(answer: ProbeAnswer) -> bool:
     """Whether a question failed only because an image is not there."""
     complaints = [line.lower() for line in answer.err.splitlines() if line.strip()]
     return answer.exit_code != 0 and bool(complaints) and all("no such image" in line for line in complaints)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers.core import files
-from jetson_containers.core.errors import NothingMatchedError, NotReadyError
+from jetson_containers.core.errors import NothingMatchedError, NotReadyError, chown_command
 from jetson_containers.hub.downloads import cache_of, told
 from jetson_containers.hub.transfer.reference import Reference, parse
 
@@ -95,7 +95,7 @@ def _kept_out(locks: Path, repo: str) -> Iterator[None]:
 def _belongs_to_root(path: Path) -> NotReadyError:
     return NotReadyError(
         f"`{path}` may not be removed: it, or what is in it, belongs to another user",
-        hint=f'an earlier container left it to root: sudo chown -R "$(id -u):$(id -g)" {path}',
+        hint=f"an earlier container left it to root: {chown_command(path)}",
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.hub import downloads as host
+from jetson_containers.hub import downloads
 from jetson_containers.hub.transfer.model import State
 from jetson_containers.hub.transfer.problems import DownloadError
 from jetson_containers.hub.transfer.reference import parse
@@ -67,8 +67,8 @@ def describe(
     Raises UsageError, NothingMatchedError or NotReadyError. A gated model's files can be listed without access: its
     `config` is None then.
     """
-    with host.told():
-        downloader = host.downloader(settings, console, token=token, **given)
+    with downloads.told():
+        downloader = downloads.downloader(settings, console, token=token, **given)
         listing = downloader.listing(parse(reference, kind))
         config, problem = _config(downloader, listing)
         named = config is not None and "quantization_config" not in config

@@ -10,14 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from jetson_containers.images import labels as image_labels
+from jetson_containers.core.versions import pep440
+from jetson_containers.images.labels import PLATFORM, read
 from jetson_containers.images.name import STAGE_REPOSITORY, distro_word
-from jetson_containers.platforms import cuda as cudarange
 from jetson_containers.platforms import tables
-from jetson_containers.platforms.cuda import Runs
-from jetson_containers.platforms.detect import Arch
+from jetson_containers.platforms.cuda import Runs, class_of, runs
 from jetson_containers.platforms.host import MACHINES
-from jetson_containers.recipes.requirement import pep440
+from jetson_containers.platforms.platform import Arch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from jetson_containers.images.name import ImageName, TagPlatform
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,8 @@ def facts_of(name: ImageName, labels: Mapping[str, str] | None = None, *, docker
 
     A `platform` label stands alone: the name then adds nothing. One that cannot be read leaves everything unknown.
     """
-    known = image_labels.read(labels or {})
-    labelled = bool((labels or {}).get(image_labels.PLATFORM))
+    known = read(labels or {})
+    labelled = bool((labels or {}).get(PLATFORM))
     said = _of_label(known.platform) if labelled else _of_tag(name.platform)
     machine = MACHINES.get(docker_arch or "", said.machine)
     if said.machine and said.machine != machine:
@@ -193,12 +192,12 @@ def _ask_l4t(image: ImageFacts, host: Platform) -> _Refusal | None:
         return None
     if host.l4t is None:
         return "l4t-class", f"made for L4T {image.l4t}, this machine runs none"
-    group = cudarange.class_of(host.l4t)
+    group = class_of(host.l4t)
     if image.l4t is None:
         if image.cpu or (group and group.generic and image.arch is Arch.SBSA):
             return None
         return "l4t-unknown", f"nothing says for which L4T release it was made; this is {host.l4t}"
-    theirs = cudarange.class_of(image.l4t)
+    theirs = class_of(image.l4t)
     if group and theirs and group.key(host.l4t) == theirs.key(image.l4t):
         return None
     takes = f"which takes images for {group.takes}" if group else "about which nothing is known"
@@ -213,9 +212,9 @@ def _ask_cuda(image: ImageFacts, host: Platform) -> _Refusal | None:
     limit = native_limit(host)
     if limit is None:
         return "cpu-only-host", f"it uses CUDA {image.cuda}, this platform has no CUDA"
-    if cudarange.runs(image.cuda, host.l4t, limit) is not Runs.NOT:
+    if runs(image.cuda, host.l4t, limit) is not Runs.NOT:
         return None
-    group = cudarange.class_of(host.l4t) if host.l4t else None
+    group = class_of(host.l4t) if host.l4t else None
     if group and group.cuda_from_host:
         return "cuda-exact", f"it wants CUDA {image.cuda}, this host mounts its own {limit}"
     if group and group.floor and image.cuda < group.floor:
@@ -228,7 +227,7 @@ def _too_new(cuda: Version, limit: Version, host: Platform) -> str:
         branch = tables.oldest_driver(cuda)
         wish = f"; NVIDIA driver {branch} or newer would" if branch else ""
         return f"CUDA {cuda} is newer than {limit}, which the driver runs{wish}"
-    group = cudarange.class_of(host.l4t)
+    group = class_of(host.l4t)
     extra = f", and {tables.listing(group.compat)} with cuda-compat" if group and group.compat else ""
     return f"the driver of L4T {host.l4t} runs CUDA {limit}{extra}; not {cuda}"
 
@@ -248,7 +247,7 @@ def _ask_gpu(image: ImageFacts, host: Platform) -> _Refusal | None:
 
 
 def _ask_distro(image: ImageFacts, host: Platform) -> _Refusal | None:
-    group = cudarange.class_of(host.l4t) if host.l4t else None
+    group = class_of(host.l4t) if host.l4t else None
     if group is None or not group.distro_from_host:
         return None
     here = distro_word(host.distro, host.distro_version)
@@ -281,6 +280,6 @@ def _praise(image: ImageFacts, host: Platform) -> str:
     if image.cpu or image.cuda is None:
         return f"{place}, without CUDA"
     limit = native_limit(host)
-    if limit and cudarange.runs(image.cuda, host.l4t, limit) is Runs.COMPAT:
+    if limit and runs(image.cuda, host.l4t, limit) is Runs.COMPAT:
         return f"{place}, CUDA {image.cuda} with cuda-compat over {limit}"
     return f"{place}, CUDA {image.cuda} natively"

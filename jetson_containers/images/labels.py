@@ -15,7 +15,7 @@ from jetson_containers import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 PREFIX = "io.jetson-containers."
 KEY = PREFIX + "key"
@@ -123,7 +123,7 @@ def read(labels: Mapping[str, str]) -> ImageLabels:
     )
 
 
-def ours(references: Iterable[str], labels: Mapping[str, str]) -> bool:
+def is_ours(references: Iterable[str], labels: Mapping[str, str]) -> bool:
     """Whether labels belong to this image or were inherited by somebody's image built on it.
 
     They belong when one of the image's references has the repository name and tag they were written for; the

@@ -14,10 +14,10 @@ from packaging.version import Version
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.platforms import tables
-from jetson_containers.platforms.detect import Arch
+from jetson_containers.platforms.platform import Arch
 
 if TYPE_CHECKING:
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 STAGE_REPOSITORY = "jetson-containers/stage"  # of images under construction, which nobody runs
 

@@ -20,14 +20,11 @@ from typing import TYPE_CHECKING
 from jetson_containers.core.errors import EngineMissingError, NotReadyError
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.suggest import did_you_mean
-from jetson_containers.launch import devices as launch_devices
-from jetson_containers.launch import display as launch_display
-from jetson_containers.launch import docker_options as dockerargs
-from jetson_containers.launch import gpu as launch_gpu
-from jetson_containers.launch import options as launch_args
-from jetson_containers.launch.options import split_globals
-from jetson_containers.launch.parts import Host, Mount, Notice, Part, Severity
-from jetson_containers.llm import run_hints as launch_hints
+from jetson_containers.launch import devices, display, docker_options
+from jetson_containers.launch.gpu import gpu_part, ulimit_part
+from jetson_containers.launch.options import OWN, hide_secrets, parse, split_globals
+from jetson_containers.launch.parts import LaunchHost, LaunchPart, Mount, Notice, NoticeSeverity
+from jetson_containers.llm import run_hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
     from jetson_containers.launch.display import CookieFile
     from jetson_containers.launch.docker_options import RunLine
     from jetson_containers.launch.gpu import Gpu
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 __all__ = ["HELP", "Launch", "plan_run", "run", "split_globals"]
 
@@ -117,35 +114,35 @@ def plan_run(
     """
     env = os.environ if env is None else env
     merged = {**settings.env, **env}
-    request = launch_args.parse(args)
+    request = parse(args)
     image = request.image
-    host = Host(platform, capabilities, merged, root)
-    line, hidden = launch_args.hide_secrets(request.line)
+    host = LaunchHost(platform, capabilities, merged, root)
+    line, hidden = hide_secrets(request.line)
     data = Path(os.path.abspath(request.data or settings.path("data")))  # noqa: PTH100 - Path.absolute keeps `..`
-    cookie, x11 = launch_display.x11_part(host, line, settings.path("cache").expanduser())
-    gpu, gpu_options = launch_gpu.gpu_part(host, line, no_gpu=request.no_gpu)
+    cookie, x11 = display.x11_part(host, line, settings.path("cache").expanduser())
+    gpu, gpu_options = gpu_part(host, line, no_gpu=request.no_gpu)
     chosen_name = line.last("name") or name or unique_name()
     whole = _join(
         _terminal(line, stdin_tty=stdin_tty, stdout_tty=stdout_tty),
         _defaults(line, chosen_name),
         gpu_options,
-        launch_gpu.ulimit_part(host, line, gpu),
+        ulimit_part(host, line, gpu),
         _tokens(line, merged),
         _hub(line, merged),
         _from_dotenv(line, merged),
-        Part(mounts=(Mount(str(data), "/data"),)),
-        launch_devices.host_mounts(host),
+        LaunchPart(mounts=(Mount(str(data), "/data"),)),
+        devices.host_mounts(host),
         x11,
-        launch_display.pulse_part(host, line),
-        launch_devices.upload_key_part(host),
-        launch_devices.docker_socket_part(host, request),
-        launch_devices.webcam_part(request.webcam),
-        launch_devices.camera_part(host, request),
-        launch_devices.device_part(host, request),
-        launch_devices.group_part(host, request),
-        launch_devices.optional_permissions_part(host),
-        Part(notices=_oddities(line)),
-        launch_hints.hints_part(image, platform, line, data, hidden),
+        display.pulse_part(host, line),
+        devices.upload_key_part(host),
+        devices.docker_socket_part(host, request),
+        devices.webcam_part(request.webcam),
+        devices.camera_part(host, request),
+        devices.device_part(host, request),
+        devices.group_part(host, request),
+        devices.optional_permissions_part(host),
+        LaunchPart(notices=_oddities(line)),
+        run_hints.hints_part(image, platform, line, data, hidden),
     )
     mounts = tuple(mount for mount in whole.mounts if posixpath.normpath(mount.target) not in line.mount_targets)
     options = (*whole.argv, *(word for mount in mounts for word in mount.argv), *line.words)
@@ -153,14 +150,14 @@ def plan_run(
     return Launch(
         argv=(*_docker(capabilities, options, additions), *options, image, *line.command),
         env_additions=additions,
-        notices=(*whole.notices, *(Notice(f"mount: {mount}", severity=Severity.DETAIL) for mount in mounts)),
+        notices=(*whole.notices, *(Notice(f"mount: {mount}", severity=NoticeSeverity.DETAIL) for mount in mounts)),
         image=image,
         command=line.command,
         name=chosen_name,
         gpu=gpu,
         mounts=mounts,
         data=data if any(mount.target == "/data" for mount in mounts) else None,
-        folders=launch_hints.folders(line.command),
+        folders=run_hints.folders(line.command),
         cookie=cookie if any(cookie and mount.source == str(cookie.path) for mount in mounts) else None,
         dry_run=request.dry_run,
     )
@@ -221,20 +218,20 @@ def unique_name() -> str:
     return f"jetson_container_{time.strftime('%Y%m%d_%H%M%S')}_{secrets.token_hex(3)}"
 
 
-def _terminal(line: RunLine, *, stdin_tty: bool, stdout_tty: bool) -> Part:
+def _terminal(line: RunLine, *, stdin_tty: bool, stdout_tty: bool) -> LaunchPart:
     """`-i` so that what is piped in arrives; `-t` only where a person sits at both ends.
 
     A terminal on one side only would break pipes (`-t` turns newlines into CR LF and mixes stderr into stdout).
     Who says anything about it (`-i`, `-t`, `-a`) gets exactly that.
     """
     if line.has("interactive", "tty", "attach"):
-        return Part()
+        return LaunchPart()
     if stdin_tty and stdout_tty:
-        return Part(argv=("-it",))
-    return Part() if line.is_on("detach") else Part(argv=("-i",))
+        return LaunchPart(argv=("-it",))
+    return LaunchPart() if line.is_on("detach") else LaunchPart(argv=("-i",))
 
 
-def _defaults(line: RunLine, name: str) -> Part:
+def _defaults(line: RunLine, name: str) -> LaunchPart:
     argv: tuple[str, ...] = ()
     if not line.has("rm") and line.last("restart") in {None, "no", ""}:
         argv += ("--rm",)  # docker refuses it beside a restart policy
@@ -244,29 +241,29 @@ def _defaults(line: RunLine, name: str) -> Part:
         argv += ("--shm-size=8g",)
     if not line.has("name"):
         argv += ("--name", name)
-    return Part(argv)
+    return LaunchPart(argv)
 
 
-def _tokens(line: RunLine, env: Mapping[str, str]) -> Part:
+def _tokens(line: RunLine, env: Mapping[str, str]) -> LaunchPart:
     """The Hugging Face token under both names programs look for, by name only; a name the user passes is the user's."""
     given = [name for name in _TOKENS if name in line.env_names]
     found = {name: env[name] for name in _TOKENS if env.get(name)}
     if found and not given:
         found = {**dict.fromkeys(_TOKENS, next(iter(found.values()))), **found}
     passed = tuple(word for name in _TOKENS if name in found and name not in given for word in ("--env", name))
-    return Part(passed, env={name: value for name, value in found.items() if not _is_set(line, name)})
+    return LaunchPart(passed, env={name: value for name, value in found.items() if not _is_set(line, name)})
 
 
-def _hub(line: RunLine, env: Mapping[str, str]) -> Part:
+def _hub(line: RunLine, env: Mapping[str, str]) -> LaunchPart:
     """A hub of one's own goes where the token goes: it is not for huggingface.co then."""
     if not env.get("HF_ENDPOINT") or "HF_ENDPOINT" in line.env_names:
-        return Part()
-    return Part(("--env", "HF_ENDPOINT"), env={"HF_ENDPOINT": env["HF_ENDPOINT"]})
+        return LaunchPart()
+    return LaunchPart(("--env", "HF_ENDPOINT"), env={"HF_ENDPOINT": env["HF_ENDPOINT"]})
 
 
-def _from_dotenv(line: RunLine, env: Mapping[str, str]) -> Part:
+def _from_dotenv(line: RunLine, env: Mapping[str, str]) -> LaunchPart:
     """Values for `-e NAME` that stand in an `.env` file, where docker would not look."""
-    return Part(env={name: env[name] for name in line.values("env") if "=" not in name and name in env})
+    return LaunchPart(env={name: env[name] for name in line.values("env") if "=" not in name and name in env})
 
 
 def _is_set(line: RunLine, name: str) -> bool:
@@ -279,7 +276,7 @@ def _oddities(line: RunLine) -> tuple[Notice, ...]:
     notices = []
     for option in line.options:
         if not option.known:
-            known = [*launch_args.OWN, *dockerargs.VALUED, *dockerargs.FLAGS]
+            known = [*OWN, *docker_options.VALUED, *docker_options.FLAGS]
             dashes = "--" if len(option.name) > 1 else "-"
             notices.append(
                 Notice(
@@ -300,16 +297,16 @@ def _docker(capabilities: RunCapabilities, options: Sequence[str], additions: Ma
     command = (capabilities.client, "run")
     if not capabilities.sudo:
         return command
-    names = {value for value in dockerargs.parse((*options, "image")).values("env") if "=" not in value}
+    names = {value for value in docker_options.parse((*options, "image")).values("env") if "=" not in value}
     keep = (f"--preserve-env={','.join(sorted(names | set(additions)))}",) if names or additions else ()
     return ("sudo", *keep, *command)
 
 
-def _join(*parts: Part) -> Part:
+def _join(*parts: LaunchPart) -> LaunchPart:
     env: dict[str, str] = {}
     for part in parts:
         env.update(part.env)
-    return Part(
+    return LaunchPart(
         tuple(word for part in parts for word in part.argv),
         tuple(mount for part in parts for mount in part.mounts),
         env,
@@ -319,7 +316,7 @@ def _join(*parts: Part) -> Part:
 
 def _write_cookie(cookie: CookieFile, console: Console) -> None:
     try:
-        notice = launch_display.write_cookie(cookie)
+        notice = display.write_cookie(cookie)
     except OSError as error:
         where = error.filename or cookie.path
         raise NotReadyError(
@@ -352,9 +349,9 @@ def _show(launch: Launch, console: Console) -> None:
 
 
 def _say(console: Console, notice: Notice) -> None:
-    if notice.severity is Severity.WARNING:
+    if notice.severity is NoticeSeverity.WARNING:
         console.warning(notice.text, notice.hint)
-    elif notice.severity is Severity.INFO:
+    elif notice.severity is NoticeSeverity.INFO:
         console.info(notice.text)
     else:
         console.detail(notice.text)

@@ -6,11 +6,11 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import NotReadyError
-from jetson_containers.launch.parts import Mount, Notice, Part, present
+from jetson_containers.launch.parts import LaunchPart, Mount, Notice, present
 
 if TYPE_CHECKING:
     from jetson_containers.launch.options import RunRequest, Webcam
-    from jetson_containers.launch.parts import Host
+    from jetson_containers.launch.parts import LaunchHost
 
 _ARGUS = Mount("/tmp/argus_socket", "/tmp/argus_socket", volatile=True)  # noqa: S108 - the daemon's own place
 
@@ -35,31 +35,31 @@ _RESTART_ARGUS = "sudo systemctl restart nvargus-daemon"
 _DOCKER_SOCKET = "/var/run/docker.sock"
 
 
-def host_mounts(host: Host) -> Part:
+def host_mounts(host: LaunchHost) -> LaunchPart:
     """Clock, and on a Jetson the services and files its software expects."""
     wanted = (*_CLOCK, *(_JETSON if host.platform.l4t else ()), _JTOP)
     mounts = present(host, wanted)
     if host.platform.l4t and host.exists(_DBUS.source):
         mounts = (*mounts, _DBUS)
-    return Part(mounts=mounts)
+    return LaunchPart(mounts=mounts)
 
 
-def device_part(host: Host, request: RunRequest) -> Part:
+def device_part(host: LaunchHost, request: RunRequest) -> LaunchPart:
     """Sound, cameras, I2C, serial adapters, and USB on a Jetson."""
     patterns = (*_DEVICES, *(("/dev/bus/usb",) if host.platform.l4t else ()))
     patterns += ("/dev/media[0-9]*",) if request.camera else ()
     found = [device for pattern in patterns for device in host.glob(pattern)]
     given = request.line.devices
-    return Part(argv=tuple(word for device in found if device not in given for word in ("--device", device)))
+    return LaunchPart(argv=tuple(word for device in found if device not in given for word in ("--device", device)))
 
 
-def camera_part(host: Host, request: RunRequest) -> Part:
+def camera_part(host: LaunchHost, request: RunRequest) -> LaunchPart:
     """Check what `--camera` needs; cameras that are there are passed anyway.
 
     Raises NotReadyError when there is neither a CSI camera service nor a video device.
     """
     if not request.camera:
-        return Part()
+        return LaunchPart()
     jetson = host.platform.l4t is not None
     argus = host.is_node(_ARGUS.source)
     videos = host.glob("/dev/video[0-9]*")
@@ -68,17 +68,17 @@ def camera_part(host: Host, request: RunRequest) -> Part:
         raise NotReadyError(missing, hint="is it plugged in?" + f" For a CSI camera: {_RESTART_ARGUS}" * jetson)
     if jetson and not argus:
         text = "the camera service (argus) does not run: only USB cameras will work"
-        return Part(notices=(Notice(text, _RESTART_ARGUS),))
+        return LaunchPart(notices=(Notice(text, _RESTART_ARGUS),))
     if not videos:
         hint = "is the camera connected, and enabled with /opt/nvidia/jetson-io/jetson-io.py?"
-        return Part(notices=(Notice("the camera service runs, but there is no /dev/video device", hint),))
-    return Part()
+        return LaunchPart(notices=(Notice("the camera service runs, but there is no /dev/video device", hint),))
+    return LaunchPart()
 
 
-def webcam_part(webcam: Webcam | None) -> Part:
+def webcam_part(webcam: Webcam | None) -> LaunchPart:
     """Say what upstream's `--csi2webcam` did that we do not, and how to do it by hand."""
     if webcam is None:
-        return Part()
+        return LaunchPart()
     width, height, rate = _resolution(webcam.capture)
     out_width, out_height, out_rate = _resolution(webcam.output)
     by_hand = (
@@ -87,7 +87,7 @@ def webcam_part(webcam: Webcam | None) -> Part:
         f"'video/x-raw,width={out_width},height={out_height},format=I420' ! videorate ! "
         f"'video/x-raw,framerate={out_rate}/1' ! v4l2sink device=/dev/video10   then run this again"
     )
-    return Part(
+    return LaunchPart(
         notices=(
             Notice(
                 "`--csi2webcam` does not make a webcam of the CSI camera yet: the container gets the camera itself",
@@ -97,10 +97,10 @@ def webcam_part(webcam: Webcam | None) -> Part:
     )
 
 
-def docker_socket_part(host: Host, request: RunRequest) -> Part:
+def docker_socket_part(host: LaunchHost, request: RunRequest) -> LaunchPart:
     """The engine's socket, only when asked for: who has it has root on the host."""
     if not request.docker_socket:
-        return Part()
+        return LaunchPart()
     address = host.env.get("DOCKER_HOST", "")
     source = address.removeprefix("unix://") if address.startswith("unix://") else _DOCKER_SOCKET
     if not host.is_node(source):
@@ -108,39 +108,39 @@ def docker_socket_part(host: Host, request: RunRequest) -> Part:
             f"`--docker-socket`: there is no socket {source}", hint="set DOCKER_HOST=unix:///path/to/docker.sock"
         )
     notice = Notice("`--docker-socket` gives the container root on this host")
-    return Part(mounts=(Mount(source, _DOCKER_SOCKET, volatile=True),), notices=(notice,))
+    return LaunchPart(mounts=(Mount(source, _DOCKER_SOCKET, volatile=True),), notices=(notice,))
 
 
-def group_part(host: Host, request: RunRequest) -> Part:
+def group_part(host: LaunchHost, request: RunRequest) -> LaunchPart:
     """For `--user`: the groups that own cameras and GPU nodes, by number, since the image names its groups otherwise.
 
     Without them CUDA ends with error 801 and cameras do not open.
     """
     if request.line.last("user") in {None, "root", "0", "0:0"} or request.line.is_on("privileged"):
-        return Part()
+        return LaunchPart()
     nodes = [node for pattern in _GROUP_NODES for node in host.glob(pattern)]
     groups = sorted({host.below(node).stat().st_gid for node in nodes} - {0})
     given = set(request.line.values("group-add"))
-    return Part(argv=tuple(word for gid in groups if str(gid) not in given for word in ("--group-add", str(gid))))
+    return LaunchPart(argv=tuple(word for gid in groups if str(gid) not in given for word in ("--group-add", str(gid))))
 
 
-def optional_permissions_part(host: Host) -> Part:
+def optional_permissions_part(host: LaunchHost) -> LaunchPart:
     """What upstream's `USE_OPTIONAL_PERMISSION_ARGS=true` allows: FUSE mounts and kernel modules."""
     if host.env.get("USE_OPTIONAL_PERMISSION_ARGS", "").lower() != "true":
-        return Part()
+        return LaunchPart()
     mounts = (Mount("/lib/modules", "/lib/modules"),) if host.exists("/lib/modules") else ()
     fuse = ("--device", "/dev/fuse") if host.exists("/dev/fuse") else ()
-    return Part((*fuse, "--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"), mounts)
+    return LaunchPart((*fuse, "--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"), mounts)
 
 
-def upload_key_part(host: Host) -> Part:
+def upload_key_part(host: LaunchHost) -> LaunchPart:
     """The SSH key of upstream's package server, for images that upload what they built."""
     key = host.env.get("SCP_UPLOAD_KEY", "")
     if not key:
-        return Part()
+        return LaunchPart()
     if not host.is_node(key):
-        return Part(notices=(Notice(f"$SCP_UPLOAD_KEY names `{key}`, which is no file", "unset SCP_UPLOAD_KEY"),))
-    return Part(mounts=(Mount(posixpath.abspath(key), "/root/.ssh/scp_upload_key", readonly=True),))
+        return LaunchPart(notices=(Notice(f"$SCP_UPLOAD_KEY names `{key}`, which is no file", "unset SCP_UPLOAD_KEY"),))
+    return LaunchPart(mounts=(Mount(posixpath.abspath(key), "/root/.ssh/scp_upload_key", readonly=True),))
 
 
 def _resolution(text: str) -> tuple[str, str, str]:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.files import write_atomically
-from jetson_containers.launch.parts import Mount, Notice, Part
+from jetson_containers.launch.parts import LaunchPart, Mount, Notice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jetson_containers.launch.docker_options import RunLine
-    from jetson_containers.launch.parts import Host
+    from jetson_containers.launch.parts import LaunchHost
 
 _X11_SOCKETS = "/tmp/.X11-unix"  # noqa: S108 - where X servers listen
 _X11_COOKIE = "/tmp/.docker.xauth"  # noqa: S108 - upstream's path in the container
@@ -36,11 +36,11 @@ class CookieFile:
     path: Path
 
 
-def x11_part(host: Host, line: RunLine, cache: Path) -> tuple[CookieFile | None, Part]:
+def x11_part(host: LaunchHost, line: RunLine, cache: Path) -> tuple[CookieFile | None, LaunchPart]:
     """The display of the user's session, unless the user passes one."""
     display = host.env.get("DISPLAY", "")
     if not display or "DISPLAY" in line.env_names:
-        return None, Part()
+        return None, LaunchPart()
     slug = re.sub(r"[^0-9A-Za-z.]+", "-", display).strip("-")
     home = Path(host.env.get("HOME", "/root"))
     source = Path(host.env.get("XAUTHORITY") or home / ".Xauthority")
@@ -49,23 +49,23 @@ def x11_part(host: Host, line: RunLine, cache: Path) -> tuple[CookieFile | None,
     if host.exists(_X11_SOCKETS):
         mounts.insert(0, Mount(_X11_SOCKETS, _X11_SOCKETS, volatile=True))
     argv = ("--env", "DISPLAY", "--env", f"XAUTHORITY={_X11_COOKIE}")
-    return cookie, Part(argv, tuple(mounts), {"DISPLAY": display})
+    return cookie, LaunchPart(argv, tuple(mounts), {"DISPLAY": display})
 
 
-def pulse_part(host: Host, line: RunLine) -> Part:
+def pulse_part(host: LaunchHost, line: RunLine) -> LaunchPart:
     """The sound server of the user's session, unless the user passes one."""
     socket = f"{host.env.get('XDG_RUNTIME_DIR', '')}/pulse/native"
     if not socket.startswith("/") or socket == "/pulse/native" or "PULSE_SERVER" in line.env_names:
-        return Part()
+        return LaunchPart()
     if not host.is_node(socket):
-        return Part()
+        return LaunchPart()
     argv: tuple[str, ...] = ("--env", f"PULSE_SERVER=unix:{socket}")
     mounts: tuple[Mount, ...] = (Mount(socket, socket, volatile=True),)
     cookie = f"{host.env.get('HOME', '/root')}/.config/pulse/cookie"
     if host.is_node(cookie):  # the server asks it of every user but its own, so of the container's root as well
         argv += ("--env", f"PULSE_COOKIE={_PULSE_COOKIE}")
         mounts += (Mount(cookie, _PULSE_COOKIE, readonly=True, volatile=True),)
-    return Part(argv, mounts)
+    return LaunchPart(argv, mounts)
 
 
 def write_cookie(cookie: CookieFile) -> Notice | None:

@@ -60,7 +60,7 @@ _FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})  # Go's strconv.P
 
 
 @dataclass(frozen=True)
-class Option:
+class DockerOption:
     """One option. `name` is its long name; `value` is None for a flag without `=`; `known`: it is in our tables."""
 
     name: str
@@ -73,7 +73,7 @@ class Group:
     """The words that belong together, as the user wrote them: `-it`, `--name x`, `-e A=1`, `-itv /a:/b`."""
 
     words: tuple[str, ...]
-    options: tuple[Option, ...]
+    options: tuple[DockerOption, ...]
 
     def with_value(self, value: str) -> Group:
         """The same spelling with another value for its last option (the only one of a cluster that can have one)."""
@@ -93,7 +93,7 @@ class RunLine:
     command: tuple[str, ...] = ()
 
     @property
-    def options(self) -> Iterator[Option]:
+    def options(self) -> Iterator[DockerOption]:
         """Every option, in order."""
         return (option for group in self.groups for option in group.options)
 
@@ -167,20 +167,20 @@ def _long(rest: Sequence[str], table: Mapping[str, bool]) -> Group:
     canonical = _ALIASES.get(name, name)
     known = name in table
     if equals:
-        return Group((rest[0],), (Option(canonical, value, known),))
+        return Group((rest[0],), (DockerOption(canonical, value, known),))
     if not (table[name] if known else _guess_valued(rest)):
-        return Group((rest[0],), (Option(canonical, None, known),))
-    return _with_next_word(rest, (), Option(canonical, None, known))
+        return Group((rest[0],), (DockerOption(canonical, None, known),))
+    return _with_next_word(rest, (), DockerOption(canonical, None, known))
 
 
 def _cluster(rest: Sequence[str]) -> Group:
     """Read `-it`, `-eA=1`, `-e=A=1`, `-itv /a:/b`: flags first, at most one option with a value at the end."""
-    before: list[Option] = []
+    before: list[DockerOption] = []
     letters = rest[0][1:]
     while letters:
         letter, letters = letters[0], letters[1:]
         name = SHORT.get(letter)
-        option = Option(name or letter, None, known=name is not None)
+        option = DockerOption(name or letter, None, known=name is not None)
         if len(letters) > 1 and letters.startswith("="):
             return Group((rest[0],), (*before, replace(option, value=letters[1:])))
         if name in FLAGS:
@@ -194,7 +194,7 @@ def _cluster(rest: Sequence[str]) -> Group:
     return Group((rest[0],), tuple(before))
 
 
-def _with_next_word(rest: Sequence[str], before: Sequence[Option], option: Option) -> Group:
+def _with_next_word(rest: Sequence[str], before: Sequence[DockerOption], option: DockerOption) -> Group:
     if len(rest) < 2:
         raise UsageError(f"`{rest[0]}` needs a value", hint="docker run --help")
     return Group((rest[0], rest[1]), (*before, replace(option, value=rest[1])))

@@ -9,12 +9,13 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from jetson_containers.launch.parts import Notice, Part, Severity
-from jetson_containers.platforms.detect import Arch
+from jetson_containers.core.errors import command
+from jetson_containers.launch.parts import LaunchPart, Notice, NoticeSeverity
+from jetson_containers.platforms.platform import Arch
 
 if TYPE_CHECKING:
     from jetson_containers.launch.docker_options import RunLine
-    from jetson_containers.launch.parts import Host
+    from jetson_containers.launch.parts import LaunchHost
 
 _KIND = "nvidia.com/gpu"
 _HOOK = "nvidia-container-runtime-hook"
@@ -33,16 +34,18 @@ class Gpu(enum.Enum):
     USER = "user"  # the user's own options decide
 
 
-def gpu_part(host: Host, line: RunLine, *, no_gpu: bool) -> tuple[Gpu, Part]:
+def gpu_part(host: LaunchHost, line: RunLine, *, no_gpu: bool) -> tuple[Gpu, LaunchPart]:
     """Choose the rung and the options for it."""
     if no_gpu:
         return Gpu.NONE, _without_gpu(host, line)
     if reason := _users_choice(line):
-        return Gpu.USER, Part(
-            notices=(Notice(f"GPU: as {reason} says", severity=Severity.DETAIL), *_doubts(host, line))
+        return Gpu.USER, LaunchPart(
+            notices=(Notice(f"GPU: as {reason} says", severity=NoticeSeverity.DETAIL), *_doubts(host, line))
         )
     if not host.platform.has_gpu:
-        return Gpu.NONE, Part(notices=(Notice("GPU: none, the platform is CPU only", severity=Severity.DETAIL),))
+        return Gpu.NONE, LaunchPart(
+            notices=(Notice("GPU: none, the platform is CPU only", severity=NoticeSeverity.DETAIL),)
+        )
     if devices := _cdi_devices(host.capabilities.cdi_devices):
         options = tuple(word for device in devices for word in ("--device", device))
         return Gpu.CDI, _with_gpu(host, line, options, f"by CDI ({', '.join(devices)})")
@@ -52,19 +55,19 @@ def gpu_part(host: Host, line: RunLine, *, no_gpu: bool) -> tuple[Gpu, Part]:
         return Gpu.RUNTIME, _with_gpu(host, line, options, "by the nvidia runtime")
     if not _is_csv(host) and _has_hook(host):
         return Gpu.GPUS, _with_gpu(host, line, ("--gpus", "all"), "by --gpus all")
-    return Gpu.NONE, Part(notices=(_missing(host),))
+    return Gpu.NONE, LaunchPart(notices=(_missing(host),))
 
 
-def ulimit_part(host: Host, line: RunLine, gpu: Gpu) -> Part:
+def ulimit_part(host: LaunchHost, line: RunLine, gpu: Gpu) -> LaunchPart:
     """Locked memory and stack as NVIDIA's frameworks want them, on discrete GPUs.
 
     Not without a GPU: an engine that may not raise limits (rootless, nested) would refuse to start for nothing.
     """
     if host.platform.arch is Arch.TEGRA or gpu is Gpu.NONE:
-        return Part()
+        return LaunchPart()
     given = {value.partition("=")[0] for value in line.values("ulimit")}
     limits = {"memlock": "-1", "stack": "67108864"}
-    return Part(argv=tuple(f"--ulimit={name}={limit}" for name, limit in limits.items() if name not in given))
+    return LaunchPart(argv=tuple(f"--ulimit={name}={limit}" for name, limit in limits.items() if name not in given))
 
 
 def _users_choice(line: RunLine) -> str | None:
@@ -73,10 +76,12 @@ def _users_choice(line: RunLine) -> str | None:
         return "`--gpus`"
     if line.has("runtime"):
         return "`--runtime`"
-    return next((f"`--device {device}`" for device in sorted(line.devices) if device.startswith("nvidia.com/")), None)
+    return next(
+        (command("--device", device) for device in sorted(line.devices) if device.startswith("nvidia.com/")), None
+    )
 
 
-def _doubts(host: Host, line: RunLine) -> tuple[Notice, ...]:
+def _doubts(host: LaunchHost, line: RunLine) -> tuple[Notice, ...]:
     """What will go wrong with the user's choice: docker's own messages for it come late or say little."""
     runtime = line.last("runtime")
     if runtime and host.capabilities.runtimes and runtime not in host.capabilities.runtimes:
@@ -96,19 +101,19 @@ def _cdi_devices(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(name for name in ours if name.partition("=")[2].isdigit())) or tuple(sorted(ours)[:1])
 
 
-def _with_gpu(host: Host, line: RunLine, options: tuple[str, ...], how: str) -> Part:
+def _with_gpu(host: LaunchHost, line: RunLine, options: tuple[str, ...], how: str) -> LaunchPart:
     capabilities = "compute,utility,graphics" if host.platform.arch is Arch.TEGRA else "all"
     argv = (*options, *_env(line, "NVIDIA_DRIVER_CAPABILITIES", capabilities))
-    return Part(argv, notices=(Notice(f"GPU: {how}", severity=Severity.DETAIL),))
+    return LaunchPart(argv, notices=(Notice(f"GPU: {how}", severity=NoticeSeverity.DETAIL),))
 
 
-def _without_gpu(host: Host, line: RunLine) -> Part:
+def _without_gpu(host: LaunchHost, line: RunLine) -> LaunchPart:
     """Keep the GPU out also where the nvidia runtime is the engine's default and the image asks for all of it."""
     hidden = _env(line, "NVIDIA_VISIBLE_DEVICES", "void") if "nvidia" in host.capabilities.runtimes else ()
-    return Part(hidden, notices=(Notice("GPU: none, as `--no-gpu` says", severity=Severity.DETAIL),))
+    return LaunchPart(hidden, notices=(Notice("GPU: none, as `--no-gpu` says", severity=NoticeSeverity.DETAIL),))
 
 
-def _missing(host: Host) -> Notice:
+def _missing(host: LaunchHost) -> Notice:
     text = "the container gets no GPU: the engine has neither CDI devices nor the `nvidia` runtime"
     if _is_csv(host) and _has_hook(host):
         text += ", and `--gpus` does not work on this board"
@@ -116,12 +121,12 @@ def _missing(host: Host) -> Notice:
     return Notice(text, f"{_REGISTER}; `--no-gpu` if none is wanted" if has_tool else f"{_INSTALL}, then {_REGISTER}")
 
 
-def _is_csv(host: Host) -> bool:
+def _is_csv(host: LaunchHost) -> bool:
     """Whether NVIDIA's toolkit works from CSV lists here: integrated GPUs up to L4T 36."""
     return host.platform.arch is Arch.TEGRA
 
 
-def _has_hook(host: Host) -> bool:
+def _has_hook(host: LaunchHost) -> bool:
     """Whether dockerd would find the hook that `--gpus` needs on its PATH."""
     return any(host.exists(f"/{folder}/{_HOOK}") for folder in _DAEMON_PATH)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.core.secrets import is_secret
-from jetson_containers.launch import docker_options as dockerargs
+from jetson_containers.launch import docker_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,14 +82,14 @@ def is_bare(image: str) -> bool:
 
 def parse(args: Sequence[str]) -> RunRequest:
     """Tell our options from docker's. Ours count only before IMAGE and before `--`. Raises UsageError."""
-    whole = dockerargs.parse(args, {**OWN, **GLOBAL})
-    mine = dockerargs.RunLine(tuple(group for group in whole.groups if _is_ours(group)))
+    whole = docker_options.parse(args, {**OWN, **GLOBAL})
+    mine = docker_options.RunLine(tuple(group for group in whole.groups if _is_ours(group)))
     theirs = tuple(group for group in whole.groups if not _is_ours(group))
     data = mine.last("data")
     if data == "":
         raise UsageError("`--data` needs a directory", hint="for instance `--data ~/data`")
     return RunRequest(
-        dockerargs.RunLine(theirs, whole.image, whole.command),
+        docker_options.RunLine(theirs, whole.image, whole.command),
         dry_run=mine.is_on("dry-run"),
         no_gpu=mine.is_on("no-gpu"),
         camera=mine.is_on("camera"),
@@ -102,7 +102,7 @@ def parse(args: Sequence[str]) -> RunRequest:
 
 def split_globals(args: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Take the global options out of a `run` line: their values by parameter name, and the line without them."""
-    whole = dockerargs.parse(args, {**OWN, **GLOBAL})
+    whole = docker_options.parse(args, {**OWN, **GLOBAL})
     kept: list[str] = []
     position = 0
     for group in whole.groups:
@@ -128,7 +128,7 @@ def hide_secrets(line: RunLine) -> tuple[RunLine, dict[str, str]]:
             if option.name == "env" and not equals:
                 hidden.pop(name, None)  # `-e NAME` after `-e NAME=secret`: docker's last one wins
             groups.append(group)
-    return dockerargs.RunLine(tuple(groups), line.image, line.command), hidden
+    return docker_options.RunLine(tuple(groups), line.image, line.command), hidden
 
 
 def _is_ours(group: Group) -> bool:

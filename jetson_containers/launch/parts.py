@@ -1,4 +1,4 @@
-"""The pieces a `docker run` command is put together from; each step of `launch` returns a `Part`."""
+"""The pieces a `docker run` command is put together from; each step of `launch` returns a `LaunchPart`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jetson_containers.engine.interface import RunCapabilities
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 
-class Severity(enum.Enum):
+class NoticeSeverity(enum.Enum):
     """Who gets to read a notice: everybody, or only those who asked with `--verbose`."""
 
     WARNING = "warning"
@@ -28,7 +28,7 @@ class Notice:
 
     text: str
     hint: str | None = None
-    severity: Severity = Severity.WARNING
+    severity: NoticeSeverity = NoticeSeverity.WARNING
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class Part:
+class LaunchPart:
     """What one step adds: options, mounts, variables for docker's environment, notices."""
 
     argv: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Host:
+class LaunchHost:
     """What the steps may look at. `root` is "/" or a folder of captured files; argv always names the real path."""
 
     platform: Platform
@@ -94,7 +94,7 @@ class Host:
         return sorted(("/" + str(path.relative_to(self.root)) for path in found), key=lambda path: (len(path), path))
 
 
-def present(host: Host, mounts: Iterable[Mount]) -> tuple[Mount, ...]:
+def present(host: LaunchHost, mounts: Iterable[Mount]) -> tuple[Mount, ...]:
     """Those whose source is a file or socket on this host."""
     return tuple(mount for mount in mounts if host.is_node(mount.source))
 

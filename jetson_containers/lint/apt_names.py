@@ -6,15 +6,15 @@ import re
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import RecipeError
+from jetson_containers.core.facts import load_facts
 from jetson_containers.dockerfile.parser import parse
 from jetson_containers.lint import shell
-from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -34,7 +34,7 @@ def absent(package: Package, platform: Platform) -> Iterator[str]:
 
 
 def _problem(name: str, distribution: str) -> str:
-    row = tables.load("apt").get(name, {})
+    row = load_facts("apt").get(name, {})
     if distribution not in row.get("absent", ()):
         return ""
     instead = f"; it has `{row['instead']}`" if "instead" in row else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.core.errors import RecipeError
 from jetson_containers.dockerfile.parser import parse, split_lines, stages
 from jetson_containers.lint import shell
-from jetson_containers.recipes import files as recipe_files
+from jetson_containers.recipes import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ class Files:
     def text(self, path: Path) -> str:
         """A file's text. Raises RecipeError when it cannot be read."""
         if path not in self.texts:
-            self.texts[path] = recipe_files.read_text(path)
+            self.texts[path] = files.read_text(path)
         return self.texts[path]
 
     def script(self, path: Path) -> tuple[Command, ...]:

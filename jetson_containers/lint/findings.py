@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Severity(enum.Enum):
+class LintSeverity(enum.Enum):
     """How bad it is; only errors make `lint` exit with 1."""
 
     ERROR = "error"
@@ -20,23 +20,23 @@ class Severity(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Rule:
+class LintRule:
     """One thing that is checked. `remedy` is what to do about a finding, unless the finding knows better."""
 
     id: str
-    severity: Severity
+    severity: LintSeverity
     summary: str
     remedy: str
 
 
 @dataclass(frozen=True)
-class Finding:
+class LintFinding:
     """One place that breaks a rule. `line` is 1-based, 0 for a whole file; `end` is the last line it is about."""
 
     file: Path
     line: int
     rule: str
-    severity: Severity
+    severity: LintSeverity
     message: str
     remedy: str
     end: int = field(default=0, compare=False)
@@ -48,17 +48,17 @@ class Finding:
         return str(self.file), self.line, self.rule, self.message
 
 
-def _rules(severity: Severity, *rows: tuple[str, str, str]) -> Iterator[tuple[str, Rule]]:
+def _rules(severity: LintSeverity, *rows: tuple[str, str, str]) -> Iterator[tuple[str, LintRule]]:
     for name, summary, remedy in rows:
-        yield name, Rule(name, severity, summary, remedy)
+        yield name, LintRule(name, severity, summary, remedy)
 
 
 _PIN_HINT = "name what is wanted exactly, so that tomorrow's build is today's"
 
-RULES: dict[str, Rule] = dict(
+RULES: dict[str, LintRule] = dict(
     [
         *_rules(
-            Severity.ERROR,
+            LintSeverity.ERROR,
             ("recipe-broken", "a definition or Dockerfile that cannot be read", "correct that line"),
             ("two-defaults", "two default versions on one platform", "narrow the `default:` rules of one of them"),
             ("name-duplicate", "one name for two packages", "rename one; the first one read wins meanwhile"),
@@ -84,7 +84,7 @@ RULES: dict[str, Rule] = dict(
             ("suppression", "a `# lint:` comment without a known rule and a reason", "`# lint: RULE why`"),
         ),
         *_rules(
-            Severity.WARNING,
+            LintSeverity.WARNING,
             ("pip-cache", "leaves pip's cache in the layer", "--no-cache-dir, or depend on `python`, which sets it"),
             ("apt-recommends", "installs what is only recommended", "--no-install-recommends"),
             ("arg-unused", "an argument that no Dockerfile declares", "declare it with ARG, or drop it"),
@@ -100,10 +100,10 @@ RULES: dict[str, Rule] = dict(
 )  # fmt: skip
 
 
-def finding(rule: str, file: Path, line: int, message: str, *, remedy: str = "", end: int = 0) -> Finding:
+def finding(rule: str, file: Path, line: int, message: str, *, remedy: str = "", end: int = 0) -> LintFinding:
     """Make a finding of a rule. Raises KeyError for a rule that does not exist."""
     known = RULES[rule]
-    return Finding(file, line, rule, known.severity, message, remedy or known.remedy, end or line)
+    return LintFinding(file, line, rule, known.severity, message, remedy or known.remedy, end or line)
 
 
 _COMMENT = re.compile(r"(?:^|\s)#\s*lint:\s*(\S*)[ \t]*(.*?)\s*$")
@@ -119,7 +119,7 @@ class Suppression:
     reason: str
     below: int  # the first line below that is no comment
 
-    def covers(self, found: Finding, file: Path) -> bool:
+    def covers(self, found: LintFinding, file: Path) -> bool:
         """Whether it, standing in `file`, declines this finding: at its own lines, or at the RUN that led there."""
         places = [(found.file, found.line, found.end), *([found.via] if found.via else [])]
         return self.rule == found.rule and any(
@@ -150,7 +150,7 @@ def _next_line(lines: list[str], number: int) -> int:
     return next((at for at in range(number + 1, len(lines) + 1) if not comment.match(lines[at - 1])), number)
 
 
-def settle(found: Iterable[Finding], texts: dict[Path, str]) -> list[Finding]:
+def settle(found: Iterable[LintFinding], texts: dict[Path, str]) -> list[LintFinding]:
     """Drop declined findings; report comments that are malformed or decline nothing. `texts`: all files looked at."""
     result = sorted(set(found), key=lambda item: item.order)
     for file, text in texts.items():
@@ -159,7 +159,7 @@ def settle(found: Iterable[Finding], texts: dict[Path, str]) -> list[Finding]:
     return sorted(result, key=lambda item: item.order)
 
 
-def _apply(comment: Suppression, file: Path, found: list[Finding]) -> list[Finding]:
+def _apply(comment: Suppression, file: Path, found: list[LintFinding]) -> list[LintFinding]:
     problem = _problem(comment)
     if problem:
         return [*found, finding("suppression", file, comment.line, problem)]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from jetson_containers.lint import rules_pip as pip
+from jetson_containers.lint import rules_pip
 from jetson_containers.lint.findings import finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from jetson_containers.lint.files import Step
-    from jetson_containers.lint.findings import Finding
+    from jetson_containers.lint.findings import LintFinding
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MOVING = re.compile(r"(?:(?:refs/heads|origin)/)?(?:main|master|HEAD|dev|devel|develop|nightly|latest|trunk)")
@@ -40,16 +40,16 @@ _TLS_VARIABLES = re.compile(
 )
 
 
-def everywhere(steps: Sequence[Step]) -> Iterator[Finding]:
+def everywhere(steps: Sequence[Step]) -> Iterator[LintFinding]:
     """Rules for any script, also those that only run in a container: hidden failures, TLS."""
     for index, step in enumerate(steps):
         yield from _hidden(index, steps)
         yield from _tls_off(step)
 
 
-def building(steps: Sequence[Step]) -> Iterator[Finding]:
+def building(steps: Sequence[Step]) -> Iterator[LintFinding]:
     """Rules for what a RUN does, scripts included: everything that is fetched is pinned and checked."""
-    yield from pip.unpinned(steps)
+    yield from rules_pip.unpinned(steps)
     checks = _Checks(steps)
     for index, step in enumerate(steps):
         yield from _git(index, steps)
@@ -58,17 +58,17 @@ def building(steps: Sequence[Step]) -> Iterator[Finding]:
         yield from _received_key(step)
 
 
-def leftovers(steps: Sequence[Step], *, pip_cache_is_off: bool) -> Iterator[Finding]:
+def leftovers(steps: Sequence[Step], *, pip_cache_is_off: bool) -> Iterator[LintFinding]:
     """Rules for the RUNs of an image that is kept."""
     removed = any(s.name == "rm" and any("/var/lib/apt/lists" in word for word in s.command.words) for s in steps)
     used = next((step for step in steps if _apt(step) & {"install", "update", "upgrade"}), None)
     if used and not removed:
         yield at("apt-lists", used, "apt's lists stay in the layer")
     if not pip_cache_is_off:
-        yield from pip.cache(steps)
+        yield from rules_pip.cache(steps)
 
 
-def recommends(steps: Sequence[Step]) -> Iterator[Finding]:
+def recommends(steps: Sequence[Step]) -> Iterator[LintFinding]:
     """`apt-get install` without --no-install-recommends."""
     for step in steps:
         words = " ".join(step.command.words)
@@ -76,7 +76,7 @@ def recommends(steps: Sequence[Step]) -> Iterator[Finding]:
             yield at("apt-recommends", step, "installs recommended packages too")
 
 
-def at(rule: str, step: Step, message: str, remedy: str = "") -> Finding:
+def at(rule: str, step: Step, message: str, remedy: str = "") -> LintFinding:
     """A finding about a command."""
     return finding(rule, step.file, step.command.line, message, remedy=remedy, end=step.command.end)
 
@@ -93,7 +93,7 @@ def _apt(step: Step) -> frozenset[str]:
     )
 
 
-def _hidden(index: int, steps: Sequence[Step]) -> Iterator[Finding]:
+def _hidden(index: int, steps: Sequence[Step]) -> Iterator[LintFinding]:
     step = steps[index]
     command = step.command
     if command.before == "||" and not _is_condition(index, steps) and (what := _swallows(index, steps)):
@@ -140,7 +140,7 @@ def _fails(words: Sequence[str]) -> bool:
     return any(word in {"--fail", "--fail-with-body"} or re.fullmatch(r"-[a-zA-Z]*f[a-zA-Z]*", word) for word in words)
 
 
-def _tls_off(step: Step) -> Iterator[Finding]:
+def _tls_off(step: Step) -> Iterator[LintFinding]:
     command = step.command
     for names, pattern in _TLS_OFF:
         if command.name in names:
@@ -158,7 +158,7 @@ def _tls_off(step: Step) -> Iterator[Finding]:
         yield at("tls-off", step, "`http.sslVerify false`")
 
 
-def _git(index: int, steps: Sequence[Step]) -> Iterator[Finding]:
+def _git(index: int, steps: Sequence[Step]) -> Iterator[LintFinding]:
     step = steps[index]
     if step.name != "git":
         return
@@ -182,7 +182,7 @@ def _git_verb(words: Sequence[str]) -> tuple[str, list[str]]:
     return (rest[0], rest[1:]) if rest else ("", [])
 
 
-def _clone(index: int, steps: Sequence[Step], words: list[str]) -> Iterator[Finding]:
+def _clone(index: int, steps: Sequence[Step], words: list[str]) -> Iterator[LintFinding]:
     branch = _option(words, "-b", "--branch", "--revision")
     if branch and not _MOVING.fullmatch(branch):
         return
@@ -216,7 +216,7 @@ def _option(words: Sequence[str], *names: str) -> str | None:
     return None
 
 
-def _other_installers(step: Step) -> Iterator[Finding]:
+def _other_installers(step: Step) -> Iterator[LintFinding]:
     words = step.command.words[1:]
     plain = [word for word in words if not word.startswith("-")]
     if step.name in {"npm", "pnpm"} and plain[:1] in (["install"], ["i"], ["add"]):
@@ -266,7 +266,7 @@ def _fetched(words: Sequence[str]) -> str:
     return next((word for word in found if not _LOOPBACK.match(word)), "")
 
 
-def _download(index: int, steps: Sequence[Step], checks: _Checks) -> Iterator[Finding]:
+def _download(index: int, steps: Sequence[Step], checks: _Checks) -> Iterator[LintFinding]:
     step = steps[index]
     if step.name.startswith("python") and not checks.follow(index):
         program = step.command.body or " ".join(step.command.words)
@@ -294,7 +294,7 @@ def _piped(index: int, steps: Sequence[Step]) -> list[str]:
     return found
 
 
-def _received_key(step: Step) -> Iterator[Finding]:
+def _received_key(step: Step) -> Iterator[LintFinding]:
     words = step.command.words
     if step.name == "apt-key" and {"add", "adv"} & set(words):
         yield at(

@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
-from jetson_containers.dockerfile import inject as dockerfile
+from jetson_containers.dockerfile import inject
 from jetson_containers.lint.findings import finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jetson_containers.lint.files import Folder
-    from jetson_containers.lint.findings import Finding
+    from jetson_containers.lint.findings import LintFinding
     from jetson_containers.recipes.package import Package
 
 LARGE_CONTEXT = 5_000_000  # bytes: a context is read for its key, and sent to the engine, before every build
@@ -24,14 +24,14 @@ _FINGERPRINT = re.compile(r"[0-9A-F]{40}")
 _PROVEN = ("sha256", "sha512", "checksums", "lock")  # what pins an archive, a wheel or a Python package
 
 
-def check(package: Package, folder: Folder) -> Iterator[Finding]:
+def check(package: Package, folder: Folder) -> Iterator[LintFinding]:
     """All rules for one package; `folder` is its directory."""
     yield from _source(package, folder)
     yield from _description(package, folder)
     yield from _arguments(package, folder)
 
 
-def check_folder(folder: Folder, package: Package) -> Iterator[Finding]:
+def check_folder(folder: Folder, package: Package) -> Iterator[LintFinding]:
     """Rules about a directory as a whole."""
     size = sum(path.stat().st_size for path in folder.listing)
     if size > LARGE_CONTEXT:
@@ -40,7 +40,7 @@ def check_folder(folder: Folder, package: Package) -> Iterator[Finding]:
         yield at("context-size", package, message)
 
 
-def at(rule: str, package: Package, message: str, remedy: str = "") -> Finding:
+def at(rule: str, package: Package, message: str, remedy: str = "") -> LintFinding:
     """A finding about a package, at the line of its definition."""
     name, _, line = package.origin.rpartition(":")
     known = bool(name) and line.isdigit()
@@ -48,7 +48,7 @@ def at(rule: str, package: Package, message: str, remedy: str = "") -> Finding:
     return finding(rule, file, int(line) if known else 0, message, remedy=remedy)
 
 
-def _source(package: Package, folder: Folder) -> Iterator[Finding]:
+def _source(package: Package, folder: Folder) -> Iterator[LintFinding]:
     if package.dockerfile is None:
         return
     if not package.source:
@@ -81,7 +81,7 @@ def _problems(source: Any, folder: Folder) -> Iterator[str]:
             yield f"its lock `{lock}` is not there"
 
 
-def _description(package: Package, folder: Folder) -> Iterator[Finding]:
+def _description(package: Package, folder: Folder) -> Iterator[LintFinding]:
     if not package.license:
         yield at("licence-missing", package, f"`{package.name}` has no `license`")
     elif problem := _licence_problem(package.license):
@@ -110,13 +110,13 @@ def _licence_problem(text: str) -> str:
     return ""
 
 
-def _arguments(package: Package, folder: Folder) -> Iterator[Finding]:
+def _arguments(package: Package, folder: Folder) -> Iterator[LintFinding]:
     names = [package.dockerfile, package.artifacts.dockerfile if package.artifacts else None]
     declared: set[str] = set()
     for name in names:
         if name and name.endswith(".j2"):
             return  # what it declares is known once it is rendered
         if name:
-            declared |= dockerfile.declared_args(folder.files.text(folder.path / name), folder.path / name)
+            declared |= inject.declared_args(folder.files.text(folder.path / name), folder.path / name)
     for name in sorted(set(package.build_args) - declared) if any(names) else ():
         yield at("arg-unused", package, f"`{package.name}`: `{name}` is declared by none of its Dockerfiles")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.secrets import is_secret_name
 from jetson_containers.dockerfile.parser import split_words
-from jetson_containers.lint import rules_commands as commands
+from jetson_containers.lint import rules_commands
 from jetson_containers.lint.findings import finding
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.dockerfile.parser import Instruction
     from jetson_containers.lint.files import Step, Text
-    from jetson_containers.lint.findings import Finding
+    from jetson_containers.lint.findings import LintFinding
 
 _LEAKS = re.compile(
     r"DEBIAN_FRONTEND|(?:PIP|UV|TWINE|POETRY|NPM_CONFIG)_\w*(?:INDEX|REGISTRY|REPOSITORY|TRUSTED_HOST|FIND_LINKS)\w*"
@@ -26,7 +26,7 @@ _LEAKS = re.compile(
 _INDEX_FILES = re.compile(r"(?:index-url|index_url|extra-index-url|registry)\s*=?\s*\S*https?://", re.IGNORECASE)
 
 
-def check(text: Text, *, kept: bool, pip_cache_is_off: bool) -> Iterator[Finding]:
+def check(text: Text, *, kept: bool, pip_cache_is_off: bool) -> Iterator[LintFinding]:
     """All rules for one Dockerfile. `kept`: its last stage becomes an image, not just `/artifacts`."""
     names: set[str] = set()
     for stage in text.stages:
@@ -45,20 +45,20 @@ def check(text: Text, *, kept: bool, pip_cache_is_off: bool) -> Iterator[Finding
                 yield replace(item, via=place)
 
 
-def _run(steps: list[Step], *, kept: bool, pip_cache_is_off: bool) -> Iterator[Finding]:
-    yield from commands.everywhere(steps)
-    yield from commands.building(steps)
-    yield from commands.recommends(steps)
+def _run(steps: list[Step], *, kept: bool, pip_cache_is_off: bool) -> Iterator[LintFinding]:
+    yield from rules_commands.everywhere(steps)
+    yield from rules_commands.building(steps)
+    yield from rules_commands.recommends(steps)
     yield from _index_settings(steps)
     if kept:
-        yield from commands.leftovers(steps, pip_cache_is_off=pip_cache_is_off)
+        yield from rules_commands.leftovers(steps, pip_cache_is_off=pip_cache_is_off)
 
 
-def _at(rule: str, step: Instruction, text: Text, message: str, remedy: str = "") -> Finding:
+def _at(rule: str, step: Instruction, text: Text, message: str, remedy: str = "") -> LintFinding:
     return finding(rule, text.path, step.line, message, remedy=remedy, end=step.end)
 
 
-def _base(step: Instruction, base: str, names: set[str], text: Text) -> Iterator[Finding]:
+def _base(step: Instruction, base: str, names: set[str], text: Text) -> Iterator[LintFinding]:
     if "$" in base or base == "scratch" or base.lower() in names or "@sha256:" in base:
         return
     tag = base.rpartition("/")[2].partition(":")[2]
@@ -66,14 +66,14 @@ def _base(step: Instruction, base: str, names: set[str], text: Text) -> Iterator
         yield _at("base-unpinned", step, text, f"`{base}` is another image tomorrow")
 
 
-def _buildkit(step: Instruction, text: Text) -> Iterator[Finding]:
+def _buildkit(step: Instruction, text: Text) -> Iterator[LintFinding]:
     if step.heredocs:
         yield _at("buildkit-only", step, text, "a here-document", "put it into a script, and COPY that")
     elif step.option("mount") is not None:
         yield _at("buildkit-only", step, text, "`--mount`", "leave mounts out; builders that can get them added")
 
 
-def _copies(step: Instruction, text: Text) -> Iterator[Finding]:
+def _copies(step: Instruction, text: Text) -> Iterator[LintFinding]:
     if step.keyword not in {"COPY", "ADD"} or step.option("from") is not None:
         return
     for source in step.words[:-1]:
@@ -86,14 +86,14 @@ def _copies(step: Instruction, text: Text) -> Iterator[Finding]:
 def _fetched(source: str, step: Instruction) -> tuple[str, str] | None:
     """The rule that an ADD from elsewhere breaks, and how."""
     if re.match(r"git@|(?:https?|git|ssh)://\S+\.git(?:#|$)", source):
-        pinned = commands.is_commit(source.partition("#")[2].partition(":")[0])
+        pinned = rules_commands.is_commit(source.partition("#")[2].partition(":")[0])
         return None if pinned else ("git-unpinned", f"ADD takes {source} at whatever its branch is at")
     if re.match(r"(?:https?|ftp)://", source) and not (step.option("checksum") or "").startswith("sha256:"):
         return "download-unchecked", f"ADD takes {source} unchecked"
     return None
 
 
-def _variables(step: Instruction, text: Text) -> Iterator[Finding]:
+def _variables(step: Instruction, text: Text) -> Iterator[LintFinding]:
     if step.keyword not in {"ENV", "ARG"}:
         return
     words = split_words(step.value)
@@ -109,10 +109,10 @@ def _variables(step: Instruction, text: Text) -> Iterator[Finding]:
 _MOUNT = "give secrets to containers when they start, by name: `--env NAME`"
 
 
-def _index_settings(steps: list[Step]) -> Iterator[Finding]:
+def _index_settings(steps: list[Step]) -> Iterator[LintFinding]:
     for step in steps:
         text = " ".join(step.command.words)
         sets = re.search(r"\b(?:pip3?|npm) config set\b.*(?:index-url|registry)", text)
         writes = step.command.outputs and step.name in {"echo", "printf"} and _INDEX_FILES.search(text)
         if sets or writes:
-            yield commands.at("env-leak", step, "an index address stays in the image's configuration")
+            yield rules_commands.at("env-leak", step, "an index address stays in the image's configuration")

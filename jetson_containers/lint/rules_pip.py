@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from jetson_containers.lint.files import Step
-    from jetson_containers.lint.findings import Finding
+    from jetson_containers.lint.findings import LintFinding
 
 # options whose value is the next word
 _VALUES = re.compile(
@@ -29,7 +29,7 @@ _GIT = re.compile(r"(?:[\w.-]+\s*@\s*)?git\+\S+?@(?:[0-9a-f]{40}|\$\{?\w+\}?)(?:
 _HASHED_URL = re.compile(r"\S*https?://\S+#sha256=[0-9a-f$]\S+")
 
 
-def unpinned(steps: Sequence[Step]) -> Iterator[Finding]:
+def unpinned(steps: Sequence[Step]) -> Iterator[LintFinding]:
     """What pip or uv installs without an exact version, hash or file."""
     values = shell.assignments(tuple(step.command for step in steps))
     wrappers = _wrappers(steps)
@@ -41,7 +41,7 @@ def unpinned(steps: Sequence[Step]) -> Iterator[Finding]:
             yield finding("pip-unpinned", step.file, step.command.line, problem, end=step.command.end)
 
 
-def cache(steps: Sequence[Step]) -> Iterator[Finding]:
+def cache(steps: Sequence[Step]) -> Iterator[LintFinding]:
     """Installs that leave pip's cache behind. Judges only what runs where PIP_NO_CACHE_DIR is not set."""
     if any(step.name == "rm" and any(".cache" in word for word in step.command.words) for step in steps):
         return

@@ -8,23 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import JetsonError, LayerBudgetError, RecipeError
-from jetson_containers.lint import apt_names as aptnames
+from jetson_containers.lint import apt_names
 from jetson_containers.lint.findings import finding
 from jetson_containers.plan import plan
-from jetson_containers.resolver import solve as resolver
+from jetson_containers.resolver import solve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jetson_containers.lint.findings import Finding
+    from jetson_containers.lint.findings import LintFinding
     from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
-
-# What a release must work on: every L4T family with its point releases that differ, servers and PCs.
-TARGETS = (
-    "r32.7.1", "r35.4.1", "r36.2.0", "r36.3.0", "r36.4.0", "r36.4.3", "r36.5.0", "r38.2.0", "r39.2.0",
-    "sbsa", "x86_64", "x86_64-cu129", "x86_64-cpu",
-)  # fmt: skip
 
 
 @dataclass
@@ -40,7 +34,7 @@ class Gathered:
         if target not in self.found[key]:
             self.found[key].append(target)
 
-    def findings(self, total: int) -> Iterator[Finding]:
+    def findings(self, total: int) -> Iterator[LintFinding]:
         """One finding per problem."""
         for (rule, file, line, message), targets in self.found.items():
             where = "everywhere" if len(targets) == total > 1 else f"on {', '.join(targets)}"
@@ -60,7 +54,7 @@ def check(catalog: Catalog, target: str, wanted: frozenset[Path], gathered: Gath
     for package in catalog.available.values():
         if package.path in wanted and not _dangling(catalog, package, target, gathered):
             _closure(catalog, package, target, gathered)
-        for message in aptnames.absent(package, catalog.platform) if package.path in wanted else ():
+        for message in apt_names.absent(package, catalog.platform) if package.path in wanted else ():
             gathered.add("apt-absent", origin(package), f"`{package.name}`: {message}", target)
 
 
@@ -88,7 +82,7 @@ def _names(catalog: Catalog, target: str, wanted: frozenset[Path], gathered: Gat
                 gathered.add("name-duplicate", origin(package), message, target)
 
 
-def duplicates(packages: Sequence[Package], wanted: frozenset[Path]) -> Iterator[Finding]:
+def duplicates(packages: Sequence[Package], wanted: frozenset[Path]) -> Iterator[LintFinding]:
     """Full names that two directories define; `packages` as read, before the first one won."""
     first: dict[str, Package] = {}
     for package in packages:
@@ -121,7 +115,7 @@ def _exists(catalog: Catalog, name: str) -> bool:
 
 def _closure(catalog: Catalog, package: Package, target: str, gathered: Gathered) -> None:
     try:
-        plan.make(resolver.solve(catalog, (package.name,)), catalog.platform, plan.PlanOptions())
+        plan.make(solve.solve(catalog, (package.name,)), catalog.platform, plan.PlanOptions())
     except LayerBudgetError as error:
         gathered.add("layers", origin(package), f"{error.message}: {'; '.join(error.details)}", target)
     except RecipeError as error:

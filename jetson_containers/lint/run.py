@@ -12,64 +12,66 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import NothingMatchedError, RecipeError
-from jetson_containers.dockerfile import inject as dockerfile_module
-from jetson_containers.lint import rules_commands as commands
-from jetson_containers.lint import rules_definition as definitions
-from jetson_containers.lint import rules_dockerfile as dockerfiles
-from jetson_containers.lint import rules_platforms as everyplatform
-from jetson_containers.lint import rules_shared
+from jetson_containers.dockerfile import inject
+from jetson_containers.lint import rules_commands, rules_definition, rules_dockerfile, rules_platforms, rules_shared
 from jetson_containers.lint.files import Files, Step, Text
-from jetson_containers.lint.findings import RULES, Finding, Severity, finding, settle
-from jetson_containers.lint.rules_platforms import TARGETS, Gathered
+from jetson_containers.lint.findings import RULES, LintFinding, LintSeverity, finding, settle
+from jetson_containers.lint.rules_platforms import Gathered
 from jetson_containers.lint.shellcheck import MISSING, ShellCheck
 from jetson_containers.plan import keys
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.recipes import catalog as catalog_module
-from jetson_containers.recipes import files as recipe_files
+from jetson_containers.platforms import detect
+from jetson_containers.platforms.target import SUPPORTED_TARGETS
 from jetson_containers.recipes import templating
-from jetson_containers.recipes import tree as packagetree
+from jetson_containers.recipes.catalog import load
+from jetson_containers.recipes.files import LARGEST, is_file, read_text
 from jetson_containers.recipes.package import read_directory, render
+from jetson_containers.recipes.tree import scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from jetson_containers.lint.files import Folder
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
 
-__all__ = ["RULES", "TARGETS", "Finding", "Report", "Severity", "lint"]
+__all__ = ["RULES", "LintFinding", "LintSeverity", "Report", "lint"]
 
 
 @dataclass(frozen=True)
 class Report:
     """All findings, sorted by file and line; `notices` say what could not be checked."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[LintFinding, ...]
     packages: int  # directories looked at
     notices: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
         """Whether there is an error."""
-        return any(item.severity is Severity.ERROR for item in self.findings)
+        return any(item.severity is LintSeverity.ERROR for item in self.findings)
 
 
 def lint(
-    trees: Sequence[Path], patterns: Sequence[str] = (), *, targets: Sequence[str] = TARGETS, shellcheck: bool = True
+    trees: Sequence[Path],
+    patterns: Sequence[str] = (),
+    *,
+    targets: Sequence[str] = SUPPORTED_TARGETS,
+    shellcheck: bool = True,
 ) -> Report:
     """Check the packages of the trees that match a pattern (name, family, alias or directory), by default all.
 
     `targets` are the platforms whose closures are checked. Raises NothingMatchedError, ConfigError for a tree that
     is not there, TargetError.
     """
-    catalogs = {target: catalog_module.load(trees, platforms.parse_target(target)) for target in targets}
+    catalogs = {target: load(trees, detect.parse_target(target)) for target in targets}
     wanted = _selected(trees, catalogs.values(), patterns)
     files = Files()
     members = _by_folder(wanted, catalogs.values())
     folders = {path: files.folder(path, rules_shared.shared_of(members[path])) for path in sorted(wanted)}
     scripts = sorted({script for folder in folders.values() for script in folder.scripts if shellcheck})
-    checker = ShellCheck([script for script in scripts if script.stat().st_size <= recipe_files.LARGEST])
+    checker = ShellCheck([script for script in scripts if script.stat().st_size <= LARGEST])
     found = list(_each(folders, members, _families_without_pip_cache(_everything(catalogs.values()))))
     if not patterns:
         found += rules_shared.unused_in_trees(trees, _everything(catalogs.values()))
@@ -79,7 +81,7 @@ def lint(
     found += [item for item in together if item.rule != "recipe-broken" or (item.file, item.line) not in told]
     found += checker.findings()
     for item in found:
-        if recipe_files.is_file(item.file) and item.file not in files.texts:
+        if is_file(item.file) and item.file not in files.texts:
             with contextlib.suppress(RecipeError):  # which is what the finding says
                 files.text(item.file)
     notices = (MISSING,) if shellcheck and not checker.available else ()
@@ -143,7 +145,7 @@ def _by_folder(wanted: Iterable[Path], catalogs: Iterable[Catalog]) -> dict[Path
 
 def _each(
     folders: dict[Path, Folder], members: Mapping[Path, Sequence[Package]], quiet: frozenset[str]
-) -> Iterator[Finding]:
+) -> Iterator[LintFinding]:
     """Rules that look at one package at a time; in the images of the families `quiet` pip keeps no cache."""
     for path, folder in folders.items():
         try:
@@ -153,21 +155,21 @@ def _each(
             yield finding("recipe-broken", error.path, error.line or 0, error.message.removeprefix(f"{where}: "))
 
 
-def _folder(folder: Folder, packages: Sequence[Package], quiet: frozenset[str]) -> Iterator[Finding]:
+def _folder(folder: Folder, packages: Sequence[Package], quiet: frozenset[str]) -> Iterator[LintFinding]:
     judged: set[Path] = set()
     for package in packages:
-        yield from definitions.check(package, folder)
+        yield from rules_definition.check(package, folder)
     if packages:
-        yield from definitions.check_folder(folder, packages[0])
+        yield from rules_definition.check_folder(folder, packages[0])
     yield from rules_shared.missing(packages)
     dockerfiles_of_it = list(_dockerfiles(folder, packages, quiet))
     yield from rules_shared.unused(packages, [text for text, _, _ in dockerfiles_of_it], folder)
     for text, kept, off in dockerfiles_of_it:
         judged |= {step.file for run in text.instructions if run.keyword == "RUN" for step in text.steps_of(run)}
-        yield from dockerfiles.check(text, kept=kept, pip_cache_is_off=off)
+        yield from rules_dockerfile.check(text, kept=kept, pip_cache_is_off=off)
     for script in folder.scripts:
         if script not in judged:
-            yield from commands.everywhere([Step(command, script) for command in folder.files.script(script)])
+            yield from rules_commands.everywhere([Step(command, script) for command in folder.files.script(script)])
 
 
 def _dockerfiles(
@@ -192,11 +194,11 @@ def _dockerfiles(
 
 def _rendered(text: str, package: Package, path: Path) -> str:
     """A template as it is on the first platform that has the package; a rule that fits none would not be rendered."""
-    for target in TARGETS:
-        platform = platforms.parse_target(target)
+    for target in SUPPORTED_TARGETS:
+        platform = detect.parse_target(target)
         variables = templating.context(platform, package.version)
         try:
-            return dockerfile_module.render(text, variables, path)
+            return inject.render(text, variables, path)
         except RecipeError as error:
             failure = error
     raise failure
@@ -219,25 +221,25 @@ def _families_without_pip_cache(packages: Sequence[Package]) -> frozenset[str]:
 def _sets_no_cache(package: Package) -> bool:
     path = package.path / (package.dockerfile or "")
     try:
-        return package.dockerfile is not None and "PIP_NO_CACHE_DIR" in recipe_files.read_text(path)
+        return package.dockerfile is not None and "PIP_NO_CACHE_DIR" in read_text(path)
     except RecipeError:
         return False  # the rules that read it say so
 
 
-def _together(trees: Sequence[Path], catalogs: dict[str, Catalog], wanted: frozenset[Path]) -> Iterator[Finding]:
+def _together(trees: Sequence[Path], catalogs: dict[str, Catalog], wanted: frozenset[Path]) -> Iterator[LintFinding]:
     """Rules that look at packages together."""
     gathered = Gathered()
     for target, catalog in catalogs.items():
-        everyplatform.check(catalog, target, wanted, gathered)
+        rules_platforms.check(catalog, target, wanted, gathered)
     yield from gathered.findings(len(catalogs))
     first = next(iter(catalogs.values())).platform
-    yield from everyplatform.duplicates(_as_read(trees, first), wanted)
+    yield from rules_platforms.duplicates(_as_read(trees, first), wanted)
 
 
-def _as_read(trees: Sequence[Path], platform: platforms.Platform) -> list[Package]:
+def _as_read(trees: Sequence[Path], platform: Platform) -> list[Package]:
     """All definitions, those that lose their name to another included. Names do not depend on the platform."""
     result: list[Package] = []
-    for candidate in packagetree.scan(trees):
+    for candidate in scan(trees):
         try:
             recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested, tree=candidate.tree)
             result += render(recipe, platform) if recipe else ()

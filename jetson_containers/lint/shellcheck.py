@@ -14,7 +14,7 @@ from jetson_containers.lint.findings import finding
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jetson_containers.lint.findings import Finding
+    from jetson_containers.lint.findings import LintFinding
 
 MISSING = "shellcheck is not installed, so scripts are not checked by it: apt-get install shellcheck"
 TIMEOUT = 300  # seconds
@@ -33,7 +33,7 @@ class ShellCheck:
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[LintFinding]:
         """What it objected to. Raises NotReadyError when it fails itself."""
         if self._process is None:
             return []

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import StepError, UsageError
-from jetson_containers.llm import fit_check
-from jetson_containers.llm import prepare as preparing
-from jetson_containers.llm import session as sessions
+from jetson_containers.llm import fit_check, prepare
 from jetson_containers.llm.runtimes.interface import ServeOptions
+from jetson_containers.llm.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,15 +104,15 @@ def bench(
     if options.csv and not dry_run:
         append_csv(options.csv, ())
     if dry_run:
-        decision = preparing.plan(request, context)
+        decision = prepare.plan(request, context)
         service = decision.service(ServeOptions(port=8080, threads=request.threads))
-        preparing.show(decision, service.argv, context.console)
+        prepare.show(decision, service.argv, context.console)
         return None
-    prepared = preparing.prepare(request, context)
+    prepared = prepare.prepare(request, context)
     decision = prepared.decision
-    with sessions.open_session(prepared, context, threads=request.threads) as session:
+    with open_session(prepared, context, threads=request.threads) as session:
         rows = _measure(decision, session, options, context)
-        memory = session.memory.most
+        memory = session.memory.peak
     if options.csv:
         append_csv(options.csv, rows)
         context.console.info(f"written to {options.csv}")
@@ -234,7 +233,7 @@ def _measure(decision: Decision, session: Session, options: BenchOptions, contex
             temperature=0.0,
             extra=session.service.measure,
         )
-        session.memory.look()
+        session.memory.measure()
         if turn.interrupted:
             raise KeyboardInterrupt
         word = "warm-up" if index == 0 else f"{index}/{options.count}"
@@ -267,7 +266,7 @@ def _row(turn: Turn, decision: Decision, session: Session) -> list[BenchRow]:
             prefill_rate=round(turn.prefill_rate, 2),
             decode_time=round(turn.decode_s, 4),
             decode_rate=round(turn.decode_rate, 2),
-            memory=round(session.memory.most / 1e6, 1),
+            memory=round(session.memory.peak / 1e6, 1),
         )
     ]
 

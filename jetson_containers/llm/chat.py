@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import ReaderGoneError, UsageError
-from jetson_containers.llm import prepare as preparing
-from jetson_containers.llm import session as sessions
+from jetson_containers.llm import prepare
 from jetson_containers.llm.client import RefusedError
 from jetson_containers.llm.request import runtime_named
 from jetson_containers.llm.runtimes.interface import ServeOptions
+from jetson_containers.llm.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,12 +68,12 @@ def chat(request: LlmRequest, options: ChatOptions, context: LlmContext, *, dry_
     if not dry_run:
         options = options if options.prompt or _on_terminal() else replace(options, prompt=piped())
     if dry_run:
-        decision = preparing.plan(request, context)
+        decision = prepare.plan(request, context)
         service = decision.service(ServeOptions(port=8080, threads=request.threads))
-        preparing.show(decision, service.argv, context.console)
+        prepare.show(decision, service.argv, context.console)
         return None
-    prepared = preparing.prepare(request, context)
-    with sessions.open_session(prepared, context, threads=request.threads) as session:
+    prepared = prepare.prepare(request, context)
+    with open_session(prepared, context, threads=request.threads) as session:
         turn = Conversation(session=session, options=options, console=context.console).run()
     if turn is None:
         return None
@@ -120,7 +120,7 @@ class Conversation:
 
     def __post_init__(self) -> None:
         self.messages: list[dict[str, str]] = []
-        self.said = False  # whether some of this answer has been written: models begin with a space
+        self.begun = False  # whether some of this answer has been written: models begin with a space
         self._system(self.options.system)
 
     def run(self) -> Turn | None:
@@ -198,9 +198,9 @@ class Conversation:
             seed=self.options.seed,
             on_text=self._stream,
         )
-        self.session.memory.look()
+        self.session.memory.measure()
         self._stream("\n")
-        self.said = False
+        self.begun = False
         if turn.text or not turn.interrupted:
             self.messages.append({"role": "assistant", "content": turn.text})
         else:
@@ -209,10 +209,10 @@ class Conversation:
 
     def _stream(self, text: str) -> None:
         """Write a piece of the answer at once; with --json the whole answer comes at the end instead."""
-        text = text if self.said else text.lstrip()
+        text = text if self.begun else text.lstrip()
         if self.console.as_json or self.console.out is None or not text:
             return
-        self.said = True
+        self.begun = True
         try:
             self.console.out.write(text)
             self.console.out.flush()

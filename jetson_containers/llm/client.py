@@ -87,7 +87,7 @@ class OpenAIClient:
     ) -> Turn:
         """Stream one answer; Ctrl-C ends it and keeps what came.
 
-        Raises RefusedError or StepError with what the server said, ServerGoneError where it says nothing any more.
+        Raises RefusedError or StepError with what the server answer, ServerGoneError where it says nothing any more.
         """
         body: dict[str, Any] = {
             "model": self.model,
@@ -198,14 +198,14 @@ def _message(raw: bytes) -> str:
     return _sentence(raw.decode("utf-8", errors="replace").strip())[:300]
 
 
-def _sentence(said: object, depth: int = 3) -> str:
-    if isinstance(said, str) and depth:
+def _sentence(answer: object, depth: int = 3) -> str:
+    if isinstance(answer, str) and depth:
         try:
-            return _sentence(json.loads(said), depth - 1)
+            return _sentence(json.loads(answer), depth - 1)
         except ValueError:
-            return said
-    if isinstance(said, dict):
-        inner = next((said[key] for key in ("error", "message", "detail") if said.get(key)), None)
+            return answer
+    if isinstance(answer, dict):
+        inner = next((answer[key] for key in ("error", "message", "detail") if answer.get(key)), None)
         if inner is not None and depth:
             return _sentence(inner, depth - 1)
-    return said if isinstance(said, str) else json.dumps(said)
+    return answer if isinstance(answer, str) else json.dumps(answer)

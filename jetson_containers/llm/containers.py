@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core.errors import InterruptedByUserError, UsageError
+from jetson_containers.core.errors import InterruptedByUserError, UsageError, command
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.secrets import Redactor
-from jetson_containers.engine import argv as docker_argv
-from jetson_containers.llm.runtimes.interface import DRIVERS
+from jetson_containers.engine import argv
+from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,14 +31,15 @@ if TYPE_CHECKING:
     from jetson_containers.launch.command import Launch
     from jetson_containers.llm.pipeline.types import CommandStep
     from jetson_containers.llm.runtimes.interface import Service
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 OWNER = "io.jetson-containers.owner"  # of a server's container: the process that ends it, as PID.START.PLACE
 SERVER = "io.jetson-containers.server"  # of every server's container: what bears it is ours to replace
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for those who have one of their own
-_NOT_STARTED = (125, 126, 127)  # docker's own exit codes: no container, or nothing in it that could be run
+NO_PROGRAM = 127  # docker's exit code where the image lacks the program
+_NOT_STARTED = (125, 126, NO_PROGRAM)  # docker's own exit codes: no container, or nothing in it that could be run
 _OTHER_MACHINE = "exec format error"  # an image of another architecture, without emulation
-_HOST_DRIVERS = Path(__file__).resolve().parent.parent / "container_scripts"
+_HOST_SCRIPTS = Path(__file__).resolve().parent.parent / "container_scripts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +62,15 @@ class Containers:
         self, image: str, options: Sequence[str], command: Sequence[str], *, env: Mapping[str, str], name: str = ""
     ) -> Launch:
         """The docker command; never with a secret in the argv."""
-        from jetson_containers.launch import command as launch
+        from jetson_containers.launch.command import plan_run
 
         own = list(options)
-        if any(DRIVERS in word for word in command):  # else a service file would need this checkout for nothing
-            own += ["--volume", f"{_HOST_DRIVERS}:{DRIVERS}:ro"]
+        if any(SCRIPTS_DIR in word for word in command):  # else a service file would need this checkout for nothing
+            own += ["--volume", f"{_HOST_SCRIPTS}:{SCRIPTS_DIR}:ro"]
         if os.getuid() != 0:
             # What the steps leave below data/ belongs to the user who asked, not to root.
             own += ["--user", f"{os.getuid()}:{os.getgid()}", "--env", "HOME=/tmp"]
-        planned = launch.plan_run(
+        planned = plan_run(
             [*own, image, *command],
             self.platform,
             self.engine.run_capabilities,
@@ -100,7 +101,7 @@ class Containers:
         self.remove(planned)
         redact = Redactor(self.settings.env, os.environ)
         lines: list[str] = []
-        with told_to_end(), subprocess.Popen(
+        with terminate_on_signals(), subprocess.Popen(
             planned.argv, env={**env, **planned.env_additions}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace",
         ) as process:  # fmt: skip
@@ -140,7 +141,7 @@ class Containers:
         return None if not_run else done.stdout
 
     def server(self, service: Service, *, name: str, detach: bool = False, api_key: str = "") -> Launch:
-        """The docker command of a server on the host's network (it listens on the address it was told)."""
+        """The docker command of a server on the host's network (it listens on the address it was parts)."""
         options = ["--env", "HF_HUB_OFFLINE=1", "--label", f"{SERVER}=1"]
         options += [word for key, value in service.env.items() for word in ("--env", f"{key}={value}")]
         secret = {service.key_env: api_key} if api_key else {}
@@ -177,7 +178,7 @@ def running(planned: Launch, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     claim(planned)
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**without_tokens(os.environ), **planned.env_additions}
-    with told_to_end(), log.open("wb") as out, subprocess.Popen(
+    with terminate_on_signals(), log.open("wb") as out, subprocess.Popen(
         planned.argv, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C is ours: it ends an answer, not the server
     ) as process:  # fmt: skip
@@ -202,7 +203,7 @@ def claim(planned: Launch, *, running: bool = False) -> None:
             what = "which is a server that runs" if ours else "and it is not a server of ours"
             raise UsageError(
                 f"there is a container `{name}` already, {what}",
-                hint=f"`--name` gives this one another name; `docker rm -f {name}` ends that one",
+                hint=f"`--name` gives this one another name; {command('docker', 'rm', '-f', name)} ends that one",
             )
         docker(client_of(planned), "rm", "--force", name)
 
@@ -229,7 +230,7 @@ def end(process: subprocess.Popen[Any], remove: Callable[[], None]) -> None:
 
 
 @contextlib.contextmanager
-def told_to_end() -> Iterator[None]:
+def terminate_on_signals() -> Iterator[None]:
     """While it is entered, TERM and a lost terminal end the work as Ctrl-C does, so that containers are removed.
 
     Who ignores them (`nohup`) goes on doing so. Outside the main thread, where Python allows no handlers, nothing.
@@ -273,15 +274,15 @@ def _place() -> str:
 
     One engine may serve several of them: containers that have its socket, remote machines, users.
     """
-    told = [machine.node(), str(os.getuid())]
+    parts = [machine.node(), str(os.getuid())]
     with contextlib.suppress(OSError):
-        told += [str(Path("/proc/self/ns/pid").readlink()), Path("/proc/sys/kernel/random/boot_id").read_text("ascii")]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+        parts += [str(Path("/proc/self/ns/pid").readlink()), Path("/proc/sys/kernel/random/boot_id").read_text("ascii")]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def client_for(engine: Engine) -> tuple[str, ...]:
     """The docker client of an engine, with sudo where that is needed."""
-    return tuple(docker_argv.docker(engine.run_capabilities))
+    return tuple(argv.docker(engine.run_capabilities))
 
 
 def client_of(planned: Launch) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jetson_containers.engine.interface import Engine
     from jetson_containers.hub import ModelInfo
     from jetson_containers.llm.models.types import ModelHub
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.catalog import Catalog
 
 

@@ -16,7 +16,7 @@ from jetson_containers.llm.pipeline.types import Selection
 from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
 from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.interface import Job
-from jetson_containers.llm.runtimes.mlc import devices as mlc_devices
+from jetson_containers.llm.runtimes.mlc import devices
 
 if TYPE_CHECKING:
     from jetson_containers.llm.fit import Machine
@@ -76,7 +76,7 @@ class Decision:
     @property
     def artifact(self) -> str:
         """What the server loads, as the container sees it."""
-        return self.runtime.artefact(self.job)
+        return self.runtime.artifact(self.job)
 
     @property
     def quantization(self) -> str:
@@ -126,7 +126,7 @@ def decide(request: LlmRequest, found: Findings, goal: Goal = Goal.SERVED) -> De
     Raises UsageError for what cannot work, with the reason and the nearest thing that can.
     """
     model, runtime = found.model, found.runtime
-    warnings = _doubts(request, model, runtime)
+    warnings = _warnings(request, model, runtime)
     job = make_job(request, model, runtime, found.target)
     _refuse_impossible(runtime, job)
     forecast, unpredicted = None, ""
@@ -165,7 +165,7 @@ def choose_runtime(request: LlmRequest, model: Model) -> Runtime:
 def make_job(request: LlmRequest, model: Model, runtime: Runtime, target: Target) -> Job:
     """Fill in what was not asked for."""
     most = (model.config.max_position if model.config else 0) or model.max_context or DEFAULT_CONTEXT
-    usual = mlc_devices.usual_context(request.device) or DEFAULT_CONTEXT  # only MLC compiles for other devices
+    usual = devices.usual_context(request.device) or DEFAULT_CONTEXT  # only MLC compiles for other devices
     return Job(
         source=model.path,
         name=model.name,
@@ -189,7 +189,7 @@ def make_job(request: LlmRequest, model: Model, runtime: Runtime, target: Target
     )
 
 
-def _doubts(request: LlmRequest, model: Model, runtime: Runtime) -> tuple[tuple[str, str], ...]:
+def _warnings(request: LlmRequest, model: Model, runtime: Runtime) -> tuple[tuple[str, str], ...]:
     """What to warn of where a configuration is not understood.
 
     Raises UsageError where the runtime's list does not have the model's type either.
@@ -210,10 +210,10 @@ def _refuse_impossible(runtime: Runtime, job: Job) -> None:
 
 
 def _steps(goal: Goal, model: Model, runtime: Runtime, job: Job) -> tuple[Step, ...]:
-    return (*((model.first,) if model.first else ()), *_towards(goal, runtime, job))
+    return (*((model.first,) if model.first else ()), *_runtime_steps(goal, runtime, job))
 
 
-def _towards(goal: Goal, runtime: Runtime, job: Job) -> tuple[Step, ...]:
+def _runtime_steps(goal: Goal, runtime: Runtime, job: Job) -> tuple[Step, ...]:
     steps = runtime.steps(job)
     compiling = [step for step in steps if step.name in {"compile", "build"}]
     if goal is Goal.COMPILED and not compiling:

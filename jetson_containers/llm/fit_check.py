@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import DoesNotFitError, UsageError
-from jetson_containers.llm.fit import GIB, FitOptions, FitRequest, FitVerdict, advise, ask, board_named
-from jetson_containers.llm.fit import query as fitting
+from jetson_containers.llm.fit import GIB, FitOptions, FitRequest, FitVerdict, advise, ask, board_named, query
 from jetson_containers.llm.fit.predict import size_notes
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.config import ModelConfig
     from jetson_containers.llm.models.types import ModelShape
     from jetson_containers.llm.runtimes.interface import Job
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +101,7 @@ def machine_for(board: str, platform: Platform, console: Console) -> Machine | N
     """The board of that name, else the platform's machine; None where nothing says how much memory it has."""
     try:
         cross = bool(board) and _has_release_of(board, platform)
-        return fitting.machine_for(fitting.FitQuestion(board=board), lambda: platform, Path("/"), cross=cross)
+        return query.machine_for(query.FitQuestion(board=board), lambda: platform, Path("/"), cross=cross)
     except UsageError as error:
         if board:
             raise

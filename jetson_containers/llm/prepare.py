@@ -16,9 +16,10 @@ from jetson_containers.images import labels
 from jetson_containers.llm import disk_space, fit_check
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.decide import Decision, Findings, Goal, choose_runtime, decide
+from jetson_containers.llm.image import pull_missing, refuse_without_programs
 from jetson_containers.llm.models import known, lookup
 from jetson_containers.llm.pipeline.steps import Pipeline
-from jetson_containers.llm.runtimes.interface import Target
+from jetson_containers.llm.runtimes.interface import ServeOptions, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +64,10 @@ def make(decision: Decision, context: LlmContext) -> PreparedModel:
     steps = decision.selected
     pipeline = pipeline_for(decision, containers, context)
     planned = pipeline.plan(steps, decision.selection)
+    if decision.request.image:
+        packages = decision.runtime.packages(context.platform)
+        server = decision.service(ServeOptions(port=0)).argv if decision.goal is Goal.SERVED else ()
+        refuse_without_programs(containers, packages, planned, server)
     weights = decision.forecast.fit.weights_bytes if decision.forecast else 0
     disk_space.check(decision.job, planned, context.data, int(weights))
     results = pipeline.run(steps, decision.selection)
@@ -115,14 +120,19 @@ def assumed_target(runtime: Runtime, context: LlmContext, image: str = "") -> Ta
 
 def containers_for(decision: Decision, context: LlmContext) -> Containers:
     """Containers of the image asked for, or of the one autotag finds."""
-    request = decision.request
+    request, engine = decision.request, context.engine()
+
+    def image_for(packages: Sequence[str]) -> str:
+        return pull_missing(context.find_image(packages), engine, context.settings, context.console)
+
+    asked = request.image and pull_missing(request.image, engine, context.settings, context.console)
     return Containers(
         platform=context.platform,
-        engine=context.engine(),
+        engine=engine,
         settings=context.settings,
         console=context.console,
-        image=request.image or context.find_image(decision.runtime.packages(context.platform)),
-        image_for=context.find_image,
+        image=asked or image_for(decision.runtime.packages(context.platform)),
+        image_for=image_for,
         threads=request.threads,
     )
 
@@ -177,18 +187,20 @@ def show(decision: Decision, command: Sequence[str], console: Console) -> None:
                 "runtime": decision.runtime.name,
                 "quantization": decision.job.quantization,
                 "artefact": decision.artifact,
-                "steps": [{"name": step.name, "argv": shown(step), "output": step.output} for step in decision.steps],
+                "steps": [
+                    {"name": step.name, "argv": final_argv(step), "output": step.output} for step in decision.steps
+                ],
                 "command": list(command),
             }
         )
         return
     for step in decision.steps:
-        console.result(shlex.join(shown(step)))
+        console.result(shlex.join(final_argv(step)))
     if command:
         console.result(shlex.join(command))
 
 
-def shown(step: Step) -> list[str]:
+def final_argv(step: Step) -> list[str]:
     """A step's command as it can be pasted: with its final place for the temporary one."""
     place = step.output.removesuffix(f"/{step.result}") if step.result else step.output
     return [word.replace("{output}", place) for word in step.argv]
@@ -207,10 +219,10 @@ def _probed(containers: Containers, runtime: Runtime, image_id: str, context: Ll
         known: dict[str, str] = json.loads(place.read_text(encoding="utf-8")) if image_id else {}
     except (OSError, ValueError):
         known = {}
-    said = {" ".join(probe): containers.capture(probe) for probe in runtime.probes if " ".join(probe) not in known}
+    answers = {" ".join(probe): containers.capture(probe) for probe in runtime.probes if " ".join(probe) not in known}
     # What docker could not start just now says nothing of the image, and must not be kept.
-    known |= {probe: text for probe, text in said.items() if text is not None}
-    if said and image_id:
+    known |= {probe: text for probe, text in answers.items() if text is not None}
+    if answers and image_id:
         with contextlib.suppress(OSError):  # only a cache: it is asked again
             write_atomically(place, json.dumps(known))
     return known

@@ -10,14 +10,14 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from jetson_containers.launch.parts import Notice, Part, Severity
+from jetson_containers.launch.parts import LaunchPart, Notice, NoticeSeverity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from jetson_containers.launch.docker_options import RunLine
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 _OLD_BUILD = re.compile(r"\bmlc_llm\.build\b")
 _NEW_COMMAND = re.compile(r"\bmlc_llm (?:convert_weight|gen_config|compile)\b")
@@ -27,7 +27,7 @@ _LINK = re.compile(r"\bln -s \S[^;&|]*?(/data/[^\s'\";&|]+)")
 _MLC_FOLDERS = re.compile(r"/data/(models/mlc/dist/(?:models|libs))/")
 
 
-def hints_part(image: str, platform: Platform, line: RunLine, data: Path, hidden: Iterable[str]) -> Part:
+def hints_part(image: str, platform: Platform, line: RunLine, data: Path, hidden: Iterable[str]) -> LaunchPart:
     """Notices on a command: the image's L4T, MLC's two interfaces, paths that go with the container, links, tokens.
 
     `hidden` are the names of variables whose values were taken out of the argv.
@@ -36,7 +36,7 @@ def hints_part(image: str, platform: Platform, line: RunLine, data: Path, hidden
     notices = [
         Notice(
             f"the value of {name} is passed on, but not on docker's command line, where every user could read it",
-            severity=Severity.INFO,
+            severity=NoticeSeverity.INFO,
         )
         for name in sorted(hidden)
     ]
@@ -48,26 +48,26 @@ def hints_part(image: str, platform: Platform, line: RunLine, data: Path, hidden
             Notice(
                 "`git clone` of a model needs git-lfs in the image, and fetches everything twice; "
                 "`huggingface-downloader ORG/MODEL` prints where it put the model",
-                severity=Severity.INFO,
+                severity=NoticeSeverity.INFO,
             )
         )
     if re.search(r"\bln -\w+ \$\(huggingface-downloader", text):
         notices.append(
             Notice(
                 "`ln` ends well even when the download in `$(…)` has failed: what huggingface-downloader prints counts",
-                severity=Severity.INFO,
+                severity=NoticeSeverity.INFO,
             )
         )
     notices += _links(text, data)
     notices += _family(image, platform)
-    return Part(notices=tuple(notices))
+    return LaunchPart(notices=tuple(notices))
 
 
 def _family(image: str, platform: Platform) -> list[Notice]:
     """An image for another family of L4T than the machine's: its CUDA is not the one the driver is for."""
     from jetson_containers.core.errors import UsageError
     from jetson_containers.images.name import ImageName
-    from jetson_containers.platforms import cuda as cudarange
+    from jetson_containers.platforms import cuda
 
     try:
         l4t = ImageName.parse(image).platform.l4t
@@ -75,13 +75,13 @@ def _family(image: str, platform: Platform) -> list[Notice]:
         return []
     if l4t is None or platform.l4t is None:
         return []
-    theirs, ours = cudarange.class_of(l4t), cudarange.class_of(platform.l4t)
-    if not theirs or not ours or theirs.key(l4t) == ours.key(platform.l4t):
+    image_class, machine_class = cuda.class_of(l4t), cuda.class_of(platform.l4t)
+    if not image_class or not machine_class or image_class.key(l4t) == machine_class.key(platform.l4t):
         return []
     return [
         Notice(
-            f"the image is made for L4T {l4t}, and this is L4T {platform.l4t}, which takes images of {ours.takes}: "
-            "its GPU libraries may not work here",
+            f"the image is made for L4T {l4t}, and this is L4T {platform.l4t}, which takes images of "
+            f"{machine_class.takes}: its GPU libraries may not work here",
             "`./autotag PACKAGE` names an image for this machine",
         )
     ]
@@ -125,7 +125,7 @@ def _is_old(image: str) -> bool | None:
     """Whether an image of MLC has the old interface; None where its name does not tell."""
     from jetson_containers.core.errors import UsageError
     from jetson_containers.images.name import ImageName
-    from jetson_containers.llm.runtimes.mlc import runtime as mlc
+    from jetson_containers.llm.runtimes.mlc import runtime
 
     try:
         name = ImageName.parse(image)
@@ -134,21 +134,21 @@ def _is_old(image: str) -> bool | None:
     if "mlc" not in name.name:
         return None
     if name.version:
-        return mlc.is_old(name.version)
-    return name.platform.l4t.major == mlc.OLDEST_L4T if name.platform.l4t else None
+        return runtime.is_old(name.version)
+    return name.platform.l4t.major == runtime.OLDEST_L4T if name.platform.l4t else None
 
 
 def _as_llm(text: str) -> str:
     """The same with our own command, as far as the options tell."""
     model = _option(text, "--model") or _option(text, "convert_weight") or "MODEL"
     words = ["jetson-containers", "llm", "compile", model.rstrip("/"), "--runtime", "mlc"]
-    for theirs, ours in (
+    for their_option, our_option in (
         ("--quantization", "--quantization"),
         ("--max-seq-len", "--context"),
         ("--context-window-size", "--context"),
     ):
-        if value := _option(text, theirs):
-            words += [ours, value]
+        if value := _option(text, their_option):
+            words += [our_option, value]
     return shlex.join(words)
 
 

@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers.core import files
-from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError
+from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError, command
 from jetson_containers.hub.transfer.owner import owner_of
-from jetson_containers.llm import containers as container
-from jetson_containers.llm import prepare as preparing
-from jetson_containers.llm import service_files as servicefiles
-from jetson_containers.llm import session as sessions
+from jetson_containers.llm import containers, prepare, service_files, session
 from jetson_containers.llm.client import OpenAIClient
 from jetson_containers.llm.runtimes.interface import ServeOptions
 
@@ -42,10 +39,10 @@ class ServeRequest:
     """Where to listen and how. `port` 0: 8080, or the next free one. `api_key_env` names the variable with the key."""
 
     port: int = 0
-    host: str = "127.0.0.1"
+    address: str = "127.0.0.1"
     detach: bool = False
     name: str = ""
-    generate: str = ""  # "compose" or "quadlet"
+    generate: str | None = None  # "compose" or "quadlet"
     api_key_env: str = ""
 
 
@@ -68,27 +65,27 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
     """
     key = "" if wanted.generate else _key(wanted, context)  # a service file only names the variable
     if dry_run:
-        decision = preparing.plan(request, context)
-        preparing.show(decision, _service(decision, wanted, wanted.port or DEFAULT_PORT).argv, context.console)
+        decision = prepare.plan(request, context)
+        prepare.show(decision, _service(decision, wanted, wanted.port or DEFAULT_PORT).argv, context.console)
         return None
     if wanted.port and not wanted.generate:
         _refuse_taken_port(wanted, context)
-    prepared = preparing.prepare(request, context)
+    prepared = prepare.prepare(request, context)
     if wanted.generate:
-        _generate(prepared, wanted, context.console)
+        _generate(prepared, wanted, wanted.generate, context.console)
         return None
-    container.remove_orphans(container.client_for(prepared.containers.engine))
+    containers.remove_orphans(containers.client_for(prepared.containers.engine))
     with reserved(wanted, context.data) as port:
         return _start(prepared, wanted, port, key, context)
 
 
 def _refuse_taken_port(wanted: ServeRequest, context: LlmContext) -> None:
     """Raises UsageError before anything is prepared, unless only a server without owner holds the port: it goes."""
-    if is_free(wanted.host, wanted.port):
+    if is_free(wanted.address, wanted.port):
         return
     with contextlib.suppress(NotReadyError):  # without an engine nothing of ours listens there
-        container.remove_orphans(container.client_for(context.engine()))
-    if not is_free(wanted.host, wanted.port):
+        containers.remove_orphans(containers.client_for(context.engine()))
+    if not is_free(wanted.address, wanted.port):
         raise _taken(wanted.port)
 
 
@@ -98,12 +95,12 @@ def _taken(port: int) -> UsageError:
 
 def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, context: LlmContext) -> Served:
     service = _service(prepared.decision, wanted, port)
-    if wanted.host not in _LOOPBACK and not wanted.api_key_env:
+    if wanted.address not in _LOOPBACK and not wanted.api_key_env:
         context.console.warning(
-            f"everybody who reaches {wanted.host}:{port} can use this server", "--api-key-env NAME asks for a key"
+            f"everybody who reaches {wanted.address}:{port} can use this server", "--api-key-env NAME asks for a key"
         )
     planned = _planned(prepared, wanted, service, port, key)
-    address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(wanted.host, wanted.host)  # noqa: S104 - compared
+    address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(wanted.address, wanted.address)  # noqa: S104 - compared
     place = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     served = Served(
         name=planned.name,
@@ -124,7 +121,7 @@ def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, c
 
 def _service(decision: Decision, wanted: ServeRequest, port: int) -> Service:
     options = ServeOptions(
-        port=port, host=wanted.host, threads=decision.request.threads, api_key=bool(wanted.api_key_env)
+        port=port, host=wanted.address, threads=decision.request.threads, api_key=bool(wanted.api_key_env)
     )
     return decision.service(options)
 
@@ -134,14 +131,14 @@ def _planned(prepared: PreparedModel, wanted: ServeRequest, service: Service, po
     return prepared.containers.server(service, name=name, detach=wanted.detach or bool(wanted.generate), api_key=key)
 
 
-def _generate(prepared: PreparedModel, wanted: ServeRequest, console: Console) -> None:
+def _generate(prepared: PreparedModel, wanted: ServeRequest, kind: str, console: Console) -> None:
     service = _service(prepared.decision, wanted, wanted.port or DEFAULT_PORT)
     planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, "")
     gpu = prepared.decision.job.target.device != "cpu"
     key_env = service.key_env if wanted.api_key_env else ""
-    text = servicefiles.generate(wanted.generate, planned, key_env, wanted.api_key_env, gpu=gpu)
+    text = service_files.generate(kind, planned, key_env, wanted.api_key_env, gpu=gpu)
     if console.as_json:
-        console.result_json({"kind": wanted.generate, "text": text})
+        console.result_json({"kind": kind, "text": text})
     else:
         console.result(text)
 
@@ -158,7 +155,7 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
         with files.readable_os_errors():
             owner_of(data).make_directory(lock.parent)
         with files.open_lock(lock) as descriptor:
-            if files.try_lock(descriptor) and is_free(wanted.host, port):
+            if files.try_lock(descriptor) and is_free(wanted.address, port):
                 yield port
                 return
     if wanted.port:
@@ -168,9 +165,9 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
 
 def _detach(planned: Launch, client: OpenAIClient, health: str, context: LlmContext) -> None:
     """Start, wait until it answers, leave it; what does not get that far is removed again."""
-    container.claim(planned, running=True)
-    environment = {**container.without_tokens(os.environ), **planned.env_additions}
-    with container.told_to_end():
+    containers.claim(planned, running=True)
+    environment = {**containers.without_tokens(os.environ), **planned.env_additions}
+    with containers.terminate_on_signals():
         done = subprocess.run(
             planned.argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
@@ -179,33 +176,34 @@ def _detach(planned: Launch, client: OpenAIClient, health: str, context: LlmCont
         try:
             _wait_for(planned, client, health, context)
         except BaseException:
-            container.docker(container.client_of(planned), "rm", "--force", planned.name)
+            containers.docker(containers.client_of(planned), "rm", "--force", planned.name)
             raise
-    context.console.ok(f"serving; `docker logs -f {planned.name}` shows its log, `docker rm -f {planned.name}` ends it")
+    shows, ends = (command("docker", *words, planned.name) for words in (("logs", "-f"), ("rm", "-f")))
+    context.console.ok(f"serving; {shows} shows its log, {ends} ends it")
 
 
 def _wait_for(planned: Launch, client: OpenAIClient, health: str, context: LlmContext) -> None:
     """Wait for a detached server. Raises StepError with its log, and with the status it ended with."""
-    log = container.log_of(context.settings, planned.name)
+    log = containers.log_of(context.settings, planned.name)
     with subprocess.Popen(
-        [*container.client_of(planned), "wait", planned.name],
+        [*containers.client_of(planned), "wait", planned.name],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as waiting:  # fmt: skip
         try:
-            sessions.wait_until_ready(client, health, waiting, log)
+            session.wait_until_ready(client, health, waiting, log)
         except StepError:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text(_logs_of(planned), encoding="utf-8")
             # What `docker wait` prints is the status of the server; its own is 0.
             ended = waiting.stdout.read().strip() if waiting.poll() is not None and waiting.stdout else ""
-            raise sessions.server_failed(int(ended) if ended.isdigit() else None, log) from None
+            raise session.server_failed(int(ended) if ended.isdigit() else None, log) from None
         finally:
             waiting.terminate()
 
 
 def _logs_of(planned: Launch) -> str:
     done = subprocess.run(
-        [*container.client_of(planned), "logs", planned.name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        [*containers.client_of(planned), "logs", planned.name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
     )  # fmt: skip
     return done.stdout
@@ -214,9 +212,9 @@ def _logs_of(planned: Launch) -> str:
 def _foreground(
     planned: Launch, client: OpenAIClient, health: str, served: Served, prepared: PreparedModel, context: LlmContext
 ) -> None:
-    log = container.log_of(context.settings, planned.name)
-    with container.running(planned, log) as process:
-        sessions.wait_until_ready(client, health, process, log)
+    log = containers.log_of(context.settings, planned.name)
+    with containers.running(planned, log) as process:
+        session.wait_until_ready(client, health, process, log)
         try:  # from here on Ctrl-C is how it ends, also for who sends it as soon as the address is said
             context.console.ok(f"{prepared.decision.title} at {served.url} (model `{served.model}`); Ctrl-C ends it")
             show(served, context.console)  # now: who starts it from a program wants to know where it is while it runs
@@ -224,7 +222,7 @@ def _foreground(
         except (KeyboardInterrupt, InterruptedByUserError):
             context.console.info("ended")
             return
-    raise sessions.server_failed(process.returncode, log, loaded=True)
+    raise session.server_failed(process.returncode, log, loaded=True)
 
 
 def _key(wanted: ServeRequest, context: LlmContext) -> str:

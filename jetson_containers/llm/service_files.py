@@ -45,9 +45,9 @@ class _Options:
 
     @classmethod
     def of(cls, planned: Launch) -> _Options:
-        from jetson_containers.launch import docker_options as dockerargs
+        from jetson_containers.launch import docker_options
 
-        line = dockerargs.parse(planned.argv[planned.argv.index("run") + 1 :])
+        line = docker_options.parse(planned.argv[planned.argv.index("run") + 1 :])
         known = {mount.argv[1] for mount in planned.mounts}
         own = [_mount(volume) for volume in line.values("volume") if volume not in known]
         lasting = [mount for mount in (*planned.mounts, *own) if not mount.volatile]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import StepError
 from jetson_containers.core.memory import read_memory
-from jetson_containers.llm import containers as container
+from jetson_containers.llm import containers
 from jetson_containers.llm.client import OpenAIClient, ServerGoneError
 from jetson_containers.llm.runtimes.interface import ServeOptions
 
@@ -40,7 +40,7 @@ class Session:
     loaded_s: float
     image: str
     service: Service
-    memory: MemoryWatch = field(repr=False, default_factory=lambda: MemoryWatch(before=0))
+    memory: MemoryWatch = field(repr=False, default_factory=lambda: MemoryWatch(baseline=0))
 
 
 @dataclass(kw_only=True)
@@ -50,17 +50,17 @@ class MemoryWatch:
     Bytes; the page cache does not count (`MemAvailable`).
     """
 
-    before: int
-    most: int = 0
+    baseline: int
+    peak: int = 0
 
     @classmethod
     def start(cls) -> MemoryWatch:
         """Take the reading before the server starts."""
-        return cls(before=used_memory())
+        return cls(baseline=used_memory())
 
-    def look(self) -> None:
+    def measure(self) -> None:
         """Take another reading."""
-        self.most = max(self.most, used_memory() - self.before)
+        self.peak = max(self.peak, used_memory() - self.baseline)
 
 
 def used_memory() -> int:
@@ -90,13 +90,13 @@ def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int =
     service = prepared.decision.service(options)
     name = f"jetson-llm-chat-{os.getpid()}-{options.port}"
     planned = prepared.containers.server(service, name=name)
-    log = container.log_of(context.settings, name)
+    log = containers.log_of(context.settings, name)
     memory = MemoryWatch.start()
     context.console.detail(f"server: {planned.shell}")
     context.console.detail(f"its log: {log}")
     started = time.monotonic()
-    container.remove_orphans(container.client_of(planned))
-    with container.running(planned, log) as process:
+    containers.remove_orphans(containers.client_of(planned))
+    with containers.running(planned, log) as process:
         client = OpenAIClient(host="127.0.0.1", port=options.port, model=service.model)
         wait_until_ready(client, service.health, process, log, memory)
         try:
@@ -109,11 +109,11 @@ def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int =
                 memory=memory,
             )
         except ServerGoneError as error:
-            raise _why_gone(error, process, log) from error
+            raise _gone_error(error, process, log) from error
     log.unlink(missing_ok=True)  # only a failure leaves its log
 
 
-def _why_gone(error: ServerGoneError, process: subprocess.Popen[Any], log: Path) -> StepError:
+def _gone_error(error: ServerGoneError, process: subprocess.Popen[Any], log: Path) -> StepError:
     """A connection that broke off, as what became of the server: its end takes a moment to arrive here."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         return server_failed(process.wait(5), log, loaded=True)
@@ -130,8 +130,8 @@ def wait_until_ready(
         if client.is_ready(health):
             return
         if memory is not None:
-            memory.look()
-        container.pause(wait)
+            memory.measure()
+        containers.pause(wait)
         wait = min(wait * 1.3, 1.0)
     raise server_failed(process.poll(), log)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers import hub
-from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError
-from jetson_containers.llm.pipeline import manifest as manifests
+from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError, command
+from jetson_containers.llm.pipeline.manifest import below, path_for, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,7 +39,7 @@ def listing(data: Path, downloads: Iterable[tuple[str, Path, int]], *, verify: b
     An output of which files are missing or cut short is listed too: it takes space, and counts for nothing. One that
     the user deleted as a whole (an intermediate file, say) is none any more.
     """
-    known = (manifest for manifest in manifests.below(data / "models", broken=True) if manifest.output.exists())
+    known = (manifest for manifest in below(data / "models", broken=True) if manifest.output.exists())
     found = [_stored(manifest, verify=verify) for manifest in known]
     found += [
         Stored(kind="download", model=name, runtime="", quantization="", step="download", path=str(path), size=size)
@@ -84,14 +84,15 @@ def remove(stored: Stored, data: Path) -> None:
         _remove_empty(output)
     except PermissionError as error:
         raise NotReadyError(
-            f"{error.filename} belongs to somebody else", hint=f"sudo rm -r {output}, or as the user who made it"
+            f"{error.filename} belongs to somebody else",
+            hint=f"{command('sudo', 'rm', '-r', output)}, or as the user who made it",
         ) from error
 
 
 def _manifests_of(output: Path) -> list[Manifest]:
     """All manifests whose output this is: several steps may have filled one directory."""
-    candidates = (manifests.read(path) for path in output.parent.glob(output.name + ".*" + "manifest.json"))
-    whole = manifests.read(manifests.path_for(output))
+    candidates = (read(path) for path in output.parent.glob(output.name + ".*" + "manifest.json"))
+    whole = read(path_for(output))
     found = [manifest for manifest in candidates if manifest is not None and manifest.output == output]
     return found + ([whole] if whole is not None and whole.path not in {one.path for one in found} else [])
 
@@ -118,7 +119,7 @@ def _stored(manifest: Manifest, *, verify: bool) -> Stored:
         path=str(manifest.output),
         size=manifest.size,
         made=str(facts.get("made", "")),
-        intact=False if not manifest.is_whole() else not manifest.corrupt() if verify else None,
+        intact=False if not manifest.is_complete() else not manifest.corrupt() if verify else None,
     )
 
 

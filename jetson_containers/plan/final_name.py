@@ -8,7 +8,7 @@ from jetson_containers.core.errors import UsageError
 from jetson_containers.images.name import ImageName, image_for, platform_tag
 
 if TYPE_CHECKING:
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
 
 

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import RecipeError
+from jetson_containers.core.text import shown
 from jetson_containers.dockerfile.parser import parse
-from jetson_containers.recipes import shared as shared_files
-from jetson_containers.recipes.files import is_there, read_text, shown
+from jetson_containers.recipes.files import is_there, read_text
+from jetson_containers.recipes.shared import PLACE, UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,6 @@ LARGEST_CONTEXT = 4 << 30  # bytes; all of it is read for the key, before every 
 NOTED_CONTEXT = 512 << 20  # bytes from which on that deserves a word
 SCHEMA = 1  # raise it when the same inputs shall give other keys; every image is then built again
 
-_UNSEEN = shared_files.UNSEEN
 _DEFINITION = re.compile(r"(?:Dockerfile.*|config\.(?:ya?ml|json|py)|README.*|\.dockerignore)", re.IGNORECASE)
 _REMOTE = re.compile(r"(?:https?|git|ssh|ftp)://|git@", re.IGNORECASE)
 
@@ -306,10 +306,10 @@ def _walk(root: Path) -> Iterator[tuple[str, Path]]:
     found = {}
     for folder, directories, files in os.walk(root, onerror=_unreadable):
         linked = [name for name in directories if Path(folder, name).is_symlink()]
-        directories[:] = [name for name in directories if name not in _UNSEEN and name not in linked]
+        directories[:] = [name for name in directories if name not in UNSEEN and name not in linked]
         for name in [*files, *linked]:
             path = Path(folder, name)
-            if name not in _UNSEEN and not name.endswith(".pyc") and (path.is_symlink() or path.is_file()):
+            if name not in UNSEEN and not name.endswith(".pyc") and (path.is_symlink() or path.is_file()):
                 found[path.relative_to(root).as_posix()] = path
     yield from sorted(found.items())
 
@@ -350,12 +350,12 @@ def _check_present(root: Path, sources: Sequence[tuple[str, int]], path: Path, a
     for source, line in sources:
         if any(name == source or name.startswith(f"{source}/") for name in added):
             continue
-        if _is_below(source, shared_files.PLACE):
+        if _is_below(source, PLACE):
             raise RecipeError(
                 f"takes `{source}`, which is not in the recipe's `share`",
                 path=path,
                 line=line,
-                hint=f"`share: [{source.removeprefix(shared_files.PLACE).strip('/') or 'FILE'}]`",
+                hint=f"`share: [{source.removeprefix(PLACE).strip('/') or 'FILE'}]`",
             )
         literal = source and not source.startswith(".jetson") and not re.search(r"[*?\[]", source)
         if literal and not (root / source).exists() and not (root / source).is_symlink():

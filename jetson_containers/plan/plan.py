@@ -14,17 +14,17 @@ from packaging.version import Version
 
 from jetson_containers.core.console import columns
 from jetson_containers.core.errors import LayerBudgetError, UnavailablePackageError, UsageError
-from jetson_containers.dockerfile import inject as dockerfile
+from jetson_containers.core.versions import pep440
+from jetson_containers.dockerfile import inject
 from jetson_containers.plan.final_name import final_name
 from jetson_containers.plan.planner import Planner, always_taken, quoted
 from jetson_containers.plan.stage import MAX_LAYERS, Stage, StageKind, StageState, stage_image
-from jetson_containers.platforms import cuda as cudarange
-from jetson_containers.recipes.requirement import pep440
+from jetson_containers.platforms import cuda
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.solve import Resolution
 
@@ -32,7 +32,7 @@ __all__ = ["MAX_LAYERS", "Stage", "StageKind", "StageState", "stage_image"]  # a
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """What one request needs, in build order. `final` is the image name the user gets."""
 
     platform: Platform
@@ -83,7 +83,7 @@ def make(
     options: PlanOptions,
     *,
     base_digest: str = "",
-) -> Plan:
+) -> BuildPlan:
     """Plan one image; reads recipes and their contexts, writes nothing.
 
     `base_digest` makes a base that moved change all keys.
@@ -104,7 +104,7 @@ def make(
     planner.chain(resolution.packages)
     stages = tuple(planner.stages.values())
     platform, of_cuda = _of_what_it_holds(resolution.packages, platform)
-    plan = Plan(
+    plan = BuildPlan(
         platform=platform,
         request=resolution.requested,
         stages=stages,
@@ -118,7 +118,7 @@ def make(
     return plan
 
 
-def check_layers(plan: Plan, *, per_stage: int = 0) -> None:
+def check_layers(plan: BuildPlan, *, per_stage: int = 0) -> None:
     """Raise LayerBudgetError, naming the largest contributors, when a build would stack more than overlay2 can.
 
     `per_stage` is what the builder adds to each stage (`dockerfile.CA_COPY_LAYERS` with the legacy builder).
@@ -131,21 +131,24 @@ def check_layers(plan: Plan, *, per_stage: int = 0) -> None:
             raise _over_budget(stage, below, by_key, total)
 
 
-def check_build_args(plans: Iterable[Plan], build_args: Mapping[str, str]) -> None:
-    """Raise UsageError for a `--build-args` name that no Dockerfile of the plans declares: it would do nothing."""
+def check_build_args(plans: Iterable[BuildPlan], build_args: Mapping[str, str]) -> tuple[str, ...]:
+    """A notice of those `--build-args` that no Dockerfile of the plans declares: they do nothing, as in docker.
+
+    Raises UsageError for those that every build sets itself.
+    """
     if "BASE_IMAGE" in build_args or "ARTIFACT_IMAGE" in build_args:
         raise UsageError("--build-args cannot set BASE_IMAGE or ARTIFACT_IMAGE", hint="use --base IMAGE")
     texts = {stage.dockerfile for plan in plans for stage in plan.stages}
-    declared = frozenset[str]().union(*(dockerfile.declared_args(text) for text in texts if text))
+    declared = frozenset[str]().union(*(inject.declared_args(text) for text in texts if text))
     unknown = [name for name in sorted(build_args) if name not in declared and not always_taken(name)]
-    if unknown:
-        known = ", ".join(sorted(declared - {"BASE_IMAGE", "ARTIFACT_IMAGE"})) or "none"
-        raise UsageError(
-            f"--build-args: no Dockerfile of this build declares {quoted(unknown)}", hint=f"declared are: {known}"
-        )
+    if not unknown:
+        return ()
+    known = ", ".join(sorted(declared - {"BASE_IMAGE", "ARTIFACT_IMAGE"})) or "none"
+    message = f"--build-args: no Dockerfile of this build declares {quoted(unknown)}, which has no effect"
+    return (f"{message}; declared are: {known}",)
 
 
-def totals(plans: Sequence[Plan]) -> dict[str, int]:
+def totals(plans: Sequence[BuildPlan]) -> dict[str, int]:
     """Count over all plans, a stage they share once.
 
     `images` (final names), `stages` and `artifacts` (distinct keys), `compiles` (artifacts, and layers of packages
@@ -161,7 +164,9 @@ def totals(plans: Sequence[Plan]) -> dict[str, int]:
     }
 
 
-def multiple_json(platform: Platform, plans: Sequence[Plan], errors: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+def multiple_json(
+    platform: Platform, plans: Sequence[BuildPlan], errors: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
     """Several plans as interface.md specifies them; `errors` are `{"request", "reason"}`."""
     return {
         "schema": 1,
@@ -172,7 +177,7 @@ def multiple_json(platform: Platform, plans: Sequence[Plan], errors: Sequence[Ma
     }
 
 
-def describe(plan: Plan) -> list[str]:
+def describe(plan: BuildPlan) -> list[str]:
     """Write a plan for people: a table of its stages and a summary."""
     numbers = {stage.key: str(number) for number, stage in enumerate(plan.stages, start=1)}
     rows = [("#", "package", "kind", "state", "key", "layers", "needs")]
@@ -185,7 +190,7 @@ def describe(plan: Plan) -> list[str]:
 
 
 def _default_base(platform: Platform) -> str:
-    from jetson_containers.platforms.detect import default_base_image
+    from jetson_containers.platforms.platform import default_base_image
 
     return default_base_image(platform)
 
@@ -203,8 +208,8 @@ def _of_what_it_holds(packages: Iterable[Package], platform: Platform) -> tuple[
     if platform.cuda and held == Version(".".join(map(str, platform.cuda.release[:2]))):
         return platform, []
     own = f"CUDA {platform.cuda}" if platform.cuda else "no CUDA"
-    if platform.driver_cuda and cudarange.runs(held, platform.l4t, platform.driver_cuda) is cudarange.Runs.NOT:
-        fine = cudarange.runnable(platform.l4t, platform.driver_cuda) if platform.l4t else ()
+    if platform.driver_cuda and cuda.runs(held, platform.l4t, platform.driver_cuda) is cuda.Runs.NOT:
+        fine = cuda.runnable(platform.l4t, platform.driver_cuda) if platform.l4t else ()
         where = f"L4T {platform.l4t}, which runs" if platform.l4t else "this target, whose driver runs"
         raise UnavailablePackageError(
             f"`{package.name}` cannot run on {where} CUDA {', '.join(map(str, fine or [platform.driver_cuda]))}",
@@ -249,14 +254,15 @@ def _compiles(stage: Stage) -> bool:
     return stage.kind is StageKind.ARTIFACT or (stage.kind is StageKind.LAYER and not split)
 
 
-def _summary(plan: Plan) -> list[str]:
-    build = sum(stage.state is StageState.BUILD for stage in plan.stages)
+def _summary(plan: BuildPlan) -> list[str]:
+    build, pull = (sum(stage.state is state for stage in plan.stages) for state in (StageState.BUILD, StageState.PULL))
+    pulled = f"{pull} to pull, " if pull else ""
     counts = totals([plan])
     return [
         f"base    {plan.base}",
         f"image   {plan.final}",
         f"layers  {plan.layers} of {MAX_LAYERS}",
-        f"stages  {len(plan.stages)}: {build} to build, {len(plan.stages) - build} ready",
+        f"stages  {len(plan.stages)}: {build} to build, {pulled}{len(plan.stages) - build - pull} ready",
         f"        {counts['compiles']} compile something; the least is {counts['lower_bound']}, each package once",
         *([f"tests   of {', '.join(plan.tests)}"] if plan.tests else []),
         *(f"note    {notice}" for notice in plan.notices),

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import CycleError, RecipeError
-from jetson_containers.dockerfile import inject as dockerfile
+from jetson_containers.dockerfile import inject
 from jetson_containers.plan import keys
 from jetson_containers.plan.stage import Stage, StageKind, stage_image
-from jetson_containers.recipes import files as recipe_files
-from jetson_containers.recipes import shared, templating
+from jetson_containers.recipes import files, shared, templating
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Artifacts, Package
 
 
@@ -110,7 +109,7 @@ class Planner:
 
     def _stage(self, part: _Part, parent: Stage | None, artifact: Stage | None) -> Stage:
         package = part.package
-        dockerfile.check_rights(part.text, part.path, self._user_flags)
+        inject.check_rights(part.text, part.path, self._user_flags)
         self._declared[package.name] = self._declared.get(package.name, frozenset()) | part.declared
         self._packages[package.name] = package
         args = self._args(part)
@@ -148,18 +147,18 @@ class Planner:
             definition=_definition(part.package),
             path=part.path,
             added=part.package.added,
-            shared=shared.files(part.package),
+            shared=shared.files_of(part.package),
         )
         self._sizes[part.package.name] = sum(file.size for file in context)
         return keys.stage_key(
             package=part.package.name,
             kind=part.kind.value,
-            dockerfile=dockerfile.canonical(part.text, part.path),
+            dockerfile=inject.canonical(part.text, part.path),
             context=context,
             args={
                 name: value
                 for name, value in args.items()
-                if not always_taken(name) and not dockerfile.is_job_number(name, value)
+                if not always_taken(name) and not inject.is_job_number(name, value)
             },
             platform=self._platform.docker_platform,
             parent=parent.key if parent else self._root,
@@ -186,10 +185,10 @@ class _Part:
 def _part(package: Package, kind: StageKind, file: str, platform: Platform) -> _Part:
     path = package.path / file
     text = recipe_text(package, path, platform)
-    layers = dockerfile.layer_count(text, path)
+    layers = inject.layer_count(text, path)
     if kind is StageKind.ARTIFACT:
-        text = dockerfile.render_artifact(text, path)
-    return _Part(package, kind, path, text, dockerfile.declared_args(text, path), layers)
+        text = inject.render_artifact(text, path)
+    return _Part(package, kind, path, text, inject.declared_args(text, path), layers)
 
 
 def recipe_text(package: Package, path: Path, platform: Platform) -> str:
@@ -198,13 +197,13 @@ def recipe_text(package: Package, path: Path, platform: Platform) -> str:
     Raises RecipeError when there is no such file.
     """
     try:
-        text = recipe_files.read_text(path)
+        text = files.read_text(path)
     except RecipeError as error:
         error.hint = f"package `{package.name}` names it"
         raise
     if path.suffix != ".j2":
         return text
-    return dockerfile.render(text, templating.context(platform, package.version), path)
+    return inject.render(text, templating.context(platform, package.version), path)
 
 
 def _definition(package: Package) -> list[str]:
@@ -218,7 +217,7 @@ def _definition(package: Package) -> list[str]:
 
 def always_taken(name: str) -> bool:
     """Whether a builder takes this argument without ARG; Docker leaves these out of its own cache keys as well."""
-    return name in dockerfile.PREDEFINED_ARGS or name.startswith("BUILDKIT_")
+    return name in inject.PREDEFINED_ARGS or name.startswith("BUILDKIT_")
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -11,15 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import JetsonError, UnsatisfiableError, UsageError
-from jetson_containers.plan import keys
-from jetson_containers.plan import plan as plan_module
-from jetson_containers.resolver import solve as resolver
+from jetson_containers.plan import keys, plan
+from jetson_containers.resolver import solve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from jetson_containers.plan.plan import Plan, PlanOptions
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.plan.plan import BuildPlan, PlanOptions
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.solve import Resolution
@@ -36,7 +35,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Failure:
+class PlanFailure:
     """One request of several that cannot be planned."""
 
     request: str
@@ -48,8 +47,8 @@ class Assembly:
     """Plans that can be run, and the requests that cannot be planned."""
 
     platform: Platform
-    plans: tuple[Plan, ...]
-    errors: tuple[Failure, ...] = field(default=())
+    plans: tuple[BuildPlan, ...]
+    errors: tuple[PlanFailure, ...] = field(default=())
 
 
 def assemble(
@@ -63,24 +62,28 @@ def assemble(
     """Plan a request. One chain for all packages, or with `multiple` one image per matching package.
 
     Raises what the resolver and the plan raise; with `multiple` a package that cannot be planned becomes a
-    `Failure` with its reason instead.
+    `PlanFailure` with its reason instead.
     """
     catalog = catalog_for(platform)
     if not request.multiple:
         if not request.packages:
             raise UsageError("no package was named", hint="`./build.sh llama_cpp`; `jetson-containers list` shows all")
         chain = _plan(catalog, request.packages, request, options, base_digest)
-        plan_module.check_build_args((chain,), options.build_args)
-        return Assembly(platform, (chain,))
+        notices = plan.check_build_args((chain,), options.build_args)
+        return Assembly(platform, (_noted(chain, notices),))
     plans, errors = [], []
     with keys.remembering():
         for package in _matching(catalog, request):
             try:
                 plans.append(_plan(catalog, (package.name,), request, options, base_digest))
             except JetsonError as error:
-                errors.append(Failure(package.name, error.message))
-    plan_module.check_build_args(plans, options.build_args)
-    return Assembly(platform, tuple(plans), tuple(errors))
+                errors.append(PlanFailure(package.name, error.message))
+    notices = plan.check_build_args(plans, options.build_args)
+    return Assembly(platform, (*(_noted(item, notices) for item in plans[:1]), *plans[1:]), tuple(errors))
+
+
+def _noted(made: BuildPlan, notices: Sequence[str]) -> BuildPlan:
+    return replace(made, notices=(*made.notices, *notices))
 
 
 def _matching(catalog: Catalog, request: Request) -> list[Package]:
@@ -100,10 +103,12 @@ def _try_match(catalog: Catalog, pattern: str) -> list[Package]:
         return []
 
 
-def _plan(catalog: Catalog, names: Sequence[str], request: Request, options: PlanOptions, base_digest: str) -> Plan:
+def _plan(
+    catalog: Catalog, names: Sequence[str], request: Request, options: PlanOptions, base_digest: str
+) -> BuildPlan:
     skip = () if request.multiple else request.skip
     resolution = _resolve(catalog, names, skip, request.variables)
-    made = plan_module.make(resolution, catalog.platform, options, base_digest=base_digest)
+    made = plan.make(resolution, catalog.platform, options, base_digest=base_digest)
     return replace(made, request=tuple(names))
 
 
@@ -150,9 +155,7 @@ def _resolve(catalog: Catalog, names: Sequence[str], skip: Sequence[str], variab
     while True:
         _check(catalog, [pins[family] for family in sorted(used | added)])
         try:
-            resolution = resolver.solve(
-                catalog, [*asked, *(pins[family].package for family in sorted(added))], skip=skip
-            )
+            resolution = solve.solve(catalog, [*asked, *(pins[family].package for family in sorted(added))], skip=skip)
         except UnsatisfiableError as error:
             asking = [f"${pins[family].variable} asks for {pins[family].package}" for family in sorted(used | added)]
             error.details = (*error.details, *asking)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from jetson_containers.core.facts import load_facts
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class L4TClass:
 @functools.cache
 def classes() -> tuple[L4TClass, ...]:
     """The groups, as they stand in the table."""
-    return tuple(_class(row) for row in tables.load("compat")["classes"])
+    return tuple(_class(row) for row in load_facts("compat")["classes"])
 
 
 def class_of(l4t: Version) -> L4TClass | None:

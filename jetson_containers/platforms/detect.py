@@ -6,19 +6,18 @@ case for any board and release (`hostfiles`). What was asked for comes as `targe
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
 from jetson_containers.core.errors import TargetError
-from jetson_containers.platforms import host as hostfiles
-from jetson_containers.platforms import l4t as releases
-from jetson_containers.platforms import overrides as customize
-from jetson_containers.platforms import tables
-from jetson_containers.platforms import target as targets
+from jetson_containers.platforms import overrides, tables
+from jetson_containers.platforms.host import ELSEWHERE, read
+from jetson_containers.platforms.l4t import known, of_parts, same_jetpack
+from jetson_containers.platforms.platform import Arch, Platform
+from jetson_containers.platforms.target import conflict, from_env, from_target, merge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,92 +29,6 @@ if TYPE_CHECKING:
 GENERIC_UBUNTU = "24.04"  # of images for machines without L4T, whatever the host runs
 
 
-class Arch(enum.Enum):
-    """The user-space flavour, which decides what binaries run; not merely the CPU's instruction set.
-
-    JetPack 7 boards (L4T 38/39) run the SBSA user space and are `SBSA` here although they are Tegra chips.
-    """
-
-    TEGRA = "tegra"
-    SBSA = "sbsa"
-    X86_64 = "x86_64"
-
-    @property
-    def machine(self) -> str:
-        """The kernel's name of the instruction set, `uname -m`."""
-        return "x86_64" if self is Arch.X86_64 else "aarch64"
-
-
-@dataclass(frozen=True)
-class Platform:
-    """What a build or run is for. `origins` says where each value came from; it takes no part in equality.
-
-    `cuda` is the CUDA of the images we build (None: CPU only); `driver_cuda` is the newest CUDA that the
-    host's driver runs natively (None: unknown or no GPU). `sm` are the compute capabilities ×10 that images are
-    compiled for: those of all chips of the L4T release, so that boards share images (87 is Orin). `soc`, `board`,
-    `memory` (bytes the kernel sees) and `host` describe the machine and are no input of a build. `host` is only for
-    reports: model, operating system, driver and CUDA toolkit of the machine we run on; empty for a cross target.
-    """
-
-    arch: Arch
-    l4t: Version | None
-    jetpack: str | None
-    cuda: Version | None
-    driver_cuda: Version | None
-    python: Version
-    distro: str  # "ubuntu" or "debian"
-    distro_version: str  # "22.04", "12"
-    sm: tuple[int, ...]
-    soc: str | None = None
-    board: str | None = None  # id of facts/boards.yaml, "orin-nx-16gb"
-    memory: int | None = None
-    origins: Mapping[str, str] = field(default_factory=dict, compare=False, hash=False)
-    notices: tuple[str, ...] = field(default=(), compare=False)
-    host: Mapping[str, str] = field(default_factory=dict, compare=False, hash=False)
-
-    @property
-    def machine(self) -> str:
-        """The kernel's name of the instruction set, `uname -m`."""
-        return self.arch.machine
-
-    @property
-    def docker_platform(self) -> str:
-        """What `docker --platform` calls it."""
-        return "linux/amd64" if self.arch is Arch.X86_64 else "linux/arm64"
-
-    @property
-    def has_gpu(self) -> bool:
-        """Whether images for this platform use CUDA."""
-        return self.cuda is not None
-
-    def build_facts(self) -> dict[str, Any]:
-        """What images depend on and nothing else: equal on every machine that builds for the same target."""
-        return {
-            "arch": self.arch.value,
-            "l4t": _text(self.l4t),
-            "jetpack": self.jetpack,
-            "cuda": _text(self.cuda),
-            "python": str(self.python),
-            "distro": self.distro,
-            "distro_version": self.distro_version,
-            "sm": list(self.sm),
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """All values in a stable order; versions as text, None where there is none."""
-        build = self.build_facts()
-        return {
-            "arch": build.pop("arch"),
-            "machine": self.machine,
-            "docker_platform": self.docker_platform,
-            **build,
-            "driver_cuda": _text(self.driver_cuda),
-            "soc": self.soc,
-            "board": self.board,
-            "memory": self.memory,
-        }
-
-
 def detect(root: Path = Path("/"), env: Mapping[str, str] | None = None, target: str = "") -> Platform:
     """Read the host below `root`, then apply upstream's variables from `env`, then `target`.
 
@@ -125,8 +38,8 @@ def detect(root: Path = Path("/"), env: Mapping[str, str] | None = None, target:
     Raises TargetError for an unknown major release or target part, ConfigError for a variable with a value
     that cannot be right, and TargetError naming the file for a garbage `nv_tegra_release`.
     """
-    wanted = targets.from_target(target)
-    parts = targets.merge(targets.from_env(env or {}), wanted)
+    wanted = from_target(target)
+    parts = merge(from_env(env or {}), wanted)
     if wanted.names_machine and not wanted.only_tegra:
         return _cross(parts)
     if parts.names_machine and not wanted.names_machine:
@@ -134,7 +47,7 @@ def detect(root: Path = Path("/"), env: Mapping[str, str] | None = None, target:
         if host is None or not _repeats(parts, host):
             return _cross(parts, problem)
     else:
-        host = hostfiles.read(root)
+        host = read(root)
     if wanted.only_tegra and not _repeats(parts, host):
         return _cross(parts)
     return _of_host(host, parts)
@@ -145,48 +58,7 @@ def parse_target(target: str) -> Platform:
 
     A target that names no machine is one for x86_64.
     """
-    return _cross(targets.from_target(target))
-
-
-def rebase(platform: Platform, distro: str, version: str, origin: str) -> Platform:
-    """The same platform on another distribution, because the base image is one.
-
-    Python follows the distribution unless another one than its own had been asked for. Raises TargetError for a
-    distribution that is not in the table.
-    """
-    return customize.rebase(platform, distro, version, origin)
-
-
-def comparable_ubuntu(platform: Platform) -> str:
-    """The Ubuntu release whose package versions come nearest: `22.04` for itself and for Debian 12."""
-    if platform.distro == "ubuntu":
-        return platform.distro_version
-    return str(customize.distro_row(platform.distro, platform.distro_version, "platform")["like"])
-
-
-def codename(platform: Platform) -> str:
-    """The distribution's code name: jammy, bookworm."""
-    return str(customize.distro_row(platform.distro, platform.distro_version, "platform")["codename"])
-
-
-def default_base_image(platform: Platform) -> str:
-    """The image a build starts from: NVIDIA's, which brings CUDA, on L4T up to 36.3, else the plain distribution.
-
-    From L4T 36 on an image needs nothing of L4T itself, so another CUDA than the release's own gets a base without one.
-    """
-    row = release(platform)
-    plain = f"{platform.distro}:{platform.distro_version}"
-    if row is None or row.base is None or not platform.has_gpu:
-        return plain
-    if row.l4t.major >= 36 and platform.cuda != row.cuda:
-        return plain
-    same = (platform.distro, platform.distro_version) == ("ubuntu", row.ubuntu)
-    return row.base if same else plain
-
-
-def release(platform: Platform) -> Release | None:
-    """The row of the L4T table that stands for the platform: cuDNN, TensorRT and others are there."""
-    return tables.release_for(platform.l4t) if platform.l4t else None
+    return _cross(from_target(target))
 
 
 # From the host ------------------------------------------------------------------------------------------------------
@@ -195,7 +67,7 @@ def release(platform: Platform) -> Release | None:
 def _try_read(root: Path) -> tuple[HostFacts | None, tuple[str, ...]]:
     """Read a host whose answer is welcome but not needed, since variables name a machine."""
     try:
-        return hostfiles.read(root), ()
+        return read(root), ()
     except TargetError as error:
         return None, (f"this machine could not be read, the environment decides: {error.message}",)
 
@@ -208,7 +80,7 @@ def _repeats(parts: Parts, host: HostFacts) -> bool:
         return False
     if parts.board and parts.board.value != host.board:
         return False
-    if parts.jetpack and (row is None or not releases.same_jetpack(row.jetpack, parts.jetpack.value)):
+    if parts.jetpack and (row is None or not same_jetpack(row.jetpack, parts.jetpack.value)):
         return False
     return parts.l4t is None or (host.l4t is not None and Version(parts.l4t.value) == host.l4t)
 
@@ -216,12 +88,12 @@ def _repeats(parts: Parts, host: HostFacts) -> bool:
 def _of_host(host: HostFacts, parts: Parts) -> Platform:
     notices = list(host.notices)
     if host.l4t is not None:
-        row = releases.known(host.l4t, host.l4t_origin, notices)
+        row = known(host.l4t, host.l4t_origin, notices)
         base = _of_release(host.l4t, row, host.l4t_origin)
         if host.machine != "aarch64":
             raise TargetError(
                 f"{host.l4t_origin} says L4T {host.l4t}, but this machine is {host.machine}",
-                hint=hostfiles.ELSEWHERE,
+                hint=ELSEWHERE,
             )
         if host.soc and host.soc not in row.socs:
             notices.append(f"L4T {row.l4t} is not known to run on {tables.socs()[host.soc]['name']}")
@@ -230,7 +102,7 @@ def _of_host(host: HostFacts, parts: Parts) -> Platform:
         raise TargetError(
             f"this is a Jetson ({host.model or host.soc}), but nothing says which L4T release it runs: "
             "/etc/nv_tegra_release is missing and nvidia-l4t-core is not installed",
-            hint=hostfiles.ELSEWHERE,
+            hint=ELSEWHERE,
         )
     else:
         base = _of_driver(host, notices)
@@ -241,7 +113,7 @@ def _of_host(host: HostFacts, parts: Parts) -> Platform:
         "board": host.board_origin or ("not in the table" if host.soc else "not a Jetson"),
         "memory": "/proc/meminfo" if host.memory else "unknown",
     }
-    return customize.apply(replace(described, origins=origins, notices=tuple(notices)), parts)
+    return overrides.apply(replace(described, origins=origins, notices=tuple(notices)), parts)
 
 
 def _host_distro(base: Platform, host: HostFacts, row: Release, notices: list[str]) -> Platform:
@@ -254,7 +126,7 @@ def _host_distro(base: Platform, host: HostFacts, row: Release, notices: list[st
         )
         return base
     notices.append(f"this machine runs Ubuntu {host.distro_version} instead of {row.ubuntu}: images must match it")
-    return customize.rebase(base, "ubuntu", host.distro_version, "/etc/os-release")
+    return overrides.rebase(base, "ubuntu", host.distro_version, "/etc/os-release")
 
 
 def _of_driver(host: HostFacts, notices: list[str]) -> Platform:
@@ -291,7 +163,7 @@ def _report(host: HostFacts) -> dict[str, str]:
 
 def _cross(parts: Parts, problem: tuple[str, ...] = ()) -> Platform:
     notices = list(problem)
-    asked = releases.of_parts(parts, notices)
+    asked = of_parts(parts, notices)
     if asked:
         _check_arch(parts, asked.row)
         base = _of_release(asked.l4t, asked.row, asked.origin)
@@ -299,7 +171,7 @@ def _cross(parts: Parts, problem: tuple[str, ...] = ()) -> Platform:
         base = _generic(*_asked_arch(parts), tables.default_cuda(), "default")
     if parts.board:
         base = _with_board(base, parts)
-    return customize.apply(replace(base, notices=tuple(notices)), parts)
+    return overrides.apply(replace(base, notices=tuple(notices)), parts)
 
 
 def _check_arch(parts: Parts, row: Release) -> None:
@@ -308,7 +180,7 @@ def _check_arch(parts: Parts, row: Release) -> None:
     if asked is None or named is None or asked.value in {row.arch, "aarch64"}:
         return
     why = f"L4T {row.l4t} runs the {row.arch} user space"
-    raise targets.conflict(asked, named, why, hint=f"leave out `{asked.text}`")
+    raise conflict(asked, named, why, hint=f"leave out `{asked.text}`")
 
 
 def _asked_arch(parts: Parts) -> tuple[Arch, str]:
@@ -331,9 +203,7 @@ def _with_board(base: Platform, parts: Parts) -> Platform:
     board = tables.boards()[part.value]
     if board.l4t and not board.boots(base.l4t):
         other = parts.l4t or parts.jetpack or part
-        raise targets.conflict(
-            part, other, f"{board.name} does not run L4T {base.l4t}; it runs {tables.listing(board.l4t)}"
-        )
+        raise conflict(part, other, f"{board.name} does not run L4T {base.l4t}; it runs {tables.listing(board.l4t)}")
     memory, what = (board.visible << 20, "visible") if board.visible else (board.memory << 30, "nominal")
     origins = {"soc": part.place, "board": part.place, "memory": f"{what} memory of {board.id}"}
     return replace(base, soc=board.soc, board=board.id, memory=memory, origins={**base.origins, **origins})
@@ -345,7 +215,7 @@ def _with_board(base: Platform, parts: Parts) -> Platform:
 def _of_release(l4t: Version, row: Release, origin: str) -> Platform:
     table = f"table, L4T {row.l4t}"
     names = ("jetpack", "arch", "cuda", "driver_cuda", "distro", "distro_version", "sm")
-    python = customize.distro_row("ubuntu", row.ubuntu, table)["python"]
+    python = tables.distro_row("ubuntu", row.ubuntu, table)["python"]
     return Platform(
         arch=Arch(row.arch),
         l4t=l4t,
@@ -376,7 +246,7 @@ def _generic(arch: Arch, arch_origin: str, cuda: Version | None, cuda_origin: st
         jetpack=None,
         cuda=cuda,
         driver_cuda=None,
-        python=Version(customize.distro_row("ubuntu", GENERIC_UBUNTU, "default")["python"]),
+        python=Version(tables.distro_row("ubuntu", GENERIC_UBUNTU, "default")["python"]),
         distro="ubuntu",
         distro_version=GENERIC_UBUNTU,
         sm=tables.generic_sm(arch.value, cuda) if cuda else (),
@@ -396,7 +266,3 @@ def _nowhere() -> dict[str, str]:
     """Origins of what nothing says anything about."""
     unknown = {"driver_cuda": "unknown", "memory": "unknown"}
     return {**dict.fromkeys(("l4t", "jetpack", "soc", "board"), "not a Jetson"), **unknown}
-
-
-def _text(version: Version | None) -> str | None:
-    return str(version) if version is not None else None

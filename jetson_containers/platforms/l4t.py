@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from jetson_containers.core.errors import TargetError
-from jetson_containers.platforms import tables
-from jetson_containers.platforms import target as targets
+from jetson_containers.platforms import tables, target
 
 if TYPE_CHECKING:
     from jetson_containers.platforms.tables import Release
-    from jetson_containers.platforms.target import Part, Parts
+    from jetson_containers.platforms.target import Parts, TargetPart
 
 
 @dataclass(frozen=True)
@@ -61,15 +60,15 @@ def same_jetpack(one: str | None, other: str | None) -> bool:
     return _plain(one) == _plain(other)
 
 
-def _of_number(part: Part, jetpack: Part | None, notices: list[str]) -> Asked:
+def _of_number(part: TargetPart, jetpack: TargetPart | None, notices: list[str]) -> Asked:
     version = _complete(part, notices)
     row = known(version, part.place, notices)
     if jetpack and not same_jetpack(row.jetpack, jetpack.value):
-        raise targets.conflict(part, jetpack, f"L4T {version} is JetPack {row.jetpack or 'unknown'}")
+        raise target.conflict(part, jetpack, f"L4T {version} is JetPack {row.jetpack or 'unknown'}")
     return Asked(row.l4t if row.l4t == version else version, row, part.place)
 
 
-def _complete(part: Part, notices: list[str]) -> Version:
+def _complete(part: TargetPart, notices: list[str]) -> Version:
     """`r36` is the newest 36.x there is; `r35.4`, since there was no 35.4.0, the newest 35.4.x."""
     version = Version(part.value)
     given = version.release
@@ -84,7 +83,7 @@ def _complete(part: Part, notices: list[str]) -> Version:
     return found.l4t
 
 
-def _of_jetpack(part: Part, parts: Parts, notices: list[str]) -> Release:
+def _of_jetpack(part: TargetPart, parts: Parts, notices: list[str]) -> Release:
     board = tables.boards()[parts.board.value] if parts.board else None
     fits = [row for row in tables.releases() if board is None or board.boots(row.l4t)]
     wanted = _plain(part.value)
@@ -95,7 +94,7 @@ def _of_jetpack(part: Part, parts: Parts, notices: list[str]) -> Release:
         (row for row in fits if row.status == "released" and _plain(row.jetpack).startswith(f"{wanted}.")), None
     )
     if found is None and parts.board and _exists(wanted):
-        raise targets.conflict(part, parts.board, f"{board.name if board else ''} has no release of this JetPack")
+        raise target.conflict(part, parts.board, f"{board.name if board else ''} has no release of this JetPack")
     if found is None:
         names = sorted({row.jetpack for row in tables.releases() if row.jetpack}, reverse=True)
         raise TargetError(f"{part}: no such JetPack", details=(f"known: {tables.listing(names)}",))
@@ -111,7 +110,7 @@ def _exists(wanted: str) -> bool:
     )
 
 
-def _of_board(part: Part) -> Asked:
+def _of_board(part: TargetPart) -> Asked:
     board = tables.boards()[part.value]
     row = tables.newest(lambda row: board.boots(row.l4t) and board.soc in row.socs)
     if row is None:

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from jetson_containers.core.errors import TargetError
-from jetson_containers.platforms import cuda as cudarange
-from jetson_containers.platforms import tables
-from jetson_containers.platforms import target as targets
+from jetson_containers.core.facts import load_facts
+from jetson_containers.platforms import tables, target
+from jetson_containers.platforms.cuda import runnable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from jetson_containers.platforms.detect import Platform
-    from jetson_containers.platforms.target import Part, Parts
+    from jetson_containers.platforms.platform import Platform
+    from jetson_containers.platforms.target import Parts, TargetPart
 
 
 def apply(platform: Platform, parts: Parts) -> Platform:
@@ -44,7 +42,7 @@ def rebase(platform: Platform, distro: str, version: str, origin: str) -> Platfo
     Python follows the distribution unless another one than its own had been asked for. Raises TargetError for a
     distribution that is not in the table.
     """
-    row = distro_row(distro, version, origin)
+    row = tables.distro_row(distro, version, origin)
     own = tables.distro(platform.distro, platform.distro_version)
     asked = own is None or str(platform.python) != own["python"]
     origins = {**platform.origins, "distro": origin, "distro_version": origin}
@@ -59,8 +57,8 @@ def rebase(platform: Platform, distro: str, version: str, origin: str) -> Platfo
     )
 
 
-def _with_cuda(platform: Platform, part: Part, parts: Parts) -> Platform:
-    if part.value == targets.CPU:
+def _with_cuda(platform: Platform, part: TargetPart, parts: Parts) -> Platform:
+    if part.value == target.CPU:
         platform = _set(_set(platform, "cuda", None, part.place), "driver_cuda", None, part.place)
         return _set(platform, "sm", (), "no CUDA")
     cuda = Version(part.value)
@@ -74,36 +72,36 @@ def _with_cuda(platform: Platform, part: Part, parts: Parts) -> Platform:
     return platform
 
 
-def _check_cuda(platform: Platform, cuda: Version, part: Part, parts: Parts) -> None:
+def _check_cuda(platform: Platform, cuda: Version, part: TargetPart, parts: Parts) -> None:
     """Refuse a CUDA that does not exist, or that the L4T release cannot run."""
     if cuda not in tables.toolkits():
         raise TargetError(f"{part}: no such CUDA", details=(f"known: {tables.listing(tables.toolkits())}",))
     if platform.l4t is None:
         return
-    runs = cudarange.runnable(platform.l4t, platform.driver_cuda)
+    runs = runnable(platform.l4t, platform.driver_cuda)
     if cuda not in runs:
         why = f"L4T {platform.l4t} runs CUDA {tables.listing(runs)}"
         named = parts.l4t or parts.jetpack or parts.board
         able = [
             f"r{each.l4t}"
             for each in tables.releases()
-            if platform.soc in (None, *each.socs) and cuda in cudarange.runnable(each.l4t, each.driver_cuda)
+            if platform.soc in (None, *each.socs) and cuda in runnable(each.l4t, each.driver_cuda)
         ]
         further = f", or name a release that runs CUDA {cuda}: {tables.listing(able[:4])}" if able else ""
         hint = f"take one of these{further}"
         if named:
-            raise targets.conflict(part, named, why, hint=hint)
+            raise target.conflict(part, named, why, hint=hint)
         raise TargetError(f"{part}: {why}", hint=hint)
 
 
-def _with_sm(platform: Platform, part: Part) -> Platform:
+def _with_sm(platform: Platform, part: TargetPart) -> Platform:
     wanted = tuple(sorted({int(text) for text in part.value.split(",")}))
     if platform.cuda is None:
         raise TargetError(f"{part}: this platform has no CUDA", hint="leave it out, or add a CUDA: cu128")
     for sm in wanted:
         needs = tables.needs_cuda(sm)
         if needs is None:
-            known = tables.listing(tables.load("cuda")["gpus"])
+            known = tables.listing(load_facts("cuda")["gpus"])
             raise TargetError(f"{part}: no GPU has compute capability {sm / 10}", details=(f"known: {known}",))
         if platform.l4t and sm not in platform.sm:
             raise TargetError(
@@ -116,17 +114,6 @@ def _with_sm(platform: Platform, part: Part) -> Platform:
                 hint=f"name a newer one: cu{needs.major}{needs.minor}",
             )
     return _set(platform, "sm", wanted, part.place)
-
-
-def distro_row(name: str, version: str, origin: str) -> Mapping[str, str]:
-    """Find a distribution. Raises TargetError, naming the known ones, for one that is not in the table."""
-    row = tables.distro(name, version)
-    if row is None:
-        known = [f"{n} {v}" for n, versions in tables.load("distros").items() for v in versions]
-        raise TargetError(
-            f"`{name} {version}` ({origin}) is no known distribution", details=(f"known: {tables.listing(known)}",)
-        )
-    return row
 
 
 def _set(platform: Platform, name: str, value: object, origin: str) -> Platform:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
-from jetson_containers.core.facts import load as load  # noqa: PLC0414 - users of these tables read others as well
+from jetson_containers.core.errors import TargetError
+from jetson_containers.core.facts import load_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -74,7 +75,7 @@ def series(version: Version) -> Version:
 @functools.cache
 def releases() -> tuple[Release, ...]:
     """All known releases, newest first."""
-    table = load("l4t")
+    table = load_facts("l4t")
     rows = [_release(l4t, row, table["families"][l4t.split(".")[0]]) for l4t, row in table["releases"].items()]
     return tuple(sorted(rows, key=lambda row: row.l4t, reverse=True))
 
@@ -99,7 +100,7 @@ def newest(keep: Callable[[Release], bool]) -> Release | None:
 @functools.cache
 def boards() -> Mapping[str, Board]:
     """All known modules by id."""
-    return {key: _board(key, row) for key, row in load("boards")["boards"].items()}
+    return {key: _board(key, row) for key, row in load_facts("boards")["boards"].items()}
 
 
 @functools.cache
@@ -110,7 +111,7 @@ def board_ids() -> Mapping[str, str]:
 
 def socs() -> Mapping[str, Mapping[str, str]]:
     """The chips: name, gpu, sm, compatible."""
-    found: Mapping[str, Mapping[str, str]] = load("boards")["socs"]
+    found: Mapping[str, Mapping[str, str]] = load_facts("boards")["socs"]
     return found
 
 
@@ -121,49 +122,49 @@ def soc_sm(soc: str) -> int:
 
 def toolkits() -> tuple[Version, ...]:
     """CUDA toolkits images may be made for, oldest first."""
-    return tuple(Version(text) for text in load("cuda")["toolkits"])
+    return tuple(Version(text) for text in load_facts("cuda")["toolkits"])
 
 
 def default_cuda() -> Version:
     """The CUDA of a cross target for x86_64 or sbsa that names none."""
-    return Version(load("cuda")["default"])
+    return Version(load_facts("cuda")["default"])
 
 
 def driver_cuda(driver: str) -> Version | None:
     """Newest CUDA a desktop or server driver runs natively; None for one older than the table."""
     branch = int(driver.split(".", maxsplit=1)[0])
-    known = [int(row) for row in load("cuda")["drivers"] if int(row) <= branch]
-    return Version(load("cuda")["drivers"][str(max(known))]) if known else None
+    known = [int(row) for row in load_facts("cuda")["drivers"] if int(row) <= branch]
+    return Version(load_facts("cuda")["drivers"][str(max(known))]) if known else None
 
 
 def oldest_driver(cuda: Version) -> int | None:
     """First driver branch that runs a CUDA natively; None when the table has none."""
-    rows = load("cuda")["drivers"].items()
+    rows = load_facts("cuda")["drivers"].items()
     return min((int(branch) for branch, runs in rows if Version(runs) >= cuda), default=None)
 
 
 def gpu_name(sm: int) -> str | None:
     """What a compute capability belongs to: `Ampere (Orin)`; None for an unknown one."""
-    row = load("cuda")["gpus"].get(str(sm))
+    row = load_facts("cuda")["gpus"].get(str(sm))
     return str(row["name"]) if row else None
 
 
 def needs_cuda(sm: int) -> Version | None:
     """First CUDA that makes code for a compute capability; None for an unknown one."""
-    row = load("cuda")["gpus"].get(str(sm))
+    row = load_facts("cuda")["gpus"].get(str(sm))
     return Version(row["cuda"]) if row else None
 
 
 def generic_sm(arch: str, cuda: Version) -> tuple[int, ...]:
     """What is compiled for on `sbsa` or `x86_64` when no Jetson chip decides, ascending."""
-    rows = load("cuda")["sm"][arch]
+    rows = load_facts("cuda")["sm"][arch]
     wanted = [*rows["always"], *(rows["new"] if cuda.major >= 13 else ())]
     return tuple(sorted(int(sm) for sm in wanted if (first := needs_cuda(int(sm))) and first <= cuda))
 
 
 def distro(name: str, version: str) -> Mapping[str, str] | None:
     """Row of a distribution (codename, python, like); None for an unknown one."""
-    row: Mapping[str, str] | None = load("distros").get(name, {}).get(version)
+    row: Mapping[str, str] | None = load_facts("distros").get(name, {}).get(version)
     return row
 
 
@@ -222,3 +223,14 @@ def _numbers(text: str) -> tuple[int, ...]:
 def listing(values: Iterable[object]) -> str:
     """Join values for a message: `a, b, c`."""
     return ", ".join(str(value) for value in values)
+
+
+def distro_row(name: str, version: str, origin: str) -> Mapping[str, str]:
+    """Find a distribution. Raises TargetError, naming the known ones, for one that is not in the table."""
+    row = distro(name, version)
+    if row is None:
+        known = [f"{n} {v}" for n, versions in load_facts("distros").items() for v in versions]
+        raise TargetError(
+            f"`{name} {version}` ({origin}) is no known distribution", details=(f"known: {listing(known)}",)
+        )
+    return row

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import ConfigError, JetsonError, TargetError
 from jetson_containers.core.suggest import did_you_mean
+from jetson_containers.core.text import shown
+from jetson_containers.core.versions import LONGEST, pep440
 from jetson_containers.platforms import tables
 from jetson_containers.platforms.host import MACHINES
-from jetson_containers.recipes.files import shown
-from jetson_containers.recipes.requirement import LONGEST, pep440
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,10 +31,15 @@ GRAMMAR = (
     "GPU code: sm87",
 )
 CPU = "cpu"
+# What a release must work on: every L4T family with its point releases that differ, servers and PCs.
+SUPPORTED_TARGETS = (
+    "r32.7.1", "r35.4.1", "r36.2.0", "r36.3.0", "r36.4.0", "r36.4.3", "r36.5.0", "r38.2.0", "r39.2.0",
+    "sbsa", "x86_64", "x86_64-cu129", "x86_64-cpu",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Part:
+class TargetPart:
     """One thing that was asked for: its normalized value, as it was written, and where."""
 
     value: str
@@ -54,14 +59,14 @@ class Part:
 class Parts:
     """All that was asked for. `sm` may be several, joined by commas in `value`."""
 
-    l4t: Part | None = None
-    jetpack: Part | None = None
-    board: Part | None = None
-    arch: Part | None = None  # "tegra", "sbsa", "x86_64", or "aarch64" for either of the first two
-    cuda: Part | None = None  # "12.8", or "cpu"
-    distro: Part | None = None  # "ubuntu 24.04"
-    python: Part | None = None  # "3.12"
-    sm: Part | None = None
+    l4t: TargetPart | None = None
+    jetpack: TargetPart | None = None
+    board: TargetPart | None = None
+    arch: TargetPart | None = None  # "tegra", "sbsa", "x86_64", or "aarch64" for either of the first two
+    cuda: TargetPart | None = None  # "12.8", or "cpu"
+    distro: TargetPart | None = None  # "ubuntu 24.04"
+    python: TargetPart | None = None  # "3.12"
+    sm: TargetPart | None = None
 
     @property
     def names_machine(self) -> bool:
@@ -78,21 +83,21 @@ class Parts:
 class _Collector:
     """Takes parts one by one and refuses a second value for the same thing."""
 
-    found: dict[str, Part] = field(default_factory=dict)
+    found: dict[str, TargetPart] = field(default_factory=dict)
 
-    def add(self, kind: str, part: Part) -> None:
+    def add(self, kind: str, part: TargetPart) -> None:
         old = self.found.get(kind)
         if old is None or old.value == part.value:
             self.found[kind] = part
         elif kind == "arch" and "aarch64" in (old.value, part.value) and "x86_64" not in (old.value, part.value):
             self.found[kind] = part if old.value == "aarch64" else old  # `arm64-sbsa`: the narrower one
         elif kind == "sm":
-            self.found[kind] = Part(f"{old.value},{part.value}", f"{old.text},{part.text}", part.origin)
+            self.found[kind] = TargetPart(f"{old.value},{part.value}", f"{old.text},{part.text}", part.origin)
         else:
             raise conflict(old, part, "name two different things", hint="leave one of them out")
 
 
-def conflict(one: Part, other: Part, why: str, *, hint: str | None = None) -> JetsonError:
+def conflict(one: TargetPart, other: TargetPart, why: str, *, hint: str | None = None) -> JetsonError:
     """The error for two parts that cannot both hold."""
     kind = TargetError if "--target" in (one.origin, other.origin) else ConfigError
     return kind(f"{one} and {other}: {why}", hint=hint)
@@ -104,7 +109,7 @@ def from_target(target: str) -> Parts:
     for chunk in re.split(r"[,\s]+", target.strip()):
         for text in _split(chunk) if chunk else ():
             kind, value = _recognize(text) or _unknown(text)
-            collector.add(kind, Part(value, text, "--target"))
+            collector.add(kind, TargetPart(value, text, "--target"))
     return Parts(**collector.found)
 
 
@@ -117,7 +122,7 @@ def from_env(env: Mapping[str, str]) -> Parts:
             value = convert(text) if text.isascii() and len(text) <= LONGEST else None
             if value is None:
                 raise ConfigError(f"${name}: `{shown(text)}` is no {kind}", hint=f"unset {name}, or see --target")
-            collector.add(kind, Part(value, text, f"${name}"))
+            collector.add(kind, TargetPart(value, text, f"${name}"))
     return Parts(**collector.found)
 
 

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
 from jetson_containers.core.files import write_atomically
-from jetson_containers.recipes import tree as packagetree
 from jetson_containers.recipes.package import Artifacts, Dependency, Package
 from jetson_containers.recipes.rules import RuleResult
+from jetson_containers.recipes.tree import content, file_digest, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jetson_containers.platforms.detect import Platform
-    from jetson_containers.recipes.tree import Candidate
+    from jetson_containers.platforms.platform import Platform
+    from jetson_containers.recipes.tree import RecipeDirectory
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def file_for(cache: Path, trees: Sequence[Path], platform: Platform) -> Path:
 class Key:
     """What an index was made from: the definitions together with this program, which decides what they mean."""
 
-    candidates: Sequence[Candidate]
+    candidates: Sequence[RecipeDirectory]
 
     def take(self) -> None:
         """Take both, before the definitions are read: a change meanwhile must not go unnoticed."""
@@ -71,13 +71,13 @@ class Key:
         """By sizes and times."""
         stats = [file.stat() for file in _readers()]
         readers = ",".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
-        return hashlib.sha256(f"{packagetree.fingerprint(self.candidates)}|{readers}".encode()).hexdigest()
+        return hashlib.sha256(f"{fingerprint(self.candidates)}|{readers}".encode()).hexdigest()
 
     @cached_property
     def content(self) -> str:
         """By content."""
-        readers = ",".join(packagetree.file_digest(file) for file in _readers())
-        return hashlib.sha256(f"{packagetree.content(self.candidates)}|{readers}".encode()).hexdigest()
+        readers = ",".join(file_digest(file) for file in _readers())
+        return hashlib.sha256(f"{content(self.candidates)}|{readers}".encode()).hexdigest()
 
 
 def _readers() -> list[Path]:
@@ -125,9 +125,9 @@ def _still(inputs: dict[str, str]) -> bool:
     """Whether everything a `config.py` had read is still what it was."""
     if not inputs:
         return True
-    from jetson_containers.recipes.upstream import config_py as legacy_python
+    from jetson_containers.recipes.upstream import config_py
 
-    return all(legacy_python.is_still(name, before) for name, before in inputs.items())
+    return all(config_py.is_still(name, before) for name, before in inputs.items())
 
 
 def _decode(data: dict[str, Any]) -> Contents:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -19,20 +19,19 @@ from jetson_containers.core.errors import (
     command,
 )
 from jetson_containers.core.suggest import closest
-from jetson_containers.recipes import cache as catalog_index
-from jetson_containers.recipes import files as recipe_files
-from jetson_containers.recipes import tree as packagetree
-from jetson_containers.recipes.cache import Absent, Contents
+from jetson_containers.core.versions import in_series, same_version, version_key
+from jetson_containers.recipes import files
+from jetson_containers.recipes.cache import Absent, Contents, Key, file_for, read, write
 from jetson_containers.recipes.package import read_directory, render
-from jetson_containers.recipes.requirement import in_series, same_version, version_key
 from jetson_containers.recipes.rules import check_all, explain
+from jetson_containers.recipes.tree import directory_hint, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence, Set
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
-    from jetson_containers.recipes.tree import Candidate
+    from jetson_containers.recipes.tree import RecipeDirectory
 
 __all__ = ["Absent", "Catalog", "load", "preferred"]
 
@@ -68,7 +67,7 @@ class Catalog:
         if package is None:
             package = next(iter(self.series(name)), None)
         if package is None:
-            raise self._not_found(name, f", which `{asked_by}` asks for," if asked_by else "")
+            raise self._not_found(name, asked_by)
         return package
 
     def match(self, patterns: Sequence[str]) -> list[Package]:
@@ -138,10 +137,11 @@ class Catalog:
         absent = absent or [item.package.name for item in self.absent_of(pattern)]
         if absent:
             return f"absent on this platform: {', '.join(absent[:5])}; {_why(absent[0])} says why"
-        return packagetree.directory_hint(pattern) or self._suggestion(pattern) or LIST_HINT
+        return directory_hint(pattern) or self._suggestion(pattern) or LIST_HINT
 
-    def _not_found(self, name: str, asked: str) -> JetsonError:
+    def _not_found(self, name: str, asked_by: str) -> JetsonError:
         """The error for a name that is not available: absent, broken, without that version, or unknown."""
+        asked = f", which `{asked_by}` asks for," if asked_by else ""
         family = self.family_of(name.partition(":")[0])
         absent = self.absent_of(name)
         if absent:
@@ -155,17 +155,23 @@ class Catalog:
             details = [f"absent on this platform: {', '.join(elsewhere)}"] if elsewhere else []
             hint = f"there is {_listed(versions)}" if versions else f"{_why(family)} says why"
             return UnknownPackageError(f"package `{family}`{asked} has no `{name}`", hint=hint, details=details)
-        hint = (not asked and packagetree.directory_hint(name)) or self._suggestion(name) or LIST_HINT
+        hint = (not asked and directory_hint(name)) or self._suggestion(name, asked_by) or LIST_HINT
         return UnknownPackageError(f"there is no package `{name}`{asked.rstrip(',')}", hint=hint)
 
-    def _suggestion(self, name: str) -> str | None:
-        """Name up to three similar packages, an alias with what it stands for."""
+    def _suggestion(self, name: str, asked_by: str = "") -> str | None:
+        """Name up to three similar packages, an alias with what it stands for; not those of who asks."""
         every = {*self._aliases, *self._families, *self.family_aliases, *self.available}
+        if asker := self.family_of(asked_by.partition(":")[0]):
+            every = {word for word in every if self._family_meant(word) != asker}
         words = {_folded(word): word for word in sorted(every) if ":" in name or ":" not in word}
         close = [words[word] for word in closest(_folded(name), words, 3)]
         if not close:
             return None
         return f"did you mean {_listed([self._described(word) for word in close], 'or')}?"
+
+    def _family_meant(self, word: str) -> str | None:
+        alias = self._aliases.get(word)
+        return alias.family if alias else self.family_of(word.partition(":")[0])
 
     def _described(self, word: str) -> str:
         if word in self._families or word in self.available:
@@ -221,24 +227,25 @@ def load(trees: Sequence[Path], platform: Platform, *, cache: Path | None = None
     `cache` is a directory for the content-keyed index. A broken recipe disables only itself. Raises ConfigError
     for a tree that is not there.
     """
-    candidates = packagetree.scan(trees)
+    candidates = scan(trees)
     roots = [Path(tree).expanduser().absolute() for tree in trees]
     if cache is None:
         return _catalog(_read(candidates, platform, roots), platform)
-    file = catalog_index.file_for(cache, trees, platform)
-    key = catalog_index.Key(candidates)
-    contents = catalog_index.read(file, key)
+    file = file_for(cache, trees, platform)
+    key = Key(candidates)
+    contents = read(file, key)
     if contents is None:
         key.take()
         contents = _read(candidates, platform, roots)
-        catalog_index.write(file, key, contents)
+        write(file, key, contents)
     return _catalog(contents, platform)
 
 
 def preferred(packages: Iterable[Package]) -> list[Package]:
     """Sort packages, the preferred first: plain before variants, the default, then the newest, then by name.
 
-    Of a family that our format has, what upstream's format adds comes last.
+    Of a family that our format has, what upstream's format adds comes last. A package called just like a family with
+    versions is a user's own, and what the bare name means.
     """
     by_name = sorted(packages, key=lambda package: package.name)
     newest = sorted(by_name, key=lambda package: version_key(package.version), reverse=True)
@@ -249,6 +256,7 @@ def preferred(packages: Iterable[Package]) -> list[Package]:
             package.variant is not None,
             package.adaptable and package.family in ours,
             not package.default,
+            not package.replaces or package.version is not None,
         ),
     )
 
@@ -264,62 +272,86 @@ def _catalog(contents: Contents, platform: Platform) -> Catalog:
     )
 
 
-def _read(candidates: Iterable[Candidate], platform: Platform, roots: Sequence[Path]) -> Contents:
+def _read(candidates: Iterable[RecipeDirectory], platform: Platform, roots: Sequence[Path]) -> Contents:
     """Read every candidate, in its own format, and join the packages in the order of the candidates."""
-    from jetson_containers.recipes.upstream import reader as legacy
+    from jetson_containers.recipes.upstream import reader
 
     listed = list(candidates)
-    drafts = legacy.drafts(listed, roots, platform)
+    drafts = reader.drafts(listed, roots, platform)
     ours: dict[Path, tuple[Package, ...]] = {}
     trees = {candidate.path: candidate.tree for candidate in listed}
     broken = {path: [(error, _names_of_broken(path, trees[path]))] for path, error in drafts.broken.items()}
     for candidate in listed:
-        if candidate.path in broken or candidate.path in drafts.items:
+        if candidate.path in broken or candidate.path in drafts.items or candidate.path in drafts.none:
             continue
         try:
             recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested, tree=candidate.tree)
             ours[candidate.path] = render(recipe, platform) if recipe else ()
         except RecipeError as error:
             broken[candidate.path] = [(error, _names_of_broken(candidate.path, candidate.tree))]
-    found = legacy.read([*drafts.items.values()], roots, platform, [item for items in ours.values() for item in items])
+    found = reader.read([*drafts.items.values()], roots, platform, [item for items in ours.values() for item in items])
     packages = {**ours, **{path: tuple(items) for path, items in found.packages.items()}}
     notices = [*drafts.notices, *found.notices]
-    return _joined(listed, packages, {**broken, **found.broken}, notices, found.inputs, platform)
+    return _joined(listed, packages, {**broken, **found.broken}, notices, found.inputs, platform, roots[:1])
 
 
 def _joined(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[RecipeDirectory],
     found: Mapping[Path, Sequence[Package]],
     broken: Mapping[Path, Sequence[tuple[RecipeError, tuple[str, ...]]]],
     remarks: Sequence[str],
     inputs: Mapping[str, str],
     platform: Platform,
+    built_in: Sequence[Path],
 ) -> Contents:
     """All packages under their names; the first of two of the same name is the one.
 
-    In upstream's format it is the first that is available here: `requires` is judged before names are.
+    In upstream's format it is the first that is available here: `requires` is judged before names are. In ours, one of
+    a directory that the user added comes before one of the `built_in` tree.
     """
     packages: dict[str, Package] = {}
     notices = list(remarks)
+    added: set[str] = set()  # names defined in directories that the user added
     for candidate in candidates:
         for package in found.get(candidate.path, ()):
             first = packages.setdefault(package.name, package)
+            if candidate.tree not in built_in and first is package:
+                added.add(package.name)
             if first is package:
                 continue
-            if first.adaptable and package.adaptable and not _is_here(first, platform) and _is_here(package, platform):
+            own = not first.adaptable and not package.adaptable
+            if own and candidate.tree not in built_in and first.name not in added and _is_here(package, platform):
+                packages[package.name] = replace(package, replaces=first.origin)
+                added.add(package.name)
+                notices.append(f"`{first.name}` of {first.origin} is ignored: {package.origin} takes its place")
+            elif (
+                first.adaptable and package.adaptable and not _is_here(first, platform) and _is_here(package, platform)
+            ):
                 packages[package.name] = package
             else:
                 notices.append(f"`{package.name}` of {package.origin} is ignored: {first.origin} defines it already")
+    packages |= _called_like_a_family(packages, added, platform)
     if any(package.adaptable for package in packages.values()):
-        from jetson_containers.recipes.upstream import names as legacy_names
-        from jetson_containers.recipes.upstream import packages as legacy_package
+        from jetson_containers.recipes.upstream.names import settled, without_patterns
+        from jetson_containers.recipes.upstream.packages import with_families
 
-        packages, about_patterns = legacy_names.without_patterns(packages, platform)
-        packages, about_aliases = legacy_names.settled(legacy_package.with_families(packages), platform)
+        packages, about_patterns = without_patterns(packages, platform)
+        packages, about_aliases = settled(with_families(packages), platform)
         notices += [*about_patterns, *about_aliases]
     available, absent = _sorted_out(packages, platform)
     errors = tuple(error for candidate in candidates for error in broken.get(candidate.path, ()))
     return Contents(available, absent, errors, (*notices, *_alias_notices(available)), dict(inputs))
+
+
+def _called_like_a_family(packages: Mapping[str, Package], added: Set[str], platform: Platform) -> dict[str, Package]:
+    """Packages that the user added under the bare name of a built-in family with versions, which they stand for now."""
+    built_in = [package for package in packages.values() if package.name not in added and not package.adaptable]
+    usual = {package.family: package for package in reversed(preferred(built_in)) if package.version}
+    return {
+        name: replace(package, replaces=usual[name].origin)
+        for name, package in packages.items()
+        if name in added and name in usual and not package.adaptable and _is_here(package, platform)
+    }
 
 
 def _is_here(package: Package, platform: Platform) -> bool:
@@ -360,7 +392,7 @@ def _names_of_broken(path: Path, tree: Path) -> tuple[str, ...]:
     names = [path.name]
     for file in sorted(path.glob("[Dd]ockerfile*")):
         try:
-            text = recipe_files.read_text(file, tree=tree, errors="replace")
+            text = files.read_text(file, tree=tree, errors="replace")
         except RecipeError:
             continue
         match = re.search(r"^#[ \t]*name:[ \t]*['\"]?([\w.+-]{1,256})", text, re.MULTILINE)

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import RecipeError
-from jetson_containers.recipes import files as recipe_files
+from jetson_containers.recipes import files
 
 if TYPE_CHECKING:
     from jetson_containers.recipes.package import Package
@@ -20,7 +20,7 @@ def readme(package: Package) -> str:
     if not package.docs.endswith(".md"):
         return ""
     path = package.path / package.docs
-    return recipe_files.read_text(path)
+    return files.read_text(path)
 
 
 def whole(package: Package) -> str:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LARGEST = 1 << 20  # bytes; no Dockerfile, `config.py`, README or script of a recipe comes near
-LONGEST_SHOWN = 80  # characters of a value in a message
 _KINDS = ((stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"), (stat.S_ISDIR, "a directory"))
 
 
@@ -102,12 +101,6 @@ def program(command: str) -> str:
         return next(iter(shlex.split(command)), "")
     except ValueError:
         return command.strip()
-
-
-def shown(text: str) -> str:
-    """A value for a message: on one line and not too long."""
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_SHOWN else f"{line[: LONGEST_SHOWN - 3]}..."
 
 
 def _too_large(path: Path) -> RecipeError:

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
-from jetson_containers.recipes import files as recipe_files
-from jetson_containers.recipes import rules as requires
-from jetson_containers.recipes import schema as recipe_keys
-from jetson_containers.recipes import shared, templating
+from jetson_containers.core.text import shown
+from jetson_containers.recipes import files, rules, schema, shared, templating
 from jetson_containers.recipes.reader import Recipe, is_nested, read_directory
 from jetson_containers.recipes.requirement import Dependency
 
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 __all__ = ["Artifacts", "Dependency", "Package", "Recipe", "read_directory", "render"]
 
@@ -79,6 +77,7 @@ class Package:
     tree: Path | None = None  # what it belongs to; its own directory if None
     added: Mapping[str, str] = field(default_factory=dict)  # files of its build context that stand in no tree: texts
     adaptable: bool = False  # of upstream's format, where a nearer pin overrides one of its own
+    replaces: str = ""  # file:line of the definition whose name it takes, being in a directory that the user added
 
 
 MOST_PACKAGES = 1000  # of one directory
@@ -128,7 +127,7 @@ class _Fields:
         """Put a layer on top: its keys win, its `args` are merged."""
         values, where = dict(self.values), dict(self.where)
         for written, value in layer.items():
-            key = recipe_keys.SYNONYMS.get(written, written)
+            key = schema.SYNONYMS.get(written, written)
             if key == "args":
                 where.update({f"args.{name}": f"{prefix}{written}.{name}" for name in value or {}})
                 values[key] = {**(values.get("args") or {}), **(value or {})}
@@ -157,16 +156,20 @@ class _Fields:
         """A text as written."""
         return self.values.get(key) or ""
 
+    def joined(self, key: str) -> str:
+        """A text that may be given as a list."""
+        return schema.joined(self.values.get(key), key)
+
     def rendered(self, key: str) -> str:
         return self.render(self.text(key), key)
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list, rendered; items that are empty then are left out."""
-        rendered = (self.render(item, key).strip() for item in recipe_keys.texts(self.values.get(key)))
+        rendered = (self.render(item, key).strip() for item in schema.texts(self.values.get(key)))
         return tuple(item for item in rendered if item)
 
     def flag(self, key: str) -> bool:
-        return bool(recipe_keys.flag(self.values.get(key)))
+        return bool(schema.flag(self.values.get(key)))
 
     def number(self, key: str, read: Callable[[str], int | None]) -> int | None:
         text = self.text(key)
@@ -253,7 +256,7 @@ def _row_here(entries: list[_Fields], rows: list[int], platform: Platform) -> in
 
 
 def _misses(fields: _Fields, platform: Platform) -> int:
-    return sum(not result.ok for result in requires.check_all(_rules(fields, "requires"), platform))
+    return sum(not result.ok for result in rules.check_all(_rules(fields, "requires"), platform))
 
 
 def _default_entry(entries: list[_Fields], platform: Platform) -> int | None:
@@ -280,7 +283,7 @@ def _default_entry(entries: list[_Fields], platform: Platform) -> int | None:
 
 
 def _available(fields: _Fields, platform: Platform) -> bool:
-    return not fields.flag("disabled") and requires.holds(_rules(fields, "requires"), platform)
+    return not fields.flag("disabled") and rules.holds(_rules(fields, "requires"), platform)
 
 
 def _default_mark(fields: _Fields, platform: Platform) -> bool | None:
@@ -289,20 +292,20 @@ def _default_mark(fields: _Fields, platform: Platform) -> bool | None:
     if value is None or value == "":
         return None
     text = fields.rendered("default") if isinstance(value, str) else ""
-    switch = recipe_keys.flag(text) if text else None
-    return requires.holds(_rules(fields, "default"), platform) if switch is None else switch
+    switch = schema.flag(text) if text else None
+    return rules.holds(_rules(fields, "default"), platform) if switch is None else switch
 
 
 def _rules(fields: _Fields, key: str) -> tuple[str, ...]:
     if key not in fields.values:
         return (DEFAULT_REQUIRES,)
-    rules = fields.texts(key)
+    written = fields.texts(key)
     try:
-        for rule in rules:
-            requires.parse(rule)
+        for rule in written:
+            rules.parse(rule)
     except RequirementSyntaxError as error:  # only what a template made; the rest was checked when read
         raise fields.error(key, error.message) from None
-    return rules
+    return written
 
 
 def _package(fields: _Fields, family: str, variant: str | None, *, default: bool) -> Package:
@@ -325,15 +328,15 @@ def _package(fields: _Fields, family: str, variant: str | None, *, default: bool
         test=_tests(fields),
         group=fields.text("group") or fields.recipe.group,
         docs=_docs(fields),
-        notes=fields.text("notes"),
-        license=fields.text("license"),
+        notes=fields.joined("notes"),
+        license=fields.joined("license"),
         source=fields.mapping(fields.values.get("source") or {}, "source"),
-        memory_per_job=fields.number("memory_per_job", recipe_keys.size),
+        memory_per_job=fields.number("memory_per_job", schema.size),
         artifacts=_artifacts(fields),
         coexist=fields.flag("coexist"),
         gpu_at_build=fields.flag("gpu_at_build"),
         network=fields.text("network") or None,
-        timeout=fields.number("timeout", recipe_keys.seconds),
+        timeout=fields.number("timeout", schema.seconds),
         prefix=fields.text("prefix"),
         postfix=fields.values.get("postfix"),
         origin=fields.origin(),
@@ -369,7 +372,7 @@ def _artifacts(fields: _Fields) -> Artifacts | None:
     if isinstance(value, str):
         value = {"dockerfile": value}
     dockerfile = _dockerfile(fields, "artifacts", fields.render(value["dockerfile"], "artifacts"))
-    needs = (fields.render(item, "artifacts").strip() for item in recipe_keys.texts(value.get("depends")))
+    needs = (fields.render(item, "artifacts").strip() for item in schema.texts(value.get("depends")))
     return Artifacts(dockerfile, fields.depends("artifacts", tuple(item for item in needs if item)))
 
 
@@ -377,15 +380,15 @@ def _dockerfile(fields: _Fields, key: str, name: str) -> str:
     """The file of that name, which only a template can have made one that is not there."""
     if name:
         fields.recipe.check_path(fields.where.get(key, ""), name)
-        if not recipe_files.is_file(fields.recipe.path / name):
-            raise fields.error(key, f"`{recipe_files.shown(name)}` is not there")
+        if not files.is_file(fields.recipe.path / name):
+            raise fields.error(key, f"`{shown(name)}` is not there")
     return name
 
 
 def _build_flags(fields: _Fields) -> str:
     text = fields.rendered("build_flags")
     try:
-        recipe_keys.build_flags(text)
+        schema.build_flags(text)
     except ValueError as error:  # only what a template made; the rest was checked when read
         raise fields.error("build_flags", f"`build_flags`: {error}") from None
     return text
@@ -395,7 +398,7 @@ def _tests(fields: _Fields) -> tuple[str, ...]:
     """The tests, of which the first word is a file of the recipe."""
     tests = fields.texts("test") if "test" in fields.values else fields.recipe.tests
     for test in tests:
-        fields.recipe.check_path(fields.where.get("test", ""), recipe_files.program(test))
+        fields.recipe.check_path(fields.where.get("test", ""), files.program(test))
     return tests
 
 
@@ -411,7 +414,7 @@ def _share(fields: _Fields) -> tuple[str, ...]:
 
 def _docs(fields: _Fields) -> str:
     """Sentences, or the name of a README."""
-    docs = fields.text("docs")
+    docs = fields.joined("docs")
     if docs.endswith(".md"):
         fields.recipe.check_path(fields.where.get("docs", ""), docs)
     return docs

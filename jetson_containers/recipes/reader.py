@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError
 from jetson_containers.core.suggest import did_you_mean
-from jetson_containers.recipes import files as recipe_files
-from jetson_containers.recipes import templating
-from jetson_containers.recipes import yaml_lines as yamlines
+from jetson_containers.core.text import shown
+from jetson_containers.recipes import files, templating, yaml_lines
 from jetson_containers.recipes.schema import (
     HEADER_KEYS,
     LISTS,
@@ -22,7 +21,7 @@ from jetson_containers.recipes.schema import (
     SYNONYMS,
     VARIANT_KEYS,
     VERSION_KEYS,
-    Kind,
+    ValueKind,
     texts,
 )
 
@@ -51,8 +50,8 @@ class Recipe:
     def check_path(self, key: str, value: str) -> str:
         """A path that a key gives. Raises RecipeError for one that leads out of the tree."""
         tree = self.tree or self.path
-        if not recipe_files.is_inside(self.path / value, tree):
-            raise self.error(key, f"`{recipe_files.shown(value)}` leads out of the package tree {tree}")
+        if not files.is_inside(self.path / value, tree):
+            raise self.error(key, f"`{shown(value)}` leads out of the package tree {tree}")
         return value
 
     def error(self, key: str, message: str, hint: str | None = None) -> RecipeError:
@@ -91,7 +90,7 @@ def read_directory(
     configs = [name for name in CONFIG_FILES if name in names]
     if main is None and (nested or not (configs or "config.py" in names)):
         return None
-    text = recipe_files.read_text(path / main, tree=tree) if main else ""
+    text = files.read_text(path / main, tree=tree) if main else ""
     header = read_header(text, path / main) if main else None
     if nested and header is None:
         return None
@@ -101,7 +100,7 @@ def read_directory(
     if group is not None:
         recipe = replace(recipe, group=group)
     for name in _config_names(recipe, configs, names):
-        if name == "config.json" and "config" not in head and main and _is_foreign(path / name, tree):
+        if name == "config.json" and "config" not in head and main and is_foreign(path / name, tree):
             continue
         source = read_config(path / name, tree)
         lines = {**recipe.lines, **source.lines, "": recipe.lines[""]}
@@ -112,7 +111,7 @@ def read_directory(
 
 def check_directory(path: Path, tree: Path) -> None:
     """Raise RecipeError for a package directory that is a link out of its tree."""
-    if not recipe_files.is_inside(path, tree):
+    if not files.is_inside(path, tree):
         hint = "name that directory with `--package-dirs`, or copy it into the tree"
         raise RecipeError(f"is a link out of the package tree {tree}", path=path, hint=hint)
 
@@ -124,7 +123,7 @@ def _listing(path: Path) -> set[str]:
         raise RecipeError(f"cannot be read: {error.strerror}", path=path) from None
 
 
-def _lines(header: Source | None, main: str) -> dict[str, str]:
+def _lines(header: RecipeSource | None, main: str) -> dict[str, str]:
     return {"": f"{main}:1", **(header.lines if header else {})}
 
 
@@ -149,9 +148,9 @@ def _config_names(recipe: Recipe, found: list[str], names: set[str]) -> list[str
     return result
 
 
-def _is_foreign(path: Path, tree: Path) -> bool:
-    """Whether a `config.json` is no definition but, say, a model's: a mapping without a single key of ours."""
-    data = load(recipe_files.read_text(path, tree=tree), path).data
+def is_foreign(path: Path, tree: Path) -> bool:
+    """Whether a `config.json` or the like is no definition but, say, a model's: a mapping without a key of ours."""
+    data = load(files.read_text(path, tree=tree), path).data
     return bool(data) and not is_nested(data) and not any(key in HEADER_KEYS for key in data)
 
 
@@ -159,8 +158,8 @@ def _check_dockerfiles(recipe: Recipe) -> None:
     for key, value in _named_dockerfiles(recipe):
         if templating.is_template(value):
             continue
-        if not recipe_files.is_file(recipe.path / recipe.check_path(key, value)):
-            raise recipe.error(key, f"`{recipe_files.shown(value)}` is not there")
+        if not files.is_file(recipe.path / recipe.check_path(key, value)):
+            raise recipe.error(key, f"`{shown(value)}` is not there")
 
 
 def _effective_dockerfile(recipe: Recipe, text: str, *, has_header: bool) -> str | None:
@@ -186,14 +185,14 @@ def _named_dockerfiles(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 @dataclass(frozen=True)
-class Source:
+class RecipeSource:
     """What one file says: keys to values, and keys to `file:line`."""
 
     data: Mapping[str, Any]
     lines: Mapping[str, str]
 
 
-def read_header(dockerfile: str, path: Path) -> Source | None:
+def read_header(dockerfile: str, path: Path) -> RecipeSource | None:
     """The `#---` header of a Dockerfile; None when it has none. Raises RecipeError."""
     text = header_text(dockerfile)
     if text is None:
@@ -221,30 +220,30 @@ def header_text(dockerfile: str) -> str | None:
     return "\n".join(lines) if found else None
 
 
-def read_config(path: Path, tree: Path | None = None) -> Source:
+def read_config(path: Path, tree: Path | None = None) -> RecipeSource:
     """A `config.yaml`, flat or nested. Raises RecipeError."""
-    source = load(recipe_files.read_text(path, tree=tree), path)
+    source = load(files.read_text(path, tree=tree), path)
     check_config(source, path)
     return source
 
 
-def check_config(source: Source, path: Path) -> None:
+def check_config(source: RecipeSource, path: Path) -> None:
     """Check what a definition file says, flat or nested. Raises RecipeError at the line."""
     if is_nested(source.data):
         for name, entry in source.data.items():
-            _check(Kind.NAME, name.partition(":")[0], name, source, path)
+            _check(ValueKind.NAME, name.partition(":")[0], name, source, path)
             _validate(entry, HEADER_KEYS, f"{name}.", source, path)
     else:
         _validate(source.data, HEADER_KEYS, "", source, path)
 
 
-def load(text: str, path: Path) -> Source:
+def load(text: str, path: Path) -> RecipeSource:
     """Parse a definition file without checking its keys. Raises RecipeError."""
-    document = yamlines.parse(text, path)
+    document = yaml_lines.parse(text, path)
     data = {} if document.data is None else document.data
     if not isinstance(data, dict):
         raise RecipeError("a definition must be a mapping of keys to values", path=path, line=document.lines.get(""))
-    return Source(data, {key: f"{path.name}:{line}" for key, line in document.lines.items()})
+    return RecipeSource(data, {key: f"{path.name}:{line}" for key, line in document.lines.items()})
 
 
 def is_nested(config: Mapping[str, Any]) -> bool:
@@ -263,11 +262,13 @@ def _layers(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
             yield f"{prefix}variants.{name}.", entry or {}
 
 
-def _fail(message: str, key: str, source: Source, path: Path, hint: str | None = None) -> RecipeError:
+def _fail(message: str, key: str, source: RecipeSource, path: Path, hint: str | None = None) -> RecipeError:
     return Recipe(path.parent, {}, {}, path.name, source.lines).error(key, message, hint)
 
 
-def _validate(values: Mapping[str, Any], known: Mapping[str, Kind], prefix: str, source: Source, path: Path) -> None:
+def _validate(
+    values: Mapping[str, Any], known: Mapping[str, ValueKind], prefix: str, source: RecipeSource, path: Path
+) -> None:
     for key, value in values.items():
         if key not in known:
             hint = did_you_mean(key, known, otherwise=f"known keys: {', '.join(sorted(known))}")
@@ -278,36 +279,36 @@ def _validate(values: Mapping[str, Any], known: Mapping[str, Kind], prefix: str,
             raise _fail(f"`{other}` and `{ours}` are the same key", prefix + ours, source, path)
 
 
-def _check(kind: Kind, value: Any, key: str, source: Source, path: Path) -> None:
+def _check(kind: ValueKind, value: Any, key: str, source: RecipeSource, path: Path) -> None:
     """Check one value; the checks that need lines of their own descend."""
-    if kind is Kind.VERSIONS and isinstance(value, list):
+    if kind is ValueKind.VERSIONS and isinstance(value, list):
         _check_versions(value, key, source, path)
-    elif kind is Kind.VARIANTS and isinstance(value, dict):
+    elif kind is ValueKind.VARIANTS and isinstance(value, dict):
         for name, entry in value.items():
-            _check(Kind.NAME, name, f"{key}.{name}", source, path)
-            _check(Kind.MAPPING, entry, f"{key}.{name}", source, path)
+            _check(ValueKind.NAME, name, f"{key}.{name}", source, path)
+            _check(ValueKind.MAPPING, entry, f"{key}.{name}", source, path)
             _validate(entry or {}, VARIANT_KEYS, f"{key}.{name}.", source, path)
-    elif kind is Kind.ARTIFACTS and isinstance(value, dict):
-        _validate(value, {"dockerfile": Kind.TEXT, "depends": Kind.DEPENDS}, f"{key}.", source, path)
+    elif kind is ValueKind.ARTIFACTS and isinstance(value, dict):
+        _validate(value, {"dockerfile": ValueKind.TEXT, "depends": ValueKind.DEPENDS}, f"{key}.", source, path)
         if not value.get("dockerfile"):
             raise _fail("`artifacts` needs a `dockerfile`", key, source, path)
     elif kind in LISTS and isinstance(value, list):
         for index, item in enumerate(value):
             _check_one(kind, item, key, f"{key}[{index}]", source, path)
-    elif kind is Kind.ARGS and isinstance(value, dict):
+    elif kind is ValueKind.ARGS and isinstance(value, dict):
         for name, item in value.items():
-            _check_one(Kind.TEXT, item, name, f"{key}.{name}", source, path)
+            _check_one(ValueKind.TEXT, item, name, f"{key}.{name}", source, path)
     else:
         _check_one(kind, value, key, key, source, path)
 
 
-def _check_one(kind: Kind, value: Any, name: str, key: str, source: Source, path: Path) -> None:
+def _check_one(kind: ValueKind, value: Any, name: str, key: str, source: RecipeSource, path: Path) -> None:
     problem = PROBLEMS[kind](value)
     if problem is not None:
         raise _fail(problem or f"`{name.rpartition('.')[2]}` must be {kind.value}", key, source, path)
 
 
-def _check_versions(value: list[Any], key: str, source: Source, path: Path) -> None:
+def _check_versions(value: list[Any], key: str, source: RecipeSource, path: Path) -> None:
     seen: dict[tuple[str, tuple[str, ...]], str] = {}
     for index, entry in enumerate(value):
         here = f"{key}[{index}]"

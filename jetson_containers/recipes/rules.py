@@ -20,15 +20,14 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from jetson_containers.core.errors import RequirementSyntaxError
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.platforms.detect import Arch
-from jetson_containers.recipes.files import shown
-from jetson_containers.recipes.requirement import LONGEST
+from jetson_containers.core.text import shown
+from jetson_containers.core.versions import LONGEST
+from jetson_containers.platforms.platform import Arch, comparable_ubuntu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 GRAMMAR_HINT = (
     "a rule is L4T (`>=r36`), CUDA (`>=cu124`, `cpu`), Python (`>=py310`), Ubuntu (`>=22.04`, `jammy`), "
@@ -245,7 +244,7 @@ def _judge_python(clause: Clause, platform: Platform) -> tuple[bool, str]:
 def _judge_ubuntu(clause: Clause, platform: Platform) -> tuple[bool, str]:
     if platform.distro == "ubuntu":
         return _compare(clause, Version(platform.distro_version), f"Ubuntu {platform.distro_version}")
-    comparable = platforms.comparable_ubuntu(platform)
+    comparable = comparable_ubuntu(platform)
     what = f"{platform.distro.capitalize()} {platform.distro_version}, comparable to Ubuntu {comparable},"
     return _compare(clause, Version(comparable), what)
 

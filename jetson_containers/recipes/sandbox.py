@@ -85,7 +85,7 @@ def _joined(parts: Iterable[str]) -> str:
     return "".join(kept)
 
 
-class Environment(ImmutableSandboxedEnvironment):
+class TemplateEnvironment(ImmutableSandboxedEnvironment):
     """The environment of all templates of recipes."""
 
     concat = staticmethod(_joined)  # the name by which compiled templates know it
@@ -171,7 +171,7 @@ def _refuse(tree: nodes.Template) -> None:
             raise TemplateSyntaxError(f"{what} is no part of a recipe's templates", node.lineno)
 
 
-def _charged(environment: Environment, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _charged(environment: TemplateEnvironment, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """A filter or test that counts what it is given and looks at what it makes; never run while compiling."""
     wants = getattr(getattr(function, "jinja_pass_arg", None), "name", "")
 

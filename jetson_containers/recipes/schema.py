@@ -11,16 +11,16 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RequirementSyntaxError
-from jetson_containers.recipes import rules as requires
-from jetson_containers.recipes import shared, templating
-from jetson_containers.recipes.files import shown
-from jetson_containers.recipes.requirement import LONGEST, NAME, Dependency
+from jetson_containers.core.text import shown
+from jetson_containers.core.versions import LONGEST
+from jetson_containers.recipes import rules, shared, templating
+from jetson_containers.recipes.requirement import NAME, Dependency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-class Kind(enum.Enum):
+class ValueKind(enum.Enum):
     """What a key may hold."""
 
     TEXT = "text"
@@ -45,48 +45,48 @@ class Kind(enum.Enum):
 # Upstream's spelling → ours, where both are accepted.
 SYNONYMS = {"alias": "aliases", "build_args": "args"}
 
-VARIANT_KEYS: Mapping[str, Kind] = {
-    "args": Kind.ARGS,
-    "artifacts": Kind.ARTIFACTS,
-    "build_args": Kind.ARGS,
-    "build_flags": Kind.FLAGS,
-    "coexist": Kind.FLAG,
-    "depends": Kind.DEPENDS,
-    "disabled": Kind.FLAG,
-    "dockerfile": Kind.TEXT,
-    "docs": Kind.TEXT,
-    "gpu_at_build": Kind.FLAG,
-    "license": Kind.TEXT,
-    "memory_per_job": Kind.SIZE,
-    "network": Kind.NETWORK,
-    "notes": Kind.TEXT,
-    "postfix": Kind.TEXT,
-    "prefix": Kind.TEXT,
-    "requires": Kind.RULES,
-    "share": Kind.SHARE,
-    "source": Kind.MAPPING,
-    "test": Kind.TEXTS,
-    "timeout": Kind.SECONDS,
+VARIANT_KEYS: Mapping[str, ValueKind] = {
+    "args": ValueKind.ARGS,
+    "artifacts": ValueKind.ARTIFACTS,
+    "build_args": ValueKind.ARGS,
+    "build_flags": ValueKind.FLAGS,
+    "coexist": ValueKind.FLAG,
+    "depends": ValueKind.DEPENDS,
+    "disabled": ValueKind.FLAG,
+    "dockerfile": ValueKind.TEXT,
+    "docs": ValueKind.TEXTS,
+    "gpu_at_build": ValueKind.FLAG,
+    "license": ValueKind.TEXTS,
+    "memory_per_job": ValueKind.SIZE,
+    "network": ValueKind.NETWORK,
+    "notes": ValueKind.TEXTS,
+    "postfix": ValueKind.TEXT,
+    "prefix": ValueKind.TEXT,
+    "requires": ValueKind.RULES,
+    "share": ValueKind.SHARE,
+    "source": ValueKind.MAPPING,
+    "test": ValueKind.TEXTS,
+    "timeout": ValueKind.SECONDS,
 }
-VERSION_KEYS: Mapping[str, Kind] = {
+VERSION_KEYS: Mapping[str, ValueKind] = {
     **VARIANT_KEYS,
-    "alias": Kind.TEXTS,
-    "aliases": Kind.TEXTS,
-    "default": Kind.DEFAULT,
-    "version": Kind.NAME,
+    "alias": ValueKind.TEXTS,
+    "aliases": ValueKind.TEXTS,
+    "default": ValueKind.DEFAULT,
+    "version": ValueKind.NAME,
 }
 # `buildkit_device` is upstream's and without effect: our recipes need no GPU while building (see `gpu_at_build`).
-HEADER_KEYS: Mapping[str, Kind] = {
+HEADER_KEYS: Mapping[str, ValueKind] = {
     **VARIANT_KEYS,
-    "alias": Kind.TEXTS,
-    "aliases": Kind.TEXTS,
-    "buildkit_device": Kind.TEXT,
-    "config": Kind.TEXTS,
-    "default": Kind.DEFAULT,
-    "group": Kind.TEXT,
-    "name": Kind.NAME,
-    "variants": Kind.VARIANTS,
-    "versions": Kind.VERSIONS,
+    "alias": ValueKind.TEXTS,
+    "aliases": ValueKind.TEXTS,
+    "buildkit_device": ValueKind.TEXT,
+    "config": ValueKind.TEXTS,
+    "default": ValueKind.DEFAULT,
+    "group": ValueKind.TEXT,
+    "name": ValueKind.NAME,
+    "variants": ValueKind.VARIANTS,
+    "versions": ValueKind.VERSIONS,
 }
 
 
@@ -124,7 +124,7 @@ def is_name(text: str, *, upstream: bool = False) -> bool:
 
 
 def _default_problem(value: Any) -> str | None:
-    return None if _text_problem(value) is None and flag(value) is not None else _each(requires.parse)(value)
+    return None if _text_problem(value) is None and flag(value) is not None else _each(rules.parse)(value)
 
 
 def _parsed(parse: Callable[[str], object]) -> Callable[[Any], str | None]:
@@ -208,25 +208,33 @@ def texts(value: Any) -> list[str]:
     return [item for item in items if item]
 
 
-# Kinds whose value may be a list, each item of which is checked as the value alone would be.
-LISTS = frozenset({Kind.TEXTS, Kind.DEPENDS, Kind.RULES, Kind.DEFAULT, Kind.SHARE})
+JOINED = {"docs": "\n", "license": " AND ", "notes": "; "}  # how texts given as a list become one
 
-PROBLEMS: Mapping[Kind, Callable[[Any], str | None]] = {
-    Kind.TEXT: _text_problem,
-    Kind.TEXTS: _text_problem,
-    Kind.DEPENDS: _each(Dependency.parse),
-    Kind.RULES: _each(requires.parse),
-    Kind.ARGS: lambda value: None if value is None else "",
-    Kind.MAPPING: lambda value: None if value is None or isinstance(value, dict) else "",
-    Kind.FLAG: lambda value: None if _text_problem(value) is None and flag(value) is not None else "",
-    Kind.DEFAULT: _default_problem,
-    Kind.SIZE: _parsed(size),
-    Kind.SECONDS: _parsed(seconds),
-    Kind.NAME: _name_problem,
-    Kind.NETWORK: lambda value: None if value is None or value in NETWORKS else "",
-    Kind.FLAGS: _flags_problem,
-    Kind.SHARE: _each(shared.check),
-    Kind.ARTIFACTS: lambda value: None if isinstance(value, str) and value else "",
-    Kind.VERSIONS: lambda _: "",
-    Kind.VARIANTS: lambda _: "",
+
+def joined(value: Any, key: str) -> str:
+    """The text of a key of JOINED, which may be given as a list; two licenses both hold, as SPDX writes it."""
+    return JOINED[key].join(str(item) for item in texts(value))
+
+
+# Kinds whose value may be a list, each item of which is checked as the value alone would be.
+LISTS = frozenset({ValueKind.TEXTS, ValueKind.DEPENDS, ValueKind.RULES, ValueKind.DEFAULT, ValueKind.SHARE})
+
+PROBLEMS: Mapping[ValueKind, Callable[[Any], str | None]] = {
+    ValueKind.TEXT: _text_problem,
+    ValueKind.TEXTS: _text_problem,
+    ValueKind.DEPENDS: _each(Dependency.parse),
+    ValueKind.RULES: _each(rules.parse),
+    ValueKind.ARGS: lambda value: None if value is None else "",
+    ValueKind.MAPPING: lambda value: None if value is None or isinstance(value, dict) else "",
+    ValueKind.FLAG: lambda value: None if _text_problem(value) is None and flag(value) is not None else "",
+    ValueKind.DEFAULT: _default_problem,
+    ValueKind.SIZE: _parsed(size),
+    ValueKind.SECONDS: _parsed(seconds),
+    ValueKind.NAME: _name_problem,
+    ValueKind.NETWORK: lambda value: None if value is None or value in NETWORKS else "",
+    ValueKind.FLAGS: _flags_problem,
+    ValueKind.SHARE: _each(shared.check),
+    ValueKind.ARTIFACTS: lambda value: None if isinstance(value, str) and value else "",
+    ValueKind.VERSIONS: lambda _: "",
+    ValueKind.VARIANTS: lambda _: "",
 }

@@ -11,16 +11,15 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
 from jetson_containers.core.settings import ROOT
-from jetson_containers.recipes import files as recipe_files
+from jetson_containers.core.text import shown
+from jetson_containers.recipes import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from jetson_containers.recipes.package import Package
 
 FOLDER = "shared"  # of a tree
 PLACE = ".jetson/shared"  # in a build context, where no file of a recipe's own counts
@@ -29,6 +28,26 @@ UNSEEN = frozenset({".git", ".hg", ".svn", "__pycache__", ".DS_Store", ".jetson"
 _MOST_FILES = 1000  # of one recipe
 _PATH = re.compile(r"(?!\.)[\w.+-]+(?:/(?!\.)[\w.+-]+)*", re.ASCII)
 _OF_THE_PROGRAM = "jetson_containers"
+
+
+class Sharing(Protocol):
+    """What is asked of a package here."""
+
+    @property
+    def name(self) -> str:
+        """Its full name."""
+
+    @property
+    def path(self) -> Path:
+        """Its directory."""
+
+    @property
+    def tree(self) -> Path | None:
+        """What it belongs to; its own directory if None."""
+
+    @property
+    def share(self) -> tuple[str, ...]:
+        """Its entries, as written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +64,12 @@ def check(text: str) -> None:
     """Raise RequirementSyntaxError for a text that is no entry of `share`."""
     path = text.removeprefix(PROGRAM)
     if not _PATH.fullmatch(path):
-        raise RequirementSyntaxError(f"`{recipe_files.shown(text)}` must be a path below `{FOLDER}/` of the tree")
+        raise RequirementSyntaxError(f"`{shown(text)}` must be a path below `{FOLDER}/` of the tree")
     if path != text and path.partition("/")[0] != _OF_THE_PROGRAM:
-        raise RequirementSyntaxError(f"`{recipe_files.shown(text)}` must begin with `{PROGRAM}{_OF_THE_PROGRAM}/`")
+        raise RequirementSyntaxError(f"`{shown(text)}` must begin with `{PROGRAM}{_OF_THE_PROGRAM}/`")
 
 
-def entries(package: Package) -> list[SharedEntry]:
+def entries_of(package: Sharing) -> list[SharedEntry]:
     """What a package shares, whether it is there or not."""
     found = []
     for written in package.share:
@@ -61,13 +80,13 @@ def entries(package: Package) -> list[SharedEntry]:
     return found
 
 
-def files(package: Package) -> dict[str, Path]:
+def files_of(package: Sharing) -> dict[str, Path]:
     """Every file that a package shares, by its path in a build context.
 
     Raises RecipeError for one that is not there, is no regular file, is too large or leads out of its directory.
     """
     found: dict[str, Path] = {}
-    for entry in entries(package):
+    for entry in entries_of(package):
         try:
             found.update(_files(entry))
         except OSError as error:
@@ -79,13 +98,13 @@ def files(package: Package) -> dict[str, Path]:
 
 def missing(entry: SharedEntry) -> bool:
     """Whether an entry names nothing."""
-    return not (recipe_files.is_file(entry.path) or recipe_files.is_directory(entry.path))
+    return not (files.is_file(entry.path) or files.is_directory(entry.path))
 
 
-def script(package: Package, entry: str) -> Path:
+def script(package: Sharing, entry: str) -> Path:
     """The file that a test starts: one of the recipe, or one that it shares."""
-    program = PurePosixPath(recipe_files.program(entry) or ".")
-    for item in entries(package):
+    program = PurePosixPath(files.program(entry) or ".")
+    for item in entries_of(package):
         if program.is_relative_to(item.name):
             return item.path / program.relative_to(item.name)
     return package.path / program
@@ -94,9 +113,9 @@ def script(package: Package, entry: str) -> Path:
 def _files(entry: SharedEntry) -> Iterator[tuple[str, Path]]:
     if missing(entry):
         raise RecipeError(f"`share` names `{entry.written}`, which is not there", path=entry.path)
-    recipe_files.check_inside(entry.path, entry.tree)
-    if recipe_files.is_file(entry.path):
-        recipe_files.check_regular(entry.path)
+    files.check_inside(entry.path, entry.tree)
+    if files.is_file(entry.path):
+        files.check_regular(entry.path)
         yield entry.name, entry.path
         return
     for folder, directories, names in os.walk(entry.path):
@@ -104,6 +123,6 @@ def _files(entry: SharedEntry) -> Iterator[tuple[str, Path]]:
         for name in [*names, *(name for name in directories if Path(folder, name).is_symlink())]:
             path = Path(folder, name)
             if name not in UNSEEN and not name.endswith(".pyc"):
-                recipe_files.check_inside(path, entry.tree)
-                recipe_files.check_regular(path)
+                files.check_inside(path, entry.tree)
+                files.check_regular(path)
                 yield f"{entry.name}/{path.relative_to(entry.path).as_posix()}", path

@@ -11,15 +11,15 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms.platform import comparable_ubuntu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from jinja2 import Template
 
-    from jetson_containers.platforms.detect import Platform
-    from jetson_containers.recipes.sandbox import Environment
+    from jetson_containers.platforms.platform import Platform
+    from jetson_containers.recipes.sandbox import TemplateEnvironment
 
 WORK = 1_000_000  # units that the templates of a recipe may take: see `sandbox`
 _left: ContextVar[list[int] | None] = ContextVar("left", default=None)
@@ -48,7 +48,7 @@ def context(platform: Platform, version: str | None = None) -> dict[str, Any]:
     The GPU architectures as torch and CMake list them are `torch_arch_list` (`8.7;11.0`) and `cmake_archs` (`87;110`).
     """
     cuda = platform.cuda
-    ubuntu = platform.distro_version if platform.distro == "ubuntu" else platforms.comparable_ubuntu(platform)
+    ubuntu = platform.distro_version if platform.distro == "ubuntu" else comparable_ubuntu(platform)
     return {
         "l4t": str(platform.l4t) if platform.l4t is not None else None,
         "jetpack": platform.jetpack,
@@ -71,11 +71,11 @@ def _comparable(platform: Platform) -> Platform:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
+def _environment() -> TemplateEnvironment:
     """The one Jinja2 environment of recipes; keeps the final newline, so that a file stays a file."""
-    from jetson_containers.recipes.sandbox import Environment
+    from jetson_containers.recipes.sandbox import TemplateEnvironment
 
-    return Environment()
+    return TemplateEnvironment()
 
 
 @contextlib.contextmanager

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.core.errors import ConfigError, RecipeError
-from jetson_containers.recipes import files as recipe_files
+from jetson_containers.core.errors import ConfigError, RecipeError, command
+from jetson_containers.recipes.files import LARGEST, is_inside, read_bytes
 from jetson_containers.recipes.reader import CONFIG_FILES, dockerfile_in
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ PYTHON_FILE = "config.py"
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RecipeDirectory:
     """A directory that may hold a package. `stamp` changes when a definition in it does."""
 
     path: Path
@@ -35,9 +34,9 @@ class Candidate:
     tree: Path = Path("/")  # what the package belongs to; none of its files may lie outside
 
 
-def scan(trees: Sequence[Path]) -> list[Candidate]:
+def scan(trees: Sequence[Path]) -> list[RecipeDirectory]:
     """List the candidates of all trees, tree by tree, each sorted by path. Raises ConfigError for a missing tree."""
-    result: dict[Path, Candidate] = {}
+    result: dict[Path, RecipeDirectory] = {}
     for tree in trees:
         root = Path(tree).expanduser().absolute()
         if not root.is_dir():
@@ -54,11 +53,11 @@ def directory_hint(name: str) -> str | None:
     """What may be meant by a word that is no package but a directory here; None where it is none."""
     if not name.strip(".") or not os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         return None
-    option = shlex.quote(f"--package-dirs={name}")
-    return f"`{name}` is a directory here: `{option}`, without a space after `=`, reads packages from it"
+    option = command(f"--package-dirs={name}")
+    return f"`{name}` is a directory here: {option}, without a space after `=`, reads packages from it"
 
 
-def fingerprint(candidates: Iterable[Candidate]) -> str:
+def fingerprint(candidates: Iterable[RecipeDirectory]) -> str:
     """One digest over the definitions of all candidates: path, size and times of each file."""
     digest = hashlib.sha256()
     for candidate in candidates:
@@ -66,7 +65,7 @@ def fingerprint(candidates: Iterable[Candidate]) -> str:
     return digest.hexdigest()
 
 
-def content(candidates: Iterable[Candidate]) -> str:
+def content(candidates: Iterable[RecipeDirectory]) -> str:
     """One digest over the bytes of all definitions and the names beside them; it outlives copies and checkouts."""
     digest = hashlib.sha256()
     for candidate in candidates:
@@ -91,10 +90,10 @@ def file_digest(path: Path) -> str:
         status = path.stat()
         if path.is_dir():
             data = "\0".join(sorted(os.listdir(path))).encode(errors="surrogateescape")  # noqa: PTH208
-        elif status.st_size > recipe_files.LARGEST:
+        elif status.st_size > LARGEST:
             data = f"{status.st_size} {status.st_mtime_ns}".encode()
         else:
-            data = recipe_files.read_bytes(path)
+            data = read_bytes(path)
     except (OSError, ValueError, RecipeError):
         return "-"
     return hashlib.sha256(data).hexdigest()
@@ -105,29 +104,29 @@ def _is_read(name: str) -> bool:
     return name.lower().startswith("dockerfile") or name.endswith((".yaml", ".yml", ".json", ".py"))
 
 
-def _walk(directory: Path, tree: Path, *, group: str, nested: bool, is_root: bool = False) -> Iterator[Candidate]:
+def _walk(directory: Path, tree: Path, *, group: str, nested: bool, is_root: bool = False) -> Iterator[RecipeDirectory]:
     try:
         with os.scandir(directory) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
     except OSError:
         # The reader fails on it again and says so: an unreadable directory is a broken recipe, not an empty one.
-        yield Candidate(directory, group, nested=False, stamp="unreadable", tree=tree)
+        yield RecipeDirectory(directory, group, nested=False, stamp="unreadable", tree=tree)
         return
     names = {entry.name for entry in entries}
     defines = dockerfile_in(names) is not None or any(name in names for name in (*CONFIG_FILES, PYTHON_FILE))
     files = tuple(entry.name for entry in entries if _may_define(entry.name))
     if defines or files:
-        yield Candidate(directory, group, nested, _stamp(entries), files, tree)
+        yield RecipeDirectory(directory, group, nested, _stamp(entries), files, tree)
     inside = (defines or nested) and not is_root
     above = "" if is_root else directory.name
     for entry in entries:
         if not _is_searched(entry):
             continue
         path = directory / entry.name
-        if not entry.is_symlink() or recipe_files.is_inside(path, tree):
+        if not entry.is_symlink() or is_inside(path, tree):
             yield from _walk(path, tree, group=above, nested=inside)
         elif not inside:  # the reader says so; within a package it is part of what the package is made of
-            yield Candidate(path, above, nested=False, stamp=os.path.realpath(path), tree=tree)
+            yield RecipeDirectory(path, above, nested=False, stamp=os.path.realpath(path), tree=tree)
 
 
 def _may_define(name: str) -> bool:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.package import Dependency, Package
 
 
-def why(catalog: Catalog, name: str) -> dict[str, Any]:
+def explain_package(catalog: Catalog, name: str) -> dict[str, Any]:
     """`{"package", "available", "rules": [{"rule", "ok", "reason"}], "required_by": […], "versions": […], "path"}`.
 
     `required_by` are the available packages whose `depends` mean it directly. `versions` are all of the family,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core.errors import RegistryError
+from jetson_containers.core.errors import RegistryError, command
 from jetson_containers.registry.types import DOCKER_HUB
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _read_config(path: Path, host: str) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise RegistryError(
-            f"registry {host}: {path} cannot be read: {error}", hint=f"repair it, or `docker login {host}` again"
+            f"registry {host}: {path} cannot be read: {error}", hint=f"repair it, or {_login(host)} again"
         ) from error
     return data if isinstance(data, dict) else {}
 
@@ -106,7 +106,7 @@ def _decode(entry: Any, host: str) -> Credentials | None:
             username, _, password = base64.b64decode(str(auth), validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError) as error:
             raise RegistryError(
-                f"registry {host}: its entry in Docker's config.json is damaged", hint=f"docker login {host}"
+                f"registry {host}: its entry in Docker's config.json is damaged", hint=_login(host)
             ) from error
     token = str(entry.get("identitytoken") or "")
     return Credentials(username, password.rstrip("\0"), token) if username or token else None
@@ -125,15 +125,19 @@ def _ask_helper(helper: str, key: str, host: str, env: Mapping[str, str]) -> Cre
         raise RegistryError(
             f"registry {host}: the credential helper `{program}` of Docker's config.json does not run: "
             f"{type(error).__name__}",
-            hint=f"install `{program}`, or remove it from config.json and `docker login {host}`",
+            hint=f"install `{program}`, or remove it from config.json and {_login(host)}",
         ) from error
     if done.returncode != 0:
         if "not found" in (done.stdout + done.stderr).lower():
             return None
-        raise RegistryError(f"registry {host}: `{program} get` failed ({done.returncode})", hint=f"docker login {host}")
+        raise RegistryError(f"registry {host}: `{program} get` failed ({done.returncode})", hint=_login(host))
     try:
         answer = json.loads(done.stdout)
         name, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError) as error:
         raise RegistryError(f"registry {host}: `{program} get` answered nonsense") from error
     return Credentials("", "", secret) if name == "<token>" else Credentials(name, secret)
+
+
+def _login(host: str) -> str:
+    return command("docker", "login", host)

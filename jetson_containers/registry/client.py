@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from jetson_containers.core.errors import RegistryError
+from jetson_containers.core.errors import RegistryError, command
 from jetson_containers.registry.auth import Challenge, Credentials, docker_credentials, parse_challenge
 from jetson_containers.registry.types import DOCKER_HUB, ImageInfo, UnreachableError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.settings import Settings
     from jetson_containers.registry.http import Response, Transport
-    from jetson_containers.registry.types import Repository
+    from jetson_containers.registry.types import ImageRepository
 
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -61,7 +61,7 @@ class RegistryClient:
         """Whether the user has logged in there."""
         return self._credentials(host) is not None
 
-    def tags(self, repository: Repository) -> tuple[str, ...]:
+    def tags(self, repository: ImageRepository) -> tuple[str, ...]:
         """All tags, page by page; empty when the registry has no such repository.
 
         Raises UnreachableError, or RegistryError when the registry refuses us.
@@ -71,7 +71,7 @@ class RegistryClient:
             found += page.get("tags") or []
         return tuple(dict.fromkeys(found))
 
-    def digest(self, repository: Repository, reference: str) -> str | None:
+    def digest(self, repository: ImageRepository, reference: str) -> str | None:
         """The digest a tag points to (of the index, for a multi-platform tag); None when there is no such tag."""
         path = _manifest_path(repository, reference)
         response = self._request("HEAD", repository, path, {"Accept": ACCEPT})
@@ -82,7 +82,7 @@ class RegistryClient:
         manifest = self._manifest(repository, reference)  # some proxies drop the header of HEAD answers
         return manifest[2] if manifest else None
 
-    def inspect(self, repository: Repository, reference: str, architecture: str) -> ImageInfo | None:
+    def inspect(self, repository: ImageRepository, reference: str, architecture: str) -> ImageInfo | None:
         """Read manifest and config, of a multi-platform tag those for `architecture` (else the first).
 
         None when there is no such tag, or it is no image. `architecture` is Docker's name: "arm64", "amd64".
@@ -114,7 +114,7 @@ class RegistryClient:
             platforms or ((arch,) if arch else ()),
         )
 
-    def _manifest(self, repository: Repository, reference: str) -> tuple[dict[str, Any], str, str] | None:
+    def _manifest(self, repository: ImageRepository, reference: str) -> tuple[dict[str, Any], str, str] | None:
         response = self._request(
             "GET", repository, _manifest_path(repository, reference), {"Accept": ACCEPT}, want_json=True
         )
@@ -127,7 +127,7 @@ class RegistryClient:
         digest = response.headers.get("docker-content-digest") or _sha256(response.body)
         return manifest, media_type, digest
 
-    def _config(self, repository: Repository, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    def _config(self, repository: ImageRepository, manifest: Mapping[str, Any]) -> dict[str, Any]:
         digest = (manifest.get("config") or {}).get("digest")
         if not digest:
             raise _nonsense(repository, "a manifest names no config")
@@ -136,7 +136,7 @@ class RegistryClient:
             raise _nonsense(repository, f"blob {digest} does not have that content")
         return dict(_expect(response, repository, dict))
 
-    def _pages(self, repository: Repository, path: str, *, scope: str = "") -> Iterator[dict[str, Any]]:
+    def _pages(self, repository: ImageRepository, path: str, *, scope: str = "") -> Iterator[dict[str, Any]]:
         seen: set[str] = set()
         while path:
             if path in seen or len(seen) >= MAX_PAGES:
@@ -148,7 +148,7 @@ class RegistryClient:
             yield _expect(response, repository, dict)
             path = self._next_path(repository, path, response.headers.get("link", ""))
 
-    def _next_path(self, repository: Repository, path: str, link: str) -> str:
+    def _next_path(self, repository: ImageRepository, path: str, link: str) -> str:
         """The next page of the same registry; a link that leads elsewhere must not get our token."""
         match = _NEXT.search(link)
         if not match:
@@ -159,14 +159,14 @@ class RegistryClient:
             raise _nonsense(repository, f"its next page is on another host, {parts.netloc}")
         return f"{parts.path}?{parts.query}"
 
-    def _base(self, repository: Repository) -> str:
+    def _base(self, repository: ImageRepository) -> str:
         host = self._hub_registry if repository.host == DOCKER_HUB else repository.host
         return self.transport.base_url(host)
 
     def _request(
         self,
         method: str,
-        repository: Repository,
+        repository: ImageRepository,
         path: str,
         headers: Mapping[str, str],
         *,
@@ -197,7 +197,7 @@ class RegistryClient:
         extra = {"Authorization": authorization} if authorization else {}
         return self.transport.request(method, url, headers={**headers, **extra}, want_json=want_json)
 
-    def _authorize(self, repository: Repository, challenge: Challenge, scope: str) -> str:
+    def _authorize(self, repository: ImageRepository, challenge: Challenge, scope: str) -> str:
         credentials = self._credentials(repository.host)
         if challenge.scheme == "basic":
             if credentials is None or not credentials.username:
@@ -205,7 +205,9 @@ class RegistryClient:
             return credentials.basic
         return "Bearer " + self._token(repository, challenge, scope, credentials)
 
-    def _token(self, repository: Repository, challenge: Challenge, scope: str, credentials: Credentials | None) -> str:
+    def _token(
+        self, repository: ImageRepository, challenge: Challenge, scope: str, credentials: Credentials | None
+    ) -> str:
         query = {"service": challenge.service, "scope": challenge.scope or scope}
         query = {key: value for key, value in query.items() if value}
         if credentials and credentials.identity_token:
@@ -233,17 +235,17 @@ class RegistryClient:
             raise _nonsense(repository, f"its token service answered {response.status} and gave no token")
         return str(token)
 
-    def _refused(self, repository: Repository, status: int) -> RegistryError:
+    def _refused(self, repository: ImageRepository, status: int) -> RegistryError:
         host = repository.host
         if self.has_credentials(host):
             cause = "does not accept the login" if status != 403 else f"does not let this login read {repository.path}"
         else:
             cause = f"wants a login for {repository.path}, or has no such repository"
-        hint = "docker login" if host == DOCKER_HUB else f"docker login {host}"
-        return RegistryError(f"registry {host}: {cause} ({status})", hint=hint)
+        words = () if host == DOCKER_HUB else (host,)
+        return RegistryError(f"registry {host}: {cause} ({status})", hint=command("docker", "login", *words))
 
 
-def _manifest_path(repository: Repository, reference: str) -> str:
+def _manifest_path(repository: ImageRepository, reference: str) -> str:
     return f"/v2/{repository.path}/manifests/{quote(reference, safe=':')}"
 
 
@@ -257,7 +259,7 @@ def _image_entries(index: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def _expect(response: Response, repository: Repository, kind: type) -> Any:
+def _expect(response: Response, repository: ImageRepository, kind: type) -> Any:
     try:
         data = json.loads(response.body)
     except ValueError:
@@ -267,10 +269,11 @@ def _expect(response: Response, repository: Repository, kind: type) -> Any:
     return data
 
 
-def _nonsense(repository: Repository, what: str) -> UnreachableError:
+def _nonsense(repository: ImageRepository, what: str) -> UnreachableError:
     return UnreachableError(
         f"registry {repository.host}: {what}",
-        hint=f"is `{repository.host}` a container registry? `curl -i https://{repository.host}/v2/` shows its answer",
+        hint=f"is `{repository.host}` a container registry? "
+        f"{command('curl', '-i', f'https://{repository.host}/v2/')} shows its answer",
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from jetson_containers.registry.http import Response, Transport
-    from jetson_containers.registry.types import Repository
+    from jetson_containers.registry.types import ImageRepository
 
 HUB = "https://hub.docker.com"
 PAGE = 100  # the most Docker Hub gives at once
@@ -23,7 +23,7 @@ MAX_PAGES = 100
 
 
 def list_tags(
-    transport: Transport, repository: Repository, *, etag: str = "", base: str = HUB
+    transport: Transport, repository: ImageRepository, *, etag: str = "", base: str = HUB
 ) -> tuple[tuple[Tag, ...], str] | None:
     """All tags with what the Hub knows of them, and the listing's ETag ("" when it has none).
 
@@ -47,7 +47,7 @@ def list_tags(
     return tuple(found), first_etag
 
 
-def _pages(transport: Transport, repository: Repository, etag: str, base: str) -> Iterator[Response]:
+def _pages(transport: Transport, repository: ImageRepository, etag: str, base: str) -> Iterator[Response]:
     namespace, _, name = repository.path.rpartition("/")
     url = f"{base}/v2/repositories/{namespace or 'library'}/{name}/tags?page_size={PAGE}"
     headers = {"If-None-Match": etag} if etag else {}

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from jetson_containers.core.errors import RegistryError
+from jetson_containers.core.errors import RegistryError, command
 from jetson_containers.registry.types import UnreachableError, plain_http_allowed
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Transport:
             tries = f" ({attempt} attempts)" if attempt > 1 else ""
             raise UnreachableError(
                 f"registry {host}: {failure.cause}{waits}{tries}",
-                hint=f"check the network and proxies with `curl -I {self.base_url(host)}/v2/`, "
+                hint=f"check the network and proxies with {command('curl', '-I', self.base_url(host) + '/v2/')}, "
                 "or use what is known here with `--offline`",
             ) from failure
         self._sleep(pause)

@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.core.files import write_atomically
-from jetson_containers.images import labels as image_labels
-from jetson_containers.registry.types import DOCKER_HUB, Listing, Repository, Tag, UnreachableError
+from jetson_containers.images.labels import PREFIX, REF_NAME
+from jetson_containers.registry.types import DOCKER_HUB, ImageRepository, Tag, TagListing, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -74,7 +74,7 @@ class Listings:
                 self._client = self._make_client()
             return self._client
 
-    def get(self, repository: Repository) -> Listing:
+    def get(self, repository: ImageRepository) -> TagListing:
         """List one repository. Raises RegistryError when refused, UnreachableError when nothing at all is known."""
         kept = self._read(repository)
         if kept and (self._offline or self._age(kept) < TTL):
@@ -91,11 +91,11 @@ class Listings:
         self._write(listing)
         return listing
 
-    def get_all(self, repositories: Sequence[Repository]) -> list[Listing | RegistryError]:
+    def get_all(self, repositories: Sequence[ImageRepository]) -> list[TagListing | RegistryError]:
         """List several at once; a failure stands in the place of its listing."""
         return _parallel(self._get_or_error, repositories)
 
-    def described(self, listing: Listing, tags: Iterable[str], architecture: str) -> Listing:
+    def described(self, listing: TagListing, tags: Iterable[str], architecture: str) -> TagListing:
         """Read labels, size and architecture of some tags from their configs, and keep them with the listing.
 
         A tag that cannot be read stays as it was. Offline, and for a shipped list, nothing is read.
@@ -113,17 +113,17 @@ class Listings:
         self._write(full)
         return full
 
-    def _get_or_error(self, repository: Repository) -> Listing | RegistryError:
+    def _get_or_error(self, repository: ImageRepository) -> TagListing | RegistryError:
         try:
             return self.get(repository)
         except RegistryError as error:
             return error
 
-    def _ask(self, repository: Repository, kept: Listing | None) -> Listing:
+    def _ask(self, repository: ImageRepository, kept: TagListing | None) -> TagListing:
         fetched = _iso(self._now())
         if repository.host != DOCKER_HUB:
             tags = tuple(Tag(name) for name in self.client.tags(repository))
-            return Listing(repository, tags, fetched, "live")
+            return TagListing(repository, tags, fetched, "live")
         from jetson_containers.registry import dockerhub
 
         answer = dockerhub.list_tags(
@@ -134,9 +134,9 @@ class Listings:
         found, etag = answer or ((), "")
         if not found and self.client.has_credentials(DOCKER_HUB):  # the Hub's listing does not show private ones
             found = tuple(Tag(name) for name in self.client.tags(repository))
-        return Listing(repository, found, fetched, "live", etag)
+        return TagListing(repository, found, fetched, "live", etag)
 
-    def _describe(self, repository: Repository, tag: str, architecture: str) -> list[Tag]:
+    def _describe(self, repository: ImageRepository, tag: str, architecture: str) -> list[Tag]:
         try:
             info = self.client.inspect(repository, tag, architecture)
         except RegistryError as error:
@@ -149,14 +149,14 @@ class Listings:
         others = [Tag(tag, pushed, None, arch, info.digest) for arch in info.platforms if arch != info.architecture]
         return [Tag(tag, pushed, info.size, info.architecture, info.digest, labels), *others]
 
-    def _older(self, kept: Listing | None, repository: Repository, why: str) -> Listing:
+    def _older(self, kept: TagListing | None, repository: ImageRepository, why: str) -> TagListing:
         if kept:
             return self._with_notice(kept, why)
         if _in_snapshot(repository):
             return self._with_notice(snapshot(repository), why)
-        return Listing(repository, (), "", "cache", notice=f"{why}: nothing is known of {repository.reference}")
+        return TagListing(repository, (), "", "cache", notice=f"{why}: nothing is known of {repository.reference}")
 
-    def _with_notice(self, listing: Listing, why: str) -> Listing:
+    def _with_notice(self, listing: TagListing, why: str) -> TagListing:
         which = (
             f"the list of {listing.fetched[:10]}"
             if why != "offline"
@@ -164,29 +164,29 @@ class Listings:
         )
         return replace(listing, notice=f"{why}; using {which}, {human_age(self._age(listing))} old")
 
-    def _age(self, listing: Listing) -> float:
+    def _age(self, listing: TagListing) -> float:
         """Seconds since it was fetched; a date from the future (a wrong clock) counts as very old."""
         age = self._now() - _timestamp(listing.fetched)
         return age if age >= 0 else float(TTL)
 
-    def _path(self, repository: Repository) -> Path:
+    def _path(self, repository: ImageRepository) -> Path:
         return self._cache_dir / quote(repository.host, safe="") / (quote(repository.path, safe="") + ".json")
 
-    def _read(self, repository: Repository) -> Listing | None:
+    def _read(self, repository: ImageRepository) -> TagListing | None:
         try:
             data = json.loads(self._path(repository).read_bytes())
             if data["schema"] != SCHEMA or data["repository"] != str(repository):
                 return None
             tags = tuple(Tag(**row) for row in data["tags"])
             _timestamp(data["fetched"])
-            return Listing(repository, tags, data["fetched"], "cache", data["etag"])
+            return TagListing(repository, tags, data["fetched"], "cache", data["etag"])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             self.notes.append(f"{self._path(repository)} is not usable and is made again ({type(error).__name__})")
             return None
 
-    def _write(self, listing: Listing) -> None:
+    def _write(self, listing: TagListing) -> None:
         rows = [{k: v for k, v in asdict(tag).items() if v not in (None, "")} for tag in listing.tags]
         data: dict[str, Any] = {
             "schema": SCHEMA,
@@ -209,24 +209,24 @@ def _shipped() -> tuple[str, dict[str, tuple[Tag, ...]]]:
     }
 
 
-def snapshot(repository: Repository) -> Listing:
+def snapshot(repository: ImageRepository) -> TagListing:
     """The shipped list of a repository; without tags for one that Docker Hub did not have."""
     fetched, repositories = _shipped()
-    return Listing(repository, repositories.get(repository.path, ()), fetched, "snapshot")
+    return TagListing(repository, repositories.get(repository.path, ()), fetched, "snapshot")
 
 
-def _in_snapshot(repository: Repository) -> bool:
+def _in_snapshot(repository: ImageRepository) -> bool:
     return repository.host == DOCKER_HUB and repository.path.startswith(SNAPSHOT_NAMESPACE + "/")
 
 
-def _without_labels(listing: Listing, architecture: str) -> set[str]:
+def _without_labels(listing: TagListing, architecture: str) -> set[str]:
     """Tags that have a row for this architecture, or for one not known, and none of which was read."""
     mine = [row for row in listing.tags if row.arch in (None, architecture)]
     return {row.tag for row in mine} - {row.tag for row in mine if row.labels is not None}
 
 
 def _is_ours(label: str) -> bool:
-    return label.startswith(image_labels.PREFIX) or label == image_labels.REF_NAME
+    return label.startswith(PREFIX) or label == REF_NAME
 
 
 def _parallel(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:

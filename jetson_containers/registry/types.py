@@ -21,14 +21,14 @@ class UnreachableError(RegistryError):
 
 
 @dataclass(frozen=True)
-class Repository:
+class ImageRepository:
     """A repository of one registry: host `docker.io`, path `dustynv/mlc`."""
 
     host: str
     path: str
 
     @classmethod
-    def parse(cls, text: str) -> Repository:
+    def parse(cls, text: str) -> ImageRepository:
         """Read `[HOST[:PORT]/]PATH`; without a host it is Docker Hub, as for `docker pull`.
 
         Raises UsageError for an empty or tagged name.
@@ -38,9 +38,9 @@ class Repository:
             raise UsageError(f"`{text}` is no repository", hint="write REGISTRY/NAMESPACE, as docker.io/dustynv")
         return cls(host, path)
 
-    def child(self, name: str) -> Repository:
+    def child(self, name: str) -> ImageRepository:
         """Name a repository below this one, when this is a namespace."""
-        return Repository(self.host, f"{self.path}/{name}")
+        return ImageRepository(self.host, f"{self.path}/{name}")
 
     def __str__(self) -> str:
         return f"{self.host}/{self.path}"
@@ -68,13 +68,13 @@ class Tag:
 
 
 @dataclass(frozen=True)
-class Listing:
+class TagListing:
     """The tags of a repository. `origin` is "live", "cache" or "snapshot"; `fetched` an ISO date or time (UTC).
 
     `notice` is set when the user must know that this is not today's list.
     """
 
-    repository: Repository
+    repository: ImageRepository
     tags: tuple[Tag, ...]
     fetched: str
     origin: str

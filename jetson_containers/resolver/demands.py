@@ -17,7 +17,7 @@ from jetson_containers.core.errors import (
     UnavailablePackageError,
     UnknownPackageError,
 )
-from jetson_containers.recipes import tree as packagetree
+from jetson_containers.recipes import tree
 from jetson_containers.recipes.requirement import Dependency
 
 if TYPE_CHECKING:
@@ -159,5 +159,5 @@ def _parsed(text: str) -> Dependency:
     try:
         return Dependency.parse(text)
     except RequirementSyntaxError as error:
-        error.hint = packagetree.directory_hint(text) or error.hint
+        error.hint = tree.directory_hint(text) or error.hint
         raise

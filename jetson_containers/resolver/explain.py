@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from jetson_containers.core.errors import JetsonError, UnsatisfiableError
+from jetson_containers.core.errors import JetsonError, UnsatisfiableError, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.demands import Demand
-    from jetson_containers.resolver.search import Search, Solution
+    from jetson_containers.resolver.search import Solution, VersionSearch
 
 MAX_WAYS = 4
 
@@ -23,7 +23,7 @@ MAX_WAYS = 4
 class Conflict:
     """A failed search. `causes` are the demands that met last; `kept` the image's packages a compile part must use."""
 
-    search: Search
+    search: VersionSearch
     causes: tuple[Demand, ...]
     compiling: Package | None = None
     image: Solution | None = None
@@ -97,7 +97,7 @@ class Conflict:
     def _ways_out(self, wants: Sequence[Demand]) -> list[str]:
         """Requests that do resolve, then what a recipe's author can change."""
         tried = [*self._apart(), *self._other_versions(wants), *self._without_pin(wants)]
-        return [*tried[: MAX_WAYS - 1], *self._for_authors(wants)]
+        return [*list(dict.fromkeys(tried))[: MAX_WAYS - 1], *self._for_authors(wants)]
 
     def _apart(self) -> Iterator[str]:
         requests = self.search.requests
@@ -106,7 +106,7 @@ class Conflict:
             if len(requests) == 2 and index:  # the same two images the other way round
                 return
             if others and self.search.attempt([request]) and self.search.attempt(others):
-                yield f"make two images: `./build.sh {request}` and `./build.sh {' '.join(others)}`"
+                yield f"make two images: {_build(request)} and {_build(*others)}"
 
     def _other_versions(self, wants: Sequence[Demand]) -> Iterator[str]:
         catalog = self.search.demands.catalog
@@ -117,7 +117,7 @@ class Conflict:
                     continue
                 requests = self._replaced(demander.family, other.name)
                 if self.search.attempt(requests):
-                    yield f"take `{other.name}` instead of `{by}`: `./build.sh {' '.join(requests)}`"
+                    yield f"take `{other.name}` instead of `{by}`: {_build(*requests)}"
                     break
 
     def _without_pin(self, wants: Sequence[Demand]) -> Iterator[str]:
@@ -125,7 +125,7 @@ class Conflict:
             if not demand.by and demand.spelled != demand.family:
                 requests = self._replaced(demand.family, demand.family)
                 if self.search.attempt(requests):
-                    yield f"leave the version open: `./build.sh {' '.join(requests)}`"
+                    yield f"leave the version open: {_build(*requests)}"
 
     def _replaced(self, family: str, request: str) -> list[str]:
         """The request with another entry for one family, which is added where there is none."""
@@ -141,3 +141,7 @@ class Conflict:
         origins = [f"`{d.by}` ({available[d.by].origin or available[d.by].path})" for d in wants if d.by]
         if origins:
             yield f"change `depends` of {' or '.join(dict.fromkeys(origins))}"
+
+
+def _build(*requests: str) -> str:
+    return command("./build.sh", *requests)

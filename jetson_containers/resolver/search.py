@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import JetsonError, UnavailablePackageError, UnsatisfiableError
-from jetson_containers.recipes.requirement import pep440
+from jetson_containers.core.versions import pep440
 from jetson_containers.resolver.explain import Conflict
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _NAMES_CUDA = re.compile(r"cu(\d{2,})(\d)")  # a version such as `cu126`
 
 
 @dataclass(frozen=True)
-class Choice:
+class PackageChoice:
     """resolvelib's candidate: a package chosen for one key."""
 
     key: str
@@ -58,6 +58,8 @@ class Solution:
         packages = list(packages)
         notices = self._given_way({package.name for package in packages})
         for package in packages:
+            if package.replaces:
+                notices.append(self._in_place_of(package))
             wants = self.wanted.get(package.family, ())
             usual = self.demands.catalog.members(package.family)[0]
             if not wants or any(demand.exact for demand in wants):
@@ -68,13 +70,19 @@ class Solution:
                 notices.append(f"`{package.family}` has no default version here; `{usual.name}`, the newest, is taken")
         return notices
 
+    def _in_place_of(self, package: Package) -> str:
+        """What is said of a package that a user added under a name of ours."""
+        others = [member.name for member in self.demands.catalog.members(package.family) if member is not package]
+        ask = f"; `{others[0]}` asks for that one" if others and package.version is None else ""
+        return f"`{package.name}` is that of {package.origin}, in place of {package.replaces}{ask}"
+
     def _given_way(self, names: set[str]) -> list[str]:
         if not self.overridden:
             return []
-        from jetson_containers.resolver import upstream_pins as legacy_pins
+        from jetson_containers.resolver import upstream_pins
 
         return [
-            legacy_pins.notice(demand, stronger, self.chosen[demand.key])
+            upstream_pins.notice(demand, stronger, self.chosen[demand.key])
             for demand, stronger in self.overridden
             if demand.by in names
         ]
@@ -182,7 +190,7 @@ def _no_guess(guesses: Sequence[BadGuess]) -> JetsonError:
     )
 
 
-class Search:
+class VersionSearch:
     """Solves sets of demands against one catalog.
 
     `requests` is what the user typed and `attempt` tells whether another request would resolve: both for explaining
@@ -230,10 +238,10 @@ class Search:
         """The set of an image: by upstream's walk where that has an answer, else by the search."""
         failure = None
         if self.demands.catalog.adaptable:
-            from jetson_containers.resolver import upstream_pins as legacy_pins
+            from jetson_containers.resolver import upstream_pins
 
-            settled = legacy_pins.settle(self.demands, wanted)
-            if isinstance(settled, legacy_pins.Settled):
+            settled = upstream_pins.settle(self.demands, wanted)
+            if isinstance(settled, upstream_pins.Settled):
                 return Solution(self.demands, settled.chosen, settled.wanted, settled.overridden)
             failure = settled
         return self._searched(wanted, failure)
@@ -272,7 +280,7 @@ class Provider:
         self._demands = demands
         self._pinned = pinned
 
-    def identify(self, requirement_or_candidate: Demand | Choice) -> str:
+    def identify(self, requirement_or_candidate: Demand | PackageChoice) -> str:
         """The key of a demand or choice."""
         return requirement_or_candidate.key
 
@@ -290,8 +298,8 @@ class Provider:
         self,
         identifier: str,
         requirements: Mapping[str, Iterator[Demand]],
-        incompatibilities: Mapping[str, Iterator[Choice]],
-    ) -> list[Choice]:
+        incompatibilities: Mapping[str, Iterator[PackageChoice]],
+    ) -> list[PackageChoice]:
         """The choices for a key, the preferred first."""
         refused = list(incompatibilities[identifier])
         wants = list(requirements[identifier])
@@ -301,13 +309,13 @@ class Provider:
         family = wants[0].family if wants else refused[0].package.family
         packages = candidates_for(self._demands, wants, self._pinned, family=family)
         names = {choice.name for choice in refused}
-        return [Choice(identifier, package.name, package) for package in packages if package.name not in names]
+        return [PackageChoice(identifier, package.name, package) for package in packages if package.name not in names]
 
-    def is_satisfied_by(self, requirement: Demand, candidate: Choice) -> bool:
+    def is_satisfied_by(self, requirement: Demand, candidate: PackageChoice) -> bool:
         """Whether a choice satisfies a demand on its key."""
         return requirement.error is None and requirement.accepts(candidate.package)
 
-    def get_dependencies(self, candidate: Choice) -> list[Demand]:
+    def get_dependencies(self, candidate: PackageChoice) -> list[Demand]:
         """What choosing a package demands in turn."""
         return self._demands.made(candidate.package.depends, candidate.package.name)
 

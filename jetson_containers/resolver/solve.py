@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import CycleError, JetsonError, UsageError
 from jetson_containers.resolver.demands import Demands
-from jetson_containers.resolver.search import Search, Solution
+from jetson_containers.resolver.search import Solution, VersionSearch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -65,7 +65,7 @@ def _solve(
         raise UsageError("no package was named", hint="`jetson-containers list` shows them all")
     demands = Demands(catalog, skip)
     wanted = demands.requested(requests)
-    search = Search(demands, tuple(requests), attempt)
+    search = VersionSearch(demands, tuple(requests), attempt)
     solution = search.run(wanted)
     requested = tuple(dict.fromkeys(_targets(solution, wanted)))
     if not requested:
@@ -142,7 +142,9 @@ def _cycle(path: Sequence[Package], note: str = "") -> CycleError:
     )
 
 
-def _build_closures(search: Search, packages: Sequence[Package], main: Solution) -> dict[str, tuple[Package, ...]]:
+def _build_closures(
+    search: VersionSearch, packages: Sequence[Package], main: Solution
+) -> dict[str, tuple[Package, ...]]:
     """What the compile parts stand on; those of packages that only compiling needs are added as they turn up."""
     image = {package.name: package for package in packages}
     closures: dict[str, tuple[Package, ...]] = {}

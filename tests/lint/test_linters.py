@@ -31,11 +31,13 @@ def tracked(*patterns: str) -> list[str]:
     ids=lambda command: " ".join(command[:2]),
 )
 def test_linter_finds_nothing(command: list[str]) -> None:
+    """Each linter finds nothing."""
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_shell_scripts_pass_shellcheck() -> None:
+    """Shell scripts pass shellcheck."""
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not installed")
     scripts = tracked("*.sh", "autotag", "jetson-containers", ".ci/run")
@@ -43,11 +45,13 @@ def test_shell_scripts_pass_shellcheck() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_no_file_has_carriage_returns() -> None:
+def test_files_have_no_carriage_returns() -> None:
+    """No file has carriage returns."""
     guilty = [name for name in tracked() if b"\r\n" in (ROOT / name).read_bytes()[:200_000]]
     assert guilty == []
 
 
 def test_launchers_are_short() -> None:
+    """Launchers are short."""
     for name in ("build.sh", "run.sh", "autotag", "jetson-containers"):
         assert len((ROOT / name).read_text().splitlines()) <= 25

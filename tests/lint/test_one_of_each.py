@@ -31,7 +31,8 @@ ALONE = (
         ('"packed-refs"', "jetson_containers/core/git.py"),
     ],
 )  # fmt: skip
-def test_stands_in_one_module(text: str, only: str) -> None:
+def test_one_of_each_stands_in_one_module(text: str, only: str) -> None:
+    """Each of these decisions stands in its one module."""
     files = [*ROOT.glob("jetson_containers/**/*.py"), *ROOT.glob("tools/*.py")]
     found = {file.relative_to(ROOT).as_posix() for file in files if text in file.read_text(encoding="utf-8")}
     assert {name for name in found if not name.startswith(ALONE)} <= {only}

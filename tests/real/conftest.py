@@ -28,7 +28,7 @@ from jetson_containers.core import settings
 from jetson_containers.core.errors import JetsonError, NotReadyError
 from jetson_containers.engine.docker import DockerEngine
 from jetson_containers.engine.interface import BuildRequest
-from jetson_containers.engine.probe import Host
+from jetson_containers.engine.probe import ProbedHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
 def engine_for(wanted: str) -> DockerEngine:
     """An engine with a certain builder; skips the test when there is none."""
-    engine = DockerEngine(settings.load({"engine": wanted}, files=()), host=Host.real(environment(wanted)))
+    engine = DockerEngine(settings.load({"engine": wanted}, files=()), host=ProbedHost.real(environment(wanted)))
     try:
         _ = engine.capabilities
     except NotReadyError as error:

@@ -51,7 +51,8 @@ def _this_machine(engine: DockerEngine) -> None:
         pytest.skip("cannot run here: the images of these tests are built for x86_64")
 
 
-def test_a_local_image_with_all_packages(engine: DockerEngine, scratch_base: str, tmp_path: Path) -> None:
+def test_autotag_finds_a_local_image_with_all_packages(engine: DockerEngine, scratch_base: str, tmp_path: Path) -> None:
+    """A local image with all packages is found."""
     both = make(engine, scratch_base, f"{PREFIX}/both", tmp_path, f"{ALPHA}:1", f"{BETA}:2")
     make(engine, scratch_base, f"{PREFIX}/beta", tmp_path, f"{BETA}:2")
     make(engine, scratch_base, f"{PREFIX}/stage-of-alpha", tmp_path, f"{ALPHA}:1", f"{BETA}:2", role=labels.STAGE)
@@ -64,9 +65,10 @@ def test_a_local_image_with_all_packages(engine: DockerEngine, scratch_base: str
     assert "architecture" in refused
 
 
-def test_pull_pin_and_run_from_a_registry(
+def test_autotag_pulls_pins_and_runs_from_a_registry(
     engine: DockerEngine, scratch_base: str, registry: Registry, tmp_path: Path
 ) -> None:
+    """An image of a registry is pulled, pinned and run."""
     name = f"{registry.host}/tools/{GAMMA}"
     reference = make(engine, scratch_base, name, tmp_path, f"{GAMMA}:1.0")
     engine.push(reference, lambda _line: None)

@@ -124,7 +124,8 @@ def succeeds(done: Done) -> str:
 # What is asked for.
 
 
-def test_a_typo_is_answered_with_the_name_that_was_meant(world: World) -> None:
+def test_typo_in_a_name_gets_the_name_that_was_meant(world: World) -> None:
+    """A typo gets the name that was meant."""
     world.recipe("numpy", "RUN true")
     refused(world.build("nunpy"), 2, "no package `nunpy`", "did you mean `numpy`?")
     assert not (world.directory / "logs").exists()
@@ -142,15 +143,17 @@ def test_a_typo_is_answered_with_the_name_that_was_meant(world: World) -> None:
         (["--log-dir", "/proc/none"], 4, ["`/proc/none`", "--log-dir"]),
     ],
 )
-def test_a_wrong_option_builds_nothing(
+def test_wrong_option_builds_nothing(
     world: World, engine: DockerEngine, words: list[str], code: int, said: list[str]
 ) -> None:
+    """A wrong option builds nothing."""
     world.recipe("one", "RUN true")
     refused(world.build("one", *words), code, *said)
     assert world.left(engine, "one") == {"one": "build"}
 
 
-def test_a_cache_that_cannot_be_written(world: World, engine: DockerEngine) -> None:
+def test_cache_that_cannot_be_written_does_not_fail(world: World, engine: DockerEngine) -> None:
+    """A cache that cannot be written does not fail."""
     world.recipe("one", "RUN true")
     done = world.build("one", env={"JETSON_CONTAINERS_CACHE": "/proc/none"})
     refused(done, 4, "`/proc/none", "JETSON_CONTAINERS_CACHE")
@@ -176,7 +179,8 @@ LAUNCHES = (["build.sh", "one"], ["run.sh", "image", "true"], ["jetson-container
 
 
 @pytest.mark.parametrize("words", LAUNCHES)
-def test_no_engine(world: World, bare_path: str, words: list[str]) -> None:
+def test_missing_engine_is_one_error(world: World, bare_path: str, words: list[str]) -> None:
+    """A missing engine is one error with its remedy."""
     world.recipe("one", "RUN true")
     command = world.command(*words[1:], launcher=words[0])
     refused(world.run(command, env={"PATH": bare_path}), 4, "no `docker` on PATH", "./install.sh")
@@ -187,7 +191,8 @@ def test_no_engine(world: World, bare_path: str, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("words", LAUNCHES)
-def test_an_engine_without_rights(world: World, words: list[str]) -> None:
+def test_engine_without_rights_is_one_error(world: World, words: list[str]) -> None:
+    """An engine that the user may not use is one error with its remedy."""
     if os.geteuid() or shutil.which("setpriv") is None or "DOCKER_HOST" in os.environ:
         pytest.skip("cannot run here: becoming a user without rights needs root, setpriv and a local engine")
     world.recipe("one", "RUN true")
@@ -198,7 +203,8 @@ def test_an_engine_without_rights(world: World, words: list[str]) -> None:
     refused(done, 4, "may not talk to the Docker engine", "usermod -aG docker")
 
 
-def test_a_broken_client_first_on_path_is_passed_over(world: World, tmp_path: Path) -> None:
+def test_broken_client_first_on_path_is_passed_over(world: World, tmp_path: Path) -> None:
+    """A broken client first on PATH is passed over."""
     folder = tmp_path / "broken"
     folder.mkdir()
     (folder / "docker").write_bytes(b"\x7fELF is all that is left of it")
@@ -225,7 +231,8 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_no_space_for_logs(world: World, engine: DockerEngine) -> None:
+def test_disk_without_space_for_logs_is_one_error(world: World, engine: DockerEngine) -> None:
+    """A disk without space for logs is one error."""
     world.recipe("talks", "RUN busybox seq 5000")
     with small_disk(world.directory / "small", "24k") as disk:
         done = world.build("talks", "--log-dir", str(disk), "--progress", "plain")
@@ -281,7 +288,8 @@ def _await_engine(env: dict[str, str], daemon: subprocess.Popen[bytes], log: Pat
     pytest.fail(f"the second dockerd does not answer: {log.read_text()[-500:]}")
 
 
-def test_no_space_for_images_is_seen_before_building(world: World, cramped: dict[str, str]) -> None:
+def test_disk_without_space_for_images_is_noticed_before_building(world: World, cramped: dict[str, str]) -> None:
+    """A disk without space for images is noticed before building."""
     world.recipe("one", "RUN true")
     done = world.build("one", env=cramped)
     refused(done, 4, "MB free", "1 stages need about 500.0 MB", "jetson-containers prune")
@@ -289,7 +297,8 @@ def test_no_space_for_images_is_seen_before_building(world: World, cramped: dict
 
 
 @pytest.mark.parametrize("builder", ["legacy", "buildkit"])
-def test_no_space_for_images_while_building(world: World, cramped: dict[str, str], builder: str) -> None:
+def test_disk_that_fills_up_while_building_is_one_error(world: World, cramped: dict[str, str], builder: str) -> None:
+    """A disk that fills up while building is one error."""
     if builder == "buildkit" and world.build("--dry-run", "--engine", builder).returncode == 4:
         pytest.skip("cannot run here: no client with BuildKit")
     world.recipe("big", "RUN busybox dd if=/dev/zero of=/big bs=1M count=200")
@@ -306,7 +315,8 @@ def test_no_space_for_images_while_building(world: World, cramped: dict[str, str
 # A stage that fails.
 
 
-def test_a_stage_that_fails_and_is_corrected(world: World, engine: DockerEngine) -> None:
+def test_failed_stage_that_is_corrected_is_where_the_build_resumes(world: World, engine: DockerEngine) -> None:
+    """A stage that fails and is corrected is built, and those below are not."""
     world.recipe("lower", "RUN echo fine > /lower")
     world.recipe("upper", "RUN echo the last thing it says && no-such-program --flag", "depends: [lower]")
     done = world.build("upper")
@@ -321,7 +331,8 @@ def test_a_stage_that_fails_and_is_corrected(world: World, engine: DockerEngine)
     assert "nothing to build" in world.build("upper").stderr
 
 
-def test_a_package_test_that_fails_and_is_corrected(world: World, engine: DockerEngine) -> None:
+def test_failed_package_test_that_is_corrected_passes_without_a_build(world: World, engine: DockerEngine) -> None:
+    """A package test that fails and is corrected runs again."""
     world.recipe("odd", "RUN true", test="echo expected 4, got 5; exit 3")
     refused(world.build("odd"), 1, "`check`", "expected 4, got 5", "log: ")
     world.left(engine, "odd")
@@ -331,7 +342,8 @@ def test_a_package_test_that_fails_and_is_corrected(world: World, engine: Docker
     succeeds(world.build("odd"))
 
 
-def test_a_stage_killed_by_the_kernel(world: World, engine: DockerEngine) -> None:
+def test_stage_killed_by_the_kernel_is_recognized(world: World, engine: DockerEngine) -> None:
+    """A stage killed by the kernel is recognized."""
     world.recipe("hungry", "RUN busybox dd if=/dev/zero of=/dev/null bs=256M count=1")
     done = world.build("hungry", "--engine", "legacy", "--build-flags=--memory=16m")
     if "exceed memory limit" in done.stderr or "kernel does not support memory" in done.stderr.lower():
@@ -341,7 +353,8 @@ def test_a_stage_killed_by_the_kernel(world: World, engine: DockerEngine) -> Non
     succeeds(world.build("hungry"))
 
 
-def test_a_package_test_killed_like_by_the_kernel(world: World) -> None:
+def test_package_test_killed_like_by_the_kernel_is_recognized(world: World) -> None:
+    """A package test that is killed as the kernel does is recognized."""
     world.recipe("hungry", "RUN true", test="sh -c 'kill -9 $$'")
     refused(world.build("hungry"), 1, "`check`", "memory", "137")
 
@@ -373,6 +386,7 @@ def interrupt(command: Sequence[str], env: Mapping[str, str], word: str) -> tupl
 
 
 def test_ctrl_c_during_a_build_resumes_at_that_stage(world: World, engine: DockerEngine) -> None:
+    """A build interrupted by Ctrl-C resumes at that stage."""
     world.recipe("lower", "RUN echo fine > /lower")
     world.recipe("upper", "RUN echo fast''asleep && sleep 300", "depends: [lower]")
     code, out, err = interrupt(world.command("upper", "--progress", "plain"), world.env, "fastasleep")
@@ -382,7 +396,8 @@ def test_ctrl_c_during_a_build_resumes_at_that_stage(world: World, engine: Docke
     assert "1 there already" in world.build("upper").stderr
 
 
-def test_ctrl_c_during_autotag(world: World) -> None:
+def test_ctrl_c_during_autotag_ends_it_at_once(world: World) -> None:
+    """Ctrl-C ends autotag at once."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = f"127.0.0.1:{silent.getsockname()[1]}/library"
         command = world.command("--disable", "local", "--registry", place, "one", launcher="autotag")
@@ -398,6 +413,7 @@ def test_ctrl_c_during_autotag(world: World) -> None:
 
 
 def test_ctrl_c_during_run_reaches_the_container(world: World) -> None:
+    """Ctrl-C during run reaches the container."""
     name = f"jc-bad-input-{world.nonce}"
     script = "trap 'exit 130' INT; echo ready >&2; while :; do sleep 0.05; done"
     command = world.command("--name", name, world.base, "sh", "-c", script, launcher="run.sh")
@@ -411,7 +427,8 @@ def test_ctrl_c_during_run_reaches_the_container(world: World) -> None:
         world.run(["docker", "rm", "--force", name])
 
 
-def test_two_builds_of_the_same_package_at_once(world: World) -> None:
+def test_builds_of_the_same_package_at_once_build_it_once(world: World) -> None:
+    """Two builds of the same package at once build it once."""
     world.recipe("slow", "RUN sleep 2")
     command = world.command("slow", "--progress", "plain")
     children = [
@@ -451,18 +468,21 @@ def registry_saying(code: int) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("code", [401, 503])
-def test_a_registry_that_refuses(world: World, code: int) -> None:
+def test_registry_that_refuses_is_one_error(world: World, code: int) -> None:
+    """A registry that refuses is one error."""
     with registry_saying(code) as place:
         done = world.run(world.command("--disable", "local", "--registry", place, "one", launcher="autotag"))
     refused(done, 4, place.partition("/")[0])
 
 
-def test_a_registry_that_is_down(world: World) -> None:
+def test_registry_that_is_down_is_one_error(world: World) -> None:
+    """A registry that is down is one error."""
     done = world.run(world.command("--disable", "local", "--registry", "127.0.0.1:9/x", "one", launcher="autotag"))
     refused(done, 4, "127.0.0.1:9")
 
 
-def test_a_registry_that_is_down_hides_no_image_that_is_here(world: World, engine: DockerEngine) -> None:
+def test_registry_that_is_down_hides_no_local_image(world: World, engine: DockerEngine) -> None:
+    """A registry that is down hides no local image."""
     name = f"here-{world.nonce}"  # nobody else's: images of other test runs are found too
     world.recipe(name, "RUN true")
     succeeds(world.build(name))
@@ -475,11 +495,13 @@ def test_a_registry_that_is_down_hides_no_image_that_is_here(world: World, engin
 # ./run.sh
 
 
-def test_run_without_an_image(world: World) -> None:
+def test_run_without_an_image_is_one_error(world: World) -> None:
+    """`run` without an image is one error."""
     refused(world.run(world.command(launcher="run.sh")), 2, "no image", "./autotag")
 
 
-def test_run_with_an_image_that_nobody_has(world: World) -> None:
+def test_run_with_an_image_that_no_registry_has_is_an_error(world: World) -> None:
+    """`run` with an image that no registry has is an error."""
     missing = "127.0.0.1:9/none:1"
     done = world.run(world.command(missing, "true", launcher="run.sh"))
     assert (done.returncode, done.stdout) == (125, "")  # docker's own answer comes back untouched
@@ -487,7 +509,8 @@ def test_run_with_an_image_that_nobody_has(world: World) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_run_with_a_camera_that_is_not_there(world: World) -> None:
+def test_run_with_a_missing_camera_is_one_error(world: World) -> None:
+    """`run` with a missing camera is one error."""
     if list(Path("/dev").glob("video*")):
         pytest.skip("cannot run here: this machine has a camera")
     done = world.run(world.command("--target", "cpu", "--camera", world.base, "true", launcher="run.sh"))
@@ -495,14 +518,16 @@ def test_run_with_a_camera_that_is_not_there(world: World) -> None:
 
 
 @pytest.mark.parametrize(("data", "code"), [("/dev/null", 2), ("/proc/none", 4)])
-def test_run_with_a_data_directory_that_cannot_be(world: World, data: str, code: int) -> None:
+def test_run_with_an_impossible_data_directory_is_one_error(world: World, data: str, code: int) -> None:
+    """`run` with a data directory that cannot be made is one error."""
     refused(world.run(world.command("--data", data, world.base, "true", launcher="run.sh")), code, data, "--data DIR")
 
 
 # The surroundings.
 
 
-def test_a_checkout_that_is_read_only(world: World) -> None:
+def test_checkout_that_is_read_only_works(world: World) -> None:
+    """A checkout that is read-only works."""
     script = f'mount --bind {ROOT} {ROOT} && mount -o remount,ro,bind {ROOT} && exec "$@"'
     sealed = ["unshare", "--mount", "sh", "-c", script, "sh"]
     if os.geteuid() or world.run([*sealed, "true"]).returncode:
@@ -525,7 +550,8 @@ def test_a_checkout_that_is_read_only(world: World) -> None:
         {"NO_COLOR": "1", "FORCE_COLOR": "1"},
     ],
 )
-def test_any_locale_and_terminal(world: World, env: dict[str, str]) -> None:
+def test_locale_and_terminal_of_any_kind_work(world: World, env: dict[str, str]) -> None:
+    """Any locale and terminal work."""
     world.recipe("one", "RUN echo Grüße")
     words = ["--progress", "plain"] if "LC_ALL" in env else ["--dry-run"]
     done = world.build("one", *words, env=env)
@@ -534,14 +560,16 @@ def test_any_locale_and_terminal(world: World, env: dict[str, str]) -> None:
     refused(world.build("öne", env=env), 2, "hint: ")
 
 
-def test_without_a_home(world: World) -> None:
+def test_home_that_is_missing_does_not_fail(world: World) -> None:
+    """A missing home directory does not fail."""
     world.recipe("one", "RUN true")
     for name in ("HOME", "JETSON_CONTAINERS_CACHE"):
         del world.env[name]
     assert "one:" in succeeds(world.build("--dry-run", "one"))
 
 
-def test_a_terminal_of_twenty_columns(world: World) -> None:
+def test_terminal_of_twenty_columns_works(world: World) -> None:
+    """A terminal of twenty columns works."""
     world.recipe("one", "RUN true")
     for name, color in (("one", {}), ("nothing", {"NO_COLOR": "1"})):
         main, side = pty.openpty()
@@ -561,7 +589,8 @@ def test_a_terminal_of_twenty_columns(world: World) -> None:
 
 
 @pytest.mark.parametrize("redirect", [">&-", "2>&-", ">&- 2>&-", "<&-", "2>/dev/full"])
-def test_closed_and_full_streams(world: World, redirect: str) -> None:
+def test_streams_closed_or_full_do_not_fail_a_build(world: World, redirect: str) -> None:
+    """Closed and full streams do not fail a build."""
     world.recipe("one", "RUN true")
     script = f'exec "$@" {redirect}'
     if redirect in {">&- 2>&-", "2>/dev/full"}:
@@ -573,13 +602,15 @@ def test_closed_and_full_streams(world: World, redirect: str) -> None:
 
 
 @pytest.mark.parametrize("redirect", [">&-", ">/dev/full"])
-def test_a_result_that_nobody_gets_is_a_failure(world: World, redirect: str) -> None:
+def test_result_that_cannot_be_written_is_a_failure(world: World, redirect: str) -> None:
+    """A result that cannot be written is a failure."""
     world.recipe("one", "RUN true")
     done = world.run(["sh", "-c", f'exec "$@" {redirect}', "sh", *world.command("one", "--dry-run")])
     refused(done, 4, "standard output")
 
 
-def test_output_whose_reader_has_gone(world: World) -> None:
+def test_output_whose_reader_has_gone_ends_quietly(world: World) -> None:
+    """Output whose reader has gone ends quietly."""
     read, write = os.pipe()
     os.close(read)
     for command in (["list"], ["list", "--json"], ["info"]):
@@ -595,14 +626,15 @@ def test_output_whose_reader_has_gone(world: World) -> None:
     os.close(write)
 
 
-def test_a_folder_that_is_gone(world: World) -> None:
+def test_working_directory_that_is_gone_does_not_fail(world: World) -> None:
+    """A working directory that is gone does not fail."""
     world.recipe("one", "RUN true")
     script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
     done = world.run(["sh", "-c", script, "sh", *world.command("one", "--dry-run")], cwd=world.directory)
     assert "one:" in succeeds(done)
 
 
-def test_the_same_in_a_module_call(world: World) -> None:
+def test_module_call_is_the_same_program(world: World) -> None:
     """`python -m jetson_containers` is the same program."""
     done = world.run([sys.executable, "-m", "jetson_containers", "biuld"], cwd=ROOT)
     refused(done, 2, "biuld", "build")

@@ -76,7 +76,8 @@ def native(engine: DockerEngine, config: Settings, own_names: None) -> BaseImage
     return make(engine, config, f"{arch},cpu")[0]
 
 
-def test_a_made_base_has_the_host_s_distribution_and_says_so(engine: DockerEngine, native: BaseImage) -> None:
+def test_base_image_has_the_distribution_of_the_host_and_says_so(engine: DockerEngine, native: BaseImage) -> None:
+    """A made base has the host's distribution and says so."""
     host = base_image.parse_os_release(Path("/etc/os-release").read_text())
     assert native.made
     assert native.reference.startswith(f"{PREFIX}/base:{host['ID']}")
@@ -88,20 +89,23 @@ def test_a_made_base_has_the_host_s_distribution_and_says_so(engine: DockerEngin
     assert image.id == native.digest
 
 
-def test_packages_can_be_installed_in_it(engine: DockerEngine, native: BaseImage) -> None:
+def test_base_image_can_install_packages(engine: DockerEngine, native: BaseImage) -> None:
+    """Packages can be installed in it."""
     script = "apt-get update -q && apt-get install -y -q --no-install-recommends hello && hello"
     ended = engine.run(native.reference, ["sh", "-ec", script], options=["--network", "host"])
     assert ended.exit_code == 0, ended.output
     assert ended.output.endswith("Hello, world!")
 
 
-def test_it_has_the_python_its_platform_names(engine: DockerEngine, native: BaseImage) -> None:
+def test_base_image_has_the_python_of_its_platform(engine: DockerEngine, native: BaseImage) -> None:
+    """It has the Python that its platform names."""
     script = "apt-get update -q >/dev/null && apt-cache show --no-all-versions python3 | grep ^Version:"
     ended = engine.run(native.reference, ["sh", "-ec", script], options=["--network", "host"])
     assert ended.output.split()[-1].startswith(f"{native.platform.python}."), ended.output
 
 
-def test_nothing_of_the_host_is_in_it(native: BaseImage) -> None:
+def test_base_image_holds_nothing_of_the_host(native: BaseImage) -> None:
+    """Nothing of the host is in it."""
     client = docker.from_env()
     with contextlib.closing(client):
         container = client.containers.create(native.reference, "true")
@@ -126,13 +130,14 @@ def test_nothing_of_the_host_is_in_it(native: BaseImage) -> None:
     ]
 
 
-def test_it_is_made_once(engine: DockerEngine, config: Settings, native: BaseImage) -> None:
+def test_base_image_is_made_once(engine: DockerEngine, config: Settings, native: BaseImage) -> None:
+    """It is made once."""
     again, said = make(engine, config, "x86_64,cpu" if engine.capabilities.architecture == "x86_64" else "sbsa,cpu")
     assert again == native
     assert "making" not in said
 
 
-def test_an_interrupted_making_leaves_nothing(engine: DockerEngine, config: Settings, tmp_path: Path) -> None:
+def test_base_image_interrupted_leaves_nothing(engine: DockerEngine, config: Settings, tmp_path: Path) -> None:
     """Ctrl-C while packages are fetched: no image, no temporary directory, no process of the tool."""
     if rootfs.find_tool(config.env) is None:
         pytest.skip("cannot run here: install mmdebstrap")
@@ -170,7 +175,8 @@ def test_an_interrupted_making_leaves_nothing(engine: DockerEngine, config: Sett
 
 @pytest.mark.skipif(shutil.which("debootstrap") is None, reason="cannot run here: install debootstrap")
 @pytest.mark.skipif(os.geteuid() != 0, reason="cannot run here: debootstrap needs root")
-def test_debootstrap_makes_one_too(engine: DockerEngine, config: Settings) -> None:
+def test_base_image_is_made_by_debootstrap_too(engine: DockerEngine, config: Settings) -> None:
+    """debootstrap makes one too."""
     host = base_image.parse_os_release(Path("/etc/os-release").read_text())
     arch = {"x86_64": "amd64", "aarch64": "arm64"}[engine.capabilities.architecture]
     wanted = rootfs.plan(host, arch, version=host["VERSION_ID"], codename=host["VERSION_CODENAME"])
@@ -184,7 +190,10 @@ def test_debootstrap_makes_one_too(engine: DockerEngine, config: Settings) -> No
 
 
 @pytest.mark.arm64
-def test_a_base_for_a_jetson_is_made_here(arm64: None, engine: DockerEngine, config: Settings, own_names: None) -> None:
+def test_base_image_for_a_jetson_is_made_here(
+    arm64: None, engine: DockerEngine, config: Settings, own_names: None
+) -> None:
+    """A base for a Jetson is made on this machine."""
     fresh = DockerEngine(config, host=engine._host)  # probes anew: the emulator may have been registered since
     found, _ = make(fresh, config, "r36.4.3")
     image = fresh.image(found.reference)

@@ -16,22 +16,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from packaging.version import Version
 
-from jetson_containers.builder import run as builder
+from jetson_containers.builder import run
+from jetson_containers.builder.stage_registry import StageRegistry
 from jetson_containers.cli import images
 from jetson_containers.cli.app import App
+from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import BuildError, PackageTestError
 from jetson_containers.engine.interface import BuildRequest
 from jetson_containers.images import labels
-from jetson_containers.plan.plan import Plan
+from jetson_containers.plan.plan import BuildPlan
 from jetson_containers.plan.stage import Stage, StageKind
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.recipes.package import Package
 from tests.real.conftest import engine_for, environment
 
 if TYPE_CHECKING:
     from jetson_containers.engine.docker import DockerEngine
     from jetson_containers.engine.interface import LocalImage
+    from tests.real.conftest import Registry
 
 pytestmark = pytest.mark.engine
 
@@ -78,15 +81,15 @@ class Workplace:
             definition=definition,
         )
 
-    def plan(self, *stages: Stage) -> Plan:
+    def plan(self, *stages: Stage) -> BuildPlan:
         names = tuple(stage.package for stage in stages)
         final = f"jetson-containers-test/{self.prefix}:{stages[-1].package}"
-        return Plan(PLATFORM, names[-1:], stages, final, len(stages), self.base, names)
+        return BuildPlan(PLATFORM, names[-1:], stages, final, len(stages), self.base, names)
 
-    def run(self, *plans: Plan, **changes: Any) -> tuple[builder.BuildReport, str]:
+    def run(self, *plans: BuildPlan, **changes: Any) -> tuple[run.BuildReport, str]:
         err = io.StringIO()
-        options = builder.BuildOptions(log_dir=self.directory / "logs", env={}, **changes)
-        report = builder.run(plans, self.engine, options, Console(out=io.StringIO(), err=err, env={}))
+        options = run.BuildOptions(log_dir=self.directory / "logs", env={}, **changes)
+        report = run.run(plans, self.engine, options, Console(out=io.StringIO(), err=err, env={}))
         return report, err.getvalue()
 
     def label(self, reference: str) -> labels.ImageLabels:
@@ -95,7 +98,7 @@ class Workplace:
         return labels.read(image.labels)
 
 
-def states(report: builder.BuildReport) -> dict[str, tuple[str, str]]:
+def states(report: run.BuildReport) -> dict[str, tuple[str, str]]:
     return {entry.package: (entry.state, entry.tests) for entry in report.stages}
 
 
@@ -109,7 +112,8 @@ def each_place(tmp_path: Path, each_engine: DockerEngine, scratch_base: str) -> 
     return Workplace(tmp_path, scratch_base, each_engine)
 
 
-def test_a_plan_is_built_tested_and_named_and_the_second_time_nothing_happens(each_place: Workplace) -> None:
+def test_plan_is_built_tested_and_named_and_not_built_again(each_place: Workplace) -> None:
+    """A plan is built, tested and named, and the second time nothing happens."""
     place = each_place
     a = place.stage("a", "RUN echo built > /a", test='cat /a; [ "$1" = one ] && [ "$2" = "two words" ]')
     b = place.stage("b", "RUN cat /a && echo b > /b", parent=a, test="exit 77")
@@ -132,7 +136,8 @@ def test_a_plan_is_built_tested_and_named_and_the_second_time_nothing_happens(ea
     assert place.engine.run(the_plan.final, ["cat", "/a", "/b"]).output.split() == ["built", "b"]
 
 
-def test_no_unnamed_images_are_left_behind(each_place: Workplace) -> None:
+def test_build_leaves_no_unnamed_images(each_place: Workplace) -> None:
+    """No unnamed images are left behind."""
     place = each_place
     a = place.stage("a", "RUN echo 1 > /a", test="true")
     place.run(place.plan(a))
@@ -142,7 +147,8 @@ def test_no_unnamed_images_are_left_behind(each_place: Workplace) -> None:
     assert all(image.references for image in mine)
 
 
-def test_a_users_image_built_on_ours_is_not_taken_for_the_stage(place: Workplace) -> None:
+def test_image_of_a_user_built_on_a_stage_is_not_taken_for_it(place: Workplace) -> None:
+    """A user's image built on a stage is not taken for the stage."""
     a = place.stage("a", "RUN echo 1 > /a")
     the_plan = place.plan(a)
     place.run(the_plan)
@@ -156,7 +162,8 @@ def test_a_users_image_built_on_ours_is_not_taken_for_the_stage(place: Workplace
     assert place.engine.run(the_plan.final, ["cat", "/a"]).output.split() == ["1"]
 
 
-def test_a_final_whose_stages_were_pruned_is_reused_and_built_upon(place: Workplace) -> None:
+def test_final_image_whose_stages_were_pruned_is_reused_and_built_upon(place: Workplace) -> None:
+    """A final image whose stages were pruned is reused and built upon."""
     a = place.stage("a", "RUN echo 1 > /a", test="true")
     the_plan = place.plan(a)
     place.run(the_plan)
@@ -169,7 +176,8 @@ def test_a_final_whose_stages_were_pruned_is_reused_and_built_upon(place: Workpl
     assert place.label(a.image).role == "stage"
 
 
-def test_a_failed_stage_is_explained_and_resumed_when_it_is_fixed(each_place: Workplace) -> None:
+def test_failed_stage_is_explained_and_resumed_when_fixed(each_place: Workplace) -> None:
+    """A failed stage is explained, and the build resumes there when it is fixed."""
     place = each_place
     a = place.stage("a", "RUN echo 1 > /a")
     broken = place.stage("b", "RUN echo E: Unable to locate package libfoo && false", parent=a)
@@ -186,7 +194,8 @@ def test_a_failed_stage_is_explained_and_resumed_when_it_is_fixed(each_place: Wo
     assert states(report) == {"a": ("cached", "none"), "b": ("built", "none")}
 
 
-def test_a_failed_test_is_remembered_and_run_again_without_a_build(place: Workplace) -> None:
+def test_failed_package_test_is_remembered_and_run_again_without_a_build(place: Workplace) -> None:
+    """A failed test is remembered and run again without a build."""
     a = place.stage("a", "RUN echo 1 > /a", test="echo no module; exit 1")
     with pytest.raises(PackageTestError) as caught:
         place.run(place.plan(a))
@@ -199,7 +208,8 @@ def test_a_failed_test_is_remembered_and_run_again_without_a_build(place: Workpl
     assert place.label(place.plan(a).final).tests["status"] == "passed"
 
 
-def test_siblings_run_at_the_same_time(place: Workplace) -> None:
+def test_siblings_are_built_at_the_same_time(place: Workplace) -> None:
+    """Siblings are built at the same time."""
     a = place.stage("a", "RUN true")
     b = place.stage("b", "RUN echo b && sleep 2", parent=a)
     c = place.stage("c", "RUN echo c && sleep 2", parent=a)
@@ -212,6 +222,7 @@ def test_siblings_run_at_the_same_time(place: Workplace) -> None:
 
 
 def test_keep_going_builds_what_does_not_need_the_failed_stage(place: Workplace) -> None:
+    """`--keep-going` builds what does not need the failed stage."""
     a = place.stage("a", "RUN true")
     b = place.stage("b", "RUN false", parent=a)
     c = place.stage("c", "RUN true", parent=a)
@@ -226,13 +237,14 @@ def test_keep_going_builds_what_does_not_need_the_failed_stage(place: Workplace)
     assert report.images == (place.plan(c).final,)
 
 
-def test_a_test_container_that_runs_out_of_memory_is_recognised(place: Workplace) -> None:
+def test_package_test_out_of_memory_is_recognized(place: Workplace) -> None:
+    """A test container that runs out of memory is recognized."""
     a = place.stage("a", "RUN true", test="tail /dev/zero")
     with pytest.raises(PackageTestError, match="memory ran out"):
         place.run(place.plan(a), run_options=("--memory", "32m", "--memory-swap", "32m"))
 
 
-def test_a_build_that_runs_out_of_memory_is_recognised(tmp_path: Path, scratch_base: str) -> None:
+def test_build_out_of_memory_is_recognized(tmp_path: Path, scratch_base: str) -> None:
     """Only the legacy builder can limit the memory of a build."""
     place = Workplace(tmp_path, scratch_base, engine_for("legacy"))
     a = place.stage("a", "RUN tail /dev/zero")
@@ -242,7 +254,8 @@ def test_a_build_that_runs_out_of_memory_is_recognised(tmp_path: Path, scratch_b
     assert "MAX_JOBS=1" in (caught.value.hint or "")
 
 
-def test_a_recipe_gets_its_compile_jobs(place: Workplace) -> None:
+def test_recipe_gets_its_compile_jobs(place: Workplace) -> None:
+    """A recipe gets its number of compile jobs."""
     a = place.stage("a", "ARG MAX_JOBS\nRUN echo jobs=${MAX_JOBS} > /jobs", package={"memory_per_job": 1024**3})
     place.run(place.plan(a), cores=3, memory=2 * 1024**3)
     assert place.engine.run(place.plan(a).final, ["cat", "/jobs"]).output.split() == ["jobs=2"]
@@ -271,7 +284,8 @@ def prune(place: Workplace, *argv: str) -> list[str]:
     return list(json.loads(out.getvalue())["removed"])
 
 
-def test_neither_prune_nor_another_number_of_jobs_runs_a_command_again(each_place: Workplace) -> None:
+def test_layer_cache_survives_prune_and_another_number_of_jobs(each_place: Workplace) -> None:
+    """Neither prune nor another number of jobs runs a command again."""
     place = each_place
     told = "ARG MAX_JOBS\nRUN cat /proc/sys/kernel/random/uuid > /NAME && echo jobs=$MAX_JOBS >> /NAME"
     a = place.stage("a", told.replace("NAME", "a"))
@@ -295,7 +309,7 @@ def test_neither_prune_nor_another_number_of_jobs_runs_a_command_again(each_plac
 SCRIPT = """
 import sys
 from pathlib import Path
-from jetson_containers.builder import run as builder; from jetson_containers.core import settings
+from jetson_containers.builder import run; from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.engine.docker import DockerEngine
 from jetson_containers.core.errors import JetsonError
@@ -310,7 +324,7 @@ if sys.argv[5] == "test":
     b = place.stage("b", "RUN true", parent=a, test="echo now''sleeping; sleep 300")
 console = Console(env={})
 try:
-    builder.run([place.plan(a, b)], engine, builder.BuildOptions(log_dir=directory / "logs", progress="plain"), console)
+    run.run([place.plan(a, b)], engine, run.BuildOptions(log_dir=directory / "logs", progress="plain"), console)
 except JetsonError as error:
     console.error(error)
     sys.exit(error.exit_code)
@@ -318,13 +332,15 @@ except JetsonError as error:
 
 
 def test_ctrl_c_while_building_leaves_nothing_half_done_and_resumes(each_place: Workplace) -> None:
+    """Ctrl-C while building leaves nothing half done, and the next run resumes."""
     interrupt_and_resume(each_place, signal.SIGINT, "build")
 
 
 @pytest.mark.parametrize(("number", "doing"), [(signal.SIGTERM, "build"), (signal.SIGINT, "test")])
-def test_an_interrupted_run_leaves_nothing_half_done_and_resumes(
+def test_interrupted_run_leaves_nothing_half_done_and_resumes(
     place: Workplace, number: signal.Signals, doing: str
 ) -> None:
+    """An interrupted run leaves nothing half done, and the next one resumes."""
     interrupt_and_resume(place, number, doing)
 
 
@@ -365,7 +381,8 @@ def interrupt_and_resume(place: Workplace, number: signal.Signals, doing: str) -
     assert states(report) == {"a": ("cached", "none"), "b": ("built" if doing == "build" else "cached", "passed")}
 
 
-def test_two_builds_at_once_build_each_stage_once(place: Workplace) -> None:
+def test_builds_at_once_build_each_stage_once(place: Workplace) -> None:
+    """Two builds at once build each stage once."""
     script = SCRIPT.replace("sleep 300", "sleep 3")
     wanted = place.engine.capabilities.builder.value
     command = [sys.executable, "-c", script, str(place.directory), place.base, place.prefix, wanted, "build"]
@@ -376,3 +393,23 @@ def test_two_builds_at_once_build_each_stage_once(place: Workplace) -> None:
     assert [child.returncode for child in children] == [0, 0], "\n".join(said)
     assert sum("b | built" in text for text in said) == 1
     assert sum("a | built" in text for text in said) == 1
+
+
+@pytest.mark.registry
+def test_stages_of_another_machine_are_pulled_by_key(place: Workplace, registry: Registry, tmp_path: Path) -> None:
+    """Stages pushed by one machine are pulled by key on the next: nothing is built, tests count as passed."""
+    namespace = f"{registry.host}/team-{place.prefix}"
+    made = settings.load({"cache": tmp_path / "cache", "stage_registry": namespace}, files=(), root=tmp_path, env={})
+    a = place.stage("a", "RUN echo built > /a")
+    b = place.stage("b", "RUN cat /a > /b", parent=a, test="cat /b")
+    the_plan = place.plan(a, b)
+    options = run.BuildOptions(log_dir=tmp_path / "logs", env={}, push_stages=True)
+    console = Console(out=io.StringIO(), err=io.StringIO(), env={})
+    report = run.run([the_plan], place.engine, options, console, StageRegistry.of(made))
+    assert report.pushed == tuple(f"{namespace}/stage:{one.image.rpartition(':')[2]}" for one in (a, b))
+    for name in (the_plan.final, b.image, a.image):
+        place.engine.untag(name)
+    again = run.run([the_plan], place.engine, options, console, StageRegistry.of(made))
+    assert states(again) == {"a": ("cached", ""), "b": ("cached", "cached")}
+    assert again.pushed == ()
+    assert place.label(the_plan.final).packages == ("a", "b")

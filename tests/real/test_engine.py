@@ -24,7 +24,7 @@ from jetson_containers.core.errors import (
 )
 from jetson_containers.engine.docker import DockerEngine
 from jetson_containers.engine.interface import Builder, BuildRequest, BuildTimeoutError, OutOfMemoryError
-from jetson_containers.engine.probe import Host
+from jetson_containers.engine.probe import ProbedHost
 from tests.real.conftest import LABEL, PREFIX, SESSION, engine_for
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def image_text(reference: str) -> str:
         return f"{image.attrs} {image.history()}"
 
 
-def test_args_and_labels_arrive_byte_for_byte(each_engine: DockerEngine, build: Callable[..., list[str]]) -> None:
+def test_build_args_and_labels_arrive_byte_for_byte(each_engine: DockerEngine, build: Callable[..., list[str]]) -> None:
+    """Arguments and labels arrive byte for byte."""
     value = "a b'c\"d$e\\f"
     build(
         'ARG VALUE\nRUN printf %s "$VALUE" >/value || echo "$VALUE" >/value',
@@ -104,9 +105,10 @@ def test_args_and_labels_arrive_byte_for_byte(each_engine: DockerEngine, build: 
     assert each_engine.run(f"{PREFIX}/args:1", ["cat", "/value"]).output == value
 
 
-def test_the_dockerfile_lies_outside_of_the_context(
+def test_build_takes_a_dockerfile_outside_of_the_context(
     each_engine: DockerEngine, build: Callable[..., list[str]], tmp_path: Path
 ) -> None:
+    """The Dockerfile may lie outside of the context."""
     (tmp_path / "context").mkdir()
     (tmp_path / "context/file").write_text("hello")
     build("COPY . /context", "context:1")
@@ -114,9 +116,10 @@ def test_the_dockerfile_lies_outside_of_the_context(
     assert [path.name for path in (tmp_path / "context").iterdir()] == ["file"]
 
 
-def test_a_secret_reaches_run_and_stays_out_of_the_image(
+def test_secret_reaches_run_and_stays_out_of_the_image(
     each_engine: DockerEngine, build: Callable[..., list[str]], tmp_path: Path
 ) -> None:
+    """A secret reaches RUN and stays out of the image."""
     secret = tmp_path / "token"
     secret.write_text("s3cret-value")
     text = "RUN --mount=type=secret,id=token,target=/dev/token cat /dev/token | rm -f nothing && ls -l /dev/token"
@@ -128,9 +131,10 @@ def test_a_secret_reaches_run_and_stays_out_of_the_image(
     assert "s3cret-value" not in image_text(f"{PREFIX}/secret:1")
 
 
-def test_a_ca_bundle_is_trusted_during_run_only(
+def test_ca_bundle_is_trusted_during_run_only(
     each_engine: DockerEngine, build: Callable[..., list[str]], tmp_path: Path
 ) -> None:
+    """A CA bundle is trusted during RUN only."""
     bundle = tmp_path / "ca.pem"
     bundle.write_text("CERTIFICATE OF THE COMPANY\n")
     build('RUN cat "$PIP_CERT" >/seen && echo "$SSL_CERT_FILE" >>/seen', "ca:1", ca_bundle=bundle)
@@ -141,9 +145,10 @@ def test_a_ca_bundle_is_trusted_during_run_only(
     assert "No such file" in left.output
 
 
-def test_the_user_of_the_base_image_survives_the_ca_bundle(
+def test_ca_bundle_keeps_the_user_of_the_base_image(
     each_engine: DockerEngine, build: Callable[..., list[str]], tmp_path: Path
 ) -> None:
+    """The user of the base image survives the CA bundle."""
     bundle = tmp_path / "ca.pem"
     bundle.write_text("X\n")
     build("USER 1000:1000", "user-base:1")
@@ -154,6 +159,7 @@ def test_the_user_of_the_base_image_survives_the_ca_bundle(
 def test_wheels_are_offered_to_run_and_stay_out_of_the_image(
     each_engine: DockerEngine, build: Callable[..., list[str]], tmp_path: Path
 ) -> None:
+    """Wheels are offered to RUN and stay out of the image."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     (tmp_path / "elsewhere.whl").write_bytes(b"wheel")
@@ -181,16 +187,18 @@ def test_wheels_are_offered_to_run_and_stay_out_of_the_image(
         ("BOGUS x", JetsonError, "BOGUS"),
     ],
 )
-def test_a_failed_build_says_why_and_leaves_no_name(
+def test_failed_build_says_why_and_leaves_no_name(
     each_engine: DockerEngine, build: Callable[..., list[str]], text: str, error: type[JetsonError], said: str
 ) -> None:
+    """A failed build says why and leaves no name."""
     with pytest.raises(error) as caught:
         build(text, "failed:1")
     assert said in " ".join([caught.value.message, *caught.value.details])
     assert each_engine.image(f"{PREFIX}/failed:1") is None
 
 
-def test_a_build_killed_for_memory_is_told_apart(scratch_base: str, tmp_path: Path) -> None:
+def test_build_killed_for_memory_is_told_apart(scratch_base: str, tmp_path: Path) -> None:
+    """A build killed for memory is told apart."""
     legacy = engine_for("legacy")
     request = BuildRequest(
         tmp_path,
@@ -202,13 +210,15 @@ def test_a_build_killed_for_memory_is_told_apart(scratch_base: str, tmp_path: Pa
         legacy.build(request, silent)
 
 
-def test_a_build_that_takes_too_long_is_stopped(each_engine: DockerEngine, build: Callable[..., list[str]]) -> None:
+def test_build_that_takes_too_long_is_stopped(each_engine: DockerEngine, build: Callable[..., list[str]]) -> None:
+    """A build that takes too long is stopped."""
     with pytest.raises(BuildTimeoutError):
         build("RUN sleep 60", "slow:1", timeout=2)
     assert each_engine.image(f"{PREFIX}/slow:1") is None
 
 
 def test_stop_ends_a_build_in_another_thread(each_engine: DockerEngine, scratch_base: str, tmp_path: Path) -> None:
+    """Stopping ends a build in another thread."""
     engine = engine_for(each_engine.capabilities.builder.value)
     begun = threading.Event()
     caught: list[BaseException] = []
@@ -233,6 +243,7 @@ def test_stop_ends_a_build_in_another_thread(each_engine: DockerEngine, scratch_
 
 
 def test_ctrl_c_during_a_container_removes_it(each_engine: DockerEngine, scratch_base: str) -> None:
+    """Ctrl-C during a container removes it."""
     program = (
         "from jetson_containers.engine.docker import DockerEngine\n"
         "import sys\n"
@@ -253,7 +264,8 @@ def test_ctrl_c_during_a_container_removes_it(each_engine: DockerEngine, scratch
         assert client.containers.list(all=True, filters={"name": name}) == []
 
 
-def test_a_container_s_exit_code_and_output_come_back(each_engine: DockerEngine, scratch_base: str) -> None:
+def test_container_exit_code_and_output_come_back(each_engine: DockerEngine, scratch_base: str) -> None:
+    """A container's exit code and output come back."""
     lines: list[str] = []
     result = each_engine.run(
         scratch_base, ["sh", "-c", "echo out; echo err >&2; exit 125"], options=["--rm"], on_line=lines.append
@@ -262,12 +274,14 @@ def test_a_container_s_exit_code_and_output_come_back(each_engine: DockerEngine,
     assert sorted(lines) == ["err", "out"]
 
 
-def test_a_container_out_of_memory_is_marked(each_engine: DockerEngine, scratch_base: str) -> None:
+def test_container_out_of_memory_is_marked(each_engine: DockerEngine, scratch_base: str) -> None:
+    """A container out of memory is marked."""
     result = each_engine.run(scratch_base, ["tail", "/dev/zero"], options=["--memory", "8m"])
     assert (result.exit_code, result.oom_killed) == (137, True)
 
 
-def test_a_container_that_runs_too_long_is_stopped(each_engine: DockerEngine, scratch_base: str) -> None:
+def test_container_that_runs_too_long_is_stopped(each_engine: DockerEngine, scratch_base: str) -> None:
+    """A container that runs too long is stopped."""
     result = each_engine.run(scratch_base, ["sh", "-c", "echo early; sleep 60"], timeout=2)
     assert (result.exit_code, result.output, result.timed_out) == (124, "early", True)
 
@@ -279,18 +293,18 @@ def test_a_container_that_runs_too_long_is_stopped(each_engine: DockerEngine, sc
         (f"{PREFIX}/never-built:1", (), f"no image `{PREFIX}/never-built:1`"),
     ],
 )
-def test_a_container_that_cannot_start_is_an_error_of_the_environment(
+def test_container_that_cannot_start_is_an_error_of_the_environment(
     each_engine: DockerEngine, scratch_base: str, image: str | None, options: tuple[str, ...], said: str
 ) -> None:
+    """A container that cannot start is an error of the environment."""
     with pytest.raises(NotReadyError) as caught:
         each_engine.run(image or scratch_base, ["true"], options=options)
     assert said in caught.value.message
     assert caught.value.hint
 
 
-def test_labelling_adds_no_layer_and_keeps_old_labels(
-    each_engine: DockerEngine, build: Callable[..., list[str]]
-) -> None:
+def test_label_adds_no_layer_and_keeps_old_labels(each_engine: DockerEngine, build: Callable[..., list[str]]) -> None:
+    """Labelling adds no layer and keeps old labels."""
     build("RUN echo x >/x", "label:1", labels={"old": "1", "changed": "before"})
     source, target = f"{PREFIX}/label:1", f"{PREFIX}/label:2"
     each_engine.label(source, target, {**AWKWARD, "changed": "after"})
@@ -307,6 +321,7 @@ def test_labelling_adds_no_layer_and_keeps_old_labels(
 
 
 def test_images_are_found_by_label_and_name(each_engine: DockerEngine, build: Callable[..., list[str]]) -> None:
+    """Images are found by label and name."""
     builder = each_engine.capabilities.builder.value
     tag, other = f"{PREFIX}/find-{builder}:1", f"{PREFIX}/find-{builder}:2"
     build(f"RUN echo {builder}", f"find-{builder}:1", labels={"find": builder})
@@ -331,6 +346,7 @@ def docker_arch(engine: DockerEngine) -> str:
 def test_push_and_pull_bring_labels_back(
     each_engine: DockerEngine, build: Callable[..., list[str]], registry: Registry
 ) -> None:
+    """Pushing and pulling bring labels back."""
     tag = f"{registry.host}/{PREFIX}/push-{each_engine.capabilities.builder.value}:1"
     build("RUN echo push", "push:1", labels={"pushed": "yes"})
     each_engine.tag(f"{PREFIX}/push:1", tag)
@@ -346,9 +362,10 @@ def test_push_and_pull_bring_labels_back(
 
 
 @pytest.mark.registry
-def test_a_registry_that_wants_a_login_is_named_with_the_command(
+def test_registry_that_wants_a_login_is_named_with_the_command(
     each_engine: DockerEngine, scratch_base: str, private_registry: Registry
 ) -> None:
+    """A registry that wants a login is named with the command."""
     tag = f"{private_registry.host}/{PREFIX}/private:1"
     each_engine.tag(scratch_base, tag)
     with pytest.raises(RegistryError) as caught:
@@ -361,20 +378,23 @@ def test_a_registry_that_wants_a_login_is_named_with_the_command(
 @pytest.mark.parametrize(
     ("name", "said"), [("never/pushed:1", "no such image"), (None, "cannot be reached")], ids=["unknown", "down"]
 )
-def test_what_cannot_be_pulled_is_a_registry_error(
+def test_pull_that_fails_is_a_registry_error(
     each_engine: DockerEngine, registry: Registry, name: str | None, said: str
 ) -> None:
+    """What cannot be pulled is an error of the registry."""
     with pytest.raises(RegistryError) as caught:
         each_engine.pull(f"{registry.host}/{name}" if name else "127.0.0.1:1/x:1", silent, timeout=30)
     assert said in caught.value.message
 
 
-def test_unknown_build_flags_are_the_user_s_mistake(build: Callable[..., list[str]]) -> None:
+def test_build_flags_that_are_unknown_are_a_usage_error(build: Callable[..., list[str]]) -> None:
+    """Unknown build flags are the user's mistake."""
     with pytest.raises(UsageError, match="no-such-flag"):
         build("RUN true", "flags:1", flags=("--no-such-flag",))
 
 
 def test_build_flags_are_passed_on(each_engine: DockerEngine, build: Callable[..., list[str]]) -> None:
+    """Build flags are passed on."""
     build("RUN true", "flags:2", flags=("--label", "from-flags=yes"))
     image = each_engine.image(f"{PREFIX}/flags:2")
     assert image is not None
@@ -382,9 +402,10 @@ def test_build_flags_are_passed_on(each_engine: DockerEngine, build: Callable[..
 
 
 @pytest.mark.arm64
-def test_a_foreign_platform_is_built_labelled_and_marked_right(
+def test_foreign_platform_is_built_labelled_and_marked(
     each_engine: DockerEngine, arm64_base: str, tmp_path: Path
 ) -> None:
+    """An image of a foreign platform is built, labelled and marked as such."""
     fresh = engine_for(each_engine.capabilities.builder.value)
     fresh = type(fresh)(host=fresh._host)  # probes anew: the emulator was registered after the first probe
     tag = f"{PREFIX}/arm64-{each_engine.capabilities.builder.value}:1"
@@ -402,9 +423,7 @@ def program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def test_behind_sudo_everything_goes_through_the_client(
-    engine: DockerEngine, scratch_base: str, tmp_path: Path
-) -> None:
+def test_sudo_sends_all_commands_through_the_client(engine: DockerEngine, scratch_base: str, tmp_path: Path) -> None:
     """A docker that only answers a `sudo` which, as the real one does, drops the environment."""
     client = engine.capabilities.client
     refuse = "echo 'permission denied while trying to connect to the Docker daemon socket' >&2; exit 1"
@@ -412,7 +431,7 @@ def test_behind_sudo_everything_goes_through_the_client(
     program(tmp_path / "sudo", '[ "$1" = -n ] && shift\nexec /usr/bin/env -i PATH="$PATH" THROUGH_SUDO=1 "$@"')
     (tmp_path / "env").symlink_to("/usr/bin/env")
     env = {"PATH": str(tmp_path), "HOME": str(tmp_path)}  # nothing but these: no other docker, no real sudo
-    behind = DockerEngine(host=Host(env, 1000, False))
+    behind = DockerEngine(host=ProbedHost(env, 1000, False))
     assert behind.capabilities.sudo
     tag, other = f"{PREFIX}/sudo:1", f"{PREFIX}/sudo:2"
     behind.build(
@@ -428,7 +447,7 @@ def test_behind_sudo_everything_goes_through_the_client(
         behind.untag(other)
 
 
-def test_a_client_that_cannot_build_is_passed_over(engine: DockerEngine) -> None:
+def test_client_that_cannot_build_is_passed_over(engine: DockerEngine) -> None:
     """On a machine with one client, that one is it; with several, no other could do better."""
     capabilities = engine.capabilities
     if capabilities.builder is Builder.LEGACY:
@@ -440,6 +459,7 @@ def test_a_client_that_cannot_build_is_passed_over(engine: DockerEngine) -> None
 
 
 def test_layers_size_is_that_of_the_engine(each_engine: DockerEngine, build: Callable[..., list[str]]) -> None:
+    """Layers size is that of the engine."""
     build("RUN head -c 3000000 /dev/urandom >/x", "layers:1")
     image = each_engine.image(f"{PREFIX}/layers:1")
     total = each_engine.layers_size()

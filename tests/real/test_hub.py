@@ -87,7 +87,8 @@ def shell(request: pytest.FixtureRequest, hub: HubServer, tmp_path: Path) -> She
     return Shell(hub, tmp_path / "data", request.param)
 
 
-def test_a_killed_download_goes_on_where_it_stopped(shell: Shell, hub: HubServer) -> None:
+def test_download_that_was_killed_goes_on_where_it_stopped(shell: Shell, hub: HubServer) -> None:
+    """A killed download goes on where it stopped."""
     process, part = shell.start_and_wait_for_half("org/big")
     process.kill()
     process.communicate()
@@ -103,7 +104,10 @@ def test_a_killed_download_goes_on_where_it_stopped(shell: Shell, hub: HubServer
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_download_ends_at_once_and_goes_on(shell: Shell, hub: HubServer, number: signal.Signals) -> None:
+def test_download_that_was_interrupted_ends_at_once_and_goes_on(
+    shell: Shell, hub: HubServer, number: signal.Signals
+) -> None:
+    """An interrupted download ends at once and goes on later."""
     process, _ = shell.start_and_wait_for_half("org/big")
     began = time.monotonic()
     process.send_signal(number)
@@ -117,7 +121,8 @@ def test_an_interrupted_download_ends_at_once_and_goes_on(shell: Shell, hub: Hub
 
 
 @NEEDS_ROOT
-def test_a_full_disk_is_said_and_what_arrived_is_kept(shell: Shell, hub: HubServer, tmp_path: Path) -> None:
+def test_download_on_a_full_disk_keeps_what_arrived(shell: Shell, hub: HubServer, tmp_path: Path) -> None:
+    """A full disk is named, and what arrived is kept."""
     data = tmp_path / "data"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", str(data)], check=True)
     try:
@@ -145,7 +150,8 @@ def test_a_full_disk_is_said_and_what_arrived_is_kept(shell: Shell, hub: HubServ
 
 
 @NEEDS_ROOT
-def test_what_root_fetched_and_was_killed_over_can_be_deleted_by_the_owner(shell: Shell, tmp_path: Path) -> None:
+def test_download_of_root_that_was_killed_can_be_deleted_by_the_owner(shell: Shell, tmp_path: Path) -> None:
+    """What root fetched until it was killed can be deleted by the owner."""
     data = tmp_path / "data"
     os.chown(data, 1234, 1234)
     process, _ = shell.start_and_wait_for_half("org/big")
@@ -158,7 +164,8 @@ def test_what_root_fetched_and_was_killed_over_can_be_deleted_by_the_owner(shell
     subprocess.run(["rm", "-r", str(data / "models")], check=True, user=1234, group=1234, extra_groups=[])
 
 
-def test_a_script_gets_paths_and_nothing_else(shell: Shell, hub: HubServer, tmp_path: Path) -> None:
+def test_download_prints_paths_and_nothing_else(shell: Shell, hub: HubServer, tmp_path: Path) -> None:
+    """A script gets paths and nothing else."""
     hub.add("org/gated", {"config.json": b"{}"}, gated="auto")
     shell.env |= {"HF_TOKEN": "good"}
     words = [*shell.command, "org/big", "org/gated/config.json", "--location-file", str(tmp_path / "where")]
@@ -172,7 +179,8 @@ def test_a_script_gets_paths_and_nothing_else(shell: Shell, hub: HubServer, tmp_
     assert not [path for path in shell.cache.rglob("*") if path.is_file() and b"good" in path.read_bytes()]
 
 
-def test_two_downloads_of_the_same_model_share_it(shell: Shell, hub: HubServer) -> None:
+def test_downloads_of_the_same_model_share_it(shell: Shell, hub: HubServer) -> None:
+    """Two downloads of the same model share it."""
     first, part = shell.start_and_wait_for_half("org/big")
     second = shell.start("org/big")
     assert second.stderr

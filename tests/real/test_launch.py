@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.launch import display as launch_display
+from jetson_containers.launch.display import CookieFile, write_cookie
 from jetson_containers.launch.docker_options import FLAGS, VALUED
 from jetson_containers.launch.parts import Mount
 
@@ -87,20 +87,21 @@ def read_until(stream: int, wanted: bytes) -> bytes:
         (["/no/such/program"], 127),
     ],
 )
-def test_the_containers_exit_code_comes_back(image: str, command: list[str], code: int) -> None:
+def test_run_returns_the_exit_code_of_the_container(image: str, command: list[str], code: int) -> None:
+    """The container's exit code comes back."""
     assert run(image, *command).returncode == code
 
 
-def test_dockers_own_failure_comes_back(image: str) -> None:
+def test_run_returns_the_failure_of_docker(image: str) -> None:
+    """Docker's own failure comes back."""
     done = run("--no-such-option=1", image, "true")
     assert done.returncode == 125
     assert "no-such-option` is no option of `docker run`" in done.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 5), (signal.SIGINT, 6)])
-def test_a_signal_ends_the_container_and_its_code_comes_back(
-    image: str, name: str, number: signal.Signals, code: int
-) -> None:
+def test_run_passes_a_signal_on_and_returns_the_code(image: str, name: str, number: signal.Signals, code: int) -> None:
+    """A signal ends the container, and its code comes back."""
     script = "trap 'exit 5' TERM; trap 'exit 6' INT; echo ready; while :; do sleep 0.05; done"
     with subprocess.Popen([*RUN, "--name", name, image, "sh", "-c", script], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -114,7 +115,8 @@ def test_a_signal_ends_the_container_and_its_code_comes_back(
 # What arrives.
 
 
-def test_a_secret_arrives_without_showing_in_the_process_list(image: str, name: str) -> None:
+def test_run_passes_a_secret_without_showing_it_in_the_process_list(image: str, name: str) -> None:
+    """A secret arrives without showing in the process list."""
     value = f"hf_{uuid.uuid4().hex}"
     argv = [*RUN, "--name", name, "-e", f"HF_TOKEN={value}", image, "sh", "-c", "echo $HF_TOKEN; cat"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -127,16 +129,19 @@ def test_a_secret_arrives_without_showing_in_the_process_list(image: str, name: 
     assert process.returncode == 0
 
 
-def test_the_token_of_the_environment_arrives_under_both_names(image: str) -> None:
+def test_run_passes_the_token_under_both_names(image: str) -> None:
+    """The token of the environment arrives under both names."""
     done = run(image, "sh", "-c", "echo $HF_TOKEN-$HUGGINGFACE_TOKEN", env={"HUGGINGFACE_TOKEN": "t1", "HF_TOKEN": ""})
     assert done.stdout == "t1-t1\n"
 
 
-def test_what_is_piped_in_arrives_and_what_comes_out_is_clean(image: str) -> None:
+def test_run_pipes_input_and_clean_output(image: str) -> None:
+    """What is piped in arrives, and what comes out is clean."""
     assert run(image, "cat", stdin="one\ntwo\n").stdout == "one\ntwo\n"
 
 
-def test_a_terminal_on_both_sides_is_one_in_the_container(image: str) -> None:
+def test_run_on_a_terminal_gives_the_container_one(image: str) -> None:
+    """A terminal on both sides is one in the container."""
     main, side = pty.openpty()
     try:
         with subprocess.Popen(
@@ -149,7 +154,8 @@ def test_a_terminal_on_both_sides_is_one_in_the_container(image: str) -> None:
         os.close(side)
 
 
-def test_output_into_a_pipe_is_no_terminal(image: str) -> None:
+def test_run_into_a_pipe_gives_no_terminal(image: str) -> None:
+    """Output into a pipe is not a terminal."""
     main, side = pty.openpty()
     try:
         done = subprocess.run(
@@ -165,7 +171,8 @@ def test_output_into_a_pipe_is_no_terminal(image: str) -> None:
     assert done.stdout == b"piped\n"
 
 
-def test_closed_standard_input_is_no_failure(image: str) -> None:
+def test_run_with_closed_standard_input_works(image: str) -> None:
+    """Closed standard input does not fail."""
     script = 'exec "$@" <&-'
     done = subprocess.run(
         ["sh", "-c", script, "sh", *RUN, image, "echo", "fine"], capture_output=True, timeout=100, check=False
@@ -173,28 +180,33 @@ def test_closed_standard_input_is_no_failure(image: str) -> None:
     assert (done.returncode, done.stdout) == (0, b"fine\n")
 
 
-def test_the_data_directory_is_made_mounted_and_writable(image: str, tmp_path: Path) -> None:
+def test_run_makes_and_mounts_the_data_directory(image: str, tmp_path: Path) -> None:
+    """The data directory is made, mounted and writable."""
     data = tmp_path / "new" / "da:ta,1"
     assert run("--data", str(data), image, "busybox", "touch", "/data/here").returncode == 0
     assert [path.name for path in data.iterdir()] == ["here"]
 
 
-def test_the_users_own_data_wins(image: str, tmp_path: Path) -> None:
+def test_run_keeps_the_data_mount_of_the_user(image: str, tmp_path: Path) -> None:
+    """The user's own data mount wins."""
     done = run("-v", f"{tmp_path}:/data", image, "busybox", "touch", "/data/mine")
     assert (done.returncode, [path.name for path in tmp_path.iterdir()]) == (0, ["mine"])
 
 
-def test_the_container_is_removed_and_named_as_asked(image: str, name: str) -> None:
+def test_run_removes_and_names_the_container_as_asked(image: str, name: str) -> None:
+    """The container is removed and named as asked."""
     assert run("-d", "--name", name, image, "sleep", "60").returncode == 0
     assert docker("inspect", "--format", "{{.HostConfig.AutoRemove}} {{.HostConfig.NetworkMode}}", name) == "true host"
 
 
-def test_a_restart_policy_is_accepted(image: str, name: str) -> None:
+def test_run_accepts_a_restart_policy(image: str, name: str) -> None:
+    """A restart policy is accepted."""
     assert run("-d", "--restart", "unless-stopped", "--name", name, image, "sleep", "60").returncode == 0
     assert docker("inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", name) == "unless-stopped"
 
 
-def test_a_dry_run_does_nothing_and_prints_what_a_shell_can_run(image: str, tmp_path: Path) -> None:
+def test_run_dry_run_prints_what_a_shell_can_run_and_does_nothing(image: str, tmp_path: Path) -> None:
+    """A dry run does nothing and prints what a shell can run."""
     data = tmp_path / "data"
     done = run("--dry-run", "--data", str(data), image, "echo", "a  b", "$HOME")
     assert not data.exists()
@@ -206,12 +218,14 @@ def test_a_dry_run_does_nothing_and_prints_what_a_shell_can_run(image: str, tmp_
 # The host's files.
 
 
-def test_a_node_of_proc_can_be_mounted_where_scripts_look_for_the_boards_name(image: str) -> None:
+def test_mount_of_a_node_of_proc_works(image: str) -> None:
+    """A node of /proc can be mounted where scripts look for the board's name."""
     mount = Mount("/proc/sys/kernel/ostype", "/tmp/nv_jetson_model", readonly=True)
     assert docker("run", "--rm", *mount.argv, image, "cat", "/tmp/nv_jetson_model") == "Linux"
 
 
-def test_a_source_that_is_gone_stops_the_start_and_leaves_no_directory_behind(image: str, tmp_path: Path) -> None:
+def test_mount_of_a_source_that_is_gone_stops_the_start_and_makes_no_directory(image: str, tmp_path: Path) -> None:
+    """A source that is gone stops the start and leaves no directory behind."""
     gone = tmp_path / "argus_socket"
     mount = Mount(str(gone), "/tmp/argus_socket", volatile=True)
     assert subprocess.run(
@@ -221,15 +235,17 @@ def test_a_source_that_is_gone_stops_the_start_and_leaves_no_directory_behind(im
 
 
 @pytest.mark.skipif(shutil.which("xauth") is None, reason="needs xauth")
-def test_the_cookie_is_one_that_xauth_reads_for_any_host(tmp_path: Path) -> None:
+def test_display_cookie_is_one_that_xauth_reads_for_any_host(tmp_path: Path) -> None:
+    """The cookie is one that xauth reads for any host."""
+
     def xauth(file: Path, *args: str) -> str:
         return subprocess.run(["xauth", "-f", str(file), *args], capture_output=True, text=True, check=True).stdout
 
     source = tmp_path / "auth"
     for display in ("board/unix:0", "board/unix:10"):
         xauth(source, "add", display, ".", uuid.uuid4().hex)
-    cookie = launch_display.CookieFile(":0", source, tmp_path / "xauth-0")
-    assert launch_display.write_cookie(cookie) is None
+    cookie = CookieFile(":0", source, tmp_path / "xauth-0")
+    assert write_cookie(cookie) is None
     (entry,) = xauth(cookie.path, "list").splitlines()
     assert entry.split()[0].startswith("#ffff#")
     assert entry.split()[2] == xauth(source, "list", "board/unix:0").split()[2]
@@ -238,7 +254,8 @@ def test_the_cookie_is_one_that_xauth_reads_for_any_host(tmp_path: Path) -> None
 # docker itself.
 
 
-def test_every_option_of_the_installed_clients_is_in_our_tables() -> None:
+def test_option_tables_hold_each_option_of_the_installed_clients() -> None:
+    """Every option of the installed clients is in the tables."""
     folders = [*os.environ["PATH"].split(":"), f"{os.environ.get('TEST_BUILDX', '')}/usr/bin"]
     clients = {str(Path(folder, "docker").resolve()) for folder in folders if Path(folder, "docker").is_file()}
     if not clients:
@@ -251,7 +268,8 @@ def test_every_option_of_the_installed_clients_is_in_our_tables() -> None:
         assert {option for option, value in found if value} - VALUED == set(), client
 
 
-def test_no_engine_is_said_before_anything_else(tmp_path: Path) -> None:
+def test_run_without_an_engine_says_so_first(tmp_path: Path) -> None:
+    """A missing engine is said before anything else."""
     done = run("--data", str(tmp_path / "data"), "img", env={"DOCKER_HOST": f"unix://{tmp_path}/none.sock"})
     assert (done.returncode, done.stdout) == (4, "")
     assert "Traceback" not in done.stderr
@@ -362,14 +380,16 @@ def gpu_run(env: dict[str, str], *args: str, target: str = "x86_64,cu128") -> su
         ("x86_64,cpu", [], ""),
     ],
 )
-def test_the_nvidia_runtime_is_chosen_and_acts(
+def test_nvidia_runtime_is_chosen_and_acts(
     nvidia_engine: dict[str, str], image: str, target: str, args: list[str], seen: str
 ) -> None:
+    """The nvidia runtime is chosen and acts."""
     done = gpu_run(nvidia_engine, *args, image, "sh", "-c", "echo $GPU_FROM_RUNTIME", target=target)
     assert (done.returncode, done.stdout) == (0, seen + "\n"), done.stderr
 
 
-def test_an_engine_without_the_runtime_says_so(image: str) -> None:
+def test_engine_without_the_nvidia_runtime_gets_a_notice(image: str) -> None:
+    """An engine without the runtime gets a notice."""
     if (
         "nvidia" in docker("info", "--format", "{{json .Runtimes}}")
         or Path("/usr/bin/nvidia-container-runtime-hook").exists()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.llm.pipeline import manifest as manifests
+from jetson_containers.llm.pipeline import manifest
 from tests.hubserver import HubServer
 
 if TYPE_CHECKING:
@@ -122,10 +122,10 @@ def test_every_step_can_be_killed_and_resumes(image: str, data: Path) -> None:
 
     kill_during("convert", *argv, data=data)
     assert not (data / ARTEFACT).exists()
-    assert [m.step for m in manifests.below(data)] == ["make"]
+    assert [m.step for m in manifest.below(data)] == ["make"]
     kill_during("quantize", *argv, data=data)
     assert not (data / ARTEFACT).exists()
-    assert [m.step for m in manifests.below(data)] == ["convert", "make"]
+    assert [m.step for m in manifest.below(data)] == ["convert", "make"]
 
     resumed = run(*argv, data=data)
     assert resumed.stderr.count("already done") == 2
@@ -163,7 +163,7 @@ def test_the_intermediate_file_is_not_missed(image: str, data: Path) -> None:
 def test_an_artefact_that_travelled_is_used_without_its_source(image: str, data: Path, tmp_path: Path) -> None:
     """Made on a big machine, used on a small one: only the file and its manifest are copied."""
     small = tmp_path / "data"
-    for name in (ARTEFACT, ARTEFACT + manifests.SUFFIX):
+    for name in (ARTEFACT, ARTEFACT + manifest.SUFFIX):
         (small / name).parent.mkdir(parents=True, exist_ok=True)
         (small / name).write_bytes((data / name).read_bytes())
     done = run("llm", "chat", "tiny", "--image", image, "-p", "Who are you?", "--temperature", "0", data=small)
@@ -321,8 +321,8 @@ def test_from_a_name_on_the_hub_to_an_answer(image: str, hub: HubServer, tmp_pat
     argv = ("llm", "chat", "tests/tiny-chat", "--image", image, "--temperature", "0", "-p", "What is a Jetson?")
     first = run(*argv, data=data, HF_ENDPOINT=hub.url)
     assert "small computer" in first.stdout
-    assert [m.facts["model"] for m in manifests.below(data)] == ["tests/tiny-chat"] * 2
-    assert all(len(m.facts["revision"]) == 40 for m in manifests.below(data))
+    assert [m.facts["model"] for m in manifest.below(data)] == ["tests/tiny-chat"] * 2
+    assert all(len(m.facts["revision"]) == 40 for m in manifest.below(data))
     hub.forget()
     second = run(*argv, data=data, HF_ENDPOINT=hub.url)
     assert second.stdout == first.stdout
@@ -352,7 +352,7 @@ def test_a_download_that_is_killed_goes_on_where_it_stopped(image: str, hub: Hub
     ranges = {seen.range for seen in hub.seen if "/storage/" in seen.path and "padding" in seen.path}
     assert ranges
     assert all(wanted.startswith("bytes=") and not wanted.startswith("bytes=0-") for wanted in ranges)
-    assert [m.step for m in manifests.below(data)] == ["convert", "quantize"]
+    assert [m.step for m in manifest.below(data)] == ["convert", "quantize"]
 
 
 def test_a_gated_model_without_a_token_is_said_before_anything(image: str, hub: HubServer, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 
 if TYPE_CHECKING:
     from jetson_containers.engine.interface import Engine
@@ -73,7 +73,7 @@ def llm(*argv: str, data: Path, code: int = 0) -> subprocess.CompletedProcess[st
 @pytest.fixture(scope="module")
 def data(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory with the tiny model, made by the image with llama.cpp."""
-    if platforms.detect().has_gpu:
+    if detect.detect().has_gpu:
         pytest.skip("cannot run here: this machine has a GPU, for which other images would be built")
     data = tmp_path_factory.mktemp("quantize") / "data"
     run("./build.sh", "llama_cpp", data=data)
@@ -81,7 +81,7 @@ def data(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
-def test_an_unquantized_model_answers(data: Path) -> None:
+def test_unquantized_model_answers(data: Path) -> None:
     """What the others are compared with; its image is a part of theirs."""
     run("./build.sh", *BITSANDBYTES, data=data)
     answer = ask("transformers", "fp32", data)
@@ -89,7 +89,8 @@ def test_an_unquantized_model_answers(data: Path) -> None:
 
 
 @pytest.mark.parametrize("case", BUILT, ids=str)
-def test_a_quantized_model_answers_what_it_learnt(case: Case, data: Path) -> None:
+def test_quantized_model_answers_what_it_learnt(case: Case, data: Path) -> None:
+    """A quantized model answers what it learnt."""
     run("./build.sh", *case.packages, data=data)
     prove(case, data)
 
@@ -131,13 +132,14 @@ def weights(checkpoint: Path) -> int:
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
 )
-def test_what_a_cpu_cannot_do_is_said_before_anything_starts(wrong: tuple[str, ...], says: str, data: Path) -> None:
+def test_quantize_refuses_on_a_cpu_what_needs_a_gpu(wrong: tuple[str, ...], says: str, data: Path) -> None:
+    """What a CPU cannot do is an error before anything starts."""
     done = llm("quantize", "tiny", *wrong, data=data, code=2)
     assert done.stderr.count("error:") == 1
     assert says in done.stderr
 
 
-def test_a_checkpoint_that_cannot_be_read_is_one_error_with_the_log(data: Path) -> None:
+def test_checkpoint_that_cannot_be_read_is_one_error_with_the_log(data: Path) -> None:
     """The library's traceback is in the log; the error says which step failed and how to go on."""
     broken = data / "models" / "broken"
     shutil.copytree(data / "models/tiny-llama", broken)

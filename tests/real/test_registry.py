@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jetson_containers.autotag.search import Options, choose
+from jetson_containers.autotag.search import AutotagOptions, choose
 from jetson_containers.autotag.sources import RegistrySource
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.images import labels
 from jetson_containers.platforms.detect import parse_target
-from jetson_containers.registry import Listings, Repository
+from jetson_containers.registry import ImageRepository, Listings
 from jetson_containers.registry.auth import docker_credentials
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
@@ -151,10 +151,11 @@ def docker_config(folder: Path, registry: Registry, password: str) -> dict[str, 
     return {"DOCKER_CONFIG": str(folder)}
 
 
-def test_tags_digest_and_config(host: str) -> None:
+def test_client_reads_tags_digest_and_config(host: str) -> None:
+    """Tags, digest and configuration of an image are read."""
     digest = Pusher(host).image("a/mlc", "0.20.0-r36.4-cu126-22.04", "arm64", {"io.jetson-containers.role": "final"})
     Pusher(host).image("a/mlc", "0.19.5-r36.4-cu126-22.04", "arm64", {})
-    repository = Repository(host, "a/mlc")
+    repository = ImageRepository(host, "a/mlc")
     assert set(client().tags(repository)) == {"0.20.0-r36.4-cu126-22.04", "0.19.5-r36.4-cu126-22.04"}
     assert client().digest(repository, "0.20.0-r36.4-cu126-22.04") == digest
     info = client().inspect(repository, "0.20.0-r36.4-cu126-22.04", "arm64")
@@ -165,13 +166,15 @@ def test_tags_digest_and_config(host: str) -> None:
     assert client().inspect(repository, digest, "arm64") == info
 
 
-def test_what_is_not_there_is_not_an_error(host: str) -> None:
-    assert client().tags(Repository(host, "no/such")) == ()
-    assert client().digest(Repository(host, "no/such"), "1") is None
-    assert client().inspect(Repository(host, "no/such"), "1", "arm64") is None
+def test_client_finds_nothing_in_an_absent_repository(host: str) -> None:
+    """What is absent is not an error."""
+    assert client().tags(ImageRepository(host, "no/such")) == ()
+    assert client().digest(ImageRepository(host, "no/such"), "1") is None
+    assert client().inspect(ImageRepository(host, "no/such"), "1", "arm64") is None
 
 
-def test_a_multi_platform_tag(host: str) -> None:
+def test_client_reads_each_platform_of_a_multi_platform_tag(host: str) -> None:
+    """Each platform of a multi-platform tag is read."""
     pusher = Pusher(host)
     digests = {arch: pusher.image("m/llm", arch, arch, {"arch": arch}) for arch in ("amd64", "arm64")}
     sizes = {
@@ -183,27 +186,32 @@ def test_a_multi_platform_tag(host: str) -> None:
     ]
     whole = pusher.manifest("m/llm", "both", {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}, INDEX)
     for arch in digests:
-        info = client().inspect(Repository(host, "m/llm"), "both", arch)
+        info = client().inspect(ImageRepository(host, "m/llm"), "both", arch)
         assert info is not None
         assert (info.digest, info.architecture, info.labels) == (whole, arch, {"arch": arch})
         assert info.platforms == ("amd64", "arm64")
 
 
-def test_a_login_from_docker_config_opens_the_registry(guarded: Registry, tmp_path: Path) -> None:
+def test_login_of_docker_config_opens_the_registry(guarded: Registry, tmp_path: Path) -> None:
+    """A login from docker's configuration opens the registry."""
     env = docker_config(tmp_path, guarded, guarded.password)
-    assert client(env).tags(Repository(guarded.host, "ns/mlc")) == ("0.20.0-r36.4-cu126-22.04",)
+    assert client(env).tags(ImageRepository(guarded.host, "ns/mlc")) == ("0.20.0-r36.4-cu126-22.04",)
 
 
 @pytest.mark.parametrize(("password", "says"), [("wrong", "does not accept the login"), (None, "wants a login")])
-def test_a_wrong_or_missing_login_is_said(guarded: Registry, tmp_path: Path, password: str | None, says: str) -> None:
+def test_login_that_is_wrong_or_missing_is_an_error(
+    guarded: Registry, tmp_path: Path, password: str | None, says: str
+) -> None:
+    """A wrong or missing login is an error with its remedy."""
     env = docker_config(tmp_path, guarded, password) if password else {"HOME": str(tmp_path)}
     with pytest.raises(RegistryError, match=says) as caught:
-        client(env).tags(Repository(guarded.host, "ns/mlc"))
-    assert caught.value.hint == f"docker login {guarded.host}"
+        client(env).tags(ImageRepository(guarded.host, "ns/mlc"))
+    assert caught.value.hint == f"`docker login {guarded.host}`"
     assert guarded.host in caught.value.message
 
 
 def test_tls_needs_the_ca(tmp_path: Path) -> None:
+    """TLS needs the CA."""
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
         [needs("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
@@ -218,7 +226,8 @@ def test_tls_needs_the_ca(tmp_path: Path) -> None:
         assert Transport(timeout=10, env={}, ca_bundle=cert).request("GET", url).status == 200
 
 
-def test_autotag_chooses_from_it_also_after_it_is_gone(tmp_path: Path) -> None:
+def test_autotag_chooses_from_the_registry_also_after_it_is_gone(tmp_path: Path) -> None:
+    """autotag chooses from the registry, also after it is gone."""
     orin = parse_target("r36.4.3")
     name = "llm:latest"
     marks = labels.make(
@@ -229,11 +238,11 @@ def test_autotag_chooses_from_it_also_after_it_is_gone(tmp_path: Path) -> None:
         Pusher(host).image("ns/llm", "r32.7.1", "arm64", {})
 
         def place() -> RegistrySource:
-            return RegistrySource(Listings(tmp_path / "cache", client), (Repository(host, "ns"),))
+            return RegistrySource(Listings(tmp_path / "cache", client), (ImageRepository(host, "ns"),))
 
-        assert choose(["llm"], orin, (place(),), Options()).image == f"{host}/ns/llm:latest"
+        assert choose(["llm"], orin, (place(),), AutotagOptions()).image == f"{host}/ns/llm:latest"
     later = Listings(tmp_path / "cache", client, now=lambda: time.time() + 86400)
-    choice = choose(["llm"], orin, (RegistrySource(later, (Repository(host, "ns"),)),), Options())
+    choice = choose(["llm"], orin, (RegistrySource(later, (ImageRepository(host, "ns"),)),), AutotagOptions())
     assert choice.image == f"{host}/ns/llm:latest"
     assert "not reachable; using the list of" in choice.notices[0]
     assert "1 day old" in choice.notices[0]

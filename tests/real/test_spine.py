@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jetson_containers.engine.interface import BuildRequest
+from tests.real.conftest import LABEL, PREFIX, SESSION
+from tests.unit.container_scripts.image_check.test_image_check import linked
+
 if TYPE_CHECKING:
     from jetson_containers.engine.interface import Engine
 
@@ -42,7 +46,8 @@ def built(engine: Engine) -> str:
     return run("./autotag", "--disable", "registry,build", "llama_cpp").stdout.strip()
 
 
-def test_a_second_build_builds_nothing_and_says_so(built: str) -> None:
+def test_second_build_builds_nothing_and_says_so(built: str) -> None:
+    """A second build builds nothing and says so."""
     for family in FAMILIES:
         done = run("./build.sh", family)
         assert "nothing to build" in done.stderr, family
@@ -50,12 +55,14 @@ def test_a_second_build_builds_nothing_and_says_so(built: str) -> None:
 
 
 def test_autotag_answers_with_one_line(built: str) -> None:
+    """autotag answers with one line."""
     done = run("./autotag", "--disable", "registry,build", "llama_cpp")
     assert done.stdout == built + "\n"
     assert built.startswith("llama_cpp:0.3.36-")
 
 
-def test_one_image_can_hold_what_two_names_ask_for(built: str) -> None:
+def test_autotag_finds_one_image_for_two_names(built: str) -> None:
+    """One image can hold what two names ask for."""
     done = run("./autotag", "--disable", "registry,build", "numpy", "llama_cpp")
     image = done.stdout.strip()
     labels = json.loads(run("docker", "inspect", "--format", "{{json .Config.Labels}}", image).stdout)
@@ -67,19 +74,22 @@ def test_one_image_can_hold_what_two_names_ask_for(built: str) -> None:
     "program",
     ["llama-cli", "llama-quantize", "llama-server", "llama-bench", "convert_hf_to_gguf.py", "huggingface-downloader"],
 )
-def test_the_programs_are_in_the_image(built: str, program: str) -> None:
+def test_image_holds_the_programs(built: str, program: str) -> None:
+    """The programs are in the image."""
     done = run("./run.sh", "--network", "none", built, program, "--help", check=False)
     assert done.returncode in {0, 1}, done.stderr
     assert "usage" in (done.stdout + done.stderr).lower()
 
 
-def test_the_runtime_image_carries_no_compiler(built: str) -> None:
+def test_runtime_image_holds_no_compiler(built: str) -> None:
+    """The runtime image holds no compiler."""
     done = run("./run.sh", built, "sh", "-c", "command -v c++ cmake nvcc; test -d /tmp/llama_build", check=False)
     assert done.returncode != 0
     assert done.stdout == ""
 
 
-def test_every_stage_remembers_that_its_tests_passed(built: str) -> None:
+def test_stages_remember_that_their_tests_passed(built: str) -> None:
+    """Every stage remembers that its tests passed."""
     labels = json.loads(run("docker", "inspect", "--format", "{{json .Config.Labels}}", built).stdout)
     tests = json.loads(labels["io.jetson-containers.tests"])
     assert tests["status"] in {"passed", "skipped"}
@@ -87,7 +97,8 @@ def test_every_stage_remembers_that_its_tests_passed(built: str) -> None:
         assert record["status"] in {"passed", "skipped", "none"}, name
 
 
-def test_no_secret_and_no_machine_of_ours_is_in_the_image(built: str) -> None:
+def test_image_holds_no_secret_and_no_name_of_the_machine(built: str) -> None:
+    """No secret and no name of the building machine is in the image."""
     env = json.loads(run("docker", "inspect", "--format", "{{json .Config.Env}}", built).stdout)
     names = {entry.partition("=")[0] for entry in env}
     assert not names & {"PIP_CERT", "SSL_CERT_FILE", "PIP_FIND_LINKS", "PIP_INDEX_URL", "HTTP_PROXY", "http_proxy"}
@@ -95,7 +106,8 @@ def test_no_secret_and_no_machine_of_ours_is_in_the_image(built: str) -> None:
     assert found.stdout == ""
 
 
-def test_a_tiny_model_is_quantized_and_answers(built: str, tmp_path: Path) -> None:
+def test_tiny_model_is_quantized_and_answers(built: str, tmp_path: Path) -> None:
+    """A tiny model is quantized and answers."""
     data = tmp_path / "data"
     argv = (
         "./jetson-containers",
@@ -125,7 +137,21 @@ def test_a_tiny_model_is_quantized_and_answers(built: str, tmp_path: Path) -> No
     assert quantized.stat().st_mtime_ns == before
 
 
-def test_a_missing_model_is_one_clear_error(built: str) -> None:
+def test_missing_model_is_one_clear_error(built: str) -> None:
+    """A missing model is one clear error."""
     done = run("./jetson-containers", "llm", "chat", "no-such-model", "--image", built, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("error:") == 1
+
+
+def test_test_checks_the_image_without_a_gpu(built: str, engine: Engine, tmp_path: Path) -> None:
+    """The image that was built is whole; with a library whose neighbour is gone it is not."""
+    said = json.loads(run("./jetson-containers", "test", built, "--json").stdout)
+    assert (said["problems"], said["sm"]) == ([], [])
+    assert said["linked_files"] > 20
+    linked(tmp_path / "libdead.so", needed=("libgone.so",), runpath="/build/tree")
+    broken = f"{PREFIX}/broken:1"
+    text = f"FROM {built}\nCOPY libdead.so /opt/dead/\n"
+    engine.build(BuildRequest(tmp_path, text, broken, labels={LABEL: SESSION}), lambda _line: None)
+    done = run("./jetson-containers", "test", broken, "--json", check=False)
+    assert (done.returncode, json.loads(done.stdout)["problems"]) == (1, ["/opt/dead/libdead.so needs libgone.so"])

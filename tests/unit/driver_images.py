@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-DRIVERS = Path(__file__).parents[2] / "jetson_containers" / "container_scripts"
+SCRIPTS_DIR = Path(__file__).parents[2] / "jetson_containers" / "container_scripts"
 OURS = (
     "awq_quantize", "bnb_quantize", "calibration", "chat_text", "checkpoint", "exllama_convert", "exllama_server",
     "gptq_quantize", "gptq_workers", "llmcompressor_quantize", "lmdeploy_awq", "lmdeploy_config", "lmdeploy_server",
@@ -82,7 +82,7 @@ def images(monkeypatch: pytest.MonkeyPatch) -> Iterator[Images]:
     made = Images(monkeypatch)
     for name in OURS:
         sys.modules.pop(name, None)
-    monkeypatch.syspath_prepend(str(DRIVERS))
+    monkeypatch.syspath_prepend(str(SCRIPTS_DIR))
 
     def serve(backend: object, host: str, port: int) -> int:
         made.served.append((backend, host, port))

@@ -11,11 +11,13 @@ from jetson_containers import doctor
 from jetson_containers.core import settings
 from jetson_containers.core.errors import EngineMissingError, TargetError
 from jetson_containers.engine.interface import Builder, Capabilities
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 from tests.fakes import CAPABILITIES, FakeEngine
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from jetson_containers.platforms.platform import Platform
 
 
 def examine(
@@ -30,7 +32,7 @@ def examine(
         def capabilities(self) -> Capabilities:
             return capabilities
 
-    patient = doctor.Patient(lambda: platforms.parse_target(target), Engine, loaded, tmp_path)
+    patient = doctor.Patient(lambda: detect.parse_target(target), Engine, loaded, tmp_path)
     return {check.check: check for check in doctor.examine(patient)}
 
 
@@ -92,7 +94,7 @@ def test_checks_run_without_engine_and_platform(tmp_path: Path) -> None:
     def missing() -> FakeEngine:
         raise EngineMissingError("no engine", hint="./install.sh")
 
-    def unknown() -> platforms.Platform:
+    def unknown() -> Platform:
         raise TargetError("L4T 99 is unknown", hint="--target")
 
     found = doctor.examine(doctor.Patient(unknown, missing, loaded, tmp_path))

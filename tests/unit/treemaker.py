@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.recipes.package import Dependency, Package
 
 if TYPE_CHECKING:

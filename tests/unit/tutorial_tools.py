@@ -20,16 +20,16 @@ GATED = "meta-llama/"
 def run(args: list[str]) -> int:
     from jetson_containers.core import settings
     from jetson_containers.core.files import make_data_directory
-    from jetson_containers.launch import command as launch
-    from jetson_containers.platforms import detect as platforms
+    from jetson_containers.launch.command import plan_run
+    from jetson_containers.platforms import detect
     from tests.fakes import CAPABILITIES
 
     found = {name: settings.Value(option.default, "default") for name, option in settings.OPTIONS.items()}
     found["data"] = settings.Value(ROOT / "data", "test")
-    platform = platforms.parse_target(os.environ["STAND_IN_TARGET"])
+    platform = detect.parse_target(os.environ["STAND_IN_TARGET"])
     engine = replace(CAPABILITIES, runtimes=("nvidia", "runc"))
     configured = settings.Settings(found, {})
-    planned = launch.plan_run(args, platform, engine, configured, root=ROOT / "host", env=os.environ)
+    planned = plan_run(args, platform, engine, configured, root=ROOT / "host", env=os.environ)
     assert "hf_secret" not in " ".join(planned.argv), "the token stands in the argv"
     for notice in planned.notices:
         sys.stderr.write(f"{notice.severity.value}: {notice.text}\n")

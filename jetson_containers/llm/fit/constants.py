@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.runtimes import limits
-from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,7 +114,7 @@ class SystemConstants:
 @functools.cache
 def system() -> SystemConstants:
     """The constants that no runtime decides."""
-    table = tables.load("fit")
+    table = load_facts("fit")
     row, context, speed = table["system"], table["context"], table["speed"]
     return SystemConstants(
         margin=float(row["margin"]) * GIB,
@@ -135,7 +135,7 @@ def system() -> SystemConstants:
 @functools.cache
 def runtimes() -> Mapping[str, RuntimeConstants]:
     """All runtimes by name, in the order of the table."""
-    return {name: _runtime(name, row) for name, row in tables.load("fit")["runtimes"].items()}
+    return {name: _runtime(name, row) for name, row in load_facts("fit")["runtimes"].items()}
 
 
 def runtime(name: str) -> RuntimeConstants:
@@ -148,7 +148,7 @@ def runtime(name: str) -> RuntimeConstants:
 @functools.cache
 def formats() -> Mapping[str, Format]:
     """Bits per weight by the name of the format."""
-    rows = tables.load("fit")["formats"].items()
+    rows = load_facts("fit")["formats"].items()
     return {name: Format(**{key: float(value) for key, value in row.items()}) for name, row in rows}
 
 
@@ -163,34 +163,34 @@ def file_types() -> Mapping[str, FileType]:
             fused=row.get("fused", row["base"]),
             rules=tuple(FitRule(role=role, type=kind, where=where) for role, kind, where in row.get("rules", ())),
         )
-        for name, row in tables.load("fit")["gguf"]["files"].items()
+        for name, row in load_facts("fit")["gguf"]["files"].items()
     }
 
 
 @functools.cache
 def fused_families() -> frozenset[str]:
     """Families whose query, key and value are one tensor of a GGUF file."""
-    return frozenset(tables.load("fit")["gguf"]["fused"])
+    return frozenset(load_facts("fit")["gguf"]["fused"])
 
 
 @functools.cache
 def blocks() -> Mapping[str, tuple[float, int]]:
     """Bits per weight of a GGUF block type, and what a row's length must be a multiple of."""
-    return {name: (float(bits), int(row)) for name, (bits, row) in tables.load("fit")["gguf"]["blocks"].items()}
+    return {name: (float(bits), int(row)) for name, (bits, row) in load_facts("fit")["gguf"]["blocks"].items()}
 
 
 def block_for(name: str, row: int) -> float:
     """Bits per weight of a block type, or of the one that stands in where rows are no multiple of its block."""
     bits, multiple = blocks()[name]
     while row % multiple:
-        name = tables.load("fit")["gguf"]["fallback"].get(name, "F16")
+        name = load_facts("fit")["gguf"]["fallback"].get(name, "F16")
         bits, multiple = blocks()[name]
     return bits
 
 
 def kv_bits(name: str) -> float:
     """Bits per element of the KV cache. Raises UsageError listing the types there are."""
-    table = tables.load("fit")["kv_types"]
+    table = load_facts("fit")["kv_types"]
     if name not in table:
         raise UsageError(f"no KV cache type `{name}`", hint=f"there is: {', '.join(table)}")
     return float(table[name])
@@ -199,12 +199,12 @@ def kv_bits(name: str) -> float:
 @functools.cache
 def conversion() -> Mapping[str, float]:
     """Constants of the steps that make an artefact, as in the table (GiB or counts)."""
-    return {name: float(value) for name, value in tables.load("fit")["conversion"].items()}
+    return {name: float(value) for name, value in load_facts("fit")["conversion"].items()}
 
 
 def modes(board: str) -> Mapping[str, Any]:
     """Power modes of a board by name, with `default`; empty where none are known."""
-    found: Mapping[str, Any] = tables.load("fit")["modes"].get(board, {})
+    found: Mapping[str, Any] = load_facts("fit")["modes"].get(board, {})
     return found
 
 

@@ -17,7 +17,7 @@ from jetson_containers.platforms import tables
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.platforms.tables import Board
 
 _RATED_EMC = 3199  # MHz at which Orin's memory has its rated bandwidth

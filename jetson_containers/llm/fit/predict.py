@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.llm.fit import constants, memory, peak, speed
-from jetson_containers.llm.fit import weights as weights_module
+from jetson_containers.llm.fit import constants, memory, peak, speed, weights
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import Machine, of_board
 from jetson_containers.llm.runtimes import limits, support
@@ -168,14 +167,14 @@ def predict(
         kv_type=wanted.kv_type,
     )
     ready = config.quantized if config.quantized and not config.quantized.method.startswith(_OURS) else None
-    held = wanted.held or weights_module.weights(config, format_name)
+    held = wanted.held or weights.weights(config, format_name)
     if ready is not None and not known.gguf:
-        held, lowest_sm, chosen = weights_module.of_checkpoint(config, ready), support.lowest_sm(ready), ready.label
+        held, lowest_sm, chosen = weights.of_checkpoint(config, ready), support.lowest_sm(ready), ready.label
     sizes = _sizes(config, known, variant, machine, held, load, wanted)
     verdict, reason, swap = _judge(sizes, machine, known)
     refusal, doubt = _refusal(config, known, variant, machine, chosen, lowest_sm)
     if not refusal and ready is None and wanted.held is None:
-        refusal = _unmade(config, known, variant, chosen)
+        refusal = _unquantizable_reason(config, known, variant, chosen)
     if ready is not None and not refusal:
         refusal, doubt = _unread(known, ready, machine, lowest_sm, doubt)
     if refusal:
@@ -188,7 +187,7 @@ def predict(
     room = machine.memory - constants.system().saturation
     most = speed.decode(config, held, known, machine, filled, wanted.kv_type)
     full = speed.decode(config, held, known, machine, tokens, wanted.kv_type)
-    told = speed.is_known(known, machine)
+    speed_known = speed.is_known(known, machine)
     return Fit(
         runtime=runtime,
         quantization=chosen,
@@ -209,14 +208,14 @@ def predict(
         swap_bytes=int(swap),
         peak_bytes=int(max([sizes.total, *(size + sizes.baseline for _, size in made)])),
         steps=tuple((name, size + int(sizes.baseline)) for name, size in made),
-        decode_tokens_per_s=most if told else None,
-        decode_tokens_per_s_full=full if told else None,
+        decode_tokens_per_s=most if speed_known else None,
+        decode_tokens_per_s_full=full if speed_known else None,
         decode_tokens_per_s_most=most,
         notes=(
             *machine.notes,
             *_notes(config, tokens),
             *_older(known, variant, machine),
-            *(() if told else _untold(runtime, machine, most)),
+            *(() if speed_known else _unknown_speed_notes(runtime, machine, most)),
         ),
     )
 
@@ -396,7 +395,7 @@ def _unread(
     return "", doubt
 
 
-def _unmade(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, quantization: str) -> str:
+def _unquantizable_reason(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, quantization: str) -> str:
     """Why the runtime cannot quantize this model so; empty where it can."""
     if limits.quantizes(*variant.interface, quantization, config):
         return ""
@@ -429,7 +428,7 @@ def size_notes(config: ModelConfig) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _untold(runtime: str, machine: Machine, most: float | None) -> tuple[str, ...]:
+def _unknown_speed_notes(runtime: str, machine: Machine, most: float | None) -> tuple[str, ...]:
     """Say that a power mode's speed is not known, and what its memory allows."""
     limit = f"; its memory allows {most:.1f} tokens/s at most" if most else ""
     return (f"how fast {runtime} is in the mode {machine.mode} of {machine.id} was published nowhere{limit}",)

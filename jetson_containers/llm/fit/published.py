@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.fit import constants, memory, peak
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import board_named, of_board
 from jetson_containers.llm.fit.predict import FitOptions, predict
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import known as knownmodels
-from jetson_containers.platforms import tables
+from jetson_containers.llm.models import known
+from jetson_containers.llm.models.config import from_hf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +92,7 @@ class Account:
 
 def accounts() -> tuple[Account, ...]:
     """Every run whose own account of its memory we have."""
-    return tuple(_account({**row.get("like", {}), **row}) for row in tables.load("published")["accounts"])
+    return tuple(_account({**row.get("like", {}), **row}) for row in load_facts("published")["accounts"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class Peak:
 
 def peaks() -> tuple[Peak, ...]:
     """Every peak that was measured."""
-    return tuple(_peak({**row.get("like", {}), **row}) for row in tables.load("published")["peaks"])
+    return tuple(_peak({**row.get("like", {}), **row}) for row in load_facts("published")["peaks"])
 
 
 def _peak(row: Mapping[str, Any]) -> Peak:
@@ -124,7 +124,7 @@ def _peak(row: Mapping[str, Any]) -> Peak:
 
 
 def _config(row: Mapping[str, Any]) -> ModelConfig:
-    return modelconfig.from_hf({"model_type": "llama", **{_KEYS[name]: int(row[name]) for name in _KEYS}})
+    return from_hf({"model_type": "llama", **{_KEYS[name]: int(row[name]) for name in _KEYS}})
 
 
 def _account(row: Mapping[str, Any]) -> Account:
@@ -146,11 +146,11 @@ def _account(row: Mapping[str, Any]) -> Account:
 
 def comparisons() -> tuple[Published, ...]:
     """Every published figure of the table with its prediction, in the order of the table."""
-    return tuple(_compare({**row.get("like", {}), **row}) for row in tables.load("published")["rows"])
+    return tuple(_compare({**row.get("like", {}), **row}) for row in load_facts("published")["rows"])
 
 
 def _compare(row: Mapping[str, Any]) -> Published:
-    config = knownmodels.config(row["model"])
+    config = known.config(row["model"])
     if config is None:
         raise UsageError(f"facts/published.yaml names the model `{row['model']}`, which facts/models.yaml has not")
     machine = of_board(

@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
     from jetson_containers.llm.fit import Advice, Fit, Machine
     from jetson_containers.llm.models.types import ModelShape
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 _ORDER = (FitVerdict.FITS, FitVerdict.TIGHT, FitVerdict.SWAP, FitVerdict.UNKNOWN, FitVerdict.NO, FitVerdict.IMPOSSIBLE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitQuestion:
-    """What was asked; zero or empty: the default. `swap` and `vram` in GiB (None: look at this machine)."""
+    """What was asked; None or empty: the default. `swap` and `vram` in GiB (None: look at this machine)."""
 
     runtime: str = ""
     quantization: str = ""
-    context: int = 0
+    context: int | None = None
     max_batch: int = 1
     board: str = ""
     mode: str = ""
@@ -48,7 +48,7 @@ class FitQuestion:
     vram: float | None = None
     baseline: str = ""
     kv_type: str = "f16"
-    prefill_chunk: int = 0
+    prefill_chunk: int | None = None
     every_quantization: bool = False
 
 
@@ -77,7 +77,7 @@ def answer(shape: ModelShape, machine: Machine, question: FitQuestion) -> FitAns
     """Predict what was asked. Raises UsageError for a runtime or quantization that does not exist or cannot load it."""
     runtimes = _runtimes(shape, question)
     options = FitOptions(
-        prefill_chunk=question.prefill_chunk,
+        prefill_chunk=question.prefill_chunk or 0,
         kv_type=question.kv_type,
         baseline=_baseline(question, machine),
         held=shape.held,

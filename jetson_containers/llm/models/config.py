@@ -11,10 +11,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.llm.models import layers as modellayers
-from jetson_containers.llm.models import quantized as modelquantized
-from jetson_containers.llm.models.layers import Block, Keys, Matrix, Shape
-from jetson_containers.llm.models.quantized import Quantized
+from jetson_containers.llm.models.layers import (
+    COUNTS,
+    KINDS,
+    STATE_SPACE,
+    Block,
+    Keys,
+    Matrix,
+    Shape,
+    check_positive,
+    expert_width,
+    experts,
+    read,
+    shared_width,
+    used_experts,
+    whole,
+)
+from jetson_containers.llm.models.quantized import Quantized, read_quantized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -151,8 +164,8 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
         head_dim=_head_dim(keys, origin, hidden, heads) if heads else 0,
         gated=_is_gated(keys, family),
     )
-    blocks = modellayers.read(keys, shape)
-    modellayers.check_positive(blocks, origin)
+    blocks = read(keys, shape)
+    check_positive(blocks, origin)
     outer = str(config.get("model_type") or "")
     vocab = _number(keys, origin, "vocab_size", "padded_vocab_size")
     extra, other = _further(keys, shape, vocab)
@@ -176,7 +189,7 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
         ),
         sliding_window=_optional(keys, "sliding_window") if text.get("use_sliding_window", True) else 0,
         dtype=str(next((each[key] for each in (config, text) for key in _TYPES if each.get(key)), "")),
-        quantized=modelquantized.read(config.get("quantization_config") or text.get("quantization_config"), beside),
+        quantized=read_quantized(config.get("quantization_config") or text.get("quantization_config"), beside),
         **_experts(keys, shape, blocks),
         blocks=blocks,
         tables=extra,
@@ -257,7 +270,7 @@ def _heads(keys: Keys, origin: str, family: str) -> int:
     names = ("num_attention_heads", "n_head", "n_heads")
     several = keys.numbers("num_attention_heads")
     found = keys.number(*names) or (max(several) if several and len(several) == _layers(keys, origin) else 0)
-    if not found and family not in modellayers.STATE_SPACE:
+    if not found and family not in STATE_SPACE:
         raise _unusable(origin, "num_attention_heads")
     return found
 
@@ -330,8 +343,8 @@ def _encoders(config: Mapping[str, Any], depth: int = _DEPTH) -> Iterator[tuple[
 
 def _unread(keys: Keys) -> tuple[str, ...]:
     """Keys that change what a model weighs and were not understood."""
-    without = any(key in keys.values for key in modellayers.COUNTS) and not modellayers.experts(keys)
-    kinds = any(keys.values.get(key) and key in keys.seen for key in modellayers.KINDS)
+    without = any(key in keys.values for key in COUNTS) and not experts(keys)
+    kinds = any(keys.values.get(key) and key in keys.seen for key in KINDS)
     keys.number("intermediate_size_mlp")  # of Llama 4's layers without experts, which some have none of
     return tuple(
         key
@@ -394,15 +407,15 @@ def _head_dim(text: Keys, origin: str, hidden: int, heads: int) -> int:
 
 def _experts(keys: Keys, shape: Shape, blocks: tuple[Block, ...]) -> dict[str, Any]:
     """Sizes of a mixture of experts; empty without one."""
-    count = modellayers.experts(keys)
+    count = experts(keys)
     if not count:
         return {}
     sparse = [block for block in blocks if any(matrix.role == "expert" for matrix in block.matrices)]
     return {
         "experts": count,
-        "experts_used": modellayers.used_experts(keys),
-        "expert_intermediate": modellayers.expert_width(keys, 0, shape.layers),
-        "shared_intermediate": modellayers.shared_width(keys, shape),
+        "experts_used": used_experts(keys),
+        "expert_intermediate": expert_width(keys, 0, shape.layers),
+        "shared_intermediate": shared_width(keys, shape),
         "dense_layers": shape.layers - sum(len(block.at) for block in sparse),
     }
 
@@ -424,4 +437,4 @@ def _unusable(origin: str, key: str) -> UsageError:
 def _optional(values: Mapping[str, Any] | Keys, *keys: str) -> int:
     if isinstance(values, Keys):
         return values.number(*keys)
-    return next((found for found in (modellayers.whole(values.get(key)) for key in keys) if found), 0)
+    return next((found for found in (whole(values.get(key)) for key in keys) if found), 0)

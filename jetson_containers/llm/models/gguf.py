@@ -114,9 +114,9 @@ def parse(head: bytes, origin: str = "file") -> GgufFile:
         raise UsageError(f"{origin} is no GGUF file: it does not begin with `GGUF`")
     version = reader.number("<I")
     if version == 1 or version > 3:
-        said = "of a big-endian machine" if version > 0xFFFF else str(version)
+        kind = "of a big-endian machine" if version > 0xFFFF else str(version)
         raise UsageError(
-            f"{origin}: GGUF version {said} is not supported, only 2 and 3",
+            f"{origin}: GGUF version {kind} is not supported, only 2 and 3",
             hint="convert the model again with a current convert_hf_to_gguf.py",
         )
     tensor_count, value_count = reader.number("<Q"), reader.number("<Q")

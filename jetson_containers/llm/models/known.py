@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.platforms import tables
+from jetson_containers.core.facts import load_facts
+from jetson_containers.llm.models.config import from_hf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ _WORDS = {"true": True, "false": False}
 @functools.cache
 def configs() -> Mapping[str, Mapping[str, Any]]:
     """`config.json` of each model by its hub name, as far as the table has it."""
-    return {name: {key: _value(value) for key, value in row.items()} for name, row in tables.load("models").items()}
+    return {name: {key: _value(value) for key, value in row.items()} for name, row in load_facts("models").items()}
 
 
 def full_name(name: str) -> str:
@@ -34,7 +34,7 @@ def full_name(name: str) -> str:
 def config(name: str) -> ModelConfig | None:
     """The shape of a model by its hub name or the last part of it; None for an unknown one."""
     known = full_name(name)
-    return modelconfig.from_hf(configs()[known], f"facts/models.yaml: {known}") if known else None
+    return from_hf(configs()[known], f"facts/models.yaml: {known}") if known else None
 
 
 def _value(text: Any) -> Any:

@@ -16,14 +16,23 @@ from jetson_containers.core.errors import JetsonError, NotReadyError, UsageError
 from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.hub.transfer.problems import DownloadError
 from jetson_containers.hub.transfer.reference import is_wanted, parse
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import known as knownmodels
-from jetson_containers.llm.models import repository as repositories
-from jetson_containers.llm.models import shape as shapes
-from jetson_containers.llm.models import weight_files as weightfiles
+from jetson_containers.llm.models import weight_files
+from jetson_containers.llm.models.config import from_hf
+from jetson_containers.llm.models.known import configs, full_name
+from jetson_containers.llm.models.repository import (
+    NOT_WEIGHTS,
+    all_but,
+    check_place,
+    gguf_for,
+    is_cached,
+    model_name,
+    not_needed,
+    shards_of,
+    snapshot,
+)
+from jetson_containers.llm.models.shape import of_folder, of_path
 from jetson_containers.llm.models.types import Model, ModelShape
-from jetson_containers.llm.pipeline import manifest as manifests
-from jetson_containers.llm.pipeline import steps as pipeline
+from jetson_containers.llm.pipeline import manifest, steps
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
 
 if TYPE_CHECKING:
@@ -64,8 +73,8 @@ def find(
         return with_shape(_local(model, path, data), data)
     if model.startswith(("./", "../", "~/")):
         raise UsageError(f"there is no {model}", hint=f"models are directories or .gguf files below {data}/models")
-    if reference is None and not {"/", "@"} & set(model) and knownmodels.full_name(model):
-        model = knownmodels.full_name(model)
+    if reference is None and not {"/", "@"} & set(model) and full_name(model):
+        model = full_name(model)
         reference = reference_of(model)
     if reference is not None:
         try:
@@ -73,7 +82,7 @@ def find(
         except NotReadyError:
             if known is None:
                 raise
-            return _unasked(model, reference, hub, known)
+            return _without_hub(model, reference, hub, known)
     raise _no_model(
         model,
         "give a Hugging Face name (org/model), a well-known name without org, a directory or .gguf "
@@ -88,12 +97,10 @@ def find_shape(name: str, load_config: Callable[[str], ModelConfig]) -> ModelSha
     """
     path = Path(name)
     if path.exists():
-        return shapes.of_path(path)
-    known = knownmodels.full_name(name) if "@" not in name else ""
+        return of_path(path)
+    known = full_name(name) if "@" not in name else ""
     if known:
-        return ModelShape(
-            name=known, config=modelconfig.from_hf(knownmodels.configs()[known], known), origin="facts/models.yaml"
-        )
+        return ModelShape(name=known, config=from_hf(configs()[known], known), origin="facts/models.yaml")
     if "/" in name and not name.startswith(("/", "./", "../")) and not name.endswith(".gguf"):
         return ModelShape(name=name, config=load_config(name), origin="the hub")
     if name == "tiny":
@@ -102,7 +109,7 @@ def find_shape(name: str, load_config: Callable[[str], ModelConfig]) -> ModelSha
 
 
 def _no_model(name: str, known: str, *, names: bool = False) -> UsageError:
-    listed = [each.rpartition("/")[2] for each in knownmodels.configs()]
+    listed = [each.rpartition("/")[2] for each in configs()]
     meant = did_you_mean(name, listed, count=3)
     return UsageError(
         f"no model `{name}`",
@@ -116,7 +123,7 @@ def with_shape(model: Model, data: Path) -> Model:
     if not model.prepared or not place.exists():
         return model
     try:
-        return replace(model, shape=shapes.of_path(place))
+        return replace(model, shape=of_path(place))
     except UsageError:  # the runtime will say what is wrong with it
         return model
 
@@ -163,9 +170,9 @@ def _local(model: str, path: Path, data: Path) -> Model:
             hint=f"move it below {data}/models, or choose another directory with JETSON_CONTAINERS_DATA",
         )
     inside = "/data/" + str(resolved.relative_to(data.resolve()))
-    made = manifests.read(manifests.path_for(resolved))
+    made = manifest.read(manifest.path_for(resolved))
     facts: dict[str, Any] = {"model": (made.facts.get("model") if made else None) or inside}
-    identity = made.key if made else _hub_identity(resolved) or json.dumps(pipeline.identity_of(resolved))
+    identity = made.key if made else _hub_identity(resolved) or json.dumps(steps.identity_of(resolved))
     if resolved.is_file():
         if resolved.suffix != ".gguf":
             raise UsageError(f"`{model}` is no .gguf file and no model directory")
@@ -178,13 +185,13 @@ def _local(model: str, path: Path, data: Path) -> Model:
     files = tuple(path.name for path in sorted(resolved.iterdir()))
     if "config.json" not in files and "adapter_config.json" in files:
         place = resolved / "adapter_config.json"
-        modelconfig.from_hf(weightfiles.read_json(place), str(place))  # says what it is an adapter of
-    weightfiles.refuse_other_kinds(files, model)
+        from_hf(weight_files.read_json(place), str(place))  # says what it is an adapter of
+    weight_files.refuse_other_kinds(files, model)
     if any(_is_weights(name) for name in files):
-        weightfiles.require(files, files, model)
+        weight_files.require(files, files, model)
     name = _hub_name(resolved) or resolved.name
     config, problem = read_config(resolved / "config.json")
-    kind = str(weightfiles.read_json(resolved / "config.json").get("model_type") or "")
+    kind = str(weight_files.read_json(resolved / "config.json").get("model_type") or "")
     maker = str(made.facts.get("runtime", "")) if made and config and config.quantized else ""
     return Model(
         asked=model,
@@ -203,7 +210,7 @@ def _local(model: str, path: Path, data: Path) -> Model:
 def read_config(path: Path) -> tuple[ModelConfig | None, str]:
     """The shape of a local checkpoint; or None and why, where its config.json is not a known decoder's."""
     try:
-        return shapes.of_folder(path.parent), ""
+        return of_folder(path.parent), ""
     except UsageError as error:
         return None, error.message
 
@@ -239,35 +246,35 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
     names = [entry.name for entry in info.files]
     plain = not info.is_gguf and not asked.file and _MLC_CONFIG not in names
     if plain and "adapter_config.json" not in names:
-        weightfiles.refuse_other_kinds(names, model)
+        weight_files.refuse_other_kinds(names, model)
     config, problem, notes = _config_of(info) if plain else (None, "", ())
     if not plain:
         config = _config_of(info)[0] if info.config else None
-    file = asked.file or (repositories.gguf_for(info, quantization) if info.is_gguf else "")
+    file = asked.file or (gguf_for(info, quantization) if info.is_gguf else "")
     if file and file not in names:
         raise UsageError(f"`{repository}` has no file `{file}`", hint=", ".join(sorted(names)[:10]))
-    shards = repositories.shards_of(file, names)
+    shards = shards_of(file, names)
     file = shards[0] if shards else file  # from the first one llama.cpp finds the others
-    ignore = repositories.all_but(shards, names) if shards else () if file else repositories.not_needed(names)
+    ignore = all_but(shards, names) if shards else () if file else not_needed(names)
     wanted = [
         entry
         for entry in info.files
         if (entry.name == file if file and not shards else is_wanted(entry.name, (), ignore))
     ]
     if plain:
-        weightfiles.require(names, [entry.name for entry in wanted], model)
+        weight_files.require(names, [entry.name for entry in wanted], model)
     single = "" if shards else file
     reference = repository + (f"@{info.commit}" if info.commit else "") + (f"/{single}" if single else "")
     words = ("--include", ",".join(shards)) if shards else ()
-    path, place = repositories.snapshot(repository, info.commit, file), repositories.snapshot(repository, info.commit)
+    path, place = snapshot(repository, info.commit, file), snapshot(repository, info.commit)
 
     def fetch() -> None:
         downloaded = hub.download(reference, ignore=ignore)
-        repositories.check_place(downloaded, data, place if shards else path)
+        check_place(downloaded, data, place if shards else path)
 
     return Model(
         asked=model,
-        name=repositories.model_name(file) if file else repository.rpartition("/")[2],
+        name=model_name(file) if file else repository.rpartition("/")[2],
         path=path,
         identity=identity + (f"/{file}" if file else ""),
         config=config,
@@ -276,10 +283,8 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
             argv=("huggingface-downloader", reference, *words),
             output=path,
             size=sum(entry.size for entry in wanted),
-            is_done=lambda: repositories.is_cached(data / place.removeprefix("/data/"), wanted),
-            fetch=lambda: repositories.check_place(
-                hub.download(reference, ignore=ignore), data, place if shards else path
-            ),
+            is_done=lambda: is_cached(data / place.removeprefix("/data/"), wanted),
+            fetch=lambda: check_place(hub.download(reference, ignore=ignore), data, place if shards else path),
         ),
         files=tuple(name for name in names if is_wanted(name, (), ignore)),
         facts={"model": repository, "revision": info.commit, **({"file": file} if file else {})},
@@ -289,11 +294,11 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
     )
 
 
-def _fetch_unasked(hub: ModelHub, model: str) -> None:
-    hub.download(model, ignore=repositories.NOT_WEIGHTS)
+def _fetch_later(hub: ModelHub, model: str) -> None:
+    hub.download(model, ignore=NOT_WEIGHTS)
 
 
-def _unasked(model: str, asked: Reference, hub: ModelHub, known: Callable[[str], ModelConfig | None]) -> Model:
+def _without_hub(model: str, asked: Reference, hub: ModelHub, known: Callable[[str], ModelConfig | None]) -> Model:
     """A name of the hub that could not be looked up, well enough to print the commands.
 
     A repository that is called after a format is taken for one in it: there is nothing to convert.
@@ -302,13 +307,13 @@ def _unasked(model: str, asked: Reference, hub: ModelHub, known: Callable[[str],
     if not file and re.search(r"[-_.]gguf$", repository, re.IGNORECASE):
         file = "FILE.gguf"
     prepared = "llama_cpp" if file.endswith(".gguf") else "mlc" if re.search(r"[-_]MLC$", repository) else ""
-    path = repositories.snapshot(repository, "COMMIT", file)
+    path = snapshot(repository, "COMMIT", file)
     stand_ins = "COMMIT and FILE stand" if file == "FILE.gguf" else "COMMIT stands"
     shape = known(repository)
     note = f"the hub was not asked about {repository}: {stand_ins} for what it would say, and the format is a guess"
     return Model(
         asked=model,
-        name=repositories.model_name(file) if file and file != "FILE.gguf" else repository.rpartition("/")[2],
+        name=model_name(file) if file and file != "FILE.gguf" else repository.rpartition("/")[2],
         path=path,
         identity=f"hub:{repository}",
         config=shape,
@@ -317,7 +322,7 @@ def _unasked(model: str, asked: Reference, hub: ModelHub, known: Callable[[str],
             argv=("huggingface-downloader", model),
             output=path,
             is_done=lambda: False,
-            fetch=lambda: _fetch_unasked(hub, model),
+            fetch=lambda: _fetch_later(hub, model),
         ),
         notes=(note if shape is None else note.partition(", and the")[0],),
     )
@@ -332,10 +337,10 @@ def _config_of(info: ModelInfo) -> tuple[ModelConfig | None, str, tuple[str, ...
         reason = getattr(info, "config_missing", "") or "there is none"
         return None, "", (f"its config.json was not read ({reason}): nothing is known of its size",)
     if "peft_type" in info.config:
-        modelconfig.from_hf(info.config, f"{info.id}/adapter_config.json")
+        from_hf(info.config, f"{info.id}/adapter_config.json")
     try:
-        config = modelconfig.from_hf(info.config, f"{info.id}/config.json", getattr(info, "beside", None))
+        config = from_hf(info.config, f"{info.id}/config.json", getattr(info, "beside", None))
     except JetsonError as error:
         return None, error.message, ()
-    held = weightfiles.total((entry.name, entry.size) for entry in info.files)
-    return weightfiles.checked(config, held), "", ()
+    held = weight_files.total((entry.name, entry.size) for entry in info.files)
+    return weight_files.checked(config, held), "", ()

@@ -67,7 +67,7 @@ class Quantized:
         return f"{name}, {self.bits:g} bits"
 
 
-def read(raw: object, beside: object = None) -> Quantized | None:
+def read_quantized(raw: object, beside: object = None) -> Quantized | None:
     """What `quantization_config` says, or what the file of NVIDIA's Model Optimizer `beside` config.json says."""
     if isinstance(raw, dict) and raw:
         return _of(raw)

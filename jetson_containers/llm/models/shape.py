@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm.fit import weights
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import gguf
-from jetson_containers.llm.models import weight_files as weightfiles
+from jetson_containers.llm.models import gguf, weight_files
+from jetson_containers.llm.models.config import from_hf, from_mlc
 from jetson_containers.llm.models.types import ModelShape
 
 if TYPE_CHECKING:
@@ -28,14 +27,14 @@ def from_hub(reference: str, settings: Settings, console: Console) -> ModelConfi
 
     info = hub.describe(reference, settings, console)
     if info.config is None and not info.is_gguf and not info.config_missing.startswith("config.json"):
-        weightfiles.refuse_other_kinds([entry.name for entry in info.files], reference)
+        weight_files.refuse_other_kinds([entry.name for entry in info.files], reference)
     if info.config is None:
         hint = "a model of .gguf files: name the original model, or download one of the files and name that"
         raise NotReadyError(
             f"{reference}: {info.config_missing or 'there is no config.json'}", hint=hint if info.is_gguf else None
         )
-    config = modelconfig.from_hf(info.config, f"{reference}: config.json", info.beside)
-    return weightfiles.checked(config, weightfiles.total((entry.name, entry.size) for entry in info.files))
+    config = from_hf(info.config, f"{reference}: config.json", info.beside)
+    return weight_files.checked(config, weight_files.total((entry.name, entry.size) for entry in info.files))
 
 
 def of_folder(folder: Path) -> ModelConfig:
@@ -47,8 +46,8 @@ def of_folder(folder: Path) -> ModelConfig:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: holds no object")
-    beside = weightfiles.read_json(folder / "hf_quant_config.json")
-    return weightfiles.checked(modelconfig.from_hf(raw, str(path), beside), weightfiles.in_folder(folder))
+    beside = weight_files.read_json(folder / "hf_quant_config.json")
+    return weight_files.checked(from_hf(raw, str(path), beside), weight_files.in_folder(folder))
 
 
 def of_path(path: Path) -> ModelShape:
@@ -64,9 +63,9 @@ def of_path(path: Path) -> ModelShape:
         return _of_gguf(files[0])
     adapter = path / "adapter_config.json"
     if adapter.is_file():
-        modelconfig.from_hf(weightfiles.read_json(adapter), str(adapter))  # says what it is an adapter of
+        from_hf(weight_files.read_json(adapter), str(adapter))  # says what it is an adapter of
     if (path / "model_index.json").is_file():
-        weightfiles.refuse_other_kinds(["model_index.json"], str(path))
+        weight_files.refuse_other_kinds(["model_index.json"], str(path))
     what = f"{len(files)} .gguf files: name one of them" if files else "neither config.json nor a .gguf file"
     raise UsageError(f"`{path}` holds {what}")
 
@@ -81,8 +80,8 @@ def _of_json(path: Path, name: str) -> ModelShape:
     if path.name == "config.json":
         return ModelShape(name=name, config=of_folder(path.parent), origin=str(path))
     if path.name != _MLC:
-        return ModelShape(name=name, config=modelconfig.from_hf(data, str(path)), origin=str(path))
-    config = modelconfig.from_mlc(data, str(path))
+        return ModelShape(name=name, config=from_hf(data, str(path)), origin=str(path))
+    config = from_mlc(data, str(path))
     method = config.quantized.method.removeprefix("mlc:") if config.quantized else ""
     return ModelShape(
         name=name,

@@ -48,7 +48,7 @@ class Manifest:
         """Bytes of all files."""
         return sum(entry.size for entry in self.files.values())
 
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether every file is there with its size. Cheap: no file is read."""
         try:
             return all(self.place(name).stat().st_size == entry.size for name, entry in self.files.items())
@@ -99,7 +99,7 @@ def below(directory: Path, *, broken: bool = False) -> Iterator[Manifest]:
     """All manifests below a directory whose output is whole, in path order; with `broken` those of others too."""
     for path in sorted(directory.rglob("*" + SUFFIX)):
         manifest = read(path)
-        if manifest is not None and (broken or manifest.is_whole()):
+        if manifest is not None and (broken or manifest.is_complete()):
             yield manifest
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jetson_containers.core import diagnosis, files
 from jetson_containers.core.console import human_bytes, human_seconds
 from jetson_containers.core.errors import StepError, UsageError
-from jetson_containers.llm.pipeline import manifest as manifests
+from jetson_containers.llm.pipeline import manifest
 from jetson_containers.llm.pipeline.types import (
     CommandStep,
     DownloadStep,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.hub.transfer.owner import Owner
-    from jetson_containers.llm.pipeline.manifest import Manifest
+    from jetson_containers.llm.pipeline.manifest import Manifest, ManifestEntry
     from jetson_containers.llm.pipeline.types import Step
 
 
@@ -114,8 +114,8 @@ class Pipeline:
 
     def manifest(self, step: CommandStep) -> Manifest | None:
         """The manifest of a step's output, when the output is whole."""
-        found = manifests.read(manifests.path_for(self.host_path(step.output), step.name if step.merge else ""))
-        return found if found is not None and found.is_whole() else None
+        found = manifest.read(manifest.path_for(self.host_path(step.output), step.name if step.merge else ""))
+        return found if found is not None and found.is_complete() else None
 
     def host_path(self, path: str) -> Path:
         """Where a path below /data is on the host; any other path is one of the host already."""
@@ -183,7 +183,7 @@ class Pipeline:
         try:
             code, text = self.runner.run(step, argv, show=self.console.level > 1)
             made = part / step.result if step.result else part
-            names = manifests.names_of(made) if made.exists() else []
+            names = manifest.names_of(made) if made.exists() else []
             if code != 0 or not names:
                 raise _failed(step, code, text)
             # Read before it replaces the previous output: a large one takes minutes, in which a run may be stopped.
@@ -199,7 +199,7 @@ class Pipeline:
             **self.facts,
         }
         seconds = time.monotonic() - started
-        written = manifests.write(
+        written = manifest.write(
             output, measured, step=step.name, merge=step.merge, key=key, seconds=seconds, facts=facts
         )
         owner = self._owner()
@@ -216,16 +216,16 @@ class Pipeline:
         with told():
             return owner_of(self.data)
 
-    def _measured(self, made: Path, names: Sequence[str]) -> dict[str, manifests.ManifestEntry]:
+    def _measured(self, made: Path, names: Sequence[str]) -> dict[str, ManifestEntry]:
         size = sum((made / name if name else made).stat().st_size for name in names)
         if size > _LARGE:
             self.console.info(f"checksums of {human_bytes(size)}")
-        return {name: manifests.measure(made / name if name else made) for name in names}
+        return {name: manifest.measure(made / name if name else made) for name in names}
 
     def _replace(self, step: CommandStep, made: Path, output: Path, names: Sequence[str]) -> None:
         """Put a new output in the place of the previous one, whose manifest goes first."""
-        record = manifests.path_for(output, step.name if step.merge else "")
-        before = manifests.read(record)
+        record = manifest.path_for(output, step.name if step.merge else "")
+        before = manifest.read(record)
         was, now = (str((facts or {}).get("model", "")) for facts in (before and before.facts, self.facts))
         if was and now and was != now:
             self.console.warning(f"{step.output} was made of {was} and is now of {now}", "both have the same name here")
@@ -274,9 +274,9 @@ def identity_of(place: Path) -> list[list[Any]]:
     if not place.exists():
         return []
     if place.is_file() and place.stat().st_size <= _SMALL:
-        entry = manifests.measure(place)
+        entry = manifest.measure(place)
         return [["", entry.size, entry.sha256]]
-    found = [(name, (place / name if name else place).stat()) for name in manifests.names_of(place)]
+    found = [(name, (place / name if name else place).stat()) for name in manifest.names_of(place)]
     return [[name, state.st_size, state.st_mtime_ns] for name, state in found]
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers.llm.runtimes import calibration
-from jetson_containers.llm.runtimes import support_table as rules
-from jetson_containers.llm.runtimes.common import Tabled, driver, trust
+from jetson_containers.llm.runtimes import calibration, support_table
+from jetson_containers.llm.runtimes.common import TableRuntime, script, trust_options
 from jetson_containers.llm.runtimes.transformers import service
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service
 
 
-class Awq(Tabled):
+class Awq(TableRuntime):
     """Activation-aware 4-bit weights; what llm-compressor makes is also what vLLM and LMDeploy serve best."""
 
     name = "awq"
@@ -28,15 +27,15 @@ class Awq(Tabled):
     def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Quantize with the library of the image."""
         wanted = self.quantization(job)
-        if rules.served_as_is(job):
+        if support_table.served_as_is(job):
             return ()
-        where = rules.device(job.target)
+        where = support_table.device(job.target)
         if self.row(job).kind == "autoawq":
-            words: tuple[str, ...] = (*driver("awq_quantize.py"), job.source, "{output}", "--group-size", "128")
+            words: tuple[str, ...] = (*script("awq_quantize.py"), job.source, "{output}", "--group-size", "128")
         else:
             method = "gptq" if wanted.name.endswith("gptq") else "awq"
             words = (
-                *driver("llmcompressor_quantize.py"),
+                *script("llmcompressor_quantize.py"),
                 job.source,
                 "{output}",
                 "--method",
@@ -44,14 +43,14 @@ class Awq(Tabled):
                 "--device",
                 where,
             )
-        argv = (*words, *calibration.arguments(job), *trust(job))
-        return (calibration.step(job, argv, self.made(job), gpu=where == "cuda"),)
+        argv = (*words, *calibration.arguments(job), *trust_options(job))
+        return (calibration.step(job, argv, self.output_path(job), gpu=where == "cuda"),)
 
-    def artefact(self, job: Job) -> str:
+    def artifact(self, job: Job) -> str:
         """The quantized checkpoint, or the source where it is one."""
-        return job.source if rules.served_as_is(job) else self.made(job)
+        return job.source if support_table.served_as_is(job) else self.output_path(job)
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Serve in the image that quantized."""
         library = ("--library", "auto_awq") if self.row(job).kind == "autoawq" else ()
-        return service(job, self.artefact(job), options, "--dtype", "auto", *library)
+        return service(job, self.artifact(job), options, "--dtype", "auto", *library)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.llm.pipeline.types import CommandStep
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.calibration import OFFLINE
-from jetson_containers.llm.runtimes.common import Tabled, driver, trust
+from jetson_containers.llm.runtimes.common import TableRuntime, script, trust_options
 from jetson_containers.llm.runtimes.transformers import service
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service
 
 
-class Bitsandbytes(Tabled):
+class Bitsandbytes(TableRuntime):
     """NF4 and LLM.int8, made once and kept, so that later starts read a quarter or half of the bytes."""
 
     name = "bitsandbytes"
@@ -23,27 +23,28 @@ class Bitsandbytes(Tabled):
     def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Quantize while loading, then save."""
         wanted = self.quantization(job)
-        if rules.served_as_is(job):
+        if support_table.served_as_is(job):
             return ()
-        where = rules.device(job.target)
+        where = support_table.device(job.target)
         argv = (
-            *driver("bnb_quantize.py"), job.source, "{output}", "--type", wanted.name, "--device", where, *trust(job),
+            *script("bnb_quantize.py"), job.source, "{output}", "--type", wanted.name, "--device", where,
+            *trust_options(job),
         )  # fmt: skip
         return (
             CommandStep(
                 name="quantize",
                 argv=argv,
                 inputs=(job.source,),
-                output=self.made(job),
+                output=self.output_path(job),
                 env=OFFLINE,
                 gpu=where == "cuda",
             ),
         )
 
-    def artefact(self, job: Job) -> str:
+    def artifact(self, job: Job) -> str:
         """The saved checkpoint, or the source where it is one."""
-        return job.source if rules.served_as_is(job) else self.made(job)
+        return job.source if support_table.served_as_is(job) else self.output_path(job)
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Serve the saved checkpoint; its configuration says how it is quantized."""
-        return service(job, self.artefact(job), options, "--dtype", "auto")
+        return service(job, self.artifact(job), options, "--dtype", "auto")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.llm.pipeline.types import CommandStep
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.interface import OK, JobVerdict
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def check(runtime: str, named: tuple[str, ...], job: Job) -> JobVerdict:
     """Refuse a text that the quantizer cannot have, and one where nothing is measured."""
     if not job.calibration or (named and (not network(job) or job.calibration in named)):
         return OK
-    if not named or rules.served_as_is(job):
+    if not named or support_table.served_as_is(job):
         why = f"{runtime} takes no calibration text here, so `--calibration {job.calibration}` has no meaning"
         return JobVerdict(ok=False, reason=why, instead="leave out `--calibration`")
     why = (

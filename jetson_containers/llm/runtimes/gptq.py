@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers.llm.runtimes import calibration
-from jetson_containers.llm.runtimes import support_table as rules
-from jetson_containers.llm.runtimes.common import Tabled, driver, trust
+from jetson_containers.llm.runtimes import calibration, support_table
+from jetson_containers.llm.runtimes.common import TableRuntime, script, trust_options
 from jetson_containers.llm.runtimes.transformers import service
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service
 
 
-class Gptq(Tabled):
+class Gptq(TableRuntime):
     """Calibrated 2- to 8-bit weights."""
 
     name = "gptq"
@@ -24,21 +23,22 @@ class Gptq(Tabled):
     def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Quantize with text to measure on; without `quantize(examples)` nothing would be quantized."""
         wanted = self.quantization(job)
-        if rules.served_as_is(job):
+        if support_table.served_as_is(job):
             return ()
         method = "awq" if wanted.name.startswith("awq-") else "gptq"
         bits, _, group = wanted.name.removeprefix("awq-").removeprefix("int").partition("-g")
-        where = rules.device(job.target)
+        where = support_table.device(job.target)
         argv = (
-            *driver("gptq_quantize.py"), job.source, "{output}", "--library", self.row(job).family, "--method", method,
-            "--bits", bits, "--group-size", group or "128", *calibration.arguments(job), "--device", where, *trust(job),
+            *script("gptq_quantize.py"), job.source, "{output}", "--library", self.row(job).family, "--method", method,
+            "--bits", bits, "--group-size", group or "128", *calibration.arguments(job), "--device", where,
+            *trust_options(job),
         )  # fmt: skip
-        return (calibration.step(job, argv, self.made(job), gpu=where == "cuda"),)
+        return (calibration.step(job, argv, self.output_path(job), gpu=where == "cuda"),)
 
-    def artefact(self, job: Job) -> str:
+    def artifact(self, job: Job) -> str:
         """The quantized checkpoint, or the source where it is one."""
-        return job.source if rules.served_as_is(job) else self.made(job)
+        return job.source if support_table.served_as_is(job) else self.output_path(job)
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Serve with the library that quantizes: transformers alone does not read GPTQ."""
-        return service(job, self.artefact(job), options, "--dtype", "auto", "--library", self.row(job).family)
+        return service(job, self.artifact(job), options, "--dtype", "auto", "--library", self.row(job).family)

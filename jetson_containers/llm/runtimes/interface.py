@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from jetson_containers.llm.models.config import ModelConfig
     from jetson_containers.llm.pipeline.types import Step
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 # Where containers find the programs of `jetson_containers/container_scripts`, mounted read-only for every step and
 # server: Python 3.8, the standard library and the runtime's own packages, so that images of others work too.
-DRIVERS = "/run/jetson-containers/drivers"
+SCRIPTS_DIR = "/run/jetson-containers/drivers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ class Runtime(Protocol):
         """List the steps from checkpoint to artefact, in order; none where the checkpoint is served as it is."""
         ...
 
-    def artefact(self, job: Job) -> str:
+    def artifact(self, job: Job) -> str:
         """Name what the server loads: the last step's output, or the source."""
         ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.platforms import tables
+from jetson_containers.core.facts import load_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,13 +23,13 @@ ANY = "*"  # an interface that loads whatever is made of linear layers
 def families(runtime: str, interface: str) -> frozenset[str]:
     """The `model_type`s that an interface loads; `*` stands for all."""
     if runtime == "mlc":
-        return frozenset(tables.load("mlc_tables")[interface]["models"])
-    return frozenset(tables.load("architectures")[runtime][interface])
+        return frozenset(load_facts("mlc_tables")[interface]["models"])
+    return frozenset(load_facts("architectures")[runtime][interface])
 
 
 def interfaces(runtime: str) -> tuple[str, ...]:
     """The interfaces of a runtime that have a list."""
-    return tuple(tables.load("mlc_tables") if runtime == "mlc" else tables.load("architectures")[runtime])
+    return tuple(load_facts("mlc_tables") if runtime == "mlc" else load_facts("architectures")[runtime])
 
 
 def quantizes(runtime: str, interface: str, name: str, config: ModelConfig | None) -> bool:
@@ -38,7 +38,7 @@ def quantizes(runtime: str, interface: str, name: str, config: ModelConfig | Non
         return True
     if runtime == "mlc":
         return _mlc(interface, name, config)
-    row = tables.load("runtimes")["runtimes"].get(runtime, {}).get(interface, {})
+    row = load_facts("runtimes")["runtimes"].get(runtime, {}).get(interface, {})
     mode = row.get("quantizations", {}).get(name, {})
     if "models" not in mode or config.model_type not in families(runtime, row["models"]):
         return True
@@ -47,14 +47,14 @@ def quantizes(runtime: str, interface: str, name: str, config: ModelConfig | Non
 
 def having(interface: str, name: str) -> tuple[str, ...]:
     """The architectures that MLC can have in a quantization, whatever else decides."""
-    table: Mapping[str, Any] = tables.load("mlc_tables")[interface]
+    table: Mapping[str, Any] = load_facts("mlc_tables")[interface]
     kind = table["quantizations"][name]["kind"]
     return tuple(sorted(family for family, kinds in table["models"].items() if kind in kinds))
 
 
 def _mlc(interface: str, name: str, config: ModelConfig) -> bool:
-    table: Mapping[str, Any] = tables.load("mlc_tables")[interface]
-    mode = table["quantizations"].get(tables.load("mlc")["renamed"][interface].get(name, name))
+    table: Mapping[str, Any] = load_facts("mlc_tables")[interface]
+    mode = table["quantizations"].get(load_facts("mlc")["renamed"][interface].get(name, name))
     kinds = table["models"].get(config.model_type)
     if mode is None or kinds is None:
         return True

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.llm.pipeline.types import CommandStep
-from jetson_containers.llm.runtimes import common as tabled
-from jetson_containers.llm.runtimes import support
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import common, support, support_table
 from jetson_containers.llm.runtimes.interface import OK, JobVerdict, Service
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Target
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 # Types `llama-quantize` makes from an f16 file (its own --help lists them), the default first.
 QUANTIZATIONS = (
@@ -33,7 +31,7 @@ class LlamaCpp:
 
     def packages(self, platform: Platform) -> tuple[str, ...]:
         """Name the one package. Raises UsageError where it does not exist: on JetPack 4."""
-        return tabled.packages(self.name, platform)
+        return common.packages(self.name, platform)
 
     def quantizations(self, target: Target) -> tuple[str, ...]:
         """All of `llama-quantize`'s common types."""
@@ -46,11 +44,11 @@ class LlamaCpp:
         if job.quantization.upper() not in QUANTIZATIONS:
             known = ", ".join(QUANTIZATIONS)
             return JobVerdict(ok=False, reason=f"llama_cpp has no quantization `{job.quantization}`", instead=known)
-        if reason := rules.gguf_refusal(job.config):
-            return JobVerdict(ok=False, reason=reason, instead=rules.nearest(self.name, job))
+        if reason := support_table.gguf_refusal(job.config):
+            return JobVerdict(ok=False, reason=reason, instead=support_table.nearest(self.name, job))
         if job.config and support.knows(self.name, "gguf", job.config) is False:
             reason = f"llama.cpp's converter does not know the architecture `{job.config.model_type}`"
-            return JobVerdict(ok=False, reason=reason, instead=rules.nearest(self.name, job))
+            return JobVerdict(ok=False, reason=reason, instead=support_table.nearest(self.name, job))
         return OK
 
     def notices(self, job: Job) -> tuple[str, ...]:
@@ -84,11 +82,11 @@ class LlamaCpp:
             name="quantize",
             argv=("llama-quantize", full, "{output}", wanted),
             inputs=(full,),
-            output=self.artefact(job),
+            output=self.artifact(job),
         )
         return (convert, quantize)
 
-    def artefact(self, job: Job) -> str:
+    def artifact(self, job: Job) -> str:
         """The GGUF file."""
         return job.source if job.prepared else f"{ROOT}/{job.name}/{job.name}-{job.quantization.upper()}.gguf"
 
@@ -98,7 +96,7 @@ class LlamaCpp:
         The context is always set: the default is the model's full training context. It is shared by the sequences.
         """
         sequences = max(job.max_batch, 1)
-        argv = ["llama-server", "-m", self.artefact(job), "--alias", job.name]
+        argv = ["llama-server", "-m", self.artifact(job), "--alias", job.name]
         argv += ["-c", str(job.context * sequences), "-np", str(sequences)]
         argv += ["-ub", str(min(job.prefill_chunk or _MICRO_BATCH, job.context))]
         argv += ["--host", options.host, "--port", str(options.port)]
@@ -112,18 +110,18 @@ class LlamaCpp:
 
 def _all_layers(target: Target) -> list[str]:
     """Newer releases fit the layers to the free memory themselves; older ones take a number."""
-    said = target.probed.get(" ".join(_HELP), "")
-    return [] if not said or "auto" in _line_of(said, "--n-gpu-layers") else ["-ngl", "99"]
+    help_text = target.probed.get(" ".join(_HELP), "")
+    return [] if not help_text or "auto" in _line_of(help_text, "--n-gpu-layers") else ["-ngl", "99"]
 
 
 def _once_in_memory(target: Target) -> list[str]:
     """Keep the file out of the page cache: GPU and CPU of a Jetson share their memory, it would be there twice."""
     if target.platform.soc is None:
         return []
-    said = target.probed.get(" ".join(_HELP), "")
-    if not said:
+    help_text = target.probed.get(" ".join(_HELP), "")
+    if not help_text:
         return []  # an unknown option would end the server
-    return ["--no-mmap"] if "--no-mmap" in said else ["--load-mode", "none"]
+    return ["--no-mmap"] if "--no-mmap" in help_text else ["--load-mode", "none"]
 
 
 def _line_of(text: str, option: str) -> str:

@@ -11,10 +11,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.llm.pipeline.types import CommandStep
-from jetson_containers.llm.runtimes import calibration
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import calibration, support_table
 from jetson_containers.llm.runtimes.calibration import OFFLINE
-from jetson_containers.llm.runtimes.common import Tabled, context, driver, keyed, listen, prefill, trust
+from jetson_containers.llm.runtimes.common import (
+    TableRuntime,
+    context,
+    listen_options,
+    prefill,
+    script,
+    trust_options,
+    with_key_option,
+)
 from jetson_containers.llm.runtimes.interface import JobVerdict, Service
 
 if TYPE_CHECKING:
@@ -36,7 +43,7 @@ TEMPLATES: dict[str, tuple[tuple[str, str], ...]] = {
 }  # fmt: skip
 
 
-class Lmdeploy(Tabled):
+class Lmdeploy(TableRuntime):
     """4-bit AWQ weights and a fast engine of its own."""
 
     name = "lmdeploy"
@@ -47,54 +54,54 @@ class Lmdeploy(Tabled):
 
     def check(self, job: Job) -> JobVerdict:
         """Judge; which calibration sets there are depends on the version."""
-        told = _told(job)
-        found = rules.verdict(self.name, told, chat_templates=True)
+        job = _with_probed_version(job)
+        found = support_table.verdict(self.name, job, chat_templates=True)
         if not found.ok:
             return found
-        makes = rules.quantization(self.name, told)
-        named = _named(self.row(told).kind) if makes and makes.name == "w4a16" else ()
-        return calibration.check(self.name, named, told)
+        makes = support_table.quantization(self.name, job)
+        named = _named(self.row(job).kind) if makes and makes.name == "w4a16" else ()
+        return calibration.check(self.name, named, job)
 
     def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Quantize where 4 bits are wanted; up to 0.2.x convert to the engine's layout and limit its cache."""
-        job = _told(job)
+        job = _with_probed_version(job)
         wanted = self.quantization(job)
         if job.prepared:
             return ()
         old = self.row(job).kind == "old"
         done: list[CommandStep] = []
-        if wanted.name == "w4a16" and not rules.served_as_is(job):
+        if wanted.name == "w4a16" and not support_table.served_as_is(job):
             done.append(self._awq(job, old=old))
         if old:
             done.append(self._convert(job, done[0].output if done else job.source))
         return tuple(done)
 
-    def artefact(self, job: Job) -> str:
+    def artifact(self, job: Job) -> str:
         """What the last step made; a checkpoint that needs none is loaded where it is."""
         steps = self.steps(job)
         return steps[-1].output if steps else job.source
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Serve with session length, batch, prefill and the cache's share of the free memory always set."""
-        job = _told(job)
-        share = f"{rules.kv_cache(job.target.platform):.2f}"
+        job = _with_probed_version(job)
+        share = f"{support_table.kv_cache(job.target.platform):.2f}"
         session = ("--session-len", str(context(job)), "--cache-max-entry-count", share)
         batch = ("--max-batch-size", str(job.max_batch))
         if self.row(job).kind == "old":
             argv = (
-                *driver("lmdeploy_server.py"), self.artefact(job), "--model-id", job.name, *listen(options), *session,
-                *batch, "--max-prefill-token-num", str(prefill(job)),
+                *script("lmdeploy_server.py"), self.artifact(job), "--model-id", job.name, *listen_options(options),
+                *session, *batch, "--max-prefill-token-num", str(prefill(job)),
             )  # fmt: skip
             return Service(argv=argv, model=job.name)
         template = ("--chat-template", job.conv_template) if job.conv_template else ()
         argv = (
-            "lmdeploy", "serve", "api_server", self.artefact(job), "--backend", "turbomind",
+            "lmdeploy", "serve", "api_server", self.artifact(job), "--backend", "turbomind",
             "--model-format", self._format(job), "--model-name", job.name,
             "--server-name", options.host, "--server-port", str(options.port),
-            *session, *batch, "--max-prefill-token-num", str(prefill(job)), *template, *trust(job),
+            *session, *batch, "--max-prefill-token-num", str(prefill(job)), *template, *trust_options(job),
         )  # fmt: skip
         return Service(
-            argv=keyed(argv, options, "--api-keys"), model=job.name, measure={"ignore_eos": True}, env=OFFLINE
+            argv=with_key_option(argv, options, "--api-keys"), model=job.name, measure={"ignore_eos": True}, env=OFFLINE
         )
 
     def _format(self, job: Job) -> str:
@@ -104,16 +111,16 @@ class Lmdeploy(Tabled):
 
     def _awq(self, job: Job, *, old: bool) -> CommandStep:
         """`lite auto_awq`; text that is no named set of its own is put in its place by a driver."""
-        output = self.made(job) + ("-hf" if old else "")
+        output = self.output_path(job) + ("-hf" if old else "")
         argv: tuple[str, ...] = (
             "lmdeploy", "lite", "auto_awq", job.source, "--calib-samples", str(calibration.samples(job)),
             "--calib-seqlen", str(LENGTH), "--w-bits", "4", "--w-group-size", GROUP, "--work-dir", "{output}",
-            *(() if old else ("--batch-size", "1", *trust(job))),
+            *(() if old else ("--batch-size", "1", *trust_options(job))),
         )  # fmt: skip
         if calibration.network(job):
             argv += ("--calib-dataset", job.calibration)
         else:
-            argv = (*driver("lmdeploy_awq.py"), "--calibration", calibration.text(job), "--", *argv)
+            argv = (*script("lmdeploy_awq.py"), "--calibration", calibration.text(job), "--", *argv)
         return calibration.step(job, argv, output, gpu=True)
 
     def _convert(self, job: Job, source: str) -> CommandStep:
@@ -121,15 +128,19 @@ class Lmdeploy(Tabled):
 
         With `cache_chunk_size` 1 the cache grows by the blocks that are used instead of taking its share at once.
         """
-        share = f"{rules.kv_cache(job.target.platform):g}"
+        share = f"{support_table.kv_cache(job.target.platform):g}"
         four = self._format(job) == "awq"
         argv = (
-            *driver("lmdeploy_config.py"), "{output}", "--set", f"cache_max_entry_count={share}",
+            *script("lmdeploy_config.py"), "{output}", "--set", f"cache_max_entry_count={share}",
             "cache_block_seq_len=128", "cache_chunk_size=1", "--",
             "lmdeploy", "convert", template(job), source, "--model-format", "awq" if four else "hf",
             *(("--group-size", GROUP) if four else ()), "--dst-path", "{output}",
         )  # fmt: skip
-        output = self.made(job) if not rules.served_as_is(job) else f"/data/models/{self.name}/{job.name}-turbomind"
+        output = (
+            self.output_path(job)
+            if not support_table.served_as_is(job)
+            else f"/data/models/{self.name}/{job.name}-turbomind"
+        )
         return CommandStep(name="convert", argv=argv, inputs=(source,), output=output, env=OFFLINE)
 
 
@@ -151,7 +162,7 @@ def _named(kind: str) -> tuple[str, ...]:
     return ("wikitext2", "c4", "pileval", "gsm8k", "neuralmagic_calibration", "open-platypus", "openwebtext")
 
 
-def _told(job: Job) -> Job:
+def _with_probed_version(job: Job) -> Job:
     """Where the image's version is not known, what its `--help` lists decides: `convert` was removed in 0.10."""
     printed = job.target.probed.get("lmdeploy --help", "")
     if "lmdeploy" in job.target.versions or not printed:

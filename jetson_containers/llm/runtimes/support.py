@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.runtimes import limits
-from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -32,14 +32,14 @@ def knows(runtime: str, kind: str, config: ModelConfig) -> bool | None:
         return False
     if runtime == "llama_cpp" and not generic(config):
         return None  # newer than all our lists, its converter may be as well
-    return False if runtime in tables.load("architectures")["complete"] else None
+    return False if runtime in load_facts("architectures")["complete"] else None
 
 
 def generic(config: ModelConfig) -> bool | None:
     """What loads anything made of linear layers knows a model type that some list has; of others it is not known."""
     if not config.model_type:
         return True
-    lists = tables.load("architectures")
+    lists = load_facts("architectures")
     rows = [names for group in lists.values() for names in (group.values() if isinstance(group, dict) else [group])]
     rows += [limits.families("mlc", interface) for interface in limits.interfaces("mlc")]
     return True if any(name in names for names in rows for name in config.names) else None
@@ -49,7 +49,7 @@ def reads(runtime: str, methods: Collection[str], quantized: Quantized) -> bool 
     """Whether a runtime reads a checkpoint that is quantized already; None where that is not known."""
     if quantized.method in methods:
         return True
-    table = tables.load("runtimes")
+    table = load_facts("runtimes")
     return None if runtime in table["open"] and quantized.method not in table["own"] else False
 
 
@@ -64,6 +64,6 @@ def weight_only_sm(quantized: Quantized) -> int:
 
 
 def _limit(table: str, quantized: Quantized) -> int:
-    limits = tables.load("runtimes")[table]
+    limits = load_facts("runtimes")[table]
     names = (quantized.form, quantized.method, f"{quantized.method}-{quantized.bits:g}")
     return next((int(limits[name]) for name in names if name in limits), 0)

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.runtimes import limits, support
 from jetson_containers.llm.runtimes.interface import OK, JobVerdict
 from jetson_containers.platforms import tables
-from jetson_containers.recipes import rules as requires
+from jetson_containers.recipes.rules import check_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from jetson_containers.llm.models.config import ModelConfig, Quantized
     from jetson_containers.llm.runtimes.interface import Job, Target
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 # Options of `Job` that only mean something to a runtime that compiles.
 _COMPILER_OPTIONS = ("device", "host", "opt", "overrides", "system_lib_prefix", "sliding_window")
@@ -81,7 +82,7 @@ class SupportRow:
 @functools.cache
 def rows(runtime: str) -> tuple[SupportRow, ...]:
     """The interfaces of a runtime, the preferred first."""
-    return tuple(_row(runtime, kind, row) for kind, row in tables.load("runtimes")["runtimes"][runtime].items())
+    return tuple(_row(runtime, kind, row) for kind, row in load_facts("runtimes")["runtimes"][runtime].items())
 
 
 def architectures(runtime: str, kind: str) -> frozenset[str]:
@@ -91,12 +92,12 @@ def architectures(runtime: str, kind: str) -> frozenset[str]:
 
 def needs_remote_code(config: ModelConfig | None) -> bool:
     """Whether the model's code comes with the checkpoint, because transformers has none of it."""
-    return config is not None and bool({*config.names} & {*tables.load("architectures")["remote_code"]})
+    return config is not None and bool({*config.names} & {*load_facts("architectures")["remote_code"]})
 
 
 def gpu_memory(platform: Platform) -> float:
     """The share of the device's memory a server may take on this board."""
-    table = tables.load("runtimes")["gpu_memory"]
+    table = load_facts("runtimes")["gpu_memory"]
     prefixes = [name for name in table["boards"] if (platform.board or "").startswith(name)]
     if prefixes:
         return float(table["boards"][max(prefixes, key=len)])
@@ -105,12 +106,12 @@ def gpu_memory(platform: Platform) -> float:
 
 def kv_cache(platform: Platform) -> float:
     """The share of the memory left after loading that the KV cache may take."""
-    return float(tables.load("runtimes")["kv_cache"]["jetson" if platform.l4t else "other"])
+    return float(load_facts("runtimes")["kv_cache"]["jetson" if platform.l4t else "other"])
 
 
 def saves_memory(platform: Platform) -> bool:
     """Whether the board is so small that CUDA graphs are not worth their memory."""
-    limit = int(tables.load("runtimes")["cuda_graphs_from"])
+    limit = int(load_facts("runtimes")["cuda_graphs_from"])
     board = tables.boards().get(platform.board or "")
     return board is not None and board.memory < limit
 
@@ -127,16 +128,16 @@ def row_for(runtime: str, target: Target) -> SupportRow | None:
     """The interface the image has, else the one an image for the platform would have; None where there is none."""
     known = rows(runtime)
     made = [row for row in known if row.made_with(target.versions)]
-    fitting = [row for row in made or known if not _misfit(row, target)]
+    fitting = [row for row in made or known if not _unsupported_reason(row, target)]
     return next(iter(fitting or made), None)
 
 
 def quantizations(runtime: str, target: Target) -> tuple[str, ...]:
     """What is possible on the target, the default first; nothing where the runtime itself is not."""
     row = row_for(runtime, target)
-    if row is None or _misfit(row, target):
+    if row is None or _unsupported_reason(row, target):
         return ()
-    return tuple(each.name for each in row.quantizations if not _unfit_device(row, each, target))
+    return tuple(each.name for each in row.quantizations if not _device_refusal(row, each, target))
 
 
 def served_as_is(job: Job) -> bool:
@@ -154,7 +155,9 @@ def quantization(runtime: str, job: Job) -> Quantization | None:
         return None
     if job.quantization:
         return _named(row, job.quantization)
-    possible = [each for each in row.quantizations if not _unfit(row, each, job)] or list(row.quantizations)
+    possible = [each for each in row.quantizations if not _quantization_refusal(row, each, job)] or list(
+        row.quantizations
+    )
     stored = {"bfloat16": "bf16", "float16": "fp16"}.get(job.config.dtype if job.config else "")
     same = [each for each in possible if each.name == stored and possible[0].bits == 16]
     return (same or possible)[0]
@@ -175,19 +178,19 @@ def refusal(runtime: str, job: Job) -> str:
     row = row_for(runtime, job.target)
     if row is None:
         return no_platform(runtime, job.target)
-    if why := _misfit(row, job.target):
+    if why := _unsupported_reason(row, job.target):
         return f"{runtime} cannot run here: {why}"
     if job.prepared:
         return ""
-    if why := _unknown_model(row, job.config):
+    if why := _architecture_refusal(row, job.config):
         return why
     if job.config is not None and job.config.quantized is not None:
-        return _unreadable(row, job, job.config.quantized)
+        return _checkpoint_refusal(row, job, job.config.quantized)
     wanted = quantization(runtime, job)
     if wanted is None:
         names = tables.listing(each.name for each in row.quantizations)
         return f"{runtime} has no quantization `{job.quantization}`; it has {names}"
-    return _unfit(row, wanted, job)
+    return _quantization_refusal(row, wanted, job)
 
 
 def no_platform(runtime: str, target: Target) -> str:
@@ -199,8 +202,8 @@ def no_platform(runtime: str, target: Target) -> str:
         )
     # Of several interfaces the one that fails for the fewest reasons is the one that was meant.
     known = [row for row in rows(runtime) if device(target) in row.devices] or rows(runtime)
-    row = min(known, key=lambda each: _misfit(each, target).count(";"))
-    return f"{runtime} cannot run here: {_misfit(row, target)}"
+    row = min(known, key=lambda each: _unsupported_reason(each, target).count(";"))
+    return f"{runtime} cannot run here: {_unsupported_reason(row, target)}"
 
 
 def gguf_refusal(config: ModelConfig | None) -> str:
@@ -263,7 +266,7 @@ def remedy(instead: str) -> str:
 # The single rules ---------------------------------------------------------------------------------------------------
 
 
-def _misfit(row: SupportRow, target: Target) -> str:
+def _unsupported_reason(row: SupportRow, target: Target) -> str:
     """Why the interface does not run on the target; the image's own Python and CUDA count where there is one."""
     platform = _on_device(target.platform)
     where = device(target)
@@ -272,7 +275,7 @@ def _misfit(row: SupportRow, target: Target) -> str:
     rules = () if row.made_with(target.versions) else row.requires
     if row.sm and where == "cuda":
         rules = (f">=sm{row.sm}", *rules)
-    failed = [result for result in requires.check_all(rules, platform) if not result.ok]
+    failed = [result for result in check_all(rules, platform) if not result.ok]
     notes = [f" ({row.notes[each.rule]})" if each.rule in row.notes else "" for each in failed]
     return "; ".join(f"{each.reason}{note}" for each, note in zip(failed, notes, strict=True))
 
@@ -282,7 +285,7 @@ def _on_device(platform: Platform) -> Platform:
     return replace(platform, sm=(tables.soc_sm(platform.soc),)) if platform.soc and platform.has_gpu else platform
 
 
-def _unknown_model(row: SupportRow, config: ModelConfig | None) -> str:
+def _architecture_refusal(row: SupportRow, config: ModelConfig | None) -> str:
     if config is None or support.knows(row.runtime, row.list, config) is not False:
         return ""
     others = [each for each in rows(row.runtime) if support.loads(each.models, config)]
@@ -290,21 +293,25 @@ def _unknown_model(row: SupportRow, config: ModelConfig | None) -> str:
     return f"{row.runtime}{_kind(row)} does not load the architecture `{config.model_type}`{only}"
 
 
-def doubts(runtime: str, job: Job) -> tuple[str, ...]:
+def unknowns(runtime: str, job: Job) -> tuple[str, ...]:
     """What no table says of a job that is allowed: whether the runtime knows the model, and reads its weights."""
     row = row_for(runtime, job.target)
     config = job.config
     if row is None or config is None or job.prepared:
         return ()
-    said = []
+    notices = []
     if support.knows(runtime, row.list, config) is None:
-        said.append(f"whether {runtime} knows the architecture `{config.model_type}` is not in our table: it will say")
+        notices.append(
+            f"whether {runtime} knows the architecture `{config.model_type}` is not in our table: it will say"
+        )
     made = config.quantized
     if made is not None and support.reads(runtime, row.reads, made) is None:
-        said.append(f"whether {runtime} reads weights quantized with {made.described} is not in our table: it will say")
+        notices.append(
+            f"whether {runtime} reads weights quantized with {made.described} is not in our table: it will say"
+        )
     elif made is not None and runtime != "llama_cpp" and _below(support.lowest_sm(made), job.target):
-        said.append(f"{made.label} is read here with weight-only kernels, which nobody reported of a Jetson")
-    return tuple(said)
+        notices.append(f"{made.label} is read here with weight-only kernels, which nobody reported of a Jetson")
+    return tuple(notices)
 
 
 def _kind(row: SupportRow) -> str:
@@ -314,7 +321,7 @@ def _kind(row: SupportRow) -> str:
     return f" {row.version}" if str(row.version) else f" with {row.family}" if row.family != row.runtime else ""
 
 
-def _unreadable(row: SupportRow, job: Job, found: Quantized) -> str:
+def _checkpoint_refusal(row: SupportRow, job: Job, found: Quantized) -> str:
     what = f"the checkpoint is quantized already ({found.described})"
     asked = _named(row, job.quantization) if job.quantization else None
     usual = row.quantizations[0].name  # what callers fill in where nothing was asked for
@@ -336,9 +343,9 @@ def _unreadable(row: SupportRow, job: Job, found: Quantized) -> str:
     return _too_old(least, job.target, f"{found.method} with {found.bits:g} bits")
 
 
-def _unfit(row: SupportRow, wanted: Quantization, job: Job) -> str:
+def _quantization_refusal(row: SupportRow, wanted: Quantization, job: Job) -> str:
     """Why this model cannot be quantized so."""
-    if why := _unfit_device(row, wanted, job.target):
+    if why := _device_refusal(row, wanted, job.target):
         return why
     kind = job.config.model_type if job.config else ""
     if kind and wanted.models is not None and kind not in wanted.models:
@@ -348,7 +355,7 @@ def _unfit(row: SupportRow, wanted: Quantization, job: Job) -> str:
     return ""
 
 
-def _unfit_device(row: SupportRow, wanted: Quantization, target: Target) -> str:
+def _device_refusal(row: SupportRow, wanted: Quantization, target: Target) -> str:
     if wanted.devices is not None and device(target) not in wanted.devices:
         return f"{row.runtime} has {wanted.name} only on {', '.join(sorted(wanted.devices))}"
     return _too_old(wanted.sm, target, f"{row.runtime} {wanted.name}")
@@ -399,7 +406,7 @@ def _class(bits: int) -> int:
 
 
 def _order() -> tuple[str, ...]:
-    return tuple(tables.load("runtimes")["order"])
+    return tuple(load_facts("runtimes")["order"])
 
 
 def _row(runtime: str, kind: str, row: Mapping[str, Any]) -> SupportRow:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.calibration import OFFLINE
-from jetson_containers.llm.runtimes.common import Tabled, context, driver, listen, prefill, trust
+from jetson_containers.llm.runtimes.common import TableRuntime, context, listen_options, prefill, script, trust_options
 from jetson_containers.llm.runtimes.interface import Service
 
 if TYPE_CHECKING:
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 def service(job: Job, model: str, options: ServeOptions, *more: str) -> Service:
     """Build the command of drivers/transformers_server.py; it reads the key from the environment itself."""
     argv = [
-        *driver("transformers_server.py"), model, "--model-id", job.name, *listen(options),
-        "--device", rules.device(job.target), "--context", str(context(job)), "--prefill-chunk", str(prefill(job)),
+        *script("transformers_server.py"), model, "--model-id", job.name, *listen_options(options),
+        "--device", support_table.device(job.target), "--context", str(context(job)),
+        "--prefill-chunk", str(prefill(job)),
         *more,
     ]  # fmt: skip
     if options.threads:
         argv += ["--threads", str(options.threads)]
-    return Service(argv=(*argv, *trust(job)), model=job.name, env=OFFLINE)
+    return Service(argv=(*argv, *trust_options(job)), model=job.name, env=OFFLINE)
 
 
-class Transformers(Tabled):
+class Transformers(TableRuntime):
     """Every architecture, one request at a time, nothing prepared."""
 
     name = "transformers"
@@ -37,11 +38,11 @@ class Transformers(Tabled):
         self.quantization(job)
         return ()
 
-    def artefact(self, job: Job) -> str:
+    def artifact(self, job: Job) -> str:
         """The checkpoint itself."""
         return job.source
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Serve the checkpoint in the wanted type; a quantized one brings its own."""
-        dtype = "auto" if rules.served_as_is(job) else self.quantization(job).name
+        dtype = "auto" if support_table.served_as_is(job) else self.quantization(job).name
         return service(job, job.source, options, "--dtype", dtype)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.calibration import OFFLINE
-from jetson_containers.llm.runtimes.common import Tabled, context, listen, prefill, trust
+from jetson_containers.llm.runtimes.common import TableRuntime, context, listen_options, prefill, trust_options
 from jetson_containers.llm.runtimes.interface import Service
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _DTYPE = {"fp16": "float16", "bf16": "bfloat16"}
 
 
-class Vllm(Tabled):
+class Vllm(TableRuntime):
     """Serves many users at once; takes its share of the memory whatever the model needs."""
 
     name = "vllm"
@@ -29,23 +29,23 @@ class Vllm(Tabled):
         self.quantization(job)
         return ()
 
-    def artefact(self, job: Job) -> str:
+    def artifact(self, job: Job) -> str:
         """The checkpoint itself."""
         return job.source
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Build `vllm serve` with its share of memory, context, batch and prefill always set."""
         wanted = self.quantization(job)
-        share = rules.gpu_memory(job.target.platform)
+        share = support_table.gpu_memory(job.target.platform)
         argv = [
-            "vllm", "serve", job.source, "--served-model-name", job.name, *listen(options),
+            "vllm", "serve", job.source, "--served-model-name", job.name, *listen_options(options),
             "--gpu-memory-utilization", f"{share:.2f}", "--max-model-len", str(context(job)),
             "--max-num-seqs", str(job.max_batch), "--max-num-batched-tokens", str(max(prefill(job), job.max_batch)),
         ]  # fmt: skip
-        if not rules.served_as_is(job):
+        if not support_table.served_as_is(job):
             argv += ["--quantization", "fp8"] if wanted.name == "fp8" else ["--dtype", _DTYPE[wanted.name]]
-        if rules.saves_memory(job.target.platform):
+        if support_table.saves_memory(job.target.platform):
             argv.append("--enforce-eager")
-        argv += trust(job)
+        argv += trust_options(job)
         measure = {"ignore_eos": True}
         return Service(argv=tuple(argv), model=job.name, key_env="VLLM_API_KEY", measure=measure, env=OFFLINE)

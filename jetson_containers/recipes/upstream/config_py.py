@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.secrets import is_secret
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.platforms.detect import Arch
-from jetson_containers.recipes import tree as packagetree
+from jetson_containers.platforms.platform import Arch, comparable_ubuntu
+from jetson_containers.recipes import tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 SECONDS = 5.0  # for one file; the whole of upstream's 187 take less than one
 GRACE = 2.0  # seconds after which a file that withstands its own alarm is stopped from outside
@@ -39,7 +38,7 @@ NO_L4T = ("39.1.0", "7.2")
 
 
 @dataclass(frozen=True)
-class Job:
+class ConfigPyJob:
     """One directory with a `config.py`.
 
     `base` is the package before any file, `steps` the files in their order (`("data", mapping)` or
@@ -54,7 +53,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Failure:
+class ConfigPyFailure:
     """Why a file gives no packages; `path` and `line` where it is known."""
 
     reason: str
@@ -63,36 +62,36 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ConfigPyAnswer:
     """What became of one job: its definitions, or a failure; `notes` are what it did that deserves a word."""
 
     definitions: tuple[Mapping[str, Any], ...] = ()
-    failure: Failure | None = None
+    failure: ConfigPyFailure | None = None
     notes: tuple[str, ...] = ()
     added: Mapping[str, str] = field(default_factory=dict)  # files for the build context, by absolute path
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ConfigPyOutcome:
     """The answers in the order of the jobs, and what they depend on besides the definitions themselves."""
 
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[ConfigPyAnswer, ...] = ()
     files: tuple[Path, ...] = ()  # files and directories that were read, other than Python's own
     variables: tuple[str, ...] = ()  # environment variables that were read; `*` is all of them
 
 
 def run(
-    jobs: Sequence[Job],
+    jobs: Sequence[ConfigPyJob],
     roots: Sequence[Path],
     platform: Platform,
     *,
     known: Sequence[Mapping[str, Any]] = (),
     environ: Mapping[str, str] | None = None,
     seconds: float = SECONDS,
-) -> Outcome:
+) -> ConfigPyOutcome:
     """Run the jobs. `known` are packages defined elsewhere that recipes may look up; they are available here."""
     if not jobs:
-        return Outcome()
+        return ConfigPyOutcome()
     values = dict(os.environ if environ is None else environ)
     withheld = sorted(name for name, value in values.items() if is_secret(name, value))
     target = facts(platform)
@@ -130,19 +129,21 @@ def _of_target(environ: Mapping[str, str], target: Mapping[str, Any]) -> dict[st
 class _Conversation:
     """Asks child after child until every job has its answer; usually one is enough."""
 
-    def __init__(self, jobs: Sequence[Job], request: Mapping[str, Any], seconds: float) -> None:
+    def __init__(self, jobs: Sequence[ConfigPyJob], request: Mapping[str, Any], seconds: float) -> None:
         self._jobs = jobs
         self._request = request
         self._patience = seconds + GRACE
-        self._answers: dict[int, Answer] = {}
+        self._answers: dict[int, ConfigPyAnswer] = {}
         self._files: set[str] = set()
         self._variables: set[str] = set()
 
-    def hold(self) -> Outcome:
+    def hold(self) -> ConfigPyOutcome:
         while len(self._answers) < len(self._jobs):
             self._ask([index for index in range(len(self._jobs)) if index not in self._answers])
         answers = tuple(self._answers[index] for index in range(len(self._jobs)))
-        return Outcome(answers, tuple(Path(file) for file in sorted(self._files)), tuple(sorted(self._variables)))
+        return ConfigPyOutcome(
+            answers, tuple(Path(file) for file in sorted(self._files)), tuple(sorted(self._variables))
+        )
 
     def _ask(self, todo: Sequence[int]) -> None:
         """One child for all of these; if it dies, the job it was at is the one to blame."""
@@ -173,7 +174,7 @@ class _Conversation:
                     return
         left = [index for index in todo if index not in self._answers]
         blamed = todo[running] if running is not None else left[0] if left else todo[-1]
-        self._answers[blamed] = Answer(failure=Failure(ended, _python_file(self._jobs[blamed])))
+        self._answers[blamed] = ConfigPyAnswer(failure=ConfigPyFailure(ended, _python_file(self._jobs[blamed])))
 
     def _known_now(self) -> Iterator[Mapping[str, Any]]:
         for _, answer in sorted(self._answers.items()):
@@ -189,10 +190,12 @@ class _Conversation:
         failure = None
         if error:
             path = Path(error["path"]) if error["path"] else _python_file(self._jobs[index])
-            failure = Failure(str(error["reason"]), path, error["line"] if isinstance(error["line"], int) else None)
+            failure = ConfigPyFailure(
+                str(error["reason"]), path, error["line"] if isinstance(error["line"], int) else None
+            )
         self._files.update(files)
         self._variables.update(variables)
-        self._answers[index] = Answer(definitions, failure, notes, _added(message["added"]))
+        self._answers[index] = ConfigPyAnswer(definitions, failure, notes, _added(message["added"]))
 
 
 def _event(message: Mapping[str, Any], jobs: int) -> tuple[str, int]:
@@ -310,11 +313,11 @@ def _death(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _python_file(job: Job) -> Path:
+def _python_file(job: ConfigPyJob) -> Path:
     return next((Path(value) for kind, value in job.steps if kind == "python"), job.directory)
 
 
-def _encoded(job: Job) -> dict[str, Any]:
+def _encoded(job: ConfigPyJob) -> dict[str, Any]:
     return {
         "directory": str(job.directory),
         "module": job.module,
@@ -330,7 +333,7 @@ def facts(platform: Platform) -> dict[str, Any]:
     A platform without L4T is the newest JetPack to them, and one without CUDA has CUDA 0.0, both as upstream has it.
     """
     cuda = platform.cuda
-    ubuntu = platform.distro_version if platform.distro == "ubuntu" else platforms.comparable_ubuntu(platform)
+    ubuntu = platform.distro_version if platform.distro == "ubuntu" else comparable_ubuntu(platform)
     return {
         "l4t": str(platform.l4t) if platform.l4t else NO_L4T[0],
         "jetpack": _number(platform.jetpack if platform.l4t else None) or NO_L4T[1],
@@ -350,7 +353,9 @@ def _number(jetpack: str | None) -> str:
     return match[0] if match else ""
 
 
-def inputs(outcome: Outcome, files: Sequence[Path] = (), environ: Mapping[str, str] | None = None) -> dict[str, str]:
+def inputs(
+    outcome: ConfigPyOutcome, files: Sequence[Path] = (), environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """What the outcome and these files depend on besides what stands beside them: `file:PATH`, `env:NAME`, stamped."""
     names = [f"file:{file}" for file in (*outcome.files, *files)] + [f"env:{name}" for name in outcome.variables]
     return {name: stamp(name, environ) for name in names}
@@ -360,7 +365,7 @@ def stamp(name: str, environ: Mapping[str, str] | None = None) -> str:
     """What an input is now: times, size and a digest of a file or directory; a digest of a variable's value."""
     kind, _, what = name.partition(":")
     if kind == "file":
-        return f"{_times(what)} {packagetree.file_digest(Path(what))}"
+        return f"{_times(what)} {tree.file_digest(Path(what))}"
     values = os.environ if environ is None else environ
     value = repr(sorted(values.items())) if what == "*" else values.get(what)
     return "-" if value is None else hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16]
@@ -371,7 +376,7 @@ def is_still(name: str, before: str) -> bool:
     kind, _, what = name.partition(":")
     times, _, digest = before.partition(" ")
     if kind == "file":
-        return times == _times(what) or digest == packagetree.file_digest(Path(what))
+        return times == _times(what) or digest == tree.file_digest(Path(what))
     return stamp(name) == before
 
 

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError
 from jetson_containers.core.suggest import did_you_mean
-from jetson_containers.recipes import files as recipe_files
-from jetson_containers.recipes import reader as recipe
-from jetson_containers.recipes import yaml_lines as yamlines
-from jetson_containers.recipes.upstream import merge as legacy_merge
+from jetson_containers.recipes import files, reader, yaml_lines
+from jetson_containers.recipes.upstream import merge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +26,8 @@ _NOT_MERGED = frozenset({"artifacts", "source", "variants", "versions"})
 def definition(path: Path, tree: Path) -> dict[str, Any] | None:
     """What a file says if it is a definition of upstream's; a file of any other content is none of ours."""
     try:
-        text = recipe_files.read_text(path, tree=tree)
-        if path.name in recipe.CONFIG_FILES and _OUR_FORMAT.search(text):
+        text = files.read_text(path, tree=tree)
+        if path.name in reader.CONFIG_FILES and _OUR_FORMAT.search(text):
             return None
         data, _ = _load(text, path)
     except (OSError, ValueError, RecipeError):
@@ -38,9 +36,9 @@ def definition(path: Path, tree: Path) -> dict[str, Any] | None:
     return data if data and _is_any(data) else None
 
 
-def named(path: Path, tree: Path) -> dict[str, Any]:
+def named_data(path: Path, tree: Path) -> dict[str, Any]:
     """What a file says that the header's `config` names. Raises RecipeError where it is no definition."""
-    data, lines = _load(recipe_files.read_text(path, tree=tree), path)
+    data, lines = _load(files.read_text(path, tree=tree), path)
     if not _is_any(data):
         _check_keys(data, lines, path)
         for name, entry in data.items():
@@ -49,9 +47,9 @@ def named(path: Path, tree: Path) -> dict[str, Any]:
     return data
 
 
-def header(path: Path, tree: Path) -> dict[str, Any]:
+def header_data(path: Path, tree: Path) -> dict[str, Any]:
     """The header of a Dockerfile; empty where there is none. Raises RecipeError."""
-    text = recipe.header_text(recipe_files.read_text(path, tree=tree))
+    text = reader.header_text(files.read_text(path, tree=tree))
     if text is None:
         return {}
     data, lines = _load(text, path)
@@ -64,7 +62,7 @@ def header(path: Path, tree: Path) -> dict[str, Any]:
 
 
 def _is_any(data: Mapping[str, Any]) -> bool:
-    return legacy_merge.is_definition(data) or legacy_merge.is_nested(data)
+    return merge.is_definition(data) or merge.is_nested(data)
 
 
 def _load(text: str, path: Path) -> tuple[dict[str, Any], Mapping[str, int]]:
@@ -72,15 +70,15 @@ def _load(text: str, path: Path) -> tuple[dict[str, Any], Mapping[str, int]]:
     lines: Mapping[str, int] = {}
     if path.suffix == ".json":  # which is not always YAML: tabs
         try:
-            data = json.loads(text[: yamlines.LONGEST + 1], parse_float=yamlines.number)
-            yamlines.check_size(data, path)
+            data = json.loads(text[: yaml_lines.LONGEST + 1], parse_float=yaml_lines.number)
+            yaml_lines.check_size(data, path)
         except RecursionError:
             raise RecipeError("broken JSON: nested too deeply", path=path) from None
         except ValueError as error:
             line = getattr(error, "lineno", None)
             raise RecipeError(f"broken JSON: {error}", path=path, line=line) from None
     else:
-        document = yamlines.parse(text, path, native=True)
+        document = yaml_lines.parse(text, path, native=True)
         data, lines = document.data, document.lines
     data = {} if data is None else data
     if not isinstance(data, dict):
@@ -91,7 +89,7 @@ def _load(text: str, path: Path) -> tuple[dict[str, Any], Mapping[str, int]]:
 def _check_keys(data: Mapping[str, Any], lines: Mapping[str, int], path: Path, prefix: str = "") -> None:
     """Refuse keys that nobody knows. Upstream drops all of such a header, its `depends` too, with a warning."""
     for key in data:
-        if key not in legacy_merge.KEYS:
-            known = legacy_merge.KEYS
+        if key not in merge.KEYS:
+            known = merge.KEYS
             hint = did_you_mean(key, known, otherwise=f"known keys: {', '.join(sorted(known))}")
             raise RecipeError(f"unknown key `{key}`", path=path, line=lines.get(prefix + key), hint=hint)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
 
 

@@ -12,20 +12,20 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
-from jetson_containers.recipes import files as recipe_files
-from jetson_containers.recipes import rules as requires
-from jetson_containers.recipes import schema as recipe_keys
+from jetson_containers.core.text import shown
+from jetson_containers.recipes import files, schema
 from jetson_containers.recipes.package import MOST_PACKAGES, Package
 from jetson_containers.recipes.requirement import Dependency
+from jetson_containers.recipes.rules import holds, parse
 from jetson_containers.recipes.upstream.merge import listed, switched_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
-_TEXTS = ("dockerfile", "docs", "group", "license", "network", "notes", "path", "postfix", "prefix", "timeout")
+_TEXTS = ("dockerfile", "group", "network", "path", "postfix", "prefix", "timeout")
 _FROM = re.compile(r"^[^\S\n]*FROM\s", re.MULTILINE | re.IGNORECASE)
 
 
@@ -52,14 +52,14 @@ class Directory:
     def read(self, file: Path) -> str:
         """A file's text, read once however many packages it defines. Raises RecipeError."""
         if file not in self._texts:
-            self._texts[file] = recipe_files.read_text(file, tree=self.tree or self.path, errors="replace")
+            self._texts[file] = files.read_text(file, tree=self.tree or self.path, errors="replace")
         return self._texts[file]
 
     def check_path(self, path: Path, written: str) -> None:
         """Raise RecipeError for a path of a recipe that leads out of the tree."""
         tree = self.tree or self.path
-        if not recipe_files.is_inside(path, tree):
-            raise self.error(f"`{recipe_files.shown(written)}` leads out of the package tree {tree}", written)
+        if not files.is_inside(path, tree):
+            raise self.error(f"`{shown(written)}` leads out of the package tree {tree}", written)
 
     def find(self, *needles: str) -> tuple[Path, int]:
         """Where the first of these texts that occurs is written; the beginning of the last file if none does."""
@@ -93,7 +93,7 @@ def make(
             names = [name, name.partition(":")[0], *aliases, directory.path.name]
             errors.append((error, tuple(dict.fromkeys(names))))
         except (TypeError, ValueError, AttributeError, LookupError) as problem:  # a value of an unexpected type
-            message = f"is no definition: {recipe_files.shown(str(problem))}"
+            message = f"is no definition: {shown(str(problem))}"
             errors.append((directory.error(message), (directory.path.name,)))
     return packages, errors
 
@@ -116,16 +116,19 @@ def one_per_name(packages: Sequence[Package], platform: Platform, notes: list[st
 
 def is_available(package: Package, platform: Platform) -> bool:
     """Whether a package is enabled and all that it requires holds."""
-    return not package.disabled and requires.holds(package.requires, platform)
+    return not package.disabled and holds(package.requires, platform)
 
 
 def _package(values: Mapping[str, Any], directory: Directory) -> Package:
     name = str(values["name"])
-    if not recipe_keys.is_name(name, upstream=True):
-        raise directory.error(f"`{recipe_files.shown(name)}` is no package name", name)
+    if not schema.is_name(name, upstream=True):
+        raise directory.error(f"`{shown(name)}` is no package name", name)
     for key in _TEXTS:
         if isinstance(values.get(key), dict | list):
             raise directory.error(f"`{key}` of `{name}` must be text, and is a {type(values[key]).__name__}", key)
+    for key in schema.JOINED:
+        if any(isinstance(item, dict | list) for item in listed(values.get(key))):
+            raise directory.error(f"`{key}` of `{name}` must be text or a list of texts", key)
     family, _, tag = name.partition(":")
     path = _path(values, directory)
     aliases = _aliases(values, directory)
@@ -151,13 +154,13 @@ def _package(values: Mapping[str, Any], directory: Directory) -> Package:
         test=_tests(values, path, directory),
         group=str(values.get("group") or directory.group),
         docs=_docs(values, path, directory),
-        notes=str(values.get("notes") or ""),
-        license=str(values.get("license") or ""),
-        memory_per_job=_number(values, "memory_per_job", recipe_keys.size, directory),
+        notes=schema.joined(values.get("notes"), "notes"),
+        license=schema.joined(values.get("license"), "license"),
+        memory_per_job=_number(values, "memory_per_job", schema.size, directory),
         coexist=switched_on(values.get("coexist")),
         gpu_at_build=switched_on(values.get("gpu_at_build")),
         network=_network(values, directory),
-        timeout=_number(values, "timeout", recipe_keys.seconds, directory),
+        timeout=_number(values, "timeout", schema.seconds, directory),
         prefix=str(values.get("prefix") or ""),
         postfix=None if postfix is None or postfix == directory.postfix else str(postfix),
         origin=f"{file}:{line}",
@@ -175,15 +178,15 @@ def _package(values: Mapping[str, Any], directory: Directory) -> Package:
 def _path(values: Mapping[str, Any], directory: Directory) -> Path:
     path = directory.path / str(values.get("path") or "")
     directory.check_path(path, str(values.get("path") or "path"))
-    if not recipe_files.is_directory(path):
-        raise directory.error(f"`path` is `{recipe_files.shown(str(path))}`, which is no directory", "path")
+    if not files.is_directory(path):
+        raise directory.error(f"`path` is `{shown(str(path))}`, which is no directory", "path")
     return path
 
 
 def _build_flags(values: Mapping[str, Any], directory: Directory) -> str:
     text = " ".join(str(item) for item in listed(values.get("build_flags")))
     try:
-        recipe_keys.build_flags(text)
+        schema.build_flags(text)
     except ValueError as error:
         raise directory.error(f"`build_flags`: {error}", "build_flags") from None
     return text
@@ -192,12 +195,12 @@ def _build_flags(values: Mapping[str, Any], directory: Directory) -> str:
 def _tests(values: Mapping[str, Any], path: Path, directory: Directory) -> tuple[str, ...]:
     tests = tuple(str(item) for item in listed(values.get("test")) if item)
     for test in tests:
-        directory.check_path(path / recipe_files.program(test), test)
+        directory.check_path(path / files.program(test), test)
     return tests
 
 
 def _docs(values: Mapping[str, Any], path: Path, directory: Directory) -> str:
-    docs = str(values.get("docs") or "")
+    docs = schema.joined(values.get("docs"), "docs")
     if docs.endswith(".md"):
         directory.check_path(path / docs, docs)
     return docs
@@ -205,8 +208,8 @@ def _docs(values: Mapping[str, Any], path: Path, directory: Directory) -> str:
 
 def _network(values: Mapping[str, Any], directory: Directory) -> str | None:
     network = str(values.get("network") or "")
-    if network not in recipe_keys.NETWORKS:
-        message = f"`network` must be {recipe_keys.Kind.NETWORK.value}, and is `{recipe_files.shown(network)}`"
+    if network not in schema.NETWORKS:
+        message = f"`network` must be {schema.ValueKind.NETWORK.value}, and is `{shown(network)}`"
         raise directory.error(message, "network")
     return network or None
 
@@ -214,8 +217,8 @@ def _network(values: Mapping[str, Any], directory: Directory) -> str | None:
 def _aliases(values: Mapping[str, Any], directory: Directory) -> tuple[str, ...]:
     aliases = [str(alias) for alias in listed(values.get("alias")) if alias]
     for alias in aliases:
-        if not recipe_keys.is_name(alias, upstream=True):
-            raise directory.error(f"the alias `{recipe_files.shown(alias)}` is no package name", alias)
+        if not schema.is_name(alias, upstream=True):
+            raise directory.error(f"the alias `{shown(alias)}` is no package name", alias)
     return tuple(dict.fromkeys(alias for alias in aliases if alias != values["name"]))
 
 
@@ -225,8 +228,8 @@ def _dockerfile(values: Mapping[str, Any], path: Path, directory: Directory) -> 
     if not name:
         return None
     directory.check_path(path / str(name), str(name))
-    if not recipe_files.is_there(path / str(name)):
-        raise directory.error(f"`{recipe_files.shown(str(name))}` is not there", str(name))
+    if not files.is_there(path / str(name)):
+        raise directory.error(f"`{shown(str(name))}` is not there", str(name))
     text = directory.read(path / str(name))
     lines = (line.strip() for line in text.splitlines())
     if not _FROM.search(text) and any(line and not line.startswith("#") for line in lines):
@@ -252,7 +255,7 @@ def _requires(values: Mapping[str, Any], name: str, directory: Directory) -> tup
     rules = tuple(str(item).strip() for item in listed(values.get("requires")))
     for rule in rules:
         try:
-            requires.parse(rule)
+            parse(rule)
         except RequirementSyntaxError as error:
             raise directory.error(f"`requires` of `{name}`: {error.message}", rule) from None
     return tuple(rule for rule in rules if rule)

@@ -12,24 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError
+from jetson_containers.core.text import shown
 from jetson_containers.platforms import tables
-from jetson_containers.recipes import files as recipe_files
-from jetson_containers.recipes import reader as recipe
+from jetson_containers.recipes import files, reader
 from jetson_containers.recipes.package import DEFAULT_REQUIRES
 from jetson_containers.recipes.tree import PYTHON_FILE
-from jetson_containers.recipes.upstream import config_py as legacy_python
-from jetson_containers.recipes.upstream import data as legacy_data
-from jetson_containers.recipes.upstream import forms as legacy_forms
-from jetson_containers.recipes.upstream import merge as legacy_merge
-from jetson_containers.recipes.upstream import packages as legacy_package
-from jetson_containers.recipes.upstream.packages import Directory
+from jetson_containers.recipes.upstream import config_py, forms, merge
+from jetson_containers.recipes.upstream.data import header_data, named_data
+from jetson_containers.recipes.upstream.packages import Directory, make, one_per_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence, Set
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
-    from jetson_containers.recipes.tree import Candidate
+    from jetson_containers.recipes.tree import RecipeDirectory
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class Draft:
 
 
 @dataclass
-class Found:
+class UpstreamPackages:
     """What the directories in upstream's format hold, by directory."""
 
     packages: dict[Path, list[Package]] = field(default_factory=dict)
@@ -59,13 +56,17 @@ class Found:
 
 @dataclass
 class Drafts:
-    """The directories in upstream's format, by path, those that cannot be read, and what deserves a word."""
+    """The directories in upstream's format, by path, those that cannot be read, and what deserves a word.
+
+    `none` are directories that hold no package, although a file in them is called like a definition.
+    """
 
     items: dict[Path, Draft] = field(default_factory=dict)
     broken: dict[Path, RecipeError] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    none: set[Path] = field(default_factory=set)
 
-    def add(self, candidate: Candidate, platform: Platform, found: Mapping[str, Mapping[str, Any]]) -> None:
+    def add(self, candidate: RecipeDirectory, platform: Platform, found: Mapping[str, Mapping[str, Any]]) -> None:
         """Read a directory."""
         try:
             self.items[candidate.path] = _draft(candidate, platform, found)
@@ -75,7 +76,7 @@ class Drafts:
             self.broken[candidate.path] = RecipeError(f"cannot be read: {error.strerror}", path=candidate.path)
 
 
-def drafts(candidates: Sequence[Candidate], roots: Sequence[Path], platform: Platform) -> Drafts:
+def drafts(candidates: Sequence[RecipeDirectory], roots: Sequence[Path], platform: Platform) -> Drafts:
     """Read the files of the directories in upstream's format.
 
     A tree with definitions in Python, or elsewhere than beside their Dockerfile, is upstream's as a whole: what in it
@@ -85,27 +86,31 @@ def drafts(candidates: Sequence[Candidate], roots: Sequence[Path], platform: Pla
     rest = []
     trees = set()
     for candidate in candidates:
-        found = legacy_forms.definitions(candidate)
-        alien = legacy_forms.has_python(candidate) or legacy_forms.names_elsewhere(candidate)
-        if alien or legacy_forms.is_upstream(candidate, found):
+        found = forms.definitions(candidate)
+        alien = forms.has_python(candidate) or forms.names_elsewhere(candidate)
+        if alien or forms.is_upstream(candidate, found):
             result.add(candidate, platform, found)
         else:
             rest.append((candidate, found))
         if alien:
             trees.add(_root(candidate.path, roots))
     for candidate, found in rest:
-        if _root(candidate.path, roots) in trees and legacy_forms.is_theirs(candidate, found, result.notices):
+        if _root(candidate.path, roots) not in trees:
+            continue
+        if forms.is_theirs(candidate, found, result.notices):
             result.add(candidate, platform, found)
+        elif forms.is_none(candidate):
+            result.none.add(candidate.path)
     return result
 
 
-def _draft(candidate: Candidate, platform: Platform, found: Mapping[str, Mapping[str, Any]]) -> Draft:
+def _draft(candidate: RecipeDirectory, platform: Platform, found: Mapping[str, Mapping[str, Any]]) -> Draft:
     path, tree = candidate.path, candidate.tree
     names = {entry.name for entry in path.iterdir()}
-    main = recipe.dockerfile_in(names)
-    header = legacy_data.header(path / main, tree) if main else {}
+    main = reader.dockerfile_in(names)
+    header = header_data(path / main, tree) if main else {}
     discovered = sorted({*found, *({PYTHON_FILE} & names)})
-    order = [str(name) for name in legacy_merge.listed(header["config"])] if "config" in header else discovered
+    order = [str(name) for name in merge.listed(header["config"])] if "config" in header else discovered
     postfix = default_postfix(platform)
     base: dict[str, Any] = {
         "name": path.name,
@@ -113,30 +118,32 @@ def _draft(candidate: Candidate, platform: Platform, found: Mapping[str, Mapping
         "requires": DEFAULT_REQUIRES,
         "postfix": postfix,
         "config": order,
-        "test": [name for name in recipe.TEST_FILES if name in names],
+        "test": [name for name in reader.TEST_FILES if name in names],
         **({"dockerfile": main} if main else {}),
-        **legacy_merge.with_lists(header),
+        **merge.with_lists(header),
     }
-    files = tuple(path / name for name in ([main] if main else []) + order)
+    definitions = tuple(path / name for name in ([main] if main else []) + order)
     steps = tuple(_steps(path, tree, order, found))
-    own = [name for name in _own_dockerfiles(steps) if recipe_files.is_file(path / name)]
-    headers = {name: legacy_data.header(path / name, tree) for name in own}
-    directory = Directory(path, candidate.group, files, postfix, tree)
+    own = [name for name in _own_dockerfiles(steps) if files.is_file(path / name)]
+    headers = {name: header_data(path / name, tree) for name in own}
+    directory = Directory(path, candidate.group, definitions, postfix, tree)
     directory.notes += _near_misses(candidate, {*found, *order})
     return Draft(directory, base, steps, headers)
 
 
-def read(drafts: Sequence[Draft], roots: Sequence[Path], platform: Platform, others: Sequence[Package] = ()) -> Found:
+def read(
+    drafts: Sequence[Draft], roots: Sequence[Path], platform: Platform, others: Sequence[Package] = ()
+) -> UpstreamPackages:
     """The packages of all drafts. `others` are those in our format, which recipes may look up.
 
     One child process runs every `config.py`; what fails there is in `broken`, with file, line and reason.
     """
-    found = Found()
+    found = UpstreamPackages()
     python = [item for item in drafts if item.runs_python]
     plain = [item for item in drafts if not item.runs_python]
     definitions = {item.directory.path: _merged(item, found) for item in plain}
     known = _known(others, definitions) if any(_looks_up(item) for item in python) else []
-    outcome = legacy_python.run([_job(item, roots) for item in python], roots, platform, known=known)
+    outcome = config_py.run([_job(item, roots) for item in python], roots, platform, known=known)
     for item, answer in zip(python, outcome.answers, strict=True):
         if answer.failure is not None:
             _fail(item, answer.failure, found)
@@ -145,11 +152,11 @@ def read(drafts: Sequence[Draft], roots: Sequence[Path], platform: Platform, oth
         item.directory.notes += [note for note in answer.notes if not (reason and "asked for" in note)]
         item.directory.added.update({Path(file): text for file, text in answer.added.items()})
     elsewhere = [file for item in drafts for file in item.directory.files if file.parent != item.directory.path]
-    found.inputs = legacy_python.inputs(outcome, elsewhere)
+    found.inputs = config_py.inputs(outcome, elsewhere)
     for item in drafts:
         path = item.directory.path
-        packages, errors = legacy_package.make(definitions[path], item.directory)
-        found.packages[path] = legacy_package.one_per_name(packages, platform, item.directory.notes)
+        packages, errors = make(definitions[path], item.directory)
+        found.packages[path] = one_per_name(packages, platform, item.directory.notes)
         found.broken.setdefault(path, []).extend(errors)
         found.notices += [_placed(item, note) for note in item.directory.notes]
     return found
@@ -157,7 +164,7 @@ def read(drafts: Sequence[Draft], roots: Sequence[Path], platform: Platform, oth
 
 def default_postfix(platform: Platform) -> str:
     """What upstream appends to tags, which its recipes may read; our tags are made by `imagename`."""
-    facts = legacy_python.facts(platform)
+    facts = config_py.facts(platform)
     release = facts["l4t"].split(".")
     if facts["machine"] == "x86_64":
         start = "amd64.x86_64"
@@ -180,55 +187,55 @@ def _steps(
     path: Path, tree: Path, order: Sequence[str], found: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, Any]]:
     for name in order:
-        shown = recipe_files.shown(name)
-        if not recipe_files.is_inside(path / name, tree):
-            raise RecipeError(f"`config` names `{shown}`, which leads out of the package tree {tree}", path=path)
-        if not recipe_files.is_there(path / name):
-            raise RecipeError(f"`config` names `{shown}`, which is not there", path=path)
+        written = shown(name)
+        if not files.is_inside(path / name, tree):
+            raise RecipeError(f"`config` names `{written}`, which leads out of the package tree {tree}", path=path)
+        if not files.is_there(path / name):
+            raise RecipeError(f"`config` names `{written}`, which is not there", path=path)
         if name.endswith(".py"):
-            recipe_files.read_bytes(path / name, tree=tree)  # the child has no such bounds
+            files.read_bytes(path / name, tree=tree)  # the child has no such bounds
             yield "python", path / name
         else:
-            yield "data", dict(found[name]) if name in found else legacy_data.named(path / name, tree)
+            yield "data", dict(found[name]) if name in found else named_data(path / name, tree)
 
 
 def _own_dockerfiles(steps: Sequence[tuple[str, Any]]) -> Iterator[str]:
     """The Dockerfiles that named definitions have of their own."""
     for kind, data in steps:
-        if kind == "data" and legacy_merge.is_nested(data) and len(data) > 1:
-            files = (entry.get("dockerfile") for entry in data.values())
-            yield from (file for file in files if file and isinstance(file, str))
+        if kind == "data" and merge.is_nested(data) and len(data) > 1:
+            dockerfiles = (entry.get("dockerfile") for entry in data.values())
+            yield from (file for file in dockerfiles if file and isinstance(file, str))
 
 
-def _near_misses(candidate: Candidate, known: Set[str]) -> Iterator[str]:
+def _near_misses(candidate: RecipeDirectory, known: Set[str]) -> Iterator[str]:
     """Files under the names of definitions that are none."""
     for name in candidate.files:
-        if name in recipe.CONFIG_FILES and name not in known:
+        if name in reader.CONFIG_FILES and name not in known:
             yield f"`{name}` is no definition and has no effect"
 
 
-def _merged(item: Draft, found: Found) -> list[dict[str, Any]]:
+def _merged(item: Draft, found: UpstreamPackages) -> list[dict[str, Any]]:
     """The definitions of a directory without `config.py`."""
     package: dict[str, Any] = dict(item.base)
     try:
         for _, data in item.steps:
-            legacy_merge.apply_data(package, data, lambda name: item.headers.get(name, {}))
-        return legacy_merge.flatten(package, item.base, item.directory.notes)
-    except (legacy_merge.Malformed, TypeError, ValueError, AttributeError, LookupError) as error:
-        _fail(item, legacy_python.Failure(str(error)), found)
+            merge.apply_data(package, data, lambda name: item.headers.get(name, {}))
+        return merge.flatten(package, item.base, item.directory.notes)
+    except (merge.Malformed, TypeError, ValueError, AttributeError, LookupError) as error:
+        _fail(item, config_py.ConfigPyFailure(str(error)), found)
         return []
 
 
-def _job(item: Draft, roots: Sequence[Path]) -> legacy_python.Job:
+def _job(item: Draft, roots: Sequence[Path]) -> config_py.ConfigPyJob:
     path = item.directory.path
     root = _root(path, roots)
     parts = [part.replace(".", "_") for part in path.relative_to(root).parts]
-    return legacy_python.Job(path, ".".join(["packages", *parts]), item.base, item.steps, item.headers)
+    return config_py.ConfigPyJob(path, ".".join(["packages", *parts]), item.base, item.steps, item.headers)
 
 
 def _looks_up(item: Draft) -> bool:
-    files = [value for kind, value in item.steps if kind == "python"]
-    return any("find_package" in item.directory.text(file) for file in files)
+    programs = [value for kind, value in item.steps if kind == "python"]
+    return any("find_package" in item.directory.text(file) for file in programs)
 
 
 def _known(others: Sequence[Package], definitions: Mapping[Path, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -252,7 +259,7 @@ def _known(others: Sequence[Package], definitions: Mapping[Path, Sequence[Mappin
     return sorted([*ours, *theirs], key=lambda item: str(item["name"]))
 
 
-def _fail(item: Draft, failure: legacy_python.Failure, found: Found) -> None:
+def _fail(item: Draft, failure: config_py.ConfigPyFailure, found: UpstreamPackages) -> None:
     path = failure.path or item.directory.files[-1]
     names = tuple(dict.fromkeys([item.directory.path.name, str(item.base["name"]).partition(":")[0]]))
     error = RecipeError(failure.reason, path=path, line=failure.line)

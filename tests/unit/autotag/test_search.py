@@ -14,17 +14,28 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from jetson_containers.autotag.ranking import merge
-from jetson_containers.autotag.search import Options, Search, choose, explain, find, options, refusal, refusals, sources
+from jetson_containers.autotag.search import (
+    AutotagOptions,
+    ImageSearch,
+    choose,
+    explain,
+    find,
+    options,
+    refusal,
+    refusals,
+    sources,
+)
 from jetson_containers.autotag.sources import MOST_CONFIGS, LocalSource, RegistrySource
-from jetson_containers.autotag.types import Candidate, Found, Kind, Wanted
+from jetson_containers.autotag.types import ImageCandidate, SourceFindings, SourceKind, Wanted
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import EngineMissingError, NoCompatibleImageError, RegistryError, UsageError
 from jetson_containers.engine.interface import LocalImage
 from jetson_containers.images import labels
 from jetson_containers.images.name import ImageName
-from jetson_containers.platforms.detect import Arch, Platform
-from jetson_containers.registry import Listing, Listings, Repository, Tag
+from jetson_containers.platforms.detect import parse_target
+from jetson_containers.platforms.platform import Arch, Platform
+from jetson_containers.registry import ImageRepository, Listings, Tag, TagListing
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
 from jetson_containers.registry.listing import SNAPSHOT
@@ -83,7 +94,7 @@ def local(*images: tuple[str, Mapping[str, str], str]) -> LocalSource:
 
 def hub(tmp_path: Path) -> RegistrySource:
     """Docker Hub as it was when the shipped list was made."""
-    return RegistrySource(Listings.of(config(tmp_path)), (Repository("docker.io", "dustynv"),))
+    return RegistrySource(Listings.of(config(tmp_path)), (ImageRepository("docker.io", "dustynv"),))
 
 
 def quiet_console(*, answers: str | None = None, monkeypatch: pytest.MonkeyPatch | None = None) -> Console:
@@ -118,9 +129,10 @@ def said(console: Console) -> str:
         ("torch:2.8+cu126", None, None, "torch", "2.8-cu126"),
     ],
 )
-def test_a_request_is_a_package_or_an_image(
+def test_wanted_parse_reads_a_package_or_an_image(
     text: str, registry: str | None, namespace: str | None, name: str, tag: str | None
 ) -> None:
+    """A request is a package or an image."""
     wanted = Wanted.parse(text)
     assert (wanted.registry, wanted.namespace, wanted.name, wanted.tag) == (registry, namespace, name, tag)
 
@@ -128,7 +140,8 @@ def test_a_request_is_a_package_or_an_image(
 @pytest.mark.parametrize(
     "text", ["", " ", "mlc:", "a b", "-x", "ns//mlc", "mlc:$(x)", "mlc@sha256:1", "/mlc", "mlc;ls"]
 )
-def test_what_is_no_request_is_refused(text: str) -> None:
+def test_wanted_parse_refuses_other_text(text: str) -> None:
+    """A text that is neither a package nor an image is refused."""
     with pytest.raises(UsageError, match="no package and no image"):
         Wanted.parse(text)
 
@@ -148,11 +161,12 @@ def test_what_is_no_request_is_refused(text: str) -> None:
         ("mlc:r36.4.0", "r36.4.0-cu128", True),
     ],
 )
-def test_a_tag_fits_as_upstream_has_it(wanted: str, tag: str, fits: bool) -> None:
+def test_wanted_fits_tags_as_upstream_does(wanted: str, tag: str, fits: bool) -> None:
+    """A tag fits as upstream has it."""
     assert Wanted.parse(wanted).fits(tag) is fits
 
 
-def test_every_published_reference_requests_itself() -> None:
+def test_wanted_of_a_published_reference_fits_only_itself() -> None:
     """All 752: the exact name of an image is a request that this image, and no other of its repository, fits."""
     for entry in json.loads(SNAPSHOT.read_bytes())["repositories"]:
         tags = [tag["tag"] for tag in entry["tags"]]
@@ -169,9 +183,10 @@ WORD = st.from_regex(r"[a-z0-9]{1,6}([_.-][a-z0-9]{1,6}){0,2}", fullmatch=True)
     st.sampled_from(["", "docker.io/", "localhost/", "reg:5000/", "ghcr.io/"]), st.lists(WORD, max_size=2), WORD,
     st.none() | WORD,
 )  # fmt: skip
-def test_a_request_has_the_parts_of_the_reference_it_is(
+def test_wanted_parse_gives_the_parts_of_a_reference(
     registry: str, namespace: list[str], name: str, tag: str | None
 ) -> None:
+    """A request has the parts of its reference."""
     text = registry + "/".join([*namespace, name]) + (f":{tag}" if tag else "")
     assume(registry or not namespace or (not set(namespace[0]) & set(".:") and namespace[0] != "localhost"))
     wanted = Wanted.parse(text)
@@ -181,47 +196,50 @@ def test_a_request_has_the_parts_of_the_reference_it_is(
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_request_or_a_usage_error(text: str) -> None:
+def test_wanted_parse_of_any_text_succeeds_or_is_a_usage_error(text: str) -> None:
+    """Any text is a request or a usage error."""
     with contextlib.suppress(UsageError):
         Wanted.parse(text)
 
 
-def test_no_request_is_an_error() -> None:
+def test_autotag_without_a_request_is_an_error() -> None:
+    """Without a request there is an error."""
     with pytest.raises(UsageError, match="no package was named"):
-        choose([], ORIN, (), Options())
+        choose([], ORIN, (), AutotagOptions())
 
 
 # the local store
 
 
-def test_a_local_image_that_runs_is_the_answer() -> None:
+def test_autotag_answers_with_a_local_image_that_runs() -> None:
+    """A local image that runs is the answer."""
     place = local(
         ("mlc:0.20.0-r36.4-cu126-22.04", label("mlc:0.20.0-r36.4-cu126-22.04", ["mlc:0.20.0"], ORIN), "arm64")
     )
-    choice = choose(["mlc"], ORIN, (place,), Options())
+    choice = choose(["mlc"], ORIN, (place,), AutotagOptions())
     assert choice.image == "mlc:0.20.0-r36.4-cu126-22.04"
     assert [(entry.rank, entry.verdict.ok) for entry in choice.candidates] == [(1, True)]
 
 
-def test_local_images_are_judged_like_remote_ones() -> None:
+def test_autotag_judges_local_images_like_remote_ones() -> None:
     """JC#353: 'local images come first, and for those it does no version checks'."""
     place = local(
         ("dustynv/mlc:r35.4.1", {}, "arm64"),
         ("mlc:0.1.0-r32.7.1", {}, "arm64"),
         ("mlc:0.20.0-x86_64-cu128-24.04", {}, "amd64"),
     )
-    choice = choose(["mlc"], ORIN, (place,), Options())
+    choice = choose(["mlc"], ORIN, (place,), AutotagOptions())
     assert choice.image is None
     assert len(choice.candidates) == 3
     assert all(entry.verdict.rule and entry.verdict.reason for entry in choice.candidates)
 
 
 @pytest.mark.parametrize("role", [labels.STAGE, labels.ARTIFACT, "building"])
-def test_an_image_under_construction_never_wins(role: str) -> None:
+def test_autotag_never_chooses_an_unfinished_image(role: str) -> None:
     """JC#324, JC#787: half-built images were offered as the result."""
     name = "mlc:0.20.0-r36.4-cu126-22.04"
     marks = label(name, ["mlc:0.20.0"], ORIN, role)
-    choice = choose(["mlc"], ORIN, (local((name, marks, "arm64")),), Options())
+    choice = choose(["mlc"], ORIN, (local((name, marks, "arm64")),), AutotagOptions())
     assert choice.image is None
     assert choice.candidates[0].verdict.rule == "image-role"
 
@@ -229,37 +247,42 @@ def test_an_image_under_construction_never_wins(role: str) -> None:
 @pytest.mark.parametrize(
     "reference", ["jetson-containers/stage:mlc-r36.4-cu126-22.04", "jetson-containers/stage/mlc:r36.4-cu126-22.04"]
 )
-def test_a_stage_is_known_by_its_name_too(reference: str) -> None:
-    choice = choose([reference.partition(":")[0]], ORIN, (local((reference, {}, "arm64")),), Options())
+def test_autotag_knows_a_stage_by_its_name_too(reference: str) -> None:
+    """A stage is known by its name too."""
+    choice = choose([reference.partition(":")[0]], ORIN, (local((reference, {}, "arm64")),), AutotagOptions())
     assert choice.image is None
     assert [entry.verdict.rule for entry in choice.candidates] == ["image-role"]
 
 
-def test_nameless_images_are_no_candidates() -> None:
+def test_autotag_ignores_images_without_a_name() -> None:
+    """Images without a name are not candidates."""
     engine = FakeEngine()
     engine.store["x"] = LocalImage("sha256:1", ("mlc:<none>", "<none>:<none>"), {}, "arm64", "2026-11-20", 1)
     engine.store["y"] = LocalImage("sha256:2", (), label("mlc:1-r36.4", ["mlc"], ORIN), "arm64", "2026-11-20", 1)
-    assert choose(["mlc"], ORIN, (LocalSource(lambda: engine),), Options()).candidates == ()
+    assert choose(["mlc"], ORIN, (LocalSource(lambda: engine),), AutotagOptions()).candidates == ()
 
 
-def test_an_image_without_labels_is_judged_by_its_name() -> None:
-    choice = choose(["mlc"], ORIN, (local(("dustynv/mlc:0.20.0-r36.4.0", {}, "arm64")),), Options())
+def test_autotag_judges_an_image_without_labels_by_its_name() -> None:
+    """An image without labels is judged by its name."""
+    choice = choose(["mlc"], ORIN, (local(("dustynv/mlc:0.20.0-r36.4.0", {}, "arm64")),), AutotagOptions())
     assert choice.image == "dustynv/mlc:0.20.0-r36.4.0"
 
 
-def test_labels_inherited_from_one_of_ours_prove_nothing() -> None:
+def test_autotag_does_not_believe_inherited_labels() -> None:
     """Somebody's image built FROM ours inherits role, packages and name; it is not ours and not named so."""
     marks = label("mlc:0.20.0-r36.4-cu126-22.04", ["numpy", "mlc:0.20.0"], ORIN)
-    assert choose(["mlc"], ORIN, (local(("my/app:1", marks, "arm64")),), Options()).candidates == ()
-    choice = choose(["my/app"], ORIN, (local(("my/app:1", marks, "arm64")),), Options())
+    assert choose(["mlc"], ORIN, (local(("my/app:1", marks, "arm64")),), AutotagOptions()).candidates == ()
+    choice = choose(["my/app"], ORIN, (local(("my/app:1", marks, "arm64")),), AutotagOptions())
     assert choice.image == "my/app:1"  # its platform, inherited, is true
 
 
-def test_no_engine_means_no_local_images_and_is_said() -> None:
+def test_autotag_without_an_engine_has_no_local_images_and_says_so() -> None:
+    """Without an engine there are no local images, and a notice says so."""
+
     def none() -> Any:
         raise EngineMissingError("no container engine")
 
-    choice = choose(["mlc"], ORIN, (LocalSource(none),), Options())
+    choice = choose(["mlc"], ORIN, (LocalSource(none),), AutotagOptions())
     assert choice.candidates == ()
     assert "no container engine" in choice.notices[0]
 
@@ -270,10 +293,11 @@ def test_no_engine_means_no_local_images_and_is_said() -> None:
 BOTH = ("numpy:2.2", "llama_cpp:b9016")
 
 
-def test_an_image_must_hold_all_packages() -> None:
+def test_autotag_requires_all_packages_in_one_image() -> None:
+    """An image must hold all packages."""
     both, one = "llm:r36.4-cu126-22.04", "llama_cpp:b9016-r36.4-cu126-22.04"
     place = local((one, label(one, BOTH[1:], ORIN), "arm64"), (both, label(both, BOTH, ORIN), "arm64"))
-    choice = choose(["llama_cpp", "numpy"], ORIN, (place,), Options())
+    choice = choose(["llama_cpp", "numpy"], ORIN, (place,), AutotagOptions())
     assert choice.image == both
     refused = [entry for entry in choice.candidates if not entry.verdict.ok]
     assert [(entry.candidate.reference, entry.verdict.rule) for entry in refused] == [(one, "contents")]
@@ -289,55 +313,61 @@ def test_an_image_must_hold_all_packages() -> None:
         (["numpy:1.26", "llama_cpp"], False),
     ],
 )
-def test_versions_are_those_of_the_label(request_: list[str], fits: bool) -> None:
+def test_autotag_compares_versions_of_the_label(request_: list[str], fits: bool) -> None:
+    """Versions are those of the label."""
     name = "llama_cpp:b9016-r36.4-cu126-22.04"
-    choice = choose(request_, ORIN, (local((name, label(name, BOTH, ORIN), "arm64")),), Options())
+    choice = choose(request_, ORIN, (local((name, label(name, BOTH, ORIN), "arm64")),), AutotagOptions())
     assert (choice.image == name) is fits
     if not fits:
         assert choice.candidates[0].verdict.rule == "version"
 
 
-def test_unknown_contents_never_match_a_second_package(tmp_path: Path) -> None:
+def test_autotag_never_matches_a_second_package_by_unknown_contents(tmp_path: Path) -> None:
     """JC: `autotag a b` used only the first package."""
-    choice = choose(["mlc", "pytorch"], ORIN, (hub(tmp_path),), Options())
+    choice = choose(["mlc", "pytorch"], ORIN, (hub(tmp_path),), AutotagOptions())
     assert choice.image is None
     named = {entry.verdict.rule for entry in choice.candidates}
     assert named == {"contents"}
 
 
-def test_contents_may_be_known_from_elsewhere(tmp_path: Path) -> None:
+def test_autotag_knows_contents_from_options(tmp_path: Path) -> None:
+    """Contents may be known from elsewhere."""
     inside = {"mlc": ["mlc", "pytorch"]}
-    chosen = Options(contents=lambda name: inside.get(name, ()))
+    chosen = AutotagOptions(contents=lambda name: inside.get(name, ()))
     choice = choose(["mlc", "pytorch"], ORIN, (hub(tmp_path),), chosen)
     assert choice.image is not None
     assert choice.image.startswith("dustynv/mlc:")
 
 
-def test_an_image_that_bears_the_name_comes_before_one_that_holds_the_package() -> None:
+def test_autotag_prefers_an_image_of_the_name_to_one_that_holds_the_package() -> None:
+    """An image of the name comes before one that holds the package."""
     named, other = "numpy:2.1-r36.4-cu126-22.04", "llama_cpp:b9016-r36.4-cu126-22.04"
     place = local((other, label(other, BOTH, ORIN), "arm64"), (named, label(named, ["numpy:2.1"], ORIN), "arm64"))
-    choice = choose(["numpy"], ORIN, (place,), Options())
+    choice = choose(["numpy"], ORIN, (place,), AutotagOptions())
     assert [entry.candidate.reference for entry in choice.candidates] == [named, other]
-    assert choose(["llama_cpp"], ORIN, (place,), Options()).image == other
+    assert choose(["llama_cpp"], ORIN, (place,), AutotagOptions()).image == other
 
 
-def test_of_images_that_only_hold_it_the_smallest_set_wins() -> None:
+def test_autotag_prefers_the_smallest_set_that_holds_the_package() -> None:
+    """Of images that only hold the package the smallest set wins."""
     large, small = "b:1-r36.4-cu126-22.04", "a:9-r36.4-cu126-22.04"
     place = local(
         (large, label(large, ["numpy", "x", "y", "b:1"], ORIN), "arm64"),
         (small, label(small, ["numpy", "a:9"], ORIN), "arm64"),
     )
-    assert choose(["numpy"], ORIN, (place,), Options()).image == small
+    assert choose(["numpy"], ORIN, (place,), AutotagOptions()).image == small
 
 
-def test_aliases_are_names(tmp_path: Path) -> None:
-    chosen = Options(aliases=lambda name: ["pytorch"] if name == "torch" else [])
+def test_autotag_takes_aliases_as_names(tmp_path: Path) -> None:
+    """Aliases are names."""
+    chosen = AutotagOptions(aliases=lambda name: ["pytorch"] if name == "torch" else [])
     image = choose(["torch"], ORIN, (hub(tmp_path),), chosen).image
     assert image is not None
     assert image.startswith("dustynv/pytorch:")
 
 
-def test_aliases_are_asked_for_only_when_the_name_finds_nothing(tmp_path: Path) -> None:
+def test_autotag_reads_aliases_only_when_the_name_finds_nothing(tmp_path: Path) -> None:
+    """Aliases are read only when the name finds nothing."""
     asked: list[str] = []
 
     def aliases(name: str) -> list[str]:
@@ -345,27 +375,28 @@ def test_aliases_are_asked_for_only_when_the_name_finds_nothing(tmp_path: Path) 
         return ["pytorch"] if name == "torch" else []
 
     places = (local(("dustynv/pytorch:2.6-r36.4.0-cu128", {}, "arm64")), hub(tmp_path))
-    assert choose(["mlc"], ORIN, places, Options(aliases=aliases)).image
+    assert choose(["mlc"], ORIN, places, AutotagOptions(aliases=aliases)).image
     assert asked == []
-    choice = choose(["torch"], ORIN, places, Options(aliases=aliases))
+    choice = choose(["torch"], ORIN, places, AutotagOptions(aliases=aliases))
     assert asked == ["torch"]
     assert choice.image == "dustynv/pytorch:2.6-r36.4.0-cu128"  # the local one, as without an alias
-    assert choose(["nothing-like-it"], ORIN, places, Options(aliases=aliases)).candidates == ()
+    assert choose(["nothing-like-it"], ORIN, places, AutotagOptions(aliases=aliases)).candidates == ()
 
 
-def test_a_namespace_is_kept(tmp_path: Path) -> None:
+def test_autotag_keeps_the_namespace(tmp_path: Path) -> None:
     """JC: `foo/mlc` became `dustynv/mlc`."""
-    assert choose(["foo/mlc"], ORIN, (hub(tmp_path),), Options()).image is None
+    assert choose(["foo/mlc"], ORIN, (hub(tmp_path),), AutotagOptions()).image is None
     place = local(("dustynv/mlc:0.20.0-r36.4.0", {}, "arm64"), ("foo/mlc:0.19.0-r36.4.0", {}, "arm64"))
-    assert choose(["foo/mlc"], ORIN, (place,), Options()).image == "foo/mlc:0.19.0-r36.4.0"
-    assert choose(["foo/mlc:0.20.0"], ORIN, (place,), Options()).image is None
+    assert choose(["foo/mlc"], ORIN, (place,), AutotagOptions()).image == "foo/mlc:0.19.0-r36.4.0"
+    assert choose(["foo/mlc:0.20.0"], ORIN, (place,), AutotagOptions()).image is None
 
 
 # registries and their order
 
 
-def test_the_shipped_list_answers_without_network(tmp_path: Path) -> None:
-    choice = choose(["mlc"], ORIN, (hub(tmp_path),), Options())
+def test_autotag_answers_from_the_shipped_list_without_network(tmp_path: Path) -> None:
+    """The shipped list answers without network."""
+    choice = choose(["mlc"], ORIN, (hub(tmp_path),), AutotagOptions())
     assert choice.image == "dustynv/mlc:0.20.0-r36.4.0"
     assert choice.notices[0].startswith("offline; using the list of docker.io of 2025-05-06")
 
@@ -376,36 +407,40 @@ def test_the_shipped_list_answers_without_network(tmp_path: Path) -> None:
     ids=["Orin", "Nano", "Thor", "PC without GPU"],
 )
 @pytest.mark.parametrize("name", ["mlc", "llama_cpp", "l4t-pytorch", "nano_llm", "jetson-inference"])
-def test_only_images_of_the_hosts_own_release_family(
+def test_autotag_chooses_only_images_of_the_release_family_of_the_host(
     tmp_path: Path, host: Platform, allowed: set[str], name: str
 ) -> None:
-    choice = choose([name], host, (hub(tmp_path),), Options())
+    """Only images of the host's own release family are chosen."""
+    choice = choose([name], host, (hub(tmp_path),), AutotagOptions())
     fit = [entry.candidate.name for entry in choice.candidates if entry.verdict.ok]
     releases = {f"r{one.platform.l4t.major}.{one.platform.l4t.minor}" for one in fit if one.platform.l4t}
     assert releases <= allowed
     assert len(choice.candidates) > 1
 
 
-def test_an_exact_reference_is_judged_too(tmp_path: Path) -> None:
-    assert choose(["dustynv/mlc:0.20.0-r36.4.0"], ORIN, (hub(tmp_path),), Options()).image
-    refused = choose(["dustynv/mlc:0.20.0-r36.4.0"], NANO, (hub(tmp_path),), Options())
+def test_autotag_judges_an_exact_reference_too(tmp_path: Path) -> None:
+    """An exact reference is judged too."""
+    assert choose(["dustynv/mlc:0.20.0-r36.4.0"], ORIN, (hub(tmp_path),), AutotagOptions()).image
+    refused = choose(["dustynv/mlc:0.20.0-r36.4.0"], NANO, (hub(tmp_path),), AutotagOptions())
     assert refused.image is None
     (entry,) = [e for e in refused.candidates if e.candidate.reference == "dustynv/mlc:0.20.0-r36.4.0"]
     assert entry.verdict.rule not in {"version", "contents"}
 
 
-def test_other_versions_are_refused_by_name(tmp_path: Path) -> None:
-    choice = choose(["mlc:0.19.*"], ORIN, (hub(tmp_path),), Options())
+def test_autotag_refuses_other_versions_by_name(tmp_path: Path) -> None:
+    """Other versions are refused by name."""
+    choice = choose(["mlc:0.19.*"], ORIN, (hub(tmp_path),), AutotagOptions())
     fit = [entry.candidate.name.tag for entry in choice.candidates if entry.verdict.ok]
     assert fit == ["0.19.5-r36.4.0", "0.19.4-r36.4.0", "0.19.3-r36.4.0", "0.19.2-r36.4.0", "0.19.1-r36.4.0",
                    "0.19.0-r36.4.0"]  # fmt: skip
     assert {e.verdict.rule for e in choice.candidates if not e.verdict.ok} == {"version"}
 
 
-def test_a_digest_is_an_exact_request(tmp_path: Path) -> None:
-    first = choose(["mlc"], ORIN, (hub(tmp_path),), Options()).best
+def test_autotag_takes_a_digest_as_an_exact_request(tmp_path: Path) -> None:
+    """A digest is an exact request."""
+    first = choose(["mlc"], ORIN, (hub(tmp_path),), AutotagOptions()).best
     assert first is not None
-    choice = choose([f"dustynv/mlc@{first.digest}"], ORIN, (hub(tmp_path),), Options())
+    choice = choose([f"dustynv/mlc@{first.digest}"], ORIN, (hub(tmp_path),), AutotagOptions())
     assert choice.image == first.reference
     assert {e.verdict.rule for e in choice.candidates if not e.verdict.ok} == {"digest"}
 
@@ -416,32 +451,37 @@ OLD = "dustynv/mlc:0.1.4-r36.4.2"
 @pytest.mark.parametrize(
     ("order", "image"),
     [
-        ((Kind.LOCAL, Kind.REGISTRY), OLD),
-        ((Kind.REGISTRY, Kind.LOCAL), "dustynv/mlc:0.20.0-r36.4.0"),
-        ((Kind.REGISTRY,), "dustynv/mlc:0.20.0-r36.4.0"),
+        ((SourceKind.LOCAL, SourceKind.REGISTRY), OLD),
+        ((SourceKind.REGISTRY, SourceKind.LOCAL), "dustynv/mlc:0.20.0-r36.4.0"),
+        ((SourceKind.REGISTRY,), "dustynv/mlc:0.20.0-r36.4.0"),
     ],
 )
 @pytest.mark.parametrize("everything", [False, True])
-def test_the_preferred_source_decides(tmp_path: Path, order: tuple[Kind, ...], image: str, everything: bool) -> None:
+def test_autotag_follows_the_preferred_source(
+    tmp_path: Path, order: tuple[SourceKind, ...], image: str, everything: bool
+) -> None:
+    """The preferred source decides."""
     engine = engine_with((OLD, {}, "arm64"))
-    chosen = Options(order=order, registries=(Repository("docker.io", "dustynv"),), explain=everything)
+    chosen = AutotagOptions(order=order, registries=(ImageRepository("docker.io", "dustynv"),), explain=everything)
     places = sources(config(tmp_path), lambda: engine, chosen)
     choice = choose(["mlc"], ORIN, places, chosen)
     assert choice.image == image
     assert choice.candidates[0].rank == 1
 
 
-def test_a_registry_is_not_asked_when_the_local_store_has_an_answer() -> None:
-    class Never:
-        kind = Kind.REGISTRY
+def test_autotag_does_not_ask_a_registry_when_the_local_store_has_an_answer() -> None:
+    """A registry is not asked when the local store has an answer."""
 
-        def find(self, request: Any, host: Any) -> Found:
+    class Never:
+        kind = SourceKind.REGISTRY
+
+        def find(self, request: Any, host: Any) -> SourceFindings:
             raise AssertionError("asked")
 
     place = local(("dustynv/mlc:0.20.0-r36.4.0", {}, "arm64"))
-    assert choose(["mlc"], ORIN, (place, Never()), Options()).image
+    assert choose(["mlc"], ORIN, (place, Never()), AutotagOptions()).image
     with pytest.raises(AssertionError, match="asked"):
-        choose(["mlc"], ORIN, (place, Never()), Options(explain=True))
+        choose(["mlc"], ORIN, (place, Never()), AutotagOptions(explain=True))
 
 
 def listings_of(tmp_path: Path) -> Listings:
@@ -450,96 +490,105 @@ def listings_of(tmp_path: Path) -> Listings:
     return Listings(tmp_path / "cache", lambda: RegistryClient(wire, lambda _host: None))
 
 
-def test_any_registry_is_asked_and_its_labels_read(tmp_path: Path) -> None:
+def test_autotag_asks_any_registry_and_reads_labels(tmp_path: Path) -> None:
+    """Any registry is asked and its labels read."""
     name = "llama_cpp:b9016-r36.4-cu126-22.04"
     with FakeRegistry() as registry:
         registry.add_image("ns/llama_cpp", name.partition(":")[2], labels=label(name, BOTH, ORIN))
         registry.add_image("ns/llama_cpp", "b1-r32.7.1")
-        place = RegistrySource(listings_of(tmp_path), (Repository(registry.host, "ns"),))
-        choice = choose(["llama_cpp", "numpy"], ORIN, (place,), Options())
+        place = RegistrySource(listings_of(tmp_path), (ImageRepository(registry.host, "ns"),))
+        choice = choose(["llama_cpp", "numpy"], ORIN, (place,), AutotagOptions())
         assert choice.image == f"{registry.host}/ns/{name}"
         assert choice.best is not None
         assert choice.best.digest
         assert not any("b1-r32.7.1" in path for path in registry.paths())  # its name says enough
 
 
-def test_what_the_name_does_not_say_comes_from_the_labels(tmp_path: Path) -> None:
+def test_autotag_reads_from_labels_what_the_name_does_not_say(tmp_path: Path) -> None:
+    """What the name does not say comes from the labels."""
     with FakeRegistry() as registry:
         registry.add_image("ns/llm", "latest", labels=label("llm:latest", BOTH, ORIN))
-        place = RegistrySource(listings_of(tmp_path), (Repository(registry.host, "ns"),))
-        assert choose(["llm"], ORIN, (place,), Options()).image == f"{registry.host}/ns/llm:latest"
-        assert choose(["llm"], NANO, (place,), Options()).image is None
+        place = RegistrySource(listings_of(tmp_path), (ImageRepository(registry.host, "ns"),))
+        assert choose(["llm"], ORIN, (place,), AutotagOptions()).image == f"{registry.host}/ns/llm:latest"
+        assert choose(["llm"], NANO, (place,), AutotagOptions()).image is None
 
 
-def test_a_multi_platform_tag_serves_each_of_its_platforms(tmp_path: Path) -> None:
+def test_autotag_finds_each_platform_of_a_multi_platform_tag(tmp_path: Path) -> None:
+    """A multi-platform tag serves each of its platforms."""
     with FakeRegistry() as registry:
         images = {
             arch: registry.add_image("ns/llm", f"only-{arch}", arch=arch, labels=label("llm:latest", BOTH, platform))
             for arch, platform in (("arm64", ORIN), ("amd64", PC))
         }
         registry.add_index("ns/llm", "latest", images)
-        place = RegistrySource(listings_of(tmp_path), (Repository(registry.host, "ns"),))
+        place = RegistrySource(listings_of(tmp_path), (ImageRepository(registry.host, "ns"),))
         for host in (ORIN, PC):
-            choice = choose(["llm:latest"], host, (place,), Options())
+            choice = choose(["llm:latest"], host, (place,), AutotagOptions())
             assert choice.image == f"{registry.host}/ns/llm:latest", refusals(choice.candidates)
 
 
-def test_the_order_of_registries_breaks_a_tie(tmp_path: Path) -> None:
+def test_autotag_prefers_the_earlier_registry_between_equals(tmp_path: Path) -> None:
+    """The order of registries breaks a tie."""
     name = "mlc:0.20.0-r36.4-cu126-22.04"
     with FakeRegistry() as one, FakeRegistry() as two:
         for registry in (one, two):
             registry.add_image("ns/mlc", name.partition(":")[2], labels=label(name, ["mlc:0.20.0"], ORIN))
         for first, second in ((one, two), (two, one)):
-            spaces = (Repository(first.host, "ns"), Repository(second.host, "ns"))
+            spaces = (ImageRepository(first.host, "ns"), ImageRepository(second.host, "ns"))
             place = RegistrySource(listings_of(tmp_path), spaces)
-            assert choose(["mlc"], ORIN, (place,), Options()).image == f"{first.host}/ns/{name}"
+            assert choose(["mlc"], ORIN, (place,), AutotagOptions()).image == f"{first.host}/ns/{name}"
 
 
-def test_one_registry_down_leaves_the_others(tmp_path: Path) -> None:
+def test_autotag_asks_the_other_registries_when_one_is_down(tmp_path: Path) -> None:
+    """When one registry is down, the others are asked."""
     with FakeRegistry() as gone:
-        down = Repository(gone.host, "ns")
+        down = ImageRepository(gone.host, "ns")
     with FakeRegistry() as registry:
         registry.add_image("ns/mlc", "0.20.0-r36.4-cu126-22.04")
-        place = RegistrySource(listings_of(tmp_path), (down, Repository(registry.host, "ns")))
-        choice = choose(["mlc"], ORIN, (place,), Options())
+        place = RegistrySource(listings_of(tmp_path), (down, ImageRepository(registry.host, "ns")))
+        choice = choose(["mlc"], ORIN, (place,), AutotagOptions())
     assert choice.image == f"{registry.host}/ns/mlc:0.20.0-r36.4-cu126-22.04"
     assert "connection refused" in choice.problems[0].message
 
 
-def test_a_request_that_names_a_registry_is_asked_there_only(tmp_path: Path) -> None:
+def test_autotag_asks_only_the_registry_that_a_request_names(tmp_path: Path) -> None:
+    """A request that names a registry is asked there only."""
     with FakeRegistry() as registry:
         registry.add_image("deep/ns/mlc", "0.20.0-r36.4-cu126-22.04")
-        place = RegistrySource(listings_of(tmp_path), (Repository("registry.example", "ns"),))
-        choice = choose([f"{registry.host}/deep/ns/mlc:0.20.0"], ORIN, (place,), Options())
+        place = RegistrySource(listings_of(tmp_path), (ImageRepository("registry.example", "ns"),))
+        choice = choose([f"{registry.host}/deep/ns/mlc:0.20.0"], ORIN, (place,), AutotagOptions())
     assert choice.image == f"{registry.host}/deep/ns/mlc:0.20.0-r36.4-cu126-22.04"
 
 
 # options
 
 
-def test_options_are_words(tmp_path: Path) -> None:
+def test_options_are_made_of_words(tmp_path: Path) -> None:
+    """Options are made of words."""
     made = options(config(tmp_path), prefer=["registry", "local"], disable=["local"])
-    assert made.order == (Kind.REGISTRY,)
-    assert made.registries == (Repository("docker.io", "dustynv"),)
-    assert options(config(tmp_path)).order == (Kind.LOCAL, Kind.REGISTRY, Kind.BUILD)
+    assert made.order == (SourceKind.REGISTRY,)
+    assert made.registries == (ImageRepository("docker.io", "dustynv"),)
+    assert options(config(tmp_path)).order == (SourceKind.LOCAL, SourceKind.REGISTRY, SourceKind.BUILD)
 
 
 @pytest.mark.parametrize(
     ("user", "registries", "expected"),
     [
-        ("me", (), [Repository("docker.io", "me")]),
-        ("", ("reg:5000/ns", "ghcr.io/x"), [Repository("reg:5000", "ns"), Repository("ghcr.io", "x")]),
-        ("me", ("reg:5000",), [Repository("reg:5000", "me")]),
+        ("me", (), [ImageRepository("docker.io", "me")]),
+        ("", ("reg:5000/ns", "ghcr.io/x"), [ImageRepository("reg:5000", "ns"), ImageRepository("ghcr.io", "x")]),
+        ("me", ("reg:5000",), [ImageRepository("reg:5000", "me")]),
     ],
 )
-def test_user_and_registry_say_where_to_look(
-    tmp_path: Path, user: str, registries: tuple[str, ...], expected: list[Repository]
+def test_options_user_and_registry_say_where_to_look(
+    tmp_path: Path, user: str, registries: tuple[str, ...], expected: list[ImageRepository]
 ) -> None:
+    """User and registry say where to look."""
     assert options(config(tmp_path), user=user, registries=registries).registries == tuple(expected)
 
 
 @pytest.mark.parametrize("word", ["cloud", "Local", ""])
-def test_a_source_that_does_not_exist_is_an_error(tmp_path: Path, word: str) -> None:
+def test_options_refuse_an_unknown_source(tmp_path: Path, word: str) -> None:
+    """A source that does not exist is an error."""
     with pytest.raises(UsageError, match="no source of images"):
         options(config(tmp_path), prefer=[word])
 
@@ -560,13 +609,15 @@ def run(
 REMOTE = "dustynv/mlc:0.20.0-r36.4.0"
 
 
-def test_without_a_terminal_a_registry_image_is_the_answer_and_nothing_is_pulled(tmp_path: Path) -> None:
+def test_autotag_without_a_terminal_answers_with_a_registry_image_and_pulls_nothing(tmp_path: Path) -> None:
+    """Without a terminal a registry image is the answer, and nothing is pulled."""
     engine = FakeEngine()
     assert run(tmp_path, engine=engine) == REMOTE
     assert [call for call in engine.calls if call[0] == "pull"] == []
 
 
-def test_without_a_terminal_nothing_is_built(tmp_path: Path) -> None:
+def test_autotag_without_a_terminal_builds_nothing(tmp_path: Path) -> None:
+    """Without a terminal nothing is built."""
     with pytest.raises(NoCompatibleImageError) as caught:
         run(tmp_path, host=THOR, build=lambda _request: pytest.fail("built"))
     assert caught.value.exit_code == 127
@@ -574,9 +625,10 @@ def test_without_a_terminal_nothing_is_built(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("answer", "pulled"), [("\n", True), ("y\n", True), ("n\n", False)])
-def test_on_a_terminal_a_pull_is_asked_for_with_its_size(
+def test_autotag_on_a_terminal_asks_for_a_pull_with_its_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, pulled: bool
 ) -> None:
+    """On a terminal a pull is asked for, with its size."""
     engine = FakeEngine()
     engine.registry[REMOTE] = LocalImage("sha256:1", (REMOTE,), {}, "arm64", "2026-11-20", 1)
     console = quiet_console(answers=answer, monkeypatch=monkeypatch)
@@ -590,7 +642,8 @@ def test_on_a_terminal_a_pull_is_asked_for_with_its_size(
     assert (("pull", REMOTE) in engine.calls) is pulled
 
 
-def test_yes_pulls_without_asking(tmp_path: Path) -> None:
+def test_autotag_with_yes_pulls_without_asking(tmp_path: Path) -> None:
+    """`--yes` pulls without asking."""
     engine = FakeEngine()
     engine.registry[REMOTE] = LocalImage("sha256:1", (REMOTE,), {}, "arm64", "2026-11-20", 1)
     console = quiet_console()
@@ -599,7 +652,8 @@ def test_yes_pulls_without_asking(tmp_path: Path) -> None:
     assert "?" not in said(console)
 
 
-def test_a_pull_that_fails_is_an_error(tmp_path: Path) -> None:
+def test_autotag_pull_that_fails_is_an_error(tmp_path: Path) -> None:
+    """A pull that fails is an error."""
     with pytest.raises(RegistryError):
         run(tmp_path, engine=FakeEngine(registry_down=True), yes=True)
 
@@ -614,9 +668,10 @@ def test_a_pull_that_fails_is_an_error(tmp_path: Path) -> None:
         (None, {"yes": True}, True),
     ],
 )
-def test_a_build_happens_when_it_was_wanted(
+def test_autotag_builds_when_it_was_wanted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: str | None, more: dict[str, Any], built: bool
 ) -> None:
+    """A build happens when it was wanted."""
     requests: list[Sequence[str]] = []
 
     def build(request: Sequence[str]) -> str:
@@ -634,18 +689,38 @@ def test_a_build_happens_when_it_was_wanted(
         assert "?" not in said(console)
 
 
-def test_build_can_be_preferred_and_disabled(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("prefer", "image"),
+    [
+        ([], "dustynv/vllm:0.8.6-r36.4-cu128-24.04"),
+        (["native"], "dustynv/vllm:0.6.6.post1-r36.4.0"),
+        (["registry", "native"], "dustynv/vllm:0.6.6.post1-r36.4.0"),
+    ],
+)
+def test_autotag_prefer_native_puts_native_cuda_first(tmp_path: Path, prefer: list[str], image: str) -> None:
+    """`--prefer native` puts native CUDA before newer versions."""
+    settings = config(tmp_path)
+    chosen = options(settings, prefer=prefer)
+    assert chosen.order == ((SourceKind.REGISTRY,) if "registry" in prefer else AutotagOptions.order)
+    places = sources(settings, FakeEngine, chosen)
+    assert choose(["vllm"], parse_target("r36.4.3"), places, chosen).image == image
+
+
+def test_autotag_build_can_be_preferred_and_disabled(tmp_path: Path) -> None:
+    """Building can be preferred and disabled."""
     assert run(tmp_path, prefer=["build", "registry"], yes=True, build=lambda _r: "mlc:built") == "mlc:built"
     with pytest.raises(NoCompatibleImageError):
         run(tmp_path, host=THOR, disable=["build"], yes=True, build=lambda _r: "mlc:built")
 
 
-def test_after_a_refused_pull_building_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_autotag_offers_a_build_after_a_refused_pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a refused pull, building is offered."""
     console = quiet_console(answers="n\ny\n", monkeypatch=monkeypatch)
     assert run(tmp_path, console=console, build=lambda _r: "mlc:built") == "mlc:built"
 
 
-def test_without_an_engine_the_registry_still_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_autotag_without_an_engine_answers_from_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an engine the registry still answers."""
     engine = FakeEngine(missing=EngineMissingError("no container engine"))
     console = quiet_console(answers="", monkeypatch=monkeypatch)
     assert run(tmp_path, engine=engine, console=console) == REMOTE
@@ -653,18 +728,20 @@ def test_without_an_engine_the_registry_still_answers(tmp_path: Path, monkeypatc
     assert "?" not in said(console)
 
 
-def test_the_age_of_the_list_is_said_once(tmp_path: Path) -> None:
+def test_autotag_says_the_age_of_the_list_once(tmp_path: Path) -> None:
+    """The age of the list is said once."""
     console = quiet_console()
     run(tmp_path, console=console, explain=True)
     assert said(console).count("using the list of docker.io of 2025-05-06") == 1
 
 
-def test_a_registry_that_cannot_be_asked_is_the_error_when_nothing_is_known(tmp_path: Path) -> None:
+def test_autotag_reports_an_unreachable_registry_when_nothing_is_known(tmp_path: Path) -> None:
+    """A registry that cannot be asked is the error when nothing is known."""
     with FakeRegistry() as gone:
-        place = RegistrySource(listings_of(tmp_path), (Repository(gone.host, "ns"),))
-    choice = choose(["mlc"], ORIN, (place,), Options())
+        place = RegistrySource(listings_of(tmp_path), (ImageRepository(gone.host, "ns"),))
+    choice = choose(["mlc"], ORIN, (place,), AutotagOptions())
     assert refusal(choice).exit_code == 4
-    with_candidates = merge(["mlc"], ORIN, [choose(["mlc"], THOR, (hub(tmp_path),), Options()), choice])
+    with_candidates = merge(["mlc"], ORIN, [choose(["mlc"], THOR, (hub(tmp_path),), AutotagOptions()), choice])
     error = refusal(with_candidates)
     assert error.exit_code == 127
     assert "connection refused" in error.details[-1]
@@ -673,14 +750,16 @@ def test_a_registry_that_cannot_be_asked_is_the_error_when_nothing_is_known(tmp_
 # pins
 
 
-def test_a_pin_is_a_reference_with_its_digest(tmp_path: Path) -> None:
+def test_pin_is_a_reference_with_its_digest(tmp_path: Path) -> None:
+    """A pin is a reference with its digest."""
     image = run(tmp_path, pin=True)
     assert image.startswith(REMOTE + "@sha256:")
     parsed = ImageName.parse(image)
     assert parsed.digest
 
 
-def test_a_local_image_that_came_from_a_registry_is_pinned_by_its_digest(tmp_path: Path) -> None:
+def test_pin_of_a_local_image_of_a_registry_is_its_digest(tmp_path: Path) -> None:
+    """A local image that came from a registry is pinned by its digest."""
     engine = FakeEngine()
     digest = "sha256:" + "a" * 64
     engine.store[REMOTE] = LocalImage(
@@ -689,7 +768,8 @@ def test_a_local_image_that_came_from_a_registry_is_pinned_by_its_digest(tmp_pat
     assert run(tmp_path, engine=engine, pin=True) == f"{REMOTE}@{digest}"
 
 
-def test_a_local_image_without_digest_is_pinned_by_its_id_and_that_is_said(tmp_path: Path) -> None:
+def test_pin_of_a_local_image_without_digest_is_its_id_with_a_notice(tmp_path: Path) -> None:
+    """A local image without digest is pinned by its id, with a notice."""
     console = quiet_console()
     image = run(tmp_path, engine=engine_with((REMOTE, {}, "arm64")), console=console, pin=True)
     assert image == f"sha256:{0:064x}"
@@ -699,8 +779,9 @@ def test_a_local_image_without_digest_is_pinned_by_its_id_and_that_is_said(tmp_p
 # what is shown
 
 
-def test_the_table_of_refusals_has_the_nearest_first_and_counts_the_rest(tmp_path: Path) -> None:
-    choice = choose(["mlc"], THOR, (hub(tmp_path),), Options())
+def test_refusals_table_has_the_nearest_first_and_counts_the_rest(tmp_path: Path) -> None:
+    """The table of refusals has the nearest first and counts the rest."""
+    choice = choose(["mlc"], THOR, (hub(tmp_path),), AutotagOptions())
     rows = refusals(choice.candidates)
     assert len(rows) == 13
     assert rows[-1] == "… and 17 more: `--explain` shows all"
@@ -711,13 +792,15 @@ def test_the_table_of_refusals_has_the_nearest_first_and_counts_the_rest(tmp_pat
     assert isinstance(error, NoCompatibleImageError)
 
 
-def test_an_unknown_name_is_no_image(tmp_path: Path) -> None:
+def test_autotag_of_an_unknown_name_finds_no_image(tmp_path: Path) -> None:
+    """An unknown name finds no image."""
     with pytest.raises(NoCompatibleImageError, match="no image of nothing-like-it is known"):
         run(tmp_path, ["nothing-like-it"])
 
 
-def test_the_explanation_is_the_interface(tmp_path: Path) -> None:
-    choice = choose(["mlc"], ORIN, (hub(tmp_path),), Options(explain=True))
+def test_explanation_json_is_the_documented_one(tmp_path: Path) -> None:
+    """The explanation has the documented JSON."""
+    choice = choose(["mlc"], ORIN, (hub(tmp_path),), AutotagOptions(explain=True))
     console = quiet_console()
     console.result_json(choice.to_json())
     assert isinstance(console.out, io.StringIO)
@@ -732,43 +815,46 @@ def test_the_explanation_is_the_interface(tmp_path: Path) -> None:
     assert all(entry["rank"] is None and entry["reason"] for entry in data["candidates"] if not entry["ok"])
 
 
-def test_the_explanation_goes_to_stderr(tmp_path: Path) -> None:
+def test_explanation_goes_to_stderr(tmp_path: Path) -> None:
+    """The explanation goes to the standard error."""
     console = quiet_console()
-    explain(choose(["mlc"], ORIN, (hub(tmp_path),), Options(explain=True)), console)
+    explain(choose(["mlc"], ORIN, (hub(tmp_path),), AutotagOptions(explain=True)), console)
     assert REMOTE in said(console)
     assert isinstance(console.out, io.StringIO)
     assert console.out.getvalue() == ""
 
 
-def test_the_same_candidates_give_the_same_choice_in_any_order(tmp_path: Path) -> None:
+def test_autotag_choice_does_not_depend_on_the_order_of_candidates(tmp_path: Path) -> None:
+    """The same candidates give the same choice in any order."""
     found = hub(tmp_path).find([Wanted.parse("mlc")], ORIN)
 
     class Fixed:
-        kind = Kind.REGISTRY
+        kind = SourceKind.REGISTRY
 
         def __init__(self, candidates: Any) -> None:
             self.candidates = candidates
 
-        def find(self, request: Any, host: Any) -> Found:
-            return Found(self.candidates)
+        def find(self, request: Any, host: Any) -> SourceFindings:
+            return SourceFindings(self.candidates)
 
-    one = choose(["mlc"], ORIN, (Fixed(found.candidates),), Options())
-    two = choose(["mlc"], ORIN, (Fixed(found.candidates[::-1]),), Options())
+    one = choose(["mlc"], ORIN, (Fixed(found.candidates),), AutotagOptions())
+    two = choose(["mlc"], ORIN, (Fixed(found.candidates[::-1]),), AutotagOptions())
     assert one == two
 
 
-def test_a_source_is_asked_once(tmp_path: Path) -> None:
+def test_autotag_asks_each_source_once(tmp_path: Path) -> None:
+    """A source is asked once."""
     asked: list[int] = []
 
     class Counting:
-        kind = Kind.LOCAL
+        kind = SourceKind.LOCAL
 
-        def find(self, request: Any, host: Any) -> Found:
+        def find(self, request: Any, host: Any) -> SourceFindings:
             asked.append(1)
-            return Found()
+            return SourceFindings()
 
-    search = Search(["mlc"], ORIN, (Counting(),), replace(Options(), order=(Kind.LOCAL,)))
-    search.of(Kind.LOCAL)
+    search = ImageSearch(["mlc"], ORIN, (Counting(),), replace(AutotagOptions(), order=(SourceKind.LOCAL,)))
+    search.of(SourceKind.LOCAL)
     search.everything()
     assert asked == [1]
 
@@ -786,7 +872,7 @@ class CountedTags(tuple[Tag, ...]):
 
 @pytest.mark.parametrize("count", [100, 400])
 @pytest.mark.parametrize("pattern", ["r36.4.{}", "0.{}-r36.4.0", "v{}", "r35.{}", "{}-cu126"])
-def test_the_work_on_a_listing_grows_with_its_tags_only(
+def test_autotag_work_grows_only_with_the_tags_of_a_listing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, pattern: str
 ) -> None:
     """Images are never compared with one another, and however many tags there are, they are gone through as often."""
@@ -795,22 +881,22 @@ def test_the_work_on_a_listing_grows_with_its_tags_only(
     tags = CountedTags(Tag(pattern.format(number)) for number in range(count))
 
     class Given(Listings):
-        def get(self, repository: Repository) -> Listing:
-            return Listing(repository, tags, "2026-01-01T00:00:00Z", "live")
+        def get(self, repository: ImageRepository) -> TagListing:
+            return TagListing(repository, tags, "2026-01-01T00:00:00Z", "live")
 
-        def _describe(self, repository: Repository, tag: str, architecture: str) -> list[Tag]:
+        def _describe(self, repository: ImageRepository, tag: str, architecture: str) -> list[Tag]:
             asked.append(tag)
             return []
 
-    def compared(_self: Candidate, _other: object) -> bool:
+    def compared(_self: ImageCandidate, _other: object) -> bool:
         raise AssertionError("compared with another image")
 
     def no_client() -> RegistryClient:
         raise AssertionError("nobody is asked here")
 
-    monkeypatch.setattr(Candidate, "__eq__", compared)
-    source = RegistrySource(Given(tmp_path, no_client), (Repository("registry.test", "ns"),))
-    choice = choose(["mlc"], ORIN, (source,), Options())
+    monkeypatch.setattr(ImageCandidate, "__eq__", compared)
+    source = RegistrySource(Given(tmp_path, no_client), (ImageRepository("registry.test", "ns"),))
+    choice = choose(["mlc"], ORIN, (source,), AutotagOptions())
     assert len(choice.candidates) == count
     assert 0 < len(asked) == len(set(asked)) <= MOST_CONFIGS
     assert CountedTags.passes <= 6

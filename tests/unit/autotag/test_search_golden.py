@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.version import Version
 
-from jetson_containers.autotag.search import Options, choose, refusals, summary
+from jetson_containers.autotag.search import AutotagOptions, choose, refusals, summary
 from jetson_containers.autotag.sources import RegistrySource
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.platforms.detect import Arch, Platform
-from jetson_containers.registry import Listings, Repository
+from jetson_containers.platforms import detect
+from jetson_containers.platforms.platform import Arch, Platform
+from jetson_containers.registry import ImageRepository, Listings
 from tests.paths import TESTS_DIR, UNIT_DIR
 
 if TYPE_CHECKING:
-    from jetson_containers.autotag.ranking import Choice
+    from jetson_containers.autotag.ranking import ImageChoice
 
 HOSTS = TESTS_DIR / "hosts"
 GOLDEN = UNIT_DIR / "golden" / "autotag"
@@ -37,14 +37,14 @@ def no_registry() -> None:
 
 @cache
 def host(name: str) -> Platform:
-    return platforms.detect(HOSTS / name, env={})
+    return detect.detect(HOSTS / name, env={})
 
 
 @cache
-def choice(name: str, package: str) -> Choice:
+def choice(name: str, package: str) -> ImageChoice:
     listings = Listings(Path("/nonexistent"), no_registry, offline=True)  # type: ignore[arg-type]
-    source = RegistrySource(listings, (Repository("docker.io", "dustynv"),))
-    return choose([package], host(name), (source,), Options())
+    source = RegistrySource(listings, (ImageRepository("docker.io", "dustynv"),))
+    return choose([package], host(name), (source,), AutotagOptions())
 
 
 def render(name: str) -> str:
@@ -61,7 +61,8 @@ def render(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_the_choice_is_the_golden_one(name: str) -> None:
+def test_autotag_choice_is_the_golden_one(name: str) -> None:
+    """The choice on each host is the golden one."""
     golden = GOLDEN / f"{name}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         golden.parent.mkdir(parents=True, exist_ok=True)
@@ -69,14 +70,15 @@ def test_the_choice_is_the_golden_one(name: str) -> None:
     assert render(name) == golden.read_text(encoding="utf-8")
 
 
-def test_every_golden_copy_has_its_host() -> None:
+def test_golden_choices_have_their_hosts() -> None:
+    """Every golden copy has its host."""
     assert len(IDS) >= 20
     assert sorted(path.stem for path in GOLDEN.iterdir()) == IDS
 
 
 @pytest.mark.parametrize("name", IDS)
 @pytest.mark.parametrize("package", PACKAGES)
-def test_no_choice_crosses_the_line(name: str, package: str) -> None:
+def test_autotag_choice_runs_on_the_host_by_an_independent_rule(name: str, package: str) -> None:
     """No other instruction set, no other L4T class, no CUDA above what the host runs; a reason for every refusal."""
     machine = host(name)
     made = choice(name, package)
@@ -116,7 +118,7 @@ def ceiling(machine: Platform) -> Version:
         ("nano-4gb-r32.7.1", ("mlc", "llama_cpp", "vllm")),
     ],
 )
-def test_where_nothing_was_ever_published_nothing_is_offered(name: str, packages: tuple[str, ...]) -> None:
+def test_autotag_offers_nothing_where_nothing_was_published(name: str, packages: tuple[str, ...]) -> None:
     """JC#1557, JC#875: Thor was given images for r36, the TX2 those with CUDA 12.8."""
     assert [choice(name, package).image for package in packages] == [None] * len(packages)
     assert len(refusals(choice(name, "mlc").candidates)) == 13

@@ -38,7 +38,8 @@ def autotag(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_what_autotag_does_not_need_is_not_imported(tmp_path: Path) -> None:
+def test_autotag_imports_only_what_it_needs(tmp_path: Path) -> None:
+    """What autotag does not need is not imported."""
     program = (
         "import sys; "
         "from jetson_containers.autotag import search as autotag; "
@@ -54,12 +55,13 @@ def test_what_autotag_does_not_need_is_not_imported(tmp_path: Path) -> None:
     assert done.stdout.split() == [EXPECTED["mlc"]]
 
 
-def test_stdout_is_one_line(tmp_path: Path) -> None:
+def test_autotag_prints_one_line_on_stdout(tmp_path: Path) -> None:
+    """The standard output is one line."""
     done = autotag(tmp_path, "mlc")
     assert (done.returncode, done.stdout) == (0, EXPECTED["mlc"] + "\n"), done.stderr
 
 
-def test_twenty_runs_at_once_never_mix(tmp_path: Path) -> None:
+def test_autotag_runs_at_the_same_time_never_mix(tmp_path: Path) -> None:
     """JC: of 20 concurrent pairs, 13 returned the other's image."""
     names = ["mlc", "l4t-pytorch"] * 10
     with ThreadPoolExecutor(20) as pool:
@@ -68,7 +70,8 @@ def test_twenty_runs_at_once_never_mix(tmp_path: Path) -> None:
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_no_compatible_image_is_127_and_nothing_on_stdout(tmp_path: Path) -> None:
+def test_autotag_without_a_compatible_image_exits_127_with_empty_stdout(tmp_path: Path) -> None:
+    """Without a compatible image the exit code is 127 and the standard output empty."""
     done = autotag(tmp_path, "--target", "r38.4.0", "llama_cpp")
     assert (done.returncode, done.stdout) == (127, "")
     assert "no image of llama_cpp can run here" in done.stderr

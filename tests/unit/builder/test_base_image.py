@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.builder import base_image, rootfs
-from jetson_containers.builder.base_image import BaseImage
-from jetson_containers.builder.rootfs import Rootfs, Source
+from jetson_containers.builder import base_image, known_base, rootfs
+from jetson_containers.builder.known_base import BaseImage
+from jetson_containers.builder.rootfs import Rootfs, RootfsSource
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NotReadyError, RegistryError, StepError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 JETSON = parse_target("r36.4.3")
 PC = parse_target("x86_64,cpu,ubuntu22.04")
+OTHER_TARGETS = [parse_target(text) for text in ("x86_64,cu129,ubuntu22.04", "x86_64,cpu,ubuntu22.04,py3.12")]
 BOOKWORM = """PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\n"""
 NOBLE = "ID=ubuntu\nVERSION_ID=24.04\nVERSION_CODENAME=noble\n"
 END = "http://m bookworm main"
@@ -102,7 +103,8 @@ def machine(root: Path, os_release: str, apt: dict[str, str]) -> Path:
     return root
 
 
-def test_the_default_in_the_local_store_is_taken_without_a_word(config: Settings, said: Said, host: Path) -> None:
+def test_base_image_in_the_local_store_is_taken_silently(config: Settings, said: Said, host: Path) -> None:
+    """The default in the local store is taken without a message."""
     engine = FakeEngine()
     image = engine.add_image("ubuntu:22.04")
     found = base_image.ensure(PC, engine, said.console, config, root=host)
@@ -110,7 +112,8 @@ def test_the_default_in_the_local_store_is_taken_without_a_word(config: Settings
     assert (said.text, engine.calls) == ("", [])
 
 
-def test_a_default_of_another_architecture_is_not_the_default(config: Settings, said: Said, host: Path) -> None:
+def test_base_image_of_another_architecture_is_not_the_default(config: Settings, said: Said, host: Path) -> None:
+    """A default of another architecture is not taken."""
     engine = FakeEngine()
     engine.add_image("ubuntu:22.04", architecture="arm64")
     with pytest.raises(NotReadyError):
@@ -118,7 +121,8 @@ def test_a_default_of_another_architecture_is_not_the_default(config: Settings, 
     assert ("pull", "ubuntu:22.04") in engine.calls
 
 
-def test_the_default_is_pulled_where_a_registry_answers(config: Settings, said: Said, host: Path) -> None:
+def test_base_image_is_pulled_where_a_registry_answers(config: Settings, said: Said, host: Path) -> None:
+    """The default is pulled where a registry answers."""
     engine = FakeEngine()
     image = replace(engine.add_image("ubuntu:22.04"), digests=("ubuntu@sha256:abc",))
     engine.untag("ubuntu:22.04")
@@ -128,9 +132,10 @@ def test_the_default_is_pulled_where_a_registry_answers(config: Settings, said: 
     assert said.text == "pulling the base image ubuntu:22.04\n"
 
 
-def test_where_no_registry_answers_one_is_made_and_said_so(
+def test_base_image_is_made_where_no_registry_answers(
     config: Settings, said: Said, host: Path, made: list[Rootfs]
 ) -> None:
+    """Where no registry answers, one is made, with a message."""
     engine = FakeEngine()
     found = base_image.ensure(PC, engine, said.console, config, root=host)
     assert found.reference == "jetson-containers/base:debian12-amd64"
@@ -145,7 +150,8 @@ def test_where_no_registry_answers_one_is_made_and_said_so(
     assert "making the base image jetson-containers/base:debian12-amd64 with mmdebstrap" in said.text
 
 
-def test_a_made_one_is_used_again(config: Settings, said: Said, host: Path, made: list[Rootfs]) -> None:
+def test_base_image_that_was_made_is_used_again(config: Settings, said: Said, host: Path, made: list[Rootfs]) -> None:
+    """A base image that was made is used again."""
     engine = FakeEngine()
     first = base_image.ensure(PC, engine, said.console, config, root=host)
     assert base_image.ensure(PC, engine, said.console, config, root=host) == first
@@ -153,36 +159,42 @@ def test_a_made_one_is_used_again(config: Settings, said: Said, host: Path, made
     assert [call for call in engine.calls if call[0] == "pull"] == [("pull", "ubuntu:22.04")]
 
 
-def test_an_image_that_only_has_the_name_is_not_taken_for_ours(
+def test_base_image_that_only_has_the_name_is_not_taken(
     config: Settings, said: Said, host: Path, made: list[Rootfs]
 ) -> None:
+    """An image that only has the name is not taken for one made here."""
     engine = FakeEngine()
     engine.add_image("jetson-containers/base:debian12-amd64", {labels.ROLE: "stage"})
     base_image.ensure(PC, engine, said.console, config, root=host)
     assert len(made) == 1
 
 
-def test_offline_nothing_is_pulled(config: Settings, said: Said, host: Path, made: list[Rootfs]) -> None:
+def test_base_image_is_not_pulled_offline(config: Settings, said: Said, host: Path, made: list[Rootfs]) -> None:
+    """Offline, nothing is pulled."""
     values = {**config.values, "offline": settings.Value(True, "--offline")}
     engine = FakeEngine()
     assert base_image.ensure(PC, engine, said.console, replace(config, values=values), root=host).made
     assert not [call for call in engine.calls if call[0] == "pull"]
 
 
-def test_what_was_found_is_predicted_without_an_engine(
+def test_base_image_is_predicted_without_an_engine(
     config: Settings, said: Said, host: Path, made: list[Rootfs]
 ) -> None:
-    assert base_image.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
+    """What was found is predicted without an engine."""
+    assert known_base.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
     found = base_image.ensure(PC, FakeEngine(), said.console, config, root=host)
-    assert base_image.predict(PC, config) == found
-    assert base_image.predict(JETSON, config).digest is None
-    (config.path("cache") / base_image.RECORD).write_text("{broken")
-    assert base_image.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
+    assert known_base.predict(PC, config) == found
+    assert known_base.predict(JETSON, config).digest is None
+    for other in OTHER_TARGETS:
+        assert known_base.predict(other, config) == BaseImage("ubuntu:22.04", other, None)
+    (config.path("cache") / known_base.RECORD).write_text("{broken")
+    assert known_base.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
 
 
-def test_a_base_for_another_architecture_is_marked_foreign(
+def test_base_image_for_another_architecture_is_marked_foreign(
     config: Settings, said: Said, host: Path, made: list[Rootfs]
 ) -> None:
+    """A base for another architecture is marked foreign."""
     engine = FakeEngine()
     found = base_image.ensure(JETSON, engine, said.console, config, root=host)
     assert found.reference == "jetson-containers/base:debian12-arm64"
@@ -190,16 +202,21 @@ def test_a_base_for_another_architecture_is_marked_foreign(
     assert found.platform.l4t == JETSON.l4t
 
 
-def test_without_an_emulator_the_remedy_is_named(config: Settings, said: Said, host: Path, made: list[Rootfs]) -> None:
+def test_base_image_without_an_emulator_names_the_remedy(
+    config: Settings, said: Said, host: Path, made: list[Rootfs]
+) -> None:
+    """Without an emulator the remedy is named."""
     engine = FakeEngine(replace(CAPABILITIES, platforms=("linux/amd64",)))
     with pytest.raises(NotReadyError, match="linux/arm64 cannot be made here"):
         base_image.ensure(JETSON, engine, said.console, config, root=host)
     assert made == []
 
 
-def test_a_failed_making_leaves_nothing(
+def test_base_image_that_fails_leaves_no_files(
     config: Settings, said: Said, host: Path, made: list[Rootfs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A base image that could not be made leaves no files behind."""
+
     def fail(tool: str, what: Rootfs, work: Path, **more: object) -> Path:
         (work / "half").write_bytes(b"x")
         folders.append(work)
@@ -212,10 +229,11 @@ def test_a_failed_making_leaves_nothing(
         base_image.ensure(PC, engine, said.console, config, root=host)
     assert engine.images() == []
     assert not folders[0].exists()
-    assert base_image.predict(PC, config).digest is None
+    assert known_base.predict(PC, config).digest is None
 
 
-def test_no_tool_and_no_leave_to_install_one(config: Settings, said: Said, host: Path) -> None:
+def test_base_image_without_a_tool_names_the_command_to_install_one(config: Settings, said: Said, host: Path) -> None:
+    """Without a tool and the rights to install one, the command is named."""
     with pytest.raises(NotReadyError) as caught:
         base_image.ensure(PC, FakeEngine(), said.console, config, root=host)
     assert "apt-get install mmdebstrap" in str(caught.value.hint)
@@ -225,9 +243,10 @@ def test_no_tool_and_no_leave_to_install_one(config: Settings, said: Said, host:
     ("os_release", "said_is"),
     [("ID=fedora\nPRETTY_NAME=Fedora 40\n", "`Fedora 40`"), (BOOKWORM, "no source of debian bookworm itself")],
 )
-def test_a_host_that_cannot_make_one_says_why(
+def test_base_image_on_a_host_that_cannot_make_one_says_why(
     config: Settings, said: Said, tmp_path: Path, made: list[Rootfs], os_release: str, said_is: str
 ) -> None:
+    """A host that cannot make one says why."""
     root = machine(tmp_path / "other", os_release, {})
     with pytest.raises(NotReadyError, match=said_is):
         base_image.ensure(PC, FakeEngine(), said.console, config, root=root)
@@ -236,31 +255,35 @@ def test_a_host_that_cannot_make_one_says_why(
 # The user's own base ------------------------------------------------------------------------------------------------
 
 
-def test_the_user_s_base_is_taken_and_its_distribution_read(config: Settings, said: Said) -> None:
+def test_base_image_of_the_user_is_taken_with_its_distribution(config: Settings, said: Said) -> None:
+    """The user's base is taken and its distribution read."""
     engine = FakeEngine(answer=lambda call: RunResult(0, 'ID=ubuntu\nVERSION_ID="24.04"\n'))
     image = engine.add_image("my/base:1")
     found = base_image.ensure(PC, engine, said.console, config, base="my/base:1")
     assert (found.reference, found.digest, found.made) == ("my/base:1", image.id, False)
     assert (found.platform.distro_version, str(found.platform.python)) == ("24.04", "3.12")
-    assert base_image.predict(PC, config, "my/base:1") == found
+    assert known_base.predict(PC, config, "my/base:1") == found
 
 
-def test_a_base_that_does_not_say_what_it_is_is_taken_for_the_platform_s(config: Settings, said: Said) -> None:
+def test_base_image_of_the_user_without_a_distribution_counts_as_that_of_the_platform(
+    config: Settings, said: Said
+) -> None:
+    """A base that does not say what it is counts as the platform's distribution."""
     engine = FakeEngine(answer=lambda call: RunResult(1, "cat: not found"))
     engine.add_image("my/base:1")
     assert base_image.ensure(PC, engine, said.console, config, base="my/base:1").platform == PC
     assert "does not say which distribution" in said.text
 
 
-def test_a_base_that_cannot_be_had_is_never_replaced(
-    config: Settings, said: Said, host: Path, made: list[Rootfs]
-) -> None:
+def test_base_image_of_the_user_is_never_replaced(config: Settings, said: Said, host: Path, made: list[Rootfs]) -> None:
+    """A base of the user that is unavailable is never replaced."""
     with pytest.raises(RegistryError):
         base_image.ensure(PC, FakeEngine(), said.console, config, base="my/base:1", root=host)
     assert made == []
 
 
-def test_a_base_of_another_architecture_is_refused(config: Settings, said: Said) -> None:
+def test_base_image_of_the_user_for_another_architecture_is_refused(config: Settings, said: Said) -> None:
+    """A base of the user for another architecture is refused."""
     engine = FakeEngine()
     engine.add_image("my/base:1", architecture="arm64")
     with pytest.raises(NotReadyError, match="is an image for arm64, and the target is amd64"):
@@ -290,13 +313,15 @@ def test_a_base_of_another_architecture_is_refused(config: Settings, said: Said)
         ("deb https://user:word@m/debian bookworm main", None),
     ],
 )  # fmt: skip
-def test_only_the_distribution_s_own_entries_are_used(tmp_path: Path, line: str, kept: str | None) -> None:
+def test_apt_sources_of_the_distribution_are_the_only_ones_used(tmp_path: Path, line: str, kept: str | None) -> None:
+    """Only the distribution's own entries are used."""
     root = machine(tmp_path, BOOKWORM, {"sources.list": line + "\n"})
     found = rootfs.official(rootfs.read_sources(root), "bookworm", "amd64")
     assert [str(source) for source in found] == ([kept] if kept else [])
 
 
-def test_the_new_format_is_read_and_third_parties_are_left_out(tmp_path: Path) -> None:
+def test_apt_sources_in_the_new_format_are_read_without_third_parties(tmp_path: Path) -> None:
+    """The new format is read, and third parties are left out."""
     files = {
         "sources.list.d/debian.sources": DEB822,
         "sources.list.d/off.sources": DEB822.replace("Types: deb\n", "Types: deb\nEnabled: no\n").split("\n\n")[0],
@@ -313,7 +338,8 @@ def test_the_new_format_is_read_and_third_parties_are_left_out(tmp_path: Path) -
     ]
 
 
-def test_on_ubuntu_the_platform_s_own_release_is_made(tmp_path: Path) -> None:
+def test_rootfs_on_ubuntu_is_the_release_of_the_platform(tmp_path: Path) -> None:
+    """On Ubuntu the platform's own release is made."""
     line = "deb http://m/ubuntu noble main universe\ndeb http://m/ubuntu noble-security main\n"
     root = machine(tmp_path, NOBLE, {"sources.list": line})
     host = base_image.parse_os_release(NOBLE)
@@ -321,11 +347,12 @@ def test_on_ubuntu_the_platform_s_own_release_is_made(tmp_path: Path) -> None:
     assert (wanted.suite, [source.suite for source in wanted.sources]) == ("jammy", ["jammy", "jammy-security"])
 
 
-MAIN = Source("http://m/debian", "bookworm", ("main",), (("signed-by", KEYRING),))
+MAIN = RootfsSource("http://m/debian", "bookworm", ("main",), (("signed-by", KEYRING),))
 ROOTFS = Rootfs("debian", "12", "bookworm", "amd64", (MAIN,))
 
 
-def test_the_argv_of_mmdebstrap(tmp_path: Path) -> None:
+def test_mmdebstrap_argv_of_a_native_rootfs(tmp_path: Path) -> None:
+    """The command line of mmdebstrap."""
     argv = rootfs.mmdebstrap_argv("mmdebstrap", ROOTFS, tmp_path / "s", tmp_path / "t.tar")
     assert argv == [
         *("mmdebstrap", "--variant=apt", "--format=tar", "--architectures=amd64"),
@@ -333,8 +360,11 @@ def test_the_argv_of_mmdebstrap(tmp_path: Path) -> None:
     ]
 
 
-def test_the_argv_of_mmdebstrap_abroad_over_https_with_an_own_keyring(tmp_path: Path) -> None:
-    own = Source("https://m/debian", "bookworm", ("main",), (("signed-by", "/etc/apt/keyrings/debian-archive.gpg"),))
+def test_mmdebstrap_argv_of_a_foreign_rootfs_over_https_with_an_own_keyring(tmp_path: Path) -> None:
+    """The command line of mmdebstrap for another architecture, over HTTPS and with an own keyring."""
+    own = RootfsSource(
+        "https://m/debian", "bookworm", ("main",), (("signed-by", "/etc/apt/keyrings/debian-archive.gpg"),)
+    )
     abroad = replace(ROOTFS, arch="arm64", sources=(own,), foreign=True)
     argv = rootfs.mmdebstrap_argv("mmdebstrap", abroad, tmp_path / "s", tmp_path / "t.tar")
     assert argv[3:7] == [
@@ -343,14 +373,16 @@ def test_the_argv_of_mmdebstrap_abroad_over_https_with_an_own_keyring(tmp_path: 
     ]
 
 
-def test_the_argv_of_debootstrap(tmp_path: Path) -> None:
+def test_debootstrap_argv(tmp_path: Path) -> None:
+    """The command line of debootstrap."""
     assert rootfs.debootstrap_argv("debootstrap", ROOTFS, tmp_path) == [
         *("unshare", "--mount", "debootstrap", "--variant=minbase", "--arch=amd64", f"--keyring={KEYRING}"),
         *("bookworm", str(tmp_path), "http://m/debian"),
     ]
 
 
-def test_a_tool_that_fails_is_told_with_its_last_lines(tmp_path: Path) -> None:
+def test_rootfs_tool_that_fails_is_reported_with_its_last_lines(tmp_path: Path) -> None:
+    """A tool that fails is reported with its last lines."""
     tool = tmp_path / "mmdebstrap"
     tool.write_text("#!/bin/sh\necho 'E: no mirror' >&2\nexit 25\n")
     tool.chmod(0o755)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jetson_containers.builder import decide
-from jetson_containers.builder import graph as graphs
+from jetson_containers.builder.graph import merge
 from jetson_containers.builder.store import Store, image_named
 from jetson_containers.builder.types import BuildOptions
 from jetson_containers.cli.main import main
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from jetson_containers.plan.plan import Plan
+    from jetson_containers.plan.plan import BuildPlan
 
 Said = dict[str, tuple[str, bool]]  # by package: what becomes of its stage, and whether its tests run
 
 
-def mixed(directory: Path, *, final: str = "") -> Plan:
+def mixed(directory: Path, *, final: str = "") -> BuildPlan:
     """An artifact, the layer that takes it, a meta package aside, and a top; tests for the three in the image."""
     directory.mkdir(exist_ok=True)
     (directory / "test.sh").touch()
@@ -49,10 +49,10 @@ def options(site: Site, **changes: Any) -> BuildOptions:
     return BuildOptions(log_dir=site.directory / "logs", **changes)
 
 
-def foretold(site: Site, plans: list[Plan], **changes: Any) -> Said:
+def foretold(site: Site, plans: list[BuildPlan], **changes: Any) -> Said:
     """What the dry run says."""
-    graph = graphs.merge(plans)
-    here = decide.facts(graph, plans, Store(site.engine))
+    graph = merge(plans)
+    here = decide.facts(graph, plans, Store(site.engine), ca_bundle=True)
     decision = decide.decide(graph, plans, here, options(site, **changes))
     found: Said = {}
     for shown in (decide.shown(each, decision, here) for each in plans):
@@ -62,7 +62,7 @@ def foretold(site: Site, plans: list[Plan], **changes: Any) -> Said:
     return found
 
 
-def done(site: Site, plans: list[Plan], **changes: Any) -> Said:
+def done(site: Site, plans: list[BuildPlan], **changes: Any) -> Said:
     """What the build does: the engine is asked, not the report."""
     site.engine.requests.clear(), site.engine.runs.clear(), site.engine.calls.clear()
     stages = {each.package: each for one in plans for each in one.stages}
@@ -170,6 +170,7 @@ def site(tmp_path: Path) -> Site:
 def test_dry_run_says_what_the_build_does(
     site: Site, change: Callable[[Site], None], chosen: dict[str, Any], expected: Said
 ) -> None:
+    """Dry run says what the build does."""
     the_plan = mixed(site.directory / "recipe")
     site.run(the_plan)
     change(site)
@@ -179,6 +180,7 @@ def test_dry_run_says_what_the_build_does(
 
 
 def test_dry_run_and_build_agree_about_plans_that_share_stages(site: Site) -> None:
+    """Dry run and build agree about plans that share stages."""
     plans = [chain("a", "b"), chain("a", "c")]
     site.run(plans[0])
     for name in ("a", "b"):
@@ -211,6 +213,7 @@ def test_dry_run_says_what_the_build_does_in_any_store(
     first: Mapping[str, Any],
     then: Mapping[str, Any],
 ) -> None:
+    """Dry run says what the build does in any store."""
     site = Site(tmp_path_factory.mktemp("site"))
     site.engine.add_image("base:1")
     the_plan = mixed(site.directory / "recipe")
@@ -222,7 +225,8 @@ def test_dry_run_says_what_the_build_does_in_any_store(
     assert done(site, [the_plan], **then) == said
 
 
-def test_deciding_changes_nothing(site: Site) -> None:
+def test_decide_changes_nothing(site: Site) -> None:
+    """Deciding changes nothing."""
     the_plan = mixed(site.directory / "recipe")
     site.run(the_plan)
     before = copy.deepcopy(site.engine.store)
@@ -231,10 +235,11 @@ def test_deciding_changes_nothing(site: Site) -> None:
     assert (site.engine.store, site.engine.calls) == (before, [])
 
 
-def test_a_cached_stage_knows_its_image_and_one_below_it_is_not_needed(site: Site) -> None:
+def test_decide_gives_a_cached_stage_its_image_and_needs_none_below_it(site: Site) -> None:
+    """A cached stage knows its image, and one below it is not needed."""
     the_plan = chain("a", "b")
     site.run(the_plan)
-    graph = graphs.merge([the_plan])
+    graph = merge([the_plan])
     here = decide.facts(graph, [the_plan], Store(site.engine))
     shown = decide.shown(the_plan, decide.decide(graph, [the_plan], here, options(site)), here)
     assert [(s.state, s.needed, s.source) for s in shown.stages] == [
@@ -244,10 +249,11 @@ def test_a_cached_stage_knows_its_image_and_one_below_it_is_not_needed(site: Sit
 
 
 def test_facts_take_one_question_however_many_stages_there_are(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Facts take one question however many stages there are."""
     first, second = chain("a", "b"), chain("a", "c", "d", final="other:1")
     site.run(first)
     site.run(second)
-    graph = graphs.merge([first, second])
+    graph = merge([first, second])
     asked: list[object] = []
     images = site.engine.images
     monkeypatch.setattr(site.engine, "images", lambda labels=None: asked.append(labels) or images(labels))
@@ -270,6 +276,7 @@ def test_facts_take_one_question_however_many_stages_there_are(site: Site, monke
     ],
 )
 def test_image_named_finds_a_name_as_the_engine_lists_it(asked: str, listed: str | None) -> None:
+    """Image named finds a name as the engine lists it."""
     engine = FakeEngine()
     for reference in ("n/a:1", "b:latest", "host:5000/c:latest", "a:1", "n/b:latest"):
         engine.add_image(reference)
@@ -306,9 +313,10 @@ def put_everything(engine: FakeEngine, found: dict[str, Any]) -> None:
     [([], {"cached"}), (["--rebuild"], {"build"}), (["--no-cache"], {"build"})],
     ids=["plain", "rebuild", "no-cache"],
 )
-def test_the_command_s_dry_run_takes_its_options_into_account(
+def test_dry_run_of_the_command_follows_its_options(
     capsys: pytest.CaptureFixture[str], engine: FakeEngine, argv: list[str], states: set[str]
 ) -> None:
+    """The command's dry run takes its options into account."""
     assert {each["state"] for each in dry_run(capsys, "numpy")["stages"]} == {"build"}
     put_everything(engine, dry_run(capsys, "numpy"))
     found = dry_run(capsys, *argv, "numpy")
@@ -318,7 +326,8 @@ def test_the_command_s_dry_run_takes_its_options_into_account(
     ]  # fmt: skip
 
 
-def test_the_command_s_dry_run_says_which_tests_run(capsys: pytest.CaptureFixture[str], engine: FakeEngine) -> None:
+def test_dry_run_of_the_command_says_which_tests_run(capsys: pytest.CaptureFixture[str], engine: FakeEngine) -> None:
+    """The command's dry run says which tests run."""
     assert [name.partition(":")[0] for name in dry_run(capsys, "numpy")["tests"]] == ["python", "numpy"]
     assert dry_run(capsys, "numpy", "--skip-tests", "all")["tests"] == []
     assert dry_run(capsys, "numpy", "--tests", "none")["tests"] == []
@@ -327,25 +336,26 @@ def test_the_command_s_dry_run_says_which_tests_run(capsys: pytest.CaptureFixtur
     assert engine.calls == []
 
 
-def test_a_dry_run_without_an_engine_says_that_it_does_not_know(
+def test_dry_run_without_an_engine_says_that_it_does_not_know(
     capsys: pytest.CaptureFixture[str], engine: FakeEngine
 ) -> None:
+    """A dry run without an engine says that it does not know."""
     engine.missing = EngineMissingError("no container engine is installed")
     found = dry_run(capsys, "numpy")
     assert {each["state"] for each in found["stages"]} == {"build"}
     assert any("not known" in notice and "no container engine" in notice for notice in found["notices"])
 
 
-def test_one_function_decides(monkeypatch: pytest.MonkeyPatch, site: Site) -> None:
+def test_decide_is_the_one_function_for_build_and_dry_run(monkeypatch: pytest.MonkeyPatch, site: Site) -> None:
     """The build asks the same function as the dry run: what that one says is done, even when it is wrong."""
     the_plan = chain("a", "b")
     site.run(the_plan)
     site.built()
     right = decide.decide
 
-    def wrong(*args: Any) -> decide.Decision:
+    def wrong(*args: Any) -> decide.BuildDecision:
         found = right(*args)
-        return decide.Decision(frozenset(), frozenset(), found.used, {}, frozenset())
+        return decide.BuildDecision(frozenset(), frozenset(), frozenset(), found.used, {}, frozenset())
 
     monkeypatch.setattr(decide, "decide", wrong)
     site.run(the_plan, rebuild=True)

@@ -16,14 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from jetson_containers.builder import graph as graphs
-from jetson_containers.builder import package_tests, progress, resources
-from jetson_containers.builder import run as builder
+from jetson_containers.builder import package_tests, progress, resources, run
+from jetson_containers.builder.graph import merge, priorities
 from jetson_containers.builder.layer_cache import LayerCache
 from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.scheduler import Scheduler
 from jetson_containers.builder.stage_builder import installs_wheels
-from jetson_containers.builder.state import State
+from jetson_containers.builder.state import BuildState
 from jetson_containers.builder.types import StageReport
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import (
@@ -38,9 +37,9 @@ from jetson_containers.core.errors import (
 from jetson_containers.core.secrets import Redactor
 from jetson_containers.engine.interface import OutOfMemoryError, RunResult
 from jetson_containers.images import labels
-from jetson_containers.plan.plan import Plan
-from jetson_containers.plan.stage import Stage, StageKind, StageState
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.plan.plan import BuildPlan
+from jetson_containers.plan.stage import Stage, StageKind
+from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.recipes.package import Package
 from tests.fakes import CAPABILITIES, FakeEngine, RunCall
 
@@ -77,15 +76,15 @@ def stage(name: str, *depends: Stage, parent: Stage | None = None, key: str = ""
     return Stage(package=name, **values)
 
 
-def plan(*stages: Stage, final: str = "") -> Plan:
+def plan(*stages: Stage, final: str = "") -> BuildPlan:
     name = stages[-1].package
     packages = tuple(s.package for s in stages if s.kind is not StageKind.ARTIFACT)
-    return Plan(
+    return BuildPlan(
         PLATFORM, (name,), stages, final or f"{name.split(':')[0]}:1-x86_64-cpu", len(stages), "base:1", packages
     )
 
 
-def chain(*names: str, tests: tuple[str, ...] = (), final: str = "") -> Plan:
+def chain(*names: str, tests: tuple[str, ...] = (), final: str = "") -> BuildPlan:
     """A plan of layers one on another."""
     stages: list[Stage] = []
     for name in names:
@@ -102,10 +101,10 @@ class Site:
     err: io.StringIO = field(default_factory=io.StringIO)
     out: io.StringIO = field(default_factory=io.StringIO)
 
-    def run(self, *plans: Plan, **changes: Any) -> builder.BuildReport:
+    def run(self, *plans: BuildPlan, **changes: Any) -> run.BuildReport:
         values = {"log_dir": self.directory / "logs", "cores": 4, "memory": 8 * GIB, "env": {}, "disk_per_stage": 0}
         console = Console(out=self.out, err=self.err, env={})
-        return builder.run(plans, self.engine, builder.BuildOptions(**{**values, **changes}), console)
+        return run.run(plans, self.engine, run.BuildOptions(**{**values, **changes}), console)
 
     def built(self) -> list[str]:
         """Tags built since the last time this was asked."""
@@ -144,18 +143,19 @@ def site(tmp_path: Path) -> Iterator[Site]:
     assert made.out.getvalue() == ""  # stdout belongs to the commands
 
 
-def states(report: builder.BuildReport) -> dict[str, str]:
+def states(report: run.BuildReport) -> dict[str, str]:
     return {entry.package: entry.state for entry in report.stages}
 
 
-def results_of(report: builder.BuildReport) -> dict[str, str]:
+def results_of(report: run.BuildReport) -> dict[str, str]:
     return {entry.package: entry.tests for entry in report.stages}
 
 
 # What is built, and what is not built again.
 
 
-def test_a_chain_is_built_in_order_and_named(site: Site) -> None:
+def test_chain_is_built_in_order_and_named(site: Site) -> None:
+    """A chain is built in order and named."""
     report = site.run(chain("a", "b", "c"))
     assert report.ok
     assert report.images == ("c:1-x86_64-cpu",)
@@ -163,7 +163,8 @@ def test_a_chain_is_built_in_order_and_named(site: Site) -> None:
     assert states(report) == {"a": "built", "b": "built", "c": "built"}
 
 
-def test_the_final_image_carries_the_labels_of_the_interface(site: Site) -> None:
+def test_final_image_has_the_documented_labels(site: Site) -> None:
+    """The final image has the documented labels."""
     site.run(chain("a", "b", tests=("test.sh",)))
     final = site.label("b:1-x86_64-cpu")
     assert (final.role, final.key, final.packages) == ("final", "sha256:b", ("a", "b"))
@@ -175,7 +176,8 @@ def test_the_final_image_carries_the_labels_of_the_interface(site: Site) -> None
     assert (lower.role, lower.key, lower.packages, lower.plan) == ("stage", "sha256:a", ("a",), "")
 
 
-def test_a_second_run_builds_nothing_and_says_so(site: Site) -> None:
+def test_second_run_builds_nothing_and_says_so(site: Site) -> None:
+    """A second run builds nothing and says so."""
     site.run(chain("a", "b", tests=("test.sh",)))
     runs = len(site.engine.runs)
     site.built(), site.said()
@@ -191,14 +193,16 @@ def test_a_second_run_builds_nothing_and_says_so(site: Site) -> None:
     assert results_of(report) == {"a": "cached", "b": "cached"}
 
 
-def test_nothing_to_build_writes_no_log_folder(site: Site) -> None:
+def test_second_run_writes_no_log_folder(site: Site) -> None:
+    """A run with nothing to build writes no log folder."""
     site.run(chain("a"))
     before = sorted((site.directory / "logs").iterdir())
     site.run(chain("a"))
     assert sorted((site.directory / "logs").iterdir()) == before
 
 
-def test_a_changed_stage_is_built_with_what_stands_above_it(site: Site) -> None:
+def test_changed_stage_is_built_with_those_above_it(site: Site) -> None:
+    """A changed stage is built with those above it."""
     site.run(chain("a", "b", "c"))
     site.built()
     a = stage("a")
@@ -208,13 +212,15 @@ def test_a_changed_stage_is_built_with_what_stands_above_it(site: Site) -> None:
     assert states(report) == {"a": "cached", "b": "built", "c": "built"}
 
 
-def test_stages_that_plans_share_are_built_once(site: Site) -> None:
+def test_shared_stages_are_built_once(site: Site) -> None:
+    """Stages that plans share are built once."""
     report = site.run(chain("a", "b"), chain("a", "c"), chain("a", "b", "d"))
     assert sorted(site.built()) == ["a", "b", "c", "d"]
     assert report.images == ("b:1-x86_64-cpu", "c:1-x86_64-cpu", "d:1-x86_64-cpu")
 
 
-def test_a_final_image_whose_stages_were_pruned_is_still_up_to_date(site: Site) -> None:
+def test_final_image_whose_stages_were_pruned_is_up_to_date(site: Site) -> None:
+    """A final image whose stages were pruned is still up to date."""
     site.run(chain("a", "b", tests=("test.sh",)))
     for name in ("a", "b"):
         site.engine.untag(f"jetson-containers/stage:{name}")
@@ -224,7 +230,8 @@ def test_a_final_image_whose_stages_were_pruned_is_still_up_to_date(site: Site) 
     assert "up to date" in site.said()
 
 
-def test_a_final_image_stands_in_for_the_pruned_stage_another_plan_needs(site: Site) -> None:
+def test_final_image_replaces_the_pruned_stage_another_plan_needs(site: Site) -> None:
+    """A final image serves as the pruned stage that another plan needs."""
     site.run(chain("a", "b"))
     for name in ("a", "b"):
         site.engine.untag(f"jetson-containers/stage:{name}")
@@ -236,7 +243,8 @@ def test_a_final_image_stands_in_for_the_pruned_stage_another_plan_needs(site: S
     assert site.label("jetson-containers/stage:b").role == "stage"
 
 
-def test_only_the_pruned_stages_that_are_missed_are_built_again(site: Site) -> None:
+def test_pruned_stages_are_built_again_only_where_needed(site: Site) -> None:
+    """Only the pruned stages that are needed are built again."""
     site.run(chain("a", "b", "c"))
     site.engine.untag("jetson-containers/stage:a")
     site.engine.untag("jetson-containers/stage:b")
@@ -247,7 +255,8 @@ def test_only_the_pruned_stages_that_are_missed_are_built_again(site: Site) -> N
     assert sorted(site.built()) == ["a", "b", "x"]
 
 
-def test_another_name_for_the_same_plan_builds_nothing(site: Site) -> None:
+def test_final_name_changed_builds_nothing(site: Site) -> None:
+    """Another name for the same plan builds nothing."""
     site.run(chain("a", "b"))
     site.built()
     report = site.run(chain("a", "b", final="me/thing:1"))
@@ -255,7 +264,7 @@ def test_another_name_for_the_same_plan_builds_nothing(site: Site) -> None:
     assert site.label("me/thing:1").role == "final"
 
 
-def test_an_image_built_on_ours_is_not_taken_for_ours(site: Site) -> None:
+def test_image_of_a_user_with_inherited_labels_is_not_a_stage(site: Site) -> None:
     """`FROM` hands labels down, so that a user's image carries our key."""
     site.run(chain("a"))
     inherited = site.engine.store["a:1-x86_64-cpu"].labels
@@ -269,7 +278,8 @@ def test_an_image_built_on_ours_is_not_taken_for_ours(site: Site) -> None:
 
 
 @pytest.mark.parametrize("option", ["rebuild", "no_cache"])
-def test_rebuild_and_no_cache_build_everything_once(site: Site, option: str) -> None:
+def test_rebuild_and_no_cache_build_each_stage_once(site: Site, option: str) -> None:
+    """`--rebuild` and `--no-cache` build everything once."""
     site.run(chain("a", "b"), chain("a", "c"))
     site.built()
     site.run(chain("a", "b"), chain("a", "c"), **{option: True})
@@ -277,7 +287,8 @@ def test_rebuild_and_no_cache_build_everything_once(site: Site, option: str) -> 
     assert sorted(site.built()) == ["a", "b", "c"]
 
 
-def test_a_meta_package_is_another_name_and_no_build(site: Site) -> None:
+def test_meta_package_is_another_name_and_not_built(site: Site) -> None:
+    """A meta package is another name and needs no build."""
     a = stage("a")
     meta = stage("all", parent=a, kind=StageKind.META)
     report = site.run(plan(a, meta))
@@ -286,14 +297,15 @@ def test_a_meta_package_is_another_name_and_no_build(site: Site) -> None:
     assert site.label("jetson-containers/stage:all").key == "sha256:all"
 
 
-def test_a_meta_package_alone_pulls_its_base(site: Site) -> None:
+def test_meta_package_alone_pulls_its_base(site: Site) -> None:
+    """A meta package alone pulls its base."""
     site.engine.registry["far:1"] = site.engine.add_image("far:1")
     site.engine.untag("far:1")
     site.run(plan(stage("all", kind=StageKind.META, base="far:1")))
     assert ("pull", "far:1") in site.engine.calls
 
 
-def test_a_meta_package_amid_a_chain_is_tested_and_missed_by_nobody_when_pruned(site: Site) -> None:
+def test_meta_package_amid_a_chain_is_tested_and_not_needed_when_pruned(site: Site) -> None:
     """The planner puts the next layer beside it, not on it."""
     a = stage("a")
     meta = stage("all", parent=a, kind=StageKind.META, package={"test": ("t.sh",)})
@@ -307,7 +319,8 @@ def test_a_meta_package_amid_a_chain_is_tested_and_missed_by_nobody_when_pruned(
     assert "up to date" in site.said()
 
 
-def test_an_artifact_is_labelled_as_one_and_its_packages_are_its_own(site: Site) -> None:
+def test_artifact_has_its_role_and_its_own_packages_as_labels(site: Site) -> None:
+    """An artifact has its role and its own packages as labels."""
     a = stage("a")
     wheel = stage("torch", parent=a, kind=StageKind.ARTIFACT, key="wheel", package={"test": ("test.py",)})
     top = stage("torch", wheel, parent=a)
@@ -320,25 +333,8 @@ def test_an_artifact_is_labelled_as_one_and_its_packages_are_its_own(site: Site)
     assert site.label("torch:1-x86_64-cpu").packages == ("a", "torch")
 
 
-def test_a_stage_in_a_registry_is_pulled(site: Site) -> None:
-    site.run(chain("a"))
-    remote = site.engine.store["jetson-containers/stage:a"]
-    site.engine.registry["jetson-containers/stage:a"] = remote
-    site.engine.untag("jetson-containers/stage:a")
-    site.engine.untag("a:1-x86_64-cpu")
-    site.built()
-    report = site.run(plan(stage("a", state=StageState.PULL)))
-    assert (site.built(), states(report)) == ([], {"a": "cached"})
-
-
-def test_a_stage_that_cannot_be_pulled_is_built_and_that_is_said(site: Site) -> None:
-    site.engine.registry_down = True
-    site.run(plan(stage("a", state=StageState.PULL)))
-    assert site.built() == ["a"]
-    assert "cannot be pulled; it is built instead" in site.said()
-
-
-def test_no_plans_are_nothing_to_do(site: Site) -> None:
+def test_run_without_plans_does_nothing(site: Site) -> None:
+    """Without plans there is nothing to do."""
     report = site.run()
     assert (report.ok, report.images, report.stages) == (True, (), ())
 
@@ -346,7 +342,8 @@ def test_no_plans_are_nothing_to_do(site: Site) -> None:
 # How a stage is built.
 
 
-def test_a_build_request_holds_base_arguments_and_labels(site: Site) -> None:
+def test_build_request_holds_base_arguments_and_labels(site: Site) -> None:
+    """A build request holds base, arguments and labels."""
     definition = package("a", build_flags="--shm-size '1 g'", network="none", timeout=60)
     one = stage("a", definition=definition, build_args={"VERSION": "1"})
     site.run(
@@ -364,7 +361,8 @@ def test_a_build_request_holds_base_arguments_and_labels(site: Site) -> None:
     assert request.tag == "jetson-containers/stage:a"
 
 
-def test_a_foreign_platform_is_named_to_the_engine(site: Site) -> None:
+def test_build_request_names_a_foreign_platform(site: Site) -> None:
+    """A foreign platform is named to the engine."""
     tegra = replace(PLATFORM, arch=Arch.TEGRA)
     site.run(replace(chain("a", tests=("t.sh",)), platform=tegra))
     assert site.engine.requests[0].platform == "linux/arm64"
@@ -381,7 +379,8 @@ def test_a_foreign_platform_is_named_to_the_engine(site: Site) -> None:
         ("FROM ${BASE_IMAGE}\nARG MAX_JOBS_TOO", 0),
     ],
 )
-def test_compile_jobs_are_told_only_to_recipes_that_declare_them(site: Site, dockerfile: str, expected: int) -> None:
+def test_jobs_are_passed_only_to_recipes_that_declare_them(site: Site, dockerfile: str, expected: int) -> None:
+    """Compile jobs are passed only to recipes that declare them."""
     site.run(plan(stage("a", dockerfile=dockerfile)))
     assert site.engine.requests[0].jobs == expected
 
@@ -398,18 +397,21 @@ TAKES_JOBS = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nARG MAX_JOBS\n"
         ({"MAX_JOBS": "all"}, 0, {"MAX_JOBS": "all"}),
     ],
 )
-def test_an_explicit_number_of_jobs_wins(site: Site, given: dict[str, str], jobs: int, left: dict[str, str]) -> None:
+def test_jobs_given_explicitly_win(site: Site, given: dict[str, str], jobs: int, left: dict[str, str]) -> None:
+    """An explicit number of jobs wins."""
     site.run(plan(stage("a", dockerfile=TAKES_JOBS, build_args=given)))
     request = site.engine.requests[0]
     assert (request.jobs, request.build_args) == (jobs, {"BASE_IMAGE": "base:1", **left})
 
 
-def test_the_users_max_jobs_limits_every_stage(site: Site) -> None:
+def test_jobs_are_limited_by_max_jobs_of_the_user(site: Site) -> None:
+    """The user's MAX_JOBS limits every stage."""
     site.run(plan(stage("a", dockerfile=TAKES_JOBS)), env={"MAX_JOBS": "2"})
     assert site.engine.requests[0].jobs == 2
 
 
-def test_a_request_differs_by_nothing_but_the_number_when_other_stages_run_beside_it(site: Site) -> None:
+def test_build_request_differs_only_in_jobs_beside_other_stages(site: Site) -> None:
+    """A request differs only in the number of jobs when other stages run beside it."""
     for cores in (1, 4):
         site.run(plan(stage("a", dockerfile=TAKES_JOBS)), cores=cores, rebuild=True)
     one, four = site.engine.requests
@@ -420,7 +422,8 @@ def test_a_request_differs_by_nothing_but_the_number_when_other_stages_run_besid
 # Tests of packages.
 
 
-def test_tests_run_once_per_key_in_the_stage_they_belong_to(site: Site) -> None:
+def test_package_tests_run_once_per_key_in_their_stage(site: Site) -> None:
+    """Tests run once per key, in the stage they belong to."""
     site.run(chain("a", "b", tests=("test.sh", "test.py --fast 'x y'")))
     assert [(call.image, call.command) for call in site.engine.runs] == [
         ("jetson-containers/stage:a", ("/bin/bash", "/test/test.sh")),
@@ -432,7 +435,8 @@ def test_tests_run_once_per_key_in_the_stage_they_belong_to(site: Site) -> None:
     assert {call.image for call in site.engine.runs[4:]} == {"jetson-containers/stage:c"}
 
 
-def test_a_test_container_is_neither_privileged_nor_online(site: Site) -> None:
+def test_package_test_container_is_neither_privileged_nor_online(site: Site) -> None:
+    """A test container is neither privileged nor online."""
     data = site.directory / "data"
     site.run(chain("a", tests=("test",)), data=data, run_options=("--runtime", "nvidia"))
     (call,) = site.engine.runs
@@ -447,7 +451,8 @@ def test_a_test_container_is_neither_privileged_nor_online(site: Site) -> None:
     )
 
 
-def test_a_recipe_can_ask_for_a_network(site: Site) -> None:
+def test_package_test_gets_a_network_that_the_recipe_asks_for(site: Site) -> None:
+    """A recipe can ask for a network."""
     site.run(plan(stage("a", package={"test": ("t.sh",), "network": "host"})))
     options = site.engine.runs[0].options
     assert options[options.index("--network") + 1] == "host"
@@ -460,7 +465,8 @@ def failing(command: str, result: RunResult) -> Any:
     return answer
 
 
-def test_a_stage_whose_test_failed_is_not_done_and_not_built_again(site: Site) -> None:
+def test_package_test_failure_leaves_a_stage_to_test_and_not_to_build(site: Site) -> None:
+    """A stage whose test failed is not done and not built again."""
     site.engine.answer = failing("test.py", RunResult(1, "AssertionError: 3 != 4"))
     the_plan = chain("a", "b", tests=("test.sh", "test.py", "never.sh"))
     with pytest.raises(PackageTestError) as caught:
@@ -479,7 +485,8 @@ def test_a_stage_whose_test_failed_is_not_done_and_not_built_again(site: Site) -
     assert states(report) == {"a": "cached", "b": "built"}
 
 
-def test_warn_lets_a_failed_test_pass_and_says_so(site: Site) -> None:
+def test_package_test_failure_with_warn_is_a_warning(site: Site) -> None:
+    """`--tests warn` makes a failed test a warning."""
     site.engine.answer = failing("test.sh", RunResult(3, "no"))
     report = site.run(chain("a", tests=("test.sh",)), tests="warn")
     assert report.ok
@@ -490,7 +497,8 @@ def test_warn_lets_a_failed_test_pass_and_says_so(site: Site) -> None:
         site.run(chain("a", tests=("test.sh",)))
 
 
-def test_all_tests_again_and_all_of_them_in_the_final_image(site: Site) -> None:
+def test_package_tests_all_run_again_and_all_in_the_final_image(site: Site) -> None:
+    """`--tests all` runs all tests again, and all of them in the final image."""
     the_plan = chain("a", "b", tests=("test.sh",))
     site.run(the_plan)
     site.engine.runs.clear()
@@ -499,7 +507,9 @@ def test_all_tests_again_and_all_of_them_in_the_final_image(site: Site) -> None:
     assert site.built() == ["a", "b"]
 
 
-def test_a_package_that_breaks_another_is_found_in_the_final_image(site: Site) -> None:
+def test_package_that_breaks_another_is_found_in_the_final_image(site: Site) -> None:
+    """A package that breaks another is found in the final image."""
+
     def answer(call: RunCall) -> RunResult:
         broken = call.image.endswith(":b") and "/packages/a:/test:ro" in call.options
         return RunResult(1 if broken else 0, "numpy is gone")
@@ -527,13 +537,17 @@ def test_a_package_that_breaks_another_is_found_in_the_final_image(site: Site) -
         ({"test_only": ("b",), "skip_tests": ("b",)}, {"a:1": "skipped", "b": "skipped"}),
     ],
 )
-def test_which_tests_run(site: Site, options: dict[str, Any], expected: dict[str, str]) -> None:
+def test_package_tests_that_run_follow_the_options(
+    site: Site, options: dict[str, Any], expected: dict[str, str]
+) -> None:
+    """The options decide which tests run."""
     a = stage("a:1", package={"test": ("t.sh",), "aliases": ("alpha",)})
     report = site.run(plan(a, stage("b", parent=a, package={"test": ("t.sh",)})), **options)
     assert results_of(report) == expected
 
 
-def test_tests_that_were_skipped_run_when_they_are_wanted(site: Site) -> None:
+def test_package_tests_that_were_skipped_run_when_wanted(site: Site) -> None:
+    """Tests that were skipped run when they are wanted."""
     the_plan = chain("a", "b", tests=("t.sh",))
     site.run(the_plan, tests="none")
     site.built()
@@ -543,7 +557,8 @@ def test_tests_that_were_skipped_run_when_they_are_wanted(site: Site) -> None:
     assert site.label("b:1-x86_64-cpu").tests["status"] == "passed"
 
 
-def test_tests_left_out_below_a_tested_stage_run_later(site: Site) -> None:
+def test_package_tests_left_out_below_a_tested_stage_run_later(site: Site) -> None:
+    """Tests left out below a tested stage run later."""
     the_plan = chain("a", "b", tests=("t.sh",))
     site.run(the_plan, skip_tests=("intermediate",))
     assert site.label("b:1-x86_64-cpu").tests["status"] == "skipped"
@@ -554,7 +569,8 @@ def test_tests_left_out_below_a_tested_stage_run_later(site: Site) -> None:
     assert site.label("b:1-x86_64-cpu").tests["status"] == "passed"
 
 
-def test_testing_a_pruned_image_again_builds_nothing(site: Site) -> None:
+def test_package_tests_of_a_pruned_image_build_nothing(site: Site) -> None:
+    """Testing a pruned image again builds nothing."""
     the_plan = chain("a", "b", tests=("t.sh",))
     site.run(the_plan)
     for name in ("a", "b"):
@@ -566,7 +582,8 @@ def test_testing_a_pruned_image_again_builds_nothing(site: Site) -> None:
     assert [call.options[-1] for call in site.engine.runs] == ["/packages/b:/test:ro", "/packages/a:/test:ro"]
 
 
-def test_a_test_without_a_gpu_is_skipped_with_its_reason_and_run_when_there_is_one(site: Site) -> None:
+def test_package_test_without_a_gpu_is_skipped_and_run_when_there_is_one(site: Site) -> None:
+    """A test without a GPU is skipped with its reason and run when there is one."""
     site.engine.answer = lambda call: RunResult(0 if "nvidia" in call.options else 77, "no CUDA device\n")
     the_plan = chain("a", tests=("t.py",))
     report = site.run(the_plan)
@@ -582,7 +599,8 @@ def test_a_test_without_a_gpu_is_skipped_with_its_reason_and_run_when_there_is_o
     assert results_of(report) == {"a": "passed"}
 
 
-def test_an_edited_test_script_runs_again_and_nothing_is_rebuilt(site: Site) -> None:
+def test_package_test_that_was_edited_runs_again_without_a_build(site: Site) -> None:
+    """An edited test script runs again, and nothing is rebuilt."""
     script = site.directory / "check.sh"
     script.write_text("true")
     the_plan = plan(stage("a", package={"test": ("check.sh",), "path": site.directory}))
@@ -593,20 +611,23 @@ def test_an_edited_test_script_runs_again_and_nothing_is_rebuilt(site: Site) -> 
     assert (site.built(), results_of(report), len(site.engine.runs)) == ([], {"a": "passed"}, 2)
 
 
-def test_a_test_killed_for_memory_is_recognised(site: Site) -> None:
+def test_package_test_killed_for_memory_is_recognized(site: Site) -> None:
+    """A test killed for memory is recognized."""
     site.engine.answer = lambda _: RunResult(137, "loading", oom_killed=True)
     with pytest.raises(PackageTestError) as caught:
         site.run(chain("a", tests=("t.sh",)))
     assert "memory ran out" in caught.value.message
 
 
-def test_a_test_that_takes_too_long_is_a_failure(site: Site) -> None:
+def test_package_test_that_takes_too_long_fails(site: Site) -> None:
+    """A test that takes too long is a failure."""
     site.engine.answer = lambda _: RunResult(124, "", timed_out=True)
     with pytest.raises(PackageTestError, match="took longer than 5 s"):
         site.run(chain("a", tests=("t.sh",)), test_timeout=5)
 
 
-def test_an_unknown_tests_mode_is_refused(site: Site) -> None:
+def test_package_tests_refuse_an_unknown_mode(site: Site) -> None:
+    """An unknown mode of `--tests` is refused."""
     with pytest.raises(UsageError, match="--tests sometimes"):
         site.run(chain("a"), tests="sometimes")
 
@@ -614,13 +635,14 @@ def test_an_unknown_tests_mode_is_refused(site: Site) -> None:
 # Failures.
 
 
-def test_a_failed_stage_is_explained(site: Site) -> None:
+def test_failed_stage_is_explained(site: Site) -> None:
+    """A failed stage is explained."""
     site.engine.fail(":b$", "Get:1 http://deb/x", "collect2: ld", "E: Unable to locate package libfoo")
     with pytest.raises(BuildError) as caught:
         site.run(chain("a", "b", "c"), command="./build.sh c")
     error = caught.value
     assert error.exit_code == 1
-    assert error.message.startswith("the build of stage `b` (2 of 3) failed: the distribution of the base image has no")
+    assert error.message.startswith("the build of stage `b` (2 of 3) failed: apt does not know the package `libfoo`")
     log = site.logs() / "build" / "02_b.log"
     assert error.details[-3:] == (
         "| E: Unable to locate package libfoo",
@@ -633,7 +655,8 @@ def test_a_failed_stage_is_explained(site: Site) -> None:
     assert error.hint.endswith("then `./build.sh c` resumes at `b`; what is built stays")
 
 
-def test_the_next_run_resumes_at_the_failed_stage(site: Site) -> None:
+def test_failed_stage_is_where_the_next_run_resumes(site: Site) -> None:
+    """The next run resumes at the failed stage."""
     site.engine.fail(":b$")
     with pytest.raises(BuildError):
         site.run(chain("a", "b", "c"))
@@ -645,7 +668,8 @@ def test_the_next_run_resumes_at_the_failed_stage(site: Site) -> None:
     assert states(report) == {"a": "cached", "b": "built", "c": "built"}
 
 
-def test_memory_exhaustion_is_named_with_the_jobs_that_were_used(site: Site) -> None:
+def test_out_of_memory_error_names_the_jobs_that_were_used(site: Site) -> None:
+    """Exhausted memory is named with the jobs that were used."""
     site.engine.oom(":a$")
     with pytest.raises(OutOfMemoryError) as caught:
         site.run(chain("a"))
@@ -653,7 +677,9 @@ def test_memory_exhaustion_is_named_with_the_jobs_that_were_used(site: Site) -> 
     assert "this stage ran with MAX_JOBS=4" in (caught.value.hint or "")
 
 
-def test_an_engine_failure_keeps_its_class_and_exit_code(site: Site) -> None:
+def test_engine_failure_keeps_its_class_and_exit_code(site: Site) -> None:
+    """A failure of the engine keeps its class and exit code."""
+
     def refuse(_: object) -> None:
         raise DiskSpaceError("the disk that holds the engine's images is full")
 
@@ -663,7 +689,9 @@ def test_an_engine_failure_keeps_its_class_and_exit_code(site: Site) -> None:
     assert caught.value.exit_code == 4
 
 
-def test_a_bug_stops_everything_and_shows(site: Site) -> None:
+def test_bug_stops_the_run_and_is_raised(site: Site) -> None:
+    """A bug stops everything and is raised."""
+
     def bug(_: object) -> None:
         raise ZeroDivisionError
 
@@ -673,7 +701,8 @@ def test_a_bug_stops_everything_and_shows(site: Site) -> None:
     assert site.built() == ["a"]
 
 
-def test_no_engine_is_said_before_anything_is_written(site: Site) -> None:
+def test_missing_engine_is_an_error_before_anything_is_written(site: Site) -> None:
+    """A missing engine is an error before anything is written."""
     site.engine.missing = EngineMissingError("no engine")
     with pytest.raises(EngineMissingError):
         site.run(chain("a"))
@@ -681,7 +710,7 @@ def test_no_engine_is_said_before_anything_is_written(site: Site) -> None:
     assert not (site.directory / "logs").exists()
 
 
-def siblings() -> tuple[Plan, Plan]:
+def siblings() -> tuple[BuildPlan, BuildPlan]:
     """`a` carries `b` and `c`; `d` needs b, `e` needs c and d, `f` needs c only."""
     a = stage("a")
     b, c = stage("b", parent=a), stage("c", parent=a)
@@ -690,7 +719,8 @@ def siblings() -> tuple[Plan, Plan]:
     return plan(a, b, c, d, e), plan(a, c, stage("f", parent=c))
 
 
-def test_keep_going_skips_exactly_what_needs_the_failed_stage(site: Site) -> None:
+def test_keep_going_skips_only_what_needs_the_failed_stage(site: Site) -> None:
+    """`--keep-going` skips exactly what needs the failed stage."""
     site.engine.fail(":b$")
     report = site.run(*siblings(), keep_going=True)
     assert not report.ok
@@ -701,12 +731,13 @@ def test_keep_going_skips_exactly_what_needs_the_failed_stage(site: Site) -> Non
 
 
 def test_keep_going_names_the_plans_that_are_complete(site: Site) -> None:
+    """`--keep-going` names the plans that are complete."""
     site.engine.fail(":b$")
     report = site.run(chain("a", "b"), chain("a", "c"), keep_going=True)
     assert (report.ok, report.images) == (False, ("c:1-x86_64-cpu",))
 
 
-def test_without_keep_going_nothing_new_starts_but_what_runs_is_kept(site: Site) -> None:
+def test_failed_stage_without_keep_going_starts_nothing_new_and_keeps_what_runs(site: Site) -> None:
     """c is still building when b fails; d would be next."""
     a = stage("a")
     b, c = stage("b", parent=a), stage("c", parent=a)
@@ -745,7 +776,8 @@ class Releaser:
         self._site.err.write = self._write  # type: ignore[method-assign]
 
 
-def test_the_disk_is_looked_at_before_anything_is_built(site: Site) -> None:
+def test_disk_space_is_checked_before_anything_is_built(site: Site) -> None:
+    """The free space is checked before anything is built."""
     site.engine.capabilities_ = replace(CAPABILITIES, data_root=str(site.directory))
     with pytest.raises(DiskSpaceError, match="2 stages need about"):
         site.run(chain("a", "b"), disk_per_stage=10**18)
@@ -753,12 +785,14 @@ def test_the_disk_is_looked_at_before_anything_is_built(site: Site) -> None:
 
 
 @pytest.mark.parametrize("env", [{"DOCKER_HOST": "tcp://farm:2375"}, {"DOCKER_HOST": "ssh://me@farm"}])
-def test_the_disk_of_another_machine_is_not_looked_at(site: Site, env: dict[str, str]) -> None:
+def test_disk_space_of_another_machine_is_not_checked(site: Site, env: dict[str, str]) -> None:
+    """The free space of another machine is not checked."""
     site.engine.capabilities_ = replace(CAPABILITIES, data_root=str(site.directory))
     assert site.run(chain("a"), disk_per_stage=10**18, env=env).ok
 
 
-def test_an_unwritable_log_folder_is_an_error_with_a_remedy(site: Site) -> None:
+def test_log_folder_that_cannot_be_written_is_an_error_with_a_remedy(site: Site) -> None:
+    """A log folder that cannot be written is an error with a remedy."""
     (site.directory / "logs").write_text("a file")
     with pytest.raises(Exception, match="cannot write logs") as caught:
         site.run(chain("a"))
@@ -769,7 +803,8 @@ def test_an_unwritable_log_folder_is_an_error_with_a_remedy(site: Site) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_children_first_and_leaves_nothing_half_done(site: Site, number: signal.Signals) -> None:
+def test_signal_stops_children_first_and_leaves_nothing_half_done(site: Site, number: signal.Signals) -> None:
+    """A signal stops children first and leaves nothing half done."""
     site.engine.hang(":b$")
 
     def send() -> None:
@@ -798,7 +833,9 @@ def test_a_signal_stops_children_first_and_leaves_nothing_half_done(site: Site, 
     assert site.built() == ["b", "c"]
 
 
-def test_a_run_interrupted_in_a_test_resumes_at_that_test(site: Site) -> None:
+def test_interrupted_run_resumes_at_the_test(site: Site) -> None:
+    """A run interrupted in a test resumes at that test."""
+
     def interrupt(_: RunCall) -> RunResult:
         os.kill(os.getpid(), signal.SIGINT)
         site.engine.stopped.wait(120)
@@ -818,7 +855,8 @@ def test_a_run_interrupted_in_a_test_resumes_at_that_test(site: Site) -> None:
 # Two at once.
 
 
-def test_two_builds_at_once_build_a_stage_once(site: Site) -> None:
+def test_builds_at_the_same_time_build_a_stage_once(site: Site) -> None:
+    """Two builds at the same time build a stage once."""
     site.engine.hang(":a$")
     second_err = io.StringIO()
     second = Site(site.directory, site.engine, err=second_err)
@@ -831,7 +869,7 @@ def test_two_builds_at_once_build_a_stage_once(site: Site) -> None:
         return write(text)
 
     second_err.write = watch  # type: ignore[method-assign]
-    reports: list[builder.BuildReport] = []
+    reports: list[run.BuildReport] = []
     first_thread = threading.Thread(target=lambda: reports.append(site.run(chain("a", "b"))))
     first_thread.start()
     assert site.engine.hanging.wait(120)
@@ -845,8 +883,9 @@ def test_two_builds_at_once_build_a_stage_once(site: Site) -> None:
     assert sorted(site.built()) == ["a", "b"]
 
 
-def test_waiting_for_another_build_can_be_interrupted(tmp_path: Path) -> None:
-    state, cancelled = State(tmp_path), threading.Event()
+def test_lock_wait_can_be_interrupted(tmp_path: Path) -> None:
+    """Waiting for another build can be interrupted."""
+    state, cancelled = BuildState(tmp_path), threading.Event()
     with (
         state.lock("k"),
         pytest.raises(InterruptedByUserError),
@@ -855,8 +894,9 @@ def test_waiting_for_another_build_can_be_interrupted(tmp_path: Path) -> None:
         pytest.fail("two held the same lock")
 
 
-def test_who_waits_is_told_by_whom(tmp_path: Path) -> None:
-    state, cancelled, told = State(tmp_path), threading.Event(), []
+def test_lock_wait_names_the_process_that_holds_it(tmp_path: Path) -> None:
+    """Who waits is told which process holds the lock."""
+    state, cancelled, told = BuildState(tmp_path), threading.Event(), []
 
     def on_wait(pid: str) -> None:
         told.append(pid)
@@ -870,7 +910,8 @@ def test_who_waits_is_told_by_whom(tmp_path: Path) -> None:
 # Push.
 
 
-def test_finals_are_pushed_after_their_tests(site: Site) -> None:
+def test_push_comes_after_the_tests(site: Site) -> None:
+    """Final images are pushed after their tests."""
     report = site.run(chain("a", tests=("t.sh",)), push="reg.io:5000/me/")
     assert report.pushed == ("reg.io:5000/me/a:1-x86_64-cpu",)
     assert "reg.io:5000/me/a:1-x86_64-cpu" in site.engine.registry
@@ -878,12 +919,14 @@ def test_finals_are_pushed_after_their_tests(site: Site) -> None:
     assert kinds.index("run") < kinds.index("push")
 
 
-def test_an_image_that_is_up_to_date_is_pushed_too(site: Site) -> None:
+def test_push_includes_an_image_that_is_up_to_date(site: Site) -> None:
+    """An image that is up to date is pushed too."""
     site.run(chain("a"))
     assert site.run(chain("a"), push="me").pushed == ("me/a:1-x86_64-cpu",)
 
 
-def test_a_registry_that_refuses_fails_the_run_but_not_the_image(site: Site) -> None:
+def test_push_that_is_refused_fails_the_run_but_not_the_image(site: Site) -> None:
+    """A registry that refuses fails the run but not the image."""
     site.engine.registry_down = True
     with pytest.raises(RegistryError) as caught:
         site.run(chain("a"), push="me")
@@ -895,7 +938,8 @@ def test_a_registry_that_refuses_fails_the_run_but_not_the_image(site: Site) -> 
     assert site.built() == []
 
 
-def test_nothing_is_pushed_after_a_failure(site: Site) -> None:
+def test_push_does_not_happen_after_a_failure(site: Site) -> None:
+    """Nothing is pushed after a failure."""
     site.engine.answer = lambda _: RunResult(1, "")
     with pytest.raises(PackageTestError):
         site.run(chain("a", tests=("t.sh",)), push="me")
@@ -905,7 +949,8 @@ def test_nothing_is_pushed_after_a_failure(site: Site) -> None:
 # Logs and what is said.
 
 
-def test_the_log_folder(site: Site) -> None:
+def test_log_folder_holds_plan_stages_tests_and_summary(site: Site) -> None:
+    """The log folder holds a file for each stage and test."""
     report = site.run(chain("a:1", "b", tests=("test.sh x", "test.py")))
     files = sorted(str(path.relative_to(report.log_dir)) for path in report.log_dir.rglob("*.log"))
     assert files == [
@@ -923,12 +968,14 @@ def test_the_log_folder(site: Site) -> None:
     assert [entry["package"] for entry in data["stages"]] == ["a:1", "b"]
 
 
-def test_runs_of_one_second_do_not_share_a_folder(tmp_path: Path) -> None:
+def test_log_folders_of_runs_of_one_second_differ(tmp_path: Path) -> None:
+    """Runs of one second do not share a folder."""
     made = {RunLogs(tmp_path, Redactor()).directory for _ in range(5)}
     assert len(made) == 5
 
 
-def test_no_secret_reaches_a_log_or_a_message(site: Site) -> None:
+def test_secrets_reach_no_log_and_no_message(site: Site) -> None:
+    """No secret reaches a log or a message."""
     site.engine.fail(":a$", "login with hunter2-token", "proxy http://bob:pw@proxy:3128/ refused")
     with pytest.raises(BuildError) as caught:
         site.run(
@@ -944,7 +991,8 @@ def test_no_secret_reaches_a_log_or_a_message(site: Site) -> None:
     assert "http://***@proxy:3128/" in shown
 
 
-def test_the_end_shows_every_stage_the_image_and_the_logs(site: Site) -> None:
+def test_summary_shows_each_stage_the_image_and_the_logs(site: Site) -> None:
+    """The end shows every stage, the image and the logs."""
     report = site.run(chain("a", "b", tests=("t.sh",)))
     said = site.said()
     table = [line.split() for line in said.splitlines()]
@@ -954,7 +1002,8 @@ def test_the_end_shows_every_stage_the_image_and_the_logs(site: Site) -> None:
     assert f"logs: {report.log_dir}" in said
 
 
-def test_plain_progress_prefixes_every_line_and_moves_no_cursor(site: Site) -> None:
+def test_plain_progress_prefixes_each_line_and_moves_no_cursor(site: Site) -> None:
+    """Plain progress prefixes every line and moves no cursor."""
     site.run(chain("a"), progress="plain")
     said = site.said()
     assert "a | Step 1/1 : ARG BASE_IMAGE" in said
@@ -963,6 +1012,7 @@ def test_plain_progress_prefixes_every_line_and_moves_no_cursor(site: Site) -> N
 
 
 def test_json_progress_is_one_object_per_line(site: Site) -> None:
+    """JSON progress is one object per line."""
     site.run(chain("a"), progress="json")
     lines = site.said().splitlines()
     events = [json.loads(line) for line in lines if line.startswith("{")]
@@ -971,6 +1021,7 @@ def test_json_progress_is_one_object_per_line(site: Site) -> None:
 
 
 def test_github_progress_folds_each_stage_whole(site: Site) -> None:
+    """Progress for GitHub folds each stage whole."""
     site.engine.fail(":b$", "::set-output name=x::y")
     summary = site.directory / "summary.md"
     env = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
@@ -984,6 +1035,7 @@ def test_github_progress_folds_each_stage_whole(site: Site) -> None:
 
 
 def test_tty_progress_shows_running_stages_and_ends_clean() -> None:
+    """Progress on a terminal shows running stages and ends clean."""
     err = io.StringIO()
     shown = progress.make("tty", Console(out=io.StringIO(), err=err, env={}), {})
     shown.started("pytorch", "building")
@@ -1000,37 +1052,42 @@ def test_tty_progress_shows_running_stages_and_ends_clean() -> None:
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h")  # the cursor is shown again
 
 
-def test_an_unknown_progress_is_refused() -> None:
+def test_progress_of_an_unknown_kind_is_refused() -> None:
+    """An unknown kind of progress is refused."""
     with pytest.raises(UsageError, match="--progress loud"):
         progress.make("loud", Console(), {})
 
 
-def test_quiet_says_nothing_on_success(tmp_path: Path) -> None:
+def test_quiet_progress_says_nothing_on_success(tmp_path: Path) -> None:
+    """Quiet, nothing is said on success."""
     err = io.StringIO()
-    options = builder.BuildOptions(log_dir=tmp_path / "logs", env={}, disk_per_stage=0)
-    builder.run([chain("a")], FakeEngine(), options, Console(level=Level.QUIET, err=err, env={}))
+    options = run.BuildOptions(log_dir=tmp_path / "logs", env={}, disk_per_stage=0)
+    run.run([chain("a")], FakeEngine(), options, Console(level=Level.QUIET, err=err, env={}))
     assert err.getvalue() == ""
 
 
 # Order and shares.
 
 
-def test_the_longest_remaining_chain_starts_first() -> None:
+def test_scheduler_starts_the_longest_remaining_chain_first() -> None:
+    """The longest remaining chain starts first."""
     a = stage("a")
     short, long = stage("short", parent=a), stage("long", parent=a)
-    graph = graphs.merge([plan(a, short), plan(a, long), plan(a, long, stage("top", parent=long))])
-    order = graphs.priorities(graph, set(graph.nodes), {"short": 50.0, "long": 10.0, "top": 100.0, "a": 1.0})
+    graph = merge([plan(a, short), plan(a, long), plan(a, long, stage("top", parent=long))])
+    order = priorities(graph, set(graph.nodes), {"short": 50.0, "long": 10.0, "top": 100.0, "a": 1.0})
     assert order == {"sha256:a": 111.0, "sha256:long": 110.0, "sha256:top": 100.0, "sha256:short": 50.0}
 
 
-def test_recorded_times_are_used_by_the_next_run(site: Site) -> None:
+def test_state_keeps_times_for_the_next_run(site: Site) -> None:
+    """Recorded times are used by the next run."""
     site.run(chain("a", "b"))
-    assert set(State(site.directory / "logs" / ".state").seconds()) == {"a", "b"}
+    assert set(BuildState(site.directory / "logs" / ".state").seconds()) == {"a", "b"}
 
 
 @pytest.mark.parametrize("content", ["", "not json", "[]", '{"seconds": 3}', '{"seconds": {"a": "x"}}'])
-def test_a_damaged_record_is_no_obstacle(site: Site, content: str) -> None:
-    file = State(site.directory / "logs" / ".state").file
+def test_state_that_is_damaged_is_ignored(site: Site, content: str) -> None:
+    """A damaged record is ignored."""
+    file = BuildState(site.directory / "logs" / ".state").file
     file.parent.mkdir(parents=True)
     file.write_text(content)
     assert site.run(chain("a")).ok
@@ -1048,14 +1105,16 @@ def test_a_damaged_record_is_no_obstacle(site: Site, content: str) -> None:
         (1 * GIB, 1, 16 * GIB, 0, 4, 1),
     ],
 )
-def test_compile_jobs_fit_cores_and_memory(
+def test_jobs_fit_cores_and_memory(
     per_job: int | None, cores: int, memory: int, running: int, waiting: int, expected: int
 ) -> None:
+    """Compile jobs fit cores and memory."""
     available = resources.Resources(cores, memory, slots=4)
     assert resources.share(per_job, available, reserved=0, running=running, waiting=waiting).jobs == expected
 
 
-def test_the_machine_is_measured_by_what_is_available(tmp_path: Path) -> None:
+def test_resources_are_measured_by_what_is_available(tmp_path: Path) -> None:
+    """The machine is measured by what is available."""
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 8000000 kB\nMemFree: 100 kB\nMemAvailable:    4000000 kB\n")
     assert resources.available_memory(tmp_path) == 4_096_000_000
@@ -1064,7 +1123,8 @@ def test_the_machine_is_measured_by_what_is_available(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "many", "-1", "1.5"])
-def test_a_max_jobs_that_is_no_number_is_refused(text: str) -> None:
+def test_max_jobs_that_is_not_a_number_is_refused(text: str) -> None:
+    """A MAX_JOBS that is not a number is refused."""
     with pytest.raises(Exception, match=r"\$MAX_JOBS"):
         resources.job_limit({"MAX_JOBS": text})
 
@@ -1078,7 +1138,8 @@ def test_a_max_jobs_that_is_no_number_is_refused(text: str) -> None:
         ("sub/run.py", ["python3", "/test/sub/run.py"]),
     ],
 )
-def test_test_entries_become_commands(entry: str, expected: list[str]) -> None:
+def test_package_test_entries_become_commands(entry: str, expected: list[str]) -> None:
+    """Test entries become commands."""
     assert package_tests.argv(entry) == expected
 
 
@@ -1086,7 +1147,7 @@ def test_test_entries_become_commands(entry: str, expected: list[str]) -> None:
 
 
 @st.composite
-def graphs_of_stages(draw: st.DrawFn) -> Plan:
+def graphs_of_stages(draw: st.DrawFn) -> BuildPlan:
     count = draw(st.integers(1, 9))
     stages: list[Stage] = []
     for number in range(count):
@@ -1098,10 +1159,11 @@ def graphs_of_stages(draw: st.DrawFn) -> Plan:
 
 
 @given(graphs_of_stages(), st.integers(1, 4), st.data())
-def test_the_schedule_keeps_order_slots_and_memory(the_plan: Plan, slots: int, data: st.DataObject) -> None:
+def test_scheduler_keeps_order_slots_and_memory(the_plan: BuildPlan, slots: int, data: st.DataObject) -> None:
+    """The schedule keeps order, slots and memory."""
     available = resources.Resources(cores=4, memory=6 * GIB, slots=slots)
-    graph = graphs.merge([the_plan])
-    scheduler = Scheduler(graph, graph.nodes, graphs.priorities(graph, set(graph.nodes), {}), available)
+    graph = merge([the_plan])
+    scheduler = Scheduler(graph, graph.nodes, priorities(graph, set(graph.nodes), {}), available)
     done: set[str] = set()
     started: list[str] = []
     lost: set[str] = set()
@@ -1131,13 +1193,14 @@ def test_the_schedule_keeps_order_slots_and_memory(the_plan: Plan, slots: int, d
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(graphs_of_stages(), st.sets(st.integers(0, 8)), st.integers(1, 4))
-def test_a_run_builds_each_stage_once_and_skips_only_dependents(
-    tmp_path_factory: pytest.TempPathFactory, the_plan: Plan, bad: set[int], jobs: int
+def test_run_builds_each_stage_once_and_skips_only_dependents(
+    tmp_path_factory: pytest.TempPathFactory, the_plan: BuildPlan, bad: set[int], jobs: int
 ) -> None:
+    """A run builds each stage once and skips only what depends on a failed one."""
     site = Site(tmp_path_factory.mktemp("run"))
     order: list[str] = []
     lock = threading.Lock()
-    graph = graphs.merge([the_plan])
+    graph = merge([the_plan])
     by_image = {node.stage.image: node.stage for node in graph.nodes.values()}
 
     def on_build(request: Any) -> None:
@@ -1184,6 +1247,7 @@ def test_a_run_builds_each_stage_once_and_skips_only_dependents(
 )
 @pytest.mark.parametrize("verbose", [False, True])
 def test_plain_progress_leaves_out_what_the_builder_says_of_itself(line: str, shown: bool, verbose: bool) -> None:
+    """Plain progress leaves out what the builder says of itself."""
     err = io.StringIO()
     console = Console(level=Level.VERBOSE if verbose else Level.NORMAL, err=err)
     progress.make("plain", console, {}).line("a", line)
@@ -1199,9 +1263,10 @@ def test_plain_progress_leaves_out_what_the_builder_says_of_itself(line: str, sh
         ("FROM x\nRUN apt-get install -y pipewire", "make pipeline", False),
     ],
 )
-def test_only_stages_that_speak_of_pip_get_the_wheelhouse(
+def test_wheelhouse_is_given_only_to_stages_that_use_pip(
     tmp_path: Path, dockerfile: str, script: str, wants: bool
 ) -> None:
+    """Only stages that use pip get the wheelhouse."""
     (tmp_path / "a.sh").write_text(script)
     assert installs_wheels(dockerfile, tmp_path) is wants
 
@@ -1254,7 +1319,8 @@ Step 3/3 : COPY a b
         ("Step 1/1 : FROM base:1\n ---> Using cache", 0, 0),
     ],
 )
-def test_the_engine_s_output_says_which_commands_came_from_its_cache(output: str, runs: int, reused: int) -> None:
+def test_layer_cache_reads_which_commands_were_reused(output: str, runs: int, reused: int) -> None:
+    """The engine's output says which commands came from its cache."""
     cache = LayerCache()
     for line in output.splitlines():
         cache.line(line)
@@ -1270,9 +1336,10 @@ def test_the_engine_s_output_says_which_commands_came_from_its_cache(output: str
         (LEGACY_CACHED, False, "every command came from the engine's layer cache"),
     ],
 )
-def test_the_time_of_a_build_from_the_cache_is_no_estimate(site: Site, output: str, recorded: bool, cause: str) -> None:
+def test_state_keeps_no_time_of_a_build_from_the_cache(site: Site, output: str, recorded: bool, cause: str) -> None:
+    """The time of a build from the cache is not recorded as an estimate."""
     site.run(chain("a"))
-    state = State(site.directory / "logs" / ".state")
+    state = BuildState(site.directory / "logs" / ".state")
     state.record("a", seconds=1800.0)
     right = site.engine.build
 
@@ -1289,6 +1356,7 @@ def test_the_time_of_a_build_from_the_cache_is_no_estimate(site: Site, output: s
 
 
 def test_rebuild_says_that_unchanged_commands_come_from_the_cache(site: Site) -> None:
+    """`--rebuild` says that unchanged commands come from the cache."""
     site.run(chain("a"), rebuild=True)
     assert "--no-cache runs them again" in site.said()
     site.run(chain("a"), rebuild=True, no_cache=True)
@@ -1304,9 +1372,10 @@ def test_rebuild_says_that_unchanged_commands_come_from_the_cache(site: Site) ->
         ({"rebuild": True, "no_cache": True}, "because of --no-cache", "because of --no-cache"),
     ],
 )
-def test_the_hint_says_what_the_same_command_does_next(
+def test_hint_says_what_the_same_command_does_next(
     site: Site, changes: dict[str, bool], after_failure: str, after_interrupt: str
 ) -> None:
+    """The hint says what the same command does next."""
     site.engine.fail(":b$")
     with pytest.raises(BuildError) as failed:
         site.run(chain("a", "b"), command="./build.sh b", **changes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.cli import main as main_module
+from jetson_containers.cli import main
 from tests.unit.treemaker import write
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def run(tree: Path, *argv: str) -> int:
-    return main_module.main(["context", *argv, "--packages", str(tree), "--target", "x86_64,cpu"])
+    return main.main(["context", *argv, "--packages", str(tree), "--target", "x86_64,cpu"])
 
 
 def test_context_writes_own_and_shared_files(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,7 +64,9 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("JETSON_CONTAINERS_OFFLINE", "1")
-    for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"):
+    # With a CA bundle a build also asks what the builder can do.
+    certificates = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "JETSON_CONTAINERS_CA_BUNDLE")
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", *certificates):
         monkeypatch.delenv(name, raising=False)
     return lambda: log.read_text().splitlines() if log.exists() else []
 

@@ -11,8 +11,8 @@ from typing import Any
 import click
 import pytest
 
-from jetson_containers.cli import main as main_module
-from jetson_containers.launch import options as launch_args
+from jetson_containers.cli import main
+from jetson_containers.launch import options
 from jetson_containers.recipes import schema, templating
 from tests.paths import ROOT_DIR
 
@@ -108,7 +108,7 @@ def words(line: str) -> list[str]:
 
 def parsed(arguments: list[str]) -> tuple[str, dict[str, Any]]:
     """The command and the parameters a line means; nothing is run. Raises click.UsageError."""
-    name, command = "", main_module.cli
+    name, command = "", main.cli
     while isinstance(command, click.Group):
         name, *arguments = arguments
         found = command.get_command(click.Context(command), name)
@@ -124,7 +124,7 @@ def test_documented_commands_are_accepted(page: str, arguments: list[str]) -> No
     """Every documented command is accepted."""
     name, given = parsed(arguments)
     if name == "run" and given:
-        assert launch_args.parse(list(given["arguments"])).image, page
+        assert options.parse(list(given["arguments"])).image, page
     for package in given.get("packages", ()) if name in {"build", "autotag"} else ():
         family = package.partition(":")[0]
         known = package in PLACEHOLDERS or package.isupper() or list(ROOT.glob(f"packages/*/{family}"))

@@ -11,10 +11,10 @@ from jetson_containers.cli import images
 from jetson_containers.cli.app import App
 from jetson_containers.core.console import Console
 from jetson_containers.images import labels
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
 
-CPU = platforms.parse_target("cpu")
+CPU = detect.parse_target("cpu")
 STAGE = "jetson-containers/stage:numpy-0123"
 
 
@@ -55,6 +55,7 @@ def test_prune_keeps_what_was_compiled_without_all(engine: FakeEngine) -> None:
 def test_df_says_what_all_layers_take_where_that_is_known(
     engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, known: bool
 ) -> None:
+    """Df says what all layers take where that is known."""
     monkeypatch.setattr(engine, "layers_size", lambda: 3_000_000_000 if known else None)
     app = App({})
     app.__dict__.update(engine=engine)
@@ -99,3 +100,12 @@ def test_prune_removes_stages_and_never_what_a_user_built_on_one(engine: FakeEng
     assert engine.image(STAGE) is None
     assert engine.image("robot:mine") is not None
     assert engine.image("numpy:2.2.6-x86_64-cpu") is not None
+
+
+def test_prune_goes_on_where_a_container_uses_an_image(engine: FakeEngine) -> None:
+    """An image in use stays with a warning; what comes after it is removed all the same."""
+    other = "jetson-containers/stage:python-89ab"
+    engine.add_image(other, labelled(labels.STAGE, other))
+    engine.in_use = {STAGE}
+    assert call(images.prune, engine) == {"removed": [other], "dry_run": False}
+    assert engine.image(STAGE) is not None

@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.cli import main as main_module
+from jetson_containers.builder import known_base
+from jetson_containers.builder.known_base import BaseImage
+from jetson_containers.cli import main
 from jetson_containers.cli.autotag import autotag
 from jetson_containers.cli.build import build, parse_build_args
 from jetson_containers.cli.llm import llm
+from jetson_containers.core import settings
 from jetson_containers.core.errors import UsageError
-from jetson_containers.lint.rules_platforms import TARGETS
+from jetson_containers.platforms.detect import parse_target
+from jetson_containers.platforms.overrides import rebase
+from jetson_containers.platforms.target import SUPPORTED_TARGETS
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -27,7 +32,7 @@ ROOT = ROOT_DIR
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
-    code = main_module.main(list(argv))
+    code = main.main(list(argv))
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
@@ -36,20 +41,20 @@ def test_help_lists_each_command_without_importing_it(capsys: pytest.CaptureFixt
     """Help lists every command without importing it."""
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    for command in main_module.COMMANDS:
+    for command in main.COMMANDS:
         assert command in out
 
 
 @pytest.mark.parametrize(
     "command",
-    [(name,) for name in sorted(main_module.COMMANDS)] + [("llm", name) for name in sorted(llm.commands)],
+    [(name,) for name in sorted(main.COMMANDS)] + [("llm", name) for name in sorted(llm.commands)],
     ids=" ".join,
 )
 def test_help_of_each_command_has_an_example(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
     """Every command has help with an example."""
     code, out, _ = run(capsys, *command, "--help")
     assert code == 0
-    assert re.search(r"Examples?:\s+\S*(jetson-containers|\./\w+\.sh)", out)
+    assert re.search(r"Examples?:\s+.*(jetson-containers|\./\w+\.sh)", out)
 
 
 def test_main_suggests_the_nearest_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,6 +90,7 @@ def package(directory: Path, name: str) -> str:
 def test_package_dirs_before_and_after_the_command_and_of_the_environment_add_up(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """Package dirs before and after the command and of the environment add up."""
     first, second = package(tmp_path / "one", "first"), package(tmp_path / "two", "second")
     monkeypatch.setenv("JETSON_CONTAINERS_PACKAGE_DIRS", package(tmp_path / "three", "third"))
     package(tmp_path / "more/fourth", "fourth")
@@ -94,6 +100,50 @@ def test_package_dirs_before_and_after_the_command_and_of_the_environment_add_up
     code, out, err = run(capsys, *dirs[0], "list", "--target", "cpu", *dirs[1], *names, "--json")
     assert code == 0, err
     assert {entry["name"] for entry in json.loads(out)} == set(names)
+
+
+@pytest.mark.parametrize(
+    ("depends", "refused"),
+    [
+        ("[torch2trt]", "there is no package `torch2trt`, which `needs` asks for"),
+        ("[other]", "there is no package `torch2trt`, which `other` asks for"),
+        ("[numpy]", None),
+    ],
+)
+def test_why_looks_at_what_a_package_depends_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, depends: str, refused: str | None
+) -> None:
+    """`why` looks at what a package depends on."""
+    for name, needs in (("needs", depends), ("other", "[torch2trt]")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Dockerfile").write_text(
+            f"#---\n# name: {name}\n# depends: {needs}\n#---\nARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\n"
+        )
+    argv = ("why", "needs", "--target", "cpu", "--package-dirs", str(tmp_path))
+    code, out, _ = run(capsys, *argv, "--json")
+    assert (code, json.loads(out)["available"], json.loads(out)["refused"]) == (0, True, refused)
+    code, out, _ = run(capsys, *argv)
+    said = ["needs is available on this platform, but cannot be built", f"  no   {refused}"]
+    assert out.splitlines()[:2] == said if refused else "cannot" not in out
+
+
+def test_info_list_and_build_name_the_same_platform(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JETSON_CONTAINERS_CACHE", str(tmp_path))
+    target = parse_target("x86_64,cpu")
+    made = rebase(target, "debian", "12", "test")
+    config = settings.load({"cache": str(tmp_path)}, env={"PATH": ""}, files=(), root=tmp_path)
+    known_base.remember(config, target, "", BaseImage("base:debian12", made, None, made=True))
+    for words, python in (("x86_64,cpu", "3.11"), ("x86_64,cu129", "3.12")):
+        _, info, _ = run(capsys, "info", "--target", words, "--json")
+        _, plan, _ = run(capsys, "build", "--dry-run", "python", "--target", words, "--json")
+        _, listed, _ = run(capsys, "list", "python", "--target", words, "--json")
+        assert json.loads(info)["python"] == python
+        planned = json.loads(plan)
+        assert planned["platform"]["python"] == python
+        assert planned["packages"] == [f"python:{python}"]
+        assert f"python:{python}" in {entry["name"] for entry in json.loads(listed)}
 
 
 @pytest.mark.parametrize(
@@ -110,9 +160,10 @@ def test_package_dirs_before_and_after_the_command_and_of_the_environment_add_up
         (llm.commands["compile"], ("x", "--overrides", "a=1", "--overrides", "b=2"), "overrides", "a=1;b=2"),
     ],
 )
-def test_lists_given_several_times_add_up(
+def test_list_options_given_several_times_add_up(
     function: click.Command, argv: tuple[str, ...], key: str, joined: str
 ) -> None:
+    """Options that take lists add up when given several times."""
     assert function.make_context("x", [*argv]).params[key] == joined
 
 
@@ -181,14 +232,16 @@ def test_global_options_are_accepted_between_llm_and_its_commands(
     assert json.loads(out)["board"] == "orin-nx-16gb"
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", SUPPORTED_TARGETS)
 def test_list_all_has_each_family_with_versions_or_a_reason(capsys: pytest.CaptureFixture[str], target: str) -> None:
     """Every family is listed on every platform or says why not."""
     code, out, _ = run(capsys, "list", "--all", "--json", "--target", target)
     rows = json.loads(out)
     assert code == 0
     assert {"name", "family", "version", "aliases", "group", "depends", "requires", "path"} <= rows[0].keys()
-    families = {path.name for path in ROOT.glob("packages/*/*") if path.is_dir()}
+    families = {
+        path.parent.name for name in ("Dockerfile", "config.yaml") for path in ROOT.glob(f"packages/*/*/{name}")
+    }
     assert families <= {row["family"] for row in rows if row.get("absent", "available")}
 
 
@@ -215,7 +268,7 @@ def test_build_args_without_a_key_are_refused() -> None:
 
 def test_main_start_imports_nothing_large() -> None:
     """Starting up imports no large library."""
-    modules = {entry.partition(":")[0] for entry, _ in main_module.COMMANDS.values()}
+    modules = {entry.partition(":")[0] for entry, _ in main.COMMANDS.values()}
     code = (
         f"import sys; from jetson_containers.cli import main, {', '.join(sorted(modules))}; "
         "import jetson_containers.autotag.search; "

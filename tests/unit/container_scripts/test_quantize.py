@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.driver_images import DRIVERS, OURS, PROGRAMS, Images, Recorder, Tokenizer, images, save
+from tests.unit.driver_images import OURS, PROGRAMS, SCRIPTS_DIR, Images, Recorder, Tokenizer, images, save
 from tests.unit.llm.runtimes import test_runtimes as commands
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def model(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", OURS)
 def test_drivers_are_python_3_8_and_import_libraries_late(name: str) -> None:
     """A driver is Python 3.8 and imports nothing heavy by itself."""
-    tree = ast.parse((DRIVERS / f"{name}.py").read_text(encoding="utf-8"), feature_version=(3, 8))
+    tree = ast.parse((SCRIPTS_DIR / f"{name}.py").read_text(encoding="utf-8"), feature_version=(3, 8))
     top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     imported = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in top if isinstance(node, ast.ImportFrom)}
@@ -464,7 +464,7 @@ def test_with_key_names_what_is_missing(installed: dict[str, str], words: tuple[
 
 
 def with_key(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, str(DRIVERS / "with_key.py"), *words]
+    argv = [sys.executable, str(SCRIPTS_DIR / "with_key.py"), *words]
     return subprocess.run(argv, env={**os.environ, **env}, capture_output=True, text=True, check=False)
 
 

@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-DRIVERS = ROOT_DIR / "jetson_containers" / "container_scripts"
+SCRIPTS_DIR = ROOT_DIR / "jetson_containers" / "container_scripts"
 WORDS = "one two three four five six"
 
 
 @pytest.fixture
 def drivers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The drivers as an image sees them: files in one directory, without our package."""
-    monkeypatch.syspath_prepend(str(DRIVERS))
-    yield DRIVERS
-    for path in DRIVERS.glob("*.py"):
+    monkeypatch.syspath_prepend(str(SCRIPTS_DIR))
+    yield SCRIPTS_DIR
+    for path in SCRIPTS_DIR.glob("*.py"):
         sys.modules.pop(path.stem, None)
 
 
@@ -437,7 +437,7 @@ raise SystemExit(openai_server.serve(Backend(), args.host, args.port))
 
 def start(tmp_path: Path, load: str, port: int = 0) -> subprocess.Popen[str]:
     program = tmp_path / "program.py"
-    program.write_text(PROGRAM.format(drivers=str(DRIVERS), load=load), encoding="utf-8")
+    program.write_text(PROGRAM.format(drivers=str(SCRIPTS_DIR), load=load), encoding="utf-8")
     argv = [sys.executable, "-u", str(program), "--port", str(port)]
     return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env={**os.environ, "API_KEY": "k"})
 
@@ -483,7 +483,7 @@ def test_text_stream_holds_back_half_characters(drivers: Path) -> None:
     assert cut.push([97, 0xC3]) + cut.end([97, 0xC3]) == "a\ufffd"
 
 
-@pytest.mark.parametrize("path", sorted(DRIVERS.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SCRIPTS_DIR.glob("*.py")), ids=lambda path: path.stem)
 def test_drivers_are_python_3_8_without_the_package(path: Path) -> None:
     """Drivers are Python 3.8 and need nothing else of the package."""
     tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
@@ -661,14 +661,14 @@ def test_mlc_serve_keeps_the_key_out_of_the_argv(drivers: Path, monkeypatch: pyt
 
 def test_drivers_are_part_of_the_distribution() -> None:
     """A package of its own, which `packages.find` takes along; all of it is found by name."""
-    names = {path.name for path in DRIVERS.iterdir() if path.suffix == ".py"}
+    names = {path.name for path in SCRIPTS_DIR.iterdir() if path.suffix == ".py"}
     assert {"__init__.py", "openai_server.py", "mlc_old_server.py", "mlc_serve.py"} <= names
     script = textwrap.dedent("""
         import setuptools
         print(setuptools.find_packages(include=["jetson_containers*"]))
     """)
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=DRIVERS.parents[1], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script], cwd=SCRIPTS_DIR.parents[1], capture_output=True, text=True, check=False
     )
     if done.returncode:
         pytest.skip("cannot run here: setuptools is not installed")

@@ -66,6 +66,18 @@ MESSAGES = [
     ("hash-mismatch", "E: Failed to fetch http://deb/x.deb  Hash Sum mismatch"),
     ("git-ref-missing", "fatal: Remote branch v1.19.0 not found in upstream origin"),
     ("git-ref-missing", "fatal: reference is not a tree: 0123456789abcdef"),
+    (
+        "registry-unreachable",
+        'Error response from daemon: Get "https://registry.test/v2/": dial tcp: lookup x on 1.1.1.1:53: no such host',
+    ),
+    (
+        "registry-unreachable",
+        'failed to do request: Head "https://ghcr.io/v2/a/b/manifests/1": dial tcp 1.2.3.4:443: connection refused',
+    ),
+    (
+        "base-missing",
+        "pull access denied for nope, repository does not exist or may require 'docker login': denied: requested",
+    ),
     ("dns", "E: Failed to fetch http://deb.example/  Temporary failure resolving 'deb.example'"),
     ("dns", "curl: (6) Could not resolve host: github.com"),
     ("tls", "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"),
@@ -74,6 +86,7 @@ MESSAGES = [
     ("no-matching-distribution", "ERROR: No matching distribution found for pip"),
     ("constraint-conflict", "ERROR: Cannot install a and b because they have conflicting dependencies."),
     ("apt-package-missing", "E: Unable to locate package libfoo-dev"),
+    ("apt-version-missing", "E: Version '1.2' for 'libfoo' was not found"),
     ("apt-dependencies", "E: Unable to correct problems, you have held broken packages."),
     ("cuda-arch", "nvcc fatal   : Unsupported gpu architecture 'compute_110a'"),
     ("numpy-abi", "A module that was compiled using NumPy 1.x cannot be run in NumPy 2.2.6 as it may"),
@@ -216,3 +229,40 @@ def test_diagnose_of_a_killed_process_shows_its_line() -> None:
 def test_relevant_lines_are_the_last_ones() -> None:
     """Relevant lines are the last ones."""
     assert diagnosis.relevant([str(n) + "!" for n in range(100)], count=3) == ["97!", "98!", "99!"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'docker: Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup x: no such host',
+        "docker: Error response from daemon: pull access denied for nope, repository does not exist",
+        'failed to create shim task: exec: "llama-server": executable file not found in $PATH: unknown',
+        "sh: 1: llama-server: not found",
+        "ModuleNotFoundError: No module named 'vllm'",
+    ],
+)
+def test_diagnose_does_not_explain_a_wrong_image_by_network_or_recipe(line: str) -> None:
+    """A wrong image is not explained by the network or a recipe."""
+    finding = diagnosis.diagnose(["Unable to find image 'nope:1' locally", line], exit_code=125, model=True)
+    assert finding is not None
+    told = f"{finding.cause} {finding.remedy}"
+    assert "image" in finding.cause
+    assert "host name" not in told
+    assert "recipe" not in told
+    assert "--use-proxy" not in told
+
+
+def test_diagnose_recognizes_a_missing_server_by_its_status_alone() -> None:
+    """A server that is missing in the image is recognized by its status alone."""
+    finding = diagnosis.diagnose([], exit_code=127, model=True)
+    assert finding is not None
+    assert "not in the image" in finding.cause
+    assert "--image" in finding.remedy
+
+
+def test_diagnose_of_a_missing_apt_package_names_the_missing_update_first() -> None:
+    """A missing apt package points at the missing update first."""
+    finding = diagnosis.diagnose(["E: Unable to locate package nosuchpackage"])
+    assert finding is not None
+    assert "`nosuchpackage`" in finding.cause
+    assert finding.remedy.index("apt-get update") < finding.remedy.index("spelling") < finding.remedy.index("--base")

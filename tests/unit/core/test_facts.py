@@ -29,18 +29,21 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_facts_scalars_are_text_from_the_table_and_from_the_copy(table: Path, tmp_path: Path) -> None:
+    """Facts scalars are text from the table and from the copy."""
     for _ in range(2):
         assert facts.read(table, tmp_path / "kept") == {"a": "12.10", "b": ["yes", "0x10"]}
     assert (tmp_path / "kept/some.json").is_file()
 
 
 def test_facts_copy_is_read_instead_of_the_table(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Facts copy is read instead of the table."""
     expected = facts.read(table, tmp_path)
     monkeypatch.setattr(facts, "_parse", lambda _table: pytest.fail("the table was read again"))
     assert facts.read(table, tmp_path) == expected
 
 
 def test_facts_table_that_changed_is_read_again_whatever_its_size_and_time(table: Path, tmp_path: Path) -> None:
+    """Facts table that changed is read again whatever its size and time."""
     facts.read(table, tmp_path)
     status = table.stat()
     while True:  # until the clock of the file system has moved on
@@ -55,6 +58,7 @@ def test_facts_table_that_changed_is_read_again_whatever_its_size_and_time(table
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"stamp": [1, 2, 3]}', "\0"])
 def test_facts_copy_that_is_damaged_is_made_again(table: Path, tmp_path: Path, text: str) -> None:
+    """Facts copy that is damaged is made again."""
     copy = tmp_path / "some.json"
     copy.write_text(text)
     assert facts.read(table, tmp_path)["a"] == "12.10"
@@ -64,6 +68,7 @@ def test_facts_copy_that_is_damaged_is_made_again(table: Path, tmp_path: Path, t
 def test_facts_copy_is_not_made_where_python_keeps_none(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Facts copy is not made where Python keeps none."""
     assert facts.read(table, None)["a"] == "12.10"
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     assert facts.read(table, tmp_path / "kept")["a"] == "12.10"
@@ -74,9 +79,10 @@ def test_facts_copy_is_not_made_where_python_keeps_none(
 
 
 def test_facts_copies_lie_where_the_compiled_modules_are(tmp_path: Path) -> None:
+    """Facts copies lie where the compiled modules are."""
     import subprocess
 
-    program = "from jetson_containers.core import facts; facts.load('cuda')"
+    program = "from jetson_containers.core import facts; facts.load_facts('cuda')"
     env = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     subprocess.run([sys.executable, "-c", program], env=env, check=True)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jetson_containers.core.errors import NotReadyError, RecipeError, UsageError
-from jetson_containers.dockerfile import inject as dockerfile
+from jetson_containers.dockerfile import inject
 from jetson_containers.dockerfile.parser import KEYWORDS, Heredoc, parse, stages
 from tests.paths import UNIT_DIR
 
@@ -173,7 +173,7 @@ class TestLayerCount:
     )
     def test_layer_count_counts_the_final_stage(self, text: str, layers: int) -> None:
         """The layers of the final stage are counted."""
-        assert dockerfile.layer_count(text) == layers
+        assert inject.layer_count(text) == layers
 
 
 class TestCanonical:
@@ -186,33 +186,31 @@ class TestCanonical:
     @pytest.mark.parametrize("text", SAME)
     def test_canonical_ignores_comments_blank_lines_and_the_header(self, text: str) -> None:
         """Comments, blank lines and the header do not count."""
-        assert dockerfile.canonical(text) == [["FROM", "a"], ["RUN", "b  c"]]
+        assert inject.canonical(text) == [["FROM", "a"], ["RUN", "b  c"]]
 
     def test_canonical_keeps_the_comments_of_a_heredoc(self) -> None:
         """A heredoc counts with its comments."""
-        assert dockerfile.canonical("FROM a\nRUN <<E\n# x\n\nE")[1] == ["RUN", "<<E", "E", "# x\n\n"]
+        assert inject.canonical("FROM a\nRUN <<E\n# x\n\nE")[1] == ["RUN", "<<E", "E", "# x\n\n"]
 
     def test_canonical_keeps_the_syntax_directive(self) -> None:
         """The syntax directive counts."""
-        assert dockerfile.canonical("# syntax=docker/dockerfile:1\nFROM a")[0] == ["#syntax", "docker/dockerfile:1"]
+        assert inject.canonical("# syntax=docker/dockerfile:1\nFROM a")[0] == ["#syntax", "docker/dockerfile:1"]
 
 
 class TestRender:
     def test_render_fills_values_loops_and_lists(self) -> None:
         """Values, loops and lists are filled in."""
         text = "FROM {{ base }}\n{% for arch in sm %}\nENV SM_{{ arch }}=1\n{% endfor %}\nRUN x {{ sm | join(';') }}\n"
-        assert (
-            dockerfile.render(text, {"base": "a", "sm": [72, 87]}) == "FROM a\nENV SM_72=1\nENV SM_87=1\nRUN x 72;87\n"
-        )
+        assert inject.render(text, {"base": "a", "sm": [72, 87]}) == "FROM a\nENV SM_72=1\nENV SM_87=1\nRUN x 72;87\n"
 
     def test_render_sorts_sets_and_mappings(self) -> None:
         """Sets and mappings have one order."""
         text = "{{ s | join(' ') }} {{ m | join(' ') }}"
-        assert dockerfile.render(text, {"s": {"c", "a", "b"}, "m": {"z": {2, 1}, "y": 1}}) == "a b c y z"
+        assert inject.render(text, {"s": {"c", "a", "b"}, "m": {"z": {2, 1}, "y": 1}}) == "a b c y z"
 
     def test_render_keeps_the_syntax_of_the_shell(self) -> None:
         """The shell keeps its own syntax."""
-        assert dockerfile.render("RUN echo ${#list[@]} ${a#b} {## gone ##}{x}", {}) == "RUN echo ${#list[@]} ${a#b} {x}"
+        assert inject.render("RUN echo ${#list[@]} ${a#b} {## gone ##}{x}", {}) == "RUN echo ${#list[@]} ${a#b} {x}"
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -227,7 +225,7 @@ class TestRender:
     def test_render_errors_name_file_and_line(self, text: str, message: str) -> None:
         """Errors name file and line."""
         with pytest.raises(RecipeError, match=message) as caught:
-            dockerfile.render(text, {}, Path("p/Dockerfile.j2"))
+            inject.render(text, {}, Path("p/Dockerfile.j2"))
         assert (caught.value.path, caught.value.line) == (Path("p/Dockerfile.j2"), 2)
 
 
@@ -235,57 +233,57 @@ class TestRenderArtifact:
     def test_render_artifact_keeps_the_artifacts_of_the_last_stage(self) -> None:
         """Only the artifacts of the last stage are kept."""
         text = "ARG BASE_IMAGE\nFROM a AS one\nRUN b\nFROM ${BASE_IMAGE} \\\n  AS two\nRUN make\n"
-        assert dockerfile.render_artifact(text) == text + "\nFROM scratch\nCOPY --from=two /artifacts /artifacts\n"
+        assert inject.render_artifact(text) == text + "\nFROM scratch\nCOPY --from=two /artifacts /artifacts\n"
 
     def test_render_artifact_names_an_unnamed_last_stage(self) -> None:
         """A last stage without a name gets one."""
-        found = dockerfile.render_artifact("FROM a\nRUN make")
+        found = inject.render_artifact("FROM a\nRUN make")
         name = "jetson-artifacts"
         tail = f"FROM scratch\nCOPY --from={name} /artifacts /artifacts\n"
         assert found == f"FROM a AS {name}\nRUN make\n\n{tail}"
 
     def test_render_artifact_leaves_one_layer(self) -> None:
         """One layer remains."""
-        assert dockerfile.layer_count(dockerfile.render_artifact(case("plain"))) == 1
+        assert inject.layer_count(inject.render_artifact(case("plain"))) == 1
 
 
 class TestDeclaredArgs:
     def test_declared_args_of_every_stage(self) -> None:
         """The arguments of every stage are found."""
         text = 'ARG A\nARG B=1 C="x y"\nFROM ${A}\nARG D\n# ARG E\nRUN echo ARG F\n'
-        assert dockerfile.declared_args(text) == {"A", "B", "C", "D"}
+        assert inject.declared_args(text) == {"A", "B", "C", "D"}
 
 
 class TestBuildArgs:
     def test_build_args_with_mounts_are_paths_below_dev(self) -> None:
         """With mounts everything is a path below /dev."""
-        found = dockerfile.build_args_for(mounts=True, ca_bundle=True, wheelhouse=True)
-        assert set(found) == {*dockerfile.CA_VARIABLES, "PIP_FIND_LINKS"}
-        assert {found[name] for name in dockerfile.CA_VARIABLES} == {dockerfile.CA_TARGET}
-        assert found["PIP_FIND_LINKS"] == dockerfile.WHEELS_TARGET
+        found = inject.build_args_for(mounts=True, ca_bundle=True, wheelhouse=True)
+        assert set(found) == {*inject.CA_VARIABLES, "PIP_FIND_LINKS"}
+        assert {found[name] for name in inject.CA_VARIABLES} == {inject.CA_TARGET}
+        assert found["PIP_FIND_LINKS"] == inject.WHEELS_TARGET
         assert all(value.startswith("/dev/") for value in found.values())
 
     def test_build_args_without_mounts_give_wheels_by_url(self) -> None:
         """Without mounts wheels come from a URL."""
-        found = dockerfile.build_args_for(mounts=False, ca_bundle=True, wheelhouse="http://127.0.0.1:9/")
+        found = inject.build_args_for(mounts=False, ca_bundle=True, wheelhouse="http://127.0.0.1:9/")
         assert found["PIP_FIND_LINKS"] == "http://127.0.0.1:9/"
-        assert found["SSL_CERT_FILE"] == dockerfile.CA_COPY_TARGET
+        assert found["SSL_CERT_FILE"] == inject.CA_COPY_TARGET
 
     def test_build_args_are_empty_without_options(self) -> None:
         """Without options there are no build arguments."""
-        assert dockerfile.build_args_for(mounts=True) == {}
+        assert inject.build_args_for(mounts=True) == {}
 
     @pytest.mark.parametrize("url", ["https://user:secret@host/simple", "https://token@host/simple"])
     def test_build_args_refuse_credentials_without_showing_them(self, url: str) -> None:
         """Credentials are refused without being repeated."""
         with pytest.raises(UsageError, match="credentials") as caught:
-            dockerfile.build_args_for(mounts=True, index_url=url)
+            inject.build_args_for(mounts=True, index_url=url)
         assert "secret" not in caught.value.message
         assert "token@" not in caught.value.message
 
     def test_build_args_accept_an_at_sign_in_the_path(self) -> None:
         """An at sign in the path of a URL is not a credential."""
-        assert dockerfile.build_args_for(mounts=True, index_url="https://host/@scope/") == {
+        assert inject.build_args_for(mounts=True, index_url="https://host/@scope/") == {
             "PIP_INDEX_URL": "https://host/@scope/"
         }
 
@@ -294,19 +292,19 @@ class TestPrepare:
     @pytest.mark.parametrize("name", CASES)
     def test_prepare_with_mounts_gives_the_golden_text(self, name: str) -> None:
         """With mounts each case gives its golden text."""
-        check_golden(GOLDEN / name / "mounts.golden", dockerfile.prepare(case(name), mounts=True, **ALL_FEATURES))
+        check_golden(GOLDEN / name / "mounts.golden", inject.prepare(case(name), mounts=True, **ALL_FEATURES))
 
     @pytest.mark.parametrize("name", [name for name in CASES if name not in {"heredoc", "own-mounts"}])
     def test_prepare_for_the_legacy_builder_gives_the_golden_text(self, name: str) -> None:
         """For the legacy builder each case gives its golden text."""
-        text = dockerfile.prepare(case(name), mounts=False, **ALL_FEATURES)
+        text = inject.prepare(case(name), mounts=False, **ALL_FEATURES)
         check_golden(GOLDEN / name / "legacy.golden", text)
 
     @pytest.mark.parametrize("mounts", [True, False])
     @pytest.mark.parametrize("name", [name for name in CASES if name not in {"heredoc", "own-mounts"}])
     def test_prepare_without_a_feature_changes_nothing(self, name: str, mounts: bool) -> None:
         """Without a feature nothing changes."""
-        assert dockerfile.prepare(case(name), mounts=mounts) == case(name)
+        assert inject.prepare(case(name), mounts=mounts) == case(name)
 
     @pytest.mark.parametrize(
         ("name", "what", "line"), [("heredoc", "a heredoc", 2), ("own-mounts", "`RUN --mount`", 3)]
@@ -314,7 +312,7 @@ class TestPrepare:
     def test_prepare_for_the_legacy_builder_refuses_what_it_lacks(self, name: str, what: str, line: int) -> None:
         """For the legacy builder, instructions that need BuildKit are refused."""
         with pytest.raises(NotReadyError) as caught:
-            dockerfile.prepare(case(name), mounts=False, path=Path("p/Dockerfile"))
+            inject.prepare(case(name), mounts=False, path=Path("p/Dockerfile"))
         assert caught.value.message.startswith(f"p/Dockerfile:{line}: {what} needs BuildKit")
 
     @pytest.mark.parametrize(
@@ -333,7 +331,7 @@ class TestPrepare:
     ) -> None:
         """The CA bundle is removed by root and the user restored."""
         text = f"ARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\n{user}\nRUN x"
-        steps = parse(dockerfile.prepare(text, mounts=False, ca_bundle=True, base_user=base_user))
+        steps = parse(inject.prepare(text, mounts=False, ca_bundle=True, base_user=base_user))
         tail = [step.keyword if step.keyword == "RUN" else f"{step.keyword} {step.value}" for step in steps]
         assert tail[-len(end) :] == end
         assert [step.arguments for step in steps if step.keyword == "RUN"][-1] == '["rm", "-rf", "/run/jetson"]'
@@ -341,14 +339,14 @@ class TestPrepare:
     def test_prepare_adds_the_stated_number_of_layers(self) -> None:
         """The number of layers it adds is the stated one."""
         text = "FROM a\nRUN b"
-        more = dockerfile.layer_count(dockerfile.prepare(text, mounts=False, ca_bundle=True))
-        assert more - dockerfile.layer_count(text) == dockerfile.CA_COPY_LAYERS
+        more = inject.layer_count(inject.prepare(text, mounts=False, ca_bundle=True))
+        assert more - inject.layer_count(text) == inject.CA_COPY_LAYERS
 
     @pytest.mark.parametrize("name", CASES)
     def test_prepare_adds_no_env(self, name: str) -> None:
         """No ENV is ever added."""
         before = [step.value for step in parse(case(name)) if step.keyword == "ENV"]
-        after = [step.value for step in parse(dockerfile.prepare(case(name), mounts=True, **ALL_FEATURES))]
+        after = [step.value for step in parse(inject.prepare(case(name), mounts=True, **ALL_FEATURES))]
         assert [value for value in after if value in before] == before
 
     @pytest.mark.parametrize("mounts", [True, False])
@@ -364,7 +362,7 @@ class TestPrepare:
     ) -> None:
         """Taking out what was added gives the text again."""
         text = "\n".join(["FROM a", *body])
-        found = dockerfile.prepare(text, mounts=mounts, ca_bundle=ca_bundle, wheelhouse=wheelhouse)
+        found = inject.prepare(text, mounts=mounts, ca_bundle=ca_bundle, wheelhouse=wheelhouse)
         kept, rest = [], found.split("\n")
         for line in text.split("\n"):  # every line of the recipe is there, in order
             position = next(n for n, other in enumerate(rest) if _without_mounts(other) == line)
@@ -407,7 +405,7 @@ class TestJobs:
         hosts = tmp_path / "hosts"
         hosts.write_text("127.0.0.1\tlocalhost more\n0.0.0.6\tjetson-max-jobs\n::1 localhost\n")
         text = f"FROM a\nRUN echo ${{MAX_JOBS:-unset}}\nARG MAX_JOBS\n{body}\n"
-        steps = parse(dockerfile.prepare(dockerfile.with_jobs(text), mounts=True, **features))
+        steps = parse(inject.prepare(inject.with_jobs(text), mounts=True, **features))
         before = [step for step in parse(text) if step.keyword == "RUN"]
         runs = [step for step in steps if step.keyword == "RUN"]
         assert [step.keyword for step in steps if step.keyword != "ARG"] == [
@@ -433,19 +431,19 @@ class TestJobs:
             return text.strip()
         words = json.loads(text) if text.startswith('["') else [shell, "-c", text]
         words = [word.replace("/etc/hosts", str(hosts)) for word in words]
-        env = {name: value for name, value in os.environ.items() if name not in dockerfile.JOB_ARGS}
+        env = {name: value for name, value in os.environ.items() if name not in inject.JOB_ARGS}
         return subprocess.run(words, capture_output=True, text=True, check=True, env=env).stdout.strip()
 
     def test_with_jobs_changes_nothing_without_the_argument(self) -> None:
         """Nothing is added where no argument asks for it."""
         text = "FROM a\nARG OTHER\nRUN make\n"
-        assert dockerfile.with_jobs(text) == text
+        assert inject.with_jobs(text) == text
         asks = "FROM a\nARG MAX_JOBS\nRUN make\n"
-        assert dockerfile.prepare(asks, mounts=False) == asks
+        assert inject.prepare(asks, mounts=False) == asks
 
     def test_with_jobs_gives_the_same_text_for_any_number(self) -> None:
         """The text does not depend on the number."""
-        text = dockerfile.with_jobs("FROM a\nARG MAX_JOBS\nRUN make")
+        text = inject.with_jobs("FROM a\nARG MAX_JOBS\nRUN make")
         assert text.endswith("export MAX_JOBS; make")
         assert not re.search(r"0\.0\.0\.\d", text)
 

@@ -15,7 +15,7 @@ import pytest
 
 from jetson_containers.core.errors import ConfigError, InterruptedByUserError, NotReadyError
 from jetson_containers.core.process import Children
-from jetson_containers.dockerfile import inject as dockerfile
+from jetson_containers.dockerfile import inject
 from jetson_containers.engine.context import PREFIX, STALE, prepared, serve, stage, sweep
 from jetson_containers.engine.interface import Builder, BuildRequest
 from jetson_containers.engine.queries import local_image
@@ -246,16 +246,16 @@ def test_prepared_removes_what_a_killed_process_left(tmp_path: Path) -> None:
 def test_prepared_ca_bundle_is_a_secret_where_the_builder_has_them(recipe: Path, bundle: Path) -> None:
     """A CA bundle is a secret where the builder has them."""
     with prepared(BuildRequest(recipe, RUN, "a:1", ca_bundle=bundle), Builder.BUILDKIT) as ready:
-        assert ready.request.secrets == ((dockerfile.CA_SECRET_ID, bundle),)
+        assert ready.request.secrets == ((inject.CA_SECRET_ID, bundle),)
         assert ready.context == recipe
-        assert ready.build_args["PIP_CERT"] == dockerfile.CA_TARGET
+        assert ready.build_args["PIP_CERT"] == inject.CA_TARGET
 
 
 def test_prepared_ca_bundle_is_copied_into_a_staged_context_where_not(recipe: Path, bundle: Path) -> None:
     """A CA bundle is copied into a staged context where the builder has no secrets."""
     before = snapshot(recipe)
     with prepared(BuildRequest(recipe, RUN, "a:1", ca_bundle=bundle), Builder.LEGACY) as ready:
-        copied = ready.context / dockerfile.CA_COPY_SOURCE
+        copied = ready.context / inject.CA_COPY_SOURCE
         assert copied.read_text() == "CERT"
         assert copied.stat().st_mode & 0o777 == 0o644
         assert (ready.context / "link").is_symlink()
@@ -309,10 +309,10 @@ def test_prepared_wheels_are_staged_where_they_can_be_mounted(recipe: Path, whee
     """Wheels are staged where they can be mounted."""
     (wheels / "b.whl").symlink_to(wheels / "a.whl")
     with prepared(BuildRequest(recipe, RUN, "a:1", wheelhouse=wheels), Builder.BUILDX) as ready:
-        staged = ready.context / dockerfile.WHEELS_SOURCE
+        staged = ready.context / inject.WHEELS_SOURCE
         assert snapshot(staged) == {"a.whl": b"x", "b.whl": b"x"}
         assert not (staged / "b.whl").is_symlink()
-        assert ready.build_args == {"PIP_FIND_LINKS": dockerfile.WHEELS_TARGET}
+        assert ready.build_args == {"PIP_FIND_LINKS": inject.WHEELS_TARGET}
 
 
 def test_prepared_wheels_are_served_on_loopback_where_they_cannot(recipe: Path, wheels: Path) -> None:
@@ -372,7 +372,7 @@ def test_prepared_dockerfile_reads_its_jobs_where_it_asks_for_them(recipe: Path,
         with prepared(BuildRequest(recipe, text, "a:1", jobs=jobs), builder) as ready:
             assert "MAX_JOBS" not in {*ready.build_args, *ready.request.build_args}
             texts.add(ready.dockerfile.read_text())
-    assert texts == {text, dockerfile.with_jobs(text)}
+    assert texts == {text, inject.with_jobs(text)}
 
 
 def test_stage_shares_the_files_where_it_can(recipe: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from jetson_containers.core.errors import ConfigError, EngineMissingError, Engin
 from jetson_containers.engine import emulation, probe
 from jetson_containers.engine.docker import DockerEngine
 from jetson_containers.engine.interface import Builder, RunCapabilities
-from jetson_containers.engine.probe import Answer, Host
+from jetson_containers.engine.probe import ProbeAnswer, ProbedHost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,27 +42,27 @@ class Machine:
             (root / directory / "docker").write_text(directory)
             (root / directory / "docker").chmod(0o755)
 
-    def host(self, *, uid: int = 1000, interactive: bool = False, **env: str) -> Host:
+    def host(self, *, uid: int = 1000, interactive: bool = False, **env: str) -> ProbedHost:
         path = ":".join(str(self.root / directory) for directory in self.clients)
-        return Host({"PATH": path, **env}, uid, interactive, self.root, self.answer)
+        return ProbedHost({"PATH": path, **env}, uid, interactive, self.root, self.answer)
 
-    def answer(self, argv: Sequence[str], env: Mapping[str, str]) -> Answer:
+    def answer(self, argv: Sequence[str], env: Mapping[str, str]) -> ProbeAnswer:
         self.asked.append(list(argv))
         words = list(argv)
         as_root = words[0] == "sudo"
         if as_root:
             words = [word for word in words[1:] if word != "-n"]
             if not self.sudo and "-n" in argv:
-                return Answer(1, "", "sudo: a password is required")
+                return ProbeAnswer(1, "", "sudo: a password is required")
             if words == ["-V"]:
-                return Answer(0, "Sudo version 1.9", "")
+                return ProbeAnswer(0, "Sudo version 1.9", "")
         directory = words[0].removeprefix(str(self.root) + "/").removesuffix("/docker")
         version, buildx = self.clients[directory]
         return self.say(words[1:], directory, version, buildx=buildx, as_root=as_root)
 
-    def say(self, words: list[str], directory: str, version: str, *, buildx: bool, as_root: bool) -> Answer:
+    def say(self, words: list[str], directory: str, version: str, *, buildx: bool, as_root: bool) -> ProbeAnswer:
         if words[0] == "image":
-            return Answer(1, "", DENIED) if self.state == "denied" and not as_root else Answer(0, "", "")
+            return ProbeAnswer(1, "", DENIED) if self.state == "denied" and not as_root else ProbeAnswer(0, "", "")
         if words[0] == "version":
             return self.version(words, version, as_root=as_root)
         answers = {
@@ -72,18 +72,18 @@ class Machine:
             "context": (0, "default unix:///var/run/docker.sock\n"),
         }
         code, out = answers[words[0]]
-        return Answer(code, out, "")
+        return ProbeAnswer(code, out, "")
 
-    def version(self, words: list[str], version: str, *, as_root: bool) -> Answer:
+    def version(self, words: list[str], version: str, *, as_root: bool) -> ProbeAnswer:
         client = {"Client": {"Version": version}}
         if words[-1] == "{{json .Client}}":
-            return Answer(0, json.dumps(client["Client"]), "")
+            return ProbeAnswer(0, json.dumps(client["Client"]), "")
         if self.state == "down":
-            return Answer(1, json.dumps(client), DOWN)
+            return ProbeAnswer(1, json.dumps(client), DOWN)
         if self.state == "denied" and not as_root:
-            return Answer(1, json.dumps(client), DENIED)
+            return ProbeAnswer(1, json.dumps(client), DENIED)
         server = {"Version": "20.10.24", "ApiVersion": "1.41", "Arch": "arm64"}
-        return Answer(0, json.dumps({**client, "Server": server}), "")
+        return ProbeAnswer(0, json.dumps({**client, "Server": server}), "")
 
 
 @pytest.mark.parametrize(
@@ -285,6 +285,7 @@ def test_emulator_remedy_fits_the_machine(tmp_path: Path, files: list[str], begi
 
 
 def test_unprobed_client_is_the_first_on_path(tmp_path: Path) -> None:
+    """Unprobed client is the first on path."""
     machine = Machine(tmp_path, {"a": ("28.2.2", False), "b": ("20.10.24", True)})
     assert probe.unprobed_client(machine.host()) == str(tmp_path / "a/docker")
     assert machine.asked == []
@@ -305,6 +306,7 @@ def test_unprobed_client_is_the_first_on_path(tmp_path: Path) -> None:
 def test_unprobed_client_is_none_where_only_probing_tells(
     tmp_path: Path, start: str, links: dict[str, str], env: dict[str, str]
 ) -> None:
+    """Unprobed client is none where only probing tells."""
     machine = Machine(tmp_path, {"a": ("28.2.2", False)})
     assert probe.unprobed_client(machine.host(HOME=str(tmp_path / "home"))) is not None
     (tmp_path / "a/docker").write_text(start)
@@ -323,6 +325,7 @@ def test_unprobed_client_is_none_where_only_probing_tells(
 
 
 def test_run_capabilities_without_probing_are_those_of_the_probe(tmp_path: Path) -> None:
+    """Run capabilities without probing are those of the probe."""
     machine = Machine(tmp_path, {"a": ("28.2.2", True)})
     machine.info["ServerVersion"] = "28.2.2"
     machine.info["DiscoveredDevices"] = [{"Source": "cdi", "ID": "nvidia.com/gpu=all"}]
@@ -337,6 +340,7 @@ def test_run_capabilities_without_probing_are_those_of_the_probe(tmp_path: Path)
 
 @pytest.mark.parametrize("state", ["down", "denied"])
 def test_run_capabilities_probe_when_the_first_client_does_not_answer(tmp_path: Path, state: str) -> None:
+    """Run capabilities probe when the first client does not answer."""
     machine = Machine(tmp_path, {"a": ("28.2.2", True)}, state=state)
     machine.info = {"ServerErrors": [DOWN]}
     if state == "down":
@@ -348,6 +352,7 @@ def test_run_capabilities_probe_when_the_first_client_does_not_answer(tmp_path: 
 
 
 def test_images_are_asked_with_sudo_when_the_first_client_may_not(tmp_path: Path) -> None:
+    """Images are asked with sudo when the first client may not."""
     machine = Machine(tmp_path, {"a": ("28.2.2", True)}, state="denied")
     machine.sudo = True
     assert DockerEngine(host=machine.host()).images() == []

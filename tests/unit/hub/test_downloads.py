@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jetson_containers import hub
-from jetson_containers.cli import main as main_module
+from jetson_containers.cli import main
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError
 from jetson_containers.hub.describe import weight_bytes
 from jetson_containers.hub.transfer import command
 from jetson_containers.hub.transfer.model import Entry
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.recipes import catalog as catalog_module
-from jetson_containers.recipes import shared as shared_files
+from jetson_containers.platforms import detect
+from jetson_containers.recipes.catalog import load
+from jetson_containers.recipes.shared import files_of
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def data(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> tuple[str, str]:
-    done = main_module.main(["download", *argv])
+    done = main.main(["download", *argv])
     captured = capsys.readouterr()
     assert done == code, captured
     assert SECRET not in captured.out + captured.err
@@ -333,9 +333,9 @@ def test_remove_refuses_a_repository_being_downloaded(data: Path, capsys: pytest
 
 def test_transfer_modules_are_shared_with_images(tmp_path: Path) -> None:
     """The recipe has no copy of the modules: it shares them, and the program in the image starts with them alone."""
-    packages = catalog_module.load([ROOT / "packages"], platforms.parse_target("x86_64,cpu"))
+    packages = load([ROOT / "packages"], detect.parse_target("x86_64,cpu"))
     place = ".jetson/shared/jetson_containers/hub/transfer"
-    shared = shared_files.files(packages.find("huggingface_hub"))
+    shared = files_of(packages.find("huggingface_hub"))
     assert shared == {f"{place}/{path.name}": path for path in OURS.glob("*.py")}
     installed = "/usr/local/lib/huggingface-downloader"
     assert f"\nCOPY {place} {installed}/hub_transfer\n" in (RECIPE / "Dockerfile").read_text()

@@ -17,13 +17,15 @@ from packaging.version import Version
 
 import jetson_containers
 from jetson_containers.autotag.ranking import rank_key
+from jetson_containers.core.facts import load_facts
 from jetson_containers.images import labels
 from jetson_containers.images.compat import ImageFacts, compatible, facts_of
 from jetson_containers.images.name import ImageName
 from jetson_containers.plan.stage import stage_image
-from jetson_containers.platforms import cuda as cudarange
 from jetson_containers.platforms import tables
-from jetson_containers.platforms.detect import Arch, Platform, detect, parse_target
+from jetson_containers.platforms.cuda import class_of, classes
+from jetson_containers.platforms.detect import detect, parse_target
+from jetson_containers.platforms.platform import Arch, Platform
 from tests.paths import TESTS_DIR
 
 SNAPSHOT = Path(jetson_containers.__file__).parent / "facts" / "dockerhub.json"
@@ -145,7 +147,7 @@ class TestEveryHostAndEveryTag:
 
     def test_compatible_gives_a_known_rule_and_a_sentence(self) -> None:
         """Every verdict has a known rule and a sentence."""
-        rules = tables.load("compat")["rules"]
+        rules = load_facts("compat")["rules"]
         for host in hosts().values():
             for _, _, facts in published()[::7]:
                 verdict = compatible(facts, host)
@@ -154,8 +156,8 @@ class TestEveryHostAndEveryTag:
                 assert len(verdict.reason) > 10
                 assert "None" not in verdict.reason
 
-    def test_ranking_chooses_cuda_compat_only_without_a_native_image(self) -> None:
-        """An image that needs cuda-compat is chosen only where none runs natively."""
+    def test_ranking_chooses_cuda_compat_only_for_a_newer_version_or_without_a_native_image(self) -> None:
+        """An image that needs cuda-compat is chosen for its version; with `native`, only where none runs natively."""
         for name, host in hosts().items():
             limit = host.driver_cuda or host.cuda
             fit: dict[str, list[ImageFacts]] = {}
@@ -163,10 +165,14 @@ class TestEveryHostAndEveryTag:
                 if ok:
                     fit.setdefault(facts.reference.partition(":")[0], []).append(facts)
             for images in fit.values():
-                best, *others = sorted(images, key=lambda facts: rank_key(facts, host))
+                native, *others = sorted(images, key=lambda facts: rank_key(facts, host, native=True))
                 assert limit is not None
+                assert native.cuda is not None
+                assert native.cuda <= limit or all(other.cuda is not None and other.cuda > limit for other in others)
+                best = min(images, key=lambda facts: rank_key(facts, host))
+                same = [image for image in images if (image.version, image.variant) == (best.version, best.variant)]
                 assert best.cuda is not None
-                assert best.cuda <= limit or all(other.cuda is not None and other.cuda > limit for other in others)
+                assert best.cuda <= limit or all(image.cuda is not None and image.cuda > limit for image in same)
 
 
 class TestRules:
@@ -294,16 +300,16 @@ class TestRules:
             for mark in self.test_compatible_refuses_with_the_rule.pytestmark  # type: ignore[attr-defined]
             for i in range(len(mark.args[1]))
         }
-        assert examples | {"runs"} == set(tables.load("compat")["rules"])
+        assert examples | {"runs"} == set(load_facts("compat")["rules"])
 
     def test_classes_of_l4t_say_why_and_with_what_evidence(self) -> None:
         """Every class of L4T says why and who found out."""
-        for group in cudarange.classes():
+        for group in classes():
             assert group.why
             assert group.evidence
             assert group.takes
         for row in tables.releases():
-            assert cudarange.class_of(row.l4t) is not None
+            assert class_of(row.l4t) is not None
 
 
 class TestLabels:
@@ -398,16 +404,17 @@ class TestRanking:
     @pytest.mark.parametrize(
         ("host", "best_first"),
         [
-            # native before cuda-compat, whatever is newer (JC#1318)
-            ("r36.4.3", ["0.6.3-r36.4.0", "0.8.6-r36.4-cu128-24.04"]),
+            # the newest version that runs here, then native before cuda-compat
+            ("r36.4.3", ["0.8.6-r36.4-cu128-24.04", "0.8.6-r36.4-cu129-24.04", "0.6.6-r36.4.0", "0.6.3-r36.4.0"]),
+            ("r36.4.3", ["0.8.6-r36.4.0", "0.8.6-r36.4-cu128-24.04"]),
             # the platform's own CUDA before others
-            ("r36.4.3", ["1.0-r36.4-cu126-22.04", "2.0-r36.4-cu124-22.04"]),
+            ("r36.4.3", ["2.0-r36.4-cu126-22.04", "2.0-r36.4-cu124-22.04", "1.0-r36.4-cu126-22.04"]),
             # a CUDA that was chosen is the platform's own
             ("r36.4.3,cu128", ["1.0-r36.4-cu128-24.04", "2.0-r36.4-cu126-22.04"]),
             # nearest L4T that is not newer than the host, then the newer ones
             ("r35.3.1", ["r35.3.1", "r35.2.1", "r35.1.0", "r35.4.1"]),
             ("r35.5.0", ["r35.4.1", "r35.3.1", "r35.2.1"]),
-            ("r36.5.0", ["1.0-r36.5-cu126-22.04", "2.0-r36.4-cu126-22.04"]),
+            ("r36.5.0", ["2.0-r36.4-cu126-22.04", "1.0-r36.5-cu126-22.04", "1.0-r36.4-cu126-22.04"]),
             # point releases share images, so the version decides before them
             ("r36.4.3", ["0.20.0-r36.4.0", "0.1.4-r36.4.2", "r36.4.3", "r36.4.2", "r36.4.0"]),
             ("r36.4.0", ["2.0-r36.4.0", "2.0-r36.4.3", "1.0-r36.4.0"]),
@@ -419,12 +426,22 @@ class TestRanking:
             ("r36.4.3", ["b5283-r36.4", "b999-r36.4", "0.3.9-r36.4.0", "c30348a-r36.4.0", "r36.4.0"]),
             # a GPU is not left idle
             ("r36.4.3", ["r36.4-cu126-22.04", "r36.4-cu128-24.04", "r36.4-cpu-22.04"]),
-            ("agx-thor,r38.4", ["r38.4-cu130-24.04", "9.9-sbsa-cu130-24.04"]),
+            ("agx-thor,r38.4", ["9.9-r38.4-cu130-24.04", "9.9-sbsa-cu130-24.04", "r38.4-cu130-24.04"]),
         ],
     )
     def test_rank_key_puts_the_best_image_first(self, host: str, best_first: list[str]) -> None:
         """The best image comes first."""
         assert self.order(best_first, host) == best_first
+
+    def test_rank_key_puts_native_cuda_before_newer_versions_where_that_is_preferred(self) -> None:
+        """`--prefer native`: cuda-compat only where nothing runs without (JC#1318)."""
+        host = parse_target("r36.4.3")
+        tags = ["0.8.6-r36.4-cu128-24.04", "0.6.3-r36.4.0", "0.6.6-r36.4.0", "0.9-r36.4-cpu-22.04"]
+        images = [facts_of(ImageName.parse(f"x:{tag}")) for tag in tags]
+        native = sorted(images, key=lambda facts: rank_key(facts, host, native=True))
+        assert [str(image.version) for image in native] == ["0.6.6", "0.6.3", "0.8.6", "0.9"]
+        newest = sorted(images, key=lambda facts: rank_key(facts, host))
+        assert [str(image.version) for image in newest] == ["0.8.6", "0.6.6", "0.6.3", "0.9"]
 
     def test_rank_key_prefers_the_newest_push_between_equals(self) -> None:
         """The newest push wins when nothing else decides."""
@@ -449,7 +466,12 @@ class TestRanking:
             ("agx-orin-64gb-r36.3.0", {"mlc": "0.1.2-r36.3.0", "nano_llm": "24.8-r36.3.0"}),
             (
                 "orin-nano-super-r36.4.3",
-                {"mlc": "0.20.0-r36.4.0", "pytorch": "2.7-r36.4.0", "llama_cpp": "0.3.7-r36.4.0"},
+                {
+                    "mlc": "0.20.0-r36.4.0",
+                    "pytorch": "2.7-r36.4.0",
+                    "llama_cpp": "b5283-r36.4-cu128-24.04",
+                    "vllm": "0.8.6-r36.4-cu128-24.04",
+                },
             ),
             ("agx-thor-r38.4.0", {"mlc": None, "nano_llm": None, "vllm": None}),
             ("agx-orin-64gb-r39.2.0", {"vllm": None}),
@@ -500,7 +522,7 @@ class TestProperties:
         """An image is never accepted by a guess."""
         host = hosts()[name]
         verdict = compatible(image, host)
-        assert verdict.rule in tables.load("compat")["rules"]
+        assert verdict.rule in load_facts("compat")["rules"]
         if not verdict.ok:
             return
         assert image.role in {None, "final"}

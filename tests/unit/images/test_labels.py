@@ -9,7 +9,7 @@ import pytest
 from packaging.version import Version
 
 from jetson_containers.images import labels
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.platforms.platform import Arch, Platform
 
 ORIN = Platform(
     arch=Arch.TEGRA,
@@ -117,9 +117,9 @@ def test_label_that_cannot_be_read_counts_as_absent(broken: dict[str, str]) -> N
 )
 def test_labels_are_believed_only_under_their_own_name(references: tuple[str, ...], believed: bool) -> None:
     """Labels are believed only under the name they were made for."""
-    assert labels.ours(references, made()) is believed
+    assert labels.is_ours(references, made()) is believed
 
 
 def test_labels_without_a_name_are_not_believed() -> None:
     """Labels without a name are not believed."""
-    assert not labels.ours(("x:1",), {labels.KEY: "sha256:aa"})
+    assert not labels.is_ours(("x:1",), {labels.KEY: "sha256:aa"})

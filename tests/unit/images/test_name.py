@@ -17,7 +17,8 @@ import jetson_containers
 from jetson_containers.core.errors import UsageError
 from jetson_containers.images.name import ImageName, TagPlatform, distro_word, image_for, platform_tag
 from jetson_containers.platforms import tables
-from jetson_containers.platforms.detect import Arch, Platform, parse_target
+from jetson_containers.platforms.detect import parse_target
+from jetson_containers.platforms.platform import Arch, Platform
 
 SNAPSHOT = Path(jetson_containers.__file__).parent / "facts" / "dockerhub.json"
 DIGEST = "sha256:" + "0123456789abcdef" * 4

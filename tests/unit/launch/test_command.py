@@ -27,13 +27,12 @@ from packaging.version import Version
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import EngineMissingError, NotReadyError, UsageError
-from jetson_containers.launch import command as launch
-from jetson_containers.launch import display as launch_display
-from jetson_containers.launch import options as launch_args
+from jetson_containers.launch import command, display
 from jetson_containers.launch.command import Launch, plan_run
 from jetson_containers.launch.gpu import Gpu
-from jetson_containers.launch.parts import Mount, Severity
-from jetson_containers.platforms.detect import Arch, Platform
+from jetson_containers.launch.options import is_bare, parse
+from jetson_containers.launch.parts import Mount, NoticeSeverity
+from jetson_containers.platforms.platform import Arch, Platform
 from tests.fakes import CAPABILITIES
 from tests.paths import UNIT_DIR
 
@@ -124,7 +123,7 @@ SETTINGS = settings_with(data=Path("/srv/data"), cache=Path("/srv/cache"))
 
 
 def warnings_of(planned: Launch) -> list[str]:
-    return [notice.text for notice in planned.notices if notice.severity is Severity.WARNING]
+    return [notice.text for notice in planned.notices if notice.severity is NoticeSeverity.WARNING]
 
 
 def added(planned: Launch, plain: Launch) -> list[str]:
@@ -326,7 +325,7 @@ def test_gpu_without_access_gets_a_notice_with_the_remedy(tmp_path: Path) -> Non
     """Where the GPU cannot be passed, a notice gives the remedy."""
     planned = plan(tmp_path, platform=PC)
     (notice,) = [notice for notice in planned.notices if "no GPU" in notice.text]
-    assert notice.severity is Severity.WARNING
+    assert notice.severity is NoticeSeverity.WARNING
     assert "apt-get install nvidia-container-toolkit" in (notice.hint or "")
     planned = plan(tmp_path, platform=PC, files="usr/bin/nvidia-ctk")
     (notice,) = [notice for notice in planned.notices if "no GPU" in notice.text]
@@ -544,24 +543,24 @@ def xauth_entry(family: int, address: bytes, number: bytes, cookie: bytes) -> by
 def test_display_cookies_are_made_valid_for_any_host() -> None:
     """The cookies of the display are made valid for any host."""
     data = xauth_entry(256, b"host", b"0", b"a" * 16) + xauth_entry(256, b"host", b"10", b"b" * 16)
-    assert launch_display.wild_entries(data, ":0") == xauth_entry(0xFFFF, b"host", b"0", b"a" * 16)
-    assert launch_display.wild_entries(data, "localhost:10.0") == xauth_entry(0xFFFF, b"host", b"10", b"b" * 16)
-    assert launch_display.wild_entries(data, ":1") == b""
+    assert display.wild_entries(data, ":0") == xauth_entry(0xFFFF, b"host", b"0", b"a" * 16)
+    assert display.wild_entries(data, "localhost:10.0") == xauth_entry(0xFFFF, b"host", b"10", b"b" * 16)
+    assert display.wild_entries(data, ":1") == b""
 
 
 @given(st.binary(max_size=80))
 def test_display_cookie_file_of_any_bytes_is_read(data: bytes) -> None:
     """A broken cookie file does not fail."""
-    assert isinstance(launch_display.wild_entries(data, ":0"), bytes)
+    assert isinstance(display.wild_entries(data, ":0"), bytes)
 
 
 def test_display_cookie_file_is_private_and_replaced_whole(tmp_path: Path) -> None:
     """The cookie file is private and replaced whole."""
     source = tmp_path / "auth"
     source.write_bytes(xauth_entry(256, b"host", b"0", b"a" * 16))
-    cookie = launch_display.CookieFile(":0", source, tmp_path / "cache" / "xauth-0")
+    cookie = display.CookieFile(":0", source, tmp_path / "cache" / "xauth-0")
     for _ in range(2):
-        assert launch_display.write_cookie(cookie) is None
+        assert display.write_cookie(cookie) is None
         assert stat.S_IMODE(cookie.path.stat().st_mode) == 0o600
         assert cookie.path.read_bytes().endswith(b"a" * 16)
     assert [path.name for path in cookie.path.parent.iterdir()] == ["xauth-0"]
@@ -569,7 +568,7 @@ def test_display_cookie_file_is_private_and_replaced_whole(tmp_path: Path) -> No
 
 def test_display_without_a_cookie_gets_a_notice_with_the_command_that_helps(tmp_path: Path) -> None:
     """A missing cookie gets a notice with the command that helps."""
-    notice = launch_display.write_cookie(launch_display.CookieFile(":0", tmp_path / "none", tmp_path / "xauth-0"))
+    notice = display.write_cookie(display.CookieFile(":0", tmp_path / "none", tmp_path / "xauth-0"))
     assert notice is not None
     assert notice.hint == "xhost +si:localuser:root"
 
@@ -628,11 +627,11 @@ def test_secrets_never_stand_in_the_argv_nor_in_the_output(
             env={name: value} if in_env else {},
         )
         console = Console(out=out, err=err, level=Level.VERBOSE, as_json=as_json, env={})
-        assert launch.run(planned, console) == 0
+        assert command.run(planned, console) == 0
     assert not any(value in word for word in planned.argv)
     assert value not in out.getvalue() + err.getvalue() + repr(planned)
     assert {**({name: value} if in_env else {}), **planned.env_additions}[name] == value
-    assert name in launch_args.parse([*planned.argv[planned.argv.index("run") + 1 :]]).line.env_names
+    assert name in parse([*planned.argv[planned.argv.index("run") + 1 :]]).line.env_names
 
 
 @given(value=secret_values)
@@ -737,7 +736,7 @@ def test_data_option_needs_a_directory(args: list[str]) -> None:
 )
 def test_global_options_are_split_from_the_rest(line: str, options: dict[str, Any], rest: str) -> None:
     """The global options are split from the rest."""
-    assert launch.split_globals(line.split()) == (options, tuple(rest.split()))
+    assert command.split_globals(line.split()) == (options, tuple(rest.split()))
 
 
 # Running.
@@ -760,7 +759,7 @@ def test_dry_run_prints_a_command_to_paste_and_does_nothing(tmp_path: Path) -> N
         env={"DISPLAY": ":0"},
     )
     out, err = io.StringIO(), io.StringIO()
-    assert launch.run(planned, Console(out=out, err=err, env={}), execute=lambda _: pytest.fail("was run")) == 0
+    assert command.run(planned, Console(out=out, err=err, env={}), execute=lambda _: pytest.fail("was run")) == 0
     assert shlex.split(out.getvalue()) == list(planned.argv)
     assert out.getvalue().count("\n") == 1
     assert "DISPLAY" not in err.getvalue()
@@ -772,7 +771,7 @@ def test_dry_run_as_json_holds_the_command(tmp_path: Path) -> None:
     """A dry run as JSON holds the command without secrets."""
     planned = plan(tmp_path, "--dry-run", "-e", "HF_TOKEN=x", "img", "cmd")
     out = io.StringIO()
-    launch.run(planned, Console(out=out, err=io.StringIO(), as_json=True, env={}))
+    command.run(planned, Console(out=out, err=io.StringIO(), as_json=True, env={}))
     shown = json.loads(out.getvalue())
     assert shown["argv"] == list(planned.argv)
     assert (shown["image"], shown["command"], shown["gpu"], shown["env"]) == ("img", ["cmd"], "none", ["HF_TOKEN"])
@@ -782,8 +781,8 @@ def test_verbose_output_names_each_mount(tmp_path: Path) -> None:
     """Each mount is named with `--verbose`."""
     planned = plan(tmp_path, "--dry-run", "img", host="x86-cpu")
     quiet, verbose = io.StringIO(), io.StringIO()
-    launch.run(planned, Console(out=io.StringIO(), err=quiet, env={}))
-    launch.run(planned, Console(out=io.StringIO(), err=verbose, level=Level.VERBOSE, env={}))
+    command.run(planned, Console(out=io.StringIO(), err=quiet, env={}))
+    command.run(planned, Console(out=io.StringIO(), err=verbose, level=Level.VERBOSE, env={}))
     assert quiet.getvalue() == ""
     assert "mount: /srv/data -> /data\n" in verbose.getvalue()
     assert "mount: /etc/localtime -> /etc/localtime (read-only)\n" in verbose.getvalue()
@@ -800,7 +799,7 @@ def test_start_makes_the_data_directory_and_the_cookie_first(tmp_path: Path) -> 
         assert (tmp_path / "cache" / "xauth-0").is_file()
         return 7
 
-    assert launch.run(planned, Console(out=io.StringIO(), err=err, env={}), execute=execute) == 7
+    assert command.run(planned, Console(out=io.StringIO(), err=err, env={}), execute=execute) == 7
     assert "no X11 cookie" in err.getvalue()
 
 
@@ -825,8 +824,8 @@ become(Launch(tuple(sys.argv[1:]), {"ADDED": "yes"}, (), "img", (), "name", Gpu.
 
 def become(*argv: str, redirect: str = "") -> str:
     """What a command prints that our process turns into, started by a shell with the given redirection."""
-    command = ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-c", BECOME, *argv]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=True, timeout=60)
+    words = ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-c", BECOME, *argv]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=True, timeout=60)
     return done.stdout.decode()
 
 
@@ -852,7 +851,7 @@ def test_start_without_the_docker_client_is_an_error(tmp_path: Path) -> None:
     planned = plan(tmp_path, capabilities=replace(CAPABILITIES, client=str(tmp_path / "docker")))
     before = signal.getsignal(signal.SIGPIPE)
     with pytest.raises(EngineMissingError):
-        launch.become(planned)
+        command.become(planned)
     assert signal.getsignal(signal.SIGPIPE) is before  # else the next write to a closed pipe would kill us silently
 
 
@@ -861,7 +860,7 @@ def test_start_of_a_client_that_cannot_be_executed_is_an_error(tmp_path: Path) -
     (tmp_path / "docker").touch(mode=0o600)
     planned = plan(tmp_path, capabilities=replace(CAPABILITIES, client=str(tmp_path / "docker")))
     with pytest.raises(NotReadyError, match="Permission denied"):
-        launch.become(planned)
+        command.become(planned)
 
 
 @pytest.mark.parametrize(
@@ -889,7 +888,7 @@ def test_mount_argv_keeps_odd_paths(mount: Mount, argv: tuple[str, str]) -> None
 )
 def test_hub_endpoint_is_passed_as_the_token_is(args: list[str], env: dict[str, str], words: list[str]) -> None:
     """An own hub is passed where the token is passed."""
-    planned = launch.plan_run(args, NO_GPU, CAPABILITIES, SETTINGS, root=Path("/nonexistent"), env=env)
+    planned = plan_run(args, NO_GPU, CAPABILITIES, SETTINGS, root=Path("/nonexistent"), env=env)
     assert [word for word in planned.argv if word.startswith("HF_ENDPOINT")] == words
 
 
@@ -914,4 +913,4 @@ def test_image_of_another_l4t_family_gets_a_warning(tmp_path: Path, image: str, 
 @pytest.mark.parametrize(("image", "bare"), [("mlc_llm", True), ("mlc:1", False), ("a/b", False), ("a@sha256", False)])
 def test_is_bare_recognizes_a_word_that_may_be_the_command(image: str, bare: bool) -> None:
     """A word that may be the command is recognized."""
-    assert launch_args.is_bare(image) is bare
+    assert is_bare(image) is bare

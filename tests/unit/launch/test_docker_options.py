@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.launch.docker_options import FLAGS, SHORT, VALUED, Group, Option, RunLine, parse
+from jetson_containers.launch.docker_options import FLAGS, SHORT, VALUED, DockerOption, Group, RunLine, parse
 
 
 def read(line: str, own: dict[str, bool] | None = None) -> RunLine:
@@ -131,7 +131,7 @@ def test_with_value_keeps_the_spelling_of_the_user(words: list[str], expected: t
 def test_with_value_refuses_a_group_without_a_value() -> None:
     """A group without a value has none to replace."""
     with pytest.raises(ValueError, match="no value"):
-        Group(("--rm",), (Option("rm"),)).with_value("x")
+        Group(("--rm",), (DockerOption("rm"),)).with_value("x")
 
 
 def test_parse_marks_unknown_options() -> None:

@@ -11,10 +11,9 @@ from hypothesis import given, strategies
 
 from jetson_containers.cli import main
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError
-from jetson_containers.lint import rules_definition as definitions
-from jetson_containers.lint import run as action
-from jetson_containers.lint import shell
+from jetson_containers.lint import rules_definition, shell
 from jetson_containers.lint.findings import RULES, suppressions
+from jetson_containers.lint.run import lint
 from jetson_containers.lint.shellcheck import ShellCheck
 from tests.paths import ROOT_DIR
 
@@ -44,7 +43,7 @@ def recipe(body: str = "RUN hello\n", header: str = GOOD_HEADER, base: str = FRO
 
 
 def rules_of(tree: Path, *, targets: Sequence[str] = CPU, shellcheck: bool = False) -> list[str]:
-    return [item.rule for item in action.lint([tree], targets=targets, shellcheck=shellcheck).findings]
+    return [item.rule for item in lint([tree], targets=targets, shellcheck=shellcheck).findings]
 
 
 def of_dockerfile(tmp_path: Path, dockerfile: str, **files: str) -> list[str]:
@@ -258,7 +257,7 @@ def of_header(tmp_path: Path, text: str) -> list[str]:
         write(tmp_path, name, {"test.sh": "hello\n", **files})
     files = {"Dockerfile": recipe(header=text), "test.sh": "hello\n", "lock.md": "Docs.", "a.lock": "a==1"}
     write(tmp_path, "pkg", files)
-    found = action.lint([tmp_path], ["pkg"], targets=CPU, shellcheck=False).findings
+    found = lint([tmp_path], ["pkg"], targets=CPU, shellcheck=False).findings
     return [item.rule for item in found]
 
 
@@ -303,7 +302,7 @@ def test_share_rules_find_entries_that_are_not_there_or_not_taken(
     fetch = tmp_path / "shared/git/fetch.sh"
     fetch.parent.mkdir(parents=True)
     fetch.write_text("set -e\nhello\n")
-    found = action.lint([tmp_path], ["pkg"], targets=CPU, shellcheck=False).findings
+    found = lint([tmp_path], ["pkg"], targets=CPU, shellcheck=False).findings
     assert sorted(item.rule for item in found) == rules
 
 
@@ -312,7 +311,7 @@ def test_share_unused_finds_files_that_no_recipe_names(tmp_path: Path) -> None:
     for name in ("git/fetch.sh", "git/left.sh"):
         (tmp_path / "shared" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "shared" / name).write_text("hello\n")
-    found = action.lint([tmp_path], targets=CPU, shellcheck=False).findings
+    found = lint([tmp_path], targets=CPU, shellcheck=False).findings
     assert [(item.rule, item.file.name) for item in found] == [("share-unused", "left.sh")]
 
 
@@ -321,7 +320,7 @@ def test_a_shared_script_is_judged_as_the_recipe_s_own(tmp_path: Path) -> None:
     fetch = tmp_path / "shared/git/fetch.sh"
     fetch.parent.mkdir(parents=True)
     fetch.write_text("set -e\ngit clone https://x.org/a\n")
-    found = action.lint([tmp_path], targets=CPU, shellcheck=False).findings
+    found = lint([tmp_path], targets=CPU, shellcheck=False).findings
     assert [(item.rule, item.file) for item in found] == [("git-unpinned", fetch)]
 
 
@@ -351,7 +350,7 @@ def test_apt_absent_finds_a_package_that_the_release_lacks(
     header = GOOD_HEADER + "args: {LLVM: 15, POLLY: zlib1g-dev libpolly-15-dev}\n"
     body = "ARG LLVM\nARG POLLY\n" + APT % name
     write(tmp_path, "pkg", {"Dockerfile": recipe(body, header), "test.sh": "hello\n"})
-    found = action.lint([tmp_path], targets=[target], shellcheck=False).findings
+    found = lint([tmp_path], targets=[target], shellcheck=False).findings
     assert [item.rule for item in found] == (["apt-absent"] if message else [])
     assert all(message in item.message for item in found)
 
@@ -370,7 +369,7 @@ VERSIONS = "versions:\n- {version: '1', default: true, requires: '%s'}\n- {versi
 def test_two_defaults_are_found_with_their_platforms(tmp_path: Path) -> None:
     """Two defaults are found, with their platforms."""
     write(tmp_path, "pkg", {"config.yaml": VERSIONS % ">=r36", "test.sh": "hello\n"})
-    found = action.lint([tmp_path], targets=("r35.4.1", "r36.2.0", "r36.4.3"), shellcheck=False).findings
+    found = lint([tmp_path], targets=("r35.4.1", "r36.2.0", "r36.4.3"), shellcheck=False).findings
     assert [(item.rule, item.line) for item in found] == [("two-defaults", 3)]
     assert "(on r36.2.0, r36.4.3)" in found[0].message
 
@@ -391,7 +390,8 @@ def test_layers_beyond_the_limit_of_the_storage_driver_are_found(
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [(definitions.LARGE_CONTEXT + 1, ["context-size"]), (definitions.LARGE_CONTEXT // 2, [])]
+    ("size", "expected"),
+    [(rules_definition.LARGE_CONTEXT + 1, ["context-size"]), (rules_definition.LARGE_CONTEXT // 2, [])],
 )
 def test_context_size_finds_a_large_context(tmp_path: Path, size: int, expected: list[str]) -> None:
     """A large context is found."""
@@ -401,7 +401,7 @@ def test_context_size_finds_a_large_context(tmp_path: Path, size: int, expected:
 def test_dockerfile_that_cannot_be_read_is_one_finding(tmp_path: Path) -> None:
     """A Dockerfile that cannot be read is one finding."""
     write(tmp_path, "pkg", {"Dockerfile": recipe("UNKNOWN x\n"), "test.sh": "hello\n"})
-    [broken] = action.lint([tmp_path], targets=("cpu", "r36.4.3"), shellcheck=False).findings
+    [broken] = lint([tmp_path], targets=("cpu", "r36.4.3"), shellcheck=False).findings
     assert (broken.rule, "UNKNOWN" in broken.message) == ("recipe-broken", True)
 
 
@@ -409,7 +409,7 @@ def test_name_defined_by_two_directories_is_found(tmp_path: Path) -> None:
     """A name that two directories define is found."""
     for name in ("one", "two"):
         write(tmp_path, name, {"Dockerfile": recipe(), "test.sh": "hello\n"})
-    found = action.lint([tmp_path], targets=CPU, shellcheck=False).findings
+    found = lint([tmp_path], targets=CPU, shellcheck=False).findings
     assert [(item.rule, item.file.parent.name) for item in found] == [("name-duplicate", "two")]
 
 
@@ -421,7 +421,7 @@ class TestScripts:
         body = "COPY install.sh /tmp/\nRUN bash /tmp/install.sh\n"
         install = "set -e\n\ncurl -fo a https://x.org/a\n"
         write(tmp_path, "pkg", {"Dockerfile": recipe(body), "install.sh": install, "test.sh": "hello\n"})
-        found = action.lint([tmp_path], targets=CPU, shellcheck=False).findings
+        found = lint([tmp_path], targets=CPU, shellcheck=False).findings
         assert [(item.rule, item.file.name, item.line) for item in found] == [("download-unchecked", "install.sh", 3)]
 
     def test_script_rules_count_what_follows_in_the_run(self, tmp_path: Path) -> None:
@@ -599,7 +599,7 @@ def test_shellcheck_that_is_missing_gets_a_notice(tmp_path: Path, monkeypatch: p
     """A missing shellcheck gets a notice."""
     write(tmp_path, "pkg", {"Dockerfile": recipe(), "test.sh": "cd $1\n"})
     monkeypatch.setenv("PATH", str(tmp_path))
-    report = action.lint([tmp_path], targets=CPU)
+    report = lint([tmp_path], targets=CPU)
     assert report.findings == ()
     assert "not installed" in report.notices[0]
 
@@ -658,7 +658,7 @@ class TestCommand:
         """A pattern that matches nothing is an error."""
         write(tmp_path, "pkg", {"Dockerfile": recipe(), "test.sh": "hello\n"})
         with pytest.raises(NothingMatchedError, match="`nowhere`"):
-            action.lint([tmp_path], ["nowhere"], targets=CPU)
+            lint([tmp_path], ["nowhere"], targets=CPU)
         assert self.run(tmp_path, "nowhere") == 3
 
     def test_lint_command_lists_its_rules(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -670,6 +670,6 @@ class TestCommand:
 
 def test_lint_of_the_shipped_tree_finds_nothing() -> None:
     """The tree of this project has no finding."""
-    report = action.lint([ROOT_DIR / "packages"])
+    report = lint([ROOT_DIR / "packages"])
     found = [f"{item.file}:{item.line}: {item.rule}: {item.message}" for item in report.findings]
     assert found == []

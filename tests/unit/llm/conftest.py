@@ -1,56 +1,26 @@
-"""A machine without GPU, engine, hub and catalog, and what the tests of `llm` put in their place."""
+"""A machine without GPU, engine, hub and catalog, its containers, and a client of a local server."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import threading
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
-from jetson_containers.core.errors import NothingMatchedError
+from jetson_containers.llm.client import OpenAIClient
+from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.context import LlmContext
-from jetson_containers.platforms import detect as platforms
+from tests.fakes import FakeEngine
+from tests.unit.llm.fakes import CPU, Docker, FakeCatalog, NoHub, Server, no_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
     from pathlib import Path
-
-CPU = platforms.parse_target("cpu")
-
-
-class NoHub:
-    """Nobody may ask it."""
-
-    def describe(self, reference: str) -> Any:
-        raise AssertionError(reference)
-
-    def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
-        raise AssertionError(reference)
-
-
-def no_engine() -> Any:
-    raise AssertionError("the engine was asked")
-
-
-@dataclass(frozen=True)
-class CatalogPackage:
-    family: str
-    version: str
-
-
-@dataclass(frozen=True)
-class FakeCatalog:
-    """The versions of the packages that there are."""
-
-    versions: Mapping[str, str] = field(default_factory=dict)
-
-    def find(self, name: str) -> CatalogPackage:
-        if name not in self.versions:
-            raise NothingMatchedError(name)
-        return CatalogPackage(name, self.versions[name])
 
 
 @pytest.fixture
@@ -64,3 +34,33 @@ def context(tmp_path: Path) -> LlmContext:
         engine=no_engine,
         catalog=FakeCatalog,  # type: ignore[arg-type]
     )
+
+
+@pytest.fixture
+def containers(context: LlmContext) -> Containers:
+    return Containers(
+        platform=CPU,
+        engine=FakeEngine(),
+        settings=context.settings,
+        console=context.console,
+        image="image:1",
+        image_for=lambda _packages: "other:1",
+    )
+
+
+@pytest.fixture
+def client() -> Iterator[OpenAIClient]:
+    Server.answers, Server.asked, Server.keys, Server.status = [], [], [], 200
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield OpenAIClient(host="127.0.0.1", port=server.server_address[1], model="m", key="k")
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def docker(monkeypatch: pytest.MonkeyPatch) -> Docker:
+    made = Docker()
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", made)
+    return made

@@ -72,12 +72,14 @@ def container(command: str, data: object, *, name: str = "/server-1", env: Seque
         (("server",), False),
     ],
 )
-def test_a_container_uses_what_its_command_names(tmp_path: Path, words: tuple[str, ...], used: bool) -> None:
+def test_in_use_container_uses_what_its_command_names(tmp_path: Path, words: tuple[str, ...], used: bool) -> None:
+    """A container uses what its command names."""
     one = RunningContainer(name="x", words=words, mounts={"/data": str(tmp_path)})
     assert one.uses(tmp_path / MODEL) is used
 
 
-def test_a_directory_is_used_with_what_is_below_it(tmp_path: Path) -> None:
+def test_in_use_directory_is_used_with_what_is_below_it(tmp_path: Path) -> None:
+    """A directory is used with what is below it."""
     repository = tmp_path / "models/huggingface/models--acme--tiny"
     words = ("vllm", "serve", "/data/models/huggingface/models--acme--tiny/snapshots/1234")
     assert RunningContainer(name="x", words=words, mounts={"/data": str(tmp_path)}).uses(repository)
@@ -85,7 +87,8 @@ def test_a_directory_is_used_with_what_is_below_it(tmp_path: Path) -> None:
     assert not RunningContainer(name="x", words=words, mounts={"/data": str(tmp_path)}).uses(repository.with_name("m"))
 
 
-def test_a_data_directory_behind_a_link_is_the_same(tmp_path: Path) -> None:
+def test_in_use_data_directory_behind_a_link_is_the_same(tmp_path: Path) -> None:
+    """A data directory behind a link is the same."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "data").symlink_to(tmp_path / "disk")
     words = ("server", f"/data/{MODEL}")
@@ -94,7 +97,8 @@ def test_a_data_directory_behind_a_link_is_the_same(tmp_path: Path) -> None:
         assert one.uses(tmp_path / asked / MODEL)
 
 
-def test_any_of_several_mounts_counts(tmp_path: Path) -> None:
+def test_in_use_counts_any_of_several_mounts(tmp_path: Path) -> None:
+    """Any of several mounts counts."""
     mounts = {"/whole": str(tmp_path), "/models": str(tmp_path / "models")}
     assert RunningContainer(name="x", words=("s", f"/{MODEL}"), mounts=mounts).uses(tmp_path / MODEL)
 
@@ -104,7 +108,8 @@ def console() -> Console:
     return Console(out=io.StringIO(), err=io.StringIO())
 
 
-def test_the_refusal_names_the_servers_and_what_ends_them(tmp_path: Path, client: Client, console: Console) -> None:
+def test_in_use_refusal_names_the_servers_and_what_ends_them(tmp_path: Path, client: Client, console: Console) -> None:
+    """The refusal names the servers and what ends them."""
     client.lists(
         container(SERVER, tmp_path, name="/b"),
         container(SERVER, tmp_path, name="/a"),
@@ -117,7 +122,8 @@ def test_the_refusal_names_the_servers_and_what_ends_them(tmp_path: Path, client
     assert f"`{tmp_path}/docker rm -f a b`" in str(caught.value.hint)
 
 
-def test_nothing_is_refused_where_nothing_uses_it(tmp_path: Path, client: Client, console: Console) -> None:
+def test_in_use_refuses_nothing_where_nothing_uses_it(tmp_path: Path, client: Client, console: Console) -> None:
+    """Nothing is refused where nothing uses it."""
     client.lists()
     in_use.refuse([tmp_path / MODEL], lambda: client.engine, console)
     client.lists(container("sleep 1", tmp_path))
@@ -125,14 +131,19 @@ def test_nothing_is_refused_where_nothing_uses_it(tmp_path: Path, client: Client
     assert console.err.getvalue() == ""  # type: ignore[attr-defined]
 
 
-def test_what_cannot_be_asked_is_said(tmp_path: Path, client: Client, console: Console) -> None:
+def test_in_use_reports_what_cannot_be_asked(tmp_path: Path, client: Client, console: Console) -> None:
+    """What cannot be asked is reported."""
     client.lists(status=1, complaint="permission denied")
     in_use.refuse([tmp_path / MODEL], lambda: client.engine, console)
     assert "permission denied" in console.err.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("error", "said"), [(EngineMissingError("none"), False), (EnginePermissionError("no"), True)])
-def test_without_an_engine_nothing_runs(tmp_path: Path, console: Console, error: NotReadyError, said: bool) -> None:
+def test_in_use_without_an_engine_nothing_runs(
+    tmp_path: Path, console: Console, error: NotReadyError, said: bool
+) -> None:
+    """Without an engine nothing runs."""
+
     def engine() -> Any:
         raise error
 

@@ -1,159 +1,77 @@
-"""Servers and what becomes of them: whose containers they are, how they end, where they listen, their service files."""
+"""Where a server listens, what it prints, and what is refused before it starts."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
-import os
-import signal
 import socket
 import subprocess
-import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from jetson_containers.core import settings
 from jetson_containers.core.console import Console
-from jetson_containers.core.errors import EngineMissingError, InterruptedByUserError, StepError, UsageError
-from jetson_containers.launch import command as launch
-from jetson_containers.launch import gpu as launch_gpu
-from jetson_containers.launch.parts import Mount
-from jetson_containers.llm import bench, chat, prepare, serve, session
-from jetson_containers.llm import containers as container
-from jetson_containers.llm import download_in_image as inimage
-from jetson_containers.llm import service_files as servicefiles
-from jetson_containers.llm.client import OpenAIClient, RefusedError, ServerGoneError, Turn, _message
-from jetson_containers.llm.containers import Containers
-from jetson_containers.llm.decide import Decision, Goal
-from jetson_containers.llm.models.types import Model
-from jetson_containers.llm.pipeline.types import CommandStep
+from jetson_containers.core.errors import (
+    EngineMissingError,
+    InterruptedByUserError,
+    NotReadyError,
+    StepError,
+    UsageError,
+)
+from jetson_containers.llm import chat, prepare, serve, session
+from jetson_containers.llm.client import OpenAIClient, Turn
+from jetson_containers.llm.containers import OWNER, Containers, end, owner, running
 from jetson_containers.llm.request import LlmRequest
-from jetson_containers.llm.runtimes.interface import Job, Service, Target
-from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
+from jetson_containers.llm.runtimes.interface import Service
 from tests.fakes import FakeEngine
-from tests.unit.llm.conftest import CPU
+from tests.unit.llm.fakes import OURS, Docker, prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from jetson_containers.launch.command import Launch
     from jetson_containers.llm.context import LlmContext
 
 
-class Docker:
-    """Containers by name, each with status, labels; remembers what was removed."""
-
-    def __init__(self) -> None:
-        self.containers: dict[str, tuple[str, dict[str, str]]] = {}
-        self.removed: list[str] = []
-
-    def __call__(self, _client: Sequence[str], *words: str) -> str:
-        if words[0] == "rm":
-            self.removed += [name for name in words[2:] if self.containers.pop(name, None)]
-            return ""
-        assert words[0] == "ps"
-        wanted = [words[index + 1] for index, word in enumerate(words) if word == "--filter"]
-        found = [name for name in self.containers if all(self._has(name, pattern) for pattern in wanted)]
-        return "".join(self._line(name, "--quiet" in words, words[-1]) + "\n" for name in found)
-
-    def _has(self, name: str, pattern: str) -> bool:
-        kind, _, value = pattern.partition("=")
-        if kind == "name":
-            return name in value.replace("\\", "")
-        label, _, content = value.partition("=")
-        labels = self.containers[name][1]
-        return label in labels and (not content or labels[label] == content)
-
-    def _line(self, name: str, quiet: bool, form: str) -> str:
-        status, labels = self.containers[name]
-        if quiet:
-            return name
-        if container.OWNER in form:
-            return f"{name} {labels.get(container.OWNER, '')}"
-        return f"{name}\t{status}\t{labels.get(container.SERVER, '')}"
+def test_serve_refuses_a_taken_port(context: LlmContext, client: OpenAIClient) -> None:
+    """A port that is taken is refused."""
+    assert not serve.is_free("127.0.0.1", client.port)
+    with serve.reserved(serve.ServeRequest(), context.data) as port:
+        assert port >= serve.DEFAULT_PORT
+        with serve.reserved(serve.ServeRequest(), context.data) as other:
+            assert other > port  # nobody listens yet, and it is promised all the same
+        with pytest.raises(UsageError, match="is taken"), serve.reserved(serve.ServeRequest(port=port), context.data):
+            pass
 
 
-@pytest.fixture
-def docker(monkeypatch: pytest.MonkeyPatch) -> Docker:
-    made = Docker()
-    monkeypatch.setattr(container, "docker", made)
-    return made
+def test_serve_refuses_an_unset_key_before_anything(context: LlmContext) -> None:
+    """A key that is not set is refused before anything is done."""
+    with pytest.raises(NotReadyError, match="NO_SUCH_KEY"):
+        serve.serve(LlmRequest(model="tiny"), serve.ServeRequest(api_key_env="NO_SUCH_KEY"), context, dry_run=True)
 
 
-@pytest.fixture
-def containers(context: LlmContext) -> Containers:
-    return Containers(
-        platform=CPU,
-        engine=FakeEngine(),
-        settings=context.settings,
-        console=context.console,
-        image="image:1",
-        image_for=lambda _packages: "other:1",
-    )
-
-
-def server(containers: Containers, *command: str) -> launch.Launch:
+def server(containers: Containers, *command: str) -> Launch:
     """A server called `mine` whose docker is a command of this machine."""
     planned = containers.server(Service(argv=("x",), model="m"), name="mine")
     return replace(planned, argv=command) if command else planned
 
 
-OURS = {container.SERVER: "1"}
-
-
-@pytest.mark.parametrize(
-    ("status", "labels", "running", "says"),
-    [
-        ("Up 2 hours", {}, True, "not a server of ours"),
-        ("Exited (0) 2 days ago", {}, True, "not a server of ours"),
-        ("Up 2 hours", OURS, False, "a server that runs"),
-        ("Up 2 hours", OURS, True, ""),
-        ("Exited (137) 2 days ago", OURS, False, ""),
-    ],
-)
-def test_only_a_server_of_ours_makes_room_for_another(
-    containers: Containers, docker: Docker, status: str, labels: dict[str, str], running: bool, says: str
-) -> None:
-    docker.containers = {"mine": (status, labels), "mine2": (status, {})}
-    with pytest.raises(UsageError, match=says) if says else contextlib.nullcontext():
-        container.claim(server(containers), running=running)
-    assert docker.removed == ([] if says else ["mine"])
-
-
-def test_a_server_that_could_not_start_takes_nobody_elses_container_away(
+def test_containers_running_leaves_a_container_of_the_same_name(
     containers: Containers, docker: Docker, tmp_path: Path
 ) -> None:
     """The name was taken between the look and the start."""
-    with container.running(server(containers, "false", "run"), tmp_path / "log") as process:
+    with running(server(containers, "false", "run"), tmp_path / "log") as process:
         docker.containers["mine"] = ("Up 1 second", {})
         process.wait(120)
     assert docker.removed == []
 
 
-def test_a_server_that_ran_is_removed(containers: Containers, docker: Docker, tmp_path: Path) -> None:
-    with container.running(server(containers, "true", "run"), tmp_path / "log"):
-        docker.containers["mine"] = ("Up 1 second", {**OURS, container.OWNER: container.owner()})
-    assert docker.removed == ["mine"]
-
-
-def test_orphans_are_those_of_a_killed_process_of_this_user_and_machine(containers: Containers, docker: Docker) -> None:
-    pid, start, place = container.owner().split(".")
-    owners = {
-        "alive": f"{pid}.{start}.{place}",
-        "orphan": f"{2**22 + 1}.{start}.{place}",
-        "reused": f"{pid}.{int(start) + 1}.{place}",
-        "elsewhere": f"{2**22 + 1}.{start}.0123456789ab",
-    }
-    docker.containers = {name: ("Up 1 hour", {container.OWNER: whose}) for name, whose in owners.items()}
-    container.remove_orphans(container.client_for(containers.engine))
-    assert docker.removed == ["orphan", "reused"]
-
-
-def test_a_container_that_appears_late_is_removed_as_well() -> None:
+def test_containers_end_removes_a_container_that_appears_late() -> None:
     """Stopped while docker was still creating it: the first removal finds nothing."""
     process = subprocess.Popen(["sleep", "30"])
     calls: list[int] = []
@@ -163,121 +81,16 @@ def test_a_container_that_appears_late_is_removed_as_well() -> None:
         if len(calls) == 2:
             process.kill()
 
-    container.end(process, remove)
+    end(process, remove)
     assert process.poll() is not None
     assert len(calls) == 3
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_term_and_a_lost_terminal_end_the_work_in_order(number: signal.Signals) -> None:
-    before = signal.signal(number, signal.SIG_DFL)
-
-    def work() -> None:
-        with container.told_to_end():
-            os.kill(os.getpid(), number)
-            threading.Event().wait(10)
-
-    try:
-        with pytest.raises(InterruptedByUserError, match=number.name):
-            work()
-        assert signal.getsignal(number) is signal.SIG_DFL
-    finally:
-        signal.signal(number, before)
-
-
-def test_who_ignores_a_lost_terminal_goes_on() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with container.told_to_end():
-            os.kill(os.getpid(), signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-class Local(Containers):
-    """Runs commands of this machine in the place of docker's."""
-
-    def plan(
-        self, image: str, options: Sequence[str], command: Sequence[str], *, env: Any, name: str = ""
-    ) -> launch.Launch:
-        return launch.Launch(tuple(command), {}, (), image, (), name, launch_gpu.Gpu.NONE)
-
-    def remove(self, planned: launch.Launch) -> None:
-        pass
-
-
-def test_secrets_of_an_env_file_are_not_shown(context: LlmContext, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("MY_API_KEY=from-the-file\n")
-    loaded = settings.load({"data": str(tmp_path)}, files=(), root=tmp_path)
-    local = Local(
-        platform=CPU,
-        engine=FakeEngine(),
-        settings=loaded,
-        console=context.console,
-        image="image:1",
-        image_for=lambda _packages: "",
-    )
-    step = CommandStep(name="convert", argv=(), inputs=(), output="/data/x")
-    code, text = local.run(step, ["echo", "it is from-the-file"], show=False)
-    assert (code, text) == (0, "it is ***\n")
-
-
-def test_what_docker_could_not_start_says_nothing_of_the_image(context: LlmContext) -> None:
-    engine = FakeEngine()
-    engine.add_image("llama_cpp:1")
-    answers: list[str | None] = [None, "help text"]
-
-    class Probing(Containers):
-        def capture(self, command: Sequence[str]) -> str | None:
-            return answers.pop(0)
-
-    probing = Probing(
-        platform=CPU,
-        engine=engine,
-        settings=context.settings,
-        console=context.console,
-        image="llama_cpp:1",
-        image_for=lambda _packages: "",
-    )
-    assert prepare.target_of(probing, LlamaCpp(), context).probed == {}
-    assert prepare.target_of(probing, LlamaCpp(), context).probed == {"llama-server --help": "help text"}
-    local = Local(
-        platform=CPU,
-        engine=engine,
-        settings=context.settings,
-        console=context.console,
-        image="llama_cpp:1",
-        image_for=lambda _packages: "",
-    )
-    assert local.capture(["sh", "-c", "echo Error response from daemon; exit 125"]) is None
-    assert local.capture(["sh", "-c", "echo usage; exit 1"]) == "usage\n"
-
-
-# Where a server listens.
-
-
-def prepared(containers: Containers) -> prepare.PreparedModel:
-    job = Job(
-        source="/data/x.gguf",
-        name="x",
-        config=None,
-        quantization="",
-        target=Target(platform=CPU, device="cpu"),
-        prepared=True,
-        context=512,
-    )
-    model = Model(asked="x", name="x", path="/data/x.gguf", identity="x")
-    decision = Decision(
-        request=LlmRequest(model="x"), goal=Goal.SERVED, model=model, runtime=LlamaCpp(), job=job, steps=()
-    )
-    return prepare.PreparedModel(decision=decision, containers=containers)
 
 
 def start(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, **wanted: Any
 ) -> serve.Served | None:
     """Serve with everything but the start of a container."""
-    monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: prepared(containers))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
     monkeypatch.setattr(serve, "_wait_for", lambda *_: None)
     monkeypatch.setattr(serve.subprocess, "run", lambda argv, **_: subprocess.CompletedProcess(argv, 0, "", ""))
     return serve.serve(LlmRequest(model="x"), serve.ServeRequest(**wanted), context)
@@ -291,18 +104,20 @@ def start(
         ("::1", "http://[::1]:{port}/v1"),
     ],
 )
-def test_the_address_of_a_server_can_be_pasted(
+def test_serve_address_can_be_pasted(
     context: LlmContext, containers: Containers, docker: Docker, monkeypatch: pytest.MonkeyPatch, host: str, url: str
 ) -> None:
+    """The address of a server can be pasted."""
     monkeypatch.setattr(serve, "is_free", lambda _host, _port: True)
     port = session.free_port()
-    served = start(context, containers, monkeypatch, host=host, port=port, detach=True)
+    served = start(context, containers, monkeypatch, address=host, port=port, detach=True)
     assert served is not None
     assert served.url == url.format(port=port)
     assert context.console.out.getvalue() == served.url + "\n"  # type: ignore[union-attr]
 
 
-def test_a_port_is_looked_at_where_the_server_will_listen() -> None:
+def test_serve_checks_the_port_at_the_address_of_the_server() -> None:
+    """A port is checked where the server will listen."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.2", 0))
         taken.listen()
@@ -313,7 +128,8 @@ def test_a_port_is_looked_at_where_the_server_will_listen() -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
-def test_an_address_of_another_machine_is_no_taken_port(host: str) -> None:
+def test_serve_refuses_an_address_of_another_machine(host: str) -> None:
+    """An address of another machine is not a taken port."""
     with pytest.raises(UsageError, match="no address of this machine"):
         serve.is_free(host, 8080)
 
@@ -342,18 +158,18 @@ def listening() -> Iterator[socket.socket]:
 
 
 def owned_by_a_killed_process() -> dict[str, str]:
-    _, start, place = container.owner().split(".")
-    return {**OURS, container.OWNER: f"{2**22 + 1}.{start}.{place}"}
+    _, start, place = owner().split(".")
+    return {**OURS, OWNER: f"{2**22 + 1}.{start}.{place}"}
 
 
 @pytest.mark.parametrize("detach", [False, True])
-def test_a_port_that_only_an_orphan_holds_is_free(
+def test_serve_takes_a_port_that_only_an_orphan_holds(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
     *, detach: bool,
 ) -> None:  # fmt: skip
     """`llm serve` was killed with SIGKILL: its server went on listening."""
     docker = OnPort(listening, owned_by_a_killed_process())
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     monkeypatch.setattr(serve, "_foreground", lambda *_: None)
     port = listening.getsockname()[1]
     here = replace(context, engine=lambda: containers.engine)
@@ -363,11 +179,12 @@ def test_a_port_that_only_an_orphan_holds_is_free(
     assert served.url == f"http://127.0.0.1:{port}/v1"
 
 
-def test_an_orphan_is_removed_before_a_free_port_is_looked_for(
+def test_serve_removes_an_orphan_before_it_looks_for_a_free_port(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
 ) -> None:
+    """An orphan is removed before a free port is looked for."""
     docker = OnPort(listening, owned_by_a_killed_process())
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     monkeypatch.setattr(serve, "_foreground", lambda *_: None)
     monkeypatch.setattr(serve, "DEFAULT_PORT", listening.getsockname()[1])
     served = start(context, containers, monkeypatch)
@@ -375,26 +192,25 @@ def test_an_orphan_is_removed_before_a_free_port_is_looked_for(
     assert served.url == f"http://127.0.0.1:{serve.DEFAULT_PORT}/v1"
 
 
-@pytest.mark.parametrize(
-    "labels", [{}, OURS, {container.OWNER: container.owner()}], ids=["foreign", "detached", "owner-alive"]
-)
-def test_a_port_that_another_container_holds_stays_taken(
+@pytest.mark.parametrize("labels", [{}, OURS, {OWNER: owner()}], ids=["foreign", "detached", "owner-alive"])
+def test_serve_leaves_a_port_that_another_container_holds(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, listening: socket.socket,
     labels: dict[str, str],
 ) -> None:  # fmt: skip
+    """A port that another container holds stays taken."""
     docker = OnPort(listening, labels)
-    monkeypatch.setattr(container, "docker", docker)
+    monkeypatch.setattr("jetson_containers.llm.containers.docker", docker)
     here = replace(context, engine=lambda: containers.engine)
     with pytest.raises(UsageError, match="is taken"):
         start(here, containers, monkeypatch, port=listening.getsockname()[1])
     assert docker.removed == []
 
 
-def test_a_taken_port_is_said_before_the_model_is_prepared(
+def test_serve_refuses_a_taken_port_before_the_model_is_prepared(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
 ) -> None:
     """Without an engine, too: nothing of ours can listen there then."""
-    monkeypatch.setattr(serve.preparing, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
 
     def missing() -> FakeEngine:
         return FakeEngine(missing=EngineMissingError("no container engine"))
@@ -405,9 +221,10 @@ def test_a_taken_port_is_said_before_the_model_is_prepared(
         )
 
 
-def test_a_service_file_does_not_depend_on_who_listens_now(
+def test_serve_generate_does_not_depend_on_who_listens_now(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A service file does not depend on who listens now."""
     monkeypatch.setattr(serve, "is_free", lambda _host, _port: False)
     console = Console(out=io.StringIO(), err=io.StringIO(), as_json=True)
     monkeypatch.delenv("NOT_SET", raising=False)
@@ -419,9 +236,10 @@ def test_a_service_file_does_not_depend_on_who_listens_now(
     assert any(entry.startswith("LLAMA_API_KEY=${NOT_SET:?") for entry in service["environment"])
 
 
-def test_a_server_in_the_foreground_says_where_it_is_while_it_runs(
+def test_serve_in_the_foreground_prints_its_address_while_it_runs(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A server in the foreground says where it is while it runs."""
     console = Console(out=io.StringIO(), err=io.StringIO(), as_json=True)
     said: list[str] = []
 
@@ -433,10 +251,10 @@ def test_a_server_in_the_foreground_says_where_it_is_while_it_runs(
             raise InterruptedByUserError("stopped by SIGTERM")
 
     @contextlib.contextmanager
-    def running(*_: Any) -> Iterator[Process]:
+    def replacement(*_: Any) -> Iterator[Process]:
         yield Process()
 
-    monkeypatch.setattr(container, "running", running)
+    monkeypatch.setattr("jetson_containers.llm.containers.running", replacement)
     monkeypatch.setattr(session, "wait_until_ready", lambda *_: None)
     port = session.free_port()
     assert start(replace(context, console=console), containers, monkeypatch, port=port) is not None
@@ -444,7 +262,7 @@ def test_a_server_in_the_foreground_says_where_it_is_while_it_runs(
     assert console.out.getvalue() == said[0]  # type: ignore[union-attr]
 
 
-def test_a_detached_server_that_ended_tells_its_own_status(
+def test_serve_detached_reports_the_exit_status_of_the_server(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """137 is how a diagnosis knows that memory ran out; `docker wait` itself ends with 0."""
@@ -454,101 +272,6 @@ def test_a_detached_server_that_ended_tells_its_own_status(
         serve._wait_for(
             planned, OpenAIClient(host="127.0.0.1", port=session.free_port(), model="m"), "/health", context
         )
-
-
-# Service files.
-
-
-def awkward(containers: Containers, *command: str) -> launch.Launch:
-    planned = containers.server(Service(argv=command, model="m"), name="llm", detach=True)
-    mount = Mount("/mnt/a: $b 50%", "/data")
-    argv = [word for word in planned.argv if not word.endswith(":/data")]
-    argv.remove("--volume")  # the first one is that of /data
-    argv[argv.index("run") + 1 : argv.index("run") + 1] = mount.argv
-    others = tuple(each for each in planned.mounts if each.target != "/data")
-    return replace(planned, argv=tuple(argv), mounts=(mount, *others))
-
-
-def test_a_compose_file_keeps_every_character(containers: Containers) -> None:
-    planned = awkward(containers, "serve", "$HOME", "50%", "a: b")
-    service = yaml.safe_load(servicefiles.generate("compose", planned))["services"]["llm"]
-    assert service["command"] == ["serve", "$$HOME", "50%", "a: b"]
-    assert {"type": "bind", "source": "/mnt/a: $$b 50%", "target": "/data", "read_only": False} in service["volumes"]
-    assert any(volume["read_only"] for volume in service["volumes"])  # the drivers
-
-
-def test_a_quadlet_expands_nothing(containers: Containers) -> None:
-    planned = awkward(containers, "serve", "$HOME", "50%", 'a "b" \\c')
-    text = servicefiles.generate("quadlet", planned, "API_KEY", "MY_KEY")
-    assert 'Exec=serve "$$HOME" 50%% "a \\"b\\" \\\\c"' in text.splitlines()
-    assert "Mount=type=bind,source=/mnt/a: $$b 50%%,target=/data" in text.splitlines()
-    assert "Secret=MY_KEY,type=env,target=API_KEY" in text.splitlines()
-
-
-# Answers that do not come to their end.
-
-
-@pytest.fixture
-def broken() -> Iterator[Callable[[bytes], OpenAIClient]]:
-    """A server that reads a request, says something, and is gone."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-
-        def serving(said: bytes) -> OpenAIClient:
-            def serve_once() -> None:
-                with contextlib.suppress(OSError):  # some tests go before they are answered
-                    connection, _ = listening.accept()
-                    with connection:
-                        asked = b""
-                        while not asked.endswith(b"}"):  # all of it: what is left unread would reset the connection
-                            asked += connection.recv(65536) or b"}"
-                        connection.sendall(said)
-
-            threading.Thread(target=serve_once, daemon=True).start()
-            return OpenAIClient(host="127.0.0.1", port=listening.getsockname()[1], model="m", timeout=120)
-
-        yield serving
-
-
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-HALF = b'data: {"choices": [{"delta": {"content": "half"}}]}\n\n'
-WHOLE = b'data: {"choices": [{"delta": {"content": "all"}, "finish_reason": "stop"}]}\n\n'
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-@pytest.mark.parametrize("said", [b"", HEAD, HEAD + chunk(HALF), HEAD + chunk(HALF)[:-9]])
-def test_half_an_answer_is_none(broken: Callable[[bytes], OpenAIClient], said: bytes) -> None:
-    with pytest.raises(ServerGoneError):
-        broken(said).ask([{"role": "user", "content": "hi"}], max_tokens=5)
-
-
-def test_an_answer_that_said_it_is_complete_needs_no_further_word(broken: Callable[[bytes], OpenAIClient]) -> None:
-    assert broken(HEAD + chunk(WHOLE)).ask([{"role": "user", "content": "hi"}], max_tokens=5).text == "all"
-
-
-def test_ctrl_c_before_the_first_word_ends_the_answer_only(
-    broken: Callable[[bytes], OpenAIClient], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stop(_self: Any) -> Any:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("http.client.HTTPConnection.getresponse", stop)
-    turn = broken(b"").ask([{"role": "user", "content": "hi"}], max_tokens=5)
-    assert (turn.text, turn.interrupted) == ("", True)
-
-
-def test_the_end_of_a_server_in_an_answer_is_told_with_its_log(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_text("loaded\nCUDA error: out of memory\n")
-    process = subprocess.Popen(["sh", "-c", "exit 134"])
-    error = session._why_gone(ServerGoneError("gone"), process, log)
-    assert "the server ended (exit status 134)" in error.message
-    assert "before it had loaded" not in error.message
-    assert any("out of memory" in line for line in error.details)
 
 
 class Answers:
@@ -583,25 +306,7 @@ def converse(
     return chat.Conversation(session=opened, options=chat.ChatOptions(), console=context.console).run()
 
 
-def test_a_question_the_server_refuses_does_not_end_the_conversation(
-    context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = Answers(RefusedError("the server refused: context is full"), Turn(text="ok"))
-    turn = converse(client, context, tmp_path, monkeypatch, "too long", "short", "/exit")
-    assert turn == Turn(text="ok")
-    assert client.asked == [["too long"], ["short"]]
-    assert "context is full" in context.console.err.getvalue()  # type: ignore[union-attr]
-
-
-def test_a_question_stopped_before_a_word_was_said_leaves_no_trace(
-    context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = Answers(Turn(text="", interrupted=True), Turn(text="half", interrupted=True), Turn(text="ok"))
-    converse(client, context, tmp_path, monkeypatch, "one", "two", "three", "/exit")
-    assert client.asked == [["one"], ["two"], ["two", "half", "three"]]
-
-
-def test_what_asks_for_a_line_is_talk(context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chat_prompt_goes_to_stderr(context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`llm chat --json >FILE` on a terminal: the file holds one JSON value and nothing else."""
     asked: list[str] = []
     converse(Answers(), context, tmp_path, monkeypatch, "/exit")
@@ -615,105 +320,12 @@ def test_what_asks_for_a_line_is_talk(context: LlmContext, tmp_path: Path, monke
     assert context.console.out.getvalue() == ""  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("stdin", [None, io.StringIO(""), io.StringIO(" \n")])
-def test_no_model_is_loaded_for_no_question(
-    context: LlmContext, monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO | None
-) -> None:
-    monkeypatch.setattr("sys.stdin", stdin)
-    monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: pytest.fail("prepared"))
-    with pytest.raises(UsageError, match="nothing is asked"):
-        chat.chat(LlmRequest(model="tiny"), chat.ChatOptions(), context)
-
-
-def test_the_only_answer_stopped_by_ctrl_c_is_no_success(
-    context: LlmContext, containers: Containers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    @contextlib.contextmanager
-    def opened(*_: Any, **__: Any) -> Iterator[session.Session]:
-        client: Any = Answers(Turn(text="half an", interrupted=True))
-        yield session.Session(
-            client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
-        )
-
-    monkeypatch.setattr(chat.preparing, "prepare", lambda *_, **__: prepared(containers))
-    monkeypatch.setattr(session, "open_session", opened)
-    with pytest.raises(KeyboardInterrupt):
-        chat.chat(LlmRequest(model="x"), chat.ChatOptions(prompt="hi"), context)
-
-
-def test_until_ends_before_there_is_a_model_to_be_served(context: LlmContext) -> None:
-    with pytest.raises(UsageError, match="after `convert` there is no model"):
-        prepare.plan(LlmRequest(model="tiny", until="convert"), context)
-    made = prepare.plan(LlmRequest(model="tiny", until="convert"), context, goal=Goal.QUANTIZED)
-    assert [step.name for step in made.steps] == ["make", "convert"]
-    with pytest.raises(UsageError, match="no step `nonsense`"):
-        prepare.plan(LlmRequest(model="tiny", force=("nonsense",)), context)
-
-
-def test_a_file_rows_cannot_go_into_is_said_before_anything_is_measured(
-    context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bench.preparing, "prepare", lambda *_, **__: pytest.fail("an hour for nothing"))
-    path = tmp_path / "other.csv"
-    path.write_text("a,b\n")
-    with pytest.raises(UsageError, match="other columns"):
-        bench.bench(LlmRequest(model="tiny"), bench.BenchOptions(csv=path), context)
-
-
-def test_a_download_in_an_image_that_is_stopped_leaves_no_container(
-    context: LlmContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    removed: list[str] = []
-
-    class Stopped(Local):
-        def plan(self, *args: Any, **given: Any) -> launch.Launch:
-            return replace(super().plan(*args, **given), argv=("sleep", "30"), name="downloading")
-
-        def remove(self, planned: launch.Launch) -> None:
-            removed.append(planned.name)
-            running[0].kill()
-
-    running: list[subprocess.Popen[str]] = []
-
-    def communicate(self: subprocess.Popen[str], *_: Any, **__: Any) -> Any:
-        running.append(self)
-        raise InterruptedByUserError("stopped by SIGTERM")
-
-    monkeypatch.setattr(inimage, "Containers", Stopped)
-    monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
-    with pytest.raises(InterruptedByUserError):
-        inimage.download(["org/m"], "image:1", CPU, FakeEngine, context.settings, context.console)
-    assert set(removed) == {"downloading"}
-
-
-def test_a_server_that_somebody_removed_is_not_said_to_have_lacked_memory_for_certain(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("loaded\n")
-    assert "or its container was removed" in session.server_failed(137, tmp_path / "log", loaded=True).message
-    assert "was removed" not in session.server_failed(137, tmp_path / "log").message
-
-
 @pytest.mark.parametrize("key", ["two words", "openup\n", "schlüssel"])
-def test_a_key_that_no_header_can_hold_is_said_without_showing_it(
+def test_serve_refuses_a_key_that_no_header_can_hold_without_showing_it(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
+    """A key that no header can hold is refused without showing it."""
     monkeypatch.setenv("MY_KEY", key)
     with pytest.raises(UsageError, match="MY_KEY") as caught:
         serve.serve(LlmRequest(model="tiny"), serve.ServeRequest(api_key_env="MY_KEY"), context, dry_run=True)
     assert key.strip() not in f"{caught.value.message} {caught.value.hint}"
-
-
-@pytest.mark.parametrize(
-    ("raw", "text"),
-    [
-        ('{"error": {"message": "too long", "code": 400}}', "too long"),
-        ('"{\\"object\\":\\"error\\",\\"message\\":\\"Request prompt has 4001 tokens\\",\\"code\\":400}"',
-         "Request prompt has 4001 tokens"),
-        ('{"object": "error", "message": "no such model"}', "no such model"),
-        ('{"error": "gone"}', "gone"),
-        ('{"detail": [{"loc": ["body"]}]}', '[{"loc": ["body"]}]'),
-        ("Bad Gateway", "Bad Gateway"),
-        ("", ""),
-    ],
-)  # fmt: skip
-def test_what_a_server_refuses_is_shown_as_a_sentence(raw: str, text: str) -> None:
-    assert _message(raw.encode()) == text

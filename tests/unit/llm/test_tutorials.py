@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.launch import command as launch
+from jetson_containers.launch import command
 from jetson_containers.launch.command import plan_run
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 from tests.fakes import CAPABILITIES
 from tests.paths import ROOT_DIR, UNIT_DIR
 from tests.unit.launch.test_command import settings_with
@@ -67,12 +67,12 @@ COMMANDS = {
 }  # fmt: skip
 
 
-def planned(tmp_path: Path, name: str, host: str) -> launch.Launch:
+def planned(tmp_path: Path, name: str, host: str) -> command.Launch:
     target, image = HOSTS[host]
     words = shlex.split(COMMANDS[name].replace("$(./autotag mlc)", image))
     (tmp_path / "root").mkdir(exist_ok=True)
     return plan_run(
-        words[1:], platforms.parse_target(target), CAPABILITIES, settings_with(data=tmp_path / "data", cache=tmp_path),
+        words[1:], detect.parse_target(target), CAPABILITIES, settings_with(data=tmp_path / "data", cache=tmp_path),
         root=tmp_path / "root", env={}, name="unique",
     )  # fmt: skip
 
@@ -92,7 +92,8 @@ def render(tmp_path: Path, name: str) -> str:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_as_written_becomes_the_docker_run_of_its_golden_copy(tmp_path: Path, name: str) -> None:
+def test_tutorial_command_becomes_the_docker_run_of_its_golden_copy(tmp_path: Path, name: str) -> None:
+    """A command as written becomes the docker run of its golden copy."""
     path = GOLDEN / f"{name}.txt"
     text = render(tmp_path, name)
     if os.environ.get("UPDATE_GOLDEN"):
@@ -103,7 +104,8 @@ def test_a_command_as_written_becomes_the_docker_run_of_its_golden_copy(tmp_path
 
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("host", HOSTS)
-def test_the_command_itself_passes_through_untouched(tmp_path: Path, name: str, host: str) -> None:
+def test_tutorial_command_itself_passes_through_unchanged(tmp_path: Path, name: str, host: str) -> None:
+    """The command itself passes through unchanged."""
     made = planned(tmp_path, name, host)
     words = shlex.split(COMMANDS[name])
     after = words[words.index("mlc)") + 1 :]
@@ -111,7 +113,7 @@ def test_the_command_itself_passes_through_untouched(tmp_path: Path, name: str, 
     assert "secret" not in made.shell
 
 
-def said(made: launch.Launch) -> str:
+def said(made: command.Launch) -> str:
     return "\n".join(f"{notice.text} | {notice.hint}" for notice in made.notices)
 
 
@@ -128,23 +130,26 @@ SILENT = [("build", "orin-jp5"), ("container", "orin-jp5"), ("help", "orin-jp6")
 
 
 @pytest.mark.parametrize(("name", "host", "text"), NOTICES)
-def test_what_was_meant_is_told(tmp_path: Path, name: str, host: str, text: str) -> None:
+def test_run_hints_say_what_was_meant(tmp_path: Path, name: str, host: str, text: str) -> None:
+    """What was meant is shown."""
     assert text in said(planned(tmp_path, name, host))
 
 
 @pytest.mark.parametrize(("name", "host"), SILENT)
-def test_what_is_right_is_not_commented(tmp_path: Path, name: str, host: str) -> None:
+def test_run_hints_are_silent_about_what_is_right(tmp_path: Path, name: str, host: str) -> None:
+    """What is right is not commented."""
     assert "mlc" not in said(planned(tmp_path, name, host)).lower()
 
 
-def test_a_working_directory_below_data_needs_no_reminder(tmp_path: Path) -> None:
+def test_run_hints_need_no_reminder_in_a_working_directory_below_data(tmp_path: Path) -> None:
+    """A working directory below data needs no reminder."""
     for words in (
         "--workdir /data/models/mlc mlc:0.20.0-r36.4 mlc_llm convert_weight x -o dist/y",
         "-w /data mlc:0.20.0-r36.4 mlc_llm convert_weight x -o dist/y",
         "mlc:0.20.0-r36.4 mlc_llm convert_weight x -o /data/y",
         "mlc:0.20.0-r36.4 bash -c 'cd /data/models && mlc_llm convert_weight x -o dist/y'",
     ):
-        platform = platforms.parse_target("r36.4.3")
+        platform = detect.parse_target("r36.4.3")
         made = plan_run(
             shlex.split(words),
             platform,
@@ -156,7 +161,8 @@ def test_a_working_directory_below_data_needs_no_reminder(tmp_path: Path) -> Non
         assert "relative" not in said(made)
 
 
-def test_a_link_that_is_there_already_is_told(tmp_path: Path) -> None:
+def test_run_hints_name_a_link_that_is_there_already(tmp_path: Path) -> None:
+    """A link that is there already is named."""
     assert "does not replace" not in said(planned(tmp_path, "download", "orin-jp5"))
     link = tmp_path / "data/models/mlc/dist/models/Llama-2-7b-chat-hf"
     link.parent.mkdir(parents=True)
@@ -164,16 +170,18 @@ def test_a_link_that_is_there_already_is_told(tmp_path: Path) -> None:
     assert "`ln -s` does not replace it | `ln -sfn` does" in said(planned(tmp_path, "download", "orin-jp5"))
 
 
-def test_the_directories_a_tutorial_takes_for_granted_are_made(tmp_path: Path) -> None:
+def test_run_hints_folders_of_a_tutorial_are_made(tmp_path: Path) -> None:
+    """The directories a tutorial takes for granted are made."""
     from jetson_containers.core.console import Console, Level
 
     made = planned(tmp_path, "download", "orin-jp5")
-    launch.run(made, Console(level=Level.QUIET), execute=lambda _launch: 0)
+    command.run(made, Console(level=Level.QUIET), execute=lambda _launch: 0)
     assert (tmp_path / "data/models/mlc/dist/models").is_dir()
     assert not list((tmp_path / "data/models/mlc/dist/models").iterdir())
 
 
-def test_the_page_has_every_command_of_the_tutorials() -> None:
+def test_tutorial_page_has_every_command_of_the_tutorials() -> None:
+    """The page has every command of the tutorials."""
     page = PAGE.read_text(encoding="utf-8")
     for written in (
         "sudo apt-get update && sudo apt-get install git python3-pip",
@@ -196,11 +204,12 @@ def test_the_page_has_every_command_of_the_tutorials() -> None:
         assert written in page, written
 
 
-def test_the_page_s_targets_are_those_of_the_program() -> None:
-    from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
+def test_tutorial_page_has_the_targets_of_the_program() -> None:
+    """The page's targets are those of the program."""
+    from jetson_containers.llm.runtimes.mlc import devices
 
     rows = dict(re.findall(r"^\| `([\w:-]+)`[^|]*\| `-([\w.]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
-    assert rows == {name: place.file + place.suffix for name, place in mlc_targets.places().items()}
+    assert rows == {name: place.file + place.suffix for name, place in devices.targets().items()}
 
 
 DIST = "models/mlc/dist"
@@ -257,7 +266,8 @@ def run(place: Path, text: str, target: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_of_the_page_makes_the_documented_files_in_order(place: Path, name: str) -> None:
+def test_tutorial_script_makes_the_documented_files_in_order(place: Path, name: str) -> None:
+    """A script of the page makes the documented files in order."""
     target, order, files = SCRIPTS[name]
     done = run(place, script(name), target)
     assert done.returncode == 0, done.stderr
@@ -268,7 +278,8 @@ def test_a_script_of_the_page_makes_the_documented_files_in_order(place: Path, n
         assert (place / "data" / file).exists(), file
 
 
-def test_a_failed_download_that_ln_hides_is_told(place: Path) -> None:
+def test_run_hints_name_a_failed_download_that_ln_hides(place: Path) -> None:
+    """A failed download that ln hides is named."""
     first = script("jetson").splitlines()[0].replace("--env HUGGINGFACE_TOKEN=$TOKEN", "")
     done = run(place, first, "r35.4.1")
     assert done.returncode == 0  # `ln -s PATH` links PATH into the current directory

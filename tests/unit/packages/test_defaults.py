@@ -9,7 +9,9 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms.overrides import rebase
+from jetson_containers.platforms import detect
+from jetson_containers.core.facts import load_facts
 from jetson_containers.platforms import tables
 from jetson_containers.recipes import catalog
 from tests.paths import ROOT_DIR
@@ -17,7 +19,7 @@ from tests.paths import ROOT_DIR
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 TABLE = ROOT_DIR / "tests" / "unit" / "golden" / "defaults.txt"
 
@@ -33,8 +35,8 @@ OTHERS = (
 def releases() -> Iterator[str]:
     """One L4T release for each minor release and version of CUDA: all that `requires` and templates look at."""
     seen = set()
-    for name in tables.load("l4t")["releases"]:
-        platform = platforms.parse_target(f"r{name}")
+    for name in load_facts("l4t")["releases"]:
+        platform = detect.parse_target(f"r{name}")
         assert platform.l4t is not None
         kind = (platform.l4t.release[:2], platform.cuda and platform.cuda.release[:2])
         if kind not in seen:
@@ -44,9 +46,9 @@ def releases() -> Iterator[str]:
 
 def targets() -> Iterator[tuple[str, Platform]]:
     for target in (*releases(), *OTHERS):
-        yield target, platforms.parse_target(target)
+        yield target, detect.parse_target(target)
     for target in ("x86_64", "x86_64,cpu"):
-        yield f"{target},debian12", platforms.rebase(platforms.parse_target(target), "debian", "12", "test")
+        yield f"{target},debian12", rebase(detect.parse_target(target), "debian", "12", "test")
 
 
 def table() -> str:

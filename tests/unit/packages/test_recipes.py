@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.recipes import catalog, shared
-from jetson_containers.dockerfile import inject as dockerfile
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.dockerfile import inject
+from jetson_containers.platforms import detect
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def name(path: Path) -> str:
 
 @cache
 def load(target: str) -> Catalog:
-    return catalog.load([TREE], platforms.parse_target(target))
+    return catalog.load([TREE], detect.parse_target(target))
 
 
 @cache
@@ -181,7 +181,7 @@ def test_lock_lines_each_have_a_version_and_a_hash(lock: Path) -> None:
 def test_dockerfiles_build_with_the_oldest_builder_and_end_clean(path: Path) -> None:
     """A Dockerfile builds with the oldest builder and leaves no caches."""
     text = path.read_text()
-    steps = dockerfile.parse(text, path)
+    steps = inject.parse(text, path)
     runs = [step.value for step in steps if step.keyword == "RUN"]
     assert "--mount" not in text
     assert not [step for step in steps if step.heredocs]
@@ -202,7 +202,7 @@ def test_artifact_dockerfiles_declare_the_number_of_compile_jobs() -> None:
     for package in everything():
         if package.artifacts:
             text = (package.path / package.artifacts.dockerfile).read_text()
-            assert "MAX_JOBS" in dockerfile.declared_args(text)
+            assert "MAX_JOBS" in inject.declared_args(text)
             assert package.memory_per_job
 
 
@@ -210,7 +210,7 @@ def test_artifact_dockerfiles_declare_the_number_of_compile_jobs() -> None:
 def test_build_arguments_are_each_declared_by_a_dockerfile_of_the_package(package: Package) -> None:
     """An argument that nothing declares has no effect, and the engine only warns."""
     files = [package.dockerfile, package.artifacts.dockerfile if package.artifacts else None]
-    declared = {arg for file in files if file for arg in dockerfile.declared_args((package.path / file).read_text())}
+    declared = {arg for file in files if file for arg in inject.declared_args((package.path / file).read_text())}
     assert set(package.build_args) - declared == set()
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.recipes import catalog
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.recipes.why import why
+from jetson_containers.platforms import detect
+from jetson_containers.recipes.why import explain_package
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ DEFAULTS = {  # in the order of FAMILIES; None: the platform has none
 
 @cache
 def load(target: str) -> Catalog:
-    return catalog.load([TREE], platforms.parse_target(target))
+    return catalog.load([TREE], detect.parse_target(target))
 
 
 def default(target: str, family: str) -> str | None:
@@ -53,7 +53,7 @@ def test_absent_family_of_cuda_says_why(target: str) -> None:
     """A family that is absent says why."""
     for family, version in zip(FAMILIES, DEFAULTS[target], strict=True):
         if version is None:
-            assert any(rule["reason"] for rule in why(load(target), family)["rules"] if not rule["ok"]), family
+            assert any(rule["reason"] for rule in explain_package(load(target), family)["rules"] if not rule["ok"]), family
 
 
 @pytest.mark.parametrize("target", [target for target in DEFAULTS if target != "cpu"])

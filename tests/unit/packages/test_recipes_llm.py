@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from jetson_containers.recipes import catalog
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.resolver import solve as resolver
+from jetson_containers.platforms import detect
+from jetson_containers.resolver import solve
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ VERSIONS: Mapping[str, Mapping[str, str | None]] = {
 
 @cache
 def load(target: str) -> Catalog:
-    return catalog.load([TREE], platforms.parse_target(target))
+    return catalog.load([TREE], detect.parse_target(target))
 
 
 @pytest.mark.parametrize("target", sorted(VERSIONS))
@@ -81,7 +81,7 @@ def test_llm_family_that_is_absent_says_why(family: str, target: str, reasons: l
 @pytest.mark.parametrize("target", ["r35.4.1", "r36.4.3", "r38.2.0", "r39.2.0", "x86_64", "x86_64-cu129", "sbsa"])
 def test_mlc_depends_on_the_tvm_that_it_was_written_for(target: str) -> None:
     """MLC depends on the TVM that it was written for."""
-    solved = resolver.solve(load(target), ["mlc"])
+    solved = solve.solve(load(target), ["mlc"])
     versions = {package.family: package.version for package in solved.packages}
     assert (versions["mlc"], versions["tvm"]) in {("0.1.0", "0.15.0"), ("0.20.0", "0.24.dev0")}
 
@@ -394,7 +394,7 @@ def test_gptqmodel_has_what_it_imports_and_does_not_declare(name: str) -> None:
 @pytest.mark.parametrize("target", ["r36.4.3", "r39.2.0", "sbsa", "x86_64", "x86_64-cu129"])
 def test_autoawq_depends_on_the_last_transformers_that_it_imports_with(target: str) -> None:
     """AutoAWQ depends on the last transformers that it imports with."""
-    solved = resolver.solve(load(target), ["auto_awq"])
+    solved = solve.solve(load(target), ["auto_awq"])
     assert {package.family: package.version for package in solved.packages}["transformers"] == "4.51.3"
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.recipes import catalog
-from jetson_containers.dockerfile import inject as dockerfile
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.resolver import solve as resolver
+from jetson_containers.dockerfile import inject
+from jetson_containers.platforms.platform import default_base_image
+from jetson_containers.platforms import detect
+from jetson_containers.resolver import solve
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ FINAL_LOCKS = sorted(
 
 @cache
 def load(target: str) -> Catalog:
-    return catalog.load([TREE], platforms.parse_target(target))
+    return catalog.load([TREE], detect.parse_target(target))
 
 
 def available(target: str, family: str) -> list[Package]:
@@ -60,7 +61,7 @@ def entries(lock: Path) -> list[tuple[str, str]]:
 def test_base_image_brings_cuda_where_it_has_to(target: str) -> None:
     """Where the base image has to bring CUDA, it is one that does."""
     args = load(target).find("cuda-runtime").build_args
-    base = platforms.default_base_image(platforms.parse_target(target))
+    base = default_base_image(detect.parse_target(target))
     if args["CUDA_PROVIDER"] == "base":
         assert base.startswith("nvcr.io/nvidia/l4t-jetpack:")
     elif target.startswith("r36"):
@@ -70,7 +71,7 @@ def test_base_image_brings_cuda_where_it_has_to(target: str) -> None:
 @pytest.mark.parametrize("target", GPU_TARGETS)
 def test_cuda_newer_than_the_driver_of_an_integrated_gpu_brings_cuda_compat(target: str) -> None:
     """A toolkit newer than the driver of an integrated GPU brings cuda-compat."""
-    platform = platforms.parse_target(target)
+    platform = detect.parse_target(target)
     assert platform.cuda is not None
     if platform.arch != "tegra" or load(target).find("cuda-runtime").build_args["CUDA_PROVIDER"] != "apt":
         return
@@ -95,7 +96,7 @@ def test_cudnn_is_the_one_that_its_users_were_linked_to(target: str) -> None:
         package = load(target).find(request)
         if package.build_args.get("ORT_PROVIDER") == "CPUExecutionProvider":
             continue
-        chain = {member.family: member.version or "" for member in resolver.solve(load(target), [request]).packages}
+        chain = {member.family: member.version or "" for member in solve.solve(load(target), [request]).packages}
         old = (package.version or "") in {"2.1.0", "2.2.0", "2.4.0", "1.16.0", "1.18.0"}
         assert chain["cudnn"].startswith("8." if old else "9."), (package.name, chain)
 
@@ -114,7 +115,7 @@ def test_pytorch_libraries_each_have_a_checksum() -> None:
 @pytest.mark.parametrize("request_", [("numba", "cuda-python"), ("cuda-python", "flashinfer"), ("l4t-ml",)])
 def test_cuda_python_is_one_version_for_all_that_use_it(target: str, request_: tuple[str, ...]) -> None:
     """numba-cuda wants `cuda.bindings` of 12.9, older packages `cuda-python` own the same files."""
-    chain = {member.family: member.version or "" for member in resolver.solve(load(target), request_).packages}
+    chain = {member.family: member.version or "" for member in solve.solve(load(target), request_).packages}
     assert chain["cuda-python"].split(".")[0] == load(target).find("cuda-runtime").build_args["CUDA_VERSION"][:2]
     if "numba" in chain:
         assert tuple(map(int, chain["cuda-python"].split(".")[:2])) >= (12, 9)
@@ -128,7 +129,7 @@ def test_cuda_python_is_one_version_for_all_that_use_it(target: str, request_: t
 def test_meta_package_leaves_out_what_the_platform_lacks(target: str, request_: str) -> None:
     """A meta package leaves out what a platform has not."""
     if available(target, "pytorch"):
-        assert resolver.solve(load(target), [request_]).packages
+        assert solve.solve(load(target), [request_]).packages
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ def test_openblas_is_told_its_processor_on_jetpack_4_only(target: str) -> None:
     package = load(target).find("numpy")
     assert package.dockerfile is not None
     text = (package.path / package.dockerfile).read_text()
-    variables = [step.value for step in dockerfile.parse(text) if step.keyword == "ENV"]
+    variables = [step.value for step in inject.parse(text) if step.keyword == "ENV"]
     assert variables == (["OPENBLAS_CORETYPE=ARMV8"] if target == JETPACK_4 else [])
 
 

@@ -13,18 +13,18 @@ from jetson_containers.core.errors import (
     UsageError,
     command,
 )
+from jetson_containers.core.versions import in_series, same_version
 from jetson_containers.plan.plan import PlanOptions
 from jetson_containers.plan.request import Request, assemble
 from jetson_containers.platforms.target import version_variables
 from jetson_containers.recipes.catalog import load
-from jetson_containers.recipes.requirement import in_series, same_version
 from tests.unit.treemaker import ORIN, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from jetson_containers.plan.plan import Plan
+    from jetson_containers.plan.plan import BuildPlan
     from jetson_containers.recipes.catalog import Catalog
 
 FROM = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
@@ -51,7 +51,7 @@ def catalog(tmp_path: Path) -> Catalog:
     return load([write(tmp_path, files)], ORIN)
 
 
-def planned(catalog: Catalog, *packages: str, multiple: bool = False, **variables: str) -> list[Plan]:
+def planned(catalog: Catalog, *packages: str, multiple: bool = False, **variables: str) -> list[BuildPlan]:
     request = Request(packages, multiple, variables=variables)
     return list(assemble(request, ORIN, lambda _: catalog, PlanOptions()).plans)
 

@@ -14,11 +14,13 @@ import pytest
 from packaging.version import Version
 
 from jetson_containers.core.errors import ConfigError, JetsonError, TargetError
+from jetson_containers.core.facts import load_facts
 from jetson_containers.images.name import platform_tag
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.platforms import host as hostfiles
 from jetson_containers.platforms import tables
-from jetson_containers.platforms.detect import Arch, detect, parse_target
+from jetson_containers.platforms.detect import detect, parse_target
+from jetson_containers.platforms.host import read
+from jetson_containers.platforms.overrides import rebase
+from jetson_containers.platforms.platform import Arch, codename, comparable_ubuntu, default_base_image
 from tests.paths import TESTS_DIR
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class TestCapturedHosts:
         """A machine is what its files say."""
         want, platform = expected(name), detect(HOSTS / name)
         assert platform.to_json() == want["platform"]
-        assert platforms.default_base_image(platform) == want["base_image"]
+        assert default_base_image(platform) == want["base_image"]
         assert platform_tag(platform) == want["tag"]
         assert platform.origins["l4t"] == want["l4t_from"]
         assert dict(platform.host) == want["host"]
@@ -183,8 +185,8 @@ class TestDetails:
         for module in row.modules:
             names = ["nvidia,p9999-0000+" + module, tables.socs()[row.soc]["compatible"]]
             (host / "proc/device-tree/compatible").write_text("\0".join(names) + "\0", encoding="utf-8")
-            assert hostfiles.read(host).board == board
-            assert hostfiles.read(host).soc == row.soc
+            assert read(host).board == board
+            assert read(host).soc == row.soc
 
     def test_detect_notes_an_unknown_module(self, tmp_path: Path) -> None:
         """An unknown module gets a notice."""
@@ -264,7 +266,7 @@ class TestReleases:
     def test_releases_are_complete_and_spelled_right(self) -> None:
         """Every row is complete and spelled right."""
         keys = {"jetpack", "cuda", "driver_cuda", "cudnn", "tensorrt", "vpi", "base", "driver", "status", "date"}
-        table = tables.load("l4t")
+        table = load_facts("l4t")
         for l4t, row in table["releases"].items():
             assert set(row) <= keys | {"arch", "ubuntu", "socs", "image"}, l4t
             assert re.fullmatch(r"\d+\.\d+\.\d+", l4t)
@@ -274,10 +276,10 @@ class TestReleases:
 
     def test_release_is_added_by_one_row(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Adding a release is one row."""
-        table = tables.load("l4t")
+        table = load_facts("l4t")
         grown = {**table, "releases": {"36.9.0": {"jetpack": "6.9", "cuda": "12.9.1"}, **table["releases"]}}
-        real = tables.load
-        monkeypatch.setattr(tables, "load", lambda name: grown if name == "l4t" else real(name))
+        real = load_facts
+        monkeypatch.setattr(tables, "load_facts", lambda name: grown if name == "l4t" else real(name))
         tables.releases.cache_clear()
         try:
             platform = parse_target("jp6.9")
@@ -578,35 +580,35 @@ class TestEnvironment:
 class TestBases:
     def test_rebase_on_debian_changes_distribution_and_python(self) -> None:
         """A Debian base changes distribution and Python."""
-        platform = platforms.rebase(parse_target("cpu"), "debian", "12", "base image made here")
+        platform = rebase(parse_target("cpu"), "debian", "12", "base image made here")
         assert (platform.distro, platform.distro_version, str(platform.python)) == ("debian", "12", "3.11")
         assert platform.origins["distro"] == "base image made here"
         assert platform_tag(platform) == "x86_64-cpu-debian12"
-        assert platforms.default_base_image(platform) == "debian:12"
+        assert default_base_image(platform) == "debian:12"
 
     def test_rebase_keeps_a_python_that_was_asked_for(self) -> None:
         """A Python that was asked for stays."""
-        platform = platforms.rebase(parse_target("cpu,py3.10"), "debian", "12", "test")
+        platform = rebase(parse_target("cpu,py3.10"), "debian", "12", "test")
         assert platform_tag(platform) == "x86_64-cp310-cpu-debian12"
 
     def test_rebase_refuses_an_unknown_distribution(self) -> None:
         """An unknown distribution is an error."""
         with pytest.raises(TargetError, match="`arch `"):
-            platforms.rebase(parse_target("cpu"), "arch", "", "test")
+            rebase(parse_target("cpu"), "arch", "", "test")
 
     @pytest.mark.parametrize(
-        ("distro", "version", "ubuntu", "codename"),
+        ("distro", "version", "ubuntu", "name"),
         [
             ("debian", "12", "22.04", "bookworm"),
             ("debian", "13", "24.04", "trixie"),
             ("ubuntu", "20.04", "20.04", "focal"),
         ],
     )
-    def test_comparable_ubuntu_of_debian(self, distro: str, version: str, ubuntu: str, codename: str) -> None:
+    def test_comparable_ubuntu_of_debian(self, distro: str, version: str, ubuntu: str, name: str) -> None:
         """Debian compares to a release of Ubuntu."""
-        platform = platforms.rebase(parse_target("cpu"), distro, version, "test")
-        assert platforms.comparable_ubuntu(platform) == ubuntu
-        assert platforms.codename(platform) == codename
+        platform = rebase(parse_target("cpu"), distro, version, "test")
+        assert comparable_ubuntu(platform) == ubuntu
+        assert codename(platform) == name
 
     @pytest.mark.parametrize(
         ("target", "image"),
@@ -627,7 +629,7 @@ class TestBases:
     )
     def test_default_base_image_of_targets(self, target: str, image: str) -> None:
         """Each target has its base image."""
-        assert platforms.default_base_image(parse_target(target)) == image
+        assert default_base_image(parse_target(target)) == image
 
 
 class TestWhatABuildDependsOn:
@@ -654,7 +656,7 @@ class TestTables:
             return [item for value in node for item in scalars(value)] if isinstance(node, list) else [node]
 
         for name in ("l4t", "boards", "cuda", "compat", "distros"):
-            assert {type(value) for value in scalars(tables.load(name))} == {str}
+            assert {type(value) for value in scalars(load_facts(name))} == {str}
 
     def test_tables_know_each_chip_of_releases_and_boards(self) -> None:
         """Every chip of every release and board is known."""
@@ -673,7 +675,7 @@ class TestTables:
 
     def test_tables_of_drivers_and_toolkits_ascend(self) -> None:
         """The tables of drivers and toolkits ascend."""
-        drivers = tables.load("cuda")["drivers"]
+        drivers = load_facts("cuda")["drivers"]
         assert [int(branch) for branch in drivers] == sorted(int(branch) for branch in drivers)
         assert [Version(cuda) for cuda in drivers.values()] == sorted(Version(cuda) for cuda in drivers.values())
         assert list(tables.toolkits()) == sorted(tables.toolkits())
@@ -685,9 +687,9 @@ class TestTables:
         """Importing reads no table and no YAML."""
         code = (
             "import sys; "
-            "from jetson_containers.platforms import detect as platforms, tables; "
-            "from jetson_containers.images import name as imagename, compat;"
-            "assert 'yaml' not in sys.modules and tables.load.cache_info().currsize == 0;"
+            "from jetson_containers.core import facts; from jetson_containers.platforms import detect; "
+            "from jetson_containers.images import compat, name;"
+            "assert 'yaml' not in sys.modules and facts.load_facts.cache_info().currsize == 0;"
             "bad = {'docker', 'jinja2', 'huggingface_hub', 'rich', 'resolvelib', 'click'} & set(sys.modules);"
             "assert not bad, bad"
         )

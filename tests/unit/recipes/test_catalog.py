@@ -21,20 +21,20 @@ from jetson_containers.core.errors import (
     UnavailablePackageError,
     UnknownPackageError,
 )
-from jetson_containers.recipes import cache as catalog_index
-from jetson_containers.recipes import catalog as catalog_module
+from jetson_containers.core.versions import version_key
+from jetson_containers.recipes import cache, catalog
 from jetson_containers.recipes.cache import Key
 from jetson_containers.recipes.catalog import Catalog, load, preferred
-from jetson_containers.recipes.requirement import version_key
-from jetson_containers.recipes.tree import Candidate
-from jetson_containers.recipes.why import why
+from jetson_containers.recipes.tree import RecipeDirectory
+from jetson_containers.recipes.why import explain_package
+from jetson_containers.resolver.solve import solve
 from tests.paths import UNIT_DIR
 from tests.unit.treemaker import NANO, ORIN, PC_CPU, XAVIER, package, platform, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 TREES = UNIT_DIR / "trees"
 BASIC = TREES / "basic"
@@ -46,7 +46,8 @@ def orin() -> Catalog:
     return load([BASIC], ORIN)
 
 
-def test_a_tree_is_read_at_any_depth(orin: Catalog) -> None:
+def test_load_reads_a_tree_at_any_depth(orin: Catalog) -> None:
+    """A tree is read at any depth."""
     assert list(orin.available) == [
         "cmake",
         "cuda:12.6",
@@ -69,7 +70,8 @@ def test_a_tree_is_read_at_any_depth(orin: Catalog) -> None:
     }
 
 
-def test_what_is_absent_has_its_reason(orin: Catalog) -> None:
+def test_absent_packages_have_their_reason(orin: Catalog) -> None:
+    """Absent packages have their reason."""
     assert {name: absent.reason for name, absent in orin.absent.items()} == {
         "cuda:10.2": "CUDA 12.6 does not satisfy `cu102`",
         "old": "disabled",
@@ -99,11 +101,13 @@ def test_what_is_absent_has_its_reason(orin: Catalog) -> None:
     ],
 )
 def test_find_by_name_alias_family_and_version(orin: Catalog, name: str, found: str) -> None:
+    """Packages are found by name, alias, family and version."""
     assert orin.find(name).name == found
 
 
 @pytest.mark.parametrize(("where", "found"), [(ORIN, "pytorch:2.8"), (XAVIER, "pytorch:2.6"), (NANO, "pytorch:1.10")])
-def test_the_default_depends_on_the_platform(where: Platform, found: str) -> None:
+def test_find_gives_the_default_of_the_platform(where: Platform, found: str) -> None:
+    """The default depends on the platform."""
     assert load([BASIC], where).find("torch").name == found
 
 
@@ -120,14 +124,27 @@ def test_the_default_depends_on_the_platform(where: Platform, found: str) -> Non
         ("cmake:3", "package `cmake` has no `cmake:3`", "there is `cmake`"),
     ],
 )
-def test_an_unknown_name_suggests_what_was_meant(orin: Catalog, name: str, message: str, hint: str) -> None:
+def test_find_suggests_what_was_meant(orin: Catalog, name: str, message: str, hint: str) -> None:
+    """An unknown name suggests what was meant."""
     with pytest.raises(UnknownPackageError) as caught:
         orin.find(name)
     assert caught.value.message == message
     assert (caught.value.hint or "").startswith(hint)
 
 
-def test_a_missing_dependency_says_who_asked(orin: Catalog) -> None:
+def test_missing_dependency_hint_leaves_out_who_asks(tmp_path: Path) -> None:
+    """The hint for a missing dependency leaves out who asks."""
+    files = {"x/xfoo/Dockerfile": "alias: [foob, xfoo:bar]\ndepends: [foo]", "x/bar/Dockerfile": ""}
+    catalog = load([write(tmp_path, files)], ORIN)
+    assert "`xfoo`" in str(catalog._not_found("foo", "").hint)
+    for asked_by, hint in (("xfoo", "`jetson-containers list`"), ("bar", "did you mean `xfoo`")):
+        with pytest.raises(UnknownPackageError) as caught:
+            catalog.find("foo", asked_by=asked_by)
+        assert str(caught.value.hint).startswith(hint)
+
+
+def test_find_says_who_asked_for_a_missing_package(orin: Catalog) -> None:
+    """A missing dependency says who asked."""
     with pytest.raises(UnknownPackageError, match=r"^there is no package `foo`, which `bar` asks for$"):
         orin.find("foo", asked_by="bar")
     with pytest.raises(UnavailablePackageError, match=r"^package `cuda:10\.2`, which `bar` asks for, is not"):
@@ -146,7 +163,10 @@ def test_a_missing_dependency_says_who_asked(orin: Catalog) -> None:
         ("old", "package `old` is not available on this platform: disabled", ()),
     ],
 )
-def test_an_absent_package_says_which_rule(orin: Catalog, name: str, message: str, details: tuple[str, ...]) -> None:
+def test_find_says_which_rule_excludes_an_absent_package(
+    orin: Catalog, name: str, message: str, details: tuple[str, ...]
+) -> None:
+    """An absent package says which rule excludes it."""
     with pytest.raises(UnavailablePackageError) as caught:
         orin.find(name)
     assert caught.value.message.startswith(message)
@@ -154,7 +174,8 @@ def test_an_absent_package_says_which_rule(orin: Catalog, name: str, message: st
     assert "jetson-containers why" in (caught.value.hint or "")
 
 
-def test_a_family_absent_altogether_lists_every_version() -> None:
+def test_find_lists_each_version_of_an_absent_family() -> None:
+    """A family absent altogether lists every version."""
     with pytest.raises(UnavailablePackageError) as caught:
         load([BASIC], PC_CPU).find("cuda")
     assert caught.value.message == "no version of `cuda` is available on this platform"
@@ -178,15 +199,18 @@ def test_a_family_absent_altogether_lists_every_version() -> None:
     ],
 )
 def test_match_by_globs_over_names_and_aliases(orin: Catalog, patterns: list[str], names: list[str]) -> None:
+    """Patterns match names and aliases."""
     assert [package.name for package in orin.match(patterns)] == names
 
 
 @pytest.mark.parametrize("everything", [["*"], ["all"], [""], [], ["!nothing*"][:0]])
-def test_everything_has_four_spellings(orin: Catalog, everything: list[str]) -> None:
+def test_match_has_four_spellings_of_everything(orin: Catalog, everything: list[str]) -> None:
+    """Everything has four spellings."""
     assert [package.name for package in orin.match(everything)] == list(orin.available)
 
 
-def test_only_negative_patterns_take_from_everything(orin: Catalog) -> None:
+def test_match_of_only_negative_patterns_takes_from_everything(orin: Catalog) -> None:
+    """Negative patterns alone take away from everything."""
     assert len(orin.match(["!pytorch*"])) == len(orin.available) - 4
 
 
@@ -200,7 +224,10 @@ def test_only_negative_patterns_take_from_everything(orin: Catalog) -> None:
         (["old"], "no package here matches `old`", "`old` is absent on this platform"),
     ],
 )
-def test_a_pattern_that_matches_nothing_is_named(orin: Catalog, patterns: list[str], message: str, hint: str) -> None:
+def test_match_names_a_pattern_that_matches_nothing(
+    orin: Catalog, patterns: list[str], message: str, hint: str
+) -> None:
+    """A pattern that matches nothing is named."""
     with pytest.raises(NothingMatchedError) as caught:
         orin.match(patterns)
     assert caught.value.message == message
@@ -210,33 +237,88 @@ def test_a_pattern_that_matches_nothing_is_named(orin: Catalog, patterns: list[s
 # --- trees
 
 
-def test_an_earlier_tree_wins_a_duplicate_with_a_notice(tmp_path: Path) -> None:
-    first = write(tmp_path / "one", {"a/numpy/Dockerfile": "docs: first"})
-    second = write(tmp_path / "two", {"b/numpy/Dockerfile": "docs: second", "b/scipy/Dockerfile": "docs: more"})
-    catalog = load([first, second], ORIN)
-    assert catalog.find("numpy").docs == "first"
+def test_added_directory_wins_a_name_of_the_built_in_tree_with_a_notice(tmp_path: Path) -> None:
+    """An added directory wins a name of the built-in tree, with a notice."""
+    ours = write(tmp_path / "ours", {"a/numpy/Dockerfile": "docs: ours"})
+    mine = write(tmp_path / "mine", {"b/numpy/Dockerfile": "docs: mine", "b/scipy/Dockerfile": "docs: more"})
+    other = write(tmp_path / "other", {"c/numpy/Dockerfile": "docs: other"})
+    catalog = load([ours, mine, other], ORIN)
+    assert catalog.find("numpy").docs == "mine"
     assert catalog.find("scipy").docs == "more"
+    origin = f"{mine}/b/numpy/Dockerfile:2"
     assert catalog.notices == (
-        f"`numpy` of {second}/b/numpy/Dockerfile:2 is ignored: {first}/a/numpy/Dockerfile:2 defines it already",
+        f"`numpy` of {ours}/a/numpy/Dockerfile:2 is ignored: {origin} takes its place",
+        f"`numpy` of {other}/c/numpy/Dockerfile:2 is ignored: {origin} defines it already",
     )
-    assert load([second, first], ORIN).find("numpy").docs == "second"
+    assert solve(catalog, ["numpy"]).notices == (
+        f"`numpy` is that of {origin}, in place of {ours}/a/numpy/Dockerfile:2",
+    )
 
 
-def test_the_same_tree_twice_is_one_tree() -> None:
+NUMPY = {
+    "a/numpy/config.yaml": "versions: [{version: '1'}, {version: '2', default: true}]",
+    "a/numpy/Dockerfile": "name: numpy",
+    "a/scipy/Dockerfile": "depends: [numpy]",
+    "a/pandas/Dockerfile": "depends: ['numpy>=1']",
+}
+
+
+def test_added_directory_with_a_bare_name_replaces_the_family(tmp_path: Path) -> None:
+    """A bare name of an added directory stands for the family."""
+    ours = write(tmp_path / "ours", NUMPY)
+    mine = write(tmp_path / "mine", {"x/Dockerfile": "name: numpy"})
+    catalog = load([ours, mine], ORIN, cache=tmp_path / "cache")
+    assert catalog == load([ours, mine], ORIN, cache=tmp_path / "cache")
+    assert catalog.find("numpy").path == mine / "x"
+    resolution = solve(catalog, ["scipy"])
+    assert [package.name for package in resolution.packages] == ["numpy", "scipy"]
+    assert resolution.notices == (
+        (
+            f"`numpy` is that of {mine}/x/Dockerfile:2, in place of {ours}/a/numpy/config.yaml:1; "
+            "`numpy:2` asks for that one"
+        ),
+    )
+    for request, taken in (("numpy:2", "numpy:2"), ("numpy:1", "numpy:1"), ("pandas", "numpy:2")):
+        assert solve(catalog, [request]).packages[0].name == taken
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"x/Dockerfile": "name: numpy\nrequires: <r36"},
+        {"x/Dockerfile": "name: numpy\nrequires: <r36", "x/config.yaml": "versions: [{version: '2'}]"},
+        {"x/Dockerfile": "name: numpy", "x/config.yaml": "versions: [{version: '0.5'}]"},
+        {"x/Dockerfile": "name: numpy", "y/config.py": "", "y/Dockerfile": ""},
+    ],
+    ids=["absent here", "absent here, same version", "another version", "upstream's format"],
+)
+def test_added_directory_with_new_names_changes_no_plan(tmp_path: Path, files: dict[str, str]) -> None:
+    """What an added directory only adds changes no plan."""
+    ours = write(tmp_path / "ours", NUMPY)
+    mine = write(tmp_path / "mine", files)
+    for request in ("numpy", "scipy", "numpy:2"):
+        assert solve(load([ours, mine], ORIN), [request]) == solve(load([ours], ORIN), [request])
+
+
+def test_tree_given_twice_is_read_once() -> None:
+    """The same tree twice is one tree."""
     assert load([BASIC, BASIC], ORIN).notices == load([BASIC], ORIN).notices
 
 
-def test_a_further_tree_adds_versions_and_dependencies_cross_trees() -> None:
+def test_tree_added_by_the_user_adds_versions_and_dependencies() -> None:
+    """A further tree adds versions, and dependencies cross trees."""
     catalog = load([BASIC, UPSTREAM], ORIN)
     assert catalog.find("sample-llm").group == "llm"
 
 
-def test_a_missing_tree_is_an_error(tmp_path: Path) -> None:
+def test_tree_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    """A missing tree is an error."""
     with pytest.raises(ConfigError, match="is not a directory"):
         load([tmp_path / "none"], ORIN)
 
 
-def test_an_alias_claimed_twice_is_noticed_and_a_real_name_wins(tmp_path: Path) -> None:
+def test_alias_claimed_twice_gets_a_notice_and_a_real_name_wins(tmp_path: Path) -> None:
+    """An alias claimed twice gets a notice, and a real name wins."""
     tree = write(
         tmp_path,
         {
@@ -254,7 +336,8 @@ def test_an_alias_claimed_twice_is_noticed_and_a_real_name_wins(tmp_path: Path) 
     )
 
 
-def test_the_context_of_a_package_is_not_searched_for_packages_without_header(tmp_path: Path) -> None:
+def test_package_context_is_not_searched_for_packages_without_a_header(tmp_path: Path) -> None:
+    """The context of a package is not searched for packages without header."""
     tree = write(
         tmp_path,
         {
@@ -271,7 +354,8 @@ def test_the_context_of_a_package_is_not_searched_for_packages_without_header(tm
     assert catalog.broken == ()
 
 
-def test_a_link_that_leads_back_up_does_not_hang(tmp_path: Path) -> None:
+def test_link_that_leads_back_up_does_not_hang(tmp_path: Path) -> None:
+    """A link that leads back up does not hang."""
     tree = write(tmp_path / "tree", {"g/a/Dockerfile": "docs: x"})
     (tree / "g/up").symlink_to("..")
     (tree / "linked").symlink_to(write(tree / "g/.other", {"b/Dockerfile": "docs: x"}))
@@ -281,7 +365,8 @@ def test_a_link_that_leads_back_up_does_not_hang(tmp_path: Path) -> None:
 # --- broken recipes
 
 
-def test_a_broken_recipe_disables_only_itself(tmp_path: Path) -> None:
+def test_broken_recipe_disables_only_itself(tmp_path: Path) -> None:
+    """A broken recipe disables only itself."""
     tree = write(
         tmp_path,
         {
@@ -303,13 +388,17 @@ def test_a_broken_recipe_disables_only_itself(tmp_path: Path) -> None:
         catalog.find("worse", asked_by="user")
 
 
-def test_a_recipe_broken_in_one_tree_is_taken_from_the_next(tmp_path: Path) -> None:
+def test_broken_recipe_is_taken_from_the_next_tree(tmp_path: Path) -> None:
+    """A recipe broken in one tree is taken from the next."""
     first = write(tmp_path / "one", {"g/a/Dockerfile": "bad: x"})
     second = write(tmp_path / "two", {"g/a/Dockerfile": "docs: good"})
     assert load([first, second], ORIN).find("a").docs == "good"
 
 
-def test_a_directory_that_cannot_be_read_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_recipes_include_a_directory_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that cannot be read is a broken recipe."""
     tree = write(tmp_path, {"g/a/Dockerfile": "docs: x", "g/b/Dockerfile": "docs: x"})
     for name in ("scandir", "listdir"):  # root may read everything, so the system call is made to fail
         real = getattr(os, name)
@@ -328,7 +417,8 @@ def test_a_directory_that_cannot_be_read_is_broken(tmp_path: Path, monkeypatch: 
 # --- the order of things
 
 
-def test_the_order_of_directory_entries_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_does_not_depend_on_the_order_of_directory_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of directory entries does not matter."""
     expected = load([BASIC], ORIN)
     real = os.scandir
 
@@ -358,7 +448,8 @@ VERSIONS = st.one_of(
 
 
 @given(st.lists(VERSIONS, max_size=6), st.randoms())
-def test_any_versions_can_be_ordered_the_same_way(versions: list[str | None], rng: random.Random) -> None:
+def test_versions_of_any_kind_have_one_order(versions: list[str | None], rng: random.Random) -> None:
+    """Any versions can be ordered, always the same way."""
     packages = [package(f"p:{index}", version=version) for index, version in enumerate(versions)]
     shuffled = packages[:]
     rng.shuffle(shuffled)
@@ -366,6 +457,7 @@ def test_any_versions_can_be_ordered_the_same_way(versions: list[str | None], rn
 
 
 def test_versions_are_ordered_by_their_numbers() -> None:
+    """Versions are ordered by their numbers."""
     ordered = [None, "b999", "b9016", "humble", "jazzy", "1.9", "1.10rc1", "1.10", "2"]
     shuffled = ordered[:]
     random.Random(1).shuffle(shuffled)
@@ -405,9 +497,10 @@ def tree(tmp_path: Path) -> Path:
     )
 
 
-def test_a_warm_load_is_the_same_and_reads_no_definition(
+def test_index_gives_the_same_catalog_and_reads_no_definition(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A warm load is the same and reads no definition."""
     cold = write_and_load(tree, tmp_path / "cache")
     assert same(cold, load([tree], ORIN))
     (file,) = (tmp_path / "cache").iterdir()
@@ -423,7 +516,8 @@ def test_a_warm_load_is_the_same_and_reads_no_definition(
     "change",
     ["edit", "same size", "new package", "removed", "new test", "new config", "renamed"],
 )
-def test_any_change_of_a_definition_is_seen(tree: Path, tmp_path: Path, change: str) -> None:
+def test_index_sees_any_change_of_a_definition(tree: Path, tmp_path: Path, change: str) -> None:
+    """Any change of a definition is seen."""
     before = write_and_load(tree, tmp_path / "cache")
     file = tree / "g/c/Dockerfile"
     match change:
@@ -447,7 +541,8 @@ def test_any_change_of_a_definition_is_seen(tree: Path, tmp_path: Path, change: 
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def test_every_platform_and_tree_list_has_its_own_index(tree: Path, tmp_path: Path) -> None:
+def test_index_is_separate_for_each_platform_and_list_of_trees(tree: Path, tmp_path: Path) -> None:
+    """Every platform and list of trees has its own index."""
     cache = tmp_path / "cache"
     places = [ORIN, XAVIER, platform(sm=(87, 110)), platform(cuda="12.8")]
     for where in places:
@@ -473,7 +568,8 @@ def test_every_platform_and_tree_list_has_its_own_index(tree: Path, tmp_path: Pa
         "unknown field",
     ],
 )
-def test_a_corrupt_index_is_as_good_as_none(tree: Path, tmp_path: Path, garbage: bytes | str) -> None:
+def test_index_that_is_corrupt_is_ignored(tree: Path, tmp_path: Path, garbage: bytes | str) -> None:
+    """A corrupt index is ignored."""
     cold = write_and_load(tree, tmp_path / "cache")
     (file,) = (tmp_path / "cache").iterdir()
     content = file.read_bytes()
@@ -495,16 +591,17 @@ def test_a_corrupt_index_is_as_good_as_none(tree: Path, tmp_path: Path, garbage:
     assert same(write_and_load(tree, tmp_path / "cache"), cold)
 
 
-def test_a_cache_that_cannot_be_written_changes_nothing(tree: Path, tmp_path: Path) -> None:
+def test_index_that_cannot_be_written_changes_nothing(tree: Path, tmp_path: Path) -> None:
+    """A cache that cannot be written changes nothing."""
     (tmp_path / "file").write_text("")
     assert same(write_and_load(tree, tmp_path / "file"), load([tree], ORIN))
     assert same(write_and_load(tree, tmp_path / "file" / "below"), load([tree], ORIN))
     assert same(write_and_load(tree, Path("/proc/none")), load([tree], ORIN))
 
 
-def test_a_write_that_fails_half_way_leaves_nothing(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_index_write_that_fails_leaves_no_file(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that fails half way leaves no file."""
+
     def replace(self: Path, target: Path) -> Path:
         raise OSError("disk full")
 
@@ -513,22 +610,27 @@ def test_a_write_that_fails_half_way_leaves_nothing(
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_change_of_the_program_makes_the_index_stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    one, other = Candidate(tmp_path, "", nested=False, stamp="f"), Candidate(tmp_path, "", nested=False, stamp="g")
+def test_index_is_stale_after_a_change_of_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A change of the program makes the index stale."""
+    one, other = (
+        RecipeDirectory(tmp_path, "", nested=False, stamp="f"),
+        RecipeDirectory(tmp_path, "", nested=False, stamp="g"),
+    )
     before = Key([one])
     before.take()
     assert Key([one]) == before
     assert Key([one]).stamp == before.stamp != Key([other]).stamp
-    write(tmp_path, {"catalog_index.py": "x"})
-    monkeypatch.setattr(catalog_index, "__file__", str(tmp_path / "catalog_index.py"))
+    write(tmp_path, {"cache.py": "x"})
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
     assert Key([one]).stamp != before.stamp
     assert Key([one]).content != before.content
 
 
-def test_what_decides_is_content_and_not_times(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_index_compares_contents_and_not_times(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Content decides and not times."""
     before = write_and_load(tree, tmp_path / "cache")
     with monkeypatch.context() as patch:
-        patch.setattr(catalog_module, "_read", lambda *_: pytest.fail("the tree was read again"))
+        patch.setattr(catalog, "_read", lambda *_: pytest.fail("the tree was read again"))
         for file in (tree / "g").rglob("*"):
             os.utime(file, (0, 0))
         assert same(write_and_load(tree, tmp_path / "cache"), before)
@@ -536,7 +638,8 @@ def test_what_decides_is_content_and_not_times(tree: Path, tmp_path: Path, monke
         assert same(write_and_load(tree, tmp_path / "cache"), before)
 
 
-def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path) -> None:
+def test_index_sees_a_change_that_keeps_size_and_time(tmp_path: Path) -> None:
+    """A change that keeps size and time is seen."""
     tree = write(tmp_path / "tree", {"g/a/Dockerfile": "docs: one"})
     file = tree / "g/a/Dockerfile"
     stat = file.stat()
@@ -546,7 +649,8 @@ def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path) -> None:
     assert write_and_load(tree, tmp_path / "cache").available["a"].docs == "two"
 
 
-def test_loading_imports_neither_jinja_nor_resolvelib_without_need(tmp_path: Path) -> None:
+def test_load_imports_neither_jinja_nor_resolvelib_without_need(tmp_path: Path) -> None:
+    """Loading imports neither jinja nor resolvelib without need."""
     tree = write(tmp_path, {"g/a/Dockerfile": "docs: x"})
     code = (
         "import sys, pathlib\nfrom tests.unit.treemaker import ORIN\nfrom jetson_containers.recipes import catalog; "
@@ -561,19 +665,21 @@ def test_loading_imports_neither_jinja_nor_resolvelib_without_need(tmp_path: Pat
 # --- why
 
 
-def test_why_an_available_package_shows_its_rules_and_who_needs_it(orin: Catalog) -> None:
-    answer = why(orin, "torch")
+def test_why_of_an_available_package_shows_its_rules_and_who_needs_it(orin: Catalog) -> None:
+    """For an available package the rules are shown and who needs it."""
+    answer = explain_package(orin, "torch")
     assert answer["package"] == "pytorch:2.8"
     assert answer["available"] is True
     assert answer["rules"] == [{"rule": ">=r36", "ok": True, "reason": "L4T 36.4.3 satisfies `>=r36`"}]
     assert answer["required_by"] == ["meta"]
 
 
-def test_why_an_absent_package_shows_what_excludes_it(orin: Catalog) -> None:
-    answer = why(orin, "pytorch:1.10")
+def test_why_of_an_absent_package_shows_what_excludes_it(orin: Catalog) -> None:
+    """For an absent package what excludes it is shown."""
+    answer = explain_package(orin, "pytorch:1.10")
     assert answer["available"] is False
     assert [rule["rule"] for rule in answer["rules"] if not rule["ok"]] == ["<r34", "<py37"]
-    assert why(orin, "old")["rules"][-1] == {
+    assert explain_package(orin, "old")["rules"][-1] == {
         "rule": "disabled",
         "ok": False,
         "reason": "the recipe says `disabled: true`",
@@ -581,7 +687,8 @@ def test_why_an_absent_package_shows_what_excludes_it(orin: Catalog) -> None:
 
 
 def test_why_of_an_absent_family_takes_a_version(orin: Catalog) -> None:
-    answer = why(load([BASIC], PC_CPU), "cuda")
+    """For an absent family one of its versions is explained."""
+    answer = explain_package(load([BASIC], PC_CPU), "cuda")
     assert (answer["package"], answer["available"]) == ("cuda:10.2", False)
     assert [version["package"] for version in answer["versions"]] == ["cuda:10.2", "cuda:12.6"]
 
@@ -598,5 +705,6 @@ LLAMAS = ["llama_cpp:b8000", "llama_cpp:b8000-builder", "llama_cpp:b9016", "llam
         ("deep-tool", []),
     ],
 )
-def test_who_needs_a_package(orin: Catalog, name: str, needed_by: list[str]) -> None:
-    assert why(orin, name)["required_by"] == needed_by
+def test_why_lists_the_packages_that_need_it(orin: Catalog, name: str, needed_by: list[str]) -> None:
+    """The packages that need a package are listed."""
+    assert explain_package(orin, name)["required_by"] == needed_by

@@ -21,7 +21,7 @@ from tests.unit.treemaker import DEBIAN, NANO, ORIN, PC_CPU, XAVIER, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 TREES = UNIT_DIR / "trees"
 
@@ -40,7 +40,8 @@ def only(root: Path, header: str, where: Platform = ORIN, **files: str) -> Packa
     return package
 
 
-def test_a_header_says_everything_a_package_needs(tmp_path: Path) -> None:
+def test_header_defines_a_whole_package(tmp_path: Path) -> None:
+    """A header says everything a package needs."""
     package = only(
         tmp_path,
         "name: bar\n"
@@ -97,7 +98,8 @@ def test_a_header_says_everything_a_package_needs(tmp_path: Path) -> None:
     )
 
 
-def test_a_dockerfile_without_a_header_is_a_package_with_defaults(tmp_path: Path) -> None:
+def test_dockerfile_without_a_header_is_a_package_with_defaults(tmp_path: Path) -> None:
+    """A Dockerfile without a header is a package with defaults."""
     package = packages(tmp_path, {"ml/foo/Dockerfile": "FROM ubuntu\n", "ml/foo/test.py": ""})["foo"]
     assert (package.family, package.group, package.dockerfile) == ("foo", "ml", "Dockerfile")
     assert package.requires == (">=32.6",)
@@ -118,6 +120,9 @@ def test_a_dockerfile_without_a_header_is_a_package_with_defaults(tmp_path: Path
         ("test: ", "test", ()),
         ("test: []", "test", ()),
         ("docs: |\n  two\n  lines", "docs", "two\nlines\n"),
+        ("docs: [one, two]", "docs", "one\ntwo"),
+        ("notes: [a, b]", "notes", "a; b"),
+        ("license: [MIT, Apache-2.0]", "license", "MIT AND Apache-2.0"),
         ("disabled: true", "disabled", True),
         ("disabled: no", "disabled", False),
         ("buildkit_device: true", "gpu_at_build", False),
@@ -132,6 +137,7 @@ def test_a_dockerfile_without_a_header_is_a_package_with_defaults(tmp_path: Path
     ],
 )  # fmt: skip
 def test_header_values_are_read_as_written(tmp_path: Path, header: str, field: str, expected: Any) -> None:
+    """Header values are read as written."""
     assert getattr(only(tmp_path, header), field) == expected
 
 
@@ -151,11 +157,13 @@ def test_header_values_are_read_as_written(tmp_path: Path, header: str, field: s
         ("", None),
     ],
 )
-def test_the_header_is_the_comment_block_on_top(text: str, expected: str | None) -> None:
+def test_header_is_the_comment_block_on_top(text: str, expected: str | None) -> None:
+    """The header is the comment block on top."""
     assert header_text(text) == expected
 
 
-def test_a_byte_order_mark_and_windows_lines_do_no_harm(tmp_path: Path) -> None:
+def test_header_with_a_byte_order_mark_and_windows_lines_is_read(tmp_path: Path) -> None:
+    """A byte order mark and Windows lines do no harm."""
     write(tmp_path, {"ml/foo/test.sh": ""})
     (tmp_path / "ml/foo/Dockerfile").write_bytes(b"\xef\xbb\xbf#---\r\n# depends: cmake\r\n#---\r\nFROM x\r\n")
     assert packages(tmp_path, {})["foo"].depends == (Dependency("cmake"),)
@@ -179,13 +187,17 @@ def test_a_byte_order_mark_and_windows_lines_do_no_harm(tmp_path: Path) -> None:
          "Dockerfile.tegra"),
     ],
 )  # fmt: skip
-def test_which_dockerfile_is_built(tmp_path: Path, files: dict[str, str], dockerfile: str | None) -> None:
+def test_dockerfile_that_is_built_is_found_by_its_name(
+    tmp_path: Path, files: dict[str, str], dockerfile: str | None
+) -> None:
+    """The name decides which Dockerfile is built."""
     (package,) = packages(tmp_path, {f"ml/foo/{name}": text for name, text in files.items()}).values()
     assert package.dockerfile == dockerfile
 
 
 @pytest.mark.parametrize("files", [{}, {"README.md": "x"}, {"test.py": ""}, {"compose.yaml": "a: b"}])
-def test_a_directory_that_defines_nothing_is_no_package(tmp_path: Path, files: dict[str, str]) -> None:
+def test_directory_that_defines_nothing_is_not_a_package(tmp_path: Path, files: dict[str, str]) -> None:
+    """A directory that defines nothing is not a package."""
     (tmp_path / "foo").mkdir()
     write(tmp_path / "foo", files)
     assert read_directory(tmp_path / "foo") is None
@@ -212,6 +224,7 @@ HEADER = "name: pytorch\nalias: torch\ndepends: numpy\nargs: {BASE: x, REF: none
 
 
 def test_versions_override_the_header_and_merge_their_args(tmp_path: Path) -> None:
+    """Versions override the header and merge their args."""
     found = packages(tmp_path, {"ml/foo/Dockerfile": HEADER, "ml/foo/config.yaml": VERSIONS})
     assert list(found) == [
         "pytorch:2.10",
@@ -237,7 +250,8 @@ def test_versions_override_the_header_and_merge_their_args(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("where", "default", "other"), [(ORIN, "2.10", "2.8"), (XAVIER, "2.8", "2.10"), (NANO, "2.8", "2.10")]
 )
-def test_the_default_version_has_the_short_names(tmp_path: Path, where: Platform, default: str, other: str) -> None:
+def test_versions_give_the_default_the_short_names(tmp_path: Path, where: Platform, default: str, other: str) -> None:
+    """The default version has the short names."""
     found = packages(tmp_path, {"ml/foo/Dockerfile": HEADER, "ml/foo/config.yaml": VERSIONS}, where)
     own = {"2.10": ("latest-pytorch",)}
     assert found[f"pytorch:{default}"].default
@@ -254,7 +268,8 @@ def test_the_default_version_has_the_short_names(tmp_path: Path, where: Platform
     assert all(package.family_aliases == ("torch",) for package in found.values())
 
 
-def test_the_only_version_available_is_the_default(tmp_path: Path) -> None:
+def test_versions_make_the_only_available_one_the_default(tmp_path: Path) -> None:
+    """The only version available is the default."""
     config = "versions:\n  - {version: 1, requires: cu102}\n  - {version: 2, requires: cu126}\n"
     files = {"ml/foo/Dockerfile": "docs: x", "ml/foo/config.yaml": config}
     assert [p.name for p in packages(tmp_path, files).values() if p.default] == ["foo:2"]
@@ -262,14 +277,16 @@ def test_the_only_version_available_is_the_default(tmp_path: Path) -> None:
     assert [p.name for p in packages(tmp_path, files, XAVIER).values() if p.default] == []
 
 
-def test_of_several_available_versions_none_is_the_default_unless_marked(tmp_path: Path) -> None:
+def test_versions_have_no_default_unless_one_is_marked_or_alone(tmp_path: Path) -> None:
+    """Of several available versions none is the default unless marked."""
     config = "versions:\n  - {version: 1}\n  - {version: 2}\n  - {version: 3, disabled: true}\n"
     found = packages(tmp_path, {"ml/foo/config.yaml": config})
     assert not any(package.default for package in found.values())
     assert found["foo:3"].disabled
 
 
-def test_two_defaults_on_one_platform_are_an_error_naming_both_lines(tmp_path: Path) -> None:
+def test_versions_with_two_defaults_on_one_platform_are_an_error_naming_both_lines(tmp_path: Path) -> None:
+    """Two defaults on one platform are an error naming both lines."""
     config = "versions:\n  - version: 1\n    default: true\n  - version: 2\n    default: '>=r36'\n"
     files = {"ml/foo/config.yaml": config}
     assert packages(tmp_path, files, XAVIER)["foo:1"].default
@@ -281,12 +298,14 @@ def test_two_defaults_on_one_platform_are_an_error_naming_both_lines(tmp_path: P
 
 
 def test_variants_need_no_versions(tmp_path: Path) -> None:
+    """Variants need no versions."""
     found = packages(tmp_path, {"ml/foo/Dockerfile": "alias: f\nvariants: {samples: {docs: more}}"})
     assert {name: package.aliases for name, package in found.items()} == {"foo": ("f",), "foo:samples": ("f:samples",)}
     assert found["foo:samples"].docs == "more"
 
 
-def test_a_nested_config_holds_several_packages_over_one_header(tmp_path: Path) -> None:
+def test_config_with_several_packages_shares_one_header(tmp_path: Path) -> None:
+    """A nested config holds several packages over one header."""
     config = "ros:humble:\n  depends: [cmake]\nros:jazzy:\n  alias: ros\n  build_args: {X: 1}\n"
     found = packages(tmp_path, {"ml/foo/Dockerfile": "group: robots\nargs: {Y: 2}", "ml/foo/config.yaml": config})
     assert list(found) == ["ros:humble", "ros:jazzy"]
@@ -296,7 +315,8 @@ def test_a_nested_config_holds_several_packages_over_one_header(tmp_path: Path) 
     assert found["ros:jazzy"].build_args == {"Y": "2", "X": "1"}
 
 
-def test_upstream_headers_load_as_they_are() -> None:
+def test_header_of_upstream_is_read_as_it_is() -> None:
+    """Upstream's headers load as they are."""
     recipe = read_directory(TREES / "upstream" / "llm" / "sample_llm")
     assert recipe is not None
     (package,) = render(recipe, ORIN)
@@ -310,7 +330,8 @@ def test_upstream_headers_load_as_they_are() -> None:
 # --- templates
 
 
-def test_templates_see_the_platform(tmp_path: Path) -> None:
+def test_template_sees_the_platform(tmp_path: Path) -> None:
+    """Templates see the platform."""
     header = (
         "args:\n"
         "  ALL: '{{ l4t }} {{ jetpack }} {{ cuda }} {{ python }} {{ ubuntu }} {{ arch }} {{ sm | join(\";\") }}'\n"
@@ -320,14 +341,16 @@ def test_templates_see_the_platform(tmp_path: Path) -> None:
     assert only(tmp_path, header, DEBIAN).build_args["ALL"] == "None None None 3.11 22.04 x86_64 "
 
 
-def test_equal_platforms_render_alike(tmp_path: Path) -> None:
+def test_template_renders_alike_for_equal_platforms(tmp_path: Path) -> None:
+    """Equal platforms render alike."""
     here = replace(ORIN, origins={"l4t": "host"}, notices=("said",), host={"name": "nano"})
     header = "args: {A: '{{ platform.origins }}{{ platform.notices }}{{ platform.host }}'}"
     assert here == ORIN
     assert only(tmp_path, header, here).build_args == only(tmp_path, header).build_args
 
 
-def test_empty_items_of_lists_vanish_after_rendering(tmp_path: Path) -> None:
+def test_template_that_renders_to_nothing_removes_the_item_of_a_list(tmp_path: Path) -> None:
+    """Empty items of lists vanish after rendering."""
     header = 'depends: [python, "{% if cuda %}cuda{% endif %}"]\nalias: [\'{{ "" }}\', a]'
     assert [str(d) for d in only(tmp_path, header).depends] == ["python", "cuda"]
     package = only(tmp_path, header, PC_CPU)
@@ -335,7 +358,8 @@ def test_empty_items_of_lists_vanish_after_rendering(tmp_path: Path) -> None:
     assert package.aliases == ("a",)
 
 
-def test_a_version_sees_itself(tmp_path: Path) -> None:
+def test_template_of_a_version_sees_the_version(tmp_path: Path) -> None:
+    """A version sees itself."""
     config = (
         "versions: [{version: 1.2}]\n"
         "args: {REF: 'v{{ version }}'}\n"
@@ -358,7 +382,8 @@ def test_a_version_sees_itself(tmp_path: Path) -> None:
         ("{% include 'x' %}", "`include` is no part of a recipe's templates"),
     ],
 )
-def test_a_template_that_cannot_be_rendered_names_its_line(tmp_path: Path, template: str, reason: str) -> None:
+def test_template_that_cannot_be_rendered_names_its_line(tmp_path: Path, template: str, reason: str) -> None:
+    """A template that cannot be rendered names its line."""
     with pytest.raises(RecipeError) as caught:
         only(tmp_path, f'docs: x\nargs:\n  GOOD: 1\n  BAD: "{template}"\n')
     assert caught.value.line == 5
@@ -373,17 +398,20 @@ def test_a_template_that_cannot_be_rendered_names_its_line(tmp_path: Path, templ
         ("dockerfile: 'Dockerfile.{{ arch }}'", 2),
     ],
 )
-def test_what_a_template_makes_is_checked_too(tmp_path: Path, header: str, line: int) -> None:
+def test_template_results_are_checked_too(tmp_path: Path, header: str, line: int) -> None:
+    """What a template makes is checked too."""
     with pytest.raises(RecipeError) as caught:
         only(tmp_path, header)
     assert caught.value.line == line
 
 
-def test_shell_text_is_no_template(tmp_path: Path) -> None:
+def test_template_leaves_shell_text_alone(tmp_path: Path) -> None:
+    """Shell text is not a template."""
     assert only(tmp_path, "args: {A: '${#name} ${x%y} {#z'}").build_args == {"A": "${#name} ${x%y} {#z"}
 
 
 def test_jinja_is_imported_only_for_templates(tmp_path: Path) -> None:
+    """Jinja is imported only for templates."""
     write(tmp_path, {"ml/foo/Dockerfile": "args: {A: 1}", "ml/bar/Dockerfile": "args: {A: '{{ arch }}'}"})
     code = (
         "import sys, pathlib\nfrom tests.unit.treemaker import ORIN\nfrom jetson_containers.recipes.package import *\n"
@@ -411,7 +439,8 @@ def test_jinja_is_imported_only_for_templates(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_the_compile_part(tmp_path: Path, value: str, expected: Artifacts) -> None:
+def test_artifacts_of_a_header_are_read(tmp_path: Path, value: str, expected: Artifacts) -> None:
+    """The compile part of a package is read."""
     files = {"ml/foo/Dockerfile": f"artifacts: {value}", "ml/foo/Dockerfile.build": "FROM x"}
     assert packages(tmp_path, files)["foo"].artifacts == expected
 
@@ -426,7 +455,8 @@ def test_the_compile_part(tmp_path: Path, value: str, expected: Artifacts) -> No
         ("zzzz: 1", 2, "unknown key `zzzz`", "known keys: alias"),
         ("name: [a]", 2, "`name` must be a name", ""),
         ("name: 'a b'", 2, "`name` must be a name", ""),
-        ("docs: [a]", 2, "`docs` must be text", ""),
+        ("docs: [[a]]", 2, "`docs` must be text or a list of texts", ""),
+        ("group: [a]", 2, "`group` must be text", ""),
         ("docs: x\ndepends:\n  - a\n  - b: c", 5, "`depends` must be a package or a list", ""),
         ("depends: [[a]]", 2, "`depends` must be a package or a list", ""),
         ("depends: ['a b']", 2, "`a b` is no package name", ""),
@@ -459,9 +489,8 @@ def test_the_compile_part(tmp_path: Path, value: str, expected: Artifacts) -> No
         ("name: foo:1\nversions: [{version: 1}]", 2, "`foo:1` names a version, and `versions` lists others", ""),
     ],
 )  # fmt: skip
-def test_a_mistake_in_a_header_names_file_and_line(
-    tmp_path: Path, header: str, line: int, message: str, hint: str
-) -> None:
+def test_header_mistake_names_file_and_line(tmp_path: Path, header: str, line: int, message: str, hint: str) -> None:
+    """A mistake in a header names file and line."""
     with pytest.raises(RecipeError) as caught:
         only(tmp_path, header)
     assert str(caught.value).startswith(f"{tmp_path}/ml/foo/Dockerfile:{line}: ")
@@ -489,7 +518,8 @@ def test_a_mistake_in_a_header_names_file_and_line(
         ("docs: x\n---\ndocs: y", 2, "broken YAML"),
     ],
 )
-def test_a_mistake_in_a_config_names_file_and_line(tmp_path: Path, config: str, line: int, message: str) -> None:
+def test_config_mistake_names_file_and_line(tmp_path: Path, config: str, line: int, message: str) -> None:
+    """A mistake in a config names file and line."""
     with pytest.raises(RecipeError) as caught:
         packages(tmp_path, {"ml/foo/config.yaml": config})
     assert str(caught.value).startswith(f"{tmp_path}/ml/foo/config.yaml:{line}: ")
@@ -507,7 +537,8 @@ def test_a_mistake_in_a_config_names_file_and_line(tmp_path: Path, config: str, 
         ({"Dockerfile": b"FROM x", "config.py": b""}, "`config.py` definitions are not read"),
     ],
 )
-def test_a_directory_that_cannot_be_a_package_says_why(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+def test_directory_that_cannot_be_a_package_says_why(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+    """A directory that cannot be a package says why."""
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(RecipeError, match=message):
@@ -531,13 +562,15 @@ def test_a_directory_that_cannot_be_a_package_says_why(tmp_path: Path, files: di
         (" a ", Dependency("a")),
     ],
 )
-def test_dependencies_are_names_versions_or_ranges(text: str, expected: Dependency) -> None:
+def test_dependency_is_a_name_a_version_or_a_range(text: str, expected: Dependency) -> None:
+    """Dependencies are names, versions or ranges."""
     assert Dependency.parse(text) == expected
     assert Dependency.parse(str(expected)) == expected
 
 
 @pytest.mark.parametrize("text", ["", "a b", "a:", ":1", "a>=", "a>=b", "a:1>=2", "-a", "a/b", "a*", "=1", "a=1"])
-def test_anything_else_is_refused(text: str) -> None:
+def test_dependency_of_another_form_is_refused(text: str) -> None:
+    """Any other form is refused."""
     with pytest.raises(RequirementSyntaxError):
         Dependency.parse(text)
 
@@ -554,7 +587,8 @@ def test_anything_else_is_refused(text: str) -> None:
         ("a", "b9016", True),
     ],
 )
-def test_a_range_accepts_what_pep_440_says(text: str, version: str | None, accepted: bool) -> None:
+def test_dependency_range_accepts_what_pep_440_says(text: str, version: str | None, accepted: bool) -> None:
+    """A range accepts what PEP 440 says."""
     assert Dependency.parse(text).accepts(version) is accepted
 
 
@@ -562,7 +596,8 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_.+-]{0,8}", fullmatch=True)
 
 
 @given(NAMES, st.none() | NAMES)
-def test_every_name_and_version_survives_a_round_trip(family: str, version: str | None) -> None:
+def test_dependency_of_any_name_and_version_is_written_as_read(family: str, version: str | None) -> None:
+    """Every name and version is written as it was read."""
     dependency = Dependency(family, version)
     assert Dependency.parse(str(dependency)) == dependency
 
@@ -572,7 +607,8 @@ def test_every_name_and_version_survives_a_round_trip(family: str, version: str 
     [("1.5G", 1610612736), ("512M", 536870912), ("100", 100), ("2 GiB", 2147483648), ("1gb", 1073741824),
      ("1k", 1024), ("G", None), ("-1G", None), ("", None), ("1P", None)],
 )  # fmt: skip
-def test_sizes(text: str, expected: int | None) -> None:
+def test_size_is_read_in_bytes(text: str, expected: int | None) -> None:
+    """Sizes are read."""
     assert size(text) == expected
 
 
@@ -580,5 +616,6 @@ def test_sizes(text: str, expected: int | None) -> None:
     ("text", "expected"),
     [("90", 90), ("90s", 90), ("5m", 300), ("2h", 7200), ("1.5h", None), ("", None), ("1d", None)],
 )
-def test_times(text: str, expected: int | None) -> None:
+def test_seconds_are_read_from_times(text: str, expected: int | None) -> None:
+    """Times are read."""
     assert seconds(text) == expected

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from jetson_containers.core.errors import RequirementSyntaxError
-from jetson_containers.platforms.detect import Arch
+from jetson_containers.platforms.platform import Arch
 from jetson_containers.recipes.rules import check, check_all, explain, holds
 from tests.unit.treemaker import DEBIAN, NANO, ORIN, PC, PC_CPU, SERVER, THOR, XAVIER, platform
 
 if TYPE_CHECKING:
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 PLATFORMS = {
     "nano": NANO,
@@ -109,12 +109,14 @@ TABLE = {
 
 
 @pytest.mark.parametrize("rule", TABLE)
-def test_a_rule_holds_on_these_platforms(rule: str) -> None:
+def test_rule_holds_on_its_platforms(rule: str) -> None:
+    """Each rule holds on the platforms of the table."""
     assert " ".join(name for name, where in PLATFORMS.items() if check(rule, where).ok) == TABLE[rule]
 
 
 @pytest.mark.parametrize("rule", TABLE)
-def test_case_and_spaces_do_not_matter(rule: str) -> None:
+def test_rule_ignores_case_and_spaces(rule: str) -> None:
+    """Case and spaces do not matter."""
     spaced = f"  {rule.upper()}  ".replace(",", " , ")
     assert [check(spaced, where).ok for where in PLATFORMS.values()] == [
         check(rule, where).ok for where in PLATFORMS.values()
@@ -123,7 +125,8 @@ def test_case_and_spaces_do_not_matter(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", TABLE)
 @pytest.mark.parametrize("where", PLATFORMS)
-def test_every_verdict_has_a_reason(rule: str, where: str) -> None:
+def test_rule_check_has_a_reason(rule: str, where: str) -> None:
+    """Every verdict has a reason."""
     result = check(rule, PLATFORMS[where])
     assert result.rule == rule
     assert result.reason
@@ -148,11 +151,13 @@ def test_every_verdict_has_a_reason(rule: str, where: str) -> None:
         ("", ORIN, "nothing is required"),
     ],
 )
-def test_the_reason_is_a_sentence_about_this_platform(rule: str, where: Platform, reason: str) -> None:
+def test_rule_reason_is_a_sentence_about_the_platform(rule: str, where: Platform, reason: str) -> None:
+    """The reason is a sentence about this platform."""
     assert check(rule, where).reason == reason
 
 
-def test_all_rules_must_hold_and_the_failing_ones_are_explained() -> None:
+def test_rules_must_all_hold_and_failing_ones_are_explained() -> None:
+    """All rules must hold, and the failing ones are explained."""
     rules = (">=r36", ">=cu128", "x86_64")
     results = check_all(rules, ORIN)
     assert [result.ok for result in results] == [True, False, False]
@@ -160,7 +165,8 @@ def test_all_rules_must_hold_and_the_failing_ones_are_explained() -> None:
     assert explain(results) == "CUDA 12.6 does not satisfy `>=cu128`; the architecture tegra does not satisfy `x86_64`"
 
 
-def test_an_update_release_of_cuda_is_that_cuda() -> None:
+def test_rule_of_a_cuda_holds_for_its_updates() -> None:
+    """An update release of CUDA is that CUDA."""
     assert check("==cu126", platform(cuda="12.6.3")).ok
     assert not check(">cu126", platform(cuda="12.6.3")).ok
 
@@ -172,7 +178,8 @@ def test_an_update_release_of_cuda_is_that_cuda() -> None:
         "=36", "r36 r37", ">=py", "jammy22", "~=cu12", "==>36", "tegra64", "sm", "not tegra", ">=1.2.3.4.5",
     ],
 )  # fmt: skip
-def test_what_is_outside_the_grammar_is_named(rule: str) -> None:
+def test_rule_outside_the_grammar_is_named(rule: str) -> None:
+    """A text outside the grammar is named."""
     with pytest.raises(RequirementSyntaxError) as caught:
         check(rule, ORIN)
     assert "is no `requires` rule" in caught.value.message
@@ -197,14 +204,18 @@ COMPARE = {
 
 
 @given(OPERATORS, RELEASES, RELEASES)
-def test_l4t_compares_as_versions_do(op: str, wanted: str, actual: str) -> None:
+def test_rule_of_l4t_compares_as_versions_do(op: str, wanted: str, actual: str) -> None:
+    """L4T compares as versions do."""
     expected = COMPARE[op](Version(actual), Version(wanted))
     for rule in (f"{op}{wanted}", f"{op}r{wanted}", f" {op} R{wanted} "):
         assert check(rule, platform(l4t=actual)).ok is expected
 
 
 @given(OPERATORS, st.integers(10, 29), st.integers(0, 9), st.integers(10, 29), st.integers(0, 9))
-def test_cuda_compares_as_versions_do_in_both_spellings(op: str, major: int, minor: int, has: int, point: int) -> None:
+def test_rule_of_cuda_compares_as_versions_do_in_both_spellings(
+    op: str, major: int, minor: int, has: int, point: int
+) -> None:
+    """CUDA compares as versions do, in both spellings."""
     where = platform(cuda=f"{has}.{point}")
     expected = COMPARE[op]((has, point), (major, minor))
     assert check(f"{op}cu{major}{minor}", where).ok is expected
@@ -212,29 +223,34 @@ def test_cuda_compares_as_versions_do_in_both_spellings(op: str, major: int, min
 
 
 @given(OPERATORS, st.integers(0, 30), st.integers(0, 30))
-def test_python_compares_as_versions_do(op: str, wanted: int, actual: int) -> None:
+def test_rule_of_python_compares_as_versions_do(op: str, wanted: int, actual: int) -> None:
+    """Python compares as versions do."""
     assert check(f"{op}py3{wanted}", platform(python=f"3.{actual}")).ok is COMPARE[op](actual, wanted)
 
 
 @given(OPERATORS, RELEASES)
-def test_without_l4t_only_lower_bounds_and_exclusions_hold(op: str, release: str) -> None:
+def test_rule_of_l4t_holds_without_l4t_for_lower_bounds_and_exclusions(op: str, release: str) -> None:
+    """Without L4T only lower bounds and exclusions hold."""
     assert check(f"{op}{release}", PC).ok is (op in {">=", ">", "!="})
 
 
 @given(st.sampled_from(sorted(set(TABLE) - {""})), st.sampled_from(sorted(set(TABLE) - {""})))
-def test_a_comma_means_and(left: str, right: str) -> None:
+def test_rule_comma_means_and(left: str, right: str) -> None:
+    """A comma means and."""
     for where in PLATFORMS.values():
         assert check(f"{left},{right}", where).ok is (check(left, where).ok and check(right, where).ok)
 
 
 @given(st.sampled_from(["tegra", "sbsa", "x86_64", "aarch64", "arm64", "amd64", "cpu", "22.04", "jammy"]))
-def test_not_is_the_opposite(value: str) -> None:
+def test_rule_not_is_the_opposite(value: str) -> None:
+    """`not` is the opposite."""
     for where in PLATFORMS.values():
         assert check(f"!={value}", where).ok is not check(value, where).ok
 
 
 @given(st.text(max_size=12))
-def test_any_text_is_judged_or_refused_by_name(text: str) -> None:
+def test_rule_of_any_text_is_judged_or_refused_by_name(text: str) -> None:
+    """Any text is judged or refused by name."""
     try:
         assert check(text, ORIN).reason
     except RequirementSyntaxError as error:
@@ -242,6 +258,7 @@ def test_any_text_is_judged_or_refused_by_name(text: str) -> None:
 
 
 @given(st.sampled_from(list(Arch)))
-def test_every_architecture_has_exactly_one_name_of_its_own(arch: Arch) -> None:
+def test_rule_names_of_architectures_are_each_of_one(arch: Arch) -> None:
+    """Every architecture has exactly one name of its own."""
     where = platform(arch=arch)
     assert [name for name in ("tegra", "sbsa", "x86_64") if check(name, where).ok] == [arch.value]

@@ -28,7 +28,7 @@ def package(tree: Path, share: str, files: dict[str, str] | None = None) -> Pack
 
 def test_share_finds_files_and_directories_of_the_tree(tmp_path: Path) -> None:
     files = {"shared/git/fetch.sh": "fetch\n", "shared/locks/a.lock": "a\n", "shared/locks/deep/b.lock": "b\n"}
-    found = shared.files(package(tmp_path, "[git/fetch.sh, locks]", files))
+    found = shared.files_of(package(tmp_path, "[git/fetch.sh, locks]", files))
     place = tmp_path / "shared"
     assert found == {
         ".jetson/shared/git/fetch.sh": place / "git/fetch.sh",
@@ -40,13 +40,13 @@ def test_share_finds_files_and_directories_of_the_tree(tmp_path: Path) -> None:
 def test_share_takes_a_part_of_this_program() -> None:
     hub = catalog.load([ROOT / "packages"], PC_CPU).find("huggingface_hub")
     place = ".jetson/shared/jetson_containers/hub/transfer"
-    assert shared.files(hub)[f"{place}/store.py"] == ROOT / "jetson_containers/hub/transfer/store.py"
-    assert not any("__pycache__" in name for name in shared.files(hub))
+    assert shared.files_of(hub)[f"{place}/store.py"] == ROOT / "jetson_containers/hub/transfer/store.py"
+    assert not any("__pycache__" in name for name in shared.files_of(hub))
 
 
 def test_share_leaves_out_what_tools_write(tmp_path: Path) -> None:
     files = {"shared/d/a.py": "", "shared/d/__pycache__/a.pyc": "", "shared/d/b.pyc": "", "shared/d/.git/config": ""}
-    assert list(shared.files(package(tmp_path, "d", files))) == [".jetson/shared/d/a.py"]
+    assert list(shared.files_of(package(tmp_path, "d", files))) == [".jetson/shared/d/a.py"]
 
 
 @pytest.mark.parametrize(
@@ -66,12 +66,12 @@ def test_share_refuses_a_link_out_of_the_tree(tmp_path: Path) -> None:
     found = package(tree, "d", {"shared/d/a": ""})
     (tree / "shared/d/link").symlink_to(tmp_path / "secret")
     with pytest.raises(RecipeError):
-        shared.files(found)
+        shared.files_of(found)
 
 
 def test_share_names_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"git/fetch\.sh.*is not there"):
-        shared.files(package(tmp_path, "git/fetch.sh"))
+        shared.files_of(package(tmp_path, "git/fetch.sh"))
 
 
 def test_share_of_one_version_is_that_version_s(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_share_survives_the_index_of_the_catalog(tmp_path: Path) -> None:
     write(tmp_path / "tree", {"ml/a/Dockerfile": "#---\n# share: one\n#---\nFROM scratch\n", "shared/one": ""})
     first, again = (catalog.load([tmp_path / "tree"], PC_CPU, cache=tmp_path / "cache").find("a") for _ in range(2))
     assert first == again
-    assert list(shared.files(again)) == [".jetson/shared/one"]
+    assert list(shared.files_of(again)) == [".jetson/shared/one"]
 
 
 def test_a_test_may_be_a_shared_file(tmp_path: Path) -> None:

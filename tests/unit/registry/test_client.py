@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from jetson_containers.core.errors import RegistryError, UsageError
 from jetson_containers.registry import (
-    Listing,
+    ImageRepository,
     Listings,
-    Repository,
     Tag,
+    TagListing,
     UnreachableError,
     dockerhub,
     human_age,
@@ -70,7 +70,7 @@ def client(login: Credentials | None = None, **more: Any) -> RegistryClient:
 )
 def test_repository_parse_splits_as_docker_does(text: str, host: str, path: str, reference: str) -> None:
     """A repository is read as docker reads it."""
-    repository = Repository.parse(text)
+    repository = ImageRepository.parse(text)
     assert (repository.host, repository.path, repository.reference) == (host, path, reference)
 
 
@@ -78,7 +78,7 @@ def test_repository_parse_splits_as_docker_does(text: str, host: str, path: str,
 def test_repository_parse_refuses_other_text(text: str) -> None:
     """Text that does not name a repository is an error."""
     with pytest.raises(UsageError, match="no repository"):
-        Repository.parse(text)
+        ImageRepository.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -422,13 +422,13 @@ def test_tags_come_page_by_page() -> None:
     """Tags come page by page."""
     with FakeRegistry(page=2) as registry:
         registry.tags["ns/mlc"] = ["a", "b", "c", "d", "e"]
-        assert client().tags(Repository(registry.host, "ns/mlc")) == ("a", "b", "c", "d", "e")
+        assert client().tags(ImageRepository(registry.host, "ns/mlc")) == ("a", "b", "c", "d", "e")
         assert len(registry.seen) == 3
 
 
 def test_tags_of_an_absent_repository_are_empty(registry: FakeRegistry) -> None:
     """A repository that does not exist has no tags."""
-    assert client().tags(Repository(registry.host, "ns/none")) == ()
+    assert client().tags(ImageRepository(registry.host, "ns/none")) == ()
 
 
 def test_tags_refuse_pages_that_do_not_end(registry: FakeRegistry) -> None:
@@ -436,14 +436,14 @@ def test_tags_refuse_pages_that_do_not_end(registry: FakeRegistry) -> None:
     link = '</v2/ns/mlc/tags/list?n=1000>; rel="next"'
     registry.faults = [Fault(200, {"Link": link}, body=b'{"tags": ["a"]}')] * 5
     with pytest.raises(UnreachableError, match="do not end"):
-        client().tags(Repository(registry.host, "ns/mlc"))
+        client().tags(ImageRepository(registry.host, "ns/mlc"))
 
 
 def test_tags_refuse_a_next_page_on_another_host(registry: FakeRegistry) -> None:
     """A next page on another host is not followed."""
     registry.faults = [Fault(200, {"Link": '<http://127.0.0.9:1/v2/x>; rel="next"'}, body=b'{"tags": ["a"]}')]
     with pytest.raises(UnreachableError, match=r"another host, 127\.0\.0\.9:1"):
-        client().tags(Repository(registry.host, "ns/mlc"))
+        client().tags(ImageRepository(registry.host, "ns/mlc"))
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"null"])
@@ -451,21 +451,21 @@ def test_tags_refuse_json_of_another_form(registry: FakeRegistry, body: bytes) -
     """JSON of another form is an error."""
     registry.faults = [Fault(body=body)]
     with pytest.raises(UnreachableError, match="no registry's answer"):
-        client().tags(Repository(registry.host, "ns/mlc"))
+        client().tags(ImageRepository(registry.host, "ns/mlc"))
 
 
 def test_tags_refuse_a_login_page(registry: FakeRegistry) -> None:
     """A login page is not taken for a list of tags."""
     registry.faults = [Fault(body=b"<html>")] * 9
     with pytest.raises(UnreachableError, match="no valid JSON"):
-        client().tags(Repository(registry.host, "ns/mlc"))
+        client().tags(ImageRepository(registry.host, "ns/mlc"))
 
 
 def test_token_without_a_login_is_fetched_once() -> None:
     """An anonymous token is fetched once."""
     with FakeRegistry(auth="bearer", page=1) as registry:
         registry.tags["ns/mlc"] = ["a", "b", "c"]
-        assert client().tags(Repository(registry.host, "ns/mlc")) == ("a", "b", "c")
+        assert client().tags(ImageRepository(registry.host, "ns/mlc")) == ("a", "b", "c")
         tokens = [path for path in registry.paths() if path.startswith("/token")]
         assert len(tokens) == 1
         assert parse_qs(tokens[0].partition("?")[2]) == {"service": ["fake"], "scope": ["repository:ns/mlc:pull"]}
@@ -476,14 +476,14 @@ def test_login_is_used_for_basic_and_bearer(auth: str) -> None:
     """A login is used for both forms of authentication."""
     with FakeRegistry(auth=auth, login=("me", "pw")) as registry:
         registry.tags["ns/mlc"] = ["a"]
-        assert client(Credentials("me", "pw")).tags(Repository(registry.host, "ns/mlc")) == ("a",)
+        assert client(Credentials("me", "pw")).tags(ImageRepository(registry.host, "ns/mlc")) == ("a",)
 
 
 def test_refresh_token_is_exchanged() -> None:
     """A refresh token is exchanged for an access token."""
     with FakeRegistry(auth="bearer", login=("me", "pw")) as registry:
         registry.tags["ns/mlc"] = ["a"]
-        assert client(Credentials("", "", "refresh")).tags(Repository(registry.host, "ns/mlc")) == ("a",)
+        assert client(Credentials("", "", "refresh")).tags(ImageRepository(registry.host, "ns/mlc")) == ("a",)
 
 
 def test_token_that_expired_is_renewed() -> None:
@@ -491,9 +491,9 @@ def test_token_that_expired_is_renewed() -> None:
     with FakeRegistry(auth="bearer") as registry:
         registry.tags["ns/mlc"] = ["a"]
         one = client()
-        assert one.tags(Repository(registry.host, "ns/mlc")) == ("a",)
+        assert one.tags(ImageRepository(registry.host, "ns/mlc")) == ("a",)
         one._headers = dict.fromkeys(one._headers, "Bearer expired")
-        assert one.tags(Repository(registry.host, "ns/mlc")) == ("a",)
+        assert one.tags(ImageRepository(registry.host, "ns/mlc")) == ("a",)
 
 
 @pytest.mark.parametrize("auth", ["basic", "bearer"])
@@ -506,9 +506,9 @@ def test_login_refusal_names_host_and_remedy(auth: str, login: Credentials | Non
     with FakeRegistry(auth=auth, login=("me", "pw")) as registry:
         registry.tags["ns/mlc"] = ["a"]
         with pytest.raises(RegistryError, match=says) as caught:
-            client(login).tags(Repository(registry.host, "ns/mlc"))
+            client(login).tags(ImageRepository(registry.host, "ns/mlc"))
         assert registry.host in caught.value.message
-        assert caught.value.hint == f"docker login {registry.host}"
+        assert caught.value.hint == f"`docker login {registry.host}`"
         assert "wrong" not in str(caught.value)
         assert not isinstance(caught.value, UnreachableError)
 
@@ -517,21 +517,21 @@ def test_login_without_permission_is_an_error(registry: FakeRegistry) -> None:
     """A login that may not read the repository is an error."""
     registry.faults = [Fault(403)]
     with pytest.raises(RegistryError, match="does not let this login read ns/mlc"):
-        client(Credentials("me", "pw")).tags(Repository(registry.host, "ns/mlc"))
+        client(Credentials("me", "pw")).tags(ImageRepository(registry.host, "ns/mlc"))
 
 
 def test_token_service_without_encryption_gets_no_credentials(registry: FakeRegistry) -> None:
     """Credentials do not go to a token service without encryption."""
     registry.faults = [Fault(401, {"WWW-Authenticate": 'Bearer realm="http://auth.example/token"'})]
     with pytest.raises(RegistryError, match=r"auth\.example: would be spoken to without encryption"):
-        client(Credentials("me", "pw")).tags(Repository(registry.host, "ns/mlc"))
+        client(Credentials("me", "pw")).tags(ImageRepository(registry.host, "ns/mlc"))
 
 
 def test_inspect_reads_digest_size_and_labels(registry: FakeRegistry) -> None:
     """Inspecting an image reads its digest, size and labels."""
     labels = {"io.jetson-containers.role": '"final"'}
     digest = registry.add_image("ns/mlc", "1.0", labels=labels, size=5000)
-    info = client().inspect(Repository(registry.host, "ns/mlc"), "1.0", "arm64")
+    info = client().inspect(ImageRepository(registry.host, "ns/mlc"), "1.0", "arm64")
     assert info is not None
     assert (info.digest, info.architecture, info.platforms) == (digest, "arm64", ("arm64",))
     assert info.labels == labels
@@ -544,14 +544,14 @@ def test_inspect_reads_the_fitting_image_of_an_index(registry: FakeRegistry, wan
     """Of an index the image of the wanted architecture is read."""
     images = {arch: registry.add_image("ns/mlc", f"only-{arch}", arch=arch) for arch in ("amd64", "arm64")}
     digest = registry.add_index("ns/mlc", "1.0", images)
-    info = client().inspect(Repository(registry.host, "ns/mlc"), "1.0", wanted)
+    info = client().inspect(ImageRepository(registry.host, "ns/mlc"), "1.0", wanted)
     assert info is not None
     assert (info.digest, info.architecture, info.platforms) == (digest, found, ("amd64", "arm64"))
 
 
 def test_digest_of_a_tag_is_read(registry: FakeRegistry) -> None:
     """The digest of a tag is read."""
-    repository = Repository(registry.host, "ns/mlc")
+    repository = ImageRepository(registry.host, "ns/mlc")
     digest = registry.add_image("ns/mlc", "1.0")
     assert client().digest(repository, "1.0") == digest
     assert [seen.method for seen in registry.seen] == ["HEAD"]
@@ -565,7 +565,7 @@ def test_digest_without_a_header_is_computed(registry: FakeRegistry) -> None:
     media_type, body = registry.manifests["ns/mlc", "1.0"]
     path = "/v2/ns/mlc/manifests/1.0"
     registry.routes[path] = lambda request: registry.send(request, 200, body, kind=media_type)
-    assert client().digest(Repository(registry.host, "ns/mlc"), "1.0") == digest
+    assert client().digest(ImageRepository(registry.host, "ns/mlc"), "1.0") == digest
 
 
 def test_inspect_refuses_a_config_with_a_wrong_digest(registry: FakeRegistry) -> None:
@@ -573,7 +573,7 @@ def test_inspect_refuses_a_config_with_a_wrong_digest(registry: FakeRegistry) ->
     registry.add_image("ns/mlc", "1.0")
     registry.blobs = dict.fromkeys(registry.blobs, b'{"architecture": "arm64"}')
     with pytest.raises(UnreachableError, match="does not have that content"):
-        client().inspect(Repository(registry.host, "ns/mlc"), "1.0", "arm64")
+        client().inspect(ImageRepository(registry.host, "ns/mlc"), "1.0", "arm64")
 
 
 def test_inspect_refuses_a_manifest_of_another_type(registry: FakeRegistry) -> None:
@@ -581,7 +581,7 @@ def test_inspect_refuses_a_manifest_of_another_type(registry: FakeRegistry) -> N
     body = json.dumps({"mediaType": "application/vnd.unknown"}).encode()
     registry.manifests["ns/mlc", "1.0"] = ("application/vnd.unknown", body)
     with pytest.raises(UnreachableError, match=r"type `application/vnd\.unknown`"):
-        client().inspect(Repository(registry.host, "ns/mlc"), "1.0", "arm64")
+        client().inspect(ImageRepository(registry.host, "ns/mlc"), "1.0", "arm64")
 
 
 # Docker Hub
@@ -598,7 +598,7 @@ def test_docker_hub_lists_date_size_and_architecture() -> None:
     """Docker Hub tells date, size and architecture of a tag."""
     with FakeRegistry(page=2) as registry:
         registry.hub["dustynv/mlc"] = [hub_row("1", "arm64"), hub_row("2", "amd64", "arm64", "unknown"), hub_row("3")]
-        answer = dockerhub.list_tags(transport(), Repository("docker.io", "dustynv/mlc"), base=registry.url)
+        answer = dockerhub.list_tags(transport(), ImageRepository("docker.io", "dustynv/mlc"), base=registry.url)
     assert answer is not None
     assert answer[0] == (
         Tag("1", "2025-05-02", 50, "arm64", digest_of(b"1")),
@@ -612,7 +612,7 @@ def test_docker_hub_says_when_nothing_changed() -> None:
     """Docker Hub answers that nothing changed."""
     with FakeRegistry() as registry:
         registry.hub["dustynv/mlc"] = [hub_row("1", "arm64")]
-        repository = Repository("docker.io", "dustynv/mlc")
+        repository = ImageRepository("docker.io", "dustynv/mlc")
         first = dockerhub.list_tags(transport(), repository, base=registry.url)
         assert first is not None
         assert dockerhub.list_tags(transport(), repository, etag=first[1], base=registry.url) is None
@@ -624,7 +624,7 @@ def test_docker_hub_says_when_nothing_changed() -> None:
 
 def test_docker_hub_without_the_repository_lists_no_tags(registry: FakeRegistry) -> None:
     """Docker Hub lists no tags for an absent repository."""
-    assert dockerhub.list_tags(transport(), Repository("docker.io", "a/b"), base=registry.url) == ((), "")
+    assert dockerhub.list_tags(transport(), ImageRepository("docker.io", "a/b"), base=registry.url) == ((), "")
 
 
 # listings
@@ -647,7 +647,7 @@ def listings(tmp_path: Path, *, offline: bool = False, today: Today | None = Non
 def test_listing_is_asked_for_once_in_ten_minutes(tmp_path: Path, registry: FakeRegistry) -> None:
     """A listing is asked for once in ten minutes."""
     registry.tags["ns/mlc"] = ["1"]
-    repository, today = Repository(registry.host, "ns/mlc"), Today()
+    repository, today = ImageRepository(registry.host, "ns/mlc"), Today()
     first = listings(tmp_path, today=today).get(repository)
     assert (first.origin, first.tags) == ("live", (Tag("1"),))
     registry.tags["ns/mlc"] = ["1", "2"]
@@ -664,7 +664,7 @@ def test_listing_of_an_unreachable_registry_is_the_kept_one_with_its_age(tmp_pat
     today = Today("2026-11-01T12:00:00+00:00")
     with FakeRegistry() as registry:
         registry.tags["ns/mlc"] = ["1"]
-        repository = Repository(registry.host, "ns/mlc")
+        repository = ImageRepository(registry.host, "ns/mlc")
         listings(tmp_path, today=today).get(repository)
     today.now += 20 * 86400 + 60
     after = listings(tmp_path, today=today)
@@ -677,7 +677,7 @@ def test_listing_of_an_unreachable_registry_is_the_kept_one_with_its_age(tmp_pat
 def test_listing_of_an_unreachable_registry_without_a_kept_one_is_an_error(tmp_path: Path) -> None:
     """An unreachable registry without a kept list is an error."""
     with FakeRegistry() as gone:
-        repository = Repository(gone.host, "ns/mlc")
+        repository = ImageRepository(gone.host, "ns/mlc")
     with pytest.raises(UnreachableError, match="connection refused"):
         listings(tmp_path).get(repository)
 
@@ -685,7 +685,7 @@ def test_listing_of_an_unreachable_registry_without_a_kept_one_is_an_error(tmp_p
 def test_listing_refused_by_the_registry_is_an_error_despite_a_kept_one(tmp_path: Path, registry: FakeRegistry) -> None:
     """A refusal is an error also where an old list is kept."""
     registry.tags["ns/mlc"] = ["1"]
-    repository, today = Repository(registry.host, "ns/mlc"), Today()
+    repository, today = ImageRepository(registry.host, "ns/mlc"), Today()
     listings(tmp_path, today=today).get(repository)
     today.now += 700
     registry.faults = [Fault(403)]
@@ -697,7 +697,7 @@ def test_listing_of_docker_hub_falls_back_to_the_shipped_one(tmp_path: Path) -> 
     """Where Docker Hub is down, the shipped list is used."""
     with FakeRegistry() as gone:
         hub = gone.url
-    listing = listings(tmp_path, hub=hub).get(Repository("docker.io", "dustynv/mlc"))
+    listing = listings(tmp_path, hub=hub).get(ImageRepository("docker.io", "dustynv/mlc"))
     assert listing.origin == "snapshot"
     assert "0.20.0-r36.4.0" in {tag.tag for tag in listing.tags}
     assert listing.notice == "registry docker.io not reachable; using the list of 2025-05-06, 564 days old"
@@ -706,10 +706,10 @@ def test_listing_of_docker_hub_falls_back_to_the_shipped_one(tmp_path: Path) -> 
 def test_listing_offline_sends_no_request(tmp_path: Path, registry: FakeRegistry) -> None:
     """Offline, no registry is asked."""
     offline = listings(tmp_path, offline=True)
-    hub = offline.get(Repository("docker.io", "dustynv/mlc"))
+    hub = offline.get(ImageRepository("docker.io", "dustynv/mlc"))
     assert len(hub.tags) == 29
     assert hub.notice == "offline; using the list of docker.io of 2025-05-06, 564 days old"
-    unknown = offline.get(Repository(registry.host, "ns/mlc"))
+    unknown = offline.get(ImageRepository(registry.host, "ns/mlc"))
     assert unknown.tags == ()
     assert unknown.notice == f"offline: nothing is known of {registry.host}/ns/mlc"
     assert registry.seen == []
@@ -718,7 +718,7 @@ def test_listing_offline_sends_no_request(tmp_path: Path, registry: FakeRegistry
 def test_listing_of_docker_hub_unchanged_costs_one_short_answer(tmp_path: Path, registry: FakeRegistry) -> None:
     """An unchanged list of Docker Hub costs one short answer."""
     registry.hub["dustynv/mlc"] = [hub_row("1", "arm64")]
-    today, repository = Today(), Repository("docker.io", "dustynv/mlc")
+    today, repository = Today(), ImageRepository("docker.io", "dustynv/mlc")
     listings(tmp_path, today=today, hub=registry.url).get(repository)
     today.now += 700
     again = listings(tmp_path, today=today, hub=registry.url).get(repository)
@@ -733,11 +733,15 @@ def test_listings_of_several_registries_survive_one_that_is_down(tmp_path: Path,
     registry.tags = {"ns/a": ["1"], "ns/b": ["2"]}
     with FakeRegistry() as gone:
         host = gone.host
-    wanted = [Repository(registry.host, "ns/a"), Repository(host, "ns/a"), Repository(registry.host, "ns/b")]
+    wanted = [
+        ImageRepository(registry.host, "ns/a"),
+        ImageRepository(host, "ns/a"),
+        ImageRepository(registry.host, "ns/b"),
+    ]
     first, second, third = listings(tmp_path).get_all(wanted)
-    assert isinstance(first, Listing)
+    assert isinstance(first, TagListing)
     assert isinstance(second, UnreachableError)
-    assert isinstance(third, Listing)
+    assert isinstance(third, TagListing)
     assert (first.tags, third.tags) == ((Tag("1"),), (Tag("2"),))
 
 
@@ -746,7 +750,7 @@ def test_labels_are_read_once_and_kept(tmp_path: Path, registry: FakeRegistry) -
     labels = {"io.jetson-containers.packages": '["mlc:1"]', "maintainer": "x"}
     digest = registry.add_image("ns/mlc", "1.0", labels=labels)
     registry.add_image("ns/mlc", "2.0")
-    repository = Repository(registry.host, "ns/mlc")
+    repository = ImageRepository(registry.host, "ns/mlc")
     one = listings(tmp_path)
     full = one.described(one.get(repository), ["1.0"], "arm64")
     (row,) = [tag for tag in full.tags if tag.tag == "1.0"]
@@ -765,7 +769,7 @@ def test_labels_of_a_multi_platform_tag_are_read_for_each_target(tmp_path: Path,
         for arch in ("amd64", "arm64")
     }
     registry.add_index("ns/x", "1.0", images)
-    repository = Repository(registry.host, "ns/x")
+    repository = ImageRepository(registry.host, "ns/x")
     for arch in ("amd64", "arm64"):
         one = listings(tmp_path)
         full = one.described(one.get(repository), ["1.0"], arch)
@@ -779,7 +783,7 @@ def test_labels_that_cannot_be_read_stay_unknown_with_a_note(tmp_path: Path, reg
     registry.add_image("ns/mlc", "1.0")
     registry.blobs.clear()
     one = listings(tmp_path)
-    full = one.described(one.get(Repository(registry.host, "ns/mlc")), ["1.0"], "arm64")
+    full = one.described(one.get(ImageRepository(registry.host, "ns/mlc")), ["1.0"], "arm64")
     assert full.tags == (Tag("1.0"),)
     assert "ns/mlc:1.0" in one.notes[0]
 
@@ -788,7 +792,7 @@ def test_labels_that_cannot_be_read_stay_unknown_with_a_note(tmp_path: Path, reg
 def test_cache_that_is_damaged_is_made_again(tmp_path: Path, registry: FakeRegistry, text: str) -> None:
     """A damaged cache is made again."""
     registry.tags["ns/mlc"] = ["1"]
-    repository = Repository(registry.host, "ns/mlc")
+    repository = ImageRepository(registry.host, "ns/mlc")
     listings(tmp_path).get(repository)
     (file,) = (tmp_path / "registry").rglob("*.json")
     file.write_text(text)
@@ -799,7 +803,7 @@ def test_cache_that_is_damaged_is_made_again(tmp_path: Path, registry: FakeRegis
 def test_cache_from_the_future_is_not_trusted(tmp_path: Path, registry: FakeRegistry) -> None:
     """A listing from the future is not trusted."""
     registry.tags["ns/mlc"] = ["1"]
-    repository, today = Repository(registry.host, "ns/mlc"), Today()
+    repository, today = ImageRepository(registry.host, "ns/mlc"), Today()
     listings(tmp_path, today=today).get(repository)
     today.now -= 86400
     assert listings(tmp_path, today=today).get(repository).origin == "live"
@@ -810,13 +814,13 @@ def test_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, registry: 
     (tmp_path / "registry").write_text("a file where the folder should be")
     registry.tags["ns/mlc"] = ["1"]
     one = listings(tmp_path)
-    assert one.get(Repository(registry.host, "ns/mlc")).tags == (Tag("1"),)
+    assert one.get(ImageRepository(registry.host, "ns/mlc")).tags == (Tag("1"),)
     assert any("not kept" in note for note in one.notes)
 
 
 def test_cache_path_stays_below_the_cache(tmp_path: Path) -> None:
     """No name of a repository leads outside the cache."""
-    path = listings(tmp_path)._path(Repository("..", "../../etc/passwd"))
+    path = listings(tmp_path)._path(ImageRepository("..", "../../etc/passwd"))
     assert path.parent.parent == tmp_path / "registry" or path.is_relative_to(tmp_path / "registry")
     assert ".." not in path.name.split("/")
 
@@ -828,7 +832,7 @@ def test_shipped_listing_has_every_published_image() -> None:
     tags = [tag for entry in data["repositories"] for tag in entry["tags"]]
     assert (len(data["repositories"]), len(tags)) == (132, 752)
     assert all(tag["digest"].startswith("sha256:") and tag["bytes"] > 0 and tag["pushed"] for tag in tags)
-    assert snapshot(Repository("docker.io", "dustynv/nothing")).tags == ()
+    assert snapshot(ImageRepository("docker.io", "dustynv/nothing")).tags == ()
 
 
 @pytest.mark.parametrize(

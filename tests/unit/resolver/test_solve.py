@@ -23,7 +23,7 @@ from jetson_containers.recipes.catalog import Absent, Catalog, load
 from jetson_containers.recipes.package import Artifacts
 from jetson_containers.recipes.requirement import Dependency
 from jetson_containers.resolver.demands import Demands
-from jetson_containers.resolver.search import Choice, Provider
+from jetson_containers.resolver.search import PackageChoice, Provider
 from jetson_containers.resolver.solve import Resolution, solve
 from tests.unit.treemaker import ORIN, package, write
 
@@ -627,7 +627,7 @@ def test_provider_keeps_what_was_refused_for_a_key_without_demands() -> None:
     """resolvelib asks so after a step back, when the demand has gone with the package that made it."""
     found = catalog(package("a:1"), package("a:2", default=True))
     provider = Provider(Demands(found), ())
-    refused = Choice("a", "a:2", found.available["a:2"])
+    refused = PackageChoice("a", "a:2", found.available["a:2"])
     assert [c.name for c in provider.find_matches("a", {"a": iter(())}, {"a": iter([refused])})] == ["a:1"]
     assert provider.find_matches("a", {"a": iter(())}, {"a": iter(())}) == []
 

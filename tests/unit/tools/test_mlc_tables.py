@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from jetson_containers.llm.models import config as modelconfig
+from jetson_containers.core import facts
+from jetson_containers.core.facts import load_facts
+from jetson_containers.llm.models import config
 from jetson_containers.llm.runtimes import limits
-from jetson_containers.platforms import tables
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -169,13 +170,13 @@ def test_mlc_tables_refuses_a_directory_without_mlc(tool: ModuleType, tmp_path: 
 
 def test_mlc_tables_file_is_as_the_tool_writes_it(tool: ModuleType) -> None:
     """The file of this project is as the tool writes it."""
-    text = (tables.FACTS / "mlc_tables.yaml").read_text(encoding="utf-8")
+    text = (facts.FACTS / "mlc_tables.yaml").read_text(encoding="utf-8")
     assert tool.render(yaml.load(text, Loader=yaml.BaseLoader)) == text
 
 
 def test_mlc_tables_file_is_of_the_pinned_commits() -> None:
     """The tables are those of the pinned commits."""
-    found = tables.load("mlc_tables")
+    found = load_facts("mlc_tables")
     assert found["new"]["commit"].startswith("d1ea69a")
     assert found["old"]["commit"].startswith("51fb0f4")
     assert (len(found["new"]["models"]), len(found["old"]["models"])) == (47, 10)
@@ -183,8 +184,8 @@ def test_mlc_tables_file_is_of_the_pinned_commits() -> None:
     assert (groups["autogptq_llama_q4f16_0"], groups["autogptq_llama_q4f16_1"]) == ("128", "-1")
 
 
-def shape(kind: str, **more: Any) -> modelconfig.ModelConfig:
-    return modelconfig.from_hf(
+def shape(kind: str, **more: Any) -> config.ModelConfig:
+    return config.from_hf(
         {"model_type": kind, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "vocab_size": 100,
          "num_attention_heads": 4, **more}
     )  # fmt: skip

@@ -12,7 +12,7 @@ import pytest
 
 from jetson_containers import catalogue
 from jetson_containers.core.errors import RecipeError
-from jetson_containers.lint.rules_platforms import TARGETS
+from jetson_containers.platforms.target import SUPPORTED_TARGETS
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -226,5 +226,5 @@ def test_page_links_all_lead_somewhere() -> None:
 @pytest.mark.parametrize("family", catalogue.families([ROOT / "packages"]), ids=lambda family: family.name)
 def test_families_are_available_or_have_a_reason(family: catalogue.Family) -> None:
     """Every family is available on a platform or says why not."""
-    for target in TARGETS:
+    for target in SUPPORTED_TARGETS:
         assert family.available.get(target) or family.reason(target) not in {"", "not defined"}

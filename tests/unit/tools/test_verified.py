@@ -11,7 +11,7 @@ import pytest
 
 from jetson_containers.engine.interface import LocalImage
 from jetson_containers.images import labels
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def image(
         name=name,
         key="sha256:aaaabbbbccccdddd",
         packages=["python:3.12", package],
-        platform=platforms.parse_target(target),
+        platform=detect.parse_target(target),
         tests={"status": status, "date": date, "gpu": gpu, "results": results} if status else None,
         provenance=labels.Provenance(revision=revision),
     )

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core.facts import load_facts
 from jetson_containers.core.suggest import closest
-from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ class _Rule:
 
 def registered(interface: str = "new") -> tuple[str, ...]:
     """The templates of an interface of MLC: for the new one what `--conv-template` knows."""
-    return tuple(tables.load("mlc_tables")[interface]["templates"])
+    return tuple(load_facts("mlc_tables")[interface]["templates"])
 
 
 def choose(
@@ -69,7 +69,7 @@ def choose(
 
 
 def _best(name: str, config: ModelConfig | None) -> TemplateChoice:
-    chat = chats(name)
+    chat = is_chat_model(name)
     for rule in _rules():
         if rule.name.search(name) and (chat or not rule.chat):
             return TemplateChoice(template=rule.template)
@@ -93,7 +93,7 @@ def choices(printed: str) -> frozenset[str]:
     return frozenset(found[1].split(",")) if found else frozenset()
 
 
-def near(wanted: str, known: frozenset[str] = frozenset()) -> list[str]:
+def alternatives(wanted: str, known: frozenset[str] = frozenset()) -> list[str]:
     """What is there instead of a template: what takes its place, then those that are spelled alike."""
     there = known or frozenset(registered())
     template = _table()["nearest"].get(wanted, "")
@@ -108,20 +108,20 @@ def old_template(name: str, config: ModelConfig | None) -> str:
     lower = name.lower()
     if "rwkv" in lower and "world" in lower:
         return "rwkv_world"
-    prefixes: Mapping[str, str] = tables.load("mlc_tables")["old"]["prefixes"]
+    prefixes: Mapping[str, str] = load_facts("mlc_tables")["old"]["prefixes"]
     for prefix, template in prefixes.items():
         if lower.startswith(prefix):
             return template
     return f"{config.model_type}_default" if config else ""
 
 
-def chats(name: str) -> bool:
+def is_chat_model(name: str) -> bool:
     """Whether a model's name promises a conversation."""
     return re.search(_table()["chat"], name, re.IGNORECASE) is not None
 
 
 def _unknown(wanted: str) -> str:
-    close = near(wanted)
+    close = alternatives(wanted)
     hint = f"; near it: {', '.join(close)}" if close else ""
     return f"no MLC that we know has the conversation template `{wanted}`; it may refuse it{hint}"
 
@@ -137,5 +137,5 @@ def _rules() -> tuple[_Rule, ...]:
 
 
 def _table() -> Mapping[str, Any]:
-    table: Mapping[str, Any] = tables.load("conv_templates")
+    table: Mapping[str, Any] = load_facts("conv_templates")
     return table

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.platforms import tables
+from jetson_containers.core.facts import load_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class DeviceTarget:
     """Where a compiled library runs (`targets` of facts/mlc.yaml). Tokens 0: the documentation gives none."""
 
     name: str
@@ -49,10 +49,10 @@ class Toolchain:
 
 
 @functools.cache
-def places() -> Mapping[str, Place]:
+def targets() -> Mapping[str, DeviceTarget]:
     """All targets by name."""
     return {
-        name: Place(
+        name: DeviceTarget(
             name=name,
             device=row["device"],
             old=row["old"],
@@ -66,24 +66,24 @@ def places() -> Mapping[str, Place]:
             window_chunk=int(row.get("window_chunk", 0)),
             needs=tuple(row.get("needs", ())),
         )
-        for name, row in tables.load("mlc")["targets"].items()
+        for name, row in load_facts("mlc")["targets"].items()
     }
 
 
-def place_of(job: Job) -> Place:
+def device_target_of(job: Job) -> DeviceTarget:
     """The target of a job. Raises UsageError naming the targets there are."""
     asked = (job.device or "cuda").lower()
-    name = tables.load("mlc")["also"].get(asked, asked)
+    name = load_facts("mlc")["also"].get(asked, asked)
     if name == "vulkan" and "windows" in job.host:
         name = "windows"
-    if name not in places():
-        raise UsageError(f"MLC compiles for no device `{job.device}`", hint=f"--device {'|'.join(places())}")
-    return places()[name]
+    if name not in targets():
+        raise UsageError(f"MLC compiles for no device `{job.device}`", hint=f"--device {'|'.join(targets())}")
+    return targets()[name]
 
 
-def toolchains(place: Place) -> tuple[Toolchain, ...]:
+def toolchains(place: DeviceTarget) -> tuple[Toolchain, ...]:
     """What has to be there before this target compiles."""
-    rows = tables.load("mlc")["toolchains"]
+    rows = load_facts("mlc")["toolchains"]
     return tuple(
         Toolchain(
             name=name,
@@ -95,7 +95,7 @@ def toolchains(place: Place) -> tuple[Toolchain, ...]:
     )
 
 
-def missing(place: Place, probed: Mapping[str, str]) -> tuple[Toolchain, ...]:
+def missing(place: DeviceTarget, probed: Mapping[str, str]) -> tuple[Toolchain, ...]:
     """Which of them an image said it lacks; what was not asked counts as there."""
     found = []
     for tool in toolchains(place):
@@ -105,15 +105,15 @@ def missing(place: Place, probed: Mapping[str, str]) -> tuple[Toolchain, ...]:
     return tuple(found)
 
 
-def library(stem: str, place: Place) -> str:
+def library(stem: str, place: DeviceTarget) -> str:
     """The file name of a library, as MLC's documentation writes it; `stem` is model and mode."""
     return f"{stem}-{place.file}{place.suffix}"
 
 
 def usual_context(device: str) -> int:
     """The context (tokens) that MLC's documentation gives to a kind of device; 0 where it gives none."""
-    name = tables.load("mlc")["also"].get(device.lower(), device.lower())
-    return places()[name].context if name in places() else 0
+    name = load_facts("mlc")["also"].get(device.lower(), device.lower())
+    return targets()[name].context if name in targets() else 0
 
 
 def translate_opt(value: str) -> tuple[str, tuple[str, ...]]:
@@ -121,7 +121,7 @@ def translate_opt(value: str) -> tuple[str, tuple[str, ...]]:
 
     Raises UsageError for what no MLC knew.
     """
-    table = tables.load("mlc")["opt"]
+    table = load_facts("mlc")["opt"]
     text = value.strip().strip("'\"") or DEFAULT_OPT
     if "=" not in text:
         if text.upper() in table["presets"]:
@@ -143,7 +143,7 @@ def translate_opt(value: str) -> tuple[str, tuple[str, ...]]:
 
 def translate_overrides(value: str, which: str = "compile") -> tuple[dict[str, str], tuple[str, ...]]:
     """Read `--overrides`; old keys are replaced, and a notice says so. Raises UsageError for what MLC never knew."""
-    table = tables.load("mlc")["overrides"]
+    table = load_facts("mlc")["overrides"]
     chosen: dict[str, str] = {}
     notices = []
     for key, setting in _pairs(value.strip().strip("'\""), "--overrides"):
@@ -158,7 +158,7 @@ def translate_overrides(value: str, which: str = "compile") -> tuple[dict[str, s
     return chosen, tuple(notices)
 
 
-def joined(settings: Mapping[str, object]) -> str:
+def join_settings(settings: Mapping[str, object]) -> str:
     """Write settings as `--overrides` takes them."""
     return ";".join(f"{key}={value}" for key, value in settings.items())
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.llm.pipeline.types import CommandStep, LinkStep
-from jetson_containers.llm.runtimes.interface import DRIVERS, Service
-from jetson_containers.llm.runtimes.mlc import conv_templates as templates_mlc
-from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
+from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR, Service
+from jetson_containers.llm.runtimes.mlc import conv_templates, devices
 from jetson_containers.llm.runtimes.mlc.mlc_llm import ROOT, compile_options, shape
 
 if TYPE_CHECKING:
     from jetson_containers.llm.pipeline.types import Step
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions
-    from jetson_containers.llm.runtimes.mlc.devices import Place
+    from jetson_containers.llm.runtimes.mlc.devices import DeviceTarget
 
 AMPERE = 80  # compute capability ×10 from which CUTLASS attention and FlashAttention work
 
@@ -26,7 +25,7 @@ def folder(job: Job, mode: str) -> str:
 def library(job: Job, mode: str) -> str:
     """Where the compiled library is."""
     stem = job.name if job.prepared else f"{job.name}-{mode}"
-    return f"{folder(job, mode)}/{mlc_targets.library(stem, mlc_targets.place_of(job))}"
+    return f"{folder(job, mode)}/{devices.library(stem, devices.device_target_of(job))}"
 
 
 def steps(job: Job, mode: str, sm: int) -> tuple[Step, ...]:
@@ -44,7 +43,7 @@ def steps(job: Job, mode: str, sm: int) -> tuple[Step, ...]:
 
 
 def _build(job: Job, mode: str, sm: int, link: str) -> CommandStep:
-    place = mlc_targets.place_of(job)
+    place = devices.device_target_of(job)
     planned = shape(job)
     argv = ["python3", "-m", "mlc_llm.build", "--model", link, "--quantization", mode]
     argv += ["--artifact-path", "{output}", "--max-seq-len", str(planned.context)]
@@ -61,19 +60,19 @@ def _build(job: Job, mode: str, sm: int, link: str) -> CommandStep:
         argv=tuple(argv),
         inputs=(link,),
         output=folder(job, mode),
-        options={**compile_options(job, place, sm), **_unsaid(place)},
+        options={**compile_options(job, place, sm), **_host_option(place)},
         result=name,
         gpu=place.name in {"cuda", "vulkan"},
     )
 
 
-def _unsaid(place: Place) -> dict[str, str]:
+def _host_option(place: DeviceTarget) -> dict[str, str]:
     return {"host": place.host} if place.host else {}
 
 
 def _switches(job: Job, sm: int) -> list[str]:
     """`--opt` in the words of this interface; without it everything the GPU can."""
-    value, _ = mlc_targets.translate_opt(job.opt)
+    value, _ = devices.translate_opt(job.opt)
     on = dict(pair.split("=") for pair in value.split(";")) if "=" in value else _PRESETS[value]
     argv = []
     if on.get("cudagraph", "0") == "1":
@@ -98,26 +97,26 @@ _PRESETS: dict[str, dict[str, str]] = {
 
 def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     """Our server over `mlc_chat.ChatModule`, one answer at a time."""
-    argv = ["python3", f"{DRIVERS}/mlc_old_server.py", folder(job, mode), "--model-lib", library(job, mode)]
+    argv = ["python3", f"{SCRIPTS_DIR}/mlc_old_server.py", folder(job, mode), "--model-lib", library(job, mode)]
     argv += ["--model-id", job.name, "--host", options.host, "--port", str(options.port)]
     return Service(argv=tuple(argv), model=job.name)
 
 
 def no_template(job: Job) -> str:
     """Why a model could not be loaded: any name of a template is written, and only those that are there are found."""
-    template = templates_mlc.old_template(job.name, job.config)
-    if not template or template in templates_mlc.registered("old"):
+    template = conv_templates.old_template(job.name, job.config)
+    if not template or template in conv_templates.registered("old"):
         return ""
     return f"MLC 0.1.0 takes the conversation template by the model's name, and has no `{template}` for `{job.name}`"
 
 
 def template_notices(job: Job) -> list[str]:
     """Say where the template is another than was asked for, or none in particular."""
-    template = templates_mlc.old_template(job.name, job.config)
+    template = conv_templates.old_template(job.name, job.config)
     if job.conv_template and job.conv_template != template:
         return [
             "this version of MLC takes the conversation template by the model's name; --conv-template has no effect"
         ]
-    if template == "llama_default" and templates_mlc.chats(job.name):
+    if template == "llama_default" and conv_templates.is_chat_model(job.name):
         return [f"this version of MLC does not know how `{job.name}` converses; it takes `{template}`, for any Llama"]
     return []

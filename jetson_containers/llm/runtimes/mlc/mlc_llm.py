@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.pipeline.types import CommandStep
-from jetson_containers.llm.runtimes.interface import DRIVERS, JobVerdict, Service
-from jetson_containers.llm.runtimes.mlc import conv_templates as templates_mlc
-from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
-from jetson_containers.platforms import tables
+from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR, JobVerdict, Service
+from jetson_containers.llm.runtimes.mlc import conv_templates, devices
 
 if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Target
-    from jetson_containers.llm.runtimes.mlc.devices import Place
+    from jetson_containers.llm.runtimes.mlc.devices import DeviceTarget
 
 ROOT = "/data/models/mlc/dist"  # upstream's layout, which its demos and documentation name
 HOME = {
@@ -49,8 +48,8 @@ class CompiledShape:
 
 def shape(job: Job) -> CompiledShape:
     """Decide context, window, chunk and batch: the job's, else the documentation's for the target, else ours."""
-    place = mlc_targets.place_of(job)
-    given, _ = mlc_targets.translate_overrides(job.overrides)
+    place = devices.device_target_of(job)
+    given, _ = devices.translate_overrides(job.overrides)
     largest = job.config.max_position if job.config else 0
     context = (
         int(given.get("context_window_size", 0)) or job.context or place.context or min(CONTEXT, largest or CONTEXT)
@@ -66,16 +65,16 @@ def shape(job: Job) -> CompiledShape:
     window = int(given.get("sliding_window_size", 0)) or _window(job, place, context)
     limit = window or context
     chunk = int(given.get("prefill_chunk_size", 0)) or job.prefill_chunk
-    chunk = chunk or (place.window_chunk if window or _slides(job) else 0) or mlc_targets.CHUNK
+    chunk = chunk or (place.window_chunk if window or _slides(job) else 0) or devices.CHUNK
     batch = int(given.get("max_batch_size", 0)) or max(job.max_batch, 1)
     return CompiledShape(context=context, window=window, chunk=min(chunk, limit), batch=batch, notices=tuple(notices))
 
 
 def _slides(job: Job) -> bool:
-    return job.config is not None and job.config.model_type in tables.load("mlc")["sliding"]
+    return job.config is not None and job.config.model_type in load_facts("mlc")["sliding"]
 
 
-def _window(job: Job, place: Place, context: int) -> int:
+def _window(job: Job, place: DeviceTarget, context: int) -> int:
     """The sliding window: asked for, documented for phones, or the model's own, which a short context makes shorter."""
     if job.sliding_window:
         return job.sliding_window
@@ -88,28 +87,28 @@ def _window(job: Job, place: Place, context: int) -> int:
 
 def known_templates(target: Target) -> frozenset[str]:
     """What the image has; empty where it was not asked."""
-    return templates_mlc.choices(target.probed.get(" ".join(CONFIG_HELP), ""))
+    return conv_templates.choices(target.probed.get(" ".join(CONFIG_HELP), ""))
 
 
-def template(job: Job) -> templates_mlc.TemplateChoice:
+def template(job: Job) -> conv_templates.TemplateChoice:
     """The conversation template of a job, of those the image has."""
-    return templates_mlc.choose(job.name, job.config, job.conv_template, known_templates(job.target))
+    return conv_templates.choose(job.name, job.config, job.conv_template, known_templates(job.target))
 
 
 def judge_template(job: Job) -> JobVerdict | None:
     """Refuse a template that is not there, and a chat model for which none is known."""
     known = known_templates(job.target)
     wanted = job.conv_template
-    gone = wanted in set(templates_mlc.registered("old")) - set(templates_mlc.registered())
+    gone = wanted in set(conv_templates.registered("old")) - set(conv_templates.registered())
     if wanted and (wanted not in known if known else gone):
-        close = templates_mlc.near(wanted, known)
+        close = conv_templates.alternatives(wanted, known)
         missing = f"this MLC has no conversation template `{wanted}`"
     else:
         close, missing = [], template(job).missing
     if not missing:
         return None
-    there = "|".join(sorted(known or templates_mlc.registered()))
-    every = f"{there} ({templates_mlc.PLAIN} continues texts, without roles)"
+    there = "|".join(sorted(known or conv_templates.registered()))
+    every = f"{there} ({conv_templates.PLAIN} continues texts, without roles)"
     return JobVerdict(ok=False, reason=missing, instead=f"--conv-template {close[0] if close else every}")
 
 
@@ -126,7 +125,7 @@ def library(job: Job, mode: str) -> str:
 def _library_name(job: Job, mode: str) -> str:
     """Named after model and mode; a directory that is converted already is named after both."""
     stem = job.name.removesuffix("-MLC") if job.prepared else f"{job.name}-{mode}"
-    return mlc_targets.library(stem, mlc_targets.place_of(job))
+    return devices.library(stem, devices.device_target_of(job))
 
 
 def steps(job: Job, mode: str, sm: int) -> tuple[CommandStep, ...]:
@@ -182,17 +181,17 @@ def _configure(job: Job, mode: str) -> CommandStep:
 
 
 def _compile(job: Job, mode: str, sm: int) -> CommandStep:
-    place = mlc_targets.place_of(job)
+    place = devices.device_target_of(job)
     config = f"{folder(job, mode)}/mlc-chat-config.json"
     host = job.host or ("" if place.preset else place.host)
     argv = ["mlc_llm", "compile", config, "--device", place.device]
     if host:
         argv += ["--host", host]
-    argv += ["--opt", mlc_targets.translate_opt(job.opt)[0]]
+    argv += ["--opt", devices.translate_opt(job.opt)[0]]
     if job.system_lib_prefix and place.static:
         argv += ["--system-lib-prefix", job.system_lib_prefix]
     if overrides := _overrides(job):
-        argv += ["--overrides", mlc_targets.joined(overrides)]
+        argv += ["--overrides", devices.join_settings(overrides)]
     name = _library_name(job, mode)
     return CommandStep(
         name="compile",
@@ -209,7 +208,7 @@ def _compile(job: Job, mode: str, sm: int) -> CommandStep:
 
 def _overrides(job: Job) -> dict[str, str]:
     """The user's; and for a configuration that others made, what we would have written into it."""
-    given, _ = mlc_targets.translate_overrides(job.overrides)
+    given, _ = devices.translate_overrides(job.overrides)
     if not job.prepared:
         return given
     planned = shape(job)
@@ -218,7 +217,7 @@ def _overrides(job: Job) -> dict[str, str]:
     return {**{key: str(value) for key, value in ours.items()}, **given}
 
 
-def compile_options(job: Job, place: Place, sm: int) -> dict[str, str]:
+def compile_options(job: Job, place: DeviceTarget, sm: int) -> dict[str, str]:
     """What a library depends on beside its command."""
     return {
         "sm": str(sm) if place.name == "cuda" else "",
@@ -232,12 +231,12 @@ def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     """MLC's own server. A key goes through our driver: MLC takes it in the argv, where everybody can read it."""
     planned = shape(job)
     model = folder(job, mode)
-    device = mlc_targets.place_of(job).device
+    device = devices.device_target_of(job).device
     arguments = [model, "--device", device, *_library_option(job.target, library(job, mode))]
     arguments += ["--mode", _mode(planned), *_limits(job.target, planned)]
     arguments += ["--host", options.host, "--port", str(options.port)]
     if options.api_key:
-        return Service(argv=("python3", f"{DRIVERS}/mlc_serve.py", *arguments), model=model, env=HOME)
+        return Service(argv=("python3", f"{SCRIPTS_DIR}/mlc_serve.py", *arguments), model=model, env=HOME)
     # it listens once the model is loaded, and has no path for health
     return Service(argv=("mlc_llm", "serve", *arguments), model=model, health="/v1/models", env=HOME)
 
@@ -262,7 +261,7 @@ def _limits(target: Target, planned: CompiledShape) -> list[str]:
     settings: dict[str, object] = {"max_num_sequence": planned.batch, "max_total_seq_length": total}
     settings |= {"sliding_window_size" if planned.window else "context_window_size": planned.limit}
     settings |= {"prefill_chunk_size": planned.chunk, "gpu_memory_utilization": f"{GPU_MEMORY:g}"}
-    return ["--overrides", mlc_targets.joined(settings)]
+    return ["--overrides", devices.join_settings(settings)]
 
 
 def _first_spelling(target: Target, option: str) -> bool:

@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING
 from packaging.version import InvalidVersion, Version
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.llm.runtimes import common as tabled
-from jetson_containers.llm.runtimes import limits
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.core.facts import load_facts
+from jetson_containers.llm.runtimes import common, limits, support_table
 from jetson_containers.llm.runtimes.interface import OK, JobVerdict
-from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
-from jetson_containers.llm.runtimes.mlc import mlc_chat as mlc_old
-from jetson_containers.llm.runtimes.mlc import mlc_llm as mlc_new
+from jetson_containers.llm.runtimes.mlc import devices, mlc_chat, mlc_llm
 from jetson_containers.llm.runtimes.mlc.mlc_llm import AWQ
 from jetson_containers.platforms import tables
 
@@ -26,8 +23,8 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.config import ModelConfig, Quantized
     from jetson_containers.llm.pipeline.types import Step
     from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Service, Target
-    from jetson_containers.llm.runtimes.mlc.devices import Place
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.llm.runtimes.mlc.devices import DeviceTarget
+    from jetson_containers.platforms.platform import Platform
 
 OLD_HELP = ("python3", "-m", "mlc_llm.build", "--help")
 NEW_HELP = ("mlc_llm", "--help")
@@ -65,13 +62,13 @@ class Mlc:
 
     name = "mlc"
     summary = "MLC LLM: compiled for the GPU, the fastest decoding on Jetson"
-    probes = (NEW_HELP, OLD_HELP, mlc_new.SERVE_HELP, mlc_new.CONFIG_HELP)
+    probes = (NEW_HELP, OLD_HELP, mlc_llm.SERVE_HELP, mlc_llm.CONFIG_HELP)
 
     def packages(self, platform: Platform) -> tuple[str, ...]:
         """Name what an image must hold. Raises UsageError for platforms that MLC was never built for."""
         reason = _no_image(platform)
         if reason:
-            raise UsageError(f"no MLC on this platform: {reason}", hint=tabled.nearest(self.name, platform))
+            raise UsageError(f"no MLC on this platform: {reason}", hint=common.nearest(self.name, platform))
         return ("mlc",)
 
     def quantizations(self, target: Target) -> tuple[str, ...]:
@@ -85,11 +82,11 @@ class Mlc:
     def check(self, job: Job) -> JobVerdict:
         """Judge the platform, the device, the mode, the architecture and the checkpoint, in this order."""
         try:
-            place = mlc_targets.place_of(job)
-            mlc_targets.translate_opt(job.opt)
-            mlc_targets.translate_overrides(job.overrides)
+            place = devices.device_target_of(job)
+            devices.translate_opt(job.opt)
+            devices.translate_overrides(job.overrides)
         except UsageError as error:
-            return no(error.message, error.hint or "")
+            return refuse(error.message, error.hint or "")
         if job.prepared:
             return _judge_place(job, place) or _judge_prepared(job, place) or OK
         return (
@@ -101,64 +98,64 @@ class Mlc:
 
     def notices(self, job: Job) -> tuple[str, ...]:
         """Say what was translated, limited or guessed for a job that `check` allows."""
-        place = mlc_targets.place_of(job)
-        found = list(mlc_targets.translate_opt(job.opt)[1])
-        found += mlc_targets.translate_overrides(job.overrides)[1]
+        place = devices.device_target_of(job)
+        found = list(devices.translate_opt(job.opt)[1])
+        found += devices.translate_overrides(job.overrides)[1]
         scheme = self._mode(job)
         if job.quantization and scheme != job.quantization:
             found.append(f"`{job.quantization}` is called `{scheme}` in this version of MLC")
         if job.prepared:
-            return (*found, *mlc_new.shape(job).notices)  # its template stands in its configuration
+            return (*found, *mlc_llm.shape(job).notices)  # its template stands in its configuration
         if api_of(job.target) is Api.NEW:
-            found += mlc_new.template(job).notices
+            found += mlc_llm.template(job).notices
             if scheme == AWQ and not job.files:
                 found.append("the names of the checkpoint's files are not known here: a single file is assumed")
         else:
-            found += mlc_old.template_notices(job)
+            found += mlc_chat.template_notices(job)
         if job.system_lib_prefix and not place.static:
             found.append(f"--system-lib-prefix has no effect on `{place.name}`: its library is a shared one")
-        return (*found, *mlc_new.shape(job).notices)
+        return (*found, *mlc_llm.shape(job).notices)
 
     def steps(self, job: Job) -> tuple[Step, ...]:
         """List the steps of the interface that the image has."""
         sm = _newest_sm(job.target.platform)
         if api_of(job.target) is Api.OLD:
-            return mlc_old.steps(job, self._mode(job), sm)
-        return mlc_new.steps(job, self._mode(job), sm)
+            return mlc_chat.steps(job, self._mode(job), sm)
+        return mlc_llm.steps(job, self._mode(job), sm)
 
-    def artefact(self, job: Job) -> str:
+    def artifact(self, job: Job) -> str:
         """Name the directory of the weights; the library of `mlc_llm` is `library(job)`."""
         if api_of(job.target) is Api.OLD:
-            return mlc_old.folder(job, self._mode(job))
-        return mlc_new.folder(job, self._mode(job))
+            return mlc_chat.folder(job, self._mode(job))
+        return mlc_llm.folder(job, self._mode(job))
 
     def library(self, job: Job) -> str:
         """Name the compiled library."""
         if api_of(job.target) is Api.OLD:
-            return mlc_old.library(job, self._mode(job))
-        return mlc_new.library(job, self._mode(job))
+            return mlc_chat.library(job, self._mode(job))
+        return mlc_llm.library(job, self._mode(job))
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
         """Serve with MLC's own server, or our driver of `mlc_chat` where MLC has none.
 
         Raises UsageError for a library that runs on another kind of machine.
         """
-        place = mlc_targets.place_of(job)
+        place = devices.device_target_of(job)
         if place.host or place.name not in {"cuda", "vulkan"}:
             raise UsageError(
                 f"a library for `{place.name}` does not run on this machine",
                 hint="`jetson-containers llm compile` makes it; leave out --device to serve the model here",
             )
         if api_of(job.target) is Api.OLD:
-            return mlc_old.serve(job, self._mode(job), options)
-        return mlc_new.serve(job, self._mode(job), options)
+            return mlc_chat.serve(job, self._mode(job), options)
+        return mlc_llm.serve(job, self._mode(job), options)
 
     def _mode(self, job: Job) -> str:
         wanted = job.quantization or self.quantizations(job.target)[0]
         return _renamed(api_of(job.target), wanted)
 
 
-def no(reason: str, instead: str = "") -> JobVerdict:
+def refuse(reason: str, instead: str = "") -> JobVerdict:
     """A refusal, with the nearest thing that works."""
     return JobVerdict(ok=False, reason=reason, instead=instead)
 
@@ -210,8 +207,8 @@ def _newest_sm(platform: Platform) -> int:
 
 
 def _schemes(api: Api) -> Mapping[str, _Scheme]:
-    rows = tables.load("mlc")["quantizations"][api.value]
-    sources = tables.load("mlc_tables")[api.value]["quantizations"]
+    rows = load_facts("mlc")["quantizations"][api.value]
+    sources = load_facts("mlc_tables")[api.value]["quantizations"]
     return {
         name: _Scheme(
             name=name,
@@ -226,64 +223,64 @@ def _schemes(api: Api) -> Mapping[str, _Scheme]:
 
 
 def _renamed(api: Api, mode: str) -> str:
-    names: Mapping[str, str] = tables.load("mlc")["renamed"][api.value]
+    names: Mapping[str, str] = load_facts("mlc")["renamed"][api.value]
     return names.get(mode, mode)
 
 
-def _judge_place(job: Job, place: Place) -> JobVerdict | None:
+def _judge_place(job: Job, place: DeviceTarget) -> JobVerdict | None:
     platform = job.target.platform
     if reason := _no_image(platform):
-        return no(f"MLC: {reason}", _other_runtime(job.config))
+        return refuse(f"MLC: {reason}", _other_runtime(job.config))
     if job.target.device == "cpu" and place.name == "cuda":
-        return no("MLC compiles for GPUs, not for the CPU", _other_runtime(job.config))
+        return refuse("MLC compiles for GPUs, not for the CPU", _other_runtime(job.config))
     if api_of(job.target) is Api.OLD and not place.old:
-        return no(f"MLC 0.1.0 compiles for no `{place.name}`", "--device vulkan")
-    if job.system_lib_prefix and not mlc_targets.PREFIX.fullmatch(job.system_lib_prefix):
+        return refuse(f"MLC 0.1.0 compiles for no `{place.name}`", "--device vulkan")
+    if job.system_lib_prefix and not devices.PREFIX.fullmatch(job.system_lib_prefix):
         plain = re.sub(r"\W", "_", job.system_lib_prefix)
-        return no("a prefix of symbols holds letters, digits and `_` only", f"--system-lib-prefix {plain}")
-    if lacking := mlc_targets.missing(place, job.target.probed):
-        return no(f"`{place.name}`: " + "; ".join(tool.missing for tool in lacking), lacking[0].remedy)
+        return refuse("a prefix of symbols holds letters, digits and `_` only", f"--system-lib-prefix {plain}")
+    if lacking := devices.missing(place, job.target.probed):
+        return refuse(f"`{place.name}`: " + "; ".join(tool.missing for tool in lacking), lacking[0].remedy)
     return None
 
 
-def _judge_prepared(job: Job, place: Place) -> JobVerdict | None:
+def _judge_prepared(job: Job, place: DeviceTarget) -> JobVerdict | None:
     if job.files and not weights_complete(job.files):
-        return no(
+        return refuse(
             f"{job.name} has MLC's configuration, but not its whole weights: {' or '.join(_WEIGHT_INDEX)} is missing",
             "the unquantized model",
         )
     if api_of(job.target) is Api.OLD and place.name != "cuda":
-        return no("MLC 0.1.0 compiles while it quantizes; this model is quantized already", "the unquantized model")
+        return refuse("MLC 0.1.0 compiles while it quantizes; this model is quantized already", "the unquantized model")
     return None
 
 
-def _judge_scheme(job: Job, place: Place, default: str) -> JobVerdict | None:
+def _judge_scheme(job: Job, place: DeviceTarget, default: str) -> JobVerdict | None:
     api = api_of(job.target)
     schemes = _schemes(api)
     asked = _renamed(api, job.quantization or default)
     if asked not in schemes:
-        nearest = tables.load("mlc")["replaced"].get(asked, default)
+        nearest = load_facts("mlc")["replaced"].get(asked, default)
         possible = nearest in schemes and limits.quantizes("mlc", api.value, nearest, job.config)
         nearest = nearest if possible else default
-        return no(f"this version of MLC has no quantization `{asked}`", f"--quantization {nearest}")
+        return refuse(f"this version of MLC has no quantization `{asked}`", f"--quantization {nearest}")
     scheme = schemes[asked]
     sm = _newest_sm(job.target.platform)
     if scheme.sm and place.name != "cuda":
-        return no(f"`{asked}` has kernels for CUDA only, not for {place.name}", "--quantization q4f16_1")
+        return refuse(f"`{asked}` has kernels for CUDA only, not for {place.name}", "--quantization q4f16_1")
     if scheme.sm > sm:
         device = tables.gpu_name(sm) or "this device"
         reason = (
             f"`{asked}` needs a GPU of compute capability {scheme.sm / 10:.1f} or newer, and {device} has {sm / 10:.1f}"
         )
-        return no(reason, f"--quantization {'q4f16_1' if scheme.bits == 4 else 'q0f16'}")
+        return refuse(reason, f"--quantization {'q4f16_1' if scheme.bits == 4 else 'q0f16'}")
     if scheme.gpu and job.target.device == "cpu":
-        return no(f"`{asked}` is arranged by the GPU while it quantizes", "--quantization q4f16_1")
+        return refuse(f"`{asked}` is arranged by the GPU while it quantizes", "--quantization q4f16_1")
     return _judge_checkpoint(job, scheme)
 
 
 def _judge_checkpoint(job: Job, scheme: _Scheme) -> JobVerdict | None:
     if job.source.endswith(".gguf"):
-        return no("MLC reads Hugging Face checkpoints, no .gguf files", "--runtime llama_cpp")
+        return refuse("MLC reads Hugging Face checkpoints, no .gguf files", "--runtime llama_cpp")
     config = job.config
     if config is None:
         return None
@@ -293,19 +290,21 @@ def _judge_checkpoint(job: Job, scheme: _Scheme) -> JobVerdict | None:
     if scheme.checkpoint and (made is None or made.method != scheme.checkpoint):
         has = f"this one is {made.method}" if made else "this one is not quantized"
         reason = f"`{scheme.name}` takes over an {scheme.checkpoint.upper()} checkpoint, and {has}"
-        return no(reason, "--quantization q4f16_1")
+        return refuse(reason, "--quantization q4f16_1")
     if scheme.checkpoint and made and (made.bits, _group(made)) != (scheme.bits, scheme.group):
         needs, has = _groups(scheme.bits, scheme.group), _groups(made.bits, _group(made))
-        return no(f"`{scheme.name}` needs {needs}, the checkpoint has {has}", _takes(job))
-    if scheme.name == AWQ and job.files and not mlc_new.weight_file(job):
+        return refuse(f"`{scheme.name}` needs {needs}, the checkpoint has {has}", _takeover(job))
+    if scheme.name == AWQ and job.files and not mlc_llm.weight_file(job):
         wanted = "model.safetensors or its index"
-        return no(f"`{scheme.name}` is read from one file of weights or an index; {wanted} is missing", _elsewhere(job))
+        return refuse(
+            f"`{scheme.name}` is read from one file of weights or an index; {wanted} is missing", _alternative(job)
+        )
     if made is not None and not scheme.checkpoint:
-        return no(f"the checkpoint is quantized already ({made.method}), MLC cannot do it again", _takes(job))
+        return refuse(f"the checkpoint is quantized already ({made.method}), MLC cannot do it again", _takeover(job))
     return None
 
 
-def _takes(job: Job) -> str:
+def _takeover(job: Job) -> str:
     """What to do with a checkpoint that is quantized already."""
     made = job.config.quantized if job.config else None
     api = api_of(job.target)
@@ -313,11 +312,11 @@ def _takes(job: Job) -> str:
         same = made and (made.method, made.bits, _group(made)) == (scheme.checkpoint, scheme.bits, scheme.group)
         if same and limits.quantizes("mlc", api.value, name, job.config):
             return f"--quantization {name}"
-    return _elsewhere(job)
+    return _alternative(job)
 
 
-def _elsewhere(job: Job) -> str:
-    other = rules.nearest("mlc", job)
+def _alternative(job: Job) -> str:
+    other = support_table.nearest("mlc", job)
     return f"{other}, or the unquantized model" if other else "the unquantized model"
 
 
@@ -339,7 +338,7 @@ def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> JobVerdict | 
         return None
     reason = f"MLC does not quantize the architecture `{config.model_type}` to `{scheme.name}`"
     if scheme.checkpoint:
-        return no(f"{reason}, only {tables.listing(limits.having(api.value, scheme.name))}", _takes(job))
+        return refuse(f"{reason}, only {tables.listing(limits.having(api.value, scheme.name))}", _takeover(job))
     sm = _newest_sm(job.target.platform)
     possible = [
         each
@@ -347,13 +346,13 @@ def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> JobVerdict | 
         if not each.checkpoint and each.sm <= sm and limits.quantizes("mlc", api.value, each.name, config)
     ]
     nearest = min(possible, key=lambda each: abs(each.bits - scheme.bits)).name
-    return no(f"{reason}; it can to {tables.listing(each.name for each in possible)}", f"--quantization {nearest}")
+    return refuse(f"{reason}; it can to {tables.listing(each.name for each in possible)}", f"--quantization {nearest}")
 
 
 def _judge_model(job: Job) -> JobVerdict | None:
     config = job.config
     api = api_of(job.target)
-    if api is Api.NEW and (refused := mlc_new.judge_template(job)):
+    if api is Api.NEW and (refused := mlc_llm.judge_template(job)):
         return refused
     if config is None:
         return None
@@ -364,17 +363,19 @@ def _judge_model(job: Job) -> JobVerdict | None:
         )
         if api is Api.OLD and config.model_type in limits.families("mlc", Api.NEW.value):
             reason += "; that of JetPack 6 does"
-        return no(reason, _other_runtime(config))
-    if api is Api.OLD and (reason := mlc_old.no_template(job)):
-        return no(reason, _other_runtime(config))
+        return refuse(reason, _other_runtime(config))
+    if api is Api.OLD and (reason := mlc_chat.no_template(job)):
+        return refuse(reason, _other_runtime(config))
     if config.kv_heads and config.heads % config.kv_heads:
-        return no(f"{config.heads} heads do not divide among {config.kv_heads} key-value heads", _other_runtime(config))
+        return refuse(
+            f"{config.heads} heads do not divide among {config.kv_heads} key-value heads", _other_runtime(config)
+        )
     return None
 
 
 def _other_runtime(config: ModelConfig | None) -> str:
     """The runtime that runs nearly everywhere, where it knows the architecture."""
-    known = tables.load("architectures")["llama_cpp"]["gguf"]
+    known = load_facts("architectures")["llama_cpp"]["gguf"]
     if config is None or config.model_type in known:
         return "--runtime llama_cpp --quantization Q4_K_M"
     return "--runtime transformers"

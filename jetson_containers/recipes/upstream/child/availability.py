@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from jetson_containers.core.errors import RequirementSyntaxError
-from jetson_containers.platforms.detect import Arch, Platform
-from jetson_containers.recipes import rules as requires
+from jetson_containers.platforms.platform import Arch, Platform
+from jetson_containers.recipes import rules
 from jetson_containers.recipes.upstream.merge import listed, switched_on
 
 if TYPE_CHECKING:
@@ -35,6 +35,6 @@ def is_available(definition: Mapping[str, Any], platform: Platform) -> bool:
     if switched_on(definition.get("disabled")):
         return False
     try:
-        return requires.holds([str(rule) for rule in listed(definition.get("requires"))], platform)
+        return rules.holds([str(rule) for rule in listed(definition.get("requires"))], platform)
     except RequirementSyntaxError:
         return False

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
-class Environment(dict[str, str]):
+class RecordedEnvironment(dict[str, str]):
     """The environment recipes see; it notes what they read, because their answer depends on it."""
 
     def __init__(self, values: Mapping[str, str], withheld: Sequence[str], warn: Callable[[str], None]) -> None:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parents[2]  # `jetson_containers`
@@ -67,12 +67,12 @@ class Runner:
         self._deferred = False
         self._refused = ""
         self._platform: Platform | None = None
-        from jetson_containers.recipes.upstream.child import environment as legacy_world
+        from jetson_containers.recipes.upstream.child import environment
 
-        self.clock = legacy_world.Clock()
-        self.environ = legacy_world.Environment(request["environ"], request["withheld"], self.warn)
+        self.clock = environment.Clock()
+        self.environ = environment.RecordedEnvironment(request["environ"], request["withheld"], self.warn)
         self._environ = dict(request["environ"])
-        self._finder = legacy_world.PackagesFinder(request["roots"], self.opened)
+        self._finder = environment.PackagesFinder(request["roots"], self.opened)
         self._finder.bases = {
             file: job["base"] for job in self._jobs for kind, file in job["steps"] if kind == "python"
         }
@@ -148,11 +148,11 @@ class Runner:
         return tree, Path(directory).parts
 
     def _is_available(self, definition: Mapping[str, Any]) -> bool:
-        from jetson_containers.recipes.upstream.child import availability as legacy_judge
+        from jetson_containers.recipes.upstream.child import availability
 
         if self._platform is None:
-            self._platform = legacy_judge.platform_of(self._facts["exact"])
-        return legacy_judge.is_available(definition, self._platform)
+            self._platform = availability.platform_of(self._facts["exact"])
+        return availability.is_available(definition, self._platform)
 
     def _attempt(self, index: int, *, final: bool) -> bool:
         """Run one job; False when it must wait for others."""
@@ -181,7 +181,7 @@ class Runner:
         return True
 
     def _definitions(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
-        from jetson_containers.recipes.upstream import merge as legacy_merge
+        from jetson_containers.recipes.upstream import merge
 
         os.chdir(job["directory"])
         package: Any = copy.deepcopy(job["base"])
@@ -189,11 +189,11 @@ class Runner:
             if kind == "python":
                 package = self._execute(job, value, package)
             elif isinstance(package, dict):
-                legacy_merge.apply_data(package, value, lambda name: job["headers"].get(name, {}))
+                merge.apply_data(package, value, lambda name: job["headers"].get(name, {}))
             else:
-                raise legacy_merge.Malformed("`config.py` makes several packages, so no further file can be merged")
-        parent = {key: value for key, value in job["base"].items() if key in legacy_merge.KEYS}
-        return [legacy_merge.clean(item) for item in legacy_merge.flatten(package, parent, self._notes)]
+                raise merge.Malformed("`config.py` makes several packages, so no further file can be merged")
+        parent = {key: value for key, value in job["base"].items() if key in merge.KEYS}
+        return [merge.clean(item) for item in merge.flatten(package, parent, self._notes)]
 
     def _execute(self, job: Mapping[str, Any], file: str, package: Any) -> Any:
         name = job["module"]
@@ -322,23 +322,21 @@ def main() -> None:
     stub = types.ModuleType("jetson_containers")
     stub.__path__ = [str(PACKAGE)]  # so that our own modules are found below the stub
     sys.modules["jetson_containers"] = stub
-    from jetson_containers.recipes.upstream.child import guard as legacy_guard
-    from jetson_containers.recipes.upstream.child import stub as legacy_stub
+    from jetson_containers.recipes.upstream.child import guard
+    from jetson_containers.recipes.upstream.child.stub import SUBMODULES, namespace
 
     sys.path[:] = [entry for entry in sys.path if entry != str(HERE)]
     runner = Runner(request, send)
-    names = legacy_stub.namespace(
-        request["facts"], runner.environ, runner.find, runner.warn, runner.refused, runner.add
-    )
-    runner.restore = _install_stub(names, legacy_stub.SUBMODULES)
+    names = namespace(request["facts"], runner.environ, runner.find, runner.warn, runner.refused, runner.add)
+    runner.restore = _install_stub(names, SUBMODULES)
     os.environ = runner.environ  # type: ignore[assignment] # noqa: B003 - recipes get this one and no other
     _pretend(str(request["facts"]["machine"]))
     sys.dont_write_bytecode = True
     signal.signal(signal.SIGALRM, _time_is_up)
     runner.clock.install()
     leave = os._exit
-    legacy_guard.limit_resources()
-    legacy_guard.install(runner.refused, runner.opened)
+    guard.limit_resources()
+    guard.install(runner.refused, runner.opened)
     runner.run()
     leave(0)  # whatever threads recipes have started
 

@@ -16,13 +16,11 @@ from jetson_containers.cli import llm_fit
 from jetson_containers.cli.app import App
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm import fit, fit_check
-from jetson_containers.llm.fit import GIB, FitVerdict
-from jetson_containers.llm.fit import query as fitting
+from jetson_containers.llm.fit import GIB, FitVerdict, query
 from jetson_containers.llm.fit.query import FitQuestion
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import known as knownmodels
-from jetson_containers.llm.models import lookup
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.llm.models import known, lookup
+from jetson_containers.llm.models.config import from_hf
+from jetson_containers.platforms import detect
 from tests.hubserver import HubServer
 from tests.paths import TESTS_DIR, UNIT_DIR
 
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jetson_containers.llm.models.config import ModelConfig
+    from jetson_containers.platforms.platform import Platform
 
 GGUF = UNIT_DIR / "gguf" / "by-gguf-py.gguf"
 HOSTS = TESTS_DIR / "hosts"
@@ -37,18 +36,18 @@ KEYS = (
     "model", "runtime", "quantization", "context", "board", "weights_bytes", "kv_bytes", "runtime_bytes",
     "baseline_bytes", "total_bytes", "available_bytes", "fits", "peak_bytes", "decode_tokens_per_s", "advice",
 )  # fmt: skip
-LLAMA = knownmodels.configs()["meta-llama/Llama-2-7b-chat-hf"]
+LLAMA = known.configs()["meta-llama/Llama-2-7b-chat-hf"]
 
 
 def no_hub(reference: str) -> ModelConfig:
     raise AssertionError(f"{reference}: the hub was asked")
 
 
-def ask(model: str, **given: Any) -> fitting.FitAnswer:
+def ask(model: str, **given: Any) -> query.FitAnswer:
     source = lookup.find_shape(model, no_hub)
     question = FitQuestion(**{"board": "orin-nx-16gb", **given})
-    machine = fitting.machine_for(question, lambda: platforms.parse_target("cpu"), Path("/nowhere"))
-    return fitting.answer(source, machine, question)
+    machine = query.machine_for(question, lambda: detect.parse_target("cpu"), Path("/nowhere"))
+    return query.answer(source, machine, question)
 
 
 def run(*argv: str) -> tuple[int, str]:
@@ -59,15 +58,16 @@ def run(*argv: str) -> tuple[int, str]:
 # Board, target and mode ----------------------------------------------------------------------------------------------
 
 
-def on(board: str, target: str = "", **given: Any) -> fitting.FitAnswer:
+def on(board: str, target: str = "", **given: Any) -> query.FitAnswer:
     source = lookup.find_shape("internlm-chat-7b", no_hub)
     question = FitQuestion(board=board, runtime=given.pop("runtime", "lmdeploy"), **given)
-    platform = platforms.parse_target(target or "cpu")
-    machine = fitting.machine_for(question, lambda: platform, Path("/nowhere"), cross=bool(target))
-    return fitting.answer(source, machine, question)
+    platform = detect.parse_target(target or "cpu")
+    machine = query.machine_for(question, lambda: platform, Path("/nowhere"), cross=bool(target))
+    return query.answer(source, machine, question)
 
 
-def test_the_target_decides_the_runtime_s_version_on_a_board() -> None:
+def test_fit_target_decides_the_version_of_the_runtime() -> None:
+    """The target decides the runtime's version on a board."""
     old, new = on("orin-nx-16gb", "r35.4.1"), on("orin-nx-16gb", "r36.4.3")
     assert (old.best.verdict, str(old.machine.release)) == (FitVerdict.FITS, "35.4.1")
     assert (new.best.verdict, new.best.reason) == (
@@ -78,19 +78,20 @@ def test_the_target_decides_the_runtime_s_version_on_a_board() -> None:
     kv = {}
     for release in ("r35.4.1", "r36.4.3"):
         question = FitQuestion(board="orin-nx-16gb", runtime="lmdeploy")
-        machine = fitting.machine_for(
-            question, lambda text=release: platforms.parse_target(text), Path("/"), cross=True,  # type: ignore[misc]
+        machine = query.machine_for(
+            question, lambda text=release: detect.parse_target(text), Path("/"), cross=True,  # type: ignore[misc]
         )  # fmt: skip
-        kv[release] = fitting.answer(llama, machine, question).best.kv_bytes
+        kv[release] = query.answer(llama, machine, question).best.kv_bytes
     assert kv["r35.4.1"] == (4096 + 128) * 2 * 32 * 4096 * 2
     assert kv["r36.4.3"] > kv["r35.4.1"] * 3 // 2
 
 
-def test_advice_keeps_to_the_target_s_release() -> None:
+def test_fit_advice_keeps_to_the_release_of_the_target() -> None:
+    """Advice keeps to the target's release."""
     source = lookup.find_shape("internlm2-chat-20b", no_hub)
     question = FitQuestion(board="xavier-nx-8gb", runtime="llama_cpp", quantization="F16")
-    machine = fitting.machine_for(question, lambda: platforms.parse_target("r35.4.1"), Path("/"), cross=True)
-    boards = [item.machine for item in fitting.answer(source, machine, question).advice if "--board" in item.options]
+    machine = query.machine_for(question, lambda: detect.parse_target("r35.4.1"), Path("/"), cross=True)
+    boards = [item.machine for item in query.answer(source, machine, question).advice if "--board" in item.options]
     assert boards
     assert all(each.l4t == (35,) for each in boards)
 
@@ -106,25 +107,27 @@ def test_advice_keeps_to_the_target_s_release() -> None:
         ("", {"vram": 8.0}, "`--vram` is about a graphics card", "leave one of them out"),
     ],
 )
-def test_board_target_and_mode_that_contradict_are_refused(
+def test_fit_refuses_board_target_and_mode_that_contradict(
     target: str, given: dict[str, Any], words: str, hint: str
 ) -> None:
+    """A board, a target and a mode that contradict each other are refused."""
     with pytest.raises(UsageError) as caught:
         on("orin-nx-16gb", target, **given)
     assert words in caught.value.message
     assert hint in (caught.value.hint or "")
 
 
-def test_a_mode_without_a_board_is_refused() -> None:
+def test_fit_refuses_a_mode_without_a_board() -> None:
+    """A mode without a board is refused."""
     with pytest.raises(UsageError, match="no board is named"):
-        fitting.machine_for(FitQuestion(mode="15W", vram=24.0), lambda: platforms.parse_target("cu129"), Path("/"))
-    here = fitting.machine_for(
-        FitQuestion(mode="15W"), lambda: platforms.parse_target("r36.4.3,orin-nx-16gb"), Path("/")
-    )
+        query.machine_for(FitQuestion(mode="15W", vram=24.0), lambda: detect.parse_target("cu129"), Path("/"))
+    here = query.machine_for(FitQuestion(mode="15W"), lambda: detect.parse_target("r36.4.3,orin-nx-16gb"), Path("/"))
     assert (here.mode, here.sm_hz) == ("15W", 4 * 612e6)
 
 
-def test_a_slower_mode_s_speed_is_followed_or_said_to_be_unknown() -> None:
+def test_fit_speed_of_a_slower_mode_is_predicted_or_unknown() -> None:
+    """A slower mode's speed is predicted, or called unknown."""
+
     def speeds(runtime: str, mode: str) -> tuple[float | None, float | None]:
         best = on("orin-nx-16gb", runtime=runtime, mode=mode).best
         return best.decode_tokens_per_s, best.decode_tokens_per_s_most
@@ -141,7 +144,8 @@ def test_a_slower_mode_s_speed_is_followed_or_said_to_be_unknown() -> None:
     assert speeds("lmdeploy", "10W")[0] is None  # nobody published that mode's clocks
 
 
-def test_an_unknown_speed_is_shown_as_what_the_memory_allows() -> None:
+def test_fit_shows_an_unknown_speed_as_what_the_memory_allows() -> None:
+    """An unknown speed is shown as what the memory allows."""
     code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "15W", "--runtime", "mlc")
     assert code == 0
     assert re.search(r"GiB, at most \d+ tokens/s", out)
@@ -152,7 +156,8 @@ def test_an_unknown_speed_is_shown_as_what_the_memory_allows() -> None:
     assert given["decode_tokens_per_s_most"] > 10
 
 
-def test_the_version_for_the_target_is_said() -> None:
+def test_fit_names_the_version_for_the_target() -> None:
+    """The version for the target is named."""
     app = App()
     app.options["target"] = "r35.4.1"
     argv = ["internlm-chat-7b", "--board", "orin-nx-16gb", "--runtime", "lmdeploy", "--json"]
@@ -165,13 +170,17 @@ def test_the_version_for_the_target_is_said() -> None:
     [("r35.4.1", (35,)), ("r36.4.3,orin-nx-16gb", (36,)), ("r36.4.3,agx-orin-64gb", (35, 36, 39)),
      ("r38.2", (35, 36, 39)), ("x86_64,cu129", (35, 36, 39))],
 )  # fmt: skip
-def test_other_commands_take_the_target_s_release_where_the_board_runs_it(target: str, majors: tuple[int, ...]) -> None:
-    machine = fit_check.machine_for("orin-nx-16gb", platforms.parse_target(target), App().console)
+def test_fit_check_takes_the_release_of_the_target_where_the_board_runs_it(
+    target: str, majors: tuple[int, ...]
+) -> None:
+    """Other commands take the target's release where the board runs it."""
+    machine = fit_check.machine_for("orin-nx-16gb", detect.parse_target(target), App().console)
     assert machine is not None
     assert machine.l4t == majors
 
 
-def test_what_a_model_cannot_be_quantized_to_is_impossible() -> None:
+def test_fit_of_a_quantization_the_model_cannot_have_is_impossible() -> None:
+    """What a model cannot be quantized to is impossible."""
     gemma = ask("gemma-2-2b-it", runtime="mlc", quantization="q4f16_ft").best
     assert gemma.verdict is FitVerdict.IMPOSSIBLE
     assert gemma.reason.startswith("mlc does not quantize the architecture `gemma2` to q4f16_ft; it can to q4f16_1,")
@@ -182,24 +191,27 @@ def test_what_a_model_cannot_be_quantized_to_is_impossible() -> None:
 
 
 @pytest.mark.parametrize("name", ["meta-llama/Llama-2-7b-chat-hf", "Llama-2-7b-chat-hf", "llama-2-7B-chat-HF"])
-def test_a_well_known_name_needs_no_network(name: str) -> None:
+def test_find_shape_of_a_well_known_name_needs_no_network(name: str) -> None:
+    """A well-known name needs no network."""
     source = lookup.find_shape(name, no_hub)
     assert (source.name, source.config.layers) == ("meta-llama/Llama-2-7b-chat-hf", 32)
 
 
-def test_another_hub_name_is_asked_for() -> None:
+def test_find_shape_asks_the_hub_for_another_name() -> None:
+    """Another hub name is asked for."""
     asked: list[str] = []
 
     def hub(reference: str) -> ModelConfig:
         asked.append(reference)
-        return modelconfig.from_hf(LLAMA)
+        return from_hf(LLAMA)
 
     for name in ("org/model", "meta-llama/Llama-2-7b-chat-hf@refs/pr/1"):
         assert lookup.find_shape(name, hub).config.hidden == 4096
     assert asked == ["org/model", "meta-llama/Llama-2-7b-chat-hf@refs/pr/1"]
 
 
-def test_a_directory_a_config_and_a_gguf_file_are_read(tmp_path: Path) -> None:
+def test_find_shape_reads_a_directory_a_config_and_a_gguf_file(tmp_path: Path) -> None:
+    """A directory, a config.json and a GGUF file are read."""
     model = tmp_path / "mine"
     model.mkdir()
     (model / "config.json").write_text(json.dumps(LLAMA))
@@ -216,7 +228,8 @@ def test_a_directory_a_config_and_a_gguf_file_are_read(tmp_path: Path) -> None:
         lookup.find_shape(str(folder), no_hub)
 
 
-def test_an_artefact_of_mlc_keeps_its_quantization_and_context(tmp_path: Path) -> None:
+def test_fit_of_an_mlc_artifact_keeps_its_quantization_and_context(tmp_path: Path) -> None:
+    """An artifact of MLC keeps its quantization and context."""
     config = {"model_type": "llama", "quantization": "q4f16_1", "context_window_size": 768, "model_config": dict(LLAMA)}
     (tmp_path / "mlc-chat-config.json").write_text(json.dumps(config))
     answer = ask(str(tmp_path))
@@ -231,7 +244,8 @@ def test_an_artefact_of_mlc_keeps_its_quantization_and_context(tmp_path: Path) -
     ("content", "words"),
     [("{", "cannot be read"), ("[1]", "holds no object"), ("{}", "no usable `hidden_size`")],
 )
-def test_a_broken_config_is_named(tmp_path: Path, content: str, words: str) -> None:
+def test_find_shape_names_a_broken_config(tmp_path: Path, content: str, words: str) -> None:
+    """A broken config.json is named."""
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(UsageError, match=words) as error:
         lookup.find_shape(str(tmp_path), no_hub)
@@ -239,12 +253,14 @@ def test_a_broken_config_is_named(tmp_path: Path, content: str, words: str) -> N
 
 
 @pytest.mark.parametrize("name", ["nonsense", "./nonsense/model", "/nonsense/model", "org/model.gguf"])
-def test_what_is_no_model_is_said(name: str) -> None:
+def test_find_shape_refuses_what_is_not_a_model(name: str) -> None:
+    """What is not a model is refused."""
     with pytest.raises(UsageError, match="no model"):
         lookup.find_shape(name, no_hub)
 
 
-def test_a_name_that_is_nearly_known_is_suggested_and_the_tiny_model_needs_no_answer() -> None:
+def test_find_shape_suggests_a_close_name_and_refuses_tiny() -> None:
+    """A name that is nearly known is suggested, and the tiny model needs no answer."""
     with pytest.raises(UsageError) as error:
         lookup.find_shape("Llama-3.1-8B-Instruct", no_hub)
     assert "`Meta-Llama-3.1-8B-Instruct`" in (error.value.hint or "")
@@ -252,7 +268,8 @@ def test_a_name_that_is_nearly_known_is_suggested_and_the_tiny_model_needs_no_an
         lookup.find_shape("tiny", no_hub)
 
 
-def test_an_empty_directory_is_no_model(tmp_path: Path) -> None:
+def test_find_shape_refuses_an_empty_directory(tmp_path: Path) -> None:
+    """An empty directory is not a model."""
     with pytest.raises(UsageError, match=r"neither config\.json nor a \.gguf file"):
         lookup.find_shape(str(tmp_path), no_hub)
 
@@ -270,7 +287,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         yield server
 
 
-def test_of_a_hub_model_only_config_json_is_fetched(hub: HubServer, tmp_path: Path) -> None:
+def test_fit_fetches_only_config_json_of_a_hub_model(hub: HubServer, tmp_path: Path) -> None:
+    """Of a hub model only config.json is fetched."""
     hub.add("org/model", {"config.json": json.dumps(dict(LLAMA)).encode(), "model.safetensors": b"1" * 5000})
     code, out = run("org/model", "--board", "orin-nx-16gb", "--runtime", "mlc", "--json")
     assert (code, json.loads(out)["model"], json.loads(out)["fits"]) == (0, "org/model", True)
@@ -278,7 +296,8 @@ def test_of_a_hub_model_only_config_json_is_fetched(hub: HubServer, tmp_path: Pa
     assert fetched == {"config.json"}
 
 
-def test_a_repository_of_gguf_files_says_what_to_name(hub: HubServer) -> None:
+def test_fit_of_a_gguf_repository_says_what_to_name(hub: HubServer) -> None:
+    """A repository of GGUF files says what to name."""
     hub.add("org/files", {"model-Q4_K_M.gguf": b"GGUF", "README.md": b"x"})
     with pytest.raises(NotReadyError, match=r"org/files: there is no config\.json") as error:
         run("org/files", "--board", "orin-nx-16gb")
@@ -291,58 +310,66 @@ def test_a_repository_of_gguf_files_says_what_to_name(hub: HubServer) -> None:
 @pytest.mark.parametrize(
     ("host", "memory"), [("orin-nx-16gb-r36.4.0", None), ("xavier-nx-8gb-r35.4.1", None), ("x86_64-debian12-cpu", None)]
 )
-def test_without_a_board_this_machine_is_asked_about(host: str, memory: None) -> None:
-    platform = platforms.detect(HOSTS / host)
-    machine = fitting.machine_for(FitQuestion(), lambda: platform, HOSTS / host)
+def test_fit_without_a_board_is_about_this_machine(host: str, memory: None) -> None:
+    """Without a board the question is about this machine."""
+    platform = detect.detect(HOSTS / host)
+    machine = query.machine_for(FitQuestion(), lambda: platform, HOSTS / host)
     assert machine.memory == platform.memory
     assert machine.l4t == ((platform.l4t.major,) if platform.l4t else ())
     assert machine.notes == ()
 
 
-def test_a_target_is_a_machine_too() -> None:
-    platform = platforms.parse_target("orin-nano-8gb,r36.4.3")
-    machine = fitting.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"))
+def test_fit_target_is_a_machine_too() -> None:
+    """A target is a machine too."""
+    platform = detect.parse_target("orin-nano-8gb,r36.4.3")
+    machine = query.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"))
     assert (machine.id, machine.l4t, machine.memory) == ("orin-nano-8gb", (36,), 7475 << 20)
 
 
-def test_a_board_asks_nothing_of_this_machine() -> None:
-    def forbidden() -> platforms.Platform:
+def test_fit_board_asks_nothing_of_this_machine() -> None:
+    """A board asks nothing of this machine."""
+
+    def forbidden() -> Platform:
         raise AssertionError("the platform was asked")
 
-    machine = fitting.machine_for(FitQuestion(board="nano", swap=4), forbidden, Path("/"))
+    machine = query.machine_for(FitQuestion(board="nano", swap=4), forbidden, Path("/"))
     assert (machine.id, machine.swap) == ("nano-4gb", 4 * GIB)
 
 
-def test_a_graphics_card_is_measured_by_its_own_memory() -> None:
-    platform = platforms.detect(HOSTS / "x86_64-nvidia")
-    machine = fitting.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: 24 * GIB)
+def test_fit_measures_a_graphics_card_by_its_own_memory() -> None:
+    """A graphics card is measured by its own memory."""
+    platform = detect.detect(HOSTS / "x86_64-nvidia")
+    machine = query.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: 24 * GIB)
     assert (machine.discrete, machine.memory, machine.host_memory) == (True, 24 * GIB, platform.memory)
-    assert fitting.machine_for(FitQuestion(vram=8), lambda: platform, Path("/nowhere")).memory == 8 * GIB
+    assert query.machine_for(FitQuestion(vram=8), lambda: platform, Path("/nowhere")).memory == 8 * GIB
     with pytest.raises(UsageError, match="graphics card has is unknown"):
-        fitting.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: 0)
+        query.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: 0)
 
 
-def test_a_target_without_a_board_has_no_memory() -> None:
+def test_fit_target_without_a_board_has_no_memory() -> None:
+    """A target without a board has no memory."""
     with pytest.raises(UsageError, match="names no board"):
-        fitting.machine_for(FitQuestion(), lambda: platforms.parse_target("r36.4.3"), Path("/nowhere"))
+        query.machine_for(FitQuestion(), lambda: detect.parse_target("r36.4.3"), Path("/nowhere"))
 
 
-def test_only_swap_on_a_disk_counts(tmp_path: Path) -> None:
+def test_fit_counts_only_swap_on_a_disk(tmp_path: Path) -> None:
+    """Only swap on a disk counts."""
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/swaps").write_text(
         "Filename Type Size Used Priority\n/dev/zram0 partition 1000 0 5\n/swapfile file 2048 0 -2\n"
     )
-    assert fitting.disk_swap(tmp_path) == 2048 * 1024
-    assert fitting.disk_swap(tmp_path / "nowhere") == 0
+    assert query.disk_swap(tmp_path) == 2048 * 1024
+    assert query.disk_swap(tmp_path / "nowhere") == 0
 
 
-def test_what_is_in_use_now_can_be_the_baseline(tmp_path: Path) -> None:
+def test_fit_baseline_can_be_what_is_in_use_now(tmp_path: Path) -> None:
+    """What is in use now can be the baseline."""
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 16000000 kB\nMemFree: 1 kB\nMemAvailable: 12000000 kB\n")
-    platform = platforms.detect(HOSTS / "orin-nx-16gb-r36.4.0")
+    platform = detect.detect(HOSTS / "orin-nx-16gb-r36.4.0")
     question = FitQuestion(runtime="mlc", baseline="now")
-    machine = fitting.machine_for(question, lambda: platform, tmp_path)
-    answer = fitting.answer(lookup.find_shape("Llama-2-7b-chat-hf", no_hub), machine, question)
+    machine = query.machine_for(question, lambda: platform, tmp_path)
+    answer = query.answer(lookup.find_shape("Llama-2-7b-chat-hf", no_hub), machine, question)
     assert answer.best.baseline_bytes == pytest.approx(4000000 * 1024, rel=0.001)
     with pytest.raises(UsageError, match="measures this machine"):
         ask("Llama-2-7b-chat-hf", baseline="now")
@@ -351,16 +378,18 @@ def test_what_is_in_use_now_can_be_the_baseline(tmp_path: Path) -> None:
 # The answer ----------------------------------------------------------------------------------------------------------
 
 
-def test_all_runtimes_are_listed_the_best_first() -> None:
+def test_fit_lists_all_runtimes_the_best_first() -> None:
+    """All runtimes are listed, the best first."""
     answer = ask("Llama-2-7b-chat-hf")
     assert {each.runtime for each in answer.fits} == set(fit.advice.constants.runtimes())
     verdicts = [each.verdict for each in answer.fits]
-    assert verdicts == sorted(verdicts, key=fitting._ORDER.index)
+    assert verdicts == sorted(verdicts, key=query._ORDER.index)
     fast = [each.decode_tokens_per_s or 0 for each in answer.fits if each.verdict is FitVerdict.FITS]
     assert fast == sorted(fast, reverse=True)
 
 
-def test_all_quantizations_are_listed_when_asked_for() -> None:
+def test_fit_lists_all_quantizations_when_asked_for() -> None:
+    """All quantizations are listed when asked for."""
     answer = ask("Llama-2-7b-chat-hf", runtime="llama_cpp", every_quantization=True)
     assert len(answer.fits) == 18
     named = ask("Llama-2-7b-chat-hf", quantization="int4")
@@ -369,7 +398,8 @@ def test_all_quantizations_are_listed_when_asked_for() -> None:
         ask("Llama-2-7b-chat-hf", quantization="q99")
 
 
-def test_json_has_the_keys_scripts_rely_on() -> None:
+def test_fit_json_has_the_keys_that_scripts_rely_on() -> None:
+    """The JSON has the keys that scripts rely on."""
     code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--runtime", "transformers", "--json")
     data = json.loads(out)
     assert code == 0
@@ -380,7 +410,8 @@ def test_json_has_the_keys_scripts_rely_on() -> None:
     assert sum(data[part] for part in parts) == pytest.approx(data["total_bytes"], abs=8)
 
 
-def test_the_text_is_a_verdict_a_breakdown_and_what_to_type() -> None:
+def test_fit_text_is_a_verdict_a_breakdown_and_options_to_type() -> None:
+    """The text is a verdict, a breakdown and what to type."""
     code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nano-8gb", "--runtime", "mlc", "--context", "4096")
     assert code == 0
     lines = out.splitlines()
@@ -395,7 +426,8 @@ def test_the_text_is_a_verdict_a_breakdown_and_what_to_type() -> None:
 
 @pytest.mark.parametrize("model", ["Llama-2-7b-chat-hf", "Meta-Llama-3.1-8B-Instruct", "Phi-3.5-mini-instruct"])
 @pytest.mark.parametrize("runtime", ["mlc", "llama_cpp", "vllm", "lmdeploy"])
-def test_advice_can_be_typed_and_then_fits(model: str, runtime: str) -> None:
+def test_fit_advice_can_be_typed_and_then_fits(model: str, runtime: str) -> None:
+    """Advice can be typed and then fits."""
     asked = ["--board", "orin-nano-8gb", "--runtime", runtime, "--context", "8192", "--json"]
     _, out = run(model, *asked)
     data = json.loads(out)
@@ -405,27 +437,31 @@ def test_advice_can_be_typed_and_then_fits(model: str, runtime: str) -> None:
         assert json.loads(again)["fits"], advice
 
 
-def test_a_table_is_shown_without_a_runtime() -> None:
+def test_fit_shows_a_table_without_a_runtime() -> None:
+    """A table is shown without a runtime."""
     code, out = run("Qwen2.5-1.5B-Instruct", "--board", "xavier-nx-8gb")
     assert code == 0
     assert "impossible" in out
-    assert out.splitlines()[-1].startswith("details: jetson-containers llm fit Qwen2.5-1.5B-Instruct --runtime ")
+    assert out.splitlines()[-1].startswith("details: `jetson-containers llm fit Qwen2.5-1.5B-Instruct --runtime ")
 
 
 @pytest.mark.parametrize("runtime", [(), ("--runtime", "llama_cpp")])
-def test_what_cannot_run_is_given_no_speed(runtime: tuple[str, ...]) -> None:
+def test_fit_gives_no_speed_to_what_cannot_run(runtime: tuple[str, ...]) -> None:
+    """What cannot run is given no speed."""
     _, out = run("Qwen2.5-1.5B-Instruct", "--board", "nano-4gb", *runtime)
     about_it, _, _ = out.partition("what fits:")
     assert about_it.startswith("impossible: ")
     assert not re.search(r"\d tokens/s", about_it)
 
 
-def test_a_gguf_file_of_an_unknown_mixture_keeps_its_name() -> None:
+def test_fit_of_a_gguf_file_of_an_unknown_mixture_keeps_its_name() -> None:
+    """A GGUF file of an unknown mixture keeps its name."""
     source = replace(lookup.find_shape(str(GGUF), no_hub), quantization="Q9_X")
-    answer = fitting.answer(source, fit.of_board(fit.board_named("orin-nx-16gb")), FitQuestion())
+    answer = query.answer(source, fit.of_board(fit.board_named("orin-nx-16gb")), FitQuestion())
     assert (answer.best.quantization, answer.best.weights_bytes) == ("Q9_X", 28288)
 
 
-def test_a_gguf_file_is_predicted_by_its_own_directory() -> None:
+def test_fit_of_a_gguf_file_counts_the_tensors_in_its_directory() -> None:
+    """A GGUF file is predicted by its own directory of tensors."""
     answer = ask(str(GGUF))
     assert (answer.best.weights_bytes, answer.best.steps, answer.best.quantization) == (28288, (), "Q8_0")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.fit.weights import active_weights, linear_weights
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import known as knownmodels
+from jetson_containers.llm.models import known
+from jetson_containers.llm.models.config import Quantized, from_hf, from_mlc
 from tests.paths import UNIT_DIR
 
 LLAMA = {
@@ -27,27 +27,31 @@ BY_NAME: dict[str, dict[str, Any]] = {row["what"]: row["config"] for row in FAMI
 
 
 @pytest.mark.parametrize("row", FAMILIES, ids=[row["what"] for row in FAMILIES])
-def test_every_family_has_the_parameters_its_authors_publish(row: dict[str, Any]) -> None:
-    read = modelconfig.from_hf(row["config"])
+def test_config_of_every_family_has_its_published_parameters(row: dict[str, Any]) -> None:
+    """Every family has the parameters its authors publish."""
+    read = from_hf(row["config"])
     parameters = linear_weights(read) + read.vocab * read.hidden * (1 if row["tied"] else 2)
     assert parameters / 1e9 == pytest.approx(row["billions"], rel=0.015)
     assert (read.kv_heads, read.tied) == (row["kv_heads"], row["tied"])
 
 
-def test_a_token_goes_through_some_of_the_experts() -> None:
-    config = modelconfig.from_hf(BY_NAME["mixtral"])
+def test_config_counts_the_experts_a_token_goes_through() -> None:
+    """A token goes through some of the experts."""
+    config = from_hf(BY_NAME["mixtral"])
     assert (config.experts, config.experts_used) == (8, 2)
     assert (active_weights(config) + 2 * config.vocab * config.hidden) / 1e9 == pytest.approx(12.88, rel=0.01)
 
 
-def test_the_class_name_tells_internlm2_from_internlm() -> None:
-    config = modelconfig.from_hf({**LLAMA, "model_type": "internlm", "architectures": ["InternLM2ForCausalLM"]})
+def test_config_class_name_tells_internlm2_from_internlm() -> None:
+    """The class name tells InternLM2 from InternLM."""
+    config = from_hf({**LLAMA, "model_type": "internlm", "architectures": ["InternLM2ForCausalLM"]})
     assert config.model_type == "internlm2"
 
 
-def test_a_window_that_is_not_used_is_none() -> None:
-    assert modelconfig.from_hf(BY_NAME["qwen2 tied"]).sliding_window == 0
-    assert modelconfig.from_hf(BY_NAME["mistral"]).sliding_window == 4096
+def test_config_ignores_a_window_that_is_not_used() -> None:
+    """A window that is not used counts as none."""
+    assert from_hf(BY_NAME["qwen2 tied"]).sliding_window == 0
+    assert from_hf(BY_NAME["mistral"]).sliding_window == 4096
 
 
 @pytest.mark.parametrize(
@@ -66,23 +70,26 @@ def test_a_window_that_is_not_used_is_none() -> None:
         ),
     ],
 )
-def test_a_quantized_checkpoint_says_so(raw: dict[str, Any], expected: tuple[str, int, int]) -> None:
-    found = modelconfig.from_hf({**LLAMA, "quantization_config": raw}).quantized
+def test_config_of_a_quantized_checkpoint_says_so(raw: dict[str, Any], expected: tuple[str, int, int]) -> None:
+    """A quantized checkpoint says so."""
+    found = from_hf({**LLAMA, "quantization_config": raw}).quantized
     assert found is not None
     assert (found.method, found.bits, found.group) == expected
 
 
 @pytest.mark.parametrize("key", ["hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size"])
 @pytest.mark.parametrize("wrong", ["absent", None, "4096", -1, 0, True, [4096]])
-def test_a_missing_key_is_named(key: str, wrong: object) -> None:
+def test_config_names_a_missing_key(key: str, wrong: object) -> None:
+    """A missing key is named."""
     config = {name: value for name, value in {**LLAMA, key: wrong}.items() if name != key or wrong != "absent"}
     with pytest.raises(UsageError, match=f"my/config.json has no usable `{key}`"):
-        modelconfig.from_hf(config, "my/config.json")
+        from_hf(config, "my/config.json")
 
 
-def test_more_heads_than_width_is_no_model() -> None:
+def test_config_with_more_heads_than_width_is_refused() -> None:
+    """More heads than width is not a model."""
     with pytest.raises(UsageError, match="head_dim"):
-        modelconfig.from_hf({**LLAMA, "hidden_size": 8})
+        from_hf({**LLAMA, "hidden_size": 8})
 
 
 KEYS = st.sampled_from([*LLAMA, "moe_num_experts", "bits", "config_groups", "kv_n_heads"])
@@ -97,9 +104,10 @@ JSON = st.recursive(
 @given(
     st.dictionaries(st.sampled_from([*LLAMA, "text_config", "quantization_config", "ffn_config", "attn_config"]), JSON)
 )
-def test_whatever_a_config_holds_the_answer_is_a_shape_or_a_usage_error(config: dict[str, Any]) -> None:
+def test_config_of_any_content_is_a_shape_or_a_usage_error(config: dict[str, Any]) -> None:
+    """Whatever a configuration holds, the answer is a shape or a UsageError."""
     try:
-        read = modelconfig.from_hf({**LLAMA, **config})
+        read = from_hf({**LLAMA, **config})
     except UsageError:
         return
     assert linear_weights(read) > 0
@@ -115,23 +123,26 @@ MLC = {
 }  # fmt: skip
 
 
-def test_mlc_metadata_has_the_shape_the_context_and_the_quantization() -> None:
-    read, original = modelconfig.from_mlc(MLC), modelconfig.from_hf(LLAMA)
-    assert read.quantized == modelconfig.Quantized(method="mlc:q4f16_1", bits=4)
+def test_config_of_mlc_has_shape_context_and_quantization() -> None:
+    """MLC's metadata has the shape, the context and the quantization."""
+    read, original = from_mlc(MLC), from_hf(LLAMA)
+    assert read.quantized == Quantized(method="mlc:q4f16_1", bits=4)
     assert (read.max_position, read.layers, linear_weights(read)) == (4096, 32, linear_weights(original))
 
 
-def test_mlc_metadata_of_the_old_api_says_nothing_of_the_shape() -> None:
+def test_config_of_old_mlc_has_no_shape() -> None:
+    """The metadata of MLC's old API does not hold the shape."""
     with pytest.raises(UsageError, match="no `model_config`"):
-        modelconfig.from_mlc({"model_lib": "x", "local_id": "y", "conv_template": "llama-2", "vocab_size": 32000})
+        from_mlc({"model_lib": "x", "local_id": "y", "conv_template": "llama-2", "vocab_size": 32000})
 
 
-def test_every_known_model_can_be_read_by_any_spelling() -> None:
-    assert len(knownmodels.configs()) >= 18
-    for name in knownmodels.configs():
+def test_known_models_are_found_by_any_spelling() -> None:
+    """Every known model is found by any spelling."""
+    assert len(known.configs()) >= 18
+    for name in known.configs():
         for spelling in (name, name.upper(), name.rpartition("/")[2], f"{name}@main"):
-            assert knownmodels.full_name(spelling) == name
-        config = knownmodels.config(name)
+            assert known.full_name(spelling) == name
+        config = known.config(name)
         assert config is not None
         assert config.architecture.endswith("ForCausalLM")
-    assert knownmodels.config("org/unknown") is None
+    assert known.config("org/unknown") is None

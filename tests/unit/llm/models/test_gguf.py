@@ -48,7 +48,8 @@ SHAPE = [
 ]
 
 
-def test_a_file_of_another_writer_is_read_exactly() -> None:
+def test_gguf_file_of_another_writer_is_read_exactly() -> None:
+    """A file of another writer is read exactly."""
     file = gguf.read(WRITTEN_BY_GGUF_PY)
     assert file.version == 3
     assert file.file_type == "Q8_0"
@@ -61,7 +62,8 @@ def test_a_file_of_another_writer_is_read_exactly() -> None:
     assert file.tensors[0].shape == (64, 32)
 
 
-def test_its_shape_comes_in_our_vocabulary() -> None:
+def test_gguf_shape_comes_in_our_vocabulary() -> None:
+    """The shape comes in our vocabulary."""
     config = gguf.model_config(gguf.read(WRITTEN_BY_GGUF_PY))
     assert (config.model_type, config.layers, config.hidden, config.intermediate) == ("llama", 2, 64, 96)
     assert (config.heads, config.kv_heads, config.head_dim, config.vocab) == (4, 2, 16, 32)
@@ -70,20 +72,23 @@ def test_its_shape_comes_in_our_vocabulary() -> None:
     assert config.quantized.method == "gguf:Q8_0"
 
 
-def test_the_weights_read_for_a_token_leave_the_embedding_out() -> None:
+def test_gguf_weights_read_for_a_token_leave_the_embedding_out() -> None:
+    """The weights read for a token leave the embedding out."""
     file = gguf.read(WRITTEN_BY_GGUF_PY)
     held = weights.of_file(file, gguf.model_config(file))
     assert held.total == file.weights_bytes
     assert held.per_token == file.weights_bytes - file.embedding_bytes
 
 
-def test_a_number_per_layer_counts_with_its_largest() -> None:
+def test_gguf_number_per_layer_counts_with_its_largest() -> None:
+    """A number per layer counts with its largest."""
     per_layer = text("llama.attention.head_count_kv") + struct.pack("<IIQ2I", 9, 4, 2, 1, 2)
     config = gguf.model_config(gguf.parse(header([*SHAPE, per_layer], [])))
     assert config.kv_heads == 2
 
 
-def test_a_long_array_is_counted_and_not_kept() -> None:
+def test_gguf_long_array_is_counted_and_not_kept() -> None:
+    """A long array is counted and not kept."""
     long = text("tokenizer.ggml.scores") + struct.pack("<IIQ", 9, 6, 10_000) + bytes(40_000)
     words = text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 5000) + text("a") * 5000
     file = gguf.parse(header([ARCHITECTURE, long, words], []))
@@ -91,7 +96,8 @@ def test_a_long_array_is_counted_and_not_kept() -> None:
     assert file.metadata["tokenizer.ggml.tokens"] == gguf.Counted(length=5000)
 
 
-def test_the_first_bytes_of_a_file_are_enough() -> None:
+def test_gguf_header_alone_is_enough() -> None:
+    """The first bytes of a file are enough."""
     assert gguf.parse(GOOD + bytes(100)) == gguf.parse(GOOD)
 
 
@@ -117,39 +123,45 @@ def test_the_first_bytes_of_a_file_are_enough() -> None:
         (header([], [tensor("t", (1 << 40, 1 << 40), 0)]), "elements"),
     ],
 )
-def test_what_cannot_be_read_is_said(data: bytes, words: str) -> None:
+def test_gguf_names_what_cannot_be_read(data: bytes, words: str) -> None:
+    """What cannot be read is named."""
     with pytest.raises(UsageError, match=words):
         gguf.parse(data, "model.gguf")
 
 
-def test_arrays_in_arrays_end_somewhere() -> None:
+def test_gguf_limits_arrays_in_arrays() -> None:
+    """Arrays in arrays have a limit."""
     nested = struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * 1000
     with pytest.raises(UsageError, match="does not exist"):
         gguf.parse(header([text("a") + nested], []) + bytes(2000))
 
 
 @pytest.mark.parametrize("missing", range(len(SHAPE)))
-def test_a_missing_key_is_named(missing: int) -> None:
+def test_gguf_names_a_missing_key(missing: int) -> None:
+    """A missing key is named."""
     values = [value for position, value in enumerate(SHAPE) if position != missing]
     with pytest.raises(UsageError, match=r"general\.architecture|llama|vocab_size"):
         gguf.model_config(gguf.parse(header(values, [])))
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_gguf_names_a_missing_file(tmp_path: Path) -> None:
+    """A missing file is named."""
     with pytest.raises(UsageError, match="No such file"):
         gguf.read(tmp_path / "no.gguf")
 
 
 @given(st.integers(0, len(GOOD) - 1))
 @settings(deadline=None, max_examples=60)
-def test_a_truncated_file_is_damaged(length: int) -> None:
+def test_gguf_truncated_file_is_damaged(length: int) -> None:
+    """A truncated file is damaged."""
     with pytest.raises(UsageError):
         gguf.parse(GOOD[:length])
 
 
 @given(st.lists(st.tuples(st.integers(4, len(GOOD) - 1), st.binary(min_size=1, max_size=8)), min_size=1, max_size=4))
 @settings(deadline=None, max_examples=150)
-def test_damage_is_an_error_or_another_file_and_never_more(damage: list[tuple[int, bytes]]) -> None:
+def test_gguf_damage_is_an_error_or_another_file(damage: list[tuple[int, bytes]]) -> None:
+    """Damage is an error or another file, and never a crash."""
     data = bytearray(GOOD)
     for position, patch in damage:
         data[position : position + len(patch)] = patch
@@ -161,7 +173,7 @@ def test_damage_is_an_error_or_another_file_and_never_more(damage: list[tuple[in
     assert file.weights_bytes >= 0
 
 
-def test_a_files_layers_are_what_its_tensors_are() -> None:
+def test_gguf_layers_are_what_the_tensors_are() -> None:
     """Only layers with keys keep tokens, windows are per layer, and of experts a token reads some."""
 
     def part(name: str, *shape: int) -> gguf.Tensor:
@@ -187,7 +199,8 @@ def test_a_files_layers_are_what_its_tensors_are() -> None:
     assert held.per_token == pytest.approx(rest + 4 * 2 * 64 * 128 * 2 + 2 * 64 * 1000)
 
 
-def test_a_file_with_absurdly_many_layers_is_refused_at_once() -> None:
+def test_gguf_with_absurdly_many_layers_is_refused_at_once() -> None:
+    """A file with absurdly many layers is refused at once."""
     metadata = {
         "general.architecture": "x", "x.block_count": 1 << 31, "x.embedding_length": 64, "x.attention.head_count": 4,
         "x.vocab_size": 1000, "x.attention.sliding_window": 8, "x.attention.sliding_window_pattern": 2,

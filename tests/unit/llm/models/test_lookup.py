@@ -10,8 +10,7 @@ import pytest
 
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm.decide import choose_runtime
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import lookup
+from jetson_containers.llm.models import config, lookup
 from jetson_containers.llm.models.types import Model
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
 from jetson_containers.llm.request import LlmRequest
@@ -89,7 +88,8 @@ def hub(data: Path) -> FakeHub:
     return FakeHub(data, {info.id: info for info in (FULL, GGUF, MLC)})
 
 
-def test_tiny_is_made_on_the_spot_in_an_image_that_can(data: Path, hub: FakeHub) -> None:
+def test_lookup_of_tiny_makes_it_in_an_image_that_can(data: Path, hub: FakeHub) -> None:
+    """`tiny` is made on the spot, in an image that can."""
     model = lookup.find("tiny", data, hub)
     assert isinstance(model.first, CommandStep)
     assert (model.first.argv, model.first.packages) == (("make-tiny-model", "{output}"), ("llama_cpp",))
@@ -97,21 +97,24 @@ def test_tiny_is_made_on_the_spot_in_an_image_that_can(data: Path, hub: FakeHub)
 
 
 @pytest.mark.parametrize("spelling", ["{data}/models/mine", "{data}/models/mine/", "/data/models/mine"])
-def test_a_directory_below_data_is_used_where_it_is(data: Path, hub: FakeHub, spelling: str) -> None:
+def test_lookup_uses_a_directory_below_data_where_it_is(data: Path, hub: FakeHub, spelling: str) -> None:
+    """A directory below data is used where it is."""
     model = lookup.find(spelling.format(data=data), data, hub)
     assert (model.path, model.name, model.first) == ("/data/models/mine", "mine", None)
     assert model.config is not None
     assert model.config.layers == 2
 
 
-def test_a_local_checkpoint_that_changed_is_another_one(data: Path, hub: FakeHub) -> None:
+def test_lookup_identity_changes_with_a_local_checkpoint(data: Path, hub: FakeHub) -> None:
+    """A local checkpoint that changed is another one."""
     before = lookup.find("/data/models/mine", data, hub).identity
     assert lookup.find("/data/models/mine", data, hub).identity == before
     (data / "models/mine/model.safetensors").write_text("new")
     assert lookup.find("/data/models/mine", data, hub).identity != before
 
 
-def test_a_snapshot_of_the_hubs_cache_is_called_by_its_models_name(data: Path, hub: FakeHub) -> None:
+def test_lookup_of_a_cached_snapshot_has_the_name_of_its_model(data: Path, hub: FakeHub) -> None:
+    """A snapshot in the hub's cache has the name of its model."""
     snapshot = data / f"models/huggingface/models--org--Model-7B/snapshots/{COMMIT}"
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text(json.dumps(LLAMA))
@@ -123,7 +126,8 @@ def test_a_snapshot_of_the_hubs_cache_is_called_by_its_models_name(data: Path, h
     assert lookup.find(str(snapshot), data, hub).identity == lookup.find("org/Model-7B", data, hub).identity
 
 
-def test_a_hub_name_is_downloaded_without_what_nobody_reads(data: Path, hub: FakeHub) -> None:
+def test_lookup_of_a_hub_name_leaves_out_files_that_nobody_reads(data: Path, hub: FakeHub) -> None:
+    """A hub name is downloaded without the files that nobody reads."""
     model = lookup.find("org/Model-7B", data, hub)
     assert model.path == f"/data/models/huggingface/models--org--Model-7B/snapshots/{COMMIT}"
     assert isinstance(model.first, DownloadStep)
@@ -135,7 +139,8 @@ def test_a_hub_name_is_downloaded_without_what_nobody_reads(data: Path, hub: Fak
     assert {"*.bin", "onnx/*", "*.gguf"} <= set(ignored)
 
 
-def test_a_download_is_done_when_every_wanted_file_has_its_size(data: Path, hub: FakeHub) -> None:
+def test_lookup_download_is_done_when_every_file_has_its_size(data: Path, hub: FakeHub) -> None:
+    """A download is done when every wanted file has its size."""
     model = lookup.find("org/Model-7B", data, hub)
     place = data / model.path.removeprefix("/data/")
     place.mkdir(parents=True)
@@ -148,7 +153,8 @@ def test_a_download_is_done_when_every_wanted_file_has_its_size(data: Path, hub:
     assert not model.first.is_done()
 
 
-def test_a_revision_counts_only_where_it_was_asked_for(data: Path, hub: FakeHub) -> None:
+def test_lookup_revision_counts_only_where_it_was_asked_for(data: Path, hub: FakeHub) -> None:
+    """A revision counts only where it was asked for."""
     assert lookup.find("org/Model-7B", data, hub).identity == "hub:org/Model-7B"
     assert lookup.find("org/Model-7B@v1.0", data, hub).identity == f"hub:org/Model-7B@{COMMIT}"
 
@@ -162,9 +168,10 @@ def test_a_revision_counts_only_where_it_was_asked_for(data: Path, hub: FakeHub)
         ("org/Model-GGUF@main/model-Q4_K_S.gguf", "", "model-Q4_K_S.gguf"),
     ],
 )
-def test_of_a_repository_of_gguf_files_one_is_taken(
+def test_lookup_takes_one_file_of_a_gguf_repository(
     data: Path, hub: FakeHub, asked: str, quantization: str, file: str
 ) -> None:
+    """Of a repository of GGUF files one is taken."""
     model = lookup.find(asked, data, hub, quantization)
     assert model.path.endswith("/" + file)
     assert model.prepared == "llama_cpp"
@@ -172,13 +179,15 @@ def test_of_a_repository_of_gguf_files_one_is_taken(
     assert model.first.size == 10
 
 
-def test_a_quantization_the_repository_lacks_lists_its_files(data: Path, hub: FakeHub) -> None:
+def test_lookup_of_a_quantization_the_repository_lacks_lists_its_files(data: Path, hub: FakeHub) -> None:
+    """A quantization the repository lacks lists its files."""
     with pytest.raises(UsageError, match="no GGUF file with Q2_K") as caught:
         lookup.find("org/Model-GGUF", data, hub, "Q2_K")
     assert "org/Model-GGUF/model-Q8_0.gguf" in (caught.value.hint or "")
 
 
-def test_what_others_prepared_with_mlc_is_known_by_its_files(data: Path, hub: FakeHub) -> None:
+def test_lookup_knows_an_mlc_repository_by_its_files(data: Path, hub: FakeHub) -> None:
+    """What others prepared with MLC is known by its files."""
     assert lookup.find("mlc-ai/Model-q4f16_1-MLC", data, hub).prepared == "mlc"
 
 
@@ -194,26 +203,30 @@ def test_what_others_prepared_with_mlc_is_known_by_its_files(data: Path, hub: Fa
         ("org/Model-7B/no-such-file.gguf", "has no file"),
     ],
 )
-def test_what_is_no_model_is_said(data: Path, hub: FakeHub, model: str, words: str) -> None:
+def test_lookup_refuses_what_is_not_a_model(data: Path, hub: FakeHub, model: str, words: str) -> None:
+    """What is not a model is refused."""
     with pytest.raises(UsageError, match=words):
         lookup.find(model.format(data=data), data, hub)
 
 
-def test_a_well_known_name_needs_no_organization(data: Path, hub: FakeHub) -> None:
+def test_lookup_of_a_well_known_name_needs_no_organization(data: Path, hub: FakeHub) -> None:
+    """A well-known name needs no organization."""
     hub.infos["Qwen/Qwen2.5-1.5B-Instruct"] = Info("Qwen/Qwen2.5-1.5B-Instruct", FULL.files, LLAMA)
     assert lookup.find("qwen2.5-1.5b-instruct", data, hub).identity == "hub:Qwen/Qwen2.5-1.5B-Instruct"
     with pytest.raises(UsageError, match="no model"):
         lookup.find("Qwen9-1.5B", data, hub)
 
 
-def test_a_dry_run_without_network_knows_the_shape_of_well_known_models(data: Path, hub: FakeHub) -> None:
+def test_lookup_without_network_knows_the_shape_of_well_known_models(data: Path, hub: FakeHub) -> None:
+    """A dry run without network knows the shape of well-known models."""
+
     def unreachable(_reference: str) -> Any:
         raise NotReadyError("the hub cannot be reached")
 
     hub.describe = unreachable  # type: ignore[method-assign]
     with pytest.raises(NotReadyError):
         lookup.find("org/Model-7B", data, hub)
-    model = lookup.find("org/Model-7B", data, hub, known=lambda _name: modelconfig.from_hf(LLAMA))
+    model = lookup.find("org/Model-7B", data, hub, known=lambda _name: config.from_hf(LLAMA))
     assert (model.name, model.identity) == ("Model-7B", "hub:org/Model-7B")
     assert model.config is not None
 
@@ -226,7 +239,8 @@ def quantized(data: Path, name: str, **method: Any) -> Path:
     return path
 
 
-def test_what_was_quantized_here_is_known_by_the_runtime_that_did(data: Path, hub: FakeHub) -> None:
+def test_lookup_names_the_runtime_that_quantized_here(data: Path, hub: FakeHub) -> None:
+    """What was quantized here is known by the runtime that did it."""
     path = quantized(data, "awq/m-int4", quant_method="compressed-tensors")
     assert lookup.find(str(path), data, hub).maker == ""
     record = {"schema": 2, "step": "quantize", "key": "k", "files": {"config.json": {"size": 1, "sha256": "0"}}}
@@ -234,7 +248,8 @@ def test_what_was_quantized_here_is_known_by_the_runtime_that_did(data: Path, hu
     assert lookup.find(str(path), data, hub).maker == "awq"
 
 
-def test_who_asked_for_a_plain_checkpoint_is_not_its_maker(data: Path, hub: FakeHub) -> None:
+def test_lookup_of_a_plain_checkpoint_names_no_maker(data: Path, hub: FakeHub) -> None:
+    """Who asked for a plain checkpoint is not its maker."""
     path = data / "models" / "plain"
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(LLAMA))
@@ -253,11 +268,12 @@ def test_who_asked_for_a_plain_checkpoint_is_not_its_maker(data: Path, hub: Fake
         ("", "", "", "llama_cpp"),
     ],
 )
-def test_a_model_is_served_by_its_maker_unless_another_is_asked_for(
+def test_choose_runtime_takes_the_maker_unless_another_is_asked_for(
     method: str, maker: str, asked: str, expected: str
 ) -> None:
+    """A model is served by its maker unless another runtime is asked for."""
     raw = {**LLAMA, "quantization_config": {"quant_method": method, "bits": 4}} if method else LLAMA
-    model = Model(asked="m", name="m", path="/data/m", identity="i", config=modelconfig.from_hf(raw, "m"), maker=maker)
+    model = Model(asked="m", name="m", path="/data/m", identity="i", config=config.from_hf(raw, "m"), maker=maker)
     assert choose_runtime(LlmRequest(model="m", runtime=asked), model).name == expected
 
 
@@ -274,7 +290,8 @@ SPLIT = Info(
 
 
 @pytest.mark.parametrize("asked", ["org/Big-GGUF", "org/Big-GGUF/q4/big-Q4_K_M-00002-of-00002.gguf"])
-def test_a_model_in_several_files_is_downloaded_whole(data: Path, hub: FakeHub, asked: str) -> None:
+def test_lookup_downloads_all_files_of_a_split_model(data: Path, hub: FakeHub, asked: str) -> None:
+    """A model in several files is downloaded completely."""
     hub.infos[SPLIT.id] = SPLIT
     model = lookup.find(asked, data, hub)
     assert isinstance(model.first, DownloadStep)
@@ -293,7 +310,7 @@ def test_a_model_in_several_files_is_downloaded_whole(data: Path, hub: FakeHub, 
     assert model.first.is_done()
 
 
-def test_a_folder_called_like_a_model_does_not_stand_in_its_way(
+def test_lookup_prefers_the_hub_to_a_folder_of_the_same_name(
     data: Path, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A clone of the organisation's code in the current directory, for instance."""
@@ -321,6 +338,7 @@ def test_a_folder_called_like_a_model_does_not_stand_in_its_way(
         ("gpt2", None),
     ],
 )
-def test_names_of_the_hub_are_read_as_the_download_reads_them(text: str, expected: tuple[Any, ...] | None) -> None:
+def test_lookup_reads_hub_names_as_the_download_does(text: str, expected: tuple[Any, ...] | None) -> None:
+    """Names of the hub are read as the download reads them."""
     found = lookup.reference_of(text)
     assert (found and (found.repo, found.revision, found.file)) == expected

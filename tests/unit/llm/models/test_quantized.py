@@ -8,11 +8,11 @@ import pytest
 
 from jetson_containers.llm import fit
 from jetson_containers.llm.fit import GIB, FitVerdict, predict
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import quantized as modelquantized
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.models import quantized
+from jetson_containers.llm.models.config import from_hf
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.interface import Job, Target
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 
 L = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
@@ -56,19 +56,21 @@ NVFP4 = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-def test_a_width_is_what_the_method_stores(raw: dict[str, Any], label: str, stored: float) -> None:
-    read = modelquantized.read(raw)
+def test_quantized_bits_are_what_the_method_stores(raw: dict[str, Any], label: str, stored: float) -> None:
+    """The bits are what the method stores."""
+    read = quantized.read_quantized(raw)
     assert read is not None
     assert (read.label, read.stored) == (label, pytest.approx(stored))
 
 
-def test_nvidias_file_beside_the_configuration_counts() -> None:
+def test_quantized_reads_the_file_of_nvidia_beside_the_configuration() -> None:
+    """NVIDIA's file beside the configuration counts."""
     beside = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "group_size": 16}}
-    read = modelconfig.from_hf(L, beside=beside)
+    read = from_hf(L, beside=beside)
     assert read.quantized is not None
     assert (read.quantized.method, read.quantized.label) == ("modelopt", "nvfp4")
-    assert modelconfig.from_hf(L, beside={"quantization": {"kv_cache_quant_algo": "FP8"}}).quantized is None
-    assert modelconfig.from_hf(L, beside={}).quantized is None
+    assert from_hf(L, beside={"quantization": {"kv_cache_quant_algo": "FP8"}}).quantized is None
+    assert from_hf(L, beside={}).quantized is None
 
 
 @pytest.mark.parametrize(
@@ -80,15 +82,17 @@ def test_nvidias_file_beside_the_configuration_counts() -> None:
     ],
     ids=["gpt-oss", "nvfp4", "exl3"],
 )
-def test_a_quantized_checkpoint_weighs_what_its_files_do(config: dict[str, Any], gib: float) -> None:
-    read = modelconfig.from_hf(config)
+def test_quantized_checkpoint_is_as_large_as_its_files(config: dict[str, Any], gib: float) -> None:
+    """A quantized checkpoint is as large as its files."""
+    read = from_hf(config)
     runtime = "exllama" if read.quantized and read.quantized.method == "exl3" else "vllm"
     told = predict(read, runtime=runtime, board=fit.board_named("agx-thor"))
     assert (told.verdict, told.weights_bytes / GIB) == (FitVerdict.FITS, pytest.approx(gib, abs=0.15))
 
 
-def test_a_width_that_is_not_understood_is_said_and_counted_in_full() -> None:
-    read = modelconfig.from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
+def test_quantized_bits_that_are_unknown_count_in_full_with_a_note() -> None:
+    """Bits that are not understood are reported and counted as 16."""
+    read = from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
     told = predict(read, runtime="vllm", board=fit.board_named("agx-thor"))
     assert told.verdict is FitVerdict.UNKNOWN
     assert told.weights_bytes / GIB == pytest.approx(14.96, abs=0.05)
@@ -109,12 +113,11 @@ def test_a_width_that_is_not_understood_is_said_and_counted_in_full() -> None:
         ({"quant_method": "something", "bits": 4}, "exllama", "agx-thor", FitVerdict.IMPOSSIBLE),
     ],
 )
-def test_who_reads_it_is_yes_no_or_not_known(
+def test_quantized_checkpoint_is_read_not_read_or_unknown(
     raw: dict[str, Any], runtime: str, board: str, verdict: FitVerdict
 ) -> None:
-    told = predict(
-        modelconfig.from_hf({**L, "quantization_config": raw}), runtime=runtime, board=fit.board_named(board)
-    )
+    """Who reads it is yes, no or not known."""
+    told = predict(from_hf({**L, "quantization_config": raw}), runtime=runtime, board=fit.board_named(board))
     assert told.verdict is verdict, told.reason
     assert "original" not in told.reason or raw["quant_method"] not in {"mxfp4", "fp8"}
 
@@ -129,15 +132,18 @@ def test_who_reads_it_is_yes_no_or_not_known(
         ({"quant_method": "something", "bits": 4}, "agx-thor,r38.4.0", True, 1),
     ],
 )
-def test_chat_judges_as_fit_does(raw: dict[str, Any], target: str, ok: bool, doubts: int) -> None:
-    config = modelconfig.from_hf({**L, "quantization_config": raw})
+def test_quantized_checkpoint_gets_the_same_verdict_from_chat_and_fit(
+    raw: dict[str, Any], target: str, ok: bool, doubts: int
+) -> None:
+    """Chat judges as fit does."""
+    config = from_hf({**L, "quantization_config": raw})
     job = Job(
         source="/data/m",
         name="m",
         config=config,
         quantization="",
-        target=Target(platform=platforms.parse_target(target)),
+        target=Target(platform=detect.parse_target(target)),
         context=2048,
     )
-    assert rules.verdict("vllm", job).ok is ok
-    assert len(rules.doubts("vllm", job)) == (doubts if ok else 0)
+    assert support_table.verdict("vllm", job).ok is ok
+    assert len(support_table.unknowns("vllm", job)) == (doubts if ok else 0)

@@ -14,9 +14,8 @@ from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm import fit
 from jetson_containers.llm.fit import GIB, predict
 from jetson_containers.llm.fit.weights import parameters, stored_bytes
-from jetson_containers.llm.models import config as modelconfig
-from jetson_containers.llm.models import lookup, shape
-from jetson_containers.llm.models import weight_files as weightfiles
+from jetson_containers.llm.models import lookup, shape, weight_files
+from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.pipeline.types import DownloadStep
 from tests.unit.llm.models.test_quantized import NVFP4, L
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 SMALL = {**L, "hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4, "num_key_value_heads": 4,
          "num_hidden_layers": 2, "vocab_size": 1000}  # fmt: skip
-SMALL_BYTES = int(stored_bytes(modelconfig.from_hf(SMALL)))
+SMALL_BYTES = int(stored_bytes(from_hf(SMALL)))
 COMMIT = "0" * 40
 
 
@@ -43,22 +42,25 @@ COMMIT = "0" * 40
         ({"consolidated.00.pth": 6, "config.json": 1}, 0),
     ],
 )
-def test_the_files_that_are_loaded_are_counted_once(files: dict[str, int], total: int) -> None:
-    assert weightfiles.total(files.items()) == total
+def test_weight_files_that_are_loaded_count_once(files: dict[str, int], total: int) -> None:
+    """The files that are loaded are counted once."""
+    assert weight_files.total(files.items()) == total
 
 
-def test_files_that_agree_settle_what_was_doubtful() -> None:
-    config = modelconfig.from_hf({**L, "foo_num_experts": 64})
+def test_weight_files_that_agree_settle_a_doubt() -> None:
+    """Files that agree settle what was doubtful."""
+    config = from_hf({**L, "foo_num_experts": 64})
     assert config.unread
-    near = weightfiles.checked(config, int(1.1 * 2 * parameters(config)))
+    near = weight_files.checked(config, int(1.1 * 2 * parameters(config)))
     assert (near.unread, near.scale, near.measured) == ((), 1.0, "")
 
 
 @pytest.mark.parametrize("factor", [0.3, 0.85, 1.2, 4.0])
-def test_files_that_disagree_win_and_it_is_said(factor: float) -> None:
-    config = modelconfig.from_hf({**L, "foo_num_experts": 64})
+def test_weight_files_that_disagree_win_with_a_note(factor: float) -> None:
+    """Files that disagree win, with a note."""
+    config = from_hf({**L, "foo_num_experts": 64})
     held = int(factor * 2 * parameters(config))
-    found = weightfiles.checked(config, held)
+    found = weight_files.checked(config, held)
     board = fit.board_named("agx-thor")
     told = predict(found, runtime="vllm", quantization="bf16", board=board)
     assert told.weights_bytes == pytest.approx(held, rel=0.001)
@@ -68,26 +70,29 @@ def test_files_that_disagree_win_and_it_is_said(factor: float) -> None:
     assert smaller.weights_bytes / plain.weights_bytes == pytest.approx(factor, rel=0.001)
 
 
-def test_a_quantized_checkpoint_weighs_what_its_files_do() -> None:
-    unknown = modelconfig.from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
-    told = predict(weightfiles.checked(unknown, 3 * GIB), runtime="vllm", board=fit.board_named("agx-thor"))
+def test_weight_files_decide_the_size_of_a_quantized_checkpoint() -> None:
+    """A quantized checkpoint is as large as its files."""
+    unknown = from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
+    told = predict(weight_files.checked(unknown, 3 * GIB), runtime="vllm", board=fit.board_named("agx-thor"))
     assert told.weights_bytes == pytest.approx(3 * GIB, rel=0.001)
     assert any("how many bits vptq stores is not understood" in note for note in told.notes)
     # Said to be unquantized, and far too small for it: nobody read the file that says how it is quantized.
-    silent = weightfiles.checked(modelconfig.from_hf(L), int(5.6 * GIB))
+    silent = weight_files.checked(from_hf(L), int(5.6 * GIB))
     assert "63% less" in silent.measured
 
 
-def test_without_a_type_the_files_may_hold_32_bits() -> None:
-    config = modelconfig.from_hf({key: value for key, value in L.items() if key != "torch_dtype"})
+def test_weight_files_without_a_type_may_hold_32_bits() -> None:
+    """Without a type the files may hold 32 bits."""
+    config = from_hf({key: value for key, value in L.items() if key != "torch_dtype"})
     for width in (2, 4):
-        assert weightfiles.checked(config, width * parameters(config)).scale == 1
-    stated = weightfiles.checked(modelconfig.from_hf(L), 4 * parameters(config))
+        assert weight_files.checked(config, width * parameters(config)).scale == 1
+    stated = weight_files.checked(from_hf(L), 4 * parameters(config))
     assert stated.scale == pytest.approx(2)
 
 
-def test_placeholders_of_large_files_say_nothing_of_the_size() -> None:
-    assert weightfiles.checked(modelconfig.from_hf(L), 134 * 4).measured == ""
+def test_weight_files_that_are_placeholders_do_not_count() -> None:
+    """Placeholders of large files say nothing about the size."""
+    assert weight_files.checked(from_hf(L), 134 * 4).measured == ""
 
 
 def folder(tmp_path: Path, config: dict[str, Any], files: dict[str, bytes]) -> Path:
@@ -107,7 +112,8 @@ class NoHub:
         raise AssertionError(reference, ignore)
 
 
-def test_fit_and_chat_both_ask_the_files_of_a_folder(tmp_path: Path) -> None:
+def test_weight_files_of_a_folder_count_for_fit_and_chat(tmp_path: Path) -> None:
+    """Fit and chat both read the files of a folder."""
     place = folder(tmp_path, SMALL, {"model.safetensors": b"\x00" * (2 * SMALL_BYTES)})
     asked = lookup.find_shape(str(place), lambda _name: pytest.fail("the hub was asked"))
     chat = lookup.find(str(place), tmp_path / "data", NoHub())
@@ -115,13 +121,15 @@ def test_fit_and_chat_both_ask_the_files_of_a_folder(tmp_path: Path) -> None:
     assert asked.config.scale == pytest.approx(2)
 
 
-def test_the_index_counts_where_only_a_part_is_here(tmp_path: Path) -> None:
+def test_weight_files_index_counts_where_only_a_part_is_here(tmp_path: Path) -> None:
+    """The index counts where only a part is here."""
     index = json.dumps({"metadata": {"total_size": SMALL_BYTES}}).encode()
     place = folder(tmp_path, SMALL, {"model.safetensors.index.json": index, "model-00001-of-00002.safetensors": b"x"})
     assert shape.of_folder(place).scale == 1
 
 
-def test_nvidias_file_is_read_beside_a_local_configuration(tmp_path: Path) -> None:
+def test_shape_of_a_folder_reads_the_file_of_nvidia(tmp_path: Path) -> None:
+    """NVIDIA's file is read beside a local configuration."""
     beside = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "group_size": 16}}
     place = folder(tmp_path, L, {"hf_quant_config.json": json.dumps(beside).encode()})
     for config in (shape.of_folder(place), lookup.find(str(place), tmp_path / "data", NoHub()).config):
@@ -141,9 +149,10 @@ def test_nvidias_file_is_read_beside_a_local_configuration(tmp_path: Path) -> No
         ("model_index.json", {"_class_name": "FluxPipeline"}, "diffusion pipeline"),
     ],
 )
-def test_what_is_no_language_model_is_told_by_fit_and_chat(
+def test_lookup_and_find_shape_refuse_what_is_not_a_language_model(
     tmp_path: Path, name: str, content: dict[str, str], words: str
 ) -> None:
+    """What is not a language model is refused by fit and chat."""
     place = folder(tmp_path, {}, {name: json.dumps(content).encode()})
     (place / "config.json").unlink()
     with pytest.raises(UsageError, match=words):
@@ -190,13 +199,17 @@ class Hub(NoHub):
         (("README.md", "model.safetensors"), "holds no config.json"),
     ],
 )
-def test_nothing_is_downloaded_that_no_runtime_could_load(tmp_path: Path, files: tuple[str, ...], words: str) -> None:
+def test_lookup_refuses_a_repository_that_no_runtime_could_load(
+    tmp_path: Path, files: tuple[str, ...], words: str
+) -> None:
+    """Nothing is downloaded that no runtime could load."""
     config = L if "config.json" in files else None
     with pytest.raises(UsageError, match=words):
         lookup.find("org/m", tmp_path, Hub(config, *files))
 
 
-def test_pytorch_files_are_wanted_although_an_adapter_is_beside_them(tmp_path: Path) -> None:
+def test_lookup_wants_pytorch_files_although_an_adapter_is_beside_them(tmp_path: Path) -> None:
+    """PyTorch files are wanted although an adapter is beside them."""
     for other in ("adapter_model.safetensors", "text_encoder/model.safetensors"):
         hub = Hub(L, "config.json", File("pytorch_model.bin", 500), other)
         first = lookup.find("org/m", tmp_path, hub).first
@@ -205,21 +218,25 @@ def test_pytorch_files_are_wanted_although_an_adapter_is_beside_them(tmp_path: P
         assert "pytorch_model.bin" in lookup.find("org/m", tmp_path, hub).files
 
 
-def test_a_repository_whose_shape_is_unknown_says_why(tmp_path: Path) -> None:
+def test_lookup_of_a_repository_of_unknown_shape_says_why(tmp_path: Path) -> None:
+    """A repository whose shape is unknown says why."""
     whisper = {"model_type": "whisper", "d_model": 1280, "encoder_layers": 32, "vocab_size": 51866}
     model = lookup.find("org/m", tmp_path, Hub(whisper, "config.json", "model.safetensors"))
     assert (model.config, model.kind) == (None, "whisper")
     assert "num_hidden_layers" in model.problem
 
 
-def test_the_hubs_listing_corrects_the_size(tmp_path: Path) -> None:
+def test_lookup_corrects_the_size_by_the_listing_of_the_hub(tmp_path: Path) -> None:
+    """The hub's listing corrects the size."""
     hub = Hub(SMALL, "config.json", File("model.safetensors", 3 * SMALL_BYTES))
     config = lookup.find("org/m", tmp_path, hub).config
     assert config is not None
     assert config.scale == pytest.approx(3)
 
 
-def test_a_name_that_could_not_be_looked_up_says_so_and_is_not_converted_twice(tmp_path: Path) -> None:
+def test_lookup_without_the_hub_says_so_and_converts_nothing_twice(tmp_path: Path) -> None:
+    """A name that could not be looked up says so and is not converted twice."""
+
     def find(name: str) -> Model:
         return lookup.find(name, tmp_path, NoHub(), known=lambda _name: None)
 
@@ -240,7 +257,8 @@ def at_the_hub(hub_server: HubServer, tmp_path: Path, monkeypatch: pytest.Monkey
     return settings.load(root=tmp_path)
 
 
-def test_fit_asks_a_real_listing(hub_server: HubServer, at_the_hub: Settings) -> None:
+def test_shape_from_the_hub_reads_a_real_listing(hub_server: HubServer, at_the_hub: Settings) -> None:
+    """Fit asks a real listing."""
     raw = json.dumps(SMALL).encode()
     hub_server.add("org/heavy", {"config.json": raw, "model.safetensors": b"\x01" * (2 * SMALL_BYTES)})
     assert shape.from_hub("org/heavy", at_the_hub, Console()).scale == pytest.approx(2)

@@ -14,12 +14,12 @@ import pytest
 
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NotReadyError, StepError, UsageError
-from jetson_containers.llm.pipeline import manifest as manifests
+from jetson_containers.llm.pipeline import manifest
 from jetson_containers.llm.pipeline.steps import Pipeline
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep, LinkStep, Origin, Selection
 from jetson_containers.llm.runtimes import calibration
 from jetson_containers.llm.runtimes.interface import Job, Target
-from jetson_containers.platforms import detect as platforms
+from jetson_containers.platforms import detect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,13 +75,15 @@ def run(recorder: Recorder, steps: Sequence[CommandStep] = STEPS, **selection: o
     return [result.state for result in results]
 
 
-def test_a_second_run_does_nothing(recorder: Recorder) -> None:
+def test_pipeline_second_run_does_nothing(recorder: Recorder) -> None:
+    """A second run does nothing."""
     assert run(recorder) == ["done", "done"]
     assert run(recorder) == ["cached", "cached"]
     assert recorder.commands == ["convert", "quantize"]
 
 
-def test_an_intermediate_output_is_made_only_when_something_is_made_from_it(recorder: Recorder) -> None:
+def test_pipeline_makes_an_intermediate_output_only_when_needed(recorder: Recorder) -> None:
+    """An intermediate output is made only when something is made from it."""
     run(recorder)
     (recorder.data / "m" / "a.gguf").unlink()
     assert run(recorder) == ["unneeded", "cached"]
@@ -89,7 +91,8 @@ def test_an_intermediate_output_is_made_only_when_something_is_made_from_it(reco
     assert run(recorder) == ["done", "done"]
 
 
-def test_a_failed_step_leaves_nothing_and_is_the_one_that_resumes(recorder: Recorder) -> None:
+def test_pipeline_failed_step_leaves_nothing_and_resumes(recorder: Recorder) -> None:
+    """A failed step leaves nothing and is the one that resumes."""
     recorder.fail = "quantize"
     with pytest.raises(StepError) as caught:
         run(recorder)
@@ -99,7 +102,8 @@ def test_a_failed_step_leaves_nothing_and_is_the_one_that_resumes(recorder: Reco
     assert run(recorder) == ["cached", "done"]
 
 
-def test_a_failure_names_the_likely_cause(recorder: Recorder) -> None:
+def test_pipeline_failure_names_the_likely_cause(recorder: Recorder) -> None:
+    """A failure names the likely cause."""
     recorder.fail, recorder.said = "convert", "std::bad_alloc"
     with pytest.raises(StepError, match="memory ran out"):
         run(recorder)
@@ -109,7 +113,8 @@ def test_a_failure_names_the_likely_cause(recorder: Recorder) -> None:
     assert "llm rm" in (caught.value.hint or "")
 
 
-def test_a_killed_step_does_not_count_as_done(recorder: Recorder) -> None:
+def test_pipeline_killed_step_does_not_count_as_done(recorder: Recorder) -> None:
+    """A killed step does not count as done."""
     recorder.crash = "convert"
     with pytest.raises(KeyboardInterrupt):
         run(recorder)
@@ -118,7 +123,8 @@ def test_a_killed_step_does_not_count_as_done(recorder: Recorder) -> None:
     assert run(recorder) == ["done", "done"]
 
 
-def test_what_a_power_cut_left_behind_is_no_output(recorder: Recorder) -> None:
+def test_pipeline_ignores_what_a_power_cut_left_behind(recorder: Recorder) -> None:
+    """What a power cut left behind does not count as output."""
     (recorder.data / "m").mkdir()
     (recorder.data / "m" / "a.gguf.part").write_text("half")
     (recorder.data / "m" / "a.gguf").write_text("without a manifest")
@@ -128,7 +134,8 @@ def test_what_a_power_cut_left_behind_is_no_output(recorder: Recorder) -> None:
 
 
 @pytest.mark.parametrize("harm", ["truncate", "remove", "manifest", "garbage"])
-def test_an_output_that_was_harmed_is_made_again(recorder: Recorder, harm: str) -> None:
+def test_pipeline_makes_a_damaged_output_again(recorder: Recorder, harm: str) -> None:
+    """An output that was damaged is made again."""
     run(recorder)
     output = recorder.data / "m" / "b.gguf"
     if harm == "truncate":
@@ -136,20 +143,21 @@ def test_an_output_that_was_harmed_is_made_again(recorder: Recorder, harm: str) 
     elif harm == "remove":
         output.unlink()
     elif harm == "manifest":
-        manifests.path_for(output).unlink()
+        manifest.path_for(output).unlink()
     else:
-        manifests.path_for(output).write_text("{")
+        manifest.path_for(output).write_text("{")
     assert run(recorder) == ["cached", "done"]
 
 
-def test_same_size_but_other_bytes_is_found_by_reading(recorder: Recorder) -> None:
+def test_manifest_finds_changed_bytes_by_reading(recorder: Recorder) -> None:
+    """Other bytes of the same size are found by reading."""
     run(recorder)
     output = recorder.data / "m" / "b.gguf"
     output.write_text("M" + output.read_text()[1:])
-    manifest = manifests.read(manifests.path_for(output))
-    assert manifest is not None
-    assert manifest.is_whole()
-    assert manifest.corrupt() == ["b.gguf"]
+    written = manifest.read(manifest.path_for(output))
+    assert written is not None
+    assert written.is_complete()
+    assert written.corrupt() == ["b.gguf"]
 
 
 @pytest.mark.parametrize(
@@ -159,19 +167,23 @@ def test_same_size_but_other_bytes_is_found_by_reading(recorder: Recorder) -> No
         replace(QUANTIZE, options={"sm": "87"}),
     ],
 )
-def test_a_changed_command_or_option_is_done_again(recorder: Recorder, changed: CommandStep) -> None:
+def test_pipeline_does_a_changed_command_or_option_again(recorder: Recorder, changed: CommandStep) -> None:
+    """A changed command or option is done again."""
     run(recorder)
     assert run(recorder, (CONVERT, changed)) == ["cached", "done"]
 
 
-def test_a_change_upstream_changes_every_key_after_it(recorder: Recorder) -> None:
+def test_pipeline_keys_change_with_every_step_before(recorder: Recorder) -> None:
+    """A change of a step changes every key after it."""
     first = pipeline(recorder).keys(STEPS)
     second = pipeline(recorder).keys((replace(CONVERT, argv=("convert", "--outtype", "f32", "{output}")), QUANTIZE))
     assert first[0] != second[0]
     assert first[1] != second[1]
 
 
-def test_keys_do_not_depend_on_where_the_source_lies(recorder: Recorder) -> None:
+def test_pipeline_keys_do_not_depend_on_the_path_of_the_source(recorder: Recorder) -> None:
+    """Keys do not depend on where the source is."""
+
     def keys(path: str) -> list[str]:
         step = CommandStep(name="convert", argv=("convert", path, "{output}"), inputs=(path,), output="/data/m/a.gguf")
         return pipeline(recorder, origin=Origin(path=path, identity="hub:org/model")).keys([step])
@@ -179,7 +191,8 @@ def test_keys_do_not_depend_on_where_the_source_lies(recorder: Recorder) -> None
     assert keys("/data/models/x/snapshots/1") == keys("/data/models/x/snapshots/2")
 
 
-def test_an_artefact_is_used_where_its_source_never_was(recorder: Recorder, tmp_path: Path) -> None:
+def test_pipeline_uses_an_artifact_where_its_source_never_was(recorder: Recorder, tmp_path: Path) -> None:
+    """An artifact is used where its source never was."""
     source = "/data/models/checkpoint"
     convert = replace(CONVERT, argv=("convert", source, "{output}"), inputs=(source,))
     origin = Origin(path=source, identity="hub:org/model")
@@ -199,13 +212,15 @@ def test_an_artefact_is_used_where_its_source_never_was(recorder: Recorder, tmp_
     assert asked == ["download"]
 
 
-def test_force_redoes_the_step_and_what_is_made_from_it(recorder: Recorder) -> None:
+def test_pipeline_force_repeats_the_step_and_what_is_made_from_it(recorder: Recorder) -> None:
+    """--force repeats the step and what is made from it."""
     run(recorder)
     assert run(recorder, force=("convert",)) == ["done", "done"]
     assert run(recorder, force=("quantize",)) == ["cached", "done"]
 
 
-def test_from_redoes_all_after_it_and_until_leaves_them(recorder: Recorder) -> None:
+def test_pipeline_from_repeats_all_after_it_and_until_leaves_them(recorder: Recorder) -> None:
+    """--from repeats all after it, and --until leaves them."""
     run(recorder)
     assert run(recorder, start="convert") == ["done", "done"]
     recorder.commands.clear()
@@ -213,18 +228,21 @@ def test_from_redoes_all_after_it_and_until_leaves_them(recorder: Recorder) -> N
     assert recorder.commands == ["convert"]
 
 
-def test_until_makes_an_intermediate_output_that_is_asked_for(recorder: Recorder) -> None:
+def test_pipeline_until_makes_an_intermediate_output_that_is_asked_for(recorder: Recorder) -> None:
+    """--until makes an intermediate output that is asked for."""
     assert run(recorder, until="convert") == ["done"]
 
 
 @pytest.mark.parametrize("selection", [{"force": ("bake",)}, {"start": "bake"}, {"until": "bake"}])
-def test_a_step_there_is_not_lists_those_there_are(recorder: Recorder, selection: dict[str, object]) -> None:
+def test_pipeline_unknown_step_lists_the_known_ones(recorder: Recorder, selection: dict[str, object]) -> None:
+    """The name of an unknown step lists the known ones."""
     with pytest.raises(UsageError, match="no step `bake`") as caught:
         run(recorder, **selection)
     assert "convert, quantize" in (caught.value.hint or "")
 
 
-def test_several_steps_fill_one_directory(recorder: Recorder) -> None:
+def test_pipeline_steps_fill_one_directory(recorder: Recorder) -> None:
+    """Several steps fill one directory."""
     weights = CommandStep(
         name="convert", argv=("weights", "-o", "{output}"), inputs=(), output="/data/d/x-MLC", merge=True
     )
@@ -243,7 +261,8 @@ def test_several_steps_fill_one_directory(recorder: Recorder) -> None:
     assert run(recorder, steps, force=("config",)) == ["cached", "done", "done"]
 
 
-def test_a_tool_that_names_its_own_folder_is_followed(recorder: Recorder) -> None:
+def test_pipeline_takes_the_result_from_the_folder_a_tool_names(recorder: Recorder) -> None:
+    """A tool that names its own folder is followed."""
     build = CommandStep(
         name="build", argv=("build", "{output}"), inputs=(), output="/data/dist/m-q4", result="m-q4/params"
     )
@@ -260,7 +279,8 @@ def linked(target: str, output: str = "/data/dist/models/m") -> tuple[CommandSte
     )
 
 
-def test_links_are_made_relative_and_replaced(recorder: Recorder) -> None:
+def test_pipeline_links_are_relative_and_replaced(recorder: Recorder) -> None:
+    """Links are made relative and replaced."""
     for target in ("one", "two"):
         (recorder.data / "hub" / target).mkdir(parents=True)
         assert run(recorder, linked(f"/data/hub/{target}")) == ["done", "done"]
@@ -268,7 +288,8 @@ def test_links_are_made_relative_and_replaced(recorder: Recorder) -> None:
         assert (recorder.data / "dist" / "models" / "m").readlink().as_posix() == f"../../hub/{target}"
 
 
-def test_no_link_is_made_for_what_is_finished(recorder: Recorder) -> None:
+def test_pipeline_makes_no_link_for_what_is_finished(recorder: Recorder) -> None:
+    """No link is made for what is finished."""
     (recorder.data / "hub").mkdir()
     run(recorder, linked("/data/hub"))
     (recorder.data / "hub").rmdir()
@@ -276,52 +297,56 @@ def test_no_link_is_made_for_what_is_finished(recorder: Recorder) -> None:
     assert run(recorder, linked("/data/hub")) == ["unneeded", "cached"]
 
 
-def test_a_directory_of_the_users_is_not_replaced_by_a_link(recorder: Recorder) -> None:
+def test_pipeline_link_does_not_replace_a_directory_of_the_user(recorder: Recorder) -> None:
+    """A directory of the user's is not replaced by a link."""
     (recorder.data / "hub").mkdir()
     (recorder.data / "dist" / "m").mkdir(parents=True)
     with pytest.raises(UsageError, match="in the way"):
         run(recorder, linked("/data/hub", "/data/dist/m"))
 
 
-def test_the_manifest_says_how_the_output_was_made(recorder: Recorder) -> None:
+def test_manifest_says_how_the_output_was_made(recorder: Recorder) -> None:
+    """The manifest says how the output was made."""
     facts = {"model": "org/m", "revision": "abc", "versions": {"llama_cpp": "1"}}
     pipeline(recorder, facts=facts).run(STEPS)
-    manifest = json.loads(manifests.path_for(recorder.data / "m" / "b.gguf").read_text())
-    assert manifest["command"] == ["quantize", "/data/m/a.gguf", "{output}"]
-    assert manifest["files"][""]["size"] == len("made by quantize")
-    assert len(manifest["files"][""]["sha256"]) == 64
-    assert (manifest["model"], manifest["revision"], manifest["versions"]) == ("org/m", "abc", {"llama_cpp": "1"})
+    written = json.loads(manifest.path_for(recorder.data / "m" / "b.gguf").read_text())
+    assert written["command"] == ["quantize", "/data/m/a.gguf", "{output}"]
+    assert written["files"][""]["size"] == len("made by quantize")
+    assert len(written["files"][""]["sha256"]) == 64
+    assert (written["model"], written["revision"], written["versions"]) == ("org/m", "abc", {"llama_cpp": "1"})
 
 
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd", "/etc/passwd", "a/../../b", "..", ".", "a//b", "a\x00b", "n" * 300, "\\\\host\\x"]
 )
-def test_a_manifest_that_names_files_elsewhere_is_not_believed(tmp_path: Path, name: str) -> None:
+def test_manifest_that_names_files_elsewhere_is_ignored(tmp_path: Path, name: str) -> None:
+    """A manifest that names files elsewhere is ignored."""
     path = tmp_path / "m.manifest.json"
     path.write_text(json.dumps({"step": "x", "key": "k", "files": {name: {"size": 1, "sha256": ""}}}))
-    assert manifests.read(path) is None
-    assert list(manifests.below(tmp_path, broken=True)) == []
+    assert manifest.read(path) is None
+    assert list(manifest.below(tmp_path, broken=True)) == []
 
 
 @pytest.mark.parametrize("file", ["...manifest.json", "...x.manifest.json"])
-def test_a_manifest_of_the_directory_above_is_not_believed(tmp_path: Path, file: str) -> None:
+def test_manifest_of_the_directory_above_is_ignored(tmp_path: Path, file: str) -> None:
     """A repository of the hub may hold a file of that name; its output would be the other files of the cache."""
     path = tmp_path / "snapshot" / file
     path.parent.mkdir()
-    manifest = {"step": "x", "merge": "x" in file, "key": "k", "files": {"precious": {"size": 1, "sha256": ""}}}
-    path.write_text(json.dumps(manifest))
+    written = {"step": "x", "merge": "x" in file, "key": "k", "files": {"precious": {"size": 1, "sha256": ""}}}
+    path.write_text(json.dumps(written))
     (tmp_path / "precious").write_text("1")
-    assert manifests.read(path) is None
+    assert manifest.read(path) is None
 
 
 @pytest.mark.parametrize("size", ["Infinity", "1" + "0" * 400 + ".0", "NaN", '"x"', "[[]]"])
-def test_a_manifest_with_an_impossible_size_is_not_believed(tmp_path: Path, size: str) -> None:
+def test_manifest_with_an_impossible_size_is_ignored(tmp_path: Path, size: str) -> None:
+    """A manifest with an impossible size is ignored."""
     path = tmp_path / "m.manifest.json"
     path.write_text('{"step": "x", "key": "k", "files": {"": {"size": SIZE, "sha256": ""}}}'.replace("SIZE", size))
-    assert manifests.read(path) is None
+    assert manifest.read(path) is None
 
 
-def test_two_runs_of_the_same_step_take_turns(recorder: Recorder) -> None:
+def test_pipeline_runs_of_the_same_step_take_turns(recorder: Recorder) -> None:
     """The second waits for the first and then finds the work done."""
     inside, go_on = threading.Event(), threading.Event()
     original = recorder.run
@@ -361,7 +386,7 @@ def test_two_runs_of_the_same_step_take_turns(recorder: Recorder) -> None:
     assert recorder.commands == ["convert"]
 
 
-def test_a_new_commit_upstream_costs_nothing(recorder: Recorder) -> None:
+def test_pipeline_keys_ignore_a_new_commit_of_the_same_model(recorder: Recorder) -> None:
     """The words that fetch name a commit nobody asked for; what counts is the origin's identity."""
 
     def keys(commit: str, identity: str = "hub:org/m") -> list[str]:
@@ -380,7 +405,7 @@ def test_a_new_commit_upstream_costs_nothing(recorder: Recorder) -> None:
     assert keys("1" * 40, "hub:org/m@1") != keys("1" * 40)
 
 
-def test_what_another_run_made_since_the_plan_is_not_made_again(recorder: Recorder) -> None:
+def test_pipeline_does_not_repeat_what_another_run_made_since_the_plan(recorder: Recorder) -> None:
     """Planned while another run is busy, and come to the step when that run has gone on already."""
     first = pipeline(recorder)
     planned = first.plan((CONVERT,), Selection(until="convert"))
@@ -390,28 +415,30 @@ def test_what_another_run_made_since_the_plan_is_not_made_again(recorder: Record
     assert [first._run(each).state for each in forced] == ["done"]
 
 
-def test_the_previous_output_stays_until_the_new_one_is_read(
+def test_pipeline_keeps_the_previous_output_until_the_new_one_is_read(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The previous output stays until the new one is read."""
     run(recorder)
 
-    def stop(_path: Path) -> manifests.ManifestEntry:
+    def stop(_path: Path) -> manifest.ManifestEntry:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(manifests, "measure", stop)
+    monkeypatch.setattr(manifest, "measure", stop)
     with pytest.raises(KeyboardInterrupt):
         run(recorder, force=("quantize",))
     assert run(recorder) == ["cached", "cached"]
 
 
-def test_a_shard_of_the_previous_output_does_not_stay_in_a_shared_directory(recorder: Recorder) -> None:
+def test_pipeline_removes_old_shards_from_a_shared_directory(recorder: Recorder) -> None:
+    """A shard of the previous output does not stay in a shared directory."""
     weights = CommandStep(
         name="convert", argv=("weights", "-o", "{output}"), inputs=(), output="/data/d/x-MLC", merge=True
     )
     run(recorder, (weights,))
     place = recorder.data / "d" / "x-MLC"
     (place / "mine").write_text("of somebody else")
-    record = manifests.path_for(place, "convert")
+    record = manifest.path_for(place, "convert")
     known = json.loads(record.read_text())
     (place / "shard_9").write_text("old")
     known["files"]["shard_9"] = {"size": 3, "sha256": ""}
@@ -420,7 +447,8 @@ def test_a_shard_of_the_previous_output_does_not_stay_in_a_shared_directory(reco
     assert sorted(path.name for path in place.iterdir()) == ["convert.json", "mine"]
 
 
-def test_taking_the_place_of_another_organisations_model_is_said(recorder: Recorder) -> None:
+def test_pipeline_warns_when_another_model_of_the_same_name_is_replaced(recorder: Recorder) -> None:
+    """Replacing another organization's model of the same name is a warning."""
     err = io.StringIO()
     console = Console(out=io.StringIO(), err=err)
     for model in ("one/m", "one/m", "two/m"):
@@ -434,9 +462,9 @@ def test_taking_the_place_of_another_organisations_model_is_said(recorder: Recor
     assert err.getvalue().count("was made of one/m and is now of two/m") == 1
 
 
-def test_what_belongs_to_another_user_is_said_and_is_no_bug(
-    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pipeline_output_of_another_user_is_a_clear_error(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What belongs to another user is a clear error, not a bug."""
+
     def refuse(step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
         raise PermissionError(errno.EACCES, "Permission denied", "/data/m")
 
@@ -447,7 +475,10 @@ def test_what_belongs_to_another_user_is_said_and_is_no_bug(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_root_makes_belongs_to_the_owner_of_the_data(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipeline_output_of_root_belongs_to_the_owner_of_the_data(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What root makes belongs to the owner of the data."""
     monkeypatch.setenv("JETSON_CONTAINERS_OWNER", "12345:12346")
     weights = CommandStep(
         name="convert", argv=("weights", "-o", "{output}"), inputs=(), output="/data/d/x-MLC", merge=True
@@ -457,22 +488,24 @@ def test_what_root_makes_belongs_to_the_owner_of_the_data(recorder: Recorder, mo
     assert strangers == []
 
 
-def test_a_step_that_leaves_nothing_is_not_called_a_failure_with_status_0(
+def test_pipeline_step_without_output_is_not_a_failure_with_status_0(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A step that leaves nothing is not called a failure with status 0."""
     monkeypatch.setattr(recorder, "run", lambda *_given, **_show: (0, ""))
     with pytest.raises(StepError, match="step `convert` left nothing behind"):
         run(recorder)
 
 
-def test_a_calibration_text_that_changed_is_another_input(recorder: Recorder) -> None:
+def test_pipeline_keys_change_with_the_calibration_text(recorder: Recorder) -> None:
+    """A calibration text that changed is another input."""
     text = recorder.data / "text.txt"
     job = Job(
         source="/data/m",
         name="m",
         config=None,
         quantization="4bit",
-        target=Target(platform=platforms.parse_target("cpu")),
+        target=Target(platform=detect.parse_target("cpu")),
         calibration="/data/text.txt",
     )
     step = calibration.step(job, ("quantize", *calibration.arguments(job)), "/data/q", gpu=False)
@@ -486,7 +519,8 @@ def test_a_calibration_text_that_changed_is_another_input(recorder: Recorder) ->
     assert keys("one", 1) != keys("two", 1)
 
 
-def test_one_data_directory_by_two_paths_has_one_lock(recorder: Recorder, tmp_path: Path) -> None:
+def test_pipeline_has_one_lock_for_two_paths_of_one_data_directory(recorder: Recorder, tmp_path: Path) -> None:
+    """One data directory by two paths has one lock."""
     run(recorder)
     before = sorted((recorder.data / ".locks").iterdir())
     (tmp_path / "link").symlink_to(recorder.data)

@@ -20,17 +20,14 @@ from hypothesis import strategies as st
 
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import UsageError
-from jetson_containers.llm.models import config as modelconfig
+from jetson_containers.core.facts import load_facts
+from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.pipeline.steps import Pipeline
 from jetson_containers.llm.pipeline.types import CommandStep, Origin, Step
 from jetson_containers.llm.runtimes.interface import Job, Runtime, ServeOptions, Target
-from jetson_containers.llm.runtimes.mlc import conv_templates as templates_mlc
-from jetson_containers.llm.runtimes.mlc import devices as mlc_targets
-from jetson_containers.llm.runtimes.mlc import mlc_llm as mlc_new
-from jetson_containers.llm.runtimes.mlc import runtime as mlc
+from jetson_containers.llm.runtimes.mlc import conv_templates, devices, mlc_llm, runtime
 from jetson_containers.llm.runtimes.mlc.runtime import Api, Mlc
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.platforms import tables
+from jetson_containers.platforms import detect
 from tests.paths import UNIT_DIR
 from tests.unit import mlc_options
 
@@ -86,12 +83,12 @@ PLACES = ("vulkan", "windows", "metal", "metal:x86-64", "iphone", "android", "we
 @cache
 def target(name: str) -> Target:
     text, version = TARGETS[name]
-    return Target(platform=platforms.parse_target(text), versions={"mlc": version})
+    return Target(platform=detect.parse_target(text), versions={"mlc": version})
 
 
 @cache
 def config(name: str) -> ModelConfig:
-    return modelconfig.from_hf(CONFIGS[name])
+    return from_hf(CONFIGS[name])
 
 
 def job(model: str = "Llama-2-7b-chat-hf", on: str = "orin-jp6", **options: Any) -> Job:
@@ -136,7 +133,8 @@ def render(model: str) -> str:
 
 
 @pytest.mark.parametrize("model", CONFIGS)
-def test_the_commands_of_a_model_are_those_of_its_golden_copy(model: str) -> None:
+def test_mlc_commands_are_those_of_the_golden_copy(model: str) -> None:
+    """The commands of a model are those of its golden copy."""
     path = GOLDEN / f"{model}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +158,8 @@ def commands(asked: Job) -> list[tuple[str, ...]]:
     return found
 
 
-def test_every_word_is_one_that_mlc_documents() -> None:
+def test_mlc_commands_hold_only_documented_words() -> None:
+    """Every word is one that MLC documents."""
     allowed = [asked for asked in every_job() if MLC.check(asked).ok]
     assert len(allowed) > 100
     wrong = {
@@ -185,7 +184,8 @@ def test_every_word_is_one_that_mlc_documents() -> None:
         ("mlc_llm serve x --mode fast", "--mode fast"),
     ],
 )
-def test_the_check_of_words_sees_what_is_wrong(argv: str, said: str) -> None:
+def test_mlc_check_of_words_finds_wrong_ones(argv: str, said: str) -> None:
+    """The check of words finds what is wrong."""
     assert said in mlc_options.problems(tuple(shlex.split(argv)))
 
 
@@ -216,7 +216,7 @@ SWITCHES = st.sampled_from(
     opt=st.one_of(st.sampled_from(["", "O0", "O1", "o2", "O3"]), st.lists(SWITCHES, min_size=1).map(";".join)),
     overrides=st.lists(PAIRS).map(";".join),
 )
-def test_whatever_is_asked_mlc_gets_what_it_knows(  # noqa: PLR0917 - what hypothesis chooses
+def test_mlc_commands_of_any_request_hold_only_documented_words(  # noqa: PLR0917 - what hypothesis chooses
     model: str,
     on: str,
     mode: str,
@@ -228,6 +228,7 @@ def test_whatever_is_asked_mlc_gets_what_it_knows(  # noqa: PLR0917 - what hypot
     opt: str,
     overrides: str,
 ) -> None:
+    """Whatever is asked, MLC gets what it knows."""
     asked = job(
         model, on, quantization=mode, device=place, context=context, prefill_chunk=chunk, sliding_window=window,
         max_batch=batch, opt=opt, overrides=overrides,
@@ -239,7 +240,7 @@ def test_whatever_is_asked_mlc_gets_what_it_knows(  # noqa: PLR0917 - what hypot
         return
     for argv in commands(asked):
         assert mlc_options.problems(argv) == []
-    planned = mlc_new.shape(asked)
+    planned = mlc_llm.shape(asked)
     assert 0 < planned.chunk <= planned.limit
     MLC.notices(asked)
 
@@ -248,7 +249,8 @@ MODES = [("orin-jp5", "q4f16_ft"), ("xavier-jp5", "q4f16_1"), ("orin-jp6", "q4f1
 
 
 @pytest.mark.parametrize(("on", "default"), MODES)
-def test_the_default_mode_runs_on_the_device(on: str, default: str) -> None:
+def test_mlc_default_mode_runs_on_the_device(on: str, default: str) -> None:
+    """The default mode runs on the device."""
     names = RUNTIME.quantizations(target(on))
     assert names[0] == default
     assert len(names) == len(set(names))
@@ -259,15 +261,15 @@ def test_the_default_mode_runs_on_the_device(on: str, default: str) -> None:
 
 def quantized(method: str, bits: int = 4, group: int = 128, model: str = "Qwen2.5-1.5B-Instruct") -> ModelConfig:
     made = {"quant_method": method, "bits": bits, "group_size": group}
-    return modelconfig.from_hf({**CONFIGS[model], "quantization_config": made})
+    return from_hf({**CONFIGS[model], "quantization_config": made})
 
 
 def family(name: str) -> ModelConfig:
-    return modelconfig.from_hf({**CONFIGS["Llama-2-7b-chat-hf"], "architectures": [""], "model_type": name})
+    return from_hf({**CONFIGS["Llama-2-7b-chat-hf"], "architectures": [""], "model_type": name})
 
 
 def experts(name: str) -> ModelConfig:
-    return modelconfig.from_hf({**CONFIGS[LLAMA], "model_type": name, "num_local_experts": 8, "num_experts_per_tok": 2})
+    return from_hf({**CONFIGS[LLAMA], "model_type": name, "num_local_experts": 8, "num_experts_per_tok": 2})
 
 
 LLAMA = "Llama-2-7b-chat-hf"
@@ -329,16 +331,18 @@ IMPOSSIBLE = [
 @pytest.mark.parametrize(
     ("on", "options", "reason", "instead"), IMPOSSIBLE, ids=[f"{row[0]} {row[2]}" for row in IMPOSSIBLE]
 )
-def test_what_is_impossible_has_a_reason_and_the_nearest_possible(
+def test_mlc_refusal_has_a_reason_and_the_nearest_possible(
     on: str, options: dict[str, Any], reason: str, instead: str
 ) -> None:
+    """What is impossible has a reason and the nearest that is possible."""
     verdict = RUNTIME.check(job(on=on, **options))
     assert not verdict.ok
     assert reason in verdict.reason
     assert instead in verdict.instead or instead in verdict.reason
 
 
-def test_what_is_suggested_instead_is_possible() -> None:
+def test_mlc_suggestion_is_possible() -> None:
+    """What is suggested instead is possible."""
     for on, options, _reason, instead in IMPOSSIBLE:
         if instead.startswith("--quantization") and "config" not in options:
             kept = {key: value for key, value in options.items() if key != "quantization"}
@@ -366,7 +370,8 @@ INDEX = "model.safetensors.index.json"
         ((), "model.safetensors"),
     ],
 )
-def test_an_awq_checkpoint_is_read_from_a_file(files: tuple[str, ...], name: str) -> None:
+def test_mlc_reads_an_awq_checkpoint_from_a_file(files: tuple[str, ...], name: str) -> None:
+    """An AWQ checkpoint is read from a file."""
     asked = job(config=quantized("awq", model=LLAMA), quantization="q4f16_awq", files=files)
     assert RUNTIME.check(asked).ok
     convert = RUNTIME.steps(asked)[0]
@@ -378,10 +383,11 @@ def test_an_awq_checkpoint_is_read_from_a_file(files: tuple[str, ...], name: str
     assert any("a single file is assumed" in text for text in notices) is (files == ())
 
 
-def test_gguf_and_cpu_and_old_boards_are_sent_elsewhere() -> None:
+def test_mlc_sends_gguf_cpu_and_old_boards_to_other_runtimes() -> None:
+    """GGUF files, CPUs and old boards are sent to other runtimes."""
     gguf = Job(source="/data/models/x.gguf", name="x", config=None, quantization="", target=target("orin-jp6"))
     assert RUNTIME.check(gguf).instead == "--runtime llama_cpp"
-    cpu = Target(platform=platforms.parse_target("x86_64,cu129"), device="cpu")
+    cpu = Target(platform=detect.parse_target("x86_64,cu129"), device="cpu")
     assert "not for the CPU" in RUNTIME.check(job(target=cpu)).reason
     assert RUNTIME.check(job(target=cpu, device="webgpu")).ok
     for text, reason in (
@@ -389,11 +395,11 @@ def test_gguf_and_cpu_and_old_boards_are_sent_elsewhere() -> None:
         ("x86_64,cpu", "needs a GPU"),
         ("x86_64,cu124", "CUDA 12.6"),
     ):
-        platform = platforms.parse_target(text)
+        platform = detect.parse_target(text)
         with pytest.raises(UsageError, match=reason):
             RUNTIME.packages(platform)
         assert reason in RUNTIME.check(job(target=Target(platform=platform))).reason
-    assert RUNTIME.packages(platforms.parse_target("r35.4.1")) == ("mlc",)
+    assert RUNTIME.packages(detect.parse_target("r35.4.1")) == ("mlc",)
 
 
 VERSIONS = [
@@ -405,23 +411,25 @@ VERSIONS = [
 
 
 @pytest.mark.parametrize(("version", "api"), VERSIONS)
-def test_the_image_decides_the_interface(version: str, api: Api) -> None:
-    assert mlc.api_of(Target(platform=target("orin-jp6").platform, versions={"mlc": version})) is api
+def test_mlc_interface_is_that_of_the_image(version: str, api: Api) -> None:
+    """The image decides the interface."""
+    assert runtime.api_of(Target(platform=target("orin-jp6").platform, versions={"mlc": version})) is api
 
 
-def test_without_a_version_the_image_is_asked_and_then_the_platform() -> None:
+def test_mlc_interface_without_a_version_is_probed_then_that_of_the_platform() -> None:
+    """Without a version the image is asked, and then the platform."""
     jp5, jp6 = target("orin-jp5").platform, target("orin-jp6").platform
-    old, new = " ".join(mlc.OLD_HELP), " ".join(mlc.NEW_HELP)
-    assert mlc.api_of(Target(platform=jp6, probed={old: "usage: build.py [--artifact-path P]"})) is Api.OLD
+    old, new = " ".join(runtime.OLD_HELP), " ".join(runtime.NEW_HELP)
+    assert runtime.api_of(Target(platform=jp6, probed={old: "usage: build.py [--artifact-path P]"})) is Api.OLD
     assert (
-        mlc.api_of(Target(platform=jp5, probed={new: "{compile,convert_weight,gen_config}", old: "No module"}))
+        runtime.api_of(Target(platform=jp5, probed={new: "{compile,convert_weight,gen_config}", old: "No module"}))
         is Api.NEW
     )
-    assert (mlc.api_of(Target(platform=jp5)), mlc.api_of(Target(platform=jp6))) == (Api.OLD, Api.NEW)
+    assert (runtime.api_of(Target(platform=jp5)), runtime.api_of(Target(platform=jp6))) == (Api.OLD, Api.NEW)
     # a commit that is not known tells nothing, so the image's programs do
     unknown = {"mlc": "abcdef0"}
-    assert mlc.api_of(Target(platform=jp6, versions=unknown, probed={old: "[--artifact-path P]"})) is Api.OLD
-    assert mlc.api_of(Target(platform=jp5, versions=unknown)) is Api.OLD
+    assert runtime.api_of(Target(platform=jp6, versions=unknown, probed={old: "[--artifact-path P]"})) is Api.OLD
+    assert runtime.api_of(Target(platform=jp5, versions=unknown)) is Api.OLD
     assert {shlex.join(probe) for probe in RUNTIME.probes} >= {old, new}
 
 
@@ -439,7 +447,8 @@ TODAYS_SERVE = "usage: MLC LLM Serve CLI [--mode M] [--model-lib LIB] [--overrid
         ("0.20.0", FIRST_SERVE, "first"),
     ],
 )
-def test_the_server_gets_its_limits_in_the_image_s_spelling(version: str, printed: str, spelling: str) -> None:
+def test_mlc_server_gets_its_limits_in_the_spelling_of_the_image(version: str, printed: str, spelling: str) -> None:
+    """The server gets its limits in the image's spelling."""
     probed = {"mlc_llm serve --help": printed} if printed else {}
     where = Target(platform=target("orin-jp6").platform, versions={"mlc": version} if version else {}, probed=probed)
     argv = RUNTIME.serve(job(target=where, context=2048, max_batch=2), ServeOptions(port=9000)).argv
@@ -457,12 +466,14 @@ def test_the_server_gets_its_limits_in_the_image_s_spelling(version: str, printe
 
 
 @pytest.mark.parametrize(("batch", "mode"), [(1, "interactive"), (4, "local"), (16, "server")])
-def test_the_server_s_mode_follows_the_batch(batch: int, mode: str) -> None:
+def test_mlc_server_mode_follows_the_batch(batch: int, mode: str) -> None:
+    """The server's mode follows the batch."""
     assert f"--mode {mode}" in shlex.join(RUNTIME.serve(job(max_batch=batch), ServeOptions(port=9000)).argv)
 
 
 @pytest.mark.parametrize("on", ["orin-jp5", "orin-jp6"])
-def test_only_what_runs_here_is_served(on: str) -> None:
+def test_mlc_serves_only_what_runs_here(on: str) -> None:
+    """Only what runs here is served."""
     for place in ("windows", "metal", "iphone", "android", "webgpu"):
         with pytest.raises(UsageError, match="does not run on this machine"):
             RUNTIME.serve(job(on=on, device=place), ServeOptions(port=9000))
@@ -471,7 +482,8 @@ def test_only_what_runs_here_is_served(on: str) -> None:
     )
 
 
-def test_a_key_never_stands_in_the_argv() -> None:
+def test_mlc_server_key_is_never_in_the_argv() -> None:
+    """A key is never in the argv."""
     plain = RUNTIME.serve(job(), ServeOptions(port=9000))
     assert plain.argv[:2] == ("mlc_llm", "serve")
     assert plain.health == "/v1/models"  # it listens only when the model is loaded
@@ -480,10 +492,11 @@ def test_a_key_never_stands_in_the_argv() -> None:
     assert guarded.argv[2:] == plain.argv[2:]
     assert guarded.health == "/health"
     assert "--api-key" not in guarded.argv
-    assert plain.model == guarded.model == RUNTIME.artefact(job())
+    assert plain.model == guarded.model == RUNTIME.artifact(job())
 
 
-def test_the_old_interface_is_served_by_our_driver() -> None:
+def test_mlc_old_interface_is_served_by_our_script() -> None:
+    """The old interface is served by our own script."""
     service = RUNTIME.serve(job(on="orin-jp5"), ServeOptions(port=9000, host="0.0.0.0"))
     root = "/data/models/mlc/dist/Llama-2-7b-chat-hf-q4f16_ft"
     assert service.argv[1:5] == (
@@ -493,10 +506,11 @@ def test_the_old_interface_is_served_by_our_driver() -> None:
     assert (service.model, service.health) == ("Llama-2-7b-chat-hf", "/health")
 
 
-def test_outputs_have_upstream_s_layout() -> None:
+def test_mlc_outputs_have_the_layout_of_upstream() -> None:
+    """Outputs have upstream's layout."""
     dist = "/data/models/mlc/dist"
     convert, configure, compiled = RUNTIME.steps(job())
-    assert convert.output == configure.output == RUNTIME.artefact(job()) == f"{dist}/Llama-2-7b-chat-hf-q4f16_1-MLC"
+    assert convert.output == configure.output == RUNTIME.artifact(job()) == f"{dist}/Llama-2-7b-chat-hf-q4f16_1-MLC"
     assert convert.merge
     assert configure.merge
     assert compiled.output == MLC.library(job()) == f"{dist}/libs/Llama-2-7b-chat-hf-q4f16_1-cuda.so"
@@ -504,12 +518,13 @@ def test_outputs_have_upstream_s_layout() -> None:
     assert dict(compiled.options) == {"sm": "87", "mlc": "0.20.0", "device": "cuda", "host": "aarch64"}
     link, build = RUNTIME.steps(job(on="orin-jp5"))
     assert link.argv == ("ln", "-sfn", job().source, f"{dist}/models/Llama-2-7b-chat-hf")
-    assert build.output == f"{dist}/{build.result}" == RUNTIME.artefact(job(on="orin-jp5"))
+    assert build.output == f"{dist}/{build.result}" == RUNTIME.artifact(job(on="orin-jp5"))
     assert build.argv[build.argv.index("--model") + 1] == link.output
     assert MLC.library(job(on="orin-jp5")) == f"{build.output}/Llama-2-7b-chat-hf-q4f16_ft-cuda.so"
 
 
-def test_safetensors_are_read_where_the_checkpoint_has_them() -> None:
+def test_mlc_reads_safetensors_where_the_checkpoint_has_them() -> None:
+    """Safetensors are read where the checkpoint has them."""
     assert "--use-safetensors" not in RUNTIME.steps(job(on="orin-jp5"))[1].argv
     files = ("config.json", "model-00001-of-00002.safetensors", "pytorch_model-00001-of-00002.bin")
     assert "--use-safetensors" in RUNTIME.steps(job(on="orin-jp5", files=files))[1].argv
@@ -527,7 +542,8 @@ OLD_SWITCHES = [
 
 
 @pytest.mark.parametrize(("on", "opt", "switches"), OLD_SWITCHES)
-def test_levels_become_the_old_interface_s_switches(on: str, opt: str, switches: str) -> None:
+def test_mlc_opt_levels_become_switches_of_the_old_interface(on: str, opt: str, switches: str) -> None:
+    """Levels become switches of the old interface."""
     argv = RUNTIME.steps(job(on=on, opt=opt))[1].argv
     assert " ".join(argv[argv.index("--use-cache") + 2 :]) == switches
 
@@ -545,14 +561,16 @@ OPTS = [
 
 
 @pytest.mark.parametrize(("text", "translated", "notices"), OPTS)
-def test_old_spellings_of_opt_are_translated(text: str, translated: str, notices: int) -> None:
-    value, said = mlc_targets.translate_opt(text)
+def test_mlc_old_spellings_of_opt_are_translated(text: str, translated: str, notices: int) -> None:
+    """Old spellings of --opt are translated."""
+    value, said = devices.translate_opt(text)
     assert value == translated
     assert len(said) == notices
     assert mlc_options.problems(("mlc_llm", "compile", "x", "--opt", value, "-o", "y")) == []
 
 
-def test_old_keys_of_overrides_are_translated_and_reach_all_steps() -> None:
+def test_mlc_old_keys_of_overrides_reach_all_steps_translated() -> None:
+    """Old keys of --overrides are translated and reach all steps."""
     asked = job("Mistral-7B-Instruct-v0.2", overrides="sliding_window=512;prefill_chunk_size=128")
     assert MLC.notices(asked) == ("--overrides: `sliding_window` is called `sliding_window_size` now",)
     _, configure, compiled = RUNTIME.steps(asked)
@@ -564,7 +582,7 @@ def test_old_keys_of_overrides_are_translated_and_reach_all_steps() -> None:
 
 
 def shape_of(model: str, **options: Any) -> tuple[int, int, int]:
-    planned = mlc_new.shape(job(model, **options))
+    planned = mlc_llm.shape(job(model, **options))
     return (0 if planned.window else planned.context, planned.window, planned.chunk)
 
 
@@ -588,19 +606,24 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("model", "options", "expected"), SHAPES)
-def test_memory_is_planned_as_documented(model: str, options: dict[str, Any], expected: tuple[int, int, int]) -> None:
+def test_mlc_memory_is_planned_as_documented(
+    model: str, options: dict[str, Any], expected: tuple[int, int, int]
+) -> None:
+    """Memory is planned as documented."""
     assert shape_of(model, **options) == expected
 
 
-def test_a_model_with_a_window_of_its_own_slides() -> None:
-    first = modelconfig.from_hf({**CONFIGS["Mistral-7B-Instruct-v0.2"], "sliding_window": 4096})
+def test_mlc_model_with_a_window_uses_it() -> None:
+    """A model with a window of its own uses it."""
+    first = from_hf({**CONFIGS["Mistral-7B-Instruct-v0.2"], "sliding_window": 4096})
     assert shape_of("Mistral-7B-Instruct-v0.2", config=first) == (0, 4096, 1024)
     assert shape_of("Mistral-7B-Instruct-v0.2", config=first, context=2048) == (0, 2048, 1024)
     build = shlex.join(RUNTIME.steps(job("Mistral-7B-Instruct-v0.2", "orin-jp5", config=first))[1].argv)
     assert "--max-seq-len 4096 --sliding-window 4096 --prefill-chunk-size 1024" in build
 
 
-def test_a_context_beyond_the_model_or_the_documentation_is_said() -> None:
+def test_mlc_notes_a_context_beyond_the_model_or_the_documentation() -> None:
+    """A context beyond the model or the documentation is noted."""
     assert "cut to that" in MLC.notices(job(context=8192))[0]
     assert "gives `iphone` a context of 768" in MLC.notices(job(device="iphone", context=2048))[0]
 
@@ -620,13 +643,15 @@ LIBRARIES = [
 
 
 @pytest.mark.parametrize(("device", "suffix", "words"), LIBRARIES)
-def test_each_target_has_its_suffix_and_host(device: str, suffix: str, words: str) -> None:
+def test_mlc_devices_have_their_suffix_and_host(device: str, suffix: str, words: str) -> None:
+    """Each device has its suffix and host."""
     step = RUNTIME.steps(job(device=device))[-1]
     assert step.output.endswith("q4f16_1" + suffix)
     assert f"{words} --opt O2" in shlex.join(step.argv)
 
 
-def test_a_host_is_the_user_s_to_choose() -> None:
+def test_mlc_host_of_the_user_wins() -> None:
+    """A host is the user's to choose."""
     step = RUNTIME.steps(job(device="vulkan", host="x86_64-pc-windows-msvc"))[-1]
     assert step.output.endswith("-vulkan.dll")
     other = RUNTIME.steps(job(device="android", host="aarch64-linux-android24", system_lib_prefix="llama_"))[-1]
@@ -637,10 +662,11 @@ def test_a_host_is_the_user_s_to_choose() -> None:
     assert "has no effect on `cuda`" in MLC.notices(shared)[0]
 
 
-@pytest.mark.parametrize("place", sorted(mlc_targets.places()))
-def test_what_a_target_lacks_is_said_with_a_remedy(place: str) -> None:
-    where = mlc_targets.places()[place]
-    for tool in mlc_targets.toolchains(where):
+@pytest.mark.parametrize("place", sorted(devices.targets()))
+def test_mlc_missing_toolchain_is_named_with_a_remedy(place: str) -> None:
+    """What a device lacks is named with a remedy."""
+    where = devices.targets()[place]
+    for tool in devices.toolchains(where):
         for answer, ok in (("found\n", True), ("missing\n", False), ("sh: xcrun: not found", False)):
             probed = {" ".join(tool.probe): answer}
             verdict = RUNTIME.check(
@@ -648,10 +674,10 @@ def test_what_a_target_lacks_is_said_with_a_remedy(place: str) -> None:
             )
             assert verdict.ok is ok
             assert ok or (tool.missing in verdict.reason and tool.remedy == verdict.instead)
-    assert bool(mlc_targets.toolchains(where)) == (place != "cuda")
+    assert bool(devices.toolchains(where)) == (place != "cuda")
 
 
-def test_probes_of_toolchains_are_shell_that_answers(tmp_path: Path) -> None:
+def test_mlc_toolchain_probes_are_shell_that_answers(tmp_path: Path) -> None:
     """They run here; the answer depends on the machine, its form does not."""
     (tmp_path / "web" / "dist" / "wasm").mkdir(parents=True)
     (tmp_path / "web" / "dist" / "wasm" / "mlc_wasm_runtime.bc").touch()
@@ -660,13 +686,14 @@ def test_probes_of_toolchains_are_shell_that_answers(tmp_path: Path) -> None:
         (tmp_path / name).chmod(0o755)
     there = {"PATH": f"{tmp_path}:/usr/bin:/bin", "MLC_LLM_SOURCE_DIR": str(tmp_path), "ANDROID_NDK": str(tmp_path)}
     for place in ("iphone", "android", "webgpu"):
-        for tool in mlc_targets.toolchains(mlc_targets.places()[place]):
+        for tool in devices.toolchains(devices.targets()[place]):
             for env, answer in ((there, "found"), ({"PATH": "/usr/bin:/bin"}, "missing")):
                 done = subprocess.run(tool.probe, env=env, capture_output=True, text=True, check=False)
                 assert done.stdout == answer + "\n", (tool.name, done)
 
 
-def test_weights_that_are_converted_already_are_compiled_within_our_limits() -> None:
+def test_mlc_compiles_converted_weights_within_our_limits() -> None:
+    """Weights that are converted already are compiled within our limits."""
     source = "/data/models/huggingface/x/snapshots/1"
     made = Job(
         source=source,
@@ -679,7 +706,7 @@ def test_weights_that_are_converted_already_are_compiled_within_our_limits() -> 
     )
     assert RUNTIME.check(made).ok
     (step,) = RUNTIME.steps(made)
-    assert RUNTIME.artefact(made) == source
+    assert RUNTIME.artifact(made) == source
     assert step.output == "/data/models/mlc/dist/libs/Llama-3.1-8B-q4f16_1-cuda.so"
     assert step.argv[2] == f"{source}/mlc-chat-config.json"
     limits = "context_window_size=2048;prefill_chunk_size=1024;max_batch_size=1"
@@ -688,7 +715,8 @@ def test_weights_that_are_converted_already_are_compiled_within_our_limits() -> 
     assert RUNTIME.serve(made, ServeOptions(port=9000)).model == source
 
 
-def test_an_old_build_is_served_as_it_is() -> None:
+def test_mlc_serves_an_old_build_as_it_is() -> None:
+    """An old build is served as it is."""
     source = "/data/models/mlc/dist/Llama-2-7b-chat-hf-q4f16_ft"
     made = Job(
         source=source,
@@ -748,7 +776,8 @@ def prepared_by(root: Path) -> tuple[StandIn, Pipeline]:
     )
 
 
-def test_the_pipeline_makes_upstream_s_layout_once(tmp_path: Path) -> None:
+def test_mlc_pipeline_makes_the_layout_of_upstream_once(tmp_path: Path) -> None:
+    """The pipeline makes upstream's layout once."""
     runner, pipeline = prepared_by(tmp_path)
     dist = tmp_path / "data/models/mlc/dist"
     pipeline.run(RUNTIME.steps(job()))
@@ -756,7 +785,7 @@ def test_the_pipeline_makes_upstream_s_layout_once(tmp_path: Path) -> None:
     made = dist / "Llama-2-7b-chat-hf-q4f16_1-MLC"
     names = {path.name for path in made.iterdir()}
     assert {"params_shard_0.bin", "tensor-cache.json", "mlc-chat-config.json", "tokenizer.json"} <= names
-    assert mlc.weights_complete(names)
+    assert runtime.weights_complete(names)
     assert (dist / "libs/Llama-2-7b-chat-hf-q4f16_1-cuda.so").is_file()
     pipeline.run(RUNTIME.steps(job()))
     assert len(runner.ran) == 3  # nothing is made twice
@@ -767,7 +796,8 @@ def test_the_pipeline_makes_upstream_s_layout_once(tmp_path: Path) -> None:
     assert (dist / "libs/Llama-2-7b-chat-hf-q4f16_1-webgpu.wasm").is_file()
 
 
-def test_the_pipeline_builds_with_the_old_interface(tmp_path: Path) -> None:
+def test_mlc_pipeline_builds_with_the_old_interface(tmp_path: Path) -> None:
+    """The pipeline builds with the old interface."""
     runner, pipeline = prepared_by(tmp_path)
     pipeline.run(RUNTIME.steps(job(on="orin-jp5")))
     made = tmp_path / "data/models/mlc/dist/Llama-2-7b-chat-hf-q4f16_ft"
@@ -786,8 +816,9 @@ def test_the_pipeline_builds_with_the_old_interface(tmp_path: Path) -> None:
         (["params_shard_0.bin"], False),
     ],
 )
-def test_weights_are_complete_with_their_index(names: list[str], *, complete: bool) -> None:
-    assert mlc.weights_complete(names) is complete
+def test_mlc_weights_are_complete_with_their_index(names: list[str], *, complete: bool) -> None:
+    """Weights are complete with their index."""
+    assert runtime.weights_complete(names) is complete
 
 
 TEMPLATES = [
@@ -816,27 +847,30 @@ TEMPLATES = [
 
 
 @pytest.mark.parametrize(("name", "template"), TEMPLATES)
-def test_a_model_gets_the_template_of_its_family(name: str, template: str) -> None:
-    choice = templates_mlc.choose(name, None)
+def test_conv_template_of_a_model_is_that_of_its_family(name: str, template: str) -> None:
+    """A model gets the template of its family."""
+    choice = conv_templates.choose(name, None)
     assert choice.template == template
     assert bool(choice.notices) == (template == "LM")
 
 
-def test_every_template_of_the_table_exists() -> None:
-    table = tables.load("conv_templates")
+def test_conv_templates_of_the_table_exist() -> None:
+    """Every template of the table exists."""
+    table = load_facts("conv_templates")
     used = {rule["template"] for rule in table["rules"]} | set(table["by_type"].values())
     used |= {*table["nearest"], *table["nearest"].values()}
-    assert set(templates_mlc.registered()) == mlc_options.TEMPLATES
-    assert used <= mlc_options.TEMPLATES | set(templates_mlc.registered("old"))
+    assert set(conv_templates.registered()) == mlc_options.TEMPLATES
+    assert used <= mlc_options.TEMPLATES | set(conv_templates.registered("old"))
     assert set(table["nearest"].values()) <= mlc_options.TEMPLATES
 
 
-def test_an_unknown_name_takes_its_family_s_template_and_says_so() -> None:
-    choice = templates_mlc.choose("Mine-1B-Instruct", config("Qwen2.5-1.5B-Instruct"))
+def test_conv_template_of_an_unknown_name_is_that_of_its_family_with_a_note() -> None:
+    """An unknown name takes its family's template and says so."""
+    choice = conv_templates.choose("Mine-1B-Instruct", config("Qwen2.5-1.5B-Instruct"))
     assert choice.template == "qwen2"
     assert "that of its family (qwen2)" in choice.notices[0]
-    assert "no conversation template is known" in templates_mlc.choose("Mine-1B-Instruct", None).missing
-    chosen = templates_mlc.choose("Mine-1B-Instruct", None, "llama2")
+    assert "no conversation template is known" in conv_templates.choose("Mine-1B-Instruct", None).missing
+    chosen = conv_templates.choose("Mine-1B-Instruct", None, "llama2")
     assert chosen.template == "llama2"
     assert "near it: " in chosen.notices[0]
     assert "llama-2" in chosen.notices[0]
@@ -850,13 +884,14 @@ SPRING_2026 = "usage: MLC LLM Configuration Generator --conv-template {llama-2,l
     [("Qwen3-0.6B", "qwen2"), ("Qwen3.5-4B", "qwen2"), ("OLMo-2-1124-7B-Instruct", "olmo"), ("gpt2", "LM"),
      ("Llama-3.1-8B-Instruct", "llama-3"), ("SmolLM2-360M-Instruct", "chatml")],
 )  # fmt: skip
-def test_an_image_that_lacks_a_template_gets_the_nearest_it_has(name: str, template: str) -> None:
+def test_conv_template_that_the_image_lacks_becomes_the_nearest_it_has(name: str, template: str) -> None:
+    """An image that lacks a template gets the nearest it has."""
     probed = {"mlc_llm gen_config --help": SPRING_2026}
     where = Target(platform=target("orin-jp6").platform, versions={"mlc": "0.20.0"}, probed=probed)
     asked = Job(source="/data/models/x", name=name, config=None, quantization="", target=where)
     argv = RUNTIME.steps(asked)[1].argv
     assert argv[argv.index("--conv-template") + 1] == template
-    changed = template != templates_mlc.choose(name, None).template
+    changed = template != conv_templates.choose(name, None).template
     assert any("has no conversation template" in text for text in MLC.notices(asked)) is changed
     refused = RUNTIME.check(
         Job(source="/data/models/x", name=name, config=None, quantization="", target=where, conv_template="llama-3_1")
@@ -875,8 +910,9 @@ def test_an_image_that_lacks_a_template_gets_the_nearest_it_has(name: str, templ
         ("Mistral-7B-Instruct-v0.2", "mistral_default"),
     ],
 )
-def test_the_old_interface_names_its_template_by_the_model(name: str, template: str) -> None:
-    assert templates_mlc.old_template(name, config(name)) == template
+def test_conv_template_of_the_old_interface_is_named_by_the_model(name: str, template: str) -> None:
+    """The old interface names its template by the model."""
+    assert conv_templates.old_template(name, config(name)) == template
     assert MLC.notices(job(name, "orin-jp5", conv_template=template)) == ()
     assert "has no effect" in MLC.notices(job(name, "orin-jp5", conv_template="chatml"))[0]
 
@@ -889,7 +925,8 @@ def test_the_old_interface_names_its_template_by_the_model(name: str, template: 
         ("Mine-1B-Instruct", "no conversation template is known for it", "|chatml|"),
     ],
 )
-def test_a_chat_model_never_gets_the_template_without_roles_unasked(name: str, reason: str, instead: str) -> None:
+def test_conv_template_of_a_chat_model_has_roles_unless_asked(name: str, reason: str, instead: str) -> None:
+    """A chat model never gets the template without roles unasked."""
     refused = RUNTIME.check(
         Job(source="/data/models/x", name=name, config=None, quantization="", target=target("orin-jp6"))
     )
@@ -905,7 +942,8 @@ def test_a_chat_model_never_gets_the_template_without_roles_unasked(name: str, r
     ).ok  # a base model
 
 
-def test_the_present_image_without_a_model_s_template_refuses_it() -> None:
+def test_conv_template_that_is_missing_in_the_image_is_refused() -> None:
+    """The present image without a model's template refuses the model."""
     where = Target(platform=target("orin-jp6").platform, probed={"mlc_llm gen_config --help": SPRING_2026})
     refused = RUNTIME.check(
         Job(source="/data/models/x", name="gemma-2b-it", config=None, quantization="", target=where)
@@ -914,7 +952,8 @@ def test_the_present_image_without_a_model_s_template_refuses_it() -> None:
     assert "--conv-template LM|chatml|llama-2|llama-3|olmo|qwen2 " in refused.instead
 
 
-def test_templates_of_the_old_interface_are_replaced_in_the_new_one() -> None:
+def test_conv_templates_of_the_old_interface_are_replaced_in_the_new_one() -> None:
+    """Templates of the old interface are replaced in the new one."""
     vicuna = Job(
         source="/data/models/x", name="vicuna-7b-v1.5", config=config(LLAMA), quantization="", target=target("orin-jp6")
     )
@@ -931,7 +970,7 @@ def test_templates_of_the_old_interface_are_replaced_in_the_new_one() -> None:
     )
     assert RUNTIME.check(named).instead == "--conv-template llava"
     for name, template in (("StableCode-completion-3b", "LM"), ("vicuna-7b-v1.5", "llava")):
-        assert templates_mlc.choose(name, None).template == template
+        assert conv_templates.choose(name, None).template == template
 
 
 @pytest.mark.parametrize(
@@ -943,17 +982,19 @@ def test_templates_of_the_old_interface_are_replaced_in_the_new_one() -> None:
         ("pythia-1b", "gpt_neox", ""), ("chatglm-6b", "chatglm", ""),
     ],
 )  # fmt: skip
-def test_the_old_interface_refuses_a_name_without_a_template(name: str, kind: str, template: str) -> None:
+def test_conv_template_of_the_old_interface_must_exist_for_the_name(name: str, kind: str, template: str) -> None:
+    """The old interface refuses a name without a template."""
     asked = Job(source="/data/models/x", name=name, config=family(kind), quantization="", target=target("orin-jp5"))
     verdict = RUNTIME.check(asked)
     assert verdict.ok is bool(template)
     if template:
-        assert templates_mlc.old_template(name, family(kind)) == template
+        assert conv_templates.old_template(name, family(kind)) == template
     else:
         assert f"has no `{kind}_default` for `{name}`" in verdict.reason
 
 
-def test_the_old_interface_says_when_its_template_is_for_any_llama() -> None:
+def test_conv_template_of_the_old_interface_for_any_llama_has_a_note() -> None:
+    """The old interface says when its template is for any Llama."""
     (notice,) = MLC.notices(
         Job(
             source="/data/models/x",
@@ -966,11 +1007,12 @@ def test_the_old_interface_says_when_its_template_is_for_any_llama() -> None:
     assert "`llama_default`, for any Llama" in notice
 
 
-def test_the_facts_hold_each_mode_the_sources_have() -> None:
-    modes = tables.load("mlc")["quantizations"]
+def test_mlc_facts_hold_each_mode_of_the_sources() -> None:
+    """The facts hold each mode the sources have."""
+    modes = load_facts("mlc")["quantizations"]
     assert set(modes["old"]) == mlc_options.OLD_QUANTIZATIONS
     assert set(modes["new"]) == mlc_options.NEW_QUANTIZATIONS
-    assert set(tables.load("mlc")["overrides"]["serve"]) == mlc_options.SERVE_OVERRIDES
-    assert json.dumps(sorted(tables.load("mlc")["opt"]["switches"])) == json.dumps(
+    assert set(load_facts("mlc")["overrides"]["serve"]) == mlc_options.SERVE_OVERRIDES
+    assert json.dumps(sorted(load_facts("mlc")["opt"]["switches"])) == json.dumps(
         sorted(set(mlc_options.OPT_SWITCHES) - {"ipc_allreduce_strategy"})
     )

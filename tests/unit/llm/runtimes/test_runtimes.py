@@ -14,33 +14,33 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm import fit
 from jetson_containers.llm.models.config import ModelConfig, Quantized
-from jetson_containers.llm.runtimes import support_table as rules
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.awq import Awq
 from jetson_containers.llm.runtimes.bitsandbytes import Bitsandbytes
 from jetson_containers.llm.runtimes.exllama import ExLlama
 from jetson_containers.llm.runtimes.exllamav2 import ExLlamaV2
 from jetson_containers.llm.runtimes.gptq import Gptq
-from jetson_containers.llm.runtimes.interface import DRIVERS, Job, ServeOptions, Target
+from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR, Job, ServeOptions, Target
 from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
 from jetson_containers.llm.runtimes.lmdeploy import Lmdeploy, template
 from jetson_containers.llm.runtimes.mlc.runtime import Mlc
 from jetson_containers.llm.runtimes.transformers import Transformers
 from jetson_containers.llm.runtimes.vllm import Vllm
-from jetson_containers.platforms import detect as platforms
-from jetson_containers.platforms import tables
+from jetson_containers.platforms import detect, tables
 from jetson_containers.recipes import catalog
 from tests.paths import ROOT_DIR, UNIT_DIR
 
 if TYPE_CHECKING:
-    from jetson_containers.llm.runtimes.common import Tabled
+    from jetson_containers.llm.runtimes.common import TableRuntime
     from jetson_containers.llm.runtimes.interface import Runtime
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 ROOT = ROOT_DIR
 GOLDEN = UNIT_DIR / "golden" / "runtimes"
-RUNTIMES: dict[str, Tabled] = {
+RUNTIMES: dict[str, TableRuntime] = {
     each.name: each
     for each in (
         Lmdeploy(), Vllm(), Transformers(), Bitsandbytes(), Gptq(), Awq(), ExLlama(), ExLlamaV2(),
@@ -132,7 +132,7 @@ NEWEST = {32: "32.7.6", 34: "34.1.1", 35: "35.6.0", 36: "36.4.3", 38: "38.4.0", 
 
 @cache
 def board(name: str) -> Platform:
-    return platforms.parse_target(BOARDS.get(name, name))
+    return detect.parse_target(BOARDS.get(name, name))
 
 
 def job(model: str = "Llama-2-7b-chat-hf", where: str = "orin-nx-jp6", quantization: str = "", **more: object) -> Job:
@@ -157,14 +157,14 @@ def render(model: str) -> str:
         lines.append(f"# {model} on {place} ({target})\n")
         for name, runtime in RUNTIMES.items():
             same: dict[tuple[str, ...], list[str]] = {}  # quantizations that are refused with the same words
-            for quantization in dict.fromkeys(q.name for row in rules.rows(name) for q in row.quantizations):
+            for quantization in dict.fromkeys(q.name for row in support_table.rows(name) for q in row.quantizations):
                 same.setdefault(describe(runtime, job(model, place, quantization)), []).append(quantization)
             for words, names in same.items():
                 lines += [f"{name} {', '.join(names)}", *words, ""]
     return "\n".join(lines)
 
 
-def describe(runtime: Tabled, asked: Job) -> tuple[str, ...]:
+def describe(runtime: TableRuntime, asked: Job) -> tuple[str, ...]:
     verdict = runtime.check(asked)
     if not verdict.ok:
         return (f"  no: {verdict.reason}", f"  instead: {verdict.instead or '-'}")
@@ -178,7 +178,8 @@ def describe(runtime: Tabled, asked: Job) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))
-def test_every_command_is_the_golden_one(model: str) -> None:
+def test_runtime_commands_are_those_of_the_golden_copies(model: str) -> None:
+    """Every command is the golden one."""
     golden = GOLDEN / f"{model}.txt"
     text = render(model)
     if os.environ.get("UPDATE_GOLDEN"):
@@ -186,16 +187,18 @@ def test_every_command_is_the_golden_one(model: str) -> None:
     assert text == golden.read_text(encoding="utf-8")
 
 
-def test_every_golden_copy_has_its_model() -> None:
+def test_runtime_golden_copies_have_their_models() -> None:
+    """Every golden copy has its model."""
     assert sorted(path.stem for path in GOLDEN.iterdir()) == sorted(MODELS)
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
-def test_a_runtime_has_all_parts_of_the_interface(name: str) -> None:
+def test_runtime_has_all_parts_of_the_interface(name: str) -> None:
+    """A runtime has all parts of the interface."""
     runtime: Runtime = RUNTIMES[name]
     assert runtime.name == name
     assert runtime.summary
-    assert name in tables.load("runtimes")["order"]
+    assert name in load_facts("runtimes")["order"]
 
 
 # Tables -------------------------------------------------------------------------------------------------------------
@@ -207,11 +210,12 @@ def packages_of(where: str) -> catalog.Catalog:
 
 
 @pytest.mark.parametrize("where", [*BOARDS, "r36.2.0", "r32.7.1", "r39.2.0", "sbsa"])
-def test_the_table_offers_a_runtime_exactly_where_its_recipes_exist(where: str) -> None:
+def test_support_table_offers_a_runtime_exactly_where_its_recipes_exist(where: str) -> None:
+    """The table offers a runtime exactly where its recipes exist."""
     for name, runtime in ALL.items():
         if (name, where) == ("mlc", "r36.2.0"):
             continue  # no recipe of ours, but published images of 2024 with CUDA 12.2
-        possible = [row for row in rules.rows(name) if all(exists(where, package) for package in row.packages)]
+        possible = [row for row in support_table.rows(name) if all(exists(where, package) for package in row.packages)]
         if possible:
             assert runtime.packages(board(where)) in [row.packages for row in possible], name
         else:
@@ -238,7 +242,8 @@ def assert_hint(hint: str | None, platform: Platform) -> None:
         ("agx-thor", ""),  # nothing older has it
     ],
 )
-def test_where_only_the_board_was_named_an_older_release_may_have_the_runtime(where: str, older: str) -> None:
+def test_runtime_packages_hint_at_an_older_release_where_only_the_board_was_named(where: str, older: str) -> None:
+    """Where only the board was named, an older release may have the runtime."""
     with pytest.raises(UsageError) as caught:
         ALL["lmdeploy"].packages(board(where))
     _, _, target = (caught.value.hint or "").partition("--target ")
@@ -247,9 +252,10 @@ def test_where_only_the_board_was_named_an_older_release_may_have_the_runtime(wh
 
 
 @pytest.mark.parametrize("place", sorted(tables.boards()))
-def test_the_prediction_and_the_runtimes_agree_about_what_is_impossible(place: str) -> None:
+def test_support_table_and_prediction_agree_about_what_is_impossible(place: str) -> None:
+    """The prediction and the runtimes agree about what is impossible."""
     for major in fit.of_board(fit.board_named(place)).l4t:
-        platform = platforms.parse_target(f"{place},r{NEWEST[major]}")
+        platform = detect.parse_target(f"{place},r{NEWEST[major]}")
         machine = fit.of_board(fit.board_named(place), l4t=major)
         said = {name: refusal(name, platform) for name in ALL}
         predicted = {
@@ -268,7 +274,7 @@ def refusal(name: str, platform: Platform) -> str:
     except UsageError as error:
         return error.message
     asked = Job(source="/data/models/hf/m", name="m", config=LLAMA, quantization="", target=target, context=2048)
-    usual = rules.quantization(name, asked).name if name in RUNTIMES else runtime.quantizations(target)[0]
+    usual = support_table.quantization(name, asked).name if name in RUNTIMES else runtime.quantizations(target)[0]
     return runtime.check(replace(asked, quantization=usual)).reason
 
 
@@ -278,19 +284,21 @@ def exists(where: str, name: str) -> bool:
     return any(not version or name in (package.name, *package.aliases) for package in found)
 
 
-def test_every_set_of_models_is_used_and_every_used_one_exists() -> None:
-    used = {(row.runtime, row.kind) for name in tables.load("runtimes")["runtimes"] for row in rules.rows(name)}
+def test_architectures_are_all_used_and_all_that_are_used_exist() -> None:
+    """Every set of models is used, and every used one exists."""
+    used = {(row.runtime, row.kind) for name in load_facts("runtimes")["runtimes"] for row in support_table.rows(name)}
     assert len(used) >= 14
-    for name in tables.load("runtimes")["runtimes"]:
-        assert all(row.models for row in rules.rows(name)), name
+    for name in load_facts("runtimes")["runtimes"]:
+        assert all(row.models for row in support_table.rows(name)), name
 
 
-def test_a_gpu_share_is_the_board_s_before_the_chip_s() -> None:
+def test_support_table_gpu_share_is_that_of_the_board_before_the_chip() -> None:
+    """The board's GPU share comes before the chip's."""
     shares = {
         "orin-nano-8gb,r36.4.3": 0.5, "orin-nx-jp6": 0.6, "agx-orin-64gb,r36.4.3": 0.7, "r36.4.3": 0.6,
         "agx-thor": 0.75, "r38.2.0": 0.75, "x86-cu129": 0.9,
     }  # fmt: skip
-    assert {name: rules.gpu_memory(board(name)) for name in shares} == shares
+    assert {name: support_table.gpu_memory(board(name)) for name in shares} == shares
 
 
 # Refusals -----------------------------------------------------------------------------------------------------------
@@ -320,9 +328,8 @@ def test_a_gpu_share_is_the_board_s_before_the_chip_s() -> None:
         ("transformers", job(where="r32.7.1"), "JetPack 4.6.1", ""),
     ],
 )  # fmt: skip
-def test_what_is_impossible_is_refused_with_the_nearest_possible(
-    runtime: str, asked: Job, words: str, instead: str
-) -> None:
+def test_runtime_refusal_names_the_nearest_possible(runtime: str, asked: Job, words: str, instead: str) -> None:
+    """What is impossible is refused with the nearest that is possible."""
     verdict = RUNTIMES[runtime].check(asked)
     assert not verdict.ok
     assert words in verdict.reason
@@ -334,13 +341,14 @@ def test_what_is_impossible_is_refused_with_the_nearest_possible(
 
 @pytest.mark.parametrize("model", sorted(MODELS))
 @pytest.mark.parametrize("where", BOARDS)
-def test_what_is_proposed_instead_is_possible(model: str, where: str) -> None:
+def test_runtime_proposal_is_possible(model: str, where: str) -> None:
+    """What is proposed instead is possible."""
     for name, runtime in RUNTIMES.items():
-        for quantization in dict.fromkeys(q.name for row in rules.rows(name) for q in row.quantizations):
+        for quantization in dict.fromkeys(q.name for row in support_table.rows(name) for q in row.quantizations):
             asked = job(model, where, quantization)
             words = runtime.check(asked).instead.split()
             if words:
-                assert not rules.refusal(words[1], replace(asked, quantization=words[3])), words
+                assert not support_table.refusal(words[1], replace(asked, quantization=words[3])), words
 
 
 @pytest.mark.parametrize(
@@ -367,9 +375,10 @@ def test_what_is_proposed_instead_is_possible(model: str, where: str) -> None:
         ("exllamav2", "gptq", "orin-nx-jp6", ""),
     ],
 )
-def test_a_quantized_checkpoint_is_served_as_it_is_by_what_reads_it(
+def test_runtime_serves_a_quantized_checkpoint_that_it_reads_as_it_is(
     runtime: str, method: str, where: str, words: str
 ) -> None:
+    """A quantized checkpoint is served as it is by what reads it."""
     asked = job(where=where, config=quantized(method))
     verdict = RUNTIMES[runtime].check(asked)
     assert verdict.ok is not bool(words), verdict.reason
@@ -381,22 +390,25 @@ def test_a_quantized_checkpoint_is_served_as_it_is_by_what_reads_it(
         assert RUNTIMES[runtime].serve(asked, ServeOptions(port=1)).argv
 
 
-def test_llm_int8_weights_need_a_newer_gpu_than_nf4_ones() -> None:
+def test_bitsandbytes_int8_needs_a_newer_gpu_than_nf4() -> None:
+    """LLM.int8 weights need a newer GPU than NF4 ones."""
     eight = job(where="xavier-nx-8gb", config=quantized("bitsandbytes", 8))
     assert "7.5" in RUNTIMES["bitsandbytes"].check(eight).reason
 
 
-def test_an_image_with_the_library_reads_what_the_runtime_alone_does_not() -> None:
+def test_runtime_reads_more_in_an_image_with_the_library() -> None:
+    """An image with the library reads what the runtime alone does not."""
     target = Target(platform=board("orin-nx-jp6"), versions={"transformers": "5.13.1", "gptqmodel": "7.3.4"})
     assert RUNTIMES["transformers"].check(job(config=quantized("gptq"), target=target)).ok
 
 
-def test_what_a_runtime_once_made_is_only_loaded() -> None:
+def test_runtime_only_loads_what_it_once_made() -> None:
+    """What a runtime once made is only loaded."""
     for name, runtime in RUNTIMES.items():
         made = job(source=f"/data/models/{name}/x", name="x", config=None, prepared=True)
         assert runtime.check(made).ok
         assert runtime.steps(made) == ()
-        assert runtime.artefact(made) == made.source
+        assert runtime.artifact(made) == made.source
         assert made.source in runtime.serve(made, ServeOptions(port=1)).argv
 
 
@@ -409,14 +421,16 @@ def test_what_a_runtime_once_made_is_only_loaded() -> None:
         ("awq", job(), "16 bits in memory"),
     ],
 )
-def test_what_a_user_would_not_expect_is_said(runtime: str, asked: Job, words: str) -> None:
+def test_runtime_notices_say_what_a_user_would_not_expect(runtime: str, asked: Job, words: str) -> None:
+    """What a user would not expect is in the notices."""
     assert RUNTIMES[runtime].check(asked).ok
     (notice,) = RUNTIMES[runtime].notices(asked)
     assert words in notice
     assert RUNTIMES["gptq"].notices(job()) == ()
 
 
-def test_a_type_that_breaks_a_model_is_refused() -> None:
+def test_runtime_refuses_a_type_that_breaks_a_model() -> None:
+    """A type that breaks a model is refused."""
     gemma = replace(LLAMA, model_type="gemma2", dtype="bfloat16")
     verdict = RUNTIMES["vllm"].check(job(config=gemma, quantization="fp16"))
     assert (verdict.reason, verdict.instead) == (
@@ -424,7 +438,8 @@ def test_a_type_that_breaks_a_model_is_refused() -> None:
     )  # fmt: skip
 
 
-def test_a_quantized_checkpoint_is_not_quantized_again() -> None:
+def test_runtime_does_not_quantize_a_quantized_checkpoint() -> None:
+    """A quantized checkpoint is not quantized again."""
     verdict = RUNTIMES["gptq"].check(job(config=quantized("awq"), quantization="int8"))
     assert "cannot be quantized again" in verdict.reason
     assert verdict.instead == "leave out `--quantization`"
@@ -435,14 +450,18 @@ def test_a_quantized_checkpoint_is_not_quantized_again() -> None:
 @pytest.mark.parametrize(
     ("method", "words"), [("awq", "lmdeploy, vllm, gptq"), ("bitsandbytes", "bitsandbytes"), ("gptq", ""), ("fp8", "")]
 )
-def test_a_checkpoint_the_gguf_converter_cannot_read_is_told_from_one_it_dequantizes(method: str, words: str) -> None:
-    reason = rules.gguf_refusal(quantized(method))
+def test_llama_cpp_refuses_what_its_converter_cannot_read_and_takes_what_it_dequantizes(
+    method: str, words: str
+) -> None:
+    """A checkpoint the GGUF converter cannot read is told from one it dequantizes."""
+    reason = support_table.gguf_refusal(quantized(method))
     assert (words in reason) if words else (reason == "")
-    assert rules.gguf_refusal(None) == rules.gguf_refusal(LLAMA) == ""
+    assert support_table.gguf_refusal(None) == support_table.gguf_refusal(LLAMA) == ""
 
 
 @pytest.mark.parametrize("option", ["opt", "host", "device", "overrides", "system_lib_prefix", "conv_template"])
-def test_an_option_of_another_runtime_is_refused_instead_of_ignored(option: str) -> None:
+def test_runtime_refuses_an_option_of_another_runtime(option: str) -> None:
+    """An option of another runtime is refused instead of ignored."""
     verdict = RUNTIMES["vllm"].check(job(**{option: "x"}))
     flag = f"--{option.replace('_', '-')}"
     assert flag in verdict.reason
@@ -462,14 +481,16 @@ def test_an_option_of_another_runtime_is_refused_instead_of_ignored(option: str)
         ({}, {}, ["quantize"]),
     ],
 )
-def test_the_image_decides_which_lmdeploy_it_is(
+def test_lmdeploy_interface_is_that_of_the_image(
     versions: dict[str, str], probed: dict[str, str], steps: list[str]
 ) -> None:
+    """The image decides which LMDeploy it is."""
     target = Target(platform=board("orin-nx-jp6"), versions=versions, probed=probed)
     assert [step.name for step in RUNTIMES["lmdeploy"].steps(job(target=target))] == steps
 
 
-def test_each_probe_is_a_command_of_the_image() -> None:
+def test_runtime_probes_are_commands_of_the_image() -> None:
+    """Each probe is a command of the image."""
     assert RUNTIMES["lmdeploy"].probes == (("lmdeploy", "--help"),)
 
 
@@ -489,30 +510,34 @@ def test_each_probe_is_a_command_of_the_image() -> None:
         ("qwen", "Qwen-14B-Chat", "qwen-14b"),
     ],
 )
-def test_the_old_lmdeploy_gets_a_template_that_it_knows(family: str, name: str, expected: str) -> None:
+def test_lmdeploy_old_gets_a_template_that_it_knows(family: str, name: str, expected: str) -> None:
+    """The old LMDeploy gets a template that it knows."""
     asked = job(config=replace(LLAMA, model_type=family), name=name)
     assert template(asked) == expected
     assert template(replace(asked, conv_template="vicuna")) == "vicuna"
 
 
-def test_autoawq_is_used_only_where_the_image_holds_nothing_newer() -> None:
+def test_awq_uses_autoawq_only_where_the_image_holds_nothing_newer() -> None:
+    """AutoAWQ is used only where the image holds nothing newer."""
     old = job(target=Target(platform=board("orin-nx-jp6"), versions={"auto_awq": "0.2.9", "transformers": "4.57.6"}))
     both = job(target=Target(platform=board("orin-nx-jp6"), versions={"auto_awq": "0.2.9", "llm-compressor": "0.13.0"}))
-    assert RUNTIMES["awq"].steps(old)[0].argv[1] == f"{DRIVERS}/awq_quantize.py"
-    assert RUNTIMES["awq"].steps(both)[0].argv[1] == f"{DRIVERS}/llmcompressor_quantize.py"
+    assert RUNTIMES["awq"].steps(old)[0].argv[1] == f"{SCRIPTS_DIR}/awq_quantize.py"
+    assert RUNTIMES["awq"].steps(both)[0].argv[1] == f"{SCRIPTS_DIR}/llmcompressor_quantize.py"
     assert RUNTIMES["awq"].packages(board("orin-nx-jp6")) == ("llm-compressor",)
 
 
-def test_what_llm_compressor_made_takes_16_bits_where_transformers_serves_it() -> None:
+def test_awq_of_llm_compressor_takes_16_bits_in_transformers() -> None:
+    """What llm-compressor made takes 16 bits where transformers serves it."""
     bits = {
         name: row.memory_bits
         for name in RUNTIMES
-        if (row := rules.row_for(name, Target(platform=board("orin-nx-jp6"))))
+        if (row := support_table.row_for(name, Target(platform=board("orin-nx-jp6"))))
     }
     assert bits == {**dict.fromkeys(RUNTIMES, 0), "awq": 16}
 
 
-def test_on_the_cpu_of_a_gpu_machine_no_step_asks_for_the_gpu() -> None:
+def test_runtime_steps_on_the_cpu_do_not_ask_for_the_gpu() -> None:
+    """On the CPU of a GPU machine no step asks for the GPU."""
     for name in ("gptq", "awq", "bitsandbytes"):
         (step,) = RUNTIMES[name].steps(job(where="x86-cu129", target=Target(platform=board("x86-cu129"), device="cpu")))
         assert not step.gpu
@@ -520,7 +545,8 @@ def test_on_the_cpu_of_a_gpu_machine_no_step_asks_for_the_gpu() -> None:
 
 
 @pytest.mark.parametrize("name", ["gptq", "awq", "lmdeploy"])
-def test_only_a_named_data_set_needs_the_network(name: str) -> None:
+def test_calibration_needs_the_network_only_for_a_named_data_set(name: str) -> None:
+    """Only a named data set needs the network."""
     runtime = RUNTIMES[name]
     assert not any(step.network for step in runtime.steps(job()))
     assert not any(step.network for step in runtime.steps(job(calibration="/data/text.txt")))
@@ -537,19 +563,22 @@ def test_only_a_named_data_set_needs_the_network(name: str) -> None:
         ("vllm", "/data/text.txt", "takes no calibration text"),
     ],
 )
-def test_a_calibration_text_that_cannot_be_had_is_refused(name: str, text: str, words: str) -> None:
+def test_calibration_text_that_cannot_be_had_is_refused(name: str, text: str, words: str) -> None:
+    """A calibration text that cannot be had is refused."""
     verdict = RUNTIMES[name].check(job(calibration=text))
     assert words in verdict.reason
     assert verdict.instead
 
 
-def test_the_old_lmdeploy_still_has_its_ptb() -> None:
+def test_lmdeploy_old_still_has_ptb() -> None:
+    """The old LMDeploy still has PTB."""
     asked = job(where="agx-orin-jp5", calibration="ptb")
     assert "ptb" in RUNTIMES["lmdeploy"].steps(asked)[0].argv
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
-def test_artefacts_lie_below_the_runtime_s_own_directory_and_chain(name: str) -> None:
+def test_runtime_artifacts_are_below_its_own_directory_and_chain(name: str) -> None:
+    """Artifacts are below the runtime's own directory, and steps chain."""
     runtime = RUNTIMES[name]
     asked = job()
     place = asked.source
@@ -558,12 +587,13 @@ def test_artefacts_lie_below_the_runtime_s_own_directory_and_chain(name: str) ->
         assert step.output.startswith(f"/data/models/{name}/{asked.name}-")
         assert "{output}" in step.argv
         place = step.output
-    assert runtime.artefact(asked) == place
+    assert runtime.artifact(asked) == place
     assert any(place in word for word in runtime.serve(asked, ServeOptions(port=8000)).argv)
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
-def test_memory_is_always_limited(name: str) -> None:
+def test_runtime_servers_always_limit_memory(name: str) -> None:
+    """Memory is always limited."""
     batch = 2 if RUNTIMES[name].batches else 1
     argv = RUNTIMES[name].serve(job(context=1024, max_batch=batch, prefill_chunk=512), ServeOptions(port=8000)).argv
     assert "1024" in argv
@@ -572,21 +602,24 @@ def test_memory_is_always_limited(name: str) -> None:
         assert "2" in argv
 
 
-def test_a_batch_is_refused_where_requests_wait_for_each_other() -> None:
+def test_runtime_refuses_a_batch_where_requests_wait_for_each_other() -> None:
+    """A batch is refused where requests wait for each other."""
     batches = {name for name, runtime in RUNTIMES.items() if runtime.check(job(max_batch=4)).ok}
     assert batches == {"vllm", "lmdeploy", "exllama"}
     assert RUNTIMES["gptq"].check(job(max_batch=4)).instead == "leave out `--max-batch`"
 
 
 @pytest.mark.parametrize("name", ["vllm", "transformers", "lmdeploy"])
-def test_the_context_is_no_longer_than_the_model_s(name: str) -> None:
+def test_runtime_context_is_not_longer_than_that_of_the_model(name: str) -> None:
+    """The context is no longer than the model's."""
     argv = RUNTIMES[name].serve(job("Llama-2-7b-chat-hf", context=100_000), ServeOptions(port=1)).argv
     assert "4096" in argv
     assert "100000" not in argv
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
-def test_nothing_is_looked_up_at_the_hub_but_a_named_text(name: str) -> None:
+def test_runtime_steps_ask_the_hub_only_for_a_named_text(name: str) -> None:
+    """Nothing is looked up at the hub but a named text."""
     runtime = RUNTIMES[name]
     for step in runtime.steps(job()):
         assert step.env == {"HF_HUB_OFFLINE": "1"}
@@ -596,34 +629,38 @@ def test_nothing_is_looked_up_at_the_hub_but_a_named_text(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
-def test_the_key_is_in_no_argv(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runtime_server_key_is_in_no_argv(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is in no argv."""
     monkeypatch.setenv("API_KEY", "sekrit")
     service = RUNTIMES[name].serve(job(), ServeOptions(port=8000, host="0.0.0.0", api_key=True))
     assert "sekrit" not in " ".join(service.argv)
     assert "sekrit" not in str(service.env)
     assert service.model == "Llama-2-7b-chat-hf"
     # The variable is the server's own, or one of our programs reads it and hands it on.
-    assert service.key_env != "API_KEY" or service.argv[1].startswith(DRIVERS)
+    assert service.key_env != "API_KEY" or service.argv[1].startswith(SCRIPTS_DIR)
     assert "0.0.0.0" in service.argv
 
 
-def test_servers_that_know_only_a_flag_get_the_key_inside_the_process() -> None:
+def test_runtime_servers_that_know_only_a_flag_get_the_key_inside_the_process() -> None:
+    """Servers that know only a flag get the key inside the process."""
     key = ServeOptions(port=8000, api_key=True)
     assert RUNTIMES["lmdeploy"].serve(job(), key).argv[1:5] == (
-        f"{DRIVERS}/with_key.py", "--api-keys", "--", "lmdeploy",
+        f"{SCRIPTS_DIR}/with_key.py", "--api-keys", "--", "lmdeploy",
     )  # fmt: skip
     assert RUNTIMES["vllm"].serve(job(), key).key_env == "VLLM_API_KEY"
 
 
 @pytest.mark.parametrize("where", BOARDS)
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_nearest_on_a_platform_is_what_a_plain_model_would_be_told(runtime: str, where: str) -> None:
+def test_support_table_nearest_on_a_platform_is_that_of_a_plain_model(runtime: str, where: str) -> None:
+    """The nearest on a platform is what a plain model would be told."""
     target = Target(platform=board(where), device="cuda" if board(where).has_gpu else "cpu")
     unknown = replace(job(), config=None, target=target)
-    assert rules.nearest_on(runtime, target) == rules.nearest(runtime, unknown)
+    assert support_table.nearest_on(runtime, target) == support_table.nearest(runtime, unknown)
 
 
-def test_vllm_on_a_small_board_goes_without_cuda_graphs() -> None:
+def test_vllm_on_a_small_board_runs_without_cuda_graphs() -> None:
+    """vLLM on a small board goes without CUDA graphs."""
     small = RUNTIMES["vllm"].serve(job(where="orin-nano-8gb,r36.4.3"), ServeOptions(port=1)).argv
     large = RUNTIMES["vllm"].serve(job(where="agx-thor"), ServeOptions(port=1)).argv
     assert "--enforce-eager" in small
@@ -631,14 +668,16 @@ def test_vllm_on_a_small_board_goes_without_cuda_graphs() -> None:
     assert large[large.index("--gpu-memory-utilization") + 1] == "0.75"
 
 
-def test_the_default_type_is_the_checkpoint_s_own_where_the_device_has_it() -> None:
+def test_runtime_default_type_is_that_of_the_checkpoint_where_the_device_has_it() -> None:
+    """The default type is the checkpoint's own where the device has it."""
     assert "bfloat16" in RUNTIMES["vllm"].serve(job("Qwen2.5-1.5B-Instruct"), ServeOptions(port=1)).argv
     assert "float16" in RUNTIMES["vllm"].serve(job(), ServeOptions(port=1)).argv
     xavier = RUNTIMES["transformers"].serve(job("Qwen2.5-1.5B-Instruct", "xavier-nx-8gb"), ServeOptions(port=1)).argv
     assert xavier[xavier.index("--dtype") + 1] == "fp16"
 
 
-def test_any_bit_width_of_exllama_can_be_named() -> None:
+def test_exllama_takes_any_bit_width() -> None:
+    """Any bit width of ExLlama can be named."""
     (step,) = RUNTIMES["exllama"].steps(job(quantization="3.5bpw"))
     assert step.output == "/data/models/exllama/Llama-2-7b-chat-hf-3.5bpw"
     assert step.result == "model"
@@ -646,13 +685,15 @@ def test_any_bit_width_of_exllama_can_be_named() -> None:
     assert not RUNTIMES["exllama"].check(job(quantization="9bpw")).ok
 
 
-def test_quantizations_are_listed_for_the_device() -> None:
+def test_runtime_quantizations_are_listed_for_the_device() -> None:
+    """Quantizations are listed for the device."""
     assert RUNTIMES["bitsandbytes"].quantizations(Target(platform=board("xavier-nx-8gb"))) == ("nf4", "fp4")
     assert RUNTIMES["transformers"].quantizations(Target(platform=board("cpu"), device="cpu"))[0] == "bf16"
     assert RUNTIMES["vllm"].quantizations(Target(platform=board("xavier-nx-8gb"))) == ()
 
 
-def test_code_of_a_checkpoint_runs_only_where_the_family_has_no_other() -> None:
+def test_runtime_runs_code_of_a_checkpoint_only_where_the_family_has_no_other() -> None:
+    """Code of a checkpoint runs only where the family has no other."""
     assert "--trust-remote-code" in RUNTIMES["vllm"].serve(job("internlm2-chat-1_8b"), ServeOptions(port=1)).argv
     assert "--trust-remote-code" not in RUNTIMES["vllm"].serve(job(), ServeOptions(port=1)).argv
 
@@ -665,8 +706,9 @@ def test_code_of_a_checkpoint_runs_only_where_the_family_has_no_other() -> None:
         ({"exllama": "0.1.9"}, "2"), ({"exllama": "v2"}, "2"), ({"exllamav2": "0.0.20"}, "2"),
     ],
 )  # fmt: skip
-def test_the_two_exllamas_are_told_apart_by_their_releases(versions: dict[str, str], generation: str) -> None:
-    made = {"3": rules.rows("exllama")[0], "2": rules.rows("exllamav2")[0]}
+def test_exllama_generations_are_told_apart_by_their_releases(versions: dict[str, str], generation: str) -> None:
+    """The two ExLlamas are told apart by their releases."""
+    made = {"3": support_table.rows("exllama")[0], "2": support_table.rows("exllamav2")[0]}
     assert [name for name, row in made.items() if row.made_with(versions)] == [generation]
 
 
@@ -680,4 +722,5 @@ def test_the_two_exllamas_are_told_apart_by_their_releases(versions: dict[str, s
     ],
 )  # fmt: skip
 def test_exllama_loads_what_its_pinned_version_has(runtime: str, kind: str, *, loads: bool) -> None:
-    assert (kind in rules.rows(runtime)[0].models) is loads
+    """ExLlama loads what its pinned version has."""
+    assert (kind in support_table.rows(runtime)[0].models) is loads

@@ -15,11 +15,11 @@ import pytest
 
 import jetson_containers
 from jetson_containers.recipes.catalog import Catalog, load
-from jetson_containers.recipes.upstream import config_py as legacy_python
+from jetson_containers.recipes.upstream import config_py
 from tests.unit.treemaker import ORIN, PC_CPU, THOR, write
 
 if TYPE_CHECKING:
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 VALUES = [
     "L4T_VERSION",
@@ -218,13 +218,15 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 
 
 @pytest.mark.parametrize("name", FINE)
-def test_a_recipe_gets_what_it_expects(tree: Catalog, name: str) -> None:
+def test_config_py_gets_what_it_expects(tree: Catalog, name: str) -> None:
+    """A recipe gets what it expects."""
     assert [str(error) for error in tree.broken if error.path.parent.name == name] == []
     assert tree.available[name].docs == FINE[name][1]
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_recipe_that_fails_says_where_and_fails_alone(tree: Catalog, name: str) -> None:
+def test_config_py_that_fails_says_where_and_fails_alone(tree: Catalog, name: str) -> None:
+    """A recipe that fails says where, and fails alone."""
     _, line, reason = BROKEN[name]
     (error,) = [error for error in tree.broken if error.path.parent.name == name]
     assert error.line == line
@@ -232,28 +234,33 @@ def test_a_recipe_that_fails_says_where_and_fails_alone(tree: Catalog, name: str
     assert {path.name for path in error.path.parent.iterdir()} == {"config.py"}
 
 
-def test_what_was_asked_for_and_refused_is_said_even_if_the_recipe_goes_on(tree: Catalog) -> None:
+def test_refused_request_gets_a_notice_even_if_the_recipe_goes_on(tree: Catalog) -> None:
+    """What was asked for and refused gets a notice, even if the recipe goes on."""
     (notice,) = [text for text in tree.notices if "network-handled" in text]
     assert "config.py:3: asked for the network (a name look-up `example.com`)" in notice
 
 
-def test_nobody_waits_for_the_threads_of_a_recipe(tmp_path: Path) -> None:
+def test_threads_of_a_config_py_are_not_waited_for(tmp_path: Path) -> None:
+    """The threads of a recipe are not waited for."""
     folder = write(tmp_path, {"foo/config.py": "import threading\nthreading.Timer(99, print).start()"}) / "foo"
-    job = legacy_python.Job(folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")])
+    job = config_py.ConfigPyJob(
+        folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")]
+    )
     started = time.monotonic()
-    (answer,) = legacy_python.run([job], [tmp_path], ORIN, seconds=300).answers
+    (answer,) = config_py.run([job], [tmp_path], ORIN, seconds=300).answers
     assert answer.definitions
     assert time.monotonic() - started < 300
 
 
-def test_the_same_tree_gives_the_same_each_time(tmp_path: Path) -> None:
+def test_config_py_gives_the_same_each_time(tmp_path: Path) -> None:
+    """The same tree gives the same each time."""
     code = "package['depends'] = list({'a', 'b', 'c', 'd', 'e', 'f', 'g'})\npackage['alias'] = {'x', 'y', 'z'}"
     root = write(tmp_path, {"g/foo/config.py": code})
     first, second = (load([root], ORIN).available["foo"] for _ in range(2))
     assert first == second
 
 
-def test_no_module_of_ours_hides_one_of_pythons() -> None:
+def test_modules_of_the_child_hide_none_of_python() -> None:
     """The child is a script beside them: where Python has no safe path (3.10), their directory is searched first."""
     ours = {file.stem for file in Path(jetson_containers.__file__).parent.glob("*.py")}
     assert ours & sys.stdlib_module_names == set()
@@ -270,14 +277,17 @@ def test_no_module_of_ours_hides_one_of_pythons() -> None:
         (PC_CPU, {"CUDA_VERSION": ""}, " None None None None None"),
     ],
 )  # fmt: skip
-def test_variables_that_choose_a_target_say_what_was_chosen(
+def test_target_variables_say_what_was_chosen(
     tmp_path: Path, where: Platform, environ: dict[str, str], seen: str
 ) -> None:
+    """Variables that choose a target say what was chosen."""
     names = ["CUDA_VERSION", "L4T_VERSION", "PYTHON_VERSION", "LSB_RELEASE", "SYSTEM_ARCH", "CUDA_ARCH"]
     code = f"import os\npackage['docs'] = ' '.join(str(os.environ.get(name)) for name in {names})"
     folder = write(tmp_path, {"foo/config.py": code}) / "foo"
-    job = legacy_python.Job(folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")])
-    (answer,) = legacy_python.run([job], [tmp_path], where, environ=environ).answers
+    job = config_py.ConfigPyJob(
+        folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")]
+    )
+    (answer,) = config_py.run([job], [tmp_path], where, environ=environ).answers
     assert answer.definitions[0]["docs"] == seen
 
 
@@ -297,7 +307,8 @@ def test_variables_that_choose_a_target_say_what_was_chosen(
          "  str(__import__('glob').glob('{root}/elsewhere/*')))"), "elsewhere/none"),
     ],
 )  # fmt: skip
-def test_a_change_of_what_was_read_is_seen_by_a_warm_start(tmp_path: Path, code: str, change: str) -> None:
+def test_warm_start_sees_a_change_of_what_was_read(tmp_path: Path, code: str, change: str) -> None:
+    """A change of what was read is seen by a warm start."""
     files = {
         "tree/g/foo/config.py": f"package['docs'] = {code}".replace("{root}", str(tmp_path)),
         "tree/g/foo/data.txt": "1", "tree/g/lib/values.py": "V = '1'", "elsewhere/data.txt": "1",
@@ -309,7 +320,8 @@ def test_a_change_of_what_was_read_is_seen_by_a_warm_start(tmp_path: Path, code:
     assert load([tmp_path / "tree"], ORIN, cache=cache).available["foo"].docs != before
 
 
-def test_a_shared_file_of_the_tree_is_part_of_the_definition(tmp_path: Path) -> None:
+def test_shared_file_of_the_tree_is_part_of_the_definition(tmp_path: Path) -> None:
+    """A shared file of the tree is part of the definition."""
     files = {"tree/g/foo/Dockerfile": "config: ../../common.yaml", "tree/common.yaml": "notes: one"}
     tree = write(tmp_path, files) / "tree"
     assert load([tree], ORIN, cache=tmp_path / "cache").available["foo"].notes == "one"
@@ -317,29 +329,33 @@ def test_a_shared_file_of_the_tree_is_part_of_the_definition(tmp_path: Path) -> 
     assert load([tree], ORIN, cache=tmp_path / "cache").available["foo"].notes == "two"
 
 
-def test_the_same_content_starts_no_child_whatever_the_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_start_with_the_same_content_starts_no_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same content starts no child, whatever the times are."""
     code = "from packages.lib.version import V\npackage['docs'] = V + open('data.txt').read()"
     files = {"g/foo/config.py": code, "g/foo/data.txt": "!", "lib/version.py": "V = 'one'"}
     tree = write(tmp_path / "tree", files)
     first = load([tree], ORIN, cache=tmp_path / "cache").available
     for file in tree.rglob("*.*"):
         os.utime(file, (1, 1))
-    monkeypatch.setattr(legacy_python, "run", lambda *_, **__: pytest.fail("a child was started"))
+    monkeypatch.setattr(config_py, "run", lambda *_, **__: pytest.fail("a child was started"))
     assert load([tree], ORIN, cache=tmp_path / "cache").available == first
 
 
-def test_a_part_of_a_tree_finds_the_modules_of_the_rest(tmp_path: Path) -> None:
+def test_imports_in_a_part_of_a_tree_find_modules_of_the_rest(tmp_path: Path) -> None:
+    """A part of a tree finds the modules of the rest."""
     code = "from packages.ml.torch.version import V\npackage['docs'] = V"
     tree = write(tmp_path / "packages", {"llm/foo/config.py": code, "ml/torch/version.py": "V = '2.6'"})
     assert load([tree / "llm"], ORIN).available["foo"].docs == "2.6"
 
 
-def test_modules_above_a_directory_with_dots_are_found(tmp_path: Path) -> None:
+def test_imports_above_a_directory_with_dots_are_found(tmp_path: Path) -> None:
+    """Modules above a directory with dots are found."""
     files = {"g/a.b/foo/config.py": "from ..base import B\npackage['docs'] = B", "g/a.b/base.py": "B = 'b'"}
     assert load([write(tmp_path, files)], ORIN).available["foo"].docs == "b"
 
 
-def test_relative_imports_are_of_the_recipes_own_tree(tmp_path: Path) -> None:
+def test_imports_that_are_relative_stay_in_the_tree_of_the_recipe(tmp_path: Path) -> None:
+    """Relative imports are of the recipe's own tree."""
     code = "from .version import V\npackage['name'] = V"
     trees = [write(tmp_path / name, {"g/foo/config.py": code, "g/foo/version.py": f"V = '{name}'"}) for name in "ab"]
     assert sorted(load(trees, ORIN).available) == ["a", "b"]

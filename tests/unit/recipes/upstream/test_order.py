@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,8 @@ def order(catalog: Catalog, *requests: str) -> list[str]:
     return [package.name for package in solve(catalog, requests).packages]
 
 
-def test_the_tree_has_seven_hundred_variants(tree: Catalog) -> None:
+def test_generated_tree_has_all_variants(tree: Catalog) -> None:
+    """The generated tree has seven hundred variants."""
     assert len(tree.available) + len(tree.absent) == generate.VARIANTS
     assert sorted(error.path.parent.name for error in tree.broken) == ["l4t-ml", "needs-network", "writes"]
 
@@ -73,11 +74,13 @@ MLC = f"{TORCH} llvm:22 rust tvm:0.22 huggingface_hub mlc:0.20.0"
         ("transformers torch", f"{TORCH} {HUB} transformers:4.55.3"),
     ],
 )  # fmt: skip
-def test_documented_examples(tree: Catalog, request_: str, expected: str) -> None:
+def test_order_of_documented_examples(tree: Catalog, request_: str, expected: str) -> None:
+    """The documented examples have their order."""
     assert order(tree, *request_.split()) == expected.split()
 
 
-def test_pins_that_oscillate_upstream_end_in_one_version_and_a_notice(tree: Catalog) -> None:
+def test_pins_that_oscillate_upstream_end_in_one_version_with_a_notice(tree: Catalog) -> None:
+    """Pins that oscillate upstream end in one version and a notice."""
     resolution = solve(tree, ["nano_llm"])
     assert [package.name for package in resolution.packages if package.family == "llvm"] == ["llvm:22"]
     assert any("`tvm:0.22` asks for `llvm:20` and gets `llvm:22`" in note for note in resolution.notices)
@@ -92,18 +95,21 @@ def test_pins_that_oscillate_upstream_end_in_one_version_and_a_notice(tree: Cata
         ("l4t-ml", "`depends` of `l4t-ml` holds a dict, not a package name"),
     ],
 )
-def test_what_crashes_upstream_says_what_is_wrong(tree: Catalog, request_: str, reason: str) -> None:
+def test_requests_that_crash_upstream_say_what_is_wrong(tree: Catalog, request_: str, reason: str) -> None:
+    """What crashes upstream says what is wrong."""
     with pytest.raises(JetsonError) as caught:
         solve(tree, [request_])
     assert reason in caught.value.message
 
 
-def test_a_circle_is_named() -> None:
+def test_cycle_is_named() -> None:
+    """A cycle is named."""
     with pytest.raises(CycleError, match="a -> b -> c -> a"):
         solve(of(legacy("a", "b"), legacy("b", "c"), legacy("c", "a")), ["a"])
 
 
-def test_no_image_has_two_versions_of_a_family_or_a_package_twice(tree: Catalog) -> None:
+def test_resolution_has_one_version_of_a_family_and_each_package_once(tree: Catalog) -> None:
+    """No image has two versions of a family or a package twice."""
     failures = {}
     for name in tree.available:
         try:
@@ -117,7 +123,8 @@ def test_no_image_has_two_versions_of_a_family_or_a_package_twice(tree: Catalog)
 
 
 @pytest.mark.parametrize("where", [NANO, XAVIER, PC_CPU], ids=["nano", "xavier", "cpu"])
-def test_what_a_platform_lacks_is_said_at_once(tmp_path: Path, where: Platform) -> None:
+def test_solve_names_what_the_platform_lacks(tmp_path: Path, where: Platform) -> None:
+    """What a platform lacks is named."""
     generate.write(tmp_path)
     catalog = load([tmp_path / "packages"], where)
     reasons = []
@@ -130,7 +137,8 @@ def test_what_a_platform_lacks_is_said_at_once(tmp_path: Path, where: Platform) 
     assert [reason for reason in reasons if "asks for" not in reason] == []
 
 
-def test_a_missing_pin_is_the_error_of_who_asks_for_it_unless_another_version_can_do_without() -> None:
+def test_missing_pin_is_an_error_of_its_asker_unless_another_version_does_without() -> None:
+    """A missing pin is the error of who asks for it, unless another version can do without."""
     missing = of(legacy("a:1", "nothing"), legacy("a:2", "nothing"), legacy("b", "a"))
     with pytest.raises(UnknownPackageError, match="`nothing`, which `a:2` asks for"):
         solve(missing, ["b"])
@@ -140,7 +148,8 @@ def test_a_missing_pin_is_the_error_of_who_asks_for_it_unless_another_version_ca
         assert "`a:1` is taken instead of `a:2`" in resolution.notices[0]
 
 
-def test_a_default_that_a_recipe_chose_is_not_given_up_for_what_it_lacks() -> None:
+def test_default_chosen_by_a_recipe_is_kept_despite_what_it_lacks() -> None:
+    """A default that a recipe chose is not given up for what it lacks."""
     settled = of(legacy("a:1"), chosen("a:2", "nothing"), legacy("b", "a"))
     with pytest.raises(UnknownPackageError, match="`nothing`, which `a:2` asks for"):
         solve(settled, ["b"])
@@ -160,7 +169,8 @@ def of(*packages: object) -> Catalog:
     return Catalog(ORIN, {item.name: item for item in packages})  # type: ignore[attr-defined]
 
 
-def test_pins_of_the_request_and_of_our_own_format_do_not_give_way() -> None:
+def test_pins_of_the_request_and_of_the_own_format_do_not_give_way() -> None:
+    """Pins of the request and of this project's format do not give way."""
     versions = (legacy("x:1"), legacy("x:2"))
     soft = of(*versions, legacy("a", "x:1"), legacy("b", "x:2", "a"))
     assert order(soft, "b") == ["x:2", "a", "b"]
@@ -181,7 +191,8 @@ def engines(default: str, *others: object) -> Catalog:
     return of(*((chosen if name == default else legacy)(name) for name in ENGINES), *others)
 
 
-def test_the_newest_that_goes_with_the_default_is_taken() -> None:
+def test_newest_version_that_goes_with_the_default_is_taken() -> None:
+    """The newest version that goes with the default is taken."""
     found = engines("engine:2.11", *VISIONS)
     assert order(found, "engine", "vision") == ["engine:2.11", "vision:0.26.0"]
     assert order(found, "vision", "engine") == ["engine:2.11", "vision:0.26.0"]
@@ -191,7 +202,8 @@ def test_the_newest_that_goes_with_the_default_is_taken() -> None:
 
 
 @pytest.mark.parametrize("requests", [("engine", "vision"), ("vision",), ("app",), ("vision>=0.20", "engine")])
-def test_no_guess_overrules_a_default(requests: tuple[str, ...]) -> None:
+def test_guessed_version_overrules_no_default(requests: tuple[str, ...]) -> None:
+    """No guess overrules a default."""
     found = engines("engine:2.6", *VISIONS, legacy("app", "vision", "engine"))
     with pytest.raises(UnsatisfiableError) as caught:
         solve(found, requests)
@@ -206,25 +218,29 @@ def test_no_guess_overrules_a_default(requests: tuple[str, ...]) -> None:
     assert "`vision:0.28.0`" in str(caught.value.hint)
 
 
-def test_what_a_guess_brings_with_it_overrules_no_default_either() -> None:
+def test_guessed_version_overrules_no_default_by_its_dependencies() -> None:
+    """What a guess brings with it overrules no default either."""
     through = (legacy("top:1", "middle:1"), legacy("top:2", "middle:2"))
     middle = (legacy("middle:1"), legacy("middle:2", "engine:2.13"))
     assert order(engines("engine:2.6", *through, *middle), "top", "engine") == ["middle:1", "top:1", "engine:2.6"]
 
 
-def test_the_only_version_of_a_family_counts_unless_the_default_was_asked_for() -> None:
+def test_only_version_of_a_family_counts_unless_the_default_was_asked_for() -> None:
+    """The only version of a family counts, unless the default was asked for."""
     found = engines("engine:2.6", VISIONS[0])
     assert order(found, "vision") == ["engine:2.11", "vision:0.26.0"]
     with pytest.raises(UnsatisfiableError, match="no version of `vision` is the default here, and none goes"):
         solve(found, ["engine", "vision"])
 
 
-def test_a_default_that_wants_another_version_has_it() -> None:
+def test_default_that_wants_another_version_gets_it() -> None:
+    """A default that wants another version has it."""
     found = engines("engine:2.6", VISIONS[0], chosen("vision:0.28.0", "engine:2.13"))
     assert order(found, "engine", "vision") == ["engine:2.13", "vision:0.28.0"]
 
 
-def test_our_own_recipes_guess_no_further() -> None:
+def test_own_recipes_are_not_guessed_about() -> None:
+    """For recipes of this project's format nothing is guessed."""
     ours = [package(name, default=name == "engine:2.6") for name in ENGINES]
     with pytest.raises(UnsatisfiableError, match="no version of `vision` is the default here, and none goes"):
         solve(of(*ours, package("vision:1", "engine:2.11"), package("vision:2", "engine:2.13")), ["engine", "vision"])
@@ -241,7 +257,8 @@ def test_our_own_recipes_guess_no_further() -> None:
         ("cuda:11.4 cuda:13.2", ""),
     ],
 )
-def test_no_guess_is_for_another_cuda(names: str, taken: str) -> None:
+def test_guessed_version_is_of_the_same_cuda(names: str, taken: str) -> None:
+    """No guess is for another CUDA."""
     found = of(*map(legacy, names.split()), legacy("app", names.partition(":")[0]))
     if taken:
         assert order(found, "app") == [taken, "app"]
@@ -272,12 +289,14 @@ THEIRS = (
 @pytest.mark.parametrize(
     "requests", [("wheel",), ("tool",), ("app",), ("cuda",), ("app", "wheel:1"), ("wheel>=1", "tool")], ids="+".join
 )
-def test_a_tree_beside_ours_changes_no_plan_of_ours(requests: tuple[str, ...]) -> None:
+def test_upstream_tree_changes_no_plan_of_the_own_tree(requests: tuple[str, ...]) -> None:
+    """A tree beside this project's changes no plan of it."""
     alone, beside = of(*OURS), of(*OURS, *THEIRS)
     assert solve(beside, requests) == solve(alone, requests)
 
 
-def test_what_a_tree_beside_ours_adds_stands_on_ours() -> None:
+def test_upstream_tree_packages_depend_on_the_own_tree() -> None:
+    """What a tree beside this project's adds depends on it."""
     beside = of(*OURS, *THEIRS)
     assert order(beside, "theirs") == ["cuda:12.6", "wheel:2", "tool", "theirs"]
     assert order(beside, "mixed") == ["cuda:12.6", "wheel:2", "mixed:1"]
@@ -322,7 +341,8 @@ def graphs(draw: st.DrawFn) -> tuple[dict[str, list[str]], list[str]]:
 
 @settings(max_examples=300, deadline=None)
 @given(graphs())
-def test_the_same_set_as_upstream_and_in_the_same_order(graph: tuple[dict[str, list[str]], list[str]]) -> None:
+def test_order_is_that_of_upstream(graph: tuple[dict[str, list[str]], list[str]]) -> None:
+    """The set is the same as upstream's, and in the same order."""
     depends, requests = graph
     catalog = of(*(legacy(name, *needs) for name, needs in depends.items()))
     assert order(catalog, *requests) == rewritten(depends, requests)
@@ -337,7 +357,8 @@ def rewritten_with_pins(
     return upstream.order(upstream.mapped(depends, find), requests)
 
 
-def test_pins_that_upstream_adds_forever_end_here_with_the_one_nearest_to_the_request() -> None:
+def test_pins_that_upstream_adds_forever_end_with_the_one_nearest_to_the_request() -> None:
+    """Pins that upstream adds forever end here with the one nearest to the request."""
     depends = {
         "llvm:20": [], "llvm:22": [], "torch": ["llvm"], "tvm": ["llvm:22", "torch"], "nano": ["tvm", "llvm:20"],
     }  # fmt: skip
@@ -411,7 +432,8 @@ class Tree:
 
 @settings(max_examples=300, deadline=None)
 @given(st.composite(Tree)())
-def test_with_pins_the_answer_is_upstreams_where_that_is_sound_and_sound_where_it_is_not(tree: Tree) -> None:
+def test_pins_give_the_answer_of_upstream_where_that_is_sound(tree: Tree) -> None:
+    """With pins the answer is upstream's where that is sound, and sound where it is not."""
     try:
         ours = order(tree.catalog(), *tree.requests)
     except UnsatisfiableError:

@@ -11,13 +11,13 @@ import pytest
 
 from jetson_containers.core.errors import RecipeError
 from jetson_containers.recipes.catalog import Catalog, load
-from jetson_containers.recipes.upstream import config_py as legacy_python
+from jetson_containers.recipes.upstream import config_py
 from tests.unit.treemaker import NANO, ORIN, PC, PC_CPU, THOR, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
 
 
@@ -58,7 +58,8 @@ def names(found: Catalog) -> list[str]:
         ({"x.yaml": "notes: from yaml", "config.py": "package['name'] = 'py'"}, ["py"]),
     ],
 )  # fmt: skip
-def test_every_form_gives_its_packages(tmp_path: Path, files: dict[str, str], expected: list[str]) -> None:
+def test_reader_takes_each_form_of_definition(tmp_path: Path, files: dict[str, str], expected: list[str]) -> None:
+    """Every form gives its packages."""
     found = catalog(
         tmp_path, {"g/foo/Dockerfile": "group: g", **{f"g/foo/{name}": text for name, text in files.items()}}
     )
@@ -66,7 +67,8 @@ def test_every_form_gives_its_packages(tmp_path: Path, files: dict[str, str], ex
     assert names(found) == expected
 
 
-def test_several_named_definitions_take_the_parents_keys_and_their_own_dockerfiles_header(tmp_path: Path) -> None:
+def test_reader_gives_named_definitions_the_keys_of_parent_and_own_header(tmp_path: Path) -> None:
+    """Several named definitions take the parent's keys and their own Dockerfile's header."""
     found = catalog(
         tmp_path,
         {
@@ -80,7 +82,8 @@ def test_several_named_definitions_take_the_parents_keys_and_their_own_dockerfil
     assert (second.dockerfile, second.notes, str(second.depends[0])) == ("Dockerfile.b", "of its own", "other")
 
 
-def test_a_config_py_is_enough_for_a_package_and_sees_what_came_before(tmp_path: Path) -> None:
+def test_config_py_alone_is_a_package_and_sees_what_came_before(tmp_path: Path) -> None:
+    """A config.py is enough for a package and sees what came before."""
     code = "assert package['docs'] == 'as json'\nassert package['test'] == ['test.sh']\npackage['notes'] = 'seen'\n"
     found = catalog(tmp_path, {"g/foo/a.json": '{"docs": "as json"}', "g/foo/test.sh": "", "g/foo/config.py": code})
     package = found.available["foo"]
@@ -102,17 +105,20 @@ package = [make('1.0', False), make('2.0', True), dict(package, name='foo:2.0-al
     [("foo", "foo:2.0"), ("oof", "foo:2.0"), ("foo:builder", "foo:2.0-builder"), ("foo:1.0", "foo:1.0"),
      ("foo:2.0-all", "foo:2.0-all")],
 )  # fmt: skip
-def test_versions_builders_and_aliases(tmp_path: Path, name: str, found: str) -> None:
+def test_find_knows_versions_builders_and_aliases(tmp_path: Path, name: str, found: str) -> None:
+    """Versions, builders and aliases are found."""
     assert python(tmp_path, VERSIONS).find(name).name == found
 
 
-def test_what_stands_on_its_own_family_is_no_version_of_it(tmp_path: Path) -> None:
+def test_package_that_depends_on_its_own_family_is_not_a_version_of_it(tmp_path: Path) -> None:
+    """What depends on its own family is not a version of it."""
     package = python(tmp_path, VERSIONS).available
     assert (package["foo:2.0-all"].family, package["foo:2.0-all"].variant) == ("foo:2.0-all", None)
     assert (package["foo:2.0-builder"].version, package["foo:2.0-builder"].variant) == ("2.0", "builder")
 
 
-def test_build_arguments_are_text_and_none_is_left_to_the_dockerfile(tmp_path: Path) -> None:
+def test_build_args_are_text_and_none_is_left_to_the_dockerfile(tmp_path: Path) -> None:
+    """Build arguments are text, and None is left to the Dockerfile."""
     found = python(tmp_path, "package['build_args'] = {'A': 1, 'B': True, 'C': None, 'D': L}".replace("L", "(1.5)"))
     assert dict(found.available["foo"].build_args) == {"A": "1", "B": "True", "D": "1.5"}
     assert any("`C` is None" in note for note in found.notices)
@@ -131,7 +137,8 @@ def test_build_arguments_are_text_and_none_is_left_to_the_dockerfile(tmp_path: P
         (PC_CPU, "39.1.0 7.2 0.0 cu00 3.12 x86_64 x86_64 amd64 24.04 False False []"),
     ],
 )
-def test_recipes_see_the_target(tmp_path: Path, where: Platform, values: str) -> None:
+def test_config_py_sees_the_target(tmp_path: Path, where: Platform, values: str) -> None:
+    """Recipes see the target."""
     exported = (
         "L4T_VERSION, JETPACK_VERSION, CUDA_VERSION, CUDA_SHORT_VERSION, PYTHON_VERSION, CUDA_ARCH, SYSTEM_ARCH, "
         "DOCKER_ARCH, LSB_RELEASE, IS_TEGRA, IS_SBSA, CUDA_ARCHITECTURES"
@@ -164,7 +171,8 @@ def test_recipes_see_the_target(tmp_path: Path, where: Platform, values: str) ->
         ("[sorted(find_packages(all)) for all in ('', 'all', '*', [''], [])].count(['a', 'ba', 'bb'])", 5),
     ],
 )
-def test_helpers(tmp_path: Path, expression: str, value: object) -> None:
+def test_config_py_helpers_give_what_upstreams_do(tmp_path: Path, expression: str, value: object) -> None:
+    """The helpers give what upstream's do."""
     code = f"from jetson_containers import *\nimport json\npackage['docs'] = json.dumps({expression})\n"
     others = {"h/a/Dockerfile": "alias: alias-of-a", "h/ba/config.py": "", "h/bb/Dockerfile": "docs: x",
               "h/bc/config.py": "package['disabled'] = True"}  # fmt: skip
@@ -173,7 +181,8 @@ def test_helpers(tmp_path: Path, expression: str, value: object) -> None:
     assert json.loads(found.available["foo"].docs) == value
 
 
-def test_version_files_are_imported_from_the_tree(tmp_path: Path) -> None:
+def test_config_py_imports_version_files_of_the_tree(tmp_path: Path) -> None:
+    """Version files are imported from the tree."""
     code = "from packages.g.bar.version import X\nfrom .version import Y\npackage['docs'] = X + Y\n"
     files = {"g/foo/config.py": code, "g/foo/version.py": "Y = 'y'", "g/bar/version.py": "X = 'x'"}
     assert catalog(tmp_path, files).available["foo"].docs == "xy"
@@ -215,9 +224,10 @@ def test_version_files_are_imported_from_the_tree(tmp_path: Path) -> None:
         ("\npackage['dockerfile'] = 'none'", 2, "`none` is not there"),
     ],
 )  # fmt: skip
-def test_a_broken_config_disables_only_itself_and_says_where(
+def test_config_py_that_is_broken_disables_only_itself_and_says_where(
     tmp_path: Path, code: str, line: int | None, reason: str
 ) -> None:
+    """A broken config disables only itself and says where."""
     files = {"g/foo/Dockerfile": "group: g", "g/foo/config.py": code, "g/good/config.py": "package['docs'] = 'fine'"}
     found = catalog(tmp_path, files)
     assert names(found) == ["good"]
@@ -229,7 +239,8 @@ def test_a_broken_config_disables_only_itself_and_says_where(
     assert sorted(path.name for path in (tmp_path / "packages/g/foo").iterdir()) == ["Dockerfile", "config.py"]
 
 
-def test_a_refusal_that_the_recipe_handles_is_a_notice(tmp_path: Path) -> None:
+def test_config_py_that_handles_a_refusal_gets_a_notice(tmp_path: Path) -> None:
+    """A refusal that the recipe handles is a notice."""
     code = (
         "from jetson_containers import github_latest_tag\n"
         "try:\n    package['docs'] = github_latest_tag('a/b')\nexcept Exception:\n    package['docs'] = '1.0'\n"
@@ -248,22 +259,24 @@ def test_a_refusal_that_the_recipe_handles_is_a_notice(tmp_path: Path) -> None:
         ("import faulthandler\nfaulthandler._sigsegv()", "signal 11"),
     ],
 )
-def test_what_hangs_or_crashes_costs_only_itself(
+def test_config_py_that_hangs_or_crashes_disables_only_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, reason: str
 ) -> None:
+    """What hangs or crashes disables only itself."""
     tree = write(tmp_path, {"a/config.py": "", "b/config.py": code, "c/config.py": ""})
     jobs = []
     for name in "abc":
         steps = [("python", tree / name / "config.py")]
-        jobs.append(legacy_python.Job(tree / name, f"packages.{name}", {"name": name, "path": "/"}, steps))
-    monkeypatch.setattr(legacy_python, "GRACE", 0.3)
-    answers = legacy_python.run(jobs, [tree], ORIN, seconds=0.2).answers
+        jobs.append(config_py.ConfigPyJob(tree / name, f"packages.{name}", {"name": name, "path": "/"}, steps))
+    monkeypatch.setattr(config_py, "GRACE", 0.3)
+    answers = config_py.run(jobs, [tree], ORIN, seconds=0.2).answers
     assert [bool(answer.definitions) for answer in answers] == [True, False, True]
     assert answers[1].failure is not None
     assert reason in answers[1].failure.reason
 
 
-def test_secrets_are_not_given_to_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_config_py_gets_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets are not given to recipes."""
     monkeypatch.setenv("HUGGINGFACE_TOKEN", "hf_do_not_tell")
     found = python(tmp_path, "import os\npackage['docs'] = str(os.environ.get('HUGGINGFACE_TOKEN'))")
     assert found.available["foo"].docs == "None"
@@ -277,16 +290,17 @@ def docs(tree: Path, cache: Path) -> str:
     return load([tree], ORIN, cache=cache).available["foo"].docs
 
 
-def test_a_warm_load_starts_no_child_until_something_it_read_changes(
+def test_warm_load_starts_no_child_until_something_it_read_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A warm load starts no child until something it read changes."""
     code = "import os\nfrom packages.lib.version import V\npackage['docs'] = V + os.environ.get('FOO_VERSION', '-')\n"
     tree = write(tmp_path / "packages", {"g/foo/config.py": code, "lib/version.py": "V = 'one'"})
     monkeypatch.delenv("FOO_VERSION", raising=False)
     cache = tmp_path / "cache"
     assert docs(tree, cache) == "one-"
     with monkeypatch.context() as patch:
-        patch.setattr(legacy_python, "run", lambda *_, **__: pytest.fail("a child was started"))
+        patch.setattr(config_py, "run", lambda *_, **__: pytest.fail("a child was started"))
         patch.setenv("UNRELATED", "x")
         assert docs(tree, cache) == "one-"
     monkeypatch.setenv("FOO_VERSION", "2")
@@ -295,7 +309,8 @@ def test_a_warm_load_starts_no_child_until_something_it_read_changes(
     assert docs(tree, cache) == "other2"
 
 
-def test_the_order_of_the_directory_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reader_does_not_depend_on_the_order_of_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of the directory does not matter."""
     files = {f"g/p{i}/config.py": "from jetson_containers import find_packages\n"
              "package['docs'] = ','.join(find_packages(['p*']))" if i % 2 else "package['alias'] = 'shared'"
              for i in range(6)}  # fmt: skip

@@ -13,9 +13,9 @@ from jetson_containers.autotag.types import Wanted
 from jetson_containers.core.errors import RecipeError, UnknownPackageError, UnsatisfiableError
 from jetson_containers.plan import plan
 from jetson_containers.plan.final_name import final_name
-from jetson_containers.recipes import tree as packagetree
 from jetson_containers.recipes.catalog import Catalog, load
-from jetson_containers.recipes.upstream import reader as legacy
+from jetson_containers.recipes.tree import scan
+from jetson_containers.recipes.upstream import reader
 from jetson_containers.resolver.solve import solve
 from tests.paths import ROOT_DIR
 from tests.unit.treemaker import NANO, ORIN, PC, SERVER, THOR, XAVIER, dockerfile, platform, write
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from jetson_containers.platforms.detect import Platform
+    from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
 
 DOCKERFILE = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
@@ -37,6 +37,10 @@ FORMS: dict[str, tuple[dict[str, str], dict[str, dict[str, Any]]]] = {
         {"Dockerfile": "alias: tl\ndepends: sib\nrequires: '>=36'\ntest: run.sh --fast", "config.py": ""},
         {"texts-are-lists": {"aliases": ("tl",), "depends": ["sib"], "requires": (">=36",),
             "test": ("run.sh --fast",)}},
+    ),
+    "prose-as-lists": (
+        {"Dockerfile": "notes: [a, b]\ndocs: [one, two]", "config.py": "assert package['notes'] == ['a', 'b']"},
+        {"prose-as-lists": {"notes": "a; b", "docs": "one\ntwo"}},
     ),
     "everything": (
         {
@@ -261,7 +265,8 @@ def fields(package: Package, wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", FORMS)
-def test_a_directory_gives_these_packages(tree: Catalog, case: str) -> None:
+def test_directory_gives_its_packages(tree: Catalog, case: str) -> None:
+    """A directory gives the packages of its case."""
     everything = {**tree.available, **{name: item.package for name, item in tree.absent.items()}}
     here = {name for name, package in everything.items() if case in package.path.parts}
     expected = FORMS[case][1]
@@ -270,7 +275,8 @@ def test_a_directory_gives_these_packages(tree: Catalog, case: str) -> None:
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_directory_says_what_is_wrong_and_where(tree: Catalog, case: str) -> None:
+def test_directory_that_is_broken_says_what_is_wrong_and_where(tree: Catalog, case: str) -> None:
+    """A broken directory says what is wrong and where."""
     _, file, line, message = BROKEN[case]
     (error,) = [error for error in tree.broken if case in error.path.parts]
     assert (error.path.name, error.line) == (file or case, line)
@@ -295,12 +301,14 @@ def test_a_broken_directory_says_what_is_wrong_and_where(tree: Catalog, case: st
         "outer/context/Dockerfile: does not build on `BASE_IMAGE`, so it is part of the package around it, and none",
     ],
 )
-def test_what_may_surprise_is_said(odd: Catalog, notice: str) -> None:
+def test_notices_tell_what_may_surprise(odd: Catalog, notice: str) -> None:
+    """What may surprise gets a notice."""
     wanted = notice.replace("{root}", str(odd.available["both:1"].path.parent))
     assert [text for text in odd.notices if text.endswith(wanted)], "\n".join(odd.notices)
 
 
-def test_nothing_else_is_said(odd: Catalog) -> None:
+def test_notices_are_only_the_expected_ones(odd: Catalog) -> None:
+    """There are no other notices."""
     assert len(odd.notices) == 11, "\n".join(odd.notices)
 
 
@@ -337,18 +345,20 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     return load([write(tmp_path_factory.mktemp("odd") / "packages", files)], ORIN)
 
 
-def test_nested_packages_need_no_header_and_sources_are_none(odd: Catalog) -> None:
+def test_nested_packages_need_no_header_and_sources_are_not_packages(odd: Catalog) -> None:
+    """Nested packages need no header, and sources are not packages."""
     inner = {name for name, package in odd.available.items() if "outer" in package.path.parts}
     assert inner == {"outer", "inner", "er", "by-yaml", "by-python"}
     assert odd.broken == ()
 
 
-def test_of_two_directories_of_one_name_the_first_by_path_counts(odd: Catalog) -> None:
+def test_directories_of_one_name_count_by_the_first_path(odd: Catalog) -> None:
+    """Of two directories of one name the first by path counts."""
     assert odd.available["devpi"].notes == "first by path"
     assert odd.available["twice:1"].notes == "b"
 
 
-def test_directories_of_one_name_with_packages_of_two_are_both_read(odd: Catalog) -> None:
+def test_directories_of_one_name_with_different_packages_are_both_read(odd: Catalog) -> None:
     """Upstream skips the second, which is whichever its threads come to later."""
     assert [odd.available[name].path.parts[-2:] for name in ("left", "right")] == [("y", "twin"), ("z", "twin")]
 
@@ -363,12 +373,14 @@ def test_directories_of_one_name_with_packages_of_two_are_both_read(odd: Catalog
         ("both:1-builder", "both:1-builder"),
     ],
 )
-def test_what_a_bare_name_means(odd: Catalog, name: str, found: str) -> None:
+def test_bare_name_means_the_last_of_its_family(odd: Catalog, name: str, found: str) -> None:
+    """A bare name means the package that upstream takes."""
     assert odd.find(name).name == found
     assert solve(odd, [name]).requested == (found,)
 
 
-def test_a_pattern_in_depends_is_the_first_that_matches(odd: Catalog) -> None:
+def test_depends_pattern_is_the_first_that_matches(odd: Catalog) -> None:
+    """A pattern in depends is the first that matches."""
     assert [str(item) for item in odd.available["patterns"].depends] == ["torch:1", "both:1", "nothing-*"]
     assert [str(item) for item in odd.available["patterns-of-one"].depends] == ["torch:1", "torch"]
     assert [item.name for item in solve(odd, ["patterns-of-one"]).packages] == ["torch:1", "patterns-of-one"]
@@ -376,14 +388,16 @@ def test_a_pattern_in_depends_is_the_first_that_matches(odd: Catalog) -> None:
         solve(odd, ["patterns"])
 
 
-def test_patterns_survive_the_index(tmp_path: Path) -> None:
+def test_depends_patterns_survive_the_index(tmp_path: Path) -> None:
+    """Patterns survive the index."""
     files = {"g/a/config.py": "package['depends'] = ['none-*', 'b*']", "g/b/Dockerfile": "docs: x"}
     tree = write(tmp_path / "tree", files)
     cold, warm = (load([tree], ORIN, cache=tmp_path / "cache") for _ in range(2))
     assert cold.available == warm.available
 
 
-def test_our_own_format_has_no_patterns(tmp_path: Path) -> None:
+def test_depends_patterns_are_refused_in_the_own_format(tmp_path: Path) -> None:
+    """This project's format has no patterns."""
     (error,) = load([write(tmp_path, {"g/a/Dockerfile": "depends: 'b*'"})], ORIN).broken
     assert "`b*` is no package name" in error.message
 
@@ -404,14 +418,16 @@ PINS = {
     {"g/c/versions.py": "package['notes'] = 'x'", "g/c/Dockerfile": "config: versions.py"},
     {"g/c/Dockerfile": "config: ../common.yaml", "g/common.yaml": "notes: x"},
 ])  # fmt: skip
-def test_headers_of_a_tree_with_a_form_of_upstreams_are_upstreams_too(tmp_path: Path, alien: dict[str, str]) -> None:
+def test_headers_of_a_tree_with_a_form_of_upstream_are_of_upstream_too(tmp_path: Path, alien: dict[str, str]) -> None:
+    """Headers of a tree with a form of upstream's are upstream's too."""
     theirs = load([write(tmp_path / "theirs", {**PINS, **alien})], ORIN)
     assert [item.name for item in solve(theirs, ["b"]).packages] == ["x:2", "a", "b"]
     assert dict(theirs.available["a"].build_args) == {"B": "True"}
     assert "src" in theirs.available
 
 
-def test_a_tree_in_our_format_stays_so_beside_one_of_upstreams(tmp_path: Path) -> None:
+def test_tree_in_the_own_format_stays_so_beside_one_of_upstream(tmp_path: Path) -> None:
+    """A tree in this project's format stays so beside one of upstream's."""
     ours, theirs = (
         write(tmp_path / "ours", PINS),
         write(tmp_path / "theirs", {"g/c/config.py": "package['notes'] = 'x'"}),
@@ -423,22 +439,25 @@ def test_a_tree_in_our_format_stays_so_beside_one_of_upstreams(tmp_path: Path) -
     assert "src" not in found.available
 
 
-def test_a_stray_data_file_does_not_make_a_tree_upstreams(tmp_path: Path) -> None:
+def test_data_file_alone_does_not_make_a_tree_of_upstream(tmp_path: Path) -> None:
+    """A stray data file does not make a tree upstream's."""
     found = load([write(tmp_path, {**PINS, "g/b/web/about.json": '{"name": "a web page"}'})], ORIN)
     assert dict(found.available["a"].build_args) == {"B": "on"}
     with pytest.raises(UnsatisfiableError):
         solve(found, ["b"])
 
 
-def test_a_program_called_config_py_inside_a_package_of_ours_is_not_run(tmp_path: Path) -> None:
+def test_config_py_inside_a_package_of_the_own_format_is_not_run(tmp_path: Path) -> None:
+    """A program called config.py inside a package of this project's format is not run."""
     files = {**PINS, "g/b/app/config.py": "raise RuntimeError", "g/b/app/settings.json": '{"port": 80}'}
     found = load([write(tmp_path, files)], ORIN)
     assert (found.broken, sorted(found.available)) == ((), ["a", "b", "x:1", "x:2"])
 
 
-def test_our_own_tree_is_in_our_format() -> None:
+def test_own_tree_is_in_the_own_format() -> None:
+    """The tree of this project is in its own format."""
     root = ROOT_DIR / "packages"
-    assert legacy.drafts(packagetree.scan([root]), [root], ORIN).items == {}
+    assert reader.drafts(scan([root]), [root], ORIN).items == {}
 
 
 # --- what depends on the target
@@ -457,8 +476,9 @@ def test_our_own_tree_is_in_our_format() -> None:
         (PC, "amd64.x86_64-cu128-24.04"),
     ],
 )
-def test_recipes_can_read_upstreams_postfix(where: Platform, postfix: str) -> None:
-    assert legacy.default_postfix(where) == postfix
+def test_postfix_is_that_of_upstream(where: Platform, postfix: str) -> None:
+    """Recipes can read upstream's postfix."""
+    assert reader.default_postfix(where) == postfix
 
 
 @pytest.mark.parametrize(
@@ -480,7 +500,8 @@ def test_recipes_can_read_upstreams_postfix(where: Platform, postfix: str) -> No
         ("jammy", "orin"),
     ],
 )
-def test_requires_in_both_kinds_of_definition(tmp_path: Path, rule: str, where: str) -> None:
+def test_requires_is_read_in_both_kinds_of_definition(tmp_path: Path, rule: str, where: str) -> None:
+    """`requires` is read in both kinds of definition."""
     tree = write(
         tmp_path, {"g/head/Dockerfile": f"requires: '{rule}'", "g/data/a.yaml": f"requires: ['>=32', '{rule}']"}
     )
@@ -517,9 +538,10 @@ JUDGED = {
         (XAVIER, "later:1", "old"),
     ],
 )
-def test_requires_is_judged_before_definitions_of_one_name_meet(
+def test_requires_is_judged_before_definitions_of_one_name_are_merged(
     tmp_path: Path, where: Platform, name: str, notes: str
 ) -> None:
+    """`requires` is judged before definitions of one name are merged."""
     root = write(tmp_path, {f"g/{case}/config.py": by_range(*rows) for case, rows in JUDGED.items()})
     found = load([root], where)
     assert found.available[name].notes == notes
@@ -528,20 +550,23 @@ def test_requires_is_judged_before_definitions_of_one_name_meet(
     assert len(twice) == (where is not XAVIER)  # `later:1`, of which two are available
 
 
-def test_a_name_that_no_definition_has_here_is_absent_with_the_last_ones_reason(tmp_path: Path) -> None:
+def test_requires_that_excludes_all_definitions_gives_the_reason_of_the_last(tmp_path: Path) -> None:
+    """A name without a definition for the platform is absent, with the last one's reason."""
     found = load([write(tmp_path, {"g/none/config.py": by_range(*JUDGED["none"])})], ORIN)
     assert "none:1" not in found.available
     assert found.absent["none:1"].reason == "L4T 36.4.3 does not satisfy `>=38`"
 
 
-def test_directories_of_one_name_are_judged_by_requires_too(tmp_path: Path) -> None:
+def test_requires_is_judged_for_directories_of_one_name_too(tmp_path: Path) -> None:
+    """Directories of one name are judged by `requires` too."""
     files = {"g/a/config.py": by_range(("same:1", "<36", "five")), "g/b/config.py": by_range(("same:1", ">=36", "six"))}
     root = write(tmp_path, files)
     assert load([root], ORIN).available["same:1"].notes == "six"
     assert load([root], XAVIER).available["same:1"].notes == "five"
 
 
-def test_a_definition_of_ours_is_never_replaced_by_one_of_upstreams_format(tmp_path: Path) -> None:
+def test_definition_in_the_own_format_is_never_replaced_by_one_of_upstream(tmp_path: Path) -> None:
+    """A definition of this project's format is never replaced by one of upstream's."""
     ours = write(
         tmp_path / "ours", {"g/same/Dockerfile": "#---\n# name: same\n# requires: '>=38'\n#---\n" + DOCKERFILE}
     )
@@ -560,14 +585,16 @@ def test_a_definition_of_ours_is_never_replaced_by_one_of_upstreams_format(tmp_p
         ("8.7", "8.7", ""),
     ],
 )
-def test_a_build_argument_is_its_value_as_python_writes_it(tmp_path: Path, value: str, text: str, kind: str) -> None:
+def test_build_arg_is_its_value_as_python_writes_it(tmp_path: Path, value: str, text: str, kind: str) -> None:
+    """A build argument is its value as Python writes it."""
     found = load([write(tmp_path, {"g/foo/config.py": f"package['build_args'] = {{'A': {value}}}"})], ORIN)
     assert found.available["foo"].build_args == {"A": text}
     said = [notice for notice in found.notices if "the build argument `A`" in notice]
     assert [f"is a {kind}; the Dockerfile gets the text `{text}`" in notice for notice in said] == [True] * bool(kind)
 
 
-def test_a_list_of_a_data_file_is_text_as_well(tmp_path: Path) -> None:
+def test_build_arg_that_is_a_list_in_a_data_file_is_text_too(tmp_path: Path) -> None:
+    """A list of a data file is text as well."""
     files = {"g/foo/Dockerfile": DOCKERFILE, "g/foo/foo.yaml": "build_args: {A: [87, x]}\nnotes: x"}
     assert load([write(tmp_path, files)], ORIN).available["foo"].build_args == {"A": "[87, 'x']"}
 
@@ -578,7 +605,8 @@ COLONS = (
 )
 
 
-def test_a_name_may_have_further_colons(tmp_path: Path) -> None:
+def test_name_may_have_further_colons(tmp_path: Path) -> None:
+    """A name may have further colons."""
     files = {"g/codec/config.py": COLONS, "g/codec/Dockerfile": DOCKERFILE,
              "g/audio/Dockerfile": f"#---\n# depends: codec:0.9-torch:2.9.1\n#---\n{DOCKERFILE}"}  # fmt: skip
     found = load([write(tmp_path, files)], ORIN)
@@ -593,7 +621,8 @@ def test_a_name_may_have_further_colons(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a:b:", "a::b", ":a", "a:b:c d"])
-def test_a_colon_without_a_word_on_each_side_is_no_name(tmp_path: Path, name: str) -> None:
+def test_name_with_a_colon_without_words_on_both_sides_is_refused(tmp_path: Path, name: str) -> None:
+    """A colon without a word on each side is not a name."""
     found = load([write(tmp_path, {"g/foo/config.py": f"package['name'] = '{name}'"})], ORIN)
     assert [error.message.partition(": ")[2] for error in found.broken] == [f"`{name}` is no package name"]
 
@@ -622,7 +651,8 @@ def key(catalog: Catalog, name: str) -> str:
     return made.stages[-1].key
 
 
-def test_a_file_that_a_helper_writes_is_part_of_what_is_built(tmp_path: Path) -> None:
+def test_helper_file_is_part_of_what_is_built(tmp_path: Path) -> None:
+    """A file that a helper writes is part of what is built."""
     root = releases(tmp_path / "tree")
     found = load([root], ORIN, cache=tmp_path / "cache")
     warm = load([root], ORIN, cache=tmp_path / "cache")
@@ -634,14 +664,44 @@ def test_a_file_that_a_helper_writes_is_part_of_what_is_built(tmp_path: Path) ->
     assert key(found, "rel:1") != key(load([root], platform("36.4.0")), "rel:1")  # another release is another file
 
 
-def test_it_takes_the_place_of_a_file_that_is_there(tmp_path: Path) -> None:
+def test_helper_file_replaces_one_in_the_directory(tmp_path: Path) -> None:
+    """A file that a helper writes takes the place of one that is there."""
     with_file = load([releases(tmp_path / "a", nv_tegra_release="old")], ORIN)
     without = load([releases(tmp_path / "b")], ORIN)
     assert key(with_file, "rel:1") == key(without, "rel:1")
     assert (tmp_path / "a/g/rel/nv_tegra_release").read_text() == "old"
 
 
-def test_what_no_helper_writes_is_still_missing(tmp_path: Path) -> None:
+def test_missing_file_that_no_helper_writes_is_an_error(tmp_path: Path) -> None:
+    """A file that no helper writes is still missing."""
     root = write(tmp_path, {"g/rel/config.py": "package['docs'] = ''", "g/rel/Dockerfile": COPIES})
     with pytest.raises(RecipeError, match="takes `nv_tegra_release`, which is not in"):
         key(load([root], ORIN), "rel")
+
+
+# --- files that are called like a definition
+
+
+def test_settings_of_a_server_are_no_package_of_upstreams(tmp_path: Path) -> None:
+    """A `config.yml` without a key of a definition, in a directory without a Dockerfile, is neither read nor broken."""
+    write(tmp_path, {"a/x/config.py": "", "a/x/Dockerfile": DOCKERFILE, "a/serve/config.yml": "model_list: [a]\n"})
+    catalog = load([tmp_path], ORIN)
+    assert (set(catalog.available), catalog.broken) == ({"x"}, ())
+    with pytest.raises(UnknownPackageError, match="there is no package `serve`"):
+        catalog.find("serve")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a/serve/config.yml": "name: serve\ndependz: [a]\n"}, "unknown key `dependz`"),
+        ({"a/serve/config.yml": "model_list: [a]\n", "a/serve/Dockerfile": DOCKERFILE}, "unknown key `model_list`"),
+        ({"a/serve/config.yml": "a: [\n"}, "broken YAML"),
+    ],
+    ids=["a misspelled key", "a Dockerfile", "broken"],
+)
+def test_definitions_with_a_mistake_are_still_broken(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    """What may have been meant as a definition is said to be wrong."""
+    catalog = load([write(tmp_path, {"a/x/config.py": "", "a/x/Dockerfile": DOCKERFILE, **files})], ORIN)
+    (error,) = catalog.broken
+    assert message in error.message

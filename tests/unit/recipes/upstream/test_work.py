@@ -45,9 +45,10 @@ def counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, count: Calla
     monkeypatch.setattr(owner, name, wrapper)
 
 
-def test_one_child_reads_all_recipes_and_no_definition_is_parsed_twice(
+def test_child_reads_all_recipes_at_once_and_no_definition_is_parsed_twice(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One child reads all recipes, and no definition is parsed twice."""
     children: list[str] = []
     reads: Counter[Path] = Counter()
     parsed: Counter[tuple[Path, str]] = Counter()
@@ -79,9 +80,8 @@ class Work:
         return Counter(self.done)
 
 
-def test_the_work_for_a_request_depends_on_its_chain_and_not_on_the_tree(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_solve_work_depends_on_the_chain_and_not_on_the_tree(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work for a request depends on its chain and not on the tree."""
     small, work = load([root], ORIN), Work(monkeypatch)
     further = [package(f"other{i}:{j}", adaptable=True) for i in range(300) for j in range(3)]
     large = Catalog(ORIN, {**small.available, **{item.name: item for item in further}}, small.absent)
@@ -89,9 +89,8 @@ def test_the_work_for_a_request_depends_on_its_chain_and_not_on_the_tree(
     assert [work.of(large, name) for name in names] == [work.of(small, name) for name in names]
 
 
-def test_the_work_for_a_request_is_bounded_by_what_its_packages_ask_for(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_solve_work_is_bounded_by_what_the_packages_ask_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work for a request is bounded by what its packages ask for."""
     catalog, work = load([root], ORIN), Work(monkeypatch)
     above: dict[str, float] = {}
     for name in catalog.available:

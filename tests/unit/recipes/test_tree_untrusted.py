@@ -14,22 +14,20 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from jetson_containers.cli import main as main_module
+from jetson_containers.cli import main
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError, TargetError
-from jetson_containers.dockerfile import parser as instructions
+from jetson_containers.core.versions import pep440, version_key
+from jetson_containers.dockerfile import parser
 from jetson_containers.plan import keys
 from jetson_containers.plan.plan import PlanOptions, make
 from jetson_containers.platforms.detect import detect, parse_target
 from jetson_containers.platforms.target import from_env
-from jetson_containers.recipes import cache as catalog_index
-from jetson_containers.recipes import requirement as dependency
-from jetson_containers.recipes import templating
-from jetson_containers.recipes import tree as packagetree
-from jetson_containers.recipes import yaml_lines as yamlines
+from jetson_containers.recipes import cache, templating, yaml_lines
 from jetson_containers.recipes.catalog import Catalog, load
-from jetson_containers.recipes.rules import parse as parse_rule
+from jetson_containers.recipes.rules import parse
 from jetson_containers.recipes.schema import build_flags
-from jetson_containers.recipes.upstream import config_py as legacy_python
+from jetson_containers.recipes.tree import scan
+from jetson_containers.recipes.upstream import config_py
 from jetson_containers.resolver.solve import solve
 from tests.unit.treemaker import ORIN, dockerfile, write
 
@@ -181,14 +179,16 @@ def reasons(catalog: Catalog, name: str) -> list[str]:
     return [error.message for error in catalog.broken if name in error.path.parts]
 
 
-def test_the_others_are_there(catalog: Catalog) -> None:
+def test_untrusted_tree_keeps_its_good_recipes(catalog: Catalog) -> None:
+    """The good recipes beside bad ones are there."""
     good = [name for name in catalog.available if name not in {"other", "n-late"}]
     assert good == ["a-good", "a-good-python", "m-good", "m-good-python", "z-good", "z-good-python"]
     assert {catalog.available[name].docs for name in good} == {"x", "fine"}
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_recipe_is_left_out_with_its_reason(catalog: Catalog, name: str) -> None:
+def test_untrusted_recipe_is_left_out_with_its_reason(catalog: Catalog, name: str) -> None:
+    """A bad recipe is left out with its reason."""
     found = reasons(catalog, name)
     assert any(BAD[name][1] in message for message in found), found
     assert all(len(message) < 500 for message in found)
@@ -196,31 +196,37 @@ def test_a_bad_recipe_is_left_out_with_its_reason(catalog: Catalog, name: str) -
 
 @pytest.mark.parametrize("name", ["Dockerfile", "config.yaml", "config.py"])
 @pytest.mark.parametrize(("kind", "reason"), [(kind, reason) for kind, _, reason in ODD])
-def test_what_is_no_file_of_the_tree_is_not_read(catalog: Catalog, kind: str, reason: str, name: str) -> None:
+def test_definition_that_is_not_a_file_of_the_tree_is_not_read(
+    catalog: Catalog, kind: str, reason: str, name: str
+) -> None:
+    """A device, a pipe or a link out of the tree is not read."""
     (message,) = reasons(catalog, f"{kind}-{name}")
     assert reason in message
 
 
-def test_a_directory_that_is_a_link_out_of_the_tree_is_no_package(catalog: Catalog) -> None:
+def test_directory_that_is_a_link_out_of_the_tree_is_refused(catalog: Catalog) -> None:
+    """A directory that is a link out of the tree is refused."""
     (error,) = [error for error in catalog.broken if error.path.name == "link-out"]
     assert "is a link out of the package tree" in error.message
     assert "--package-dirs" in str(error.hint)
 
 
-def test_the_index_of_such_a_tree_is_read_again(catalog: Catalog, tree: Path) -> None:
-    key = catalog_index.Key(packagetree.scan([tree]))
-    contents = catalog_index.read(catalog_index.file_for(tree.parent / "cache", [tree], CPU), key)
+def test_index_of_an_untrusted_tree_is_read_again(catalog: Catalog, tree: Path) -> None:
+    """The index of such a tree is read again."""
+    key = cache.Key(scan([tree]))
+    contents = cache.read(cache.file_for(tree.parent / "cache", [tree], CPU), key)
     assert contents is not None
     assert len(contents.broken) == len(catalog.broken)
 
 
 @pytest.mark.parametrize("words", [("list",), ("search", "x"), ("build", "--dry-run", "a-good")])
-def test_commands_go_on(
+def test_commands_work_beside_untrusted_recipes(
     catalog: Catalog, tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
+    """Commands go on beside bad recipes."""
     monkeypatch.setenv("PATH", str(tree))
     monkeypatch.setenv("JETSON_CONTAINERS_CACHE", str(tree.parent / "cache"))
-    assert main_module.main([*words, "--target", "cpu", "--packages", str(tree)]) == 0
+    assert main.main([*words, "--target", "cpu", "--packages", str(tree)]) == 0
     out, err = capsys.readouterr()
     assert "a-good" in out
     assert {error.message for error in catalog.broken} == {
@@ -228,14 +234,15 @@ def test_commands_go_on(
     }
 
 
-def test_lint_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lint_reports_each_right_that_a_recipe_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`lint` reports what builds refuse."""
     write(tmp_path / "g", {
         "a/Dockerfile": "build_flags: --device=/dev/sda", "b/Dockerfile": GOOD + "RUN --security=insecure id\n",
         "c/Dockerfile": "dockerfile: /etc/passwd", "d/Dockerfile": GOOD,
     })  # fmt: skip
     os.mkfifo(tmp_path / "g/d/config.yaml")
     (tmp_path / "g/out").symlink_to("/etc")
-    assert main_module.main(["lint", "--no-shellcheck", "--packages", str(tmp_path)]) == 1
+    assert main.main(["lint", "--no-shellcheck", "--packages", str(tmp_path)]) == 1
     out = capsys.readouterr().out
     for reason in (
         "`--device=/dev/sda`",
@@ -247,12 +254,13 @@ def test_lint_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert reason in out
 
 
-def test_a_recipe_that_closes_the_pipe_and_stays_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_config_py_that_closes_the_pipe_and_stays_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A config.py that closes the pipe and stays is stopped."""
     code = "import os, signal\nsignal.setitimer(signal.ITIMER_REAL, 0)\nos.closerange(0, 30)\nwhile True: pass\n"
     tree = write(tmp_path, {"g/stays/Dockerfile": GOOD, "g/stays/config.py": code})
-    monkeypatch.setattr(legacy_python, "SECONDS", 0.1)
-    monkeypatch.setattr(legacy_python, "GRACE", 0.1)
-    monkeypatch.setattr(legacy_python.run, "__kwdefaults__", {**legacy_python.run.__kwdefaults__, "seconds": 0.1})
+    monkeypatch.setattr(config_py, "SECONDS", 0.1)
+    monkeypatch.setattr(config_py, "GRACE", 0.1)
+    monkeypatch.setattr(config_py.run, "__kwdefaults__", {**config_py.run.__kwdefaults__, "seconds": 0.1})
     assert list(load([tree], ORIN).available) == []
 
 
@@ -275,7 +283,8 @@ def test_a_recipe_that_closes_the_pipe_and_stays_is_stopped(tmp_path: Path, monk
         "--no-cache 'x",
     ],
 )  # fmt: skip
-def test_build_flags_that_only_a_user_may_give(text: str) -> None:
+def test_build_flags_that_only_a_user_may_give_are_refused(text: str) -> None:
+    """Build flags that only a user may give are refused."""
     with pytest.raises(ValueError, match=r"."):
         build_flags(text)
 
@@ -290,7 +299,8 @@ def test_build_flags_that_only_a_user_may_give(text: str) -> None:
         ("--target --secret", ["--target", "--secret"]),  # docker, too, takes the next word for the value
     ],
 )
-def test_build_flags_that_a_recipe_may_ask_for(text: str, words: list[str]) -> None:
+def test_build_flags_that_a_recipe_may_ask_for_are_accepted(text: str, words: list[str]) -> None:
+    """Build flags that a recipe may ask for are accepted."""
     assert build_flags(text) == words
 
 
@@ -303,7 +313,8 @@ def test_build_flags_that_a_recipe_may_ask_for(text: str, words: list[str]) -> N
         ("RUN --device=nvidia.com/gpu=all id", "device"),
     ],
 )
-def test_a_run_with_rights_of_the_host_needs_the_users_word(tmp_path: Path, run: str, right: str) -> None:
+def test_run_with_rights_of_the_host_is_refused(tmp_path: Path, run: str, right: str) -> None:
+    """A RUN with rights of the host needs the user's consent."""
     catalog = load([write(tmp_path, {"g/a/Dockerfile": f"{GOOD}{run}\n"})], ORIN)
     with pytest.raises(RecipeError, match="only a user can give") as caught:
         make(solve(catalog, ("a",)), ORIN, PlanOptions(base="b:1"))
@@ -314,7 +325,8 @@ def test_a_run_with_rights_of_the_host_needs_the_users_word(tmp_path: Path, run:
 
 
 @pytest.mark.parametrize("run", ["RUN --mount=type=bind,from=debian:12 id", "COPY --from=debian:12 /etc/os-release /x"])
-def test_what_comes_from_an_image_is_no_file_of_the_host(tmp_path: Path, run: str) -> None:
+def test_context_files_leave_out_what_comes_from_an_image(tmp_path: Path, run: str) -> None:
+    """What comes from an image is not a file of the host."""
     write(tmp_path, {"Dockerfile": GOOD, "etc/os-release": "x"})
     assert keys.context_files(tmp_path, f"{GOOD}{run}\n") == ()
 
@@ -322,7 +334,8 @@ def test_what_comes_from_an_image_is_no_file_of_the_host(tmp_path: Path, run: st
 # Contexts.
 
 
-def test_a_context_has_a_largest_size(tmp_path: Path) -> None:
+def test_context_beyond_the_largest_size_is_refused(tmp_path: Path) -> None:
+    """A context has a largest size."""
     write(tmp_path, {"g/a/Dockerfile": f"{GOOD}COPY . /x\n", "g/a/small.txt": "x"})
     big = tmp_path / "g/a/big.bin"
     big.touch()
@@ -334,20 +347,23 @@ def test_a_context_has_a_largest_size(tmp_path: Path) -> None:
     assert make(solve(catalog, ("a",)), ORIN, PlanOptions(base="b:1")).notices == ()
 
 
-def test_a_large_context_deserves_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_context_that_is_large_gets_a_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large context gets a notice."""
     monkeypatch.setattr(keys, "NOTED_CONTEXT", 1000)
     write(tmp_path, {"g/a/Dockerfile": f"{GOOD}COPY x.txt /x\n", "g/a/x.txt": "x" * 2000})
     (notice,) = make(solve(load([tmp_path], ORIN), ("a",)), ORIN, PlanOptions(base="b:1")).notices
     assert notice.startswith("`a`: 2.0 kB beside its Dockerfile")
 
 
-def test_a_dockerignore_that_never_ends(tmp_path: Path) -> None:
+def test_dockerignore_that_is_a_fifo_is_refused(tmp_path: Path) -> None:
+    """A .dockerignore that never ends is refused."""
     os.mkfifo(tmp_path / ".dockerignore")
     with pytest.raises(RecipeError, match="is a FIFO"):
         keys.context_files(tmp_path, f"{GOOD}COPY . /x\n")
 
 
-def test_patterns_that_take_for_ever_count_everything(tmp_path: Path) -> None:
+def test_context_patterns_that_would_take_forever_count_all_files(tmp_path: Path) -> None:
+    """Patterns that would take forever count every file."""
     write(tmp_path, {"a" * 250: "x", "keep": "x", ".dockerignore": "*a*a*a*a*a*a*a*a*b\nkeep\n!*a*a*a*a*a*a*c\n"})
     found = keys.context_files(tmp_path, f"{GOOD}COPY *a*a*a*a*a*a*a*a*b **/**/**/**/**/**/**/x /x\n")
     assert [file.path for file in found] == ["a" * 250, "keep"]
@@ -379,7 +395,8 @@ TEMPLATES = [
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=range(len(TEMPLATES)))
-def test_a_template_that_would_not_end_is_refused(template: str) -> None:
+def test_template_that_would_not_end_is_refused(template: str) -> None:
+    """A template that would not end is refused."""
     with pytest.raises(templating.TemplateFailure) as caught:
         templating.render(template, {"sm": [87]})
     assert len(str(caught.value)) < 300
@@ -401,11 +418,13 @@ def test_a_template_that_would_not_end_is_refused(template: str) -> None:
         ("{{ 87 in sm and none is none and x is not defined }}{{ sm | first if sm else '' }}", "True80"),
     ],
 )  # fmt: skip
-def test_what_recipes_write_renders(template: str, result: str) -> None:
+def test_template_of_usual_recipes_is_rendered(template: str, result: str) -> None:
+    """What recipes usually write is rendered."""
     assert templating.render(template, {"sm": [80, 87]}) == result
 
 
-def test_one_recipe_has_one_budget() -> None:
+def test_template_budget_is_one_for_the_whole_recipe() -> None:
+    """One recipe has one budget."""
     template = "{% for i in range(9999) %}{{ i }}{% endfor %}"
     alone = [templating.render(template, {}) for _ in range(40)]
     rendered = 0
@@ -416,52 +435,59 @@ def test_one_recipe_has_one_budget() -> None:
     assert 1 < rendered < 39
 
 
-def test_a_backslash_alone_is_no_instruction() -> None:
-    assert [step.keyword for step in instructions.parse("FROM x\n\\\n")] == ["FROM"]
-    assert [step.keyword for step in instructions.parse("FROM x\n\\\n\\\n\nRUN y\n")] == ["FROM", "RUN"]
+def test_parse_skips_a_line_of_only_a_backslash() -> None:
+    """A backslash alone is not an instruction."""
+    assert [step.keyword for step in parser.parse("FROM x\n\\\n")] == ["FROM"]
+    assert [step.keyword for step in parser.parse("FROM x\n\\\n\\\n\nRUN y\n")] == ["FROM", "RUN"]
     with pytest.raises(RecipeError, match="no FROM"):
-        instructions.parse("\\\n")
+        parser.parse("\\\n")
 
 
-def test_directives_and_empty_lines_take_no_time() -> None:
+def test_parse_reads_long_directives_and_many_empty_lines() -> None:
+    """Long directives and many empty lines are read within the time limit of the tests."""
     text = "# syntax=a" + " " * 200_000 + "b\nFROM x\n"
-    assert instructions.directives(text.split("\n"))["syntax"].endswith("b")
-    assert instructions.parse("FROM x\nCOPY " + "[" * 50_000 + "\n")[1].words == ("[" * 50_000,)
+    assert parser.directives(text.split("\n"))["syntax"].endswith("b")
+    assert parser.parse("FROM x\nCOPY " + "[" * 50_000 + "\n")[1].words == ("[" * 50_000,)
 
 
 @pytest.mark.parametrize("text", [DIGITS, f"1.{DIGITS}", f"1!{DIGITS}", "²", "1.²", "x" * 5000, f"b{DIGITS}"])
-def test_a_version_that_is_none(text: str) -> None:
-    assert dependency.pep440(text) is None
-    assert dependency.version_key(text) < dependency.version_key("0.1")
+def test_version_of_another_form_is_sorted_first(text: str) -> None:
+    """A text that is not a version is sorted before all versions."""
+    assert pep440(text) is None
+    assert version_key(text) < version_key("0.1")
 
 
 @pytest.mark.parametrize(
     "rule", [f">=r{DIGITS}", f"cu{DIGITS}", f"sm{DIGITS}", f"py{DIGITS}", "cu12٣", f"{'>=r36,' * 99}r36"]
 )
-def test_a_rule_that_is_none(rule: str) -> None:
+def test_rule_with_too_many_digits_is_refused(rule: str) -> None:
+    """A rule of another form is refused."""
     with pytest.raises(RequirementSyntaxError, match="is no `requires` rule"):
-        parse_rule(rule)
+        parse(rule)
 
 
 @pytest.mark.parametrize(
     "target", [f"r{DIGITS}", f"r36.{DIGITS}", f"cu{DIGITS}", "r٣", "x86_64,cu12٣", "py3.1٣", "-" * 9000]
 )
-def test_a_target_that_is_none(target: str) -> None:
+def test_target_with_too_many_digits_is_refused(target: str) -> None:
+    """A target of another form is refused."""
     with pytest.raises(TargetError, match="unknown target component") as caught:
         parse_target(target)
     assert len(caught.value.message) < 300
 
 
 @pytest.mark.parametrize("name", ["L4T_VERSION", "CUDA_VERSION", "PYTHON_VERSION", "JETPACK_VERSION", "LSB_RELEASE"])
-def test_a_variable_that_is_no_version(name: str) -> None:
+def test_environment_variable_with_too_many_digits_is_refused(name: str) -> None:
+    """A variable that holds no version is refused."""
     with pytest.raises(Exception, match=rf"^\${name}: `9+\.\.\.` is no"):
         from_env({name: DIGITS})
 
 
-def test_an_index_with_wrong_types_is_none(tmp_path: Path) -> None:
+def test_index_with_wrong_types_is_ignored(tmp_path: Path) -> None:
+    """An index with wrong types is ignored."""
     tree = write(tmp_path / "tree", {"g/a/Dockerfile": GOOD})
     load([tree], ORIN, cache=tmp_path)
-    file = catalog_index.file_for(tmp_path, [tree], ORIN)
+    file = cache.file_for(tmp_path, [tree], ORIN)
     right = file.read_text()
     for old, new in (('"name":"a"', '"name":5'), ('"docs":"x"', '"docs":["x"]'), ('"requires":[', '"requires":[5,')):
         assert old in right
@@ -541,20 +567,23 @@ def messages(read: Callable[[], object], failure: type[Exception]) -> str:
 
 @FUZZ
 @given(st.lists(st.sampled_from(TEMPLATE_WORDS), max_size=25).map(" ".join))
-def test_any_template_renders_or_says_why(text: str) -> None:
+def test_template_of_any_text_renders_or_says_why(text: str) -> None:
+    """Any template renders or says why not."""
     said = messages(lambda: templating.render(text, {"sm": [87], "x": "y"}), templating.TemplateFailure)
     assert said == "" or said.startswith("template `")
 
 
 @FUZZ
 @given(st.lists(st.sampled_from(YAML_WORDS), max_size=30).map("".join), st.booleans())
-def test_any_yaml_parses_or_says_why(text: str, native: bool) -> None:
-    said = messages(lambda: yamlines.parse(text, Path("x.yaml"), native=native), RecipeError)
+def test_yaml_of_any_text_parses_or_says_why(text: str, native: bool) -> None:
+    """Any YAML parses or says why not."""
+    said = messages(lambda: yaml_lines.parse(text, Path("x.yaml"), native=native), RecipeError)
     assert said == "" or said.startswith("x.yaml")
 
 
 @FUZZ
 @given(st.lists(st.sampled_from(DOCKERFILE_WORDS), max_size=25).map("".join))
-def test_any_dockerfile_parses_or_says_why(text: str) -> None:
-    said = messages(lambda: [step.words for step in instructions.parse(text)], RecipeError)
+def test_dockerfile_of_any_text_parses_or_says_why(text: str) -> None:
+    """Any Dockerfile parses or says why not."""
+    said = messages(lambda: [step.words for step in parser.parse(text)], RecipeError)
     assert said == "" or said.startswith("Dockerfile")

@@ -1,0 +1,81 @@
+"""What the base image of a target was last time, so that plans of it need neither engine nor network.
+
+`base_image.ensure` writes it down. A base that had to be made is of the host's distribution, and the packages of the
+target are those for that one from then on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jetson_containers.core import files
+from jetson_containers.core.errors import TargetError
+from jetson_containers.platforms.overrides import rebase
+from jetson_containers.platforms.platform import default_base_image
+
+if TYPE_CHECKING:
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.platforms.platform import Platform
+
+RECORD = "base-images.json"  # in the cache directory
+
+
+@dataclass(frozen=True)
+class BaseImage:
+    """What to build on. `platform` is that of the image; `digest` is None where none is known yet.
+
+    `digest` is the registry's digest of a pulled image, and the ID of one that no registry knows.
+    """
+
+    reference: str
+    platform: Platform
+    digest: str | None
+    made: bool = False
+
+
+def predict(platform: Platform, settings: Settings, base: str = "") -> BaseImage:
+    """What `ensure` would most likely answer, from what it answered last; asks neither engine nor network."""
+    chosen = base or settings["base"]
+    row = _recorded(settings).get(_record_key(platform, chosen))
+    if row:
+        try:
+            rebased = rebase(platform, row["distro"], row["version"], row["origin"])
+        except (KeyError, TargetError):
+            return BaseImage(chosen or default_base_image(platform), platform, None)
+        same = (row["distro"], row["version"]) == (platform.distro, platform.distro_version)
+        return BaseImage(row["reference"], platform if same else rebased, row["digest"], bool(row["made"]))
+    return BaseImage(chosen or default_base_image(platform), platform, None)
+
+
+def _record_key(platform: Platform, chosen: str) -> str:
+    """All that decides about packages: two targets that begin with the same image may end with another."""
+    cuda = f"cu{platform.cuda}" if platform.cuda else "cpu"
+    target = f"{platform.arch.value} r{platform.l4t} {cuda} py{platform.python}"
+    return f"{chosen or default_base_image(platform)} {target} {platform.distro}{platform.distro_version}"
+
+
+def _recorded(settings: Settings) -> dict[str, dict[str, str]]:
+    try:
+        data = json.loads((settings.path("cache") / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def remember(settings: Settings, platform: Platform, chosen: str, found: BaseImage) -> None:
+    """Note the answer for `predict`. The note is a convenience: a cache that cannot be written is no error."""
+    row = {
+        "reference": found.reference,
+        "digest": found.digest,
+        "made": found.made,
+        "distro": found.platform.distro,
+        "version": found.platform.distro_version,
+        "origin": f"of {found.reference}",
+    }
+    recorded = {**_recorded(settings), _record_key(platform, chosen): row}
+    path = settings.path("cache") / RECORD
+    with contextlib.suppress(OSError):
+        files.write_atomically(path, json.dumps(recorded, indent=1, sort_keys=True))

@@ -1,0 +1,99 @@
+"""Stages shared by key: those another machine has built are pulled, those built here can be pushed.
+
+A stage stands in the registry as `REGISTRY/NAMESPACE/stage:TAG`, with the tag and labels of its local name. Whether it
+is there is asked once, before anything is decided; it is pulled by its digest, so that what was decided is what comes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jetson_containers.core.errors import JetsonError, RegistryError
+from jetson_containers.images import labels
+from jetson_containers.registry.types import ImageRepository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from jetson_containers.builder.graph import Node
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.engine.interface import Engine
+    from jetson_containers.plan.stage import Stage
+    from jetson_containers.registry.client import RegistryClient
+
+THREADS = 8  # questions at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteStage:
+    """A stage that a registry has. `reference` names it by digest."""
+
+    reference: str
+    labels: Mapping[str, str]
+
+
+class StageRegistry:
+    """The stages below one namespace of a registry."""
+
+    def __init__(self, namespace: str, client: RegistryClient) -> None:
+        self.repository = ImageRepository.parse(namespace).child("stage")
+        self._client = client
+
+    @classmethod
+    def of(cls, settings: Settings) -> StageRegistry | None:
+        """The registry of the settings; None without one, and offline. Raises UsageError for a malformed name."""
+        from jetson_containers.registry.client import RegistryClient
+
+        if not settings["stage_registry"] or settings["offline"]:
+            return None
+        return cls(settings["stage_registry"], RegistryClient.of(settings))
+
+    def find(self, nodes: Iterable[Node], warn: Callable[[str], None]) -> dict[str, RemoteStage]:
+        """The stages of `nodes` that are there, by key. A registry that does not answer has none; `warn` says so."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        try:
+            with ThreadPoolExecutor(THREADS) as pool:
+                found = dict(pool.map(self._find, nodes))
+        except RegistryError as error:
+            warn(f"stages are not looked up in {self.repository}: {error.message}")
+            return {}
+        return {key: remote for key, remote in found.items() if remote is not None}
+
+    def _find(self, node: Node) -> tuple[str, RemoteStage | None]:
+        stage = node.stage
+        architecture = node.plan.platform.docker_platform.split("/")[1]
+        info = self._client.inspect(self.repository, _tag(stage), architecture)
+        # The tag holds a part of the key; the label has all of it.
+        if info is None or info.architecture != architecture or info.labels.get(labels.KEY) != stage.key:
+            return stage.key, None
+        return stage.key, RemoteStage(reference=f"{self.repository.reference}@{info.digest}", labels=info.labels)
+
+    def push(self, stage: Stage, engine: Engine, on_line: Callable[[str], None]) -> str:
+        """Push a local stage unless it is there; the reference that was pushed, or `""`. Raises RegistryError."""
+        if self._client.digest(self.repository, _tag(stage)) is not None:
+            return ""
+        target = f"{self.repository.reference}:{_tag(stage)}"
+        engine.tag(stage.image, target)
+        try:
+            engine.push(target, on_line)
+        finally:
+            engine.untag(target)
+        return target
+
+
+def pull(
+    node: Node, remote: RemoteStage, engine: Engine, platform: str | None, on_line: Callable[[str], None]
+) -> str | None:
+    """Pull a stage and give it its local name; the reason when that fails."""
+    try:
+        engine.pull(remote.reference, on_line, platform=platform)
+        engine.tag(remote.reference, node.stage.image)
+    except JetsonError as error:
+        return error.message
+    return None
+
+
+def _tag(stage: Stage) -> str:
+    return stage.image.rpartition(":")[2]

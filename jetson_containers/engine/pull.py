@@ -1,0 +1,28 @@
+"""Have an image in the local store, or say that it is missing before anything is built on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jetson_containers.core.errors import NotReadyError, RegistryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jetson_containers.engine.interface import Engine
+
+LISTED = "`jetson-containers images` lists those that are here"
+
+
+def pull_missing(
+    engine: Engine, image: str, on_line: Callable[[str], None], *, offline: bool, hint: str, platform: str | None = None
+) -> None:
+    """Pull an image. Raises NotReadyError (offline) or RegistryError, which call it missing and add `hint`."""
+    hint = f"{hint}; {LISTED}"
+    if offline:
+        raise NotReadyError(f"no image `{image}` is here, and offline none is pulled", hint=hint)
+    try:
+        engine.pull(image, on_line, platform=platform)
+    except RegistryError as error:
+        why = error.message.removeprefix(f"pulling `{image}`: ")
+        raise RegistryError(f"no image `{image}` is here, and none can be pulled: {why}", hint=hint) from error

@@ -1,0 +1,190 @@
+"""Stages in a registry: looked up by key, pulled instead of built, pushed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from jetson_containers.builder import decide, run
+from jetson_containers.builder.graph import merge
+from jetson_containers.builder.stage_registry import StageRegistry
+from jetson_containers.builder.store import Store
+from jetson_containers.core.console import Console
+from jetson_containers.core.errors import RegistryError, UsageError
+from jetson_containers.plan.stage import StageState
+from jetson_containers.registry.types import ImageInfo, UnreachableError
+from tests.unit.builder.test_run import GIB, Site, chain, plan, stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jetson_containers.engine.interface import LocalImage
+    from jetson_containers.plan.plan import BuildPlan
+    from jetson_containers.registry.client import RegistryClient
+    from jetson_containers.registry.types import ImageRepository
+
+NAMESPACE = "registry.example:5000/team"
+
+
+class FakeClient:
+    """What a registry says, from the images that the fake engine pushed."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.down = False
+        self.asked: list[str] = []
+
+    def inspect(self, repository: ImageRepository, reference: str, architecture: str) -> ImageInfo | None:
+        self.asked.append(reference)
+        image = self._image(repository, reference)
+        if image is None:
+            return None
+        return ImageInfo(image.id, "", architecture, 1, "", image.labels, (architecture,))
+
+    def digest(self, repository: ImageRepository, reference: str) -> str | None:
+        image = self._image(repository, reference)
+        return image.id if image else None
+
+    def _image(self, repository: ImageRepository, reference: str) -> LocalImage | None:
+        if self.down:
+            raise UnreachableError("registry.example:5000 is not reachable")
+        return self.site.engine.registry.get(f"{repository.reference}:{reference}")
+
+
+@dataclass
+class Shared(Site):
+    """A site with a registry of stages."""
+
+    def __post_init__(self) -> None:
+        self.engine.add_image("base:1")
+        self.client = FakeClient(self)
+        self.registry = StageRegistry(NAMESPACE, cast("RegistryClient", self.client))
+
+    def run(self, *plans: BuildPlan, **changes: Any) -> run.BuildReport:
+        values = {"log_dir": self.directory / "logs", "cores": 4, "memory": 8 * GIB, "env": {}, "disk_per_stage": 0}
+        console = Console(out=self.out, err=self.err, env={})
+        options = run.BuildOptions(**{**values, **changes})
+        return run.run(plans, self.engine, options, console, self.registry)
+
+    def shown(self, one: BuildPlan, **changes: Any) -> dict[str, StageState]:
+        """What the dry run says."""
+        graph = merge([one])
+        options = run.BuildOptions(log_dir=self.directory, **changes)
+        here = decide.look(graph, [one], Store(self.engine), options, self.registry)
+        decided = decide.decide(graph, [one], here, options)
+        return {each.package: each.state for each in decide.shown(one, decided, here).stages if each.needed}
+
+    def another_machine(self) -> None:
+        """Empty the local store; what was pushed is in the registry under its tag and its digest."""
+        for name, image in list(self.engine.registry.items()):
+            self.engine.registry[f"{name.rpartition(':')[0]}@{image.id}"] = image
+        self.engine.store.clear()
+        self.engine.requests.clear()
+        self.engine.runs.clear()
+        self.engine.add_image("base:1")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Shared:
+    return Shared(tmp_path)
+
+
+def test_push_stages_pushes_each_stage_once(site: Shared) -> None:
+    """What was built is pushed under its tag, and not a second time."""
+    report = site.run(chain("a", "b"), push_stages=True)
+    assert report.pushed == (f"{NAMESPACE}/stage:a", f"{NAMESPACE}/stage:b")
+    again = site.run(chain("a", "b", "c"), push_stages=True)
+    assert again.pushed == (f"{NAMESPACE}/stage:c",)
+    assert not [name for name in site.engine.store if name.startswith(NAMESPACE)]
+
+
+def test_stages_are_not_pushed_unless_asked(site: Shared) -> None:
+    """Without `push_stages` nothing is pushed."""
+    assert site.run(chain("a")).pushed == ()
+    assert site.engine.registry == {}
+
+
+def test_pull_takes_the_top_and_nothing_below_it(site: Shared) -> None:
+    """On another machine only the top is pulled, by digest, and nothing is built; the dry run says so."""
+    the_plan = chain("a", "b", tests=("t.sh",))
+    site.run(the_plan, push_stages=True)
+    site.another_machine()
+    assert site.shown(the_plan) == {"b": StageState.PULL}
+    report = site.run(the_plan)
+    assert report.ok
+    assert (site.engine.tags_built, site.engine.runs) == ([], [])
+    top = site.engine.registry[f"{NAMESPACE}/stage:b"]
+    assert [call[1] for call in site.engine.calls if call[0] == "pull"] == [f"{NAMESPACE}/stage@{top.id}"]
+    assert {entry.package: entry.state for entry in report.stages} == {"a": "cached", "b": "cached"}
+
+
+def test_pull_takes_what_the_rest_is_built_on(site: Shared) -> None:
+    """A stage that is new is built on one that is pulled."""
+    site.run(chain("a", "b"), push_stages=True)
+    site.another_machine()
+    assert site.shown(chain("a", "b", "c")) == {"b": StageState.PULL, "c": StageState.BUILD}
+    assert site.run(chain("a", "b", "c")).ok
+    assert site.built() == ["c"]
+
+
+def test_pull_that_fails_builds_instead_with_all_below(site: Shared) -> None:
+    """Where pulling fails, the stage and what lies below it are built."""
+    site.run(chain("a", "b"), push_stages=True)
+    site.another_machine()
+    site.engine.registry_down = True
+    assert site.run(chain("a", "b")).ok
+    assert site.built() == ["a", "b"]
+    assert "it is built instead" in site.said()
+
+
+def test_an_unreachable_registry_is_reported_and_stages_are_built(site: Shared) -> None:
+    """A registry that does not answer is no obstacle."""
+    site.client.down = True
+    assert site.run(chain("a")).ok
+    assert site.built() == ["a"]
+    assert f"stages are not looked up in {NAMESPACE}/stage: registry.example:5000 is not reachable" in site.said()
+
+
+def test_a_stage_of_another_key_is_not_pulled(site: Shared) -> None:
+    """The tag holds a part of the key; the label decides."""
+    site.run(chain("a"), push_stages=True)
+    name = f"{NAMESPACE}/stage:a"
+    image = site.engine.registry[name]
+    changed = {**image.labels, next(label for label in image.labels if label.endswith(".key")): "sha256:other"}
+    site.engine.registry[name] = replace(image, labels=changed)
+    site.another_machine()
+    assert site.shown(chain("a")) == {"a": StageState.BUILD}
+
+
+def test_rebuild_asks_no_registry(site: Shared) -> None:
+    """With `--rebuild` and `--no-cache` everything is built."""
+    site.run(chain("a"), push_stages=True)
+    site.another_machine()
+    site.client.asked.clear()
+    site.run(chain("a"), rebuild=True)
+    assert (site.built(), site.client.asked) == (["a"], [])
+
+
+def test_tests_of_a_pulled_stage_run_when_they_are_due(site: Shared) -> None:
+    """A stage that was pushed untested is tested after it was pulled."""
+    one = plan(stage("a", package={"test": ("t.sh",)}))
+    site.run(one, push_stages=True, tests="none")
+    site.another_machine()
+    report = site.run(one)
+    assert (site.built(), len(site.engine.runs), report.stages[0].tests) == ([], 1, "passed")
+
+
+def test_a_registry_that_refuses_a_push_is_an_error(site: Shared) -> None:
+    """What was built stays; the error is the run's."""
+    site.engine.registry_down = True
+    with pytest.raises(RegistryError, match="cannot be pushed"):
+        site.run(chain("a"), push_stages=True)
+    assert site.engine.image("jetson-containers/stage:a") is not None
+
+
+def test_a_malformed_namespace_is_refused() -> None:
+    """A tag is not a namespace."""
+    with pytest.raises(UsageError):
+        StageRegistry("registry.example/team:1", cast("RegistryClient", None))

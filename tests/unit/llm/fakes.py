@@ -1,0 +1,155 @@
+"""What the tests of `llm` put in the place of a hub, an engine, a catalog, docker and a server."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core.errors import NothingMatchedError
+from jetson_containers.launch import gpu
+from jetson_containers.launch.command import Launch
+from jetson_containers.llm import prepare
+from jetson_containers.llm.containers import OWNER, SERVER, Containers
+from jetson_containers.llm.decide import Decision, Goal
+from jetson_containers.llm.models.types import Model
+from jetson_containers.llm.request import LlmRequest
+from jetson_containers.llm.runtimes.interface import Job, Target
+from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
+from jetson_containers.platforms import detect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+CPU = detect.parse_target("cpu")
+
+
+class NoHub:
+    """Nobody may ask it."""
+
+    def describe(self, reference: str) -> Any:
+        raise AssertionError(reference)
+
+    def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
+        raise AssertionError(reference)
+
+
+def no_engine() -> Any:
+    raise AssertionError("the engine was asked")
+
+
+@dataclass(frozen=True)
+class CatalogPackage:
+    family: str
+    version: str
+
+
+@dataclass(frozen=True)
+class FakeCatalog:
+    """The versions of the packages that there are."""
+
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, name: str) -> CatalogPackage:
+        if name not in self.versions:
+            raise NothingMatchedError(name)
+        return CatalogPackage(name, self.versions[name])
+
+
+class Server(BaseHTTPRequestHandler):
+    """Streams what `answers` say."""
+
+    answers: list[dict[str, Any]] = []  # noqa: RUF012
+    asked: list[dict[str, Any]] = []  # noqa: RUF012
+    keys: list[str | None] = []  # noqa: RUF012
+    status = 200
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        type(self).asked.append(json.loads(body))
+        type(self).keys.append(self.headers["Authorization"])
+        self.send_response(self.status)
+        self.end_headers()
+        if self.status != 200:
+            self.wfile.write(b'{"error": {"message": "context is full"}}')
+            return
+        for answer in self.answers:
+            self.wfile.write(b": comment\n\ndata: " + json.dumps(answer).encode() + b"\n\n")
+        self.wfile.write(b"data: [DONE]\n\n")
+
+
+def delta(text: str, **more: Any) -> dict[str, Any]:
+    return {"choices": [{"delta": {"content": text}}], **more}
+
+
+class Docker:
+    """Containers by name, each with status, labels; remembers what was removed."""
+
+    def __init__(self) -> None:
+        self.containers: dict[str, tuple[str, dict[str, str]]] = {}
+        self.removed: list[str] = []
+
+    def __call__(self, _client: Sequence[str], *words: str) -> str:
+        if words[0] == "rm":
+            self.removed += [name for name in words[2:] if self.containers.pop(name, None)]
+            return ""
+        assert words[0] == "ps"
+        wanted = [words[index + 1] for index, word in enumerate(words) if word == "--filter"]
+        found = [name for name in self.containers if all(self._has(name, pattern) for pattern in wanted)]
+        return "".join(self._line(name, "--quiet" in words, words[-1]) + "\n" for name in found)
+
+    def _has(self, name: str, pattern: str) -> bool:
+        kind, _, value = pattern.partition("=")
+        if kind == "name":
+            return name in value.replace("\\", "")
+        label, _, content = value.partition("=")
+        labels = self.containers[name][1]
+        return label in labels and (not content or labels[label] == content)
+
+    def _line(self, name: str, quiet: bool, form: str) -> str:
+        status, labels = self.containers[name]
+        if quiet:
+            return name
+        if OWNER in form:
+            return f"{name} {labels.get(OWNER, '')}"
+        return f"{name}\t{status}\t{labels.get(SERVER, '')}"
+
+
+OURS = {SERVER: "1"}
+
+
+class Local(Containers):
+    """Runs commands of this machine in the place of docker's."""
+
+    def plan(self, image: str, options: Sequence[str], command: Sequence[str], *, env: Any, name: str = "") -> Launch:
+        return Launch(tuple(command), {}, (), image, (), name, gpu.Gpu.NONE)
+
+    def remove(self, planned: Launch) -> None:
+        pass
+
+
+def prepared(containers: Containers) -> prepare.PreparedModel:
+    job = Job(
+        source="/data/x.gguf",
+        name="x",
+        config=None,
+        quantization="",
+        target=Target(platform=CPU, device="cpu"),
+        prepared=True,
+        context=512,
+    )
+    model = Model(asked="x", name="x", path="/data/x.gguf", identity="x")
+    decision = Decision(
+        request=LlmRequest(model="x"), goal=Goal.SERVED, model=model, runtime=LlamaCpp(), job=job, steps=()
+    )
+    return prepare.PreparedModel(decision=decision, containers=containers)

@@ -1,0 +1,225 @@
+"""What docker is told, whose containers are removed, and how the work ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jetson_containers.core import settings
+from jetson_containers.core.errors import InterruptedByUserError, UsageError
+from jetson_containers.llm import prepare, serve
+from jetson_containers.llm.containers import (
+    OWNER,
+    Containers,
+    claim,
+    client_for,
+    log_of,
+    owner,
+    remove_orphans,
+    running,
+    started_at,
+    terminate_on_signals,
+    without_tokens,
+)
+from jetson_containers.llm.pipeline.types import CommandStep
+from jetson_containers.llm.request import LlmRequest
+from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR, Service
+from tests.fakes import FakeEngine
+from tests.unit.llm.fakes import CPU, OURS, Docker, Local, prepared
+
+if TYPE_CHECKING:
+    from jetson_containers.launch.command import Launch
+    from jetson_containers.llm.context import LlmContext
+
+
+def test_containers_server_never_has_its_key_in_the_argv(containers: Containers) -> None:
+    """A server never has its key in the argv."""
+    service = Service(argv=("llama-server",), model="m", key_env="LLAMA_API_KEY")
+    planned = containers.server(service, name="s", api_key="topsecret")
+    assert "topsecret" not in " ".join(planned.argv)
+    assert planned.argv[planned.argv.index("LLAMA_API_KEY") - 1 :][:2] == ("--env", "LLAMA_API_KEY")
+    assert planned.env_additions["LLAMA_API_KEY"] == "topsecret"
+
+
+def test_containers_detached_server_survives_a_reboot_and_has_no_owner(containers: Containers) -> None:
+    """A detached server survives a reboot and has no owner."""
+    planned = containers.server(Service(argv=("x",), model="m"), name="s", detach=True)
+    assert "--rm" not in planned.argv
+    assert planned.argv[planned.argv.index("--restart") + 1] == "unless-stopped"
+    assert not any("owner" in word for word in planned.argv)
+
+
+def test_containers_give_servers_and_steps_no_hub_token(
+    containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers and steps get no hub token."""
+    monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijkl")
+    planned = containers.server(Service(argv=("x",), model="m"), name="s")
+    assert not {"HF_TOKEN", "HUGGINGFACE_TOKEN"} & set(planned.argv)
+    assert without_tokens({"HF_TOKEN": "hf_abc", "HOME": "/root"}) == {
+        "HOME": "/root",
+        "HF_TOKEN": "",
+        "HUGGINGFACE_TOKEN": "",
+    }
+
+
+def test_containers_name_of_a_step_is_the_same_each_time(containers: Containers) -> None:
+    """A step's container has the same name each time."""
+    step = CommandStep(name="quantize", argv=("q",), inputs=(), output="/data/m/b.gguf")
+    assert containers.name_of(step) == containers.name_of(replace(step, argv=("r",)))
+    assert containers.name_of(step) != containers.name_of(replace(step, output="/data/m/c.gguf"))
+
+
+def test_containers_give_a_step_the_threads_that_were_asked_for(containers: Containers) -> None:
+    """A step gets the threads that were asked for, and otherwise decides itself."""
+    step = CommandStep(name="quantize", argv=("q",), inputs=(), output="/data/m/b.gguf", env={"A": "b"})
+    assert containers.variables(step) == {"A": "b"}
+    assert replace(containers, threads=2).variables(step) == {"OMP_NUM_THREADS": "2", "A": "b"}
+    assert replace(containers, threads=2).variables(replace(step, env={"OMP_NUM_THREADS": "1"})) == {
+        "OMP_NUM_THREADS": "1"
+    }
+
+
+def test_containers_know_a_process_by_its_start() -> None:
+    """A process is known by its start."""
+    assert started_at(os.getpid()).isdigit()
+    assert started_at(2**22 + 1) == ""
+
+
+def test_containers_log_has_a_place_where_the_logs_belong_to_another_user(
+    context: LlmContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log has a place where the logs are another user's."""
+
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    assert log_of(context.settings, "s") == context.settings.path("logs") / "llm" / "s.log"
+    monkeypatch.setattr(Path, "open", refuse)
+    log = log_of(context.settings, "s")
+    assert log.is_file()
+    assert not log.is_relative_to(context.settings.path("logs"))
+    log.unlink()
+
+
+def test_containers_mount_our_scripts_only_where_one_is_run(containers: Containers) -> None:
+    """Our scripts are mounted only where one is run."""
+    plain = containers.server(Service(argv=("llama-server", "-m", "x"), model="m"), name="s")
+    driven = containers.server(Service(argv=("python3", f"{SCRIPTS_DIR}/transformers_server.py"), model="m"), name="s")
+    assert not any(SCRIPTS_DIR in word for word in plain.argv)
+    assert any(word.endswith(f":{SCRIPTS_DIR}:ro") for word in driven.argv)
+
+
+def server(containers: Containers, *command: str) -> Launch:
+    """A server called `mine` whose docker is a command of this machine."""
+    planned = containers.server(Service(argv=("x",), model="m"), name="mine")
+    return replace(planned, argv=command) if command else planned
+
+
+@pytest.mark.parametrize(
+    ("status", "labels", "is_running", "says"),
+    [
+        ("Up 2 hours", {}, True, "not a server of ours"),
+        ("Exited (0) 2 days ago", {}, True, "not a server of ours"),
+        ("Up 2 hours", OURS, False, "a server that runs"),
+        ("Up 2 hours", OURS, True, ""),
+        ("Exited (137) 2 days ago", OURS, False, ""),
+    ],
+)
+def test_containers_claim_removes_only_a_server_of_ours(
+    containers: Containers, docker: Docker, status: str, labels: dict[str, str], is_running: bool, says: str
+) -> None:
+    """Only a server of ours makes way for another."""
+    docker.containers = {"mine": (status, labels), "mine2": (status, {})}
+    with pytest.raises(UsageError, match=says) if says else contextlib.nullcontext():
+        claim(server(containers), running=is_running)
+    assert docker.removed == ([] if says else ["mine"])
+
+
+def test_containers_running_removes_the_server_in_the_end(
+    containers: Containers, docker: Docker, tmp_path: Path
+) -> None:
+    """A server that ran is removed."""
+    with running(server(containers, "true", "run"), tmp_path / "log"):
+        docker.containers["mine"] = ("Up 1 second", {**OURS, OWNER: owner()})
+    assert docker.removed == ["mine"]
+
+
+def test_containers_orphans_are_those_of_a_killed_process_of_this_user_and_machine(
+    containers: Containers, docker: Docker
+) -> None:
+    """Orphans are the servers of a killed process of this user and machine."""
+    pid, start, place = owner().split(".")
+    owners = {
+        "alive": f"{pid}.{start}.{place}",
+        "orphan": f"{2**22 + 1}.{start}.{place}",
+        "reused": f"{pid}.{int(start) + 1}.{place}",
+        "elsewhere": f"{2**22 + 1}.{start}.0123456789ab",
+    }
+    docker.containers = {name: ("Up 1 hour", {OWNER: whose}) for name, whose in owners.items()}
+    remove_orphans(client_for(containers.engine))
+    assert docker.removed == ["orphan", "reused"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_containers_sigterm_and_sighup_end_the_work_in_order(number: signal.Signals) -> None:
+    """SIGTERM and a lost terminal end the work in order."""
+    before = signal.signal(number, signal.SIG_DFL)
+
+    def work() -> None:
+        with terminate_on_signals():
+            os.kill(os.getpid(), number)
+            threading.Event().wait(10)
+
+    try:
+        with pytest.raises(InterruptedByUserError, match=number.name):
+            work()
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+
+
+def test_containers_ignored_sighup_stays_ignored() -> None:
+    """A process that ignores a lost terminal goes on."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminate_on_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_containers_run_hides_secrets_of_an_env_file(context: LlmContext, tmp_path: Path) -> None:
+    """Secrets of an .env file are not shown."""
+    (tmp_path / ".env").write_text("MY_API_KEY=from-the-file\n")
+    loaded = settings.load({"data": str(tmp_path)}, files=(), root=tmp_path)
+    local = Local(
+        platform=CPU,
+        engine=FakeEngine(),
+        settings=loaded,
+        console=context.console,
+        image="image:1",
+        image_for=lambda _packages: "",
+    )
+    step = CommandStep(name="convert", argv=(), inputs=(), output="/data/x")
+    code, text = local.run(step, ["echo", "it is from-the-file"], show=False)
+    assert (code, text) == (0, "it is ***\n")
+
+
+def start(
+    context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, **wanted: Any
+) -> serve.Served | None:
+    """Serve with everything but the start of a container."""
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
+    monkeypatch.setattr(serve, "_wait_for", lambda *_: None)
+    monkeypatch.setattr(serve.subprocess, "run", lambda argv, **_: subprocess.CompletedProcess(argv, 0, "", ""))
+    return serve.serve(LlmRequest(model="x"), serve.ServeRequest(**wanted), context)

@@ -1,0 +1,103 @@
+"""A planned server as a compose file or a quadlet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import yaml
+
+from jetson_containers.launch.parts import Mount
+from jetson_containers.llm import service_files
+from jetson_containers.llm.containers import Containers
+from jetson_containers.llm.runtimes.interface import Service
+from jetson_containers.platforms import detect
+from tests.fakes import FakeEngine
+from tests.unit.llm.fakes import no_engine
+
+if TYPE_CHECKING:
+    from jetson_containers.launch.command import Launch
+    from jetson_containers.llm.context import LlmContext
+
+
+ORIN = detect.parse_target("orin-nx-16gb,r36.4.3")
+
+
+def test_service_files_compose_has_what_docker_run_would_get(containers: Containers) -> None:
+    """A compose file has what docker would be told."""
+    planned = containers.server(
+        Service(argv=("llama-server", "-m", "$x"), model="m", key_env="LLAMA_API_KEY"),
+        name="llm",
+        detach=True,
+        api_key="topsecret",
+    )
+    text = service_files.generate("compose", planned, "LLAMA_API_KEY", "MY_KEY")
+    assert "topsecret" not in text
+    service = yaml.safe_load(text)["services"]["llm"]
+    assert service["command"] == ["llama-server", "-m", "$$x"]
+    assert (service["image"], service["network_mode"], service["restart"]) == ("image:1", "host", "unless-stopped")
+    assert any(volume["target"] == "/data" for volume in service["volumes"])
+    assert any(entry.startswith("LLAMA_API_KEY=${MY_KEY:?") for entry in service["environment"])
+
+
+def test_service_files_quadlet_reaches_the_gpu_by_cdi(context: LlmContext) -> None:
+    """A quadlet reaches the GPU by CDI."""
+    engine = FakeEngine(replace(FakeEngine().capabilities_, runtimes=("runc", "nvidia")))
+    containers = Containers(
+        platform=ORIN,
+        engine=engine,
+        settings=context.settings,
+        console=context.console,
+        image="image:1",
+        image_for=no_engine,
+    )
+    planned = containers.server(Service(argv=("serve", "a b"), model="m"), name="llm", detach=True)
+    text = service_files.generate("quadlet", planned)
+    assert "AddDevice=nvidia.com/gpu=all" in text
+    assert 'Exec=serve "a b"' in text
+    assert "runtime: nvidia" in service_files.generate("compose", planned)
+
+
+def test_service_files_for_a_board_ask_for_the_gpu_where_this_engine_has_none(context: LlmContext) -> None:
+    """A service file for a board asks for the GPU where this engine has none."""
+    containers = Containers(
+        platform=ORIN,
+        engine=FakeEngine(),
+        settings=context.settings,
+        console=context.console,
+        image="image:1",
+        image_for=no_engine,
+    )
+    planned = containers.server(Service(argv=("serve",), model="m"), name="llm", detach=True)
+    assert "runtime" not in service_files.generate("compose", planned)
+    service = yaml.safe_load(service_files.generate("compose", planned, gpu=True))["services"]["llm"]
+    assert service["runtime"] == "nvidia"
+    assert "NVIDIA_VISIBLE_DEVICES=all" in service["environment"]
+
+
+def awkward(containers: Containers, *command: str) -> Launch:
+    planned = containers.server(Service(argv=command, model="m"), name="llm", detach=True)
+    mount = Mount("/mnt/a: $b 50%", "/data")
+    argv = [word for word in planned.argv if not word.endswith(":/data")]
+    argv.remove("--volume")  # the first one is that of /data
+    argv[argv.index("run") + 1 : argv.index("run") + 1] = mount.argv
+    others = tuple(each for each in planned.mounts if each.target != "/data")
+    return replace(planned, argv=tuple(argv), mounts=(mount, *others))
+
+
+def test_service_files_compose_keeps_every_character(containers: Containers) -> None:
+    """A compose file keeps every character."""
+    planned = awkward(containers, "serve", "$HOME", "50%", "a: b")
+    service = yaml.safe_load(service_files.generate("compose", planned))["services"]["llm"]
+    assert service["command"] == ["serve", "$$HOME", "50%", "a: b"]
+    assert {"type": "bind", "source": "/mnt/a: $$b 50%", "target": "/data", "read_only": False} in service["volumes"]
+    assert any(volume["read_only"] for volume in service["volumes"])  # the drivers
+
+
+def test_service_files_quadlet_expands_nothing(containers: Containers) -> None:
+    """A quadlet expands nothing."""
+    planned = awkward(containers, "serve", "$HOME", "50%", 'a "b" \\c')
+    text = service_files.generate("quadlet", planned, "API_KEY", "MY_KEY")
+    assert 'Exec=serve "$$HOME" 50%% "a \\"b\\" \\\\c"' in text.splitlines()
+    assert "Mount=type=bind,source=/mnt/a: $$b 50%%,target=/data" in text.splitlines()
+    assert "Secret=MY_KEY,type=env,target=API_KEY" in text.splitlines()
