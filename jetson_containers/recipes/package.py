@@ -179,6 +179,12 @@ class _Fields:
         args = self.values.get("args") or {}
         return {name: self.render(value or "", f"args.{name}") for name, value in args.items()}
 
+    def source(self) -> dict[str, Any]:
+        """The source, rendered; its templates also see the build arguments, as `args`."""
+        with_args = replace(self, variables={**self.variables, "args": self.args()})
+        source: dict[str, Any] = with_args.mapping(self.values.get("source") or {}, "source")
+        return source
+
     def depends(self, key: str, items: tuple[str, ...]) -> tuple[Dependency, ...]:
         try:
             return tuple(Dependency.parse(item) for item in items)
@@ -241,7 +247,7 @@ _OWN_ALIASES = {"alias": "own_aliases", "aliases": "own_aliases"}
 
 
 def _one_for_each_version(entries: list[_Fields], platform: Platform) -> list[int]:
-    """Of several rows of one version the first that is for this platform; where none is, the one that misses it least."""
+    """Of several rows of one version the first that fits the platform; where none does, the one that misses least."""
     rows: dict[str, list[int]] = {}
     for index, fields in enumerate(entries):
         rows.setdefault(fields.text("version"), []).append(index)
@@ -330,7 +336,7 @@ def _package(fields: _Fields, family: str, variant: str | None, *, default: bool
         docs=_docs(fields),
         notes=fields.joined("notes"),
         license=fields.joined("license"),
-        source=fields.mapping(fields.values.get("source") or {}, "source"),
+        source=fields.source(),
         memory_per_job=fields.number("memory_per_job", schema.size),
         artifacts=_artifacts(fields),
         coexist=fields.flag("coexist"),
