@@ -76,7 +76,7 @@ def look(
     Raises NotReadyError subclasses when the engine cannot be reached.
     """
     here = facts(graph, plans, store, ca_bundle=options.ca_bundle is not None)
-    if registry is None or forced(options):
+    if registry is None or options.forced:
         return here
     missing = decide(graph, plans, here, options).build
     return replace(here, remote=registry.find((graph.nodes[key] for key in graph.nodes if key in missing), warn))
@@ -100,11 +100,6 @@ def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store, *, ca_bundle: 
     )
 
 
-def forced(options: BuildOptions) -> bool:
-    """Whether a stage is built although the store has it."""
-    return options.rebuild or options.no_cache
-
-
 def decide(graph: Graph, plans: Sequence[BuildPlan], here: Facts, options: BuildOptions) -> BuildDecision:
     """Decide for every stage.
 
@@ -118,7 +113,7 @@ def decide(graph: Graph, plans: Sequence[BuildPlan], here: Facts, options: Build
     if options.ca_bundle and not here.mounts:
         for plan in plans:
             check_layers(plan, per_stage=CA_COPY_LAYERS)
-    if forced(options):
+    if options.forced:
         build, pull, used = frozenset(graph.nodes), frozenset[str](), frozenset[str]()
     else:
         build, pull, used = _missing(graph, plans, here, options)

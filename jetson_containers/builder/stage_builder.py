@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.builder import decide, graph, package_tests, resources
+from jetson_containers.builder import graph, package_tests, resources
 from jetson_containers.builder.layer_cache import LayerCache
 from jetson_containers.builder.types import StageReport
 from jetson_containers.core import diagnosis
@@ -126,7 +126,7 @@ class Workshop:
     def _run(self, node: Node, share: Share) -> StageOutcome:
         began = time.monotonic()
         cache = LayerCache()
-        image = None if decide.forced(self.options) else self.store.find(node)
+        image = None if self.options.forced else self.store.find(node)
         if image is not None:
             recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
             self.store.adopt(image, node, self._labels(node, recorded))

@@ -46,6 +46,11 @@ class BuildOptions:
     env: Mapping[str, str] | None = field(default=None, repr=False)  # whose secrets to redact; None: os.environ
 
     @property
+    def forced(self) -> bool:
+        """Whether what is there already does not count."""
+        return self.rebuild or self.no_cache
+
+    @property
     def state(self) -> Path:
         """The directory of locks and recorded times, shared by all runs of this user."""
         return self.state_dir or self.log_dir / ".state"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from jetson_containers.cli.abbreviations import AbbreviatingCommand
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console, Level
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.catalog import Catalog
 
 F = TypeVar("F", bound="Callable[..., Any]")
+
+
+_LEVELS = {  # upstream's words for it
+    "debug": Level.VERBOSE,
+    "info": Level.NORMAL,
+    "warning": Level.QUIET,
+    "error": Level.QUIET,
+    "critical": Level.QUIET,
+}
 
 
 class App:
@@ -36,13 +46,17 @@ class App:
             self.options["package_dirs"] = (*self.options.get("package_dirs", ()), *dirs)
         self.options.update(given)
 
+    @property
+    def level(self) -> Level:
+        """How much is said."""
+        if self.options.get("quiet"):
+            return Level.QUIET
+        return Level.VERBOSE if self.options.get("verbose") else _LEVELS[self.options.get("log_level") or "info"]
+
     @functools.cached_property
     def console(self) -> Console:
         """Results on stdout, talk on stderr."""
-        level = Level.VERBOSE if self.options.get("verbose") else Level.NORMAL
-        if self.options.get("quiet"):
-            level = Level.QUIET
-        return Console(level=level, as_json=bool(self.options.get("as_json")))
+        return Console(level=self.level, as_json=bool(self.options.get("as_json")))
 
     @functools.cached_property
     def settings(self) -> Settings:
@@ -50,7 +64,18 @@ class App:
         flags = {"offline": self.options.get("offline") or None, "packages": self.options.get("tree") or None}
         flags["package_dirs"] = tuple(filter(None, self.options.get("package_dirs", ()))) or None
         flags.update(self.options.get("settings", {}))
-        return settings.load(flags)
+        loaded = settings.load(flags)
+        self._warn_of_unknown_settings(loaded)
+        return loaded
+
+    def _warn_of_unknown_settings(self, loaded: Settings) -> None:
+        from jetson_containers.core import unread_variables
+
+        if unknown := unread_variables.unknown_settings(loaded.env):
+            self.console.warning(
+                f"no setting is called so: {', '.join(f'${name}' for name in unknown)}",
+                unread_variables.unknown_settings_hint(unknown),
+            )
 
     @functools.cached_property
     def platform(self) -> Platform:
@@ -112,14 +137,19 @@ def global_options(function: F) -> F:
             help="Also read packages from these directories (repeatable).",
         ),
         click.option("-q", "--quiet", is_flag=True, help="Only results, warnings and errors."),
-        click.option("-v", "--verbose", is_flag=True, help="Also say how things were decided."),
+        click.option("-v", "--verbose", "--debug", "verbose", is_flag=True, help="Also say how things were decided."),
+        click.option(
+            "--log-level",
+            type=click.Choice(list(_LEVELS), case_sensitive=False),
+            help="How much is said: debug is --verbose; warning, error and critical are --quiet.",
+        ),
     )
     for option in reversed(options):
         function = option(function)
     return function
 
 
-GLOBAL_NAMES = ("target", "as_json", "offline", "tree", "package_dirs", "quiet", "verbose")
+GLOBAL_NAMES = ("target", "as_json", "offline", "tree", "package_dirs", "quiet", "verbose", "log_level")
 
 
 def command(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.Command]:
@@ -133,7 +163,7 @@ def command(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.C
             return function(app, **options)
 
         kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
-        made: click.Command = click.command(*args, **kwargs)(global_options(wrapper))
+        made: click.Command = click.command(*args, cls=AbbreviatingCommand, **kwargs)(global_options(wrapper))
         return made
 
     return decorate

@@ -87,6 +87,13 @@ def _options(function: Any) -> Any:
             click.option("--ca-bundle", type=click.Path(), help="Certificates to trust during the build only."),
             click.option("--wheelhouse", type=click.Path(), help="Directory of wheels pip may use during the build."),
             click.option("--log-dir", "--logs", "log_dir", type=click.Path(path_type=Path), help="Where logs go."),
+            click.option(
+                "--ccache/--no-ccache",
+                "ccache",
+                default=None,
+                help="Accepted; nothing here is compiled through ccache.",
+            ),
+            click.option("--ccache-dir", "--ccache-maxsize", "ccache_options", default="", hidden=True),
             click.option("--no-github-api", is_flag=True, help="Accepted; our scan and builds never call that API."),
             click.option("--list-packages", is_flag=True, help="As `jetson-containers list`."),
             click.option("--show-packages", is_flag=True, help="As `jetson-containers show`, for every package."),
@@ -104,13 +111,13 @@ def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
 
     if given["list_packages"] or given["show_packages"]:
         return _list(app, packages, full=given["show_packages"])
-    _check(app, given)
     app.options["settings"] = {
         "engine": given["engine"] or {True: None, False: "legacy", None: None}[given["buildkit"]],
         "ca_bundle": given["ca_bundle"],
         "wheelhouse": given["wheelhouse"],
         "stage_registry": given["stage_registry"],
     }
+    _check(app, given)
     if given["dry_run"]:
         base = known_base.predict(app.platform, app.settings, _base(app, given))
         return _show(app, _assemble(app, packages, given, _plan_options(app, given), base), given)
@@ -176,9 +183,25 @@ def _warn_of_idle_patterns(app: App, given: dict[str, Any], assembly: Assembly) 
                 app.console.warning(f"{option} {pattern}: nothing of this build has that name")
 
 
+def _warn_of_upstream_variables(app: App) -> None:
+    """Say which variables of upstream's interface are set and have no effect here."""
+    from jetson_containers.core import settings, unread_variables
+
+    own_tree = app.settings.package_trees == (settings.OPTIONS["packages"].default,)
+    given = [name for name, value in app.settings.env.items() if value]
+    if unread := unread_variables.of_upstream(given, own_tree=own_tree):
+        names = ", ".join(f"${name}" for name in unread)
+        app.console.warning(
+            f"read by upstream's build, not by this one: {names}", unread_variables.of_upstream_hint(unread)
+        )
+
+
 def _check(app: App, given: dict[str, Any]) -> None:
     if given["keep_going"] and not given["multiple"]:
         app.console.detail("--keep-going with one chain: stages after the failed one are skipped")
+    _warn_of_upstream_variables(app)
+    if given["ccache"] or given["ccache_options"]:
+        app.console.warning("--ccache has no effect: nothing here is compiled through ccache, artifacts are kept whole")
     if given["buildkit_device"]:
         app.console.warning("--buildkit-device has no effect: no recipe needs a GPU while building, tests run with it")
     if given["engine"] and given["buildkit"] is False and given["engine"] != "legacy":

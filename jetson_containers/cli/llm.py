@@ -1,4 +1,4 @@
-"""`llm …` and `download`: from a model's name to an answer, with the runtime's own image."""
+"""`llm …`: quantize, compile, chat with, serve and benchmark models, list and remove them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jetson_containers.cli.abbreviations import AbbreviatingGroup
 from jetson_containers.cli.app import App, collect, command, global_options, list_option
 from jetson_containers.cli.llm_fit import fit
 
@@ -24,13 +25,14 @@ COUNT, SOME = click.IntRange(min=0), click.IntRange(min=1)  # 0: the default, wh
 
 
 @click.group(
+    cls=AbbreviatingGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: jetson-containers llm chat Qwen/Qwen2.5-1.5B-Instruct --prompt 'What is a Jetson?'",
 )
 @global_options
 @click.pass_obj
 def llm(app: App, /, **options: Any) -> None:
-    """Will it fit, quantize, compile, chat, serve, measure: a language model on this board."""
+    """Check fit, quantize, compile, chat with, serve and benchmark a language model."""
     app.update(options)
 
 
@@ -52,27 +54,40 @@ def _serve_request() -> type[ServeRequest]:
     return ServeRequest
 
 
+def _text(name: str, metavar: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An option with a text; empty by default."""
+    return click.option(name, default="", metavar=metavar, help=text)
+
+
+def _number(name: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An option with a count; 0, the default, leaves the choice to the runtime or the model."""
+    return click.option(name, type=COUNT, default=0, metavar="N", help=text)
+
+
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add what `quantize`, `compile`, `chat`, `serve` and `bench` have in common; they get it as `request`."""
     function = collect(_request, "request")(function)
     options = (
         click.argument("model"),
-        click.option("--runtime", default="", help="Default: the one whose format the model has, else llama_cpp."),
-        click.option("--quantization", default="", help="The runtime's name of it; default: the runtime's first."),
-        click.option("--context", type=COUNT, default=0, help="Window in tokens; default 4096, or what the model has."),
-        click.option("--max-batch", type=SOME, default=1, show_default=True, help="Sequences at the same time."),
-        click.option("--prefill-chunk", type=COUNT, default=0, help="Prompt tokens at a time; fewer need less memory."),
-        click.option("--device", default="", help="Of compiled artefacts: cuda, vulkan, metal …"),
-        click.option("--board", default="", help="Board that will run it, for the fit; default: this one."),
-        click.option("--image", default="", help="Use this image instead of what autotag finds."),
-        click.option("--threads", type=COUNT, default=0, help="CPU threads; 0: as many as cores."),
-        click.option("--calibration", default="", help="Data set or text file for methods that calibrate."),
-        click.option("--samples", type=COUNT, default=0, help="Pieces of that text that are measured; 0: 128."),
-        click.option("--force", multiple=True, metavar="STEP", help="Do this step again, and what is made from it."),
-        click.option("--from", "start", default="", metavar="STEP", help="Do this step and all after it again."),
+        _text("--runtime", "NAME", "Runtime; default: the one whose format the model has, else llama_cpp."),
+        _text("--quantization", "NAME", "Quantization in the runtime's own naming; default: its first one."),
+        _number("--context", "Context window in tokens; default 4096, or the model's where that is shorter."),
+        click.option(
+            "--max-batch", type=SOME, default=1, show_default=True, metavar="N",
+            help="Sequences processed at the same time.",
+        ),
+        _number("--prefill-chunk", "Prompt tokens per prefill step; fewer need less memory."),
+        _text("--device", "NAME", "Target device of the compiled library: cuda, vulkan, metal …"),
+        _text("--board", "NAME", "Board to check the fit for; default: this one."),
+        _text("--image", "IMAGE", "Use this image instead of the one autotag finds."),
+        _number("--threads", "CPU threads; 0: as many as cores."),
+        _text("--calibration", "NAME|FILE", "Data set or text file to calibrate on."),
+        _number("--samples", "Calibration samples; 0: 128."),
+        click.option("--force", multiple=True, metavar="STEP", help="Repeat this step and what depends on it."),
+        click.option("--from", "start", default="", metavar="STEP", help="Repeat this step and all steps after it."),
         click.option("--until", default="", metavar="STEP", help="Stop after this step."),
-        click.option("--anyway", is_flag=True, help="Go on although it is not expected to fit."),
-        click.option("--dry-run", is_flag=True, help="Print the exact commands, do nothing."),
+        click.option("--anyway", is_flag=True, help="Continue although it is not expected to fit."),
+        click.option("--dry-run", is_flag=True, help="Print the exact commands without running them."),
     )  # fmt: skip
     for option in reversed(options):
         function = option(function)
@@ -82,14 +97,14 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def compile_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add what only compilers understand."""
     options = (
-        click.option("--conv-template", default="", help="Conversation template; default: by the model."),
-        click.option(
-            "--sliding-window", type=COUNT, default=0, help="Sliding window in tokens, for models that have one."
+        _text("--conv-template", "NAME", "Conversation template; default: chosen by the model."),
+        _number("--sliding-window", "Sliding window in tokens, for models that have one."),
+        _text("--host", "TRIPLE", "LLVM triple of the machine that will load the library."),
+        _text("--opt", "LEVEL", "O0 … O3, or a list of switches."),
+        list_option(
+            "--overrides", separator=";", metavar="KEY=VALUE", help="KEY=VALUE;… of the model's configuration."
         ),
-        click.option("--host", default="", help="LLVM triple of the machine that will load the library."),
-        click.option("--opt", default="", help="O0 … O3, or a list of switches."),
-        list_option("--overrides", separator=";", help="KEY=VALUE;… of the model's configuration."),
-        click.option("--system-lib-prefix", default="", help="Prefix of the symbols of a system library."),
+        _text("--system-lib-prefix", "PREFIX", "Symbol prefix of a system library."),
     )
     for option in reversed(options):
         function = option(function)
@@ -121,14 +136,26 @@ def compile_(app: App, *, request: LlmRequest, dry_run: bool) -> int:
 @command()
 @model_options
 @compile_options
-@click.option("--prompt", "-p", default="", help="What to ask; without it standard input is read.")
+@click.option("--prompt", "-p", default="", help="Question; without it standard input is read.")
 @click.option("--system", default="", help="System message.")
-@click.option("--max-tokens", type=SOME, default=256, show_default=True, help="Longest answer in tokens.")
-@click.option("--temperature", type=click.FloatRange(min=0), help="0 always takes the likeliest token.")
-@click.option("--seed", type=int, help="Seed of the sampler.")
+@click.option(
+    "--max-tokens",
+    type=SOME,
+    metavar="N",
+    default=256,
+    show_default=True,
+    help="Maximum length of the answer in tokens.",
+)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    help="Sampling temperature; 0 always takes the most likely token.",
+)
+@click.option("--seed", type=int, metavar="N", help="Seed of the sampler.")
 @collect(_chat_options, "options")
 def chat(app: App, *, request: LlmRequest, options: ChatOptions, dry_run: bool) -> int:
-    """Talk with MODEL: a Hugging Face name, a directory, a .gguf file, or `tiny` (made on the spot).
+    """Chat with MODEL: a Hugging Face name, a directory, a .gguf file, or `tiny` (a small test model).
 
     Example: jetson-containers llm chat tiny --prompt 'What is Jetson?'
     """
@@ -142,15 +169,23 @@ def chat(app: App, *, request: LlmRequest, options: ChatOptions, dry_run: bool) 
 
 @command()
 @model_options
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="TCP port; 0: the first free one from 8080 on.")
-@click.option("--host", "address", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--detach", "-d", is_flag=True, help="Leave it running; it starts again after a reboot.")
-@click.option("--name", default="", help="Name of the container.")
-@click.option("--api-key-env", default="", metavar="NAME", help="Ask for the key that this variable holds.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    default=0,
+    help="TCP port; 0: the first free one from 8080 on.",
+)
+@click.option(
+    "--host", "address", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on."
+)
+@click.option("--detach", "-d", is_flag=True, help="Run in the background; it starts again after a reboot.")
+@click.option("--name", default="", metavar="NAME", help="Name of the container.")
+@click.option("--api-key-env", default="", metavar="NAME", help="Require the key that this variable holds.")
 @click.option("--generate", type=click.Choice(("compose", "quadlet")), help="Print a service file instead of starting.")
 @collect(_serve_request, "wanted")
 def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool) -> int:
-    """Serve MODEL with the OpenAI-compatible protocol below /v1.
+    """Serve MODEL through an OpenAI-compatible API under /v1.
 
     Example: jetson-containers llm serve Qwen/Qwen2.5-1.5B-Instruct --detach
     """
@@ -162,14 +197,39 @@ def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool)
 
 @command()
 @model_options
-@click.option("--prompt", "prompt_file", type=click.Path(path_type=Path), help="File of prompts: JSON list or lines.")
-@click.option("--input-tokens", type=SOME, default=128, show_default=True, help="About how long our own prompts are.")
-@click.option("--max-new-tokens", type=SOME, default=128, show_default=True, help="Longest answer in tokens.")
 @click.option(
-    "--max-num-prompts", type=SOME, default=3, show_default=True, help="Measured prompts, after one to warm up."
+    "--prompt",
+    "prompt_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File with prompts: a JSON list, or one per line.",
 )
-@click.option("--csv", "as_csv", is_flag=True, help="Rows in upstream's columns on stdout.")
-@click.option("--save", type=click.Path(path_type=Path), help="Append the rows to this CSV file.")
+@click.option(
+    "--input-tokens",
+    type=SOME,
+    metavar="N",
+    default=128,
+    show_default=True,
+    help="Approximate length of the built-in prompts.",
+)
+@click.option(
+    "--max-new-tokens",
+    type=SOME,
+    metavar="N",
+    default=128,
+    show_default=True,
+    help="Maximum length of the answer in tokens.",
+)
+@click.option(
+    "--max-num-prompts",
+    type=SOME,
+    metavar="N",
+    default=3,
+    show_default=True,
+    help="Prompts to measure, after one to warm up.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV in upstream's columns.")
+@click.option("--save", type=click.Path(path_type=Path), metavar="FILE", help="Append the rows to this CSV file.")
 def bench(
     app: App,
     *,
@@ -182,7 +242,7 @@ def bench(
     as_csv: bool,
     save: Path | None,
 ) -> int:
-    """Measure MODEL: prefill and decode in tokens/s, memory, beside what `llm fit` predicts.
+    """Benchmark MODEL: prefill and decode in tokens/s and memory, beside what `llm fit` predicts.
 
     Example: jetson-containers llm bench Qwen/Qwen2.5-1.5B-Instruct --csv
     """
@@ -204,7 +264,7 @@ def bench(
 
 
 @command("list")
-@click.option("--verify", is_flag=True, help="Read every file and compare its checksum.")
+@click.option("--verify", is_flag=True, help="Verify the checksum of every file.")
 def list_(app: App, *, verify: bool) -> int:
     """List prepared models and downloads with their sizes.
 
@@ -234,12 +294,12 @@ def list_(app: App, *, verify: bool) -> int:
 
 @command()
 @click.argument("model")
-@click.option("--runtime", default="", help="Only what this runtime made.")
-@click.option("--quantization", default="", help="Only this quantization.")
+@click.option("--runtime", default="", metavar="NAME", help="Only artifacts of this runtime.")
+@click.option("--quantization", default="", metavar="NAME", help="Only this quantization.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Say what would go, and leave it.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_run: bool) -> int:
-    """Delete what was downloaded and made of MODEL.
+    """Delete the downloads and artifacts of MODEL.
 
     Example: jetson-containers llm rm Qwen2.5-1.5B-Instruct --quantization F16
     """
@@ -259,13 +319,13 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
         return 0
     if not yes:
         if not app.console.interactive:
-            raise UsageError(f"{size} would be deleted", hint="`-y` deletes without asking, where no terminal is")
+            raise UsageError(f"{size} would be deleted", hint="use `-y` to delete without a question")
         if not app.console.confirm(f"delete {size}?"):
             return 1
     for one in chosen:
         remove(one, data)
         app.console.result(one.path)
-    app.console.ok(f"{size} freed")
+    app.console.ok(f"freed {size}")
     return 0
 
 
@@ -305,7 +365,7 @@ def _prepare(app: App, request: LlmRequest, *, dry_run: bool, compiled: bool) ->
 
 
 def _on_host(app: App, prepared: PreparedModel) -> Path:
-    """The artefact's place on the host, which is what a script goes on with."""
+    """The path of the artifact on the host, for scripts to use."""
     output = prepared.results[-1].output if prepared.results else prepared.decision.artifact
     return app.settings.path("data") / output.removeprefix("/data/")
 

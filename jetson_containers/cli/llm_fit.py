@@ -1,4 +1,4 @@
-"""`llm fit`: will it fit, before anything is downloaded."""
+"""`llm fit`: whether a model fits, before anything is downloaded."""
 
 from __future__ import annotations
 
@@ -25,32 +25,52 @@ def _question() -> type[FitQuestion]:
 
 @command()
 @click.argument("model")
-@click.option("--runtime", default="", help="Only this runtime; without it, all of them, the best first.")
-@click.option("--quantization", default="", help="The runtime's name of it; default: the runtime's.")
+@click.option("--runtime", default="", metavar="NAME", help="Only this runtime; default: all of them, the best first.")
 @click.option(
-    "--context", type=click.IntRange(min=1), help="Context window in tokens; default 4096, 8192 from 24 GiB on."
+    "--quantization",
+    default="",
+    metavar="NAME",
+    help="Quantization in the runtime's own naming; default: the runtime's.",
 )
-@click.option("--max-batch", type=click.IntRange(min=1), default=1, show_default=True, help="Sequences at once.")
+@click.option(
+    "--context",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Context window in tokens; default 4096, 8192 from 24 GiB on.",
+)
+@click.option(
+    "--max-batch", type=click.IntRange(min=1), metavar="N", default=1, show_default=True, help="Sequences at once."
+)
 @click.option(
     "--board",
     default="",
+    metavar="NAME",
     help="A board, e.g. orin-nano-8gb, with the L4T of --target; default: this machine, or that of --target.",
 )
-@click.option("--mode", default="", help="Its power mode, e.g. 15W; default: full power.")
-@click.option("--swap", type=click.FloatRange(min=0), help="GiB of swap on a disk; default: this machine's.")
-@click.option("--vram", type=click.FloatRange(min=0), help="GiB of the graphics card, where there is one.")
+@click.option("--mode", default="", metavar="NAME", help="Power mode of the board, e.g. 15W; default: full power.")
+@click.option(
+    "--swap", type=click.FloatRange(min=0), metavar="GIB", help="GiB of swap on a disk; default: this machine's."
+)
+@click.option(
+    "--vram", type=click.FloatRange(min=0), metavar="GIB", help="GiB of the graphics card, where there is one."
+)
 @click.option(
     "--baseline",
     default="desktop",
+    metavar="NAME|GIB",
     show_default=True,
-    help="What the system itself uses: headless, desktop, desktop-remote, now (of this machine), or GiB.",
+    help="Memory the system itself uses: headless, desktop, desktop-remote, now (on this machine), or GiB.",
 )
-@click.option("--kv-type", default="f16", show_default=True, help="Type of the KV cache: f16, q8_0, q4_0, int8 …")
-@click.option("--prefill-chunk", type=click.IntRange(min=1), default=None, help="Tokens of one prefill step.")
-@click.option("--all", "every_quantization", is_flag=True, help="Every quantization, not only the defaults.")
+@click.option(
+    "--kv-type", default="f16", metavar="NAME", show_default=True, help="Type of the KV cache: f16, q8_0, q4_0, int8 …"
+)
+@click.option(
+    "--prefill-chunk", type=click.IntRange(min=1), metavar="N", default=None, help="Prompt tokens per prefill step."
+)
+@click.option("--all", "every_quantization", is_flag=True, help="Predict every quantization, not only the defaults.")
 @collect(_question, "question")
 def fit(app: App, *, model: str, question: FitQuestion) -> int:
-    """Say whether MODEL fits, how much memory it takes and how fast it answers, and what would fit instead.
+    """Predict whether MODEL fits, its memory and speed, and what would fit instead.
 
     MODEL is a Hugging Face name (only its config.json is read), a directory, a .gguf file, or a well-known name.
 
@@ -133,7 +153,7 @@ def _breakdown(fit: Fit) -> list[str]:
         text = f"{_rate(fit.decode_tokens_per_s)} to {slow} tokens/s, with a short and with a full context"
         shown.append(f"  {'speed'.ljust(9)} {text}")
     for name, size in fit.steps:
-        fine = "" if size <= fit.available_bytes else ": more than there is; do it on a larger machine, or with swap"
+        fine = "" if size <= fit.available_bytes else ": do that on a larger machine, or add swap"
         shown.append(f"  to {name} it here takes up to {_size(size)}{fine}")
     return shown
 
@@ -141,7 +161,7 @@ def _breakdown(fit: Fit) -> list[str]:
 def _kv_note(fit: Fit) -> str:
     filled = fit.total_bytes - fit.needed_bytes
     text = f"{fit.context} tokens" + (f" × {fit.max_batch}" if fit.max_batch > 1 else "")
-    return f"{text} need {_size(fit.kv_bytes - filled)}, the runtime takes more" if filled > 1 << 20 else text
+    return f"{text} need {_size(fit.kv_bytes - filled)}, the runtime reserves more" if filled > 1 << 20 else text
 
 
 def _table(answer: FitAnswer) -> list[str]:
@@ -151,7 +171,7 @@ def _table(answer: FitAnswer) -> list[str]:
         speed = _rate(fit.decode_tokens_per_s) if fit.decode_tokens_per_s else _most(fit, "? (at most {})") or "?"
         remark = fit.reason
         if fit.fits and fit.peak_bytes > max(fit.available_bytes, fit.total_bytes):
-            remark = f"making it takes {_size(fit.peak_bytes)}, more than there is"
+            remark = f"preparing it needs {_size(fit.peak_bytes)}"
         if fit.verdict.value == "impossible":
             speed = "-"
         rows.append((fit.runtime, fit.quantization, fit.verdict.value, _size(fit.needed_bytes), speed, remark))

@@ -11,6 +11,7 @@ from typing import IO, Any
 import click
 
 from jetson_containers import __version__
+from jetson_containers.cli.abbreviations import AbbreviatingGroup
 from jetson_containers.cli.app import App, global_options
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import (
@@ -51,7 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(AbbreviatingGroup):
     """A group whose commands are imported when they are used."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:

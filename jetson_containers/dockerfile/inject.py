@@ -146,13 +146,14 @@ def render(text: str, variables: Mapping[str, Any], path: Path = Path("Dockerfil
     """
     import jinja2
 
-    from jetson_containers.recipes import sandbox, templating
+    from jetson_containers.recipes import sandbox
+    from jetson_containers.recipes.budget import bounded
 
     environment = sandbox.TemplateEnvironment(
         trim_blocks=True, lstrip_blocks=True, comment_start_string="{##", comment_end_string="##}"
     )
     try:
-        with templating.bounded():
+        with bounded():
             return environment.compiled("\n".join(split_lines(text))).render(_stable(dict(variables)))
     except jinja2.TemplateSyntaxError as error:
         raise RecipeError(error.message or "template syntax error", path=path, line=error.lineno) from error

@@ -173,12 +173,14 @@ def append_csv(path: Path, rows: Sequence[BenchRow]) -> None:
     try:
         first = _first_line(path)
         if first and first.replace(" ", "") != header:
-            raise UsageError(f"{path} has other columns than ours", hint=f"ours are: {header}")
+            raise UsageError(f"{path} has other columns", hint=f"expected: {header}")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(body if first else text)
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", hint="--csv FILE") from error
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}", hint="choose another file with --save FILE"
+        ) from error
 
 
 def _first_line(path: Path) -> str:
@@ -214,7 +216,7 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     found = [_prompt(entry) for entry in (raw if isinstance(raw, list) else [raw])]
     prompts = tuple(prompt for prompt in found if prompt)
     if not prompts:
-        raise UsageError(f"{path} holds no prompt", hint="a JSON list of texts, or one prompt a line")
+        raise UsageError(f"{path} has no prompts", hint="use a JSON list of texts, or one prompt per line")
     return prompts
 
 
@@ -242,8 +244,8 @@ def _measure(decision: Decision, session: Session, options: BenchOptions, contex
             rows += _row(turn, decision, session)
     if not rows:
         raise StepError(
-            "nothing could be measured: the model answered with fewer than two tokens each time",
-            hint="other prompts (--prompt FILE) may make it say more",
+            "nothing could be measured: every answer had fewer than two tokens",
+            hint="try other prompts with --prompt FILE",
         )
     return rows
 

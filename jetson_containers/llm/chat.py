@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.session import Session
 
-HELP = "/exit leaves, /reset forgets the conversation, /stats tells the speeds, /system TEXT sets the system message"
+HELP = "/exit quit · /reset clear the conversation · /stats show speeds · /system TEXT set the system message"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class ChatAnswer:
 def chat(request: LlmRequest, options: ChatOptions, context: LlmContext, *, dry_run: bool = False) -> ChatAnswer | None:
     """Answer on stdout, streamed; everything else on stderr.
 
-    Raises as `prepare`, UsageError where nothing is asked, and StepError for a failed server. Ctrl-C while the only
+    Raises as `prepare`, UsageError where no prompt given, and StepError for a failed server. Ctrl-C while the only
     question is being answered is what it is everywhere: KeyboardInterrupt.
     """
     if request.runtime:
@@ -104,9 +104,11 @@ def piped() -> str:
     try:
         text = sys.stdin.read().strip() if sys.stdin is not None else ""
     except UnicodeDecodeError as error:
-        raise UsageError("what comes on standard input is no text in UTF-8") from error
+        raise UsageError("standard input is not UTF-8 text") from error
     if not text:
-        raise UsageError("nothing is asked", hint="--prompt TEXT, a text on standard input, or a terminal to type on")
+        raise UsageError(
+            "no prompt given", hint="use --prompt TEXT, pipe text to standard input, or run it in a terminal"
+        )
     return text
 
 
@@ -217,7 +219,7 @@ class Conversation:
             self.console.out.write(text)
             self.console.out.flush()
         except BrokenPipeError as error:
-            raise ReaderGoneError("whoever read stdout has gone") from error
+            raise ReaderGoneError("the reader of stdout is gone") from error
 
 
 def speeds(turn: Turn) -> str:

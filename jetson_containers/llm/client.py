@@ -187,7 +187,7 @@ def events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
             finished = finished or any(choice.get("finish_reason") for choice in event.get("choices") or ())
             yield event
     if not finished:
-        raise ServerGoneError("the server broke off in the middle of its answer")
+        raise ServerGoneError("the server closed the connection in the middle of an answer")
 
 
 def _message(raw: bytes) -> str:

@@ -200,10 +200,10 @@ def claim(planned: Launch, *, running: bool = False) -> None:
         if name != planned.name:
             continue
         if not ours or (status.startswith("Up") and not running):
-            what = "which is a server that runs" if ours else "and it is not a server of ours"
+            what = "which is a running server" if ours else "which is not one of our servers"
             raise UsageError(
-                f"there is a container `{name}` already, {what}",
-                hint=f"`--name` gives this one another name; {command('docker', 'rm', '-f', name)} ends that one",
+                f"a container `{name}` exists already, {what}",
+                hint=f"use `--name` for another name; {command('docker', 'rm', '-f', name)} ends that one",
             )
         docker(client_of(planned), "rm", "--force", name)
 
@@ -238,7 +238,9 @@ def terminate_on_signals() -> Iterator[None]:
 
     def stop(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_IGN)  # once is enough; the way out must not be cut short
-        raise InterruptedByUserError(f"stopped by {signal.Signals(number).name}", hint="the same command again goes on")
+        raise InterruptedByUserError(
+            f"stopped by {signal.Signals(number).name}", hint="run the same command again to resume"
+        )
 
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():

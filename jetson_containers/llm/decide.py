@@ -104,8 +104,8 @@ class Decision:
         chosen = chosen_steps(self.steps, self.selection)
         if self.goal is Goal.SERVED and len(chosen) < len(self.steps):
             raise UsageError(
-                f"after `{self.request.until}` there is no model to be served yet",
-                hint="`llm quantize` prepares a model only",
+                f"there is no model to serve after the step `{self.request.until}`",
+                hint="use `llm quantize` to prepare a model only",
             )
         return chosen
 
@@ -198,8 +198,8 @@ def _warnings(request: LlmRequest, model: Model, runtime: Runtime) -> tuple[tupl
         return ()
     listed = any({"*", model.kind} & row.models for row in support_table.rows(runtime.name))
     if not listed and not request.anyway:
-        raise UsageError(model.problem, hint="`--anyway` goes on all the same; what runs it, and whether, is not known")
-    return ((f"whether {model.name} fits is not known", model.problem),)
+        raise UsageError(model.problem, hint="use `--anyway` to continue; it is not known whether anything runs it")
+    return ((f"it is not known whether {model.name} fits", model.problem),)
 
 
 def _refuse_impossible(runtime: Runtime, job: Job) -> None:
@@ -218,6 +218,7 @@ def _runtime_steps(goal: Goal, runtime: Runtime, job: Job) -> tuple[Step, ...]:
     compiling = [step for step in steps if step.name in {"compile", "build"}]
     if goal is Goal.COMPILED and not compiling:
         raise UsageError(
-            f"{runtime.name} compiles nothing", hint="`llm quantize` prepares its models; `--runtime mlc` compiles"
+            f"{runtime.name} has nothing to compile",
+            hint="use `llm quantize` to prepare its models, or `--runtime mlc` to compile",
         )
     return tuple(step for step in steps if step.name != "compile") if goal is Goal.QUANTIZED else steps

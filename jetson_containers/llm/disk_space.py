@@ -42,7 +42,7 @@ def check(job: Job, planned: Sequence[PlannedStep], data: Path, weights_bytes: i
     free = files.free_space(data)
     if wanted and wanted + _SPARE > free:
         raise DiskSpaceError(
-            f"{job.name} will take {human_bytes(wanted)} on the disk of {data}, which has {human_bytes(free)} free",
+            f"{job.name} needs {human_bytes(wanted)} on the disk of {data}, which has {human_bytes(free)} free",
             hint="free some (`jetson-containers llm list` shows what models take), "
             "or choose another disk with JETSON_CONTAINERS_DATA",
         )

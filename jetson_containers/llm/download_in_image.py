@@ -62,6 +62,6 @@ def download(
     if process.returncode != 0:
         raise ToldError("the download failed", process.returncode)
     if len(paths) < len(repositories):
-        raise StepError(f"the downloader of {image} named no path", details=output.splitlines()[-5:])
+        raise StepError(f"the downloader of {image} printed no path", details=output.splitlines()[-5:])
     data = settings.path("data")
     return [str(data / path.removeprefix("/data/")) for path in paths]

@@ -72,7 +72,7 @@ def _does_not_fit(found: FitForecast, job: Job) -> DoesNotFitError:
         f"{job.name} with {found.request.runtime} needs {_gib(fit.needed_bytes)}, "
         f"{fit.board} has {_gib(fit.available_bytes)}",
         hint=("what fits: " + " · ".join(advice) if advice else "nothing smaller was found that fits here")
-        + "\n`--anyway` goes on all the same",
+        + "\nuse `--anyway` to continue anyway",
     )
 
 
@@ -88,7 +88,7 @@ def _show(fit: Fit, job: Job, console: Console) -> None:
     if not fit.makes_here and not job.prepared:
         console.warning(
             f"preparing it here takes up to {_gib(fit.peak_bytes)} of memory",
-            "prepare it on a larger machine and copy the artefact with its .manifest.json; swap helps as well",
+            "prepare it on a larger machine and copy the artifact with its .manifest.json, or add swap",
         )
 
 

@@ -30,7 +30,7 @@ def pull_missing(image: str, engine: Engine, settings: Settings, console: Consol
     if engine.image(image) is not None:
         return image
     if not settings["offline"]:
-        console.info(f"no image `{image}` is here; it is pulled")
+        console.info(f"pulling image `{image}`")
     pull.pull_missing(engine, image, console.info, offline=settings["offline"], hint=_LEAVE_OUT)
     return image
 
@@ -58,4 +58,4 @@ def refuse_without_programs(
 def without_programs(image: str, programs: Sequence[str], hint: str = _LEAVE_OUT) -> UsageError:
     """The error of an image that lacks what it was chosen for."""
     names = ", ".join(f"`{name}`" for name in programs)
-    return UsageError(f"the image `{image}` has no {names}", hint=hint)
+    return UsageError(f"the image `{image}` lacks {names}", hint=hint)

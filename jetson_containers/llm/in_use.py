@@ -59,7 +59,7 @@ def refuse(paths: Iterable[Path], engine: Callable[[], Engine], console: Console
     except EngineMissingError:
         return
     except NotReadyError as error:
-        console.warning(f"the engine cannot be asked whether a server uses this: {error.message}", error.hint)
+        console.warning(f"cannot find out whether a server uses this: {error.message}", error.hint)
         return
     used = {one.name: path for path in paths for one in running if one.uses(path)}
     if used:

@@ -35,7 +35,8 @@ def hints_part(image: str, platform: Platform, line: RunLine, data: Path, hidden
     text = " ".join(line.command)
     notices = [
         Notice(
-            f"the value of {name} is passed on, but not on docker's command line, where every user could read it",
+            f"the value of {name} is passed through the environment, not on docker's command line, where every user "
+            "could read it",
             severity=NoticeSeverity.INFO,
         )
         for name in sorted(hidden)
@@ -54,7 +55,7 @@ def hints_part(image: str, platform: Platform, line: RunLine, data: Path, hidden
     if re.search(r"\bln -\w+ \$\(huggingface-downloader", text):
         notices.append(
             Notice(
-                "`ln` ends well even when the download in `$(…)` has failed: what huggingface-downloader prints counts",
+                "`ln` succeeds even if the download in `$(…)` failed; check the output of huggingface-downloader",
                 severity=NoticeSeverity.INFO,
             )
         )
@@ -99,7 +100,7 @@ def _mlc(image: str, text: str) -> list[Notice]:
     if old is False and _OLD_BUILD.search(text):
         found.append(
             Notice(
-                "this image has the newer MLC: `mlc_llm convert_weight`, `gen_config` and `compile` took the place of "
+                "this image has the newer MLC: `mlc_llm convert_weight`, `gen_config` and `compile` replaced "
                 "`python3 -m mlc_llm.build`",
                 f"`{_as_llm(text)}` does what was meant",
             )
@@ -114,8 +115,8 @@ def _mlc(image: str, text: str) -> list[Notice]:
     if old is not True and (spelling := _OLD_SPELLING.search(text)):
         found.append(
             Notice(
-                f"`{spelling[1]}` is a spelling of older documentation that MLC refuses now",
-                f"it is `{_today(spelling[1])}`",
+                f"`{spelling[1]}` is an older spelling that MLC refuses now",
+                f"use `{_today(spelling[1])}`",
             )
         )
     return found
@@ -169,8 +170,8 @@ def _relative(line: RunLine, text: str) -> list[Notice]:
         return []
     return [
         Notice(
-            f"`{found[1]}` is relative to the container's working directory and goes with the container",
-            "`--workdir /data/models/mlc` before the image keeps it",
+            f"`{found[1]}` is relative to the container's working directory and is lost with the container",
+            "use `--workdir /data/models/mlc` before the image to keep it",
         )
     ]
 
@@ -181,5 +182,5 @@ def _links(text: str, data: Path) -> list[Notice]:
     for match in _LINK.finditer(text):
         path = data / match[1].removeprefix("/data/")
         if os.path.lexists(path) and not match[1].endswith("/"):
-            found.append(Notice(f"{path} is there already, and `ln -s` does not replace it", "`ln -sfn` does"))
+            found.append(Notice(f"{path} exists already, and `ln -s` does not replace it", "use `ln -sfn`"))
     return found

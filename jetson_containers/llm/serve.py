@@ -90,14 +90,14 @@ def _refuse_taken_port(wanted: ServeRequest, context: LlmContext) -> None:
 
 
 def _taken(port: int) -> UsageError:
-    return UsageError(f"port {port} is taken", hint="`--port 0` takes the next free one from 8080 on")
+    return UsageError(f"port {port} is taken", hint="use `--port 0` for the next free one from 8080 on")
 
 
 def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, context: LlmContext) -> Served:
     service = _service(prepared.decision, wanted, port)
     if wanted.address not in _LOOPBACK and not wanted.api_key_env:
         context.console.warning(
-            f"everybody who reaches {wanted.address}:{port} can use this server", "--api-key-env NAME asks for a key"
+            f"anyone who can reach {wanted.address}:{port} can use this server", "require a key with --api-key-env NAME"
         )
     planned = _planned(prepared, wanted, service, port, key)
     address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(wanted.address, wanted.address)  # noqa: S104 - compared
@@ -160,7 +160,7 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
                 return
     if wanted.port:
         raise _taken(wanted.port)
-    raise NotReadyError(f"no free port from {DEFAULT_PORT} to {DEFAULT_PORT + 99}", hint="--port N")
+    raise NotReadyError(f"no port is free from {DEFAULT_PORT} to {DEFAULT_PORT + 99}", hint="--port N")
 
 
 def _detach(planned: Launch, client: OpenAIClient, health: str, context: LlmContext) -> None:
@@ -231,13 +231,13 @@ def _key(wanted: ServeRequest, context: LlmContext) -> str:
     value = {**context.settings.env, **os.environ}.get(wanted.api_key_env, "")
     if not value:
         raise NotReadyError(
-            f"the variable {wanted.api_key_env} that should hold the server's key is empty",
+            f"the variable {wanted.api_key_env}, which should hold the server's key, is empty",
             hint=f"export {wanted.api_key_env}=…  (for instance: {secrets.token_urlsafe(8)}…, longer)",
         )
     if not (value.isascii() and value.isprintable()) or " " in value:
         raise UsageError(
-            f"the key in {wanted.api_key_env} cannot be sent in a header of HTTP",
-            hint="letters, digits and signs of ASCII, without spaces and ends of lines",
+            f"the key in {wanted.api_key_env} cannot be sent in an HTTP header",
+            hint="use printable ASCII characters without spaces and line ends",
         )
     return value
 
@@ -253,7 +253,9 @@ def is_free(host: str, port: int) -> bool:
             probe.bind(address)
     except OSError as error:
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-            raise UsageError(f"`{host}` is no address of this machine", hint="--host 127.0.0.1, or 0.0.0.0") from error
+            raise UsageError(
+                f"`{host}` is not an address of this machine", hint="--host 127.0.0.1, or 0.0.0.0"
+            ) from error
         return False
     return True
 

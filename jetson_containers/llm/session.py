@@ -93,7 +93,7 @@ def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int =
     log = containers.log_of(context.settings, name)
     memory = MemoryWatch.start()
     context.console.detail(f"server: {planned.shell}")
-    context.console.detail(f"its log: {log}")
+    context.console.detail(f"log: {log}")
     started = time.monotonic()
     containers.remove_orphans(containers.client_of(planned))
     with containers.running(planned, log) as process:
@@ -117,7 +117,7 @@ def _gone_error(error: ServerGoneError, process: subprocess.Popen[Any], log: Pat
     """A connection that broke off, as what became of the server: its end takes a moment to arrive here."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         return server_failed(process.wait(5), log, loaded=True)
-    return StepError(error.message, hint=f"all it said: {log}")
+    return StepError(error.message, hint=f"full log: {log}")
 
 
 def wait_until_ready(
@@ -148,7 +148,7 @@ def server_failed(code: int | None, log: Path, *, loaded: bool = False) -> StepE
         + ("" if loaded else " before it had loaded the model")
         + (f": {finding.cause}" if finding else ""),
         details=diagnosis.relevant(lines, 15),
-        hint=(f"{finding.remedy}\n" if finding else "") + f"all it said: {log}",
+        hint=(f"{finding.remedy}\n" if finding else "") + f"full log: {log}",
     )
 
 

@@ -63,7 +63,10 @@ def choose(stored: Sequence[Stored], wanted: str, *, runtime: str = "", quantiza
     ]
     if not narrowed:
         names = sorted({one.model for one in stored})
-        raise NothingMatchedError(f"nothing of `{wanted}` is here", hint="there is: " + (", ".join(names) or "nothing"))
+        raise NothingMatchedError(
+            f"nothing of `{wanted}` is stored here",
+            hint=f"stored: {', '.join(names)}" if names else "no models are stored yet",
+        )
     return narrowed
 
 
@@ -84,8 +87,8 @@ def remove(stored: Stored, data: Path) -> None:
         _remove_empty(output)
     except PermissionError as error:
         raise NotReadyError(
-            f"{error.filename} belongs to somebody else",
-            hint=f"{command('sudo', 'rm', '-r', output)}, or as the user who made it",
+            f"{error.filename} belongs to another user",
+            hint=f"{command('sudo', 'rm', '-r', output)}, or do it as the user who made it",
         ) from error
 
 

@@ -80,6 +80,7 @@ def releases() -> tuple[Release, ...]:
     return tuple(sorted(rows, key=lambda row: row.l4t, reverse=True))
 
 
+@functools.cache
 def release_for(l4t: Version) -> Release | None:
     """The release itself, else the nearest lower of the same major.minor, else of the same major; else None.
 

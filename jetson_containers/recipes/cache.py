@@ -15,11 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
+from jetson_containers.core.errors import RecipeError
 from jetson_containers.core.files import write_atomically
-from jetson_containers.recipes.package import Artifacts, Dependency, Package
-from jetson_containers.recipes.rules import RuleResult
+from jetson_containers.recipes.requirement import Dependency
 from jetson_containers.recipes.tree import content, file_digest, fingerprint
+from jetson_containers.recipes.types import Artifacts, Package, RuleResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ def read(file: Path, key: Key) -> Contents | None:
         if (moved and data["content"] != key.content) or not _still(data["inputs"]):
             return None
         contents = _decode(data)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, RequirementSyntaxError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     if moved:
         write(file, key, contents)  # so that the next start compares times only
@@ -156,9 +156,12 @@ def _encode_package(package: Package) -> dict[str, Any]:
     if package.tree:
         data["tree"] = str(package.tree)
     if package.depends:
-        data["depends"] = [str(dependency) for dependency in package.depends]
+        data["depends"] = [_encode_dependency(item) for item in package.depends]
     if package.artifacts:
-        data["artifacts"] = [package.artifacts.dockerfile, [str(item) for item in package.artifacts.depends]]
+        data["artifacts"] = [
+            package.artifacts.dockerfile,
+            [_encode_dependency(item) for item in package.artifacts.depends],
+        ]
     return data
 
 
@@ -188,8 +191,16 @@ def _decode_package(data: dict[str, Any]) -> Package:
     return Package(**data)
 
 
-def _dependencies(items: list[str]) -> tuple[Dependency, ...]:
-    return tuple(Dependency.parse(item, patterns=True) for item in items)
+def _encode_dependency(dependency: Dependency) -> list[str | None]:
+    return [dependency.family, dependency.version, dependency.specifier, dependency.pattern]
+
+
+def _dependencies(rows: list[list[str]]) -> tuple[Dependency, ...]:
+    """What was parsed when the index was made is not parsed again."""
+    for family, version, specifier, pattern in rows:
+        if not all(isinstance(text, str) for text in (family, version or "", specifier, pattern)):
+            raise TypeError(rows)
+    return tuple(Dependency(*row) for row in rows)
 
 
 def _encode_error(error: RecipeError) -> list[Any]:

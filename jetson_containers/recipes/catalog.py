@@ -22,16 +22,14 @@ from jetson_containers.core.suggest import closest
 from jetson_containers.core.versions import in_series, same_version, version_key
 from jetson_containers.recipes import files
 from jetson_containers.recipes.cache import Absent, Contents, Key, file_for, read, write
-from jetson_containers.recipes.package import read_directory, render
-from jetson_containers.recipes.rules import check_all, explain
 from jetson_containers.recipes.tree import directory_hint, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
 
     from jetson_containers.platforms.platform import Platform
-    from jetson_containers.recipes.package import Package
     from jetson_containers.recipes.tree import RecipeDirectory
+    from jetson_containers.recipes.types import Package
 
 __all__ = ["Absent", "Catalog", "load", "preferred"]
 
@@ -274,6 +272,7 @@ def _catalog(contents: Contents, platform: Platform) -> Catalog:
 
 def _read(candidates: Iterable[RecipeDirectory], platform: Platform, roots: Sequence[Path]) -> Contents:
     """Read every candidate, in its own format, and join the packages in the order of the candidates."""
+    from jetson_containers.recipes.package import read_directory, render
     from jetson_containers.recipes.upstream import reader
 
     listed = list(candidates)
@@ -356,10 +355,14 @@ def _called_like_a_family(packages: Mapping[str, Package], added: Set[str], plat
 
 def _is_here(package: Package, platform: Platform) -> bool:
     """Whether a package is enabled and all that it requires holds."""
+    from jetson_containers.recipes.rules import check_all
+
     return not package.disabled and all(rule.ok for rule in check_all(package.requires, platform))
 
 
 def _sorted_out(packages: Mapping[str, Package], platform: Platform) -> tuple[tuple[Package, ...], tuple[Absent, ...]]:
+    from jetson_containers.recipes.rules import check_all, explain
+
     available, absent = [], []
     for _, package in sorted(packages.items()):
         rules = check_all(package.requires, platform)

@@ -16,6 +16,7 @@ from jetson_containers.core.errors import RecipeError
 if TYPE_CHECKING:
     from pathlib import Path
 
+CONFIG_FILES = ("config.yaml", "config.yml", "config.json")
 LARGEST = 1 << 20  # bytes; no Dockerfile, `config.py`, README or script of a recipe comes near
 _KINDS = ((stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"), (stat.S_ISDIR, "a directory"))
 
@@ -105,3 +106,12 @@ def program(command: str) -> str:
 
 def _too_large(path: Path) -> RecipeError:
     return RecipeError(f"is larger than {LARGEST >> 20} MiB, the most that a file of a recipe may have", path=path)
+
+
+def dockerfile_in(names: set[str]) -> str | None:
+    """The file that defines a package: `Dockerfile`, in any case, before `Dockerfile.j2`."""
+    for wanted in ("dockerfile", "dockerfile.j2"):
+        found = sorted(name for name in names if name.lower() == wanted)
+        if found:
+            return found[0]
+    return None

@@ -69,7 +69,6 @@ def _parent(key: str) -> str:
     return above if above != key else ""
 
 
-CONFIG_FILES = ("config.yaml", "config.yml", "config.json")
 TEST_FILES = ("test.py", "test.sh")
 _FROM = re.compile(r"^[^\S\n]*FROM\s", re.MULTILINE | re.IGNORECASE)  # `^\s*` is slow on many empty lines
 
@@ -86,8 +85,8 @@ def read_directory(
     tree = tree or path
     check_directory(path, tree)
     names = _listing(path)
-    main = dockerfile_in(names)
-    configs = [name for name in CONFIG_FILES if name in names]
+    main = files.dockerfile_in(names)
+    configs = [name for name in files.CONFIG_FILES if name in names]
     if main is None and (nested or not (configs or "config.py" in names)):
         return None
     text = files.read_text(path / main, tree=tree) if main else ""
@@ -125,15 +124,6 @@ def _listing(path: Path) -> set[str]:
 
 def _lines(header: RecipeSource | None, main: str) -> dict[str, str]:
     return {"": f"{main}:1", **(header.lines if header else {})}
-
-
-def dockerfile_in(names: set[str]) -> str | None:
-    """The file that defines a package: `Dockerfile`, in any case, before `Dockerfile.j2`."""
-    for wanted in ("dockerfile", "dockerfile.j2"):
-        found = sorted(name for name in names if name.lower() == wanted)
-        if found:
-            return found[0]
-    return None
 
 
 def _config_names(recipe: Recipe, found: list[str], names: set[str]) -> list[str]:

@@ -23,6 +23,7 @@ from jetson_containers.core.errors import RequirementSyntaxError
 from jetson_containers.core.text import shown
 from jetson_containers.core.versions import LONGEST
 from jetson_containers.platforms.platform import Arch, comparable_ubuntu
+from jetson_containers.recipes.types import RuleResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,15 +54,6 @@ _ARCHES = {
     "x86_64": frozenset({Arch.X86_64}),
     "amd64": frozenset({Arch.X86_64}),
 }
-
-
-@dataclass(frozen=True)
-class RuleResult:
-    """One rule's verdict; `reason` is a sentence in either case."""
-
-    rule: str
-    ok: bool
-    reason: str
 
 
 class Subject(enum.Enum):

@@ -17,7 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace, pass_context
 from jinja2.visitor import NodeTransformer
 
-from jetson_containers.recipes import templating
+from jetson_containers.recipes import budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from jinja2.runtime import Context
 
-# Work is counted in units (`templating.WORK`): a node, a filter, 16 characters or items of what it is given.
+# Work is counted in units (`budget.WORK`): a node, a filter, 16 characters or items of what it is given.
 PER_TEMPLATE = 100  # units: compiling and starting one
 LONGEST = 1 << 16  # characters of a value
 MOST_ITEMS = 10_000  # of a value, those of the lists in it included
@@ -71,7 +71,7 @@ FAILURES = (
 
 def spend(units: int) -> None:
     """Count work. Raises TooMuch when the budget is used up."""
-    if not templating.spend(units):
+    if not budget.spend(units):
         raise TooMuch("the templates of this recipe take too much work: loops within loops?")
 
 

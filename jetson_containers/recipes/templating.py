@@ -5,8 +5,6 @@ The names a template sees are those of `context`: `l4t jetpack cuda python ubunt
 
 from __future__ import annotations
 
-import contextlib
-from contextvars import ContextVar
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -14,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.platforms.platform import comparable_ubuntu
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from jinja2 import Template
 
     from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.sandbox import TemplateEnvironment
 
-WORK = 1_000_000  # units that the templates of a recipe may take: see `sandbox`
-_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
 
 VARIABLES = (
     "l4t", "jetpack", "cuda", "python", "ubuntu", "arch", "sm", "torch_arch_list", "cmake_archs", "platform", "version",
@@ -78,37 +74,16 @@ def _environment() -> TemplateEnvironment:
     return TemplateEnvironment()
 
 
-@contextlib.contextmanager
-def bounded() -> Iterator[None]:
-    """Let all templates rendered inside share one budget of work, as those of one recipe do."""
-    budget = [WORK]
-    token = _left.set(budget) if _left.get() is None else None
-    try:
-        yield
-    finally:
-        if token is not None:
-            _left.reset(token)
-
-
-def spend(units: int) -> bool:
-    """Count work of a template; whether there is budget for it."""
-    left = _left.get()
-    if left is None:
-        return True
-    left[0] -= units
-    return left[0] >= 0
-
-
 def render(text: str, variables: Mapping[str, Any]) -> str:
     """Render a template; text without one comes back as it is. Raises TemplateFailure."""
     if not is_template(text):
         return text
     from jinja2 import TemplateSyntaxError, UndefinedError
 
-    from jetson_containers.recipes import sandbox
+    from jetson_containers.recipes import budget, sandbox
 
     try:
-        with bounded():
+        with budget.bounded():
             return _compiled(text).render(variables)
     except TemplateSyntaxError as error:
         raise TemplateFailure(f"template `{_short(text)}`: {error.message}", error.lineno) from None

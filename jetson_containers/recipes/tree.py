@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import ConfigError, RecipeError, command
-from jetson_containers.recipes.files import LARGEST, is_inside, read_bytes
-from jetson_containers.recipes.reader import CONFIG_FILES, dockerfile_in
+from jetson_containers.recipes.files import CONFIG_FILES, LARGEST, dockerfile_in, is_inside, read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

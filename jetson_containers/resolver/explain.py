@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from jetson_containers.core.errors import JetsonError, UnsatisfiableError, command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from jetson_containers.recipes.package import Package
-    from jetson_containers.resolver.demands import Demand
-    from jetson_containers.resolver.search import Solution, VersionSearch
+    from jetson_containers.resolver.demands import Demand, Demands
+    from jetson_containers.resolver.solution import Solution
 
 MAX_WAYS = 4
 
@@ -23,7 +23,9 @@ MAX_WAYS = 4
 class Conflict:
     """A failed search. `causes` are the demands that met last; `kept` the image's packages a compile part must use."""
 
-    search: VersionSearch
+    demands: Demands
+    requests: tuple[str, ...]  # what the user typed
+    attempt: Callable[[Sequence[str]], bool] | None  # whether another request would resolve; None: no ways out
     causes: tuple[Demand, ...]
     compiling: Package | None = None
     image: Solution | None = None
@@ -38,13 +40,16 @@ class Conflict:
         family = demands[0].family
         part = f" to compile `{self.compiling.name}`" if self.compiling else ""
         details = [*map(self._described, demands), *self._kept_lines(family)]
-        ways = self._ways_out(demands) if self.search.explain else []
+        ways = self._ways_out(demands) if self.attempt else []
         details += [f"{number}. {way}" for number, way in enumerate(ways, 1)]
         return UnsatisfiableError(
             f"no version of `{family}` satisfies everything that is wanted{part}",
             details=details,
             hint="the numbered lines are ways out" if ways else None,
         )
+
+    def _resolves(self, requests: Sequence[str]) -> bool:
+        return self.attempt is not None and self.attempt(requests)
 
     def _opposed(self) -> list[Demand]:
         """The smallest set of causes on one key that exclude each other: two demands, if any two do."""
@@ -61,7 +66,7 @@ class Conflict:
         return min(impossible or groups.values(), key=len)
 
     def _together(self, wants: Sequence[Demand]) -> bool:
-        members = self.search.demands.catalog.members(wants[0].family)
+        members = self.demands.catalog.members(wants[0].family)
         return any(all(demand.accepts(package) for demand in wants) for package in members)
 
     def _described(self, demand: Demand) -> str:
@@ -78,8 +83,8 @@ class Conflict:
 
     def _chain(self, name: str) -> list[str]:
         """How a package came in: the shortest way to it from the request."""
-        demands = self.search.demands
-        todo: deque[tuple[Demand, list[str]]] = deque((d, []) for d in demands.requested(self.search.requests))
+        demands = self.demands
+        todo: deque[tuple[Demand, list[str]]] = deque((d, []) for d in demands.requested(self.requests))
         seen: set[str] = set()
         while todo:
             demand, path = todo.popleft()
@@ -100,23 +105,23 @@ class Conflict:
         return [*list(dict.fromkeys(tried))[: MAX_WAYS - 1], *self._for_authors(wants)]
 
     def _apart(self) -> Iterator[str]:
-        requests = self.search.requests
+        requests = self.requests
         for index, request in enumerate(requests):
             others = [*requests[:index], *requests[index + 1 :]]
             if len(requests) == 2 and index:  # the same two images the other way round
                 return
-            if others and self.search.attempt([request]) and self.search.attempt(others):
+            if others and self._resolves([request]) and self._resolves(others):
                 yield f"make two images: {_build(request)} and {_build(*others)}"
 
     def _other_versions(self, wants: Sequence[Demand]) -> Iterator[str]:
-        catalog = self.search.demands.catalog
+        catalog = self.demands.catalog
         for by in dict.fromkeys(demand.by for demand in wants if demand.by):
             demander = catalog.available[by]
             for other in catalog.members(demander.family):
                 if other.name == by or other.variant != demander.variant:
                     continue
                 requests = self._replaced(demander.family, other.name)
-                if self.search.attempt(requests):
+                if self._resolves(requests):
                     yield f"take `{other.name}` instead of `{by}`: {_build(*requests)}"
                     break
 
@@ -124,20 +129,20 @@ class Conflict:
         for demand in wants:
             if not demand.by and demand.spelled != demand.family:
                 requests = self._replaced(demand.family, demand.family)
-                if self.search.attempt(requests):
+                if self._resolves(requests):
                     yield f"leave the version open: {_build(*requests)}"
 
     def _replaced(self, family: str, request: str) -> list[str]:
         """The request with another entry for one family, which is added where there is none."""
-        demands = self.search.demands
+        demands = self.demands
         result = [
             request if any(demand.family == family for demand in demands.requested([old])) else old
-            for old in self.search.requests
+            for old in self.requests
         ]
         return list(dict.fromkeys(result if request in result else [*result, request]))
 
     def _for_authors(self, wants: Sequence[Demand]) -> Iterator[str]:
-        available = self.search.demands.catalog.available
+        available = self.demands.catalog.available
         origins = [f"`{d.by}` ({available[d.by].origin or available[d.by].path})" for d in wants if d.by]
         if origins:
             yield f"change `depends` of {' or '.join(dict.fromkeys(origins))}"

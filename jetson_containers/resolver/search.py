@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import JetsonError, UnavailablePackageError, UnsatisfiableError
 from jetson_containers.core.versions import pep440
 from jetson_containers.resolver.explain import Conflict
+from jetson_containers.resolver.solution import PackageChoice, Solution, candidates_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,78 +20,6 @@ if TYPE_CHECKING:
 MAX_ROUNDS = 20_000
 ROUNDS_AFTER_WALK = 1_000  # where the walk knows what is missing
 _NAMES_CUDA = re.compile(r"cu(\d{2,})(\d)")  # a version such as `cu126`
-
-
-@dataclass(frozen=True)
-class PackageChoice:
-    """resolvelib's candidate: a package chosen for one key."""
-
-    key: str
-    name: str
-    package: Package = field(compare=False)
-
-
-@dataclass(frozen=True)
-class Solution:
-    """What the search chose for each key."""
-
-    demands: Demands
-    chosen: Mapping[str, Package]
-    wanted: Mapping[str, tuple[Demand, ...]]  # all demands on each key
-    overridden: tuple[tuple[Demand, Demand], ...] = ()  # pins of upstream's format that gave way, each with to which
-
-    def choice(self, demand: Demand) -> Package:
-        """The package that satisfies a demand; of versions that coexist, one that somebody pinned comes first."""
-        package = self.chosen[demand.key]
-        if demand.exact or not self.demands.coexists(demand.family):
-            return package
-        pinned = {self.chosen[key].name for key, wants in self.wanted.items() if wants[0].exact}
-        members = self.demands.catalog.members(demand.family)
-        return next((m for m in members if m.name in pinned and demand.accepts(m)), package)
-
-    def depends(self, package: Package) -> list[Package]:
-        """The packages a package depends on, as declared, without those that are skipped."""
-        choices = [self.choice(demand) for demand in self.demands.made(package.depends, package.name)]
-        return [choice for choice in choices if not self.demands.skips(choice)]
-
-    def notices(self, packages: Iterable[Package]) -> list[str]:
-        """Where the choice is not what the name alone would have meant."""
-        packages = list(packages)
-        notices = self._given_way({package.name for package in packages})
-        for package in packages:
-            if package.replaces:
-                notices.append(self._in_place_of(package))
-            wants = self.wanted.get(package.family, ())
-            usual = self.demands.catalog.members(package.family)[0]
-            if not wants or any(demand.exact for demand in wants):
-                continue
-            if usual.name != package.name:
-                notices.append(f"`{package.name}` is taken instead of `{usual.name}`: {_because(wants, usual)}")
-            elif not usual.default and usual.version and any(not d.dependency.specifier for d in wants):
-                notices.append(f"`{package.family}` has no default version here; `{usual.name}`, the newest, is taken")
-        return notices
-
-    def _in_place_of(self, package: Package) -> str:
-        """What is said of a package that a user added under a name of ours."""
-        others = [member.name for member in self.demands.catalog.members(package.family) if member is not package]
-        ask = f"; `{others[0]}` asks for that one" if others and package.version is None else ""
-        return f"`{package.name}` is that of {package.origin}, in place of {package.replaces}{ask}"
-
-    def _given_way(self, names: set[str]) -> list[str]:
-        if not self.overridden:
-            return []
-        from jetson_containers.resolver import upstream_pins
-
-        return [
-            upstream_pins.notice(demand, stronger, self.chosen[demand.key])
-            for demand, stronger in self.overridden
-            if demand.by in names
-        ]
-
-
-def _because(wants: Iterable[Demand], usual: Package) -> str:
-    against = [f"{demand.demander} wants {demand.spelled}" for demand in wants if not demand.accepts(usual)]
-    return ", ".join(dict.fromkeys(against)) or "that one does not go together with the rest"
 
 
 @dataclass(frozen=True)
@@ -194,7 +123,7 @@ class VersionSearch:
     """Solves sets of demands against one catalog.
 
     `requests` is what the user typed and `attempt` tells whether another request would resolve: both for explaining
-    a failure, which is done only with `explain`.
+    a failure, which is done only with `attempt`.
     """
 
     def __init__(
@@ -202,8 +131,7 @@ class VersionSearch:
     ) -> None:
         self.demands = demands
         self.requests = requests
-        self.explain = attempt is not None
-        self.attempt = attempt or (lambda _: False)
+        self.attempt = attempt
 
     def run(
         self,
@@ -263,7 +191,7 @@ class VersionSearch:
             result = resolver.resolve(wanted, max_rounds=ROUNDS_AFTER_WALK if known else MAX_ROUNDS)
         except resolvelib.ResolutionImpossible as failure:
             causes = [cause.requirement for cause in failure.causes]
-            raise known or Conflict(self, tuple(causes), compiling, image, kept).error() from None
+            raise known or self._conflict(tuple(causes), compiling, image, kept).error() from None
         except resolvelib.resolvers.ResolutionTooDeep:
             raise known or UnsatisfiableError(
                 f"no consistent set was found in {MAX_ROUNDS} steps", hint="pin some versions, as in `pytorch:2.8`"
@@ -271,6 +199,11 @@ class VersionSearch:
         chosen = {key: choice.package for key, choice in result.mapping.items()}
         demands = {key: tuple(result.criteria[key].iter_requirement()) for key in chosen}
         return Solution(self.demands, chosen, demands)
+
+    def _conflict(
+        self, causes: tuple[Demand, ...], compiling: Package | None, image: Solution | None, kept: tuple[Package, ...]
+    ) -> Conflict:
+        return Conflict(self.demands, self.requests, self.attempt, causes, compiling, image, kept)
 
 
 class Provider:
@@ -324,44 +257,3 @@ def _freedom(demand: Demand) -> int:
     if demand.error is not None:
         return 0
     return 1 if demand.exact else 2 if demand.dependency.specifier else 3
-
-
-def candidates_for(
-    demands: Demands, wants: Sequence[Demand], pinned: Sequence[Package] = (), *, family: str = ""
-) -> list[Package]:
-    """The packages that satisfy all demands on one key, the preferred first; `family` where there may be no demand.
-
-    A variant (`-builder`) is a candidate only where somebody names one, or where the family has nothing else.
-    """
-    if any(demand.error for demand in wants):
-        return []
-    family = family or wants[0].family
-    members = list(demands.catalog.members(family))
-    kept = [package for package in pinned if package.family == family]
-    if kept and not demands.coexists(family):
-        members = [package for package in members if package in kept]
-    elif kept:
-        members.sort(key=lambda package: package not in kept)
-    else:
-        members = _without_variants(demands, members, wants)
-    if _is_settled(members, wants):
-        members = members[:1]
-    exact = {demand.exact for demand in wants}
-    return [
-        package
-        for package in members
-        if all(demand.accepts(package) for demand in wants)
-        and (package.name not in demands.unfit or package.name in exact)
-    ]
-
-
-def _is_settled(members: Sequence[Package], wants: Sequence[Demand]) -> bool:
-    """Whether a bare name means one package whatever happens: upstream's recipe chose the default."""
-    bare = wants and not any(demand.exact or demand.dependency.specifier for demand in wants)
-    return bool(members and bare and members[0].default and members[0].adaptable)
-
-
-def _without_variants(demands: Demands, members: list[Package], wants: Sequence[Demand]) -> list[Package]:
-    named = {demand.exact for demand in wants if demand.exact and demands.catalog.available[demand.exact].variant}
-    plain = [package for package in members if package.variant is None or package.name in named]
-    return plain or members

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import CycleError, JetsonError, UsageError
 from jetson_containers.resolver.demands import Demands
-from jetson_containers.resolver.search import Solution, VersionSearch
+from jetson_containers.resolver.search import VersionSearch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.demands import Demand
+    from jetson_containers.resolver.solution import Solution
 
 
 @dataclass(frozen=True)

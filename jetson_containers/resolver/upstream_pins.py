@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jetson_containers.resolver.search import candidates_for
+from jetson_containers.resolver.solution import candidates_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,11 +104,3 @@ def _choose(demands: Demands, wants: Sequence[Demand], overridden: list[tuple[De
 
 def _gives_way(demands: Demands, demand: Demand) -> bool:
     return bool(demand.by) and demands.catalog.available[demand.by].adaptable
-
-
-def notice(demand: Demand, stronger: Demand, package: Package) -> str:
-    """What is said of a pin that gave way."""
-    return (
-        f"{demand.demander} asks for `{demand.spelled}` and gets `{package.name}`: {stronger.demander} asks for "
-        f"`{stronger.spelled}`, and one image has one version of `{package.family}`"
-    )

@@ -28,12 +28,8 @@ EXCEPTIONS = {
     ("launch.command", "llm.run_hints"),
 }
 CIRCLES = [
-    {"builder.decide", "builder.finals", "builder.stage_builder"},
     {"container_scripts.openai_answer", "container_scripts.openai_server"},
     {"hub.transfer.credentials", "hub.transfer.problems", "hub.transfer.reference"},
-    {"llm.models.config", "llm.models.layers"},
-    {"recipes.sandbox", "recipes.templating"},
-    {"resolver.explain", "resolver.search", "resolver.upstream_pins"},
 ]
 
 

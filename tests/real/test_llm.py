@@ -111,7 +111,8 @@ PADDING = bytes(3 * MEGABYTES)
 ARTEFACT = "models/llama_cpp/tiny-llama/tiny-llama-Q4_K_M.gguf"
 
 
-def test_every_step_can_be_killed_and_resumes(image: str, data: Path) -> None:
+def test_steps_that_are_killed_resume(image: str, data: Path) -> None:
+    """Every step can be killed and resumes."""
     argv = ("llm", "quantize", "tiny", "--image", image)
     reference = run(*argv, data=data)
     assert reference.stdout.strip() == str(data / ARTEFACT)
@@ -139,7 +140,8 @@ def test_every_step_can_be_killed_and_resumes(image: str, data: Path) -> None:
 
 
 @pytest.mark.parametrize("quantization", ["Q4_K_M", "Q8_0"])
-def test_it_answers_what_it_learned(image: str, data: Path, quantization: str) -> None:
+def test_chat_answers_what_the_model_learned(image: str, data: Path, quantization: str) -> None:
+    """The model answers what it learned."""
     argv = ("llm", "chat", "tiny", "--image", image, "--quantization", quantization, "--temperature", "0")
     answer = json.loads(run(*argv, "-p", "What is a Jetson?", "--json", data=data).stdout)
     assert "small computer with a GPU" in answer["answer"]
@@ -148,19 +150,21 @@ def test_it_answers_what_it_learned(image: str, data: Path, quantization: str) -
     assert answer["completion_tokens"] > 5
 
 
-def test_a_question_may_come_by_a_pipe_and_the_answer_is_all_there_is_on_stdout(image: str, data: Path) -> None:
+def test_chat_takes_a_question_by_a_pipe_and_prints_only_the_answer(image: str, data: Path) -> None:
+    """A question may come by a pipe, and the answer is all there is on the standard output."""
     done = run("llm", "chat", "tiny", "--image", image, "--temperature", "0", data=data, stdin="Who are you?\n")
     assert done.stdout.startswith("I am a tiny llama")
     assert done.stdout.count("\n") == 1
 
 
-def test_the_intermediate_file_is_not_missed(image: str, data: Path) -> None:
+def test_quantize_does_not_need_the_intermediate_file_again(image: str, data: Path) -> None:
+    """The intermediate file is not needed again."""
     (data / "models/llama_cpp/tiny-llama/tiny-llama-F16.gguf").unlink(missing_ok=True)
     done = run("llm", "quantize", "tiny", "--image", image, data=data)
     assert "✓" not in done.stderr
 
 
-def test_an_artefact_that_travelled_is_used_without_its_source(image: str, data: Path, tmp_path: Path) -> None:
+def test_artifact_that_was_copied_is_used_without_its_source(image: str, data: Path, tmp_path: Path) -> None:
     """Made on a big machine, used on a small one: only the file and its manifest are copied."""
     small = tmp_path / "data"
     for name in (ARTEFACT, ARTEFACT + manifest.SUFFIX):
@@ -172,7 +176,8 @@ def test_an_artefact_that_travelled_is_used_without_its_source(image: str, data:
     assert not (small / "models/tiny-llama").exists()
 
 
-def test_a_gguf_file_is_served_as_it_is(image: str, data: Path) -> None:
+def test_chat_serves_a_gguf_file_as_it_is(image: str, data: Path) -> None:
+    """A GGUF file is served as it is."""
     done = run("llm", "chat", str(data / ARTEFACT), "--image", image, "-p", "Who are you?", data=data)
     assert "tiny llama" in done.stdout
 
@@ -189,13 +194,15 @@ def served(image: str, data: Path) -> Iterator[tuple[str, int]]:
     subprocess.run(["docker", "rm", "-f", answer["name"]], capture_output=True, check=True)
 
 
-def test_a_model_that_is_served_is_not_deleted(served: tuple[str, int], data: Path) -> None:
+def test_rm_refuses_a_model_that_is_served(served: tuple[str, int], data: Path) -> None:
+    """A model that is served is not deleted."""
     refused = run("llm", "rm", "tiny", "-y", data=data, code=4)
     assert served[0] in refused.stderr
     assert (data / ARTEFACT).exists()
 
 
-def test_the_openai_client_talks_to_the_server(served: tuple[str, int]) -> None:
+def test_openai_client_talks_to_the_server(served: tuple[str, int]) -> None:
+    """The client of OpenAI talks to the server."""
     openai = pytest.importorskip("openai")
     with openai.OpenAI(base_url=f"http://127.0.0.1:{served[1]}/v1", api_key="sesame-open-123") as client:
         (model,) = client.models.list().data
@@ -215,7 +222,8 @@ def test_the_openai_client_talks_to_the_server(served: tuple[str, int]) -> None:
         stranger.chat.completions.create(model=model.id, messages=question)
 
 
-def test_a_server_listens_on_loopback_only_and_its_key_is_nowhere(served: tuple[str, int]) -> None:
+def test_server_listens_on_loopback_only_and_hides_its_key(served: tuple[str, int]) -> None:
+    """A server listens on loopback only, and its key shows nowhere."""
     name, port = served
     listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
     rows = [line.split()[1] for line in listening.splitlines() if f":{port:04X} " in line and " 0A " in line]
@@ -228,6 +236,7 @@ def test_a_server_listens_on_loopback_only_and_its_key_is_nowhere(served: tuple[
 
 
 def test_bench_measures_prefill_and_decode(image: str, data: Path, tmp_path: Path) -> None:
+    """The benchmark measures prefill and decode."""
     csv = tmp_path / "out" / "bench.csv"
     argv = ("llm", "bench", "tiny", "--image", image, "--max-new-tokens", "16", "--input-tokens", "32")
     report = json.loads(run(*argv, "--json", "--save", str(csv), data=data).stdout)
@@ -258,13 +267,14 @@ def orphan(image: str, data: Path) -> tuple[str, int]:
     return host, port
 
 
-def test_a_server_whose_owner_was_killed_is_ended_by_the_next(image: str, data: Path) -> None:
+def test_server_whose_owner_was_killed_is_ended_by_the_next(image: str, data: Path) -> None:
+    """A server whose owner was killed is ended by the next."""
     host, port = orphan(image, data)
     run("llm", "chat", "tiny", "--image", image, "-p", "Who are you?", data=data)
     assert not is_up(host, port)
 
 
-def test_the_port_of_a_killed_server_is_taken_over_by_the_next(image: str, data: Path) -> None:
+def test_server_port_of_a_killed_one_is_taken_over_by_the_next(image: str, data: Path) -> None:
     """As a systemd unit does that starts it again."""
     host, port = orphan(image, data)
     with foreground(image, data, "--port", str(port)) as (process, _, again):
@@ -276,13 +286,15 @@ def test_the_port_of_a_killed_server_is_taken_over_by_the_next(image: str, data:
 
 
 def test_ctrl_c_ends_a_server_in_the_foreground(image: str, data: Path) -> None:
+    """Ctrl-C ends a server in the foreground."""
     with foreground(image, data) as (process, host, port):
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(30) == 0
     assert not is_up(host, port)
 
 
-def test_a_model_that_cannot_be_loaded_says_why(image: str, data: Path) -> None:
+def test_model_that_cannot_be_loaded_says_why(image: str, data: Path) -> None:
+    """A model that cannot be loaded says why."""
     broken = data / "models" / "broken.gguf"
     broken.write_bytes(b"GGUF" + b"\0" * 100)
     done = run("llm", "chat", str(broken), "--image", image, "-p", "hi", data=data, code=1)
@@ -316,7 +328,8 @@ def hub(data: Path) -> Iterator[HubServer]:
         yield server
 
 
-def test_from_a_name_on_the_hub_to_an_answer(image: str, hub: HubServer, tmp_path: Path) -> None:
+def test_chat_goes_from_a_name_on_the_hub_to_an_answer(image: str, hub: HubServer, tmp_path: Path) -> None:
+    """A name on the hub is enough for an answer."""
     data = tmp_path / "data"
     argv = ("llm", "chat", "tests/tiny-chat", "--image", image, "--temperature", "0", "-p", "What is a Jetson?")
     first = run(*argv, data=data, HF_ENDPOINT=hub.url)
@@ -332,7 +345,8 @@ def test_from_a_name_on_the_hub_to_an_answer(image: str, hub: HubServer, tmp_pat
     assert offline.stdout == first.stdout
 
 
-def test_a_download_that_is_killed_goes_on_where_it_stopped(image: str, hub: HubServer, tmp_path: Path) -> None:
+def test_download_that_is_killed_goes_on_where_it_stopped(image: str, hub: HubServer, tmp_path: Path) -> None:
+    """A download that is killed goes on where it stopped."""
     data = tmp_path / "data"
     argv = ("llm", "quantize", "tests/big-chat", "--image", image, "--quantization", "Q8_0")
     go_on = threading.Event()
@@ -355,7 +369,10 @@ def test_a_download_that_is_killed_goes_on_where_it_stopped(image: str, hub: Hub
     assert [m.step for m in manifest.below(data)] == ["convert", "quantize"]
 
 
-def test_a_gated_model_without_a_token_is_said_before_anything(image: str, hub: HubServer, tmp_path: Path) -> None:
+def test_gated_model_without_a_token_is_an_error_before_anything_starts(
+    image: str, hub: HubServer, tmp_path: Path
+) -> None:
+    """A gated model without a token is an error before anything starts."""
     argv = ("llm", "chat", "tests/gated-chat", "--image", image, "-p", "hi")
     done = run(*argv, data=tmp_path / "data", code=4, HF_ENDPOINT=hub.url)
     assert "gated" in done.stderr
@@ -365,13 +382,15 @@ def test_a_gated_model_without_a_token_is_said_before_anything(image: str, hub: 
     assert "good" not in answered.stderr
 
 
-def test_what_the_hub_does_not_have_is_not_found(image: str, hub: HubServer, tmp_path: Path) -> None:
+def test_model_that_the_hub_lacks_is_not_found(image: str, hub: HubServer, tmp_path: Path) -> None:
+    """What the hub does not have is not found."""
     argv = ("llm", "chat", "tests/nothing", "--image", image, "-p", "hi")
     done = run(*argv, data=tmp_path / "data", code=3, HF_ENDPOINT=hub.url)
     assert done.stderr.count("error:") == 1
 
 
 def test_list_and_rm_know_what_is_there(image: str, data: Path) -> None:
+    """`list` and `rm` know what is there."""
     run("llm", "quantize", "tiny", "--image", image, data=data)
     rows = json.loads(run("llm", "list", "--verify", "--json", data=data).stdout)
     mine = {(row["kind"], row["quantization"]): row for row in rows}

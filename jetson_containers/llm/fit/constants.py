@@ -141,7 +141,7 @@ def runtimes() -> Mapping[str, RuntimeConstants]:
 def runtime(name: str) -> RuntimeConstants:
     """One runtime. Raises UsageError listing those there are."""
     if name not in runtimes():
-        raise UsageError(f"no runtime `{name}`", hint=f"there is: {', '.join(sorted(runtimes()))}")
+        raise UsageError(f"unknown runtime `{name}`", hint=f"runtimes: {', '.join(sorted(runtimes()))}")
     return runtimes()[name]
 
 
@@ -192,7 +192,7 @@ def kv_bits(name: str) -> float:
     """Bits per element of the KV cache. Raises UsageError listing the types there are."""
     table = load_facts("fit")["kv_types"]
     if name not in table:
-        raise UsageError(f"no KV cache type `{name}`", hint=f"there is: {', '.join(table)}")
+        raise UsageError(f"unknown KV cache type `{name}`", hint=f"types: {', '.join(table)}")
     return float(table[name])
 
 

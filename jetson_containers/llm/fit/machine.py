@@ -107,10 +107,10 @@ def _check_mode(board: Board, mode: str, release: Version) -> None:
 
 def _notes(board: Board, mode: str) -> Iterator[str]:
     if not board.visible:
-        yield f"how much memory Linux shows on {board.id} was published nowhere; estimated from its {board.memory} GB"
+        yield f"the memory visible to Linux on {board.id} is not published; estimated from its {board.memory} GB"
     starts = constants.modes(board.id).get("default")
     if starts and not mode:
-        yield f"speeds are for full power; {board.id} starts in the mode {starts}, where less is to be expected"
+        yield f"speeds are for full power; {board.id} starts in the mode {starts}, which is slower"
 
 
 def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str = "") -> Machine:
@@ -127,11 +127,13 @@ def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str =
         return replace(known, memory=platform.memory, notes=())
     if mode:
         raise UsageError(
-            f"`--mode {mode}` is a power mode of a Jetson, and no board is named", hint="name one: --board orin-nx-16gb"
+            f"`--mode {mode}` is a power mode of a Jetson, but no board was specified",
+            hint="specify it, e.g. --board orin-nx-16gb",
         )
     if not platform.memory and not vram:
         raise UsageError(
-            "the platform names no board, so how much memory there is is unknown", hint="name one: --board orin-nx-16gb"
+            "the platform does not specify a board, so its memory is unknown",
+            hint="specify it, e.g. --board orin-nx-16gb",
         )
     sm = max(platform.sm, default=None) if platform.has_gpu else None
     if platform.soc:
@@ -142,7 +144,7 @@ def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str =
         )
     if sm is not None and not runs:
         raise UsageError(
-            "how much memory the graphics card has is unknown", hint="say it: --vram 24, or name a board: --board"
+            "the memory of the graphics card is unknown", hint="specify it with --vram 24, or a board with --board"
         )
     name = platform.host.get("model") or "this machine"
     return Machine(id=name, memory=platform.memory or 0, sm=sm, l4t=runs, swap=swap)
@@ -167,8 +169,8 @@ def _mode(board: str, mode: str) -> dict[str, str]:
     known = {name: row for name, row in constants.modes(board).items() if name != "default"}
     if mode not in known:
         raise UsageError(
-            f"no power mode `{mode}` of {board} is known",
-            hint=f"there is: {', '.join(known)}" if known else "leave it out: full power is assumed",
+            f"unknown power mode `{mode}` of {board}",
+            hint=f"modes: {', '.join(known)}" if known else "leave it out: full power is assumed",
         )
     return dict(known[mode])
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.fit import constants
 from jetson_containers.llm.fit.constants import GIB
-from jetson_containers.llm.models.layers import blocks_of
 
 if TYPE_CHECKING:
     from jetson_containers.llm.fit.constants import RuntimeConstants, Variant
@@ -43,7 +42,7 @@ class Load:
 
 def kv_per_token(config: ModelConfig, kv_type: str = "f16") -> float:
     """Bytes of keys and values for one token in the layers that keep every token, compressed where the model does."""
-    elements = sum(block.cache * len(block.at) for block in blocks_of(config) if not block.window)
+    elements = sum(block.cache * len(block.at) for block in config.layer_blocks() if not block.window)
     return elements * constants.kv_bits(kv_type) / 8
 
 
@@ -54,7 +53,7 @@ def kv_cache(config: ModelConfig, runtime: RuntimeConstants, kv_type: str, token
     without attention, in 32 bits, does not grow.
     """
     kept = state = 0
-    blocks = blocks_of(config)
+    blocks = config.layer_blocks()
     mixed = len({bool(block.window) for block in blocks if block.cache}) > 1
     for block in blocks:
         elements = (block.cache if runtime.latent else block.expanded or block.cache) * len(block.at)
@@ -148,5 +147,5 @@ def baseline_of(name: str) -> float:
     except ValueError:
         size = -1.0
     if not 0 <= size < 1024:
-        raise UsageError(f"no baseline `{name}`", hint=f"there is: {', '.join(known)}, or a number of GiB")
+        raise UsageError(f"unknown baseline `{name}`", hint=f"baselines: {', '.join(known)}, or a number of GiB")
     return size * GIB

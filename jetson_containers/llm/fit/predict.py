@@ -330,7 +330,7 @@ def _judge(sizes: _Sizes, machine: Machine, runtime: RuntimeConstants) -> tuple[
     table = constants.system()
     if sizes.limit and sizes.device_needed > sizes.limit:
         reason = f"{runtime.name} stops at its own limit of {_gib(sizes.limit)} ({sizes.limit_name})"
-        return FitVerdict.NO, f"{reason}, {_gib(sizes.device_needed)} are needed", 0.0
+        return FitVerdict.NO, f"{reason}, but {_gib(sizes.device_needed)} are needed", 0.0
     missing = sizes.needed - sizes.available
     if missing <= 0:
         tight = sizes.needed > table.warn * sizes.available
@@ -338,14 +338,14 @@ def _judge(sizes: _Sizes, machine: Machine, runtime: RuntimeConstants) -> tuple[
         return (FitVerdict.TIGHT if tight else FitVerdict.FITS), reason, 0.0
     evictable = 0.0 if machine.discrete else max(sizes.baseline - table.unevictable, 0.0)
     if missing > evictable:
-        return FitVerdict.NO, f"{_gib(missing)} more are needed than there are", 0.0
+        return FitVerdict.NO, f"needs {_gib(missing)} more memory", 0.0
     if machine.swap >= missing:
         return (
             FitVerdict.SWAP,
             f"{_gib(missing)} of what the system uses must go to swap (on a disk, not ZRAM)",
             missing,
         )
-    return FitVerdict.NO, f"{_gib(missing)} are missing, which swap could carry (on a disk, not ZRAM)", 0.0
+    return FitVerdict.NO, f"{_gib(missing)} are missing; swap on a disk (not ZRAM) would be enough", 0.0
 
 
 def _refusal(
@@ -391,7 +391,7 @@ def _unread(
         what = (
             f"{runtime.name} reads {ready.label} below compute capability {lowest_sm / 10:g} with weight-only kernels"
         )
-        return "", f"{what}, which nobody reported of a Jetson"
+        return "", f"{what}, which has not been reported on a Jetson"
     return "", doubt
 
 
@@ -411,7 +411,7 @@ def _list(majors: Iterable[int]) -> str:
 def _notes(config: ModelConfig, context: int) -> tuple[str, ...]:
     notes = [*size_notes(config)]
     if config.max_position and context > config.max_position:
-        notes.append(f"the model was trained for {config.max_position} tokens; beyond them its answers degrade")
+        notes.append(f"the model was trained for {config.max_position} tokens; answers degrade beyond that")
     return tuple(notes)
 
 
@@ -421,17 +421,17 @@ def size_notes(config: ModelConfig) -> tuple[str, ...]:
         return (config.measured,)
     notes = []
     if config.quantized is not None and not config.quantized.stored:
-        notes.append(f"how many bits {config.quantized.method} stores is not understood: 16 are assumed")
+        notes.append(f"the number of bits that {config.quantized.method} stores is unknown: 16 are assumed")
     if config.unread:
         names = ", ".join(f"`{name}`" for name in config.unread[:4])
-        notes.append(f"the configuration has {names}, which is not understood: it may be larger or smaller than this")
+        notes.append(f"the configuration has unknown keys ({names}): the model may be larger or smaller than predicted")
     return tuple(notes)
 
 
 def _unknown_speed_notes(runtime: str, machine: Machine, most: float | None) -> tuple[str, ...]:
     """Say that a power mode's speed is not known, and what its memory allows."""
     limit = f"; its memory allows {most:.1f} tokens/s at most" if most else ""
-    return (f"how fast {runtime} is in the mode {machine.mode} of {machine.id} was published nowhere{limit}",)
+    return (f"the speed of {runtime} in the mode {machine.mode} of {machine.id} is not published{limit}",)
 
 
 def _older(runtime: RuntimeConstants, variant: Variant, machine: Machine) -> tuple[str, ...]:
@@ -440,7 +440,7 @@ def _older(runtime: RuntimeConstants, variant: Variant, machine: Machine) -> tup
     if variant in newest or not newest:
         return ()
     majors = [major for major in machine.l4t if major in variant.l4t]
-    return (f"only with {runtime.name} for L4T {_list(majors)}; newer versions cannot do it",)
+    return (f"only with {runtime.name} for L4T {_list(majors)}; newer versions do not support it",)
 
 
 def _gib(size: float) -> str:

@@ -118,7 +118,7 @@ def _baseline(question: FitQuestion, machine: Machine) -> str:
     if question.baseline != "now":
         return question.baseline or "desktop"
     if machine.used is None:
-        raise UsageError("`--baseline now` measures this machine, and the question is about another one")
+        raise UsageError("`--baseline now` measures this machine, but the prediction is for another one")
     return f"{machine.used / GIB:.3f}"
 
 
@@ -182,7 +182,7 @@ def _runtimes(shape: ModelShape, question: FitQuestion) -> tuple[str, ...]:
         constants.runtime(question.runtime)
         if shape.runtimes and question.runtime not in shape.runtimes:
             raise UsageError(
-                f"{shape.name} is an artefact of {shape.runtimes[0]}, {question.runtime} cannot load it",
+                f"{shape.name} is an artifact of {shape.runtimes[0]}; {question.runtime} cannot load it",
                 hint="name the model it was made of",
             )
         return (question.runtime,)

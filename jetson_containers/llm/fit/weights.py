@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers.llm.fit import constants
-from jetson_containers.llm.models.layers import blocks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +48,7 @@ class Weights:
 
 def matrices(config: ModelConfig) -> Iterator[tuple[Matrix, tuple[int, ...]]]:
     """All linear layers of the decoder, each with the layers it is in; none for those outside them."""
-    for block in blocks_of(config):
+    for block in config.layer_blocks():
         for matrix in block.matrices:
             yield matrix, block.at
     for matrix in config.other:

@@ -24,6 +24,7 @@ from jetson_containers.llm.models.layers import (
     experts,
     read,
     shared_width,
+    uniform,
     used_experts,
     whole,
 )
@@ -134,6 +135,32 @@ class ModelConfig:
         """What a runtime's list may call it: the outer type decides what loads, also of a part saved on its own."""
         return (self.model_type, self.model_type.removesuffix("_text"))
 
+    def layer_blocks(self) -> tuple[Block, ...]:
+        """The layers; of a shape that was stated without them, equal ones with attention and feed-forward."""
+        if self.blocks:
+            return self.blocks
+        shape = Shape(
+            family="",
+            layers=self.layers,
+            hidden=self.hidden,
+            intermediate=self.intermediate,
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            head_dim=self.head_dim,
+            gated=self.gated_mlp,
+        )
+        return uniform(
+            shape,
+            dense=min(self.dense_layers, self.layers) if self.experts else self.layers,
+            intermediate=self.intermediate,
+            experts=(
+                self.experts,
+                min(self.experts_used or self.experts, self.experts),
+                self.expert_intermediate or self.intermediate,
+            ),
+            shared=self.shared_intermediate,
+        )
+
 
 def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: object = None) -> ModelConfig:
     """Read a `config.json`. Raises UsageError naming the first key that is missing or no number.
@@ -207,8 +234,8 @@ def from_mlc(config: Mapping[str, Any], origin: str = "mlc-chat-config.json") ->
     model = config.get("model_config")
     if not isinstance(model, dict):
         raise UsageError(
-            f"{origin} has no `model_config`, so it does not say how large the model is",
-            hint="that is an artefact of MLC's old API: name the original model instead",
+            f"{origin} has no `model_config`, so the size of the model is unknown",
+            hint="this is an artifact of MLC's old API: specify the original model instead",
         )
     made = from_hf({"model_type": config.get("model_type"), **model}, f"{origin}: model_config")
     name = str(config.get("quantization") or model.get("quantization") or "")
@@ -429,7 +456,7 @@ def _number(keys: Keys, origin: str, *names: str) -> int:
 
 def _unusable(origin: str, key: str) -> UsageError:
     return UsageError(
-        f"{origin} has no usable `{key}`, so this is no language model's configuration that is known here",
+        f"{origin} has no usable `{key}`, so it is not the configuration of a known language model",
         hint="a decoder's config.json is needed; for a .gguf file its own metadata is read",
     )
 

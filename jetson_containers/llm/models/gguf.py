@@ -111,7 +111,7 @@ def parse(head: bytes, origin: str = "file") -> GgufFile:
     """Read the first bytes of a file: all of its header must be among them. Raises UsageError saying what is wrong."""
     reader = _GgufReader(head, origin)
     if reader.take(4) != MAGIC:
-        raise UsageError(f"{origin} is no GGUF file: it does not begin with `GGUF`")
+        raise UsageError(f"{origin} is not a GGUF file: it does not begin with `GGUF`")
     version = reader.number("<I")
     if version == 1 or version > 3:
         kind = "of a big-endian machine" if version > 0xFFFF else str(version)
@@ -133,7 +133,7 @@ def model_config(file: GgufFile, origin: str = "file") -> ModelConfig:
     """The shape in our vocabulary. Raises UsageError naming the metadata key that is missing."""
     family = str(file.metadata.get("general.architecture") or "")
     if not family:
-        raise UsageError(f"{origin} has no `general.architecture`, so it is no language model")
+        raise UsageError(f"{origin} has no `general.architecture`, so it is not a language model")
     values = _Values(file.metadata, family, origin)
     hidden, heads = values.number("embedding_length"), values.number("attention.head_count")
     used = values.optional("expert_used_count")
@@ -231,8 +231,8 @@ def _tensor(reader: _GgufReader) -> Tensor:
     reader.number("<Q")  # offset
     if number not in _TYPES:
         raise UsageError(
-            f"{reader.origin}: tensor `{name[:60]}` has type {number}, which is not known here",
-            hint="the file is newer than this program; llama-fit-params of its llama.cpp can tell the size",
+            f"{reader.origin}: tensor `{name[:60]}` has the unknown type {number}",
+            hint="the file is newer than this program; use llama-fit-params of its llama.cpp to get the size",
         )
     label, block, elements = _TYPES[number]
     count = math.prod(shape)
@@ -270,7 +270,7 @@ class _Values:
     def number(self, key: str) -> int:
         value = self.optional(key)
         if value <= 0:
-            raise UsageError(f"{self._origin} has no usable `{self._family}.{key}`, so it is no language model")
+            raise UsageError(f"{self._origin} has no usable `{self._family}.{key}`, so it is not a language model")
         return value
 
 

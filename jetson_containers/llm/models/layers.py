@@ -15,8 +15,6 @@ from jetson_containers.core.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from jetson_containers.llm.models.config import ModelConfig
-
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
@@ -119,26 +117,13 @@ def whole(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
-def blocks_of(config: ModelConfig) -> tuple[Block, ...]:
-    """The layers of a model; of a shape that was stated without them, equal ones with attention and feed-forward."""
-    if config.blocks:
-        return config.blocks
-    shape = Shape(
-        family="",
-        layers=config.layers,
-        hidden=config.hidden,
-        intermediate=config.intermediate,
-        heads=config.heads,
-        kv_heads=config.kv_heads,
-        head_dim=config.head_dim,
-        gated=config.gated_mlp,
-    )
-    dense = min(config.dense_layers, config.layers) if config.experts else config.layers
-    width = config.expert_intermediate or config.intermediate
-    used = min(config.experts_used or config.experts, config.experts)
-    experts = _experts(shape, ((config.experts, used, width),), config.shared_intermediate)
+def uniform(
+    shape: Shape, *, dense: int, intermediate: int, experts: tuple[int, int, int], shared: int
+) -> tuple[Block, ...]:
+    """Equal layers with attention and feed-forward; after `dense` of them, `experts` (how many, used, their width)."""
     attention, cache = _attention(shape, shape.heads, shape.kv_heads, shape.head_dim)
-    kinds = (((0, dense), _feed_forward(shape, shape.intermediate)), ((dense, config.layers), experts))
+    sparse = _experts(shape, (experts,), shared)
+    kinds = (((0, dense), _feed_forward(shape, intermediate)), ((dense, shape.layers), sparse))
     return tuple(
         Block(at=tuple(range(*span)), matrices=(*attention, *matrices), cache=cache)
         for span, matrices in kinds

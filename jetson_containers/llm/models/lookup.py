@@ -72,7 +72,7 @@ def find(
     if model and path.exists() and (reference is None or _is_below(path, data)):
         return with_shape(_local(model, path, data), data)
     if model.startswith(("./", "../", "~/")):
-        raise UsageError(f"there is no {model}", hint=f"models are directories or .gguf files below {data}/models")
+        raise UsageError(f"{model} does not exist", hint=f"models are directories or .gguf files below {data}/models")
     if reference is None and not {"/", "@"} & set(model) and full_name(model):
         model = full_name(model)
         reference = reference_of(model)
@@ -104,7 +104,7 @@ def find_shape(name: str, load_config: Callable[[str], ModelConfig]) -> ModelSha
     if "/" in name and not name.startswith(("/", "./", "../")) and not name.endswith(".gguf"):
         return ModelShape(name=name, config=load_config(name), origin="the hub")
     if name == "tiny":
-        raise UsageError("`tiny` fits everywhere: it has 3 MB", hint="`jetson-containers llm chat tiny` makes it")
+        raise UsageError("`tiny` fits everywhere: its size is 3 MB", hint="`jetson-containers llm chat tiny` makes it")
     raise _no_model(name, "give a Hugging Face name (org/model), a directory, a .gguf file", names=True)
 
 
@@ -175,7 +175,7 @@ def _local(model: str, path: Path, data: Path) -> Model:
     identity = made.key if made else _hub_identity(resolved) or json.dumps(steps.identity_of(resolved))
     if resolved.is_file():
         if resolved.suffix != ".gguf":
-            raise UsageError(f"`{model}` is no .gguf file and no model directory")
+            raise UsageError(f"`{model}` is neither a .gguf file nor a model directory")
         return Model(asked=model, name=resolved.stem, path=inside, identity=identity, prepared="llama_cpp", facts=facts)
     if (resolved / _MLC_CONFIG).is_file() or (resolved / "params" / _MLC_CONFIG).is_file():
         files = tuple(path.name for place in (resolved, resolved / "params") for path in sorted(place.glob("*")))
@@ -310,7 +310,7 @@ def _without_hub(model: str, asked: Reference, hub: ModelHub, known: Callable[[s
     path = snapshot(repository, "COMMIT", file)
     stand_ins = "COMMIT and FILE stand" if file == "FILE.gguf" else "COMMIT stands"
     shape = known(repository)
-    note = f"the hub was not asked about {repository}: {stand_ins} for what it would say, and the format is a guess"
+    note = f"{repository} was not looked up on the hub: {stand_ins} for its answer, and the format is a guess"
     return Model(
         asked=model,
         name=model_name(file) if file and file != "FILE.gguf" else repository.rpartition("/")[2],
@@ -335,7 +335,7 @@ def _config_of(info: ModelInfo) -> tuple[ModelConfig | None, str, tuple[str, ...
     """
     if not info.config:
         reason = getattr(info, "config_missing", "") or "there is none"
-        return None, "", (f"its config.json was not read ({reason}): nothing is known of its size",)
+        return None, "", (f"its config.json was not read ({reason}): its size is unknown",)
     if "peft_type" in info.config:
         from_hf(info.config, f"{info.id}/adapter_config.json")
     try:

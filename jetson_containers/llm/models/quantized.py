@@ -62,7 +62,7 @@ class Quantized:
     def described(self) -> str:
         """For a sentence: `gptq, 4 bits`."""
         if not self.bits:
-            return f"{self.method}, of a width that is not understood"
+            return f"{self.method}, with an unknown number of bits"
         name = f"{self.method} {self.form}" if self.form and self.form != self.method else self.method
         return f"{name}, {self.bits:g} bits"
 

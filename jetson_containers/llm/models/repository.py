@@ -34,7 +34,7 @@ def gguf_for(info: ModelInfo, quantization: str) -> str:
         return files[0]
     raise UsageError(
         f"`{info.id}` has {len(found) or 'no'} GGUF file{'s' if len(found) > 1 else ''} with {wanted.upper()}",
-        hint="Name one: " + ", ".join(f"{info.id}/{name}" for name in files[:8]),
+        hint="Specify one: " + ", ".join(f"{info.id}/{name}" for name in files[:8]),
     )
 
 

@@ -29,7 +29,7 @@ def from_hub(reference: str, settings: Settings, console: Console) -> ModelConfi
     if info.config is None and not info.is_gguf and not info.config_missing.startswith("config.json"):
         weight_files.refuse_other_kinds([entry.name for entry in info.files], reference)
     if info.config is None:
-        hint = "a model of .gguf files: name the original model, or download one of the files and name that"
+        hint = "for a model of .gguf files, specify the original model, or download one of the files and specify that"
         raise NotReadyError(
             f"{reference}: {info.config_missing or 'there is no config.json'}", hint=hint if info.is_gguf else None
         )
@@ -45,7 +45,7 @@ def of_folder(folder: Path) -> ModelConfig:
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     if not isinstance(raw, dict):
-        raise UsageError(f"{path}: holds no object")
+        raise UsageError(f"{path}: not a JSON object")
     beside = weight_files.read_json(folder / "hf_quant_config.json")
     return weight_files.checked(from_hf(raw, str(path), beside), weight_files.in_folder(folder))
 
@@ -66,7 +66,7 @@ def of_path(path: Path) -> ModelShape:
         from_hf(weight_files.read_json(adapter), str(adapter))  # says what it is an adapter of
     if (path / "model_index.json").is_file():
         weight_files.refuse_other_kinds(["model_index.json"], str(path))
-    what = f"{len(files)} .gguf files: name one of them" if files else "neither config.json nor a .gguf file"
+    what = f"{len(files)} .gguf files: specify one of them" if files else "neither config.json nor a .gguf file"
     raise UsageError(f"`{path}` holds {what}")
 
 
@@ -76,7 +76,7 @@ def _of_json(path: Path, name: str) -> ModelShape:
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     if not isinstance(data, dict):
-        raise UsageError(f"{path}: holds no object")
+        raise UsageError(f"{path}: not a JSON object")
     if path.name == "config.json":
         return ModelShape(name=name, config=of_folder(path.parent), origin=str(path))
     if path.name != _MLC:

@@ -83,9 +83,9 @@ def checked(config: ModelConfig, held: int) -> ModelConfig:
 def _sentence(config: ModelConfig, held: int, expected: float) -> str:
     files = f"the weight files hold {held / GIB:.1f} GiB"
     if config.quantized is not None and not config.quantized.stored:
-        return f"{files}; how many bits {config.quantized.method} stores is not understood, so they count"
+        return f"{files}; the number of bits that {config.quantized.method} stores is unknown, so the files count"
     more = "more" if held > expected else "less"
-    named = f" ({', '.join(f'`{name}`' for name in config.unread[:3])} is not understood)" if config.unread else ""
+    named = f" ({', '.join(f'`{name}`' for name in config.unread[:3])} is unknown)" if config.unread else ""
     return f"{files}, {abs(held / expected - 1):.0%} {more} than follows from the configuration{named}: the files count"
 
 
@@ -95,11 +95,11 @@ def require(names: Iterable[str], wanted: Iterable[str], model: str) -> None:
         return
     others = [name for name in names if _OTHER_FORMATS.search(name)]
     if not others:
-        raise UsageError(f"`{model}` holds no weights", hint="is it the repository of a dataset, or of code?")
+        raise UsageError(f"`{model}` has no weights", hint="Is it the repository of a dataset, or of code?")
     shown = ", ".join(others[:4]) + (" …" if len(others) > 4 else "")
     raise UsageError(
-        f"`{model}` has no weights in a format that is read here: {shown}",
-        hint="safetensors, or PyTorch's pytorch_model.bin, are: take a conversion of the model to them",
+        f"`{model}` has no weights in a supported format: {shown}",
+        hint="use a conversion of the model to safetensors or PyTorch's pytorch_model.bin",
     )
 
 
@@ -118,4 +118,4 @@ def refuse_other_kinds(names: Iterable[str], model: str) -> None:
             f"`{model}` is an adapter, not a model", hint="merge it into the model it was trained on first"
         )
     hint = "a Hugging Face checkpoint, a directory made by MLC, or one .gguf file is needed"
-    raise UsageError(f"`{model}` holds no config.json, so it is no model that is known here", hint=hint)
+    raise UsageError(f"`{model}` holds no config.json, so it is not a known kind of model", hint=hint)

@@ -219,7 +219,7 @@ class Pipeline:
     def _measured(self, made: Path, names: Sequence[str]) -> dict[str, ManifestEntry]:
         size = sum((made / name if name else made).stat().st_size for name in names)
         if size > _LARGE:
-            self.console.info(f"checksums of {human_bytes(size)}")
+            self.console.info(f"computing checksums of {human_bytes(size)}")
         return {name: manifest.measure(made / name if name else made) for name in names}
 
     def _replace(self, step: CommandStep, made: Path, output: Path, names: Sequence[str]) -> None:
@@ -293,8 +293,8 @@ def part_of(output: Path, step: CommandStep) -> Path:
 def _failed(step: CommandStep, code: int, text: str) -> StepError:
     lines = text.splitlines()
     finding = diagnosis.diagnose(lines, exit_code=code, model=True)
-    resume = "the same command again resumes at this step; --verbose shows all of its output"
-    what = f"failed (exit status {code})" if code else "left nothing behind, and said that all was well"
+    resume = "run the same command again to resume at this step; use --verbose to see all of its output"
+    what = f"failed (exit status {code})" if code else "succeeded without any output"
     return StepError(
         f"step `{step.name}` {what}" + (f": {finding.cause}" if finding else ""),
         details=diagnosis.relevant(lines, 15),
@@ -312,7 +312,7 @@ def chosen_steps(steps: Sequence[Step], selection: Selection) -> tuple[Step, ...
 def _index(steps: Sequence[Step], name: str) -> int:
     names = [step.name for step in steps]
     if name not in names:
-        raise UsageError(f"there is no step `{name}`", hint=f"the steps are: {', '.join(names) or 'none'}")
+        raise UsageError(f"unknown step `{name}`", hint=f"steps: {', '.join(names) or 'none'}")
     return names.index(name)
 
 

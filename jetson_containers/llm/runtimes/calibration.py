@@ -57,7 +57,7 @@ def check(runtime: str, named: tuple[str, ...], job: Job) -> JobVerdict:
     if not job.calibration or (named and (not network(job) or job.calibration in named)):
         return OK
     if not named or support_table.served_as_is(job):
-        why = f"{runtime} takes no calibration text here, so `--calibration {job.calibration}` has no meaning"
+        why = f"{runtime} takes no calibration text here, so `--calibration {job.calibration}` has no effect"
         return JobVerdict(ok=False, reason=why, instead="leave out `--calibration`")
     why = (
         f"{runtime} has no calibration text `{job.calibration}`; it has {', '.join(named)}, and text files below /data"

@@ -70,7 +70,7 @@ class TableRuntime:
         """Judge architecture, quantization, device and calibration; a refusal names the nearest possible thing."""
         found = support_table.verdict(self.name, job, chat_templates=self.chat_templates)
         if found.ok and job.max_batch > 1 and not self.batches:
-            why = f"{self.name} answers one request at a time, so `--max-batch {job.max_batch}` has no meaning"
+            why = f"{self.name} answers one request at a time, so `--max-batch {job.max_batch}` has no effect"
             return JobVerdict(ok=False, reason=why, instead="leave out `--max-batch`")
         return found if not found.ok else calibration.check(self.name, self.calibrates, job)
 
@@ -82,12 +82,16 @@ class TableRuntime:
             notices.append(f"the checkpoint is quantized already ({found.described}) and served as it is")
         notices += support_table.unknowns(self.name, job)
         if context(job) < job.context:
-            notices.append(f"the context is {context(job)} tokens, for which the model was trained, not {job.context}")
+            notices.append(
+                f"the context is limited to the {context(job)} tokens that the model was trained for, not {job.context}"
+            )
         if support_table.needs_remote_code(job.config):
             notices.append("the model's own Python code, which comes with the checkpoint, runs inside the container")
         bits = self.row(job).memory_bits
         if bits:
-            notices.append(f"weights take {bits} bits in memory while this runtime serves them; in 4 bits vllm does")
+            notices.append(
+                f"weights take {bits} bits in memory while this runtime serves them; vllm serves them in 4 bits"
+            )
         return tuple(notices)
 
     def row(self, job: Job) -> SupportRow:

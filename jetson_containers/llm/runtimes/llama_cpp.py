@@ -59,7 +59,7 @@ class LlamaCpp:
             found.append(f"the model was trained for {most} tokens; answers suffer in a context of {job.context}")
         if job.config and not job.prepared and support.knows(self.name, "gguf", job.config) is None:
             found.append(
-                f"whether llama.cpp's converter knows `{job.config.model_type}` is not in our table: it will say"
+                f"whether llama.cpp's converter knows `{job.config.model_type}` is not in our table; it will tell"
             )
         return tuple(found)
 

@@ -168,7 +168,7 @@ def verdict(runtime: str, job: Job, *, chat_templates: bool = False) -> JobVerdi
     for option in (*_COMPILER_OPTIONS, *(() if chat_templates else ("conv_template",))):
         if getattr(job, option):
             flag = f"--{option.replace('_', '-')}"
-            return JobVerdict(ok=False, reason=f"`{flag}` means nothing to {runtime}", instead=f"leave out `{flag}`")
+            return JobVerdict(ok=False, reason=f"{runtime} does not support `{flag}`", instead=f"leave out `{flag}`")
     reason = refusal(runtime, job)
     return JobVerdict(ok=False, reason=reason, instead=nearest(runtime, job)) if reason else OK
 
@@ -302,15 +302,15 @@ def unknowns(runtime: str, job: Job) -> tuple[str, ...]:
     notices = []
     if support.knows(runtime, row.list, config) is None:
         notices.append(
-            f"whether {runtime} knows the architecture `{config.model_type}` is not in our table: it will say"
+            f"whether {runtime} knows the architecture `{config.model_type}` is not in our table; it will tell"
         )
     made = config.quantized
     if made is not None and support.reads(runtime, row.reads, made) is None:
         notices.append(
-            f"whether {runtime} reads weights quantized with {made.described} is not in our table: it will say"
+            f"whether {runtime} reads weights quantized with {made.described} is not in our table; it will tell"
         )
     elif made is not None and runtime != "llama_cpp" and _below(support.lowest_sm(made), job.target):
-        notices.append(f"{made.label} is read here with weight-only kernels, which nobody reported of a Jetson")
+        notices.append(f"{made.label} is read here with weight-only kernels, which has not been reported on a Jetson")
     return tuple(notices)
 
 

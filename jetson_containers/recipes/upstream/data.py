@@ -27,7 +27,7 @@ def definition(path: Path, tree: Path) -> dict[str, Any] | None:
     """What a file says if it is a definition of upstream's; a file of any other content is none of ours."""
     try:
         text = files.read_text(path, tree=tree)
-        if path.name in reader.CONFIG_FILES and _OUR_FORMAT.search(text):
+        if path.name in files.CONFIG_FILES and _OUR_FORMAT.search(text):
             return None
         data, _ = _load(text, path)
     except (OSError, ValueError, RecipeError):

@@ -41,7 +41,7 @@ def has_python(candidate: RecipeDirectory) -> bool:
 def is_upstream(candidate: RecipeDirectory, found: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether files of data alone make it upstream's: one of another name, or named definitions without templates."""
     for name, data in found.items():
-        if name not in reader.CONFIG_FILES or (candidate.nested and len(data) > 1):
+        if name not in files.CONFIG_FILES or (candidate.nested and len(data) > 1):
             return True
         if merge.is_nested(data) and not _has_templates(data):
             return True
@@ -86,7 +86,7 @@ def is_none(candidate: RecipeDirectory) -> bool:
     """
     if _dockerfile_text(candidate) or PYTHON_FILE in candidate.files:
         return False
-    names = [name for name in candidate.files if name in reader.CONFIG_FILES]
+    names = [name for name in candidate.files if name in files.CONFIG_FILES]
     try:
         return bool(names) and all(reader.is_foreign(candidate.path / name, candidate.tree) for name in names)
     except RecipeError:
@@ -102,7 +102,7 @@ def _uses_our_keys(header: str, candidate: RecipeDirectory) -> bool:
             *(
                 reader.load(files.read_text(candidate.path / name, tree=candidate.tree), candidate.path / name).data
                 for name in candidate.files
-                if name in reader.CONFIG_FILES
+                if name in files.CONFIG_FILES
             ),
         ]
     except RecipeError:
@@ -112,7 +112,7 @@ def _uses_our_keys(header: str, candidate: RecipeDirectory) -> bool:
 
 
 def _dockerfile(candidate: RecipeDirectory) -> str:
-    return reader.dockerfile_in({entry.name for entry in candidate.path.iterdir()}) or ""
+    return files.dockerfile_in({entry.name for entry in candidate.path.iterdir()}) or ""
 
 
 def _dockerfile_text(candidate: RecipeDirectory) -> str:

@@ -107,7 +107,7 @@ def drafts(candidates: Sequence[RecipeDirectory], roots: Sequence[Path], platfor
 def _draft(candidate: RecipeDirectory, platform: Platform, found: Mapping[str, Mapping[str, Any]]) -> Draft:
     path, tree = candidate.path, candidate.tree
     names = {entry.name for entry in path.iterdir()}
-    main = reader.dockerfile_in(names)
+    main = files.dockerfile_in(names)
     header = header_data(path / main, tree) if main else {}
     discovered = sorted({*found, *({PYTHON_FILE} & names)})
     order = [str(name) for name in merge.listed(header["config"])] if "config" in header else discovered
@@ -210,7 +210,7 @@ def _own_dockerfiles(steps: Sequence[tuple[str, Any]]) -> Iterator[str]:
 def _near_misses(candidate: RecipeDirectory, known: Set[str]) -> Iterator[str]:
     """Files under the names of definitions that are none."""
     for name in candidate.files:
-        if name in reader.CONFIG_FILES and name not in known:
+        if name in files.CONFIG_FILES and name not in known:
             yield f"`{name}` is no definition and has no effect"
 
 

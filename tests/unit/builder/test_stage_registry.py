@@ -139,7 +139,7 @@ def test_pull_that_fails_builds_instead_with_all_below(site: Shared) -> None:
     assert "it is built instead" in site.said()
 
 
-def test_an_unreachable_registry_is_reported_and_stages_are_built(site: Shared) -> None:
+def test_registry_that_is_unreachable_is_reported_and_stages_are_built(site: Shared) -> None:
     """A registry that does not answer is no obstacle."""
     site.client.down = True
     assert site.run(chain("a")).ok
@@ -147,7 +147,7 @@ def test_an_unreachable_registry_is_reported_and_stages_are_built(site: Shared) 
     assert f"stages are not looked up in {NAMESPACE}/stage: registry.example:5000 is not reachable" in site.said()
 
 
-def test_a_stage_of_another_key_is_not_pulled(site: Shared) -> None:
+def test_pull_leaves_a_stage_of_another_key(site: Shared) -> None:
     """The tag holds a part of the key; the label decides."""
     site.run(chain("a"), push_stages=True)
     name = f"{NAMESPACE}/stage:a"
@@ -176,7 +176,7 @@ def test_tests_of_a_pulled_stage_run_when_they_are_due(site: Shared) -> None:
     assert (site.built(), len(site.engine.runs), report.stages[0].tests) == ([], 1, "passed")
 
 
-def test_a_registry_that_refuses_a_push_is_an_error(site: Shared) -> None:
+def test_push_that_is_refused_is_an_error(site: Shared) -> None:
     """What was built stays; the error is the run's."""
     site.engine.registry_down = True
     with pytest.raises(RegistryError, match="cannot be pushed"):
@@ -184,7 +184,7 @@ def test_a_registry_that_refuses_a_push_is_an_error(site: Shared) -> None:
     assert site.engine.image("jetson-containers/stage:a") is not None
 
 
-def test_a_malformed_namespace_is_refused() -> None:
+def test_namespace_that_is_malformed_is_refused() -> None:
     """A tag is not a namespace."""
     with pytest.raises(UsageError):
         StageRegistry("registry.example/team:1", cast("RegistryClient", None))

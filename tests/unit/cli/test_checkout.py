@@ -40,6 +40,7 @@ def clone(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def test_root_prints_the_checkout_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """`root` prints the checkout alone."""
     assert main.main(["root"]) == 0
     assert capsys.readouterr().out == f"{ROOT_DIR}\n"
 
@@ -47,6 +48,7 @@ def test_root_prints_the_checkout_alone(capsys: pytest.CaptureFixture[str]) -> N
 def test_data_prints_an_absolute_directory_for_a_mount(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """`data` prints an absolute directory for a mount."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("JETSON_CONTAINERS_DATA", "mine")
     assert main.main(["data"]) == 0
@@ -56,6 +58,7 @@ def test_data_prints_an_absolute_directory_for_a_mount(
 
 
 def test_update_takes_new_commits(source: Path, clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`update` takes new commits."""
     before = git(clone, "rev-parse", "HEAD")
     git(source, "commit", "--allow-empty", "-m", "second")
     assert main.main(["update", "--json"]) == 0
@@ -67,6 +70,7 @@ def test_update_takes_new_commits(source: Path, clone: Path, capsys: pytest.Capt
 
 
 def test_update_overwrites_no_commit_of_the_user(source: Path, clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`update` overwrites no commit of the user."""
     git(source, "commit", "--allow-empty", "-m", "theirs")
     git(clone, "commit", "--allow-empty", "-m", "mine")
     mine = git(clone, "rev-parse", "HEAD")
@@ -78,6 +82,7 @@ def test_update_overwrites_no_commit_of_the_user(source: Path, clone: Path, caps
 def test_update_needs_a_checkout_and_a_network(
     clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """`update` needs a checkout and a network."""
     assert main.main(["update", "--offline"]) == 4
     assert "offline" in capsys.readouterr().err
     monkeypatch.setattr(checkout, "ROOT", tmp_path)

@@ -44,6 +44,7 @@ def run(tree: Path, *argv: str) -> int:
 
 
 def test_context_writes_own_and_shared_files(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The context holds the package's own files and the shared ones."""
     out = tmp_path / "out"
     assert run(tree, "user", str(out)) == 0
     assert (out / ".jetson/shared/git/fetch.sh").read_text() == "fetch\n"
@@ -57,11 +58,13 @@ def test_context_writes_own_and_shared_files(tree: Path, tmp_path: Path, capsys:
 
 
 def test_context_renders_templates_for_the_platform(tree: Path, tmp_path: Path) -> None:
+    """Templates are rendered for the platform."""
     assert run(tree, "python", str(tmp_path / "out")) == 0
     assert (tmp_path / "out/Dockerfile").read_text().endswith("ENV ARCH=x86_64\n")
 
 
 def test_context_as_json(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The JSON names the directory and its files."""
     assert run(tree, "user", str(tmp_path / "out"), "--json") == 0
     data = json.loads(capsys.readouterr().out)
     assert (data["package"], data["directory"]) == ("user", str(tmp_path / "out"))
@@ -73,6 +76,7 @@ def test_context_as_json(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_context_refuses_a_directory_that_exists_and_a_meta_package(
     tree: Path, tmp_path: Path, name: str, there: bool
 ) -> None:
+    """A directory that exists and a meta package are refused."""
     if there:
         (tmp_path / "out").mkdir()
     assert run(tree, name, str(tmp_path / "out")) == 2

@@ -46,7 +46,8 @@ def test_docs_name_only_links_and_files_that_exist() -> None:
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-def test_recipe_page_names_every_key_and_template_variable() -> None:
+def test_recipe_page_names_each_key_and_template_variable() -> None:
+    """The page about recipes names every key and template variable."""
     page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`([a-z_0-9]+)`", page))
     keys = {*schema.HEADER_KEYS, *schema.VERSION_KEYS} - {"aliases"}  # upstream's `alias` is the one we write

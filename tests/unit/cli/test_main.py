@@ -13,10 +13,12 @@ import pytest
 from jetson_containers.builder import known_base
 from jetson_containers.builder.known_base import BaseImage
 from jetson_containers.cli import main
+from jetson_containers.cli.app import App
 from jetson_containers.cli.autotag import autotag
 from jetson_containers.cli.build import build, parse_build_args
 from jetson_containers.cli.llm import llm
 from jetson_containers.core import settings
+from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import UsageError
 from jetson_containers.platforms.detect import parse_target
 from jetson_containers.platforms.overrides import rebase
@@ -130,6 +132,7 @@ def test_why_looks_at_what_a_package_depends_on(
 def test_info_list_and_build_name_the_same_platform(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """`info`, `list` and `build` name the same platform."""
     monkeypatch.setenv("JETSON_CONTAINERS_CACHE", str(tmp_path))
     target = parse_target("x86_64,cpu")
     made = rebase(target, "debian", "12", "test")
@@ -175,7 +178,6 @@ def test_list_options_given_several_times_add_up(
         (("build", "--dry-run", "lama_cpp", "--target", "cpu"), 2, ["lama_cpp", "llama_cpp"]),
         (("build", "--dry-run", "--target", "cpu"), 2, ["no package"]),
         (("build", "--dry-run", "numpy", "--build-args", "nonsense", "--target", "cpu"), 2, ["KEY:VALUE"]),
-        (("build", "--dry-run", "numpy", "--build-args", "NOT_DECLARED:1", "--target", "cpu"), 2, ["NOT_DECLARED"]),
         (("list", "nothing-like-this*", "--target", "cpu"), 3, ["nothing-like-this"]),
         (("list", "--package-dirs", "/does/not/exist", "--target", "cpu"), 2, ["/does/not/exist"]),
         (("run",), 2, []),
@@ -300,3 +302,70 @@ def test_search_finds_a_broken_recipe_by_its_name(capsys: pytest.CaptureFixture[
     )
     code, out, _ = run(capsys, "search", "odd", "--packages", str(tmp_path / "mine"), "--target", "cpu")
     assert (code, "odd-one" in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("argv", "key", "value"),
+    [
+        (("--simul",), "dry_run", True),
+        (("--skip-test=all",), "skip_tests", "all"),
+        (("--skip-test", "all"), "skip_tests", "all"),
+        (("--multi",), "multiple", True),
+        (("--list",), "list_packages", True),
+        (("--show",), "show_packages", True),
+        (("--no-cache",), "no_cache", True),  # exact, though `--no-ccache` resembles it
+        (("--build-flags", "--pu"), "build_flags", "--pu"),  # a value is no option
+        (("--", "--simul"), "packages", ("--simul",)),
+    ],
+)
+def test_abbreviations_of_long_options_are_taken(argv: tuple[str, ...], key: str, value: object) -> None:
+    """Abbreviations of long options are taken."""
+    assert build.make_context("build", [*argv]).params[key] == value
+
+
+@pytest.mark.parametrize("option", ["--skip", "--buil", "--no-c", "--nonsense", "--dry-run-it"])
+def test_abbreviations_of_several_options_or_none_are_refused(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    """Abbreviations of several options or none are refused."""
+    code, _, err = run(capsys, "build", option, "numpy")
+    assert code == 2
+    assert option in err
+
+
+def test_abbreviations_are_taken_by_groups_and_never_by_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """Abbreviations are taken by groups and never by run."""
+    code, out, err = run(capsys, "--targ", "r36.4.3", "--js", "info")
+    assert code == 0, err
+    assert json.loads(out)["l4t"] == "36.4.3"
+    assert run(capsys, "llm", "--off", "fit", "--hel")[0] == 0
+    code, out, err = run(capsys, "run", "--targ=r36.4.3", "--dry-run", "image")
+    assert "--targ=r36.4.3" in out + err  # docker's to understand
+
+
+@pytest.mark.parametrize(
+    ("argv", "level"),
+    [
+        (("--debug",), Level.VERBOSE),
+        (("--log-level", "DEBUG"), Level.VERBOSE),
+        (("--log-level=info",), Level.NORMAL),
+        (("--log-level", "warning"), Level.QUIET),
+        (("--log-level", "error", "--verbose"), Level.VERBOSE),
+        ((), Level.NORMAL),
+    ],
+)
+def test_log_options_of_upstream_choose_how_much_is_said(
+    monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...], level: Level
+) -> None:
+    """Log options of upstream choose how much is said."""
+    said: list[Level] = []
+    monkeypatch.setattr(App, "console", property(lambda app: said.append(app.level) or Console(level=app.level)))
+    main.main(["root", *argv])
+    assert said[0] is level
+
+
+def test_ccache_options_of_upstream_are_accepted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ccache options of upstream are accepted."""
+    argv = ("build", "--dry-run", "numpy", "--target", "cpu")
+    assert run(capsys, *argv, "--no-ccache")[::2] == (0, run(capsys, *argv)[2])
+    code, _, err = run(capsys, *argv, "--ccache-dir", "/x")
+    assert code == 0
+    assert "--ccache has no effect" in err

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.driver_images import OURS, PROGRAMS, SCRIPTS_DIR, Images, Recorder, Tokenizer, images, save
-from tests.unit.llm.runtimes import test_runtimes as commands
+from tests.unit.llm import test_runtimes as commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -294,9 +294,10 @@ TAKES = "COPY .jetson/shared/git/fetch.sh /tmp/\nRUN bash /tmp/fetch.sh\n"
         (GOOD_HEADER, TAKES, ["recipe-broken"]),
     ],
 )
-def test_share_rules_find_entries_that_are_not_there_or_not_taken(
+def test_share_rules_find_entries_that_are_missing_or_not_taken(
     tmp_path: Path, header_text: str, body: str, rules: list[str]
 ) -> None:
+    """Entries of `share` that are missing or that nothing takes are found."""
     write(tmp_path, "pkg", {"Dockerfile": recipe(body, header_text), "test.sh": "set -e\nhello\n"})
     write(tmp_path, "user", {"Dockerfile": recipe(TAKES, SHARES).replace("pkg", "user"), "test.sh": "hello\n"})
     fetch = tmp_path / "shared/git/fetch.sh"
@@ -307,6 +308,7 @@ def test_share_rules_find_entries_that_are_not_there_or_not_taken(
 
 
 def test_share_unused_finds_files_that_no_recipe_names(tmp_path: Path) -> None:
+    """Shared files that no recipe names are found."""
     write(tmp_path, "pkg", {"Dockerfile": recipe(TAKES, SHARES), "test.sh": "set -e\nhello\n"})
     for name in ("git/fetch.sh", "git/left.sh"):
         (tmp_path / "shared" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -315,7 +317,8 @@ def test_share_unused_finds_files_that_no_recipe_names(tmp_path: Path) -> None:
     assert [(item.rule, item.file.name) for item in found] == [("share-unused", "left.sh")]
 
 
-def test_a_shared_script_is_judged_as_the_recipe_s_own(tmp_path: Path) -> None:
+def test_shared_script_is_judged_as_that_of_the_recipe(tmp_path: Path) -> None:
+    """A shared script is judged as the recipe's own."""
     write(tmp_path, "pkg", {"Dockerfile": recipe(TAKES, SHARES), "test.sh": "set -e\nhello\n"})
     fetch = tmp_path / "shared/git/fetch.sh"
     fetch.parent.mkdir(parents=True)

@@ -128,9 +128,9 @@ def server(containers: Containers, *command: str) -> Launch:
 @pytest.mark.parametrize(
     ("status", "labels", "is_running", "says"),
     [
-        ("Up 2 hours", {}, True, "not a server of ours"),
-        ("Exited (0) 2 days ago", {}, True, "not a server of ours"),
-        ("Up 2 hours", OURS, False, "a server that runs"),
+        ("Up 2 hours", {}, True, "not one of our servers"),
+        ("Exited (0) 2 days ago", {}, True, "not one of our servers"),
+        ("Up 2 hours", OURS, False, "a running server"),
         ("Up 2 hours", OURS, True, ""),
         ("Exited (137) 2 days ago", OURS, False, ""),
     ],

@@ -104,6 +104,7 @@ def test_image_is_not_pulled_offline(engine: FakeEngine, console: Console, load:
 
 
 def test_prepare_looks_for_the_image_before_the_first_step(context: LlmContext, engine: FakeEngine) -> None:
+    """Preparing looks for the image before the first step."""
     context = replace(context, engine=lambda: engine)
     with pytest.raises(RegistryError, match="no image `nope:1` is here"):
         prepare.prepare(LlmRequest(model="tiny", image="nope:1"), context)
@@ -122,7 +123,7 @@ def test_image_without_the_server_is_refused(containers: Answering) -> None:
     lacking = replace(containers, answer="missing llama-server\n")
     with pytest.raises(UsageError) as caught:
         image.refuse_without_programs(lacking, PACKAGES, [], SERVER)
-    assert caught.value.message == "the image `mine:1` has no `llama-server`"
+    assert caught.value.message == "the image `mine:1` lacks `llama-server`"
     assert "leave out `--image`" in str(caught.value.hint)
 
 

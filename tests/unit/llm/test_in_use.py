@@ -159,6 +159,7 @@ def test_llm_rm_leaves_a_model_that_is_served(
     capsys: pytest.CaptureFixture[str],
     more: tuple[str, ...],
 ) -> None:
+    """`llm rm` leaves a model that is served."""
     snapshot = tmp_path / "data/models/huggingface/models--acme--tiny/snapshots/1234"
     snapshot.mkdir(parents=True)
     (snapshot / "model.gguf").write_bytes(b"x" * 100)

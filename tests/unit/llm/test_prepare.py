@@ -40,13 +40,13 @@ def test_prepare_refuses_what_does_not_fit_before_anything_starts(context: LlmCo
     with pytest.raises(DoesNotFitError, match="orin-nano-8gb has") as caught:
         prepare.prepare(request, context)
     assert "--quantization" in (caught.value.hint or "")
-    assert "`--anyway` goes on" in (caught.value.hint or "")
+    assert "`--anyway` to continue" in (caught.value.hint or "")
     assert prepare.plan(replace(request, anyway=True), context).forecast is not None
 
 
 def test_plan_for_compile_refuses_a_runtime_that_compiles_nothing(context: LlmContext) -> None:
-    """A runtime that compiles nothing is refused for `llm compile`."""
-    with pytest.raises(UsageError, match="llama_cpp compiles nothing"):
+    """A runtime that has nothing to compile is refused for `llm compile`."""
+    with pytest.raises(UsageError, match="llama_cpp has nothing to compile"):
         prepare.plan(LlmRequest(model="tiny"), context, goal=Goal.COMPILED)
 
 
@@ -160,7 +160,7 @@ def test_plan_accepts_mlc_weights_under_either_name_of_their_index(
     if index:
         assert prepare.plan(request, orin).runtime.name == "mlc"
         return
-    with pytest.raises(UsageError, match="not its whole weights"):
+    with pytest.raises(UsageError, match="its weights are incomplete"):
         prepare.plan(request, orin)
 
 
@@ -198,9 +198,9 @@ def test_target_of_keeps_no_answer_that_docker_could_not_get(context: LlmContext
 
 def test_plan_refuses_until_where_no_model_is_left_to_serve(context: LlmContext) -> None:
     """--until may end before there is a model to be served."""
-    with pytest.raises(UsageError, match="after `convert` there is no model"):
+    with pytest.raises(UsageError, match="no model to serve after the step `convert`"):
         prepare.plan(LlmRequest(model="tiny", until="convert"), context)
     made = prepare.plan(LlmRequest(model="tiny", until="convert"), context, goal=Goal.QUANTIZED)
     assert [step.name for step in made.steps] == ["make", "convert"]
-    with pytest.raises(UsageError, match="no step `nonsense`"):
+    with pytest.raises(UsageError, match="unknown step `nonsense`"):
         prepare.plan(LlmRequest(model="tiny", force=("nonsense",)), context)

@@ -130,7 +130,7 @@ def test_serve_checks_the_port_at_the_address_of_the_server() -> None:
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
 def test_serve_refuses_an_address_of_another_machine(host: str) -> None:
     """An address of another machine is not a taken port."""
-    with pytest.raises(UsageError, match="no address of this machine"):
+    with pytest.raises(UsageError, match="not an address of this machine"):
         serve.is_free(host, 8080)
 
 

@@ -118,12 +118,12 @@ def said(made: command.Launch) -> str:
 
 
 NOTICES = [
-    ("download", "orin-jp5", "the value of HUGGINGFACE_TOKEN is passed on"),
+    ("download", "orin-jp5", "the value of HUGGINGFACE_TOKEN is passed through the environment"),
     ("build", "orin-jp6", "llm compile Llama-2-7b-chat-hf --runtime mlc --quantization q4f16_ft --context 4096`"),
     ("convert", "orin-jp5", "this image has the MLC of JetPack 5"),
     ("convert", "orin-jp6", "`dist/RedPajama-INCITE-Chat-3B-v1-q4f16_1-MLC` is relative to the container"),
-    ("config", "orin-jp6", "it is `q4f16_autoawq`"),
-    ("compile", "orin-jp6", "it is `cutlass=1`"),
+    ("config", "orin-jp6", "use `q4f16_autoawq`"),
+    ("compile", "orin-jp6", "use `cutlass=1`"),
     ("clone", "orin-jp6", "huggingface-downloader ORG/MODEL"),
 ]  # fmt: skip
 SILENT = [("build", "orin-jp5"), ("container", "orin-jp5"), ("help", "orin-jp6"), ("unquantized", "orin-jp5")]
@@ -167,7 +167,7 @@ def test_run_hints_name_a_link_that_is_there_already(tmp_path: Path) -> None:
     link = tmp_path / "data/models/mlc/dist/models/Llama-2-7b-chat-hf"
     link.parent.mkdir(parents=True)
     link.symlink_to("/nowhere")
-    assert "`ln -s` does not replace it | `ln -sfn` does" in said(planned(tmp_path, "download", "orin-jp5"))
+    assert "`ln -s` does not replace it | use `ln -sfn`" in said(planned(tmp_path, "download", "orin-jp5"))
 
 
 def test_run_hints_folders_of_a_tutorial_are_made(tmp_path: Path) -> None:
@@ -283,6 +283,6 @@ def test_run_hints_name_a_failed_download_that_ln_hides(place: Path) -> None:
     first = script("jetson").splitlines()[0].replace("--env HUGGINGFACE_TOKEN=$TOKEN", "")
     done = run(place, first, "r35.4.1")
     assert done.returncode == 0  # `ln -s PATH` links PATH into the current directory
-    assert "`ln` ends well even when the download" in done.stderr
+    assert "`ln` succeeds even if the download" in done.stderr
     assert "gated" in done.stderr
     assert not (place / "data" / LLAMA).exists()

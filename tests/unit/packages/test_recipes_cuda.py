@@ -12,6 +12,7 @@ import pytest
 from jetson_containers.recipes import catalog
 from jetson_containers.platforms import detect
 from jetson_containers.recipes.why import explain_package
+from jetson_containers.resolver.solve import solve
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -90,3 +91,22 @@ def test_gpu_architectures_are_spelled_as_the_project_wants_them(
 ) -> None:
     """GPU architectures are spelled as the project wants them."""
     assert load(target).find(family).build_args[argument] == value
+
+
+@pytest.mark.parametrize(
+    ("target", "request_", "members"),
+    [
+        ("r36.4.3", "cudastack", ["cuda", "cudnn", "tensorrt"]),
+        ("r36.4.3", "cudastack:standard", ["cuda", "cudnn", "tensorrt"]),
+        ("r36.4.3", "cudastack:minimal", ["cuda", "cudnn"]),
+        ("r35.4.1", "cudastack", ["cuda", "cudnn", "tensorrt"]),
+        ("x86_64,cu129", "cudastack", ["cuda", "cudnn", "tensorrt"]),
+        ("x86_64,cu129,py3.13", "cudastack", ["cuda", "cudnn"]),
+    ],
+)
+def test_cudastack_stands_for_the_libraries_of_cuda(target: str, request_: str, members: list[str]) -> None:
+    """Trees of others depend on `cudastack` or one of its two versions."""
+    found = load(target)
+    packages = solve(found, [request_]).packages
+    assert [item.family for item in packages if item.family in {"cuda", "cudnn", "tensorrt"}] == members
+    assert packages[-1].family == "cudastack"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.recipes import catalog
+from jetson_containers.recipes import catalog, shared
 from jetson_containers.dockerfile import inject
 from jetson_containers.platforms.platform import default_base_image
 from jetson_containers.platforms import detect
@@ -210,7 +210,7 @@ def test_jetpack_4_tests_tell_a_missing_host_from_a_broken_image() -> None:
     """On JetPack 4 a test tells a missing host from a broken image."""
     for package in load(JETPACK_4).available.values():
         for test in package.test:
-            text = (package.path / test.split()[0]).read_text()
+            text = shared.script(package, test).read_text()
             if test.endswith(".py") and re.search(r"^ *import (torch|cv2)$", text, re.MULTILINE):
                 assert re.search(r"CUDA_COMES_FROM|libcuda\.so\.1", text), (package.name, test)
 

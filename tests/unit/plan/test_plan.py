@@ -195,18 +195,21 @@ class TestShared:
     def keys(self, tree: Tree) -> dict[str, str]:
         return {name: tree.plan(name).top.key for name in ("user", "idle", "other")}
 
-    def test_an_edit_changes_the_key_of_the_stages_that_take_it(self, sharing: Tree) -> None:
+    def test_shared_file_that_is_edited_changes_the_key_of_its_users(self, sharing: Tree) -> None:
+        """An edit changes the key of the stages that take the file."""
         before = self.keys(sharing)
         sharing.root.joinpath("shared/fetch.sh").write_text("two\n")
         after = self.keys(sharing)
         assert {name for name in after if before[name] != after[name]} == {"user"}
 
-    def test_the_executable_bit_counts(self, sharing: Tree) -> None:
+    def test_shared_file_counts_with_its_executable_bit(self, sharing: Tree) -> None:
+        """The executable bit counts."""
         before = self.keys(sharing)
         sharing.root.joinpath("shared/fetch.sh").chmod(0o755)
         assert self.keys(sharing)["user"] != before["user"]
 
-    def test_place_in_the_tree_does_not_count(self, sharing: Tree, tmp_path: Path) -> None:
+    def test_shared_file_counts_without_its_place_in_the_tree(self, sharing: Tree, tmp_path: Path) -> None:
+        """The place in the tree does not count."""
         before = self.keys(sharing)
         moved = tmp_path / "moved"
         shutil.copytree(sharing.root, moved)
@@ -215,12 +218,14 @@ class TestShared:
         other.packages.update(packages)
         assert self.keys(other) == before
 
-    def test_a_copy_of_what_is_not_shared_is_refused(self, tree: Tree) -> None:
+    def test_shared_file_that_is_not_listed_cannot_be_copied(self, tree: Tree) -> None:
+        """A COPY of what is not shared is refused."""
         tree.add("a", HEAD + "COPY .jetson/shared/fetch.sh /tmp/\n")
         with pytest.raises(RecipeError, match=r"`\.jetson/shared/fetch\.sh`, which is not in the recipe's `share`"):
             tree.plan("a")
 
-    def test_a_file_that_is_not_there_is_named(self, tree: Tree) -> None:
+    def test_shared_file_that_is_missing_is_named(self, tree: Tree) -> None:
+        """A file that is missing is named."""
         tree.add("a", share=("fetch.sh",), tree=tree.root)
         with pytest.raises(RecipeError, match=r"fetch\.sh"):
             tree.plan("a")

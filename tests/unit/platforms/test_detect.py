@@ -285,6 +285,7 @@ class TestReleases:
             platform = parse_target("jp6.9")
         finally:
             tables.releases.cache_clear()
+            tables.release_for.cache_clear()
         assert (str(platform.l4t), str(platform.cuda), platform.distro_version, platform.sm) == (
             "36.9.0", "12.9", "22.04", (87,),
         )  # fmt: skip

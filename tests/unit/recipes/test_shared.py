@@ -27,6 +27,7 @@ def package(tree: Path, share: str, files: dict[str, str] | None = None) -> Pack
 
 
 def test_share_finds_files_and_directories_of_the_tree(tmp_path: Path) -> None:
+    """Files and directories of the tree are found."""
     files = {"shared/git/fetch.sh": "fetch\n", "shared/locks/a.lock": "a\n", "shared/locks/deep/b.lock": "b\n"}
     found = shared.files_of(package(tmp_path, "[git/fetch.sh, locks]", files))
     place = tmp_path / "shared"
@@ -38,6 +39,7 @@ def test_share_finds_files_and_directories_of_the_tree(tmp_path: Path) -> None:
 
 
 def test_share_takes_a_part_of_this_program() -> None:
+    """A part of this program can be shared."""
     hub = catalog.load([ROOT / "packages"], PC_CPU).find("huggingface_hub")
     place = ".jetson/shared/jetson_containers/hub/transfer"
     assert shared.files_of(hub)[f"{place}/store.py"] == ROOT / "jetson_containers/hub/transfer/store.py"
@@ -45,6 +47,7 @@ def test_share_takes_a_part_of_this_program() -> None:
 
 
 def test_share_leaves_out_what_tools_write(tmp_path: Path) -> None:
+    """What tools write is left out."""
     files = {"shared/d/a.py": "", "shared/d/__pycache__/a.pyc": "", "shared/d/b.pyc": "", "shared/d/.git/config": ""}
     assert list(shared.files_of(package(tmp_path, "d", files))) == [".jetson/shared/d/a.py"]
 
@@ -53,7 +56,8 @@ def test_share_leaves_out_what_tools_write(tmp_path: Path) -> None:
     "entry",
     ["../a", "/etc/passwd", "a/../b", "a//b", ".git", "a b", "python:os", "python:/etc", "python:jetson_containersx/a"],
 )
-def test_share_refuses_what_is_no_path_below_its_directory(tmp_path: Path, entry: str) -> None:
+def test_share_refuses_a_path_outside_of_its_directory(tmp_path: Path, entry: str) -> None:
+    """A path outside of the shared directory is refused."""
     with pytest.raises(RequirementSyntaxError):
         shared.check(entry)
     with pytest.raises(RecipeError):
@@ -61,6 +65,7 @@ def test_share_refuses_what_is_no_path_below_its_directory(tmp_path: Path, entry
 
 
 def test_share_refuses_a_link_out_of_the_tree(tmp_path: Path) -> None:
+    """A link out of the tree is refused."""
     tree = tmp_path / "tree"
     (tmp_path / "secret").write_text("x")
     found = package(tree, "d", {"shared/d/a": ""})
@@ -69,12 +74,14 @@ def test_share_refuses_a_link_out_of_the_tree(tmp_path: Path) -> None:
         shared.files_of(found)
 
 
-def test_share_names_what_is_not_there(tmp_path: Path) -> None:
+def test_share_names_what_is_missing(tmp_path: Path) -> None:
+    """What is missing is named."""
     with pytest.raises(RecipeError, match=r"git/fetch\.sh.*is not there"):
         shared.files_of(package(tmp_path, "git/fetch.sh"))
 
 
-def test_share_of_one_version_is_that_version_s(tmp_path: Path) -> None:
+def test_share_of_one_version_is_only_of_that_version(tmp_path: Path) -> None:
+    """What one version shares is of that version alone."""
     config = "versions:\n- {version: '1', share: one}\n- {version: '2', default: true}\n"
     write(tmp_path, {"ml/a/Dockerfile": "FROM scratch\n", "ml/a/config.yaml": config, "shared/one": ""})
     loaded = catalog.load([tmp_path], PC_CPU)
@@ -82,13 +89,15 @@ def test_share_of_one_version_is_that_version_s(tmp_path: Path) -> None:
 
 
 def test_share_survives_the_index_of_the_catalog(tmp_path: Path) -> None:
+    """What is shared survives the index of the catalog."""
     write(tmp_path / "tree", {"ml/a/Dockerfile": "#---\n# share: one\n#---\nFROM scratch\n", "shared/one": ""})
     first, again = (catalog.load([tmp_path / "tree"], PC_CPU, cache=tmp_path / "cache").find("a") for _ in range(2))
     assert first == again
     assert list(shared.files_of(again)) == [".jetson/shared/one"]
 
 
-def test_a_test_may_be_a_shared_file(tmp_path: Path) -> None:
+def test_package_test_may_be_a_shared_file(tmp_path: Path) -> None:
+    """A test may be a shared file."""
     found = package(tmp_path, "tests", {"shared/tests/look.py": ""})
     assert shared.script(found, ".jetson/shared/tests/look.py --all x") == tmp_path / "shared/tests/look.py"
     assert shared.script(found, "own.sh") == tmp_path / "ml/a/own.sh"

@@ -23,6 +23,7 @@ from jetson_containers.plan.plan import PlanOptions, make
 from jetson_containers.platforms.detect import detect, parse_target
 from jetson_containers.platforms.target import from_env
 from jetson_containers.recipes import cache, templating, yaml_lines
+from jetson_containers.recipes.budget import bounded
 from jetson_containers.recipes.catalog import Catalog, load
 from jetson_containers.recipes.rules import parse
 from jetson_containers.recipes.schema import build_flags
@@ -428,7 +429,7 @@ def test_template_budget_is_one_for_the_whole_recipe() -> None:
     template = "{% for i in range(9999) %}{{ i }}{% endfor %}"
     alone = [templating.render(template, {}) for _ in range(40)]
     rendered = 0
-    with templating.bounded(), pytest.raises(templating.TemplateFailure, match="too much work"):  # noqa: PT012
+    with bounded(), pytest.raises(templating.TemplateFailure, match="too much work"):  # noqa: PT012
         for rendered in range(40):  # noqa: B007
             templating.render(template, {})
     assert len(alone) == 40

@@ -23,7 +23,8 @@ from jetson_containers.recipes.catalog import Absent, Catalog, load
 from jetson_containers.recipes.package import Artifacts
 from jetson_containers.recipes.requirement import Dependency
 from jetson_containers.resolver.demands import Demands
-from jetson_containers.resolver.search import PackageChoice, Provider
+from jetson_containers.resolver.search import Provider
+from jetson_containers.resolver.solution import PackageChoice
 from jetson_containers.resolver.solve import Resolution, solve
 from tests.unit.treemaker import ORIN, package, write
 

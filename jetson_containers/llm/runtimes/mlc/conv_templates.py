@@ -62,7 +62,7 @@ def choose(
         return best
     if not template:
         return TemplateChoice(
-            template="", missing=f"this MLC has no conversation template `{best.template}`, and none like it"
+            template="", missing=f"this MLC has no conversation template `{best.template}`, and none that is similar"
         )
     notice = f"this MLC has no conversation template `{best.template}`; `{template}` is the nearest it has"
     return TemplateChoice(template=template, notices=(*best.notices, notice))
@@ -83,7 +83,7 @@ def _best(name: str, config: ModelConfig | None) -> TemplateChoice:
         )
     return TemplateChoice(
         template=PLAIN,
-        notices=(f"`{name}` looks like a base model: it continues texts (template `{PLAIN}`), it does not chat",),
+        notices=(f"`{name}` looks like a base model: it continues text (template `{PLAIN}`) and does not chat",),
     )
 
 
@@ -122,8 +122,8 @@ def is_chat_model(name: str) -> bool:
 
 def _unknown(wanted: str) -> str:
     close = alternatives(wanted)
-    hint = f"; near it: {', '.join(close)}" if close else ""
-    return f"no MLC that we know has the conversation template `{wanted}`; it may refuse it{hint}"
+    hint = f"; similar: {', '.join(close)}" if close else ""
+    return f"no known version of MLC has the conversation template `{wanted}`; it may be refused{hint}"
 
 
 @functools.cache

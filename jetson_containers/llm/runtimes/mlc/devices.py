@@ -77,7 +77,7 @@ def device_target_of(job: Job) -> DeviceTarget:
     if name == "vulkan" and "windows" in job.host:
         name = "windows"
     if name not in targets():
-        raise UsageError(f"MLC compiles for no device `{job.device}`", hint=f"--device {'|'.join(targets())}")
+        raise UsageError(f"MLC does not compile for the device `{job.device}`", hint=f"--device {'|'.join(targets())}")
     return targets()[name]
 
 
@@ -126,7 +126,9 @@ def translate_opt(value: str) -> tuple[str, tuple[str, ...]]:
     if "=" not in text:
         if text.upper() in table["presets"]:
             return text.upper(), ()
-        raise UsageError(f"MLC has no optimization level `{value}`", hint=f"{', '.join(table['presets'])}, or switches")
+        raise UsageError(
+            f"unknown optimization level `{value}` of MLC", hint=f"{', '.join(table['presets'])}, or switches"
+        )
     chosen: dict[str, str] = {}
     notices = []
     for key, setting in _pairs(text, "--opt"):
@@ -151,9 +153,9 @@ def translate_overrides(value: str, which: str = "compile") -> tuple[dict[str, s
         if name != key:
             notices.append(f"--overrides: `{key}` is called `{name}` now")
         if name not in table[which]:
-            raise UsageError(f"--overrides: MLC knows no `{key}`", hint=f"it knows: {', '.join(table[which])}")
+            raise UsageError(f"--overrides: unknown key `{key}`", hint=f"keys: {', '.join(table[which])}")
         if not re.fullmatch(r"-?\d+|(?i:true|false)", setting):
-            raise UsageError(f"--overrides: `{key}={setting}` is no number", hint=f"for instance {name}=1024")
+            raise UsageError(f"--overrides: `{key}={setting}` is not a number", hint=f"e.g. {name}=1024")
         chosen[name] = setting
     return chosen, tuple(notices)
 
@@ -179,6 +181,6 @@ def _check_switch(name: str, setting: str, table: Mapping[str, Any]) -> None:
     choices = table["choices"].get(name, ["0", "1"])
     if name not in table["switches"] and name not in table["choices"]:
         known = [*table["switches"], *table["choices"]]
-        raise UsageError(f"--opt: MLC has no switch `{name}`", hint=f"it has: {', '.join(known)}")
+        raise UsageError(f"--opt: unknown switch `{name}`", hint=f"switches: {', '.join(known)}")
     if setting not in choices:
         raise UsageError(f"--opt: `{name}={setting}`: it takes {' or '.join(choices)}")

@@ -56,7 +56,7 @@ def shape(job: Job) -> CompiledShape:
     )
     notices = []
     if 0 < largest < context:
-        notices.append(f"the model was trained for {largest} tokens; the context of {context} is cut to that")
+        notices.append(f"the model was trained for {largest} tokens; the context of {context} is limited to that")
         context = largest
     if place.context and context > place.context:
         notices.append(
@@ -108,7 +108,7 @@ def judge_template(job: Job) -> JobVerdict | None:
     if not missing:
         return None
     there = "|".join(sorted(known or conv_templates.registered()))
-    every = f"{there} ({conv_templates.PLAIN} continues texts, without roles)"
+    every = f"{there} ({conv_templates.PLAIN} continues text, without roles)"
     return JobVerdict(ok=False, reason=missing, instead=f"--conv-template {close[0] if close else every}")
 
 

@@ -234,10 +234,10 @@ def _judge_place(job: Job, place: DeviceTarget) -> JobVerdict | None:
     if job.target.device == "cpu" and place.name == "cuda":
         return refuse("MLC compiles for GPUs, not for the CPU", _other_runtime(job.config))
     if api_of(job.target) is Api.OLD and not place.old:
-        return refuse(f"MLC 0.1.0 compiles for no `{place.name}`", "--device vulkan")
+        return refuse(f"MLC 0.1.0 does not compile for `{place.name}`", "--device vulkan")
     if job.system_lib_prefix and not devices.PREFIX.fullmatch(job.system_lib_prefix):
         plain = re.sub(r"\W", "_", job.system_lib_prefix)
-        return refuse("a prefix of symbols holds letters, digits and `_` only", f"--system-lib-prefix {plain}")
+        return refuse("a symbol prefix may only have letters, digits and `_`", f"--system-lib-prefix {plain}")
     if lacking := devices.missing(place, job.target.probed):
         return refuse(f"`{place.name}`: " + "; ".join(tool.missing for tool in lacking), lacking[0].remedy)
     return None
@@ -246,7 +246,8 @@ def _judge_place(job: Job, place: DeviceTarget) -> JobVerdict | None:
 def _judge_prepared(job: Job, place: DeviceTarget) -> JobVerdict | None:
     if job.files and not weights_complete(job.files):
         return refuse(
-            f"{job.name} has MLC's configuration, but not its whole weights: {' or '.join(_WEIGHT_INDEX)} is missing",
+            f"{job.name} has MLC's configuration, but its weights are incomplete: "
+            f"{' or '.join(_WEIGHT_INDEX)} is missing",
             "the unquantized model",
         )
     if api_of(job.target) is Api.OLD and place.name != "cuda":
@@ -280,7 +281,7 @@ def _judge_scheme(job: Job, place: DeviceTarget, default: str) -> JobVerdict | N
 
 def _judge_checkpoint(job: Job, scheme: _Scheme) -> JobVerdict | None:
     if job.source.endswith(".gguf"):
-        return refuse("MLC reads Hugging Face checkpoints, no .gguf files", "--runtime llama_cpp")
+        return refuse("MLC reads Hugging Face checkpoints, not .gguf files", "--runtime llama_cpp")
     config = job.config
     if config is None:
         return None
@@ -326,7 +327,7 @@ def _group(made: Quantized) -> int:
 
 
 def _groups(bits: float, group: int) -> str:
-    return f"{bits:g} bits in groups of {group}" if group > 0 else f"{bits} bits with one scale for a whole row"
+    return f"{bits:g} bits in groups of {group}" if group > 0 else f"{bits} bits with one scale per row"
 
 
 def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> JobVerdict | None:

@@ -77,7 +77,7 @@ def test_predict_saturated_rows_of_the_table_need_swap() -> None:
         options = FitOptions(baseline="desktop-remote", session=8200 if "internlm-" in row.model else 32776)
         refused = predict(model(row.model), runtime="lmdeploy", board=without, context=256, options=options)
         assert (refused.verdict, refused.fits) == (FitVerdict.NO, False)
-        assert "swap could carry" in refused.reason
+        assert "swap on a disk (not ZRAM) would be enough" in refused.reason
 
 
 def test_predict_agrees_with_the_tutorial_about_its_board() -> None:
@@ -341,7 +341,7 @@ def test_predict_takes_an_older_version_where_only_that_knows_the_model() -> Non
     """A model that only an older version knows is predicted with that version."""
     old = predict(model("internlm-chat-7b"), runtime="lmdeploy", board=board("orin-nx-16gb"))
     assert old.verdict is FitVerdict.FITS
-    assert old.notes[-1] == "only with lmdeploy for L4T 35; newer versions cannot do it"
+    assert old.notes[-1] == "only with lmdeploy for L4T 35; newer versions do not support it"
     assert predict(model("internlm-chat-7b"), runtime="lmdeploy", board=board("orin-nx-16gb", l4t=36)).fits is False
     named = predict(model("Llama-2-7b-chat-hf"), runtime="mlc", quantization="q8f16_1", board=board("agx-orin-64gb"))
     assert (named.fits, named.steps[0][0]) == (True, "build")
@@ -358,13 +358,13 @@ def test_predict_without_a_gpu_allows_only_cpu_runtimes() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"runtime": "nope"}, "no runtime `nope`"),
+        ({"runtime": "nope"}, "unknown runtime `nope`"),
         ({"runtime": "mlc", "quantization": "Q4_K_M"}, "mlc has no quantization `Q4_K_M`"),
         ({"runtime": "mlc", "context": -1}, "numbers of tokens"),
         ({"runtime": "mlc", "max_batch": 0}, "at least 1"),
-        ({"runtime": "mlc", "options": FitOptions(kv_type="f8")}, "no KV cache type `f8`"),
-        ({"runtime": "mlc", "options": FitOptions(baseline="much")}, "no baseline `much`"),
-        ({"runtime": "mlc", "options": FitOptions(baseline="nan")}, "no baseline `nan`"),
+        ({"runtime": "mlc", "options": FitOptions(kv_type="f8")}, "unknown KV cache type `f8`"),
+        ({"runtime": "mlc", "options": FitOptions(baseline="much")}, "unknown baseline `much`"),
+        ({"runtime": "mlc", "options": FitOptions(baseline="nan")}, "unknown baseline `nan`"),
     ],
 )
 def test_predict_names_a_runtime_or_quantization_that_does_not_exist(given: dict[str, object], words: str) -> None:
@@ -441,7 +441,7 @@ def test_machine_power_mode_changes_clock_and_bandwidth() -> None:
     assert slow is not None
     assert full is not None
     assert slow / full == pytest.approx(2 / 3, abs=0.001)
-    with pytest.raises(UsageError, match="no power mode `9W`"):
+    with pytest.raises(UsageError, match="unknown power mode `9W`"):
         board("orin-nx-16gb", mode="9W")
 
 

@@ -103,7 +103,7 @@ def test_fit_advice_keeps_to_the_release_of_the_target() -> None:
         ("x86_64,cu129", {}, "without L4T", "leave one of them out"),
         ("r36.4.3,agx-orin-64gb", {}, "two boards: the target's is agx-orin-64gb", "leave one of them out"),
         ("r36.4.0", {"mode": "40W"}, "40W of orin-nx-16gb came with L4T 36.4.3", "10W, 15W, 25W, MAXN"),
-        ("", {"mode": "99W"}, "no power mode `99W`", "there is: 10W"),
+        ("", {"mode": "99W"}, "unknown power mode `99W`", "modes: 10W"),
         ("", {"vram": 8.0}, "`--vram` is about a graphics card", "leave one of them out"),
     ],
 )
@@ -119,7 +119,7 @@ def test_fit_refuses_board_target_and_mode_that_contradict(
 
 def test_fit_refuses_a_mode_without_a_board() -> None:
     """A mode without a board is refused."""
-    with pytest.raises(UsageError, match="no board is named"):
+    with pytest.raises(UsageError, match="no board was specified"):
         query.machine_for(FitQuestion(mode="15W", vram=24.0), lambda: detect.parse_target("cu129"), Path("/"))
     here = query.machine_for(FitQuestion(mode="15W"), lambda: detect.parse_target("r36.4.3,orin-nx-16gb"), Path("/"))
     assert (here.mode, here.sm_hz) == ("15W", 4 * 612e6)
@@ -149,7 +149,7 @@ def test_fit_shows_an_unknown_speed_as_what_the_memory_allows() -> None:
     code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "15W", "--runtime", "mlc")
     assert code == 0
     assert re.search(r"GiB, at most \d+ tokens/s", out)
-    assert "how fast mlc is in the mode 15W of orin-nx-16gb was published nowhere" in out
+    assert "the speed of mlc in the mode 15W of orin-nx-16gb is not published" in out
     code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "15W", "--runtime", "mlc", "--json")
     given = json.loads(out)
     assert given["decode_tokens_per_s"] is None
@@ -242,7 +242,7 @@ def test_fit_of_an_mlc_artifact_keeps_its_quantization_and_context(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("{", "cannot be read"), ("[1]", "holds no object"), ("{}", "no usable `hidden_size`")],
+    [("{", "cannot be read"), ("[1]", "not a JSON object"), ("{}", "no usable `hidden_size`")],
 )
 def test_find_shape_names_a_broken_config(tmp_path: Path, content: str, words: str) -> None:
     """A broken config.json is named."""
@@ -301,7 +301,7 @@ def test_fit_of_a_gguf_repository_says_what_to_name(hub: HubServer) -> None:
     hub.add("org/files", {"model-Q4_K_M.gguf": b"GGUF", "README.md": b"x"})
     with pytest.raises(NotReadyError, match=r"org/files: there is no config\.json") as error:
         run("org/files", "--board", "orin-nx-16gb")
-    assert "name the original model" in (error.value.hint or "")
+    assert "specify the original model" in (error.value.hint or "")
 
 
 # Which machine -------------------------------------------------------------------------------------------------------
@@ -342,13 +342,13 @@ def test_fit_measures_a_graphics_card_by_its_own_memory() -> None:
     machine = query.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: 24 * GIB)
     assert (machine.discrete, machine.memory, machine.host_memory) == (True, 24 * GIB, platform.memory)
     assert query.machine_for(FitQuestion(vram=8), lambda: platform, Path("/nowhere")).memory == 8 * GIB
-    with pytest.raises(UsageError, match="graphics card has is unknown"):
+    with pytest.raises(UsageError, match="memory of the graphics card is unknown"):
         query.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: 0)
 
 
 def test_fit_target_without_a_board_has_no_memory() -> None:
     """A target without a board has no memory."""
-    with pytest.raises(UsageError, match="names no board"):
+    with pytest.raises(UsageError, match="does not specify a board"):
         query.machine_for(FitQuestion(), lambda: detect.parse_target("r36.4.3"), Path("/nowhere"))
 
 

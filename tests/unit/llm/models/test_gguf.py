@@ -105,7 +105,7 @@ def test_gguf_header_alone_is_enough() -> None:
     ("data", "words"),
     [
         (b"", "header ends in the middle"),
-        (b"PK\x03\x04" + bytes(50), "is no GGUF file"),
+        (b"PK\x03\x04" + bytes(50), "is not a GGUF file"),
         (b"GGUF", "header ends in the middle"),
         (header([], [], version=1), "version 1 is not supported"),
         (header([], [], version=4), "version 4 is not supported"),
@@ -118,7 +118,7 @@ def test_gguf_header_alone_is_enough() -> None:
         (header([text("a") + struct.pack("<IIQ", 9, 9, 1)], []), "items of an array"),
         (header([text("a") + struct.pack("<I", 77)], []), "type 77"),
         (header([text("a") + struct.pack("<IIQ", 9, 77, 2) + bytes(40)], []), "type 77"),
-        (header([], [tensor("t", (4,), 999)]), "type 999, which is not known"),
+        (header([], [tensor("t", (4,), 999)]), "the unknown type 999"),
         (header([], [tensor("t", tuple([1] * 9), 0)]), "9 dimensions"),
         (header([], [tensor("t", (1 << 40, 1 << 40), 0)]), "elements"),
     ],

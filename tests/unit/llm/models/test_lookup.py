@@ -198,8 +198,8 @@ def test_lookup_knows_an_mlc_repository_by_its_files(data: Path, hub: FakeHub) -
         ("{data}/models/empty", "no config.json"),
         ("nonsense", "no model `nonsense`"),
         ("", "no model ``"),
-        ("../../../no/such", "there is no ../../../no/such"),
-        ("./none.gguf", "there is no ./none.gguf"),
+        ("../../../no/such", "../../../no/such does not exist"),
+        ("./none.gguf", "./none.gguf does not exist"),
         ("org/Model-7B/no-such-file.gguf", "has no file"),
     ],
 )

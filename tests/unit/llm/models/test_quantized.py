@@ -96,7 +96,7 @@ def test_quantized_bits_that_are_unknown_count_in_full_with_a_note() -> None:
     told = predict(read, runtime="vllm", board=fit.board_named("agx-thor"))
     assert told.verdict is FitVerdict.UNKNOWN
     assert told.weights_bytes / GIB == pytest.approx(14.96, abs=0.05)
-    assert any("how many bits vptq stores is not understood" in note for note in told.notes)
+    assert any("the number of bits that vptq stores is unknown" in note for note in told.notes)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_weight_files_decide_the_size_of_a_quantized_checkpoint() -> None:
     unknown = from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
     told = predict(weight_files.checked(unknown, 3 * GIB), runtime="vllm", board=fit.board_named("agx-thor"))
     assert told.weights_bytes == pytest.approx(3 * GIB, rel=0.001)
-    assert any("how many bits vptq stores is not understood" in note for note in told.notes)
+    assert any("the number of bits that vptq stores is unknown" in note for note in told.notes)
     # Said to be unquantized, and far too small for it: nobody read the file that says how it is quantized.
     silent = weight_files.checked(from_hf(L), int(5.6 * GIB))
     assert "63% less" in silent.measured
@@ -191,10 +191,13 @@ class Hub(NoHub):
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        (("config.json", "consolidated.00.pth", "tokenizer.model"), "no weights in a format.*consolidated.00.pth"),
-        (("config.json", "onnx/model.onnx"), "no weights in a format.*onnx/model.onnx"),
-        (("config.json", "consolidated.safetensors"), "no weights in a format.*consolidated.safetensors"),
-        (("config.json", "README.md"), "holds no weights"),
+        (
+            ("config.json", "consolidated.00.pth", "tokenizer.model"),
+            "no weights in a supported format.*consolidated.00.pth",
+        ),
+        (("config.json", "onnx/model.onnx"), "no weights in a supported format.*onnx/model.onnx"),
+        (("config.json", "consolidated.safetensors"), "no weights in a supported format.*consolidated.safetensors"),
+        (("config.json", "README.md"), "has no weights"),
         (("model_index.json", "unet/model.safetensors"), "diffusion pipeline"),
         (("README.md", "model.safetensors"), "holds no config.json"),
     ],
@@ -245,7 +248,7 @@ def test_lookup_without_the_hub_says_so_and_converts_nothing_twice(tmp_path: Pat
     assert find("org/plain").prepared == ""
     for name in ("org/gemma-GGUF", "org/Llama-q4f16_1-MLC", "org/plain"):
         (note,) = find(name).notes
-        assert "the hub was not asked" in note
+        assert "was not looked up on the hub" in note
 
 
 @pytest.fixture

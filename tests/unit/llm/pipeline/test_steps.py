@@ -236,7 +236,7 @@ def test_pipeline_until_makes_an_intermediate_output_that_is_asked_for(recorder:
 @pytest.mark.parametrize("selection", [{"force": ("bake",)}, {"start": "bake"}, {"until": "bake"}])
 def test_pipeline_unknown_step_lists_the_known_ones(recorder: Recorder, selection: dict[str, object]) -> None:
     """The name of an unknown step lists the known ones."""
-    with pytest.raises(UsageError, match="no step `bake`") as caught:
+    with pytest.raises(UsageError, match="unknown step `bake`") as caught:
         run(recorder, **selection)
     assert "convert, quantize" in (caught.value.hint or "")
 
@@ -493,7 +493,7 @@ def test_pipeline_step_without_output_is_not_a_failure_with_status_0(
 ) -> None:
     """A step that leaves nothing is not called a failure with status 0."""
     monkeypatch.setattr(recorder, "run", lambda *_given, **_show: (0, ""))
-    with pytest.raises(StepError, match="step `convert` left nothing behind"):
+    with pytest.raises(StepError, match="step `convert` succeeded without any output"):
         run(recorder)
 
 

@@ -301,7 +301,7 @@ IMPOSSIBLE = [
     ("orin-jp5", {"config": quantized("gptq", model=LLAMA, group=32), "quantization": "autogptq_llama_q4f16_0"},
      "needs 4 bits in groups of 128, the checkpoint has 4 bits in groups of 32", "the unquantized model"),
     ("orin-jp5", {"config": quantized("gptq", model=LLAMA, group=-1), "quantization": "autogptq_llama_q4f16_0"},
-     "one scale for a whole row", "--quantization autogptq_llama_q4f16_1"),
+     "one scale per row", "--quantization autogptq_llama_q4f16_1"),
     ("orin-jp5", {"config": quantized("gptq", model=LLAMA, bits=8), "quantization": "autogptq_llama_q4f16_0"},
      "the checkpoint has 8 bits in groups of 128", "the unquantized model"),
     ("orin-jp5", {"config": quantized("gptq", model="Mistral-7B-Instruct-v0.2"), "quantization":
@@ -316,14 +316,14 @@ IMPOSSIBLE = [
     ("orin-jp5", {"config": family("internlm")}, "`internlm`", "--runtime transformers"),
     ("orin-jp6", {"config": family("falcon")}, "architecture `falcon`", LLAMA_CPP),
     ("orin-jp6", {"device": "iphone", "quantization": "q4f16_ft"}, "CUDA only", "--quantization q4f16_1"),
-    ("orin-jp6", {"device": "toaster"}, "no device `toaster`", "--device cuda|vulkan"),
-    ("orin-jp5", {"device": "windows"}, "no `windows`", "--device vulkan"),
+    ("orin-jp6", {"device": "toaster"}, "the device `toaster`", "--device cuda|vulkan"),
+    ("orin-jp5", {"device": "windows"}, "not compile for `windows`", "--device vulkan"),
     ("orin-jp6", {"opt": "O9"}, "level `O9`", "O0, O1, O2, O3"),
     ("orin-jp6", {"opt": "magic=1"}, "switch `magic`", "flashinfer"),
     ("orin-jp6", {"opt": "cudagraph=yes"}, "`cudagraph=yes`", "0 or 1"),
-    ("orin-jp6", {"overrides": "magic=1"}, "no `magic`", "context_window_size"),
+    ("orin-jp6", {"overrides": "magic=1"}, "unknown key `magic`", "context_window_size"),
     ("orin-jp6", {"overrides": "context_window_size"}, "has no value", "KEY=VALUE"),
-    ("orin-jp6", {"overrides": "context_window_size=many"}, "no number", "context_window_size=1024"),
+    ("orin-jp6", {"overrides": "context_window_size=many"}, "not a number", "context_window_size=1024"),
     ("orin-jp6", {"device": "android", "system_lib_prefix": "a-b"}, "letters, digits", "--system-lib-prefix a_b"),
 ]  # fmt: skip
 
@@ -624,7 +624,7 @@ def test_mlc_model_with_a_window_uses_it() -> None:
 
 def test_mlc_notes_a_context_beyond_the_model_or_the_documentation() -> None:
     """A context beyond the model or the documentation is noted."""
-    assert "cut to that" in MLC.notices(job(context=8192))[0]
+    assert "limited to that" in MLC.notices(job(context=8192))[0]
     assert "gives `iphone` a context of 768" in MLC.notices(job(device="iphone", context=2048))[0]
 
 
@@ -872,7 +872,7 @@ def test_conv_template_of_an_unknown_name_is_that_of_its_family_with_a_note() ->
     assert "no conversation template is known" in conv_templates.choose("Mine-1B-Instruct", None).missing
     chosen = conv_templates.choose("Mine-1B-Instruct", None, "llama2")
     assert chosen.template == "llama2"
-    assert "near it: " in chosen.notices[0]
+    assert "similar: " in chosen.notices[0]
     assert "llama-2" in chosen.notices[0]
 
 

@@ -225,7 +225,7 @@ def test_guessed_version_overrules_no_default_by_its_dependencies() -> None:
     assert order(engines("engine:2.6", *through, *middle), "top", "engine") == ["middle:1", "top:1", "engine:2.6"]
 
 
-def test_only_version_of_a_family_counts_unless_the_default_was_asked_for() -> None:
+def test_version_that_is_the_only_one_of_its_family_counts_unless_the_default_was_asked_for() -> None:
     """The only version of a family counts, unless the default was asked for."""
     found = engines("engine:2.6", VISIONS[0])
     assert order(found, "vision") == ["engine:2.11", "vision:0.26.0"]

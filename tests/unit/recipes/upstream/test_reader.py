@@ -268,8 +268,8 @@ def test_config_py_that_hangs_or_crashes_disables_only_itself(
     for name in "abc":
         steps = [("python", tree / name / "config.py")]
         jobs.append(config_py.ConfigPyJob(tree / name, f"packages.{name}", {"name": name, "path": "/"}, steps))
-    monkeypatch.setattr(config_py, "GRACE", 0.3)
-    answers = config_py.run(jobs, [tree], ORIN, seconds=0.2).answers
+    monkeypatch.setattr(config_py, "GRACE", 1.0)
+    answers = config_py.run(jobs, [tree], ORIN, seconds=1.0).answers
     assert [bool(answer.definitions) for answer in answers] == [True, False, True]
     assert answers[1].failure is not None
     assert reason in answers[1].failure.reason
