@@ -63,6 +63,7 @@ class Containers:
     ) -> Launch:
         """The docker command, without secrets in the argv."""
         from jetson_containers.launch.command import plan_run
+        from jetson_containers.launch.options import parse
 
         own = list(options)
         if any(
@@ -73,7 +74,7 @@ class Containers:
             # What the steps write below data/ belongs to the user who asked, not to root.
             own += ["--user", f"{os.getuid()}:{os.getgid()}", "--env", "HOME=/tmp"]
         planned = plan_run(
-            [*own, image, *command],
+            parse([*own, image, *command]),
             self.platform,
             self.engine.run_capabilities,
             self.settings,
