@@ -465,3 +465,9 @@ def test_fit_of_a_gguf_file_counts_the_tensors_in_its_directory() -> None:
     """A GGUF file is predicted by its own directory of tensors."""
     answer = ask(str(GGUF))
     assert (answer.best.weights_bytes, answer.best.steps, answer.best.quantization) == (28288, (), "Q8_0")
+
+
+@pytest.mark.parametrize("name", ["orin-nano-8gb", "Jetson Orin Nano 8GB", "ORIN_NANO_8GB", "orin nano 8 gb"])
+def test_board_named_ignores_case_blanks_and_the_maker(name: str) -> None:
+    """A board is found as people write it."""
+    assert fit.board_named(name).id == "orin-nano-8gb"
