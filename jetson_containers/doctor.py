@@ -13,6 +13,7 @@ from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import JetsonError
 from jetson_containers.core.files import free_space
 from jetson_containers.core.memory import read_memory
+from jetson_containers.platforms import tables
 from jetson_containers.platforms.platform import Arch
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from jetson_containers.engine.interface import Capabilities, Engine
     from jetson_containers.platforms.platform import Platform
 
-ROOM = 20_000_000_000  # bytes: a typical runtime image unpacked, twice
+SPACE = 20_000_000_000  # bytes: a typical runtime image unpacked, twice
 GIB = 1 << 30
+OLDEST_API = "1.41"  # of Docker 20.10, the oldest engine that is tested
 
 
 class Status(enum.Enum):
@@ -45,7 +47,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Patient:
+class DoctorContext:
     """What the checks may look at. `root` is "/" or a folder of captured files."""
 
     platform: Callable[[], Platform]
@@ -54,21 +56,21 @@ class Patient:
     root: Path = Path("/")
 
 
-def examine(patient: Patient) -> list[Check]:
+def run_checks(context: DoctorContext) -> list[Check]:
     """Run all checks in a fixed order."""
-    checks: list[Check | None] = [_platform(patient)]
-    engine, capabilities = _engine(patient)
+    checks: list[Check | None] = [_platform(context), _jetpack(context)]
+    engine, capabilities = _engine(context)
     checks.append(engine)
     if capabilities is not None:
         checks += [_builder(capabilities), _disk("engine disk", Path(capabilities.data_root))]
-        checks += [_gpu(patient, capabilities), _iptables(patient, capabilities), _storage(capabilities)]
-    checks += [_disk("data disk", patient.settings.path("data")), _memory(patient), _settings_files(patient)]
+        checks += [_gpu(context, capabilities), _iptables(context, capabilities), _storage(capabilities)]
+    checks += [_disk("data disk", context.settings.path("data")), _memory(context), _settings_files(context)]
     return [check for check in checks if check is not None]
 
 
-def _platform(patient: Patient) -> Check:
+def _platform(context: DoctorContext) -> Check:
     try:
-        platform = patient.platform()
+        platform = context.platform()
     except JetsonError as error:
         return Check("platform", Status.FAIL, error.message, error.hint or "")
     said = f"L4T {platform.l4t}" if platform.l4t else platform.arch.value
@@ -78,13 +80,49 @@ def _platform(patient: Patient) -> Check:
     return Check("platform", Status.OK, f"{said}, {gpu}, board {platform.board or 'not a Jetson'}")
 
 
-def _engine(patient: Patient) -> tuple[Check, Capabilities | None]:
+def _jetpack(context: DoctorContext) -> Check | None:
+    """What this release of JetPack consists of; a driver of another release is the usual cause of a dead GPU."""
     try:
-        found = patient.engine().capabilities
+        platform = context.platform()
+    except JetsonError:
+        return None
+    row = tables.release_for(platform.l4t) if platform.l4t else None
+    if row is None:
+        return None
+    parts = {"CUDA": row.toolkit, "cuDNN": row.cudnn, "TensorRT": row.tensorrt, "VPI": row.vpi, "driver": row.driver}
+    text = f"JetPack {row.jetpack or '?'}{f' ({row.date})' if row.date else ''}: " + ", ".join(
+        f"{name} {version}" for name, version in parts.items() if version
+    )
+    toolkit = platform.host.get("cuda_toolkit", "")
+    if toolkit and not _same_series(toolkit, row.toolkit):
+        text += f"; CUDA toolkit {toolkit} is installed on the host"
+    driver = platform.host.get("driver", "")
+    if driver and row.driver and row.l4t == platform.l4t and not driver.startswith(row.driver):
+        remedy = "sudo apt-get update && sudo apt-get dist-upgrade, then reboot"
+        return Check("jetpack", Status.WARN, f"{text}; the driver is {driver}", remedy)
+    return Check("jetpack", Status.OK, text)
+
+
+def _same_series(one: str, other: str) -> bool:
+    return one.split(".")[:2] == other.split(".")[:2]
+
+
+def _engine(context: DoctorContext) -> tuple[Check, Capabilities | None]:
+    try:
+        found = context.engine().capabilities
     except JetsonError as error:
         return Check("engine", Status.FAIL, error.message, error.hint or "./install.sh"), None
-    text = f"docker {found.server_version} through `{found.client}` {found.client_version}"
+    text = f"docker {found.server_version} (API {found.api_version}) through `{found.client}` {found.client_version}"
+    if _is_older(found.api_version, OLDEST_API):
+        return Check("engine", Status.WARN, text, "install Docker 20.10 or newer: ./install.sh"), found
     return Check("engine", Status.OK, text + (", with sudo" if found.sudo else "")), found
+
+
+def _is_older(version: str, oldest: str) -> bool:
+    try:
+        return Version(version) < Version(oldest)
+    except InvalidVersion:
+        return False  # the engine did not say
 
 
 def _builder(found: Capabilities) -> Check:
@@ -96,15 +134,15 @@ def _builder(found: Capabilities) -> Check:
 
 def _disk(name: str, place: Path) -> Check:
     free = free_space(place)
-    if free >= ROOM:
+    if free >= SPACE:
         return Check(name, Status.OK, f"{human_bytes(free)} free in {place}")
     remedy = "`jetson-containers df`, `jetson-containers prune`, or a larger disk (docker's data-root, setting `data`)"
     return Check(name, Status.WARN, f"only {human_bytes(free)} free in {place}", remedy)
 
 
-def _gpu(patient: Patient, found: Capabilities) -> Check | None:
+def _gpu(context: DoctorContext, found: Capabilities) -> Check | None:
     try:
-        if not patient.platform().has_gpu:
+        if not context.platform().has_gpu:
             return None
     except JetsonError:
         return None
@@ -116,10 +154,10 @@ def _gpu(patient: Patient, found: Capabilities) -> Check | None:
     return Check("gpu access", Status.FAIL, "the engine has neither CDI devices nor the nvidia runtime", remedy)
 
 
-def _iptables(patient: Patient, found: Capabilities) -> Check | None:
+def _iptables(context: DoctorContext, found: Capabilities) -> Check | None:
     """Docker 28 wants iptables' raw table, which stock L4T kernels up to 36.4.3 lack (moby issue 49557)."""
     try:
-        platform = patient.platform()
+        platform = context.platform()
         affected = platform.arch is Arch.TEGRA and Version(found.server_version.partition("+")[0]) >= Version("28")
     except (JetsonError, InvalidVersion):
         return None
@@ -136,8 +174,8 @@ def _storage(found: Capabilities) -> Check:
     return Check("storage driver", Status.OK, found.storage_driver)
 
 
-def _memory(patient: Patient) -> Check | None:
-    memory = read_memory(patient.root)
+def _memory(context: DoctorContext) -> Check | None:
+    memory = read_memory(context.root)
     if memory.total is None or memory.swap is None:
         return None
     text = f"{human_bytes(memory.total)} of memory, {human_bytes(memory.swap)} of swap"
@@ -146,7 +184,7 @@ def _memory(patient: Patient) -> Check | None:
     return Check("memory", Status.OK, text)
 
 
-def _settings_files(patient: Patient) -> Check:
-    changed = sorted(name for name, value in patient.settings.values.items() if value.origin != "default")
+def _settings_files(context: DoctorContext) -> Check:
+    changed = sorted(name for name, value in context.settings.values.items() if value.origin != "default")
     text = f"changed: {', '.join(changed)}" if changed else "all defaults"
     return Check("settings", Status.OK, text)

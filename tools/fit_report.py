@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from fit_published import accounts, comparisons, peaks
 
 from jetson_containers.llm.fit import GIB, FitVerdict, constants, of_board, predict
-from jetson_containers.llm.fit.published import accounts, comparisons, peaks
 from jetson_containers.llm.models import known
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from fit_published import Published
+
     from jetson_containers.llm.fit import Fit
-    from jetson_containers.llm.fit.published import Published
     from jetson_containers.llm.models.config import ModelConfig
 
 TARGET = ROOT / "docs" / "fit.md"

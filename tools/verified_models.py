@@ -103,9 +103,9 @@ def _weights(manifest: Manifest) -> int:
 def ask_here(root: Path, data: Path) -> Callable[[Path], str]:
     """Ask by the public command; "" where it fails."""
 
-    def ask(artefact: Path) -> str:
+    def ask(artifact: Path) -> str:
         words = ("--prompt", QUESTION, "--temperature", "0", "--max-tokens", "60", "--threads", "1", "--json")
-        command = [str(root / "jetson-containers"), "llm", "chat", str(artefact), *words]
+        command = [str(root / "jetson-containers"), "llm", "chat", str(artifact), *words]
         env = {**os.environ, "JETSON_CONTAINERS_DATA": str(data)}
         done = subprocess.run(
             command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.builder import finals, package_tests
 from jetson_containers.builder.store import image_named, image_of_stage
+from jetson_containers.core.errors import LayerBudgetError
 from jetson_containers.dockerfile.inject import CA_COPY_LAYERS
 from jetson_containers.images import labels
 from jetson_containers.plan.plan import check_layers
@@ -75,14 +76,16 @@ def look(
 
     Raises NotReadyError subclasses when the engine cannot be reached.
     """
-    here = facts(graph, plans, store, ca_bundle=options.ca_bundle is not None)
+    here = facts(graph, plans, store)
+    if options.ca_bundle and not _fits_copies(plans):  # the engine is probed only where the answer counts
+        here = replace(here, mounts=store.engine.capabilities.mounts)
     if registry is None or options.forced:
         return here
     missing = decide(graph, plans, here, options).build
     return replace(here, remote=registry.find((graph.nodes[key] for key in graph.nodes if key in missing), warn))
 
 
-def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store, *, ca_bundle: bool = False) -> Facts:
+def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store) -> Facts:
     """Look into the local store. What the builder can do is asked only where a CA bundle makes it matter.
 
     Raises NotReadyError subclasses when the engine cannot be reached.
@@ -96,8 +99,20 @@ def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store, *, ca_bundle: 
     return Facts(
         {key: image for key, image in found.items() if image is not None},
         {name: image for name, image in named.items() if image is not None},
-        not ca_bundle or store.engine.capabilities.mounts,
     )
+
+
+def _check_copies(plans: Sequence[BuildPlan]) -> None:
+    for plan in plans:
+        check_layers(plan, per_stage=CA_COPY_LAYERS)
+
+
+def _fits_copies(plans: Sequence[BuildPlan]) -> bool:
+    try:
+        _check_copies(plans)
+    except LayerBudgetError:
+        return False
+    return True
 
 
 def decide(graph: Graph, plans: Sequence[BuildPlan], here: Facts, options: BuildOptions) -> BuildDecision:
@@ -111,8 +126,7 @@ def decide(graph: Graph, plans: Sequence[BuildPlan], here: Facts, options: Build
     Raises LayerBudgetError when a builder without mounts would add more layers for the CA bundle than fit.
     """
     if options.ca_bundle and not here.mounts:
-        for plan in plans:
-            check_layers(plan, per_stage=CA_COPY_LAYERS)
+        _check_copies(plans)
     if options.forced:
         build, pull, used = frozenset(graph.nodes), frozenset[str](), frozenset[str]()
     else:

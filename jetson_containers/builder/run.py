@@ -152,7 +152,7 @@ class _Run:
             reason = stage_registry.pull(node, remote, self.engine, platform, self.console.detail)
             if reason:
                 self.console.warning(f"{node.stage.package}: {reason}; it is built instead")
-        self.facts = decide.facts(self.graph, self.plans, self.store)
+        self.facts = decide.look(self.graph, self.plans, self.store, self.options)
         return decide.decide(self.graph, self.plans, self.facts, self.options)
 
     def _complete(self, todo: Mapping[str, None]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from jetson_containers.cli.app import App, command, list_option, split_list
+from jetson_containers.cli.app import App, collect, command, list_option, split_list
 from jetson_containers.core.errors import (
     NoCompatibleImageError,
     RecipeError,
@@ -20,6 +21,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jetson_containers.core.errors import JetsonError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutotagArguments:
+    """What was given on the line of `autotag`; the options of the same names say what each means."""
+
+    packages: tuple[str, ...]
+    prefer: str
+    disable: str
+    user: str
+    registry: tuple[str, ...]
+    output: str
+    pin: bool
+    explain: bool
+    yes: bool
 
 
 @command(epilog="Example: ./run.sh $(./autotag llama_cpp) llama-cli --version")
@@ -36,20 +52,22 @@ if TYPE_CHECKING:
 @click.option("--pin", is_flag=True, help="Print the reference with its digest.")
 @click.option("--explain", is_flag=True, help="Show every candidate and the rule that accepted or refused it.")
 @click.option("-y", "--yes", is_flag=True, help="Build without asking when nothing fits.")
-def autotag(app: App, *, packages: tuple[str, ...], **given: Any) -> None:
+@collect(lambda: AutotagArguments, "given")
+def autotag(app: App, *, given: AutotagArguments) -> None:
     """Find an image that holds all the packages and runs here; with -y, build one when there is none."""
     from jetson_containers.autotag import search
 
+    packages = given.packages
     chosen = search.options(
         app.settings,
-        prefer=split_list(given["prefer"]),
-        disable=split_list(given["disable"]),
-        user=given["user"],
-        registries=given["registry"],
-        pin=given["pin"],
+        prefer=split_list(given.prefer),
+        disable=split_list(given.disable),
+        user=given.user,
+        registries=given.registry,
+        pin=given.pin,
         quiet=bool(app.options.get("quiet")),
-        yes=given["yes"],
-        explain=given["explain"],
+        yes=given.yes,
+        explain=given.explain,
         aliases=_aliases(app),
     )
     if app.console.as_json:
@@ -65,8 +83,8 @@ def autotag(app: App, *, packages: tuple[str, ...], **given: Any) -> None:
         )
     except NoCompatibleImageError as error:
         raise _explained(app, packages, error) from error
-    if given["output"]:
-        _write(Path(given["output"]), image)
+    if given.output:
+        _write(Path(given.output), image)
     app.console.result(image)
 
 
@@ -74,6 +92,7 @@ def _aliases(app: App) -> Callable[[str], Sequence[str]]:
     """Names of the same package: `torch` also finds images of `pytorch`."""
 
     def names(name: str) -> Sequence[str]:
+        name = app.catalog.spelled(name)
         for package in app.catalog.available.values():
             if name in (package.family, *package.aliases):
                 return (package.family,)
@@ -86,7 +105,7 @@ def _explained(app: App, packages: Sequence[str], error: JetsonError) -> JetsonE
     """Offer no build of what cannot be built: a name no recipe has, or a package this platform excludes."""
     for name in packages:
         try:
-            app.catalog.find(name)
+            app.catalog.find(app.catalog.spelled(name))
         except (UnknownPackageError, UnavailablePackageError, RecipeError) as cause:
             hint = f"it cannot be built either: {cause.message}" + (f"; {cause.hint}" if cause.hint else "")
             return type(error)(error.message, details=error.details, hint=hint)

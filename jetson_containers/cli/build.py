@@ -6,18 +6,64 @@ import fnmatch
 import os
 import shlex
 import sys
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command, list_option, split_list
+from jetson_containers.cli.app import App, collect, command, list_option, split_list
 from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.builder.run import BuildOptions, BuildReport
     from jetson_containers.plan.plan import BuildPlan, PlanOptions
     from jetson_containers.plan.request import Assembly
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildArguments:
+    """What was given on the line of `build`; the options of the same names say what each means."""
+
+    packages: tuple[str, ...]
+    name: str
+    base: str
+    multiple: bool
+    build_args: str
+    build_flags: str
+    skip_packages: str
+    keep_going: bool
+    skip_tests: str
+    test_only: str
+    tests: str
+    dry_run: bool
+    push: str
+    stage_registry: str | None
+    push_stages: bool
+    rebuild: bool
+    no_cache: bool
+    jobs: int
+    engine: str | None
+    buildkit: bool | None
+    buildkit_device: str
+    progress: str
+    cache_from: tuple[str, ...]
+    cache_to: tuple[str, ...]
+    use_proxy: bool
+    ca_bundle: str | None
+    wheelhouse: str | None
+    log_dir: Path | None
+    list_packages: bool
+    show_packages: bool
+    ccache: bool | None
+    ccache_options: str
+
+    @classmethod
+    def defaults(cls, packages: tuple[str, ...], app: App) -> BuildArguments:
+        """The arguments of a line with nothing but packages."""
+        given = build.make_context("build", [*packages], obj=app).params
+        return cls(**{each.name: given[each.name] for each in fields(cls)})
+
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
@@ -105,23 +151,24 @@ def _options(function: Any) -> Any:
 
 @command(epilog="Example: ./build.sh --name=my/llm llama_cpp numpy --dry-run")
 @_options
-def build(app: App, *, packages: tuple[str, ...], **given: Any) -> int:
+@collect(lambda: BuildArguments, "given")
+def build(app: App, *, given: BuildArguments, no_github_api: bool) -> int:  # noqa: ARG001 - accepted, without effect
     """Build one image with all the packages (or with --multiple one image for each)."""
     from jetson_containers.builder import known_base
 
-    if given["list_packages"] or given["show_packages"]:
-        return _list(app, packages, full=given["show_packages"])
+    if given.list_packages or given.show_packages:
+        return _list(app, given.packages, full=given.show_packages)
     app.options["settings"] = {
-        "engine": given["engine"] or {True: None, False: "legacy", None: None}[given["buildkit"]],
-        "ca_bundle": given["ca_bundle"],
-        "wheelhouse": given["wheelhouse"],
-        "stage_registry": given["stage_registry"],
+        "engine": given.engine or ("legacy" if given.buildkit is False else None),
+        "ca_bundle": given.ca_bundle,
+        "wheelhouse": given.wheelhouse,
+        "stage_registry": given.stage_registry,
     }
     _check(app, given)
-    if given["dry_run"]:
+    if given.dry_run:
         base = known_base.predict(app.platform, app.settings, _base(app, given))
-        return _show(app, _assemble(app, packages, given, _plan_options(app, given), base), given)
-    report, assembly = _run(app, packages, given)
+        return _show(app, _assemble(app, given, _plan_options(app, given), base), given)
+    report, assembly = _run(app, given)
     if app.console.as_json:
         app.console.result_json(report)
     return 0 if report.ok and not assembly.errors else 1
@@ -132,22 +179,20 @@ def build_one(app: App, packages: tuple[str, ...]) -> str:
 
     Raises whatever the build raises.
     """
-    given = build.make_context("build", [*packages], obj=app).params
-    report, _ = _run(app, packages, given)
+    report, _ = _run(app, BuildArguments.defaults(packages, app))
     return report.images[-1]
 
 
 def run_tests(app: App, packages: tuple[str, ...]) -> int:
     """Run the tests of packages again, for `test`; what is not built yet is built. Returns the exit code."""
-    given = build.make_context("test", [*packages], obj=app).params
-    given.update(tests="all", test_only=",".join(packages))
-    report, _ = _run(app, packages, given)
+    given = replace(BuildArguments.defaults(packages, app), tests="all", test_only=",".join(packages))
+    report, _ = _run(app, given)
     if app.console.as_json:
         app.console.result_json(report)
     return 0 if report.ok else 1
 
 
-def _run(app: App, packages: tuple[str, ...], given: dict[str, Any]) -> tuple[BuildReport, Assembly]:
+def _run(app: App, given: BuildArguments) -> tuple[BuildReport, Assembly]:
     """Find the base image, plan for it, build."""
     from jetson_containers.builder import base_image, run
     from jetson_containers.builder.stage_registry import StageRegistry
@@ -161,7 +206,7 @@ def _run(app: App, packages: tuple[str, ...], given: dict[str, Any]) -> tuple[Bu
         base=_base(app, given),
         allow_install=bool(app.settings["allow_install"]),
     )
-    assembly = _assemble(app, packages, given, options, base)
+    assembly = _assemble(app, given, options, base)
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
     _warn_of_idle_patterns(app, given, assembly)
@@ -170,15 +215,15 @@ def _run(app: App, packages: tuple[str, ...], given: dict[str, Any]) -> tuple[Bu
     return run.run(assembly.plans, app.engine, build_options, app.console, registry), assembly
 
 
-def _warn_of_idle_patterns(app: App, given: dict[str, Any], assembly: Assembly) -> None:
+def _warn_of_idle_patterns(app: App, given: BuildArguments, assembly: Assembly) -> None:
     """Say which --skip-tests and --test-only patterns name nothing of this build: a typo would go unnoticed."""
     names: set[str] = set()
     for plan in assembly.plans:
         for stage in plan.stages:
             names |= {stage.package, stage.package.partition(":")[0]}
             names |= {*stage.definition.aliases} if stage.definition else set()
-    for option, key in (("--skip-tests", "skip_tests"), ("--test-only", "test_only")):
-        for pattern in split_list(given[key]):
+    for option, patterns in (("--skip-tests", given.skip_tests), ("--test-only", given.test_only)):
+        for pattern in split_list(patterns):
             if pattern not in {"all", "*", "intermediate"} and not any(fnmatch.fnmatchcase(n, pattern) for n in names):
                 app.console.warning(f"{option} {pattern}: nothing of this build has that name")
 
@@ -196,30 +241,30 @@ def _warn_of_upstream_variables(app: App) -> None:
         )
 
 
-def _check(app: App, given: dict[str, Any]) -> None:
-    if given["keep_going"] and not given["multiple"]:
+def _check(app: App, given: BuildArguments) -> None:
+    if given.keep_going and not given.multiple:
         app.console.detail("--keep-going with one chain: stages after the failed one are skipped")
     _warn_of_upstream_variables(app)
-    if given["ccache"] or given["ccache_options"]:
+    if given.ccache or given.ccache_options:
         app.console.warning("--ccache has no effect: nothing here is compiled through ccache, artifacts are kept whole")
-    if given["buildkit_device"]:
+    if given.buildkit_device:
         app.console.warning("--buildkit-device has no effect: no recipe needs a GPU while building, tests run with it")
-    if given["engine"] and given["buildkit"] is False and given["engine"] != "legacy":
+    if given.engine and given.buildkit is False and given.engine != "legacy":
         raise UsageError("--no-buildkit and --engine contradict each other", hint="give one of them")
-    if given["push_stages"] and not (given["stage_registry"] or app.settings["stage_registry"]):
+    if given.push_stages and not (given.stage_registry or app.settings["stage_registry"]):
         raise UsageError("--push-stages needs a registry", hint="--stage-registry REGISTRY/NAMESPACE")
 
 
-def _base(app: App, given: dict[str, Any]) -> str:
+def _base(app: App, given: BuildArguments) -> str:
     """The base image the user chose, or `""`; what is no image is refused before anybody is asked for it."""
     from jetson_containers.images.name import ImageName
 
-    chosen = str(given["base"] or app.settings["base"])
+    chosen = str(given.base or app.settings["base"])
     try:
         if chosen:
             ImageName.parse(chosen.removeprefix("sha256:"))  # an image may also be named by its ID
     except UsageError as error:
-        origin = "--base" if given["base"] else app.settings.origin("base")
+        origin = "--base" if given.base else app.settings.origin("base")
         raise UsageError(f"{origin}: {error.message}", hint=error.hint) from error
     return chosen
 
@@ -234,15 +279,15 @@ def _split_flags(text: str) -> tuple[str, ...]:
         ) from error
 
 
-def _plan_options(app: App, given: dict[str, Any]) -> PlanOptions:
+def _plan_options(app: App, given: BuildArguments) -> PlanOptions:
     from jetson_containers.plan.plan import PlanOptions
 
     return PlanOptions(
         base=_base(app, given),
-        name=given["name"],
-        build_args=parse_build_args(given["build_args"]),
-        build_flags=_split_flags(given["build_flags"]),
-        no_cache=given["no_cache"],
+        name=given.name,
+        build_args=parse_build_args(given.build_args),
+        build_flags=_split_flags(given.build_flags),
+        no_cache=given.no_cache,
     )
 
 
@@ -268,26 +313,24 @@ def parse_build_args(text: str) -> dict[str, str]:
     return found
 
 
-def _assemble(app: App, packages: tuple[str, ...], given: dict[str, Any], options: PlanOptions, base: Any) -> Assembly:
-    from dataclasses import replace
-
+def _assemble(app: App, given: BuildArguments, options: PlanOptions, base: Any) -> Assembly:
     from jetson_containers.plan.request import Request, assemble
     from jetson_containers.platforms.target import version_variables
 
-    skip = tuple(split_list(given["skip_packages"]))
-    request = Request(packages, given["multiple"], skip, version_variables(os.environ))
+    skip = tuple(split_list(given.skip_packages))
+    request = Request(given.packages, given.multiple, skip, version_variables(os.environ))
     return assemble(
         request, base.platform, app.catalog_for, replace(options, base=base.reference), base_digest=base.digest or ""
     )
 
 
-def _show(app: App, assembly: Assembly, given: dict[str, Any]) -> int:
+def _show(app: App, assembly: Assembly, given: BuildArguments) -> int:
     from jetson_containers.plan.plan import describe, multiple_json
 
     plans = _decided(app, assembly.plans, given)
     _warn_of_idle_patterns(app, given, assembly)
     if app.console.as_json:
-        if not given["multiple"]:
+        if not given.multiple:
             app.console.result_json(plans[0].to_json())
         else:
             errors = [{"request": e.request, "reason": e.reason} for e in assembly.errors]
@@ -301,10 +344,8 @@ def _show(app: App, assembly: Assembly, given: dict[str, Any]) -> int:
     return 1 if assembly.errors else 0
 
 
-def _decided(app: App, plans: tuple[BuildPlan, ...], given: dict[str, Any]) -> list[BuildPlan]:
+def _decided(app: App, plans: tuple[BuildPlan, ...], given: BuildArguments) -> list[BuildPlan]:
     """Write into plans what a build would do now; without an engine, as if nothing were built."""
-    from dataclasses import replace
-
     from jetson_containers.builder import decide, graph
     from jetson_containers.builder.stage_registry import StageRegistry
     from jetson_containers.builder.store import Store
@@ -324,30 +365,30 @@ def _decided(app: App, plans: tuple[BuildPlan, ...], given: dict[str, Any]) -> l
     return [decide.shown(plan, decision, here) for plan in plans]
 
 
-def _build_options(app: App, given: dict[str, Any], gpu: tuple[str, ...]) -> BuildOptions:
+def _build_options(app: App, given: BuildArguments, gpu: tuple[str, ...]) -> BuildOptions:
     from jetson_containers.builder.run import BuildOptions
 
     settings = app.settings
     return BuildOptions(
-        log_dir=given["log_dir"] or settings.path("logs"),
-        jobs=given["jobs"] or settings["jobs"],
-        keep_going=given["keep_going"],
-        rebuild=given["rebuild"],
-        no_cache=given["no_cache"],
-        tests="all" if given["test_only"] and given["tests"] == "once" else given["tests"],
-        skip_tests=tuple(split_list(given["skip_tests"])),
-        test_only=tuple(split_list(given["test_only"])),
-        push=given["push"],
-        push_stages=given["push_stages"],
-        build_args=parse_build_args(given["build_args"]),
-        build_flags=_split_flags(given["build_flags"]),
-        proxies=proxies(app.settings.env) if given["use_proxy"] else {},
+        log_dir=given.log_dir or settings.path("logs"),
+        jobs=given.jobs or settings["jobs"],
+        keep_going=given.keep_going,
+        rebuild=given.rebuild,
+        no_cache=given.no_cache,
+        tests="all" if given.test_only and given.tests == "once" else given.tests,
+        skip_tests=tuple(split_list(given.skip_tests)),
+        test_only=tuple(split_list(given.test_only)),
+        push=given.push,
+        push_stages=given.push_stages,
+        build_args=parse_build_args(given.build_args),
+        build_flags=_split_flags(given.build_flags),
+        proxies=proxies(app.settings.env) if given.use_proxy else {},
         ca_bundle=settings["ca_bundle"],
         wheelhouse=settings["wheelhouse"],
         index_url=settings["index_url"],
-        cache_from=given["cache_from"] or tuple(split_list(os.environ.get("BUILDKIT_CACHE_FROM"))),
-        cache_to=given["cache_to"] or tuple(split_list(os.environ.get("BUILDKIT_CACHE_TO"))),
-        progress="json" if given["progress"] == "rawjson" else given["progress"],
+        cache_from=given.cache_from or tuple(split_list(os.environ.get("BUILDKIT_CACHE_FROM"))),
+        cache_to=given.cache_to or tuple(split_list(os.environ.get("BUILDKIT_CACHE_TO"))),
+        progress="json" if given.progress == "rawjson" else given.progress,
         data=settings.path("data"),
         run_options=gpu,
         state_dir=settings.path("cache") / "build",
@@ -379,7 +420,7 @@ def proxies(env: Any) -> dict[str, str]:
 
 def _list(app: App, patterns: tuple[str, ...], *, full: bool) -> int:
     catalog = app.catalog
-    packages = catalog.match(patterns) if patterns else list(catalog.available.values())
+    packages = catalog.match([*map(catalog.spelled, patterns)]) if patterns else list(catalog.available.values())
     if app.console.as_json:
         app.console.result_json([package if full else package.name for package in packages])
         return 0

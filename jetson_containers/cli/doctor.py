@@ -8,9 +8,9 @@ from jetson_containers.cli.app import App, command
 @command(epilog="Example: jetson-containers doctor --json")
 def doctor(app: App) -> int:
     """Check this machine and say what to do about what is wrong; changes nothing. Exits 1 when a check failed."""
-    from jetson_containers.doctor import Patient, Status, examine
+    from jetson_containers.doctor import DoctorContext, Status, run_checks
 
-    checks = examine(Patient(lambda: app.platform, lambda: app.engine, app.settings))
+    checks = run_checks(DoctorContext(lambda: app.platform, lambda: app.engine, app.settings))
     failed = any(check.status is Status.FAIL for check in checks)
     if app.console.as_json:
         app.console.result_json(checks)

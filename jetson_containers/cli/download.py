@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command
+from jetson_containers.cli.app import App, collect, command
 from jetson_containers.core.errors import UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.hub.transfer.model import Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadArguments:
+    """What was given on the line of `download`; the options of the same names say what each means."""
+
+    repositories: tuple[str, ...]
+    image: str
+    kind: str
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    skip_safetensors: bool
+    dry_run: bool
+    verify: bool
+    cache_dir: str | None
+    location_file: str | None
+    token: str
 
 
 @command()
@@ -26,7 +44,8 @@ if TYPE_CHECKING:
 @click.option("--location-file", metavar="FILE", help="Also write the paths to FILE, once all are there.")
 @click.option("--token", default="", help="Access token; others can read it in the process list: prefer HF_TOKEN.")
 @click.option("--image", default="", help="Let the downloader of this image do it.")
-def download(app: App, *, repositories: tuple[str, ...], image: str, **given: Any) -> int:
+@collect(lambda: DownloadArguments, "given")
+def download(app: App, *, given: DownloadArguments) -> int:
     """Download models or data sets into data/models/huggingface; prints the paths on stdout, one a line.
 
     Needs no engine and no image. What was interrupted goes on where it stopped; every file's checksum is compared. The
@@ -34,50 +53,56 @@ def download(app: App, *, repositories: tuple[str, ...], image: str, **given: An
 
     Example: jetson-containers download Qwen/Qwen2.5-0.5B-Instruct --exclude '*.bin,onnx/'
     """
-    if image:
-        return _in_image(app, repositories, image, given)
+    if given.image:
+        return _in_image(app, given)
     from jetson_containers import hub
     from jetson_containers.hub.transfer.command import dry_run_lines
     from jetson_containers.hub.transfer.reference import split_patterns
     from jetson_containers.hub.transfer.store import write_whole
 
-    if given["token"]:
+    if given.token:
         app.console.warning("other users of this machine can read --token in the process list; prefer HF_TOKEN")
-    exclude = split_patterns(given["exclude"]) + (["*.safetensors"] if given["skip_safetensors"] else [])
-    options: dict[str, Any] = {"cache": Path(given["cache_dir"]).expanduser()} if given["cache_dir"] else {}
-    options.update({name: given[name] for name in ("kind", "dry_run", "verify", "token")})
-    options.update(include=tuple(split_patterns(given["include"])), exclude=tuple(exclude))
+    exclude = split_patterns(given.exclude) + (["*.safetensors"] if given.skip_safetensors else [])
+    options: dict[str, Any] = {"cache": Path(given.cache_dir).expanduser()} if given.cache_dir else {}
+    options.update(kind=given.kind, dry_run=given.dry_run, verify=given.verify, token=given.token)
+    options.update(include=tuple(split_patterns(given.include)), exclude=tuple(exclude))
     results: list[Result] = []
-    for result in hub.download(repositories, app.settings, app.console, **options):
+    for result in hub.download(given.repositories, app.settings, app.console, **options):
         results.append(result)
-        if not (app.console.as_json or given["dry_run"]):
+        if not (app.console.as_json or given.dry_run):
             app.console.result(result.path)
     if app.console.as_json:
         app.console.result_json([result.as_json() for result in results])
-    elif given["dry_run"]:
+    elif given.dry_run:
         app.console.result("\n".join(dry_run_lines([result.plan for result in results if result.plan])))
-    if given["location_file"] and not given["dry_run"]:
-        write_whole(Path(given["location_file"]), "".join(f"{result.path}\n" for result in results))
+    if given.location_file and not given.dry_run:
+        write_whole(Path(given.location_file), "".join(f"{result.path}\n" for result in results))
     return 0
 
 
-def _in_image(app: App, repositories: tuple[str, ...], image: str, given: dict[str, Any]) -> int:
+def _in_image(app: App, given: DownloadArguments) -> int:
     """Run the image's own downloader on the same data directory."""
     from jetson_containers.llm import download_in_image
 
-    for name in ("dry_run", "cache_dir", "location_file", "token"):
-        if given[name]:
-            option = "--" + name.replace("_", "-")
+    lacking = {
+        "--dry-run": given.dry_run,
+        "--cache-dir": given.cache_dir,
+        "--location-file": given.location_file,
+        "--token": given.token,
+    }
+    for option, value in lacking.items():
+        if value:
             raise UsageError(f"{option} and --image do not go together", hint="without --image the host answers it")
     if app.console.as_json:
         raise UsageError("--json and --image do not go together", hint="without --image the host answers it")
-    words = ["--type", given["kind"]]
-    for name in ("include", "exclude"):
-        words += [word for value in given[name] for word in (f"--{name}", value)]
-    words += [f"--{name.replace('_', '-')}" for name in ("skip_safetensors", "verify") if given[name]]
+    words = ["--type", given.kind]
+    words += [word for value in given.include for word in ("--include", value)]
+    words += [word for value in given.exclude for word in ("--exclude", value)]
+    words += ["--skip-safetensors"] if given.skip_safetensors else []
+    words += ["--verify"] if given.verify else []
     words += ["--offline"] if app.settings["offline"] else []
     for path in download_in_image.download(
-        repositories, image, app.platform, lambda: app.engine, app.settings, app.console, options=words
+        given.repositories, given.image, app.platform, lambda: app.engine, app.settings, app.console, options=words
     ):
         app.console.result(path)
     return 0

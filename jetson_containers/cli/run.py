@@ -23,15 +23,16 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
     """Run a container with what the board has: GPU, cameras, /data."""
     from jetson_containers.launch import command
     from jetson_containers.launch.options import is_bare, parse
+    from jetson_containers.llm.run_hints import with_hints
 
-    options, rest = command.split_globals(arguments)
-    app.update(options)
-    if rest and rest[0] in {"-h", "--help"}:
+    request = parse(arguments)
+    app.update(request.globals)
+    if request.asks_for_help:
         app.console.result(command.HELP)
         return 0
-    image = parse(rest).image  # a line without an image is said before the engine is asked
+    image = request.image  # a line without an image is said before the engine is asked
     planned = command.plan_run(
-        rest,
+        request,
         app.platform,
         app.engine.run_capabilities,
         app.settings,
@@ -45,4 +46,4 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
             f"no image `{image}` is here, so the engine asks its registry for one",
             "the image stands before the command; where `$(./autotag …)` found none, nothing stands there",
         )
-    return command.run(planned, app.console)
+    return command.run(with_hints(planned, request.line), app.console)

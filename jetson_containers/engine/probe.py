@@ -28,7 +28,7 @@ TIMEOUT = 60  # seconds an answer may take: a store of thousands of images on an
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 BUILDKIT_NEEDS_PLUGIN_FROM = 23  # major version of the client
 ORDER = {Builder.BUILDX: 0, Builder.BUILDKIT: 1, Builder.LEGACY: 2}
-CHOICES = ("auto", "bake", "buildx", "buildkit", "legacy")
+CHOICES = ("auto", "buildx", "buildkit", "legacy")
 
 _ADMIT = "sudo usermod -aG docker $USER && newgrp docker"
 _INSTALL = "./install.sh installs one; by hand: sudo apt-get install docker.io"
@@ -223,12 +223,7 @@ def major(version: str) -> int:
 
 def _check_wanted(wanted: str) -> None:
     if wanted not in CHOICES:
-        raise ConfigError(f"`{wanted}` is no builder", hint=f"--engine takes {', '.join(CHOICES)}")
-    if wanted == "bake":
-        raise NotReadyError(
-            "building through `docker buildx bake` is not available yet",
-            hint="use --engine auto; stages that share nothing are built in parallel there too",
-        )
+        raise ConfigError(f"unknown builder `{wanted}`", hint=f"--engine takes {', '.join(CHOICES)}")
 
 
 def _builders(command: Sequence[str], version: str, host: ProbedHost) -> tuple[Builder, ...]:

@@ -22,12 +22,11 @@ from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.launch import devices, display, docker_options
 from jetson_containers.launch.gpu import gpu_part, ulimit_part
-from jetson_containers.launch.options import OWN, hide_secrets, parse, split_globals
+from jetson_containers.launch.options import OWN, hide_secrets
 from jetson_containers.launch.parts import LaunchHost, LaunchPart, Mount, Notice, NoticeSeverity
-from jetson_containers.llm import run_hints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
@@ -35,9 +34,8 @@ if TYPE_CHECKING:
     from jetson_containers.launch.display import CookieFile
     from jetson_containers.launch.docker_options import RunLine
     from jetson_containers.launch.gpu import Gpu
+    from jetson_containers.launch.options import RunRequest
     from jetson_containers.platforms.platform import Platform
-
-__all__ = ["HELP", "Launch", "plan_run", "run", "split_globals"]
 
 HELP = """\
 Usage: run.sh [OPTIONS] [DOCKER OPTIONS] IMAGE [COMMAND] [ARG...]
@@ -94,7 +92,7 @@ class Launch:
 
 
 def plan_run(
-    args: Sequence[str],
+    request: RunRequest,
     platform: Platform,
     capabilities: RunCapabilities,
     settings: Settings,
@@ -105,16 +103,15 @@ def plan_run(
     stdout_tty: bool = False,
     name: str | None = None,
 ) -> Launch:
-    """Make the command for a line of our options, docker's options, IMAGE and COMMAND.
+    """Make the command for a parsed line of our options, docker's options, IMAGE and COMMAND.
 
     `root` is where the host's files are looked up, `env` the caller's environment (default: this process's; `.env`
     files of `settings` stand below it), `name` the container's name (default: one that nobody else has). Raises
-    UsageError for a line without an image or an option without its value, NotReadyError when `--camera` or
+    UsageError for a line without an image, NotReadyError when `--camera` or
     `--docker-socket` ask for what is not there.
     """
     env = os.environ if env is None else env
     merged = {**settings.env, **env}
-    request = parse(args)
     image = request.image
     host = LaunchHost(platform, capabilities, merged, root)
     line, hidden = hide_secrets(request.line)
@@ -141,14 +138,13 @@ def plan_run(
         devices.device_part(host, request),
         devices.group_part(host, request),
         devices.optional_permissions_part(host),
-        LaunchPart(notices=_oddities(line)),
-        run_hints.hints_part(image, platform, line, data, hidden),
+        LaunchPart(notices=(*_oddities(line), *_hidden_values(hidden), *_other_family(image, platform))),
     )
     mounts = tuple(mount for mount in whole.mounts if posixpath.normpath(mount.target) not in line.mount_targets)
     options = (*whole.argv, *(word for mount in mounts for word in mount.argv), *line.words)
     additions = {key: value for key, value in {**whole.env, **hidden}.items() if env.get(key) != value}
     return Launch(
-        argv=(*_docker(capabilities, options, additions), *options, image, *line.command),
+        argv=(*_docker(capabilities, _passed_by_name(whole, line), additions), *options, image, *line.command),
         env_additions=additions,
         notices=(*whole.notices, *(Notice(f"mount: {mount}", severity=NoticeSeverity.DETAIL) for mount in mounts)),
         image=image,
@@ -157,7 +153,6 @@ def plan_run(
         gpu=gpu,
         mounts=mounts,
         data=data if any(mount.target == "/data" for mount in mounts) else None,
-        folders=run_hints.folders(line.command),
         cookie=cookie if any(cookie and mount.source == str(cookie.path) for mount in mounts) else None,
         dry_run=request.dry_run,
     )
@@ -216,6 +211,42 @@ def _open_null(number: int) -> None:
 def unique_name() -> str:
     """A container name that two starts in the same second do not share."""
     return f"jetson_container_{time.strftime('%Y%m%d_%H%M%S')}_{secrets.token_hex(3)}"
+
+
+def _hidden_values(names: Iterable[str]) -> list[Notice]:
+    """Say that values were taken out of the argv."""
+    return [
+        Notice(
+            f"the value of {name} is passed through the environment, not on docker's command line, where every user "
+            "could read it",
+            severity=NoticeSeverity.INFO,
+        )
+        for name in sorted(names)
+    ]
+
+
+def _other_family(image: str, platform: Platform) -> list[Notice]:
+    """An image for another family of L4T than the machine's: its CUDA is not the one the driver is for."""
+    from jetson_containers.core.errors import UsageError
+    from jetson_containers.images.name import ImageName
+    from jetson_containers.platforms import cuda
+
+    try:
+        l4t = ImageName.parse(image).platform.l4t
+    except UsageError:
+        return []
+    if l4t is None or platform.l4t is None:
+        return []
+    image_class, machine_class = cuda.class_of(l4t), cuda.class_of(platform.l4t)
+    if not image_class or not machine_class or image_class.key(l4t) == machine_class.key(platform.l4t):
+        return []
+    return [
+        Notice(
+            f"the image is made for L4T {l4t}, and this is L4T {platform.l4t}, which takes images of "
+            f"{machine_class.takes}: its GPU libraries may not work here",
+            "`./autotag PACKAGE` names an image for this machine",
+        )
+    ]
 
 
 def _terminal(line: RunLine, *, stdin_tty: bool, stdout_tty: bool) -> LaunchPart:
@@ -292,14 +323,20 @@ def _oddities(line: RunLine) -> tuple[Notice, ...]:
     return tuple(notices)
 
 
-def _docker(capabilities: RunCapabilities, options: Sequence[str], additions: Mapping[str, str]) -> tuple[str, ...]:
+def _docker(capabilities: RunCapabilities, names: Iterable[str], additions: Mapping[str, str]) -> tuple[str, ...]:
     """`docker run`, with sudo where it is needed; sudo then has to let the variables through that go by name."""
     command = (capabilities.client, "run")
     if not capabilities.sudo:
         return command
-    names = {value for value in docker_options.parse((*options, "image")).values("env") if "=" not in value}
-    keep = (f"--preserve-env={','.join(sorted(names | set(additions)))}",) if names or additions else ()
-    return ("sudo", *keep, *command)
+    kept = ",".join(sorted({*names, *additions}))
+    return ("sudo", *((f"--preserve-env={kept}",) if kept else ()), *command)
+
+
+def _passed_by_name(ours: LaunchPart, line: RunLine) -> set[str]:
+    """Variables that docker takes from its environment: `--env NAME`, which is how all of ours are spelled."""
+    pairs = zip(ours.argv, ours.argv[1:], strict=False)
+    added = (value for option, value in pairs if option == "--env")
+    return {value for value in (*added, *line.values("env")) if "=" not in value}
 
 
 def _join(*parts: LaunchPart) -> LaunchPart:

@@ -57,6 +57,11 @@ class RunRequest:
     globals: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def asks_for_help(self) -> bool:
+        """Whether the first option of the line, but for ours, asks for help."""
+        return bool(self.line.groups) and self.line.groups[0].words[0] in {"-h", "--help"}
+
+    @property
     def image(self) -> str:
         """The image. Raises UsageError when there is none, or what stands there can be none."""
         image = self.line.image
@@ -98,20 +103,6 @@ def parse(args: Sequence[str]) -> RunRequest:
         webcam=_webcam(mine),
         globals=_globals(mine),
     )
-
-
-def split_globals(args: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Take the global options out of a `run` line: their values by parameter name, and the line without them."""
-    whole = docker_options.parse(args, {**OWN, **GLOBAL})
-    kept: list[str] = []
-    position = 0
-    for group in whole.groups:
-        if args[position] == "--":
-            break
-        if not any(option.name in GLOBAL for option in group.options):
-            kept += group.words
-        position += len(group.words)
-    return parse(args).globals, (*kept, *args[position:])
 
 
 def hide_secrets(line: RunLine) -> tuple[RunLine, dict[str, str]]:

@@ -1,7 +1,7 @@
-"""Measure a prepared model: prefill and decode apart, without the warm-up, the device's memory, beside the prediction.
+"""Benchmark a prepared model: prefill and decode separately, after a warm-up, and memory, beside the prediction.
 
-CSV columns are upstream's (`packages/llm/mlc/benchmark.py`), so that its spreadsheets go on; `memory` is MB of the
-device (upstream's was the process's resident set, which says nothing of a GPU).
+CSV columns are upstream's (`packages/llm/mlc/benchmark.py`), so that its spreadsheets keep working; `memory` is MB of
+the device (upstream's was the process's resident set, which leaves out the GPU).
 """
 
 from __future__ import annotations

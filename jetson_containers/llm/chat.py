@@ -1,4 +1,4 @@
-"""Prepare the model where needed, then talk: one question, lines from a pipe, or a conversation on a terminal."""
+"""Prepare the model where needed, then chat: one question, text from a pipe, or a conversation on a terminal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HELP = "/exit quit · /reset clear the conversation · /stats show speeds · /sy
 
 @dataclass(frozen=True, kw_only=True)
 class ChatOptions:
-    """How to talk. Without a `prompt` standard input is read: a conversation on a terminal, else one question."""
+    """How to chat. Without a `prompt` standard input is read: a conversation on a terminal, else one question."""
 
     prompt: str = ""
     system: str = ""
@@ -64,7 +64,7 @@ def chat(request: LlmRequest, options: ChatOptions, context: LlmContext, *, dry_
     question is being answered is what it is everywhere: KeyboardInterrupt.
     """
     if request.runtime:
-        runtime_named(request.runtime)  # a wrong name is said before a question is waited for
+        runtime_named(request.runtime)  # refuse a wrong name before waiting for a question
     if not dry_run:
         options = options if options.prompt or _on_terminal() else replace(options, prompt=piped())
     if dry_run:
@@ -100,7 +100,7 @@ def _on_terminal() -> bool:
 
 
 def piped() -> str:
-    """The one question on standard input. Raises UsageError for none: no model is loaded for nothing."""
+    """The question on standard input. Raises UsageError for an empty one, before a model is loaded."""
     try:
         text = sys.stdin.read().strip() if sys.stdin is not None else ""
     except UnicodeDecodeError as error:
@@ -126,13 +126,13 @@ class Conversation:
         self._system(self.options.system)
 
     def run(self) -> Turn | None:
-        """Ask everything there is to ask; the last answer."""
+        """Ask all questions; the last answer."""
         last = None
         for question in self._questions():
             try:
                 last = self._ask(question)
             except RefusedError as error:
-                del self.messages[-1]  # without it the conversation can go on
+                del self.messages[-1]  # the conversation continues without it
                 if self.options.prompt:
                     raise
                 self.console.error(error)
@@ -167,7 +167,7 @@ class Conversation:
                 yield line
 
     def _read(self) -> str:
-        """A line from the terminal; what asks for it is talk, so it is kept out of a file that stdout goes to."""
+        """A line from the terminal; the prompt goes to stderr where stdout is a file."""
         if self.console.out is not None and self.console.out.isatty():
             return input(">>> ")
         self.console.prompt(">>> ")
@@ -206,7 +206,7 @@ class Conversation:
         if turn.text or not turn.interrupted:
             self.messages.append({"role": "assistant", "content": turn.text})
         else:
-            del self.messages[-1]  # stopped before a word was said: as if it had not been asked
+            del self.messages[-1]  # stopped before the first word: as if it had not been asked
         return turn
 
     def _stream(self, text: str) -> None:

@@ -87,7 +87,7 @@ class OpenAIClient:
     ) -> Turn:
         """Stream one answer; Ctrl-C ends it and keeps what came.
 
-        Raises RefusedError or StepError with what the server answer, ServerGoneError where it says nothing any more.
+        Raises RefusedError or StepError with the server's message, ServerGoneError where it does not answer any more.
         """
         body: dict[str, Any] = {
             "model": self.model,
@@ -167,7 +167,7 @@ class OpenAIClient:
 def events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
     """The JSON objects of a server-sent event stream, up to `[DONE]`.
 
-    Raises StepError for an error object, ServerGoneError where the stream breaks off: half an answer is none.
+    Raises StepError for an error object, ServerGoneError where the stream breaks off: half an answer is not an answer.
     """
     finished = False
     for raw in response:

@@ -1,4 +1,4 @@
-"""Steps and servers in containers, through `launch`, so that they see the board as `./run.sh` shows it."""
+"""Steps and servers in containers, through `launch`, so that they see the board as with `./run.sh`."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
 
 OWNER = "io.jetson-containers.owner"  # of a server's container: the process that ends it, as PID.START.PLACE
-SERVER = "io.jetson-containers.server"  # of every server's container: what bears it is ours to replace
-HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for those who have one of their own
+SERVER = "io.jetson-containers.server"  # label of every server's container: those with it may be replaced
+HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for users with a hub of their own
 NO_PROGRAM = 127  # docker's exit code where the image lacks the program
 _NOT_STARTED = (125, 126, NO_PROGRAM)  # docker's own exit codes: no container, or nothing in it that could be run
 _OTHER_MACHINE = "exec format error"  # an image of another architecture, without emulation
@@ -61,17 +61,20 @@ class Containers:
     def plan(
         self, image: str, options: Sequence[str], command: Sequence[str], *, env: Mapping[str, str], name: str = ""
     ) -> Launch:
-        """The docker command; never with a secret in the argv."""
+        """The docker command, without secrets in the argv."""
         from jetson_containers.launch.command import plan_run
+        from jetson_containers.launch.options import parse
 
         own = list(options)
-        if any(SCRIPTS_DIR in word for word in command):  # else a service file would need this checkout for nothing
+        if any(
+            SCRIPTS_DIR in word for word in command
+        ):  # otherwise a service file would need this checkout without using it
             own += ["--volume", f"{_HOST_SCRIPTS}:{SCRIPTS_DIR}:ro"]
         if os.getuid() != 0:
-            # What the steps leave below data/ belongs to the user who asked, not to root.
+            # What the steps write below data/ belongs to the user who asked, not to root.
             own += ["--user", f"{os.getuid()}:{os.getgid()}", "--env", "HOME=/tmp"]
         planned = plan_run(
-            [*own, image, *command],
+            parse([*own, image, *command]),
             self.platform,
             self.engine.run_capabilities,
             self.settings,
@@ -111,7 +114,7 @@ class Containers:
                     if show:
                         self.console.info(lines[-1].rstrip("\n"))
             except BaseException:
-                end(process, lambda: self.remove(planned))  # the container would go on without docker's client
+                end(process, lambda: self.remove(planned))  # the container would continue without docker's client
                 raise
         return process.returncode, "".join(lines)
 
@@ -121,7 +124,7 @@ class Containers:
         return {**threads, **step.env}
 
     def name_of(self, step: CommandStep) -> str:
-        """The container of a step: always the same, so that the next run finds what a killed one left running."""
+        """The container of a step: always the same name, so that the next run finds what a killed one left running."""
         place = f"{self.settings.path('data').resolve()}:{step.output}:{step.name}"
         return f"jetson-llm-{re.sub('[^a-z0-9_.-]', '-', step.name)}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
 
@@ -171,7 +174,7 @@ def log_of(settings: Settings, name: str) -> Path:
 
 @contextlib.contextmanager
 def running(planned: Launch, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server's container in the background, its output in `log`; it is ended and removed on the way out.
+    """Run a server's container in the background, its output in `log`; it is ended and removed on exit.
 
     Raises UsageError when a container of that name exists that is not ours to replace.
     """
@@ -189,7 +192,7 @@ def running(planned: Launch, log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def claim(planned: Launch, *, running: bool = False) -> None:
-    """Make room for a server: an earlier one of ours of that name is removed, with `running` also one that runs.
+    """Free the name of a server: an earlier one of ours is removed, with `running` also one that runs.
 
     Raises UsageError for any other container of that name.
     """
@@ -209,7 +212,7 @@ def claim(planned: Launch, *, running: bool = False) -> None:
 
 
 def _remove_own(planned: Launch) -> None:
-    """Remove the container this process started, and none that others gave the same name."""
+    """Remove the container that this process started, not one that others gave the same name."""
     ours = (f"label={OWNER}={owner()}", f"name=^{re.escape(planned.name)}$")
     words = ["--all", "--quiet", *(word for pattern in ours for word in ("--filter", pattern))]
     client = client_of(planned)
@@ -231,13 +234,13 @@ def end(process: subprocess.Popen[Any], remove: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def terminate_on_signals() -> Iterator[None]:
-    """While it is entered, TERM and a lost terminal end the work as Ctrl-C does, so that containers are removed.
+    """Inside it, SIGTERM and SIGHUP (a lost terminal) end the work as Ctrl-C does, so that containers are removed.
 
-    Who ignores them (`nohup`) goes on doing so. Outside the main thread, where Python allows no handlers, nothing.
+    Signals that are ignored (`nohup`) stay ignored. Outside the main thread Python allows no handlers: nothing happens.
     """
 
     def stop(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_IGN)  # once is enough; the way out must not be cut short
+        signal.signal(number, signal.SIG_IGN)  # once is enough; the clean-up must not be interrupted
         raise InterruptedByUserError(
             f"stopped by {signal.Signals(number).name}", hint="run the same command again to resume"
         )
@@ -267,7 +270,7 @@ def remove_orphans(client: Sequence[str]) -> None:
 
 
 def owner() -> str:
-    """This process, as the label of its servers says it."""
+    """This process, as in the label of its servers."""
     return f"{os.getpid()}.{started_at(os.getpid())}.{_place()}"
 
 
@@ -301,7 +304,7 @@ def docker(client: Sequence[str], *words: str) -> str:
 
 
 def started_at(pid: int) -> str:
-    """When a process started, in clock ticks since boot; "" without one. Numbers are used again, starts are not."""
+    """When a process started, in clock ticks since boot; "" without one. Numbers are reused, start times are not."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -316,5 +319,5 @@ def without_tokens(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def pause(seconds: float) -> None:
-    """Wait; interruptible, and one place for tests to make short."""
+    """Wait; interruptible, and one place for tests to shorten."""
     threading.Event().wait(seconds)

@@ -54,7 +54,7 @@ def download(
         try:
             output, _ = process.communicate()
         except BaseException:
-            end(process, lambda: containers.remove(planned))  # the container would go on without docker's client
+            end(process, lambda: containers.remove(planned))  # the container would continue without docker's client
             raise
     paths = [line for line in output.splitlines() if line.startswith("/")]
     if process.returncode == NO_PROGRAM:

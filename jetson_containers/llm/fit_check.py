@@ -56,7 +56,7 @@ def forecast(
 def report(found: FitForecast, job: Job, console: Console, *, anyway: bool) -> None:
     """Show the prediction in one line.
 
-    Raises DoesNotFitError with what would fit, unless the user goes on `anyway`.
+    Raises DoesNotFitError with what would fit, unless the user continues `anyway`.
     """
     for note in () if job.prepared else size_notes(found.config):
         console.warning(note)

@@ -1,4 +1,4 @@
-"""The image that prepares and serves a model: that it is here, and holds the programs that will be started."""
+"""The image that prepares and serves a model: that it is here, and has the programs that will be started."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _MISSING = 'for p; do command -v "$p" >/dev/null 2>&1 || echo "missing $p"; done
 
 
 def pull_missing(image: str, engine: Engine, settings: Settings, console: Console) -> str:
-    """Pull an image that is not here, before anything else is done; its name again.
+    """Pull an image that is not here, before anything else is done; returns its name.
 
-    Raises NotReadyError or RegistryError with what to do: docker would say it in the log of a server.
+    Raises NotReadyError or RegistryError with what to do: otherwise docker's message would only be in a server's log.
     """
     if engine.image(image) is not None:
         return image
@@ -56,6 +56,6 @@ def refuse_without_programs(
 
 
 def without_programs(image: str, programs: Sequence[str], hint: str = _LEAVE_OUT) -> UsageError:
-    """The error of an image that lacks what it was chosen for."""
+    """The error of an image that lacks a program."""
     names = ", ".join(f"`{name}`" for name in programs)
     return UsageError(f"the image `{image}` lacks {names}", hint=hint)

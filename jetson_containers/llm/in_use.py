@@ -51,7 +51,7 @@ class RunningContainer:
 def refuse(paths: Iterable[Path], engine: Callable[[], Engine], console: Console) -> None:
     """Raises NotReadyError, with what ends them, where running containers use one of the paths.
 
-    Without an engine nothing runs; what cannot be asked is said and stops nothing.
+    Without an engine nothing runs; what cannot be found out is reported and stops nothing.
     """
     try:
         client = containers.client_for(engine())

@@ -220,7 +220,7 @@ def _probed(containers: Containers, runtime: Runtime, image_id: str, context: Ll
     except (OSError, ValueError):
         known = {}
     answers = {" ".join(probe): containers.capture(probe) for probe in runtime.probes if " ".join(probe) not in known}
-    # What docker could not start just now says nothing of the image, and must not be kept.
+    # What docker could not start just now is not a property of the image, and must not be kept.
     known |= {probe: text for probe, text in answers.items() if text is not None}
     if answers and image_id:
         with contextlib.suppress(OSError):  # only a cache: it is asked again

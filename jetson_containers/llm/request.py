@@ -61,7 +61,7 @@ class LlmRequest:
     samples: int = 0
     threads: int = 0
     image: str = ""
-    board: str = ""  # that will run it, where it is another than this one: for the fit only
+    board: str = ""  # that will run it, where that is not this one: for the fit only
     force: tuple[str, ...] = ()
     start: str = ""
     until: str = ""

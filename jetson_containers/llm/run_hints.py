@@ -1,6 +1,6 @@
-"""What a container's command will run into, as tutorials write it: said before the start, with what was meant.
+"""Notices on a container's command as tutorials write it: what will go wrong, and what was meant.
 
-The command itself is the user's and passes through untouched.
+The command itself is the user's and passes through unchanged.
 """
 
 from __future__ import annotations
@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jetson_containers.launch.parts import LaunchPart, Notice, NoticeSeverity
+from jetson_containers.launch.parts import Notice, NoticeSeverity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from jetson_containers.launch.command import Launch
     from jetson_containers.launch.docker_options import RunLine
-    from jetson_containers.platforms.platform import Platform
 
 _OLD_BUILD = re.compile(r"\bmlc_llm\.build\b")
 _NEW_COMMAND = re.compile(r"\bmlc_llm (?:convert_weight|gen_config|compile)\b")
@@ -27,22 +28,15 @@ _LINK = re.compile(r"\bln -s \S[^;&|]*?(/data/[^\s'\";&|]+)")
 _MLC_FOLDERS = re.compile(r"/data/(models/mlc/dist/(?:models|libs))/")
 
 
-def hints_part(image: str, platform: Platform, line: RunLine, data: Path, hidden: Iterable[str]) -> LaunchPart:
-    """Notices on a command: the image's L4T, MLC's two interfaces, paths that go with the container, links, tokens.
+def with_hints(launch: Launch, line: RunLine) -> Launch:
+    """The same start with notices on its command: MLC's two interfaces, paths that go with the container, links.
 
-    `hidden` are the names of variables whose values were taken out of the argv.
+    `line` is the parsed line of the user. The folders below /data that the command takes for granted are made too.
     """
-    text = " ".join(line.command)
-    notices = [
-        Notice(
-            f"the value of {name} is passed through the environment, not on docker's command line, where every user "
-            "could read it",
-            severity=NoticeSeverity.INFO,
-        )
-        for name in sorted(hidden)
-    ]
+    text = " ".join(launch.command)
+    notices: list[Notice] = []
     if "mlc_llm" in text:
-        notices += _mlc(image, text)
+        notices += _mlc(launch.image, text)
         notices += _relative(line, text)
     if "git clone https://huggingface.co/" in text:
         notices.append(
@@ -59,33 +53,9 @@ def hints_part(image: str, platform: Platform, line: RunLine, data: Path, hidden
                 severity=NoticeSeverity.INFO,
             )
         )
-    notices += _links(text, data)
-    notices += _family(image, platform)
-    return LaunchPart(notices=tuple(notices))
-
-
-def _family(image: str, platform: Platform) -> list[Notice]:
-    """An image for another family of L4T than the machine's: its CUDA is not the one the driver is for."""
-    from jetson_containers.core.errors import UsageError
-    from jetson_containers.images.name import ImageName
-    from jetson_containers.platforms import cuda
-
-    try:
-        l4t = ImageName.parse(image).platform.l4t
-    except UsageError:
-        return []
-    if l4t is None or platform.l4t is None:
-        return []
-    image_class, machine_class = cuda.class_of(l4t), cuda.class_of(platform.l4t)
-    if not image_class or not machine_class or image_class.key(l4t) == machine_class.key(platform.l4t):
-        return []
-    return [
-        Notice(
-            f"the image is made for L4T {l4t}, and this is L4T {platform.l4t}, which takes images of "
-            f"{machine_class.takes}: its GPU libraries may not work here",
-            "`./autotag PACKAGE` names an image for this machine",
-        )
-    ]
+    if launch.data is not None:
+        notices += _links(text, launch.data)
+    return replace(launch, notices=(*launch.notices, *notices), folders=folders(launch.command))
 
 
 def folders(command: Sequence[str]) -> tuple[str, ...]:

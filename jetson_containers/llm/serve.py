@@ -59,7 +59,7 @@ class Served:
 
 
 def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry_run: bool = False) -> Served | None:
-    """Prepare, start, say when it answers. In the foreground until Ctrl-C, whose end is no error.
+    """Prepare, start, print the address when it answers. In the foreground until Ctrl-C, which is not an error.
 
     Raises UsageError for a port that is taken, NotReadyError for a key that is not set, else as `prepare`.
     """
@@ -80,10 +80,10 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
 
 
 def _refuse_taken_port(wanted: ServeRequest, context: LlmContext) -> None:
-    """Raises UsageError before anything is prepared, unless only a server without owner holds the port: it goes."""
+    """Raises UsageError before anything is prepared, unless only an orphaned server holds the port: that is removed."""
     if is_free(wanted.address, wanted.port):
         return
-    with contextlib.suppress(NotReadyError):  # without an engine nothing of ours listens there
+    with contextlib.suppress(NotReadyError):  # without an engine none of our servers listens there
         containers.remove_orphans(containers.client_for(context.engine()))
     if not is_free(wanted.address, wanted.port):
         raise _taken(wanted.port)
@@ -147,7 +147,7 @@ def _generate(prepared: PreparedModel, wanted: ServeRequest, kind: str, console:
 def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
     """The port asked for, or the first free one from 8080 on, kept from other runs until this server has ended.
 
-    A run that comes between the look and the listening would take the other's server for its own. Raises UsageError
+    Otherwise a run between the check and the listening would take the other's server for its own. Raises UsageError
     for a port that is taken, NotReadyError after a hundred.
     """
     for port in (wanted.port,) if wanted.port else range(DEFAULT_PORT, DEFAULT_PORT + 100):
@@ -164,7 +164,7 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
 
 
 def _detach(planned: Launch, client: OpenAIClient, health: str, context: LlmContext) -> None:
-    """Start, wait until it answers, leave it; what does not get that far is removed again."""
+    """Start, wait until it answers, leave it running; a server that fails before is removed."""
     containers.claim(planned, running=True)
     environment = {**containers.without_tokens(os.environ), **planned.env_additions}
     with containers.terminate_on_signals():
@@ -215,9 +215,9 @@ def _foreground(
     log = containers.log_of(context.settings, planned.name)
     with containers.running(planned, log) as process:
         session.wait_until_ready(client, health, process, log)
-        try:  # from here on Ctrl-C is how it ends, also for who sends it as soon as the address is said
+        try:  # from here on Ctrl-C ends it, also right after the address is printed
             context.console.ok(f"{prepared.decision.title} at {served.url} (model `{served.model}`); Ctrl-C ends it")
-            show(served, context.console)  # now: who starts it from a program wants to know where it is while it runs
+            show(served, context.console)  # now: a program that starts it needs the address while it runs
             process.wait()
         except (KeyboardInterrupt, InterruptedByUserError):
             context.console.info("ended")
@@ -261,7 +261,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 def show(served: Served, console: Console) -> None:
-    """Say where it is, as the one result."""
+    """Print its address, as the only result."""
     if console.as_json:
         console.result_json(served)
     else:

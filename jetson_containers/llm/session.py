@@ -1,4 +1,4 @@
-"""A server of the prepared model for as long as somebody talks to it."""
+"""A server of the prepared model for the time of a session."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from jetson_containers.llm.prepare import PreparedModel
     from jetson_containers.llm.runtimes.interface import Service
 
-LOAD_TIMEOUT = 1800.0  # seconds; a JIT compile on a Nano takes that long, and an end of the process is seen at once
+LOAD_TIMEOUT = 1800.0  # seconds; a JIT compile on a Nano takes that long, and the end of the process is noticed at once
 _MOST_THREADS = 64
 _KILLED = 137  # exit status of a process that SIGKILL ended
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A server that answers, and what it cost to get there. `baseline` is the memory in use before, in bytes."""
+    """A server that answers, the seconds it took to load, and its memory."""
 
     client: OpenAIClient
     log: Path
@@ -82,7 +82,7 @@ def _discrete_memory() -> int:
 
 @contextlib.contextmanager
 def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int = 0) -> Iterator[Session]:
-    """Start the server on a free port of loopback, wait until it has loaded, and end it on the way out.
+    """Start the server on a free loopback port, wait until it has loaded, and end it on exit.
 
     Raises StepError with the end of its log and the likely cause when it ends before.
     """
@@ -114,7 +114,7 @@ def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int =
 
 
 def _gone_error(error: ServerGoneError, process: subprocess.Popen[Any], log: Path) -> StepError:
-    """A connection that broke off, as what became of the server: its end takes a moment to arrive here."""
+    """The error of a connection that broke off: that of the server, whose end may take a moment to be noticed."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         return server_failed(process.wait(5), log, loaded=True)
     return StepError(error.message, hint=f"full log: {log}")
@@ -160,5 +160,5 @@ def free_port() -> int:
 
 
 def default_threads() -> int:
-    """As many threads as cores: runtimes that guess in a container often take the host's count or one too many."""
+    """As many threads as cores: in a container, runtimes often guess the host's count or one too many."""
     return min(len(os.sched_getaffinity(0)), _MOST_THREADS)

@@ -1,4 +1,4 @@
-"""What `llm` has put on the disk: prepared artefacts and downloads, with sizes; and taking them away."""
+"""What `llm` has stored on the disk: artifacts and downloads, with sizes; and their removal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """One thing on the disk. `kind`: artefact, intermediate (made again when needed) or download."""
+    """One thing on the disk. `kind`: artifact, intermediate (made again when needed) or download."""
 
     kind: str
     model: str
@@ -30,14 +30,14 @@ class Stored:
     path: str
     size: int  # bytes
     made: str = ""
-    intact: bool | None = None  # None: whole, its bytes not verified
+    intact: bool | None = None  # None: complete, its bytes not verified
 
 
 def listing(data: Path, downloads: Iterable[tuple[str, Path, int]], *, verify: bool = False) -> list[Stored]:
     """Everything, by model. `downloads` are (repository, directory, bytes); with `verify` every file is read.
 
-    An output of which files are missing or cut short is listed too: it takes space, and counts for nothing. One that
-    the user deleted as a whole (an intermediate file, say) is none any more.
+    An output with missing or truncated files is listed too: it takes space without being usable. One that the user
+    deleted completely (an intermediate file, say) is not listed.
     """
     known = (manifest for manifest in below(data / "models", broken=True) if manifest.output.exists())
     found = [_stored(manifest, verify=verify) for manifest in known]
@@ -71,12 +71,12 @@ def choose(stored: Sequence[Stored], wanted: str, *, runtime: str = "", quantiza
 
 
 def remove(stored: Stored, data: Path) -> None:
-    """Delete an artefact with its manifest, the manifest last. Raises UsageError for a path outside data."""
+    """Delete an artifact with its manifest, the manifest last. Raises UsageError for a path outside data."""
     output, root = Path(os.path.abspath(stored.path)), Path(os.path.abspath(data))  # noqa: PTH100 - links stay links
     if root not in output.parents:
         raise UsageError(f"{output} is outside {data}")
     if stored.kind == "download":
-        # With the hub's own locks: nothing is taken from under a download.
+        # With the hub's own locks: nothing is removed during a download.
         hub.remove(data, stored.model, "dataset" if output.name.startswith("datasets--") else "model")
         return
     try:

@@ -33,8 +33,6 @@ class L4TClass:
     first: Version
     below: Version
     takes: str
-    why: str
-    evidence: tuple[str, ...]
     by_minor: bool = False
     compat: tuple[Version, ...] = ()
     never: tuple[Version, ...] = ()
@@ -90,8 +88,6 @@ def _class(row: Mapping[str, Any]) -> L4TClass:
         first=Version(row["from"]),
         below=Version(row["below"]),
         takes=row["takes"],
-        why=row["why"],
-        evidence=tuple(row["evidence"]),
         by_minor=row.get("split") == "minor",
         compat=tuple(Version(text) for text in row.get("compat", ())),
         never=tuple(Version(text) for text in row.get("never", ())),

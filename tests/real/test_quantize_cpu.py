@@ -98,12 +98,12 @@ def test_quantized_model_answers_what_it_learnt(case: Case, data: Path) -> None:
 def prove(case: Case, data: Path) -> None:
     """Quantize, look at what was made, ask it, and ask again without quantizing."""
     words = ("tiny", "--runtime", case.runtime, "--quantization", case.quantization, "--samples", "4")
-    artefact = Path(llm("quantize", *words, data=data).stdout.strip())
-    assert json.loads((artefact / "config.json").read_text())["quantization_config"]["quant_method"] == case.method
-    assert weights(artefact) < case.largest * weights(data / "models/tiny-llama")
+    artifact = Path(llm("quantize", *words, data=data).stdout.strip())
+    assert json.loads((artifact / "config.json").read_text())["quantization_config"]["quant_method"] == case.method
+    assert weights(artifact) < case.largest * weights(data / "models/tiny-llama")
     answer = ask(case.runtime, case.quantization, data)
     assert LEARNT in answer["answer"]
-    assert answer["artefact"] == f"/data/{artefact.relative_to(data)}"
+    assert answer["artefact"] == f"/data/{artifact.relative_to(data)}"
     assert answer["image"].partition(":")[0] == case.packages[-1]
 
 

@@ -32,8 +32,8 @@ def examine(
         def capabilities(self) -> Capabilities:
             return capabilities
 
-    patient = doctor.Patient(lambda: detect.parse_target(target), Engine, loaded, tmp_path)
-    return {check.check: check for check in doctor.examine(patient)}
+    context = doctor.DoctorContext(lambda: detect.parse_target(target), Engine, loaded, tmp_path)
+    return {check.check: check for check in doctor.run_checks(context)}
 
 
 def test_checks_that_fail_have_a_remedy(tmp_path: Path) -> None:
@@ -97,6 +97,39 @@ def test_checks_run_without_engine_and_platform(tmp_path: Path) -> None:
     def unknown() -> Platform:
         raise TargetError("L4T 99 is unknown", hint="--target")
 
-    found = doctor.examine(doctor.Patient(unknown, missing, loaded, tmp_path))
+    found = doctor.run_checks(doctor.DoctorContext(unknown, missing, loaded, tmp_path))
     assert [check.check for check in found if check.status is doctor.Status.FAIL] == ["platform", "engine"]
     assert "data disk" in {check.check for check in found}
+
+
+@pytest.mark.parametrize(("version", "status"), [("1.40", "warn"), ("1.41", "ok"), ("1.9", "warn"), ("", "ok")])
+def test_engine_check_warns_of_an_old_api(tmp_path: Path, version: str, status: str) -> None:
+    """An engine older than Docker 20.10 gets a warning."""
+    found = examine(tmp_path, capabilities=replace(CAPABILITIES, api_version=version))["engine"]
+    assert (found.status.value, f"(API {version})" in found.finding) == (status, True)
+
+
+def jetpack(tmp_path: Path, target: str, **host: str) -> doctor.Check | None:
+    loaded = settings.load({"data": str(tmp_path)}, env={"HOME": str(tmp_path)}, files=(), root=tmp_path)
+    platform = replace(detect.parse_target(target), host=host)
+    found = doctor.run_checks(doctor.DoctorContext(lambda: platform, FakeEngine, loaded, tmp_path))
+    return next((check for check in found if check.check == "jetpack"), None)
+
+
+def test_jetpack_check_names_what_the_release_consists_of(tmp_path: Path) -> None:
+    """The versions of the table are shown; other machines have no JetPack."""
+    found = jetpack(tmp_path, "r36.4.3", driver="540.4.0", cuda_toolkit="12.6.68")
+    assert found == doctor.Check(
+        "jetpack",
+        doctor.Status.OK,
+        "JetPack 6.2 (2025-01-07): CUDA 12.6.11, cuDNN 9.3.0.75, TensorRT 10.3.0.30, VPI 3.2.4, driver 540.4.0",
+    )
+    assert jetpack(tmp_path, "x86_64,cpu") is None
+
+
+def test_jetpack_check_warns_of_a_driver_of_another_release(tmp_path: Path) -> None:
+    """A driver that is not the release's own gets a warning, another CUDA toolkit is only named."""
+    found = jetpack(tmp_path, "r36.4.3", driver="540.3.0", cuda_toolkit="12.8.1")
+    assert found is not None
+    assert (found.status, bool(found.remedy)) == (doctor.Status.WARN, True)
+    assert found.finding.endswith("; CUDA toolkit 12.8.1 is installed on the host; the driver is 540.3.0")

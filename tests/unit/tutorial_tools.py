@@ -21,6 +21,8 @@ def run(args: list[str]) -> int:
     from jetson_containers.core import settings
     from jetson_containers.core.files import make_data_directory
     from jetson_containers.launch.command import plan_run
+    from jetson_containers.launch.options import parse
+    from jetson_containers.llm.run_hints import with_hints
     from jetson_containers.platforms import detect
     from tests.fakes import CAPABILITIES
 
@@ -29,7 +31,9 @@ def run(args: list[str]) -> int:
     platform = detect.parse_target(os.environ["STAND_IN_TARGET"])
     engine = replace(CAPABILITIES, runtimes=("nvidia", "runc"))
     configured = settings.Settings(found, {})
-    planned = plan_run(args, platform, engine, configured, root=ROOT / "host", env=os.environ)
+    request = parse(args)
+    planned = plan_run(request, platform, engine, configured, root=ROOT / "host", env=os.environ)
+    planned = with_hints(planned, request.line)
     assert "hf_secret" not in " ".join(planned.argv), "the token stands in the argv"
     for notice in planned.notices:
         sys.stderr.write(f"{notice.severity.value}: {notice.text}\n")

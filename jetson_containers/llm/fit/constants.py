@@ -198,7 +198,7 @@ def kv_bits(name: str) -> float:
 
 @functools.cache
 def conversion() -> Mapping[str, float]:
-    """Constants of the steps that make an artefact, as in the table (GiB or counts)."""
+    """Constants of the steps that make an artifact, as in the table (GiB or counts)."""
     return {name: float(value) for name, value in load_facts("fit")["conversion"].items()}
 
 

@@ -38,7 +38,6 @@ class Machine:
     sm: int | None = None
     l4t: tuple[int, ...] = ()
     discrete: bool = False
-    host_memory: int = 0
     swap: int = 0
     sm_hz: float | None = None
     mode: str = ""
@@ -139,9 +138,7 @@ def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str =
     if platform.soc:
         sm = tables.soc_sm(platform.soc)
     if vram:
-        return Machine(
-            id="graphics card", memory=vram, sm=sm or 80, l4t=runs, discrete=True, host_memory=platform.memory or 0
-        )
+        return Machine(id="graphics card", memory=vram, sm=sm or 80, l4t=runs, discrete=True)
     if sm is not None and not runs:
         raise UsageError(
             "the memory of the graphics card is unknown", hint="specify it with --vram 24, or a board with --board"
@@ -152,7 +149,7 @@ def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str =
 
 def board_named(name: str) -> Board:
     """The module by one of its ids. Raises UsageError listing them."""
-    found = tables.board_ids().get(name.lower())
+    found = tables.board_id(name)
     if found is None:
         known = f"boards: {', '.join(sorted(tables.boards()))}"
         raise UsageError(f"unknown board `{name}`", hint=did_you_mean(name, tables.board_ids(), otherwise=known))

@@ -1,4 +1,4 @@
-"""Peak memory of the steps that make an artefact. Bytes, without the system's baseline.
+"""Peak memory of the steps that make an artifact. Bytes, without the system's baseline.
 
 Source: facts on each tool's conversion; constants in `facts/fit.yaml`, estimates are marked there.
 """

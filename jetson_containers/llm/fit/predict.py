@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Methods in which models are first published: there is no other original.
 _PUBLISHED = frozenset({"mxfp4", "fp8"})
-_OURS = ("mlc:", "gguf:")  # metadata of artefacts, not of checkpoints to start from
+_OURS = ("mlc:", "gguf:")  # metadata of artifacts, not of checkpoints to start from
 
 
 class FitVerdict(enum.Enum):
@@ -62,7 +62,7 @@ class Fit:
 
     `total_bytes` is everything in use while it runs, `needed_bytes` the least of it with which the context can be
     filled, `used_bytes` what `free` would show, `swap_bytes` what had to go to swap. `peak_bytes` is the highest of
-    running and of the steps that make the artefact here, all with the system's baseline.
+    running and of the steps that make the artifact here, all with the system's baseline.
     """
 
     runtime: str
@@ -96,7 +96,7 @@ class Fit:
 
     @property
     def makes_here(self) -> bool:
-        """Whether the artefact can be made on this machine without swap."""
+        """Whether the artifact can be made on this machine without swap."""
         return self.peak_bytes <= self.available_bytes
 
     def to_json(self) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def _runtimes(shape: ModelShape, question: FitQuestion) -> tuple[str, ...]:
 
 
 def _accepted(shape: ModelShape, request: FitRequest, machine: Machine) -> str:
-    """The artefact's quantization where the runtime's table has it, else the default: sizes are known anyway."""
+    """The artifact's quantization where the runtime's table has it, else the default: sizes are known anyway."""
     variant = variant_for(constants.runtime(request.runtime), machine, shape.config.model_type, request.quantization)
     known = {name.lower(): name for name in (*variant.accepted, *variant.formats)}
     return known.get(request.quantization.lower(), "")

@@ -173,7 +173,7 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
     keys = Keys(values=text)
     family = str(text.get("model_type") or "")
     architectures = config.get("architectures") or text.get("architectures") or [""]
-    # InternLM2 checkpoints first said `model_type: internlm`; the class name tells them apart.
+    # InternLM2 checkpoints first had `model_type: internlm`; the class name tells them apart.
     architecture = str(architectures[0]) if isinstance(architectures, (list, tuple)) else str(architectures)
     if architecture.startswith("InternLM2"):
         family = "internlm2"
@@ -229,7 +229,7 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
 def from_mlc(config: Mapping[str, Any], origin: str = "mlc-chat-config.json") -> ModelConfig:
     """Read an `mlc-chat-config.json` of MLC ≥ 0.1.1; `quantized.method` is then `mlc:q4f16_1` or the like.
 
-    Raises UsageError for one of the old API, which says nothing of the shape, and for missing keys.
+    Raises UsageError for one of the old API, which does not hold the shape, and for missing keys.
     """
     model = config.get("model_config")
     if not isinstance(model, dict):
@@ -289,7 +289,7 @@ def _layers(keys: Keys, origin: str) -> int:
 
 
 _TYPES = ("torch_dtype", "dtype")
-_MOST_LAYERS = 4096  # more is no model, and would be built one by one
+_MOST_LAYERS = 4096  # more is not a model, and would be built one by one
 
 
 def _heads(keys: Keys, origin: str, family: str) -> int:

@@ -207,7 +207,7 @@ def _kinds(keys: Keys, shape: Shape) -> Iterator[tuple[str, str]]:
             yield _NONE, word
             continue
         mixer = next((kind for part, kind in _MIXERS if part in word), word if word == _PARALLEL else "")
-        if not mixer:  # a kind that is not known: attention is the larger guess, and it is said
+        if not mixer:  # an unknown kind: attention is the larger guess, and it is reported
             keys.seen -= {"layers_block_type", "layer_types", "block_types", "_block_types"}
         yield mixer or _FULL, _NONE if single or shape.family in STATE_SPACE else _AUTO
 
@@ -374,7 +374,7 @@ def _linear(keys: Keys, shape: Shape) -> tuple[list[Matrix], int]:
         return _mamba(keys, shape)  # newer configurations call these linear attention too
     if not heads and keys.number("conv_L_cache"):
         return _conv(keys, shape)
-    if not heads:  # another kind: as large as attention, and it is said
+    if not heads:  # another kind: as large as attention, and it is reported
         keys.seen -= {"layer_types", "layers_block_type"}
         return _attention(shape, shape.heads, shape.kv_heads, shape.head_dim)[0], 0
     width = keys.number("linear_value_head_dim") or shape.head_dim

@@ -55,7 +55,7 @@ def of_path(path: Path) -> ModelShape:
     if path.is_file():
         return _of_gguf(path) if path.suffix == ".gguf" else _of_json(path, path.stem)
     for name in (_MLC, "config.json"):
-        for folder in (path, path / "params"):  # the second: artefacts of MLC's old API
+        for folder in (path, path / "params"):  # the second: artifacts of MLC's old API
             if (folder / name).is_file():
                 return _of_json(folder / name, path.resolve().name)
     files = sorted(path.glob("*.gguf"))

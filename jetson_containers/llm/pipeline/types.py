@@ -33,7 +33,6 @@ class CommandStep:
     result: str = ""
     merge: bool = False
     intermediate: bool = False  # only needed to make something else: not made when that is there already
-    gpu: bool = False  # whether the command needs the device, not only its libraries
     packages: tuple[str, ...] = ()  # what its image must hold, when it is not the runtime's own image
     network: bool = False  # whether it downloads something (calibration text)
 

@@ -44,7 +44,7 @@ class Awq(TableRuntime):
                 where,
             )
         argv = (*words, *calibration.arguments(job), *trust_options(job))
-        return (calibration.step(job, argv, self.output_path(job), gpu=where == "cuda"),)
+        return (calibration.step(job, argv, self.output_path(job)),)
 
     def artifact(self, job: Job) -> str:
         """The quantized checkpoint, or the source where it is one."""

@@ -37,7 +37,6 @@ class Bitsandbytes(TableRuntime):
                 inputs=(job.source,),
                 output=self.output_path(job),
                 env=OFFLINE,
-                gpu=where == "cuda",
             ),
         )
 

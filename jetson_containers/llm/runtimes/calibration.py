@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 # Directories are local: nothing of theirs is looked up at the hub, whose absence some libraries only notice by waiting.
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 BUILTIN = "builtin"
-NAMED = ("wikitext2", "c4")  # that drivers/calibration.py fetches
+NAMED = ("wikitext2", "c4")  # that container_scripts/calibration.py fetches
 SAMPLES = 128
 LENGTH = 512  # tokens each: AutoAWQ's default. Hidden states of all samples are kept: 0.5 GiB for 4096 channels
 
 
 def text(job: Job) -> str:
-    """What `--calibration` of the drivers gets."""
+    """What `--calibration` of our scripts gets."""
     return job.calibration or BUILTIN
 
 
@@ -41,15 +41,15 @@ def network(job: Job) -> bool:
 
 
 def arguments(job: Job, length: int = LENGTH) -> tuple[str, ...]:
-    """The words of a driver that calibrates."""
+    """The options of a script that calibrates."""
     return ("--calibration", text(job), "--samples", str(samples(job)), "--length", str(length))
 
 
-def step(job: Job, argv: tuple[str, ...], output: str, *, gpu: bool) -> CommandStep:
+def step(job: Job, argv: tuple[str, ...], output: str) -> CommandStep:
     """A step that calibrates: the hub is out of reach unless the text comes from there; a file is one of its inputs."""
     inputs = (job.source, text(job)) if text(job).startswith("/") else (job.source,)
     env = {} if network(job) else OFFLINE
-    return CommandStep(name="quantize", argv=argv, inputs=inputs, output=output, env=env, gpu=gpu, network=network(job))
+    return CommandStep(name="quantize", argv=argv, inputs=inputs, output=output, env=env, network=network(job))
 
 
 def check(runtime: str, named: tuple[str, ...], job: Job) -> JobVerdict:

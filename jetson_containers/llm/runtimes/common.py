@@ -117,7 +117,7 @@ class TableRuntime:
 
 
 def script(name: str) -> tuple[str, str]:
-    """The beginning of a command that runs one of our programs in the image."""
+    """The beginning of a command that runs one of our scripts in the image."""
     return ("python3", f"{SCRIPTS_DIR}/{name}")
 
 

@@ -41,7 +41,6 @@ class ExLlama(TableRuntime):
                 output=self.output_path(job),
                 env=OFFLINE,
                 result="model",
-                gpu=True,
             ),
         )
 

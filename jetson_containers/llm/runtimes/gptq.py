@@ -33,7 +33,7 @@ class Gptq(TableRuntime):
             "--bits", bits, "--group-size", group or "128", *calibration.arguments(job), "--device", where,
             *trust_options(job),
         )  # fmt: skip
-        return (calibration.step(job, argv, self.output_path(job), gpu=where == "cuda"),)
+        return (calibration.step(job, argv, self.output_path(job)),)
 
     def artifact(self, job: Job) -> str:
         """The quantized checkpoint, or the source where it is one."""

@@ -1,6 +1,6 @@
 """What the pipeline needs of an LLM runtime: pure descriptions of commands, no effects.
 
-A runtime gets a `Job` (which model, how, on what) and answers with a verdict, the steps that prepare the artefact, and
+A runtime gets a `Job` (which model, how, on what) and answers with a verdict, the steps that prepare the artifact, and
 the command that serves it with the OpenAI-compatible protocol; `chat` and `bench` are clients of that server.
 """
 
@@ -56,7 +56,7 @@ class Job:
     sliding_window: int = 0
     max_batch: int = 1
     conv_template: str = ""
-    device: str = ""  # of compiled artefacts, where it is another than the target's: vulkan, metal, android …
+    device: str = ""  # of compiled artifacts, where it is another than the target's: vulkan, metal, android …
     host: str = ""  # LLVM triple of the machine that will load it
     opt: str = ""  # O0 … O3 or the runtime's own list of switches
     overrides: str = ""
@@ -129,7 +129,7 @@ class Runtime(Protocol):
         ...
 
     def steps(self, job: Job) -> tuple[Step, ...]:
-        """List the steps from checkpoint to artefact, in order; none where the checkpoint is served as it is."""
+        """List the steps from checkpoint to artifact, in order; none where the checkpoint is served as it is."""
         ...
 
     def artifact(self, job: Job) -> str:

@@ -110,7 +110,7 @@ class Lmdeploy(TableRuntime):
         return "awq" if self.quantization(job).name == "w4a16" else "hf"
 
     def _awq(self, job: Job, *, old: bool) -> CommandStep:
-        """`lite auto_awq`; text that is no named set of its own is put in its place by a driver."""
+        """`lite auto_awq`; text that is not one of its named sets is passed by our script."""
         output = self.output_path(job) + ("-hf" if old else "")
         argv: tuple[str, ...] = (
             "lmdeploy", "lite", "auto_awq", job.source, "--calib-samples", str(calibration.samples(job)),
@@ -121,7 +121,7 @@ class Lmdeploy(TableRuntime):
             argv += ("--calib-dataset", job.calibration)
         else:
             argv = (*script("lmdeploy_awq.py"), "--calibration", calibration.text(job), "--", *argv)
-        return calibration.step(job, argv, output, gpu=True)
+        return calibration.step(job, argv, output)
 
     def _convert(self, job: Job, source: str) -> CommandStep:
         """`lmdeploy convert`, then the lines of config.ini that no option reaches.

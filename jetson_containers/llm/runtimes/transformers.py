@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def service(job: Job, model: str, options: ServeOptions, *more: str) -> Service:
-    """Build the command of drivers/transformers_server.py; it reads the key from the environment itself."""
+    """Build the command of container_scripts/transformers_server.py; it reads the key from the environment itself."""
     argv = [
         *script("transformers_server.py"), model, "--model-id", job.name, *listen_options(options),
         "--device", support_table.device(job.target), "--context", str(context(job)),

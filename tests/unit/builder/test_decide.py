@@ -52,7 +52,7 @@ def options(site: Site, **changes: Any) -> BuildOptions:
 def foretold(site: Site, plans: list[BuildPlan], **changes: Any) -> Said:
     """What the dry run says."""
     graph = merge(plans)
-    here = decide.facts(graph, plans, Store(site.engine), ca_bundle=True)
+    here = decide.look(graph, plans, Store(site.engine), options(site, **changes))
     decision = decide.decide(graph, plans, here, options(site, **changes))
     found: Said = {}
     for shown in (decide.shown(each, decision, here) for each in plans):

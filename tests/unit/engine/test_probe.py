@@ -118,8 +118,7 @@ def test_probe_chooses_the_client_with_the_best_builder(
     [
         ("buildx", NotReadyError, "docker-buildx"),
         ("buildkit", NotReadyError, "docker-buildx"),
-        ("bake", NotReadyError, "--engine auto"),
-        ("kaniko", ConfigError, "auto, bake, buildx, buildkit, legacy"),
+        ("kaniko", ConfigError, "auto, buildx, buildkit, legacy"),
     ],
 )
 def test_probe_refuses_a_builder_that_is_unavailable(

@@ -108,7 +108,11 @@ def plan(tmp_path: Path, *args: str, host: str = "bare", files: str = "", **give
         **given_options,
     }
     return plan_run(
-        args or ("img",), options.pop("platform"), options.pop("capabilities"), options.pop("settings"), **options
+        parse(args or ("img",)),
+        options.pop("platform"),
+        options.pop("capabilities"),
+        options.pop("settings"),
+        **options,
     )
 
 
@@ -619,7 +623,7 @@ def test_secrets_never_stand_in_the_argv_nor_in_the_output(
     out, err = io.StringIO(), io.StringIO()
     for as_json in (False, True):
         planned = plan_run(
-            ["--dry-run", *words, "img"],
+            parse(["--dry-run", *words, "img"]),
             NO_GPU,
             replace(CAPABILITIES, sudo=sudo),
             SETTINGS,
@@ -638,7 +642,7 @@ def test_secrets_never_stand_in_the_argv_nor_in_the_output(
 def test_token_of_the_environment_is_passed_under_both_names(value: str) -> None:
     """The token of the environment is passed by name, under both names."""
     planned = plan_run(
-        ["img"], NO_GPU, CAPABILITIES, SETTINGS, root=Path("/nonexistent"), env={"HUGGINGFACE_TOKEN": value}
+        parse(["img"]), NO_GPU, CAPABILITIES, SETTINGS, root=Path("/nonexistent"), env={"HUGGINGFACE_TOKEN": value}
     )
     assert [word for word in planned.argv if "TOKEN" in word] == ["HF_TOKEN", "HUGGINGFACE_TOKEN"]
     assert planned.env_additions == {"HF_TOKEN": value}
@@ -699,7 +703,7 @@ def test_sudo_without_variables_has_no_option(tmp_path: Path) -> None:
 def test_command_without_an_image_is_a_usage_error(args: list[str]) -> None:
     """A command without an image is a usage error."""
     with pytest.raises(UsageError, match="no image") as caught:
-        plan_run(args, NO_GPU, CAPABILITIES, SETTINGS, env={})
+        plan_run(parse(args), NO_GPU, CAPABILITIES, SETTINGS, env={})
     assert "./run.sh $(./autotag" in (caught.value.hint or "")
 
 
@@ -707,7 +711,7 @@ def test_command_without_an_image_is_a_usage_error(args: list[str]) -> None:
 def test_image_that_cannot_be_one_hints_at_an_empty_autotag(word: str) -> None:
     """A word that cannot be an image hints at an empty answer of autotag."""
     with pytest.raises(UsageError, match="cannot be an image") as caught:
-        plan_run(["--rm", word, "-c", "x"], NO_GPU, CAPABILITIES, SETTINGS, env={})
+        plan_run(parse(["--rm", word, "-c", "x"]), NO_GPU, CAPABILITIES, SETTINGS, env={})
     assert "autotag" in (caught.value.hint or "")
 
 
@@ -715,10 +719,10 @@ def test_image_that_cannot_be_one_hints_at_an_empty_autotag(word: str) -> None:
 def test_data_option_needs_a_directory(args: list[str]) -> None:
     """`--data` needs a directory."""
     with pytest.raises(UsageError, match="`--data` needs"):
-        plan_run(args, NO_GPU, CAPABILITIES, SETTINGS, env={})
+        plan_run(parse(args), NO_GPU, CAPABILITIES, SETTINGS, env={})
 
 
-# Global options on a run line, for the command line to take out first.
+# Global options on a run line.
 
 
 @pytest.mark.parametrize(
@@ -726,17 +730,46 @@ def test_data_option_needs_a_directory(args: list[str]) -> None:
     [
         ("img cmd", {}, "img cmd"),
         ("--verbose --rm img", {"verbose": True}, "--rm img"),
-        ("--target r36.4 --dry-run --json img", {"target": "r36.4", "as_json": True}, "--dry-run img"),
+        ("--target r36.4 --dry-run --json img", {"target": "r36.4", "as_json": True}, "img"),
         ("--package-dirs=a,b --offline img --verbose", {"package_dirs": ("a,b",), "offline": True}, "img --verbose"),
         ("--package-dirs a --rm --package-dirs=b img", {"package_dirs": ("a", "b")}, "--rm img"),
         ("-e --verbose img", {}, "-e --verbose img"),
         ("-q -v /a:/b img", {}, "-q -v /a:/b img"),
-        ("--rm -- --verbose img", {}, "--rm -- --verbose img"),
+        ("--rm -- --verbose img", {}, "--rm --verbose img"),
     ],
 )
-def test_global_options_are_split_from_the_rest(line: str, options: dict[str, Any], rest: str) -> None:
-    """The global options are split from the rest."""
-    assert command.split_globals(line.split()) == (options, tuple(rest.split()))
+def test_global_options_are_told_from_the_rest(line: str, options: dict[str, Any], rest: str) -> None:
+    """The global options are told from the rest, and docker sees none of them."""
+    request = parse(line.split())
+    assert request.globals == options
+    assert " ".join((*request.line.words, request.image, *request.line.command)) == rest
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("--help", True),
+        ("--verbose --help", True),
+        ("--dry-run --help", True),
+        ("--rm --help img", False),
+        ("img --help", False),
+        ("", False),
+    ],
+)
+def test_help_is_asked_for_by_the_first_option(line: str, *, asked: bool) -> None:
+    """Help is asked for by the first option but ours; after an image it is the command's."""
+    assert parse(line.split()).asks_for_help is asked
+
+
+def test_line_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was parsed is handed on: making the command, with sudo too, parses nothing."""
+    request = parse(["-e", "A", "-e", "B=1", "img", "cmd"])
+    for module in ("docker_options", "options"):
+        monkeypatch.setattr(f"jetson_containers.launch.{module}.parse", lambda *_args: pytest.fail("parsed again"))
+    planned = plan_run(
+        request, NO_GPU, replace(CAPABILITIES, sudo=True), SETTINGS, root=tmp_path, env={"HF_TOKEN": "t"}
+    )
+    assert planned.argv[:2] == ("sudo", "--preserve-env=A,HF_TOKEN,HUGGINGFACE_TOKEN")
 
 
 # Running.
@@ -888,7 +921,7 @@ def test_mount_argv_keeps_odd_paths(mount: Mount, argv: tuple[str, str]) -> None
 )
 def test_hub_endpoint_is_passed_as_the_token_is(args: list[str], env: dict[str, str], words: list[str]) -> None:
     """An own hub is passed where the token is passed."""
-    planned = plan_run(args, NO_GPU, CAPABILITIES, SETTINGS, root=Path("/nonexistent"), env=env)
+    planned = plan_run(parse(args), NO_GPU, CAPABILITIES, SETTINGS, root=Path("/nonexistent"), env=env)
     assert [word for word in planned.argv if word.startswith("HF_ENDPOINT")] == words
 
 

@@ -12,12 +12,14 @@ import re
 import shlex
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from jetson_containers.launch import command
 from jetson_containers.launch.command import plan_run
+from jetson_containers.launch.options import parse
+from jetson_containers.llm.run_hints import with_hints
 from jetson_containers.platforms import detect
 from tests.fakes import CAPABILITIES
 from tests.paths import ROOT_DIR, UNIT_DIR
@@ -67,11 +69,16 @@ COMMANDS = {
 }  # fmt: skip
 
 
+def plan_with_hints(args: list[str], *given: Any, **options: Any) -> command.Launch:
+    request = parse(args)
+    return with_hints(plan_run(request, *given, **options), request.line)
+
+
 def planned(tmp_path: Path, name: str, host: str) -> command.Launch:
     target, image = HOSTS[host]
     words = shlex.split(COMMANDS[name].replace("$(./autotag mlc)", image))
     (tmp_path / "root").mkdir(exist_ok=True)
-    return plan_run(
+    return plan_with_hints(
         words[1:], detect.parse_target(target), CAPABILITIES, settings_with(data=tmp_path / "data", cache=tmp_path),
         root=tmp_path / "root", env={}, name="unique",
     )  # fmt: skip
@@ -150,7 +157,7 @@ def test_run_hints_need_no_reminder_in_a_working_directory_below_data(tmp_path: 
         "mlc:0.20.0-r36.4 bash -c 'cd /data/models && mlc_llm convert_weight x -o dist/y'",
     ):
         platform = detect.parse_target("r36.4.3")
-        made = plan_run(
+        made = plan_with_hints(
             shlex.split(words),
             platform,
             CAPABILITIES,

@@ -225,8 +225,8 @@ def test_model_counts_when_it_says_what_it_learnt(tmp_path: Path, answer: str, e
     manifest(tmp_path, "llama_cpp/tiny-llama-F16", 100, intermediate=True)
     asked: list[Path] = []
 
-    def ask(artefact: Path) -> str:
-        asked.append(artefact)
+    def ask(artifact: Path) -> str:
+        asked.append(artifact)
         return answer
 
     assert models.from_data(tmp_path, tool.name_of, ask) == [made(answers=expected)]

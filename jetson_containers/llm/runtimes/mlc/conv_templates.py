@@ -24,7 +24,7 @@ PLAIN = "LM"  # continues a text, without roles
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateChoice:
-    """A template, and what there is to say about it."""
+    """A template, and notices about it."""
 
     template: str  # empty where `missing` is not
     notices: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class TemplateChoice:
 class _Rule:
     template: str
     name: re.Pattern[str]
-    chat: bool  # only for models whose name promises a conversation
+    chat: bool  # only for chat models, by their name
 
 
 def registered(interface: str = "new") -> tuple[str, ...]:
@@ -94,7 +94,7 @@ def choices(printed: str) -> frozenset[str]:
 
 
 def alternatives(wanted: str, known: frozenset[str] = frozenset()) -> list[str]:
-    """What is there instead of a template: what takes its place, then those that are spelled alike."""
+    """What there is instead of a template: its replacement, then those with a similar name."""
     there = known or frozenset(registered())
     template = _table()["nearest"].get(wanted, "")
     while template and template not in there:
@@ -116,7 +116,7 @@ def old_template(name: str, config: ModelConfig | None) -> str:
 
 
 def is_chat_model(name: str) -> bool:
-    """Whether a model's name promises a conversation."""
+    """Whether a model is one for chat, by its name."""
     return re.search(_table()["chat"], name, re.IGNORECASE) is not None
 
 

@@ -51,7 +51,7 @@ def _build(job: Job, mode: str, sm: int, link: str) -> CommandStep:
         argv += ["--sliding-window", str(planned.window), "--prefill-chunk-size", str(planned.chunk)]
     argv += ["--target", place.old, "--use-cache", "1"]
     if any(name.endswith(".safetensors") for name in job.files):
-        argv.append("--use-safetensors")  # read tensor by tensor; a .bin file is in memory whole
+        argv.append("--use-safetensors")  # read tensor by tensor; a .bin file is read into memory completely
     if place.name == "cuda":
         argv += _switches(job, sm)
     name = f"{job.name}-{mode}"
@@ -62,7 +62,6 @@ def _build(job: Job, mode: str, sm: int, link: str) -> CommandStep:
         output=folder(job, mode),
         options={**compile_options(job, place, sm), **_host_option(place)},
         result=name,
-        gpu=place.name in {"cuda", "vulkan"},
     )
 
 

@@ -149,7 +149,6 @@ def _convert(job: Job, mode: str, sm: int) -> CommandStep:
         options=options,
         env=HOME,
         merge=True,
-        gpu=device == "cuda",
     )
 
 
@@ -202,7 +201,6 @@ def _compile(job: Job, mode: str, sm: int) -> CommandStep:
         options=compile_options(job, place, sm),
         env=HOME,
         result=name,
-        gpu=place.name in {"cuda", "vulkan", "windows"},  # MLC asks the device for its limits
     )
 
 

@@ -136,7 +136,7 @@ class Mlc:
         return mlc_llm.library(job, self._mode(job))
 
     def serve(self, job: Job, options: ServeOptions) -> Service:
-        """Serve with MLC's own server, or our driver of `mlc_chat` where MLC has none.
+        """Serve with MLC's own server, or our server around `mlc_chat` where MLC has none.
 
         Raises UsageError for a library that runs on another kind of machine.
         """

@@ -28,12 +28,12 @@ from jetson_containers.llm.fit import (
     memory,
     predict,
 )
-from jetson_containers.llm.fit.published import Account, Peak, accounts, comparisons, peaks
 from jetson_containers.llm.fit.weights import linear_weights, weights
 from jetson_containers.llm.models import known
 from jetson_containers.llm.models.config import ModelConfig, Quantized
 from jetson_containers.llm.runtimes import llama_cpp
 from tests.paths import ROOT_DIR
+from tools.fit_published import Account, Peak, accounts, comparisons, peaks
 
 ROOT = ROOT_DIR
 RUNTIMES = tuple(constants.runtimes())
@@ -287,13 +287,13 @@ def test_predict_mlc_limit_holds_only_in_the_new_api() -> None:
 
 def test_predict_graphics_card_has_no_baseline_and_no_swap() -> None:
     """A graphics card has no system beside the model, and no swap."""
-    card = Machine(id="card", memory=24 * GIB, sm=89, discrete=True, host_memory=64 * GIB, swap=64 * GIB)
+    card = Machine(id="card", memory=24 * GIB, sm=89, discrete=True, swap=64 * GIB)
     fits = predict(model("Llama-2-13b-chat-hf"), runtime="mlc", board=card)
     assert (fits.verdict, fits.baseline_bytes) == (FitVerdict.FITS, GIB // 2)
     assert predict(model("Llama-2-70b-chat-hf"), runtime="mlc", board=card).verdict is FitVerdict.NO
 
 
-# Making the artefact ------------------------------------------------------------------------------------------------
+# Making the artifact ------------------------------------------------------------------------------------------------
 
 
 def test_peak_of_a_four_bit_model_fits_16_gb_where_tensors_are_streamed() -> None:

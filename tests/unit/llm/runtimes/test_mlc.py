@@ -99,8 +99,7 @@ def job(model: str = "Llama-2-7b-chat-hf", on: str = "orin-jp6", **options: Any)
 
 def line(step: Step) -> str:
     words = " ".join(word if word.startswith("{output}") else shlex.quote(word) for word in step.argv)
-    command = isinstance(step, CommandStep)
-    marks = [name for name, on in (("merge", command and step.merge), ("gpu", command and step.gpu)) if on]
+    marks = ["merge"] if isinstance(step, CommandStep) and step.merge else []
     if step.result:
         marks.append(f"result {step.result}")
     options = [f"{key}={value}" for key, value in sorted(step.options.items()) if value]
