@@ -92,6 +92,7 @@ def _aliases(app: App) -> Callable[[str], Sequence[str]]:
     """Names of the same package: `torch` also finds images of `pytorch`."""
 
     def names(name: str) -> Sequence[str]:
+        name = app.catalog.spelled(name)
         for package in app.catalog.available.values():
             if name in (package.family, *package.aliases):
                 return (package.family,)
@@ -104,7 +105,7 @@ def _explained(app: App, packages: Sequence[str], error: JetsonError) -> JetsonE
     """Offer no build of what cannot be built: a name no recipe has, or a package this platform excludes."""
     for name in packages:
         try:
-            app.catalog.find(name)
+            app.catalog.find(app.catalog.spelled(name))
         except (UnknownPackageError, UnavailablePackageError, RecipeError) as cause:
             hint = f"it cannot be built either: {cause.message}" + (f"; {cause.hint}" if cause.hint else "")
             return type(error)(error.message, details=error.details, hint=hint)

@@ -420,7 +420,7 @@ def proxies(env: Any) -> dict[str, str]:
 
 def _list(app: App, patterns: tuple[str, ...], *, full: bool) -> int:
     catalog = app.catalog
-    packages = catalog.match(patterns) if patterns else list(catalog.available.values())
+    packages = catalog.match([*map(catalog.spelled, patterns)]) if patterns else list(catalog.available.values())
     if app.console.as_json:
         app.console.result_json([package if full else package.name for package in packages])
         return 0

@@ -41,6 +41,7 @@ def list_packages(app: App, *, patterns: tuple[str, ...], show_all: bool) -> Non
     import fnmatch
 
     catalog = app.catalog
+    patterns = tuple(map(catalog.spelled, patterns))
     rows = [_row(package) for package in (catalog.match(patterns) if patterns else catalog.available.values())]
     if show_all:
         rows += [
@@ -64,7 +65,7 @@ def show(app: App, *, name: str) -> None:
     """
     from jetson_containers.recipes import docs
 
-    package = app.catalog.find(name)
+    package = app.catalog.find(app.catalog.spelled(name))
     data = {
         **_row(package),
         "default": package.default,
@@ -131,7 +132,7 @@ def why(app: App, *, name: str) -> None:
     """
     from jetson_containers.recipes.why import explain_package
 
-    data = explain_package(app.catalog, name)
+    data = explain_package(app.catalog, app.catalog.spelled(name))
     refused = _refusal(app.catalog, data["package"]) if data["available"] else None
     if app.console.as_json:
         app.console.result_json({**data, "refused": refused.message if refused else None})
@@ -168,6 +169,7 @@ def tree(app: App, *, names: tuple[str, ...]) -> None:
     """
     from jetson_containers.resolver import solve
 
+    names = tuple(map(app.catalog.spelled, names))
     resolution = solve.solve(app.catalog, names)
     if app.console.as_json:
         app.console.result_json(

@@ -31,7 +31,7 @@ def context(app: App, *, name: str, directory: Path) -> None:
     from jetson_containers.plan.planner import recipe_text
     from jetson_containers.recipes.shared import files_of
 
-    package = app.catalog.find(name)
+    package = app.catalog.find(app.catalog.spelled(name))
     if package.dockerfile is None:
         raise UsageError(f"`{package.name}` has no build context: it only names other packages")
     if directory.exists():

@@ -29,7 +29,7 @@ def test(app: App, *, names: tuple[str, ...]) -> int:
     """
     images = {name: image for name in names if not app.catalog.has(name) and (image := app.engine.image(name))}
     if not images:
-        return build.run_tests(app, names)
+        return build.run_tests(app, tuple(map(app.catalog.spelled, names)))
     if len(images) < len(names):
         packages = ", ".join(f"`{name}`" for name in names if name not in images)
         raise UsageError(

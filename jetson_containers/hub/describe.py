@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.hub import downloads
+from jetson_containers.hub.transfer.errors import DownloadError
 from jetson_containers.hub.transfer.model import State
-from jetson_containers.hub.transfer.problems import DownloadError
 from jetson_containers.hub.transfer.reference import parse
 from jetson_containers.hub.transfer.store import Repository
 

@@ -14,7 +14,7 @@ from jetson_containers.core.errors import (
     StepError,
     UsageError,
 )
-from jetson_containers.hub.transfer import problems
+from jetson_containers.hub.transfer import errors
 from jetson_containers.hub.transfer.credentials import Token, find_token
 from jetson_containers.hub.transfer.fetch import Downloader, Options
 from jetson_containers.hub.transfer.progress import Reporter
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from jetson_containers.hub.transfer.model import Result
 
 _ERRORS: dict[int, type[JetsonError]] = {
-    problems.FAILED: StepError,
-    problems.USAGE: UsageError,
-    problems.NOTHING_FOUND: NothingMatchedError,
-    problems.NOT_READY: NotReadyError,
+    errors.FAILED: StepError,
+    errors.USAGE: UsageError,
+    errors.NOTHING_FOUND: NothingMatchedError,
+    errors.NOT_READY: NotReadyError,
 }
 
 
@@ -68,7 +68,7 @@ def told() -> Iterator[None]:
     """Turn the transfer's errors into ours."""
     try:
         yield
-    except problems.DownloadError as error:
+    except errors.DownloadError as error:
         raise _ERRORS[error.status](error.message, hint=error.hint or None) from error
     except StoppedError as error:
         raise InterruptedByUserError("the download was stopped", hint="the same command goes on with it") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import JetsonError, LayerBudgetError, RecipeError
-from jetson_containers.lint import apt_names
+from jetson_containers.lint import apt_names, programs
 from jetson_containers.lint.findings import finding
 from jetson_containers.plan import plan
 from jetson_containers.resolver import solve
@@ -47,13 +47,15 @@ def origin(package: Package) -> str:
     return f"{package.path / name.rpartition('/')[2]}:{line}" if name and line.isdigit() else str(package.path)
 
 
-def check(catalog: Catalog, target: str, wanted: frozenset[Path], gathered: Gathered) -> None:
+def check(
+    catalog: Catalog, target: str, wanted: frozenset[Path], gathered: Gathered, called: programs.Programs
+) -> None:
     """All rules on one platform, for the packages in the directories `wanted`."""
     _broken(catalog, target, wanted, gathered)
     _names(catalog, target, wanted, gathered)
     for package in catalog.available.values():
         if package.path in wanted and not _dangling(catalog, package, target, gathered):
-            _closure(catalog, package, target, gathered)
+            _closure(catalog, package, target, gathered, called)
         for message in apt_names.absent(package, catalog.platform) if package.path in wanted else ():
             gathered.add("apt-absent", origin(package), f"`{package.name}`: {message}", target)
 
@@ -113,9 +115,13 @@ def _exists(catalog: Catalog, name: str) -> bool:
     return True
 
 
-def _closure(catalog: Catalog, package: Package, target: str, gathered: Gathered) -> None:
+def _closure(catalog: Catalog, package: Package, target: str, gathered: Gathered, called: programs.Programs) -> None:
     try:
-        plan.make(solve.solve(catalog, (package.name,)), catalog.platform, plan.PlanOptions())
+        resolution = solve.solve(catalog, (package.name,))
+        plan.make(resolution, catalog.platform, plan.PlanOptions())
+        compiling = resolution.build_closures.get(package.name, ())
+        for file, line, message in programs.check(called, package, resolution.packages, compiling):
+            gathered.add("command-missing", f"{file}:{line}", f"`{package.family}` {message}", target)
     except LayerBudgetError as error:
         gathered.add("layers", origin(package), f"{error.message}: {'; '.join(error.details)}", target)
     except RecipeError as error:

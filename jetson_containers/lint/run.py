@@ -16,6 +16,7 @@ from jetson_containers.dockerfile import inject
 from jetson_containers.lint import rules_commands, rules_definition, rules_dockerfile, rules_platforms, rules_shared
 from jetson_containers.lint.files import Files, Step, Text
 from jetson_containers.lint.findings import RULES, LintFinding, LintSeverity, finding, settle
+from jetson_containers.lint.programs import Programs
 from jetson_containers.lint.rules_platforms import Gathered
 from jetson_containers.lint.shellcheck import MISSING, ShellCheck
 from jetson_containers.plan import keys
@@ -77,7 +78,7 @@ def lint(
         found += rules_shared.unused_in_trees(trees, _everything(catalogs.values()))
     told = {(item.file, item.line) for item in found if item.rule == "recipe-broken"}  # met again on each platform
     with keys.remembering():
-        together = list(_together(trees, catalogs, frozenset(wanted)))
+        together = list(_together(trees, catalogs, frozenset(wanted), Programs(files)))
     found += [item for item in together if item.rule != "recipe-broken" or (item.file, item.line) not in told]
     found += checker.findings()
     for item in found:
@@ -226,11 +227,13 @@ def _sets_no_cache(package: Package) -> bool:
         return False  # the rules that read it say so
 
 
-def _together(trees: Sequence[Path], catalogs: dict[str, Catalog], wanted: frozenset[Path]) -> Iterator[LintFinding]:
+def _together(
+    trees: Sequence[Path], catalogs: dict[str, Catalog], wanted: frozenset[Path], programs: Programs
+) -> Iterator[LintFinding]:
     """Rules that look at packages together."""
     gathered = Gathered()
     for target, catalog in catalogs.items():
-        rules_platforms.check(catalog, target, wanted, gathered)
+        rules_platforms.check(catalog, target, wanted, gathered, programs)
     yield from gathered.findings(len(catalogs))
     first = next(iter(catalogs.values())).platform
     yield from rules_platforms.duplicates(_as_read(trees, first), wanted)

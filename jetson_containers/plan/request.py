@@ -65,6 +65,8 @@ def assemble(
     `PlanFailure` with its reason instead.
     """
     catalog = catalog_for(platform)
+    packages, skip = (tuple(map(catalog.spelled, names)) for names in (request.packages, request.skip))
+    request = replace(request, packages=packages, skip=skip)
     if not request.multiple:
         if not request.packages:
             raise UsageError("no package was named", hint="`./build.sh llama_cpp`; `jetson-containers list` shows all")

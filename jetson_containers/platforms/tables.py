@@ -6,6 +6,7 @@ The tables hold text; what is a version, number or list is said by the classes h
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,12 @@ def boards() -> Mapping[str, Board]:
 def board_ids() -> Mapping[str, str]:
     """Every accepted spelling of a board → its id."""
     return {name: board.id for board in boards().values() for name in (board.id, *board.also)}
+
+
+def board_id(name: str) -> str | None:
+    """The id that a name means, without regard to case, blanks, `_` and the maker: `Jetson Orin Nano 8 GB`."""
+    folded = re.sub(r"[\s_-]+", "-", name.strip().lower()).removeprefix("nvidia-").removeprefix("jetson-")
+    return board_ids().get(re.sub(r"(\d)-gb$", r"\1gb", folded))
 
 
 def socs() -> Mapping[str, Mapping[str, str]]:

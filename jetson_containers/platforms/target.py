@@ -18,7 +18,7 @@ from jetson_containers.platforms import tables
 from jetson_containers.platforms.host import MACHINES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 GRAMMAR = (
     "L4T release: r36.4.3",
@@ -106,8 +106,8 @@ def conflict(one: TargetPart, other: TargetPart, why: str, *, hint: str | None =
 def from_target(target: str) -> Parts:
     """Parse `--target`. Raises TargetError for a part outside the grammar or two that contradict each other."""
     collector = _Collector()
-    for chunk in re.split(r"[,\s]+", target.strip()):
-        for text in _split(chunk) if chunk else ():
+    for chunk in target.split(","):
+        for text in _split_words(chunk.split()):
             kind, value = _recognize(text) or _unknown(text)
             collector.add(kind, TargetPart(value, text, "--target"))
     return Parts(**collector.found)
@@ -131,6 +131,17 @@ def merge(env: Parts, target: Parts) -> Parts:
     if target.names_machine and not target.only_tegra:
         env = replace(env, l4t=None, jetpack=None, board=None, arch=None)
     return Parts(**{item.name: getattr(target, item.name) or getattr(env, item.name) for item in fields(Parts)})
+
+
+def _split_words(words: Sequence[str]) -> list[str]:
+    """Split at blanks, except within a name: `Jetson Orin Nano 8GB` and `JetPack 6.2` are one part each."""
+    parts: list[str] = []
+    while words:
+        joined = (n for n in range(len(words), 1, -1) if _recognize("-".join(words[:n])))
+        length = next(joined, 1)
+        parts += ["-".join(words[:length])] if length > 1 else _split(words[0])
+        words = words[length:]
+    return parts
 
 
 def _split(chunk: str) -> list[str]:
@@ -157,7 +168,7 @@ def _recognize(text: str) -> tuple[str, str] | None:
     for pattern, kind, value in _PATTERNS:
         if match := re.fullmatch(pattern, lower, re.ASCII):
             return kind, value(match)
-    board = tables.board_ids().get(lower.removeprefix("jetson-"))
+    board = tables.board_id(lower)
     return ("board", board) if board else None
 
 
@@ -177,6 +188,8 @@ def _cuda(match: re.Match[str]) -> str:
 
 _PATTERNS: tuple[tuple[str, str, Callable[[re.Match[str]], str]], ...] = (
     (r"(?:l4t-?)?r(\d+(?:\.\d+){0,3})", "l4t", lambda m: m[1]),
+    (r"(3[2-9]\.\d(?:\.\d+)?)", "l4t", lambda m: m[1]),  # no Ubuntu and no JetPack is numbered so
+    (r"(?:jp|jetpack)-?([4-9])(\d)", "jetpack", _cuda),
     (r"(?:jp|jetpack)-?(\d+(?:\.\d+){0,3}[a-z]*)", "jetpack", lambda m: m[1]),
     (r"tegra", "arch", lambda _: "tegra"),
     (r"sbsa", "arch", lambda _: "sbsa"),
@@ -198,7 +211,7 @@ def _env_version(text: str) -> str | None:
 
 
 def _env_cuda(text: str) -> str | None:
-    match = re.fullmatch(r"(\d+)\.(\d+)(?:\.\d+)*", text)
+    match = re.fullmatch(r"(\d+)\.(\d+)(?:\.\d+)*", text) or re.fullmatch(r"(1\d)(\d)", text)  # 128 is 12.8
     return f"{match[1]}.{match[2]}" if match and int(match[1]) else None
 
 

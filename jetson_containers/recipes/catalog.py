@@ -16,6 +16,7 @@ from jetson_containers.core.errors import (
     RecipeError,
     UnavailablePackageError,
     UnknownPackageError,
+    UsageError,
     command,
 )
 from jetson_containers.core.suggest import closest
@@ -87,6 +88,22 @@ class Catalog:
     def members(self, family: str) -> tuple[Package, ...]:
         """The available packages of a family or family alias, the preferred first."""
         return self._members.get(self.family_of(family) or "", ())
+
+    def spelled(self, request: str) -> str:
+        """A user's request with the name as the packages spell it: case, blanks, `-` and `_` make no difference.
+
+        An exact name comes first; patterns and unknown names stay. Raises UsageError where two packages may be meant.
+        """
+        mark, name, rest = re.fullmatch(r"(!?)([^:<>=!~]*)(.*)", request, re.DOTALL).groups()  # type: ignore[union-attr]
+        meant = self._families_by_fold.get(_folded(name), {})
+        if name in meant or not meant:
+            return request
+        if len(families := sorted(set(meant.values()))) > 1:
+            names = [next(word for word in sorted(meant) if meant[word] == family) for family in families]
+            raise UsageError(
+                f"`{name}` may mean {_listed([f'`{word}`' for word in names], 'or')}", hint="use the exact name"
+            )
+        return f"{mark}{families[0] if families[0] in meant else min(meant)}{rest}"
 
     def has(self, name: str) -> bool:
         """Whether an available package has exactly this name or alias."""
@@ -194,6 +211,19 @@ class Catalog:
     @cached_property
     def _families(self) -> frozenset[str]:
         return frozenset(package.family for package in self._everything)
+
+    @cached_property
+    def _families_by_fold(self) -> Mapping[str, Mapping[str, str]]:
+        """Every name without its version → the family it means, by how it reads without case, blanks, `-` and `_`."""
+        found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        for package in self._everything:
+            for name in (package.family, *package.family_aliases, *package.aliases):
+                word = name.partition(":")[0]
+                found[_folded(word)].setdefault(word, package.family)
+        for name in self.broken_names:
+            word = name.partition(":")[0]
+            found[_folded(word)].setdefault(word, word)
+        return found
 
     @cached_property
     def family_aliases(self) -> Mapping[str, str]:
@@ -455,7 +485,7 @@ def _first_wins(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
 
 
 def _folded(name: str) -> str:
-    return name.lower().replace("-", "_")
+    return re.sub(r"[\s_-]+", "_", name.strip().lower())
 
 
 def _listed(names: Sequence[str], last: str = "and") -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .credentials import Token, find_token
+from .errors import NOT_READY, DownloadError
 from .fetch import Downloader, Options
-from .problems import NOT_READY, DownloadError
 from .progress import Reporter, show_bytes
 from .reference import KINDS, split_patterns
 from .remote import StoppedError

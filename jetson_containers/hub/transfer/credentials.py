@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .problems import NOT_READY, DownloadError
+from .errors import NOT_READY, DownloadError
 
 if TYPE_CHECKING:
     from typing import Mapping

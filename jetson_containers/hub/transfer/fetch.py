@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import problems
+from .errors import NOT_READY, NOTHING_FOUND, DownloadError, is_network, is_offline, status_of
+from .explain import explain, not_cached
 from .model import FilePlan, Listing, Plan, Result, State
 from .onefile import FileTransfer
 from .owner import owner_of
-from .problems import NOT_READY, NOTHING_FOUND, DownloadError
 from .progress import Reporter, show_bytes
 from .reference import is_wanted, parse
 from .remote import Hub, Patience, Stop, StoppedError
@@ -122,9 +122,9 @@ class Downloader:
         try:
             return self._hub.listing(reference)
         except Exception as error:
-            if problems.status_of(error) in (401, 403, 404) or not _is_unreachable(error):
+            if status_of(error) in (401, 403, 404) or not _is_unreachable(error):
                 raise
-            explained = problems.explain(error, reference, self.token, self.endpoint)
+            explained = explain(error, reference, self.token, self.endpoint)
             try:
                 listing = self._listing_here(reference)
             except DownloadError:
@@ -157,7 +157,7 @@ class Downloader:
             states = {item.entry.name: item.state for item in plan.files}
             wanted = [item for item in plan.files if item.state is not State.CACHED]
             if wanted and self.options.offline:
-                raise problems.not_cached(reference, _say_lacking(reference, wanted))
+                raise not_cached(reference, _say_lacking(reference, wanted))
             if wanted:
                 repository.prepare()
                 files = f"{len(plan.files)} files" if len(plan.files) > 1 else plan.files[0].entry.name
@@ -211,10 +211,10 @@ class Downloader:
         repository = Repository(self.options.cache, reference)
         commit = repository.commit_of(reference.revision or "main")
         if commit is None:
-            raise problems.not_cached(reference)
+            raise not_cached(reference)
         listing = repository.listing(commit)
         if not listing.entries:
-            raise problems.not_cached(reference)
+            raise not_cached(reference)
         return listing
 
     def _look(self, repository: Repository, listing: Listing, entries: Sequence[Entry]) -> tuple[FilePlan, ...]:
@@ -303,7 +303,7 @@ class _Explained:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, (DownloadError, StoppedError)):
-            failure = problems.explain(error, *self._arguments)
+            failure = explain(error, *self._arguments)
             if failure is not None:
                 token = self._arguments[1]
                 raise DownloadError(
@@ -316,8 +316,8 @@ def _free_space(place: Path) -> int:
 
 
 def _is_unreachable(error: BaseException) -> bool:
-    code = problems.status_of(error)
-    return problems.is_offline(error) or (problems.is_network(error) if code is None else code >= 500 or code == 429)
+    code = status_of(error)
+    return is_offline(error) or (is_network(error) if code is None else code >= 500 or code == 429)
 
 
 def _say_lacking(reference: Reference, wanted: Sequence[FilePlan]) -> str:
@@ -332,7 +332,7 @@ def _no_such_file(listing: Listing) -> DownloadError:
         hint = f"it is a directory: {reference.repo} --include '{reference.file}/*'"
         return DownloadError(NOTHING_FOUND, f"`{reference}` is no file", hint)
     if not listing.whole:
-        return problems.not_cached(reference)
+        return not_cached(reference)
     end = Path(str(reference.file)).suffix
     like = sorted(entry.name for entry in listing.entries if end and entry.name.endswith(end))
     names = ", ".join((like or sorted(entry.name for entry in listing.entries))[:10])

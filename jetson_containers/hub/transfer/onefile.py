@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from .checksum import Digest
+from .errors import FAILED, DownloadError
 from .model import State
-from .problems import FAILED, DownloadError
 
 if TYPE_CHECKING:
     from pathlib import Path

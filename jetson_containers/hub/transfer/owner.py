@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .problems import USAGE, DownloadError
+from .errors import USAGE, DownloadError
 
 if TYPE_CHECKING:
     from typing import Mapping

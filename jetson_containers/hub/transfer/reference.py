@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from .problems import USAGE, DownloadError
+from .errors import USAGE, DownloadError
 
 if TYPE_CHECKING:
     from typing import Iterable, Sequence

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .entries import ListingError, checked_commit, checked_entries, checked_entry
+from .errors import FAILED, DownloadError, is_transient, one_line, retry_after, status_of
+from .explain import explain, no_hub
 from .model import Entry, Listing
-from .problems import FAILED, DownloadError, explain, is_transient, no_hub, one_line, retry_after, status_of
 
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterator, TypeVar

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 
 from .checksum import Digest
 from .entries import ListingError, checked_commit, checked_entries, checked_entry, checked_etag, shown
+from .errors import FAILED, NOT_READY, DownloadError
 from .model import Entry, FilePlan, Listing, State
 from .owner import Owner
-from .problems import FAILED, NOT_READY, DownloadError
 from .reference import is_safe
 
 if TYPE_CHECKING:

@@ -149,7 +149,7 @@ def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str =
 
 def board_named(name: str) -> Board:
     """The module by one of its ids. Raises UsageError listing them."""
-    found = tables.board_ids().get(name.lower())
+    found = tables.board_id(name)
     if found is None:
         known = f"boards: {', '.join(sorted(tables.boards()))}"
         raise UsageError(f"unknown board `{name}`", hint=did_you_mean(name, tables.board_ids(), otherwise=known))

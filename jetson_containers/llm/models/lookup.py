@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import JetsonError, NotReadyError, UsageError
 from jetson_containers.core.suggest import did_you_mean
-from jetson_containers.hub.transfer.problems import DownloadError
+from jetson_containers.hub.transfer.errors import DownloadError
 from jetson_containers.hub.transfer.reference import is_wanted, parse
 from jetson_containers.llm.models import weight_files
 from jetson_containers.llm.models.config import from_hf

@@ -369,3 +369,22 @@ def test_ccache_options_of_upstream_are_accepted(capsys: pytest.CaptureFixture[s
     code, _, err = run(capsys, *argv, "--ccache-dir", "/x")
     assert code == 0
     assert "--ccache has no effect" in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (("build", "--dry-run", "--json", "Numpy>=2"), ["numpy>=2"]),
+        (("show", "NUMPY"), ["numpy"]),
+        (("why", "Numpy"), ["numpy", "available"]),
+        (("tree", "Huggingface-Hub"), ["huggingface_hub"]),
+        (("list", "NUMPY"), ["numpy"]),
+    ],
+)
+def test_commands_take_names_without_regard_to_case_and_hyphens(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], words: list[str]
+) -> None:
+    """Commands take names without regard to case and hyphens."""
+    code, out, err = run(capsys, *argv, "--target", "cpu")
+    assert code == 0, err
+    assert all(word in out for word in words)

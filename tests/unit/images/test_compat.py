@@ -304,7 +304,7 @@ class TestRules:
 
     def test_classes_of_l4t_say_why_and_with_what_evidence(self) -> None:
         """Every class of L4T says why and who found out."""
-        for row in tables.load("compat")["classes"]:
+        for row in load_facts("compat")["classes"]:
             assert row["why"]
             assert row["evidence"]
             assert row["takes"]

@@ -11,7 +11,7 @@ from hypothesis import given, strategies
 
 from jetson_containers.cli import main
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError
-from jetson_containers.lint import rules_definition, shell
+from jetson_containers.lint import programs, rules_definition, shell
 from jetson_containers.lint.findings import RULES, suppressions
 from jetson_containers.lint.run import lint
 from jetson_containers.lint.shellcheck import ShellCheck
@@ -40,6 +40,12 @@ def write(tree: Path, name: str, files: Mapping[str, str]) -> Path:
 def recipe(body: str = "RUN hello\n", header: str = GOOD_HEADER, base: str = FROM) -> str:
     lines = "".join(f"# {line}\n" for line in header.splitlines())
     return f"#---\n# name: pkg\n{lines}#---\n{base}{body}"
+
+
+@pytest.fixture(autouse=True)
+def _programs_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipes of these tests call what they do not bring; `test_programs` is about that."""
+    monkeypatch.setattr(programs, "BROUGHT_BY", {})
 
 
 def rules_of(tree: Path, *, targets: Sequence[str] = CPU, shellcheck: bool = False) -> list[str]:
@@ -276,7 +282,7 @@ def test_rule_leaves_a_correct_definition_alone(tmp_path: Path, rule: str, _bad:
 def test_rules_without_own_tests_are_in_a_table() -> None:
     """Every rule but those with tests of their own is in a table."""
     own = {"apt-absent", "two-defaults", "layers", "shellcheck", "context-size", "suppression", "suppression-unused"}
-    own |= {"share-missing", "share-unused"}
+    own |= {"share-missing", "share-unused", "command-missing"}
     assert {row[0] for row in (*RUNS, *INSTRUCTIONS, *HEADERS)} == set(RULES) - own
 
 

@@ -358,6 +358,24 @@ class TestTargets:
         assert parse_target(" ".join(parts)) == parse_target(target)
 
     @pytest.mark.parametrize(
+        ("target", "same_as"),
+        [
+            ("Jetson Orin Nano 8GB", "orin-nano-8gb"),
+            ("NVIDIA Jetson AGX Orin 64 GB", "agx-orin-64gb"),
+            ("AGX_Orin_64GB", "agx-orin-64gb"),
+            ("Jetson Orin NX 16GB r36.4.3", "orin-nx-16gb,r36.4.3"),
+            ("Jetson Orin NX 16GB, JetPack 6.2", "orin-nx-16gb,jp6.2"),
+            ("JetPack 6.2", "jp6.2"),
+            ("jp62", "jp6.2"),
+            ("36.4", "r36.4"),
+            ("36.4.3 cu128", "r36.4.3,cu128"),
+        ],
+    )
+    def test_parse_target_accepts_what_people_call_it(self, target: str, same_as: str) -> None:
+        """Case, blanks, underscores and the maker's name make no difference."""
+        assert parse_target(target) == parse_target(same_as)
+
+    @pytest.mark.parametrize(
         ("tag", "same_as"),
         [
             ("r36.4.tegra-aarch64-cu126-22.04", "r36.4.0"),
@@ -500,6 +518,7 @@ class TestEnvironment:
             ({"L4T_VERSION": "R36.3.0"}, "r36.3-cu122-22.04"),
             ({"L4T_VERSION": "36.4.3", "CUDA_VERSION": "12.8"}, "r36.4-cu128-22.04"),
             ({"CUDA_VERSION": "12.8.1"}, "r36.4-cu128-22.04"),
+            ({"CUDA_VERSION": "128"}, "r36.4-cu128-22.04"),
             ({"LSB_RELEASE": "24.04"}, "r36.4-cu126-24.04"),
             ({"LSB_RELEASE": "24.04", "PYTHON_VERSION": "3.11"}, "r36.4-cp311-cu126-24.04"),
             ({"PYTHON_VERSION": "3.12.4"}, "r36.4-cp312-cu126-22.04"),

@@ -20,6 +20,7 @@ from jetson_containers.core.errors import (
     RecipeError,
     UnavailablePackageError,
     UnknownPackageError,
+    UsageError,
 )
 from jetson_containers.core.versions import version_key
 from jetson_containers.recipes import cache, catalog
@@ -708,3 +709,45 @@ LLAMAS = ["llama_cpp:b8000", "llama_cpp:b8000-builder", "llama_cpp:b9016", "llam
 def test_why_lists_the_packages_that_need_it(orin: Catalog, name: str, needed_by: list[str]) -> None:
     """The packages that need a package are listed."""
     assert explain_package(orin, name)["required_by"] == needed_by
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ("llama_cpp", "llama_cpp"),
+        ("Llama-CPP", "llama_cpp"),
+        ("llama cpp", "llama_cpp"),
+        ("Llama-CPP:b9016", "llama_cpp:b9016"),
+        ("PyTorch>=2.6", "pytorch>=2.6"),
+        ("!CUDA", "!cuda"),
+        ("deep_tool", "deep-tool"),
+        ("Nonsense", "Nonsense"),
+        ("Llama*", "Llama*"),
+        ("", ""),
+    ],
+)
+def test_spelled_ignores_case_blanks_and_hyphens(orin: Catalog, request_: str, expected: str) -> None:
+    """The name alone is spelled as the packages spell it; patterns and unknown names stay."""
+    assert orin.spelled(request_) == expected
+
+
+def test_spelled_takes_an_exact_name_first_and_never_guesses() -> None:
+    """Two packages whose names read alike: each is found exactly, a third spelling is refused."""
+    found = Catalog(ORIN, {name: package(name) for name in ("my-tool", "my_tool")})
+    assert [found.spelled(name) for name in ("my-tool", "my_tool")] == ["my-tool", "my_tool"]
+    with pytest.raises(UsageError, match="`my-tool` or `my_tool`"):
+        found.spelled("My Tool")
+
+
+def test_spelled_finds_what_is_absent_or_broken() -> None:
+    """The reason for which a package is not available is said, whatever the spelling."""
+    absent = {"cuda:13": catalog.Absent(package("cuda:13"), "no")}
+    error = RecipeError("broken", path=Path("x"))
+    found = Catalog(ORIN, {}, absent, (error,), (), {"bro-ken": error})
+    assert (found.spelled("CUDA:13"), found.spelled("Bro_Ken")) == ("cuda:13", "bro-ken")
+
+
+def test_spelled_prefers_the_family_to_its_aliases() -> None:
+    """An alias that reads like its own family is no second candidate."""
+    found = Catalog(ORIN, {"my_tool": package("my_tool", aliases=("my-tool",))})
+    assert found.spelled("MY-TOOL") == "my_tool"

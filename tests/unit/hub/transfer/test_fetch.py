@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import huggingface_hub
 import pytest
 
-from jetson_containers.hub.transfer import onefile, problems, remote
+from jetson_containers.hub.transfer import onefile, remote
 from jetson_containers.hub.transfer.credentials import Token
+from jetson_containers.hub.transfer.errors import DownloadError
+from jetson_containers.hub.transfer.explain import explain
 from jetson_containers.hub.transfer.fetch import Downloader, Options
-from jetson_containers.hub.transfer.problems import DownloadError
 from jetson_containers.hub.transfer.progress import Reporter
 from jetson_containers.hub.transfer.reference import Reference
 from jetson_containers.hub.transfer.remote import Patience
@@ -561,7 +562,7 @@ def test_hub_answer_without_sizes_is_refused(hub: HubServer, run: Run) -> None:
 )
 def test_explain_tells_errors_without_an_answer_apart(error: Exception, status: int, words: str) -> None:
     """Errors without an answer of the hub have their own messages."""
-    failure = problems.explain(error, Reference("org/tiny"), Token(), "https://hub")
+    failure = explain(error, Reference("org/tiny"), Token(), "https://hub")
     assert failure
     assert failure.status == status
     assert words in failure.message
@@ -569,7 +570,7 @@ def test_explain_tells_errors_without_an_answer_apart(error: Exception, status: 
 
 def test_explain_leaves_a_bug_alone() -> None:
     """An error of the program is not explained away."""
-    assert problems.explain(KeyError("sha"), Reference("org/tiny"), Token(), "https://hub") is None
+    assert explain(KeyError("sha"), Reference("org/tiny"), Token(), "https://hub") is None
 
 
 # without the hub

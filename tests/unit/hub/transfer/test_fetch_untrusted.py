@@ -14,9 +14,9 @@ import pytest
 
 from jetson_containers.hub.transfer.credentials import Token
 from jetson_containers.hub.transfer.entries import checked_entries, checked_entry
+from jetson_containers.hub.transfer.errors import USAGE, DownloadError
 from jetson_containers.hub.transfer.fetch import Downloader, Options
 from jetson_containers.hub.transfer.model import Entry, Listing
-from jetson_containers.hub.transfer.problems import USAGE, DownloadError
 from jetson_containers.hub.transfer.progress import Reporter
 from jetson_containers.hub.transfer.reference import Reference, is_safe, parse
 from jetson_containers.hub.transfer.store import Repository

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.hub.transfer import problems
+from jetson_containers.hub.transfer import errors
 from jetson_containers.hub.transfer.credentials import Token, find_token
-from jetson_containers.hub.transfer.problems import DownloadError
+from jetson_containers.hub.transfer.errors import DownloadError
 from jetson_containers.hub.transfer.reference import Reference, is_safe, is_wanted, parse, split_patterns
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def test_parse_refuses_other_text(text: str) -> None:
     """Text that is not a reference is refused as a usage error."""
     with pytest.raises(DownloadError) as caught:
         parse(text)
-    assert caught.value.status == problems.USAGE
+    assert caught.value.status == errors.USAGE
 
 
 def test_reference_prints_as_it_is_read() -> None:
@@ -122,7 +122,7 @@ def test_token_that_cannot_be_sent_is_refused_unshown(env: dict[str, str], words
     """A token that cannot be sent is refused without being shown."""
     with pytest.raises(DownloadError) as caught:
         find_token("", env)
-    assert caught.value.status == problems.NOT_READY
+    assert caught.value.status == errors.NOT_READY
     assert words in caught.value.message
     assert "two words" not in caught.value.message
 
@@ -142,9 +142,9 @@ def test_retry_after_is_read(headers: dict[str, str], status: int, seconds: floa
     """How long a server asks to wait is read from its header."""
     error = ConnectionError()
     error.response = SimpleNamespace(status_code=status, headers=headers)  # type: ignore[attr-defined]
-    assert problems.retry_after(error, now=1_000_000) == seconds
+    assert errors.retry_after(error, now=1_000_000) == seconds
 
 
 def test_address_without_its_signature() -> None:
     """Addresses lose their signature before they are shown."""
-    assert problems.one_line("GET https://cdn/x?Signature=abc\n failed") == "GET https://cdn/x failed"
+    assert errors.one_line("GET https://cdn/x?Signature=abc\n failed") == "GET https://cdn/x failed"

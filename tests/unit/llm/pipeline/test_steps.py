@@ -508,7 +508,7 @@ def test_pipeline_keys_change_with_the_calibration_text(recorder: Recorder) -> N
         target=Target(platform=detect.parse_target("cpu")),
         calibration="/data/text.txt",
     )
-    step = calibration.step(job, ("quantize", *calibration.arguments(job)), "/data/q", gpu=False)
+    step = calibration.step(job, ("quantize", *calibration.arguments(job)), "/data/q")
 
     def keys(words: str, when: int) -> list[str]:
         text.write_text(words)

@@ -1,76 +1,31 @@
-"""What can go wrong with a download: told apart, each with the exit status and what helps."""
+"""What an error of the hub's client means: the exit status, what failed and what helps."""
 
 from __future__ import annotations
 
-import email.utils
 import errno
-import re
-import time
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from typing import Any, Mapping
+from .errors import (
+    BAD_ADDRESS,
+    FAILED,
+    NOT_READY,
+    NOTHING_FOUND,
+    USAGE,
+    DownloadError,
+    headers_of,
+    is_network,
+    is_offline,
+    one_line,
+    retry_after,
+    status_of,
+)
 
+if TYPE_CHECKING:
     from .credentials import Token
     from .reference import Reference
 
-FAILED, USAGE, NOTHING_FOUND, NOT_READY = 1, 2, 3, 4  # exit statuses
-_HTTP_LIBRARIES = frozenset({"requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2"})
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-_BAD_ADDRESS = frozenset({"InvalidURL", "UnsupportedProtocol", "MissingSchema", "InvalidSchema", "InvalidProxyURL"})
 _WRITING = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MAY_NOT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-
-
-class DownloadError(Exception):
-    """A download that cannot be had: the exit status, what failed and what helps."""
-
-    def __init__(self, status: int, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.hint = hint
-
-
-def status_of(error: BaseException) -> int | None:
-    """The HTTP status an error came with; None when no answer came."""
-    code = getattr(getattr(error, "response", None), "status_code", None)
-    return code if isinstance(code, int) else None
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether the same request may work in a moment."""
-    if is_offline(error) or "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return False
-    code = status_of(error)
-    return code in _TRANSIENT if code is not None else is_network(error)
-
-
-def is_network(error: BaseException) -> bool:
-    """Whether the connection failed, whatever HTTP library the client stands on."""
-    if isinstance(error, ValueError) or type(error).__name__ in _BAD_ADDRESS:
-        return False  # an answer that is no JSON, an address that is none: requests has its own kinds of both
-    if isinstance(error, (ConnectionError, TimeoutError)):
-        return True
-    return any(kind.__module__.split(".")[0] in _HTTP_LIBRARIES for kind in type(error).__mro__)
-
-
-def is_offline(error: BaseException) -> bool:
-    """Whether the client was told (HF_HUB_OFFLINE) not to ask."""
-    return type(error).__name__ in {"OfflineModeIsEnabled", "OfflineModeIsEnabledError"}
-
-
-def retry_after(error: BaseException, now: float | None = None) -> float | None:
-    """Seconds the server asks to wait: `Retry-After` (seconds or a date) or the hub's `RateLimit: "api";r=0;t=55`."""
-    headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", None) or {}
-    given = str(headers.get("Retry-After") or "").strip()
-    if given.isdigit():
-        return float(given)
-    date = email.utils.parsedate_tz(given) if given else None
-    if date is not None:
-        return max(0.0, email.utils.mktime_tz(date) - (time.time() if now is None else now))
-    limit = re.search(r";\s*r=0\s*;\s*t=(\d+)", str(headers.get("RateLimit") or ""))
-    return float(limit.group(1)) if limit and status_of(error) == 429 else None
 
 
 def explain(error: BaseException, reference: Reference, token: Token, endpoint: str) -> DownloadError | None:
@@ -95,7 +50,7 @@ def explain(error: BaseException, reference: Reference, token: Token, endpoint: 
 
 def _from_answer(error: BaseException, code: int, reference: Reference, token: Token, endpoint: str) -> DownloadError:
     """Explain an answer of the hub by its error code, its words and its status, in this order."""
-    kind = _headers(error).get("X-Error-Code") or ""
+    kind = headers_of(error).get("X-Error-Code") or ""
     words = server_words(error)
     page = reference.page(endpoint)
     if kind == "GatedRepo":
@@ -149,7 +104,7 @@ def _without_answer(error: BaseException, reference: Reference, endpoint: str) -
             NOT_READY, f"the certificate of {endpoint} cannot be verified",
             "behind a proxy that opens TLS, name its CA file in SSL_CERT_FILE and REQUESTS_CA_BUNDLE",
         )  # fmt: skip
-    if name in _BAD_ADDRESS:
+    if name in BAD_ADDRESS:
         return DownloadError(
             USAGE, f"`{endpoint}` is no address of a hub: {one_line(error)}",
             "HF_ENDPOINT and proxies have to begin with https:// or http://",
@@ -217,17 +172,8 @@ def _missing(reference: Reference, token: Token, endpoint: str, page: str) -> Do
 
 def server_words(error: BaseException) -> str:
     """What the hub says itself, one line."""
-    return one_line(_headers(error).get("X-Error-Message") or getattr(error, "server_message", None) or "")
-
-
-def one_line(text: Any) -> str:
-    """The first 200 characters without line breaks; addresses lose their query, which may hold a signature."""
-    return re.sub(r"(https?://[^\s?]+)\?\S+", r"\1", " ".join(str(text).split()))[:200]
+    return one_line(headers_of(error).get("X-Error-Message") or getattr(error, "server_message", None) or "")
 
 
 def _in_words(words: str) -> str:
     return ": " + words if words else ""
-
-
-def _headers(error: BaseException) -> Mapping[str, str]:
-    return getattr(getattr(error, "response", None), "headers", None) or {}
