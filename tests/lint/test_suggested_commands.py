@@ -22,7 +22,7 @@ PROGRAMS = (
 # A program where a command begins (of the text, or within backticks or after a colon) and a value before it ends.
 COMMAND = re.compile(rf"(?:^|`|: )(?:{PROGRAMS}) [^`;\n]*{VALUE}")
 SENTENCES = {  # begin with the name of a program and suggest nothing
-    f"docker {VALUE} through `{VALUE}` {VALUE}",
+    f"docker {VALUE} (API {VALUE}) through `{VALUE}` {VALUE}",
     f"docker {VALUE} on this kernel may start nothing",
     f"`git {VALUE}` of a branch, which moves",  # VALUE: a word of git's own
     f"jetson-containers {VALUE}",  # the version

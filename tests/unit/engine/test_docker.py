@@ -392,6 +392,9 @@ def test_local_image_without_names_and_labels_is_read() -> None:
 
 def test_engine_import_is_light() -> None:
     """Importing the engine imports no large library."""
-    heavy = "{'docker', 'requests', 'jinja2', 'rich', 'yaml', 'huggingface_hub', 'resolvelib'}"
+    heavy = (
+        "{'docker', 'requests', 'jinja2', 'rich', 'yaml', 'huggingface_hub', 'resolvelib', 'http.server', 'hashlib',"
+        " 'jetson_containers.dockerfile.parser', 'jetson_containers.engine.context'}"
+    )
     program = f"import sys, jetson_containers.engine.docker; print(sorted({heavy} & set(sys.modules)))"
     assert Children().run([sys.executable, "-c", program], env=ENV).output == "[]"
