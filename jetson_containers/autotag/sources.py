@@ -15,7 +15,7 @@ from jetson_containers.core.errors import JetsonError, RegistryError, UsageError
 from jetson_containers.images import compat
 from jetson_containers.images.labels import PACKAGES, PLATFORM, is_ours, read
 from jetson_containers.images.name import ImageName
-from jetson_containers.registry import DOCKER_HUB, ImageRepository, Listings, TagListing
+from jetson_containers.registry.types import DOCKER_HUB, ImageRepository, TagListing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from jetson_containers.engine.interface import Engine, LocalImage
     from jetson_containers.images.compat import ImageFacts
     from jetson_containers.platforms.platform import Platform
-    from jetson_containers.registry import Tag
+    from jetson_containers.registry.listing import Listings
+    from jetson_containers.registry.types import Tag
 
     Names = Callable[[str], Collection[str]]
 
