@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = ROOT_DIR / "jetson_containers"
-APART = ("container_scripts", "recipes/upstream/child", "core/errors.py", "catalogue.py")  # no hints; the docs' names
+APART = ("container_scripts", "recipes/upstream/child", "core/errors.py")  # no hints
 VALUE = "\0"
 PROGRAMS = (
     r"jetson-containers|\./\w+\.sh|(?:\./)?autotag|docker|sudo|curl|git|pip|apt(?:-get)?|chown|chmod|rm|mv|cp|mkdir"
