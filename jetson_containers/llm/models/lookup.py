@@ -38,7 +38,7 @@ from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.hub import ModelInfo
+    from jetson_containers.hub.describe import ModelInfo
     from jetson_containers.hub.transfer.reference import Reference
     from jetson_containers.llm.models.config import ModelConfig
     from jetson_containers.llm.models.types import ModelHub

@@ -10,7 +10,7 @@ from jetson_containers.llm.pipeline.types import Origin
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jetson_containers.hub import ModelInfo
+    from jetson_containers.hub.describe import ModelInfo
     from jetson_containers.llm.fit.weights import Weights
     from jetson_containers.llm.models.config import ModelConfig
     from jetson_containers.llm.pipeline.types import Step

@@ -19,7 +19,8 @@ from jetson_containers.autotag.search import AutotagOptions, choose, refusals, s
 from jetson_containers.autotag.sources import RegistrySource
 from jetson_containers.platforms import detect
 from jetson_containers.platforms.platform import Arch, Platform
-from jetson_containers.registry import ImageRepository, Listings
+from jetson_containers.registry.listing import Listings
+from jetson_containers.registry.types import ImageRepository
 from tests.paths import TESTS_DIR, UNIT_DIR
 
 if TYPE_CHECKING:
