@@ -100,7 +100,7 @@ class Fit:
         return self.peak_bytes <= self.available_bytes
 
     def to_json(self) -> dict[str, Any]:
-        """The keys of interface.md and some more."""
+        """The prediction for `llm fit --json`."""
         rounded = {
             name: None if value is None else round(value, 2)
             for name, value in (

@@ -61,7 +61,7 @@ class FitAnswer:
         return self.fits[0]
 
     def to_json(self) -> dict[str, Any]:
-        """The best one with the keys of interface.md; the others below `alternatives`."""
+        """The best one for `llm fit --json`; the others below `alternatives`."""
         first, *others = [{"model": self.model, **fit.to_json()} for fit in self.fits]
         return {**first, "advice": [item.text for item in self.advice], "alternatives": others}
 

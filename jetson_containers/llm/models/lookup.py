@@ -62,7 +62,7 @@ def find(
     has, the commit stays open.
 
     Raises UsageError for a path that is missing, outside the data directory or not a model, and what
-    `hub.describe` raises for a name of the hub (no such repository, gated, unreachable and not cached).
+    `describe.describe` raises for a name of the hub (no such repository, gated, unreachable and not cached).
     """
     if model == "tiny":
         return _tiny()

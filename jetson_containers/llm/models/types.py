@@ -20,7 +20,7 @@ class ModelHub(Protocol):
     """What is asked of the model hub; `jetson_containers.hub` is the real one."""
 
     def describe(self, reference: str) -> ModelInfo:
-        """Revision, files and config.json of a repository, without its weights. Raises as `hub.describe`."""
+        """Revision, files and config.json of a repository, without its weights. Raises as `describe.describe`."""
         ...
 
     def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:

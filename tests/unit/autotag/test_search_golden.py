@@ -94,7 +94,7 @@ def test_autotag_choice_runs_on_the_host_by_an_independent_rule(name: str, packa
 
 
 def family(l4t: Version | None) -> str:
-    """The groups of interface.md: 32.7, 35, 36 before and from 36.4, 38 with 39."""
+    """The groups of L4T: 32.7, 35, 36 before and from 36.4, 38 with 39."""
     if l4t is None:
         return ""
     if l4t.major == 36:
