@@ -43,7 +43,7 @@ class BuildPlan:
     base: str
     packages: tuple[str, ...]  # names in the order they stand in the image
     notices: tuple[str, ...] = ()
-    tests: tuple[str, ...] = ()  # packages whose tests a build would run now; known to `building.decide`
+    tests: tuple[str, ...] = ()  # packages whose tests a build would run now; known to `builder.decide`
 
     @property
     def top(self) -> Stage:
@@ -51,7 +51,7 @@ class BuildPlan:
         return self.stages[-1]
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as interface.md specifies it."""
+        """The plan for `build --dry-run --json`."""
         return {
             "schema": 1,
             "platform": self.platform.to_json(),
@@ -121,7 +121,7 @@ def make(
 def check_layers(plan: BuildPlan, *, per_stage: int = 0) -> None:
     """Raise LayerBudgetError, naming the largest contributors, when a build would stack more than overlay2 can.
 
-    `per_stage` is what the builder adds to each stage (`dockerfile.CA_COPY_LAYERS` with the legacy builder).
+    `per_stage` is what the builder adds to each stage (`inject.CA_COPY_LAYERS` with the legacy builder).
     """
     by_key = {stage.key: stage for stage in plan.stages}
     for stage in plan.stages:
@@ -170,7 +170,7 @@ def totals(plans: Sequence[BuildPlan]) -> dict[str, int]:
 def multiple_json(
     platform: Platform, plans: Sequence[BuildPlan], errors: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
-    """Several plans as interface.md specifies them; `errors` are `{"request", "reason"}`."""
+    """Several plans for `build --multiple --dry-run --json`; `errors` are `{"request", "reason"}`."""
     return {
         "schema": 1,
         "platform": platform.to_json(),
