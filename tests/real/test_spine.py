@@ -15,7 +15,7 @@ import pytest
 
 from jetson_containers.engine.interface import BuildRequest
 from tests.real.conftest import LABEL, PREFIX, SESSION
-from tests.unit.container_scripts.image_check.test_image_check import linked
+from tests.unit.container_scripts.test_image_check import linked
 
 if TYPE_CHECKING:
     from jetson_containers.engine.interface import Engine
