@@ -265,10 +265,11 @@ def main() -> None:
     target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     earlier = HERE / "before.json"
     before = json.loads(earlier.read_text()) if earlier.is_file() and not options.before else None
+    if options.before:
+        return
     text = table(result, before)
     print(text)
-    if not options.before:
-        (HERE / "result.md").write_text(text, encoding="utf-8")
+    (HERE / "result.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

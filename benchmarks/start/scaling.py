@@ -77,7 +77,8 @@ def growth(rows: Mapping[str, Mapping[str, float]], kind: str) -> float:
     """Time per n log n at the largest size, as a multiple of that at a tenth of it; 1 is exactly n log n."""
     largest = max(map(int, rows))
     tenth = largest // 10
-    per = {size: rows[str(size)][f"{kind}_s"] / (size * math.log(size)) for size in (tenth, largest)}
+    taken = {size: max(0.001, rows[str(size)][f"{kind}_s"]) for size in (tenth, largest)}  # the clock's resolution
+    per = {size: seconds / (size * math.log(size)) for size, seconds in taken.items()}
     return round(per[largest] / per[tenth], 2)
 
 
