@@ -12,7 +12,7 @@ from jetson_containers.cli.app import App, collect, command
 from jetson_containers.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from jetson_containers.hub.transfer.model import Result
+    from jetson_containers.hub.transfer.types import DownloadResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def download(app: App, *, given: DownloadArguments) -> int:
     options: dict[str, Any] = {"cache": Path(given.cache_dir).expanduser()} if given.cache_dir else {}
     options.update(kind=given.kind, dry_run=given.dry_run, verify=given.verify, token=given.token)
     options.update(include=tuple(split_patterns(given.include)), exclude=tuple(exclude))
-    results: list[Result] = []
+    results: list[DownloadResult] = []
     for result in download(given.repositories, app.settings, app.console, **options):
         results.append(result)
         if not (app.console.as_json or given.dry_run):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.hub import downloads
 from jetson_containers.hub.transfer.errors import DownloadError
-from jetson_containers.hub.transfer.model import State
 from jetson_containers.hub.transfer.reference import parse
-from jetson_containers.hub.transfer.store import Repository
+from jetson_containers.hub.transfer.store import CachedRepository
+from jetson_containers.hub.transfer.types import FileState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
     from jetson_containers.hub.transfer.fetch import Downloader
-    from jetson_containers.hub.transfer.model import Entry, Listing
+    from jetson_containers.hub.transfer.types import RepositoryFile, RepositoryListing
 
 # File name ends by format. The original PyTorch forms count as one.
 _FORMATS = {"safetensors": (".safetensors",), "bin": (".bin", ".pt", ".pth"), "gguf": (".gguf",)}
@@ -45,7 +45,7 @@ class ModelInfo:
     id: str
     revision: str
     commit: str
-    files: tuple[Entry, ...]
+    files: tuple[RepositoryFile, ...]
     weights: Mapping[str, int] = field(default_factory=dict)
     gated: bool | str = False
     config: Mapping[str, Any] | None = None
@@ -73,7 +73,7 @@ def describe(
         config, problem = _config(downloader, listing)
         named = config is not None and "quantization_config" not in config
         beside = _json(downloader, listing, _QUANTIZED)[0] if named and _has(listing, _QUANTIZED) else None
-    repository = Repository(downloader.options.cache, listing.reference)
+    repository = CachedRepository(downloader.options.cache, listing.reference)
     return ModelInfo(
         listing.reference.repo,
         listing.revision,
@@ -88,7 +88,7 @@ def describe(
     )
 
 
-def weight_bytes(files: Sequence[Entry]) -> dict[str, int]:
+def weight_bytes(files: Sequence[RepositoryFile]) -> dict[str, int]:
     """Bytes of the weights by format: of the files that are loaded by their name, where there are such."""
     found: dict[str, int] = {}
     for name, ends in _FORMATS.items():
@@ -99,17 +99,17 @@ def weight_bytes(files: Sequence[Entry]) -> dict[str, int]:
     return found
 
 
-def _has(listing: Listing, name: str) -> bool:
+def _has(listing: RepositoryListing, name: str) -> bool:
     return any(entry.name == name for entry in listing.entries)
 
 
-def _config(downloader: Downloader, listing: Listing) -> tuple[Mapping[str, Any] | None, str]:
+def _config(downloader: Downloader, listing: RepositoryListing) -> tuple[Mapping[str, Any] | None, str]:
     """config.json, of an adapter its own, or the reason why there is none."""
     name = next((name for name in ("config.json", "adapter_config.json") if _has(listing, name)), "")
     return _json(downloader, listing, name) if name else (None, "there is no config.json")
 
 
-def _json(downloader: Downloader, listing: Listing, name: str) -> tuple[Mapping[str, Any] | None, str]:
+def _json(downloader: Downloader, listing: RepositoryListing, name: str) -> tuple[Mapping[str, Any] | None, str]:
     """An object of a small file, or the reason why there is none."""
     reference = replace(listing.reference, file=name)
     try:
@@ -126,13 +126,13 @@ def _json(downloader: Downloader, listing: Listing, name: str) -> tuple[Mapping[
     return (config, "") if isinstance(config, dict) else (None, f"{name} holds no object")
 
 
-def _path_if_whole(repository: Repository, listing: Listing) -> Path | None:
+def _path_if_whole(repository: CachedRepository, listing: RepositoryListing) -> Path | None:
     """The snapshot, when all files are there by their size; checksums are the download's business."""
     if not listing.whole or not all(_is_here(repository, listing.commit, entry) for entry in listing.entries):
         return None
     return repository.snapshot(listing.commit)
 
 
-def _is_here(repository: Repository, commit: str, entry: Entry) -> bool:
+def _is_here(repository: CachedRepository, commit: str, entry: RepositoryFile) -> bool:
     linked = (repository.snapshot(commit) / entry.name).exists()
-    return linked and repository.check(commit, entry, rehash=False, write=False).state is State.CACHED
+    return linked and repository.check(commit, entry, rehash=False, write=False).state is FileState.CACHED

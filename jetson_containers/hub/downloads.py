@@ -16,7 +16,7 @@ from jetson_containers.core.errors import (
 )
 from jetson_containers.hub.transfer import errors
 from jetson_containers.hub.transfer.credentials import Token, find_token
-from jetson_containers.hub.transfer.fetch import Downloader, Options
+from jetson_containers.hub.transfer.fetch import Downloader, DownloadOptions
 from jetson_containers.hub.transfer.progress import Reporter
 from jetson_containers.hub.transfer.remote import StoppedError
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
-    from jetson_containers.hub.transfer.model import Result
+    from jetson_containers.hub.transfer.types import DownloadResult
 
 _ERRORS: dict[int, type[JetsonError]] = {
     errors.FAILED: StepError,
@@ -44,8 +44,8 @@ def cache_of(data: Path) -> Path:
 
 def download(
     references: Sequence[str], settings: Settings, console: Console, *, token: str = "", **given: Any
-) -> Iterator[Result]:
-    """Download below the data directory; each result as soon as it is complete. `given`: fields of `Options`.
+) -> Iterator[DownloadResult]:
+    """Download below the data directory; each result as soon as it is complete. `given`: fields of `DownloadOptions`.
 
     Raises UsageError, NothingMatchedError, NotReadyError (no token, network or space) and StepError (wrong bytes).
     """
@@ -57,7 +57,7 @@ def downloader(settings: Settings, console: Console, *, token: str = "", **given
     """The transfer with this machine's settings. Raises DownloadError; use it inside `told()`."""
     given.setdefault("cache", cache_of(settings.path("data")))
     given.setdefault("offline", bool(settings["offline"]))
-    options = Options(**{"endpoint": settings.env.get("HF_ENDPOINT", ""), **given})
+    options = DownloadOptions(**{"endpoint": settings.env.get("HF_ENDPOINT", ""), **given})
     reporter = Reporter(quiet=console.level == Level.QUIET, stream=console.err, warn=console.warning)
     found = Token() if options.offline else find_token(token, settings.env)  # a login may ask the hub for a fresh one
     return Downloader(options, found, reporter, env=settings.env)

@@ -85,3 +85,22 @@ def test_modules_that_texts_name_exist() -> None:
             named = {Path(page).name for page in _PAGE.findall(text)} - {"README.md", "A.md", "NAME.md"}
             gone += [f"{path.relative_to(ROOT)}: {page}" for page in sorted(named - pages)]
     assert gone == []
+
+
+def test_tools_import_only_what_is_there() -> None:
+    """Programs beside the package name modules, functions and classes that it has."""
+    known, gone = modules(ROOT), []
+    for path in (path for folder in ("tools", "benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        old = {id(node) for each in ast.walk(tree) if isinstance(each, ast.ExceptHandler) for node in ast.walk(each)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and id(node) not in old and (node.module or "").startswith(OURS):
+                module = (node.module or "").removeprefix(f"{PACKAGE}.")
+                text = known[module].read_text() if module in known else ""
+                gone += [
+                    f"{path.relative_to(ROOT)}: {node.module}.{one.name}"
+                    for one in node.names
+                    if f"{module}.{one.name}" not in known
+                    and not re.search(rf"^(def |class )?{one.name}\b", text, re.M)
+                ]
+    assert gone == []

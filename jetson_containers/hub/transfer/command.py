@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .credentials import Token, find_token
 from .errors import NOT_READY, DownloadError
-from .fetch import Downloader, Options
+from .fetch import Downloader, DownloadOptions
 from .progress import Reporter, show_bytes
 from .reference import KINDS, split_patterns
 from .remote import StoppedError
@@ -21,7 +21,7 @@ from .store import write_whole
 if TYPE_CHECKING:
     from typing import NoReturn, Sequence
 
-    from .model import Plan, Result
+    from .types import DownloadPlan, DownloadResult
 
 ABOUT = """Download models, data sets or single files from the Hugging Face hub and print where they are.
 
@@ -74,13 +74,13 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def options_of(given: argparse.Namespace) -> Options:
+def options_of(given: argparse.Namespace) -> DownloadOptions:
     """What the options mean, with the environment's defaults."""
     exclude = split_patterns(given.exclude) + (["*.safetensors"] if given.skip_safetensors else [])
     offline = given.offline or any(
         os.environ.get(name, "").upper() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     )
-    return Options(
+    return DownloadOptions(
         cache=Path(given.cache_dir or default_cache()).expanduser(),
         kind=given.type,
         include=tuple(split_patterns(given.include)),
@@ -100,7 +100,7 @@ def default_cache() -> str:
     return str(constants.HF_HUB_CACHE)
 
 
-def dry_run_lines(plans: Sequence[Plan]) -> list[str]:
+def dry_run_lines(plans: Sequence[DownloadPlan]) -> list[str]:
     """`BYTES STATE FILE` a line below each repository, and the sum."""
     lines: list[str] = []
     for plan in plans:
@@ -127,7 +127,7 @@ def run(given: argparse.Namespace) -> None:
     options = options_of(given)
     _warn_about_place(options, reporter)
     downloader = Downloader(options, Token() if options.offline else find_token(given.token), reporter)
-    results: list[Result] = []
+    results: list[DownloadResult] = []
     for result in downloader.download(given.repo):
         results.append(result)
         if not (given.json or given.dry_run):
@@ -140,7 +140,7 @@ def run(given: argparse.Namespace) -> None:
         write_whole(Path(given.location_file), "".join(f"{result.path}\n" for result in results))
 
 
-def _warn_about_place(options: Options, reporter: Reporter) -> None:
+def _warn_about_place(options: DownloadOptions, reporter: Reporter) -> None:
     inside = options.cache.absolute().parts[:2] == ("/", "data")
     if inside and not options.offline and not options.dry_run and not os.path.ismount("/data"):
         reporter.warn(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .model import Entry
 from .reference import is_safe
+from .types import RepositoryFile
 
 if TYPE_CHECKING:
     from typing import Iterable
@@ -36,19 +36,19 @@ def checked_etag(value: object) -> str:
     raise ListingError(f"the checksum {shown(value)} is not 40 or 64 hexadecimal digits")
 
 
-def checked_entry(name: object, size: object, blob_id: object, sha256: object = None) -> Entry:
+def checked_entry(name: object, size: object, blob_id: object, sha256: object = None) -> RepositoryFile:
     """One file; `sha256` None for a file that git itself keeps. Raises ListingError."""
     if not isinstance(name, str) or not is_safe(name):
         raise ListingError(f"the file name {shown(name)} is not a relative path below the repository")
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < _LARGEST:
         raise ListingError(f"the size {shown(size)} of {shown(name)} is not a number of bytes")
     blob = _matching(_SHA1, blob_id, f"the blob ID of {shown(name)}", 40)
-    return Entry(
+    return RepositoryFile(
         name, size, blob, None if sha256 is None else _matching(_SHA256, sha256, f"the sha256 of {shown(name)}", 64)
     )
 
 
-def checked_entries(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+def checked_entries(entries: Iterable[RepositoryFile]) -> tuple[RepositoryFile, ...]:
     """All files of a commit. Raises ListingError for a name that comes twice, or is the directory of another file."""
     found = tuple(entries)
     names: set[str] = set()

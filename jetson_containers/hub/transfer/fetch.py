@@ -13,28 +13,28 @@ from typing import TYPE_CHECKING
 
 from .errors import NOT_READY, NOTHING_FOUND, DownloadError, is_network, is_offline, status_of
 from .explain import explain, not_cached
-from .model import FilePlan, Listing, Plan, Result, State
 from .onefile import FileTransfer
 from .owner import owner_of
 from .progress import Reporter, show_bytes
 from .reference import is_wanted, parse
 from .remote import Hub, Patience, Stop, StoppedError
-from .store import Repository
+from .store import CachedRepository
+from .types import DownloadPlan, DownloadResult, FilePlan, FileState, RepositoryListing
 
 if TYPE_CHECKING:
     from typing import Callable, Iterable, Iterator, Mapping, Sequence
 
     from .credentials import Token
-    from .model import Entry
     from .owner import Owner
     from .reference import Reference
+    from .types import RepositoryFile
 
 JOBS = 8  # files at the same time
 _STOPPING = 2.0  # seconds that the other files of a failed download get to stop
 
 
 @dataclass(frozen=True)
-class Options:
+class DownloadOptions:
     """What was asked for besides the references. `cache` is the library's cache directory."""
 
     cache: Path
@@ -54,7 +54,7 @@ class Downloader:
 
     def __init__(
         self,
-        options: Options,
+        options: DownloadOptions,
         token: Token,
         reporter: Reporter,
         *,
@@ -71,51 +71,51 @@ class Downloader:
         self._hub_made: Hub | None = None
         reporter.secret = token.value
 
-    def download(self, references: Sequence[str]) -> Iterator[Result]:
+    def download(self, references: Sequence[str]) -> Iterator[DownloadResult]:
         """Plan all, then fetch one reference after the other; each result comes as soon as it is complete.
 
         Raises DownloadError. A path that exists is handed back unchanged.
         """
         items = self.plan(references)
-        plans = [item for item in items if isinstance(item, Plan)]
+        plans = [item for item in items if isinstance(item, DownloadPlan)]
         if not self.options.dry_run:
             self.check_space(plans)
         for item in items:
-            if isinstance(item, Result):
+            if isinstance(item, DownloadResult):
                 yield item
             elif self.options.dry_run:
-                yield Result(str(item.path), item)
+                yield DownloadResult(str(item.path), item)
             else:
                 yield self.fetch(item)
 
-    def plan(self, references: Sequence[str]) -> list[Plan | Result]:
+    def plan(self, references: Sequence[str]) -> list[DownloadPlan | DownloadResult]:
         """What each reference comes to, without fetching a file. Raises DownloadError."""
-        items: list[Plan | Result] = []
+        items: list[DownloadPlan | DownloadResult] = []
         for text in references:
             if os.path.exists(text):  # noqa: PTH110 - Path.exists raises for a name that is too long
                 self.reporter.say(f"{text} is a path on this machine; nothing to download")
-                items.append(Result(str(Path(text))))
+                items.append(DownloadResult(str(Path(text))))
                 continue
             reference = parse(text, self.options.kind)
             items.append(self.plan_listing(self.listing(reference)))
         return items
 
-    def plan_listing(self, listing: Listing) -> Plan:
+    def plan_listing(self, listing: RepositoryListing) -> DownloadPlan:
         """What is here of the wanted files of a listing. Raises DownloadError when none is wanted."""
         reference = listing.reference
         with self._explained(reference):
             entries = self._wanted(listing)
-            repository = Repository(self.options.cache, reference, self._owner)
+            repository = CachedRepository(self.options.cache, reference, self._owner)
             path = repository.snapshot(listing.commit)
             files = self._look(repository, listing, entries)
-        return Plan(listing, files, path / reference.file if reference.file else path)
+        return DownloadPlan(listing, files, path / reference.file if reference.file else path)
 
-    def listing(self, reference: Reference) -> Listing:
+    def listing(self, reference: Reference) -> RepositoryListing:
         """The files of a repository. Raises DownloadError."""
         with self._explained(reference):
             return self._listing(reference)
 
-    def _listing(self, reference: Reference) -> Listing:
+    def _listing(self, reference: Reference) -> RepositoryListing:
         """From the hub, or from the cache when offline or when the hub does not answer."""
         if self.options.offline:
             return self._listing_here(reference)
@@ -132,7 +132,7 @@ class Downloader:
             self.reporter.warn(f"{explained}; using what is in the cache")
             return listing
 
-    def check_space(self, plans: Iterable[Plan]) -> None:
+    def check_space(self, plans: Iterable[DownloadPlan]) -> None:
         """Refuse before the first byte when what is missing does not fit."""
         missing = sum({item.entry.etag: item.needs for plan in plans for item in plan.files}.values())
         if not missing:
@@ -148,14 +148,14 @@ class Downloader:
                 "free some space, take less (--include, --exclude), or give another place with --cache-dir",
             )
 
-    def fetch(self, plan: Plan, *, move: bool = True) -> Result:
+    def fetch(self, plan: DownloadPlan, *, move: bool = True) -> DownloadResult:
         """Fetch what is missing of one plan, in parallel; `move`: the revision means this commit from now on."""
         reference = plan.listing.reference
         with self._explained(reference):
-            repository = Repository(self.options.cache, reference, self._owner)
+            repository = CachedRepository(self.options.cache, reference, self._owner)
             repository.hand_over()
             states = {item.entry.name: item.state for item in plan.files}
-            wanted = [item for item in plan.files if item.state is not State.CACHED]
+            wanted = [item for item in plan.files if item.state is not FileState.CACHED]
             if wanted and self.options.offline:
                 raise not_cached(reference, _say_lacking(reference, wanted))
             if wanted:
@@ -166,7 +166,7 @@ class Downloader:
             for item in plan.files:
                 repository.link(plan.listing.commit, item.entry)
             repository.record(plan.listing, move=move)
-        return Result(str(plan.path), plan, states)
+        return DownloadResult(str(plan.path), plan, states)
 
     @property
     def endpoint(self) -> str:
@@ -192,7 +192,7 @@ class Downloader:
     def _owner(self) -> Owner:
         return owner_of(self.options.cache, self._env)
 
-    def _wanted(self, listing: Listing) -> list[Entry]:
+    def _wanted(self, listing: RepositoryListing) -> list[RepositoryFile]:
         reference = listing.reference
         if reference.file:
             found = [entry for entry in listing.entries if entry.name == reference.file]
@@ -207,8 +207,8 @@ class Downloader:
             )
         return found
 
-    def _listing_here(self, reference: Reference) -> Listing:
-        repository = Repository(self.options.cache, reference)
+    def _listing_here(self, reference: Reference) -> RepositoryListing:
+        repository = CachedRepository(self.options.cache, reference)
         commit = repository.commit_of(reference.revision or "main")
         if commit is None:
             raise not_cached(reference)
@@ -217,7 +217,9 @@ class Downloader:
             raise not_cached(reference)
         return listing
 
-    def _look(self, repository: Repository, listing: Listing, entries: Sequence[Entry]) -> tuple[FilePlan, ...]:
+    def _look(
+        self, repository: CachedRepository, listing: RepositoryListing, entries: Sequence[RepositoryFile]
+    ) -> tuple[FilePlan, ...]:
         """What is here of each file; checksums of several are computed at the same time."""
         verify, write = self.options.verify, not self.options.dry_run
         here = [entry for entry in entries if repository.location(listing.commit, entry)] if verify else []
@@ -225,7 +227,7 @@ class Downloader:
             f"{listing.reference.repo} checksums", sum(entry.size for entry in here)
         ) as progress:
 
-            def look(entry: Entry) -> FilePlan:
+            def look(entry: RepositoryFile) -> FilePlan:
                 def watch(count: int) -> None:
                     self._stop.check()
                     progress.move(entry.name, count)
@@ -239,7 +241,7 @@ class Downloader:
                     self._stop.set()
                     raise
         for item in found:
-            if item.state is State.CORRUPT:
+            if item.state is FileState.CORRUPT:
                 self.reporter.warn(f"{listing.reference}: {item.entry.name} in the cache is damaged")
         return found
 
@@ -248,7 +250,9 @@ class Downloader:
 
     # files in parallel
 
-    def _fetch_all(self, listing: Listing, wanted: Sequence[FilePlan], repository: Repository) -> dict[str, State]:
+    def _fetch_all(
+        self, listing: RepositoryListing, wanted: Sequence[FilePlan], repository: CachedRepository
+    ) -> dict[str, FileState]:
         """Largest first. The first failure stops all; what has arrived stays for the next time.
 
         Daemon threads rather than an executor: Ctrl-C must not wait for a server that says nothing.
@@ -256,9 +260,9 @@ class Downloader:
         todo: queue.Queue[FilePlan] = queue.Queue()
         for item in sorted(wanted, key=lambda item: -item.missing):
             todo.put(item)
-        done: queue.Queue[tuple[FilePlan, State | BaseException]] = queue.Queue()
+        done: queue.Queue[tuple[FilePlan, FileState | BaseException]] = queue.Queue()
         total = sum({item.entry.etag: item.missing for item in wanted}.values())
-        states: dict[str, State] = {}
+        states: dict[str, FileState] = {}
         with self.reporter.progress(listing.reference.repo, total) as progress:
 
             def work() -> None:
@@ -325,7 +329,7 @@ def _say_lacking(reference: Reference, wanted: Sequence[FilePlan]) -> str:
     return f"{len(wanted)} files of `{reference}` are missing or damaged in the cache ({names}), and this is offline"
 
 
-def _no_such_file(listing: Listing) -> DownloadError:
+def _no_such_file(listing: RepositoryListing) -> DownloadError:
     reference = listing.reference
     below = [entry.name for entry in listing.entries if entry.name.startswith(f"{reference.file}/")]
     if below:

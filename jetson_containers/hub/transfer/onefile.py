@@ -7,22 +7,28 @@ from typing import TYPE_CHECKING
 
 from .checksum import Digest
 from .errors import FAILED, DownloadError
-from .model import State
+from .types import FileState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .model import FilePlan, Listing
-    from .progress import Progress, Reporter
+    from .progress import DownloadProgress, Reporter
     from .remote import Hub
-    from .store import Repository
+    from .store import CachedRepository
+    from .types import FilePlan, RepositoryListing
 
 
 class FileTransfer:
     """Fetches one file of a listing, under the lock that the library takes too."""
 
     def __init__(
-        self, hub: Hub, listing: Listing, item: FilePlan, repository: Repository, progress: Progress, reporter: Reporter
+        self,
+        hub: Hub,
+        listing: RepositoryListing,
+        item: FilePlan,
+        repository: CachedRepository,
+        progress: DownloadProgress,
+        reporter: Reporter,
     ) -> None:
         self._hub = hub
         self._listing = listing
@@ -32,14 +38,14 @@ class FileTransfer:
         self._progress = progress
         self._reporter = reporter
 
-    def fetch(self) -> State:
+    def fetch(self) -> FileState:
         """Fetch and verify; bytes that are wrong in the end are thrown away, and fetched once more from the start."""
         entry, commit = self._entry, self._listing.commit
         with self._repository.lock(entry, self._waiting, lambda: self._hub.stop.pause(0.2)):
             self._hub.stop.check()
-            now = self._repository.check(commit, entry, rehash=self._item.state is State.CORRUPT, write=True)
-            if now.state is State.CACHED:  # another process, or another name of the same content, was faster
-                return State.CACHED
+            now = self._repository.check(commit, entry, rehash=self._item.state is FileState.CORRUPT, write=True)
+            if now.state is FileState.CACHED:  # another process, or another name of the same content, was faster
+                return FileState.CACHED
             part = self._repository.open_part(commit, entry)
             began_at = part.stat().st_size
             self._progress.begin(entry.name, entry.size, began_at)
@@ -52,9 +58,9 @@ class FileTransfer:
                 )  # fmt: skip
             self._repository.finish(part, entry)
             self._progress.end(entry.name)
-        if self._item.state is State.CORRUPT:
-            return State.REPAIRED
-        return State.RESUMED if began_at else State.DOWNLOADED
+        if self._item.state is FileState.CORRUPT:
+            return FileState.REPAIRED
+        return FileState.RESUMED if began_at else FileState.DOWNLOADED
 
     def _waiting(self) -> None:
         self._reporter.say(f"{self._entry.name}: another process downloads it; waiting")

@@ -63,10 +63,10 @@ class Reporter:
         else:
             self._write("warning: " + text)
 
-    def progress(self, title: str, total: int) -> Progress:
+    def progress(self, title: str, total: int) -> DownloadProgress:
         """Follow `total` bytes; use it as a context."""
         terminal = total > 0 and not self.quiet and self.stream is not None and self.stream.isatty()
-        return (_Bars if terminal else Progress)(self, title, total)
+        return (_Bars if terminal else DownloadProgress)(self, title, total)
 
     def _redact(self, text: str) -> str:
         return text.replace(self.secret, "***") if self.secret else text
@@ -86,7 +86,7 @@ class Reporter:
             pass
 
 
-class Progress:
+class DownloadProgress:
     """Bytes so far, as lines. All methods may be called from any thread."""
 
     def __init__(self, reporter: Reporter, title: str, total: int) -> None:
@@ -97,7 +97,7 @@ class Progress:
         self._lock = threading.Lock()
         self._began = self._said = reporter.clock()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> DownloadProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -128,10 +128,10 @@ class Progress:
         return f"{text}, {show_seconds((self.total - self.done) / speed)} left" if speed > 0 else text
 
 
-class _Bars(Progress):
+class _Bars(DownloadProgress):
     """The same with tqdm, which the client brings: one bar for all, one for each large file under way."""
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> DownloadProgress:
         self._bars: dict[str, Any] = {}
         self._sum = self._bar(self.title, self.total, 0)
         self.reporter.bars = True

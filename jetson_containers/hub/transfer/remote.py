@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .entries import ListingError, checked_commit, checked_entries, checked_entry
 from .errors import FAILED, DownloadError, is_transient, one_line, retry_after, status_of
 from .explain import explain, no_hub
-from .model import Entry, Listing
+from .types import RepositoryFile, RepositoryListing
 
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterator, TypeVar
@@ -96,7 +96,7 @@ class Hub:
         self._say = say
         self._timeout = self._library.constants.HF_HUB_DOWNLOAD_TIMEOUT  # seconds without a byte
 
-    def listing(self, reference: Reference) -> Listing:
+    def listing(self, reference: Reference) -> RepositoryListing:
         """All files with sizes and checksums. One request: the tree's pages have no time limit in hub 0.36."""
         api = self._library.HfApi(endpoint=self.endpoint, token=self.token.value or False)
         patience = Patience(min(3, self.patience.tries), self.patience.first, self.patience.most, self.patience.longest)
@@ -125,7 +125,7 @@ class Hub:
                 FAILED, f"{self.endpoint} lists `{reference.repo}` with values that no hub gives: {error}",
                 "check HF_ENDPOINT: this server is broken or hostile; nothing was written",
             ) from error  # fmt: skip
-        return Listing(reference, commit, entries, _gated(getattr(info, "gated", None)))
+        return RepositoryListing(reference, commit, entries, _gated(getattr(info, "gated", None)))
 
     def persistently(self, action: Callable[[], T], patience: Patience) -> T:
         """Do it until it works or there is no hope."""
@@ -149,7 +149,9 @@ class Hub:
         self.stop.pause(wait)
 
     @contextlib.contextmanager
-    def stream(self, listing: Listing, entry: Entry, start: int) -> Iterator[tuple[Iterator[bytes], int]]:
+    def stream(
+        self, listing: RepositoryListing, entry: RepositoryFile, start: int
+    ) -> Iterator[tuple[Iterator[bytes], int]]:
         """A file's bytes, and the position they begin at: `start`, or 0 from a server that knows no ranges."""
         reference = listing.reference
         url = self._library.hf_hub_url(
@@ -196,7 +198,7 @@ def _begin(response: Any, start: int) -> int:
     return int(first) if first.isdigit() else start
 
 
-def _entry(sibling: Any) -> Entry:
+def _entry(sibling: Any) -> RepositoryFile:
     if sibling.lfs:
         return checked_entry(sibling.rfilename, sibling.lfs.size, sibling.blob_id, sibling.lfs.sha256 or "")
     return checked_entry(sibling.rfilename, sibling.size, sibling.blob_id)

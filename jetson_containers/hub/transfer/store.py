@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 from .checksum import Digest
 from .entries import ListingError, checked_commit, checked_entries, checked_entry, checked_etag, shown
 from .errors import FAILED, NOT_READY, DownloadError
-from .model import Entry, FilePlan, Listing, State
 from .owner import Owner
 from .reference import is_safe
+from .types import FilePlan, FileState, RepositoryFile, RepositoryListing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
-class Repository:
+class CachedRepository:
     """One repository's directory in the cache.
 
     No path outside it is ever read, written or removed, whatever a commit, checksum, revision or file name says and
@@ -60,7 +60,7 @@ class Repository:
         """Where the files of a commit are."""
         return self._below("snapshots", commit)
 
-    def location(self, commit: str, entry: Entry) -> Path | None:
+    def location(self, commit: str, entry: RepositoryFile) -> Path | None:
         """The file with an entry's contents: its blob, or the snapshot's own file where the disk knows no links."""
         pointer = self._below("snapshots", commit, entry.name)
         blob = self._blob(entry)
@@ -69,7 +69,13 @@ class Repository:
         return pointer if pointer.is_file() and not pointer.is_symlink() else None
 
     def check(
-        self, commit: str, entry: Entry, *, rehash: bool, write: bool, watch: Callable[[int], None] | None = None
+        self,
+        commit: str,
+        entry: RepositoryFile,
+        *,
+        rehash: bool,
+        write: bool,
+        watch: Callable[[int], None] | None = None,
     ) -> FilePlan:
         """Find out what is here of an entry.
 
@@ -80,19 +86,19 @@ class Repository:
         if path is None:
             part = self._largest_part(entry)
             present = min(part.stat().st_size, entry.size) if part else 0
-            return FilePlan(entry, State.PARTIAL if present else State.MISSING, present)
+            return FilePlan(entry, FileState.PARTIAL if present else FileState.MISSING, present)
         size = path.stat().st_size
         if size < entry.size:  # perhaps a copy that broke off: its begin is tried
-            return FilePlan(entry, State.CORRUPT, size)
+            return FilePlan(entry, FileState.CORRUPT, size)
         if size > entry.size:
-            return FilePlan(entry, State.CORRUPT, damaged=size)
+            return FilePlan(entry, FileState.CORRUPT, damaged=size)
         if not rehash and (self._is_stamped(path, entry) or (not write and self._stamp(entry) is None)):
-            return FilePlan(entry, State.CACHED, entry.size)
+            return FilePlan(entry, FileState.CACHED, entry.size)
         if not Digest(entry.etag, entry.size).read(path, watch).matches:
-            return FilePlan(entry, State.CORRUPT, damaged=size)
+            return FilePlan(entry, FileState.CORRUPT, damaged=size)
         if write:
             self._write_stamp(path, entry)
-        return FilePlan(entry, State.CACHED, entry.size)
+        return FilePlan(entry, FileState.CACHED, entry.size)
 
     def commit_of(self, revision: str) -> str | None:
         """The commit a branch or tag had when it was last fetched; a commit is its own answer when it is here."""
@@ -102,14 +108,14 @@ class Repository:
             return revision if self.snapshot(checked_commit(revision)).is_dir() else None
         return None
 
-    def listing(self, commit: str) -> Listing:
+    def listing(self, commit: str) -> RepositoryListing:
         """The files of a commit from the kept list, else those whose links are here (then it is not `whole`)."""
         kept = self._kept_list(commit)
         if kept is not None:
-            return Listing(self.reference, commit, kept)
-        return Listing(self.reference, commit, tuple(self._linked(commit)), whole=False)
+            return RepositoryListing(self.reference, commit, kept)
+        return RepositoryListing(self.reference, commit, tuple(self._linked(commit)), whole=False)
 
-    def _kept_list(self, commit: str) -> tuple[Entry, ...] | None:
+    def _kept_list(self, commit: str) -> tuple[RepositoryFile, ...] | None:
         """The kept list; None where there is none, or one that no hub gave."""
         try:
             data = json.loads(self._below("trees", f"{commit}.json").read_text(encoding="utf-8"))
@@ -119,7 +125,7 @@ class Repository:
             pass
         return None
 
-    def _linked(self, commit: str) -> Iterator[Entry]:
+    def _linked(self, commit: str) -> Iterator[RepositoryFile]:
         """What a snapshot without a list holds; a link's target is named by the checksum it has to have.
 
         Raises DownloadError for a link to anything else: to leave it out would be to take a part for the whole.
@@ -136,7 +142,7 @@ class Repository:
                         "remove the link; without --offline the file is fetched again",
                     ) from error  # fmt: skip
                 size = path.stat().st_size if path.exists() else 0
-                yield Entry(name, size, "", etag) if len(etag) == 64 else Entry(name, size, etag)
+                yield RepositoryFile(name, size, "", etag) if len(etag) == 64 else RepositoryFile(name, size, etag)
 
     # filling it
 
@@ -151,7 +157,7 @@ class Repository:
         self._owner.take_leftovers(self._locks)
 
     @contextlib.contextmanager
-    def lock(self, entry: Entry, waiting: Callable[[], None], pause: Callable[[], None]) -> Iterator[None]:
+    def lock(self, entry: RepositoryFile, waiting: Callable[[], None], pause: Callable[[], None]) -> Iterator[None]:
         """Keep other downloads of the same file out, the library's too: it takes the same lock."""
         path = self._lock_of(entry)
         descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT, 0o664)
@@ -167,7 +173,7 @@ class Repository:
         finally:
             os.close(descriptor)
 
-    def open_part(self, commit: str, entry: Entry) -> Path:
+    def open_part(self, commit: str, entry: RepositoryFile) -> Path:
         """The file to go on with, under the lock: a kept part, a truncated blob, or a new and empty one."""
         part = self._part(entry)
         self._owner.make_directory(part.parent)
@@ -190,7 +196,7 @@ class Repository:
         self._owner.take(part)
         return part
 
-    def finish(self, part: Path, entry: Entry) -> None:
+    def finish(self, part: Path, entry: RepositoryFile) -> None:
         """Turn a verified part into a blob, on the disk before it has its final name."""
         blob = self._blob(entry)
         with part.open("rb") as file:
@@ -198,7 +204,7 @@ class Repository:
         part.replace(blob)
         self._write_stamp(blob, entry)
 
-    def link(self, commit: str, entry: Entry) -> Path:
+    def link(self, commit: str, entry: RepositoryFile) -> Path:
         """Let the snapshot show a blob under the file's name."""
         pointer = self._below("snapshots", commit, entry.name)
         blob = self._blob(entry)
@@ -221,7 +227,7 @@ class Repository:
         fresh.replace(pointer)
         return pointer
 
-    def record(self, listing: Listing, *, move: bool = True) -> None:
+    def record(self, listing: RepositoryListing, *, move: bool = True) -> None:
         """Keep the list of files, and the revision's commit (with `move` also where another one is kept).
 
         Only once all that was wanted is here: what offline commands find for a branch has to be complete.
@@ -245,16 +251,16 @@ class Repository:
         """A path in this repository. Raises DownloadError for one that would be outside, by its name or by a link."""
         return self._checked(self.path, parts)
 
-    def _blob(self, entry: Entry) -> Path:
+    def _blob(self, entry: RepositoryFile) -> Path:
         return self._below("blobs", _one(entry.etag))
 
-    def _part(self, entry: Entry) -> Path:
+    def _part(self, entry: RepositoryFile) -> Path:
         return self._below("blobs", f"{_one(entry.etag)}.incomplete")
 
-    def _stamp_of(self, entry: Entry) -> Path:
+    def _stamp_of(self, entry: RepositoryFile) -> Path:
         return self._below("verified", _one(entry.etag))
 
-    def _lock_of(self, entry: Entry) -> Path:
+    def _lock_of(self, entry: RepositoryFile) -> Path:
         return self._checked(self._locks, (f"{_one(entry.etag)}.lock",))
 
     def _checked(self, root: Path, parts: tuple[str, ...]) -> Path:
@@ -270,7 +276,7 @@ class Repository:
             self._inside.add(folder)
         return path
 
-    def _parts(self, entry: Entry) -> list[Path]:
+    def _parts(self, entry: RepositoryFile) -> list[Path]:
         """Parts of a file; one with holes was not written from front to back, so its length says nothing."""
         own = self._part(entry)
         found = [own] if own.is_file() and not own.is_symlink() else []
@@ -293,21 +299,21 @@ class Repository:
                     self._foreign.setdefault(etag, []).append(blobs / name)
         return self._foreign
 
-    def _largest_part(self, entry: Entry) -> Path | None:
+    def _largest_part(self, entry: RepositoryFile) -> Path | None:
         parts = [part for part in self._parts(entry) if part.stat().st_size <= entry.size]
         return max(parts, key=lambda path: path.stat().st_size) if parts else None
 
-    def _stamp(self, entry: Entry) -> tuple[int, int] | None:
+    def _stamp(self, entry: RepositoryFile) -> tuple[int, int] | None:
         with contextlib.suppress(OSError, ValueError):
             size, changed = self._stamp_of(entry).read_text(encoding="utf-8").split()
             return int(size), int(changed)
         return None
 
-    def _is_stamped(self, path: Path, entry: Entry) -> bool:
+    def _is_stamped(self, path: Path, entry: RepositoryFile) -> bool:
         status = path.stat()
         return self._stamp(entry) == (status.st_size, status.st_mtime_ns)
 
-    def _write_stamp(self, path: Path, entry: Entry) -> None:
+    def _write_stamp(self, path: Path, entry: RepositoryFile) -> None:
         """Vouch for a file. A cache that may only be read is checked every time, nothing worse."""
         status = path.stat()
         with contextlib.suppress(OSError):
@@ -336,7 +342,7 @@ def write_whole(path: Path, text: str, owner: Owner | None = None, *, fresh: Pat
         raise
 
 
-def _entries(files: dict[str, dict[str, object]]) -> Iterator[Entry]:
+def _entries(files: dict[str, dict[str, object]]) -> Iterator[RepositoryFile]:
     for name, info in files.items():
         sha256 = info.get("lfs_sha256")
         yield checked_entry(name, info["lfs_size"] if sha256 else info["size"], info["blob_id"], sha256)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jetson_containers.hub.describe import ModelInfo
-    from jetson_containers.hub.transfer.model import Entry
+    from jetson_containers.hub.transfer.types import RepositoryFile
 
 # What no runtime here reads: other formats of the same weights, and pictures. Safetensors stand in for `.bin`.
 NOT_WEIGHTS = (
@@ -70,7 +70,7 @@ def snapshot(repository: str, commit: str, file: str = "") -> str:
     return f"{place}/{file}" if file else place
 
 
-def is_cached(place: Path, wanted: Sequence[Entry]) -> bool:
+def is_cached(place: Path, wanted: Sequence[RepositoryFile]) -> bool:
     """Whether every file that is wanted is there with its size."""
     try:
         return bool(wanted) and all((place / entry.name).stat().st_size == entry.size for entry in wanted)

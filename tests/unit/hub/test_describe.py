@@ -10,7 +10,7 @@ from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError
 from jetson_containers.hub.describe import ModelInfo, describe, weight_bytes
-from jetson_containers.hub.transfer.model import Entry
+from jetson_containers.hub.transfer.types import RepositoryFile
 from tests.unit.hub.helpers import FILES, run
 
 if TYPE_CHECKING:
@@ -85,5 +85,5 @@ def test_weights_are_counted_once_per_format() -> None:
         "pytorch_model.bin": 15, "training_args.bin": 1, "original/consolidated.00.pth": 15, "optimizer.pt": 30,
         "tokenizer.json": 3,
     }  # fmt: skip
-    entries = [Entry(name, size, "") for name, size in sizes.items()]
+    entries = [RepositoryFile(name, size, "") for name, size in sizes.items()]
     assert weight_bytes(entries) == {"safetensors": 15, "bin": 15}

@@ -17,7 +17,7 @@ from jetson_containers.hub.transfer import onefile, remote
 from jetson_containers.hub.transfer.credentials import Token
 from jetson_containers.hub.transfer.errors import DownloadError
 from jetson_containers.hub.transfer.explain import explain
-from jetson_containers.hub.transfer.fetch import Downloader, Options
+from jetson_containers.hub.transfer.fetch import Downloader, DownloadOptions
 from jetson_containers.hub.transfer.progress import Reporter
 from jetson_containers.hub.transfer.reference import Reference
 from jetson_containers.hub.transfer.remote import Patience
@@ -26,7 +26,7 @@ from tests.hubserver import HubServer, git_sha1
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.hub.transfer.model import Result
+    from jetson_containers.hub.transfer.types import DownloadResult
 
 CONFIG = b'{"model_type": "llama"}'
 WEIGHTS = bytes(range(256)) * 4000  # 1,024,000 bytes
@@ -57,11 +57,11 @@ class Run:
         free: int = 10**12,
         env: dict[str, str] | None = None,
         **options: Any,
-    ) -> list[Result]:
+    ) -> list[DownloadResult]:
         err = io.StringIO()
         given = {"endpoint": self.hub.url, "cache": self.cache, **options}
         downloader = Downloader(
-            Options(**given),
+            DownloadOptions(**given),
             Token(token, "HF_TOKEN" if token else ""),
             Reporter(stream=err),
             env=env or {},
@@ -73,7 +73,7 @@ class Run:
         finally:
             self.said = err.getvalue()
 
-    def states(self, result: Result) -> dict[str, str]:
+    def states(self, result: DownloadResult) -> dict[str, str]:
         return {file["name"]: file["state"] for file in result.as_json()["files"]}
 
     def blob(self, data: bytes) -> Path:

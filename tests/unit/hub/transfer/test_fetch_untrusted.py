@@ -15,17 +15,17 @@ import pytest
 from jetson_containers.hub.transfer.credentials import Token
 from jetson_containers.hub.transfer.entries import checked_entries, checked_entry
 from jetson_containers.hub.transfer.errors import USAGE, DownloadError
-from jetson_containers.hub.transfer.fetch import Downloader, Options
-from jetson_containers.hub.transfer.model import Entry, Listing
+from jetson_containers.hub.transfer.fetch import Downloader, DownloadOptions
 from jetson_containers.hub.transfer.progress import Reporter
 from jetson_containers.hub.transfer.reference import Reference, is_safe, parse
-from jetson_containers.hub.transfer.store import Repository
+from jetson_containers.hub.transfer.store import CachedRepository
+from jetson_containers.hub.transfer.types import RepositoryFile, RepositoryListing
 from tests.hubserver import HubServer, git_sha1
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.hub.transfer.model import Result
+    from jetson_containers.hub.transfer.types import DownloadResult
 
 COMMIT = "c0ffee" * 6 + "c0ff"
 PRECIOUS = b"the only copy\n"
@@ -47,10 +47,10 @@ class Home:
         (path / ".bashrc").write_bytes(b"# mine\n")
         self.said = ""
 
-    def download(self, reference: str = "org/m", **options: Any) -> list[Result]:
+    def download(self, reference: str = "org/m", **options: Any) -> list[DownloadResult]:
         err = io.StringIO()
         given = {"endpoint": self.hub.url, "cache": self.cache, **options}
-        downloader = Downloader(Options(**given), Token(), Reporter(stream=err), env={}, sleep=lambda _: None)
+        downloader = Downloader(DownloadOptions(**given), Token(), Reporter(stream=err), env={}, sleep=lambda _: None)
         try:
             return list(downloader.download([reference]))
         finally:
@@ -207,14 +207,14 @@ def test_fetch_ends_when_a_name_comes_twice(home: Home) -> None:
     """The downloader ends, and does not wait for itself, when a name comes twice."""
     home.lists(sibling("a"))
     downloader = Downloader(
-        Options(home.cache, endpoint=home.hub.url),
+        DownloadOptions(home.cache, endpoint=home.hub.url),
         Token(),
         Reporter(stream=io.StringIO()),
         env={},
         sleep=lambda _: None,
     )
     twice = (checked_entry("a", len(EVIL), SHA1),) * 2
-    plan = downloader.plan_listing(Listing(Reference("org/m"), COMMIT, twice))
+    plan = downloader.plan_listing(RepositoryListing(Reference("org/m"), COMMIT, twice))
     assert Path(downloader.fetch(plan).path, "a").read_bytes() == EVIL
 
 
@@ -338,11 +338,11 @@ def test_snapshot_link_without_a_checksum_is_refused(home: Home) -> None:
 # the store itself, whatever it is told
 
 
-def entry(etag: str = SHA1, name: str = "a", size: int = 4) -> Entry:
-    return Entry(name, size, etag)
+def entry(etag: str = SHA1, name: str = "a", size: int = 4) -> RepositoryFile:
+    return RepositoryFile(name, size, etag)
 
 
-USES: dict[str, Callable[[Repository, str, Entry], object]] = {
+USES: dict[str, Callable[[CachedRepository, str, RepositoryFile], object]] = {
     "location": lambda repository, commit, e: repository.location(commit, e),
     "check": lambda repository, commit, e: repository.check(commit, e, rehash=True, write=True),
     "open_part": lambda repository, commit, e: repository.open_part(commit, e),
@@ -370,7 +370,7 @@ def test_store_writes_only_below_its_directory(home: Home, use: str, commit: str
     commit, etag, name = (text.replace("HOME", str(home.path)) for text in (commit, etag, name))
     before = home.tree()
     with pytest.raises(DownloadError):
-        USES[use](Repository(home.cache, Reference("org/m")), commit, entry(etag, name))
+        USES[use](CachedRepository(home.cache, Reference("org/m")), commit, entry(etag, name))
     assert home.tree() == before
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .reference import Reference
 
 
-class State(str, enum.Enum):
+class FileState(str, enum.Enum):
     """What is here of a file, before a download or after it."""
 
     CACHED = "cached"
@@ -26,7 +26,7 @@ class State(str, enum.Enum):
 
 
 @dataclass(frozen=True)
-class Entry:
+class RepositoryFile:
     """A file of a repository, `size` in bytes.
 
     `blob_id` is git's sha1; `sha256` have only files kept by Git LFS or Xet, whose `blob_id` is that of a pointer.
@@ -44,12 +44,12 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Listing:
+class RepositoryListing:
     """All files of a repository at one commit. `gated` is False, "auto" or "manual"; `whole`: no file is left out."""
 
     reference: Reference
     commit: str
-    entries: tuple[Entry, ...]
+    entries: tuple[RepositoryFile, ...]
     gated: bool | str = False
     whole: bool = True
 
@@ -66,8 +66,8 @@ class FilePlan:
     `present` bytes need not be fetched; `damaged` ones have to, but what they take on the disk is freed first.
     """
 
-    entry: Entry
-    state: State
+    entry: RepositoryFile
+    state: FileState
     present: int = 0
     damaged: int = 0
 
@@ -83,10 +83,10 @@ class FilePlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DownloadPlan:
     """What one reference comes to: its listing, the wanted files, and where they are or will be."""
 
-    listing: Listing
+    listing: RepositoryListing
     files: tuple[FilePlan, ...]
     path: Path
 
@@ -97,12 +97,12 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Result:
+class DownloadResult:
     """One reference as it is on disk now. `local`: it was a path already, and no repository."""
 
     path: str
-    plan: Plan | None = None
-    states: dict[str, State] = field(default_factory=dict)
+    plan: DownloadPlan | None = None
+    states: dict[str, FileState] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """`{repo, revision, commit, path, files: [{name, size, sha256, state}], bytes}`."""
