@@ -74,6 +74,21 @@ def wait_for_container(step: str) -> None:
         threading.Event().wait(0.05)
 
 
+def containers_of(data: Path) -> list[str]:
+    """The containers of steps that see this data directory; other runs may have some at the same time."""
+    listed = subprocess.run(
+        ["docker", "ps", "-aq", "--filter", "name=jetson-llm-"], capture_output=True, text=True, check=True
+    )
+    form = "{{.Name}}{{range .Mounts}} {{.Source}}{{end}}"
+    found = []
+    for container in listed.stdout.split():
+        shown = subprocess.run(  # it may be gone by now
+            ["docker", "inspect", "--format", form, container], capture_output=True, text=True, check=False
+        )
+        found += [shown.stdout.split()[0]] if str(data) in shown.stdout.split() else []
+    return found
+
+
 def wait_until(happened: Callable[[], bool]) -> None:
     for _ in range(600):
         if happened():
@@ -133,10 +148,7 @@ def test_steps_that_are_killed_resume(image: str, data: Path) -> None:
     assert "✓ quantize" in resumed.stderr
     assert fingerprint(data / ARTEFACT) == wanted
     assert not list(data.rglob("*.part"))
-    left = subprocess.run(
-        ["docker", "ps", "-aq", "--filter", "name=jetson-llm-"], capture_output=True, text=True, check=True
-    )
-    assert left.stdout == ""
+    assert containers_of(data) == []
 
 
 @pytest.mark.parametrize("quantization", ["Q4_K_M", "Q8_0"])
