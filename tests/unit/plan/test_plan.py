@@ -629,6 +629,24 @@ class TestLayers:
             ["10", "layers", "c"],
         ]
 
+    def test_layers_error_says_how_to_split_the_image(self, tree: Tree) -> None:
+        """The lower packages become a base of one layer; both halves fit, and together they are all packages."""
+        sizes = {"a": 40, "b": 20, "c": 50, "d": 30}
+        for name, layers in sizes.items():
+            tree.add(name, HEAD + "RUN x\n" * layers)
+        with pytest.raises(LayerBudgetError) as caught:
+            tree.plan(*sizes)
+        hint = str(caught.value.hint)
+        assert "`jetson-containers build --name=lower a b` (60 layers)" in hint
+        assert "`jetson-containers build --base=lower-flat --skip-packages=a,b d` (81 layers)" in hint
+
+    def test_layers_error_offers_no_split_where_one_package_is_too_large(self, tree: Tree) -> None:
+        """What no split can help gets none."""
+        tree.add("a", HEAD + "RUN x\n"), tree.add("b", HEAD + "RUN x\n" * 126)
+        with pytest.raises(LayerBudgetError) as caught:
+            tree.plan("a", "b")
+        assert caught.value.hint == "join RUN and COPY lines of these recipes"
+
     def test_layers_of_a_compile_part_must_fit_too(self, tree: Tree) -> None:
         """A compile part must fit as well."""
         tree.add("tools", HEAD + "RUN x\n" * 100), tree.compiled("a", HEAD + "RUN x\n" * 26)
