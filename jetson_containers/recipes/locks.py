@@ -73,13 +73,14 @@ def stale(package: Package) -> str:
     if not isinstance(wanted, str) or "==" not in wanted or not texts:
         return ""
     name, _, version = wanted.partition("==")
-    name = canonicalize_name(name.partition("[")[0].strip())
-    found = [(lock, pin) for lock, text in texts.items() for pin in pins(text) if pin.name == name]
-    if any(pin.version == version for _, pin in found):
+    spelled = "[-_.]+".join(canonicalize_name(name.partition("[")[0].strip()).split("-"))
+    pinned = re.compile(rf"^{spelled}==([^\s;\\]+)", re.MULTILINE | re.IGNORECASE)
+    found = [(lock, match[1]) for lock, text in texts.items() for match in pinned.finditer(text)]
+    if any(there == version for _, there in found):
         return ""
     if found:
-        lock, pin = found[0]
-        return f"its lock `{lock}` pins `{pin.name}=={pin.version}`, and its `source` says `{wanted}`"
+        lock, there = found[0]
+        return f"its lock `{lock}` pins {there}, and its `source` says `{wanted}`"
     return f"none of its locks ({', '.join(texts)}) pins `{wanted}`"
 
 

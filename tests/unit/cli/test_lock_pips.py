@@ -56,6 +56,7 @@ def run(tree: Path, *argv: str) -> int:
 def test_lock_pips_asks_uv_for_what_the_row_installs(
     tree: Path, fake: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """It asks uv for what the row installs, and touches no other lock."""
     assert run(tree, "app") == 0
     assert Path(f"{fake}.in").read_text() == "app==2.0\n"
     argv = Path(f"{fake}.argv").read_text().split("\n")[:-1]
@@ -67,6 +68,7 @@ def test_lock_pips_asks_uv_for_what_the_row_installs(
 
 
 def test_lock_pips_upgrade_and_dry_run(tree: Path, fake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A dry run prints the command and changes nothing."""
     assert run(tree, "app", "--upgrade", "--dry-run") == 0
     assert "--upgrade" in capsys.readouterr().out
     assert not Path(f"{fake}.argv").exists()
@@ -76,6 +78,7 @@ def test_lock_pips_upgrade_and_dry_run(tree: Path, fake: Path, capsys: pytest.Ca
 def test_lock_pips_says_which_lock_could_not_be_made(
     tree: Path, fake: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """It says which lock could not be made, and leaves it as it was."""
     monkeypatch.setenv("FAKE_FAILS", "1")
     assert run(tree, "app") == 1
     assert "app.lock could not be made" in capsys.readouterr().err
@@ -86,6 +89,7 @@ def test_lock_pips_says_which_lock_could_not_be_made(
 def test_lock_pips_without_uv_says_how_to_get_it(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Without uv it says how to get it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     assert run(tree) != 0
