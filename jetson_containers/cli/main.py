@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("catalog:list_packages", "List the packages for the platform."),
     "llm": ("llm:llm", "Quantize a language model and chat with it."),
     "prune": ("images:prune", "Remove stage images; final images and compiled artifacts stay."),
+    "lock-pips": ("lock_pips:lock_pips", "Make the pip locks of recipes again."),
     "pull": ("images:pull", "Pull an image, or the image of a package that runs here."),
     "push": ("images:push", "Push an image."),
     "root": ("checkout:root", "Print the directory of this checkout."),

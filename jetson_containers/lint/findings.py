@@ -80,6 +80,7 @@ RULES: dict[str, LintRule] = dict(
             ("env-leak", "leaves a secret or a build-time setting in the image", "use ARG, or an option"),
             ("apt-lists", "leaves apt's lists in the layer", "`rm -rf /var/lib/apt/lists/*` in the same RUN"),
             ("shellcheck", "shellcheck objects", "see https://www.shellcheck.net/wiki/"),
+            ("lock-stale", "its lock pins another version than its row", "`jetson-containers lock-pips PKG`"),
             ("share-missing", "`share` names what is not there", "add it to `shared/` of the tree"),
             ("suppression", "a `# lint:` comment without a known rule and a reason", "`# lint: RULE why`"),
         ),

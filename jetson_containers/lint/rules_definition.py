@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.console import human_bytes
 from jetson_containers.dockerfile import inject
 from jetson_containers.lint.findings import finding
+from jetson_containers.recipes import locks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +57,8 @@ def _source(package: Package, folder: Folder) -> Iterator[LintFinding]:
         return
     for problem in _problems(package.source, folder):
         yield at("source-unpinned", package, f"`{package.name}`: {problem}")
+    if problem := locks.stale(package):
+        yield at("lock-stale", package, f"`{package.name}`: {problem}")
 
 
 def _problems(source: Any, folder: Folder) -> Iterator[str]:

@@ -5,6 +5,6 @@
 keeps the result by content. `upstream` reads trees in the format of dusty-nv/jetson-containers, whose `config.py`
 runs in a child process.
 
-Public modules: `budget`, `catalog`, `docs`, `files`, `package`, `requirement`, `rules`, `sandbox`, `schema`,
-`shared`, `templating`, `tree`, `why`.
+Public modules: `budget`, `catalog`, `docs`, `files`, `locks`, `package`, `requirement`, `rules`, `sandbox`,
+`schema`, `shared`, `templating`, `tree`, `why`.
 """
