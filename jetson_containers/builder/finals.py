@@ -1,4 +1,4 @@
-"""What a user asked for: the finished chain under its final name, tested, labelled, pushed."""
+"""What a user asked for: the finished chain under its final name, tested, labeled, pushed."""
 
 from __future__ import annotations
 

@@ -70,8 +70,8 @@ def facts_of(name: ImageName, labels: Mapping[str, str] | None = None, *, docker
     A `platform` label stands alone: the name then adds nothing. One that cannot be read leaves everything unknown.
     """
     known = read(labels or {})
-    labelled = bool((labels or {}).get(PLATFORM))
-    said = _of_label(known.platform) if labelled else _of_tag(name.platform)
+    labeled = bool((labels or {}).get(PLATFORM))
+    said = _of_label(known.platform) if labeled else _of_tag(name.platform)
     machine = MACHINES.get(docker_arch or "", said.machine)
     if said.machine and said.machine != machine:
         said = _Said()  # the binaries are of another machine than labels or name say: believe neither

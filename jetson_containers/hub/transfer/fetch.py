@@ -330,7 +330,7 @@ def _no_such_file(listing: Listing) -> DownloadError:
     below = [entry.name for entry in listing.entries if entry.name.startswith(f"{reference.file}/")]
     if below:
         hint = f"it is a directory: {reference.repo} --include '{reference.file}/*'"
-        return DownloadError(NOTHING_FOUND, f"`{reference}` is no file", hint)
+        return DownloadError(NOTHING_FOUND, f"`{reference}` is not a file", hint)
     if not listing.whole:
         return not_cached(reference)
     end = Path(str(reference.file)).suffix
