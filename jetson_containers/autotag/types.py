@@ -58,7 +58,8 @@ class Wanted:
         fine = _NAME.fullmatch(name) and all(namespace) and (not colon or _TAG.fullmatch(tag))
         if not fine or (at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest)):
             raise UsageError(
-                f"`{text}` is neither a package nor an image name", hint="as in `autotag mlc` or `autotag dustynv/mlc:0.20.0`"
+                f"`{text}` is neither a package nor an image name",
+                hint="as in `autotag mlc` or `autotag dustynv/mlc:0.20.0`",
             )
         explicit = host if place != path else None
         return cls(

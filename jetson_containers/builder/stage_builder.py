@@ -102,7 +102,7 @@ def foreign_platform(node: Node, engine: Engine) -> str | None:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class StageBuilder:
     """What every stage of a run works with."""
 
     store: Store

@@ -165,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
         if path in known:
             self.error(405, f"`{path}` does not answer {self.command}.")
         else:
-            self.error(404, f"There is no `{path}`; there is: {', '.join(known)}")
+            self.error(404, f"There is no `{path}`; known: {', '.join(known)}")
 
     def _body(self) -> bytes | None:
         """The request's body; None when it was refused, and then the connection cannot be used again."""

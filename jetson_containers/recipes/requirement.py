@@ -57,5 +57,7 @@ def _parse(text: str) -> Dependency:
     try:
         specifiers(specifier)
     except ValueError:  # InvalidSpecifier is one
-        raise RequirementSyntaxError(f"`{text}`: `{specifier}` is not a valid version specifier (PEP 440)", hint=HINT) from None
+        raise RequirementSyntaxError(
+            f"`{text}`: `{specifier}` is not a valid version specifier (PEP 440)", hint=HINT
+        ) from None
     return Dependency(family, None, re.sub(r"\s+", "", specifier))

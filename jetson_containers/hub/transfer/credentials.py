@@ -80,5 +80,7 @@ def _from_file(path: str, variable: str) -> Token:
 def _checked(value: str, source: str) -> Token:
     value = value.strip().strip("'\"")
     if not value.isascii() or any(letter.isspace() or not letter.isprintable() for letter in value):
-        raise DownloadError(NOT_READY, f"what {source} holds is not a token", "a token is one word that begins with hf_")
+        raise DownloadError(
+            NOT_READY, f"what {source} holds is not a token", "a token is one word that begins with hf_"
+        )
     return Token(value, source)

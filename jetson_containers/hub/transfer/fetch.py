@@ -153,7 +153,7 @@ class Downloader:
         reference = plan.listing.reference
         with self._explained(reference):
             repository = Repository(self.options.cache, reference, self._owner)
-            repository.hand_over()
+            repository.chown_root_files()
             states = {item.entry.name: item.state for item in plan.files}
             wanted = [item for item in plan.files if item.state is not State.CACHED]
             if wanted and self.options.offline:

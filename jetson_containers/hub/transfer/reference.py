@@ -60,7 +60,9 @@ def parse(text: str, kind: str = "model") -> Reference:
     match = _REFERENCE.fullmatch(given.strip("/"))
     if match is None or not _is_usable(match):
         raise DownloadError(
-            USAGE, f"invalid repository name `{text}`", "write ORGANIZATION/NAME, NAME@REVISION or ORGANIZATION/NAME/FILE"
+            USAGE,
+            f"invalid repository name `{text}`",
+            "write ORGANIZATION/NAME, NAME@REVISION or ORGANIZATION/NAME/FILE",
         )
     return Reference(match.group("repo"), match.group("revision"), match.group("file"), kind)
 

@@ -145,10 +145,10 @@ class Repository:
         self._owner.make_directory(self._below("blobs", "x").parent)
         self._owner.make_directory(self._locks)
 
-    def hand_over(self) -> None:
+    def chown_root_files(self) -> None:
         """Give away what earlier runs as root left behind."""
-        self._owner.take_leftovers(self.path)
-        self._owner.take_leftovers(self._locks)
+        self._owner.chown_leftovers(self.path)
+        self._owner.chown_leftovers(self._locks)
 
     @contextlib.contextmanager
     def lock(self, entry: Entry, waiting: Callable[[], None], pause: Callable[[], None]) -> Iterator[None]:
