@@ -127,6 +127,12 @@ class _Fields:
         args = self.values.get("args") or {}
         return {name: self.render(value or "", f"args.{name}") for name, value in args.items()}
 
+    def source(self) -> dict[str, Any]:
+        """The source, rendered; its templates also see the build arguments, as `args`."""
+        with_args = replace(self, variables={**self.variables, "args": self.args()})
+        source: dict[str, Any] = with_args.mapping(self.values.get("source") or {}, "source")
+        return source
+
     def depends(self, key: str, items: tuple[str, ...]) -> tuple[Dependency, ...]:
         try:
             return tuple(Dependency.parse(item) for item in items)
@@ -159,7 +165,8 @@ def _render_definition(base: _Fields, platform: Platform) -> list[Package]:
     entries = _entries(base, platform, tag or None)
     default = _default_entry(entries, platform)
     packages: list[Package] = []
-    for index, fields in enumerate(entries):
+    for index in _one_for_each_version(entries, platform):
+        fields = entries[index]
         packages.append(_package(fields, family, None, default=index == default))
         for variant, layer in (fields.values.get("variants") or {}).items():
             prefix = f"{fields.where['variants']}.{variant}."
@@ -187,16 +194,36 @@ def _entries(base: _Fields, platform: Platform, tag: str | None) -> list[_Fields
 _OWN_ALIASES = {"alias": "own_aliases", "aliases": "own_aliases"}
 
 
-def _default_entry(entries: list[_Fields], platform: Platform) -> int | None:
-    """Which entry is the default here: the one marked so, else the only one available.
+def _one_for_each_version(entries: list[_Fields], platform: Platform) -> list[int]:
+    """Of several rows of one version the first that fits the platform; where none does, the one that misses least."""
+    rows: dict[str, list[int]] = {}
+    for index, fields in enumerate(entries):
+        rows.setdefault(fields.text("version"), []).append(index)
+    return sorted(_row_here(entries, found, platform) for found in rows.values())
 
-    Raises RecipeError naming both lines when two are.
+
+def _row_here(entries: list[_Fields], rows: list[int], platform: Platform) -> int:
+    if len(rows) == 1:
+        return rows[0]
+    here = [index for index in rows if _available(entries[index], platform)]
+    return here[0] if here else min(rows, key=lambda index: _misses(entries[index], platform))
+
+
+def _misses(fields: _Fields, platform: Platform) -> int:
+    return sum(not result.ok for result in rules.check_all(_rules(fields, "requires"), platform))
+
+
+def _default_entry(entries: list[_Fields], platform: Platform) -> int | None:
+    """Which entry is the default here: one whose `default` holds, else the first available one without `default`.
+
+    The only one that is available is the default as well. Raises RecipeError naming both lines when two are marked.
     """
     if len(entries) == 1 and not entries[0].values.get("versions"):
         family, _, tag = entries[0].values["name"].partition(":")
         return 0 if not tag or family in entries[0].texts("aliases") else None
-    available = [i for i, fields in enumerate(entries) if _available(fields, platform)]
-    marked = [i for i in available if _is_default(entries[i], platform)]
+    here = [i for i in _one_for_each_version(entries, platform) if _available(entries[i], platform)]
+    marks = {i: _default_mark(entries[i], platform) for i in here}
+    marked = [i for i in here if marks[i]]
     if len(marked) > 1:
         first, second = (entries[i] for i in marked[:2])
         line = first.error("default", "").line
@@ -205,16 +232,21 @@ def _default_entry(entries: list[_Fields], platform: Platform) -> int | None:
             f"two default versions on this platform: `{first.text('version')}` (line {line}) and "
             f"`{second.text('version')}`",
         )
-    return marked[0] if marked else available[0] if len(available) == 1 else None
+    candidates = [*marked, *(i for i in here if marks[i] is None), *(here if len(here) == 1 else ())]
+    return candidates[0] if candidates else None
 
 
 def _available(fields: _Fields, platform: Platform) -> bool:
     return not fields.flag("disabled") and rules.holds(_rules(fields, "requires"), platform)
 
 
-def _is_default(fields: _Fields, platform: Platform) -> bool:
+def _default_mark(fields: _Fields, platform: Platform) -> bool | None:
+    """What `default` says here, a switch or rules; None where it says nothing."""
     value = fields.values.get("default")
-    switch = schema.flag(value) if value is None or isinstance(value, str) else None
+    if value is None or value == "":
+        return None
+    text = fields.rendered("default") if isinstance(value, str) else ""
+    switch = schema.flag(text) if text else None
     return rules.holds(_rules(fields, "default"), platform) if switch is None else switch
 
 
@@ -252,7 +284,7 @@ def _package(fields: _Fields, family: str, variant: str | None, *, default: bool
         docs=_docs(fields),
         notes=fields.joined("notes"),
         license=fields.joined("license"),
-        source=fields.mapping(fields.values.get("source") or {}, "source"),
+        source=fields.source(),
         memory_per_job=fields.number("memory_per_job", schema.size),
         artifacts=_artifacts(fields),
         coexist=fields.flag("coexist"),

@@ -299,14 +299,15 @@ def _check_one(kind: ValueKind, value: Any, name: str, key: str, source: RecipeS
 
 
 def _check_versions(value: list[Any], key: str, source: RecipeSource, path: Path) -> None:
-    seen: dict[str, str] = {}
+    seen: dict[tuple[str, tuple[str, ...]], str] = {}
     for index, entry in enumerate(value):
         here = f"{key}[{index}]"
         if not isinstance(entry, dict) or not entry.get("version"):
             raise _fail("every entry of `versions` must be a mapping with a `version`", here, source, path)
         _validate(entry, VERSION_KEYS, f"{here}.", source, path)
-        version = entry["version"]
-        if version in seen:
-            first = source.lines[f"{seen[version]}.version"].rpartition(":")[2]
-            raise _fail(f"version `{version}` is given twice, first on line {first}", f"{here}.version", source, path)
-        seen[version] = here
+        row = (entry["version"], tuple(sorted(texts(entry.get("requires")))))
+        if row in seen:
+            first = source.lines[f"{seen[row]}.version"].rpartition(":")[2]
+            message = f"version `{row[0]}` is given twice for the same platforms, first on line {first}"
+            raise _fail(message, f"{here}.version", source, path)
+        seen[row] = here

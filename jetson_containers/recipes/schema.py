@@ -82,6 +82,7 @@ HEADER_KEYS: Mapping[str, ValueKind] = {
     "aliases": ValueKind.TEXTS,
     "buildkit_device": ValueKind.TEXT,
     "config": ValueKind.TEXTS,
+    "default": ValueKind.DEFAULT,
     "group": ValueKind.TEXT,
     "name": ValueKind.NAME,
     "variants": ValueKind.VARIANTS,

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.sandbox import TemplateEnvironment
 
 
-VARIABLES = ("l4t", "jetpack", "cuda", "python", "ubuntu", "arch", "sm", "platform", "version")
+VARIABLES = (
+    "l4t", "jetpack", "cuda", "python", "ubuntu", "arch", "sm", "torch_arch_list", "cmake_archs", "platform", "version",
+)  # fmt: skip
 
 
 class TemplateFailure(Exception):  # noqa: N818 - caught by readers of recipes, which know the file and line
@@ -37,7 +39,10 @@ def is_template(text: str) -> bool:
 
 
 def context(platform: Platform, version: str | None = None) -> dict[str, Any]:
-    """What a recipe's templates see. Strings but for `sm` (list of int) and `platform`; None is "has none"."""
+    """What a recipe's templates see. Strings but for `sm` (list of int) and `platform`; None is "has none".
+
+    The GPU architectures as torch and CMake list them are `torch_arch_list` (`8.7;11.0`) and `cmake_archs` (`87;110`).
+    """
     cuda = platform.cuda
     ubuntu = platform.distro_version if platform.distro == "ubuntu" else comparable_ubuntu(platform)
     return {
@@ -48,6 +53,8 @@ def context(platform: Platform, version: str | None = None) -> dict[str, Any]:
         "ubuntu": ubuntu,
         "arch": platform.arch.value,
         "sm": list(platform.sm),
+        "torch_arch_list": ";".join(f"{sm // 10}.{sm % 10}" for sm in platform.sm),
+        "cmake_archs": ";".join(map(str, platform.sm)),
         "platform": _comparable(platform),
         "version": version,
     }

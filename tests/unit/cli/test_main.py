@@ -384,6 +384,7 @@ def test_ccache_options_of_upstream_are_accepted(capsys: pytest.CaptureFixture[s
 def test_commands_take_names_without_regard_to_case_and_hyphens(
     capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], words: list[str]
 ) -> None:
+    """Commands take names without regard to case and hyphens."""
     code, out, err = run(capsys, *argv, "--target", "cpu")
     assert code == 0, err
     assert all(word in out for word in words)

@@ -39,7 +39,7 @@ def test_unknown_settings_hint_asks_for_the_near_one() -> None:
         (["ROS_DISTRO", "DOCKER_HOST", "HF_TOKEN"], True, []),
     ],
 )
-def test_of_upstream_leaves_recipes_of_other_trees_their_variables(
+def test_tree_of_upstream_leaves_recipes_of_other_trees_their_variables(
     names: list[str], own_tree: bool, expected: list[str]
 ) -> None:
     """A recipe of another tree may read them."""

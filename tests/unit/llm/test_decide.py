@@ -5,14 +5,19 @@ from __future__ import annotations
 import pytest
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.llm.decide import Decision, Findings, Goal, decide
+from jetson_containers.llm.decide import Decision, Findings, Goal, choose_runtime, decide
 from jetson_containers.llm.fit import FitVerdict, board_named, of_board
 from jetson_containers.llm.models import known
+from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.models.types import Model
 from jetson_containers.llm.request import LlmRequest, runtime_named
 from jetson_containers.llm.runtimes.interface import ServeOptions, Target
 from jetson_containers.platforms import detect
 
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64,
+    "intermediate_size": 128, "num_attention_heads": 4, "vocab_size": 100, "max_position_embeddings": 512,
+}  # fmt: skip
 ORIN = detect.parse_target("orin-nano-8gb,r36.4.3")
 
 
@@ -80,3 +85,22 @@ def test_decision_selects_up_to_a_step_that_only_the_image_has() -> None:
     assert [step.name for step in again.selected] == ["link"]
     with pytest.raises(UsageError, match="unknown step `link`"):
         _ = first.selected
+
+
+@pytest.mark.parametrize(
+    ("method", "maker", "asked", "expected"),
+    [
+        ("compressed-tensors", "", "", "vllm"),
+        ("compressed-tensors", "awq", "", "awq"),
+        ("awq", "gptq", "", "gptq"),
+        ("awq", "gptq", "vllm", "vllm"),
+        ("", "", "", "llama_cpp"),
+    ],
+)
+def test_choose_runtime_takes_the_maker_unless_another_is_asked_for(
+    method: str, maker: str, asked: str, expected: str
+) -> None:
+    """A model is served by its maker unless another runtime is asked for."""
+    raw = {**LLAMA, "quantization_config": {"quant_method": method, "bits": 4}} if method else LLAMA
+    model = Model(asked="m", name="m", path="/data/m", identity="i", config=from_hf(raw, "m"), maker=maker)
+    assert choose_runtime(LlmRequest(model="m", runtime=asked), model).name == expected

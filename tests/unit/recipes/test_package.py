@@ -277,12 +277,76 @@ def test_versions_make_the_only_available_one_the_default(tmp_path: Path) -> Non
     assert [p.name for p in packages(tmp_path, files, XAVIER).values() if p.default] == []
 
 
-def test_versions_have_no_default_unless_one_is_marked_or_alone(tmp_path: Path) -> None:
-    """Of several available versions none is the default unless marked."""
-    config = "versions:\n  - {version: 1}\n  - {version: 2}\n  - {version: 3, disabled: true}\n"
-    found = packages(tmp_path, {"ml/foo/config.yaml": config})
-    assert not any(package.default for package in found.values())
-    assert found["foo:3"].disabled
+@pytest.mark.parametrize(
+    ("config", "default"),
+    [
+        ("  - {version: 1}\n  - {version: 2}\n", "1"),  # the first, not the newest
+        ("  - {version: 1, disabled: true}\n  - {version: 2}\n", "2"),
+        ("  - {version: 1, requires: r35}\n  - {version: 2}\n  - {version: 3}\n", "2"),
+        ("  - {version: 1, default: false}\n  - {version: 2}\n", "2"),
+        ("  - {version: 1, default: r35}\n  - {version: 2}\n  - {version: 3}\n", "2"),
+        ("  - {version: 1}\n  - {version: 2, default: r36}\n", "2"),  # one that says so comes before the first
+        ("  - {version: 1, default: \"{{ platform.distro == 'debian' }}\"}\n  - {version: 2}\n", "2"),
+        ("  - {version: 1, default: \"{{ platform.distro == 'ubuntu' }}\"}\n  - {version: 2}\n", "1"),
+        ("  - {version: 1, default: false}\n  - {version: 2, default: false}\n", ""),
+        ("  - {version: 1, default: r35}\n", "1"),  # the only one
+    ],
+)
+def test_versions_make_the_first_that_fits_the_default(tmp_path: Path, config: str, default: str) -> None:
+    """The first row whose `requires` hold is the default, unless it or another says otherwise."""
+    found = packages(tmp_path, {"ml/foo/config.yaml": f"versions:\n{config}"})
+    assert "".join(package.version or "" for package in found.values() if package.default) == default
+
+
+def test_default_of_the_family_is_that_of_every_version(tmp_path: Path) -> None:
+    """A default in the header is rendered with each version."""
+    config = "default: \"py{{ version }}\"\nversions:\n  - {version: '3.8'}\n  - {version: '3.10'}\n"
+    assert [p.name for p in packages(tmp_path, {"ml/foo/config.yaml": config}).values() if p.default] == ["foo:3.10"]
+
+
+ROWS = """\
+args: {FROM: index}
+versions:
+  - {version: 1, requires: [r36, cu126], args: {FROM: wheel}}
+  - {version: 1, requires: [tegra]}
+  - {version: 2, requires: [cpu]}
+"""
+
+
+@pytest.mark.parametrize(("where", "wanted"), [(ORIN, "wheel"), (XAVIER, "index")])
+def test_rows_of_one_version_are_for_different_platforms(tmp_path: Path, where: Platform, wanted: str) -> None:
+    """Of several rows of a version the first that fits counts, on its own line."""
+    found = packages(tmp_path, {"ml/foo/config.yaml": ROWS}, where)
+    assert list(found) == ["foo:1", "foo:2"]
+    assert found["foo:1"].build_args == {"FROM": wanted}
+    assert found["foo:1"].default
+    assert found["foo:1"].origin.endswith(":3" if wanted == "wheel" else ":4")
+
+
+def test_row_that_misses_least_speaks_for_a_version_that_is_absent(tmp_path: Path) -> None:
+    """Where no row fits, the one with the fewest rules that fail says why."""
+    found = packages(tmp_path, {"ml/foo/config.yaml": ROWS}, PC_CPU)
+    assert found["foo:1"].requires == ("tegra",)
+    assert found["foo:2"].default
+
+
+def test_source_sees_the_build_arguments(tmp_path: Path) -> None:
+    """What a source repeats of the build arguments is written once."""
+    config = (
+        'args: {REF: "v{{ version }}"}\nsource: {git: x.org, ref: "{{ args.REF }}", commit: "{{ args.COMMIT }}"}\n'
+        "versions:\n  - {version: 1, args: {COMMIT: abc}}\n"
+    )
+    found = packages(tmp_path, {"ml/foo/config.yaml": config})["foo:1"]
+    assert found.source == {"git": "x.org", "ref": "v1", "commit": "abc"}
+
+
+@pytest.mark.parametrize(
+    ("where", "torch", "cmake"), [(ORIN, "8.7", "87"), (XAVIER, "7.2;8.7", "72;87"), (PC_CPU, "", "")]
+)
+def test_template_sees_the_gpu_architectures_as_lists(tmp_path: Path, where: Platform, torch: str, cmake: str) -> None:
+    """`torch_arch_list` and `cmake_archs` spell the platform's architectures."""
+    package = only(tmp_path, 'args: {A: "{{ torch_arch_list }}", B: "{{ cmake_archs }}"}', where)
+    assert package.build_args == {"A": torch, "B": cmake}
 
 
 def test_versions_with_two_defaults_on_one_platform_are_an_error_naming_both_lines(tmp_path: Path) -> None:
@@ -507,7 +571,11 @@ def test_header_mistake_names_file_and_line(tmp_path: Path, header: str, line: i
         ("versions:\n  - default: true", 2, "must be a mapping with a `version`"),
         ("versions:\n  - 1.0", 2, "must be a mapping with a `version`"),
         ("versions: {a: b}", 1, "`versions` must be a list"),
-        ("versions:\n  - version: 1\n  - version: 1", 3, "version `1` is given twice, first on line 2"),
+        (
+            "versions:\n  - version: 1\n  - version: 1",
+            3,
+            "version `1` is given twice for the same platforms, first on line 2",
+        ),
         ("versions:\n  - version: 1\n    default: maybe", 3, "`maybe` is no `requires` rule"),
         ("versions:\n  - version: 1\n    versions: []", 3, "unknown key `versions`"),
         ("a:\n  docs: x\nb:\n  doc: y", 4, "unknown key `doc`"),

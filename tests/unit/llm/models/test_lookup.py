@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jetson_containers.core.errors import NotReadyError, UsageError
-from jetson_containers.llm.decide import choose_runtime
 from jetson_containers.llm.models import config, lookup
-from jetson_containers.llm.models.types import Model
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
-from jetson_containers.llm.request import LlmRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -256,25 +253,6 @@ def test_lookup_of_a_plain_checkpoint_names_no_maker(data: Path, hub: FakeHub) -
     record = {"schema": 2, "step": "make", "key": "k", "files": {"config.json": {"size": 1, "sha256": "0"}}}
     path.with_name(path.name + ".manifest.json").write_text(json.dumps({**record, "runtime": "awq"}))
     assert lookup.find(str(path), data, hub).maker == ""
-
-
-@pytest.mark.parametrize(
-    ("method", "maker", "asked", "expected"),
-    [
-        ("compressed-tensors", "", "", "vllm"),
-        ("compressed-tensors", "awq", "", "awq"),
-        ("awq", "gptq", "", "gptq"),
-        ("awq", "gptq", "vllm", "vllm"),
-        ("", "", "", "llama_cpp"),
-    ],
-)
-def test_choose_runtime_takes_the_maker_unless_another_is_asked_for(
-    method: str, maker: str, asked: str, expected: str
-) -> None:
-    """A model is served by its maker unless another runtime is asked for."""
-    raw = {**LLAMA, "quantization_config": {"quant_method": method, "bits": 4}} if method else LLAMA
-    model = Model(asked="m", name="m", path="/data/m", identity="i", config=config.from_hf(raw, "m"), maker=maker)
-    assert choose_runtime(LlmRequest(model="m", runtime=asked), model).name == expected
 
 
 SPLIT = Info(

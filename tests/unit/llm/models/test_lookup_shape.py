@@ -1,0 +1,98 @@
+"""The shape of a model by its name, for predictions: well-known models, files, directories and the hub."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers.core.errors import UsageError
+from jetson_containers.llm.models import known, lookup
+from jetson_containers.llm.models.config import from_hf
+from tests.paths import UNIT_DIR
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jetson_containers.llm.models.config import ModelConfig
+
+GGUF = UNIT_DIR / "gguf" / "by-gguf-py.gguf"
+LLAMA = known.configs()["meta-llama/Llama-2-7b-chat-hf"]
+
+
+def no_hub(reference: str) -> ModelConfig:
+    raise AssertionError(f"{reference}: the hub was asked")
+
+
+@pytest.mark.parametrize("name", ["meta-llama/Llama-2-7b-chat-hf", "Llama-2-7b-chat-hf", "llama-2-7B-chat-HF"])
+def test_find_shape_of_a_well_known_name_needs_no_network(name: str) -> None:
+    """A well-known name needs no network."""
+    source = lookup.find_shape(name, no_hub)
+    assert (source.name, source.config.layers) == ("meta-llama/Llama-2-7b-chat-hf", 32)
+
+
+def test_find_shape_asks_the_hub_for_another_name() -> None:
+    """Another hub name is asked for."""
+    asked: list[str] = []
+
+    def hub(reference: str) -> ModelConfig:
+        asked.append(reference)
+        return from_hf(LLAMA)
+
+    for name in ("org/model", "meta-llama/Llama-2-7b-chat-hf@refs/pr/1"):
+        assert lookup.find_shape(name, hub).config.hidden == 4096
+    assert asked == ["org/model", "meta-llama/Llama-2-7b-chat-hf@refs/pr/1"]
+
+
+def test_find_shape_reads_a_directory_a_config_and_a_gguf_file(tmp_path: Path) -> None:
+    """A directory, a config.json and a GGUF file are read."""
+    model = tmp_path / "mine"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps(LLAMA))
+    for path in (model, model / "config.json"):
+        assert lookup.find_shape(str(path), no_hub).config.hidden == 4096
+    source = lookup.find_shape(str(GGUF), no_hub)
+    assert (source.quantization, source.runtimes, source.config.layers) == ("Q8_0", ("llama_cpp",), 2)
+    folder = tmp_path / "gguf"
+    folder.mkdir()
+    shutil.copy(GGUF, folder / "only.gguf")
+    assert lookup.find_shape(str(folder), no_hub).name == "only"
+    shutil.copy(GGUF, folder / "second.gguf")
+    with pytest.raises(UsageError, match=r"2 \.gguf files"):
+        lookup.find_shape(str(folder), no_hub)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("{", "cannot be read"), ("[1]", "not a JSON object"), ("{}", "no usable `hidden_size`")],
+)
+def test_find_shape_names_a_broken_config(tmp_path: Path, content: str, words: str) -> None:
+    """A broken config.json is named."""
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UsageError, match=words) as error:
+        lookup.find_shape(str(tmp_path), no_hub)
+    assert str(tmp_path) in error.value.message
+
+
+@pytest.mark.parametrize("name", ["nonsense", "./nonsense/model", "/nonsense/model", "org/model.gguf"])
+def test_find_shape_refuses_what_is_not_a_model(name: str) -> None:
+    """What is not a model is refused."""
+    with pytest.raises(UsageError, match="no model"):
+        lookup.find_shape(name, no_hub)
+
+
+def test_find_shape_suggests_a_close_name_and_refuses_tiny() -> None:
+    """A name that is nearly known is suggested, and the tiny model needs no answer."""
+    with pytest.raises(UsageError) as error:
+        lookup.find_shape("Llama-3.1-8B-Instruct", no_hub)
+    assert "`Meta-Llama-3.1-8B-Instruct`" in (error.value.hint or "")
+    with pytest.raises(UsageError, match="fits everywhere"):
+        lookup.find_shape("tiny", no_hub)
+
+
+def test_find_shape_refuses_an_empty_directory(tmp_path: Path) -> None:
+    """An empty directory is not a model."""
+    with pytest.raises(UsageError, match=r"neither config\.json nor a \.gguf file"):
+        lookup.find_shape(str(tmp_path), no_hub)

@@ -1,0 +1,96 @@
+"""Upstream's environment variables, and how they go with a target."""
+
+from __future__ import annotations
+
+import pytest
+
+from jetson_containers.core.errors import ConfigError
+from jetson_containers.images.name import platform_tag
+from jetson_containers.platforms.detect import detect, parse_target
+from tests.unit.platforms.helpers import HOSTS, ORIN, failure
+
+
+class TestEnvironment:
+    @pytest.mark.parametrize(
+        ("env", "tag"),
+        [
+            ({"L4T_VERSION": "35.4.1"}, "r35.4-cu114-20.04"),
+            ({"L4T_VERSION": "R36.3.0"}, "r36.3-cu122-22.04"),
+            ({"L4T_VERSION": "36.4.3", "CUDA_VERSION": "12.8"}, "r36.4-cu128-22.04"),
+            ({"CUDA_VERSION": "12.8.1"}, "r36.4-cu128-22.04"),
+            ({"LSB_RELEASE": "24.04"}, "r36.4-cu126-24.04"),
+            ({"LSB_RELEASE": "24.04", "PYTHON_VERSION": "3.11"}, "r36.4-cp311-cu126-24.04"),
+            ({"PYTHON_VERSION": "3.12.4"}, "r36.4-cp312-cu126-22.04"),
+            ({"JETPACK_VERSION": "5.1.2"}, "r35.4-cu114-20.04"),
+            ({"JETPACK_VERSION": "6.1"}, "r36.4-cu126-22.04"),
+            ({"SYSTEM_ARCH": "x86_64"}, "x86_64-cu132-24.04"),
+            ({"SYSTEM_ARCH": "x86_64", "CUDA_VERSION": "12.8"}, "x86_64-cu128-24.04"),
+            ({"CUDA_ARCH": "sbsa"}, "sbsa-cu132-24.04"),
+            ({"CUDA_ARCH": "tegra-aarch64", "L4T_VERSION": "36.3.0", "SYSTEM_ARCH": "aarch64"}, "r36.3-cu122-22.04"),
+            ({"L4T_VERSION": "", "CUDA_VERSION": ""}, "r36.4-cu126-22.04"),
+        ],
+    )
+    def test_environment_variables_of_upstream_mean_what_they_meant(self, env: dict[str, str], tag: str) -> None:
+        """Upstream's variables mean what they meant."""
+        assert platform_tag(detect(ORIN, env)) == tag
+
+    @pytest.mark.parametrize(
+        "env",
+        [
+            {"L4T_VERSION": "36.4.0"}, {"SYSTEM_ARCH": "aarch64"}, {"SYSTEM_ARCH": "tegra-aarch64"},
+            {"CUDA_ARCH": "tegra-aarch64", "L4T_VERSION": "r36.4"}, {"JETPACK_VERSION": "6.1"},
+        ],
+    )  # fmt: skip
+    def test_environment_variables_that_repeat_the_host_change_nothing(self, env: dict[str, str]) -> None:
+        """Variables that repeat the host change nothing."""
+        assert detect(ORIN, env) == detect(ORIN)
+
+    def test_environment_variables_name_a_machine_where_the_host_cannot_be_read(self) -> None:
+        """Variables name a machine where this one cannot be read."""
+        platform = detect(HOSTS / "bad/garbage-release", {"L4T_VERSION": "36.4.3"})
+        assert platform == parse_target("r36.4.3")
+        assert any("nv_tegra_release" in notice for notice in platform.notices)
+        assert platform.origins["l4t"] == "$L4T_VERSION 36.4.3"
+
+    @pytest.mark.parametrize(
+        "env",
+        [
+            {"L4T_VERSION": "banana"}, {"CUDA_VERSION": "0.0"}, {"CUDA_VERSION": "twelve"}, {"PYTHON_VERSION": "2.7"},
+            {"PYTHON_VERSION": "3.13t"}, {"PYTHON_VERSION": "3.13-nogil"}, {"LSB_RELEASE": "jammy"},
+            {"CUDA_ARCH": "sparc"}, {"SYSTEM_ARCH": "i386"}, {"JETPACK_VERSION": "-"},
+        ],
+    )  # fmt: skip
+    def test_environment_variable_with_an_impossible_value_is_named(self, env: dict[str, str]) -> None:
+        """A value that cannot be right names its variable."""
+        error = failure(env=env)
+        assert isinstance(error, ConfigError)
+        assert f"${next(iter(env))}" in error.message
+        assert error.hint
+
+    @pytest.mark.parametrize(
+        ("env", "both"),
+        [
+            ({"L4T_VERSION": "36.4.3", "SYSTEM_ARCH": "x86_64"}, ("$L4T_VERSION", "$SYSTEM_ARCH")),
+            ({"L4T_VERSION": "36.4.3", "CUDA_VERSION": "13.0"}, ("$L4T_VERSION", "$CUDA_VERSION")),
+            ({"L4T_VERSION": "36.4.3", "JETPACK_VERSION": "5.1"}, ("$L4T_VERSION", "$JETPACK_VERSION")),
+            ({"CUDA_ARCH": "sbsa", "SYSTEM_ARCH": "x86_64"}, ("$CUDA_ARCH", "$SYSTEM_ARCH")),
+        ],
+    )
+    def test_environment_variables_that_contradict_are_both_named(
+        self, env: dict[str, str], both: tuple[str, str]
+    ) -> None:
+        """Variables that contradict each other are both named."""
+        error = failure(env=env)
+        assert isinstance(error, ConfigError)
+        assert all(name in error.message for name in both)
+
+    def test_target_overrides_environment_variables_that_name_a_machine(self) -> None:
+        """A target overrides the variables that name a machine."""
+        env = {"L4T_VERSION": "35.4.1", "SYSTEM_ARCH": "aarch64", "JETPACK_VERSION": "5.1.2"}
+        assert detect(ORIN, env, "x86_64") == parse_target("x86_64")
+
+    def test_target_and_a_contradicting_variable_are_both_named(self) -> None:
+        """A target and a variable that contradict each other are both named."""
+        error = failure("r35.4.1", {"CUDA_VERSION": "12.8"})
+        assert "$CUDA_VERSION" in error.message
+        assert "--target" in error.message
