@@ -142,7 +142,7 @@ def test_wanted_parse_reads_a_package_or_an_image(
 )
 def test_wanted_parse_refuses_other_text(text: str) -> None:
     """A text that is neither a package nor an image is refused."""
-    with pytest.raises(UsageError, match="no package and no image"):
+    with pytest.raises(UsageError, match="neither a package nor an image"):
         Wanted.parse(text)
 
 

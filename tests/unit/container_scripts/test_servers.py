@@ -232,7 +232,7 @@ def test_request_content_in_parts_is_text(running: Running) -> None:
 
 USER = [{"role": "user", "content": "x"}]
 WRONG = [
-    (b"{", 400, "no JSON"),
+    (b"{", 400, "not JSON"),
     (b"[]", 400, "JSON object"),
     ({}, 400, "`messages`"),
     ({"messages": []}, 400, "`messages`"),

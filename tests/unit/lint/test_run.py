@@ -248,7 +248,7 @@ HEADERS = [
     ("depends-dangling", header(depends="['other:2']"), header(depends="['other:1.0']")),
     ("closure", header(depends="['other:1.0', newer]"), header(depends="['other:1.0', older]")),
     ("closure", header(depends="[pkg]"), header(depends="[]")),
-    ("recipe-broken", header(license="MIT"), header(license="MIT")),
+    ("recipe-broken", header(licence="MIT"), header(license="MIT")),
     ("name-duplicate", header(alias="other"), header(alias="pkg2")),
 ]  # fmt: skip
 OTHERS = {

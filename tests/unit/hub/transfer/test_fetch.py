@@ -492,7 +492,7 @@ def test_disk_that_fills_up_keeps_the_part(hub: HubServer, run: Run, monkeypatch
         ("org/tiny@nope", "", 3, "`org/tiny@nope` has no such revision", "{url}/org/tiny/refs"),
         ("org/tiny/nope.safetensors", "", 3, "there is no such file", "model.safetensors"),
         ("org/tiny/onnx", "", 3, "is not a file", "--include 'onnx/*'"),
-        ("not a name", "", 2, "no repository name", "ORGANIZATION/NAME"),
+        ("not a name", "", 2, "invalid repository name", "ORGANIZATION/NAME"),
     ],
 )
 def test_hub_refusals_are_told_apart(
