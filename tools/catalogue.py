@@ -22,9 +22,9 @@ def stale(pages: dict[str, str], folder: Path) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or with --check compare them."""
-    from jetson_containers import catalogue
+    from tools import package_pages
 
-    pages = catalogue.pages([ROOT / "packages"], ROOT)
+    pages = package_pages.pages([ROOT / "packages"], ROOT)
     changed = stale(pages, TARGET)
     if "--check" in arguments:
         for name in changed:

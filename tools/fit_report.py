@@ -14,7 +14,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from fit_published import accounts, comparisons, peaks
 
-from jetson_containers.llm.fit import GIB, FitVerdict, constants, of_board, predict
+from jetson_containers.llm.fit import constants
+from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.llm.fit.machine import of_board
+from jetson_containers.llm.fit.predict import FitVerdict, predict
 from jetson_containers.llm.models import known
 from jetson_containers.platforms import tables
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
     from fit_published import Published
 
-    from jetson_containers.llm.fit import Fit
+    from jetson_containers.llm.fit.predict import Fit
     from jetson_containers.llm.models.config import ModelConfig
 
 TARGET = ROOT / "docs" / "fit.md"

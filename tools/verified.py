@@ -232,9 +232,9 @@ def clean_directories() -> Callable[[Path], bool]:
 
 def packages() -> dict[str, Path]:
     """All packages of the tree with their directories, whatever the platform."""
-    from jetson_containers import catalogue
+    from tools import package_pages
 
-    found = catalogue.families([ROOT / "packages"])
+    found = package_pages.families([ROOT / "packages"])
     return {package.name: package.path for family in found for package in family.packages}
 
 

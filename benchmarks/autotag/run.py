@@ -52,8 +52,8 @@ def decisions() -> Callable[[], object]:
     from jetson_containers.autotag.search import AutotagOptions, choose
     from jetson_containers.autotag.sources import RegistrySource
     from jetson_containers.platforms.detect import parse_target
-    from jetson_containers.registry import ImageRepository, Listings
-    from jetson_containers.registry.listing import SNAPSHOT
+    from jetson_containers.registry.listing import SNAPSHOT, Listings
+    from jetson_containers.registry.types import ImageRepository
 
     def client() -> None:
         raise AssertionError("offline")
@@ -70,7 +70,8 @@ def many_tags(count: int = 10_000) -> Callable[[], object]:
     from jetson_containers.autotag.search import AutotagOptions, choose
     from jetson_containers.autotag.sources import RegistrySource
     from jetson_containers.platforms.detect import parse_target
-    from jetson_containers.registry import ImageRepository, Listings, Tag, TagListing
+    from jetson_containers.registry.listing import Listings
+    from jetson_containers.registry.types import ImageRepository, Tag, TagListing
 
     class Named(Listings):
         def get(self, repository: ImageRepository) -> TagListing:

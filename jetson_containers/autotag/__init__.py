@@ -1,1 +1,8 @@
-"""autotag."""
+"""A request becomes one image.
+
+`sources` asks the local store and registries for candidates (`types`), `matching` tells which belong to the request,
+`ranking` orders those that run here, and `search` goes through the sources in order until one has an image, or says
+that it would be built.
+
+Public modules: `search`.
+"""

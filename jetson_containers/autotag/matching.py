@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from jetson_containers.autotag.types import ImageCandidate, Names, Wanted
+    from jetson_containers.images.name import ImageName
 
 _UNFINISHED = {
     labels.STAGE: "it is a link of a build chain",
@@ -74,12 +75,10 @@ def _versions(packages: Iterable[str], wanted: Wanted) -> list[str]:
     return [version for family, _, version in pairs if wanted.names_family(family)]
 
 
-def related(candidate: ImageCandidate, request: Sequence[Wanted]) -> bool:
+def related(name: ImageName, packages: Iterable[str], request: Sequence[Wanted]) -> bool:
     """Whether an image has anything to do with a request: by its name, or by what it holds."""
     return any(
-        wanted.names_image(candidate.name)
-        or (wanted.in_place(candidate.name) and bool(_versions(candidate.facts.packages, wanted)))
-        for wanted in request
+        wanted.names_image(name) or (wanted.in_place(name) and bool(_versions(packages, wanted))) for wanted in request
     )
 
 

@@ -74,7 +74,7 @@ class ImageChoice:
         return self.best.reference if self.best else None
 
     def to_json(self) -> dict[str, Any]:
-        """The choice as interface.md specifies it."""
+        """The choice for `autotag --json`."""
         return {
             "request": list(self.request),
             "platform": self.platform.to_json(),

@@ -23,7 +23,8 @@ from jetson_containers.core.errors import (
     UsageError,
     command,
 )
-from jetson_containers.registry import ImageRepository, Listings
+from jetson_containers.registry.listing import Listings
+from jetson_containers.registry.types import ImageRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -13,9 +13,9 @@ from jetson_containers.autotag.ranking import rank_key
 from jetson_containers.autotag.types import ImageCandidate, SourceFindings, SourceKind
 from jetson_containers.core.errors import JetsonError, RegistryError, UsageError
 from jetson_containers.images import compat
-from jetson_containers.images.labels import PLATFORM, is_ours, read
+from jetson_containers.images.labels import PACKAGES, PLATFORM, is_ours, read
 from jetson_containers.images.name import ImageName
-from jetson_containers.registry import DOCKER_HUB, ImageRepository, Listings, TagListing
+from jetson_containers.registry.types import DOCKER_HUB, ImageRepository, TagListing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from jetson_containers.engine.interface import Engine, LocalImage
     from jetson_containers.images.compat import ImageFacts
     from jetson_containers.platforms.platform import Platform
-    from jetson_containers.registry import Tag
+    from jetson_containers.registry.listing import Listings
+    from jetson_containers.registry.types import Tag
 
     Names = Callable[[str], Collection[str]]
 
@@ -45,12 +46,7 @@ class LocalSource:
             images = self._engine().images()
         except JetsonError as error:
             return SourceFindings(notices=(f"local images are not considered: {error.message}",), problems=(error,))
-        return SourceFindings(tuple(
-            candidate
-            for image in images
-            for candidate in _local_candidates(image)
-            if related(candidate, request)
-        ))  # fmt: skip
+        return SourceFindings(tuple(candidate for image in images for candidate in _local_candidates(image, request)))
 
 
 class RegistrySource:
@@ -132,7 +128,9 @@ class RegistrySource:
         return replace(made, facts=facts, digest=row.digest, order=min(orders, default=len(self._namespaces)))
 
 
-def _local_candidates(image: LocalImage) -> Iterator[ImageCandidate]:
+def _local_candidates(image: LocalImage, request: Sequence[Wanted]) -> Iterator[ImageCandidate]:
+    """What a local image is to a request, by each of its names that has to do with it."""
+    packages = read({PACKAGES: image.labels.get(PACKAGES, "")}).packages
     for reference in image.references:
         if "<none>" in reference:
             continue
@@ -141,6 +139,8 @@ def _local_candidates(image: LocalImage) -> Iterator[ImageCandidate]:
         except UsageError:
             continue
         ours = is_ours([reference], image.labels)
+        if not related(name, packages if ours else (), request):
+            continue
         made = _candidate(name, image.labels, image.architecture, SourceKind.LOCAL, ours=ours)
         facts = replace(made.facts, pushed=image.created[:10], size=image.size, source=SourceKind.LOCAL.value)
         yield replace(made, facts=facts, digest=_digest_of(image, name), image_id=image.id)

@@ -1,1 +1,9 @@
-"""The parts of `builder`: what is to be done, in which order, and what is said about it."""
+"""Plans become images.
+
+`base_image` finds or makes the base; `graph` merges plans, `decide` says what is built, pulled, tested or left, for a
+dry run too; `run` carries it out: `loop` and `scheduler` order the stages, `stage_builder` builds and tests one,
+`package_tests` runs its tests, `finals` names, labels and pushes. `store` and `stage_registry` know what is there
+already.
+
+Public modules: `base_image`, `decide`, `graph`, `image_check`, `known_base`, `run`, `stage_registry`, `store`.
+"""

@@ -55,7 +55,7 @@ def download(app: App, *, given: DownloadArguments) -> int:
     """
     if given.image:
         return _in_image(app, given)
-    from jetson_containers import hub
+    from jetson_containers.hub.downloads import download
     from jetson_containers.hub.transfer.command import dry_run_lines
     from jetson_containers.hub.transfer.reference import split_patterns
     from jetson_containers.hub.transfer.store import write_whole
@@ -67,7 +67,7 @@ def download(app: App, *, given: DownloadArguments) -> int:
     options.update(kind=given.kind, dry_run=given.dry_run, verify=given.verify, token=given.token)
     options.update(include=tuple(split_patterns(given.include)), exclude=tuple(exclude))
     results: list[Result] = []
-    for result in hub.download(given.repositories, app.settings, app.console, **options):
+    for result in download(given.repositories, app.settings, app.console, **options):
         results.append(result)
         if not (app.console.as_json or given.dry_run):
             app.console.result(result.path)

@@ -13,7 +13,7 @@ from jetson_containers.core.console import columns
 from jetson_containers.core.errors import JetsonError
 
 if TYPE_CHECKING:
-    from jetson_containers.llm.fit import Fit
+    from jetson_containers.llm.fit.predict import Fit
     from jetson_containers.llm.fit.query import FitAnswer, FitQuestion
 
 

@@ -101,7 +101,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 
 
 def entry(argv: list[str] | None = None) -> None:
-    """Run the command line and exit with the code of interface.md."""
+    """Run the command line and exit with the code of its error (`core.errors`)."""
     _secure_streams()
     code = main(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):

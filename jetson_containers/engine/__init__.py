@@ -1,6 +1,9 @@
 """Container engines: what they can do, and one class that drives them.
 
-`docker.DockerEngine(settings, console)` is the real one; nothing is probed or imported before it is used. Below it:
-`probe` chooses the client, `argv` makes command lines, `context` lays out what a build reads, `process` runs
-children, `queries` asks the local store, `translate` turns what docker says into our errors.
+`probe` chooses the client and finds what it can do, `docker.DockerEngine` builds, runs, tags and pushes: `argv` makes
+the command lines, `context` lays out what a build reads, `messages` turns docker's words into our errors. `queries`
+asks the local store by command, `sdk` through the Docker SDK where streams or events are needed. `interface` is what
+the rest of the program sees. Nothing is probed or imported before it is used.
+
+Public modules: `argv`, `context`, `docker`, `emulation`, `interface`, `pull`.
 """

@@ -10,7 +10,6 @@ import re
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import NotReadyError, UsageError
-from jetson_containers.dockerfile.inject import jobs_host
 from jetson_containers.engine.interface import Builder, BuildRequest, Capabilities, RunCapabilities
 
 if TYPE_CHECKING:
@@ -130,6 +129,8 @@ def _where(request: BuildRequest) -> list[str]:
     if request.network:
         args += ["--network", request.network]
     if request.jobs:
+        from jetson_containers.dockerfile.inject import jobs_host
+
         args += ["--add-host", jobs_host(request.jobs)]
     if request.no_cache:
         args += ["--no-cache"]

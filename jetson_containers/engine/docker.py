@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import functools
 import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import BuildError, NotReadyError, RegistryError
 from jetson_containers.core.process import TAIL, Children, FinishedProcess
 from jetson_containers.engine import argv, emulation
-from jetson_containers.engine.context import prepared
 from jetson_containers.engine.interface import Builder, BuildTimeoutError, LocalImage, RunResult
 from jetson_containers.engine.messages import DETAIL_LINES, translate
 from jetson_containers.engine.probe import Client, ProbedHost, major, probe, run_capabilities, unprobed_client
@@ -108,6 +106,8 @@ class DockerEngine:
         Raises BuildError (OutOfMemoryError, BuildTimeoutError), or a NotReadyError when the engine, not the recipe,
         is at fault. A failed build leaves no name behind.
         """
+        from jetson_containers.engine.context import prepared
+
         self._check_platform(request)
         capabilities, client = self._found
         local = client.endpoint.startswith("unix:")
@@ -157,7 +157,7 @@ class DockerEngine:
         Raises NotReadyError when the container cannot be started. An exit code of the command, whatever it is, is a
         result; after `timeout` seconds it is 124, as timeout(1) has it.
         """
-        name = argv.container_name(options) or f"jetson-containers-{os.getpid()}-{secrets.token_hex(4)}"
+        name = argv.container_name(options) or f"jetson-containers-{os.getpid()}-{os.urandom(4).hex()}"
         more = ["--pull", "never"] if major(self.capabilities.client_version) >= 20 else []
         words = argv.run(self.capabilities, image, command, name=name, options=[*more, *options])
         remove = functools.partial(self._remove_container, name)
@@ -318,7 +318,7 @@ class DockerEngine:
             return source, False
         if image.references:
             return image.references[0], False
-        name = f"jetson-containers/label:{secrets.token_hex(8)}"
+        name = f"jetson-containers/label:{os.urandom(8).hex()}"
         self.tag(image.id, name)
         return name, True
 

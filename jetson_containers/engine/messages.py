@@ -31,7 +31,7 @@ DETAIL_LINES = 12  # last lines of output that an error shows
 class MessageRule:
     """A pattern over the output and what it means. The first rule that matches decides."""
 
-    pattern: re.Pattern[str]
+    pattern: str  # compiled when there is an output: most commands never see a failure
     error: type[JetsonError]
     message: str
     hint: str
@@ -39,7 +39,7 @@ class MessageRule:
 
 
 def _rule(pattern: str, error: type[JetsonError], message: str, hint: str, *, anywhere: bool = False) -> MessageRule:
-    return MessageRule(re.compile(pattern, re.IGNORECASE | re.MULTILINE), error, message, hint, anywhere)
+    return MessageRule(pattern, error, message, hint, anywhere)
 
 
 # `{0}`, `{1}` stand for the pattern's groups. Messages of engines 18.09 to 29; moby #49557 for the raw table.
@@ -211,7 +211,7 @@ def translate(output: str, what: str = "") -> JetsonError:
     for rule in RULES:
         if inside and not rule.anywhere:
             continue
-        if match := rule.pattern.search(output):
+        if match := re.search(rule.pattern, output, re.IGNORECASE | re.MULTILINE):
             groups = [group or "" for group in match.groups()]
             hint = rule.hint.format(*(group and shlex.quote(group) for group in groups))
             return rule.error(f"{prefix}{rule.message.format(*groups)}", hint=hint, details=details)

@@ -1,11 +1,8 @@
-"""The Hugging Face hub: describe, fetch, list and remove what is below `data/models/huggingface`.
+"""The Hugging Face hub: describe, download, list and remove what is below `data/models/huggingface`.
 
-`transfer/` does the fetching, here and in the images; the modules beside it are the host's side. huggingface_hub is
-imported only when the hub is asked.
+`describe` says what a repository holds, `downloads` fetches it, `cache` lists and removes. `transfer` does the work,
+here and in the images; the modules beside it are the host's side. huggingface_hub is imported only when the hub is
+asked.
+
+Public modules: `cache`, `describe`, `downloads`, `transfer`.
 """
-
-from jetson_containers.hub.cache import CachedRepo, cached, remove
-from jetson_containers.hub.describe import ModelInfo, describe
-from jetson_containers.hub.downloads import cache_of, download
-
-__all__ = ["CachedRepo", "ModelInfo", "cache_of", "cached", "describe", "download", "remove"]

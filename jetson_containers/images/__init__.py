@@ -1,1 +1,7 @@
-"""images."""
+"""What an image is, from its name and labels alone, and whether it runs on a platform.
+
+`name` parses and writes names and tags, `labels` what we write into images, and `compat` makes facts of both and
+compares them with a platform. Pure: no engine and no registry is asked.
+
+Public modules: `compat`, `labels`, `name`.
+"""

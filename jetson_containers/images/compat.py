@@ -2,7 +2,7 @@
 
 Order of the questions (the first "no" is the reason): role → architecture → L4T family → CUDA within what the driver
 runs → GPU code built in, where known → Ubuntu, only where libraries come from the host (r32). Unknown means
-refuse. The rules are data in `facts/compat.yaml`, with their evidence; `cudarange` reads them.
+refuse. The rules are data in `facts/compat.yaml`, with their evidence; `platforms.cuda` reads them.
 """
 
 from __future__ import annotations

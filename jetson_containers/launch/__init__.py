@@ -1,1 +1,7 @@
-"""launch."""
+"""A line of `run` becomes one `docker run` command.
+
+`options` tells our options from docker's (`docker_options`), `command` joins what the host has (`gpu`, `devices`,
+`display`) into mounts, environment and notices (`parts`), and then becomes docker.
+
+Public modules: `command`, `docker_options`, `gpu`, `options`, `parts`.
+"""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import secrets
 import shlex
 import signal
 import sys
@@ -210,7 +209,7 @@ def _open_null(number: int) -> None:
 
 def unique_name() -> str:
     """A container name that two starts in the same second do not share."""
-    return f"jetson_container_{time.strftime('%Y%m%d_%H%M%S')}_{secrets.token_hex(3)}"
+    return f"jetson_container_{time.strftime('%Y%m%d_%H%M%S')}_{os.urandom(3).hex()}"
 
 
 def _hidden_values(names: Iterable[str]) -> list[Notice]:

@@ -1,7 +1,7 @@
 """How a container gets at the GPU: CDI, else `--runtime nvidia`, else `--gpus all`, else not at all, said aloud.
 
-`--gpus` calls NVIDIA's hook directly, which refuses in csv mode: never on integrated GPUs up to L4T 36
-(facts/l4t.yaml `container_host_rules`). CDI needs an engine that lists its devices (25 with the feature on, 28.2).
+`--gpus` calls NVIDIA's hook directly, which refuses in csv mode: never on integrated GPUs up to L4T 36. CDI needs an
+engine that lists its devices (25 with the feature on, 28.2).
 """
 
 from __future__ import annotations

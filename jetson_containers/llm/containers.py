@@ -91,7 +91,7 @@ class Containers:
         return planned
 
     def run(self, step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
-        """Run a step to its end; see `pipeline.StepRunner`."""
+        """Run a step to its end; see `steps.StepRunner`."""
         image = self.image_for(step.packages) if step.packages else self.image
         options: list[str] = []
         if step.network:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
-    from jetson_containers.hub import ModelInfo
+    from jetson_containers.hub.describe import ModelInfo
     from jetson_containers.llm.models.types import ModelHub
     from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.catalog import Catalog
@@ -63,20 +63,20 @@ class HubAdapter:
 
     def describe(self, reference: str) -> ModelInfo:
         """See `ModelHub`."""
-        from jetson_containers import hub
+        from jetson_containers.hub.describe import describe
 
-        return hub.describe(reference, self.settings, self.console)
+        return describe(reference, self.settings, self.console)
 
     def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
         """See `ModelHub`."""
-        from jetson_containers import hub
+        from jetson_containers.hub.downloads import download
 
-        (result,) = hub.download([reference], self.settings, self.console, exclude=ignore)
+        (result,) = download([reference], self.settings, self.console, exclude=ignore)
         return Path(result.path)
 
 
 def downloads(settings: Settings) -> list[tuple[str, Path, int]]:
     """What of the hub is cached: repository, directory, bytes."""
-    from jetson_containers import hub
+    from jetson_containers.hub.cache import cached
 
-    return [(one.id, one.path, one.bytes) for one in hub.cached(settings.path("data"))]
+    return [(one.id, one.path, one.bytes) for one in cached(settings.path("data"))]

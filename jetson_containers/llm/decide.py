@@ -19,7 +19,7 @@ from jetson_containers.llm.runtimes.interface import Job
 from jetson_containers.llm.runtimes.mlc import devices
 
 if TYPE_CHECKING:
-    from jetson_containers.llm.fit import Machine
+    from jetson_containers.llm.fit.machine import Machine
     from jetson_containers.llm.fit_check import FitForecast
     from jetson_containers.llm.models.types import Model
     from jetson_containers.llm.pipeline.types import Step

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import DoesNotFitError, UsageError
-from jetson_containers.llm.fit import GIB, FitOptions, FitRequest, FitVerdict, advise, ask, board_named, query
-from jetson_containers.llm.fit.predict import size_notes
+from jetson_containers.llm.fit import query
+from jetson_containers.llm.fit.advice import FitRequest, advise, ask
+from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.llm.fit.machine import board_named
+from jetson_containers.llm.fit.predict import FitOptions, FitVerdict, size_notes
 
 if TYPE_CHECKING:
     from jetson_containers.core.console import Console
-    from jetson_containers.llm.fit import Fit, Machine
+    from jetson_containers.llm.fit.machine import Machine
+    from jetson_containers.llm.fit.predict import Fit
     from jetson_containers.llm.models.config import ModelConfig
     from jetson_containers.llm.models.types import ModelShape
     from jetson_containers.llm.runtimes.interface import Job

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers import hub
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError, command
+from jetson_containers.hub import cache
 from jetson_containers.llm.pipeline.manifest import below, path_for, read
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def remove(stored: Stored, data: Path) -> None:
         raise UsageError(f"{output} is outside {data}")
     if stored.kind == "download":
         # With the hub's own locks: nothing is removed during a download.
-        hub.remove(data, stored.model, "dataset" if output.name.startswith("datasets--") else "model")
+        cache.remove(data, stored.model, "dataset" if output.name.startswith("datasets--") else "model")
         return
     try:
         for manifest in _manifests_of(output):

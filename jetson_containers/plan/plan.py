@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from jetson_containers.core.console import columns
-from jetson_containers.core.errors import LayerBudgetError, UnavailablePackageError, UsageError
+from jetson_containers.core.errors import LayerBudgetError, UnavailablePackageError, UsageError, command
 from jetson_containers.core.versions import pep440
 from jetson_containers.dockerfile import inject
 from jetson_containers.plan.final_name import final_name
@@ -43,7 +43,7 @@ class BuildPlan:
     base: str
     packages: tuple[str, ...]  # names in the order they stand in the image
     notices: tuple[str, ...] = ()
-    tests: tuple[str, ...] = ()  # packages whose tests a build would run now; known to `building.decide`
+    tests: tuple[str, ...] = ()  # packages whose tests a build would run now; known to `builder.decide`
 
     @property
     def top(self) -> Stage:
@@ -51,7 +51,7 @@ class BuildPlan:
         return self.stages[-1]
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as interface.md specifies it."""
+        """The plan for `build --dry-run --json`."""
         return {
             "schema": 1,
             "platform": self.platform.to_json(),
@@ -121,14 +121,17 @@ def make(
 def check_layers(plan: BuildPlan, *, per_stage: int = 0) -> None:
     """Raise LayerBudgetError, naming the largest contributors, when a build would stack more than overlay2 can.
 
-    `per_stage` is what the builder adds to each stage (`dockerfile.CA_COPY_LAYERS` with the legacy builder).
+    `per_stage` is what the builder adds to each stage (`inject.CA_COPY_LAYERS` with the legacy builder).
     """
     by_key = {stage.key: stage for stage in plan.stages}
     for stage in plan.stages:
         below = _below(stage, by_key)
         total = stage.depth + per_stage * len(below)
         if total > MAX_LAYERS:
-            raise _over_budget(stage, below, by_key, total)
+            hint = "join RUN and COPY lines of these recipes"
+            if stage.kind is not StageKind.ARTIFACT:
+                hint += _split(plan, by_key)
+            raise _over_budget(stage, _own_layers(below, by_key), total, hint)
 
 
 def check_build_args(plans: Iterable[BuildPlan], build_args: Mapping[str, str]) -> tuple[str, ...]:
@@ -167,7 +170,7 @@ def totals(plans: Sequence[BuildPlan]) -> dict[str, int]:
 def multiple_json(
     platform: Platform, plans: Sequence[BuildPlan], errors: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
-    """Several plans as interface.md specifies them; `errors` are `{"request", "reason"}`."""
+    """Several plans for `build --multiple --dry-run --json`; `errors` are `{"request", "reason"}`."""
     return {
         "schema": 1,
         "platform": platform.to_json(),
@@ -238,13 +241,39 @@ def _below(stage: Stage, by_key: Mapping[str, Stage]) -> list[Stage]:
     return [part for part in found if part.kind is not StageKind.META]
 
 
-def _over_budget(stage: Stage, below: Sequence[Stage], by_key: Mapping[str, Stage], total: int) -> LayerBudgetError:
-    own = {part.package: part.depth - (by_key[part.parent].depth if part.parent else 0) for part in below}
+def _own_layers(below: Sequence[Stage], by_key: Mapping[str, Stage]) -> dict[str, int]:
+    """How many layers each package adds to an image, from the top."""
+    return {part.package: part.depth - (by_key[part.parent].depth if part.parent else 0) for part in below}
+
+
+def _over_budget(stage: Stage, own: Mapping[str, int], total: int, hint: str) -> LayerBudgetError:
     largest = sorted(own.items(), key=lambda item: (-item[1], item[0]))[:5]
     return LayerBudgetError(
         f"`{stage.package}` would stand on {total} layers, and the storage driver stacks {MAX_LAYERS}",
         details=[f"{count:4} layers  {name}" for name, count in largest],
-        hint="join RUN and COPY lines of these recipes, or split the request into several images",
+        hint=hint,
+    )
+
+
+def _split(plan: BuildPlan, by_key: Mapping[str, Stage]) -> str:
+    """How an image could be built in two halves, the lower one flattened; empty where that would not be enough."""
+    own = _own_layers(_below(plan.top, by_key), by_key)
+    total = sum(own.values())
+    lower: list[str] = []
+    under = 0
+    for package, layers in [*reversed(own.items())][:-1]:
+        if lower and under + layers > total // 2:
+            break
+        lower.append(package)
+        under += layers
+    if not lower or under > MAX_LAYERS or total - under + 1 > MAX_LAYERS:
+        return ""
+    first = command("jetson-containers", "build", "--name=lower", *lower)
+    skip = f"--skip-packages={','.join(lower)}"
+    second = command("jetson-containers", "build", "--base=lower-flat", skip, *plan.request)
+    return (
+        f"; or build {first} ({under} layers), make an image `lower-flat` of it that has one layer and the same ENV "
+        f"(docker export, docker import --change), and build {second} ({total - under + 1} layers)"
     )
 
 

@@ -60,7 +60,7 @@ class Stage:
     source: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """One stage as interface.md specifies it."""
+        """One stage for `build --dry-run --json`."""
         return {
             "package": self.package,
             "kind": self.kind.value,

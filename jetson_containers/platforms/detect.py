@@ -1,7 +1,7 @@
 """The platform an image is built for or run on: detection, cross targets, and what follows from either.
 
 Pure but for reading the files of one root directory, which is a parameter: a folder of captured files is a test
-case for any board and release (`hostfiles`). What was asked for comes as `targets.Parts`; the facts are in `tables`.
+case for any board and release (`host`). What was asked for comes as `target.Parts`; the facts are in `tables`.
 """
 
 from __future__ import annotations

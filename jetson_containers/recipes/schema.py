@@ -1,6 +1,6 @@
 """The keys of a recipe: what each may hold, and how its text is read.
 
-Values come from `yamlines`, so every scalar is text as written; the readers here turn it into switches, sizes, times.
+Values come from `yaml_lines`, so every scalar is text as written; the readers here turn it into switches, sizes, times.
 """
 
 from __future__ import annotations

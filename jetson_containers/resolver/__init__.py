@@ -1,1 +1,8 @@
-"""resolver."""
+"""Names of packages become one consistent, ordered set.
+
+`demands` turns requests and `depends:` into demands on families, `search` lets resolvelib choose (`solution`), and
+`solve` orders what was chosen. `explain` says why there is no set and which other requests have one; `upstream_pins`
+settles contradicting pins as upstream's users expect.
+
+Public modules: `solve`.
+"""

@@ -31,12 +31,16 @@ class BadGuess:
     against: str  # what was chosen
     reason: str  # what the guess says to that
     of_platform: bool = False
+    gives_way: bool = (
+        False  # to a version that the request names: the image can be made, of parts for each other or not
+    )
 
 
 def bad_guess(solution: Solution) -> BadGuess | None:
-    """The first guess of a solution that overrules a default or the platform's CUDA; None where all are good.
+    """The first guess of a solution that goes against what somebody chose; None where all are good.
 
-    A guess is a version of a family without a default that nobody pins. What only guesses want counts as guessed.
+    Chosen are defaults, the platform's CUDA, and in upstream's format the versions that the request names. A guess is
+    a version of a family without a default that nobody pins. What only guesses want counts as guessed.
     """
     guesses = {key: package for key, package in solution.chosen.items() if _is_guess(solution, key, package)}
     for key, package in guesses.items():
@@ -56,6 +60,12 @@ def bad_guess(solution: Solution) -> BadGuess | None:
             chosen = f"`{usual.name}`, the default of `{usual.family}` here"
             reason = f"`{against[0].by}` wants `{against[0].spelled}`"
             return BadGuess(guesses[guess], solution.wanted[guess][0].by, chosen, reason)
+    for demand, stronger in solution.overridden:
+        guess = roots.get(demand.by, "")
+        if not stronger.by and guess and _has_choice(solution, guesses[guess]):
+            chosen = f"`{stronger.spelled}`, which the request names"
+            reason = f"`{demand.by}` wants `{demand.spelled}`"
+            return BadGuess(guesses[guess], solution.wanted[guess][0].by, chosen, reason, gives_way=True)
     return None
 
 
@@ -149,16 +159,22 @@ class VersionSearch:
         if compiling is not None:
             return self._searched(wanted, None, compiling, image, tuple((pinned or {}).values()))
         guesses: list[BadGuess] = []
+        best: Solution | None = None  # one that can be made, where no guess goes with what the request names
         while True:
             try:
                 solution = self._found(wanted)
             except JetsonError:
+                if best is not None:
+                    self.demands.unfit.difference_update(guess.package.name for guess in guesses)
+                    return best
                 if guesses:
                     raise _no_guess(guesses) from None
                 raise
             bad = bad_guess(solution)
             if bad is None:
                 return solution
+            if bad.gives_way and best is None:
+                best, guesses = solution, []
             guesses.append(bad)
             self.demands.unfit.add(bad.package.name)
 

@@ -10,17 +10,14 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tools.subpackages import ORDER, public
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "jetson_containers"
 
-# What stands at the top of the package, in the order of imports.
-ORDER = (
-    "container_scripts", "core", "platforms", "recipes", "dockerfile", "images", "resolver", "plan", "engine",
-    "registry", "hub", "autotag", "launch", "builder", "lint", "llm", "catalogue", "doctor", "cli", "__main__",
-)  # fmt: skip
 ALONE = ("container_scripts", "hub.transfer")  # run inside images, where the rest of the package is missing
 
 
@@ -106,6 +103,42 @@ def test_imports_follow_the_order() -> None:
 def test_modules_import_each_other_in_no_circle() -> None:
     """No modules import each other in a circle."""
     assert circles(graph()) == []
+
+
+def test_subpackages_use_only_public_modules_of_others() -> None:
+    """From another subpackage only the modules are imported that its docstring names."""
+    used = defaultdict(set)
+    for name, others in graph().items():
+        for other in others:
+            subpackage, _, module = other.partition(".")
+            if name and subpackage != name.partition(".")[0] and module.partition(".")[0] not in public(subpackage):
+                used[name].add(other)
+    assert {name: others for name, others in used.items() if others - {"doctor", "cli.main"}} == {}
+
+
+def test_public_modules_exist_and_are_used() -> None:
+    """A docstring names no module that is gone or that nothing else imports."""
+    edges = graph()
+    for subpackage in ORDER:
+        for module in public(subpackage):
+            whole = f"{subpackage}.{module}"
+            users = {
+                name.partition(".")[0]
+                for name, others in edges.items()
+                for other in others
+                if other == whole or other.startswith(f"{whole}.")
+            }
+            assert whole in edges
+            assert users - {subpackage}, whole
+
+
+def test_subpackages_say_what_flows_through_them_and_export_nothing() -> None:
+    """The `__init__.py` of a subpackage is a docstring and nothing else."""
+    for name, path in modules(ROOT).items():
+        if path.name == "__init__.py" and name:
+            tree = ast.parse(path.read_text())
+            assert len(tree.body) == 1, name
+            assert len((ast.get_docstring(tree) or "").split()) > 20, name
 
 
 def test_programs_for_images_import_nothing_else() -> None:

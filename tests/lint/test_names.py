@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lint.test_layers import PACKAGE, ROOT, modules
@@ -52,3 +54,34 @@ def test_class_names_mean_one_thing() -> None:
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(f"{name}:{node.lineno}")
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+_PLACE = re.compile(r"`(?:jetson_containers/|python:jetson_containers/)?((?:[a-z_]+/)+[a-z_]*(?:\.py)?)`")
+_PAGE = re.compile(r"\b[\w/-]+\.md\b")
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.with_suffix(".py").exists()
+
+
+def test_modules_that_texts_name_exist() -> None:
+    """A docstring, comment or page names no file of the package that has moved or gone, and no page nobody has."""
+    gone = []
+    tops = {path.name for path in (ROOT / PACKAGE).iterdir() if path.is_dir()}
+    pages = {path.name for path in ROOT.rglob("*.md") if "data" not in path.parts and ".venv" not in path.parts}
+    texts = [
+        *(ROOT / PACKAGE).rglob("*.py"),
+        *(ROOT / PACKAGE / "facts").glob("*.yaml"),
+        *(ROOT / "tools").glob("*.py"),
+    ]
+    for path in [*texts, *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]:
+        text = path.read_text(encoding="utf-8")
+        gone += [
+            f"{path.relative_to(ROOT)}: {place}"
+            for place in _PLACE.findall(text)
+            if place.partition("/")[0] in tops and not any(_is_there(root / place) for root in (ROOT / PACKAGE, ROOT))
+        ]
+        if path.suffix == ".py":  # tables name pages of other projects by address
+            named = {Path(page).name for page in _PAGE.findall(text)} - {"README.md", "A.md", "NAME.md"}
+            gone += [f"{path.relative_to(ROOT)}: {page}" for page in sorted(named - pages)]
+    assert gone == []

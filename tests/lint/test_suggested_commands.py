@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = ROOT_DIR / "jetson_containers"
-APART = ("container_scripts", "recipes/upstream/child", "core/errors.py", "catalogue.py")  # no hints; the docs' names
+APART = ("container_scripts", "recipes/upstream/child", "core/errors.py")  # no hints
 VALUE = "\0"
 PROGRAMS = (
     r"jetson-containers|\./\w+\.sh|(?:\./)?autotag|docker|sudo|curl|git|pip|apt(?:-get)?|chown|chmod|rm|mv|cp|mkdir"
@@ -22,7 +22,7 @@ PROGRAMS = (
 # A program where a command begins (of the text, or within backticks or after a colon) and a value before it ends.
 COMMAND = re.compile(rf"(?:^|`|: )(?:{PROGRAMS}) [^`;\n]*{VALUE}")
 SENTENCES = {  # begin with the name of a program and suggest nothing
-    f"docker {VALUE} through `{VALUE}` {VALUE}",
+    f"docker {VALUE} (API {VALUE}) through `{VALUE}` {VALUE}",
     f"docker {VALUE} on this kernel may start nothing",
     f"`git {VALUE}` of a branch, which moves",  # VALUE: a word of git's own
     f"jetson-containers {VALUE}",  # the version

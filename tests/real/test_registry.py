@@ -20,10 +20,11 @@ from jetson_containers.autotag.sources import RegistrySource
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.images import labels
 from jetson_containers.platforms.detect import parse_target
-from jetson_containers.registry import ImageRepository, Listings
 from jetson_containers.registry.auth import docker_credentials
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
+from jetson_containers.registry.listing import Listings
+from jetson_containers.registry.types import ImageRepository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -100,7 +100,7 @@ class Fit:
         return self.peak_bytes <= self.available_bytes
 
     def to_json(self) -> dict[str, Any]:
-        """The keys of interface.md and some more."""
+        """The prediction for `llm fit --json`."""
         rounded = {
             name: None if value is None else round(value, 2)
             for name, value in (
@@ -147,7 +147,7 @@ def predict(
     """Predict one combination. A combination that cannot run has its reason; the sizes are those it would have.
 
     `context` 0 is the table's default for the memory, at most what the model was trained for. Raises UsageError for a
-    runtime, quantization, KV type or baseline that does not exist, and for numbers that are none.
+    runtime, quantization, KV type or baseline that does not exist, and for numbers out of range.
     """
     machine = board if isinstance(board, Machine) else of_board(board)
     wanted = options or FitOptions()
@@ -158,25 +158,17 @@ def predict(
     chosen = quantization_named(known, variant, quantization, machine.sm, config)
     format_name, lowest_sm = {**variant.accepted, **variant.formats}[chosen]
     tokens = context or default_context(config, machine)
-    load = memory.Load(
-        context=tokens,
-        max_batch=max_batch,
-        prefill_chunk=wanted.prefill_chunk,
-        session=wanted.session,
-        used=wanted.used,
-        kv_type=wanted.kv_type,
-    )
     ready = config.quantized if config.quantized and not config.quantized.method.startswith(_OURS) else None
     held = wanted.held or weights.weights(config, format_name)
     if ready is not None and not known.gguf:
         held, lowest_sm, chosen = weights.of_checkpoint(config, ready), support.lowest_sm(ready), ready.label
-    sizes = _sizes(config, known, variant, machine, held, load, wanted)
+    sizes = _sizes(config, known, variant, machine, held, _load(wanted, tokens, max_batch), wanted)
     verdict, reason, swap = _judge(sizes, machine, known)
     refusal, doubt = _refusal(config, known, variant, machine, chosen, lowest_sm)
-    if not refusal and ready is None and wanted.held is None:
+    if not refusal and ready is not None:
+        refusal, doubt = _unreadable_reason(known, ready, machine, lowest_sm, doubt)
+    elif not refusal and wanted.held is None:
         refusal = _unquantizable_reason(config, known, variant, chosen)
-    if ready is not None and not refusal:
-        refusal, doubt = _unread(known, ready, machine, lowest_sm, doubt)
     if refusal:
         verdict, reason, swap = FitVerdict.IMPOSSIBLE, refusal, 0.0
     elif doubt and verdict is not FitVerdict.NO:
@@ -184,7 +176,7 @@ def predict(
     done = wanted.held is not None or (ready is not None and not known.gguf)
     made = () if done else peak.steps(config, variant.steps, held.total)
     filled = min(wanted.filled or constants.system().filled, tokens)
-    room = machine.memory - constants.system().saturation
+    usable = machine.memory - constants.system().saturation
     most = speed.decode(config, held, known, machine, filled, wanted.kv_type)
     full = speed.decode(config, held, known, machine, tokens, wanted.kv_type)
     speed_known = speed.is_known(known, machine)
@@ -203,7 +195,7 @@ def predict(
         baseline_bytes=int(sizes.baseline),
         total_bytes=int(sizes.total),
         needed_bytes=int(sizes.needed),
-        used_bytes=int(min(sizes.total, room)),
+        used_bytes=int(min(sizes.total, usable)),
         available_bytes=int(sizes.available),
         swap_bytes=int(swap),
         peak_bytes=int(max([sizes.total, *(size + sizes.baseline for _, size in made)])),
@@ -217,6 +209,17 @@ def predict(
             *_older(known, variant, machine),
             *(() if speed_known else _unknown_speed_notes(runtime, machine, most)),
         ),
+    )
+
+
+def _load(options: FitOptions, tokens: int, max_batch: int) -> memory.Load:
+    return memory.Load(
+        context=tokens,
+        max_batch=max_batch,
+        prefill_chunk=options.prefill_chunk,
+        session=options.session,
+        used=options.used,
+        kv_type=options.kv_type,
     )
 
 
@@ -377,7 +380,7 @@ def _refusal(
     return "", ""
 
 
-def _unread(
+def _unreadable_reason(
     runtime: RuntimeConstants, ready: Quantized, machine: Machine, lowest_sm: int, doubt: str
 ) -> tuple[str, str]:
     """Why a quantized checkpoint cannot be loaded, or why that is not known."""

@@ -8,26 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.core.memory import read_memory
-from jetson_containers.llm.fit import (
-    GIB,
-    FitOptions,
-    FitRequest,
-    FitVerdict,
-    advise,
-    ask,
-    board_named,
-    constants,
-    of_board,
-    of_platform,
-    of_target,
-)
-from jetson_containers.llm.fit.predict import variant_for
+from jetson_containers.llm.fit import constants
+from jetson_containers.llm.fit.advice import FitRequest, advise, ask
+from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.llm.fit.machine import board_named, of_board, of_platform, of_target
+from jetson_containers.llm.fit.predict import FitOptions, FitVerdict, variant_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from jetson_containers.llm.fit import Advice, Fit, Machine
+    from jetson_containers.llm.fit.advice import Advice
+    from jetson_containers.llm.fit.machine import Machine
+    from jetson_containers.llm.fit.predict import Fit
     from jetson_containers.llm.models.types import ModelShape
     from jetson_containers.platforms.platform import Platform
 
@@ -68,7 +61,7 @@ class FitAnswer:
         return self.fits[0]
 
     def to_json(self) -> dict[str, Any]:
-        """The best one with the keys of interface.md; the others below `alternatives`."""
+        """The best one for `llm fit --json`; the others below `alternatives`."""
         first, *others = [{"model": self.model, **fit.to_json()} for fit in self.fits]
         return {**first, "advice": [item.text for item in self.advice], "alternatives": others}
 

@@ -1,6 +1,6 @@
-"""What a model's name stands for, and the shape of a model.
+"""What a model's name means, and the shape of the model.
 
-`lookup` answers what a name means, with `repository` for the files of the hub and `known` for well-known models.
-`shape` reads the shape from files: `config` and `layers` from a config.json, `quantized` how its weights are stored,
-`weight_files` how large they are, `gguf` a GGUF file. `types` are the results.
+`lookup` finds it: a name of the hub, a directory, a `.gguf` file or one that was made here (`repository`, `known`).
+`config` and `layers` read the shape from `config.json`, `gguf` from the file, `quantized` how it is quantized, and
+`weight_files` which files hold the weights.
 """

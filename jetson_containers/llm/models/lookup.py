@@ -38,7 +38,7 @@ from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.hub import ModelInfo
+    from jetson_containers.hub.describe import ModelInfo
     from jetson_containers.hub.transfer.reference import Reference
     from jetson_containers.llm.models.config import ModelConfig
     from jetson_containers.llm.models.types import ModelHub
@@ -62,7 +62,7 @@ def find(
     has, the commit stays open.
 
     Raises UsageError for a path that is missing, outside the data directory or not a model, and what
-    `hub.describe` raises for a name of the hub (no such repository, gated, unreachable and not cached).
+    `describe.describe` raises for a name of the hub (no such repository, gated, unreachable and not cached).
     """
     if model == "tiny":
         return _tiny()

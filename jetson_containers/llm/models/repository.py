@@ -12,7 +12,7 @@ from jetson_containers.core.errors import NotReadyError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jetson_containers.hub import ModelInfo
+    from jetson_containers.hub.describe import ModelInfo
     from jetson_containers.hub.transfer.model import Entry
 
 # What no runtime here reads: other formats of the same weights, and pictures. Safetensors stand in for `.bin`.

@@ -23,9 +23,9 @@ _MLC = "mlc-chat-config.json"
 
 def from_hub(reference: str, settings: Settings, console: Console) -> ModelConfig:
     """Fetch `config.json` alone. Raises NotReadyError where there is none to be had, and what the hub raises."""
-    from jetson_containers import hub
+    from jetson_containers.hub.describe import describe
 
-    info = hub.describe(reference, settings, console)
+    info = describe(reference, settings, console)
     if info.config is None and not info.is_gguf and not info.config_missing.startswith("config.json"):
         weight_files.refuse_other_kinds([entry.name for entry in info.files], reference)
     if info.config is None:

@@ -10,7 +10,7 @@ from jetson_containers.llm.pipeline.types import Origin
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jetson_containers.hub import ModelInfo
+    from jetson_containers.hub.describe import ModelInfo
     from jetson_containers.llm.fit.weights import Weights
     from jetson_containers.llm.models.config import ModelConfig
     from jetson_containers.llm.pipeline.types import Step
@@ -20,7 +20,7 @@ class ModelHub(Protocol):
     """What is asked of the model hub; `jetson_containers.hub` is the real one."""
 
     def describe(self, reference: str) -> ModelInfo:
-        """Revision, files and config.json of a repository, without its weights. Raises as `hub.describe`."""
+        """Revision, files and config.json of a repository, without its weights. Raises as `describe.describe`."""
         ...
 
     def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:

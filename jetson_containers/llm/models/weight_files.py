@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.llm.fit import GIB, weights
+from jetson_containers.llm.fit import weights
+from jetson_containers.llm.fit.constants import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

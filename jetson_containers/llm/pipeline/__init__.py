@@ -1,4 +1,5 @@
-"""Named steps with keyed outputs: `steps` plans and runs them, `manifest` records what they made.
+"""Steps from a checkpoint to what a runtime loads.
 
-`types` are the kinds of steps (a command in a container, a link, a download) and what is planned of them.
+`types` are the steps, `steps` plans and runs them, and `manifest` records what was made of what, so that a finished
+step is not repeated.
 """

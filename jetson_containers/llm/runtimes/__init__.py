@@ -1,6 +1,5 @@
-"""The runtimes, one module each, as pure descriptions of commands.
+"""LLM runtimes: one small module each, behind `interface`.
 
-`interface` is what the pipeline needs of a runtime. `common` holds what most share; their limits are the rows of
-`support_table`, with `support` and `limits` for the architectures they load, and `calibration` for the text that
-quantizers measure. `mlc/` has both interfaces of MLC.
+`support_table` says from `facts/runtimes.yaml` which versions run where and with which quantizations; `common` is
+what most runtimes share; `mlc` has a subpackage of its own.
 """

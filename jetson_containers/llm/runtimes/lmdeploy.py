@@ -1,7 +1,7 @@
 """LMDeploy's TurboMind engine: converted directories up to 0.2.x (JetPack 5), Hugging Face directories since 0.10.
 
 0.2.x on Jetson has no PyTorch engine and no server of its own that works without one, so it gets ours around
-`TurboMind.stream_infer`. Commands: facts sheet "LLM on Jetson" §3; options checked against 0.2.5 and 0.16.0.
+`TurboMind.stream_infer`. Commands and options were checked against 0.2.5 and 0.16.0.
 """
 
 from __future__ import annotations

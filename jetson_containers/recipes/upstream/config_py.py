@@ -1,6 +1,6 @@
 """Runs the `config.py` files of a tree in one child process and hands back plain data.
 
-The child (`legacy_child`) has no network and writes nothing. A file that hangs, crashes the interpreter or takes all
+The child (`child.main`) has no network and writes nothing. A file that hangs, crashes the interpreter or takes all
 memory costs only itself: the child is then started again for the files after it.
 """
 

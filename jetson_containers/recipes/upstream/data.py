@@ -1,6 +1,6 @@
 """Data files and headers of directories in upstream's format, read as upstream reads them: with `yaml.safe_load`.
 
-Text becomes numbers and switches, because a `config.py` computes with them (see `yamlines` for the one exception).
+Text becomes numbers and switches, because a `config.py` computes with them (see `yaml_lines` for the one exception).
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class UpstreamPackages:
     packages: dict[Path, list[Package]] = field(default_factory=dict)
     broken: dict[Path, list[tuple[RecipeError, tuple[str, ...]]]] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
-    inputs: dict[str, str] = field(default_factory=dict)  # what it depends on besides: `legacy_python.inputs`
+    inputs: dict[str, str] = field(default_factory=dict)  # what it depends on besides: `config_py.inputs`
 
 
 @dataclass
@@ -163,7 +163,7 @@ def read(
 
 
 def default_postfix(platform: Platform) -> str:
-    """What upstream appends to tags, which its recipes may read; our tags are made by `imagename`."""
+    """What upstream appends to tags, which its recipes may read; our tags are made by `images.name`."""
     facts = config_py.facts(platform)
     release = facts["l4t"].split(".")
     if facts["machine"] == "x86_64":

@@ -35,10 +35,10 @@ from jetson_containers.images import labels
 from jetson_containers.images.name import ImageName
 from jetson_containers.platforms.detect import parse_target
 from jetson_containers.platforms.platform import Arch, Platform
-from jetson_containers.registry import ImageRepository, Listings, Tag, TagListing
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
-from jetson_containers.registry.listing import SNAPSHOT
+from jetson_containers.registry.listing import SNAPSHOT, Listings
+from jetson_containers.registry.types import ImageRepository, Tag, TagListing
 from tests.fakes import FakeEngine
 from tests.unit.fakeregistry import Clock, FakeRegistry
 

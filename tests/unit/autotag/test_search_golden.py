@@ -19,7 +19,8 @@ from jetson_containers.autotag.search import AutotagOptions, choose, refusals, s
 from jetson_containers.autotag.sources import RegistrySource
 from jetson_containers.platforms import detect
 from jetson_containers.platforms.platform import Arch, Platform
-from jetson_containers.registry import ImageRepository, Listings
+from jetson_containers.registry.listing import Listings
+from jetson_containers.registry.types import ImageRepository
 from tests.paths import TESTS_DIR, UNIT_DIR
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def test_autotag_choice_runs_on_the_host_by_an_independent_rule(name: str, packa
 
 
 def family(l4t: Version | None) -> str:
-    """The groups of interface.md: 32.7, 35, 36 before and from 36.4, 38 with 39."""
+    """The groups of L4T: 32.7, 35, 36 before and from 36.4, 38 with 39."""
     if l4t is None:
         return ""
     if l4t.major == 36:

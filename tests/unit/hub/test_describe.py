@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jetson_containers import hub
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError
-from jetson_containers.hub.describe import weight_bytes
+from jetson_containers.hub.describe import ModelInfo, describe, weight_bytes
 from jetson_containers.hub.transfer.model import Entry
 from tests.unit.hub.helpers import FILES, run
 
@@ -20,13 +19,13 @@ if TYPE_CHECKING:
     from tests.hubserver import HubServer
 
 
-def describe(reference: str, **given: Any) -> hub.ModelInfo:
-    return hub.describe(reference, settings.load(), Console(), **given)
+def described(reference: str, **given: Any) -> ModelInfo:
+    return describe(reference, settings.load(), Console(), **given)
 
 
 def test_describe_reads_a_model_without_its_weights(data: Path, server: HubServer) -> None:
     """Describing a model fetches its config and not its weights."""
-    info = describe("org/tiny@main")
+    info = described("org/tiny@main")
     assert (info.id, info.revision, info.commit) == ("org/tiny", "main", server.repos["model", "org/tiny"].refs["main"])
     assert info.config == {"model_type": "llama", "hidden_size": 64}
     assert (info.weights, info.is_gguf, info.gated, info.path) == ({"safetensors": 5000}, False, False, None)
@@ -37,7 +36,7 @@ def test_describe_reads_a_model_without_its_weights(data: Path, server: HubServe
 def test_describe_names_the_path_of_a_cached_model(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A described model that is in the cache has a path, online and offline."""
     (path,) = run(capsys, "org/tiny")[0].splitlines()
-    online, offline = describe("org/tiny"), describe("org/tiny", offline=True)
+    online, offline = described("org/tiny"), described("org/tiny", offline=True)
     assert str(online.path) == path
     assert offline == online
 
@@ -48,23 +47,23 @@ def test_describe_keeps_the_older_commit_for_offline_use(
     """Describing a newer commit leaves the cached one to offline users."""
     run(capsys, "org/tiny")
     server.repos["model", "org/tiny"].commit({**FILES, "model.safetensors": b"new" * 1000})
-    assert describe("org/tiny").path is None
+    assert described("org/tiny").path is None
     assert run(capsys, "org/tiny", "--offline")[0]
 
 
 def test_describe_gated_model_without_a_token_has_weights_but_no_config(data: Path, server: HubServer) -> None:
     """Without a token a gated model is described by its list of files alone."""
     server.add("org/gated", FILES, gated="manual")
-    info = describe("org/gated")
+    info = described("org/gated")
     assert (info.gated, info.config, info.weights) == ("manual", None, {"safetensors": 5000})
     assert "gated and no token was given" in info.config_missing
-    assert describe("org/gated", token="good").config
+    assert described("org/gated", token="good").config
 
 
 def test_describe_gguf_repository_says_that_it_has_no_config(data: Path, server: HubServer) -> None:
     """A GGUF repository has weights and no config, and this is said."""
     server.add("org/x-GGUF", {"x-Q4_K_M.gguf": b"GGUF" * 600, "x-Q8_0.gguf": b"GGUF" * 900, "README.md": b"#"})
-    info = describe("org/x-GGUF")
+    info = described("org/x-GGUF")
     assert info.is_gguf
     assert (info.weights, info.config, info.config_missing) == ({"gguf": 6000}, None, "there is no config.json")
 
@@ -72,11 +71,11 @@ def test_describe_gguf_repository_says_that_it_has_no_config(data: Path, server:
 def test_describe_errors_for_absent_uncached_and_wrong_names(data: Path) -> None:
     """An absent, an uncached and a wrong name are three errors."""
     with pytest.raises(NothingMatchedError):
-        describe("org/absent")
+        described("org/absent")
     with pytest.raises(NotReadyError):
-        describe("org/tiny", offline=True)
+        described("org/tiny", offline=True)
     with pytest.raises(UsageError):
-        describe("no name")
+        described("no name")
 
 
 def test_weights_are_counted_once_per_format() -> None:

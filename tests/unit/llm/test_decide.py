@@ -6,7 +6,8 @@ import pytest
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.decide import Decision, Findings, Goal, choose_runtime, decide
-from jetson_containers.llm.fit import FitVerdict, board_named, of_board
+from jetson_containers.llm.fit.machine import board_named, of_board
+from jetson_containers.llm.fit.predict import FitVerdict
 from jetson_containers.llm.models import known
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.models.types import Model

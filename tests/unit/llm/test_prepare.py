@@ -12,7 +12,9 @@ from jetson_containers.core.errors import DoesNotFitError, UsageError
 from jetson_containers.llm import prepare
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.decide import Goal
+from jetson_containers.llm.pipeline.steps import Pipeline
 from jetson_containers.llm.request import LlmRequest
+from jetson_containers.llm.runtimes.interface import ServeOptions
 from jetson_containers.llm.runtimes.llama_cpp import QUANTIZATIONS, LlamaCpp
 from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jetson_containers.llm.context import LlmContext
+    from jetson_containers.llm.pipeline.types import Selection, Step, StepResult
 
 
 ORIN = detect.parse_target("orin-nx-16gb,r36.4.3")
@@ -204,3 +207,34 @@ def test_plan_refuses_until_where_no_model_is_left_to_serve(context: LlmContext)
     assert [step.name for step in made.steps] == ["make", "convert"]
     with pytest.raises(UsageError, match="unknown step `nonsense`"):
         prepare.plan(LlmRequest(model="tiny", force=("nonsense",)), context)
+
+
+@pytest.mark.parametrize(
+    ("given", "goal"),
+    [
+        ({"quantization": "Q8_0"}, Goal.SERVED),
+        ({"quantization": "F16"}, Goal.QUANTIZED),
+        ({"until": "convert"}, Goal.QUANTIZED),
+    ],
+)
+def test_prepare_runs_the_steps_that_plan_shows(
+    context: LlmContext, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], goal: Goal
+) -> None:
+    """A dry run and a run decide the same."""
+    engine = FakeEngine()
+    engine.add_image("mine:1", {"io.jetson-containers.packages": '["llama_cpp:0.3.36"]'})
+    ran: list[Step] = []
+
+    def run(_self: Pipeline, steps: Sequence[Step], _selection: Selection) -> list[StepResult]:
+        ran.extend(steps)
+        return []
+
+    monkeypatch.setattr(Pipeline, "run", run)
+    monkeypatch.setattr(Containers, "capture", lambda _self, _command: "")
+    here = replace(context, engine=lambda: engine)
+    request = LlmRequest(model="tiny", image="mine:1", **given)
+    shown = prepare.plan(request, context, goal)
+    prepared = prepare.prepare(request, here, goal)
+    assert [step.argv for step in ran] == [step.argv for step in shown.steps]
+    assert prepared.decision.artifact == shown.artifact
+    assert prepared.decision.service(ServeOptions(port=1)).argv == shown.service(ServeOptions(port=1)).argv

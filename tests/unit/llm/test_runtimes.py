@@ -15,7 +15,9 @@ import pytest
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.core.facts import load_facts
-from jetson_containers.llm import fit
+from jetson_containers.llm.fit.advice import FitRequest, ask
+from jetson_containers.llm.fit.machine import board_named, of_board
+from jetson_containers.llm.fit.predict import FitVerdict
 from jetson_containers.llm.models.config import ModelConfig, Quantized
 from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.awq import Awq
@@ -254,14 +256,12 @@ def test_runtime_packages_hint_at_an_older_release_where_only_the_board_was_name
 @pytest.mark.parametrize("place", sorted(tables.boards()))
 def test_support_table_and_prediction_agree_about_what_is_impossible(place: str) -> None:
     """The prediction and the runtimes agree about what is impossible."""
-    for major in fit.of_board(fit.board_named(place)).l4t:
+    for major in of_board(board_named(place)).l4t:
         platform = detect.parse_target(f"{place},r{NEWEST[major]}")
-        machine = fit.of_board(fit.board_named(place), l4t=major)
+        machine = of_board(board_named(place), l4t=major)
         said = {name: refusal(name, platform) for name in ALL}
-        predicted = {
-            name: fit.ask(LLAMA, fit.FitRequest(runtime=name, quantization="", context=2048), machine) for name in ALL
-        }
-        wrong = [name for name in ALL if bool(said[name]) != (predicted[name].verdict is fit.FitVerdict.IMPOSSIBLE)]
+        predicted = {name: ask(LLAMA, FitRequest(runtime=name, quantization="", context=2048), machine) for name in ALL}
+        wrong = [name for name in ALL if bool(said[name]) != (predicted[name].verdict is FitVerdict.IMPOSSIBLE)]
         assert not wrong, [(place, major, name, said[name], predicted[name].reason) for name in wrong]
 
 

@@ -1,8 +1,7 @@
-"""The catalog: what is found under which name, what is absent and why, and the index behind it."""
+"""The catalog: what is found under which name, and what is absent and why."""
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
@@ -23,28 +22,19 @@ from jetson_containers.core.errors import (
     UsageError,
 )
 from jetson_containers.core.versions import version_key
-from jetson_containers.recipes import cache, catalog
-from jetson_containers.recipes.cache import Key
+from jetson_containers.recipes import catalog
 from jetson_containers.recipes.catalog import Catalog, load, preferred
-from jetson_containers.recipes.tree import RecipeDirectory
-from jetson_containers.recipes.why import explain_package
 from jetson_containers.resolver.solve import solve
-from tests.paths import UNIT_DIR
-from tests.unit.treemaker import NANO, ORIN, PC_CPU, XAVIER, package, platform, write
+from tests.unit.recipes.catalog_examples import BASIC, TREES
+from tests.unit.treemaker import NANO, ORIN, PC_CPU, XAVIER, package, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jetson_containers.platforms.platform import Platform
 
-TREES = UNIT_DIR / "trees"
-BASIC = TREES / "basic"
+
 UPSTREAM = TREES / "upstream"
-
-
-@pytest.fixture(scope="module")
-def orin() -> Catalog:
-    return load([BASIC], ORIN)
 
 
 def test_load_reads_a_tree_at_any_depth(orin: Catalog) -> None:
@@ -235,9 +225,6 @@ def test_match_names_a_pattern_that_matches_nothing(
     assert (caught.value.hint or "").startswith(hint)
 
 
-# --- trees
-
-
 def test_added_directory_wins_a_name_of_the_built_in_tree_with_a_notice(tmp_path: Path) -> None:
     """An added directory wins a name of the built-in tree, with a notice."""
     ours = write(tmp_path / "ours", {"a/numpy/Dockerfile": "docs: ours"})
@@ -363,9 +350,6 @@ def test_link_that_leads_back_up_does_not_hang(tmp_path: Path) -> None:
     assert list(load([tree], ORIN).available) == ["a", "b"]
 
 
-# --- broken recipes
-
-
 def test_broken_recipe_disables_only_itself(tmp_path: Path) -> None:
     """A broken recipe disables only itself."""
     tree = write(
@@ -415,9 +399,6 @@ def test_broken_recipes_include_a_directory_that_cannot_be_read(
     assert list(catalog.available) == ["b"]
 
 
-# --- the order of things
-
-
 def test_load_does_not_depend_on_the_order_of_directory_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The order of directory entries does not matter."""
     expected = load([BASIC], ORIN)
@@ -465,191 +446,6 @@ def test_versions_are_ordered_by_their_numbers() -> None:
     assert sorted(shuffled, key=version_key) == ordered
 
 
-# --- the index
-
-
-def write_and_load(tree: Path, cache: Path, where: Platform = ORIN) -> Catalog:
-    return load([tree], where, cache=cache)
-
-
-def same(left: Catalog, right: Catalog) -> bool:
-    return (
-        dict(left.available) == dict(right.available)
-        and dict(left.absent) == dict(right.absent)
-        and [str(error) for error in left.broken] == [str(error) for error in right.broken]
-        and [error.hint for error in left.broken] == [error.hint for error in right.broken]
-        and left.notices == right.notices
-        and list(left.broken_names) == list(right.broken_names)
-    )
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    return write(
-        tmp_path / "tree",
-        {
-            "g/a/Dockerfile": "depends: ['b>=1']\nalias: x\nartifacts: {dockerfile: Dockerfile.build, depends: c}",
-            "g/a/Dockerfile.build": "FROM x",
-            "g/b/Dockerfile": "docs: x",
-            "g/b/config.yaml": "versions: [{version: 1, default: true}, {version: 2, requires: '<r30'}]",
-            "g/c/Dockerfile": "alias: x\nsource: {git: here, list: [a, b]}",
-            "g/bad/Dockerfile": "bad: x",
-        },
-    )
-
-
-def test_index_gives_the_same_catalog_and_reads_no_definition(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A warm load is the same and reads no definition."""
-    cold = write_and_load(tree, tmp_path / "cache")
-    assert same(cold, load([tree], ORIN))
-    (file,) = (tmp_path / "cache").iterdir()
-    opened: list[str] = []
-    real = Path.read_bytes
-    monkeypatch.setattr(Path, "read_text", lambda self, **_: pytest.fail(f"{self} was read"))
-    monkeypatch.setattr(Path, "read_bytes", lambda self: opened.append(str(self)) or real(self))  # type: ignore[func-returns-value]
-    assert same(write_and_load(tree, tmp_path / "cache"), cold)
-    assert opened == [str(file)]
-
-
-@pytest.mark.parametrize(
-    "change",
-    ["edit", "same size", "new package", "removed", "new test", "new config", "renamed"],
-)
-def test_index_sees_any_change_of_a_definition(tree: Path, tmp_path: Path, change: str) -> None:
-    """Any change of a definition is seen."""
-    before = write_and_load(tree, tmp_path / "cache")
-    file = tree / "g/c/Dockerfile"
-    match change:
-        case "edit":
-            file.write_text(file.read_text().replace("alias: x", "alias: other"))
-        case "same size":
-            file.write_text(file.read_text().replace("alias: x", "alias: y"))
-        case "new package":
-            write(tree, {"h/d/Dockerfile": "docs: x"})
-        case "removed":
-            file.unlink()
-        case "new test":
-            write(tree, {"g/c/test.py": ""})
-        case "new config":
-            write(tree, {"g/c/config.yaml": "docs: y"})
-        case "renamed":
-            (tree / "g/c").rename(tree / "g/e")
-    after = write_and_load(tree, tmp_path / "cache")
-    assert not same(after, before)
-    assert same(after, load([tree], ORIN))
-    assert len(list((tmp_path / "cache").iterdir())) == 1
-
-
-def test_index_is_separate_for_each_platform_and_list_of_trees(tree: Path, tmp_path: Path) -> None:
-    """Every platform and list of trees has its own index."""
-    cache = tmp_path / "cache"
-    places = [ORIN, XAVIER, platform(sm=(87, 110)), platform(cuda="12.8")]
-    for where in places:
-        write_and_load(tree, cache, where)
-    load([tree, BASIC], ORIN, cache=cache)
-    assert len(list(cache.iterdir())) == len(places) + 1
-    for where in places:
-        assert same(write_and_load(tree, cache, where), load([tree], where))
-
-
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b'{"stamp": 1}',
-        b"\xff\xfe",
-        "partial",
-        "wrong types",
-        "missing field",
-        "unknown field",
-    ],
-)
-def test_index_that_is_corrupt_is_ignored(tree: Path, tmp_path: Path, garbage: bytes | str) -> None:
-    """A corrupt index is ignored."""
-    cold = write_and_load(tree, tmp_path / "cache")
-    (file,) = (tmp_path / "cache").iterdir()
-    content = file.read_bytes()
-    data = json.loads(content)
-    if isinstance(garbage, bytes):
-        content = garbage
-    elif garbage == "partial":
-        content = content[: len(content) // 2]
-    else:
-        if garbage == "wrong types":
-            data["available"] = {"a": 1}
-        elif garbage == "missing field":
-            del data["available"][0]["family"]
-        else:
-            data["available"][0]["zzz"] = 1
-        content = json.dumps(data).encode()
-    file.write_bytes(content)
-    assert same(write_and_load(tree, tmp_path / "cache"), cold)
-    assert same(write_and_load(tree, tmp_path / "cache"), cold)
-
-
-def test_index_that_cannot_be_written_changes_nothing(tree: Path, tmp_path: Path) -> None:
-    """A cache that cannot be written changes nothing."""
-    (tmp_path / "file").write_text("")
-    assert same(write_and_load(tree, tmp_path / "file"), load([tree], ORIN))
-    assert same(write_and_load(tree, tmp_path / "file" / "below"), load([tree], ORIN))
-    assert same(write_and_load(tree, Path("/proc/none")), load([tree], ORIN))
-
-
-def test_index_write_that_fails_leaves_no_file(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that fails half way leaves no file."""
-
-    def replace(self: Path, target: Path) -> Path:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Path, "replace", replace)
-    assert same(write_and_load(tree, tmp_path / "cache"), load([tree], ORIN))
-    assert list((tmp_path / "cache").iterdir()) == []
-
-
-def test_index_is_stale_after_a_change_of_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A change of the program makes the index stale."""
-    one, other = (
-        RecipeDirectory(tmp_path, "", nested=False, stamp="f"),
-        RecipeDirectory(tmp_path, "", nested=False, stamp="g"),
-    )
-    before = Key([one])
-    before.take()
-    assert Key([one]) == before
-    assert Key([one]).stamp == before.stamp != Key([other]).stamp
-    write(tmp_path, {"cache.py": "x"})
-    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
-    assert Key([one]).stamp != before.stamp
-    assert Key([one]).content != before.content
-
-
-def test_index_compares_contents_and_not_times(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Content decides and not times."""
-    before = write_and_load(tree, tmp_path / "cache")
-    with monkeypatch.context() as patch:
-        patch.setattr(catalog, "_read", lambda *_: pytest.fail("the tree was read again"))
-        for file in (tree / "g").rglob("*"):
-            os.utime(file, (0, 0))
-        assert same(write_and_load(tree, tmp_path / "cache"), before)
-        patch.setattr(Key, "content", property(lambda _: pytest.fail("contents were compared again")))
-        assert same(write_and_load(tree, tmp_path / "cache"), before)
-
-
-def test_index_sees_a_change_that_keeps_size_and_time(tmp_path: Path) -> None:
-    """A change that keeps size and time is seen."""
-    tree = write(tmp_path / "tree", {"g/a/Dockerfile": "docs: one"})
-    file = tree / "g/a/Dockerfile"
-    stat = file.stat()
-    assert write_and_load(tree, tmp_path / "cache").available["a"].docs == "one"
-    file.write_text(file.read_text().replace("one", "two"))
-    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert write_and_load(tree, tmp_path / "cache").available["a"].docs == "two"
-
-
 def test_load_imports_neither_jinja_nor_resolvelib_without_need(tmp_path: Path) -> None:
     """Loading imports neither jinja nor resolvelib without need."""
     tree = write(tmp_path, {"g/a/Dockerfile": "docs: x"})
@@ -661,54 +457,6 @@ def test_load_imports_neither_jinja_nor_resolvelib_without_need(tmp_path: Path) 
     )
     run = subprocess.run([sys.executable, "-c", code, str(tree)], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"
-
-
-# --- why
-
-
-def test_why_of_an_available_package_shows_its_rules_and_who_needs_it(orin: Catalog) -> None:
-    """For an available package the rules are shown and who needs it."""
-    answer = explain_package(orin, "torch")
-    assert answer["package"] == "pytorch:2.8"
-    assert answer["available"] is True
-    assert answer["rules"] == [{"rule": ">=r36", "ok": True, "reason": "L4T 36.4.3 satisfies `>=r36`"}]
-    assert answer["required_by"] == ["meta"]
-
-
-def test_why_of_an_absent_package_shows_what_excludes_it(orin: Catalog) -> None:
-    """For an absent package what excludes it is shown."""
-    answer = explain_package(orin, "pytorch:1.10")
-    assert answer["available"] is False
-    assert [rule["rule"] for rule in answer["rules"] if not rule["ok"]] == ["<r34", "<py37"]
-    assert explain_package(orin, "old")["rules"][-1] == {
-        "rule": "disabled",
-        "ok": False,
-        "reason": "the recipe says `disabled: true`",
-    }
-
-
-def test_why_of_an_absent_family_takes_a_version(orin: Catalog) -> None:
-    """For an absent family one of its versions is explained."""
-    answer = explain_package(load([BASIC], PC_CPU), "cuda")
-    assert (answer["package"], answer["available"]) == ("cuda:10.2", False)
-    assert [version["package"] for version in answer["versions"]] == ["cuda:10.2", "cuda:12.6"]
-
-
-LLAMAS = ["llama_cpp:b8000", "llama_cpp:b8000-builder", "llama_cpp:b9016", "llama_cpp:b9016-builder"]
-
-
-@pytest.mark.parametrize(
-    ("name", "needed_by"),
-    [
-        ("cmake", LLAMAS),
-        ("pytorch:2.6", ["ros:humble"]),
-        ("cuda", LLAMAS),
-        ("deep-tool", []),
-    ],
-)
-def test_why_lists_the_packages_that_need_it(orin: Catalog, name: str, needed_by: list[str]) -> None:
-    """The packages that need a package are listed."""
-    assert explain_package(orin, name)["required_by"] == needed_by
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from jetson_containers.registry import (
-    ImageRepository,
-    Tag,
-    dockerhub,
-)
+from jetson_containers.registry import dockerhub
+from jetson_containers.registry.types import ImageRepository, Tag
 from tests.unit.fakeregistry import FakeRegistry, digest_of
 from tests.unit.registry.helpers import hub_row, transport
 

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.core.errors import RegistryError
-from jetson_containers.registry import (
-    UnreachableError,
-)
 from jetson_containers.registry.http import Transport
+from jetson_containers.registry.types import UnreachableError
 from tests.unit.fakeregistry import Clock, FakeRegistry, Fault
 from tests.unit.registry.helpers import transport
 

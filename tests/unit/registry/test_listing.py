@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.core.errors import RegistryError
-from jetson_containers.registry import (
-    ImageRepository,
-    Listings,
-    Tag,
-    TagListing,
-    UnreachableError,
-    snapshot,
-)
+from jetson_containers.registry.listing import Listings, snapshot
+from jetson_containers.registry.types import ImageRepository, Tag, TagListing, UnreachableError
 from tests.unit.fakeregistry import FakeRegistry, Fault
 from tests.unit.registry.helpers import client, hub_row
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.registry import (
-    ImageRepository,
-    human_age,
-)
-from jetson_containers.registry.types import plain_http_allowed, split_host
+from jetson_containers.registry.listing import human_age
+from jetson_containers.registry.types import ImageRepository, plain_http_allowed, split_host
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers import catalogue
 from jetson_containers.core.errors import RecipeError
 from jetson_containers.platforms.target import SUPPORTED_TARGETS
 from tests.paths import ROOT_DIR
+from tools import package_pages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def pages(root: Path, targets: tuple[str, ...] = TWO) -> dict[str, str]:
-    return catalogue.pages([root / "packages"], root, targets)
+    return package_pages.pages([root / "packages"], root, targets)
 
 
 def table(text: str, heading: str) -> list[list[str]]:
@@ -209,7 +209,7 @@ class TestTool:
 
 def test_pages_are_the_same_for_the_same_tree() -> None:
     """The same tree gives the same pages."""
-    assert catalogue.pages([ROOT / "packages"], ROOT) == catalogue.pages([ROOT / "packages"], ROOT)
+    assert package_pages.pages([ROOT / "packages"], ROOT) == package_pages.pages([ROOT / "packages"], ROOT)
 
 
 def test_page_links_all_lead_somewhere() -> None:
@@ -223,8 +223,8 @@ def test_page_links_all_lead_somewhere() -> None:
     assert dead == []
 
 
-@pytest.mark.parametrize("family", catalogue.families([ROOT / "packages"]), ids=lambda family: family.name)
-def test_families_are_available_or_have_a_reason(family: catalogue.Family) -> None:
+@pytest.mark.parametrize("family", package_pages.families([ROOT / "packages"]), ids=lambda family: family.name)
+def test_families_are_available_or_have_a_reason(family: package_pages.Family) -> None:
     """Every family is available on a platform or says why not."""
     for target in SUPPORTED_TARGETS:
         assert family.available.get(target) or family.reason(target) not in {"", "not defined"}

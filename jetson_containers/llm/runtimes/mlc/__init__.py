@@ -1,4 +1,4 @@
-"""MLC: `runtime` judges a job and chooses the interface, `mlc_llm` (the present one) or `mlc_chat` (of JetPack 5).
+"""MLC LLM with its two interfaces: `mlc_chat` of JetPack 5 and `mlc_llm` after it.
 
-`devices` are the targets it compiles for and their options, `conv_templates` the conversation templates.
+`runtime` chooses between them, `devices` holds the device options of each board, `conv_templates` the chat templates.
 """

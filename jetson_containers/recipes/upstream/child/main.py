@@ -1,6 +1,6 @@
 """The child process that runs the `config.py` files of package trees, one after another.
 
-Started by `legacy_python` as a script. It reads one JSON request from stdin and answers with one JSON
+Started by `config_py` as a script. It reads one JSON request from stdin and answers with one JSON
 line per event on what was stdout: `{"start": i}` before a file runs, so that the parent knows which one never came
 back, and `{"done": i, …}` after it. What recipes import as `jetson_containers` is a stub made here.
 

@@ -35,7 +35,7 @@ CODENAMES = {
 
 
 def constants(facts: Mapping[str, Any], free_threading: bool) -> dict[str, Any]:
-    """The platform values under upstream's names; `facts` are those of `legacy_python.facts`."""
+    """The platform values under upstream's names; `facts` are those of `config_py.facts`."""
     cuda = Version(facts["cuda"])
     return {
         "L4T_VERSION": Version(facts["l4t"]),

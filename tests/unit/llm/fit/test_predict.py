@@ -15,19 +15,11 @@ from hypothesis import strategies as st
 from jetson_containers.core import facts
 from jetson_containers.core.errors import UsageError
 from jetson_containers.core.facts import load_facts
-from jetson_containers.llm import fit
-from jetson_containers.llm.fit import (
-    GIB,
-    FitOptions,
-    FitRequest,
-    FitVerdict,
-    Machine,
-    advise,
-    ask,
-    constants,
-    memory,
-    predict,
-)
+from jetson_containers.llm.fit import constants, memory
+from jetson_containers.llm.fit.advice import FitRequest, advise, ask
+from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.llm.fit.machine import Machine, board_named, of_board
+from jetson_containers.llm.fit.predict import FitOptions, FitVerdict, predict
 from jetson_containers.llm.fit.weights import linear_weights, weights
 from jetson_containers.llm.models import known
 from jetson_containers.llm.models.config import ModelConfig, Quantized
@@ -46,7 +38,7 @@ def model(name: str) -> ModelConfig:
 
 
 def board(name: str, **given: object) -> Machine:
-    return fit.of_board(fit.board_named(name), **given)  # type: ignore[arg-type]
+    return of_board(board_named(name), **given)  # type: ignore[arg-type]
 
 
 # Published figures ---------------------------------------------------------------------------------------------------
@@ -332,7 +324,7 @@ def test_predict_impossible_combination_has_a_reason(
     name: str, runtime: str, quantization: str, place: str, words: str
 ) -> None:
     """What is impossible has its reason."""
-    predicted = predict(model(name), runtime=runtime, quantization=quantization, board=fit.board_named(place))
+    predicted = predict(model(name), runtime=runtime, quantization=quantization, board=board_named(place))
     assert (predicted.verdict, predicted.fits) == (FitVerdict.IMPOSSIBLE, False)
     assert words in predicted.reason
 
@@ -457,7 +449,7 @@ def test_constants_of_power_modes_belong_to_boards() -> None:
 def test_machine_of_an_unknown_board_gets_a_suggestion() -> None:
     """A board that does not exist gets a suggestion."""
     with pytest.raises(UsageError, match="unknown board `orin-nx-16`") as error:
-        fit.board_named("orin-nx-16")
+        board_named("orin-nx-16")
     assert "orin-nx-16gb" in (error.value.hint or "")
 
 

@@ -15,7 +15,10 @@ from jetson_containers.cli import llm_fit
 from jetson_containers.cli.app import App
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm import fit, fit_check
-from jetson_containers.llm.fit import GIB, FitVerdict, query
+from jetson_containers.llm.fit import query
+from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.llm.fit.machine import board_named, of_board
+from jetson_containers.llm.fit.predict import FitVerdict
 from jetson_containers.llm.fit.query import FitQuestion
 from jetson_containers.llm.models import known, lookup
 from jetson_containers.platforms import detect
@@ -383,7 +386,7 @@ def test_fit_gives_no_speed_to_what_cannot_run(runtime: tuple[str, ...]) -> None
 def test_fit_of_a_gguf_file_of_an_unknown_mixture_keeps_its_name() -> None:
     """A GGUF file of an unknown mixture keeps its name."""
     source = replace(lookup.find_shape(str(GGUF), no_hub), quantization="Q9_X")
-    answer = query.answer(source, fit.of_board(fit.board_named("orin-nx-16gb")), FitQuestion())
+    answer = query.answer(source, of_board(board_named("orin-nx-16gb")), FitQuestion())
     assert (answer.best.quantization, answer.best.weights_bytes) == ("Q9_X", 28288)
 
 
@@ -396,4 +399,4 @@ def test_fit_of_a_gguf_file_counts_the_tensors_in_its_directory() -> None:
 @pytest.mark.parametrize("name", ["orin-nano-8gb", "Jetson Orin Nano 8GB", "ORIN_NANO_8GB", "orin nano 8 gb"])
 def test_board_named_ignores_case_blanks_and_the_maker(name: str) -> None:
     """A board is found as people write it."""
-    assert fit.board_named(name).id == "orin-nano-8gb"
+    assert board_named(name).id == "orin-nano-8gb"

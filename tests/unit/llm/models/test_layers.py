@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.llm import fit
-from jetson_containers.llm.fit import GIB, FitVerdict, constants, memory, predict
+from jetson_containers.llm.fit import constants, memory
+from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.llm.fit.machine import board_named
+from jetson_containers.llm.fit.predict import FitVerdict, predict
 from jetson_containers.llm.fit.weights import active_weights, linear_weights, parameters
 from jetson_containers.llm.models.config import from_hf
 from tests.paths import UNIT_DIR
@@ -176,7 +178,7 @@ def test_layers_report_an_unknown_key_that_changes_the_size(key: dict[str, Any])
     (name,) = key
     read = from_hf({**LLAMA, **key})
     assert read.unread == (name,)
-    told = predict(read, runtime="llama_cpp", board=fit.board_named("agx-orin-64gb"))
+    told = predict(read, runtime="llama_cpp", board=board_named("agx-orin-64gb"))
     assert any(f"`{name}`" in note and "unknown keys" in note for note in told.notes)
 
 
@@ -232,7 +234,7 @@ def test_layers_of_a_language_model_two_levels_down_are_found() -> None:
 def test_config_outer_type_decides_what_loads(outer: str, inner: str, runtime: str, verdict: FitVerdict) -> None:
     """The outer type decides what loads."""
     read = from_hf(nested(outer, inner))
-    told = predict(read, runtime=runtime, board=fit.board_named("agx-orin-64gb"), context=2048)
+    told = predict(read, runtime=runtime, board=board_named("agx-orin-64gb"), context=2048)
     assert (told.verdict, told.fits) == (verdict, verdict is FitVerdict.FITS)
     assert verdict is FitVerdict.FITS or f"`{outer}`" in told.reason
 
@@ -241,7 +243,7 @@ def test_config_outer_type_decides_what_loads(outer: str, inner: str, runtime: s
 def test_config_of_a_text_part_alone_loads_as_the_complete_model(family: str) -> None:
     """A text part saved on its own loads as the complete model does."""
     read = from_hf({**LLAMA, "model_type": family})
-    assert predict(read, runtime="llama_cpp", board=fit.board_named("orin-nx-16gb")).verdict is FitVerdict.FITS
+    assert predict(read, runtime="llama_cpp", board=board_named("orin-nx-16gb")).verdict is FitVerdict.FITS
 
 
 def test_layers_of_encoders_count_where_they_are_loaded() -> None:
@@ -251,7 +253,7 @@ def test_layers_of_encoders_count_where_they_are_loaded() -> None:
     with_it, without = from_hf(config), from_hf({**config, "vision_config": {}})
     size = 24 * (4 * 1024**2 + 2 * 1024 * 4096)
     assert with_it.towers == pytest.approx(size, rel=0.03)
-    machine = fit.board_named("agx-orin-64gb")
+    machine = board_named("agx-orin-64gb")
     for runtime, bytes_more in (("vllm", 2 * with_it.towers), ("llama_cpp", 0)):
         heavy, light = (predict(each, runtime=runtime, board=machine).weights_bytes for each in (with_it, without))
         assert heavy - light == pytest.approx(bytes_more, abs=2), runtime
@@ -266,7 +268,7 @@ def test_config_of_an_adapter_is_refused() -> None:
 
 def test_fit_of_new_models_on_small_boards_is_right() -> None:
     """A model that does not fit is not said to, and one that fits is."""
-    nx, orin = fit.board_named("orin-nx-16gb"), fit.board_named("agx-orin-64gb")
+    nx, orin = board_named("orin-nx-16gb"), board_named("agx-orin-64gb")
     full = predict(from_hf(GEMMA3N), runtime="vllm", board=nx)
     assert (full.verdict, full.weights_bytes / GIB) == (FitVerdict.NO, pytest.approx(12.8, abs=0.2))
     nemotron = from_hf(BY_NAME["nvidia/Nemotron-Cascade-2-30B-A3B"])

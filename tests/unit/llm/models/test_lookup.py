@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jetson_containers.core.errors import NotReadyError, UsageError
-from jetson_containers.llm.models import config, lookup
+from jetson_containers.llm.models import config, lookup, repository
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
 
 if TYPE_CHECKING:
@@ -320,3 +320,17 @@ def test_lookup_reads_hub_names_as_the_download_does(text: str, expected: tuple[
     """Names of the hub are read as the download reads them."""
     found = lookup.reference_of(text)
     assert (found and (found.repo, found.revision, found.file)) == expected
+
+
+def test_lookup_without_the_hub_leaves_the_download_to_the_hub(data: Path, hub: FakeHub) -> None:
+    """Where the hub answers later, what was not looked up is downloaded without other formats."""
+
+    def unreachable(_reference: str) -> Any:
+        raise NotReadyError("the hub cannot be reached")
+
+    hub.describe = unreachable  # type: ignore[method-assign]
+    first = lookup.find("org/Model-7B", data, hub, known=lambda _name: None).first
+    assert isinstance(first, DownloadStep)
+    assert not first.is_done()
+    first.fetch()
+    assert hub.fetched == [("org/Model-7B", repository.NOT_WEIGHTS)]

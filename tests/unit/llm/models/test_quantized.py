@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from jetson_containers.llm import fit
-from jetson_containers.llm.fit import GIB, FitVerdict, predict
+from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.llm.fit.machine import board_named
+from jetson_containers.llm.fit.predict import FitVerdict, predict
 from jetson_containers.llm.models import quantized
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.runtimes import support_table
@@ -86,14 +87,14 @@ def test_quantized_checkpoint_is_as_large_as_its_files(config: dict[str, Any], g
     """A quantized checkpoint is as large as its files."""
     read = from_hf(config)
     runtime = "exllama" if read.quantized and read.quantized.method == "exl3" else "vllm"
-    told = predict(read, runtime=runtime, board=fit.board_named("agx-thor"))
+    told = predict(read, runtime=runtime, board=board_named("agx-thor"))
     assert (told.verdict, told.weights_bytes / GIB) == (FitVerdict.FITS, pytest.approx(gib, abs=0.15))
 
 
 def test_quantized_bits_that_are_unknown_count_in_full_with_a_note() -> None:
     """Bits that are not understood are reported and counted as 16."""
     read = from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
-    told = predict(read, runtime="vllm", board=fit.board_named("agx-thor"))
+    told = predict(read, runtime="vllm", board=board_named("agx-thor"))
     assert told.verdict is FitVerdict.UNKNOWN
     assert told.weights_bytes / GIB == pytest.approx(14.96, abs=0.05)
     assert any("the number of bits that vptq stores is unknown" in note for note in told.notes)
@@ -117,7 +118,7 @@ def test_quantized_checkpoint_is_read_not_read_or_unknown(
     raw: dict[str, Any], runtime: str, board: str, verdict: FitVerdict
 ) -> None:
     """Who reads it is yes, no or not known."""
-    told = predict(from_hf({**L, "quantization_config": raw}), runtime=runtime, board=fit.board_named(board))
+    told = predict(from_hf({**L, "quantization_config": raw}), runtime=runtime, board=board_named(board))
     assert told.verdict is verdict, told.reason
     assert "original" not in told.reason or raw["quant_method"] not in {"mxfp4", "fp8"}
 

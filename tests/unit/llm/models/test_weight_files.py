@@ -11,8 +11,9 @@ import pytest
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NotReadyError, UsageError
-from jetson_containers.llm import fit
-from jetson_containers.llm.fit import GIB, predict
+from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.llm.fit.machine import board_named
+from jetson_containers.llm.fit.predict import predict
 from jetson_containers.llm.fit.weights import parameters, stored_bytes
 from jetson_containers.llm.models import lookup, shape, weight_files
 from jetson_containers.llm.models.config import from_hf
@@ -61,7 +62,7 @@ def test_weight_files_that_disagree_win_with_a_note(factor: float) -> None:
     config = from_hf({**L, "foo_num_experts": 64})
     held = int(factor * 2 * parameters(config))
     found = weight_files.checked(config, held)
-    board = fit.board_named("agx-thor")
+    board = board_named("agx-thor")
     told = predict(found, runtime="vllm", quantization="bf16", board=board)
     assert told.weights_bytes == pytest.approx(held, rel=0.001)
     assert any("the files count" in note and "`foo_num_experts`" in note for note in told.notes)
@@ -73,7 +74,7 @@ def test_weight_files_that_disagree_win_with_a_note(factor: float) -> None:
 def test_weight_files_decide_the_size_of_a_quantized_checkpoint() -> None:
     """A quantized checkpoint is as large as its files."""
     unknown = from_hf({**L, "quantization_config": {"quant_method": "vptq"}})
-    told = predict(weight_files.checked(unknown, 3 * GIB), runtime="vllm", board=fit.board_named("agx-thor"))
+    told = predict(weight_files.checked(unknown, 3 * GIB), runtime="vllm", board=board_named("agx-thor"))
     assert told.weights_bytes == pytest.approx(3 * GIB, rel=0.001)
     assert any("the number of bits that vptq stores is unknown" in note for note in told.notes)
     # Said to be unquantized, and far too small for it: nobody read the file that says how it is quantized.

@@ -273,6 +273,23 @@ def test_guessed_version_is_of_the_same_cuda(names: str, taken: str) -> None:
     assert order(found, "app", newest) == [newest, "app"]
 
 
+def test_guess_is_one_that_goes_with_the_version_of_the_request() -> None:
+    """`ENGINE_VERSION=2.6` with a family that has no default takes the version made for 2.6, not the newest."""
+    visions = (*VISIONS, legacy("vision:0.21.0", "engine:2.6"))
+    found = engines("engine:2.13", *visions, legacy("app", "vision"))
+    assert order(found, "engine:2.6", "vision") == ["engine:2.6", "vision:0.21.0"]
+    assert order(found, "vision", "engine:2.6") == ["engine:2.6", "vision:0.21.0"]
+    assert order(found, "app", "engine:2.6") == ["engine:2.6", "vision:0.21.0", "app"]
+    assert order(found, "engine:2.6", "vision:0.26.0") == ["engine:2.6", "vision:0.26.0"]
+
+
+def test_guess_gives_way_where_none_goes_with_the_version_of_the_request() -> None:
+    """Upstream makes such an image, so it is made, with a notice, of the version that was taken before."""
+    resolution = solve(engines("engine:2.13", *VISIONS), ["engine:2.6", "vision"])
+    assert [item.name for item in resolution.packages] == ["engine:2.6", "vision:0.28.0"]
+    assert any("`vision:0.28.0` asks for `engine:2.13` and gets `engine:2.6`" in note for note in resolution.notices)
+
+
 # --- a tree of upstream's format beside ours
 
 

@@ -1,12 +1,8 @@
-"""The servers that run inside images: the OpenAI protocol over a socket, with a backend that makes known text.
-
-Where the `openai` client is installed it asks too; the protocol itself is read from the wire.
-"""
+"""The server: the OpenAI protocol over a socket, with a backend that makes known text."""
 
 from __future__ import annotations
 
 import ast
-import asyncio
 import http.client
 import importlib
 import json
@@ -18,30 +14,18 @@ import sys
 import textwrap
 import threading
 import time
-from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.paths import ROOT_DIR
+from tests.unit.container_scripts.openai_examples import SCRIPTS_DIR, WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-SCRIPTS_DIR = ROOT_DIR / "jetson_containers" / "container_scripts"
-WORDS = "one two three four five six"
-
-
-@pytest.fixture
-def drivers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The drivers as an image sees them: files in one directory, without our package."""
-    monkeypatch.syspath_prepend(str(SCRIPTS_DIR))
-    yield SCRIPTS_DIR
-    for path in SCRIPTS_DIR.glob("*.py"):
-        sys.modules.pop(path.stem, None)
+    from types import ModuleType
 
 
 class Backend:
@@ -231,6 +215,8 @@ def test_request_content_in_parts_is_text(running: Running) -> None:
 
 
 USER = [{"role": "user", "content": "x"}]
+
+
 WRONG = [
     (b"{", 400, "not JSON"),
     (b"[]", 400, "JSON object"),
@@ -272,6 +258,8 @@ JSON = st.recursive(
     ),
     max_leaves=6,
 )
+
+
 FIELDS = ["messages", "prompt", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens",
           "temperature", "top_p", "seed", "stop", "n", "logprobs", "tools", "response_format", "echo"]  # fmt: skip
 
@@ -472,17 +460,6 @@ def test_port_that_is_taken_is_an_error(tmp_path: Path) -> None:
         process.stderr.close()
 
 
-def test_text_stream_holds_back_half_characters(drivers: Path) -> None:
-    """Half characters are held back."""
-    stream = importlib.import_module("text_stream")
-    data = "aé€😀".encode()
-    text = stream.TextStream(lambda tokens: bytes(tokens).decode("utf-8", "replace"))
-    pieces = [text.push(list(data[: end + 1])) for end in range(len(data))]
-    assert [piece for piece in pieces if piece] == ["a", "é", "€", "😀"]
-    cut = stream.TextStream(lambda tokens: bytes(tokens).decode("utf-8", "replace"))
-    assert cut.push([97, 0xC3]) + cut.end([97, 0xC3]) == "a\ufffd"
-
-
 @pytest.mark.parametrize("path", sorted(SCRIPTS_DIR.glob("*.py")), ids=lambda path: path.stem)
 def test_drivers_are_python_3_8_without_the_package(path: Path) -> None:
     """Drivers are Python 3.8 and need nothing else of the package."""
@@ -497,166 +474,6 @@ def test_drivers_are_python_3_8_without_the_package(path: Path) -> None:
         assert tree.body[1].module == "__future__"
     newer = {"removeprefix", "removesuffix", "cache", "to_thread", "bit_count", "pairwise"}
     assert not newer & {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-
-
-class ChatModule:
-    """mlc_chat's, as far as the driver uses it: says the words, remembers what it was told."""
-
-    made: list[ChatModule] = []  # noqa: RUF012
-
-    def __init__(self, model: str, model_lib_path: str) -> None:
-        self.paths = (model, model_lib_path)
-        self.calls: list[Any] = []
-        self.said = 0
-        ChatModule.made.append(self)
-
-    def reset_chat(self) -> None:
-        self.calls.append("reset")
-
-    def _reset_runtime_stats(self) -> None:
-        self.said = 0
-
-    def _prefill(self, given: Any, generation_config: Any, place_in_prompt: Any = "all") -> None:
-        told = given if isinstance(given, str) else [(message.role, message.content) for message in given]
-        self.calls.append((told, place_in_prompt))
-        self.limit = generation_config.max_gen_len or 6
-        self.said = 1
-
-    def _decode(self, generation_config: Any) -> None:
-        self.said += 1
-
-    def _stopped(self) -> bool:
-        return self.said >= min(self.limit, 6)
-
-    def _get_message(self) -> str:
-        return " ".join(WORDS.split()[: self.said]) + ("\ufffd" if self.said == 2 else "")
-
-    def stats(self, *, verbose: bool) -> str:
-        return "--- prefill ---\nthroughput: 9 tok/s\ntotal tokens: 21 tok\n--- decode ---\ntotal tokens: 3 tok\n"
-
-
-@pytest.fixture
-def old(drivers: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """The driver of mlc_chat, beside a build as `mlc_llm.build` leaves it and stand-ins for what the image has."""
-    seeds: list[int] = []
-    chat: Any = ModuleType("mlc_chat")
-    chat.ChatModule, chat.GenerationConfig = ChatModule, SimpleNamespace
-    inner: Any = ModuleType("mlc_chat.chat_module")
-    inner.PlaceInPrompt = SimpleNamespace(Middle="middle")
-    tvm: Any = ModuleType("tvm")
-    tvm.get_global_func = lambda name, _missing: seeds.append if name == "mlc.random.set_seed" else None
-    tokenizers: Any = ModuleType("tokenizers")
-    encode = SimpleNamespace(encode=lambda text, add_special_tokens: SimpleNamespace(ids=text.split()))
-    tokenizers.Tokenizer = SimpleNamespace(from_file=lambda _path: encode)
-    for module in (chat, inner, tvm, tokenizers):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    params = tmp_path / "M-q4f16_ft" / "params"
-    params.mkdir(parents=True)
-    (params / "mlc-chat-config.json").write_text('{"max_window_size": 8}', encoding="utf-8")
-    (params / "ndarray-cache.json").touch()
-    (params / "tokenizer.json").touch()
-    (params.parent / "M-q4f16_ft-cuda.so").touch()
-    return SimpleNamespace(driver=importlib.import_module("mlc_old_server"), folder=params.parent, seeds=seeds)
-
-
-def test_mlc_old_server_answers_through_the_chat_module(old: Any) -> None:
-    """The old MLC answers through its chat module."""
-    backend = old.driver.ChatModuleBackend(str(old.folder), model_id="M")
-    backend.load()
-    module = ChatModule.made[-1]
-    assert module.paths == (str(old.folder / "params"), str(old.folder / "M-q4f16_ft-cuda.so"))
-    options = old.driver.openai_server.GenerationOptions(max_tokens=3, seed=5)
-    messages = [
-        {"role": "system", "content": "be brief"},
-        {"role": "user", "content": "a"},
-        {"role": "assistant", "content": "b"},
-        {"role": "user", "content": "c"},
-    ]
-    assert list(backend.generate(messages, options)) == ["one", " two", " three"]
-    assert module.calls == ["reset", ([("user", "be brief\n\na"), ("assistant", "b"), ("user", "c")], "all")]
-    report = options.report
-    assert (report.prompt_tokens, report.completion_tokens, report.finish_reason) == (21, 3, "length")
-    assert old.seeds == [5]
-    free = old.driver.openai_server.GenerationOptions()
-    assert "".join(backend.generate([{"role": "user", "content": "hi"}], free)) == WORDS
-    assert module.calls[-1] == ("hi", "all")
-    assert free.report.finish_reason == "stop"
-    list(backend.generate("continue", free))
-    assert module.calls[-1] == ("continue", "middle")
-
-
-def test_mlc_old_server_refuses_a_prompt_that_does_not_fit(old: Any) -> None:
-    """The old MLC refuses what does not fit into its context."""
-    backend = old.driver.ChatModuleBackend(str(old.folder))
-    backend.load()
-    assert backend.model_id == "M-q4f16_ft"
-    refused = old.driver.openai_server.BadRequest
-    with pytest.raises(refused, match="9 tokens, and the model was compiled for 8"):
-        next(backend.generate("a " * 9, old.driver.openai_server.GenerationOptions()))
-    with pytest.raises(refused, match="the user's"):
-        next(backend.generate([{"role": "assistant", "content": "x"}], old.driver.openai_server.GenerationOptions()))
-
-
-def test_mlc_old_server_names_what_is_missing(old: Any, tmp_path: Path) -> None:
-    """The old MLC says what is missing."""
-    (old.folder / "second.so").touch()
-    with pytest.raises(SystemExit, match="2 compiled libraries"):
-        old.driver.ChatModuleBackend(str(old.folder))
-    (old.folder / "params" / "ndarray-cache.json").rename(old.folder / "params" / "tensor-cache.json")
-    old.driver.ChatModuleBackend(str(old.folder), "lib.so")
-    (old.folder / "params" / "tensor-cache.json").unlink()
-    with pytest.raises(SystemExit, match="no weights"):
-        old.driver.ChatModuleBackend(str(old.folder), "lib.so")
-    with pytest.raises(SystemExit, match=r"no mlc-chat-config\.json"):
-        old.driver.ChatModuleBackend(str(tmp_path))
-
-
-def test_mlc_serve_keeps_the_key_out_of_the_argv(drivers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key of `mlc_llm serve` is not in the command line."""
-    served: list[Any] = []
-    uvicorn: Any = ModuleType("uvicorn")
-    uvicorn.run = lambda application, **options: served.append((application, options))
-    package: Any = ModuleType("mlc_llm")
-    cli: Any = ModuleType("mlc_llm.cli")
-    cli.serve = SimpleNamespace(main=lambda argv: uvicorn.run("app", host=argv[1]))
-    package.cli = cli
-    for module in (uvicorn, package, cli):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setenv("API_KEY", "secret")
-    monkeypatch.setattr(sys, "argv", ["mlc_serve.py", "model", "127.0.0.1"])
-    driver = importlib.import_module("mlc_serve")
-    driver.main()
-    guard, options = served[0]
-    assert options == {"host": "127.0.0.1"}
-    assert "API_KEY" not in os.environ
-    passed: list[str] = []
-
-    async def application(scope: Any, _receive: Any, _send: Any) -> None:
-        passed.append(scope["path"])
-
-    guard._application = application
-
-    def status(path: str, key: str = "", kind: str = "http", method: str = "POST") -> int:
-        sent: list[Any] = []
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        headers = [(b"authorization", key.encode())] if key else []
-        scope = {"type": kind, "path": path, "headers": headers, "method": method}
-        asyncio.run(guard(scope, None, send))
-        return int(sent[0].get("status") or sent[0]["code"]) if sent else 0
-
-    assert status("/health") == 200
-    assert status("/v1/models") == 401
-    assert status("/v1/models", "Bearer wrong") == 401
-    assert status("/v1/models", "Basic secret") == 401
-    assert status("/ws", kind="websocket") == 1008
-    assert passed == []
-    assert status("/v1/models", "Bearer secret") == 0
-    assert status("lifespan", kind="lifespan") == 0
-    assert status("/v1/chat/completions", method="OPTIONS") == 0
-    assert passed == ["/v1/models", "lifespan", "/v1/chat/completions"]
 
 
 def test_drivers_are_part_of_the_distribution() -> None:

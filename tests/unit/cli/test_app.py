@@ -1,0 +1,54 @@
+"""What commands have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import click
+from click.testing import CliRunner
+
+from jetson_containers.cli.app import App, collect, command
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the command below is asked for."""
+
+    size: int
+    name: str = "default"
+
+
+def test_collect_gives_options_as_one_object_and_the_others_apart() -> None:
+    """Options that are fields of the class come as one object, the others under their own names."""
+    given: list[tuple[Wanted, bool]] = []
+
+    @command("make")
+    @click.option("--size", type=int, default=1)
+    @click.option("--loud", is_flag=True)
+    @collect(lambda: Wanted, "wanted")
+    def make(app: App, *, wanted: Wanted, loud: bool) -> int:
+        given.append((wanted, loud))
+        return 0
+
+    assert CliRunner().invoke(make, ["--size", "3", "--loud"], obj=App(), catch_exceptions=False).exit_code == 0
+    assert given == [(Wanted(size=3), True)]
+
+
+def test_collect_imports_the_class_only_when_the_command_runs() -> None:
+    """Listing the options does not import the class."""
+    loaded: list[str] = []
+
+    def load() -> type[Wanted]:
+        loaded.append("Wanted")
+        return Wanted
+
+    @command("make")
+    @click.option("--size", type=int, default=1)
+    @collect(load, "wanted")
+    def make(app: App, *, wanted: Wanted) -> int:
+        return 0
+
+    assert "--size" in CliRunner().invoke(make, ["--help"], obj=App()).output
+    assert loaded == []
+    CliRunner().invoke(make, [], obj=App(), catch_exceptions=False)
+    assert loaded == ["Wanted"]

@@ -1,0 +1,211 @@
+"""What a build reads is laid out beside the recipe, never in it."""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers.core.errors import ConfigError, NotReadyError
+from jetson_containers.dockerfile import inject
+from jetson_containers.engine.context import PREFIX, STALE, prepared, serve, stage, sweep
+from jetson_containers.engine.interface import Builder, BuildRequest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    context = tmp_path / "recipe"
+    (context / "sub").mkdir(parents=True)
+    (context / "install.sh").write_text("#!/bin/sh\n")
+    (context / "install.sh").chmod(0o755)
+    (context / "link").symlink_to("install.sh")
+    (context / ".dockerignore").write_text("*.md")
+    return context
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    path.write_text("CERT")
+    return path
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    directory = tmp_path / "wheels"
+    directory.mkdir()
+    (directory / "a.whl").write_bytes(b"x")
+    return directory
+
+
+RUN = "FROM scratch\nRUN true\n"
+
+
+def snapshot(directory: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+
+
+def test_prepared_plain_build_reads_the_directory_of_the_recipe(recipe: Path) -> None:
+    """A plain build reads the recipe's own directory."""
+    before = snapshot(recipe)
+    with prepared(BuildRequest(recipe, RUN, "a:1"), Builder.LEGACY) as ready:
+        assert (ready.context, ready.build_args, ready.request.secrets) == (recipe, {}, ())
+        assert ready.dockerfile.read_text() == RUN
+        assert recipe not in ready.dockerfile.parents
+        temporary = ready.dockerfile.parent
+    assert not temporary.exists()
+    assert snapshot(recipe) == before
+
+
+def test_prepared_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    """What a killed process left is removed later."""
+    gone, mine, other = (tmp_path / f"{PREFIX}{pid}-x" for pid in (2**22 + 1, os.getpid(), "nobody"))
+    for directory in (gone, mine, other):
+        (directory / "context").mkdir(parents=True)
+    sweep(tmp_path)
+    assert gone.exists()
+    sweep(tmp_path, now=gone.stat().st_mtime + STALE + 1)
+    assert sorted(tmp_path.iterdir()) == sorted([mine, other])
+
+
+def test_prepared_ca_bundle_is_a_secret_where_the_builder_has_them(recipe: Path, bundle: Path) -> None:
+    """A CA bundle is a secret where the builder has them."""
+    with prepared(BuildRequest(recipe, RUN, "a:1", ca_bundle=bundle), Builder.BUILDKIT) as ready:
+        assert ready.request.secrets == ((inject.CA_SECRET_ID, bundle),)
+        assert ready.context == recipe
+        assert ready.build_args["PIP_CERT"] == inject.CA_TARGET
+
+
+def test_prepared_ca_bundle_is_copied_into_a_staged_context_where_not(recipe: Path, bundle: Path) -> None:
+    """A CA bundle is copied into a staged context where the builder has no secrets."""
+    before = snapshot(recipe)
+    with prepared(BuildRequest(recipe, RUN, "a:1", ca_bundle=bundle), Builder.LEGACY) as ready:
+        copied = ready.context / inject.CA_COPY_SOURCE
+        assert copied.read_text() == "CERT"
+        assert copied.stat().st_mode & 0o777 == 0o644
+        assert (ready.context / "link").is_symlink()
+        assert os.access(ready.context / "install.sh", os.X_OK)
+        assert (ready.context / ".dockerignore").read_text() == "*.md\n!.jetson\n!.jetson/**\n"
+        assert ready.request.secrets == ()
+    assert snapshot(recipe) == before
+
+
+@pytest.mark.parametrize("builder", list(Builder))
+def test_prepared_added_texts_are_in_a_staged_context(recipe: Path, builder: Builder) -> None:
+    """A text that stands in no tree is in a staged context."""
+    before = snapshot(recipe)
+    added = {"install.sh": "other", "deep/er/new": "text"}
+    with prepared(BuildRequest(recipe, RUN, "a:1", added=added), builder) as ready:
+        assert {name: (ready.context / name).read_text() for name in added} == added
+        assert ready.context != recipe
+    assert snapshot(recipe) == before
+
+
+def test_prepared_added_text_does_not_follow_a_link_out_of_the_context(recipe: Path, tmp_path: Path) -> None:
+    """A text does not follow a link out of the context."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (recipe / "away").symlink_to(outside)
+    request = BuildRequest(recipe, RUN, "a:1", added={"away/new": "text"})
+    with pytest.raises(ConfigError, match="outside of the build context"), prepared(request, Builder.BUILDKIT):
+        pass
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("builder", list(Builder))
+def test_prepared_shared_files_are_in_a_staged_context(recipe: Path, tmp_path: Path, builder: Builder) -> None:
+    """Every builder finds them below `.jetson/shared`, executable where they are, whatever `.dockerignore` says."""
+    before = snapshot(recipe)
+    (tmp_path / "fetch.sh").write_text("fetch")
+    (tmp_path / "fetch.sh").chmod(0o755)
+    (recipe / ".jetson").mkdir()
+    (recipe / ".jetson" / "own").write_text("takes no part")
+    shared = {".jetson/shared/git/fetch.sh": tmp_path / "fetch.sh"}
+    with prepared(BuildRequest(recipe, RUN, "a:1", shared=shared), builder) as ready:
+        staged = ready.context / ".jetson/shared/git/fetch.sh"
+        assert staged.read_text() == "fetch"
+        assert os.access(staged, os.X_OK)
+        assert not (ready.context / ".jetson/own").exists()
+        assert (ready.context / ".dockerignore").read_text().endswith("!.jetson\n!.jetson/**\n")
+    assert snapshot(recipe) == {**before, ".jetson/own": b"takes no part"}
+
+
+def test_prepared_wheels_are_staged_where_they_can_be_mounted(recipe: Path, wheels: Path) -> None:
+    """Wheels are staged where they can be mounted."""
+    (wheels / "b.whl").symlink_to(wheels / "a.whl")
+    with prepared(BuildRequest(recipe, RUN, "a:1", wheelhouse=wheels), Builder.BUILDX) as ready:
+        staged = ready.context / inject.WHEELS_SOURCE
+        assert snapshot(staged) == {"a.whl": b"x", "b.whl": b"x"}
+        assert not (staged / "b.whl").is_symlink()
+        assert ready.build_args == {"PIP_FIND_LINKS": inject.WHEELS_TARGET}
+
+
+def test_prepared_wheels_are_served_on_loopback_where_they_cannot(recipe: Path, wheels: Path) -> None:
+    """Wheels are served on loopback where they cannot be mounted."""
+    request = BuildRequest(recipe, RUN, "a:1", wheelhouse=wheels, build_args={"http_proxy": "http://proxy:3128"})
+    with prepared(request, Builder.LEGACY) as ready:
+        url = ready.build_args["PIP_FIND_LINKS"]
+        assert url.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(url) as answer:
+            assert b'href="a.whl"' in answer.read()
+        assert ready.build_args["no_proxy"] == "127.0.0.1"
+        assert ready.context == recipe
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(url)
+
+
+def test_wheelhouse_address_stays_the_same(wheels: Path) -> None:
+    """The address of a wheelhouse stays the same."""
+    with serve(wheels) as first, serve(wheels) as other:
+        assert other != first
+    with serve(wheels) as again:
+        assert again == first
+
+
+@pytest.mark.parametrize(("network", "local"), [(None, True), ("bridge", True), ("host", False)])
+def test_prepared_wheels_that_cannot_be_reached_are_refused(
+    recipe: Path, wheels: Path, network: str | None, local: bool
+) -> None:
+    """Wheels that cannot be reached are refused."""
+    request = BuildRequest(recipe, RUN, "a:1", wheelhouse=wheels, network=network)
+    with pytest.raises(NotReadyError, match="wheelhouse"), prepared(request, Builder.LEGACY, local=local):
+        pass
+
+
+@pytest.mark.parametrize("what", ["context", "ca_bundle", "wheelhouse"])
+def test_prepared_names_a_missing_path(recipe: Path, what: str) -> None:
+    """A path that is missing is named."""
+    values = {"context": recipe, "dockerfile": RUN, "tag": "a:1", what: recipe / "none"}
+    with pytest.raises(ConfigError, match="none"), prepared(BuildRequest(**values), Builder.LEGACY):  # type: ignore[arg-type]
+        pass
+
+
+def test_prepared_index_is_an_argument_without_a_value_in_the_image(recipe: Path) -> None:
+    """A package index is an argument without a value in the image."""
+    request = BuildRequest(recipe, RUN, "a:1", index_url="https://index.example/simple")
+    with prepared(request, Builder.BUILDKIT) as ready:
+        assert ready.build_args == {"PIP_INDEX_URL": "https://index.example/simple"}
+        assert "index.example" not in ready.dockerfile.read_text()
+
+
+@pytest.mark.parametrize("builder", list(Builder))
+def test_prepared_dockerfile_reads_its_jobs_where_it_asks_for_them(recipe: Path, builder: Builder) -> None:
+    """A recipe reads its number of jobs where it asks for it."""
+    text = "FROM scratch\nARG MAX_JOBS\nRUN make\n"
+    texts = set()
+    for jobs in (0, 1, 2):
+        with prepared(BuildRequest(recipe, text, "a:1", jobs=jobs), builder) as ready:
+            assert "MAX_JOBS" not in {*ready.build_args, *ready.request.build_args}
+            texts.add(ready.dockerfile.read_text())
+    assert texts == {text, inject.with_jobs(text)}
+
+
+def test_stage_shares_the_files_where_it_can(recipe: Path, tmp_path: Path) -> None:
+    """Staging shares the files by hard links where it can."""
+    stage(recipe, tmp_path / "copy")
+    assert (tmp_path / "copy/install.sh").stat().st_ino == (recipe / "install.sh").stat().st_ino
