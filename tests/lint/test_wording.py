@@ -12,14 +12,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # Words of the English dictionary that stay: names in JSON and files of earlier versions, and of Python's own libraries.
-BRITISH_NAMES = "cancelled,artifact,catalogue,license,licenses,flavour,dialogues,labelling"
+BRITISH_NAMES = "cancelled,artefact,catalogue,licence,licences,flavour,dialogues,labelling"
 
 FORBIDDEN = {
     r"`[^`\n]*` is no [a-z]": "say `invalid …`, `unknown …` or `… is not a …`",
     r"(?<!t)\bis no (?!longer|more|larger|such|hope)[a-z]": "say `is not a …`",
     r"\b[Tt]here is: ": "say `available: …` or `known: …`",
     r"[\"']nothing is asked\b": "say `no prompt given`",
-    r"\b(class|def) (StageBuilder|World|Patient)\b": "name the thing, without a metaphor",
+    r"\b(class|def) (Workshop|World|Patient)\b": "name the thing, without a metaphor",
     r"\bforesight\b": "say `prediction`",
     r"\bgoes on where it stopped\b.*: ": "say `resumes`",
 }
@@ -45,10 +45,10 @@ def test_sources_have_no_forbidden_phrase() -> None:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("`x` is not a directory", True),
-        ("what is not a file", True),
+        ("`x` is no directory", True),
+        ("what is no file", True),
         ("hint: there is: mlc", True),
-        ("class StageBuilder:", True),
+        ("class Workshop:", True),
         ("there is no such file", False),
         ("it is no longer here", False),
         ("`x` is not a directory", False),
