@@ -101,6 +101,6 @@ def test_tools_import_only_what_is_there() -> None:
                     f"{path.relative_to(ROOT)}: {node.module}.{one.name}"
                     for one in node.names
                     if f"{module}.{one.name}" not in known
-                    and not re.search(rf"^(def |class )?{one.name}\b", text, re.M)
+                    and not re.search(rf"^(def |class )?{one.name}\b", text, re.MULTILINE)
                 ]
     assert gone == []
