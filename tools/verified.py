@@ -223,7 +223,8 @@ def is_commit(revision: str) -> bool:
 
 def clean_directories() -> Callable[[Path], bool]:
     """Which package directories `lint` finds no error in."""
-    from jetson_containers.lint.run import LintSeverity, lint
+    from jetson_containers.lint.findings import LintSeverity
+    from jetson_containers.lint.run import lint
 
     report = lint([ROOT / "packages"])
     guilty = [item.file for item in report.findings if item.severity is LintSeverity.ERROR]

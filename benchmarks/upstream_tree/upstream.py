@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from jetson_containers.recipes.catalog import Catalog
-    from jetson_containers.recipes.package import Package
+    from jetson_containers.recipes.types import Package
 
 ROUNDS = 250  # then it gives up
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import zipfile
@@ -12,7 +13,7 @@ import pytest
 from jetson_containers.cli import main
 from tests.unit.treemaker import write
 
-UV = shutil.which("uv")
+UV = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
 FAKE = """#!/bin/sh
 cat > "$FAKE_OUT.in"
 printf '%s\\n' "$@" > "$FAKE_OUT.argv"
@@ -111,7 +112,7 @@ def wheel(folder: Path, name: str, version: str, *needs: str) -> None:
         made.writestr(f"{info}/RECORD", "")
 
 
-@pytest.mark.skipif(UV is None, reason="uv is not installed")
+@pytest.mark.skipif(UV is None, reason="cannot run here: uv is not installed")
 def test_lock_pips_resolves_from_a_local_index(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Locked with hashes: the requirement and what it needs, without what a package below brings."""
     assert UV is not None
