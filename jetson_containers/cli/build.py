@@ -16,6 +16,8 @@ from jetson_containers.cli.app import App, collect, command, list_option, split_
 from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jetson_containers.builder.run import BuildOptions, BuildReport
     from jetson_containers.plan.plan import BuildPlan, PlanOptions
     from jetson_containers.plan.request import Assembly
@@ -68,83 +70,81 @@ class BuildArguments:
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.argument("packages", nargs=-1),
+    click.option("--name", default="", help="Name of the image; NAME/ is a namespace, else see docs."),
+    click.option("--base", default="", help="Base image instead of the platform's own."),
+    click.option("--multiple", is_flag=True, help="One image per matching package instead of one chain."),
+    list_option("--build-args", help="K:V,K2:V2 for every stage."),
+    list_option("--build-flags", separator=" ", help="Raw flags for every docker build."),
+    list_option("--skip-packages", help="Patterns of packages to leave out."),
+    click.option(
+        "--skip-errors",
+        "--keep-going",
+        "keep_going",
+        is_flag=True,
+        help="Go on after a failure; still exits 1.",
+    ),
+    list_option("--skip-tests", help="Package patterns, `intermediate` or `all`."),
+    list_option("--test-only", help="Test only these packages."),
+    click.option(
+        "--tests",
+        type=click.Choice(["all", "once", "warn", "none"]),
+        default="once",
+        show_default=True,
+        help="all: again even if recorded; once: per content key; warn: failures do not stop; none.",
+    ),
+    click.option(
+        "--dry-run", "--simulate", "dry_run", is_flag=True, help="Print the plan, write nothing, build nothing."
+    ),
+    click.option("--push", default="", metavar="REPO", help="Push the images to this registry namespace."),
+    click.option("--stage-registry", metavar="REPO", help="Pull stages that this registry namespace has by key."),
+    click.option("--push-stages", is_flag=True, help="Push the stages that were built to --stage-registry."),
+    click.option(
+        "--rebuild",
+        is_flag=True,
+        help="Make every stage again; unchanged commands come from the engine's layer cache.",
+    ),
+    click.option("--no-cache", is_flag=True, help="Make every stage again, without the engine's layer cache."),
+    click.option(
+        "--jobs",
+        type=click.IntRange(min=0),
+        default=0,
+        help="Stages at a time; 0: as memory and cores allow.",
+    ),
+    click.option("--engine", type=click.Choice(["auto", "buildx", "buildkit", "legacy"]), help="Builder to use."),
+    click.option("--buildkit/--no-buildkit", "buildkit", default=None, help="Use BuildKit, or do not."),
+    click.option("--buildkit-device", default="", help="Accepted; recipes need no GPU while building."),
+    click.option(
+        "--progress",
+        "--buildkit-progress",
+        "progress",
+        default="auto",
+        type=click.Choice(["auto", "plain", "tty", "json", "rawjson"]),
+        help="How progress is shown.",
+    ),
+    click.option("--cache-from", "--buildkit-cache-from", "cache_from", multiple=True, help="As docker's."),
+    click.option("--cache-to", "--buildkit-cache-to", "cache_to", multiple=True, help="As docker's."),
+    click.option("--use-proxy", is_flag=True, help="Give the proxy variables to the build (not the image)."),
+    click.option("--ca-bundle", type=click.Path(), help="Certificates to trust during the build only."),
+    click.option("--wheelhouse", type=click.Path(), help="Directory of wheels pip may use during the build."),
+    click.option("--log-dir", "--logs", "log_dir", type=click.Path(path_type=Path), help="Where logs go."),
+    click.option(
+        "--ccache/--no-ccache",
+        "ccache",
+        default=None,
+        help="Accepted; nothing here is compiled through ccache.",
+    ),
+    click.option("--ccache-dir", "--ccache-maxsize", "ccache_options", default="", hidden=True),
+    click.option("--no-github-api", is_flag=True, help="Accepted; our scan and builds never call that API."),
+    click.option("--list-packages", is_flag=True, help="As `jetson-containers list`."),
+    click.option("--show-packages", is_flag=True, help="As `jetson-containers show`, for every package."),
+)
+
+
 def _options(function: Any) -> Any:
-    for decorate in reversed(
-        (
-            click.argument("packages", nargs=-1),
-            click.option("--name", default="", help="Name of the image; NAME/ is a namespace, else see docs."),
-            click.option("--base", default="", help="Base image instead of the platform's own."),
-            click.option("--multiple", is_flag=True, help="One image per matching package instead of one chain."),
-            list_option("--build-args", help="K:V,K2:V2 for every stage."),
-            list_option("--build-flags", separator=" ", help="Raw flags for every docker build."),
-            list_option("--skip-packages", help="Patterns of packages to leave out."),
-            click.option(
-                "--skip-errors",
-                "--keep-going",
-                "keep_going",
-                is_flag=True,
-                help="Go on after a failure; still exits 1.",
-            ),
-            list_option("--skip-tests", help="Package patterns, `intermediate` or `all`."),
-            list_option("--test-only", help="Test only these packages."),
-            click.option(
-                "--tests",
-                type=click.Choice(["all", "once", "warn", "none"]),
-                default="once",
-                show_default=True,
-                help="all: again even if recorded; once: per content key; warn: failures do not stop; none.",
-            ),
-            click.option(
-                "--dry-run", "--simulate", "dry_run", is_flag=True, help="Print the plan, write nothing, build nothing."
-            ),
-            click.option("--push", default="", metavar="REPO", help="Push the images to this registry namespace."),
-            click.option(
-                "--stage-registry", metavar="REPO", help="Pull stages that this registry namespace has by key."
-            ),
-            click.option("--push-stages", is_flag=True, help="Push the stages that were built to --stage-registry."),
-            click.option(
-                "--rebuild",
-                is_flag=True,
-                help="Make every stage again; unchanged commands come from the engine's layer cache.",
-            ),
-            click.option("--no-cache", is_flag=True, help="Make every stage again, without the engine's layer cache."),
-            click.option(
-                "--jobs",
-                type=click.IntRange(min=0),
-                default=0,
-                help="Stages at a time; 0: as memory and cores allow.",
-            ),
-            click.option(
-                "--engine", type=click.Choice(["auto", "buildx", "buildkit", "legacy"]), help="Builder to use."
-            ),
-            click.option("--buildkit/--no-buildkit", "buildkit", default=None, help="Use BuildKit, or do not."),
-            click.option("--buildkit-device", default="", help="Accepted; recipes need no GPU while building."),
-            click.option(
-                "--progress",
-                "--buildkit-progress",
-                "progress",
-                default="auto",
-                type=click.Choice(["auto", "plain", "tty", "json", "rawjson"]),
-                help="How progress is shown.",
-            ),
-            click.option("--cache-from", "--buildkit-cache-from", "cache_from", multiple=True, help="As docker's."),
-            click.option("--cache-to", "--buildkit-cache-to", "cache_to", multiple=True, help="As docker's."),
-            click.option("--use-proxy", is_flag=True, help="Give the proxy variables to the build (not the image)."),
-            click.option("--ca-bundle", type=click.Path(), help="Certificates to trust during the build only."),
-            click.option("--wheelhouse", type=click.Path(), help="Directory of wheels pip may use during the build."),
-            click.option("--log-dir", "--logs", "log_dir", type=click.Path(path_type=Path), help="Where logs go."),
-            click.option(
-                "--ccache/--no-ccache",
-                "ccache",
-                default=None,
-                help="Accepted; nothing here is compiled through ccache.",
-            ),
-            click.option("--ccache-dir", "--ccache-maxsize", "ccache_options", default="", hidden=True),
-            click.option("--no-github-api", is_flag=True, help="Accepted; our scan and builds never call that API."),
-            click.option("--list-packages", is_flag=True, help="As `jetson-containers list`."),
-            click.option("--show-packages", is_flag=True, help="As `jetson-containers show`, for every package."),
-        )
-    ):
+    """Add the options in the order in which they stand above."""
+    for decorate in reversed(_OPTIONS):
         function = decorate(function)
     return function
 
