@@ -48,7 +48,7 @@ preflight
 need_python
 bootstrap
 if [ "$NO_ENGINE" = 1 ]; then
-  docker_answers || say "note: no container engine answers here; the catalogue, plans and autotag work without one"
+  docker_answers || say "note: no container engine answers here; the catalog, plans and autotag work without one"
 else
   need_engine
 fi

@@ -8,7 +8,7 @@ and private repositories, tokens, ranges. Files are held in memory or come from 
         hub.add("org/tiny", {"config.json": b"{}", "model.safetensors": b"..."})
         ... HF_ENDPOINT=hub.url ...
 
-As a program it serves a tree of ORGANISATION/NAME directories: `python -m tests.hubserver DIRECTORY [PORT]`.
+As a program it serves a tree of ORGANIZATION/NAME directories: `python -m tests.hubserver DIRECTORY [PORT]`.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ class HubServer:
         return repo
 
     def add_tree(self, root: Path) -> None:
-        """Add every ORGANISATION/NAME below a directory; data sets below `datasets/`."""
+        """Add every ORGANIZATION/NAME below a directory; data sets below `datasets/`."""
         for kind, folder in (("model", root), ("dataset", root / "datasets")):
             for path in sorted(folder.glob("*/*")):
                 if path.is_dir() and (kind == "dataset" or path.parent.name != "datasets"):

@@ -245,19 +245,19 @@ def _assigned(tree: ast.Module, name: str) -> ast.expr:
 def _dictionary(tree: ast.Module, name: str) -> dict[str, ast.expr]:
     value = _assigned(tree, name)
     if not isinstance(value, ast.Dict):
-        raise UnreadableError(f"`{name}` is no dictionary")
+        raise UnreadableError(f"`{name}` is not a dictionary")
     return dict(zip(_keys(value), value.values, strict=True))
 
 
 def _keys(value: ast.expr) -> list[str]:
     if not isinstance(value, ast.Dict):
-        raise UnreadableError(f"{ast.unparse(value)} is no dictionary")
+        raise UnreadableError(f"{ast.unparse(value)} is not a dictionary")
     return [str(ast.literal_eval(key)) for key in value.keys if key is not None]
 
 
 def _keywords(call: ast.expr) -> dict[str, Any]:
     if not isinstance(call, ast.Call):
-        raise UnreadableError(f"{ast.unparse(call)} is no call")
+        raise UnreadableError(f"{ast.unparse(call)} is not a call")
     found = {}
     for word in call.keywords:
         try:

@@ -55,7 +55,7 @@ class Family:
 
     @property
     def main(self) -> Package:
-        """The package whose directory, licence and docs speak for the family."""
+        """The package whose directory, license and docs speak for the family."""
         return self.packages[0]
 
     def platforms_of(self, name: str) -> list[str]:
@@ -155,8 +155,8 @@ def _about(family: Family, root: Path) -> str:
     text = _LINK.sub(rf"]({folder}/\1)", text) if text_of_readme else text
     recipe = f"[{main.path.parent.name}/{main.path.name}]({folder})"
     docs = f", [README]({folder}/{main.docs})" if text_of_readme else ""
-    licences = sorted({package.license for package in family.packages if package.license})
-    rows = [("group", main.group), ("recipe", recipe + docs), ("licence", ", ".join(licences) or "not stated")]
+    licenses = sorted({package.license for package in family.packages if package.license})
+    rows = [("group", main.group), ("recipe", recipe + docs), ("license", ", ".join(licenses) or "not stated")]
     if main.family_aliases:
         rows.append(("also called", _code(main.family_aliases)))
     if main.test:

@@ -22,7 +22,7 @@ _UNFINISHED = {
 def unmet(
     candidate: ImageCandidate, request: Sequence[Wanted], contents: Names | None = None
 ) -> tuple[str, str] | None:
-    """Say (rule, reason) why an image is no answer, whatever the platform; None when it is one.
+    """Say (rule, reason) why an image is not an answer, whatever the platform; None when it is one.
 
     Rules: `image-role` (under construction), `version`, `digest`, `contents`. `contents` may know what is inside an
     image without labels, by its name.
@@ -51,13 +51,13 @@ def _lacks(candidate: ImageCandidate, wanted: Wanted, contents: Names | None) ->
             return "version", f"it holds {wanted.name} {' and '.join(filter(None, versions))}, not {wanted.tag}"
         return None if named and not wanted.tag else ("contents", f"it does not hold {wanted.text}")
     if named:
-        return _unlabelled(candidate, wanted)
+        return _unlabeled(candidate, wanted)
     if contents and not wanted.tag and any(wanted.names_family(name) for name in contents(candidate.name.name)):
         return None
     return "contents", f"it has no label that says what it holds, so nothing says that it holds {wanted.text}"
 
 
-def _unlabelled(candidate: ImageCandidate, wanted: Wanted) -> tuple[str, str] | None:
+def _unlabeled(candidate: ImageCandidate, wanted: Wanted) -> tuple[str, str] | None:
     if wanted.fits(candidate.name.tag or ""):
         return None
     return "version", f"its tag is not `{wanted.tag}` and does not begin with `{wanted.tag}-`"

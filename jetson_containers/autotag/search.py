@@ -66,9 +66,9 @@ def options(
 ) -> AutotagOptions:
     """Make `AutotagOptions` of command-line words; the rest as in the class.
 
-    A source that `prefer` does not list is not used, as upstream has it; its word `native` is no source, but means
+    A source that `prefer` does not list is not used, as upstream has it; its word `native` is not a source, but means
     native CUDA before newer versions. `user` is a namespace on Docker Hub
-    (or below each of `registries`). Raises UsageError for a word that is no source or no registry.
+    (or below each of `registries`). Raises UsageError for a word that is not a source or registry.
     """
     native = NATIVE in prefer
     order = tuple(dict.fromkeys(_kind(word) for word in prefer if word != NATIVE)) or AutotagOptions.order
@@ -85,7 +85,7 @@ def _kind(word: str) -> SourceKind:
         return SourceKind(word)
     except ValueError:
         known = ", ".join(kind.value for kind in SourceKind)
-        raise UsageError(f"`{word}` is no source of images", hint=f"sources: {known}") from None
+        raise UsageError(f"unknown source of images `{word}`", hint=f"sources: {known}") from None
 
 
 def sources(settings: Settings, engine: Callable[[], Engine], chosen: AutotagOptions) -> tuple[ImageSource, ...]:

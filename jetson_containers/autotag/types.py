@@ -50,7 +50,7 @@ class Wanted:
 
     @classmethod
     def parse(cls, text: str, aliases: Names | None = None) -> Wanted:
-        """Read a request. Raises UsageError for what is no package or image name."""
+        """Read a request. Raises UsageError for what is neither a package nor an image name."""
         place, at, digest = text.partition("@")
         host, path = split_host(place)
         *namespace, last = path.split("/")
@@ -58,7 +58,8 @@ class Wanted:
         fine = _NAME.fullmatch(name) and all(namespace) and (not colon or _TAG.fullmatch(tag))
         if not fine or (at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest)):
             raise UsageError(
-                f"`{text}` is no package and no image name", hint="as in `autotag mlc` or `autotag dustynv/mlc:0.20.0`"
+                f"`{text}` is neither a package nor an image name",
+                hint="as in `autotag mlc` or `autotag dustynv/mlc:0.20.0`",
             )
         explicit = host if place != path else None
         return cls(

@@ -173,7 +173,7 @@ def _missing(
     waiting = [
         key
         for key, node in graph.nodes.items()
-        if node.last or (key in graph.aside and not _is_covered(graph, key, plans, here, options))
+        if node.last or (key in graph.test_only_stages and not _is_covered(graph, key, plans, here, options))
     ]
     while waiting:
         key = waiting.pop()

@@ -1,4 +1,4 @@
-"""What a user asked for: the finished chain under its final name, tested, labelled, pushed."""
+"""What a user asked for: the finished chain under its final name, tested, labeled, pushed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.builder.graph import Graph, Node
     from jetson_containers.builder.resources import Share
-    from jetson_containers.builder.stage_builder import StageFailure, Workshop
+    from jetson_containers.builder.stage_builder import StageBuilder, StageFailure
     from jetson_containers.builder.store import Store
     from jetson_containers.builder.types import BuildOptions
     from jetson_containers.engine.interface import LocalImage
@@ -38,23 +38,23 @@ def of_plan(plan: BuildPlan, image: LocalImage | None) -> LocalImage | None:
     return image if image is not None and _is(image, plan) else None
 
 
-def name(plan: BuildPlan, graph: Graph, workshop: Workshop, share: Share) -> Final | StageFailure:
+def name(plan: BuildPlan, graph: Graph, stage_builder: StageBuilder, share: Share) -> Final | StageFailure:
     """Put the final name and labels on the top of a plan, which is complete.
 
     With `--tests all` all packages are tested again in the finished image, before it gets its name; a StageFailure is
     returned when one of these tests fails. Raises NotReadyError subclasses of the engine.
     """
-    with workshop.state.lock(plan.final, cancelled=workshop.cancelled):
-        return _name(plan, graph, workshop, share)
+    with stage_builder.state.lock(plan.final, cancelled=stage_builder.cancelled):
+        return _name(plan, graph, stage_builder, share)
 
 
-def _name(plan: BuildPlan, graph: Graph, workshop: Workshop, share: Share) -> Final | StageFailure:
-    store = workshop.store
+def _name(plan: BuildPlan, graph: Graph, stage_builder: StageBuilder, share: Share) -> Final | StageFailure:
+    store = stage_builder.store
     top = graph.nodes[plan.top.key]
     before = store.engine.image(plan.final)
     known = _records(plan, graph, store, before)
-    if tested_together(plan, graph, workshop.options):
-        tested = _test_together(plan, graph, top, workshop, share)
+    if tested_together(plan, graph, stage_builder.options):
+        tested = _test_together(plan, graph, top, stage_builder, share)
         if not isinstance(tested, dict):
             return tested
         known.update(tested)
@@ -78,7 +78,7 @@ def _name(plan: BuildPlan, graph: Graph, workshop: Workshop, share: Share) -> Fi
             plan=plan_key(plan),
             tests=package_tests.of_image(known),
             provenance=labels.Provenance(
-                revision=workshop.revision,
+                revision=stage_builder.revision,
                 base=plan.base,
                 created=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
                 licenses=tuple(stage.definition.license for stage in plan.stages if stage.definition),
@@ -97,13 +97,13 @@ def tested_together(plan: BuildPlan, graph: Graph, options: BuildOptions) -> lis
     return [node for node in nodes if package_tests.tests_of(node) and not package_tests.excluded(node, options)]
 
 
-def push(plan: BuildPlan, namespace: str, workshop: Workshop) -> str:
+def push(plan: BuildPlan, namespace: str, stage_builder: StageBuilder) -> str:
     """Push a final image to `REGISTRY/NAMESPACE`, under its own name and tag there; returns that reference."""
     target = f"{namespace.rstrip('/')}/{plan.final.rsplit('/', 1)[-1]}"
     if target != plan.final:
-        workshop.store.engine.tag(plan.final, target)
-    workshop.progress.started(target, "pushing")
-    workshop.store.engine.push(target, lambda line: workshop.progress.line(target, line))
+        stage_builder.store.engine.tag(plan.final, target)
+    stage_builder.progress.started(target, "pushing")
+    stage_builder.store.engine.push(target, lambda line: stage_builder.progress.line(target, line))
     return target
 
 
@@ -137,16 +137,16 @@ def _records(
 
 
 def _test_together(
-    plan: BuildPlan, graph: Graph, top: Node, workshop: Workshop, share: Share
+    plan: BuildPlan, graph: Graph, top: Node, stage_builder: StageBuilder, share: Share
 ) -> dict[str, Mapping[str, Any]] | StageFailure:
     """Run the tests of all packages below the top in the top's image: what stands above one may have broken it."""
     found: dict[str, Mapping[str, Any]] = {}
-    source = workshop.store.find(top)  # under its stage name, or only under a final one when that was pruned
+    source = stage_builder.store.find(top)  # under its stage name, or only under a final one when that was pruned
     reference = source.references[0] if source is not None else top.stage.image
-    for node in tested_together(plan, graph, workshop.options):
-        results = workshop.test(node, reference, where="final")
+    for node in tested_together(plan, graph, stage_builder.options):
+        results = stage_builder.test(node, reference, where="final")
         package = node.stage.package
-        found[package] = package_tests.record(node, results, workshop.options)
-        if found[package]["status"] == package_tests.FAILED and workshop.options.tests != "warn":
-            return workshop.failed_test(node, share, results[-1], where=f" in `{plan.final}`")
+        found[package] = package_tests.record(node, results, stage_builder.options)
+        if found[package]["status"] == package_tests.FAILED and stage_builder.options.tests != "warn":
+            return stage_builder.failed_test(node, share, results[-1], where=f" in `{plan.final}`")
     return found

@@ -31,15 +31,15 @@ class Node:
 class Graph:
     """All stages of all plans by key, in an order in which each stands after what it needs.
 
-    `needs` and `dependents` are the same edges in both directions. `aside` are stages on which nothing stands (a
-    meta package amid a chain has its own image only to be tested): the top of their plan waits for them, because a
-    final image is named when everything in it is tested.
+    `needs` and `dependents` are the same edges in both directions. On `test_only_stages` nothing stands (a meta package
+    amid a chain has its own image only to be tested): the top of their plan waits for them, because a final image is
+    named when everything in it is tested.
     """
 
     nodes: Mapping[str, Node]
     needs: Mapping[str, tuple[str, ...]]
     dependents: Mapping[str, tuple[str, ...]]
-    aside: frozenset[str] = frozenset()
+    test_only_stages: frozenset[str] = frozenset()
 
     def above(self, key: str) -> tuple[str, ...]:
         """All stages that need this one, directly or not, in build order."""

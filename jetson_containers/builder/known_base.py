@@ -66,7 +66,7 @@ def _recorded(settings: Settings) -> dict[str, dict[str, str]]:
 
 
 def remember(settings: Settings, platform: Platform, chosen: str, found: BaseImage) -> None:
-    """Note the answer for `predict`. The note is a convenience: a cache that cannot be written is no error."""
+    """Note the answer for `predict`. The note is a convenience: a cache that cannot be written is not an error."""
     row = {
         "reference": found.reference,
         "digest": found.digest,

@@ -66,7 +66,7 @@ def check_options(options: BuildOptions) -> None:
 
 
 def tests_of(node: Node) -> tuple[str, ...]:
-    """Test commands of a stage; an artefact has none: the part that installs it is tested."""
+    """Test commands of a stage; an artifact has none: the part that installs it is tested."""
     if node.stage.kind is StageKind.ARTIFACT or node.stage.definition is None:
         return ()
     return node.stage.definition.test

@@ -92,5 +92,5 @@ def job_limit(env: Mapping[str, str]) -> int:
     if not text:
         return 0
     if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"$MAX_JOBS: `{text}` is no number of jobs", hint="MAX_JOBS=2, or leave it unset")
+        raise ConfigError(f"$MAX_JOBS: `{text}` is not a number of jobs", hint="MAX_JOBS=2, or leave it unset")
     return int(text)

@@ -1,7 +1,7 @@
 """A root file system made with the system's own package tool, from the host's own package sources.
 
 Only entries of the distribution itself are used (its suites, its `main` component, its keyring): a third party's
-repository is no business of a base image. No mirror's name is known here; whatever the host uses is used.
+repository does not belong in a base image. No mirror's name is known here; whatever the host uses is used.
 """
 
 from __future__ import annotations

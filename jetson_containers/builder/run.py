@@ -21,7 +21,7 @@ from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.loop import Loop
 from jetson_containers.builder.scheduler import Scheduler
 from jetson_containers.builder.signals import Signals
-from jetson_containers.builder.stage_builder import StageFailure, StageOutcome, Workshop, foreign_platform
+from jetson_containers.builder.stage_builder import StageBuilder, StageFailure, StageOutcome, foreign_platform
 from jetson_containers.builder.state import BuildState
 from jetson_containers.builder.store import Store
 from jetson_containers.builder.types import BuildOptions, BuildReport, StageReport
@@ -127,14 +127,14 @@ class _Run:
         logs = RunLogs(self.options.log_dir, Redactor(self.env, self.options.build_args))
         self.log_dir = logs.directory
         shown = progress.make(self.options.progress, self.console, self.env)
-        workshop = Workshop(
+        stage_builder = StageBuilder(
             self.store, self.options, logs, shown, self.state, threading.Event(), revision(Path(__file__).parents[2])
         )
         try:
             self._announce(todo, shown)
-            self._build(todo, workshop, signals)
-            self._push_stages(workshop)
-            self._push(workshop)
+            self._build(todo, stage_builder, signals)
+            self._push_stages(stage_builder)
+            self._push(stage_builder)
         finally:
             shown.close()
             report = self._report()
@@ -203,7 +203,7 @@ class _Run:
 
     # The work.
 
-    def _build(self, todo: Mapping[str, None], workshop: Workshop, signals: Signals) -> None:
+    def _build(self, todo: Mapping[str, None], stage_builder: StageBuilder, signals: Signals) -> None:
         options = self.options
         available = resources.detect(
             jobs=options.jobs, cores=options.cores, memory=options.memory, most_jobs=resources.job_limit(self.env)
@@ -212,14 +212,14 @@ class _Run:
         scheduler = Scheduler(self.graph, todo, graph.priorities(self.graph, set(todo), seconds), available)
 
         def work(node: Node, share: Share) -> StageOutcome:
-            outcome = workshop.run(node, share)
-            return self._finish(node, share, outcome, workshop) if outcome.failure is None else outcome
+            outcome = stage_builder.run(node, share)
+            return self._finish(node, share, outcome, stage_builder) if outcome.failure is None else outcome
 
         loop = Loop(
             self.graph,
             scheduler,
             work,
-            workshop.progress,
+            stage_builder.progress,
             keep_going=options.keep_going,
             seconds=seconds,
             reports=self.reports,
@@ -228,25 +228,25 @@ class _Run:
 
         below = {name for key in todo for name in self.graph.needs[key] if name not in todo}
         for name in sorted(below):
-            workshop.restore(self.graph.nodes[name])
+            stage_builder.restore(self.graph.nodes[name])
 
         def stop() -> None:
-            workshop.cancelled.set()
+            stage_builder.cancelled.set()
             self.engine.stop()
 
         loop.run(signals, stop)
         for key, node in self.graph.nodes.items():
             if node.last and key not in todo:  # complete, but perhaps without this name, or tested anew below
-                outcome = self._finish(node, resources.Share(1, 0), StageOutcome(self.reports[key]), workshop)
+                outcome = self._finish(node, resources.Share(1, 0), StageOutcome(self.reports[key]), stage_builder)
                 self.reports[key] = outcome.report
                 self.failures += [outcome.failure] if outcome.failure else []
 
-    def _finish(self, node: Node, share: Share, outcome: StageOutcome, workshop: Workshop) -> StageOutcome:
+    def _finish(self, node: Node, share: Share, outcome: StageOutcome, stage_builder: StageBuilder) -> StageOutcome:
         """Give the top of a plan its final name, as soon as it is complete."""
         for plan in self.plans:
             if plan.top.key != node.stage.key or self._lost(plan):
                 continue
-            final = finals.name(plan, self.graph, workshop, share)
+            final = finals.name(plan, self.graph, stage_builder, share)
             if isinstance(final, StageFailure):
                 report = replace(outcome.report, state="failed", tests="failed", cause=final.error.message)
                 return replace(outcome, report=report, failure=final)
@@ -258,7 +258,7 @@ class _Run:
         below = [self.reports.get(stage.key) for stage in plan.stages[:-1]]
         return any(report is not None and report.state in {"failed", "skipped"} for report in below)
 
-    def _push(self, workshop: Workshop) -> None:
+    def _push(self, stage_builder: StageBuilder) -> None:
         """Push what is complete; a registry that refuses is an error of the run, and not of the images."""
         if not self.options.push or (self.failures and not self.options.keep_going):
             return
@@ -266,14 +266,14 @@ class _Run:
             if plan.final not in self.finals:
                 continue
             try:
-                self.pushed.append(finals.push(plan, self.options.push, workshop))
+                self.pushed.append(finals.push(plan, self.options.push, stage_builder))
             except InterruptedByUserError:
                 raise
             except JetsonError as error:
-                error.details = tuple(map(workshop.logs.redact, error.details))
+                error.details = tuple(map(stage_builder.logs.redact, error.details))
                 self.push_errors.append(error)
 
-    def _push_stages(self, workshop: Workshop) -> None:
+    def _push_stages(self, stage_builder: StageBuilder) -> None:
         """Push what was built; a registry that refuses is an error of the run, and not of the stages."""
         if self.registry is None or not self.options.push_stages:
             return
@@ -282,13 +282,13 @@ class _Run:
             if report.state not in {"built", "cached"} or self.engine.image(stage.image) is None:
                 continue
             try:
-                workshop.progress.started(stage.package, "pushing")
-                target = self.registry.push(stage, self.engine, partial(workshop.progress.line, stage.package))
+                stage_builder.progress.started(stage.package, "pushing")
+                target = self.registry.push(stage, self.engine, partial(stage_builder.progress.line, stage.package))
                 self.pushed += [target] if target else []
             except InterruptedByUserError:
                 raise
             except JetsonError as error:
-                error.details = tuple(map(workshop.logs.redact, error.details))
+                error.details = tuple(map(stage_builder.logs.redact, error.details))
                 self.push_errors.append(error)
                 return
 

@@ -102,7 +102,7 @@ def foreign_platform(node: Node, engine: Engine) -> str | None:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class StageBuilder:
     """What every stage of a run works with."""
 
     store: Store
@@ -245,7 +245,7 @@ class Workshop:
         lines += [log.write(text) for text in error.details if self.logs.redact(text) not in said]
         error.message = log.write(error.message)
         finding = None
-        if isinstance(error, BuildError):  # of any other class, the engine has recognised the cause already
+        if isinstance(error, BuildError):  # of any other class, the engine has recognized the cause already
             finding = diagnosis.diagnose(lines[1:], oom_killed=isinstance(error, OutOfMemoryError))
         if finding and finding.number:
             finding = replace(finding, number=finding.number + 1)

@@ -27,7 +27,7 @@ class Store:
 
     def adopt(self, image: LocalImage, node: Node, stage_labels: Mapping[str, str]) -> None:
         """Give an image its stage name, when it only has another; a final's labels are not handed on."""
-        if _bears(image, node.stage.image):
+        if _has_reference(image, node.stage.image):
             return
         source = image.references[0] if image.references else image.id
         self.engine.label(source, node.stage.image, stage_labels)
@@ -59,16 +59,16 @@ def image_of_stage(node: Node, images: Iterable[LocalImage]) -> LocalImage | Non
         for image in images
         if image.labels.get(labels.KEY) == node.stage.key and labels.is_ours(image.references, image.labels)
     ]
-    named = [image for image in found if _bears(image, node.stage.image)]
+    named = [image for image in found if _has_reference(image, node.stage.image)]
     return next(iter(named or found), None)
 
 
 def image_named(reference: str, images: Iterable[LocalImage]) -> LocalImage | None:
     """Find the image of a name among some, however the name is spelled: the engine leaves Docker Hub's out."""
-    return next((image for image in images if _bears(image, reference)), None)
+    return next((image for image in images if _has_reference(image, reference)), None)
 
 
-def _bears(image: LocalImage, reference: str) -> bool:
+def _has_reference(image: LocalImage, reference: str) -> bool:
     return _as_listed(reference) in image.references
 
 

@@ -256,7 +256,7 @@ def _check(app: App, given: BuildArguments) -> None:
 
 
 def _base(app: App, given: BuildArguments) -> str:
-    """The base image the user chose, or `""`; what is no image is refused before anybody is asked for it."""
+    """The base image the user chose, or `""`; what is not an image is refused before anybody is asked for it."""
     from jetson_containers.images.name import ImageName
 
     chosen = str(given.base or app.settings["base"])

@@ -1,4 +1,4 @@
-"""`list`, `show`, `search`, `why`, `tree`: questions to the catalogue."""
+"""`list`, `show`, `search`, `why`, `tree`: questions to the catalog."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Guard:
         self._key = key.encode()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass on what has the key, and what is no request."""
+        """Pass on what has the key, and what is not a request."""
         if scope["type"] not in {"http", "websocket"}:
             await self._application(scope, receive, send)
         elif scope["type"] == "websocket":

@@ -103,7 +103,7 @@ class Server(ThreadingHTTPServer):
         threading.Thread(target=self.shutdown, daemon=True).start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class calls it so
-        """A client that went away is no news; anything else is."""
+        """A client that went away is expected; anything else is reported."""
         if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
             traceback.print_exc()
 
@@ -155,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
         except BadRequest as error:
             self.error(error.status, str(error), error.param, error.code)
         except ValueError as error:
-            self.error(400, f"The body is no JSON: {error}")
+            self.error(400, f"The body is not JSON: {error}")
 
     def _path(self) -> str:
         return self.path.partition("?")[0].rstrip("/") or "/"
@@ -165,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
         if path in known:
             self.error(405, f"`{path}` does not answer {self.command}.")
         else:
-            self.error(404, f"There is no `{path}`; there is: {', '.join(known)}")
+            self.error(404, f"There is no `{path}`; known: {', '.join(known)}")
 
     def _body(self) -> bytes | None:
         """The request's body; None when it was refused, and then the connection cannot be used again."""

@@ -149,7 +149,7 @@ class Console:
                 self.info(line)
 
     def style(self, text: str, kind: str) -> str:
-        """Colour a piece of text where the terminal shows it."""
+        """Color a piece of text where the terminal shows it."""
         return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if self.color else text
 
     def _say(self, text: str) -> None:

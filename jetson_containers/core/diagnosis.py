@@ -45,7 +45,7 @@ _NOISE = re.compile(
 )
 
 
-# Lines in which builders repeat the recipe: what a command would have printed is no sign that it did.
+# Lines in which builders repeat the recipe: what a command would have printed is not a sign that it did.
 _ECHO = re.compile(
     r"""^(?:Step\ \d+/\d+\ :|\#\d+\ \[[^\]]*\d+/\d+\]|\ >\ \[|\s*\d+\ \|\ )
     | (?:executor\ failed\ running\ \[.*\]|The\ command\ '.*'|process\ ".*"\ did\ not)(?=[:\ ])
@@ -105,7 +105,7 @@ def signatures(path: Path = FACTS) -> tuple[Signature, ...]:
 
 
 def plain(line: str) -> str:
-    """Strip colours and cursor moves, and of a line drawn over itself keep what stood there last."""
+    """Strip colors and cursor moves, and of a line drawn over itself keep what stood there last."""
     return _ANSI.sub("", line).rstrip().rsplit("\r", 1)[-1]
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # what an OSError says that is no bug, wherever it happens
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # what an OSError says that is not a bug, wherever it happens
 
 
 def command(*words: object) -> str:

@@ -143,7 +143,7 @@ def config_files(env: Mapping[str, str], root: Path) -> tuple[Path, ...]:
     if chosen := env.get(PREFIX + "CONFIG"):
         if not os.path.isfile(chosen):  # noqa: PTH113 - Path.is_file raises where the user may not look
             raise ConfigError(
-                f"${PREFIX}CONFIG names `{chosen}`, which is no file", hint=f"correct it, or unset {PREFIX}CONFIG"
+                f"${PREFIX}CONFIG names `{chosen}`, which is not a file", hint=f"correct it, or unset {PREFIX}CONFIG"
             )
         return (Path(chosen),)
     candidates = [Path("/etc/jetson-containers/config.yaml"), root / "config.yaml"]
@@ -207,7 +207,9 @@ def _convert(name: str, raw: Any, origin: str) -> Any:
             return _package_dirs(raw) if name == "package_dirs" else _to_list(raw)
         return str(raw)
     except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a `~` without a home directory
-        raise ConfigError(f"{origin}: `{raw}` is no value for `{name}`", hint=f"{name}: {option.help}") from error
+        raise ConfigError(
+            f"{origin}: `{raw}` is not a valid value for `{name}`", hint=f"{name}: {option.help}"
+        ) from error
 
 
 def _to_list(raw: Any) -> list[Any]:

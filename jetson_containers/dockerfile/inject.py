@@ -267,7 +267,7 @@ def with_jobs(text: str, path: Path = DEFAULT_PATH) -> str:
     """Let every RUN after an ARG of `JOB_ARGS` read the number of compile jobs first (`jobs_host`).
 
     The text is the same for every number. Lines are changed, none is added or removed. A RUN in JSON form goes through
-    /bin/sh for it; a script in a language of its own (a shebang, a SHELL that is no shell) is left as it is.
+    /bin/sh for it; a script in a language of its own (a shebang, a SHELL that is not a shell) is left as it is.
     """
     lines = split_lines(text)
     for stage in stages(parse(text, path)):

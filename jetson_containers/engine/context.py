@@ -144,12 +144,12 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 def _check(request: BuildRequest) -> None:
     if not request.context.is_dir():
-        raise ConfigError(f"the build context `{request.context}` is no directory")
+        raise ConfigError(f"the build context `{request.context}` is not a directory")
     if request.ca_bundle is not None and not request.ca_bundle.is_file():
-        raise ConfigError(f"the CA bundle `{request.ca_bundle}` is no file", hint="check the setting `ca_bundle`")
+        raise ConfigError(f"the CA bundle `{request.ca_bundle}` is not a file", hint="check the setting `ca_bundle`")
     if request.wheelhouse is not None and not request.wheelhouse.is_dir():
         raise ConfigError(
-            f"the wheelhouse `{request.wheelhouse}` is no directory", hint="check the setting `wheelhouse`"
+            f"the wheelhouse `{request.wheelhouse}` is not a directory", hint="check the setting `wheelhouse`"
         )
 
 

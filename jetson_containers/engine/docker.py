@@ -338,7 +338,7 @@ def _last_lines(output: str) -> list[str]:
 
 
 def _not_ready(error: Exception, message: str) -> Exception:
-    """What keeps a container from starting lies in the environment, recognised or not."""
+    """What keeps a container from starting lies in the environment, recognized or not."""
     if isinstance(error, BuildError):
         return NotReadyError(message, details=error.details)
     return error

@@ -1,6 +1,6 @@
 """What an engine said, told as one of our errors.
 
-Only causes that lie outside the recipe are recognised here: the engine, its disk, its registry, the kernel. What
+Only causes that lie outside the recipe are recognized here: the engine, its disk, its registry, the kernel. What
 went wrong inside a recipe is read from its log by `diagnosis`.
 """
 
@@ -197,7 +197,7 @@ def translate(output: str, what: str = "") -> JetsonError:
     """Turn the output of a failed docker command into an error.
 
     `what` names what was tried ("building `numpy`"). OutOfMemoryError for a kill; a plain BuildError when nothing
-    is recognised. `details` are the last lines of the output.
+    is recognized. `details` are the last lines of the output.
     """
     details = [line for line in output.splitlines() if line.strip()][-DETAIL_LINES:]
     prefix = f"{what}: " if what else ""

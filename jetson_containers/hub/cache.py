@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core import files
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, chown_command
-from jetson_containers.hub.downloads import cache_of, told
+from jetson_containers.hub.downloads import cache_of, translate_errors
 from jetson_containers.hub.transfer.reference import Reference, parse
 
 if TYPE_CHECKING:
@@ -58,14 +58,14 @@ def remove(data: Path, repo: str, kind: str = "model") -> int:
     It disappears by one rename, so that a removal that is interrupted leaves nothing that looks like a model; the next
     one clears the rest. Raises UsageError, NothingMatchedError, or NotReadyError where it is in use or belongs to root.
     """
-    with told():
+    with translate_errors():
         reference = parse(repo, kind)
     cache = cache_of(data)
     path = cache / reference.folder
     locks = cache / ".locks"
     if not path.is_dir():
         names = ", ".join(item.id for item in cached(data)) or "nothing"
-        raise NothingMatchedError(f"`{reference.repo}` is not in {cache}", hint=f"there is: {names}")
+        raise NothingMatchedError(f"`{reference.repo}` is not in {cache}", hint=f"in the cache: {names}")
     with _kept_out(locks / reference.folder, reference.repo):
         size = _read(path, reference.repo, kind).bytes
         try:

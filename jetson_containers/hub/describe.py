@@ -67,7 +67,7 @@ def describe(
     Raises UsageError, NothingMatchedError or NotReadyError. A gated model's files can be listed without access: its
     `config` is None then.
     """
-    with downloads.told():
+    with downloads.translate_errors():
         downloader = downloads.downloader(settings, console, token=token, **given)
         listing = downloader.listing(parse(reference, kind))
         config, problem = _config(downloader, listing)

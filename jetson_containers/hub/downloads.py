@@ -49,12 +49,12 @@ def download(
 
     Raises UsageError, NothingMatchedError, NotReadyError (no token, network or space) and StepError (wrong bytes).
     """
-    with told():
+    with translate_errors():
         yield from downloader(settings, console, token=token, **given).download(references)
 
 
 def downloader(settings: Settings, console: Console, *, token: str = "", **given: Any) -> Downloader:
-    """The transfer with this machine's settings. Raises DownloadError; use it inside `told()`."""
+    """The transfer with this machine's settings. Raises DownloadError; use it inside `translate_errors()`."""
     given.setdefault("cache", cache_of(settings.path("data")))
     given.setdefault("offline", bool(settings["offline"]))
     options = Options(**{"endpoint": settings.env.get("HF_ENDPOINT", ""), **given})
@@ -64,7 +64,7 @@ def downloader(settings: Settings, console: Console, *, token: str = "", **given
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn the transfer's errors into ours."""
     try:
         yield

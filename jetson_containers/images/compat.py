@@ -70,8 +70,8 @@ def facts_of(name: ImageName, labels: Mapping[str, str] | None = None, *, docker
     A `platform` label stands alone: the name then adds nothing. One that cannot be read leaves everything unknown.
     """
     known = read(labels or {})
-    labelled = bool((labels or {}).get(PLATFORM))
-    said = _of_label(known.platform) if labelled else _of_tag(name.platform)
+    labeled = bool((labels or {}).get(PLATFORM))
+    said = _of_label(known.platform) if labeled else _of_tag(name.platform)
     machine = MACHINES.get(docker_arch or "", said.machine)
     if said.machine and said.machine != machine:
         said = _Said()  # the binaries are of another machine than labels or name say: believe neither
@@ -159,7 +159,7 @@ def compatible(image: ImageFacts, host: Platform) -> Verdict:
         if refusal:
             rule, reason = refusal
             return Verdict(ok=False, rule=rule, reason=reason)
-    return Verdict(ok=True, rule="runs", reason=_praise(image, host))
+    return Verdict(ok=True, rule="runs", reason=_describe_match(image, host))
 
 
 _Refusal = tuple[str, str]
@@ -275,7 +275,7 @@ def _gpu(sm: int) -> str:
     return f"{tables.gpu_name(sm) or 'this GPU'}, sm_{sm}"
 
 
-def _praise(image: ImageFacts, host: Platform) -> str:
+def _describe_match(image: ImageFacts, host: Platform) -> str:
     place = f"L4T {image.l4t} on {host.l4t}" if image.l4t else host.arch.value
     if image.cpu or image.cuda is None:
         return f"{place}, without CUDA"

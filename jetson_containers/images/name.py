@@ -59,7 +59,7 @@ class ImageName:
         match = _REFERENCE.fullmatch(reference)
         if not match:
             raise UsageError(
-                f"`{reference}` is no image reference",
+                f"invalid image reference `{reference}`",
                 hint="[REGISTRY[:PORT]/][NAMESPACE/]NAME[:TAG][@sha256:…], the name in lower case",
             )
         registry, path = _split_registry(match["path"])

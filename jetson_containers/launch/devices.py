@@ -139,7 +139,9 @@ def upload_key_part(host: LaunchHost) -> LaunchPart:
     if not key:
         return LaunchPart()
     if not host.is_node(key):
-        return LaunchPart(notices=(Notice(f"$SCP_UPLOAD_KEY names `{key}`, which is no file", "unset SCP_UPLOAD_KEY"),))
+        return LaunchPart(
+            notices=(Notice(f"$SCP_UPLOAD_KEY names `{key}`, which is not a file", "unset SCP_UPLOAD_KEY"),)
+        )
     return LaunchPart(mounts=(Mount(posixpath.abspath(key), "/root/.ssh/scp_upload_key", readonly=True),))
 
 

@@ -134,7 +134,7 @@ def _webcam(mine: RunLine) -> Webcam | None:
             continue
         if not _RESOLUTION.fullmatch(value):
             raise UsageError(
-                f"`--{option}={value}` is no resolution", hint="WIDTHxHEIGHT@FPS, for instance 1280x720@30"
+                f"`--{option}={value}` is not a resolution", hint="WIDTHxHEIGHT@FPS, for instance 1280x720@30"
             )
         chosen[name] = value
     return Webcam(**chosen) if mine.is_on("csi2webcam") or chosen else None

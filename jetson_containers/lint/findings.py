@@ -90,7 +90,7 @@ RULES: dict[str, LintRule] = dict(
             ("command-missing", "calls a program that no package brings", "install it, or depend on what has it"),
             ("arg-unused", "an argument that no Dockerfile declares", "declare it with ARG, or drop it"),
             ("source-missing", "does not say where it comes from", "add `source:` to the definition"),
-            ("licence-missing", "no licence", "`license:` with an SPDX expression"),
+            ("licence-missing", "no license", "`license:` with an SPDX expression"),
             ("docs-missing", "no docs", "`docs:` with a sentence or README.md"),
             ("test-missing", "no test", "`test:` with a script that ends in seconds without a GPU"),
             ("share-unused", "a shared file that nothing takes", "COPY it, name it in `test:`, or remove it"),
@@ -118,7 +118,7 @@ class Suppression:
     line: int
     rule: str
     reason: str
-    below: int  # the first line below that is no comment
+    below: int  # the first line below that is not a comment
 
     def covers(self, found: LintFinding, file: Path) -> bool:
         """Whether it, standing in `file`, declines this finding: at its own lines, or at the RUN that led there."""

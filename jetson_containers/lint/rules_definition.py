@@ -1,4 +1,4 @@
-"""Rules about definitions: where sources come from, licence, docs, tests, arguments, size of the context."""
+"""Rules about definitions: where sources come from, license, docs, tests, arguments, size of the context."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _problems(source: Any, folder: Folder) -> Iterator[str]:
 def _description(package: Package, folder: Folder) -> Iterator[LintFinding]:
     if not package.license:
         yield at("licence-missing", package, f"`{package.name}` has no `license`")
-    elif problem := _licence_problem(package.license):
+    elif problem := _license_problem(package.license):
         yield at("licence-missing", package, f"`{package.name}`: {problem}")
     if not package.docs.strip():
         yield at("docs-missing", package, f"`{package.name}` has no `docs`")
@@ -97,7 +97,7 @@ def _description(package: Package, folder: Folder) -> Iterator[LintFinding]:
             yield at("test-missing", package, f"`{package.name}`: `{test.split()[0]}` is not there")
 
 
-def _licence_problem(text: str) -> str:
+def _license_problem(text: str) -> str:
     from packaging.licenses import (
         InvalidLicenseExpression,
         canonicalize_license_expression,
@@ -106,7 +106,7 @@ def _licence_problem(text: str) -> str:
     try:
         canonicalize_license_expression(text)
     except InvalidLicenseExpression:
-        return f"`{text}` is no SPDX expression"
+        return f"`{text}` is not an SPDX expression"
     return ""
 
 

@@ -247,5 +247,5 @@ def _as_read(trees: Sequence[Path], platform: Platform) -> list[Package]:
             recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested, tree=candidate.tree)
             result += render(recipe, platform) if recipe else ()
         except RecipeError:
-            continue  # reported by the catalogue
+            continue  # reported by the catalog
     return result

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """One thing on the disk. `kind`: artifact, intermediate (made again when needed) or download."""
+    """One thing on the disk. `kind`: artefact, intermediate (made again when needed) or download."""
 
     kind: str
     model: str

@@ -21,7 +21,7 @@ def final_name(package: Package, platform: Platform, name: str = "") -> str:
       name never hides what an image runs on, and one `--name` serves several platforms.
 
     `+` becomes `-`, which is what a tag allows. A package's `prefix` stands before its tag and its `postfix` instead of
-    the platform. Raises UsageError for what is no image name.
+    the platform. Raises UsageError for what is not an image name.
     """
     name = name.replace("+", "-")
     suffix = platform_tag(platform) if package.postfix is None else package.postfix

@@ -238,7 +238,7 @@ _MOST_STARS = 3  # in a pattern: with more of them, matching one name can take m
 
 
 def _pattern(source: str) -> re.Pattern[str] | None:
-    """Match a path that the source names, or that lies below it; None for what is no pattern that can be matched."""
+    """Match a path that the source names, or that lies below it; None for what is not a pattern that can be matched."""
     if source.count("*") - source.count("**") > _MOST_STARS:
         return None
     try:
@@ -322,7 +322,7 @@ def _entry(root: Path, name: str, path: Path) -> ContextFile:
     if path.is_symlink():
         target = path.resolve()
         inside = target.is_file() and target.is_relative_to(root.resolve())
-        link = "link:" + os.readlink(path)  # noqa: PTH115 - Path.readlink would normalise it
+        link = "link:" + os.readlink(path)  # noqa: PTH115 - Path.readlink would normalize it
         return ContextFile(name, executable=False, content=f"{link} {_file_digest(target)}" if inside else link)
     return _read(name, path)
 

@@ -88,7 +88,7 @@ def make(
 
     `base_digest` makes a base that moved change all keys.
     Raises LayerBudgetError, RecipeError for a Dockerfile that cannot be read, UsageError for an empty request or a
-    `--name` that is no image name.
+    `--name` that is not an image name.
     """
     if not resolution.packages:
         raise UsageError("there is nothing to build: no package is left", hint="see --skip-packages")

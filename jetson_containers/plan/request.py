@@ -1,6 +1,6 @@
 """From a request to plans: platform → base image → catalog → resolver → plan, in that order and only here.
 
-The base image comes before the catalogue because it decides the distribution and its Python: where no registry
+The base image comes before the catalog because it decides the distribution and its Python: where no registry
 answers, the base is made from the host's own distribution, and the recipes must be rendered for that one.
 """
 

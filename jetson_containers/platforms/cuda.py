@@ -61,7 +61,7 @@ def class_of(l4t: Version) -> L4TClass | None:
 def runs(cuda: Version, l4t: Version | None, driver_cuda: Version) -> Runs:
     """How a driver that runs `driver_cuda` natively runs an image's `cuda`. Without L4T there is no cuda-compat.
 
-    Data-centre GPUs have cuda-compat too, but which GPU is built in no file says.
+    Data-center GPUs have cuda-compat too, but which GPU is built in no file says.
     """
     group = class_of(l4t) if l4t else None
     if group and group.cuda_from_host:

@@ -127,7 +127,7 @@ def _l4t(root: Path) -> tuple[Version | None, str]:
     match = re.match(r"(\d+\.\d+(?:\.\d+)?)(?:-|$)", package)
     if not match:
         raise TargetError(
-            f"{root / 'var/lib/dpkg/status'}: nvidia-l4t-core has version `{package}`, which is no L4T release",
+            f"{root / 'var/lib/dpkg/status'}: nvidia-l4t-core has version `{package}`, which is not an L4T release",
             hint=ELSEWHERE,
         )
     return Version(match[1]), "dpkg: nvidia-l4t-core"
@@ -138,7 +138,7 @@ def _parse_release_file(path: Path, text: str) -> Version:
     if not match:
         first = (text.strip().splitlines() or [""])[0][:60]
         raise TargetError(
-            f"{path}: is no L4T release file; it begins with `{first}`" if first else f"{path}: is empty",
+            f"{path}: is not an L4T release file; it begins with `{first}`" if first else f"{path}: is empty",
             details=("expected: # R36 (release), REVISION: 4.3, GCID: …",),
             hint=f"reinstall it with `sudo apt install --reinstall nvidia-l4t-core`, or {ELSEWHERE}",
         )

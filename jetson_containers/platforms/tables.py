@@ -85,7 +85,7 @@ def releases() -> tuple[Release, ...]:
 def release_for(l4t: Version) -> Release | None:
     """The release itself, else the nearest lower of the same major.minor, else of the same major; else None.
 
-    Never another major. A release that is no general release stands in for another only within its own major.minor.
+    Never another major. A release that is not a general release stands in for another only within its own major.minor.
     """
     lower = [row for row in releases() if row.l4t.major == l4t.major and row.l4t <= l4t]
     if lower and lower[0].l4t == l4t:
@@ -239,6 +239,6 @@ def distro_row(name: str, version: str, origin: str) -> Mapping[str, str]:
     if row is None:
         known = [f"{n} {v}" for n, versions in load_facts("distros").items() for v in versions]
         raise TargetError(
-            f"`{name} {version}` ({origin}) is no known distribution", details=(f"known: {listing(known)}",)
+            f"`{name} {version}` ({origin}) is not a known distribution", details=(f"known: {listing(known)}",)
         )
     return row

@@ -82,7 +82,7 @@ class Key:
 
 def _readers() -> list[Path]:
     package = Path(__file__).parents[1]
-    programs = (file for room in ("core", "platforms", "recipes") for file in (package / room).rglob("*.py"))
+    programs = (file for folder in ("core", "platforms", "recipes") for file in (package / folder).rglob("*.py"))
     return sorted((*programs, *(package / "facts").glob("*.yaml")))
 
 
@@ -91,7 +91,7 @@ def read(file: Path, key: Key) -> Contents | None:
     try:
         data = json.loads(file.read_bytes())
         moved = data["stamp"] != key.stamp
-        if (moved and data["content"] != key.content) or not _still(data["inputs"]):
+        if (moved and data["content"] != key.content) or not _inputs_unchanged(data["inputs"]):
             return None
         contents = _decode(data)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -121,13 +121,13 @@ def _encode(contents: Contents) -> dict[str, Any]:
     }
 
 
-def _still(inputs: dict[str, str]) -> bool:
+def _inputs_unchanged(inputs: dict[str, str]) -> bool:
     """Whether everything a `config.py` had read is still what it was."""
     if not inputs:
         return True
     from jetson_containers.recipes.upstream import config_py
 
-    return all(config_py.is_still(name, before) for name, before in inputs.items())
+    return all(config_py.is_unchanged(name, before) for name, before in inputs.items())
 
 
 def _decode(data: dict[str, Any]) -> Contents:

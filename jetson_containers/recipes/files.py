@@ -30,7 +30,7 @@ def read_text(path: Path, *, tree: Path | None = None, errors: str = "strict") -
 
 
 def read_bytes(path: Path, *, tree: Path | None = None) -> bytes:
-    """A file's bytes. Raises RecipeError for what is no regular file, is too large or lies outside of `tree`."""
+    """A file's bytes. Raises RecipeError for what is not a regular file, is too large or lies outside of `tree`."""
     if tree is not None:
         check_inside(path, tree)
     try:
@@ -47,7 +47,7 @@ def read_bytes(path: Path, *, tree: Path | None = None) -> bytes:
 
 
 def check_regular(path: Path) -> None:
-    """Raise RecipeError for what is no regular file or too large to be read; OSError where there is nothing."""
+    """Raise RecipeError for what is not a regular file or too large to be read; OSError where there is nothing."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         kind = next((name for judge, name in _KINDS if judge(status.st_mode)), "a device")

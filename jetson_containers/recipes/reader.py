@@ -139,7 +139,7 @@ def _config_names(recipe: Recipe, found: list[str], names: set[str]) -> list[str
 
 
 def is_foreign(path: Path, tree: Path) -> bool:
-    """Whether a `config.json` or the like is no definition but, say, a model's: a mapping without a key of ours."""
+    """Whether a `config.json` or the like is not a definition but, say, a model's: a mapping without a key of ours."""
     data = load(files.read_text(path, tree=tree), path).data
     return bool(data) and not is_nested(data) and not any(key in HEADER_KEYS for key in data)
 
@@ -195,7 +195,7 @@ def read_header(dockerfile: str, path: Path) -> RecipeSource | None:
 def header_text(dockerfile: str) -> str | None:
     """The YAML of the comment block on top, each line at its own line number; None when there is no `#---`.
 
-    Several blocks between `#---` lines count as one; the first line that is no comment ends the header.
+    Several blocks between `#---` lines count as one; the first line that is not a comment ends the header.
     """
     lines: list[str] = []
     inside = found = False

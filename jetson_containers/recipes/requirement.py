@@ -39,7 +39,7 @@ class Dependency:
         return _parse(text)
 
     def accepts(self, version: str | None) -> bool:
-        """Whether a version satisfies the PEP 440 specifier; one that is no PEP 440 version satisfies none."""
+        """Whether a version satisfies the PEP 440 specifier; one that is not a PEP 440 version satisfies none."""
         if not self.specifier:
             return True
         parsed = pep440(version)
@@ -50,12 +50,14 @@ class Dependency:
 def _parse(text: str) -> Dependency:
     match = _FORM.fullmatch(text.strip()) if len(text) <= 2 * LONGEST else None
     if match is None or len(match[1]) > LONGEST or len(match[2] or "") > LONGEST:
-        raise RequirementSyntaxError(f"`{shown(text)}` is no package name or version range", hint=HINT)
+        raise RequirementSyntaxError(f"`{shown(text)}` is not a package name or version range", hint=HINT)
     family, version, specifier = match.groups()
     if specifier is None:
         return Dependency(family, version)
     try:
         specifiers(specifier)
     except ValueError:  # InvalidSpecifier is one
-        raise RequirementSyntaxError(f"`{text}`: `{specifier}` is no PEP 440 version range", hint=HINT) from None
+        raise RequirementSyntaxError(
+            f"`{text}`: `{specifier}` is not a valid version specifier (PEP 440)", hint=HINT
+        ) from None
     return Dependency(family, None, re.sub(r"\s+", "", specifier))

@@ -2,7 +2,7 @@
 
 What is counted is work, not time, so that a template that renders does so on any machine: each node of the template
 is charged every time that a loop runs it, each filter and method by the size of what it is given. Values have a
-largest size. What would get around the counting (macros, blocks, recursive loops) is no part of a recipe's templates.
+largest size. What would get around the counting (macros, blocks, recursive loops) is not part of a recipe's templates.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _refuse(tree: nodes.Template) -> None:
         recursive = isinstance(node, nodes.For) and node.recursive
         if recursive or not isinstance(node, _STATEMENTS):
             what = "a recursive loop" if recursive else f"`{type(node).__name__.lower()}`"
-            raise TemplateSyntaxError(f"{what} is no part of a recipe's templates", node.lineno)
+            raise TemplateSyntaxError(f"{what} is not part of a recipe's templates", node.lineno)
 
 
 def _charged(environment: TemplateEnvironment, name: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -61,7 +61,7 @@ class SharedEntry:
 
 
 def check(text: str) -> None:
-    """Raise RequirementSyntaxError for a text that is no entry of `share`."""
+    """Raise RequirementSyntaxError for a text that is not an entry of `share`."""
     path = text.removeprefix(PROGRAM)
     if not _PATH.fullmatch(path):
         raise RequirementSyntaxError(f"`{shown(text)}` must be a path below `{FOLDER}/` of the tree")
@@ -83,7 +83,7 @@ def entries_of(package: Sharing) -> list[SharedEntry]:
 def files_of(package: Sharing) -> dict[str, Path]:
     """Every file that a package shares, by its path in a build context.
 
-    Raises RecipeError for one that is not there, is no regular file, is too large or leads out of its directory.
+    Raises RecipeError for one that is not there, is not a regular file, is too large or leads out of its directory.
     """
     found: dict[str, Path] = {}
     for entry in entries_of(package):

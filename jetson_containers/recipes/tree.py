@@ -49,7 +49,7 @@ def scan(trees: Sequence[Path]) -> list[RecipeDirectory]:
 
 
 def directory_hint(name: str) -> str | None:
-    """What may be meant by a word that is no package but a directory here; None where it is none."""
+    """What may be meant by a word that is not a package but a directory here; None where it is none."""
     if not name.strip(".") or not os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         return None
     option = command(f"--package-dirs={name}")

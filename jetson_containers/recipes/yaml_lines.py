@@ -26,7 +26,7 @@ Value = Union[str, int, float, None, list["Value"], dict[str, "Value"]]  # noqa:
 # PyYAML without libyaml is ten times slower, and otherwise the same.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-LONGEST = 1 << 18  # characters; more is no definition, and takes seconds to parse
+LONGEST = 1 << 18  # characters; more is not a definition, and takes seconds to parse
 MOST_VALUES = 10_000  # values of a document, those that an alias repeats counted each time
 MOST_TEXT = 1 << 20  # characters of these together
 DEEPEST = 32  # values within values

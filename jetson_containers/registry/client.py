@@ -1,4 +1,4 @@
-"""The OCI Distribution API, as far as we read it: tags, catalogue, manifests and image configs.
+"""The OCI Distribution API, as far as we read it: tags, manifests and image configs.
 
 Source: the OCI distribution and image specifications 1.1. Anonymous, Basic, and Bearer (token) authentication.
 """
@@ -85,7 +85,7 @@ class RegistryClient:
     def inspect(self, repository: ImageRepository, reference: str, architecture: str) -> ImageInfo | None:
         """Read manifest and config, of a multi-platform tag those for `architecture` (else the first).
 
-        None when there is no such tag, or it is no image. `architecture` is Docker's name: "arm64", "amd64".
+        None when there is no such tag, or it is not an image. `architecture` is Docker's name: "arm64", "amd64".
         """
         top = self._manifest(repository, reference)
         if top is None:
@@ -265,7 +265,7 @@ def _expect(response: Response, repository: ImageRepository, kind: type) -> Any:
     except ValueError:
         data = None
     if not isinstance(data, kind):
-        raise _nonsense(repository, "sent something that is no registry's answer")
+        raise _nonsense(repository, "sent something that is not a registry's answer")
     return data
 
 

@@ -35,7 +35,7 @@ class ImageRepository:
         """
         host, path = split_host(text.strip().removeprefix("https://").rstrip("/"))
         if not path or ":" in path or "@" in path or "" in path.split("/"):
-            raise UsageError(f"`{text}` is no repository", hint="write REGISTRY/NAMESPACE, as docker.io/dustynv")
+            raise UsageError(f"invalid repository `{text}`", hint="write REGISTRY/NAMESPACE, as docker.io/dustynv")
         return cls(host, path)
 
     def child(self, name: str) -> ImageRepository:

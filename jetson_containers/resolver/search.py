@@ -70,7 +70,7 @@ def bad_guess(solution: Solution) -> BadGuess | None:
 
 
 def _is_guess(solution: Solution, key: str, package: Package) -> bool:
-    """Whether nobody chose this version: it is no default and no pin."""
+    """Whether nobody chose this version: it is neither a default nor a pin."""
     members = solution.demands.catalog.members(package.family)
     return bool(
         package.version

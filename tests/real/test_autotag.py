@@ -30,7 +30,7 @@ ALPHA, BETA, GAMMA = (f"{name}-{SESSION}" for name in ("alpha", "beta", "gamma")
 
 
 def make(engine: DockerEngine, base: str, name: str, context: Path, *packages: str, role: str = labels.FINAL) -> str:
-    """Build a labelled image on the tiny base."""
+    """Build a labeled image on the tiny base."""
     host = parse_target("x86_64,cpu")
     reference = f"{name}:{TAG}"
     marks = labels.make(role=role, name=reference, key=f"sha256:{role}", packages=packages, platform=host)

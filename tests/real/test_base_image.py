@@ -53,10 +53,10 @@ def own_names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.setattr(base_image, "REPOSITORY", f"{PREFIX}/base")
     build = DockerEngine.build
 
-    def labelled(self: DockerEngine, request: BuildRequest, on_line: object) -> None:
+    def labeled(self: DockerEngine, request: BuildRequest, on_line: object) -> None:
         build(self, replace(request, labels={**request.labels, LABEL: SESSION}), on_line)  # type: ignore[arg-type]
 
-    patch.setattr(DockerEngine, "build", labelled)
+    patch.setattr(DockerEngine, "build", labeled)
     yield
     patch.undo()
 

@@ -315,9 +315,9 @@ def test_label_adds_no_layer_and_keeps_old_labels(each_engine: DockerEngine, bui
     before = each_engine.image(source)
     assert before is not None
     each_engine.label(before.id, source, {"by": "id"})
-    relabelled = each_engine.image(source)
-    assert relabelled is not None
-    assert relabelled.labels["by"] == "id"
+    relabeled = each_engine.image(source)
+    assert relabeled is not None
+    assert relabeled.labels["by"] == "id"
 
 
 def test_images_are_found_by_label_and_name(each_engine: DockerEngine, build: Callable[..., list[str]]) -> None:
@@ -405,7 +405,7 @@ def test_build_flags_are_passed_on(each_engine: DockerEngine, build: Callable[..
 def test_foreign_platform_is_built_labelled_and_marked(
     each_engine: DockerEngine, arm64_base: str, tmp_path: Path
 ) -> None:
-    """An image of a foreign platform is built, labelled and marked as such."""
+    """An image of a foreign platform is built, labeled and marked as such."""
     fresh = engine_for(each_engine.capabilities.builder.value)
     fresh = type(fresh)(host=fresh._host)  # probes anew: the emulator was registered after the first probe
     tag = f"{PREFIX}/arm64-{each_engine.capabilities.builder.value}:1"

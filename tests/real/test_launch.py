@@ -96,7 +96,7 @@ def test_run_returns_the_failure_of_docker(image: str) -> None:
     """Docker's own failure comes back."""
     done = run("--no-such-option=1", image, "true")
     assert done.returncode == 125
-    assert "no-such-option` is no option of `docker run`" in done.stderr
+    assert "unknown option of `docker run`: `--no-such-option`" in done.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 5), (signal.SIGINT, 6)])

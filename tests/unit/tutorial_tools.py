@@ -95,7 +95,7 @@ def mlc_llm(args: list[str]) -> int:
     source, output = Path(rest[0]), Path(given["-o"])
     if command == "compile":
         if not source.is_file() or source.name != "mlc-chat-config.json":
-            return fail(f"{source} is no mlc-chat-config.json")
+            return fail(f"{source} is not an mlc-chat-config.json")
         if not output.parent.is_dir():
             return fail(f"argument --output/-o: Directory does not exist: {output.parent}")
         output.touch()

@@ -22,7 +22,7 @@ GPU_CODE = re.compile(r"\.nv_fatbin|__nv_relfatbin|\.nvFatBinData")
 
 
 class NotLinkedError(Exception):
-    """A file that is no program and no library of this kind, or a damaged one."""
+    """A file that is neither a program nor a library of this kind, or a damaged one."""
 
 
 class Elf:

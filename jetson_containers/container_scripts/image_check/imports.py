@@ -34,7 +34,7 @@ def attempt(action: Callable[[str], object], name: str) -> tuple[str, str]:
 def main(module: str, files: Sequence[str]) -> None:
     """Print `{"status", "said", "files": {path: [status, said]}}` and end at once."""
     out = os.dup(1)
-    os.dup2(2, 1)  # what the package prints is no part of the answer
+    os.dup2(2, 1)  # what the package prints is not part of the answer
     status, said = attempt(importlib.import_module, module)
     answer = {"status": status, "said": said, "files": {path: attempt(ctypes.CDLL, path) for path in files}}
     os.write(out, (json.dumps(answer) + "\n").encode())

@@ -70,7 +70,7 @@ def _from_file(path: str, variable: str) -> Token:
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise DownloadError(NOT_READY, f"the token file {path} ({variable}) cannot be read: {reason}") from error
     if not text:
         raise DownloadError(NOT_READY, f"the token file {path} ({variable}) is empty")
@@ -80,5 +80,7 @@ def _from_file(path: str, variable: str) -> Token:
 def _checked(value: str, source: str) -> Token:
     value = value.strip().strip("'\"")
     if not value.isascii() or any(letter.isspace() or not letter.isprintable() for letter in value):
-        raise DownloadError(NOT_READY, f"what {source} holds is no token", "a token is one word that begins with hf_")
+        raise DownloadError(
+            NOT_READY, f"what {source} holds is not a token", "a token is one word that begins with hf_"
+        )
     return Token(value, source)

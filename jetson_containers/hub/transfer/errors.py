@@ -43,7 +43,7 @@ def is_transient(error: BaseException) -> bool:
 def is_network(error: BaseException) -> bool:
     """Whether the connection failed, whatever HTTP library the client stands on."""
     if isinstance(error, ValueError) or type(error).__name__ in BAD_ADDRESS:
-        return False  # an answer that is no JSON, an address that is none: requests has its own kinds of both
+        return False  # an answer that is not JSON, an address that is none: requests has its own kinds of both
     if isinstance(error, (ConnectionError, TimeoutError)):
         return True
     return any(kind.__module__.split(".")[0] in _HTTP_LIBRARIES for kind in type(error).__mro__)

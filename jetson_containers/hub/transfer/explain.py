@@ -97,7 +97,7 @@ def _without_answer(error: BaseException, reference: Reference, endpoint: str) -
         return not_cached(reference)
     if name in {"HFValidationError", "RepoIdError"}:
         return DownloadError(
-            USAGE, f"`{reference}` is no repository name", "write ORGANISATION/NAME or ORGANISATION/NAME/FILE"
+            USAGE, f"invalid repository name `{reference}`", "write ORGANIZATION/NAME or ORGANIZATION/NAME/FILE"
         )
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return DownloadError(
@@ -106,7 +106,7 @@ def _without_answer(error: BaseException, reference: Reference, endpoint: str) -
         )  # fmt: skip
     if name in BAD_ADDRESS:
         return DownloadError(
-            USAGE, f"`{endpoint}` is no address of a hub: {one_line(error)}",
+            USAGE, f"`{endpoint}` is not an address of a hub: {one_line(error)}",
             "HF_ENDPOINT and proxies have to begin with https:// or http://",
         )  # fmt: skip
     if is_network(error):
@@ -139,12 +139,12 @@ def _gated(reference: Reference, token: Token, page: str, words: str, endpoint: 
     if not token:
         return DownloadError(
             NOT_READY, f"`{reference.repo}` is gated and no token was given",
-            f"accept its licence at {page}, then put a token from {endpoint}/settings/tokens into HF_TOKEN",
+            f"accept its license at {page}, then put a token from {endpoint}/settings/tokens into HF_TOKEN",
         )  # fmt: skip
     said = f" ({words})" if "fine-grained" in words else ""
     return DownloadError(
         NOT_READY, f"`{reference.repo}` is gated and the account of {token.source} has no access{said}",
-        f"accept its licence at {page}; some authors answer by hand, which takes its time",
+        f"accept its license at {page}; some authors answer by hand, which takes its time",
     )  # fmt: skip
 
 

@@ -153,7 +153,7 @@ class Downloader:
         reference = plan.listing.reference
         with self._explained(reference):
             repository = Repository(self.options.cache, reference, self._owner)
-            repository.hand_over()
+            repository.chown_root_files()
             states = {item.entry.name: item.state for item in plan.files}
             wanted = [item for item in plan.files if item.state is not State.CACHED]
             if wanted and self.options.offline:
@@ -330,7 +330,7 @@ def _no_such_file(listing: Listing) -> DownloadError:
     below = [entry.name for entry in listing.entries if entry.name.startswith(f"{reference.file}/")]
     if below:
         hint = f"it is a directory: {reference.repo} --include '{reference.file}/*'"
-        return DownloadError(NOTHING_FOUND, f"`{reference}` is no file", hint)
+        return DownloadError(NOTHING_FOUND, f"`{reference}` is not a file", hint)
     if not listing.whole:
         return not_cached(reference)
     end = Path(str(reference.file)).suffix

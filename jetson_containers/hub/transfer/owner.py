@@ -42,7 +42,7 @@ class Owner:
             folder.mkdir(exist_ok=True)
             self.take(folder)
 
-    def take_leftovers(self, folder: Path) -> None:
+    def chown_leftovers(self, folder: Path) -> None:
         """Give away what an earlier run left to root below a directory."""
         if self.uid is None or not folder.is_dir():
             return

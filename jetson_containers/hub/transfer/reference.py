@@ -1,4 +1,4 @@
-"""Names of what is to be fetched: `ORGANISATION/NAME[@REVISION][/FILE]`, or the address of its page."""
+"""Names of what is to be fetched: `ORGANIZATION/NAME[@REVISION][/FILE]`, or the address of its page."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Reference:
 
 
 def parse(text: str, kind: str = "model") -> Reference:
-    """Read a reference; `gpt2` has no organisation. Raises DownloadError with the usage status."""
+    """Read a reference; `gpt2` has no organization. Raises DownloadError with the usage status."""
     given = text.strip()
     scheme = _SCHEME.match(given)
     if scheme:
@@ -60,7 +60,9 @@ def parse(text: str, kind: str = "model") -> Reference:
     match = _REFERENCE.fullmatch(given.strip("/"))
     if match is None or not _is_usable(match):
         raise DownloadError(
-            USAGE, f"`{text}` is no repository name", "write ORGANISATION/NAME, NAME@REVISION or ORGANISATION/NAME/FILE"
+            USAGE,
+            f"invalid repository name `{text}`",
+            "write ORGANIZATION/NAME, NAME@REVISION or ORGANIZATION/NAME/FILE",
         )
     return Reference(match.group("repo"), match.group("revision"), match.group("file"), kind)
 
@@ -76,7 +78,7 @@ def _parse_address(text: str, path: str, kind: str) -> Reference:
     if text.strip().lower().startswith("hf://"):
         return parse(path, kind)
     raise DownloadError(
-        USAGE, f"`{text}` is no page of a repository", "write ORGANISATION/NAME or ORGANISATION/NAME/FILE"
+        USAGE, f"`{text}` is not a page of a repository", "write ORGANIZATION/NAME or ORGANIZATION/NAME/FILE"
     )
 
 

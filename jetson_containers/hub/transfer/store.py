@@ -1,12 +1,12 @@
 """The library's cache on disk, as far as this program reads and fills it.
 
-models--ORGANISATION--NAME/blobs/ETAG                    contents, named by their checksum
-models--ORGANISATION--NAME/blobs/ETAG.incomplete         the part of a file that is here (also …ETAG.UUID.incomplete)
-models--ORGANISATION--NAME/snapshots/COMMIT/FILE         link to the contents
-models--ORGANISATION--NAME/refs/REVISION                 the commit of a branch or tag
-models--ORGANISATION--NAME/trees/COMMIT.json             all files of a commit (huggingface_hub >= 1.x writes it too)
-models--ORGANISATION--NAME/verified/ETAG                 ours: size and time of a file whose checksum was right
-.locks/models--ORGANISATION--NAME/ETAG.lock              held while a file is written
+models--ORGANIZATION--NAME/blobs/ETAG                    contents, named by their checksum
+models--ORGANIZATION--NAME/blobs/ETAG.incomplete         the part of a file that is here (also …ETAG.UUID.incomplete)
+models--ORGANIZATION--NAME/snapshots/COMMIT/FILE         link to the contents
+models--ORGANIZATION--NAME/refs/REVISION                 the commit of a branch or tag
+models--ORGANIZATION--NAME/trees/COMMIT.json             all files of a commit (huggingface_hub >= 1.x writes it too)
+models--ORGANIZATION--NAME/verified/ETAG                 ours: size and time of a file whose checksum was right
+.locks/models--ORGANIZATION--NAME/ETAG.lock              held while a file is written
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Repository:
                     etag = checked_etag(os.path.basename(target))  # noqa: PTH119 - a string
                 except ListingError as error:
                     raise DownloadError(
-                        NOT_READY, f"`{path}` is a link to {shown(target)}, which is no file of this cache",
+                        NOT_READY, f"`{path}` is a link to {shown(target)}, which is not a file of this cache",
                         "remove the link; without --offline the file is fetched again",
                     ) from error  # fmt: skip
                 size = path.stat().st_size if path.exists() else 0
@@ -145,10 +145,10 @@ class Repository:
         self._owner.make_directory(self._below("blobs", "x").parent)
         self._owner.make_directory(self._locks)
 
-    def hand_over(self) -> None:
+    def chown_root_files(self) -> None:
         """Give away what earlier runs as root left behind."""
-        self._owner.take_leftovers(self.path)
-        self._owner.take_leftovers(self._locks)
+        self._owner.chown_leftovers(self.path)
+        self._owner.chown_leftovers(self._locks)
 
     @contextlib.contextmanager
     def lock(self, entry: Entry, waiting: Callable[[], None], pause: Callable[[], None]) -> Iterator[None]:

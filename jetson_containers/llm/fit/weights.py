@@ -112,7 +112,7 @@ def of_file(file: GgufFile, config: ModelConfig) -> Weights:
 
 
 def _of_format(config: ModelConfig, bits: Format, others: float = 0) -> Weights:
-    """Bytes in a format; `others`: bits of what is no expert's, where that is not stored alike."""
+    """Bytes in a format; `others`: bits of what is not an expert's, where that is not stored alike."""
     embedding = (config.vocab * config.hidden + config.tables) * bits.embedding / 8
     read = config.vocab * config.hidden * bits.embedding / 8
     # A tied matrix is stored once, as the embedding, and read whole as the head.

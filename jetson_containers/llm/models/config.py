@@ -266,7 +266,7 @@ def _without_nested(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_adapter(config: Mapping[str, Any], origin: str) -> None:
-    """Raises UsageError for the configuration of a LoRA adapter, which is no model."""
+    """Raises UsageError for the configuration of a LoRA adapter, which is not a model."""
     base = config.get("base_model_name_or_path")
     if "peft_type" not in config and not (base and "lora_alpha" in config):
         return

@@ -98,7 +98,7 @@ class GgufFile:
 
 
 def read(path: Path) -> GgufFile:
-    """Read a file's header. Raises UsageError for what is no readable GGUF file."""
+    """Read a file's header. Raises UsageError for what is not a readable GGUF file."""
     try:
         with path.open("rb") as stream:
             head = stream.read(HEADER_LIMIT)

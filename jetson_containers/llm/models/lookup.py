@@ -68,7 +68,7 @@ def find(
         return _tiny()
     path = data / model.removeprefix("/data/").rstrip("/") if model.startswith("/data/") else Path(model.rstrip("/"))
     reference = reference_of(model)
-    # A folder that happens to be called as an organisation's model is not meant, where no container could see it.
+    # A folder that happens to be called as an organization's model is not meant, where no container could see it.
     if model and path.exists() and (reference is None or _is_below(path, data)):
         return with_shape(_local(model, path, data), data)
     if model.startswith(("./", "../", "~/")):

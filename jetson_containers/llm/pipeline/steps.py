@@ -205,15 +205,15 @@ class Pipeline:
         owner = self._owner()
         owner.take(written.path)
         owner.take(output)
-        owner.take_leftovers(output)
+        owner.chown_leftovers(output)
         return written.size
 
     def _owner(self) -> Owner:
         """Whose the outputs are: root leaves nothing that the owner of the data directory cannot remove."""
-        from jetson_containers.hub.downloads import told
+        from jetson_containers.hub.downloads import translate_errors
         from jetson_containers.hub.transfer.owner import owner_of
 
-        with told():
+        with translate_errors():
             return owner_of(self.data)
 
     def _measured(self, made: Path, names: Sequence[str]) -> dict[str, ManifestEntry]:

@@ -371,7 +371,7 @@ def stamp(name: str, environ: Mapping[str, str] | None = None) -> str:
     return "-" if value is None else hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def is_still(name: str, before: str) -> bool:
+def is_unchanged(name: str, before: str) -> bool:
     """Whether an input is what it was: a file whose times are other ones may be."""
     kind, _, what = name.partition(":")
     times, _, digest = before.partition(" ")

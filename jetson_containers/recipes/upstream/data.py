@@ -37,7 +37,7 @@ def definition(path: Path, tree: Path) -> dict[str, Any] | None:
 
 
 def named_data(path: Path, tree: Path) -> dict[str, Any]:
-    """What a file says that the header's `config` names. Raises RecipeError where it is no definition."""
+    """What a file says that the header's `config` names. Raises RecipeError where it is not a definition."""
     data, lines = _load(files.read_text(path, tree=tree), path)
     if not _is_any(data):
         _check_keys(data, lines, path)

@@ -80,7 +80,7 @@ def is_theirs(candidate: RecipeDirectory, found: Mapping[str, Mapping[str, Any]]
 
 
 def is_none(candidate: RecipeDirectory) -> bool:
-    """Whether a directory without a Dockerfile is no package: its `config.yml` or the like holds no key of one.
+    """Whether a directory without a Dockerfile is not a package: its `config.yml` or the like holds no key of one.
 
     Such a file is something else, as the settings of a server.
     """

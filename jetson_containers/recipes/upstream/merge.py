@@ -44,7 +44,7 @@ LIST_KEYS = frozenset({"alias", "config", "depends", "test"})
 
 
 class Malformed(Exception):  # noqa: N818 - becomes a RecipeError where file and line are known
-    """A `package` that is no definition; the text says why."""
+    """A `package` that is not a definition; the text says why."""
 
 
 def is_definition(value: Any) -> bool:

@@ -36,7 +36,7 @@ class Directory:
     path: Path
     group: str
     files: tuple[Path, ...]
-    postfix: str = ""  # upstream's default, which is no wish of the recipe
+    postfix: str = ""  # upstream's default, which the recipe did not ask for
     tree: Path | None = None  # what no file of the recipe may lie outside of; its own directory if None
     notes: list[str] = field(default_factory=list)
     added: dict[Path, str] = field(default_factory=dict)  # files that reading them made for the build context
@@ -93,7 +93,7 @@ def make(
             names = [name, name.partition(":")[0], *aliases, directory.path.name]
             errors.append((error, tuple(dict.fromkeys(names))))
         except (TypeError, ValueError, AttributeError, LookupError) as problem:  # a value of an unexpected type
-            message = f"is no definition: {shown(str(problem))}"
+            message = f"is not a definition: {shown(str(problem))}"
             errors.append((directory.error(message), (directory.path.name,)))
     return packages, errors
 
@@ -122,7 +122,7 @@ def is_available(package: Package, platform: Platform) -> bool:
 def _package(values: Mapping[str, Any], directory: Directory) -> Package:
     name = str(values["name"])
     if not schema.is_name(name, upstream=True):
-        raise directory.error(f"`{shown(name)}` is no package name", name)
+        raise directory.error(f"`{shown(name)}` is not a package name", name)
     for key in _TEXTS:
         if isinstance(values.get(key), dict | list):
             raise directory.error(f"`{key}` of `{name}` must be text, and is a {type(values[key]).__name__}", key)
@@ -179,7 +179,7 @@ def _path(values: Mapping[str, Any], directory: Directory) -> Path:
     path = directory.path / str(values.get("path") or "")
     directory.check_path(path, str(values.get("path") or "path"))
     if not files.is_directory(path):
-        raise directory.error(f"`path` is `{shown(str(path))}`, which is no directory", "path")
+        raise directory.error(f"`path` is `{shown(str(path))}`, which is not a directory", "path")
     return path
 
 
@@ -218,7 +218,7 @@ def _aliases(values: Mapping[str, Any], directory: Directory) -> tuple[str, ...]
     aliases = [str(alias) for alias in listed(values.get("alias")) if alias]
     for alias in aliases:
         if not schema.is_name(alias, upstream=True):
-            raise directory.error(f"the alias `{shown(alias)}` is no package name", alias)
+            raise directory.error(f"the alias `{shown(alias)}` is not a package name", alias)
     return tuple(dict.fromkeys(alias for alias in aliases if alias != values["name"]))
 
 
@@ -287,7 +287,7 @@ def _number(values: Mapping[str, Any], key: str, read: Callable[[str], int | Non
 def with_families(packages: Mapping[str, Package]) -> dict[str, Package]:
     """The packages of a catalog, by name, those of upstream's format with their families and variants.
 
-    What stands on another version of its own family (`cuda:12.6-samples` on `cuda:12.6`) is no version of it but a
+    What stands on another version of its own family (`cuda:12.6-samples` on `cuda:12.6`) is not a version of it but a
     family of its own.
     """
     mine = {name: package for name, package in packages.items() if package.adaptable}

@@ -211,7 +211,7 @@ def _near_misses(candidate: RecipeDirectory, known: Set[str]) -> Iterator[str]:
     """Files under the names of definitions that are none."""
     for name in candidate.files:
         if name in files.CONFIG_FILES and name not in known:
-            yield f"`{name}` is no definition and has no effect"
+            yield f"`{name}` is not a definition and has no effect"
 
 
 def _merged(item: Draft, found: UpstreamPackages) -> list[dict[str, Any]]:

@@ -98,7 +98,7 @@ def hub(tmp_path: Path) -> RegistrySource:
 
 
 def quiet_console(*, answers: str | None = None, monkeypatch: pytest.MonkeyPatch | None = None) -> Console:
-    """A console that is no terminal, or one where somebody types `answers`."""
+    """A console that is not a terminal, or one where somebody types `answers`."""
     console = Console(level=Level.VERBOSE, out=io.StringIO(), err=io.StringIO(), env={})
     if answers is not None and monkeypatch:
         monkeypatch.setattr("sys.stdin", io.StringIO(answers))
@@ -142,7 +142,7 @@ def test_wanted_parse_reads_a_package_or_an_image(
 )
 def test_wanted_parse_refuses_other_text(text: str) -> None:
     """A text that is neither a package nor an image is refused."""
-    with pytest.raises(UsageError, match="no package and no image"):
+    with pytest.raises(UsageError, match="neither a package nor an image"):
         Wanted.parse(text)
 
 
@@ -589,7 +589,7 @@ def test_options_user_and_registry_say_where_to_look(
 @pytest.mark.parametrize("word", ["cloud", "Local", ""])
 def test_options_refuse_an_unknown_source(tmp_path: Path, word: str) -> None:
     """A source that does not exist is an error."""
-    with pytest.raises(UsageError, match="no source of images"):
+    with pytest.raises(UsageError, match="unknown source of images"):
         options(config(tmp_path), prefer=[word])
 
 

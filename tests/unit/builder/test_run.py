@@ -1029,7 +1029,7 @@ def test_github_progress_folds_each_stage_whole(site: Site) -> None:
         site.run(chain("a", "b"), env=env)
     said = site.said()
     assert said.index("::group::a: built") < said.index("Step 1/1") < said.index("::endgroup::")
-    assert "\n::set-output" not in said  # a log line is no command to the runner
+    assert "\n::set-output" not in said  # a log line is not a command to the runner
     assert "::error title=b failed::" in said
     assert "| a | built |" in summary.read_text()
 

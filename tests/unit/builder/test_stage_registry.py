@@ -140,7 +140,7 @@ def test_pull_that_fails_builds_instead_with_all_below(site: Shared) -> None:
 
 
 def test_registry_that_is_unreachable_is_reported_and_stages_are_built(site: Shared) -> None:
-    """A registry that does not answer is no obstacle."""
+    """A registry that does not answer is not an obstacle."""
     site.client.down = True
     assert site.run(chain("a")).ok
     assert site.built() == ["a"]

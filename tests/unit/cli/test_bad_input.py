@@ -97,7 +97,7 @@ def test_broken_recipe_disables_itself_only(capsys: pytest.CaptureFixture[str], 
         (build("one", "--build-args", "foo"), ["--build-args: `foo`", "KEY:VALUE"]),
         (build("one", "--build-args", "BASE_IMAGE:x"), ["--build-args", "BASE_IMAGE", "use --base IMAGE"]),
         (build("one", "--build-flags", "--label 'x"), ["--build-flags", "No closing quotation"]),
-        (build("one", "--base", "Bad Name:::"), ["--base: `Bad Name:::` is no image reference", "lower case"]),
+        (build("one", "--base", "Bad Name:::"), ["--base: invalid image reference `Bad Name:::`", "lower case"]),
         (build("one", "--name", "Bad Name!!"), ["--name `Bad Name!!`", "lower case"]),
         (build("one", "--jobs", "-3"), ["--jobs", "-3", "build --help"]),
         (build("one", "--jobs", "many"), ["--jobs", "many", "build --help"]),
@@ -154,7 +154,7 @@ def test_autotag_offers_no_build_of_what_no_recipe_makes(capsys: pytest.CaptureF
         (b"\xff\xfe\x00", ["cannot be read as YAML"]),
         (b"registries: {a: 1}\n", ["`registries`"]),
         (b"package_dirs: 5\n", ["`package_dirs`"]),
-        (b"base: 'Bad Name'\n", ["`Bad Name` is no image reference"]),
+        (b"base: 'Bad Name'\n", ["invalid image reference `Bad Name`"]),
     ],
 )
 def test_settings_file_with_a_wrong_value_is_named(

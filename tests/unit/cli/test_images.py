@@ -18,16 +18,16 @@ CPU = detect.parse_target("cpu")
 STAGE = "jetson-containers/stage:numpy-0123"
 
 
-def labelled(role: str, name: str) -> dict[str, str]:
+def labeled(role: str, name: str) -> dict[str, str]:
     return labels.make(role=role, name=name, key=f"sha256:{name}", packages=("numpy",), platform=CPU)
 
 
 @pytest.fixture
 def engine() -> FakeEngine:
     engine = FakeEngine()
-    engine.add_image(STAGE, labelled(labels.STAGE, STAGE))
-    engine.add_image("numpy:2.2.6-x86_64-cpu", labelled(labels.FINAL, "numpy:2.2.6-x86_64-cpu"))
-    engine.add_image("robot:mine", labelled(labels.STAGE, STAGE))  # FROM the stage: its labels are inherited
+    engine.add_image(STAGE, labeled(labels.STAGE, STAGE))
+    engine.add_image("numpy:2.2.6-x86_64-cpu", labeled(labels.FINAL, "numpy:2.2.6-x86_64-cpu"))
+    engine.add_image("robot:mine", labeled(labels.STAGE, STAGE))  # FROM the stage: its labels are inherited
     engine.add_image("jetson-containers/base:debian12-amd64", {labels.ROLE: labels.BASE})
     engine.add_image("postgres:16")
     return engine
@@ -38,9 +38,9 @@ ARTIFACT = "jetson-containers/stage:llama-cpp-4567"
 
 def test_prune_keeps_what_was_compiled_without_all(engine: FakeEngine) -> None:
     """Pruning keeps what was compiled, unless `--all` is given."""
-    engine.add_image(ARTIFACT, labelled(labels.ARTIFACT, ARTIFACT))
-    engine.add_image(f"{ARTIFACT}.old", {**labelled(labels.ARTIFACT, ARTIFACT), "before": "it was replaced"})
-    engine.add_image(f"{STAGE}.old", {**labelled(labels.STAGE, STAGE), "before": "it was replaced"})
+    engine.add_image(ARTIFACT, labeled(labels.ARTIFACT, ARTIFACT))
+    engine.add_image(f"{ARTIFACT}.old", {**labeled(labels.ARTIFACT, ARTIFACT), "before": "it was replaced"})
+    engine.add_image(f"{STAGE}.old", {**labeled(labels.STAGE, STAGE), "before": "it was replaced"})
     asked = call(images.prune, engine, "--all", "--dry-run")
     assert sorted(asked["removed"]) == sorted([STAGE, f"{STAGE}.old", ARTIFACT, f"{ARTIFACT}.old"])  # type: ignore[index]
     done = call(images.prune, engine)
@@ -105,7 +105,7 @@ def test_prune_removes_stages_and_never_what_a_user_built_on_one(engine: FakeEng
 def test_prune_goes_on_where_a_container_uses_an_image(engine: FakeEngine) -> None:
     """An image in use stays with a warning; what comes after it is removed all the same."""
     other = "jetson-containers/stage:python-89ab"
-    engine.add_image(other, labelled(labels.STAGE, other))
+    engine.add_image(other, labeled(labels.STAGE, other))
     engine.in_use = {STAGE}
     assert call(images.prune, engine) == {"removed": [other], "dry_run": False}
     assert engine.image(STAGE) is not None

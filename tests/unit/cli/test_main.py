@@ -314,7 +314,7 @@ def test_search_finds_a_broken_recipe_by_its_name(capsys: pytest.CaptureFixture[
         (("--list",), "list_packages", True),
         (("--show",), "show_packages", True),
         (("--no-cache",), "no_cache", True),  # exact, though `--no-ccache` resembles it
-        (("--build-flags", "--pu"), "build_flags", "--pu"),  # a value is no option
+        (("--build-flags", "--pu"), "build_flags", "--pu"),  # a value is not an option
         (("--", "--simul"), "packages", ("--simul",)),
     ],
 )

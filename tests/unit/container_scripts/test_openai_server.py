@@ -218,7 +218,7 @@ USER = [{"role": "user", "content": "x"}]
 
 
 WRONG = [
-    (b"{", 400, "no JSON"),
+    (b"{", 400, "not JSON"),
     (b"[]", 400, "JSON object"),
     ({}, 400, "`messages`"),
     ({"messages": []}, 400, "`messages`"),

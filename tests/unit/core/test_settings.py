@@ -58,7 +58,7 @@ def test_settings_with_bad_values_name_their_origin(
 ) -> None:
     """Bad values name their origin."""
     if not words:
-        with pytest.raises(ConfigError, match="no file"):
+        with pytest.raises(ConfigError, match="not a file"):
             settings.config_files(env, tmp_path)
         return
     with pytest.raises(ConfigError) as caught:

@@ -84,10 +84,10 @@ def test_fake_engine_moves_names_as_docker_does() -> None:
     engine.tag("a:1", "b")
     assert engine.image("b:latest") is not None
     engine.label("a:1", "a:1", {"x": "y"})
-    relabelled = engine.image("a:1")
-    assert relabelled is not None
-    assert relabelled.labels == {"x": "y"}
-    assert relabelled.id != first.id
+    relabeled = engine.image("a:1")
+    assert relabeled is not None
+    assert relabeled.labels == {"x": "y"}
+    assert relabeled.id != first.id
     assert engine.image("b").references == ("b:latest",)  # type: ignore[union-attr]
     engine.untag("b")
     assert engine.image(first.id) is None

@@ -101,7 +101,7 @@ def test_download_options_of_upstream_choose_files(download: Any, argv: list[str
         (["org/gated"], 4, "gated and no token was given"),
         (["org/gated", "--token", SECRET], 4, "refuses the token of --token"),
         (["org/tiny", "--offline"], 4, "not in the cache"),
-        (["no name"], 2, "no repository name"),
+        (["no name"], 2, "invalid repository name"),
         (["org/wrong"], 1, "wrong sha256"),
     ],
 )

@@ -99,7 +99,7 @@ def test_csi2webcam_is_accepted_with_a_notice_that_it_has_no_effect(tmp_path: Pa
 @pytest.mark.parametrize("value", ["", "1280", "1280x720", "axb@c"])
 def test_csi_resolution_of_another_form_is_refused(tmp_path: Path, value: str) -> None:
     """A resolution of another form is refused."""
-    with pytest.raises(UsageError, match="no resolution"):
+    with pytest.raises(UsageError, match="not a resolution"):
         plan(tmp_path, f"--csi-output-res={value}", "img")
 
 

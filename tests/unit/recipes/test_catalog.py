@@ -496,6 +496,6 @@ def test_spelled_finds_what_is_absent_or_broken() -> None:
 
 
 def test_spelled_prefers_the_family_to_its_aliases() -> None:
-    """An alias that reads like its own family is no second candidate."""
+    """An alias that reads like its own family is not a second candidate."""
     found = Catalog(ORIN, {"my_tool": package("my_tool", aliases=("my-tool",))})
     assert found.spelled("MY-TOOL") == "my_tool"

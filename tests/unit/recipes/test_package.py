@@ -443,7 +443,7 @@ def test_template_of_a_version_sees_the_version(tmp_path: Path) -> None:
         ("{{ sm + 'x' }}", "can only concatenate"),
         ("{{ ''.__class__.__mro__ }}", "access to attribute '__class__' of 'str' object is unsafe"),
         ("{{ sm.append(1) }}", "access to attribute 'append' of 'list' object is unsafe"),
-        ("{% include 'x' %}", "`include` is no part of a recipe's templates"),
+        ("{% include 'x' %}", "`include` is not part of a recipe's templates"),
     ],
 )
 def test_template_that_cannot_be_rendered_names_its_line(tmp_path: Path, template: str, reason: str) -> None:
@@ -523,8 +523,8 @@ def test_artifacts_of_a_header_are_read(tmp_path: Path, value: str, expected: Ar
         ("group: [a]", 2, "`group` must be text", ""),
         ("docs: x\ndepends:\n  - a\n  - b: c", 5, "`depends` must be a package or a list", ""),
         ("depends: [[a]]", 2, "`depends` must be a package or a list", ""),
-        ("depends: ['a b']", 2, "`a b` is no package name", ""),
-        ("depends: ['a>=x']", 2, "`>=x` is no PEP 440 version range", ""),
+        ("depends: ['a b']", 2, "`a b` is not a package name", ""),
+        ("depends: ['a>=x']", 2, "`>=x` is not a valid version specifier (PEP 440)", ""),
         ("requires: nonsense", 2, "`nonsense` is no `requires` rule", ""),
         ("args: [a]", 2, "`args` must be a mapping", ""),
         ("args:\n  B: 1\n  A: [1]", 4, "`A` must be text", ""),

@@ -85,12 +85,12 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "digits-version": (
         {"Dockerfile": GOOD, "config.yaml": f"versions: [{{version: '{DIGITS}'}}]"}, "`version` must be a name"),
     "digits-requires": ({"Dockerfile": f"requires: '>=r{DIGITS}'"}, "is no `requires` rule"),
-    "digits-depends": ({"Dockerfile": f"depends: 'a>={DIGITS}'"}, "is no package name or version range"),
+    "digits-depends": ({"Dockerfile": f"depends: 'a>={DIGITS}'"}, "is not a package name or version range"),
     "digits-memory": ({"Dockerfile": f"memory_per_job: '{DIGITS}'"}, "`memory_per_job` must be a size"),
     "digits-timeout": ({"Dockerfile": f"timeout: '{DIGITS}'"}, "`timeout` must be a time"),
-    "digits-python": (u(f"package['name'] = 'x:{DIGITS}'"), "is no package name"),
+    "digits-python": (u(f"package['name'] = 'x:{DIGITS}'"), "is not a package name"),
     "digits-rule-python": (u(f"package['requires'] = '>=cu{DIGITS}'"), "is no `requires` rule"),
-    "long-name": ({"Dockerfile": f"name: {'n' * 300}"}, "is no package name"),
+    "long-name": ({"Dockerfile": f"name: {'n' * 300}"}, "is not a package name"),
     "long-dockerfile": ({"Dockerfile": f"dockerfile: {'n' * 300}"}, "is not there"),
     "long-config": ({"Dockerfile": f"config: {'n' * 300}"}, "which is not there"),
     "json-list": (
@@ -100,7 +100,7 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
         "must be text, and is a",
     ),
     "json-name": ({"Dockerfile": GOOD, "x.json": '{"name": ["a"]}'}, "`name` must be text, and is a list"),
-    "json-path": ({"x.json": f'{{"path": "{"p" * 300}"}}'}, "which is no directory"),
+    "json-path": ({"x.json": f'{{"path": "{"p" * 300}"}}'}, "which is not a directory"),
     "secret": ({"Dockerfile": "build_flags: --secret id=k,src=/root/.ssh/id_rsa"}, "may not ask for `--secret`"),
     "secret-rendered": (
         {"Dockerfile": "build_flags: \"{{ '--sec' ~ 'ret=id=k' }}\""}, "may not ask for `--secret=id=k`"),

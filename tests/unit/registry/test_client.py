@@ -46,7 +46,7 @@ def test_tags_refuse_a_next_page_on_another_host(registry: FakeRegistry) -> None
 def test_tags_refuse_json_of_another_form(registry: FakeRegistry, body: bytes) -> None:
     """JSON of another form is an error."""
     registry.faults = [Fault(body=body)]
-    with pytest.raises(UnreachableError, match="no registry's answer"):
+    with pytest.raises(UnreachableError, match="not a registry's answer"):
         client().tags(ImageRepository(registry.host, "ns/mlc"))
 
 

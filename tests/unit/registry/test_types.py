@@ -29,7 +29,7 @@ def test_repository_parse_splits_as_docker_does(text: str, host: str, path: str,
 @pytest.mark.parametrize("text", ["", "reg:5000/", "ns/mlc:1.0", "ns//mlc", "ns/mlc@sha256:0"])
 def test_repository_parse_refuses_other_text(text: str) -> None:
     """Text that does not name a repository is an error."""
-    with pytest.raises(UsageError, match="no repository"):
+    with pytest.raises(UsageError, match="invalid repository"):
         ImageRepository.parse(text)
 
 

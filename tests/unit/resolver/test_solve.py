@@ -312,7 +312,7 @@ def test_skip_of_everything_is_a_usage_error() -> None:
         ([], UsageError, "no package was named"),
         (["toch"], UnknownPackageError, "there is no package `toch`"),
         (["zzz*"], NothingMatchedError, "no package here matches `zzz*`"),
-        (["a b"], RequirementSyntaxError, "`a b` is no package name or version range"),
+        (["a b"], RequirementSyntaxError, "`a b` is not a package name or version range"),
         (["numpy:3"], UnknownPackageError, "package `numpy` has no `numpy:3`"),
         (["numpy>=3"], UnknownPackageError, "no version of `numpy` on this platform satisfies `numpy>=3`"),
     ],

@@ -94,7 +94,7 @@ def test_page_begins_with_what_the_family_is(tree: Path) -> None:
     """A page begins with what the family is."""
     text = pages(tree)["thing.md"]
     assert "What a [thing](https://x.org) is, see [notes](../../packages/tools/thing/notes.md)." in text
-    assert "| licence | MIT |" in text
+    assert "| license | MIT |" in text
     assert "| also called | `ding` |" in text
     assert "[tools/thing](../../packages/tools/thing)" in text
 

@@ -145,7 +145,7 @@ def test_mlc_tables_keeps_the_table_of_the_other_interface(tool: ModuleType, tmp
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("model__model", "MODELS = load()", "`MODELS` is no dictionary"),
+        ("model__model", "MODELS = load()", "`MODELS` is not a dictionary"),
         ("model__model", 'MODELS = {"a": Model(name="a")}', "the model `a` has other fields"),
         ("quantization__model_quantization", "x = 1", "no make_quantization_functions"),
         ("interface__gen_config", "T = {}", "`CONV_TEMPLATES` is assigned nowhere"),

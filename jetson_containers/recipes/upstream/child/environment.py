@@ -66,7 +66,7 @@ class PackagesFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, roots: Sequence[str], missed: Callable[[str], None]) -> None:
         self._missed = missed  # hears where a module would have been
         self._roots = [Path(root) for root in roots]
-        self.directories: dict[str, Path] = {}  # module name → directory, of recipes whose name is no module's
+        self.directories: dict[str, Path] = {}  # module name → directory, of recipes whose name is not a module's
         self.bases: dict[str, Mapping[str, Any]] = {}  # what `package` is where another recipe imports a `config.py`
         self._code: dict[str, types.CodeType] = {}  # modules are run anew for every recipe, but compiled once
 

@@ -239,7 +239,7 @@ class Runner:
         return sorted(self.environ.read)
 
     def _reset(self) -> None:
-        """What one recipe sets, changes or imports from the trees is no other's."""
+        """What one recipe sets, changes or imports from the trees is not visible to another."""
         dict.clear(self.environ)
         dict.update(self.environ, self._environ)
         os.environ = self.environ  # type: ignore[assignment] # noqa: B003 - a recipe may have put another one there

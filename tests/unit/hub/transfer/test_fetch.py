@@ -482,7 +482,7 @@ def test_disk_that_fills_up_keeps_the_part(hub: HubServer, run: Run, monkeypatch
 @pytest.mark.parametrize(
     ("reference", "token", "status", "words", "hint"),
     [
-        ("org/gated", "", 4, "`org/gated` is gated and no token was given", "accept its licence at {url}/org/gated"),
+        ("org/gated", "", 4, "`org/gated` is gated and no token was given", "accept its license at {url}/org/gated"),
         ("org/gated", "stranger", 4, "gated and the account of HF_TOKEN has no access", "{url}/org/gated"),
         ("org/gated", SECRET, 4, "refuses the token of HF_TOKEN", "{url}/settings/tokens"),
         ("org/tiny", SECRET, 4, "refuses the token of HF_TOKEN", "for a public repository none is needed"),
@@ -491,8 +491,8 @@ def test_disk_that_fills_up_keeps_the_part(hub: HubServer, run: Run, monkeypatch
         ("org/absent", "", 3, "no model `org/absent`", "--type dataset"),
         ("org/tiny@nope", "", 3, "`org/tiny@nope` has no such revision", "{url}/org/tiny/refs"),
         ("org/tiny/nope.safetensors", "", 3, "there is no such file", "model.safetensors"),
-        ("org/tiny/onnx", "", 3, "is no file", "--include 'onnx/*'"),
-        ("not a name", "", 2, "no repository name", "ORGANISATION/NAME"),
+        ("org/tiny/onnx", "", 3, "is not a file", "--include 'onnx/*'"),
+        ("not a name", "", 2, "invalid repository name", "ORGANIZATION/NAME"),
     ],
 )
 def test_hub_refusals_are_told_apart(
@@ -531,7 +531,7 @@ def test_hub_address_without_a_scheme_is_refused(run: Run) -> None:
     """An address that is not a URL is refused at once."""
     error = refused(run, endpoint="hub.example")
     assert (error.status, run.slept) == (2, [])
-    assert "`hub.example` is no address of a hub" in error.message
+    assert "`hub.example` is not an address of a hub" in error.message
 
 
 def test_hub_answer_that_is_a_login_page_is_refused(hub: HubServer, run: Run) -> None:

@@ -331,7 +331,7 @@ def test_snapshot_link_without_a_checksum_is_refused(home: Home) -> None:
     (repo / "snapshots" / COMMIT / "a").symlink_to("../../../../../../../precious")
     error = home.refused(offline=True)
     assert error.status == 4
-    assert "precious', which is no file of this cache" in error.message
+    assert "precious', which is not a file of this cache" in error.message
     assert home.precious.read_bytes() == PRECIOUS
 
 

@@ -114,8 +114,8 @@ def test_token_file_of_the_login_comes_last(monkeypatch: pytest.MonkeyPatch) -> 
     ("env", "words"),
     [
         ({"HF_TOKEN_FILE": "/nowhere/token"}, "/nowhere/token"),
-        ({"HF_TOKEN": "two words"}, "is no token"),
-        ({"HF_TOKEN": "hf_é"}, "is no token"),
+        ({"HF_TOKEN": "two words"}, "is not a token"),
+        ({"HF_TOKEN": "hf_é"}, "is not a token"),
     ],
 )
 def test_token_that_cannot_be_sent_is_refused_unshown(env: dict[str, str], words: str) -> None:

@@ -291,7 +291,7 @@ def test_lookup_downloads_all_files_of_a_split_model(data: Path, hub: FakeHub, a
 def test_lookup_prefers_the_hub_to_a_folder_of_the_same_name(
     data: Path, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clone of the organisation's code in the current directory, for instance."""
+    """A clone of the organization's code in the current directory, for instance."""
     (tmp_path / "org" / "Model-7B").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert lookup.find("org/Model-7B", data, hub).identity == "hub:org/Model-7B"

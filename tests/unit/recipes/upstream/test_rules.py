@@ -226,8 +226,8 @@ BROKEN = {
     "ours-in-header": ({"Dockerfile": "versions: []", "config.py": ""}, "Dockerfile", 2, "cannot stand beside"),
     "listed-and-missing": ({"Dockerfile": "config: gone.py"}, "", None, "`config` names `gone.py`, which is not there"),
     "listed-and-alien": (
-        {"Dockerfile": "config: [a.yaml, x.py]", "a.yaml": "colour: red", "x.py": ""}, "a.yaml", 1,
-            "unknown key `colour`"
+        {"Dockerfile": "config: [a.yaml, x.py]", "a.yaml": "color: red", "x.py": ""}, "a.yaml", 1,
+            "unknown key `color`"
     ),
     "listed-and-broken": (
         {"Dockerfile": "config: [a.json, x.py]", "a.json": "{\n,", "x.py": ""}, "a.json", 2, "broken JSON"
@@ -241,10 +241,10 @@ BROKEN = {
     ),
     "package-is-gone": ({"config.py": "del package"}, "config.py", None, "`package` is gone"),
     "rule": ({"Dockerfile": "requires: '>=py3x'", "config.py": ""}, "Dockerfile", 2, "`>=py3x` is no `requires` rule"),
-    "illegal-name": ({"config.py": "package['name'] = 'a b'"}, "config.py", 1, "`a b` is no package name"),
-    "illegal-alias": ({"config.py": "package['alias'] = ['a/b']"}, "config.py", 1, "`a/b` is no package name"),
+    "illegal-name": ({"config.py": "package['name'] = 'a b'"}, "config.py", 1, "`a b` is not a package name"),
+    "illegal-alias": ({"config.py": "package['alias'] = ['a/b']"}, "config.py", 1, "`a/b` is not a package name"),
     "args-as-list": ({"config.py": "package['build_args'] = ['A=1']"}, "config.py", 1, "must map names to values"),
-    "path-nowhere": ({"config.py": "package['path'] = 'nowhere'"}, "config.py", 1, "/nowhere`, which is no dir"),
+    "path-nowhere": ({"config.py": "package['path'] = 'nowhere'"}, "config.py", 1, "/nowhere`, which is not a dir"),
 }  # fmt: skip
 
 
@@ -288,7 +288,7 @@ def test_directory_that_is_broken_says_what_is_wrong_and_where(tree: Catalog, ca
 @pytest.mark.parametrize(
     "notice",
     [
-        "near-miss/config.py: `config.json` is no definition and has no effect",
+        "near-miss/config.py: `config.json` is not a definition and has no effect",
         "alien-key/config.py: `alien-key` has a key `Dockerfile`, which has no effect; did you mean `dockerfile`?",
         "twice-here/config.py: `twice:1` is defined twice here; the last definition counts",
         "none-arg/config.py: `none-arg`: the build argument `A` is None, so the Dockerfile's default holds",
@@ -399,7 +399,7 @@ def test_depends_patterns_survive_the_index(tmp_path: Path) -> None:
 def test_depends_patterns_are_refused_in_the_own_format(tmp_path: Path) -> None:
     """This project's format has no patterns."""
     (error,) = load([write(tmp_path, {"g/a/Dockerfile": "depends: 'b*'"})], ORIN).broken
-    assert "`b*` is no package name" in error.message
+    assert "`b*` is not a package name" in error.message
 
 
 # --- a tree is upstream's as a whole, or ours
@@ -624,7 +624,7 @@ def test_name_may_have_further_colons(tmp_path: Path) -> None:
 def test_name_with_a_colon_without_words_on_both_sides_is_refused(tmp_path: Path, name: str) -> None:
     """A colon without a word on each side is not a name."""
     found = load([write(tmp_path, {"g/foo/config.py": f"package['name'] = '{name}'"})], ORIN)
-    assert [error.message.partition(": ")[2] for error in found.broken] == [f"`{name}` is no package name"]
+    assert [error.message.partition(": ")[2] for error in found.broken] == [f"`{name}` is not a package name"]
 
 
 def names(packages: Sequence[Package]) -> list[str]:
