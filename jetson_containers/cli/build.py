@@ -209,6 +209,8 @@ def _run(app: App, given: BuildArguments) -> tuple[BuildReport, Assembly]:
     assembly = _assemble(app, given, options, base)
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
+    for notice in dict.fromkeys(notice for plan in assembly.plans for notice in plan.notices):
+        app.console.info(f"note: {notice}")  # a dry run shows them with the plan
     _warn_of_idle_patterns(app, given, assembly)
     build_options = _build_options(app, given, _gpu_options(app))
     registry = StageRegistry.of(app.settings)
