@@ -88,8 +88,8 @@ def test_redactor_hides_values_of_every_source_and_the_longest_first() -> None:
 
 def test_redactor_hides_no_value_of_an_ordinary_variable() -> None:
     """Redactor hides no value of an ordinary variable."""
-    values = {"TOKENIZERS_PARALLELISM": "false", "PWD": "/work/tree", "SHORT_KEY": "on"}
-    assert Redactor(values)("false: /work/tree is on") == "false: /work/tree is on"
+    values = {"TOKENIZERS_PARALLELISM": "false", "PWD": "/srv/tree", "SHORT_KEY": "on"}
+    assert Redactor(values)("false: /srv/tree is on") == "false: /srv/tree is on"
 
 
 def test_redactor_hides_the_user_of_a_url_and_leaves_the_address() -> None:

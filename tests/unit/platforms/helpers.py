@@ -14,13 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-
 HOSTS = TESTS_DIR / "hosts"
-
-
 ORIN = HOSTS / "orin-nx-16gb-r36.4.0"
-
-
 PC = HOSTS / "x86_64-nvidia"
 
 

@@ -18,6 +18,7 @@ class TestEnvironment:
             ({"L4T_VERSION": "R36.3.0"}, "r36.3-cu122-22.04"),
             ({"L4T_VERSION": "36.4.3", "CUDA_VERSION": "12.8"}, "r36.4-cu128-22.04"),
             ({"CUDA_VERSION": "12.8.1"}, "r36.4-cu128-22.04"),
+            ({"CUDA_VERSION": "128"}, "r36.4-cu128-22.04"),
             ({"LSB_RELEASE": "24.04"}, "r36.4-cu126-24.04"),
             ({"LSB_RELEASE": "24.04", "PYTHON_VERSION": "3.11"}, "r36.4-cp311-cu126-24.04"),
             ({"PYTHON_VERSION": "3.12.4"}, "r36.4-cp312-cu126-22.04"),

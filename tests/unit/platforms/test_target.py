@@ -68,6 +68,24 @@ class TestTargets:
         assert platform.sm == sm
 
     @pytest.mark.parametrize(
+        ("target", "same_as"),
+        [
+            ("Jetson Orin Nano 8GB", "orin-nano-8gb"),
+            ("NVIDIA Jetson AGX Orin 64 GB", "agx-orin-64gb"),
+            ("AGX_Orin_64GB", "agx-orin-64gb"),
+            ("Jetson Orin NX 16GB r36.4.3", "orin-nx-16gb,r36.4.3"),
+            ("Jetson Orin NX 16GB, JetPack 6.2", "orin-nx-16gb,jp6.2"),
+            ("JetPack 6.2", "jp6.2"),
+            ("jp62", "jp6.2"),
+            ("36.4", "r36.4"),
+            ("36.4.3 cu128", "r36.4.3,cu128"),
+        ],
+    )
+    def test_parse_target_accepts_what_people_call_it(self, target: str, same_as: str) -> None:
+        """Case, blanks, underscores and the maker's name make no difference."""
+        assert parse_target(target) == parse_target(same_as)
+
+    @pytest.mark.parametrize(
         "target",
         ["r36.4.3,cu128,ubuntu24.04,py3.12", "orin-nx-16gb,r36.4.3,cpu", "sbsa,cu130", "xavier-nx-8gb,jp5.1.2"],
     )
