@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import NothingMatchedError
 from jetson_containers.launch import gpu
 from jetson_containers.launch.command import Launch
-from jetson_containers.llm import prepare
+from jetson_containers.llm import chat, prepare, session
 from jetson_containers.llm.containers import OWNER, SERVER, Containers
 from jetson_containers.llm.decide import Decision, Goal
 from jetson_containers.llm.models.types import Model
 from jetson_containers.llm.request import LlmRequest
-from jetson_containers.llm.runtimes.interface import Job, Target
+from jetson_containers.llm.runtimes.interface import Job, Service, Target
 from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
 from jetson_containers.platforms import detect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import pytest
+
+    from jetson_containers.llm.client import Turn
+    from jetson_containers.llm.context import LlmContext
 
 
 CPU = detect.parse_target("cpu")
@@ -153,3 +159,59 @@ def prepared(containers: Containers) -> prepare.PreparedModel:
         request=LlmRequest(model="x"), goal=Goal.SERVED, model=model, runtime=LlamaCpp(), job=job, steps=()
     )
     return prepare.PreparedModel(decision=decision, containers=containers)
+
+
+class Answers:
+    """A client that answers from a list: a turn, or an error to raise."""
+
+    def __init__(self, *answers: Turn | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[list[str]] = []
+
+    def ask(self, messages: Sequence[dict[str, str]], **_: Any) -> Turn:
+        self.asked.append([message["content"] for message in messages])
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def converse(
+    client: Answers, context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *lines: str
+) -> Turn | None:
+    typed = iter(lines)
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("builtins.input", lambda _prompt: next(typed))
+    opened = session.Session(
+        client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
+    )  # type: ignore[arg-type]
+    return chat.Conversation(session=opened, options=chat.ChatOptions(), console=context.console).run()
+
+
+def server(containers: Containers, *command: str) -> Launch:
+    """A server called `mine` whose docker is a command of this machine."""
+    planned = containers.server(Service(argv=("x",), model="m"), name="mine")
+    return replace(planned, argv=command) if command else planned
+
+
+def llama(context: LlmContext) -> str:
+    place = context.data / "models" / "Llama-2-7b-chat-hf"
+    place.mkdir(parents=True)
+    shape = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000, "max_position_embeddings": 4096,
+    }  # fmt: skip
+    (place / "config.json").write_text(json.dumps(shape))
+    (place / "model.safetensors").touch()
+    return "/data/models/Llama-2-7b-chat-hf"
+
+
+@dataclass(frozen=True)
+class File:
+    name: str
+    size: int = 10

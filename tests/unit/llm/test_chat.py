@@ -14,10 +14,10 @@ from jetson_containers.llm import chat, prepare, session
 from jetson_containers.llm.client import OpenAIClient, RefusedError, Turn
 from jetson_containers.llm.request import LlmRequest
 from jetson_containers.llm.runtimes.interface import Service
-from tests.unit.llm.fakes import Server, delta, prepared
+from tests.unit.llm.fakes import Answers, Server, Terminal, converse, delta, prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from jetson_containers.llm.containers import Containers
@@ -69,11 +69,6 @@ def test_chat_takes_a_pipe_as_one_question(talk: Any, monkeypatch: pytest.Monkey
     assert Server.asked[0]["messages"] == [{"role": "user", "content": "line 1\nline 2"}]
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 def test_chat_conversation_remembers_and_forgets(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A conversation remembers, and forgets after /reset."""
     lines = iter(["one", "", "two", "/stats", "/reset", "three", "/help", "/exit"])
@@ -113,33 +108,6 @@ def test_chat_answer_json_keeps_the_old_name_of_the_decode_speed() -> None:
     shown = answer.to_json()
     assert shown["tokens_per_s"] == shown["decode_tokens_per_s"] == 4.0
     assert shown["answer"] == "hi"
-
-
-class Answers:
-    """A client that answers from a list: a turn, or an error to raise."""
-
-    def __init__(self, *answers: Turn | Exception) -> None:
-        self.answers = list(answers)
-        self.asked: list[list[str]] = []
-
-    def ask(self, messages: Sequence[dict[str, str]], **_: Any) -> Turn:
-        self.asked.append([message["content"] for message in messages])
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def converse(
-    client: Answers, context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *lines: str
-) -> Turn | None:
-    typed = iter(lines)
-    monkeypatch.setattr("sys.stdin", Terminal())
-    monkeypatch.setattr("builtins.input", lambda _prompt: next(typed))
-    opened = session.Session(
-        client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
-    )  # type: ignore[arg-type]
-    return chat.Conversation(session=opened, options=chat.ChatOptions(), console=context.console).run()
 
 
 def test_chat_refused_question_does_not_end_the_conversation(
@@ -189,3 +157,17 @@ def test_chat_only_answer_stopped_by_ctrl_c_is_not_a_success(
     monkeypatch.setattr(chat, "open_session", opened)
     with pytest.raises(KeyboardInterrupt):
         chat.chat(LlmRequest(model="x"), chat.ChatOptions(prompt="hi"), context)
+
+
+def test_chat_prompt_goes_to_stderr(context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`llm chat --json >FILE` on a terminal: the file holds one JSON value and nothing else."""
+    asked: list[str] = []
+    converse(Answers(), context, tmp_path, monkeypatch, "/exit")
+    monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "/exit")
+    opened = session.Session(
+        client=Answers(), log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
+    )  # type: ignore[arg-type]
+    chat.Conversation(session=opened, options=chat.ChatOptions(), console=context.console).run()
+    assert asked == [""]
+    assert ">>> " in context.console.err.getvalue()  # type: ignore[union-attr]
+    assert context.console.out.getvalue() == ""  # type: ignore[union-attr]

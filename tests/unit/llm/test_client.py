@@ -76,14 +76,6 @@ def test_client_repr_does_not_hold_the_key() -> None:
 
 
 @pytest.fixture
-def listening() -> Iterator[socket.socket]:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        yield taken
-
-
-@pytest.fixture
 def broken() -> Iterator[Callable[[bytes], OpenAIClient]]:
     """A server that reads a request, says something, and is gone."""
     with socket.socket() as listening:

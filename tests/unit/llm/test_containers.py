@@ -6,17 +6,15 @@ import contextlib
 import errno
 import os
 import signal
-import subprocess
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from jetson_containers.core import settings
 from jetson_containers.core.errors import InterruptedByUserError, UsageError
-from jetson_containers.llm import prepare, serve
 from jetson_containers.llm.containers import (
     OWNER,
     Containers,
@@ -31,13 +29,11 @@ from jetson_containers.llm.containers import (
     without_tokens,
 )
 from jetson_containers.llm.pipeline.types import CommandStep
-from jetson_containers.llm.request import LlmRequest
 from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR, Service
 from tests.fakes import FakeEngine
-from tests.unit.llm.fakes import CPU, OURS, Docker, Local, prepared
+from tests.unit.llm.fakes import CPU, OURS, Docker, Local, server
 
 if TYPE_CHECKING:
-    from jetson_containers.launch.command import Launch
     from jetson_containers.llm.context import LlmContext
 
 
@@ -117,12 +113,6 @@ def test_containers_mount_our_scripts_only_where_one_is_run(containers: Containe
     driven = containers.server(Service(argv=("python3", f"{SCRIPTS_DIR}/transformers_server.py"), model="m"), name="s")
     assert not any(SCRIPTS_DIR in word for word in plain.argv)
     assert any(word.endswith(f":{SCRIPTS_DIR}:ro") for word in driven.argv)
-
-
-def server(containers: Containers, *command: str) -> Launch:
-    """A server called `mine` whose docker is a command of this machine."""
-    planned = containers.server(Service(argv=("x",), model="m"), name="mine")
-    return replace(planned, argv=command) if command else planned
 
 
 @pytest.mark.parametrize(
@@ -213,13 +203,3 @@ def test_containers_run_hides_secrets_of_an_env_file(context: LlmContext, tmp_pa
     step = CommandStep(name="convert", argv=(), inputs=(), output="/data/x")
     code, text = local.run(step, ["echo", "it is from-the-file"], show=False)
     assert (code, text) == (0, "it is ***\n")
-
-
-def start(
-    context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, **wanted: Any
-) -> serve.Served | None:
-    """Serve with everything but the start of a container."""
-    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
-    monkeypatch.setattr(serve, "_wait_for", lambda *_: None)
-    monkeypatch.setattr(serve.subprocess, "run", lambda argv, **_: subprocess.CompletedProcess(argv, 0, "", ""))
-    return serve.serve(LlmRequest(model="x"), serve.ServeRequest(**wanted), context)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from jetson_containers.llm.runtimes.interface import ServeOptions
 from jetson_containers.llm.runtimes.llama_cpp import QUANTIZATIONS, LlamaCpp
 from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
-from tests.unit.llm.fakes import CPU, FakeCatalog, Local, no_engine
+from tests.unit.llm.fakes import CPU, FakeCatalog, Local, llama, no_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,18 +111,6 @@ def test_target_of_reads_versions_of_an_image_of_others_from_its_tag(context: Ll
     silent = LlamaCpp()
     silent.probes = ()
     assert prepare.target_of(containers, silent, context).versions == {"mlc": "0.1.0"}
-
-
-def llama(context: LlmContext) -> str:
-    place = context.data / "models" / "Llama-2-7b-chat-hf"
-    place.mkdir(parents=True)
-    shape = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008,
-        "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000, "max_position_embeddings": 4096,
-    }  # fmt: skip
-    (place / "config.json").write_text(json.dumps(shape))
-    (place / "model.safetensors").touch()
-    return "/data/models/Llama-2-7b-chat-hf"
 
 
 @pytest.mark.parametrize(

@@ -22,19 +22,17 @@ from jetson_containers.core.errors import (
     StepError,
     UsageError,
 )
-from jetson_containers.llm import chat, prepare, serve, session
-from jetson_containers.llm.client import OpenAIClient, Turn
+from jetson_containers.llm import prepare, serve, session
+from jetson_containers.llm.client import OpenAIClient
 from jetson_containers.llm.containers import OWNER, Containers, end, owner, running
 from jetson_containers.llm.request import LlmRequest
-from jetson_containers.llm.runtimes.interface import Service
 from tests.fakes import FakeEngine
-from tests.unit.llm.fakes import OURS, Docker, prepared
+from tests.unit.llm.fakes import OURS, Docker, prepared, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from jetson_containers.launch.command import Launch
     from jetson_containers.llm.context import LlmContext
 
 
@@ -53,12 +51,6 @@ def test_serve_refuses_an_unset_key_before_anything(context: LlmContext) -> None
     """A key that is not set is refused before anything is done."""
     with pytest.raises(NotReadyError, match="NO_SUCH_KEY"):
         serve.serve(LlmRequest(model="tiny"), serve.ServeRequest(api_key_env="NO_SUCH_KEY"), context, dry_run=True)
-
-
-def server(containers: Containers, *command: str) -> Launch:
-    """A server called `mine` whose docker is a command of this machine."""
-    planned = containers.server(Service(argv=("x",), model="m"), name="mine")
-    return replace(planned, argv=command) if command else planned
 
 
 def test_containers_running_leaves_a_container_of_the_same_name(
@@ -272,52 +264,6 @@ def test_serve_detached_reports_the_exit_status_of_the_server(
         serve._wait_for(
             planned, OpenAIClient(host="127.0.0.1", port=session.free_port(), model="m"), "/health", context
         )
-
-
-class Answers:
-    """A client that answers from a list: a turn, or an error to raise."""
-
-    def __init__(self, *answers: Turn | Exception) -> None:
-        self.answers = list(answers)
-        self.asked: list[list[str]] = []
-
-    def ask(self, messages: Sequence[dict[str, str]], **_: Any) -> Turn:
-        self.asked.append([message["content"] for message in messages])
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def converse(
-    client: Answers, context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *lines: str
-) -> Turn | None:
-    typed = iter(lines)
-    monkeypatch.setattr("sys.stdin", Terminal())
-    monkeypatch.setattr("builtins.input", lambda _prompt: next(typed))
-    opened = session.Session(
-        client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
-    )  # type: ignore[arg-type]
-    return chat.Conversation(session=opened, options=chat.ChatOptions(), console=context.console).run()
-
-
-def test_chat_prompt_goes_to_stderr(context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`llm chat --json >FILE` on a terminal: the file holds one JSON value and nothing else."""
-    asked: list[str] = []
-    converse(Answers(), context, tmp_path, monkeypatch, "/exit")
-    monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "/exit")
-    opened = session.Session(
-        client=Answers(), log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
-    )  # type: ignore[arg-type]
-    chat.Conversation(session=opened, options=chat.ChatOptions(), console=context.console).run()
-    assert asked == [""]
-    assert ">>> " in context.console.err.getvalue()  # type: ignore[union-attr]
-    assert context.console.out.getvalue() == ""  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("key", ["two words", "openup\n", "schlüssel"])

@@ -11,6 +11,7 @@ import pytest
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm.models import config, lookup, repository
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
+from tests.unit.llm.fakes import File
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,12 +21,6 @@ LLAMA = {
     "intermediate_size": 128, "num_attention_heads": 4, "vocab_size": 100, "max_position_embeddings": 512,
 }  # fmt: skip
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-@dataclass(frozen=True)
-class File:
-    name: str
-    size: int = 10
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from jetson_containers.llm.fit.weights import parameters, stored_bytes
 from jetson_containers.llm.models import lookup, shape, weight_files
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.pipeline.types import DownloadStep
+from tests.unit.llm.fakes import File
 from tests.unit.llm.models.test_quantized import NVFP4, L
 
 if TYPE_CHECKING:
@@ -163,12 +164,6 @@ def test_lookup_and_find_shape_refuse_what_is_not_a_language_model(
 
 
 # The hub -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class File:
-    name: str
-    size: int = 10
 
 
 @dataclass(frozen=True)

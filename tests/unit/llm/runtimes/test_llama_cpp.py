@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -12,10 +11,6 @@ from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Target
 from jetson_containers.llm.runtimes.llama_cpp import LlamaCpp
 from jetson_containers.platforms import detect
 from tests.unit.llm.fakes import CPU
-
-if TYPE_CHECKING:
-    from jetson_containers.llm.context import LlmContext
-
 
 ORIN = detect.parse_target("orin-nx-16gb,r36.4.3")
 
@@ -89,18 +84,6 @@ def test_llama_cpp_unknown_quantization_lists_the_known_ones() -> None:
     verdict = LlamaCpp().check(job(quantization="q4f16_1"))
     assert not verdict.ok
     assert "Q4_K_M" in verdict.instead
-
-
-def llama(context: LlmContext) -> str:
-    place = context.data / "models" / "Llama-2-7b-chat-hf"
-    place.mkdir(parents=True)
-    shape = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008,
-        "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000, "max_position_embeddings": 4096,
-    }  # fmt: skip
-    (place / "config.json").write_text(json.dumps(shape))
-    (place / "model.safetensors").touch()
-    return "/data/models/Llama-2-7b-chat-hf"
 
 
 def config_of(model_type: str, method: str = "") -> config.ModelConfig:
