@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import NotReadyError
+from jetson_containers.core.text import printable
 from jetson_containers.platforms.cuda import class_of
 from jetson_containers.platforms.platform import Arch
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 SCRIPTS = Path(__file__).parents[1] / "container_scripts" / "image_check"
 MOUNTED = "/opt/jetson-containers-image-check"
 TIME_LIMIT = 1800.0  # seconds; a large image of wheels takes ten on a PC, emulated a hundred times as long
+LONGEST_TEXT = 500  # characters of one text in the answer
 MOST = 20_000  # entries of one table in the answer
 OTHER_VENDOR = re.compile(r"lib(amd|hip|roc|rccl|MIOpen|migraphx|sycl|imf|svml|intlc|irng|ze_loader)")  # AMD, Intel
 VERSIONED_AS_CUDA = re.compile(r"lib(?:cudart|cublas|cublasLt|nvrtc|cupti|nvJitLink)\.so\.([0-9]+)")
@@ -230,8 +232,9 @@ def inspect(engine: Engine, image: str, *, platform: str | None = None) -> Image
     ended = engine.run(image, ["-B", "-m", SCRIPTS.name], options=options, timeout=TIME_LIMIT)
     if ended.exit_code != 0:
         lines = [line for line in ended.output.splitlines() if line.strip()]
+        said = printable(lines[-1], LONGEST_TEXT) if lines else "it printed nothing"
         raise NotReadyError(
-            f"`{image}` could not be checked: {lines[-1] if lines else 'it printed nothing'}",
+            f"`{image}` could not be checked: {said}",
             hint="the check needs Python 3.8 or newer in the image; its own tests may still be run",
         )
     return parse(ended.output)
@@ -279,7 +282,7 @@ def _text(value: Any) -> str:
     """One line of printable text: it goes to a terminal and into a label."""
     if not isinstance(value, str):
         raise TypeError(f"text is expected: {value!r}"[:80])
-    return "".join(char if char.isprintable() else " " for char in value)[:500]
+    return printable(value, LONGEST_TEXT)
 
 
 def _parsed(names: Iterable[str]) -> list[tuple[int, str]]:

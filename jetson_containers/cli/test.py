@@ -9,6 +9,7 @@ import click
 from jetson_containers.cli import build
 from jetson_containers.cli.app import App, command
 from jetson_containers.core.errors import UsageError
+from jetson_containers.engine.pull import pull_missing
 
 if TYPE_CHECKING:
     from jetson_containers.engine.interface import LocalImage
@@ -16,18 +17,16 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
 
 
-@command()
+@command(epilog="Example: jetson-containers test dustynv/mlc:0.20.0-r36.4.0 --target r36.4.3")
 @click.argument("names", nargs=-1, required=True, metavar="PACKAGE...|IMAGE...")
 def test(app: App, *, names: tuple[str, ...]) -> int:
     """Run the tests of packages again, in the image that holds them; what is not built yet is built.
 
-    For an image of the local store, whoever built it: check without a GPU that its libraries are found, that its GPU
-    code runs on the board (`--target`, else the board the image is for), and that its Python packages can be imported.
-
-    Example: jetson-containers test llama_cpp
-    Example: jetson-containers test dustynv/mlc:0.20.0-r36.4.0 --target r36.4.3
+    For an image, whoever built it: check without a GPU that its libraries are found, that its GPU code runs on the
+    board (`--target`, else the board the image is for), and that its Python packages can be imported. A name with a
+    `/` is pulled where it is not here.
     """
-    images = {name: image for name in names if not app.catalog.has(name) and (image := app.engine.image(name))}
+    images = {name: image for name in names if not app.catalog.has(name) and (image := _image(app, name))}
     if not images:
         return build.run_tests(app, tuple(map(app.catalog.spelled, names)))
     if len(images) < len(names):
@@ -36,6 +35,16 @@ def test(app: App, *, names: tuple[str, ...]) -> int:
             f"{packages} is not an image of the local store", hint="give either packages or images, not both"
         )
     return max(_check(app, name, image) for name, image in images.items())
+
+
+def _image(app: App, name: str) -> LocalImage | None:
+    """The image of a name, pulled where only an image can be meant; None where the local store has none."""
+    image = app.engine.image(name)
+    if image is None and "/" in name:
+        hint = "check the name and the tag"
+        pull_missing(app.engine, name, app.console.info, offline=bool(app.settings["offline"]), hint=hint)
+        image = app.engine.image(name)
+    return image
 
 
 def _check(app: App, name: str, image: LocalImage) -> int:

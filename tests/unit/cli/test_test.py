@@ -12,11 +12,12 @@ from jetson_containers.builder import image_check
 from jetson_containers.cli import test
 from jetson_containers.cli.app import App
 from jetson_containers.core.console import Console
-from jetson_containers.core.errors import NotReadyError, UsageError
+from jetson_containers.core.errors import NotReadyError, RegistryError, UsageError
 from jetson_containers.engine.interface import RunResult
 from tests.fakes import FakeEngine
 
 IMAGE = "dustynv/mlc:0.20.0-r36.4.0"
+REMOTE = "dustynv/vllm:0.8.6-r36.4.0"  # in a registry, not here
 
 
 def check(
@@ -24,7 +25,10 @@ def check(
 ) -> tuple[int, dict[str, Any]]:
     """Run the command on a store that holds `IMAGE`; its exit code and its JSON."""
     engine = FakeEngine()
-    engine.add_image(IMAGE, architecture="arm64")
+    for name in (IMAGE, REMOTE):
+        engine.add_image(name, architecture="arm64")
+    engine.push(REMOTE, lambda _line: None)
+    engine.untag(REMOTE)
     contents = {"files": 2, "missing": {}, "programs": [], "gpu_code": {}, "imports": {}, "complete": True, **found}
     engine.answer = lambda _call: answer or RunResult(0, json.dumps(contents) + "\n")
     app = App({"as_json": True, "target": target})
@@ -65,5 +69,13 @@ def test_test_refuses_packages_and_images_together() -> None:
 def test_test_says_when_an_image_cannot_be_checked() -> None:
     """Unknown is neither whole nor broken: exit code 4."""
     with pytest.raises(NotReadyError) as caught:
-        check(IMAGE, answer=RunResult(127, "exec: python3: executable file not found\n"))
-    assert "python3" in caught.value.message
+        check(IMAGE, answer=RunResult(127, "\x1b[2Jexec: python3: executable file not found\n"))
+    assert "could not be checked:  [2Jexec: python3" in caught.value.message  # nothing that moves the cursor
+
+
+def test_test_pulls_an_image_that_is_not_here() -> None:
+    """Only an image has a `/` in its name; one that no registry has is named, and no package is looked for."""
+    code, said = check(REMOTE, target="r36.4.3")
+    assert (code, said["image"]) == (0, REMOTE)
+    with pytest.raises(RegistryError, match="no image `nowhere/none:1` is here"):
+        check("nowhere/none:1")
