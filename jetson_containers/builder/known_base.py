@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import files
 from jetson_containers.core.errors import TargetError
@@ -17,6 +17,8 @@ from jetson_containers.platforms.overrides import rebase
 from jetson_containers.platforms.platform import default_base_image
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jetson_containers.core.settings import Settings
     from jetson_containers.platforms.platform import Platform
 
@@ -39,15 +41,21 @@ class BaseImage:
 def predict(platform: Platform, settings: Settings, base: str = "") -> BaseImage:
     """What `ensure` would most likely answer, from what it answered last; asks neither engine nor network."""
     chosen = base or settings["base"]
+    unknown = BaseImage(chosen or default_base_image(platform), platform, None)
     row = _recorded(settings).get(_record_key(platform, chosen))
-    if row:
-        try:
-            rebased = rebase(platform, row["distro"], row["version"], row["origin"])
-        except (KeyError, TargetError):
-            return BaseImage(chosen or default_base_image(platform), platform, None)
-        same = (row["distro"], row["version"]) == (platform.distro, platform.distro_version)
-        return BaseImage(row["reference"], platform if same else rebased, row["digest"], bool(row["made"]))
-    return BaseImage(chosen or default_base_image(platform), platform, None)
+    try:
+        return _remembered(platform, row) if row else unknown
+    except (KeyError, TypeError, AttributeError, TargetError):  # a record of another version, or a damaged one
+        return unknown
+
+
+def _remembered(platform: Platform, row: Mapping[str, Any]) -> BaseImage:
+    """Read a row of the record. Raises KeyError, TypeError, AttributeError or TargetError for one that is damaged."""
+    rebased = rebase(platform, row["distro"], row["version"], row["origin"])
+    same = (row["distro"], row["version"]) == (platform.distro, platform.distro_version)
+    if not isinstance(row["reference"], str) or not isinstance(row["digest"], str | None):
+        raise TypeError("reference and digest are text")
+    return BaseImage(row["reference"], platform if same else rebased, row["digest"], bool(row["made"]))
 
 
 def _record_key(platform: Platform, chosen: str) -> str:
@@ -57,7 +65,7 @@ def _record_key(platform: Platform, chosen: str) -> str:
     return f"{chosen or default_base_image(platform)} {target} {platform.distro}{platform.distro_version}"
 
 
-def _recorded(settings: Settings) -> dict[str, dict[str, str]]:
+def _recorded(settings: Settings) -> dict[str, Any]:
     try:
         data = json.loads((settings.path("cache") / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,11 +61,7 @@ def _parse(table: Path) -> Any:
 
 def _keep(copy: Path, data: dict[str, Any]) -> None:
     """Write a copy, whole or not at all; a directory that cannot be written costs time, and nothing else."""
-    temporary = copy.with_name(f".{copy.name}.{os.getpid()}")
+    from jetson_containers.core import files
+
     with contextlib.suppress(OSError):
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(json.dumps(data, separators=(",", ":")), encoding="utf-8")
-            temporary.replace(copy)
-        finally:
-            temporary.unlink(missing_ok=True)
+        files.write_atomically(copy, json.dumps(data, separators=(",", ":")))

@@ -297,10 +297,14 @@ def client_of(planned: Launch) -> tuple[str, ...]:
 
 def docker(client: Sequence[str], *words: str) -> str:
     """Run another command of a docker client; its stdout."""
-    done = subprocess.run(
-        [*client, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=dict(os.environ)
+    return ask_docker(client, *words).stdout
+
+
+def ask_docker(client: Sequence[str], *words: str) -> subprocess.CompletedProcess[str]:
+    """Run another command of a docker client, whatever its exit status."""
+    return subprocess.run(
+        [*client, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
     )
-    return done.stdout
 
 
 def started_at(pid: int) -> str:

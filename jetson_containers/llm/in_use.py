@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,12 +73,14 @@ def refuse(paths: Iterable[Path], engine: Callable[[], Engine], console: Console
 
 def running_containers(client: Sequence[str]) -> list[RunningContainer]:
     """All of them, those of others too. Raises NotReadyError where the engine does not list them."""
-    listed = _ask(client, "ps", "--quiet", "--no-trunc")
+    listed = containers.ask_docker(client, "ps", "--quiet", "--no-trunc")
     if listed.returncode != 0:
         raise NotReadyError((listed.stderr.strip() or "docker ps failed").splitlines()[0])
     if not (found := listed.stdout.split()):
         return []
-    shown = _ask(client, "inspect", "--format", _SHOWN, *found)  # it fails where one has ended meanwhile
+    shown = containers.ask_docker(
+        client, "inspect", "--format", _SHOWN, *found
+    )  # it fails where one has ended meanwhile
     return [_read(json.loads(line)) for line in shown.stdout.splitlines() if line.strip()]
 
 
@@ -97,9 +98,3 @@ def _read(shown: Mapping[str, object]) -> RunningContainer:
 def _items(shown: Mapping[str, object], key: str) -> list[object]:
     value = shown.get(key)
     return value if isinstance(value, list) else []
-
-
-def _ask(client: Sequence[str], *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*client, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-    )

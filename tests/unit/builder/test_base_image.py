@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -187,7 +188,12 @@ def test_base_image_is_predicted_without_an_engine(
     assert known_base.predict(JETSON, config).digest is None
     for other in OTHER_TARGETS:
         assert known_base.predict(other, config) == BaseImage("ubuntu:22.04", other, None)
-    (config.path("cache") / known_base.RECORD).write_text("{broken")
+    record = config.path("cache") / known_base.RECORD
+    (written,) = json.loads(record.read_text()).items()
+    for damaged in (7, "text", ["list"], {}, {**written[1], "reference": 1}, {**written[1], "distro": None}):
+        record.write_text(json.dumps({written[0]: damaged}))
+        assert known_base.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
+    record.write_text("{broken")
     assert known_base.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
 
 
