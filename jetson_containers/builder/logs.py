@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import re
 import threading
 import time
 from typing import TYPE_CHECKING
 
+from jetson_containers.core import files
 from jetson_containers.core.errors import NotReadyError
 
 if TYPE_CHECKING:
@@ -89,12 +89,6 @@ def _new_directory(log_dir: Path) -> Path:
 
 
 def _point(link: Path, target: Path) -> None:
-    """Make `latest` point at this run; two runs that start together each replace it whole."""
-    temporary = link.with_name(f".latest.{os.getpid()}.{target.name}")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    temporary.symlink_to(target.name)
-    if link.is_dir() and not link.is_symlink():
-        temporary.unlink()  # somebody's directory of that name stays
-        return
-    temporary.replace(link)
+    """Make `latest` point at this run; somebody's directory of that name stays."""
+    if link.is_symlink() or not link.is_dir():
+        files.replace_link(link, target.name)

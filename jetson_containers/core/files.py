@@ -187,9 +187,14 @@ def link(link: Path, target: Path) -> None:
             f"{link} is in the way: a link to {target} belongs there",
             hint="move it away, or use it as the model itself",
         )
+    replace_link(link, os.path.relpath(target, link.parent))
+
+
+def replace_link(link: Path, leads_to: str) -> None:
+    """Make a link in one step: a reader sees the old one or the new one."""
     new = link.with_name(f"{link.name}.{os.getpid()}.part")
     new.unlink(missing_ok=True)
-    new.symlink_to(os.path.relpath(target, link.parent))
+    new.symlink_to(leads_to)
     new.replace(link)
 
 

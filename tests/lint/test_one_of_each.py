@@ -29,6 +29,8 @@ ALONE = (
         ('= "jetson-containers/stage', "jetson_containers/images/name.py"),
         ('"arm64": "aarch64"', "jetson_containers/platforms/host.py"),
         ('"packed-refs"', "jetson_containers/core/git.py"),
+        ("temporary.replace(", "jetson_containers/core/files.py"),
+        (".symlink_to(", "jetson_containers/core/files.py"),
     ],
 )  # fmt: skip
 def test_one_of_each_stands_in_one_module(text: str, only: str) -> None:
