@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from jetson_containers.cli.app import App, command
-from jetson_containers.core.errors import UsageError
+from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.recipes.package import Package
@@ -39,7 +40,14 @@ def context(app: App, *, name: str, directory: Path) -> None:
     parts = {file: recipe_text(package, package.path / file, app.platform) for file in _dockerfiles(package)}
     texts = {_rendered(file): text for file, text in parts.items()}
     request = BuildRequest(package.path, "", "", added={**package.added, **texts}, shared=files_of(package))
-    lay_out(request, directory, link=False)
+    try:
+        lay_out(request, directory, link=False)
+    except BaseException as error:
+        shutil.rmtree(directory, ignore_errors=True)  # half a context would be in the way of the next try
+        if not isinstance(error, OSError):
+            raise
+        said = f"{directory} cannot be written: {error.strerror or error}"
+        raise NotReadyError(said, hint="name another directory, or free some space") from error
     commands = [_command(package, directory, file, text) for file, text in parts.items()]
     if app.console.as_json:
         builds = [{"dockerfile": name, "command": words} for name, words in zip(texts, commands, strict=True)]

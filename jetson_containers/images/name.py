@@ -92,6 +92,15 @@ class ImageName:
         return self.repository + tag + (f"@{self.digest}" if self.digest else "")
 
 
+def is_repository_path(text: str) -> bool:
+    """Whether Docker takes this for the path of a repository: parts in lower case between slashes.
+
+    >>> is_repository_path("dustynv/mlc"), is_repository_path("Bad Name")
+    (True, False)
+    """
+    return _REPOSITORY_PATH.fullmatch(text) is not None
+
+
 def platform_tag(platform: Platform) -> str:
     """Format the PLATFORM part we write: `r36.4-cu126-22.04`, `x86_64-cpu-24.04`, `sbsa-cu132-24.04`.
 
@@ -135,6 +144,7 @@ def image_for(package: str, platform: Platform, *, repository: str = "") -> str:
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _DOMAIN_WORD = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _DOMAIN = rf"{_DOMAIN_WORD}(?:\.{_DOMAIN_WORD})*(?::[0-9]+)?"
+_REPOSITORY_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _REFERENCE = re.compile(
     rf"(?P<path>(?:{_DOMAIN}/)?{_COMPONENT}(?:/{_COMPONENT})*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"

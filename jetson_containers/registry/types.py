@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import RegistryError, UsageError
+from jetson_containers.core.text import shown
+from jetson_containers.images.name import is_repository_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 DOCKER_HUB = "docker.io"
+_HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class UnreachableError(RegistryError):
@@ -31,11 +35,12 @@ class ImageRepository:
     def parse(cls, text: str) -> ImageRepository:
         """Read `[HOST[:PORT]/]PATH`; without a host it is Docker Hub, as for `docker pull`.
 
-        Raises UsageError for an empty or tagged name.
+        Raises UsageError for a name that Docker would not accept either, and for one with a tag or digest.
         """
         host, path = split_host(text.strip().removeprefix("https://").rstrip("/"))
-        if not path or ":" in path or "@" in path or "" in path.split("/"):
-            raise UsageError(f"invalid repository `{text}`", hint="write REGISTRY/NAMESPACE, as docker.io/dustynv")
+        if not is_repository_path(path) or not _HOST.fullmatch(host):
+            hint = "write REGISTRY/NAMESPACE in lower case, as docker.io/dustynv"
+            raise UsageError(f"invalid repository `{shown(text)}`", hint=hint)
         return cls(host, path)
 
     def child(self, name: str) -> ImageRepository:

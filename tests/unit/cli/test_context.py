@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import TYPE_CHECKING
 
@@ -81,3 +82,28 @@ def test_context_refuses_a_directory_that_exists_and_a_meta_package(
         (tmp_path / "out").mkdir()
     assert run(tree, name, str(tmp_path / "out")) == 2
     assert (tmp_path / "out").exists() is there
+
+
+def test_context_names_a_place_that_cannot_be_written(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A place where no directory can be made is named in one error, without a traceback."""
+    (tmp_path / "file").write_text("")
+    assert run(tree, "user", str(tmp_path / "file" / "out")) == 4
+    assert f"{tmp_path}/file/out cannot be written: Not a directory" in capsys.readouterr().err
+
+
+def test_context_leaves_nothing_half_done(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the disk is full, or Ctrl-C is pressed, half a context is removed: the next try finds its place free."""
+    for error, code in ((OSError(errno.ENOSPC, "No space left on device"), 4), (KeyboardInterrupt(), 130)):
+
+        def fail(_request: object, directory: Path, error: BaseException = error, **_: object) -> None:
+            (directory / "half").mkdir(parents=True)
+            raise error
+
+        monkeypatch.setattr("jetson_containers.engine.context.lay_out", fail)
+        assert run(tree, "user", str(tmp_path / "out")) == code
+        assert not (tmp_path / "out").exists()
+    assert "cannot be written: No space left on device" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from jetson_containers.registry.types import ImageRepository, plain_http_allowed
         ("index.docker.io/dustynv", "docker.io", "dustynv", "dustynv"),
         ("reg:5000/ns/mlc", "reg:5000", "ns/mlc", "reg:5000/ns/mlc"),
         ("localhost/mlc", "localhost", "mlc", "localhost/mlc"),
+        ("[::1]:5000/ns", "[::1]:5000", "ns", "[::1]:5000/ns"),
         ("https://ghcr.io/nvidia-ai-iot/", "ghcr.io", "nvidia-ai-iot", "ghcr.io/nvidia-ai-iot"),
     ],
 )
@@ -26,7 +27,9 @@ def test_repository_parse_splits_as_docker_does(text: str, host: str, path: str,
     assert (repository.host, repository.path, repository.reference) == (host, path, reference)
 
 
-@pytest.mark.parametrize("text", ["", "reg:5000/", "ns/mlc:1.0", "ns//mlc", "ns/mlc@sha256:0"])
+@pytest.mark.parametrize(
+    "text", ["", "reg:5000/", "ns/mlc:1.0", "ns//mlc", "ns/mlc@sha256:0", "Bad Name", "NS/mlc", "a\\nb/c", "-x.y/z"]
+)
 def test_repository_parse_refuses_other_text(text: str) -> None:
     """Text that does not name a repository is an error."""
     with pytest.raises(UsageError, match="invalid repository"):
