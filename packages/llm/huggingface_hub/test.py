@@ -188,7 +188,7 @@ def check_failures(environment):
         ([REPO + "@no-such-branch"], 3, "revision"),
         ([REPO + "/absent.bin"], 3, "no such file"),
         ([REPO, "--allow-patterns", "*.gguf"], 3, "no file of"),
-        (["not a name"], 2, "no repository name"),
+        (["not a name"], 2, "invalid repository name"),
         (["tests/gated"], 4, "no token was given"),
         (["tests/lying", "--skip-safetensors"], 1, "wrong git's sha1"),
     ]:
