@@ -122,4 +122,4 @@ def ceiling(machine: Platform) -> Version:
 def test_autotag_offers_nothing_where_nothing_was_published(name: str, packages: tuple[str, ...]) -> None:
     """JC#1557, JC#875: Thor was given images for r36, the TX2 those with CUDA 12.8."""
     assert [choice(name, package).image for package in packages] == [None] * len(packages)
-    assert len(refusals(choice(name, "mlc").candidates)) == 13
+    assert refusals(choice(name, "mlc").candidates)[0].startswith("nearest: dustynv/mlc:")

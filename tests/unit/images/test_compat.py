@@ -28,15 +28,16 @@ from jetson_containers.platforms.detect import detect, parse_target
 from jetson_containers.platforms.platform import Arch, Platform
 from tests.paths import TESTS_DIR
 
-SNAPSHOT = Path(jetson_containers.__file__).parent / "facts" / "dockerhub.json"
+SNAPSHOT = Path(jetson_containers.__file__).parent / "facts" / "registries.json"
 HOSTS = TESTS_DIR / "hosts"
 
 
 @cache
 def published() -> tuple[tuple[str, str, ImageFacts], ...]:
-    """(tag, docker architecture, facts) of every image in the shipped list."""
+    """(tag, docker architecture, facts) of every image of Docker Hub's `dustynv` in the shipped list."""
     data = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
-    rows = [(repo["repository"], tag) for repo in data["repositories"] for tag in repo["tags"]]
+    ours = [repo for repo in data["repositories"] if repo["repository"].startswith("dustynv/")]
+    rows = [(repo["repository"], tag) for repo in ours for tag in repo["tags"]]
     return tuple(
         (
             tag["tag"],
