@@ -169,7 +169,7 @@ class ImageSearch:
         chosen: AutotagOptions,
         say: Callable[[ImageChoice], None] = lambda _choice: None,
     ) -> None:
-        self._request, self._host, self._chosen, self._say = request, host, chosen, say
+        self._request, self._host, self._chosen, self._say = request, host.require_known(), chosen, say
         self._wanted = parse(request)  # a wrong request is refused before anybody is asked
         self._places = {source.kind: source for source in places}
         self._choices: dict[SourceKind, ImageChoice] = {}
