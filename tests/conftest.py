@@ -6,7 +6,9 @@ With JETSON_CONTAINERS_STRICT_SKIPS=1 a skip whose reason does not begin with "c
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,26 @@ ALLOWED = "cannot run here:"
 # How fast examples are made and run says nothing about the code: it depends on what else the machine does.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the programs that tests start, and other workers, find what was compiled once.
+
+    It lies outside of the checkout and is gone at the end, so a wish for none beside the sources is kept as well.
+    """
+    if hasattr(config, "workerinput") or "PYTHONPYCACHEPREFIX" in os.environ:
+        return
+    compiled = tempfile.mkdtemp(prefix="jetson-containers-tests-")
+    os.environ["PYTHONPYCACHEPREFIX"] = compiled
+    hidden = os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+    def restore() -> None:
+        del os.environ["PYTHONPYCACHEPREFIX"]
+        if hidden is not None:
+            os.environ["PYTHONDONTWRITEBYTECODE"] = hidden
+        shutil.rmtree(compiled, ignore_errors=True)
+
+    config.add_cleanup(restore)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from jetson_containers.core.errors import RecipeError
 from jetson_containers.platforms.target import SUPPORTED_TARGETS
 from tests.paths import ROOT_DIR
+from tests.unit.packages.shipped import load
 from tools import package_pages
 
 if TYPE_CHECKING:
@@ -223,8 +225,26 @@ def test_page_links_all_lead_somewhere() -> None:
     assert dead == []
 
 
-@pytest.mark.parametrize("family", package_pages.families([ROOT / "packages"]), ids=lambda family: family.name)
-def test_families_are_available_or_have_a_reason(family: package_pages.Family) -> None:
+@cache
+def families() -> dict[str, package_pages.Family]:
+    return {family.name: family for family in package_pages.families([ROOT / "packages"])}
+
+
+def names() -> list[str]:
+    """The families of the shipped tree, which are the same on every platform."""
+    found = load(SUPPORTED_TARGETS[0])
+    packages = [*found.available.values(), *(item.package for item in found.absent.values())]
+    return sorted({package.family for package in packages})
+
+
+def test_families_are_the_same_on_every_platform() -> None:
+    """The test of every family leaves none out."""
+    assert names() == sorted(families())
+
+
+@pytest.mark.parametrize("name", names())
+def test_families_are_available_or_have_a_reason(name: str) -> None:
     """Every family is available on a platform or says why not."""
+    family = families()[name]
     for target in SUPPORTED_TARGETS:
         assert family.available.get(target) or family.reason(target) not in {"", "not defined"}
