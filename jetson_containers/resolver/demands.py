@@ -51,6 +51,13 @@ class Demand:
             return f"`{self.by}`"
         return f"${self.variable}" if self.variable else "the request"
 
+    @property
+    def freedom(self) -> int:
+        """How much choice it leaves, the smaller the less: what leaves least is decided first."""
+        if self.error is not None:
+            return 0
+        return 1 if self.exact else 2 if self.dependency.specifier else 3
+
     def accepts(self, package: Package) -> bool:
         """Whether a package of this family satisfies the demand; `pytorch:2.8-builder` is a `pytorch:2.8` too."""
         if not self.exact:

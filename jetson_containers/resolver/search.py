@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import JetsonError, UnavailablePackageError, UnsatisfiableError
 from jetson_containers.core.versions import pep440
+from jetson_containers.resolver import direct
 from jetson_containers.resolver.explain import Conflict
 from jetson_containers.resolver.solution import PackageChoice, Solution, candidates_for
 
@@ -198,7 +199,13 @@ class VersionSearch:
         image: Solution | None = None,
         kept: tuple[Package, ...] = (),
     ) -> Solution:
-        """Let resolvelib try. `known` is why the walk had no answer, which is said where this has none either."""
+        """Decide, with resolvelib where choices have to be taken back.
+
+        `known` is why the walk had no answer, which is said where this has none either.
+        """
+        solution = direct.decide(self.demands, wanted, kept)
+        if solution is not None:
+            return solution
         import resolvelib
 
         provider: Any = Provider(self.demands, kept)
@@ -237,7 +244,7 @@ class Provider:
         self, identifier: str, *, information: Mapping[str, Iterator[Any]], **_: object
     ) -> tuple[int, str]:
         """Decide first what leaves the least choice; ties by name, so that the search is always the same."""
-        return min(_freedom(info.requirement) for info in information[identifier]), identifier
+        return min(info.requirement.freedom for info in information[identifier]), identifier
 
     def narrow_requirement_selection(self, identifiers: Iterable[str], **_: object) -> Iterable[str]:
         """Everything may be decided next; `get_preference` tells what is."""
@@ -267,9 +274,3 @@ class Provider:
     def get_dependencies(self, candidate: PackageChoice) -> list[Demand]:
         """What choosing a package demands in turn."""
         return self._demands.made(candidate.package.depends, candidate.package.name)
-
-
-def _freedom(demand: Demand) -> int:
-    if demand.error is not None:
-        return 0
-    return 1 if demand.exact else 2 if demand.dependency.specifier else 3
