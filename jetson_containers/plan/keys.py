@@ -95,7 +95,8 @@ _remembered: contextvars.ContextVar[dict[Path, _Listing] | None] = contextvars.C
 def remembering() -> Iterator[None]:
     """Read each context once while many keys are made of one tree, as lint and plans of everything do.
 
-    Not for a build: files may change while it runs.
+    A plan of one image reads a package twice, for its compile part and its layer. Not for a build: files may change
+    while it runs.
     """
     token = _remembered.set({})
     try:
@@ -138,11 +139,11 @@ def context_files(
         return ()
     ignored = _ignore_rules(root)
     described = frozenset(definition)
-    matchers = [(source, _pattern(source) or _EVERYTHING) for source, _ in sources]
+    matchers = [(source, _matcher(source)) for source, _ in sources]
     found: dict[str, Callable[[], ContextFile]] = {}
     sizes: dict[str, int] = {}
     for name, read in _with_added(_entries(root), added, shared):
-        by = [source for source, pattern in matchers if pattern.fullmatch(name)]
+        by = [source for source, matches in matchers if matches(name)]
         hidden = name not in shared and _ignored(name, ignored)  # what is staged is let through `.dockerignore`
         if not by or hidden or (name not in by and _describes(name, described)):
             continue
@@ -155,11 +156,7 @@ def context_files(
 
 def takes(text: str, path: Path, name: str) -> bool:
     """Whether a Dockerfile takes a file or directory of its context, or something below it."""
-    for source, _ in _sources(text, path):
-        pattern = _pattern(source) or _EVERYTHING
-        if pattern.fullmatch(name) or source.startswith(f"{name}/"):
-            return True
-    return False
+    return any(_matcher(source)(name) or source.startswith(f"{name}/") for source, _ in _sources(text, path))
 
 
 def _bytes(path: Path) -> int:
@@ -237,6 +234,14 @@ _EVERYTHING = re.compile(".*", re.DOTALL)
 _MOST_STARS = 3  # in a pattern: with more of them, matching one name can take minutes
 
 
+def _matcher(source: str) -> Callable[[str], object]:
+    """What tells whether a path is what the source names, or lies below it; a plain name needs no pattern."""
+    if source and not any(character in source for character in "*?["):
+        below = f"{source}/"
+        return lambda name: name == source or name.startswith(below)
+    return (_pattern(source) or _EVERYTHING).fullmatch
+
+
 def _pattern(source: str) -> re.Pattern[str] | None:
     """Match a path that the source names, or that lies below it; None for what is not a pattern that can be matched."""
     if source.count("*") - source.count("**") > _MOST_STARS:
@@ -303,15 +308,23 @@ def _describes(name: str, definition: frozenset[str]) -> bool:
 
 def _walk(root: Path) -> Iterator[tuple[str, Path]]:
     """Yield files and links below `root` in the order of their relative names; links are not followed."""
-    found = {}
-    for folder, directories, files in os.walk(root, onerror=_unreadable):
-        linked = [name for name in directories if Path(folder, name).is_symlink()]
-        directories[:] = [name for name in directories if name not in UNSEEN and name not in linked]
-        for name in [*files, *linked]:
-            path = Path(folder, name)
-            if name not in UNSEEN and not name.endswith(".pyc") and (path.is_symlink() or path.is_file()):
-                found[path.relative_to(root).as_posix()] = path
-    yield from sorted(found.items())
+    names: list[str] = []
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        try:
+            with os.scandir(root / below) as entries:
+                for entry in entries:
+                    if entry.name in UNSEEN:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(f"{below}{entry.name}/")
+                    elif not entry.name.endswith(".pyc") and (entry.is_symlink() or entry.is_file()):
+                        names.append(below + entry.name)
+        except OSError as error:
+            _unreadable(error)
+    for name in sorted(names):
+        yield name, root / name
 
 
 def _unreadable(error: OSError) -> None:

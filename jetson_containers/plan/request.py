@@ -70,7 +70,8 @@ def assemble(
     if not request.multiple:
         if not request.packages:
             raise UsageError("no package was named", hint="`./build.sh llama_cpp`; `jetson-containers list` shows all")
-        chain = _plan(catalog, request.packages, request, options, base_digest)
+        with keys.remembering():
+            chain = _plan(catalog, request.packages, request, options, base_digest)
         notices = plan.check_build_args((chain,), options.build_args)
         return Assembly(platform, (_noted(chain, notices),))
     plans, errors = [], []

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.errors import JetsonError, UnavailablePackageError, UnsatisfiableError
 from jetson_containers.core.versions import pep440
 from jetson_containers.resolver import direct
-from jetson_containers.resolver.explain import Conflict
 from jetson_containers.resolver.solution import PackageChoice, Solution, candidates_for
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.demands import Demand, Demands
+    from jetson_containers.resolver.explain import Conflict
 
 MAX_ROUNDS = 20_000
 ROUNDS_AFTER_WALK = 1_000  # where the walk knows what is missing
@@ -226,6 +226,8 @@ class VersionSearch:
     def _conflict(
         self, causes: tuple[Demand, ...], compiling: Package | None, image: Solution | None, kept: tuple[Package, ...]
     ) -> Conflict:
+        from jetson_containers.resolver.explain import Conflict
+
         return Conflict(self.demands, self.requests, self.attempt, causes, compiling, image, kept)
 
 

@@ -224,6 +224,51 @@ class TestKeys:
         link.symlink_to("../data/one")
         assert tree.plan("low", "a").top.key != first
 
+    def test_key_counts_files_and_links_and_nothing_else_of_a_context(self, tree: Tree) -> None:
+        """Links to directories are not followed, and what git and Python leave behind does not count."""
+        self.write(tree, text=f"{HEAD}COPY . /x\n")
+        root = tree.root / "a"
+        before = tree.plan("low", "a").top.key
+        os.mkfifo(root / "data" / "pipe")
+        for unseen in (".git/config", "data/__pycache__/one.cpython-311.pyc", "data/deep/one.pyc"):
+            (root / unseen).parent.mkdir(parents=True, exist_ok=True)
+            (root / unseen).write_text("")
+        assert tree.plan("low", "a").top.key == before
+        found = {before}
+        for count, change in enumerate(("data/deep/more", "data.d/more", "linked", "data/linked/x"), 1):
+            path = root / change
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to("data") if change == "linked" else path.write_text("")
+            found.add(tree.plan("low", "a").top.key)
+            assert len(found) == count + 1, change
+
+    @pytest.mark.parametrize(
+        "source", ["", "one", "one/two", "a.b", "a+b", "one ", "a\\b", "*", "o?e", "[ab]", "**/x", "a$b"]
+    )
+    def test_takes_agrees_with_the_pattern_of_a_source(self, source: str) -> None:
+        """A plain name is compared as it is, which gives what its pattern gives."""
+        names = [
+            "one",
+            "one/two",
+            "one/two/three",
+            "onetwo",
+            "aXb",
+            "a.b",
+            "a+b/c",
+            "ab",
+            "one ",
+            "a\\b",
+            "x",
+            "d/x",
+            "o/e",
+            "a",
+        ]
+        pattern = keys._pattern(source)
+        assert pattern is not None
+        assert {name: bool(keys._matcher(source)(name)) for name in names} == {
+            name: pattern.fullmatch(name) is not None for name in names
+        }
+
     def test_copy_of_a_missing_file_is_an_error_of_the_plan(self, tree: Tree) -> None:
         """A COPY of a missing file is found before anything is built."""
         with pytest.raises(RecipeError, match=r"a/Dockerfile:3: takes `gone\.sh`, which is not in"):
