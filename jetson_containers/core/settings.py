@@ -38,6 +38,7 @@ class Setting:
 OPTIONS: dict[str, Setting] = {
     "packages": Setting(Path, ROOT / "packages", "the built-in package tree"),
     "package_dirs": Setting(list, [], "further directories of packages"),
+    "upstream": Setting(str, "", "upstream's tree beside ours: a checkout, or a branch, tag or commit to fetch"),
     "data": Setting(Path, ROOT / "data", "mounted as /data in every container"),
     "logs": Setting(Path, ROOT / "logs", "one folder per build"),
     "cache": Setting(Path, Path("~/.cache/jetson-containers"), "indexes and registry listings"),
