@@ -361,6 +361,17 @@ def test_build_request_holds_base_arguments_and_labels(site: Site) -> None:
     assert request.tag == "jetson-containers/stage:a"
 
 
+def test_build_request_variables_are_the_recipes_and_the_users(site: Site) -> None:
+    """The user's variables win over the recipe's, and the user's index counts for pip and for uv."""
+    own = {"PIP_INDEX_URL": "http://own/", "UV_DEFAULT_INDEX": "http://own/", "TAR_INDEX_URL": ""}
+    site.run(plan(stage("a", definition=package("a", variables=own))), variables={"TAR_INDEX_URL": "http://tar/"})
+    assert site.engine.requests[-1].variables == {**own, "TAR_INDEX_URL": "http://tar/"}
+    site.run(plan(stage("b", definition=package("b", variables=own))), index_url="http://index/simple")
+    request = site.engine.requests[-1]
+    assert request.variables == {"TAR_INDEX_URL": "", "UV_DEFAULT_INDEX": "http://index/simple"}
+    assert request.index_url == "http://index/simple"
+
+
 def test_build_request_names_a_foreign_platform(site: Site) -> None:
     """A foreign platform is named to the engine."""
     tegra = replace(PLATFORM, arch=Arch.TEGRA)
@@ -1110,7 +1121,9 @@ def test_jobs_fit_cores_and_memory(
 ) -> None:
     """Compile jobs fit cores and memory."""
     available = resources.Resources(cores, memory, slots=4)
-    assert resources.share(per_job, available, reserved=0, running=running, waiting=waiting).jobs == expected
+    load = resources.StageLoad(memory_per_job=per_job)
+    held = [(load, resources.Share(cores // 2, 0))] * running
+    assert resources.share(load, available, running=held, waiting=[load] * (waiting - 1)).jobs == expected
 
 
 def test_resources_are_measured_by_what_is_available(tmp_path: Path) -> None:
@@ -1163,7 +1176,9 @@ def test_scheduler_keeps_order_slots_and_memory(the_plan: BuildPlan, slots: int,
     """The schedule keeps order, slots and memory."""
     available = resources.Resources(cores=4, memory=6 * GIB, slots=slots)
     graph = merge([the_plan])
-    scheduler = Scheduler(graph, graph.nodes, priorities(graph, set(graph.nodes), {}), available)
+    timed = st.dictionaries(st.sampled_from([node.stage.package for node in graph.nodes.values()]), st.floats(0, 4000))
+    seconds = data.draw(timed)
+    scheduler = Scheduler(graph, graph.nodes, priorities(graph, set(graph.nodes), {}), available, seconds)
     done: set[str] = set()
     started: list[str] = []
     lost: set[str] = set()
