@@ -19,7 +19,7 @@ _NAME = re.compile(
 _TOKEN = re.compile(r"(hf_|ghp_|gho_|github_pat_|glpat-|sk-|nvapi-|xox[abp]-|AKIA)[\w-]{8,}")
 _URL_WITH_PASSWORD = re.compile(r"\w[\w+.-]*://[^/@\s:]*:[^/@\s]+@")
 _USER_OF_URL = re.compile(r"(?<=://)[^/\s:@]+(?::[^/\s@]*)?@")
-# Where a file lies is no secret. Only places that paths really begin with: a key may begin with a slash as well.
+# Where a file lies may be read by all. Only places that paths really begin with: a key may begin with a slash as well.
 _PATH = re.compile(
     r"(?:\.{0,2}|~)/(?:[\w.@-]+/)*[\w@-][\w.@-]*\.(?:pem|key|crt|cer|p12|pfx|json|txt|env|ya?ml|conf)"
     r"|(?:\.{1,2}|~|/(?:data|etc|home|media|mnt|opt|root|run|srv|tmp|usr|var|workspace))/[\w./@-]*"
