@@ -129,14 +129,7 @@ def plan_run(
         LaunchPart(mounts=(Mount(str(data), "/data"),)),
         devices.host_mounts(host),
         x11,
-        display.pulse_part(host, line),
-        devices.upload_key_part(host),
-        devices.docker_socket_part(host, request),
-        devices.webcam_part(request.webcam),
-        devices.camera_part(host, request),
-        devices.device_part(host, request),
-        devices.group_part(host, request),
-        devices.optional_permissions_part(host),
+        *_device_parts(host, line, request),
         LaunchPart(notices=(*_oddities(line), *_hidden_values(hidden), *_other_family(image, platform))),
     )
     mounts = tuple(mount for mount in whole.mounts if posixpath.normpath(mount.target) not in line.mount_targets)
@@ -154,6 +147,20 @@ def plan_run(
         data=data if any(mount.target == "/data" for mount in mounts) else None,
         cookie=cookie if any(cookie and mount.source == str(cookie.path) for mount in mounts) else None,
         dry_run=request.dry_run,
+    )
+
+
+def _device_parts(host: LaunchHost, line: RunLine, request: RunRequest) -> tuple[LaunchPart, ...]:
+    """What of the host's devices and services the container gets."""
+    return (
+        display.pulse_part(host, line),
+        devices.upload_key_part(host),
+        devices.docker_socket_part(host, request),
+        devices.webcam_part(request.webcam),
+        devices.camera_part(host, request),
+        devices.device_part(host, request),
+        devices.group_part(host, request),
+        devices.optional_permissions_part(host),
     )
 
 
