@@ -46,7 +46,9 @@ class LocalSource:
             images = self._engine().images()
         except JetsonError as error:
             return SourceFindings(notices=(f"local images are not considered: {error.message}",), problems=(error,))
-        return SourceFindings(tuple(candidate for image in images for candidate in _local_candidates(image, request)))
+        return SourceFindings(
+            candidates=tuple(candidate for image in images for candidate in _local_candidates(image, request))
+        )
 
 
 class RegistrySource:
@@ -73,7 +75,10 @@ class RegistrySource:
             notices += [full.notice] if full.notice else []
             found += self._candidates(full, architecture)
         return SourceFindings(
-            tuple(found), tuple(dict.fromkeys(notices)), tuple(self._listings.notes), tuple(_distinct(problems))
+            candidates=tuple(found),
+            notices=tuple(dict.fromkeys(notices)),
+            notes=tuple(self._listings.notes),
+            problems=tuple(_distinct(problems)),
         )
 
     def _repositories(self, wanted: Wanted) -> Iterator[ImageRepository]:
@@ -157,7 +162,7 @@ def _candidate(
     facts = compat.facts_of(name, believed, docker_arch=arch)
     facts = replace(facts, reference=str(name), packages=said.packages if ours else ())
     role = said.role if ours or not is_finished(said.role) else ""
-    return ImageCandidate(name, facts, kind, role=role)
+    return ImageCandidate(name=name, facts=facts, kind=kind, role=role)
 
 
 def _digest_of(image: LocalImage, name: ImageName) -> str | None:

@@ -19,7 +19,7 @@ HEADROOM = 0.9  # of the available memory; the rest is for the engine and the de
 MAX_DEFAULT_SLOTS = 4  # more downloads at once only slow each other down
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Resources:
     """CPU cores and bytes of memory that builds may use, and how many stages run at once."""
 
@@ -48,7 +48,9 @@ def detect(
     """Measure the machine; a value that is given is taken as it is. `jobs` are stages at the same time."""
     cores = cores or len(os.sched_getaffinity(0))
     memory = memory or int(available_memory(root) * HEADROOM)
-    return Resources(cores, memory, jobs or min(max(cores // 2, 2), MAX_DEFAULT_SLOTS), most_jobs)
+    return Resources(
+        cores=cores, memory=memory, slots=jobs or min(max(cores // 2, 2), MAX_DEFAULT_SLOTS), most_jobs=most_jobs
+    )
 
 
 def available_memory(root: Path = Path("/")) -> int:

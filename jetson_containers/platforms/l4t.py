@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.target import Parts, TargetPart
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Asked:
     """A release that was asked for: its own number, the row that stands for it, and who asked."""
 
@@ -51,7 +51,7 @@ def of_parts(parts: Parts, notices: list[str]) -> Asked | None:
         return _of_number(parts.l4t, parts.jetpack, notices)
     if parts.jetpack:
         row = _of_jetpack(parts.jetpack, parts, notices)
-        return Asked(row.l4t, row, parts.jetpack.place)
+        return Asked(l4t=row.l4t, row=row, origin=parts.jetpack.place)
     return _of_board(parts.board) if parts.board else None
 
 
@@ -65,7 +65,7 @@ def _of_number(part: TargetPart, jetpack: TargetPart | None, notices: list[str])
     row = known(version, part.place, notices)
     if jetpack and not same_jetpack(row.jetpack, jetpack.value):
         raise target.conflict(part, jetpack, f"L4T {version} is JetPack {row.jetpack or 'unknown'}")
-    return Asked(row.l4t if row.l4t == version else version, row, part.place)
+    return Asked(l4t=row.l4t if row.l4t == version else version, row=row, origin=part.place)
 
 
 def _complete(part: TargetPart, notices: list[str]) -> Version:
@@ -118,7 +118,7 @@ def _of_board(part: TargetPart) -> Asked:
             f"{part}: {board.name} has L4T releases of its own",
             hint=f"name one: --target {board.id},r36.4.3",
         )
-    return Asked(row.l4t, row, f"newest known for {part.value}")
+    return Asked(l4t=row.l4t, row=row, origin=f"newest known for {part.value}")
 
 
 def _plain(jetpack: str | None) -> str:
