@@ -41,7 +41,16 @@ OPTIONS: dict[str, Setting] = {
     "logs": Setting(kind=Path, default=ROOT / "logs", help="one folder per build"),
     "cache": Setting(kind=Path, default=Path("~/.cache/jetson-containers"), help="indexes and registry listings"),
     "registries": Setting(
-        kind=list, default=["docker.io/dustynv"], help="where autotag looks: REGISTRY/NAMESPACE, in order"
+        kind=list,
+        default=[
+            "docker.io/dustynv",
+            "ghcr.io/nvidia-ai-iot",
+            "docker.io/vllm/vllm-openai",
+            "nvcr.io/nvidia/vllm",
+            "nvcr.io/nvidia/sglang",
+            "docker.io/ollama/ollama",
+        ],
+        help="where autotag looks, in order: REGISTRY/NAMESPACE, or a repository of facts/images.yaml",
     ),
     "insecure_registries": Setting(
         kind=list, default=[], help="registries spoken to over plain HTTP (loopback always is)"
