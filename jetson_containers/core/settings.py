@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import mirrors
 from jetson_containers.core.errors import ConfigError
 from jetson_containers.core.suggest import did_you_mean
 
@@ -66,6 +67,11 @@ OPTIONS: dict[str, Setting] = {
         kind=Path, default=None, help="directory of wheels that pip prefers during builds", env=("PIP_FIND_LINKS",)
     ),
     "index_url": Setting(kind=str, default="", help="package index pip uses during builds", env=("PIP_INDEX_URL",)),
+    "mirrors": Setting(
+        kind=dict,
+        default={},
+        help='other servers for builds: {"git": {"https://github.com/": URL}, "python": URL}, without credentials',
+    ),
     "engine": Setting(kind=str, default="auto", help="builder: auto, buildx, buildkit or legacy"),
     "stage_registry": Setting(
         kind=str, default="", help="REGISTRY/NAMESPACE where builds look for stages by key, and push them"
@@ -220,6 +226,8 @@ def _convert(name: str, raw: Any, origin: str) -> Any:
             return _to_count(raw)
         if option.kind is Path:
             return Path(str(raw)).expanduser() if raw not in (None, "") else None
+        if option.kind is dict:
+            return mirrors.parse(raw)
         if option.kind is list:
             return _package_dirs(raw) if name == "package_dirs" else _to_list(raw)
         return str(raw)

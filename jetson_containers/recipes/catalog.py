@@ -367,6 +367,9 @@ def _joined(
         packages, about_patterns = without_patterns(packages, platform)
         packages, about_aliases = settled(with_families(packages), platform)
         notices += [*about_patterns, *about_aliases]
+    further: Mapping[str, str] = {}
+    if added or any(package.adaptable for package in packages.values()):
+        packages, further = _on_our_base_stages(packages, candidates, found, added, platform)
     available, absent = _sorted_out(packages, platform)
     errors = tuple(error for candidate in candidates for error in broken.get(candidate.path, ()))
     return Contents(
@@ -374,8 +377,30 @@ def _joined(
         absent=absent,
         broken=errors,
         notices=(*notices, *_alias_notices(available)),
-        inputs=dict(inputs),
+        inputs={**inputs, **further},
     )
+
+
+def _on_our_base_stages(
+    packages: dict[str, Package],
+    candidates: Sequence[RecipeDirectory],
+    found: Mapping[Path, Sequence[Package]],
+    added: Set[str],
+    platform: Platform,
+) -> tuple[dict[str, Package], Mapping[str, str]]:
+    """The packages, those written for upstream's base stages with what stands for these here; and the files read."""
+    from jetson_containers.recipes.upstream import base_stages, forms
+
+    ours = {name for name in base_stages.CONTRACTS if name in packages and name not in added}
+    here = {name for name in ours if _is_here(packages[name], platform)}
+    plain = {
+        package.name
+        for candidate in candidates
+        for package in found.get(candidate.path, ())
+        if here and package.name in added and not package.adaptable and forms.is_plain(candidate)
+    }
+    provided = base_stages.with_base_stages(packages, plain, here, platform)
+    return provided.packages, provided.inputs
 
 
 def _called_like_a_family(packages: Mapping[str, Package], added: Set[str], platform: Platform) -> dict[str, Package]:
