@@ -16,6 +16,7 @@ from jetson_containers.cli.app import GLOBAL_NAMES, App
 from jetson_containers.cli.main import cli
 from jetson_containers.core.settings import OPTIONS
 from tests.lint.reads import Package
+from tests.lint.sources import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +32,7 @@ WITHOUT_EFFECT = {("build", "no_github_api")}
 def package() -> Package:
     """The modules of jetson_containers."""
     paths = sorted((ROOT / "jetson_containers").rglob("*.py"))
-    return Package(trees={str(path): ast.parse(path.read_text(encoding="utf-8")) for path in paths})
+    return Package(trees={str(path): parsed(path) for path in paths})
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.lint.sources import parsed
 from tests.lint.test_layers import ROOT
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ INTERFACE = "is the interface of"  # what the docstring of an `__init__` with re
 def sources(*folders: str) -> dict[str, ast.Module]:
     """The modules of our folders by their path."""
     paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
-    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+    return {path.relative_to(ROOT).as_posix(): parsed(path) for path in paths}
 
 
 def long_functions(tree: ast.AST) -> Iterator[str]:
