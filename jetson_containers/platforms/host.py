@@ -29,7 +29,7 @@ MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64"
 ELSEWHERE = "name the platform yourself: --target r36.4.3, --target x86_64,cu128, --target x86_64,cpu …"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HostFacts:
     """A machine. `memory` is MemTotal in bytes; `toolkit` (the host's own CUDA) is only ever reported."""
 
