@@ -46,8 +46,8 @@ SIZES = re.compile(
     r"|num_kv_shared_layers|laurel_rank|altup_num_inputs|global_head_dim|num_global_key_value_heads|block_\w*ff\w*"
     r"|block_multiple_of|sliding_window(_pattern)?|type_vocab_size|n_positions|n_embd|n_layer|n_head|n_inner)"
 )
-# A gate in an encoder's feed-forward block is told by its activation.
-ACTIVATION = "hidden_act"
+# Of encoders: the activation tells whether the feed-forward blocks have a gate, a name stands for one that is known.
+NAMES = {"hidden_act": "silu", "architecture": ""}
 ONLY_BOOLEANS = ("tie_word_embeddings", "block_auto_adjust_ff_dim", "vision_use_head")
 
 
@@ -78,8 +78,8 @@ def read(sources: list[str], wanted: frozenset[str]) -> dict[str, dict[str, Any]
     for values in found.values():
         if kind := _literal(values.get("model_type")):
             sizes[kind] = {key: _literal(value) for key, value in values.items() if SIZES.fullmatch(key)}
-            if "vision" in str(kind) and ACTIVATION in values:
-                sizes[kind][ACTIVATION] = _literal(values[ACTIVATION])
+            if "vision" in str(kind):
+                sizes[kind] |= {name: _literal(values[name]) for name in NAMES if name in values}
             parts[kind] = dict(_parts(values, found))
     chosen = set(wanted & set(sizes))
     for _ in range(3):
@@ -128,7 +128,7 @@ def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
             (type(value) in {int, float} and value)
             or several
             or (isinstance(value, bool) and key in ONLY_BOOLEANS)
-            or value == "silu"
+            or (isinstance(value, str) and value and NAMES.get(key) in {"", value})
         ):
             kept[key] = list(value) if several else value
     return kept

@@ -13,7 +13,7 @@ from jetson_containers.core.facts import load_facts, plain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Without these a configuration is no whole one: they are assumed only of a model inside another.
+# Every whole configuration states these: they are assumed only of a model inside another.
 _OWN = frozenset(
     {
         "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "intermediate_size", "n_embd",

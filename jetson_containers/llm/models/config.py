@@ -389,7 +389,7 @@ _NAMED_ENCODERS = {"mobilenetv5_300m_enc": 300_000_000}
 
 
 def _of_other_kinds(tower: Keys) -> int:
-    """Weights of an encoder that is no plain transformer; 0 of others."""
+    """Weights of an encoder of another kind than a plain transformer; 0 of a plain one."""
     if named := _NAMED_ENCODERS.get(str(tower.get("architecture"))):
         return named
     kind = str(tower.get("model_type") or "")
