@@ -16,7 +16,7 @@ from jetson_containers.plan.final_name import final_name
 from jetson_containers.platforms import detect
 from jetson_containers.platforms.platform import default_base_image, release
 from jetson_containers.platforms.target import SUPPORTED_TARGETS
-from jetson_containers.recipes.catalog import load, preferred
+from jetson_containers.recipes.catalog import load_each, preferred
 from jetson_containers.recipes.docs import FENCE, about, first_paragraph, readme
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Family:
 
 def families(trees: Sequence[Path], targets: Sequence[str] = SUPPORTED_TARGETS) -> list[Family]:
     """Read the trees for all platforms. Raises the first RecipeError: a catalogue with holes would be wrong."""
-    catalogs = {target: load(trees, detect.parse_target(target)) for target in targets}
+    catalogs = dict(zip(targets, load_each(trees, map(detect.parse_target, targets)), strict=True))
     for catalog in catalogs.values():
         if catalog.broken:
             raise catalog.broken[0]

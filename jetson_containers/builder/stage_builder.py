@@ -213,9 +213,18 @@ class StageBuilder:
             ca_bundle=options.ca_bundle,
             wheelhouse=options.wheelhouse if installs_wheels(stage.dockerfile, context, shared.values()) else None,
             index_url=options.index_url,
+            variables=self._variables(definition),
             timeout=definition.timeout if definition else None,
             jobs=jobs if takes_jobs(stage.dockerfile) and not own.keys() & set(JOB_ARGS) else 0,
         )
+
+    def _variables(self, definition: Package | None) -> dict[str, str]:
+        """The variables of a stage's commands: the recipe's, then the user's; the user's index counts for uv too."""
+        found = {**(definition.variables if definition else {}), **self.options.variables}
+        if self.options.index_url:
+            found.pop("PIP_INDEX_URL", None)  # the engine is given it as `index_url`
+            found["UV_DEFAULT_INDEX"] = self.options.index_url
+        return found
 
     def platform(self, node: Node) -> str | None:
         """Name the docker platform of a stage, when it is not the engine's own."""

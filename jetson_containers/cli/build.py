@@ -369,6 +369,7 @@ def _decided(app: App, plans: tuple[BuildPlan, ...], given: BuildArguments) -> l
 
 def _build_options(app: App, given: BuildArguments, gpu: tuple[str, ...]) -> BuildOptions:
     from jetson_containers.builder.run import BuildOptions
+    from jetson_containers.core import mirrors
 
     settings = app.settings
     return BuildOptions(
@@ -387,7 +388,8 @@ def _build_options(app: App, given: BuildArguments, gpu: tuple[str, ...]) -> Bui
         proxies=proxies(app.settings.env) if given.use_proxy else {},
         ca_bundle=settings["ca_bundle"],
         wheelhouse=settings["wheelhouse"],
-        index_url=settings["index_url"],
+        index_url=settings["index_url"] or settings["mirrors"].get("python", ""),
+        variables=mirrors.git_variables(settings["mirrors"].get("git", {})),
         cache_from=given.cache_from or tuple(split_list(os.environ.get("BUILDKIT_CACHE_FROM"))),
         cache_to=given.cache_to or tuple(split_list(os.environ.get("BUILDKIT_CACHE_TO"))),
         progress="json" if given.progress == "rawjson" else given.progress,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import mirrors
 from jetson_containers.core.errors import ConfigError
 from jetson_containers.core.suggest import did_you_mean
 
@@ -62,6 +63,9 @@ OPTIONS: dict[str, Setting] = {
     ),
     "wheelhouse": Setting(Path, None, "directory of wheels that pip prefers during builds", ("PIP_FIND_LINKS",)),
     "index_url": Setting(str, "", "package index pip uses during builds", ("PIP_INDEX_URL",)),
+    "mirrors": Setting(
+        dict, {}, 'other servers for builds: {"git": {"https://github.com/": URL}, "python": URL}, without credentials'
+    ),
     "engine": Setting(str, "auto", "builder: auto, buildx, buildkit or legacy"),
     "stage_registry": Setting(str, "", "REGISTRY/NAMESPACE where builds look for stages by key, and push them"),
     "jobs": Setting(int, 0, "stages built at the same time; 0: as memory and cores allow"),
@@ -214,6 +218,8 @@ def _convert(name: str, raw: Any, origin: str) -> Any:
             return _to_count(raw)
         if option.kind is Path:
             return Path(str(raw)).expanduser() if raw not in (None, "") else None
+        if option.kind is dict:
+            return mirrors.parse(raw)
         if option.kind is list:
             return _package_dirs(raw) if name == "package_dirs" else _to_list(raw)
         return str(raw)

@@ -85,6 +85,7 @@ def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "") -
         ca_bundle=request.ca_bundle is not None,
         wheelhouse=request.wheelhouse is not None,
         index_url=bool(request.index_url),
+        variables=request.variables,
         base_user=base_user,
         path=path,
     )

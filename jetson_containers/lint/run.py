@@ -23,7 +23,7 @@ from jetson_containers.plan import keys
 from jetson_containers.platforms import detect
 from jetson_containers.platforms.target import SUPPORTED_TARGETS
 from jetson_containers.recipes import templating
-from jetson_containers.recipes.catalog import load
+from jetson_containers.recipes.catalog import load_each
 from jetson_containers.recipes.files import LARGEST, is_file, read_text
 from jetson_containers.recipes.package import read_directory, render
 from jetson_containers.recipes.tree import scan
@@ -66,7 +66,7 @@ def lint(
     `targets` are the platforms whose closures are checked. Raises NothingMatchedError, ConfigError for a tree that
     is not there, TargetError.
     """
-    catalogs = {target: load(trees, detect.parse_target(target)) for target in targets}
+    catalogs = dict(zip(targets, load_each(trees, map(detect.parse_target, targets)), strict=True))
     wanted = _selected(trees, catalogs.values(), patterns)
     files = Files()
     members = _by_folder(wanted, catalogs.values())

@@ -61,6 +61,7 @@ class Package:
     tree: Path | None = None  # what it belongs to; its own directory if None
     added: Mapping[str, str] = field(default_factory=dict)  # files of its build context that stand in no tree: texts
     adaptable: bool = False  # of upstream's format, where a nearer pin overrides one of its own
+    variables: Mapping[str, str] = field(default_factory=dict)  # of its build's commands; not in the image or the key
     replaces: str = ""  # file:line of the definition whose name it takes, being in a directory that the user added
 
 

@@ -71,6 +71,13 @@ class RegistryClient:
             found += page.get("tags") or []
         return tuple(dict.fromkeys(found))
 
+    def repositories(self, namespace: ImageRepository) -> tuple[str, ...]:
+        """The repositories below a namespace; empty where the registry has none. Most hosted registries refuse."""
+        found: list[str] = []
+        for page in self._pages(namespace, f"/v2/_catalog?n={PAGE}", scope="registry:catalog:*"):
+            found += page.get("repositories") or []
+        return tuple(name for name in found if name.startswith(f"{namespace.path}/"))
+
     def digest(self, repository: ImageRepository, reference: str) -> str | None:
         """The digest a tag points to (of the index, for a multi-platform tag); None when there is no such tag."""
         path = _manifest_path(repository, reference)

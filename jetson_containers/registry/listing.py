@@ -96,6 +96,18 @@ class Listings:
         self._write(listing)
         return listing
 
+    def ask(self, repository: ImageRepository) -> TagListing:
+        """List one repository from its registry, whatever is kept. Raises RegistryError."""
+        listing = self._ask(repository, None)
+        self._write(listing)
+        return listing
+
+    def hub_repositories(self, namespace: ImageRepository) -> dict[str, int]:
+        """The repositories of a namespace of Docker Hub, with how often each was pulled."""
+        from jetson_containers.registry import dockerhub
+
+        return dockerhub.list_repositories(self.client.transport, namespace.path, base=self._hub or dockerhub.HUB)
+
     def get_all(self, repositories: Sequence[ImageRepository]) -> list[TagListing | RegistryError]:
         """List several at once; a failure stands in the place of its listing."""
         return _parallel(self._get_or_error, repositories)

@@ -10,8 +10,13 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jetson_containers.registry.types import ImageRepository, Tag, TagListing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 SNAPSHOT = Path(__file__).resolve().parent.parent / "facts" / "registries.json"
 
@@ -41,6 +46,16 @@ def read(path: Path) -> Snapshot:
         found[repository] = TagListing(repository, tags, entry.get("fetched", data["fetched"]), "snapshot")
     namespaces = tuple(ImageRepository.parse(name) for name in data["namespaces"])
     return Snapshot(namespaces=namespaces, listings=found, fetched=data["fetched"])
+
+
+def text(data: Mapping[str, Any]) -> str:
+    """Write a list in this format, a line per repository, so that a change can be read."""
+    head = _dump({key: value for key, value in data.items() if key != "repositories"})
+    return f'{head[:-1]},"repositories":[\n' + ",\n".join(map(_dump, data["repositories"])) + "\n]}\n"
+
+
+def _dump(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def has(repository: ImageRepository) -> bool:

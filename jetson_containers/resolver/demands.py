@@ -130,7 +130,7 @@ class Demands:
     def _no_version(self, dependency: Dependency, family: str, by: str) -> JetsonError:
         asked = f", which `{by}` asks for," if by else ""
         here = ", ".join(package.name for package in self.catalog.members(family))
-        absent = [item for item in self.catalog.absent.values() if item.package.family == family]
+        absent = self.catalog.absent_members(family)
         fitting = [item for item in absent if dependency.accepts(item.package.version)]
         message = f"no version of `{family}` on this platform satisfies `{dependency}`{asked.rstrip(',')}"
         if fitting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,13 @@ import pytest
 from jetson_containers.cli.app import GLOBAL_NAMES
 from jetson_containers.cli.main import cli
 from jetson_containers.core.settings import OPTIONS
+from tests.lint.sources import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = {path: ast.parse(path.read_text()) for path in (ROOT / "jetson_containers").rglob("*.py")}
+SOURCES = sorted((ROOT / "jetson_containers").rglob("*.py"))
 
 # Upstream's options that change nothing here; their help says so.
 WITHOUT_EFFECT = {("build", "no_github_api")}
@@ -36,19 +38,25 @@ def commands(group: click.Command, prefix: str = "") -> Iterator[tuple[str, clic
         yield from commands(found, f"{prefix} {name}".strip())
 
 
-def reads(name: str) -> bool:
-    """Whether a value of that name is read anywhere: as a variable, an attribute or a key."""
-    return any(_reads(node, name) for tree in SOURCES.values() for node in ast.walk(tree))
+@cache
+def read_names() -> frozenset[str]:
+    """Every name that a value is read by anywhere: of a variable, an attribute or a key."""
+    names = (_read(node) for path in SOURCES for node in ast.walk(parsed(path)))
+    return frozenset(name for name in names if name is not None)
 
 
-def _reads(node: ast.AST, name: str) -> bool:
+def _read(node: ast.AST) -> str | None:
     if isinstance(node, ast.Name):
-        return node.id == name and isinstance(node.ctx, ast.Load)
+        return node.id if isinstance(node.ctx, ast.Load) else None
     if isinstance(node, ast.Attribute):
-        return node.attr == name and isinstance(node.ctx, ast.Load)
+        return node.attr if isinstance(node.ctx, ast.Load) else None
     if isinstance(node, ast.Subscript):
-        return isinstance(node.slice, ast.Constant) and node.slice.value == name
-    return False
+        return _text(node.slice)
+    return None
+
+
+def _text(node: ast.expr) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def takes(command: click.Command) -> set[str]:
@@ -66,28 +74,44 @@ def test_options_of_a_command_are_read(name: str) -> None:
     """A value that no code reads is an option without effect."""
     command = dict(commands(cli))[name]
     ignored = {option for where, option in WITHOUT_EFFECT if where == name}
-    assert {option for option in takes(command) if not reads(option)} == ignored
+    assert takes(command) - read_names() == ignored
 
 
 def test_unread_names_are_recognized() -> None:
     """The check would find an option that nothing reads."""
-    assert not reads("jetson_no_such_option")
-    assert reads("keep_going")
+    assert "jetson_no_such_option" not in read_names()
+    assert "keep_going" in read_names()
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("kept = given", ["given"]),
+        ("given.kept", ["given", "kept"]),
+        ("given['kept']", ["given", "kept"]),
+        ("given.kept = 3", ["given"]),
+        ("'kept'", []),
+        ("def kept(given): pass", []),
+    ],
+)
+def test_names_are_read_as_variable_attribute_or_key(source: str, names: list[str]) -> None:
+    """Setting a value or naming it in a text does not read it."""
+    assert sorted(filter(None, map(_read, ast.walk(ast.parse(source))))) == names
 
 
 def test_settings_are_read() -> None:
     """Each setting is read by its name."""
     called = {
         node.args[0].value
-        for tree in SOURCES.values()
-        for node in ast.walk(tree)
+        for path in SOURCES
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)
         if isinstance(node.func, ast.Attribute) and node.func.attr == "path"
     }
     keys = {
         node.slice.value
-        for tree in SOURCES.values()
-        for node in ast.walk(tree)
+        for path in SOURCES
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)
     }
     assert {name for name in OPTIONS if name not in called | keys} == set()

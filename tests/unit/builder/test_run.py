@@ -361,6 +361,17 @@ def test_build_request_holds_base_arguments_and_labels(site: Site) -> None:
     assert request.tag == "jetson-containers/stage:a"
 
 
+def test_build_request_variables_are_the_recipes_and_the_users(site: Site) -> None:
+    """The user's variables win over the recipe's, and the user's index counts for pip and for uv."""
+    own = {"PIP_INDEX_URL": "http://own/", "UV_DEFAULT_INDEX": "http://own/", "TAR_INDEX_URL": ""}
+    site.run(plan(stage("a", definition=package("a", variables=own))), variables={"TAR_INDEX_URL": "http://tar/"})
+    assert site.engine.requests[-1].variables == {**own, "TAR_INDEX_URL": "http://tar/"}
+    site.run(plan(stage("b", definition=package("b", variables=own))), index_url="http://index/simple")
+    request = site.engine.requests[-1]
+    assert request.variables == {"TAR_INDEX_URL": "", "UV_DEFAULT_INDEX": "http://index/simple"}
+    assert request.index_url == "http://index/simple"
+
+
 def test_build_request_names_a_foreign_platform(site: Site) -> None:
     """A foreign platform is named to the engine."""
     tegra = replace(PLATFORM, arch=Arch.TEGRA)
