@@ -34,7 +34,7 @@ HEADER = """\
 # What decides how much a model weighs; what is only about training, sampling or code paths is left out.
 SIZES = re.compile(
     r"(hidden_size|(num_)?hidden_layers|num_attention_heads|num_key_value_heads|head_dim|intermediate_size|vocab_size"
-    r"|tie_word_embeddings|depth|embed_dim|out_hidden_size|spatial_merge_size|num_heads|mlp_ratio|patch_size|in_channels"
+    r"|tie_word_embeddings|depth|embed_dim|out_hidden_size|spatial_merge_size|num_heads|mlp_ratio|(temporal_)?patch_size|in_channels"
     r"|num_channels|num_position_embeddings|image_size|vision_use_head|position_embedding_size"
     r"|linear_(num|key|value)_\w+|mamba_(d_\w+|n_\w+|num_heads|head_dim|expand|dt_rank)|ssm_state_size|state_size|n_groups|expand"
     r"|conv_L_cache|conv_dim|lru_width|attn_layer_(period|offset)|expert_layer_(period|offset)"

@@ -463,7 +463,9 @@ def _encoders(config: Mapping[str, Any], depth: int = _DEPTH) -> Iterator[tuple[
             "vision_tower_cfg",
             "vision_encoder",
         }:
-            kind = str(value.get("model_type") or assumed.part(str(config.get("model_type") or ""), key))
+            outer, kind = str(config.get("model_type") or ""), str(value.get("model_type") or "")
+            if kind in {"", outer}:  # older ones give an encoder the type of the whole
+                kind = assumed.part(outer, key)
             taken = assumed.sizes(kind)
             if value or taken:
                 yield key, Keys(values=value, assumed=taken), config
