@@ -168,41 +168,25 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
     _refuse_adapter(config, origin)
     text, taken = _text_model(config)
     keys = Keys(values=text, assumed=taken)
-    family = str(text.get("model_type") or "")
-    architectures = config.get("architectures") or text.get("architectures") or [""]
+    architecture = _architecture(config, text)
     # InternLM2 checkpoints first had `model_type: internlm`; the class name tells them apart.
-    architecture = str(architectures[0]) if isinstance(architectures, (list, tuple)) else str(architectures)
-    if architecture.startswith("InternLM2"):
-        family = "internlm2"
-    hidden = _number(keys, origin, "hidden_size", "n_embd", "d_model", "n_embed")
-    layers = _layers(keys, origin)
-    heads = _heads(keys, origin, family)
-    kv_heads = _kv_heads(keys, family, heads)
-    shape = Shape(
-        family=family.removesuffix("_text"),
-        layers=layers,
-        hidden=hidden,
-        intermediate=_intermediate(keys, family, hidden),
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=_head_dim(keys, origin, hidden, heads) if heads else 0,
-        gated=_is_gated(keys, family),
-    )
+    family = "internlm2" if architecture.startswith("InternLM2") else str(text.get("model_type") or "")
+    shape = _shape(keys, origin, family)
     blocks = read(keys, shape)
     check_positive(blocks, origin)
     outer = str(config.get("model_type") or "")
     vocab = _number(keys, origin, "vocab_size", "padded_vocab_size")
     extra, other = _further(keys, shape, vocab)
-    towers, unmeasured = _towers(config, hidden)
+    towers, unmeasured = _towers(config, shape.hidden)
     return ModelConfig(
         architecture=architecture,
         model_type=outer if outer and text.get("model_type") != outer else family,
         text_type=family,
-        layers=layers,
-        hidden=hidden,
+        layers=shape.layers,
+        hidden=shape.hidden,
         intermediate=shape.intermediate,
-        heads=heads,
-        kv_heads=kv_heads,
+        heads=shape.heads,
+        kv_heads=shape.kv_heads,
         head_dim=shape.head_dim,
         vocab=vocab,
         tied=bool(_tied(config, keys, family)),
@@ -222,6 +206,27 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
         drafts=_drafts(keys, shape, blocks, vocab),
         unread=(*_unread(keys), *unmeasured),
     )  # fmt: skip
+
+
+def _architecture(config: Mapping[str, Any], text: Mapping[str, Any]) -> str:
+    architectures = config.get("architectures") or text.get("architectures") or [""]
+    return str(architectures[0]) if isinstance(architectures, (list, tuple)) else str(architectures)
+
+
+def _shape(keys: Keys, origin: str, family: str) -> Shape:
+    hidden = _number(keys, origin, "hidden_size", "n_embd", "d_model", "n_embed")
+    layers = _layers(keys, origin)
+    heads = _heads(keys, origin, family)
+    return Shape(
+        family=family.removesuffix("_text"),
+        layers=layers,
+        hidden=hidden,
+        intermediate=_intermediate(keys, family, hidden),
+        heads=heads,
+        kv_heads=_kv_heads(keys, family, heads),
+        head_dim=_head_dim(keys, origin, hidden, heads) if heads else 0,
+        gated=_is_gated(keys, family),
+    )
 
 
 def from_mlc(config: Mapping[str, Any], origin: str = "mlc-chat-config.json") -> ModelConfig:
