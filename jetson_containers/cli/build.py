@@ -320,7 +320,9 @@ def _assemble(app: App, given: BuildArguments, options: PlanOptions, base: Any) 
     from jetson_containers.platforms.target import version_variables
 
     skip = tuple(split_list(given.skip_packages))
-    request = Request(given.packages, given.multiple, skip, version_variables(os.environ))
+    request = Request(
+        packages=given.packages, multiple=given.multiple, skip=skip, variables=version_variables(os.environ)
+    )
     return assemble(
         request, base.platform, app.catalog_for, replace(options, base=base.reference), base_digest=base.digest or ""
     )
@@ -409,7 +411,7 @@ def _gpu_options(app: App) -> tuple[str, ...]:
     from jetson_containers.launch.gpu import gpu_part
     from jetson_containers.launch.parts import LaunchHost
 
-    host = LaunchHost(app.platform, app.engine.run_capabilities, app.settings.env)
+    host = LaunchHost(platform=app.platform, capabilities=app.engine.run_capabilities, env=app.settings.env)
     _, part = gpu_part(host, docker_options.parse(["image"]), no_gpu=False)
     for notice in part.notices:
         app.console.detail(notice.text)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["RULES", "LintFinding", "LintSeverity", "Report", "lint"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """All findings, sorted by file and line; `notices` say what could not be checked."""
 
@@ -92,7 +92,7 @@ def lint(
         for path, text in files.texts.items()
         if path in shared or any(path.is_relative_to(folder) for folder in wanted)
     }
-    return Report(tuple(settle(found, mine)), len(wanted), notices)
+    return Report(findings=tuple(settle(found, mine)), packages=len(wanted), notices=notices)
 
 
 def _everything(catalogs: Iterable[Catalog]) -> list[Package]:
@@ -190,7 +190,7 @@ def _dockerfiles(
         text = folder.files.text(path)
         if name.endswith(".j2"):
             text = _rendered(text, owner, path)
-        yield Text(path, text, folder), kept, off
+        yield Text(path=path, text=text, folder=folder), kept, off
 
 
 def _rendered(text: str, package: Package, path: Path) -> str:

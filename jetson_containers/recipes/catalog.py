@@ -43,7 +43,7 @@ BUILT_IN = ROOT / "packages"
 LIST_HINT = "`jetson-containers list` shows all packages, `jetson-containers search TEXT` looks in their descriptions"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Catalog:
     """The packages of some trees on one platform. `available` and `absent` are keyed by full name, sorted.
 
@@ -211,9 +211,9 @@ class Catalog:
     def own(self) -> Catalog:
         """The packages of our own format only, as if no tree of upstream's format stood beside them."""
         return Catalog(
-            self.platform,
-            {name: package for name, package in self.available.items() if not package.adaptable},
-            {name: absent for name, absent in self.absent.items() if not absent.package.adaptable},
+            platform=self.platform,
+            available={name: package for name, package in self.available.items() if not package.adaptable},
+            absent={name: absent for name, absent in self.absent.items() if not absent.package.adaptable},
         )
 
     @cached_property
@@ -324,12 +324,12 @@ def preferred(packages: Iterable[Package]) -> list[Package]:
 
 def _catalog(contents: Contents, platform: Platform) -> Catalog:
     return Catalog(
-        platform,
-        {package.name: package for package in contents.available},
-        {absent.package.name: absent for absent in contents.absent},
-        tuple(error for error, _ in contents.broken),
-        contents.notices,
-        _first_wins((name, error) for error, names in contents.broken for name in names),
+        platform=platform,
+        available={package.name: package for package in contents.available},
+        absent={absent.package.name: absent for absent in contents.absent},
+        broken=tuple(error for error, _ in contents.broken),
+        notices=contents.notices,
+        broken_names=_first_wins((name, error) for error, names in contents.broken for name in names),
     )
 
 
@@ -418,7 +418,13 @@ def _joined(
         packages, further = _on_our_base_stages(packages, candidates, found, added, platform)
     available, absent = _sorted_out(packages, platform)
     errors = tuple(error for candidate in candidates for error in broken.get(candidate.path, ()))
-    return Contents(available, absent, errors, (*notices, *_alias_notices(available)), {**inputs, **further})
+    return Contents(
+        available=available,
+        absent=absent,
+        broken=errors,
+        notices=(*notices, *_alias_notices(available)),
+        inputs={**inputs, **further},
+    )
 
 
 def _from(candidate: RecipeDirectory, found: Mapping[Path, Sequence[Package]]) -> list[Package]:
@@ -476,11 +482,11 @@ def _sorted_out(packages: Mapping[str, Package], platform: Platform) -> tuple[tu
     for _, package in sorted(packages.items()):
         rules = check_all(package.requires, platform)
         if package.disabled:
-            absent.append(Absent(package, "disabled", rules))
+            absent.append(Absent(package=package, reason="disabled", rules=rules))
         elif all(rule.ok for rule in rules):
             available.append(package)
         else:
-            absent.append(Absent(package, explain(rules), rules))
+            absent.append(Absent(package=package, reason=explain(rules), rules=rules))
     return tuple(available), tuple(absent)
 
 

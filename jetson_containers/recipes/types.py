@@ -24,7 +24,7 @@ class Artifacts:
     depends: tuple[Dependency, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Package:
     """One buildable (or meta) package for one platform; all templates rendered."""
 
@@ -66,7 +66,7 @@ class Package:
     replaces: str = ""  # file:line of the definition whose name it takes, being in a directory that the user added
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RuleResult:
     """One rule's verdict; `reason` is a sentence in either case."""
 
