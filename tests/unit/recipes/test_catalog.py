@@ -491,7 +491,7 @@ def test_spelled_takes_an_exact_name_first_and_never_guesses() -> None:
 
 
 def test_spelled_knows_versions_too() -> None:
-    """Case, blanks, `-` and `_` make no difference in a version; an exact one comes first, two candidates are an error."""
+    """Case, blanks, `-` and `_` make no difference in a version; an exact one comes first."""
     names = ("tool:v1.2-Full_Cuda", "tool:b77", "tool:x-y", "tool:x_y")
     found = Catalog(platform=ORIN, available={name: package(name) for name in names})
     assert found.spelled("Tool:B77") == "tool:b77"
