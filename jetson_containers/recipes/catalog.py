@@ -19,6 +19,7 @@ from jetson_containers.core.errors import (
     UsageError,
     command,
 )
+from jetson_containers.core.settings import ROOT
 from jetson_containers.core.suggest import closest
 from jetson_containers.core.versions import in_series, same_version, version_key
 from jetson_containers.recipes import files
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Absent", "Catalog", "load", "load_each", "preferred"]
 
 T = TypeVar("T")
+
+BUILT_IN = ROOT / "packages"
 
 LIST_HINT = "`jetson-containers list` shows all packages, `jetson-containers search TEXT` looks in their descriptions"
 
@@ -404,7 +407,7 @@ def _joined(
     notices = list(remarks)
     added: set[str] = set()  # names defined in directories that the user added
     for candidate in candidates:
-        for package in found.get(candidate.path, ()):
+        for package in _from(candidate, found):
             first = packages.setdefault(package.name, package)
             if candidate.tree not in built_in and first is package:
                 added.add(package.name)
@@ -441,6 +444,14 @@ def _joined(
         notices=(*notices, *_alias_notices(available)),
         inputs={**inputs, **further},
     )
+
+
+def _from(candidate: RecipeDirectory, found: Mapping[Path, Sequence[Package]]) -> list[Package]:
+    """The packages of a directory, with the tree they come from where that is not the built-in one."""
+    packages = list(found.get(candidate.path, ()))
+    if candidate.tree == BUILT_IN:
+        return packages
+    return [replace(package, further_tree=str(candidate.tree)) for package in packages]
 
 
 def _on_our_base_stages(
