@@ -322,7 +322,7 @@ def test_dry_run_of_the_command_follows_its_options(
     found = dry_run(capsys, *argv, "numpy")
     assert {each["state"] for each in found["stages"]} == states
     assert list(found["stages"][0]) == [
-        "package", "kind", "key", "parent", "image", "depends", "state", "layers", "needed",
+        "package", "kind", "key", "parent", "image", "depends", "state", "layers", "needed", "tree",
     ]  # fmt: skip
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 RUNTIME: Runtime = Mlc()
+
+
 MLC = Mlc()
 
 

@@ -77,7 +77,7 @@ def test_mlc_missing_toolchain_is_named_with_a_remedy(place: str) -> None:
             )
             assert verdict.ok is ok
             assert ok or (tool.missing in verdict.reason and tool.remedy == verdict.instead)
-    assert bool(devices.toolchains(where)) == (place != "cuda")
+    assert bool(devices.toolchains(where)) == (place not in {"cuda", "cpu"})
 
 
 def test_mlc_toolchain_probes_are_shell_that_answers(tmp_path: Path) -> None:

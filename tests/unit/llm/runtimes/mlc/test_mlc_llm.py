@@ -15,6 +15,8 @@ from tests.unit import mlc_options
 from tests.unit.llm.runtimes.mlc.helpers import CONFIGS, MLC, RUNTIME, job, target
 
 FIRST_SERVE = "usage: MLC LLM Serve CLI [--mode M] [--model-lib-path P] [--max-batch-size N] [--max-total-seq-length N]"
+
+
 TODAYS_SERVE = "usage: MLC LLM Serve CLI [--mode M] [--model-lib LIB] [--overrides O] [--api-key K]"
 
 
