@@ -7,14 +7,16 @@ processes are gone, its container is removed and its temporary files are deleted
 from __future__ import annotations
 
 import functools
+import json
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import BuildError, NotReadyError, RegistryError
 from jetson_containers.core.process import TAIL, Children, FinishedProcess
 from jetson_containers.engine import argv, emulation
-from jetson_containers.engine.interface import Builder, BuildTimeoutError, LocalImage, RunResult
+from jetson_containers.engine.interface import Builder, BuildRequest, BuildTimeoutError, LocalImage, RunResult
 from jetson_containers.engine.messages import DETAIL_LINES, translate
 from jetson_containers.engine.probe import Client, ProbedHost, major, probe, run_capabilities, unprobed_client
 from jetson_containers.engine.queries import Queries, is_missing, local_image
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import BuildRequest, Capabilities, RunCapabilities
+    from jetson_containers.engine.interface import Capabilities, RunCapabilities
     from jetson_containers.engine.probe import ProbeAnswer
 
 KEEP_LINES = 100_000  # of a container's output
@@ -224,6 +226,42 @@ class DockerEngine:
                 self.untag(base)
         if ended.exit_code != 0:
             raise translate(ended.output, f"labelling `{source}`")
+
+    def flatten(self, source: str, target: str) -> None:
+        """Make `target` of the files and the configuration of `source`, in one layer.
+
+        Raises NotReadyError for an image that is not here or cannot be written out, BuildError as `build`.
+        """
+        from jetson_containers.engine import flatten
+
+        image = self.image(source)
+        if image is None:
+            raise NotReadyError(f"no image `{source}` in the local store")
+        words = argv.docker(self.capabilities, "image", "inspect", "--format", "{{json .Config}}", image.id)
+        config = json.loads(self._host.ask(words).out or "{}")
+        name = f"jetson-containers-flatten-{os.getpid()}"
+        with tempfile.TemporaryDirectory(prefix="jetson-containers-flatten-") as folder:
+            for step in (
+                ("container", "create", "--name", name, image.id, "true"),
+                ("container", "export", "--output", f"{folder}/{flatten.ROOTFS}", name),
+            ):
+                ended = self._run(argv.docker(self.capabilities, *step), None, env={})
+                if ended.exit_code != 0:
+                    self._remove_container(name)
+                    raise translate(ended.output, f"writing out `{source}`")
+            self._remove_container(name)
+            request = BuildRequest(
+                context=Path(folder),
+                dockerfile=flatten.dockerfile(config),
+                tag=target,
+                platform=None if image.architecture == self._own_architecture() else f"linux/{image.architecture}",
+                network="none",
+            )
+            self.build(request, lambda _: None)
+
+    def _own_architecture(self) -> str:
+        native = self.capabilities.platforms[0] if self.capabilities.platforms else ""
+        return native.partition("/")[2]
 
     def pull(
         self,
