@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.core.errors import BuildError, NotReadyError, RegistryError
 from jetson_containers.core.process import TAIL, Children, FinishedProcess
 from jetson_containers.engine import argv, emulation
-from jetson_containers.engine.interface import Builder, BuildRequest, BuildTimeoutError, LocalImage, RunResult
+from jetson_containers.engine.interface import Builder, BuildTimeoutError, LocalImage, RunResult
 from jetson_containers.engine.messages import DETAIL_LINES, translate
 from jetson_containers.engine.probe import Client, ProbedHost, major, probe, run_capabilities, unprobed_client
 from jetson_containers.engine.queries import Queries, is_missing, local_image
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import Capabilities, RunCapabilities
+    from jetson_containers.engine.interface import BuildRequest, Capabilities, RunCapabilities
     from jetson_containers.engine.probe import ProbeAnswer
 
 KEEP_LINES = 100_000  # of a container's output
@@ -240,24 +240,23 @@ class DockerEngine:
         words = argv.docker(self.capabilities, "image", "inspect", "--format", "{{json .Config}}", image.id)
         config = json.loads(self._host.ask(words).out or "{}")
         name = f"jetson-containers-flatten-{os.getpid()}"
+        own = [] if image.architecture == self._own_architecture() else [f"--platform=linux/{image.architecture}"]
+        changes = [word for line in flatten.instructions(config) for word in ("--change", line)]
         with tempfile.TemporaryDirectory(prefix="jetson-containers-flatten-") as folder:
-            for step in (
+            rootfs = f"{folder}/{flatten.ROOTFS}"
+            steps = (
                 ("container", "create", "--name", name, image.id, "true"),
-                ("container", "export", "--output", f"{folder}/{flatten.ROOTFS}", name),
-            ):
-                ended = self._run(argv.docker(self.capabilities, *step), None, env={})
-                if ended.exit_code != 0:
-                    self._remove_container(name)
-                    raise translate(ended.output, f"writing out `{source}`")
-            self._remove_container(name)
-            request = BuildRequest(
-                context=Path(folder),
-                dockerfile=flatten.dockerfile(config),
-                tag=target,
-                platform=None if image.architecture == self._own_architecture() else f"linux/{image.architecture}",
-                network="none",
+                ("container", "export", "--output", rootfs, name),
+                # keeps owners, modes and links, and copies nothing twice
+                ("image", "import", *own, *changes, rootfs, target),
             )
-            self.build(request, lambda _: None)
+            try:
+                for step in steps:
+                    ended = self._run(argv.docker(self.capabilities, *step), None)
+                    if ended.exit_code != 0:
+                        raise translate(ended.output, f"making one layer of `{source}`")
+            finally:
+                self._remove_container(name)
 
     def _own_architecture(self) -> str:
         native = self.capabilities.platforms[0] if self.capabilities.platforms else ""

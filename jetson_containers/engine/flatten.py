@@ -1,4 +1,4 @@
-"""One layer instead of many: the Dockerfile that makes an image anew from its files and its configuration."""
+"""One layer instead of many: the instructions that give an image that was imported its configuration again."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 ROOTFS = "rootfs.tar"
 
 
-def dockerfile(config: Mapping[str, Any]) -> str:
-    """Write the Dockerfile for a `rootfs.tar` beside it; `config` is what docker inspect says of the image.
+def instructions(config: Mapping[str, Any]) -> list[str]:
+    """Write what `docker import --change` takes; `config` is what docker inspect says of the image.
 
     Environment, user, directory, ports, volumes, entry point and command are the same; history and health check go.
     """
-    lines = ["FROM scratch", f"ADD {ROOTFS} /"]
+    lines: list[str] = []
     for entry in config.get("Env") or ():
         name, _, value = entry.partition("=")
         lines.append(f"ENV {name}={_quoted(value)}")
@@ -25,11 +25,10 @@ def dockerfile(config: Mapping[str, Any]) -> str:
     lines += [f"VOLUME {json.dumps([path])}" for path in sorted(config.get("Volumes") or {})]
     lines += [f"WORKDIR {config['WorkingDir']}"] if config.get("WorkingDir") else []
     lines += [f"USER {config['User']}"] if config.get("User") else []
-    lines += [f"STOPSIGNAL {config['StopSignal']}"] if config.get("StopSignal") else []
-    for key, keyword in (("Shell", "SHELL"), ("Entrypoint", "ENTRYPOINT"), ("Cmd", "CMD")):
+    for key, keyword in (("Entrypoint", "ENTRYPOINT"), ("Cmd", "CMD")):
         if config.get(key):
             lines.append(f"{keyword} {json.dumps(config[key], ensure_ascii=False)}")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _quoted(value: str) -> str:

@@ -475,7 +475,7 @@ def test_flatten_keeps_files_and_settings_in_one_layer(engine: DockerEngine, scr
     """Files with their owners and modes, environment and command are those of the image; the layer is one."""
     many, flat = f"{PREFIX}:many", f"{PREFIX}:flat"
     text = (
-        f'FROM {scratch_base}\nRUN echo 1 >/one\nRUN echo 2 >/two && chmod 4711 /two && chown 7:8 /two\nENV A="b  c"\n'
+        f'FROM {scratch_base}\nRUN echo 1 >/one\nRUN echo 2 >/two && chown 7:8 /two && chmod 4711 /two\nENV A="b  c"\n'
     )
     request = BuildRequest(context=tmp_path, dockerfile=text, tag=many, labels={LABEL: SESSION}, network="none")
     engine.build(request, lambda _: None)

@@ -1,4 +1,4 @@
-"""One layer instead of many: which settings of an image its Dockerfile repeats."""
+"""One layer instead of many: which settings of an image are given to it again."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def test_flatten_repeats_the_configuration() -> None:
         "Entrypoint": ["/entry", "a b"],
         "Cmd": ["bash", "-c", "echo $HOME"],
     }
-    text = flatten.dockerfile(config)
+    text = "\n".join(["FROM scratch", *flatten.instructions(config)])
     assert [step.keyword for step in parse(text)] == [
-        *("FROM", "ADD", "ENV", "ENV", "ENV", "ENV", "EXPOSE", "VOLUME", "WORKDIR", "USER", "ENTRYPOINT", "CMD"),
+        *("FROM", "ENV", "ENV", "ENV", "ENV", "EXPOSE", "VOLUME", "WORKDIR", "USER", "ENTRYPOINT", "CMD"),
     ]
     assert 'ENV WORDS="two words"' in text
     assert r'''ENV ODD="\"\$x\" \\ =y"''' in text
@@ -28,4 +28,4 @@ def test_flatten_repeats_the_configuration() -> None:
 
 def test_flatten_of_an_image_without_settings_has_only_its_files() -> None:
     """What the image does not say is not said."""
-    assert flatten.dockerfile({"Env": None, "Cmd": None}) == "FROM scratch\nADD rootfs.tar /\n"
+    assert flatten.instructions({"Env": None, "Cmd": None}) == []
