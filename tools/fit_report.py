@@ -98,8 +98,8 @@ PEAKS = """Highest memory of the process while llama.cpp's converter and quantiz
 LISTS = """## What each runtime loads
 
 By `model_type` of the whole model, not of the language model inside. An image's own list decides where llama.cpp's
-converter or vLLM prints one: it is asked once, and the answer is kept. A type that no list has is `unknown`: `chat` goes
-on with a warning where the files fit.
+converter or vLLM prints one: it is asked once, and the answer is kept. A type that no list has is `unknown`: `chat`
+goes on with a warning where the files fit.
 """
 
 HOW_TO_READ = """Each runtime with its default quantization, at the default context (4096 tokens, 8192 from 24 GiB on,
