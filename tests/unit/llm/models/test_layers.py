@@ -353,7 +353,8 @@ def test_layers_have_what_is_stated_of_each() -> None:
     """Widths of heads that are stated of single layers, or of a kind of them, count there; a class assumes some."""
     text = {
         "model_type": "gemma4_text", "hidden_size": 1024, "intermediate_size": 2048, "num_attention_heads": 4,
-        "head_dim": 256, "num_hidden_layers": 12, "num_key_value_heads": 2, "vocab_size": 5000, "hidden_size_per_layer_input": 0,
+        "head_dim": 256, "num_hidden_layers": 12, "num_key_value_heads": 2, "vocab_size": 5000,
+        "hidden_size_per_layer_input": 0,
     }  # fmt: skip
     plain = from_hf({"model_type": "gemma4", "text_config": text})
     wide = {"head_dim": 512, "num_key_value_heads": 1}
