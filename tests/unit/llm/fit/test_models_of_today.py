@@ -126,7 +126,8 @@ def test_fit_reads_an_exl3_checkpoint_of_mixed_widths() -> None:
     ("config", "said"),
     [
         ({"peft_type": "DORA", "base_model_name_or_path": "Qwen/Qwen3-4B"}, "adapter of Qwen/Qwen3-4B"),
-        ({"architectures": ["LlamaForCausalLMEagle3"], "model_type": "llama", "draft_vocab_size": 32000, "hidden_size": 4096,
+        ({"architectures": ["LlamaForCausalLMEagle3"], "model_type": "llama", "draft_vocab_size": 32000,
+          "hidden_size": 4096,
           "num_hidden_layers": 1, "num_attention_heads": 32, "intermediate_size": 14336, "vocab_size": 128256},
          "drafts tokens for another model"),
     ],
