@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from jetson_containers.core.errors import RecipeError, RequirementSyntaxError
 from jetson_containers.recipes.package import Artifacts, Dependency, Package, read_directory, render
 from jetson_containers.recipes.reader import header_text
+from jetson_containers.recipes.rules import holds
 from jetson_containers.recipes.schema import seconds, size
 from tests.paths import UNIT_DIR
-from tests.unit.treemaker import DEBIAN, NANO, ORIN, PC_CPU, XAVIER, write
+from tests.unit.treemaker import DEBIAN, NANO, ORIN, PC, PC_CPU, SERVER, THOR, XAVIER, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -330,6 +331,46 @@ def test_row_that_misses_least_speaks_for_a_version_that_is_absent(tmp_path: Pat
     assert found["foo:2"].default
 
 
+PLATFORMS = """\
+depends: [base]
+platforms:
+  - requires: [tegra, cu126]
+    depends: [base, gpu]
+  - requires: [cpu]
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "depends", "fits", "line"),
+    [(ORIN, "base gpu", True, 3), (PC_CPU, "base", True, 5), (NANO, "base gpu", False, 3)],
+)
+def test_rows_of_a_package_without_versions_are_for_platforms(
+    tmp_path: Path, where: Platform, depends: str, fits: bool, line: int
+) -> None:
+    """A package that has no version has rows as well; the first that fits counts, and its name stays what it is."""
+    config = PLATFORMS + "alias: other\n"
+    found = packages(tmp_path, {"ml/foo/config.yaml": config}, where)
+    assert list(found) == ["foo"]
+    package = found["foo"]
+    assert " ".join(map(str, package.depends)) == depends
+    assert (package.version, package.default, package.aliases) == (None, True, ("other",))
+    assert holds(package.requires, where) is fits
+    assert package.origin.endswith(f"config.yaml:{line}")
+
+
+def test_rows_of_a_package_without_versions_keep_the_version_in_its_name(tmp_path: Path) -> None:
+    """`foo:1.0` with rows is one package."""
+    config = "name: foo:1.0\nplatforms:\n  - {requires: tegra, args: {A: '{{ version }}'}}\n"
+    found = packages(tmp_path, {"ml/foo/config.yaml": config})
+    assert [(name, package.build_args) for name, package in found.items()] == [("foo:1.0", {"A": "1.0"})]
+
+
+@pytest.mark.parametrize(("where", "notes"), [(ORIN, "tegra 8.7"), (PC_CPU, "x86_64 ")])
+def test_notes_are_rendered_as_other_texts_are(tmp_path: Path, where: Platform, notes: str) -> None:
+    """No page shows a template."""
+    assert only(tmp_path, 'notes: "{{ arch }} {{ torch_arch_list }}"', where).notes == notes
+
+
 def test_source_sees_the_build_arguments(tmp_path: Path) -> None:
     """What a source repeats of the build arguments is written once."""
     config = (
@@ -347,6 +388,32 @@ def test_template_sees_the_gpu_architectures_as_lists(tmp_path: Path, where: Pla
     """`torch_arch_list` and `cmake_archs` spell the platform's architectures."""
     package = only(tmp_path, 'args: {A: "{{ torch_arch_list }}", B: "{{ cmake_archs }}"}', where)
     assert package.build_args == {"A": torch, "B": cmake}
+
+
+def test_template_filters_write_gpu_architectures(tmp_path: Path) -> None:
+    """A recipe that needs only some of the architectures, or nvcc's spelling, does not loop over them."""
+    header = "args: {A: \"{{ sm | select('ge', 80) | dotted | join(' ') }}\", B: \"{{ sm | gencode | join(';') }}\"}"
+    assert only(tmp_path, header, XAVIER).build_args == {
+        "A": "8.7",
+        "B": "arch=compute_72,code=sm_72;arch=compute_87,code=sm_87",
+    }
+
+
+@pytest.mark.parametrize(
+    ("where", "march"),
+    [
+        (NANO, "armv8-a"),
+        (XAVIER, "armv8.2-a+fp16"),
+        (replace(XAVIER, sm=(87,)), "armv8.2-a+dotprod+fp16"),
+        (replace(XAVIER, sm=(), cuda=None), "armv8.2-a+fp16"),
+        (THOR, "armv8.2-a+dotprod+fp16"),
+        (SERVER, "armv8.2-a+dotprod+fp16"),
+        (PC, ""),
+    ],
+)
+def test_template_sees_what_every_cpu_of_the_platform_understands(tmp_path: Path, where: Platform, march: str) -> None:
+    """What is compiled for `march` runs on the oldest chip, with or without a GPU."""
+    assert only(tmp_path, 'args: {A: "{{ march }}"}', where).build_args == {"A": march}
 
 
 def test_versions_with_two_defaults_on_one_platform_are_an_error_naming_both_lines(tmp_path: Path) -> None:
@@ -571,6 +638,14 @@ def test_header_mistake_names_file_and_line(tmp_path: Path, header: str, line: i
         ("versions:\n  - default: true", 2, "must be a mapping with a `version`"),
         ("versions:\n  - 1.0", 2, "must be a mapping with a `version`"),
         ("versions: {a: b}", 1, "`versions` must be a list"),
+        ("platforms:\n  - depends: a", 2, "must be a mapping with a `requires`"),
+        ("platforms:\n  - requires: cpu\n    version: 1", 3, "unknown key `version`"),
+        (
+            "platforms:\n  - requires: cpu\n  - requires: [cpu]",
+            3,
+            "two rows are for the same platforms, first on line 2",
+        ),
+        ("versions:\n  - version: 1\nplatforms:\n  - requires: cpu", 3, "rows of a package without versions"),
         (
             "versions:\n  - version: 1\n  - version: 1",
             3,
