@@ -52,7 +52,8 @@ def decisions() -> Callable[[], object]:
     from jetson_containers.autotag.search import AutotagOptions, choose
     from jetson_containers.autotag.sources import RegistrySource
     from jetson_containers.platforms.detect import parse_target
-    from jetson_containers.registry.listing import SNAPSHOT, Listings
+    from jetson_containers.registry.listing import Listings
+    from jetson_containers.registry.snapshot import SNAPSHOT
     from jetson_containers.registry.types import ImageRepository
 
     def client() -> None:

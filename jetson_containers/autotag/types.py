@@ -105,11 +105,17 @@ class ImageCandidate:
     image_id: str = ""
     order: int = 0  # position of its registry in the settings
     role: str = ""  # of labels.py; "" when the image is not ours
+    family: str = ""  # the package that a repository of `facts/images.yaml` is an image of
 
     @property
     def reference(self) -> str:
         """What `docker run` takes."""
         return self.facts.reference
+
+    def bears(self, wanted: Wanted) -> bool:
+        """Whether this is an image of what was asked for, by its name or by the table of others' images."""
+        known = bool(self.family) and wanted.names_family(self.family) and wanted.in_place(self.name)
+        return known or wanted.names_image(self.name)
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ class _Run:
             jobs=options.jobs, cores=options.cores, memory=options.memory, most_jobs=resources.job_limit(self.env)
         )
         seconds = self.state.seconds()
-        scheduler = Scheduler(self.graph, todo, graph.priorities(self.graph, set(todo), seconds), available)
+        scheduler = Scheduler(self.graph, todo, graph.priorities(self.graph, set(todo), seconds), available, seconds)
 
         def work(node: Node, share: Share) -> StageOutcome:
             outcome = stage_builder.run(node, share)

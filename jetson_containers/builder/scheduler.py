@@ -9,19 +9,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.builder import resources
+from jetson_containers.builder.graph import weight_name
+from jetson_containers.dockerfile.inject import takes_jobs
+from jetson_containers.plan.stage import StageKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jetson_containers.builder.graph import Graph
-    from jetson_containers.builder.resources import Resources, Share
+    from jetson_containers.builder.resources import Resources, Share, StageLoad
 
 
 class Scheduler:
-    """Hands out each of `keys` once, when all it depends on among them is finished."""
+    """Hands out each of `keys` once, when all it depends on among them is finished.
+
+    `seconds` are recorded times by `weight_name`.
+    """
 
     def __init__(
-        self, graph: Graph, keys: Iterable[str], priorities: Mapping[str, float], available: Resources
+        self,
+        graph: Graph,
+        keys: Iterable[str],
+        priorities: Mapping[str, float],
+        available: Resources,
+        seconds: Mapping[str, float],
     ) -> None:
         self._graph = graph
         self._priorities = priorities
@@ -29,6 +40,7 @@ class Scheduler:
         wanted = set(keys)
         self._blockers = {key: set(graph.needs[key]) & wanted for key in graph.nodes if key in wanted}
         self._running: dict[str, Share] = {}
+        self._loads = loads(graph, self._blockers, seconds)
 
     @property
     def running(self) -> Mapping[str, Share]:
@@ -48,11 +60,10 @@ class Scheduler:
         for key in ready:
             if self._fits(key):
                 held = resources.share(
-                    self._memory_per_job(key),
+                    self._loads[key],
                     self._available,
-                    reserved=self.reserved,
-                    running=len(self._running),
-                    waiting=len(ready),
+                    running=[(self._loads[name], given) for name, given in self._running.items()],
+                    waiting=[self._loads[name] for name in ready if name != key],
                 )
                 del self._blockers[key]
                 self._running[key] = held
@@ -84,9 +95,25 @@ class Scheduler:
         return sorted(free, key=lambda key: (-self._priorities.get(key, 0.0), self._graph.nodes[key].number))
 
     def _fits(self, key: str) -> bool:
-        least = resources.least_memory(self._memory_per_job(key))
+        least = resources.least_memory(self._loads[key].memory_per_job)
         return not self._running or self.reserved + least <= self._available.memory
 
-    def _memory_per_job(self, key: str) -> int | None:
-        definition = self._graph.nodes[key].stage.definition
-        return definition.memory_per_job if definition else None
+
+def loads(graph: Graph, keys: Iterable[str], seconds: Mapping[str, float]) -> dict[str, StageLoad]:
+    """What each stage is expected to need.
+
+    A stage compiles when its Dockerfile asks for the number of jobs, or its recipe says what one job needs and has no
+    other stage that could be meant: a package's layer often only unpacks what its artifact stage compiled.
+    """
+    by_artifact = {node.stage.package for node in graph.nodes.values() if node.stage.kind is StageKind.ARTIFACT}
+    found = {}
+    for key in keys:
+        stage = graph.nodes[key].stage
+        per_job = stage.definition.memory_per_job if stage.definition else None
+        stated = per_job is not None and (stage.kind is StageKind.ARTIFACT or stage.package not in by_artifact)
+        found[key] = resources.StageLoad(
+            memory_per_job=per_job,
+            compiles=stage.kind is not StageKind.META and (stated or takes_jobs(stage.dockerfile)),
+            seconds=seconds.get(weight_name(stage)),
+        )
+    return found

@@ -40,7 +40,18 @@ OPTIONS: dict[str, Setting] = {
     "data": Setting(Path, ROOT / "data", "mounted as /data in every container"),
     "logs": Setting(Path, ROOT / "logs", "one folder per build"),
     "cache": Setting(Path, Path("~/.cache/jetson-containers"), "indexes and registry listings"),
-    "registries": Setting(list, ["docker.io/dustynv"], "where autotag looks: REGISTRY/NAMESPACE, in order"),
+    "registries": Setting(
+        list,
+        [
+            "docker.io/dustynv",
+            "ghcr.io/nvidia-ai-iot",
+            "docker.io/vllm/vllm-openai",
+            "nvcr.io/nvidia/vllm",
+            "nvcr.io/nvidia/sglang",
+            "docker.io/ollama/ollama",
+        ],
+        "where autotag looks, in order: REGISTRY/NAMESPACE, or a repository of facts/images.yaml",
+    ),
     "insecure_registries": Setting(list, [], "registries spoken to over plain HTTP (loopback always is)"),
     "offline": Setting(bool, default=False, help="use nothing but this machine", env=("HF_HUB_OFFLINE",)),
     "ca_bundle": Setting(

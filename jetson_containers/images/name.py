@@ -173,7 +173,7 @@ class _Tag:
 
 _START = re.compile(
     r"(?:(?<=-)|^)(?:l4t-)?(?:"
-    r"[rR](?P<l4t>\d{2}(?:\.\d+){1,2})(?:\.(?P<flavour>tegra-aarch64|arm64-sbsa|tegra|sbsa|aarch64|arm64))?"
+    r"[rR](?P<l4t>\d{2}(?:\.\d+){1,2})(?:[.-](?P<flavour>tegra-aarch64|arm64-sbsa|tegra|sbsa|aarch64|arm64))?"
     r"|(?P<arch>amd64\.x86_64|x86_64|amd64|arm64-sbsa|sbsa|tegra-aarch64|aarch64|arm64)"
     r")(?=-|$)"
 )

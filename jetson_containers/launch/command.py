@@ -21,6 +21,7 @@ from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.launch import devices, display, docker_options
 from jetson_containers.launch.gpu import gpu_part, ulimit_part
+from jetson_containers.launch.official import official_part
 from jetson_containers.launch.options import OWN, hide_secrets
 from jetson_containers.launch.parts import LaunchHost, LaunchPart, Mount, Notice, NoticeSeverity
 
@@ -126,6 +127,7 @@ def plan_run(
         _tokens(line, merged),
         _hub(line, merged),
         _from_dotenv(line, merged),
+        official_part(host, line, image),
         LaunchPart(mounts=(Mount(str(data), "/data"),)),
         devices.host_mounts(host),
         x11,

@@ -64,7 +64,7 @@ def assemble(
     Raises what the resolver and the plan raise; with `multiple` a package that cannot be planned becomes a
     `PlanFailure` with its reason instead.
     """
-    catalog = catalog_for(platform)
+    catalog = catalog_for(platform.require_known())
     packages, skip = (tuple(map(catalog.spelled, names)) for names in (request.packages, request.skip))
     request = replace(request, packages=packages, skip=skip)
     if not request.multiple:

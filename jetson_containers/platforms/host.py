@@ -173,7 +173,7 @@ def _device_tree(root: Path, name: str) -> tuple[str, ...]:
 def _soc(compatible: Iterable[str]) -> str | None:
     if not any("tegra" in name for name in compatible):
         return None  # spares other machines the reading of the table
-    by_name = {row["compatible"]: soc for soc, row in tables.socs().items()}
+    by_name = {row["compatible"]: soc for soc, row in tables.socs().items() if "compatible" in row}
     return next((by_name[name] for name in compatible if name in by_name), None)
 
 
@@ -182,7 +182,7 @@ def _find_board(
 ) -> tuple[Board | None, str]:
     """Find the module: part numbers first, then names that several modules share, told apart by memory."""
     if soc is None:
-        return None, ""
+        return _of_product_name(root)
     by_module = {module: board for board in tables.boards().values() for module in board.modules}
     for module in re.findall(r"p\d{4}-\d{4}", " ".join(compatible)):
         if module in by_module:
@@ -193,6 +193,17 @@ def _find_board(
     shared = [board for board in tables.boards().values() if board.soc == soc and _named(board, compatible, model)]
     board = _by_memory(shared, memory)
     return board, f"/proc/device-tree/model: {model}, and the size of the memory" if board else ""
+
+
+def _of_product_name(root: Path) -> tuple[Board | None, str]:
+    """A board without L4T, by what its firmware calls it: `NVIDIA_DGX_Spark`."""
+    path = "sys/class/dmi/id/product_name"
+    name = re.sub(r"[\s_]+", " ", (_text(root / path) or "")[:200]).strip().lower()
+    if not name.startswith("nvidia"):
+        return None, ""
+    found = (each for each in tables.boards().values() if name in (model.lower() for model in each.model))
+    board = next((each for each in found if tables.soc_arch(each.soc)), None)
+    return board, f"/{path}" if board else ""
 
 
 def _boot_modules(root: Path) -> list[str]:

@@ -94,6 +94,11 @@ def release_for(l4t: Version) -> Release | None:
     return next(iter(same_minor or [row for row in lower if row.status == "released"]), None)
 
 
+def majors() -> tuple[int, ...]:
+    """The L4T families there are releases of, ascending."""
+    return tuple(sorted({row.l4t.major for row in releases()}))
+
+
 def newest(keep: Callable[[Release], bool]) -> Release | None:
     """The newest general release that satisfies `keep`."""
     return next((row for row in releases() if row.status == "released" and keep(row)), None)
@@ -118,9 +123,14 @@ def board_id(name: str) -> str | None:
 
 
 def socs() -> Mapping[str, Mapping[str, str]]:
-    """The chips: name, gpu, sm, compatible."""
+    """The chips: name, gpu, sm; `compatible` of those with L4T, `arch` of those without."""
     found: Mapping[str, Mapping[str, str]] = load_facts("boards")["socs"]
     return found
+
+
+def soc_arch(soc: str) -> str | None:
+    """The user space of a chip that runs without L4T; None for the Jetson chips, whose releases say it."""
+    return socs()[soc].get("arch")
 
 
 def soc_sm(soc: str) -> int:

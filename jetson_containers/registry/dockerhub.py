@@ -6,8 +6,9 @@ full_size, digest, images[].{architecture, size, digest}}`, `next`.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from jetson_containers.registry.types import Tag, UnreachableError
 
@@ -23,16 +24,23 @@ MAX_PAGES = 100
 
 
 def list_tags(
-    transport: Transport, repository: ImageRepository, *, etag: str = "", base: str = HUB
+    transport: Transport,
+    repository: ImageRepository,
+    *,
+    etag: str = "",
+    base: str = HUB,
+    search: str = "",
+    pages: int = 0,
 ) -> tuple[tuple[Tag, ...], str] | None:
     """All tags with what the Hub knows of them, and the listing's ETag ("" when it has none).
 
     `etag` is that of an earlier listing: None then means that it still holds. A repository that does not exist
-    has no tags. Raises UnreachableError.
+    has no tags. `search` lists only tags with that text, `pages` reads no more than so many, newest tags first.
+    Raises UnreachableError.
     """
     found: list[Tag] = []
     first_etag = ""
-    for number, response in enumerate(_pages(transport, repository, etag, base)):
+    for number, response in enumerate(islice(_pages(transport, repository, etag, base, search), pages or None)):
         if response.status == 304:
             return None
         if number == 0:
@@ -47,9 +55,10 @@ def list_tags(
     return tuple(found), first_etag
 
 
-def _pages(transport: Transport, repository: ImageRepository, etag: str, base: str) -> Iterator[Response]:
+def _pages(transport: Transport, repository: ImageRepository, etag: str, base: str, search: str) -> Iterator[Response]:
     namespace, _, name = repository.path.rpartition("/")
     url = f"{base}/v2/repositories/{namespace or 'library'}/{name}/tags?page_size={PAGE}"
+    url += f"&name={quote(search)}" if search else ""
     headers = {"If-None-Match": etag} if etag else {}
     for _ in range(MAX_PAGES):
         response = transport.request("GET", url, headers=headers, want_json=True)

@@ -1,7 +1,7 @@
 """Listings of registries, kept: asked for at most every ten minutes, older when nobody answers, never silently.
 
-Order: a fresh copy in the cache → the registry → any copy in the cache → the list shipped with this program (what
-Docker Hub had under `dustynv`). The cache is files under the settings' `cache` directory; nothing else is written.
+Order: a fresh copy in the cache → the registry → any copy in the cache → the list shipped with this program
+(`snapshot`). The cache is files under the settings' `cache` directory; nothing else is written.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import threading
 import time
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.core.files import write_atomically
 from jetson_containers.images.labels import PREFIX, REF_NAME
+from jetson_containers.images.official import repositories
+from jetson_containers.registry import snapshot
 from jetson_containers.registry.types import DOCKER_HUB, ImageRepository, Tag, TagListing, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from jetson_containers.core.settings import Settings
     from jetson_containers.registry.client import RegistryClient
 
 TTL = 600  # seconds
 SCHEMA = 1
-SNAPSHOT = Path(__file__).resolve().parent.parent / "facts" / "dockerhub.json"
-SNAPSHOT_NAMESPACE = "dustynv"
 THREADS = 8
+OFFICIAL_PAGES = 10  # of the tags of other projects' repositories, newest first: the rest is of years ago
 
 
 class Listings:
@@ -85,9 +85,14 @@ class Listings:
             listing = self._ask(repository, kept)
         except UnreachableError as error:
             self.notes.append(error.message)
-            if kept is None and not _in_snapshot(repository):
+            if kept is None and not snapshot.covers(repository):
                 raise
             return self._older(kept, repository, f"registry {repository.host} not reachable")
+        except RegistryError as error:
+            if snapshot.has(repository) or not snapshot.covers(repository):
+                raise
+            self.notes.append(error.message)  # where nothing is known to be, registries refuse instead of answering 404
+            listing = TagListing(repository, (), _iso(self._now()), "live")
         self._write(listing)
         return listing
 
@@ -126,8 +131,14 @@ class Listings:
             return TagListing(repository, tags, fetched, "live")
         from jetson_containers.registry import dockerhub
 
+        official = repositories().get(str(repository))
         answer = dockerhub.list_tags(
-            self.client.transport, repository, etag=kept.etag if kept else "", base=self._hub or dockerhub.HUB
+            self.client.transport,
+            repository,
+            etag=kept.etag if kept else "",
+            base=self._hub or dockerhub.HUB,
+            search=official.search if official else "",
+            pages=OFFICIAL_PAGES if official else 0,
         )
         if answer is None and kept:
             return replace(kept, fetched=fetched, origin="live", notice="")
@@ -152,8 +163,8 @@ class Listings:
     def _older(self, kept: TagListing | None, repository: ImageRepository, why: str) -> TagListing:
         if kept:
             return self._with_notice(kept, why)
-        if _in_snapshot(repository):
-            return self._with_notice(snapshot(repository), why)
+        if snapshot.covers(repository):
+            return self._with_notice(snapshot.listing(repository), why)
         return TagListing(repository, (), "", "cache", notice=f"{why}: nothing is known of {repository.reference}")
 
     def _with_notice(self, listing: TagListing, why: str) -> TagListing:
@@ -199,24 +210,6 @@ class Listings:
             write_atomically(self._path(listing.repository), json.dumps(data, separators=(",", ":")))
         except OSError as error:
             self.notes.append(f"the listing is not kept: {error.filename}: {error.strerror}")
-
-
-@cache
-def _shipped() -> tuple[str, dict[str, tuple[Tag, ...]]]:
-    data = json.loads(SNAPSHOT.read_bytes())
-    return data["fetched"], {
-        entry["repository"]: tuple(Tag(**row) for row in entry["tags"]) for entry in data["repositories"]
-    }
-
-
-def snapshot(repository: ImageRepository) -> TagListing:
-    """The shipped list of a repository; without tags for one that Docker Hub did not have."""
-    fetched, repositories = _shipped()
-    return TagListing(repository, repositories.get(repository.path, ()), fetched, "snapshot")
-
-
-def _in_snapshot(repository: ImageRepository) -> bool:
-    return repository.host == DOCKER_HUB and repository.path.startswith(SNAPSHOT_NAMESPACE + "/")
 
 
 def _without_labels(listing: TagListing, architecture: str) -> set[str]:

@@ -37,7 +37,8 @@ from jetson_containers.platforms.detect import parse_target
 from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
-from jetson_containers.registry.listing import SNAPSHOT, Listings
+from jetson_containers.registry.listing import Listings
+from jetson_containers.registry.snapshot import SNAPSHOT
 from jetson_containers.registry.types import ImageRepository, Tag, TagListing
 from tests.fakes import FakeEngine
 from tests.unit.fakeregistry import Clock, FakeRegistry
@@ -567,7 +568,9 @@ def test_options_are_made_of_words(tmp_path: Path) -> None:
     """Options are made of words."""
     made = options(config(tmp_path), prefer=["registry", "local"], disable=["local"])
     assert made.order == (SourceKind.REGISTRY,)
-    assert made.registries == (ImageRepository("docker.io", "dustynv"),)
+    assert made.registries[:2] == (
+        ImageRepository("docker.io", "dustynv"), ImageRepository("ghcr.io", "nvidia-ai-iot"),
+    )  # fmt: skip
     assert options(config(tmp_path)).order == (SourceKind.LOCAL, SourceKind.REGISTRY, SourceKind.BUILD)
 
 
@@ -700,10 +703,63 @@ def test_autotag_builds_when_it_was_wanted(
 def test_autotag_prefer_native_puts_native_cuda_first(tmp_path: Path, prefer: list[str], image: str) -> None:
     """`--prefer native` puts native CUDA before newer versions."""
     settings = config(tmp_path)
-    chosen = options(settings, prefer=prefer)
+    chosen = options(settings, prefer=prefer, user="dustynv")
     assert chosen.order == ((SourceKind.REGISTRY,) if "registry" in prefer else AutotagOptions.order)
     places = sources(settings, FakeEngine, chosen)
     assert choose(["vllm"], parse_target("r36.4.3"), places, chosen).image == image
+
+
+@pytest.mark.parametrize(
+    ("target", "package", "image"),
+    [
+        ("r39.2", "vllm", "vllm/vllm-openai:v0.29.0"),
+        ("r38.2", "vllm", "vllm/vllm-openai:v0.29.0"),
+        ("r36.4.3", "vllm", "ghcr.io/nvidia-ai-iot/vllm:0.14.0-r36.4-tegra-aarch64-cu126-22.04"),
+        ("r36.3", "vllm", None),
+        ("x86_64,cu129", "vllm", "vllm/vllm-openai:v0.28.0-cu129"),
+        ("r38.2", "llama_cpp", "ghcr.io/nvidia-ai-iot/llama_cpp:latest-jetson-thor"),
+        ("r38.2", "ollama", "ghcr.io/nvidia-ai-iot/ollama:r38.2.arm64-sbsa-cu130-24.04"),
+        ("r36.4.3", "ollama", "ollama/ollama:0.40.0"),
+        ("r35.4.1", "ollama", "ollama/ollama:0.40.0"),
+        ("r38.2", "sglang", "nvcr.io/nvidia/sglang:25.10-py3"),
+        ("agx-thor,r39.2", "sglang", "nvcr.io/nvidia/sglang:26.01-py3"),
+        ("agx-orin-64gb,r39.2", "sglang", None),
+        ("r36.4.3", "mlc", "dustynv/mlc:0.20.0-r36.4.0"),
+        ("r39.2", "vllm:v0.23.0", "vllm/vllm-openai:v0.23.0-aarch64-ubuntu2404"),
+        ("r39.2", "vllm:0.23.0", "vllm/vllm-openai:v0.23.0-aarch64-ubuntu2404"),
+        ("r38.2", "vllm/vllm-openai", "vllm/vllm-openai:v0.29.0"),
+    ],
+)
+def test_autotag_answers_from_the_default_registries(
+    tmp_path: Path, target: str, package: str, image: str | None
+) -> None:
+    """The newest version among several registries that runs there; what nobody says anything about is no answer."""
+    settings = config(tmp_path)
+    chosen = options(settings, disable=["local"])
+    places = sources(settings, FakeEngine, chosen)
+    assert choose([package], parse_target(target), places, chosen).image == image
+
+
+def test_autotag_finds_an_official_image_that_is_here(tmp_path: Path) -> None:
+    """An image of another project's that was pulled is found by the package it holds."""
+    engine = engine_with(("vllm/vllm-openai:v0.28.0", {}, "arm64"), ("somebody/vllm-openai:v0.28.0", {}, "arm64"))
+    chosen = options(config(tmp_path), disable=["registry"])
+    choice = choose(["vllm"], THOR, (LocalSource(lambda: engine),), chosen)
+    assert [entry.candidate.reference for entry in choice.candidates] == ["vllm/vllm-openai:v0.28.0"]
+    assert choice.image == "vllm/vllm-openai:v0.28.0"
+
+
+def test_autotag_says_that_a_registry_refused_beside_its_answer(tmp_path: Path) -> None:
+    """Where one registry refuses and another answers, both are said."""
+    console = quiet_console()
+    with FakeRegistry() as open_one, FakeRegistry(auth="basic", login=("me", "secret")) as closed:
+        open_one.add_image("ns/mlc", "0.20.0-r36.4-cu126-22.04")
+        chosen = options(
+            config(tmp_path, offline=False), registries=[f"{closed.host}/ns", f"{open_one.host}/ns"], disable=["local"]
+        )
+        image = find(["mlc"], ORIN, FakeEngine(), config(tmp_path, offline=False), console, chosen)
+    assert image == f"{open_one.host}/ns/mlc:0.20.0-r36.4-cu126-22.04"
+    assert f"registry {closed.host}: wants a login" in said(console)
 
 
 def test_autotag_build_can_be_preferred_and_disabled(tmp_path: Path) -> None:
@@ -779,17 +835,36 @@ def test_pin_of_a_local_image_without_digest_is_its_id_with_a_notice(tmp_path: P
 # what is shown
 
 
-def test_refusals_table_has_the_nearest_first_and_counts_the_rest(tmp_path: Path) -> None:
-    """The table of refusals has the nearest first and counts the rest."""
+def test_refusals_name_the_nearest_and_give_one_line_per_reason(tmp_path: Path) -> None:
+    """The refusals are the nearest image and one line per rule, with how many it refuses."""
     choice = choose(["mlc"], THOR, (hub(tmp_path),), AutotagOptions())
     rows = refusals(choice.candidates)
-    assert len(rows) == 13
-    assert rows[-1] == "… and 17 more: `--explain` shows all"
-    assert "r36" in rows[0]
-    assert len({row.split()[1] for row in rows[:-1]}) >= 1
+    rules = [entry.verdict.rule for entry in choice.candidates]
+    assert rows[0].startswith("nearest: dustynv/mlc:0.20.0-r36")
+    assert [row.split()[0] for row in rows[1:-1]] == list(dict.fromkeys(rules))
+    assert sum(int(row.split()[1]) for row in rows[1:-1]) == len(rules) == 29
+    assert rows[-1] == "`--explain` shows each"
     error = refusal(choice)
     assert error.message == "no image of mlc can run here (L4T 38.4.0, sbsa, CUDA 13.0)"
     assert isinstance(error, NoCompatibleImageError)
+
+
+def test_refusals_nearest_runs_here_and_is_named_like_the_request(tmp_path: Path) -> None:
+    """Of 149 images of ROS, the nearest to a tag that only older releases have is the alike one that runs here."""
+    choice = choose(["ros:humble-ros-base"], ORIN, (hub(tmp_path),), AutotagOptions())
+    nearest = choice.candidates[0]
+    assert choice.image is None
+    assert nearest.candidate.reference == "dustynv/ros:humble-desktop-l4t-r36.4.0"
+    assert refusals(choice.candidates)[0].startswith(f"nearest: {nearest.candidate.reference}: its tag is not")
+
+
+def test_refusals_of_a_single_image_are_one_line(tmp_path: Path) -> None:
+    """One refused image needs no count."""
+    choice = choose(["aim"], THOR, (hub(tmp_path),), AutotagOptions())
+    assert len(choice.candidates) == 1
+    assert refusals(choice.candidates) == [
+        f"nearest: {choice.candidates[0].candidate.reference}: made for tegra, this is sbsa"
+    ]
 
 
 def test_autotag_of_an_unknown_name_finds_no_image(tmp_path: Path) -> None:

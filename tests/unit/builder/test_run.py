@@ -1110,7 +1110,9 @@ def test_jobs_fit_cores_and_memory(
 ) -> None:
     """Compile jobs fit cores and memory."""
     available = resources.Resources(cores, memory, slots=4)
-    assert resources.share(per_job, available, reserved=0, running=running, waiting=waiting).jobs == expected
+    load = resources.StageLoad(memory_per_job=per_job)
+    held = [(load, resources.Share(cores // 2, 0))] * running
+    assert resources.share(load, available, running=held, waiting=[load] * (waiting - 1)).jobs == expected
 
 
 def test_resources_are_measured_by_what_is_available(tmp_path: Path) -> None:
@@ -1163,7 +1165,9 @@ def test_scheduler_keeps_order_slots_and_memory(the_plan: BuildPlan, slots: int,
     """The schedule keeps order, slots and memory."""
     available = resources.Resources(cores=4, memory=6 * GIB, slots=slots)
     graph = merge([the_plan])
-    scheduler = Scheduler(graph, graph.nodes, priorities(graph, set(graph.nodes), {}), available)
+    timed = st.dictionaries(st.sampled_from([node.stage.package for node in graph.nodes.values()]), st.floats(0, 4000))
+    seconds = data.draw(timed)
+    scheduler = Scheduler(graph, graph.nodes, priorities(graph, set(graph.nodes), {}), available, seconds)
     done: set[str] = set()
     started: list[str] = []
     lost: set[str] = set()

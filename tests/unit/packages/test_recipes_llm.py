@@ -91,8 +91,17 @@ def test_mlc_depends_on_the_tvm_that_it_was_written_for(target: str) -> None:
 )
 def test_pytorch_extensions_get_the_architectures_of_the_platform(target: str, archs: str) -> None:
     """PyTorch extensions get the platform's architectures."""
-    for family in ("vllm", "exllama"):
+    compiled = "vllm:0.28.0-source" if target == "r39.2.0" else "vllm"
+    for family in (compiled, "exllama"):
         assert load(target).find(family).build_args["TORCH_CUDA_ARCH_LIST"] == archs
+
+
+@pytest.mark.parametrize(("target", "compiles"), [("r36.4.3", True), ("r38.4", False), ("sbsa", False), ("x86_64", False)])
+def test_vllm_is_compiled_only_where_no_wheel_has_code_for_the_platform(target: str, compiles: bool) -> None:
+    """With CUDA 13 vLLM comes from its wheel, with CUDA 12 it is compiled."""
+    package = load(target).find("vllm")
+    assert bool(package.artifacts) is compiles
+    assert (package.dockerfile == "Dockerfile.wheel") is not compiles
 
 
 @pytest.mark.parametrize("target", ["r35.4.1", "r36.4.3"])
