@@ -56,7 +56,7 @@ def _known(name: str, platform: Platform) -> CudaRepository:
     found = replace(found, key_file=row["key"], key=key["fingerprint"])
     if f"{platform.distro}:{platform.distro_version}" in key.get("refused", ()):
         distro = f"{platform.distro.capitalize()} {platform.distro_version}"
-        return replace(found, problem=f"apt of {distro} refuses the signing key of NVIDIA's apt repository {name}")
+        return replace(found, problem=f"{distro} refuses the signing key of NVIDIA's apt repository {name}")
     if platform.cuda and "first" in row and platform.cuda < Version(row["first"]):
         return replace(found, problem=f"NVIDIA's apt repository {name} has no CUDA before {row['first']}")
     return found

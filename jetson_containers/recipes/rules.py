@@ -1,7 +1,7 @@
 """The `requires:` grammar → predicate on `Platform`, with the reason when false.
 
 One rule is L4T (`>=r36`, `==r35.*`, `>=36`), CUDA (`>=cu124`, `cu126`, `cpu`), Python (`>=py310`), Ubuntu (`>=22.04`,
-`jammy`), architecture (`tegra sbsa x86_64 aarch64`, `!=…`), SM (`>=sm80`), or an apt repository of NVIDIA whose key is
+`jammy`), distribution (`ubuntu`, `!=debian`), architecture (`tegra sbsa x86_64 aarch64`, `!=…`), SM (`>=sm80`), or an apt repository of NVIDIA whose key is
 known: `cuda-repository` (that with CUDA) or `ubuntu-cuda-repository`. All rules of a package must hold.
 
 A rule may join clauses with commas (`>=cu126,<cu130`); case does not matter. Operators are those of PEP 440; a bare
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
 
 GRAMMAR_HINT = (
-    "a rule is L4T (`>=r36`), CUDA (`>=cu124`, `cpu`), Python (`>=py310`), Ubuntu (`>=22.04`, `jammy`), "
+    "a rule is L4T (`>=r36`), CUDA (`>=cu124`, `cpu`), Python (`>=py310`), Ubuntu (`>=22.04`, `jammy`), `debian`, "
     "architecture (`tegra`, `sbsa`, `x86_64`, `aarch64`), SM (`>=sm80`), `cuda-repository` or `ubuntu-cuda-repository`"
 )
 
@@ -76,6 +76,7 @@ class Subject(enum.Enum):
     ARCH = "architecture"
     SM = "SM"
     REPOSITORY = "apt repository"
+    DISTRO = "distribution"
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _parse_clause(text: str, rule: str) -> Clause:
     subject, version = _classify(value)
     if subject is None or op == "===":
         raise _syntax_error(text, rule)
-    if subject in {Subject.CPU, Subject.ARCH, Subject.REPOSITORY}:
+    if subject in {Subject.CPU, Subject.ARCH, Subject.DISTRO, Subject.REPOSITORY}:
         if op not in {"", "==", "!="}:
             raise _syntax_error(text, rule, f"`{op}` cannot compare `{value}`")
         return Clause(text, subject, op, value)
@@ -177,6 +178,8 @@ def _classify(value: str) -> tuple[Subject | None, str]:
         return Subject.ARCH, value
     if value in _REPOSITORIES:
         return Subject.REPOSITORY, value
+    if value in {"debian", "ubuntu"}:
+        return Subject.DISTRO, value
     if value in CODENAMES:
         return Subject.UBUNTU, CODENAMES[value]
     for subject, form in _FORMS:
@@ -253,6 +256,11 @@ def _judge_ubuntu(clause: Clause, platform: Platform) -> tuple[bool, str]:
     return _compare(clause, Version(comparable), what)
 
 
+def _judge_distro(clause: Clause, platform: Platform) -> tuple[bool, str]:
+    ok = (platform.distro == clause.value) is (clause.op != "!=")
+    return ok, _sentence(f"the distribution {platform.distro.capitalize()} {platform.distro_version}", clause, ok)
+
+
 def _judge_arch(clause: Clause, platform: Platform) -> tuple[bool, str]:
     ok = (platform.arch in _ARCHES[clause.value]) is (clause.op != "!=")
     return ok, _sentence(f"the architecture {platform.arch.value}", clause, ok)
@@ -290,4 +298,5 @@ _JUDGES: dict[Subject, Callable[[Clause, Platform], tuple[bool, str]]] = {
     Subject.ARCH: _judge_arch,
     Subject.SM: _judge_sm,
     Subject.REPOSITORY: _judge_repository,
+    Subject.DISTRO: _judge_distro,
 }

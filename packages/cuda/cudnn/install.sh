@@ -5,7 +5,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=packages/shared/cuda/nvidia.sh
+# shellcheck source-path=SCRIPTDIR source=../../shared/cuda/nvidia.sh
 . "$here/nvidia.sh"
 libraries=/usr/lib/$(uname -m)-linux-gnu
 major=${CUDNN_VERSION%%.*}

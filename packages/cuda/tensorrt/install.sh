@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Put TensorRT with its headers, trtexec and Python module into the image, or check that the base image brings the
 # version that belongs to its CUDA. Needs TENSORRT_VERSION and TENSORRT_PROVIDER: base, host, debs (TENSORRT_DEBS: file of
-# checksums and paths in NVIDIA's Jetson repository), apt (TENSORRT_REPOSITORY, TENSORRT_KEY_FILE, TENSORRT_KEY,
+# checksums and paths in NVIDIA's Jetson repository), apt (TENSORRT_REPOSITORY, TENSORRT_KEY_FILE, TENSORRT_FINGERPRINT,
 # TENSORRT_APT_VERSION) or archive (TENSORRT_URL, TENSORRT_SHA256).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=packages/shared/cuda/nvidia.sh
+# shellcheck source-path=SCRIPTDIR source=../../shared/cuda/nvidia.sh
 . "$here/nvidia.sh"
 libraries=/usr/lib/$(uname -m)-linux-gnu
 work=$(mktemp -d)
@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 
 from_apt() {
     local name packages=()
-    add_repository "$TENSORRT_REPOSITORY" "$TENSORRT_KEY_FILE" "$TENSORRT_KEY"
+    add_repository "$TENSORRT_REPOSITORY" "$TENSORRT_KEY_FILE" "$TENSORRT_FINGERPRINT"
     # every package by its exact version: apt would take the newest for those that are only depended on
     for name in libnvinfer10 libnvinfer-plugin10 libnvinfer-vc-plugin10 libnvinfer-lean10 libnvinfer-dispatch10 \
         libnvonnxparsers10 libnvinfer-bin libnvinfer-headers-dev libnvinfer-headers-plugin-dev libnvinfer-dev \

@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # Put CUDA packages of NVIDIA's apt repository into the image, or check that the base image brings CUDA already.
-# Needs CUDA_VERSION (12.6), CUDA_PROVIDER (apt, base or host) and for apt CUDA_REPOSITORY (ubuntu2204/arm64), CUDA_KEY_FILE,
-# CUDA_KEY (its fingerprint) and CUDA_PACKAGES (exact versions); CUDA_PROBE is a file below the CUDA directory that the packages
-# bring.
+# Needs CUDA_VERSION (12.6), CUDA_PROVIDER (apt, base or host) and for apt CUDA_REPOSITORY (ubuntu2204/arm64), CUDA_KEY_FILE with
+# CUDA_FINGERPRINT and CUDA_PACKAGES (exact versions); CUDA_PROBE is a file below the CUDA directory that the packages bring.
 set -euo pipefail
 
-# shellcheck source=packages/shared/cuda/nvidia.sh
+# shellcheck source-path=SCRIPTDIR source=nvidia.sh
 . "$(dirname "$0")/nvidia.sh"
 prefix=/usr/local/cuda-$CUDA_VERSION
 
@@ -15,7 +14,7 @@ is_there() { # a glob, because libraries end in their full version
 
 install_packages() {
     install_tools gnupg
-    add_repository "$CUDA_REPOSITORY" "$CUDA_KEY_FILE" "$CUDA_KEY"
+    add_repository "$CUDA_REPOSITORY" "$CUDA_KEY_FILE" "$CUDA_FINGERPRINT"
     # shellcheck disable=SC2086  # a list of packages, separated by spaces
     apt-get install -y --no-install-recommends $CUDA_PACKAGES
     remove_repository

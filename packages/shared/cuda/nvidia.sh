@@ -1,4 +1,6 @@
+#!/usr/bin/env bash
 # What the scripts that install NVIDIA's files have in common; to be sourced by them.
+set -euo pipefail
 
 jetson_pool=https://repo.download.nvidia.com/jetson/common
 cuda_repositories=https://developer.download.nvidia.com/compute/cuda/repos

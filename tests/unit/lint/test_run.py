@@ -249,7 +249,7 @@ HEADERS = [
         header(platforms="[{requires: cpu}, {requires: '!=cpu', depends: other}]"),
     ),
     ("platform-switch", header(notes="\"{{ cuda or 'none' }}\""), header(notes='"{{ arch }}, {{ sm | join }}"')),
-    ("platform-switch", header(notes="\"{{ {'sbsa': 'a'}[arch] }}\""), header(notes='"{{ sm | max }}"')),
+    ("platform-switch", header(notes="\"{{ {'sbsa': 'a'}.get(arch) }}\""), header(notes='"{{ arch | upper }}"')),
     ("arg-unused", header(args="{NOWHERE: 1}"), header(args="{BASE_IMAGE: a}")),
     ("depends-dangling", header(depends="[nowhere]"), header(depends="[other]")),
     ("depends-dangling", header(depends="['other>=2']"), header(depends="['other>=1']")),

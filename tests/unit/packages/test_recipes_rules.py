@@ -213,9 +213,9 @@ def test_repository_and_key_of_a_recipe_are_those_of_the_table(target: str, fami
     known = {(found.name, found.key_file, found.key) for found in (own(platform), of_ubuntu(platform))}
     for package in available(target, family):
         if f"{prefix}_REPOSITORY" in package.build_args:
-            names = (f"{prefix}_{part}" for part in ("REPOSITORY", "KEY_FILE", "KEY"))
+            names = (f"{prefix}_{part}" for part in ("REPOSITORY", "KEY_FILE", "FINGERPRINT"))
             assert tuple(package.build_args[name] for name in names) in known
-            assert package.source.get("key", known_key := package.build_args[f"{prefix}_KEY"]) == known_key
+            assert package.source.get("key", known_key := package.build_args[f"{prefix}_FINGERPRINT"]) == known_key
 
 
 @pytest.mark.parametrize(

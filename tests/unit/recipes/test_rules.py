@@ -35,6 +35,10 @@ TABLE = {
     "": "nano xavier orin thor server pc pc-cpu debian",
     # L4T; a platform without it is newer than every release
     ">=r36": "orin thor server pc pc-cpu debian",
+    # distributions
+    "debian": "debian",
+    "!=debian": "nano xavier orin thor server pc pc-cpu",
+    "ubuntu": "nano xavier orin thor server pc pc-cpu",
     # apt repositories of NVIDIA
     "cuda-repository": "nano xavier orin thor server pc pc-cpu debian",
     "!=ubuntu-cuda-repository": "",
