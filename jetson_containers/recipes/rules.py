@@ -1,8 +1,9 @@
 """The `requires:` grammar → predicate on `Platform`, with the reason when false.
 
 One rule is L4T (`>=r36`, `==r35.*`, `>=36`), CUDA (`>=cu124`, `cu126`, `cpu`), Python (`>=py310`), Ubuntu (`>=22.04`,
-`jammy`), distribution (`ubuntu`, `!=debian`), architecture (`tegra sbsa x86_64 aarch64`, `!=…`), SM (`>=sm80`), or an apt repository of NVIDIA whose key is
-known: `cuda-repository` (that with CUDA) or `ubuntu-cuda-repository`. All rules of a package must hold.
+`jammy`), distribution (`ubuntu`, `!=debian`), architecture (`tegra sbsa x86_64 aarch64`, `!=…`), SM (`>=sm80`), or an
+apt repository of NVIDIA whose key is known: `cuda-repository` (that with CUDA) or `ubuntu-cuda-repository`. All
+rules of a package must hold.
 
 A rule may join clauses with commas (`>=cu126,<cu130`); case does not matter. Operators are those of PEP 440; a bare
 version means that version and its point releases, so `r36` is `==36.*` and `cu126` is `==12.6.*`. A platform without
