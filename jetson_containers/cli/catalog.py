@@ -154,7 +154,7 @@ def _refusal(catalog: Catalog, name: str) -> JetsonError | None:
     from jetson_containers.plan.request import Request, assemble
 
     try:
-        assemble(Request((name,)), catalog.platform, lambda _: catalog, PlanOptions())
+        assemble(Request(packages=(name,)), catalog.platform, lambda _: catalog, PlanOptions())
     except JetsonError as error:
         return error
     return None

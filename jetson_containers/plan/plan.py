@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LAYERS", "Stage", "StageKind", "StageState", "stage_image"]  # and all defined here
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildPlan:
     """What one request needs, in build order. `final` is the image name the user gets."""
 
@@ -66,7 +66,7 @@ class BuildPlan:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanOptions:
     """What a user may change of a plan."""
 

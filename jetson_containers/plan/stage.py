@@ -34,7 +34,7 @@ class StageState(enum.Enum):
     PULL = "pull"  # an image with this key is in a registry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """One image to build. `key` is `sha256:<hex>`; `image` is its name under `jetson-containers/stage`.
 

@@ -33,7 +33,7 @@ class Arch(enum.Enum):
         return "x86_64" if self is Arch.X86_64 else "aarch64"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Platform:
     """What a build or run is for. `origins` says where each value came from; it takes no part in equality.
 

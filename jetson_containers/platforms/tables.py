@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Release:
     """One L4T release. Versions of libraries are text as NVIDIA writes them; None where nobody published one."""
 
@@ -45,7 +45,7 @@ class Release:
         return tuple(sorted(soc_sm(soc) for soc in self.socs))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Board:
     """One Jetson module. Memory in GiB (soldered) and MiB (`visible`: MemTotal), bandwidth in GB/s."""
 

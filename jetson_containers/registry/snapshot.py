@@ -10,8 +10,13 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jetson_containers.registry.types import ImageRepository, Tag, TagListing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 SNAPSHOT = Path(__file__).resolve().parent.parent / "facts" / "registries.json"
 
@@ -38,9 +43,21 @@ def read(path: Path) -> Snapshot:
     for entry in data["repositories"]:
         repository = ImageRepository.parse(entry["repository"])
         tags = tuple(Tag(**row) for row in entry["tags"])
-        found[repository] = TagListing(repository, tags, entry.get("fetched", data["fetched"]), "snapshot")
+        found[repository] = TagListing(
+            repository=repository, tags=tags, fetched=entry.get("fetched", data["fetched"]), origin="snapshot"
+        )
     namespaces = tuple(ImageRepository.parse(name) for name in data["namespaces"])
     return Snapshot(namespaces=namespaces, listings=found, fetched=data["fetched"])
+
+
+def text(data: Mapping[str, Any]) -> str:
+    """Write a list in this format, a line per repository, so that a change can be read."""
+    head = _dump({key: value for key, value in data.items() if key != "repositories"})
+    return f'{head[:-1]},"repositories":[\n' + ",\n".join(map(_dump, data["repositories"])) + "\n]}\n"
+
+
+def _dump(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def has(repository: ImageRepository) -> bool:
@@ -56,4 +73,4 @@ def covers(repository: ImageRepository) -> bool:
 def listing(repository: ImageRepository) -> TagListing:
     """The list of a repository that `covers` is true for; without tags where there was no image."""
     known = shipped().listings.get(repository)
-    return known or TagListing(repository, (), shipped().fetched, "snapshot")
+    return known or TagListing(repository=repository, tags=(), fetched=shipped().fetched, origin="snapshot")

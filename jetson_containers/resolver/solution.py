@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jetson_containers.resolver.demands import Demand, Demands
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PackageChoice:
     """resolvelib's candidate: a package chosen for one key."""
 
@@ -21,7 +21,7 @@ class PackageChoice:
     package: Package = field(compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Solution:
     """What the search chose for each key."""
 

@@ -5,6 +5,7 @@ The outer `model_type` of a configuration decides what loads, also where only th
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.facts import load_facts
@@ -39,10 +40,16 @@ def generic(config: ModelConfig) -> bool | None:
     """What loads anything made of linear layers knows a model type that some list has; of others it is not known."""
     if not config.model_type:
         return True
+    return True if listed() & set(config.names) else None
+
+
+@functools.cache
+def listed() -> frozenset[str]:
+    """All model types that some runtime's list has."""
     lists = load_facts("architectures")
-    rows = [names for group in lists.values() for names in (group.values() if isinstance(group, dict) else [group])]
-    rows += [limits.families("mlc", interface) for interface in limits.interfaces("mlc")]
-    return True if any(name in names for names in rows for name in config.names) else None
+    runtimes = ["mlc", *(name for name in lists if isinstance(lists[name], dict))]
+    rows = [limits.families(name, interface) for name in runtimes for interface in limits.interfaces(name)]
+    return frozenset(kind for row in (*rows, lists["remote_code"]) for kind in row) - {limits.ANY}
 
 
 def reads(runtime: str, methods: Collection[str], quantized: Quantized) -> bool | None:

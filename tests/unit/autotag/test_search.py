@@ -50,18 +50,55 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
 
 ORIN = Platform(
-    Arch.TEGRA, Version("36.4.3"), "6.2", Version("12.6"), Version("12.6"), Version("3.10"), "ubuntu", "22.04", (87,),
-    soc="t234", board="agx-orin-64gb",
-)  # fmt: skip
+    arch=Arch.TEGRA,
+    l4t=Version("36.4.3"),
+    jetpack="6.2",
+    cuda=Version("12.6"),
+    driver_cuda=Version("12.6"),
+    python=Version("3.10"),
+    distro="ubuntu",
+    distro_version="22.04",
+    sm=(87,),
+    soc="t234",
+    board="agx-orin-64gb",
+)
 NANO = Platform(
-    Arch.TEGRA, Version("32.7.4"), "4.6.4", Version("10.2"), Version("10.2"), Version("3.6"), "ubuntu", "18.04", (53,),
-    soc="t210", board="nano",
-)  # fmt: skip
+    arch=Arch.TEGRA,
+    l4t=Version("32.7.4"),
+    jetpack="4.6.4",
+    cuda=Version("10.2"),
+    driver_cuda=Version("10.2"),
+    python=Version("3.6"),
+    distro="ubuntu",
+    distro_version="18.04",
+    sm=(53,),
+    soc="t210",
+    board="nano",
+)
 THOR = Platform(
-    Arch.SBSA, Version("38.4.0"), "7.1", Version("13.0"), Version("13.0"), Version("3.12"), "ubuntu", "24.04", (110,),
-    soc="t264", board="agx-thor",
-)  # fmt: skip
-PC = Platform(Arch.X86_64, None, None, None, None, Version("3.12"), "ubuntu", "24.04", ())
+    arch=Arch.SBSA,
+    l4t=Version("38.4.0"),
+    jetpack="7.1",
+    cuda=Version("13.0"),
+    driver_cuda=Version("13.0"),
+    python=Version("3.12"),
+    distro="ubuntu",
+    distro_version="24.04",
+    sm=(110,),
+    soc="t264",
+    board="agx-thor",
+)
+PC = Platform(
+    arch=Arch.X86_64,
+    l4t=None,
+    jetpack=None,
+    cuda=None,
+    driver_cuda=None,
+    python=Version("3.12"),
+    distro="ubuntu",
+    distro_version="24.04",
+    sm=(),
+)
 
 
 def config(tmp_path: Path, **more: Any) -> Settings:
@@ -78,12 +115,12 @@ def engine_with(*images: tuple[str, Mapping[str, str], str]) -> FakeEngine:
     engine = FakeEngine()
     for number, (reference, image_labels, architecture) in enumerate(images):
         engine.store[reference] = LocalImage(
-            f"sha256:{number:064x}",
-            (reference,),
-            image_labels,
-            architecture,
-            f"2026-11-{20 - number:02}T00:00:00Z",
-            1000,
+            id=f"sha256:{number:064x}",
+            references=(reference,),
+            labels=image_labels,
+            architecture=architecture,
+            created=f"2026-11-{20 - number:02}T00:00:00Z",
+            size=1000,
         )
     return engine
 
@@ -258,8 +295,22 @@ def test_autotag_knows_a_stage_by_its_name_too(reference: str) -> None:
 def test_autotag_ignores_images_without_a_name() -> None:
     """Images without a name are not candidates."""
     engine = FakeEngine()
-    engine.store["x"] = LocalImage("sha256:1", ("mlc:<none>", "<none>:<none>"), {}, "arm64", "2026-11-20", 1)
-    engine.store["y"] = LocalImage("sha256:2", (), label("mlc:1-r36.4", ["mlc"], ORIN), "arm64", "2026-11-20", 1)
+    engine.store["x"] = LocalImage(
+        id="sha256:1",
+        references=("mlc:<none>", "<none>:<none>"),
+        labels={},
+        architecture="arm64",
+        created="2026-11-20",
+        size=1,
+    )
+    engine.store["y"] = LocalImage(
+        id="sha256:2",
+        references=(),
+        labels=label("mlc:1-r36.4", ["mlc"], ORIN),
+        architecture="arm64",
+        created="2026-11-20",
+        size=1,
+    )
     assert choose(["mlc"], ORIN, (LocalSource(lambda: engine),), AutotagOptions()).candidates == ()
 
 
@@ -633,7 +684,9 @@ def test_autotag_on_a_terminal_asks_for_a_pull_with_its_size(
 ) -> None:
     """On a terminal a pull is asked for, with its size."""
     engine = FakeEngine()
-    engine.registry[REMOTE] = LocalImage("sha256:1", (REMOTE,), {}, "arm64", "2026-11-20", 1)
+    engine.registry[REMOTE] = LocalImage(
+        id="sha256:1", references=(REMOTE,), labels={}, architecture="arm64", created="2026-11-20", size=1
+    )
     console = quiet_console(answers=answer, monkeypatch=monkeypatch)
     if pulled:
         assert run(tmp_path, engine=engine, console=console, disable=["build"]) == REMOTE
@@ -648,7 +701,9 @@ def test_autotag_on_a_terminal_asks_for_a_pull_with_its_size(
 def test_autotag_with_yes_pulls_without_asking(tmp_path: Path) -> None:
     """`--yes` pulls without asking."""
     engine = FakeEngine()
-    engine.registry[REMOTE] = LocalImage("sha256:1", (REMOTE,), {}, "arm64", "2026-11-20", 1)
+    engine.registry[REMOTE] = LocalImage(
+        id="sha256:1", references=(REMOTE,), labels={}, architecture="arm64", created="2026-11-20", size=1
+    )
     console = quiet_console()
     assert run(tmp_path, engine=engine, console=console, yes=True) == REMOTE
     assert ("pull", REMOTE) in engine.calls
@@ -819,7 +874,13 @@ def test_pin_of_a_local_image_of_a_registry_is_its_digest(tmp_path: Path) -> Non
     engine = FakeEngine()
     digest = "sha256:" + "a" * 64
     engine.store[REMOTE] = LocalImage(
-        "sha256:1", (REMOTE,), {}, "arm64", "2026-11-20T00:00:00Z", 1, (f"dustynv/mlc@{digest}",)
+        id="sha256:1",
+        references=(REMOTE,),
+        labels={},
+        architecture="arm64",
+        created="2026-11-20T00:00:00Z",
+        size=1,
+        digests=(f"dustynv/mlc@{digest}",),
     )
     assert run(tmp_path, engine=engine, pin=True) == f"{REMOTE}@{digest}"
 
@@ -910,7 +971,7 @@ def test_autotag_choice_does_not_depend_on_the_order_of_candidates(tmp_path: Pat
             self.candidates = candidates
 
         def find(self, request: Any, host: Any) -> SourceFindings:
-            return SourceFindings(self.candidates)
+            return SourceFindings(candidates=self.candidates)
 
     one = choose(["mlc"], ORIN, (Fixed(found.candidates),), AutotagOptions())
     two = choose(["mlc"], ORIN, (Fixed(found.candidates[::-1]),), AutotagOptions())
@@ -953,11 +1014,11 @@ def test_autotag_work_grows_only_with_the_tags_of_a_listing(
     """Images are never compared with one another, and however many tags there are, they are gone through as often."""
     CountedTags.passes = 0
     asked: list[str] = []
-    tags = CountedTags(Tag(pattern.format(number)) for number in range(count))
+    tags = CountedTags(Tag(tag=pattern.format(number)) for number in range(count))
 
     class Given(Listings):
         def get(self, repository: ImageRepository) -> TagListing:
-            return TagListing(repository, tags, "2026-01-01T00:00:00Z", "live")
+            return TagListing(repository=repository, tags=tags, fetched="2026-01-01T00:00:00Z", origin="live")
 
         def _describe(self, repository: ImageRepository, tag: str, architecture: str) -> list[Tag]:
             asked.append(tag)

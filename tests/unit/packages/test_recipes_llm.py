@@ -18,6 +18,7 @@ import yaml
 from jetson_containers.recipes import catalog
 from jetson_containers.platforms import detect
 from jetson_containers.resolver import solve
+from tests.unit.packages.shipped import load
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -44,13 +45,8 @@ VERSIONS: Mapping[str, Mapping[str, str | None]] = {
     "r39.2.0": {"mlc": "0.20.0", "tvm": "0.27.0.post1", "vllm": "0.28.0", "exllama": "0.0.32"},
     "sbsa": {"vllm": "0.28.0", "lmdeploy": None, "gptqmodel": "7.3.4"},
     "x86_64-cu129": {"vllm": "0.19.1", "tvm": "0.24.dev0", "lmdeploy": "0.16.0", "auto_gptq": None},
-    "x86_64,cpu": {"tvm": "0.27.0.post1", "bitsandbytes": "0.50.2", "gptqmodel": "7.3.4", "mlc": None, "vllm": None},
+    "x86_64,cpu": {"tvm": "0.27.0.post1", "bitsandbytes": "0.50.2", "gptqmodel": "7.3.4", "mlc": "0.26.dev4", "vllm": None},
 }  # fmt: skip
-
-
-@cache
-def load(target: str) -> Catalog:
-    return catalog.load([TREE], detect.parse_target(target))
 
 
 @pytest.mark.parametrize("target", sorted(VERSIONS))

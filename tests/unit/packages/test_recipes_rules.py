@@ -20,6 +20,7 @@ from jetson_containers.platforms import detect
 from jetson_containers.platforms.cuda_repository import of_ubuntu, own
 from jetson_containers.platforms.overrides import rebase
 from jetson_containers.resolver import solve
+from tests.unit.packages.shipped import load
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -42,11 +43,6 @@ FINAL_LOCKS = sorted(
     for path in (TREE / group).rglob("*.lock")
     if not path.name.startswith(("build", "sdist"))
 )
-
-
-@cache
-def load(target: str) -> Catalog:
-    return catalog.load([TREE], detect.parse_target(target))
 
 
 def available(target: str, family: str) -> list[Package]:

@@ -52,7 +52,7 @@ def catalog(tmp_path: Path) -> Catalog:
 
 
 def planned(catalog: Catalog, *packages: str, multiple: bool = False, **variables: str) -> list[BuildPlan]:
-    request = Request(packages, multiple, variables=variables)
+    request = Request(packages=packages, multiple=multiple, variables=variables)
     return list(assemble(request, ORIN, lambda _: catalog, PlanOptions()).plans)
 
 
