@@ -203,7 +203,7 @@ _OWN_ALIASES = {"alias": "own_aliases", "aliases": "own_aliases"}
 
 
 def _one_for_each_version(entries: list[_Fields], platform: Platform) -> list[int]:
-    """Of several rows of one version the first that fits the platform; where none does, the one that misses least."""
+    """Of several rows of one version the first that fits the platform; where none does, the one that comes nearest."""
     rows: dict[str, list[int]] = {}
     for index, fields in enumerate(entries):
         rows.setdefault(fields.text("version"), []).append(index)
@@ -217,8 +217,10 @@ def _row_here(entries: list[_Fields], rows: list[int], platform: Platform) -> in
     return here[0] if here else min(rows, key=lambda index: _misses(entries[index], platform))
 
 
-def _misses(fields: _Fields, platform: Platform) -> int:
-    return sum(not result.ok for result in rules.check_all(_rules(fields, "requires"), platform))
+def _misses(fields: _Fields, platform: Platform) -> tuple[int, int]:
+    """How far a row is from fitting; one for another kind of machine (without CUDA, say) is farther than any other."""
+    failed = [result.rule for result in rules.check_all(_rules(fields, "requires"), platform) if not result.ok]
+    return sum(rules.is_of_a_kind(rule, platform) for rule in failed), len(failed)
 
 
 def _default_entry(entries: list[_Fields], platform: Platform) -> int | None:

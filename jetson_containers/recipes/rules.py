@@ -111,6 +111,12 @@ def holds(rules: Sequence[str], platform: Platform) -> bool:
     return all(result.ok for result in check_all(rules, platform))
 
 
+def is_of_a_kind(rule: str, platform: Platform) -> bool:
+    """Whether a rule is about the kind of machine: its architecture, its distribution, or that it has CUDA at all."""
+    kinds = {Subject.CPU, Subject.ARCH, Subject.DISTRO, *(() if platform.cuda else (Subject.CUDA,))}
+    return any(clause.subject in kinds for clause in parse(rule))
+
+
 def explain(results: Iterable[RuleResult]) -> str:
     """The failing rules in one line ("CUDA 12.6 does not satisfy `>=cu128`"); empty when all hold."""
     return "; ".join(result.reason for result in results if not result.ok)

@@ -335,6 +335,13 @@ def test_row_that_misses_least_speaks_for_a_version_that_is_absent(tmp_path: Pat
     assert found["foo:2"].default
 
 
+def test_row_for_another_kind_of_machine_does_not_speak_for_a_version(tmp_path: Path) -> None:
+    """On a board with an old CUDA the reason is that, and not that the board has a CUDA."""
+    config = "versions:\n  - {version: 1, requires: ['>=r36', '>=cu126', '>=py310']}\n  - {version: 1, requires: cpu}\n"
+    found = packages(tmp_path, {"ml/foo/config.yaml": config}, XAVIER)
+    assert found["foo:1"].requires == (">=r36", ">=cu126", ">=py310")
+
+
 PLATFORMS = """\
 depends: [base]
 platforms:
