@@ -234,7 +234,7 @@ def _warn_of_upstream_variables(app: App) -> None:
     """Say which variables of upstream's interface are set and have no effect here."""
     from jetson_containers.core import settings, unread_variables
 
-    own_tree = app.settings.package_trees == (settings.OPTIONS["packages"].default,)
+    own_tree = app.package_trees == (settings.OPTIONS["packages"].default,)
     given = [name for name, value in app.settings.env.items() if value]
     if unread := unread_variables.of_upstream(given, own_tree=own_tree):
         names = ", ".join(f"${name}" for name in unread)

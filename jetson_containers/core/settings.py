@@ -38,6 +38,9 @@ class Setting:
 OPTIONS: dict[str, Setting] = {
     "packages": Setting(kind=Path, default=ROOT / "packages", help="the built-in package tree"),
     "package_dirs": Setting(kind=list, default=[], help="further directories of packages"),
+    "upstream": Setting(
+        kind=str, default="", help="upstream's tree beside ours: a checkout, or a branch, tag or commit to fetch"
+    ),
     "data": Setting(kind=Path, default=ROOT / "data", help="mounted as /data in every container"),
     "logs": Setting(kind=Path, default=ROOT / "logs", help="one folder per build"),
     "cache": Setting(kind=Path, default=Path("~/.cache/jetson-containers"), help="indexes and registry listings"),

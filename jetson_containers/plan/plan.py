@@ -183,12 +183,15 @@ def multiple_json(
 def describe(plan: BuildPlan) -> list[str]:
     """Write a plan for people: a table of its stages and a summary."""
     numbers = {stage.key: str(number) for number, stage in enumerate(plan.stages, start=1)}
-    rows = [("#", "package", "kind", "state", "key", "layers", "needs")]
+    rows: list[tuple[str, ...]] = [("#", "package", "kind", "state", "key", "layers", "needs")]
     for stage in plan.stages:
         state = stage.state.value if stage.needed else "not needed"
         needs = " ".join(numbers[key] for key in stage.depends) or "base"
         key = stage.key.removeprefix("sha256:")[:12]
         rows.append((numbers[stage.key], stage.package, stage.kind.value, state, key, str(stage.layers), needs))
+    if len({stage.tree for stage in plan.stages}) > 1:
+        trees = ("tree", *(stage.tree for stage in plan.stages))
+        rows = [(*row, tree) for row, tree in zip(rows, trees, strict=True)]
     return [*columns(rows), "", *_summary(plan)]
 
 

@@ -62,6 +62,7 @@ class Package:
     added: Mapping[str, str] = field(default_factory=dict)  # files of its build context that stand in no tree: texts
     adaptable: bool = False  # of upstream's format, where a nearer pin overrides one of its own
     variables: Mapping[str, str] = field(default_factory=dict)  # of its build's commands; not in the image or the key
+    further_tree: str = ""  # the directory of packages it comes from; empty for the built-in tree
     replaces: str = ""  # file:line of the definition whose name it takes, being in a directory that the user added
 
 

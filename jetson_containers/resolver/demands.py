@@ -43,6 +43,7 @@ class Demand:
     dependency: Dependency = field(default=Dependency(family=""), compare=False)
     error: JetsonError | None = field(default=None, compare=False)
     variable: str = ""  # the environment variable that says so, in a request
+    series: bool = field(default=False, compare=False)  # it names the beginning of several versions
 
     @property
     def demander(self) -> str:
@@ -117,10 +118,11 @@ class Demands:
                 dependency=dependency,
                 error=error,
             )
-        if dependency.version and not exact:
+        series = bool(dependency.version and not exact)
+        if series:
             dependency = replace(dependency, version=None, specifier=f"=={dependency.version}.*")
         key = (exact or f"{family}{dependency.specifier}") if self.coexists(family) else family
-        return Demand(key=key, family=family, spelled=spelled, by=by, exact=exact, dependency=dependency)
+        return Demand(key=key, family=family, spelled=spelled, by=by, exact=exact, dependency=dependency, series=series)
 
     def _target(self, dependency: Dependency, by: str) -> tuple[str, str]:
         """The family a dependency means and the package it pins, empty when it pins none. Raises as `find`."""

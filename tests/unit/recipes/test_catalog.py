@@ -490,6 +490,18 @@ def test_spelled_takes_an_exact_name_first_and_never_guesses() -> None:
         found.spelled("My Tool")
 
 
+def test_spelled_knows_versions_too() -> None:
+    """Case, blanks, `-` and `_` make no difference in a version; an exact one comes first."""
+    names = ("tool:v1.2-Full_Cuda", "tool:b77", "tool:x-y", "tool:x_y")
+    found = Catalog(platform=ORIN, available={name: package(name) for name in names})
+    assert found.spelled("Tool:B77") == "tool:b77"
+    assert found.spelled("tool:V1.2 full-cuda") == "tool:v1.2-Full_Cuda"
+    assert found.spelled("tool:x-y") == "tool:x-y"
+    assert found.spelled("tool:b78") == "tool:b78"
+    with pytest.raises(UsageError, match="`tool:x-y` or `tool:x_y`"):
+        found.spelled("tool:X Y")
+
+
 def test_spelled_finds_what_is_absent_or_broken() -> None:
     """The reason for which a package is not available is said, whatever the spelling."""
     absent = {"cuda:13": catalog.Absent(package=package("cuda:13"), reason="no")}
