@@ -1,6 +1,7 @@
 """Writes docs/fit.md: predictions for well-known models on all boards, and all published figures beside them.
 
-Run after changing a constant, a board or a model: .venv/bin/python tools/fit_report.py; `--check` only compares.
+Run after a change of a constant, a board, a model or how it is read: .venv/bin/python tools/fit_report.py; `--check`
+only compares.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from fit_published import accounts, comparisons, peaks
+from fit_sizes import sections
 
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.fit import constants
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import of_board
 from jetson_containers.llm.fit.predict import FitVerdict, predict
 from jetson_containers.llm.models import known
+from jetson_containers.llm.runtimes import limits
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
@@ -38,7 +42,19 @@ MARKS = {
     FitVerdict.SWAP: "s",
     FitVerdict.NO: "✗",
     FitVerdict.IMPOSSIBLE: "–",
+    FitVerdict.UNKNOWN: "u",
 }
+# Of the models that are known, those of which a table of all boards is printed: of each kind some.
+SHOWN = (
+    "Llama-2-7b-chat-hf", "Llama-2-70b-chat-hf", "Meta-Llama-3.1-8B-Instruct", "Llama-3.2-1B-Instruct",
+    "Llama-3.2-3B-Instruct", "Mistral-7B-Instruct-v0.2", "Qwen2.5-7B-Instruct", "internlm-chat-7b", "internlm2-chat-7b",
+    "RedPajama-INCITE-Chat-3B-v1", "TinyLlama-1.1B-Chat-v1.0", "Phi-3.5-mini-instruct", "gemma-2-2b-it",
+    "Nemotron-Mini-4B-Instruct", "Qwen3-0.6B", "Qwen3-4B", "Qwen3-8B", "Qwen3-32B", "Qwen3-30B-A3B-Instruct-2507",
+    "Qwen3-VL-8B-Instruct", "Qwen3.5-4B", "Qwen3.5-9B", "Qwen3.5-35B-A3B", "gemma-3-4b-it", "gemma-3-27b-it",
+    "gemma-3n-E4B-it", "gemma-4-E4B-it", "gemma-4-26B-A4B-it", "gpt-oss-20b", "NVIDIA-Nemotron-Nano-9B-v2",
+    "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "Ministral-3-8B-Instruct-2512", "Phi-4-mini-instruct", "SmolLM3-3B",
+    "LFM2.5-8B-A1B", "granite-4.0-h-tiny", "GLM-4.7-Flash", "Llama-4-Scout-17B-16E", "Falcon-H1-7B-Instruct",
+)  # fmt: skip
 
 INTRO = """# Will it fit?
 
@@ -79,13 +95,20 @@ PEAKS = """Highest memory of the process while llama.cpp's converter and quantiz
 (without weights and KV cache); measured by us, with CPU builds.
 """
 
+LISTS = """## What each runtime loads
+
+By `model_type` of the whole model, not of the language model inside. An image's own list decides where llama.cpp's
+converter or vLLM prints one: it is asked once, and the answer is kept. A type that no list has is `unknown`: `chat`
+goes on with a warning where the files fit.
+"""
+
 HOW_TO_READ = """Each runtime with its default quantization, at the default context (4096 tokens, 8192 from 24 GiB on,
 or what the model was trained for), with a desktop (1.5 GiB; without it 0.8 GiB less). Cells: verdict, GiB needed, and
 tokens/s.
 
-✓ fits · ! fits, above 85 % of the usable memory · ✗ does not fit, `llm fit` says what would · –N cannot be, for the
-reason N at the end · ? the board's bandwidth was not published · * only with an older JetPack
-than the newest the board has
+✓ fits · ! fits, above 85 % of the usable memory · ✗ does not fit, `llm fit` says what would · u no table of ours says
+whether the runtime loads the model · –N cannot be, for the reason N at the end · ? the board's bandwidth was not
+published · * only with an older JetPack than the newest the board has
 """
 
 
@@ -93,7 +116,18 @@ def render() -> str:
     """The whole page."""
     rows = comparisons()
     return "\n".join(
-        [INTRO, COMPARISON, *_verdicts(rows), *_speeds(rows), *_memories(rows), *_accounts(), *_peaks(), *_everything()]
+        [
+            INTRO,
+            COMPARISON,
+            *_verdicts(rows),
+            *_speeds(rows),
+            *_memories(rows),
+            *_accounts(),
+            *_peaks(),
+            *sections(),
+            *_lists(),
+            *_everything(),
+        ]
     )
 
 
@@ -165,16 +199,37 @@ def _peaks() -> list[str]:
     return ["### Peaks", "", PEAKS, *_table(header, body), ""]
 
 
+def _lists() -> list[str]:
+    """The lists of model types that the runtimes load."""
+    body = [
+        (
+            runtime, interface, str(len(limits.families(runtime, interface) - {limits.ANY}) or "all"),
+            f"{row['of']} {row['version']}", row["source"],
+        )
+        for runtime, interfaces in load_facts("runtimes")["lists"].items()
+        for interface, row in interfaces.items()
+    ]  # fmt: skip
+    body += [
+        (
+            "mlc",
+            interface,
+            str(len(limits.families("mlc", interface))),
+            f"mlc-llm {table['commit'][:12]}",
+            "its sources",
+        )
+        for interface, table in load_facts("mlc_tables").items()
+    ]
+    return [LISTS, *_table(("runtime", "interface", "model types", "of", "source"), body), ""]
+
+
 def _everything() -> list[str]:
     """All models × boards × runtimes; reasons of what cannot be are numbered."""
     reasons: list[str] = []
-    sections = []
-    shown: list[ModelConfig] = []
-    for name in known.configs():
+    tables_of = []
+    for name in SHOWN:
         config = known.config(name)
-        if config is not None and config not in shown:  # two names of one shape say the same
-            shown.append(config)
-            sections += [f"### {name.rpartition('/')[2]}", "", *_model(config, reasons), ""]
+        if config is not None:
+            tables_of += [f"### {name.rpartition('/')[2]}", "", *_model(config, reasons), ""]
     numbered = [f"- –{number}: {reason}" for number, reason in enumerate(reasons, 1)]
     return [
         "## Models × boards × runtimes",
@@ -184,7 +239,7 @@ def _everything() -> list[str]:
         "",
         f"Boards that no runtime exists for any more (L4T 32): {', '.join(_too_old())}.",
         "",
-        *sections,
+        *tables_of,
         "### Reasons",
         "",
         *numbered,

@@ -33,7 +33,7 @@ _SHOWN_FIRST = ("r36.4.3", "r39.2.0", "r38.2.0", "r36.3.0", "r36.2.0", "r35.4.1"
 _LINK = re.compile(r"\]\((?![a-z]+:|#|/)([^)\s]+)\)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """One family on all platforms. `available` and `absent` are keyed by platform, in the order of TARGETS."""
 
@@ -130,7 +130,7 @@ def _family(name: str, catalogs: Mapping[str, Catalog]) -> Family:
         target: tuple(item for item in catalog.absent.values() if item.package.family == name)
         for target, catalog in catalogs.items()
     }
-    return Family(name, {target: items for target, items in available.items() if items}, absent)
+    return Family(name=name, available={target: items for target, items in available.items() if items}, absent=absent)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
+import upstream_builds
 import verified_models
 
 from jetson_containers.platforms.host import MACHINES
@@ -49,7 +50,7 @@ newer proof is as strong. The key is the beginning of the stage's content key: a
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One package on one platform. `proofs` maps names of PROOFS to YES or NO."""
 
@@ -86,19 +87,31 @@ def read(text: str) -> list[Row]:
         if not line.startswith("| ") or len(cells) != len(HEADER) or not cells[2].startswith("`"):
             continue
         proofs = {name: cell for name, cell in zip(PROOFS, cells[4:], strict=False) if cell}
-        rows.append(Row(cells[0], cells[1], cells[2].strip("`"), cells[3], proofs, cells[-1]))
+        rows.append(
+            Row(
+                package=cells[0],
+                platform=cells[1],
+                key=cells[2].strip("`"),
+                date=cells[3],
+                proofs=proofs,
+                note=cells[-1],
+            )
+        )
     return rows
 
 
-def write(rows: Iterable[Row], models: Iterable[verified_models.Made] = ()) -> str:
+def write(
+    rows: Iterable[Row],
+    models: Iterable[verified_models.Made] = (),
+    others: Iterable[upstream_builds.BuildOutcome] = (),
+) -> str:
     """The page, sorted."""
     ordered = sorted(rows, key=lambda row: row.place)
     table = [HEADER, tuple("---" for _ in HEADER), *(row.cells for row in ordered)]
     built = [row for row in ordered if "builds" in row.proofs]
     summary = f"{len(ordered)} rows; {len(built)} with an image that was built."
     page = "\n".join([INTRO, summary, "", *("| " + " | ".join(cells) + " |" for cells in table)]) + "\n"
-    made = verified_models.write(models)
-    return f"{page}\n{made}" if made else page
+    return "\n".join(filter(None, (page, upstream_builds.section(others), verified_models.write(models))))
 
 
 def merge(old: Iterable[Row], new: Iterable[Row]) -> list[Row]:
@@ -140,7 +153,15 @@ def dry_runs(date: str, clean: Callable[[Path], bool]) -> list[Row]:
                 print(f"{target}: {package.name}: {error.message}", file=sys.stderr)
                 continue
             proofs = {"resolves": YES, "lints": YES if clean(package.path) else NO}
-            rows.append(Row(package.name, name_of(platform_label(platform)), short(made.top.key), date, proofs))
+            rows.append(
+                Row(
+                    package=package.name,
+                    platform=name_of(platform_label(platform)),
+                    key=short(made.top.key),
+                    date=date,
+                    proofs=proofs,
+                )
+            )
     return rows
 
 
@@ -197,7 +218,14 @@ def _of_image(image: LocalImage, machine: str, known: Mapping[str, Path], clean:
     proofs = {"resolves": YES, "builds": YES, **_tested(said, image.architecture, machine)}
     if clean(known[name]):
         proofs["lints"] = YES
-    return Row(name, name_of(said.platform), short(said.key), _moment(image)[:10], proofs, _note(said.tests))
+    return Row(
+        package=name,
+        platform=name_of(said.platform),
+        key=short(said.key),
+        date=_moment(image)[:10],
+        proofs=proofs,
+        note=_note(said.tests),
+    )
 
 
 def _tested(said: Any, architecture: str, machine: str) -> dict[str, str]:
@@ -260,7 +288,7 @@ def main(arguments: list[str]) -> int:
     )
     given = parser.parse_args(arguments)
     page = TARGET.read_text(encoding="utf-8") if TARGET.is_file() else ""
-    rows, models = read(page), verified_models.read(page)
+    rows, models, others = read(page), verified_models.read(page), upstream_builds.read(page)
     if given.models:
         data = given.models.resolve()
         made = verified_models.from_data(data, name_of, verified_models.ask_here(ROOT, data))
@@ -271,7 +299,7 @@ def main(arguments: list[str]) -> int:
         rows = merge(rows, dry_runs(today, clean))
         if not given.no_engine:
             rows = merge(rows, from_engine(clean))
-    TARGET.write_text(write(rows, models), encoding="utf-8")
+    TARGET.write_text(write(rows, models, others), encoding="utf-8")
     return 0
 
 

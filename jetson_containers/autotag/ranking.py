@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Judged:
     """A candidate, its verdict, and its place among those that are fit (1 is the choice; None: refused)."""
 
@@ -53,7 +53,7 @@ class Judged:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageChoice:
     """What was decided and why. `image` is None when nothing is fit; `candidates` are sorted, best first."""
 
@@ -105,14 +105,23 @@ def decide(
 ) -> ImageChoice:
     """Judge and rank what one source has. Pure: the same candidates give the same choice."""
     judged = [
-        Judged(candidate, judge(candidate, wanted, host, contents), distance=_distance_key(candidate, wanted, host))
+        Judged(
+            candidate=candidate,
+            verdict=judge(candidate, wanted, host, contents),
+            distance=_distance_key(candidate, wanted, host),
+        )
         for candidate in found.candidates
     ]
     fit = sorted((e for e in judged if e.verdict.ok), key=lambda e: sort_key(e.candidate, wanted, host, native=native))
     refused = [entry for entry in judged if not entry.verdict.ok]
     return ImageChoice(
-        tuple(request), host, _numbered(fit, refused), found.notices, found.notes, found.problems
-    )  # fmt: skip
+        request=tuple(request),
+        platform=host,
+        candidates=_numbered(fit, refused),
+        notices=found.notices,
+        notes=found.notes,
+        problems=found.problems,
+    )
 
 
 def sort_key(
@@ -157,12 +166,12 @@ def merge(request: Sequence[str], host: Platform, choices: Sequence[ImageChoice]
     fit = [entry for entry in judged if entry.verdict.ok]
     refused = [entry for entry in judged if not entry.verdict.ok]
     return ImageChoice(
-        tuple(request),
-        host,
-        _numbered(fit, refused),
-        tuple(dict.fromkeys(notice for choice in choices for notice in choice.notices)),
-        tuple(note for choice in choices for note in choice.notes),
-        tuple(problem for choice in choices for problem in choice.problems),
+        request=tuple(request),
+        platform=host,
+        candidates=_numbered(fit, refused),
+        notices=tuple(dict.fromkeys(notice for choice in choices for notice in choice.notices)),
+        notes=tuple(note for choice in choices for note in choice.notes),
+        problems=tuple(problem for choice in choices for problem in choice.problems),
     )
 
 

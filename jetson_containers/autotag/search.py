@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 NATIVE = "native"  # the word of `prefer` that names no source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AutotagOptions:
     """What a user may say about the choice. Make it with `options`, which reads the words of the command line."""
 
@@ -76,7 +76,9 @@ def options(
     if user:
         named = tuple(f"{base.rstrip('/')}/{user}" for base in named) or (user,)
     places = tuple(ImageRepository.parse(name) for name in named or settings["registries"])
-    return AutotagOptions(tuple(kind for kind in order if kind not in off), places, native, **more)
+    return AutotagOptions(
+        order=tuple(kind for kind in order if kind not in off), registries=places, native=native, **more
+    )
 
 
 def _kind(word: str) -> SourceKind:

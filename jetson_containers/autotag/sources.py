@@ -47,7 +47,7 @@ class LocalSource:
         except JetsonError as error:
             return SourceFindings(notices=(f"local images are not considered: {error.message}",), problems=(error,))
         return SourceFindings(
-            tuple(candidate for image in images for candidate in _local_candidates(image, request, host))
+            candidates=tuple(candidate for image in images for candidate in _local_candidates(image, request, host))
         )
 
 
@@ -76,7 +76,10 @@ class RegistrySource:
                 notices.append(full.notice)
             found += self._candidates(full, host, architecture)
         return SourceFindings(
-            tuple(found), tuple(dict.fromkeys(notices)), tuple(self._listings.notes), tuple(_distinct(problems))
+            candidates=tuple(found),
+            notices=tuple(dict.fromkeys(notices)),
+            notes=tuple(self._listings.notes),
+            problems=tuple(_distinct(problems)),
         )
 
     def _repositories(self, wanted: Wanted) -> Iterator[ImageRepository]:
@@ -177,7 +180,7 @@ def _candidate(
     facts = official.completed(facts, name, host, labeled=PLATFORM in believed)
     role = said.role if ours or not is_finished(said.role) else ""
     known = official.repository_of(name)
-    return ImageCandidate(name, facts, kind, role=role, family=known.family if known else "")
+    return ImageCandidate(name=name, facts=facts, kind=kind, role=role, family=known.family if known else "")
 
 
 def _digest_of(image: LocalImage, name: ImageName) -> str | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jetson_containers.plan.stage import Stage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """A stage with what the plans around it say. `number` counts from 1 in build order."""
 
@@ -27,7 +27,7 @@ class Node:
     last: bool  # the top of a plan: what a user gets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Graph:
     """All stages of all plans by key, in an order in which each stands after what it needs.
 
@@ -61,7 +61,7 @@ def merge(plans: Sequence[BuildPlan]) -> Graph:
             stages.setdefault(stage.key, (stage, plan))
     tops = {plan.top.key for plan in plans}
     nodes = {
-        key: Node(stage, plan, number, chain(stage, plan), key in tops)
+        key: Node(stage=stage, plan=plan, number=number, packages=chain(stage, plan), last=key in tops)
         for number, (key, (stage, plan)) in enumerate(stages.items(), 1)
     }
     needs = {key: [name for name in dict.fromkeys(node.stage.depends) if name in nodes] for key, node in nodes.items()}
@@ -74,7 +74,7 @@ def merge(plans: Sequence[BuildPlan]) -> Graph:
     for key, names in needs.items():
         for name in names:
             dependents[name].append(key)
-    return Graph(nodes, _frozen(needs), _frozen(dependents), aside)
+    return Graph(nodes=nodes, needs=_frozen(needs), dependents=_frozen(dependents), test_only_stages=aside)
 
 
 def _aside(plan: BuildPlan) -> list[str]:

@@ -133,7 +133,9 @@ class Loop:
 
     def _skip(self, key: str, cause: str) -> None:
         stage = self._graph.nodes[key].stage
-        self.reports[key] = StageReport(stage.package, key, stage.image, "skipped", 0.0, cause=cause)
+        self.reports[key] = StageReport(
+            package=stage.package, key=key, image=stage.image, state="skipped", seconds=0.0, cause=cause
+        )
 
     def _running(self) -> str:
         return ", ".join(self._graph.nodes[key].stage.package for key in self._scheduler.running)

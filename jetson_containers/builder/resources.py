@@ -21,7 +21,7 @@ SHORT_STAGE = 60.0  # seconds: a stage that took less is done before it is worth
 SHORT_PART = 0.1  # of the time of the stage beside it: just as short
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Resources:
     """CPU cores and bytes of memory that builds may use, and how many stages run at once."""
 
@@ -59,7 +59,9 @@ def detect(
     """Measure the machine; a value that is given is taken as it is. `jobs` are stages at the same time."""
     cores = cores or len(os.sched_getaffinity(0))
     memory = memory or int(available_memory(root) * HEADROOM)
-    return Resources(cores, memory, jobs or min(max(cores // 2, 2), MAX_DEFAULT_SLOTS), most_jobs)
+    return Resources(
+        cores=cores, memory=memory, slots=jobs or min(max(cores // 2, 2), MAX_DEFAULT_SLOTS), most_jobs=most_jobs
+    )
 
 
 def available_memory(root: Path = Path("/")) -> int:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 DISK_PER_STAGE = 500_000_000  # bytes a stage is expected to need as long as no build of it was recorded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildOptions:
     """How plans are run."""
 
@@ -57,7 +57,7 @@ class BuildOptions:
         return self.state_dir or self.log_dir / ".state"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StageReport:
     """What became of one stage. `state`: built, cached, failed, skipped. Times in seconds.
 
@@ -75,7 +75,7 @@ class StageReport:
     cause: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildReport:
     """What became of a run; `ok` is false when anything failed."""
 

@@ -36,7 +36,7 @@ _PORTS = range(20000, 30000)  # below the kernel's ephemeral range
 _PROXY = re.compile(r"^(https?|all|ftp)_proxy$", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """A request ready to be built: with everything that is added for this builder, and where it lies."""
 
@@ -73,7 +73,7 @@ def prepared(request: BuildRequest, builder: Builder, *, base_user: str = "", lo
         if request.ca_bundle is not None and mounts:
             secret = (inject.CA_SECRET_ID, request.ca_bundle)
             request = replace(request, secrets=(*request.secrets, secret))
-        yield Prepared(request, file, context, args)
+        yield Prepared(request=request, dockerfile=file, context=context, build_args=args)
 
 
 def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "") -> str:

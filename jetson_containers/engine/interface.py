@@ -58,7 +58,7 @@ class Capabilities(RunCapabilities):
         return self.builder is not Builder.LEGACY
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LocalImage:
     """An image of the local store."""
 
@@ -71,7 +71,7 @@ class LocalImage:
     digests: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildRequest:
     """One `docker build`. Secrets are (id, file) and never appear in argv as values."""
 
@@ -97,7 +97,7 @@ class BuildRequest:
     shared: Mapping[str, Path] = field(default_factory=dict)  # files of elsewhere that stand in the context meanwhile
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunResult:
     """How a container ended. `output` is stdout and stderr together."""
 
@@ -165,6 +165,10 @@ class Engine(Protocol):
 
     def label(self, source: str, target: str, labels: Mapping[str, str]) -> None:
         """Make `target` the same image with further labels: no new layer, no rebuild."""
+        ...
+
+    def flatten(self, source: str, target: str) -> None:
+        """Make `target` of the files and the configuration of `source`, in one layer."""
         ...
 
     def pull(

@@ -33,8 +33,8 @@ def official_part(host: LaunchHost, line: RunLine, image: str) -> LaunchPart:
     if _starts_a_program(line.command, known.entrypoint) and not line.has("entrypoint"):
         argv += ("--entrypoint", "")
         text = f"the image starts `{' '.join(known.entrypoint)}` by itself; here it starts your command instead"
-        notices = (Notice(text, severity=NoticeSeverity.INFO),)
-    return LaunchPart(argv, notices=notices)
+        notices = (Notice(text=text, severity=NoticeSeverity.INFO),)
+    return LaunchPart(argv=argv, notices=notices)
 
 
 def _starts_a_program(command: tuple[str, ...], entrypoint: tuple[str, ...]) -> bool:

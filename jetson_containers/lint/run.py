@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import NothingMatchedError, RecipeError
 from jetson_containers.dockerfile import inject
-from jetson_containers.lint import rules_commands, rules_definition, rules_dockerfile, rules_platforms, rules_shared
+from jetson_containers.lint import (
+    rules_commands,
+    rules_definition,
+    rules_dockerfile,
+    rules_platforms,
+    rules_shared,
+    rules_templates,
+)
 from jetson_containers.lint.files import Files, Step, Text
 from jetson_containers.lint.findings import RULES, LintFinding, LintSeverity, finding, settle
 from jetson_containers.lint.programs import Programs
@@ -40,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["RULES", "LintFinding", "LintSeverity", "Report", "lint"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """All findings, sorted by file and line; `notices` say what could not be checked."""
 
@@ -92,7 +99,7 @@ def lint(
         for path, text in files.texts.items()
         if path in shared or any(path.is_relative_to(folder) for folder in wanted)
     }
-    return Report(tuple(settle(found, mine)), len(wanted), notices)
+    return Report(findings=tuple(settle(found, mine)), packages=len(wanted), notices=notices)
 
 
 def _everything(catalogs: Iterable[Catalog]) -> list[Package]:
@@ -162,6 +169,7 @@ def _folder(folder: Folder, packages: Sequence[Package], quiet: frozenset[str]) 
         yield from rules_definition.check(package, folder)
     if packages:
         yield from rules_definition.check_folder(folder, packages[0])
+        yield from rules_templates.check(packages[0])
     yield from rules_shared.missing(packages)
     dockerfiles_of_it = list(_dockerfiles(folder, packages, quiet))
     yield from rules_shared.unused(packages, [text for text, _, _ in dockerfiles_of_it], folder)
@@ -190,7 +198,7 @@ def _dockerfiles(
         text = folder.files.text(path)
         if name.endswith(".j2"):
             text = _rendered(text, owner, path)
-        yield Text(path, text, folder), kept, off
+        yield Text(path=path, text=text, folder=folder), kept, off
 
 
 def _rendered(text: str, package: Package, path: Path) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LAYERS", "Stage", "StageKind", "StageState", "stage_image"]  # and all defined here
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildPlan:
     """What one request needs, in build order. `final` is the image name the user gets."""
 
@@ -66,7 +66,7 @@ class BuildPlan:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanOptions:
     """What a user may change of a plan."""
 
@@ -183,12 +183,15 @@ def multiple_json(
 def describe(plan: BuildPlan) -> list[str]:
     """Write a plan for people: a table of its stages and a summary."""
     numbers = {stage.key: str(number) for number, stage in enumerate(plan.stages, start=1)}
-    rows = [("#", "package", "kind", "state", "key", "layers", "needs")]
+    rows: list[tuple[str, ...]] = [("#", "package", "kind", "state", "key", "layers", "needs")]
     for stage in plan.stages:
         state = stage.state.value if stage.needed else "not needed"
         needs = " ".join(numbers[key] for key in stage.depends) or "base"
         key = stage.key.removeprefix("sha256:")[:12]
         rows.append((numbers[stage.key], stage.package, stage.kind.value, state, key, str(stage.layers), needs))
+    if len({stage.tree for stage in plan.stages}) > 1:
+        trees = ("tree", *(stage.tree for stage in plan.stages))
+        rows = [(*row, tree) for row, tree in zip(rows, trees, strict=True)]
     return [*columns(rows), "", *_summary(plan)]
 
 
@@ -271,10 +274,14 @@ def _split(plan: BuildPlan, by_key: Mapping[str, Stage]) -> str:
     first = command("jetson-containers", "build", "--name=lower", *lower)
     skip = f"--skip-packages={','.join(lower)}"
     second = command("jetson-containers", "build", "--base=lower-flat", skip, *plan.request)
-    return (
-        f"; or build {first} ({under} layers), make an image `lower-flat` of it that has one layer and the same ENV "
-        f"(docker export, docker import --change), and build {second} ({total - under + 1} layers)"
-    )
+    image = final_name(_definition_of(lower[-1], plan), plan.platform, "lower")
+    flat = command("jetson-containers", "flatten", image, "lower-flat")
+    return f"; or build {first} ({under} layers), {flat}, and build {second} ({total - under + 1} layers)"
+
+
+def _definition_of(package: str, plan: BuildPlan) -> Package:
+    found = (stage.definition for stage in plan.stages if stage.package == package)
+    return next(definition for definition in found if definition is not None)
 
 
 def _compiles(stage: Stage) -> bool:

@@ -29,7 +29,7 @@ MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64"
 ELSEWHERE = "name the platform yourself: --target r36.4.3, --target x86_64,cu128, --target x86_64,cpu …"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HostFacts:
     """A machine. `memory` is MemTotal in bytes; `toolkit` (the host's own CUDA) is only ever reported."""
 
@@ -119,11 +119,11 @@ def _l4t(root: Path) -> tuple[Version | None, str]:
     """L4T release and the file that says so; (None, "") on a machine that runs none."""
     path = root / "etc/nv_tegra_release"
     text = _text(path)
-    if text is not None:
+    if text is not None and text.strip():
         return _parse_release_file(path, text), "/etc/nv_tegra_release"
     package = _dpkg_version(root / "var/lib/dpkg/status", "nvidia-l4t-core")
     if package is None:
-        return None, ""
+        return (None, "") if text is None else (_parse_release_file(path, text), "")  # empty: which is said
     match = re.match(r"(\d+\.\d+(?:\.\d+)?)(?:-|$)", package)
     if not match:
         raise TargetError(

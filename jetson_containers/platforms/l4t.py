@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.target import Parts, TargetPart
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Asked:
     """A release that was asked for: its own number, the row that stands for it, who asked, and `Platform.unknown`."""
 
@@ -67,7 +67,7 @@ def of_parts(parts: Parts, notices: list[str]) -> Asked | None:
         return _of_number(parts.l4t, parts.jetpack, notices)
     if parts.jetpack:
         row = _of_jetpack(parts.jetpack, parts, notices)
-        return Asked(row.l4t, row, parts.jetpack.place)
+        return Asked(l4t=row.l4t, row=row, origin=parts.jetpack.place)
     if parts.board is None or tables.soc_arch(tables.boards()[parts.board.value].soc):
         return None
     return _of_board(parts.board)
@@ -83,7 +83,7 @@ def _of_number(part: TargetPart, jetpack: TargetPart | None, notices: list[str])
     row, unknown = known(version, part.place, notices)
     if jetpack and not same_jetpack(row.jetpack, jetpack.value):
         raise target.conflict(part, jetpack, f"L4T {version} is JetPack {row.jetpack or 'unknown'}")
-    return Asked(version, row, part.place, unknown)
+    return Asked(l4t=version, row=row, origin=part.place, unknown=unknown)
 
 
 def _complete(part: TargetPart, notices: list[str]) -> Version:
@@ -153,7 +153,7 @@ def _of_board(part: TargetPart) -> Asked:
             f"{part}: {board.name} has L4T releases of its own",
             hint=f"name one: --target {board.id},r{_example(board)}",
         )
-    return Asked(row.l4t, row, f"newest known for {part.value}")
+    return Asked(l4t=row.l4t, row=row, origin=f"newest known for {part.value}")
 
 
 def _example(board: Board) -> Version:

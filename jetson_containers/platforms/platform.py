@@ -33,7 +33,7 @@ class Arch(enum.Enum):
         return "x86_64" if self is Arch.X86_64 else "aarch64"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Platform:
     """What a build or run is for. `origins` says where each value came from; it takes no part in equality.
 
@@ -121,6 +121,14 @@ def comparable_ubuntu(platform: Platform) -> str:
     if platform.distro == "ubuntu":
         return platform.distro_version
     return str(tables.distro_row(platform.distro, platform.distro_version, "platform")["like"])
+
+
+def oldest_cpu(platform: Platform) -> str:
+    """The instructions that every CPU of the platform has, as GCC's `-march` names them; empty on x86_64."""
+    if platform.arch is Arch.X86_64:
+        return ""
+    row = release(platform)
+    return tables.march(platform.sm or (row.sm if row else ()))
 
 
 def codename(platform: Platform) -> str:

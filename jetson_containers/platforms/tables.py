@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Release:
     """One L4T release. Versions of libraries are text as NVIDIA writes them; None where nobody published one."""
 
@@ -45,7 +45,7 @@ class Release:
         return tuple(sorted(soc_sm(soc) for soc in self.socs))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Board:
     """One Jetson module. Memory in GiB (soldered) and MiB (`visible`: MemTotal), bandwidth in GB/s."""
 
@@ -136,6 +136,12 @@ def soc_arch(soc: str) -> str | None:
 def soc_sm(soc: str) -> int:
     """Compute capability ×10 of a chip."""
     return int(socs()[soc]["sm"])
+
+
+def march(architectures: Iterable[int]) -> str:
+    """What GCC's `-march` has to be for the chips with these GPUs: that of the oldest; servers count as new ones."""
+    names = {int(row["sm"]): row["march"] for row in socs().values()}
+    return str(names.get(min(architectures, default=0), load_facts("boards")["server_march"]))
 
 
 def toolkits() -> tuple[Version, ...]:

@@ -19,6 +19,7 @@ from jetson_containers.core.errors import (
     UsageError,
     command,
 )
+from jetson_containers.core.settings import ROOT
 from jetson_containers.core.suggest import closest
 from jetson_containers.core.versions import in_series, same_version, version_key
 from jetson_containers.recipes import files
@@ -37,10 +38,12 @@ __all__ = ["Absent", "Catalog", "load", "load_each", "preferred"]
 
 T = TypeVar("T")
 
+BUILT_IN = ROOT / "packages"
+
 LIST_HINT = "`jetson-containers list` shows all packages, `jetson-containers search TEXT` looks in their descriptions"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Catalog:
     """The packages of some trees on one platform. `available` and `absent` are keyed by full name, sorted.
 
@@ -91,29 +94,48 @@ class Catalog:
         return self._members.get(self.family_of(family) or "", ())
 
     def spelled(self, request: str) -> str:
-        """A user's request with the name as the packages spell it: case, blanks, `-` and `_` make no difference.
+        """A user's request as the packages spell it: case, blanks, `-` and `_` make no difference in name and version.
 
         An exact name comes first; patterns and unknown names stay. Raises UsageError where two packages may be meant.
         """
         mark, name, rest = re.fullmatch(r"(!?)([^:<>=!~]*)(.*)", request, re.DOTALL).groups()  # type: ignore[union-attr]
+        family, version = self._spelled_name(name), rest.removeprefix(":")
+        if rest.startswith(":") and f"{family}:{version}" not in self.available:
+            rest = ":" + self._spelled_version(family, version)
+        return f"{mark}{family}{rest}"
+
+    def _spelled_name(self, name: str) -> str:
         meant = self._families_by_fold.get(_folded(name), {})
         if name in meant or not meant:
-            return request
+            return name
         if len(families := sorted(set(meant.values()))) > 1:
             names = [next(word for word in sorted(meant) if meant[word] == family) for family in families]
             raise UsageError(
                 f"`{name}` may mean {_listed([f'`{word}`' for word in names], 'or')}", hint="use the exact name"
             )
-        return f"{mark}{families[0] if families[0] in meant else min(meant)}{rest}"
+        return families[0] if families[0] in meant else min(meant)
+
+    def _spelled_version(self, name: str, version: str) -> str:
+        family = self.family_of(name) or ""
+        known = [*self.members(family), *(item.package for item in self.absent_members(family))]
+        tags = {tag for package in known for tag in (package.name.partition(":")[2],) if tag}
+        meant = sorted(tag for tag in tags if _folded(tag) == _folded(version))
+        if version in meant or not meant:
+            return version
+        if len(meant) > 1:
+            names = [f"`{name}:{tag}`" for tag in meant]
+            raise UsageError(f"`{name}:{version}` may mean {_listed(names, 'or')}", hint="use the exact name")
+        return meant[0]
 
     def has(self, name: str) -> bool:
         """Whether an available package has exactly this name or alias."""
         return name in self.available or name in self._aliases
 
     def series(self, name: str) -> tuple[Package, ...]:
-        """The available packages that `family:2.5` means where none has exactly that name, the preferred first.
+        """The available packages that `family:2.5` means where none has exactly that name, the newest first.
 
-        That is the same version spelled otherwise (`2.5.0`), else all of the series (`2.5.1`, `2.5.3`). Nothing where
+        That is all of the series (`2.5.0`, `2.5.1`); of a whole version (`2.5.0`) the same one spelled otherwise, if
+        there is one. Nothing where
         a package of exactly that name exists that this platform excludes, or whose recipe is broken.
         """
         if name in self.broken_names or name in self._absent_by_name:
@@ -208,9 +230,9 @@ class Catalog:
     def own(self) -> Catalog:
         """The packages of our own format only, as if no tree of upstream's format stood beside them."""
         return Catalog(
-            self.platform,
-            {name: package for name, package in self.available.items() if not package.adaptable},
-            {name: absent for name, absent in self.absent.items() if not absent.package.adaptable},
+            platform=self.platform,
+            available={name: package for name, package in self.available.items() if not package.adaptable},
+            absent={name: absent for name, absent in self.absent.items() if not absent.package.adaptable},
         )
 
     @cached_property
@@ -321,12 +343,12 @@ def preferred(packages: Iterable[Package]) -> list[Package]:
 
 def _catalog(contents: Contents, platform: Platform) -> Catalog:
     return Catalog(
-        platform,
-        {package.name: package for package in contents.available},
-        {absent.package.name: absent for absent in contents.absent},
-        tuple(error for error, _ in contents.broken),
-        contents.notices,
-        _first_wins((name, error) for error, names in contents.broken for name in names),
+        platform=platform,
+        available={package.name: package for package in contents.available},
+        absent={absent.package.name: absent for absent in contents.absent},
+        broken=tuple(error for error, _ in contents.broken),
+        notices=contents.notices,
+        broken_names=_first_wins((name, error) for error, names in contents.broken for name in names),
     )
 
 
@@ -385,7 +407,7 @@ def _joined(
     notices = list(remarks)
     added: set[str] = set()  # names defined in directories that the user added
     for candidate in candidates:
-        for package in found.get(candidate.path, ()):
+        for package in _from(candidate, found):
             first = packages.setdefault(package.name, package)
             if candidate.tree not in built_in and first is package:
                 added.add(package.name)
@@ -415,7 +437,21 @@ def _joined(
         packages, further = _on_our_base_stages(packages, candidates, found, added, platform)
     available, absent = _sorted_out(packages, platform)
     errors = tuple(error for candidate in candidates for error in broken.get(candidate.path, ()))
-    return Contents(available, absent, errors, (*notices, *_alias_notices(available)), {**inputs, **further})
+    return Contents(
+        available=available,
+        absent=absent,
+        broken=errors,
+        notices=(*notices, *_alias_notices(available)),
+        inputs={**inputs, **further},
+    )
+
+
+def _from(candidate: RecipeDirectory, found: Mapping[Path, Sequence[Package]]) -> list[Package]:
+    """The packages of a directory, with the tree they come from where that is not the built-in one."""
+    packages = list(found.get(candidate.path, ()))
+    if candidate.tree == BUILT_IN:
+        return packages
+    return [replace(package, further_tree=str(candidate.tree)) for package in packages]
 
 
 def _on_our_base_stages(
@@ -465,11 +501,11 @@ def _sorted_out(packages: Mapping[str, Package], platform: Platform) -> tuple[tu
     for _, package in sorted(packages.items()):
         rules = check_all(package.requires, platform)
         if package.disabled:
-            absent.append(Absent(package, "disabled", rules))
+            absent.append(Absent(package=package, reason="disabled", rules=rules))
         elif all(rule.ok for rule in rules):
             available.append(package)
         else:
-            absent.append(Absent(package, explain(rules), rules))
+            absent.append(Absent(package=package, reason=explain(rules), rules=rules))
     return tuple(available), tuple(absent)
 
 
@@ -523,7 +559,8 @@ def _asked_broken(error: RecipeError, asked: str) -> RecipeError:
 
 def _of_series(packages: Sequence[Package], tag: str) -> tuple[Package, ...]:
     """Of one family's packages those that a tag means which none of them bears; a variant only where it is named."""
-    for means in (same_version, in_series):
+    whole = len(tag.partition("-")[0].split(".")) > 2
+    for means in (same_version, in_series) if whole else (_is_meant,):
         for plain in (True, False):
             found = [
                 package
@@ -533,8 +570,12 @@ def _of_series(packages: Sequence[Package], tag: str) -> tuple[Package, ...]:
                 and means(tag.removesuffix(ending), package.version)
             ]
             if found:
-                return tuple(found)
+                return tuple(sorted(found, key=lambda package: version_key(package.version), reverse=True))
     return ()
+
+
+def _is_meant(asked: str, version: str | None) -> bool:
+    return same_version(asked, version) or in_series(asked, version)
 
 
 def _names(package: Package) -> tuple[str, ...]:

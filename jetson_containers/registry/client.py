@@ -112,13 +112,13 @@ class RegistryClient:
         config = self._config(repository, manifest)
         arch = config.get("architecture")
         return ImageInfo(
-            digest,
-            media_type,
-            arch,
-            sum(int(part.get("size", 0)) for part in (manifest["config"], *manifest.get("layers", ()))),
-            str(config.get("created") or ""),
-            dict((config.get("config") or {}).get("Labels") or {}),
-            platforms or ((arch,) if arch else ()),
+            digest=digest,
+            media_type=media_type,
+            architecture=arch,
+            size=sum(int(part.get("size", 0)) for part in (manifest["config"], *manifest.get("layers", ()))),
+            created=str(config.get("created") or ""),
+            labels=dict((config.get("config") or {}).get("Labels") or {}),
+            platforms=platforms or ((arch,) if arch else ()),
         )
 
     def _manifest(self, repository: ImageRepository, reference: str) -> tuple[dict[str, Any], str, str] | None:

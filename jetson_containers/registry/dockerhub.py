@@ -109,6 +109,12 @@ def _rows(row: Mapping[str, Any]) -> Iterator[Tag]:
     if not name:
         return
     if not images:
-        yield Tag(name, pushed, row.get("full_size") or None, None, digest)
+        yield Tag(tag=name, pushed=pushed, bytes=row.get("full_size") or None, arch=None, digest=digest)
     for image in images:
-        yield Tag(name, pushed, image.get("size") or row.get("full_size"), str(image["architecture"]), digest)
+        yield Tag(
+            tag=name,
+            pushed=pushed,
+            bytes=image.get("size") or row.get("full_size"),
+            arch=str(image["architecture"]),
+            digest=digest,
+        )

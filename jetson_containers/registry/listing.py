@@ -92,7 +92,7 @@ class Listings:
             if snapshot.has(repository) or not snapshot.covers(repository):
                 raise
             self.notes.append(error.message)  # where nothing is known to be, registries refuse instead of answering 404
-            listing = TagListing(repository, (), _iso(self._now()), "live")
+            listing = TagListing(repository=repository, tags=(), fetched=_iso(self._now()), origin="live")
         self._write(listing)
         return listing
 
@@ -139,8 +139,8 @@ class Listings:
     def _ask(self, repository: ImageRepository, kept: TagListing | None) -> TagListing:
         fetched = _iso(self._now())
         if repository.host != DOCKER_HUB:
-            tags = tuple(Tag(name) for name in self.client.tags(repository))
-            return TagListing(repository, tags, fetched, "live")
+            tags = tuple(Tag(tag=name) for name in self.client.tags(repository))
+            return TagListing(repository=repository, tags=tags, fetched=fetched, origin="live")
         from jetson_containers.registry import dockerhub
 
         official = repositories().get(str(repository))
@@ -156,8 +156,8 @@ class Listings:
             return replace(kept, fetched=fetched, origin="live", notice="")
         found, etag = answer or ((), "")
         if not found and self.client.has_credentials(DOCKER_HUB):  # the Hub's listing does not show private ones
-            found = tuple(Tag(name) for name in self.client.tags(repository))
-        return TagListing(repository, found, fetched, "live", etag)
+            found = tuple(Tag(tag=name) for name in self.client.tags(repository))
+        return TagListing(repository=repository, tags=found, fetched=fetched, origin="live", etag=etag)
 
     def _describe(self, repository: ImageRepository, tag: str, architecture: str) -> list[Tag]:
         try:
@@ -169,15 +169,28 @@ class Listings:
             return []
         labels = {key: value for key, value in info.labels.items() if _is_ours(key)}
         pushed = info.created[:10]
-        others = [Tag(tag, pushed, None, arch, info.digest) for arch in info.platforms if arch != info.architecture]
-        return [Tag(tag, pushed, info.size, info.architecture, info.digest, labels), *others]
+        others = [
+            Tag(tag=tag, pushed=pushed, bytes=None, arch=arch, digest=info.digest)
+            for arch in info.platforms
+            if arch != info.architecture
+        ]
+        return [
+            Tag(tag=tag, pushed=pushed, bytes=info.size, arch=info.architecture, digest=info.digest, labels=labels),
+            *others,
+        ]
 
     def _older(self, kept: TagListing | None, repository: ImageRepository, why: str) -> TagListing:
         if kept:
             return self._with_notice(kept, why)
         if snapshot.covers(repository):
             return self._with_notice(snapshot.listing(repository), why)
-        return TagListing(repository, (), "", "cache", notice=f"{why}: nothing is known of {repository.reference}")
+        return TagListing(
+            repository=repository,
+            tags=(),
+            fetched="",
+            origin="cache",
+            notice=f"{why}: nothing is known of {repository.reference}",
+        )
 
     def _with_notice(self, listing: TagListing, why: str) -> TagListing:
         which = (
@@ -202,7 +215,9 @@ class Listings:
                 return None
             tags = tuple(Tag(**row) for row in data["tags"])
             _timestamp(data["fetched"])
-            return TagListing(repository, tags, data["fetched"], "cache", data["etag"])
+            return TagListing(
+                repository=repository, tags=tags, fetched=data["fetched"], origin="cache", etag=data["etag"]
+            )
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:

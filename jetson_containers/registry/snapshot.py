@@ -43,7 +43,9 @@ def read(path: Path) -> Snapshot:
     for entry in data["repositories"]:
         repository = ImageRepository.parse(entry["repository"])
         tags = tuple(Tag(**row) for row in entry["tags"])
-        found[repository] = TagListing(repository, tags, entry.get("fetched", data["fetched"]), "snapshot")
+        found[repository] = TagListing(
+            repository=repository, tags=tags, fetched=entry.get("fetched", data["fetched"]), origin="snapshot"
+        )
     namespaces = tuple(ImageRepository.parse(name) for name in data["namespaces"])
     return Snapshot(namespaces=namespaces, listings=found, fetched=data["fetched"])
 
@@ -71,4 +73,4 @@ def covers(repository: ImageRepository) -> bool:
 def listing(repository: ImageRepository) -> TagListing:
     """The list of a repository that `covers` is true for; without tags where there was no image."""
     known = shipped().listings.get(repository)
-    return known or TagListing(repository, (), shipped().fetched, "snapshot")
+    return known or TagListing(repository=repository, tags=(), fetched=shipped().fetched, origin="snapshot")

@@ -33,7 +33,8 @@ def decide(demands: Demands, wanted: Sequence[Demand], kept: Sequence[Package]) 
         decisions.chosen[key] = package
         if not all(map(decisions.add, demands.made(package.depends, package.name))):
             return None
-    return Solution(demands, decisions.chosen, {key: tuple(decisions.wants[key]) for key in decisions.chosen})
+    wanted_by_key = {key: tuple(decisions.wants[key]) for key in decisions.chosen}
+    return Solution(demands=demands, chosen=decisions.chosen, wanted=wanted_by_key)
 
 
 class _Decisions:

@@ -104,7 +104,7 @@ def with_base_stages(packages: Mapping[str, Package], plain: Set[str], here: Set
             if CONTRACTS[name].over & (below - foreign)
             and (package.adaptable or missing(list(texts.values()), CONTRACTS[name].words, below))
         ]
-        further = tuple(Dependency(name) for name in owed if not any(d.family == name for d in package.depends))
+        further = tuple(Dependency(family=name) for name in owed if not any(d.family == name for d in package.depends))
         variables = build_variables(platform) if owed else {}
         found[package.name] = replace(package, depends=(*further, *package.depends), variables=variables)
     return Provided(found, inputs)

@@ -29,7 +29,7 @@ _TEXTS = ("dockerfile", "group", "network", "path", "postfix", "prefix", "timeou
 _FROM = re.compile(r"^[^\S\n]*FROM\s", re.MULTILINE | re.IGNORECASE)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Directory:
     """Where definitions come from: their files in the order of reading, and what every one of them falls back to."""
 

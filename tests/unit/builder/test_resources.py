@@ -61,7 +61,9 @@ def test_share_reserves_one_job_for_a_stage_that_compiles_nothing() -> None:
 
 def test_share_heeds_the_most_jobs_a_user_allows() -> None:
     """The user's own limit holds whatever is free."""
-    assert share(LONG, Resources(8, 64 * GIB, 4, 3), running=[], waiting=[DOWNLOAD]).jobs == 3
+    assert (
+        share(LONG, Resources(cores=8, memory=64 * GIB, slots=4, most_jobs=3), running=[], waiting=[DOWNLOAD]).jobs == 3
+    )
 
 
 LOADS = st.builds(
@@ -77,7 +79,7 @@ def test_share_is_between_one_job_and_all_cores(
     own: StageLoad, running: list[tuple[StageLoad, int]], waiting: list[StageLoad], cores: int
 ) -> None:
     """Every stage gets a job, none more than the machine has, and company never makes its part larger."""
-    machine = Resources(cores, 16 * GIB, slots=4)
+    machine = Resources(cores=cores, memory=16 * GIB, slots=4)
     held = [(load, Share(jobs, jobs * GIB)) for load, jobs in running]
     given_to = share(own, machine, running=held, waiting=waiting)
     assert 1 <= given_to.jobs <= cores

@@ -15,7 +15,7 @@ from jetson_containers.core.console import Console
 from jetson_containers.core.errors import RegistryError, UsageError
 from jetson_containers.plan.stage import StageState
 from jetson_containers.registry.types import ImageInfo, UnreachableError
-from tests.unit.builder.test_run import GIB, Site, chain, plan, stage
+from tests.unit.builder.helpers import GIB, Site, chain, plan, stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,15 @@ class FakeClient:
         image = self._image(repository, reference)
         if image is None:
             return None
-        return ImageInfo(image.id, "", architecture, 1, "", image.labels, (architecture,))
+        return ImageInfo(
+            digest=image.id,
+            media_type="",
+            architecture=architecture,
+            size=1,
+            created="",
+            labels=image.labels,
+            platforms=(architecture,),
+        )
 
     def digest(self, repository: ImageRepository, reference: str) -> str | None:
         image = self._image(repository, reference)

@@ -499,13 +499,13 @@ _versions = st.sampled_from(
 )
 _images = st.builds(
     lambda arch, l4t, cuda, cpu, sm, distro, role: ImageFacts(
-        "x:1",
-        arch,
-        Version(l4t) if l4t else None,
-        Version(cuda) if cuda and not cpu else None,
-        cpu,
-        sm,
-        distro,
+        reference="x:1",
+        arch=arch,
+        l4t=Version(l4t) if l4t else None,
+        cuda=Version(cuda) if cuda and not cpu else None,
+        cpu=cpu,
+        sm=sm,
+        distro=distro,
         role=role,
         machine=arch.machine if arch else None,
     ),

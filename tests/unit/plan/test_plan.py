@@ -107,6 +107,7 @@ class TestLayers:
             tree.plan(*sizes)
         hint = str(caught.value.hint)
         assert "`jetson-containers build --name=lower a b` (60 layers)" in hint
+        assert "`jetson-containers flatten lower:r36.4-cu126-22.04 lower-flat`" in hint
         assert "`jetson-containers build --base=lower-flat --skip-packages=a,b d` (81 layers)" in hint
 
     def test_layers_error_offers_no_split_where_one_package_is_too_large(self, tree: Tree) -> None:
@@ -197,6 +198,7 @@ class TestOutput:
             "state": "build",
             "layers": 1,
             "needed": True,
+            "tree": "built-in",
         }
         assert (artifact["kind"], artifact["state"], artifact["parent"]) == ("artifact", "cached", first["key"])
         assert layer["depends"] == [first["key"], artifact["key"]]

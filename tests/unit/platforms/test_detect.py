@@ -155,6 +155,18 @@ class TestDetails:
         (tmp_path / "var/lib/dpkg/status").write_text(entry, encoding="utf-8")
         assert detect(tmp_path).l4t == Version("36.4.3")
 
+    @pytest.mark.parametrize("text", ["", " \n"])
+    def test_detect_takes_the_package_where_the_release_file_is_empty(self, tmp_path: Path, text: str) -> None:
+        """An empty release file says nothing, so the package does."""
+        (tmp_path / "var/lib/dpkg").mkdir(parents=True)
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/nv_tegra_release").write_text(text, encoding="utf-8")
+        entry = "Package: nvidia-l4t-core\nStatus: install ok installed\nVersion: 35.6.1-20250304150000\n"
+        (tmp_path / "var/lib/dpkg/status").write_text(entry, encoding="utf-8")
+        assert detect(tmp_path).l4t == Version("35.6.1")
+        (tmp_path / "var/lib/dpkg/status").unlink()
+        assert "is empty" in failure(root=tmp_path).message
+
     @pytest.mark.parametrize(
         ("gib", "board"),
         [(15.0, "agx-xavier-16gb"), (30.5, "agx-xavier-32gb"), (62.8, "agx-xavier-64gb"), (90, None)],

@@ -484,23 +484,37 @@ def test_spelled_ignores_case_blanks_and_hyphens(orin: Catalog, request_: str, e
 
 def test_spelled_takes_an_exact_name_first_and_never_guesses() -> None:
     """Two packages whose names read alike: each is found exactly, a third spelling is refused."""
-    found = Catalog(ORIN, {name: package(name) for name in ("my-tool", "my_tool")})
+    found = Catalog(platform=ORIN, available={name: package(name) for name in ("my-tool", "my_tool")})
     assert [found.spelled(name) for name in ("my-tool", "my_tool")] == ["my-tool", "my_tool"]
     with pytest.raises(UsageError, match="`my-tool` or `my_tool`"):
         found.spelled("My Tool")
 
 
+def test_spelled_knows_versions_too() -> None:
+    """Case, blanks, `-` and `_` make no difference in a version; an exact one comes first."""
+    names = ("tool:v1.2-Full_Cuda", "tool:b77", "tool:x-y", "tool:x_y")
+    found = Catalog(platform=ORIN, available={name: package(name) for name in names})
+    assert found.spelled("Tool:B77") == "tool:b77"
+    assert found.spelled("tool:V1.2 full-cuda") == "tool:v1.2-Full_Cuda"
+    assert found.spelled("tool:x-y") == "tool:x-y"
+    assert found.spelled("tool:b78") == "tool:b78"
+    with pytest.raises(UsageError, match="`tool:x-y` or `tool:x_y`"):
+        found.spelled("tool:X Y")
+
+
 def test_spelled_finds_what_is_absent_or_broken() -> None:
     """The reason for which a package is not available is said, whatever the spelling."""
-    absent = {"cuda:13": catalog.Absent(package("cuda:13"), "no")}
+    absent = {"cuda:13": catalog.Absent(package=package("cuda:13"), reason="no")}
     error = RecipeError("broken", path=Path("x"))
-    found = Catalog(ORIN, {}, absent, (error,), (), {"bro-ken": error})
+    found = Catalog(
+        platform=ORIN, available={}, absent=absent, broken=(error,), notices=(), broken_names={"bro-ken": error}
+    )
     assert (found.spelled("CUDA:13"), found.spelled("Bro_Ken")) == ("cuda:13", "bro-ken")
 
 
 def test_spelled_prefers_the_family_to_its_aliases() -> None:
     """An alias that reads like its own family is not a second candidate."""
-    found = Catalog(ORIN, {"my_tool": package("my_tool", aliases=("my-tool",))})
+    found = Catalog(platform=ORIN, available={"my_tool": package("my_tool", aliases=("my-tool",))})
     assert found.spelled("MY-TOOL") == "my_tool"
 
 
@@ -517,7 +531,7 @@ def test_find_among_many_absent_packages_compares_none(orin: Catalog, monkeypatc
         for number in range(40)
         for tag in ("1.4", "1.5")
     }  # fmt: skip
-    found = Catalog(ORIN, {}, excluded)
+    found = Catalog(platform=ORIN, available={}, absent=excluded)
     compared = []
     monkeypatch.setattr(Absent, "__eq__", lambda self, other: compared.append(other) or self is other)
     meant = {

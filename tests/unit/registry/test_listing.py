@@ -39,7 +39,7 @@ def test_listing_is_asked_for_once_in_ten_minutes(tmp_path: Path, registry: Fake
     registry.tags["ns/mlc"] = ["1"]
     repository, today = ImageRepository(registry.host, "ns/mlc"), Today()
     first = listings(tmp_path, today=today).get(repository)
-    assert (first.origin, first.tags) == ("live", (Tag("1"),))
+    assert (first.origin, first.tags) == ("live", (Tag(tag="1"),))
     registry.tags["ns/mlc"] = ["1", "2"]
     today.now += 599
     again = listings(tmp_path, today=today).get(repository)
@@ -59,7 +59,7 @@ def test_listing_of_an_unreachable_registry_is_the_kept_one_with_its_age(tmp_pat
     today.now += 20 * 86400 + 60
     after = listings(tmp_path, today=today)
     listing = after.get(repository)
-    assert listing.tags == (Tag("1"),)
+    assert listing.tags == (Tag(tag="1"),)
     assert listing.notice == f"registry {registry.host} not reachable; using the list of 2026-11-01, 20 days old"
     assert "connection refused" in after.notes[0]
 
@@ -132,7 +132,7 @@ def test_listings_of_several_registries_survive_one_that_is_down(tmp_path: Path,
     assert isinstance(first, TagListing)
     assert isinstance(second, UnreachableError)
     assert isinstance(third, TagListing)
-    assert (first.tags, third.tags) == ((Tag("1"),), (Tag("2"),))
+    assert (first.tags, third.tags) == ((Tag(tag="1"),), (Tag(tag="2"),))
 
 
 def test_labels_are_read_once_and_kept(tmp_path: Path, registry: FakeRegistry) -> None:
@@ -174,7 +174,7 @@ def test_labels_that_cannot_be_read_stay_unknown_with_a_note(tmp_path: Path, reg
     registry.blobs.clear()
     one = listings(tmp_path)
     full = one.described(one.get(ImageRepository(registry.host, "ns/mlc")), ["1.0"], "arm64")
-    assert full.tags == (Tag("1.0"),)
+    assert full.tags == (Tag(tag="1.0"),)
     assert "ns/mlc:1.0" in one.notes[0]
 
 
@@ -204,7 +204,7 @@ def test_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, registry: 
     (tmp_path / "registry").write_text("a file where the folder should be")
     registry.tags["ns/mlc"] = ["1"]
     one = listings(tmp_path)
-    assert one.get(ImageRepository(registry.host, "ns/mlc")).tags == (Tag("1"),)
+    assert one.get(ImageRepository(registry.host, "ns/mlc")).tags == (Tag(tag="1"),)
     assert any("not kept" in note for note in one.notes)
 
 
@@ -243,7 +243,7 @@ def test_listing_refused_where_nothing_is_known_to_be_is_empty(
     known = place.child("vllm")
     listed = Snapshot(
         namespaces=(place,),
-        listings={known: TagListing(known, (Tag("1"),), "2026-11-01", "snapshot")},
+        listings={known: TagListing(repository=known, tags=(Tag(tag="1"),), fetched="2026-11-01", origin="snapshot")},
         fetched="2026-11-01",
     )
     monkeypatch.setattr(snapshot, "shipped", lambda: listed)

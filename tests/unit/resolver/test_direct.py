@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def of(packages: Iterable[Package]) -> Catalog:
-    return Catalog(ORIN, {item.name: item for item in packages})
+    return Catalog(platform=ORIN, available={item.name: item for item in packages})
 
 
 def decided(catalog: Catalog, *requests: str, kept: tuple[Package, ...] = ()) -> Solution | None:
