@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jetson_containers.images.name import ImageName
 
 _UNFINISHED = {
-    labels.STAGE: "it is a link of a build chain",
+    labels.STAGE: "it is an intermediate build stage",
     labels.ARTIFACT: "it is only the compiled part of a package",
 }
 
@@ -54,7 +54,7 @@ def _lacks(candidate: ImageCandidate, wanted: Wanted, contents: Names | None) ->
         return _unlabeled(candidate, wanted)
     if contents and not wanted.tag and any(wanted.names_family(name) for name in contents(candidate.name.name)):
         return None
-    return "contents", f"it has no label that says what it holds, so nothing says that it holds {wanted.text}"
+    return "contents", f"it has no label of its contents, so it is not known to hold {wanted.text}"
 
 
 def _unlabeled(candidate: ImageCandidate, wanted: Wanted) -> tuple[str, str] | None:

@@ -202,7 +202,7 @@ def _runner(
         if ended.exit_code != 0:
             raise StepError(
                 f"making a base image failed: `{Path(argv[0]).name}` ended with exit code {ended.exit_code}",
-                hint="are the package sources of this machine reachable? sudo apt-get update tells",
+                hint="check that this machine's package sources are reachable: sudo apt-get update",
                 details=ended.output.splitlines()[-12:],
             )
 

@@ -28,7 +28,7 @@ def show(console: Console, report: BuildReport, finals: Mapping[str, Final], env
         console.info("")
     for final in finals.values():
         size = f" ({human_bytes(final.size)})" if final.size is not None else ""
-        console.ok(f"{final.image}{size}{'' if final.fresh else ', as it was'}")
+        console.ok(f"{final.image}{size}{'' if final.fresh else ', unchanged'}")
     for reference in report.pushed:
         console.ok(f"pushed {reference}")
     console.info(f"{human_seconds(report.seconds)} in all; logs: {report.log_dir}")

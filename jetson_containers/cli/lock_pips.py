@@ -26,7 +26,7 @@ _FLAGS = ("--universal", "--generate-hashes", "--no-header", "--no-annotate", "-
 
 @command("lock-pips")
 @click.argument("patterns", nargs=-1, metavar="[PKG]...")
-@click.option("--upgrade", is_flag=True, help="Take the newest versions; without it pins stay where they can.")
+@click.option("--upgrade", is_flag=True, help="Use the newest versions; otherwise pins are kept where possible.")
 @click.option("--dry-run", is_flag=True, help="Print the commands and change nothing.")
 def lock_pips(app: App, *, patterns: tuple[str, ...], upgrade: bool, dry_run: bool) -> int:
     """Make the pip locks of recipes again, with `uv pip compile`.

@@ -82,13 +82,13 @@ class Console:
     def result(self, text: str) -> None:
         """Print one result line on stdout. Raises OutputError where it cannot be written, ReaderGoneError."""
         if self.out is None:
-            raise OutputError("standard output is closed, and the result has to go there", hint="redirect it: `>FILE`")
+            raise OutputError("standard output is closed, so the result cannot be written", hint="redirect it: `>FILE`")
         try:
             with self._lock:
                 self.out.write(text + "\n")
                 self.out.flush()
         except BrokenPipeError as error:
-            raise ReaderGoneError("the reader of standard output has gone") from error
+            raise ReaderGoneError("the reader of standard output closed it") from error
         except OSError as error:
             raise OutputError(
                 f"cannot write to standard output: {error.strerror}", hint="free some space where it is redirected to"

@@ -325,7 +325,7 @@ def _oddities(line: RunLine) -> tuple[Notice, ...]:
             )
     if line.has("publish", "publish-all") and not line.has(*_OWN_NETWORK):
         notices.append(
-            Notice(text="published ports do nothing on the host's network, where every port is open already",
+            Notice(text="published ports have no effect on the host's network, where every port is open already",
                    hint="`--network bridge` gives the container a network of its own")
         )  # fmt: skip
     return tuple(notices)

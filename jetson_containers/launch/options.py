@@ -74,7 +74,7 @@ class RunRequest:
         if image[0] in "/.-" or re.search(r"\s", image):
             raise UsageError(
                 f"`{image}` cannot be an image",
-                hint=f"the image stands before the command, as in `{_EXAMPLE}`; where `autotag` found no image, "
+                hint=f"the image comes before the command, as in `{_EXAMPLE}`; where `autotag` found no image, "
                 "nothing stands there",
             )
         return image

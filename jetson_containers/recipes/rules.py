@@ -144,7 +144,7 @@ def _specifier(op: str, version: str, text: str, rule: str) -> SpecifierSet:
 def _syntax_error(clause: str, rule: str, why: str = "") -> RequirementSyntaxError:
     where = "" if clause == rule else f" in `{shown(rule)}`"
     return RequirementSyntaxError(
-        f"`{shown(clause)}`{where} is no `requires` rule" + (f": {why}" if why else ""), hint=GRAMMAR_HINT
+        f"`{shown(clause)}`{where} is not a valid `requires` rule" + (f": {why}" if why else ""), hint=GRAMMAR_HINT
     )
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def test_autotag_without_a_request_is_an_error() -> None:
     """Without a request there is an error."""
-    with pytest.raises(UsageError, match="no package was named"):
+    with pytest.raises(UsageError, match="no package given"):
         choose([], ORIN, (), AutotagOptions())
 
 

@@ -38,7 +38,7 @@ CASES: list[tuple[str, type[JetsonError], str]] = [
     (
         "pull access denied for jetson-containers/stage, repository does not exist or may require 'docker login'",
         NotReadyError,
-        "does not see `jetson-containers/stage`",
+        "cannot see `jetson-containers/stage`",
     ),
     ("pull access denied for foo/bar, repository does not exist", RegistryError, "no such image"),
     (
