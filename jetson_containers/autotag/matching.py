@@ -38,7 +38,7 @@ def unmet(
 
 
 def _lacks(candidate: ImageCandidate, wanted: Wanted, contents: Names | None) -> tuple[str, str] | None:
-    named = candidate.bears(wanted)
+    named = candidate.has_name(wanted)
     if wanted.digest and wanted.digest != candidate.digest:
         return "digest", f"its digest is {candidate.digest or 'not known'}, not {wanted.digest}"
     if named and wanted.tag and wanted.fits(candidate.name.tag or ""):
@@ -64,7 +64,7 @@ def _unlabeled(candidate: ImageCandidate, wanted: Wanted) -> tuple[str, str] | N
 
 
 def extra_packages(candidate: ImageCandidate, request: Sequence[Wanted]) -> int:
-    """How many packages an image holds that nobody asked for; 0 when its contents are not known."""
+    """How many packages an image holds that were not requested; 0 when its contents are not known."""
     return sum(
         not any(wanted.names_family(item.partition(":")[0]) for wanted in request) for item in candidate.facts.packages
     )

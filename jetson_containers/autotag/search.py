@@ -159,7 +159,7 @@ def find(
 class ImageSearch:
     """The sources of one request, each asked only when its turn comes.
 
-    Aliases are tried when nothing at all bears the name itself: knowing them means reading every recipe, which a
+    Aliases are tried when nothing at all has the name itself: knowing them means reading every recipe, which a
     request that has an answer need not wait for.
     """
 
@@ -286,7 +286,7 @@ def summary(host: Platform) -> str:
 
 
 def refusal(choice: ImageChoice) -> JetsonError:
-    """The error for a request without an answer. When nobody could be asked, that is the error instead."""
+    """The error for a request without an answer. When no source could be asked, that is the error instead."""
     names = " ".join(choice.request)
     if choice.image:
         message = f"{choice.image} fits but was declined, and nothing was built"
@@ -333,7 +333,7 @@ def refusals(judged: Iterable[Judged]) -> list[str]:
 
 
 def explain(choice: ImageChoice, console: Console) -> None:
-    """Show every candidate with its verdict, as talk: stdout is for the one line."""
+    """Show every candidate with its verdict on stderr: stdout is for the one line."""
     rows = [
         (
             str(entry.rank or "-"),

@@ -54,7 +54,7 @@ def ensure(
     """Have a base image in the local store. `base` is the user's `--base`.
 
     `allow_install` lets root install the package tool with apt, which is said aloud. Raises NotReadyError when
-    there is no image and none can be made, RegistryError for a `--base` that cannot be had.
+    there is no image and none can be made, RegistryError for a `--base` that cannot be pulled.
     """
     chosen = base or settings["base"]
     if chosen:

@@ -150,7 +150,7 @@ def mmdebstrap_argv(tool: str, rootfs: Rootfs, sources: Path, target: Path) -> l
 
 
 def debootstrap_argv(tool: str, rootfs: Rootfs, directory: Path) -> list[str]:
-    """The argv that fills `directory`; root only. What it mounts there stays in a namespace that goes with it."""
+    """The argv that fills `directory`; root only. What it mounts there stays in a namespace that ends with it."""
     main = next(source for source in rootfs.sources if source.suite == rootfs.suite)
     argv = ["unshare", "--mount", tool, "--variant=minbase", f"--arch={rootfs.arch}"]
     argv += [f"--keyring={main.keyring}"] if main.keyring else []

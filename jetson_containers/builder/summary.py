@@ -78,7 +78,7 @@ def _hint(failure: StageFailure, engine_hint: str | None, options: BuildOptions)
 
 
 def again(options: BuildOptions, resumes: str) -> str:
-    """Say what the same command does next: it goes on, unless it is told to build everything anew."""
+    """Say what the same command does next: it resumes, unless its options rebuild everything."""
     command = f"`{options.command}`" if options.command else "the same command again"
     if options.no_cache:
         return f"{command} starts at the first stage again, because of --no-cache"

@@ -55,7 +55,7 @@ class App:
 
     @functools.cached_property
     def console(self) -> Console:
-        """Results on stdout, talk on stderr."""
+        """Results on stdout, messages on stderr."""
         return Console(level=self.level, as_json=bool(self.options.get("as_json")))
 
     @functools.cached_property

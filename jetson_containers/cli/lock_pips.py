@@ -109,8 +109,8 @@ def _overrides(task: LockTask) -> list[str]:
 
 def _shell(argv: Sequence[str], task: LockTask) -> str:
     """The same as a line for bash."""
-    told = f"printf '%s\\n' {shlex.join(task.requirements)} | {shlex.join(argv)}"
-    return f"{told} --override=<(printf '%s\\n' {shlex.join(_overrides(task))})" if task.left_out else told
+    made = f"printf '%s\\n' {shlex.join(task.requirements)} | {shlex.join(argv)}"
+    return f"{made} --override=<(printf '%s\\n' {shlex.join(_overrides(task))})" if task.left_out else made
 
 
 def _compile(argv: Sequence[str], task: LockTask) -> str:

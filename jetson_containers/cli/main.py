@@ -146,7 +146,7 @@ def _refuse(error: click.ClickException) -> int:
 def _secure_streams() -> None:
     """Keep closed streams closed, and let every text be written.
 
-    A file opened later would get the number of a closed stream, and a child would write its talk into it. A locale
+    A file opened later would get the number of a closed stream, and a child would write its output into it. A locale
     without UTF-8 must not turn a message into a traceback.
     """
     for number in (0, 1, 2):

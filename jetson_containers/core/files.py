@@ -117,7 +117,7 @@ def open_lock(path: Path) -> Iterator[int]:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Take a lock, or say that another process has it. Where a file system has no locks, everybody gets it."""
+    """Take a lock; False when another process has it. On a file system without locks it is always granted."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What an engine said, told as one of our errors.
+"""What an engine said, as one of our errors.
 
 Only causes that lie outside the recipe are recognized here: the engine, its disk, its registry, the kernel. What
 went wrong inside a recipe is read from its log by `diagnosis`.
@@ -181,7 +181,7 @@ RULES = (
 _STEP_FAILED = re.compile(r"returned a non-zero code: \d+|executor failed running|did not complete successfully")
 _KILLED_CODE = re.compile(r"exit code: 137\b|non-zero code: 137\b|signal: killed")
 _KILLED_CHILD = re.compile(r"fatal error: Killed signal|\bKilled$|\bKilled +\S+.*$|Cannot allocate memory")
-_KILLED_WITHIN = 60  # lines from the end; what was killed earlier was survived
+_KILLED_WITHIN = 60  # lines from the end; what was killed earlier did not end the build
 
 
 def killed(output: str) -> bool:

@@ -1,4 +1,4 @@
-"""The user's side of `run`: our options, told from docker's; and secrets, taken out of the argv."""
+"""The command line of `run`: our options separated from docker's, and secrets taken out of the argv."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def _soc(compatible: Iterable[str]) -> str | None:
 def _find_board(
     root: Path, compatible: Sequence[str], model: str, soc: str | None, memory: int | None
 ) -> tuple[Board | None, str]:
-    """Find the module: part numbers first, then names that several modules share, told apart by memory."""
+    """Find the module: part numbers first, then names that several modules share, distinguished by memory."""
     if soc is None:
         return _of_product_name(root)
     by_module = {module: board for board in tables.boards().values() for module in board.modules}

@@ -57,7 +57,7 @@ _ARCHES = {
 
 
 class Subject(enum.Enum):
-    """What a clause speaks of; the value is how people call it."""
+    """What a clause compares; the value is its usual name."""
 
     L4T = "L4T"
     CUDA = "CUDA"
@@ -160,7 +160,7 @@ _FORMS: tuple[tuple[Subject, re.Pattern[str]], ...] = (
 
 
 def _classify(value: str) -> tuple[Subject | None, str]:
-    """What a value speaks of, and its version in dotted form ("cu126" → CUDA, "12.6")."""
+    """What a value names, and its version in dotted form ("cu126" → CUDA, "12.6")."""
     if value == "cpu":
         return Subject.CPU, ""
     if value in _ARCHES:
