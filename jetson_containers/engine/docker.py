@@ -7,7 +7,9 @@ processes are gone, its container is removed and its temporary files are deleted
 from __future__ import annotations
 
 import functools
+import json
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -224,6 +226,41 @@ class DockerEngine:
                 self.untag(base)
         if ended.exit_code != 0:
             raise translate(ended.output, f"labelling `{source}`")
+
+    def flatten(self, source: str, target: str) -> None:
+        """Make `target` of the files and the configuration of `source`, in one layer.
+
+        Raises NotReadyError for an image that is not here or cannot be written out, BuildError as `build`.
+        """
+        from jetson_containers.engine import flatten
+
+        image = self.image(source)
+        if image is None:
+            raise NotReadyError(f"no image `{source}` in the local store")
+        words = argv.docker(self.capabilities, "image", "inspect", "--format", "{{json .Config}}", image.id)
+        config = json.loads(self._host.ask(words).out or "{}")
+        name = f"jetson-containers-flatten-{os.getpid()}"
+        own = [] if image.architecture == self._own_architecture() else [f"--platform=linux/{image.architecture}"]
+        changes = [word for line in flatten.instructions(config) for word in ("--change", line)]
+        with tempfile.TemporaryDirectory(prefix="jetson-containers-flatten-") as folder:
+            rootfs = f"{folder}/{flatten.ROOTFS}"
+            steps = (
+                ("container", "create", "--name", name, image.id, "true"),
+                ("container", "export", "--output", rootfs, name),
+                # keeps owners, modes and links, and copies nothing twice
+                ("image", "import", *own, *changes, rootfs, target),
+            )
+            try:
+                for step in steps:
+                    ended = self._run(argv.docker(self.capabilities, *step), None)
+                    if ended.exit_code != 0:
+                        raise translate(ended.output, f"making one layer of `{source}`")
+            finally:
+                self._remove_container(name)
+
+    def _own_architecture(self) -> str:
+        native = self.capabilities.platforms[0] if self.capabilities.platforms else ""
+        return native.partition("/")[2]
 
     def pull(
         self,

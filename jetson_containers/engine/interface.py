@@ -167,6 +167,10 @@ class Engine(Protocol):
         """Make `target` the same image with further labels: no new layer, no rebuild."""
         ...
 
+    def flatten(self, source: str, target: str) -> None:
+        """Make `target` of the files and the configuration of `source`, in one layer."""
+        ...
+
     def pull(
         self,
         reference: str,

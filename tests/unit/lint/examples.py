@@ -203,6 +203,13 @@ HEADERS = [
     ("source-unpinned", header(source="{lock: absent.lock}"), header(source="{lock: a.lock}")),
     ("source-unpinned", header(source="{apt: a, key: 3BF8}"), header(source=f"{{apt: a, key: {FINGERPRINT}}}")),
     ("lock-stale", header(source="{python: a==2, lock: a.lock}"), header(source="{python: a==1, lock: a.lock}")),
+    (
+        "platform-switch",
+        header(depends="[\"{{ 'other' if cuda else '' }}\"]"),
+        header(platforms="[{requires: cpu}, {requires: '!=cpu', depends: other}]"),
+    ),
+    ("platform-switch", header(notes="\"{{ cuda or 'none' }}\""), header(notes='"{{ arch }}, {{ sm | join }}"')),
+    ("platform-switch", header(notes="\"{{ {'sbsa': 'a'}.get(arch) }}\""), header(notes='"{{ arch | upper }}"')),
     ("arg-unused", header(args="{NOWHERE: 1}"), header(args="{BASE_IMAGE: a}")),
     ("depends-dangling", header(depends="[nowhere]"), header(depends="[other]")),
     ("depends-dangling", header(depends="['other>=2']"), header(depends="['other>=1']")),

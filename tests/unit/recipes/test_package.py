@@ -8,6 +8,7 @@ import pytest
 
 from jetson_containers.core.errors import RecipeError
 from jetson_containers.recipes.package import Dependency, Package, read_directory, render
+from jetson_containers.recipes.rules import holds
 from tests.paths import UNIT_DIR
 from tests.unit.recipes.helpers import only, packages
 from tests.unit.treemaker import NANO, ORIN, PC_CPU, XAVIER
@@ -218,6 +219,53 @@ def test_row_that_misses_least_speaks_for_a_version_that_is_absent(tmp_path: Pat
     found = packages(tmp_path, {"ml/foo/config.yaml": ROWS}, PC_CPU)
     assert found["foo:1"].requires == ("tegra",)
     assert found["foo:2"].default
+
+
+def test_row_for_another_kind_of_machine_does_not_speak_for_a_version(tmp_path: Path) -> None:
+    """On a board with an old CUDA the reason is that, and not that the board has a CUDA."""
+    config = "versions:\n  - {version: 1, requires: ['>=r36', '>=cu126', '>=py310']}\n  - {version: 1, requires: cpu}\n"
+    found = packages(tmp_path, {"ml/foo/config.yaml": config}, XAVIER)
+    assert found["foo:1"].requires == (">=r36", ">=cu126", ">=py310")
+
+
+PLATFORMS = """\
+depends: [base]
+platforms:
+  - requires: [tegra, cu126]
+    depends: [base, gpu]
+  - requires: [cpu]
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "depends", "fits", "line"),
+    [(ORIN, "base gpu", True, 3), (PC_CPU, "base", True, 5), (NANO, "base gpu", False, 3)],
+)
+def test_rows_of_a_package_without_versions_are_for_platforms(
+    tmp_path: Path, where: Platform, depends: str, fits: bool, line: int
+) -> None:
+    """A package that has no version has rows as well; the first that fits counts, and its name stays what it is."""
+    config = PLATFORMS + "alias: other\n"
+    found = packages(tmp_path, {"ml/foo/config.yaml": config}, where)
+    assert list(found) == ["foo"]
+    package = found["foo"]
+    assert " ".join(map(str, package.depends)) == depends
+    assert (package.version, package.default, package.aliases) == (None, True, ("other",))
+    assert holds(package.requires, where) is fits
+    assert package.origin.endswith(f"config.yaml:{line}")
+
+
+def test_rows_of_a_package_without_versions_keep_the_version_in_its_name(tmp_path: Path) -> None:
+    """`foo:1.0` with rows is one package."""
+    config = "name: foo:1.0\nplatforms:\n  - {requires: tegra, args: {A: '{{ version }}'}}\n"
+    found = packages(tmp_path, {"ml/foo/config.yaml": config})
+    assert [(name, package.build_args) for name, package in found.items()] == [("foo:1.0", {"A": "1.0"})]
+
+
+@pytest.mark.parametrize(("where", "notes"), [(ORIN, "tegra 8.7"), (PC_CPU, "x86_64 ")])
+def test_notes_are_rendered_as_other_texts_are(tmp_path: Path, where: Platform, notes: str) -> None:
+    """No page shows a template."""
+    assert only(tmp_path, 'notes: "{{ arch }} {{ torch_arch_list }}"', where).notes == notes
 
 
 def test_source_sees_the_build_arguments(tmp_path: Path) -> None:

@@ -136,6 +136,14 @@ def test_header_mistake_names_file_and_line(tmp_path: Path, header: str, line: i
         ("versions:\n  - default: true", 2, "must be a mapping with a `version`"),
         ("versions:\n  - 1.0", 2, "must be a mapping with a `version`"),
         ("versions: {a: b}", 1, "`versions` must be a list"),
+        ("platforms:\n  - depends: a", 2, "must be a mapping with a `requires`"),
+        ("platforms:\n  - requires: cpu\n    version: 1", 3, "unknown key `version`"),
+        (
+            "platforms:\n  - requires: cpu\n  - requires: [cpu]",
+            3,
+            "two rows are for the same platforms, first on line 2",
+        ),
+        ("versions:\n  - version: 1\nplatforms:\n  - requires: cpu", 3, "rows of a package without versions"),
         (
             "versions:\n  - version: 1\n  - version: 1",
             3,

@@ -11,7 +11,7 @@ import pytest
 
 from jetson_containers.core.errors import RecipeError
 from tests.unit.recipes.helpers import only, packages
-from tests.unit.treemaker import DEBIAN, ORIN, PC_CPU, XAVIER, write
+from tests.unit.treemaker import DEBIAN, NANO, ORIN, PC, PC_CPU, SERVER, THOR, XAVIER, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,32 @@ def test_template_sees_the_gpu_architectures_as_lists(tmp_path: Path, where: Pla
     """`torch_arch_list` and `cmake_archs` spell the platform's architectures."""
     package = only(tmp_path, 'args: {A: "{{ torch_arch_list }}", B: "{{ cmake_archs }}"}', where)
     assert package.build_args == {"A": torch, "B": cmake}
+
+
+def test_template_filters_write_gpu_architectures(tmp_path: Path) -> None:
+    """A recipe that needs only some of the architectures, or nvcc's spelling, does not loop over them."""
+    header = "args: {A: \"{{ sm | select('ge', 80) | dotted | join(' ') }}\", B: \"{{ sm | gencode | join(';') }}\"}"
+    assert only(tmp_path, header, XAVIER).build_args == {
+        "A": "8.7",
+        "B": "arch=compute_72,code=sm_72;arch=compute_87,code=sm_87",
+    }
+
+
+@pytest.mark.parametrize(
+    ("where", "march"),
+    [
+        (NANO, "armv8-a"),
+        (XAVIER, "armv8.2-a+fp16"),
+        (replace(XAVIER, sm=(87,)), "armv8.2-a+dotprod+fp16"),
+        (replace(XAVIER, sm=(), cuda=None), "armv8.2-a+fp16"),
+        (THOR, "armv8.2-a+dotprod+fp16"),
+        (SERVER, "armv8.2-a+dotprod+fp16"),
+        (PC, ""),
+    ],
+)
+def test_template_sees_what_every_cpu_of_the_platform_understands(tmp_path: Path, where: Platform, march: str) -> None:
+    """What is compiled for `march` runs on the oldest chip, with or without a GPU."""
+    assert only(tmp_path, 'args: {A: "{{ march }}"}', where).build_args == {"A": march}
 
 
 def test_template_sees_the_platform(tmp_path: Path) -> None:
