@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import shlex
 import sys
 from dataclasses import dataclass, fields, replace
@@ -59,6 +60,7 @@ class BuildArguments:
     show_packages: bool
     ccache: bool | None
     ccache_options: str
+    log_options: str
 
     @classmethod
     def defaults(cls, packages: tuple[str, ...], app: App) -> BuildArguments:
@@ -137,6 +139,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         default=None,
         help="Ignored (kept for compatibility): nothing here is compiled through ccache.",
     ),
+    click.option("--log-colors", "--log-status", "log_options", default="", hidden=True),
     click.option("--ccache-dir", "--ccache-maxsize", "ccache_options", default="", hidden=True),
     click.option(
         "--no-github-api",
@@ -255,6 +258,10 @@ def _check(app: App, given: BuildArguments) -> None:
     _warn_of_upstream_variables(app)
     if given.ccache or given.ccache_options:
         app.console.warning("--ccache has no effect: nothing here is compiled through ccache, artifacts are kept whole")
+    if given.log_options:
+        app.console.warning(
+            "--log-colors and --log-status have no effect: colors and progress are for terminals; NO_COLOR=1 for none"
+        )
     if given.buildkit_device:
         app.console.warning("--buildkit-device has no effect: no recipe needs a GPU while building, tests run with it")
     if given.engine and given.buildkit is False and given.engine != "legacy":
@@ -300,15 +307,15 @@ def _plan_options(app: App, given: BuildArguments) -> PlanOptions:
 
 
 def parse_build_args(text: str) -> dict[str, str]:
-    """Parse upstream's `K:V,K2:V2`; the value may hold colons and `=`, and a comma before something without a key.
+    """Parse upstream's `K:V,K2:V2`, or `K=V`; a value may hold both signs, and a comma before something without a key.
 
-    Raises UsageError for a part without a colon or with a name that Docker would not take.
+    Raises UsageError for a part without either or with a name that Docker would not take.
     """
     found: dict[str, str] = {}
     last = ""
     for part in text.split(",") if text else ():
-        name, colon, value = part.partition(":")
-        if colon and name.strip().isidentifier():
+        name, sign, value = re.match(r"([^:=]*)([:=]?)(.*)", part, re.DOTALL).groups()  # type: ignore[union-attr]
+        if sign and name.strip().isidentifier():
             last = name.strip()
             found[last] = value
         elif last:
