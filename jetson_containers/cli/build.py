@@ -85,7 +85,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--keep-going",
         "keep_going",
         is_flag=True,
-        help="Go on after a failure; still exits 1.",
+        help="Continue after a failure; still exits 1.",
     ),
     list_option("--skip-tests", help="Package patterns, `intermediate` or `all`."),
     list_option("--test-only", help="Test only these packages."),
@@ -94,7 +94,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         type=click.Choice(["all", "once", "warn", "none"]),
         default="once",
         show_default=True,
-        help="all: again even if recorded; once: per content key; warn: failures do not stop; none.",
+        help="all: even if recorded; once: per content key; warn: failures do not stop the build; none.",
     ),
     click.option(
         "--dry-run", "--simulate", "dry_run", is_flag=True, help="Print the plan, write nothing, build nothing."
@@ -105,18 +105,20 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--rebuild",
         is_flag=True,
-        help="Make every stage again; unchanged commands come from the engine's layer cache.",
+        help="Rebuild every stage; unchanged commands come from the engine's layer cache.",
     ),
-    click.option("--no-cache", is_flag=True, help="Make every stage again, without the engine's layer cache."),
+    click.option("--no-cache", is_flag=True, help="Rebuild every stage without the engine's layer cache."),
     click.option(
         "--jobs",
         type=click.IntRange(min=0),
         default=0,
-        help="Stages at a time; 0: as memory and cores allow.",
+        help="Stages built at the same time; 0: as memory and cores allow.",
     ),
     click.option("--engine", type=click.Choice(["auto", "buildx", "buildkit", "legacy"]), help="Builder to use."),
     click.option("--buildkit/--no-buildkit", "buildkit", default=None, help="Use BuildKit, or do not."),
-    click.option("--buildkit-device", default="", help="Accepted; recipes need no GPU while building."),
+    click.option(
+        "--buildkit-device", default="", help="Ignored (kept for compatibility): recipes need no GPU while building."
+    ),
     click.option(
         "--progress",
         "--buildkit-progress",
@@ -125,8 +127,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         type=click.Choice(["auto", "plain", "tty", "json", "rawjson"]),
         help="How progress is shown.",
     ),
-    click.option("--cache-from", "--buildkit-cache-from", "cache_from", multiple=True, help="As docker's."),
-    click.option("--cache-to", "--buildkit-cache-to", "cache_to", multiple=True, help="As docker's."),
+    click.option("--cache-from", "--buildkit-cache-from", "cache_from", multiple=True, help="As in docker build."),
+    click.option("--cache-to", "--buildkit-cache-to", "cache_to", multiple=True, help="As in docker build."),
     click.option("--use-proxy", is_flag=True, help="Give the proxy variables to the build (not the image)."),
     click.option("--ca-bundle", type=click.Path(), help="Certificates to trust during the build only."),
     click.option("--wheelhouse", type=click.Path(), help="Directory of wheels pip may use during the build."),
@@ -135,11 +137,15 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--ccache/--no-ccache",
         "ccache",
         default=None,
-        help="Accepted; nothing here is compiled through ccache.",
+        help="Ignored (kept for compatibility): nothing here is compiled through ccache.",
     ),
     click.option("--log-colors", "--log-status", "log_options", default="", hidden=True),
     click.option("--ccache-dir", "--ccache-maxsize", "ccache_options", default="", hidden=True),
-    click.option("--no-github-api", is_flag=True, help="Accepted; our scan and builds never call that API."),
+    click.option(
+        "--no-github-api",
+        is_flag=True,
+        help="Ignored (kept for compatibility): our scan and builds never call that API.",
+    ),
     click.option("--list-packages", is_flag=True, help="As `jetson-containers list`."),
     click.option("--show-packages", is_flag=True, help="As `jetson-containers show`, for every package."),
 )
@@ -230,7 +236,7 @@ def _warn_of_idle_patterns(app: App, given: BuildArguments, assembly: Assembly) 
     for option, patterns in (("--skip-tests", given.skip_tests), ("--test-only", given.test_only)):
         for pattern in split_list(patterns):
             if pattern not in {"all", "*", "intermediate"} and not any(fnmatch.fnmatchcase(n, pattern) for n in names):
-                app.console.warning(f"{option} {pattern}: nothing of this build has that name")
+                app.console.warning(f"{option} {pattern}: it matches nothing in this build")
 
 
 def _warn_of_upstream_variables(app: App) -> None:
@@ -242,7 +248,7 @@ def _warn_of_upstream_variables(app: App) -> None:
     if unread := unread_variables.of_upstream(given, own_tree=own_tree):
         names = ", ".join(f"${name}" for name in unread)
         app.console.warning(
-            f"read by upstream's build, not by this one: {names}", unread_variables.of_upstream_hint(unread)
+            f"ignored here, only upstream's build reads them: {names}", unread_variables.of_upstream_hint(unread)
         )
 
 
@@ -284,7 +290,7 @@ def _split_flags(text: str) -> tuple[str, ...]:
     except ValueError as error:
         raise UsageError(
             f"--build-flags: `{text}` cannot be split into words: {error}",
-            hint="as in a shell: every quote needs its partner",
+            hint="close each quote, as in a shell",
         ) from error
 
 
@@ -370,7 +376,7 @@ def _decided(app: App, plans: tuple[BuildPlan, ...], given: BuildArguments) -> l
         registry = StageRegistry.of(app.settings)
         here = decide.look(merged, plans, Store(app.engine), options, registry, app.console.warning)
     except NotReadyError as error:
-        unknown = f"what is built already is not known, so all counts as to be built: {error.message}"
+        unknown = f"cannot tell what is already built, so everything counts as to be built: {error.message}"
         plans = tuple(replace(plan, notices=(*plan.notices, unknown)) for plan in plans)
     decision = decide.decide(merged, plans, here, _build_options(app, given, gpu))
     return [decide.shown(plan, decision, here) for plan in plans]

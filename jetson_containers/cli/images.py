@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @command()
-@click.option("--all", "show_all", is_flag=True, help="Also stages, artifacts and bases.")
+@click.option("--all", "show_all", is_flag=True, help="Also list stages, artifacts and bases.")
 def images(app: App, *, show_all: bool) -> None:
     """List the images this tool made.
 
@@ -80,8 +80,10 @@ def _row(image: LocalImage, said: ImageLabels) -> dict[str, Any]:
 
 
 @command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@click.option("--all", "everything", is_flag=True, help="Also compiled artifacts: what they hold is compiled again.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Also remove compiled artifacts; they must then be compiled again."
+)
 def prune(app: App, *, dry_run: bool, everything: bool) -> None:
     """Remove stage images; final images and compiled artifacts stay.
 

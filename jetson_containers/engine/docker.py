@@ -195,7 +195,7 @@ class DockerEngine:
         self._queries.tag(source, target)
 
     def untag(self, reference: str, *, keep_parents: bool = False) -> None:
-        """Remove a name; the image goes with its last name, and unnamed images below it unless `keep_parents`."""
+        """Remove a name; an image without a name is deleted, and unnamed images below it unless `keep_parents`."""
         self._queries.remove(reference, keep_parents=keep_parents)
 
     def label(self, source: str, target: str, labels: Mapping[str, str]) -> None:

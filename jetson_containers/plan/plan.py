@@ -91,7 +91,7 @@ def make(
     `--name` that is not an image name.
     """
     if not resolution.packages:
-        raise UsageError("there is nothing to build: no package is left", hint="see --skip-packages")
+        raise UsageError("nothing to build: no package is left", hint="see --skip-packages")
     base = options.base or _default_base(platform)
     planner = Planner(
         platform,
@@ -299,7 +299,7 @@ def _summary(plan: BuildPlan) -> list[str]:
         f"image   {plan.final}",
         f"layers  {plan.layers} of {MAX_LAYERS}",
         f"stages  {len(plan.stages)}: {build} to build, {pulled}{len(plan.stages) - build - pull} ready",
-        f"        {counts['compiles']} compile something; the least is {counts['lower_bound']}, each package once",
+        f"        {counts['compiles']} compile code; the minimum is {counts['lower_bound']}, each package once",
         *([f"tests   of {', '.join(plan.tests)}"] if plan.tests else []),
         *(f"note    {notice}" for notice in plan.notices),
     ]
