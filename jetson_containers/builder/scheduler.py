@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.builder import resources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from jetson_containers.builder.graph import Graph
     from jetson_containers.builder.resources import Resources, Share
@@ -88,5 +88,78 @@ class Scheduler:
         return not self._running or self.reserved + least <= self._available.memory
 
     def _memory_per_job(self, key: str) -> int | None:
-        definition = self._graph.nodes[key].stage.definition
-        return definition.memory_per_job if definition else None
+        return _memory_per_job(self._graph, key)
+
+
+class CallScheduler(Scheduler):
+    """Hands out stages in groups, each of which one command of the engine builds; the next one when all have ended.
+
+    `alone` are stages that the command cannot build with others. `begin` is told each group before it is handed out.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        keys: Iterable[str],
+        available: Resources,
+        *,
+        alone: frozenset[str],
+        begin: Callable[[Sequence[str]], None],
+    ) -> None:
+        super().__init__(graph, keys, {}, available)
+        self._alone = alone
+        self._begin = begin
+        self._group: list[tuple[str, Share]] = []
+
+    def next(self) -> tuple[str, Share] | None:
+        """Hand out the next stage of the group, and begin another one when nothing runs."""
+        if not self._group and not self._running and self._blockers:
+            chains = group(self._graph, list(self._blockers), self._available, self._alone)
+            members = [key for key in self._blockers if any(key in chain for chain in chains)]
+            self._group = [(key, self._share(key, len(chains))) for key in members]
+            self._begin(members)
+        if not self._group:
+            return None
+        key, share = self._group.pop(0)
+        del self._blockers[key]
+        self._running[key] = share
+        return key, share
+
+    def _share(self, key: str, chains: int) -> Share:
+        return resources.share(self._memory_per_job(key), self._available, reserved=0, running=0, waiting=chains)
+
+
+def group(
+    graph: Graph, waiting: Sequence[str], available: Resources, alone: frozenset[str] = frozenset()
+) -> list[list[str]]:
+    """Choose stages to build by one command, as chains: of each only one stage runs at a time.
+
+    `waiting` stands in build order. The engine starts everything that can start, so there are no more chains than
+    slots, nor than memory for one compile job of each. A stage of `alone` makes a group by itself.
+    """
+    if waiting[0] in alone:
+        return [[waiting[0]]]
+    chains: list[list[str]] = []
+    chosen: set[str] = set()
+    missing = set(waiting)
+    most = 0
+    for key in waiting:
+        needs = [name for name in graph.needs[key] if name in missing]
+        if key in alone or not chosen.issuperset(needs):
+            continue
+        below = next((chain for chain in chains if chain[-1] in needs), None)
+        most = max(most, resources.least_memory(_memory_per_job(graph, key)))
+        wide = len(chains) + (below is None)
+        if wide > 1 and (wide > available.slots or wide * most > available.memory):
+            continue
+        if below is None:
+            chains.append([key])
+        else:
+            below.append(key)
+        chosen.add(key)
+    return chains
+
+
+def _memory_per_job(graph: Graph, key: str) -> int | None:
+    definition = graph.nodes[key].stage.definition
+    return definition.memory_per_job if definition else None

@@ -51,7 +51,7 @@ OPTIONS: dict[str, Setting] = {
     ),
     "wheelhouse": Setting(Path, None, "directory of wheels that pip prefers during builds", ("PIP_FIND_LINKS",)),
     "index_url": Setting(str, "", "package index pip uses during builds", ("PIP_INDEX_URL",)),
-    "engine": Setting(str, "auto", "builder: auto, buildx, buildkit or legacy"),
+    "engine": Setting(str, "auto", "builder: auto, bake, buildx, buildkit or legacy"),
     "stage_registry": Setting(str, "", "REGISTRY/NAMESPACE where builds look for stages by key, and push them"),
     "jobs": Setting(int, 0, "stages built at the same time; 0: as memory and cores allow"),
     "allow_install": Setting(bool, default=False, help="let root install what making a base image needs"),
