@@ -36,7 +36,7 @@ class Status(enum.Enum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """One finding; `remedy` is the command or action that helps, empty when all is well."""
 
@@ -46,7 +46,7 @@ class Check:
     remedy: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DoctorContext:
     """What the checks may look at. `root` is "/" or a folder of captured files."""
 
@@ -72,12 +72,17 @@ def _platform(context: DoctorContext) -> Check:
     try:
         platform = context.platform()
     except JetsonError as error:
-        return Check("platform", Status.FAIL, error.message, error.hint or "")
+        return Check(check="platform", status=Status.FAIL, finding=error.message, remedy=error.hint or "")
     said = f"L4T {platform.l4t}" if platform.l4t else platform.arch.value
     gpu = f"CUDA {platform.cuda}" if platform.cuda else "no GPU"
     if platform.notices:
-        return Check("platform", Status.WARN, f"{said}, {gpu}: {platform.notices[0]}", "--target says it exactly")
-    return Check("platform", Status.OK, f"{said}, {gpu}, board {platform.board or 'not a Jetson'}")
+        return Check(
+            check="platform",
+            status=Status.WARN,
+            finding=f"{said}, {gpu}: {platform.notices[0]}",
+            remedy="--target says it exactly",
+        )
+    return Check(check="platform", status=Status.OK, finding=f"{said}, {gpu}, board {platform.board or 'not a Jetson'}")
 
 
 def _jetpack(context: DoctorContext) -> Check | None:
@@ -99,8 +104,8 @@ def _jetpack(context: DoctorContext) -> Check | None:
     driver = platform.host.get("driver", "")
     if driver and row.driver and row.l4t == platform.l4t and not driver.startswith(row.driver):
         remedy = "sudo apt-get update && sudo apt-get dist-upgrade, then reboot"
-        return Check("jetpack", Status.WARN, f"{text}; the driver is {driver}", remedy)
-    return Check("jetpack", Status.OK, text)
+        return Check(check="jetpack", status=Status.WARN, finding=f"{text}; the driver is {driver}", remedy=remedy)
+    return Check(check="jetpack", status=Status.OK, finding=text)
 
 
 def _same_series(one: str, other: str) -> bool:
@@ -111,11 +116,15 @@ def _engine(context: DoctorContext) -> tuple[Check, Capabilities | None]:
     try:
         found = context.engine().capabilities
     except JetsonError as error:
-        return Check("engine", Status.FAIL, error.message, error.hint or "./install.sh"), None
+        return Check(
+            check="engine", status=Status.FAIL, finding=error.message, remedy=error.hint or "./install.sh"
+        ), None
     text = f"docker {found.server_version} (API {found.api_version}) through `{found.client}` {found.client_version}"
     if _is_older(found.api_version, OLDEST_API):
-        return Check("engine", Status.WARN, text, "install Docker 20.10 or newer: ./install.sh"), found
-    return Check("engine", Status.OK, text + (", with sudo" if found.sudo else "")), found
+        return Check(
+            check="engine", status=Status.WARN, finding=text, remedy="install Docker 20.10 or newer: ./install.sh"
+        ), found
+    return Check(check="engine", status=Status.OK, finding=text + (", with sudo" if found.sudo else "")), found
 
 
 def _is_older(version: str, oldest: str) -> bool:
@@ -127,17 +136,22 @@ def _is_older(version: str, oldest: str) -> bool:
 
 def _builder(found: Capabilities) -> Check:
     if found.mounts:
-        return Check("builder", Status.OK, found.builder.value)
+        return Check(check="builder", status=Status.OK, finding=found.builder.value)
     remedy = "install the buildx plugin (apt-get install docker-buildx), or a docker client before 23"
-    return Check("builder", Status.WARN, "only the legacy builder, which has no `RUN --mount`", remedy)
+    return Check(
+        check="builder",
+        status=Status.WARN,
+        finding="only the legacy builder, which has no `RUN --mount`",
+        remedy=remedy,
+    )
 
 
 def _disk(name: str, place: Path) -> Check:
     free = free_space(place)
     if free >= SPACE:
-        return Check(name, Status.OK, f"{human_bytes(free)} free in {place}")
+        return Check(check=name, status=Status.OK, finding=f"{human_bytes(free)} free in {place}")
     remedy = "`jetson-containers df`, `jetson-containers prune`, or a larger disk (docker's data-root, setting `data`)"
-    return Check(name, Status.WARN, f"only {human_bytes(free)} free in {place}", remedy)
+    return Check(check=name, status=Status.WARN, finding=f"only {human_bytes(free)} free in {place}", remedy=remedy)
 
 
 def _gpu(context: DoctorContext, found: Capabilities) -> Check | None:
@@ -147,11 +161,16 @@ def _gpu(context: DoctorContext, found: Capabilities) -> Check | None:
     except JetsonError:
         return None
     if found.cdi_devices:
-        return Check("gpu access", Status.OK, f"CDI: {', '.join(found.cdi_devices[:3])}")
+        return Check(check="gpu access", status=Status.OK, finding=f"CDI: {', '.join(found.cdi_devices[:3])}")
     if "nvidia" in found.runtimes:
-        return Check("gpu access", Status.OK, "the nvidia runtime is registered")
+        return Check(check="gpu access", status=Status.OK, finding="the nvidia runtime is registered")
     remedy = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
-    return Check("gpu access", Status.FAIL, "the engine has neither CDI devices nor the nvidia runtime", remedy)
+    return Check(
+        check="gpu access",
+        status=Status.FAIL,
+        finding="the engine has neither CDI devices nor the nvidia runtime",
+        remedy=remedy,
+    )
 
 
 def _iptables(context: DoctorContext, found: Capabilities) -> Check | None:
@@ -164,14 +183,21 @@ def _iptables(context: DoctorContext, found: Capabilities) -> Check | None:
     if not affected or (platform.l4t and platform.l4t >= Version("36.4.4")):
         return None
     remedy = "Docker 27.5.1, or L4T 36.4.4, or DOCKER_INSECURE_NO_IPTABLES_RAW=1 for dockerd (weaker isolation)"
-    return Check("iptables", Status.WARN, f"docker {found.server_version} on this kernel may start nothing", remedy)
+    return Check(
+        check="iptables",
+        status=Status.WARN,
+        finding=f"docker {found.server_version} on this kernel may start nothing",
+        remedy=remedy,
+    )
 
 
 def _storage(found: Capabilities) -> Check:
     if found.storage_driver == "vfs":
         remedy = "use a file system that overlay2 works on (ext4, xfs)"
-        return Check("storage driver", Status.WARN, "vfs: every layer is a full copy", remedy)
-    return Check("storage driver", Status.OK, found.storage_driver)
+        return Check(
+            check="storage driver", status=Status.WARN, finding="vfs: every layer is a full copy", remedy=remedy
+        )
+    return Check(check="storage driver", status=Status.OK, finding=found.storage_driver)
 
 
 def _memory(context: DoctorContext) -> Check | None:
@@ -180,11 +206,16 @@ def _memory(context: DoctorContext) -> Check | None:
         return None
     text = f"{human_bytes(memory.total)} of memory, {human_bytes(memory.swap)} of swap"
     if memory.total + memory.swap < 12 * GIB:
-        return Check("memory", Status.WARN, text, "add swap on a fast disk before compiling or quantizing 7B models")
-    return Check("memory", Status.OK, text)
+        return Check(
+            check="memory",
+            status=Status.WARN,
+            finding=text,
+            remedy="add swap on a fast disk before compiling or quantizing 7B models",
+        )
+    return Check(check="memory", status=Status.OK, finding=text)
 
 
 def _settings_files(context: DoctorContext) -> Check:
     changed = sorted(name for name, value in context.settings.values.items() if value.origin != "default")
     text = f"changed: {', '.join(changed)}" if changed else "all defaults"
-    return Check("settings", Status.OK, text)
+    return Check(check="settings", status=Status.OK, finding=text)

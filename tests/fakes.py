@@ -78,7 +78,7 @@ class FakeEngine:
     registry_down: bool = False
     missing: NotReadyError | None = None
     in_use: set[str] = field(default_factory=set)
-    answer: Callable[[RunCall], RunResult] = lambda _call: RunResult(0, "")
+    answer: Callable[[RunCall], RunResult] = lambda _call: RunResult(exit_code=0, output="")
     on_build: Callable[[BuildRequest], None] | None = None  # called in the building thread, before the outcome
     requests: list[BuildRequest] = field(default_factory=list)
     bakes: list[tuple[str, ...]] = field(default_factory=list)
@@ -313,7 +313,14 @@ class FakeEngine:
         self._clock += 1
         created = f"2026-01-01T00:00:{self._clock // 60:02d}.{self._clock % 60:02d}Z"
         names = tuple(_normal(name) for name in references)
-        return LocalImage(f"sha256:{digest}", names, dict(labels), architecture, created, 1000)
+        return LocalImage(
+            id=f"sha256:{digest}",
+            references=names,
+            labels=dict(labels),
+            architecture=architecture,
+            created=created,
+            size=1000,
+        )
 
     def _put(self, image: LocalImage) -> None:
         """Store an image under its references: what had one of these names before loses it."""

@@ -1,6 +1,7 @@
 """Writes docs/fit.md: predictions for well-known models on all boards, and all published figures beside them.
 
-Run after changing a constant, a board or a model: .venv/bin/python tools/fit_report.py; `--check` only compares.
+Run after a change of a constant, a board, a model or how it is read: .venv/bin/python tools/fit_report.py; `--check`
+only compares.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from fit_published import accounts, comparisons, peaks
+from fit_sizes import sections
 
 from jetson_containers.llm.fit import constants
 from jetson_containers.llm.fit.constants import GIB
@@ -38,7 +40,19 @@ MARKS = {
     FitVerdict.SWAP: "s",
     FitVerdict.NO: "✗",
     FitVerdict.IMPOSSIBLE: "–",
+    FitVerdict.UNKNOWN: "u",
 }
+# Of the models that are known, those of which a table of all boards is printed: of each kind some.
+SHOWN = (
+    "Llama-2-7b-chat-hf", "Llama-2-70b-chat-hf", "Meta-Llama-3.1-8B-Instruct", "Llama-3.2-1B-Instruct",
+    "Llama-3.2-3B-Instruct", "Mistral-7B-Instruct-v0.2", "Qwen2.5-7B-Instruct", "internlm-chat-7b", "internlm2-chat-7b",
+    "RedPajama-INCITE-Chat-3B-v1", "TinyLlama-1.1B-Chat-v1.0", "Phi-3.5-mini-instruct", "gemma-2-2b-it",
+    "Nemotron-Mini-4B-Instruct", "Qwen3-0.6B", "Qwen3-4B", "Qwen3-8B", "Qwen3-32B", "Qwen3-30B-A3B-Instruct-2507",
+    "Qwen3-VL-8B-Instruct", "Qwen3.5-4B", "Qwen3.5-9B", "Qwen3.5-35B-A3B", "gemma-3-4b-it", "gemma-3-27b-it",
+    "gemma-3n-E4B-it", "gemma-4-E4B-it", "gemma-4-26B-A4B-it", "gpt-oss-20b", "NVIDIA-Nemotron-Nano-9B-v2",
+    "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "Ministral-3-8B-Instruct-2512", "Phi-4-mini-instruct", "SmolLM3-3B",
+    "LFM2.5-8B-A1B", "granite-4.0-h-tiny", "GLM-4.7-Flash", "Llama-4-Scout-17B-16E", "Falcon-H1-7B-Instruct",
+)  # fmt: skip
 
 INTRO = """# Will it fit?
 
@@ -83,9 +97,9 @@ HOW_TO_READ = """Each runtime with its default quantization, at the default cont
 or what the model was trained for), with a desktop (1.5 GiB; without it 0.8 GiB less). Cells: verdict, GiB needed, and
 tokens/s.
 
-✓ fits · ! fits, above 85 % of the usable memory · ✗ does not fit, `llm fit` says what would · –N cannot be, for the
-reason N at the end · ? the board's bandwidth was not published · * only with an older JetPack
-than the newest the board has
+✓ fits · ! fits, above 85 % of the usable memory · ✗ does not fit, `llm fit` says what would · u no table of ours says
+whether the runtime loads the model · –N cannot be, for the reason N at the end · ? the board's bandwidth was not
+published · * only with an older JetPack than the newest the board has
 """
 
 
@@ -93,7 +107,17 @@ def render() -> str:
     """The whole page."""
     rows = comparisons()
     return "\n".join(
-        [INTRO, COMPARISON, *_verdicts(rows), *_speeds(rows), *_memories(rows), *_accounts(), *_peaks(), *_everything()]
+        [
+            INTRO,
+            COMPARISON,
+            *_verdicts(rows),
+            *_speeds(rows),
+            *_memories(rows),
+            *_accounts(),
+            *_peaks(),
+            *sections(),
+            *_everything(),
+        ]
     )
 
 
@@ -168,13 +192,11 @@ def _peaks() -> list[str]:
 def _everything() -> list[str]:
     """All models × boards × runtimes; reasons of what cannot be are numbered."""
     reasons: list[str] = []
-    sections = []
-    shown: list[ModelConfig] = []
-    for name in known.configs():
+    tables_of = []
+    for name in SHOWN:
         config = known.config(name)
-        if config is not None and config not in shown:  # two names of one shape say the same
-            shown.append(config)
-            sections += [f"### {name.rpartition('/')[2]}", "", *_model(config, reasons), ""]
+        if config is not None:
+            tables_of += [f"### {name.rpartition('/')[2]}", "", *_model(config, reasons), ""]
     numbered = [f"- –{number}: {reason}" for number, reason in enumerate(reasons, 1)]
     return [
         "## Models × boards × runtimes",
@@ -184,7 +206,7 @@ def _everything() -> list[str]:
         "",
         f"Boards that no runtime exists for any more (L4T 32): {', '.join(_too_old())}.",
         "",
-        *sections,
+        *tables_of,
         "### Reasons",
         "",
         *numbered,

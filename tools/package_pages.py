@@ -16,7 +16,7 @@ from jetson_containers.plan.final_name import final_name
 from jetson_containers.platforms import detect
 from jetson_containers.platforms.platform import default_base_image, release
 from jetson_containers.platforms.target import SUPPORTED_TARGETS
-from jetson_containers.recipes.catalog import load, preferred
+from jetson_containers.recipes.catalog import load_each, preferred
 from jetson_containers.recipes.docs import FENCE, about, first_paragraph, readme
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _SHOWN_FIRST = ("r36.4.3", "r39.2.0", "r38.2.0", "r36.3.0", "r36.2.0", "r35.4.1"
 _LINK = re.compile(r"\]\((?![a-z]+:|#|/)([^)\s]+)\)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """One family on all platforms. `available` and `absent` are keyed by platform, in the order of TARGETS."""
 
@@ -73,7 +73,7 @@ class Family:
 
 def families(trees: Sequence[Path], targets: Sequence[str] = SUPPORTED_TARGETS) -> list[Family]:
     """Read the trees for all platforms. Raises the first RecipeError: a catalogue with holes would be wrong."""
-    catalogs = {target: load(trees, detect.parse_target(target)) for target in targets}
+    catalogs = dict(zip(targets, load_each(trees, map(detect.parse_target, targets)), strict=True))
     for catalog in catalogs.values():
         if catalog.broken:
             raise catalog.broken[0]
@@ -130,7 +130,7 @@ def _family(name: str, catalogs: Mapping[str, Catalog]) -> Family:
         target: tuple(item for item in catalog.absent.values() if item.package.family == name)
         for target, catalog in catalogs.items()
     }
-    return Family(name, {target: items for target, items in available.items() if items}, absent)
+    return Family(name=name, available={target: items for target, items in available.items() if items}, absent=absent)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -189,7 +189,7 @@ def _plan(recipes: Catalog, name: str) -> BuildPlan:
     from jetson_containers.plan.plan import PlanOptions
     from jetson_containers.plan.request import Request, assemble
 
-    (plan,) = assemble(Request((name,)), recipes.platform, lambda _: recipes, PlanOptions()).plans
+    (plan,) = assemble(Request(packages=(name,)), recipes.platform, lambda _: recipes, PlanOptions()).plans
     return plan
 
 

@@ -49,7 +49,7 @@ newer proof is as strong. The key is the beginning of the stage's content key: a
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One package on one platform. `proofs` maps names of PROOFS to YES or NO."""
 
@@ -86,7 +86,16 @@ def read(text: str) -> list[Row]:
         if not line.startswith("| ") or len(cells) != len(HEADER) or not cells[2].startswith("`"):
             continue
         proofs = {name: cell for name, cell in zip(PROOFS, cells[4:], strict=False) if cell}
-        rows.append(Row(cells[0], cells[1], cells[2].strip("`"), cells[3], proofs, cells[-1]))
+        rows.append(
+            Row(
+                package=cells[0],
+                platform=cells[1],
+                key=cells[2].strip("`"),
+                date=cells[3],
+                proofs=proofs,
+                note=cells[-1],
+            )
+        )
     return rows
 
 
@@ -140,7 +149,15 @@ def dry_runs(date: str, clean: Callable[[Path], bool]) -> list[Row]:
                 print(f"{target}: {package.name}: {error.message}", file=sys.stderr)
                 continue
             proofs = {"resolves": YES, "lints": YES if clean(package.path) else NO}
-            rows.append(Row(package.name, name_of(platform_label(platform)), short(made.top.key), date, proofs))
+            rows.append(
+                Row(
+                    package=package.name,
+                    platform=name_of(platform_label(platform)),
+                    key=short(made.top.key),
+                    date=date,
+                    proofs=proofs,
+                )
+            )
     return rows
 
 
@@ -197,7 +214,14 @@ def _of_image(image: LocalImage, machine: str, known: Mapping[str, Path], clean:
     proofs = {"resolves": YES, "builds": YES, **_tested(said, image.architecture, machine)}
     if clean(known[name]):
         proofs["lints"] = YES
-    return Row(name, name_of(said.platform), short(said.key), _moment(image)[:10], proofs, _note(said.tests))
+    return Row(
+        package=name,
+        platform=name_of(said.platform),
+        key=short(said.key),
+        date=_moment(image)[:10],
+        proofs=proofs,
+        note=_note(said.tests),
+    )
 
 
 def _tested(said: Any, architecture: str, machine: str) -> dict[str, str]:

@@ -34,7 +34,7 @@ they are. Answers: what it had learnt came back. To repeat a row:
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Made:
     """A row. `seconds` is how long it took, kernels compiled on first use included; `weights` a percentage."""
 
@@ -60,7 +60,11 @@ def read(text: str) -> list[Made]:
     """The rows of a page; none where it has no such table."""
     lines = text.partition(TITLE)[2].splitlines()
     cells = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines if line.startswith("| ")]
-    return [Made(*row) for row in cells if len(row) == len(HEADER) and row != HEADER and set(row[0]) != {"-"}]
+    return [
+        Made(**dict(zip(HEADER, row, strict=True)))
+        for row in cells
+        if len(row) == len(HEADER) and row != HEADER and set(row[0]) != {"-"}
+    ]
 
 
 def write(rows: Iterable[Made]) -> str:
@@ -93,7 +97,16 @@ def _row(manifest: Manifest, plain: int, platform: str, answer: str) -> Made:
     share = f"{100 * _weights(manifest) / plain:.0f} %" if plain else ""
     answers = YES if LEARNT in answer else NO
     date, seconds = str(facts["made"])[:10], f"{manifest.seconds:.0f}"
-    return Made(facts["runtime"], facts["quantization"], platform, package, date, seconds, share, answers)
+    return Made(
+        runtime=facts["runtime"],
+        quantization=facts["quantization"],
+        platform=platform,
+        package=package,
+        date=date,
+        seconds=seconds,
+        weights=share,
+        answers=answers,
+    )
 
 
 def _weights(manifest: Manifest) -> int:

@@ -52,7 +52,8 @@ def decisions() -> Callable[[], object]:
     from jetson_containers.autotag.search import AutotagOptions, choose
     from jetson_containers.autotag.sources import RegistrySource
     from jetson_containers.platforms.detect import parse_target
-    from jetson_containers.registry.listing import SNAPSHOT, Listings
+    from jetson_containers.registry.listing import Listings
+    from jetson_containers.registry.snapshot import SNAPSHOT
     from jetson_containers.registry.types import ImageRepository
 
     def client() -> None:
@@ -75,8 +76,8 @@ def many_tags(count: int = 10_000) -> Callable[[], object]:
 
     class Named(Listings):
         def get(self, repository: ImageRepository) -> TagListing:
-            tags = tuple(Tag(f"0.{number}-r36.4.0-cu126") for number in range(count))
-            return TagListing(repository, tags, "2026-01-01T00:00:00Z", "live")
+            tags = tuple(Tag(tag=f"0.{number}-r36.4.0-cu126") for number in range(count))
+            return TagListing(repository=repository, tags=tags, fetched="2026-01-01T00:00:00Z", origin="live")
 
         def described(self, listing: TagListing, tags: Iterable[str], architecture: str) -> TagListing:  # noqa: ARG002
             return listing

@@ -54,7 +54,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """A command to measure. `limit` is the most it may take, in baselines, `engine` calls taken off."""
 
@@ -71,17 +71,30 @@ def rows(tree: Path) -> list[Row]:
     words = "jetson-containers li"
     complete = (("_JETSON_CONTAINERS_COMPLETE", "bash_complete"), ("COMP_WORDS", words), ("COMP_CWORD", "1"))
     return [
-        Row("list", ("list", *ORIN), 2.5, memory=True),
-        Row("show mlc", ("show", "mlc", *ORIN), 2.5, memory=True),
-        Row("why mlc", ("why", "mlc", *ORIN), 2.5, memory=True),
-        Row("info", ("info", *ORIN), 2.5, memory=True),
-        Row("tree mlc", ("tree", "mlc", *ORIN), 2.5, memory=True),
-        Row("completion", (), 2.5, env=complete),
-        Row("autotag (no engine asked)", ("autotag", "--disable", "local", "mlc", *ORIN), 2.5, memory=True),
-        Row("autotag", ("autotag", "-q", f"{PREFIX}-7"), 2.5, engine=True, memory=True),
-        Row("run --dry-run", ("run", "--dry-run", f"{PREFIX}-7:x86_64-cpu", "ls"), 2.5, engine=True, memory=True),
-        Row("build --dry-run mlc", ("build", "--dry-run", "mlc", *ORIN), 6, engine=True),
-        Row("build, nothing to do", ("build", "--packages", str(tree), f"{PREFIX}-top"), 6, engine=True),
+        Row(name="list", words=("list", *ORIN), limit=2.5, memory=True),
+        Row(name="show mlc", words=("show", "mlc", *ORIN), limit=2.5, memory=True),
+        Row(name="why mlc", words=("why", "mlc", *ORIN), limit=2.5, memory=True),
+        Row(name="info", words=("info", *ORIN), limit=2.5, memory=True),
+        Row(name="tree mlc", words=("tree", "mlc", *ORIN), limit=2.5, memory=True),
+        Row(name="completion", words=(), limit=2.5, env=complete),
+        Row(
+            name="autotag (no engine asked)",
+            words=("autotag", "--disable", "local", "mlc", *ORIN),
+            limit=2.5,
+            memory=True,
+        ),
+        Row(name="autotag", words=("autotag", "-q", f"{PREFIX}-7"), limit=2.5, engine=True, memory=True),
+        Row(
+            name="run --dry-run",
+            words=("run", "--dry-run", f"{PREFIX}-7:x86_64-cpu", "ls"),
+            limit=2.5,
+            engine=True,
+            memory=True,
+        ),
+        Row(name="build --dry-run mlc", words=("build", "--dry-run", "mlc", *ORIN), limit=6, engine=True),
+        Row(
+            name="build, nothing to do", words=("build", "--packages", str(tree), f"{PREFIX}-top"), limit=6, engine=True
+        ),
     ]
 
 

@@ -38,7 +38,7 @@ def unmet(
 
 
 def _lacks(candidate: ImageCandidate, wanted: Wanted, contents: Names | None) -> tuple[str, str] | None:
-    named = wanted.names_image(candidate.name)
+    named = candidate.bears(wanted)
     if wanted.digest and wanted.digest != candidate.digest:
         return "digest", f"its digest is {candidate.digest or 'not known'}, not {wanted.digest}"
     if named and wanted.tag and wanted.fits(candidate.name.tag or ""):

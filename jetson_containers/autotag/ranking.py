@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.autotag.matching import extra_packages, unmet
+from jetson_containers.autotag.matching import extra_packages, is_finished, unmet
 from jetson_containers.core.versions import pep440
 from jetson_containers.images.compat import Verdict, compatible, native_limit
 from jetson_containers.platforms import cuda
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Judged:
     """A candidate, its verdict, and its place among those that are fit (1 is the choice; None: refused)."""
 
     candidate: ImageCandidate
     verdict: Verdict
     rank: int | None = None
+    distance: tuple[Any, ...] = ()  # of a refused one from what was asked for and from this host, as a sort key
 
     def to_json(self) -> dict[str, Any]:
         """One entry of `autotag --explain --json`."""
@@ -52,7 +53,7 @@ class Judged:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageChoice:
     """What was decided and why. `image` is None when nothing is fit; `candidates` are sorted, best first."""
 
@@ -103,12 +104,24 @@ def decide(
     native: bool = False,
 ) -> ImageChoice:
     """Judge and rank what one source has. Pure: the same candidates give the same choice."""
-    judged = [Judged(candidate, judge(candidate, wanted, host, contents)) for candidate in found.candidates]
+    judged = [
+        Judged(
+            candidate=candidate,
+            verdict=judge(candidate, wanted, host, contents),
+            distance=_distance_key(candidate, wanted, host),
+        )
+        for candidate in found.candidates
+    ]
     fit = sorted((e for e in judged if e.verdict.ok), key=lambda e: sort_key(e.candidate, wanted, host, native=native))
     refused = [entry for entry in judged if not entry.verdict.ok]
     return ImageChoice(
-        tuple(request), host, _numbered(fit, refused, host), found.notices, found.notes, found.problems
-    )  # fmt: skip
+        request=tuple(request),
+        platform=host,
+        candidates=_numbered(fit, refused),
+        notices=found.notices,
+        notes=found.notes,
+        problems=found.problems,
+    )
 
 
 def sort_key(
@@ -119,7 +132,7 @@ def sort_key(
     Versions of different families do not compare: among images that only hold the package, the one with the least
     besides it comes first.
     """
-    named = any(one.names_image(candidate.name) for one in wanted)
+    named = any(candidate.bears(one) for one in wanted)
     extra = extra_packages(candidate, wanted)
     merit = rank_key(
         replace(candidate.facts, reference=""), host, native=native
@@ -130,11 +143,21 @@ def sort_key(
     )  # fmt: skip
 
 
-def _refused_key(candidate: ImageCandidate, host: Platform) -> tuple[Any, ...]:
-    """Sort key of a refused image, nearest to the host first."""
+def _distance_key(candidate: ImageCandidate, wanted: Sequence[Wanted], host: Platform) -> tuple[Any, ...]:
+    """Sort key of a refused image, nearest first: what runs here, then what is named most like the request."""
     facts = candidate.facts
     apart = abs(facts.l4t.major - host.l4t.major) if facts.l4t and host.l4t else 99
-    return facts.arch is not host.arch, apart, tuple(-ord(c) for c in facts.pushed), candidate.reference
+    tag = candidate.name.tag or ""
+    alike = max((_common_start(one.tag or "", tag) for one in wanted), default=0)
+    return (
+        not is_finished(candidate.role), not compatible(facts, host).ok, -alike, facts.arch is not host.arch, apart,
+        _Descending(facts.pushed), candidate.reference,
+    )  # fmt: skip
+
+
+def _common_start(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def merge(request: Sequence[str], host: Platform, choices: Sequence[ImageChoice]) -> ImageChoice:
@@ -143,18 +166,18 @@ def merge(request: Sequence[str], host: Platform, choices: Sequence[ImageChoice]
     fit = [entry for entry in judged if entry.verdict.ok]
     refused = [entry for entry in judged if not entry.verdict.ok]
     return ImageChoice(
-        tuple(request),
-        host,
-        _numbered(fit, refused, host),
-        tuple(dict.fromkeys(notice for choice in choices for notice in choice.notices)),
-        tuple(note for choice in choices for note in choice.notes),
-        tuple(problem for choice in choices for problem in choice.problems),
+        request=tuple(request),
+        platform=host,
+        candidates=_numbered(fit, refused),
+        notices=tuple(dict.fromkeys(notice for choice in choices for notice in choice.notices)),
+        notes=tuple(note for choice in choices for note in choice.notes),
+        problems=tuple(problem for choice in choices for problem in choice.problems),
     )
 
 
-def _numbered(fit: Sequence[Judged], refused: Sequence[Judged], host: Platform) -> tuple[Judged, ...]:
+def _numbered(fit: Sequence[Judged], refused: Sequence[Judged]) -> tuple[Judged, ...]:
     numbered = (replace(entry, rank=rank) for rank, entry in enumerate(fit, 1))
-    return (*numbered, *sorted(refused, key=lambda entry: _refused_key(entry.candidate, host)))
+    return (*numbered, *sorted(refused, key=lambda entry: entry.distance))
 
 
 # Which of the images that run is best.

@@ -37,10 +37,9 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
 
 NATIVE = "native"  # the word of `prefer` that names no source
-MOST_REFUSALS = 12  # rows of the table an error shows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AutotagOptions:
     """What a user may say about the choice. Make it with `options`, which reads the words of the command line."""
 
@@ -77,7 +76,9 @@ def options(
     if user:
         named = tuple(f"{base.rstrip('/')}/{user}" for base in named) or (user,)
     places = tuple(ImageRepository.parse(name) for name in named or settings["registries"])
-    return AutotagOptions(tuple(kind for kind in order if kind not in off), places, native, **more)
+    return AutotagOptions(
+        order=tuple(kind for kind in order if kind not in off), registries=places, native=native, **more
+    )
 
 
 def _kind(word: str) -> SourceKind:
@@ -170,7 +171,7 @@ class ImageSearch:
         chosen: AutotagOptions,
         say: Callable[[ImageChoice], None] = lambda _choice: None,
     ) -> None:
-        self._request, self._host, self._chosen, self._say = request, host, chosen, say
+        self._request, self._host, self._chosen, self._say = request, host.require_known(), chosen, say
         self._wanted = parse(request)  # a wrong request is refused before anybody is asked
         self._places = {source.kind: source for source in places}
         self._choices: dict[SourceKind, ImageChoice] = {}
@@ -211,6 +212,9 @@ def _announce(choice: ImageChoice, console: Console) -> None:
         console.detail(note)
     for notice in choice.notices:
         console.info(f"note: {notice}")
+    for problem in choice.problems if choice.image else ():
+        if isinstance(problem, RegistryError):
+            console.info(f"note: {problem.message}")
 
 
 def _take(choice: ImageChoice, engine: Callable[[], Engine], chosen: AutotagOptions, console: Console) -> str | None:
@@ -307,16 +311,25 @@ def _engine_first(choice: ImageChoice) -> str | None:
     return next((problem.hint for problem in choice.problems if isinstance(problem, EnginePermissionError)), None)
 
 
-def refusals(judged: Iterable[Judged], most: int = MOST_REFUSALS) -> list[str]:
-    """The table of refused images, nearest first: image, rule, reason; a last line counts what is left out."""
-    rows = [
-        (entry.candidate.reference, entry.verdict.rule, entry.verdict.reason)
-        for entry in judged if not entry.verdict.ok
-    ]  # fmt: skip
-    shown = rows[:most]
-    widths = [max((len(row[column]) for row in shown), default=0) for column in (0, 1)]
-    lines = [f"{image:<{widths[0]}}  {rule:<{widths[1]}}  {reason}" for image, rule, reason in shown]
-    return lines + ([f"… and {len(rows) - most} more: `--explain` shows all"] if len(rows) > most else [])
+def refusals(judged: Iterable[Judged]) -> list[str]:
+    """Why images are refused: the nearest, then one line per rule with how many it refuses and the nearest of them."""
+    refused = [entry for entry in judged if not entry.verdict.ok]
+    if not refused:
+        return []
+    by_rule: dict[str, list[Judged]] = {}
+    for entry in refused:
+        by_rule.setdefault(entry.verdict.rule, []).append(entry)
+    first = refused[0]
+    lines = [f"nearest: {first.candidate.reference}: {first.verdict.reason}"]
+    if len(refused) == 1:
+        return lines
+    width = max(len(rule) for rule in by_rule)
+    for rule, entries in by_rule.items():
+        example = entries[0]
+        count = f"{len(entries)} image{'s' if len(entries) > 1 else ''}"
+        like = f"as {example.candidate.reference}: {example.verdict.reason}"
+        lines.append(f"{rule:<{width}}  {count}, {like if example is not first else 'with the nearest'}")
+    return [*lines, "`--explain` shows each"]
 
 
 def explain(choice: ImageChoice, console: Console) -> None:

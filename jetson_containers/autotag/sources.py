@@ -12,7 +12,7 @@ from jetson_containers.autotag.matching import is_finished, related
 from jetson_containers.autotag.ranking import rank_key
 from jetson_containers.autotag.types import ImageCandidate, SourceFindings, SourceKind
 from jetson_containers.core.errors import JetsonError, RegistryError, UsageError
-from jetson_containers.images import compat
+from jetson_containers.images import compat, official
 from jetson_containers.images.labels import PACKAGES, PLATFORM, is_ours, read
 from jetson_containers.images.name import ImageName
 from jetson_containers.registry.types import DOCKER_HUB, ImageRepository, TagListing
@@ -40,13 +40,15 @@ class LocalSource:
     def __init__(self, engine: Callable[[], Engine]) -> None:
         self._engine = engine
 
-    def find(self, request: Sequence[Wanted], host: Platform) -> SourceFindings:  # noqa: ARG002 - the protocol's signature
+    def find(self, request: Sequence[Wanted], host: Platform) -> SourceFindings:
         """Report local images; without an engine there are none, which is said."""
         try:
             images = self._engine().images()
         except JetsonError as error:
             return SourceFindings(notices=(f"local images are not considered: {error.message}",), problems=(error,))
-        return SourceFindings(tuple(candidate for image in images for candidate in _local_candidates(image, request)))
+        return SourceFindings(
+            candidates=tuple(candidate for image in images for candidate in _local_candidates(image, request, host))
+        )
 
 
 class RegistrySource:
@@ -70,10 +72,14 @@ class RegistrySource:
                 problems.append(listing)
                 continue
             full = self._described(listing, request, host, architecture)
-            notices += [full.notice] if full.notice else []
-            found += self._candidates(full, architecture)
+            if full.notice and (full.tags or len(repositories) == 1):
+                notices.append(full.notice)
+            found += self._candidates(full, host, architecture)
         return SourceFindings(
-            tuple(found), tuple(dict.fromkeys(notices)), tuple(self._listings.notes), tuple(_distinct(problems))
+            candidates=tuple(found),
+            notices=tuple(dict.fromkeys(notices)),
+            notes=tuple(self._listings.notes),
+            problems=tuple(_distinct(problems)),
         )
 
     def _repositories(self, wanted: Wanted) -> Iterator[ImageRepository]:
@@ -81,10 +87,14 @@ class RegistrySource:
             path = "/".join(filter(None, (wanted.namespace, wanted.name)))
             yield ImageRepository(wanted.registry or DOCKER_HUB, path)
             return
-        for namespace in self._namespaces:
+        for place in self._namespaces:
+            if known := official.repositories().get(str(place)):
+                if wanted.names_family(known.family):
+                    yield place
+                continue
             for name in sorted(wanted.names):
                 if not set(name) & set("*?["):
-                    yield namespace.child(name)
+                    yield place.child(name)
 
     def _described(
         self, listing: TagListing, request: Sequence[Wanted], host: Platform, architecture: str
@@ -97,38 +107,38 @@ class RegistrySource:
         if listing.repository.host == DOCKER_HUB and len(request) == 1:
             return listing
         candidates = [
-            c for c in self._candidates(listing, architecture) if any(w.fits(c.name.tag or "") for w in request)
+            c for c in self._candidates(listing, host, architecture) if any(w.fits(c.name.tag or "") for w in request)
         ]
         fit: list[ImageCandidate] = []
         unclear: list[ImageCandidate] = []
         for candidate in candidates:
             if compat.compatible(candidate.facts, host).ok:
-                fit.append(candidate)
+                fit += [] if candidate.family else [candidate]  # such labels say nothing that the rules do not
             elif _incomplete(candidate.facts):
                 unclear.append(candidate)
         fit.sort(key=lambda c: rank_key(c.facts, host))
         tags = [candidate.name.tag or "" for candidate in (*fit, *unclear)[:MOST_CONFIGS]]
         return self._listings.described(listing, tags, architecture)
 
-    def _candidates(self, listing: TagListing, architecture: str) -> list[ImageCandidate]:
+    def _candidates(self, listing: TagListing, host: Platform, architecture: str) -> list[ImageCandidate]:
         return [
             made
             for row in _one_per_tag(listing.tags, architecture)
-            if (made := self._candidate(listing.repository, row))
+            if (made := self._candidate(listing.repository, row, host))
         ]
 
-    def _candidate(self, repository: ImageRepository, row: Tag) -> ImageCandidate | None:
+    def _candidate(self, repository: ImageRepository, row: Tag, host: Platform) -> ImageCandidate | None:
         try:
             name = ImageName.parse(f"{repository.reference}:{row.tag}")
         except UsageError:
             return None  # a registry may hold what Docker cannot name
-        made = _candidate(name, row.labels or {}, row.arch, SourceKind.REGISTRY)
+        made = _candidate(name, row.labels or {}, row.arch, SourceKind.REGISTRY, host)
         facts = replace(made.facts, pushed=row.pushed, size=row.bytes, source=repository.host)
-        orders = [i for i, n in enumerate(self._namespaces) if str(repository).startswith(f"{n}/")]
+        orders = [i for i, place in enumerate(self._namespaces) if f"{repository}/".startswith(f"{place}/")]
         return replace(made, facts=facts, digest=row.digest, order=min(orders, default=len(self._namespaces)))
 
 
-def _local_candidates(image: LocalImage, request: Sequence[Wanted]) -> Iterator[ImageCandidate]:
+def _local_candidates(image: LocalImage, request: Sequence[Wanted], host: Platform) -> Iterator[ImageCandidate]:
     """What a local image is to a request, by each of its names that has to do with it."""
     packages = read({PACKAGES: image.labels.get(PACKAGES, "")}).packages
     for reference in image.references:
@@ -139,25 +149,38 @@ def _local_candidates(image: LocalImage, request: Sequence[Wanted]) -> Iterator[
         except UsageError:
             continue
         ours = is_ours([reference], image.labels)
-        if not related(name, packages if ours else (), request):
+        known = official.repository_of(name)
+        held = packages if ours else ((known.family,) if known else ())
+        if not related(name, held, request):
             continue
-        made = _candidate(name, image.labels, image.architecture, SourceKind.LOCAL, ours=ours)
+        made = _candidate(name, image.labels, image.architecture, SourceKind.LOCAL, host, ours=ours)
         facts = replace(made.facts, pushed=image.created[:10], size=image.size, source=SourceKind.LOCAL.value)
         yield replace(made, facts=facts, digest=_digest_of(image, name), image_id=image.id)
 
 
 def _candidate(
-    name: ImageName, labels: Mapping[str, str], arch: str | None, kind: SourceKind, *, ours: bool | None = None
+    name: ImageName,
+    labels: Mapping[str, str],
+    arch: str | None,
+    kind: SourceKind,
+    host: Platform,
+    *,
+    ours: bool | None = None,
 ) -> ImageCandidate:
-    """Labels count where they were written for this image; an image built on ours inherits only its platform."""
+    """Labels count where they were written for this image; an image built on ours inherits only its platform.
+
+    What neither they nor the name say, the table of others' images may.
+    """
     said = read(labels)
     if ours is None:
         ours = is_ours([str(name)], labels)
     believed = labels if ours else {k: v for k, v in labels.items() if k == PLATFORM}
     facts = compat.facts_of(name, believed, docker_arch=arch)
     facts = replace(facts, reference=str(name), packages=said.packages if ours else ())
+    facts = official.completed(facts, name, host, labeled=PLATFORM in believed)
     role = said.role if ours or not is_finished(said.role) else ""
-    return ImageCandidate(name, facts, kind, role=role)
+    known = official.repository_of(name)
+    return ImageCandidate(name=name, facts=facts, kind=kind, role=role, family=known.family if known else "")
 
 
 def _digest_of(image: LocalImage, name: ImageName) -> str | None:

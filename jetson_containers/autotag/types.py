@@ -36,7 +36,7 @@ class SourceKind(enum.Enum):
     BUILD = "build"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """One requested package or image: `mlc`, `mlc:0.20.0`, `ns/mlc`, `reg:5000/ns/mlc:tag`, `…@sha256:…`."""
 
@@ -63,13 +63,13 @@ class Wanted:
             )
         explicit = host if place != path else None
         return cls(
-            text,
-            name,
-            explicit,
-            "/".join(namespace) or None,
-            tag_text(tag) or None,
-            digest or None,
-            frozenset({name, *(aliases(name) if aliases else ())}),
+            text=text,
+            name=name,
+            registry=explicit,
+            namespace="/".join(namespace) or None,
+            tag=tag_text(tag) or None,
+            digest=digest or None,
+            names=frozenset({name, *(aliases(name) if aliases else ())}),
         )
 
     def in_place(self, image: ImageName) -> bool:
@@ -94,7 +94,7 @@ class Wanted:
         return fnmatchcase(version, self.tag) or fnmatchcase(version, self.tag + "-*")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageCandidate:
     """An image that has to do with the request. `digest` is the manifest's (a registry's), `image_id` the local one."""
 
@@ -105,14 +105,20 @@ class ImageCandidate:
     image_id: str = ""
     order: int = 0  # position of its registry in the settings
     role: str = ""  # of labels.py; "" when the image is not ours
+    family: str = ""  # the package that a repository of `facts/images.yaml` is an image of
 
     @property
     def reference(self) -> str:
         """What `docker run` takes."""
         return self.facts.reference
 
+    def bears(self, wanted: Wanted) -> bool:
+        """Whether this is an image of what was asked for, by its name or by the table of others' images."""
+        known = bool(self.family) and wanted.names_family(self.family) and wanted.in_place(self.name)
+        return known or wanted.names_image(self.name)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class SourceFindings:
     """What a source reports: images, and what the user should know of how they were found."""
 

@@ -98,7 +98,9 @@ def _own(reference: str, platform: Platform, engine: Engine, console: Console, s
             f"--base {reference} is an image for {image.architecture}, and the target is {arch}",
             hint=command("docker", "pull", "--platform", platform.docker_platform, reference),
         )
-    return BaseImage(reference, _platform_of(image, reference, platform, engine, console), _digest(image))
+    return BaseImage(
+        reference=reference, platform=_platform_of(image, reference, platform, engine, console), digest=_digest(image)
+    )
 
 
 def _local_default(platform: Platform, engine: Engine) -> BaseImage | None:
@@ -106,7 +108,7 @@ def _local_default(platform: Platform, engine: Engine) -> BaseImage | None:
     image = engine.image(reference)
     if image is None or image.architecture != _arch(platform):
         return None
-    return BaseImage(reference, platform, _digest(image))
+    return BaseImage(reference=reference, platform=platform, digest=_digest(image))
 
 
 def _made_before(platform: Platform, engine: Engine, console: Console, root: Path) -> BaseImage | None:
@@ -255,7 +257,7 @@ def _platform_of(image: LocalImage, reference: str, platform: Platform, engine: 
 
 def _as_made(reference: str, image: LocalImage, platform: Platform, distro: str, version: str) -> BaseImage:
     rebased = rebase(platform, distro, version, f"of {reference}")
-    return BaseImage(reference, rebased, image.id, made=True)
+    return BaseImage(reference=reference, platform=rebased, digest=image.id, made=True)
 
 
 def _version_to_make(host: Mapping[str, str], platform: Platform) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jetson_containers.plan.plan import BuildPlan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """What the local store holds: images by stage key, and by name those finals that are of exactly this plan."""
 
@@ -38,7 +38,7 @@ class Facts:
     remote: Mapping[str, RemoteStage] = field(default_factory=dict)  # stages a registry has, by key
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildDecision:
     """Keys of stages. What is in none of the sets is complete, or below a stage that is.
 
@@ -97,8 +97,8 @@ def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store) -> Facts:
     found = {key: image_of_stage(node, by_key.get(key, ())) for key, node in graph.nodes.items()}
     named = {plan.final: finals.of_plan(plan, image_named(plan.final, images)) for plan in plans}
     return Facts(
-        {key: image for key, image in found.items() if image is not None},
-        {name: image for name, image in named.items() if image is not None},
+        stages={key: image for key, image in found.items() if image is not None},
+        finals={name: image for name, image in named.items() if image is not None},
     )
 
 
@@ -138,7 +138,7 @@ def decide(graph: Graph, plans: Sequence[BuildPlan], here: Facts, options: Build
     }
     after_build = {key for key in build if package_tests.due(graph.nodes[key], options, {})}
     tested = frozenset(after_build | test | {key for keys in together.values() for key in keys})
-    return BuildDecision(build, pull, test, used, together, tested)
+    return BuildDecision(build=build, pull=pull, test=test, used=used, together=together, tested=tested)
 
 
 def shown(plan: BuildPlan, decision: BuildDecision, here: Facts) -> BuildPlan:

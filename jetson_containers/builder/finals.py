@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jetson_containers.plan.plan import BuildPlan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Final:
     """A plan's image as it is now."""
 
@@ -60,7 +60,7 @@ def _name(plan: BuildPlan, graph: Graph, stage_builder: StageBuilder, share: Sha
         known.update(tested)
     statuses = {package: entry.get("status") for package, entry in known.items()}
     if before is not None and _is(before, plan) and statuses == _statuses(before):
-        return Final(plan.final, fresh=False, size=before.size)
+        return Final(image=plan.final, fresh=False, size=before.size)
     source = store.find(top)
     if source is None:
         raise NotReadyError(
@@ -86,7 +86,7 @@ def _name(plan: BuildPlan, graph: Graph, stage_builder: StageBuilder, share: Sha
         ),
     )
     image = store.engine.image(plan.final)
-    return Final(plan.final, fresh=True, size=image.size if image else None)
+    return Final(image=plan.final, fresh=True, size=image.size if image else None)
 
 
 def tested_together(plan: BuildPlan, graph: Graph, options: BuildOptions) -> list[Node]:

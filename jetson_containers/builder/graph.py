@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jetson_containers.plan.stage import Stage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """A stage with what the plans around it say. `number` counts from 1 in build order."""
 
@@ -28,7 +28,7 @@ class Node:
     images: tuple[str, ...] = ()  # of the stages that it builds on or copies from
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Graph:
     """All stages of all plans by key, in an order in which each stands after what it needs.
 
@@ -62,7 +62,14 @@ def merge(plans: Sequence[BuildPlan]) -> Graph:
             stages.setdefault(stage.key, (stage, plan))
     tops = {plan.top.key for plan in plans}
     nodes = {
-        key: Node(stage, plan, number, chain(stage, plan), key in tops, _images(stage, stages))
+        key: Node(
+            stage=stage,
+            plan=plan,
+            number=number,
+            packages=chain(stage, plan),
+            last=key in tops,
+            images=_images(stage, stages),
+        )
         for number, (key, (stage, plan)) in enumerate(stages.items(), 1)
     }
     needs = {key: [name for name in dict.fromkeys(node.stage.depends) if name in nodes] for key, node in nodes.items()}
@@ -75,7 +82,7 @@ def merge(plans: Sequence[BuildPlan]) -> Graph:
     for key, names in needs.items():
         for name in names:
             dependents[name].append(key)
-    return Graph(nodes, _frozen(needs), _frozen(dependents), aside)
+    return Graph(nodes=nodes, needs=_frozen(needs), dependents=_frozen(dependents), test_only_stages=aside)
 
 
 def _images(stage: Stage, stages: Mapping[str, tuple[Stage, BuildPlan]]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RECORD = "base-images.json"  # in the cache directory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BaseImage:
     """What to build on. `platform` is that of the image; `digest` is None where none is known yet.
 
@@ -41,7 +41,7 @@ class BaseImage:
 def predict(platform: Platform, settings: Settings, base: str = "") -> BaseImage:
     """What `ensure` would most likely answer, from what it answered last; asks neither engine nor network."""
     chosen = base or settings["base"]
-    unknown = BaseImage(chosen or default_base_image(platform), platform, None)
+    unknown = BaseImage(reference=chosen or default_base_image(platform), platform=platform, digest=None)
     row = _recorded(settings).get(_record_key(platform, chosen))
     try:
         return _remembered(platform, row) if row else unknown
@@ -55,7 +55,9 @@ def _remembered(platform: Platform, row: Mapping[str, Any]) -> BaseImage:
     same = (row["distro"], row["version"]) == (platform.distro, platform.distro_version)
     if not isinstance(row["reference"], str) or not isinstance(row["digest"], str | None):
         raise TypeError("reference and digest are text")
-    return BaseImage(row["reference"], platform if same else rebased, row["digest"], bool(row["made"]))
+    return BaseImage(
+        reference=row["reference"], platform=platform if same else rebased, digest=row["digest"], made=bool(row["made"])
+    )
 
 
 def _record_key(platform: Platform, chosen: str) -> str:

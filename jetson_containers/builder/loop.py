@@ -135,7 +135,9 @@ class Loop:
 
     def _skip(self, key: str, cause: str) -> None:
         stage = self._graph.nodes[key].stage
-        self.reports[key] = StageReport(stage.package, key, stage.image, "skipped", 0.0, cause=cause)
+        self.reports[key] = StageReport(
+            package=stage.package, key=key, image=stage.image, state="skipped", seconds=0.0, cause=cause
+        )
 
     def _running(self, but: Iterable[str] = ()) -> str:
         """Name what runs, but for stages that end because they stand on one that has failed."""

@@ -47,7 +47,7 @@ PENDING = "pending"
 NONE = "none"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PackageTestResult:
     """How one test ended. `reason` says why it was skipped or, where known, why it failed."""
 
@@ -205,7 +205,7 @@ def container_options(node: Node, options: BuildOptions, platform: str | None) -
     return [*chosen, *options.run_options]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bench:
     """Where tests run. `platform` is docker's name of a foreign platform; `where` tells logs of one test apart."""
 
@@ -240,7 +240,13 @@ def _check_image(node: Node, index: int, image: str, bench: Bench) -> PackageTes
             contents = image_check.inspect(bench.engine, image, platform=bench.platform)
         except NotReadyError as error:
             log.write(str(error.message))
-            return PackageTestResult(IMAGE_CHECK, SKIPPED, time.monotonic() - began, error.message, log.path)
+            return PackageTestResult(
+                command=IMAGE_CHECK,
+                status=SKIPPED,
+                seconds=time.monotonic() - began,
+                reason=error.message,
+                log=log.path,
+            )
         verdict = image_check.judge_for(contents, platform)
         for line in (*verdict.problems, *(f"note: {note}" for note in verdict.notes)):
             bench.on_line(log.write(line))
@@ -248,8 +254,16 @@ def _check_image(node: Node, index: int, image: str, bench: Bench) -> PackageTes
         log.write(f"{len(verdict.problems)} problems after {seconds:.1f} s")
     if verdict.problems:
         more = f" (and {len(verdict.problems) - 1} more)" if len(verdict.problems) > 1 else ""
-        return PackageTestResult(IMAGE_CHECK, FAILED, seconds, verdict.problems[0] + more, log.path)
-    return PackageTestResult(IMAGE_CHECK, PASSED, seconds, image_check.summary(contents, platform.sm), log.path)
+        return PackageTestResult(
+            command=IMAGE_CHECK, status=FAILED, seconds=seconds, reason=verdict.problems[0] + more, log=log.path
+        )
+    return PackageTestResult(
+        command=IMAGE_CHECK,
+        status=PASSED,
+        seconds=seconds,
+        reason=image_check.summary(contents, platform.sm),
+        log=log.path,
+    )
 
 
 def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> PackageTestResult:
@@ -270,15 +284,19 @@ def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> Pa
         log.write(f"exit code {ended.exit_code} after {seconds:.1f} s")
         lines = log.lines()
     if ended.exit_code == 0:
-        return PackageTestResult(entry, PASSED, seconds, log=log.path)
+        return PackageTestResult(command=entry, status=PASSED, seconds=seconds, log=log.path)
     if ended.exit_code == NEEDS_GPU:
-        return PackageTestResult(entry, SKIPPED, seconds, _last_words(lines) or "needs a GPU", log.path)
+        return PackageTestResult(
+            command=entry, status=SKIPPED, seconds=seconds, reason=_last_words(lines) or "needs a GPU", log=log.path
+        )
     if ended.timed_out:
         reason = f"took longer than {limit:.0f} s and was stopped"
-        return PackageTestResult(entry, FAILED, seconds, reason, log.path)
+        return PackageTestResult(command=entry, status=FAILED, seconds=seconds, reason=reason, log=log.path)
     finding = diagnosis.diagnose(lines[:-1], exit_code=ended.exit_code, oom_killed=ended.oom_killed)
     reason = finding.cause if finding else f"exit code {ended.exit_code}"
-    return PackageTestResult(entry, FAILED, seconds, reason, log.path, finding)
+    return PackageTestResult(
+        command=entry, status=FAILED, seconds=seconds, reason=reason, log=log.path, finding=finding
+    )
 
 
 def _last_words(lines: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MODES = ("auto", "plain", "tty", "json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Totals:
     """How far a run is. `left` is the estimated rest in seconds, None when no time was ever recorded."""
 
@@ -194,7 +194,7 @@ class _Json:
         self._console.info(json.dumps({"event": event, "time": round(time.time(), 3), **fields}, ensure_ascii=False))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Row:
     action: str
     since: float
@@ -230,7 +230,7 @@ class _Tty:
 
     def started(self, name: str, action: str) -> None:
         with self._lock:
-            self._rows[name] = _Row(action, time.monotonic())
+            self._rows[name] = _Row(action=action, since=time.monotonic())
 
     def line(self, name: str, text: str) -> None:
         with self._lock:

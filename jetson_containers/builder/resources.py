@@ -12,14 +12,16 @@ from jetson_containers.core.memory import read_memory
 from jetson_containers.dockerfile.inject import JOB_ARGS, is_job_number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 STAGE_MEMORY = 512 * 1024**2  # bytes a stage that compiles nothing is expected to need
 HEADROOM = 0.9  # of the available memory; the rest is for the engine and the desktop
 MAX_DEFAULT_SLOTS = 4  # more downloads at once only slow each other down
+SHORT_STAGE = 60.0  # seconds: a stage that took less is done before it is worth keeping a core for it
+SHORT_PART = 0.1  # of the time of the stage beside it: just as short
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Resources:
     """CPU cores and bytes of memory that builds may use, and how many stages run at once."""
 
@@ -37,6 +39,15 @@ class Share:
     memory: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class StageLoad:
+    """What a stage is expected to need of the machine. `seconds`: what it took before, None if it was never timed."""
+
+    memory_per_job: int | None = None
+    compiles: bool = True
+    seconds: float | None = None
+
+
 def detect(
     *,
     jobs: int = 0,
@@ -48,7 +59,9 @@ def detect(
     """Measure the machine; a value that is given is taken as it is. `jobs` are stages at the same time."""
     cores = cores or len(os.sched_getaffinity(0))
     memory = memory or int(available_memory(root) * HEADROOM)
-    return Resources(cores, memory, jobs or min(max(cores // 2, 2), MAX_DEFAULT_SLOTS), most_jobs)
+    return Resources(
+        cores=cores, memory=memory, slots=jobs or min(max(cores // 2, 2), MAX_DEFAULT_SLOTS), most_jobs=most_jobs
+    )
 
 
 def available_memory(root: Path = Path("/")) -> int:
@@ -61,18 +74,32 @@ def least_memory(memory_per_job: int | None) -> int:
     return max(memory_per_job or 0, STAGE_MEMORY)
 
 
-def share(memory_per_job: int | None, resources: Resources, *, reserved: int, running: int, waiting: int) -> Share:
-    """Divide what is free among the stages that are about to run together.
+def share(
+    own: StageLoad, available: Resources, *, running: Sequence[tuple[StageLoad, Share]], waiting: Sequence[StageLoad]
+) -> Share:
+    """Divide what is free among the stages that compile together.
 
-    `reserved` is what the `running` stages hold; `waiting` stages could start now, this one among them. A stage
-    alone on the machine always gets one job, even when its memory is not there: better slow than never.
+    `waiting` stages could start beside this one now, the most urgent first. A stage that compiles nothing, or is done
+    long before this one, takes no core from it: 30 minutes with half of the jobs are a bad price for its ten seconds.
+    A stage alone on the machine always gets one job, even when its memory is not there: better slow than never.
     """
-    together = max(1, min(resources.slots, running + waiting))
-    starting = max(1, together - running)
-    cores = max(1, min(resources.cores // together, resources.most_jobs or resources.cores))
-    free = max(0, resources.memory - reserved)
-    jobs = max(1, min(cores, free // starting // memory_per_job)) if memory_per_job else cores
-    return Share(jobs, max(jobs * (memory_per_job or 0), STAGE_MEMORY))
+    starting = waiting[: max(0, available.slots - len(running) - 1)]
+    rivals = [load for load in starting if _takes_cores(load, own)]
+    held = [given.jobs for load, given in running if _takes_cores(load, own)]
+    even = available.cores // (1 + len(rivals) + len(held))
+    left = (available.cores - sum(held)) // (1 + len(rivals))
+    cores = max(1, min(max(even, left), available.most_jobs or available.cores))
+    brief = sum(least_memory(load.memory_per_job) for load in starting if not _takes_cores(load, own))
+    free = max(0, available.memory - sum(given.memory for _, given in running) - brief)
+    per_job = own.memory_per_job
+    jobs = max(1, min(cores, free // (1 + len(rivals)) // per_job)) if per_job else cores
+    return Share(jobs, max((jobs if own.compiles else 1) * (per_job or 0), STAGE_MEMORY))
+
+
+def _takes_cores(load: StageLoad, own: StageLoad) -> bool:
+    """Whether a stage keeps cores busy for much of the time that `own` runs."""
+    short = max(SHORT_STAGE, SHORT_PART * (own.seconds or 0.0))
+    return load.compiles and (load.seconds is None or load.seconds > short)
 
 
 def split_jobs(build_args: Mapping[str, str], jobs: int) -> tuple[dict[str, str], int]:

@@ -30,7 +30,7 @@ _SUITES = r"(?:-updates|-security|/updates)?"
 _OFFICIAL_KEY = re.compile(r"(?:^|/)(?:debian|ubuntu)-archive[\w-]*\.(?:gpg|asc|pgp)$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RootfsSource:
     """One entry of apt's sources: `deb [options] uri suite components`."""
 
@@ -51,7 +51,7 @@ class RootfsSource:
         return dict(self.options).get("signed-by")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rootfs:
     """What is to be made: a distribution's minimal system with apt. `arch` is Docker's word: amd64, arm64."""
 
@@ -103,7 +103,10 @@ def official(sources: Sequence[RootfsSource], codename: str, arch: str) -> tuple
         ):
             continue
         slim = tuple((name, value) for name, value in source.options if name in KEPT_OPTIONS)
-        kept.setdefault((source.uri, source.suite), RootfsSource(source.uri, source.suite, components, slim))
+        kept.setdefault(
+            (source.uri, source.suite),
+            RootfsSource(uri=source.uri, suite=source.suite, components=components, options=slim),
+        )
     return tuple(kept.values())
 
 
@@ -126,7 +129,7 @@ def plan(host: Mapping[str, str], arch: str, *, version: str, codename: str, roo
             hint="add the distribution's own entry to /etc/apt/sources.list, or give an image: --base IMAGE",
         )
     renamed = tuple(replace(source, suite=source.suite.replace(own, codename, 1)) for source in sources)
-    return Rootfs(distro, version, codename, arch, renamed)
+    return Rootfs(distro=distro, version=version, suite=codename, arch=arch, sources=renamed)
 
 
 def find_tool(env: Mapping[str, str]) -> str | None:
@@ -218,7 +221,12 @@ def _one_line(line: str) -> RootfsSource | None:
         return None
     options, uri, suite, components = match.groups()
     pairs = (word.partition("=") for word in (options or "").split())
-    return RootfsSource(uri, suite, tuple(components.split()), tuple((name.lower(), value) for name, _, value in pairs))
+    return RootfsSource(
+        uri=uri,
+        suite=suite,
+        components=tuple(components.split()),
+        options=tuple((name.lower(), value) for name, _, value in pairs),
+    )
 
 
 def _stanza(text: str) -> Iterator[RootfsSource]:
@@ -241,4 +249,6 @@ def _stanza(text: str) -> Iterator[RootfsSource]:
         options.append(("arch", ",".join(architectures.split())))
     for uri in fields.get("uris", "").split():
         for suite in fields.get("suites", "").split():
-            yield RootfsSource(uri, suite, tuple(fields.get("components", "").split()), tuple(options))
+            yield RootfsSource(
+                uri=uri, suite=suite, components=tuple(fields.get("components", "").split()), options=tuple(options)
+            )

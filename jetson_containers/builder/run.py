@@ -135,7 +135,13 @@ class _Run:
         self.log_dir = logs.directory
         shown = progress.make(self.options.progress, self.console, self.env)
         stage_builder = StageBuilder(
-            self.store, self.options, logs, shown, self.state, threading.Event(), revision(Path(__file__).parents[2])
+            store=self.store,
+            options=self.options,
+            logs=logs,
+            progress=shown,
+            state=self.state,
+            cancelled=threading.Event(),
+            revision=revision(Path(__file__).parents[2]),
         )
         try:
             self._announce(todo, shown)
@@ -175,14 +181,23 @@ class _Run:
     @staticmethod
     def _cached(node: Node, *, tests: str, size: int | None = None, cause: str = "") -> StageReport:
         stage = node.stage
-        return StageReport(stage.package, stage.key, stage.image, "cached", 0.0, size, tests, cause=cause)
+        return StageReport(
+            package=stage.package,
+            key=stage.key,
+            image=stage.image,
+            state="cached",
+            seconds=0.0,
+            size=size,
+            tests=tests,
+            cause=cause,
+        )
 
     def _nothing_to_do(self) -> BuildReport:
         for plan in self.plans:
             asked = " ".join(plan.request)
             size = self.facts.finals[plan.final].size
             self.console.ok(f"{asked} is up to date: nothing to build ({plan.final}, {human_bytes(size)})")
-            self.finals[plan.final] = finals.Final(plan.final, fresh=False, size=size)
+            self.finals[plan.final] = finals.Final(image=plan.final, fresh=False, size=size)
         return self._report()
 
     def _check_disk(self, todo: Mapping[str, None]) -> None:
@@ -246,7 +261,9 @@ class _Run:
         loop.run(signals, stop)
         for key, node in self.graph.nodes.items():
             if node.last and key not in todo:  # complete, but perhaps without this name, or tested anew below
-                outcome = self._finish(node, resources.Share(1, 0), StageOutcome(self.reports[key]), stage_builder)
+                outcome = self._finish(
+                    node, resources.Share(1, 0), StageOutcome(report=self.reports[key]), stage_builder
+                )
                 self.reports[key] = outcome.report
                 self.failures += [outcome.failure] if outcome.failure else []
 
@@ -255,7 +272,8 @@ class _Run:
     ) -> Scheduler:
         """Choose what starts when: stage by stage, or by `calls` (by stage) where the engine builds several at once."""
         if not self.engine.capabilities.bake:
-            return Scheduler(self.graph, todo, graph.priorities(self.graph, set(todo), seconds), available)
+            priorities = graph.priorities(self.graph, set(todo), seconds)
+            return Scheduler(self.graph, todo, priorities, available, seconds)
 
         def begin(members: Sequence[str]) -> None:
             if len(members) > 1:
@@ -264,7 +282,7 @@ class _Run:
                 calls.update(dict.fromkeys(members, call))
 
         alone = frozenset(key for key in todo if not is_bakeable(self.graph.nodes[key], self.options))
-        return CallScheduler(self.graph, todo, available, alone=alone, begin=begin)
+        return CallScheduler(self.graph, todo, available, seconds, alone=alone, begin=begin)
 
     def _finish(self, node: Node, share: Share, outcome: StageOutcome, stage_builder: StageBuilder) -> StageOutcome:
         """Give the top of a plan its final name, as soon as it is complete."""
@@ -325,12 +343,12 @@ class _Run:
         images = tuple(plan.final for plan in self.plans if plan.final in self.finals)
         seconds = time.monotonic() - self.began
         return BuildReport(
-            not (self.failures or self.push_errors or missing),
-            images,
-            stages,
-            seconds,
-            self.log_dir,
-            tuple(self.pushed),
+            ok=not (self.failures or self.push_errors or missing),
+            images=images,
+            stages=stages,
+            seconds=seconds,
+            log_dir=self.log_dir,
+            pushed=tuple(self.pushed),
         )
 
     def _end(self, report: BuildReport) -> BuildReport:

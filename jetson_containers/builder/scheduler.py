@@ -6,22 +6,34 @@ is within the budget, unless a single stage that alone exceeds it runs by itself
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from jetson_containers.builder import resources
+from jetson_containers.builder.graph import weight_name
+from jetson_containers.dockerfile.inject import takes_jobs
+from jetson_containers.plan.stage import StageKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from jetson_containers.builder.graph import Graph
-    from jetson_containers.builder.resources import Resources, Share
+    from jetson_containers.builder.resources import Resources, Share, StageLoad
 
 
 class Scheduler:
-    """Hands out each of `keys` once, when all it depends on among them is finished."""
+    """Hands out each of `keys` once, when all it depends on among them is finished.
+
+    `seconds` are recorded times by `weight_name`.
+    """
 
     def __init__(
-        self, graph: Graph, keys: Iterable[str], priorities: Mapping[str, float], available: Resources
+        self,
+        graph: Graph,
+        keys: Iterable[str],
+        priorities: Mapping[str, float],
+        available: Resources,
+        seconds: Mapping[str, float],
     ) -> None:
         self._graph = graph
         self._priorities = priorities
@@ -29,6 +41,7 @@ class Scheduler:
         wanted = set(keys)
         self._blockers = {key: set(graph.needs[key]) & wanted for key in graph.nodes if key in wanted}
         self._running: dict[str, Share] = {}
+        self._loads = loads(graph, self._blockers, seconds)
 
     @property
     def running(self) -> Mapping[str, Share]:
@@ -48,11 +61,10 @@ class Scheduler:
         for key in ready:
             if self._fits(key):
                 held = resources.share(
-                    self._memory_per_job(key),
+                    self._loads[key],
                     self._available,
-                    reserved=self.reserved,
-                    running=len(self._running),
-                    waiting=len(ready),
+                    running=[(self._loads[name], given) for name, given in self._running.items()],
+                    waiting=[self._loads[name] for name in ready if name != key],
                 )
                 del self._blockers[key]
                 self._running[key] = held
@@ -84,11 +96,8 @@ class Scheduler:
         return sorted(free, key=lambda key: (-self._priorities.get(key, 0.0), self._graph.nodes[key].number))
 
     def _fits(self, key: str) -> bool:
-        least = resources.least_memory(self._memory_per_job(key))
+        least = resources.least_memory(self._loads[key].memory_per_job)
         return not self._running or self.reserved + least <= self._available.memory
-
-    def _memory_per_job(self, key: str) -> int | None:
-        return _memory_per_job(self._graph, key)
 
 
 class CallScheduler(Scheduler):
@@ -102,11 +111,12 @@ class CallScheduler(Scheduler):
         graph: Graph,
         keys: Iterable[str],
         available: Resources,
+        seconds: Mapping[str, float],
         *,
         alone: frozenset[str],
         begin: Callable[[Sequence[str]], None],
     ) -> None:
-        super().__init__(graph, keys, {}, available)
+        super().__init__(graph, keys, {}, available, seconds)
         self._alone = alone
         self._begin = begin
         self._group: list[tuple[str, Share]] = []
@@ -114,9 +124,10 @@ class CallScheduler(Scheduler):
     def next(self) -> tuple[str, Share] | None:
         """Hand out the next stage of the group, and begin another one when nothing runs."""
         if not self._group and not self._running and self._blockers:
-            chains = group(self._graph, list(self._blockers), self._available, self._alone)
+            memory = {key: resources.least_memory(self._loads[key].memory_per_job) for key in self._blockers}
+            chains = group(self._graph, memory, self._available, self._alone)
             members = [key for key in self._blockers if any(key in chain for chain in chains)]
-            self._group = [(key, self._share(key, len(chains))) for key in members]
+            self._group = [(key, self._share(key, chains)) for key in members]
             self._begin(members)
         if not self._group:
             return None
@@ -125,30 +136,33 @@ class CallScheduler(Scheduler):
         self._running[key] = share
         return key, share
 
-    def _share(self, key: str, chains: int) -> Share:
-        return resources.share(self._memory_per_job(key), self._available, reserved=0, running=0, waiting=chains)
+    def _share(self, key: str, chains: Sequence[Sequence[str]]) -> Share:
+        """Divide the machine among the heaviest stages of the chains: any of them may run beside this one."""
+        others = [max((self._loads[name] for name in chain), key=_weight) for chain in chains if key not in chain]
+        return resources.share(self._loads[key], self._available, running=(), waiting=others)
 
 
 def group(
-    graph: Graph, waiting: Sequence[str], available: Resources, alone: frozenset[str] = frozenset()
+    graph: Graph, waiting: Mapping[str, int], available: Resources, alone: frozenset[str] = frozenset()
 ) -> list[list[str]]:
     """Choose stages to build by one command, as chains: of each only one stage runs at a time.
 
-    `waiting` stands in build order. The engine starts everything that can start, so there are no more chains than
-    slots, nor than memory for one compile job of each. A stage of `alone` makes a group by itself.
+      `waiting` stands in build order, with the bytes that each takes at least. The engine starts everything that can
+    start, so there are no more chains than   slots, nor than memory for one compile job of each. A stage of `alone`
+    makes a group by itself.
     """
-    if waiting[0] in alone:
-        return [[waiting[0]]]
+    first = next(iter(waiting))
+    if first in alone:
+        return [[first]]
     chains: list[list[str]] = []
     chosen: set[str] = set()
-    missing = set(waiting)
     most = 0
-    for key in waiting:
-        needs = [name for name in graph.needs[key] if name in missing]
+    for key, memory in waiting.items():
+        needs = [name for name in graph.needs[key] if name in waiting]
         if key in alone or not chosen.issuperset(needs):
             continue
         below = next((chain for chain in chains if chain[-1] in needs), None)
-        most = max(most, resources.least_memory(_memory_per_job(graph, key)))
+        most = max(most, memory)
         wide = len(chains) + (below is None)
         if wide > 1 and (wide > available.slots or wide * most > available.memory):
             continue
@@ -160,6 +174,25 @@ def group(
     return chains
 
 
-def _memory_per_job(graph: Graph, key: str) -> int | None:
-    definition = graph.nodes[key].stage.definition
-    return definition.memory_per_job if definition else None
+def _weight(load: StageLoad) -> tuple[bool, float, int]:
+    return load.compiles, math.inf if load.seconds is None else load.seconds, load.memory_per_job or 0
+
+
+def loads(graph: Graph, keys: Iterable[str], seconds: Mapping[str, float]) -> dict[str, StageLoad]:
+    """What each stage is expected to need.
+
+    A stage compiles when its Dockerfile asks for the number of jobs, or its recipe says what one job needs and has no
+    other stage that could be meant: a package's layer often only unpacks what its artifact stage compiled.
+    """
+    by_artifact = {node.stage.package for node in graph.nodes.values() if node.stage.kind is StageKind.ARTIFACT}
+    found = {}
+    for key in keys:
+        stage = graph.nodes[key].stage
+        per_job = stage.definition.memory_per_job if stage.definition else None
+        stated = per_job is not None and (stage.kind is StageKind.ARTIFACT or stage.package not in by_artifact)
+        found[key] = resources.StageLoad(
+            memory_per_job=per_job,
+            compiles=stage.kind is not StageKind.META and (stated or takes_jobs(stage.dockerfile)),
+            seconds=seconds.get(weight_name(stage)),
+        )
+    return found

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 TAIL = 30  # lines of a failed log that are shown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StageFailure:
     """Why a stage failed: its build, or the test named in `test`. `lines` are the last relevant ones of the log."""
 
@@ -68,7 +68,7 @@ class StageFailure:
     where: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StageOutcome:
     """What became of a stage, with the record of its tests."""
 
@@ -110,7 +110,7 @@ def foreign_platform(node: Node, engine: Engine) -> str | None:
     return wanted.docker_platform if wanted.machine != engine.capabilities.architecture else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StageBuilder:
     """What every stage of a run works with."""
 
@@ -141,7 +141,7 @@ class StageBuilder:
             outcome = self._run(node, share)
         except StageSkippedError as skipped:
             call.end(node.stage.key, str(skipped))
-            return StageOutcome(self._report(node, "skipped", 0.0, None, cause=str(skipped)))
+            return StageOutcome(report=self._report(node, "skipped", 0.0, None, cause=str(skipped)))
         if outcome.failure is not None:
             call.fail(node.stage.key)
         call.end(node.stage.key)
@@ -172,7 +172,7 @@ class StageBuilder:
                     return self._failed_build(node, share, error, stage_log, time.monotonic() - began)
             state = "built"
         cause = "every command came from the engine's layer cache" if cache.everything else ""
-        outcome = StageOutcome(self._report(node, state, seconds, log, cause), recorded)
+        outcome = StageOutcome(report=self._report(node, state, seconds, log, cause), tests=recorded)
         if state == "built":
             self._remember(node, None if cache.reused else seconds)
         if self.call is not None:
@@ -252,6 +252,7 @@ class StageBuilder:
             ca_bundle=options.ca_bundle,
             wheelhouse=options.wheelhouse if installs_wheels(stage.dockerfile, context, shared.values()) else None,
             index_url=options.index_url,
+            variables=self._variables(definition),
             timeout=definition.timeout if definition else None,
             jobs=jobs if takes_jobs(stage.dockerfile) and not own.keys() & set(JOB_ARGS) else 0,
             needs=node.images,
@@ -268,6 +269,14 @@ class StageBuilder:
             platform=self.platform(node),
             needs=node.images,
         )
+
+    def _variables(self, definition: Package | None) -> dict[str, str]:
+        """The variables of a stage's commands: the recipe's, then the user's; the user's index counts for uv too."""
+        found = {**(definition.variables if definition else {}), **self.options.variables}
+        if self.options.index_url:
+            found.pop("PIP_INDEX_URL", None)  # the engine is given it as `index_url`
+            found["UV_DEFAULT_INDEX"] = self.options.index_url
+        return found
 
     def platform(self, node: Node) -> str | None:
         """Name the docker platform of a stage, when it is not the engine's own."""
@@ -303,15 +312,15 @@ class StageBuilder:
             finding = replace(finding, number=finding.number + 1)
         cause = finding.cause if finding else error.message
         failure = StageFailure(
-            node,
-            error,
-            finding,
-            tuple(diagnosis.relevant(lines[1:], TAIL)),
-            log.path,
-            (finding.number if finding else 0) or len(lines),
-            share.jobs,
+            node=node,
+            error=error,
+            finding=finding,
+            lines=tuple(diagnosis.relevant(lines[1:], TAIL)),
+            log=log.path,
+            number=(finding.number if finding else 0) or len(lines),
+            jobs=share.jobs,
         )
-        return StageOutcome(self._report(node, "failed", seconds, log.path, cause=cause), failure=failure)
+        return StageOutcome(report=self._report(node, "failed", seconds, log.path, cause=cause), failure=failure)
 
     # Testing it.
 
@@ -324,13 +333,15 @@ class StageBuilder:
         seconds = outcome.report.seconds + time.monotonic() - began
         report = replace(outcome.report, seconds=seconds, tests=str(recorded["status"]))
         if recorded["status"] != package_tests.FAILED:
-            return StageOutcome(self._sized(report, node), recorded)
+            return StageOutcome(report=self._sized(report, node), tests=recorded)
         failed = results[-1]
         report = replace(report, cause=failed.reason)
         if self.options.tests == "warn":
             self.progress.say(f"warning: {name}: test `{failed.command}` failed: {failed.reason} ({failed.log})")
-            return StageOutcome(self._sized(report, node), recorded)
-        return StageOutcome(replace(report, state="failed"), recorded, self.failed_test(node, share, failed))
+            return StageOutcome(report=self._sized(report, node), tests=recorded)
+        return StageOutcome(
+            report=replace(report, state="failed"), tests=recorded, failure=self.failed_test(node, share, failed)
+        )
 
     def test(self, node: Node, image: str, where: str = "") -> list[package_tests.PackageTestResult]:
         """Run a stage's tests in an image: its own, or a final one that stands on it (`where` names its logs)."""
@@ -339,12 +350,12 @@ class StageBuilder:
         if self.cancelled.is_set():
             raise InterruptedByUserError("interrupted")
         bench = package_tests.Bench(
-            self.store.engine,
-            self.options,
-            self.logs,
-            self.platform(node),
-            lambda line: self.progress.line(name, line),
-            where,
+            engine=self.store.engine,
+            options=self.options,
+            logs=self.logs,
+            platform=self.platform(node),
+            on_line=lambda line: self.progress.line(name, line),
+            where=where,
         )
         results = package_tests.run(node, image, bench)
         for result in results:
@@ -363,7 +374,15 @@ class StageBuilder:
         number = failed.finding.number if failed.finding else 0
         tail = tuple(diagnosis.relevant(lines[1:], TAIL))
         return StageFailure(
-            node, error, failed.finding, tail, failed.log, number or len(lines), share.jobs, failed.command, where
+            node=node,
+            error=error,
+            finding=failed.finding,
+            lines=tail,
+            log=failed.log,
+            number=number or len(lines),
+            jobs=share.jobs,
+            test=failed.command,
+            where=where,
         )
 
     def _untested(self, node: Node, outcome: StageOutcome) -> StageOutcome:
@@ -383,4 +402,12 @@ class StageBuilder:
         return replace(report, size=image.size if image else None)
 
     def _report(self, node: Node, state: str, seconds: float, log: Path | None, cause: str = "") -> StageReport:
-        return StageReport(node.stage.package, node.stage.key, node.stage.image, state, seconds, log=log, cause=cause)
+        return StageReport(
+            package=node.stage.package,
+            key=node.stage.key,
+            image=node.stage.image,
+            state=state,
+            seconds=seconds,
+            log=log,
+            cause=cause,
+        )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 DISK_PER_STAGE = 500_000_000  # bytes a stage is expected to need as long as no build of it was recorded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildOptions:
     """How plans are run."""
 
@@ -32,6 +32,7 @@ class BuildOptions:
     ca_bundle: Path | None = None
     wheelhouse: Path | None = None
     index_url: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)  # that the commands of all builds see: mirrors
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     progress: str = "auto"  # auto, plain, tty, json
@@ -56,7 +57,7 @@ class BuildOptions:
         return self.state_dir or self.log_dir / ".state"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StageReport:
     """What became of one stage. `state`: built, cached, failed, skipped. Times in seconds.
 
@@ -74,7 +75,7 @@ class StageReport:
     cause: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildReport:
     """What became of a run; `ok` is false when anything failed."""
 

@@ -62,6 +62,7 @@ class App:
     def settings(self) -> Settings:
         """All layers merged."""
         flags = {"offline": self.options.get("offline") or None, "packages": self.options.get("tree") or None}
+        flags["upstream"] = self.options.get("upstream") or None
         flags["package_dirs"] = tuple(filter(None, self.options.get("package_dirs", ()))) or None
         flags.update(self.options.get("settings", {}))
         loaded = settings.load(flags)
@@ -111,11 +112,19 @@ class App:
         """The packages for the platform."""
         return self.catalog_for(self.built_for)
 
+    @functools.cached_property
+    def package_trees(self) -> tuple[Path, ...]:
+        """The built-in tree, the directories that the user added, and upstream's tree where it was asked for."""
+        from jetson_containers.cli import upstream
+
+        further = upstream.tree(self.settings, self.console) if self.settings["upstream"] else None
+        return (*self.settings.package_trees, *([further] if further else []))
+
     def catalog_for(self, platform: Platform) -> Catalog:
         """The packages for another platform, for instance that of the base image that was found."""
         from jetson_containers.recipes import catalog
 
-        loaded = catalog.load(self.settings.package_trees, platform, cache=self.settings["cache"])
+        loaded = catalog.load(self.package_trees, platform, cache=self.settings["cache"])
         for broken in loaded.broken:
             self.console.warning(f"recipe left out: {broken.message}", broken.hint)
         for notice in loaded.notices:
@@ -136,6 +145,11 @@ def global_options(function: F) -> F:
             metavar="A,B",
             help="Also read packages from these directories (repeatable).",
         ),
+        click.option(
+            "--upstream",
+            metavar="DIR|REF",
+            help="Also read upstream's packages: from a checkout, or a branch, tag or commit that is fetched.",
+        ),
         click.option("-q", "--quiet", is_flag=True, help="Only results, warnings and errors."),
         click.option("-v", "--verbose", "--debug", "verbose", is_flag=True, help="Also say how things were decided."),
         click.option(
@@ -149,7 +163,7 @@ def global_options(function: F) -> F:
     return function
 
 
-GLOBAL_NAMES = ("target", "as_json", "offline", "tree", "package_dirs", "quiet", "verbose", "log_level")
+GLOBAL_NAMES = ("target", "as_json", "offline", "tree", "package_dirs", "upstream", "quiet", "verbose", "log_level")
 
 
 def command(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.Command]:

@@ -244,7 +244,7 @@ def _warn_of_upstream_variables(app: App) -> None:
     """Say which variables of upstream's interface are set and have no effect here."""
     from jetson_containers.core import settings, unread_variables
 
-    own_tree = app.settings.package_trees == (settings.OPTIONS["packages"].default,)
+    own_tree = app.package_trees == (settings.OPTIONS["packages"].default,)
     given = [name for name, value in app.settings.env.items() if value]
     if unread := unread_variables.of_upstream(given, own_tree=own_tree):
         names = ", ".join(f"${name}" for name in unread)
@@ -330,7 +330,9 @@ def _assemble(app: App, given: BuildArguments, options: PlanOptions, base: Any) 
     from jetson_containers.platforms.target import version_variables
 
     skip = tuple(split_list(given.skip_packages))
-    request = Request(given.packages, given.multiple, skip, version_variables(os.environ))
+    request = Request(
+        packages=given.packages, multiple=given.multiple, skip=skip, variables=version_variables(os.environ)
+    )
     return assemble(
         request, base.platform, app.catalog_for, replace(options, base=base.reference), base_digest=base.digest or ""
     )
@@ -379,6 +381,7 @@ def _decided(app: App, plans: tuple[BuildPlan, ...], given: BuildArguments) -> l
 
 def _build_options(app: App, given: BuildArguments, gpu: tuple[str, ...]) -> BuildOptions:
     from jetson_containers.builder.run import BuildOptions
+    from jetson_containers.core import mirrors
 
     settings = app.settings
     return BuildOptions(
@@ -397,7 +400,8 @@ def _build_options(app: App, given: BuildArguments, gpu: tuple[str, ...]) -> Bui
         proxies=proxies(app.settings.env) if given.use_proxy else {},
         ca_bundle=settings["ca_bundle"],
         wheelhouse=settings["wheelhouse"],
-        index_url=settings["index_url"],
+        index_url=settings["index_url"] or settings["mirrors"].get("python", ""),
+        variables=mirrors.git_variables(settings["mirrors"].get("git", {})),
         cache_from=given.cache_from or tuple(split_list(os.environ.get("BUILDKIT_CACHE_FROM"))),
         cache_to=given.cache_to or tuple(split_list(os.environ.get("BUILDKIT_CACHE_TO"))),
         progress="json" if given.progress == "rawjson" else given.progress,
@@ -417,7 +421,7 @@ def _gpu_options(app: App) -> tuple[str, ...]:
     from jetson_containers.launch.gpu import gpu_part
     from jetson_containers.launch.parts import LaunchHost
 
-    host = LaunchHost(app.platform, app.engine.run_capabilities, app.settings.env)
+    host = LaunchHost(platform=app.platform, capabilities=app.engine.run_capabilities, env=app.settings.env)
     _, part = gpu_part(host, docker_options.parse(["image"]), no_gpu=False)
     for notice in part.notices:
         app.console.detail(notice.text)

@@ -8,6 +8,7 @@ import click
 
 from jetson_containers.cli.app import App, command
 from jetson_containers.core.errors import JetsonError, NothingMatchedError
+from jetson_containers.plan.stage import tree_of
 
 if TYPE_CHECKING:
     from jetson_containers.recipes.catalog import Catalog
@@ -79,6 +80,7 @@ def show(app: App, *, name: str) -> None:
         "artifacts": package.artifacts.dockerfile if package.artifacts else None,
         "versions": [p.name for p in app.catalog.available.values() if p.family == package.family],
         "origin": package.origin,
+        "tree": tree_of(package),
     }
     if app.console.as_json:
         app.console.result_json(data)
@@ -154,7 +156,7 @@ def _refusal(catalog: Catalog, name: str) -> JetsonError | None:
     from jetson_containers.plan.request import Request, assemble
 
     try:
-        assemble(Request((name,)), catalog.platform, lambda _: catalog, PlanOptions())
+        assemble(Request(packages=(name,)), catalog.platform, lambda _: catalog, PlanOptions())
     except JetsonError as error:
         return error
     return None
@@ -164,6 +166,8 @@ def _refusal(catalog: Catalog, name: str) -> JetsonError | None:
 @click.argument("names", nargs=-1, required=True)
 def tree(app: App, *, names: tuple[str, ...]) -> None:
     """Show what packages depend on; the order in brackets is the build order.
+
+    Where packages come from several trees, those that are not built in are followed by their directory.
 
     Example: jetson-containers tree llama_cpp
     """
@@ -177,17 +181,20 @@ def tree(app: App, *, names: tuple[str, ...]) -> None:
                 "request": list(names),
                 "packages": [package.name for package in resolution.packages],
                 "depends": {name: list(depends) for name, depends in resolution.depends.items()},
+                "trees": {package.name: tree_of(package) for package in resolution.packages},
             }
         )
         return
-    position = {package.name: index for index, package in enumerate(resolution.packages, 1)}
+    position = {package.name: str(index) for index, package in enumerate(resolution.packages, 1)}
+    if len({tree_of(package) for package in resolution.packages}) > 1:
+        position |= {p.name: f"{position[p.name]}, {p.further_tree}" for p in resolution.packages if p.further_tree}
     for package in resolution.packages:
         if not resolution.pulled_by.get(package.name) or package.name in resolution.requested:
             for line in _branch(package.name, resolution.depends, position, "", set()):
                 app.console.result(line)
 
 
-def _branch(name: str, depends: Any, position: dict[str, int], indent: str, seen: set[str]) -> list[str]:
+def _branch(name: str, depends: Any, position: dict[str, str], indent: str, seen: set[str]) -> list[str]:
     again = name in seen
     lines = [f"{indent}{name} [{position.get(name, '-')}]{' …' if again and depends.get(name) else ''}"]
     seen.add(name)

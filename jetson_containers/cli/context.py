@@ -39,7 +39,9 @@ def context(app: App, *, name: str, directory: Path) -> None:
         raise UsageError(f"{directory} exists already", hint="name a directory that is not there yet")
     parts = {file: recipe_text(package, package.path / file, app.platform) for file in _dockerfiles(package)}
     texts = {_rendered(file): text for file, text in parts.items()}
-    request = BuildRequest(package.path, "", "", added={**package.added, **texts}, shared=files_of(package))
+    request = BuildRequest(
+        context=package.path, dockerfile="", tag="", added={**package.added, **texts}, shared=files_of(package)
+    )
     try:
         lay_out(request, directory, link=False)
     except BaseException as error:

@@ -10,7 +10,7 @@ def doctor(app: App) -> int:
     """Check this machine and say what to do about what is wrong; changes nothing. Exits 1 when a check failed."""
     from jetson_containers.doctor import DoctorContext, Status, run_checks
 
-    checks = run_checks(DoctorContext(lambda: app.platform, lambda: app.engine, app.settings))
+    checks = run_checks(DoctorContext(platform=lambda: app.platform, engine=lambda: app.engine, settings=app.settings))
     failed = any(check.status is Status.FAIL for check in checks)
     if app.console.as_json:
         app.console.result_json(checks)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jetson_containers.cli.app import App, collect, command
+from jetson_containers.core import errors
 from jetson_containers.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def download(app: App, *, given: DownloadArguments) -> int:
 
     Example: jetson-containers download Qwen/Qwen2.5-0.5B-Instruct --exclude '*.bin,onnx/'
     """
+    _refuse_bare_files(given.repositories)
     if given.image:
         return _in_image(app, given)
     from jetson_containers.hub.downloads import download
@@ -78,6 +81,19 @@ def download(app: App, *, given: DownloadArguments) -> int:
     if given.location_file and not given.dry_run:
         write_whole(Path(given.location_file), "".join(f"{result.path}\n" for result in results))
     return 0
+
+
+_FILES = (".gguf", ".safetensors", ".bin", ".json", ".pt", ".pth", ".onnx", ".txt", ".md", ".model", ".npz")
+
+
+def _refuse_bare_files(names: tuple[str, ...]) -> None:
+    """A file beside its repository is how another program wants it; here it would be a repository of that name."""
+    for repository, name in pairwise(names):
+        if "/" in repository and "/" not in name and name.lower().endswith(_FILES):
+            raise UsageError(
+                f"`{name}` is a file, and every word here is a repository",
+                hint=errors.command("jetson-containers", "download", f"{repository.rstrip('/')}/{name}"),
+            )
 
 
 def _in_image(app: App, given: DownloadArguments) -> int:

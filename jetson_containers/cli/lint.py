@@ -32,7 +32,7 @@ def lint(app: App, *, patterns: tuple[str, ...], show_rules: bool, no_shellcheck
         return _rules(app)
     target = app.options.get("target")
     targets = (target,) if target else SUPPORTED_TARGETS
-    trees = app.settings.package_trees
+    trees = app.package_trees
     report = run.lint(trees, patterns, targets=targets, shellcheck=not no_shellcheck)
     for notice in report.notices:
         app.console.warning(notice)

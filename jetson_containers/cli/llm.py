@@ -14,6 +14,7 @@ from jetson_containers.cli.llm_fit import fit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jetson_containers.llm.bench import BenchOptions
     from jetson_containers.llm.chat import ChatOptions
     from jetson_containers.llm.context import LlmContext
     from jetson_containers.llm.prepare import PreparedModel
@@ -52,6 +53,18 @@ def _serve_request() -> type[ServeRequest]:
     from jetson_containers.llm.serve import ServeRequest
 
     return ServeRequest
+
+
+def _bench_options() -> type[BenchOptions]:
+    from jetson_containers.llm.bench import BenchOptions
+
+    return BenchOptions
+
+
+def _prompts_of(_context: click.Context, _parameter: click.Parameter, file: Path | None) -> tuple[str, ...]:
+    from jetson_containers.llm.bench import read_prompts
+
+    return read_prompts(file) if file else ()
 
 
 def _text(name: str, metavar: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -199,8 +212,9 @@ def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool)
 @model_options
 @click.option(
     "--prompt",
-    "prompt_file",
+    "prompts",
     type=click.Path(path_type=Path),
+    callback=_prompts_of,
     metavar="FILE",
     help="File with prompts: a JSON list, or one per line.",
 )
@@ -214,6 +228,7 @@ def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool)
 )
 @click.option(
     "--max-new-tokens",
+    "output_tokens",
     type=SOME,
     metavar="N",
     default=128,
@@ -222,6 +237,7 @@ def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool)
 )
 @click.option(
     "--max-num-prompts",
+    "count",
     type=SOME,
     metavar="N",
     default=3,
@@ -230,28 +246,14 @@ def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool)
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV in upstream's columns.")
 @click.option("--save", type=click.Path(path_type=Path), metavar="FILE", help="Append the rows to this CSV file.")
-def bench(
-    app: App,
-    *,
-    request: LlmRequest,
-    dry_run: bool,
-    prompt_file: Path | None,
-    input_tokens: int,
-    max_new_tokens: int,
-    max_num_prompts: int,
-    as_csv: bool,
-    save: Path | None,
-) -> int:
+@collect(_bench_options, "options")
+def bench(app: App, *, request: LlmRequest, options: BenchOptions, dry_run: bool) -> int:
     """Benchmark MODEL: prefill and decode in tokens/s and memory, beside what `llm fit` predicts.
 
     Example: jetson-containers llm bench Qwen/Qwen2.5-1.5B-Instruct --csv
     """
-    from jetson_containers.llm.bench import BenchOptions, bench, read_prompts, show
+    from jetson_containers.llm.bench import bench, show
 
-    prompts = read_prompts(prompt_file) if prompt_file else ()
-    options = BenchOptions(
-        prompts=prompts, input_tokens=input_tokens, output_tokens=max_new_tokens, count=max_num_prompts, csv=save
-    )
     context = context_of(app)
     report = bench(request, options, context, dry_run=dry_run)
     if report is None:
@@ -259,7 +261,7 @@ def bench(
     if app.console.as_json:
         app.console.result_json(report)
     else:
-        show(report, context, as_csv=as_csv)
+        show(report, context, as_csv=options.as_csv)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,8 @@ def fit(app: App, *, model: str, question: FitQuestion) -> int:
     from jetson_containers.llm.fit import query
     from jetson_containers.llm.models import lookup, shape
 
+    model, quantization = lookup.split_quantization(model, question.quantization)
+    question = replace(question, quantization=quantization)
     known = lookup.find_shape(model, lambda name: shape.from_hub(name, app.settings, app.console))
     machine = query.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
     answer = query.answer(known, machine, question)

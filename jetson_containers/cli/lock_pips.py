@@ -65,7 +65,7 @@ def _everywhere(app: App) -> list[Package]:
     from jetson_containers.recipes import catalog
 
     target = app.options.get("target")
-    trees = app.settings.package_trees
+    trees = app.package_trees
     found: dict[tuple[str, str], Package] = {}
     for name in (target,) if target else SUPPORTED_TARGETS:
         for package in catalog.load(trees, detect.parse_target(name)).available.values():

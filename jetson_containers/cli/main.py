@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lock-pips": ("lock_pips:lock_pips", "Make the pip locks of recipes again."),
     "pull": ("images:pull", "Pull an image, or the image of a package that runs here."),
     "push": ("images:push", "Push an image."),
+    "registry": ("registry:registry", "Renew the list of images that is used offline."),
     "root": ("checkout:root", "Print the directory of this checkout."),
     "run": ("run:run", "Run a container with what the board has."),
     "search": ("catalog:search", "Search names, groups and docs of the packages."),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from jetson_containers.core.errors import UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.cli.app import App
@@ -31,6 +34,12 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
         app.console.result(command.HELP)
         return 0
     image = request.image  # a line without an image is said before the engine is asked
+    if is_bare(image) and shutil.which(image) and app.engine.image(image) is None:
+        raise UsageError(
+            f"`{image}` is a command, and no image of that name is here",
+            hint="the image stands before the command; where `$(./autotag …)` found none, nothing stands there; "
+            f"the image of that name is `{image}:latest`",
+        )
     planned = command.plan_run(
         request,
         app.platform,

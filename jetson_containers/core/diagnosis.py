@@ -55,7 +55,7 @@ _ECHO = re.compile(
 _MEMORY = frozenset({"out-of-memory", "compiler-killed"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Signature:
     """One entry of the table: what a line looks like, what it means, what helps."""
 
@@ -69,7 +69,7 @@ class Signature:
     within: int | None = None  # search only so many telling lines from the end
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Diagnosis:
     """The likely cause. `line` is the line it was read from, `number` that line's number in the log (1-based).
 
@@ -178,4 +178,4 @@ def _finding(row: Signature, match: re.Match[str] | None, line: str = "", number
         return re.sub(r"\{(\d)\}", lambda m: words[int(m[1]) - 1] if int(m[1]) <= len(words) else "", text)
 
     remedy = fill(row.remedy, [shlex.quote(text) for text in groups])  # it holds commands
-    return Diagnosis(row.id, fill(row.cause, groups), remedy, line.strip(), number)
+    return Diagnosis(id=row.id, cause=fill(row.cause, groups), remedy=remedy, line=line.strip(), number=number)

@@ -23,6 +23,23 @@ def load_facts(name: str) -> Any:
     return read(FACTS / f"{name}.yaml", _kept_in(__spec__.cached if __spec__ else None))
 
 
+def plain(value: Any) -> Any:
+    """Text of a table as what it stands for in JSON: numbers, yes and no, nothing; inside lists and objects too."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if value in _WORDS:
+        return _WORDS[value]
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(value)
+    return value
+
+
+_WORDS = {"true": True, "false": False, "null": None}
+
+
 def read(table: Path, kept_in: Path | None) -> Any:
     """Read a table, through the copy in `kept_in` where that is still right. None: no copy is used or made."""
     copy = kept_in / f"{table.stem}.json" if kept_in else None

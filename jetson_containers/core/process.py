@@ -24,7 +24,7 @@ GRACE = 10.0  # seconds a child gets to clean up after each signal, before the n
 TAIL = 400  # lines kept for judging a failure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FinishedProcess:
     """How a child ended. `output` is the last lines of stdout and stderr together."""
 
@@ -110,7 +110,7 @@ class Children:
                 self._threads.pop(child, None)
         if self._stopped:
             raise InterruptedByUserError("interrupted")
-        return FinishedProcess(code, "\n".join(lines), expired.is_set())
+        return FinishedProcess(exit_code=code, output="\n".join(lines), timed_out=expired.is_set())
 
     def _start(
         self,

@@ -19,6 +19,11 @@ _NAME = re.compile(
 _TOKEN = re.compile(r"(hf_|ghp_|gho_|github_pat_|glpat-|sk-|nvapi-|xox[abp]-|AKIA)[\w-]{8,}")
 _URL_WITH_PASSWORD = re.compile(r"\w[\w+.-]*://[^/@\s:]*:[^/@\s]+@")
 _USER_OF_URL = re.compile(r"(?<=://)[^/\s:@]+(?::[^/\s@]*)?@")
+# Where a file lies may be read by all. Only places that paths really begin with: a key may begin with a slash as well.
+_PATH = re.compile(
+    r"(?:\.{0,2}|~)/(?:[\w.@-]+/)*[\w@-][\w.@-]*\.(?:pem|key|crt|cer|p12|pfx|json|txt|env|ya?ml|conf)"
+    r"|(?:\.{1,2}|~|/(?:data|etc|home|media|mnt|opt|root|run|srv|tmp|usr|var|workspace))/[\w./@-]*"
+)
 _SHORTEST = 4  # characters; hiding shorter values ("1", "on") would hide half the log
 
 
@@ -32,9 +37,15 @@ def is_token(value: str) -> bool:
     return _TOKEN.match(value) is not None
 
 
+def is_path(value: str) -> bool:
+    """Whether a value is the path of a file: `/data/key.pem`, `./cert.crt`, `/run/secrets/token`."""
+    return _PATH.fullmatch(value) is not None
+
+
 def is_secret(name: str, value: str) -> bool:
     """Whether nobody else should read this variable: by its name, or because its value holds a token or a password."""
-    return is_secret_name(name) or is_token(value) or _URL_WITH_PASSWORD.match(value) is not None
+    by_name = is_secret_name(name) and not is_path(value)
+    return by_name or is_token(value) or _URL_WITH_PASSWORD.match(value) is not None
 
 
 class Redactor:
@@ -45,7 +56,7 @@ class Redactor:
             value
             for source in sources
             for name, value in source.items()
-            if len(value) >= _SHORTEST and (is_secret_name(name) or is_token(value))
+            if len(value) >= _SHORTEST and ((is_secret_name(name) and not is_path(value)) or is_token(value))
         }
         longest_first = sorted(values, key=lambda value: (-len(value), value))
         self._values = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None

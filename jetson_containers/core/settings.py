@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import mirrors
 from jetson_containers.core.errors import ConfigError
 from jetson_containers.core.suggest import did_you_mean
 
@@ -24,7 +25,7 @@ PREFIX = "JETSON_CONTAINERS_"
 _FORM = "one `setting: value` a line, in UTF-8; `jetson-containers info --config` shows all settings"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setting:
     """One declaration per setting: type, default, extra environment variables, help."""
 
@@ -35,28 +36,53 @@ class Setting:
 
 
 OPTIONS: dict[str, Setting] = {
-    "packages": Setting(Path, ROOT / "packages", "the built-in package tree"),
-    "package_dirs": Setting(list, [], "further directories of packages"),
-    "data": Setting(Path, ROOT / "data", "mounted as /data in every container"),
-    "logs": Setting(Path, ROOT / "logs", "one folder per build"),
-    "cache": Setting(Path, Path("~/.cache/jetson-containers"), "indexes and registry listings"),
-    "registries": Setting(list, ["docker.io/dustynv"], "where autotag looks: REGISTRY/NAMESPACE, in order"),
-    "insecure_registries": Setting(list, [], "registries spoken to over plain HTTP (loopback always is)"),
-    "offline": Setting(bool, default=False, help="use nothing but this machine", env=("HF_HUB_OFFLINE",)),
-    "ca_bundle": Setting(
-        Path,
-        None,
-        "certificates to trust during builds, mounted for the build only",
-        ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    "packages": Setting(kind=Path, default=ROOT / "packages", help="the built-in package tree"),
+    "package_dirs": Setting(kind=list, default=[], help="further directories of packages"),
+    "upstream": Setting(
+        kind=str, default="", help="upstream's tree beside ours: a checkout, or a branch, tag or commit to fetch"
     ),
-    "wheelhouse": Setting(Path, None, "directory of wheels that pip prefers during builds", ("PIP_FIND_LINKS",)),
-    "index_url": Setting(str, "", "package index pip uses during builds", ("PIP_INDEX_URL",)),
-    "engine": Setting(str, "auto", "builder: auto, bake, buildx, buildkit or legacy"),
-    "stage_registry": Setting(str, "", "REGISTRY/NAMESPACE where builds look for stages by key, and push them"),
-    "jobs": Setting(int, 0, "stages built at the same time; 0: as memory and cores allow"),
-    "allow_install": Setting(bool, default=False, help="let root install what making a base image needs"),
-    "base": Setting(str, "", "base image instead of the platform's own"),
-    "stop_timeout": Setting(int, 20, "seconds a registry or index may take to answer"),
+    "data": Setting(kind=Path, default=ROOT / "data", help="mounted as /data in every container"),
+    "logs": Setting(kind=Path, default=ROOT / "logs", help="one folder per build"),
+    "cache": Setting(kind=Path, default=Path("~/.cache/jetson-containers"), help="indexes and registry listings"),
+    "registries": Setting(
+        kind=list,
+        default=[
+            "docker.io/dustynv",
+            "ghcr.io/nvidia-ai-iot",
+            "docker.io/vllm/vllm-openai",
+            "nvcr.io/nvidia/vllm",
+            "nvcr.io/nvidia/sglang",
+            "docker.io/ollama/ollama",
+        ],
+        help="where autotag looks, in order: REGISTRY/NAMESPACE, or a repository of facts/images.yaml",
+    ),
+    "insecure_registries": Setting(
+        kind=list, default=[], help="registries spoken to over plain HTTP (loopback always is)"
+    ),
+    "offline": Setting(kind=bool, default=False, help="use nothing but this machine", env=("HF_HUB_OFFLINE",)),
+    "ca_bundle": Setting(
+        kind=Path,
+        default=None,
+        help="certificates to trust during builds, mounted for the build only",
+        env=("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    ),
+    "wheelhouse": Setting(
+        kind=Path, default=None, help="directory of wheels that pip prefers during builds", env=("PIP_FIND_LINKS",)
+    ),
+    "index_url": Setting(kind=str, default="", help="package index pip uses during builds", env=("PIP_INDEX_URL",)),
+    "mirrors": Setting(
+        kind=dict,
+        default={},
+        help='other servers for builds: {"git": {"https://github.com/": URL}, "python": URL}, without credentials',
+    ),
+    "engine": Setting(kind=str, default="auto", help="builder: auto, bake, buildx, buildkit or legacy"),
+    "stage_registry": Setting(
+        kind=str, default="", help="REGISTRY/NAMESPACE where builds look for stages by key, and push them"
+    ),
+    "jobs": Setting(kind=int, default=0, help="stages built at the same time; 0: as memory and cores allow"),
+    "allow_install": Setting(kind=bool, default=False, help="let root install what making a base image needs"),
+    "base": Setting(kind=str, default="", help="base image instead of the platform's own"),
+    "stop_timeout": Setting(kind=int, default=20, help="seconds a registry or index may take to answer"),
 }
 
 
@@ -203,6 +229,8 @@ def _convert(name: str, raw: Any, origin: str) -> Any:
             return _to_count(raw)
         if option.kind is Path:
             return Path(str(raw)).expanduser() if raw not in (None, "") else None
+        if option.kind is dict:
+            return mirrors.parse(raw)
         if option.kind is list:
             return _package_dirs(raw) if name == "package_dirs" else _to_list(raw)
         return str(raw)

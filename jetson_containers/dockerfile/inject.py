@@ -209,6 +209,7 @@ def prepare(
     ca_bundle: bool = False,
     wheelhouse: bool = False,
     index_url: bool = False,
+    variables: Mapping[str, str] | None = None,
     base_user: str = "",
     path: Path = DEFAULT_PATH,
 ) -> str:
@@ -219,7 +220,7 @@ def prepare(
 
     Without `mounts` the bundle is copied in after each FROM of a stage that runs something and removed by the
     stage's last instruction, as root; wheels come from a URL (`build_args_for`). `base_user` is the user of the base
-    image, which the stage is left with.
+    image, which the stage is left with. Every RUN sees the `variables`, unless an ENV sets one of them.
 
     ARG lines are added only for the features asked for, and never ENV: nothing stays in the image, and BuildKit 20.10
     would set an ARG without a value to the empty string, which OpenSSL takes for a bundle without certificates.
@@ -237,6 +238,7 @@ def prepare(
             continue
         copies = ca_bundle and not mounts
         args = _arg_lines(mounts=mounts, ca_bundle=ca_bundle, wheelhouse=wheelhouse, index_url=index_url)
+        args += [f"ARG {name}={_quoted(value)}" for name, value in sorted((variables or {}).items())]
         after[stage.start.end] = [f"COPY {CA_COPY_SOURCE} {CA_COPY_TARGET}"] * copies + args
         if copies:
             after.setdefault(stage.body[-1].end, []).extend(_removal(users[-1]))
@@ -409,6 +411,12 @@ def _arg_lines(*, mounts: bool, ca_bundle: bool, wheelhouse: bool, index_url: bo
     if index_url:
         words.append("PIP_INDEX_URL")
     return [f"ARG {' '.join(words)}"] if words else []
+
+
+def _quoted(value: str) -> str:
+    """A value in double quotes, as a Dockerfile reads them."""
+    escaped = re.sub(r'([\\"$])', r"\\\1", value)
+    return f'"{escaped}"'
 
 
 def _mount_flags(*, ca_bundle: bool, wheelhouse: bool) -> list[str]:

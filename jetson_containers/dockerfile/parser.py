@@ -40,7 +40,7 @@ class Heredoc:
     body: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Instruction:
     """One instruction. `value` is all that follows the keyword, continuation lines joined and comments dropped.
 
@@ -85,7 +85,7 @@ class Instruction:
         return tuple(flags), rest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildStage:
     """One `FROM` with what follows it. `name` is lower case, as Docker compares it."""
 
@@ -128,7 +128,15 @@ def stages(steps: Sequence[Instruction]) -> tuple[BuildStage, ...]:
         words = steps[start].words
         named = len(words) == 3 and words[1].upper() == "AS"
         name = words[2].lower() if named else None
-        found.append(BuildStage(index, words[0] if words else "", name, steps[start], tuple(steps[start + 1 : end])))
+        found.append(
+            BuildStage(
+                index=index,
+                base=words[0] if words else "",
+                name=name,
+                start=steps[start],
+                body=tuple(steps[start + 1 : end]),
+            )
+        )
     return tuple(found)
 
 
@@ -175,7 +183,7 @@ def _instructions(lines: Sequence[str], path: Path) -> Iterator[Instruction]:
             if body is None:
                 raise RecipeError(f"the heredoc `{name}` has no end", path=path, line=start + 1)
             heredocs.append(Heredoc(name, body))
-        yield Instruction(keyword, value, start + 1, position, tuple(heredocs))
+        yield Instruction(keyword=keyword, value=value, line=start + 1, end=position, heredocs=tuple(heredocs))
 
 
 def _skipped(line: str) -> bool:

@@ -37,7 +37,7 @@ _PORTS = range(20000, 30000)  # below the kernel's ephemeral range
 _PROXY = re.compile(r"^(https?|all|ftp)_proxy$", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """A request ready to be built: with everything that is added for this builder, and where it lies."""
 
@@ -83,7 +83,7 @@ def prepared(
             jobs = work / "jobs"
             jobs.write_text(inject.jobs_file(request.jobs), encoding="ascii")
             request = replace(request, secrets=(*request.secrets, (inject.JOBS_SECRET_ID, jobs)))
-        yield Prepared(request, file, context, args)
+        yield Prepared(request=request, dockerfile=file, context=context, build_args=args)
 
 
 def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "", jobs_secret: bool = False) -> str:
@@ -95,6 +95,7 @@ def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "", j
         ca_bundle=request.ca_bundle is not None,
         wheelhouse=request.wheelhouse is not None,
         index_url=bool(request.index_url),
+        variables=request.variables,
         base_user=base_user,
         path=path,
     )

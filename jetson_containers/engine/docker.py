@@ -236,10 +236,10 @@ class DockerEngine:
         finally:
             remove()
         if ended.timed_out:
-            return RunResult(TIMED_OUT, ended.output, oom, timed_out=True)
+            return RunResult(exit_code=TIMED_OUT, output=ended.output, oom_killed=oom, timed_out=True)
         if ended.exit_code == NOT_STARTED and not started:
             raise _not_ready(translate(ended.output, f"running `{image}`"), f"`{image}` cannot be run")
-        return RunResult(ended.exit_code, ended.output, oom)
+        return RunResult(exit_code=ended.exit_code, output=ended.output, oom_killed=oom)
 
     def images(self, labels: Mapping[str, str] | None = None) -> list[LocalImage]:
         """Images of the local store, newest first, optionally only those with these labels."""

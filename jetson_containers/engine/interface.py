@@ -62,7 +62,7 @@ class Capabilities(RunCapabilities):
         return self.builder is not Builder.LEGACY
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LocalImage:
     """An image of the local store."""
 
@@ -75,7 +75,7 @@ class LocalImage:
     digests: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildRequest:
     """One `docker build`. Secrets are (id, file) and never appear in argv as values."""
 
@@ -95,6 +95,7 @@ class BuildRequest:
     wheelhouse: Path | None = None  # directory of wheels pip may use during RUN, not left in the image
     timeout: float | None = None  # seconds
     index_url: str = ""  # package index pip uses during RUN, not left in the image
+    variables: Mapping[str, str] = field(default_factory=dict)  # every RUN sees them, and the image does not keep them
     jobs: int = 0  # compile jobs the recipe is told of, outside of the engine's cache key; 0: it is told nothing
     added: Mapping[str, str] = field(default_factory=dict)  # texts of files that stand in the context only meanwhile
     shared: Mapping[str, Path] = field(default_factory=dict)  # files of elsewhere that stand in the context meanwhile
@@ -125,7 +126,7 @@ class BakeWatcher(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunResult:
     """How a container ended. `output` is stdout and stderr together."""
 

@@ -27,7 +27,7 @@ from jetson_containers.engine.interface import OutOfMemoryError
 DETAIL_LINES = 12  # last lines of output that an error shows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MessageRule:
     """A pattern over the output and what it means. The first rule that matches decides."""
 
@@ -39,7 +39,7 @@ class MessageRule:
 
 
 def _rule(pattern: str, error: type[JetsonError], message: str, hint: str, *, anywhere: bool = False) -> MessageRule:
-    return MessageRule(pattern, error, message, hint, anywhere)
+    return MessageRule(pattern=pattern, error=error, message=message, hint=hint, anywhere=anywhere)
 
 
 # `{0}`, `{1}` stand for the pattern's groups. Messages of engines 18.09 to 29; moby #49557 for the raw table.

@@ -36,7 +36,7 @@ _ADMIT = "sudo usermod -aG docker $USER && newgrp docker"
 _INSTALL = "./install.sh installs one; by hand: sudo apt-get install docker.io"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProbeAnswer:
     """What a probing command said."""
 
@@ -52,13 +52,13 @@ def _ask(argv: Sequence[str], env: Mapping[str, str]) -> ProbeAnswer:
             stdin=subprocess.DEVNULL, start_new_session=argv[0] != "sudo",
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return ProbeAnswer(124, "", f"`{' '.join(argv)}` did not answer within {TIMEOUT} s")
+        return ProbeAnswer(exit_code=124, out="", err=f"`{' '.join(argv)}` did not answer within {TIMEOUT} s")
     except OSError as error:
-        return ProbeAnswer(127, "", str(error))
-    return ProbeAnswer(done.returncode, done.stdout, done.stderr)
+        return ProbeAnswer(exit_code=127, out="", err=str(error))
+    return ProbeAnswer(exit_code=done.returncode, out=done.stdout, err=done.stderr)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProbedHost:
     """What probing reads of this machine; tests make their own."""
 
@@ -75,10 +75,14 @@ class ProbedHost:
     @classmethod
     def real(cls, env: Mapping[str, str] | None = None) -> ProbedHost:
         """This machine."""
-        return cls(dict(os.environ if env is None else env), os.geteuid(), sys.stdin is not None and sys.stdin.isatty())
+        return cls(
+            env=dict(os.environ if env is None else env),
+            uid=os.geteuid(),
+            interactive=sys.stdin is not None and sys.stdin.isatty(),
+        )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Client:
     """One docker client that reaches an engine. `builders` are those it can use, best first."""
 
@@ -200,7 +204,16 @@ def examine(path: str, host: ProbedHost) -> Client | NotReadyError:
         return _permission_or_daemon(path, answer, endpoint, host)
     version = str(versions.get("Client", {}).get("Version", ""))
     buildx = _buildx([*prefix, path], host)
-    return Client(path, version, _builders(version, buildx), endpoint, context, bool(prefix), server, buildx or ())
+    return Client(
+        path=path,
+        version=version,
+        builders=_builders(version, buildx),
+        endpoint=endpoint,
+        context=context,
+        sudo=bool(prefix),
+        server=server,
+        buildx=buildx or (),
+    )
 
 
 def choose(clients: Sequence[Client], wanted: str) -> tuple[Client, Builder]:

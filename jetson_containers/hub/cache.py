@@ -22,7 +22,7 @@ _FOLDER = re.compile(r"(?P<kind>model|dataset)s--(?P<repo>.+)")
 _TRASH = ".removed-"  # below .locks, where the library does not look for repositories
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CachedRepo:
     """A repository in the cache. `bytes` on disk, parts included; `partial`: a download has not come to its end."""
 
@@ -112,4 +112,6 @@ def _read(path: Path, repo: str, kind: str) -> CachedRepo:
     snapshots, refs = path / "snapshots", path / "refs"
     commits = tuple(sorted(item.name for item in snapshots.glob("*") if item.is_dir()))
     names = tuple(sorted(item.relative_to(refs).as_posix() for item in refs.rglob("*") if item.is_file()))
-    return CachedRepo(repo, kind, path, size, commits, names, partial, modified)
+    return CachedRepo(
+        id=repo, kind=kind, path=path, bytes=size, commits=commits, refs=names, partial=partial, modified=modified
+    )

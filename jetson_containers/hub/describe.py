@@ -31,7 +31,7 @@ _NO_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|rng_state|random_s
 _LOADED = re.compile(r"(pytorch_)?model[^/]*\.(safetensors|bin)$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelInfo:
     """A model on the hub, or in the cache.
 
@@ -75,16 +75,16 @@ def describe(
         beside = _json(downloader, listing, _QUANTIZED)[0] if named and _has(listing, _QUANTIZED) else None
     repository = CachedRepository(downloader.options.cache, listing.reference)
     return ModelInfo(
-        listing.reference.repo,
-        listing.revision,
-        listing.commit,
-        listing.entries,
-        weight_bytes(listing.entries),
-        listing.gated,
-        config,
-        problem,
-        beside,
-        _path_if_whole(repository, listing),
+        id=listing.reference.repo,
+        revision=listing.revision,
+        commit=listing.commit,
+        files=listing.entries,
+        weights=weight_bytes(listing.entries),
+        gated=listing.gated,
+        config=config,
+        config_missing=problem,
+        beside=beside,
+        path=_path_if_whole(repository, listing),
     )
 
 

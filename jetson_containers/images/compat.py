@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageFacts:
     """What is known of an image, from its labels first and its name second (and the L4T table third).
 
@@ -52,7 +52,7 @@ class ImageFacts:
     machine: str | None = None  # "aarch64", "x86_64": known also where the flavour is not
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """Whether an image runs here. `rule` is the id of the deciding rule, `reason` a sentence for people."""
 
@@ -93,7 +93,7 @@ def facts_of(name: ImageName, labels: Mapping[str, str] | None = None, *, docker
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Said:
     arch: Arch | None = None
     machine: str | None = None
@@ -132,7 +132,9 @@ def _of_tag(tag: TagPlatform) -> _Said:
     """Read the name, and complete it with the defaults of its L4T release."""
     row = tables.release_for(tag.l4t) if tag.l4t else None
     if row is None:
-        return _Said(tag.arch, tag.machine, tag.l4t, tag.cuda, tag.cpu, None, tag.distro)
+        return _Said(
+            arch=tag.arch, machine=tag.machine, l4t=tag.l4t, cuda=tag.cuda, cpu=tag.cpu, sm=None, distro=tag.distro
+        )
     arch = tag.arch or Arch(row.arch)
     return _Said(
         arch=arch,

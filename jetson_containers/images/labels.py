@@ -34,7 +34,7 @@ ARTIFACT = "artifact"  # only its /artifacts is of use
 BASE = "base"  # made from the host's package sources where no registry answered
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageLabels:
     """What an image's labels say; empty where it carries none, or one that cannot be read."""
 
@@ -48,7 +48,7 @@ class ImageLabels:
     revision: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """Where an image comes from, for the `org.opencontainers.image` labels."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STAGE_REPOSITORY = "jetson-containers/stage"  # of images under construction, which nobody runs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TagPlatform:
     """What a tag says of its platform; None is "the tag does not say", never "any"."""
 
@@ -35,7 +35,7 @@ class TagPlatform:
     machine: str | None = None  # "aarch64", "x86_64"; a tag may say `arm64` and leave the flavour open
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageName:
     """A parsed image reference. `str()` of it is the reference again, byte for byte.
 
@@ -163,7 +163,7 @@ def _split_registry(path: str) -> tuple[str | None, str]:
 # Tags ---------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Tag:
     version: str | None = None
     variant: str | None = None
@@ -173,7 +173,7 @@ class _Tag:
 
 _START = re.compile(
     r"(?:(?<=-)|^)(?:l4t-)?(?:"
-    r"[rR](?P<l4t>\d{2}(?:\.\d+){1,2})(?:\.(?P<flavour>tegra-aarch64|arm64-sbsa|tegra|sbsa|aarch64|arm64))?"
+    r"[rR](?P<l4t>\d{2}(?:\.\d+){1,2})(?:[.-](?P<flavour>tegra-aarch64|arm64-sbsa|tegra|sbsa|aarch64|arm64))?"
     r"|(?P<arch>amd64\.x86_64|x86_64|amd64|arm64-sbsa|sbsa|tegra-aarch64|aarch64|arm64)"
     r")(?=-|$)"
 )
@@ -201,13 +201,18 @@ def _read_tag(tag: str) -> _Tag:
     start = _START.search(tag) or _BARE_START.search(tag)
     if start is None:
         version, variant = _read_prefix(tag)
-        return _Tag(version, variant)
+        return _Tag(version=version, variant=variant)
     version, variant = _read_prefix(tag[: start.start()].rstrip("-"))
     arch_word = start["flavour"] or start["arch"]
     found, rest = _read_modifiers(tag[start.end() :].lstrip("-").split("-"))
     plan = rest.pop() if rest and _PLAN.fullmatch(rest[-1]) else None
     words = [word for word in (variant, *rest) if word]
-    return _Tag(version, "-".join(words) or None, _platform(start["l4t"] or None, arch_word, found), plan)
+    return _Tag(
+        version=version,
+        variant="-".join(words) or None,
+        platform=_platform(start["l4t"] or None, arch_word, found),
+        plan=plan,
+    )
 
 
 def _read_prefix(text: str) -> tuple[str | None, str | None]:

@@ -21,6 +21,7 @@ from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.launch import devices, display, docker_options
 from jetson_containers.launch.gpu import gpu_part, ulimit_part
+from jetson_containers.launch.official import official_part
 from jetson_containers.launch.options import OWN, hide_secrets
 from jetson_containers.launch.parts import LaunchHost, LaunchPart, Mount, Notice, NoticeSeverity
 
@@ -63,7 +64,7 @@ _TOKENS = ("HF_TOKEN", "HUGGINGFACE_TOKEN")
 _OWN_NETWORK = ("network", "link", "ip", "ip6", "link-local-ip", "network-alias", "mac-address")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Launch:
     """A command that is ready to run.
 
@@ -112,7 +113,7 @@ def plan_run(
     env = os.environ if env is None else env
     merged = {**settings.env, **env}
     image = request.image
-    host = LaunchHost(platform, capabilities, merged, root)
+    host = LaunchHost(platform=platform, capabilities=capabilities, env=merged, root=root)
     line, hidden = hide_secrets(request.line)
     data = Path(os.path.abspath(request.data or settings.path("data")))  # noqa: PTH100 - Path.absolute keeps `..`
     cookie, x11 = display.x11_part(host, line, settings.path("cache").expanduser())
@@ -126,17 +127,11 @@ def plan_run(
         _tokens(line, merged),
         _hub(line, merged),
         _from_dotenv(line, merged),
-        LaunchPart(mounts=(Mount(str(data), "/data"),)),
+        official_part(host, line, image),
+        LaunchPart(mounts=(Mount(source=str(data), target="/data"),)),
         devices.host_mounts(host),
         x11,
-        display.pulse_part(host, line),
-        devices.upload_key_part(host),
-        devices.docker_socket_part(host, request),
-        devices.webcam_part(request.webcam),
-        devices.camera_part(host, request),
-        devices.device_part(host, request),
-        devices.group_part(host, request),
-        devices.optional_permissions_part(host),
+        *_device_parts(host, line, request),
         LaunchPart(notices=(*_oddities(line), *_hidden_values(hidden), *_other_family(image, platform))),
     )
     mounts = tuple(mount for mount in whole.mounts if posixpath.normpath(mount.target) not in line.mount_targets)
@@ -145,7 +140,7 @@ def plan_run(
     return Launch(
         argv=(*_docker(capabilities, _passed_by_name(whole, line), additions), *options, image, *line.command),
         env_additions=additions,
-        notices=(*whole.notices, *(Notice(f"mount: {mount}", severity=NoticeSeverity.DETAIL) for mount in mounts)),
+        notices=(*whole.notices, *(Notice(text=f"mount: {mount}", severity=NoticeSeverity.DETAIL) for mount in mounts)),
         image=image,
         command=line.command,
         name=chosen_name,
@@ -154,6 +149,20 @@ def plan_run(
         data=data if any(mount.target == "/data" for mount in mounts) else None,
         cookie=cookie if any(cookie and mount.source == str(cookie.path) for mount in mounts) else None,
         dry_run=request.dry_run,
+    )
+
+
+def _device_parts(host: LaunchHost, line: RunLine, request: RunRequest) -> tuple[LaunchPart, ...]:
+    """What of the host's devices and services the container gets."""
+    return (
+        display.pulse_part(host, line),
+        devices.upload_key_part(host),
+        devices.docker_socket_part(host, request),
+        devices.webcam_part(request.webcam),
+        devices.camera_part(host, request),
+        devices.device_part(host, request),
+        devices.group_part(host, request),
+        devices.optional_permissions_part(host),
     )
 
 
@@ -216,8 +225,8 @@ def _hidden_values(names: Iterable[str]) -> list[Notice]:
     """Say that values were taken out of the argv."""
     return [
         Notice(
-            f"the value of {name} is passed through the environment, not on docker's command line, where every user "
-            "could read it",
+            text=f"the value of {name} is passed through the environment, not on docker's command line, where every "
+            "user could read it",
             severity=NoticeSeverity.INFO,
         )
         for name in sorted(names)
@@ -241,9 +250,9 @@ def _other_family(image: str, platform: Platform) -> list[Notice]:
         return []
     return [
         Notice(
-            f"the image is made for L4T {l4t}, and this is L4T {platform.l4t}, which takes images of "
+            text=f"the image is made for L4T {l4t}, and this is L4T {platform.l4t}, which takes images of "
             f"{machine_class.takes}: its GPU libraries may not work here",
-            "`./autotag PACKAGE` names an image for this machine",
+            hint="`./autotag PACKAGE` names an image for this machine",
         )
     ]
 
@@ -271,7 +280,7 @@ def _defaults(line: RunLine, name: str) -> LaunchPart:
         argv += ("--shm-size=8g",)
     if not line.has("name"):
         argv += ("--name", name)
-    return LaunchPart(argv)
+    return LaunchPart(argv=argv)
 
 
 def _tokens(line: RunLine, env: Mapping[str, str]) -> LaunchPart:
@@ -281,14 +290,14 @@ def _tokens(line: RunLine, env: Mapping[str, str]) -> LaunchPart:
     if found and not given:
         found = {**dict.fromkeys(_TOKENS, next(iter(found.values()))), **found}
     passed = tuple(word for name in _TOKENS if name in found and name not in given for word in ("--env", name))
-    return LaunchPart(passed, env={name: value for name, value in found.items() if not _is_set(line, name)})
+    return LaunchPart(argv=passed, env={name: value for name, value in found.items() if not _is_set(line, name)})
 
 
 def _hub(line: RunLine, env: Mapping[str, str]) -> LaunchPart:
     """A hub of one's own goes where the token goes: it is not for huggingface.co then."""
     if not env.get("HF_ENDPOINT") or "HF_ENDPOINT" in line.env_names:
         return LaunchPart()
-    return LaunchPart(("--env", "HF_ENDPOINT"), env={"HF_ENDPOINT": env["HF_ENDPOINT"]})
+    return LaunchPart(argv=("--env", "HF_ENDPOINT"), env={"HF_ENDPOINT": env["HF_ENDPOINT"]})
 
 
 def _from_dotenv(line: RunLine, env: Mapping[str, str]) -> LaunchPart:
@@ -310,14 +319,14 @@ def _oddities(line: RunLine) -> tuple[Notice, ...]:
             dashes = "--" if len(option.name) > 1 else "-"
             notices.append(
                 Notice(
-                    f"unknown option of `docker run`: `{dashes}{option.name}`; it is passed on",
-                    did_you_mean(option.name, known, style="`--{}`") or None,
+                    text=f"unknown option of `docker run`: `{dashes}{option.name}`; it is passed on",
+                    hint=did_you_mean(option.name, known, style="`--{}`") or None,
                 )
             )
     if line.has("publish", "publish-all") and not line.has(*_OWN_NETWORK):
         notices.append(
-            Notice("published ports do nothing on the host's network, where every port is open already",
-                   "`--network bridge` gives the container a network of its own")
+            Notice(text="published ports do nothing on the host's network, where every port is open already",
+                   hint="`--network bridge` gives the container a network of its own")
         )  # fmt: skip
     return tuple(notices)
 
@@ -343,10 +352,10 @@ def _join(*parts: LaunchPart) -> LaunchPart:
     for part in parts:
         env.update(part.env)
     return LaunchPart(
-        tuple(word for part in parts for word in part.argv),
-        tuple(mount for part in parts for mount in part.mounts),
-        env,
-        tuple(notice for part in parts for notice in part.notices),
+        argv=tuple(word for part in parts for word in part.argv),
+        mounts=tuple(mount for part in parts for mount in part.mounts),
+        env=env,
+        notices=tuple(notice for part in parts for notice in part.notices),
     )
 
 

@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     from jetson_containers.launch.options import RunRequest, Webcam
     from jetson_containers.launch.parts import LaunchHost
 
-_ARGUS = Mount("/tmp/argus_socket", "/tmp/argus_socket", volatile=True)  # noqa: S108 - the daemon's own place
+_ARGUS = Mount(source="/tmp/argus_socket", target="/tmp/argus_socket", volatile=True)  # noqa: S108 - the daemon's own place
 
 _CLOCK = (
-    Mount("/etc/localtime", "/etc/localtime", readonly=True),
-    Mount("/etc/timezone", "/etc/timezone", readonly=True),
+    Mount(source="/etc/localtime", target="/etc/localtime", readonly=True),
+    Mount(source="/etc/timezone", target="/etc/timezone", readonly=True),
 )
 _JETSON = (
     _ARGUS,  # CSI cameras
-    Mount("/etc/enctune.conf", "/etc/enctune.conf"),  # video encoder
-    Mount("/etc/nv_tegra_release", "/etc/nv_tegra_release"),
+    Mount(source="/etc/enctune.conf", target="/etc/enctune.conf"),  # video encoder
+    Mount(source="/etc/nv_tegra_release", target="/etc/nv_tegra_release"),
     # Scripts in the images read the board's name here. Docker masks /sys/firmware, so the device tree itself does
     # not show it; mounting the node rather than a copy under /tmp lets the container start again after a reboot.
-    Mount("/proc/device-tree/model", "/tmp/nv_jetson_model", readonly=True),  # noqa: S108 - a path in the container
-    Mount("/var/run/avahi-daemon/socket", "/var/run/avahi-daemon/socket", volatile=True),
+    Mount(source="/proc/device-tree/model", target="/tmp/nv_jetson_model", readonly=True),  # noqa: S108 - a path in the container
+    Mount(source="/var/run/avahi-daemon/socket", target="/var/run/avahi-daemon/socket", volatile=True),
 )
-_DBUS = Mount("/var/run/dbus", "/var/run/dbus", volatile=True)
-_JTOP = Mount("/run/jtop.sock", "/run/jtop.sock", volatile=True)
+_DBUS = Mount(source="/var/run/dbus", target="/var/run/dbus", volatile=True)
+_JTOP = Mount(source="/run/jtop.sock", target="/run/jtop.sock", volatile=True)
 _DEVICES = ("/dev/snd", "/dev/video[0-9]*", "/dev/i2c-[0-9]*", "/dev/ttyACM[0-9]*")
 _GROUP_NODES = ("/dev/video[0-9]*", "/dev/dri/render*", "/dev/nvmap", "/dev/nvhost-*", "/dev/i2c-[0-9]*", "/dev/snd/*")
 _RESTART_ARGUS = "sudo systemctl restart nvargus-daemon"
@@ -68,10 +68,12 @@ def camera_part(host: LaunchHost, request: RunRequest) -> LaunchPart:
         raise NotReadyError(missing, hint="is it plugged in?" + f" For a CSI camera: {_RESTART_ARGUS}" * jetson)
     if jetson and not argus:
         text = "the camera service (argus) does not run: only USB cameras will work"
-        return LaunchPart(notices=(Notice(text, _RESTART_ARGUS),))
+        return LaunchPart(notices=(Notice(text=text, hint=_RESTART_ARGUS),))
     if not videos:
         hint = "is the camera connected, and enabled with /opt/nvidia/jetson-io/jetson-io.py?"
-        return LaunchPart(notices=(Notice("the camera service runs, but there is no /dev/video device", hint),))
+        return LaunchPart(
+            notices=(Notice(text="the camera service runs, but there is no /dev/video device", hint=hint),)
+        )
     return LaunchPart()
 
 
@@ -90,8 +92,9 @@ def webcam_part(webcam: Webcam | None) -> LaunchPart:
     return LaunchPart(
         notices=(
             Notice(
-                "`--csi2webcam` does not make a webcam of the CSI camera yet: the container gets the camera itself",
-                by_hand,
+                text="`--csi2webcam` does not make a webcam of the CSI camera yet: "
+                "the container gets the camera itself",
+                hint=by_hand,
             ),
         )
     )
@@ -107,8 +110,8 @@ def docker_socket_part(host: LaunchHost, request: RunRequest) -> LaunchPart:
         raise NotReadyError(
             f"`--docker-socket`: there is no socket {source}", hint="set DOCKER_HOST=unix:///path/to/docker.sock"
         )
-    notice = Notice("`--docker-socket` gives the container root on this host")
-    return LaunchPart(mounts=(Mount(source, _DOCKER_SOCKET, volatile=True),), notices=(notice,))
+    notice = Notice(text="`--docker-socket` gives the container root on this host")
+    return LaunchPart(mounts=(Mount(source=source, target=_DOCKER_SOCKET, volatile=True),), notices=(notice,))
 
 
 def group_part(host: LaunchHost, request: RunRequest) -> LaunchPart:
@@ -128,9 +131,9 @@ def optional_permissions_part(host: LaunchHost) -> LaunchPart:
     """What upstream's `USE_OPTIONAL_PERMISSION_ARGS=true` allows: FUSE mounts and kernel modules."""
     if host.env.get("USE_OPTIONAL_PERMISSION_ARGS", "").lower() != "true":
         return LaunchPart()
-    mounts = (Mount("/lib/modules", "/lib/modules"),) if host.exists("/lib/modules") else ()
+    mounts = (Mount(source="/lib/modules", target="/lib/modules"),) if host.exists("/lib/modules") else ()
     fuse = ("--device", "/dev/fuse") if host.exists("/dev/fuse") else ()
-    return LaunchPart((*fuse, "--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"), mounts)
+    return LaunchPart(argv=(*fuse, "--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"), mounts=mounts)
 
 
 def upload_key_part(host: LaunchHost) -> LaunchPart:
@@ -140,9 +143,9 @@ def upload_key_part(host: LaunchHost) -> LaunchPart:
         return LaunchPart()
     if not host.is_node(key):
         return LaunchPart(
-            notices=(Notice(f"$SCP_UPLOAD_KEY names `{key}`, which is not a file", "unset SCP_UPLOAD_KEY"),)
+            notices=(Notice(text=f"$SCP_UPLOAD_KEY names `{key}`, which is not a file", hint="unset SCP_UPLOAD_KEY"),)
         )
-    return LaunchPart(mounts=(Mount(posixpath.abspath(key), "/root/.ssh/scp_upload_key", readonly=True),))
+    return LaunchPart(mounts=(Mount(source=posixpath.abspath(key), target="/root/.ssh/scp_upload_key", readonly=True),))
 
 
 def _resolution(text: str) -> tuple[str, str, str]:

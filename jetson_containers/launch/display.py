@@ -27,7 +27,7 @@ _PULSE_COOKIE = "/tmp/.pulse-cookie"  # noqa: S108 - a path in the container
 _FAMILY_WILD = 0xFFFF
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CookieFile:
     """The X11 cookie that is written just before the container starts."""
 
@@ -44,12 +44,12 @@ def x11_part(host: LaunchHost, line: RunLine, cache: Path) -> tuple[CookieFile |
     slug = re.sub(r"[^0-9A-Za-z.]+", "-", display).strip("-")
     home = Path(host.env.get("HOME", "/root"))
     source = Path(host.env.get("XAUTHORITY") or home / ".Xauthority")
-    cookie = CookieFile(display, source, cache / f"xauth-{slug}")
-    mounts = [Mount(str(cookie.path), _X11_COOKIE, readonly=True, volatile=True)]
+    cookie = CookieFile(display=display, source=source, path=cache / f"xauth-{slug}")
+    mounts = [Mount(source=str(cookie.path), target=_X11_COOKIE, readonly=True, volatile=True)]
     if host.exists(_X11_SOCKETS):
-        mounts.insert(0, Mount(_X11_SOCKETS, _X11_SOCKETS, volatile=True))
+        mounts.insert(0, Mount(source=_X11_SOCKETS, target=_X11_SOCKETS, volatile=True))
     argv = ("--env", "DISPLAY", "--env", f"XAUTHORITY={_X11_COOKIE}")
-    return cookie, LaunchPart(argv, tuple(mounts), {"DISPLAY": display})
+    return cookie, LaunchPart(argv=argv, mounts=tuple(mounts), env={"DISPLAY": display})
 
 
 def pulse_part(host: LaunchHost, line: RunLine) -> LaunchPart:
@@ -60,12 +60,12 @@ def pulse_part(host: LaunchHost, line: RunLine) -> LaunchPart:
     if not host.is_node(socket):
         return LaunchPart()
     argv: tuple[str, ...] = ("--env", f"PULSE_SERVER=unix:{socket}")
-    mounts: tuple[Mount, ...] = (Mount(socket, socket, volatile=True),)
+    mounts: tuple[Mount, ...] = (Mount(source=socket, target=socket, volatile=True),)
     cookie = f"{host.env.get('HOME', '/root')}/.config/pulse/cookie"
     if host.is_node(cookie):  # the server asks it of every user but its own, so of the container's root as well
         argv += ("--env", f"PULSE_COOKIE={_PULSE_COOKIE}")
-        mounts += (Mount(cookie, _PULSE_COOKIE, readonly=True, volatile=True),)
-    return LaunchPart(argv, mounts)
+        mounts += (Mount(source=cookie, target=_PULSE_COOKIE, readonly=True, volatile=True),)
+    return LaunchPart(argv=argv, mounts=mounts)
 
 
 def write_cookie(cookie: CookieFile) -> Notice | None:
@@ -76,8 +76,8 @@ def write_cookie(cookie: CookieFile) -> Notice | None:
     if entries:
         return None
     return Notice(
-        f"no X11 cookie for display {cookie.display} in {cookie.source}: windows may be refused",
-        "xhost +si:localuser:root",
+        text=f"no X11 cookie for display {cookie.display} in {cookie.source}: windows may be refused",
+        hint="xhost +si:localuser:root",
     )
 
 

@@ -59,7 +59,7 @@ _ALIASES = {"net": "network", "net-alias": "network-alias", "dns-opt": "dns-opti
 _FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})  # Go's strconv.ParseBool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DockerOption:
     """One option. `name` is its long name; `value` is None for a flag without `=`; `known`: it is in our tables."""
 
@@ -84,7 +84,7 @@ class Group:
         return Group(words, (*self.options[:-1], replace(self.options[-1], value=value)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunLine:
     """A parsed line: option groups in the user's order, IMAGE (None: there is none), COMMAND and its arguments."""
 
@@ -159,7 +159,7 @@ def parse(args: Sequence[str], own: Mapping[str, bool] | None = None) -> RunLine
         group = _long(rest, table) if word.startswith("--") else _cluster(rest)
         groups.append(group)
         rest = rest[len(group.words) :]
-    return RunLine(tuple(groups), rest[0] if rest else None, rest[1:])
+    return RunLine(groups=tuple(groups), image=rest[0] if rest else None, command=rest[1:])
 
 
 def _long(rest: Sequence[str], table: Mapping[str, bool]) -> Group:
@@ -167,10 +167,10 @@ def _long(rest: Sequence[str], table: Mapping[str, bool]) -> Group:
     canonical = _ALIASES.get(name, name)
     known = name in table
     if equals:
-        return Group((rest[0],), (DockerOption(canonical, value, known),))
+        return Group((rest[0],), (DockerOption(name=canonical, value=value, known=known),))
     if not (table[name] if known else _guess_valued(rest)):
-        return Group((rest[0],), (DockerOption(canonical, None, known),))
-    return _with_next_word(rest, (), DockerOption(canonical, None, known))
+        return Group((rest[0],), (DockerOption(name=canonical, value=None, known=known),))
+    return _with_next_word(rest, (), DockerOption(name=canonical, value=None, known=known))
 
 
 def _cluster(rest: Sequence[str]) -> Group:
@@ -180,7 +180,7 @@ def _cluster(rest: Sequence[str]) -> Group:
     while letters:
         letter, letters = letters[0], letters[1:]
         name = SHORT.get(letter)
-        option = DockerOption(name or letter, None, known=name is not None)
+        option = DockerOption(name=name or letter, value=None, known=name is not None)
         if len(letters) > 1 and letters.startswith("="):
             return Group((rest[0],), (*before, replace(option, value=letters[1:])))
         if name in FLAGS:

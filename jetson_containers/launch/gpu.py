@@ -40,11 +40,11 @@ def gpu_part(host: LaunchHost, line: RunLine, *, no_gpu: bool) -> tuple[Gpu, Lau
         return Gpu.NONE, _without_gpu(host, line)
     if reason := _users_choice(line):
         return Gpu.USER, LaunchPart(
-            notices=(Notice(f"GPU: as {reason} says", severity=NoticeSeverity.DETAIL), *_doubts(host, line))
+            notices=(Notice(text=f"GPU: as {reason} says", severity=NoticeSeverity.DETAIL), *_doubts(host, line))
         )
     if not host.platform.has_gpu:
         return Gpu.NONE, LaunchPart(
-            notices=(Notice("GPU: none, the platform is CPU only", severity=NoticeSeverity.DETAIL),)
+            notices=(Notice(text="GPU: none, the platform is CPU only", severity=NoticeSeverity.DETAIL),)
         )
     if devices := _cdi_devices(host.capabilities.cdi_devices):
         options = tuple(word for device in devices for word in ("--device", device))
@@ -87,9 +87,9 @@ def _doubts(host: LaunchHost, line: RunLine) -> tuple[Notice, ...]:
     if runtime and host.capabilities.runtimes and runtime not in host.capabilities.runtimes:
         known = ", ".join(host.capabilities.runtimes)
         hint = _REGISTER if runtime == "nvidia" else None
-        return (Notice(f"the engine has no runtime `{runtime}` (it has: {known})", hint),)
+        return (Notice(text=f"the engine has no runtime `{runtime}` (it has: {known})", hint=hint),)
     if line.has("gpus") and _is_csv(host):
-        return (Notice("`--gpus` does not work on this board (csv mode)", "use `--runtime nvidia` instead"),)
+        return (Notice(text="`--gpus` does not work on this board (csv mode)", hint="use `--runtime nvidia` instead"),)
     return ()
 
 
@@ -104,13 +104,15 @@ def _cdi_devices(names: tuple[str, ...]) -> tuple[str, ...]:
 def _with_gpu(host: LaunchHost, line: RunLine, options: tuple[str, ...], how: str) -> LaunchPart:
     capabilities = "compute,utility,graphics" if host.platform.arch is Arch.TEGRA else "all"
     argv = (*options, *_env(line, "NVIDIA_DRIVER_CAPABILITIES", capabilities))
-    return LaunchPart(argv, notices=(Notice(f"GPU: {how}", severity=NoticeSeverity.DETAIL),))
+    return LaunchPart(argv=argv, notices=(Notice(text=f"GPU: {how}", severity=NoticeSeverity.DETAIL),))
 
 
 def _without_gpu(host: LaunchHost, line: RunLine) -> LaunchPart:
     """Keep the GPU out also where the nvidia runtime is the engine's default and the image asks for all of it."""
     hidden = _env(line, "NVIDIA_VISIBLE_DEVICES", "void") if "nvidia" in host.capabilities.runtimes else ()
-    return LaunchPart(hidden, notices=(Notice("GPU: none, as `--no-gpu` says", severity=NoticeSeverity.DETAIL),))
+    return LaunchPart(
+        argv=hidden, notices=(Notice(text="GPU: none, as `--no-gpu` says", severity=NoticeSeverity.DETAIL),)
+    )
 
 
 def _missing(host: LaunchHost) -> Notice:
@@ -118,7 +120,9 @@ def _missing(host: LaunchHost) -> Notice:
     if _is_csv(host) and _has_hook(host):
         text += ", and `--gpus` does not work on this board"
     has_tool = host.exists("/usr/bin/nvidia-ctk")
-    return Notice(text, f"{_REGISTER}; `--no-gpu` if none is wanted" if has_tool else f"{_INSTALL}, then {_REGISTER}")
+    return Notice(
+        text=text, hint=f"{_REGISTER}; `--no-gpu` if none is wanted" if has_tool else f"{_INSTALL}, then {_REGISTER}"
+    )
 
 
 def _is_csv(host: LaunchHost) -> bool:

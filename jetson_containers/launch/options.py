@@ -43,7 +43,7 @@ class Webcam:
     output: str = "1280x720@30"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunRequest:
     """A command line of `run`, taken apart. `line` is what docker gets of it, before secrets are taken out."""
 
@@ -88,13 +88,13 @@ def is_bare(image: str) -> bool:
 def parse(args: Sequence[str]) -> RunRequest:
     """Tell our options from docker's. Ours count only before IMAGE and before `--`. Raises UsageError."""
     whole = docker_options.parse(args, {**OWN, **GLOBAL})
-    mine = docker_options.RunLine(tuple(group for group in whole.groups if _is_ours(group)))
+    mine = docker_options.RunLine(groups=tuple(group for group in whole.groups if _is_ours(group)))
     theirs = tuple(group for group in whole.groups if not _is_ours(group))
     data = mine.last("data")
     if data == "":
         raise UsageError("`--data` needs a directory", hint="for instance `--data ~/data`")
     return RunRequest(
-        docker_options.RunLine(theirs, whole.image, whole.command),
+        line=docker_options.RunLine(groups=theirs, image=whole.image, command=whole.command),
         dry_run=mine.is_on("dry-run"),
         no_gpu=mine.is_on("no-gpu"),
         camera=mine.is_on("camera"),
@@ -119,7 +119,7 @@ def hide_secrets(line: RunLine) -> tuple[RunLine, dict[str, str]]:
             if option.name == "env" and not equals:
                 hidden.pop(name, None)  # `-e NAME` after `-e NAME=secret`: docker's last one wins
             groups.append(group)
-    return docker_options.RunLine(tuple(groups), line.image, line.command), hidden
+    return docker_options.RunLine(groups=tuple(groups), image=line.image, command=line.command), hidden
 
 
 def _is_ours(group: Group) -> bool:

@@ -22,7 +22,7 @@ class NoticeSeverity(enum.Enum):
     DETAIL = "detail"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Notice:
     """Something the user should know about the command; never contains a secret."""
 
@@ -31,7 +31,7 @@ class Notice:
     severity: NoticeSeverity = NoticeSeverity.WARNING
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mount:
     """A host path inside the container.
 
@@ -57,7 +57,7 @@ class Mount:
         return f"{self.source} -> {self.target}" + " (read-only)" * self.readonly
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LaunchPart:
     """What one step adds: options, mounts, variables for docker's environment, notices."""
 
@@ -67,7 +67,7 @@ class LaunchPart:
     notices: tuple[Notice, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LaunchHost:
     """What the steps may look at. `root` is "/" or a folder of captured files; argv always names the real path."""
 

@@ -57,10 +57,10 @@ class Files:
 
     def folder(self, path: Path, shared: Mapping[str, Path] | None = None) -> Folder:
         """One package directory; `shared` are the files it shares with others, by their path in a build context."""
-        return Folder(path, self, shared or {})
+        return Folder(path=path, files=self, shared=shared or {})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Folder:
     """A package directory: its files and scripts, those that it shares with others included."""
 
@@ -104,7 +104,7 @@ class Folder:
         return self._by_name.get(words[0].rpartition("/")[2]) if words else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Text:
     """A Dockerfile, parsed. `steps_of` gives what a RUN does."""
 
@@ -125,7 +125,7 @@ class Text:
     def steps_of(self, run: Instruction) -> list[Step]:
         """The commands of a RUN with their lines, and those of the scripts it starts."""
         if run.arguments.startswith("["):
-            commands: tuple[Command, ...] = (shell.Command(run.words, run.line, run.end),)
+            commands: tuple[Command, ...] = (shell.Command(words=run.words, line=run.line, end=run.end),)
         else:
             commands = shell.commands(self._shell_text(run), run.line)
         return self.folder.expand(commands, self.path)

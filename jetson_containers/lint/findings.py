@@ -19,7 +19,7 @@ class LintSeverity(enum.Enum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LintRule:
     """One thing that is checked. `remedy` is what to do about a finding, unless the finding knows better."""
 
@@ -29,7 +29,7 @@ class LintRule:
     remedy: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LintFinding:
     """One place that breaks a rule. `line` is 1-based, 0 for a whole file; `end` is the last line it is about."""
 
@@ -50,7 +50,7 @@ class LintFinding:
 
 def _rules(severity: LintSeverity, *rows: tuple[str, str, str]) -> Iterator[tuple[str, LintRule]]:
     for name, summary, remedy in rows:
-        yield name, LintRule(name, severity, summary, remedy)
+        yield name, LintRule(id=name, severity=severity, summary=summary, remedy=remedy)
 
 
 _PIN_HINT = "name what is wanted exactly, so that tomorrow's build is today's"
@@ -105,14 +105,22 @@ RULES: dict[str, LintRule] = dict(
 def finding(rule: str, file: Path, line: int, message: str, *, remedy: str = "", end: int = 0) -> LintFinding:
     """Make a finding of a rule. Raises KeyError for a rule that does not exist."""
     known = RULES[rule]
-    return LintFinding(file, line, rule, known.severity, message, remedy or known.remedy, end or line)
+    return LintFinding(
+        file=file,
+        line=line,
+        rule=rule,
+        severity=known.severity,
+        message=message,
+        remedy=remedy or known.remedy,
+        end=end or line,
+    )
 
 
 _COMMENT = re.compile(r"(?:^|\s)#\s*lint:\s*(\S*)[ \t]*(.*?)\s*$")
 NOT_DECLINED = frozenset({"suppression", "suppression-unused", "recipe-broken"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Suppression:
     """`# lint: RULE reason`, on one of the lines a finding is about or in the comments right above them."""
 
@@ -136,7 +144,7 @@ def suppressions(text: str) -> tuple[Suppression, ...]:
         return ()
     lines = text.splitlines()
     return tuple(
-        Suppression(number, match[1], match[2], _next_line(lines, number))
+        Suppression(line=number, rule=match[1], reason=match[2], below=_next_line(lines, number))
         for number, line in enumerate(lines, start=1)
         if (match := _COMMENT.search(line))
     )

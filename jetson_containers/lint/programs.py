@@ -74,7 +74,7 @@ class Programs:
         """
         folder = self.files.folder(package.path, rules_shared.shared_of([package]))
         path = package.path / dockerfile
-        text = Text(path, self.files.text(path), folder)
+        text = Text(path=path, text=self.files.text(path), folder=folder)
         brought = set(_WORD.findall(" ".join(package.build_args.values())))
         calls: dict[str, int] = {}
         if path.suffix == ".j2":

@@ -23,7 +23,7 @@ from jetson_containers.plan import keys
 from jetson_containers.platforms import detect
 from jetson_containers.platforms.target import SUPPORTED_TARGETS
 from jetson_containers.recipes import templating
-from jetson_containers.recipes.catalog import load
+from jetson_containers.recipes.catalog import load_each
 from jetson_containers.recipes.files import LARGEST, is_file, read_text
 from jetson_containers.recipes.package import read_directory, render
 from jetson_containers.recipes.tree import scan
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["RULES", "LintFinding", "LintSeverity", "Report", "lint"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """All findings, sorted by file and line; `notices` say what could not be checked."""
 
@@ -66,7 +66,7 @@ def lint(
     `targets` are the platforms whose closures are checked. Raises NothingMatchedError, ConfigError for a tree that
     is not there, TargetError.
     """
-    catalogs = {target: load(trees, detect.parse_target(target)) for target in targets}
+    catalogs = dict(zip(targets, load_each(trees, map(detect.parse_target, targets)), strict=True))
     wanted = _selected(trees, catalogs.values(), patterns)
     files = Files()
     members = _by_folder(wanted, catalogs.values())
@@ -92,7 +92,7 @@ def lint(
         for path, text in files.texts.items()
         if path in shared or any(path.is_relative_to(folder) for folder in wanted)
     }
-    return Report(tuple(settle(found, mine)), len(wanted), notices)
+    return Report(findings=tuple(settle(found, mine)), packages=len(wanted), notices=notices)
 
 
 def _everything(catalogs: Iterable[Catalog]) -> list[Package]:
@@ -190,7 +190,7 @@ def _dockerfiles(
         text = folder.files.text(path)
         if name.endswith(".j2"):
             text = _rendered(text, owner, path)
-        yield Text(path, text, folder), kept, off
+        yield Text(path=path, text=text, folder=folder), kept, off
 
 
 def _rendered(text: str, package: Package, path: Path) -> str:

@@ -18,7 +18,7 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
 _FUNCTION = re.compile(r"(?:function\s+)?([\w.-]+)\s*\(\s*\)\s*|function\s+([\w.-]+)\s+(?=\{)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """One simple command. `before` is the operator that leads to it; `assignments` stand before its first word."""
 
@@ -40,7 +40,7 @@ class Command:
         return self.words[0].rpartition("/")[2] if self.words else ""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Reader:
     text: str
     line: int
@@ -125,7 +125,7 @@ class _Reader:
 
     def _inner(self, text: str, offset: int) -> None:
         line = self.line + self.text.count("\n", self.at, offset)
-        self.commands += _Reader(text, line, self._scope(), before="$(").read()
+        self.commands += _Reader(text=text, line=line, function=self._scope(), before="$(").read()
 
     def _is_redirect(self) -> bool:
         found = _REDIRECT.match(self.text, self.at)
@@ -220,21 +220,30 @@ class _Reader:
         if words[:1] == ["}"]:
             if self.scopes:
                 self.scopes.pop()
-            self.commands.append(Command(("}",), self.start or self.line, self.line, ";", operator, scope))
+            self.commands.append(
+                Command(
+                    words=("}",),
+                    line=self.start or self.line,
+                    end=self.line,
+                    before=";",
+                    after=operator,
+                    function=scope,
+                )
+            )
             return
         assigned = 0
         while assigned < len(words) and _ASSIGNMENT.match(words[assigned]):
             assigned += 1
         self.commands.append(
             Command(
-                tuple(words[assigned:]),
-                self.start or self.line,
-                self.line,
-                self.before,
-                operator,
-                scope,
-                tuple(words[:assigned]),
-                tuple(self.outputs),
+                words=tuple(words[assigned:]),
+                line=self.start or self.line,
+                end=self.line,
+                before=self.before,
+                after=operator,
+                function=scope,
+                assignments=tuple(words[:assigned]),
+                outputs=tuple(self.outputs),
                 opens="{" in leading,
                 tested=bool(leading & {"if", "elif", "while", "until", "!"}),
             )
@@ -243,7 +252,7 @@ class _Reader:
 
 def commands(text: str, line: int = 1) -> tuple[Command, ...]:
     """Read shell text that begins on `line`. Never fails: what is not a shell gives commands that match no rule."""
-    return tuple(command for command in _Reader(text, line).read() if command.words or command.assignments)
+    return tuple(command for command in _Reader(text=text, line=line).read() if command.words or command.assignments)
 
 
 def assignments(found: tuple[Command, ...]) -> dict[str, list[str]]:

@@ -48,13 +48,17 @@ QUESTIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class BenchOptions:
-    """How much to measure. `input_tokens` is about how long our own prompts are made; `prompts` are a user's."""
+    """How much to measure, and where the rows go: `as_csv` to stdout, `save` to a file.
+
+    `input_tokens` is about how long the built-in prompts are; `prompts` are the user's own.
+    """
 
     prompts: tuple[str, ...] = ()
     input_tokens: int = 128
     output_tokens: int = 128
     count: int = 3  # measured prompts, after one that warms up
-    csv: Path | None = None
+    as_csv: bool = False
+    save: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +105,8 @@ def bench(
     Raises as `prepare`; StepError when nothing could be measured, UsageError for a file that rows cannot go into,
     before anything is done.
     """
-    if options.csv and not dry_run:
-        append_csv(options.csv, ())
+    if options.save and not dry_run:
+        append_csv(options.save, ())
     if dry_run:
         decision = prepare.plan(request, context)
         service = decision.service(ServeOptions(port=8080, threads=request.threads))
@@ -113,9 +117,9 @@ def bench(
     with open_session(prepared, context, threads=request.threads) as session:
         rows = _measure(decision, session, options, context)
         memory = session.memory.peak
-    if options.csv:
-        append_csv(options.csv, rows)
-        context.console.info(f"written to {options.csv}")
+    if options.save:
+        append_csv(options.save, rows)
+        context.console.info(f"written to {options.save}")
     return BenchReport(
         model=decision.model.name,
         runtime=decision.runtime.name,

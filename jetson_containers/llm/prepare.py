@@ -92,6 +92,8 @@ def look_up(request: LlmRequest, context: LlmContext, *, dry_run: bool) -> Findi
 
 
 def _decided(request: LlmRequest, context: LlmContext, goal: Goal, *, dry_run: bool) -> Decision:
+    model, quantization = lookup.split_quantization(request.model, request.quantization)
+    request = replace(request, model=model, quantization=quantization)
     decision = decide(request, look_up(request, context, dry_run=dry_run), goal)
     for what, why in decision.warnings:
         context.console.warning(what, why)

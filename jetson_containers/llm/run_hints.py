@@ -41,7 +41,7 @@ def with_hints(launch: Launch, line: RunLine) -> Launch:
     if "git clone https://huggingface.co/" in text:
         notices.append(
             Notice(
-                "`git clone` of a model needs git-lfs in the image, and fetches everything twice; "
+                text="`git clone` of a model needs git-lfs in the image, and fetches everything twice; "
                 "`huggingface-downloader ORG/MODEL` prints where it put the model",
                 severity=NoticeSeverity.INFO,
             )
@@ -49,7 +49,7 @@ def with_hints(launch: Launch, line: RunLine) -> Launch:
     if re.search(r"\bln -\w+ \$\(huggingface-downloader", text):
         notices.append(
             Notice(
-                "`ln` succeeds even if the download in `$(…)` failed; check the output of huggingface-downloader",
+                text="`ln` succeeds even if the download in `$(…)` failed; check the output of huggingface-downloader",
                 severity=NoticeSeverity.INFO,
             )
         )
@@ -70,23 +70,23 @@ def _mlc(image: str, text: str) -> list[Notice]:
     if old is False and _OLD_BUILD.search(text):
         found.append(
             Notice(
-                "this image has the newer MLC: `mlc_llm convert_weight`, `gen_config` and `compile` replaced "
+                text="this image has the newer MLC: `mlc_llm convert_weight`, `gen_config` and `compile` replaced "
                 "`python3 -m mlc_llm.build`",
-                f"`{_as_llm(text)}` does what was meant",
+                hint=f"`{_as_llm(text)}` does what was meant",
             )
         )
     if old is True and _NEW_COMMAND.search(text):
         found.append(
             Notice(
-                "this image has the MLC of JetPack 5: `python3 -m mlc_llm.build` does all three steps there",
-                f"`{_as_llm(text)}` does what was meant",
+                text="this image has the MLC of JetPack 5: `python3 -m mlc_llm.build` does all three steps there",
+                hint=f"`{_as_llm(text)}` does what was meant",
             )
         )
     if old is not True and (spelling := _OLD_SPELLING.search(text)):
         found.append(
             Notice(
-                f"`{spelling[1]}` is an older spelling that MLC refuses now",
-                f"use `{_today(spelling[1])}`",
+                text=f"`{spelling[1]}` is an older spelling that MLC refuses now",
+                hint=f"use `{_today(spelling[1])}`",
             )
         )
     return found
@@ -140,8 +140,8 @@ def _relative(line: RunLine, text: str) -> list[Notice]:
         return []
     return [
         Notice(
-            f"`{found[1]}` is relative to the container's working directory and is lost with the container",
-            "use `--workdir /data/models/mlc` before the image to keep it",
+            text=f"`{found[1]}` is relative to the container's working directory and is lost with the container",
+            hint="use `--workdir /data/models/mlc` before the image to keep it",
         )
     ]
 
@@ -152,5 +152,5 @@ def _links(text: str, data: Path) -> list[Notice]:
     for match in _LINK.finditer(text):
         path = data / match[1].removeprefix("/data/")
         if os.path.lexists(path) and not match[1].endswith("/"):
-            found.append(Notice(f"{path} exists already, and `ln -s` does not replace it", "use `ln -sfn`"))
+            found.append(Notice(text=f"{path} exists already, and `ln -s` does not replace it", hint="use `ln -sfn`"))
     return found

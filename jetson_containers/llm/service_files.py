@@ -68,7 +68,7 @@ class _Options:
 
 def _mount(volume: str) -> Mount:
     source, target, *flags = volume.split(":")
-    return Mount(source, target, readonly="ro" in flags)
+    return Mount(source=source, target=target, readonly="ro" in flags)
 
 
 def _compose(options: _Options, planned: Launch, key_env: str, key_name: str) -> str:

@@ -38,7 +38,7 @@ _DEFINITION = re.compile(r"(?:Dockerfile.*|config\.(?:ya?ml|json|py)|README.*|\.
 _REMOTE = re.compile(r"(?:https?|git|ssh|ftp)://|git@", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ContextFile:
     """One file of a build context. `path` is relative, with `/`; `content` is the hash of its bytes or link target."""
 
@@ -184,7 +184,7 @@ def _check_size(sizes: Mapping[str, int], root: Path) -> None:
 def _with_added(entries: _Listing, added: Mapping[str, str], shared: Mapping[str, Path]) -> _Listing:
     if not added and not shared:
         return entries
-    made = {name: ContextFile(name, executable=False, content=_text_digest(text)) for name, text in added.items()}
+    made = {name: ContextFile(path=name, executable=False, content=_text_digest(text)) for name, text in added.items()}
     kept = [entry for entry in entries if entry[0] not in added]
     kept += [entry for name, file in shared.items() for entry in _shared_entry(name, file)]
     return sorted([*kept, *((name, functools.partial(_same, file)) for name, file in made.items())], key=_name)
@@ -323,12 +323,12 @@ def _entry(root: Path, name: str, path: Path) -> ContextFile:
         target = path.resolve()
         inside = target.is_file() and target.is_relative_to(root.resolve())
         link = "link:" + os.readlink(path)  # noqa: PTH115 - Path.readlink would normalize it
-        return ContextFile(name, executable=False, content=f"{link} {_file_digest(target)}" if inside else link)
+        return ContextFile(path=name, executable=False, content=f"{link} {_file_digest(target)}" if inside else link)
     return _read(name, path)
 
 
 def _read(name: str, path: Path) -> ContextFile:
-    return ContextFile(name, executable=bool(path.stat().st_mode & 0o100), content=_file_digest(path))
+    return ContextFile(path=name, executable=bool(path.stat().st_mode & 0o100), content=_file_digest(path))
 
 
 def _file_digest(path: Path) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LAYERS", "Stage", "StageKind", "StageState", "stage_image"]  # and all defined here
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildPlan:
     """What one request needs, in build order. `final` is the image name the user gets."""
 
@@ -66,7 +66,7 @@ class BuildPlan:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanOptions:
     """What a user may change of a plan."""
 
@@ -183,12 +183,15 @@ def multiple_json(
 def describe(plan: BuildPlan) -> list[str]:
     """Write a plan for people: a table of its stages and a summary."""
     numbers = {stage.key: str(number) for number, stage in enumerate(plan.stages, start=1)}
-    rows = [("#", "package", "kind", "state", "key", "layers", "needs")]
+    rows: list[tuple[str, ...]] = [("#", "package", "kind", "state", "key", "layers", "needs")]
     for stage in plan.stages:
         state = stage.state.value if stage.needed else "not needed"
         needs = " ".join(numbers[key] for key in stage.depends) or "base"
         key = stage.key.removeprefix("sha256:")[:12]
         rows.append((numbers[stage.key], stage.package, stage.kind.value, state, key, str(stage.layers), needs))
+    if len({stage.tree for stage in plan.stages}) > 1:
+        trees = ("tree", *(stage.tree for stage in plan.stages))
+        rows = [(*row, tree) for row, tree in zip(rows, trees, strict=True)]
     return [*columns(rows), "", *_summary(plan)]
 
 

@@ -170,7 +170,7 @@ class Planner:
         return self.stages.setdefault(stage.key, stage)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Part:
     """One Dockerfile of a package, rendered: the one that installs, or the one that compiles."""
 
@@ -188,7 +188,9 @@ def _part(package: Package, kind: StageKind, file: str, platform: Platform) -> _
     layers = inject.layer_count(text, path)
     if kind is StageKind.ARTIFACT:
         text = inject.render_artifact(text, path)
-    return _Part(package, kind, path, text, inject.declared_args(text, path), layers)
+    return _Part(
+        package=package, kind=kind, path=path, text=text, declared=inject.declared_args(text, path), layers=layers
+    )
 
 
 def recipe_text(package: Package, path: Path, platform: Platform) -> str:

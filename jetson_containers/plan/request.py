@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jetson_containers.resolver.solve import Resolution
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What the user asked to build."""
 
@@ -42,7 +42,7 @@ class PlanFailure:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Assembly:
     """Plans that can be run, and the requests that cannot be planned."""
 
@@ -64,7 +64,7 @@ def assemble(
     Raises what the resolver and the plan raise; with `multiple` a package that cannot be planned becomes a
     `PlanFailure` with its reason instead.
     """
-    catalog = catalog_for(platform)
+    catalog = catalog_for(platform.require_known())
     packages, skip = (tuple(map(catalog.spelled, names)) for names in (request.packages, request.skip))
     request = replace(request, packages=packages, skip=skip)
     if not request.multiple:
@@ -72,7 +72,7 @@ def assemble(
             raise UsageError("no package was named", hint="`./build.sh llama_cpp`; `jetson-containers list` shows all")
         chain = _plan(catalog, request.packages, request, options, base_digest)
         notices = plan.check_build_args((chain,), options.build_args)
-        return Assembly(platform, (_noted(chain, notices),))
+        return Assembly(platform=platform, plans=(_noted(chain, notices),))
     plans, errors = [], []
     with keys.remembering():
         for package in _matching(catalog, request):
@@ -81,7 +81,9 @@ def assemble(
             except JetsonError as error:
                 errors.append(PlanFailure(package.name, error.message))
     notices = plan.check_build_args(plans, options.build_args)
-    return Assembly(platform, (*(_noted(item, notices) for item in plans[:1]), *plans[1:]), tuple(errors))
+    return Assembly(
+        platform=platform, plans=(*(_noted(item, notices) for item in plans[:1]), *plans[1:]), errors=tuple(errors)
+    )
 
 
 def _noted(made: BuildPlan, notices: Sequence[str]) -> BuildPlan:

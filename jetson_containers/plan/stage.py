@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.package import Package
 
 MAX_LAYERS = 125  # overlay2 stacks no more; BuildKit builds deeper images that then do not run
+BUILT_IN_TREE = "built-in"
 
 
 class StageKind(enum.Enum):
@@ -34,7 +35,7 @@ class StageState(enum.Enum):
     PULL = "pull"  # an image with this key is in a registry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """One image to build. `key` is `sha256:<hex>`; `image` is its name under `jetson-containers/stage`.
 
@@ -59,6 +60,11 @@ class Stage:
     needed: bool = True
     source: str = ""
 
+    @property
+    def tree(self) -> str:
+        """The package tree that its definition comes from."""
+        return tree_of(self.definition)
+
     def to_json(self) -> dict[str, Any]:
         """One stage for `build --dry-run --json`."""
         return {
@@ -71,7 +77,13 @@ class Stage:
             "state": self.state.value,
             "layers": self.layers,
             "needed": self.needed,
+            "tree": self.tree,
         }
+
+
+def tree_of(package: Package | None) -> str:
+    """The package tree that a package comes from, for people: a directory, or `built-in`."""
+    return (package.further_tree if package else "") or BUILT_IN_TREE
 
 
 def stage_image(package: str, key: str) -> str:

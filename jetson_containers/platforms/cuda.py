@@ -25,7 +25,7 @@ class Runs(enum.Enum):
     NOT = "not"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class L4TClass:
     """A group of L4T releases whose images run on each other's hosts; the fields are explained in compat.yaml."""
 

@@ -88,8 +88,8 @@ def _repeats(parts: Parts, host: HostFacts) -> bool:
 def _of_host(host: HostFacts, parts: Parts) -> Platform:
     notices = list(host.notices)
     if host.l4t is not None:
-        row = known(host.l4t, host.l4t_origin, notices)
-        base = _of_release(host.l4t, row, host.l4t_origin)
+        row, unknown = known(host.l4t, host.l4t_origin, notices)
+        base = _of_release(host.l4t, row, host.l4t_origin, unknown)
         if host.machine != "aarch64":
             raise TargetError(
                 f"{host.l4t_origin} says L4T {host.l4t}, but this machine is {host.machine}",
@@ -98,7 +98,7 @@ def _of_host(host: HostFacts, parts: Parts) -> Platform:
         if host.soc and host.soc not in row.socs:
             notices.append(f"L4T {row.l4t} is not known to run on {tables.socs()[host.soc]['name']}")
         base = _host_distro(base, host, row, notices)
-    elif host.soc:
+    elif host.soc and not tables.soc_arch(host.soc):
         raise TargetError(
             f"this is a Jetson ({host.model or host.soc}), but nothing says which L4T release it runs: "
             "/etc/nv_tegra_release is missing and nvidia-l4t-core is not installed",
@@ -109,11 +109,17 @@ def _of_host(host: HostFacts, parts: Parts) -> Platform:
     described = replace(base, soc=host.soc, board=host.board, memory=host.memory, host=_report(host))
     origins = {
         **base.origins,
-        "soc": "/proc/device-tree/compatible" if host.soc else "not a Jetson",
+        "soc": _soc_origin(host),
         "board": host.board_origin or ("not in the table" if host.soc else "not a Jetson"),
         "memory": "/proc/meminfo" if host.memory else "unknown",
     }
     return overrides.apply(replace(described, origins=origins, notices=tuple(notices)), parts)
+
+
+def _soc_origin(host: HostFacts) -> str:
+    if host.soc is None:
+        return "not a Jetson"
+    return host.board_origin if tables.soc_arch(host.soc) else "/proc/device-tree/compatible"
 
 
 def _host_distro(base: Platform, host: HostFacts, row: Release, notices: list[str]) -> Platform:
@@ -166,7 +172,7 @@ def _cross(parts: Parts, problem: tuple[str, ...] = ()) -> Platform:
     asked = of_parts(parts, notices)
     if asked:
         _check_arch(parts, asked.row)
-        base = _of_release(asked.l4t, asked.row, asked.origin)
+        base = _of_release(asked.l4t, asked.row, asked.origin, asked.unknown)
     else:
         base = _generic(*_asked_arch(parts), tables.default_cuda(), "default")
     if parts.board:
@@ -185,6 +191,11 @@ def _check_arch(parts: Parts, row: Release) -> None:
 
 def _asked_arch(parts: Parts) -> tuple[Arch, str]:
     asked = parts.arch
+    own = tables.soc_arch(tables.boards()[parts.board.value].soc) if parts.board else None
+    if parts.board and own:
+        if asked and asked.value not in {own, "aarch64"}:
+            raise conflict(asked, parts.board, f"it runs the {own} user space", hint=f"leave out `{asked.text}`")
+        return Arch(own), parts.board.place
     if asked is None:
         return Arch.X86_64, "default of a target that names no machine"
     if asked.value == "tegra":
@@ -198,12 +209,14 @@ def _asked_arch(parts: Parts) -> tuple[Arch, str]:
 
 def _with_board(base: Platform, parts: Parts) -> Platform:
     part = parts.board
-    if part is None or base.l4t is None:
+    if part is None:
         return base
     board = tables.boards()[part.value]
-    if board.l4t and not board.boots(base.l4t):
+    runs = tables.listing(board.l4t) or (tables.soc_arch(board.soc) and "without L4T")
+    if base.l4t and runs and not board.boots(base.l4t):
         other = parts.l4t or parts.jetpack or part
-        raise conflict(part, other, f"{board.name} does not run L4T {base.l4t}; it runs {tables.listing(board.l4t)}")
+        why = f"{board.name} does not run L4T {base.l4t}; it runs {runs}"
+        raise conflict(part, other, why, hint="leave one of them out")
     memory, what = (board.visible << 20, "visible") if board.visible else (board.memory << 30, "nominal")
     origins = {"soc": part.place, "board": part.place, "memory": f"{what} memory of {board.id}"}
     return replace(base, soc=board.soc, board=board.id, memory=memory, origins={**base.origins, **origins})
@@ -212,14 +225,15 @@ def _with_board(base: Platform, parts: Parts) -> Platform:
 # Either way ---------------------------------------------------------------------------------------------------------
 
 
-def _of_release(l4t: Version, row: Release, origin: str) -> Platform:
+def _of_release(l4t: Version, row: Release, origin: str, unknown: str = "") -> Platform:
     table = f"table, L4T {row.l4t}"
     names = ("jetpack", "arch", "cuda", "driver_cuda", "distro", "distro_version", "sm")
     python = tables.distro_row("ubuntu", row.ubuntu, table)["python"]
     return Platform(
         arch=Arch(row.arch),
         l4t=l4t,
-        jetpack=row.jetpack,
+        jetpack=None if unknown else row.jetpack,
+        unknown=unknown,
         cuda=row.cuda,
         driver_cuda=row.driver_cuda,
         python=Version(python),

@@ -29,7 +29,7 @@ MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64"
 ELSEWHERE = "name the platform yourself: --target r36.4.3, --target x86_64,cu128, --target x86_64,cpu …"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HostFacts:
     """A machine. `memory` is MemTotal in bytes; `toolkit` (the host's own CUDA) is only ever reported."""
 
@@ -119,11 +119,11 @@ def _l4t(root: Path) -> tuple[Version | None, str]:
     """L4T release and the file that says so; (None, "") on a machine that runs none."""
     path = root / "etc/nv_tegra_release"
     text = _text(path)
-    if text is not None:
+    if text is not None and text.strip():
         return _parse_release_file(path, text), "/etc/nv_tegra_release"
     package = _dpkg_version(root / "var/lib/dpkg/status", "nvidia-l4t-core")
     if package is None:
-        return None, ""
+        return (None, "") if text is None else (_parse_release_file(path, text), "")  # empty: which is said
     match = re.match(r"(\d+\.\d+(?:\.\d+)?)(?:-|$)", package)
     if not match:
         raise TargetError(
@@ -173,7 +173,7 @@ def _device_tree(root: Path, name: str) -> tuple[str, ...]:
 def _soc(compatible: Iterable[str]) -> str | None:
     if not any("tegra" in name for name in compatible):
         return None  # spares other machines the reading of the table
-    by_name = {row["compatible"]: soc for soc, row in tables.socs().items()}
+    by_name = {row["compatible"]: soc for soc, row in tables.socs().items() if "compatible" in row}
     return next((by_name[name] for name in compatible if name in by_name), None)
 
 
@@ -182,7 +182,7 @@ def _find_board(
 ) -> tuple[Board | None, str]:
     """Find the module: part numbers first, then names that several modules share, told apart by memory."""
     if soc is None:
-        return None, ""
+        return _of_product_name(root)
     by_module = {module: board for board in tables.boards().values() for module in board.modules}
     for module in re.findall(r"p\d{4}-\d{4}", " ".join(compatible)):
         if module in by_module:
@@ -193,6 +193,17 @@ def _find_board(
     shared = [board for board in tables.boards().values() if board.soc == soc and _named(board, compatible, model)]
     board = _by_memory(shared, memory)
     return board, f"/proc/device-tree/model: {model}, and the size of the memory" if board else ""
+
+
+def _of_product_name(root: Path) -> tuple[Board | None, str]:
+    """A board without L4T, by what its firmware calls it: `NVIDIA_DGX_Spark`."""
+    path = "sys/class/dmi/id/product_name"
+    name = re.sub(r"[\s_]+", " ", (_text(root / path) or "")[:200]).strip().lower()
+    if not name.startswith("nvidia"):
+        return None, ""
+    found = (each for each in tables.boards().values() if name in (model.lower() for model in each.model))
+    board = next((each for each in found if tables.soc_arch(each.soc)), None)
+    return board, f"/{path}" if board else ""
 
 
 def _boot_modules(root: Path) -> list[str]:

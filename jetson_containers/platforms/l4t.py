@@ -1,7 +1,8 @@
 """Which L4T release is meant: by number, JetPack or board, known or not.
 
-An unknown point release counts as the nearest lower one of its major.minor, else of its major, and it is said so; an
-unknown major is an error, never a guess (JC PR#1741, JC#787, JC#654, JC#1539).
+An unknown point release counts as the nearest lower one of its major.minor, else of its major, and it is said so. An
+unknown major is never a guess (JC PR#1741, JC#787, JC#654, JC#1539): the newest known release stands in for it where
+packages are listed and images run by name, and `Platform.require_known` refuses what would depend on it.
 """
 
 from __future__ import annotations
@@ -13,36 +14,51 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from jetson_containers.core.errors import TargetError
+from jetson_containers.core.versions import pep440
 from jetson_containers.platforms import tables, target
 
 if TYPE_CHECKING:
-    from jetson_containers.platforms.tables import Release
+    from jetson_containers.platforms.tables import Board, Release
     from jetson_containers.platforms.target import Parts, TargetPart
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A release that was asked for: its own number, the row that stands for it, and who asked."""
+    """A release that was asked for: its own number, the row that stands for it, who asked, and `Platform.unknown`."""
 
     l4t: Version
     row: Release
     origin: str
+    unknown: str = ""
 
 
-def known(version: Version, origin: str, notices: list[str]) -> Release:
-    """Find the row that stands for a release. Raises TargetError where none of its major is as old."""
+def known(version: Version, origin: str, notices: list[str]) -> tuple[Release, str]:
+    """Find the row that stands for a release, and why it is only a stand-in (empty where it is not).
+
+    Raises TargetError for a release older than all that are known of its major.
+    """
     row = tables.release_for(version)
     if row is None:
-        same = [row.l4t for row in tables.releases() if row.l4t.major == version.major]
-        majors = sorted({row.l4t.major for row in tables.releases()})
-        raise TargetError(
-            f"L4T {version} is not known, and no older {version.major}.x either (from {origin})",
-            details=(f"known: {tables.listing(same or [f'{major}.x' for major in majors])}",),
-            hint="a newer jetson-containers may know it; or name a known one: --target r36.4.3",
-        )
+        return _stand_in(version, origin, notices)
     if row.l4t != version:
         notices.append(f"L4T {version} (from {origin}) is not in the table: treated as {row.l4t}, the nearest lower")
-    return row
+    return row, ""
+
+
+def _stand_in(version: Version, origin: str, notices: list[str]) -> tuple[Release, str]:
+    """The release nearest to a major that no table holds: the newest of all, or the oldest."""
+    same = [row.l4t for row in tables.releases() if row.l4t.major == version.major]
+    if same:
+        raise TargetError(
+            f"L4T {version} is not known, and no older {version.major}.x either (from {origin})",
+            details=(f"known: {tables.listing(same)}",),
+            hint=f"name a known one: --target r{same[-1]}",
+        )
+    general = [row for row in tables.releases() if row.status == "released"]
+    row = next((row for row in general if row.l4t < version), general[-1])
+    why = f"L4T {version} is not known, and no other {version.major}.x either (from {origin})"
+    notices.append(f"{why}: shown as for L4T {row.l4t}; what depends on it needs --target")
+    return row, why
 
 
 def of_parts(parts: Parts, notices: list[str]) -> Asked | None:
@@ -51,8 +67,10 @@ def of_parts(parts: Parts, notices: list[str]) -> Asked | None:
         return _of_number(parts.l4t, parts.jetpack, notices)
     if parts.jetpack:
         row = _of_jetpack(parts.jetpack, parts, notices)
-        return Asked(row.l4t, row, parts.jetpack.place)
-    return _of_board(parts.board) if parts.board else None
+        return Asked(l4t=row.l4t, row=row, origin=parts.jetpack.place)
+    if parts.board is None or tables.soc_arch(tables.boards()[parts.board.value].soc):
+        return None
+    return _of_board(parts.board)
 
 
 def same_jetpack(one: str | None, other: str | None) -> bool:
@@ -62,10 +80,10 @@ def same_jetpack(one: str | None, other: str | None) -> bool:
 
 def _of_number(part: TargetPart, jetpack: TargetPart | None, notices: list[str]) -> Asked:
     version = _complete(part, notices)
-    row = known(version, part.place, notices)
+    row, unknown = known(version, part.place, notices)
     if jetpack and not same_jetpack(row.jetpack, jetpack.value):
         raise target.conflict(part, jetpack, f"L4T {version} is JetPack {row.jetpack or 'unknown'}")
-    return Asked(row.l4t if row.l4t == version else version, row, part.place)
+    return Asked(l4t=version, row=row, origin=part.place, unknown=unknown)
 
 
 def _complete(part: TargetPart, notices: list[str]) -> Version:
@@ -95,13 +113,30 @@ def _of_jetpack(part: TargetPart, parts: Parts, notices: list[str]) -> Release:
     )
     if found is None and parts.board and _exists(wanted):
         raise target.conflict(part, parts.board, f"{board.name if board else ''} has no release of this JetPack")
+    found = found or _nearest_jetpack(part, fits, notices)
     if found is None:
         names = sorted({row.jetpack for row in tables.releases() if row.jetpack}, reverse=True)
         raise TargetError(f"{part}: no such JetPack", details=(f"known: {tables.listing(names)}",))
-    notices.append(
-        f"`{part.text}` is taken as JetPack {found.jetpack} (L4T {found.l4t}), the newest known of that name"
-    )
+    if _plain(found.jetpack).startswith(f"{wanted}."):
+        notices.append(
+            f"`{part.text}` is taken as JetPack {found.jetpack} (L4T {found.l4t}), the newest known of that name"
+        )
     return found
+
+
+def _nearest_jetpack(part: TargetPart, fits: list[Release], notices: list[str]) -> Release | None:
+    """The newest JetPack of the same major.minor below an unknown one, as for L4T releases."""
+    wanted = pep440(part.value)
+    if wanted is None or len(wanted.release) < 3:
+        return None
+    numbered = [(row, pep440(row.jetpack or "")) for row in fits if row.status == "released"]
+    lower = [
+        row for row, version in numbered if version and version < wanted and version.release[:2] == wanted.release[:2]
+    ]
+    if not lower:
+        return None
+    notices.append(f"JetPack {wanted} is not in the table: treated as {lower[0].jetpack}, the nearest lower")
+    return lower[0]
 
 
 def _exists(wanted: str) -> bool:
@@ -116,9 +151,15 @@ def _of_board(part: TargetPart) -> Asked:
     if row is None:
         raise TargetError(
             f"{part}: {board.name} has L4T releases of its own",
-            hint=f"name one: --target {board.id},r36.4.3",
+            hint=f"name one: --target {board.id},r{_example(board)}",
         )
-    return Asked(row.l4t, row, f"newest known for {part.value}")
+    return Asked(l4t=row.l4t, row=row, origin=f"newest known for {part.value}")
+
+
+def _example(board: Board) -> Version:
+    """The newest release that the chip of a board runs."""
+    row = tables.newest(lambda row: board.soc in row.socs)
+    return row.l4t if row else tables.releases()[0].l4t
 
 
 def _plain(jetpack: str | None) -> str:

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core.errors import TargetError
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Arch(enum.Enum):
         return "x86_64" if self is Arch.X86_64 else "aarch64"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Platform:
     """What a build or run is for. `origins` says where each value came from; it takes no part in equality.
 
@@ -41,6 +42,7 @@ class Platform:
     compiled for: those of all chips of the L4T release, so that boards share images (87 is Orin). `soc`, `board`,
     `memory` (bytes the kernel sees) and `host` describe the machine and are no input of a build. `host` is only for
     reports: model, operating system, driver and CUDA toolkit of the machine we run on; empty for a cross target.
+    `unknown` says why the values are those of another release than the platform's, whose major no table holds.
     """
 
     arch: Arch
@@ -57,6 +59,7 @@ class Platform:
     memory: int | None = None
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, hash=False)
     notices: tuple[str, ...] = field(default=(), compare=False)
+    unknown: str = field(default="", compare=False)
     host: Mapping[str, str] = field(default_factory=dict, compare=False, hash=False)
 
     @property
@@ -68,6 +71,17 @@ class Platform:
     def docker_platform(self) -> str:
         """What `docker --platform` calls it."""
         return "linux/amd64" if self.arch is Arch.X86_64 else "linux/arm64"
+
+    def require_known(self) -> Platform:
+        """The platform itself. Raises TargetError where its values are those of another release: a guess."""
+        if self.unknown:
+            newest = tables.newest(lambda _row: True)
+            raise TargetError(
+                self.unknown,
+                details=(f"known: {tables.listing(f'{major}.x' for major in tables.majors())}",),
+                hint=f"a newer jetson-containers may know it; or name a known one: --target r{newest and newest.l4t}",
+            )
+        return self
 
     @property
     def has_gpu(self) -> bool:

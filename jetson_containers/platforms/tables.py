@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Release:
     """One L4T release. Versions of libraries are text as NVIDIA writes them; None where nobody published one."""
 
@@ -45,7 +45,7 @@ class Release:
         return tuple(sorted(soc_sm(soc) for soc in self.socs))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Board:
     """One Jetson module. Memory in GiB (soldered) and MiB (`visible`: MemTotal), bandwidth in GB/s."""
 
@@ -94,6 +94,11 @@ def release_for(l4t: Version) -> Release | None:
     return next(iter(same_minor or [row for row in lower if row.status == "released"]), None)
 
 
+def majors() -> tuple[int, ...]:
+    """The L4T families there are releases of, ascending."""
+    return tuple(sorted({row.l4t.major for row in releases()}))
+
+
 def newest(keep: Callable[[Release], bool]) -> Release | None:
     """The newest general release that satisfies `keep`."""
     return next((row for row in releases() if row.status == "released" and keep(row)), None)
@@ -118,9 +123,14 @@ def board_id(name: str) -> str | None:
 
 
 def socs() -> Mapping[str, Mapping[str, str]]:
-    """The chips: name, gpu, sm, compatible."""
+    """The chips: name, gpu, sm; `compatible` of those with L4T, `arch` of those without."""
     found: Mapping[str, Mapping[str, str]] = load_facts("boards")["socs"]
     return found
+
+
+def soc_arch(soc: str) -> str | None:
+    """The user space of a chip that runs without L4T; None for the Jetson chips, whose releases say it."""
+    return socs()[soc].get("arch")
 
 
 def soc_sm(soc: str) -> int:

@@ -38,7 +38,7 @@ SUPPORTED_TARGETS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TargetPart:
     """One thing that was asked for: its normalized value, as it was written, and where."""
 
@@ -55,7 +55,7 @@ class TargetPart:
         return f"{self.origin} {self.text}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Parts:
     """All that was asked for. `sm` may be several, joined by commas in `value`."""
 
@@ -92,7 +92,9 @@ class _Collector:
         elif kind == "arch" and "aarch64" in (old.value, part.value) and "x86_64" not in (old.value, part.value):
             self.found[kind] = part if old.value == "aarch64" else old  # `arm64-sbsa`: the narrower one
         elif kind == "sm":
-            self.found[kind] = TargetPart(f"{old.value},{part.value}", f"{old.text},{part.text}", part.origin)
+            self.found[kind] = TargetPart(
+                value=f"{old.value},{part.value}", text=f"{old.text},{part.text}", origin=part.origin
+            )
         else:
             raise conflict(old, part, "name two different things", hint="leave one of them out")
 
@@ -109,7 +111,7 @@ def from_target(target: str) -> Parts:
     for chunk in target.split(","):
         for text in _split_words(chunk.split()):
             kind, value = _recognize(text) or _unknown(text)
-            collector.add(kind, TargetPart(value, text, "--target"))
+            collector.add(kind, TargetPart(value=value, text=text, origin="--target"))
     return Parts(**collector.found)
 
 
@@ -122,7 +124,7 @@ def from_env(env: Mapping[str, str]) -> Parts:
             value = convert(text) if text.isascii() and len(text) <= LONGEST else None
             if value is None:
                 raise ConfigError(f"${name}: `{shown(text)}` is no {kind}", hint=f"unset {name}, or see --target")
-            collector.add(kind, TargetPart(value, text, f"${name}"))
+            collector.add(kind, TargetPart(value=value, text=text, origin=f"${name}"))
     return Parts(**collector.found)
 
 

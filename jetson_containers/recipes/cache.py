@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.tree import RecipeDirectory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Absent:
     """A package that exists but not here: the rules with their verdicts, or "disabled"."""
 
@@ -37,7 +37,7 @@ class Absent:
     rules: tuple[RuleResult, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Contents:
     """The packages of some trees on one platform, in the order of their names."""
 
@@ -132,14 +132,18 @@ def _inputs_unchanged(inputs: dict[str, str]) -> bool:
 
 def _decode(data: dict[str, Any]) -> Contents:
     return Contents(
-        tuple(_decode_package(package) for package in data["available"]),
-        tuple(
-            Absent(_decode_package(package), reason, tuple(RuleResult(*rule) for rule in rules))
+        available=tuple(_decode_package(package) for package in data["available"]),
+        absent=tuple(
+            Absent(
+                package=_decode_package(package),
+                reason=reason,
+                rules=tuple(RuleResult(rule=rule, ok=ok, reason=why) for rule, ok, why in rules),
+            )
             for package, reason, rules in data["absent"]
         ),
-        tuple((_decode_error(error), tuple(names)) for error, names in data["broken"]),
-        tuple(data["notices"]),
-        data["inputs"],
+        broken=tuple((_decode_error(error), tuple(names)) for error, names in data["broken"]),
+        notices=tuple(data["notices"]),
+        inputs=data["inputs"],
     )
 
 
@@ -197,10 +201,12 @@ def _encode_dependency(dependency: Dependency) -> list[str | None]:
 
 def _dependencies(rows: list[list[str]]) -> tuple[Dependency, ...]:
     """What was parsed when the index was made is not parsed again."""
+    found = []
     for family, version, specifier, pattern in rows:
         if not all(isinstance(text, str) for text in (family, version or "", specifier, pattern)):
             raise TypeError(rows)
-    return tuple(Dependency(*row) for row in rows)
+        found.append(Dependency(family=family, version=version, specifier=specifier, pattern=pattern))
+    return tuple(found)
 
 
 def _encode_error(error: RecipeError) -> list[Any]:

@@ -19,6 +19,7 @@ from jetson_containers.core.errors import (
     UsageError,
     command,
 )
+from jetson_containers.core.settings import ROOT
 from jetson_containers.core.suggest import closest
 from jetson_containers.core.versions import in_series, same_version, version_key
 from jetson_containers.recipes import files
@@ -26,20 +27,23 @@ from jetson_containers.recipes.cache import Absent, Contents, Key, file_for, rea
 from jetson_containers.recipes.tree import directory_hint, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence, Set
+    from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
     from jetson_containers.platforms.platform import Platform
+    from jetson_containers.recipes.reader import Recipe
     from jetson_containers.recipes.tree import RecipeDirectory
     from jetson_containers.recipes.types import Package
 
-__all__ = ["Absent", "Catalog", "load", "preferred"]
+__all__ = ["Absent", "Catalog", "load", "load_each", "preferred"]
 
 T = TypeVar("T")
+
+BUILT_IN = ROOT / "packages"
 
 LIST_HINT = "`jetson-containers list` shows all packages, `jetson-containers search TEXT` looks in their descriptions"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Catalog:
     """The packages of some trees on one platform. `available` and `absent` are keyed by full name, sorted.
 
@@ -90,32 +94,51 @@ class Catalog:
         return self._members.get(self.family_of(family) or "", ())
 
     def spelled(self, request: str) -> str:
-        """A user's request with the name as the packages spell it: case, blanks, `-` and `_` make no difference.
+        """A user's request as the packages spell it: case, blanks, `-` and `_` make no difference in name and version.
 
         An exact name comes first; patterns and unknown names stay. Raises UsageError where two packages may be meant.
         """
         mark, name, rest = re.fullmatch(r"(!?)([^:<>=!~]*)(.*)", request, re.DOTALL).groups()  # type: ignore[union-attr]
+        family, version = self._spelled_name(name), rest.removeprefix(":")
+        if rest.startswith(":") and f"{family}:{version}" not in self.available:
+            rest = ":" + self._spelled_version(family, version)
+        return f"{mark}{family}{rest}"
+
+    def _spelled_name(self, name: str) -> str:
         meant = self._families_by_fold.get(_folded(name), {})
         if name in meant or not meant:
-            return request
+            return name
         if len(families := sorted(set(meant.values()))) > 1:
             names = [next(word for word in sorted(meant) if meant[word] == family) for family in families]
             raise UsageError(
                 f"`{name}` may mean {_listed([f'`{word}`' for word in names], 'or')}", hint="use the exact name"
             )
-        return f"{mark}{families[0] if families[0] in meant else min(meant)}{rest}"
+        return families[0] if families[0] in meant else min(meant)
+
+    def _spelled_version(self, name: str, version: str) -> str:
+        family = self.family_of(name) or ""
+        known = [*self.members(family), *(item.package for item in self.absent_members(family))]
+        tags = {tag for package in known for tag in (package.name.partition(":")[2],) if tag}
+        meant = sorted(tag for tag in tags if _folded(tag) == _folded(version))
+        if version in meant or not meant:
+            return version
+        if len(meant) > 1:
+            names = [f"`{name}:{tag}`" for tag in meant]
+            raise UsageError(f"`{name}:{version}` may mean {_listed(names, 'or')}", hint="use the exact name")
+        return meant[0]
 
     def has(self, name: str) -> bool:
         """Whether an available package has exactly this name or alias."""
         return name in self.available or name in self._aliases
 
     def series(self, name: str) -> tuple[Package, ...]:
-        """The available packages that `family:2.5` means where none has exactly that name, the preferred first.
+        """The available packages that `family:2.5` means where none has exactly that name, the newest first.
 
-        That is the same version spelled otherwise (`2.5.0`), else all of the series (`2.5.1`, `2.5.3`). Nothing where
+        That is all of the series (`2.5.0`, `2.5.1`); of a whole version (`2.5.0`) the same one spelled otherwise, if
+        there is one. Nothing where
         a package of exactly that name exists that this platform excludes, or whose recipe is broken.
         """
-        if name in self.broken_names or any(name in _names(item.package) for item in self.absent.values()):
+        if name in self.broken_names or name in self._absent_by_name:
             return ()
         family, _, tag = name.partition(":")
         return _of_series(self.members(family), tag)
@@ -123,13 +146,17 @@ class Catalog:
     def absent_of(self, name: str) -> list[Absent]:
         """What a name means among the packages that this platform excludes."""
         family, _, tag = name.partition(":")
-        known = self.family_of(family)
-        same = [item for item in self.absent.values() if item.package.family == known]
-        named = [item for item in self.absent.values() if name in _names(item.package)]
+        same = self.absent_members(self.family_of(family) or "")
+        named = self._absent_by_name.get(name, [])
         if not tag:
-            return [item for item in self.absent.values() if item in same or item in named]
-        meant = _of_series([item.package for item in same], tag)
-        return named or [item for item in same if item.package in meant]
+            either = {item.package.name: item for item in (*same, *named)}
+            return [either[key] for key in sorted(either)] if same and named else list(either.values())
+        meant = {package.name for package in _of_series([item.package for item in same], tag)}
+        return named or [item for item in same if item.package.name in meant]
+
+    def absent_members(self, family: str) -> Sequence[Absent]:
+        """The packages of a family that this platform excludes, in the order of `absent`."""
+        return self._absent_by_family.get(family, ())
 
     def _matching(self, pattern: str) -> list[Package]:
         if pattern in {"", "*", "all"}:
@@ -146,7 +173,7 @@ class Catalog:
 
     def _why_nothing(self, pattern: str) -> str:
         family = self.family_of(pattern)
-        if family in {item.package.family for item in self.absent.values()}:
+        if family in self._absent_by_family:
             return f"`{family}` is absent on this platform; {_why(str(family))} says why"
         absent = [name for name in self.absent if fnmatch.fnmatchcase(name, pattern)]
         absent = absent or [item.package.name for item in self.absent_of(pattern)]
@@ -166,7 +193,7 @@ class Catalog:
             return _asked_broken(broken, asked)
         if family is not None:
             versions = [package.name for package in self.members(family)]
-            elsewhere = sorted(item.package.name for item in self.absent.values() if item.package.family == family)
+            elsewhere = sorted(item.package.name for item in self.absent_members(family))
             details = [f"absent on this platform: {', '.join(elsewhere)}"] if elsewhere else []
             hint = f"there is {_listed(versions)}" if versions else f"{_why(family)} says why"
             return UnknownPackageError(f"package `{family}`{asked} has no `{name}`", hint=hint, details=details)
@@ -203,9 +230,9 @@ class Catalog:
     def own(self) -> Catalog:
         """The packages of our own format only, as if no tree of upstream's format stood beside them."""
         return Catalog(
-            self.platform,
-            {name: package for name, package in self.available.items() if not package.adaptable},
-            {name: absent for name, absent in self.absent.items() if not absent.package.adaptable},
+            platform=self.platform,
+            available={name: package for name, package in self.available.items() if not package.adaptable},
+            absent={name: absent for name, absent in self.absent.items() if not absent.package.adaptable},
         )
 
     @cached_property
@@ -244,6 +271,22 @@ class Catalog:
             (alias, package) for package in preferred(self.available.values()) for alias in package.aliases
         )
 
+    @cached_property
+    def _absent_by_family(self) -> Mapping[str, list[Absent]]:
+        found: defaultdict[str, list[Absent]] = defaultdict(list)
+        for item in self.absent.values():
+            found[item.package.family].append(item)
+        return dict(found)
+
+    @cached_property
+    def _absent_by_name(self) -> Mapping[str, list[Absent]]:
+        """Also by alias."""
+        found: defaultdict[str, list[Absent]] = defaultdict(list)
+        for item in self.absent.values():
+            for name in dict.fromkeys(_names(item.package)):
+                found[name].append(item)
+        return dict(found)
+
     @property
     def _everything(self) -> list[Package]:
         return [*self.available.values(), *(absent.package for absent in self.absent.values())]
@@ -269,6 +312,15 @@ def load(trees: Sequence[Path], platform: Platform, *, cache: Path | None = None
     return _catalog(contents, platform)
 
 
+def load_each(trees: Sequence[Path], platforms: Iterable[Platform]) -> Iterator[Catalog]:
+    """Read the trees for one platform after the other, as `load` does without a cache; each recipe is read once."""
+    candidates = list(scan(trees))
+    roots = [Path(tree).expanduser().absolute() for tree in trees]
+    recipes: dict[Path, Recipe | None] = {}
+    for platform in platforms:
+        yield _catalog(_read(candidates, platform, roots, recipes), platform)
+
+
 def preferred(packages: Iterable[Package]) -> list[Package]:
     """Sort packages, the preferred first: plain before variants, the default, then the newest, then by name.
 
@@ -291,20 +343,29 @@ def preferred(packages: Iterable[Package]) -> list[Package]:
 
 def _catalog(contents: Contents, platform: Platform) -> Catalog:
     return Catalog(
-        platform,
-        {package.name: package for package in contents.available},
-        {absent.package.name: absent for absent in contents.absent},
-        tuple(error for error, _ in contents.broken),
-        contents.notices,
-        _first_wins((name, error) for error, names in contents.broken for name in names),
+        platform=platform,
+        available={package.name: package for package in contents.available},
+        absent={absent.package.name: absent for absent in contents.absent},
+        broken=tuple(error for error, _ in contents.broken),
+        notices=contents.notices,
+        broken_names=_first_wins((name, error) for error, names in contents.broken for name in names),
     )
 
 
-def _read(candidates: Iterable[RecipeDirectory], platform: Platform, roots: Sequence[Path]) -> Contents:
-    """Read every candidate, in its own format, and join the packages in the order of the candidates."""
+def _read(
+    candidates: Iterable[RecipeDirectory],
+    platform: Platform,
+    roots: Sequence[Path],
+    known: dict[Path, Recipe | None] | None = None,
+) -> Contents:
+    """Read every candidate, in its own format, and join the packages in the order of the candidates.
+
+    `known` are recipes of our own format that were read before; those that are read now come to it.
+    """
     from jetson_containers.recipes.package import read_directory, render
     from jetson_containers.recipes.upstream import reader
 
+    known = {} if known is None else known
     listed = list(candidates)
     drafts = reader.drafts(listed, roots, platform)
     ours: dict[Path, tuple[Package, ...]] = {}
@@ -314,7 +375,11 @@ def _read(candidates: Iterable[RecipeDirectory], platform: Platform, roots: Sequ
         if candidate.path in broken or candidate.path in drafts.items or candidate.path in drafts.none:
             continue
         try:
-            recipe = read_directory(candidate.path, group=candidate.group, nested=candidate.nested, tree=candidate.tree)
+            if candidate.path not in known:
+                known[candidate.path] = read_directory(
+                    candidate.path, group=candidate.group, nested=candidate.nested, tree=candidate.tree
+                )
+            recipe = known[candidate.path]
             ours[candidate.path] = render(recipe, platform) if recipe else ()
         except RecipeError as error:
             broken[candidate.path] = [(error, _names_of_broken(candidate.path, candidate.tree))]
@@ -342,7 +407,7 @@ def _joined(
     notices = list(remarks)
     added: set[str] = set()  # names defined in directories that the user added
     for candidate in candidates:
-        for package in found.get(candidate.path, ()):
+        for package in _from(candidate, found):
             first = packages.setdefault(package.name, package)
             if candidate.tree not in built_in and first is package:
                 added.add(package.name)
@@ -367,9 +432,48 @@ def _joined(
         packages, about_patterns = without_patterns(packages, platform)
         packages, about_aliases = settled(with_families(packages), platform)
         notices += [*about_patterns, *about_aliases]
+    further: Mapping[str, str] = {}
+    if added or any(package.adaptable for package in packages.values()):
+        packages, further = _on_our_base_stages(packages, candidates, found, added, platform)
     available, absent = _sorted_out(packages, platform)
     errors = tuple(error for candidate in candidates for error in broken.get(candidate.path, ()))
-    return Contents(available, absent, errors, (*notices, *_alias_notices(available)), dict(inputs))
+    return Contents(
+        available=available,
+        absent=absent,
+        broken=errors,
+        notices=(*notices, *_alias_notices(available)),
+        inputs={**inputs, **further},
+    )
+
+
+def _from(candidate: RecipeDirectory, found: Mapping[Path, Sequence[Package]]) -> list[Package]:
+    """The packages of a directory, with the tree they come from where that is not the built-in one."""
+    packages = list(found.get(candidate.path, ()))
+    if candidate.tree == BUILT_IN:
+        return packages
+    return [replace(package, further_tree=str(candidate.tree)) for package in packages]
+
+
+def _on_our_base_stages(
+    packages: dict[str, Package],
+    candidates: Sequence[RecipeDirectory],
+    found: Mapping[Path, Sequence[Package]],
+    added: Set[str],
+    platform: Platform,
+) -> tuple[dict[str, Package], Mapping[str, str]]:
+    """The packages, those written for upstream's base stages with what stands for these here; and the files read."""
+    from jetson_containers.recipes.upstream import base_stages, forms
+
+    ours = {name for name in base_stages.CONTRACTS if name in packages and name not in added}
+    here = {name for name in ours if _is_here(packages[name], platform)}
+    plain = {
+        package.name
+        for candidate in candidates
+        for package in found.get(candidate.path, ())
+        if here and package.name in added and not package.adaptable and forms.is_plain(candidate)
+    }
+    provided = base_stages.with_base_stages(packages, plain, here, platform)
+    return provided.packages, provided.inputs
 
 
 def _called_like_a_family(packages: Mapping[str, Package], added: Set[str], platform: Platform) -> dict[str, Package]:
@@ -397,11 +501,11 @@ def _sorted_out(packages: Mapping[str, Package], platform: Platform) -> tuple[tu
     for _, package in sorted(packages.items()):
         rules = check_all(package.requires, platform)
         if package.disabled:
-            absent.append(Absent(package, "disabled", rules))
+            absent.append(Absent(package=package, reason="disabled", rules=rules))
         elif all(rule.ok for rule in rules):
             available.append(package)
         else:
-            absent.append(Absent(package, explain(rules), rules))
+            absent.append(Absent(package=package, reason=explain(rules), rules=rules))
     return tuple(available), tuple(absent)
 
 
@@ -455,7 +559,8 @@ def _asked_broken(error: RecipeError, asked: str) -> RecipeError:
 
 def _of_series(packages: Sequence[Package], tag: str) -> tuple[Package, ...]:
     """Of one family's packages those that a tag means which none of them bears; a variant only where it is named."""
-    for means in (same_version, in_series):
+    whole = len(tag.partition("-")[0].split(".")) > 2
+    for means in (same_version, in_series) if whole else (_is_meant,):
         for plain in (True, False):
             found = [
                 package
@@ -465,8 +570,12 @@ def _of_series(packages: Sequence[Package], tag: str) -> tuple[Package, ...]:
                 and means(tag.removesuffix(ending), package.version)
             ]
             if found:
-                return tuple(found)
+                return tuple(sorted(found, key=lambda package: version_key(package.version), reverse=True))
     return ()
+
+
+def _is_meant(asked: str, version: str | None) -> bool:
+    return same_version(asked, version) or in_series(asked, version)
 
 
 def _names(package: Package) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ A tree may come from anywhere. A FIFO never ends, `/dev/zero` and a sparse file 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import stat
@@ -84,10 +85,26 @@ def is_there(path: Path) -> bool:
 def is_inside(path: Path, tree: Path) -> bool:
     """Whether a path, its links followed, lies inside a tree."""
     try:
+        if _is_plainly_inside(path, tree):
+            return True
         real, root = os.path.realpath(path), os.path.realpath(tree)
     except (OSError, ValueError):
         return False
     return real == root or real.startswith(os.path.join(root, ""))  # noqa: PTH118 - a prefix of texts
+
+
+def _is_plainly_inside(path: Path, tree: Path) -> bool:
+    """Whether a path begins with the tree and goes on without links and `..`: then nothing above matters."""
+    prefix = os.path.join(tree, "")  # noqa: PTH118 - a prefix of texts
+    if not str(path).startswith(prefix) or ".." in path.parts:
+        return False
+    current = str(path)
+    while len(current) > len(prefix):
+        with contextlib.suppress(OSError):  # what is not there is no link
+            if stat.S_ISLNK(os.lstat(current).st_mode):  # a fifth of the time of Path
+                return False
+        current = current.rpartition(os.sep)[0]
+    return True
 
 
 def check_inside(path: Path, tree: Path) -> None:

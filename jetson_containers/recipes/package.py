@@ -61,7 +61,7 @@ class Work:
             raise recipe.error("", f"makes {what}, versions and variants multiplied")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Fields:
     """The keys of one definition, and for each the key of `Recipe.lines` where it was written."""
 
@@ -150,7 +150,7 @@ class _Fields:
 
 def _definitions(recipe: Recipe) -> Iterator[_Fields]:
     """The header with the flat config over it, or with each entry of a nested one."""
-    base = _Fields(recipe, {"name": recipe.path.name}, {"name": ""}).over(recipe.header, "")
+    base = _Fields(recipe=recipe, values={"name": recipe.path.name}, where={"name": ""}).over(recipe.header, "")
     if not is_nested(recipe.config):
         yield base.over(recipe.config, "")
         return

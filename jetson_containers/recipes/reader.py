@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A package directory as written: platform-independent, templates unrendered.
 
@@ -95,7 +95,16 @@ def read_directory(
         return None
     tests = tuple(name for name in TEST_FILES if name in names)
     head = header.data if header else {}
-    recipe = Recipe(path, head, {}, main, _lines(header, main or "config.yaml"), path.parent.name, tests, tree)
+    recipe = Recipe(
+        path=path,
+        header=head,
+        config={},
+        dockerfile=main,
+        lines=_lines(header, main or "config.yaml"),
+        group=path.parent.name,
+        tests=tests,
+        tree=tree,
+    )
     if group is not None:
         recipe = replace(recipe, group=group)
     for name in _config_names(recipe, configs, names):
@@ -253,7 +262,9 @@ def _layers(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
 
 
 def _fail(message: str, key: str, source: RecipeSource, path: Path, hint: str | None = None) -> RecipeError:
-    return Recipe(path.parent, {}, {}, path.name, source.lines).error(key, message, hint)
+    return Recipe(path=path.parent, header={}, config={}, dockerfile=path.name, lines=source.lines).error(
+        key, message, hint
+    )
 
 
 def _validate(

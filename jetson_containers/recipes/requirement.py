@@ -17,7 +17,7 @@ _VERSION = r"[A-Za-z0-9_.+-]+(?::[A-Za-z0-9_.+-]+)*"  # upstream has names such 
 _FORM = re.compile(rf"({NAME})(?::({_VERSION})|\s*([<>=!~].*))?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dependency:
     """One `depends:` entry: `cmake`, `pytorch:2.8` (version, series or variant) or `pytorch>=2.4` (PEP 440)."""
 
@@ -35,7 +35,7 @@ class Dependency:
     def parse(cls, text: str, *, patterns: bool = False) -> Dependency:
         """Parse one entry, with `patterns` also one such as `torch*`. Raises RequirementSyntaxError."""
         if patterns and PATTERN.fullmatch(text.strip()):
-            return cls(text.strip(), pattern=text.strip())
+            return cls(family=text.strip(), pattern=text.strip())
         return _parse(text)
 
     def accepts(self, version: str | None) -> bool:
@@ -53,11 +53,11 @@ def _parse(text: str) -> Dependency:
         raise RequirementSyntaxError(f"`{shown(text)}` is not a package name or version range", hint=HINT)
     family, version, specifier = match.groups()
     if specifier is None:
-        return Dependency(family, version)
+        return Dependency(family=family, version=version)
     try:
         specifiers(specifier)
     except ValueError:  # InvalidSpecifier is one
         raise RequirementSyntaxError(
             f"`{text}`: `{specifier}` is not a valid version specifier (PEP 440)", hint=HINT
         ) from None
-    return Dependency(family, None, re.sub(r"\s+", "", specifier))
+    return Dependency(family=family, version=None, specifier=re.sub(r"\s+", "", specifier))

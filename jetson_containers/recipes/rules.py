@@ -68,7 +68,7 @@ class Subject(enum.Enum):
     SM = "SM"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Clause:
     """One comparison. `op` is empty for a bare value; `specifier` is None for CPU and architectures."""
 
@@ -88,10 +88,10 @@ def check(rule: str, platform: Platform) -> RuleResult:
     """Evaluate one rule; an empty one always holds. Raises RequirementSyntaxError."""
     clauses = parse(rule)
     if not clauses:
-        return RuleResult(rule, ok=True, reason="nothing is required")
+        return RuleResult(rule=rule, ok=True, reason="nothing is required")
     verdicts = [_JUDGES[clause.subject](clause, platform) for clause in clauses]
     failed = [reason for ok, reason in verdicts if not ok]
-    return RuleResult(rule, ok=not failed, reason="; ".join(failed or [reason for _, reason in verdicts]))
+    return RuleResult(rule=rule, ok=not failed, reason="; ".join(failed or [reason for _, reason in verdicts]))
 
 
 def holds(rules: Sequence[str], platform: Platform) -> bool:
@@ -127,8 +127,8 @@ def _parse_clause(text: str, rule: str) -> Clause:
     if subject in {Subject.CPU, Subject.ARCH}:
         if op not in {"", "==", "!="}:
             raise _syntax_error(text, rule, f"`{op}` cannot compare `{value}`")
-        return Clause(text, subject, op, value)
-    return Clause(text, subject, op, version, _specifier(op, version, text, rule))
+        return Clause(text=text, subject=subject, op=op, value=value)
+    return Clause(text=text, subject=subject, op=op, value=version, specifier=_specifier(op, version, text, rule))
 
 
 def _specifier(op: str, version: str, text: str, rule: str) -> SpecifierSet:

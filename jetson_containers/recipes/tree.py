@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PYTHON_FILE = "config.py"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecipeDirectory:
     """A directory that may hold a package. `stamp` changes when a definition in it does."""
 
@@ -109,13 +109,13 @@ def _walk(directory: Path, tree: Path, *, group: str, nested: bool, is_root: boo
             entries = sorted(listing, key=lambda entry: entry.name)
     except OSError:
         # The reader fails on it again and says so: an unreadable directory is a broken recipe, not an empty one.
-        yield RecipeDirectory(directory, group, nested=False, stamp="unreadable", tree=tree)
+        yield RecipeDirectory(path=directory, group=group, nested=False, stamp="unreadable", tree=tree)
         return
     names = {entry.name for entry in entries}
     defines = dockerfile_in(names) is not None or any(name in names for name in (*CONFIG_FILES, PYTHON_FILE))
     files = tuple(entry.name for entry in entries if _may_define(entry.name))
     if defines or files:
-        yield RecipeDirectory(directory, group, nested, _stamp(entries), files, tree)
+        yield RecipeDirectory(path=directory, group=group, nested=nested, stamp=_stamp(entries), files=files, tree=tree)
     inside = (defines or nested) and not is_root
     above = "" if is_root else directory.name
     for entry in entries:
@@ -125,7 +125,7 @@ def _walk(directory: Path, tree: Path, *, group: str, nested: bool, is_root: boo
         if not entry.is_symlink() or is_inside(path, tree):
             yield from _walk(path, tree, group=above, nested=inside)
         elif not inside:  # the reader says so; within a package it is part of what the package is made of
-            yield RecipeDirectory(path, above, nested=False, stamp=os.path.realpath(path), tree=tree)
+            yield RecipeDirectory(path=path, group=above, nested=False, stamp=os.path.realpath(path), tree=tree)
 
 
 def _may_define(name: str) -> bool:

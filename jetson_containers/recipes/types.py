@@ -24,7 +24,7 @@ class Artifacts:
     depends: tuple[Dependency, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Package:
     """One buildable (or meta) package for one platform; all templates rendered."""
 
@@ -61,10 +61,12 @@ class Package:
     tree: Path | None = None  # what it belongs to; its own directory if None
     added: Mapping[str, str] = field(default_factory=dict)  # files of its build context that stand in no tree: texts
     adaptable: bool = False  # of upstream's format, where a nearer pin overrides one of its own
+    variables: Mapping[str, str] = field(default_factory=dict)  # of its build's commands; not in the image or the key
+    further_tree: str = ""  # the directory of packages it comes from; empty for the built-in tree
     replaces: str = ""  # file:line of the definition whose name it takes, being in a directory that the user added
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RuleResult:
     """One rule's verdict; `reason` is a sentence in either case."""
 

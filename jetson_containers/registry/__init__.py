@@ -1,7 +1,7 @@
 """Container registries: what they have, with dates, sizes, digests and labels, also when they do not answer.
 
 `listing` gives the tags of repositories from its cache, a registry (`client` over `http` and `auth`, `dockerhub`) or
-the snapshot in `facts/`. A fresh cache needs no HTTP, and imports none.
+the `snapshot` in `facts/`, which `refresh` makes anew. A fresh cache needs no HTTP, and imports none.
 
-Public modules: `client`, `listing`, `types`.
+Public modules: `client`, `listing`, `refresh`, `snapshot`, `types`.
 """

@@ -26,7 +26,7 @@ _CHALLENGE = re.compile(r'\b(Bearer|Basic)\s+((?:[\w-]+="[^"]*"(?:\s*,\s*)?)*)',
 _PARAMETER = re.compile(r'([\w-]+)="([^"]*)"')
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Credentials:
     """A login. With `identity_token` there is no password but a refresh token."""
 
@@ -40,7 +40,7 @@ class Credentials:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Challenge:
     """How a registry wants to be asked: `scheme` is "bearer" or "basic"."""
 
@@ -56,7 +56,10 @@ def parse_challenge(header: str) -> Challenge | None:
     for scheme, parameters in _CHALLENGE.findall(header):
         values = {key.lower(): value for key, value in _PARAMETER.findall(parameters)}
         found[scheme.lower()] = Challenge(
-            scheme.lower(), values.get("realm", ""), values.get("service", ""), values.get("scope", "")
+            scheme=scheme.lower(),
+            realm=values.get("realm", ""),
+            service=values.get("service", ""),
+            scope=values.get("scope", ""),
         )
     return found.get("bearer") or found.get("basic")
 
@@ -109,7 +112,11 @@ def _decode(entry: Any, host: str) -> Credentials | None:
                 f"registry {host}: its entry in Docker's config.json is damaged", hint=_login(host)
             ) from error
     token = str(entry.get("identitytoken") or "")
-    return Credentials(username, password.rstrip("\0"), token) if username or token else None
+    return (
+        Credentials(username=username, password=password.rstrip("\0"), identity_token=token)
+        if username or token
+        else None
+    )
 
 
 def _ask_helper(helper: str, key: str, host: str, env: Mapping[str, str]) -> Credentials | None:
@@ -136,7 +143,11 @@ def _ask_helper(helper: str, key: str, host: str, env: Mapping[str, str]) -> Cre
         name, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError) as error:
         raise RegistryError(f"registry {host}: `{program} get` answered nonsense") from error
-    return Credentials("", "", secret) if name == "<token>" else Credentials(name, secret)
+    return (
+        Credentials(username="", password="", identity_token=secret)
+        if name == "<token>"
+        else Credentials(username=name, password=secret)
+    )
 
 
 def _login(host: str) -> str:

@@ -71,6 +71,13 @@ class RegistryClient:
             found += page.get("tags") or []
         return tuple(dict.fromkeys(found))
 
+    def repositories(self, namespace: ImageRepository) -> tuple[str, ...]:
+        """The repositories below a namespace; empty where the registry has none. Most hosted registries refuse."""
+        found: list[str] = []
+        for page in self._pages(namespace, f"/v2/_catalog?n={PAGE}", scope="registry:catalog:*"):
+            found += page.get("repositories") or []
+        return tuple(name for name in found if name.startswith(f"{namespace.path}/"))
+
     def digest(self, repository: ImageRepository, reference: str) -> str | None:
         """The digest a tag points to (of the index, for a multi-platform tag); None when there is no such tag."""
         path = _manifest_path(repository, reference)
@@ -105,13 +112,13 @@ class RegistryClient:
         config = self._config(repository, manifest)
         arch = config.get("architecture")
         return ImageInfo(
-            digest,
-            media_type,
-            arch,
-            sum(int(part.get("size", 0)) for part in (manifest["config"], *manifest.get("layers", ()))),
-            str(config.get("created") or ""),
-            dict((config.get("config") or {}).get("Labels") or {}),
-            platforms or ((arch,) if arch else ()),
+            digest=digest,
+            media_type=media_type,
+            architecture=arch,
+            size=sum(int(part.get("size", 0)) for part in (manifest["config"], *manifest.get("layers", ()))),
+            created=str(config.get("created") or ""),
+            labels=dict((config.get("config") or {}).get("Labels") or {}),
+            platforms=platforms or ((arch,) if arch else ()),
         )
 
     def _manifest(self, repository: ImageRepository, reference: str) -> tuple[dict[str, Any], str, str] | None:

@@ -6,8 +6,9 @@ full_size, digest, images[].{architecture, size, digest}}`, `next`.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from jetson_containers.registry.types import Tag, UnreachableError
 
@@ -23,41 +24,64 @@ MAX_PAGES = 100
 
 
 def list_tags(
-    transport: Transport, repository: ImageRepository, *, etag: str = "", base: str = HUB
+    transport: Transport,
+    repository: ImageRepository,
+    *,
+    etag: str = "",
+    base: str = HUB,
+    search: str = "",
+    pages: int = 0,
 ) -> tuple[tuple[Tag, ...], str] | None:
     """All tags with what the Hub knows of them, and the listing's ETag ("" when it has none).
 
     `etag` is that of an earlier listing: None then means that it still holds. A repository that does not exist
-    has no tags. Raises UnreachableError.
+    has no tags. `search` lists only tags with that text, `pages` reads no more than so many, newest tags first.
+    Raises UnreachableError.
     """
     found: list[Tag] = []
     first_etag = ""
-    for number, response in enumerate(_pages(transport, repository, etag, base)):
+    for number, response in enumerate(islice(_pages(transport, repository, etag, base, search), pages or None)):
         if response.status == 304:
             return None
         if number == 0:
             first_etag = response.headers.get("etag", "")
-        page = response.json()
-        if not isinstance(page, dict) or not isinstance(page.get("results"), list):
-            raise UnreachableError("registry docker.io: its listing has no `results`", hint="try again, or `--offline`")
-        for row in page["results"]:
+        for row in _results(response):
             found += _rows(row)
-        if page.get("next"):
+        if response.json().get("next"):
             first_etag = ""  # an ETag covers one page; several pages can change behind it
     return tuple(found), first_etag
 
 
-def _pages(transport: Transport, repository: ImageRepository, etag: str, base: str) -> Iterator[Response]:
+def list_repositories(transport: Transport, namespace: str, *, base: str = HUB) -> dict[str, int]:
+    """The public repositories of a namespace, with how often each was pulled; empty when there is no such namespace."""
+    found: dict[str, int] = {}
+    url = f"{base}/v2/namespaces/{namespace}/repositories?page_size={PAGE}"
+    for response in _follow(transport, url, namespace, {}, base):
+        for row in _results(response):
+            found[str(row["name"])] = int(row.get("pull_count") or 0)
+    return found
+
+
+def _pages(
+    transport: Transport, repository: ImageRepository, etag: str, base: str, search: str
+) -> Iterator[Response]:  # fmt: skip
     namespace, _, name = repository.path.rpartition("/")
     url = f"{base}/v2/repositories/{namespace or 'library'}/{name}/tags?page_size={PAGE}"
-    headers = {"If-None-Match": etag} if etag else {}
+    url += f"&name={quote(search)}" if search else ""
+    return _follow(transport, url, repository.path, {"If-None-Match": etag} if etag else {}, base)
+
+
+def _follow(
+    transport: Transport, url: str, subject: str, headers: Mapping[str, str], base: str
+) -> Iterator[Response]:  # fmt: skip
+    """The pages of a listing, from a first one on; none where there is no such thing."""
     for _ in range(MAX_PAGES):
         response = transport.request("GET", url, headers=headers, want_json=True)
         if response.status == 404:
             return
         if response.status not in {200, 304}:
             raise UnreachableError(
-                f"registry docker.io: its listing of {repository.path} answered {response.status}",
+                f"registry docker.io: its listing of {subject} answered {response.status}",
                 hint="try again later, or `--offline`",
             )
         yield response
@@ -69,6 +93,13 @@ def _pages(transport: Transport, repository: ImageRepository, etag: str, base: s
     raise UnreachableError("registry docker.io: its pages of tags do not end", hint="`--offline` uses the known list")
 
 
+def _results(response: Response) -> list[Any]:
+    page = response.json()
+    if not isinstance(page, dict) or not isinstance(page.get("results"), list):
+        raise UnreachableError("registry docker.io: its listing has no `results`", hint="try again, or `--offline`")
+    return list(page["results"])
+
+
 def _rows(row: Mapping[str, Any]) -> Iterator[Tag]:
     """One `Tag` per architecture of a row of the listing."""
     name = str(row.get("name") or "")
@@ -78,6 +109,12 @@ def _rows(row: Mapping[str, Any]) -> Iterator[Tag]:
     if not name:
         return
     if not images:
-        yield Tag(name, pushed, row.get("full_size") or None, None, digest)
+        yield Tag(tag=name, pushed=pushed, bytes=row.get("full_size") or None, arch=None, digest=digest)
     for image in images:
-        yield Tag(name, pushed, image.get("size") or row.get("full_size"), str(image["architecture"]), digest)
+        yield Tag(
+            tag=name,
+            pushed=pushed,
+            bytes=image.get("size") or row.get("full_size"),
+            arch=str(image["architecture"]),
+            digest=digest,
+        )

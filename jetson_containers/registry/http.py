@@ -38,7 +38,7 @@ MAX_BODY = 32 << 20  # bytes: listings and manifests are far smaller; more is a 
 CERTS = "/etc/docker/certs.d"  # where Docker looks for a registry's own CA
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Response:
     """An answer, read to its end. Header names are lower case; repeated headers are joined with a comma."""
 
@@ -199,10 +199,10 @@ class Transport:
         except urllib.error.HTTPError as error:
             with closing(error):
                 body = b"" if method == "HEAD" or error.fp is None else self._read(error.fp, deadline)
-                return Response(error.code, _lower(error.headers), body, url)
+                return Response(status=error.code, headers=_lower(error.headers), body=body, url=url)
         with answer:
             body = b"" if method == "HEAD" else self._read(answer, deadline)
-            return Response(answer.status, _lower(answer.headers), body, answer.url)
+            return Response(status=answer.status, headers=_lower(answer.headers), body=body, url=answer.url)
 
     def _read(self, answer: Any, deadline: float) -> bytes:
         body = b""

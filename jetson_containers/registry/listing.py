@@ -1,7 +1,7 @@
 """Listings of registries, kept: asked for at most every ten minutes, older when nobody answers, never silently.
 
-Order: a fresh copy in the cache → the registry → any copy in the cache → the list shipped with this program (what
-Docker Hub had under `dustynv`). The cache is files under the settings' `cache` directory; nothing else is written.
+Order: a fresh copy in the cache → the registry → any copy in the cache → the list shipped with this program
+(`snapshot`). The cache is files under the settings' `cache` directory; nothing else is written.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import threading
 import time
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.core.files import write_atomically
 from jetson_containers.images.labels import PREFIX, REF_NAME
+from jetson_containers.images.official import repositories
+from jetson_containers.registry import snapshot
 from jetson_containers.registry.types import DOCKER_HUB, ImageRepository, Tag, TagListing, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from jetson_containers.core.settings import Settings
     from jetson_containers.registry.client import RegistryClient
 
 TTL = 600  # seconds
 SCHEMA = 1
-SNAPSHOT = Path(__file__).resolve().parent.parent / "facts" / "dockerhub.json"
-SNAPSHOT_NAMESPACE = "dustynv"
 THREADS = 8
+OFFICIAL_PAGES = 10  # of the tags of other projects' repositories, newest first: the rest is of years ago
 
 
 class Listings:
@@ -85,11 +85,28 @@ class Listings:
             listing = self._ask(repository, kept)
         except UnreachableError as error:
             self.notes.append(error.message)
-            if kept is None and not _in_snapshot(repository):
+            if kept is None and not snapshot.covers(repository):
                 raise
             return self._older(kept, repository, f"registry {repository.host} not reachable")
+        except RegistryError as error:
+            if snapshot.has(repository) or not snapshot.covers(repository):
+                raise
+            self.notes.append(error.message)  # where nothing is known to be, registries refuse instead of answering 404
+            listing = TagListing(repository=repository, tags=(), fetched=_iso(self._now()), origin="live")
         self._write(listing)
         return listing
+
+    def ask(self, repository: ImageRepository) -> TagListing:
+        """List one repository from its registry, whatever is kept. Raises RegistryError."""
+        listing = self._ask(repository, None)
+        self._write(listing)
+        return listing
+
+    def hub_repositories(self, namespace: ImageRepository) -> dict[str, int]:
+        """The repositories of a namespace of Docker Hub, with how often each was pulled."""
+        from jetson_containers.registry import dockerhub
+
+        return dockerhub.list_repositories(self.client.transport, namespace.path, base=self._hub or dockerhub.HUB)
 
     def get_all(self, repositories: Sequence[ImageRepository]) -> list[TagListing | RegistryError]:
         """List several at once; a failure stands in the place of its listing."""
@@ -122,19 +139,25 @@ class Listings:
     def _ask(self, repository: ImageRepository, kept: TagListing | None) -> TagListing:
         fetched = _iso(self._now())
         if repository.host != DOCKER_HUB:
-            tags = tuple(Tag(name) for name in self.client.tags(repository))
-            return TagListing(repository, tags, fetched, "live")
+            tags = tuple(Tag(tag=name) for name in self.client.tags(repository))
+            return TagListing(repository=repository, tags=tags, fetched=fetched, origin="live")
         from jetson_containers.registry import dockerhub
 
+        official = repositories().get(str(repository))
         answer = dockerhub.list_tags(
-            self.client.transport, repository, etag=kept.etag if kept else "", base=self._hub or dockerhub.HUB
+            self.client.transport,
+            repository,
+            etag=kept.etag if kept else "",
+            base=self._hub or dockerhub.HUB,
+            search=official.search if official else "",
+            pages=OFFICIAL_PAGES if official else 0,
         )
         if answer is None and kept:
             return replace(kept, fetched=fetched, origin="live", notice="")
         found, etag = answer or ((), "")
         if not found and self.client.has_credentials(DOCKER_HUB):  # the Hub's listing does not show private ones
-            found = tuple(Tag(name) for name in self.client.tags(repository))
-        return TagListing(repository, found, fetched, "live", etag)
+            found = tuple(Tag(tag=name) for name in self.client.tags(repository))
+        return TagListing(repository=repository, tags=found, fetched=fetched, origin="live", etag=etag)
 
     def _describe(self, repository: ImageRepository, tag: str, architecture: str) -> list[Tag]:
         try:
@@ -146,15 +169,28 @@ class Listings:
             return []
         labels = {key: value for key, value in info.labels.items() if _is_ours(key)}
         pushed = info.created[:10]
-        others = [Tag(tag, pushed, None, arch, info.digest) for arch in info.platforms if arch != info.architecture]
-        return [Tag(tag, pushed, info.size, info.architecture, info.digest, labels), *others]
+        others = [
+            Tag(tag=tag, pushed=pushed, bytes=None, arch=arch, digest=info.digest)
+            for arch in info.platforms
+            if arch != info.architecture
+        ]
+        return [
+            Tag(tag=tag, pushed=pushed, bytes=info.size, arch=info.architecture, digest=info.digest, labels=labels),
+            *others,
+        ]
 
     def _older(self, kept: TagListing | None, repository: ImageRepository, why: str) -> TagListing:
         if kept:
             return self._with_notice(kept, why)
-        if _in_snapshot(repository):
-            return self._with_notice(snapshot(repository), why)
-        return TagListing(repository, (), "", "cache", notice=f"{why}: nothing is known of {repository.reference}")
+        if snapshot.covers(repository):
+            return self._with_notice(snapshot.listing(repository), why)
+        return TagListing(
+            repository=repository,
+            tags=(),
+            fetched="",
+            origin="cache",
+            notice=f"{why}: nothing is known of {repository.reference}",
+        )
 
     def _with_notice(self, listing: TagListing, why: str) -> TagListing:
         which = (
@@ -179,7 +215,9 @@ class Listings:
                 return None
             tags = tuple(Tag(**row) for row in data["tags"])
             _timestamp(data["fetched"])
-            return TagListing(repository, tags, data["fetched"], "cache", data["etag"])
+            return TagListing(
+                repository=repository, tags=tags, fetched=data["fetched"], origin="cache", etag=data["etag"]
+            )
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -199,24 +237,6 @@ class Listings:
             write_atomically(self._path(listing.repository), json.dumps(data, separators=(",", ":")))
         except OSError as error:
             self.notes.append(f"the listing is not kept: {error.filename}: {error.strerror}")
-
-
-@cache
-def _shipped() -> tuple[str, dict[str, tuple[Tag, ...]]]:
-    data = json.loads(SNAPSHOT.read_bytes())
-    return data["fetched"], {
-        entry["repository"]: tuple(Tag(**row) for row in entry["tags"]) for entry in data["repositories"]
-    }
-
-
-def snapshot(repository: ImageRepository) -> TagListing:
-    """The shipped list of a repository; without tags for one that Docker Hub did not have."""
-    fetched, repositories = _shipped()
-    return TagListing(repository, repositories.get(repository.path, ()), fetched, "snapshot")
-
-
-def _in_snapshot(repository: ImageRepository) -> bool:
-    return repository.host == DOCKER_HUB and repository.path.startswith(SNAPSHOT_NAMESPACE + "/")
 
 
 def _without_labels(listing: TagListing, architecture: str) -> set[str]:

@@ -56,7 +56,7 @@ class ImageRepository:
         return self.path if self.host == DOCKER_HUB else str(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tag:
     """One tag for one architecture; a tag that serves several has a row for each.
 
@@ -72,7 +72,7 @@ class Tag:
     labels: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TagListing:
     """The tags of a repository. `origin` is "live", "cache" or "snapshot"; `fetched` an ISO date or time (UTC).
 
@@ -87,7 +87,7 @@ class TagListing:
     notice: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageInfo:
     """What manifest and config say of one image. `size` in bytes, compressed; `digest` is the tag's own.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.package import Package
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Demand:
     """What one demander wants of a family. `by` is a package name, empty for the request itself.
 
@@ -40,9 +40,10 @@ class Demand:
     spelled: str
     by: str = ""
     exact: str = ""  # the full name of the package it pins
-    dependency: Dependency = field(default=Dependency(""), compare=False)
+    dependency: Dependency = field(default=Dependency(family=""), compare=False)
     error: JetsonError | None = field(default=None, compare=False)
     variable: str = ""  # the environment variable that says so, in a request
+    series: bool = field(default=False, compare=False)  # it names the beginning of several versions
 
     @property
     def demander(self) -> str:
@@ -108,11 +109,20 @@ class Demands:
         try:
             family, exact = self._target(dependency, by)
         except JetsonError as error:
-            return Demand(f"!{spelled}", dependency.family, spelled, by, "", dependency, error)
-        if dependency.version and not exact:
+            return Demand(
+                key=f"!{spelled}",
+                family=dependency.family,
+                spelled=spelled,
+                by=by,
+                exact="",
+                dependency=dependency,
+                error=error,
+            )
+        series = bool(dependency.version and not exact)
+        if series:
             dependency = replace(dependency, version=None, specifier=f"=={dependency.version}.*")
         key = (exact or f"{family}{dependency.specifier}") if self.coexists(family) else family
-        return Demand(key, family, spelled, by, exact, dependency)
+        return Demand(key=key, family=family, spelled=spelled, by=by, exact=exact, dependency=dependency, series=series)
 
     def _target(self, dependency: Dependency, by: str) -> tuple[str, str]:
         """The family a dependency means and the package it pins, empty when it pins none. Raises as `find`."""
@@ -130,7 +140,7 @@ class Demands:
     def _no_version(self, dependency: Dependency, family: str, by: str) -> JetsonError:
         asked = f", which `{by}` asks for," if by else ""
         here = ", ".join(package.name for package in self.catalog.members(family))
-        absent = [item for item in self.catalog.absent.values() if item.package.family == family]
+        absent = self.catalog.absent_members(family)
         fitting = [item for item in absent if dependency.accepts(item.package.version)]
         message = f"no version of `{family}` on this platform satisfies `{dependency}`{asked.rstrip(',')}"
         if fitting:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_WAYS = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conflict:
     """A failed search. `causes` are the demands that met last; `kept` the image's packages a compile part must use."""
 

@@ -22,7 +22,7 @@ ROUNDS_AFTER_WALK = 1_000  # where the walk knows what is missing
 _NAMES_CUDA = re.compile(r"cu(\d{2,})(\d)")  # a version such as `cu126`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BadGuess:
     """A package that is there only because it is the newest, and goes against what somebody chose."""
 
@@ -31,9 +31,8 @@ class BadGuess:
     against: str  # what was chosen
     reason: str  # what the guess says to that
     of_platform: bool = False
-    gives_way: bool = (
-        False  # to a version that the request names: the image can be made, of parts for each other or not
-    )
+    # To a version that the request names: the image can be made, whether or not its parts were made for each other.
+    gives_way: bool = False
 
 
 def bad_guess(solution: Solution) -> BadGuess | None:
@@ -46,7 +45,9 @@ def bad_guess(solution: Solution) -> BadGuess | None:
     for key, package in guesses.items():
         words = _other_cuda(solution, package)
         if words and _has_choice(solution, package):
-            return BadGuess(package, solution.wanted[key][0].by, *words, of_platform=True)
+            return BadGuess(
+                package=package, by=solution.wanted[key][0].by, against=words[0], reason=words[1], of_platform=True
+            )
     roots = _roots(solution, guesses)
     for key, package in solution.chosen.items():
         usual = solution.demands.catalog.members(package.family)[0]
@@ -59,13 +60,15 @@ def bad_guess(solution: Solution) -> BadGuess | None:
         if _has_choice(solution, guesses[guess]) or any(demand.by not in roots for demand in wants):
             chosen = f"`{usual.name}`, the default of `{usual.family}` here"
             reason = f"`{against[0].by}` wants `{against[0].spelled}`"
-            return BadGuess(guesses[guess], solution.wanted[guess][0].by, chosen, reason)
+            return BadGuess(package=guesses[guess], by=solution.wanted[guess][0].by, against=chosen, reason=reason)
     for demand, stronger in solution.overridden:
         guess = roots.get(demand.by, "")
         if not stronger.by and guess and _has_choice(solution, guesses[guess]):
             chosen = f"`{stronger.spelled}`, which the request names"
             reason = f"`{demand.by}` wants `{demand.spelled}`"
-            return BadGuess(guesses[guess], solution.wanted[guess][0].by, chosen, reason, gives_way=True)
+            return BadGuess(
+                package=guesses[guess], by=solution.wanted[guess][0].by, against=chosen, reason=reason, gives_way=True
+            )
     return None
 
 
@@ -186,7 +189,9 @@ class VersionSearch:
 
             settled = upstream_pins.settle(self.demands, wanted)
             if isinstance(settled, upstream_pins.Settled):
-                return Solution(self.demands, settled.chosen, settled.wanted, settled.overridden)
+                return Solution(
+                    demands=self.demands, chosen=settled.chosen, wanted=settled.wanted, overridden=settled.overridden
+                )
             failure = settled
         return self._searched(wanted, failure)
 
@@ -214,12 +219,20 @@ class VersionSearch:
             ) from None
         chosen = {key: choice.package for key, choice in result.mapping.items()}
         demands = {key: tuple(result.criteria[key].iter_requirement()) for key in chosen}
-        return Solution(self.demands, chosen, demands)
+        return Solution(demands=self.demands, chosen=chosen, wanted=demands)
 
     def _conflict(
         self, causes: tuple[Demand, ...], compiling: Package | None, image: Solution | None, kept: tuple[Package, ...]
     ) -> Conflict:
-        return Conflict(self.demands, self.requests, self.attempt, causes, compiling, image, kept)
+        return Conflict(
+            demands=self.demands,
+            requests=self.requests,
+            attempt=self.attempt,
+            causes=causes,
+            compiling=compiling,
+            image=image,
+            kept=kept,
+        )
 
 
 class Provider:
@@ -258,7 +271,11 @@ class Provider:
         family = wants[0].family if wants else refused[0].package.family
         packages = candidates_for(self._demands, wants, self._pinned, family=family)
         names = {choice.name for choice in refused}
-        return [PackageChoice(identifier, package.name, package) for package in packages if package.name not in names]
+        return [
+            PackageChoice(key=identifier, name=package.name, package=package)
+            for package in packages
+            if package.name not in names
+        ]
 
     def is_satisfied_by(self, requirement: Demand, candidate: PackageChoice) -> bool:
         """Whether a choice satisfies a demand on its key."""

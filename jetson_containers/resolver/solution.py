@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jetson_containers.core.versions import version_key
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from jetson_containers.resolver.demands import Demand, Demands
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PackageChoice:
     """resolvelib's candidate: a package chosen for one key."""
 
@@ -21,7 +23,7 @@ class PackageChoice:
     package: Package = field(compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Solution:
     """What the search chose for each key."""
 
@@ -55,11 +57,24 @@ class Solution:
             usual = self.demands.catalog.members(package.family)[0]
             if not wants or any(demand.exact for demand in wants):
                 continue
-            if usual.name != package.name:
+            if newest := self._newest_of(package, wants):
+                notices.append(newest)
+            elif usual.name != package.name:
                 notices.append(f"`{package.name}` is taken instead of `{usual.name}`: {_because(wants, usual)}")
             elif not usual.default and usual.version and any(not d.dependency.specifier for d in wants):
                 notices.append(f"`{package.family}` has no default version here; `{usual.name}`, the newest, is taken")
         return notices
+
+    def _newest_of(self, package: Package, wants: Iterable[Demand]) -> str:
+        """What is said of a request that names a series of which there are several."""
+        for demand in wants:
+            if not demand.series or demand.by:
+                continue
+            found = self.demands.catalog.series(demand.spelled)
+            if found and found[0] is package:
+                others = ", ".join(f"`{other.name}`" for other in found[1:])
+                return f"`{demand.spelled}` is `{package.name}`: it is newer than {others}"
+        return ""
 
     def _in_place_of(self, package: Package) -> str:
         """What is said of a package that a user added under a name of ours."""
@@ -108,6 +123,8 @@ def candidates_for(
         members.sort(key=lambda package: package not in kept)
     else:
         members = _without_variants(demands, members, wants)
+    if any(demand.series for demand in wants):
+        members.sort(key=lambda package: version_key(package.version), reverse=True)
     if _is_settled(members, wants):
         members = members[:1]
     exact = {demand.exact for demand in wants}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jetson_containers.resolver.solution import Solution
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Resolution:
     """What one image consists of.
 
@@ -75,7 +75,14 @@ def _solve(
     depends = {package.name: _names(solution, package) for package in packages}
     closures = _build_closures(search, packages, solution)
     notices = [*solution.notices(packages), *_unused(demands)]
-    return Resolution(requested, packages, depends, closures, _reversed(depends), tuple(dict.fromkeys(notices)))
+    return Resolution(
+        requested=requested,
+        packages=packages,
+        depends=depends,
+        build_closures=closures,
+        pulled_by=_reversed(depends),
+        notices=tuple(dict.fromkeys(notices)),
+    )
 
 
 def _succeeds(catalog: Catalog, requests: Sequence[str], skip: Sequence[str]) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_ROUNDS = 25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settled:
     """A choice for every key, the demands on each, and those that gave way with the ones they gave way to."""
 
@@ -31,7 +31,7 @@ class Settled:
     overridden: tuple[tuple[Demand, Demand], ...] = ()
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Round:
     wanted: dict[str, list[Demand]] = field(default_factory=dict)
     chosen: dict[str, Package] = field(default_factory=dict)
@@ -46,7 +46,7 @@ def settle(demands: Demands, wanted: Sequence[Demand]) -> Settled | JetsonError 
     """
     before: dict[str, Package] = {}
     for _ in range(MAX_ROUNDS):
-        now = _Round(_walk(demands, wanted, before))
+        now = _Round(wanted=_walk(demands, wanted, before))
         missing = next((wants[0] for wants in now.wanted.values() if wants[0].error), None)
         for key, wants in now.wanted.items():
             if wants[0].error:
@@ -59,7 +59,7 @@ def settle(demands: Demands, wanted: Sequence[Demand]) -> Settled | JetsonError 
             if missing is not None and missing.error is not None:
                 return missing.error
             fixed = {key: tuple(wants) for key, wants in now.wanted.items()}
-            return Settled(now.chosen, fixed, tuple(now.overridden))
+            return Settled(chosen=now.chosen, wanted=fixed, overridden=tuple(now.overridden))
         before = now.chosen
     return None
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.lint.sources import parsed, statements
 from tools.subpackages import ORDER, public
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
     """The modules of the package that a module imports anywhere."""
     here = [PACKAGE, *name.split(".")] if name else [PACKAGE]
     package = here if path.name == "__init__.py" else here[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in statements(parsed(path)):
         if isinstance(node, ast.Import):
             targets = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -51,6 +53,7 @@ def imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
                 yield inside
 
 
+@cache
 def graph(root: Path = ROOT) -> dict[str, set[str]]:
     """What each module imports."""
     known = modules(root)
@@ -136,7 +139,7 @@ def test_subpackages_say_what_flows_through_them_and_export_nothing() -> None:
     """The `__init__.py` of a subpackage is a docstring and nothing else."""
     for name, path in modules(ROOT).items():
         if path.name == "__init__.py" and name:
-            tree = ast.parse(path.read_text())
+            tree = parsed(path)
             assert len(tree.body) == 1, name
             assert len((ast.get_docstring(tree) or "").split()) > 20, name
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.lint.sources import parsed, statements
 from tests.lint.test_layers import PACKAGE, ROOT, modules
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ OURS = tuple(f"{PACKAGE}.{name.partition('.')[0]}" for name in modules(ROOT) if 
 FOLDERS = (PACKAGE, "tests", "tools", "benchmarks", "scripts")
 
 
-def aliases(text: str) -> Iterator[str]:
+def aliases(tree: ast.Module) -> Iterator[str]:
     """What a program imports from the package under another name."""
-    for node in ast.walk(ast.parse(text)):
+    for node in statements(tree):
         if isinstance(node, ast.ImportFrom) and f"{node.module}.{node.names[0].name}".startswith(OURS):
             yield from (f"{one.name} as {one.asname}" for one in node.names if one.asname not in {None, one.name})
         elif isinstance(node, ast.Import):
@@ -32,7 +33,7 @@ def test_imports_keep_the_names_that_modules_have() -> None:
         str(path.relative_to(ROOT)): names
         for folder in FOLDERS
         for path in sorted((ROOT / folder).rglob("*.py"))
-        if "trees" not in path.parts and (names := list(aliases(path.read_text())))
+        if "trees" not in path.parts and (names := list(aliases(parsed(path))))
     }
     assert found == {}
 
@@ -40,7 +41,8 @@ def test_imports_keep_the_names_that_modules_have() -> None:
 def test_imports_under_another_name_are_seen_wherever_they_stand() -> None:
     """Imports under another name are seen wherever they stand."""
     late = "def f():\n    from jetson_containers.platforms import detect as platforms\n"
-    assert list(aliases(late + "import jetson_containers.core as c\nfrom json import dumps as d\n")) == [
+    text = late + "import jetson_containers.core as c\nfrom json import dumps as d\n"
+    assert sorted(aliases(ast.parse(text)), reverse=True) == [
         "jetson_containers.core as c",
         "detect as platforms",
     ]
@@ -50,7 +52,7 @@ def test_class_names_mean_one_thing() -> None:
     """A class name means one thing in the whole package."""
     places = defaultdict(list)
     for name, path in modules(ROOT).items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in statements(parsed(path)):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(f"{name}:{node.lineno}")
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
@@ -91,7 +93,7 @@ def test_tools_import_only_what_is_there() -> None:
     """Programs beside the package name modules, functions and classes that it has."""
     known, gone = modules(ROOT), []
     for path in (path for folder in ("tools", "benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py")):
-        tree = ast.parse(path.read_text())
+        tree = parsed(path)
         old = {id(node) for each in ast.walk(tree) if isinstance(each, ast.ExceptHandler) for node in ast.walk(each)}
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and id(node) not in old and (node.module or "").startswith(OURS):

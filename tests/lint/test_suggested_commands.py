@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lint.sources import parsed
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def test_suggested_commands_hold_no_bare_value() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
         place = path.relative_to(PACKAGE).as_posix()
         if not place.startswith(APART):
-            found += [f"{place}:{line}: {text}" for line, text in texts(ast.parse(path.read_text())) if bare(text)]
+            found += [f"{place}:{line}: {text}" for line, text in texts(parsed(path)) if bare(text)]
     assert found == []
 
 

@@ -317,7 +317,7 @@ def scratch(engine: DockerEngine, busybox: Path, tag: str, target: str | None) -
         with contextlib.suppress(FileExistsError):
             (folder / name).symlink_to("busybox")
     text = 'FROM scratch\nCOPY busybox links /bin/\nCOPY passwd /etc/passwd\nENV PATH=/bin\nCMD ["/bin/sh"]\n'
-    request = BuildRequest(context, text, tag, labels={LABEL: SESSION}, platform=target)
+    request = BuildRequest(context=context, dockerfile=text, tag=tag, labels={LABEL: SESSION}, platform=target)
     engine.build(request, lambda _line: None)
     return tag
 

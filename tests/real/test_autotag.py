@@ -35,7 +35,10 @@ def make(engine: DockerEngine, base: str, name: str, context: Path, *packages: s
     reference = f"{name}:{TAG}"
     marks = labels.make(role=role, name=reference, key=f"sha256:{role}", packages=packages, platform=host)
     text = f"FROM {base}\nRUN echo {name}\n"
-    engine.build(BuildRequest(context, text, reference, labels={**marks, LABEL: SESSION}), lambda _line: None)
+    engine.build(
+        BuildRequest(context=context, dockerfile=text, tag=reference, labels={**marks, LABEL: SESSION}),
+        lambda _line: None,
+    )
     return reference
 
 

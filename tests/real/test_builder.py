@@ -40,7 +40,17 @@ pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCH = Arch.X86_64 if os.uname().machine == "x86_64" else Arch.SBSA
-PLATFORM = Platform(ARCH, None, None, None, None, Version("3.11"), "debian", "12", ())
+PLATFORM = Platform(
+    arch=ARCH,
+    l4t=None,
+    jetpack=None,
+    cuda=None,
+    driver_cuda=None,
+    python=Version("3.11"),
+    distro="debian",
+    distro_version="12",
+    sm=(),
+)
 HEAD = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
 
 
@@ -66,7 +76,16 @@ class Workplace:
             (path / "check").write_text(f"#!/bin/sh\n{test}\n")
             (path / "check").chmod(0o755)
         tests = ("check one 'two words'",) if test else ()
-        definition = Package(name, name, None, None, path, "Dockerfile", test=tests, **more.pop("package", {}))
+        definition = Package(
+            name=name,
+            family=name,
+            version=None,
+            variant=None,
+            path=path,
+            dockerfile="Dockerfile",
+            test=tests,
+            **more.pop("package", {}),
+        )
         key = f"{self.prefix}-{key or name}"
         return Stage(
             package=name,
@@ -85,7 +104,15 @@ class Workplace:
     def plan(self, *stages: Stage) -> BuildPlan:
         names = tuple(stage.package for stage in stages)
         final = f"jetson-containers-test/{self.prefix}:{stages[-1].package}"
-        return BuildPlan(PLATFORM, names[-1:], stages, final, len(stages), self.base, names)
+        return BuildPlan(
+            platform=PLATFORM,
+            request=names[-1:],
+            stages=stages,
+            final=final,
+            layers=len(stages),
+            base=self.base,
+            packages=names,
+        )
 
     def run(self, *plans: BuildPlan, **changes: Any) -> tuple[run.BuildReport, str]:
         err = io.StringIO()
@@ -157,7 +184,10 @@ def test_image_of_a_user_built_on_a_stage_is_not_taken_for_it(place: Workplace) 
     the_plan = place.plan(a)
     place.run(the_plan)
     derived = f"jetson-containers-test/{place.prefix}-app:1"
-    place.engine.build(BuildRequest(a.context or ROOT, f"FROM {the_plan.final}\nRUN rm /a\n", derived), lambda _: None)
+    place.engine.build(
+        BuildRequest(context=a.context or ROOT, dockerfile=f"FROM {the_plan.final}\nRUN rm /a\n", tag=derived),
+        lambda _: None,
+    )
     assert place.label(derived).key == a.key  # inherited
     place.engine.untag(a.image)
     place.engine.untag(the_plan.final)

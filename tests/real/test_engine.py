@@ -50,7 +50,7 @@ def build(each_engine: DockerEngine, scratch_base: str, tmp_path: Path) -> Calla
         lines: list[str] = []
         full = f"ARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\n{text}\n"
         arguments = {"BASE_IMAGE": scratch_base, **more.pop("build_args", {})}  # type: ignore[dict-item]
-        request = BuildRequest(context, full, f"{PREFIX}/{tag}", build_args=arguments, **more)  # type: ignore[arg-type]
+        request = BuildRequest(context=context, dockerfile=full, tag=f"{PREFIX}/{tag}", build_args=arguments, **more)  # type: ignore[arg-type]
         each_engine.build(request, lines.append)
         return lines
 
@@ -201,9 +201,9 @@ def test_build_killed_for_memory_is_told_apart(scratch_base: str, tmp_path: Path
     """A build killed for memory is told apart."""
     legacy = engine_for("legacy")
     request = BuildRequest(
-        tmp_path,
-        f"FROM {scratch_base}\nRUN tail /dev/zero\n",
-        f"{PREFIX}/oom:1",
+        context=tmp_path,
+        dockerfile=f"FROM {scratch_base}\nRUN tail /dev/zero\n",
+        tag=f"{PREFIX}/oom:1",
         flags=("--memory=8m", "--memory-swap=-1"),
     )
     with pytest.raises(OutOfMemoryError):
@@ -225,7 +225,7 @@ def test_stop_ends_a_build_in_another_thread(each_engine: DockerEngine, scratch_
     text = f"FROM {scratch_base}\nRUN echo be''gun && sleep 60\n"
 
     def work() -> None:
-        request = BuildRequest(tmp_path, text, f"{PREFIX}/stopped:1", no_cache=True)
+        request = BuildRequest(context=tmp_path, dockerfile=text, tag=f"{PREFIX}/stopped:1", no_cache=True)
         try:
             engine.build(request, lambda line: begun.set() if "begun" in line else None)
         except JetsonError as error:
@@ -410,7 +410,7 @@ def test_foreign_platform_is_built_labelled_and_marked(
     fresh = type(fresh)(host=fresh._host)  # probes anew: the emulator was registered after the first probe
     tag = f"{PREFIX}/arm64-{each_engine.capabilities.builder.value}:1"
     text = f"FROM {arm64_base}\nRUN uname -m >/machine\n"
-    fresh.build(BuildRequest(tmp_path, text, tag, platform="linux/arm64"), silent)
+    fresh.build(BuildRequest(context=tmp_path, dockerfile=text, tag=tag, platform="linux/arm64"), silent)
     fresh.label(tag, tag, {"later": "yes"})
     image = fresh.image(tag)
     assert image is not None
@@ -431,11 +431,14 @@ def test_sudo_sends_all_commands_through_the_client(engine: DockerEngine, scratc
     program(tmp_path / "sudo", '[ "$1" = -n ] && shift\nexec /usr/bin/env -i PATH="$PATH" THROUGH_SUDO=1 "$@"')
     (tmp_path / "env").symlink_to("/usr/bin/env")
     env = {"PATH": str(tmp_path), "HOME": str(tmp_path)}  # nothing but these: no other docker, no real sudo
-    behind = DockerEngine(host=ProbedHost(env, 1000, False))
+    behind = DockerEngine(host=ProbedHost(env=env, uid=1000, interactive=False))
     assert behind.capabilities.sudo
     tag, other = f"{PREFIX}/sudo:1", f"{PREFIX}/sudo:2"
     behind.build(
-        BuildRequest(tmp_path, f"FROM {scratch_base}\nRUN echo x >/x\n", tag, labels={"sudo": SESSION}), silent
+        BuildRequest(
+            context=tmp_path, dockerfile=f"FROM {scratch_base}\nRUN echo x >/x\n", tag=tag, labels={"sudo": SESSION}
+        ),
+        silent,
     )
     behind.label(tag, tag, {"more": "2"})
     behind.tag(tag, other)

@@ -220,14 +220,14 @@ def test_run_dry_run_prints_what_a_shell_can_run_and_does_nothing(image: str, tm
 
 def test_mount_of_a_node_of_proc_works(image: str) -> None:
     """A node of /proc can be mounted where scripts look for the board's name."""
-    mount = Mount("/proc/sys/kernel/ostype", "/tmp/nv_jetson_model", readonly=True)
+    mount = Mount(source="/proc/sys/kernel/ostype", target="/tmp/nv_jetson_model", readonly=True)
     assert docker("run", "--rm", *mount.argv, image, "cat", "/tmp/nv_jetson_model") == "Linux"
 
 
 def test_mount_of_a_source_that_is_gone_stops_the_start_and_makes_no_directory(image: str, tmp_path: Path) -> None:
     """A source that is gone stops the start and leaves no directory behind."""
     gone = tmp_path / "argus_socket"
-    mount = Mount(str(gone), "/tmp/argus_socket", volatile=True)
+    mount = Mount(source=str(gone), target="/tmp/argus_socket", volatile=True)
     assert subprocess.run(
         ["docker", "run", "--rm", *mount.argv, image, "true"], capture_output=True, check=False
     ).returncode
@@ -244,7 +244,7 @@ def test_display_cookie_is_one_that_xauth_reads_for_any_host(tmp_path: Path) -> 
     source = tmp_path / "auth"
     for display in ("board/unix:0", "board/unix:10"):
         xauth(source, "add", display, ".", uuid.uuid4().hex)
-    cookie = CookieFile(":0", source, tmp_path / "xauth-0")
+    cookie = CookieFile(display=":0", source=source, path=tmp_path / "xauth-0")
     assert write_cookie(cookie) is None
     (entry,) = xauth(cookie.path, "list").splitlines()
     assert entry.split()[0].startswith("#ffff#")

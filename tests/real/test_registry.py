@@ -24,6 +24,7 @@ from jetson_containers.registry.auth import docker_credentials
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
 from jetson_containers.registry.listing import Listings
+from jetson_containers.registry.refresh import refresh
 from jetson_containers.registry.types import ImageRepository
 
 if TYPE_CHECKING:
@@ -191,6 +192,19 @@ def test_client_reads_each_platform_of_a_multi_platform_tag(host: str) -> None:
         assert info is not None
         assert (info.digest, info.architecture, info.labels) == (whole, arch, {"arch": arch})
         assert info.platforms == ("amd64", "arm64")
+
+
+def test_registry_refresh_reads_a_whole_namespace(host: str, tmp_path: Path) -> None:
+    """`registry refresh` lists what docker-registry has below a namespace, with what each image says of itself."""
+    key = {"io.jetson-containers.role": "final"}
+    digest = Pusher(host).image("fleet/mlc", "0.20.0-r36.4-cu126-22.04", "arm64", key)
+    Pusher(host).image("fleet/vllm", "0.16.0-r38.2-cu130-24.04", "arm64", {})
+    before = {"schema": 1, "fetched": "2025-05-06", "namespaces": [], "repositories": []}
+    made = refresh([ImageRepository(host, "fleet")], Listings(tmp_path, client), before, "2026-11-29")
+    found = {entry["repository"]: entry["tags"] for entry in made.data["repositories"]}
+    assert (list(found), made.failed) == ([f"{host}/fleet/mlc", f"{host}/fleet/vllm"], {})
+    (tag,) = found[f"{host}/fleet/mlc"]
+    assert (tag["digest"], tag["arch"], tag["labels"], tag["pushed"]) == (digest, "arm64", key, "2026-11-01")
 
 
 def test_login_of_docker_config_opens_the_registry(guarded: Registry, tmp_path: Path) -> None:

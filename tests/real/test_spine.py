@@ -152,6 +152,8 @@ def test_test_checks_the_image_without_a_gpu(built: str, engine: Engine, tmp_pat
     linked(tmp_path / "libdead.so", needed=("libgone.so",), runpath="/build/tree")
     broken = f"{PREFIX}/broken:1"
     text = f"FROM {built}\nCOPY libdead.so /opt/dead/\n"
-    engine.build(BuildRequest(tmp_path, text, broken, labels={LABEL: SESSION}), lambda _line: None)
+    engine.build(
+        BuildRequest(context=tmp_path, dockerfile=text, tag=broken, labels={LABEL: SESSION}), lambda _line: None
+    )
     done = run("./jetson-containers", "test", broken, "--json", check=False)
     assert (done.returncode, json.loads(done.stdout)["problems"]) == (1, ["/opt/dead/libdead.so needs libgone.so"])

@@ -32,7 +32,9 @@ def examine(
         def capabilities(self) -> Capabilities:
             return capabilities
 
-    context = doctor.DoctorContext(lambda: detect.parse_target(target), Engine, loaded, tmp_path)
+    context = doctor.DoctorContext(
+        platform=lambda: detect.parse_target(target), engine=Engine, settings=loaded, root=tmp_path
+    )
     return {check.check: check for check in doctor.run_checks(context)}
 
 
@@ -97,7 +99,7 @@ def test_checks_run_without_engine_and_platform(tmp_path: Path) -> None:
     def unknown() -> Platform:
         raise TargetError("L4T 99 is unknown", hint="--target")
 
-    found = doctor.run_checks(doctor.DoctorContext(unknown, missing, loaded, tmp_path))
+    found = doctor.run_checks(doctor.DoctorContext(platform=unknown, engine=missing, settings=loaded, root=tmp_path))
     assert [check.check for check in found if check.status is doctor.Status.FAIL] == ["platform", "engine"]
     assert "data disk" in {check.check for check in found}
 
@@ -112,7 +114,9 @@ def test_engine_check_warns_of_an_old_api(tmp_path: Path, version: str, status: 
 def jetpack(tmp_path: Path, target: str, **host: str) -> doctor.Check | None:
     loaded = settings.load({"data": str(tmp_path)}, env={"HOME": str(tmp_path)}, files=(), root=tmp_path)
     platform = replace(detect.parse_target(target), host=host)
-    found = doctor.run_checks(doctor.DoctorContext(lambda: platform, FakeEngine, loaded, tmp_path))
+    found = doctor.run_checks(
+        doctor.DoctorContext(platform=lambda: platform, engine=FakeEngine, settings=loaded, root=tmp_path)
+    )
     return next((check for check in found if check.check == "jetpack"), None)
 
 
@@ -120,9 +124,9 @@ def test_jetpack_check_names_what_the_release_consists_of(tmp_path: Path) -> Non
     """The versions of the table are shown; other machines have no JetPack."""
     found = jetpack(tmp_path, "r36.4.3", driver="540.4.0", cuda_toolkit="12.6.68")
     assert found == doctor.Check(
-        "jetpack",
-        doctor.Status.OK,
-        "JetPack 6.2 (2025-01-07): CUDA 12.6.11, cuDNN 9.3.0.75, TensorRT 10.3.0.30, VPI 3.2.4, driver 540.4.0",
+        check="jetpack",
+        status=doctor.Status.OK,
+        finding="JetPack 6.2 (2025-01-07): CUDA 12.6.11, cuDNN 9.3.0.75, TensorRT 10.3.0.30, VPI 3.2.4, driver 540.4.0",
     )
     assert jetpack(tmp_path, "x86_64,cpu") is None
 

@@ -20,7 +20,7 @@ _REVISION = r"refs/(?:pr|convert)/[^/\s]+|[^/\s]+"
 _REFERENCE = re.compile(
     rf"(?P<repo>{_NAME}/{_NAME}|{_NAME}(?=@|$))(?:@(?P<revision>{_REVISION}))?(?:/(?P<file>\S(?:.*\S)?))?"
 )
-_SCHEME = re.compile(r"(?:hf|HF)://|https?://[^/\s]+/|(?:huggingface\.co|hf\.co)/")
+_SCHEME = re.compile(r"(?:hf|HF|huggingface)://|https?://[^/\s]+/|(?:huggingface\.co|hf\.co)/")
 _PAGE = re.compile(
     rf"(?P<repo>{_NAME}/{_NAME})(?:/(?:tree|blob|resolve|raw)/(?P<revision>{_REVISION})(?:/(?P<file>.+))?)?"
 )
@@ -75,7 +75,7 @@ def _parse_address(text: str, path: str, kind: str) -> Reference:
     match = _PAGE.fullmatch(path)
     if match is not None and _is_usable(match):
         return Reference(match.group("repo"), match.group("revision"), match.group("file"), kind)
-    if text.strip().lower().startswith("hf://"):
+    if text.strip().lower().startswith(("hf://", "huggingface://")):
         return parse(path, kind)
     raise DownloadError(
         USAGE, f"`{text}` is not a page of a repository", "write ORGANIZATION/NAME or ORGANIZATION/NAME/FILE"

@@ -149,53 +149,36 @@ def predict(
     `context` 0 is the table's default for the memory, at most what the model was trained for. Raises UsageError for a
     runtime, quantization, KV type or baseline that does not exist, and for numbers out of range.
     """
-    machine = board if isinstance(board, Machine) else of_board(board)
     wanted = options or FitOptions()
-    known = constants.runtime(runtime)
     if context < 0 or max_batch < 1 or wanted.prefill_chunk < 0:
         raise UsageError("context and prefill chunk are numbers of tokens, the batch is at least 1")
-    variant = variant_for(known, machine, config.model_type, quantization)
-    chosen = quantization_named(known, variant, quantization, machine.sm, config)
-    format_name, lowest_sm = {**variant.accepted, **variant.formats}[chosen]
+    machine = board if isinstance(board, Machine) else of_board(board)
+    case = _case(config, constants.runtime(runtime), machine, quantization, wanted)
     tokens = context or default_context(config, machine)
-    ready = config.quantized if config.quantized and not config.quantized.method.startswith(_OURS) else None
-    held = wanted.held or weights.weights(config, format_name)
-    if ready is not None and not known.gguf:
-        held, lowest_sm, chosen = weights.of_checkpoint(config, ready), support.lowest_sm(ready), ready.label
-    sizes = _sizes(config, known, variant, machine, held, _load(wanted, tokens, max_batch), wanted)
-    verdict, reason, swap = _judge(sizes, machine, known)
-    refusal, doubt = _refusal(config, known, variant, machine, chosen, lowest_sm)
-    if not refusal and ready is not None:
-        refusal, doubt = _unreadable_reason(known, ready, machine, lowest_sm, doubt)
-    elif not refusal and wanted.held is None:
-        refusal = _unquantizable_reason(config, known, variant, chosen)
-    if refusal:
-        verdict, reason, swap = FitVerdict.IMPOSSIBLE, refusal, 0.0
-    elif doubt and verdict is not FitVerdict.NO:
-        verdict, reason = FitVerdict.UNKNOWN, doubt
-    done = wanted.held is not None or (ready is not None and not known.gguf)
-    made = () if done else peak.steps(config, variant.steps, held.total)
-    filled = min(wanted.filled or constants.system().filled, tokens)
-    usable = machine.memory - constants.system().saturation
-    most = speed.decode(config, held, known, machine, filled, wanted.kv_type)
-    full = speed.decode(config, held, known, machine, tokens, wanted.kv_type)
-    speed_known = speed.is_known(known, machine)
+    sizes = _sizes(case, _load(wanted, tokens, max_batch), wanted)
+    verdict, reason, swap = _verdict(case, sizes)
+    made = () if case.ready_made else peak.steps(config, case.variant.steps, case.held.total)
+    most, full = (
+        speed.decode(config, case.held, case.runtime, machine, filled, wanted.kv_type)
+        for filled in (min(wanted.filled or constants.system().filled, tokens), tokens)
+    )
+    speed_known = speed.is_known(case.runtime, machine)
     return Fit(
         runtime=runtime,
-        quantization=chosen,
+        quantization=case.quantization,
         context=tokens,
         max_batch=max_batch,
         board=machine.id,
         verdict=verdict,
         reason=reason,
-        weights_bytes=int(held.total),
+        weights_bytes=int(case.held.total),
         kv_bytes=int(sizes.kv),
         activation_bytes=int(sizes.activations),
         runtime_bytes=int(sizes.process),
         baseline_bytes=int(sizes.baseline),
         total_bytes=int(sizes.total),
         needed_bytes=int(sizes.needed),
-        used_bytes=int(min(sizes.total, usable)),
+        used_bytes=int(min(sizes.total, machine.memory - constants.system().saturation)),
         available_bytes=int(sizes.available),
         swap_bytes=int(swap),
         peak_bytes=int(max([sizes.total, *(size + sizes.baseline for _, size in made)])),
@@ -203,12 +186,56 @@ def predict(
         decode_tokens_per_s=most if speed_known else None,
         decode_tokens_per_s_full=full if speed_known else None,
         decode_tokens_per_s_most=most,
-        notes=(
-            *machine.notes,
-            *_notes(config, tokens),
-            *_older(known, variant, machine),
-            *(() if speed_known else _unknown_speed_notes(runtime, machine, most)),
-        ),
+        notes=(*_notes(case, tokens), *(() if speed_known else _unknown_speed_notes(runtime, machine, most))),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Case:
+    """One combination: what is loaded, by which version of a runtime, on which machine.
+
+    `quantized` is what the model's own checkpoint is quantized with (None: not, or by one of our steps). `exact`:
+    `held` was read from a file instead of calculated. `lowest_sm`: the least compute capability of the weights' format.
+    """
+
+    config: ModelConfig
+    runtime: RuntimeConstants
+    variant: Variant
+    machine: Machine
+    quantization: str
+    lowest_sm: int
+    held: Weights
+    exact: bool
+    quantized: Quantized | None
+
+    @property
+    def ready_made(self) -> bool:
+        """Whether the runtime loads the weights as they are, with no step before it."""
+        return self.exact or (self.quantized is not None and not self.runtime.gguf)
+
+
+def _case(
+    config: ModelConfig, runtime: RuntimeConstants, machine: Machine, quantization: str, options: FitOptions
+) -> _Case:
+    """Settle version, quantization and weights."""
+    variant = variant_for(runtime, machine, config.model_type, quantization)
+    chosen = quantization_named(runtime, variant, quantization, machine.sm, config)
+    format_name, lowest_sm = {**variant.accepted, **variant.formats}[chosen]
+    quantized = config.quantized if config.quantized and not config.quantized.method.startswith(_OURS) else None
+    held = options.held or weights.weights(config, format_name)
+    if quantized is not None and not runtime.gguf:
+        held = weights.of_checkpoint(config, quantized)
+        lowest_sm, chosen = support.lowest_sm(quantized), quantized.label
+    return _Case(
+        config=config,
+        runtime=runtime,
+        variant=variant,
+        machine=machine,
+        quantization=chosen,
+        lowest_sm=lowest_sm,
+        held=held,
+        exact=options.held is not None,
+        quantized=quantized,
     )
 
 
@@ -221,6 +248,21 @@ def _load(options: FitOptions, tokens: int, max_batch: int) -> memory.Load:
         used=options.used,
         kv_type=options.kv_type,
     )
+
+
+def _verdict(case: _Case, sizes: _Sizes) -> tuple[FitVerdict, str, float]:
+    """Verdict, reason, bytes that must go to swap: first whether the runtime can load it at all, then the memory."""
+    refusal, doubt = _refusal(case)
+    if not refusal and case.quantized is not None:
+        refusal, doubt = _unreadable_reason(case, case.quantized, doubt)
+    elif not refusal and not case.exact:
+        refusal = _unquantizable_reason(case)
+    if refusal:
+        return FitVerdict.IMPOSSIBLE, refusal, 0.0
+    verdict, reason, swap = _judge(sizes, case.machine, case.runtime)
+    if doubt and verdict is not FitVerdict.NO:
+        return FitVerdict.UNKNOWN, doubt, swap
+    return verdict, reason, swap
 
 
 def default_context(config: ModelConfig, machine: Machine) -> int:
@@ -283,16 +325,9 @@ class _Sizes:
     limit_name: str
 
 
-def _sizes(
-    config: ModelConfig,
-    runtime: RuntimeConstants,
-    variant: Variant,
-    machine: Machine,
-    held: Weights,
-    load: memory.Load,
-    options: FitOptions,
-) -> _Sizes:
+def _sizes(case: _Case, load: memory.Load, options: FitOptions) -> _Sizes:
     table = constants.system()
+    config, runtime, variant, machine, held = case.config, case.runtime, case.variant, case.machine, case.held
     baseline = table.discrete if machine.discrete else memory.baseline_of(options.baseline)
     activations = memory.workspace(config, runtime, variant, load)
     kv = memory.kv_needed(config, runtime, variant, load)
@@ -351,25 +386,19 @@ def _judge(sizes: _Sizes, machine: Machine, runtime: RuntimeConstants) -> tuple[
     return FitVerdict.NO, f"{_gib(missing)} are missing; swap on a disk (not ZRAM) would be enough", 0.0
 
 
-def _refusal(
-    config: ModelConfig,
-    runtime: RuntimeConstants,
-    variant: Variant,
-    machine: Machine,
-    quantization: str,
-    lowest_sm: int,
-) -> tuple[str, str]:
+def _refusal(case: _Case) -> tuple[str, str]:
     """Why a combination cannot be, whatever the memory, and what is not known of it; empty: nothing."""
+    config, runtime, variant, machine = case.config, case.runtime, case.variant, case.machine
     if machine.sm is None and not runtime.cpu:
         return f"{runtime.name} needs an NVIDIA GPU", ""
     if machine.l4t and not set(machine.l4t) & set(variant.l4t):
         has = f"L4T {_list(machine.l4t)}" if len(machine.l4t) > 1 else f"L4T {machine.l4t[0]}"
         known = sorted({major for each in runtime.variants for major in each.l4t})
         return f"{runtime.name} exists for L4T {_list(known)}; this machine runs {has}", ""
-    lowest = max(variant.sm, lowest_sm)
+    lowest = max(variant.sm, case.lowest_sm)
     weight_only = support.weight_only_sm(config.quantized) if config.quantized else 0
     if machine.sm is not None and machine.sm < (weight_only or lowest):
-        what = f"{runtime.name} {quantization}" if lowest_sm > variant.sm else runtime.name
+        what = f"{runtime.name} {case.quantization}" if case.lowest_sm > variant.sm else runtime.name
         return f"{what} needs compute capability {lowest / 10:g}; this GPU has {machine.sm / 10:g}", ""
     known_there = support.knows(*variant.list, config) if any(variant.list) else support.generic(config)
     version = f" ({variant.api} API)" if variant.api else ""
@@ -380,26 +409,24 @@ def _refusal(
     return "", ""
 
 
-def _unreadable_reason(
-    runtime: RuntimeConstants, ready: Quantized, machine: Machine, lowest_sm: int, doubt: str
-) -> tuple[str, str]:
+def _unreadable_reason(case: _Case, quantized: Quantized, doubt: str) -> tuple[str, str]:
     """Why a quantized checkpoint cannot be loaded, or why that is not known."""
-    found = support.reads(runtime.name, runtime.reads, ready)
+    runtime, machine = case.runtime, case.machine
+    found = support.reads(runtime.name, runtime.reads, quantized)
     if found is False:
-        remedy = "" if ready.method in _PUBLISHED else ": take the original model"
-        return f"{runtime.name} cannot load weights that {ready.method} quantized already{remedy}", ""
+        remedy = "" if quantized.method in _PUBLISHED else ": take the original model"
+        return f"{runtime.name} cannot load weights that {quantized.method} quantized already{remedy}", ""
     if found is None:
-        return "", f"whether {runtime.name} reads a checkpoint quantized with {ready.described} is not in our table"
-    if machine.sm is not None and machine.sm < lowest_sm and not runtime.gguf:
-        what = (
-            f"{runtime.name} reads {ready.label} below compute capability {lowest_sm / 10:g} with weight-only kernels"
-        )
-        return "", f"{what}, which has not been reported on a Jetson"
+        return "", f"whether {runtime.name} reads a checkpoint quantized with {quantized.described} is not in our table"
+    if machine.sm is not None and machine.sm < case.lowest_sm and not runtime.gguf:
+        below = f"below compute capability {case.lowest_sm / 10:g} with weight-only kernels"
+        return "", f"{runtime.name} reads {quantized.label} {below}, which has not been reported on a Jetson"
     return "", doubt
 
 
-def _unquantizable_reason(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, quantization: str) -> str:
+def _unquantizable_reason(case: _Case) -> str:
     """Why the runtime cannot quantize this model so; empty where it can."""
+    config, runtime, variant, quantization = case.config, case.runtime, case.variant, case.quantization
     if limits.quantizes(*variant.interface, quantization, config):
         return ""
     possible = ", ".join(name for name in variant.formats if limits.quantizes(*variant.interface, name, config))
@@ -411,11 +438,12 @@ def _list(majors: Iterable[int]) -> str:
     return ", ".join(str(major) for major in majors)
 
 
-def _notes(config: ModelConfig, context: int) -> tuple[str, ...]:
-    notes = [*size_notes(config)]
-    if config.max_position and context > config.max_position:
-        notes.append(f"the model was trained for {config.max_position} tokens; answers degrade beyond that")
-    return tuple(notes)
+def _notes(case: _Case, context: int) -> tuple[str, ...]:
+    notes = [*case.machine.notes, *size_notes(case.config)]
+    trained = case.config.max_position
+    if trained and context > trained:
+        notes.append(f"the model was trained for {trained} tokens; answers degrade beyond that")
+    return (*notes, *_older(case.runtime, case.variant, case.machine))
 
 
 def size_notes(config: ModelConfig) -> tuple[str, ...]:

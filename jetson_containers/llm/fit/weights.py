@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers.llm.fit import constants
+from jetson_containers.llm.models.layers import EXPERT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,9 +67,9 @@ def active_weights(config: ModelConfig) -> int:
 
 
 def parameters(config: ModelConfig) -> int:
-    """All weights of the model, encoders included."""
+    """All weights of the model's files: with encoders, and with layers that predict further tokens."""
     embeddings = config.vocab * config.hidden * (1 if config.tied else 2)
-    return linear_weights(config) + embeddings + config.tables + config.towers
+    return linear_weights(config) + embeddings + config.tables + config.towers + config.drafts
 
 
 def largest_tensor(config: ModelConfig) -> int:
@@ -95,7 +96,7 @@ def of_checkpoint(config: ModelConfig, quantized: Quantized) -> Weights:
 def stored_bytes(config: ModelConfig) -> float:
     """Bytes of a checkpoint's weight files as its configuration describes them, of 16 bits where it is silent."""
     if config.quantized is not None:
-        return of_checkpoint(config, config.quantized).total
+        return of_checkpoint(config, config.quantized).total + config.drafts * 16 / 8
     return parameters(config) * (4 if config.dtype == "float32" else 2) * config.scale
 
 
@@ -119,7 +120,7 @@ def _of_format(config: ModelConfig, bits: Format, others: float = 0) -> Weights:
     head = 0.0 if config.tied else config.vocab * config.hidden * bits.head / 8
     linear = active = 0.0
     for matrix, at in matrices(config):
-        stored = others if others and matrix.role != "expert" else bits.linear
+        stored = others if others and matrix.role not in EXPERT else bits.linear
         size = matrix.weights * len(at) * (stored + bits.channel / max(matrix.inputs, 1)) / 8
         linear += size
         active += size * matrix.used / matrix.copies
@@ -131,7 +132,8 @@ def _of_gguf(config: ModelConfig, kind: FileType) -> Weights:
     elements = config.vocab * config.hidden
     output = elements * constants.block_for(kind.output, config.hidden) / 8
     embedding = elements * constants.block_for(kind.embedding, config.hidden) / 8
-    tables = config.tables * constants.block_for(kind.embedding, config.hidden) / 8
+    # Embeddings of the layers are stored as the usual one is, which is the output where that is tied.
+    tables = config.tables * constants.block_for(kind.output if config.tied else kind.embedding, config.hidden) / 8
     linear = active = 0.0
     for matrix, at in matrices(config):
         size = sum(_matrix_bytes(matrix, layer, config, kind) for layer in at)
@@ -143,15 +145,22 @@ def _of_gguf(config: ModelConfig, kind: FileType) -> Weights:
 
 
 def _matrix_bytes(matrix: Matrix, layer: int, config: ModelConfig, kind: FileType) -> float:
-    name = "F32" if matrix.role == "router" else _type_of(matrix.role, layer, config, kind)
+    # Small matrices of some families stay as they are.
+    kept = {"router": "F32", "small": "F16"}.get(matrix.role)
+    name = kept or _type_of(matrix.role, layer, config, kind)
     return matrix.inputs * matrix.outputs * matrix.copies * constants.block_for(name, matrix.inputs) / 8
 
 
 def _type_of(role: str, layer: int, config: ModelConfig, kind: FileType) -> str:
-    if role in {"query", "key", "value"} and config.family in constants.fused_families():
+    if role == "fused" or (role in {"query", "key", "value"} and config.family in constants.fused_families()):
         return kind.fused
-    rules = (rule for rule in kind.rules if rule.role == role and _applies(rule.where, layer, config))
+    roles = _AS.get(role, (role,))
+    rules = (rule for rule in kind.rules if rule.role in roles and _applies(rule.where, layer, config))
     return next((rule.type for rule in rules), kind.base)
+
+
+# Rules for a part of a feed-forward block hold for that part of an expert as well.
+_AS = {"expert_down": ("expert", "down")}
 
 
 def _applies(where: str, layer: int, config: ModelConfig) -> bool:

@@ -11,8 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.llm.models import assumed
 from jetson_containers.llm.models.layers import (
     COUNTS,
+    EXPERT,
+    FORWARD,
     KINDS,
     STATE_SPACE,
     Block,
@@ -40,7 +43,7 @@ _PLAIN_MLP = frozenset(
     {
         "phi", "phi-msft", "gpt_neox", "gptj", "gpt2", "opt", "bloom", "falcon", "gpt_bigcode", "mpt", "starcoder2",
         "nemotron", "RefinedWeb", "RefinedWebModel", "codegen", "stablelm_alpha", "nemotron_h", "arcee", "apertus",
-        "persimmon",
+        "persimmon", "bert",
     }
 )  # fmt: skip
 # Activations that no gate goes with.
@@ -53,14 +56,6 @@ _TIED = frozenset(
         "gemma4_text", "lfm2", "lfm2_moe", "recurrent_gemma", "mamba", "falcon_mamba", "ernie4_5", "ernie4_5_moe",
     }
 )  # fmt: skip
-# What the class of a nested text model assumes; only there do published configurations leave such keys out.
-_NESTED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "llama": {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32,
-              "vocab_size": 32000},
-    "mistral": {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
-                "num_key_value_heads": 8, "vocab_size": 32000},
-    "gemma3_text": {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "vocab_size": 262208},
-}  # fmt: skip
 # Where multimodal configurations keep the language model, and the parts that are none.
 _NESTED = ("text_config", "llm_config", "language_config", "llm_cfg", "thinker_config", "language_model", "decoder")
 _NOT_TEXT = re.compile(
@@ -91,9 +86,10 @@ class ModelConfig:
 
     `model_type` decides what loads it, `text_type` what it weighs: that of the language model inside. `blocks` are the
     layers, empty where all are alike. `tables` are elements of embeddings of which a token reads one row, beside the
-    usual one; `other` matrices outside the layers; `towers` weights of encoders for pictures and sound. `unread` names
-    keys that change the size and were not understood. `scale`: what the weight files hold over what was counted, and
-    `measured` the sentence about it.
+    usual one; `other` matrices outside the layers; `towers` weights of encoders for pictures and sound; `drafts` those
+    of layers that predict further tokens: in the files, and in memory only where a runtime is asked to use them.
+    `unread` names keys that change the size and were not understood. `scale`: what the weight files hold over what was
+    counted, and `measured` the sentence about it.
     """
 
     architecture: str  # LlamaForCausalLM; "" where the metadata does not say
@@ -121,6 +117,7 @@ class ModelConfig:
     tables: int = 0
     other: tuple[Matrix, ...] = ()
     towers: int = 0
+    drafts: int = 0
     unread: tuple[str, ...] = ()
     scale: float = 1.0
     measured: str = ""
@@ -169,52 +166,36 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
     `beside`: what hf_quant_config.json holds, for checkpoints whose quantization stands there.
     """
     _refuse_adapter(config, origin)
-    text = _text_model(config)
-    keys = Keys(values=text)
-    family = str(text.get("model_type") or "")
-    architectures = config.get("architectures") or text.get("architectures") or [""]
+    text, taken = _text_model(config)
+    keys = Keys(values=text, assumed=taken)
+    architecture = _architecture(config, text)
     # InternLM2 checkpoints first had `model_type: internlm`; the class name tells them apart.
-    architecture = str(architectures[0]) if isinstance(architectures, (list, tuple)) else str(architectures)
-    if architecture.startswith("InternLM2"):
-        family = "internlm2"
-    hidden = _number(keys, origin, "hidden_size", "n_embd", "d_model", "n_embed")
-    layers = _layers(keys, origin)
-    heads = _heads(keys, origin, family)
-    kv_heads = _kv_heads(keys, family, heads)
-    shape = Shape(
-        family=family.removesuffix("_text"),
-        layers=layers,
-        hidden=hidden,
-        intermediate=_intermediate(keys, family, hidden),
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=_head_dim(keys, origin, hidden, heads) if heads else 0,
-        gated=_is_gated(keys, family),
-    )
+    family = "internlm2" if architecture.startswith("InternLM2") else str(text.get("model_type") or "")
+    shape = _shape(keys, origin, family)
     blocks = read(keys, shape)
     check_positive(blocks, origin)
     outer = str(config.get("model_type") or "")
     vocab = _number(keys, origin, "vocab_size", "padded_vocab_size")
     extra, other = _further(keys, shape, vocab)
-    towers, unmeasured = _towers(config, hidden)
+    towers, unmeasured = _towers(config, shape.hidden)
     return ModelConfig(
         architecture=architecture,
         model_type=outer if outer and text.get("model_type") != outer else family,
         text_type=family,
-        layers=layers,
-        hidden=hidden,
+        layers=shape.layers,
+        hidden=shape.hidden,
         intermediate=shape.intermediate,
-        heads=heads,
-        kv_heads=kv_heads,
+        heads=shape.heads,
+        kv_heads=shape.kv_heads,
         head_dim=shape.head_dim,
         vocab=vocab,
-        tied=bool(_tied(config, text, family)),
+        tied=bool(_tied(config, keys, family)),
         gated_mlp=shape.gated,
         max_position=_optional(
             keys, "max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "model_max_length", "n_ctx",
             "max_sequence_length",
         ),
-        sliding_window=_optional(keys, "sliding_window") if text.get("use_sliding_window", True) else 0,
+        sliding_window=_optional(text, "sliding_window") if text.get("use_sliding_window", True) else 0,
         dtype=str(next((each[key] for each in (config, text) for key in _TYPES if each.get(key)), "")),
         quantized=read_quantized(config.get("quantization_config") or text.get("quantization_config"), beside),
         **_experts(keys, shape, blocks),
@@ -222,8 +203,30 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
         tables=extra,
         other=other,
         towers=towers,
+        drafts=_drafts(keys, shape, blocks, vocab),
         unread=(*_unread(keys), *unmeasured),
     )  # fmt: skip
+
+
+def _architecture(config: Mapping[str, Any], text: Mapping[str, Any]) -> str:
+    architectures = config.get("architectures") or text.get("architectures") or [""]
+    return str(architectures[0]) if isinstance(architectures, (list, tuple)) else str(architectures)
+
+
+def _shape(keys: Keys, origin: str, family: str) -> Shape:
+    hidden = _number(keys, origin, "hidden_size", "n_embd", "d_model", "n_embed")
+    layers = _layers(keys, origin)
+    heads = _heads(keys, origin, family)
+    return Shape(
+        family=family.removesuffix("_text"),
+        layers=layers,
+        hidden=hidden,
+        intermediate=_intermediate(keys, family, hidden),
+        heads=heads,
+        kv_heads=_kv_heads(keys, family, heads),
+        head_dim=_head_dim(keys, origin, hidden, heads) if heads else 0,
+        gated=_is_gated(keys, family),
+    )
 
 
 def from_mlc(config: Mapping[str, Any], origin: str = "mlc-chat-config.json") -> ModelConfig:
@@ -245,17 +248,22 @@ def from_mlc(config: Mapping[str, Any], origin: str = "mlc-chat-config.json") ->
     return replace(made, quantized=quantized, max_position=context or made.max_position)
 
 
-def _text_model(config: Mapping[str, Any], depth: int = _DEPTH) -> Mapping[str, Any]:
-    """The language model's keys over those around it: below a name that is usual, or whatever has a decoder's shape."""
-    named = [config.get(key) for key in _NESTED]
-    others = [value for key, value in config.items() if key not in _NESTED and not _NOT_TEXT.search(str(key))]
-    shaped = [value for value in others if isinstance(value, dict) and set(value) >= _SHAPED]
+def _text_model(config: Mapping[str, Any], depth: int = _DEPTH) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The language model's keys over those around it, and what its class assumes of others.
+
+    It is below a name that is usual, or whatever has a decoder's shape.
+    """
+    outer = str(config.get("model_type") or "")
+    others = {key: value for key, value in config.items() if key not in _NESTED and not _NOT_TEXT.search(str(key))}
+    shaped = [(key, value) for key, value in others.items() if isinstance(value, dict) and set(value) >= _SHAPED]
     nested = any(key in config for key in _SHAPED - {"vocab_size"})
-    for inner in (*named, *(() if nested else shaped)):
+    for key, inner in (*((name, config.get(name)) for name in _NESTED), *(() if nested else shaped)):
         if depth and isinstance(inner, dict) and inner:
-            defaults = _NESTED_DEFAULTS.get(str(inner.get("model_type") or ""), {})
-            return _text_model({**defaults, **_without_nested(config), **inner}, depth - 1)
-    return config
+            kind = str(inner.get("model_type") or assumed.part(outer, key))
+            whole_one = {**_without_nested(config), **({"model_type": kind} if kind else {}), **inner}
+            found, beyond = _text_model(whole_one, depth - 1)
+            return found, {**beyond, **assumed.sizes(kind)}
+    return config, assumed.beyond_its_own(outer)
 
 
 _SHAPED = frozenset({"hidden_size", "num_hidden_layers", "vocab_size"})
@@ -279,10 +287,12 @@ def _refuse_adapter(config: Mapping[str, Any], origin: str) -> None:
 
 
 def _layers(keys: Keys, origin: str) -> int:
-    stated = keys.number("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+    names = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+    taken = keys.number(*names)
     listed = keys.words("layers_block_type", "layer_types")
     pattern = keys.values.get("hybrid_override_pattern")
-    found = stated or len(listed) or (len(pattern) if isinstance(pattern, str) else 0)
+    stated = taken if any(name in keys.values for name in names) else 0
+    found = stated or len(listed) or (len(pattern) if isinstance(pattern, str) else 0) or taken
     if not 0 < found <= _MOST_LAYERS:
         raise _unusable(origin, "num_hidden_layers")
     return found
@@ -307,11 +317,14 @@ def _is_gated(keys: Keys, family: str) -> bool:
     return family not in _PLAIN_MLP and str(activation) not in _PLAIN_ACTIVATIONS
 
 
-def _tied(config: Mapping[str, Any], text: Mapping[str, Any], family: str) -> object:
+def _tied(config: Mapping[str, Any], keys: Keys, family: str) -> object:
     for key in ("tie_word_embeddings", "tie_embedding"):
-        if key in text:
-            return text[key]
-    return config.get("tie_word_embeddings", family in _TIED)
+        if key in keys.values:
+            return keys.values[key]
+    return config.get("tie_word_embeddings", family in _TIED or keys.assumed.get("tie_word_embeddings") is True)
+
+
+_LEARNED_POSITIONS = frozenset({"gpt2", "gpt_bigcode", "bert", "opt"})
 
 
 def _further(keys: Keys, shape: Shape, vocab: int) -> tuple[int, tuple[Matrix, ...]]:
@@ -321,39 +334,131 @@ def _further(keys: Keys, shape: Shape, vocab: int) -> tuple[int, tuple[Matrix, .
     rows = keys.number("vocab_size_per_layer_input") or vocab
     if width := keys.number("hidden_size_per_layer_input"):
         tables = rows * width * shape.layers
-        other.append(Matrix(role="other", inputs=shape.hidden, outputs=width * shape.layers))
+        other.append(Matrix(role="small", inputs=shape.hidden, outputs=width * shape.layers))
     if copies := keys.number("altup_num_inputs"):
-        other += [Matrix(role="other", inputs=shape.hidden, outputs=shape.hidden)] * (2 * (copies - 1))
-    if positions := keys.number("n_positions") if shape.family in {"gpt2", "gpt_bigcode"} else 0:
-        tables += positions * shape.hidden
+        other += [Matrix(role="small", inputs=shape.hidden, outputs=shape.hidden)] * (2 * (copies - 1))
+    if shape.family in _LEARNED_POSITIONS:
+        tables += (keys.number("n_positions", "max_position_embeddings")) * shape.hidden
+    if shape.family == "bert":  # and what sums a text up
+        other.append(Matrix(role="other", inputs=shape.hidden, outputs=shape.hidden))
     return tables, tuple(other)
+
+
+def _drafts(keys: Keys, shape: Shape, blocks: tuple[Block, ...], vocab: int) -> int:
+    """Weights of the layers that predict further tokens: one with attention and what follows it, and its inlet."""
+    stated = Keys(values=keys.values)
+    count = stated.number("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_layers", "mtp_num_layers")
+    if not count:
+        return 0
+    mixing = max((block for block in blocks if block.cache), key=lambda block: block.at, default=None)
+    following = max((block for block in blocks if FORWARD & _roles(block)), key=lambda block: block.at, default=None)
+    parts = [*(mixing.matrices if mixing else ())]
+    if following is not None and following is not mixing and not (mixing and FORWARD & _roles(mixing)):
+        parts += following.matrices
+    tables = 2 * vocab * shape.hidden if shape.family in _OWN_TABLES else 0
+    return count * (sum(matrix.weights for matrix in parts) + 2 * shape.hidden * shape.hidden + tables)
+
+
+# Families whose layers for further tokens are stored with an embedding and an output matrix of their own.
+_OWN_TABLES = frozenset({"deepseek_v3", "glm4_moe", "glm4_moe_lite", "glm_moe_dsa"})
+
+
+def _roles(block: Block) -> set[str]:
+    return {matrix.role for matrix in block.matrices}
 
 
 def _towers(config: Mapping[str, Any], hidden: int) -> tuple[int, tuple[str, ...]]:
     """Weights of encoders for pictures and sound, by the shape of a plain transformer, and those without a shape."""
     total, unknown = 0, []
-    for key, tower in _encoders(config):
-        layers = _optional(tower, "depth", "num_hidden_layers", "num_layers", "n_layers", "layers", "encoder_layers")
-        width = _optional(tower, "embed_dim", "hidden_size", "width", "d_model", "dim")
+    for key, tower, around in _encoders(config):
+        if size := _of_other_kinds(tower):
+            total += size
+            continue
+        layers = tower.number("depth", "num_hidden_layers", "num_layers", "n_layers", "layers", "encoder_layers")
+        width = tower.number("embed_dim", "hidden_size", "width", "d_model", "dim")
         if not layers or not width or layers > _MOST_LAYERS:
             unknown.append(key)
             continue
         ratio = tower.get("mlp_ratio")
-        inner = _optional(tower, "intermediate_size", "encoder_ffn_dim", "mlp_dim", "intermediate_dim") or int(
+        inner = tower.number("intermediate_size", "encoder_ffn_dim", "mlp_dim", "intermediate_dim") or int(
             width * (ratio if isinstance(ratio, (int, float)) and 0 < ratio < 100 else 4)
         )
         gated = str(tower.get("hidden_act") or "") == "silu" or "gemma4" in str(tower.get("model_type"))
         total += layers * (4 * width * width + (3 if gated else 2) * width * inner)
-        merged = width * (_optional(tower, "spatial_merge_size") or 1) ** 2
-        deep = tower.get("deepstack_visual_indexes")
-        mergers = 1 + (len(deep) if isinstance(deep, list) else 0)
-        total += mergers * (merged * merged + merged * hidden) if merged > width else width * hidden + hidden * hidden
+        total += width * (_patch(tower) + _positions(tower)) + _mergers(tower, around, width, hidden)
     return total, tuple(unknown)
 
 
-def _encoders(config: Mapping[str, Any], depth: int = _DEPTH) -> Iterator[tuple[str, Mapping[str, Any]]]:
+# Convolutional encoders, which are named and not described, in weights. source: what is left of Gemma 3n's counts.
+_NAMED_ENCODERS = {"mobilenetv5_300m_enc": 300_000_000}
+
+
+def _of_other_kinds(tower: Keys) -> int:
+    """Weights of an encoder of another kind than a plain transformer; 0 of a plain one."""
+    if named := _NAMED_ENCODERS.get(str(tower.get("architecture"))):
+        return named
+    kind = str(tower.get("model_type") or "")
+    if kind.startswith("glm4v"):
+        return _glm_encoder(tower)
+    layers = tower.number("conf_num_hidden_layers") or (
+        tower.number("num_hidden_layers") if kind == "gemma4_audio" else 0
+    )
+    width = tower.number("hidden_size")
+    # A Conformer: two feed-forward blocks of four widths, attention with positions, a convolution between two matrices.
+    return layers * (16 + 5 + 3) * width * width if layers and width and layers <= _MOST_LAYERS else 0
+
+
+def _glm_encoder(tower: Keys) -> int:
+    """GLM-4V's, whose blocks are as wide inside as the language model, and whose merger is a feed-forward block."""
+    layers, width, out = tower.number("depth"), tower.number("hidden_size"), tower.number("out_hidden_size")
+    if layers > _MOST_LAYERS:
+        return 0
+    blocks = layers * (4 * width * width + 3 * width * out)
+    merger = out * out + 3 * out * tower.number("intermediate_size") + 4 * width * out
+    return blocks + merger + width * (_patch(tower) + _positions(tower))
+
+
+def _patch(tower: Keys) -> int:
+    """Numbers of one patch of a picture; 0 where the encoder is of sound, or does not say."""
+    side = _side(tower, "patch_size")
+    return side * side * (tower.number("in_channels", "num_channels") or 3) * (tower.number("temporal_patch_size") or 1)
+
+
+def _positions(tower: Keys) -> int:
+    """Patches that have a place of their own; 0 where turning them says it."""
+    if str(tower.get("model_type")) == "pixtral":
+        return 0
+    side = _side(tower, "patch_size")
+    return tower.number("num_position_embeddings") or (_side(tower, "image_size") // side) ** 2 if side else 0
+
+
+def _side(tower: Keys, key: str) -> int:
+    value = tower.get(key)
+    return whole(value[0]) if isinstance(value, list) and value else whole(value)
+
+
+def _mergers(tower: Keys, around: Mapping[str, Any], width: int, hidden: int) -> int:
+    """What makes the tokens of the language model out of patches, of several next to each other in most families."""
+    ratio = around.get("downsample_ratio")
+    joined = (
+        tower.number("spatial_merge_size")
+        or _optional(around, "scale_factor", "downsample_factor")
+        or (round(1 / ratio) if isinstance(ratio, float) and 0.05 < ratio < 1 else 1)
+    )
+    merged = width * joined**2
+    if "scale_factor" in around:  # Idefics 3 has one matrix
+        return merged * hidden
+    if tower.number("spatial_merge_size") > 1:
+        deep = tower.get("deepstack_visual_indexes")
+        return (1 + (len(deep) if isinstance(deep, list) else 0)) * (merged * merged + merged * hidden)
+    between = _optional(around, "projector_hidden_size") or hidden
+    return merged * between + between * hidden
+
+
+def _encoders(config: Mapping[str, Any], depth: int = _DEPTH) -> Iterator[tuple[str, Keys, Mapping[str, Any]]]:
+    """The encoders, each with the configuration around it."""
     for key, value in config.items():
-        if not isinstance(value, dict) or not value:
+        if not isinstance(value, dict):
             continue
         if key in {
             "vision_config",
@@ -363,7 +468,12 @@ def _encoders(config: Mapping[str, Any], depth: int = _DEPTH) -> Iterator[tuple[
             "vision_tower_cfg",
             "vision_encoder",
         }:
-            yield key, value
+            outer, kind = str(config.get("model_type") or ""), str(value.get("model_type") or "")
+            if kind in {"", outer}:  # older ones give an encoder the type of the whole
+                kind = assumed.part(outer, key)
+            taken = assumed.sizes(kind)
+            if value or taken:
+                yield key, Keys(values=value, assumed=taken), config
         elif depth and key in _NESTED:
             yield from _encoders(value, depth - 1)
 
@@ -437,7 +547,7 @@ def _experts(keys: Keys, shape: Shape, blocks: tuple[Block, ...]) -> dict[str, A
     count = experts(keys)
     if not count:
         return {}
-    sparse = [block for block in blocks if any(matrix.role == "expert" for matrix in block.matrices)]
+    sparse = [block for block in blocks if EXPERT & _roles(block)]
     return {
         "experts": count,
         "experts_used": used_experts(keys),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core.facts import load_facts
+from jetson_containers.core.facts import load_facts, plain
 from jetson_containers.llm.models.config import from_hf
 
 if TYPE_CHECKING:
@@ -13,13 +13,11 @@ if TYPE_CHECKING:
 
     from jetson_containers.llm.models.config import ModelConfig
 
-_WORDS = {"true": True, "false": False}
-
 
 @functools.cache
 def configs() -> Mapping[str, Mapping[str, Any]]:
     """`config.json` of each model by its hub name, as far as the table has it."""
-    return {name: {key: _value(value) for key, value in row.items()} for name, row in load_facts("models").items()}
+    return {name: plain(row) for name, row in load_facts("models").items()}
 
 
 def full_name(name: str) -> str:
@@ -35,11 +33,3 @@ def config(name: str) -> ModelConfig | None:
     """The shape of a model by its hub name or the last part of it; None for an unknown one."""
     known = full_name(name)
     return from_hf(configs()[known], f"facts/models.yaml: {known}") if known else None
-
-
-def _value(text: Any) -> Any:
-    if isinstance(text, list):
-        return text
-    if text in _WORDS:
-        return _WORDS[text]
-    return int(text) if text.isdigit() else text

@@ -65,28 +65,31 @@ class Shape:
 
 @dataclass(kw_only=True)
 class Keys:
-    """A configuration that remembers which of its keys were read: the others were not understood."""
+    """A configuration that remembers which of its keys were read: the others were not understood.
+
+    `assumed` is what the family's class takes where a key, under none of its names, is stated.
+    """
 
     values: Mapping[str, Any]
+    assumed: Mapping[str, Any] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
 
     def get(self, key: str) -> Any:
         """The value as it is."""
         self.seen.add(key)
-        return self.values.get(key)
+        return self.values[key] if key in self.values else self.assumed.get(key)
 
     def number(self, *keys: str) -> int:
         """The first of the keys that is a positive whole number; 0 without one."""
-        found = [whole(self.get(key)) for key in keys]
-        return next((value for value in found if value), 0)
+        return self.at(0, 0, *keys)
 
     def at(self, layer: int, layers: int, *keys: str) -> int:
         """As `number`, or the layer's own number where the value is a list of one per layer."""
-        for key in keys:
-            value = self.get(key)
-            if isinstance(value, (list, tuple)) and len(value) == layers:
-                value = value[layer]
-            if found := whole(value):
+        self.seen.update(keys)
+        stated = [self.values[key] for key in keys if key in self.values]
+        for value in stated or [self.assumed.get(key) for key in keys]:
+            several = isinstance(value, (list, tuple)) and layers and len(value) == layers
+            if found := whole(value[layer] if several else value):
                 return found
         return 0
 
@@ -164,6 +167,7 @@ _CYCLES: Mapping[str, tuple[str, ...]] = {
     "gemma3": (*[_SLIDING] * 5, _FULL),
     "gemma3n": (*[_SLIDING] * 4, _FULL),
     "gemma4": (*[_SLIDING] * 5, _FULL),
+    "gemma4_unified": (*[_SLIDING] * 5, _FULL),
     "cohere2": (*[_SLIDING] * 3, _FULL),
     "olmo3": (*[_SLIDING] * 3, _FULL),
     "afmoe": (*[_SLIDING] * 3, _FULL),
@@ -171,6 +175,7 @@ _CYCLES: Mapping[str, tuple[str, ...]] = {
     "qwen3_next": (*[_LINEAR] * 3, _FULL),
     "qwen3_5": (*[_LINEAR] * 3, _FULL),
     "qwen3_5_moe": (*[_LINEAR] * 3, _FULL),
+    "olmo_hybrid": (*[_LINEAR] * 3, _FULL),
     "recurrent_gemma": (_RECURRENT, _RECURRENT, _FULL),
     "falcon_h1": (_PARALLEL,),
 }
@@ -268,8 +273,8 @@ def _layer(keys: Keys, shape: Shape, layer: int, mixer: str, block: str) -> Bloc
         ]
     if rank := keys.number("laurel_rank"):
         matrices += [
-            Matrix(role="other", inputs=shape.hidden, outputs=rank),
-            Matrix(role="other", inputs=rank, outputs=shape.hidden),
+            Matrix(role="small", inputs=shape.hidden, outputs=rank),
+            Matrix(role="small", inputs=rank, outputs=shape.hidden),
         ]
     return Block(at=(), matrices=tuple(matrices), cache=cache, expanded=expanded, window=window, state=state)
 
@@ -369,7 +374,7 @@ def _linear(keys: Keys, shape: Shape) -> tuple[list[Matrix], int]:
             Matrix(role="mixer", inputs=heads * width, outputs=shape.hidden),
         ]
         return [*wide, *low, *low, *ends], heads * width * width
-    heads = keys.number("linear_num_value_heads")
+    heads = keys.number("linear_num_value_heads") or (shape.heads if shape.family == "olmo_hybrid" else 0)
     if not heads and keys.number("mamba_num_heads", "mamba_n_heads", "mamba_d_state", "ssm_state_size"):
         return _mamba(keys, shape)  # newer configurations call these linear attention too
     if not heads and keys.number("conv_L_cache"):
@@ -377,11 +382,16 @@ def _linear(keys: Keys, shape: Shape) -> tuple[list[Matrix], int]:
     if not heads:  # another kind: as large as attention, and it is reported
         keys.seen -= {"layer_types", "layers_block_type"}
         return _attention(shape, shape.heads, shape.kv_heads, shape.head_dim)[0], 0
+    key_heads = keys.number("linear_num_key_heads") or heads
     width = keys.number("linear_value_head_dim") or shape.head_dim
     key_width = keys.number("linear_key_head_dim") or width
-    key, value = (keys.number("linear_num_key_heads") or heads) * key_width, heads * width
+    if shape.family == "olmo_hybrid":  # whose class derives both from the width of the model
+        key_width = keys.number("linear_key_head_dim") or 3 * shape.hidden // (4 * key_heads)
+        width = keys.number("linear_value_head_dim") or 2 * key_width
+    key, value = key_heads * key_width, heads * width
     return [
-        Matrix(role="mixer", inputs=shape.hidden, outputs=2 * key + 2 * value),
+        Matrix(role="fused", inputs=shape.hidden, outputs=2 * key + value),
+        Matrix(role="mixer", inputs=shape.hidden, outputs=value),
         Matrix(role="mixer", inputs=shape.hidden, outputs=2 * heads),
         Matrix(role="mixer", inputs=value, outputs=shape.hidden),
     ], heads * key_width * width
@@ -406,6 +416,10 @@ def _recurrent(keys: Keys, shape: Shape) -> tuple[list[Matrix], int]:
     ], width
 
 
+EXPERT = frozenset({"expert", "expert_down"})
+# Roles of the matrices of feed-forward blocks, of experts too.
+FORWARD = frozenset({"up", "down"}) | EXPERT
+
 # Feed-forward blocks ------------------------------------------------------------------------------------------------
 
 
@@ -426,7 +440,7 @@ def _experts(shape: Shape, groups: tuple[tuple[int, int, int], ...], shared: int
         made += [
             Matrix(role="router", inputs=shape.hidden, outputs=count),
             Matrix(role="expert", inputs=shape.hidden, outputs=width, copies=count * first, used=used * first),
-            Matrix(role="expert", inputs=width, outputs=shape.hidden, copies=count, used=used),
+            Matrix(role="expert_down", inputs=width, outputs=shape.hidden, copies=count, used=used),
         ]
     return [*made, *(_feed_forward(shape, shared) if shared else [])]
 
@@ -494,7 +508,7 @@ def expert_width(keys: Keys, layer: int = 0, layers: int = 0) -> int:
 
 def shared_width(keys: Keys, shape: Shape, layer: int = 0) -> int:
     """The width that all tokens go through beside the experts."""
-    if shape.family in {"llama4", "gemma4"}:  # a dense block of the usual width beside the experts
+    if shape.family in {"llama4", "gemma4", "gemma4_unified"}:  # a dense block of the usual width beside the experts
         return shape.intermediate
     stated = keys.number(
         "shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "shared_intermediate_size"

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 TINY = "/data/models/tiny-llama"
 TINY_CONTEXT = 512  # tokens, as make-tiny-model makes it
+_QUANTIZED = re.compile(
+    r"(?P<model>[^:]*(?:://[^:]*)?/[^:]*):(?P<quantization>(?:UD-)?I?Q\d\w*|B?F16|F32|MXFP4\w*)", re.IGNORECASE
+)
 _MLC_CONFIG = "mlc-chat-config.json"
 
 
@@ -126,6 +129,20 @@ def with_shape(model: Model, data: Path) -> Model:
         return replace(model, shape=of_path(place))
     except UsageError:  # the runtime will say what is wrong with it
         return model
+
+
+def split_quantization(model: str, quantization: str = "") -> tuple[str, str]:
+    """Take a quantization of GGUF files off a name of the hub: `org/model-GGUF:Q8_0`, as other programs write it.
+
+    Raises UsageError where another one is asked for besides.
+    """
+    match = _QUANTIZED.fullmatch(model)
+    if match is None:
+        return model, quantization
+    named = match["quantization"]
+    if quantization and quantization.upper() != named.upper():
+        raise UsageError(f"`{model}` names {named}, and `--quantization` {quantization}", hint="name one of them")
+    return match["model"], named
 
 
 def reference_of(model: str) -> Reference | None:

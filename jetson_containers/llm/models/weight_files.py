@@ -26,7 +26,7 @@ _USUAL = ("model", "pytorch_model")
 _NO_WEIGHTS = re.compile(r"training_args|optimizer|scheduler|rng_state|random_states|adapter_|^consolidated|tokenizer")
 _OTHER_FORMATS = re.compile(r"\.(pth|pt|ckpt|onnx|h5|msgpack|tflite|npz|nemo|safetensors|bin|gguf)$")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_CLOSE = 0.12  # difference between configuration and files that biases, norms and rounding explain
+_CLOSE = 0.10  # difference between configuration and files that biases, norms and rounding explain
 # Below this the files are not the weights of the model: placeholders of Git LFS, or a part of the download.
 _LEAST = 0.05
 

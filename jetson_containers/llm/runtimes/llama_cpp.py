@@ -27,7 +27,7 @@ class LlamaCpp:
 
     name = "llama_cpp"
     summary = "GGUF files; every board, CPU or GPU"
-    probes: tuple[tuple[str, ...], ...] = (_HELP,)
+    probes: tuple[tuple[str, ...], ...] = (_HELP, support.LISTINGS["llama_cpp"])
 
     def packages(self, platform: Platform) -> tuple[str, ...]:
         """Name the one package. Raises UsageError where it does not exist: on JetPack 4."""
@@ -46,8 +46,11 @@ class LlamaCpp:
             return JobVerdict(ok=False, reason=f"llama_cpp has no quantization `{job.quantization}`", instead=known)
         if reason := support_table.gguf_refusal(job.config):
             return JobVerdict(ok=False, reason=reason, instead=support_table.nearest(self.name, job))
-        if job.config and support.knows(self.name, "gguf", job.config) is False:
-            reason = f"llama.cpp's converter does not know the architecture `{job.config.model_type}`"
+        if job.config and support.knows(self.name, "gguf", job.config, job.target.probed) is False:
+            asked = support.listed_by(self.name, job.target.probed)
+            there = f" of this image does not list `{job.config.architecture}`" if asked else ""
+            lacks = there or f" does not know the architecture `{job.config.model_type}`"
+            reason = f"llama.cpp's converter{lacks}"
             return JobVerdict(ok=False, reason=reason, instead=support_table.nearest(self.name, job))
         return OK
 
@@ -57,7 +60,8 @@ class LlamaCpp:
         most = job.config.max_position if job.config else 0
         if 0 < most < job.context:
             found.append(f"the model was trained for {most} tokens; answers suffer in a context of {job.context}")
-        if job.config and not job.prepared and support.knows(self.name, "gguf", job.config) is None:
+        known = support.knows(self.name, "gguf", job.config, job.target.probed) if job.config else True
+        if job.config and not job.prepared and known is None:
             found.append(
                 f"whether llama.cpp's converter knows `{job.config.model_type}` is not in our table; it will tell"
             )

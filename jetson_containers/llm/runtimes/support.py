@@ -5,13 +5,15 @@ The outer `model_type` of a configuration decides what loads, also where only th
 
 from __future__ import annotations
 
+import functools
+import re
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.runtimes import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from jetson_containers.llm.models.config import ModelConfig, Quantized
 
@@ -21,8 +23,35 @@ def loads(names: Collection[str], config: ModelConfig) -> bool:
     return "*" in names or not config.model_type or any(name in names for name in config.names)
 
 
-def knows(runtime: str, kind: str, config: ModelConfig) -> bool | None:
-    """Whether a runtime's interface loads an architecture; None where its list is not all that it loads."""
+# Command lines that print the classes of models that a runtime loads, each on a line of its own after `-`.
+LISTINGS: Mapping[str, tuple[str, ...]] = {
+    "llama_cpp": ("convert_hf_to_gguf.py", "--print-supported-models"),
+    "vllm": (
+        "python3",
+        "-c",
+        "from vllm import ModelRegistry as r; print(*(f'- {name}' for name in r.get_supported_archs()), sep=chr(10))",
+    ),
+}
+_FEWEST = 10  # fewer names are an error message that looks like a list
+
+
+def listed_by(runtime: str, probed: Mapping[str, str]) -> frozenset[str]:
+    """The classes that the runtime of the image says it loads; empty where it was not asked, or did not answer."""
+    printed = probed.get(" ".join(LISTINGS.get(runtime, ())), "")
+    models = printed.partition("MMPROJ models")[0]  # after it stand encoders, which llama.cpp converts by themselves
+    found = frozenset(re.findall(r"^\s*- (\w+)\s*$", models, flags=re.MULTILINE))
+    return found if len(found) >= _FEWEST else frozenset()
+
+
+def knows(runtime: str, kind: str, config: ModelConfig, probed: Mapping[str, str] | None = None) -> bool | None:
+    """Whether a runtime's interface loads an architecture; None where its list is not all that it loads.
+
+    `probed`: what the image printed. Its own list decides where there is one: a class that vLLM lacks may still load
+    through transformers.
+    """
+    listed_there = listed_by(runtime, probed or {})
+    if listed_there and config.architecture:
+        return True if config.architecture in listed_there else False if runtime == "llama_cpp" else None
     names = limits.families(runtime, kind)
     if limits.ANY in names:
         return generic(config)
@@ -39,10 +68,16 @@ def generic(config: ModelConfig) -> bool | None:
     """What loads anything made of linear layers knows a model type that some list has; of others it is not known."""
     if not config.model_type:
         return True
+    return True if listed() & set(config.names) else None
+
+
+@functools.cache
+def listed() -> frozenset[str]:
+    """All model types that some runtime's list has."""
     lists = load_facts("architectures")
-    rows = [names for group in lists.values() for names in (group.values() if isinstance(group, dict) else [group])]
-    rows += [limits.families("mlc", interface) for interface in limits.interfaces("mlc")]
-    return True if any(name in names for names in rows for name in config.names) else None
+    runtimes = ["mlc", *(name for name in lists if isinstance(lists[name], dict))]
+    rows = [limits.families(name, interface) for name in runtimes for interface in limits.interfaces(name)]
+    return frozenset(kind for row in (*rows, lists["remote_code"]) for kind in row) - {limits.ANY}
 
 
 def reads(runtime: str, methods: Collection[str], quantized: Quantized) -> bool | None:

@@ -182,7 +182,7 @@ def refusal(runtime: str, job: Job) -> str:
         return f"{runtime} cannot run here: {why}"
     if job.prepared:
         return ""
-    if why := _architecture_refusal(row, job.config):
+    if why := _architecture_refusal(row, job):
         return why
     if job.config is not None and job.config.quantized is not None:
         return _checkpoint_refusal(row, job, job.config.quantized)
@@ -285,8 +285,9 @@ def _on_device(platform: Platform) -> Platform:
     return replace(platform, sm=(tables.soc_sm(platform.soc),)) if platform.soc and platform.has_gpu else platform
 
 
-def _architecture_refusal(row: SupportRow, config: ModelConfig | None) -> str:
-    if config is None or support.knows(row.runtime, row.list, config) is not False:
+def _architecture_refusal(row: SupportRow, job: Job) -> str:
+    config = job.config
+    if config is None or support.knows(row.runtime, row.list, config, job.target.probed) is not False:
         return ""
     others = [each for each in rows(row.runtime) if support.loads(each.models, config)]
     only = f"; only{_kind(others[0])} does" if others else ""
@@ -300,7 +301,7 @@ def unknowns(runtime: str, job: Job) -> tuple[str, ...]:
     if row is None or config is None or job.prepared:
         return ()
     notices = []
-    if support.knows(runtime, row.list, config) is None:
+    if support.knows(runtime, row.list, config, job.target.probed) is None:
         notices.append(
             f"whether {runtime} knows the architecture `{config.model_type}` is not in our table; it will tell"
         )

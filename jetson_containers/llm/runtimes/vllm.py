@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers.llm.runtimes import support_table
+from jetson_containers.llm.runtimes import support, support_table
 from jetson_containers.llm.runtimes.calibration import OFFLINE
 from jetson_containers.llm.runtimes.common import TableRuntime, context, listen_options, prefill, trust_options
 from jetson_containers.llm.runtimes.interface import Service
@@ -23,6 +23,7 @@ class Vllm(TableRuntime):
     name = "vllm"
     batches = True
     summary = "paged attention and batching; quantized checkpoints as they are"
+    probes: tuple[tuple[str, ...], ...] = (support.LISTINGS["vllm"],)
 
     def steps(self, job: Job) -> tuple[CommandStep, ...]:
         """Nothing: fp8 is made while loading."""

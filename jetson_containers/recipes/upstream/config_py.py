@@ -37,7 +37,7 @@ CHILD = Path(__file__).parent / "child" / "main.py"
 NO_L4T = ("39.1.0", "7.2")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConfigPyJob:
     """One directory with a `config.py`.
 
@@ -52,7 +52,7 @@ class ConfigPyJob:
     headers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConfigPyFailure:
     """Why a file gives no packages; `path` and `line` where it is known."""
 
@@ -61,7 +61,7 @@ class ConfigPyFailure:
     line: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConfigPyAnswer:
     """What became of one job: its definitions, or a failure; `notes` are what it did that deserves a word."""
 
@@ -71,7 +71,7 @@ class ConfigPyAnswer:
     added: Mapping[str, str] = field(default_factory=dict)  # files for the build context, by absolute path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConfigPyOutcome:
     """The answers in the order of the jobs, and what they depend on besides the definitions themselves."""
 
@@ -142,7 +142,9 @@ class _Conversation:
             self._ask([index for index in range(len(self._jobs)) if index not in self._answers])
         answers = tuple(self._answers[index] for index in range(len(self._jobs)))
         return ConfigPyOutcome(
-            answers, tuple(Path(file) for file in sorted(self._files)), tuple(sorted(self._variables))
+            answers=answers,
+            files=tuple(Path(file) for file in sorted(self._files)),
+            variables=tuple(sorted(self._variables)),
         )
 
     def _ask(self, todo: Sequence[int]) -> None:
@@ -174,7 +176,9 @@ class _Conversation:
                     return
         left = [index for index in todo if index not in self._answers]
         blamed = todo[running] if running is not None else left[0] if left else todo[-1]
-        self._answers[blamed] = ConfigPyAnswer(failure=ConfigPyFailure(ended, _python_file(self._jobs[blamed])))
+        self._answers[blamed] = ConfigPyAnswer(
+            failure=ConfigPyFailure(reason=ended, path=_python_file(self._jobs[blamed]))
+        )
 
     def _known_now(self) -> Iterator[Mapping[str, Any]]:
         for _, answer in sorted(self._answers.items()):
@@ -191,11 +195,13 @@ class _Conversation:
         if error:
             path = Path(error["path"]) if error["path"] else _python_file(self._jobs[index])
             failure = ConfigPyFailure(
-                str(error["reason"]), path, error["line"] if isinstance(error["line"], int) else None
+                reason=str(error["reason"]), path=path, line=error["line"] if isinstance(error["line"], int) else None
             )
         self._files.update(files)
         self._variables.update(variables)
-        self._answers[index] = ConfigPyAnswer(definitions, failure, notes, _added(message["added"]))
+        self._answers[index] = ConfigPyAnswer(
+            definitions=definitions, failure=failure, notes=notes, added=_added(message["added"])
+        )
 
 
 def _event(message: Mapping[str, Any], jobs: int) -> tuple[str, int]:

@@ -79,6 +79,12 @@ def is_theirs(candidate: RecipeDirectory, found: Mapping[str, Mapping[str, Any]]
     return not _uses_our_keys(header or "", candidate)
 
 
+def is_plain(candidate: RecipeDirectory) -> bool:
+    """Whether a directory with a Dockerfile says nothing about its package that upstream's format could not say."""
+    text = _dockerfile_text(candidate)
+    return bool(text) and not _uses_our_keys(reader.header_text(text) or "", candidate)
+
+
 def is_none(candidate: RecipeDirectory) -> bool:
     """Whether a directory without a Dockerfile is not a package: its `config.yml` or the like holds no key of one.
 

@@ -29,7 +29,7 @@ _TEXTS = ("dockerfile", "group", "network", "path", "postfix", "prefix", "timeou
 _FROM = re.compile(r"^[^\S\n]*FROM\s", re.MULTILINE | re.IGNORECASE)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Directory:
     """Where definitions come from: their files in the order of reading, and what every one of them falls back to."""
 
@@ -293,7 +293,7 @@ def with_families(packages: Mapping[str, Package]) -> dict[str, Package]:
     mine = {name: package for name, package in packages.items() if package.adaptable}
     further = [package for package in packages.values() if not package.adaptable]
     for indirect in (False, True):  # what stands on a sibling directly leads others astray, so it goes first
-        reach = _Reach([*mine.values(), *further], indirect)
+        reach = Reach([*mine.values(), *further], indirect=indirect)
         for family, group in _grouped(mine.values()).items():
             above = [package for package in group if package.version and reach.leads_to(package, family)]
             if len(above) < len(group):  # else a true cycle, for the resolver to report
@@ -324,10 +324,10 @@ def _variant(package: Package, siblings: set[str | None]) -> Package:
     return package
 
 
-class _Reach:
+class Reach:
     """Which families a family needs in the end, whatever versions are taken."""
 
-    def __init__(self, packages: Sequence[Package], indirect: bool) -> None:
+    def __init__(self, packages: Sequence[Package], *, indirect: bool) -> None:
         self._indirect = indirect
         self._names: dict[str, str] = {}
         for package in packages:
@@ -339,8 +339,14 @@ class _Reach:
         self._known: dict[str, frozenset[str]] = {}
 
     def leads_to(self, package: Package, family: str) -> bool:
+        """Whether a package needs a family: directly, or through others too."""
         needs = {self._family(item) for item in package.depends}
         return family in needs or (self._indirect and any(family in self._closure(need) for need in needs))
+
+    def families(self, package: Package) -> frozenset[str]:
+        """All families that a package needs, directly or through others."""
+        needs = frozenset(self._family(item) for item in package.depends)
+        return needs.union(*(self._closure(need) for need in needs))
 
     def _family(self, dependency: Dependency) -> str:
         exact = f"{dependency.family}:{dependency.version}" if dependency.version else dependency.family

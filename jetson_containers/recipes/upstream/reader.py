@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.tree import RecipeDirectory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Draft:
     """One directory in upstream's format, its data files read and its `config.py`, if any, not yet run."""
 
@@ -44,7 +44,7 @@ class Draft:
         return any(kind == "python" for kind, _ in self.steps)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class UpstreamPackages:
     """What the directories in upstream's format hold, by directory."""
 
@@ -54,7 +54,7 @@ class UpstreamPackages:
     inputs: dict[str, str] = field(default_factory=dict)  # what it depends on besides: `config_py.inputs`
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Drafts:
     """The directories in upstream's format, by path, those that cannot be read, and what deserves a word.
 
@@ -126,9 +126,9 @@ def _draft(candidate: RecipeDirectory, platform: Platform, found: Mapping[str, M
     steps = tuple(_steps(path, tree, order, found))
     own = [name for name in _own_dockerfiles(steps) if files.is_file(path / name)]
     headers = {name: header_data(path / name, tree) for name in own}
-    directory = Directory(path, candidate.group, definitions, postfix, tree)
+    directory = Directory(path=path, group=candidate.group, files=definitions, postfix=postfix, tree=tree)
     directory.notes += _near_misses(candidate, {*found, *order})
-    return Draft(directory, base, steps, headers)
+    return Draft(directory=directory, base=base, steps=steps, headers=headers)
 
 
 def read(
@@ -222,7 +222,7 @@ def _merged(item: Draft, found: UpstreamPackages) -> list[dict[str, Any]]:
             merge.apply_data(package, data, lambda name: item.headers.get(name, {}))
         return merge.flatten(package, item.base, item.directory.notes)
     except (merge.Malformed, TypeError, ValueError, AttributeError, LookupError) as error:
-        _fail(item, config_py.ConfigPyFailure(str(error)), found)
+        _fail(item, config_py.ConfigPyFailure(reason=str(error)), found)
         return []
 
 
@@ -230,7 +230,9 @@ def _job(item: Draft, roots: Sequence[Path]) -> config_py.ConfigPyJob:
     path = item.directory.path
     root = _root(path, roots)
     parts = [part.replace(".", "_") for part in path.relative_to(root).parts]
-    return config_py.ConfigPyJob(path, ".".join(["packages", *parts]), item.base, item.steps, item.headers)
+    return config_py.ConfigPyJob(
+        directory=path, module=".".join(["packages", *parts]), base=item.base, steps=item.steps, headers=item.headers
+    )
 
 
 def _looks_up(item: Draft) -> bool:

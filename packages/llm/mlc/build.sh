@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compile MLC LLM's library against the TVM of the image and leave the Python packages under /artifacts/opt/venv.
-# Needs MLC_VERSION, MLC_REF and CUDA_ARCHITECTURES (`72;87`); MAX_JOBS limits the compile jobs.
+# Needs MLC_VERSION, MLC_REF and CUDA_ARCHITECTURES (`72;87`; empty without CUDA); MAX_JOBS limits the compile jobs.
+# TVM_REF: the sources of the TVM of the image, where that is a wheel. TOKENIZERS_REF: tokenizers other than the submodule's.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,8 +15,33 @@ python=$work/venv/bin/python
 
 fetch() { # without the TVM that is in the image already, except for its sources: they are compiled in as the runtime
     fetch_git https://github.com/mlc-ai/mlc-llm "$MLC_REF" "$source"
-    fetch_submodules "$source"
+    if [ -z "${TVM_REF:-}" ]; then
+        fetch_submodules "$source"
+        record_source mlc "$source"
+        return
+    fi
+    fetch_submodules "$source" 3rdparty/argparse 3rdparty/stb 3rdparty/xgrammar
     record_source mlc "$source"
+    fetch_in_place https://github.com/apache/tvm "$TVM_REF" 3rdparty/tvm
+    cp "$here/tvm_wheel.cmake" "$source/3rdparty/tvm/CMakeLists.txt" # of the sources only headers are needed then
+    fetch_in_place https://github.com/mlc-ai/tokenizers-cpp "$TOKENIZERS_REF" 3rdparty/tokenizers-cpp
+    fetch_submodules "$source/3rdparty/tokenizers-cpp"
+    record_source mlc-tokenizers-cpp "$source/3rdparty/tokenizers-cpp"
+    python3 "$here/adapt_source.py" "$source"
+}
+
+fetch_in_place() { # URL REF PATH: instead of the submodule at this path
+    fetch_git "$1" "$2" "$source/$3"
+    record_source "mlc-$(basename "$3")" "$source/$3"
+}
+
+cmake_options() { # of the build system that compiles by itself
+    if [ -n "$CUDA_ARCHITECTURES" ]; then
+        echo "-DCMAKE_CUDA_ARCHITECTURES=$CUDA_ARCHITECTURES -DUSE_CUDA=ON -DUSE_CUBLAS=ON -DUSE_THRUST=ON"
+    else
+        python3 -c 'import os, tvm_ffi, importlib.util as u
+print("-DTVM_WHEEL=" + os.path.dirname(u.find_spec("tvm").origin), "-DTVM_FFI_WHEEL=" + os.path.dirname(tvm_ffi.__file__))'
+    fi
 }
 
 compile() {
@@ -48,7 +74,8 @@ package_all() {
     export TVM_SOURCE_DIR=$source/3rdparty/tvm CMAKE_BUILD_PARALLEL_LEVEL=$jobs
     if [ -f "$source/pyproject.toml" ] && grep -q scikit_build_core "$source/pyproject.toml"; then
         # this build system configures and compiles itself, and takes cmake's options from here
-        export CMAKE_ARGS="-DCMAKE_CUDA_ARCHITECTURES=$CUDA_ARCHITECTURES -DUSE_CUDA=ON -DUSE_CUBLAS=ON -DUSE_THRUST=ON"
+        CMAKE_ARGS=$(cmake_options)
+        export CMAKE_ARGS
         package "$source"
         return
     fi

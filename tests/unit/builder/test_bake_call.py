@@ -31,6 +31,7 @@ from tests.fakes import CAPABILITIES
 from tests.unit.builder.test_run import GIB, Site, chain, failing, plan, results_of, stage, states
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from jetson_containers.engine.interface import BuildRequest
@@ -86,7 +87,7 @@ class Mode:
 @pytest.mark.parametrize(
     "mode", [Mode(Builder.BUILDKIT), Mode(Builder.BUILDX), Mode(Builder.BUILDX, bake=True)], ids=str
 )
-def test_every_engine_mode_makes_the_same_stages_tags_and_labels(tmp_path: Path, mode: Mode) -> None:
+def test_run_makes_the_same_stages_tags_and_labels_with_every_engine_mode(tmp_path: Path, mode: Mode) -> None:
     """Whatever builds, the store holds the same names with the same labels afterwards."""
     expected = Mode(Builder.LEGACY).images(tmp_path / "legacy")
     assert mode.images(tmp_path / "other") == expected
@@ -160,7 +161,7 @@ def test_failed_stage_of_a_call_and_its_siblings(site: Site, keep_going: bool, d
 
 def test_failed_test_in_a_call_leaves_what_stands_above_unnamed(site: Site) -> None:
     """What stands above a stage whose test failed is not tested, and no final image is named."""
-    site.engine.answer = failing("test.py", RunResult(1, "no"))
+    site.engine.answer = failing("test.py", RunResult(exit_code=1, output="no"))
     a, the_plan = stage("a", package={"test": ("test.py",)}), None
     b = stage("b", parent=a, package={"test": ("other.sh",)})
     the_plan = plan(a, b)
@@ -169,14 +170,14 @@ def test_failed_test_in_a_call_leaves_what_stands_above_unnamed(site: Site) -> N
     assert site.engine.image(the_plan.final) is None
     assert not any("other.sh" in word for call in site.engine.runs for word in call.command)
     assert labels.read(site.engine.store[f"{PLACE}a"].labels).tests["status"] == "failed"
-    site.engine.answer = lambda _: RunResult(0, "")
+    site.engine.answer = lambda _: RunResult(exit_code=0, output="")
     report = site.run(the_plan)
     assert results_of(report) == {"a": "passed", "b": "passed"}
 
 
 def test_failed_test_stops_a_command_that_builds_only_what_stands_above(site: Site) -> None:
     """Nothing more is compiled for an image that cannot be named."""
-    site.engine.answer = failing("test.py", RunResult(1, "no"))
+    site.engine.answer = failing("test.py", RunResult(exit_code=1, output="no"))
 
     def wait(request: BuildRequest) -> None:
         if request.tag.endswith(":b"):
@@ -233,7 +234,7 @@ def test_interrupted_call_resumes_by_key(site: Site) -> None:
     assert site.built() == ["b", "c"]
 
 
-def test_two_runs_at_once_build_each_stage_once(site: Site) -> None:
+def test_runs_at_once_build_each_stage_once(site: Site) -> None:
     """Calls of two runs take their locks in one order: neither waits for the other forever."""
     plans = [chain("a", "b", "c", "d"), chain("a", "b", "c", "d", "e")]
     failures: list[BaseException] = []
@@ -280,21 +281,34 @@ def test_recipe_error_of_flags_is_shown(site: Site) -> None:
         site.run(plan(a, stage("b", parent=a)))
 
 
+def least(keys: Iterable[str], memory: int) -> dict[str, int]:
+    return dict.fromkeys(keys, memory)
+
+
 def test_group_gives_every_chain_a_slot_and_memory() -> None:
     """The engine starts all that can start: more chains than slots or memory wait for the next command."""
     a = stage("a")
-    many = [stage(name, parent=a, package={"memory_per_job": 2 * GIB}) for name in "bcdef"]
+    many = [stage(name, parent=a) for name in "bcdef"]
     merged = merge([plan(a, one) for one in many])
-    keys = list(merged.nodes)
-    assert group(merged, keys, Resources(8, 64 * GIB, 4)) == [
-        ["sha256:a", "sha256:b"],
-        ["sha256:c"],
-        ["sha256:d"],
-        ["sha256:e"],
-    ]
-    assert group(merged, keys, Resources(8, 5 * GIB, 4)) == [["sha256:a", "sha256:b"], ["sha256:c"]]
-    assert group(merged, keys, Resources(8, 1 * GIB, 1)) == [["sha256:a", "sha256:b"]]
-    assert group(merged, keys, Resources(8, 64 * GIB, 4), frozenset({"sha256:a"})) == [["sha256:a"]]
+    keys = least(merged.nodes, 2 * GIB)
+    machine = Resources(cores=8, memory=64 * GIB, slots=4)
+    assert group(merged, keys, machine) == [["sha256:a", "sha256:b"], ["sha256:c"], ["sha256:d"], ["sha256:e"]]
+    assert group(merged, keys, replace(machine, memory=5 * GIB)) == [["sha256:a", "sha256:b"], ["sha256:c"]]
+    assert group(merged, keys, replace(machine, memory=GIB, slots=1)) == [["sha256:a", "sha256:b"]]
+    assert group(merged, keys, machine, frozenset({"sha256:a"})) == [["sha256:a"]]
+
+
+def test_stages_of_a_call_share_the_machine_by_chains(site: Site) -> None:
+    """What may run at the same time gets a part of the cores, a chain by itself all of them."""
+    jobs = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nARG MAX_JOBS\n"
+    a = stage("a", dockerfile=jobs)
+    site.run(plan(a, stage("b", parent=a, dockerfile=jobs)), cores=8)
+    assert [request.jobs for request in site.engine.requests] == [8, 8]
+    site.engine.requests.clear()
+    c = stage("c", dockerfile=jobs)
+    two = [stage(name, parent=c, dockerfile=jobs) for name in "de"]
+    site.run(*(plan(c, one) for one in two), cores=8, jobs=2)
+    assert [request.jobs for request in site.engine.requests] == [4, 4, 4]
 
 
 @given(parents=st.lists(st.integers(0, 6), min_size=1, max_size=12), slots=st.integers(1, 4), memory=st.integers(1, 8))
@@ -304,7 +318,7 @@ def test_group_holds_what_its_stages_stand_on(parents: list[int], slots: int, me
     for number, parent in enumerate(parents, 1):
         made.append(stage(f"s{number}", parent=made[parent % len(made)]))
     merged = merge([plan(*made)])
-    chains = group(merged, list(merged.nodes), Resources(8, memory * GIB, slots))
+    chains = group(merged, least(merged.nodes, GIB), Resources(cores=8, memory=memory * GIB, slots=slots))
     chosen = [key for key in merged.nodes if any(key in one for one in chains)]
     assert 1 <= len(chains) <= slots
     for key in chosen:

@@ -109,7 +109,7 @@ def test_base_image_in_the_local_store_is_taken_silently(config: Settings, said:
     engine = FakeEngine()
     image = engine.add_image("ubuntu:22.04")
     found = base_image.ensure(PC, engine, said.console, config, root=host)
-    assert found == BaseImage("ubuntu:22.04", PC, image.id)
+    assert found == BaseImage(reference="ubuntu:22.04", platform=PC, digest=image.id)
     assert (said.text, engine.calls) == ("", [])
 
 
@@ -129,7 +129,7 @@ def test_base_image_is_pulled_where_a_registry_answers(config: Settings, said: S
     engine.untag("ubuntu:22.04")
     engine.registry["ubuntu:22.04"] = image
     found = base_image.ensure(PC, engine, said.console, config, root=host)
-    assert found == BaseImage("ubuntu:22.04", PC, "sha256:abc")
+    assert found == BaseImage(reference="ubuntu:22.04", platform=PC, digest="sha256:abc")
     assert said.text == "pulling the base image ubuntu:22.04\n"
 
 
@@ -182,19 +182,19 @@ def test_base_image_is_predicted_without_an_engine(
     config: Settings, said: Said, host: Path, made: list[Rootfs]
 ) -> None:
     """What was found is predicted without an engine."""
-    assert known_base.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
+    assert known_base.predict(PC, config) == BaseImage(reference="ubuntu:22.04", platform=PC, digest=None)
     found = base_image.ensure(PC, FakeEngine(), said.console, config, root=host)
     assert known_base.predict(PC, config) == found
     assert known_base.predict(JETSON, config).digest is None
     for other in OTHER_TARGETS:
-        assert known_base.predict(other, config) == BaseImage("ubuntu:22.04", other, None)
+        assert known_base.predict(other, config) == BaseImage(reference="ubuntu:22.04", platform=other, digest=None)
     record = config.path("cache") / known_base.RECORD
     (written,) = json.loads(record.read_text()).items()
     for damaged in (7, "text", ["list"], {}, {**written[1], "reference": 1}, {**written[1], "distro": None}):
         record.write_text(json.dumps({written[0]: damaged}))
-        assert known_base.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
+        assert known_base.predict(PC, config) == BaseImage(reference="ubuntu:22.04", platform=PC, digest=None)
     record.write_text("{broken")
-    assert known_base.predict(PC, config) == BaseImage("ubuntu:22.04", PC, None)
+    assert known_base.predict(PC, config) == BaseImage(reference="ubuntu:22.04", platform=PC, digest=None)
 
 
 def test_base_image_for_another_architecture_is_marked_foreign(
@@ -263,7 +263,7 @@ def test_base_image_on_a_host_that_cannot_make_one_says_why(
 
 def test_base_image_of_the_user_is_taken_with_its_distribution(config: Settings, said: Said) -> None:
     """The user's base is taken and its distribution read."""
-    engine = FakeEngine(answer=lambda call: RunResult(0, 'ID=ubuntu\nVERSION_ID="24.04"\n'))
+    engine = FakeEngine(answer=lambda call: RunResult(exit_code=0, output='ID=ubuntu\nVERSION_ID="24.04"\n'))
     image = engine.add_image("my/base:1")
     found = base_image.ensure(PC, engine, said.console, config, base="my/base:1")
     assert (found.reference, found.digest, found.made) == ("my/base:1", image.id, False)
@@ -275,7 +275,7 @@ def test_base_image_of_the_user_without_a_distribution_counts_as_that_of_the_pla
     config: Settings, said: Said
 ) -> None:
     """A base that does not say what it is counts as the platform's distribution."""
-    engine = FakeEngine(answer=lambda call: RunResult(1, "cat: not found"))
+    engine = FakeEngine(answer=lambda call: RunResult(exit_code=1, output="cat: not found"))
     engine.add_image("my/base:1")
     assert base_image.ensure(PC, engine, said.console, config, base="my/base:1").platform == PC
     assert "does not say which distribution" in said.text
@@ -353,8 +353,8 @@ def test_rootfs_on_ubuntu_is_the_release_of_the_platform(tmp_path: Path) -> None
     assert (wanted.suite, [source.suite for source in wanted.sources]) == ("jammy", ["jammy", "jammy-security"])
 
 
-MAIN = RootfsSource("http://m/debian", "bookworm", ("main",), (("signed-by", KEYRING),))
-ROOTFS = Rootfs("debian", "12", "bookworm", "amd64", (MAIN,))
+MAIN = RootfsSource(uri="http://m/debian", suite="bookworm", components=("main",), options=(("signed-by", KEYRING),))
+ROOTFS = Rootfs(distro="debian", version="12", suite="bookworm", arch="amd64", sources=(MAIN,))
 
 
 def test_mmdebstrap_argv_of_a_native_rootfs(tmp_path: Path) -> None:
@@ -369,7 +369,10 @@ def test_mmdebstrap_argv_of_a_native_rootfs(tmp_path: Path) -> None:
 def test_mmdebstrap_argv_of_a_foreign_rootfs_over_https_with_an_own_keyring(tmp_path: Path) -> None:
     """The command line of mmdebstrap for another architecture, over HTTPS and with an own keyring."""
     own = RootfsSource(
-        "https://m/debian", "bookworm", ("main",), (("signed-by", "/etc/apt/keyrings/debian-archive.gpg"),)
+        uri="https://m/debian",
+        suite="bookworm",
+        components=("main",),
+        options=(("signed-by", "/etc/apt/keyrings/debian-archive.gpg"),),
     )
     abroad = replace(ROOTFS, arch="arm64", sources=(own,), foreign=True)
     argv = rootfs.mmdebstrap_argv("mmdebstrap", abroad, tmp_path / "s", tmp_path / "t.tar")

@@ -322,7 +322,7 @@ def test_dry_run_of_the_command_follows_its_options(
     found = dry_run(capsys, *argv, "numpy")
     assert {each["state"] for each in found["stages"]} == states
     assert list(found["stages"][0]) == [
-        "package", "kind", "key", "parent", "image", "depends", "state", "layers", "needed",
+        "package", "kind", "key", "parent", "image", "depends", "state", "layers", "needed", "tree",
     ]  # fmt: skip
 
 
@@ -355,7 +355,9 @@ def test_decide_is_the_one_function_for_build_and_dry_run(monkeypatch: pytest.Mo
 
     def wrong(*args: Any) -> decide.BuildDecision:
         found = right(*args)
-        return decide.BuildDecision(frozenset(), frozenset(), frozenset(), found.used, {}, frozenset())
+        return decide.BuildDecision(
+            build=frozenset(), pull=frozenset(), test=frozenset(), used=found.used, together={}, tested=frozenset()
+        )
 
     monkeypatch.setattr(decide, "decide", wrong)
     site.run(the_plan, rebuild=True)

@@ -36,8 +36,8 @@ def answers(contents: dict[str, Any], *, tests: int = 77) -> Callable[[RunCall],
 
     def answer(call: RunCall) -> RunResult:
         if image_check.SCRIPTS.name in call.command:
-            return RunResult(0, json.dumps(found) + "\n")
-        return RunResult(tests, "no CUDA device\n")
+            return RunResult(exit_code=0, output=json.dumps(found) + "\n")
+        return RunResult(exit_code=tests, output="no CUDA device\n")
 
     return answer
 
@@ -73,7 +73,9 @@ def test_package_tests_fail_where_the_gpu_code_is_for_another_gpu(site: Site) ->
 
 def test_package_tests_say_where_an_image_could_not_be_checked(site: Site) -> None:
     """An image without Python is not known to be right, and the record says so."""
-    site.engine.answer = lambda call: RunResult(0 if "t.py" in " ".join(call.command) else 127, "python3: not found\n")
+    site.engine.answer = lambda call: RunResult(
+        exit_code=0 if "t.py" in " ".join(call.command) else 127, output="python3: not found\n"
+    )
     report = site.run(gpu_plan("a"))
     assert results_of(report) == {"a": "passed"}
     check = site.label("jetson-containers/stage:a").tests["results"][-1]

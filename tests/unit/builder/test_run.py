@@ -46,7 +46,17 @@ from tests.fakes import CAPABILITIES, FakeEngine, RunCall
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PLATFORM = Platform(Arch.X86_64, None, None, None, None, Version("3.11"), "ubuntu", "22.04", ())
+PLATFORM = Platform(
+    arch=Arch.X86_64,
+    l4t=None,
+    jetpack=None,
+    cuda=None,
+    driver_cuda=None,
+    python=Version("3.11"),
+    distro="ubuntu",
+    distro_version="22.04",
+    sm=(),
+)
 GIB = 1024**3
 
 
@@ -80,7 +90,13 @@ def plan(*stages: Stage, final: str = "") -> BuildPlan:
     name = stages[-1].package
     packages = tuple(s.package for s in stages if s.kind is not StageKind.ARTIFACT)
     return BuildPlan(
-        PLATFORM, (name,), stages, final or f"{name.split(':')[0]}:1-x86_64-cpu", len(stages), "base:1", packages
+        platform=PLATFORM,
+        request=(name,),
+        stages=stages,
+        final=final or f"{name.split(':')[0]}:1-x86_64-cpu",
+        layers=len(stages),
+        base="base:1",
+        packages=packages,
     )
 
 
@@ -361,6 +377,17 @@ def test_build_request_holds_base_arguments_and_labels(site: Site) -> None:
     assert request.tag == "jetson-containers/stage:a"
 
 
+def test_build_request_variables_are_the_recipes_and_the_users(site: Site) -> None:
+    """The user's variables win over the recipe's, and the user's index counts for pip and for uv."""
+    own = {"PIP_INDEX_URL": "http://own/", "UV_DEFAULT_INDEX": "http://own/", "TAR_INDEX_URL": ""}
+    site.run(plan(stage("a", definition=package("a", variables=own))), variables={"TAR_INDEX_URL": "http://tar/"})
+    assert site.engine.requests[-1].variables == {**own, "TAR_INDEX_URL": "http://tar/"}
+    site.run(plan(stage("b", definition=package("b", variables=own))), index_url="http://index/simple")
+    request = site.engine.requests[-1]
+    assert request.variables == {"TAR_INDEX_URL": "", "UV_DEFAULT_INDEX": "http://index/simple"}
+    assert request.index_url == "http://index/simple"
+
+
 def test_build_request_names_a_foreign_platform(site: Site) -> None:
     """A foreign platform is named to the engine."""
     tegra = replace(PLATFORM, arch=Arch.TEGRA)
@@ -460,14 +487,14 @@ def test_package_test_gets_a_network_that_the_recipe_asks_for(site: Site) -> Non
 
 def failing(command: str, result: RunResult) -> Any:
     def answer(call: RunCall) -> RunResult:
-        return result if any(command in word for word in call.command) else RunResult(0, "")
+        return result if any(command in word for word in call.command) else RunResult(exit_code=0, output="")
 
     return answer
 
 
 def test_package_test_failure_leaves_a_stage_to_test_and_not_to_build(site: Site) -> None:
     """A stage whose test failed is not done and not built again."""
-    site.engine.answer = failing("test.py", RunResult(1, "AssertionError: 3 != 4"))
+    site.engine.answer = failing("test.py", RunResult(exit_code=1, output="AssertionError: 3 != 4"))
     the_plan = chain("a", "b", tests=("test.sh", "test.py", "never.sh"))
     with pytest.raises(PackageTestError) as caught:
         site.run(the_plan)
@@ -478,7 +505,7 @@ def test_package_test_failure_leaves_a_stage_to_test_and_not_to_build(site: Site
     assert not any("never.sh" in word for call in site.engine.runs for word in call.command)
     assert site.engine.image("b:1-x86_64-cpu") is None
 
-    site.engine.answer = lambda _: RunResult(0, "")
+    site.engine.answer = lambda _: RunResult(exit_code=0, output="")
     report = site.run(the_plan)
     assert site.built() == ["b"]
     assert results_of(report) == {"a": "passed", "b": "passed"}
@@ -487,7 +514,7 @@ def test_package_test_failure_leaves_a_stage_to_test_and_not_to_build(site: Site
 
 def test_package_test_failure_with_warn_is_a_warning(site: Site) -> None:
     """`--tests warn` makes a failed test a warning."""
-    site.engine.answer = failing("test.sh", RunResult(3, "no"))
+    site.engine.answer = failing("test.sh", RunResult(exit_code=3, output="no"))
     report = site.run(chain("a", tests=("test.sh",)), tests="warn")
     assert report.ok
     assert results_of(report) == {"a": "failed"}
@@ -512,7 +539,7 @@ def test_package_that_breaks_another_is_found_in_the_final_image(site: Site) -> 
 
     def answer(call: RunCall) -> RunResult:
         broken = call.image.endswith(":b") and "/packages/a:/test:ro" in call.options
-        return RunResult(1 if broken else 0, "numpy is gone")
+        return RunResult(exit_code=1 if broken else 0, output="numpy is gone")
 
     site.engine.answer = answer
     with pytest.raises(PackageTestError, match=r"test `t.sh` of stage `a` \(1 of 2\) failed in `b:1-x86_64-cpu`"):
@@ -584,7 +611,9 @@ def test_package_tests_of_a_pruned_image_build_nothing(site: Site) -> None:
 
 def test_package_test_without_a_gpu_is_skipped_and_run_when_there_is_one(site: Site) -> None:
     """A test without a GPU is skipped with its reason and run when there is one."""
-    site.engine.answer = lambda call: RunResult(0 if "nvidia" in call.options else 77, "no CUDA device\n")
+    site.engine.answer = lambda call: RunResult(
+        exit_code=0 if "nvidia" in call.options else 77, output="no CUDA device\n"
+    )
     the_plan = chain("a", tests=("t.py",))
     report = site.run(the_plan)
     assert (report.ok, results_of(report)) == (True, {"a": "skipped"})
@@ -613,7 +642,7 @@ def test_package_test_that_was_edited_runs_again_without_a_build(site: Site) -> 
 
 def test_package_test_killed_for_memory_is_recognized(site: Site) -> None:
     """A test killed for memory is recognized."""
-    site.engine.answer = lambda _: RunResult(137, "loading", oom_killed=True)
+    site.engine.answer = lambda _: RunResult(exit_code=137, output="loading", oom_killed=True)
     with pytest.raises(PackageTestError) as caught:
         site.run(chain("a", tests=("t.sh",)))
     assert "memory ran out" in caught.value.message
@@ -621,7 +650,7 @@ def test_package_test_killed_for_memory_is_recognized(site: Site) -> None:
 
 def test_package_test_that_takes_too_long_fails(site: Site) -> None:
     """A test that takes too long is a failure."""
-    site.engine.answer = lambda _: RunResult(124, "", timed_out=True)
+    site.engine.answer = lambda _: RunResult(exit_code=124, output="", timed_out=True)
     with pytest.raises(PackageTestError, match="took longer than 5 s"):
         site.run(chain("a", tests=("t.sh",)), test_timeout=5)
 
@@ -846,7 +875,7 @@ def test_interrupted_run_resumes_at_the_test(site: Site) -> None:
         site.run(chain("a", tests=("t.sh",)))
     assert site.label("jetson-containers/stage:a").tests["status"] == "pending"
     site.engine.heal()
-    site.engine.answer = lambda _: RunResult(0, "")
+    site.engine.answer = lambda _: RunResult(exit_code=0, output="")
     site.built()
     report = site.run(chain("a", tests=("t.sh",)))
     assert (site.built(), results_of(report)) == ([], {"a": "passed"})
@@ -940,7 +969,7 @@ def test_push_that_is_refused_fails_the_run_but_not_the_image(site: Site) -> Non
 
 def test_push_does_not_happen_after_a_failure(site: Site) -> None:
     """Nothing is pushed after a failure."""
-    site.engine.answer = lambda _: RunResult(1, "")
+    site.engine.answer = lambda _: RunResult(exit_code=1, output="")
     with pytest.raises(PackageTestError):
         site.run(chain("a", tests=("t.sh",)), push="me")
     assert site.engine.registry == {}
@@ -1041,8 +1070,8 @@ def test_tty_progress_shows_running_stages_and_ends_clean() -> None:
     shown.started("pytorch", "building")
     shown.line("pytorch", "compiling 3/9")
     shown._live.refresh()  # type: ignore[attr-defined]
-    report = StageReport("pytorch", "k", "i", "built", 2.0, tests="passed")
-    shown.finished("pytorch", report, progress.Totals(1, 2, 0, 0, 65.0))
+    report = StageReport(package="pytorch", key="k", image="i", state="built", seconds=2.0, tests="passed")
+    shown.finished("pytorch", report, progress.Totals(done=1, all=2, cached=0, running=0, left=65.0))
     shown.close()
     text = err.getvalue()
     assert "pytorch  building" in text
@@ -1109,8 +1138,10 @@ def test_jobs_fit_cores_and_memory(
     per_job: int | None, cores: int, memory: int, running: int, waiting: int, expected: int
 ) -> None:
     """Compile jobs fit cores and memory."""
-    available = resources.Resources(cores, memory, slots=4)
-    assert resources.share(per_job, available, reserved=0, running=running, waiting=waiting).jobs == expected
+    available = resources.Resources(cores=cores, memory=memory, slots=4)
+    load = resources.StageLoad(memory_per_job=per_job)
+    held = [(load, resources.Share(cores // 2, 0))] * running
+    assert resources.share(load, available, running=held, waiting=[load] * (waiting - 1)).jobs == expected
 
 
 def test_resources_are_measured_by_what_is_available(tmp_path: Path) -> None:
@@ -1119,7 +1150,9 @@ def test_resources_are_measured_by_what_is_available(tmp_path: Path) -> None:
     (tmp_path / "proc/meminfo").write_text("MemTotal: 8000000 kB\nMemFree: 100 kB\nMemAvailable:    4000000 kB\n")
     assert resources.available_memory(tmp_path) == 4_096_000_000
     assert resources.available_memory(tmp_path / "absent") == resources.STAGE_MEMORY
-    assert resources.detect(jobs=3, cores=8, root=tmp_path) == resources.Resources(8, int(4_096_000_000 * 0.9), 3)
+    assert resources.detect(jobs=3, cores=8, root=tmp_path) == resources.Resources(
+        cores=8, memory=int(4_096_000_000 * 0.9), slots=3
+    )
 
 
 @pytest.mark.parametrize("text", ["0", "many", "-1", "1.5"])
@@ -1163,7 +1196,9 @@ def test_scheduler_keeps_order_slots_and_memory(the_plan: BuildPlan, slots: int,
     """The schedule keeps order, slots and memory."""
     available = resources.Resources(cores=4, memory=6 * GIB, slots=slots)
     graph = merge([the_plan])
-    scheduler = Scheduler(graph, graph.nodes, priorities(graph, set(graph.nodes), {}), available)
+    timed = st.dictionaries(st.sampled_from([node.stage.package for node in graph.nodes.values()]), st.floats(0, 4000))
+    seconds = data.draw(timed)
+    scheduler = Scheduler(graph, graph.nodes, priorities(graph, set(graph.nodes), {}), available, seconds)
     done: set[str] = set()
     started: list[str] = []
     lost: set[str] = set()

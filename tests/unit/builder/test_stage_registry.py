@@ -41,7 +41,15 @@ class FakeClient:
         image = self._image(repository, reference)
         if image is None:
             return None
-        return ImageInfo(image.id, "", architecture, 1, "", image.labels, (architecture,))
+        return ImageInfo(
+            digest=image.id,
+            media_type="",
+            architecture=architecture,
+            size=1,
+            created="",
+            labels=image.labels,
+            platforms=(architecture,),
+        )
 
     def digest(self, repository: ImageRepository, reference: str) -> str | None:
         image = self._image(repository, reference)

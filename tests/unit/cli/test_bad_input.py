@@ -32,6 +32,19 @@ def _world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")  # a narrow terminal breaks no message
 
 
+def test_download_of_a_file_beside_its_repository_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """`REPO FILE` is the form of another program: the one word that names the file is said, before any is asked."""
+    words = ("`m-Q4_K_M.gguf` is a file", "`jetson-containers download someone/m-GGUF/m-Q4_K_M.gguf`")
+    refused(capsys, ("download", "someone/m-GGUF", "m-Q4_K_M.gguf"), 2, *words)
+
+
+def test_llm_with_two_quantizations_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A quantization in the name and another one as option do not go together."""
+    argv = ("llm", "chat", "a/b-GGUF:Q8_0", "--quantization", "Q4_0", "--dry-run", "--target", "r36.4.3")
+    refused(capsys, argv, 2, "names Q8_0")
+    refused(capsys, ("llm", "fit", "a/b-GGUF:Q8_0", "--quantization", "Q4_0"), 2, "names Q8_0")
+
+
 def refused(capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], code: int, *words: str) -> str:
     """Run a command that must be refused; what it said."""
     assert main.main(list(argv)) == code
@@ -107,7 +120,7 @@ def test_broken_recipe_disables_itself_only(capsys: pytest.CaptureFixture[str], 
         (build("one", "--packages", "/no/tree"), ["`/no/tree`", "--package-dirs"]),
         (build("one", "--package-dirs", "/dev/null"), ["`/dev/null`"]),
         (build("one", "--target", "nonsense"), ["`nonsense`", "jp6.2"]),
-        (build("one", "--target", "r99.1"), ["L4T 99.1", "36.x", "--target r36.4.3"]),
+        (build("one", "--target", "r99.1"), ["L4T 99.1", "36.x", "--target r39"]),
         (build("one", "--target", "cu128,cu126"), ["`cu128`", "`cu126`", "leave one of them out"]),
         (("autotag",), ["PACKAGES", "autotag --help"]),
         (("autotag", "--offline", "Bad Name"), ["`Bad Name`"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import sys
 from typing import TYPE_CHECKING
@@ -132,6 +133,28 @@ def test_run_dry_run_looks_up_a_word_that_may_be_the_command(
     assert first == INFO
     assert second.endswith("} thing")
     assert "no image" not in capsys.readouterr().err
+
+
+def test_run_refuses_a_command_in_the_place_of_the_image(
+    calls: Callable[[], list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where autotag printed nothing, the command stands in the place of the image; an image of that name is run."""
+    (tmp_path / "images").write_text("")
+    (tmp_path / "complaint").write_text("Error: No such image: python3\n")
+    (tmp_path / "code").write_text("1")
+    (tmp_path / "programs").mkdir()
+    for name in ("python3", "redis-tool"):
+        (tmp_path / "programs" / name).write_text("#!/bin/sh\n")
+    (tmp_path / "programs" / "python3").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{tmp_path / 'programs'}")
+    assert main(["run", "--target", TARGET, "--dry-run", "python3", "-c", "1"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "`python3` is a command" in said.err
+    assert "`python3:latest`" in said.err
+    assert main(["run", "--target", TARGET, "--dry-run", "redis-tool"]) == 0
+    assert main(["run", "--target", TARGET, "--dry-run", "python3:latest", "-c", "1"]) == 0
+    assert calls()
 
 
 def test_build_dry_run_asks_for_one_list_and_one_inspect(

@@ -137,7 +137,7 @@ def test_info_list_and_build_name_the_same_platform(
     target = parse_target("x86_64,cpu")
     made = rebase(target, "debian", "12", "test")
     config = settings.load({"cache": str(tmp_path)}, env={"PATH": ""}, files=(), root=tmp_path)
-    known_base.remember(config, target, "", BaseImage("base:debian12", made, None, made=True))
+    known_base.remember(config, target, "", BaseImage(reference="base:debian12", platform=made, digest=None, made=True))
     for words, python in (("x86_64,cpu", "3.11"), ("x86_64,cu129", "3.12")):
         _, info, _ = run(capsys, "info", "--target", words, "--json")
         _, plan, _ = run(capsys, "build", "--dry-run", "python", "--target", words, "--json")
@@ -173,7 +173,8 @@ def test_list_options_given_several_times_add_up(
 @pytest.mark.parametrize(
     ("argv", "code", "words"),
     [
-        (("info", "--target", "r99.1"), 2, ["r99.1"]),
+        (("info", "--target", "r38.0.1"), 2, ["r38.0.1"]),
+        (("autotag", "numpy", "--target", "r99.1"), 2, ["r99.1"]),
         (("info", "--target", "jetson-toaster"), 2, ["jetson-toaster"]),
         (("build", "--dry-run", "lama_cpp", "--target", "cpu"), 2, ["lama_cpp", "llama_cpp"]),
         (("build", "--dry-run", "--target", "cpu"), 2, ["no package"]),

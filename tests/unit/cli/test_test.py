@@ -30,7 +30,7 @@ def check(
     engine.push(REMOTE, lambda _line: None)
     engine.untag(REMOTE)
     contents = {"files": 2, "missing": {}, "programs": [], "gpu_code": {}, "imports": {}, "complete": True, **found}
-    engine.answer = lambda _call: answer or RunResult(0, json.dumps(contents) + "\n")
+    engine.answer = lambda _call: answer or RunResult(exit_code=0, output=json.dumps(contents) + "\n")
     app = App({"as_json": True, "target": target})
     out = io.StringIO()
     app.__dict__.update(engine=engine, console=Console(as_json=True, out=out, err=io.StringIO(), env={}))
@@ -69,7 +69,7 @@ def test_test_refuses_packages_and_images_together() -> None:
 def test_test_says_when_an_image_cannot_be_checked() -> None:
     """Unknown is neither whole nor broken: exit code 4."""
     with pytest.raises(NotReadyError) as caught:
-        check(IMAGE, answer=RunResult(127, "\x1b[2Jexec: python3: executable file not found\n"))
+        check(IMAGE, answer=RunResult(exit_code=127, output="\x1b[2Jexec: python3: executable file not found\n"))
     assert "could not be checked:  [2Jexec: python3" in caught.value.message  # nothing that moves the cursor
 
 

@@ -57,7 +57,7 @@ def test_command_quotes_where_a_shell_needs_it(words: tuple[object, ...], shown:
 def test_conflict_suggests_each_command_once_and_quoted() -> None:
     """The input of first-use.md 9: pasted, it built `numpy` and left a file `=2`."""
     numpy = [package(f"numpy:{version}", default=version == "2.2") for version in ("1.26.4", "2.0", "2.2")]
-    found = Catalog(ORIN, {one.name: one for one in numpy}, {})
+    found = Catalog(platform=ORIN, available={one.name: one for one in numpy}, absent={})
     with pytest.raises(UnsatisfiableError) as caught:
         solve(found, ["numpy:1.26.4", "numpy>=2"])
     ways = [line.partition(". ")[2] for line in caught.value.details if line[:1].isdigit()]
@@ -70,7 +70,7 @@ def test_conflict_suggests_each_command_once_and_quoted() -> None:
 def test_autotag_refusal_quotes_the_request() -> None:
     """Autotag refusal quotes the request."""
     request = ("numpy>=2", "a b")
-    hint = search.refusal(ImageChoice(request, ORIN)).hint
+    hint = search.refusal(ImageChoice(request=request, platform=ORIN)).hint
     assert commands_in(hint) == [["./build.sh", *request], ["./autotag", "-y", *request]]
 
 

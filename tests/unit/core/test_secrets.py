@@ -41,6 +41,27 @@ def test_is_secret_name_knows_names_of_secrets(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "secret"),
+    [
+        ("/data/key.pem", False),
+        ("./certs/server.key", False),
+        ("~/.ssh/id_ed25519", False),
+        ("/run/secrets/token", False),
+        ("/certs/site.pem", False),
+        ("/wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", True),
+        ("/data is where it lies", True),
+        ("pa/ss", True),
+        ("", True),
+    ],
+)
+def test_is_secret_takes_no_path_for_one(value: str, secret: bool) -> None:
+    """Where a key lies may be read by all; a key that begins with a slash may not."""
+    assert is_secret("SSL_KEY", value) is secret
+    shown = Redactor({"SSL_KEY": value})(f"uses {value}")
+    assert (shown == f"uses {value}") is (not secret or not value)
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "TOKENIZERS_PARALLELISM",

@@ -169,6 +169,15 @@ class TestBuildArgs:
 
 
 class TestPrepare:
+    @pytest.mark.parametrize("mounts", [True, False])
+    def test_prepare_variables_are_arguments_of_each_stage_that_runs_something(self, mounts: bool) -> None:
+        """Variables stand as ARG, with every character of their value, where a RUN follows, and nowhere as ENV."""
+        text = "FROM scratch AS a\nCOPY x x\nFROM b\nRUN make\n"
+        made = inject.prepare(text, mounts=mounts, variables={"B": "", "A": """"$x" \\ 'y'"""})
+        quoted = r'ARG A="\"\$x\" \\ ' + "'y'" + '"'
+        assert made.split("\n")[:5] == ["FROM scratch AS a", "COPY x x", "FROM b", quoted, 'ARG B=""']
+        assert "ENV" not in made
+
     @pytest.mark.parametrize("name", CASES)
     def test_prepare_with_mounts_gives_the_golden_text(self, name: str) -> None:
         """With mounts each case gives its golden text."""

@@ -15,11 +15,11 @@ from tests.fakes import CAPABILITIES
 BUILDKIT = CAPABILITIES
 LEGACY = replace(CAPABILITIES, builder=Builder.LEGACY)
 BUILDX = replace(CAPABILITIES, builder=Builder.BUILDX)
-REQUEST = BuildRequest(Path("/pkg"), "FROM scratch\n", "a:1")
+REQUEST = BuildRequest(context=Path("/pkg"), dockerfile="FROM scratch\n", tag="a:1")
 FULL = BuildRequest(
-    Path("/pkg"),
-    "FROM scratch\n",
-    "a:1",
+    context=Path("/pkg"),
+    dockerfile="FROM scratch\n",
+    tag="a:1",
     build_args={"Z": "1", "A": "with space"},
     labels={"k": "v", "a": '{"j": 1}'},
     platform="linux/arm64",

@@ -24,11 +24,13 @@ from jetson_containers.engine.interface import Builder, BuildRequest
 from tests.fakes import CAPABILITIES
 
 BUILDX = replace(CAPABILITIES, builder=Builder.BUILDX, buildx=(0, 13, 1), bake=True)
-A = BuildRequest(Path("/pkg/a"), "FROM base\n", "jetson-containers/stage:a-1", labels={"key": "one"})
+A = BuildRequest(
+    context=Path("/pkg/a"), dockerfile="FROM base\n", tag="jetson-containers/stage:a-1", labels={"key": "one"}
+)
 B = BuildRequest(
-    Path("/pkg/b"),
-    "FROM base\n",
-    "jetson-containers/stage:b.2",
+    context=Path("/pkg/b"),
+    dockerfile="FROM base\n",
+    tag="jetson-containers/stage:b.2",
     build_args={"BASE_IMAGE": A.tag, "PATHS": "${HOME}/%{x}"},
     labels={"note": "50 %{off} ${now}"},
     platform="linux/arm64",
@@ -42,7 +44,10 @@ B = BuildRequest(
 
 def written(*requests: BuildRequest, wanted: tuple[str, ...] = ()) -> bake.BakeFiles:
     names = bake.target_names(request.tag for request in requests)
-    builds = [Prepared(request, Path(f"/tmp/{names[request.tag]}.D"), request.context) for request in requests]
+    builds = [
+        Prepared(request=request, dockerfile=Path(f"/tmp/{names[request.tag]}.D"), context=request.context)
+        for request in requests
+    ]
     return bake.files(builds, names, wanted or tuple(names))
 
 
@@ -151,12 +156,12 @@ def test_escaped_text_begins_no_template(value: str) -> None:
     assert text.count("${") == text.count("$${") == value.count("${")
 
 
-def test_every_builder_is_given_the_same_tag_labels_and_arguments(tmp_path: Path) -> None:
+def test_build_is_given_the_same_tag_labels_and_arguments_with_every_builder(tmp_path: Path) -> None:
     """The command line of each builder and the definition of a bake say the same of an image."""
     request = BuildRequest(
-        tmp_path,
-        "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nARG MAX_JOBS\nRUN make\n",
-        "jetson-containers/stage:x-1",
+        context=tmp_path,
+        dockerfile="ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nARG MAX_JOBS\nRUN make\n",
+        tag="jetson-containers/stage:x-1",
         build_args={"BASE_IMAGE": "base:1", "A": "b c"},
         labels={"k": '{"json": ["${x}"]}', "empty": ""},
         jobs=3,
@@ -193,7 +198,9 @@ def _of_bake(request: BuildRequest) -> tuple[list[str], dict[str, str], dict[str
 
 def test_jobs_of_a_bake_are_in_a_secret_and_not_in_the_text(tmp_path: Path) -> None:
     """Another number of jobs changes the content of a secret alone, which is in no cache key."""
-    request = BuildRequest(tmp_path, "FROM a\nARG MAX_JOBS\nRUN make\nRUN <<EOF\nmake\nEOF\n", "x:1", jobs=3)
+    request = BuildRequest(
+        context=tmp_path, dockerfile="FROM a\nARG MAX_JOBS\nRUN make\nRUN <<EOF\nmake\nEOF\n", tag="x:1", jobs=3
+    )
     texts = []
     for jobs in (3, 200):
         with prepared(replace(request, jobs=jobs), Builder.BUILDX, target="x-1") as ready:

@@ -53,7 +53,7 @@ def snapshot(directory: Path) -> dict[str, bytes]:
 def test_prepared_plain_build_reads_the_directory_of_the_recipe(recipe: Path) -> None:
     """A plain build reads the recipe's own directory."""
     before = snapshot(recipe)
-    with prepared(BuildRequest(recipe, RUN, "a:1"), Builder.LEGACY) as ready:
+    with prepared(BuildRequest(context=recipe, dockerfile=RUN, tag="a:1"), Builder.LEGACY) as ready:
         assert (ready.context, ready.build_args, ready.request.secrets) == (recipe, {}, ())
         assert ready.dockerfile.read_text() == RUN
         assert recipe not in ready.dockerfile.parents
@@ -75,7 +75,7 @@ def test_prepared_removes_what_a_killed_process_left(tmp_path: Path) -> None:
 
 def test_prepared_ca_bundle_is_a_secret_where_the_builder_has_them(recipe: Path, bundle: Path) -> None:
     """A CA bundle is a secret where the builder has them."""
-    with prepared(BuildRequest(recipe, RUN, "a:1", ca_bundle=bundle), Builder.BUILDKIT) as ready:
+    with prepared(BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", ca_bundle=bundle), Builder.BUILDKIT) as ready:
         assert ready.request.secrets == ((inject.CA_SECRET_ID, bundle),)
         assert ready.context == recipe
         assert ready.build_args["PIP_CERT"] == inject.CA_TARGET
@@ -84,7 +84,7 @@ def test_prepared_ca_bundle_is_a_secret_where_the_builder_has_them(recipe: Path,
 def test_prepared_ca_bundle_is_copied_into_a_staged_context_where_not(recipe: Path, bundle: Path) -> None:
     """A CA bundle is copied into a staged context where the builder has no secrets."""
     before = snapshot(recipe)
-    with prepared(BuildRequest(recipe, RUN, "a:1", ca_bundle=bundle), Builder.LEGACY) as ready:
+    with prepared(BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", ca_bundle=bundle), Builder.LEGACY) as ready:
         copied = ready.context / inject.CA_COPY_SOURCE
         assert copied.read_text() == "CERT"
         assert copied.stat().st_mode & 0o777 == 0o644
@@ -100,7 +100,7 @@ def test_prepared_added_texts_are_in_a_staged_context(recipe: Path, builder: Bui
     """A text that stands in no tree is in a staged context."""
     before = snapshot(recipe)
     added = {"install.sh": "other", "deep/er/new": "text"}
-    with prepared(BuildRequest(recipe, RUN, "a:1", added=added), builder) as ready:
+    with prepared(BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", added=added), builder) as ready:
         assert {name: (ready.context / name).read_text() for name in added} == added
         assert ready.context != recipe
     assert snapshot(recipe) == before
@@ -111,7 +111,7 @@ def test_prepared_added_text_does_not_follow_a_link_out_of_the_context(recipe: P
     outside = tmp_path / "outside"
     outside.mkdir()
     (recipe / "away").symlink_to(outside)
-    request = BuildRequest(recipe, RUN, "a:1", added={"away/new": "text"})
+    request = BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", added={"away/new": "text"})
     with pytest.raises(ConfigError, match="outside of the build context"), prepared(request, Builder.BUILDKIT):
         pass
     assert list(outside.iterdir()) == []
@@ -126,7 +126,7 @@ def test_prepared_shared_files_are_in_a_staged_context(recipe: Path, tmp_path: P
     (recipe / ".jetson").mkdir()
     (recipe / ".jetson" / "own").write_text("takes no part")
     shared = {".jetson/shared/git/fetch.sh": tmp_path / "fetch.sh"}
-    with prepared(BuildRequest(recipe, RUN, "a:1", shared=shared), builder) as ready:
+    with prepared(BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", shared=shared), builder) as ready:
         staged = ready.context / ".jetson/shared/git/fetch.sh"
         assert staged.read_text() == "fetch"
         assert os.access(staged, os.X_OK)
@@ -138,7 +138,7 @@ def test_prepared_shared_files_are_in_a_staged_context(recipe: Path, tmp_path: P
 def test_prepared_wheels_are_staged_where_they_can_be_mounted(recipe: Path, wheels: Path) -> None:
     """Wheels are staged where they can be mounted."""
     (wheels / "b.whl").symlink_to(wheels / "a.whl")
-    with prepared(BuildRequest(recipe, RUN, "a:1", wheelhouse=wheels), Builder.BUILDX) as ready:
+    with prepared(BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", wheelhouse=wheels), Builder.BUILDX) as ready:
         staged = ready.context / inject.WHEELS_SOURCE
         assert snapshot(staged) == {"a.whl": b"x", "b.whl": b"x"}
         assert not (staged / "b.whl").is_symlink()
@@ -147,7 +147,9 @@ def test_prepared_wheels_are_staged_where_they_can_be_mounted(recipe: Path, whee
 
 def test_prepared_wheels_are_served_on_loopback_where_they_cannot(recipe: Path, wheels: Path) -> None:
     """Wheels are served on loopback where they cannot be mounted."""
-    request = BuildRequest(recipe, RUN, "a:1", wheelhouse=wheels, build_args={"http_proxy": "http://proxy:3128"})
+    request = BuildRequest(
+        context=recipe, dockerfile=RUN, tag="a:1", wheelhouse=wheels, build_args={"http_proxy": "http://proxy:3128"}
+    )
     with prepared(request, Builder.LEGACY) as ready:
         url = ready.build_args["PIP_FIND_LINKS"]
         assert url.startswith("http://127.0.0.1:")
@@ -172,7 +174,7 @@ def test_prepared_wheels_that_cannot_be_reached_are_refused(
     recipe: Path, wheels: Path, network: str | None, local: bool
 ) -> None:
     """Wheels that cannot be reached are refused."""
-    request = BuildRequest(recipe, RUN, "a:1", wheelhouse=wheels, network=network)
+    request = BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", wheelhouse=wheels, network=network)
     with pytest.raises(NotReadyError, match="wheelhouse"), prepared(request, Builder.LEGACY, local=local):
         pass
 
@@ -187,7 +189,7 @@ def test_prepared_names_a_missing_path(recipe: Path, what: str) -> None:
 
 def test_prepared_index_is_an_argument_without_a_value_in_the_image(recipe: Path) -> None:
     """A package index is an argument without a value in the image."""
-    request = BuildRequest(recipe, RUN, "a:1", index_url="https://index.example/simple")
+    request = BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", index_url="https://index.example/simple")
     with prepared(request, Builder.BUILDKIT) as ready:
         assert ready.build_args == {"PIP_INDEX_URL": "https://index.example/simple"}
         assert "index.example" not in ready.dockerfile.read_text()
@@ -199,7 +201,7 @@ def test_prepared_dockerfile_reads_its_jobs_where_it_asks_for_them(recipe: Path,
     text = "FROM scratch\nARG MAX_JOBS\nRUN make\n"
     texts = set()
     for jobs in (0, 1, 2):
-        with prepared(BuildRequest(recipe, text, "a:1", jobs=jobs), builder) as ready:
+        with prepared(BuildRequest(context=recipe, dockerfile=text, tag="a:1", jobs=jobs), builder) as ready:
             assert "MAX_JOBS" not in {*ready.build_args, *ready.request.build_args}
             texts.add(ready.dockerfile.read_text())
     assert texts == {text, inject.with_jobs(text)}

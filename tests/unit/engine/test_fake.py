@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def request(tag: str, **more: object) -> BuildRequest:
-    return BuildRequest(Path("/nowhere"), "FROM scratch\n", tag, **more)  # type: ignore[arg-type]
+    return BuildRequest(context=Path("/nowhere"), dockerfile="FROM scratch\n", tag=tag, **more)  # type: ignore[arg-type]
 
 
 def silent(_line: str) -> None:

@@ -46,7 +46,7 @@ class Machine:
 
     def host(self, *, uid: int = 1000, interactive: bool = False, **env: str) -> ProbedHost:
         path = ":".join(str(self.root / directory) for directory in self.clients)
-        return ProbedHost({"PATH": path, **env}, uid, interactive, self.root, self.answer)
+        return ProbedHost(env={"PATH": path, **env}, uid=uid, interactive=interactive, root=self.root, run=self.answer)
 
     def answer(self, argv: Sequence[str], env: Mapping[str, str]) -> ProbeAnswer:
         self.asked.append(list(argv))
@@ -55,16 +55,20 @@ class Machine:
         if as_root:
             words = [word for word in words[1:] if word != "-n"]
             if not self.sudo and "-n" in argv:
-                return ProbeAnswer(1, "", "sudo: a password is required")
+                return ProbeAnswer(exit_code=1, out="", err="sudo: a password is required")
             if words == ["-V"]:
-                return ProbeAnswer(0, "Sudo version 1.9", "")
+                return ProbeAnswer(exit_code=0, out="Sudo version 1.9", err="")
         directory = words[0].removeprefix(str(self.root) + "/").removesuffix("/docker")
         version, buildx = self.clients[directory]
         return self.say(words[1:], directory, version, buildx=buildx, as_root=as_root)
 
     def say(self, words: list[str], directory: str, version: str, *, buildx: bool, as_root: bool) -> ProbeAnswer:
         if words[0] == "image":
-            return ProbeAnswer(1, "", DENIED) if self.state == "denied" and not as_root else ProbeAnswer(0, "", "")
+            return (
+                ProbeAnswer(exit_code=1, out="", err=DENIED)
+                if self.state == "denied" and not as_root
+                else ProbeAnswer(exit_code=0, out="", err="")
+            )
         if words[0] == "version":
             return self.version(words, version, as_root=as_root)
         answers = {
@@ -74,18 +78,18 @@ class Machine:
             "context": (0, "default unix:///var/run/docker.sock\n"),
         }
         code, out = answers[words[0]]
-        return ProbeAnswer(code, out, "")
+        return ProbeAnswer(exit_code=code, out=out, err="")
 
     def version(self, words: list[str], version: str, *, as_root: bool) -> ProbeAnswer:
         client = {"Client": {"Version": version}}
         if words[-1] == "{{json .Client}}":
-            return ProbeAnswer(0, json.dumps(client["Client"]), "")
+            return ProbeAnswer(exit_code=0, out=json.dumps(client["Client"]), err="")
         if self.state == "down":
-            return ProbeAnswer(1, json.dumps(client), DOWN)
+            return ProbeAnswer(exit_code=1, out=json.dumps(client), err=DOWN)
         if self.state == "denied" and not as_root:
-            return ProbeAnswer(1, json.dumps(client), DENIED)
+            return ProbeAnswer(exit_code=1, out=json.dumps(client), err=DENIED)
         server = {"Version": self.server, "ApiVersion": "1.41", "Arch": "arm64"}
-        return ProbeAnswer(0, json.dumps({**client, "Server": server}), "")
+        return ProbeAnswer(exit_code=0, out=json.dumps({**client, "Server": server}), err="")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,17 @@ ORIN = Platform(
     distro_version="22.04",
     sm=(87,),
 )
-PC = Platform(Arch.X86_64, None, None, None, None, Version("3.11"), "debian", "12", ())
+PC = Platform(
+    arch=Arch.X86_64,
+    l4t=None,
+    jetpack=None,
+    cuda=None,
+    driver_cuda=None,
+    python=Version("3.11"),
+    distro="debian",
+    distro_version="12",
+    sm=(),
+)
 
 
 def made(**changes: Any) -> dict[str, str]:
@@ -78,7 +88,9 @@ def test_platform_label_without_cuda_and_l4t_says_null() -> None:
 
 def test_standard_labels_describe_the_image() -> None:
     """Standard labels describe the image."""
-    origin = labels.Provenance("rev", "ubuntu:22.04", "2026-01-01T00:00:00Z", ("MIT", "Apache-2.0", "", "MIT"))
+    origin = labels.Provenance(
+        revision="rev", base="ubuntu:22.04", created="2026-01-01T00:00:00Z", licenses=("MIT", "Apache-2.0", "", "MIT")
+    )
     values = made(provenance=origin, name="reg.io:5000/ns/mlc:0.20.0-r36.4")
     prefix = "org.opencontainers.image."
     found = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}

@@ -20,15 +20,16 @@ from jetson_containers.platforms import tables
 from jetson_containers.platforms.detect import parse_target
 from jetson_containers.platforms.platform import Arch, Platform
 
-SNAPSHOT = Path(jetson_containers.__file__).parent / "facts" / "dockerhub.json"
+SNAPSHOT = Path(jetson_containers.__file__).parent / "facts" / "registries.json"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
 @cache
 def published() -> tuple[tuple[str, str], ...]:
-    """(reference, docker architecture) of every tag in the shipped list."""
+    """(reference, docker architecture) of every tag of Docker Hub's `dustynv` in the shipped list."""
     data = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
-    return tuple((f"{r['repository']}:{t['tag']}", t["arch"]) for r in data["repositories"] for t in r["tags"])
+    rows = [row for row in data["repositories"] if row["repository"].startswith("dustynv/")]
+    return tuple((f"{r['repository']}:{t['tag']}", t["arch"]) for r in rows for t in r["tags"])
 
 
 def says(**fields: Any) -> TagPlatform:

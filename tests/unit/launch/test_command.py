@@ -367,7 +367,8 @@ BECOME = """
 import sys
 from jetson_containers.launch.command import Launch, become
 from jetson_containers.launch.gpu import Gpu
-become(Launch(tuple(sys.argv[1:]), {"ADDED": "yes"}, (), "img", (), "name", Gpu.NONE))
+words, added = tuple(sys.argv[1:]), {"ADDED": "yes"}
+become(Launch(argv=words, env_additions=added, notices=(), image="img", command=(), name="n", gpu=Gpu.NONE))
 """
 
 

@@ -65,7 +65,7 @@ def test_display_cookie_file_is_private_and_replaced_whole(tmp_path: Path) -> No
     """The cookie file is private and replaced whole."""
     source = tmp_path / "auth"
     source.write_bytes(xauth_entry(256, b"host", b"0", b"a" * 16))
-    cookie = display.CookieFile(":0", source, tmp_path / "cache" / "xauth-0")
+    cookie = display.CookieFile(display=":0", source=source, path=tmp_path / "cache" / "xauth-0")
     for _ in range(2):
         assert display.write_cookie(cookie) is None
         assert stat.S_IMODE(cookie.path.stat().st_mode) == 0o600
@@ -75,7 +75,7 @@ def test_display_cookie_file_is_private_and_replaced_whole(tmp_path: Path) -> No
 
 def test_display_without_a_cookie_gets_a_notice_with_the_command_that_helps(tmp_path: Path) -> None:
     """A missing cookie gets a notice with the command that helps."""
-    notice = display.write_cookie(display.CookieFile(":0", tmp_path / "none", tmp_path / "xauth-0"))
+    notice = display.write_cookie(display.CookieFile(display=":0", source=tmp_path / "none", path=tmp_path / "xauth-0"))
     assert notice is not None
     assert notice.hint == "xhost +si:localuser:root"
 

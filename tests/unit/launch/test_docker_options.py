@@ -131,7 +131,7 @@ def test_with_value_keeps_the_spelling_of_the_user(words: list[str], expected: t
 def test_with_value_refuses_a_group_without_a_value() -> None:
     """A group without a value has none to replace."""
     with pytest.raises(ValueError, match="no value"):
-        Group(("--rm",), (DockerOption("rm"),)).with_value("x")
+        Group(("--rm",), (DockerOption(name="rm"),)).with_value("x")
 
 
 def test_parse_marks_unknown_options() -> None:

@@ -138,7 +138,9 @@ class Local(Containers):
     """Runs commands of this machine in the place of docker's."""
 
     def plan(self, image: str, options: Sequence[str], command: Sequence[str], *, env: Any, name: str = "") -> Launch:
-        return Launch(tuple(command), {}, (), image, (), name, gpu.Gpu.NONE)
+        return Launch(
+            argv=tuple(command), env_additions={}, notices=(), image=image, command=(), name=name, gpu=gpu.Gpu.NONE
+        )
 
     def remove(self, planned: Launch) -> None:
         pass

@@ -109,4 +109,4 @@ def test_bench_refuses_a_csv_of_other_columns_before_it_measures(
     path = tmp_path / "other.csv"
     path.write_text("a,b\n")
     with pytest.raises(UsageError, match="other columns"):
-        bench.bench(LlmRequest(model="tiny"), bench.BenchOptions(csv=path), context)
+        bench.bench(LlmRequest(model="tiny"), bench.BenchOptions(save=path), context)

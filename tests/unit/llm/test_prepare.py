@@ -92,8 +92,11 @@ def test_target_of_reads_versions_and_device_from_the_image(context: LlmContext)
         target = prepare.target_of(containers, LlamaCpp(), gpu)
         assert target.versions == {"python": "3.11", "llama_cpp": "0.3.36"}
         assert target.device == "cpu"
-        assert target.probed == {"llama-server --help": "help text"}
-    assert asked == [("llama-server", "--help")]  # kept by the image's ID
+        assert target.probed == {" ".join(probe): "help text" for probe in LlamaCpp.probes}
+    assert asked == [
+        ("llama-server", "--help"),
+        ("convert_hf_to_gguf.py", "--print-supported-models"),
+    ]  # kept by the image's ID
 
 
 def test_target_of_reads_versions_of_an_image_of_others_from_its_tag(context: LlmContext) -> None:
@@ -158,7 +161,7 @@ def test_target_of_keeps_no_answer_that_docker_could_not_get(context: LlmContext
     """What docker could not start says nothing about the image."""
     engine = FakeEngine()
     engine.add_image("llama_cpp:1")
-    answers: list[str | None] = [None, "help text"]
+    answers: list[str | None] = [None, "a list", "help text"]
 
     class Probing(Containers):
         def capture(self, command: Sequence[str]) -> str | None:
@@ -172,8 +175,9 @@ def test_target_of_keeps_no_answer_that_docker_could_not_get(context: LlmContext
         image="llama_cpp:1",
         image_for=lambda _packages: "",
     )
-    assert prepare.target_of(probing, LlamaCpp(), context).probed == {}
-    assert prepare.target_of(probing, LlamaCpp(), context).probed == {"llama-server --help": "help text"}
+    helps, lists = (" ".join(probe) for probe in LlamaCpp.probes)
+    assert prepare.target_of(probing, LlamaCpp(), context).probed == {lists: "a list"}
+    assert prepare.target_of(probing, LlamaCpp(), context).probed == {helps: "help text", lists: "a list"}
     local = Local(
         platform=CPU,
         engine=engine,

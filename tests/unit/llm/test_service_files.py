@@ -77,7 +77,7 @@ def test_service_files_for_a_board_ask_for_the_gpu_where_this_engine_has_none(co
 
 def awkward(containers: Containers, *command: str) -> Launch:
     planned = containers.server(Service(argv=command, model="m"), name="llm", detach=True)
-    mount = Mount("/mnt/a: $b 50%", "/data")
+    mount = Mount(source="/mnt/a: $b 50%", target="/data")
     argv = [word for word in planned.argv if not word.endswith(":/data")]
     argv.remove("--volume")  # the first one is that of /data
     argv[argv.index("run") + 1 : argv.index("run") + 1] = mount.argv

@@ -54,8 +54,8 @@ def targets() -> Iterator[tuple[str, Platform]]:
 def table() -> str:
     """For each family its versions, and the targets where a bare name means each."""
     found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for target, platform in targets():
-        loaded = catalog.load([ROOT_DIR / "packages"], platform)
+    named = dict(targets())
+    for target, loaded in zip(named, catalog.load_each([ROOT_DIR / "packages"], named.values()), strict=True):
         assert not loaded.broken
         packages = [*loaded.available.values(), *(item.package for item in loaded.absent.values())]
         for family in sorted({package.family for package in packages}):

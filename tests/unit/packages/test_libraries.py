@@ -15,6 +15,7 @@ import pytest
 
 from jetson_containers.recipes import catalog, shared
 from jetson_containers.platforms import detect
+from tests.unit.packages.shipped import load
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ compiled = pytest.mark.skipif(not shutil.which("gcc") or not shutil.which("ldd")
 
 @cache
 def packages(target: str) -> tuple[Package, ...]:
-    return tuple(catalog.load([TREE], detect.parse_target(target)).available.values())
+    return tuple(load(target).available.values())
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -345,7 +346,7 @@ def test_auto_gptq_comes_from_the_repository_whose_kernels_have_their_headers() 
 )
 def test_packages_named_by_a_short_commit_have_the_full_one(target: str, name: str, argument: str, commit: str) -> None:
     """Older names stand for the full commit."""
-    package = catalog.load([TREE], detect.parse_target(target)).find(name)
+    package = load(target).find(name)
     assert package.build_args[argument] == package.source["commit"] == commit
 
 
@@ -361,7 +362,7 @@ def test_packages_named_by_a_short_commit_have_the_full_one(target: str, name: s
 )
 def test_tvm_installs_polly_by_the_name_it_has_on_the_release(target: str, name: str) -> None:
     """TVM installs Polly by the name it has on the release."""
-    members = catalog.load([TREE], detect.parse_target(target)).members("tvm")
+    members = load(target).members("tvm")
     package = next(item for item in members if "POLLY_PACKAGE" in item.build_args)
     assert package.build_args["POLLY_PACKAGE"] == name
     assert f"-{package.build_args['LLVM_MAJOR']}-" in name

@@ -16,6 +16,7 @@ import pytest
 from jetson_containers.recipes import catalog, shared
 from jetson_containers.dockerfile import inject
 from jetson_containers.platforms import detect
+from tests.unit.packages.shipped import load
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -52,11 +53,6 @@ DOCKERFILES = sorted(TREE.rglob("Dockerfile*"))
 
 def name(path: Path) -> str:
     return str(path.relative_to(TREE))
-
-
-@cache
-def load(target: str) -> Catalog:
-    return catalog.load([TREE], detect.parse_target(target))
 
 
 @cache

@@ -13,6 +13,7 @@ from jetson_containers.recipes import catalog
 from jetson_containers.platforms import detect
 from jetson_containers.recipes.why import explain_package
 from jetson_containers.resolver.solve import solve
+from tests.unit.packages.shipped import load
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -32,11 +33,6 @@ DEFAULTS = {  # in the order of FAMILIES; None: the platform has none
     "x86_64-cu129": ("9.12.0.46", "10.13.0.35", "2.29.7", "12.9.10", "14.0.1", "2026.1", "0.25.0", "2.10.0", "3.6.0"),
     "cpu": (None, None, None, None, None, None, "0.28.0", "2.11.0", None),
 }
-
-
-@cache
-def load(target: str) -> Catalog:
-    return catalog.load([TREE], detect.parse_target(target))
 
 
 def default(target: str, family: str) -> str | None:

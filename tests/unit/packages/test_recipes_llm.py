@@ -18,6 +18,7 @@ import yaml
 from jetson_containers.recipes import catalog
 from jetson_containers.platforms import detect
 from jetson_containers.resolver import solve
+from tests.unit.packages.shipped import load
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -44,13 +45,8 @@ VERSIONS: Mapping[str, Mapping[str, str | None]] = {
     "r39.2.0": {"mlc": "0.20.0", "tvm": "0.27.0.post1", "vllm": "0.28.0", "exllama": "0.0.32"},
     "sbsa": {"vllm": "0.28.0", "lmdeploy": None, "gptqmodel": "7.3.4"},
     "x86_64-cu129": {"vllm": "0.19.1", "tvm": "0.24.dev0", "lmdeploy": "0.16.0", "auto_gptq": None},
-    "x86_64,cpu": {"tvm": "0.27.0.post1", "bitsandbytes": "0.50.2", "gptqmodel": "7.3.4", "mlc": None, "vllm": None},
+    "x86_64,cpu": {"tvm": "0.27.0.post1", "bitsandbytes": "0.50.2", "gptqmodel": "7.3.4", "mlc": "0.26.dev4", "vllm": None},
 }  # fmt: skip
-
-
-@cache
-def load(target: str) -> Catalog:
-    return catalog.load([TREE], detect.parse_target(target))
 
 
 @pytest.mark.parametrize("target", sorted(VERSIONS))
@@ -91,8 +87,17 @@ def test_mlc_depends_on_the_tvm_that_it_was_written_for(target: str) -> None:
 )
 def test_pytorch_extensions_get_the_architectures_of_the_platform(target: str, archs: str) -> None:
     """PyTorch extensions get the platform's architectures."""
-    for family in ("vllm", "exllama"):
+    compiled = "vllm:0.28.0-source" if target == "r39.2.0" else "vllm"
+    for family in (compiled, "exllama"):
         assert load(target).find(family).build_args["TORCH_CUDA_ARCH_LIST"] == archs
+
+
+@pytest.mark.parametrize(("target", "compiles"), [("r36.4.3", True), ("r38.4", False), ("sbsa", False), ("x86_64", False)])
+def test_vllm_is_compiled_only_where_no_wheel_has_code_for_the_platform(target: str, compiles: bool) -> None:
+    """With CUDA 13 vLLM comes from its wheel, with CUDA 12 it is compiled."""
+    package = load(target).find("vllm")
+    assert bool(package.artifacts) is compiles
+    assert (package.dockerfile == "Dockerfile.wheel") is not compiles
 
 
 @pytest.mark.parametrize("target", ["r35.4.1", "r36.4.3"])

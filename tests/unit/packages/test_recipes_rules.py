@@ -16,6 +16,7 @@ from jetson_containers.dockerfile import inject
 from jetson_containers.platforms.platform import default_base_image
 from jetson_containers.platforms import detect
 from jetson_containers.resolver import solve
+from tests.unit.packages.shipped import load
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
@@ -38,11 +39,6 @@ FINAL_LOCKS = sorted(
     for path in (TREE / group).rglob("*.lock")
     if not path.name.startswith(("build", "sdist"))
 )
-
-
-@cache
-def load(target: str) -> Catalog:
-    return catalog.load([TREE], detect.parse_target(target))
 
 
 def available(target: str, family: str) -> list[Package]:

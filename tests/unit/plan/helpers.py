@@ -81,7 +81,9 @@ class Tree:
     def solved(self, *names: str, closures: Mapping[str, tuple[str, ...]] | None = None, **fields: Any) -> Resolution:
         chosen = tuple(self.packages[name] for name in names)
         built = {name: tuple(self.packages[n] for n in below) for name, below in (closures or {}).items()}
-        return Resolution(fields.pop("requested", names[-1:]), chosen, {}, build_closures=built, **fields)
+        return Resolution(
+            requested=fields.pop("requested", names[-1:]), packages=chosen, depends={}, build_closures=built, **fields
+        )
 
     def plan(self, *names: str, closures: Mapping[str, tuple[str, ...]] | None = None, **options: Any) -> BuildPlan:
         extra = {key: options.pop(key) for key in ("base_digest",) if key in options}

@@ -197,6 +197,7 @@ class TestOutput:
             "state": "build",
             "layers": 1,
             "needed": True,
+            "tree": "built-in",
         }
         assert (artifact["kind"], artifact["state"], artifact["parent"]) == ("artifact", "cached", first["key"])
         assert layer["depends"] == [first["key"], artifact["key"]]

@@ -77,7 +77,7 @@ class TestChains:
     def test_plan_without_packages_is_a_usage_error(self, tree: Tree) -> None:
         """A plan without packages is a usage error."""
         with pytest.raises(UsageError, match="nothing to build"):
-            make(Resolution((), (), {}), ORIN, PlanOptions(base="x"))
+            make(Resolution(requested=(), packages=(), depends={}), ORIN, PlanOptions(base="x"))
 
     def test_plan_without_a_base_takes_that_of_the_platform(self, tree: Tree) -> None:
         """Without a base the one of the platform is taken."""
@@ -204,4 +204,4 @@ def of_cuda(root: Path, version: str) -> Resolution:
     packages = [
         replace(treemaker.package(name), path=root, dockerfile="Dockerfile") for name in (f"cuda:{version}", "app")
     ]
-    return Resolution(("app",), tuple(packages), {})
+    return Resolution(requested=("app",), packages=tuple(packages), depends={})

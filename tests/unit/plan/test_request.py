@@ -52,7 +52,7 @@ def catalog(tmp_path: Path) -> Catalog:
 
 
 def planned(catalog: Catalog, *packages: str, multiple: bool = False, **variables: str) -> list[BuildPlan]:
-    request = Request(packages, multiple, variables=variables)
+    request = Request(packages=packages, multiple=multiple, variables=variables)
     return list(assemble(request, ORIN, lambda _: catalog, PlanOptions()).plans)
 
 
@@ -66,7 +66,7 @@ def chain(catalog: Catalog, *packages: str, **variables: str) -> list[str]:
     [
         (["engine"], {}, ["engine:2.11.0"]),
         (["engine"], {"ENGINE_VERSION": "2.5"}, ["engine:2.5.0"]),
-        (["engine"], {"ENGINE_VERSION": "2.6"}, ["engine:2.6.0"]),
+        (["engine"], {"ENGINE_VERSION": "2.6"}, ["engine:2.6.1"]),
         (["engine"], {"ENGINE_VERSION": ""}, ["engine:2.11.0"]),
         (["my-engine"], {"MY_ENGINE_VERSION": "2.5.0"}, ["my-engine:2.5.0"]),
         (["vision"], {"ENGINE_VERSION": "2.6.0"}, ["engine:2.6.0", "vision:2"]),
@@ -86,7 +86,7 @@ def test_version_variable_pins_a_family_of_the_image(
 def test_version_variable_is_said_in_the_plan(catalog: Catalog) -> None:
     """Version variable is said in the plan."""
     (plan,) = planned(catalog, "vision", ENGINE_VERSION="2.6")
-    assert "$ENGINE_VERSION pins engine:2.6.0" in plan.notices
+    assert "$ENGINE_VERSION pins engine:2.6.1" in plan.notices
     (plan,) = planned(catalog, "engine:2.5", ENGINE_VERSION="2.6")
     assert "$ENGINE_VERSION is not used: the request names a version" in plan.notices
 
@@ -130,14 +130,33 @@ def test_version_variables_of_the_platform_pin_nothing() -> None:
     ("name", "expected"),
     [
         ("engine:2.5", "engine:2.5.0"),
-        ("engine:2.6", "engine:2.6.0"),
+        ("engine:2.6", "engine:2.6.1"),
+        ("engine:2.6.0", "engine:2.6.0"),
         ("engine:2.6.1", "engine:2.6.1"),
+        ("engine:2.5.0.0", "engine:2.5.0"),
         ("engine:2", "engine:2.11.0"),
     ],
 )
 def test_short_version_means_its_series(catalog: Catalog, name: str, expected: str) -> None:
     """Short version means its series."""
     assert chain(catalog, name) == [expected]
+
+
+def test_short_version_means_the_newest_though_another_is_preferred(tmp_path: Path) -> None:
+    """Of several versions that begin so, the newest is taken, and it is said; where it does not fit, the next."""
+    recipe = "#---\n# name: engine\n# group: test\n#---\n" + FROM
+    versions = ", ".join(f"{{version: {one}}}" for one in ("1.4.0", "2.6.0", "2.6.2", "2.6.10"))
+    files = {
+        "test/engine/Dockerfile": recipe,
+        "test/engine/config.yaml": f"versions: [{versions}]\n",
+        "test/old/Dockerfile": "#---\n# name: old\n# group: test\n# depends: ['engine<2.6.10']\n#---\n" + FROM,
+    }
+    catalog = load([write(tmp_path, files)], ORIN)
+    (plan,) = planned(catalog, "engine:2.6")
+    assert [stage.package for stage in plan.stages] == ["engine:2.6.10"]
+    assert "`engine:2.6` is `engine:2.6.10`: it is newer than `engine:2.6.2`, `engine:2.6.0`" in plan.notices
+    assert chain(catalog, "old", "engine:2.6") == ["engine:2.6.2", "old"]
+    assert chain(catalog, "engine:2.6.0") == ["engine:2.6.0"]
 
 
 @pytest.mark.parametrize("name", ["engine:2.1", "engine:3", "engine:cuda", "engine:2.50"])

@@ -72,9 +72,16 @@ class TestCapturedHosts:
             assert words in error.message
         assert "\n" not in error.message
 
-    def test_detect_names_the_known_releases_for_an_unknown_major(self) -> None:
-        """For an unknown major release the known ones are named."""
-        assert failure(root=HOSTS / "bad/unknown-major-r40").details == ("known: 32.x, 34.x, 35.x, 36.x, 38.x, 39.x",)
+    @pytest.mark.parametrize("name", ["orin-unknown-major-r40", "orin-older-than-table-r28"])
+    def test_platform_of_an_unknown_major_refuses_what_would_be_a_guess(self, name: str) -> None:
+        """A machine with an unknown major release is read, but nothing may be built or chosen for it."""
+        platform = detect(HOSTS / name)
+        with pytest.raises(TargetError, match="is not known") as caught:
+            platform.require_known()
+        assert caught.value.details == ("known: 32.x, 34.x, 35.x, 36.x, 38.x, 39.x",)
+        assert caught.value.hint is not None
+        assert f"--target r{tables.releases()[0].l4t}" in caught.value.hint
+        assert detect(ORIN).require_known() == detect(ORIN)
 
     def test_detect_with_a_full_target_does_not_read_the_host(self) -> None:
         """A target that names a machine does not need this one."""
@@ -113,7 +120,7 @@ class TestDetails:
         [
             ("36.4.1", "36.4.0"), ("36.4.9", "36.4.7"), ("36.6.0", "36.5.2"), ("35.4.9", "35.4.1"),
             ("35.4.0", "35.3.1"), ("32.7.9", "32.7.6"), ("32.5.9", "32.5.2"), ("38.9.0", "38.4.0"),
-            ("39.2.1", "39.2.0"), ("36.1.0", None),
+            ("39.2.4", "39.2.1"), ("36.1.0", None),
         ],
     )  # fmt: skip
     def test_detect_takes_an_unknown_point_release_as_the_nearest_lower_one(
@@ -147,6 +154,18 @@ class TestDetails:
         entry = "Package: nvidia-l4t-core\nStatus: install ok installed\nVersion: 36.4.3-20250107174145\n"
         (tmp_path / "var/lib/dpkg/status").write_text(entry, encoding="utf-8")
         assert detect(tmp_path).l4t == Version("36.4.3")
+
+    @pytest.mark.parametrize("text", ["", " \n"])
+    def test_detect_takes_the_package_where_the_release_file_is_empty(self, tmp_path: Path, text: str) -> None:
+        """An empty release file says nothing, so the package does."""
+        (tmp_path / "var/lib/dpkg").mkdir(parents=True)
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/nv_tegra_release").write_text(text, encoding="utf-8")
+        entry = "Package: nvidia-l4t-core\nStatus: install ok installed\nVersion: 35.6.1-20250304150000\n"
+        (tmp_path / "var/lib/dpkg/status").write_text(entry, encoding="utf-8")
+        assert detect(tmp_path).l4t == Version("35.6.1")
+        (tmp_path / "var/lib/dpkg/status").unlink()
+        assert "is empty" in failure(root=tmp_path).message
 
     @pytest.mark.parametrize(
         ("gib", "board"),

@@ -114,7 +114,8 @@ class TestTargets:
     def test_parse_target_accepts_each_board(self, board: str) -> None:
         """Every board is a target."""
         row = tables.boards()[tables.board_ids()[board]]
-        platform = parse_target(board if row.l4t else f"{board},r36.4.3")
+        release = "" if row.l4t or tables.soc_arch(row.soc) else f",{'r38.4' if row.soc == 't264' else 'r36.4.3'}"
+        platform = parse_target(f"{board}{release}")
         assert (platform.board, platform.soc) == (row.id, row.soc)
         assert platform.memory is not None
         assert 0.8 * (row.memory << 30) < platform.memory <= row.memory << 30
@@ -132,7 +133,7 @@ class TestTargets:
             ("nano,cu118", ("`cu118`", "`nano`"), "10.2"),
             ("jp5,cu124", ("`cu124`", "`jp5`"), "12.2"),
             ("thor,cu128", ("`cu128`", "`thor`"), "13.0"),
-            ("r38.4,cu132", ("`cu132`", "`r38.4`"), "13.0"),
+            ("r38.4,cu131", ("`cu131`", "`r38.4`"), "13.0, 13.2"),
             ("xavier-nx-8gb,r36.4.3", ("`xavier-nx-8gb`", "`r36.4.3`"), "does not run L4T 36.4.3"),
             ("orin-nx-16gb,r38.4", ("`orin-nx-16gb`", "`r38.4`"), "does not run"),
             ("xavier-nx-8gb,jp6", ("`xavier-nx-8gb`", "`jp6`"), "no release"),
@@ -164,8 +165,6 @@ class TestTargets:
     @pytest.mark.parametrize(
         ("target", "words"),
         [
-            ("r40", "L4T 40 is not known"),
-            ("r28.1", "L4T 28.1 is not known"),
             ("r38.0", "L4T 38.0 is not known"),
             ("jp6.9", "no such JetPack"),
             ("x86_64,cu999", "no such CUDA"),
@@ -180,6 +179,8 @@ class TestTargets:
             ("x86_64,cu124,sm120", "needs CUDA 12.8"),
             ("r36.4.3,sm99", "no GPU has compute capability 9.9"),
             ("igx-orin", "L4T releases of its own"),
+            ("gb10,r39.2", "runs without L4T"),
+            ("gb10,x86_64", "runs the sbsa user space"),
         ],
     )
     def test_parse_target_rejects_unknown_parts(self, target: str, words: str) -> None:

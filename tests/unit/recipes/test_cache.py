@@ -140,8 +140,8 @@ def test_index_write_that_fails_leaves_no_file(tree: Path, tmp_path: Path, monke
 def test_index_is_stale_after_a_change_of_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A change of the program makes the index stale."""
     one, other = (
-        RecipeDirectory(tmp_path, "", nested=False, stamp="f"),
-        RecipeDirectory(tmp_path, "", nested=False, stamp="g"),
+        RecipeDirectory(path=tmp_path, group="", nested=False, stamp="f"),
+        RecipeDirectory(path=tmp_path, group="", nested=False, stamp="g"),
     )
     before = Key([one])
     before.take()

@@ -6,8 +6,9 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,8 @@ from jetson_containers.core.errors import (
 )
 from jetson_containers.core.versions import version_key
 from jetson_containers.recipes import catalog
-from jetson_containers.recipes.catalog import Catalog, load, preferred
+from jetson_containers.recipes.catalog import Absent, Catalog, load, load_each, preferred
+from jetson_containers.recipes.package import read_directory
 from jetson_containers.resolver.solve import solve
 from tests.unit.recipes.catalog_examples import BASIC, TREES
 from tests.unit.treemaker import NANO, ORIN, PC_CPU, XAVIER, package, write
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jetson_containers.platforms.platform import Platform
+    from jetson_containers.recipes.reader import Recipe
 
 
 UPSTREAM = TREES / "upstream"
@@ -481,21 +484,83 @@ def test_spelled_ignores_case_blanks_and_hyphens(orin: Catalog, request_: str, e
 
 def test_spelled_takes_an_exact_name_first_and_never_guesses() -> None:
     """Two packages whose names read alike: each is found exactly, a third spelling is refused."""
-    found = Catalog(ORIN, {name: package(name) for name in ("my-tool", "my_tool")})
+    found = Catalog(platform=ORIN, available={name: package(name) for name in ("my-tool", "my_tool")})
     assert [found.spelled(name) for name in ("my-tool", "my_tool")] == ["my-tool", "my_tool"]
     with pytest.raises(UsageError, match="`my-tool` or `my_tool`"):
         found.spelled("My Tool")
 
 
+def test_spelled_knows_versions_too() -> None:
+    """Case, blanks, `-` and `_` make no difference in a version; an exact one comes first."""
+    names = ("tool:v1.2-Full_Cuda", "tool:b77", "tool:x-y", "tool:x_y")
+    found = Catalog(platform=ORIN, available={name: package(name) for name in names})
+    assert found.spelled("Tool:B77") == "tool:b77"
+    assert found.spelled("tool:V1.2 full-cuda") == "tool:v1.2-Full_Cuda"
+    assert found.spelled("tool:x-y") == "tool:x-y"
+    assert found.spelled("tool:b78") == "tool:b78"
+    with pytest.raises(UsageError, match="`tool:x-y` or `tool:x_y`"):
+        found.spelled("tool:X Y")
+
+
 def test_spelled_finds_what_is_absent_or_broken() -> None:
     """The reason for which a package is not available is said, whatever the spelling."""
-    absent = {"cuda:13": catalog.Absent(package("cuda:13"), "no")}
+    absent = {"cuda:13": catalog.Absent(package=package("cuda:13"), reason="no")}
     error = RecipeError("broken", path=Path("x"))
-    found = Catalog(ORIN, {}, absent, (error,), (), {"bro-ken": error})
+    found = Catalog(
+        platform=ORIN, available={}, absent=absent, broken=(error,), notices=(), broken_names={"bro-ken": error}
+    )
     assert (found.spelled("CUDA:13"), found.spelled("Bro_Ken")) == ("cuda:13", "bro-ken")
 
 
 def test_spelled_prefers_the_family_to_its_aliases() -> None:
     """An alias that reads like its own family is not a second candidate."""
-    found = Catalog(ORIN, {"my_tool": package("my_tool", aliases=("my-tool",))})
+    found = Catalog(platform=ORIN, available={"my_tool": package("my_tool", aliases=("my-tool",))})
     assert found.spelled("MY-TOOL") == "my_tool"
+
+
+def test_find_among_many_absent_packages_compares_none(orin: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a platform excludes is found by name, alias and family without a look at everything else."""
+    excluded = {
+        f"fam{number}:{tag}": replace(
+            orin.absent["cuda:10.2"],
+            package=replace(
+                orin.absent["cuda:10.2"].package, name=f"fam{number}:{tag}", family=f"fam{number}", version=tag,
+                aliases=(f"alias{number}",) if tag == "1.5" else (), family_aliases=(f"other{number}",),
+            ),
+        )
+        for number in range(40)
+        for tag in ("1.4", "1.5")
+    }  # fmt: skip
+    found = Catalog(platform=ORIN, available={}, absent=excluded)
+    compared = []
+    monkeypatch.setattr(Absent, "__eq__", lambda self, other: compared.append(other) or self is other)
+    meant = {
+        name: [item.package.name for item in found.absent_of(name)]
+        for name in ("fam7", "other7", "alias7", "fam7:1", "other7:1.4", "fam7:1.5.0", "fam7:3", "nothing")
+    }
+    assert meant == {
+        "fam7": ["fam7:1.4", "fam7:1.5"],
+        "other7": ["fam7:1.4", "fam7:1.5"],
+        "alias7": ["fam7:1.5"],
+        "fam7:1": ["fam7:1.4", "fam7:1.5"],
+        "other7:1.4": ["fam7:1.4"],
+        "fam7:1.5.0": ["fam7:1.5"],
+        "fam7:3": [],
+        "nothing": [],
+    }
+    assert compared == []
+
+
+def test_load_each_reads_a_recipe_once_and_gives_what_load_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recipes do not depend on the platform; what is made of them is the same as one load after the other makes."""
+    single = [load([BASIC, UPSTREAM], platform) for platform in (ORIN, NANO, PC_CPU)]
+    read = []
+
+    def counted(path: Path, **rest: Any) -> Recipe | None:
+        read.append(path)
+        return read_directory(path, **rest)
+
+    monkeypatch.setattr("jetson_containers.recipes.package.read_directory", counted)
+    assert list(load_each([BASIC, UPSTREAM], [ORIN, NANO, PC_CPU])) == single
+    assert read
+    assert len(read) == len(set(read))

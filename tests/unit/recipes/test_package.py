@@ -75,7 +75,11 @@ def test_header_defines_a_whole_package(tmp_path: Path) -> None:
         default=True,
         aliases=("baz", "qux"),
         family_aliases=("baz", "qux"),
-        depends=(Dependency("cmake"), Dependency("python", "3.10"), Dependency("pytorch", None, ">=2.4,<3")),
+        depends=(
+            Dependency(family="cmake"),
+            Dependency(family="python", version="3.10"),
+            Dependency(family="pytorch", version=None, specifier=">=2.4,<3"),
+        ),
         requires=(">=r36", ">=cu124"),
         build_args={"REF": "v1", "JOBS": "4", "EMPTY": ""},
         build_flags="--no-cache",
@@ -110,7 +114,7 @@ def test_dockerfile_without_a_header_is_a_package_with_defaults(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("header", "field", "expected"),
     [
-        ("depends: cmake", "depends", (Dependency("cmake"),)),
+        ("depends: cmake", "depends", (Dependency(family="cmake"),)),
         ("alias: torch", "aliases", ("torch",)),
         ("aliases: [torch]", "aliases", ("torch",)),
         ("requires: '>=36'", "requires", (">=36",)),
@@ -166,7 +170,7 @@ def test_header_with_a_byte_order_mark_and_windows_lines_is_read(tmp_path: Path)
     """A byte order mark and Windows lines do no harm."""
     write(tmp_path, {"ml/foo/test.sh": ""})
     (tmp_path / "ml/foo/Dockerfile").write_bytes(b"\xef\xbb\xbf#---\r\n# depends: cmake\r\n#---\r\nFROM x\r\n")
-    assert packages(tmp_path, {})["foo"].depends == (Dependency("cmake"),)
+    assert packages(tmp_path, {})["foo"].depends == (Dependency(family="cmake"),)
 
 
 @pytest.mark.parametrize(
@@ -235,8 +239,8 @@ def test_versions_override_the_header_and_merge_their_args(tmp_path: Path) -> No
         "pytorch:nightly-builder",
     ]
     new, old = found["pytorch:2.10"], found["pytorch:2.8"]
-    assert new.depends == (Dependency("cmake"), Dependency("numpy", None, ">=2"))
-    assert old.depends == (Dependency("numpy"),)
+    assert new.depends == (Dependency(family="cmake"), Dependency(family="numpy", version=None, specifier=">=2"))
+    assert old.depends == (Dependency(family="numpy"),)
     assert new.build_args == {"BASE": "x", "REF": "v2.10"}
     assert old.build_args == {"BASE": "x", "REF": "v2.8", "CUDA": "12.6"}
     assert (new.license, old.license) == ("Apache-2.0", "BSD-3-Clause")
@@ -496,10 +500,16 @@ def test_jinja_is_imported_only_for_templates(tmp_path: Path) -> None:
     [
         ("Dockerfile.build", Artifacts("Dockerfile.build")),
         ("{dockerfile: Dockerfile.build}", Artifacts("Dockerfile.build")),
-        ("{dockerfile: Dockerfile.build, depends: cmake}", Artifacts("Dockerfile.build", (Dependency("cmake"),))),
+        (
+            "{dockerfile: Dockerfile.build, depends: cmake}",
+            Artifacts("Dockerfile.build", (Dependency(family="cmake"),)),
+        ),
         (
             "{dockerfile: Dockerfile.build, depends: ['cmake>=3', \"{{ 'cuda' if cuda }}\", '{{ none or \"\" }}']}",
-            Artifacts("Dockerfile.build", (Dependency("cmake", None, ">=3"), Dependency("cuda"))),
+            Artifacts(
+                "Dockerfile.build",
+                (Dependency(family="cmake", version=None, specifier=">=3"), Dependency(family="cuda")),
+            ),
         ),
     ],
 )
@@ -619,15 +629,15 @@ def test_directory_that_cannot_be_a_package_says_why(tmp_path: Path, files: dict
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("cmake", Dependency("cmake")),
-        ("pytorch:2.8", Dependency("pytorch", "2.8")),
-        ("ros:humble-desktop", Dependency("ros", "humble-desktop")),
-        ("pytorch>=2.4", Dependency("pytorch", None, ">=2.4")),
-        ("pytorch >= 2.4 , < 3", Dependency("pytorch", None, ">=2.4,<3")),
-        ("a==1.*", Dependency("a", None, "==1.*")),
-        ("a~=1.2", Dependency("a", None, "~=1.2")),
-        ("l4t-pytorch", Dependency("l4t-pytorch")),
-        (" a ", Dependency("a")),
+        ("cmake", Dependency(family="cmake")),
+        ("pytorch:2.8", Dependency(family="pytorch", version="2.8")),
+        ("ros:humble-desktop", Dependency(family="ros", version="humble-desktop")),
+        ("pytorch>=2.4", Dependency(family="pytorch", version=None, specifier=">=2.4")),
+        ("pytorch >= 2.4 , < 3", Dependency(family="pytorch", version=None, specifier=">=2.4,<3")),
+        ("a==1.*", Dependency(family="a", version=None, specifier="==1.*")),
+        ("a~=1.2", Dependency(family="a", version=None, specifier="~=1.2")),
+        ("l4t-pytorch", Dependency(family="l4t-pytorch")),
+        (" a ", Dependency(family="a")),
     ],
 )
 def test_dependency_is_a_name_a_version_or_a_range(text: str, expected: Dependency) -> None:
@@ -666,7 +676,7 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_.+-]{0,8}", fullmatch=True)
 @given(NAMES, st.none() | NAMES)
 def test_dependency_of_any_name_and_version_is_written_as_read(family: str, version: str | None) -> None:
     """Every name and version is written as it was read."""
-    dependency = Dependency(family, version)
+    dependency = Dependency(family=family, version=version)
     assert Dependency.parse(str(dependency)) == dependency
 
 

@@ -23,16 +23,23 @@ if TYPE_CHECKING:
     [
         (
             'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull"',
-            Challenge("bearer", "https://auth.docker.io/token", "registry.docker.io", "repository:a/b:pull"),
+            Challenge(
+                scheme="bearer",
+                realm="https://auth.docker.io/token",
+                service="registry.docker.io",
+                scope="repository:a/b:pull",
+            ),
         ),
-        ('Basic realm="Registry Realm"', Challenge("basic", "Registry Realm")),
-        ('Basic realm="x", Bearer realm="https://r/t"', Challenge("bearer", "https://r/t")),
-        ('bearer realm="https://r/t",scope="repository:a/b:pull,push"',
-         Challenge("bearer", "https://r/t", "", "repository:a/b:pull,push")),
+        ('Basic realm="Registry Realm"', Challenge(scheme="basic", realm="Registry Realm")),
+        ('Basic realm="x", Bearer realm="https://r/t"', Challenge(scheme="bearer", realm="https://r/t")),
+        (
+            'bearer realm="https://r/t",scope="repository:a/b:pull,push"',
+            Challenge(scheme="bearer", realm="https://r/t", service="", scope="repository:a/b:pull,push"),
+        ),
         ("Negotiate", None),
         ("", None),
     ],
-)  # fmt: skip
+)
 def test_parse_challenge_reads_www_authenticate(header: str, expected: Challenge | None) -> None:
     """The header WWW-Authenticate is read."""
     assert parse_challenge(header) == expected
@@ -54,19 +61,37 @@ def encoded(user: str, password: str) -> str:
 @pytest.mark.parametrize(
     ("config", "host", "expected"),
     [
-        ({"auths": {"reg:5000": {"auth": encoded("me", "p:w")}}}, "reg:5000", Credentials("me", "p:w")),
-        ({"auths": {"https://reg.io/v2/": {"auth": encoded("me", "pw")}}}, "reg.io", Credentials("me", "pw")),
-        ({"auths": {"https://index.docker.io/v1/": {"auth": encoded("me", "pw")}}}, "docker.io",
-         Credentials("me", "pw")),
-        ({"auths": {"reg.io": {"auth": encoded("00000000", ""), "identitytoken": "tok"}}}, "reg.io",
-         Credentials("00000000", "", "tok")),
-        ({"auths": {"reg.io": {"username": "me", "password": "pw"}}}, "reg.io", Credentials("me", "pw")),
+        (
+            {"auths": {"reg:5000": {"auth": encoded("me", "p:w")}}},
+            "reg:5000",
+            Credentials(username="me", password="p:w"),
+        ),
+        (
+            {"auths": {"https://reg.io/v2/": {"auth": encoded("me", "pw")}}},
+            "reg.io",
+            Credentials(username="me", password="pw"),
+        ),
+        (
+            {"auths": {"https://index.docker.io/v1/": {"auth": encoded("me", "pw")}}},
+            "docker.io",
+            Credentials(username="me", password="pw"),
+        ),
+        (
+            {"auths": {"reg.io": {"auth": encoded("00000000", ""), "identitytoken": "tok"}}},
+            "reg.io",
+            Credentials(username="00000000", password="", identity_token="tok"),
+        ),
+        (
+            {"auths": {"reg.io": {"username": "me", "password": "pw"}}},
+            "reg.io",
+            Credentials(username="me", password="pw"),
+        ),
         ({"auths": {"reg.io": {}}}, "reg.io", None),
         ({"auths": {"other.io": {"auth": encoded("me", "pw")}}}, "reg.io", None),
         ({"auths": {"reg.io.evil.com": {"auth": encoded("me", "pw")}}}, "reg.io", None),
         ({}, "reg.io", None),
     ],
-)  # fmt: skip
+)
 def test_docker_credentials_reads_docker_config(
     tmp_path: Path, config: dict[str, Any], host: str, expected: Credentials | None
 ) -> None:
@@ -98,12 +123,12 @@ esac
 @pytest.mark.parametrize(
     ("config", "host", "expected"),
     [
-        ({"credHelpers": {"reg.io": "fake"}}, "reg.io", Credentials("me", "s3cret")),
-        ({"credsStore": "fake"}, "reg.io", Credentials("me", "s3cret")),
-        ({"credsStore": "fake"}, "token.io", Credentials("", "", "refresh")),
+        ({"credHelpers": {"reg.io": "fake"}}, "reg.io", Credentials(username="me", password="s3cret")),
+        ({"credsStore": "fake"}, "reg.io", Credentials(username="me", password="s3cret")),
+        ({"credsStore": "fake"}, "token.io", Credentials(username="", password="", identity_token="refresh")),
         ({"credsStore": "fake"}, "unknown.io", None),
         ({"credsStore": "fake", "auths": {"plain.io": {"auth": encoded("a", "b")}}}, "plain.io",
-         Credentials("a", "b")),
+         Credentials(username="a", password="b")),
     ],
 )  # fmt: skip
 def test_credential_helper_is_asked_over_stdin(
@@ -138,4 +163,4 @@ def test_credential_helper_that_fails_is_named(tmp_path: Path, helper: str, host
 
 def test_credentials_repr_hides_the_password() -> None:
     """A password does not show in a repr."""
-    assert "pw" not in repr(Credentials("me", "pw", "pw"))
+    assert "pw" not in repr(Credentials(username="me", password="pw", identity_token="pw"))

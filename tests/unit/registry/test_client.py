@@ -72,14 +72,18 @@ def test_login_is_used_for_basic_and_bearer(auth: str) -> None:
     """A login is used for both forms of authentication."""
     with FakeRegistry(auth=auth, login=("me", "pw")) as registry:
         registry.tags["ns/mlc"] = ["a"]
-        assert client(Credentials("me", "pw")).tags(ImageRepository(registry.host, "ns/mlc")) == ("a",)
+        assert client(Credentials(username="me", password="pw")).tags(ImageRepository(registry.host, "ns/mlc")) == (
+            "a",
+        )
 
 
 def test_refresh_token_is_exchanged() -> None:
     """A refresh token is exchanged for an access token."""
     with FakeRegistry(auth="bearer", login=("me", "pw")) as registry:
         registry.tags["ns/mlc"] = ["a"]
-        assert client(Credentials("", "", "refresh")).tags(ImageRepository(registry.host, "ns/mlc")) == ("a",)
+        assert client(Credentials(username="", password="", identity_token="refresh")).tags(
+            ImageRepository(registry.host, "ns/mlc")
+        ) == ("a",)
 
 
 def test_token_that_expired_is_renewed() -> None:
@@ -95,7 +99,7 @@ def test_token_that_expired_is_renewed() -> None:
 @pytest.mark.parametrize("auth", ["basic", "bearer"])
 @pytest.mark.parametrize(
     ("login", "says"),
-    [(Credentials("me", "wrong"), "does not accept the login"), (None, "wants a login")],
+    [(Credentials(username="me", password="wrong"), "does not accept the login"), (None, "wants a login")],
 )
 def test_login_refusal_names_host_and_remedy(auth: str, login: Credentials | None, says: str) -> None:
     """A refused login names the host and what to do."""
@@ -113,14 +117,14 @@ def test_login_without_permission_is_an_error(registry: FakeRegistry) -> None:
     """A login that may not read the repository is an error."""
     registry.faults = [Fault(403)]
     with pytest.raises(RegistryError, match="does not let this login read ns/mlc"):
-        client(Credentials("me", "pw")).tags(ImageRepository(registry.host, "ns/mlc"))
+        client(Credentials(username="me", password="pw")).tags(ImageRepository(registry.host, "ns/mlc"))
 
 
 def test_token_service_without_encryption_gets_no_credentials(registry: FakeRegistry) -> None:
     """Credentials do not go to a token service without encryption."""
     registry.faults = [Fault(401, {"WWW-Authenticate": 'Bearer realm="http://auth.example/token"'})]
     with pytest.raises(RegistryError, match=r"auth\.example: would be spoken to without encryption"):
-        client(Credentials("me", "pw")).tags(ImageRepository(registry.host, "ns/mlc"))
+        client(Credentials(username="me", password="pw")).tags(ImageRepository(registry.host, "ns/mlc"))
 
 
 def test_inspect_reads_digest_size_and_labels(registry: FakeRegistry) -> None:

@@ -15,10 +15,10 @@ def test_docker_hub_lists_date_size_and_architecture() -> None:
         answer = dockerhub.list_tags(transport(), ImageRepository("docker.io", "dustynv/mlc"), base=registry.url)
     assert answer is not None
     assert answer[0] == (
-        Tag("1", "2025-05-02", 50, "arm64", digest_of(b"1")),
-        Tag("2", "2025-05-02", 50, "amd64", digest_of(b"2")),
-        Tag("2", "2025-05-02", 50, "arm64", digest_of(b"2")),
-        Tag("3", "2025-05-02", 99, None, digest_of(b"3")),
+        Tag(tag="1", pushed="2025-05-02", bytes=50, arch="arm64", digest=digest_of(b"1")),
+        Tag(tag="2", pushed="2025-05-02", bytes=50, arch="amd64", digest=digest_of(b"2")),
+        Tag(tag="2", pushed="2025-05-02", bytes=50, arch="arm64", digest=digest_of(b"2")),
+        Tag(tag="3", pushed="2025-05-02", bytes=99, arch=None, digest=digest_of(b"3")),
     )
 
 

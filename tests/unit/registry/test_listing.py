@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.core.errors import RegistryError
-from jetson_containers.registry.listing import Listings, snapshot
+from jetson_containers.registry import snapshot
+from jetson_containers.registry.listing import Listings
+from jetson_containers.registry.snapshot import Snapshot, shipped
 from jetson_containers.registry.types import ImageRepository, Tag, TagListing, UnreachableError
 from tests.unit.fakeregistry import FakeRegistry, Fault
 from tests.unit.registry.helpers import client, hub_row
@@ -37,7 +39,7 @@ def test_listing_is_asked_for_once_in_ten_minutes(tmp_path: Path, registry: Fake
     registry.tags["ns/mlc"] = ["1"]
     repository, today = ImageRepository(registry.host, "ns/mlc"), Today()
     first = listings(tmp_path, today=today).get(repository)
-    assert (first.origin, first.tags) == ("live", (Tag("1"),))
+    assert (first.origin, first.tags) == ("live", (Tag(tag="1"),))
     registry.tags["ns/mlc"] = ["1", "2"]
     today.now += 599
     again = listings(tmp_path, today=today).get(repository)
@@ -57,7 +59,7 @@ def test_listing_of_an_unreachable_registry_is_the_kept_one_with_its_age(tmp_pat
     today.now += 20 * 86400 + 60
     after = listings(tmp_path, today=today)
     listing = after.get(repository)
-    assert listing.tags == (Tag("1"),)
+    assert listing.tags == (Tag(tag="1"),)
     assert listing.notice == f"registry {registry.host} not reachable; using the list of 2026-11-01, 20 days old"
     assert "connection refused" in after.notes[0]
 
@@ -130,7 +132,7 @@ def test_listings_of_several_registries_survive_one_that_is_down(tmp_path: Path,
     assert isinstance(first, TagListing)
     assert isinstance(second, UnreachableError)
     assert isinstance(third, TagListing)
-    assert (first.tags, third.tags) == ((Tag("1"),), (Tag("2"),))
+    assert (first.tags, third.tags) == ((Tag(tag="1"),), (Tag(tag="2"),))
 
 
 def test_labels_are_read_once_and_kept(tmp_path: Path, registry: FakeRegistry) -> None:
@@ -172,7 +174,7 @@ def test_labels_that_cannot_be_read_stay_unknown_with_a_note(tmp_path: Path, reg
     registry.blobs.clear()
     one = listings(tmp_path)
     full = one.described(one.get(ImageRepository(registry.host, "ns/mlc")), ["1.0"], "arm64")
-    assert full.tags == (Tag("1.0"),)
+    assert full.tags == (Tag(tag="1.0"),)
     assert "ns/mlc:1.0" in one.notes[0]
 
 
@@ -202,7 +204,7 @@ def test_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, registry: 
     (tmp_path / "registry").write_text("a file where the folder should be")
     registry.tags["ns/mlc"] = ["1"]
     one = listings(tmp_path)
-    assert one.get(ImageRepository(registry.host, "ns/mlc")).tags == (Tag("1"),)
+    assert one.get(ImageRepository(registry.host, "ns/mlc")).tags == (Tag(tag="1"),)
     assert any("not kept" in note for note in one.notes)
 
 
@@ -214,10 +216,42 @@ def test_cache_path_stays_below_the_cache(tmp_path: Path) -> None:
 
 
 def test_shipped_listing_has_every_published_image() -> None:
-    """The shipped list has every published image."""
-    data = json.loads((snapshot.__globals__["SNAPSHOT"]).read_bytes())
-    assert (data["schema"], data["fetched"]) == (1, "2025-05-06")
-    tags = [tag for entry in data["repositories"] for tag in entry["tags"]]
-    assert (len(data["repositories"]), len(tags)) == (132, 752)
-    assert all(tag["digest"].startswith("sha256:") and tag["bytes"] > 0 and tag["pushed"] for tag in tags)
-    assert snapshot(ImageRepository("docker.io", "dustynv/nothing")).tags == ()
+    """The shipped list has every image under `dustynv`."""
+    found = {at: one for at, one in shipped().listings.items() if str(at).startswith("docker.io/dustynv/")}
+    tags = [tag for one in found.values() for tag in one.tags]
+    assert {one.fetched for one in found.values()} == {"2025-05-06"}
+    assert (len(found), len(tags)) == (132, 752)
+    assert all((tag.digest or "").startswith("sha256:") and tag.bytes and tag.pushed for tag in tags)
+    assert snapshot.listing(ImageRepository("docker.io", "dustynv/nothing")).tags == ()
+
+
+def test_shipped_listing_has_images_of_several_registries() -> None:
+    """Other registries are in it too, each with its own date; what it does not cover is not guessed."""
+    nvidia = ImageRepository("ghcr.io", "nvidia-ai-iot/vllm")
+    assert snapshot.has(nvidia)
+    assert snapshot.listing(nvidia).fetched > "2026"
+    assert {at.host for at in shipped().listings} == {"docker.io", "ghcr.io", "nvcr.io"}
+    covered = {"nvidia-ai-iot/other": True, "somebody/vllm": False}
+    assert {path: snapshot.covers(ImageRepository("ghcr.io", path)) for path in covered} == covered
+
+
+def test_listing_refused_where_nothing_is_known_to_be_is_empty(
+    tmp_path: Path, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GitHub's registry refuses what it does not have; for a repository that is known, a refusal stays one."""
+    place = ImageRepository(registry.host, "vendor")
+    known = place.child("vllm")
+    listed = Snapshot(
+        namespaces=(place,),
+        listings={known: TagListing(repository=known, tags=(Tag(tag="1"),), fetched="2026-11-01", origin="snapshot")},
+        fetched="2026-11-01",
+    )
+    monkeypatch.setattr(snapshot, "shipped", lambda: listed)
+    registry.faults = [Fault(403), Fault(403), Fault(403)]
+    one = listings(tmp_path)
+    assert one.get(place.child("other")).tags == ()
+    assert "403" in one.notes[0]
+    with pytest.raises(RegistryError, match="403"):
+        one.get(known)
+    with pytest.raises(RegistryError, match="403"):
+        one.get(ImageRepository(registry.host, "somebody/vllm"))

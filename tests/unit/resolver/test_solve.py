@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 def catalog(*packages: Package, absent: tuple[Package, ...] = ()) -> Catalog:
     """A catalog in memory; absent packages are so because of one rule."""
     return Catalog(
-        ORIN,
-        {p.name: p for p in sorted(packages, key=lambda p: p.name)},
-        {p.name: Absent(p, "CUDA 12.6 does not satisfy `>=cu128`") for p in absent},
+        platform=ORIN,
+        available={p.name: p for p in sorted(packages, key=lambda p: p.name)},
+        absent={p.name: Absent(package=p, reason="CUDA 12.6 does not satisfy `>=cu128`") for p in absent},
     )
 
 
@@ -604,7 +604,7 @@ def test_solve_does_not_depend_on_the_order_of_the_catalog(packages: list[Packag
     for _ in range(3):
         shuffled = packages[:]
         rng.shuffle(shuffled)
-        again = Catalog(ORIN, {p.name: p for p in shuffled})
+        again = Catalog(platform=ORIN, available={p.name: p for p in shuffled})
         assert outcome(again, requests) == expected
 
 
@@ -628,7 +628,7 @@ def test_provider_keeps_what_was_refused_for_a_key_without_demands() -> None:
     """resolvelib asks so after a step back, when the demand has gone with the package that made it."""
     found = catalog(package("a:1"), package("a:2", default=True))
     provider = Provider(Demands(found), ())
-    refused = PackageChoice("a", "a:2", found.available["a:2"])
+    refused = PackageChoice(key="a", name="a:2", package=found.available["a:2"])
     assert [c.name for c in provider.find_matches("a", {"a": iter(())}, {"a": iter([refused])})] == ["a:1"]
     assert provider.find_matches("a", {"a": iter(())}, {"a": iter(())}) == []
 

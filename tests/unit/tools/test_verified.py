@@ -38,7 +38,9 @@ BUILT = {"resolves": "✓", "builds": "✓", "tests": "✓", "CPU": "✓"}
 
 
 def row(key: str = "aaa", date: str = "2026-01-02", note: str = "", **proofs: str) -> Any:
-    return tool.Row("numpy:2.2.6", "x86_64-cpu-24.04", key, date, proofs or dict(BUILT), note)
+    return tool.Row(
+        package="numpy:2.2.6", platform="x86_64-cpu-24.04", key=key, date=date, proofs=proofs or dict(BUILT), note=note
+    )
 
 
 def image(
@@ -64,7 +66,14 @@ def image(
         tests={"status": status, "date": date, "gpu": gpu, "results": results} if status else None,
         provenance=labels.Provenance(revision=revision),
     )
-    return LocalImage("sha256:1", (reference or name,), made, architecture, "2026-01-01T00:00:00Z", 1)
+    return LocalImage(
+        id="sha256:1",
+        references=(reference or name,),
+        labels=made,
+        architecture=architecture,
+        created="2026-01-01T00:00:00Z",
+        size=1,
+    )
 
 
 def rows_of(*images: LocalImage, machine: str = "x86_64", clean: bool = True) -> list[Any]:
@@ -76,12 +85,12 @@ def test_rows_come_from_images_of_the_project() -> None:
     """An image of this project is a row."""
     assert rows_of(image()) == [
         tool.Row(
-            "numpy:2.2.6",
-            "x86_64-cpu-24.04",
-            "aaaabbbbcccc",
-            "2026-01-02",
-            {**BUILT, "lints": "✓"},
-            "test_gpu.py: skipped",
+            package="numpy:2.2.6",
+            platform="x86_64-cpu-24.04",
+            key="aaaabbbbcccc",
+            date="2026-01-02",
+            proofs={**BUILT, "lints": "✓"},
+            note="test_gpu.py: skipped",
         )
     ]
 
@@ -136,7 +145,7 @@ def test_proofs_leave_out_lint_for_a_recipe_with_errors() -> None:
 
 def test_page_is_read_back_as_written() -> None:
     """A page is read back as written."""
-    other = tool.Row("a", "r36.4.3-cu126-22.04", "b", "2026-01-01", {"resolves": "✓"})
+    other = tool.Row(package="a", platform="r36.4.3-cu126-22.04", key="b", date="2026-01-01", proofs={"resolves": "✓"})
     rows = [row(note="test_gpu.py: skipped"), other]
     assert tool.read(tool.write(rows)) == sorted(rows, key=lambda row: row.place)
 
@@ -169,7 +178,7 @@ def test_merge_keeps_the_stronger_or_newer_row(old: Any, new: Any, expected: Any
 
 def test_merge_keeps_rows_of_other_packages_and_platforms() -> None:
     """Rows of other packages and platforms stay."""
-    other = tool.Row("a", "r36.4.3-cu126-22.04", "b", "2026-01-01", {"resolves": "✓"})
+    other = tool.Row(package="a", platform="r36.4.3-cu126-22.04", key="b", date="2026-01-01", proofs={"resolves": "✓"})
     assert tool.merge([other], [row()]) == [other, row()]
 
 
@@ -184,7 +193,14 @@ def test_page_in_docs_can_be_read() -> None:
 
 def made(quantization: str = "nf4", date: str = "2026-01-02", answers: str = "✓") -> Any:
     return models.Made(
-        "bitsandbytes", quantization, "x86_64-cpu-24.04", "bitsandbytes:0.50.2", date, "14", "56 %", answers
+        runtime="bitsandbytes",
+        quantization=quantization,
+        platform="x86_64-cpu-24.04",
+        package="bitsandbytes:0.50.2",
+        date=date,
+        seconds="14",
+        weights="56 %",
+        answers=answers,
     )
 
 

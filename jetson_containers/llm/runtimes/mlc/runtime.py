@@ -30,10 +30,12 @@ OLD_HELP = ("python3", "-m", "mlc_llm.build", "--help")
 NEW_HELP = ("mlc_llm", "--help")
 OLDEST_L4T = 35
 OLDEST_CUDA = Version("12.6")  # outside L4T: for 36.2 and 36.3 there are images of 2024 with CUDA 12.2
+OLDEST_PYTHON = Version("3.10")  # of the image without CUDA
 # Commits that images are tagged with: before the old interface went (20efccb7, March 2024).
 _OLD_COMMITS = ("51fb0f4", "3feed05", "c30348a", "5584cac", "607dc5a")
 _NEW_COMMITS = (
     "3403a4e", "9336b4a", "6da6aca", "385cef2", "cf7ae82", "d2118b3", "46f9bc4", "bad02b4", "de560d2", "d1ea69a",
+    "79d603f",
 )  # fmt: skip
 _WEIGHT_INDEX = ("tensor-cache.json", "ndarray-cache.json")  # renamed in September 2025
 
@@ -141,7 +143,7 @@ class Mlc:
         Raises UsageError for a library that runs on another kind of machine.
         """
         place = devices.device_target_of(job)
-        if place.host or place.name not in {"cuda", "vulkan"}:
+        if place.host or place.name not in {"cuda", "vulkan", "cpu"}:
             raise UsageError(
                 f"a library for `{place.name}` does not run on this machine",
                 hint="`jetson-containers llm compile` makes it; leave out --device to serve the model here",
@@ -193,7 +195,7 @@ def _no_image(platform: Platform) -> str:
     if platform.l4t is not None and platform.l4t.major < OLDEST_L4T:
         return f"it needs L4T {OLDEST_L4T} or later, and this is L4T {platform.l4t}"
     if platform.cuda is None:
-        return "it needs a GPU with CUDA"
+        return f"without a GPU it needs Python {OLDEST_PYTHON} or later" if platform.python < OLDEST_PYTHON else ""
     if platform.l4t is None and platform.cuda < OLDEST_CUDA:
         return f"it needs CUDA {OLDEST_CUDA} or later, and this is {platform.cuda}"
     return ""
@@ -231,10 +233,9 @@ def _judge_place(job: Job, place: DeviceTarget) -> JobVerdict | None:
     platform = job.target.platform
     if reason := _no_image(platform):
         return refuse(f"MLC: {reason}", _other_runtime(job.config))
-    if job.target.device == "cpu" and place.name == "cuda":
-        return refuse("MLC compiles for GPUs, not for the CPU", _other_runtime(job.config))
     if api_of(job.target) is Api.OLD and not place.old:
-        return refuse(f"MLC 0.1.0 does not compile for `{place.name}`", "--device vulkan")
+        instead = _other_runtime(job.config) if place.name == "cpu" else "--device vulkan"
+        return refuse(f"MLC 0.1.0 does not compile for `{place.name}`", instead)
     if job.system_lib_prefix and not devices.PREFIX.fullmatch(job.system_lib_prefix):
         plain = re.sub(r"\W", "_", job.system_lib_prefix)
         return refuse("a symbol prefix may only have letters, digits and `_`", f"--system-lib-prefix {plain}")

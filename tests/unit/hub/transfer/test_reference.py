@@ -36,6 +36,7 @@ SECRET = "hf_" + "x" * 34
         ("https://hf.co/org/name/resolve/main/d/x%20y.gguf?download=true", Reference("org/name", "main", "d/x y.gguf")),
         ("huggingface.co/datasets/org/set/blob/main/a.csv", Reference("org/set", "main", "a.csv", "dataset")),
         ("HF://mlc-ai/name-MLC", Reference("mlc-ai/name-MLC")),
+        ("huggingface://org/name/x.gguf", Reference("org/name", None, "x.gguf")),
         ("hf://org/name@v1/file", Reference("org/name", "v1", "file")),
     ],
 )  # fmt: skip

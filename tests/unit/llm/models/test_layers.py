@@ -12,7 +12,7 @@ from jetson_containers.llm.fit import constants, memory
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import board_named
 from jetson_containers.llm.fit.predict import FitVerdict, predict
-from jetson_containers.llm.fit.weights import active_weights, linear_weights, parameters
+from jetson_containers.llm.fit.weights import active_weights, linear_weights, parameters, stored_bytes, weights
 from jetson_containers.llm.models.config import from_hf
 from tests.paths import UNIT_DIR
 
@@ -249,9 +249,11 @@ def test_config_of_a_text_part_alone_loads_as_the_complete_model(family: str) ->
 def test_layers_of_encoders_count_where_they_are_loaded() -> None:
     """Encoders count where they are loaded."""
     vision = {"depth": 24, "hidden_size": 1024, "intermediate_size": 4096}
-    config = {**nested("qwen3_vl", "qwen3_vl_text"), "vision_config": vision}
-    with_it, without = from_hf(config), from_hf({**config, "vision_config": {}})
-    size = 24 * (4 * 1024**2 + 2 * 1024 * 4096)
+    config = nested("qwen3_vl", "qwen3_vl_text")
+    with_it = from_hf({**config, "vision_config": vision})
+    without = from_hf({key: value for key, value in config.items() if key != "vision_config"})
+    merger = 4096 * 4096 + 4096 * 2048
+    size = 24 * (4 * 1024**2 + 2 * 1024 * 4096) + merger
     assert with_it.towers == pytest.approx(size, rel=0.03)
     machine = board_named("agx-orin-64gb")
     for runtime, bytes_more in (("vllm", 2 * with_it.towers), ("llama_cpp", 0)):
@@ -275,3 +277,73 @@ def test_fit_of_new_models_on_small_boards_is_right() -> None:
     assert predict(nemotron, runtime="llama_cpp", board=orin).verdict is FitVerdict.FITS
     ernie = from_hf(BY_NAME["baidu/ERNIE-4.5-21B-A3B-PT"])
     assert predict(ernie, runtime="vllm", board=nx).weights_bytes / GIB == pytest.approx(40.7, abs=0.3)
+
+
+def test_layers_take_what_their_class_assumes_where_nothing_is_stated() -> None:
+    """What a configuration leaves out is what its class assumes, and what it states counts, an empty value too."""
+    lean = {
+        "model_type": "qwen3_next", "hidden_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 8,
+        "vocab_size": 9000, "intermediate_size": 3000,
+    }  # fmt: skip
+    full = {
+        **lean, "num_key_value_heads": 2, "head_dim": 256, "linear_num_key_heads": 16, "linear_num_value_heads": 32,
+        "linear_key_head_dim": 128, "linear_value_head_dim": 128, "num_experts": 512, "num_experts_per_tok": 10,
+        "moe_intermediate_size": 512, "shared_expert_intermediate_size": 512,
+    }  # fmt: skip
+    assert from_hf(lean) == from_hf(full)
+    latent = {**BY_NAME["moonshotai/Moonlight-16B-A3B"]}
+    without = {key: value for key, value in latent.items() if key != "q_lora_rank"}
+    assert linear_weights(from_hf(without)) != linear_weights(from_hf(latent))  # the class compresses the queries
+    assert from_hf({**lean, "num_experts": 0}).experts == 0
+    with pytest.raises(UsageError, match="no usable `hidden_size`"):
+        from_hf({"model_type": "qwen3_next"})
+
+
+def test_layers_of_an_inner_model_take_what_its_class_assumes() -> None:
+    """An inner model and an encoder that state little are those that the classes assume."""
+    inner = {"hidden_size": 2560, "intermediate_size": 9216, "num_key_value_heads": 4}
+    read = from_hf({"model_type": "qwen3_5", "text_config": inner, "vision_config": {}})
+    assert (read.layers, read.heads, read.head_dim, read.vocab) == (32, 16, 256, 248320)
+    assert (read.model_type, read.family) == ("qwen3_5", "qwen3_5_text")
+    assert sum(len(block.at) for block in read.blocks if block.cache) == 8
+    assert read.towers == pytest.approx(27 * (4 * 1152**2 + 2 * 1152 * 4304) + 4608 * (4608 + 2560), rel=0.02)
+    assert read.unread == ()
+
+
+def test_layers_that_predict_further_tokens_are_in_the_files_only() -> None:
+    """Layers for further tokens count in the files, and in no runtime's memory."""
+    plain = {**LLAMA, "model_type": "mimo", "tie_word_embeddings": False}
+    more, less = from_hf({**plain, "num_nextn_predict_layers": 2}), from_hf(plain)
+    layer = 2 * 2048 * 2048 + 2 * 2048 * 512 + 3 * 2048 * 8192
+    assert parameters(more) - parameters(less) == 2 * (layer + 2 * 2048 * 2048)
+    assert weights(more, "Q4_K_M") == weights(less, "Q4_K_M")
+    assert stored_bytes(more) - stored_bytes(less) == 2 * (parameters(more) - parameters(less))
+
+
+def test_layers_of_encoders_of_other_kinds_are_counted() -> None:
+    """Conformers, named convolutional encoders and GLM's encoder have sizes of their own."""
+    config = nested("gemma3n", "gemma3n_text")
+    sound = from_hf({**config, "vision_config": {}, "audio_config": {"hidden_size": 256, "conf_num_hidden_layers": 3}})
+    assert sound.towers == 300_000_000 + 3 * 24 * 256 * 256
+    glm = {"model_type": "glm4v", "depth": 2, "hidden_size": 64, "out_hidden_size": 2048, "intermediate_size": 4096,
+           "patch_size": 2, "image_size": 8}  # fmt: skip
+    towers = from_hf({**nested("glm4v", "glm4v_text"), "vision_config": glm}).towers
+    blocks = 2 * (4 * 64 * 64 + 3 * 64 * 2048) + 2048 * 2048 + 3 * 2048 * 4096 + 4 * 64 * 2048
+    assert towers == blocks + 64 * (2 * 2 * 3 * 2 + 16)
+
+
+def test_layers_of_experts_are_quantized_as_their_part_of_the_block_is() -> None:
+    """The last matrix of an expert is stored with more bits where that of a dense block is."""
+    sparse = from_hf({**LLAMA, "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2})
+    more = weights(sparse, "Q4_K_M").total - weights(sparse, "Q4_K_S").total
+    dense = from_hf(LLAMA)
+    assert more > 3.5 * (weights(dense, "Q4_K_M").total - weights(dense, "Q4_K_S").total)
+
+
+def test_config_of_a_bert_is_an_encoder() -> None:
+    """A BERT has blocks without a gate, positions of its own and no head."""
+    read = from_hf(
+        {"model_type": "bert", "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
+         "vocab_size": 30522, "intermediate_size": 1536, "max_position_embeddings": 512}
+    )  # fmt: skip
+    assert parameters(read) == 6 * (4 * 384**2 + 2 * 384 * 1536) + (30522 + 512) * 384 + 384**2

@@ -329,3 +329,29 @@ def test_lookup_without_the_hub_leaves_the_download_to_the_hub(data: Path, hub: 
     assert not first.is_done()
     first.fetch()
     assert hub.fetched == [("org/Model-7B", repository.NOT_WEIGHTS)]
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("someone/Llama-1B-GGUF:Q8_0", ("someone/Llama-1B-GGUF", "Q8_0")),
+        ("hf.co/someone/Llama-1B-GGUF:Q4_K_M", ("hf.co/someone/Llama-1B-GGUF", "Q4_K_M")),
+        ("hf://someone/Llama-1B-GGUF:iq4_xs", ("hf://someone/Llama-1B-GGUF", "iq4_xs")),
+        ("someone/Llama-1B-GGUF:UD-Q4_K_XL", ("someone/Llama-1B-GGUF", "UD-Q4_K_XL")),
+        ("hf://someone/Llama-1B-GGUF", ("hf://someone/Llama-1B-GGUF", "")),
+        ("llama3.2:1b", ("llama3.2:1b", "")),
+        ("someone/model:latest", ("someone/model:latest", "")),
+        ("someone/Llama-1B", ("someone/Llama-1B", "")),
+    ],
+)
+def test_split_quantization_takes_it_off_a_name_of_the_hub(model: str, expected: tuple[str, str]) -> None:
+    """`org/model:QUANT` is the form of other programs; what is no quantization stays in the name."""
+    assert lookup.split_quantization(model) == expected
+
+
+def test_split_quantization_refuses_two_that_differ() -> None:
+    """The one in the name and the one of the option are one and the same, or it is said."""
+    assert lookup.split_quantization("a/b:Q8_0", "q8_0") == ("a/b", "Q8_0")
+    assert lookup.split_quantization("a/b", "Q4_0") == ("a/b", "Q4_0")
+    with pytest.raises(UsageError, match="names Q8_0, and `--quantization` Q4_0"):
+        lookup.split_quantization("a/b:Q8_0", "Q4_0")

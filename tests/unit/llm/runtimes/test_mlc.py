@@ -24,6 +24,7 @@ from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.pipeline.steps import Pipeline
 from jetson_containers.llm.pipeline.types import CommandStep, Origin, Step
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.interface import Job, Runtime, ServeOptions, Target
 from jetson_containers.llm.runtimes.mlc import conv_templates, devices, mlc_llm, runtime
 from jetson_containers.llm.runtimes.mlc.runtime import Api, Mlc
@@ -315,7 +316,7 @@ IMPOSSIBLE = [
     ("orin-jp5", {"config": family("internlm")}, "`internlm`", "--runtime transformers"),
     ("orin-jp6", {"config": family("falcon")}, "architecture `falcon`", LLAMA_CPP),
     ("orin-jp6", {"device": "iphone", "quantization": "q4f16_ft"}, "CUDA only", "--quantization q4f16_1"),
-    ("orin-jp6", {"device": "toaster"}, "the device `toaster`", "--device cuda|vulkan"),
+    ("orin-jp6", {"device": "toaster"}, "the device `toaster`", "--device cuda|cpu|vulkan"),
     ("orin-jp5", {"device": "windows"}, "not compile for `windows`", "--device vulkan"),
     ("orin-jp6", {"opt": "O9"}, "level `O9`", "O0, O1, O2, O3"),
     ("orin-jp6", {"opt": "magic=1"}, "switch `magic`", "flashinfer"),
@@ -382,16 +383,13 @@ def test_mlc_reads_an_awq_checkpoint_from_a_file(files: tuple[str, ...], name: s
     assert any("a single file is assumed" in text for text in notices) is (files == ())
 
 
-def test_mlc_sends_gguf_cpu_and_old_boards_to_other_runtimes() -> None:
-    """GGUF files, CPUs and old boards are sent to other runtimes."""
+def test_mlc_sends_gguf_and_old_boards_to_other_runtimes() -> None:
+    """GGUF files, old boards and old Pythons are sent to other runtimes."""
     gguf = Job(source="/data/models/x.gguf", name="x", config=None, quantization="", target=target("orin-jp6"))
     assert RUNTIME.check(gguf).instead == "--runtime llama_cpp"
-    cpu = Target(platform=detect.parse_target("x86_64,cu129"), device="cpu")
-    assert "not for the CPU" in RUNTIME.check(job(target=cpu)).reason
-    assert RUNTIME.check(job(target=cpu, device="webgpu")).ok
     for text, reason in (
         ("r32.7.4", "L4T 35 or later"),
-        ("x86_64,cpu", "needs a GPU"),
+        ("x86_64,cpu,py3.9", "Python 3.10"),
         ("x86_64,cu124", "CUDA 12.6"),
     ):
         platform = detect.parse_target(text)
@@ -401,8 +399,71 @@ def test_mlc_sends_gguf_cpu_and_old_boards_to_other_runtimes() -> None:
     assert RUNTIME.packages(detect.parse_target("r35.4.1")) == ("mlc",)
 
 
+CPUS = ["x86_64,cpu", "arm64,cpu", "r36.4.3,cpu"]
+
+
+def cpu_target(text: str) -> Target:
+    return Target(platform=detect.parse_target(text), device="cpu", versions={"mlc": "0.26.dev4"})
+
+
+@pytest.mark.parametrize("mode", ["q4f16_1", "q4f32_1"])
+@pytest.mark.parametrize("text", CPUS)
+def test_mlc_converts_compiles_and_serves_for_a_cpu_where_there_is_no_gpu(text: str, mode: str) -> None:
+    """Without a GPU every step names the CPU, and so does the library."""
+    asked = job(target=cpu_target(text), quantization=mode)
+    assert RUNTIME.check(asked).ok
+    convert, _, build = RUNTIME.steps(asked)
+    for argv in (convert.argv, build.argv, RUNTIME.serve(asked, ServeOptions(port=8080)).argv):
+        assert argv[argv.index("--device") + 1] == "cpu"
+        assert mlc_options.problems(argv) == []
+    assert RUNTIME.library(asked).endswith(f"{mode}-cpu.so")
+    assert build.options["sm"] == ""
+    assert build.options["host"] == asked.target.platform.machine
+
+
+@pytest.mark.parametrize("text", CPUS)
+def test_mlc_has_an_image_for_a_cpu(text: str) -> None:
+    """The table of the runtimes has a row for a CPU, and its packages are those of the runtime."""
+    row = support_table.row_for("mlc", cpu_target(text))
+    assert row is not None
+    assert row.kind == "cpu"
+    assert row.packages == RUNTIME.packages(cpu_target(text).platform)
+    names = RUNTIME.quantizations(cpu_target(text))
+    assert {each.name for each in row.quantizations} <= {*names}
+    assert names[0] == row.quantizations[0].name
+
+
+@pytest.mark.parametrize("mode", ["q4f16_ft", "q4bf16_1", "e4m3_e4m3_f16"])
+def test_mlc_refuses_kernels_of_cuda_for_a_cpu(mode: str) -> None:
+    """What only CUDA computes is refused, with what a CPU can."""
+    verdict = RUNTIME.check(job(target=cpu_target("x86_64,cpu"), quantization=mode))
+    assert "not for cpu" in verdict.reason
+    assert verdict.instead == "--quantization q4f16_1"
+
+
+def test_mlc_serves_for_a_cpu_on_a_board_only_when_asked_to() -> None:
+    """`--device cpu` is one more target on a board; the GPU stays what it compiles for, and still converts."""
+    board = target("orin-jp6")
+    chosen = job(target=board, device="cpu")
+    assert RUNTIME.check(chosen).ok
+    convert, _, build = RUNTIME.steps(chosen)
+    assert "--device cuda" in shlex.join(convert.argv)
+    assert "--device cpu" in shlex.join(build.argv)
+    assert "--device cpu" in shlex.join(RUNTIME.serve(chosen, ServeOptions(port=8080)).argv)
+    assert RUNTIME.library(chosen) != RUNTIME.library(job(target=board))
+    assert "--device cuda" in shlex.join(RUNTIME.steps(job(target=board))[2].argv)
+
+
+def test_mlc_of_jetpack_5_compiles_for_no_cpu() -> None:
+    """The old interface has no target for a CPU; llama.cpp runs there."""
+    verdict = RUNTIME.check(job(target=target("orin-jp5"), device="cpu"))
+    assert "0.1.0 does not compile for `cpu`" in verdict.reason
+    assert "llama_cpp" in verdict.instead
+
+
 VERSIONS = [
     ("0.1.0", Api.OLD), ("51fb0f4", Api.OLD), ("51fb0f4-builder", Api.OLD), ("0.1.0-builder", Api.OLD),
+    ("0.26.dev4", Api.NEW), ("79d603f", Api.NEW),
     ("0.1.1", Api.NEW), ("0.1.4", Api.NEW), ("0.20.0", Api.NEW), ("d1ea69a", Api.NEW), ("607dc5a", Api.OLD),
     ("3feed05", Api.OLD), ("3feed05-builder", Api.OLD), ("c30348a", Api.OLD), ("5584cac", Api.OLD),
     ("51fb0f491cddae8c4f2ec661389355df89f77af1", Api.OLD), ("3403a4e", Api.NEW),
@@ -673,7 +734,7 @@ def test_mlc_missing_toolchain_is_named_with_a_remedy(place: str) -> None:
             )
             assert verdict.ok is ok
             assert ok or (tool.missing in verdict.reason and tool.remedy == verdict.instead)
-    assert bool(devices.toolchains(where)) == (place != "cuda")
+    assert bool(devices.toolchains(where)) == (place not in {"cuda", "cpu"})
 
 
 def test_mlc_toolchain_probes_are_shell_that_answers(tmp_path: Path) -> None:

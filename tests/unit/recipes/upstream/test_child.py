@@ -244,7 +244,10 @@ def test_threads_of_a_config_py_are_not_waited_for(tmp_path: Path) -> None:
     """The threads of a recipe are not waited for."""
     folder = write(tmp_path, {"foo/config.py": "import threading\nthreading.Timer(99, print).start()"}) / "foo"
     job = config_py.ConfigPyJob(
-        folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")]
+        directory=folder,
+        module="packages.foo",
+        base={"name": "foo", "path": "/"},
+        steps=[("python", folder / "config.py")],
     )
     started = time.monotonic()
     (answer,) = config_py.run([job], [tmp_path], ORIN, seconds=300).answers
@@ -285,7 +288,10 @@ def test_target_variables_say_what_was_chosen(
     code = f"import os\npackage['docs'] = ' '.join(str(os.environ.get(name)) for name in {names})"
     folder = write(tmp_path, {"foo/config.py": code}) / "foo"
     job = config_py.ConfigPyJob(
-        folder, "packages.foo", {"name": "foo", "path": "/"}, [("python", folder / "config.py")]
+        directory=folder,
+        module="packages.foo",
+        base={"name": "foo", "path": "/"},
+        steps=[("python", folder / "config.py")],
     )
     (answer,) = config_py.run([job], [tmp_path], where, environ=environ).answers
     assert answer.definitions[0]["docs"] == seen

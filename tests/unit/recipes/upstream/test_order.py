@@ -166,7 +166,7 @@ def chosen(name: str, *depends: str) -> object:
 
 
 def of(*packages: object) -> Catalog:
-    return Catalog(ORIN, {item.name: item for item in packages})  # type: ignore[attr-defined]
+    return Catalog(platform=ORIN, available={item.name: item for item in packages})  # type: ignore[attr-defined]
 
 
 def test_pins_of_the_request_and_of_the_own_format_do_not_give_way() -> None:

@@ -267,7 +267,11 @@ def test_config_py_that_hangs_or_crashes_disables_only_itself(
     jobs = []
     for name in "abc":
         steps = [("python", tree / name / "config.py")]
-        jobs.append(config_py.ConfigPyJob(tree / name, f"packages.{name}", {"name": name, "path": "/"}, steps))
+        jobs.append(
+            config_py.ConfigPyJob(
+                directory=tree / name, module=f"packages.{name}", base={"name": name, "path": "/"}, steps=steps
+            )
+        )
     monkeypatch.setattr(config_py, "GRACE", 1.0)
     answers = config_py.run(jobs, [tree], ORIN, seconds=1.0).answers
     assert [bool(answer.definitions) for answer in answers] == [True, False, True]

@@ -84,7 +84,9 @@ def test_solve_work_depends_on_the_chain_and_not_on_the_tree(root: Path, monkeyp
     """The work for a request depends on its chain and not on the tree."""
     small, work = load([root], ORIN), Work(monkeypatch)
     further = [package(f"other{i}:{j}", adaptable=True) for i in range(300) for j in range(3)]
-    large = Catalog(ORIN, {**small.available, **{item.name: item for item in further}}, small.absent)
+    large = Catalog(
+        platform=ORIN, available={**small.available, **{item.name: item for item in further}}, absent=small.absent
+    )
     names = ["pytorch", "vllm", "mlc", "nano_llm"]
     assert [work.of(large, name) for name in names] == [work.of(small, name) for name in names]
 

@@ -1,0 +1,132 @@
+"""`--upstream DIR|REF`, and from which tree a stage comes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers.cli import main, upstream
+from tests.unit.cli.test_checkout import git
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECIPE = "#---\n# depends: [python]\n#---\nARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout of a tree in upstream's format, with one commit, a tag and a branch."""
+    recipe = tmp_path / "theirs" / "packages" / "group" / "tool"
+    recipe.mkdir(parents=True)
+    (recipe / "Dockerfile").write_text(RECIPE)
+    (recipe / "config.py").write_text("package['name'] = 'tool:7'\n")
+    made = tmp_path / "theirs"
+    git(made, "init")
+    git(made, "add", ".")
+    git(made, "commit", "-m", "first")
+    git(made, "tag", "v7")
+    git(made, "branch", "team/work")
+    return made
+
+
+@pytest.fixture
+def mirrored(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The checkout in place of the public repository; the cache directory."""
+    monkeypatch.setenv("JETSON_CONTAINERS_MIRRORS", json.dumps({"git": {upstream.REPOSITORY: f"file://{checkout}"}}))
+    monkeypatch.setenv("JETSON_CONTAINERS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "upstream"
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    code = main.main([*argv, "--target", "x86_64,cpu"])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_upstream_directory_stands_beside_ours(capsys: pytest.CaptureFixture[str], checkout: Path) -> None:
+    """A checkout is taken with its packages; so is a directory of packages."""
+    for directory in (checkout, checkout / "packages"):
+        code, out, err = run(capsys, "show", "tool", "--upstream", str(directory), "--json")
+        assert code == 0, err
+        assert json.loads(out)["tree"] == str(checkout / "packages")
+    assert run(capsys, "show", "tool")[0] == 2
+
+
+@pytest.mark.parametrize("ref", ["v7", "team/work", "HEAD"])
+def test_upstream_reference_is_fetched_once(
+    capsys: pytest.CaptureFixture[str], mirrored: Path, monkeypatch: pytest.MonkeyPatch, ref: str
+) -> None:
+    """A branch or tag is fetched into the cache directory, and used again without a network."""
+    code, out, err = run(capsys, "list", "tool", "--upstream", ref)
+    assert (code, out) == (0, "tool:7\n"), err
+    assert "fetching" in err
+    assert sorted(path.name for path in mirrored.iterdir() if not path.name.startswith(".lock")) == sorted(
+        ["repository", ref.replace("/", "__")]
+    )
+    monkeypatch.setenv("JETSON_CONTAINERS_MIRRORS", json.dumps({"git": {upstream.REPOSITORY: "file:///nowhere"}}))
+    assert run(capsys, "--offline", "list", "tool", "--upstream", ref)[1:] == ("tool:7\n", "")
+
+
+def test_upstream_commit_is_fetched(capsys: pytest.CaptureFixture[str], mirrored: Path, checkout: Path) -> None:
+    """A full commit is fetched; of a shortened one is said what it lacks."""
+    commit = git(checkout, "rev-parse", "HEAD")
+    assert run(capsys, "list", "tool", "--upstream", commit)[1] == "tool:7\n"
+    code, _, err = run(capsys, "list", "tool", "--upstream", commit[:8])
+    assert code == 2
+    assert "40 digits" in err
+    assert not (mirrored / commit[:8]).exists()
+
+
+def test_upstream_that_cannot_be_reached_is_an_error(
+    capsys: pytest.CaptureFixture[str], mirrored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Offline and without an answer the error says what to do, and the next try begins anew."""
+    code, _, err = run(capsys, "--offline", "list", "tool", "--upstream", "v7")
+    assert code == 4
+    assert "--upstream DIR" in err
+    nowhere = json.dumps({"git": {upstream.REPOSITORY: "file:///nowhere"}})
+    with monkeypatch.context() as patched:
+        patched.setenv("JETSON_CONTAINERS_MIRRORS", nowhere)
+        code, _, err = run(capsys, "list", "tool", "--upstream", "v7")
+    assert code == 4
+    assert "could not be fetched" in err
+    assert run(capsys, "list", "tool", "--upstream", "v7")[1] == "tool:7\n"
+    assert run(capsys, "list", "tool", "--upstream", "nonesuch")[0] == 2
+
+
+@pytest.mark.parametrize("word", ["./nowhere", "/nowhere", "~/nowhere", "--upload-pack=x", "a b", "a..b"])
+def test_upstream_word_that_is_neither_is_refused(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    """What is no directory and no name of git is refused before anything is asked."""
+    code, _, err = run(capsys, "list", f"--upstream={word}")
+    assert code == 2
+    assert "neither a directory" in err
+
+
+def test_tree_of_each_stage_is_shown_where_there_are_several(
+    capsys: pytest.CaptureFixture[str], checkout: Path
+) -> None:
+    """Plan and tree name the directory of what is not built in, as text and as JSON."""
+    home = str(checkout / "packages")
+    code, out, err = run(capsys, "build", "--dry-run", "tool", "--upstream", str(checkout), "--json")
+    assert code == 0, err
+    stages = {stage["package"].partition(":")[0]: stage["tree"] for stage in json.loads(out)["stages"]}
+    assert stages["tool"] == home
+    assert stages["python"] == stages["upstream-base"] == "built-in"
+    _, out, _ = run(capsys, "build", "--dry-run", "tool", "--upstream", str(checkout))
+    assert [line.split()[-1] for line in out.splitlines() if " tool:7 " in line] == [home]
+    assert out.splitlines()[0].split()[-1] == "tree"
+    _, out, _ = run(capsys, "tree", "tool", "--upstream", str(checkout))
+    assert out.splitlines()[0].endswith(f", {home}]")
+    _, out, _ = run(capsys, "tree", "tool", "--upstream", str(checkout), "--json")
+    assert json.loads(out)["trees"]["tool:7"] == home
+
+
+def test_tree_is_not_shown_where_all_stages_are_built_in(capsys: pytest.CaptureFixture[str]) -> None:
+    """Plans of our own tree look as before."""
+    _, out, _ = run(capsys, "build", "--dry-run", "python")
+    assert out.splitlines()[0].split()[-1] == "needs"
+    _, out, _ = run(capsys, "tree", "numpy")
+    assert "built-in" not in out

@@ -1,0 +1,75 @@
+"""The setting `mirrors`: what it takes, and what git makes of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jetson_containers.core import mirrors, settings
+from jetson_containers.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_mirrors_come_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    """YAML in a file and JSON in the environment say the same; the environment wins."""
+    file = tmp_path / "config.yaml"
+    file.write_text("mirrors:\n  git: {'https://code.example/': 'https://mirror.example/code/'}\n")
+    loaded = settings.load(env={}, files=(file,), root=tmp_path)
+    assert loaded["mirrors"] == {"git": {"https://code.example/": "https://mirror.example/code/"}}
+    text = '{"python": "https://mirror.example/simple"}'
+    loaded = settings.load(env={"JETSON_CONTAINERS_MIRRORS": text}, files=(file,), root=tmp_path)
+    assert loaded["mirrors"] == {"python": "https://mirror.example/simple"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "code.example",
+        '["https://code.example/"]',
+        {"svn": {"https://code.example/": "https://mirror.example/"}},
+        {"git": "https://mirror.example/"},
+        {"git": {"https://code.example/": "https://me:secret@mirror.example/"}},
+        {"git": {"https://code.example/": "https://mirror.example/' --upload-pack=x"}},
+        {"git": {"https://code.example/": "mirror"}},
+        {"python": ["https://mirror.example/simple"]},
+    ],
+)
+def test_mirrors_that_cannot_be_used_are_refused(value: Any, tmp_path: Path) -> None:
+    """Unknown kinds, other shapes, credentials and quotes are errors of the setting."""
+    with pytest.raises(ConfigError, match="mirrors"):
+        settings.load({"mirrors": value}, env={}, files=(), root=tmp_path)
+
+
+def test_mirrors_are_where_git_clones_from(tmp_path: Path) -> None:
+    """git takes the mirror for addresses that begin as said, and for no other."""
+    repository = tmp_path / "mirror" / "team" / "tool"
+    repository.mkdir(parents=True)
+    env = {**os.environ, "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b.c", "GIT_CONFIG_GLOBAL": "/dev/null"}
+    env |= {"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b.c", "GIT_TERMINAL_PROMPT": "0"}
+    for line in ("init -q", "commit -q --allow-empty -m first"):
+        subprocess.run(["git", *line.split()], cwd=repository, env=env, check=True)
+    env |= mirrors.git_variables({"https://code.example/": f"file://{tmp_path}/mirror/", "https://x.example/": "x://y"})
+    clone = ["git", "clone", "-q", "--depth=1", "https://code.example/team/tool", str(tmp_path / "clone")]
+    subprocess.run(clone, env=env, check=True)
+    shown = subprocess.run(
+        ["git", "log", "-1", "--format=%s"], cwd=tmp_path / "clone", env=env, check=True, capture_output=True, text=True
+    )
+    assert shown.stdout == "first\n"
+    asked = subprocess.run(
+        ["git", "ls-remote", "--get-url", "https://other.example/team/tool"],
+        env=env,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert asked.stdout == "https://other.example/team/tool\n"
+
+
+def test_mirrors_of_nothing_set_no_variable() -> None:
+    """Without a mirror git is told nothing."""
+    assert mirrors.git_variables({}) == {}
