@@ -147,9 +147,9 @@ def group(
 ) -> list[list[str]]:
     """Choose stages to build by one command, as chains: of each only one stage runs at a time.
 
-      `waiting` stands in build order, with the bytes that each takes at least. The engine starts everything that can
-    start, so there are no more chains than   slots, nor than memory for one compile job of each. A stage of `alone`
-    makes a group by itself.
+    `waiting` stands in build order, with the bytes that each takes at least. The engine starts everything that can
+    start, so there are no more chains than slots, nor than memory for one compile job of each. A stage of `alone` makes
+    a group by itself.
     """
     first = next(iter(waiting))
     if first in alone:
