@@ -24,7 +24,7 @@ _SOURCE = re.compile(rf"^([\w-]+){re.escape(DOCKERFILE)}:\d+$")
 _CANCELED = re.compile(r"context canceled|code = Canceled")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Vertex:
     owner: int  # index of the target it belongs to
     number: int  # in the lines of its owner, from 1
@@ -110,7 +110,7 @@ class BakeProgress:
             return vertex
         self._numbers[index] += 1
         if vertex is None:
-            vertex = self._vertices[digest] = _Vertex(index, self._numbers[index], title)
+            vertex = self._vertices[digest] = _Vertex(owner=index, number=self._numbers[index], title=title)
             return vertex
         before, number = vertex.number, self._numbers[index]
         vertex.owner, vertex.number, vertex.title = index, number, title
