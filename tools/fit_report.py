@@ -16,11 +16,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 from fit_published import accounts, comparisons, peaks
 from fit_sizes import sections
 
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.fit import constants
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import of_board
 from jetson_containers.llm.fit.predict import FitVerdict, predict
 from jetson_containers.llm.models import known
+from jetson_containers.llm.runtimes import limits
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
@@ -93,6 +95,13 @@ PEAKS = """Highest memory of the process while llama.cpp's converter and quantiz
 (without weights and KV cache); measured by us, with CPU builds.
 """
 
+LISTS = """## What each runtime loads
+
+By `model_type` of the whole model, not of the language model inside. An image's own list decides where llama.cpp's
+converter or vLLM prints one: it is asked once, and the answer is kept. A type that no list has is `unknown`: `chat`
+goes on with a warning where the files fit.
+"""
+
 HOW_TO_READ = """Each runtime with its default quantization, at the default context (4096 tokens, 8192 from 24 GiB on,
 or what the model was trained for), with a desktop (1.5 GiB; without it 0.8 GiB less). Cells: verdict, GiB needed, and
 tokens/s.
@@ -116,6 +125,7 @@ def render() -> str:
             *_accounts(),
             *_peaks(),
             *sections(),
+            *_lists(),
             *_everything(),
         ]
     )
@@ -187,6 +197,29 @@ def _peaks() -> list[str]:
     ]  # fmt: skip
     header = ("step", "shape", "predicted MiB", "measured", "error")
     return ["### Peaks", "", PEAKS, *_table(header, body), ""]
+
+
+def _lists() -> list[str]:
+    """The lists of model types that the runtimes load."""
+    body = [
+        (
+            runtime, interface, str(len(limits.families(runtime, interface) - {limits.ANY}) or "all"),
+            f"{row['of']} {row['version']}", row["source"],
+        )
+        for runtime, interfaces in load_facts("runtimes")["lists"].items()
+        for interface, row in interfaces.items()
+    ]  # fmt: skip
+    body += [
+        (
+            "mlc",
+            interface,
+            str(len(limits.families("mlc", interface))),
+            f"mlc-llm {table['commit'][:12]}",
+            "its sources",
+        )
+        for interface, table in load_facts("mlc_tables").items()
+    ]
+    return [LISTS, *_table(("runtime", "interface", "model types", "of", "source"), body), ""]
 
 
 def _everything() -> list[str]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
+import upstream_builds
 import verified_models
 
 from jetson_containers.platforms.host import MACHINES
@@ -99,15 +100,18 @@ def read(text: str) -> list[Row]:
     return rows
 
 
-def write(rows: Iterable[Row], models: Iterable[verified_models.Made] = ()) -> str:
+def write(
+    rows: Iterable[Row],
+    models: Iterable[verified_models.Made] = (),
+    others: Iterable[upstream_builds.BuildOutcome] = (),
+) -> str:
     """The page, sorted."""
     ordered = sorted(rows, key=lambda row: row.place)
     table = [HEADER, tuple("---" for _ in HEADER), *(row.cells for row in ordered)]
     built = [row for row in ordered if "builds" in row.proofs]
     summary = f"{len(ordered)} rows; {len(built)} with an image that was built."
     page = "\n".join([INTRO, summary, "", *("| " + " | ".join(cells) + " |" for cells in table)]) + "\n"
-    made = verified_models.write(models)
-    return f"{page}\n{made}" if made else page
+    return "\n".join(filter(None, (page, upstream_builds.section(others), verified_models.write(models))))
 
 
 def merge(old: Iterable[Row], new: Iterable[Row]) -> list[Row]:
@@ -284,7 +288,7 @@ def main(arguments: list[str]) -> int:
     )
     given = parser.parse_args(arguments)
     page = TARGET.read_text(encoding="utf-8") if TARGET.is_file() else ""
-    rows, models = read(page), verified_models.read(page)
+    rows, models, others = read(page), verified_models.read(page), upstream_builds.read(page)
     if given.models:
         data = given.models.resolve()
         made = verified_models.from_data(data, name_of, verified_models.ask_here(ROOT, data))
@@ -295,7 +299,7 @@ def main(arguments: list[str]) -> int:
         rows = merge(rows, dry_runs(today, clean))
         if not given.no_engine:
             rows = merge(rows, from_engine(clean))
-    TARGET.write_text(write(rows, models), encoding="utf-8")
+    TARGET.write_text(write(rows, models, others), encoding="utf-8")
     return 0
 
 

@@ -55,4 +55,4 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
             f"no image `{image}` is here, so the engine asks its registry for one",
             "the image stands before the command; where `$(./autotag …)` found none, nothing stands there",
         )
-    return command.run(with_hints(planned, request.line), app.console)
+    return command.run(with_hints(planned, request.line, app.platform), app.console)

@@ -53,6 +53,7 @@ CA_VARIABLES = (
     "CURL_CA_BUNDLE",
     "GIT_SSL_CAINFO",
     "NODE_EXTRA_CA_CERTS",
+    "CARGO_HTTP_CAINFO",
 )
 PREDEFINED_ARGS = frozenset(
     name

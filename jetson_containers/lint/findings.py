@@ -89,6 +89,7 @@ RULES: dict[str, LintRule] = dict(
             ("pip-cache", "leaves pip's cache in the layer", "--no-cache-dir, or depend on `python`, which sets it"),
             ("apt-recommends", "installs what is only recommended", "--no-install-recommends"),
             ("command-missing", "calls a program that no package brings", "install it, or depend on what has it"),
+            ("platform-switch", "a template that chooses by the platform", "one row for each, with `requires`"),
             ("arg-unused", "an argument that no Dockerfile declares", "declare it with ARG, or drop it"),
             ("source-missing", "does not say where it comes from", "add `source:` to the definition"),
             ("licence-missing", "no license", "`license:` with an SPDX expression"),

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import NothingMatchedError, RecipeError
 from jetson_containers.dockerfile import inject
-from jetson_containers.lint import rules_commands, rules_definition, rules_dockerfile, rules_platforms, rules_shared
+from jetson_containers.lint import (
+    rules_commands,
+    rules_definition,
+    rules_dockerfile,
+    rules_platforms,
+    rules_shared,
+    rules_templates,
+)
 from jetson_containers.lint.files import Files, Step, Text
 from jetson_containers.lint.findings import RULES, LintFinding, LintSeverity, finding, settle
 from jetson_containers.lint.programs import Programs
@@ -162,6 +169,7 @@ def _folder(folder: Folder, packages: Sequence[Package], quiet: frozenset[str]) 
         yield from rules_definition.check(package, folder)
     if packages:
         yield from rules_definition.check_folder(folder, packages[0])
+        yield from rules_templates.check(packages[0])
     yield from rules_shared.missing(packages)
     dockerfiles_of_it = list(_dockerfiles(folder, packages, quiet))
     yield from rules_shared.unused(packages, [text for text, _, _ in dockerfiles_of_it], folder)

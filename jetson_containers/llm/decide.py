@@ -14,7 +14,7 @@ from jetson_containers.llm import fit_check
 from jetson_containers.llm.pipeline.steps import chosen_steps
 from jetson_containers.llm.pipeline.types import Selection
 from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
-from jetson_containers.llm.runtimes import support_table
+from jetson_containers.llm.runtimes import support, support_table
 from jetson_containers.llm.runtimes.interface import Job
 from jetson_containers.llm.runtimes.mlc import devices
 
@@ -162,6 +162,10 @@ def choose_runtime(request: LlmRequest, model: Model) -> Runtime:
     return runtime_named(request.runtime or usual)
 
 
+def _usual(runtime: Runtime, model: Model, target: Target) -> str:
+    return support.kept(runtime.name, model.config) or runtime.quantizations(target)[0]
+
+
 def make_job(request: LlmRequest, model: Model, runtime: Runtime, target: Target) -> Job:
     """Fill in what was not asked for."""
     most = (model.config.max_position if model.config else 0) or model.max_context or DEFAULT_CONTEXT
@@ -170,7 +174,7 @@ def make_job(request: LlmRequest, model: Model, runtime: Runtime, target: Target
         source=model.path,
         name=model.name,
         config=model.config,
-        quantization=request.quantization or runtime.quantizations(target)[0],
+        quantization=request.quantization or _usual(runtime, model, target),
         target=target,
         prepared=model.prepared == runtime.name,
         context=request.context or min(usual, most),

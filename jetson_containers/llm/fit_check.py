@@ -74,7 +74,7 @@ def _does_not_fit(found: FitForecast, job: Job) -> DoesNotFitError:
     advice = [item.text for item in advise(found.config, found.request, found.machine) if item.for_any_command]
     return DoesNotFitError(
         f"{job.name} with {found.request.runtime} needs {_gib(fit.needed_bytes)}, "
-        f"{fit.board} has {_gib(fit.available_bytes)}",
+        f"{fit.board} has {_gib(fit.available_bytes)}" + (f": {fit.reason}" if fit.reason else ""),
         hint=("what fits: " + " · ".join(advice) if advice else "nothing smaller was found that fits here")
         + "\nuse `--anyway` to continue anyway",
     )

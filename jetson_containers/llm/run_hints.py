@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.launch.parts import Notice, NoticeSeverity
+from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,24 +20,29 @@ if TYPE_CHECKING:
 
     from jetson_containers.launch.command import Launch
     from jetson_containers.launch.docker_options import RunLine
+    from jetson_containers.platforms.platform import Platform
 
 _OLD_BUILD = re.compile(r"\bmlc_llm\.build\b")
 _NEW_COMMAND = re.compile(r"\bmlc_llm (?:convert_weight|gen_config|compile)\b")
 _OLD_SPELLING = re.compile(r"\b(q4f16_awq|cutlass_(?:attn|norm)=\d|sliding_window=\d+)")
 _RELATIVE_OUTPUT = re.compile(r"(?:-o|--output|--artifact-path)[ =]\"?(?:\./)?(dist/\S*|dist\b)")
+_FLASH_ATTENTION = "--use-flash-attn-mqa"
+_FLASH = re.compile(rf"(?<!\S){_FLASH_ATTENTION}\b")
 _LINK = re.compile(r"\bln -s \S[^;&|]*?(/data/[^\s'\";&|]+)")
 _MLC_FOLDERS = re.compile(r"/data/(models/mlc/dist/(?:models|libs))/")
 
 
-def with_hints(launch: Launch, line: RunLine) -> Launch:
-    """The same start with notices on its command: MLC's two interfaces, paths that go with the container, links.
+def with_hints(launch: Launch, line: RunLine, platform: Platform) -> Launch:
+    """The same start with notices on its command: MLC's two interfaces, its kernels, lost paths, links.
 
-    `line` is the parsed line of the user. The folders below /data that the command takes for granted are made too.
+    `line` is the parsed line of the user, `platform` the machine's. The folders below /data that the command takes for
+    granted are made too.
     """
     text = " ".join(launch.command)
     notices: list[Notice] = []
     if "mlc_llm" in text:
         notices += _mlc(launch.image, text)
+        notices += _kernels(text, platform)
         notices += _relative(line, text)
     if "git clone https://huggingface.co/" in text:
         notices.append(
@@ -90,6 +96,27 @@ def _mlc(image: str, text: str) -> list[Notice]:
             )
         )
     return found
+
+
+def _kernels(text: str, platform: Platform) -> list[Notice]:
+    """What the command asks for that has no kernels for the machine's GPU."""
+    from jetson_containers.llm.runtimes.mlc import runtime
+
+    sm = runtime.newest_sm(platform)
+    if not 0 < sm < runtime.OLDEST_CUTLASS:
+        return []
+    asked = [found for found in (_option(text, "--quantization"), _FLASH.search(text) and _FLASH_ATTENTION) if found]
+    lacking = [f"`{each}`" for each in asked if each == _FLASH_ATTENTION or "_ft" in each]
+    if not lacking:
+        return []
+    device = tables.gpu_name(sm) or "this device"
+    return [
+        Notice(
+            text=f"{' and '.join(lacking)}: no kernels for the GPU of this machine ({device}, compute capability "
+            f"{sm / 10:.1f}; they need {runtime.OLDEST_CUTLASS / 10:.1f})",
+            hint="use `--quantization q4f16_1`, with --no-cutlass-attn --no-cutlass-norm in the MLC of JetPack 5",
+        )
+    ]
 
 
 def _is_old(image: str) -> bool | None:

@@ -3,7 +3,7 @@
 Files below `/` (`host`), upstream's environment variables and `--target` (`target`) become one `Platform` in
 `detect`: L4T, CUDA, Python, distribution, GPU architectures. `tables` holds the facts of L4T releases, boards and
 distributions; `overrides` applies what a target says besides the machine; `cuda` knows which CUDA runs on which
-driver.
+driver, `cuda_repository` where its packages are.
 
-Public modules: `cuda`, `detect`, `host`, `overrides`, `platform`, `tables`, `target`.
+Public modules: `cuda`, `cuda_repository`, `detect`, `host`, `overrides`, `platform`, `tables`, `target`.
 """

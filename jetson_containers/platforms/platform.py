@@ -123,6 +123,14 @@ def comparable_ubuntu(platform: Platform) -> str:
     return str(tables.distro_row(platform.distro, platform.distro_version, "platform")["like"])
 
 
+def oldest_cpu(platform: Platform) -> str:
+    """The instructions that every CPU of the platform has, as GCC's `-march` names them; empty on x86_64."""
+    if platform.arch is Arch.X86_64:
+        return ""
+    row = release(platform)
+    return tables.march(platform.sm or (row.sm if row else ()))
+
+
 def codename(platform: Platform) -> str:
     """The distribution's code name: jammy, bookworm."""
     return str(tables.distro_row(platform.distro, platform.distro_version, "platform")["codename"])

@@ -138,6 +138,12 @@ def soc_sm(soc: str) -> int:
     return int(socs()[soc]["sm"])
 
 
+def march(architectures: Iterable[int]) -> str:
+    """What GCC's `-march` has to be for the chips with these GPUs: that of the oldest; servers count as new ones."""
+    names = {int(row["sm"]): row["march"] for row in socs().values()}
+    return str(names.get(min(architectures, default=0), load_facts("boards")["server_march"]))
+
+
 def toolkits() -> tuple[Version, ...]:
     """CUDA toolkits images may be made for, oldest first."""
     return tuple(Version(text) for text in load_facts("cuda")["toolkits"])

@@ -88,8 +88,9 @@ class _Fields:
         return self.recipe.error(self.where.get(key, ""), message)
 
     def origin(self) -> str:
-        """`file:line` where this version, or else the definition, begins."""
-        where = self.where["version"] if self.text("version") and not self.values.get("tag") else self.where["name"]
+        """`file:line` where this row, or else the definition, begins."""
+        in_row = self.rows()[1] or (self.text("version") and not self.values.get("tag"))
+        where = self.where["version"] if in_row else self.where["name"]
         error = self.recipe.error(where, "")
         return f"{error.path}:{error.line}"
 
@@ -115,6 +116,11 @@ class _Fields:
         """A list, rendered; items that are empty then are left out."""
         rendered = (self.render(item, key).strip() for item in schema.texts(self.values.get(key)))
         return tuple(item for item in rendered if item)
+
+    def rows(self) -> tuple[str, list[Mapping[str, Any]]]:
+        """The rows of the definition, and the key that lists them."""
+        key = "versions" if self.values.get("versions") else "platforms"
+        return key, self.values.get(key) or []
 
     def flag(self, key: str) -> bool:
         return bool(schema.flag(self.values.get(key)))
@@ -161,7 +167,7 @@ def _definitions(recipe: Recipe) -> Iterator[_Fields]:
 def _render_definition(base: _Fields, platform: Platform) -> list[Package]:
     family, _, tag = base.values["name"].partition(":")
     variants = len(base.values.get("variants") or {})
-    base.work.count(base.recipe, packages=max(1, len(base.values.get("versions") or ())) * (1 + variants))
+    base.work.count(base.recipe, packages=max(1, len(base.rows()[1])) * (1 + variants))
     entries = _entries(base, platform, tag or None)
     default = _default_entry(entries, platform)
     packages: list[Package] = []
@@ -175,19 +181,21 @@ def _render_definition(base: _Fields, platform: Platform) -> list[Package]:
 
 
 def _entries(base: _Fields, platform: Platform, tag: str | None) -> list[_Fields]:
-    """One entry per version, or the definition itself; `tag` is the version in its name (`foo:1.0`)."""
-    versions = base.values.get("versions")
-    if not versions:
+    """One entry per row, or the definition itself; `tag` is the version in its name (`foo:1.0`)."""
+    key, rows = base.rows()
+    if not rows:
         fields = base.over({"tag": tag, "version": tag}, "")
         return [replace(fields, variables=templating.context(platform, tag))]
-    if tag:
+    if tag and key == "versions":
         raise base.error("name", f"`{base.values['name']}` names a version, and `versions` lists others")
     entries = []
-    for index, entry in enumerate(versions):
+    for index, entry in enumerate(rows):
         # Aliases of the header name the family, in whatever version; those of a version name this version only.
         layer = {_OWN_ALIASES.get(key, key): value for key, value in entry.items()}
-        fields = base.over(layer, f"{base.where['versions']}[{index}].")
-        entries.append(replace(fields, variables=templating.context(platform, entry["version"])))
+        if key == "platforms":
+            layer.update(tag=tag, version=tag)
+        fields = base.over(layer, f"{base.where[key]}[{index}].")
+        entries.append(replace(fields, variables=templating.context(platform, layer["version"])))
     return entries
 
 
@@ -195,7 +203,7 @@ _OWN_ALIASES = {"alias": "own_aliases", "aliases": "own_aliases"}
 
 
 def _one_for_each_version(entries: list[_Fields], platform: Platform) -> list[int]:
-    """Of several rows of one version the first that fits the platform; where none does, the one that misses least."""
+    """Of several rows of one version the first that fits the platform; where none does, the one that comes nearest."""
     rows: dict[str, list[int]] = {}
     for index, fields in enumerate(entries):
         rows.setdefault(fields.text("version"), []).append(index)
@@ -209,19 +217,23 @@ def _row_here(entries: list[_Fields], rows: list[int], platform: Platform) -> in
     return here[0] if here else min(rows, key=lambda index: _misses(entries[index], platform))
 
 
-def _misses(fields: _Fields, platform: Platform) -> int:
-    return sum(not result.ok for result in rules.check_all(_rules(fields, "requires"), platform))
+def _misses(fields: _Fields, platform: Platform) -> tuple[int, int]:
+    """How far a row is from fitting; one for another kind of machine (without CUDA, say) is farther than any other."""
+    failed = [result.rule for result in rules.check_all(_rules(fields, "requires"), platform) if not result.ok]
+    return sum(rules.is_of_a_kind(rule, platform) for rule in failed), len(failed)
 
 
 def _default_entry(entries: list[_Fields], platform: Platform) -> int | None:
     """Which entry is the default here: one whose `default` holds, else the first available one without `default`.
 
-    The only one that is available is the default as well. Raises RecipeError naming both lines when two are marked.
+    The only one that is available, or that has no version, is the default as well. Raises RecipeError naming both
+    lines when two are marked.
     """
-    if len(entries) == 1 and not entries[0].values.get("versions"):
+    chosen = _one_for_each_version(entries, platform)
+    if not entries[0].values.get("versions"):
         family, _, tag = entries[0].values["name"].partition(":")
-        return 0 if not tag or family in entries[0].texts("aliases") else None
-    here = [i for i in _one_for_each_version(entries, platform) if _available(entries[i], platform)]
+        return chosen[0] if not tag or family in entries[0].texts("aliases") else None
+    here = [i for i in chosen if _available(entries[i], platform)]
     marks = {i: _default_mark(entries[i], platform) for i in here}
     marked = [i for i in here if marks[i]]
     if len(marked) > 1:
@@ -282,7 +294,7 @@ def _package(fields: _Fields, family: str, variant: str | None, *, default: bool
         test=_tests(fields),
         group=fields.text("group") or fields.recipe.group,
         docs=_docs(fields),
-        notes=fields.joined("notes"),
+        notes=fields.render(fields.joined("notes"), "notes"),
         license=fields.joined("license"),
         source=fields.source(),
         memory_per_job=fields.number("memory_per_job", schema.size),

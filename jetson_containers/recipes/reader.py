@@ -255,8 +255,9 @@ def _layers(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
     tops = [(f"{name}.", entry) for name, entry in config.items()] if is_nested(config) else [("", config)]
     for prefix, top in tops:
         yield prefix, top
-        for index, entry in enumerate(top.get("versions") or ()):
-            yield f"{prefix}versions[{index}].", entry
+        for rows in ("versions", "platforms"):
+            for index, entry in enumerate(top.get(rows) or ()):
+                yield f"{prefix}{rows}[{index}].", entry
         for name, entry in (top.get("variants") or {}).items():
             yield f"{prefix}variants.{name}.", entry or {}
 
@@ -278,12 +279,17 @@ def _validate(
     for other, ours in SYNONYMS.items():
         if other in values and ours in values:
             raise _fail(f"`{other}` and `{ours}` are the same key", prefix + ours, source, path)
+    if values.get("versions") and values.get("platforms"):
+        message = "`platforms` are the rows of a package without versions"
+        raise _fail(message, f"{prefix}platforms", source, path, "give the rows of `versions` their `requires`")
 
 
 def _check(kind: ValueKind, value: Any, key: str, source: RecipeSource, path: Path) -> None:
     """Check one value; the checks that need lines of their own descend."""
     if kind is ValueKind.VERSIONS and isinstance(value, list):
-        _check_versions(value, key, source, path)
+        _check_rows(value, "version", VERSION_KEYS, key, source, path)
+    elif kind is ValueKind.PLATFORMS and isinstance(value, list):
+        _check_rows(value, "requires", VARIANT_KEYS, key, source, path)
     elif kind is ValueKind.VARIANTS and isinstance(value, dict):
         for name, entry in value.items():
             _check(ValueKind.NAME, name, f"{key}.{name}", source, path)
@@ -309,16 +315,20 @@ def _check_one(kind: ValueKind, value: Any, name: str, key: str, source: RecipeS
         raise _fail(problem or f"`{name.rpartition('.')[2]}` must be {kind.value}", key, source, path)
 
 
-def _check_versions(value: list[Any], key: str, source: RecipeSource, path: Path) -> None:
+def _check_rows(
+    value: list[Any], needed: str, known: Mapping[str, ValueKind], key: str, source: RecipeSource, path: Path
+) -> None:
+    """Rows of a family (`versions`) or of one package that has no version (`platforms`), no two for the same."""
     seen: dict[tuple[str, tuple[str, ...]], str] = {}
     for index, entry in enumerate(value):
         here = f"{key}[{index}]"
-        if not isinstance(entry, dict) or not entry.get("version"):
-            raise _fail("every entry of `versions` must be a mapping with a `version`", here, source, path)
-        _validate(entry, VERSION_KEYS, f"{here}.", source, path)
-        row = (entry["version"], tuple(sorted(texts(entry.get("requires")))))
+        if not isinstance(entry, dict) or not entry.get(needed):
+            name = key.rpartition(".")[2]
+            raise _fail(f"every entry of `{name}` must be a mapping with a `{needed}`", here, source, path)
+        _validate(entry, known, f"{here}.", source, path)
+        row = (entry.get("version") or "", tuple(sorted(texts(entry.get("requires")))))
         if row in seen:
-            first = source.lines[f"{seen[row]}.version"].rpartition(":")[2]
-            message = f"version `{row[0]}` is given twice for the same platforms, first on line {first}"
-            raise _fail(message, f"{here}.version", source, path)
+            first = source.lines[f"{seen[row]}.{needed}"].rpartition(":")[2]
+            what = f"version `{row[0]}` is given twice" if row[0] else "two rows are"
+            raise _fail(f"{what} for the same platforms, first on line {first}", f"{here}.{needed}", source, path)
         seen[row] = here

@@ -1,7 +1,9 @@
 """The `requires:` grammar → predicate on `Platform`, with the reason when false.
 
 One rule is L4T (`>=r36`, `==r35.*`, `>=36`), CUDA (`>=cu124`, `cu126`, `cpu`), Python (`>=py310`), Ubuntu (`>=22.04`,
-`jammy`), architecture (`tegra sbsa x86_64 aarch64`, `!=…`) or SM (`>=sm80`). All rules of a package must hold.
+`jammy`), distribution (`ubuntu`, `!=debian`), architecture (`tegra sbsa x86_64 aarch64`, `!=…`), SM (`>=sm80`), or an
+apt repository of NVIDIA whose key is known: `cuda-repository` (that with CUDA) or `ubuntu-cuda-repository`. All
+rules of a package must hold.
 
 A rule may join clauses with commas (`>=cu126,<cu130`); case does not matter. Operators are those of PEP 440; a bare
 version means that version and its point releases, so `r36` is `==36.*` and `cu126` is `==12.6.*`. A platform without
@@ -22,17 +24,19 @@ from packaging.version import Version
 from jetson_containers.core.errors import RequirementSyntaxError
 from jetson_containers.core.text import shown
 from jetson_containers.core.versions import LONGEST
+from jetson_containers.platforms import cuda_repository
 from jetson_containers.platforms.platform import Arch, comparable_ubuntu
 from jetson_containers.recipes.types import RuleResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from jetson_containers.platforms.cuda_repository import CudaRepository
     from jetson_containers.platforms.platform import Platform
 
 GRAMMAR_HINT = (
-    "a rule is L4T (`>=r36`), CUDA (`>=cu124`, `cpu`), Python (`>=py310`), Ubuntu (`>=22.04`, `jammy`), "
-    "architecture (`tegra`, `sbsa`, `x86_64`, `aarch64`) or SM (`>=sm80`)"
+    "a rule is L4T (`>=r36`), CUDA (`>=cu124`, `cpu`), Python (`>=py310`), Ubuntu (`>=22.04`, `jammy`), `debian`, "
+    "architecture (`tegra`, `sbsa`, `x86_64`, `aarch64`), SM (`>=sm80`), `cuda-repository` or `ubuntu-cuda-repository`"
 )
 
 CODENAMES = {
@@ -55,6 +59,12 @@ _ARCHES = {
     "amd64": frozenset({Arch.X86_64}),
 }
 
+# An apt repository of NVIDIA, to be there with a key that is known.
+_REPOSITORIES: dict[str, Callable[[Platform], CudaRepository]] = {
+    "cuda-repository": cuda_repository.own,
+    "ubuntu-cuda-repository": cuda_repository.of_ubuntu,
+}
+
 
 class Subject(enum.Enum):
     """What a clause speaks of; the value is how people call it."""
@@ -66,11 +76,13 @@ class Subject(enum.Enum):
     UBUNTU = "Ubuntu"
     ARCH = "architecture"
     SM = "SM"
+    REPOSITORY = "apt repository"
+    DISTRO = "distribution"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clause:
-    """One comparison. `op` is empty for a bare value; `specifier` is None for CPU and architectures."""
+    """One comparison. `op` is empty for a bare value; `specifier` is None for what has no versions."""
 
     text: str
     subject: Subject
@@ -99,6 +111,12 @@ def holds(rules: Sequence[str], platform: Platform) -> bool:
     return all(result.ok for result in check_all(rules, platform))
 
 
+def is_of_a_kind(rule: str, platform: Platform) -> bool:
+    """Whether a rule is about the kind of machine: its architecture, its distribution, or that it has CUDA at all."""
+    kinds = {Subject.CPU, Subject.ARCH, Subject.DISTRO, *(() if platform.cuda else (Subject.CUDA,))}
+    return any(clause.subject in kinds for clause in parse(rule))
+
+
 def explain(results: Iterable[RuleResult]) -> str:
     """The failing rules in one line ("CUDA 12.6 does not satisfy `>=cu128`"); empty when all hold."""
     return "; ".join(result.reason for result in results if not result.ok)
@@ -124,7 +142,7 @@ def _parse_clause(text: str, rule: str) -> Clause:
     subject, version = _classify(value)
     if subject is None or op == "===":
         raise _syntax_error(text, rule)
-    if subject in {Subject.CPU, Subject.ARCH}:
+    if subject in {Subject.CPU, Subject.ARCH, Subject.DISTRO, Subject.REPOSITORY}:
         if op not in {"", "==", "!="}:
             raise _syntax_error(text, rule, f"`{op}` cannot compare `{value}`")
         return Clause(text=text, subject=subject, op=op, value=value)
@@ -165,6 +183,10 @@ def _classify(value: str) -> tuple[Subject | None, str]:
         return Subject.CPU, ""
     if value in _ARCHES:
         return Subject.ARCH, value
+    if value in _REPOSITORIES:
+        return Subject.REPOSITORY, value
+    if value in {"debian", "ubuntu"}:
+        return Subject.DISTRO, value
     if value in CODENAMES:
         return Subject.UBUNTU, CODENAMES[value]
     for subject, form in _FORMS:
@@ -241,6 +263,11 @@ def _judge_ubuntu(clause: Clause, platform: Platform) -> tuple[bool, str]:
     return _compare(clause, Version(comparable), what)
 
 
+def _judge_distro(clause: Clause, platform: Platform) -> tuple[bool, str]:
+    ok = (platform.distro == clause.value) is (clause.op != "!=")
+    return ok, _sentence(f"the distribution {platform.distro.capitalize()} {platform.distro_version}", clause, ok)
+
+
 def _judge_arch(clause: Clause, platform: Platform) -> tuple[bool, str]:
     ok = (platform.arch in _ARCHES[clause.value]) is (clause.op != "!=")
     return ok, _sentence(f"the architecture {platform.arch.value}", clause, ok)
@@ -261,6 +288,14 @@ def _judge_sm(clause: Clause, platform: Platform) -> tuple[bool, str]:
     return ok, f"{built_for} {'satisfies' if ok else 'does not satisfy'} `{clause.text}`"
 
 
+def _judge_repository(clause: Clause, platform: Platform) -> tuple[bool, str]:
+    found = _REPOSITORIES[clause.value](platform)
+    ok = (not found.problem) is (clause.op != "!=")
+    if not ok and found.problem:
+        return ok, f"{found.problem} (`{clause.text}`)"
+    return ok, _sentence(f"NVIDIA's apt repository {found.name}", clause, ok)
+
+
 _JUDGES: dict[Subject, Callable[[Clause, Platform], tuple[bool, str]]] = {
     Subject.L4T: _judge_l4t,
     Subject.CUDA: _judge_cuda,
@@ -269,4 +304,6 @@ _JUDGES: dict[Subject, Callable[[Clause, Platform], tuple[bool, str]]] = {
     Subject.UBUNTU: _judge_ubuntu,
     Subject.ARCH: _judge_arch,
     Subject.SM: _judge_sm,
+    Subject.REPOSITORY: _judge_repository,
+    Subject.DISTRO: _judge_distro,
 }

@@ -41,6 +41,19 @@ FILTERS = frozenset(
         "selectattr", "sort", "string", "sum", "title", "trim", "unique", "upper",
     }
 )  # fmt: skip
+
+
+def _dotted(architectures: Iterable[int]) -> list[str]:
+    """GPU architectures as torch writes them: 87 is `8.7`."""
+    return [f"{sm // 10}.{sm % 10}" for sm in architectures]
+
+
+def _gencode(architectures: Iterable[int]) -> list[str]:
+    """GPU architectures as nvcc's `-gencode` takes them: 87 is `arch=compute_87,code=sm_87`."""
+    return [f"arch=compute_{sm},code=sm_{sm}" for sm in architectures]
+
+
+OWN_FILTERS: Mapping[str, Callable[[Iterable[int]], list[str]]] = {"dotted": _dotted, "gencode": _gencode}
 _METHODS: dict[type, frozenset[str]] = {
     str: frozenset(
         {
@@ -95,6 +108,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         super().__init__(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, **options)
         self.filters = {name: _charged(self, name, self.filters[name]) for name in FILTERS}
         self.filters.update(_counted=_counted, _concatenated=_concatenated, _made=_made)
+        self.filters.update({name: _charged(self, name, function) for name, function in OWN_FILTERS.items()})
         tests: Mapping[str, Any] = self.tests
         self.tests = {name: _charged(self, "", test) for name, test in tests.items()}
         self.globals = {"range": _range, "dict": dict, "namespace": Namespace}

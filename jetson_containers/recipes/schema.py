@@ -36,6 +36,7 @@ class ValueKind(enum.Enum):
     NAME = "a name of letters, digits and `_.+-`"
     ARTIFACTS = "a Dockerfile, or a mapping with `dockerfile` and `depends`"
     VERSIONS = "a list of mappings, each with a `version`"
+    PLATFORMS = "a list of mappings, each with `requires`"
     VARIANTS = "a mapping of variant names to mappings"
     NETWORK = "`none`, `bridge` or `default`; the host's own network is the user's to give"
     FLAGS = "options of docker build"
@@ -85,6 +86,7 @@ HEADER_KEYS: Mapping[str, ValueKind] = {
     "default": ValueKind.DEFAULT,
     "group": ValueKind.TEXT,
     "name": ValueKind.NAME,
+    "platforms": ValueKind.PLATFORMS,
     "variants": ValueKind.VARIANTS,
     "versions": ValueKind.VERSIONS,
 }

@@ -1,6 +1,6 @@
 """Jinja2 in recipes: sandboxed, an undefined name is an error, and imported only where a template is.
 
-The names a template sees are those of `context`: `l4t jetpack cuda python ubuntu arch sm platform version`.
+The names a template sees are those of `context`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.platforms.platform import comparable_ubuntu
+from jetson_containers.platforms import cuda_repository
+from jetson_containers.platforms.platform import comparable_ubuntu, oldest_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 
 VARIABLES = (
-    "l4t", "jetpack", "cuda", "python", "ubuntu", "arch", "sm", "torch_arch_list", "cmake_archs", "platform", "version",
+    "l4t", "jetpack", "cuda", "python", "ubuntu", "arch", "march", "sm", "torch_arch_list", "cmake_archs",
+    "cuda_repository", "ubuntu_cuda_repository", "platform", "version",
 )  # fmt: skip
 
 
@@ -38,10 +40,24 @@ def is_template(text: str) -> bool:
     return "{{" in text or "{%" in text
 
 
+def decides(text: str) -> bool:
+    """Whether a template chooses between values (`if`, a comparison, `or`, a table), where others only write one."""
+    from jinja2 import TemplateSyntaxError, nodes
+
+    try:
+        tree = _environment().parse(text)
+    except TemplateSyntaxError:
+        return False
+    choices = (nodes.If, nodes.CondExpr, nodes.Compare, nodes.And, nodes.Or, nodes.Not, nodes.Test, nodes.Dict)
+    return any(isinstance(node, choices) for node in tree.find_all(nodes.Node))
+
+
 def context(platform: Platform, version: str | None = None) -> dict[str, Any]:
     """What a recipe's templates see. Strings but for `sm` (list of int) and `platform`; None is "has none".
 
     The GPU architectures as torch and CMake list them are `torch_arch_list` (`8.7;11.0`) and `cmake_archs` (`87;110`).
+    `march` is what every CPU of the platform understands, as GCC names it; empty on x86_64. The apt repositories have
+    `name`, `key_file` and `key`.
     """
     cuda = platform.cuda
     ubuntu = platform.distro_version if platform.distro == "ubuntu" else comparable_ubuntu(platform)
@@ -52,9 +68,12 @@ def context(platform: Platform, version: str | None = None) -> dict[str, Any]:
         "python": f"{platform.python.major}.{platform.python.minor}",
         "ubuntu": ubuntu,
         "arch": platform.arch.value,
+        "march": oldest_cpu(platform),
         "sm": list(platform.sm),
         "torch_arch_list": ";".join(f"{sm // 10}.{sm % 10}" for sm in platform.sm),
         "cmake_archs": ";".join(map(str, platform.sm)),
+        "cuda_repository": cuda_repository.own(platform),
+        "ubuntu_cuda_repository": cuda_repository.of_ubuntu(platform),
         "platform": _comparable(platform),
         "version": version,
     }

@@ -33,7 +33,7 @@ def run(args: list[str]) -> int:
     configured = settings.Settings(found, {})
     request = parse(args)
     planned = plan_run(request, platform, engine, configured, root=ROOT / "host", env=os.environ)
-    planned = with_hints(planned, request.line)
+    planned = with_hints(planned, request.line, platform)
     assert "hf_secret" not in " ".join(planned.argv), "the token stands in the argv"
     for notice in planned.notices:
         sys.stderr.write(f"{notice.severity.value}: {notice.text}\n")

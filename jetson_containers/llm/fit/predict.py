@@ -302,6 +302,8 @@ def quantization_named(
     if not name:
         possible = [each for each, (_, lowest) in variant.formats.items() if sm is None or sm >= lowest]
         known = [each for each in possible if limits.quantizes(*variant.interface, each, config)]
+        if (own := support.kept(runtime.name, config)) and _has(variant, own):
+            return own
         return next(iter(known or possible or variant.formats))
     spelled = {known.lower(): known for known in (*variant.accepted, *variant.formats)}
     if name.lower() in spelled:

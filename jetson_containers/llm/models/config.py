@@ -274,7 +274,13 @@ def _without_nested(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_adapter(config: Mapping[str, Any], origin: str) -> None:
-    """Raises UsageError for the configuration of a LoRA adapter, which is not a model."""
+    """Raises UsageError for the configuration of a LoRA adapter, or of a head that drafts, which are not models."""
+    names = config.get("architectures")
+    if "draft_vocab_size" in config or re.search(r"Eagle|Medusa", str(names)):
+        raise UsageError(
+            f"{origin} is a head that drafts tokens for another model, not a model",
+            hint="name the model that it was trained for; a server takes the head as an option beside it",
+        )
     base = config.get("base_model_name_or_path")
     if "peft_type" not in config and not (base and "lora_alpha" in config):
         return

@@ -1,4 +1,4 @@
-"""The models of `facts/models.yaml`: shapes that are known without a network."""
+"""The models of `facts/models.yaml`: shapes that are known without a network, and `facts/model_names.yaml`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def configs() -> Mapping[str, Mapping[str, Any]]:
 
 
 def full_name(name: str) -> str:
-    """The hub name a user's name stands for: itself or its last part, in any case; empty for an unknown one."""
+    """The hub name a user's name stands for: itself, its last part or a document's; empty if unknown."""
     wanted = name.lower().partition("@")[0]
     for known in configs():
         if wanted in {known.lower(), known.lower().rpartition("/")[2]}:
             return known
-    return ""
+    return next((known for called, known in load_facts("model_names").items() if wanted == called.lower()), "")
 
 
 def config(name: str) -> ModelConfig | None:

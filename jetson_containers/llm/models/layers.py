@@ -286,7 +286,10 @@ def _attention_of(keys: Keys, shape: Shape, layer: int, *, sliding: bool) -> tup
     if (rank := keys.number("kv_lora_rank")) and keys.get("use_mla") is not False:
         return _latent(keys, shape, heads, rank)
     kv_heads, width = keys.at(layer, count, "num_key_value_heads") or shape.kv_heads, shape.head_dim
-    if not sliding and (wider := keys.number("global_head_dim")):
+    stated = _of_layer(keys, layer, sliding=sliding)
+    if stated is not None:
+        width, kv_heads = stated.number("head_dim") or width, stated.number("num_key_value_heads") or kv_heads
+    elif not sliding and (wider := keys.number("global_head_dim") or _GLOBAL_WIDTHS.get(shape.family, 0)):
         width = wider
         kv_heads = keys.number("num_global_key_value_heads") or kv_heads
     matrices, cache = _attention(shape, heads, kv_heads, width)
@@ -302,6 +305,20 @@ def _attention_of(keys: Keys, shape: Shape, layer: int, *, sliding: bool) -> tup
         if shape.family != "gemma3n":  # whose class makes the matrices all the same
             matrices = [matrix for matrix in matrices if matrix.role not in {"key", "value"}]
     return matrices, cache, 0
+
+
+# The width of a head where a layer attends to everything, which the family's class assumes.
+_GLOBAL_WIDTHS = {"gemma4": 512, "gemma4_unified": 512}
+
+
+def _of_layer(keys: Keys, layer: int, *, sliding: bool) -> Keys | None:
+    """What `per_layer_config` says of a layer, by its number or its kind; None where nothing is said of any."""
+    every = keys.get("per_layer_config")
+    if not isinstance(every, dict) or not every:
+        return None
+    kind = "sliding_attention" if sliding else "full_attention"
+    found = [every[name] for name in (str(layer), layer, kind) if isinstance(every.get(name), dict)]
+    return Keys(values=found[0] if found else {})
 
 
 def _attention(shape: Shape, heads: int, kv_heads: int, width: int) -> tuple[list[Matrix], int]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Types `llama-quantize` makes from an f16 file (its own --help lists them), the default first.
 QUANTIZATIONS = (
     "Q4_K_M", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_S", "Q4_1", "Q4_0", "IQ4_NL",
-    "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K",
+    "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "MXFP4_MOE",
 )  # fmt: skip
 ROOT = "/data/models/llama_cpp"
 _HELP = ("llama-server", "--help")

@@ -88,6 +88,15 @@ def reads(runtime: str, methods: Collection[str], quantized: Quantized) -> bool 
     return None if runtime in table["open"] and quantized.method not in table["own"] else False
 
 
+def kept(runtime: str, config: ModelConfig | None) -> str:
+    """The quantization that leaves a checkpoint's own number format as it is; empty where none does."""
+    if config is None or config.quantized is None:
+        return ""
+    form = config.quantized.form
+    rows = load_facts("runtimes")["runtimes"].get(runtime, {}).values()
+    return next((str(row["keeps"][form]) for row in rows if form in row.get("keeps", ())), "")
+
+
 def lowest_sm(quantized: Quantized) -> int:
     """Compute capability ×10 from which on the format of a checkpoint is read; 0: any."""
     return _limit("checkpoint_sm", quantized)

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_OUR_FORMAT = re.compile(r"^(?:aliases|args|artifacts|source|variants|versions):", re.MULTILINE)  # without parsing
+_OUR_FORMAT = re.compile(
+    r"^(?:aliases|args|artifacts|platforms|source|variants|versions):", re.MULTILINE
+)  # without parsing
 _OURS = {"aliases": "alias", "args": "build_args"}
-_NOT_MERGED = frozenset({"artifacts", "source", "variants", "versions"})
+_NOT_MERGED = frozenset({"artifacts", "platforms", "source", "variants", "versions"})
 
 
 def definition(path: Path, tree: Path) -> dict[str, Any] | None:

@@ -5,50 +5,12 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-jetson_pool=https://repo.download.nvidia.com/jetson/common
+# shellcheck source-path=SCRIPTDIR source=../../shared/cuda/nvidia.sh
+. "$here/nvidia.sh"
 libraries=/usr/lib/$(uname -m)-linux-gnu
 major=${CUDNN_VERSION%%.*}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-
-fail() { # WHAT FAILED, WHAT HELPS
-    echo "error: $1" >&2
-    if [ -n "${2:-}" ]; then echo "hint: $2" >&2; fi
-    exit 1
-}
-
-installed_version() { # major.minor.patch of the library there is, empty without one
-    local file
-    for file in "$libraries/libcudnn.so.$major".*; do
-        if [ -e "$file" ]; then
-            echo "${file##*.so.}"
-            return
-        fi
-    done
-}
-
-fetch() { # URL SHA256 FILE
-    curl --fail --silent --show-error --location --retry 3 --output "$3" "$1"
-    echo "$2  $3" | sha256sum --check --quiet || fail "$1 is not the file that the recipe names (SHA-256 $2)"
-}
-
-fetch_tools() {
-    apt-get update
-    apt-get install -y --no-install-recommends ca-certificates curl xz-utils
-    apt-get clean
-    rm -rf /var/lib/apt/lists/*
-}
-
-# Unpacked, not installed: what these packages depend on are packages of the L4T root file system, which no image has.
-from_debs() {
-    local sum path
-    while read -r sum path; do
-        fetch "$jetson_pool/$path" "$sum" "$work/package.deb"
-        dpkg-deb --extract "$work/package.deb" "$work/root"
-    done < "$here/$CUDNN_DEBS"
-    find "$work/root" -name '*.a' -delete # static libraries are most of the size
-    cp -a "$work/root/usr/." /usr/
-}
 
 from_archive() {
     fetch "$CUDNN_URL" "$CUDNN_SHA256" "$work/cudnn.tar.xz"
@@ -74,7 +36,7 @@ link_plain_names() {
     done
 }
 
-found=$(installed_version)
+found=$(library_version "$libraries/libcudnn.so.$major".*)
 if [ -n "$found" ]; then
     [[ $CUDNN_VERSION == "$found"* ]] ||
         fail "the base image has cuDNN $found, this platform's is $CUDNN_VERSION: two of them in one image do not work" \
@@ -93,13 +55,15 @@ case $CUDNN_PROVIDER in
             "build on nvcr.io/nvidia/l4t-jetpack: --base nvcr.io/nvidia/l4t-jetpack:TAG (r35.4.1, r36.3.0)"
         ;;
 esac
-fetch_tools
+install_tools xz-utils
+apt-get clean
+rm -rf /var/lib/apt/lists/*
 case $CUDNN_PROVIDER in
-    debs) from_debs ;;
+    debs) unpack_debs "$here/$CUDNN_DEBS" "$work" ;;
     archive) from_archive ;;
     *) fail "CUDNN_PROVIDER is '$CUDNN_PROVIDER'" ;;
 esac
 link_plain_names
 ldconfig
-found=$(installed_version)
+found=$(library_version "$libraries/libcudnn.so.$major".*)
 [[ -n $found && $CUDNN_VERSION == "$found"* ]] || fail "after installing cuDNN $CUDNN_VERSION the image has '$found'"

@@ -1,44 +1,23 @@
 #!/usr/bin/env bash
 # Put CUDA packages of NVIDIA's apt repository into the image, or check that the base image brings CUDA already.
-# Needs CUDA_VERSION (12.6), CUDA_PROVIDER (apt, base or host) and for apt CUDA_REPOSITORY (ubuntu2204/arm64) and
-# CUDA_PACKAGES (exact versions); CUDA_PROBE is a file below the CUDA directory that the packages bring.
+# Needs CUDA_VERSION (12.6), CUDA_PROVIDER (apt, base or host) and for apt CUDA_REPOSITORY (ubuntu2204/arm64), CUDA_KEY_FILE with
+# CUDA_FINGERPRINT and CUDA_PACKAGES (exact versions); CUDA_PROBE is a file below the CUDA directory that the packages bring.
 set -euo pipefail
 
+# shellcheck source-path=SCRIPTDIR source=nvidia.sh
+. "$(dirname "$0")/nvidia.sh"
 prefix=/usr/local/cuda-$CUDA_VERSION
-repository=https://developer.download.nvidia.com/compute/cuda/repos/${CUDA_REPOSITORY:-}
-# NVIDIA's signing key for these repositories, 3bf863cc.pub; the fingerprint pins it for every one of them
-fingerprint=EB693B3035CD5710E231E123A4B469963BF863CC
-
-fail() { # WHAT FAILED, WHAT HELPS
-    echo "error: $1" >&2
-    if [ -n "${2:-}" ]; then echo "hint: $2" >&2; fi
-    exit 1
-}
 
 is_there() { # a glob, because libraries end in their full version
     compgen -G "$prefix/$CUDA_PROBE" > /dev/null
 }
 
-trust_key() { # FILE
-    local found
-    found=$(gpg --show-keys --with-colons "$1" | awk -F: '$1 == "pub" { pub = 1 } $1 == "fpr" && pub { print $10; pub = 0 }') # codespell:ignore fpr
-    [ "$found" = "$fingerprint" ] || fail "the key of $repository is $found, not $fingerprint"
-}
-
 install_packages() {
-    local key=/usr/share/keyrings/cuda-build.asc list=/etc/apt/sources.list.d/cuda-build.list
-    apt-get update
-    apt-get install -y --no-install-recommends ca-certificates curl gnupg
-    curl --fail --silent --show-error --location --retry 3 --output "$key" "$repository/3bf863cc.pub"
-    trust_key "$key"
-    echo "deb [signed-by=$key] $repository/ /" > "$list"
-    apt-get update
+    install_tools gnupg
+    add_repository "$CUDA_REPOSITORY" "$CUDA_KEY_FILE" "$CUDA_FINGERPRINT"
     # shellcheck disable=SC2086  # a list of packages, separated by spaces
     apt-get install -y --no-install-recommends $CUDA_PACKAGES
-    # Repositories of an image outlive their keys, and then `apt-get update` in the image fails: none is left here.
-    rm "$list" "$key"
-    apt-get clean
-    rm -rf /var/lib/apt/lists/*
+    remove_repository
 }
 
 link() {

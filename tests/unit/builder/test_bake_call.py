@@ -28,7 +28,8 @@ from jetson_containers.engine.interface import Builder, RunResult
 from jetson_containers.images import labels
 from jetson_containers.plan.stage import StageKind
 from tests.fakes import CAPABILITIES
-from tests.unit.builder.test_run import GIB, Site, chain, failing, plan, results_of, stage, states
+from tests.unit.builder.helpers import GIB, Site, chain, plan, results_of, stage, states
+from tests.unit.builder.test_package_tests_of_runs import failing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

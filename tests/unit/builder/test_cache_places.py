@@ -9,7 +9,7 @@ import pytest
 from jetson_containers.builder import cache_places
 from jetson_containers.builder.graph import merge
 from jetson_containers.plan.stage import StageKind
-from tests.unit.builder.test_run import plan, stage
+from tests.unit.builder.helpers import plan, stage
 
 if TYPE_CHECKING:
     from pathlib import Path

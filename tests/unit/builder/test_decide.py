@@ -21,7 +21,7 @@ from jetson_containers.engine.interface import Builder
 from jetson_containers.images import labels
 from jetson_containers.plan.stage import StageKind, StageState
 from tests.fakes import CAPABILITIES, FakeEngine
-from tests.unit.builder.test_run import Site, chain, plan, stage
+from tests.unit.builder.helpers import Site, chain, plan, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

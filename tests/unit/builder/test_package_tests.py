@@ -12,15 +12,13 @@ from jetson_containers.builder import image_check, package_tests
 from jetson_containers.core.errors import PackageTestError
 from jetson_containers.engine.interface import RunResult
 from jetson_containers.platforms.detect import parse_target
-from tests.unit.builder.test_run import Site, chain, results_of, site
+from tests.unit.builder.helpers import Site, chain, results_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jetson_containers.plan.plan import BuildPlan
     from tests.fakes import RunCall
-
-__all__ = ["site"]  # a fixture
 
 ORIN = parse_target("r36.4.3")
 

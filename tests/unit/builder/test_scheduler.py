@@ -6,7 +6,7 @@ from jetson_containers.builder.graph import merge, priorities
 from jetson_containers.builder.resources import Resources
 from jetson_containers.builder.scheduler import Scheduler, loads
 from jetson_containers.plan.stage import StageKind
-from tests.unit.builder.test_run import GIB, plan, stage
+from tests.unit.builder.helpers import GIB, plan, stage
 
 COMPILE = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nARG MAX_JOBS\nRUN make -j$MAX_JOBS\n"
 MACHINE = Resources(cores=2, memory=16 * GIB, slots=2)

@@ -15,7 +15,7 @@ from jetson_containers.core.console import Console
 from jetson_containers.core.errors import RegistryError, UsageError
 from jetson_containers.plan.stage import StageState
 from jetson_containers.registry.types import ImageInfo, UnreachableError
-from tests.unit.builder.test_run import GIB, Site, chain, plan, stage
+from tests.unit.builder.helpers import GIB, Site, chain, plan, stage
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jetson_containers.core.console import Console
 from jetson_containers.core.errors import DoesNotFitError, UsageError
-from jetson_containers.llm import prepare
+from jetson_containers.llm import fit_check, prepare
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.decide import Goal
+from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.llm.fit.machine import board_named, of_board
+from jetson_containers.llm.fit.predict import FitVerdict
+from jetson_containers.llm.models import known
 from jetson_containers.llm.pipeline.steps import Pipeline
 from jetson_containers.llm.request import LlmRequest
-from jetson_containers.llm.runtimes.interface import ServeOptions
+from jetson_containers.llm.runtimes.interface import Job, ServeOptions, Target
 from jetson_containers.llm.runtimes.llama_cpp import QUANTIZATIONS, LlamaCpp
 from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
@@ -44,6 +50,26 @@ def test_prepare_refuses_what_does_not_fit_before_anything_starts(context: LlmCo
     assert "--quantization" in (caught.value.hint or "")
     assert "`--anyway` to continue" in (caught.value.hint or "")
     assert prepare.plan(replace(request, anyway=True), context).forecast is not None
+
+
+def test_forecast_of_the_post_s_largest_model_needs_swap_and_says_so() -> None:
+    """InternLM2-20B on an Orin NX 16 GB: refused without swap, which is named, and run with it as measured."""
+    config = known.config("InternLM2-20B")
+    assert config is not None
+    target = Target(platform=detect.parse_target("orin-nx-16gb,r35.4.1"), versions={"lmdeploy": "0.2.5"})
+    job = Job(
+        source="/data/m", name="internlm2-chat-20b", config=config, quantization="w4a16", target=target, context=4096
+    )
+    console = Console(out=io.StringIO(), err=io.StringIO())
+    board = board_named("orin-nx-16gb")
+    without = fit_check.forecast(job, "lmdeploy", of_board(board, l4t=35))
+    assert without is not None
+    with pytest.raises(DoesNotFitError, match=r"are missing; swap on a disk \(not ZRAM\) would be enough"):
+        fit_check.report(without, job, console, anyway=False)
+    swapped = fit_check.forecast(job, "lmdeploy", of_board(board, swap=8 * GIB, l4t=35))
+    assert swapped is not None
+    assert swapped.fit.verdict is FitVerdict.SWAP
+    fit_check.report(swapped, job, console, anyway=False)
 
 
 def test_plan_for_compile_refuses_a_runtime_that_compiles_nothing(context: LlmContext) -> None:

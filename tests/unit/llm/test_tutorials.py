@@ -16,10 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jetson_containers.cli.main import main
 from jetson_containers.launch import command
 from jetson_containers.launch.command import plan_run
 from jetson_containers.launch.options import parse
+from jetson_containers.llm import fit_check
+from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.llm.fit.machine import board_named, of_board
+from jetson_containers.llm.fit.predict import FitVerdict
+from jetson_containers.llm.models import known
 from jetson_containers.llm.run_hints import with_hints
+from jetson_containers.llm.runtimes.interface import Job, Target
 from jetson_containers.platforms import detect
 from tests.fakes import CAPABILITIES
 from tests.paths import ROOT_DIR, UNIT_DIR
@@ -71,7 +78,7 @@ COMMANDS = {
 
 def plan_with_hints(args: list[str], *given: Any, **options: Any) -> command.Launch:
     request = parse(args)
-    return with_hints(plan_run(request, *given, **options), request.line)
+    return with_hints(plan_run(request, *given, **options), request.line, given[0])
 
 
 def planned(tmp_path: Path, name: str, host: str) -> command.Launch:
@@ -293,3 +300,94 @@ def test_run_hints_name_a_failed_download_that_ln_hides(place: Path) -> None:
     assert "`ln` succeeds even if the download" in done.stderr
     assert "gated" in done.stderr
     assert not (place / "data" / LLAMA).exists()
+
+
+def rows_of(heading: str) -> list[list[str]]:
+    """The cells of the table below a heading of the page."""
+    part = PAGE.read_text(encoding="utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in part.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+BOARDS = [("orin-nx-16gb", 8), ("orin-nx-16gb", 0), ("xavier-nx-8gb", 8)]  # the columns, with the GiB of swap
+
+
+@pytest.mark.parametrize("row", rows_of("LMDeploy on Jetson"), ids=lambda row: row[0])
+def test_tutorial_models_of_the_post_are_judged_as_it_measured(row: list[str]) -> None:
+    """Every model of the post, by the post's name, on both boards: what the page says is what is predicted."""
+    name, context = row[0].strip("`"), int(row[1])
+    config = known.config(name)
+    assert config is not None
+    found = []
+    for board, swap in BOARDS:
+        platform = detect.parse_target(f"{board},r35.4.1")
+        target = Target(platform=platform, versions={"lmdeploy": "0.2.5"})
+        job = Job(source="/data/m", name=name, config=config, quantization="w4a16", target=target, context=context)
+        machine = of_board(board_named(board), swap=swap * GIB, l4t=35)
+        forecast = fit_check.forecast(job, "lmdeploy", machine)
+        assert forecast is not None
+        found.append(forecast.fit.verdict.value)
+        if forecast.fit.verdict is FitVerdict.NO and board == "orin-nx-16gb":
+            assert "swap on a disk (not ZRAM) would be enough" in forecast.fit.reason
+    assert found == row[2:]
+
+
+LLAMA_PAGE = rows_of("How Llama is quantized and run")
+PROGRAMS = {
+    "gptq": "gptq_quantize.py", "awq": "llmcompressor_quantize.py", "bitsandbytes": "bnb_quantize.py",
+    "exllama": "exllama_convert.py", "vllm": "vllm serve", "": "llama-quantize",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [row[1].strip("`") for row in LLAMA_PAGE if "llm " in row[1]])
+def test_tutorial_commands_for_llama_have_the_steps_they_stand_for(
+    command: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each command in place of the page's is understood, fits the board, and runs the program that does the work."""
+    words = shlex.split(command)
+    runtime = words[words.index("--runtime") + 1] if "--runtime" in words else ""
+    more = ["--target", "agx-orin-64gb,r36.4.3", "--offline", "--dry-run"]
+    assert main([*words[1:], *more]) == 0
+    printed = capfd.readouterr().out
+    assert PROGRAMS.get(runtime, PROGRAMS[""]) in printed
+    assert "Llama-2-7b-chat-hf" in printed
+
+
+def test_tutorial_page_has_every_line_of_the_page_on_llama() -> None:
+    """The page's lines stand in the table as they were written."""
+    written = " ".join(row[0] for row in LLAMA_PAGE)
+    for line in (
+        "pip install auto-gptq",
+        "pip install auto-awq",
+        "git clone https://github.com/ggerganov/llama.cpp.git",
+        "cd llama.cpp && make",
+        "python3 -m pip install -r requirements.txt",
+        "python3 convert.py llama-2-7b-4bit-gptq --outfile llama-2-7b-4bit-gptq.gguf --outtype q4_0",
+        './main -m llama-2-7b-4bit-gptq.gguf -p "The quick brown fox" -n 128',
+        "BaseQuantizeConfig(bits=4, group_size=128, desc_act=False)",
+        "ExLlama",
+        "vLLM",
+    ):
+        assert line in written, line
+
+
+KERNELS = [
+    ("xavier-nx-8gb,r35.4.1", BUILD, "`q4f16_ft` and `--use-flash-attn-mqa`: no kernels"),
+    ("xavier-nx-8gb,r35.4.1", BUILD.replace("q4f16_ft", "q4f16_1"), "`--use-flash-attn-mqa`: no kernels"),
+    ("xavier-nx-8gb,r35.4.1", BUILD.replace(" --use-flash-attn-mqa", ""), "`q4f16_ft`: no kernels"),
+    ("xavier-nx-8gb,r35.4.1", "python3 -m mlc_llm.build --quantization q4f16_1", ""),
+    ("orin-nx-16gb,r35.4.1", BUILD, ""),
+    ("x86_64,cpu", BUILD, ""),
+]
+
+
+@pytest.mark.parametrize(("target", "line", "expected"), KERNELS)
+def test_run_hints_name_kernels_that_the_gpu_lacks(tmp_path: Path, target: str, line: str, expected: str) -> None:
+    """A line that asks for kernels of compute capability 8 on an older GPU is warned of, whatever else it has."""
+    made = plan_with_hints(
+        ["dustynv/mlc:51fb0f4-builder-r35.4.1", *shlex.split(line)], detect.parse_target(target), CAPABILITIES,
+        settings_with(data=tmp_path / "data", cache=tmp_path), root=tmp_path, env={}, name="unique",
+    )  # fmt: skip
+    texts = [notice.text for notice in made.notices if "no kernels" in notice.text]
+    assert len(texts) == bool(expected)
+    assert all(text.startswith(expected) for text in texts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jetson_containers.core.errors import UnavailablePackageError
 from jetson_containers.recipes import catalog, shared
 from jetson_containers.dockerfile import inject
 from jetson_containers.platforms.platform import default_base_image
 from jetson_containers.platforms import detect
+from jetson_containers.platforms.cuda_repository import of_ubuntu, own
+from jetson_containers.platforms.overrides import rebase
 from jetson_containers.resolver import solve
 from tests.unit.packages.shipped import load
 from tests.paths import ROOT_DIR
@@ -146,19 +150,83 @@ def test_tensorrt_module_is_for_the_python_of_the_image(target: str, version: st
 # Scripts ------------------------------------------------------------------------------------------------------------
 
 
+def beside_its_shared_files(script: Path, folder: Path) -> Path:
+    """A copy of a script as a build finds it."""
+    for file in (script, TREE / "shared" / "cuda" / "nvidia.sh"):
+        shutil.copy(file, folder)
+    return folder / script.name
+
+
+# What stands in for curl, gpg and apt: a key with the fingerprint FOUND, and a note of what was called.
+KEY_TOOLS = {
+    "curl": 'echo "curl $*" >> "$LOG"; while [ "$1" != --output ]; do shift; done; echo key > "$2"',
+    "gpg": "printf 'pub:::::\\nfpr:::::::::%s:\\nsub::::\\nfpr:::::::::OTHER:\\n' \"$FOUND\"",
+    "apt-get": 'echo "apt-get $*" >> "$LOG"',
+}
+
+
+@pytest.mark.parametrize(("found", "status"), [("ABCD", 0), ("ABCE", 1)])
+def test_repository_is_added_with_the_key_of_the_recipe_only(tmp_path: Path, found: str, status: int) -> None:
+    """Another key than the recipe's ends the build before apt trusts it."""
+    for name, text in KEY_TOOLS.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    script = (TREE / "shared" / "cuda" / "nvidia.sh").read_text()
+    for place in ("/usr/share/keyrings", "/etc/apt/sources.list.d"):
+        script = script.replace(place, str(tmp_path))
+    done = subprocess.run(
+        ["bash", "-euc", f"{script}\nadd_repository ubuntu2404/x86_64 1234.pub ABCD"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "FOUND": found, "LOG": str(tmp_path / "log")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr
+    log = (tmp_path / "log").read_text()
+    assert "https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64/1234.pub" in log
+    assert ("apt-get update" in log) is (status == 0)
+    assert ("is ABCE, not ABCD" in done.stderr) is (status == 1)
+    assert (tmp_path / "cuda-build.list").exists() is (status == 0)
+
+
+@pytest.mark.parametrize("target", ["sbsa/debian 13", "x86_64,ubuntu26.04", "x86_64,cu126/debian 13"])
+@pytest.mark.parametrize("family", ["cuda", "cuda-runtime"])
+def test_cuda_is_refused_where_the_key_of_its_repository_is_not_known(target: str, family: str) -> None:
+    """The plan says so, before anything is built."""
+    name, _, distro = target.partition("/")
+    platform = detect.parse_target(name)
+    platform = rebase(platform, *distro.split(), "test") if distro else platform
+    with pytest.raises(UnavailablePackageError) as caught:
+        solve.solve(catalog.load([TREE], platform), [family])
+    assert "NVIDIA's apt repository" in "\n".join([caught.value.message, *caught.value.details])
+
+
+@pytest.mark.parametrize("target", [target for target in GPU_TARGETS if target != "x86_64-cu129"])
+@pytest.mark.parametrize(
+    ("family", "prefix"), [("cuda", "CUDA"), ("cuda-runtime", "CUDA"), ("tensorrt", "TENSORRT"), ("nccl", "NCCL")]
+)
+def test_repository_and_key_of_a_recipe_are_those_of_the_table(target: str, family: str, prefix: str) -> None:
+    """Whoever installs from NVIDIA's apt repositories names the repository and its key, and no recipe a key of its own."""
+    platform = detect.parse_target(target)
+    known = {(found.name, found.key_file, found.key) for found in (own(platform), of_ubuntu(platform))}
+    for package in available(target, family):
+        if f"{prefix}_REPOSITORY" in package.build_args:
+            names = (f"{prefix}_{part}" for part in ("REPOSITORY", "KEY_FILE", "FINGERPRINT"))
+            assert tuple(package.build_args[name] for name in names) in known
+            assert package.source.get("key", known_key := package.build_args[f"{prefix}_FINGERPRINT"]) == known_key
+
+
 @pytest.mark.parametrize(
     ("family", "prefix", "present"),
     [("cudnn", "CUDNN", "libcudnn.so.8.*"), ("tensorrt", "TENSORRT", "libnvinfer.so.*.*")],
 )
 @pytest.mark.parametrize(("provider", "status"), [("host", 0), ("base", 1)])
 def test_check_names_a_missing_library_and_goes_on(
-    family: str, prefix: str, present: str, provider: str, status: int
+    tmp_path: Path, family: str, prefix: str, present: str, provider: str, status: int
 ) -> None:
     """A library that is not there is named and does not end the script."""
     if list(Path("/usr/lib").glob(f"*-linux-gnu/{present}")):
         pytest.skip(f"this machine has {family}")
     done = subprocess.run(
-        ["bash", str(TREE / "cuda" / family / "install.sh")],
+        ["bash", str(beside_its_shared_files(TREE / "cuda" / family / "install.sh", tmp_path))],
         env={"PATH": os.environ["PATH"], f"{prefix}_VERSION": "8.2.1", f"{prefix}_PROVIDER": provider},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -28,11 +28,20 @@ PLATFORMS = {
     "debian": DEBIAN,
 }
 
+TRIXIE = platform(None, "12.8", Arch.X86_64, python="3.13", ubuntu="13", sm=(80,), distro="debian")
+
 # rule → the platforms it holds on
 TABLE = {
     "": "nano xavier orin thor server pc pc-cpu debian",
     # L4T; a platform without it is newer than every release
     ">=r36": "orin thor server pc pc-cpu debian",
+    # distributions
+    "debian": "debian",
+    "!=debian": "nano xavier orin thor server pc pc-cpu",
+    "ubuntu": "nano xavier orin thor server pc pc-cpu",
+    # apt repositories of NVIDIA
+    "cuda-repository": "nano xavier orin thor server pc pc-cpu debian",
+    "!=ubuntu-cuda-repository": "",
     ">=36": "orin thor server pc pc-cpu debian",
     ">=32.6": "nano xavier orin thor server pc pc-cpu debian",
     ">=34.1.0": "xavier orin thor server pc pc-cpu debian",
@@ -147,6 +156,12 @@ def test_rule_check_has_a_reason(rule: str, where: str) -> None:
         ("sbsa", ORIN, "the architecture tegra does not satisfy `sbsa`"),
         (">=sm90", ORIN, "SM 87 does not satisfy `>=sm90`"),
         ("!=sm87", ORIN, "it has no code for sm_87, and this platform has SM 87 (`!=sm87`)"),
+        ("cuda-repository", ORIN, "NVIDIA's apt repository ubuntu2204/arm64 satisfies `cuda-repository`"),
+        (
+            "cuda-repository",
+            TRIXIE,
+            "NVIDIA's apt repository debian13/x86_64 has no CUDA before 13.1 (`cuda-repository`)",
+        ),
         (">=sm90", PC_CPU, "this platform has no GPU architecture, which does not satisfy `>=sm90`"),
         ("", ORIN, "nothing is required"),
     ],

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 OLD_HELP = ("python3", "-m", "mlc_llm.build", "--help")
 NEW_HELP = ("mlc_llm", "--help")
 OLDEST_L4T = 35
+OLDEST_CUTLASS = 80  # compute capability ×10 that the kernels of q4f16_ft and FlashAttention are written for
 OLDEST_CUDA = Version("12.6")  # outside L4T: for 36.2 and 36.3 there are images of 2024 with CUDA 12.2
 OLDEST_PYTHON = Version("3.10")  # of the image without CUDA
 # Commits that images are tagged with: before the old interface went (20efccb7, March 2024).
@@ -78,7 +79,7 @@ class Mlc:
         api = api_of(target)
         names = tuple(_schemes(api))
         # what the tutorial uses; its kernels are not for Xavier, and later versions made q4f16_1 as fast
-        first = "q4f16_ft" if api is Api.OLD and _newest_sm(target.platform) >= 80 else names[0]
+        first = "q4f16_ft" if api is Api.OLD and newest_sm(target.platform) >= 80 else names[0]
         return (first, *(name for name in names if name != first))
 
     def check(self, job: Job) -> JobVerdict:
@@ -120,7 +121,7 @@ class Mlc:
 
     def steps(self, job: Job) -> tuple[Step, ...]:
         """List the steps of the interface that the image has."""
-        sm = _newest_sm(job.target.platform)
+        sm = newest_sm(job.target.platform)
         if api_of(job.target) is Api.OLD:
             return mlc_chat.steps(job, self._mode(job), sm)
         return mlc_llm.steps(job, self._mode(job), sm)
@@ -201,7 +202,7 @@ def _no_image(platform: Platform) -> str:
     return ""
 
 
-def _newest_sm(platform: Platform) -> int:
+def newest_sm(platform: Platform) -> int:
     """The compute capability ×10 of the device: the chip's where it is known, else the newest images are built for."""
     if platform.soc:
         return tables.soc_sm(platform.soc)
@@ -266,7 +267,7 @@ def _judge_scheme(job: Job, place: DeviceTarget, default: str) -> JobVerdict | N
         nearest = nearest if possible else default
         return refuse(f"this version of MLC has no quantization `{asked}`", f"--quantization {nearest}")
     scheme = schemes[asked]
-    sm = _newest_sm(job.target.platform)
+    sm = newest_sm(job.target.platform)
     if scheme.sm and place.name != "cuda":
         return refuse(f"`{asked}` has kernels for CUDA only, not for {place.name}", "--quantization q4f16_1")
     if scheme.sm > sm:
@@ -341,7 +342,7 @@ def _judge_kind(job: Job, scheme: _Scheme, config: ModelConfig) -> JobVerdict | 
     reason = f"MLC does not quantize the architecture `{config.model_type}` to `{scheme.name}`"
     if scheme.checkpoint:
         return refuse(f"{reason}, only {tables.listing(limits.having(api.value, scheme.name))}", _takeover(job))
-    sm = _newest_sm(job.target.platform)
+    sm = newest_sm(job.target.platform)
     possible = [
         each
         for each in _schemes(api).values()

@@ -347,3 +347,20 @@ def test_config_of_a_bert_is_an_encoder() -> None:
          "vocab_size": 30522, "intermediate_size": 1536, "max_position_embeddings": 512}
     )  # fmt: skip
     assert parameters(read) == 6 * (4 * 384**2 + 2 * 384 * 1536) + (30522 + 512) * 384 + 384**2
+
+
+def test_layers_have_what_is_stated_of_each() -> None:
+    """Widths of heads that are stated of single layers, or of a kind of them, count there; a class assumes some."""
+    text = {
+        "model_type": "gemma4_text", "hidden_size": 1024, "intermediate_size": 2048, "num_attention_heads": 4,
+        "head_dim": 256, "num_hidden_layers": 12, "num_key_value_heads": 2, "vocab_size": 5000,
+        "hidden_size_per_layer_input": 0,
+    }  # fmt: skip
+    plain = from_hf({"model_type": "gemma4", "text_config": text})
+    wide = {"head_dim": 512, "num_key_value_heads": 1}
+    for every in ({"5": wide, "11": wide}, {"full_attention": wide}):
+        read = from_hf({"model_type": "gemma4", "text_config": {**text, "per_layer_config": every}})
+        assert read.unread == ()
+        assert linear_weights(plain) - linear_weights(read) == 2 * 2 * 1024 * 512  # one key head less in two layers
+        assert [block.cache for block in read.blocks] == [2 * 2 * 256, 2 * 512]
+    assert [block.cache for block in plain.blocks] == [2 * 2 * 256, 2 * 2 * 512]

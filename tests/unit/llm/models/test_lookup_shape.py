@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.models import known, lookup
 from jetson_containers.llm.models.config import from_hf
 from tests.paths import UNIT_DIR
@@ -24,6 +25,25 @@ LLAMA = known.configs()["meta-llama/Llama-2-7b-chat-hf"]
 
 def no_hub(reference: str) -> ModelConfig:
     raise AssertionError(f"{reference}: the hub was asked")
+
+
+@pytest.mark.parametrize(
+    ("called", "model_type", "layers"),
+    [("InternLM-7B", "internlm", 32), ("internlm2-20b", "internlm2", 48), ("InternLM2-1.8B", "internlm2", 24)],
+)
+def test_find_shape_knows_what_the_post_calls_its_models(called: str, model_type: str, layers: int) -> None:
+    """The names in the table of the post on LMDeploy stand for the chat models that it measured."""
+    found = lookup.find_shape(called, no_hub)
+    assert found.config.model_type == model_type
+    assert found.config.layers == layers
+    assert "chat" in found.name
+
+
+def test_known_names_of_documents_are_of_models_that_the_table_has() -> None:
+    """Each name of a document is of one model in the table, and none of the table's own names."""
+    names = load_facts("model_names")
+    assert set(names.values()) <= known.configs().keys()
+    assert not {name.lower() for name in names} & {model.lower().rpartition("/")[2] for model in known.configs()}
 
 
 @pytest.mark.parametrize("name", ["meta-llama/Llama-2-7b-chat-hf", "Llama-2-7b-chat-hf", "llama-2-7B-chat-HF"])

@@ -7,6 +7,9 @@ from dataclasses import replace
 import pytest
 
 from jetson_containers.core.facts import load_facts
+from jetson_containers.llm.fit.machine import board_named
+from jetson_containers.llm.fit.predict import predict
+from jetson_containers.llm.models import known
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.runtimes import limits, support
 from jetson_containers.llm.runtimes.interface import Job, Target
@@ -112,3 +115,22 @@ def test_support_knows_every_interface_that_is_listed() -> None:
     assert limits.families("mlc", limits.interfaces("mlc")[0]) <= everything
     assert {"llama", "baichuan", "qwen3_5"} <= everything
     assert limits.ANY not in everything
+
+
+@pytest.mark.parametrize(("method", "usual"), [("mxfp4", "MXFP4_MOE"), ("gptq", "Q4_K_M"), ("", "Q4_K_M")])
+def test_support_keeps_the_format_of_a_checkpoint_by_default(method: str, usual: str) -> None:
+    """llama.cpp keeps experts that are stored in mxfp4 as they are, unless told otherwise."""
+    sparse = {**SHAPE, "model_type": "gpt_oss", "num_local_experts": 8, "num_experts_per_tok": 2, "head_dim": 64}
+    made = {"quantization_config": {"quant_method": method, "bits": 4}} if method else {}
+    config = from_hf({**sparse, **made})
+    told = predict(config, runtime="llama_cpp", board=board_named("orin-nx-16gb"))
+    assert told.quantization == usual
+    assert (support.kept("llama_cpp", config), support.kept("vllm", config)) == (usual if method == "mxfp4" else "", "")
+
+
+def test_support_of_the_original_mxfp4_checkpoint_fits_where_its_file_does() -> None:
+    """The usual file of a 20B model of experts in mxfp4 runs on 16 GB."""
+    config = known.config("gpt-oss-20b")
+    assert config is not None
+    told = predict(config, runtime="llama_cpp", board=board_named("orin-nx-16gb"), context=4096)
+    assert (told.quantization, told.fits, told.weights_bytes / 1e9) == ("MXFP4_MOE", True, pytest.approx(12.1, abs=0.2))

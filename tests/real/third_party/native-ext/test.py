@@ -1,0 +1,3 @@
+import native_ext
+
+assert native_ext.answer() == 42

@@ -1,0 +1,44 @@
+"""Machines: memory and power modes."""
+
+from __future__ import annotations
+
+import pytest
+
+from jetson_containers.core.errors import UsageError
+from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.llm.fit.machine import board_named
+from tests.unit.llm.fit.helpers import board
+
+
+def test_machine_without_a_published_memtotal_is_estimated_with_a_note() -> None:
+    """Boards without a published MemTotal are estimated and say so."""
+    assert board("orin-nx-16gb", mode="MAXN").notes == ()
+    estimated = board("agx-orin-32gb")
+    assert estimated.memory == int(32 * GIB * 0.91)
+    assert "estimated" in estimated.notes[0]
+
+
+def test_machine_that_starts_with_less_power_has_a_note() -> None:
+    """A board that starts with less power says so."""
+    assert "starts in the mode 15W" in board("orin-nx-16gb").notes[0]
+    assert board("agx-thor").notes == ()
+
+
+def test_machine_power_mode_changes_clock_and_bandwidth() -> None:
+    """Power modes change clock and bandwidth."""
+    assert board("orin-nano-8gb").bandwidth == 68e9
+    assert board("orin-nano-8gb", mode="25W").bandwidth == 102e9
+    assert board("orin-nx-16gb", mode="15W").sm_hz == 4 * 612e6
+    slow, full = board("agx-orin-64gb", mode="15W").bandwidth, board("agx-orin-64gb").bandwidth
+    assert slow is not None
+    assert full is not None
+    assert slow / full == pytest.approx(2 / 3, abs=0.001)
+    with pytest.raises(UsageError, match="unknown power mode `9W`"):
+        board("orin-nx-16gb", mode="9W")
+
+
+def test_machine_of_an_unknown_board_gets_a_suggestion() -> None:
+    """A board that does not exist gets a suggestion."""
+    with pytest.raises(UsageError, match="unknown board `orin-nx-16`") as error:
+        board_named("orin-nx-16")
+    assert "orin-nx-16gb" in (error.value.hint or "")
