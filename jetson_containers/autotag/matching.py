@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jetson_containers.images.name import ImageName
 
 _UNFINISHED = {
-    labels.STAGE: "it is a link of a build chain",
+    labels.STAGE: "it is an intermediate build stage",
     labels.ARTIFACT: "it is only the compiled part of a package",
 }
 
@@ -38,7 +38,7 @@ def unmet(
 
 
 def _lacks(candidate: ImageCandidate, wanted: Wanted, contents: Names | None) -> tuple[str, str] | None:
-    named = candidate.bears(wanted)
+    named = candidate.has_name(wanted)
     if wanted.digest and wanted.digest != candidate.digest:
         return "digest", f"its digest is {candidate.digest or 'not known'}, not {wanted.digest}"
     if named and wanted.tag and wanted.fits(candidate.name.tag or ""):
@@ -54,7 +54,7 @@ def _lacks(candidate: ImageCandidate, wanted: Wanted, contents: Names | None) ->
         return _unlabeled(candidate, wanted)
     if contents and not wanted.tag and any(wanted.names_family(name) for name in contents(candidate.name.name)):
         return None
-    return "contents", f"it has no label that says what it holds, so nothing says that it holds {wanted.text}"
+    return "contents", f"it has no label of its contents, so it is not known to hold {wanted.text}"
 
 
 def _unlabeled(candidate: ImageCandidate, wanted: Wanted) -> tuple[str, str] | None:
@@ -64,7 +64,7 @@ def _unlabeled(candidate: ImageCandidate, wanted: Wanted) -> tuple[str, str] | N
 
 
 def extra_packages(candidate: ImageCandidate, request: Sequence[Wanted]) -> int:
-    """How many packages an image holds that nobody asked for; 0 when its contents are not known."""
+    """How many packages an image holds that were not requested; 0 when its contents are not known."""
     return sum(
         not any(wanted.names_family(item.partition(":")[0]) for wanted in request) for item in candidate.facts.packages
     )

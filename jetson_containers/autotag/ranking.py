@@ -1,6 +1,6 @@
 """Candidates → verdicts → a ranking: which images answer a request here, which do not, and why.
 
-Within a source, images that bear the requested name come before others that merely hold the package, then
+Within a source, images with the requested name come before others that merely hold the package, then
 `rank_key` decides, then the order of the registries.
 """
 
@@ -132,7 +132,7 @@ def sort_key(
     Versions of different families do not compare: among images that only hold the package, the one with the least
     besides it comes first.
     """
-    named = any(candidate.bears(one) for one in wanted)
+    named = any(candidate.has_name(one) for one in wanted)
     extra = extra_packages(candidate, wanted)
     merit = rank_key(
         replace(candidate.facts, reference=""), host, native=native
@@ -241,7 +241,7 @@ def _padded(version: Version) -> tuple[int, ...]:
 def _newest_first(version: str | None) -> tuple[object, ...]:
     """Build numbers (`b5283`), then numbered versions, both newest first; then hashes and words; then nothing.
 
-    Numbering that cannot be compared is told apart by the date of the push.
+    Versions that cannot be compared are ordered by the date of the push.
     """
     if version is None:
         return (3,)

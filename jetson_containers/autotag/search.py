@@ -119,7 +119,7 @@ def choose(
 def parse(request: Sequence[str], aliases: Names | None = None) -> tuple[Wanted, ...]:
     """Read a request, with further names of each package. Raises UsageError when it is empty or wrong."""
     if not request:
-        raise UsageError("no package was named", hint="`autotag llama_cpp`")
+        raise UsageError("no package given", hint="`autotag llama_cpp`")
     return tuple(Wanted.parse(text, aliases) for text in request)
 
 
@@ -159,7 +159,7 @@ def find(
 class ImageSearch:
     """The sources of one request, each asked only when its turn comes.
 
-    Aliases are tried when nothing at all bears the name itself: knowing them means reading every recipe, which a
+    Aliases are tried when nothing at all has the name itself: knowing them means reading every recipe, which a
     request that has an answer need not wait for.
     """
 
@@ -270,7 +270,7 @@ def pinned(candidate: ImageCandidate, console: Console) -> str:
         return f"{candidate.reference.partition('@')[0]}@{candidate.digest}"
     if candidate.image_id:
         console.warning(
-            f"{candidate.reference} has no digest, since no registry has it; its id holds on this machine only",
+            f"{candidate.reference} has no digest, since no registry has it; its ID is valid on this machine only",
             hint=command("jetson-containers", "push", candidate.reference),
         )
         return candidate.image_id
@@ -286,10 +286,10 @@ def summary(host: Platform) -> str:
 
 
 def refusal(choice: ImageChoice) -> JetsonError:
-    """The error for a request without an answer. When nobody could be asked, that is the error instead."""
+    """The error for a request without an answer. When no source could be asked, that is the error instead."""
     names = " ".join(choice.request)
     if choice.image:
-        message = f"{choice.image} fits and was not wanted, and nothing was built"
+        message = f"{choice.image} fits but was declined, and nothing was built"
     elif not choice.candidates:
         for problem in choice.problems:
             if isinstance(problem, RegistryError):
@@ -301,7 +301,7 @@ def refusal(choice: ImageChoice) -> JetsonError:
         message,
         details=[*refusals(choice.candidates), *(problem.message for problem in choice.problems)],
         hint=_engine_first(choice)
-        or f"{command('./build.sh', *choice.request)} makes one, and so does "
+        or f"build one with {command('./build.sh', *choice.request)}, or run "
         f"{command('./autotag', '-y', *choice.request)}",
     )
 
@@ -333,7 +333,7 @@ def refusals(judged: Iterable[Judged]) -> list[str]:
 
 
 def explain(choice: ImageChoice, console: Console) -> None:
-    """Show every candidate with its verdict, as talk: stdout is for the one line."""
+    """Show every candidate with its verdict on stderr: stdout is for the one line."""
     rows = [
         (
             str(entry.rank or "-"),

@@ -101,7 +101,7 @@ class RegistrySource:
     ) -> TagListing:
         """Read the labels where they may matter: of images that may run here and whose name does not say all.
 
-        Docker Hub counts reading a manifest as a pull, and tells date, size and architecture by itself; there, only
+        Docker Hub counts reading a manifest as a pull, and gives date, size and architecture itself; there, only
         a request for several packages needs labels.
         """
         if listing.repository.host == DOCKER_HUB and len(request) == 1:

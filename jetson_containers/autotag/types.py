@@ -79,7 +79,7 @@ class Wanted:
         return (image.registry or DOCKER_HUB, image.namespace) == (self.registry or DOCKER_HUB, self.namespace)
 
     def names_image(self, image: ImageName) -> bool:
-        """Whether an image bears the name (whatever its tag)."""
+        """Whether an image has the name, with any tag."""
         return any(fnmatchcase(image.name, name) for name in self.names) and self.in_place(image)
 
     def names_family(self, family: str) -> bool:
@@ -112,7 +112,7 @@ class ImageCandidate:
         """What `docker run` takes."""
         return self.facts.reference
 
-    def bears(self, wanted: Wanted) -> bool:
+    def has_name(self, wanted: Wanted) -> bool:
         """Whether this is an image of what was asked for, by its name or by the table of others' images."""
         known = bool(self.family) and wanted.names_family(self.family) and wanted.in_place(self.name)
         return known or wanted.names_image(self.name)
@@ -123,7 +123,7 @@ class SourceFindings:
     """What a source reports: images, and what the user should know of how they were found."""
 
     candidates: tuple[ImageCandidate, ...] = ()
-    notices: tuple[str, ...] = ()  # said to everybody
+    notices: tuple[str, ...] = ()  # always shown
     notes: tuple[str, ...] = ()  # said with --verbose
     problems: tuple[JetsonError, ...] = ()  # parts that could not be asked
 

@@ -54,7 +54,7 @@ def ensure(
     """Have a base image in the local store. `base` is the user's `--base`.
 
     `allow_install` lets root install the package tool with apt, which is said aloud. Raises NotReadyError when
-    there is no image and none can be made, RegistryError for a `--base` that cannot be had.
+    there is no image and none can be made, RegistryError for a `--base` that cannot be pulled.
     """
     chosen = base or settings["base"]
     if chosen:
@@ -119,7 +119,9 @@ def _made_before(platform: Platform, engine: Engine, console: Console, root: Pat
         image = engine.image(reference)
         if image is None or image.labels.get(labels.ROLE) != labels.BASE or image.architecture != _arch(platform):
             continue
-        console.detail(f"base image: {reference}, made here earlier (docker rmi it to ask the registry again)")
+        console.detail(
+            f"base image: {reference}, made here earlier (remove it with docker rmi to ask the registry again)"
+        )
         return _as_made(reference, image, platform, distro, version)
     return None
 
@@ -136,7 +138,7 @@ def _pulled(platform: Platform, engine: Engine, console: Console, settings: Sett
             reference, console.detail, platform=platform.docker_platform, timeout=float(settings["stop_timeout"])
         )
     except RegistryError as error:
-        console.warning(f"the base image `{reference}` cannot be had: {error.message}")
+        console.warning(f"cannot get the base image `{reference}`: {error.message}")
         return None
     return _local_default(platform, engine)
 
@@ -183,7 +185,7 @@ def _build(
         free = files.directory_space(work)
         if free is not None and free < MAKING_NEEDS:
             raise DiskSpaceError(
-                f"making a base image takes {human_bytes(MAKING_NEEDS)} below `{work.parent}`,"
+                f"making a base image needs {human_bytes(MAKING_NEEDS)} below `{work.parent}`,"
                 f" {human_bytes(free)} are free",
                 hint="set TMPDIR to a directory on a larger disk",
             )
@@ -242,7 +244,7 @@ def _platform_of(image: LocalImage, reference: str, platform: Platform, engine: 
         )
         release = parse_os_release(ended.output) if ended.exit_code == 0 else {}
     except NotReadyError as error:
-        console.detail(f"{reference} cannot be run to learn its distribution: {error.message}")
+        console.detail(f"{reference} cannot be run to find its distribution: {error.message}")
     distro, version = release.get("ID", ""), release.get("VERSION_ID", "")
     if (distro, version) == (platform.distro, platform.distro_version):
         return platform
@@ -250,7 +252,7 @@ def _platform_of(image: LocalImage, reference: str, platform: Platform, engine: 
         return rebase(platform, distro, version, f"of {reference}")
     except TargetError:
         console.warning(
-            f"{reference} does not say which distribution it is; taken for {platform.distro} {platform.distro_version}"
+            f"{reference} does not say which distribution it is; assuming {platform.distro} {platform.distro_version}"
         )
         return platform
 

@@ -1,4 +1,4 @@
-"""The loop that keeps stages running: starts what may start, takes in what ended, stops everything when told to."""
+"""The loop of a run: starts stages that are ready, records those that ended, and stops all on request."""
 
 from __future__ import annotations
 

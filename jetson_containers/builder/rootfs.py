@@ -150,7 +150,7 @@ def mmdebstrap_argv(tool: str, rootfs: Rootfs, sources: Path, target: Path) -> l
 
 
 def debootstrap_argv(tool: str, rootfs: Rootfs, directory: Path) -> list[str]:
-    """The argv that fills `directory`; root only. What it mounts there stays in a namespace that goes with it."""
+    """The argv that fills `directory`; root only. What it mounts there stays in a namespace that ends with it."""
     main = next(source for source in rootfs.sources if source.suite == rootfs.suite)
     argv = ["unshare", "--mount", tool, "--variant=minbase", f"--arch={rootfs.arch}"]
     argv += [f"--keyring={main.keyring}"] if main.keyring else []
@@ -202,7 +202,7 @@ def _runner(
         if ended.exit_code != 0:
             raise StepError(
                 f"making a base image failed: `{Path(argv[0]).name}` ended with exit code {ended.exit_code}",
-                hint="are the package sources of this machine reachable? sudo apt-get update tells",
+                hint="check that this machine's package sources are reachable: sudo apt-get update",
                 details=ended.output.splitlines()[-12:],
             )
 

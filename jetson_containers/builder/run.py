@@ -219,7 +219,9 @@ class _Run:
     def _announce(self, todo: Mapping[str, None], shown: progress.BuildProgress) -> None:
         asked = ", ".join(dict.fromkeys(" ".join(plan.request) for plan in self.plans))
         there = len(self.graph.nodes) - len(todo)
-        shown.say(f"{asked}: {len(todo)} stages to do, {there} there already; logs: {self.log_dir}")
+        shown.say(
+            f"{asked}: {len(todo)} stage{'s' if len(todo) != 1 else ''} to build, {there} ready; logs: {self.log_dir}"
+        )
         if self.options.rebuild and not self.options.no_cache:
             shown.say("--rebuild: unchanged commands come from the engine's layer cache; --no-cache runs them again")
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and TERM while stages run: told to the main loop instead of breaking into it anywhere."""
+"""Ctrl-C and TERM while stages run: passed to the main loop instead of interrupting it anywhere."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One stage from start to end: reuse or build its image, run its tests, and write down the result.
 
-A stage counts as done when an image bears its key and its tests are recorded as they should be. The engine gives an
+A stage counts as done when an image has its key and its tests are recorded as they should be. The engine gives an
 image its name and labels only when a build has succeeded, and the tests label begins as `pending`; so whatever is
 interrupted, at any moment, is either not there or known to be untested.
 """
@@ -78,7 +78,7 @@ class StageOutcome:
 
 
 def installs_wheels(dockerfile: str, context: Path, shared: Iterable[Path] = ()) -> bool:
-    """Whether a stage may want the wheelhouse: it, or a small file beside it or shared with it, speaks of pip or uv.
+    """Whether a stage may want the wheelhouse: it, or a small file beside it or shared with it, mentions pip or uv.
 
     A wheelhouse travels with the context of every stage that mounts it, and some hold gigabytes.
     """

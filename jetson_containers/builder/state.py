@@ -56,7 +56,7 @@ class BuildState:
     ) -> Iterator[None]:
         """Hold `name` against every other thread and process of this machine.
 
-        The kernel lets go of it when its holder dies. `on_wait` is told once, with the holder's process id as text,
+        The kernel releases it when its holder dies. `on_wait` is called once, with the holder's process id as text,
         when somebody else has it. Raises InterruptedByUserError when `cancelled` is set while waiting.
         """
         with self._open(name) as file:

@@ -28,7 +28,7 @@ def show(console: Console, report: BuildReport, finals: Mapping[str, Final], env
         console.info("")
     for final in finals.values():
         size = f" ({human_bytes(final.size)})" if final.size is not None else ""
-        console.ok(f"{final.image}{size}{'' if final.fresh else ', as it was'}")
+        console.ok(f"{final.image}{size}{'' if final.fresh else ', unchanged'}")
     for reference in report.pushed:
         console.ok(f"pushed {reference}")
     console.info(f"{human_seconds(report.seconds)} in all; logs: {report.log_dir}")
@@ -78,7 +78,7 @@ def _hint(failure: StageFailure, engine_hint: str | None, options: BuildOptions)
 
 
 def again(options: BuildOptions, resumes: str) -> str:
-    """Say what the same command does next: it goes on, unless it is told to build everything anew."""
+    """Say what the same command does next: it resumes, unless its options rebuild everything."""
     command = f"`{options.command}`" if options.command else "the same command again"
     if options.no_cache:
         return f"{command} starts at the first stage again, because of --no-cache"

@@ -1,6 +1,7 @@
-"""Long options may be cut short as long as one option alone begins so: `--list` is `--list-packages`, as upstream's.
+"""Forms of long options: cut short as long as one option alone begins so, and switches with a value.
 
-Not in `run`, whose options are docker's.
+`--list` is `--list-packages`, as upstream's; `--buildkit=true` is `--buildkit`, `--buildkit=off` is `--no-buildkit`,
+as its variables say it. Not in `run`, whose options are docker's.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import click
+
+_ON, _OFF = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
 
 class _Abbreviated(dict[str, Any]):
@@ -36,6 +39,38 @@ class _Abbreviating:
         parser = super().make_parser(ctx)  # type: ignore[misc]
         parser._long_opt = _Abbreviated(parser._long_opt)  # noqa: SLF001 - click has no other place for it
         return parser
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, with switches that have a value spelled as click knows them."""
+        known = _Abbreviated({name: option for option in _options(self, ctx) for name in _names(option)})
+        end = args.index("--") if "--" in args else len(args)
+        before = [word for given in args[:end] for word in _spelled(given, known, ctx)]
+        parsed: list[str] = super().parse_args(ctx, [*before, *args[end:]])  # type: ignore[misc]
+        return parsed
+
+
+def _options(command: Any, ctx: click.Context) -> list[click.Option]:
+    return [each for each in command.get_params(ctx) if isinstance(each, click.Option)]
+
+
+def _names(option: click.Option) -> tuple[str, ...]:
+    return tuple(name for name in (*option.opts, *option.secondary_opts) if name.startswith("--"))
+
+
+def _spelled(given: str, known: _Abbreviated, ctx: click.Context) -> tuple[str, ...]:
+    """The words that a word means: `--buildkit=true` is `--buildkit`; a switch that is off by itself is left out."""
+    name, equals, value = given.partition("=")
+    if not equals or not name.startswith("--") or name not in known:
+        return (given,)
+    option = known[name]
+    if not option.is_flag or option.count:
+        return (given,)
+    if value.lower() in _ON:
+        return (name,)
+    if value.lower() not in _OFF:
+        raise click.BadParameter(f"`{value}` is neither true nor false", ctx=ctx, param=option)
+    negated = name.replace("--no-", "--", 1) if name.startswith("--no-") else name.replace("--", "--no-", 1)
+    return (negated,) if negated in dict.keys(known) else ()
 
 
 class AbbreviatingCommand(_Abbreviating, click.Command):

@@ -55,7 +55,7 @@ class App:
 
     @functools.cached_property
     def console(self) -> Console:
-        """Results on stdout, talk on stderr."""
+        """Results on stdout, messages on stderr."""
         return Console(level=self.level, as_json=bool(self.options.get("as_json")))
 
     @functools.cached_property
@@ -74,7 +74,7 @@ class App:
 
         if unknown := unread_variables.unknown_settings(loaded.env):
             self.console.warning(
-                f"no setting is called so: {', '.join(f'${name}' for name in unknown)}",
+                f"unknown settings: {', '.join(f'${name}' for name in unknown)}",
                 unread_variables.unknown_settings_hint(unknown),
             )
 
@@ -137,7 +137,7 @@ def global_options(function: F) -> F:
     options = (
         click.option("--target", metavar="TARGET", help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
-        click.option("--offline", is_flag=True, help="Use nothing but this machine."),
+        click.option("--offline", is_flag=True, help="Do not use the network."),
         click.option("--packages", "tree", metavar="DIR", help="Use DIR instead of the built-in package tree."),
         click.option(
             "--package-dirs",
@@ -150,12 +150,12 @@ def global_options(function: F) -> F:
             metavar="DIR|REF",
             help="Also read upstream's packages: from a checkout, or a branch, tag or commit that is fetched.",
         ),
-        click.option("-q", "--quiet", is_flag=True, help="Only results, warnings and errors."),
-        click.option("-v", "--verbose", "--debug", "verbose", is_flag=True, help="Also say how things were decided."),
+        click.option("-q", "--quiet", is_flag=True, help="Print only results, warnings and errors."),
+        click.option("-v", "--verbose", "--debug", "verbose", is_flag=True, help="Show decisions in detail."),
         click.option(
             "--log-level",
             type=click.Choice(list(_LEVELS), case_sensitive=False),
-            help="How much is said: debug is --verbose; warning, error and critical are --quiet.",
+            help="Verbosity: debug is --verbose; warning, error and critical are --quiet.",
         ),
     )
     for option in reversed(options):

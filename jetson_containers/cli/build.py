@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import shlex
 import sys
 from dataclasses import dataclass, fields, replace
@@ -59,6 +60,7 @@ class BuildArguments:
     show_packages: bool
     ccache: bool | None
     ccache_options: str
+    log_options: str
 
     @classmethod
     def defaults(cls, packages: tuple[str, ...], app: App) -> BuildArguments:
@@ -83,7 +85,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--keep-going",
         "keep_going",
         is_flag=True,
-        help="Go on after a failure; still exits 1.",
+        help="Continue after a failure; still exits 1.",
     ),
     list_option("--skip-tests", help="Package patterns, `intermediate` or `all`."),
     list_option("--test-only", help="Test only these packages."),
@@ -92,7 +94,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         type=click.Choice(["all", "once", "warn", "none"]),
         default="once",
         show_default=True,
-        help="all: again even if recorded; once: per content key; warn: failures do not stop; none.",
+        help="all: even if recorded; once: per content key; warn: failures do not stop the build; none.",
     ),
     click.option(
         "--dry-run", "--simulate", "dry_run", is_flag=True, help="Print the plan, write nothing, build nothing."
@@ -103,20 +105,22 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--rebuild",
         is_flag=True,
-        help="Make every stage again; unchanged commands come from the engine's layer cache.",
+        help="Rebuild every stage; unchanged commands come from the engine's layer cache.",
     ),
-    click.option("--no-cache", is_flag=True, help="Make every stage again, without the engine's layer cache."),
+    click.option("--no-cache", is_flag=True, help="Rebuild every stage without the engine's layer cache."),
     click.option(
         "--jobs",
         type=click.IntRange(min=0),
         default=0,
-        help="Stages at a time; 0: as memory and cores allow.",
+        help="Stages built at the same time; 0: as memory and cores allow.",
     ),
     click.option(
         "--engine", type=click.Choice(["auto", "bake", "buildx", "buildkit", "legacy"]), help="Builder to use."
     ),
     click.option("--buildkit/--no-buildkit", "buildkit", default=None, help="Use BuildKit, or do not."),
-    click.option("--buildkit-device", default="", help="Accepted; recipes need no GPU while building."),
+    click.option(
+        "--buildkit-device", default="", help="Ignored (kept for compatibility): recipes need no GPU while building."
+    ),
     click.option(
         "--progress",
         "--buildkit-progress",
@@ -126,14 +130,14 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="How progress is shown.",
     ),
     click.option(
-        "--cache-from", "--buildkit-cache-from", "cache_from", multiple=True, help="As docker's; see --cache-to."
+        "--cache-from", "--buildkit-cache-from", "cache_from", multiple=True, help="As in docker build; see --cache-to."
     ),
     click.option(
         "--cache-to",
         "--buildkit-cache-to",
         "cache_to",
         multiple=True,
-        help="As docker's; each stage has a tag or folder of its own there.",
+        help="As in docker build; each stage has a tag or folder of its own there.",
     ),
     click.option("--use-proxy", is_flag=True, help="Give the proxy variables to the build (not the image)."),
     click.option("--ca-bundle", type=click.Path(), help="Certificates to trust during the build only."),
@@ -143,10 +147,15 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--ccache/--no-ccache",
         "ccache",
         default=None,
-        help="Accepted; nothing here is compiled through ccache.",
+        help="Ignored (kept for compatibility): nothing here is compiled through ccache.",
     ),
+    click.option("--log-colors", "--log-status", "log_options", default="", hidden=True),
     click.option("--ccache-dir", "--ccache-maxsize", "ccache_options", default="", hidden=True),
-    click.option("--no-github-api", is_flag=True, help="Accepted; our scan and builds never call that API."),
+    click.option(
+        "--no-github-api",
+        is_flag=True,
+        help="Ignored (kept for compatibility): our scan and builds never call that API.",
+    ),
     click.option("--list-packages", is_flag=True, help="As `jetson-containers list`."),
     click.option("--show-packages", is_flag=True, help="As `jetson-containers show`, for every package."),
 )
@@ -237,7 +246,7 @@ def _warn_of_idle_patterns(app: App, given: BuildArguments, assembly: Assembly) 
     for option, patterns in (("--skip-tests", given.skip_tests), ("--test-only", given.test_only)):
         for pattern in split_list(patterns):
             if pattern not in {"all", "*", "intermediate"} and not any(fnmatch.fnmatchcase(n, pattern) for n in names):
-                app.console.warning(f"{option} {pattern}: nothing of this build has that name")
+                app.console.warning(f"{option} {pattern}: it matches nothing in this build")
 
 
 def _warn_of_upstream_variables(app: App) -> None:
@@ -249,7 +258,7 @@ def _warn_of_upstream_variables(app: App) -> None:
     if unread := unread_variables.of_upstream(given, own_tree=own_tree):
         names = ", ".join(f"${name}" for name in unread)
         app.console.warning(
-            f"read by upstream's build, not by this one: {names}", unread_variables.of_upstream_hint(unread)
+            f"ignored here, only upstream's build reads them: {names}", unread_variables.of_upstream_hint(unread)
         )
 
 
@@ -259,6 +268,10 @@ def _check(app: App, given: BuildArguments) -> None:
     _warn_of_upstream_variables(app)
     if given.ccache or given.ccache_options:
         app.console.warning("--ccache has no effect: nothing here is compiled through ccache, artifacts are kept whole")
+    if given.log_options:
+        app.console.warning(
+            "--log-colors and --log-status have no effect: colors and progress are for terminals; NO_COLOR=1 for none"
+        )
     if given.buildkit_device:
         app.console.warning("--buildkit-device has no effect: no recipe needs a GPU while building, tests run with it")
     if given.engine and given.buildkit is False and given.engine != "legacy":
@@ -287,7 +300,7 @@ def _split_flags(text: str) -> tuple[str, ...]:
     except ValueError as error:
         raise UsageError(
             f"--build-flags: `{text}` cannot be split into words: {error}",
-            hint="as in a shell: every quote needs its partner",
+            hint="close each quote, as in a shell",
         ) from error
 
 
@@ -304,15 +317,15 @@ def _plan_options(app: App, given: BuildArguments) -> PlanOptions:
 
 
 def parse_build_args(text: str) -> dict[str, str]:
-    """Parse upstream's `K:V,K2:V2`; the value may hold colons and `=`, and a comma before something without a key.
+    """Parse upstream's `K:V,K2:V2`, or `K=V`; a value may hold both signs, and a comma before something without a key.
 
-    Raises UsageError for a part without a colon or with a name that Docker would not take.
+    Raises UsageError for a part without either or with a name that Docker would not take.
     """
     found: dict[str, str] = {}
     last = ""
     for part in text.split(",") if text else ():
-        name, colon, value = part.partition(":")
-        if colon and name.strip().isidentifier():
+        name, sign, value = re.match(r"([^:=]*)([:=]?)(.*)", part, re.DOTALL).groups()  # type: ignore[union-attr]
+        if sign and name.strip().isidentifier():
             last = name.strip()
             found[last] = value
         elif last:
@@ -373,7 +386,7 @@ def _decided(app: App, plans: tuple[BuildPlan, ...], given: BuildArguments) -> l
         registry = StageRegistry.of(app.settings)
         here = decide.look(merged, plans, Store(app.engine), options, registry, app.console.warning)
     except NotReadyError as error:
-        unknown = f"what is built already is not known, so all counts as to be built: {error.message}"
+        unknown = f"cannot tell what is already built, so everything counts as to be built: {error.message}"
         plans = tuple(replace(plan, notices=(*plan.notices, unknown)) for plan in plans)
     decision = decide.decide(merged, plans, here, _build_options(app, given, gpu))
     return [decide.shown(plan, decision, here) for plan in plans]

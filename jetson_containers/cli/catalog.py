@@ -33,7 +33,7 @@ def _row(package: Package, absent: str | None = None) -> dict[str, Any]:
 
 @command("list")
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
-@click.option("--all", "show_all", is_flag=True, help="Also the packages that are absent here, with the reason.")
+@click.option("--all", "show_all", is_flag=True, help="Also list the packages that are absent here, with the reason.")
 def list_packages(app: App, *, patterns: tuple[str, ...], show_all: bool) -> None:
     """List the packages for the platform.
 
@@ -128,7 +128,7 @@ def _haystack(package: Package) -> str:
 @command()
 @click.argument("name")
 def why(app: App, *, name: str) -> None:
-    """Say why a package is absent, or who pulls it in.
+    """Explain why a package is absent, or which packages require it.
 
     Example: jetson-containers why cuda --target cpu
     """

@@ -42,11 +42,11 @@ def update(app: App) -> None:
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, text=True, env=_env()
         )
     except FileNotFoundError as error:
-        raise NotReadyError("there is no `git` on PATH", hint="sudo apt-get install git") from error
+        raise NotReadyError("`git` is not on PATH", hint="sudo apt-get install git") from error
     app.console.info(done.stdout.strip())
     if done.returncode != 0:
         raise NotReadyError(
-            "git could not update the checkout", hint=f"{errors.command('git', '-C', ROOT, 'status')} shows its state"
+            "git failed to update the checkout", hint=f"{errors.command('git', '-C', ROOT, 'status')} shows its state"
         )
     _show_revisions(app, before, revision(ROOT))
 

@@ -38,14 +38,14 @@ class DownloadArguments:
 @click.argument("repositories", nargs=-1, required=True, metavar="REPO[@REVISION][/FILE]...")
 @click.option("--type", "kind", type=click.Choice(["model", "dataset"]), default="model", help="Kind of repository.")
 @click.option("--include", "--allow-patterns", multiple=True, metavar="A,B", help="Only these files.")
-@click.option("--exclude", "--ignore-patterns", multiple=True, metavar="A,B", help="All but these files.")
+@click.option("--exclude", "--ignore-patterns", multiple=True, metavar="A,B", help="Leave out these files.")
 @click.option("--skip-safetensors", is_flag=True, help="Leave *.safetensors out.")
 @click.option("--dry-run", is_flag=True, help="Print what would be downloaded, write nothing.")
 @click.option("--verify", is_flag=True, help="Compute the checksums of cached files again.")
 @click.option("--cache-dir", metavar="DIR", help="Instead of data/models/huggingface.")
-@click.option("--location-file", metavar="FILE", help="Also write the paths to FILE, once all are there.")
+@click.option("--location-file", metavar="FILE", help="Also write the paths to FILE when all files are downloaded.")
 @click.option("--token", default="", help="Access token; others can read it in the process list: prefer HF_TOKEN.")
-@click.option("--image", default="", help="Let the downloader of this image do it.")
+@click.option("--image", default="", help="Use the downloader of this image.")
 @collect(lambda: DownloadArguments, "given")
 def download(app: App, *, given: DownloadArguments) -> int:
     """Download models or data sets into data/models/huggingface; prints the paths on stdout, one a line.
@@ -108,9 +108,9 @@ def _in_image(app: App, given: DownloadArguments) -> int:
     }
     for option, value in lacking.items():
         if value:
-            raise UsageError(f"{option} and --image do not go together", hint="without --image the host answers it")
+            raise UsageError(f"{option} and --image cannot be combined", hint="leave out --image to run it on the host")
     if app.console.as_json:
-        raise UsageError("--json and --image do not go together", hint="without --image the host answers it")
+        raise UsageError("--json and --image cannot be combined", hint="leave out --image to run it on the host")
     words = ["--type", given.kind]
     words += [word for value in given.include for word in ("--include", value)]
     words += [word for value in given.exclude for word in ("--exclude", value)]

@@ -1,4 +1,4 @@
-"""`images` and `prune`: what this tool put into the local store, and what of it nothing needs any more."""
+"""`images`, `prune`, `flatten`: what this tool put into the local store, and what of it nothing needs any more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @command()
-@click.option("--all", "show_all", is_flag=True, help="Also stages, artifacts and bases.")
+@click.option("--all", "show_all", is_flag=True, help="Also list stages, artifacts and bases.")
 def images(app: App, *, show_all: bool) -> None:
     """List the images this tool made.
 
@@ -36,6 +36,26 @@ def images(app: App, *, show_all: bool) -> None:
         ],
         to_result=True,
     )
+
+
+@command()
+@click.argument("image")
+@click.argument("name")
+def flatten(app: App, *, image: str, name: str) -> None:
+    """Make NAME of the files and settings of IMAGE, in one layer: a base for what would stand on too many layers.
+
+    Example: jetson-containers flatten lower lower-flat
+    """
+    from jetson_containers.images.name import ImageName
+
+    target = str(ImageName.parse(name))
+    app.console.info(f"writing out {image}, and making {target} of it")
+    app.engine.flatten(image, target)
+    made = app.engine.image(target)
+    if app.console.as_json:
+        app.console.result_json({"image": target})
+        return
+    app.console.ok(f"{target} ({human_bytes(made.size)})" if made else target)
 
 
 def _ours(app: App) -> list[tuple[LocalImage, ImageLabels]]:
@@ -60,8 +80,10 @@ def _row(image: LocalImage, said: ImageLabels) -> dict[str, Any]:
 
 
 @command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@click.option("--all", "everything", is_flag=True, help="Also compiled artifacts: what they hold is compiled again.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Also remove compiled artifacts; they must then be compiled again."
+)
 def prune(app: App, *, dry_run: bool, everything: bool) -> None:
     """Remove stage images; final images and compiled artifacts stay.
 

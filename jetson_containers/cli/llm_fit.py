@@ -48,7 +48,7 @@ def _question() -> type[FitQuestion]:
     metavar="NAME",
     help="A board, e.g. orin-nano-8gb, with the L4T of --target; default: this machine, or that of --target.",
 )
-@click.option("--mode", default="", metavar="NAME", help="Power mode of the board, e.g. 15W; default: full power.")
+@click.option("--mode", default="", metavar="NAME", help="Power mode of the board, e.g. 15W; default: the fastest one.")
 @click.option(
     "--swap", type=click.FloatRange(min=0), metavar="GIB", help="GiB of swap on a disk; default: this machine's."
 )

@@ -26,7 +26,7 @@ _FLAGS = ("--universal", "--generate-hashes", "--no-header", "--no-annotate", "-
 
 @command("lock-pips")
 @click.argument("patterns", nargs=-1, metavar="[PKG]...")
-@click.option("--upgrade", is_flag=True, help="Take the newest versions; without it pins stay where they can.")
+@click.option("--upgrade", is_flag=True, help="Use the newest versions; otherwise pins are kept where possible.")
 @click.option("--dry-run", is_flag=True, help="Print the commands and change nothing.")
 def lock_pips(app: App, *, patterns: tuple[str, ...], upgrade: bool, dry_run: bool) -> int:
     """Make the pip locks of recipes again, with `uv pip compile`.
@@ -109,8 +109,8 @@ def _overrides(task: LockTask) -> list[str]:
 
 def _shell(argv: Sequence[str], task: LockTask) -> str:
     """The same as a line for bash."""
-    told = f"printf '%s\\n' {shlex.join(task.requirements)} | {shlex.join(argv)}"
-    return f"{told} --override=<(printf '%s\\n' {shlex.join(_overrides(task))})" if task.left_out else told
+    made = f"printf '%s\\n' {shlex.join(task.requirements)} | {shlex.join(argv)}"
+    return f"{made} --override=<(printf '%s\\n' {shlex.join(_overrides(task))})" if task.left_out else made
 
 
 def _compile(argv: Sequence[str], task: LockTask) -> str:

@@ -30,27 +30,28 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("build:build", "Build one image with all the packages."),
     "context": ("context:context", "Write the build context of a package, for a plain docker build."),
     "data": ("checkout:data", "Print the directory that containers see as /data."),
-    "df": ("images:df", "Show what takes space."),
-    "doctor": ("doctor:doctor", "Check this machine and say what to do about what is wrong."),
+    "df": ("images:df", "Show what uses disk space."),
+    "doctor": ("doctor:doctor", "Check this machine and suggest fixes."),
     "download": ("download:download", "Download models into data/models/huggingface."),
+    "flatten": ("images:flatten", "Make an image of one layer of an image of many."),
     "images": ("images:images", "List the images this tool made."),
     "info": ("info:info", "Show the effective platform and where every value came from."),
     "lint": ("lint:lint", "Check recipes."),
     "list": ("catalog:list_packages", "List the packages for the platform."),
     "llm": ("llm:llm", "Quantize a language model and chat with it."),
     "prune": ("images:prune", "Remove stage images; final images and compiled artifacts stay."),
-    "lock-pips": ("lock_pips:lock_pips", "Make the pip locks of recipes again."),
+    "lock-pips": ("lock_pips:lock_pips", "Regenerate the pip locks of recipes."),
     "pull": ("images:pull", "Pull an image, or the image of a package that runs here."),
     "push": ("images:push", "Push an image."),
-    "registry": ("registry:registry", "Renew the list of images that is used offline."),
+    "registry": ("registry:registry", "Update the list of images that is used offline."),
     "root": ("checkout:root", "Print the directory of this checkout."),
-    "run": ("run:run", "Run a container with what the board has."),
+    "run": ("run:run", "Run a container with the board's GPU and devices."),
     "search": ("catalog:search", "Search names, groups and docs of the packages."),
     "show": ("catalog:show", "Show one package."),
     "test": ("test:test", "Run the tests of packages again, or check an image without a GPU."),
     "tree": ("catalog:tree", "Show what packages depend on."),
-    "update": ("checkout:update", "Fetch the newest state of this checkout."),
-    "why": ("catalog:why", "Say why a package is absent, or who pulls it in."),
+    "update": ("checkout:update", "Update this checkout."),
+    "why": ("catalog:why", "Explain why a package is absent, or which packages require it."),
 }
 
 
@@ -121,7 +122,7 @@ def main(argv: list[str]) -> int:
     except click.ClickException as error:
         return _refuse(error)
     except (click.Abort, KeyboardInterrupt):
-        return _fail(InterruptedByUserError("stopped by Ctrl-C", hint="the same command again goes on"))
+        return _fail(InterruptedByUserError("stopped by Ctrl-C", hint="run the same command again to resume"))
     except JetsonError as error:
         return _fail(error)
     except OSError as error:
@@ -140,13 +141,13 @@ def _refuse(error: click.ClickException) -> int:
         return error.exit_code
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context else "jetson-containers"
-    return _fail(UsageError(error.format_message(), hint=f"`{path} --help` shows what it takes"))
+    return _fail(UsageError(error.format_message(), hint=f"see `{path} --help` for usage"))
 
 
 def _secure_streams() -> None:
     """Keep closed streams closed, and let every text be written.
 
-    A file opened later would get the number of a closed stream, and a child would write its talk into it. A locale
+    A file opened later would get the number of a closed stream, and a child would write its output into it. A locale
     without UTF-8 must not turn a message into a traceback.
     """
     for number in (0, 1, 2):

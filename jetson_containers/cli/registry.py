@@ -45,7 +45,7 @@ def registry_refresh(app: App, *, places: tuple[str, ...], output: Path | None) 
     from jetson_containers.registry.types import ImageRepository
 
     if app.settings["offline"]:
-        raise UsageError("`registry refresh` asks registries, and offline nobody is asked", hint="without `--offline`")
+        raise UsageError("`registry refresh` needs a network connection", hint="without `--offline`")
     asked = tuple(ImageRepository.parse(name) for name in places or app.settings["registries"])
     path = output or snapshot.SNAPSHOT
     old = json.loads(snapshot.SNAPSHOT.read_bytes())

@@ -37,7 +37,7 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
     if is_bare(image) and shutil.which(image) and app.engine.image(image) is None:
         raise UsageError(
             f"`{image}` is a command, and no image of that name is here",
-            hint="the image stands before the command; where `$(./autotag …)` found none, nothing stands there; "
+            hint="the image comes before the command; if `$(./autotag …)` found none, it is missing; "
             f"the image of that name is `{image}:latest`",
         )
     planned = command.plan_run(
@@ -53,6 +53,6 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
     if is_bare(image) and app.engine.image(image) is None:
         app.console.warning(
             f"no image `{image}` is here, so the engine asks its registry for one",
-            "the image stands before the command; where `$(./autotag …)` found none, nothing stands there",
+            "the image comes before the command; if `$(./autotag …)` found none, it is missing",
         )
     return command.run(with_hints(planned, request.line, app.platform), app.console)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def test(app: App, *, names: tuple[str, ...]) -> int:
     """Run the tests of packages again, in the image that holds them; what is not built yet is built.
 
-    For an image, whoever built it: check without a GPU that its libraries are found, that its GPU code runs on the
+    For an image from anywhere: check without a GPU that its libraries are found, that its GPU code runs on the
     board (`--target`, else the board the image is for), and that its Python packages can be imported. A name with a
     `/` is pulled where it is not here.
     """

@@ -92,7 +92,7 @@ def _git(words: list[str], env: dict[str, str], ref: str) -> None:
             ["git", *words], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
     except FileNotFoundError as error:
-        raise NotReadyError("there is no `git` on PATH", hint="sudo apt-get install git") from error
+        raise NotReadyError("`git` is not on PATH", hint="sudo apt-get install git") from error
     if done.returncode == 0:
         return
     said = [line for line in done.stderr.splitlines() if line.strip()]

@@ -35,7 +35,7 @@ _CODES = {"error": "31;1", "warning": "33", "hint": "36", "ok": "32", "bold": "1
 
 
 class Console:
-    """Results to `out`, talk to `err`. One per process; tests make their own with StringIO."""
+    """Results to `out`, messages to `err`. One per process; tests make their own with StringIO."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Console:
 
     @property
     def err_is_tty(self) -> bool:
-        """Whether talk is read by a person at a terminal."""
+        """Whether messages go to a terminal."""
         return self.err is not None and self.err.isatty()
 
     @property
@@ -82,13 +82,13 @@ class Console:
     def result(self, text: str) -> None:
         """Print one result line on stdout. Raises OutputError where it cannot be written, ReaderGoneError."""
         if self.out is None:
-            raise OutputError("standard output is closed, and the result has to go there", hint="redirect it: `>FILE`")
+            raise OutputError("standard output is closed, so the result cannot be written", hint="redirect it: `>FILE`")
         try:
             with self._lock:
                 self.out.write(text + "\n")
                 self.out.flush()
         except BrokenPipeError as error:
-            raise ReaderGoneError("the reader of standard output has gone") from error
+            raise ReaderGoneError("the reader of standard output closed it") from error
         except OSError as error:
             raise OutputError(
                 f"cannot write to standard output: {error.strerror}", hint="free some space where it is redirected to"
@@ -99,22 +99,22 @@ class Console:
         self.result(json.dumps(_plain(data), indent=2, ensure_ascii=False))
 
     def info(self, text: str) -> None:
-        """Say something a normal user wants to read."""
+        """Show a message for every user."""
         if self.level >= Level.NORMAL:
             self._say(text)
 
     def detail(self, text: str) -> None:
-        """Say something only `--verbose` shows."""
+        """Show a message with `--verbose` only."""
         if self.level >= Level.VERBOSE:
             self._say(self.style(text, "dim"))
 
     def ok(self, text: str) -> None:
-        """Say that something is done."""
+        """Show that something is done."""
         if self.level >= Level.NORMAL:
             self._say(self.style("✓ ", "ok") + text)
 
     def warning(self, text: str, hint: str | None = None) -> None:
-        """Warn; also with --quiet, because a guess or a fallback must never be silent."""
+        """Warn, also with --quiet: a guess or a fallback must be visible."""
         self._say(self.style("warning: ", "warning") + text)
         if hint:
             self._say(self.style("hint: ", "hint") + hint)
@@ -128,7 +128,7 @@ class Console:
             self._say(self.style("hint: ", "hint") + error.hint)
 
     def prompt(self, text: str) -> None:
-        """Say what is waited for, without ending the line."""
+        """Show what is waited for, without ending the line."""
         self._write(text)
 
     def confirm(self, question: str, *, default: bool = False) -> bool:
@@ -141,7 +141,7 @@ class Console:
         return default if not answer else answer in {"y", "yes"}
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[str]], *, to_result: bool = False) -> None:
-        """Print aligned columns: as a result on stdout, else as talk on stderr."""
+        """Print aligned columns: as a result on stdout, else on stderr."""
         for line in columns([header, *rows]):
             if to_result:
                 self.result(line)
@@ -156,7 +156,7 @@ class Console:
         self._write(text + "\n")
 
     def _write(self, text: str) -> None:
-        """Write talk. Where nobody can hear it (closed, reader gone, disk full) it is dropped: the work goes on."""
+        """Write a message. One that cannot be written (stream closed, disk full) is dropped, and the work continues."""
         if self.err is not None:
             with self._lock, contextlib.suppress(OSError):
                 self.err.write(text)

@@ -1,4 +1,4 @@
-"""Why a build or test failed, told from its log: the likely cause, its remedy, and the lines worth reading.
+"""Why a build or test failed, from its log: the likely cause, its remedy, and the lines worth reading.
 
 Pure: lines in, finding out. The table is `facts/error_signatures.yaml`; adding a message is one entry there.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 FACTS = Path(__file__).parents[1] / "facts" / "error_signatures.yaml"
-SEARCHED = 1000  # telling lines from the end of a log; what stands before was survived
+SEARCHED = 1000  # lines with a meaning from the end of a log; earlier ones did not end it
 
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
 _INTERNAL = re.compile(r"#\d+ \[internal\]")
@@ -73,7 +73,7 @@ class Signature:
 class Diagnosis:
     """The likely cause. `line` is the line it was read from, `number` that line's number in the log (1-based).
 
-    `number` is 0 when the exit code alone told it.
+    `number` is 0 when it was read from the exit code alone.
     """
 
     id: str
@@ -151,7 +151,7 @@ def relevant(lines: Iterable[str], count: int = 30) -> list[str]:
 
 
 def is_noise(line: str) -> bool:
-    """Whether a line is progress or bookkeeping rather than news."""
+    """Whether a line is progress or bookkeeping that explains nothing."""
     return bool(_INTERNAL.match(line) or _NOISE.search(_BUILDKIT_PREFIX.sub("", line)))
 
 

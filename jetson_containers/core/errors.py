@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # what an OSError says that is not a bug, wherever it happens
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # numbers of an OSError that are not a bug, wherever it happens
 
 
 def command(*words: object) -> str:
@@ -129,7 +129,7 @@ class EngineMissingError(NotReadyError):
 
 
 class EnginePermissionError(NotReadyError):
-    """The engine is there, but this user may not talk to it."""
+    """The engine is there, but this user is not allowed to use it."""
 
 
 class ImageInUseError(NotReadyError):
@@ -141,7 +141,7 @@ class DiskSpaceError(NotReadyError):
 
 
 class RegistryError(NotReadyError):
-    """A registry that is down, refuses us, or answers nonsense; names the host."""
+    """A registry that is down, refuses us, or gives an unusable answer; names the host."""
 
 
 class OutputError(NotReadyError):
@@ -155,7 +155,7 @@ class ReaderGoneError(JetsonError):
 
 
 class ToldError(JetsonError):
-    """A program we ran has failed and told the user why itself: only its exit code is handed on."""
+    """A program we ran has failed and printed the reason itself: only its exit code is passed on."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)

@@ -50,7 +50,7 @@ def read(table: Path, kept_in: Path | None) -> Any:
             if known["stamp"] == stamp:
                 return known["table"]
         except (OSError, ValueError, LookupError, TypeError):
-            pass  # none yet, or one that nobody can read: it is made again
+            pass  # none yet, or one that cannot be read: it is made again
     found = _parse(table)
     if copy is not None and not sys.dont_write_bytecode:
         _keep(copy, {"stamp": stamp, "table": found})

@@ -72,7 +72,9 @@ def make_data_directory(path: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"`{path}` is not a directory, so it cannot be /data", hint="--data DIR") from error
     except OSError as error:
-        raise NotReadyError(f"`{path}` cannot be made: {error.strerror}", hint="--data DIR chooses another") from error
+        raise NotReadyError(
+            f"`{path}` cannot be made: {error.strerror}", hint="choose another with --data DIR"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -88,7 +90,7 @@ def readable_os_errors() -> Iterator[None]:
 
 
 def _write_hint(error: OSError) -> str:
-    own = "JETSON_CONTAINERS_DATA=DIR takes another data directory"
+    own = "use another data directory with JETSON_CONTAINERS_DATA=DIR"
     if error.errno == errno.EROFS:
         return f"it is mounted read-only: mount it for writing; {own}"
     place = os.path.dirname(str(error.filename or "DIR/")).removesuffix("/.locks")  # noqa: PTH120 - a name, not a file
@@ -115,7 +117,7 @@ def open_lock(path: Path) -> Iterator[int]:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Take a lock, or say that another process has it. Where a file system has no locks, everybody gets it."""
+    """Take a lock; False when another process has it. On a file system without locks it is always granted."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -184,7 +186,7 @@ def link(link: Path, target: Path) -> None:
     """Make a relative link, which is right on the host and in containers; a directory of the user's stays."""
     if link.exists() and not link.is_symlink():
         raise UsageError(
-            f"{link} is in the way: a link to {target} belongs there",
+            f"{link} exists, but a link to {target} is needed there",
             hint="move it away, or use it as the model itself",
         )
     replace_link(link, os.path.relpath(target, link.parent))

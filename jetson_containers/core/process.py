@@ -79,7 +79,7 @@ class Children:
 
         `timeout` is in seconds, for all of it, `patience` only for the first line to come; `end_first` is done
         before the child is ended early; `keep` is the number of lines kept for `FinishedProcess.output`. Raises
-        InterruptedByUserError after `stop`, KeyboardInterrupt after Ctrl-C; the child is gone when either is raised.
+        InterruptedByUserError after `stop`, KeyboardInterrupt after Ctrl-C; the child has ended when either is raised.
         """
         child = self._start(argv, env, stdin is not None, end_first, cwd)
         expired = threading.Event()

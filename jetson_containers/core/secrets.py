@@ -43,7 +43,7 @@ def is_path(value: str) -> bool:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether nobody else should read this variable: by its name, or because its value holds a token or a password."""
+    """Whether this variable must be kept secret: by its name, or because its value holds a token or a password."""
     by_name = is_secret_name(name) and not is_path(value)
     return by_name or is_token(value) or _URL_WITH_PASSWORD.match(value) is not None
 

@@ -59,7 +59,7 @@ OPTIONS: dict[str, Setting] = {
     "insecure_registries": Setting(
         kind=list, default=[], help="registries spoken to over plain HTTP (loopback always is)"
     ),
-    "offline": Setting(kind=bool, default=False, help="use nothing but this machine", env=("HF_HUB_OFFLINE",)),
+    "offline": Setting(kind=bool, default=False, help="do not use the network", env=("HF_HUB_OFFLINE",)),
     "ca_bundle": Setting(
         kind=Path,
         default=None,

@@ -405,7 +405,7 @@ def _removal(user: str) -> list[str]:
 
 
 def _arg_lines(*, mounts: bool, ca_bundle: bool, wheelhouse: bool, index_url: bool) -> list[str]:
-    """Declare what the RUNs shall see; paths are defaults, so that nobody has to pass them."""
+    """Declare what the RUNs need; paths are defaults, so that callers need not pass them."""
     words = [f"{name}={value}" for name, value in build_args_for(mounts=mounts, ca_bundle=ca_bundle).items()]
     if wheelhouse:
         words.append(f"PIP_FIND_LINKS={WHEELS_TARGET}" if mounts else "PIP_FIND_LINKS")

@@ -174,7 +174,7 @@ def secrets(builder: Builder, request: BuildRequest) -> list[str]:
     if request.secrets and builder is Builder.LEGACY:
         names = ", ".join(sorted(name for name, _ in request.secrets))
         raise NotReadyError(
-            f"the legacy builder has no way to keep a secret out of the image ({names})",
+            f"the legacy builder cannot keep a secret out of the image ({names})",
             hint="sudo apt-get install docker-buildx, or leave --secret out",
         )
     args = []

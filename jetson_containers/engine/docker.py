@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -175,9 +177,6 @@ class DockerEngine:
         names: Mapping[str, str],
         on_line: Callable[[str], None],
     ) -> FinishedProcess:
-        import json
-        import tempfile
-
         from jetson_containers.engine import bake
         from jetson_containers.engine.context import PREFIX, prepared
 
@@ -262,7 +261,7 @@ class DockerEngine:
         self._queries.tag(source, target)
 
     def untag(self, reference: str, *, keep_parents: bool = False) -> None:
-        """Remove a name; the image goes with its last name, and unnamed images below it unless `keep_parents`."""
+        """Remove a name; an image without a name is deleted, and unnamed images below it unless `keep_parents`."""
         self._queries.remove(reference, keep_parents=keep_parents)
 
     def label(self, source: str, target: str, labels: Mapping[str, str]) -> None:
@@ -293,6 +292,41 @@ class DockerEngine:
                 self.untag(base)
         if ended.exit_code != 0:
             raise translate(ended.output, f"labelling `{source}`")
+
+    def flatten(self, source: str, target: str) -> None:
+        """Make `target` of the files and the configuration of `source`, in one layer.
+
+        Raises NotReadyError for an image that is not here or cannot be written out, BuildError as `build`.
+        """
+        from jetson_containers.engine import flatten
+
+        image = self.image(source)
+        if image is None:
+            raise NotReadyError(f"no image `{source}` in the local store")
+        words = argv.docker(self.capabilities, "image", "inspect", "--format", "{{json .Config}}", image.id)
+        config = json.loads(self._host.ask(words).out or "{}")
+        name = f"jetson-containers-flatten-{os.getpid()}"
+        own = [] if image.architecture == self._own_architecture() else [f"--platform=linux/{image.architecture}"]
+        changes = [word for line in flatten.instructions(config) for word in ("--change", line)]
+        with tempfile.TemporaryDirectory(prefix="jetson-containers-flatten-") as folder:
+            rootfs = f"{folder}/{flatten.ROOTFS}"
+            steps = (
+                ("container", "create", "--name", name, image.id, "true"),
+                ("container", "export", "--output", rootfs, name),
+                # keeps owners, modes and links, and copies nothing twice
+                ("image", "import", *own, *changes, rootfs, target),
+            )
+            try:
+                for step in steps:
+                    ended = self._run(argv.docker(self.capabilities, *step), None)
+                    if ended.exit_code != 0:
+                        raise translate(ended.output, f"making one layer of `{source}`")
+            finally:
+                self._remove_container(name)
+
+    def _own_architecture(self) -> str:
+        native = self.capabilities.platforms[0] if self.capabilities.platforms else ""
+        return native.partition("/")[2]
 
     def pull(
         self,

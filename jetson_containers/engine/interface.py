@@ -96,7 +96,7 @@ class BuildRequest:
     timeout: float | None = None  # seconds
     index_url: str = ""  # package index pip uses during RUN, not left in the image
     variables: Mapping[str, str] = field(default_factory=dict)  # every RUN sees them, and the image does not keep them
-    jobs: int = 0  # compile jobs the recipe is told of, outside of the engine's cache key; 0: it is told nothing
+    jobs: int = 0  # compile jobs passed to the recipe, outside of the engine's cache key; 0: none are passed
     added: Mapping[str, str] = field(default_factory=dict)  # texts of files that stand in the context only meanwhile
     shared: Mapping[str, Path] = field(default_factory=dict)  # files of elsewhere that stand in the context meanwhile
     needs: tuple[str, ...] = ()  # images of other stages that it builds on or copies from
@@ -196,7 +196,7 @@ class Engine(Protocol):
         ...
 
     def untag(self, reference: str, *, keep_parents: bool = False) -> None:
-        """Remove a name; the image goes with its last name, unnamed images below it too unless `keep_parents`.
+        """Remove a name; an image without a name is deleted, unnamed images below it too unless `keep_parents`.
 
         Those are the legacy builder's layer cache.
         """
@@ -204,6 +204,10 @@ class Engine(Protocol):
 
     def label(self, source: str, target: str, labels: Mapping[str, str]) -> None:
         """Make `target` the same image with further labels: no new layer, no rebuild."""
+        ...
+
+    def flatten(self, source: str, target: str) -> None:
+        """Make `target` of the files and the configuration of `source`, in one layer."""
         ...
 
     def pull(

@@ -1,4 +1,4 @@
-"""What an engine said, told as one of our errors.
+"""What an engine said, as one of our errors.
 
 Only causes that lie outside the recipe are recognized here: the engine, its disk, its registry, the kernel. What
 went wrong inside a recipe is read from its log by `diagnosis`.
@@ -47,7 +47,7 @@ RULES = (
     _rule(
         r"no space left on device",
         DiskSpaceError,
-        "the disk that holds the engine's images is full",
+        "the disk with the engine's images is full",
         "jetson-containers df shows what takes the space, jetson-containers prune frees it",
         anywhere=True,
     ),
@@ -61,7 +61,7 @@ RULES = (
     _rule(
         r"could not select device driver .*\[\[gpu\]\]",
         NotReadyError,
-        "the engine cannot give GPUs to containers: the NVIDIA container toolkit is not installed",
+        "the engine cannot pass GPUs to containers: the NVIDIA container toolkit is not installed",
         "sudo apt-get install nvidia-container-toolkit && sudo systemctl restart docker",
     ),
     _rule(
@@ -80,21 +80,21 @@ RULES = (
     _rule(
         r"(?:toomanyrequests|429 too many requests|pull rate limit)",
         RegistryError,
-        "the registry refuses more downloads for now (rate limit)",
-        "docker login raises the limit; or wait and run the same command again",
+        "the registry's rate limit for downloads is reached",
+        "raise the limit with docker login, or wait and run the same command again",
     ),
     _rule(
         r"pull access denied for (jetson-containers/\S+?),? ",
         NotReadyError,
-        "the builder does not see `{0}`, an image of this machine's own store",
-        "docker buildx use default: a builder of another driver than `docker` has a store of its own",
+        "the builder cannot see `{0}`, an image in this machine's local store",
+        "run docker buildx use default: a builder with another driver than `docker` has its own store",
     ),
     _rule(
         r"(?:pull access denied for|repository does not exist|manifest (?:for .* )?(?:unknown|not found)"
         r"|(?:repository )?name (?:not known|unknown)"
         r"|failed to resolve (?:reference|source metadata) [^\n]*: not found)",
         RegistryError,
-        "the registry has no such image, or does not show it to this user",
+        "the registry has no such image, or this user may not read it",
         "check the spelling; for a private image run docker login REGISTRY first",
     ),
     _rule(
@@ -137,20 +137,20 @@ RULES = (
     _rule(
         r"permission denied while trying to connect|got permission denied|dial unix \S+: connect: permission denied",
         EnginePermissionError,
-        "this user may not talk to the Docker engine",
+        "this user is not allowed to use the Docker engine",
         "sudo usermod -aG docker $USER && newgrp docker",
     ),
     _rule(
         r"(?:cannot connect to the docker daemon|error during connect|is the docker daemon running)",
         EngineMissingError,
         "the Docker engine does not answer (any more)",
-        "./install.sh starts it; jetson-containers doctor says what is wrong",
+        "./install.sh starts it; jetson-containers doctor shows what is wrong",
     ),
     _rule(
         r"(?:container (\w+) is using its referenced image|image is being used by (?:running|stopped) container (\w+))",
         ImageInUseError,
         "the container `{0}{1}` uses the image",
-        "`docker rm -f {0}{1}` ends and removes that container",
+        "`docker rm -f {0}{1}` stops and removes that container",
     ),
     _rule(
         r"no such image:? (\S+?)\.?$",
@@ -188,7 +188,7 @@ RULES = (
 _STEP_FAILED = re.compile(r"returned a non-zero code: \d+|executor failed running|did not complete successfully")
 _KILLED_CODE = re.compile(r"exit code: 137\b|non-zero code: 137\b|signal: killed")
 _KILLED_CHILD = re.compile(r"fatal error: Killed signal|\bKilled$|\bKilled +\S+.*$|Cannot allocate memory")
-_KILLED_WITHIN = 60  # lines from the end; what was killed earlier was survived
+_KILLED_WITHIN = 60  # lines from the end; what was killed earlier did not end the build
 
 
 def killed(output: str) -> bool:

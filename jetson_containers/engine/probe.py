@@ -420,7 +420,7 @@ def _no_client(host: ProbedHost) -> NotReadyError:
 def _no_permission(path: str, answer: ProbeAnswer) -> EnginePermissionError:
     said = (answer.err or answer.out).strip().splitlines()
     return EnginePermissionError(
-        f"this user may not talk to the Docker engine (`{path}`), and sudo cannot be used without a password here",
+        f"this user is not allowed to use the Docker engine (`{path}`), and sudo needs a password here",
         hint=_ADMIT,
         details=said[-1:],
     )

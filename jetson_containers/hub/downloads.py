@@ -71,4 +71,6 @@ def translate_errors() -> Iterator[None]:
     except errors.DownloadError as error:
         raise _ERRORS[error.status](error.message, hint=error.hint or None) from error
     except StoppedError as error:
-        raise InterruptedByUserError("the download was stopped", hint="the same command goes on with it") from error
+        raise InterruptedByUserError(
+            "the download was stopped", hint="run the same command again to resume it"
+        ) from error

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFacts:
-    """What is known of an image, from its labels first and its name second (and the L4T table third).
+    """What is known of an image: from its labels, else from its name, else from the L4T table.
 
-    None (or False for `cpu`) is "nobody says so". `sm` None: nothing says what GPU code is inside.
+    None (or False for `cpu`) is "not known". `sm` None: it is not known what GPU code is inside.
     """
 
     reference: str
@@ -74,7 +74,7 @@ def facts_of(name: ImageName, labels: Mapping[str, str] | None = None, *, docker
     said = _of_label(known.platform) if labeled else _of_tag(name.platform)
     machine = MACHINES.get(docker_arch or "", said.machine)
     if said.machine and said.machine != machine:
-        said = _Said()  # the binaries are of another machine than labels or name say: believe neither
+        said = _Said()  # the binaries are of another machine than labels or name say: use neither
     elif machine == "x86_64":
         said = replace(said, arch=Arch.X86_64)
     return ImageFacts(
@@ -155,7 +155,7 @@ def _version(text: object) -> Version | None:
 
 
 def compatible(image: ImageFacts, host: Platform) -> Verdict:
-    """Decide. Never raises; never says yes to what it does not know."""
+    """Decide. Never raises; what is not known is refused."""
     for question in _QUESTIONS:
         refusal = question(image, host)
         if refusal:
@@ -235,7 +235,7 @@ def _too_new(cuda: Version, limit: Version, host: Platform) -> str:
 
 
 def _ask_gpu(image: ImageFacts, host: Platform) -> _Refusal | None:
-    """Is there code for the GPU? A chip nobody named must find code for each that the release runs on."""
+    """Is there code for the GPU? Where no chip is named, there must be code for each that the release runs on."""
     if image.cpu or host.l4t is None or image.cuda is None:
         return None  # a desktop GPU is not named by any file, and newer ones run older code of their family
     chips = (tables.soc_sm(host.soc),) if host.soc else host.sm

@@ -1,7 +1,7 @@
 """The labels our images carry: made and read here, and nowhere else.
 
 An image built `FROM` one of ours inherits its labels, so a label alone proves nothing: `ours` also asks whether
-the image bears the name the labels were written for, and `make` writes every label, so that a stage inherits none.
+the image has the name that the labels were written for, and `make` writes every label, so that a stage inherits none.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OCI = "org.opencontainers.image."
 REF_NAME = OCI + "ref.name"
 
 FINAL = "final"  # a user's image: the only role `autotag` may answer with
-STAGE = "stage"  # a link of a chain
+STAGE = "stage"  # an intermediate stage of a chain
 ARTIFACT = "artifact"  # only its /artifacts is of use
 BASE = "base"  # made from the host's package sources where no registry answered
 
@@ -87,7 +87,7 @@ def make(
 ) -> dict[str, str]:
     """All labels of a finished image; what is unknown is written empty, so that nothing is inherited.
 
-    `name` is the reference the image will bear.
+    `name` is the reference that the image will have.
     """
     origin = provenance or Provenance()
     return {

@@ -19,7 +19,7 @@ from jetson_containers.platforms.platform import Arch
 if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
 
-STAGE_REPOSITORY = "jetson-containers/stage"  # of images under construction, which nobody runs
+STAGE_REPOSITORY = "jetson-containers/stage"  # of images under construction, which are not meant to be run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ class TagRule:
 
 @dataclass(frozen=True, kw_only=True)
 class OfficialTag:
-    """What the rules say of one tag; without holdings the name speaks for itself."""
+    """What the rules say of one tag; without holdings the name alone counts."""
 
     version: str | None = None
     variant: str | None = None

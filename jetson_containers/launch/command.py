@@ -106,7 +106,7 @@ def plan_run(
     """Make the command for a parsed line of our options, docker's options, IMAGE and COMMAND.
 
     `root` is where the host's files are looked up, `env` the caller's environment (default: this process's; `.env`
-    files of `settings` stand below it), `name` the container's name (default: one that nobody else has). Raises
+    files of `settings` stand below it), `name` the container's name (default: a unique one). Raises
     UsageError for a line without an image, NotReadyError when `--camera` or
     `--docker-socket` ask for what is not there.
     """
@@ -170,7 +170,7 @@ def run(launch: Launch, console: Console, *, execute: Callable[[Launch], int] | 
     """Show the notices, then print the command (`--dry-run`) or become it.
 
     Does not return when docker is started: exit code and signals are docker's own. Raises NotReadyError when the
-    data directory cannot be made, EngineMissingError when docker has gone since it was probed.
+    data directory cannot be made, EngineMissingError when docker was removed since it was probed.
     """
     for notice in launch.notices:
         _say(console, notice)
@@ -325,7 +325,7 @@ def _oddities(line: RunLine) -> tuple[Notice, ...]:
             )
     if line.has("publish", "publish-all") and not line.has(*_OWN_NETWORK):
         notices.append(
-            Notice(text="published ports do nothing on the host's network, where every port is open already",
+            Notice(text="published ports have no effect on the host's network, where every port is open already",
                    hint="`--network bridge` gives the container a network of its own")
         )  # fmt: skip
     return tuple(notices)

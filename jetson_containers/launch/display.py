@@ -1,6 +1,6 @@
 """Windows and sound: X11 with a cookie file of its own, PulseAudio.
 
-Upstream opened the cookie file to everybody (chmod 777) under /tmp. Here it is a file only its owner can read, made
+Upstream made the cookie file open to all users (777) under /tmp. Here it is a file only its owner can read, made
 anew at every start from the user's own cookie, with the host name taken out, because the container has another one.
 """
 

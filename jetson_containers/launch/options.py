@@ -1,4 +1,4 @@
-"""The user's side of `run`: our options, told from docker's; and secrets, taken out of the argv."""
+"""The command line of `run`: our options separated from docker's, and secrets taken out of the argv."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class RunRequest:
         if image[0] in "/.-" or re.search(r"\s", image):
             raise UsageError(
                 f"`{image}` cannot be an image",
-                hint=f"the image stands before the command, as in `{_EXAMPLE}`; where `autotag` found no image, "
+                hint=f"the image comes before the command, as in `{_EXAMPLE}`; where `autotag` found no image, "
                 "nothing stands there",
             )
         return image

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class NoticeSeverity(enum.Enum):
-    """Who gets to read a notice: everybody, or only those who asked with `--verbose`."""
+    """When a notice is shown: always, or only with `--verbose`."""
 
     WARNING = "warning"
     INFO = "info"

@@ -1,7 +1,7 @@
 """Programs that a recipe calls and that neither it nor a package below it brings, such as `git` on a bare `python`.
 
 A program counts as brought where its name, or that of an apt package with it, stands behind any command: in a list for
-apt or pip, in `command -v git`, in a variable. So a recipe that says how it gets a program is never told otherwise.
+apt or pip, in `command -v git`, in a variable. So a recipe that says how it gets a program has no finding.
 """
 
 from __future__ import annotations

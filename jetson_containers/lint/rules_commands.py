@@ -1,4 +1,4 @@
-"""Rules about what recipes run: sources that move, files nobody checked, failures that are hidden."""
+"""Rules about what recipes run: sources that change, files without a checksum, failures that are hidden."""
 
 from __future__ import annotations
 
@@ -271,7 +271,7 @@ def _download(index: int, steps: Sequence[Step], checks: _Checks) -> Iterator[Li
     if step.name.startswith("python") and not checks.follow(index):
         program = step.command.body or " ".join(step.command.words)
         if _PYTHON_FETCHES.search(program) and "hashlib" not in program:
-            yield at("download-unchecked", step, "a Python program fetches a file, and nobody checks it")
+            yield at("download-unchecked", step, "a Python program fetches a file without verifying it")
         return
     if step.name not in {"curl", "wget", "aria2c"} or not (url := _fetched(step.command.words)):
         return

@@ -45,13 +45,13 @@ def unused(packages: Sequence[Package], texts: Sequence[Text], folder: Folder) -
     tests = {test for package in packages for test in package.test}
     scripts = [folder.file(files.program(test)) for test in tests]
     said = [*tests, *(folder.files.text(path) for path in scripts if files.is_file(path))]
-    told: set[str] = set()
+    seen: set[str] = set()
     for package in packages:
         for entry in shared.entries_of(package):
             taken = any(keys.takes(text.text, text.path, entry.name) for text in texts)
             named = any(entry.name in text or entry.name.removeprefix(f"{shared.PLACE}/") in text for text in said)
-            if not taken and not named and entry.written not in told:
-                told.add(entry.written)
+            if not taken and not named and entry.written not in seen:
+                seen.add(entry.written)
                 yield at("share-unused", package, f"`{package.family}` shares `{entry.written}` and takes it nowhere")
 
 

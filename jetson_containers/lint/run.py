@@ -83,10 +83,10 @@ def lint(
     found = list(_each(folders, members, _families_without_pip_cache(_everything(catalogs.values()))))
     if not patterns:
         found += rules_shared.unused_in_trees(trees, _everything(catalogs.values()))
-    told = {(item.file, item.line) for item in found if item.rule == "recipe-broken"}  # met again on each platform
+    reported = {(item.file, item.line) for item in found if item.rule == "recipe-broken"}  # met again on each platform
     with keys.remembering():
         together = list(_together(trees, catalogs, frozenset(wanted), Programs(files)))
-    found += [item for item in together if item.rule != "recipe-broken" or (item.file, item.line) not in told]
+    found += [item for item in together if item.rule != "recipe-broken" or (item.file, item.line) not in reported]
     found += checker.findings()
     for item in found:
         if is_file(item.file) and item.file not in files.texts:

@@ -1,7 +1,7 @@
 """Shell text as simple commands with their lines: enough of the grammar to judge how a recipe uses programs.
 
 No expansion takes place. Quotes are dropped from words, `$VARIABLE` stays as written; commands inside `$(…)` are
-listed too. Here-documents are no shell: each goes with the command it is written under.
+listed too. Here-documents are not read as shell: each belongs to the command above it.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Turn:
 
     @property
     def prefill_rate(self) -> float | None:
-        """Prompt tokens/s; None where it cannot be told."""
+        """Prompt tokens/s; None where it is not known."""
         return self.prompt_tokens / self.prefill_s if self.prompt_tokens and self.prefill_s > 0 else None
 
     @property

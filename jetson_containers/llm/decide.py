@@ -132,7 +132,7 @@ def decide(request: LlmRequest, found: Findings, goal: Goal = Goal.SERVED) -> De
     forecast, unpredicted = None, ""
     try:
         forecast = fit_check.forecast(job, runtime.name, found.machine, model.shape)
-    except UsageError as error:  # a quantization the table does not know is for the runtime to judge
+    except UsageError as error:  # a quantization the table does not know is for the runtime to decide
         unpredicted = error.message
     return Decision(
         request=request,

@@ -32,7 +32,7 @@ class RunningContainer:
     mounts: Mapping[str, str]
 
     def uses(self, path: Path) -> bool:
-        """Whether it was told to read `path` or something below it."""
+        """Whether its options name `path` or something below it."""
         patterns = [re.compile(rf"(?<![\w.-]){re.escape(place)}(?![\w.-])") for place in self.places_of(path)]
         return any(pattern.search(word) for word in self.words for pattern in patterns)
 

@@ -161,7 +161,7 @@ def _today(spelling: str) -> str:
 
 
 def _relative(line: RunLine, text: str) -> list[Notice]:
-    """Results in the container's own file system are gone with it."""
+    """Results in the container's own file system are deleted with it."""
     found = _RELATIVE_OUTPUT.search(text)
     if not found or line.has("workdir") or re.search(r"\bcd\s+/data\b", text):
         return []

@@ -153,7 +153,7 @@ def server_failed(code: int | None, log: Path, *, loaded: bool = False) -> StepE
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on now."""
+    """A free TCP port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -91,7 +91,7 @@ def make(
     `--name` that is not an image name.
     """
     if not resolution.packages:
-        raise UsageError("there is nothing to build: no package is left", hint="see --skip-packages")
+        raise UsageError("nothing to build: no package is left", hint="see --skip-packages")
     base = options.base or _default_base(platform)
     planner = Planner(
         platform,
@@ -274,10 +274,14 @@ def _split(plan: BuildPlan, by_key: Mapping[str, Stage]) -> str:
     first = command("jetson-containers", "build", "--name=lower", *lower)
     skip = f"--skip-packages={','.join(lower)}"
     second = command("jetson-containers", "build", "--base=lower-flat", skip, *plan.request)
-    return (
-        f"; or build {first} ({under} layers), make an image `lower-flat` of it that has one layer and the same ENV "
-        f"(docker export, docker import --change), and build {second} ({total - under + 1} layers)"
-    )
+    image = final_name(_definition_of(lower[-1], plan), plan.platform, "lower")
+    flat = command("jetson-containers", "flatten", image, "lower-flat")
+    return f"; or build {first} ({under} layers), {flat}, and build {second} ({total - under + 1} layers)"
+
+
+def _definition_of(package: str, plan: BuildPlan) -> Package:
+    found = (stage.definition for stage in plan.stages if stage.package == package)
+    return next(definition for definition in found if definition is not None)
 
 
 def _compiles(stage: Stage) -> bool:
@@ -295,7 +299,7 @@ def _summary(plan: BuildPlan) -> list[str]:
         f"image   {plan.final}",
         f"layers  {plan.layers} of {MAX_LAYERS}",
         f"stages  {len(plan.stages)}: {build} to build, {pulled}{len(plan.stages) - build - pull} ready",
-        f"        {counts['compiles']} compile something; the least is {counts['lower_bound']}, each package once",
+        f"        {counts['compiles']} compile code; the minimum is {counts['lower_bound']}, each package once",
         *([f"tests   of {', '.join(plan.tests)}"] if plan.tests else []),
         *(f"note    {notice}" for notice in plan.notices),
     ]

@@ -69,7 +69,7 @@ def assemble(
     request = replace(request, packages=packages, skip=skip)
     if not request.multiple:
         if not request.packages:
-            raise UsageError("no package was named", hint="`./build.sh llama_cpp`; `jetson-containers list` shows all")
+            raise UsageError("no package given", hint="`./build.sh llama_cpp`; `jetson-containers list` shows all")
         chain = _plan(catalog, request.packages, request, options, base_digest)
         notices = plan.check_build_args((chain,), options.build_args)
         return Assembly(platform=platform, plans=(_noted(chain, notices),))

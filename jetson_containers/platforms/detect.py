@@ -69,7 +69,7 @@ def _try_read(root: Path) -> tuple[HostFacts | None, tuple[str, ...]]:
     try:
         return read(root), ()
     except TargetError as error:
-        return None, (f"this machine could not be read, the environment decides: {error.message}",)
+        return None, (f"this machine could not be read; using the environment: {error.message}",)
 
 
 def _repeats(parts: Parts, host: HostFacts) -> bool:
@@ -100,7 +100,7 @@ def _of_host(host: HostFacts, parts: Parts) -> Platform:
         base = _host_distro(base, host, row, notices)
     elif host.soc and not tables.soc_arch(host.soc):
         raise TargetError(
-            f"this is a Jetson ({host.model or host.soc}), but nothing says which L4T release it runs: "
+            f"this is a Jetson ({host.model or host.soc}), but its L4T release is unknown: "
             "/etc/nv_tegra_release is missing and nvidia-l4t-core is not installed",
             hint=ELSEWHERE,
         )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # What the kernel, Docker and the tags of images call a machine, and the kernel's name for it.
 MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
-ELSEWHERE = "name the platform yourself: --target r36.4.3, --target x86_64,cu128, --target x86_64,cpu …"
+ELSEWHERE = "specify the platform: --target r36.4.3, --target x86_64,cu128, --target x86_64,cpu …"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +180,7 @@ def _soc(compatible: Iterable[str]) -> str | None:
 def _find_board(
     root: Path, compatible: Sequence[str], model: str, soc: str | None, memory: int | None
 ) -> tuple[Board | None, str]:
-    """Find the module: part numbers first, then names that several modules share, told apart by memory."""
+    """Find the module: part numbers first, then names that several modules share, distinguished by memory."""
     if soc is None:
         return _of_product_name(root)
     by_module = {module: board for board in tables.boards().values() for module in board.modules}

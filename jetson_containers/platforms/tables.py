@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """One L4T release. Versions of libraries are text as NVIDIA writes them; None where nobody published one."""
+    """One L4T release. Versions of libraries are text as NVIDIA writes them; None where none was published."""
 
     l4t: Version
     jetpack: str | None

@@ -40,7 +40,7 @@ SUPPORTED_TARGETS = (
 
 @dataclass(frozen=True, kw_only=True)
 class TargetPart:
-    """One thing that was asked for: its normalized value, as it was written, and where."""
+    """One thing that was asked for: its normalized value, unchanged written, and where."""
 
     value: str
     text: str
@@ -123,7 +123,9 @@ def from_env(env: Mapping[str, str]) -> Parts:
         if text:
             value = convert(text) if text.isascii() and len(text) <= LONGEST else None
             if value is None:
-                raise ConfigError(f"${name}: `{shown(text)}` is no {kind}", hint=f"unset {name}, or see --target")
+                raise ConfigError(
+                    f"${name}: `{shown(text)}` is not a valid {kind}", hint=f"unset {name}, or see --target"
+                )
             collector.add(kind, TargetPart(value=value, text=text, origin=f"${name}"))
     return Parts(**collector.found)
 
@@ -220,7 +222,7 @@ def _env_cuda(text: str) -> str | None:
 def _env_python(text: str) -> str | None:
     if re.fullmatch(r"3\.\d+(t|-nogil)", text):
         raise ConfigError(
-            f"$PYTHON_VERSION: `{text}` asks for Python without its global lock, which no package here is built for",
+            f"$PYTHON_VERSION: `{text}` asks for Python without its interpreter lock (GIL), which no package supports",
             hint="unset PYTHON_VERSION, or give 3.12",
         )
     match = re.fullmatch(r"(3\.\d+)(?:\.\d+)?", text)

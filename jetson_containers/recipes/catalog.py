@@ -558,7 +558,7 @@ def _asked_broken(error: RecipeError, asked: str) -> RecipeError:
 
 
 def _of_series(packages: Sequence[Package], tag: str) -> tuple[Package, ...]:
-    """Of one family's packages those that a tag means which none of them bears; a variant only where it is named."""
+    """The packages of one family that a tag means although none has that name; a variant only where it is named."""
     whole = len(tag.partition("-")[0].split(".")) > 2
     for means in (same_version, in_series) if whole else (_is_meant,):
         for plain in (True, False):

@@ -67,7 +67,7 @@ _REPOSITORIES: dict[str, Callable[[Platform], CudaRepository]] = {
 
 
 class Subject(enum.Enum):
-    """What a clause speaks of; the value is how people call it."""
+    """What a clause compares; the value is its usual name."""
 
     L4T = "L4T"
     CUDA = "CUDA"
@@ -162,7 +162,7 @@ def _specifier(op: str, version: str, text: str, rule: str) -> SpecifierSet:
 def _syntax_error(clause: str, rule: str, why: str = "") -> RequirementSyntaxError:
     where = "" if clause == rule else f" in `{shown(rule)}`"
     return RequirementSyntaxError(
-        f"`{shown(clause)}`{where} is no `requires` rule" + (f": {why}" if why else ""), hint=GRAMMAR_HINT
+        f"`{shown(clause)}`{where} is not a valid `requires` rule" + (f": {why}" if why else ""), hint=GRAMMAR_HINT
     )
 
 
@@ -178,7 +178,7 @@ _FORMS: tuple[tuple[Subject, re.Pattern[str]], ...] = (
 
 
 def _classify(value: str) -> tuple[Subject | None, str]:
-    """What a value speaks of, and its version in dotted form ("cu126" → CUDA, "12.6")."""
+    """What a value names, and its version in dotted form ("cu126" → CUDA, "12.6")."""
     if value == "cpu":
         return Subject.CPU, ""
     if value in _ARCHES:

@@ -52,7 +52,7 @@ def parse(text: str, path: Path, *, native: bool = False) -> Document:
     """Parse one document; an empty one has data None. Raises RecipeError with the line of `text` in `path`.
 
     With `native`, switches and numbers are converted, `<<` merges and the last of two equal keys counts. Only a number
-    that would not be written the same again (`1.10`) stays text: whoever wrote it meant a version.
+    that would not be written the same again (`1.10`) stays text: its author meant a version.
     """
     if len(text) > LONGEST:
         raise RecipeError(f"has more than {LONGEST >> 10} KiB of YAML", path=path)

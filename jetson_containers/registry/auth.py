@@ -142,7 +142,7 @@ def _ask_helper(helper: str, key: str, host: str, env: Mapping[str, str]) -> Cre
         answer = json.loads(done.stdout)
         name, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError) as error:
-        raise RegistryError(f"registry {host}: `{program} get` answered nonsense") from error
+        raise RegistryError(f"registry {host}: `{program} get` gave an answer that cannot be read") from error
     return (
         Credentials(username="", password="", identity_token=secret)
         if name == "<token>"

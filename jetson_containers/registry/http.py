@@ -1,7 +1,7 @@
 """HTTP as registries need it: time limits, retries with back-off, proxies, our own certificates, no leaks.
 
 Policy: a request ends within `timeout` seconds, retries and pauses included. No answer, 408, 429 and 5xx are
-tried again; anything else the server says is the caller's to judge. Credentials never follow a redirect to another host
+tried again; any other answer is returned to the caller. Credentials never follow a redirect to another host
 and never travel over plain HTTP except to loopback or a registry the user listed as insecure.
 """
 
@@ -99,7 +99,7 @@ class Transport:
         return f"{'http' if plain_http_allowed(host, self.insecure) else 'https'}://{host}"
 
     def check_url(self, url: str) -> None:
-        """Raise RegistryError for a URL that would send our talk in the clear, or is none."""
+        """Raise RegistryError for a URL without encryption, or for something that is not a URL."""
         parts = urlsplit(url)
         if parts.scheme == "https" or (
             parts.scheme == "http" and plain_http_allowed(parts.netloc.rpartition("@")[2], self.insecure)
@@ -346,7 +346,7 @@ def _retry_after(value: str) -> float | None:
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
-        return None  # nonsense is as good as no wish
+        return None  # a value that cannot be read counts as none
 
 
 def _registry_ca(host: str) -> str:

@@ -1,4 +1,4 @@
-"""Listings of registries, kept: asked for at most every ten minutes, older when nobody answers, never silently.
+"""Listings of registries, cached for ten minutes; older ones are used, with a notice, when no registry answers.
 
 Order: a fresh copy in the cache → the registry → any copy in the cache → the list shipped with this program
 (`snapshot`). The cache is files under the settings' `cache` directory; nothing else is written.
@@ -35,7 +35,7 @@ OFFICIAL_PAGES = 10  # of the tags of other projects' repositories, newest first
 
 
 class Listings:
-    """The tags of repositories from wherever they can be had. `notes` collects what only `--verbose` shows."""
+    """The tags of repositories: cached, of a registry or of the snapshot. `notes`: shown by `--verbose`."""
 
     def __init__(
         self,

@@ -76,7 +76,7 @@ def refresh(
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """The repositories below a place; `whole` when the registry listed them, so that the others are gone."""
+    """The repositories below a place; `whole` when the registry listed all, so that the others were deleted."""
 
     repositories: tuple[ImageRepository, ...]
     whole: bool = False
@@ -93,7 +93,7 @@ def _repositories(place: ImageRepository, listings: Listings, entries: Mapping[s
         })  # fmt: skip
     try:
         names = listings.client.repositories(place)
-    except RegistryError:  # most hosted registries tell nobody what they have
+    except RegistryError:  # most hosted registries do not list their repositories
         names = ()
     if names:
         return _Found(repositories=tuple(ImageRepository(place.host, name) for name in sorted(names)), whole=True)

@@ -18,7 +18,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1
 
 
 class UnreachableError(RegistryError):
-    """No usable answer: no connection, too slow, too many requests, a server error, nonsense.
+    """No usable answer: no connection, too slow, too many requests, a server error, an unreadable answer.
 
     Unlike a refusal (401, 403) it may pass, so an older listing is better than none.
     """
@@ -60,7 +60,7 @@ class ImageRepository:
 class Tag:
     """One tag for one architecture; a tag that serves several has a row for each.
 
-    `bytes` is the compressed size. Empty and None are "not told"; `labels` is None until the image's config
+    `bytes` is the compressed size. Empty and None are "not known"; `labels` is None until the image's config
     was read. `digest` is that of the manifest or index the tag points to: what a pin needs.
     """
 

@@ -45,7 +45,7 @@ class Conflict:
         return UnsatisfiableError(
             f"no version of `{family}` satisfies everything that is wanted{part}",
             details=details,
-            hint="the numbered lines are ways out" if ways else None,
+            hint="ways to resolve this are numbered above" if ways else None,
         )
 
     def _resolves(self, requests: Sequence[str]) -> bool:

@@ -39,7 +39,7 @@ def bad_guess(solution: Solution) -> BadGuess | None:
     """The first guess of a solution that goes against what somebody chose; None where all are good.
 
     Chosen are defaults, the platform's CUDA, and in upstream's format the versions that the request names. A guess is
-    a version of a family without a default that nobody pins. What only guesses want counts as guessed.
+    a version of a family without a default and without a pin. What only guesses depend on is a guess too.
     """
     guesses = {key: package for key, package in solution.chosen.items() if _is_guess(solution, key, package)}
     for key, package in guesses.items():
@@ -73,7 +73,7 @@ def bad_guess(solution: Solution) -> BadGuess | None:
 
 
 def _is_guess(solution: Solution, key: str, package: Package) -> bool:
-    """Whether nobody chose this version: it is neither a default nor a pin."""
+    """Whether this version was not chosen: it is neither a default nor a pin."""
     members = solution.demands.catalog.members(package.family)
     return bool(
         package.version
@@ -91,7 +91,7 @@ def _has_choice(solution: Solution, package: Package) -> bool:
 def _roots(solution: Solution, guesses: Mapping[str, Package]) -> dict[str, str]:
     """Guesses and what only they want, by name, each with the key of the guess it came from.
 
-    A default is nobody's guess.
+    A default is not a guess.
     """
     roots = {package.name: key for key, package in guesses.items()}
     before = -1
@@ -162,7 +162,7 @@ class VersionSearch:
         if compiling is not None:
             return self._searched(wanted, None, compiling, image, tuple((pinned or {}).values()))
         guesses: list[BadGuess] = []
-        best: Solution | None = None  # one that can be made, where no guess goes with what the request names
+        best: Solution | None = None  # one that can be made, where no guess is compatible with what the request names
         while True:
             try:
                 solution = self._found(wanted)
@@ -267,7 +267,7 @@ class Provider:
         wants = list(requirements[identifier])
         if not wants and not refused:
             return []
-        # After a step back nobody may demand the key any more, and what was refused before still counts.
+        # After a step back there may be no demand for the key any more, and earlier refusals still count.
         family = wants[0].family if wants else refused[0].package.family
         packages = candidates_for(self._demands, wants, self._pinned, family=family)
         names = {choice.name for choice in refused}

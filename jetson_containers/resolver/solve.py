@@ -63,7 +63,7 @@ def _solve(
     catalog: Catalog, requests: Sequence[str], skip: Sequence[str], attempt: Callable[[Sequence[str]], bool] | None
 ) -> Resolution:
     if not requests:
-        raise UsageError("no package was named", hint="`jetson-containers list` shows them all")
+        raise UsageError("no package given", hint="`jetson-containers list` shows them all")
     demands = Demands(catalog, skip)
     wanted = demands.requested(requests)
     search = VersionSearch(demands, tuple(requests), attempt)

@@ -207,7 +207,7 @@ def test_engine_without_rights_is_one_error(world: World, words: list[str]) -> N
     user = ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=+dac_read_search"]
     user += ["--ambient-caps=+dac_read_search", "--"]
     done = world.run([*user, *world.command(*words[1:], launcher=words[0])])
-    refused(done, 4, "may not talk to the Docker engine", "usermod -aG docker")
+    refused(done, 4, "is not allowed to use the Docker engine", "usermod -aG docker")
 
 
 def test_broken_client_first_on_path_is_passed_over(world: World, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_failed_stage_that_is_corrected_is_where_the_build_resumes(world: World,
     assert "no-such-program" in Path(path).read_text().splitlines()[int(number) - 1]
     assert world.left(engine, "upper") == {"lower": "cached", "upper": "build"}
     world.recipe("upper", "RUN true", "depends: [lower]")
-    assert "1 there already" in world.build("upper").stderr
+    assert "1 ready" in world.build("upper").stderr
     assert "nothing to build" in world.build("upper").stderr
 
 
@@ -400,7 +400,7 @@ def test_ctrl_c_during_a_build_resumes_at_that_stage(world: World, engine: Docke
     refused(Done([], code, out, err), 130, "interrupted", "resumes")
     assert world.left(engine, "upper") == {"lower": "cached", "upper": "build"}
     world.recipe("upper", "RUN true", "depends: [lower]")
-    assert "1 there already" in world.build("upper").stderr
+    assert "1 ready" in world.build("upper").stderr
 
 
 def test_ctrl_c_during_autotag_ends_it_at_once(world: World) -> None:

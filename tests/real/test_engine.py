@@ -469,3 +469,23 @@ def test_layers_size_is_that_of_the_engine(each_engine: DockerEngine, build: Cal
     assert image is not None
     assert total is not None
     assert total >= image.size > 3_000_000
+
+
+def test_flatten_keeps_files_and_settings_in_one_layer(engine: DockerEngine, scratch_base: str, tmp_path: Path) -> None:
+    """Files with their owners and modes, environment and command are those of the image; the layer is one."""
+    many, flat = f"{PREFIX}:many", f"{PREFIX}:flat"
+    text = (
+        f'FROM {scratch_base}\nRUN echo 1 >/one\nRUN echo 2 >/two && chown 7:8 /two && chmod 4711 /two\nENV A="b  c"\n'
+    )
+    request = BuildRequest(context=tmp_path, dockerfile=text, tag=many, labels={LABEL: SESSION}, network="none")
+    engine.build(request, lambda _: None)
+    engine.flatten(many, flat)
+    try:
+        layers = subprocess.check_output(["docker", "inspect", "--format", "{{len .RootFS.Layers}}", flat], text=True)
+        told = engine.run(
+            flat, ["sh", "-c", 'stat -c "%a %u:%g" /two; cat /one; echo "$A"'], options=["--network=none"]
+        )
+    finally:
+        engine.untag(flat)
+    assert layers == "1\n"
+    assert told.output.split("\n")[:3] == ["4711 7:8", "1", "b  c"]

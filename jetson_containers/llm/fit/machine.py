@@ -52,10 +52,12 @@ def of_board(
 ) -> Machine:
     """Take a module from the table, with any L4T it runs unless a release, or one major release, is given.
 
-    `mode` is a power mode of `facts/fit.yaml`; without one, full power with the memory's rated bandwidth. Raises
-    UsageError for a mode the board is not known to have, or not with this release.
+    `mode` is a power mode of `facts/fit.yaml`; without one, full power with the memory's rated bandwidth: that of the
+    Super mode where the release has it. Raises UsageError for a mode the board is not known to have, or not with this
+    release.
     """
-    bandwidth, sm_hz = _speeds(board, mode)
+    fastest = mode or _fastest(board, l4t, release)
+    bandwidth, sm_hz = _speeds(board, fastest)
     if release is not None:
         l4t = release.major
         _check_mode(board, mode, release)
@@ -70,7 +72,7 @@ def of_board(
         mode=mode,
         slowed=_is_slowed(board.id, mode),
         release=release,
-        notes=tuple(_notes(board, mode)),
+        notes=tuple(_notes(board, mode, fastest)),
     )
 
 
@@ -81,6 +83,15 @@ def _speeds(board: Board, mode: str) -> tuple[float | None, float | None]:
     slower = int(row["emc"]) / _RATED_EMC if "emc" in row else 1.0
     clock = int(row["sm"]) * int(row["mhz"]) * 1e6 if {"sm", "mhz"} <= row.keys() else None
     return (bandwidth * slower * 1e9 if bandwidth else None), clock
+
+
+def _fastest(board: Board, l4t: int | None, release: Version | None) -> str:
+    """The mode with the faster memory that Super releases brought; empty where there is none, or not yet."""
+    for name, row in constants.modes(board.id).items():
+        if "super" in row and "full" in row:
+            since = Version(row["since"])
+            return name if (release >= since if release is not None else (l4t or since.major) >= since.major) else ""
+    return ""
 
 
 def _is_slowed(board: str, mode: str) -> bool:
@@ -104,12 +115,12 @@ def _check_mode(board: Board, mode: str, release: Version) -> None:
         )
 
 
-def _notes(board: Board, mode: str) -> Iterator[str]:
+def _notes(board: Board, mode: str, fastest: str) -> Iterator[str]:
     if not board.visible:
         yield f"the memory visible to Linux on {board.id} is not published; estimated from its {board.memory} GB"
     starts = constants.modes(board.id).get("default")
     if starts and not mode:
-        yield f"speeds are for full power; {board.id} starts in the mode {starts}, which is slower"
+        yield f"speeds are for {fastest or 'full power'}; {board.id} starts in the mode {starts}, which is slower"
 
 
 def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str = "") -> Machine:

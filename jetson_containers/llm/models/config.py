@@ -46,7 +46,7 @@ _PLAIN_MLP = frozenset(
         "persimmon", "bert",
     }
 )  # fmt: skip
-# Activations that no gate goes with.
+# Activations that are used without a gate.
 _PLAIN_ACTIVATIONS = frozenset({"relu2", "relu_squared", "xielu"})
 # Families whose config leaves `tie_word_embeddings` out although they tie (their classes' default).
 _TIED = frozenset(

@@ -346,7 +346,7 @@ def _without_hub(model: str, asked: Reference, hub: ModelHub, known: Callable[[s
 
 
 def _config_of(info: ModelInfo) -> tuple[ModelConfig | None, str, tuple[str, ...]]:
-    """The shape with what the weight files say; or why it is not understood, or not to be had.
+    """The shape with what the weight files say; or why it cannot be read.
 
     Raises UsageError for an adapter, which no runtime takes for a model.
     """

@@ -1,6 +1,6 @@
 """How a checkpoint is quantized, in bits per weight: `quantization_config`, or NVIDIA's `hf_quant_config.json`.
 
-A width that is not understood is 0, which says so: whoever needs a size asks the weight files instead.
+A width that is not understood is 0, for unknown: sizes then come from the weight files.
 """
 
 from __future__ import annotations

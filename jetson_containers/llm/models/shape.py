@@ -22,7 +22,7 @@ _MLC = "mlc-chat-config.json"
 
 
 def from_hub(reference: str, settings: Settings, console: Console) -> ModelConfig:
-    """Fetch `config.json` alone. Raises NotReadyError where there is none to be had, and what the hub raises."""
+    """Fetch `config.json` alone. Raises NotReadyError where there is none, and what the hub raises."""
     from jetson_containers.hub.describe import describe
 
     info = describe(reference, settings, console)

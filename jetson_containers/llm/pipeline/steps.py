@@ -93,7 +93,7 @@ class Pipeline:
         """Hash what each output depends on: the command, its options, what the command's inputs were made from.
 
         No path of this machine takes part, so that a key is the same wherever it is computed. What a download brings
-        counts as the origin it is, not as the words that fetch it: they name a commit that nobody asked for.
+        counts as the origin it is, not as the words that fetch it: they name a commit that was not requested.
         """
         keys: list[str] = []
         for index, step in enumerate(steps):

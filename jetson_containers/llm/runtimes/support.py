@@ -103,7 +103,7 @@ def lowest_sm(quantized: Quantized) -> int:
 
 
 def weight_only_sm(quantized: Quantized) -> int:
-    """From which on it is read with kernels that nobody reported of a Jetson; 0: there are none."""
+    """The compute capability below which kernels are used that no report covers on a Jetson; 0: none."""
     return _limit("checkpoint_weight_only", quantized)
 
 

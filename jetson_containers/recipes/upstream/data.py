@@ -89,7 +89,7 @@ def _load(text: str, path: Path) -> tuple[dict[str, Any], Mapping[str, int]]:
 
 
 def _check_keys(data: Mapping[str, Any], lines: Mapping[str, int], path: Path, prefix: str = "") -> None:
-    """Refuse keys that nobody knows. Upstream drops all of such a header, its `depends` too, with a warning."""
+    """Refuse unknown keys. Upstream drops all of such a header, its `depends` too, with a warning."""
     for key in data:
         if key not in merge.KEYS:
             known = merge.KEYS

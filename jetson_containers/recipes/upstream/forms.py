@@ -1,4 +1,4 @@
-"""Which directories are in upstream's format, told by their files alone."""
+"""Which directories are in upstream's format, by their files alone."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def test_autotag_without_a_request_is_an_error() -> None:
     """Without a request there is an error."""
-    with pytest.raises(UsageError, match="no package was named"):
+    with pytest.raises(UsageError, match="no package given"):
         choose([], ORIN, (), AutotagOptions())
 
 
@@ -150,7 +150,7 @@ def test_autotag_on_a_terminal_asks_for_a_pull_with_its_size(
     if pulled:
         assert run(tmp_path, engine=engine, console=console, disable=["build"]) == REMOTE
     else:
-        with pytest.raises(NoCompatibleImageError, match="was not wanted"):
+        with pytest.raises(NoCompatibleImageError, match="was declined"):
             run(tmp_path, engine=engine, console=console, disable=["build"])
     assert f"Found {REMOTE} (2025-05-02, " in said(console)
     assert " GB); pull it? [Y/n]" in said(console)

@@ -147,7 +147,7 @@ def test_base_image_is_made_where_no_registry_answers(
     assert (request.platform, request.dockerfile) == ("linux/amd64", base_image.DOCKERFILE)
     assert request.labels[labels.ROLE] == "base"
     assert not request.context.exists()
-    assert "warning: the base image `ubuntu:22.04` cannot be had" in said.text
+    assert "warning: cannot get the base image `ubuntu:22.04`" in said.text
     assert "making the base image jetson-containers/base:debian12-amd64 with mmdebstrap" in said.text
 
 

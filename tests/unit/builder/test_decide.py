@@ -343,7 +343,9 @@ def test_dry_run_without_an_engine_says_that_it_does_not_know(
     engine.missing = EngineMissingError("no container engine is installed")
     found = dry_run(capsys, "numpy")
     assert {each["state"] for each in found["stages"]} == {"build"}
-    assert any("not known" in notice and "no container engine" in notice for notice in found["notices"])
+    assert any(
+        "cannot tell what is already built" in notice and "no container engine" in notice for notice in found["notices"]
+    )
 
 
 def test_decide_is_the_one_function_for_build_and_dry_run(monkeypatch: pytest.MonkeyPatch, site: Site) -> None:

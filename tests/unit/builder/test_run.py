@@ -214,7 +214,7 @@ def test_engine_failure_keeps_its_class_and_exit_code(site: Site) -> None:
     """A failure of the engine keeps its class and exit code."""
 
     def refuse(_: object) -> None:
-        raise DiskSpaceError("the disk that holds the engine's images is full")
+        raise DiskSpaceError("the disk with the engine's images is full")
 
     site.engine.on_build = refuse
     with pytest.raises(DiskSpaceError) as caught:

@@ -39,7 +39,7 @@ def test_download_of_a_file_beside_its_repository_is_refused(capsys: pytest.Capt
 
 
 def test_llm_with_two_quantizations_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """A quantization in the name and another one as option do not go together."""
+    """A quantization in the name and another one as option cannot be combined."""
     argv = ("llm", "chat", "a/b-GGUF:Q8_0", "--quantization", "Q4_0", "--dry-run", "--target", "r36.4.3")
     refused(capsys, argv, 2, "names Q8_0")
     refused(capsys, ("llm", "fit", "a/b-GGUF:Q8_0", "--quantization", "Q4_0"), 2, "names Q8_0")

@@ -29,6 +29,8 @@ COMMAND = re.compile(
     rf"(?:^ *|`|\$\(|&& |; |\| )({'|'.join(map(re.escape, LAUNCHERS))}) ([^`\n]*)",
     re.MULTILINE,
 )
+# Lines of upstream's documentation that are refused, as tools/documented_lines.py writes them.
+UPSTREAM = re.compile(r"<!-- written by tools/documented_lines\.py -->.*?<!-- end -->", re.DOTALL)
 PLACEHOLDERS = {"hello", "…", "..."}  # of packages, besides words in capitals
 
 
@@ -84,7 +86,7 @@ def documented() -> list[tuple[str, list[str]]]:
     """Every command of ours in the docs: page and arguments, each once."""
     found: dict[tuple[str, ...], str] = {}
     for page in PAGES:
-        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        text = UPSTREAM.sub("", page.read_text(encoding="utf-8")).replace("\\\n", " ")
         for start, rest in COMMAND.findall(text):
             found.setdefault((*LAUNCHERS[start], *words(rest)), str(page.relative_to(ROOT)))
     return [(page, list(arguments)) for arguments, page in found.items()]

@@ -256,6 +256,8 @@ def test_list_all_has_each_family_with_versions_or_a_reason(capsys: pytest.Captu
         ("A:1,B:x y", {"A": "1", "B": "x y"}),
         ("URL:https://host:5000/x,B:2", {"URL": "https://host:5000/x", "B": "2"}),
         ("LIST:72,87,B:2", {"LIST": "72,87", "B": "2"}),
+        ("A=1,B=x:y", {"A": "1", "B": "x:y"}),
+        ("FLAGS:-DX=1,B=2", {"FLAGS": "-DX=1", "B": "2"}),
     ],
 )
 def test_build_args_take_colons_and_commas_in_values(text: str, expected: dict[str, str]) -> None:
@@ -322,6 +324,38 @@ def test_search_finds_a_broken_recipe_by_its_name(capsys: pytest.CaptureFixture[
 def test_abbreviations_of_long_options_are_taken(argv: tuple[str, ...], key: str, value: object) -> None:
     """Abbreviations of long options are taken."""
     assert build.make_context("build", [*argv]).params[key] == value
+
+
+@pytest.mark.parametrize(
+    ("argv", "key", "value"),
+    [
+        (("--buildkit=true",), "buildkit", True),
+        (("--buildkit=Off",), "buildkit", False),
+        (("--no-buildkit=1",), "buildkit", False),
+        (("--no-buildkit=false",), "buildkit", True),
+        (("--multiple=yes",), "multiple", True),
+        (("--multiple=0",), "multiple", False),
+        (("--simul=on",), "dry_run", True),
+        (("--skip-tests=no",), "skip_tests", "no"),  # an option with a value of its own keeps it
+        (("--", "--multiple=1"), "packages", ("--multiple=1",)),
+    ],
+)
+def test_switches_take_a_value(argv: tuple[str, ...], key: str, value: object) -> None:
+    """A switch may say what it is set to, in the words that its variable takes."""
+    assert build.make_context("build", [*argv]).params[key] == value
+
+
+def test_switch_with_another_value_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither true nor false is an error, before anything is done."""
+    code, _, err = run(capsys, "build", "--multiple=maybe", "numpy")
+    assert (code, "`maybe` is neither true nor false" in err) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--log-colors", "--log-status"])
+def test_build_says_that_an_option_of_upstream_has_no_effect(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    """Upstream's options for its log are taken, with a word on what does it here."""
+    code, _, err = run(capsys, "build", "--dry-run", "--target", "r36.4.3", option, "true", "cmake")
+    assert (code, "have no effect" in err) == (0, True)
 
 
 @pytest.mark.parametrize("option", ["--skip", "--buil", "--no-c", "--nonsense", "--dry-run-it"])

@@ -57,7 +57,7 @@ def test_build_says_once_what_it_does_not_read(
     assert main.main([*BUILD]) == 0
     err = capsys.readouterr().err
     assert err.count("$JETSON_CONTAINERS_FOO") == 1
-    assert err.count("not by this one: $INDEX_HOST, $PYTORCH_FORCE_BUILD") == 1
+    assert err.count("only upstream's build reads them: $INDEX_HOST, $PYTORCH_FORCE_BUILD") == 1
     assert "JETSON_CONTAINERS_INDEX_URL" in err
     assert "BUILD_DELAY" not in err
     assert main.main([*BUILD, "--package-dirs", str(tmp_path)]) == 0

@@ -38,7 +38,7 @@ CASES: list[tuple[str, type[JetsonError], str]] = [
     (
         "pull access denied for jetson-containers/stage, repository does not exist or may require 'docker login'",
         NotReadyError,
-        "does not see `jetson-containers/stage`",
+        "cannot see `jetson-containers/stage`",
     ),
     ("pull access denied for foo/bar, repository does not exist", RegistryError, "no such image"),
     (
@@ -59,7 +59,7 @@ CASES: list[tuple[str, type[JetsonError], str]] = [
     ("net/http: TLS handshake timeout", RegistryError, "in time"),
     ("http: server gave HTTP response to HTTPS client", RegistryError, "plain HTTP"),
     ("tls: failed to verify certificate: x509: certificate signed by unknown authority", RegistryError, "not trusted"),
-    ("permission denied while trying to connect to the Docker daemon socket", EnginePermissionError, "may not talk"),
+    ("permission denied while trying to connect to the Docker daemon socket", EnginePermissionError, "is not allowed"),
     ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", EngineMissingError, "answer"),
     ("exec /bin/sh: exec format error", NotReadyError, "another architecture"),
     ("ERROR: BuildKit is enabled but the buildx component is missing or broken.", NotReadyError, "buildx"),

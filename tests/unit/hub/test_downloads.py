@@ -157,7 +157,7 @@ def test_download_in_an_image_refuses_options_it_lacks(
 ) -> None:
     """Options that a download in an image lacks are refused."""
     _, err = run(capsys, "org/tiny", "--image", "hub:test", *option, code=2)
-    assert "--image do not go together" in err
+    assert "--image cannot be combined" in err
 
 
 def test_transfer_modules_are_shared_with_images(tmp_path: Path) -> None:

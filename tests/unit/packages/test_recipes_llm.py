@@ -92,7 +92,9 @@ def test_pytorch_extensions_get_the_architectures_of_the_platform(target: str, a
         assert load(target).find(family).build_args["TORCH_CUDA_ARCH_LIST"] == archs
 
 
-@pytest.mark.parametrize(("target", "compiles"), [("r36.4.3", True), ("r38.4", False), ("sbsa", False), ("x86_64", False)])
+@pytest.mark.parametrize(
+    ("target", "compiles"), [("r36.4.3", True), ("r38.4", False), ("sbsa", False), ("x86_64", False)]
+)
 def test_vllm_is_compiled_only_where_no_wheel_has_code_for_the_platform(target: str, compiles: bool) -> None:
     """With CUDA 13 vLLM comes from its wheel, with CUDA 12 it is compiled."""
     package = load(target).find("vllm")
@@ -269,7 +271,7 @@ def test_llm_sources_are_pinned_by_a_commit_or_a_checksum() -> None:
 def test_recipes_that_fetch_from_git_record_the_commits() -> None:
     """Every recipe that fetches from git records the commits."""
     texts = {path: path.read_text() for path in sorted(TREE.glob("llm/*/*.sh"))}
-    callers = {path.parent.name: text for path, text in texts.items() if "/fetch.sh\"" in text}
+    callers = {path.parent.name: text for path, text in texts.items() if '/fetch.sh"' in text}
     assert len(callers) > 1
     for name, text in callers.items():
         assert f"record_source {name} " in text, name
@@ -642,3 +644,50 @@ def test_tutorial_refuses_weights_larger_than_the_memory_before_reading_them(
     done = tutorial(tmp_path, "Llama-2-7b-chat-hf.py", *arguments)
     assert done.returncode == status, done.stderr
     assert ("the kernel would kill" in done.stderr) == (status == 1)
+
+
+@pytest.mark.parametrize("target", ["x86_64,cpu", "arm64,cpu", "x86_64,cpu,debian12"])
+def test_mlc_without_a_gpu_needs_no_cuda_and_the_tvm_it_is_linked_to(target: str) -> None:
+    """The row for a CPU brings the wheel of TVM that its sources are of, nothing of CUDA, and compiles for no GPU."""
+    solved = solve.solve(load(target), ["mlc"])
+    families = {package.family: package for package in solved.packages}
+    assert families["mlc"].version == "0.26.dev4"
+    assert families["tvm"].version == "0.26.0"
+    assert not {family for family in families if family.startswith("cuda")}
+    assert families["mlc"].build_args["CUDA_ARCHITECTURES"] == ""
+    pins = (TREE / "llm/tvm/tvm-0.26.0.lock").read_text()
+    assert "apache-tvm==0.26.0" in pins
+    assert "apache-tvm-ffi==0.1.13.post2" in pins  # what the sources of TVM 0.26.0 contain
+
+
+MLC_PASSES = {
+    "scatter_tuple_get_item.py": (
+        "emit(self.var_map[var], name_hint=var.name_hint)\ng_var.name_hint\n",
+        "emit(self.var_map[var], name_hint=var.name)\ng_var.name_hint\n",
+    ),
+    "pipeline_parallel_rewrite.py": (
+        "params[num_input].name_hint\ng_var.name_hint\nbinding.var.name_hint\nreceive_var.name_hint\nrequired_param.name_hint\n",
+        "params[num_input].name\ng_var.name_hint\nbinding.var.name\nreceive_var.name\nrequired_param.name\n",
+    ),
+}  # fmt: skip
+
+
+def adapt_mlc(root: Path) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, str(TREE / "llm/mlc/adapt_source.py"), str(root)]
+    return subprocess.run(program, capture_output=True, text=True, check=False)
+
+
+def test_mlc_source_asks_a_variable_for_its_name(tmp_path: Path) -> None:
+    """Variables are asked for `name`; global variables, and arguments of the old name, stay. Twice is an error."""
+    folder = tmp_path / "python/mlc_llm/compiler_pass"
+    folder.mkdir(parents=True)
+    for name, (before, _) in MLC_PASSES.items():
+        (folder / name).write_text(before)
+    done = adapt_mlc(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {name: (folder / name).read_text() for name in MLC_PASSES} == {
+        name: after for name, (_, after) in MLC_PASSES.items()
+    }
+    again = adapt_mlc(tmp_path)
+    assert again.returncode == 1
+    assert "not the source the recipe was written for" in again.stderr

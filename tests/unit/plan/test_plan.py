@@ -107,6 +107,7 @@ class TestLayers:
             tree.plan(*sizes)
         hint = str(caught.value.hint)
         assert "`jetson-containers build --name=lower a b` (60 layers)" in hint
+        assert "`jetson-containers flatten lower:r36.4-cu126-22.04 lower-flat`" in hint
         assert "`jetson-containers build --base=lower-flat --skip-packages=a,b d` (81 layers)" in hint
 
     def test_layers_error_offers_no_split_where_one_package_is_too_large(self, tree: Tree) -> None:

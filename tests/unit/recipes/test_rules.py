@@ -197,7 +197,7 @@ def test_rule_outside_the_grammar_is_named(rule: str) -> None:
     """A text outside the grammar is named."""
     with pytest.raises(RequirementSyntaxError) as caught:
         check(rule, ORIN)
-    assert "is no `requires` rule" in caught.value.message
+    assert "is not a valid `requires` rule" in caught.value.message
     assert "`>=r36`" in (caught.value.hint or "")
 
 

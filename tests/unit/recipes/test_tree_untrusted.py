@@ -84,12 +84,12 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     ),
     "digits-version": (
         {"Dockerfile": GOOD, "config.yaml": f"versions: [{{version: '{DIGITS}'}}]"}, "`version` must be a name"),
-    "digits-requires": ({"Dockerfile": f"requires: '>=r{DIGITS}'"}, "is no `requires` rule"),
+    "digits-requires": ({"Dockerfile": f"requires: '>=r{DIGITS}'"}, "is not a valid `requires` rule"),
     "digits-depends": ({"Dockerfile": f"depends: 'a>={DIGITS}'"}, "is not a package name or version range"),
     "digits-memory": ({"Dockerfile": f"memory_per_job: '{DIGITS}'"}, "`memory_per_job` must be a size"),
     "digits-timeout": ({"Dockerfile": f"timeout: '{DIGITS}'"}, "`timeout` must be a time"),
     "digits-python": (u(f"package['name'] = 'x:{DIGITS}'"), "is not a package name"),
-    "digits-rule-python": (u(f"package['requires'] = '>=cu{DIGITS}'"), "is no `requires` rule"),
+    "digits-rule-python": (u(f"package['requires'] = '>=cu{DIGITS}'"), "is not a valid `requires` rule"),
     "long-name": ({"Dockerfile": f"name: {'n' * 300}"}, "is not a package name"),
     "long-dockerfile": ({"Dockerfile": f"dockerfile: {'n' * 300}"}, "is not there"),
     "long-config": ({"Dockerfile": f"config: {'n' * 300}"}, "which is not there"),
@@ -463,7 +463,7 @@ def test_version_of_another_form_is_sorted_first(text: str) -> None:
 )
 def test_rule_with_too_many_digits_is_refused(rule: str) -> None:
     """A rule of another form is refused."""
-    with pytest.raises(RequirementSyntaxError, match="is no `requires` rule"):
+    with pytest.raises(RequirementSyntaxError, match="is not a valid `requires` rule"):
         parse(rule)
 
 

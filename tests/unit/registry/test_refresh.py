@@ -145,11 +145,11 @@ def test_registry_refresh_writes_the_file(
 def test_registry_refresh_without_an_answer_writes_nothing(
     tmp_path: Path, registry: FakeRegistry, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No answer at all is an error, and offline nobody is asked."""
+    """No answer at all is an error, and needs a network connection."""
     file = tmp_path / "new.json"
     argv = ["registry", "refresh", f"{registry.host}/acme", "--output", str(file)]
     registry.faults = [Fault(503)] * 20
     assert main.main(argv) != 0
     assert main.main([*argv, "--offline"]) == 2
-    assert "offline nobody is asked" in capsys.readouterr().err
+    assert "needs a network connection" in capsys.readouterr().err
     assert not file.exists()

@@ -97,7 +97,7 @@ def test_skip_of_everything_is_a_usage_error() -> None:
 @pytest.mark.parametrize(
     ("requests", "kind", "message"),
     [
-        ([], UsageError, "no package was named"),
+        ([], UsageError, "no package given"),
         (["toch"], UnknownPackageError, "there is no package `toch`"),
         (["zzz*"], NothingMatchedError, "no package here matches `zzz*`"),
         (["a b"], RequirementSyntaxError, "`a b` is not a package name or version range"),

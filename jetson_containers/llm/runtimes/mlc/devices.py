@@ -71,7 +71,7 @@ def targets() -> Mapping[str, DeviceTarget]:
 
 
 def device_target_of(job: Job) -> DeviceTarget:
-    """The target of a job: what runs it where nobody says. Raises UsageError naming the targets there are."""
+    """The target of a job: the default is what runs it. Raises UsageError naming the targets there are."""
     asked = (job.device or job.target.device).lower()
     name = load_facts("mlc")["also"].get(asked, asked)
     if name == "vulkan" and "windows" in job.host:

@@ -21,7 +21,7 @@ ROOT = "/data/models/mlc/dist"  # upstream's layout, which its demos and documen
 HOME = {
     "MLC_LLM_HOME": "/data/models/mlc/cache"
 }  # what is fetched or compiled on first use would go with the container
-CONTEXT = 4096  # tokens, where nobody says: the model's own maximum (131072 for Llama 3.1) does not fit a board
+CONTEXT = 4096  # tokens by default: the model's own maximum (131072 for Llama 3.1) does not fit a board
 GPU_MEMORY = 0.85  # MLC's own default, set so that the printed command says it
 AWQ = "q4f16_autoawq"
 # The files by which weights are found, an index before a single file, which may be a part of it.
@@ -226,7 +226,7 @@ def compile_options(job: Job, place: DeviceTarget, sm: int) -> dict[str, str]:
 
 
 def serve(job: Job, mode: str, options: ServeOptions) -> Service:
-    """MLC's own server. A key goes through our driver: MLC takes it in the argv, where everybody can read it."""
+    """MLC's own server. A key goes through our driver: MLC takes it in the argv, which every user can read."""
     planned = shape(job)
     model = folder(job, mode)
     device = devices.device_target_of(job).device

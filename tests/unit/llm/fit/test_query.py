@@ -346,7 +346,7 @@ def test_fit_text_is_a_verdict_a_breakdown_and_options_to_type() -> None:
     lines = out.splitlines()
     assert lines[0] == (
         "does not fit: Llama-2-7b-chat-hf with mlc q4f16_1, 4096 tokens on orin-nano-8gb: 7.8 GiB of 7.0 GiB, "
-        "about 14 tokens/s"
+        "about 21 tokens/s"
     )
     assert [line.split()[0] for line in lines[2:7]] == ["weights", "KV", "buffers", "runtime", "system"]
     start = lines.index("what fits:")

@@ -220,7 +220,7 @@ def test_config_py_imports_version_files_of_the_tree(tmp_path: Path) -> None:
         ("package = 'text'", None, "there is a str in it"),
         ("package['depends'] = [{'a': 1}]", 1, "holds a dict"),
         ("\npackage['depends'] = ['a b']", 2, "is not a package name"),
-        ("\npackage['requires'] = 'moon'", 2, "`moon` is no `requires` rule"),
+        ("\npackage['requires'] = 'moon'", 2, "`moon` is not a valid `requires` rule"),
         ("\npackage['dockerfile'] = 'none'", 2, "`none` is not there"),
     ],
 )  # fmt: skip

@@ -240,7 +240,12 @@ BROKEN = {
             "several packages"
     ),
     "package-is-gone": ({"config.py": "del package"}, "config.py", None, "`package` is gone"),
-    "rule": ({"Dockerfile": "requires: '>=py3x'", "config.py": ""}, "Dockerfile", 2, "`>=py3x` is no `requires` rule"),
+    "rule": (
+        {"Dockerfile": "requires: '>=py3x'", "config.py": ""},
+        "Dockerfile",
+        2,
+        "`>=py3x` is not a valid `requires` rule",
+    ),
     "illegal-name": ({"config.py": "package['name'] = 'a b'"}, "config.py", 1, "`a b` is not a package name"),
     "illegal-alias": ({"config.py": "package['alias'] = ['a/b']"}, "config.py", 1, "`a/b` is not a package name"),
     "args-as-list": ({"config.py": "package['build_args'] = ['A=1']"}, "config.py", 1, "must map names to values"),

@@ -1,0 +1,36 @@
+"""One layer instead of many: the instructions that give an image that was imported its configuration again."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOTFS = "rootfs.tar"
+
+
+def instructions(config: Mapping[str, Any]) -> list[str]:
+    """Write what `docker import --change` takes; `config` is what docker inspect says of the image.
+
+    Environment, user, directory, ports, volumes, entry point and command are the same; history and health check go.
+    """
+    lines: list[str] = []
+    for entry in config.get("Env") or ():
+        name, _, value = entry.partition("=")
+        lines.append(f"ENV {name}={_quoted(value)}")
+    lines += [f"EXPOSE {port}" for port in sorted(config.get("ExposedPorts") or {})]
+    lines += [f"VOLUME {json.dumps([path])}" for path in sorted(config.get("Volumes") or {})]
+    lines += [f"WORKDIR {config['WorkingDir']}"] if config.get("WorkingDir") else []
+    lines += [f"USER {config['User']}"] if config.get("User") else []
+    for key, keyword in (("Entrypoint", "ENTRYPOINT"), ("Cmd", "CMD")):
+        if config.get(key):
+            lines.append(f"{keyword} {json.dumps(config[key], ensure_ascii=False)}")
+    return lines
+
+
+def _quoted(value: str) -> str:
+    escaped = re.sub(r'([\\"$])', r"\\\1", value)
+    return f'"{escaped}"'
