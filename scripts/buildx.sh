@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# For the tests: a docker client with buildx beside the system's own, from the next Debian release, unpacked below
-# .cache and installed nowhere. Prints its folder; exits 1 where it cannot be had (no Debian, no network).
+# For the tests: a docker client with buildx and an engine beside the system's own, from the next Debian release,
+# unpacked below .cache and installed nowhere. Prints its folder; exits 1 where it cannot be had (no Debian, no network).
 set -euo pipefail
 ROOT="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)"
 DIR="$ROOT/.cache/buildx"
 SUITE=trixie
 
-if [ ! -x "$DIR/usr/bin/docker" ]; then
+if [ ! -x "$DIR/usr/sbin/dockerd" ]; then
   # shellcheck disable=SC2016 # apt-get expands it
   mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | grep -v security | head -n 1)
   keyring=/usr/share/keyrings/debian-archive-keyring.gpg
@@ -20,8 +20,9 @@ if [ ! -x "$DIR/usr/bin/docker" ]; then
     -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work" -o "Dir::Cache::Archives=$work/archives"
     -o APT::Sandbox::User=root)
   apt-get "${options[@]}" update -qq >&2
-  (cd "$work/archives" && apt-get "${options[@]}" download -qq "docker-cli" "docker-buildx" >&2)
+  (cd "$work/archives" && apt-get "${options[@]}" download -qq docker-cli docker-buildx docker.io containerd >&2)
   for package in "$work"/archives/*.deb; do dpkg -x "$package" "$work/root"; done
+  rm -f "$work/root/usr/bin/docker-init" # linked against that release's C library; the system's own is found on PATH
   mkdir -p "$DIR/config"
   printf '{"cliPluginsExtraDirs": ["%s/usr/libexec/docker/cli-plugins"]}\n' "$DIR" >"$DIR/config/config.json"
   cp -r "$work/root/." "$DIR/"

@@ -16,6 +16,8 @@ from jetson_containers.core.errors import (
     RegistryError,
 )
 from jetson_containers.engine.interface import (
+    BakeResult,
+    BakeWatcher,
     Builder,
     BuildRequest,
     BuildTimeoutError,
@@ -65,6 +67,7 @@ class FakeEngine:
       `released` (set by `release()`, then it succeeds) or `stop()` (then it raises InterruptedByUserError).
     - `registry`: reference → LocalImage that `pull` finds and `push` fills; `registry_down` makes both fail.
     - `answer`: called with every RunCall to make the RunResult; default: exit code 0, no output.
+    - `bakes`: the tags wanted of each `bake`, which builds them one after the other.
     - `in_use`: references that `untag` refuses, as when a container runs.
     - `missing`: an exception every method raises, as when no engine is installed.
     """
@@ -78,11 +81,13 @@ class FakeEngine:
     answer: Callable[[RunCall], RunResult] = lambda _call: RunResult(exit_code=0, output="")
     on_build: Callable[[BuildRequest], None] | None = None  # called in the building thread, before the outcome
     requests: list[BuildRequest] = field(default_factory=list)
+    bakes: list[tuple[str, ...]] = field(default_factory=list)
     runs: list[RunCall] = field(default_factory=list)
     calls: list[tuple[str, ...]] = field(default_factory=list)
     hanging: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
     stopped: threading.Event = field(default_factory=threading.Event)
+    bake_stopped: threading.Event = field(default_factory=threading.Event)  # set by the watcher of a `bake`
     running: int = 0  # builds at this moment
     most_running: int = 0  # the most builds there ever were at one moment
 
@@ -163,6 +168,28 @@ class FakeEngine:
         seed = repr((request.dockerfile, sorted(request.build_args.items()), str(request.context)))
         with self._lock:
             self._put(self._new_image((request.tag,), request.labels, architecture, seed))
+
+    def bake(self, requests: Sequence[BuildRequest], watcher: BakeWatcher, *, wanted: Sequence[str]) -> BakeResult:
+        self._check()
+        self._check_stopped()
+        self.bake_stopped.clear()
+        watcher.started(self.bake_stopped.set)
+        with self._lock:
+            self.bakes.append(tuple(wanted))
+        finished: set[str] = set()
+        for request in requests:
+            if request.tag not in wanted:
+                continue
+            if self.bake_stopped.is_set():
+                break
+            watcher.line(request.tag, "#1 [1/1] RUN something")
+            try:
+                self.build(request, lambda line, tag=request.tag: watcher.line(tag, line))  # type: ignore[misc]
+            except BuildError as error:
+                return BakeResult(failed={request.tag: error}, finished=frozenset(finished))
+            finished.add(request.tag)
+            watcher.built(request.tag)
+        return BakeResult(failed={}, finished=frozenset(finished))
 
     def build_argv(self, request: BuildRequest) -> list[str]:
         return ["docker", "build", "--tag", request.tag, str(request.context)]

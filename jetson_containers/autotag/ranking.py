@@ -108,7 +108,7 @@ def decide(
         Judged(
             candidate=candidate,
             verdict=judge(candidate, wanted, host, contents),
-            distance=_distance_key(candidate, wanted, host),
+            distance=_distance_key(candidate, wanted, host, contents),
         )
         for candidate in found.candidates
     ]
@@ -143,14 +143,18 @@ def sort_key(
     )  # fmt: skip
 
 
-def _distance_key(candidate: ImageCandidate, wanted: Sequence[Wanted], host: Platform) -> tuple[Any, ...]:
-    """Sort key of a refused image, nearest first: what runs here, then what is named most like the request."""
+def _distance_key(
+    candidate: ImageCandidate, wanted: Sequence[Wanted], host: Platform, contents: Names | None
+) -> tuple[Any, ...]:
+    """Sort key of a refused image, nearest first: what runs here, holds the request, is named most like it."""
+    lacking = unmet(candidate, wanted, contents) is not None
     facts = candidate.facts
     apart = abs(facts.l4t.major - host.l4t.major) if facts.l4t and host.l4t else 99
     tag = candidate.name.tag or ""
     alike = max((_common_start(one.tag or "", tag) for one in wanted), default=0)
     return (
-        not is_finished(candidate.role), not compatible(facts, host).ok, -alike, facts.arch is not host.arch, apart,
+        not is_finished(candidate.role), not compatible(facts, host).ok, lacking, -alike, facts.arch is not host.arch,
+        apart,
         _Descending(facts.pushed), candidate.reference,
     )  # fmt: skip
 

@@ -2,8 +2,8 @@
 
 `base_image` finds or makes the base; `graph` merges plans, `decide` says what is built, pulled, tested or left, for a
 dry run too; `run` carries it out: `loop` and `scheduler` order the stages, `stage_builder` builds and tests one,
-`package_tests` runs its tests, `finals` names, labels and pushes. `store` and `stage_registry` know what is there
-already.
+`bake_call` builds several by one command, `package_tests` runs tests, `finals` names, labels and pushes. `store` and
+`stage_registry` know what is there already.
 
 Public modules: `base_image`, `decide`, `graph`, `image_check`, `known_base`, `run`, `stage_registry`, `store`.
 """

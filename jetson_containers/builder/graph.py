@@ -25,6 +25,7 @@ class Node:
     number: int
     packages: tuple[str, ...]  # in the image up to this stage, in order
     last: bool  # the top of a plan: what a user gets
+    images: tuple[str, ...] = ()  # of the stages that it builds on or copies from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,14 @@ def merge(plans: Sequence[BuildPlan]) -> Graph:
             stages.setdefault(stage.key, (stage, plan))
     tops = {plan.top.key for plan in plans}
     nodes = {
-        key: Node(stage=stage, plan=plan, number=number, packages=chain(stage, plan), last=key in tops)
+        key: Node(
+            stage=stage,
+            plan=plan,
+            number=number,
+            packages=chain(stage, plan),
+            last=key in tops,
+            images=_images(stage, stages),
+        )
         for number, (key, (stage, plan)) in enumerate(stages.items(), 1)
     }
     needs = {key: [name for name in dict.fromkeys(node.stage.depends) if name in nodes] for key, node in nodes.items()}
@@ -75,6 +83,10 @@ def merge(plans: Sequence[BuildPlan]) -> Graph:
         for name in names:
             dependents[name].append(key)
     return Graph(nodes=nodes, needs=_frozen(needs), dependents=_frozen(dependents), test_only_stages=aside)
+
+
+def _images(stage: Stage, stages: Mapping[str, tuple[Stage, BuildPlan]]) -> tuple[str, ...]:
+    return tuple(stages[key][0].image for key in dict.fromkeys(stage.depends) if key in stages)
 
 
 def _aside(plan: BuildPlan) -> list[str]:

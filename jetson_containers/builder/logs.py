@@ -45,6 +45,11 @@ class Log:
             self._file.flush()  # so that `tail -f` shows it, and a kill loses nothing
         return text
 
+    def discard(self) -> None:
+        """Remove a log of nothing but the command that was never started."""
+        if len(self.lines()) <= 1:
+            self.path.unlink()
+
     def lines(self) -> list[str]:
         """Read back everything written so far."""
         return self.path.read_text(encoding="utf-8").splitlines()
@@ -61,6 +66,13 @@ class RunLogs:
     def build(self, number: int, package: str) -> Log:
         """Open the log of a stage: `build/NN_<package>.log`."""
         return Log(self.directory / "build" / f"{number:02d}_{_slug(package)}.log", self.redact)
+
+    @property
+    def empty(self) -> Path:
+        """A directory without files: the context of a build that reads none."""
+        place = self.directory / "empty"
+        place.mkdir(exist_ok=True)
+        return place
 
     def test(self, number: int, index: int, package: str, test: str) -> Log:
         """Open the log of a package test: `test/NN-K_<package>_<test>.log`; `index` counts from 1."""

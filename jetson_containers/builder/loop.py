@@ -15,7 +15,7 @@ from jetson_containers.builder.types import StageReport
 from jetson_containers.core.errors import JetsonError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from jetson_containers.builder.graph import Graph, Node
     from jetson_containers.builder.progress import BuildProgress
@@ -100,8 +100,10 @@ class Loop:
                 for waiting in self._scheduler.stop():
                     self._skip(waiting, f"not started, because `{report.package}` failed")
         self._shown.finished(report.package, report, self._totals())
-        if outcome.failure and not self._keep_going and self._scheduler.running:
-            self._shown.say(f"waiting for what still runs: {self._running()} (Ctrl-C stops it)")
+        if outcome.failure and not self._keep_going and self._running(but=self._graph.above(key)):
+            self._shown.say(
+                f"waiting for what still runs: {self._running(but=self._graph.above(key))} (Ctrl-C stops it)"
+            )
 
     def _stop(self, stop: Callable[[], None]) -> None:
         """Stop what runs, and wait until it has ended."""
@@ -137,8 +139,9 @@ class Loop:
             package=stage.package, key=key, image=stage.image, state="skipped", seconds=0.0, cause=cause
         )
 
-    def _running(self) -> str:
-        return ", ".join(self._graph.nodes[key].stage.package for key in self._scheduler.running)
+    def _running(self, but: Iterable[str] = ()) -> str:
+        """Name what runs, but for stages that end because they stand on one that has failed."""
+        return ", ".join(self._graph.nodes[key].stage.package for key in self._scheduler.running if key not in but)
 
     def _totals(self) -> Totals:
         waiting = [key for key in self._graph.nodes if key not in self.reports]

@@ -17,11 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.builder import decide, finals, graph, package_tests, progress, resources, stage_registry, summary
+from jetson_containers.builder.bake_call import BakeCall
 from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.loop import Loop
-from jetson_containers.builder.scheduler import Scheduler
+from jetson_containers.builder.scheduler import CallScheduler, Scheduler
 from jetson_containers.builder.signals import Signals
-from jetson_containers.builder.stage_builder import StageBuilder, StageFailure, StageOutcome, foreign_platform
+from jetson_containers.builder.stage_builder import (
+    StageBuilder,
+    StageFailure,
+    StageOutcome,
+    foreign_platform,
+    is_bakeable,
+)
 from jetson_containers.builder.state import BuildState
 from jetson_containers.builder.store import Store
 from jetson_containers.builder.types import BuildOptions, BuildReport, StageReport
@@ -36,7 +43,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.builder.finals import Final
     from jetson_containers.builder.graph import Node
-    from jetson_containers.builder.resources import Share
+    from jetson_containers.builder.resources import Resources, Share
     from jetson_containers.builder.stage_registry import StageRegistry
     from jetson_containers.core.console import Console
     from jetson_containers.engine.interface import Engine
@@ -226,11 +233,13 @@ class _Run:
             jobs=options.jobs, cores=options.cores, memory=options.memory, most_jobs=resources.job_limit(self.env)
         )
         seconds = self.state.seconds()
-        scheduler = Scheduler(self.graph, todo, graph.priorities(self.graph, set(todo), seconds), available, seconds)
+        calls: dict[str, BakeCall] = {}
+        scheduler = self._scheduler(todo, seconds, available, calls)
 
         def work(node: Node, share: Share) -> StageOutcome:
-            outcome = stage_builder.run(node, share)
-            return self._finish(node, share, outcome, stage_builder) if outcome.failure is None else outcome
+            outcome = replace(stage_builder, call=calls.get(node.stage.key)).run(node, share)
+            ended = outcome.failure is not None or outcome.report.state == "skipped"
+            return outcome if ended else self._finish(node, share, outcome, stage_builder)
 
         loop = Loop(
             self.graph,
@@ -259,6 +268,23 @@ class _Run:
                 )
                 self.reports[key] = outcome.report
                 self.failures += [outcome.failure] if outcome.failure else []
+
+    def _scheduler(
+        self, todo: Mapping[str, None], seconds: Mapping[str, float], available: Resources, calls: dict[str, BakeCall]
+    ) -> Scheduler:
+        """Choose what starts when: stage by stage, or by `calls` (by stage) where the engine builds several at once."""
+        if not self.engine.capabilities.bake:
+            priorities = graph.priorities(self.graph, set(todo), seconds)
+            return Scheduler(self.graph, todo, priorities, available, seconds)
+
+        def begin(members: Sequence[str]) -> None:
+            if len(members) > 1:
+                keep_going = self.options.keep_going
+                call = BakeCall(members, self.graph, self.engine, self.state, keep_going=keep_going)
+                calls.update(dict.fromkeys(members, call))
+
+        alone = frozenset(key for key in todo if not is_bakeable(self.graph.nodes[key], self.options))
+        return CallScheduler(self.graph, todo, available, seconds, alone=alone, begin=begin)
 
     def _finish(self, node: Node, share: Share, outcome: StageOutcome, stage_builder: StageBuilder) -> StageOutcome:
         """Give the top of a plan its final name, as soon as it is complete."""

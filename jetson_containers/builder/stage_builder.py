@@ -11,9 +11,11 @@ import re
 import shlex
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.builder import graph, package_tests, resources
+from jetson_containers.builder import cache_places, graph, package_tests, resources
+from jetson_containers.builder.bake_call import StageSkippedError
 from jetson_containers.builder.layer_cache import LayerCache
 from jetson_containers.builder.types import StageReport
 from jetson_containers.core import diagnosis
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from jetson_containers.builder.bake_call import BakeCall
     from jetson_containers.builder.graph import Node
     from jetson_containers.builder.logs import Log, RunLogs
     from jetson_containers.builder.progress import BuildProgress
@@ -95,6 +98,12 @@ def _flags(definition: Package | None) -> list[str]:
         raise RecipeError(f"`build_flags` of `{definition.name}`: {error}", path=definition.path) from error
 
 
+def is_bakeable(node: Node, options: BuildOptions) -> bool:
+    """Whether a stage can be built with others by one command: bake knows no flags and no time limit of one stage."""
+    definition = node.stage.definition
+    return not options.build_flags and (definition is None or not (definition.build_flags or definition.timeout))
+
+
 def foreign_platform(node: Node, engine: Engine) -> str | None:
     """Name the docker platform, when it is not the engine's own: that one would only be a flag more."""
     wanted = node.plan.platform
@@ -112,16 +121,31 @@ class StageBuilder:
     state: BuildState
     cancelled: threading.Event
     revision: str = ""
+    call: BakeCall | None = None  # the command that builds several stages, this one among them
 
     def run(self, node: Node, share: Share) -> StageOutcome:
         """Do all there is to do for a stage; a failed build or test is a StageOutcome, everything else raises."""
-        name = node.stage.package
-        with self.state.lock(
-            node.stage.key,
-            cancelled=self.cancelled,
-            on_wait=lambda pid: self.progress.say(f"{name}: waiting for process {pid}, which builds the same stage"),
-        ):
+
+        def on_wait(name: str, pid: str) -> None:
+            self.progress.say(f"{name}: waiting for process {pid}, which builds the same stage")
+
+        if self.call is not None:
+            with self.call.hold(node, self.cancelled, on_wait):
+                return self._run_in_call(node, share, self.call)
+        wait = partial(on_wait, node.stage.package)
+        with self.state.lock(node.stage.key, cancelled=self.cancelled, on_wait=wait):
             return self._run(node, share)
+
+    def _run_in_call(self, node: Node, share: Share, call: BakeCall) -> StageOutcome:
+        try:
+            outcome = self._run(node, share)
+        except StageSkippedError as skipped:
+            call.end(node.stage.key, str(skipped))
+            return StageOutcome(report=self._report(node, "skipped", 0.0, None, cause=str(skipped)))
+        if outcome.failure is not None:
+            call.fail(node.stage.key)
+        call.end(node.stage.key)
+        return outcome
 
     def _run(self, node: Node, share: Share) -> StageOutcome:
         began = time.monotonic()
@@ -130,25 +154,29 @@ class StageBuilder:
         if image is not None:
             recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
             self.store.adopt(image, node, self._labels(node, recorded))
-            state, log = "cached", None
+            state, log, seconds = "cached", None, 0.0
+            if self.call is not None:
+                self.call.leave(node.stage.key)
         else:
             recorded = package_tests.not_run(node, self._why_untested(node))
             with self.logs.build(node.number, node.stage.package) as stage_log:
                 log = stage_log.path
                 try:
-                    self._make(node, share, stage_log, recorded, cache)
+                    seconds = self._make(node, share, stage_log, recorded, cache)
                 except InterruptedByUserError:
+                    raise
+                except StageSkippedError:
+                    stage_log.discard()
                     raise
                 except JetsonError as error:
                     return self._failed_build(node, share, error, stage_log, time.monotonic() - began)
             state = "built"
-        seconds = time.monotonic() - began
         cause = "every command came from the engine's layer cache" if cache.everything else ""
-        outcome = StageOutcome(
-            report=self._report(node, state, seconds if state == "built" else 0.0, log, cause), tests=recorded
-        )
+        outcome = StageOutcome(report=self._report(node, state, seconds, log, cause), tests=recorded)
         if state == "built":
             self._remember(node, None if cache.reused else seconds)
+        if self.call is not None:
+            self.call.wait_below(node.stage.key)
         if package_tests.due(node, self.options, recorded):
             return self._test(node, share, outcome)
         return self._untested(node, outcome)
@@ -165,17 +193,21 @@ class StageBuilder:
 
     # Making the image.
 
-    def _make(self, node: Node, share: Share, log: Log, recorded: Mapping[str, Any], cache: LayerCache) -> None:
+    def _make(self, node: Node, share: Share, log: Log, recorded: Mapping[str, Any], cache: LayerCache) -> float:
+        """Make the image of a stage; returns the seconds that it took."""
         stage, engine = node.stage, self.store.engine
-        self.progress.started(stage.package, "building")
+        began = time.monotonic()
+        if self.call is None:
+            self.progress.started(stage.package, "building")
         with self.store.replacing(stage.image):
-            if stage.kind is StageKind.META:
+            if stage.kind is StageKind.META and self.call is None:
                 log.write(f"nothing to build: another name for {stage.base}")
                 if engine.image(stage.base) is None:  # a meta package right on a base image from a registry
                     engine.pull(stage.base, self._show(node, log), platform=self.platform(node))
                 engine.label(stage.base, stage.image, self._labels(node, recorded))
-                return
-            request = self.request(node, share.jobs, recorded)
+                return time.monotonic() - began
+            meta = stage.kind is StageKind.META
+            request = self._meta_request(node, recorded) if meta else self.request(node, share.jobs, recorded)
             log.write("$ " + shlex.join(engine.build_argv(request)))
             show = self._show(node, log)
 
@@ -183,7 +215,11 @@ class StageBuilder:
                 cache.line(line)
                 show(line)
 
+            if self.call is not None:
+                begin = partial(self.progress.started, stage.package, "building")
+                return self.call.build(node, request, on_begin=begin, on_line=heard)
             engine.build(request, heard)
+            return time.monotonic() - began
 
     def _show(self, node: Node, log: Log) -> Callable[[str], None]:
         return lambda line: self.progress.line(node.stage.package, log.write(line))
@@ -198,6 +234,7 @@ class StageBuilder:
         if context is None:
             raise BuildError(f"stage `{stage.package}` has no build context")
         shared = files_of(definition) if definition else {}
+        buildkit = bool(options.cache_from) and self.store.engine.capabilities.mounts
         return BuildRequest(
             context=context,
             dockerfile=stage.dockerfile,
@@ -210,14 +247,27 @@ class StageBuilder:
             flags=(*_flags(definition), *options.build_flags),
             added=definition.added if definition else {},
             shared=shared,
-            cache_from=options.cache_from,
-            cache_to=options.cache_to,
+            cache_from=cache_places.imports(options.cache_from, node) if buildkit else options.cache_from,
+            cache_to=cache_places.exports(options.cache_to, node),
             ca_bundle=options.ca_bundle,
             wheelhouse=options.wheelhouse if installs_wheels(stage.dockerfile, context, shared.values()) else None,
             index_url=options.index_url,
             variables=self._variables(definition),
             timeout=definition.timeout if definition else None,
             jobs=jobs if takes_jobs(stage.dockerfile) and not own.keys() & set(JOB_ARGS) else 0,
+            needs=node.images,
+        )
+
+    def _meta_request(self, node: Node, recorded: Mapping[str, Any]) -> BuildRequest:
+        """Another name and other labels for what a meta package stands on, as a build."""
+        return BuildRequest(
+            context=self.logs.empty,
+            dockerfile="ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n",
+            tag=node.stage.image,
+            build_args={"BASE_IMAGE": node.stage.base},
+            labels=self._labels(node, recorded),
+            platform=self.platform(node),
+            needs=node.images,
         )
 
     def _variables(self, definition: Package | None) -> dict[str, str]:

@@ -114,7 +114,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         default=0,
         help="Stages built at the same time; 0: as memory and cores allow.",
     ),
-    click.option("--engine", type=click.Choice(["auto", "buildx", "buildkit", "legacy"]), help="Builder to use."),
+    click.option(
+        "--engine", type=click.Choice(["auto", "bake", "buildx", "buildkit", "legacy"]), help="Builder to use."
+    ),
     click.option("--buildkit/--no-buildkit", "buildkit", default=None, help="Use BuildKit, or do not."),
     click.option(
         "--buildkit-device", default="", help="Ignored (kept for compatibility): recipes need no GPU while building."
@@ -127,8 +129,16 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         type=click.Choice(["auto", "plain", "tty", "json", "rawjson"]),
         help="How progress is shown.",
     ),
-    click.option("--cache-from", "--buildkit-cache-from", "cache_from", multiple=True, help="As in docker build."),
-    click.option("--cache-to", "--buildkit-cache-to", "cache_to", multiple=True, help="As in docker build."),
+    click.option(
+        "--cache-from", "--buildkit-cache-from", "cache_from", multiple=True, help="As in docker build; see --cache-to."
+    ),
+    click.option(
+        "--cache-to",
+        "--buildkit-cache-to",
+        "cache_to",
+        multiple=True,
+        help="As in docker build; each stage has a tag or folder of its own there.",
+    ),
     click.option("--use-proxy", is_flag=True, help="Give the proxy variables to the build (not the image)."),
     click.option("--ca-bundle", type=click.Path(), help="Certificates to trust during the build only."),
     click.option("--wheelhouse", type=click.Path(), help="Directory of wheels pip may use during the build."),

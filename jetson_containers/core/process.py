@@ -18,6 +18,7 @@ from jetson_containers.core.errors import InterruptedByUserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 GRACE = 10.0  # seconds a child gets to clean up after each signal, before the next, harder one
 TAIL = 400  # lines kept for judging a failure
@@ -38,6 +39,7 @@ class Children:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[subprocess.Popen[bytes], Callable[[], None] | None] = {}
+        self._threads: dict[subprocess.Popen[bytes], int] = {}  # by whom each was started
         self._stopped = False
 
     @property
@@ -53,6 +55,13 @@ class Children:
         for child, first in running:
             threading.Thread(target=end, args=(child, first), daemon=True).start()
 
+    def stop_thread(self, ident: int) -> None:
+        """End the child that a thread has running (`threading.get_ident`), and wait until it is gone."""
+        with self._lock:
+            running = [(child, first) for child, first in self._running.items() if self._threads.get(child) == ident]
+        for child, first in running:
+            end(child, first)
+
     def run(
         self,
         argv: Sequence[str],
@@ -64,6 +73,7 @@ class Children:
         end_first: Callable[[], None] | None = None,
         keep: int = TAIL,
         patience: float | None = None,
+        cwd: Path | None = None,
     ) -> FinishedProcess:
         """Run a command to its end, giving each output line (without its end) to `on_line`.
 
@@ -71,7 +81,7 @@ class Children:
         before the child is ended early; `keep` is the number of lines kept for `FinishedProcess.output`. Raises
         InterruptedByUserError after `stop`, KeyboardInterrupt after Ctrl-C; the child has ended when either is raised.
         """
-        child = self._start(argv, env, stdin is not None, end_first)
+        child = self._start(argv, env, stdin is not None, end_first, cwd)
         expired = threading.Event()
         timers = [
             threading.Timer(seconds, _expire, (child, expired, end_first)) for seconds in (timeout, patience) if seconds
@@ -97,12 +107,18 @@ class Children:
                 timer.cancel()
             with self._lock:
                 self._running.pop(child, None)
+                self._threads.pop(child, None)
         if self._stopped:
             raise InterruptedByUserError("interrupted")
         return FinishedProcess(exit_code=code, output="\n".join(lines), timed_out=expired.is_set())
 
     def _start(
-        self, argv: Sequence[str], env: Mapping[str, str], feed: bool, end_first: Callable[[], None] | None
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        feed: bool,
+        end_first: Callable[[], None] | None,
+        cwd: Path | None,
     ) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._stopped:
@@ -110,12 +126,14 @@ class Children:
             child = subprocess.Popen(
                 list(argv),
                 env=dict(env),
+                cwd=cwd,
                 stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=argv[0] != "sudo",
             )
             self._running[child] = end_first
+            self._threads[child] = threading.get_ident()
             return child
 
 

@@ -75,7 +75,7 @@ OPTIONS: dict[str, Setting] = {
         default={},
         help='other servers for builds: {"git": {"https://github.com/": URL}, "python": URL}, without credentials',
     ),
-    "engine": Setting(kind=str, default="auto", help="builder: auto, buildx, buildkit or legacy"),
+    "engine": Setting(kind=str, default="auto", help="builder: auto, bake, buildx, buildkit or legacy"),
     "stage_registry": Setting(
         kind=str, default="", help="REGISTRY/NAMESPACE where builds look for stages by key, and push them"
     ),

@@ -67,6 +67,9 @@ PREDEFINED_ARGS = frozenset(
 JOB_ARGS = ("MAX_JOBS", "CMAKE_BUILD_PARALLEL_LEVEL")
 JOBS_HOST = "jetson-max-jobs"
 MOST_JOBS = 255  # what fits into the last part of an address
+HOSTS = "/etc/hosts"
+JOBS_SECRET_ID = "jetson_jobs"  # noqa: S105 - where no extra host can be given, a file of the same form
+JOBS_TARGET = "/dev/jetson/jobs"
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 _ONLY_HEREDOC = re.compile(r"""<<-?["']?[^\s"'<]+["']?""")
 
@@ -266,8 +269,16 @@ def jobs_host(jobs: int) -> str:
     return f"{JOBS_HOST}:0.0.0.{min(jobs, MOST_JOBS)}"
 
 
-def with_jobs(text: str, path: Path = DEFAULT_PATH) -> str:
+def jobs_file(jobs: int) -> str:
+    """Tell the number of compile jobs in a file, as a line of /etc/hosts."""
+    name, _, address = jobs_host(jobs).partition(":")
+    return f"{address} {name}\n"
+
+
+def with_jobs(text: str, path: Path = DEFAULT_PATH, *, secret: bool = False) -> str:
     """Let every RUN after an ARG of `JOB_ARGS` read the number of compile jobs first (`jobs_host`).
+
+    With `secret` they read it from a secret file (`jobs_file`): the content of secrets is in no cache key either.
 
     The text is the same for every number. Lines are changed, none is added or removed. A RUN in JSON form goes through
     /bin/sh for it; a script in a language of its own (a shebang, a SHELL that is not a shell) is left as it is.
@@ -276,7 +287,7 @@ def with_jobs(text: str, path: Path = DEFAULT_PATH) -> str:
     for stage in stages(parse(text, path)):
         names = _job_names(stage)
         for step in stage.body:
-            _read_jobs(lines, step, names.get(step.line, ()))
+            _read_jobs(lines, step, names.get(step.line, ()), JOBS_TARGET if secret else HOSTS)
     return "\n".join(lines)
 
 
@@ -308,14 +319,14 @@ def _exec_form(step: Instruction) -> list[str] | None:
     return words if isinstance(words, list) and all(isinstance(word, str) for word in words) else None
 
 
-def _read_jobs(lines: list[str], step: Instruction, names: Sequence[str]) -> None:
+def _read_jobs(lines: list[str], step: Instruction, names: Sequence[str], source: str) -> None:
     """Change the lines of a RUN, so that it reads its number of jobs first."""
     if not names:
         return
     values = " ".join(f'{name}="${{jetson_ip##*.}}"' for name in names)
     script = (
         f'while read -r jetson_ip jetson_name; do case "$jetson_name" in {JOBS_HOST}) {values} ;; esac;'
-        f" done </etc/hosts; export {' '.join(names)}; "
+        f" done <{source}; export {' '.join(names)}; "
     )
     first, last = step.line - 1, step.end
     start = _arguments_start("\n".join(lines[first:last]), directives(lines).get("escape", "\\"))
@@ -334,6 +345,9 @@ def _read_jobs(lines: list[str], step: Instruction, names: Sequence[str]) -> Non
     else:
         text = text[:start] + script + text[start:]
     lines[first:last] = text.split("\n")
+    if source == JOBS_TARGET:
+        mount = f"--mount=type=secret,id={JOBS_SECRET_ID},target={JOBS_TARGET},mode=0444"
+        lines[first] = re.sub(r"^(\s*RUN)", rf"\1 {mount}", lines[first], count=1, flags=re.IGNORECASE)
 
 
 def _arguments_start(text: str, escape: str) -> int | None:

@@ -71,7 +71,7 @@ def build(
         args += ["--build-arg", name if name in hidden else f"{name}={value}"]
     for name, value in sorted(request.labels.items()):
         args += ["--label", f"{name}={value}"]
-    args += _secrets(builder, request)
+    args += secrets(builder, request)
     if builder is Builder.LEGACY:
         args += ["--force-rm"]  # else a failed step's container stays
     return docker(capabilities, *args, *request.flags, str(context), env=builder_env(builder), keep=sorted(hidden))
@@ -169,7 +169,8 @@ def _inline_cache(builder: Builder, request: BuildRequest) -> dict[str, str]:
     return {"BUILDKIT_INLINE_CACHE": "1"} if inline else {}
 
 
-def _secrets(builder: Builder, request: BuildRequest) -> list[str]:
+def secrets(builder: Builder, request: BuildRequest) -> list[str]:
+    """Make the `--secret` options of a build."""
     if request.secrets and builder is Builder.LEGACY:
         names = ", ".join(sorted(name for name, _ in request.secrets))
         raise NotReadyError(

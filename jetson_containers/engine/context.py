@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import ConfigError, NotReadyError
 from jetson_containers.dockerfile import inject
+from jetson_containers.engine.bake_progress import DOCKERFILE
 from jetson_containers.engine.interface import Builder, BuildRequest
 
 if TYPE_CHECKING:
@@ -47,8 +48,13 @@ class Prepared:
 
 
 @contextlib.contextmanager
-def prepared(request: BuildRequest, builder: Builder, *, base_user: str = "", local: bool = True) -> Iterator[Prepared]:
+def prepared(
+    request: BuildRequest, builder: Builder, *, base_user: str = "", local: bool = True, target: str = ""
+) -> Iterator[Prepared]:
     """Lay out a build. `base_user` is the user of the base image; `local` says that the engine is on this machine.
+
+    `target` is its name in a bake. There the Dockerfile bears it, because an error names nothing but the file, and the
+    number of compile jobs is a secret, because before buildx 0.25 no target can be given an extra host.
 
     Raises ConfigError for a bundle, wheelhouse or context that is not there.
     """
@@ -61,8 +67,8 @@ def prepared(request: BuildRequest, builder: Builder, *, base_user: str = "", lo
         if request.wheelhouse is not None and not mounts:
             _check_reachable(request, local=local)
             wheels = stack.enter_context(serve(request.wheelhouse))
-        text = prepared_text(request, mounts=mounts, base_user=base_user)
-        file = work / "Dockerfile"
+        text = prepared_text(request, mounts=mounts, base_user=base_user, jobs_secret=bool(target))
+        file = work / (f"{target}{DOCKERFILE}" if target else "Dockerfile")
         file.write_text(text, encoding="utf-8")
         args = inject.build_args_for(
             mounts=mounts, ca_bundle=bool(request.ca_bundle), wheelhouse=wheels, index_url=request.index_url
@@ -73,14 +79,18 @@ def prepared(request: BuildRequest, builder: Builder, *, base_user: str = "", lo
         if request.ca_bundle is not None and mounts:
             secret = (inject.CA_SECRET_ID, request.ca_bundle)
             request = replace(request, secrets=(*request.secrets, secret))
+        if request.jobs and target:
+            jobs = work / "jobs"
+            jobs.write_text(inject.jobs_file(request.jobs), encoding="ascii")
+            request = replace(request, secrets=(*request.secrets, (inject.JOBS_SECRET_ID, jobs)))
         yield Prepared(request=request, dockerfile=file, context=context, build_args=args)
 
 
-def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "") -> str:
+def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "", jobs_secret: bool = False) -> str:
     """The Dockerfile as it is given to the builder."""
     path = request.context / "Dockerfile"
     return inject.prepare(
-        inject.with_jobs(request.dockerfile, path) if request.jobs else request.dockerfile,
+        inject.with_jobs(request.dockerfile, path, secret=jobs_secret) if request.jobs else request.dockerfile,
         mounts=mounts,
         ca_bundle=request.ca_bundle is not None,
         wheelhouse=request.wheelhouse is not None,

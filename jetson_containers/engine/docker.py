@@ -6,17 +6,19 @@ processes are gone, its container is removed and its temporary files are deleted
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import BuildError, NotReadyError, RegistryError
 from jetson_containers.core.process import TAIL, Children, FinishedProcess
 from jetson_containers.engine import argv, emulation
-from jetson_containers.engine.interface import Builder, BuildTimeoutError, LocalImage, RunResult
+from jetson_containers.engine.interface import BakeResult, Builder, BuildTimeoutError, LocalImage, RunResult
 from jetson_containers.engine.messages import DETAIL_LINES, translate
 from jetson_containers.engine.probe import Client, ProbedHost, major, probe, run_capabilities, unprobed_client
 from jetson_containers.engine.queries import Queries, is_missing, local_image
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import BuildRequest, Capabilities, RunCapabilities
+    from jetson_containers.engine.interface import BakeWatcher, BuildRequest, Capabilities, RunCapabilities
     from jetson_containers.engine.probe import ProbeAnswer
 
 KEEP_LINES = 100_000  # of a container's output
@@ -133,6 +135,70 @@ class DockerEngine:
             )
         if ended.exit_code != 0:
             raise translate(ended.output, f"building `{request.tag}`")
+
+    def bake(self, requests: Sequence[BuildRequest], watcher: BakeWatcher, *, wanted: Sequence[str]) -> BakeResult:
+        """Build the stages `wanted` by one command, each after those it `needs`; where one fails, all are stopped.
+
+        Raises a JetsonError when no single stage is at fault.
+        """
+        from jetson_containers.engine import bake
+        from jetson_containers.engine.bake_progress import BakeProgress
+
+        for request in requests:
+            self._check_platform(request)
+        names = bake.target_names(request.tag for request in requests)
+        tags = {name: tag for tag, name in names.items()}
+        progress = BakeProgress(
+            list(tags), lambda name, line: watcher.line(tags[name], line), lambda name: watcher.built(tags[name])
+        )
+        stopped, thread = threading.Event(), threading.get_ident()
+
+        def stop() -> None:
+            stopped.set()
+            self._children.stop_thread(thread)
+
+        watcher.started(stop)
+        ended = self._bake(requests, {tag: names[tag] for tag in wanted}, names, progress.line)
+        finished = frozenset(tags[name] for name in progress.finished())
+        if ended.exit_code == 0:
+            return BakeResult(failed={}, finished=finished)
+        guilty = progress.failed()
+        if guilty is not None:
+            error = translate(progress.told(guilty), f"building `{tags[guilty]}`")
+            return BakeResult(failed={tags[guilty]: error}, finished=finished - {tags[guilty]})
+        if stopped.is_set():
+            return BakeResult(failed={}, finished=finished)
+        raise translate("\n".join(progress.text), f"building {len(requests)} stages")
+
+    def _bake(
+        self,
+        requests: Sequence[BuildRequest],
+        wanted: Mapping[str, str],
+        names: Mapping[str, str],
+        on_line: Callable[[str], None],
+    ) -> FinishedProcess:
+        from jetson_containers.engine import bake
+        from jetson_containers.engine.context import PREFIX, prepared
+
+        capabilities, client = self._found
+        with contextlib.ExitStack() as stack:
+            builds = [
+                stack.enter_context(prepared(request, Builder.BUILDX, target=names[request.tag]))
+                for request in requests
+            ]
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-")))
+            written = bake.files(builds, names, wanted)
+            (folder / "bake.json").write_text(json.dumps(written.definition), encoding="utf-8")
+            (folder / "networks.yaml").write_text(json.dumps(written.networks), encoding="utf-8")  # JSON is YAML
+            command = bake.command(
+                capabilities,
+                ("bake.json", *(["networks.yaml"] if written.networks["services"] else [])),
+                docker_context=client.context,
+                env=written.env,
+                network=any(request.network == "host" for request in requests),
+            )
+            # There, because bake reads an `.env` where it is started.
+            return self._run(command, on_line, env=written.env, cwd=folder)
 
     def build_argv(self, request: BuildRequest) -> list[str]:
         """Return the argv of `build`, with the recipe's own paths instead of the temporary ones."""
@@ -293,6 +359,7 @@ class DockerEngine:
         end_first: Callable[[], None] | None = None,
         keep: int = TAIL,
         patience: float | None = None,
+        cwd: Path | None = None,
     ) -> FinishedProcess:
         return self._children.run(
             words,
@@ -303,6 +370,7 @@ class DockerEngine:
             end_first=end_first,
             keep=keep,
             patience=patience,
+            cwd=cwd,
         )
 
     def _transfer(

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from jetson_containers.core.errors import JetsonError
+
 
 class BuildTimeoutError(BuildError):
     """A stage that took longer than its `timeout`; the build was stopped."""
@@ -51,6 +53,8 @@ class Capabilities(RunCapabilities):
     data_root: str
     architecture: str  # of the engine: "x86_64", "aarch64"
     platforms: tuple[str, ...] = ()  # docker platforms that run here: native and emulated
+    buildx: tuple[int, ...] = ()  # version of the buildx plugin, where that is the builder
+    bake: bool = False  # whether several stages are built by one `docker buildx bake`
 
     @property
     def mounts(self) -> bool:
@@ -95,6 +99,31 @@ class BuildRequest:
     jobs: int = 0  # compile jobs passed to the recipe, outside of the engine's cache key; 0: none are passed
     added: Mapping[str, str] = field(default_factory=dict)  # texts of files that stand in the context only meanwhile
     shared: Mapping[str, Path] = field(default_factory=dict)  # files of elsewhere that stand in the context meanwhile
+    needs: tuple[str, ...] = ()  # images of other stages that it builds on or copies from
+
+
+@dataclass(frozen=True, kw_only=True)
+class BakeResult:
+    """What became of several builds. What is in neither was stopped before its image was there."""
+
+    failed: Mapping[str, JetsonError]  # by tag: those that failed by themselves
+    finished: frozenset[str]  # tags whose commands are all complete; the image may be missing after a stop
+
+
+class BakeWatcher(Protocol):
+    """Told what happens while several stages are built by one command; images are named by their tags."""
+
+    def line(self, tag: str, text: str) -> None:
+        """A stage's build printed a line."""
+        ...
+
+    def built(self, tag: str) -> None:
+        """A stage's image is in the local store."""
+        ...
+
+    def started(self, stop: Callable[[], None]) -> None:
+        """The command runs; `stop` ends it."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +151,16 @@ class Engine(Protocol):
 
     def build(self, request: BuildRequest, on_line: Callable[[str], None]) -> None:
         """Build and load into the local store. Raises BuildError; `on_line` gets each output line."""
+        ...
+
+    def bake(self, requests: Sequence[BuildRequest], watcher: BakeWatcher, *, wanted: Sequence[str]) -> BakeResult:
+        """Build the stages `wanted` (tags), each after those it `needs`, by one command; where one fails, all stop.
+
+        The other requests are what `wanted` stands on, built before and still in the layer cache: going through them
+        again leads to the same cached commands. Only with the capability `bake`.
+
+        Raises a JetsonError when no single stage is at fault.
+        """
         ...
 
     def build_argv(self, request: BuildRequest) -> list[str]:

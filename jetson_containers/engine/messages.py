@@ -165,6 +165,13 @@ RULES = (
         "sudo apt-get install qemu-user-static",
     ),
     _rule(
+        r"cache export (?:feature )?is (?:currently )?not supported for (?:the )?docker driver",
+        NotReadyError,
+        "this engine's image store exports no build cache; the containerd image store does",
+        'set {{"features": {{"containerd-snapshotter": true}}}} in /etc/docker/daemon.json and restart the engine'
+        " (images of the present store are not seen then), or use --cache-to type=inline and push the image",
+    ),
+    _rule(
         r"buildkit is enabled but the buildx component is missing",
         NotReadyError,
         "this docker client cannot use BuildKit without its buildx plugin",

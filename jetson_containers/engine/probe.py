@@ -28,7 +28,9 @@ TIMEOUT = 60  # seconds an answer may take: a store of thousands of images on an
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 BUILDKIT_NEEDS_PLUGIN_FROM = 23  # major version of the client
 ORDER = {Builder.BUILDX: 0, Builder.BUILDKIT: 1, Builder.LEGACY: 2}
-CHOICES = ("auto", "buildx", "buildkit", "legacy")
+CHOICES = ("auto", "bake", "buildx", "buildkit", "legacy")
+BAKE_FROM = (0, 13)  # version of buildx since which it reports by `--progress rawjson`
+LINKS_FROM = 23  # major version of the engine since which one build can stand on another of the same command
 
 _ADMIT = "sudo usermod -aG docker $USER && newgrp docker"
 _INSTALL = "./install.sh installs one; by hand: sudo apt-get install docker.io"
@@ -91,6 +93,12 @@ class Client:
     context: str  # name of the docker context, which is also the name of its docker-driver builder
     sudo: bool
     server: Mapping[str, Any] = field(default_factory=dict)
+    buildx: tuple[int, ...] = ()  # version of its plugin
+
+    @property
+    def bakes(self) -> bool:
+        """Whether several linked stages can be built by one command."""
+        return self.buildx >= BAKE_FROM and major(str(self.server.get("Version", ""))) >= LINKS_FROM
 
 
 def probe(wanted: str = "auto", host: ProbedHost | None = None) -> tuple[Capabilities, Client]:
@@ -109,7 +117,7 @@ def probe(wanted: str = "auto", host: ProbedHost | None = None) -> tuple[Capabil
     if not clients:
         raise next(failure for failure in found if isinstance(failure, NotReadyError))
     client, builder = choose(clients, wanted)
-    return _capabilities(client, builder, host), client
+    return _capabilities(client, builder, host, bake=wanted in {"auto", "bake"} and client.bakes), client
 
 
 def find_clients(host: ProbedHost) -> list[str]:
@@ -195,15 +203,16 @@ def examine(path: str, host: ProbedHost) -> Client | NotReadyError:
     if answer.exit_code != 0 or not server:
         return _permission_or_daemon(path, answer, endpoint, host)
     version = str(versions.get("Client", {}).get("Version", ""))
-    builders = _builders([*prefix, path], version, host)
+    buildx = _buildx([*prefix, path], host)
     return Client(
         path=path,
         version=version,
-        builders=builders,
+        builders=_builders(version, buildx),
         endpoint=endpoint,
         context=context,
         sudo=bool(prefix),
         server=server,
+        buildx=buildx or (),
     )
 
 
@@ -212,19 +221,29 @@ def choose(clients: Sequence[Client], wanted: str) -> tuple[Client, Builder]:
     allowed = {
         "auto": set(Builder),
         "buildkit": {Builder.BUILDKIT, Builder.BUILDX},
+        "bake": {Builder.BUILDX},
         "buildx": {Builder.BUILDX},
         "legacy": {Builder.LEGACY},
     }[wanted]
     ways = [(client, builder) for client in clients for builder in client.builders if builder in allowed]
+    if wanted == "bake":
+        ways = [way for way in ways if way[0].bakes]
     if not ways:
         names = ", ".join(f"`{client.path}` ({client.version})" for client in clients)
+        if wanted == "bake":
+            version = clients[0].server.get("Version", "?")
+            raise NotReadyError(
+                f"no docker client here can build with bake, which takes engine {LINKS_FROM} (here: {version}) and"
+                f" buildx {'.'.join(map(str, BAKE_FROM))}: {names}",
+                hint="update Docker with its buildx plugin, or use --engine auto",
+            )
         raise NotReadyError(
             f"no docker client here can build with {wanted}: {names}",
             hint="sudo apt-get install docker-buildx (or docker-buildx-plugin), or use --engine auto",
         )
     if wanted == "buildkit":  # the one inside the client, when there is one, was asked for by its name
         return min(ways, key=lambda way: way[1] is not Builder.BUILDKIT)
-    return min(ways, key=lambda way: ORDER[way[1]])
+    return min(ways, key=lambda way: (ORDER[way[1]], wanted == "auto" and not way[0].bakes))
 
 
 def major(version: str) -> int:
@@ -238,17 +257,23 @@ def _check_wanted(wanted: str) -> None:
         raise ConfigError(f"unknown builder `{wanted}`", hint=f"--engine takes {', '.join(CHOICES)}")
 
 
-def _builders(command: Sequence[str], version: str, host: ProbedHost) -> tuple[Builder, ...]:
-    found = []
+def _buildx(command: Sequence[str], host: ProbedHost) -> tuple[int, ...] | None:
+    """The version of the buildx plugin; empty when it does not say, None without one."""
     answer = host.ask([*command, "buildx", "version"])
-    if answer.exit_code == 0 and "buildx" in answer.out:
-        found.append(Builder.BUILDX)
+    if answer.exit_code != 0 or "buildx" not in answer.out:
+        return None
+    found = re.search(r"\bv?(\d+)\.(\d+)\.(\d+)", answer.out)
+    return tuple(map(int, found.groups())) if found else ()
+
+
+def _builders(version: str, buildx: tuple[int, ...] | None) -> tuple[Builder, ...]:
+    found = [Builder.BUILDX] if buildx is not None else []
     if 18 <= major(version) < BUILDKIT_NEEDS_PLUGIN_FROM:
         found.append(Builder.BUILDKIT)
     return (*found, Builder.LEGACY)
 
 
-def _capabilities(client: Client, builder: Builder, host: ProbedHost) -> Capabilities:
+def _capabilities(client: Client, builder: Builder, host: ProbedHost, *, bake: bool) -> Capabilities:
     prefix = ["sudo"] if client.sudo else []
     info = _info([*prefix, client.path], host)
     architecture = str(info.get("Architecture") or client.server.get("Arch", ""))
@@ -269,6 +294,8 @@ def _capabilities(client: Client, builder: Builder, host: ProbedHost) -> Capabil
         data_root=str(info.get("DockerRootDir", "")),
         architecture=machine,
         platforms=tuple(dict.fromkeys((native, *emulated))),
+        buildx=client.buildx if builder is Builder.BUILDX else (),
+        bake=bake and builder is Builder.BUILDX,
     )
 
 

@@ -9,6 +9,7 @@ removed at the end; no other image is touched.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import secrets
@@ -52,9 +53,103 @@ def engine_for(wanted: str) -> DockerEngine:
 def environment(wanted: str) -> dict[str, str]:
     """The environment for a builder; for buildx with the client that test.sh had unpacked (scripts/buildx.sh)."""
     folder = os.environ.get("TEST_BUILDX", "")
+    if wanted == "bake" and _newer:
+        return _newer[-1].env
     if wanted != "buildx" or not folder:
         return dict(os.environ)
     return {**os.environ, "PATH": f"{folder}/usr/bin:{os.environ['PATH']}", "DOCKER_CONFIG": f"{folder}/config"}
+
+
+@dataclass(frozen=True)
+class NewerEngine:
+    """An engine from 23 on, with its client and buildx. `env` leads programs to it."""
+
+    env: dict[str, str]
+
+
+_newer: list[NewerEngine] = []
+
+
+@pytest.fixture(scope="session")
+def newer_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewerEngine]:
+    """An engine of the next Debian release beside the machine's own; its images are in the usual store."""
+    with _started(tmp_path_factory, "jtest0", containerd_store=False) as engine:
+        _newer.append(engine)
+        yield engine
+        _newer.remove(engine)
+
+
+@pytest.fixture(scope="session")
+def containerd_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewerEngine]:
+    """As `newer_engine`, with its images in containerd's store, which alone can export a build cache."""
+    with _started(tmp_path_factory, "jtest1", containerd_store=True) as engine:
+        yield engine
+
+
+@contextlib.contextmanager
+def _started(factory: pytest.TempPathFactory, bridge: str, *, containerd_store: bool) -> Iterator[NewerEngine]:
+    """Start dockerd with everything of its own: it must not share a bridge, a socket or a folder with the machine's."""
+    folder = _newer_debian()
+    place = factory.mktemp(bridge)
+    env = {
+        **os.environ,
+        "PATH": f"{folder}/usr/bin:{folder}/usr/sbin:{os.environ['PATH']}",
+        "DOCKER_CONFIG": f"{folder}/config",
+        "DOCKER_HOST": f"unix://{place}/socket",
+    }
+    configuration = {
+        "data-root": f"{place}/data", "exec-root": f"{place}/exec", "pidfile": f"{place}/pid", "bridge": bridge,
+        "hosts": [env["DOCKER_HOST"]], "iptables": False, "ip6tables": False,
+        "features": {"containerd-snapshotter": containerd_store},
+    }  # fmt: skip
+    (place / "daemon.json").write_text(json.dumps(configuration))
+    with contextlib.ExitStack() as undo:
+        subprocess.run(["ip", "link", "add", "name", bridge, "type", "bridge"], check=True)
+        undo.callback(subprocess.run, ["ip", "link", "delete", bridge], check=False)
+        network = f"10.213.{secrets.randbelow(250)}.1/24"
+        subprocess.run(["ip", "address", "add", network, "dev", bridge], check=True)
+        log = undo.enter_context((place / "log").open("w"))
+        undo.callback(shutil.rmtree, place / "data", ignore_errors=True)
+        child = subprocess.Popen(
+            [f"{folder}/usr/sbin/dockerd", "--config-file", str(place / "daemon.json")],
+            env=env, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        undo.callback(_end, child)
+        if not _answers([f"{folder}/usr/bin/docker", "version"], env, child):
+            pytest.skip(f"cannot run here: dockerd does not start: {(place / 'log').read_text()[-500:]}")
+        yield NewerEngine(env)
+
+
+def _newer_debian() -> str:
+    """Where the packages of the next Debian release are unpacked."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("cannot run here: starting an engine takes root and the program `ip` (iproute2)")
+    script = Path(__file__).parents[2] / "scripts" / "buildx.sh"
+    done = subprocess.run([script], capture_output=True, text=True, check=False)
+    folder = done.stdout.strip()
+    if done.returncode != 0:
+        pytest.skip(f"cannot run here: the packages of the next Debian release cannot be had: {done.stderr[-200:]}")
+    return folder
+
+
+def _answers(command: list[str], env: dict[str, str], child: subprocess.Popen[bytes]) -> bool:
+    never = threading.Event()
+    for _ in range(300):
+        if subprocess.run(command, env=env, capture_output=True, check=False).returncode == 0:
+            return True
+        if child.poll() is not None:
+            return False
+        never.wait(0.1)
+    return False
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(30)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +175,7 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def scratch_base(engine: DockerEngine, busybox: Path) -> str:
     """A 2 MB image with a shell; images built on it inherit the session's label and so are removed at the end."""
-    return _scratch(engine, busybox, f"{PREFIX}/scratch:1", None)
+    return scratch(engine, busybox, f"{PREFIX}/scratch:1", None)
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +203,7 @@ def arm64() -> Iterator[None]:
 def arm64_base(arm64: None, engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> str:
     """As `scratch_base`, for arm64."""
     busybox = _busybox(tmp_path_factory.mktemp("busybox-arm64"), "arm64")
-    return _scratch(engine, busybox, f"{PREFIX}/scratch-arm64:1", "linux/arm64")
+    return scratch(engine, busybox, f"{PREFIX}/scratch-arm64:1", "linux/arm64")
 
 
 @dataclass(frozen=True)
@@ -208,7 +303,8 @@ def _busybox(directory: Path, arch: str) -> Path:
     return found
 
 
-def _scratch(engine: DockerEngine, busybox: Path, tag: str, target: str | None) -> str:
+def scratch(engine: DockerEngine, busybox: Path, tag: str, target: str | None) -> str:
+    """Build an image with nothing but busybox."""
     context = busybox.parent / "context"
     context.mkdir(exist_ok=True)
     shutil.copy(busybox, context / "busybox")

@@ -29,7 +29,7 @@ from jetson_containers.plan.plan import BuildPlan
 from jetson_containers.plan.stage import Stage, StageKind
 from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.recipes.package import Package
-from tests.real.conftest import engine_for, environment
+from tests.real.conftest import PREFIX, engine_for, environment, scratch
 
 if TYPE_CHECKING:
     from jetson_containers.engine.docker import DockerEngine
@@ -62,6 +62,7 @@ class Workplace:
     base: str
     engine: DockerEngine
     prefix: str = ""
+    mode: str = "auto"
 
     def __post_init__(self) -> None:
         self.prefix = self.prefix or secrets.token_hex(8)
@@ -93,7 +94,7 @@ class Workplace:
             parent=parent.key if parent else None,
             base=parent.image if parent else self.base,
             image=f"jetson-containers/stage:{key}",
-            depends=(parent.key,) if parent else (),
+            depends=((parent.key,) if parent else ()) + more.pop("needs", ()),
             layers=1,
             context=path,
             dockerfile=f"{HEAD}{run}\n",
@@ -134,9 +135,12 @@ def place(tmp_path: Path, engine: DockerEngine, scratch_base: str) -> Workplace:
     return Workplace(tmp_path, scratch_base, engine)
 
 
-@pytest.fixture
-def each_place(tmp_path: Path, each_engine: DockerEngine, scratch_base: str) -> Workplace:
-    return Workplace(tmp_path, scratch_base, each_engine)
+@pytest.fixture(params=["legacy", "buildkit", "buildx", "bake"])
+def each_place(request: pytest.FixtureRequest, tmp_path: Path, busybox: Path) -> Workplace:
+    """A workplace with each builder; `bake` is that of a newer engine."""
+    request.getfixturevalue("newer_engine" if request.param == "bake" else "engine")
+    engine = engine_for(request.param)
+    return Workplace(tmp_path, scratch(engine, busybox, f"{PREFIX}/scratch:1", None), engine, mode=request.param)
 
 
 def test_plan_is_built_tested_and_named_and_not_built_again(each_place: Workplace) -> None:
@@ -373,7 +377,7 @@ def test_interrupted_run_leaves_nothing_half_done_and_resumes(
 
 
 def interrupt_and_resume(place: Workplace, number: signal.Signals, doing: str) -> None:
-    wanted = place.engine.capabilities.builder.value
+    wanted = place.engine.capabilities.builder.value if place.mode == "auto" else place.mode
     command = [sys.executable, "-c", SCRIPT, str(place.directory), place.base, place.prefix, wanted, doing]
     said = []
     with subprocess.Popen(
@@ -400,6 +404,7 @@ def interrupt_and_resume(place: Workplace, number: signal.Signals, doing: str) -
     assert place.engine.image(place.plan(a, b).final) is None
     containers = subprocess.run(
         [place.engine.capabilities.client, "ps", "-q", "--filter", f"volume={place.directory}/packages/b"],
+        env=environment(wanted),
         capture_output=True,
         text=True,
         check=True,

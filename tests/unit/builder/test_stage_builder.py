@@ -36,7 +36,7 @@ def test_build_request_holds_base_arguments_and_labels(site: Site) -> None:
     assert request.build_args == {"BASE_IMAGE": "base:1", "VERSION": "1", "http_proxy": "http://p"}
     assert request.flags == ("--shm-size", "1 g", "--ulimit", "x")
     assert (request.network, request.timeout, request.platform) == ("none", 60, None)
-    assert (request.cache_from, request.index_url) == (("c",), "http://index/simple")
+    assert (request.cache_from[-1], request.index_url) == ("c", "http://index/simple")
     assert request.tag == "jetson-containers/stage:a"
 
 

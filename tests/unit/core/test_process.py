@@ -177,3 +177,30 @@ def test_interrupt_ignored_by_the_caller_stays_ignored_and_children_end(trap: st
 def test_signals_of_the_suite_are_those_at_a_terminal() -> None:
     """The suite takes signals as at a terminal."""
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_child_of_one_thread_is_stopped_and_others_go_on() -> None:
+    """A command of one thread ends, its call returns, and what comes later runs."""
+    children = Children()
+    ready = threading.Event()
+    ended: list[int] = []
+    thread = threading.Thread(
+        target=lambda: ended.append(
+            children.run(["sh", "-c", "echo ready; sleep 300"], env=os.environ, on_line=lambda _: ready.set()).exit_code
+        )
+    )
+    thread.start()
+    assert ready.wait(60)
+    children.stop_thread(threading.get_ident())  # this thread runs none
+    assert thread.is_alive()
+    assert thread.ident is not None
+    children.stop_thread(thread.ident)
+    thread.join(60)
+    assert len(ended) == 1
+    assert ended != [0]
+    assert children.run(["true"], env=os.environ).exit_code == 0
+
+
+def test_child_runs_in_the_folder_that_is_given(tmp_path: Path) -> None:
+    """A command runs where it is told to."""
+    assert Children().run(["pwd"], env=os.environ, cwd=tmp_path).output == str(tmp_path.resolve())

@@ -36,6 +36,8 @@ class Machine:
         self.sudo = False  # whether sudo works without a password
         self.podman: set[str] = set()
         self.info: dict[str, object] = dict(INFO)
+        self.server = "20.10.24"
+        self.buildx: dict[str, str] = {}  # directory → what its plugin says of itself
         self.asked: list[list[str]] = []
         for directory in clients:
             (root / directory).mkdir(parents=True)
@@ -71,7 +73,7 @@ class Machine:
             return self.version(words, version, as_root=as_root)
         answers = {
             "--version": (0, "podman version 4.3" if directory in self.podman else f"Docker version {version}"),
-            "buildx": (0, "github.com/docker/buildx v0.13.1") if buildx else (1, ""),
+            "buildx": (0, self.buildx.get(directory, "github.com/docker/buildx v0.13.1 abc")) if buildx else (1, ""),
             "info": (0, json.dumps(self.info)),
             "context": (0, "default unix:///var/run/docker.sock\n"),
         }
@@ -86,7 +88,7 @@ class Machine:
             return ProbeAnswer(exit_code=1, out=json.dumps(client), err=DOWN)
         if self.state == "denied" and not as_root:
             return ProbeAnswer(exit_code=1, out=json.dumps(client), err=DENIED)
-        server = {"Version": "20.10.24", "ApiVersion": "1.41", "Arch": "arm64"}
+        server = {"Version": self.server, "ApiVersion": "1.41", "Arch": "arm64"}
         return ProbeAnswer(exit_code=0, out=json.dumps({**client, "Server": server}), err="")
 
 
@@ -118,11 +120,46 @@ def test_probe_chooses_the_client_with_the_best_builder(
 
 
 @pytest.mark.parametrize(
+    ("wanted", "server", "buildx", "bake"),
+    [
+        ("auto", "26.1.5+dfsg1", "github.com/docker/buildx 0.13.1+ds1 0.13.1+ds1-3", True),
+        ("bake", "23.0.0", "github.com/docker/buildx v0.29.1 abc", True),
+        ("auto", "20.10.24", "github.com/docker/buildx v0.29.1 abc", False),
+        ("auto", "28.2.2", "github.com/docker/buildx v0.12.1 abc", False),
+        ("auto", "28.2.2", "github.com/docker/buildx", False),
+        ("buildx", "28.2.2", "github.com/docker/buildx v0.29.1 abc", False),
+    ],
+)
+def test_probe_chooses_bake_where_engine_and_plugin_can(
+    tmp_path: Path, wanted: str, server: str, buildx: str, *, bake: bool
+) -> None:
+    """Stages are linked from engine 23 on, and followed from buildx 0.13 on; by itself buildx builds one by one."""
+    machine = Machine(tmp_path, {"a": ("28.2.2", True)})
+    machine.server, machine.buildx = server, {"a": buildx}
+    capabilities, _ = probe.probe(wanted, machine.host())
+    assert (capabilities.builder, capabilities.bake) == (Builder.BUILDX, bake)
+
+
+def test_probe_prefers_the_client_that_can_bake(tmp_path: Path) -> None:
+    """Of two clients with buildx, the one whose plugin is new enough is taken."""
+    machine = Machine(tmp_path, {"a": ("24.0.7", True), "b": ("28.2.2", True)})
+    machine.server, machine.buildx = "28.2.2", {"a": "github.com/docker/buildx v0.11.2 abc"}
+    assert probe.probe("auto", machine.host())[0].client == str(tmp_path / "b" / "docker")
+    assert probe.probe("buildx", machine.host())[0].client == str(tmp_path / "a" / "docker")
+
+
+def test_probe_says_what_bake_takes(tmp_path: Path) -> None:
+    """Who asks for bake is told which version lacks."""
+    with pytest.raises(NotReadyError, match=r"engine 23 \(here: 20\.10\.24\) and buildx 0\.13"):
+        probe.probe("bake", Machine(tmp_path, {"a": ("28.2.2", True)}).host())
+
+
+@pytest.mark.parametrize(
     ("wanted", "error", "said"),
     [
         ("buildx", NotReadyError, "docker-buildx"),
         ("buildkit", NotReadyError, "docker-buildx"),
-        ("kaniko", ConfigError, "auto, buildx, buildkit, legacy"),
+        ("kaniko", ConfigError, "auto, bake, buildx, buildkit, legacy"),
     ],
 )
 def test_probe_refuses_a_builder_that_is_unavailable(
