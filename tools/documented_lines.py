@@ -224,7 +224,7 @@ class Judge:
             reason = next((line[7:] for line in said if line.startswith("error: ")), f"exit code {code}")
             return REFUSED, reason.replace(f"{self._upstream.parent}/", "")
         warnings = [line.removeprefix("warning: ") for line in said if line.startswith("warning: ")]
-        other = next((line for line in warnings if line.startswith("read by upstream") or "no effect" in line), "")
+        other = next((line for line in warnings if "only upstream" in line or "no effect" in line), "")
         return (DIFFERS, other) if other else (ACCEPTED, "")
 
     def _run(self, arguments: tuple[str, ...]) -> tuple[str, str]:

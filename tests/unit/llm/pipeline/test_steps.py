@@ -301,7 +301,7 @@ def test_pipeline_link_does_not_replace_a_directory_of_the_user(recorder: Record
     """A directory of the user's is not replaced by a link."""
     (recorder.data / "hub").mkdir()
     (recorder.data / "dist" / "m").mkdir(parents=True)
-    with pytest.raises(UsageError, match="in the way"):
+    with pytest.raises(UsageError, match="but a link to"):
         run(recorder, linked("/data/hub", "/data/dist/m"))
 
 
