@@ -115,9 +115,11 @@ class App:
     @functools.cached_property
     def package_trees(self) -> tuple[Path, ...]:
         """The built-in tree, the directories that the user added, and upstream's tree where it was asked for."""
+        if not self.settings["upstream"]:
+            return self.settings.package_trees
         from jetson_containers.cli import upstream
 
-        further = upstream.tree(self.settings, self.console) if self.settings["upstream"] else None
+        further = upstream.tree(self.settings, self.console)
         return (*self.settings.package_trees, *([further] if further else []))
 
     def catalog_for(self, platform: Platform) -> Catalog:

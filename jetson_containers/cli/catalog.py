@@ -8,7 +8,6 @@ import click
 
 from jetson_containers.cli.app import App, command
 from jetson_containers.core.errors import JetsonError, NothingMatchedError
-from jetson_containers.plan.stage import tree_of
 
 if TYPE_CHECKING:
     from jetson_containers.recipes.catalog import Catalog
@@ -80,7 +79,7 @@ def show(app: App, *, name: str) -> None:
         "artifacts": package.artifacts.dockerfile if package.artifacts else None,
         "versions": [p.name for p in app.catalog.available.values() if p.family == package.family],
         "origin": package.origin,
-        "tree": tree_of(package),
+        "tree": package.tree_name,
     }
     if app.console.as_json:
         app.console.result_json(data)
@@ -151,15 +150,26 @@ def why(app: App, *, name: str) -> None:
 
 
 def _refusal(catalog: Catalog, name: str) -> JetsonError | None:
-    """Why a package that is available cannot be planned all the same: something it needs is missing, or too much."""
-    from jetson_containers.plan.plan import PlanOptions
-    from jetson_containers.plan.request import Request, assemble
+    """Why a package that is available cannot be planned all the same: something it needs is missing, or too much.
+
+    The built-in recipes are planned by the tests for every target, so that for them resolving is enough.
+    """
+    from jetson_containers.resolver import solve
 
     try:
-        assemble(Request(packages=(name,)), catalog.platform, lambda _: catalog, PlanOptions())
+        resolution = solve.solve(catalog, (name,))
+        if any(package.further_tree for package in resolution.packages):
+            _plan_alone(catalog, name)
     except JetsonError as error:
         return error
     return None
+
+
+def _plan_alone(catalog: Catalog, name: str) -> None:
+    from jetson_containers.plan.plan import PlanOptions
+    from jetson_containers.plan.request import Request, assemble
+
+    assemble(Request(packages=(name,)), catalog.platform, lambda _: catalog, PlanOptions())
 
 
 @command()
@@ -181,12 +191,12 @@ def tree(app: App, *, names: tuple[str, ...]) -> None:
                 "request": list(names),
                 "packages": [package.name for package in resolution.packages],
                 "depends": {name: list(depends) for name, depends in resolution.depends.items()},
-                "trees": {package.name: tree_of(package) for package in resolution.packages},
+                "trees": {package.name: package.tree_name for package in resolution.packages},
             }
         )
         return
     position = {package.name: str(index) for index, package in enumerate(resolution.packages, 1)}
-    if len({tree_of(package) for package in resolution.packages}) > 1:
+    if len({package.tree_name for package in resolution.packages}) > 1:
         position |= {p.name: f"{position[p.name]}, {p.further_tree}" for p in resolution.packages if p.further_tree}
     for package in resolution.packages:
         if not resolution.pulled_by.get(package.name) or package.name in resolution.requested:

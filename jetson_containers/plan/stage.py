@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.package import Package
 
 MAX_LAYERS = 125  # overlay2 stacks no more; BuildKit builds deeper images that then do not run
-BUILT_IN_TREE = "built-in"
 
 
 class StageKind(enum.Enum):
@@ -63,7 +62,7 @@ class Stage:
     @property
     def tree(self) -> str:
         """The package tree that its definition comes from."""
-        return tree_of(self.definition)
+        return self.definition.tree_name if self.definition else "built-in"
 
     def to_json(self) -> dict[str, Any]:
         """One stage for `build --dry-run --json`."""
@@ -79,11 +78,6 @@ class Stage:
             "needed": self.needed,
             "tree": self.tree,
         }
-
-
-def tree_of(package: Package | None) -> str:
-    """The package tree that a package comes from, for people: a directory, or `built-in`."""
-    return (package.further_tree if package else "") or BUILT_IN_TREE
 
 
 def stage_image(package: str, key: str) -> str:

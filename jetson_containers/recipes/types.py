@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.requirement import Dependency
 
 
+BUILT_IN_TREE = "built-in"  # as people read it
+
+
 @dataclass(frozen=True)
 class Artifacts:
     """The compile part of a recipe: its Dockerfile leaves files under `/artifacts`.
@@ -64,6 +67,11 @@ class Package:
     variables: Mapping[str, str] = field(default_factory=dict)  # of its build's commands; not in the image or the key
     further_tree: str = ""  # the directory of packages it comes from; empty for the built-in tree
     replaces: str = ""  # file:line of the definition whose name it takes, being in a directory that the user added
+
+    @property
+    def tree_name(self) -> str:
+        """The package tree that it comes from, for people: a directory, or `built-in`."""
+        return self.further_tree or BUILT_IN_TREE
 
 
 @dataclass(frozen=True, kw_only=True)

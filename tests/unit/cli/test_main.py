@@ -129,6 +129,18 @@ def test_why_looks_at_what_a_package_depends_on(
     assert out.splitlines()[:2] == said if refused else "cannot" not in out
 
 
+def test_why_says_what_a_build_would_refuse_of_a_further_tree(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """`why` plans packages of other trees, whose Dockerfiles nobody here has checked."""
+    (tmp_path / "tall").mkdir()
+    lines = "#---\n# name: tall\n#---\nARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n" + "RUN true\n" * 130
+    (tmp_path / "tall" / "Dockerfile").write_text(lines)
+    code, out, _ = run(capsys, "why", "tall", "--target", "cpu", "--package-dirs", str(tmp_path), "--json")
+    assert code == 0
+    assert "130 layers" in json.loads(out)["refused"]
+
+
 def test_info_list_and_build_name_the_same_platform(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
