@@ -110,6 +110,8 @@ class Listings:
 
     def get_all(self, repositories: Sequence[ImageRepository]) -> list[TagListing | RegistryError]:
         """List several at once; a failure stands in the place of its listing."""
+        if self._offline:  # nothing to wait for
+            return [self._get_or_error(repository) for repository in repositories]
         return _parallel(self._get_or_error, repositories)
 
     def described(self, listing: TagListing, tags: Iterable[str], architecture: str) -> TagListing:
