@@ -63,6 +63,8 @@ def _fetched(ref: str, settings: Settings, console: Console) -> Path:
         raise ConfigError(f"{place} cannot be made: {error.strerror}", hint="check the setting `cache`") from error
     with files.open_lock(place / ".lock") as lock:
         files.wait_for_lock(lock)
+        for left in place.glob(".new-*"):  # of a fetch that was killed
+            shutil.rmtree(left, ignore_errors=True)
         if not target.is_dir():  # another command may have fetched it meanwhile
             console.info(f"fetching `{ref}` of {REPOSITORY} into {target}")
             _fetch(ref, place, target, settings)

@@ -70,6 +70,13 @@ def test_upstream_reference_is_fetched_once(
     assert run(capsys, "--offline", "list", "tool", "--upstream", ref)[1:] == ("tool:7\n", "")
 
 
+def test_upstream_fetch_removes_what_a_killed_one_left(capsys: pytest.CaptureFixture[str], mirrored: Path) -> None:
+    """Files that a killed fetch had laid out are removed by the next one."""
+    (mirrored / ".new-killed" / "packages").mkdir(parents=True)
+    assert run(capsys, "list", "tool", "--upstream", "v7")[0] == 0
+    assert not list(mirrored.glob(".new-*"))
+
+
 def test_upstream_commit_is_fetched(capsys: pytest.CaptureFixture[str], mirrored: Path, checkout: Path) -> None:
     """A full commit is fetched; of a shortened one is said what it lacks."""
     commit = git(checkout, "rev-parse", "HEAD")
