@@ -132,16 +132,18 @@ def environment_for(name: ImageName, host: Platform) -> Mapping[str, str]:
     said = official.tag(name.tag or "latest") if official else None
     if official is None or said is None:
         return {}
-    facts = compat.facts_of(name)
-    fits = (one for one in said.holdings if compat.compatible(_held(facts, one), host).ok)
-    found = next(fits, None)
+    found = _fitting(compat.facts_of(name), said, host)
     return found.environment if found else {}
 
 
 def _choose(facts: ImageFacts, said: OfficialTag, host: Platform) -> ImageFacts:
-    """The holding that runs here, else the first."""
-    held = [_held(facts, one) for one in said.holdings]
-    return next((one for one in held if compat.compatible(one, host).ok), held[0] if held else facts)
+    """The facts with the holding that runs here, else with the first."""
+    found = _fitting(facts, said, host) or next(iter(said.holdings), None)
+    return _held(facts, found) if found else facts
+
+
+def _fitting(facts: ImageFacts, said: OfficialTag, host: Platform) -> Holding | None:
+    return next((one for one in said.holdings if compat.compatible(_held(facts, one), host).ok), None)
 
 
 def _held(facts: ImageFacts, holding: Holding) -> ImageFacts:
