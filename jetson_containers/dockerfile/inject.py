@@ -239,7 +239,7 @@ def prepare(
             continue
         copies = ca_bundle and not mounts
         args = _arg_lines(mounts=mounts, ca_bundle=ca_bundle, wheelhouse=wheelhouse, index_url=index_url)
-        args += [f"ARG {name}={_quoted(value)}" for name, value in sorted((variables or {}).items())]
+        args += [f"ARG {name}={quoted(value)}" for name, value in sorted((variables or {}).items())]
         after[stage.start.end] = [f"COPY {CA_COPY_SOURCE} {CA_COPY_TARGET}"] * copies + args
         if copies:
             after.setdefault(stage.body[-1].end, []).extend(_removal(users[-1]))
@@ -414,7 +414,7 @@ def _arg_lines(*, mounts: bool, ca_bundle: bool, wheelhouse: bool, index_url: bo
     return [f"ARG {' '.join(words)}"] if words else []
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """A value in double quotes, as a Dockerfile reads them."""
     escaped = re.sub(r'([\\"$])', r"\\\1", value)
     return f'"{escaped}"'

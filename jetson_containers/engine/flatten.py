@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
+
+from jetson_containers.dockerfile.inject import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,7 @@ def instructions(config: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     for entry in config.get("Env") or ():
         name, _, value = entry.partition("=")
-        lines.append(f"ENV {name}={_quoted(value)}")
+        lines.append(f"ENV {name}={quoted(value)}")
     lines += [f"EXPOSE {port}" for port in sorted(config.get("ExposedPorts") or {})]
     lines += [f"VOLUME {json.dumps([path])}" for path in sorted(config.get("Volumes") or {})]
     lines += [f"WORKDIR {config['WorkingDir']}"] if config.get("WorkingDir") else []
@@ -29,8 +30,3 @@ def instructions(config: Mapping[str, Any]) -> list[str]:
         if config.get(key):
             lines.append(f"{keyword} {json.dumps(config[key], ensure_ascii=False)}")
     return lines
-
-
-def _quoted(value: str) -> str:
-    escaped = re.sub(r'([\\"$])', r"\\\1", value)
-    return f'"{escaped}"'
