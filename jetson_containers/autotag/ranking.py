@@ -85,13 +85,17 @@ class ImageChoice:
         }
 
 
-def judge(
+def _judged(
     candidate: ImageCandidate, wanted: Sequence[Wanted], host: Platform, contents: Names | None = None
-) -> Verdict:
+) -> Judged:
     """Decide on one image: is it finished, does it hold what was asked for, does it run here."""
-    if refusal := unmet(candidate, wanted, contents):
-        return Verdict(ok=False, rule=refusal[0], reason=refusal[1])
-    return compatible(candidate.facts, host)
+    lacking = unmet(candidate, wanted, contents)
+    runs = compatible(candidate.facts, host)
+    verdict = Verdict(ok=False, rule=lacking[0], reason=lacking[1]) if lacking else runs
+    if verdict.ok:
+        return Judged(candidate=candidate, verdict=verdict)
+    distance = _distance_key(candidate, wanted, host, lacking=lacking is not None, runs=runs.ok)
+    return Judged(candidate=candidate, verdict=verdict, distance=distance)
 
 
 def decide(
@@ -104,14 +108,7 @@ def decide(
     native: bool = False,
 ) -> ImageChoice:
     """Judge and rank what one source has. Pure: the same candidates give the same choice."""
-    judged = [
-        Judged(
-            candidate=candidate,
-            verdict=judge(candidate, wanted, host, contents),
-            distance=_distance_key(candidate, wanted, host, contents),
-        )
-        for candidate in found.candidates
-    ]
+    judged = [_judged(candidate, wanted, host, contents) for candidate in found.candidates]
     fit = sorted((e for e in judged if e.verdict.ok), key=lambda e: sort_key(e.candidate, wanted, host, native=native))
     refused = [entry for entry in judged if not entry.verdict.ok]
     return ImageChoice(
@@ -144,16 +141,15 @@ def sort_key(
 
 
 def _distance_key(
-    candidate: ImageCandidate, wanted: Sequence[Wanted], host: Platform, contents: Names | None
+    candidate: ImageCandidate, wanted: Sequence[Wanted], host: Platform, *, lacking: bool, runs: bool
 ) -> tuple[Any, ...]:
     """Sort key of a refused image, nearest first: what runs here, holds the request, is named most like it."""
-    lacking = unmet(candidate, wanted, contents) is not None
     facts = candidate.facts
     apart = abs(facts.l4t.major - host.l4t.major) if facts.l4t and host.l4t else 99
     tag = candidate.name.tag or ""
     alike = max((_common_start(one.tag or "", tag) for one in wanted), default=0)
     return (
-        not is_finished(candidate.role), not compatible(facts, host).ok, lacking, -alike, facts.arch is not host.arch,
+        not is_finished(candidate.role), not runs, lacking, -alike, facts.arch is not host.arch,
         apart,
         _Descending(facts.pushed), candidate.reference,
     )  # fmt: skip
