@@ -152,6 +152,11 @@ class Console:
         """Color a piece of text where the terminal shows it."""
         return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if self.color else text
 
+    def style_result(self, text: str, kind: str) -> str:
+        """Color a piece of a result where stdout is a terminal that shows it."""
+        shows = self.color and self.out is not None and self.out.isatty()
+        return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if shows else text
+
     def _say(self, text: str) -> None:
         self._write(text + "\n")
 
