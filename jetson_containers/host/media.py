@@ -15,7 +15,7 @@ _PARTITION = re.compile(r"^(?:(nvme\d+n\d+|mmcblk\d+)(?:p\d+)?|((?:sd|vd|xvd|hd)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mount:
+class MountPoint:
     """One line of mountinfo."""
 
     point: str
@@ -34,7 +34,7 @@ class Medium:
 
     kind: str
     device: str  # "mmcblk0", empty where it has none or is unknown
-    mount: Mount
+    mount: MountPoint
 
     @property
     def text(self) -> str:
@@ -43,7 +43,7 @@ class Medium:
         return f"{self.kind or 'unknown medium'} ({inside})"
 
 
-def mounts(root: Path = Path("/")) -> tuple[Mount, ...]:
+def mounts(root: Path = Path("/")) -> tuple[MountPoint, ...]:
     """Read the mounts, in the order they were made; none where the file cannot be read."""
     try:
         text = (root / "proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
@@ -63,16 +63,16 @@ def medium_of(path: str, root: Path = Path("/")) -> Medium | None:
     return None if found is None else _medium(found, root)
 
 
-def _mount(line: str) -> Mount | None:
+def _mount(line: str) -> MountPoint | None:
     before, _, after = line.partition(" - ")
     fields, rest = before.split(" "), after.split(" ")
     if len(fields) < 6 or len(rest) < 2:
         return None
     point = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), fields[4])  # a blank is \040
-    return Mount(point=point, filesystem=rest[0], source=rest[1], number=fields[2])
+    return MountPoint(point=point, filesystem=rest[0], source=rest[1], number=fields[2])
 
 
-def _medium(mount: Mount, root: Path) -> Medium:
+def _medium(mount: MountPoint, root: Path) -> Medium:
     if mount.filesystem in NETWORK:
         return Medium(kind="network", device="", mount=mount)
     if mount.filesystem in MEMORY:
@@ -81,7 +81,7 @@ def _medium(mount: Mount, root: Path) -> Medium:
     return Medium(kind=_kind(device, root), device=device, mount=mount)
 
 
-def _disk(mount: Mount, root: Path) -> str:
+def _disk(mount: MountPoint, root: Path) -> str:
     name = mount.source.removeprefix("/dev/")
     if match := _PARTITION.match(name):
         return match[1] or match[2]
