@@ -6,6 +6,9 @@ import pytest
 
 from jetson_containers.core.text import is_number
 
+
+@pytest.mark.parametrize("text", ["0", "007", "9" * 18])
+def test_is_number_takes_ascii_digits(text: str) -> None:
     """What `int` reads, up to the width of 64 bits."""
     assert is_number(text)
     assert int(text) >= 0
