@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 from jetson_containers.cli.app import App, command
 from jetson_containers.core.console import Level
+from jetson_containers.core.errors import UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.doctor.types import Check, DoctorContext
 
 
 @command(epilog="Example: jetson-containers doctor --json")
-def doctor(app: App) -> int:
+@click.option("--fix", is_flag=True, help="Then go through the steps of setup that help here; each is asked.")
+@click.option("-y", "--yes", is_flag=True, help="With --fix: do not ask.")
+@click.option("--dry-run", is_flag=True, help="With --fix: only show what would be changed.")
+def doctor(app: App, *, fix: bool, yes: bool, dry_run: bool) -> int:
     """Check this machine and say what to do about what is wrong; changes nothing. Exits 1 when a check failed.
 
     `-v` also shows why each check matters, and the checks that do not apply here.
     """
+    if fix and app.console.as_json:
+        raise UsageError("--fix asks, so it has no --json", hint="jetson-containers setup --json --dry-run")
+    if (yes or dry_run) and not fix:
+        raise UsageError("--yes and --dry-run are for --fix", hint="jetson-containers doctor --fix --dry-run")
     from jetson_containers.doctor.run import run_checks
     from jetson_containers.doctor.types import Status
 
@@ -26,7 +36,20 @@ def doctor(app: App) -> int:
         app.console.result_json(checks)
     else:
         _show(app, checks)
+    if fix:
+        _fix(app, checks, yes=yes, dry_run=dry_run)
     return int(failed)
+
+
+def _fix(app: App, checks: list[Check], *, yes: bool, dry_run: bool) -> None:
+    from jetson_containers.cli import setup
+
+    wanted = {check.fix for check in checks if check.fix}
+    steps = [name for name in setup.NAMES if name in wanted]
+    if not steps:
+        app.console.ok("setup has no step that would help here")
+        return
+    setup.run_steps(app, setup.machine_of(app, {}), steps, yes=yes, dry_run=dry_run)
 
 
 def _context(app: App) -> DoctorContext:

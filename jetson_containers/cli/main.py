@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "root": ("checkout:root", "Print the directory of this checkout."),
     "run": ("run:run", "Run a container with the board's GPU and devices."),
     "search": ("catalog:search", "Search names, groups and docs of the packages."),
+    "setup": ("setup:setup", "Prepare this machine: runtime, swap, disks, power; can be undone."),
     "show": ("catalog:show", "Show one package."),
     "test": ("test:test", "Run the tests of packages again, or check an image without a GPU."),
     "tree": ("catalog:tree", "Show what packages depend on."),

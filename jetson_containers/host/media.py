@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"})
 MEMORY = frozenset({"tmpfs", "ramfs"})
-_PARTITION = re.compile(r"^(?:(nvme\d+n\d+|mmcblk\d+)(?:p\d+)?|((?:sd|vd|xvd|hd)[a-z]+)\d*)$")
+_PARTITION = re.compile(r"^(?:(nvme[0-9]+n[0-9]+|mmcblk[0-9]+)(?:p[0-9]+)?|((?:sd|vd|xvd|hd)[a-z]+)[0-9]*)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def _mount(line: str) -> MountPoint | None:
     fields, rest = before.split(" "), after.split(" ")
     if len(fields) < 6 or len(rest) < 2:
         return None
-    point = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), fields[4])  # a blank is \040
+    point = re.sub(r"\\([0-9]{3})", lambda match: chr(int(match[1], 8)), fields[4])  # a blank is \040
     return MountPoint(point=point, filesystem=rest[0], source=rest[1], number=fields[2])
 
 
