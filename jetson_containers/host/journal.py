@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import StepError, command
 from jetson_containers.core.files import remove, write_atomically, write_json
+from jetson_containers.core.text import is_number
 from jetson_containers.host.changes import Change, CommandChange, FileChange, HostMachine, StepPlan
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def undo(entry: Entry, machine: HostMachine, say: Callable[[str], None]) -> None
 
 def _begin(plan: StepPlan, machine: HostMachine) -> Entry:
     parent = machine.place(FOLDER)
-    numbers = [int(folder.name) for folder in parent.glob("*") if folder.name.isdigit()]
+    numbers = [int(folder.name) for folder in parent.glob("*") if is_number(folder.name)]
     folder = parent / f"{max(numbers, default=0) + 1:04}"
     entry = Entry(folder=folder, step=plan.step, time=time.time(), changes=plan.changes, done=0)
     for change in plan.changes:

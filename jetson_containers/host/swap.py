@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from jetson_containers.core.text import is_number
+
 
 @dataclass(frozen=True, kw_only=True)
 class Swap:
@@ -21,7 +23,7 @@ def read_swap(root: Path = Path("/")) -> Swap | None:
         text = (root / "proc/swaps").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    rows = [fields for line in text.splitlines()[1:] if len(fields := line.split()) >= 3 and fields[2].isdigit()]
+    rows = [fields for line in text.splitlines()[1:] if len(fields := line.split()) >= 3 and is_number(fields[2])]
     disks = [fields for fields in rows if "zram" not in fields[0]]
     total = sum(int(fields[2]) for fields in rows) * 1024
     disk = sum(int(fields[2]) for fields in disks) * 1024

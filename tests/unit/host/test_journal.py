@@ -98,14 +98,14 @@ def test_undo_of_a_step_that_was_killed_undoes_what_was_done(tmp_path: Path) -> 
     """The journal counts the changes that are made."""
     recorder = Recorder(tmp_path)
 
-    class Killed(Exception):
+    class KilledError(Exception):
         """As when the process dies."""
 
     def die(argv: Sequence[str]) -> str:
-        raise Killed
+        raise KilledError
 
     dying = HostMachine(root=tmp_path, run=die)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         journal.apply(plan(FILE, START), dying, quiet)
     (entry,) = journal.entries(recorder.host)
     assert entry.done == 1
