@@ -435,3 +435,30 @@ def test_commands_take_names_without_regard_to_case_and_hyphens(
     code, out, err = run(capsys, *argv, "--target", "cpu")
     assert code == 0, err
     assert all(word in out for word in words)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (["show", "nope", "--json"], "UnknownPackageError"),
+        (["--json", "nonsense"], "UsageError"),
+        (["list", "--json", "--nope"], "UsageError"),
+        (["--target", "nonsense", "--json", "info"], "TargetError"),
+    ],
+)
+def test_main_prints_errors_as_json_where_it_is_asked_for(
+    capsys: pytest.CaptureFixture[str], words: list[str], kind: str
+) -> None:
+    """The error is the result on stdout, and stays readable on stderr."""
+    code = main.main(words)
+    out, err = capsys.readouterr()
+    error = json.loads(out)["error"]
+    assert (error["kind"], error["exit_code"], f"error: {error['message']}" in err) == (kind, code, True)
+    assert set(error) == {"kind", "message", "hint", "details", "exit_code"}
+
+
+@pytest.mark.parametrize("words", [["show", "nope"], ["list", "--nope", "--", "--json"]])
+def test_main_prints_no_json_where_nobody_asked(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """Without `--json`, and where it belongs to another program, stdout stays empty."""
+    assert main.main(words) != 0
+    assert capsys.readouterr().out == ""

@@ -159,7 +159,9 @@ def suggested() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("signature", "text"), suggested(), ids=[f"{row[0]}-{i}" for i, row in enumerate(suggested())])
 def test_suggested_commands_are_read_by_shell_and_command_line(signature: str, text: str) -> None:
     """A shell reads each as one line, and ours have commands and options that exist."""
-    assert subprocess.run(["bash", "-n"], input=text.encode(), check=False, capture_output=True).returncode == 0, signature
+    assert subprocess.run(["bash", "-n"], input=text.encode(), check=False, capture_output=True).returncode == 0, (
+        signature
+    )
     words = shlex.split(text)
     if words[0] == "llm":
         words.insert(0, "jetson-containers")
