@@ -31,7 +31,7 @@ DOCKER_PATIENCE = 3  # seconds
 _IMAGE_NAMES = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]
 
 
-class _Values(ShellComplete):
+class _WithValues(ShellComplete):
     """A shell's completion with the values of parameters."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
@@ -49,7 +49,7 @@ class _Values(ShellComplete):
         return list(super().get_completions(args, incomplete))
 
 
-class BashValues(_Values, BashComplete):
+class BashValues(_WithValues, BashComplete):
     """Bash, which takes words apart at `:` and `=` before it asks, and completes only the last part."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
@@ -71,7 +71,7 @@ class BashValues(_Values, BashComplete):
         return f"{item.type},{value.removeprefix(cut)}"
 
 
-class ZshValues(_Values, ZshComplete):
+class ZshValues(_WithValues, ZshComplete):
     """Zsh, whose words are whole; a `:` in a name would begin its description."""
 
     def format_completion(self, item: CompletionItem) -> str:
@@ -80,11 +80,11 @@ class ZshValues(_Values, ZshComplete):
         return f"{item.type}\n{value}\n{item.help or '_'}"
 
 
-class FishValues(_Values, FishComplete):
+class FishValues(_WithValues, FishComplete):
     """Fish, whose words are whole."""
 
 
-SHELLS: dict[str, type[_Values]] = {"bash": BashValues, "zsh": ZshValues, "fish": FishValues}
+SHELLS: dict[str, type[_WithValues]] = {"bash": BashValues, "zsh": ZshValues, "fish": FishValues}
 
 
 def register() -> None:

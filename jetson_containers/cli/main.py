@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("catalog:list_packages", "List the packages for the platform."),
     "llm": ("llm:llm", "Quantize a language model and chat with it."),
     "man": ("shell:man", "Write the manual pages."),
+    "new": ("new:new", "Make a package of one's own."),
     "prune": ("images:prune", "Remove stage images; final images and compiled artifacts stay."),
     "lock-pips": ("lock_pips:lock_pips", "Regenerate the pip locks of recipes."),
     "pull": ("images:pull", "Pull an image, or the image of a package that runs here."),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command
+from jetson_containers.core import errors
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError
-from jetson_containers.core.errors import command as shell_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +118,7 @@ def _tell(app: App, row: dict[str, Any]) -> None:
 
 def _check_rights(app: App, steps: Sequence[str], *, yes: bool) -> None:
     if os.geteuid() != 0:
-        again = shell_command("sudo", "jetson-containers", "setup", *steps)
+        again = errors.command("sudo", "jetson-containers", "setup", *steps)
         raise NotReadyError(
             "setup changes files of the system, for which it must be root", hint=f"{again}; --dry-run shows it"
         )
