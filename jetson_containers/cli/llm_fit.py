@@ -155,10 +155,29 @@ def _breakdown(fit: Fit) -> list[str]:
         slow = _rate(fit.decode_tokens_per_s_full)
         text = f"{_rate(fit.decode_tokens_per_s)} to {slow} tokens/s, with a short and with a full context"
         shown.append(f"  {'speed'.ljust(9)} {text}")
+        shown += _further_speeds(fit)
     for name, size in fit.steps:
         fine = "" if size <= fit.available_bytes else ": do that on a larger machine, or add swap"
         shown.append(f"  to {name} it here takes up to {_size(size)}{fine}")
     return shown
+
+
+def _further_speeds(fit: Fit) -> list[str]:
+    """How long a prompt takes, and what several sequences get together."""
+    shown = []
+    if fit.first_token_s and fit.prefill_tokens_per_s:
+        prompt = round(fit.first_token_s * fit.prefill_tokens_per_s)
+        shown.append(f"  {'prompt'.ljust(9)} {prompt} tokens take {_seconds(fit.first_token_s)} until the first token")
+    if fit.fits and fit.sequences > 1:
+        together = f", together {_rate(fit.batch_tokens_per_s)} tokens/s" if fit.batch_tokens_per_s else ""
+        several = f" with {fit.max_batch} at once" if fit.max_batch > 1 else ""
+        most = f"room for {fit.sequences} sequences of {fit.context} tokens"
+        shown.append(f"  {'batch'.ljust(9)} {most}{together + several if fit.max_batch > 1 else ''}")
+    return shown
+
+
+def _seconds(time: float) -> str:
+    return f"{time:.1f} s" if time >= 1 else f"{time * 1000:.0f} ms"
 
 
 def _kv_note(fit: Fit) -> str:

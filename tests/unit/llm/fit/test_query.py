@@ -139,19 +139,22 @@ def test_fit_speed_of_a_slower_mode_is_predicted_or_unknown() -> None:
     assert slow == pytest.approx(7.39, rel=0.06)  # as published for this mode
     assert full > 1.5 * slow
     for runtime in ("mlc", "llama_cpp", "vllm"):
-        assert speeds(runtime, "15W") == (None, speeds(runtime, "")[0])
-        assert speeds(runtime, "MAXN")[0] == speeds(runtime, "40W")[0] == speeds(runtime, "")[0]
-        assert (speeds(runtime, "10W")[1] or 0) < (speeds(runtime, "")[0] or 0)  # its memory is slower too
-    assert speeds("lmdeploy", "10W")[0] is None  # nobody published that mode's clocks
+        slow, full = speeds(runtime, "15W")[0], speeds(runtime, "")[0]
+        assert slow is not None
+        assert full is not None
+        assert slow < 0.6 * full
+        assert speeds(runtime, "MAXN")[0] == speeds(runtime, "40W")[0] == full
+        assert (speeds(runtime, "10W")[1] or 0) < full  # its memory is slower too
+        assert speeds(runtime, "10W")[0] is None  # nobody published that mode's clocks
 
 
 def test_fit_shows_an_unknown_speed_as_what_the_memory_allows() -> None:
     """An unknown speed is shown as what the memory allows."""
-    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "15W", "--runtime", "mlc")
+    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "10W", "--runtime", "mlc")
     assert code == 0
     assert re.search(r"GiB, at most \d+ tokens/s", out)
-    assert "the speed of mlc in the mode 15W of orin-nx-16gb is not published" in out
-    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "15W", "--runtime", "mlc", "--json")
+    assert "the speed of mlc in the mode 10W of orin-nx-16gb is not published" in out
+    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "10W", "--runtime", "mlc", "--json")
     given = json.loads(out)
     assert given["decode_tokens_per_s"] is None
     assert given["decode_tokens_per_s_most"] > 10
