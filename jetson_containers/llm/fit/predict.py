@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Methods in which models are first published: there is no other original.
 _PUBLISHED = frozenset({"mxfp4", "fp8"})
+_TWO_BITS = ("q2", "iq2", "iq1", "tq", "q1", "int2", "2.")
+_THREE_BITS = ("q3", "iq3", "int3", "3.")
 _OURS = ("mlc:", "gguf:")  # metadata of artifacts, not of checkpoints to start from
 
 
@@ -62,7 +64,7 @@ class Fit:
 
     Of a power mode it may be known only what the memory allows: `decode_tokens_per_s_most`, else the same as without.
     `first_token_s` is how long a prompt of the options' length takes, `batch_tokens_per_s` what `max_batch` sequences
-    get together, `sequences` how many contexts of this length fit at once.
+    get together, `sequences` how many contexts of this length fit at once. `measured`: the speeds were measured.
 
     `total_bytes` is everything in use while it runs, `needed_bytes` the least of it with which the context can be
     filled, `used_bytes` what `free` would show, `swap_bytes` what had to go to swap. `peak_bytes` is the highest of
@@ -95,6 +97,7 @@ class Fit:
     first_token_s: float | None
     batch_tokens_per_s: float | None
     sequences: int
+    measured: bool = False
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -136,6 +139,7 @@ class Fit:
             **rounded,
             "max_batch": self.max_batch,
             "sequences": self.sequences,
+            "measured": self.measured,
             "verdict": self.verdict.value,
             "reason": self.reason,
             "activation_bytes": self.activation_bytes,
@@ -338,6 +342,18 @@ def _verdict(case: _Case, sizes: _Sizes) -> tuple[FitVerdict, str, float]:
     if doubt and verdict is not FitVerdict.NO:
         return FitVerdict.UNKNOWN, doubt, swap
     return verdict, reason, swap
+
+
+def quality(quantization: str) -> int:
+    """How much a quantization takes from the answers, in steps: 0 from four bits on, more below.
+
+    source: perplexity of the 8B model in llama.cpp's tools/quantize/README.md, which rises slowly down to four bits, by
+    several percent at three and by a quarter at two.
+    """
+    name = quantization.lower()
+    if name.startswith(_TWO_BITS):
+        return 2
+    return 1 if name.startswith(_THREE_BITS) else 0
 
 
 def default_context(config: ModelConfig, machine: Machine) -> int:

@@ -18,7 +18,7 @@ from jetson_containers.llm import fit, fit_check
 from jetson_containers.llm.fit import query
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import board_named, of_board
-from jetson_containers.llm.fit.predict import FitVerdict
+from jetson_containers.llm.fit.predict import FitVerdict, quality
 from jetson_containers.llm.fit.query import FitQuestion
 from jetson_containers.llm.models import known, lookup
 from jetson_containers.platforms import detect
@@ -316,7 +316,8 @@ def test_fit_lists_all_runtimes_the_best_first() -> None:
     assert {each.runtime for each in answer.fits} == set(fit.advice.constants.runtimes())
     verdicts = [each.verdict for each in answer.fits]
     assert verdicts == sorted(verdicts, key=query._ORDER.index)
-    fast = [each.decode_tokens_per_s or 0 for each in answer.fits if each.verdict is FitVerdict.FITS]
+    assert answer.best.runtime == "llama_cpp"  # which `chat` takes
+    fast = [each.decode_tokens_per_s or 0 for each in answer.fits[1:] if each.verdict is FitVerdict.FITS]
     assert fast == sorted(fast, reverse=True)
 
 
@@ -403,3 +404,26 @@ def test_fit_of_a_gguf_file_counts_the_tensors_in_its_directory() -> None:
 def test_board_named_ignores_case_blanks_and_the_maker(name: str) -> None:
     """A board is found as people write it."""
     assert board_named(name).id == "orin-nano-8gb"
+
+
+def test_fit_ranks_quality_before_speed_and_what_chat_takes_first() -> None:
+    """Nobody is offered two bits first: the default of `chat` leads, then four bits and more, then fewer."""
+    answer = ask("Llama-2-7b-chat-hf", every_quantization=True)
+    assert (answer.best.runtime, answer.best.quantization) == ("llama_cpp", "Q4_K_M")
+    fitting = [fit for fit in answer.fits if fit.verdict is FitVerdict.FITS]
+    steps = [quality(fit.quantization) for fit in fitting]
+    assert steps == sorted(steps)
+    assert {0, 1, 2} <= set(steps)
+
+
+def test_fit_that_does_not_fit_has_exit_code_two_and_three_for_all() -> None:
+    """As `chat` and `serve`: 2; where no quantization of any runtime fits: 3."""
+    codes = []
+    for argv in (
+        ["Llama-2-70b-chat-hf", "--board", "orin-nano-8gb"],
+        ["Llama-2-70b-chat-hf", "--board", "orin-nano-8gb", "--all"],
+        ["Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--all"],
+    ):
+        done = CliRunner().invoke(llm_fit.fit, argv, obj=App(), catch_exceptions=False, standalone_mode=False)
+        codes.append(done.return_value)
+    assert codes == [2, 3, 0]
