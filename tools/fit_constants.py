@@ -106,7 +106,7 @@ def _terms(row: Published) -> dict[str, float]:
     return terms
 
 
-def _is_bound_by_the_gpu(work: speed.Work) -> bool:
+def _is_bound_by_the_gpu(work: speed.Workload) -> bool:
     if not work.machine.sm_hz or work.machine.bandwidth is None:
         return False
     return constants.system().bytes_per_cycle * work.machine.sm_hz < work.runtime.efficiency * work.machine.bandwidth

@@ -58,7 +58,7 @@ class Published:
     source: str
     caveat: str
     fit: Fit
-    work: speed.Work
+    work: speed.Workload
     prompt: int = 0
     output: int = 0
     sequences: int = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -254,6 +254,12 @@ def _speed(fit: Fit, before: str) -> str:
     return f"{before}about {_rate(fit.decode_tokens_per_s)} tokens/s"
 
 
+def _suggest_question() -> type[SuggestQuestion]:
+    from jetson_containers.llm.fit.suggest import SuggestQuestion
+
+    return SuggestQuestion
+
+
 @command()
 @click.argument("model", default="")
 @click.option("--board", default="", metavar="NAME", help="A board; default: this machine, or that of --target.")
@@ -265,7 +271,8 @@ def _speed(fit: Fit, before: str) -> str:
     "--least", type=click.FloatRange(min=0), metavar="N", default=7.0, show_default=True, help="Tokens/s of one answer."
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", default=10, show_default=True, help="Rows to show.")
-def suggest(app: App, *, model: str, board: str, mode: str, vram: float | None, **wanted: Any) -> int:
+@collect(_suggest_question, "question")
+def suggest(app: App, *, model: str, board: str, mode: str, vram: float | None, question: SuggestQuestion) -> int:
     """Say which models to run here, or which board MODEL needs.
 
     Models that fit and answer fast enough, by an estimate of quality (size, and how new). With MODEL: per quantization
@@ -274,10 +281,7 @@ def suggest(app: App, *, model: str, board: str, mode: str, vram: float | None, 
     Example: jetson-containers llm suggest --board orin-nano-8gb
     """
     from jetson_containers.llm.fit import query
-    from jetson_containers.llm.fit.suggest import RUNTIMES, SuggestQuestion
 
-    names = wanted.pop("runtimes") or RUNTIMES
-    question = SuggestQuestion(runtimes=tuple(names), **wanted)
     if model:
         return _needs(app, model, question)
     where = query.FitQuestion(board=board, mode=mode, vram=vram)

@@ -119,7 +119,7 @@ def _of_facts() -> tuple[Measurement, ...]:
 def _checked(row: object, where: str) -> Measurement:
     """One row with types and bounds. Raises UsageError for anything else."""
     if not isinstance(row, dict):
-        raise UsageError(f"{where} is no measurement")
+        raise UsageError(f"{where} is not a measurement")
     known = {field.name: str(field.type) for field in fields(Measurement)}
     unknown = sorted(set(row) - set(known))
     if unknown:
@@ -134,7 +134,7 @@ def _checked(row: object, where: str) -> Measurement:
 def _value(value: object, kind: str, where: str) -> Any:
     if kind == "str":
         if not isinstance(value, str) or len(value) > _TEXT or not value.isprintable():
-            raise UsageError(f"{where} is no short text")
+            raise UsageError(f"{where} is not a short text")
         return value
     try:
         number = float(str(value))
@@ -142,5 +142,5 @@ def _value(value: object, kind: str, where: str) -> Any:
         number = math.nan
     most = 1 << 50 if kind == "int" else _MOST
     if not 0 <= number <= most:
-        raise UsageError(f"{where} is no number between 0 and {most}")
+        raise UsageError(f"{where} is not a number between 0 and {most}")
     return int(number) if kind == "int" else number

@@ -250,7 +250,7 @@ def _sequences(case: _Case, sizes: _Sizes, options: FitOptions, tokens: int) -> 
     return max(int(room // each), 0) if each else 0
 
 
-def work(config: ModelConfig, *, runtime: str, machine: Machine, quantization: str = "") -> speed.Work:
+def work(config: ModelConfig, *, runtime: str, machine: Machine, quantization: str = "") -> speed.Workload:
     """What a combination computes, for speeds of other loads than `predict` states. Raises UsageError as it does."""
     return _case(config, constants.runtime(runtime), machine, quantization, FitOptions()).work("f16")
 
@@ -274,9 +274,9 @@ class _Case:
     quantized: Quantized | None
     format: str
 
-    def work(self, kv_type: str) -> speed.Work:
+    def work(self, kv_type: str) -> speed.Workload:
         """What is computed, for the speed."""
-        return speed.Work(
+        return speed.Workload(
             config=self.config,
             held=self.held,
             format=self.format,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class Workload:
     """What is computed: a model with its weights as they are `held`, in a format of the table, on a machine."""
 
     config: ModelConfig
@@ -39,7 +39,7 @@ def is_known(machine: Machine) -> bool:
     return not machine.slowed or bool(machine.sm_hz)
 
 
-def step(work: Work, filled: int, sequences: int = 1) -> float | None:
+def step(work: Workload, filled: int, sequences: int = 1) -> float | None:
     """Seconds for one token of each sequence with `filled` tokens in its context; None: the bandwidth is unknown."""
     size = read(work, filled, sequences)
     seconds = transfer(work, size)
@@ -48,12 +48,12 @@ def step(work: Work, filled: int, sequences: int = 1) -> float | None:
     return max(seconds, _operations(work, sequences, filled)) + overhead(work)
 
 
-def read(work: Work, filled: int, sequences: int) -> float:
+def read(work: Workload, filled: int, sequences: int) -> float:
     """Bytes that one step reads."""
     return work.held.read(sequences) + sequences * kv_cache(work.config, work.runtime, work.kv_type, filled)
 
 
-def transfer(work: Work, size: float) -> float | None:
+def transfer(work: Workload, size: float) -> float | None:
     """Seconds to read so many bytes: the memory's rate, or the GPU's where that is lower."""
     if work.machine.bandwidth is None:
         return None
@@ -61,7 +61,7 @@ def transfer(work: Work, size: float) -> float | None:
     return max(seconds, size / (constants.system().bytes_per_cycle * work.machine.sm_hz) if work.machine.sm_hz else 0)
 
 
-def overhead(work: Work) -> float:
+def overhead(work: Workload) -> float:
     """Seconds of a step that no bandwidth explains."""
     runtime = work.runtime
     attention, recurrent = mixers(work.config)
@@ -77,7 +77,7 @@ def mixers(config: ModelConfig) -> tuple[int, int]:
     )
 
 
-def prefill(work: Work, tokens: int) -> float | None:
+def prefill(work: Workload, tokens: int) -> float | None:
     """Seconds to read a prompt of so many tokens, after which the first token comes; None: unknown."""
     seconds = transfer(work, work.held.read(tokens))
     if seconds is None or work.machine.flops is None:
@@ -85,7 +85,7 @@ def prefill(work: Work, tokens: int) -> float | None:
     return max(seconds, _operations(work, tokens, tokens // 2)) + overhead(work)
 
 
-def served(work: Work, prompt: int, output: int, sequences: int) -> float | None:
+def served(work: Workload, prompt: int, output: int, sequences: int) -> float | None:
     """Output tokens per second of so many requests at once, the reading of their prompts included; None: unknown."""
     first, each = prefill(work, prompt), step(work, prompt + output // 2, sequences)
     if first is None or each is None:
@@ -93,7 +93,7 @@ def served(work: Work, prompt: int, output: int, sequences: int) -> float | None
     return sequences * output / (sequences * first + output * each)
 
 
-def operations(work: Work, tokens: int, filled: int) -> float:
+def operations(work: Workload, tokens: int, filled: int) -> float:
     """Multiplications and additions for tokens with so many before them: weights and attention."""
     width = 2 * work.config.heads * work.config.head_dim  # scores and sums
     blocks = [block for block in work.config.layer_blocks() if block.cache]
@@ -101,13 +101,13 @@ def operations(work: Work, tokens: int, filled: int) -> float:
     return 2.0 * tokens * (active_weights(work.config) + width * attention)
 
 
-def rate(work: Work) -> float | None:
+def rate(work: Workload) -> float | None:
     """Tensor operations per second at the peak, in the precision that the weights' format is computed in."""
     if work.machine.flops is None:
         return None
     return work.machine.flops * constants.faster(work.format, work.machine.sm)
 
 
-def _operations(work: Work, tokens: int, filled: int) -> float:
+def _operations(work: Workload, tokens: int, filled: int) -> float:
     peak = rate(work)
     return operations(work, tokens, filled) / (work.runtime.compute * peak) if peak else 0.0

@@ -31,11 +31,16 @@ _SOLD = 36  # the L4T from which on boards get releases: nobody buys older ones 
 class SuggestQuestion:
     """What a suggested model has to do: `least` tokens/s of one answer, with `context` tokens (0: the default)."""
 
-    runtimes: tuple[str, ...] = RUNTIMES
+    runtimes: tuple[str, ...] = ()  # none: those of `RUNTIMES`
     context: int = 0
     least: float = 7.0  # tokens/s, about as fast as people read
     baseline: str = "desktop"
     limit: int = 10
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The runtimes to look at."""
+        return self.runtimes or RUNTIMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +76,7 @@ def score(name: str, config: ModelConfig) -> float:
     """Quality, estimated: doublings of size, and one for each year of age.
 
     Of a mixture of experts, the geometric mean of all and of the used weights counts. That a year is worth a doubling
-    is cautious: "Densing law of LLMs" (2024) finds more. It is no measurement of the model.
+    is cautious: "Densing law of LLMs" (2024) finds more. Nobody asked the model anything.
     """
     whole = math.log2(max(parameters(config), 1))
     used = math.log2(max(active_weights(config), 1))
@@ -83,7 +88,7 @@ def needs(config: ModelConfig, question: SuggestQuestion) -> tuple[Need, ...]:
     boards = [of_board(board) for board in tables.boards().values()]
     machines = sorted((one for one in boards if max(one.l4t, default=0) >= _SOLD), key=lambda one: (one.memory, one.id))
     found: list[Need] = []
-    for runtime in question.runtimes:
+    for runtime in question.asked:
         for quantization in _quantizations(config, runtime, machines[-1]):
             fits = (_ask(config, runtime, quantization, machine, question) for machine in machines)
             fit = next((one for one in fits if one is not None and _runs_well(one, question)), None)
@@ -96,7 +101,7 @@ def needs(config: ModelConfig, question: SuggestQuestion) -> tuple[Need, ...]:
 
 def _best(config: ModelConfig, machine: Machine, question: SuggestQuestion) -> Fit | None:
     """The default of the first runtime that runs it well; of several, the faster."""
-    asked = [_ask(config, runtime, "", machine, question) for runtime in question.runtimes]
+    asked = [_ask(config, runtime, "", machine, question) for runtime in question.asked]
     fits = [fit for fit in asked if fit is not None and _runs_well(fit, question)]
     return max(fits, key=lambda fit: fit.decode_tokens_per_s or 0, default=None)
 

@@ -66,13 +66,13 @@ def test_measured_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     [
         ("{", "cannot read"),
         ("[]", "holds no measurements"),
-        ('{"measured": [1]}', "row 1 is no measurement"),
+        ('{"measured": [1]}', "row 1 is not a measurement"),
         ('{"measured": [{"board": "x"}]}', "lacks `model`"),
         ('{"measured": [{"speed": 1}]}', "unknown key `speed`"),
-        ('{"measured": [{"decode_tokens_per_s": -1}]}', "is no number between"),
-        ('{"measured": [{"decode_tokens_per_s": "nan"}]}', "is no number between"),
-        ('{"measured": [{"decode_tokens_per_s": 1e99}]}', "is no number between"),
-        ('{"measured": [{"board": "a\\u001b[31m"}]}', "is no short text"),
+        ('{"measured": [{"decode_tokens_per_s": -1}]}', "is not a number between"),
+        ('{"measured": [{"decode_tokens_per_s": "nan"}]}', "is not a number between"),
+        ('{"measured": [{"decode_tokens_per_s": 1e99}]}', "is not a number between"),
+        ('{"measured": [{"board": "a\\u001b[31m"}]}', "is not a short text"),
     ],
 )
 def test_measured_file_with_anything_else_is_refused(tmp_path: Path, text: str, said: str) -> None:

@@ -14,11 +14,11 @@ from tools import fit_constants
 from tools.fit_published import comparisons
 
 
-def of(name: str, runtime: str, where: str, quantization: str = "", **given: object) -> speed.Work:
+def of(name: str, runtime: str, where: str, quantization: str = "", **given: object) -> speed.Workload:
     return work(model(name), runtime=runtime, machine=board(where, **given), quantization=quantization)
 
 
-def step(job: speed.Work, filled: int = 512, sequences: int = 1) -> float:
+def step(job: speed.Workload, filled: int = 512, sequences: int = 1) -> float:
     seconds = speed.step(job, filled, sequences)
     assert seconds is not None
     return seconds
