@@ -49,7 +49,7 @@ def _fix(app: App, checks: list[Check], *, yes: bool, dry_run: bool) -> None:
     if not steps:
         app.console.ok("setup has no step that would help here")
         return
-    setup.run_steps(app, setup.machine_of(app, {}), steps, yes=yes, dry_run=dry_run)
+    setup.run_steps(app, setup.machine_of(app, setup.SetupOptions()), steps, yes=yes, dry_run=dry_run)
 
 
 def _context(app: App) -> DoctorContext:

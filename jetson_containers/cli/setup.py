@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command
+from jetson_containers.cli.app import App, collect, command
 from jetson_containers.core import errors
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError
 
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
     from jetson_containers.host.changes import HostMachine, StepPlan
 
 NAMES = ("nvidia-runtime", "docker-group", "swap", "log-rotation", "power-mode", "data-root", "headless")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetupOptions:
+    """What the options say of the machine; empty: as it is found."""
+
+    user: str = ""
+    data_root: str = ""
+    swap_file: str = ""
+    swap_size: int | None = None  # GiB
+    daemon_json: str = "/etc/docker/daemon.json"
+    no_restart: bool = False
 
 
 @command(epilog="Example: sudo jetson-containers setup swap data-root --dry-run")
@@ -32,7 +45,8 @@ NAMES = ("nvidia-runtime", "docker-group", "swap", "log-rotation", "power-mode",
 @click.option("--swap-size", metavar="GIB", type=click.IntRange(1, 256), help="Default: as much as memory, up to 16.")
 @click.option("--daemon-json", metavar="FILE", default="/etc/docker/daemon.json", help="The engine's configuration.")
 @click.option("--no-restart", is_flag=True, help="Do not restart the engine; say how.")
-def setup(app: App, *, steps: tuple[str, ...], **options: Any) -> None:
+@collect(lambda: SetupOptions, "options")
+def setup(app: App, *, steps: tuple[str, ...], yes: bool, dry_run: bool, undo: bool, options: SetupOptions) -> None:
     """Prepare this machine for containers: shows each change as a diff, asks, backs up.
 
     Steps: nvidia-runtime, docker-group, swap, log-rotation, power-mode; data-root and headless only when they are
@@ -41,26 +55,26 @@ def setup(app: App, *, steps: tuple[str, ...], **options: Any) -> None:
     if unknown := sorted(set(steps) - set(NAMES)):
         raise UsageError(f"unknown step `{unknown[0]}`", hint=f"known: {', '.join(NAMES)}")
     machine = machine_of(app, options)
-    if options["undo"]:
-        _undo(app, machine, steps, options)
+    if undo:
+        _undo(app, machine, steps, yes=yes, dry_run=dry_run)
     else:
-        run_steps(app, machine, steps, yes=options["yes"], dry_run=options["dry_run"])
+        run_steps(app, machine, steps, yes=yes, dry_run=dry_run)
 
 
-def machine_of(app: App, options: dict[str, Any]) -> HostMachine:
+def machine_of(app: App, options: SetupOptions) -> HostMachine:
     """This machine, as the options describe it."""
     from jetson_containers.host.changes import HostMachine
     from jetson_containers.platforms import detect
 
     platform = detect.detect(HostMachine().root, app.settings.env, "")
     return HostMachine(
-        user=options.get("user") or os.environ.get("SUDO_USER", ""),
+        user=options.user or os.environ.get("SUDO_USER", ""),
         is_jetson=platform.l4t is not None,
-        daemon_json=options.get("daemon_json") or "/etc/docker/daemon.json",
-        new_data_root=options.get("data_root") or "",
-        swap_file=options.get("swap_file") or "",
-        swap_gib=options.get("swap_size") or 0,
-        restart=not options.get("no_restart"),
+        daemon_json=options.daemon_json,
+        new_data_root=options.data_root,
+        swap_file=options.swap_file,
+        swap_gib=options.swap_size or 0,
+        restart=not options.no_restart,
     )
 
 
@@ -126,7 +140,7 @@ def _check_rights(app: App, steps: Sequence[str], *, yes: bool) -> None:
         raise UsageError("there is no terminal to ask on", hint="--yes applies the steps, --dry-run shows them")
 
 
-def _undo(app: App, machine: HostMachine, steps: Sequence[str], options: dict[str, Any]) -> None:
+def _undo(app: App, machine: HostMachine, steps: Sequence[str], *, yes: bool, dry_run: bool) -> None:
     from jetson_containers.host import journal
 
     found = [entry for entry in reversed(journal.entries(machine)) if not steps or entry.step in steps]
@@ -134,12 +148,12 @@ def _undo(app: App, machine: HostMachine, steps: Sequence[str], options: dict[st
         raise NothingMatchedError(
             "setup has changed nothing that could be undone", hint="jetson-containers setup --dry-run"
         )
-    if not options["dry_run"]:
-        _check_rights(app, ("--undo", *steps), yes=options["yes"])
+    if not dry_run:
+        _check_rights(app, ("--undo", *steps), yes=yes)
     rows = []
     for entry in found:
-        state = "would undo" if options["dry_run"] else "declined"
-        if not options["dry_run"] and (options["yes"] or app.console.confirm(f"Undo {entry.step}?")):
+        state = "would undo" if dry_run else "declined"
+        if not dry_run and (yes or app.console.confirm(f"Undo {entry.step}?")):
             journal.undo(entry, machine, app.console.info)
             state = "undone"
         rows.append({"step": entry.step, "state": state})
