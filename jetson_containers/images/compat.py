@@ -15,8 +15,7 @@ from jetson_containers.images.labels import PLATFORM, read
 from jetson_containers.images.name import STAGE_REPOSITORY, distro_word
 from jetson_containers.platforms import tables
 from jetson_containers.platforms.cuda import Runs, class_of, runs
-from jetson_containers.platforms.host import MACHINES
-from jetson_containers.platforms.platform import Arch
+from jetson_containers.platforms.platform import MACHINES, Arch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
