@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 import upstream_builds
 import verified_models
 
-from jetson_containers.platforms.host import MACHINES
+from jetson_containers.platforms.platform import MACHINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -27,5 +27,5 @@ def read_memory(root: Path = Path("/")) -> Memory:
         text = (root / "proc/meminfo").read_text(encoding="ascii", errors="replace")
     except OSError:
         return Memory()
-    rows = {name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
+    rows = {name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+([0-9]+) kB$", text, re.MULTILINE)}
     return Memory(total=rows.get("MemTotal"), available=rows.get("MemAvailable"), swap=rows.get("SwapTotal"))
