@@ -199,7 +199,7 @@ class ImageSearch:
         return decide(self._request, self._wanted, self._host, found, chosen.contents, native=chosen.native)
 
     def _widen(self) -> bool:
-        if self._chosen.aliases is None or any(choice.candidates for choice in self._choices.values()):
+        if self._chosen.aliases is None or not all(choice.is_empty for choice in self._choices.values()):
             return False
         wider = parse(self._request, self._chosen.aliases)
         self._widened = wider != self._wanted
@@ -290,7 +290,7 @@ def refusal(choice: ImageChoice) -> JetsonError:
     names = " ".join(choice.request)
     if choice.image:
         message = f"{choice.image} fits but was declined, and nothing was built"
-    elif not choice.candidates:
+    elif choice.is_empty:
         for problem in choice.problems:
             if isinstance(problem, RegistryError):
                 return problem

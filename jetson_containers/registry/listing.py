@@ -114,13 +114,17 @@ class Listings:
             return [self._get_or_error(repository) for repository in repositories]
         return _parallel(self._get_or_error, repositories)
 
+    def may_describe(self, listing: TagListing) -> bool:
+        """Whether configs can be read: not offline, and not of a shipped list."""
+        return listing.origin != "snapshot" and not self._offline
+
     def described(self, listing: TagListing, tags: Iterable[str], architecture: str) -> TagListing:
         """Read labels, size and architecture of some tags from their configs, and keep them with the listing.
 
         A tag that cannot be read stays as it was. Offline, and for a shipped list, nothing is read.
         """
         wanted: list[str] = []
-        if listing.origin != "snapshot" and not self._offline:
+        if self.may_describe(listing):
             unread = _without_labels(listing, architecture)
             wanted = [tag for tag in dict.fromkeys(tags) if tag in unread]
         if not wanted:
