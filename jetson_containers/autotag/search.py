@@ -23,7 +23,7 @@ from jetson_containers.core.errors import (
     UsageError,
     command,
 )
-from jetson_containers.registry.listing import Listings
+from jetson_containers.registry.listing import Listings, in_few_lines
 from jetson_containers.registry.types import ImageRepository
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class ImageSearch:
 def _announce(choice: ImageChoice, console: Console) -> None:
     for note in choice.notes:
         console.detail(note)
-    for notice in choice.notices:
+    for notice in in_few_lines(choice.notices):
         console.info(f"note: {notice}")
     for problem in choice.problems if choice.image else ():
         if isinstance(problem, RegistryError):
