@@ -238,7 +238,7 @@ def _take(choice: ImageChoice, engine: Callable[[], Engine], chosen: AutotagOpti
 
 
 def _has_engine(engine: Callable[[], Engine]) -> bool:
-    """Whether there is an engine that could pull; without one, asking would be idle."""
+    """Whether there is an engine that could pull; without one there is nothing to ask about."""
     try:
         engine().images()
     except NotReadyError:

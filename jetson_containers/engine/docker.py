@@ -40,7 +40,7 @@ _probed: dict[tuple[str, ...], tuple[Capabilities, Client]] = {}
 
 
 class DockerEngine:
-    """`engine.base.Engine` on top of a docker client. Nothing is touched before the first use."""
+    """`interface.Engine` on top of a docker client. Nothing is touched before the first use."""
 
     def __init__(
         self, settings: Settings | None = None, console: Console | None = None, *, host: ProbedHost | None = None

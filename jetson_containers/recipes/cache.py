@@ -1,8 +1,9 @@
 """What a catalog holds, and the file it is kept in, so that a warm start reads one file.
 
-The index is two lines of JSON, a `Heading` and the packages; its name comes from trees and platform. It is valid while
-the content of the definitions and of this program's readers is the same; where all sizes and times are what they were,
-no content is compared. It is a cache: one that is missing, damaged or unwritable changes nothing but the time.
+The index is two lines of JSON, what it was made from and the packages; its name comes from trees and platform. It is
+valid while the content of the definitions and of this program's readers is the same; where all sizes and times are what
+they were, no content is compared. It is a cache: one that is missing, damaged or unwritable changes nothing but the
+time.
 """
 
 from __future__ import annotations

@@ -285,7 +285,7 @@ class Transport:
         class Proxies(urllib.request.ProxyHandler):
             def proxy_open(self, req: Request, proxy: str, type: str) -> Any:  # noqa: A002 - urllib's name
                 if plain_http_allowed(req.host, insecure):
-                    return None  # loopback and listed registries are near by definition
+                    return None  # no proxy stands before loopback and registries that the user listed
                 if urllib.request.proxy_bypass_environment(req.host, bypass):  # type: ignore[attr-defined]
                     return None
                 return super().proxy_open(req, proxy, type)
