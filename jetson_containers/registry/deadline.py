@@ -67,7 +67,7 @@ def _connection(kind: type[http.client.HTTPConnection], left: Left) -> Any:
 
     def make(host: str, **options: Any) -> http.client.HTTPConnection:
         made = kind(host, **options)
-        made.response_class = functools.partial(_Response, left=left)  # type: ignore[assignment]
+        made.response_class = functools.partial(_TimedResponse, left=left)  # type: ignore[assignment]
         made._create_connection = functools.partial(_connect, left=left)  # type: ignore[attr-defined]  # noqa: SLF001
         return made
 
@@ -91,13 +91,13 @@ def _connect(address: tuple[str, int], *_: object, left: Left) -> socket.socket:
     raise failed
 
 
-class _Response(http.client.HTTPResponse):
+class _TimedResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, left: Left, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        self.fp = io.BufferedReader(_Reader(self.fp.detach(), sock, left))
+        self.fp = io.BufferedReader(_TimedReader(self.fp.detach(), sock, left))
 
 
-class _Reader(io.RawIOBase):
+class _TimedReader(io.RawIOBase):
     """Reads from a socket with what time is left."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, left: Left) -> None:
