@@ -54,7 +54,7 @@ def _board(context: DoctorContext) -> Finding:
 
 
 def _jetpack(context: DoctorContext) -> Finding:
-    """What this release of JetPack consists of; a driver of another release is the usual cause of a dead GPU."""
+    """What this release of JetPack consists of; where the GPU does not work, the driver is often of another one."""
     if not is_jetson(context):
         return skip(NO_JETSON)
     platform = context.platform()
@@ -159,7 +159,9 @@ def device_files(platform: Platform) -> tuple[str, ...]:
 CHECKS = (
     CheckDefinition(name="platform", why="CUDA, Python and base image follow from it.", look=_platform),
     CheckDefinition(name="board", why="Memory and GPU architecture follow from the module.", look=_board),
-    CheckDefinition(name="jetpack", why="A driver of another release is the usual cause of a dead GPU.", look=_jetpack),
+    CheckDefinition(
+        name="jetpack", why="Where the GPU does not work, the driver is often of another release.", look=_jetpack
+    ),
     CheckDefinition(name="memory", why="Compiling and quantizing 7B models take 12 GB and more.", look=_memory),
     CheckDefinition(name="free memory", why="A Jetson's GPU uses the same memory as all programs.", look=_free_memory),
     CheckDefinition(
