@@ -67,6 +67,9 @@ def render() -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or with --check compare it."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
     text = render()
     if "--check" in arguments:
         current = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""

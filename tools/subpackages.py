@@ -52,6 +52,9 @@ def with_table(page: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the table, or with --check compare it."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
     page = PAGE.read_text(encoding="utf-8")
     current = with_table(page)
     if "--check" in arguments:
