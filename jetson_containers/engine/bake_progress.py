@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -172,7 +173,7 @@ def _parsed(text: str) -> dict[str, Any] | None:
     if not text.startswith("{"):
         return None
     try:
-        event = json.loads(text)
+        event = json_text.parse(text)
     except ValueError:
         return None
     return event if isinstance(event, dict) else None

@@ -5,9 +5,9 @@ The Docker SDK could answer too, but importing it takes longer than both questio
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.engine.interface import LocalImage
 from jetson_containers.engine.messages import translate
 
@@ -71,7 +71,7 @@ class Queries:
         answer = self._ask("image", "inspect", "--format", _FORMAT, *references)
         if answer.exit_code != 0 and not is_missing(answer):
             raise translate(answer.err or answer.out, "asking for images")
-        return [json.loads(line) for line in answer.out.splitlines() if line.strip()]
+        return [json_text.parse(line) for line in answer.out.splitlines() if line.strip()]
 
     def _do(self, *args: str, what: str) -> None:
         answer = self._ask(*args)

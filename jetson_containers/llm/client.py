@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import StepError
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
         if text == "[DONE]":
             return
         try:
-            event = json.loads(text)
+            event = json_text.parse(text)
         except ValueError:
             continue
         if isinstance(event, dict):
@@ -201,7 +202,7 @@ def _message(raw: bytes) -> str:
 def _sentence(answer: object, depth: int = 3) -> str:
     if isinstance(answer, str) and depth:
         try:
-            return _sentence(json.loads(answer), depth - 1)
+            return _sentence(json_text.parse(answer), depth - 1)
         except ValueError:
             return answer
     if isinstance(answer, dict):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import RegistryError, command
 from jetson_containers.registry.types import DOCKER_HUB
 
@@ -91,7 +91,7 @@ def _bare(key: str) -> str:
 
 def _read_config(path: Path, host: str) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json_text.parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -139,7 +139,7 @@ def _ask_helper(helper: str, key: str, host: str, env: Mapping[str, str]) -> Cre
             return None
         raise RegistryError(f"registry {host}: `{program} get` failed ({done.returncode})", hint=_login(host))
     try:
-        answer = json.loads(done.stdout)
+        answer = json_text.parse(done.stdout)
         name, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError) as error:
         raise RegistryError(f"registry {host}: `{program} get` gave an answer that cannot be read") from error

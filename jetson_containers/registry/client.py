@@ -5,11 +5,11 @@ Source: the OCI distribution and image specifications 1.1. Anonymous, Basic, and
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import RegistryError, command
 from jetson_containers.registry.auth import Challenge, Credentials, docker_credentials, parse_challenge
 from jetson_containers.registry.types import DOCKER_HUB, ImageInfo, UnreachableError
@@ -268,7 +268,7 @@ def _image_entries(index: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _expect(response: Response, repository: ImageRepository, kind: type) -> Any:
     try:
-        data = json.loads(response.body)
+        data = json_text.parse(response.body)
     except ValueError:
         data = None
     if not isinstance(data, kind):

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.core.files import write_atomically
 from jetson_containers.images.labels import PREFIX, REF_NAME
@@ -212,7 +213,7 @@ class Listings:
 
     def _read(self, repository: ImageRepository) -> TagListing | None:
         try:
-            data = json.loads(self._path(repository).read_bytes())
+            data = json_text.parse(self._path(repository).read_bytes())
             if data["schema"] != SCHEMA or data["repository"] != str(repository):
                 return None
             tags = tuple(Tag(**row) for row in data["tags"])
