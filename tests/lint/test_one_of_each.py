@@ -19,7 +19,6 @@ ALONE = (
 OWN_JSON = {
     "jetson_containers/cli/registry.py",
     "jetson_containers/core/facts.py",
-    "jetson_containers/core/mirrors.py",
     "jetson_containers/recipes/cache.py",
     "jetson_containers/recipes/upstream/data.py",
     "jetson_containers/registry/snapshot.py",
