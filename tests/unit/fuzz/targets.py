@@ -495,9 +495,9 @@ def _recipe_config(text: str) -> object:
 
 
 def _upstream_json(data: bytes) -> object:
-    from jetson_containers.recipes.upstream import data as upstream
+    from jetson_containers.recipes.upstream.data import definition
 
-    return upstream.definition(written(data, "config.json"), workplace())
+    return definition(written(data, "config.json"), workplace())
 
 
 def _template(text: str) -> object:
