@@ -6,7 +6,7 @@ import datetime
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.builder import package_tests
+from jetson_containers.builder import package_tests, stage_labels
 from jetson_containers.builder.graph import plan_key
 from jetson_containers.core.errors import NotReadyError
 from jetson_containers.images import labels
@@ -69,24 +69,14 @@ def _name(plan: BuildPlan, graph: Graph, stage_builder: StageBuilder, share: Sha
     store.engine.label(
         source.references[0],
         plan.final,
-        labels.make(
-            role=labels.FINAL,
-            name=plan.final,
-            key=top.stage.key,
-            packages=plan.packages,
-            platform=plan.platform,
-            plan=plan_key(plan),
-            tests=package_tests.of_image(known),
-            provenance=labels.Provenance(
-                revision=stage_builder.revision,
-                base=plan.base,
-                created=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                licenses=tuple(stage.definition.license for stage in plan.stages if stage.definition),
-            ),
-        ),
+        stage_labels.of_final(plan, package_tests.of_image(known), stage_builder.revision, _now()),
     )
     image = store.engine.image(plan.final)
     return Final(image=plan.final, fresh=True, size=image.size if image else None)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def tested_together(plan: BuildPlan, graph: Graph, options: BuildOptions) -> list[Node]:

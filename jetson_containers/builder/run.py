@@ -103,6 +103,7 @@ class _Run:
     ) -> None:
         self.registry = registry
         self.plans = [plan for plan in plans if plan.stages]
+        self.named = [plan for plan in self.plans if plan.final]  # the others are wanted up to a stage
         self.engine = engine
         self.options = options
         self.console = console
@@ -123,12 +124,15 @@ class _Run:
         """Do everything, in a named order."""
         self.facts = decide.look(self.graph, self.plans, self.store, self.options, self.registry, self.console.warning)
         decision = decide.decide(self.graph, self.plans, self.facts, self.options)
+        if not self.named and not decision.build | decision.test and decision.pull:
+            return self._held_by_registry(decision)
         if decision.pull:
             decision = self._pull(decision)
         todo = decision.todo(self.graph)
         self._complete(todo)
-        named = all(plan.final in self.facts.finals for plan in self.plans)
-        if decision.nothing and named and not self.options.push:
+        named = all(plan.final in self.facts.finals for plan in self.named)
+        pushes = self.options.push or (self.options.push_stages and not self.named)
+        if decision.nothing and named and not pushes:
             return self._nothing_to_do()
         self._check_disk(todo)
         logs = RunLogs(self.options.log_dir, Redactor(self.env, self.options.build_args))
@@ -192,8 +196,19 @@ class _Run:
             cause=cause,
         )
 
+    def _held_by_registry(self, decision: decide.BuildDecision) -> BuildReport:
+        """Leave the stages that alone are wanted where the registry has them."""
+        for key in decision.pull:
+            node, remote = self.graph.nodes[key], self.facts.remote[key]
+            self.console.ok(f"{node.stage.package}: nothing to build, {remote.reference} is there")
+            self.reports[key] = self._cached(node, tests="", cause="in the stage registry")
+        return self._report()
+
     def _nothing_to_do(self) -> BuildReport:
         for plan in self.plans:
+            if not plan.final:
+                self.console.ok(f"{plan.top.package} is up to date: nothing to build ({plan.top.image})")
+                continue
             asked = " ".join(plan.request)
             size = self.facts.finals[plan.final].size
             self.console.ok(f"{asked} is up to date: nothing to build ({plan.final}, {human_bytes(size)})")
@@ -288,7 +303,7 @@ class _Run:
 
     def _finish(self, node: Node, share: Share, outcome: StageOutcome, stage_builder: StageBuilder) -> StageOutcome:
         """Give the top of a plan its final name, as soon as it is complete."""
-        for plan in self.plans:
+        for plan in self.named:
             if plan.top.key != node.stage.key or self._lost(plan):
                 continue
             final = finals.name(plan, self.graph, stage_builder, share)
@@ -307,7 +322,7 @@ class _Run:
         """Push what is complete; a registry that refuses is an error of the run, and not of the images."""
         if not self.options.push or (self.failures and not self.options.keep_going):
             return
-        for plan in self.plans:
+        for plan in self.named:
             if plan.final not in self.finals:
                 continue
             try:
@@ -341,8 +356,8 @@ class _Run:
 
     def _report(self) -> BuildReport:
         stages = tuple(self.reports[key] for key in self.graph.nodes if key in self.reports)
-        missing = [plan for plan in self.plans if plan.final not in self.finals]
-        images = tuple(plan.final for plan in self.plans if plan.final in self.finals)
+        missing = [plan for plan in self.named if plan.final not in self.finals]
+        images = tuple(plan.final for plan in self.named if plan.final in self.finals)
         seconds = time.monotonic() - self.began
         return BuildReport(
             ok=not (self.failures or self.push_errors or missing),

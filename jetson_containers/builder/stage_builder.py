@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.builder import cache_places, graph, package_tests, resources
+from jetson_containers.builder import cache_places, graph, package_tests, resources, stage_labels
 from jetson_containers.builder.bake_call import StageSkippedError
 from jetson_containers.builder.layer_cache import LayerCache
 from jetson_containers.builder.types import StageReport
@@ -283,21 +283,7 @@ class StageBuilder:
         return foreign_platform(node, self.store.engine)
 
     def _labels(self, node: Node, recorded: Mapping[str, Any]) -> dict[str, str]:
-        stage = node.stage
-        artifact = stage.kind is StageKind.ARTIFACT
-        return labels.make(
-            role=labels.ARTIFACT if artifact else labels.STAGE,
-            name=stage.image,
-            key=stage.key,
-            packages=(stage.package,) if artifact else node.packages,
-            platform=node.plan.platform,
-            tests=recorded,
-            provenance=labels.Provenance(
-                revision=self.revision,
-                base=node.plan.base,
-                licenses=(stage.definition.license,) if stage.definition else (),
-            ),
-        )
+        return stage_labels.of_stage(node, recorded, self.revision)
 
     def _failed_build(self, node: Node, share: Share, error: JetsonError, log: Log, seconds: float) -> StageOutcome:
         lines = log.lines()

@@ -43,6 +43,7 @@ class BuildArguments:
     push: str
     stage_registry: str | None
     push_stages: bool
+    stage: str
     rebuild: bool
     no_cache: bool
     jobs: int
@@ -102,6 +103,12 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--push", default="", metavar="REPO", help="Push the images to this registry namespace."),
     click.option("--stage-registry", metavar="REPO", help="Pull stages that this registry namespace has by key."),
     click.option("--push-stages", is_flag=True, help="Push the stages that were built to --stage-registry."),
+    click.option(
+        "--stage",
+        default="",
+        metavar="PACKAGE#N",
+        help="Build no more than this stage of the plan (number as in a dry run), without a final image.",
+    ),
     click.option(
         "--rebuild",
         is_flag=True,
@@ -202,6 +209,15 @@ def build_one(app: App, packages: tuple[str, ...]) -> str:
     return report.images[-1]
 
 
+def plans_of(app: App, packages: tuple[str, ...], *, multiple: bool) -> Assembly:
+    """The plans that `build` would make of packages; neither engine nor network is asked. Raises what planning does."""
+    from jetson_containers.builder import known_base
+
+    given = replace(BuildArguments.defaults(packages, app), multiple=multiple)
+    base = known_base.predict(app.platform, app.settings, _base(app, given))
+    return _assemble(app, given, _plan_options(app, given), base)
+
+
 def run_tests(app: App, packages: tuple[str, ...]) -> int:
     """Run the tests of packages again, for `test`; what is not built yet is built. Returns the exit code."""
     given = replace(BuildArguments.defaults(packages, app), tests="all", test_only=",".join(packages))
@@ -276,6 +292,8 @@ def _check(app: App, given: BuildArguments) -> None:
         app.console.warning("--buildkit-device has no effect: no recipe needs a GPU while building, tests run with it")
     if given.engine and given.buildkit is False and given.engine != "legacy":
         raise UsageError("--no-buildkit and --engine contradict each other", hint="give one of them")
+    if given.stage and given.multiple:
+        raise UsageError("--stage names a stage of one plan, and --multiple makes several", hint="leave one out")
     if given.push_stages and not (given.stage_registry or app.settings["stage_registry"]):
         raise UsageError("--push-stages needs a registry", hint="--stage-registry REGISTRY/NAMESPACE")
 
@@ -339,6 +357,7 @@ def parse_build_args(text: str) -> dict[str, str]:
 
 
 def _assemble(app: App, given: BuildArguments, options: PlanOptions, base: Any) -> Assembly:
+    from jetson_containers.plan.plan import up_to
     from jetson_containers.plan.request import Request, assemble
     from jetson_containers.platforms.target import version_variables
 
@@ -346,9 +365,10 @@ def _assemble(app: App, given: BuildArguments, options: PlanOptions, base: Any) 
     request = Request(
         packages=given.packages, multiple=given.multiple, skip=skip, variables=version_variables(os.environ)
     )
-    return assemble(
+    made = assemble(
         request, base.platform, app.catalog_for, replace(options, base=base.reference), base_digest=base.digest or ""
     )
+    return replace(made, plans=tuple(up_to(plan, given.stage) for plan in made.plans)) if given.stage else made
 
 
 def _show(app: App, assembly: Assembly, given: BuildArguments) -> int:

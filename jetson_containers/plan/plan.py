@@ -33,7 +33,7 @@ __all__ = ["MAX_LAYERS", "Stage", "StageKind", "StageState", "stage_image"]  # a
 
 @dataclass(frozen=True, kw_only=True)
 class BuildPlan:
-    """What one request needs, in build order. `final` is the image name the user gets."""
+    """What one request needs, in build order. `final` is the image name the user gets; `""`: no more than a stage."""
 
     platform: Platform
     request: tuple[str, ...]
@@ -118,6 +118,41 @@ def make(
     return plan
 
 
+def up_to(plan: BuildPlan, wanted: str) -> BuildPlan:
+    """The part of a plan that one of its stages needs, without a final image.
+
+    `wanted` is `PACKAGE#NUMBER` as in the table of a dry run, a package with one stage, or the beginning of a key.
+    Raises UsageError when no stage is meant, or several.
+    """
+    by_key = {stage.key: stage for stage in plan.stages}
+    top = _meant(plan, wanted)
+    needed = {top.key}
+    for stage in reversed(plan.stages):
+        if stage.key in needed:
+            needed |= {key for key in stage.depends if key in by_key}
+    stages = tuple(stage for stage in plan.stages if stage.key in needed and stage.key != top.key)
+    packages = tuple(part.package for part in reversed(_below(top, by_key)))
+    return replace(plan, stages=(*stages, top), final="", layers=top.layers, packages=packages)
+
+
+def _meant(plan: BuildPlan, wanted: str) -> Stage:
+    package, sign, number = wanted.rpartition("#")
+    found = [
+        stage
+        for place, stage in enumerate(plan.stages, 1)
+        if (stage.package == package and number == str(place) if sign else stage.package == wanted)
+        or (len(wanted) >= 8 and stage.key.removeprefix("sha256:").startswith(wanted.removeprefix("sha256:")))
+    ]
+    if len(found) == 1:
+        return found[0]
+    stages = [f"{stage.package}#{place}" for place, stage in enumerate(plan.stages, 1) if stage in found or not found]
+    raise UsageError(
+        f"--stage {wanted}: {'several stages are meant' if found else 'the plan has no such stage'}",
+        details=[", ".join(stages)],
+        hint="name one of these; a pipeline that names others was exported before a recipe changed: export it again",
+    )
+
+
 def check_layers(plan: BuildPlan, *, per_stage: int = 0) -> None:
     """Raise LayerBudgetError, naming the largest contributors, when a build would stack more than overlay2 can.
 
@@ -159,7 +194,7 @@ def totals(plans: Sequence[BuildPlan]) -> dict[str, int]:
     """
     found = list({stage.key: stage for plan in plans for stage in plan.stages}.values())
     return {
-        "images": len({plan.final for plan in plans}),
+        "images": len({plan.final for plan in plans if plan.final}),
         "stages": len(found),
         "artifacts": sum(stage.kind is StageKind.ARTIFACT for stage in found),
         "compiles": sum(_compiles(stage) for stage in found),
@@ -296,7 +331,7 @@ def _summary(plan: BuildPlan) -> list[str]:
     counts = totals([plan])
     return [
         f"base    {plan.base}",
-        f"image   {plan.final}",
+        f"image   {plan.final or 'none, no more than a stage is wanted'}",
         f"layers  {plan.layers} of {MAX_LAYERS}",
         f"stages  {len(plan.stages)}: {build} to build, {pulled}{len(plan.stages) - build - pull} ready",
         f"        {counts['compiles']} compile code; the minimum is {counts['lower_bound']}, each package once",

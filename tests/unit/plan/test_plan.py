@@ -20,6 +20,7 @@ from jetson_containers.plan.plan import (
     describe,
     multiple_json,
     totals,
+    up_to,
 )
 from tests.unit.plan.helpers import GOLDEN, HEAD, ORIN, Tree
 
@@ -233,3 +234,25 @@ class TestOutput:
         before = sorted(tree.root.rglob("*"))
         tree.plan("a")
         assert sorted(tree.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("wanted", ["mid#2", "mid", "KEY"])
+def test_up_to_keeps_what_a_stage_needs(tree: Tree, wanted: str) -> None:
+    """A stage is named by number, by name where it is the only one, or by key; the final image is gone."""
+    for name in ("low", "mid", "top"):
+        tree.add(name)
+    whole = tree.plan("low", "mid", "top")
+    part = up_to(whole, whole.stages[1].key[7:17] if wanted == "KEY" else wanted)
+    assert [stage.package for stage in part.stages] == ["low", "mid"]
+    assert (part.final, part.packages, part.layers) == ("", ("low", "mid"), whole.stages[1].layers)
+    assert [stage.key for stage in part.stages] == [stage.key for stage in whole.stages[:2]]
+
+
+@pytest.mark.parametrize("wanted", ["low#2", "none", "mid#x", "#1", ""])
+def test_up_to_names_the_stages_there_are(tree: Tree, wanted: str) -> None:
+    """A stage that the plan does not have, or has at another number, is refused with those it has."""
+    for name in ("low", "mid"):
+        tree.add(name)
+    with pytest.raises(UsageError) as refused:
+        up_to(tree.plan("low", "mid"), wanted)
+    assert "low#1, mid#2" in refused.value.details[0]
