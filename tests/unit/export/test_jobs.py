@@ -33,8 +33,8 @@ def test_jobs_hold_runs_of_stages_between_forks_and_joins() -> None:
         ("low",): (0, []),
         ("tools", "lib"): (1, [("low",)]),
         ("python",): (1, [("low",)]),
-        ("lib",): (2, [("tools", "lib"), ("python",)]),
-        ("low", "python", "lib"): (3, [("lib",)]),  # the final image
+        ("lib",): (2, [("python",), ("tools", "lib")]),
+        ("low", "tools", "python", "lib"): (3, [("lib",)]),  # the final image
     }
 
 
