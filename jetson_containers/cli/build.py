@@ -32,6 +32,7 @@ class BuildArguments:
     name: str
     base: str
     multiple: bool
+    order: str
     build_args: str
     build_flags: str
     skip_packages: str
@@ -78,6 +79,13 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--name", default="", help="Name of the image; NAME/ is a namespace, else see docs."),
     click.option("--base", default="", help="Base image instead of the platform's own."),
     click.option("--multiple", is_flag=True, help="One image per matching package instead of one chain."),
+    click.option(
+        "--order",
+        type=click.Choice(["declared", "canonical"]),
+        default="declared",
+        show_default=True,
+        help="Of packages in an image: as declared, or so that many images share most.",
+    ),
     list_option("--build-args", help="K:V,K2:V2 for every stage."),
     list_option("--build-flags", separator=" ", help="Raw flags for every docker build."),
     list_option("--skip-packages", help="Patterns of packages to leave out."),
@@ -209,11 +217,11 @@ def build_one(app: App, packages: tuple[str, ...]) -> str:
     return report.images[-1]
 
 
-def plans_of(app: App, packages: tuple[str, ...], *, multiple: bool) -> Assembly:
+def plans_of(app: App, packages: tuple[str, ...], *, multiple: bool, order: str) -> Assembly:
     """The plans that `build` would make of packages; neither engine nor network is asked. Raises what planning does."""
     from jetson_containers.builder import known_base
 
-    given = replace(BuildArguments.defaults(packages, app), multiple=multiple)
+    given = replace(BuildArguments.defaults(packages, app), multiple=multiple, order=order)
     base = known_base.predict(app.platform, app.settings, _base(app, given))
     return _assemble(app, given, _plan_options(app, given), base)
 
@@ -331,6 +339,7 @@ def _plan_options(app: App, given: BuildArguments) -> PlanOptions:
         build_args=parse_build_args(given.build_args),
         build_flags=_split_flags(given.build_flags),
         no_cache=given.no_cache,
+        order=given.order,
     )
 
 

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     "--format", "kind", type=click.Choice(["bake", "github", "gitlab"]), required=True, help="For which tool."
 )
 @click.option("--multiple", is_flag=True, help="One image per matching package instead of one chain.")
+@click.option(
+    "--order",
+    type=click.Choice(["declared", "canonical"]),
+    default="declared",
+    show_default=True,
+    help="Of packages in an image: as declared, or so that many images share most.",
+)
 @click.option("--output", type=click.Path(path_type=Path), help="Where it is written; a folder for bake.")
 @click.option("--stage-registry", metavar="REPO", help="Namespace over which CI jobs hand on stages.")
 @click.option("--push", default="", metavar="REPO", help="Namespace to which CI jobs push the images.")
@@ -34,6 +41,7 @@ def export(
     packages: tuple[str, ...],
     kind: str,
     multiple: bool,
+    order: str,
     output: Path | None,
     stage_registry: str | None,
     push: str,
@@ -46,7 +54,7 @@ def export(
 
     Example: jetson-containers export --format github --stage-registry ghcr.io/me/robots llama_cpp --target r36.4.3
     """
-    made = _targets(app, packages, multiple=multiple)
+    made = _targets(app, packages, multiple=multiple, order=order)
     if kind == "bake":
         if output is None:
             raise UsageError("--format bake writes a folder", hint="--output FOLDER")
@@ -57,7 +65,7 @@ def export(
         raise UsageError(
             "jobs hand on stages over a registry, and none is named", hint="--stage-registry REGISTRY/NAMESPACE"
         )
-    text = _pipeline(kind, made, registry, push, _options(app), _runners(runners))
+    text = _pipeline(kind, made, registry, push, _options(app, order), _runners(runners))
     _write(app, text, output)
 
 
@@ -72,19 +80,26 @@ def export(
     help="For Graphviz, for Markdown, or as a drawing.",
 )
 @click.option("--multiple", is_flag=True, help="One image per matching package instead of one chain.")
+@click.option(
+    "--order",
+    type=click.Choice(["declared", "canonical"]),
+    default="declared",
+    show_default=True,
+    help="Of packages in an image: as declared, or so that many images share most.",
+)
 @click.option("--output", type=click.Path(path_type=Path), help="File to write instead of stdout.")
-def draw(app: App, *, packages: tuple[str, ...], kind: str, multiple: bool, output: Path | None) -> None:
+def draw(app: App, *, packages: tuple[str, ...], kind: str, multiple: bool, order: str, output: Path | None) -> None:
     """Draw the stages of plans: what stands on what, artifacts in another color, images with a double border.
 
     Example: jetson-containers graph --format svg llama_cpp --output plan.svg
     """
     from jetson_containers.export.drawing import DRAWINGS
 
-    plans = [plan for target in _targets(app, packages, multiple=multiple) for plan in target.plans]
+    plans = [plan for target in _targets(app, packages, multiple=multiple, order=order) for plan in target.plans]
     _write(app, DRAWINGS[kind](plans), output)
 
 
-def _targets(app: App, packages: tuple[str, ...], *, multiple: bool) -> list[TargetPlans]:
+def _targets(app: App, packages: tuple[str, ...], *, multiple: bool, order: str) -> list[TargetPlans]:
     """Plan for each target as `build` does, without asking an engine what is there."""
     from jetson_containers.cli import build
     from jetson_containers.export.jobs import TargetPlans
@@ -92,7 +107,7 @@ def _targets(app: App, packages: tuple[str, ...], *, multiple: bool) -> list[Tar
     made = []
     for target in app.targets:
         there = app.for_target(target)
-        assembly = build.plans_of(there, packages, multiple=multiple)
+        assembly = build.plans_of(there, packages, multiple=multiple, order=order)
         for failure in assembly.errors:
             app.console.warning(f"`{failure.request}` cannot be built{_on(target)}: {failure.reason}")
         made.append(TargetPlans(target=target, plans=assembly.plans))
@@ -129,7 +144,7 @@ def _bake(made: list[TargetPlans], output: Path) -> str:
     return f"cd {shlex.quote(str(output))} && docker buildx bake --file {file.name}"
 
 
-def _options(app: App) -> tuple[str, ...]:
+def _options(app: App, order: str) -> tuple[str, ...]:
     """The options that decide which packages there are; paths in the checkout are written relative to it."""
     here = Path.cwd()
     given = [("package-dirs", text) for text in app.options.get("package_dirs", ())]
@@ -139,7 +154,8 @@ def _options(app: App) -> tuple[str, ...]:
         path = Path(text)
         found.append(f"--{option}={path.relative_to(here) if path.is_relative_to(here) else path}")
     upstream = app.options.get("upstream")
-    return (*found, *([f"--upstream={upstream}"] if upstream else []))
+    found += [f"--upstream={upstream}"] if upstream else []
+    return (*found, *([f"--order={order}"] if order != "declared" else []))
 
 
 def _runners(given: tuple[str, ...]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from jetson_containers.core.console import columns
 from jetson_containers.core.errors import LayerBudgetError, UnavailablePackageError, UsageError, command
 from jetson_containers.core.versions import pep440
 from jetson_containers.dockerfile import inject
+from jetson_containers.plan.economy import totals
 from jetson_containers.plan.final_name import final_name
 from jetson_containers.plan.planner import Planner, always_taken, quoted
 from jetson_containers.plan.stage import MAX_LAYERS, Stage, StageKind, StageState, stage_image
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.solve import Resolution
+
+DECLARED, CANONICAL = "declared", "canonical"
+ORDERS = (DECLARED, CANONICAL)  # of the packages in an image
 
 __all__ = ["MAX_LAYERS", "Stage", "StageKind", "StageState", "stage_image"]  # and all defined here
 
@@ -75,6 +79,7 @@ class PlanOptions:
     build_args: Mapping[str, str] = field(default_factory=dict)  # --build-args
     build_flags: tuple[str, ...] = ()  # --build-flags, split as a shell splits words
     no_cache: bool = False
+    order: str = DECLARED  # --order
 
 
 def make(
@@ -184,22 +189,6 @@ def check_build_args(plans: Iterable[BuildPlan], build_args: Mapping[str, str]) 
     known = ", ".join(sorted(declared - {"BASE_IMAGE", "ARTIFACT_IMAGE"})) or "none"
     message = f"--build-args: no Dockerfile of this build declares {quoted(unknown)}, which has no effect"
     return (f"{message}; declared are: {known}",)
-
-
-def totals(plans: Sequence[BuildPlan]) -> dict[str, int]:
-    """Count over all plans, a stage they share once.
-
-    `images` (final names), `stages` and `artifacts` (distinct keys), `compiles` (artifacts, and layers of packages
-    that have no compile part of their own), `lower_bound` of these (each package once, wherever it stands).
-    """
-    found = list({stage.key: stage for plan in plans for stage in plan.stages}.values())
-    return {
-        "images": len({plan.final for plan in plans if plan.final}),
-        "stages": len(found),
-        "artifacts": sum(stage.kind is StageKind.ARTIFACT for stage in found),
-        "compiles": sum(_compiles(stage) for stage in found),
-        "lower_bound": len({stage.package for stage in found if stage.kind is not StageKind.META}),
-    }
 
 
 def multiple_json(
@@ -319,22 +308,17 @@ def _definition_of(package: str, plan: BuildPlan) -> Package:
     return next(definition for definition in found if definition is not None)
 
 
-def _compiles(stage: Stage) -> bool:
-    """Whether a stage makes something; the layer of a package with artifacts only installs."""
-    split = stage.definition is not None and stage.definition.artifacts is not None
-    return stage.kind is StageKind.ARTIFACT or (stage.kind is StageKind.LAYER and not split)
-
-
 def _summary(plan: BuildPlan) -> list[str]:
     build, pull = (sum(stage.state is state for stage in plan.stages) for state in (StageState.BUILD, StageState.PULL))
     pulled = f"{pull} to pull, " if pull else ""
     counts = totals([plan])
+    layers = f"{counts['layers']} are layers (at least {counts['layer_bound']})"
     return [
         f"base    {plan.base}",
         f"image   {plan.final or 'none, no more than a stage is wanted'}",
         f"layers  {plan.layers} of {MAX_LAYERS}",
         f"stages  {len(plan.stages)}: {build} to build, {pulled}{len(plan.stages) - build - pull} ready",
-        f"        {counts['compiles']} compile code; the minimum is {counts['lower_bound']}, each package once",
+        f"        {counts['compiles']} compile code (at least {counts['lower_bound']}), {layers}",
         *([f"tests   of {', '.join(plan.tests)}"] if plan.tests else []),
         *(f"note    {notice}" for notice in plan.notices),
     ]
