@@ -16,7 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder import decide, finals, graph, package_tests, progress, resources, stage_registry, summary
+from jetson_containers.builder import (
+    decide,
+    estimates,
+    finals,
+    graph,
+    package_tests,
+    progress,
+    resources,
+    stage_registry,
+    summary,
+)
 from jetson_containers.builder.bake_call import BakeCall
 from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.loop import Loop
@@ -148,7 +158,7 @@ class _Run:
             revision=revision(Path(__file__).parents[2]),
         )
         try:
-            self._announce(todo, shown)
+            self._announce(decision, shown)
             self._build(todo, stage_builder, signals)
             self._push_stages(stage_builder)
             self._push(stage_builder)
@@ -231,12 +241,16 @@ class _Run:
                 hint="`jetson-containers df` shows what takes the space, `jetson-containers prune` frees it",
             )
 
-    def _announce(self, todo: Mapping[str, None], shown: progress.BuildProgress) -> None:
+    def _announce(self, decision: decide.BuildDecision, shown: progress.BuildProgress) -> None:
+        todo = decision.todo(self.graph)
         asked = ", ".join(dict.fromkeys(" ".join(plan.request) for plan in self.plans))
         there = len(self.graph.nodes) - len(todo)
+        estimate = estimates.of(self.graph, decision, self.options)
         shown.say(
             f"{asked}: {len(todo)} stage{'s' if len(todo) != 1 else ''} to build, {there} ready; logs: {self.log_dir}"
         )
+        for line in estimate.lines() if estimate else ():
+            shown.say(line)
         if self.options.rebuild and not self.options.no_cache:
             shown.say("--rebuild: unchanged commands come from the engine's layer cache; --no-cache runs them again")
 

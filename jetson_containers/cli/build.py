@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jetson_containers.builder.run import BuildOptions, BuildReport
+    from jetson_containers.plan.estimate import Estimate
     from jetson_containers.plan.plan import BuildPlan, PlanOptions
     from jetson_containers.plan.request import Assembly
 
@@ -383,26 +384,31 @@ def _assemble(app: App, given: BuildArguments, options: PlanOptions, base: Any) 
 def _show(app: App, assembly: Assembly, given: BuildArguments) -> int:
     from jetson_containers.plan.plan import describe, multiple_json
 
-    plans = _decided(app, assembly.plans, given)
+    plans, estimate = _decided(app, assembly.plans, given)
     _warn_of_idle_patterns(app, given, assembly)
     if app.console.as_json:
         if not given.multiple:
             app.console.result_json(plans[0].to_json())
         else:
             errors = [{"request": e.request, "reason": e.reason} for e in assembly.errors]
-            app.console.result_json(multiple_json(assembly.platform, plans, errors))
+            app.console.result_json(multiple_json(assembly.platform, plans, errors, estimate))
         return 0
     for plan in plans:
         for line in describe(plan):
             app.console.result(line)
+    for line in estimate.lines() if estimate and len(plans) > 1 else ():
+        app.console.result(f"all together: {line}")
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
     return 1 if assembly.errors else 0
 
 
-def _decided(app: App, plans: tuple[BuildPlan, ...], given: BuildArguments) -> list[BuildPlan]:
-    """Write into plans what a build would do now; without an engine, as if nothing were built."""
-    from jetson_containers.builder import decide, graph
+def _decided(app: App, plans: tuple[BuildPlan, ...], given: BuildArguments) -> tuple[list[BuildPlan], Estimate | None]:
+    """Write into plans what a build would do now, and what that takes; without an engine, as if nothing were built.
+
+    The estimate that is returned is of all plans together.
+    """
+    from jetson_containers.builder import decide, estimates, graph
     from jetson_containers.builder.stage_registry import StageRegistry
     from jetson_containers.builder.store import Store
 
@@ -417,8 +423,11 @@ def _decided(app: App, plans: tuple[BuildPlan, ...], given: BuildArguments) -> l
     except NotReadyError as error:
         unknown = f"cannot tell what is already built, so everything counts as to be built: {error.message}"
         plans = tuple(replace(plan, notices=(*plan.notices, unknown)) for plan in plans)
-    decision = decide.decide(merged, plans, here, _build_options(app, given, gpu))
-    return [decide.shown(plan, decision, here) for plan in plans]
+    options = _build_options(app, given, gpu)
+    decision = decide.decide(merged, plans, here, options)
+    shown = [decide.shown(plan, decision, here) for plan in plans]
+    estimated = [replace(one, estimate=estimates.of(graph.merge([one]), decision, options)) for one in shown]
+    return estimated, estimates.of(merged, decision, options)
 
 
 def _build_options(app: App, given: BuildArguments, gpu: tuple[str, ...]) -> BuildOptions:

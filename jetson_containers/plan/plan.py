@@ -25,6 +25,7 @@ from jetson_containers.platforms import cuda
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from jetson_containers.plan.estimate import Estimate
     from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.solve import Resolution
@@ -48,6 +49,7 @@ class BuildPlan:
     packages: tuple[str, ...]  # names in the order they stand in the image
     notices: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()  # packages whose tests a build would run now; known to `builder.decide`
+    estimate: Estimate | None = None  # of what is to be built; known to `builder.estimates`
 
     @property
     def top(self) -> Stage:
@@ -67,6 +69,7 @@ class BuildPlan:
             "layers": self.layers,
             "notices": list(self.notices),
             "tests": list(self.tests),
+            "estimate": self.estimate.to_json() if self.estimate else None,
         }
 
 
@@ -192,7 +195,10 @@ def check_build_args(plans: Iterable[BuildPlan], build_args: Mapping[str, str]) 
 
 
 def multiple_json(
-    platform: Platform, plans: Sequence[BuildPlan], errors: Sequence[Mapping[str, str]]
+    platform: Platform,
+    plans: Sequence[BuildPlan],
+    errors: Sequence[Mapping[str, str]],
+    estimate: Estimate | None = None,
 ) -> dict[str, Any]:
     """Several plans for `build --multiple --dry-run --json`; `errors` are `{"request", "reason"}`."""
     return {
@@ -201,6 +207,7 @@ def multiple_json(
         "plans": [plan.to_json() for plan in plans],
         "errors": [dict(error) for error in errors],
         "totals": totals(plans),
+        "estimate": estimate.to_json() if estimate else None,
     }
 
 
@@ -320,5 +327,6 @@ def _summary(plan: BuildPlan) -> list[str]:
         f"stages  {len(plan.stages)}: {build} to build, {pulled}{len(plan.stages) - build - pull} ready",
         f"        {counts['compiles']} compile code (at least {counts['lower_bound']}), {layers}",
         *([f"tests   of {', '.join(plan.tests)}"] if plan.tests else []),
+        *(plan.estimate.lines() if plan.estimate else []),
         *(f"note    {notice}" for notice in plan.notices),
     ]

@@ -208,7 +208,7 @@ class TestOutput:
         tree.add("a"), tree.add("b")
         plans = [tree.plan("a"), tree.plan("a", "b")]
         found = multiple_json(ORIN, plans, [{"request": "c", "reason": "no"}])
-        assert list(found) == ["schema", "platform", "plans", "errors", "totals"]
+        assert list(found) == ["schema", "platform", "plans", "errors", "totals", "estimate"]
         assert found["errors"] == [{"request": "c", "reason": "no"}]
         compiled = {"artifacts": 0, "compiles": 0, "lower_bound": 0}
         assert found["totals"] == {"images": 2, "stages": 2, **compiled, "layers": 2, "layer_bound": 2}
