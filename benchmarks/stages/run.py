@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from jetson_containers.plan.plan import BuildPlan
     from jetson_containers.plan.stage import Stage
-    from jetson_containers.recipes.package import Package
 
 TARGETS = ("r36.4.0", "r38.2.0", "r35.4.1", "x86_64")
 MARK = "\nRUN true # touched by benchmarks/stages\n"
@@ -70,7 +69,7 @@ def stages_of(plans: Sequence[BuildPlan]) -> dict[str, Stage]:
 
 def count(plans: Sequence[BuildPlan]) -> dict[str, Any]:
     """The numbers of one order."""
-    found = economy.of(plans)
+    found = plan.count(plans)
     return {
         **found.to_json(),
         "no_sharing": sum(len(one.stages) for one in plans),
@@ -80,7 +79,7 @@ def count(plans: Sequence[BuildPlan]) -> dict[str, Any]:
     }
 
 
-def examples(plans: Sequence[BuildPlan]) -> dict[str, Package]:
+def examples(plans: Sequence[BuildPlan]) -> dict[str, Any]:
     """The package that most images hold, one that compiles and that a middling number holds, and a leaf."""
     held = Counter(stage.package for one in plans for stage in one.stages if stage.kind is StageKind.LAYER)
     packages = {stage.package: stage.definition for stage in stages_of(plans).values() if stage.definition}
@@ -95,9 +94,7 @@ def examples(plans: Sequence[BuildPlan]) -> dict[str, Package]:
     return {place: packages[name] for place, name in chosen.items()}
 
 
-def touched(
-    package: Package, file: str, tree: Path, target: str, order: str, plans: Sequence[BuildPlan]
-) -> dict[str, Any]:
+def touched(package: Any, file: str, tree: Path, target: str, order: str, plans: Sequence[BuildPlan]) -> dict[str, Any]:
     """What is rebuilt after a change of one file of a package."""
     before = stages_of(plans)
     with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +117,7 @@ def touched(
 
 
 def changes(
-    chosen: Mapping[str, Package], tree: Path, target: str, order: str, plans: Sequence[BuildPlan]
+    chosen: Mapping[str, Any], tree: Path, target: str, order: str, plans: Sequence[BuildPlan]
 ) -> dict[str, Any]:
     """The three changes; of a package that compiles, in its layer and in its compile part."""
     found = {}

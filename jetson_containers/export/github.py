@@ -18,7 +18,7 @@ from jetson_containers.core.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jetson_containers.export.jobs import CiOptions, Job
+    from jetson_containers.export.jobs import CiJob, CiOptions
 
 MOST_ROWS = 256  # of a matrix, by GitHub
 MOST_MINUTES = 360  # that a job may take on GitHub's own machines
@@ -28,7 +28,7 @@ printf '%s' "$REGISTRY_PASSWORD" | docker login --username "$REGISTRY_USER" --pa
 """
 
 
-def workflow(jobs: Sequence[Job], options: CiOptions) -> str:
+def workflow(jobs: Sequence[CiJob], options: CiOptions) -> str:
     """Write the workflow. Raises UsageError where no runner is known for a job, or a name would be an expression."""
     parts = _parts(jobs)
     part_of = {job.name: name for name, rows in parts.items() for job in rows}
@@ -58,9 +58,9 @@ def registry_host(namespace: str) -> str:
     return host if slash and (":" in host or "." in host or host == "localhost") else ""
 
 
-def _parts(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+def _parts(jobs: Sequence[CiJob]) -> dict[str, list[CiJob]]:
     """The rows of each matrix by its name."""
-    parts: dict[str, list[Job]] = {}
+    parts: dict[str, list[CiJob]] = {}
     for level, members in groupby(jobs, key=lambda job: (job.level, bool(job.stage))):
         rows = list(members)
         name = f"level-{level[0]}" if level[1] else "images"
@@ -70,7 +70,7 @@ def _parts(jobs: Sequence[Job]) -> dict[str, list[Job]]:
     return parts
 
 
-def _job(name: str, rows: Sequence[Job], part_of: dict[str, str], options: CiOptions) -> dict[str, Any]:
+def _job(name: str, rows: Sequence[CiJob], part_of: dict[str, str], options: CiOptions) -> dict[str, Any]:
     needs = sorted({part_of[need] for job in rows for need in job.needs} - {name}, key=list(part_of.values()).index)
     return {
         "name": "${{ matrix.name }}",
@@ -93,7 +93,7 @@ def _job(name: str, rows: Sequence[Job], part_of: dict[str, str], options: CiOpt
     }
 
 
-def _row(job: Job, options: CiOptions) -> dict[str, str]:
+def _row(job: CiJob, options: CiOptions) -> dict[str, str]:
     row = {"name": job.name, "runner": options.runner(job), "command": shlex.join(options.command(job))}
     for value in row.values():
         if "${{" in value:

@@ -11,7 +11,7 @@ from jetson_containers.export.github import HEADER, dump, registry_host
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jetson_containers.export.jobs import CiOptions, Job
+    from jetson_containers.export.jobs import CiJob, CiOptions
 
 MOST_NEEDS = 50  # of a job, by GitLab
 
@@ -22,7 +22,7 @@ _LOG_IN = (
 )
 
 
-def pipeline(jobs: Sequence[Job], options: CiOptions) -> str:
+def pipeline(jobs: Sequence[CiJob], options: CiOptions) -> str:
     """Write the pipeline. Raises UsageError where no runner is known for a job, or one waits for too many."""
     data: dict[str, Any] = {
         "stages": list(dict.fromkeys(map(_stage, jobs))),
@@ -37,11 +37,11 @@ def pipeline(jobs: Sequence[Job], options: CiOptions) -> str:
     return HEADER.format("the variables REGISTRY_USER and REGISTRY_PASSWORD") + dump(data)
 
 
-def _stage(job: Job) -> str:
+def _stage(job: CiJob) -> str:
     return f"level-{job.level}" if job.stage else "images"
 
 
-def _job(job: Job, options: CiOptions) -> dict[str, Any]:
+def _job(job: CiJob, options: CiOptions) -> dict[str, Any]:
     if len(job.needs) > MOST_NEEDS:
         raise UsageError(f"job `{job.name}` waits for {len(job.needs)} others, and GitLab allows {MOST_NEEDS}")
     return {

@@ -32,7 +32,7 @@ class TargetPlans:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class CiJob:
     """One job. Without a `stage` it makes the final image of its request; `stage` is what `build --stage` takes."""
 
     name: str
@@ -55,7 +55,7 @@ class CiOptions:
     push: str = ""  # registry namespace of the final images; "" leaves them on the runner
     runners: Mapping[str, str] = field(default_factory=lambda: dict(RUNNERS))  # by docker's architecture
 
-    def command(self, job: Job) -> list[str]:
+    def command(self, job: CiJob) -> list[str]:
         """The `build` of a job, from the root of the checkout."""
         words = ["./jetson-containers", "build", *self.options]
         words += [f"--target={job.target}"] if job.target else []
@@ -66,7 +66,7 @@ class CiOptions:
             words += [f"--push={self.push}"]
         return [*words, *job.request]
 
-    def runner(self, job: Job) -> str:
+    def runner(self, job: CiJob) -> str:
         """Name the kind of machine for a job. Raises UsageError where none is given for its architecture."""
         if job.architecture not in self.runners:
             raise UsageError(
@@ -75,7 +75,7 @@ class CiOptions:
         return self.runners[job.architecture]
 
 
-def jobs(targets: Sequence[TargetPlans]) -> list[Job]:
+def jobs(targets: Sequence[TargetPlans]) -> list[CiJob]:
     """Cut plans into jobs, lowest level first; a stage that several targets share is built once."""
     plans = [plan for target in targets for plan in target.plans]
     targets_of = {id(plan): target.target for target in targets for plan in target.plans}
@@ -83,11 +83,11 @@ def jobs(targets: Sequence[TargetPlans]) -> list[Job]:
     runs = _runs(merged)
     names = _names([keys[-1] for keys in runs], merged)
     by_stage = {key: name for keys, name in zip(runs, names, strict=True) for key in keys}
-    made: dict[str, Job] = {}
+    made: dict[str, CiJob] = {}
     for keys, name in zip(runs, names, strict=True):
         node = merged.nodes[keys[-1]]
         needs = _unique(by_stage[key] for key in merged.needs[keys[0]])
-        made[name] = Job(
+        made[name] = CiJob(
             name=name,
             target=targets_of[id(node.plan)],
             architecture=_architecture(node.plan),
@@ -140,8 +140,8 @@ def _architecture(plan: BuildPlan) -> str:
     return plan.platform.docker_platform.split("/")[1]
 
 
-def _final(plan: BuildPlan, target: str, level: int, top: str) -> Job:
-    return Job(
+def _final(plan: BuildPlan, target: str, level: int, top: str) -> CiJob:
+    return CiJob(
         name=f"image-{_slug(plan.final)}",
         target=target,
         architecture=_architecture(plan),
@@ -153,7 +153,7 @@ def _final(plan: BuildPlan, target: str, level: int, top: str) -> Job:
     )
 
 
-def _with_own_names(finals: Sequence[Job], taken: Iterable[str]) -> list[Job]:
+def _with_own_names(finals: Sequence[CiJob], taken: Iterable[str]) -> list[CiJob]:
     """Number the names that are taken already: two images may differ in nothing that a name may hold."""
     known, named = set(taken), []
     for job in finals:

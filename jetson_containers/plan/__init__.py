@@ -5,5 +5,5 @@
 into canonical order, `economy` counts stages against their bounds, `estimate` says what building takes, and
 `final_name` names the image. Nothing is built here, and no engine is asked.
 
-Public modules: `economy`, `estimate`, `keys`, `plan`, `planner`, `request`, `stage`.
+Public modules: `estimate`, `keys`, `plan`, `planner`, `request`, `stage`.
 """

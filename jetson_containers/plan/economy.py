@@ -20,7 +20,6 @@ from jetson_containers.plan.stage import StageKind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jetson_containers.plan.plan import BuildPlan
     from jetson_containers.plan.stage import Stage
 
 
@@ -38,7 +37,7 @@ class Economy:
     repeated: Mapping[str, int]
 
     def to_json(self) -> dict[str, int]:
-        """The numbers as `totals` of a plan."""
+        """The numbers as `totals` of plans: `lower_bound` is of `compiles`, `layer_bound` of `layers`."""
         return {
             "images": self.images,
             "stages": self.stages,
@@ -50,14 +49,14 @@ class Economy:
         }
 
 
-def of(plans: Sequence[BuildPlan]) -> Economy:
-    """Count over all plans."""
-    stages = {stage.key: stage for plan in plans for stage in plan.stages}
+def of(plans: Sequence[Sequence[Stage]], *, images: int) -> Economy:
+    """Count over the stages of all plans, each in build order; `images` is the number of their final images."""
+    stages = {stage.key: stage for plan in plans for stage in plan}
     compiling = [stage for stage in stages.values() if compiles(stage)]
     layers = [stage for stage in stages.values() if stage.kind is StageKind.LAYER]
     often = Counter(stage.package for stage in compiling)
     return Economy(
-        images=len({plan.final for plan in plans if plan.final}),
+        images=images,
         stages=len(stages),
         artifacts=sum(stage.kind is StageKind.ARTIFACT for stage in stages.values()),
         compiles=len(compiling),
@@ -66,11 +65,6 @@ def of(plans: Sequence[BuildPlan]) -> Economy:
         layer_bound=max(len({stage.package for stage in layers}), len(_sets(plans, stages))),
         repeated={name: count for name, count in sorted(often.items()) if count > 1},
     )
-
-
-def totals(plans: Sequence[BuildPlan]) -> dict[str, int]:
-    """The numbers of some plans for JSON: `lower_bound` is of `compiles`, `layer_bound` of `layers`."""
-    return of(plans).to_json()
 
 
 def compiles(stage: Stage) -> bool:
@@ -83,9 +77,9 @@ def compiles(stage: Stage) -> bool:
     return definition.adaptable or definition.memory_per_job is not None or takes_jobs(stage.dockerfile)
 
 
-def _sets(plans: Sequence[BuildPlan], stages: Mapping[str, Stage]) -> set[frozenset[str]]:
+def _sets(plans: Sequence[Sequence[Stage]], stages: Mapping[str, Stage]) -> set[frozenset[str]]:
     """The packages with layers of each image, and of what each compile part stands on."""
-    ends = [plan.top for plan in plans]
+    ends = [plan[-1] for plan in plans]
     ends += [stages[stage.parent] for stage in stages.values() if stage.kind is StageKind.ARTIFACT and stage.parent]
     return {_layers_below(end, stages) for end in ends} - {frozenset()}
 

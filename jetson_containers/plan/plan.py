@@ -16,7 +16,7 @@ from jetson_containers.core.console import columns
 from jetson_containers.core.errors import LayerBudgetError, UnavailablePackageError, UsageError, command
 from jetson_containers.core.versions import pep440
 from jetson_containers.dockerfile import inject
-from jetson_containers.plan.economy import totals
+from jetson_containers.plan import economy
 from jetson_containers.plan.final_name import final_name
 from jetson_containers.plan.planner import Planner, always_taken, quoted
 from jetson_containers.plan.stage import MAX_LAYERS, Stage, StageKind, StageState, stage_image
@@ -25,6 +25,7 @@ from jetson_containers.platforms import cuda
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from jetson_containers.plan.economy import Economy
     from jetson_containers.plan.estimate import Estimate
     from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
@@ -194,6 +195,17 @@ def check_build_args(plans: Iterable[BuildPlan], build_args: Mapping[str, str]) 
     return (f"{message}; declared are: {known}",)
 
 
+def count(plans: Sequence[BuildPlan]) -> Economy:
+    """Count what building some plans takes, a stage that they share once."""
+    images = len({plan.final for plan in plans if plan.final})
+    return economy.of([plan.stages for plan in plans], images=images)
+
+
+def totals(plans: Sequence[BuildPlan]) -> dict[str, int]:
+    """The numbers of `count` for JSON."""
+    return count(plans).to_json()
+
+
 def multiple_json(
     platform: Platform,
     plans: Sequence[BuildPlan],
@@ -318,14 +330,14 @@ def _definition_of(package: str, plan: BuildPlan) -> Package:
 def _summary(plan: BuildPlan) -> list[str]:
     build, pull = (sum(stage.state is state for stage in plan.stages) for state in (StageState.BUILD, StageState.PULL))
     pulled = f"{pull} to pull, " if pull else ""
-    counts = totals([plan])
-    layers = f"{counts['layers']} are layers (at least {counts['layer_bound']})"
+    counts = count([plan])
+    layers = f"{counts.layers} are layers (at least {counts.layer_bound})"
     return [
         f"base    {plan.base}",
         f"image   {plan.final or 'none, no more than a stage is wanted'}",
         f"layers  {plan.layers} of {MAX_LAYERS}",
         f"stages  {len(plan.stages)}: {build} to build, {pulled}{len(plan.stages) - build - pull} ready",
-        f"        {counts['compiles']} compile code (at least {counts['lower_bound']}), {layers}",
+        f"        {counts.compiles} compile code (at least {counts.compile_bound}), {layers}",
         *([f"tests   of {', '.join(plan.tests)}"] if plan.tests else []),
         *(plan.estimate.lines() if plan.estimate else []),
         *(f"note    {notice}" for notice in plan.notices),

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.export.jobs import CiOptions, Job, TargetPlans, jobs
+from jetson_containers.export.jobs import CiJob, CiOptions, TargetPlans, jobs
 from jetson_containers.plan.stage import StageKind
 from tests.unit.builder.helpers import chain, plan, stage
 
 
-def cut(*plans: TargetPlans) -> dict[str, Job]:
+def cut(*plans: TargetPlans) -> dict[str, CiJob]:
     return {job.name: job for job in jobs(plans)}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.plan import economy
+from jetson_containers.plan import economy, plan
 from tests.unit.plan.helpers import HEAD, INSTALLS
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def test_economy_names_what_is_compiled_more_than_once(tree: Tree) -> None:
     tree.add("a"), tree.add("b"), tree.add("m", HEAD + "ARG MAX_JOBS\nRUN make\n"), tree.compiled("t")
     closures = {"t": ("a",)}
     plans = [tree.plan("a", "m", "t", closures=closures), tree.plan("a", "b", "m", "t", closures=closures)]
-    found = economy.of(plans)
+    found = plan.count(plans)
     assert (found.compiles, found.compile_bound, found.repeated) == (3, 2, {"m": 2})
 
 
@@ -50,12 +50,12 @@ def test_economy_needs_a_layer_for_each_set_of_packages(tree: Tree) -> None:
     """Two images of other packages end with other stages, whatever the order; the same packages count once."""
     tree.add("a"), tree.add("b"), tree.add("c")
     orders = (("a", "b"), ("b", "a"), ("a", "c"), ("b", "c"), ("a",), ("b",), ("c",))
-    found = economy.of([tree.plan(*names) for names in orders])
+    found = plan.count([tree.plan(*names) for names in orders])
     assert (found.layers, found.layer_bound) == (7, 6)
 
 
 def test_economy_counts_sets_below_compile_parts(tree: Tree) -> None:
     """What a compile part stands on is a set of its own."""
     tree.add("a"), tree.add("b"), tree.compiled("t")
-    found = economy.of([tree.plan("a", "t", closures={"t": ("a", "b")})])
+    found = plan.count([tree.plan("a", "t", closures={"t": ("a", "b")})])
     assert (found.layers, found.layer_bound) == (3, 3)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetson_containers.plan import economy, plan
+from jetson_containers.plan import plan
 from jetson_containers.plan.order import CanonicalOrder
 from jetson_containers.plan.request import Request, assemble
 from jetson_containers.recipes.catalog import load
@@ -48,8 +48,8 @@ def test_order_puts_what_most_images_hold_first(tmp_path: Path) -> None:
     declared, canonical = plans(catalog, order="declared"), plans(catalog)
     assert declared["x"].packages == ("b", "a", "d", "x")
     assert canonical["x"].packages == ("a", "b", "d", "x")
-    assert economy.of([*declared.values()]).layers == 11
-    assert economy.of([*canonical.values()]).layers == 10
+    assert plan.count([*declared.values()]).layers == 11
+    assert plan.count([*canonical.values()]).layers == 10
 
 
 def test_order_of_an_image_does_not_depend_on_what_else_is_built(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_order_needs_fewer_stages_for_our_own_packages(target: str) -> None:
     for order in ("declared", "canonical"):
         options = plan.PlanOptions(order=order)
         made = assemble(Request(packages=(), multiple=True), platform, lambda _: catalog, options)
-        counted.append((economy.of(made.plans), {one.final: sorted(one.packages) for one in made.plans}))
+        counted.append((plan.count(made.plans), {one.final: sorted(one.packages) for one in made.plans}))
     (declared, images), (canonical, same) = counted
     assert images == same
     assert canonical.layer_bound == declared.layer_bound <= canonical.layers < declared.layers
