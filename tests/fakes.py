@@ -220,6 +220,9 @@ class FakeEngine:
         chosen = [i for i in unique.values() if (labels or {}).items() <= i.labels.items()]
         return sorted(chosen, key=lambda i: i.created, reverse=True)
 
+    def images_named(self, references: Sequence[str]) -> list[LocalImage]:
+        return [image for image in map(self.image, references) if image is not None]
+
     def image(self, reference: str) -> LocalImage | None:
         self._check()
         with self._lock:

@@ -117,10 +117,10 @@ def _records(
     """The tests of every package, as its stage's image records them, else the final as it was."""
     old = labels.read(before.labels).tests if before is not None and _is(before, plan) else {}
     found: dict[str, Mapping[str, Any]] = {}
-    for stage in plan.stages:
-        if stage.kind is StageKind.ARTIFACT:
-            continue
-        image = store.find(graph.nodes[stage.key])
+    stages = [stage for stage in plan.stages if stage.kind is not StageKind.ARTIFACT]
+    images = store.find_all([graph.nodes[stage.key] for stage in stages])
+    for stage in stages:
+        image = images.get(stage.key)
         tests = labels.read(image.labels).tests if image else old
         found[stage.package] = package_tests.of_package(tests, stage.package)
     return found

@@ -139,6 +139,7 @@ class _Run:
         if decision.pull:
             decision = self._pull(decision)
         todo = decision.todo(self.graph)
+        self.store.absent = decision.build
         self._complete(todo)
         named = all(plan.final in self.facts.finals for plan in self.named)
         pushes = self.options.push or (self.options.push_stages and not self.named)

@@ -174,7 +174,7 @@ class StageBuilder:
         cause = "every command came from the engine's layer cache" if cache.everything else ""
         outcome = StageOutcome(report=self._report(node, state, seconds, log, cause), tests=recorded)
         if state == "built":
-            self._remember(node, None if cache.reused else seconds)
+            outcome = replace(outcome, report=self._remember(node, None if cache.reused else seconds, outcome.report))
         if self.call is not None:
             self.call.wait_below(node.stage.key)
         if package_tests.due(node, self.options, recorded):
@@ -377,13 +377,18 @@ class StageBuilder:
 
     # Writing it down.
 
-    def _remember(self, node: Node, seconds: float | None) -> None:
+    def _remember(self, node: Node, seconds: float | None, report: StageReport) -> StageReport:
+        """Record what building took and added, and say the size."""
         own = self.store.engine.image(node.stage.image)
         base = self.store.engine.image(node.stage.base)
         added = own.size - base.size if own and base else None
         self.state.record(graph.weight_name(node.stage), seconds=seconds, size=added)
+        return replace(report, size=own.size if own else None)
 
     def _sized(self, report: StageReport, node: Node) -> StageReport:
+        """Say the size; running tests leaves it as it is."""
+        if report.size is not None:
+            return report
         image = self.store.engine.image(node.stage.image)
         return replace(report, size=image.size if image else None)
 

@@ -251,6 +251,10 @@ class DockerEngine:
         found = {image.id: image for image in map(local_image, self._queries.search(labels or {}))}
         return sorted(found.values(), key=lambda image: image.created, reverse=True)
 
+    def images_named(self, references: Sequence[str]) -> list[LocalImage]:
+        """Those of some images that are there, asked for at once."""
+        return [local_image(attributes) for attributes in self._queries.named(references)]
+
     def image(self, reference: str) -> LocalImage | None:
         """One image by name, digest or ID; None when the local store has none."""
         attributes = self._queries.inspect(reference)

@@ -192,6 +192,10 @@ class Engine(Protocol):
         """Images of the local store, newest first, optionally only those with these labels."""
         ...
 
+    def images_named(self, references: Sequence[str]) -> list[LocalImage]:
+        """Those of some images that the local store has, asked for at once."""
+        ...
+
     def image(self, reference: str) -> LocalImage | None:
         """One image, or None when the local store has none of that name."""
         ...

@@ -58,6 +58,10 @@ class Queries:
         ids = dict.fromkeys(answer.out.split())
         return self._inspect(*ids) if ids else []
 
+    def named(self, references: Sequence[str]) -> list[dict[str, Any]]:
+        """Those of some images that are there."""
+        return self._inspect(*references) if references else []
+
     def layers(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The layers of images by their IDs, bottom first."""
         return {str(row["Id"]): tuple(row["Layers"] or ()) for row in self._rows(_LAYERS, *ids)} if ids else {}
