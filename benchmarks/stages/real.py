@@ -56,7 +56,7 @@ class Bench:
         for number, name in enumerate(names):
             place = tree / "bench" / name
             place.mkdir(parents=True)
-            header = f"#---\n# name: {name}\n# depends: [{depends(number)}]\n# group: bench\n#---\n"
+            header = f"#---\n# name: {name}\n# depends: [{depends(number)}]\n# group: bench\n# build_size: 1M\n#---\n"
             (place / "Dockerfile").write_text(header + COMMAND.format(work=self.work, text=secrets.token_hex(8)))
         return tree
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from jetson_containers.plan.plan import BuildPlan
     from jetson_containers.plan.stage import Stage
 
-TARGETS = ("r36.4.0", "r38.2.0", "r35.4.1", "x86_64")
+TARGETS = ("r36.4.0", "x86_64")
 MARK = "\nRUN true # touched by benchmarks/stages\n"
 
 
@@ -177,7 +177,7 @@ def _row(cells: Sequence[Any]) -> str:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--target", action="append", help="may be given several times; default: four platforms")
+    parser.add_argument("--target", action="append", help="may be given several times; default: two platforms")
     parser.add_argument("--tree", type=Path, default=ROOT / "packages")
     parser.add_argument("--upstream", type=Path, help="upstream's packages, counted beside ours")
     given = parser.parse_args()

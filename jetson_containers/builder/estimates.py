@@ -15,6 +15,8 @@ from jetson_containers.plan.estimate import Estimate
 from jetson_containers.plan.stage import StageKind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jetson_containers.builder.decide import BuildDecision
     from jetson_containers.builder.graph import Graph
     from jetson_containers.builder.types import BuildOptions
@@ -37,21 +39,26 @@ def of(graph: Graph, decision: BuildDecision, options: BuildOptions) -> Estimate
     stated = 0
     for key in keys:
         stage = graph.nodes[key].stage
-        name, (time, size) = weight_name(stage), _stated(stage)
+        name, time = weight_name(stage), _stated(stage)[0]
         stated += name not in recorded and time is not None
         seconds |= _known(key, recorded.get(name, time))
-        space |= _known(key, sizes.get(name, size))
+        space |= _known(key, size(stage, sizes))
     longest, together = work(graph, frozenset(keys), seconds)
     slots = resources.detect(jobs=options.jobs, cores=options.cores, memory=options.memory).slots
     names = {key: weight_name(graph.nodes[key].stage) for key in keys}
     return Estimate(
         stages=len(keys),
         seconds=max(longest, together / slots),
-        bytes=round(sum(max(size, 0.0) for size in space.values())),
+        bytes=round(sum(max(count, 0.0) for count in space.values())),
         untimed=tuple(names[key] for key in keys if key not in seconds),
         unsized=tuple(names[key] for key in keys if key not in space),
         stated=stated,
     )
+
+
+def size(stage: Stage, recorded: Mapping[str, float]) -> float | None:
+    """Bytes that a stage adds, as recorded under its `weight_name`, else as its recipe states; None: not known."""
+    return recorded.get(weight_name(stage), _stated(stage)[1])
 
 
 def _stated(stage: Stage) -> tuple[float | None, float | None]:

@@ -233,8 +233,9 @@ class _Run:
         if not self.options.disk_per_stage or remote or not root.is_dir():
             return
         sizes = self.state.sizes()
-        names = [graph.weight_name(self.graph.nodes[key].stage) for key in todo]
-        need = sum(max(0.0, sizes.get(name, self.options.disk_per_stage)) for name in names)
+        stages = [self.graph.nodes[key].stage for key in todo]
+        known = (estimates.size(stage, sizes) for stage in stages)
+        need = sum(self.options.disk_per_stage if size is None else max(0.0, size) for size in known)
         free = files.free_space(root)
         if need > free:
             raise DiskSpaceError(

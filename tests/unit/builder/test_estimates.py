@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from jetson_containers.builder import decide, estimates
 from jetson_containers.builder.graph import merge
 from jetson_containers.builder.state import BuildState
 from jetson_containers.builder.types import BuildOptions
-from jetson_containers.core.errors import BuildError, InterruptedByUserError, JetsonError
+from jetson_containers.core.errors import BuildError, DiskSpaceError, InterruptedByUserError, JetsonError
 from jetson_containers.plan.stage import StageKind
 from tests.unit.builder.helpers import GIB, Site, chain, plan, stage
 
@@ -98,3 +99,12 @@ def test_run_records_no_time_of_a_build_that_did_not_end(site: Site, error: Jets
     with pytest.raises(JetsonError):
         site.run(chain("a"))
     assert BuildState(site.directory / "logs" / ".state").seconds() == {}
+
+
+def test_run_checks_the_disk_with_what_recipes_state(site: Site) -> None:
+    """A stage that was never built counts with what its recipe says it adds."""
+    site.engine.capabilities_ = replace(site.engine.capabilities, data_root=str(site.directory))
+    small, large = ({"package": {"build_size": size}} for size in (1000, 1 << 60))
+    site.run(plan(stage("a", **small)), disk_per_stage=1 << 60)
+    with pytest.raises(DiskSpaceError):
+        site.run(plan(stage("b", **large)), disk_per_stage=1)
