@@ -87,6 +87,7 @@ def _show(app: App, checks: list[Check]) -> None:
         if check.remedy:
             app.console.result(f"      → {check.remedy}")
     counted = count(checks)
-    words = {"ok": "ok", "note": "to improve", "warn": "warnings", "fail": "failed", "skip": "not applicable"}
+    words = {"ok": "ok", "note": "to improve", "warn": "warning", "fail": "failed", "skip": "not applicable"}
     shown = [f"{number} {words[status.value]}" for status, number in counted.items() if number]
+    shown = [f"{text}s" if text.endswith(" warning") and not text.startswith("1 ") else text for text in shown]
     app.console.result(f"{len(checks)} checks: {', '.join(shown)}")

@@ -63,6 +63,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "why": ("catalog:why", "Explain why a package is absent, or which packages require it."),
 }
 
+# Words that people type by habit; what they mean is a command of another program, or an option.
+ELSEWHERE = {
+    "login": "`docker login` keeps the password of a registry.",
+    "logout": "That is `docker logout`.",
+    "ps": "`docker ps` lists running containers.",
+    "stop": "`docker stop NAME` stops a container.",
+    "logs": "`docker logs NAME` shows what a container prints.",
+    "exec": "`docker exec -it NAME bash` starts a shell in a container.",
+    "rm": "`docker rm` removes a container, `docker rmi` an image.",
+    "rmi": "`docker rmi` removes an image, `jetson-containers prune` all stages.",
+}
 COMPLETION = "_JETSON_CONTAINERS_COMPLETE"  # set by the script of `completion` when a shell asks
 
 
@@ -96,7 +107,7 @@ class LazyGroup(AbbreviatingGroup):
         except click.UsageError as error:
             from jetson_containers.core.suggest import did_you_mean
 
-            meant = did_you_mean(args[0], COMMANDS).capitalize()
+            meant = ELSEWHERE.get(args[0]) or did_you_mean(args[0], COMMANDS).capitalize()
             raise click.UsageError(f"{error.message} {meant}".rstrip(), ctx) from error
 
 
@@ -135,6 +146,10 @@ def main(argv: list[str]) -> int:
     With `--json` the error is also the result on stdout, where no other result was printed: `{"error": {...}}`.
     """
     app = App()
+    if argv[:1] == ["help"]:  # as git, apt and docker have it
+        argv = [*argv[1:], "--help"]
+    elif argv == ["version"]:
+        argv = ["--version"]
     try:
         result = cli.main(args=argv, prog_name="jetson-containers", standalone_mode=False, obj=app)
     except click.exceptions.Exit as stop:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
+from jetson_containers.core import json_text
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import JetsonError
 from jetson_containers.doctor.disk_checks import medium_finding, space_finding
@@ -126,7 +126,7 @@ def _containers(context: DoctorContext, found: Capabilities) -> Finding:
 
 def _cache(context: DoctorContext, found: Capabilities) -> Finding:
     shown = context.ask(_command(found, "system", "df", "--format", "{{json .}}"))
-    rows = [json.loads(line) for line in shown.splitlines() if line.startswith("{")]
+    rows = [json_text.parse(line) for line in shown.splitlines() if line.startswith("{")]
     text = ", ".join(f"{row['Type'].lower()} {row['Size']} ({row['Reclaimable']} unused)" for row in rows)
     caches = [row for row in rows if row["Type"] == "Build Cache"]
     if any(_bytes(row["Reclaimable"]) > MUCH_CACHE for row in caches):
@@ -145,7 +145,7 @@ def _log_size(context: DoctorContext, found: Capabilities) -> Finding:
     """Docker's logs of containers grow without end unless its configuration limits them."""
     text = (context.root / "etc/docker/daemon.json").read_text(encoding="utf-8") if _has_config(context) else "{}"
     try:
-        options = json.loads(text or "{}")
+        options = json_text.parse(text or "{}")
     except ValueError:
         return fail("/etc/docker/daemon.json is not valid JSON", "python3 -m json.tool /etc/docker/daemon.json")
     driver = options.get("log-driver", "json-file")

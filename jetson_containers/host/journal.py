@@ -6,11 +6,11 @@ them are done, and copies of the files as they were.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import StepError, command
 from jetson_containers.core.files import remove, write_atomically, write_json
 from jetson_containers.core.text import is_number
@@ -127,7 +127,7 @@ def _write(entry: Entry) -> None:
 
 def _read(file: Path) -> Entry:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json_text.parse(file.read_text(encoding="utf-8"))
         changes = tuple(_change(row) for row in data["changes"])
         done = int(data["done"])
         if not 0 <= done <= len(changes):

@@ -7,6 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import ConfigError, command
 from jetson_containers.core.files import directory_space
@@ -49,7 +50,7 @@ def plan(step: str, machine: HostMachine) -> StepPlan:
 def _daemon(machine: HostMachine) -> dict[str, Any]:
     text = machine.read(machine.daemon_json) or "{}"
     try:
-        options = json.loads(text if text.strip() else "{}")
+        options = json_text.parse(text if text.strip() else "{}")
     except ValueError as error:
         raise ConfigError(
             f"{machine.daemon_json}: is not valid JSON: {error}",

@@ -462,3 +462,36 @@ def test_main_prints_no_json_where_nobody_asked(capsys: pytest.CaptureFixture[st
     """Without `--json`, and where it belongs to another program, stdout stays empty."""
     assert main.main(words) != 0
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ps"], "docker ps"),
+        (["login"], "docker login"),
+        (["biuld"], "build"),
+    ],
+)
+def test_main_names_what_was_meant_by_an_unknown_command(
+    capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    """Habits of other programs are answered with their command, a typo with ours."""
+    assert main.main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_main_has_help_and_version_as_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """`help COMMAND` is `COMMAND --help`, and `version` is `--version`."""
+    assert main.main(["help", "list"]) == 0
+    assert "jetson-containers list" in capsys.readouterr().out
+    assert main.main(["help"]) == 0
+    assert "Commands:" in capsys.readouterr().out
+    assert main.main(["version"]) == 0
+    assert "version" in capsys.readouterr().out
+
+
+def test_pull_of_what_is_no_package_does_not_suggest_to_build_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that no package has cannot be built either."""
+    assert main.main(["pull", "nosuchthing", "--offline"]) == 127
+    err = capsys.readouterr().err
+    assert ("there is no package `nosuchthing`" in err, "./build.sh" in err) == (True, False)
