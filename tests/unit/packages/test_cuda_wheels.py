@@ -68,7 +68,7 @@ def test_cuda_that_is_named_brings_its_other_half_from_the_same_source(request_:
     assert (found["cuda"], found["cuda-runtime"]) == ("13.0", "13.0")
 
 
-@pytest.mark.parametrize("target", ["x86_64,cu134", "sbsa,cu133", "x86_64,cu130,debian13"])
+@pytest.mark.parametrize("target", ["x86_64,cu134", "sbsa,cu133", "x86_64,cu130,debian13", "x86_64,ubuntu26.04"])
 def test_cuda_comes_from_wheels_where_there_is_nothing_else(target: str) -> None:
     """NVIDIA's apt repository has no such release for the distribution, or none whose key is known."""
     release = str(detect.parse_target(target).cuda)
