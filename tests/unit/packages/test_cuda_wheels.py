@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 from functools import cache
 from pathlib import Path
@@ -44,7 +43,11 @@ def chosen(target: str, source: str, *requests: str) -> dict[str, str]:
     """The versions of CUDA's families in an image and in what its packages are compiled on."""
     found = solve(load(target, source), requests)
     members = [*found.packages, *(package for closure in found.build_closures.values() for package in closure)]
-    return {package.family: package.version or "" for package in members if package.family in {"cuda", "cuda-runtime", "cudnn"}}
+    return {
+        package.family: package.version or ""
+        for package in members
+        if package.family in {"cuda", "cuda-runtime", "cudnn"}
+    }
 
 
 @pytest.mark.parametrize("target", ["x86_64,cu130", "sbsa,cu130", "r38.2.0", "x86_64,cu130,debian12"])
@@ -90,7 +93,14 @@ def test_locks_of_cuda_hold_one_release_and_no_wheel_twice(release: str) -> None
     )
     assert set(below) & set(above) == {"cuda-toolkit"}
     assert below["cuda-toolkit"] == above["cuda-toolkit"]
-    of_the_release = {"cuda-toolkit", "nvidia-cuda-runtime", "nvidia-cuda-nvrtc", "nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cuda-crt"}
+    of_the_release = {
+        "cuda-toolkit",
+        "nvidia-cuda-runtime",
+        "nvidia-cuda-nvrtc",
+        "nvidia-cuda-nvcc",
+        "nvidia-nvvm",
+        "nvidia-cuda-crt",
+    }
     found = {**below, **above}
     assert {found[name].rpartition(".")[0] for name in of_the_release} == {release}
 
@@ -160,7 +170,7 @@ def test_wheels_of_libraries_have_three_parts_of_the_version(tmp_path: Path) -> 
     folder = fake_wheels(tmp_path / "new", {"nvidia/cudnn/lib/libcudnn.so.9": "nvidia_cudnn_cu13-9.12.0.46"})
     tree = folder / "nvidia/cudnn"
     wheels().name_libraries(folder, tree, parts=3)
-    assert os.readlink(tree / "lib/libcudnn.so.9") == "libcudnn.so.9.12.0"
+    assert (tree / "lib/libcudnn.so.9").readlink().name == "libcudnn.so.9.12.0"
     place = tmp_path / "lib"
     place.mkdir()
     wheels().check_others(tree, place)
