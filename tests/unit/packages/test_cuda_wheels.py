@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import re
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,7 @@ from jetson_containers.resolver.solve import solve
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
     from jetson_containers.recipes.catalog import Catalog
@@ -86,7 +86,7 @@ def test_cuda_before_13_comes_from_apt_whatever_the_setting_says(target: str) ->
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_locks_of_cuda_hold_one_release_and_no_wheel_twice(release: str) -> None:
-    """The compiler's wheels depend on the runtime of any release; here it is the image's, which has a lock of its own."""
+    """The compiler's wheels take the runtime of any release; here it is the image's, which has its own lock."""
     below, above = (
         {pin.name: pin.version for pin in locks.pins((TREE / "cuda" / name / f"wheels-{release}.lock").read_text())}
         for name in ("cuda-runtime", "cuda")
@@ -130,7 +130,7 @@ def fake_wheels(folder: Path, files: dict[str, str]) -> Path:
 
 
 def test_wheels_are_laid_out_as_by_apt(tmp_path: Path) -> None:
-    """Libraries have their whole versions and plain names; directories are those of a toolkit, and a second set joins the first."""
+    """Libraries have whole versions and plain names; directories are a toolkit's, and a second set joins the first."""
     prefix = tmp_path / "cuda-13.0"
     runtime = fake_wheels(
         tmp_path / "one",
