@@ -63,7 +63,8 @@ def rebase(platform: Platform, distro: str, version: str, origin: str) -> Platfo
 
 
 def with_cuda_source(platform: Platform, source: str, origin: str) -> Platform:
-    """The same platform with CUDA from `apt` or `wheels`; `origin` is where that was said. Raises ConfigError."""
+    """The same platform with CUDA from `apt` (also if empty) or `wheels`, said in `origin`. Raises ConfigError."""
+    source = source or CUDA_SOURCES[0]
     if source not in CUDA_SOURCES:
         raise ConfigError(
             f"setting `cuda_source` ({origin}): `{shown(source)}` is none", hint=f"it is {' or '.join(CUDA_SOURCES)}"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +15,7 @@ from jetson_containers.resolver.solve import solve
 from tests.paths import ROOT_DIR
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
     from jetson_containers.recipes.catalog import Catalog
@@ -44,7 +43,11 @@ def chosen(target: str, source: str, *requests: str) -> dict[str, str]:
     """The versions of CUDA's families in an image and in what its packages are compiled on."""
     found = solve(load(target, source), requests)
     members = [*found.packages, *(package for closure in found.build_closures.values() for package in closure)]
-    return {package.family: package.version or "" for package in members if package.family in {"cuda", "cuda-runtime", "cudnn"}}
+    return {
+        package.family: package.version or ""
+        for package in members
+        if package.family in {"cuda", "cuda-runtime", "cudnn"}
+    }
 
 
 @pytest.mark.parametrize("target", ["x86_64,cu130", "sbsa,cu130", "r38.2.0", "x86_64,cu130,debian12"])
@@ -68,7 +71,7 @@ def test_cuda_that_is_named_brings_its_other_half_from_the_same_source(request_:
     assert (found["cuda"], found["cuda-runtime"]) == ("13.0", "13.0")
 
 
-@pytest.mark.parametrize("target", ["x86_64,cu134", "sbsa,cu133", "x86_64,cu130,debian13"])
+@pytest.mark.parametrize("target", ["x86_64,cu134", "sbsa,cu133", "x86_64,cu130,debian13", "x86_64,ubuntu26.04"])
 def test_cuda_comes_from_wheels_where_there_is_nothing_else(target: str) -> None:
     """NVIDIA's apt repository has no such release for the distribution, or none whose key is known."""
     release = str(detect.parse_target(target).cuda)
@@ -83,14 +86,21 @@ def test_cuda_before_13_comes_from_apt_whatever_the_setting_says(target: str) ->
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_locks_of_cuda_hold_one_release_and_no_wheel_twice(release: str) -> None:
-    """The compiler's wheels depend on the runtime of any release; here it is the image's, which has a lock of its own."""
+    """The compiler's wheels take the runtime of any release; here it is the image's, which has its own lock."""
     below, above = (
         {pin.name: pin.version for pin in locks.pins((TREE / "cuda" / name / f"wheels-{release}.lock").read_text())}
         for name in ("cuda-runtime", "cuda")
     )
     assert set(below) & set(above) == {"cuda-toolkit"}
     assert below["cuda-toolkit"] == above["cuda-toolkit"]
-    of_the_release = {"cuda-toolkit", "nvidia-cuda-runtime", "nvidia-cuda-nvrtc", "nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cuda-crt"}
+    of_the_release = {
+        "cuda-toolkit",
+        "nvidia-cuda-runtime",
+        "nvidia-cuda-nvrtc",
+        "nvidia-cuda-nvcc",
+        "nvidia-nvvm",
+        "nvidia-cuda-crt",
+    }
     found = {**below, **above}
     assert {found[name].rpartition(".")[0] for name in of_the_release} == {release}
 
@@ -120,7 +130,7 @@ def fake_wheels(folder: Path, files: dict[str, str]) -> Path:
 
 
 def test_wheels_are_laid_out_as_by_apt(tmp_path: Path) -> None:
-    """Libraries have their whole versions and plain names; directories are those of a toolkit, and a second set joins the first."""
+    """Libraries have whole versions and plain names; directories are a toolkit's, and a second set joins the first."""
     prefix = tmp_path / "cuda-13.0"
     runtime = fake_wheels(
         tmp_path / "one",
@@ -160,7 +170,7 @@ def test_wheels_of_libraries_have_three_parts_of_the_version(tmp_path: Path) -> 
     folder = fake_wheels(tmp_path / "new", {"nvidia/cudnn/lib/libcudnn.so.9": "nvidia_cudnn_cu13-9.12.0.46"})
     tree = folder / "nvidia/cudnn"
     wheels().name_libraries(folder, tree, parts=3)
-    assert os.readlink(tree / "lib/libcudnn.so.9") == "libcudnn.so.9.12.0"
+    assert (tree / "lib/libcudnn.so.9").readlink().name == "libcudnn.so.9.12.0"
     place = tmp_path / "lib"
     place.mkdir()
     wheels().check_others(tree, place)

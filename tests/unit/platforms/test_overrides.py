@@ -99,7 +99,7 @@ class TestEnvironment:
 
 
 class TestCudaSource:
-    def test_wheels_are_noted_where_there_are_none(self) -> None:
+    def test_cuda_source_that_changes_nothing_is_noted(self) -> None:
         """CUDA 12 has no wheels with a toolkit's directories; without CUDA it does not matter."""
         for target, noted in (("r36.4.3", True), ("x86_64,cu129", True), ("x86_64,cu130", False), ("cpu", False)):
             platform = overrides.with_cuda_source(parse_target(target), "wheels", "$X")
@@ -107,7 +107,7 @@ class TestCudaSource:
             assert any("$X" in notice for notice in platform.notices) is noted, target
         assert not overrides.with_cuda_source(parse_target("r36.4.3"), "apt", "default").notices
 
-    def test_another_source_is_refused_with_what_there_is(self) -> None:
+    def test_cuda_source_that_is_none_is_refused_with_what_there_is(self) -> None:
         """A word that is none names the setting, its origin and the two that there are."""
         with pytest.raises(ConfigError, match=r"`cuda_source` \(config.yaml\): `pip` is none") as caught:
             overrides.with_cuda_source(parse_target("sbsa"), "pip", "config.yaml")
