@@ -5,5 +5,6 @@ dry run too; `run` carries it out: `loop` and `scheduler` order the stages, `sta
 `bake_call` builds several by one command, `package_tests` runs tests, `finals` names, labels and pushes. `store` and
 `stage_registry` know what is there already.
 
-Public modules: `base_image`, `decide`, `graph`, `image_check`, `known_base`, `run`, `stage_registry`, `store`.
+Public modules: `base_image`, `decide`, `graph`, `image_check`, `known_base`, `logs`, `progress`, `resources`, `run`,
+`scheduler`, `stage_builder`, `stage_registry`, `state`, `store`, `summary`, `types`.
 """

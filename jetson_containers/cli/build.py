@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, collect, command, list_option, split_list
+from jetson_containers.cli.farm_options import access_options, farm_access
 from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
@@ -61,6 +62,12 @@ class BuildArguments:
     ccache: bool | None
     ccache_options: str
     log_options: str
+    farm: str | None
+    farm_labels: str
+    tls_ca: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    allow_unencrypted: bool
 
     @classmethod
     def defaults(cls, packages: tuple[str, ...], app: App) -> BuildArguments:
@@ -102,6 +109,11 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--push", default="", metavar="REPO", help="Push the images to this registry namespace."),
     click.option("--stage-registry", metavar="REPO", help="Pull stages that this registry namespace has by key."),
     click.option("--push-stages", is_flag=True, help="Push the stages that were built to --stage-registry."),
+    click.option(
+        "--farm", metavar="ADDRESS", help="Build on the workers of this scheduler (tls://HOST:PORT); see docs."
+    ),
+    list_option("--farm-labels", help="Labels that a worker of --farm must have."),
+    *access_options(),
     click.option(
         "--rebuild",
         is_flag=True,
@@ -233,7 +245,40 @@ def _run(app: App, given: BuildArguments) -> tuple[BuildReport, Assembly]:
     _warn_of_idle_patterns(app, given, assembly)
     build_options = _build_options(app, given, _gpu_options(app))
     registry = StageRegistry.of(app.settings)
+    if given.farm:
+        assembly = _on_farm(app, given, assembly, build_options)
     return run.run(assembly.plans, app.engine, build_options, app.console, registry), assembly
+
+
+def _on_farm(app: App, given: BuildArguments, assembly: Assembly, options: BuildOptions) -> Assembly:
+    """Build the stages on a farm; what is left to do here is to pull the finished images and to name them."""
+    from jetson_containers.builder.stage_registry import StageRegistry
+    from jetson_containers.farm import access, client, labels
+    from jetson_containers.plan.request import PlanFailure
+
+    registry = StageRegistry.of(app.settings)
+    if registry is None:
+        raise UsageError("--farm needs a network connection", hint="without `--offline`")
+    allowed = farm_access(given.tls_ca, given.tls_cert, given.tls_key, unencrypted=given.allow_unencrypted)
+    farm = client.FarmOptions(
+        address=access.check(str(given.farm), allowed, "--farm"),
+        access=allowed,
+        labels=labels.check(split_list(given.farm_labels), "--farm-labels"),
+    )
+    made = client.FarmBuild(assembly.plans, app.engine, options, registry, app.console).run(farm)
+    lost = {plan.final: next((s.key for s in plan.stages if s.key in made.failures), "") for plan in assembly.plans}
+    failures = tuple(
+        PlanFailure(" ".join(plan.request), made.failures[lost[plan.final]].message)
+        for plan in assembly.plans
+        if lost[plan.final]
+    )
+    plans = tuple(plan for plan in assembly.plans if not lost[plan.final])
+    return replace(assembly, plans=plans, errors=(*assembly.errors, *failures))
+
+
+def machine_options(app: App) -> BuildOptions:
+    """How this machine builds what others ask for: its own settings and GPU, and no option of a line."""
+    return _build_options(app, BuildArguments.defaults((), app), _gpu_options(app))
 
 
 def _warn_of_idle_patterns(app: App, given: BuildArguments, assembly: Assembly) -> None:
@@ -278,6 +323,21 @@ def _check(app: App, given: BuildArguments) -> None:
         raise UsageError("--no-buildkit and --engine contradict each other", hint="give one of them")
     if given.push_stages and not (given.stage_registry or app.settings["stage_registry"]):
         raise UsageError("--push-stages needs a registry", hint="--stage-registry REGISTRY/NAMESPACE")
+    if given.farm:
+        _check_farm(app, given)
+
+
+def _check_farm(app: App, given: BuildArguments) -> None:
+    if not (given.stage_registry or app.settings["stage_registry"]):
+        raise UsageError(
+            "--farm needs a registry that all its machines reach", hint="--stage-registry REGISTRY/NAMESPACE"
+        )
+    if given.rebuild or given.no_cache:
+        option = "--rebuild" if given.rebuild else "--no-cache"
+        raise UsageError(
+            f"{option} does not go with --farm, which builds nothing that the registry has",
+            hint="another `--stage-registry` begins with nothing; or without `--farm`",
+        )
 
 
 def _base(app: App, given: BuildArguments) -> str:

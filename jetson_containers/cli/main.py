@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "df": ("images:df", "Show what uses disk space."),
     "doctor": ("doctor:doctor", "Check this machine and suggest fixes."),
     "download": ("download:download", "Download models into data/models/huggingface."),
+    "farm": ("farm:farm", "Build on several machines: scheduler, worker, status."),
     "flatten": ("images:flatten", "Make an image of one layer of an image of many."),
     "images": ("images:images", "List the images this tool made."),
     "info": ("info:info", "Show the effective platform and where every value came from."),
