@@ -6,5 +6,5 @@ dry run too; `run` carries it out: `loop` and `scheduler` order the stages, `sta
 `stage_registry` know what is there already.
 
 Public modules: `base_image`, `decide`, `graph`, `image_check`, `known_base`, `logs`, `progress`, `resources`, `run`,
-`scheduler`, `stage_builder`, `stage_registry`, `state`, `store`, `summary`, `types`.
+`scheduler`, `stage_builder`, `stage_registry`, `state`, `store`, `summary`, `types`, `verify`.
 """

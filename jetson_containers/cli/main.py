@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("test:test", "Run the tests of packages again, or check an image without a GPU."),
     "tree": ("catalog:tree", "Show what packages depend on."),
     "update": ("checkout:update", "Update this checkout."),
+    "verify": ("verify:verify", "Run the tests that a build elsewhere has deferred, on the board."),
     "why": ("catalog:why", "Explain why a package is absent, or which packages require it."),
 }
 

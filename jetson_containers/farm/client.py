@@ -62,7 +62,7 @@ class FarmBuild:
         console: Console,
     ) -> None:
         self._plans = [plan for plan in plans if plan.stages]
-        self._graph = graph.merge(self._plans)
+        self.graph = graph.merge(self._plans)
         self._engine = engine
         self._options = options
         self._registry = registry
@@ -77,7 +77,7 @@ class FarmBuild:
         Raises the JetsonError of the first stage that failed unless `keep_going`; InterruptedByUserError after Ctrl-C;
         NotReadyError where no scheduler answers, or it is gone before the end.
         """
-        tasks = self._tasks()
+        tasks = self.tasks()
         if not tasks:
             return FarmReport()
         try:
@@ -93,23 +93,23 @@ class FarmBuild:
 
     # Before.
 
-    def _tasks(self) -> dict[str, StageTask]:
+    def tasks(self) -> dict[str, StageTask]:
         """A task for each stage that has to be built, in build order."""
         here = decide.look(
-            self._graph, self._plans, Store(self._engine), self._options, self._registry, self._console.warning
+            self.graph, self._plans, Store(self._engine), self._options, self._registry, self._console.warning
         )
-        build = decide.decide(self._graph, self._plans, here, self._options).build
-        missing = [key for key in self._graph.nodes if key in build]
+        build = decide.decide(self.graph, self._plans, here, self._options).build
+        missing = [key for key in self.graph.nodes if key in build]
         below = self._below(missing)
-        loads = scheduler.loads(self._graph, missing, self._state.seconds())
+        loads = scheduler.loads(self.graph, missing, self._state.seconds())
         bases: dict[str, str] = {}
         tasks = {}
         for key in missing:
-            node = self._graph.nodes[key]
+            node = self.graph.nodes[key]
             base = node.plan.base
             if base not in bases:
                 bases[base] = self._base(base)
-            images = {self._graph.nodes[name].stage.image: name for name in self._graph.needs[key] if name not in build}
+            images = {self.graph.nodes[name].stage.image: name for name in self.graph.needs[key] if name not in build}
             tasks[key] = stage_task.of(
                 node,
                 loads[key],
@@ -117,13 +117,14 @@ class FarmBuild:
                 registry=self._registry.namespace,
                 base=bases[base],
                 below={image: below[name] for image, name in images.items()},
+                total=len(self.graph.nodes),
             )
         return tasks
 
     def _below(self, missing: Sequence[str]) -> dict[str, str]:
         """References by digest of the finished stages that others stand on; those that are only here are pushed."""
-        wanted = {name for key in missing for name in self._graph.needs[key]} - set(missing)
-        nodes = [self._graph.nodes[key] for key in self._graph.nodes if key in wanted]
+        wanted = {name for key in missing for name in self.graph.needs[key]} - set(missing)
+        nodes = [self.graph.nodes[key] for key in self.graph.nodes if key in wanted]
         store = Store(self._engine)
         for node in nodes:
             image = store.find(node)
@@ -151,7 +152,7 @@ class FarmBuild:
         seconds = self._state.seconds()
         weights = {key: seconds[name] for key in tasks if (name := self._weight_name(key)) in seconds}
         _tell_durations(client, weights)
-        priorities = graph.priorities(self._graph, set(tasks), seconds)
+        priorities = graph.priorities(self.graph, set(tasks), seconds)
         needs = {
             key: labels.needed(farm.labels, task.node.plan.platform.docker_platform, task.load.memory_per_job)
             for key, task in tasks.items()
@@ -162,7 +163,7 @@ class FarmBuild:
         client.subscribe_topic(stage_task.TOPIC, lambda event: self._heard(event, futures))
         # The most urgent first: Dask starts what it hears of at once. A parent is more urgent than what stands on it.
         for key in sorted(tasks, key=lambda name: -priorities[name]):
-            parents = [futures[name] for name in self._graph.needs[key] if name in futures]
+            parents = [futures[name] for name in self.graph.needs[key] if name in futures]
             futures[key] = client.submit(
                 serve.run_stage, tasks[key], *parents,
                 key=key, resources=needs[key], priority=priorities[key], pure=False,
@@ -170,7 +171,7 @@ class FarmBuild:
         self._wait(client, futures)
 
     def _weight_name(self, key: str) -> str:
-        return graph.weight_name(self._graph.nodes[key].stage)
+        return graph.weight_name(self.graph.nodes[key].stage)
 
     def _heard(self, event: tuple[float, Mapping[str, str]], futures: Mapping[str, Any]) -> None:
         """A worker has begun with a stage: from now on Dask finishes it, whether this program lives or not."""
@@ -184,7 +185,7 @@ class FarmBuild:
         keys = {future.key: key for key, future in futures.items()}
         for done, future in enumerate(access.require().as_completed(futures.values(), loop=client.loop), 1):
             key = keys[future.key]
-            package = self._graph.nodes[key].stage.package
+            package = self.graph.nodes[key].stage.package
             if future.status == "finished":
                 result = self._results[key] = future.result()
                 if result.state == "built":

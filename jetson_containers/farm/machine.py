@@ -114,8 +114,7 @@ class StageMachine:
         options = task.options(self._options)
         if not shares_gpu(self._host, node.plan.platform):
             options = replace(options, run_options=())
-        if self._remote:  # the tests of a recipe are mounted, and the engine does not see this machine's files
-            options = replace(options, tests="none")
+        options = replace(options, engine_elsewhere=self._remote)
         logs = RunLogs(options.log_dir, Redactor(options.env or {}, options.build_args))
         shown = progress.make("plain", self._console, {})
         builder = StageBuilder(
@@ -128,12 +127,12 @@ class StageMachine:
         )
         outcome = builder.run(node, share)
         if outcome.failure is not None:
-            raise self._explained(outcome.failure, options)
+            raise self._explained(outcome.failure, task.total, options)
         self._console.info(f"{node.stage.package} | {progress.describe(outcome.report)}")
         return outcome.report.state, outcome.report.tests
 
-    def _explained(self, failure: StageFailure, options: BuildOptions) -> JetsonError:
-        error = summary.explain(failure, failure.node.number, replace(options, command=""))
+    def _explained(self, failure: StageFailure, total: int, options: BuildOptions) -> JetsonError:
+        error = summary.explain(failure, total, replace(options, command=""))
         error.details = (*error.details[:-1], f"log on {self.name}: {failure.log}:{failure.number}")
         return error
 
@@ -145,7 +144,9 @@ class StageMachine:
         if self.engine.image(alias) is None:
             self.engine.pull(source, self._console.detail, platform=node.plan.platform.docker_platform)
             self.engine.tag(source, alias)
-        return replace(node, stage=replace(node.stage, base=alias))
+        own = node.stage.build_args
+        arguments = {**own, "BASE_IMAGE": alias} if "BASE_IMAGE" in own else own
+        return replace(node, stage=replace(node.stage, base=alias, build_args=arguments))
 
     def _fetch(self, node: Node, references: Mapping[str, str]) -> None:
         """Pull the images a stage stands on, but for those that are here."""

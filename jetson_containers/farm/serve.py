@@ -45,10 +45,7 @@ class WorkerOptions:
 def scheduler(host: str, port: int, dashboard: str, access_: FarmAccess, *, tls: bool, console: Console) -> None:
     """Run a scheduler until a signal ends it. `dashboard` is HOST:PORT; empty: none is served."""
     library = access.require()
-    _quiet()
-    import dask
-
-    dask.config.set({"distributed.scheduler.unknown-task-duration": UNKNOWN_STAGE})
+    prepare_scheduler()
     security = access_.security(tls=tls)
 
     async def run() -> None:
@@ -132,6 +129,14 @@ def run_stage(task: StageTask, *parents: StageResult) -> StageResult:
 def default_name() -> str:
     """Name of a worker: its machine and process, so that two on one machine differ."""
     return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def prepare_scheduler() -> None:
+    """Tell Dask, before a scheduler is made, that stages take minutes and not milliseconds."""
+    import dask
+
+    _quiet()
+    dask.config.set({"distributed.scheduler.unknown-task-duration": UNKNOWN_STAGE})
 
 
 def _quiet() -> None:

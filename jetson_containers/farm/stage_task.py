@@ -35,6 +35,7 @@ class StageTask:
     registry: str  # namespace of the registry of stages
     base: str  # reference of the base image that every worker can pull
     below: Mapping[str, str]  # images it stands on that are in the registry already: local name → reference by digest
+    total: int  # stages of the build
     tests: str
     skip_tests: tuple[str, ...] = ()
     test_only: tuple[str, ...] = ()
@@ -77,7 +78,14 @@ class StageResult:
 
 
 def of(
-    node: Node, load: StageLoad, options: BuildOptions, *, registry: str, base: str, below: Mapping[str, str]
+    node: Node,
+    load: StageLoad,
+    options: BuildOptions,
+    *,
+    registry: str,
+    base: str,
+    below: Mapping[str, str],
+    total: int,
 ) -> StageTask:
     """Pack a stage. Raises UsageError for files that are too large, or a build argument that is a secret."""
     check_secrets(node)
@@ -94,6 +102,7 @@ def of(
         registry=registry,
         base=base,
         below=below,
+        total=total,
         tests=options.tests,
         skip_tests=options.skip_tests,
         test_only=options.test_only,

@@ -49,11 +49,11 @@ class Place:
         folder = self.tmp_path / "recipe"
         folder.mkdir(exist_ok=True)
         definition = package("tool", path=folder, **changes.pop("package", {}))
-        made = plan(stage("tool", definition=definition, context=folder))
+        made = plan(stage("tool", definition=definition, context=folder, build_args={"BASE_IMAGE": "base:1"}))
         made = replace(made, platform=changes.pop("platform", PLATFORM))
         (node,) = graph.merge([made]).nodes.values()
         options = BuildOptions(log_dir=self.tmp_path)
-        sent = stage_task.of(node, StageLoad(), options, registry=NAMESPACE, base=self.base, below={})
+        sent = stage_task.of(node, StageLoad(), options, registry=NAMESPACE, base=self.base, below={}, total=1)
         return replace(sent, **changes)
 
     def build(self, task: StageTask) -> stage_task.StageResult:
@@ -68,6 +68,7 @@ def test_machine_builds_pushes_and_answers_with_the_digest(tmp_path: Path) -> No
     image = place.engine.store["jetson-containers/stage:tool"]
     assert (result.state, result.reference) == ("built", f"{NAMESPACE}/stage@{image.id}")
     assert (result.worker, result.size, place.said) == ("board", image.size, ["building"])
+    assert place.engine.requests[0].build_args["BASE_IMAGE"].startswith("jetson-containers/base:farm-")
 
 
 def test_machine_builds_nothing_that_the_registry_has(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_machine_pulls_what_a_stage_stands_on_by_digest(tmp_path: Path) -> None:
     node = [*graph.merge([made]).nodes.values()][1]
     sent = stage_task.of(
         replace(node, stage=replace(node.stage, definition=package("upper", path=tmp_path))), StageLoad(),
-        BuildOptions(log_dir=tmp_path), registry=NAMESPACE, base=place.base, below={},
+        BuildOptions(log_dir=tmp_path), registry=NAMESPACE, base=place.base, below={}, total=2,
     )  # fmt: skip
     parent = stage_task.StageResult(
         key="sha256:lower", image="jetson-containers/stage:lower", reference=f"{NAMESPACE}/stage@{lower.id}",

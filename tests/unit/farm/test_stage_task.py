@@ -44,7 +44,9 @@ def node(tmp_path: Path, **changes: Any) -> Node:
 
 def task(given: Node, tmp_path: Path) -> StageTask:
     options = BuildOptions(log_dir=tmp_path, tests="all", skip_tests=("x*",))
-    return stage_task.of(given, StageLoad(), options, registry="r/n", base="b@sha256:1", below={"i": "r@sha256:2"})
+    return stage_task.of(
+        given, StageLoad(), options, registry="r/n", base="b@sha256:1", below={"i": "r@sha256:2"}, total=1
+    )
 
 
 def test_stage_task_brings_the_recipe_and_what_it_shares(tmp_path: Path) -> None:
