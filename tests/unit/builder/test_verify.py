@@ -93,7 +93,7 @@ def test_verify_says_whose_recipe_is_not_here(site: Site, deferred: str) -> None
 
 
 def test_verify_report_tells_the_kind_of_machine_and_no_secret(site: Site, deferred: str) -> None:
-    """The report has board, L4T and results; nothing that tells whose machine it is, and no token that a test printed."""
+    """The report has board, L4T and results; nothing tells whose machine it is, and no token that a test printed."""
     site.engine.answer = answers({}, tests=0)
     site.engine.runs.clear()
     plain = site.engine.answer
