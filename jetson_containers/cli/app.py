@@ -42,6 +42,9 @@ class App:
     def update(self, options: dict[str, Any]) -> None:
         """Let options given after the command override those given before it."""
         given = {key: value for key, value in options.items() if value not in (None, False, ())}
+        if targets := given.pop("target", ()):  # where one is meant, the last one is
+            targets = (targets,) if isinstance(targets, str) else tuple(targets)
+            given |= {"target": targets[-1], "targets": targets}
         if dirs := given.pop("package_dirs", None):
             self.options["package_dirs"] = (*self.options.get("package_dirs", ()), *dirs)
         self.options.update(given)
@@ -93,6 +96,18 @@ class App:
         """Whether `--target` names something else than this machine."""
         return bool(self.options.get("target"))
 
+    def each_target(self) -> tuple[App, ...]:
+        """The same invocation for each `--target`: this object itself where there is one at most."""
+        targets = tuple(dict.fromkeys(self.options.get("targets", ())))
+        if len(targets) < 2:
+            return (self,)
+        found = []
+        for target in targets:
+            one = App({**self.options, "target": target, "targets": (target,)})
+            one.__dict__ |= {"console": self.console, "settings": self.settings, "engine": self.engine}
+            found.append(one)
+        return tuple(found)
+
     @functools.cached_property
     def engine(self) -> Engine:
         """The container engine, probed on first use of its capabilities."""
@@ -137,7 +152,12 @@ class App:
 def global_options(function: F) -> F:
     """Add the global options to a command, so that they are accepted before and after its name."""
     options = (
-        click.option("--target", metavar="TARGET", help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu."),
+        click.option(
+            "--target",
+            multiple=True,
+            metavar="TARGET",
+            help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu; `build` takes several.",
+        ),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
         click.option("--offline", is_flag=True, help="Do not use the network."),
         click.option("--packages", "tree", metavar="DIR", help="Use DIR instead of the built-in package tree."),

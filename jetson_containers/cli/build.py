@@ -18,7 +18,7 @@ from jetson_containers.cli.farm_options import access_options, farm_access
 from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jetson_containers.builder.run import BuildOptions, BuildReport
     from jetson_containers.plan.plan import BuildPlan, PlanOptions
@@ -197,8 +197,11 @@ def build(app: App, *, given: BuildArguments, no_github_api: bool) -> int:  # no
     }
     _check(app, given)
     if given.dry_run:
-        base = known_base.predict(app.platform, app.settings, _base(app, given))
-        return _show(app, _assemble(app, given, _plan_options(app, given), base), given)
+        assemblies = []
+        for one in app.each_target():
+            base = known_base.predict(one.platform, one.settings, _base(one, given))
+            assemblies.append(_assemble(one, given, _plan_options(one, given), base))
+        return _show(app.each_target()[0], joined(assemblies), given, several=len(assemblies) > 1)
     report, assembly = _run(app, given)
     if app.console.as_json:
         app.console.result_json(report)
@@ -224,20 +227,13 @@ def run_tests(app: App, packages: tuple[str, ...]) -> int:
 
 
 def _run(app: App, given: BuildArguments) -> tuple[BuildReport, Assembly]:
-    """Find the base image, plan for it, build."""
-    from jetson_containers.builder import base_image, run
+    """Find the base image, plan for it, build; several targets become one graph of stages."""
+    from jetson_containers.builder import run
     from jetson_containers.builder.stage_registry import StageRegistry
 
-    options = _plan_options(app, given)  # before anything is pulled or made for nothing
-    base = base_image.ensure(
-        app.platform,
-        app.engine,
-        app.console,
-        app.settings,
-        base=_base(app, given),
-        allow_install=bool(app.settings["allow_install"]),
-    )
-    assembly = _assemble(app, given, options, base)
+    apps = app.each_target()
+    assembly = joined([_planned(one, given) for one in apps])
+    app = apps[0]
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
     for notice in dict.fromkeys(notice for plan in assembly.plans for notice in plan.notices):
@@ -248,6 +244,44 @@ def _run(app: App, given: BuildArguments) -> tuple[BuildReport, Assembly]:
     if given.farm:
         assembly = _on_farm(app, given, assembly, build_options)
     return run.run(assembly.plans, app.engine, build_options, app.console, registry), assembly
+
+
+def _planned(app: App, given: BuildArguments) -> Assembly:
+    """Find the base image of a target and plan for it."""
+    from jetson_containers.builder import base_image
+
+    options = _plan_options(app, given)  # before anything is pulled or made for nothing
+    base = base_image.ensure(
+        app.platform,
+        app.engine,
+        app.console,
+        app.settings,
+        base=_base(app, given),
+        allow_install=bool(app.settings["allow_install"]),
+    )
+    return _assemble(app, given, options, base)
+
+
+def joined(assemblies: Sequence[Assembly]) -> Assembly:
+    """One assembly for several targets. Images that are equal for two of them are made once.
+
+    Raises UsageError where two targets would give different images the same name.
+    """
+    from jetson_containers.builder.graph import plan_key
+
+    if len(assemblies) == 1:
+        return assemblies[0]
+    plans: dict[str, BuildPlan] = {}
+    for plan in (plan for assembly in assemblies for plan in assembly.plans):
+        before = plans.setdefault(plan.final, plan)
+        if plan_key(before) != plan_key(plan):
+            releases = " and ".join(str(each.platform.l4t or each.platform.arch.value) for each in (before, plan))
+            raise UsageError(
+                f"`{plan.final}` would be another image for each of two targets ({releases})",
+                hint="build them one after the other, with another `--name` each",
+            )
+    errors = tuple(error for assembly in assemblies for error in assembly.errors)
+    return replace(assemblies[0], plans=tuple(plans.values()), errors=errors)
 
 
 def _on_farm(app: App, given: BuildArguments, assembly: Assembly, options: BuildOptions) -> Assembly:
@@ -411,13 +445,13 @@ def _assemble(app: App, given: BuildArguments, options: PlanOptions, base: Any) 
     )
 
 
-def _show(app: App, assembly: Assembly, given: BuildArguments) -> int:
+def _show(app: App, assembly: Assembly, given: BuildArguments, *, several: bool) -> int:
     from jetson_containers.plan.plan import describe, multiple_json
 
     plans = _decided(app, assembly.plans, given)
     _warn_of_idle_patterns(app, given, assembly)
     if app.console.as_json:
-        if not given.multiple:
+        if not given.multiple and not several:
             app.console.result_json(plans[0].to_json())
         else:
             errors = [{"request": e.request, "reason": e.reason} for e in assembly.errors]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jetson_containers.engine.docker import DockerEngine
     from tests.real.conftest import NewerEngine, Registry
 
-pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
@@ -49,7 +49,7 @@ class Machine:
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The first line that matches; fails with all lines when the process ends without it."""
         never = threading.Event()
-        for _ in range(6000):
+        for _ in range(20000):
             for line in [*self.lines]:
                 if match := re.search(pattern, line):
                     return match
@@ -139,7 +139,7 @@ def counted(*machines: Machine) -> Counter[str]:
 
 
 def ended(machine: Machine) -> int:
-    code = machine.child.wait(300)
+    code = machine.child.wait(1200)
     machine.reader.join(30)
     return code
 
@@ -151,7 +151,7 @@ def test_farm_of_two_engines_loses_only_the_stage_of_a_killed_worker(
     fleet.recipe("root", "RUN echo root > /root.txt")
     fleet.recipe("slow", f"RUN sleep {SLOW} && echo slow > /slow.txt", "root")
     fleet.recipe("top", "RUN cat /slow.txt /root.txt > /top.txt", "slow")
-    leaves = [f"leaf{number}" for number in range(4)]
+    leaves = [f"leaf{number}" for number in range(2)]
     for name in leaves:
         fleet.recipe(name, f"RUN cat /root.txt > /{name}.txt", "root")
     fleet.start("scheduler", "farm", "scheduler", "--port", str(fleet.port), "--dashboard", "none").wait_for(
@@ -167,7 +167,7 @@ def test_farm_of_two_engines_loses_only_the_stage_of_a_killed_worker(
     survivor = next(machine for name, machine in workers.items() if name != doomed)
     assert {"slow", "top"} <= set(survivor.built())
     images = [image for image in engine.images() if any(f"jc-farm-{fleet.nonce}/" in name for name in image.references)]
-    assert len(images) == 5
+    assert len(images) == 3
     top = next(name for image in images for name in image.references if "/top:" in name)
     assert engine.run(top, ["cat", "/top.txt"]).output.split() == ["slow", "root"]
     _again_builds_nothing(fleet, *workers.values())
