@@ -6,7 +6,8 @@ The graph is that of `build --multiple --target r36.4.0`. Times of stages are st
 the bound takes `--seconds`. Everything of the farm is real (Dask's scheduler and workers, tasks, keys, priorities,
 resources), but for the engine: a stage sleeps. The bound is max(critical path, work / workers): no schedule is shorter.
 The makespan goes from the start of the first stage to the end of the last; what passes before (packing, sending) is not
-scaled, and stands beside it. It prints a line per number of workers and writes `result.json` beside itself.
+scaled, and stands beside it. It prints a line per number of workers and writes `result.json` beside itself, where the
+rows of other numbers of workers stay.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from jetson_containers.builder.graph import Graph, Node
     from jetson_containers.plan.plan import BuildPlan
 
+RESULT = HERE / "result.json"
 TARGET = "r36.4.0"
 IMAGE = 3e9  # bytes that a worker without the parent would have to pull: 30 s at the 100 MB/s that Dask assumes
 LIMIT = 1.1  # of the makespan to the bound
@@ -151,6 +153,7 @@ def measure(made: Sequence[BuildPlan], workers: int, limit: float) -> dict[str, 
     makespan = max(end for _, end in times) - began
     return {
         "workers": workers,
+        "seconds_of_the_bound": limit,
         "bound_minutes": round(least, 1),
         "makespan_minutes": round(makespan / scale, 1),
         "ratio": round(makespan / limit, 3),
@@ -172,18 +175,19 @@ def main() -> int:
     for workers in map(int, given.workers.split(",")):
         rows.append(measure(made, workers, given.seconds))
         print(rows[-1], flush=True)
+    known = json.loads(RESULT.read_text(encoding="utf-8"))["rows"] if RESULT.exists() else []
+    by_workers = {row["workers"]: row for row in (*known, *rows)}
     result = {
         "target": TARGET,
         "stages": len(merged.nodes),
         "work_minutes": round(sum(weights.values()), 1),
         "critical_path_minutes": round(bound(merged, weights, len(merged.nodes)), 1),
-        "seconds_of_the_bound": given.seconds,
         "dask": distributed.__version__,
         "python": platform.python_version(),
         "limit": LIMIT,
-        "rows": rows,
+        "rows": [by_workers[workers] for workers in sorted(by_workers)],
     }
-    (HERE / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return int(any(row["ratio"] > LIMIT for row in rows))
 
 

@@ -42,9 +42,15 @@ class App:
     def update(self, options: dict[str, Any]) -> None:
         """Let options given after the command override those given before it."""
         given = {key: value for key, value in options.items() if value not in (None, False, ())}
+<<<<<<< HEAD
         if targets := given.pop("target", ()):  # where one is meant, the last one is
             targets = (targets,) if isinstance(targets, str) else tuple(targets)
             given |= {"target": targets[-1], "targets": targets}
+=======
+        if targets := given.pop("target", ()):
+            self.options["targets"] = targets
+            self.options["target"] = targets[-1]
+>>>>>>> main
         if dirs := given.pop("package_dirs", None):
             self.options["package_dirs"] = (*self.options.get("package_dirs", ()), *dirs)
         self.options.update(given)
@@ -90,6 +96,17 @@ class App:
         for notice in platform.notices:
             self.console.info(f"note: {notice}")
         return platform
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All of `--target`, for commands that work for several platforms; `""` is this machine."""
+        return tuple(dict.fromkeys(self.options.get("targets", ()))) or ("",)
+
+    def for_target(self, target: str) -> App:
+        """The same invocation for one of its targets."""
+        other = App({**self.options, "target": target, "targets": (target,)})
+        other.console = self.console
+        return other
 
     @property
     def is_cross(self) -> bool:
@@ -153,10 +170,14 @@ def global_options(function: F) -> F:
     """Add the global options to a command, so that they are accepted before and after its name."""
     options = (
         click.option(
+<<<<<<< HEAD
             "--target",
             multiple=True,
             metavar="TARGET",
             help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu; `build` takes several.",
+=======
+            "--target", multiple=True, metavar="TARGET", help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu."
+>>>>>>> main
         ),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
         click.option("--offline", is_flag=True, help="Do not use the network."),

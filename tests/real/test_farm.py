@@ -125,6 +125,10 @@ class Fleet:
         for machine in self.machines:
             with contextlib.suppress(ProcessLookupError):
                 machine.kill()
+            machine.child.wait(30)
+            machine.reader.join(30)
+            if machine.child.stdout is not None:
+                machine.child.stdout.close()
 
 
 @pytest.fixture
