@@ -6,11 +6,7 @@ dry run too; `run` carries it out: `loop` and `scheduler` order the stages, `sta
 `stage_registry` know what is there already, `stage_labels` says what is written into images, `estimates` what a run is
 expected to take.
 
-<<<<<<< HEAD
-Public modules: `base_image`, `decide`, `graph`, `image_check`, `known_base`, `logs`, `progress`, `resources`, `run`,
-`scheduler`, `stage_builder`, `stage_registry`, `state`, `store`, `summary`, `types`, `verify`.
-=======
 Public modules: `base_image`, `decide`, `estimates`, `graph`, `image_check`, `known_base`, `logs`, `package_tests`,
-`resources`, `run`, `stage_labels`, `stage_registry`, `state`, `store`.
->>>>>>> main
+`progress`, `resources`, `run`, `scheduler`, `stage_builder`, `stage_labels`, `stage_registry`, `state`, `store`,
+`summary`, `types`, `verify`.
 """

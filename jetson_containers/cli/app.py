@@ -42,15 +42,9 @@ class App:
     def update(self, options: dict[str, Any]) -> None:
         """Let options given after the command override those given before it."""
         given = {key: value for key, value in options.items() if value not in (None, False, ())}
-<<<<<<< HEAD
-        if targets := given.pop("target", ()):  # where one is meant, the last one is
-            targets = (targets,) if isinstance(targets, str) else tuple(targets)
-            given |= {"target": targets[-1], "targets": targets}
-=======
         if targets := given.pop("target", ()):
             self.options["targets"] = targets
-            self.options["target"] = targets[-1]
->>>>>>> main
+            self.options["target"] = targets[-1]  # where one is meant, the last one is
         if dirs := given.pop("package_dirs", None):
             self.options["package_dirs"] = (*self.options.get("package_dirs", ()), *dirs)
         self.options.update(given)
@@ -114,16 +108,13 @@ class App:
         return bool(self.options.get("target"))
 
     def each_target(self) -> tuple[App, ...]:
-        """The same invocation for each `--target`: this object itself where there is one at most."""
-        targets = tuple(dict.fromkeys(self.options.get("targets", ())))
-        if len(targets) < 2:
+        """The same invocation for each target, with one engine: this object itself where there is one at most."""
+        if len(self.targets) == 1:
             return (self,)
-        found = []
-        for target in targets:
-            one = App({**self.options, "target": target, "targets": (target,)})
-            one.__dict__ |= {"console": self.console, "settings": self.settings, "engine": self.engine}
-            found.append(one)
-        return tuple(found)
+        found = tuple(self.for_target(target) for target in self.targets)
+        for one in found:
+            one.settings, one.engine = self.settings, self.engine
+        return found
 
     @functools.cached_property
     def engine(self) -> Engine:
@@ -170,14 +161,10 @@ def global_options(function: F) -> F:
     """Add the global options to a command, so that they are accepted before and after its name."""
     options = (
         click.option(
-<<<<<<< HEAD
             "--target",
             multiple=True,
             metavar="TARGET",
             help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu; `build` takes several.",
-=======
-            "--target", multiple=True, metavar="TARGET", help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu."
->>>>>>> main
         ),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
         click.option("--offline", is_flag=True, help="Do not use the network."),

@@ -120,18 +120,16 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--stage-registry", metavar="REPO", help="Pull stages that this registry namespace has by key."),
     click.option("--push-stages", is_flag=True, help="Push the stages that were built to --stage-registry."),
     click.option(
-<<<<<<< HEAD
         "--farm", metavar="ADDRESS", help="Build on the workers of this scheduler (tls://HOST:PORT); see docs."
     ),
     list_option("--farm-labels", help="Labels that a worker of --farm must have."),
     *access_options(),
-=======
+    click.option(
         "--stage",
         default="",
         metavar="PACKAGE#N",
         help="Build no more than this stage of the plan (number as in a dry run), without a final image.",
     ),
->>>>>>> main
     click.option(
         "--rebuild",
         is_flag=True,
@@ -382,8 +380,9 @@ def _check(app: App, given: BuildArguments) -> None:
         app.console.warning("--buildkit-device has no effect: no recipe needs a GPU while building, tests run with it")
     if given.engine and given.buildkit is False and given.engine != "legacy":
         raise UsageError("--no-buildkit and --engine contradict each other", hint="give one of them")
-    if given.stage and given.multiple:
-        raise UsageError("--stage names a stage of one plan, and --multiple makes several", hint="leave one out")
+    if given.stage and (given.multiple or len(app.targets) > 1):
+        several = "--multiple makes" if given.multiple else "more than one --target makes"
+        raise UsageError(f"--stage names a stage of one plan, and {several} several", hint="leave one out")
     if given.push_stages and not (given.stage_registry or app.settings["stage_registry"]):
         raise UsageError("--push-stages needs a registry", hint="--stage-registry REGISTRY/NAMESPACE")
     if given.farm:

@@ -34,11 +34,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "df": ("images:df", "Show what uses disk space."),
     "doctor": ("doctor:doctor", "Check this machine and suggest fixes."),
     "download": ("download:download", "Download models into data/models/huggingface."),
-<<<<<<< HEAD
-    "farm": ("farm:farm", "Build on several machines: scheduler, worker, status."),
-=======
     "export": ("export:export", "Write plans as a CI pipeline, or as a folder for docker buildx bake."),
->>>>>>> main
+    "farm": ("farm:farm", "Build on several machines: scheduler, worker, status."),
     "flatten": ("images:flatten", "Make an image of one layer of an image of many."),
     "graph": ("export:draw", "Draw the stages of a plan."),
     "images": ("images:images", "List the images this tool made."),

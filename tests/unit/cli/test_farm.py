@@ -58,7 +58,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["farm", "scheduler", "--host", "0.0.0.0"], "is not encrypted"),
         (["farm", "status", "tls://board:8786"], "needs certificates"),
         (["build", "--farm", "tcp://127.0.0.1:1", "numpy", "--target", "cpu"], "--farm needs a registry"),
-        (["build", "--farm", "tcp://[::1]:1", "--stage-registry", "r.example/n", "--no-cache", "a"], "does not go with"),
+        (["build", "--farm", "tcp://[::1]:1", "--stage-registry", "r.example/n", "--no-cache", "a"], "does not go"),
     ],
 )  # fmt: skip
 def test_farm_refuses_what_cannot_be(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
