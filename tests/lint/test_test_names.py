@@ -35,6 +35,7 @@ EXCEPTIONS = {
     "scripts/test_scripts.py": "the scripts at the top of the checkout",
     "scripts/test_requirements_lock.py": "requirements.lock",
     "packages/test_defaults.py": "all recipes",
+    "tools/test_help.py": "--help of all tools, benchmarks and scripts",
     "packages/test_libraries.py": "the check of compiled libraries that recipes share",
     "packages/test_recipes.py": "all recipes",
     "packages/test_recipes_cuda.py": "the recipes of packages/cuda",
