@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import re
 import threading
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from jetson_containers.core import json_text
 from jetson_containers.hub import downloads
 from jetson_containers.hub.transfer.errors import NOT_READY, DownloadError
 from jetson_containers.hub.transfer.reference import Reference, parse
@@ -162,7 +162,7 @@ def _json(downloader: Downloader, listing: RepositoryListing, name: str) -> tupl
             return None, error.message
         raise
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json_text.parse(path.read_text(encoding="utf-8"), python=True)
     except ValueError as error:
         return None, f"{name} cannot be read: {error}"
     return (config, "") if isinstance(config, dict) else (None, f"{name} holds no object")
