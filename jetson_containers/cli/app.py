@@ -44,7 +44,7 @@ class App:
         given = {key: value for key, value in options.items() if value not in (None, False, ())}
         if targets := given.pop("target", ()):
             self.options["targets"] = targets
-            self.options["target"] = targets[-1]
+            self.options["target"] = targets[-1]  # where one is meant, the last one is
         if dirs := given.pop("package_dirs", None):
             self.options["package_dirs"] = (*self.options.get("package_dirs", ()), *dirs)
         self.options.update(given)
@@ -84,9 +84,11 @@ class App:
     @functools.cached_property
     def platform(self) -> Platform:
         """The host, or the cross target; notices are said once."""
-        from jetson_containers.platforms import detect
+        from jetson_containers.platforms import detect, overrides
 
         platform = detect.detect(Path("/"), self.settings.env, self.options.get("target") or "")
+        source = self.settings["cuda_source"]
+        platform = overrides.with_cuda_source(platform, source, self.settings.origin("cuda_source"))
         for notice in platform.notices:
             self.console.info(f"note: {notice}")
         return platform
@@ -106,6 +108,15 @@ class App:
     def is_cross(self) -> bool:
         """Whether `--target` names something else than this machine."""
         return bool(self.options.get("target"))
+
+    def each_target(self) -> tuple[App, ...]:
+        """The same invocation for each target, with one engine: this object itself where there is one at most."""
+        if len(self.targets) == 1:
+            return (self,)
+        found = tuple(self.for_target(target) for target in self.targets)
+        for one in found:
+            one.settings, one.engine = self.settings, self.engine
+        return found
 
     @functools.cached_property
     def engine(self) -> Engine:
@@ -152,7 +163,10 @@ def global_options(function: F) -> F:
     """Add the global options to a command, so that they are accepted before and after its name."""
     options = (
         click.option(
-            "--target", multiple=True, metavar="TARGET", help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu."
+            "--target",
+            multiple=True,
+            metavar="TARGET",
+            help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu; `build` takes several.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
         click.option("--offline", is_flag=True, help="Do not use the network."),
