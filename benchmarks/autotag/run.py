@@ -142,6 +142,7 @@ def main() -> None:
     found = {
         "machine": machine,
         "measured": time.strftime("%Y-%m-%d"),
+        "load": load,
         "runs": RUNS,
         "results": results,
         "large": large,
