@@ -11,9 +11,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core import files
+from jetson_containers.core import files, json_text
 from jetson_containers.core.errors import TargetError
-from jetson_containers.platforms.overrides import rebase
 from jetson_containers.platforms.platform import default_base_image
 
 if TYPE_CHECKING:
@@ -36,11 +35,23 @@ class BaseImage:
     platform: Platform
     digest: str | None
     made: bool = False
+    assumed: bool = False  # the image does not say its distribution, so that of the target stands for it
 
 
 def may_stand_in(platform: Platform, distro: str, version: str) -> bool:
     """Whether a base made of this distribution may be taken: any, unless the request names one."""
     return not platform.distro_chosen or (distro, version) == (platform.distro, platform.distro_version)
+
+
+def recorded(platform: Platform, settings: Settings, chosen: str, digest: str) -> BaseImage | None:
+    """What `ensure` found out of a base that the user chose, when this is the same image that told its distribution."""
+    row = _recorded(settings).get(_record_key(platform, chosen))
+    if not isinstance(row, dict) or row.get("assumed") is not False or row.get("digest") != digest:
+        return None
+    try:
+        return _remembered(platform, row)
+    except (KeyError, TypeError, AttributeError, TargetError):  # a damaged record
+        return None
 
 
 def predict(platform: Platform, settings: Settings, base: str = "") -> BaseImage:
@@ -58,6 +69,8 @@ def predict(platform: Platform, settings: Settings, base: str = "") -> BaseImage
 
 def _remembered(platform: Platform, row: Mapping[str, Any]) -> BaseImage:
     """Read a row of the record. Raises KeyError, TypeError, AttributeError or TargetError for one that is damaged."""
+    from jetson_containers.platforms.overrides import rebase
+
     rebased = rebase(platform, row["distro"], row["version"], row["origin"])
     same = (row["distro"], row["version"]) == (platform.distro, platform.distro_version)
     if not isinstance(row["reference"], str) or not isinstance(row["digest"], str | None):
@@ -76,7 +89,7 @@ def _record_key(platform: Platform, chosen: str) -> str:
 
 def _recorded(settings: Settings) -> dict[str, Any]:
     try:
-        data = json.loads((settings.path("cache") / RECORD).read_text(encoding="utf-8"))
+        data = json_text.parse((settings.path("cache") / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}
@@ -88,6 +101,7 @@ def remember(settings: Settings, platform: Platform, chosen: str, found: BaseIma
         "reference": found.reference,
         "digest": found.digest,
         "made": found.made,
+        "assumed": found.assumed,
         "distro": found.platform.distro,
         "version": found.platform.distro_version,
         "origin": f"of {found.reference}",

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.builder import cache_places, graph, package_tests, resources
+from jetson_containers.builder import cache_places, graph, package_tests, resources, stage_labels
 from jetson_containers.builder.bake_call import StageSkippedError
 from jetson_containers.builder.layer_cache import LayerCache
+from jetson_containers.builder.store import image_named
 from jetson_containers.builder.types import StageReport
 from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import (
@@ -174,7 +175,7 @@ class StageBuilder:
         cause = "every command came from the engine's layer cache" if cache.everything else ""
         outcome = StageOutcome(report=self._report(node, state, seconds, log, cause), tests=recorded)
         if state == "built":
-            self._remember(node, None if cache.reused else seconds)
+            outcome = replace(outcome, report=self._remember(node, None if cache.reused else seconds, outcome.report))
         if self.call is not None:
             self.call.wait_below(node.stage.key)
         if package_tests.due(node, self.options, recorded):
@@ -283,21 +284,7 @@ class StageBuilder:
         return foreign_platform(node, self.store.engine)
 
     def _labels(self, node: Node, recorded: Mapping[str, Any]) -> dict[str, str]:
-        stage = node.stage
-        artifact = stage.kind is StageKind.ARTIFACT
-        return labels.make(
-            role=labels.ARTIFACT if artifact else labels.STAGE,
-            name=stage.image,
-            key=stage.key,
-            packages=(stage.package,) if artifact else node.packages,
-            platform=node.plan.platform,
-            tests=recorded,
-            provenance=labels.Provenance(
-                revision=self.revision,
-                base=node.plan.base,
-                licenses=(stage.definition.license,) if stage.definition else (),
-            ),
-        )
+        return stage_labels.of_stage(node, recorded, self.revision)
 
     def _failed_build(self, node: Node, share: Share, error: JetsonError, log: Log, seconds: float) -> StageOutcome:
         lines = log.lines()
@@ -359,8 +346,8 @@ class StageBuilder:
         )
         results = package_tests.run(node, image, bench)
         for result in results:
-            if result.status == package_tests.SKIPPED:
-                self.progress.say(f"{name}: test `{result.command}` skipped: {result.reason}")
+            if result.status in package_tests.WAITING:
+                self.progress.say(f"{name}: test `{result.command}` {result.status}: {result.reason}")
         return results
 
     def failed_test(
@@ -391,13 +378,18 @@ class StageBuilder:
 
     # Writing it down.
 
-    def _remember(self, node: Node, seconds: float | None) -> None:
-        own = self.store.engine.image(node.stage.image)
-        base = self.store.engine.image(node.stage.base)
-        added = own.size - base.size if own and base else None
+    def _remember(self, node: Node, seconds: float | None, report: StageReport) -> StageReport:
+        """Record what building took and added, and say the size."""
+        images = self.store.engine.images_named([node.stage.image, node.stage.base])
+        own = image_named(node.stage.image, images)
+        added = images[0].size - images[1].size if len(images) == 2 else None  # in the order of the names
         self.state.record(graph.weight_name(node.stage), seconds=seconds, size=added)
+        return replace(report, size=own.size if own else None)
 
     def _sized(self, report: StageReport, node: Node) -> StageReport:
+        """Say the size; running tests leaves it as it is."""
+        if report.size is not None:
+            return report
         image = self.store.engine.image(node.stage.image)
         return replace(report, size=image.size if image else None)
 

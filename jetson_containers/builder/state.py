@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from typing import IO, TYPE_CHECKING, Any
 
-from jetson_containers.core import files
+from jetson_containers.core import files, json_text
 from jetson_containers.core.errors import NotReadyError
 
 if TYPE_CHECKING:
@@ -71,8 +70,22 @@ class BuildState:
             file.flush()
             yield  # closing the file lets go
 
+    def is_held(self, name: str) -> bool:
+        """Whether some process holds `name` right now."""
+        path = self._lock_file(name)
+        if not path.is_file():
+            return False
+        try:
+            with path.open("r", encoding="ascii") as file:
+                return not files.try_lock(file.fileno())
+        except OSError:
+            return True  # what cannot be looked at is left alone
+
+    def _lock_file(self, name: str) -> Path:
+        return self.directory / "locks" / (hashlib.sha256(name.encode()).hexdigest()[:32] + ".lock")
+
     def _open(self, name: str) -> IO[str]:
-        path = self.directory / "locks" / (hashlib.sha256(name.encode()).hexdigest()[:32] + ".lock")
+        path = self._lock_file(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             return path.open("a+", encoding="ascii")
@@ -91,7 +104,7 @@ class BuildState:
     def _read(self) -> dict[str, Any]:
         """Everything recorded; a file that cannot be read counts as empty, for it only holds estimates."""
         try:
-            data = json.loads(self.file.read_text(encoding="utf-8"))
+            data = json_text.parse(self.file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return data if isinstance(data, dict) else {}

@@ -9,15 +9,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KINDS = ("git", "python")
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"=@]*")
+_ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"=@]*"
 
 
 def parse(raw: Any) -> dict[str, Any]:
@@ -26,15 +27,15 @@ def parse(raw: Any) -> dict[str, Any]:
     >>> parse('{"git": {"https://github.com/": "git://127.0.0.1/"}}')
     {'git': {'https://github.com/': 'git://127.0.0.1/'}}
     """
-    data = json.loads(raw) if isinstance(raw, str) and raw.strip() else raw or {}
+    data = json_text.parse(raw) if isinstance(raw, str) and raw.strip() else raw or {}
     if not isinstance(data, dict) or not data.keys() <= set(KINDS):
         raise ValueError(raw)
     git, python = data.get("git") or {}, data.get("python") or ""
     if not isinstance(git, dict) or not isinstance(python, str):
         raise TypeError(raw)
-    if not all(isinstance(word, str) and _ADDRESS.fullmatch(word) for pair in git.items() for word in pair):
+    if not all(isinstance(word, str) and re.fullmatch(_ADDRESS, word) for pair in git.items() for word in pair):
         raise ValueError(raw)
-    if python and not _ADDRESS.fullmatch(python):
+    if python and not re.fullmatch(_ADDRESS, python):
         raise ValueError(raw)
     return {kind: value for kind, value in (("git", dict(git)), ("python", python)) if value}
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers import __version__
+from jetson_containers.core import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -108,6 +109,11 @@ def make(
     }
 
 
+def of_tests(tests: Mapping[str, Any]) -> dict[str, str]:
+    """The label that says how tests ended."""
+    return {TESTS: _dump(dict(tests))}
+
+
 def read(labels: Mapping[str, str]) -> ImageLabels:
     """Read an image's labels. Never raises: an unreadable value counts as absent."""
     packages = _load(labels.get(PACKAGES, ""), list)
@@ -121,6 +127,19 @@ def read(labels: Mapping[str, str]) -> ImageLabels:
         name=labels.get(REF_NAME, ""),
         revision=labels.get(OCI + "revision", ""),
     )
+
+
+def still_true(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels that hold as well for another image with the same files: its platform, and what others wrote.
+
+    Without the image's name, key, role and tests, and without what the OCI labels say of this very image.
+    """
+    own = {OCI + name for name in ("ref.name", "base.name", "created", "title", "version")}
+    return {
+        name: value
+        for name, value in labels.items()
+        if name == PLATFORM or not (name.startswith(PREFIX) or name in own)
+    }
 
 
 def is_ours(references: Iterable[str], labels: Mapping[str, str]) -> bool:
@@ -143,7 +162,7 @@ def _dump(value: Any) -> str:
 
 def _load(text: str, kind: type) -> Any:
     try:
-        value = json.loads(text) if text else kind()
+        value = json_text.parse(text) if text else kind()
     except ValueError:
         return kind()
     return value if isinstance(value, kind) else kind()

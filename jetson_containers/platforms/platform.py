@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from jetson_containers.platforms.tables import Release
 
+# What the kernel, Docker and the tags of images call a machine, and the kernel's name for it.
+MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+
 
 class Arch(enum.Enum):
     """The user-space flavour, which decides what binaries run; not merely the CPU's instruction set.
@@ -55,6 +58,7 @@ class Platform:
     distro: str  # "ubuntu" or "debian"
     distro_version: str  # "22.04", "12"
     sm: tuple[int, ...]
+    cuda_source: str = "apt"  # or "wheels": whence recipes take CUDA where they have both (setting `cuda_source`)
     soc: str | None = None
     board: str | None = None  # id of facts/boards.yaml, "orin-nx-16gb"
     memory: int | None = None

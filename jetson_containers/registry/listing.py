@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from jetson_containers.core import checked, json_text
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.core.files import write_atomically
 from jetson_containers.images.labels import PREFIX, REF_NAME
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 TTL = 600  # seconds
 SCHEMA = 1
 THREADS = 8
+_USING_LIST = "; using the list of "
 OFFICIAL_PAGES = 10  # of the tags of other projects' repositories, newest first: the rest is of years ago
 
 
@@ -114,13 +116,17 @@ class Listings:
             return [self._get_or_error(repository) for repository in repositories]
         return _parallel(self._get_or_error, repositories)
 
+    def may_describe(self, listing: TagListing) -> bool:
+        """Whether configs can be read: not offline, and not of a shipped list."""
+        return listing.origin != "snapshot" and not self._offline
+
     def described(self, listing: TagListing, tags: Iterable[str], architecture: str) -> TagListing:
         """Read labels, size and architecture of some tags from their configs, and keep them with the listing.
 
         A tag that cannot be read stays as it was. Offline, and for a shipped list, nothing is read.
         """
         wanted: list[str] = []
-        if listing.origin != "snapshot" and not self._offline:
+        if self.may_describe(listing):
             unread = _without_labels(listing, architecture)
             wanted = [tag for tag in dict.fromkeys(tags) if tag in unread]
         if not wanted:
@@ -195,12 +201,9 @@ class Listings:
         )
 
     def _with_notice(self, listing: TagListing, why: str) -> TagListing:
-        which = (
-            f"the list of {listing.fetched[:10]}"
-            if why != "offline"
-            else (f"the list of {listing.repository.host} of {listing.fetched[:10]}")
-        )
-        return replace(listing, notice=f"{why}; using {which}, {human_age(self._age(listing))} old")
+        host = f"{listing.repository.host} of " if why == "offline" else ""
+        age = human_age(self._age(listing))
+        return replace(listing, notice=f"{why}{_USING_LIST}{host}{listing.fetched[:10]}, {age} old")
 
     def _age(self, listing: TagListing) -> float:
         """Seconds since it was fetched; a date from the future (a wrong clock) counts as very old."""
@@ -212,14 +215,13 @@ class Listings:
 
     def _read(self, repository: ImageRepository) -> TagListing | None:
         try:
-            data = json.loads(self._path(repository).read_bytes())
+            data = json_text.parse(self._path(repository).read_bytes())
             if data["schema"] != SCHEMA or data["repository"] != str(repository):
                 return None
-            tags = tuple(Tag(**row) for row in data["tags"])
+            tags = tuple(_tag(row) for row in checked.items(data["tags"]))
             _timestamp(data["fetched"])
-            return TagListing(
-                repository=repository, tags=tags, fetched=data["fetched"], origin="cache", etag=data["etag"]
-            )
+            etag = checked.text(data["etag"])
+            return TagListing(repository=repository, tags=tags, fetched=data["fetched"], origin="cache", etag=etag)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -239,6 +241,31 @@ class Listings:
             write_atomically(self._path(listing.repository), json.dumps(data, separators=(",", ":")))
         except OSError as error:
             self.notes.append(f"the listing is not kept: {error.filename}: {error.strerror}")
+
+
+def _tag(row: object) -> Tag:
+    """A row of a kept list. Raises ValueError or TypeError for one that was not written here."""
+    tag = Tag(**checked.mapping(row))
+    words = (tag.tag, tag.pushed, tag.arch or "", tag.digest or "")
+    if not all(isinstance(word, str) for word in words) or not isinstance(tag.bytes, int | None):
+        raise TypeError("a tag of other types")
+    if tag.labels is not None:
+        checked.texts(tag.labels)
+    return tag
+
+
+def in_few_lines(notices: Iterable[str]) -> list[str]:
+    """Notices for people: what several lists are used for the same reason stands in one line."""
+    lists: dict[str, list[str]] = {}
+    for notice in notices:
+        why, _, which = notice.partition(_USING_LIST)
+        lists.setdefault(why, []).append(which)
+    return [
+        f"{why}{_USING_LIST.replace('list', 'lists') if len(which) > 1 else _USING_LIST}{'; '.join(which)}"
+        if any(which)
+        else why
+        for why, which in lists.items()
+    ]
 
 
 def _without_labels(listing: TagListing, architecture: str) -> set[str]:
@@ -265,7 +292,8 @@ def _iso(timestamp: float) -> str:
 
 
 def _timestamp(text: str) -> float:
-    """Seconds since the epoch of an ISO date or time; Python 3.10 does not read a trailing Z."""
+    """Seconds since the epoch of an ISO date or time; Python 3.10 does not read a trailing Z. Raises ValueError."""
+    checked.text(text)
     return datetime.fromisoformat(text.replace("Z", "+00:00")).replace(tzinfo=timezone.utc).timestamp()
 
 
