@@ -346,8 +346,8 @@ class StageBuilder:
         )
         results = package_tests.run(node, image, bench)
         for result in results:
-            if result.status == package_tests.SKIPPED:
-                self.progress.say(f"{name}: test `{result.command}` skipped: {result.reason}")
+            if result.status in package_tests.WAITING:
+                self.progress.say(f"{name}: test `{result.command}` {result.status}: {result.reason}")
         return results
 
     def failed_test(
