@@ -13,7 +13,7 @@ Measured, in seconds, each as the median of paired runs:
 The CPU seconds of the clients stand beside the clock: they say what we add on a machine that does other work, too.
 
 Both build the same texts, which differ from run to run, so that no run finds another's layers. The images are removed
-at the end. It prints a table and writes `real-result.json` beside itself, or `real-result-newer.json`.
+at the end. It prints a table and writes `real-result.json` beside itself, with the options in its name.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ROOT = HERE.parents[1]
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-BRIDGE = "jbench0"
+BRIDGE = f"jbench{os.getpid()}"  # two runs at once must not share one
 COMMAND = "ARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\nRUN sleep {work}; echo {text} >>/stages\n"
 
 
@@ -194,7 +194,7 @@ def newer_engine(folder: Path) -> Iterator[dict[str, str]]:
     with contextlib.ExitStack() as undo:
         subprocess.run(["ip", "link", "add", "name", BRIDGE, "type", "bridge"], check=True)
         undo.callback(subprocess.run, ["ip", "link", "delete", BRIDGE], check=False)
-        subprocess.run(["ip", "address", "add", "10.214.7.1/24", "dev", BRIDGE], check=True)
+        subprocess.run(["ip", "address", "add", f"10.214.{secrets.randbelow(250)}.1/24", "dev", BRIDGE], check=True)
         log = undo.enter_context((folder / "log").open("w"))
         undo.callback(shutil.rmtree, folder / "data", ignore_errors=True)
         argv = [f"{programs}/usr/sbin/dockerd", "--config-file", str(folder / "daemon.json")]
@@ -240,7 +240,7 @@ def main() -> None:
             result["chain by bake"] = bakes(bench, given.stages, given.runs)
             result["wide by bake"] = wide(bench, given.stages, given.runs)
     print(json.dumps(result, indent=1))
-    file = HERE / f"real-result{'-newer' if given.newer else ''}.json"
+    file = HERE / f"real-result{'-newer' if given.newer else ''}{'-chain' if given.chain_only else ''}.json"
     file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
