@@ -169,7 +169,7 @@ def _encode_package(package: Package) -> dict[str, Any]:
     return data
 
 
-_REQUIRED_TEXTS = ("name", "family", "build_flags", "docs", "group", "license", "notes", "origin", "prefix")
+_REQUIRED_TEXTS = ("name", "family", "build_flags", "docs", "group", "license", "notes", "origin", "prefix", "caution")
 _TEXTS = ("version", "variant", "dockerfile", "network", "postfix")
 _TUPLES = ("aliases", "family_aliases", "requires", "share", "test")
 

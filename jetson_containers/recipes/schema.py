@@ -51,6 +51,7 @@ VARIANT_KEYS: Mapping[str, ValueKind] = {
     "artifacts": ValueKind.ARTIFACTS,
     "build_args": ValueKind.ARGS,
     "build_flags": ValueKind.FLAGS,
+    "caution": ValueKind.TEXTS,
     "coexist": ValueKind.FLAG,
     "depends": ValueKind.DEPENDS,
     "disabled": ValueKind.FLAG,
@@ -210,7 +211,7 @@ def texts(value: Any) -> list[str]:
     return [item for item in items if item]
 
 
-JOINED = {"docs": "\n", "license": " AND ", "notes": "; "}  # how texts given as a list become one
+JOINED = {"caution": "; ", "docs": "\n", "license": " AND ", "notes": "; "}  # how texts given as a list become one
 
 
 def joined(value: Any, key: str) -> str:
