@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import ConfigError
 from jetson_containers.core.memory import read_memory
+from jetson_containers.core.text import is_number
 from jetson_containers.dockerfile.inject import JOB_ARGS, is_job_number
 
 if TYPE_CHECKING:
@@ -80,8 +81,9 @@ def share(
     """Divide what is free among the stages that compile together.
 
     `waiting` stages could start beside this one now, the most urgent first. A stage that compiles nothing, or is done
-    long before this one, takes no core from it: 30 minutes with half of the jobs are a bad price for its ten seconds.
-    A stage alone on the machine always gets one job, even when its memory is not there: better slow than never.
+    long before this one, takes no core from it: half of the jobs for 30 minutes would cost more than its ten seconds.
+    A stage alone on the machine always gets one job, even when its memory is not there: it is slow then, but it is
+    built.
     """
     starting = waiting[: max(0, available.slots - len(running) - 1)]
     rivals = [load for load in starting if _takes_cores(load, own)]
@@ -118,6 +120,6 @@ def job_limit(env: Mapping[str, str]) -> int:
     text = env.get("MAX_JOBS", "")
     if not text:
         return 0
-    if not text.isdecimal() or int(text) < 1:
+    if not is_number(text) or int(text) < 1:
         raise ConfigError(f"$MAX_JOBS: `{text}` is not a number of jobs", hint="MAX_JOBS=2, or leave it unset")
     return int(text)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KINDS = ("git", "python")
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"=@]*")
+_ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"=@]*"
 
 
 def parse(raw: Any) -> dict[str, Any]:
@@ -32,9 +32,9 @@ def parse(raw: Any) -> dict[str, Any]:
     git, python = data.get("git") or {}, data.get("python") or ""
     if not isinstance(git, dict) or not isinstance(python, str):
         raise TypeError(raw)
-    if not all(isinstance(word, str) and _ADDRESS.fullmatch(word) for pair in git.items() for word in pair):
+    if not all(isinstance(word, str) and re.fullmatch(_ADDRESS, word) for pair in git.items() for word in pair):
         raise ValueError(raw)
-    if python and not _ADDRESS.fullmatch(python):
+    if python and not re.fullmatch(_ADDRESS, python):
         raise ValueError(raw)
     return {kind: value for kind, value in (("git", dict(git)), ("python", python)) if value}
 

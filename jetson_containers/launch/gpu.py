@@ -1,4 +1,4 @@
-"""How a container gets at the GPU: CDI, else `--runtime nvidia`, else `--gpus all`, else not at all, said aloud.
+"""How a container gets at the GPU: CDI, else `--runtime nvidia`, else `--gpus all`, else not at all, with a notice.
 
 `--gpus` calls NVIDIA's hook directly, which refuses in csv mode: never on integrated GPUs up to L4T 36. CDI needs an
 engine that lists its devices (25 with the feature on, 28.2).
@@ -10,6 +10,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import command
+from jetson_containers.core.text import is_number
 from jetson_containers.launch.parts import LaunchPart, Notice, NoticeSeverity
 from jetson_containers.platforms.platform import Arch
 
@@ -25,7 +26,7 @@ _INSTALL = "sudo apt-get install nvidia-container-toolkit (on JetPack 4: nvidia-
 
 
 class Gpu(enum.Enum):
-    """Which rung of the ladder was taken."""
+    """Which of the ways was taken."""
 
     CDI = "cdi"
     RUNTIME = "runtime"
@@ -35,7 +36,7 @@ class Gpu(enum.Enum):
 
 
 def gpu_part(host: LaunchHost, line: RunLine, *, no_gpu: bool) -> tuple[Gpu, LaunchPart]:
-    """Choose the rung and the options for it."""
+    """Choose the way, and the options for it."""
     if no_gpu:
         return Gpu.NONE, _without_gpu(host, line)
     if reason := _users_choice(line):
@@ -98,7 +99,7 @@ def _cdi_devices(names: tuple[str, ...]) -> tuple[str, ...]:
     ours = [name for name in names if name.startswith(_KIND + "=")]
     if f"{_KIND}=all" in ours:
         return (f"{_KIND}=all",)
-    return tuple(sorted(name for name in ours if name.partition("=")[2].isdigit())) or tuple(sorted(ours)[:1])
+    return tuple(sorted(name for name in ours if is_number(name.partition("=")[2]))) or tuple(sorted(ours)[:1])
 
 
 def _with_gpu(host: LaunchHost, line: RunLine, options: tuple[str, ...], how: str) -> LaunchPart:
