@@ -57,7 +57,7 @@ class Planner:
         return top
 
     def notices(self) -> list[str]:
-        """Say what recipes warn of, which contexts are large, and which arguments no Dockerfile of a package declares."""
+        """Say what recipes warn of, which contexts are large, and which arguments no Dockerfile declares."""
         found = [f"`{name}`: {package.caution}" for name, package in sorted(self._packages.items()) if package.caution]
         found += [
             f"`{name}`: {human_bytes(size)} beside its Dockerfile go into the build, and are read before every build"

@@ -45,7 +45,7 @@ def text(package: Package) -> str:
     ],
 )
 def test_onnxruntime_uses_the_gpu_where_a_build_has_its_code(target: str, version: str, provider: str) -> None:
-    """A wheel where one has the GPU's code, a compile on JetPack 7, and a CPU build only where nothing else is known."""
+    """A wheel where one has the GPU's code, a compile on JetPack 7, else a CPU build."""
     package = default(target, "onnxruntime")
     assert (package.version, package.build_args["ORT_PROVIDER"]) == (version, f"{provider}ExecutionProvider")
     assert bool(package.caution) == (target in ("sbsa", "gb10", "sbsa,cu129"))
@@ -64,7 +64,7 @@ def test_onnxruntime_uses_the_gpu_where_a_build_has_its_code(target: str, versio
     ],
 )
 def test_faster_whisper_stands_on_a_ctranslate2_for_the_gpu(target: str, version: str, codes: str | None) -> None:
-    """The wheel of CTranslate2 has no CUDA on Arm and CUDA 12 on x86_64; elsewhere it is compiled for the target's GPUs."""
+    """The wheel of CTranslate2 has CUDA 12 on x86_64 and none on Arm; elsewhere it is compiled for the GPUs."""
     chain = {package.family: package for package in solve.solve(load(target), ["faster-whisper"]).packages}
     assert chain["ctranslate2"].version == version
     assert chain["ctranslate2"].build_args.get("CUDA_GENCODE") == codes
@@ -73,7 +73,14 @@ def test_faster_whisper_stands_on_a_ctranslate2_for_the_gpu(target: str, version
 
 @pytest.mark.parametrize(
     ("target", "unified"),
-    [("r36.4.3", True), ("r38.2.0", True), ("r39.2.0", True), ("sbsa", False), ("x86_64", False), ("x86_64-cu129", False)],
+    [
+        ("r36.4.3", True),
+        ("r38.2.0", True),
+        ("r39.2.0", True),
+        ("sbsa", False),
+        ("x86_64", False),
+        ("x86_64-cu129", False),
+    ],
 )
 def test_llama_cpp_spills_into_host_memory_on_jetsons_only(target: str, unified: bool) -> None:
     """GPU and CPU of a Jetson share their memory; a GPU with its own would get slow without a word."""
@@ -92,11 +99,16 @@ def test_llama_cpp_for_other_gpus_differs_in_nothing_else() -> None:
     assert instructions("Dockerfile") == instructions("Dockerfile.discrete")
 
 
-@pytest.mark.parametrize(("target", "version"), [("r36.4.3", "4.13.0"), ("r38.2.0", "4.13.0"), ("r39.2.0", "4.14.0"), ("x86_64", "4.14.0")])
+@pytest.mark.parametrize(
+    ("target", "version"), [("r36.4.3", "4.13.0"), ("r38.2.0", "4.13.0"), ("r39.2.0", "4.14.0"), ("x86_64", "4.14.0")]
+)
 def test_opencv_has_a_version_with_networks_on_the_gpu_and_windows(target: str, version: str) -> None:
     """`-dnn` is made with cuDNN and GTK, and only where it is asked for."""
     chain = {package.family: package for package in solve.solve(load(target), [f"opencv:{version}-dnn"]).packages}
-    assert {name: chain["opencv"].build_args[name] for name in ("WITH_CUDNN", "WITH_GTK")} == {"WITH_CUDNN": "ON", "WITH_GTK": "ON"}
+    assert {name: chain["opencv"].build_args[name] for name in ("WITH_CUDNN", "WITH_GTK")} == {
+        "WITH_CUDNN": "ON",
+        "WITH_GTK": "ON",
+    }
     assert "cudnn" in chain
     assert chain["opencv"].artifacts
     assert "cudnn" in {need.family for need in chain["opencv"].artifacts.depends}

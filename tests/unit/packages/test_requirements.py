@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 TREE = ROOT_DIR / "packages"
 CHECK = TREE / "shared/tests/requirements.py"
 
-# `Requires-Dist` of vLLM's wheels (0.28.0 addb0ffd…, 0.19.1 71a87f46…) and requirements/cuda.txt of its archive (0.21.0 05ff89c3…).
+# `Requires-Dist` of vLLM's wheels (0.28.0 addb0ffd…, 0.19.1 71a87f46…) and requirements/cuda.txt of its archive
+# (0.21.0 05ff89c3…).
 VLLM: Mapping[str, Mapping[str, str]] = {
     "0.28.0": {"pytorch": "2.13.0", "flashinfer": "0.6.16.post3", "numba": "0.65.0", "torchvision": "0.28.0"},
     "0.21.0": {"pytorch": "2.11.0", "flashinfer": "0.6.8.post1", "numba": "0.65.0", "torchvision": "0.26.0"},
@@ -35,7 +36,8 @@ VLLM_PINS = {
     "0.19.1": {},
 }
 TARGETS = {
-    "r36.4.3": "0.21.0", "r38.2.0": "0.28.0", "r39.2.0": "0.28.0", "sbsa": "0.28.0", "x86_64": "0.28.0", "x86_64-cu129": "0.19.1",
+    "r36.4.3": "0.21.0", "r38.2.0": "0.28.0", "r39.2.0": "0.28.0", "sbsa": "0.28.0", "x86_64": "0.28.0",
+    "x86_64-cu129": "0.19.1",
 }  # fmt: skip
 
 
@@ -104,7 +106,12 @@ def look(site: Path, *names: str) -> subprocess.CompletedProcess[str]:
 def distribution(site: Path, name: str, version: str, *requires: str) -> None:
     info = site / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
-    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {r}" for r in requires)]
+    lines = [
+        "Metadata-Version: 2.1",
+        f"Name: {name}",
+        f"Version: {version}",
+        *(f"Requires-Dist: {r}" for r in requires),
+    ]
     (info / "METADATA").write_text("\n".join(lines) + "\n")
 
 
@@ -129,7 +136,7 @@ def test_requirements_check_finds_a_version_that_is_excluded(tmp_path: Path) -> 
     ],
 )
 def test_requirements_check_accepts_what_pip_would(tmp_path: Path, requirement: str) -> None:
-    """A requirement that holds, or is for another Python or an extra, is none that breaks; nor is a NAME that is not there."""
+    """A requirement that holds, or is for another Python or an extra, is none that breaks."""
     distribution(tmp_path, "zz-server", "1.0", requirement)
     distribution(tmp_path, "zz-kernels", "2.13.0+cu130")
     done = look(tmp_path, "zz-server", "zz-not-there")
