@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compile the wheel onnxruntime-gpu ORT_VERSION, whose commit begins with ORT_COMMIT, with CUDA and cuDNN for CUDA_ARCHITECTURES (`87;110`) and leave it,
-# with a list of the commits, under /artifacts. MAX_JOBS limits the compile jobs.
+# Compile the wheel onnxruntime-gpu ORT_VERSION, whose commit begins with ORT_COMMIT, with CUDA and cuDNN for CUDA_ARCHITECTURES
+# (`87;110`), and leave it, with a list of the commits, under /artifacts. MAX_JOBS limits the compile jobs.
 # What its CMake fetches has checksums in the source itself (cmake/deps.txt).
 set -euo pipefail
 
