@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,7 @@ def parse(raw: Any) -> dict[str, Any]:
     >>> parse('{"git": {"https://github.com/": "git://127.0.0.1/"}}')
     {'git': {'https://github.com/': 'git://127.0.0.1/'}}
     """
-    data = json.loads(raw) if isinstance(raw, str) and raw.strip() else raw or {}
+    data = json_text.parse(raw) if isinstance(raw, str) and raw.strip() else raw or {}
     if not isinstance(data, dict) or not data.keys() <= set(KINDS):
         raise ValueError(raw)
     git, python = data.get("git") or {}, data.get("python") or ""
