@@ -75,6 +75,9 @@ OPTIONS: dict[str, Setting] = {
         default={},
         help='other servers for builds: {"git": {"https://github.com/": URL}, "python": URL}, without credentials',
     ),
+    "cuda_source": Setting(
+        kind=str, default="apt", help="where CUDA 13 comes from: apt (NVIDIA's repository) or wheels (the Python index)"
+    ),
     "engine": Setting(kind=str, default="auto", help="builder: auto, bake, buildx, buildkit or legacy"),
     "stage_registry": Setting(
         kind=str, default="", help="REGISTRY/NAMESPACE where builds look for stages by key, and push them"

@@ -38,6 +38,8 @@ def test_header_defines_a_whole_package(tmp_path: Path) -> None:
         "license: MIT\n"
         "source: {git: https://example.org/bar, ref: v1, commit: 1234567e8}\n"
         "memory_per_job: 1.5G\n"
+        "build_time: 90m\n"
+        "build_size: 2G\n"
         "timeout: 2h\n"
         "network: none\n"
         "coexist: true\n"
@@ -71,6 +73,8 @@ def test_header_defines_a_whole_package(tmp_path: Path) -> None:
         license="MIT",
         source={"git": "https://example.org/bar", "ref": "v1", "commit": "1234567e8"},
         memory_per_job=1610612736,
+        build_time=5400,
+        build_size=2 << 30,
         timeout=7200,
         network="none",
         coexist=True,
@@ -266,6 +270,16 @@ def test_rows_of_a_package_without_versions_keep_the_version_in_its_name(tmp_pat
 def test_notes_are_rendered_as_other_texts_are(tmp_path: Path, where: Platform, notes: str) -> None:
     """No page shows a template."""
     assert only(tmp_path, 'notes: "{{ arch }} {{ torch_arch_list }}"', where).notes == notes
+
+
+def test_row_takes_an_argument_of_the_header_away(tmp_path: Path) -> None:
+    """An argument without a value in a row is not passed; one without a value in the header is empty."""
+    rows = "versions:\n- {version: 1, args: {TWO: null, THREE: 3}}\n- {version: 2}\n"
+    header = "name: bar\nargs: {ONE: 1, TWO: 2, NONE: }\n"
+    found = packages(tmp_path, {"ml/foo/Dockerfile": header, "ml/foo/config.yaml": rows})
+    first, second = found["bar:1"], found["bar:2"]
+    assert first.build_args == {"ONE": "1", "NONE": "", "THREE": "3"}
+    assert second.build_args == {"ONE": "1", "TWO": "2", "NONE": ""}
 
 
 def test_source_sees_the_build_arguments(tmp_path: Path) -> None:
