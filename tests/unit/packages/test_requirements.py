@@ -90,6 +90,22 @@ def test_libraries_of_two_locks_that_meet_in_an_image_are_one_version() -> None:
     assert numba["cuda-core"] == pins(TREE / "ml/flashinfer/flashinfer-0.6.16.post3.lock")["cuda-core"]
 
 
+@pytest.mark.parametrize(
+    ("lock", "datasets", "newest"),
+    [
+        ("auto_awq/auto_awq-0.2.9.lock", "5.0.1", (2026, 6, 0)),
+        ("auto_gptq/auto_gptq-0.7.1.lock", "3.1.0", (2024, 9, 0)),
+    ],
+)
+def test_lock_with_datasets_holds_the_fsspec_that_it_takes(lock: str, datasets: str, newest: tuple[int, ...]) -> None:
+    """datasets bounds fsspec, and the hub's client, which is below, brings a newer one."""
+    text = (TREE / "llm" / lock).read_text()
+    assert f"datasets=={datasets}" in text
+    found = re.search(r"^fsspec==([\d.]+)", text, re.MULTILINE)
+    assert found
+    assert tuple(map(int, found[1].split("."))) <= newest
+
+
 # The check that looks into an image ---------------------------------------------------------------------------------
 
 
