@@ -55,6 +55,7 @@ class BuildArguments:
     use_proxy: bool
     ca_bundle: str | None
     wheelhouse: str | None
+    mirrors: str | None
     log_dir: Path | None
     list_packages: bool
     show_packages: bool
@@ -142,6 +143,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--use-proxy", is_flag=True, help="Give the proxy variables to the build (not the image)."),
     click.option("--ca-bundle", type=click.Path(), help="Certificates to trust during the build only."),
     click.option("--wheelhouse", type=click.Path(), help="Directory of wheels pip may use during the build."),
+    click.option("--mirrors", metavar="PRESET|JSON", help="Other servers to fetch from: china, or the setting."),
     click.option("--log-dir", "--logs", "log_dir", type=click.Path(path_type=Path), help="Where logs go."),
     click.option(
         "--ccache/--no-ccache",
@@ -182,6 +184,7 @@ def build(app: App, *, given: BuildArguments, no_github_api: bool) -> int:  # no
         "ca_bundle": given.ca_bundle,
         "wheelhouse": given.wheelhouse,
         "stage_registry": given.stage_registry,
+        "mirrors": given.mirrors,
     }
     _check(app, given)
     if given.dry_run:
@@ -394,7 +397,6 @@ def _decided(app: App, plans: tuple[BuildPlan, ...], given: BuildArguments) -> l
 
 def _build_options(app: App, given: BuildArguments, gpu: tuple[str, ...]) -> BuildOptions:
     from jetson_containers.builder.run import BuildOptions
-    from jetson_containers.core import mirrors
 
     settings = app.settings
     return BuildOptions(
@@ -413,8 +415,8 @@ def _build_options(app: App, given: BuildArguments, gpu: tuple[str, ...]) -> Bui
         proxies=proxies(app.settings.env) if given.use_proxy else {},
         ca_bundle=settings["ca_bundle"],
         wheelhouse=settings["wheelhouse"],
-        index_url=settings["index_url"] or settings["mirrors"].get("python", ""),
-        variables=mirrors.git_variables(settings["mirrors"].get("git", {})),
+        index_url=settings["index_url"],
+        mirrors=settings["mirrors"],
         cache_from=given.cache_from or tuple(split_list(os.environ.get("BUILDKIT_CACHE_FROM"))),
         cache_to=given.cache_to or tuple(split_list(os.environ.get("BUILDKIT_CACHE_TO"))),
         progress="json" if given.progress == "rawjson" else given.progress,

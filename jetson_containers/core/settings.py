@@ -73,7 +73,8 @@ OPTIONS: dict[str, Setting] = {
     "mirrors": Setting(
         kind=dict,
         default={},
-        help='other servers for builds: {"git": {"https://github.com/": URL}, "python": URL}, without credentials',
+        help='other servers to fetch from: china, or {"git": {"https://github.com/": URL}, "python": URL} and the like '
+        "for apt, files, registries, npm, crates, hub; without credentials",
     ),
     "engine": Setting(kind=str, default="auto", help="builder: auto, bake, buildx, buildkit or legacy"),
     "stage_registry": Setting(
@@ -153,7 +154,15 @@ def load(
     if cache.origin == "default" and real_env.get("XDG_CACHE_HOME"):
         values["cache"] = Value(Path(real_env["XDG_CACHE_HOME"]) / "jetson-containers", "$XDG_CACHE_HOME")
     values["cache"] = Value(_convert("cache", values["cache"].value, "$HOME"), values["cache"].origin)
-    return Settings(values, {name: value for layer in (*dotenvs, real_env) for name, value in layer.items()})
+    merged = {name: value for layer in (*dotenvs, real_env) for name, value in layer.items()}
+    return Settings(values, _with_hub(merged, values["mirrors"].value))
+
+
+def _with_hub(env: dict[str, str], found: Mapping[str, Any]) -> dict[str, str]:
+    """Let a mirror of the model hub count where the variable of the hub's own library is not set."""
+    return (
+        {**env, mirrors.HUB_VARIABLE: found["hub"]} if found.get("hub") and not env.get(mirrors.HUB_VARIABLE) else env
+    )
 
 
 def _lay(values: dict[str, Value], key: str, value: Value) -> None:
