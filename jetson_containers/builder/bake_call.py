@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jetson_containers.engine.interface import BuildRequest, Engine
 
 
-_OWN_COMMAND = re.compile(r"#\d+ \[(?!internal\])")  # what else is printed only prepares a build, while others run
+_OWN_COMMAND = re.compile(r"#[0-9]+ \[(?!internal\])")  # what else is printed only prepares a build, while others run
 
 
 class StageSkippedError(Exception):

@@ -2,7 +2,7 @@
 
 The order of the questions: `--base`, the platform's default in the local store, one made earlier, the registry, and
 last a new one from the host's own package sources. A made base is of the host's distribution, so the platform is
-rebased onto that one, and said so.
+rebased onto that one, and said so; where the request names another distribution, none is made.
 """
 
 from __future__ import annotations
@@ -115,6 +115,8 @@ def _made_before(platform: Platform, engine: Engine, console: Console, root: Pat
     host = _os_release(root)
     distro = host.get("ID", "")
     for version in dict.fromkeys((_version_to_make(host, platform), host.get("VERSION_ID", ""))):
+        if not known_base.may_stand_in(platform, distro, version):
+            continue
         reference = made_name(distro, version, _arch(platform))
         image = engine.image(reference)
         if image is None or image.labels.get(labels.ROLE) != labels.BASE or image.architecture != _arch(platform):
@@ -152,6 +154,7 @@ def _make(
     row = tables.distro(host.get("ID", ""), version)
     codename = str(row["codename"]) if row else host.get("VERSION_CODENAME", "")
     wanted = rootfs.plan(host, arch, version=version, codename=codename, root=root)
+    _check_distribution(platform, wanted)
     rebased = rebase(platform, wanted.distro, version, "base image made here")
     foreign = _check_emulation(platform, engine)
     files.ensure_engine_space(engine.capabilities.data_root, MAKING_NEEDS)
@@ -167,6 +170,17 @@ def _make(
         raise NotReadyError(f"`{reference}` was built, but is not in the local store")
     console.ok(f"base image {reference}, {human_bytes(image.size)}")
     return _as_made(reference, image, platform, wanted.distro, version)
+
+
+def _check_distribution(platform: Platform, wanted: rootfs.Rootfs) -> None:
+    """Refuse to make another distribution than the one that the request names."""
+    if known_base.may_stand_in(platform, wanted.distro, wanted.version):
+        return
+    raise NotReadyError(
+        f"{platform.origins['distro']}: the base image `{default_base_image(platform)}` is not here and could"
+        f" not be pulled, and this machine can only make {wanted.distro} {wanted.version}",
+        hint="load it (docker load), give another image (--base IMAGE), or leave the distribution out of the target",
+    )
 
 
 def _build(

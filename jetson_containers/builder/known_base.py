@@ -38,13 +38,20 @@ class BaseImage:
     made: bool = False
 
 
+def may_stand_in(platform: Platform, distro: str, version: str) -> bool:
+    """Whether a base made of this distribution may be taken: any, unless the request names one."""
+    return not platform.distro_chosen or (distro, version) == (platform.distro, platform.distro_version)
+
+
 def predict(platform: Platform, settings: Settings, base: str = "") -> BaseImage:
     """What `ensure` would most likely answer, from what it answered last; asks neither engine nor network."""
     chosen = base or settings["base"]
     unknown = BaseImage(reference=chosen or default_base_image(platform), platform=platform, digest=None)
     row = _recorded(settings).get(_record_key(platform, chosen))
     try:
-        return _remembered(platform, row) if row else unknown
+        if not row or (not chosen and not may_stand_in(platform, row["distro"], row["version"])):
+            return unknown
+        return _remembered(platform, row)
     except (KeyError, TypeError, AttributeError, TargetError):  # a record of another version, or a damaged one
         return unknown
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-_BUILDKIT_STEP = re.compile(r"#(\d+) \[[^\]]+\] RUN\b", re.IGNORECASE)
-_BUILDKIT_END = re.compile(r"#(\d+) (CACHED|DONE\b.*)$")
-_LEGACY_STEP = re.compile(r"Step \d+/\d+ : (\w+)")
+_BUILDKIT_STEP = re.compile(r"#([0-9]+) \[[^\]]+\] RUN\b", re.IGNORECASE)
+_BUILDKIT_END = re.compile(r"#([0-9]+) (CACHED|DONE\b.*)$")
+_LEGACY_STEP = re.compile(r"Step [0-9]+/[0-9]+ : (\w+)")
 _LEGACY_CACHED = re.compile(r" ?---> Using cache$")
 
 

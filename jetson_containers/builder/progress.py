@@ -96,7 +96,7 @@ def describe(report: StageReport) -> str:
 
 # What a builder says of itself; a log file keeps it, and --verbose shows it.
 _PLUMBING = re.compile(
-    r"#\d+ (?:sha256:[0-9a-f]{64}$|\[internal\] |transferring |DONE |CACHED$|exporting |writing |naming |\.\.\.$)"
+    r"#[0-9]+ (?:sha256:[0-9a-f]{64}$|\[internal\] |transferring |DONE |CACHED$|exporting |writing |naming |\.\.\.$)"
     r"|Sending build context | ?---> (?:Running in |Using cache$)?[0-9a-f]*$|Removing intermediate container "
 )
 

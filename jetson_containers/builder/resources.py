@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import ConfigError
 from jetson_containers.core.memory import read_memory
+from jetson_containers.core.text import is_number
 from jetson_containers.dockerfile.inject import JOB_ARGS, is_job_number
 
 if TYPE_CHECKING:
@@ -118,6 +119,6 @@ def job_limit(env: Mapping[str, str]) -> int:
     text = env.get("MAX_JOBS", "")
     if not text:
         return 0
-    if not text.isdecimal() or int(text) < 1:
+    if not is_number(text) or int(text) < 1:
         raise ConfigError(f"$MAX_JOBS: `{text}` is not a number of jobs", hint="MAX_JOBS=2, or leave it unset")
     return int(text)

@@ -127,7 +127,7 @@ def merged(messages: Messages) -> Messages:
 
 def prefilled(stats: str) -> int | None:
     """The prompt's tokens, read from the module's statistics; None where they look different."""
-    found = re.search(r"prefill.*?total tokens:\s*(\d+)", stats, re.DOTALL)
+    found = re.search(r"prefill.*?total tokens:\s*([0-9]+)", stats, re.DOTALL)
     return int(found.group(1)) if found else None
 
 

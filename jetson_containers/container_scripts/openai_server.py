@@ -170,7 +170,7 @@ class Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes | None:
         """The request's body; None when it was refused, and then the connection cannot be used again."""
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or self.headers.get("Transfer-Encoding"):
+        if not (length.isascii() and length.isdigit() and len(length) <= 18) or self.headers.get("Transfer-Encoding"):
             self.close_connection = True
             self.error(411, "Content-Length is needed.")
             return None

@@ -19,14 +19,14 @@ FACTS = Path(__file__).parents[1] / "facts" / "error_signatures.yaml"
 SEARCHED = 1000  # lines with a meaning from the end of a log; earlier ones did not end it
 
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
-_INTERNAL = re.compile(r"#\d+ \[internal\]")
-_BUILDKIT_PREFIX = re.compile(r"^#\d+ (?:\[[^\]]*\] |\d+\.\d+ )?")
+_INTERNAL = re.compile(r"#[0-9]+ \[internal\]")
+_BUILDKIT_PREFIX = re.compile(r"^#[0-9]+ (?:\[[^\]]*\] |[0-9]+\.[0-9]+ )?")
 
 # What fills a log without saying why it ended: progress, package managers at work, the builder's own bookkeeping.
 _NOISE = re.compile(
     r"""^\s*$
-    | ^\s*[━╸╺─=>#.\-\s|\[\]]+\s*(?:\d|$)                   # bars
-    | \b\d{1,3}(?:\.\d+)?%.*(?:ETA|[kMG]i?B/s|\bof\b)        # percentages of a download
+    | ^\s*[━╸╺─=>#.\-\s|\[\]]+\s*(?:[0-9]|$)                   # bars
+    | \b[0-9]{1,3}(?:\.[0-9]+)?%.*(?:ETA|[kMG]i?B/s|\bof\b)        # percentages of a download
     | ^\s*(?:Get|Hit|Ign|Fetched|Reading|Building\ dependency|Need\ to\ get|After\ this\ operation)\b[:\s]
     | ^\s*(?:Selecting\ previously|Preparing\ to\ unpack|Unpacking|Setting\ up|Processing\ triggers)\b
     | ^\s*\(Reading\ database
@@ -37,7 +37,7 @@ _NOISE = re.compile(
     | ^\s*Removing\ intermediate\ container
     | ^\s*Sending\ build\ context
     | ^\s*-{3,}\s*$
-    | ^\s*(?:sha256:[0-9a-f]{64}(?:\s|$)|transferring\ |DONE\ \d|CACHED\s*$|extracting\ )
+    | ^\s*(?:sha256:[0-9a-f]{64}(?:\s|$)|transferring\ |DONE\ [0-9]|CACHED\s*$|extracting\ )
     | ^\s*DEPRECATED:\ The\ legacy\ builder
     | ^\s*(?:\[notice\]|WARNING:\ Running\ pip\ as\ the\ 'root'|debconf:)
     """,
@@ -47,7 +47,7 @@ _NOISE = re.compile(
 
 # Lines in which builders repeat the recipe: what a command would have printed is not a sign that it did.
 _ECHO = re.compile(
-    r"""^(?:Step\ \d+/\d+\ :|\#\d+\ \[[^\]]*\d+/\d+\]|\ >\ \[|\s*\d+\ \|\ )
+    r"""^(?:Step\ [0-9]+/[0-9]+\ :|\#[0-9]+\ \[[^\]]*[0-9]+/[0-9]+\]|\ >\ \[|\s*[0-9]+\ \|\ )
     | (?:executor\ failed\ running\ \[.*\]|The\ command\ '.*'|process\ ".*"\ did\ not)(?=[:\ ])
     """,
     re.VERBOSE,
@@ -175,7 +175,7 @@ def _finding(row: Signature, match: re.Match[str] | None, line: str = "", number
 
     def fill(text: str, words: Sequence[str]) -> str:
         text = text.replace("{line}", line.strip())
-        return re.sub(r"\{(\d)\}", lambda m: words[int(m[1]) - 1] if int(m[1]) <= len(words) else "", text)
+        return re.sub(r"\{([0-9])\}", lambda m: words[int(m[1]) - 1] if int(m[1]) <= len(words) else "", text)
 
     remedy = fill(row.remedy, [shlex.quote(text) for text in groups])  # it holds commands
     return Diagnosis(id=row.id, cause=fill(row.cause, groups), remedy=remedy, line=line.strip(), number=number)

@@ -22,6 +22,7 @@ from jetson_containers.core.errors import (
     UsageError,
     chown_command,
 )
+from jetson_containers.core.text import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,9 +67,10 @@ def make_data_directory(path: Path) -> None:
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() == 0 and "SUDO_UID" in os.environ:
+        user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+        if os.geteuid() == 0 and is_number(user):
             for folder in missing:
-                os.chown(folder, int(os.environ["SUDO_UID"]), int(os.environ.get("SUDO_GID", "-1")))
+                os.chown(folder, int(user), int(group) if is_number(group) else -1)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"`{path}` is not a directory, so it cannot be /data", hint="--data DIR") from error
     except OSError as error:

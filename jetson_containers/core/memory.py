@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_ROW = re.compile(r"^(\w+):\s+(\d+) kB$", re.MULTILINE)
+_ROW = re.compile(r"^(\w+):\s+([0-9]+) kB$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import NotReadyError, RecipeError, UsageError, command
-from jetson_containers.core.text import shown
+from jetson_containers.core.text import is_number, shown
 from jetson_containers.dockerfile.parser import (
     DEFAULT_PATH,
     FLAG,
@@ -263,7 +263,7 @@ def takes_jobs(text: str, path: Path = DEFAULT_PATH) -> bool:
 
 def is_job_number(name: str, value: str) -> bool:
     """Whether a build argument is a number of compile jobs: it changes how something is built, not what it is."""
-    return name in JOB_ARGS and value.isdecimal()
+    return name in JOB_ARGS and is_number(value)
 
 
 def jobs_host(jobs: int) -> str:

@@ -28,7 +28,7 @@ _FLAGGED = frozenset({"ADD", "COPY", "FROM", "HEALTHCHECK", "RUN"})
 _HEREDOC_IN = re.compile(r"(?:ONBUILD\s+)?(?:RUN|COPY|ADD)\b", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"#\s*([a-z][a-z0-9]*)\s*=\s*(.+)$", re.IGNORECASE)
 _WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""", re.DOTALL)
-_HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
+_HEREDOC = re.compile(r"[0-9]*<<(-?)([^<]+)")
 FLAG = re.compile(r"""--[a-z][a-z-]*(?:=(?:[^\s"']|"[^"]*"|'[^']*')*)?(?=\s|$)""")
 
 

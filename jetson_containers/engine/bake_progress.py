@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXPORTING = "exporting to "
 DOCKERFILE = ".Dockerfile"  # end of the name of each target's Dockerfile; an error names the file
 _NAME = re.compile(r"\[([\w-]+)(?: ([^\]]*))?\] (.*)", re.DOTALL)
-_SOURCE = re.compile(rf"^([\w-]+){re.escape(DOCKERFILE)}:\d+$")
+_SOURCE = re.compile(rf"^([\w-]+){re.escape(DOCKERFILE)}:[0-9]+$")
 _CANCELED = re.compile(r"context canceled|code = Canceled")
 
 
@@ -180,7 +180,10 @@ def _parsed(text: str) -> dict[str, Any] | None:
 
 def _seconds(start: str, end: str) -> float:
     """Seconds between two times as buildx writes them: RFC 3339 with nanoseconds, which Python 3.10 does not read."""
-    moments = [re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?", text) for text in (start, end)]
+    moments = [
+        re.match(r"([0-9]{4}-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9])(\.[0-9]{1,6})?", text)
+        for text in (start, end)
+    ]
     if moments[0] is None or moments[1] is None:
         return 0.0
     first, last = (datetime.fromisoformat(m[1]).timestamp() + float(m[2] or 0) for m in moments if m)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import mirrors
 from jetson_containers.core.errors import ConfigError, NotReadyError
+from jetson_containers.core.text import is_number
 from jetson_containers.dockerfile import inject, mirror_script
 from jetson_containers.engine.bake_progress import DOCKERFILE
 from jetson_containers.engine.interface import Builder, BuildRequest
@@ -146,7 +147,7 @@ def sweep(folder: Path, now: float | None = None) -> None:
         pid = path.name.removeprefix(PREFIX).partition("-")[0]
         with contextlib.suppress(OSError):
             old = (time.time() if now is None else now) - path.stat().st_mtime > STALE
-            if old and pid.isdigit() and not Path("/proc", pid).exists():
+            if old and is_number(pid) and not Path("/proc", pid).exists():
                 shutil.rmtree(path, ignore_errors=True)
 
 

@@ -185,7 +185,7 @@ RULES = (
     ),
 )  # fmt: skip
 
-_STEP_FAILED = re.compile(r"returned a non-zero code: \d+|executor failed running|did not complete successfully")
+_STEP_FAILED = re.compile(r"returned a non-zero code: [0-9]+|executor failed running|did not complete successfully")
 _KILLED_CODE = re.compile(r"exit code: 137\b|non-zero code: 137\b|signal: killed")
 _KILLED_CHILD = re.compile(r"fatal error: Killed signal|\bKilled$|\bKilled +\S+.*$|Cannot allocate memory")
 _KILLED_WITHIN = 60  # lines from the end; what was killed earlier did not end the build

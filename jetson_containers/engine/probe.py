@@ -248,7 +248,7 @@ def choose(clients: Sequence[Client], wanted: str) -> tuple[Client, Builder]:
 
 def major(version: str) -> int:
     """Read the first number of a version, 0 when there is none."""
-    match = re.match(r"v?(\d+)", version)
+    match = re.match(r"v?([0-9]+)", version)
     return int(match.group(1)) if match else 0
 
 
@@ -262,7 +262,7 @@ def _buildx(command: Sequence[str], host: ProbedHost) -> tuple[int, ...] | None:
     answer = host.ask([*command, "buildx", "version"])
     if answer.exit_code != 0 or "buildx" not in answer.out:
         return None
-    found = re.search(r"\bv?(\d+)\.(\d+)\.(\d+)", answer.out)
+    found = re.search(r"\bv?([0-9]+)\.([0-9]+)\.([0-9]+)", answer.out)
     return tuple(map(int, found.groups())) if found else ()
 
 

@@ -173,19 +173,19 @@ class _Tag:
 
 _START = re.compile(
     r"(?:(?<=-)|^)(?:l4t-)?(?:"
-    r"[rR](?P<l4t>\d{2}(?:\.\d+){1,2})(?:[.-](?P<flavour>tegra-aarch64|arm64-sbsa|tegra|sbsa|aarch64|arm64))?"
+    r"[rR](?P<l4t>[0-9]{2}(?:\.[0-9]+){1,2})(?:[.-](?P<flavour>tegra-aarch64|arm64-sbsa|tegra|sbsa|aarch64|arm64))?"
     r"|(?P<arch>amd64\.x86_64|x86_64|amd64|arm64-sbsa|sbsa|tegra-aarch64|aarch64|arm64)"
     r")(?=-|$)"
 )
-_BARE_START = re.compile(r"(?:(?<=-)|^)(?=(?:cu\d{3,4}|cpu)(?:-|$))(?P<l4t>)(?P<flavour>)(?P<arch>)")
+_BARE_START = re.compile(r"(?:(?<=-)|^)(?=(?:cu[0-9]{3,4}|cpu)(?:-|$))(?P<l4t>)(?P<flavour>)(?P<arch>)")
 _MODIFIERS = (
-    ("python", re.compile(r"cp(\d)(\d{1,2})")),
-    ("cuda", re.compile(r"cu(\d{2})(\d{1,2})")),
+    ("python", re.compile(r"cp([0-9])([0-9]{1,2})")),
+    ("cuda", re.compile(r"cu([0-9]{2})([0-9]{1,2})")),
     ("cpu", re.compile(r"cpu")),
-    ("distro", re.compile(r"\d{2}\.\d{2}|debian\d{2}")),
+    ("distro", re.compile(r"[0-9]{2}\.[0-9]{2}|debian[0-9]{2}")),
 )
-_PLAN = re.compile(r"20\d{6}|[0-9a-f]{7,64}")
-_VERSION = re.compile(r"v?\d+(?:\.\d+)*[A-Za-z0-9.]*|b\d{3,}|(?=[0-9a-f]*\d)[0-9a-f]{7,40}")
+_PLAN = re.compile(r"20[0-9]{6}|[0-9a-f]{7,64}")
+_VERSION = re.compile(r"v?[0-9]+(?:\.[0-9]+)*[A-Za-z0-9.]*|b[0-9]{3,}|(?=[0-9a-f]*[0-9])[0-9a-f]{7,40}")
 _ARCHES = {
     "tegra": Arch.TEGRA,
     "tegra-aarch64": Arch.TEGRA,

@@ -10,6 +10,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import command
+from jetson_containers.core.text import is_number
 from jetson_containers.launch.parts import LaunchPart, Notice, NoticeSeverity
 from jetson_containers.platforms.platform import Arch
 
@@ -98,7 +99,7 @@ def _cdi_devices(names: tuple[str, ...]) -> tuple[str, ...]:
     ours = [name for name in names if name.startswith(_KIND + "=")]
     if f"{_KIND}=all" in ours:
         return (f"{_KIND}=all",)
-    return tuple(sorted(name for name in ours if name.partition("=")[2].isdigit())) or tuple(sorted(ours)[:1])
+    return tuple(sorted(name for name in ours if is_number(name.partition("=")[2]))) or tuple(sorted(ours)[:1])
 
 
 def _with_gpu(host: LaunchHost, line: RunLine, options: tuple[str, ...], how: str) -> LaunchPart:

@@ -31,7 +31,7 @@ OWN = {
 GLOBAL = {"target": True, "json": False, "offline": False, "packages": True, "package-dirs": True, "verbose": False}
 """Global options that docker has no use for; `-q`, `--quiet` and `-v` before IMAGE are docker's own."""
 
-_RESOLUTION = re.compile(r"(\d+)x(\d+)@(\d+)")
+_RESOLUTION = re.compile(r"([0-9]+)x([0-9]+)@([0-9]+)")
 _EXAMPLE = "./run.sh $(./autotag llama_cpp) llama-cli --version"
 
 

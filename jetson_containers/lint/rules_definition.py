@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
+from jetson_containers.core.text import is_number
 from jetson_containers.dockerfile import inject
 from jetson_containers.lint.findings import finding
 from jetson_containers.recipes import locks
@@ -44,7 +45,7 @@ def check_folder(folder: Folder, package: Package) -> Iterator[LintFinding]:
 def at(rule: str, package: Package, message: str, remedy: str = "") -> LintFinding:
     """A finding about a package, at the line of its definition."""
     name, _, line = package.origin.rpartition(":")
-    known = bool(name) and line.isdigit()
+    known = bool(name) and is_number(line)
     file = package.path / name.rpartition("/")[2] if known else package.path
     return finding(rule, file, int(line) if known else 0, message, remedy=remedy)
 

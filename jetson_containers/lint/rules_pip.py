@@ -60,7 +60,7 @@ def _arguments(words: Sequence[str], wrappers: Mapping[str, list[str]]) -> list[
     rest = list(words)
     for position, word in enumerate(rest[:8]):
         name = word.rpartition("/")[2]
-        is_pip = re.fullmatch(r"pip(?:3(?:\.\d+)?)?", name) and (position == 0 or rest[position - 1] != "install")
+        is_pip = re.fullmatch(r"pip(?:3(?:\.[0-9]+)?)?", name) and (position == 0 or rest[position - 1] != "install")
         if is_pip:
             verb = next((at for at, item in enumerate(rest[position + 1 :], position + 1) if item[:1] != "-"), None)
             if verb is not None and rest[verb] in {"install", "download", "wheel"}:

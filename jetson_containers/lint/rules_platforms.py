@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import JetsonError, LayerBudgetError, RecipeError
+from jetson_containers.core.text import is_number
 from jetson_containers.lint import apt_names, programs
 from jetson_containers.lint.findings import finding
 from jetson_containers.plan import plan
@@ -30,7 +31,7 @@ class Gathered:
     def add(self, rule: str, origin: str, message: str, target: str) -> None:
         """Note a problem; `origin` is `file:line`."""
         file, _, line = origin.rpartition(":")
-        key = (rule, Path(file or origin), int(line) if file and line.isdigit() else 0, message)
+        key = (rule, Path(file or origin), int(line) if file and is_number(line) else 0, message)
         if target not in self.found[key]:
             self.found[key].append(target)
 
@@ -44,7 +45,7 @@ class Gathered:
 def origin(package: Package) -> str:
     """`file:line` with the full path: `Package.origin` may hold only the file's name."""
     name, _, line = package.origin.rpartition(":")
-    return f"{package.path / name.rpartition('/')[2]}:{line}" if name and line.isdigit() else str(package.path)
+    return f"{package.path / name.rpartition('/')[2]}:{line}" if name and is_number(line) else str(package.path)
 
 
 def check(

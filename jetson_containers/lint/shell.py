@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
+from jetson_containers.core.text import is_number
+
 RESERVED = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "time", "{"})
 _ENDS = frozenset({"fi", "done", "esac"})
 _OPERATORS = ("&&", "||", ";;&", ";;", ";&", "|&", ";", "|", "&", "\n", "(", ")")
-_REDIRECT = re.compile(r"(?:\d*(?:>>|>\||>&|<&|<>|<<<|>|<)|&>>|&>)")
-_HEREDOC = re.compile(r"\d*<<(-?)\s*(['\"]?)([\w.-]+)\2")
+_REDIRECT = re.compile(r"(?:[0-9]*(?:>>|>\||>&|<&|<>|<<<|>|<)|&>>|&>)")
+_HEREDOC = re.compile(r"[0-9]*<<(-?)\s*(['\"]?)([\w.-]+)\2")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
 _FUNCTION = re.compile(r"(?:function\s+)?([\w.-]+)\s*\(\s*\)\s*|function\s+([\w.-]+)\s+(?=\{)")
 
@@ -129,7 +131,7 @@ class _Reader:
 
     def _is_redirect(self) -> bool:
         found = _REDIRECT.match(self.text, self.at)
-        return found is not None and (self.word is None or not found.group()[0].isdigit())
+        return found is not None and (self.word is None or not is_number(found.group()[0]))
 
     def _redirection(self) -> None:
         self._end_word()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.errors import InterruptedByUserError, UsageError, command
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.secrets import Redactor
+from jetson_containers.core.text import is_number
 from jetson_containers.engine import argv
 from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR
 
@@ -265,7 +266,7 @@ def remove_orphans(client: Sequence[str]) -> None:
     for line in listed.splitlines():
         container, _, whose = line.partition(" ")
         pid, start, place = (*whose.split("."), "", "", "")[:3]
-        if place == _place() and pid.isdigit() and started_at(int(pid)) != start:
+        if place == _place() and is_number(pid) and started_at(int(pid)) != start:
             docker(client, "rm", "--force", container)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _OLD_BUILD = re.compile(r"\bmlc_llm\.build\b")
 _NEW_COMMAND = re.compile(r"\bmlc_llm (?:convert_weight|gen_config|compile)\b")
-_OLD_SPELLING = re.compile(r"\b(q4f16_awq|cutlass_(?:attn|norm)=\d|sliding_window=\d+)")
+_OLD_SPELLING = re.compile(r"\b(q4f16_awq|cutlass_(?:attn|norm)=[0-9]|sliding_window=[0-9]+)")
 _RELATIVE_OUTPUT = re.compile(r"(?:-o|--output|--artifact-path)[ =]\"?(?:\./)?(dist/\S*|dist\b)")
 _FLASH_ATTENTION = "--use-flash-attn-mqa"
 _FLASH = re.compile(rf"(?<!\S){_FLASH_ATTENTION}\b")

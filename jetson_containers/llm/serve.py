@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core import files
 from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError, command
+from jetson_containers.core.text import is_number
 from jetson_containers.hub.transfer.owner import owner_of
 from jetson_containers.llm import containers, prepare, service_files, session
 from jetson_containers.llm.client import OpenAIClient
@@ -196,7 +197,7 @@ def _wait_for(planned: Launch, client: OpenAIClient, health: str, context: LlmCo
             log.write_text(_logs_of(planned), encoding="utf-8")
             # What `docker wait` prints is the status of the server; its own is 0.
             ended = waiting.stdout.read().strip() if waiting.poll() is not None and waiting.stdout else ""
-            raise session.server_failed(int(ended) if ended.isdigit() else None, log) from None
+            raise session.server_failed(int(ended) if is_number(ended) else None, log) from None
         finally:
             waiting.terminate()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import StepError
 from jetson_containers.core.memory import read_memory
+from jetson_containers.core.text import is_number
 from jetson_containers.llm import containers
 from jetson_containers.llm.client import OpenAIClient, ServerGoneError
 from jetson_containers.llm.runtimes.interface import ServeOptions
@@ -76,7 +77,7 @@ def _discrete_memory() -> int:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return 0
-    numbers = [int(word) for word in done.stdout.split() if word.isdigit()]  # a Jetson says [N/A]
+    numbers = [int(word) for word in done.stdout.split() if is_number(word)]  # a Jetson says [N/A]
     return sum(numbers) * 1024 * 1024
 
 

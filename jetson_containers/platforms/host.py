@@ -124,7 +124,7 @@ def _l4t(root: Path) -> tuple[Version | None, str]:
     package = _dpkg_version(root / "var/lib/dpkg/status", "nvidia-l4t-core")
     if package is None:
         return (None, "") if text is None else (_parse_release_file(path, text), "")  # empty: which is said
-    match = re.match(r"(\d+\.\d+(?:\.\d+)?)(?:-|$)", package)
+    match = re.match(r"([0-9]+\.[0-9]+(?:\.[0-9]+)?)(?:-|$)", package)
     if not match:
         raise TargetError(
             f"{root / 'var/lib/dpkg/status'}: nvidia-l4t-core has version `{package}`, which is not an L4T release",
@@ -134,7 +134,9 @@ def _l4t(root: Path) -> tuple[Version | None, str]:
 
 
 def _parse_release_file(path: Path, text: str) -> Version:
-    match = re.match(r"#\s*R(\d+)\s*\(release\),\s*REVISION:\s*(\d+(?:\.\d+)*)\s*(?:,|$)", text.lstrip("\ufeff \n"))
+    match = re.match(
+        r"#\s*R([0-9]+)\s*\(release\),\s*REVISION:\s*([0-9]+(?:\.[0-9]+)*)\s*(?:,|$)", text.lstrip("\ufeff \n")
+    )
     if not match:
         first = (text.strip().splitlines() or [""])[0][:60]
         raise TargetError(
@@ -184,7 +186,7 @@ def _find_board(
     if soc is None:
         return _of_product_name(root)
     by_module = {module: board for board in tables.boards().values() for module in board.modules}
-    for module in re.findall(r"p\d{4}-\d{4}", " ".join(compatible)):
+    for module in re.findall(r"p[0-9]{4}-[0-9]{4}", " ".join(compatible)):
         if module in by_module:
             return by_module[module], f"/proc/device-tree/compatible: {module}"
     for module in _boot_modules(root):
@@ -209,7 +211,7 @@ def _of_product_name(root: Path) -> tuple[Board | None, str]:
 def _boot_modules(root: Path) -> list[str]:
     """Part numbers of the TNSPEC line: `TNSPEC 3767-300-0000-M.3-…` is p3767-0000."""
     text = _text(root / "etc/nv_boot_control.conf") or ""
-    return [f"p{board}-{sku}" for board, sku in re.findall(r"\b(\d{4})-\w{3}-(\d{4})\b", text)]
+    return [f"p{board}-{sku}" for board, sku in re.findall(r"\b([0-9]{4})-\w{3}-([0-9]{4})\b", text)]
 
 
 def _named(board: Board, compatible: Sequence[str], model: str) -> bool:
@@ -246,7 +248,7 @@ def _driver(root: Path) -> str | None:
     text = _text(path)
     if text is None:
         return None
-    match = re.search(r"^NVRM version:.*?\s(\d{3,}\.\d+(?:\.\d+)?)\s", text, re.MULTILINE)
+    match = re.search(r"^NVRM version:.*?\s([0-9]{3,}\.[0-9]+(?:\.[0-9]+)?)\s", text, re.MULTILINE)
     if not match:
         raise TargetError(f"{path}: names no driver version", hint=ELSEWHERE)
     return match[1]
@@ -261,5 +263,5 @@ def _toolkit(root: Path) -> str | None:
             return str(data.get("cuda_nvcc", data.get("cuda", {}))["version"])
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
-    match = re.search(r"CUDA Version (\d+\.\d+(?:\.\d+)?)", _text(root / "usr/local/cuda/version.txt") or "")
+    match = re.search(r"CUDA Version ([0-9]+\.[0-9]+(?:\.[0-9]+)?)", _text(root / "usr/local/cuda/version.txt") or "")
     return match[1] if match else None

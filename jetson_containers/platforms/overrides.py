@@ -26,7 +26,7 @@ def apply(platform: Platform, parts: Parts) -> Platform:
                 f"{parts.distro}: L4T {platform.l4t} mounts libraries made for {platform.distro_version} into images"
             )
             platform = replace(platform, notices=(*platform.notices, notice))
-        platform = rebase(platform, name, version, parts.distro.place)
+        platform = replace(rebase(platform, name, version, parts.distro.place), distro_chosen=True)
     if parts.cuda:
         platform = _with_cuda(platform, parts.cuda, parts)
     if parts.python:

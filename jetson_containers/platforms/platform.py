@@ -42,6 +42,7 @@ class Platform:
     compiled for: those of all chips of the L4T release, so that boards share images (87 is Orin). `soc`, `board`,
     `memory` (bytes the kernel sees) and `host` describe the machine and are no input of a build. `host` is only for
     reports: model, operating system, driver and CUDA toolkit of the machine we run on; empty for a cross target.
+    `distro_chosen` says that the request names the distribution, so that no other may stand in for it.
     `unknown` says why the values are those of another release than the platform's, whose major no table holds.
     """
 
@@ -60,6 +61,7 @@ class Platform:
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, hash=False)
     notices: tuple[str, ...] = field(default=(), compare=False)
     unknown: str = field(default="", compare=False)
+    distro_chosen: bool = field(default=False, compare=False)
     host: Mapping[str, str] = field(default_factory=dict, compare=False, hash=False)
 
     @property

@@ -119,7 +119,7 @@ def board_ids() -> Mapping[str, str]:
 def board_id(name: str) -> str | None:
     """The id that a name means, without regard to case, blanks, `_` and the maker: `Jetson Orin Nano 8 GB`."""
     folded = re.sub(r"[\s_-]+", "-", name.strip().lower()).removeprefix("nvidia-").removeprefix("jetson-")
-    return board_ids().get(re.sub(r"(\d)-gb$", r"\1gb", folded))
+    return board_ids().get(re.sub(r"([0-9])-gb$", r"\1gb", folded))
 
 
 def socs() -> Mapping[str, Mapping[str, str]]:

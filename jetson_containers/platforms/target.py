@@ -150,7 +150,7 @@ def _split_words(words: Sequence[str]) -> list[str]:
 
 def _split(chunk: str) -> list[str]:
     """Split at hyphens where the pieces are parts, longest first: `orin-nx-16gb-cu128` is two parts."""
-    chunk = re.sub(r"^([rR]\d[\d.]*)\.(?=[a-z])", r"\1-", chunk)  # upstream: r36.4.tegra-aarch64
+    chunk = re.sub(r"^([rR][0-9][0-9.]*)\.(?=[a-z])", r"\1-", chunk)  # upstream: r36.4.tegra-aarch64
     chunk = chunk.replace("amd64.x86_64", "x86_64")
     words = chunk.split("-")
     if len(chunk) > 2 * LONGEST:
@@ -191,21 +191,21 @@ def _cuda(match: re.Match[str]) -> str:
 
 
 _PATTERNS: tuple[tuple[str, str, Callable[[re.Match[str]], str]], ...] = (
-    (r"(?:l4t-?)?r(\d+(?:\.\d+){0,3})", "l4t", lambda m: m[1]),
-    (r"(3[2-9]\.\d(?:\.\d+)?)", "l4t", lambda m: m[1]),  # no Ubuntu and no JetPack is numbered so
-    (r"(?:jp|jetpack)-?([4-9])(\d)", "jetpack", _cuda),
-    (r"(?:jp|jetpack)-?(\d+(?:\.\d+){0,3}[a-z]*)", "jetpack", lambda m: m[1]),
+    (r"(?:l4t-?)?r([0-9]+(?:\.[0-9]+){0,3})", "l4t", lambda m: m[1]),
+    (r"(3[2-9]\.[0-9](?:\.[0-9]+)?)", "l4t", lambda m: m[1]),  # no Ubuntu and no JetPack is numbered so
+    (r"(?:jp|jetpack)-?([4-9])([0-9])", "jetpack", _cuda),
+    (r"(?:jp|jetpack)-?([0-9]+(?:\.[0-9]+){0,3}[a-z]*)", "jetpack", lambda m: m[1]),
     (r"tegra", "arch", lambda _: "tegra"),
     (r"sbsa", "arch", lambda _: "sbsa"),
     (r"x86_64|amd64|x86", "arch", lambda _: "x86_64"),
     (r"aarch64|arm64", "arch", lambda _: "aarch64"),
-    (r"(?:cu|cuda)(\d{2})(\d{1,2})", "cuda", _cuda),
-    (r"(?:cu|cuda)(\d{2})\.(\d{1,2})(?:\.\d+)?", "cuda", _cuda),
+    (r"(?:cu|cuda)([0-9]{2})([0-9]{1,2})", "cuda", _cuda),
+    (r"(?:cu|cuda)([0-9]{2})\.([0-9]{1,2})(?:\.[0-9]+)?", "cuda", _cuda),
     (CPU, "cuda", lambda _: CPU),
-    (r"(?:ubuntu)?(\d{2}\.\d{2})", "distro", lambda m: f"ubuntu {m[1]}"),
-    (r"debian(\d{2})", "distro", lambda m: f"debian {m[1]}"),
-    (r"(?:py|cp|python)(3)\.?(\d{1,2})", "python", lambda m: f"{m[1]}.{m[2]}"),
-    (r"sm_?(\d{2,3})", "sm", lambda m: m[1]),
+    (r"(?:ubuntu)?([0-9]{2}\.[0-9]{2})", "distro", lambda m: f"ubuntu {m[1]}"),
+    (r"debian([0-9]{2})", "distro", lambda m: f"debian {m[1]}"),
+    (r"(?:py|cp|python)(3)\.?([0-9]{1,2})", "python", lambda m: f"{m[1]}.{m[2]}"),
+    (r"sm_?([0-9]{2,3})", "sm", lambda m: m[1]),
 )
 
 
@@ -215,22 +215,24 @@ def _env_version(text: str) -> str | None:
 
 
 def _env_cuda(text: str) -> str | None:
-    match = re.fullmatch(r"(\d+)\.(\d+)(?:\.\d+)*", text) or re.fullmatch(r"(1\d)(\d)", text)  # 128 is 12.8
+    match = re.fullmatch(r"([0-9]+)\.([0-9]+)(?:\.[0-9]+)*", text) or re.fullmatch(
+        r"(1[0-9])([0-9])", text
+    )  # 128 is 12.8
     return f"{match[1]}.{match[2]}" if match and int(match[1]) else None
 
 
 def _env_python(text: str) -> str | None:
-    if re.fullmatch(r"3\.\d+(t|-nogil)", text):
+    if re.fullmatch(r"3\.[0-9]+(t|-nogil)", text):
         raise ConfigError(
             f"$PYTHON_VERSION: `{text}` asks for Python without its interpreter lock (GIL), which no package supports",
             hint="unset PYTHON_VERSION, or give 3.12",
         )
-    match = re.fullmatch(r"(3\.\d+)(?:\.\d+)?", text)
+    match = re.fullmatch(r"(3\.[0-9]+)(?:\.[0-9]+)?", text)
     return match[1] if match else None
 
 
 def _env_distro(text: str) -> str | None:
-    return f"ubuntu {text}" if re.fullmatch(r"\d{2}\.\d{2}", text) else None
+    return f"ubuntu {text}" if re.fullmatch(r"[0-9]{2}\.[0-9]{2}", text) else None
 
 
 def _env_arch(text: str) -> str | None:
@@ -239,7 +241,7 @@ def _env_arch(text: str) -> str | None:
 
 
 def _env_jetpack(text: str) -> str | None:
-    match = re.fullmatch(r"(?:jp)?(\d+(?:\.\d+){0,3})[ -]?(\w*)", text.lower())
+    match = re.fullmatch(r"(?:jp)?([0-9]+(?:\.[0-9]+){0,3})[ -]?(\w*)", text.lower())
     return f"{match[1]}{match[2]}" if match else None
 
 

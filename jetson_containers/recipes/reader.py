@@ -65,7 +65,7 @@ class Recipe:
 
 def _parent(key: str) -> str:
     """The key above: `versions[0].args.X` → `versions[0].args` → `versions[0]` → `versions` → the recipe itself."""
-    above = re.sub(r"(?:^|\.)[^.\[\]]+$|\[\d+\]$", "", key)
+    above = re.sub(r"(?:^|\.)[^.\[\]]+$|\[[0-9]+\]$", "", key)
     return above if above != key else ""
 
 

@@ -166,14 +166,14 @@ def _syntax_error(clause: str, rule: str, why: str = "") -> RequirementSyntaxErr
     )
 
 
-_VERSION = r"\d+(?:\.\d+){0,3}(?:\.\*)?"
+_VERSION = r"[0-9]+(?:\.[0-9]+){0,3}(?:\.\*)?"
 _FORMS: tuple[tuple[Subject, re.Pattern[str]], ...] = (
     (Subject.CUDA, re.compile(rf"cu(?:da)?({_VERSION})")),
     (Subject.PYTHON, re.compile(rf"(?:py|python|cp)({_VERSION})")),
-    (Subject.SM, re.compile(r"sm_?(\d+(?:\.\d)?)")),
-    (Subject.UBUNTU, re.compile(r"(?:ubuntu)?((?:1[4-9]|2\d)\.(?:04|10))")),
+    (Subject.SM, re.compile(r"sm_?([0-9]+(?:\.[0-9])?)")),
+    (Subject.UBUNTU, re.compile(r"(?:ubuntu)?((?:1[4-9]|2[0-9])\.(?:04|10))")),
     # Two digits at most: `130` is a CUDA version whose `cu` was forgotten, never an L4T release.
-    (Subject.L4T, re.compile(r"r?(\d{1,2}(?:\.\d+){0,3}(?:\.\*)?)")),
+    (Subject.L4T, re.compile(r"r?([0-9]{1,2}(?:\.[0-9]+){0,3}(?:\.\*)?)")),
 )
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from jetson_containers.core.errors import RegistryError, command
+from jetson_containers.core.text import is_number
 from jetson_containers.registry.types import UnreachableError, plain_http_allowed
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ class Transport:
             if len(body) > MAX_BODY:
                 raise RegistryError(f"an answer is larger than {MAX_BODY >> 20} MiB, which no listing or manifest is")
         expected = answer.headers.get("Content-Length")
-        if expected and expected.isdigit() and len(body) < int(expected):
+        if expected and is_number(expected) and len(body) < int(expected):
             raise ConnectionResetError("truncated answer")
         return body
 
@@ -339,7 +340,7 @@ def _retry_after(value: str) -> float | None:
     if not value:
         return None
     digits = value.strip()
-    if digits.isdecimal():
+    if is_number(digits):
         return float(digits)
     from email.utils import parsedate_to_datetime
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import RegistryError, UsageError
-from jetson_containers.core.text import shown
+from jetson_containers.core.text import is_number, shown
 from jetson_containers.images.name import is_repository_path
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def split_host(text: str) -> tuple[str, str]:
 
 def plain_http_allowed(host: str, insecure: Collection[str] = ()) -> bool:
     """Whether a registry host (`HOST[:PORT]`) may be spoken to without TLS: loopback, or listed by the user."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    name = host.rpartition(":")[0] if is_number(host.rpartition(":")[2]) else host
     if host in insecure or name in insecure or name == "localhost":
         return True
     import ipaddress

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_ROUNDS = 20_000
 ROUNDS_AFTER_WALK = 1_000  # where the walk knows what is missing
-_NAMES_CUDA = re.compile(r"cu(\d{2,})(\d)")  # a version such as `cu126`
+_NAMES_CUDA = re.compile(r"cu([0-9]{2,})([0-9])")  # a version such as `cu126`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -154,7 +154,7 @@ RUN python3 -m pip install --no-cache-dir tiny && python3 -c 'import tiny; print
 RUN cd /tmp && npm install --cache /tmp/npm tiny && cat node_modules/tiny/index.js >/made/npm && rm -rf /tmp/* ~/.npm
 RUN mkdir -p /tmp/a/src && cd /tmp/a && echo 'fn main() { println!("{}", tiny::one()); }' >src/main.rs \
     && printf '[package]\nname = "a"\nversion = "1.0.0"\nedition = "2021"\n[dependencies]\ntiny = "1"\n' >Cargo.toml \
-    && cargo run --quiet >/made/cargo && rm -rf /tmp/a ~/.cargo/registry ~/.cargo/.package-cache*
+    && cargo run --quiet >/made/cargo && rm -rf /tmp/a "${CARGO_HOME:-$HOME/.cargo}/registry"
 RUN chmod 0777 /made
 USER nobody
 RUN curl -fsS https://files.invalid/some/file -o /made/nobody
@@ -176,7 +176,7 @@ def built(builder: DockerEngine, tools: str, tmp_path: Path) -> Iterator[tuple[s
         _crates(folder / "crates", address)
         found = {
             "apt": {"https://apt.invalid/debian/": f"{address}apt/"},
-            "files": {"https://files.invalid/": "http://never.invalid/", "https://files.invalid/some/": f"{address}files/"},
+            "files": {"https://files.invalid/": "http://x.invalid/", "https://files.invalid/some/": f"{address}files/"},
             "git": {"https://git.invalid/team/": f"{address}repositories/"},
             "python": f"{address}simple",
             "npm": f"{address}npm/",
@@ -204,10 +204,8 @@ def test_mirrors_answer_every_program_and_leave_nothing(builder: DockerEngine, b
     told = dict.fromkeys(("curl", "wget", "json", "nobody"), "a file")
     assert made == {**told, "apt": "probed", "git": "here", "pip": "1", "npm": "1", "cargo": "1"}
     place = address.removeprefix("http://").rstrip("/")
-    search = (
-        f"find / -xdev -newer /etc/apt/sources.list -type f -exec grep -l '{place}' {{}} +; ls -d /.cargo /dev/jetson*"
-    )
-    found = builder.run(image, ["sh", "-c", search], options=["--user", "0"])
+    search = f"find / -xdev -newer /etc/apt/sources.list -type f -exec grep -l '{place}' {{}} +"
+    found = builder.run(image, ["sh", "-c", f"{search}; ls -d /.cargo /dev/jetson*"], options=["--user", "0"])
     assert [line for line in found.output.splitlines() if not line.startswith("ls: ")] == []
     for words in (["history", "--no-trunc", image], ["inspect", image]):
         assert place not in subprocess.check_output([builder.capabilities.client, *words], text=True, env=os.environ)

@@ -26,8 +26,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SKIP = (r"/usr/local/cuda", r"/opt/nvidia(/|$)", r"/proc$", r"/sys$", r"/dev$", r"/data$", r"/test$", r".*/stubs$")
 # NVIDIA's own libraries in wheels: complete as they are, each with code for the GPUs that it is meant for.
 VENDOR = re.compile(r".*/(site|dist)-packages/(nvidia|tensorrt(_libs|_bindings)?|triton/backends)/")
-PACKAGE = re.compile(r"(.*)/lib/(python3(?:\.\d+)?)/(?:site|dist)-packages/([A-Za-z_]\w*)(?:[./]|$)")
-OTHER_PYTHON = re.compile(r".*\.cpython-(\d)(\d+)\w*-.*\.so")
+PACKAGE = re.compile(r"(.*)/lib/(python3(?:\.[0-9]+)?)/(?:site|dist)-packages/([A-Za-z_]\w*)(?:[./]|$)")
+OTHER_PYTHON = re.compile(r".*\.cpython-([0-9])([0-9]+)\w*-.*\.so")
 MOST_FILES = 20_000
 LONGEST_IMPORT = 300  # seconds
 DRIVER_CALL = re.compile(r"(cu|nv)[A-Z]\w*|nvml\w+")

@@ -54,16 +54,21 @@ def is_offline(error: BaseException) -> bool:
     return type(error).__name__ in {"OfflineModeIsEnabled", "OfflineModeIsEnabledError"}
 
 
+def is_number(text: str) -> bool:
+    """Whether this is a whole number that `int` reads: 1 to 18 ASCII digits (`str.isdigit` takes more than those)."""
+    return text.isascii() and text.isdigit() and len(text) <= 18
+
+
 def retry_after(error: BaseException, now: float | None = None) -> float | None:
     """Seconds the server asks to wait: `Retry-After` (seconds or a date) or the hub's `RateLimit: "api";r=0;t=55`."""
     headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", None) or {}
     given = str(headers.get("Retry-After") or "").strip()
-    if given.isdigit():
+    if is_number(given):
         return float(given)
     date = email.utils.parsedate_tz(given) if given else None
     if date is not None:
         return max(0.0, email.utils.mktime_tz(date) - (time.time() if now is None else now))
-    limit = re.search(r";\s*r=0\s*;\s*t=(\d+)", str(headers.get("RateLimit") or ""))
+    limit = re.search(r";\s*r=0\s*;\s*t=([0-9]{1,18})", str(headers.get("RateLimit") or ""))
     return float(limit.group(1)) if limit and status_of(error) == 429 else None
 
 

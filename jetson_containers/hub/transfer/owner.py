@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import USAGE, DownloadError
+from .errors import USAGE, DownloadError, is_number
 
 if TYPE_CHECKING:
     from typing import Mapping
@@ -68,11 +68,14 @@ def owner_of(cache: Path, env: Mapping[str, str] | None = None) -> Owner:
             if found.st_uid != 0:
                 return Owner(found.st_uid, found.st_gid)
     sudo = variables.get("SUDO_UID", "")
-    return Owner(int(sudo), int(variables.get("SUDO_GID") or sudo)) if sudo.isdigit() and sudo != "0" else Owner()
+    group = variables.get("SUDO_GID", "")
+    if not is_number(sudo) or sudo == "0":
+        return Owner()
+    return Owner(int(sudo), int(group if is_number(group) else sudo))
 
 
 def _parse(text: str) -> Owner:
     uid, _, gid = text.partition(":")
-    if not uid.isdigit() or not (gid.isdigit() or not gid):
+    if not is_number(uid) or not (is_number(gid) or not gid):
         raise DownloadError(USAGE, f"{VARIABLE} is `{text}`", "write UID or UID:GID, for instance 1000:1000")
     return Owner(int(uid), int(gid) if gid else None)

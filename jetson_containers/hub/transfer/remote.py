@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .entries import ListingError, checked_commit, checked_entries, checked_entry
-from .errors import FAILED, DownloadError, is_transient, one_line, retry_after, status_of
+from .errors import FAILED, DownloadError, is_number, is_transient, one_line, retry_after, status_of
 from .explain import explain, no_hub
 from .types import RepositoryFile, RepositoryListing
 
@@ -195,7 +195,7 @@ def _begin(response: Any, start: int) -> int:
     if response.status_code != 206:
         return 0
     first = str(response.headers.get("Content-Range", "")).replace("bytes", "").strip().partition("-")[0]
-    return int(first) if first.isdigit() else start
+    return int(first) if is_number(first) else start
 
 
 def _entry(sibling: Any) -> RepositoryFile:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.core.memory import read_memory
+from jetson_containers.core.text import is_number
 from jetson_containers.llm.fit import constants
 from jetson_containers.llm.fit.advice import FitRequest, advise, ask
 from jetson_containers.llm.fit.constants import GIB
@@ -156,7 +157,7 @@ def disk_swap(root: Path) -> int:
     except OSError:
         return 0
     rows = [line.split() for line in lines]
-    return sum(int(row[2]) * 1024 for row in rows if len(row) > 2 and "zram" not in row[0] and row[2].isdigit())
+    return sum(int(row[2]) * 1024 for row in rows if len(row) > 2 and "zram" not in row[0] and is_number(row[2]))
 
 
 def graphics_memory() -> int:
@@ -166,7 +167,7 @@ def graphics_memory() -> int:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return 0
-    sizes = [int(line) for line in done.stdout.split() if line.isdigit()]
+    sizes = [int(line) for line in done.stdout.split() if is_number(line)]
     return max(sizes, default=0) << 20
 
 

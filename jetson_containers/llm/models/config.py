@@ -242,7 +242,7 @@ def from_mlc(config: Mapping[str, Any], origin: str = "mlc-chat-config.json") ->
         )
     made = from_hf({"model_type": config.get("model_type"), **model}, f"{origin}: model_config")
     name = str(config.get("quantization") or model.get("quantization") or "")
-    bits = re.match(r"q(\d)", name)
+    bits = re.match(r"q([0-9])", name)
     context = _optional(config, "context_window_size") or _optional(model, "context_window_size")
     quantized = Quantized(method=f"mlc:{name}", bits=(int(bits[1]) or 16) if bits else 16) if name else None
     return replace(made, quantized=quantized, max_position=context or made.max_position)

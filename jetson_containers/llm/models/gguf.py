@@ -192,7 +192,7 @@ def _blocks(file: GgufFile, values: _Values, fused: int, used: int) -> tuple[Blo
     )
 
 
-_PART = re.compile(r"blk\.(?P<layer>\d{1,5})\.(?P<name>[\w.]+)\.weight")
+_PART = re.compile(r"blk\.(?P<layer>[0-9]{1,5})\.(?P<name>[\w.]+)\.weight")
 _KEPT = frozenset({"attn_k", "attn_v", "attn_kv_a_mqa"})
 
 

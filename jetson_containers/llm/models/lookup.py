@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 TINY = "/data/models/tiny-llama"
 TINY_CONTEXT = 512  # tokens, as make-tiny-model makes it
 _QUANTIZED = re.compile(
-    r"(?P<model>[^:]*(?:://[^:]*)?/[^:]*):(?P<quantization>(?:UD-)?I?Q\d\w*|B?F16|F32|MXFP4\w*)", re.IGNORECASE
+    r"(?P<model>[^:]*(?:://[^:]*)?/[^:]*):(?P<quantization>(?:UD-)?I?Q[0-9]\w*|B?F16|F32|MXFP4\w*)", re.IGNORECASE
 )
 _MLC_CONFIG = "mlc-chat-config.json"
 

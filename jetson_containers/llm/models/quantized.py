@@ -103,7 +103,7 @@ def _algorithm(name: str) -> tuple[str, float]:
         return "mxfp4", 4
     if "FP8" in upper:
         return "fp8", 8
-    found = re.match(r"W(\d+)A|INT(\d+)", upper)
+    found = re.match(r"W([0-9]+)A|INT([0-9]+)", upper)
     return "", float(found[1] or found[2]) if found else 0
 
 

@@ -20,7 +20,7 @@ NOT_WEIGHTS = (
     "*.gguf", "*.onnx", "onnx/*", "*.msgpack", "*.h5", "*.tflite", "original/*", "*.pth", "consolidated*", "*.png",
     "*.jpg",
 )  # fmt: skip
-_SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.gguf")
+_SHARD = re.compile(r"(?P<stem>.+)-[0-9]{5}-of-(?P<count>[0-9]{5})\.gguf")
 
 
 def gguf_for(info: ModelInfo, quantization: str) -> str:

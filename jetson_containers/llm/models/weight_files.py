@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.config import ModelConfig
 
 # A file of weights that is loaded by its name, whole or in parts: model.safetensors, pytorch_model-00001-of-00002.bin.
-_PART = re.compile(r"(?P<stem>[^/]+?)(-\d+-of-\d+)?\.(?P<end>safetensors|bin)")
+_PART = re.compile(r"(?P<stem>[^/]+?)(-[0-9]+-of-[0-9]+)?\.(?P<end>safetensors|bin)")
 _USUAL = ("model", "pytorch_model")
 _NO_WEIGHTS = re.compile(r"training_args|optimizer|scheduler|rng_state|random_states|adapter_|^consolidated|tokenizer")
 _OTHER_FORMATS = re.compile(r"\.(pth|pt|ckpt|onnx|h5|msgpack|tflite|npz|nemo|safetensors|bin|gguf)$")

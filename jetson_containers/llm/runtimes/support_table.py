@@ -68,7 +68,7 @@ class SupportRow:
         if self.names & versions.keys():
             return True
         version = versions.get(self.family, "")
-        if re.fullmatch(r"v\d", version):  # images of others say the interface itself
+        if re.fullmatch(r"v[0-9]", version):  # images of others say the interface itself
             return version == self.kind
         try:
             return self.family in versions and self.version.contains(Version(versions[self.family]), prereleases=True)
@@ -397,7 +397,7 @@ def _bits(runtime: str, job: Job) -> int:
         for row in rows(name):
             if job.quantization and (found := _named(row, job.quantization)):
                 return found.bits
-    digits = re.search(r"\d+", job.quantization)
+    digits = re.search(r"[0-9]+", job.quantization)
     return int(digits[0]) if digits else 4
 
 

@@ -355,7 +355,7 @@ def facts(platform: Platform) -> dict[str, Any]:
 
 def _number(jetpack: str | None) -> str:
     """`6.0` of `6.0 DP`: recipes compare it as a version."""
-    match = re.match(r"\d+(?:\.\d+)*", jetpack or "")
+    match = re.match(r"[0-9]+(?:\.[0-9]+)*", jetpack or "")
     return match[0] if match else ""
 
 

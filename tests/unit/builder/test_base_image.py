@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
 
 JETSON = parse_target("r36.4.3")
-PC = parse_target("x86_64,cpu,ubuntu22.04")
-OTHER_TARGETS = [parse_target(text) for text in ("x86_64,cu129,ubuntu22.04", "x86_64,cpu,ubuntu22.04,py3.12")]
+NAMED = parse_target("x86_64,cpu,ubuntu22.04")  # its distribution is the user's word
+PC = replace(NAMED, distro_chosen=False)  # the same where nobody chose
+OTHER_TARGETS = [
+    replace(parse_target(text), distro_chosen=False)
+    for text in ("x86_64,cu129,ubuntu22.04", "x86_64,cpu,ubuntu22.04,py3.12")
+]
 BOOKWORM = """PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\n"""
 NOBLE = "ID=ubuntu\nVERSION_ID=24.04\nVERSION_CODENAME=noble\n"
 END = "http://m bookworm main"
@@ -195,6 +199,47 @@ def test_base_image_is_predicted_without_an_engine(
         assert known_base.predict(PC, config) == BaseImage(reference="ubuntu:22.04", platform=PC, digest=None)
     record.write_text("{broken")
     assert known_base.predict(PC, config) == BaseImage(reference="ubuntu:22.04", platform=PC, digest=None)
+
+
+@pytest.mark.parametrize("target", ["x86_64,cpu,ubuntu22.04", "x86_64,cu128,22.04", "r36.4.3,ubuntu24.04"])
+def test_base_image_of_a_named_distribution_is_never_another(
+    config: Settings, said: Said, host: Path, made: list[Rootfs], target: str
+) -> None:
+    """Where the target names a distribution, one that was made of another is neither taken, made nor predicted."""
+    named = parse_target(target)
+    engine = FakeEngine()
+    earlier = base_image.ensure(replace(named, distro_chosen=False), engine, said.console, config, root=host)
+    assert (earlier.platform.distro, len(made)) == ("debian", 1)
+    assert known_base.predict(named, config).platform == named
+    engine.calls.clear()
+    with pytest.raises(NotReadyError, match=rf"--target .*{named.distro_version}: .* can only make debian 12"):
+        base_image.ensure(named, engine, said.console, config, root=host)
+    assert [call for call in engine.calls if call[0] == "pull"]
+    assert len(made) == 1
+
+
+def test_base_image_of_a_named_distribution_is_pulled_although_another_was_made(
+    config: Settings, said: Said, host: Path, made: list[Rootfs]
+) -> None:
+    """Once a registry answers, the named distribution is pulled although another one was made before."""
+    engine = FakeEngine()
+    base_image.ensure(PC, engine, said.console, config, root=host)
+    engine.registry["ubuntu:22.04"] = engine.add_image("ubuntu:22.04")
+    engine.untag("ubuntu:22.04")
+    found = base_image.ensure(NAMED, engine, said.console, config, root=host)
+    assert (found.reference, found.platform) == ("ubuntu:22.04", NAMED)
+
+
+def test_base_image_of_a_named_distribution_is_made_where_it_is_the_hosts(
+    config: Settings, said: Said, host: Path, made: list[Rootfs]
+) -> None:
+    """A named distribution that this machine can make is made, and used again."""
+    named = parse_target("x86_64,cpu,debian12")
+    engine = FakeEngine()
+    found = base_image.ensure(named, engine, said.console, config, root=host)
+    assert (found.reference, found.platform.distro) == ("jetson-containers/base:debian12-amd64", "debian")
+    assert base_image.ensure(named, engine, said.console, config, root=host) == found
+    assert (len(made), known_base.predict(named, config)) == (1, found)
 
 
 def test_base_image_for_another_architecture_is_marked_foreign(

@@ -344,7 +344,8 @@ def _without_mounts(line: str) -> str:
 class TestWithMirrors:
     def test_with_mirrors_puts_the_script_before_every_command(self) -> None:
         """Shell form, JSON form and scripts read it; a script in another language and ONBUILD stay."""
-        text = 'FROM a\nRUN make\nRUN ["make", "all"]\nRUN <<EOF\nmake\nEOF\nRUN <<EOF\n#!/bin/python\n1\nEOF\nONBUILD RUN x'
+        scripts = "RUN <<EOF\nmake\nEOF\nRUN <<EOF\n#!/bin/python\n1\nEOF"
+        text = f'FROM a\nRUN make\nRUN ["make", "all"]\n{scripts}\nONBUILD RUN x'
         lines = inject.with_mirrors(text).split("\n")
         mount = f"--mount=type=secret,id={inject.MIRRORS_SECRET_ID},target={inject.MIRRORS_TARGET},mode=0444"
         read = f". {inject.MIRRORS_TARGET}; "

@@ -154,7 +154,7 @@ def translate_overrides(value: str, which: str = "compile") -> tuple[dict[str, s
             notices.append(f"--overrides: `{key}` is called `{name}` now")
         if name not in table[which]:
             raise UsageError(f"--overrides: unknown key `{key}`", hint=f"keys: {', '.join(table[which])}")
-        if not re.fullmatch(r"-?\d+|(?i:true|false)", setting):
+        if not re.fullmatch(r"-?[0-9]+|(?i:true|false)", setting):
             raise UsageError(f"--overrides: `{key}={setting}` is not a number", hint=f"e.g. {name}=1024")
         chosen[name] = setting
     return chosen, tuple(notices)
