@@ -70,6 +70,27 @@ def ensure(
     return found
 
 
+def fetch_pinned(
+    locked: Mapping[str, str], platform: Platform, engine: Engine, console: Console, settings: Settings
+) -> None:
+    """Pull the base image of a lock by its digest and give it its name, where no image has that name here.
+
+    An image that is here is left alone: whether it is the locked one is seen by its digest. Raises what a pull raises.
+    """
+    from jetson_containers.plan import lock
+
+    reference, source = locked["reference"], lock.pinned(locked)
+    if not source or settings["offline"] or engine.image(reference) is not None:
+        return
+    console.info(f"pulling the base image {source}")
+    try:
+        engine.pull(source, console.detail, platform=platform.docker_platform)
+    except RegistryError as error:
+        console.warning(f"cannot get the locked base image `{source}`: {error.message}")
+        return
+    engine.tag(source, reference)
+
+
 def made_name(distro: str, version: str, arch: str) -> str:
     """Name of a base we make: `jetson-containers/base:debian12-amd64`."""
     return f"{REPOSITORY}:{distro}{version}-{arch}"

@@ -17,8 +17,9 @@ from jetson_containers.cli.app import App, collect, command, list_option, split_
 from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from jetson_containers.builder.known_base import BaseImage
     from jetson_containers.builder.run import BuildOptions, BuildReport
     from jetson_containers.plan.plan import BuildPlan, PlanOptions
     from jetson_containers.plan.request import Assembly
@@ -62,12 +63,14 @@ class BuildArguments:
     ccache: bool | None
     ccache_options: str
     log_options: str
+    locked: Path | None
+    locked_request: Mapping[str, Any] | None = None  # what the lock says was asked for
 
     @classmethod
     def defaults(cls, packages: tuple[str, ...], app: App) -> BuildArguments:
         """The arguments of a line with nothing but packages."""
         given = build.make_context("build", [*packages], obj=app).params
-        return cls(**{each.name: given[each.name] for each in fields(cls)})
+        return cls(**{each.name: given[each.name] for each in fields(cls) if each.name in given})
 
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
@@ -158,6 +161,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         is_flag=True,
         help="Ignored (kept for compatibility): our scan and builds never call that API.",
     ),
+    click.option(
+        "--locked", type=click.Path(path_type=Path), help="Build what this file of `lock` says, and nothing else."
+    ),
     click.option("--list-packages", is_flag=True, help="As `jetson-containers list`."),
     click.option("--show-packages", is_flag=True, help="As `jetson-containers show`, for every package."),
 )
@@ -186,11 +192,20 @@ def build(app: App, *, given: BuildArguments, no_github_api: bool) -> int:  # no
         "stage_registry": given.stage_registry,
         "mirrors": given.mirrors,
     }
+    locked = None
+    if given.locked:
+        from jetson_containers.cli import lock
+        from jetson_containers.plan import lock as plan_lock
+
+        locked = plan_lock.read(given.locked)
+        given = lock.arguments(app, given, locked)
     _check(app, given)
     if given.dry_run:
-        base = known_base.predict(app.platform, app.settings, _base(app, given))
-        return _show(app, _assemble(app, given, _plan_options(app, given), base), given)
-    report, assembly = _run(app, given)
+        base = known_base.predict(app.platform, app.settings, chosen_base(app, given))
+        assembly = assemble_on(app, given, _as_locked(base, locked))
+        _check_lock(app, given, locked, assembly, base)
+        return _show(app, assembly, given)
+    report, assembly = _run(app, given, locked)
     if app.console.as_json:
         app.console.result_json(report)
     return 0 if report.ok and not assembly.errors else 1
@@ -214,21 +229,42 @@ def run_tests(app: App, packages: tuple[str, ...]) -> int:
     return 0 if report.ok else 1
 
 
-def _run(app: App, given: BuildArguments) -> tuple[BuildReport, Assembly]:
+def _as_locked(base: BaseImage, locked: Mapping[str, Any] | None) -> BaseImage:
+    """The base image that is expected, with the digest of the lock where nothing says another."""
+    return replace(base, digest=locked["base"]["digest"]) if locked and base.digest is None else base
+
+
+def _check_lock(
+    app: App, given: BuildArguments, locked: Mapping[str, Any] | None, assembly: Assembly, base: BaseImage
+) -> None:
+    """Raise UsageError where a plan is not what was locked."""
+    if locked is None or given.locked is None:
+        return
+    from jetson_containers.cli import lock
+    from jetson_containers.plan import lock as plan_lock
+
+    now = lock.document(app, given, assembly, _as_locked(base, locked))
+    plan_lock.check(locked, now, given.locked)
+
+
+def _run(app: App, given: BuildArguments, locked: Mapping[str, Any] | None = None) -> tuple[BuildReport, Assembly]:
     """Find the base image, plan for it, build."""
     from jetson_containers.builder import base_image, run
     from jetson_containers.builder.stage_registry import StageRegistry
 
-    options = _plan_options(app, given)  # before anything is pulled or made for nothing
+    _plan_options(app, given)  # before anything is pulled or made for nothing
+    if locked is not None:
+        base_image.fetch_pinned(locked["base"], app.platform, app.engine, app.console, app.settings)
     base = base_image.ensure(
         app.platform,
         app.engine,
         app.console,
         app.settings,
-        base=_base(app, given),
+        base=chosen_base(app, given),
         allow_install=bool(app.settings["allow_install"]),
     )
-    assembly = _assemble(app, given, options, base)
+    assembly = assemble_on(app, given, base)
+    _check_lock(app, given, locked, assembly, base)
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
     for notice in dict.fromkeys(notice for plan in assembly.plans for notice in plan.notices):
@@ -283,7 +319,7 @@ def _check(app: App, given: BuildArguments) -> None:
         raise UsageError("--push-stages needs a registry", hint="--stage-registry REGISTRY/NAMESPACE")
 
 
-def _base(app: App, given: BuildArguments) -> str:
+def chosen_base(app: App, given: BuildArguments) -> str:
     """The base image the user chose, or `""`; what is not an image is refused before anybody is asked for it."""
     from jetson_containers.images.name import ImageName
 
@@ -297,7 +333,8 @@ def _base(app: App, given: BuildArguments) -> str:
     return chosen
 
 
-def _split_flags(text: str) -> tuple[str, ...]:
+def split_flags(text: str) -> tuple[str, ...]:
+    """Split `--build-flags` as a shell splits words. Raises UsageError for an open quote."""
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
@@ -311,12 +348,20 @@ def _plan_options(app: App, given: BuildArguments) -> PlanOptions:
     from jetson_containers.plan.plan import PlanOptions
 
     return PlanOptions(
-        base=_base(app, given),
+        base=chosen_base(app, given),
         name=given.name,
-        build_args=parse_build_args(given.build_args),
-        build_flags=_split_flags(given.build_flags),
+        build_args=_build_args(given),
+        build_flags=_build_flags(given),
         no_cache=given.no_cache,
     )
+
+
+def _build_args(given: BuildArguments) -> dict[str, str]:
+    return dict(given.locked_request["build_args"]) if given.locked_request else parse_build_args(given.build_args)
+
+
+def _build_flags(given: BuildArguments) -> tuple[str, ...]:
+    return tuple(given.locked_request["build_flags"]) if given.locked_request else split_flags(given.build_flags)
 
 
 def parse_build_args(text: str) -> dict[str, str]:
@@ -341,14 +386,14 @@ def parse_build_args(text: str) -> dict[str, str]:
     return found
 
 
-def _assemble(app: App, given: BuildArguments, options: PlanOptions, base: Any) -> Assembly:
+def assemble_on(app: App, given: BuildArguments, base: BaseImage) -> Assembly:
+    """Plan what was asked for on a base image. Raises what `plan.request.assemble` raises."""
+    from jetson_containers.cli.lock import variables
     from jetson_containers.plan.request import Request, assemble
-    from jetson_containers.platforms.target import version_variables
 
-    skip = tuple(split_list(given.skip_packages))
-    request = Request(
-        packages=given.packages, multiple=given.multiple, skip=skip, variables=version_variables(os.environ)
-    )
+    options = _plan_options(app, given)
+    skip = tuple(given.locked_request["skip"] if given.locked_request else split_list(given.skip_packages))
+    request = Request(packages=given.packages, multiple=given.multiple, skip=skip, variables=variables(given))
     return assemble(
         request, base.platform, app.catalog_for, replace(options, base=base.reference), base_digest=base.digest or ""
     )
@@ -410,8 +455,8 @@ def _build_options(app: App, given: BuildArguments, gpu: tuple[str, ...]) -> Bui
         test_only=tuple(split_list(given.test_only)),
         push=given.push,
         push_stages=given.push_stages,
-        build_args=parse_build_args(given.build_args),
-        build_flags=_split_flags(given.build_flags),
+        build_args=_build_args(given),
+        build_flags=_build_flags(given),
         proxies=proxies(app.settings.env) if given.use_proxy else {},
         ca_bundle=settings["ca_bundle"],
         wheelhouse=settings["wheelhouse"],

@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("catalog:list_packages", "List the packages for the platform."),
     "llm": ("llm:llm", "Quantize a language model and chat with it."),
     "prune": ("images:prune", "Remove stage images; final images and compiled artifacts stay."),
+    "lock": ("lock:lock", "Write down what an image is made of, for build --locked."),
     "lock-pips": ("lock_pips:lock_pips", "Regenerate the pip locks of recipes."),
     "pull": ("images:pull", "Pull an image, or the image of a package that runs here."),
     "push": ("images:push", "Push an image."),

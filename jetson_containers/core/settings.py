@@ -41,6 +41,9 @@ OPTIONS: dict[str, Setting] = {
     "upstream": Setting(
         kind=str, default="", help="upstream's tree beside ours: a checkout, or a branch, tag or commit to fetch"
     ),
+    "upstream_days": Setting(
+        kind=int, default=7, help="age at which a branch or tag of `upstream` is fetched anew; 0: with every command"
+    ),
     "data": Setting(kind=Path, default=ROOT / "data", help="mounted as /data in every container"),
     "logs": Setting(kind=Path, default=ROOT / "logs", help="one folder per build"),
     "cache": Setting(kind=Path, default=Path("~/.cache/jetson-containers"), help="indexes and registry listings"),
