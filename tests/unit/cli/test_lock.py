@@ -113,7 +113,8 @@ def edit_recipe(machine: Machine, _tmp_path: Path) -> str:
 
 def move_branch(_machine: Machine, tmp_path: Path) -> str:
     git(tmp_path / "repository", "commit", "--allow-empty", "-m", "second")
-    return f"stage high (layer) resolved file://{tmp_path}/repository main: {git(tmp_path / 'repository', 'rev-parse', 'HEAD')}"
+    commit = git(tmp_path / "repository", "rev-parse", "HEAD")
+    return f"stage high (layer) resolved file://{tmp_path}/repository main: {commit}"
 
 
 def replace_base(machine: Machine, _tmp_path: Path) -> str:
