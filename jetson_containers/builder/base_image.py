@@ -61,7 +61,7 @@ def ensure(
         found = _own(chosen, platform, engine, console, settings)
     else:
         found = (
-            _local_default(platform, engine)
+            _local_default(platform, engine, settings)
             or _made_before(platform, engine, console, root)
             or _pulled(platform, engine, console, settings)
             or _make(platform, engine, console, settings, root, allow_install=allow_install)
@@ -120,16 +120,18 @@ def _own(reference: str, platform: Platform, engine: Engine, console: Console, s
             hint=command("docker", "pull", "--platform", platform.docker_platform, reference),
         )
     return BaseImage(
-        reference=reference, platform=_platform_of(image, reference, platform, engine, console), digest=_digest(image)
+        reference=reference,
+        platform=_platform_of(image, reference, platform, engine, console),
+        digest=_digest(image, settings),
     )
 
 
-def _local_default(platform: Platform, engine: Engine) -> BaseImage | None:
+def _local_default(platform: Platform, engine: Engine, settings: Settings) -> BaseImage | None:
     reference = default_base_image(platform)
     image = engine.image(reference)
     if image is None or image.architecture != _arch(platform):
         return None
-    return BaseImage(reference=reference, platform=platform, digest=_digest(image))
+    return BaseImage(reference=reference, platform=platform, digest=_digest(image, settings))
 
 
 def _made_before(platform: Platform, engine: Engine, console: Console, root: Path) -> BaseImage | None:
@@ -163,7 +165,7 @@ def _pulled(platform: Platform, engine: Engine, console: Console, settings: Sett
     except RegistryError as error:
         console.warning(f"cannot get the base image `{reference}`: {error.message}")
         return None
-    return _local_default(platform, engine)
+    return _local_default(platform, engine, settings)
 
 
 def _make(
@@ -309,9 +311,10 @@ def _arch(platform: Platform) -> str:
     return platform.docker_platform.partition("/")[2]
 
 
-def _digest(image: LocalImage) -> str:
-    """The same on every machine for an image of a registry; else the image's own ID."""
-    return next((entry.partition("@")[2] for entry in sorted(image.digests)), image.id)
+def _digest(image: LocalImage, settings: Settings) -> str:
+    """The same on every machine for an image of a registry, also where a bundle brought it; else the image's own ID."""
+    of_registry = next((entry.partition("@")[2] for entry in sorted(image.digests)), "")
+    return of_registry or known_base.loaded_digest(settings, image.id) or image.id
 
 
 def _os_release(root: Path) -> dict[str, str]:

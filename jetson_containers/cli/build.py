@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import re
 import shlex
@@ -146,7 +147,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--use-proxy", is_flag=True, help="Give the proxy variables to the build (not the image)."),
     click.option("--ca-bundle", type=click.Path(), help="Certificates to trust during the build only."),
     click.option("--wheelhouse", type=click.Path(), help="Directory of wheels pip may use during the build."),
-    click.option("--mirrors", metavar="PRESET|JSON", help="Other servers to fetch from: china, or the setting."),
+    click.option(
+        "--mirrors", metavar="PRESET|FOLDER|JSON", help="Fetch from other servers, or a folder of `mirror fill`."
+    ),
     click.option("--log-dir", "--logs", "log_dir", type=click.Path(path_type=Path), help="Where logs go."),
     click.option(
         "--ccache/--no-ccache",
@@ -181,10 +184,19 @@ def _options(function: Any) -> Any:
 @collect(lambda: BuildArguments, "given")
 def build(app: App, *, given: BuildArguments, no_github_api: bool) -> int:  # noqa: ARG001 - accepted, without effect
     """Build one image with all the packages (or with --multiple one image for each)."""
-    from jetson_containers.builder import known_base
-
     if given.list_packages or given.show_packages:
         return _list(app, given.packages, full=given.show_packages)
+    if given.mirrors and os.path.isdir(given.mirrors):  # noqa: PTH112 - Path.is_dir raises on a long name
+        from jetson_containers.mirror.serve import serving
+
+        with serving(Path(given.mirrors).absolute()) as found:
+            return _build(app, replace(given, mirrors=json.dumps(found)))
+    return _build(app, given)
+
+
+def _build(app: App, given: BuildArguments) -> int:
+    from jetson_containers.builder import known_base
+
     app.options["settings"] = {
         "engine": given.engine or ("legacy" if given.buildkit is False else None),
         "ca_bundle": given.ca_bundle,
@@ -248,7 +260,14 @@ def _check_lock(
 
 
 def _run(app: App, given: BuildArguments, locked: Mapping[str, Any] | None = None) -> tuple[BuildReport, Assembly]:
-    """Find the base image, plan for it, build."""
+    report, assembly, _ = build_as(app, given, locked)
+    return report, assembly
+
+
+def build_as(
+    app: App, given: BuildArguments, locked: Mapping[str, Any] | None = None
+) -> tuple[BuildReport, Assembly, BaseImage]:
+    """Find the base image, plan for it, build. Raises whatever the build raises."""
     from jetson_containers.builder import base_image, run
     from jetson_containers.builder.stage_registry import StageRegistry
 
@@ -272,7 +291,7 @@ def _run(app: App, given: BuildArguments, locked: Mapping[str, Any] | None = Non
     _warn_of_idle_patterns(app, given, assembly)
     build_options = _build_options(app, given, _gpu_options(app))
     registry = StageRegistry.of(app.settings)
-    return run.run(assembly.plans, app.engine, build_options, app.console, registry), assembly
+    return run.run(assembly.plans, app.engine, build_options, app.console, registry), assembly, base
 
 
 def _warn_of_idle_patterns(app: App, given: BuildArguments, assembly: Assembly) -> None:

@@ -228,3 +228,76 @@ def test_mirrors_of_a_registry_give_an_image_its_own_name(
     assert any("@sha256:" in digest for digest in image.digests)
     for name in ("registry.invalid/team/tool:1", there):
         engine.untag(name)
+
+
+FILLED = f"""#---
+# name: filled
+#---
+ARG BASE_IMAGE
+FROM ${{BASE_IMAGE}}
+LABEL {LABEL}={SESSION}
+ARG LIB_COMMIT
+ARG MAIN_URL
+ARG MAIN_SHA256
+COPY filled.lock /tmp/filled.lock
+RUN git init --quiet /src/lib && cd /src/lib && git fetch --quiet --depth=1 https://code.invalid/team/lib $LIB_COMMIT \\
+    && git checkout --quiet FETCH_HEAD && cc -c lib.c -o /src/lib.o
+RUN curl -fsS "$MAIN_URL" -o /src/main.c && echo "$MAIN_SHA256  /src/main.c" | sha256sum -c \\
+    && cc /src/main.c /src/lib.o -o /usr/local/bin/filled
+RUN python3 -m pip install --no-deps --require-hashes -r /tmp/filled.lock
+"""
+
+
+def _origin(folder: Path, recipe: Path) -> None:
+    """The sources of a recipe under a folder that is served, and the recipe that pins them."""
+    (folder / "served/simple/tiny").mkdir(parents=True)
+    _wheel(folder / "served/simple" / "tiny-1")
+    (wheel,) = (folder / "served/simple/tiny-1").glob("*.whl")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (folder / "served/simple/tiny/index.html").write_text(f'<a href="../tiny-1/{wheel.name}#sha256={digest}">x</a>')
+    main = folder / "served/main.c"
+    main.write_text('#include <stdio.h>\nint lib(void);\nint main(void) { printf("%d\\n", lib()); return 0; }\n')
+    lib = folder / "team/lib"
+    lib.mkdir(parents=True)
+    (lib / "lib.c").write_text("int lib(void) { return 42; }\n")
+    for line in ("init", "add .", "commit -m first"):
+        git(lib, *line.split())
+    commit = git(lib, "rev-parse", "HEAD")
+    args = {"LIB_COMMIT": commit, "MAIN_URL": "https://files.invalid/main.c"}
+    args["MAIN_SHA256"] = hashlib.sha256(main.read_bytes()).hexdigest()
+    source = {"git": "https://code.invalid/team/lib", "commit": commit, "lock": "filled.lock"}
+    recipe.mkdir(parents=True)
+    (recipe / "Dockerfile").write_text(FILLED)
+    (recipe / "config.yaml").write_text(json.dumps({"source": source, "args": args}))
+    (recipe / "filled.lock").write_text(f"tiny==1.0 \\\n    --hash=sha256:{digest}\n")
+
+
+def _command(tree: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "jetson_containers", *words, "--packages", str(tree)]
+    return subprocess.run(argv, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+
+
+def test_mirror_that_was_filled_builds_from_source_without_the_origins(
+    builder: DockerEngine, tools: str, tmp_path: Path
+) -> None:
+    """A repository, a file and a wheel come from the folder; the origins are gone, and their hosts never were."""
+    recipe = tmp_path / "tree" / "filled"
+    _origin(tmp_path, recipe)
+    folder = tmp_path / "mirror"
+    words = ("mirror", "fill", "filled", "--into", str(folder), "--no-images", "--base", tools, "--json")
+    with served(tmp_path / "served") as address:
+        found = {
+            "git": {"https://code.invalid/": f"file://{tmp_path}/"},
+            "files": {"https://files.invalid/": address},
+            "python": f"{address}simple",
+        }
+        filled = _command(recipe.parent, *words, JETSON_CONTAINERS_MIRRORS=json.dumps(found))
+    assert filled.returncode == 0, filled.stderr
+    assert json.loads(filled.stdout)["fetched"] == 3
+    name = f"{PREFIX}/filled"
+    built = _command(recipe.parent, "build", "filled", "--base", tools, "--name", name, "--mirrors", str(folder))
+    assert built.returncode == 0, built.stderr
+    (image,) = (name for image in builder.images() for name in image.references if "/filled:" in name)
+    shown = builder.run(image, ["sh", "-c", "filled && python3 -c 'import tiny; print(tiny.ONE)'"])
+    assert shown.output.split() == ["42", "1"]
+    builder.untag(image)
