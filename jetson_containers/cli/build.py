@@ -5,16 +5,16 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
-import re
 import shlex
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jetson_containers.cli.app import App, collect, command, list_option, split_list
+from jetson_containers.cli.build_arguments import BuildArguments, build_args_of, build_flags_of, chosen_base
 from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
@@ -24,54 +24,6 @@ if TYPE_CHECKING:
     from jetson_containers.builder.run import BuildOptions, BuildReport
     from jetson_containers.plan.plan import BuildPlan, PlanOptions
     from jetson_containers.plan.request import Assembly
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildArguments:
-    """What was given on the line of `build`; the options of the same names say what each means."""
-
-    packages: tuple[str, ...]
-    name: str
-    base: str
-    multiple: bool
-    build_args: str
-    build_flags: str
-    skip_packages: str
-    keep_going: bool
-    skip_tests: str
-    test_only: str
-    tests: str
-    dry_run: bool
-    push: str
-    stage_registry: str | None
-    push_stages: bool
-    rebuild: bool
-    no_cache: bool
-    jobs: int
-    engine: str | None
-    buildkit: bool | None
-    buildkit_device: str
-    progress: str
-    cache_from: tuple[str, ...]
-    cache_to: tuple[str, ...]
-    use_proxy: bool
-    ca_bundle: str | None
-    wheelhouse: str | None
-    mirrors: str | None
-    log_dir: Path | None
-    list_packages: bool
-    show_packages: bool
-    ccache: bool | None
-    ccache_options: str
-    log_options: str
-    locked: Path | None
-    locked_request: Mapping[str, Any] | None = None  # what the lock says was asked for
-
-    @classmethod
-    def defaults(cls, packages: tuple[str, ...], app: App) -> BuildArguments:
-        """The arguments of a line with nothing but packages."""
-        given = build.make_context("build", [*packages], obj=app).params
-        return cls(**{each.name: given[each.name] for each in fields(cls) if each.name in given})
 
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
@@ -172,6 +124,12 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
+def default_arguments(packages: tuple[str, ...], app: App) -> BuildArguments:
+    """The arguments of a line with nothing but packages."""
+    given = build.make_context("build", [*packages], obj=app).params
+    return BuildArguments(**{each.name: given[each.name] for each in fields(BuildArguments) if each.name in given})
+
+
 def _options(function: Any) -> Any:
     """Add the options in the order in which they stand above."""
     for decorate in reversed(_OPTIONS):
@@ -206,11 +164,11 @@ def _build(app: App, given: BuildArguments) -> int:
     }
     locked = None
     if given.locked:
-        from jetson_containers.cli import lock
-        from jetson_containers.plan import lock as plan_lock
+        from jetson_containers.cli.locked import arguments
+        from jetson_containers.plan import lock
 
-        locked = plan_lock.read(given.locked)
-        given = lock.arguments(app, given, locked)
+        locked = lock.read(given.locked)
+        given = arguments(app, given, locked)
     _check(app, given)
     if given.dry_run:
         base = known_base.predict(app.platform, app.settings, chosen_base(app, given))
@@ -228,13 +186,13 @@ def build_one(app: App, packages: tuple[str, ...]) -> str:
 
     Raises whatever the build raises.
     """
-    report, _ = _run(app, BuildArguments.defaults(packages, app))
+    report, _ = _run(app, default_arguments(packages, app))
     return report.images[-1]
 
 
 def run_tests(app: App, packages: tuple[str, ...]) -> int:
     """Run the tests of packages again, for `test`; what is not built yet is built. Returns the exit code."""
-    given = replace(BuildArguments.defaults(packages, app), tests="all", test_only=",".join(packages))
+    given = replace(default_arguments(packages, app), tests="all", test_only=",".join(packages))
     report, _ = _run(app, given)
     if app.console.as_json:
         app.console.result_json(report)
@@ -252,11 +210,11 @@ def _check_lock(
     """Raise UsageError where a plan is not what was locked."""
     if locked is None or given.locked is None:
         return
-    from jetson_containers.cli import lock
-    from jetson_containers.plan import lock as plan_lock
+    from jetson_containers.cli.locked import document
+    from jetson_containers.plan import lock
 
-    now = lock.document(app, given, assembly, _as_locked(base, locked))
-    plan_lock.check(locked, now, given.locked)
+    now = document(app, given, assembly, _as_locked(base, locked))
+    lock.check(locked, now, given.locked)
 
 
 def _run(app: App, given: BuildArguments, locked: Mapping[str, Any] | None = None) -> tuple[BuildReport, Assembly]:
@@ -338,76 +296,21 @@ def _check(app: App, given: BuildArguments) -> None:
         raise UsageError("--push-stages needs a registry", hint="--stage-registry REGISTRY/NAMESPACE")
 
 
-def chosen_base(app: App, given: BuildArguments) -> str:
-    """The base image the user chose, or `""`; what is not an image is refused before anybody is asked for it."""
-    from jetson_containers.images.name import ImageName
-
-    chosen = str(given.base or app.settings["base"])
-    try:
-        if chosen:
-            ImageName.parse(chosen.removeprefix("sha256:"))  # an image may also be named by its ID
-    except UsageError as error:
-        origin = "--base" if given.base else app.settings.origin("base")
-        raise UsageError(f"{origin}: {error.message}", hint=error.hint) from error
-    return chosen
-
-
-def split_flags(text: str) -> tuple[str, ...]:
-    """Split `--build-flags` as a shell splits words. Raises UsageError for an open quote."""
-    try:
-        return tuple(shlex.split(text))
-    except ValueError as error:
-        raise UsageError(
-            f"--build-flags: `{text}` cannot be split into words: {error}",
-            hint="close each quote, as in a shell",
-        ) from error
-
-
 def _plan_options(app: App, given: BuildArguments) -> PlanOptions:
     from jetson_containers.plan.plan import PlanOptions
 
     return PlanOptions(
         base=chosen_base(app, given),
         name=given.name,
-        build_args=_build_args(given),
-        build_flags=_build_flags(given),
+        build_args=build_args_of(given),
+        build_flags=build_flags_of(given),
         no_cache=given.no_cache,
     )
 
 
-def _build_args(given: BuildArguments) -> dict[str, str]:
-    return dict(given.locked_request["build_args"]) if given.locked_request else parse_build_args(given.build_args)
-
-
-def _build_flags(given: BuildArguments) -> tuple[str, ...]:
-    return tuple(given.locked_request["build_flags"]) if given.locked_request else split_flags(given.build_flags)
-
-
-def parse_build_args(text: str) -> dict[str, str]:
-    """Parse upstream's `K:V,K2:V2`, or `K=V`; a value may hold both signs, and a comma before something without a key.
-
-    Raises UsageError for a part without either or with a name that Docker would not take.
-    """
-    found: dict[str, str] = {}
-    last = ""
-    for part in text.split(",") if text else ():
-        name, sign, value = re.match(r"([^:=]*)([:=]?)(.*)", part, re.DOTALL).groups()  # type: ignore[union-attr]
-        if sign and name.strip().isidentifier():
-            last = name.strip()
-            found[last] = value
-        elif last:
-            found[last] += "," + part
-        else:
-            raise UsageError(
-                f"--build-args: `{part}` is not of the form KEY:VALUE",
-                hint="e.g. --build-args CUDA_VERSION:12.6,JOBS:2",
-            )
-    return found
-
-
 def assemble_on(app: App, given: BuildArguments, base: BaseImage) -> Assembly:
     """Plan what was asked for on a base image. Raises what `plan.request.assemble` raises."""
-    from jetson_containers.cli.lock import variables
+    from jetson_containers.cli.locked import variables
     from jetson_containers.plan.request import Request, assemble
 
     options = _plan_options(app, given)
@@ -474,8 +377,8 @@ def _build_options(app: App, given: BuildArguments, gpu: tuple[str, ...]) -> Bui
         test_only=tuple(split_list(given.test_only)),
         push=given.push,
         push_stages=given.push_stages,
-        build_args=_build_args(given),
-        build_flags=_build_flags(given),
+        build_args=build_args_of(given),
+        build_flags=build_flags_of(given),
         proxies=proxies(app.settings.env) if given.use_proxy else {},
         ca_bundle=settings["ca_bundle"],
         wheelhouse=settings["wheelhouse"],

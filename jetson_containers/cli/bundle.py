@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command
+from jetson_containers.core import errors
 from jetson_containers.core.errors import ConfigError, NotReadyError, UsageError
 
 if TYPE_CHECKING:
@@ -64,23 +65,23 @@ def bundle(
         raise UsageError("`bundle` needs a file to write", hint="-o FILE")
     folders = [_model_folder(app, model) for model in models]
     if mirror is not None and not mirror.is_dir():
-        raise UsageError(f"--mirror {mirror}: is no folder", hint="`jetson-containers mirror fill` makes one")
+        raise UsageError(f"--mirror {mirror}: is not a folder", hint="`jetson-containers mirror fill` makes one")
     _write(app, output, packages, {"name": name, "base": base}, folders, mirror)
 
 
 def _write(
     app: App, output: Path, packages: tuple[str, ...], options: dict[str, str], models: list[Path], mirror: Path | None
 ) -> None:
-    from jetson_containers.cli import build, lock
+    from jetson_containers.cli import build, locked
     from jetson_containers.core.console import human_bytes
     from jetson_containers.core.parts import PartsWriter, packed
 
-    given = replace(build.BuildArguments.defaults(packages, app), **options)  # type: ignore[arg-type]
+    given = replace(build.default_arguments(packages, app), **options)  # type: ignore[arg-type]
     report, assembly, base = build.build_as(app, given)
     if not report.ok:
         raise NotReadyError("the image could not be built, so nothing was written", hint="see the messages above")
     images = _images(app, assembly, base)
-    document = lock.document(app, given, assembly, base)
+    document = locked.document(app, given, assembly, base)
     with PartsWriter(output) as writer:
         writer.add("lock.json", json.dumps(document, indent=1, sort_keys=True).encode())
         app.console.info(f"writing {len(images)} images to {output}")
@@ -114,7 +115,7 @@ def _add_images(app: App, writer: PartsWriter, images: list[str]) -> list[list[l
     listed = []
     for number, image in enumerate(images):
         rows = []
-        with archive.reading(archive.save(app.engine, image), f"`docker save {image}`") as stream:
+        with archive.reading(archive.save(app.engine, image), f"saving {image}") as stream:
             with tarfile.open(fileobj=stream, mode="r|") as saved:
                 for place, member in enumerate(saved):
                     if member.issym():
@@ -165,10 +166,12 @@ def _model_folder(app: App, model: str) -> Path:
     from jetson_containers.hub.downloads import cache_of
 
     if not _MODEL.fullmatch(model):
-        raise UsageError(f"--model: `{model}` is no name of a model", hint="ORG/NAME, as in `download`")
+        raise UsageError(f"--model: `{model}` is not the name of a model", hint="ORG/NAME, as in `download`")
     folder = cache_of(app.settings.path("data")) / f"models--{model.replace('/', '--')}"
     if not folder.is_dir():
-        raise UsageError(f"--model: `{model}` was not downloaded", hint=f"jetson-containers download {model}")
+        raise UsageError(
+            f"--model: `{model}` was not downloaded", hint=errors.command("jetson-containers", "download", model)
+        )
     return folder
 
 
@@ -193,14 +196,14 @@ def _load(app: App, file: Path, mirror: Path | None) -> None:
         place = mirror or app.settings.path("cache") / "mirror"
         if "mirror" in names:
             unpack(reader.stream("mirror"), place)
-            app.console.info(f"wheels and sources: {place}; `jetson-containers mirror serve {place}`")
+            app.console.info(f"wheels and sources: {place}, for build --mirrors")
         lock = app.settings.path("cache") / "locks" / f"{re.sub(r'[^a-zA-Z0-9._-]+', '-', facts['final'])}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         lock.write_bytes(reader.stream("lock.json").read())
     if app.console.as_json:
         app.console.result_json({"image": facts["final"], "lock": str(lock), "images": len(facts["images"])})
         return
-    app.console.ok(f"{facts['final']} is here; build --locked {lock} makes it again")
+    app.console.ok(f"{facts['final']} is here; its lock, for build --locked: {lock}")
 
 
 def _facts(reader: PartsReader) -> dict[str, Any]:

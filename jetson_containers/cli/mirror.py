@@ -53,13 +53,14 @@ def mirror_fill(app: App, *, packages: tuple[str, ...], folder: Path, base: str,
     """
     from jetson_containers.builder import known_base
     from jetson_containers.cli import build
+    from jetson_containers.cli.build_arguments import chosen_base
     from jetson_containers.mirror import needs
     from jetson_containers.mirror.fill import Filler
 
     if app.settings["offline"]:
         raise UsageError("`mirror fill` needs a network connection", hint="without `--offline`")
-    given = replace(build.BuildArguments.defaults(packages, app), base=base)
-    predicted = known_base.predict(app.platform, app.settings, build.chosen_base(app, given))
+    given = replace(build.default_arguments(packages, app), base=base)
+    predicted = known_base.predict(app.platform, app.settings, chosen_base(app, given))
     (plan,) = build.assemble_on(app, given, predicted).plans
     wanted = needs.of(plan.stages, plan.platform)
     settings = app.settings

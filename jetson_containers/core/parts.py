@@ -288,7 +288,7 @@ def unpack(stream: IO[bytes], root: Path) -> int:
             points_to = os.path.normpath(os.path.join(os.path.dirname(target), member.linkname))  # noqa: PTH118, PTH120
             inside = not _leads_out(target) and not (member.issym() and _leads_out(points_to))
             if not inside or not (member.isreg() or member.isdir() or member.issym()):
-                raise ConfigError(f"`{shown(member.name)}` of the archive is no file or link of its folder")
+                raise ConfigError(f"`{shown(member.name)}` of the archive is not a file or link of its folder")
             if (root / target).is_symlink() or (member.issym() and (root / target).exists()):
                 (root / target).unlink()
             member.mode = (member.mode & 0o755) | 0o600

@@ -57,7 +57,7 @@ for name in curl wget; do
     done
 done
 """
-# Stands before apt's methods http and https (https://salsa.debian.org/apt-team/apt, doc/method.md): a request for an
+# Stands before apt's methods http and https (whose protocol apt's own manual of methods describes): a request for an
 # address with a mirror is answered by a redirection, everything else goes to the real method.
 _METHOD = f"""#!/bin/sh
 {_REDIRECT}
@@ -124,7 +124,8 @@ def _table(prefixes: Mapping[str, str]) -> str:
 
 
 def _write(name: str, text: str) -> list[str]:
-    return [f"cat >{PLACE}/{name} <<'{_END}'", text.rstrip("\n"), _END, f"chmod 0755 {PLACE}/{name}"]
+    file = f"{PLACE}/{name}"
+    return [f"cat >{file} <<'{_END}'", text.rstrip("\n"), _END, "chmod 0755 " + file]
 
 
 def _programs(apt: Mapping[str, str], files: Mapping[str, str]) -> list[str]:

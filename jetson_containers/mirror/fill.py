@@ -150,7 +150,7 @@ class Filler:
         except FileNotFoundError as error:
             raise NotReadyError("`git` is not on PATH", hint="sudo apt-get install git") from error
         if done.returncode != 0:
-            raise NotReadyError(f"git {words[0]}: {shown(done.stderr.strip())}")
+            raise NotReadyError(f"{words[0]} of git failed: {shown(done.stderr.strip())}")
         return done.stdout
 
     # Files.

@@ -8,7 +8,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core.errors import ConfigError, NotReadyError
+from jetson_containers.core.errors import ConfigError, NotReadyError, command
 from jetson_containers.engine import context
 from jetson_containers.mirror.fill import MANIFEST
 
@@ -26,7 +26,10 @@ def serving(root: Path) -> Iterator[dict[str, Any]]:
     Raises ConfigError for another folder, NotReadyError where git cannot serve.
     """
     if not (root / MANIFEST).is_file():
-        raise ConfigError(f"{root}: is no filled mirror", hint=f"jetson-containers mirror fill PACKAGE --into {root}")
+        raise ConfigError(
+            f"{root}: is not a filled mirror",
+            hint=command("jetson-containers", "mirror", "fill", "PACKAGE", "--into", root),
+        )
     with contextlib.ExitStack() as stack:
         address = stack.enter_context(context.serve(root))
         repositories = stack.enter_context(_git_daemon(root / "git")) if (root / "git").is_dir() else ""

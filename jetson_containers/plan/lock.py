@@ -177,7 +177,7 @@ def _by_name(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without(stage: Mapping[str, Any]) -> dict[str, Any]:
-    # Where a tree lies is no property of the image; a lock of pip counts as a file of the context.
+    # The place of a tree does not reach the image; a lock of pip counts as a file of the context.
     return {name: value for name, value in stage.items() if name not in {"tree", "package", "kind", "python"}}
 
 

@@ -10,7 +10,7 @@ import pytest
 from jetson_containers.cli import main
 from jetson_containers.cli.app import App
 from jetson_containers.engine.interface import RunResult
-from jetson_containers.plan import lock as plan_lock
+from jetson_containers.plan import lock
 from tests.fakes import FakeEngine
 from tests.unit.cli.test_checkout import git
 from tests.unit.treemaker import write
@@ -150,7 +150,7 @@ def test_lock_of_another_version_is_refused(
     run: Callable[..., tuple[int, str, str]], locked: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another version of this program says so itself."""
-    monkeypatch.setattr(plan_lock, "__version__", "99.1")
+    monkeypatch.setattr(lock, "__version__", "99.1")
     code, _, err = run(machine, "build", "--locked", str(locked), "--dry-run")
     assert code == 2
     assert "+ tool: 99.1" in err

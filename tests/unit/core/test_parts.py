@@ -164,6 +164,6 @@ def test_packed_members_that_lead_out_are_refused(tmp_path: Path, name: str, kin
         info.type, info.linkname = kind, link
         archive.addfile(info)
     buffer.seek(0)
-    with pytest.raises(ConfigError, match="is no file or link of its folder"):
+    with pytest.raises(ConfigError, match="is not a file or link of its folder"):
         parts.unpack(buffer, tmp_path / "there")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there"]

@@ -341,8 +341,8 @@ def _without_mounts(line: str) -> str:
     return " ".join(word for word in line.split(" ") if not word.startswith("--mount="))
 
 
-class TestWithMirrors:
-    def test_with_mirrors_puts_the_script_before_every_command(self) -> None:
+class TestMirrors:
+    def test_mirrors_script_stands_before_every_command(self) -> None:
         """Shell form, JSON form and scripts read it; a script in another language and ONBUILD stay."""
         scripts = "RUN <<EOF\nmake\nEOF\nRUN <<EOF\n#!/bin/python\n1\nEOF"
         text = f'FROM a\nRUN make\nRUN ["make", "all"]\n{scripts}\nONBUILD RUN x'
@@ -355,7 +355,7 @@ class TestWithMirrors:
         assert lines[3:6] == [f"RUN {mount} <<EOF", f"{read}make", "EOF"]
         assert lines[6:] == text.split("\n")[6:]
 
-    def test_with_mirrors_says_that_a_command_has_a_trap(self) -> None:
+    def test_mirrors_script_is_told_that_a_command_has_a_trap(self) -> None:
         """What the script would set at the end of a command gives way to the command's own."""
         made = inject.with_mirrors("FROM a\nRUN trap 'rm x' EXIT; make\n")
         assert f"jetson_own_trap=1; . {inject.MIRRORS_TARGET}; trap 'rm x' EXIT; make" in made

@@ -186,11 +186,11 @@ def test_mirror_notes_what_does_not_answer(origin: Origin, tmp_path: Path) -> No
     found = {"git": {"https://g.invalid/": "file:///nowhere/"}, "files": nowhere, "python": "http://127.0.0.1:1/s"}
     filled = fill(origin, tmp_path / "mirror", found)
     assert len(filled.failed) == 4
-    assert "git fetch" in filled.failed["https://g.invalid/outer"]
+    assert "fetch of git failed" in filled.failed["https://g.invalid/outer"]
     assert "127.0.0.1:1 cannot be reached" in filled.failed["tiny==1.0"]
 
 
 def test_mirror_folder_of_something_else_is_not_served(tmp_path: Path) -> None:
     """A folder that was not filled says how one is."""
-    with pytest.raises(ConfigError, match="no filled mirror"), serving(tmp_path):
+    with pytest.raises(ConfigError, match="not a filled mirror"), serving(tmp_path):
         pass
