@@ -86,7 +86,7 @@ def _platform(context: DoctorContext) -> Check:
 
 
 def _jetpack(context: DoctorContext) -> Check | None:
-    """What this release of JetPack consists of; a driver of another release is the usual cause of a dead GPU."""
+    """What this release of JetPack consists of; where the GPU does not work, the driver is often of another one."""
     try:
         platform = context.platform()
     except JetsonError:

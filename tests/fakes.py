@@ -224,13 +224,14 @@ class FakeEngine:
                 (image for image in self.store.values() if image.id == reference), None
             )
 
-    def flatten(self, source: str, target: str) -> None:
+    def flatten(self, source: str, target: str, labels: Mapping[str, str]) -> None:
         self._check()
         image = self.image(source)
         if image is None:
             raise NotReadyError(f"no image `{source}` in the local store")
         with self._lock:
-            self.store[_normal(target)] = replace(image, id=f"flat-{image.id}", references=(target,), labels={})
+            made = replace(image, id=f"flat-{image.id}", references=(target,), labels=dict(labels))
+            self.store[_normal(target)] = made
 
     def layers_size(self) -> int | None:
         self._check()

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.core.facts import load_facts
-from jetson_containers.llm.fit import constants, memory, peak
+from jetson_containers.llm.fit import constants, memory, peak, speed
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import board_named, of_board
-from jetson_containers.llm.fit.predict import FitOptions, predict
+from jetson_containers.llm.fit.predict import FitOptions, predict, work
 from jetson_containers.llm.models import known
 from jetson_containers.llm.models.config import from_hf
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from jetson_containers.llm.fit.predict import Fit
     from jetson_containers.llm.models.config import ModelConfig
@@ -37,6 +38,8 @@ _UNITS = {"GiB": GIB, "GB": 10**9, "MB": 10**6}
 class Published:
     """One published figure and the prediction. `speed` in tokens/s, `memory` in bytes; None where none was published.
 
+    With a `prompt`, `speed` is that of a whole run: `output` tokens for each of `sequences` requests, prompts included.
+
     `kind` is what was measured (`system` or `process`), `runs` whether it was seen to run (None: not said), `fitted`
     whether a constant was fitted on this figure.
     """
@@ -55,6 +58,28 @@ class Published:
     source: str
     caveat: str
     fit: Fit
+    work: speed.Workload
+    prompt: int = 0
+    output: int = 0
+    sequences: int = 1
+    beyond: bool = False
+    prefill: float | None = None
+    tokens: int = 0
+
+    @property
+    def predicted_prefill(self) -> float | None:
+        """Tokens per second while a prompt of `tokens` is read."""
+        seconds = speed.prefill(self.work, self.tokens) if self.tokens else None
+        return self.tokens / seconds if seconds else None
+
+    @property
+    def predicted_speed(self) -> float | None:
+        """Tokens per second that compare with `speed`."""
+        if not speed.is_known(self.work.machine):
+            return None
+        if self.prompt:
+            return speed.served(self.work, self.prompt, self.output, self.sequences)
+        return self.fit.decode_tokens_per_s
 
     @property
     def predicted_memory(self) -> float:
@@ -66,9 +91,8 @@ class Published:
     @property
     def speed_error(self) -> float | None:
         """Predicted over published, minus one."""
-        if self.speed is None or self.fit.decode_tokens_per_s is None:
-            return None
-        return self.fit.decode_tokens_per_s / self.speed - 1
+        predicted = self.predicted_speed
+        return predicted / self.speed - 1 if self.speed and predicted else None
 
     @property
     def memory_error(self) -> float | None:
@@ -144,9 +168,23 @@ def _account(row: Mapping[str, Any]) -> Account:
     )
 
 
+@functools.cache
 def comparisons() -> tuple[Published, ...]:
     """Every published figure of the table with its prediction, in the order of the table."""
-    return tuple(_compare({**row.get("like", {}), **row}) for row in load_facts("published")["rows"])
+    table = load_facts("published")
+    rows = [{**row.get("like", {}), **row} for row in table["rows"]]
+    return tuple(_compare(row) for row in (*rows, *_served(table["served"])))
+
+
+def _served(table: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Rows of what was served to one client and to eight."""
+    for shared in table:
+        row = {**shared.get("like", {}), **shared}
+        for board, speeds in row.get("boards", {}).items():
+            for sequences, rate in zip((1, 8), speeds, strict=False):
+                fitted = "yes" if sequences == 1 and board in row.get("fitted", ()) else "no"
+                seen = {"runs": "yes"} if sequences == 1 else {}  # several wait for each other where memory is short
+                yield {**row, **seen, "board": board, "speed": rate, "sequences": sequences, "fitted": fitted}
 
 
 def _compare(row: Mapping[str, Any]) -> Published:
@@ -159,11 +197,16 @@ def _compare(row: Mapping[str, Any]) -> Published:
         swap=int(float(row.get("swap", 0)) * GIB),
         l4t=int(row["l4t"]) if "l4t" in row else None,
     )
+    quantization = row.get("quantization", "")
+    prompt, output = int(row.get("prompt", 0)), int(row.get("output", 0))
+    sequences = int(row.get("sequences", 1))
+    context = int(row.get("context", prompt + output))
     predicted = predict(
         config,
         runtime=row["runtime"],
-        quantization=row["quantization"],
-        context=int(row["context"]),
+        quantization=quantization,
+        context=context,
+        max_batch=sequences,
         board=machine,
         options=FitOptions(baseline=row.get("baseline", "headless"), session=int(row.get("session", 0))),
     )
@@ -172,8 +215,8 @@ def _compare(row: Mapping[str, Any]) -> Published:
         mode=machine.mode,
         model=row["model"],
         runtime=row["runtime"],
-        quantization=row["quantization"],
-        context=int(row["context"]),
+        quantization=predicted.quantization,
+        context=context,
         speed=float(row["speed"]) if "speed" in row else None,
         memory=float(row["memory"]) * _UNITS[row["unit"]] if "memory" in row else None,
         kind=row.get("kind", "") if "memory" in row else "",
@@ -182,4 +225,11 @@ def _compare(row: Mapping[str, Any]) -> Published:
         source=row["source"],
         caveat=row.get("caveat", ""),
         fit=predicted,
+        work=work(config, runtime=row["runtime"], machine=machine, quantization=quantization),
+        prompt=prompt,
+        output=output,
+        sequences=sequences,
+        beyond="beyond" in row,
+        prefill=float(row["prefill"]) if "prefill" in row else None,
+        tokens=int(row.get("tokens", 0)),
     )

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from jetson_containers.autotag.types import ImageCandidate, Names, Wanted
     from jetson_containers.images.name import ImageName
 
+_STAGES_ABOVE = STAGE_REPOSITORY.partition("/")[0]
+_FINISHED = frozenset({"", labels.FINAL})
 _UNFINISHED = {
     labels.STAGE: "it is an intermediate build stage",
     labels.ARTIFACT: "it is only the compiled part of a package",
@@ -29,7 +31,7 @@ def unmet(
     """
     if not is_finished(candidate.role):
         return "image-role", _UNFINISHED.get(candidate.role, f"its role is `{candidate.role}`, not a finished image")
-    if f"{candidate.name.namespace}/{candidate.name.name}/".startswith(STAGE_REPOSITORY + "/"):
+    if is_of_stages(candidate.name):
         return "image-role", _UNFINISHED[labels.STAGE]
     for wanted in request:
         if refusal := _lacks(candidate, wanted, contents):
@@ -63,6 +65,12 @@ def _unlabeled(candidate: ImageCandidate, wanted: Wanted) -> tuple[str, str] | N
     return "version", f"its tag is not `{wanted.tag}` and does not begin with `{wanted.tag}-`"
 
 
+def is_of_stages(name: ImageName) -> bool:
+    """Whether an image lies where this tool keeps its stages, in whatever registry."""
+    above = name.namespace or ""
+    return above.startswith(_STAGES_ABOVE) and f"{above}/{name.name}/".startswith(f"{STAGE_REPOSITORY}/")
+
+
 def extra_packages(candidate: ImageCandidate, request: Sequence[Wanted]) -> int:
     """How many packages an image holds that were not requested; 0 when its contents are not known."""
     return sum(
@@ -84,4 +92,4 @@ def related(name: ImageName, packages: Iterable[str], request: Sequence[Wanted])
 
 def is_finished(role: str) -> bool:
     """Whether a role is that of an image to run; one that is not ours has none."""
-    return role in {"", labels.FINAL}
+    return role in _FINISHED

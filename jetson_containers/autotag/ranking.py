@@ -1,19 +1,20 @@
 """Candidates → verdicts → a ranking: which images answer a request here, which do not, and why.
 
 Within a source, images with the requested name come before others that merely hold the package, then
-`rank_key` decides, then the order of the registries.
+`Merits` decides, then the order of the registries.
 """
 
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.autotag.matching import extra_packages, is_finished, unmet
 from jetson_containers.core.versions import pep440
-from jetson_containers.images.compat import Verdict, compatible, native_limit
+from jetson_containers.images.compat import Compatibility, Verdict, native_limit
 from jetson_containers.platforms import cuda
 from jetson_containers.platforms.cuda import Runs
 
@@ -35,7 +36,8 @@ class Judged:
     candidate: ImageCandidate
     verdict: Verdict
     rank: int | None = None
-    distance: tuple[Any, ...] = ()  # of a refused one from what was asked for and from this host, as a sort key
+    runs: bool = True  # on this host, whatever it holds
+    lacking: bool = False  # something that was asked for is not in it, as far as is known
 
     def to_json(self) -> dict[str, Any]:
         """One entry of `autotag --explain --json`."""
@@ -54,20 +56,53 @@ class Judged:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageRanking:
+    """What one source has, judged: images that are fit, and those that are refused, each in the source's order."""
+
+    judge: Judge
+    fit: tuple[Judged, ...] = ()
+    refused: tuple[Judged, ...] = ()
+
+    def best_first(self) -> list[Judged]:
+        """Those that are fit."""
+        return sorted(self.fit, key=lambda entry: self.judge.merit(entry.candidate))
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageChoice:
-    """What was decided and why. `image` is None when nothing is fit; `candidates` are sorted, best first."""
+    """What was decided and why. `rankings` are those of the sources, in their order."""
 
     request: tuple[str, ...]
     platform: Platform
-    candidates: tuple[Judged, ...] = ()
+    rankings: tuple[ImageRanking, ...] = ()
     notices: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[JetsonError, ...] = ()
 
-    @property
+    @functools.cached_property
     def best(self) -> ImageCandidate | None:
-        """The candidate that was chosen."""
-        return self.candidates[0].candidate if self.candidates and self.candidates[0].verdict.ok else None
+        """The candidate that was chosen; None when nothing is fit."""
+        for ranking in self.rankings:
+            if ranking.fit:
+                return min((entry.candidate for entry in ranking.fit), key=ranking.judge.merit)
+        return None
+
+    @functools.cached_property
+    def candidates(self) -> tuple[Judged, ...]:
+        """All, best first: those that are fit, source by source, then those that are refused, the nearest first."""
+        fit = [entry for ranking in self.rankings for entry in ranking.best_first()]
+        refused = [(ranking.judge, entry) for ranking in self.rankings for entry in ranking.refused]
+        # One sort for each part of the order, the last part first: dates are to be descending.
+        refused.sort(key=lambda pair: pair[1].candidate.reference)
+        refused.sort(key=lambda pair: pair[1].candidate.facts.pushed, reverse=True)
+        refused.sort(key=lambda pair: pair[0].distance(pair[1]))
+        numbered = (replace(entry, rank=rank) for rank, entry in enumerate(fit, 1))
+        return (*numbered, *(entry for _, entry in refused))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no source has anything to do with the request."""
+        return not any(ranking.fit or ranking.refused for ranking in self.rankings)
 
     @property
     def image(self) -> str | None:
@@ -85,17 +120,48 @@ class ImageChoice:
         }
 
 
-def _judged(
-    candidate: ImageCandidate, wanted: Sequence[Wanted], host: Platform, contents: Names | None = None
-) -> Judged:
-    """Decide on one image: is it finished, does it hold what was asked for, does it run here."""
-    lacking = unmet(candidate, wanted, contents)
-    runs = compatible(candidate.facts, host)
-    verdict = Verdict(ok=False, rule=lacking[0], reason=lacking[1]) if lacking else runs
-    if verdict.ok:
-        return Judged(candidate=candidate, verdict=verdict)
-    distance = _distance_key(candidate, wanted, host, lacking=lacking is not None, runs=runs.ok)
-    return Judged(candidate=candidate, verdict=verdict, distance=distance)
+class Judge:
+    """Decides on the images of one request for one host, and says which is better and which is nearer."""
+
+    def __init__(
+        self, wanted: Sequence[Wanted], host: Platform, contents: Names | None = None, *, native: bool = False
+    ) -> None:
+        self._wanted = wanted
+        self._host = host
+        self._contents = contents
+        self._compatibility = Compatibility(host)
+        self._merits = Merits(host, native=native)
+
+    def verdict(self, candidate: ImageCandidate) -> Judged:
+        """Decide on one image: is it finished, does it hold what was asked for, does it run here."""
+        lacking = unmet(candidate, self._wanted, self._contents)
+        runs = self._compatibility.of(candidate.facts)
+        verdict = Verdict(ok=False, rule=lacking[0], reason=lacking[1]) if lacking else runs
+        return Judged(candidate=candidate, verdict=verdict, runs=runs.ok, lacking=lacking is not None)
+
+    def merit(self, candidate: ImageCandidate) -> tuple[Any, ...]:
+        """Sort key of a fit image, best first.
+
+        Versions of different families do not compare: among images that only hold the package, the one with the least
+        besides it comes first.
+        """
+        named = any(candidate.has_name(one) for one in self._wanted)
+        extra = extra_packages(candidate, self._wanted)
+        merit = self._merits.of(candidate.facts)
+        return (not named, 0 if named else extra, *merit, extra, candidate.order, candidate.reference)
+
+    def distance(self, judged: Judged) -> tuple[Any, ...]:
+        """Sort key of a refused image, nearest first: what runs here, holds the request, is named most like it.
+
+        Of those that are as near, the one that was pushed last comes first, then the reference decides.
+        """
+        candidate, host = judged.candidate, self._host
+        facts = candidate.facts
+        apart = abs(facts.l4t.major - host.l4t.major) if facts.l4t and host.l4t else 99
+        tag = candidate.name.tag or ""
+        alike = max((_common_start(one.tag, tag) for one in self._wanted if one.tag), default=0)
+        unfinished = not is_finished(candidate.role)
+        return (unfinished, not judged.runs, judged.lacking, -alike, facts.arch is not host.arch, apart)
 
 
 def decide(
@@ -107,52 +173,34 @@ def decide(
     *,
     native: bool = False,
 ) -> ImageChoice:
-    """Judge and rank what one source has. Pure: the same candidates give the same choice."""
-    judged = [_judged(candidate, wanted, host, contents) for candidate in found.candidates]
-    fit = sorted((e for e in judged if e.verdict.ok), key=lambda e: sort_key(e.candidate, wanted, host, native=native))
-    refused = [entry for entry in judged if not entry.verdict.ok]
+    """Judge what one source has. Pure: the same candidates give the same choice."""
+    judge = Judge(wanted, host, contents, native=native)
+    judged = [judge.verdict(candidate) for candidate in found.candidates]
+    ranking = ImageRanking(
+        judge=judge,
+        fit=tuple(entry for entry in judged if entry.verdict.ok),
+        refused=tuple(entry for entry in judged if not entry.verdict.ok),
+    )
     return ImageChoice(
         request=tuple(request),
         platform=host,
-        candidates=_numbered(fit, refused),
+        rankings=(ranking,),
         notices=found.notices,
         notes=found.notes,
         problems=found.problems,
     )
 
 
-def sort_key(
-    candidate: ImageCandidate, wanted: Sequence[Wanted], host: Platform, *, native: bool = False
-) -> tuple[Any, ...]:
-    """Sort key of a fit image, best first.
-
-    Versions of different families do not compare: among images that only hold the package, the one with the least
-    besides it comes first.
-    """
-    named = any(candidate.has_name(one) for one in wanted)
-    extra = extra_packages(candidate, wanted)
-    merit = rank_key(
-        replace(candidate.facts, reference=""), host, native=native
-    )  # the reference decides last, not before us
-    return (
-        not named, 0 if named else extra, merit, extra, candidate.order,
-        candidate.reference,
-    )  # fmt: skip
-
-
-def _distance_key(
-    candidate: ImageCandidate, wanted: Sequence[Wanted], host: Platform, *, lacking: bool, runs: bool
-) -> tuple[Any, ...]:
-    """Sort key of a refused image, nearest first: what runs here, holds the request, is named most like it."""
-    facts = candidate.facts
-    apart = abs(facts.l4t.major - host.l4t.major) if facts.l4t and host.l4t else 99
-    tag = candidate.name.tag or ""
-    alike = max((_common_start(one.tag or "", tag) for one in wanted), default=0)
-    return (
-        not is_finished(candidate.role), not runs, lacking, -alike, facts.arch is not host.arch,
-        apart,
-        _Descending(facts.pushed), candidate.reference,
-    )  # fmt: skip
+def merge(request: Sequence[str], host: Platform, choices: Sequence[ImageChoice]) -> ImageChoice:
+    """Join the choices of sources, in order: all fit images of the first come before those of the second."""
+    return ImageChoice(
+        request=tuple(request),
+        platform=host,
+        rankings=tuple(ranking for choice in choices for ranking in choice.rankings),
+        notices=tuple(dict.fromkeys(notice for choice in choices for notice in choice.notices)),
+        notes=tuple(note for choice in choices for note in choice.notes),
+        problems=tuple(problem for choice in choices for problem in choice.problems),
+    )
 
 
 def _common_start(one: str, other: str) -> int:
@@ -160,50 +208,46 @@ def _common_start(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def merge(request: Sequence[str], host: Platform, choices: Sequence[ImageChoice]) -> ImageChoice:
-    """Join the choices of sources, in order: all fit images of the first come before those of the second."""
-    judged = [entry for choice in choices for entry in choice.candidates]
-    fit = [entry for entry in judged if entry.verdict.ok]
-    refused = [entry for entry in judged if not entry.verdict.ok]
-    return ImageChoice(
-        request=tuple(request),
-        platform=host,
-        candidates=_numbered(fit, refused),
-        notices=tuple(dict.fromkeys(notice for choice in choices for notice in choice.notices)),
-        notes=tuple(note for choice in choices for note in choice.notes),
-        problems=tuple(problem for choice in choices for problem in choice.problems),
-    )
-
-
-def _numbered(fit: Sequence[Judged], refused: Sequence[Judged]) -> tuple[Judged, ...]:
-    numbered = (replace(entry, rank=rank) for rank, entry in enumerate(fit, 1))
-    return (*numbered, *sorted(refused, key=lambda entry: entry.distance))
-
-
 # Which of the images that run is best.
 
 
-def rank_key(image: ImageFacts, host: Platform, *, native: bool = False) -> tuple[object, ...]:
-    """Sort key of a compatible image, best first under ascending order.
+class Merits:
+    """Sort keys of images that run on one host, best first under ascending order.
 
     No GPU left idle; the CUDA that the user asked for, if any; plain variant; newest version; native CUDA before
     cuda-compat; the platform's own CUDA; nearest L4T not newer than the host (by major.minor, as point releases share
     images, then by point release); newest push; local. With `native`, native CUDA, the platform's own and the nearest
     L4T come before the version.
     """
-    effort = _effort(image, host)
-    asked = host.origins.get("cuda", "").startswith(("--", "$"))
-    version = (1 if image.variant else 0, _newest_first(image.version))
-    nearness = (effort, 0 if image.cuda == host.cuda else 1, _distance(image.l4t, host.l4t, 2))
-    return (
-        effort is Effort.GPU_IDLE,
-        asked and image.cuda != host.cuda,
-        *((*nearness, *version) if native else (*version, *nearness)),
-        _distance(image.l4t, host.l4t, 3),
-        _Descending(image.pushed),
-        0 if image.source == "local" else 1,
-        image.reference,
-    )
+
+    def __init__(self, host: Platform, *, native: bool = False) -> None:
+        self._host = host
+        self._native = native
+        self._asked_cuda = host.origins.get("cuda", "").startswith(("--", "$"))
+        self._places: dict[tuple[Version | None, Version | None], tuple[Any, ...]] = {}
+
+    def of(self, image: ImageFacts) -> tuple[object, ...]:
+        """The key of one image."""
+        place = self._places.get((image.cuda, image.l4t))
+        if place is None:
+            place = self._places[(image.cuda, image.l4t)] = self._place(image)
+        first, nearness, last = place
+        version = (1 if image.variant else 0, _newest_first(image.version))
+        return (
+            *first,
+            *((*nearness, *version) if self._native else (*version, *nearness)),
+            last,
+            _Descending(image.pushed),
+            0 if image.source == "local" else 1,
+        )
+
+    def _place(self, image: ImageFacts) -> tuple[Any, ...]:
+        """What of the key follows from CUDA and L4T: its beginning, how near they are, and the point release."""
+        host = self._host
+        effort = _effort(image, host)
+        first = (effort is Effort.GPU_IDLE, self._asked_cuda and image.cuda != host.cuda)
+        nearness = (effort, 0 if image.cuda == host.cuda else 1, _distance(image.l4t, host.l4t, 2))
+        return first, nearness, _distance(image.l4t, host.l4t, 3)
 
 
 class Effort(enum.IntEnum):
@@ -238,6 +282,11 @@ def _padded(version: Version) -> tuple[int, ...]:
     return (version.major, version.minor, version.micro)
 
 
+_BUILD = re.compile(r"b[0-9]{1,18}")
+_HASH = re.compile(r"[0-9a-f]{7,}")
+
+
+@functools.lru_cache(maxsize=1 << 17)  # a source asks for the best of an image list, and the choice once more
 def _newest_first(version: str | None) -> tuple[object, ...]:
     """Build numbers (`b5283`), then numbered versions, both newest first; then hashes and words; then nothing.
 
@@ -245,10 +294,10 @@ def _newest_first(version: str | None) -> tuple[object, ...]:
     """
     if version is None:
         return (3,)
-    if re.fullmatch(r"b[0-9]{1,18}", version):
+    if _BUILD.fullmatch(version):
         return (0, -int(version[1:]))
     parsed = pep440(version)
-    if parsed is None or re.fullmatch(r"[0-9a-f]{7,}", version):
+    if parsed is None or _HASH.fullmatch(version):
         return (2,)
     return (1, _Descending(parsed))
 
@@ -262,8 +311,8 @@ class _Descending:
     def __lt__(self, other: _Descending) -> bool:
         return bool(other.value < self.value)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Descending) and bool(other.value == self.value)
+    def __eq__(self, other: _Descending) -> bool:  # type: ignore[override]
+        return bool(other.value == self.value)
 
     def __hash__(self) -> int:
         return hash(self.value)

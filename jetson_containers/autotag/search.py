@@ -23,7 +23,7 @@ from jetson_containers.core.errors import (
     UsageError,
     command,
 )
-from jetson_containers.registry.listing import Listings
+from jetson_containers.registry.listing import Listings, in_few_lines
 from jetson_containers.registry.types import ImageRepository
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class ImageSearch:
         return decide(self._request, self._wanted, self._host, found, chosen.contents, native=chosen.native)
 
     def _widen(self) -> bool:
-        if self._chosen.aliases is None or any(choice.candidates for choice in self._choices.values()):
+        if self._chosen.aliases is None or not all(choice.is_empty for choice in self._choices.values()):
             return False
         wider = parse(self._request, self._chosen.aliases)
         self._widened = wider != self._wanted
@@ -210,7 +210,7 @@ class ImageSearch:
 def _announce(choice: ImageChoice, console: Console) -> None:
     for note in choice.notes:
         console.detail(note)
-    for notice in choice.notices:
+    for notice in in_few_lines(choice.notices):
         console.info(f"note: {notice}")
     for problem in choice.problems if choice.image else ():
         if isinstance(problem, RegistryError):
@@ -238,7 +238,7 @@ def _take(choice: ImageChoice, engine: Callable[[], Engine], chosen: AutotagOpti
 
 
 def _has_engine(engine: Callable[[], Engine]) -> bool:
-    """Whether there is an engine that could pull; without one, asking would be idle."""
+    """Whether there is an engine that could pull; without one there is nothing to ask about."""
     try:
         engine().images()
     except NotReadyError:
@@ -290,7 +290,7 @@ def refusal(choice: ImageChoice) -> JetsonError:
     names = " ".join(choice.request)
     if choice.image:
         message = f"{choice.image} fits but was declined, and nothing was built"
-    elif not choice.candidates:
+    elif choice.is_empty:
         for problem in choice.problems:
             if isinstance(problem, RegistryError):
                 return problem

@@ -5,20 +5,22 @@ A source reports what it found and judges nothing but whether an image has anyth
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jetson_containers.autotag.matching import is_finished, related
-from jetson_containers.autotag.ranking import rank_key
+from jetson_containers.autotag.candidates import TagReader, candidate_of
+from jetson_containers.autotag.matching import related
+from jetson_containers.autotag.ranking import Merits
 from jetson_containers.autotag.types import ImageCandidate, SourceFindings, SourceKind
 from jetson_containers.core.errors import JetsonError, RegistryError, UsageError
 from jetson_containers.images import compat, official
-from jetson_containers.images.labels import PACKAGES, PLATFORM, is_ours, read
+from jetson_containers.images.labels import PACKAGES, is_ours, read
 from jetson_containers.images.name import ImageName
 from jetson_containers.registry.types import DOCKER_HUB, ImageRepository, TagListing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from jetson_containers.autotag.types import Wanted
     from jetson_containers.engine.interface import Engine, LocalImage
@@ -71,10 +73,11 @@ class RegistrySource:
             if isinstance(listing, RegistryError):
                 problems.append(listing)
                 continue
-            full = self._described(listing, request, host, architecture)
+            candidates = self._candidates(listing, host, architecture)
+            full = self._described(listing, candidates, request, host, architecture)
             if full.notice and (full.tags or len(repositories) == 1):
                 notices.append(full.notice)
-            found += self._candidates(full, host, architecture)
+            found += candidates if full is listing else self._candidates(full, host, architecture)
         return SourceFindings(
             candidates=tuple(found),
             notices=tuple(dict.fromkeys(notices)),
@@ -97,45 +100,43 @@ class RegistrySource:
                     yield place.child(name)
 
     def _described(
-        self, listing: TagListing, request: Sequence[Wanted], host: Platform, architecture: str
+        self,
+        listing: TagListing,
+        candidates: Sequence[ImageCandidate],
+        request: Sequence[Wanted],
+        host: Platform,
+        architecture: str,
     ) -> TagListing:
         """Read the labels where they may matter: of images that may run here and whose name does not say all.
 
         Docker Hub counts reading a manifest as a pull, and gives date, size and architecture itself; there, only
         a request for several packages needs labels.
         """
-        if listing.repository.host == DOCKER_HUB and len(request) == 1:
+        if not self._listings.may_describe(listing) or (listing.repository.host == DOCKER_HUB and len(request) == 1):
             return listing
-        candidates = [
-            c for c in self._candidates(listing, host, architecture) if any(w.fits(c.name.tag or "") for w in request)
-        ]
         fit: list[ImageCandidate] = []
         unclear: list[ImageCandidate] = []
+        compatible = compat.Compatibility(host).of
         for candidate in candidates:
-            if compat.compatible(candidate.facts, host).ok:
+            if not any(wanted.fits(candidate.name.tag or "") for wanted in request):
+                continue
+            if compatible(candidate.facts).ok:
                 fit += [] if candidate.family else [candidate]  # such labels say nothing that the rules do not
             elif _incomplete(candidate.facts):
                 unclear.append(candidate)
-        fit.sort(key=lambda c: rank_key(c.facts, host))
-        tags = [candidate.name.tag or "" for candidate in (*fit, *unclear)[:MOST_CONFIGS]]
+        merits = Merits(host)
+        best = heapq.nsmallest(MOST_CONFIGS, fit, key=lambda c: merits.of(c.facts))
+        tags = [candidate.name.tag or "" for candidate in (*best, *unclear)[:MOST_CONFIGS]]
         return self._listings.described(listing, tags, architecture)
 
     def _candidates(self, listing: TagListing, host: Platform, architecture: str) -> list[ImageCandidate]:
-        return [
-            made
-            for row in _one_per_tag(listing.tags, architecture)
-            if (made := self._candidate(listing.repository, row, host))
-        ]
-
-    def _candidate(self, repository: ImageRepository, row: Tag, host: Platform) -> ImageCandidate | None:
+        place = f"{listing.repository}/"
+        orders = [i for i, namespace in enumerate(self._namespaces) if place.startswith(f"{namespace}/")]
         try:
-            name = ImageName.parse(f"{repository.reference}:{row.tag}")
+            reader = TagReader(listing.repository, host, min(orders, default=len(self._namespaces)))
         except UsageError:
-            return None  # a registry may hold what Docker cannot name
-        made = _candidate(name, row.labels or {}, row.arch, SourceKind.REGISTRY, host)
-        facts = replace(made.facts, pushed=row.pushed, size=row.bytes, source=repository.host)
-        orders = [i for i, place in enumerate(self._namespaces) if f"{repository}/".startswith(f"{place}/")]
-        return replace(made, facts=facts, digest=row.digest, order=min(orders, default=len(self._namespaces)))
+            return []  # a registry may hold what Docker cannot name
+        return [made for row in _one_per_tag(listing.tags, architecture) if (made := reader.of(row))]
 
 
 def _local_candidates(image: LocalImage, request: Sequence[Wanted], host: Platform) -> Iterator[ImageCandidate]:
@@ -153,34 +154,9 @@ def _local_candidates(image: LocalImage, request: Sequence[Wanted], host: Platfo
         held = packages if ours else ((known.family,) if known else ())
         if not related(name, held, request):
             continue
-        made = _candidate(name, image.labels, image.architecture, SourceKind.LOCAL, host, ours=ours)
+        made = candidate_of(name, image.labels, image.architecture, SourceKind.LOCAL, host, ours=ours)
         facts = replace(made.facts, pushed=image.created[:10], size=image.size, source=SourceKind.LOCAL.value)
         yield replace(made, facts=facts, digest=_digest_of(image, name), image_id=image.id)
-
-
-def _candidate(
-    name: ImageName,
-    labels: Mapping[str, str],
-    arch: str | None,
-    kind: SourceKind,
-    host: Platform,
-    *,
-    ours: bool | None = None,
-) -> ImageCandidate:
-    """Labels count where they were written for this image; an image built on ours inherits only its platform.
-
-    What neither they nor the name say, the table of others' images may.
-    """
-    said = read(labels)
-    if ours is None:
-        ours = is_ours([str(name)], labels)
-    believed = labels if ours else {k: v for k, v in labels.items() if k == PLATFORM}
-    facts = compat.facts_of(name, believed, docker_arch=arch)
-    facts = replace(facts, reference=str(name), packages=said.packages if ours else ())
-    facts = official.completed(facts, name, host, labeled=PLATFORM in believed)
-    role = said.role if ours or not is_finished(said.role) else ""
-    known = official.repository_of(name)
-    return ImageCandidate(name=name, facts=facts, kind=kind, role=role, family=known.family if known else "")
 
 
 def _digest_of(image: LocalImage, name: ImageName) -> str | None:

@@ -80,7 +80,8 @@ class Wanted:
 
     def names_image(self, image: ImageName) -> bool:
         """Whether an image has the name, with any tag."""
-        return any(fnmatchcase(image.name, name) for name in self.names) and self.in_place(image)
+        named = image.name in self.names or any(fnmatchcase(image.name, name) for name in self.names)
+        return named and self.in_place(image)
 
     def names_family(self, family: str) -> bool:
         """Whether a package family is the one that was asked for."""
@@ -88,8 +89,10 @@ class Wanted:
 
     def fits(self, version: str) -> bool:
         """Whether a tag or version is the requested one: equal, continued after a `-`, or matching the pattern."""
+        if self.tag is None:
+            return True
         version = tag_text(version)
-        if self.tag is None or version == self.tag or version.startswith(self.tag + "-"):
+        if version == self.tag or version.startswith(self.tag + "-"):
             return True
         return fnmatchcase(version, self.tag) or fnmatchcase(version, self.tag + "-*")
 

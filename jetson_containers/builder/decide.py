@@ -118,10 +118,10 @@ def _fits_copies(plans: Sequence[BuildPlan]) -> bool:
 def decide(graph: Graph, plans: Sequence[BuildPlan], here: Facts, options: BuildOptions) -> BuildDecision:
     """Decide for every stage.
 
-    Built is what the store lacks and is the top of a plan, below something that is built, or aside and not
-    remembered by a final image; with `--rebuild` and `--no-cache` it is everything. What a registry has is pulled
-    instead. What lies below a stage that is there is not missed. Tested is what is built, and what is there with tests
-    that are due.
+    Built is what the store lacks where it is the top of a plan, below something that is built, or a stage with tests
+    of its own that no final image records; with `--rebuild` and `--no-cache` it is everything. What a registry has is
+    pulled instead. What lies below a stage that is there is not missed. Tested is what is built, and what is there with
+    tests that are due.
 
     Raises LayerBudgetError when a builder without mounts would add more layers for the CA bundle than fit.
     """

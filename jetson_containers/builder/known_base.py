@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import files
 from jetson_containers.core.errors import TargetError
-from jetson_containers.platforms.overrides import rebase
 from jetson_containers.platforms.platform import default_base_image
 
 if TYPE_CHECKING:
@@ -59,6 +58,8 @@ def predict(platform: Platform, settings: Settings, base: str = "") -> BaseImage
 
 def _remembered(platform: Platform, row: Mapping[str, Any]) -> BaseImage:
     """Read a row of the record. Raises KeyError, TypeError, AttributeError or TargetError for one that is damaged."""
+    from jetson_containers.platforms.overrides import rebase
+
     rebased = rebase(platform, row["distro"], row["version"], row["origin"])
     same = (row["distro"], row["version"]) == (platform.distro, platform.distro_version)
     if not isinstance(row["reference"], str) or not isinstance(row["digest"], str | None):

@@ -81,8 +81,9 @@ def share(
     """Divide what is free among the stages that compile together.
 
     `waiting` stages could start beside this one now, the most urgent first. A stage that compiles nothing, or is done
-    long before this one, takes no core from it: 30 minutes with half of the jobs are a bad price for its ten seconds.
-    A stage alone on the machine always gets one job, even when its memory is not there: better slow than never.
+    long before this one, takes no core from it: half of the jobs for 30 minutes would cost more than its ten seconds.
+    A stage alone on the machine always gets one job, even when its memory is not there: it is slow then, but it is
+    built.
     """
     starting = waiting[: max(0, available.slots - len(running) - 1)]
     rivals = [load for load in starting if _takes_cores(load, own)]

@@ -1,6 +1,6 @@
 """Which stage starts next: a ready queue, the longest remaining chain first, within slots and memory.
 
-Pure bookkeeping without threads or clocks; `builder` drives it. At any time the memory reserved for running stages
+Pure bookkeeping without threads or clocks; `loop` drives it. At any time the memory reserved for running stages
 is within the budget, unless a single stage that alone exceeds it runs by itself.
 """
 

@@ -8,7 +8,7 @@ import click
 
 from jetson_containers.cli.app import App, command
 from jetson_containers.core.console import human_bytes
-from jetson_containers.core.errors import ImageInUseError, NothingMatchedError
+from jetson_containers.core.errors import ImageInUseError, NothingMatchedError, NotReadyError
 from jetson_containers.images import labels
 from jetson_containers.images.name import STAGE_REPOSITORY
 
@@ -44,13 +44,20 @@ def images(app: App, *, show_all: bool) -> None:
 def flatten(app: App, *, image: str, name: str) -> None:
     """Make NAME of the files and settings of IMAGE, in one layer: a base for what would stand on too many layers.
 
+    Of its labels NAME has those that are still true: not the packages, key and tests of IMAGE, its history and health
+    check.
+
     Example: jetson-containers flatten lower lower-flat
     """
     from jetson_containers.images.name import ImageName
 
     target = str(ImageName.parse(name))
+    source = app.engine.image(image)
+    if source is None:
+        hint = "`jetson-containers images --all` lists those that are here"
+        raise NotReadyError(f"no image `{image}` in the local store", hint=hint)
     app.console.info(f"writing out {image}, and making {target} of it")
-    app.engine.flatten(image, target)
+    app.engine.flatten(image, target, labels.still_true(source.labels))
     made = app.engine.image(target)
     if app.console.as_json:
         app.console.result_json({"image": target})

@@ -9,7 +9,7 @@ import click
 
 from jetson_containers.cli.abbreviations import AbbreviatingGroup
 from jetson_containers.cli.app import App, collect, command, global_options, list_option
-from jetson_containers.cli.llm_fit import fit
+from jetson_containers.cli.llm_fit import fit, measured, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -331,7 +331,7 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     return 0
 
 
-for each in (fit, quantize, compile_, chat, serve, bench, list_, rm):
+for each in (fit, measured, suggest, quantize, compile_, chat, serve, bench, list_, rm):
     llm.add_command(each)
 
 

@@ -14,8 +14,14 @@ from jetson_containers.core.console import columns
 from jetson_containers.core.errors import JetsonError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.llm.fit.machine import Machine
+    from jetson_containers.llm.fit.measured import Measurements
     from jetson_containers.llm.fit.predict import Fit
     from jetson_containers.llm.fit.query import FitAnswer, FitQuestion
+    from jetson_containers.llm.fit.suggest import SuggestQuestion
 
 
 def _question() -> type[FitQuestion]:
@@ -84,16 +90,43 @@ def fit(app: App, *, model: str, question: FitQuestion) -> int:
     question = replace(question, quantization=quantization)
     known = lookup.find_shape(model, lambda name: shape.from_hub(name, app.settings, app.console))
     machine = query.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
-    answer = query.answer(known, machine, question)
+    answer = query.answer(known, machine, question, _measured(app, known.name, machine))
     version = _version(app, answer.best.runtime) if app.is_cross else ""
     if app.console.as_json:
         app.console.result_json({**answer.to_json(), **({"version": version} if version else {})})
-        return 0
+        return _exit_code(answer, question)
     if version:
         app.console.info(f"note: {answer.best.runtime} is {version} on L4T {answer.machine.release}")
     for line in lines(answer, model, one=bool(question.runtime) and not question.every_quantization):
         app.console.result(line)
+    return _exit_code(answer, question)
+
+
+def _exit_code(answer: FitAnswer, question: FitQuestion) -> int:
+    """2 where it does not fit, as `chat` and `serve` have it; with --all, 3 where nothing does."""
+    if answer.best.verdict.value in {"does not fit", "impossible"}:
+        return 3 if question.every_quantization else 2
     return 0
+
+
+def _measured(app: App, model: str, machine: Machine) -> Callable[[Fit], Fit]:
+    """What puts measured speeds in place of estimates."""
+    from jetson_containers.llm.fit.measured import as_measured
+
+    kept = measurements(app.settings)
+
+    def look(fit: Fit) -> Fit:
+        found = kept.of(fit, model, machine.mode)
+        return as_measured(fit, found) if found else fit
+
+    return look
+
+
+def measurements(settings: Settings) -> Measurements:
+    """The measurements of this user, below the state folder."""
+    from jetson_containers.llm.fit.measured import NAME, Measurements
+
+    return Measurements(settings.path("logs").expanduser() / ".state" / NAME)
 
 
 def _version(app: App, runtime: str) -> str:
@@ -155,10 +188,29 @@ def _breakdown(fit: Fit) -> list[str]:
         slow = _rate(fit.decode_tokens_per_s_full)
         text = f"{_rate(fit.decode_tokens_per_s)} to {slow} tokens/s, with a short and with a full context"
         shown.append(f"  {'speed'.ljust(9)} {text}")
+        shown += _further_speeds(fit)
     for name, size in fit.steps:
         fine = "" if size <= fit.available_bytes else ": do that on a larger machine, or add swap"
         shown.append(f"  to {name} it here takes up to {_size(size)}{fine}")
     return shown
+
+
+def _further_speeds(fit: Fit) -> list[str]:
+    """How long a prompt takes, and what several sequences get together."""
+    shown = []
+    if fit.first_token_s and fit.prefill_tokens_per_s:
+        prompt = round(fit.first_token_s * fit.prefill_tokens_per_s)
+        shown.append(f"  {'prompt'.ljust(9)} {prompt} tokens take {_seconds(fit.first_token_s)} until the first token")
+    if fit.fits and fit.sequences > 1:
+        together = f", together {_rate(fit.batch_tokens_per_s)} tokens/s" if fit.batch_tokens_per_s else ""
+        several = f" with {fit.max_batch} at once" if fit.max_batch > 1 else ""
+        most = f"room for {fit.sequences} sequences of {fit.context} tokens"
+        shown.append(f"  {'batch'.ljust(9)} {most}{together + several if fit.max_batch > 1 else ''}")
+    return shown
+
+
+def _seconds(time: float) -> str:
+    return f"{time:.1f} s" if time >= 1 else f"{time * 1000:.0f} ms"
 
 
 def _kv_note(fit: Fit) -> str:
@@ -200,3 +252,124 @@ def _speed(fit: Fit, before: str) -> str:
     if not fit.decode_tokens_per_s:
         return _most(fit, before + "at most {} tokens/s")
     return f"{before}about {_rate(fit.decode_tokens_per_s)} tokens/s"
+
+
+def _suggest_question() -> type[SuggestQuestion]:
+    from jetson_containers.llm.fit.suggest import SuggestQuestion
+
+    return SuggestQuestion
+
+
+@command()
+@click.argument("model", default="")
+@click.option("--board", default="", metavar="NAME", help="A board; default: this machine, or that of --target.")
+@click.option("--mode", default="", metavar="NAME", help="Power mode of the board, e.g. 15W; default: the fastest one.")
+@click.option("--vram", type=click.FloatRange(min=0), metavar="GIB", help="GiB of the graphics card.")
+@click.option("--runtime", "runtimes", multiple=True, metavar="NAME", help="Only this runtime; may be repeated.")
+@click.option("--context", type=click.IntRange(min=1), metavar="N", default=4096, show_default=True, help="Tokens.")
+@click.option(
+    "--least", type=click.FloatRange(min=0), metavar="N", default=7.0, show_default=True, help="Tokens/s of one answer."
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", default=10, show_default=True, help="Rows to show.")
+@collect(_suggest_question, "question")
+def suggest(app: App, *, model: str, board: str, mode: str, vram: float | None, question: SuggestQuestion) -> int:
+    """Say which models to run here, or which board MODEL needs.
+
+    Models that fit and answer fast enough, by an estimate of quality (size, and how new). With MODEL: per quantization
+    the smallest board that runs it.
+
+    Example: jetson-containers llm suggest --board orin-nano-8gb
+    """
+    from jetson_containers.llm.fit import query
+
+    if model:
+        return _needs(app, model, question)
+    where = query.FitQuestion(board=board, mode=mode, vram=vram)
+    return _suggestions(app, query.machine_for(where, lambda: app.platform, Path("/"), cross=app.is_cross), question)
+
+
+def _suggestions(app: App, machine: Machine, question: SuggestQuestion) -> int:
+    """3 where nothing runs well."""
+    from jetson_containers.llm.fit.suggest import suggestions
+
+    found = suggestions(machine, question)
+    if app.console.as_json:
+        rows_json = [{"model": one.model, "score": round(one.score, 2), **one.fit.to_json()} for one in found]
+        app.console.result_json(rows_json)
+        return 0 if found else 3
+    rows = [("model", "runtime", "quantization", "memory", "tokens/s", "first token", "at once")]
+    rows += [
+        (
+            one.model, one.fit.runtime, one.fit.quantization, _size(one.fit.needed_bytes),
+            _rate(one.fit.decode_tokens_per_s or 0),
+            _seconds(one.fit.first_token_s) if one.fit.first_token_s else "?", str(one.fit.sequences),
+        )
+        for one in found
+    ]  # fmt: skip
+    if not found:
+        app.console.result(f"none of the known models runs well on {machine.id}: try --least 2, or a smaller --context")
+        return 3
+    for line in columns(rows):
+        app.console.result(line)
+    app.console.info(f"on {machine.id}, by size and age; how good a model is for a task, only its answers say")
+    return 0
+
+
+def _needs(app: App, model: str, question: SuggestQuestion) -> int:
+    """3 where no board runs it well."""
+    from jetson_containers.llm.fit.suggest import needs
+    from jetson_containers.llm.models import lookup, shape
+
+    known = lookup.find_shape(model, lambda name: shape.from_hub(name, app.settings, app.console))
+    found = needs(known.config, question)[: question.limit]
+    if app.console.as_json:
+        app.console.result_json([{"model": known.name, **one.fit.to_json()} for one in found])
+        return 0 if found else 3
+    if not found:
+        app.console.result(f"no board runs {known.name} well: try --least 2, or a smaller --context")
+        return 3
+    rows = [("board", "runtime", "quantization", "memory", "tokens/s")]
+    rows += [
+        (
+            one.fit.board, one.runtime, one.quantization, _size(one.fit.needed_bytes),
+            _rate(one.fit.decode_tokens_per_s or 0),
+        )
+        for one in found
+    ]  # fmt: skip
+    for line in columns(rows):
+        app.console.result(line)
+    return 0
+
+
+@command()
+@click.option("--export", "export", type=click.Path(path_type=Path), metavar="FILE", help="Write them to a file.")
+@click.option("--import", "given", type=click.Path(path_type=Path), metavar="FILE", help="Add those of a file.")
+def measured(app: App, *, export: Path | None, given: Path | None) -> int:
+    """List what `llm bench` measured, which `llm fit` shows in place of its estimate; hand it on, or add others'.
+
+    Example: jetson-containers llm measured --export orin.json
+    """
+    from jetson_containers.core.files import readable_os_errors
+    from jetson_containers.llm.fit.measured import read, write
+
+    kept = measurements(app.settings)
+    if given is not None:
+        app.console.ok(f"{kept.add(read(given))} added from {given}")
+    rows = kept.rows()
+    if export is not None:
+        with readable_os_errors():
+            write(export, rows)
+        app.console.ok(f"{len(rows)} written to {export}")
+    if app.console.as_json:
+        app.console.result_json(rows)
+        return 0
+    header = ("board", "model", "runtime", "quantization", "tokens/s", "prompt tokens/s", "when", "source")
+    table = [
+        (
+            row.board, row.model, row.runtime, row.quantization, f"{row.decode_tokens_per_s:.1f}",
+            f"{row.prefill_tokens_per_s:.0f}", row.when, row.source or "here",
+        )
+        for row in rows
+    ]  # fmt: skip
+    app.console.table(header, table, to_result=True)
+    return 0

@@ -18,7 +18,7 @@ _AT_ONCE = 8  # samples that go through a layer together; all at once is the lib
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, calibrate, quantize, save, look."""
+    """Parse, calibrate, quantize, save, check the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     checkpoint.add_arguments(parser)
     parser.add_argument("--group-size", type=int, default=128, help="weights that share a scale (default: 128)")

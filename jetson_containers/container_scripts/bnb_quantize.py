@@ -15,7 +15,7 @@ else:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, load quantized, save, look."""
+    """Parse, load quantized, save, check the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     checkpoint.add_arguments(parser)
     parser.add_argument("--type", choices=("nf4", "fp4", "int8"), default="nf4")

@@ -1,4 +1,4 @@
-"""Hugging Face directories: what a quantizer leaves out is copied, and what it made is looked at."""
+"""Hugging Face directories: what a quantizer leaves out is copied, and what it made is checked."""
 
 from __future__ import annotations
 

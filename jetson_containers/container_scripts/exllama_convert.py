@@ -21,7 +21,7 @@ else:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, convert, look."""
+    """Parse, convert, check the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", help="checkpoint, a Hugging Face directory")
     parser.add_argument("work", help="directory of the conversion; its `model` is the result")

@@ -19,7 +19,7 @@ else:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, calibrate, quantize, save, look."""
+    """Parse, calibrate, quantize, save, check the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     checkpoint.add_arguments(parser)
     parser.add_argument("--library", choices=("gptqmodel", "auto_gptq"), default="gptqmodel")

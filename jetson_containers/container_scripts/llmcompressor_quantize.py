@@ -19,7 +19,7 @@ _KEPT = ["lm_head"]  # stays in 16 bits: it costs little and its errors show
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, calibrate, quantize, save, look."""
+    """Parse, calibrate, quantize, save, check the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     checkpoint.add_arguments(parser)
     parser.add_argument("--method", choices=("awq", "gptq"), default="awq")

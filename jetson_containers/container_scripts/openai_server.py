@@ -254,7 +254,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class CompletionAnswer:
-    """One generation and how it is told."""
+    """One generation, and how it is sent to the client."""
 
     def __init__(self, handler: Handler, request: CompletionRequest) -> None:
         self._handler = handler

@@ -129,7 +129,7 @@ class TransformersBackend:
         from transformers import StoppingCriteria, StoppingCriteriaList
 
         class GenerationEnded(StoppingCriteria):  # type: ignore[misc]
-            """The server wants no more."""
+            """The client or the server has ended this generation."""
 
             def __call__(self, input_ids: Any, _scores: Any, **_: Any) -> Any:
                 return torch.full((input_ids.shape[0],), any(e.is_set() for e in ends), device=input_ids.device)

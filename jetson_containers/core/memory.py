@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_ROW = re.compile(r"^(\w+):\s+([0-9]+) kB$", re.MULTILINE)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
@@ -29,5 +27,5 @@ def read_memory(root: Path = Path("/")) -> Memory:
         text = (root / "proc/meminfo").read_text(encoding="ascii", errors="replace")
     except OSError:
         return Memory()
-    rows = {name: int(size) * 1024 for name, size in _ROW.findall(text)}
+    rows = {name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+([0-9]+) kB$", text, re.MULTILINE)}
     return Memory(total=rows.get("MemTotal"), available=rows.get("MemAvailable"), swap=rows.get("SwapTotal"))

@@ -32,8 +32,8 @@ PRESET = "preset"
 HUB_VARIABLE = "HF_ENDPOINT"
 KINDS = (*PREFIXES, REGISTRIES, *ADDRESSES)
 IN_BUILDS = (*PREFIXES, *ADDRESSES)  # what the commands of a build are told; images are pulled by the engine
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"=@\\]*")
-_IMAGES = re.compile(r"[a-z0-9.-]+(?::[0-9]+)?(?:/[a-z0-9._/-]+)?")
+_ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"=@\\]*"
+_IMAGES = r"[a-z0-9.-]+(?::[0-9]+)?(?:/[a-z0-9._/-]+)?"
 
 
 def parse(raw: Any) -> dict[str, Any]:
@@ -55,14 +55,14 @@ def parse(raw: Any) -> dict[str, Any]:
 
 def _checked(kind: str, value: Any) -> Any:
     if kind in ADDRESSES:
-        if value and not (isinstance(value, str) and _ADDRESS.fullmatch(value)):
+        if value and not (isinstance(value, str) and re.fullmatch(_ADDRESS, value)):
             raise ValueError(value)
         return value or ""
     if value is not None and not isinstance(value, dict):
         raise TypeError(value)
     form = _IMAGES if kind == REGISTRIES else _ADDRESS
     words = [word for pair in (value or {}).items() for word in pair]
-    if not all(isinstance(word, str) and form.fullmatch(word) for word in words):
+    if not all(isinstance(word, str) and re.fullmatch(form, word) for word in words):
         raise ValueError(value)
     return dict(value or {})
 

@@ -41,7 +41,7 @@ _probed: dict[tuple[str, ...], tuple[Capabilities, Client]] = {}
 
 
 class DockerEngine:
-    """`engine.base.Engine` on top of a docker client. Nothing is touched before the first use."""
+    """`interface.Engine` on top of a docker client. Nothing is touched before the first use."""
 
     def __init__(
         self, settings: Settings | None = None, console: Console | None = None, *, host: ProbedHost | None = None
@@ -295,8 +295,8 @@ class DockerEngine:
         if ended.exit_code != 0:
             raise translate(ended.output, f"labelling `{source}`")
 
-    def flatten(self, source: str, target: str) -> None:
-        """Make `target` of the files and the configuration of `source`, in one layer.
+    def flatten(self, source: str, target: str, labels: Mapping[str, str]) -> None:
+        """Make `target` of the files and the configuration of `source`, in one layer and with these labels.
 
         Raises NotReadyError for an image that is not here or cannot be written out, BuildError as `build`.
         """
@@ -309,7 +309,7 @@ class DockerEngine:
         config = json.loads(self._host.ask(words).out or "{}")
         name = f"jetson-containers-flatten-{os.getpid()}"
         own = [] if image.architecture == self._own_architecture() else [f"--platform=linux/{image.architecture}"]
-        changes = [word for line in flatten.instructions(config) for word in ("--change", line)]
+        changes = [word for line in flatten.instructions(config, labels) for word in ("--change", line)]
         with tempfile.TemporaryDirectory(prefix="jetson-containers-flatten-") as folder:
             rootfs = f"{folder}/{flatten.ROOTFS}"
             steps = (

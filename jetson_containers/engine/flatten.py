@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 ROOTFS = "rootfs.tar"
 
 
-def instructions(config: Mapping[str, Any]) -> list[str]:
+def instructions(config: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
     """Write what `docker import --change` takes; `config` is what docker inspect says of the image.
 
-    Environment, user, directory, ports, volumes, entry point and command are the same; history and health check go.
+    Environment, user, directory, ports, volumes, entry point and command are the same, `labels` are those given;
+    history and health check go.
     """
-    lines: list[str] = []
+    lines = [f"LABEL {quoted(name)}={quoted(value)}" for name, value in sorted(labels.items())]
     for entry in config.get("Env") or ():
         name, _, value = entry.partition("=")
         lines.append(f"ENV {name}={quoted(value)}")

@@ -207,8 +207,8 @@ class Engine(Protocol):
         """Make `target` the same image with further labels: no new layer, no rebuild."""
         ...
 
-    def flatten(self, source: str, target: str) -> None:
-        """Make `target` of the files and the configuration of `source`, in one layer."""
+    def flatten(self, source: str, target: str, labels: Mapping[str, str]) -> None:
+        """Make `target` of the files and the configuration of `source`, in one layer and with these labels."""
         ...
 
     def pull(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.errors import ConfigError, EngineMissingError, EnginePermissionError, NotReadyError
 from jetson_containers.engine.emulation import emulated_platforms
 from jetson_containers.engine.interface import Builder, Capabilities, RunCapabilities
-from jetson_containers.platforms.host import MACHINES
+from jetson_containers.platforms.platform import MACHINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -7,6 +7,7 @@ refuse. The rules are data in `facts/compat.yaml`, with their evidence; `platfor
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,7 @@ from jetson_containers.images.labels import PLATFORM, read
 from jetson_containers.images.name import STAGE_REPOSITORY, distro_word
 from jetson_containers.platforms import tables
 from jetson_containers.platforms.cuda import Runs, class_of, runs
-from jetson_containers.platforms.host import MACHINES
-from jetson_containers.platforms.platform import Arch
+from jetson_containers.platforms.platform import MACHINES, Arch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -152,6 +152,25 @@ def _version(text: object) -> Version | None:
 
 
 # Whether it runs ----------------------------------------------------------------------------------------------------
+
+
+class Compatibility:
+    """Decides whether images run on one host: the same for all that say the same of their platform."""
+
+    _asked = operator.attrgetter("role", "arch", "machine", "cpu", "sm", "distro")
+
+    def __init__(self, host: Platform) -> None:
+        self._host = host
+        self._verdicts: dict[tuple[Any, ...], tuple[ImageFacts, Verdict]] = {}
+
+    def of(self, image: ImageFacts) -> Verdict:
+        """Decide, as `compatible` does."""
+        # Versions by their IDs: equal ones may be spelled otherwise in the reason. The image kept with it holds them.
+        said = (id(image.l4t), id(image.cuda), *self._asked(image))
+        known = self._verdicts.get(said)
+        if known is None:
+            known = self._verdicts[said] = image, compatible(image, self._host)
+        return known[1]
 
 
 def compatible(image: ImageFacts, host: Platform) -> Verdict:

@@ -123,6 +123,19 @@ def read(labels: Mapping[str, str]) -> ImageLabels:
     )
 
 
+def still_true(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels that hold as well for another image with the same files: its platform, and what others wrote.
+
+    Without the image's name, key, role and tests, and without what the OCI labels say of this very image.
+    """
+    own = {OCI + name for name in ("ref.name", "base.name", "created", "title", "version")}
+    return {
+        name: value
+        for name, value in labels.items()
+        if name == PLATFORM or not (name.startswith(PREFIX) or name in own)
+    }
+
+
 def is_ours(references: Iterable[str], labels: Mapping[str, str]) -> bool:
     """Whether labels belong to this image or were inherited by somebody's image built on it.
 

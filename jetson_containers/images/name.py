@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.version import Version
 
+from jetson_containers.core.copies import copy_with
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.text import shown
 from jetson_containers.platforms import tables
 from jetson_containers.platforms.platform import Arch
 
@@ -71,6 +74,21 @@ class ImageName:
             name=name,
             tag=match["tag"],
             digest=match["digest"],
+            version=fields.version,
+            variant=fields.variant,
+            platform=fields.platform,
+            plan=fields.plan,
+        )
+
+    def tagged(self, tag: str) -> ImageName:
+        """The image of this repository with a tag, as `parse` reads it. Raises UsageError for what is not a tag."""
+        if not _TAG.fullmatch(tag):
+            raise UsageError(f"invalid tag `{shown(tag)}` of {self.repository}", hint="letters, digits and `_.-`")
+        fields = _read_tag(tag)
+        return copy_with(
+            self,
+            tag=tag,
+            digest=None,
             version=fields.version,
             variant=fields.variant,
             platform=fields.platform,
@@ -144,10 +162,12 @@ def image_for(package: str, platform: Platform, *, repository: str = "") -> str:
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _DOMAIN_WORD = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _DOMAIN = rf"{_DOMAIN_WORD}(?:\.{_DOMAIN_WORD})*(?::[0-9]+)?"
+_TAG_FORM = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+_TAG = re.compile(_TAG_FORM)
 _REPOSITORY_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _REFERENCE = re.compile(
     rf"(?P<path>(?:{_DOMAIN}/)?{_COMPONENT}(?:/{_COMPONENT})*)"
-    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
+    rf"(?::(?P<tag>{_TAG_FORM}))?"
     r"(?:@(?P<digest>[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}))?"
 )
 
@@ -163,11 +183,19 @@ def _split_registry(path: str) -> tuple[str | None, str]:
 # Tags ---------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Tag:
+class _Tag(NamedTuple):
     version: str | None = None
     variant: str | None = None
     platform: TagPlatform = TagPlatform()
+    plan: str | None = None
+
+
+class _End(NamedTuple):
+    """The end of a tag: the words before the platform, and the platform with what follows it."""
+
+    before: str
+    platform: TagPlatform
+    words: str = ""
     plan: str | None = None
 
 
@@ -198,21 +226,31 @@ _ARCHES = {
 
 
 def _read_tag(tag: str) -> _Tag:
-    start = _START.search(tag) or _BARE_START.search(tag)
+    first, dash, rest = tag.partition("-")
+    # Most images of a repository are for the same few platforms: what follows the first word is read once for all.
+    begins = _START.match(tag) or _BARE_START.match(tag)
+    end = _read_end(rest) if dash and not begins else None
+    if end is not None:
+        version, variant = _read_prefix(f"{first}-{end.before}" if end.before else first)
+    elif (end := _read_end(tag)) is not None:
+        version, variant = _read_prefix(end.before)
+    else:
+        return _Tag(*_read_prefix(tag))
+    if end.words:
+        variant = f"{variant}-{end.words}" if variant else end.words
+    return _Tag(version, variant, end.platform, end.plan)
+
+
+@functools.lru_cache(maxsize=1024)
+def _read_end(text: str) -> _End | None:
+    """Read the end of a tag; None where it names no platform."""
+    start = _START.search(text) or _BARE_START.search(text)
     if start is None:
-        version, variant = _read_prefix(tag)
-        return _Tag(version=version, variant=variant)
-    version, variant = _read_prefix(tag[: start.start()].rstrip("-"))
-    arch_word = start["flavour"] or start["arch"]
-    found, rest = _read_modifiers(tag[start.end() :].lstrip("-").split("-"))
+        return None
+    found, rest = _read_modifiers(text[start.end() :].lstrip("-").split("-"))
     plan = rest.pop() if rest and _PLAN.fullmatch(rest[-1]) else None
-    words = [word for word in (variant, *rest) if word]
-    return _Tag(
-        version=version,
-        variant="-".join(words) or None,
-        platform=_platform(start["l4t"] or None, arch_word, found),
-        plan=plan,
-    )
+    platform = _platform(start["l4t"] or None, start["flavour"] or start["arch"], found)
+    return _End(text[: start.start()].rstrip("-"), platform, "-".join(rest), plan)
 
 
 def _read_prefix(text: str) -> tuple[str | None, str | None]:

@@ -1,4 +1,4 @@
-"""How a container gets at the GPU: CDI, else `--runtime nvidia`, else `--gpus all`, else not at all, said aloud.
+"""How a container gets at the GPU: CDI, else `--runtime nvidia`, else `--gpus all`, else not at all, with a notice.
 
 `--gpus` calls NVIDIA's hook directly, which refuses in csv mode: never on integrated GPUs up to L4T 36. CDI needs an
 engine that lists its devices (25 with the feature on, 28.2).
@@ -26,7 +26,7 @@ _INSTALL = "sudo apt-get install nvidia-container-toolkit (on JetPack 4: nvidia-
 
 
 class Gpu(enum.Enum):
-    """Which rung of the ladder was taken."""
+    """Which of the ways was taken."""
 
     CDI = "cdi"
     RUNTIME = "runtime"
@@ -36,7 +36,7 @@ class Gpu(enum.Enum):
 
 
 def gpu_part(host: LaunchHost, line: RunLine, *, no_gpu: bool) -> tuple[Gpu, LaunchPart]:
-    """Choose the rung and the options for it."""
+    """Choose the way, and the options for it."""
     if no_gpu:
         return Gpu.NONE, _without_gpu(host, line)
     if reason := _users_choice(line):

@@ -253,7 +253,7 @@ class _Reader:
 
 
 def commands(text: str, line: int = 1) -> tuple[Command, ...]:
-    """Read shell text that begins on `line`. Never fails: what is not a shell gives commands that match no rule."""
+    """Read shell text that begins on `line`. Never fails: other text gives commands that match no rule."""
     return tuple(command for command in _Reader(text=text, line=line).read() if command.words or command.assignments)
 
 

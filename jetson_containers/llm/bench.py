@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import StepError, UsageError
 from jetson_containers.llm import fit_check, prepare
+from jetson_containers.llm.fit.measured import NAME, Measurement, Measurements
 from jetson_containers.llm.runtimes.interface import ServeOptions
 from jetson_containers.llm.session import open_session
 
@@ -120,7 +121,7 @@ def bench(
     if options.save:
         append_csv(options.save, rows)
         context.console.info(f"written to {options.save}")
-    return BenchReport(
+    report = BenchReport(
         model=decision.model.name,
         runtime=decision.runtime.name,
         quantization=decision.quantization,
@@ -134,6 +135,31 @@ def bench(
         load_s=session.loaded_s,
         predicted=_predicted(decision, context, max(row.input_tokens + row.output_tokens for row in rows)),
     )
+    _keep(report, context)
+    return report
+
+
+def _keep(report: BenchReport, context: LlmContext) -> None:
+    """Record the means for `llm fit`, under the name that it has for this machine."""
+    board = (report.predicted or {}).get("board") or report.board
+    if not board or report.decode_tokens_per_s <= 0:
+        return
+    place = context.settings.path("logs").expanduser() / ".state" / NAME
+    row = Measurement(
+        board=board,
+        model=report.model,
+        runtime=report.runtime,
+        quantization=report.quantization or (report.predicted or {}).get("quantization", "") or "as it is",
+        decode_tokens_per_s=report.decode_tokens_per_s,
+        prefill_tokens_per_s=report.prefill_tokens_per_s,
+        memory_bytes=report.memory_bytes,
+        context=report.context,
+        when=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+    )
+    try:
+        Measurements(place).add([row])
+    except (OSError, UsageError) as error:  # the benchmark itself has its result
+        context.console.warning(f"the measurement is not kept: {error}")
 
 
 def _predicted(decision: Decision, context: LlmContext, filled: int) -> dict[str, Any] | None:

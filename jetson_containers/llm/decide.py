@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm import fit_check
+from jetson_containers.llm.fit.query import DEFAULT_RUNTIME, DEFAULT_RUNTIMES
 from jetson_containers.llm.pipeline.steps import chosen_steps
 from jetson_containers.llm.pipeline.types import Selection
-from jetson_containers.llm.request import DEFAULT_CONTEXT, DEFAULT_RUNTIME, runtime_named
+from jetson_containers.llm.request import DEFAULT_CONTEXT, runtime_named
 from jetson_containers.llm.runtimes import support, support_table
 from jetson_containers.llm.runtimes.interface import Job
 from jetson_containers.llm.runtimes.mlc import devices
@@ -25,16 +26,6 @@ if TYPE_CHECKING:
     from jetson_containers.llm.pipeline.types import Step
     from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.runtimes.interface import Runtime, ServeOptions, Service, Target
-
-# Checkpoints that are quantized already are served by the runtime that made their kind.
-_OF_METHOD = {
-    "gptq": "gptq",
-    "awq": "awq",
-    "compressed-tensors": "vllm",
-    "bitsandbytes": "bitsandbytes",
-    "exl2": "exllamav2",
-    "exl3": "exllama",
-}
 
 
 class Goal(enum.Enum):
@@ -158,7 +149,7 @@ def choose_runtime(request: LlmRequest, model: Model) -> Runtime:
             hint=f"`--runtime {model.prepared}`, or the model's unquantized checkpoint",
         )
     quantized = model.config.quantized.method if model.config and model.config.quantized else ""
-    usual = model.prepared or model.maker or _OF_METHOD.get(quantized, DEFAULT_RUNTIME)
+    usual = model.prepared or model.maker or DEFAULT_RUNTIMES.get(quantized, DEFAULT_RUNTIME)
     return runtime_named(request.runtime or usual)
 
 

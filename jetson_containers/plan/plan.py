@@ -86,7 +86,7 @@ def make(
 ) -> BuildPlan:
     """Plan one image; reads recipes and their contexts, writes nothing.
 
-    `base_digest` makes a base that moved change all keys.
+    `base_digest` is in all keys: when a tag comes to mean another base image, all keys change.
     Raises LayerBudgetError, RecipeError for a Dockerfile that cannot be read, UsageError for an empty request or a
     `--name` that is not an image name.
     """

@@ -1,4 +1,4 @@
-"""Grows the stages of one image: chains of layers, and the compile parts they take artifacts from."""
+"""Makes the stages of one image: chains of layers, and the compile parts they take artifacts from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Planner:
-    """Grows the trie of one request: each chain starts at the base and shares the prefix it has in common."""
+    """Makes the stages of one request: chains that begin with the same packages share their first stages."""
 
     def __init__(
         self,

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from jetson_containers.core.errors import TargetError
-from jetson_containers.platforms import overrides, tables
-from jetson_containers.platforms.host import ELSEWHERE, read
+from jetson_containers.platforms import tables
 from jetson_containers.platforms.l4t import known, of_parts, same_jetpack
 from jetson_containers.platforms.platform import Arch, Platform
-from jetson_containers.platforms.target import conflict, from_env, from_target, merge
+from jetson_containers.platforms.target import ELSEWHERE, conflict, from_env, from_target, merge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +46,7 @@ def detect(root: Path = Path("/"), env: Mapping[str, str] | None = None, target:
         if host is None or not _repeats(parts, host):
             return _cross(parts, problem)
     else:
-        host = read(root)
+        host = _read(root)
     if wanted.only_tegra and not _repeats(parts, host):
         return _cross(parts)
     return _of_host(host, parts)
@@ -64,10 +63,16 @@ def parse_target(target: str) -> Platform:
 # From the host ------------------------------------------------------------------------------------------------------
 
 
+def _read(root: Path) -> HostFacts:
+    from jetson_containers.platforms import host  # a target that names a machine needs none of it
+
+    return host.read(root)
+
+
 def _try_read(root: Path) -> tuple[HostFacts | None, tuple[str, ...]]:
     """Read a host whose answer is welcome but not needed, since variables name a machine."""
     try:
-        return read(root), ()
+        return _read(root), ()
     except TargetError as error:
         return None, (f"this machine could not be read; using the environment: {error.message}",)
 
@@ -113,7 +118,7 @@ def _of_host(host: HostFacts, parts: Parts) -> Platform:
         "board": host.board_origin or ("not in the table" if host.soc else "not a Jetson"),
         "memory": "/proc/meminfo" if host.memory else "unknown",
     }
-    return overrides.apply(replace(described, origins=origins, notices=tuple(notices)), parts)
+    return _applied(replace(described, origins=origins, notices=tuple(notices)), parts)
 
 
 def _soc_origin(host: HostFacts) -> str:
@@ -132,6 +137,8 @@ def _host_distro(base: Platform, host: HostFacts, row: Release, notices: list[st
         )
         return base
     notices.append(f"this machine runs Ubuntu {host.distro_version} instead of {row.ubuntu}: images must match it")
+    from jetson_containers.platforms import overrides
+
     return overrides.rebase(base, "ubuntu", host.distro_version, "/etc/os-release")
 
 
@@ -177,7 +184,7 @@ def _cross(parts: Parts, problem: tuple[str, ...] = ()) -> Platform:
         base = _generic(*_asked_arch(parts), tables.default_cuda(), "default")
     if parts.board:
         base = _with_board(base, parts)
-    return overrides.apply(replace(base, notices=tuple(notices)), parts)
+    return _applied(replace(base, notices=tuple(notices)), parts)
 
 
 def _check_arch(parts: Parts, row: Release) -> None:
@@ -223,6 +230,14 @@ def _with_board(base: Platform, parts: Parts) -> Platform:
 
 
 # Either way ---------------------------------------------------------------------------------------------------------
+
+
+def _applied(platform: Platform, parts: Parts) -> Platform:
+    if not (parts.cuda or parts.distro or parts.python or parts.sm):
+        return platform
+    from jetson_containers.platforms import overrides
+
+    return overrides.apply(platform, parts)
 
 
 def _of_release(l4t: Version, row: Release, origin: str, unknown: str = "") -> Platform:

@@ -18,15 +18,13 @@ from packaging.version import Version
 from jetson_containers.core.errors import TargetError
 from jetson_containers.core.memory import read_memory
 from jetson_containers.platforms import tables
+from jetson_containers.platforms.platform import MACHINES
+from jetson_containers.platforms.target import ELSEWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from jetson_containers.platforms.tables import Board
-
-# What the kernel, Docker and the tags of images call a machine, and the kernel's name for it.
-MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
-ELSEWHERE = "specify the platform: --target r36.4.3, --target x86_64,cu128, --target x86_64,cpu …"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from jetson_containers.platforms.tables import Release
 
+# What the kernel, Docker and the tags of images call a machine, and the kernel's name for it.
+MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+
 
 class Arch(enum.Enum):
     """The user-space flavour, which decides what binaries run; not merely the CPU's instruction set.

@@ -47,7 +47,10 @@ class Release:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """One Jetson module. Memory in GiB (soldered) and MiB (`visible`: MemTotal), bandwidth in GB/s."""
+    """One Jetson module. Memory in GiB (soldered) and MiB (`visible`: MemTotal), bandwidth in GB/s.
+
+    `mhz`: the highest clock of its GPU outside the Super modes.
+    """
 
     id: str
     name: str
@@ -62,6 +65,7 @@ class Board:
     bandwidth: float | None = None
     super_bandwidth: float | None = None
     cores: int | None = None
+    mhz: int | None = None
 
     def boots(self, l4t: Version) -> bool:
         """Whether the module runs an L4T release, known or not."""
@@ -230,6 +234,7 @@ def _board(key: str, row: Mapping[str, Any]) -> Board:
         bandwidth=float(row["bandwidth"]) if "bandwidth" in row else None,
         super_bandwidth=float(row["super"]) if "super" in row else None,
         cores=int(row["cores"]) if "cores" in row else None,
+        mhz=int(row["mhz"]) if "mhz" in row else None,
     )
 
 

@@ -15,7 +15,7 @@ from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.core.text import shown
 from jetson_containers.core.versions import LONGEST, pep440
 from jetson_containers.platforms import tables
-from jetson_containers.platforms.host import MACHINES
+from jetson_containers.platforms.platform import MACHINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +30,7 @@ GRAMMAR = (
     "Python: py3.12",
     "GPU code: sm87",
 )
+ELSEWHERE = "specify the platform: --target r36.4.3, --target x86_64,cu128, --target x86_64,cpu …"
 CPU = "cpu"
 # What a release must work on: every L4T family with its point releases that differ, servers and PCs.
 SUPPORTED_TARGETS = (

@@ -1,15 +1,17 @@
 """What a catalog holds, and the file it is kept in, so that a warm start reads one file.
 
-The index is JSON, named after trees and platform, and valid while the content of the definitions and of this program's
-readers is the same; where all sizes and times are what they were, no content is compared. It is a cache: one that is
-missing, corrupt or unwritable changes nothing but the time.
+The index is two lines of JSON, what it was made from and the packages; its name comes from trees and platform. It is
+valid while the content of the definitions and of this program's readers is the same; where all sizes and times are what
+they were, no content is compared. It is a cache: one that is missing, damaged or unwritable changes nothing but the
+time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
+import os
+import zlib
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -47,13 +49,19 @@ class Contents:
     notices: tuple[str, ...] = ()
     # What the contents depend on besides the definitions, with its stamp: files and variables that a `config.py` read.
     inputs: Mapping[str, str] = field(default_factory=dict)
+    verdicts: Mapping[str, RuleResult] = field(default_factory=dict)  # of every rule of a package, by its text
 
 
-def file_for(cache: Path, trees: Sequence[Path], platform: Platform) -> Path:
-    """The index file of some trees on one platform."""
-    identity = [str(Path(tree).expanduser().absolute()) for tree in trees]
-    identity += [str(getattr(platform, item.name)) for item in fields(platform) if item.compare]
-    return cache.expanduser() / f"catalog-{hashlib.sha256(repr(identity).encode()).hexdigest()[:24]}.json"
+def identity_of(trees: Sequence[Path], platform: Platform) -> str:
+    """What an index is about: the trees in their order, and all of the platform that packages depend on."""
+    words = [str(Path(tree).expanduser().absolute()) for tree in trees]
+    words += [str(getattr(platform, item.name)) for item in fields(platform) if item.compare]
+    return repr(words)
+
+
+def file_for(cache: Path, identity: str) -> Path:
+    """The index file. Two identities may share one by chance: it then holds what was asked for last."""
+    return cache.expanduser() / f"catalog-{_checksum(identity.encode(errors='surrogateescape'))}.json"
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,7 @@ class Key:
     """What an index was made from: the definitions together with this program, which decides what they mean."""
 
     candidates: Sequence[RecipeDirectory]
+    identity: str = ""
 
     def take(self) -> None:
         """Take both, before the definitions are read: a change meanwhile must not go unnoticed."""
@@ -68,32 +77,47 @@ class Key:
 
     @cached_property
     def stamp(self) -> str:
-        """By sizes and times."""
-        stats = [file.stat() for file in _readers()]
+        """By sizes and times, as text: loading a hash function takes longer than to compare it."""
+        stats = [os.stat(file) for file in _readers()]  # noqa: PTH116 - of a hundred files at every start
         readers = ",".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
-        return hashlib.sha256(f"{fingerprint(self.candidates)}|{readers}".encode()).hexdigest()
+        return f"{fingerprint(self.candidates)}|{readers}"
 
     @cached_property
     def content(self) -> str:
         """By content."""
-        readers = ",".join(file_digest(file) for file in _readers())
+        import hashlib
+
+        readers = ",".join(file_digest(Path(file)) for file in _readers())
         return hashlib.sha256(f"{content(self.candidates)}|{readers}".encode()).hexdigest()
 
 
-def _readers() -> list[Path]:
+def _readers() -> list[str]:
+    """The files of this program that decide what a definition means, sorted."""
     package = Path(__file__).parents[1]
-    programs = (file for folder in ("core", "platforms", "recipes") for file in (package / folder).rglob("*.py"))
-    return sorted((*programs, *(package / "facts").glob("*.yaml")))
+    return sorted(
+        f"{folder}/{name}"
+        for part in ("core", "platforms", "recipes", "facts")
+        for folder, _, names in os.walk(package / part)
+        for name in names
+        if name.endswith((".py", ".yaml"))
+    )
+
+
+def _checksum(data: bytes) -> str:
+    return f"{zlib.crc32(data):08x}"
 
 
 def read(file: Path, key: Key) -> Contents | None:
-    """Read an index; None when there is none for this key."""
+    """Read an index; None when there is none for this key, or when it is damaged."""
     try:
-        data = json.loads(file.read_bytes())
-        moved = data["stamp"] != key.stamp
-        if (moved and data["content"] != key.content) or not _inputs_unchanged(data["inputs"]):
+        heading, _, body = file.read_bytes().partition(b"\n")
+        about = json.loads(heading)
+        moved = about["stamp"] != key.stamp
+        if about["identity"] != key.identity or (moved and about["content"] != key.content):
             return None
-        contents = _decode(data)
+        if about["checksum"] != _checksum(body) or not _inputs_unchanged(about["inputs"]):
+            return None
+        contents = _decode(json.loads(body), about["inputs"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     if moved:
@@ -103,21 +127,28 @@ def read(file: Path, key: Key) -> Contents | None:
 
 def write(file: Path, key: Key, contents: Contents) -> None:
     """Write an index, whole or not at all."""
-    text = json.dumps({"stamp": key.stamp, "content": key.content, **_encode(contents)}, separators=(",", ":"))
+    body = json.dumps(_encode(contents), separators=(",", ":"))
+    heading = {
+        "stamp": key.stamp,
+        "content": key.content,
+        "identity": key.identity,
+        "checksum": _checksum(body.encode()),
+        "inputs": dict(contents.inputs),
+    }
     with contextlib.suppress(OSError):
-        write_atomically(file, text)
+        write_atomically(file, f"{json.dumps(heading, separators=(',', ':'))}\n{body}")
 
 
 def _encode(contents: Contents) -> dict[str, Any]:
     return {
         "available": [_encode_package(package) for package in contents.available],
         "absent": [
-            [_encode_package(absent.package), absent.reason, [[r.rule, r.ok, r.reason] for r in absent.rules]]
+            [_encode_package(absent.package), absent.reason, [rule.rule for rule in absent.rules]]
             for absent in contents.absent
         ],
         "broken": [[_encode_error(error), list(names)] for error, names in contents.broken],
         "notices": list(contents.notices),
-        "inputs": dict(contents.inputs),
+        "verdicts": [[each.rule, each.ok, each.reason] for each in contents.verdicts.values()],
     }
 
 
@@ -130,21 +161,32 @@ def _inputs_unchanged(inputs: dict[str, str]) -> bool:
     return all(config_py.is_unchanged(name, before) for name, before in inputs.items())
 
 
-def _decode(data: dict[str, Any]) -> Contents:
+def _decode(data: dict[str, Any], inputs: dict[str, str]) -> Contents:
+    verdicts = {rule: RuleResult(rule=rule, ok=ok, reason=reason) for rule, ok, reason in data["verdicts"]}
+    paths = _Paths()
     return Contents(
-        available=tuple(_decode_package(package) for package in data["available"]),
+        available=tuple(_decode_package(package, paths) for package in data["available"]),
         absent=tuple(
             Absent(
-                package=_decode_package(package),
+                package=_decode_package(package, paths),
                 reason=reason,
-                rules=tuple(RuleResult(rule=rule, ok=ok, reason=why) for rule, ok, why in rules),
+                rules=tuple(verdicts[rule] for rule in rules),
             )
             for package, reason, rules in data["absent"]
         ),
         broken=tuple((_decode_error(error), tuple(names)) for error, names in data["broken"]),
         notices=tuple(data["notices"]),
-        inputs=data["inputs"],
+        inputs=inputs,
+        verdicts=verdicts,
     )
+
+
+class _Paths(dict[str, Path]):
+    """Paths by their text; most directories hold several packages, and a path takes longer than to look it up."""
+
+    def __missing__(self, text: str) -> Path:
+        self[text] = path = Path(text)
+        return path
 
 
 _DEFAULTS = {
@@ -169,21 +211,14 @@ def _encode_package(package: Package) -> dict[str, Any]:
     return data
 
 
-_REQUIRED_TEXTS = ("name", "family", "build_flags", "docs", "group", "license", "notes", "origin", "prefix")
-_TEXTS = ("version", "variant", "dockerfile", "network", "postfix")
 _TUPLES = ("aliases", "family_aliases", "requires", "share", "test")
 
 
-def _decode_package(data: dict[str, Any]) -> Package:
-    data["path"] = Path(data["path"])
+def _decode_package(data: dict[str, Any], paths: _Paths) -> Package:
+    """The inverse of `_encode_package`. The checksum says that the types are those that were written."""
+    data["path"] = paths[data["path"]]
     if "tree" in data:
-        data["tree"] = Path(data["tree"])
-    if not all(isinstance(data.get(name, ""), str) for name in _REQUIRED_TEXTS):
-        raise TypeError(data)
-    if not all(isinstance(data.get(name) or "", str) for name in _TEXTS):
-        raise TypeError(data)
-    if not all(isinstance(item, str) for name in _TUPLES for item in data.get(name, ())):
-        raise TypeError(data)
+        data["tree"] = paths[data["tree"]]
     for name in _TUPLES:
         if name in data:
             data[name] = tuple(data[name])
@@ -201,12 +236,10 @@ def _encode_dependency(dependency: Dependency) -> list[str | None]:
 
 def _dependencies(rows: list[list[str]]) -> tuple[Dependency, ...]:
     """What was parsed when the index was made is not parsed again."""
-    found = []
-    for family, version, specifier, pattern in rows:
-        if not all(isinstance(text, str) for text in (family, version or "", specifier, pattern)):
-            raise TypeError(rows)
-        found.append(Dependency(family=family, version=version, specifier=specifier, pattern=pattern))
-    return tuple(found)
+    return tuple(
+        Dependency(family=family, version=version, specifier=specifier, pattern=pattern)
+        for family, version, specifier, pattern in rows
+    )
 
 
 def _encode_error(error: RecipeError) -> list[Any]:

@@ -23,7 +23,7 @@ from jetson_containers.core.settings import ROOT
 from jetson_containers.core.suggest import closest
 from jetson_containers.core.versions import in_series, same_version, version_key
 from jetson_containers.recipes import files
-from jetson_containers.recipes.cache import Absent, Contents, Key, file_for, read, write
+from jetson_containers.recipes.cache import Absent, Contents, Key, file_for, identity_of, read, write
 from jetson_containers.recipes.tree import directory_hint, scan
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.reader import Recipe
     from jetson_containers.recipes.tree import RecipeDirectory
-    from jetson_containers.recipes.types import Package
+    from jetson_containers.recipes.types import Package, RuleResult
 
 __all__ = ["Absent", "Catalog", "load", "load_each", "preferred"]
 
@@ -47,7 +47,8 @@ LIST_HINT = "`jetson-containers list` shows all packages, `jetson-containers sea
 class Catalog:
     """The packages of some trees on one platform. `available` and `absent` are keyed by full name, sorted.
 
-    `broken_names` maps the names that broken recipes would have had to the errors.
+    `broken_names` maps the names that broken recipes would have had to the errors. `verdicts` are those of the rules
+    that were judged when the trees were read.
     """
 
     platform: Platform
@@ -56,6 +57,7 @@ class Catalog:
     broken: tuple[RecipeError, ...] = ()
     notices: tuple[str, ...] = ()
     broken_names: Mapping[str, RecipeError] = field(default_factory=dict)
+    verdicts: Mapping[str, RuleResult] = field(default_factory=dict, repr=False, compare=False)  # by the rule's text
 
     def find(self, name: str, *, asked_by: str = "") -> Package:
         """The one package of a name, alias, bare family (its default version) or `family:version`.
@@ -126,6 +128,14 @@ class Catalog:
             names = [f"`{name}:{tag}`" for tag in meant]
             raise UsageError(f"`{name}:{version}` may mean {_listed(names, 'or')}", hint="use the exact name")
         return meant[0]
+
+    def judged(self, package: Package) -> tuple[RuleResult, ...]:
+        """The verdict on each of a package's rules, as they stand in its `requires`."""
+        if all(rule in self.verdicts for rule in package.requires):
+            return tuple(self.verdicts[rule] for rule in package.requires)
+        from jetson_containers.recipes.rules import check_all
+
+        return check_all(package.requires, self.platform)
 
     def has(self, name: str) -> bool:
         """Whether an available package has exactly this name or alias."""
@@ -302,8 +312,9 @@ def load(trees: Sequence[Path], platform: Platform, *, cache: Path | None = None
     roots = [Path(tree).expanduser().absolute() for tree in trees]
     if cache is None:
         return _catalog(_read(candidates, platform, roots), platform)
-    file = file_for(cache, trees, platform)
-    key = Key(candidates)
+    identity = identity_of(trees, platform)
+    file = file_for(cache, identity)
+    key = Key(candidates, identity)
     contents = read(file, key)
     if contents is None:
         key.take()
@@ -349,6 +360,7 @@ def _catalog(contents: Contents, platform: Platform) -> Catalog:
         broken=tuple(error for error, _ in contents.broken),
         notices=contents.notices,
         broken_names=_first_wins((name, error) for error, names in contents.broken for name in names),
+        verdicts=contents.verdicts,
     )
 
 
@@ -435,7 +447,7 @@ def _joined(
     further: Mapping[str, str] = {}
     if added or any(package.adaptable for package in packages.values()):
         packages, further = _on_our_base_stages(packages, candidates, found, added, platform)
-    available, absent = _sorted_out(packages, platform)
+    available, absent, verdicts = _sorted_out(packages, platform)
     errors = tuple(error for candidate in candidates for error in broken.get(candidate.path, ()))
     return Contents(
         available=available,
@@ -443,6 +455,7 @@ def _joined(
         broken=errors,
         notices=(*notices, *_alias_notices(available)),
         inputs={**inputs, **further},
+        verdicts=verdicts,
     )
 
 
@@ -494,19 +507,24 @@ def _is_here(package: Package, platform: Platform) -> bool:
     return not package.disabled and all(rule.ok for rule in check_all(package.requires, platform))
 
 
-def _sorted_out(packages: Mapping[str, Package], platform: Platform) -> tuple[tuple[Package, ...], tuple[Absent, ...]]:
+def _sorted_out(
+    packages: Mapping[str, Package], platform: Platform
+) -> tuple[tuple[Package, ...], tuple[Absent, ...], dict[str, RuleResult]]:
+    """What is available, what is not and why, and the verdict on every rule by its text."""
     from jetson_containers.recipes.rules import check_all, explain
 
     available, absent = [], []
+    verdicts: dict[str, RuleResult] = {}
     for _, package in sorted(packages.items()):
         rules = check_all(package.requires, platform)
+        verdicts |= {rule.rule: rule for rule in rules}
         if package.disabled:
             absent.append(Absent(package=package, reason="disabled", rules=rules))
         elif all(rule.ok for rule in rules):
             available.append(package)
         else:
             absent.append(Absent(package=package, reason=explain(rules), rules=rules))
-    return tuple(available), tuple(absent)
+    return tuple(available), tuple(absent), verdicts
 
 
 def _alias_notices(available: Sequence[Package]) -> list[str]:

@@ -10,11 +10,12 @@ from jetson_containers.core.errors import RequirementSyntaxError
 from jetson_containers.core.text import shown
 from jetson_containers.core.versions import LONGEST, pep440, specifiers
 
-PATTERN = re.compile(r"[A-Za-z0-9_.+*?\[\]!^:-]*[*?\[][A-Za-z0-9_.+*?\[\]!^:-]*")  # `torch*`, in upstream's format only
+# The patterns are compiled when something is parsed: packages from an index are not.
+PATTERN = r"[A-Za-z0-9_.+*?\[\]!^:-]*[*?\[][A-Za-z0-9_.+*?\[\]!^:-]*"  # `torch*`, in upstream's format only
 HINT = "write `name`, `name:version` or `name>=version`"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
 _VERSION = r"[A-Za-z0-9_.+-]+(?::[A-Za-z0-9_.+-]+)*"  # upstream has names such as `torchcodec:0.9-pytorch:2.9`
-_FORM = re.compile(rf"({NAME})(?::({_VERSION})|\s*([<>=!~].*))?")
+_FORM = rf"({NAME})(?::({_VERSION})|\s*([<>=!~].*))?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Dependency:
     @classmethod
     def parse(cls, text: str, *, patterns: bool = False) -> Dependency:
         """Parse one entry, with `patterns` also one such as `torch*`. Raises RequirementSyntaxError."""
-        if patterns and PATTERN.fullmatch(text.strip()):
+        if patterns and re.fullmatch(PATTERN, text.strip()):
             return cls(family=text.strip(), pattern=text.strip())
         return _parse(text)
 
@@ -48,7 +49,7 @@ class Dependency:
 
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Dependency:
-    match = _FORM.fullmatch(text.strip()) if len(text) <= 2 * LONGEST else None
+    match = re.fullmatch(_FORM, text.strip()) if len(text) <= 2 * LONGEST else None
     if match is None or len(match[1]) > LONGEST or len(match[2] or "") > LONGEST:
         raise RequirementSyntaxError(f"`{shown(text)}` is not a package name or version range", hint=HINT)
     family, version, specifier = match.groups()

@@ -6,7 +6,6 @@ Dockerfile with a header makes another package.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,15 +56,14 @@ def directory_hint(name: str) -> str | None:
 
 
 def fingerprint(candidates: Iterable[RecipeDirectory]) -> str:
-    """One digest over the definitions of all candidates: path, size and times of each file."""
-    digest = hashlib.sha256()
-    for candidate in candidates:
-        digest.update(f"{candidate.path}\0{candidate.stamp}\0".encode(errors="surrogateescape"))
-    return digest.hexdigest()
+    """One text about the definitions of all candidates: path, size and times of each file."""
+    return "\0".join(f"{candidate.path}\0{candidate.stamp}" for candidate in candidates)
 
 
 def content(candidates: Iterable[RecipeDirectory]) -> str:
     """One digest over the bytes of all definitions and the names beside them; it outlives copies and checkouts."""
+    import hashlib  # at most commands no content is compared
+
     digest = hashlib.sha256()
     for candidate in candidates:
         digest.update(f"{candidate.path}\0".encode(errors="surrogateescape"))
@@ -85,6 +83,8 @@ def file_digest(path: Path) -> str:
 
     Of a file that is larger than any definition only size and times count.
     """
+    import hashlib
+
     try:
         status = path.stat()
         if path.is_dir():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UnavailablePackageError
-from jetson_containers.recipes.rules import check_all
 
 if TYPE_CHECKING:
     from jetson_containers.recipes.catalog import Catalog
@@ -21,10 +20,7 @@ def explain_package(catalog: Catalog, name: str) -> dict[str, Any]:
     package = _package(catalog, name)
     reasons = {item.package.name: item.reason for item in catalog.absent.values()}
     family = [p.name for p in _everything(catalog) if p.family == package.family]
-    rules = [
-        {"rule": result.rule, "ok": result.ok, "reason": result.reason}
-        for result in check_all(package.requires, catalog.platform)
-    ]
+    rules = [{"rule": result.rule, "ok": result.ok, "reason": result.reason} for result in catalog.judged(package)]
     if package.disabled:
         rules.append({"rule": "disabled", "ok": False, "reason": "the recipe says `disabled: true`"})
     return {

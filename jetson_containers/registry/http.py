@@ -1,6 +1,7 @@
 """HTTP as registries need it: time limits, retries with back-off, proxies, our own certificates, no leaks.
 
-Policy: a request ends within `timeout` seconds, retries and pauses included. No answer, 408, 429 and 5xx are
+Policy: a request ends within `timeout` seconds, retries, pauses and redirects included, and however slowly the server
+sends (`deadline`); only the look-up of a name has no limit of ours. No answer, 408, 429 and 5xx are
 tried again; any other answer is returned to the caller. Credentials never follow a redirect to another host
 and never travel over plain HTTP except to loopback or a registry the user listed as insecure.
 """
@@ -188,15 +189,16 @@ class Transport:
         self, method: str, url: str, headers: Mapping[str, str], data: bytes | None, deadline: float
     ) -> Response:
         import urllib.error
-        import urllib.request
 
-        request = urllib.request.Request(url, data=data, method=method)  # noqa: S310 - check_url has seen it
+        from jetson_containers.registry.deadline import TimedRequest, left_until
+
+        request = TimedRequest(url, data=data, method=method)
+        request.left = left_until(deadline, self._clock)
         for name, value in headers.items():
             add = request.add_unredirected_header if name == "Authorization" else request.add_header
             add(name, value)
-        left = max(0.05, min(self.timeout, deadline - self._clock()))
         try:
-            answer: HTTPResponse = self._opener_for(urlsplit(url).netloc).open(request, timeout=left)
+            answer: HTTPResponse = self._opener_for(urlsplit(url).netloc).open(request, timeout=self.timeout)
         except urllib.error.HTTPError as error:
             with closing(error):
                 body = b"" if method == "HEAD" or error.fp is None else self._read(error.fp, deadline)
@@ -247,9 +249,12 @@ class Transport:
     def _make_opener(self, extra_ca: str) -> OpenerDirector:
         import urllib.request
 
+        from jetson_containers.registry.deadline import HTTPHandler, HTTPSHandler
+
         return urllib.request.build_opener(
             self._proxy_handler(),
-            urllib.request.HTTPSHandler(context=self._tls(extra_ca)),
+            HTTPHandler(),
+            HTTPSHandler(self._tls(extra_ca)),
             self._redirect_handler(),
         )
 
@@ -280,7 +285,7 @@ class Transport:
         class Proxies(urllib.request.ProxyHandler):
             def proxy_open(self, req: Request, proxy: str, type: str) -> Any:  # noqa: A002 - urllib's name
                 if plain_http_allowed(req.host, insecure):
-                    return None  # loopback and listed registries are near by definition
+                    return None  # no proxy stands before loopback and registries that the user listed
                 if urllib.request.proxy_bypass_environment(req.host, bypass):  # type: ignore[attr-defined]
                     return None
                 return super().proxy_open(req, proxy, type)
@@ -296,10 +301,11 @@ class Transport:
         check = self.check_url
 
         class Redirects(urllib.request.HTTPRedirectHandler):
-            def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+            def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
                 check(newurl)
                 new = super().redirect_request(req, fp, code, msg, headers, newurl)
                 if new is not None:
+                    req.follow(new)
                     new.method = req.get_method()
                     secret = req.get_header("Authorization")
                     if secret and urlsplit(newurl)[:2] == urlsplit(req.full_url)[:2]:

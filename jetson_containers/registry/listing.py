@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 TTL = 600  # seconds
 SCHEMA = 1
 THREADS = 8
+_USING_LIST = "; using the list of "
 OFFICIAL_PAGES = 10  # of the tags of other projects' repositories, newest first: the rest is of years ago
 
 
@@ -114,13 +115,17 @@ class Listings:
             return [self._get_or_error(repository) for repository in repositories]
         return _parallel(self._get_or_error, repositories)
 
+    def may_describe(self, listing: TagListing) -> bool:
+        """Whether configs can be read: not offline, and not of a shipped list."""
+        return listing.origin != "snapshot" and not self._offline
+
     def described(self, listing: TagListing, tags: Iterable[str], architecture: str) -> TagListing:
         """Read labels, size and architecture of some tags from their configs, and keep them with the listing.
 
         A tag that cannot be read stays as it was. Offline, and for a shipped list, nothing is read.
         """
         wanted: list[str] = []
-        if listing.origin != "snapshot" and not self._offline:
+        if self.may_describe(listing):
             unread = _without_labels(listing, architecture)
             wanted = [tag for tag in dict.fromkeys(tags) if tag in unread]
         if not wanted:
@@ -195,12 +200,9 @@ class Listings:
         )
 
     def _with_notice(self, listing: TagListing, why: str) -> TagListing:
-        which = (
-            f"the list of {listing.fetched[:10]}"
-            if why != "offline"
-            else (f"the list of {listing.repository.host} of {listing.fetched[:10]}")
-        )
-        return replace(listing, notice=f"{why}; using {which}, {human_age(self._age(listing))} old")
+        host = f"{listing.repository.host} of " if why == "offline" else ""
+        age = human_age(self._age(listing))
+        return replace(listing, notice=f"{why}{_USING_LIST}{host}{listing.fetched[:10]}, {age} old")
 
     def _age(self, listing: TagListing) -> float:
         """Seconds since it was fetched; a date from the future (a wrong clock) counts as very old."""
@@ -239,6 +241,20 @@ class Listings:
             write_atomically(self._path(listing.repository), json.dumps(data, separators=(",", ":")))
         except OSError as error:
             self.notes.append(f"the listing is not kept: {error.filename}: {error.strerror}")
+
+
+def in_few_lines(notices: Iterable[str]) -> list[str]:
+    """Notices for people: what several lists are used for the same reason stands in one line."""
+    lists: dict[str, list[str]] = {}
+    for notice in notices:
+        why, _, which = notice.partition(_USING_LIST)
+        lists.setdefault(why, []).append(which)
+    return [
+        f"{why}{_USING_LIST.replace('list', 'lists') if len(which) > 1 else _USING_LIST}{'; '.join(which)}"
+        if any(which)
+        else why
+        for why, which in lists.items()
+    ]
 
 
 def _without_labels(listing: TagListing, architecture: str) -> set[str]:

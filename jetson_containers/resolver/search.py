@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_ROUNDS = 20_000
 ROUNDS_AFTER_WALK = 1_000  # where the walk knows what is missing
-_NAMES_CUDA = re.compile(r"cu([0-9]{2,})([0-9])")  # a version such as `cu126`
+_NAMES_CUDA = r"cu([0-9]{2,})([0-9])"  # a version such as `cu126`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def _roots(solution: Solution, guesses: Mapping[str, Package]) -> dict[str, str]
 def _other_cuda(solution: Solution, package: Package) -> tuple[str, str] | None:
     """Where a version names a CUDA that is not the platform's: that, and what the version says."""
     cuda = solution.demands.catalog.platform.cuda
-    named = _NAMES_CUDA.fullmatch(package.version or "")
+    named = re.fullmatch(_NAMES_CUDA, package.version or "")
     version = pep440(f"{named[1]}.{named[2]}" if named else package.version if package.family == "cuda" else None)
     if version is None or cuda is None or version.release[:2] == cuda.release[:2]:
         return None

@@ -1,4 +1,4 @@
-"""Requested names → one consistent set of packages and an order, or a conflict that explains itself.
+"""Requested names → one consistent set of packages and an order, or an error that says why there is none.
 
 Solved with resolvelib (one version per family unless a package says `coexist`), ordered so that a dependency comes
 before its dependants and otherwise as declared; the result does not depend on file-system order.

@@ -30,6 +30,7 @@ def tracked(*patterns: str) -> list[str]:
     ],
     ids=lambda command: " ".join(command[:2]),
 )
+@pytest.mark.timeout(900)  # mypy without a cache, on a machine that does other things too
 def test_linter_finds_nothing(command: list[str]) -> None:
     """Each linter finds nothing."""
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)

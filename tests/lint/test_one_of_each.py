@@ -27,7 +27,7 @@ ALONE = (
         ("import difflib", "jetson_containers/core/suggest.py"),
         (".ljust(width) for cell", "jetson_containers/core/console.py"),
         ('= "jetson-containers/stage', "jetson_containers/images/name.py"),
-        ('"arm64": "aarch64"', "jetson_containers/platforms/host.py"),
+        ('"arm64": "aarch64"', "jetson_containers/platforms/platform.py"),
         ('"packed-refs"', "jetson_containers/core/git.py"),
         ("temporary.replace(", "jetson_containers/core/files.py"),
         (".symlink_to(", "jetson_containers/core/files.py"),

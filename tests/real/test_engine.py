@@ -479,8 +479,9 @@ def test_flatten_keeps_files_and_settings_in_one_layer(engine: DockerEngine, scr
     )
     request = BuildRequest(context=tmp_path, dockerfile=text, tag=many, labels={LABEL: SESSION}, network="none")
     engine.build(request, lambda _: None)
-    engine.flatten(many, flat)
+    engine.flatten(many, flat, {LABEL: SESSION, "odd one": 'a "b" $c \\ d'})
     try:
+        made = engine.image(flat)
         layers = subprocess.check_output(["docker", "inspect", "--format", "{{len .RootFS.Layers}}", flat], text=True)
         told = engine.run(
             flat, ["sh", "-c", 'stat -c "%a %u:%g" /two; cat /one; echo "$A"'], options=["--network=none"]
@@ -488,4 +489,6 @@ def test_flatten_keeps_files_and_settings_in_one_layer(engine: DockerEngine, scr
     finally:
         engine.untag(flat)
     assert layers == "1\n"
+    assert made is not None
+    assert made.labels == {LABEL: SESSION, "odd one": 'a "b" $c \\ d'}
     assert told.output.split("\n")[:3] == ["4711 7:8", "1", "b  c"]

@@ -72,15 +72,17 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeConstants:
-    """One runtime. Sizes in bytes, times in seconds per token, fractions of the device's memory."""
+    """One runtime. Sizes in bytes, times in seconds per token, `efficiency` and `compute` as fractions of the peak."""
 
     name: str
     process: float
     workspace: str
     variants: tuple[Variant, ...]
+    efficiency: float  # of the memory bandwidth
     overhead: float
-    overhead_per_layer: float
-    weights_per_cycle: float
+    overhead_per_layer: float  # with attention
+    overhead_recurrent: float  # per layer that keeps a state instead of keys and values
+    compute: float  # of the GPU's tensor operations, while it reads a prompt
     shares: Mapping[str, float]  # of the device's memory that it fills, by the beginning of a board's id
     share: float
     share_discrete: float
@@ -95,7 +97,10 @@ class RuntimeConstants:
 
 @dataclass(frozen=True, kw_only=True)
 class SystemConstants:
-    """The machine around the runtime. Sizes in bytes, `warn` and `unknown_visible` fractions."""
+    """The machine around the runtime. Sizes in bytes, `warn` and `unknown_visible` fractions.
+
+    `bytes_per_cycle`: of weights that one SM takes in per clock; `filled`, `prompt`: tokens for the headline figures.
+    """
 
     margin: float
     saturation: float
@@ -107,8 +112,9 @@ class SystemConstants:
     context_small: int
     context_large: int
     context_large_from: float
-    efficiency: float
+    bytes_per_cycle: float
     filled: int
+    prompt: int
 
 
 @functools.cache
@@ -127,8 +133,9 @@ def system() -> SystemConstants:
         context_small=int(context["small"]),
         context_large=int(context["large"]),
         context_large_from=float(context["large_from"]) * GIB,
-        efficiency=float(speed["efficiency"]),
+        bytes_per_cycle=float(speed["bytes_per_cycle"]),
         filled=int(speed["filled"]),
+        prompt=int(speed["prompt"]),
     )
 
 
@@ -208,7 +215,29 @@ def modes(board: str) -> Mapping[str, Any]:
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """What one SM of a compute capability does. `flops`: dense 16-bit tensor operations per clock."""
+
+    cores: int
+    flops: int
+
+
+@functools.cache
+def compute() -> Mapping[int, Compute]:
+    """By compute capability x10."""
+    rows = load_facts("fit")["compute"].items()
+    return {int(sm): Compute(cores=int(row["cores"]), flops=int(row["flops"])) for sm, row in rows}
+
+
+def faster(format_name: str, sm: int | None) -> float:
+    """How many times the 16-bit rate a GPU multiplies in a format that it computes in."""
+    row = load_facts("fit")["computes"].get(format_name)
+    return float(row[1]) if row and sm is not None and sm >= int(row[0]) else 1.0
+
+
 def _runtime(name: str, row: Mapping[str, Any]) -> RuntimeConstants:
+    speed = load_facts("fit")["speed"]
     return RuntimeConstants(
         name=name,
         process=float(row["process"]) * GIB,
@@ -216,7 +245,9 @@ def _runtime(name: str, row: Mapping[str, Any]) -> RuntimeConstants:
         variants=tuple(_variant(row, variant) for variant in row["variants"]),
         overhead=float(row.get("overhead", 0)) / 1000,
         overhead_per_layer=float(row.get("overhead_per_layer", 0)) / 1000,
-        weights_per_cycle=float(row.get("weights_per_cycle", 0)),
+        overhead_recurrent=float(row.get("overhead_recurrent", 0)) / 1000,
+        efficiency=float(row.get("efficiency", speed["efficiency"])),
+        compute=float(row.get("compute", speed["compute"])),
         shares={board: float(part) for board, part in row.get("shares", {}).items()},
         share=float(row.get("share", 0)),
         share_discrete=float(row.get("share_discrete", 0)),

@@ -27,6 +27,7 @@ _RATED_EMC = 3199  # MHz at which Orin's memory has its rated bandwidth
 class Machine:
     """What of a machine decides. Sizes in bytes, `bandwidth` in bytes/s (None: unknown), `sm_hz` SMs × clock.
 
+    `flops`: dense 16-bit tensor operations per second.
     `memory` is what the kernel sees (MemTotal), or a graphics card's own with `discrete`. `l4t`: the major releases
     it runs, or may run, ascending; empty where there is none. `sm`: compute capability ×10, None without
     a GPU.
@@ -40,6 +41,7 @@ class Machine:
     discrete: bool = False
     swap: int = 0
     sm_hz: float | None = None
+    flops: float | None = None
     mode: str = ""
     slowed: bool = False  # by the mode: its clocks are lower than at full power, or not known
     release: Version | None = None  # of L4T, where one was asked for
@@ -69,6 +71,7 @@ def of_board(
         l4t=(l4t,) if l4t else _majors(board),
         swap=swap,
         sm_hz=sm_hz,
+        flops=_flops(tables.soc_sm(board.soc), sm_hz),
         mode=mode,
         slowed=_is_slowed(board.id, mode),
         release=release,
@@ -82,7 +85,22 @@ def _speeds(board: Board, mode: str) -> tuple[float | None, float | None]:
     bandwidth = board.super_bandwidth if "super" in row and board.super_bandwidth else board.bandwidth
     slower = int(row["emc"]) / _RATED_EMC if "emc" in row else 1.0
     clock = int(row["sm"]) * int(row["mhz"]) * 1e6 if {"sm", "mhz"} <= row.keys() else None
+    if clock is None and (not row or "full" in row):
+        clock = _full_clock(board)
     return (bandwidth * slower * 1e9 if bandwidth else None), clock
+
+
+def _full_clock(board: Board) -> float | None:
+    """SMs × clock at full power, without the Super modes."""
+    known = constants.compute().get(tables.soc_sm(board.soc) or 0)
+    if known is None or board.cores is None or board.mhz is None:
+        return None
+    return board.cores // known.cores * board.mhz * 1e6
+
+
+def _flops(sm: int | None, sm_hz: float | None) -> float | None:
+    known = constants.compute().get(sm or 0)
+    return known.flops * sm_hz if known and sm_hz else None
 
 
 def _fastest(board: Board, l4t: int | None, release: Version | None) -> str:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Methods in which models are first published: there is no other original.
 _PUBLISHED = frozenset({"mxfp4", "fp8"})
+_TWO_BITS = ("q2", "iq2", "iq1", "tq", "q1", "int2", "2.")
+_THREE_BITS = ("q3", "iq3", "int3", "3.")
 _OURS = ("mlc:", "gguf:")  # metadata of artifacts, not of checkpoints to start from
 
 
@@ -42,7 +44,8 @@ class FitOptions:
     """What else decides; zero or empty takes the table's default.
 
     `baseline` is a name of the table or a number of GiB. `session` and `used` are tokens, see `memory.Load`; `filled`:
-    tokens in the context for the speed. `held`: sizes known exactly, from a GGUF file.
+    tokens in the context for the speed; `prompt`: tokens for the time to the first one.
+    `held`: sizes known exactly, from a GGUF file.
     """
 
     prefill_chunk: int = 0
@@ -51,6 +54,7 @@ class FitOptions:
     session: int = 0
     used: int = 0
     filled: int = 0
+    prompt: int = 0
     held: Weights | None = None
 
 
@@ -58,7 +62,9 @@ class FitOptions:
 class Fit:
     """One prediction. Sizes in bytes, speeds in tokens/s of one sequence (None: unknown).
 
-    Of a power mode it is often known only what the memory allows: `decode_tokens_per_s_most`, else the same as without.
+    Of a power mode it may be known only what the memory allows: `decode_tokens_per_s_most`, else the same as without.
+    `first_token_s` is how long a prompt of the options' length takes, `batch_tokens_per_s` what `max_batch` sequences
+    get together, `sequences` how many contexts of this length fit at once. `measured`: the speeds were measured.
 
     `total_bytes` is everything in use while it runs, `needed_bytes` the least of it with which the context can be
     filled, `used_bytes` what `free` would show, `swap_bytes` what had to go to swap. `peak_bytes` is the highest of
@@ -87,6 +93,11 @@ class Fit:
     decode_tokens_per_s: float | None
     decode_tokens_per_s_full: float | None
     decode_tokens_per_s_most: float | None
+    prefill_tokens_per_s: float | None
+    first_token_s: float | None
+    batch_tokens_per_s: float | None
+    sequences: int
+    measured: bool = False
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -107,6 +118,9 @@ class Fit:
                 ("decode_tokens_per_s", self.decode_tokens_per_s),
                 ("decode_tokens_per_s_full", self.decode_tokens_per_s_full),
                 ("decode_tokens_per_s_most", self.decode_tokens_per_s_most),
+                ("prefill_tokens_per_s", self.prefill_tokens_per_s),
+                ("first_token_s", self.first_token_s),
+                ("batch_tokens_per_s", self.batch_tokens_per_s),
             )
         }
         return {
@@ -124,6 +138,8 @@ class Fit:
             "peak_bytes": self.peak_bytes,
             **rounded,
             "max_batch": self.max_batch,
+            "sequences": self.sequences,
+            "measured": self.measured,
             "verdict": self.verdict.value,
             "reason": self.reason,
             "activation_bytes": self.activation_bytes,
@@ -158,11 +174,7 @@ def predict(
     sizes = _sizes(case, _load(wanted, tokens, max_batch), wanted)
     verdict, reason, swap = _verdict(case, sizes)
     made = () if case.ready_made else peak.steps(config, case.variant.steps, case.held.total)
-    most, full = (
-        speed.decode(config, case.held, case.runtime, machine, filled, wanted.kv_type)
-        for filled in (min(wanted.filled or constants.system().filled, tokens), tokens)
-    )
-    speed_known = speed.is_known(case.runtime, machine)
+    pace = _pace(case, wanted, tokens, max_batch)
     return Fit(
         runtime=runtime,
         quantization=case.quantization,
@@ -183,11 +195,64 @@ def predict(
         swap_bytes=int(swap),
         peak_bytes=int(max([sizes.total, *(size + sizes.baseline for _, size in made)])),
         steps=tuple((name, size + int(sizes.baseline)) for name, size in made),
-        decode_tokens_per_s=most if speed_known else None,
-        decode_tokens_per_s_full=full if speed_known else None,
-        decode_tokens_per_s_most=most,
-        notes=(*_notes(case, tokens), *(() if speed_known else _unknown_speed_notes(runtime, machine, most))),
+        decode_tokens_per_s=pace.decode,
+        decode_tokens_per_s_full=pace.decode_full,
+        decode_tokens_per_s_most=pace.most,
+        prefill_tokens_per_s=pace.prefill,
+        first_token_s=pace.first_token,
+        batch_tokens_per_s=pace.batch,
+        sequences=_sequences(case, sizes, wanted, tokens),
+        notes=(*_notes(case, tokens), *_unknown_speed_notes(runtime, machine, pace)),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pace:
+    """Speeds of one case; None: unknown. `most`: what the memory allows, where a mode's clocks are not known."""
+
+    most: float | None = None
+    decode: float | None = None
+    decode_full: float | None = None
+    batch: float | None = None
+    prefill: float | None = None
+    first_token: float | None = None
+
+
+def _pace(case: _Case, options: FitOptions, tokens: int, sequences: int) -> _Pace:
+    """Speeds with a short and with a full context, of all sequences together, and of a prompt."""
+    work, table = case.work(options.kv_type), constants.system()
+    short = min(options.filled or table.filled, tokens)
+    one = speed.step(work, short)
+    if one is None or not speed.is_known(case.machine):
+        return _Pace(most=1 / one if one else None)
+    prompt = min(options.prompt or table.prompt, tokens)
+    first = speed.prefill(work, prompt)
+    return _Pace(
+        most=1 / one,
+        decode=1 / one,
+        decode_full=_per_second(speed.step(work, tokens)),
+        batch=_per_second(speed.step(work, short, sequences), sequences),
+        prefill=_per_second(first, prompt),
+        first_token=first,
+    )
+
+
+def _per_second(seconds: float | None, count: int = 1) -> float | None:
+    return count / seconds if seconds else None
+
+
+def _sequences(case: _Case, sizes: _Sizes, options: FitOptions, tokens: int) -> int:
+    """How many contexts of this length the memory holds at once; 0 where not even one."""
+    each = memory.kv_needed(case.config, case.runtime, case.variant, _load(options, tokens, 1))
+    room = sizes.available - (sizes.needed - sizes.kv_filled)
+    if sizes.limit:
+        room = min(room, sizes.limit - (sizes.device_needed - sizes.kv_filled))
+    return max(int(room // each), 0) if each else 0
+
+
+def work(config: ModelConfig, *, runtime: str, machine: Machine, quantization: str = "") -> speed.Workload:
+    """What a combination computes, for speeds of other loads than `predict` states. Raises UsageError as it does."""
+    return _case(config, constants.runtime(runtime), machine, quantization, FitOptions()).work("f16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +272,18 @@ class _Case:
     held: Weights
     exact: bool
     quantized: Quantized | None
+    format: str
+
+    def work(self, kv_type: str) -> speed.Workload:
+        """What is computed, for the speed."""
+        return speed.Workload(
+            config=self.config,
+            held=self.held,
+            format=self.format,
+            runtime=self.runtime,
+            machine=self.machine,
+            kv_type=kv_type,
+        )
 
     @property
     def ready_made(self) -> bool:
@@ -226,6 +303,7 @@ def _case(
     if quantized is not None and not runtime.gguf:
         held = weights.of_checkpoint(config, quantized)
         lowest_sm, chosen = support.lowest_sm(quantized), quantized.label
+        format_name = quantized.form
     return _Case(
         config=config,
         runtime=runtime,
@@ -236,6 +314,7 @@ def _case(
         held=held,
         exact=options.held is not None,
         quantized=quantized,
+        format=format_name,
     )
 
 
@@ -263,6 +342,18 @@ def _verdict(case: _Case, sizes: _Sizes) -> tuple[FitVerdict, str, float]:
     if doubt and verdict is not FitVerdict.NO:
         return FitVerdict.UNKNOWN, doubt, swap
     return verdict, reason, swap
+
+
+def quality(quantization: str) -> int:
+    """How much a quantization takes from the answers, in steps: 0 from four bits on, more below.
+
+    source: perplexity of the 8B model in llama.cpp's tools/quantize/README.md, which rises slowly down to four bits, by
+    several percent at three and by a quarter at two.
+    """
+    name = quantization.lower()
+    if name.startswith(_TWO_BITS):
+        return 2
+    return 1 if name.startswith(_THREE_BITS) else 0
 
 
 def default_context(config: ModelConfig, machine: Machine) -> int:
@@ -313,9 +404,14 @@ def quantization_named(
 
 @dataclass(frozen=True, kw_only=True)
 class _Sizes:
-    """Bytes. `fixed` is all but the KV cache; `limit` what the runtime itself lets the device's part have (0: all)."""
+    """Bytes.
+
+    `kv` is what the runtime reserves, `kv_filled` what the contexts take; `limit` what the runtime itself lets the
+    device's part have (0: all).
+    """
 
     kv: float
+    kv_filled: float
     activations: float
     process: float
     baseline: float
@@ -332,7 +428,7 @@ def _sizes(case: _Case, load: memory.Load, options: FitOptions) -> _Sizes:
     config, runtime, variant, machine, held = case.config, case.runtime, case.variant, case.machine, case.held
     baseline = table.discrete if machine.discrete else memory.baseline_of(options.baseline)
     activations = memory.workspace(config, runtime, variant, load)
-    kv = memory.kv_needed(config, runtime, variant, load)
+    kv = filled = memory.kv_needed(config, runtime, variant, load)
     available = machine.memory - (0 if machine.discrete else table.margin)
     fixed = held.total + activations + runtime.process + baseline
     needed = fixed + kv
@@ -349,6 +445,7 @@ def _sizes(case: _Case, load: memory.Load, options: FitOptions) -> _Sizes:
         limit, name = variant.budget * machine.memory, f"gpu_memory_utilization={variant.budget:g}"
     return _Sizes(
         kv=kv,
+        kv_filled=filled,
         activations=activations,
         process=runtime.process,
         baseline=baseline,
@@ -461,9 +558,11 @@ def size_notes(config: ModelConfig) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _unknown_speed_notes(runtime: str, machine: Machine, most: float | None) -> tuple[str, ...]:
-    """Say that a power mode's speed is not known, and what its memory allows."""
-    limit = f"; its memory allows {most:.1f} tokens/s at most" if most else ""
+def _unknown_speed_notes(runtime: str, machine: Machine, pace: _Pace) -> tuple[str, ...]:
+    """Say that a power mode's speed is not known, and what its memory allows; nothing where it is."""
+    if speed.is_known(machine):
+        return ()
+    limit = f"; its memory allows {pace.most:.1f} tokens/s at most" if pace.most else ""
     return (f"the speed of {runtime} in the mode {machine.mode} of {machine.id} is not published{limit}",)
 
 

@@ -13,7 +13,7 @@ from jetson_containers.llm.fit import constants
 from jetson_containers.llm.fit.advice import FitRequest, advise, ask
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import board_named, of_board, of_platform, of_target
-from jetson_containers.llm.fit.predict import FitOptions, FitVerdict, variant_for
+from jetson_containers.llm.fit.predict import FitOptions, FitVerdict, quality, quantization_named, variant_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.types import ModelShape
     from jetson_containers.platforms.platform import Platform
 
+DEFAULT_RUNTIME = "llama_cpp"
+# Checkpoints that are quantized already are served by the runtime that made their kind.
+DEFAULT_RUNTIMES = {
+    "gptq": "gptq",
+    "awq": "awq",
+    "compressed-tensors": "vllm",
+    "bitsandbytes": "bitsandbytes",
+    "exl2": "exllamav2",
+    "exl3": "exllama",
+}
 _ORDER = (FitVerdict.FITS, FitVerdict.TIGHT, FitVerdict.SWAP, FitVerdict.UNKNOWN, FitVerdict.NO, FitVerdict.IMPOSSIBLE)
 
 
@@ -67,8 +77,13 @@ class FitAnswer:
         return {**first, "advice": [item.text for item in self.advice], "alternatives": others}
 
 
-def answer(shape: ModelShape, machine: Machine, question: FitQuestion) -> FitAnswer:
-    """Predict what was asked. Raises UsageError for a runtime or quantization that does not exist or cannot load it."""
+def answer(
+    shape: ModelShape, machine: Machine, question: FitQuestion, measured: Callable[[Fit], Fit] = lambda fit: fit
+) -> FitAnswer:
+    """Predict what was asked; `measured` puts what was measured in place of an estimate.
+
+    Raises UsageError for a runtime or quantization that does not exist or cannot load it.
+    """
     runtimes = _runtimes(shape, question)
     options = FitOptions(
         prefill_chunk=question.prefill_chunk or 0,
@@ -101,7 +116,10 @@ def answer(shape: ModelShape, machine: Machine, question: FitQuestion) -> FitAns
     pairs = [(ask(shape.config, each, machine), each) for each in requests]
     if shape.held is not None and shape.quantization:  # by its own name, whether the table has it or not
         pairs = [(replace(fit, quantization=shape.quantization), each) for fit, each in pairs]
-    pairs.sort(key=lambda pair: _rank(pair[0]))
+    pairs = [(measured(fit), request) for fit, request in pairs]
+    first = usual(shape)
+    default = _default(shape, first, machine)
+    pairs.sort(key=lambda pair: _rank(pair[0], first, default))
     best = pairs[0][1]
     advice = advise(shape.config, best, machine)
     return FitAnswer(model=shape.name, machine=machine, fits=tuple(fit for fit, _ in pairs), advice=advice)
@@ -203,6 +221,26 @@ def _quantizations(
     return (request.quantization,) if request.quantization.lower() in known else ()
 
 
-def _rank(fit: Fit) -> tuple[int, float, int, str]:
-    """What fits before what does not, then the faster, then the smaller."""
-    return (_ORDER.index(fit.verdict), -(fit.decode_tokens_per_s_most or 0), fit.needed_bytes, fit.runtime)
+def usual(shape: ModelShape) -> str:
+    """The runtime that `chat` and `serve` take for a model where none was asked for."""
+    method = shape.config.quantized.method if shape.config.quantized is not None else ""
+    return shape.runtimes[0] if shape.runtimes else DEFAULT_RUNTIMES.get(method, DEFAULT_RUNTIME)
+
+
+def _default(shape: ModelShape, runtime: str, machine: Machine) -> str:
+    """The quantization that a runtime takes where none was asked for."""
+    row = constants.runtime(runtime)
+    return quantization_named(row, variant_for(row, machine, shape.config.model_type), "", machine.sm, shape.config)
+
+
+def _rank(fit: Fit, first: str, default: str) -> tuple[int, int, bool, bool, float, int, str]:
+    """What fits before what does not, then four bits and more, then what `chat` would take, the faster, the smaller."""
+    return (
+        _ORDER.index(fit.verdict),
+        quality(fit.quantization),
+        fit.runtime != first,
+        fit.runtime == first and fit.quantization != default,
+        -(fit.decode_tokens_per_s_most or 0),
+        fit.needed_bytes,
+        fit.runtime,
+    )

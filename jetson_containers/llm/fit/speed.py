@@ -1,12 +1,14 @@
-"""Decode speed from memory bandwidth. Prefill is bound by other things and is not predicted.
+"""Speed from memory bandwidth and from the GPU's rate: of one sequence, of several at once, and of reading a prompt.
 
-tokens/s = 1 / (max(bytes / (efficiency · bandwidth), weights / (k · SMs · clock)) + overhead), where `bytes` is what
-one token reads (weights it goes through, output matrix, filled KV cache). The second term exists only for runtimes
-that were seen to be bound by dequantization, and only where the power mode says how many SMs run at which clock.
+A step makes one token of each sequence: max(bytes / (efficiency · bandwidth), bytes / (k · SMs · clock)) + overhead,
+where `bytes` is what the step reads: the weights its tokens go through (of experts, those that at least one of them
+chooses), the output matrix, the filled KV caches. The second term is what the GPU can take in, which counts where a
+power mode lowers its clocks. A prompt takes max(operations / (compute · rate), weights / (efficiency · bandwidth)).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers.llm.fit import constants
@@ -20,23 +22,92 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.config import ModelConfig
 
 
-def is_known(runtime: RuntimeConstants, machine: Machine) -> bool:
-    """Whether `decode` is a prediction, and not only what the memory allows.
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What is computed: a model with its weights as they are `held`, in a format of the table, on a machine."""
 
-    The constants hold for full power. Where a power mode lowers the clocks, only a runtime that was seen to be bound by
-    them follows, and only where they are known.
-    """
-    return not machine.slowed or bool(machine.sm_hz and runtime.weights_per_cycle)
+    config: ModelConfig
+    held: Weights
+    format: str
+    runtime: RuntimeConstants
+    machine: Machine
+    kv_type: str = "f16"
 
 
-def decode(
-    config: ModelConfig, held: Weights, runtime: RuntimeConstants, machine: Machine, filled: int, kv_type: str
-) -> float | None:
-    """Tokens per second of one sequence with `filled` tokens in its context; None where the bandwidth is unknown."""
-    if machine.bandwidth is None:
+def is_known(machine: Machine) -> bool:
+    """Whether `step` is a prediction, and not only what the memory allows: lowered clocks have to be known."""
+    return not machine.slowed or bool(machine.sm_hz)
+
+
+def step(work: Workload, filled: int, sequences: int = 1) -> float | None:
+    """Seconds for one token of each sequence with `filled` tokens in its context; None: the bandwidth is unknown."""
+    size = read(work, filled, sequences)
+    seconds = transfer(work, size)
+    if seconds is None:
         return None
-    read = held.per_token + kv_cache(config, runtime, kv_type, filled)
-    seconds = read / (constants.system().efficiency * machine.bandwidth)
-    if machine.sm_hz and runtime.weights_per_cycle:
-        seconds = max(seconds, active_weights(config) / (runtime.weights_per_cycle * machine.sm_hz))
-    return 1 / (seconds + runtime.overhead + runtime.overhead_per_layer * config.layers)
+    return max(seconds, _operations(work, sequences, filled)) + overhead(work)
+
+
+def read(work: Workload, filled: int, sequences: int) -> float:
+    """Bytes that one step reads."""
+    return work.held.read(sequences) + sequences * kv_cache(work.config, work.runtime, work.kv_type, filled)
+
+
+def transfer(work: Workload, size: float) -> float | None:
+    """Seconds to read so many bytes: the memory's rate, or the GPU's where that is lower."""
+    if work.machine.bandwidth is None:
+        return None
+    seconds = size / (work.runtime.efficiency * work.machine.bandwidth)
+    return max(seconds, size / (constants.system().bytes_per_cycle * work.machine.sm_hz) if work.machine.sm_hz else 0)
+
+
+def overhead(work: Workload) -> float:
+    """Seconds of a step that no bandwidth explains."""
+    runtime = work.runtime
+    attention, recurrent = mixers(work.config)
+    return runtime.overhead + runtime.overhead_per_layer * attention + runtime.overhead_recurrent * recurrent
+
+
+def mixers(config: ModelConfig) -> tuple[int, int]:
+    """Layers with attention, and layers that keep a state instead."""
+    blocks = config.layer_blocks()
+    return (
+        sum(len(block.at) for block in blocks if block.cache),
+        sum(len(block.at) for block in blocks if block.state and not block.cache),
+    )
+
+
+def prefill(work: Workload, tokens: int) -> float | None:
+    """Seconds to read a prompt of so many tokens, after which the first token comes; None: unknown."""
+    seconds = transfer(work, work.held.read(tokens))
+    if seconds is None or work.machine.flops is None:
+        return None
+    return max(seconds, _operations(work, tokens, tokens // 2)) + overhead(work)
+
+
+def served(work: Workload, prompt: int, output: int, sequences: int) -> float | None:
+    """Output tokens per second of so many requests at once, the reading of their prompts included; None: unknown."""
+    first, each = prefill(work, prompt), step(work, prompt + output // 2, sequences)
+    if first is None or each is None:
+        return None
+    return sequences * output / (sequences * first + output * each)
+
+
+def operations(work: Workload, tokens: int, filled: int) -> float:
+    """Multiplications and additions for tokens with so many before them: weights and attention."""
+    width = 2 * work.config.heads * work.config.head_dim  # scores and sums
+    blocks = [block for block in work.config.layer_blocks() if block.cache]
+    attention = sum(len(block.at) * min(filled, block.window or filled) for block in blocks)
+    return 2.0 * tokens * (active_weights(work.config) + width * attention)
+
+
+def rate(work: Workload) -> float | None:
+    """Tensor operations per second at the peak, in the precision that the weights' format is computed in."""
+    if work.machine.flops is None:
+        return None
+    return work.machine.flops * constants.faster(work.format, work.machine.sm)
+
+
+def _operations(work: Workload, tokens: int, filled: int) -> float:
+    peak = rate(work)
+    return operations(work, tokens, filled) / (work.runtime.compute * peak) if peak else 0.0

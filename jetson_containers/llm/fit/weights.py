@@ -23,17 +23,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Bytes. `per_token`: what is read from memory for one token, without the KV cache."""
+    """Bytes. `per_token`: what is read from memory for one token, without the KV cache.
+
+    `routed`: of all experts that are chosen from for each token; `chosen`: which part of them one token uses.
+    """
 
     linear: float
     embedding: float
     head: float
     per_token: float
+    routed: float = 0.0
+    chosen: float = 0.0
 
     @property
     def total(self) -> float:
         """All that is held in memory."""
         return self.linear + self.embedding + self.head
+
+    def read(self, tokens: int) -> float:
+        """What is read for so many tokens at once, each of which chooses its experts as if by chance."""
+        return self.per_token + self.routed * (1 - (1 - self.chosen) ** max(tokens, 1) - self.chosen)
 
     def times(self, factor: float) -> Weights:
         """All of it so many times larger."""
@@ -44,6 +53,8 @@ class Weights:
             embedding=self.embedding * factor,
             head=self.head * factor,
             per_token=self.per_token * factor,
+            routed=self.routed * factor,
+            chosen=self.chosen,
         )
 
 
@@ -61,9 +72,18 @@ def linear_weights(config: ModelConfig) -> int:
     return sum(matrix.weights * len(at) for matrix, at in matrices(config))
 
 
+@functools.lru_cache(maxsize=1024)
 def active_weights(config: ModelConfig) -> int:
     """How many of them one token goes through."""
     return sum(matrix.weights * len(at) * matrix.used // matrix.copies for matrix, at in matrices(config))
+
+
+def _routed(config: ModelConfig) -> tuple[int, float]:
+    """Weights of the experts that are chosen from, and which part of them one token uses."""
+    rows = [(matrix, at) for matrix, at in matrices(config) if matrix.used < matrix.copies]
+    held = sum(matrix.weights * len(at) for matrix, at in rows)
+    used = sum(matrix.weights * len(at) * matrix.used / matrix.copies for matrix, at in rows)
+    return held, used / held if held else 0.0
 
 
 def parameters(config: ModelConfig) -> int:
@@ -103,12 +123,16 @@ def stored_bytes(config: ModelConfig) -> float:
 def of_file(file: GgufFile, config: ModelConfig) -> Weights:
     """Bytes as a GGUF file's own directory says them."""
     linear = file.weights_bytes - file.embedding_bytes - file.head_bytes
-    share = active_weights(config) / max(linear_weights(config), 1)
+    weights_of_all = max(linear_weights(config), 1)
+    share = active_weights(config) / weights_of_all
+    routed, chosen = _routed(config)
     return Weights(
         linear=linear,
         embedding=file.embedding_bytes,
         head=file.head_bytes,
         per_token=linear * share + (file.head_bytes or file.embedding_bytes),
+        routed=linear * routed / weights_of_all,
+        chosen=chosen,
     )
 
 
@@ -118,14 +142,22 @@ def _of_format(config: ModelConfig, bits: Format, others: float = 0) -> Weights:
     read = config.vocab * config.hidden * bits.embedding / 8
     # A tied matrix is stored once, as the embedding, and read whole as the head.
     head = 0.0 if config.tied else config.vocab * config.hidden * bits.head / 8
-    linear = active = 0.0
+    linear = active = routed = 0.0
     for matrix, at in matrices(config):
         stored = others if others and matrix.role not in EXPERT else bits.linear
         size = matrix.weights * len(at) * (stored + bits.channel / max(matrix.inputs, 1)) / 8
         linear += size
         active += size * matrix.used / matrix.copies
+        routed += size if matrix.used < matrix.copies else 0
     linear += config.towers * 16 / 8  # encoders are rarely quantized
-    return Weights(linear=linear, embedding=embedding, head=head, per_token=active + (head or read))
+    return Weights(
+        linear=linear,
+        embedding=embedding,
+        head=head,
+        per_token=active + (head or read),
+        routed=routed,
+        chosen=_routed(config)[1],
+    )
 
 
 def _of_gguf(config: ModelConfig, kind: FileType) -> Weights:
@@ -134,14 +166,21 @@ def _of_gguf(config: ModelConfig, kind: FileType) -> Weights:
     embedding = elements * constants.block_for(kind.embedding, config.hidden) / 8
     # Embeddings of the layers are stored as the usual one is, which is the output where that is tied.
     tables = config.tables * constants.block_for(kind.output if config.tied else kind.embedding, config.hidden) / 8
-    linear = active = 0.0
+    linear = active = routed = 0.0
     for matrix, at in matrices(config):
         size = sum(_matrix_bytes(matrix, layer, config, kind) for layer in at)
         linear += size
         active += size * matrix.used / matrix.copies
-    if config.tied:  # the one matrix is stored as the output would be
-        return Weights(linear=linear, embedding=output + tables, head=0, per_token=active + output)
-    return Weights(linear=linear, embedding=embedding + tables, head=output, per_token=active + output)
+        routed += size if matrix.used < matrix.copies else 0
+    # A tied matrix is one, stored as the output would be.
+    return Weights(
+        linear=linear,
+        embedding=output + tables if config.tied else embedding + tables,
+        head=0 if config.tied else output,
+        per_token=active + output,
+        routed=routed,
+        chosen=_routed(config)[1],
+    )
 
 
 def _matrix_bytes(matrix: Matrix, layer: int, config: ModelConfig, kind: FileType) -> float:

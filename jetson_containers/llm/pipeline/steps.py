@@ -1,7 +1,7 @@
 """Named steps with keyed outputs: a finished step is never repeated, an interrupted one resumes.
 
 A step's output is written under a temporary name and renamed when its command has succeeded, then a manifest is
-written beside it (`manifests`). A step counts as done only while manifest and output agree. What is needed is found
+written beside it (`manifest`). A step counts as done only while manifest and output agree. What is needed is found
 backwards from the last step: an intermediate output is made only when something that is missing is made from it, so a
 finished artifact is used without the checkpoint it came from.
 """

@@ -32,7 +32,7 @@ CUDA = "upstream-cuda"
 class Contract:
     """What one of the two packages stands for.
 
-    A recipe is owed it where one of the families `over` is below it. `words` are programs, variables and paths that
+    A recipe gets it where one of the families `over` is below it. `words` are programs, variables and paths that
     it brings, each with the family that brings it as well; empty where no other does.
     """
 
@@ -80,7 +80,7 @@ def with_base_stages(packages: Mapping[str, Package], plain: Set[str], here: Set
 
     These are all of upstream's format, and of the `plain` ones (names of packages with only a header, in a directory
     that the user added) those that name something which nothing below them brings. `here` are those of the two packages
-    that the platform has. A recipe is owed nothing where no base stage of ours is below it. They come first in its
+    that the platform has. A recipe gets nothing where no base stage of ours is below it. They come first in its
     `depends`, so that all images with such recipes share them.
     """
     found: dict[str, Package] = dict(packages)

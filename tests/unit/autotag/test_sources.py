@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -204,6 +205,21 @@ def test_autotag_says_that_a_registry_refused_beside_its_answer(tmp_path: Path) 
         image = find(["mlc"], ORIN, FakeEngine(), config(tmp_path, offline=False), console, chosen)
     assert image == f"{open_one.host}/ns/mlc:0.20.0-r36.4-cu126-22.04"
     assert f"registry {closed.host}: wants a login" in said(console)
+
+
+def test_autotag_names_all_lists_in_one_line(tmp_path: Path) -> None:
+    """Offline, the lists of several registries are one note for people, and each a notice for programs."""
+    console = quiet_console()
+    run(tmp_path, ("vllm",), console=console, explain=True)
+    notes = [line for line in said(console).splitlines() if "using the list" in line]
+    assert len(notes) == 1
+    assert re.match(r"note: offline; using the lists of docker\.io of \d{4}-\d\d-\d\d, \d+ \w+ old; ", notes[0])
+    assert notes[0].count("nvcr.io of ") == notes[0].count("ghcr.io of ") == 1
+    made = config(tmp_path)
+    chosen = options(made, disable=["local"])
+    choice = choose(["vllm"], ORIN, sources(made, FakeEngine, chosen), chosen)
+    assert sum("using the list of nvcr.io" in notice for notice in choice.notices) == 1
+    assert len(choice.notices) > 2
 
 
 def test_autotag_says_the_age_of_the_list_once(tmp_path: Path) -> None:

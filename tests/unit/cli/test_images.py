@@ -10,6 +10,7 @@ import pytest
 from jetson_containers.cli import images
 from jetson_containers.cli.app import App
 from jetson_containers.core.console import Console
+from jetson_containers.core.errors import NotReadyError
 from jetson_containers.images import labels
 from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
@@ -109,3 +110,29 @@ def test_prune_goes_on_where_a_container_uses_an_image(engine: FakeEngine) -> No
     engine.in_use = {STAGE}
     assert call(images.prune, engine) == {"removed": [other], "dry_run": False}
     assert engine.image(STAGE) is not None
+
+
+def test_flatten_keeps_the_labels_that_are_still_true(engine: FakeEngine) -> None:
+    """The platform and what others wrote stay; name, key, role, packages and tests are of the other image."""
+    name = "numpy:2.2.6-x86_64-cpu"
+    engine.add_image(name, {**labeled(labels.FINAL, name), "maintainer": "me"})
+    assert call(images.flatten, engine, name, "flat:1") == {"image": "flat:1"}
+    made = engine.image("flat:1")
+    assert made is not None
+    kept = made.labels
+    assert kept["maintainer"] == "me"
+    assert kept[labels.PLATFORM] == labeled(labels.FINAL, name)[labels.PLATFORM]
+    assert [key for key in kept if key.startswith(labels.PREFIX)] == [labels.PLATFORM]
+    assert labels.REF_NAME not in kept
+    assert labels.OCI + "version" not in kept
+    assert not labels.is_ours(made.references, kept)
+
+
+def test_flatten_looks_for_the_image_before_it_says_anything(engine: FakeEngine) -> None:
+    """An image that is not here is refused before anything is said to be written."""
+    app, err = App(), io.StringIO()
+    app.__dict__["engine"] = engine
+    app.__dict__["console"] = Console(out=io.StringIO(), err=err, env={})
+    with pytest.raises(NotReadyError, match="no image `missing:1`"):
+        images.flatten.main(["missing:1", "flat:1"], standalone_mode=False, obj=app)
+    assert err.getvalue() == ""

@@ -17,15 +17,16 @@ def test_flatten_repeats_the_configuration() -> None:
         "Entrypoint": ["/entry", "a b"],
         "Cmd": ["bash", "-c", "echo $HOME"],
     }
-    text = "\n".join(["FROM scratch", *flatten.instructions(config)])
+    text = "\n".join(["FROM scratch", *flatten.instructions(config, {"a.b": '{"c": "$d"}'})])
     assert [step.keyword for step in parse(text)] == [
-        *("FROM", "ENV", "ENV", "ENV", "ENV", "EXPOSE", "VOLUME", "WORKDIR", "USER", "ENTRYPOINT", "CMD"),
+        *("FROM", "LABEL", "ENV", "ENV", "ENV", "ENV", "EXPOSE", "VOLUME", "WORKDIR", "USER", "ENTRYPOINT", "CMD"),
     ]
     assert 'ENV WORDS="two words"' in text
+    assert r'''LABEL "a.b"="{\"c\": \"\$d\"}"''' in text
     assert r'''ENV ODD="\"\$x\" \\ =y"''' in text
     assert 'CMD ["bash", "-c", "echo $HOME"]' in text
 
 
 def test_flatten_of_an_image_without_settings_has_only_its_files() -> None:
     """What the image does not say is not said."""
-    assert flatten.instructions({"Env": None, "Cmd": None}) == []
+    assert flatten.instructions({"Env": None, "Cmd": None}, {}) == []

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 import jetson_containers
-from jetson_containers.autotag.ranking import rank_key
+from jetson_containers.autotag.ranking import Merits
 from jetson_containers.core.facts import load_facts
 from jetson_containers.images import labels
 from jetson_containers.images.compat import ImageFacts, compatible, facts_of
@@ -30,6 +30,11 @@ from tests.paths import TESTS_DIR
 
 SNAPSHOT = Path(jetson_containers.__file__).parent / "facts" / "registries.json"
 HOSTS = TESTS_DIR / "hosts"
+
+
+def rank_key(facts: ImageFacts, host: Platform, *, native: bool = False) -> tuple[object, ...]:
+    """Sort key of one image that runs; the reference decides last."""
+    return (*Merits(host, native=native).of(facts), facts.reference)
 
 
 @cache

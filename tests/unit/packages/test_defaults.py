@@ -9,10 +9,9 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from jetson_containers.platforms.overrides import rebase
-from jetson_containers.platforms import detect
 from jetson_containers.core.facts import load_facts
-from jetson_containers.platforms import tables
+from jetson_containers.platforms import detect
+from jetson_containers.platforms.overrides import rebase
 from jetson_containers.recipes import catalog
 from tests.paths import ROOT_DIR
 

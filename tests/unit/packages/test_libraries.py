@@ -8,18 +8,17 @@ import shutil
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.recipes import catalog, shared
-from jetson_containers.platforms import detect
-from tests.unit.packages.shipped import load
+from jetson_containers.recipes import shared
 from tests.paths import ROOT_DIR
+from tests.unit.packages.shipped import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from jetson_containers.recipes.package import Package
 

@@ -8,21 +8,19 @@ import shutil
 import subprocess
 from collections import defaultdict
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.recipes import catalog, shared
 from jetson_containers.dockerfile import inject
-from jetson_containers.platforms import detect
-from tests.unit.packages.shipped import load
+from jetson_containers.recipes import shared
 from tests.paths import ROOT_DIR
+from tests.unit.packages.shipped import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-    from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
 
 ROOT = ROOT_DIR

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import re
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.recipes import catalog
-from jetson_containers.platforms import detect
 from jetson_containers.recipes.why import explain_package
 from jetson_containers.resolver.solve import solve
-from tests.unit.packages.shipped import load
 from tests.paths import ROOT_DIR
+from tests.unit.packages.shipped import load
 
 if TYPE_CHECKING:
-    from jetson_containers.recipes.catalog import Catalog
+    from pathlib import Path
 
 TREE = ROOT_DIR / "packages"
 FAMILIES = ("cudnn", "tensorrt", "nccl", "cuda-python", "cupy", "pycuda", "torchvision", "torchaudio", "triton")
@@ -50,7 +46,8 @@ def test_absent_family_of_cuda_says_why(target: str) -> None:
     """A family that is absent says why."""
     for family, version in zip(FAMILIES, DEFAULTS[target], strict=True):
         if version is None:
-            assert any(rule["reason"] for rule in explain_package(load(target), family)["rules"] if not rule["ok"]), family
+            rules = explain_package(load(target), family)["rules"]
+            assert any(rule["reason"] for rule in rules if not rule["ok"]), family
 
 
 @pytest.mark.parametrize("target", [target for target in DEFAULTS if target != "cpu"])

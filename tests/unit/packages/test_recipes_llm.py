@@ -7,24 +7,20 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import cache
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from jetson_containers.recipes import catalog
-from jetson_containers.platforms import detect
 from jetson_containers.resolver import solve
-from tests.unit.packages.shipped import load
 from tests.paths import ROOT_DIR
+from tests.unit.packages.shipped import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-    from jetson_containers.recipes.catalog import Catalog
 
 TREE = ROOT_DIR / "packages"
 CHAT = TREE / "demo" / "mlc-chat" / "chat-mlc"
@@ -45,7 +41,9 @@ VERSIONS: Mapping[str, Mapping[str, str | None]] = {
     "r39.2.0": {"mlc": "0.20.0", "tvm": "0.27.0.post1", "vllm": "0.28.0", "exllama": "0.0.32"},
     "sbsa": {"vllm": "0.28.0", "lmdeploy": None, "gptqmodel": "7.3.4"},
     "x86_64-cu129": {"vllm": "0.19.1", "tvm": "0.24.dev0", "lmdeploy": "0.16.0", "auto_gptq": None},
-    "x86_64,cpu": {"tvm": "0.27.0.post1", "bitsandbytes": "0.50.2", "gptqmodel": "7.3.4", "mlc": "0.26.dev4", "vllm": None},
+    "x86_64,cpu": {
+        "tvm": "0.27.0.post1", "bitsandbytes": "0.50.2", "gptqmodel": "7.3.4", "mlc": "0.26.dev4", "vllm": None,
+    },
 }  # fmt: skip
 
 

@@ -6,25 +6,23 @@ import os
 import re
 import shutil
 import subprocess
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from jetson_containers.core.errors import UnavailablePackageError
-from jetson_containers.recipes import catalog, shared
 from jetson_containers.dockerfile import inject
-from jetson_containers.platforms.platform import default_base_image
 from jetson_containers.platforms import detect
 from jetson_containers.platforms.cuda_repository import of_ubuntu, own
 from jetson_containers.platforms.overrides import rebase
+from jetson_containers.platforms.platform import default_base_image
+from jetson_containers.recipes import catalog, shared
 from jetson_containers.resolver import solve
-from tests.unit.packages.shipped import load
 from tests.paths import ROOT_DIR
+from tests.unit.packages.shipped import load
 
 if TYPE_CHECKING:
-    from jetson_containers.recipes.catalog import Catalog
     from jetson_containers.recipes.package import Package
 
 TREE = ROOT_DIR / "packages"
@@ -204,7 +202,7 @@ def test_cuda_is_refused_where_the_key_of_its_repository_is_not_known(target: st
     ("family", "prefix"), [("cuda", "CUDA"), ("cuda-runtime", "CUDA"), ("tensorrt", "TENSORRT"), ("nccl", "NCCL")]
 )
 def test_repository_and_key_of_a_recipe_are_those_of_the_table(target: str, family: str, prefix: str) -> None:
-    """Whoever installs from NVIDIA's apt repositories names the repository and its key, and no recipe a key of its own."""
+    """Who installs from NVIDIA's apt repositories names the repository and its key, and no recipe a key of its own."""
     platform = detect.parse_target(target)
     known = {(found.name, found.key_file, found.key) for found in (own(platform), of_ubuntu(platform))}
     for package in available(target, family):

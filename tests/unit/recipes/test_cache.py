@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from jetson_containers.recipes import cache, catalog
 from jetson_containers.recipes.cache import Key
 from jetson_containers.recipes.catalog import Catalog, load
+from jetson_containers.recipes.rules import check_all
 from jetson_containers.recipes.tree import RecipeDirectory
 from tests.unit.recipes.catalog_examples import BASIC, same
 from tests.unit.treemaker import ORIN, XAVIER, platform, write
@@ -93,6 +95,8 @@ def test_index_is_separate_for_each_platform_and_list_of_trees(tree: Path, tmp_p
         "wrong types",
         "missing field",
         "unknown field",
+        "one letter",
+        "no packages",
     ],
 )
 def test_index_that_is_corrupt_is_ignored(tree: Path, tmp_path: Path, garbage: bytes | str) -> None:
@@ -100,22 +104,59 @@ def test_index_that_is_corrupt_is_ignored(tree: Path, tmp_path: Path, garbage: b
     cold = write_and_load(tree, tmp_path / "cache")
     (file,) = (tmp_path / "cache").iterdir()
     content = file.read_bytes()
-    data = json.loads(content)
+    heading, _, body = content.partition(b"\n")
     if isinstance(garbage, bytes):
         content = garbage
     elif garbage == "partial":
         content = content[: len(content) // 2]
+    elif garbage == "one letter":  # still valid JSON, and all types are right
+        assert body.count(b'"docs":"') > 0
+        content = heading + b"\n" + body.replace(b'"docs":"', b'"docs":"X', 1)
+    elif garbage == "no packages":
+        content = heading
     else:
-        if garbage == "wrong types":
-            data["available"] = {"a": 1}
-        elif garbage == "missing field":
-            del data["available"][0]["family"]
-        else:
-            data["available"][0]["zzz"] = 1
-        content = json.dumps(data).encode()
+        content = with_checksum(heading, damaged(json.loads(body), str(garbage)))
     file.write_bytes(content)
     assert same(write_and_load(tree, tmp_path / "cache"), cold)
     assert same(write_and_load(tree, tmp_path / "cache"), cold)
+
+
+def damaged(data: dict[str, Any], how: str) -> bytes:
+    """The packages of an index with something wrong, as a faulty program would write them."""
+    if how == "wrong types":
+        data["available"] = {"a": 1}
+    elif how == "missing field":
+        del data["available"][0]["family"]
+    else:
+        data["available"][0]["zzz"] = 1
+    return json.dumps(data).encode()
+
+
+def with_checksum(heading: bytes, body: bytes) -> bytes:
+    """An index of these packages whose checksum is right."""
+    about = {**json.loads(heading), "checksum": f"{zlib.crc32(body):08x}"}
+    return json.dumps(about).encode() + b"\n" + body
+
+
+def test_index_of_another_request_under_the_same_name_is_not_taken(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where two requests share a file by chance, each still gets its own catalog."""
+    monkeypatch.setattr(catalog, "file_for", lambda cache, _: cache / "catalog-the-same.json")
+    for where in (ORIN, XAVIER, ORIN):
+        assert same(write_and_load(tree, tmp_path / "cache", where), load([tree], where))
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_index_knows_the_verdict_on_every_rule(tree: Path, tmp_path: Path) -> None:
+    """Rules are not judged again in a warm load: those of packages that are here and of those that are not."""
+    write(tree, {"h/here/Dockerfile": "requires: '>=r36'", "h/absent/Dockerfile": "requires: ['>=r36', 'x86_64']"})
+    cold = write_and_load(tree, tmp_path / "cache")
+    warm = write_and_load(tree, tmp_path / "cache")
+    assert {">=r36", "x86_64"} <= set(warm.verdicts)
+    for package in (warm.available["here"], warm.absent["absent"].package):
+        assert warm.judged(package) == check_all(package.requires, ORIN) == cold.judged(package)
+    assert warm.absent["absent"].rules == check_all((">=r36", "x86_64"), ORIN)
 
 
 def test_index_that_cannot_be_written_changes_nothing(tree: Path, tmp_path: Path) -> None:

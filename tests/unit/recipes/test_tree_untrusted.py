@@ -214,8 +214,8 @@ def test_directory_that_is_a_link_out_of_the_tree_is_refused(catalog: Catalog) -
 
 def test_index_of_an_untrusted_tree_is_read_again(catalog: Catalog, tree: Path) -> None:
     """The index of such a tree is read again."""
-    key = cache.Key(scan([tree]))
-    contents = cache.read(cache.file_for(tree.parent / "cache", [tree], CPU), key)
+    identity = cache.identity_of([tree], CPU)
+    contents = cache.read(cache.file_for(tree.parent / "cache", identity), cache.Key(scan([tree]), identity))
     assert contents is not None
     assert len(contents.broken) == len(catalog.broken)
 
@@ -488,7 +488,7 @@ def test_index_with_wrong_types_is_ignored(tmp_path: Path) -> None:
     """An index with wrong types is ignored."""
     tree = write(tmp_path / "tree", {"g/a/Dockerfile": GOOD})
     load([tree], ORIN, cache=tmp_path)
-    file = cache.file_for(tmp_path, [tree], ORIN)
+    file = cache.file_for(tmp_path, cache.identity_of([tree], ORIN))
     right = file.read_text()
     for old, new in (('"name":"a"', '"name":5'), ('"docs":"x"', '"docs":["x"]'), ('"requires":[', '"requires":[5,')):
         assert old in right

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -186,6 +187,39 @@ def test_page_in_docs_can_be_read() -> None:
     """The page in docs/ can be read."""
     rows = tool.read((ROOT / "docs" / "verified.md").read_text(encoding="utf-8"))
     assert {"resolves", "lints", "builds", "tests", "CPU"} <= {name for row in rows for name in row.proofs}
+
+
+PLANNED = {"r36.4.3-cu126-22.04": {"a": "k1"}, "x86_64-cpu-debian12": {"a": "k2"}}
+
+
+@pytest.mark.parametrize(
+    ("package", "platform", "key", "now"),
+    [
+        ("a", "r36.4.3-cu126-22.04", "k1", ""),
+        ("a", "r36.4.3-cu126-22.04", "k0", "k1"),
+        ("a", "x86_64-cpu-debian12", "k1", "k2"),
+        ("a", "sbsa-cpu-debian12", "k0", ""),
+        ("b", "r36.4.3-cu126-22.04", "k1", None),
+        ("b", "sbsa-cpu-debian12", "k1", None),
+    ],
+    ids=["same", "another recipe", "another base", "not planned here", "absent there", "no such package any more"],
+)
+@pytest.mark.parametrize("before", ["", "k7"])
+def test_page_marks_rows_whose_key_is_planned_no_more(
+    package: str, platform: str, key: str, now: str | None, before: str
+) -> None:
+    """A row names the key of today where that is another one, and goes where nothing is planned any more."""
+    old = tool.Row(package=package, platform=platform, key=key, date="2026-01-01", proofs={"builds": "✓"}, now=before)
+    found = tool.compare([old], PLANNED)
+    expected = before if platform not in PLANNED else now  # what cannot be planned here says what it said
+    assert found == ([] if now is None else [dataclasses.replace(old, now=expected)])
+    assert tool.read(tool.write(found)) == found
+
+
+def test_page_counts_rows_of_older_keys() -> None:
+    """The page says how many of its rows are of an older key."""
+    text = tool.write([dataclasses.replace(row(), now="bbb"), dataclasses.replace(row(), package="other")])
+    assert "2 rows; 2 with an image that was built; 1 of an older key." in text
 
 
 # The second table: models.

@@ -39,7 +39,7 @@ def test_predict_memory_is_within_ten_percent_of_the_published_lmdeploy_table() 
 
 def test_predict_saturated_rows_of_the_table_need_swap() -> None:
     """Rows of the table that fill the memory need swap and show what is visible."""
-    rows = [row for row in comparisons() if row.model.endswith("20b") and row.runs]
+    rows = [row for row in comparisons() if row.model.endswith("20b") and row.kind == "system"]
     for row in rows:
         assert row.fit.verdict is FitVerdict.SWAP
         assert row.fit.total_bytes > row.fit.available_bytes
@@ -65,8 +65,8 @@ def test_predict_agrees_with_the_tutorial_about_its_board() -> None:
 def test_predict_reproduces_the_figures_its_constants_were_fitted_on() -> None:
     """The figures that the constants were fitted on are predicted closely."""
     far = {(row.model, row.runtime, row.speed): row.speed_error for row in comparisons() if row.fitted}
-    assert len(far) >= 17
-    assert {place: error for place, error in far.items() if error is None or abs(error) > 0.17} == {}
+    assert len(far) >= 34
+    assert {place: error for place, error in far.items() if error is None or abs(error) > 0.3} == {}
 
 
 def test_fit_page_is_current() -> None:

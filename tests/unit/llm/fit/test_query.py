@@ -18,7 +18,7 @@ from jetson_containers.llm import fit, fit_check
 from jetson_containers.llm.fit import query
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import board_named, of_board
-from jetson_containers.llm.fit.predict import FitVerdict
+from jetson_containers.llm.fit.predict import FitVerdict, quality
 from jetson_containers.llm.fit.query import FitQuestion
 from jetson_containers.llm.models import known, lookup
 from jetson_containers.platforms import detect
@@ -139,19 +139,22 @@ def test_fit_speed_of_a_slower_mode_is_predicted_or_unknown() -> None:
     assert slow == pytest.approx(7.39, rel=0.06)  # as published for this mode
     assert full > 1.5 * slow
     for runtime in ("mlc", "llama_cpp", "vllm"):
-        assert speeds(runtime, "15W") == (None, speeds(runtime, "")[0])
-        assert speeds(runtime, "MAXN")[0] == speeds(runtime, "40W")[0] == speeds(runtime, "")[0]
-        assert (speeds(runtime, "10W")[1] or 0) < (speeds(runtime, "")[0] or 0)  # its memory is slower too
-    assert speeds("lmdeploy", "10W")[0] is None  # nobody published that mode's clocks
+        slow, full = speeds(runtime, "15W")[0], speeds(runtime, "")[0]
+        assert slow is not None
+        assert full is not None
+        assert slow < 0.6 * full
+        assert speeds(runtime, "MAXN")[0] == speeds(runtime, "40W")[0] == full
+        assert (speeds(runtime, "10W")[1] or 0) < full  # its memory is slower too
+        assert speeds(runtime, "10W")[0] is None  # nobody published that mode's clocks
 
 
 def test_fit_shows_an_unknown_speed_as_what_the_memory_allows() -> None:
     """An unknown speed is shown as what the memory allows."""
-    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "15W", "--runtime", "mlc")
+    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "10W", "--runtime", "mlc")
     assert code == 0
     assert re.search(r"GiB, at most \d+ tokens/s", out)
-    assert "the speed of mlc in the mode 15W of orin-nx-16gb is not published" in out
-    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "15W", "--runtime", "mlc", "--json")
+    assert "the speed of mlc in the mode 10W of orin-nx-16gb is not published" in out
+    code, out = run("Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--mode", "10W", "--runtime", "mlc", "--json")
     given = json.loads(out)
     assert given["decode_tokens_per_s"] is None
     assert given["decode_tokens_per_s_most"] > 10
@@ -313,7 +316,8 @@ def test_fit_lists_all_runtimes_the_best_first() -> None:
     assert {each.runtime for each in answer.fits} == set(fit.advice.constants.runtimes())
     verdicts = [each.verdict for each in answer.fits]
     assert verdicts == sorted(verdicts, key=query._ORDER.index)
-    fast = [each.decode_tokens_per_s or 0 for each in answer.fits if each.verdict is FitVerdict.FITS]
+    assert answer.best.runtime == "llama_cpp"  # which `chat` takes
+    fast = [each.decode_tokens_per_s or 0 for each in answer.fits[1:] if each.verdict is FitVerdict.FITS]
     assert fast == sorted(fast, reverse=True)
 
 
@@ -400,3 +404,26 @@ def test_fit_of_a_gguf_file_counts_the_tensors_in_its_directory() -> None:
 def test_board_named_ignores_case_blanks_and_the_maker(name: str) -> None:
     """A board is found as people write it."""
     assert board_named(name).id == "orin-nano-8gb"
+
+
+def test_fit_ranks_quality_before_speed_and_what_chat_takes_first() -> None:
+    """Nobody is offered two bits first: the default of `chat` leads, then four bits and more, then fewer."""
+    answer = ask("Llama-2-7b-chat-hf", every_quantization=True)
+    assert (answer.best.runtime, answer.best.quantization) == ("llama_cpp", "Q4_K_M")
+    fitting = [fit for fit in answer.fits if fit.verdict is FitVerdict.FITS]
+    steps = [quality(fit.quantization) for fit in fitting]
+    assert steps == sorted(steps)
+    assert {0, 1, 2} <= set(steps)
+
+
+def test_fit_that_does_not_fit_has_exit_code_two_and_three_for_all() -> None:
+    """As `chat` and `serve`: 2; where no quantization of any runtime fits: 3."""
+    codes = []
+    for argv in (
+        ["Llama-2-70b-chat-hf", "--board", "orin-nano-8gb"],
+        ["Llama-2-70b-chat-hf", "--board", "orin-nano-8gb", "--all"],
+        ["Llama-2-7b-chat-hf", "--board", "orin-nx-16gb", "--all"],
+    ):
+        done = CliRunner().invoke(llm_fit.fit, argv, obj=App(), catch_exceptions=False, standalone_mode=False)
+        codes.append(done.return_value)
+    assert codes == [2, 3, 0]

@@ -1,0 +1,160 @@
+"""Fits the speeds of `facts/fit.yaml` on published figures, and predicts each of those by constants fitted without it.
+
+Run: .venv/bin/python tools/fit_constants.py. It prints, per runtime, the constants that the rows marked `fitted` lead
+to. The time of one token is a sum of terms, each a constant times what the shape and the board decide (bytes over
+bandwidth, bytes over what the GPU takes in, operations over its rate, one, layers): a least-squares problem in relative
+errors with constants of zero and more, and no more than all of the bandwidth.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from fit_published import comparisons
+
+from jetson_containers.llm.fit import constants, speed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fit_published import Published
+
+# What is fitted for each runtime; the terms of `_terms` that are left out keep the table's constants.
+FITTED = {
+    "vllm": ("efficiency", "overhead", "overhead_recurrent"),
+    "llama_cpp": ("efficiency", "overhead_per_layer"),
+    "mlc": ("efficiency", "overhead"),
+    "lmdeploy": ("bytes_per_cycle", "overhead"),
+    "transformers": ("overhead_per_layer",),
+}
+# Runtimes that run in the loop of another have its constants.
+_ALIKE = {"gptq": "transformers"}
+_INVERSE = frozenset({"efficiency", "compute", "bytes_per_cycle"})
+_LEAST = {"efficiency": 1.0}  # the factor is 1 over the share, and no more than all of the bandwidth can be used
+_MILLISECONDS = 1000
+_SWEEPS = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A runtime's constants as the table writes them, and each row beside what the other rows say of it."""
+
+    runtime: str
+    constants: Mapping[str, float]
+    rows: tuple[tuple[Published, float], ...]  # with the speed predicted without the row
+
+
+def fit(runtime: str, rows: Sequence[Published]) -> Fitted:
+    """Fit a runtime on rows; leave each out once."""
+    names = FITTED[runtime]
+    equations = [_equation(row, names) for row in rows]
+    least = [_LEAST.get(name, 0.0) for name in names]
+    solved = _solve(equations, least)
+    without = []
+    for index, row in enumerate(rows):
+        others = _solve(equations[:index] + equations[index + 1 :], least)
+        terms, rest = equations[index]
+        without.append((row, _speed(row) / (1 - rest + sum(a * b for a, b in zip(terms, others, strict=True)))))
+    return Fitted(runtime=runtime, constants=_written(names, solved), rows=tuple(without))
+
+
+def fits() -> tuple[Fitted, ...]:
+    """All runtimes that are fitted here."""
+    rows = [row for row in comparisons() if row.fitted and row.speed is not None]
+    return tuple(fit(name, [row for row in rows if _ALIKE.get(row.runtime, row.runtime) == name]) for name in FITTED)
+
+
+def _speed(row: Published) -> float:
+    """The published speed; rows without one are not fitted on."""
+    return row.speed or 1.0
+
+
+def _equation(row: Published, names: Sequence[str]) -> tuple[list[float], float]:
+    """The terms that are fitted, and what is left for them: both over the published time of one token."""
+    published = row.sequences / _speed(row)
+    terms, known = _terms(row), _constants(row)
+    fixed = sum(value * known[name] for name, value in terms.items() if name not in names)
+    return [terms.get(name, 0.0) / published for name in names], 1 - fixed / published
+
+
+def _terms(row: Published) -> dict[str, float]:
+    """Of the time of one token of each sequence, what each constant is multiplied with."""
+    work = row.work
+    filled = row.prompt + row.output // 2 if row.prompt else min(constants.system().filled, row.context)
+    attention, recurrent = speed.mixers(work.config)
+    first = row.sequences / row.output if row.prompt else 0.0  # prompts per output token
+    read = speed.read(work, filled, row.sequences)
+    whole = 1 + first  # a prompt has the overhead of one step
+    terms = {
+        "overhead": whole,
+        "overhead_per_layer": whole * attention,
+        "overhead_recurrent": whole * recurrent,
+    }
+    if _is_bound_by_the_gpu(work):
+        terms["bytes_per_cycle"] = read / (work.machine.sm_hz or 1)
+    else:
+        terms["efficiency"] = read / (work.machine.bandwidth or 1)
+    peak = speed.rate(work)
+    if first and peak:
+        terms["compute"] = first * speed.operations(work, row.prompt, row.prompt // 2) / peak
+    return terms
+
+
+def _is_bound_by_the_gpu(work: speed.Workload) -> bool:
+    if not work.machine.sm_hz or work.machine.bandwidth is None:
+        return False
+    return constants.system().bytes_per_cycle * work.machine.sm_hz < work.runtime.efficiency * work.machine.bandwidth
+
+
+def _constants(row: Published) -> dict[str, float]:
+    """The table's constants as factors of the terms."""
+    runtime = row.work.runtime
+    return {
+        "efficiency": 1 / runtime.efficiency,
+        "bytes_per_cycle": 1 / constants.system().bytes_per_cycle,
+        "compute": 1 / runtime.compute,
+        "overhead": runtime.overhead,
+        "overhead_per_layer": runtime.overhead_per_layer,
+        "overhead_recurrent": runtime.overhead_recurrent,
+    }
+
+
+def _solve(equations: Sequence[tuple[Sequence[float], float]], least: Sequence[float]) -> list[float]:
+    """Least squares with no factor below the `least`, by coordinate descent on the normal equations."""
+    size = len(equations[0][0])
+    products = [[sum(row[i] * row[j] for row, _ in equations) for j in range(size)] for i in range(size)]
+    targets = [sum(row[i] * target for row, target in equations) for i in range(size)]
+    found = list(least)
+    for _ in range(_SWEEPS):
+        for i in range(size):
+            if products[i][i]:
+                others = sum(products[i][j] * found[j] for j in range(size) if j != i)
+                found[i] = max(least[i], (targets[i] - others) / products[i][i])
+    return found
+
+
+def _written(names: Sequence[str], factors: Sequence[float]) -> dict[str, float]:
+    """As the table has them: shares of a peak, milliseconds."""
+    return {
+        name: (1 / factor if factor else 0.0) if name in _INVERSE else factor * _MILLISECONDS
+        for name, factor in zip(names, factors, strict=True)
+    }
+
+
+def main() -> int:
+    """Print the constants, and the mean error of rows predicted without themselves."""
+    for fitted in fits():
+        said = ", ".join(f"{name}: {value:.3g}" for name, value in fitted.constants.items())
+        errors = [abs(predicted / row.speed - 1) for row, predicted in fitted.rows if row.speed]
+        print(f"{fitted.runtime}: {{{said}}}  # {len(errors)} rows, left out {sum(errors) / len(errors):.1%}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
