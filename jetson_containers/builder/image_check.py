@@ -8,12 +8,12 @@ may be missing; everything else may not.
 from __future__ import annotations
 
 import enum
-import json
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import NotReadyError
 from jetson_containers.core.text import printable
 from jetson_containers.platforms.cuda import class_of
@@ -243,7 +243,7 @@ def inspect(engine: Engine, image: str, *, platform: str | None = None) -> Image
 def parse(output: str) -> ImageContents:
     """The script's answer, which is the last line. Raises NotReadyError for anything else: images are foreign data."""
     try:
-        answer = json.loads(output.strip().splitlines()[-1])
+        answer = json_text.parse(output.strip().splitlines()[-1])
         return ImageContents(
             files=_count(answer["files"]),
             missing={path: _names(names) for path, names in _table(answer["missing"])},

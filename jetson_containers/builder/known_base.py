@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core import files
+from jetson_containers.core import files, json_text
 from jetson_containers.core.errors import TargetError
 from jetson_containers.platforms.platform import default_base_image
 
@@ -94,7 +94,7 @@ def _recorded(settings: Settings) -> dict[str, Any]:
 
 def _read(settings: Settings, name: str) -> dict[str, Any]:
     try:
-        data = json.loads((settings.path("cache") / name).read_text(encoding="utf-8"))
+        data = json_text.parse((settings.path("cache") / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}

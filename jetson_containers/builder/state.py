@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from typing import IO, TYPE_CHECKING, Any
 
-from jetson_containers.core import files
+from jetson_containers.core import files, json_text
 from jetson_containers.core.errors import NotReadyError
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class BuildState:
     def _read(self) -> dict[str, Any]:
         """Everything recorded; a file that cannot be read counts as empty, for it only holds estimates."""
         try:
-            data = json.loads(self.file.read_text(encoding="utf-8"))
+            data = json_text.parse(self.file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return data if isinstance(data, dict) else {}

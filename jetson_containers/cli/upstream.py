@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.core import files, mirrors
+from jetson_containers.core import files, json_text, mirrors
 from jetson_containers.core.errors import ConfigError, NotReadyError, UsageError, command
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _kept(place: Path, ref: str) -> Path | None:
 def _records(place: Path) -> dict[str, Any]:
     """The commit of each branch and tag, and when it was asked for."""
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads((place / RECORD).read_text(encoding="utf-8"))
+        found = json_text.parse((place / RECORD).read_text(encoding="utf-8"))
         if isinstance(found, dict):
             return {ref: row for ref, row in found.items() if isinstance(row, dict)}
     return {}

@@ -18,9 +18,10 @@ the model hub. A preset of `facts/mirrors.yaml` is a name, alone or with setting
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,7 @@ def parse(raw: Any) -> dict[str, Any]:
     """
     data = raw or {}
     if isinstance(raw, str) and raw.strip():
-        data = json.loads(raw) if raw.lstrip().startswith(("{", "[", '"')) else {PRESET: raw.strip()}
+        data = json_text.parse(raw) if raw.lstrip().startswith(("{", "[", '"')) else {PRESET: raw.strip()}
     if not isinstance(data, dict) or not data.keys() <= {*KINDS, PRESET}:
         raise ValueError(raw)
     given = {kind: _checked(kind, data.get(kind)) for kind in KINDS}

@@ -16,6 +16,7 @@ import tarfile
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import ConfigError, NotReadyError
 from jetson_containers.core.text import shown
 
@@ -197,7 +198,7 @@ class PartsReader:
         if last.size > LARGEST_MANIFEST:
             raise self._wrong("its manifest is too large")
         try:
-            facts = json.loads(self.content(last))
+            facts = json_text.parse(self.content(last))
             listed = [tuple(row) for row in facts["parts"]]
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise self._wrong(f"its manifest cannot be read: {shown(str(error))}") from error

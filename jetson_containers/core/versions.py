@@ -43,7 +43,7 @@ def in_series(asked: str, version: str | None) -> bool:
     As `==2.5.*` in PEP 440, so `2.50` does not belong to it.
     """
     found = pep440(version)
-    if found is None or not re.fullmatch(r"[0-9]+(?:\.[0-9]+)*", asked):
+    if found is None or len(asked) > LONGEST or not re.fullmatch(r"[0-9]+(?:\.[0-9]+)*", asked):
         return False
     return specifiers(f"=={asked}.*").contains(found, prereleases=True)
 

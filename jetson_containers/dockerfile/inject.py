@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import NotReadyError, RecipeError, UsageError, command
 from jetson_containers.core.text import is_number, shown
 from jetson_containers.dockerfile.parser import (
@@ -343,7 +344,7 @@ def _job_names(stage: BuildStage) -> dict[int, tuple[str, ...]]:
 def _exec_form(step: Instruction) -> list[str] | None:
     """The words of a RUN in JSON form."""
     try:
-        words = json.loads(step.arguments)
+        words = json_text.parse(step.arguments)
     except ValueError:
         return None
     return words if isinstance(words, list) and all(isinstance(word, str) for word in words) else None

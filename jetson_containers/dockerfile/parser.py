@@ -5,13 +5,13 @@ Grammar: https://docs.docker.com/reference/dockerfile/ (directives, continuation
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import RecipeError
 from jetson_containers.core.suggest import did_you_mean
 
@@ -67,7 +67,7 @@ class Instruction:
     def words(self) -> tuple[str, ...]:
         """The arguments as a list: the JSON form decoded, otherwise split at white space (COPY knows no quotes)."""
         try:
-            decoded = json.loads(self.arguments)
+            decoded = json_text.parse(self.arguments)
         except (ValueError, RecursionError):
             return tuple(self.arguments.split())
         return tuple(map(str, decoded)) if isinstance(decoded, list) else tuple(self.arguments.split())

@@ -7,12 +7,12 @@ name: it belongs to the lowest of them. Of a vertex that a lower one claims late
 from __future__ import annotations
 
 import base64
-import binascii
-import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from jetson_containers.core import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,9 +63,9 @@ class BakeProgress:
         if event is None:
             self.text.append(text)
             return
-        for vertex in event.get("vertexes") or ():
+        for vertex in _rows(event, "vertexes"):
             self._vertex(vertex)
-        for log in event.get("logs") or ():
+        for log in _rows(event, "logs"):
             self._log(log)
 
     def failed(self) -> str | None:
@@ -148,7 +148,7 @@ class BakeProgress:
             return
         try:
             data = base64.b64decode(str(log.get("data") or ""))
-        except binascii.Error:
+        except ValueError:  # binascii.Error among them
             return
         *whole, vertex.unfinished = (vertex.unfinished + data).split(b"\n")
         for raw in whole:
@@ -172,10 +172,16 @@ def _parsed(text: str) -> dict[str, Any] | None:
     if not text.startswith("{"):
         return None
     try:
-        event = json.loads(text)
+        event = json_text.parse(text)
     except ValueError:
         return None
     return event if isinstance(event, dict) else None
+
+
+def _rows(event: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects of a list; whatever else buildx may print there is left out, for it only reports progress."""
+    rows = event.get(name)
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def _seconds(start: str, end: str) -> float:

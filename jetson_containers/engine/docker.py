@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.core import mirrors
+from jetson_containers.core import json_text, mirrors
 from jetson_containers.core.errors import BuildError, NotReadyError, RegistryError
 from jetson_containers.core.process import TAIL, Children, FinishedProcess
 from jetson_containers.engine import argv, emulation
@@ -306,7 +306,7 @@ class DockerEngine:
         if image is None:
             raise NotReadyError(f"no image `{source}` in the local store")
         words = argv.docker(self.capabilities, "image", "inspect", "--format", "{{json .Config}}", image.id)
-        config = json.loads(self._host.ask(words).out or "{}")
+        config = json_text.parse(self._host.ask(words).out or "{}")
         name = f"jetson-containers-flatten-{os.getpid()}"
         own = [] if image.architecture == self._own_architecture() else [f"--platform=linux/{image.architecture}"]
         changes = [word for line in flatten.instructions(config, labels) for word in ("--change", line)]

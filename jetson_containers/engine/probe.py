@@ -7,7 +7,6 @@ the version rules: a client from 23.0 on needs the buildx plugin for BuildKit; b
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import ConfigError, EngineMissingError, EnginePermissionError, NotReadyError
 from jetson_containers.engine.emulation import emulated_platforms
 from jetson_containers.engine.interface import Builder, Capabilities, RunCapabilities
@@ -428,7 +428,7 @@ def _no_permission(path: str, answer: ProbeAnswer) -> EnginePermissionError:
 
 def _json(text: str) -> dict[str, Any]:
     try:
-        data = json.loads(text)
+        data = json_text.parse(text)
     except ValueError:
         return {}
     return data if isinstance(data, dict) else {}

@@ -5,9 +5,10 @@ The Docker SDK could answer too, but importing it takes longer than both questio
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import checked, json_text
+from jetson_containers.core.errors import NotReadyError, command
 from jetson_containers.engine.interface import LocalImage
 from jetson_containers.engine.messages import translate
 
@@ -22,17 +23,25 @@ _FORMAT = "{" + ",".join(f'"{name}":{{{{json .{name}}}}}' for name in _FIELDS) +
 
 
 def local_image(attributes: Mapping[str, Any]) -> LocalImage:
-    """Read the engine's description of an image."""
-    config = attributes.get("Config") or {}
-    return LocalImage(
-        id=str(attributes["Id"]),
-        references=tuple(attributes.get("RepoTags") or ()),
-        labels=dict(config.get("Labels") or {}),
-        architecture=str(attributes.get("Architecture", "")),
-        created=str(attributes.get("Created", "")),
-        size=int(attributes.get("Size", 0)),
-        digests=tuple(attributes.get("RepoDigests") or ()),
-    )
+    """Read the engine's description of an image. Raises NotReadyError for one that no engine gives."""
+    try:
+        config = checked.mapping(attributes.get("Config") or {})
+        return LocalImage(
+            id=checked.text(attributes.get("Id")),
+            references=tuple(map(checked.text, checked.items(attributes.get("RepoTags") or []))),
+            labels=checked.texts(config.get("Labels")),
+            architecture=checked.text(attributes.get("Architecture") or ""),
+            created=checked.text(attributes.get("Created") or ""),
+            size=checked.number(attributes.get("Size") or 0),
+            digests=tuple(map(checked.text, checked.items(attributes.get("RepoDigests") or []))),
+        )
+    except ValueError as error:
+        raise unreadable(error) from error
+
+
+def unreadable(error: ValueError) -> NotReadyError:
+    """The error for an answer of the engine that is none."""
+    return NotReadyError(f"the engine's answer cannot be read: {error}", hint=command("docker", "version"))
 
 
 class Queries:
@@ -71,7 +80,10 @@ class Queries:
         answer = self._ask("image", "inspect", "--format", _FORMAT, *references)
         if answer.exit_code != 0 and not is_missing(answer):
             raise translate(answer.err or answer.out, "asking for images")
-        return [json.loads(line) for line in answer.out.splitlines() if line.strip()]
+        try:
+            return [checked.mapping(json_text.parse(line)) for line in answer.out.splitlines() if line.strip()]
+        except ValueError as error:
+            raise unreadable(error) from error
 
     def _do(self, *args: str, what: str) -> None:
         answer = self._ask(*args)

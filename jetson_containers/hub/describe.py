@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetson_containers.core import json_text
 from jetson_containers.hub import downloads
 from jetson_containers.hub.transfer.errors import DownloadError
 from jetson_containers.hub.transfer.reference import parse
@@ -120,7 +120,7 @@ def _json(downloader: Downloader, listing: RepositoryListing, name: str) -> tupl
             return None, error.message
         raise
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json_text.parse(path.read_text(encoding="utf-8"), python=True)
     except ValueError as error:
         return None, f"{name} cannot be read: {error}"
     return (config, "") if isinstance(config, dict) else (None, f"{name} holds no object")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers import __version__
+from jetson_containers.core import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -156,7 +157,7 @@ def _dump(value: Any) -> str:
 
 def _load(text: str, kind: type) -> Any:
     try:
-        value = json.loads(text) if text else kind()
+        value = json_text.parse(text) if text else kind()
     except ValueError:
         return kind()
     return value if isinstance(value, kind) else kind()

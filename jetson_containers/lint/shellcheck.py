@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import NotReadyError
 from jetson_containers.lint.findings import finding
 
@@ -47,5 +47,5 @@ class ShellCheck:
             raise NotReadyError(f"shellcheck failed: {err.strip()}", hint="run `shellcheck --version`")
         return [
             finding("shellcheck", Path(item["file"]), int(item["line"]), f"SC{item['code']}: {item['message']}")
-            for item in json.loads(out)["comments"]
+            for item in json_text.parse(out)["comments"]
         ]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-import json
 import platform as machine
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import StepError, UsageError
 from jetson_containers.llm import fit_check, prepare
@@ -240,7 +240,7 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     try:
-        raw = json.loads(text)
+        raw = json_text.parse(text)
     except ValueError:
         raw = [line for line in text.splitlines() if line.strip()]
     found = [_prompt(entry) for entry in (raw if isinstance(raw, list) else [raw])]

@@ -11,10 +11,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import checked, json_text
 from jetson_containers.core.errors import StepError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+
+LARGEST = 1e15  # of a count or of milliseconds that a server says
 
 
 class RefusedError(StepError):
@@ -124,8 +128,8 @@ class OpenAIClient:
                 raise kind(f"the server refused: {_message(response.read())}")
             for event in events(response):
                 usage, timings = event.get("usage") or usage, event.get("timings") or timings
-                for choice in event.get("choices") or ():
-                    text = (choice.get("delta") or {}).get("content") or ""
+                for choice in event["choices"]:
+                    text = choice["delta"].get("content") or ""
                     reason = choice.get("finish_reason") or reason
                     if text:
                         last = time.monotonic()
@@ -138,7 +142,7 @@ class OpenAIClient:
         prompt = int(usage.get("prompt_tokens") or 0)
         if timings.get("predicted_n") and timings.get("prompt_ms"):
             prompt, count = int(timings.get("prompt_n") or prompt), int(timings["predicted_n"])
-            per_token = float(timings["predicted_ms"]) / 1000 / max(count, 1)
+            per_token = float(timings.get("predicted_ms") or 0) / 1000 / max(count, 1)
             return Turn(
                 text="".join(pieces),
                 prompt_tokens=prompt,
@@ -178,16 +182,38 @@ def events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
         if text == "[DONE]":
             return
         try:
-            event = json.loads(text)
+            event = json_text.parse(text)
         except ValueError:
             continue
         if isinstance(event, dict):
             if event.get("error"):
                 raise StepError(f"the server failed: {_message(text.encode())}")
-            finished = finished or any(choice.get("finish_reason") for choice in event.get("choices") or ())
+            try:
+                event = _checked(event)
+            except ValueError as error:
+                raise StepError(f"the server sent what is not of its protocol: {error}") from error
+            finished = finished or any(choice.get("finish_reason") for choice in event["choices"])
             yield event
     if not finished:
         raise ServerGoneError("the server closed the connection in the middle of an answer")
+
+
+def _checked(event: dict[str, Any]) -> dict[str, Any]:
+    """An event with what we read of it: `choices` (each with a `delta`), and `usage` and `timings` where they are.
+
+    Raises ValueError for other types than the protocol has.
+    """
+    choices = []
+    for choice in map(checked.mapping, checked.items(event.get("choices") or [])):
+        delta = checked.mapping(choice.get("delta") or {})
+        words = {key: checked.text(choice[key]) for key in ("finish_reason",) if choice.get(key)}
+        choices.append({**words, "delta": {"content": checked.text(delta.get("content") or "")}})
+    read = {name: checked.mapping(event.get(name) or {}) for name in ("usage", "timings")}
+    numbers = {
+        name: {key: value for key, value in found.items() if isinstance(value, (int, float)) and 0 <= value < LARGEST}
+        for name, found in read.items()
+    }
+    return {**event, **numbers, "choices": choices}
 
 
 def _message(raw: bytes) -> str:
@@ -201,7 +227,7 @@ def _message(raw: bytes) -> str:
 def _sentence(answer: object, depth: int = 3) -> str:
     if isinstance(answer, str) and depth:
         try:
-            return _sentence(json.loads(answer), depth - 1)
+            return _sentence(json_text.parse(answer), depth - 1)
         except ValueError:
             return answer
     if isinstance(answer, dict):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.core import errors
+from jetson_containers.core import errors, json_text
 from jetson_containers.core.errors import EngineMissingError, NotReadyError
 from jetson_containers.llm import containers
 
@@ -81,7 +80,7 @@ def running_containers(client: Sequence[str]) -> list[RunningContainer]:
     shown = containers.ask_docker(
         client, "inspect", "--format", _SHOWN, *found
     )  # it fails where one has ended meanwhile
-    return [_read(json.loads(line)) for line in shown.stdout.splitlines() if line.strip()]
+    return [_read(json_text.parse(line)) for line in shown.stdout.splitlines() if line.strip()]
 
 
 def _read(shown: Mapping[str, object]) -> RunningContainer:

@@ -11,6 +11,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.files import write_atomically
 from jetson_containers.images import labels
 from jetson_containers.llm import disk_space, fit_check
@@ -218,7 +219,7 @@ def _versions_of_tag(image: str) -> dict[str, str]:
 def _probed(containers: Containers, runtime: Runtime, image_id: str, context: LlmContext) -> dict[str, str]:
     place = context.settings.path("cache").expanduser() / "probes" / f"{image_id.removeprefix('sha256:')[:32]}.json"
     try:
-        known: dict[str, str] = json.loads(place.read_text(encoding="utf-8")) if image_id else {}
+        known: dict[str, str] = json_text.parse(place.read_text(encoding="utf-8")) if image_id else {}
     except (OSError, ValueError):
         known = {}
     answers = {" ".join(probe): containers.capture(probe) for probe in runtime.probes if " ".join(probe) not in known}

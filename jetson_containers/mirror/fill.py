@@ -25,7 +25,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
-from jetson_containers.core import files, mirrors
+from jetson_containers.core import files, json_text, mirrors
 from jetson_containers.core.errors import NotReadyError
 from jetson_containers.core.text import shown
 
@@ -283,7 +283,7 @@ def _old(path: Path, kind: str) -> str:  # Python 3.10
 def _rows_json(text: str) -> list[tuple[str, str, str]]:
     """File name, address and hash of each file of a page (PEP 691)."""
     try:
-        rows = json.loads(text)["files"]
+        rows = json_text.parse(text)["files"]
         return [(str(row["filename"]), str(row["url"]), f"sha256:{row['hashes'].get('sha256', '')}") for row in rows]
     except (ValueError, LookupError, TypeError, AttributeError):
         return []

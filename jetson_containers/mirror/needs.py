@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from packaging.markers import InvalidMarker, Marker
 from packaging.utils import canonicalize_name
 
+from jetson_containers.core import json_text
 from jetson_containers.core.text import shown
 from jetson_containers.plan import lock
 from jetson_containers.recipes import files, locks
@@ -160,7 +160,7 @@ def _npm(package: Package) -> Iterator[PlainFile]:
 
 def _npm_entries(path: Path) -> list[Mapping[str, Any]]:
     try:
-        table = json.loads(files.read_text(path))["packages"]
+        table = json_text.parse(files.read_text(path))["packages"]
     except (ValueError, LookupError, TypeError):
         return []
     return [entry for entry in table.values() if isinstance(entry, dict)] if isinstance(table, dict) else []

@@ -7,11 +7,11 @@ difference of two keys can therefore be told by its cause.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers import __version__
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import ConfigError, UsageError, command
 from jetson_containers.core.text import shown
 from jetson_containers.dockerfile import inject
@@ -108,7 +108,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST:
             raise ConfigError(f"{path}: too large for a lock", hint=hint)
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_text.parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
     except (ValueError, RecursionError) as error:

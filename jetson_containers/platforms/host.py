@@ -6,7 +6,6 @@ machine name: a captured folder carries it as a first-level file `uname.machine`
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import TargetError
 from jetson_containers.core.memory import read_memory
 from jetson_containers.platforms import tables
@@ -257,7 +257,7 @@ def _toolkit(root: Path) -> str | None:
     text = _text(root / "usr/local/cuda/version.json")
     if text is not None:
         try:
-            data = json.loads(text)
+            data = json_text.parse(text)
             return str(data.get("cuda_nvcc", data.get("cuda", {}))["version"])
         except (ValueError, KeyError, TypeError, AttributeError):
             return None

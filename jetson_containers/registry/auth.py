@@ -6,14 +6,13 @@ Sources: the Distribution project's token specification, docker-credential-helpe
 from __future__ import annotations
 
 import base64
-import binascii
-import json
 import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import checked, json_text
 from jetson_containers.core.errors import RegistryError, command
 from jetson_containers.registry.types import DOCKER_HUB
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 HUB_KEY = "https://index.docker.io/v1/"  # what `docker login` without a host writes
 HELPER_TIMEOUT = 15  # seconds
 _CHALLENGE = re.compile(r'\b(Bearer|Basic)\s+((?:[\w-]+="[^"]*"(?:\s*,\s*)?)*)', re.IGNORECASE)
+_HELPER = re.compile(r"[A-Za-z0-9._-]+")
 _PARAMETER = re.compile(r'([\w-]+)="([^"]*)"')
 
 
@@ -73,16 +73,25 @@ def docker_credentials(host: str, env: Mapping[str, str] | None = None) -> Crede
     folder = env.get("DOCKER_CONFIG") or str(Path(env.get("HOME") or Path.home()) / ".docker")
     config = _read_config(Path(folder) / "config.json", host)
     keys = (HUB_KEY, "index.docker.io", DOCKER_HUB) if host == DOCKER_HUB else (host, f"https://{host}")
-    helpers = config.get("credHelpers") or {}
+    helpers, auths = _section(config, "credHelpers", host), _section(config, "auths", host)
     for key in keys:
         helper = helpers.get(key) or config.get("credsStore")
-        if helper and (found := _ask_helper(str(helper), key, host, env)):
+        if helper and (found := _ask_helper(helper, key, host, env)):
             return found
-    auths = config.get("auths") or {}
     for key, entry in auths.items():
         if key.rstrip("/") in {k.rstrip("/") for k in keys} or _bare(key) == host:
             return _decode(entry, host)
     return None
+
+
+def _section(config: Mapping[str, Any], name: str, host: str) -> dict[str, Any]:
+    try:
+        return checked.mapping(config.get(name) or {})
+    except ValueError as error:
+        raise RegistryError(
+            f"registry {host}: `{name}` of Docker's config.json cannot be read: {error}",
+            hint=f"repair it, or {_login(host)} again",
+        ) from error
 
 
 def _bare(key: str) -> str:
@@ -91,7 +100,7 @@ def _bare(key: str) -> str:
 
 def _read_config(path: Path, host: str) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json_text.parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -107,7 +116,7 @@ def _decode(entry: Any, host: str) -> Credentials | None:
     if auth := entry.get("auth"):
         try:
             username, _, password = base64.b64decode(str(auth), validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError) as error:
+        except ValueError as error:  # binascii.Error and UnicodeDecodeError among them
             raise RegistryError(
                 f"registry {host}: its entry in Docker's config.json is damaged", hint=_login(host)
             ) from error
@@ -119,10 +128,15 @@ def _decode(entry: Any, host: str) -> Credentials | None:
     )
 
 
-def _ask_helper(helper: str, key: str, host: str, env: Mapping[str, str]) -> Credentials | None:
+def _ask_helper(helper: object, key: str, host: str, env: Mapping[str, str]) -> Credentials | None:
     """Run `docker-credential-HELPER get` with the server on stdin: nothing secret is in an argv."""
     import subprocess
 
+    if not isinstance(helper, str) or not _HELPER.fullmatch(helper):
+        raise RegistryError(
+            f"registry {host}: Docker's config.json names a credential helper that cannot be a program: {helper!r:.80}",
+            hint=f"remove it from config.json and {_login(host)}",
+        )
     program = f"docker-credential-{helper}"
     try:
         done = subprocess.run(
@@ -139,7 +153,7 @@ def _ask_helper(helper: str, key: str, host: str, env: Mapping[str, str]) -> Cre
             return None
         raise RegistryError(f"registry {host}: `{program} get` failed ({done.returncode})", hint=_login(host))
     try:
-        answer = json.loads(done.stdout)
+        answer = json_text.parse(done.stdout)
         name, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError) as error:
         raise RegistryError(f"registry {host}: `{program} get` gave an answer that cannot be read") from error

@@ -5,12 +5,13 @@ Source: the OCI distribution and image specifications 1.1. Anonymous, Basic, and
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
+from jetson_containers.core import checked, json_text
 from jetson_containers.core.errors import RegistryError, command
 from jetson_containers.registry.auth import Challenge, Credentials, docker_credentials, parse_challenge
 from jetson_containers.registry.types import DOCKER_HUB, ImageInfo, UnreachableError
@@ -33,6 +34,8 @@ IMAGE_TYPES = (
 ACCEPT = ", ".join((*INDEX_TYPES, *IMAGE_TYPES))
 PAGE = 1000  # tags asked for at once; the server may give fewer
 MAX_PAGES = 200
+_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}")  # as the OCI image specification has it
+_TOKEN = re.compile(r"[!-~]+")  # what a header can hold
 _NEXT = re.compile(r'<([^>]+)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
 
 
@@ -85,14 +88,14 @@ class RegistryClient:
         found: list[str] = []
         repository = self._at(repository)
         for page in self._pages(repository, f"/v2/{repository.path}/tags/list?n={PAGE}"):
-            found += page.get("tags") or []
+            found += _names(repository, page.get("tags"))
         return tuple(dict.fromkeys(found))
 
     def repositories(self, namespace: ImageRepository) -> tuple[str, ...]:
         """The repositories below a namespace; empty where the registry has none. Most hosted registries refuse."""
         found: list[str] = []
         for page in self._pages(namespace, f"/v2/_catalog?n={PAGE}", scope="registry:catalog:*"):
-            found += page.get("repositories") or []
+            found += _names(namespace, page.get("repositories"))
         return tuple(name for name in found if name.startswith(f"{namespace.path}/"))
 
     def digest(self, repository: ImageRepository, reference: str) -> str | None:
@@ -119,7 +122,8 @@ class RegistryClient:
         manifest, media_type, digest = top
         platforms: tuple[str, ...] = ()
         if media_type in INDEX_TYPES:
-            entries = _image_entries(manifest)
+            with _reading(repository):
+                entries = _image_entries(manifest)
             if not entries:
                 return None
             platforms = tuple(arch for arch, _ in entries)
@@ -128,17 +132,20 @@ class RegistryClient:
             if inner is None:
                 raise _nonsense(repository, f"lists {chosen} for `{reference}` and does not have it")
             manifest = inner[0]
-        config = self._config(repository, manifest)
-        arch = config.get("architecture")
-        return ImageInfo(
-            digest=digest,
-            media_type=media_type,
-            architecture=arch,
-            size=sum(int(part.get("size", 0)) for part in (manifest["config"], *manifest.get("layers", ()))),
-            created=str(config.get("created") or ""),
-            labels=dict((config.get("config") or {}).get("Labels") or {}),
-            platforms=platforms or ((arch,) if arch else ()),
-        )
+        with _reading(repository):
+            layers = checked.items(manifest.get("layers") or [])
+            parts = [checked.mapping(part) for part in (manifest.get("config"), *layers)]
+            config = self._config(repository, parts[0])
+            arch = checked.text(config.get("architecture") or "") or None
+            return ImageInfo(
+                digest=digest,
+                media_type=media_type,
+                architecture=arch,
+                size=sum(checked.number(part.get("size", 0)) for part in parts),
+                created=checked.text(config.get("created") or ""),
+                labels=checked.texts(checked.mapping(config.get("config") or {}).get("Labels")),
+                platforms=platforms or ((arch,) if arch else ()),
+            )
 
     def _manifest(self, repository: ImageRepository, reference: str) -> tuple[dict[str, Any], str, str] | None:
         response = self._request(
@@ -146,21 +153,21 @@ class RegistryClient:
         )
         if response.status == 404:
             return None
-        manifest = _expect(response, repository, dict)
+        manifest = _object(response, repository)
         media_type = manifest.get("mediaType") or response.headers.get("content-type", "").partition(";")[0].strip()
         if media_type not in (*INDEX_TYPES, *IMAGE_TYPES):
             raise _nonsense(repository, f"`{reference}` has a manifest of type `{media_type}`")
         digest = response.headers.get("docker-content-digest") or _sha256(response.body)
         return manifest, media_type, digest
 
-    def _config(self, repository: ImageRepository, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        digest = (manifest.get("config") or {}).get("digest")
-        if not digest:
+    def _config(self, repository: ImageRepository, descriptor: Mapping[str, Any]) -> dict[str, Any]:
+        digest = descriptor.get("digest")
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise _nonsense(repository, "a manifest names no config")
         response = self._request("GET", repository, f"/v2/{repository.path}/blobs/{digest}", {}, want_json=True)
         if _sha256(response.body) != digest:
             raise _nonsense(repository, f"blob {digest} does not have that content")
-        return dict(_expect(response, repository, dict))
+        return _object(response, repository)
 
     def _pages(self, repository: ImageRepository, path: str, *, scope: str = "") -> Iterator[dict[str, Any]]:
         seen: set[str] = set()
@@ -171,7 +178,7 @@ class RegistryClient:
             response = self._request("GET", repository, path, {}, want_json=True, scope=scope)
             if response.status == 404:
                 return
-            yield _expect(response, repository, dict)
+            yield _object(response, repository)
             path = self._next_path(repository, path, response.headers.get("link", ""))
 
     def _next_path(self, repository: ImageRepository, path: str, link: str) -> str:
@@ -180,7 +187,8 @@ class RegistryClient:
         if not match:
             return ""
         base = self._base(repository)
-        parts = urlsplit(urljoin(base + path, match.group(1)))
+        with _reading(repository):
+            parts = urlsplit(urljoin(base + path, match.group(1)))
         if parts.netloc != urlsplit(base).netloc:
             raise _nonsense(repository, f"its next page is on another host, {parts.netloc}")
         return f"{parts.path}?{parts.query}"
@@ -255,11 +263,11 @@ class RegistryClient:
             )
         if response.status in {400, 401, 403}:
             raise self._refused(repository, response.status)
-        answer = _expect(response, repository, dict) if response.status == 200 else {}
+        answer = _object(response, repository) if response.status == 200 else {}
         token = answer.get("token") or answer.get("access_token")
-        if not token:
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
             raise _nonsense(repository, f"its token service answered {response.status} and gave no token")
-        return str(token)
+        return token
 
     def _refused(self, repository: ImageRepository, status: int) -> RegistryError:
         host = repository.host
@@ -278,21 +286,30 @@ def _manifest_path(repository: ImageRepository, reference: str) -> str:
 def _image_entries(index: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(architecture, digest) of the images of an index; attestations have the architecture "unknown"."""
     found = []
-    for entry in index.get("manifests") or ():
-        platform = entry.get("platform") or {}
+    for entry in map(checked.mapping, checked.items(index.get("manifests") or [])):
+        platform = checked.mapping(entry.get("platform") or {})
         if platform.get("os", "linux") == "linux" and platform.get("architecture", "unknown") != "unknown":
-            found.append((str(platform["architecture"]), str(entry["digest"])))
+            found.append((checked.text(platform["architecture"]), checked.text(entry.get("digest"))))
     return found
 
 
-def _expect(response: Response, repository: ImageRepository, kind: type) -> Any:
+def _object(response: Response, repository: ImageRepository) -> dict[str, Any]:
+    with _reading(repository):
+        return checked.mapping(json_text.parse(response.body))
+
+
+def _names(repository: ImageRepository, value: object) -> list[str]:
+    with _reading(repository):
+        return [checked.text(name) for name in checked.items(value or [])]
+
+
+@contextlib.contextmanager
+def _reading(repository: ImageRepository) -> Iterator[None]:
+    """Say whose answer it was that a reader inside finds unusable."""
     try:
-        data = json.loads(response.body)
-    except ValueError:
-        data = None
-    if not isinstance(data, kind):
-        raise _nonsense(repository, "sent something that is not a registry's answer")
-    return data
+        yield
+    except ValueError as error:
+        raise _nonsense(repository, f"sent something that is not a registry's answer: {error}") from error
 
 
 def _nonsense(repository: ImageRepository, what: str) -> UnreachableError:

@@ -6,10 +6,12 @@ full_size, digest, images[].{architecture, size, digest}}`, `next`.
 
 from __future__ import annotations
 
+import contextlib
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from jetson_containers.core import checked
 from jetson_containers.registry.types import Tag, UnreachableError
 
 if TYPE_CHECKING:
@@ -45,8 +47,9 @@ def list_tags(
             return None
         if number == 0:
             first_etag = response.headers.get("etag", "")
-        for row in _results(response):
-            found += _rows(row)
+        with _reading():
+            for row in _results(response):
+                found += _rows(row)
         if response.json().get("next"):
             first_etag = ""  # an ETag covers one page; several pages can change behind it
     return tuple(found), first_etag
@@ -57,8 +60,9 @@ def list_repositories(transport: Transport, namespace: str, *, base: str = HUB) 
     found: dict[str, int] = {}
     url = f"{base}/v2/namespaces/{namespace}/repositories?page_size={PAGE}"
     for response in _follow(transport, url, namespace, {}, base):
-        for row in _results(response):
-            found[str(row["name"])] = int(row.get("pull_count") or 0)
+        with _reading():
+            for row in _results(response):
+                found[checked.text(row.get("name"))] = checked.number(row.get("pull_count") or 0)
     return found
 
 
@@ -88,33 +92,47 @@ def _follow(
         following = response.json().get("next") if response.status == 200 else None
         if not following:
             return
-        parts = urlsplit(following)  # only path and query: the Hub is asked under the name we know it by
+        with _reading():
+            parts = urlsplit(checked.text(following))  # only path and query: the Hub is asked under the name we know
         url, headers = f"{base}{parts.path}?{parts.query}", {}
     raise UnreachableError("registry docker.io: its pages of tags do not end", hint="`--offline` uses the known list")
 
 
-def _results(response: Response) -> list[Any]:
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise UnreachableError(
+            f"registry docker.io: its listing cannot be read: {error}", hint="try again, or `--offline`"
+        ) from error
+
+
+def _results(response: Response) -> list[dict[str, Any]]:
     page = response.json()
     if not isinstance(page, dict) or not isinstance(page.get("results"), list):
         raise UnreachableError("registry docker.io: its listing has no `results`", hint="try again, or `--offline`")
-    return list(page["results"])
+    return [checked.mapping(row) for row in page["results"]]
 
 
 def _rows(row: Mapping[str, Any]) -> Iterator[Tag]:
-    """One `Tag` per architecture of a row of the listing."""
-    name = str(row.get("name") or "")
-    pushed = str(row.get("tag_last_pushed") or row.get("last_updated") or "")[:10]
-    images = [i for i in row.get("images") or () if i.get("architecture") not in (None, "", "unknown")]
+    """One `Tag` per architecture of a row of the listing. Raises ValueError."""
+    name = checked.text(row.get("name") or "")
+    pushed = checked.text(row.get("tag_last_pushed") or row.get("last_updated") or "")[:10]
+    images = [checked.mapping(image) for image in checked.items(row.get("images") or [])]
+    images = [image for image in images if image.get("architecture") not in (None, "", "unknown")]
     digest = row.get("digest") or (images[0].get("digest") if len(images) == 1 else None)
+    digest = checked.text(digest) if digest else None
+    whole = checked.number(row.get("full_size") or 0) or None
     if not name:
         return
     if not images:
-        yield Tag(tag=name, pushed=pushed, bytes=row.get("full_size") or None, arch=None, digest=digest)
+        yield Tag(tag=name, pushed=pushed, bytes=whole, arch=None, digest=digest)
     for image in images:
         yield Tag(
             tag=name,
             pushed=pushed,
-            bytes=image.get("size") or row.get("full_size"),
-            arch=str(image["architecture"]),
+            bytes=checked.number(image.get("size") or 0) or whole,
+            arch=checked.text(image["architecture"]),
             digest=digest,
         )

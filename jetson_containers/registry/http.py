@@ -8,7 +8,6 @@ and never travel over plain HTTP except to loopback or a registry the user liste
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -19,6 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import RegistryError, command
 from jetson_containers.core.text import is_number
 from jetson_containers.registry.types import UnreachableError, plain_http_allowed
@@ -51,7 +51,7 @@ class Response:
 
     def json(self) -> Any:
         """Parse the body; `Transport.request(..., want_json=True)` has made sure that it is JSON."""
-        return json.loads(self.body)
+        return json_text.parse(self.body)
 
 
 class _Retry(Exception):  # noqa: N818 - control flow inside `request`, not an error anyone sees
@@ -325,7 +325,7 @@ def _lower(headers: Any) -> dict[str, str]:
 
 def _is_json(body: bytes) -> bool:
     try:
-        json.loads(body)
+        json_text.parse(body)
     except ValueError:
         return False
     return True

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from jetson_containers.core import checked, json_text
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.core.files import write_atomically
 from jetson_containers.images.labels import PREFIX, REF_NAME
@@ -214,14 +215,13 @@ class Listings:
 
     def _read(self, repository: ImageRepository) -> TagListing | None:
         try:
-            data = json.loads(self._path(repository).read_bytes())
+            data = json_text.parse(self._path(repository).read_bytes())
             if data["schema"] != SCHEMA or data["repository"] != str(repository):
                 return None
-            tags = tuple(Tag(**row) for row in data["tags"])
+            tags = tuple(_tag(row) for row in checked.items(data["tags"]))
             _timestamp(data["fetched"])
-            return TagListing(
-                repository=repository, tags=tags, fetched=data["fetched"], origin="cache", etag=data["etag"]
-            )
+            etag = checked.text(data["etag"])
+            return TagListing(repository=repository, tags=tags, fetched=data["fetched"], origin="cache", etag=etag)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -241,6 +241,17 @@ class Listings:
             write_atomically(self._path(listing.repository), json.dumps(data, separators=(",", ":")))
         except OSError as error:
             self.notes.append(f"the listing is not kept: {error.filename}: {error.strerror}")
+
+
+def _tag(row: object) -> Tag:
+    """A row of a kept list. Raises ValueError or TypeError for one that was not written here."""
+    tag = Tag(**checked.mapping(row))
+    words = (tag.tag, tag.pushed, tag.arch or "", tag.digest or "")
+    if not all(isinstance(word, str) for word in words) or not isinstance(tag.bytes, int | None):
+        raise TypeError("a tag of other types")
+    if tag.labels is not None:
+        checked.texts(tag.labels)
+    return tag
 
 
 def in_few_lines(notices: Iterable[str]) -> list[str]:
@@ -281,7 +292,8 @@ def _iso(timestamp: float) -> str:
 
 
 def _timestamp(text: str) -> float:
-    """Seconds since the epoch of an ISO date or time; Python 3.10 does not read a trailing Z."""
+    """Seconds since the epoch of an ISO date or time; Python 3.10 does not read a trailing Z. Raises ValueError."""
+    checked.text(text)
     return datetime.fromisoformat(text.replace("Z", "+00:00")).replace(tzinfo=timezone.utc).timestamp()
 
 

@@ -28,6 +28,7 @@ EXCEPTIONS = {
     "cli/test_bad_input.py": "wrong input to every command",
     "cli/test_docker_calls.py": "how often the commands of people's command lines ask docker",
     "cli/test_docs.py": "the documentation beside the program",
+    "fuzz/test_readers.py": "every reader of outside data",
     "engine/test_fake.py": "the engine in memory that other tests use, of tests/fakes.py",
     "llm/test_tutorials.py": "the tutorials of docs/",
     "scripts/test_scripts.py": "the scripts at the top of the checkout",

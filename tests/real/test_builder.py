@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from packaging.version import Version
 
 from jetson_containers.builder import run
 from jetson_containers.builder.stage_registry import StageRegistry
@@ -27,8 +26,9 @@ from jetson_containers.engine.interface import BuildRequest
 from jetson_containers.images import labels
 from jetson_containers.plan.plan import BuildPlan
 from jetson_containers.plan.stage import Stage, StageKind
-from jetson_containers.platforms.platform import Arch, Platform
+from jetson_containers.platforms.platform import Arch
 from jetson_containers.recipes.package import Package
+from tests import example_platforms
 from tests.real.conftest import PREFIX, engine_for, environment, scratch
 
 if TYPE_CHECKING:
@@ -40,17 +40,7 @@ pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCH = Arch.X86_64 if os.uname().machine == "x86_64" else Arch.SBSA
-PLATFORM = Platform(
-    arch=ARCH,
-    l4t=None,
-    jetpack=None,
-    cuda=None,
-    driver_cuda=None,
-    python=Version("3.11"),
-    distro="debian",
-    distro_version="12",
-    sm=(),
-)
+PLATFORM = example_platforms.without_gpu(ARCH, "debian", "12", "3.11")
 HEAD = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
 
 

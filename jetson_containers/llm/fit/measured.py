@@ -6,11 +6,11 @@ be handed on. What all users shall have goes to `facts/measured.yaml`, in the sa
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import UsageError
 from jetson_containers.core.facts import load_facts
 from jetson_containers.core.files import write_json
@@ -98,7 +98,7 @@ def as_measured(fit: Fit, found: Measurement) -> Fit:
 def read(path: Path) -> tuple[Measurement, ...]:
     """The measurements of a file. Raises UsageError naming the first thing that is wrong in it."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json_text.parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {error}", hint=_HINT) from error
     rows = raw.get("measured") if isinstance(raw, dict) else None

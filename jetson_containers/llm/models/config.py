@@ -176,7 +176,7 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
     check_positive(blocks, origin)
     outer = str(config.get("model_type") or "")
     vocab = _number(keys, origin, "vocab_size", "padded_vocab_size")
-    extra, other = _further(keys, shape, vocab)
+    extra, other = _further(keys, shape, vocab, origin)
     towers, unmeasured = _towers(config, shape.hidden)
     return ModelConfig(
         architecture=architecture,
@@ -333,7 +333,7 @@ def _tied(config: Mapping[str, Any], keys: Keys, family: str) -> object:
 _LEARNED_POSITIONS = frozenset({"gpt2", "gpt_bigcode", "bert", "opt"})
 
 
-def _further(keys: Keys, shape: Shape, vocab: int) -> tuple[int, tuple[Matrix, ...]]:
+def _further(keys: Keys, shape: Shape, vocab: int, origin: str) -> tuple[int, tuple[Matrix, ...]]:
     """Embeddings of each layer of which one row is read, and matrices outside the layers."""
     other: list[Matrix] = []
     tables = 0
@@ -342,6 +342,8 @@ def _further(keys: Keys, shape: Shape, vocab: int) -> tuple[int, tuple[Matrix, .
         tables = rows * width * shape.layers
         other.append(Matrix(role="small", inputs=shape.hidden, outputs=width * shape.layers))
     if copies := keys.number("altup_num_inputs"):
+        if copies > _MOST_LAYERS:
+            raise _unusable(origin, "altup_num_inputs")
         other += [Matrix(role="small", inputs=shape.hidden, outputs=shape.hidden)] * (2 * (copies - 1))
     if shape.family in _LEARNED_POSITIONS:
         tables += (keys.number("n_positions", "max_position_embeddings")) * shape.hidden

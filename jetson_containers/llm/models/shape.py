@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm.fit import weights
 from jetson_containers.llm.models import gguf, weight_files
@@ -41,7 +41,7 @@ def of_folder(folder: Path) -> ModelConfig:
     """The shape of a local checkpoint, with what its weight files say. Raises UsageError where it has none."""
     path = folder / "config.json"
     try:
-        raw: Any = json.loads(path.read_text(encoding="utf-8"))
+        raw: Any = json_text.parse(path.read_text(encoding="utf-8"), python=True)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     if not isinstance(raw, dict):
@@ -72,7 +72,7 @@ def of_path(path: Path) -> ModelShape:
 
 def _of_json(path: Path, name: str) -> ModelShape:
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        data: Any = json_text.parse(path.read_text(encoding="utf-8"), python=True)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     if not isinstance(data, dict):

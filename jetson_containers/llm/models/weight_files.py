@@ -5,11 +5,11 @@ Files are measured, a configuration is interpreted: where the two disagree, the 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.fit import weights
 from jetson_containers.llm.fit.constants import GIB
@@ -60,7 +60,7 @@ def in_folder(folder: Path) -> int:
 def read_json(path: Path) -> Mapping[str, Any]:
     """An object of a file; an empty one where there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_text.parse(path.read_text(encoding="utf-8"), python=True)
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.files import write_json
 from jetson_containers.hub.transfer.reference import is_safe
 
@@ -72,7 +72,7 @@ def path_for(output: Path, step: str = "") -> Path:
 def read(path: Path) -> Manifest | None:
     """Read a manifest; None when it is missing, unreadable or names files outside its output."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json_text.parse(path.read_text(encoding="utf-8"))
         step = str(raw.pop("step"))
         merged = bool(raw.pop("merge", False))
         files = {

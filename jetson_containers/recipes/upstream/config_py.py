@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import json_text
 from jetson_containers.core.secrets import is_secret
 from jetson_containers.platforms.platform import Arch, comparable_ubuntu
 from jetson_containers.recipes import tree
@@ -309,7 +310,7 @@ def _message(line: bytes, word: str) -> dict[str, Any] | str:
     """One answer of the child, or what is wrong with it."""
     said, _, text = line.partition(b" ")
     try:
-        message = json.loads(text) if said == word.encode() else None
+        message = json_text.parse(text) if said == word.encode() else None
     except (ValueError, RecursionError):
         message = None
     return message if isinstance(message, dict) else "wrote to the pipe on which recipes are answered"

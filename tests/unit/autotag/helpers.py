@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from packaging.version import Version
-
 from jetson_containers.autotag.search import (
     find,
     options,
@@ -16,11 +14,11 @@ from jetson_containers.core import settings
 from jetson_containers.core.console import Console, Level
 from jetson_containers.engine.interface import LocalImage
 from jetson_containers.images import labels
-from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
 from jetson_containers.registry.listing import Listings
 from jetson_containers.registry.types import ImageRepository
+from tests import example_platforms
 from tests.fakes import FakeEngine
 from tests.unit.fakeregistry import Clock
 
@@ -31,64 +29,13 @@ if TYPE_CHECKING:
     import pytest
 
     from jetson_containers.core.settings import Settings
+    from jetson_containers.platforms.platform import Platform
 
 
-ORIN = Platform(
-    arch=Arch.TEGRA,
-    l4t=Version("36.4.3"),
-    jetpack="6.2",
-    cuda=Version("12.6"),
-    driver_cuda=Version("12.6"),
-    python=Version("3.10"),
-    distro="ubuntu",
-    distro_version="22.04",
-    sm=(87,),
-    soc="t234",
-    board="agx-orin-64gb",
-)
-
-
-NANO = Platform(
-    arch=Arch.TEGRA,
-    l4t=Version("32.7.4"),
-    jetpack="4.6.4",
-    cuda=Version("10.2"),
-    driver_cuda=Version("10.2"),
-    python=Version("3.6"),
-    distro="ubuntu",
-    distro_version="18.04",
-    sm=(53,),
-    soc="t210",
-    board="nano",
-)
-
-
-THOR = Platform(
-    arch=Arch.SBSA,
-    l4t=Version("38.4.0"),
-    jetpack="7.1",
-    cuda=Version("13.0"),
-    driver_cuda=Version("13.0"),
-    python=Version("3.12"),
-    distro="ubuntu",
-    distro_version="24.04",
-    sm=(110,),
-    soc="t264",
-    board="agx-thor",
-)
-
-
-PC = Platform(
-    arch=Arch.X86_64,
-    l4t=None,
-    jetpack=None,
-    cuda=None,
-    driver_cuda=None,
-    python=Version("3.12"),
-    distro="ubuntu",
-    distro_version="24.04",
-    sm=(),
-)
+ORIN = example_platforms.AGX_ORIN
+NANO = example_platforms.NANO
+THOR = example_platforms.AGX_THOR
+PC = example_platforms.PC
 
 
 def config(tmp_path: Path, **more: Any) -> Settings:

@@ -7,28 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from packaging.version import Version
-
 from jetson_containers.builder import run
 from jetson_containers.core.console import Console
 from jetson_containers.images import labels
 from jetson_containers.plan.plan import BuildPlan
 from jetson_containers.plan.stage import Stage, StageKind
-from jetson_containers.platforms.platform import Arch, Platform
+from jetson_containers.platforms.platform import Arch
 from jetson_containers.recipes.package import Package
+from tests import example_platforms
 from tests.fakes import FakeEngine
 
-PLATFORM = Platform(
-    arch=Arch.X86_64,
-    l4t=None,
-    jetpack=None,
-    cuda=None,
-    driver_cuda=None,
-    python=Version("3.11"),
-    distro="ubuntu",
-    distro_version="22.04",
-    sm=(),
-)
+PLATFORM = example_platforms.without_gpu(Arch.X86_64, "ubuntu", "22.04", "3.11")
 
 
 GIB = 1024**3

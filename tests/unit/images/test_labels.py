@@ -6,33 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from packaging.version import Version
 
 from jetson_containers.images import labels
-from jetson_containers.platforms.platform import Arch, Platform
+from tests import example_platforms
 
-ORIN = Platform(
-    arch=Arch.TEGRA,
-    l4t=Version("36.4.0"),
-    jetpack="6.1",
-    cuda=Version("12.6"),
-    driver_cuda=Version("12.6"),
-    python=Version("3.10"),
-    distro="ubuntu",
-    distro_version="22.04",
-    sm=(87,),
-)
-PC = Platform(
-    arch=Arch.X86_64,
-    l4t=None,
-    jetpack=None,
-    cuda=None,
-    driver_cuda=None,
-    python=Version("3.11"),
-    distro="debian",
-    distro_version="12",
-    sm=(),
-)
+ORIN = example_platforms.ORIN_TARGET
+PC = example_platforms.PC_WITH_DEBIAN
 
 
 def made(**changes: Any) -> dict[str, str]:

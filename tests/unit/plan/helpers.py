@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-from packaging.version import Version
 
 from jetson_containers.plan.plan import (
     BuildPlan,
     PlanOptions,
     make,
 )
-from jetson_containers.platforms.platform import Arch, Platform
 from jetson_containers.recipes.package import Artifacts, Package
 from jetson_containers.resolver.solve import Resolution
+from tests import example_platforms
 from tests.paths import UNIT_DIR
 
 if TYPE_CHECKING:
@@ -24,19 +23,7 @@ if TYPE_CHECKING:
 GOLDEN = UNIT_DIR / "golden" / "plan"
 
 
-ORIN = Platform(
-    arch=Arch.TEGRA,
-    l4t=Version("36.4.0"),
-    jetpack="6.1",
-    cuda=Version("12.6"),
-    driver_cuda=Version("12.6"),
-    python=Version("3.10"),
-    distro="ubuntu",
-    distro_version="22.04",
-    sm=(87,),
-    board="orin-nx-16gb",
-    memory=16 << 30,
-)
+ORIN = replace(example_platforms.ORIN_TARGET, board="orin-nx-16gb", memory=16 << 30)
 
 
 HEAD = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"

@@ -1,0 +1,1 @@
+"""Every reader of outside data against inputs that no honest source gives."""
