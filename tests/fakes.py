@@ -22,6 +22,7 @@ from jetson_containers.engine.interface import (
     BuildRequest,
     BuildTimeoutError,
     Capabilities,
+    EngineUsage,
     LocalImage,
     OutOfMemoryError,
     RunCapabilities,
@@ -78,6 +79,8 @@ class FakeEngine:
     registry_down: bool = False
     missing: NotReadyError | None = None
     in_use: set[str] = field(default_factory=set)
+    build_cache: int = 0  # bytes
+    layer_chains: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by image ID; else one layer of its own
     answer: Callable[[RunCall], RunResult] = lambda _call: RunResult(exit_code=0, output="")
     on_build: Callable[[BuildRequest], None] | None = None  # called in the building thread, before the outcome
     requests: list[BuildRequest] = field(default_factory=list)
@@ -217,6 +220,9 @@ class FakeEngine:
         chosen = [i for i in unique.values() if (labels or {}).items() <= i.labels.items()]
         return sorted(chosen, key=lambda i: i.created, reverse=True)
 
+    def images_named(self, references: Sequence[str]) -> list[LocalImage]:
+        return [image for image in map(self.image, references) if image is not None]
+
     def image(self, reference: str) -> LocalImage | None:
         self._check()
         with self._lock:
@@ -233,9 +239,20 @@ class FakeEngine:
             made = replace(image, id=f"flat-{image.id}", references=(target,), labels=dict(labels))
             self.store[_normal(target)] = made
 
-    def layers_size(self) -> int | None:
+    def usage(self) -> EngineUsage | None:
         self._check()
-        return sum(image.size for image in {image.id: image for image in self.store.values()}.values())
+        images = {image.id: image for image in self.store.values()}
+        layers = sum(image.size for image in images.values())
+        return EngineUsage(layers=layers, build_cache=self.build_cache, idle_cache=self.build_cache)
+
+    def layers(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        self._check()
+        return {name: self.layer_chains.get(name, (name,)) for name in ids}
+
+    def prune_build_cache(self) -> int:
+        self.calls.append(("prune_build_cache",))
+        freed, self.build_cache = self.build_cache, 0
+        return freed
 
     def tag(self, source: str, target: str) -> None:
         image = self._need(source)

@@ -3,7 +3,9 @@
 `base_image` finds or makes the base; `graph` merges plans, `decide` says what is built, pulled, tested or left, for a
 dry run too; `run` carries it out: `loop` and `scheduler` order the stages, `stage_builder` builds and tests one,
 `bake_call` builds several by one command, `package_tests` runs tests, `finals` names, labels and pushes. `store` and
-`stage_registry` know what is there already.
+`stage_registry` know what is there already, `stage_labels` says what is written into images, `estimates` what a run is
+expected to take.
 
-Public modules: `base_image`, `decide`, `graph`, `image_check`, `known_base`, `run`, `stage_registry`, `store`.
+Public modules: `base_image`, `decide`, `estimates`, `graph`, `image_check`, `known_base`, `logs`, `package_tests`,
+`resources`, `run`, `stage_labels`, `stage_registry`, `state`, `store`.
 """

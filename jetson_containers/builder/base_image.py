@@ -119,11 +119,12 @@ def _own(reference: str, platform: Platform, engine: Engine, console: Console, s
             f"--base {reference} is an image for {image.architecture}, and the target is {arch}",
             hint=command("docker", "pull", "--platform", platform.docker_platform, reference),
         )
-    return BaseImage(
-        reference=reference,
-        platform=_platform_of(image, reference, platform, engine, console),
-        digest=_digest(image, settings),
-    )
+    digest = _digest(image, settings)
+    known = known_base.recorded(platform, settings, reference, digest)
+    if known is not None:
+        return known  # a container need not say again what the same image said
+    held = _platform_of(image, reference, platform, engine, console)
+    return BaseImage(reference=reference, platform=held or platform, digest=digest, assumed=held is None)
 
 
 def _local_default(platform: Platform, engine: Engine, settings: Settings) -> BaseImage | None:
@@ -272,8 +273,10 @@ def _check_emulation(platform: Platform, engine: Engine) -> bool:
     return platform.docker_platform != engine.capabilities.platforms[0]
 
 
-def _platform_of(image: LocalImage, reference: str, platform: Platform, engine: Engine, console: Console) -> Platform:
-    """Rebase onto the distribution inside the image, when it says which one and we know it."""
+def _platform_of(
+    image: LocalImage, reference: str, platform: Platform, engine: Engine, console: Console
+) -> Platform | None:
+    """Rebase onto the distribution inside the image; None, with a warning, when it does not say one that we know."""
     release: dict[str, str] = {}
     try:
         ended = engine.run(
@@ -291,7 +294,7 @@ def _platform_of(image: LocalImage, reference: str, platform: Platform, engine: 
         console.warning(
             f"{reference} does not say which distribution it is; assuming {platform.distro} {platform.distro_version}"
         )
-        return platform
+        return None
 
 
 def _as_made(reference: str, image: LocalImage, platform: Platform, distro: str, version: str) -> BaseImage:

@@ -95,7 +95,7 @@ def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store) -> Facts:
     for image in images:
         by_key.setdefault(image.labels.get(labels.KEY, ""), []).append(image)
     found = {key: image_of_stage(node, by_key.get(key, ())) for key, node in graph.nodes.items()}
-    named = {plan.final: finals.of_plan(plan, image_named(plan.final, images)) for plan in plans}
+    named = {plan.final: finals.of_plan(plan, image_named(plan.final, images)) for plan in plans if plan.final}
     return Facts(
         stages={key: image for key, image in found.items() if image is not None},
         finals={name: image for name, image in named.items() if image is not None},
@@ -134,7 +134,9 @@ def decide(graph: Graph, plans: Sequence[BuildPlan], here: Facts, options: Build
     ready: dict[str, LocalImage | RemoteStage] = {**here.stages, **{key: here.remote[key] for key in pull}}
     test = frozenset(key for key, image in ready.items() if key not in build and _is_due(graph, key, image, options))
     together = {
-        plan.final: tuple(node.stage.key for node in finals.tested_together(plan, graph, options)) for plan in plans
+        plan.final: tuple(node.stage.key for node in finals.tested_together(plan, graph, options))
+        for plan in plans
+        if plan.final
     }
     after_build = {key for key in build if package_tests.due(graph.nodes[key], options, {})}
     tested = frozenset(after_build | test | {key for keys in together.values() for key in keys})

@@ -6,7 +6,7 @@ import datetime
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.builder import package_tests
+from jetson_containers.builder import package_tests, stage_labels
 from jetson_containers.builder.graph import plan_key
 from jetson_containers.core.errors import NotReadyError
 from jetson_containers.images import labels
@@ -69,24 +69,14 @@ def _name(plan: BuildPlan, graph: Graph, stage_builder: StageBuilder, share: Sha
     store.engine.label(
         source.references[0],
         plan.final,
-        labels.make(
-            role=labels.FINAL,
-            name=plan.final,
-            key=top.stage.key,
-            packages=plan.packages,
-            platform=plan.platform,
-            plan=plan_key(plan),
-            tests=package_tests.of_image(known),
-            provenance=labels.Provenance(
-                revision=stage_builder.revision,
-                base=plan.base,
-                created=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                licenses=tuple(stage.definition.license for stage in plan.stages if stage.definition),
-            ),
-        ),
+        stage_labels.of_final(plan, package_tests.of_image(known), stage_builder.revision, _now()),
     )
     image = store.engine.image(plan.final)
     return Final(image=plan.final, fresh=True, size=image.size if image else None)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def tested_together(plan: BuildPlan, graph: Graph, options: BuildOptions) -> list[Node]:
@@ -127,10 +117,10 @@ def _records(
     """The tests of every package, as its stage's image records them, else the final as it was."""
     old = labels.read(before.labels).tests if before is not None and _is(before, plan) else {}
     found: dict[str, Mapping[str, Any]] = {}
-    for stage in plan.stages:
-        if stage.kind is StageKind.ARTIFACT:
-            continue
-        image = store.find(graph.nodes[stage.key])
+    stages = [stage for stage in plan.stages if stage.kind is not StageKind.ARTIFACT]
+    images = store.find_all([graph.nodes[stage.key] for stage in stages])
+    for stage in stages:
+        image = images.get(stage.key)
         tests = labels.read(image.labels).tests if image else old
         found[stage.package] = package_tests.of_package(tests, stage.package)
     return found

@@ -133,6 +133,16 @@ def priorities(graph: Graph, keys: AbstractSet[str], seconds: Mapping[str, float
     return remaining
 
 
+def work(graph: Graph, keys: AbstractSet[str], seconds: Mapping[str, float]) -> tuple[float, float]:
+    """Seconds of the longest chain among some stages, and of all together; one without a time counts as none."""
+    remaining: dict[str, float] = {}
+    for key in reversed(list(graph.nodes)):
+        if key in keys:
+            after = max((remaining.get(name, 0.0) for name in graph.dependents[key]), default=0.0)
+            remaining[key] = seconds.get(key, 0.0) + after
+    return max(remaining.values(), default=0.0), sum(seconds.get(key, 0.0) for key in keys)
+
+
 def weight_name(stage: Stage) -> str:
     """Name under which a stage's time is recorded; not its key, which changes with every edit of the recipe."""
     return f"{stage.package} ({stage.kind.value})" if stage.kind is not StageKind.LAYER else stage.package

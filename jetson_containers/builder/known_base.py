@@ -36,11 +36,23 @@ class BaseImage:
     platform: Platform
     digest: str | None
     made: bool = False
+    assumed: bool = False  # the image does not say its distribution, so that of the target stands for it
 
 
 def may_stand_in(platform: Platform, distro: str, version: str) -> bool:
     """Whether a base made of this distribution may be taken: any, unless the request names one."""
     return not platform.distro_chosen or (distro, version) == (platform.distro, platform.distro_version)
+
+
+def recorded(platform: Platform, settings: Settings, chosen: str, digest: str) -> BaseImage | None:
+    """What `ensure` found out of a base that the user chose, when this is the same image that told its distribution."""
+    row = _recorded(settings).get(_record_key(platform, chosen))
+    if not isinstance(row, dict) or row.get("assumed") is not False or row.get("digest") != digest:
+        return None
+    try:
+        return _remembered(platform, row)
+    except (KeyError, TypeError, AttributeError, TargetError):  # a damaged record
+        return None
 
 
 def predict(platform: Platform, settings: Settings, base: str = "") -> BaseImage:
@@ -106,6 +118,7 @@ def remember(settings: Settings, platform: Platform, chosen: str, found: BaseIma
         "reference": found.reference,
         "digest": found.digest,
         "made": found.made,
+        "assumed": found.assumed,
         "distro": found.platform.distro,
         "version": found.platform.distro_version,
         "origin": f"of {found.reference}",

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.secrets import Redactor
 
+ABANDONED = 24 * 3600.0  # seconds after which a run without a report counts as killed
+_RUN = re.compile(r"[0-9]{8}_[0-9]{6}(?:_[0-9]+)?")
+
 
 class Log:
     """One log file; lines are redacted on their way in. Safe to write from several threads."""
@@ -78,6 +81,19 @@ class RunLogs:
         """Open the log of a package test: `test/NN-K_<package>_<test>.log`; `index` counts from 1."""
         name = f"{number:02d}-{index}_{_slug(package)}_{_slug(test)}.log"
         return Log(self.directory / "test" / name, self.redact)
+
+
+def ended_runs(log_dir: Path, now: float | None = None) -> list[Path]:
+    """The folders of runs that may be removed: ended, or untouched for a day, and not the latest."""
+    latest = (log_dir / "latest").resolve()
+    found = []
+    for path in sorted(log_dir.glob("[0-9]*_[0-9]*")) if log_dir.is_dir() else []:
+        if path.is_symlink() or not _RUN.fullmatch(path.name) or not path.is_dir() or path.resolve() == latest:
+            continue
+        old = (time.time() if now is None else now) - path.stat().st_mtime > ABANDONED
+        if old or (path / "build.json").is_file():
+            found.append(path)
+    return found
 
 
 def _slug(text: str) -> str:

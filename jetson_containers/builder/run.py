@@ -16,7 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder import decide, finals, graph, package_tests, progress, resources, stage_registry, summary
+from jetson_containers.builder import (
+    decide,
+    estimates,
+    finals,
+    graph,
+    package_tests,
+    progress,
+    resources,
+    stage_registry,
+    summary,
+)
 from jetson_containers.builder.bake_call import BakeCall
 from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.loop import Loop
@@ -103,6 +113,7 @@ class _Run:
     ) -> None:
         self.registry = registry
         self.plans = [plan for plan in plans if plan.stages]
+        self.named = [plan for plan in self.plans if plan.final]  # the others are wanted up to a stage
         self.engine = engine
         self.options = options
         self.console = console
@@ -123,12 +134,16 @@ class _Run:
         """Do everything, in a named order."""
         self.facts = decide.look(self.graph, self.plans, self.store, self.options, self.registry, self.console.warning)
         decision = decide.decide(self.graph, self.plans, self.facts, self.options)
+        if not self.named and not decision.build | decision.test and decision.pull:
+            return self._held_by_registry(decision)
         if decision.pull:
             decision = self._pull(decision)
         todo = decision.todo(self.graph)
+        self.store.absent = decision.build
         self._complete(todo)
-        named = all(plan.final in self.facts.finals for plan in self.plans)
-        if decision.nothing and named and not self.options.push:
+        named = all(plan.final in self.facts.finals for plan in self.named)
+        pushes = self.options.push or (self.options.push_stages and not self.named)
+        if decision.nothing and named and not pushes:
             return self._nothing_to_do()
         self._check_disk(todo)
         logs = RunLogs(self.options.log_dir, Redactor(self.env, self.options.build_args))
@@ -144,7 +159,7 @@ class _Run:
             revision=revision(Path(__file__).parents[2]),
         )
         try:
-            self._announce(todo, shown)
+            self._announce(decision, shown)
             self._build(todo, stage_builder, signals)
             self._push_stages(stage_builder)
             self._push(stage_builder)
@@ -192,8 +207,19 @@ class _Run:
             cause=cause,
         )
 
+    def _held_by_registry(self, decision: decide.BuildDecision) -> BuildReport:
+        """Leave the stages that alone are wanted where the registry has them."""
+        for key in decision.pull:
+            node, remote = self.graph.nodes[key], self.facts.remote[key]
+            self.console.ok(f"{node.stage.package}: nothing to build, {remote.reference} is there")
+            self.reports[key] = self._cached(node, tests="", cause="in the stage registry")
+        return self._report()
+
     def _nothing_to_do(self) -> BuildReport:
         for plan in self.plans:
+            if not plan.final:
+                self.console.ok(f"{plan.top.package} is up to date: nothing to build ({plan.top.image})")
+                continue
             asked = " ".join(plan.request)
             size = self.facts.finals[plan.final].size
             self.console.ok(f"{asked} is up to date: nothing to build ({plan.final}, {human_bytes(size)})")
@@ -207,8 +233,9 @@ class _Run:
         if not self.options.disk_per_stage or remote or not root.is_dir():
             return
         sizes = self.state.sizes()
-        names = [graph.weight_name(self.graph.nodes[key].stage) for key in todo]
-        need = sum(max(0.0, sizes.get(name, self.options.disk_per_stage)) for name in names)
+        stages = [self.graph.nodes[key].stage for key in todo]
+        known = (estimates.size(stage, sizes) for stage in stages)
+        need = sum(self.options.disk_per_stage if size is None else max(0.0, size) for size in known)
         free = files.free_space(root)
         if need > free:
             raise DiskSpaceError(
@@ -216,12 +243,16 @@ class _Run:
                 hint="`jetson-containers df` shows what takes the space, `jetson-containers prune` frees it",
             )
 
-    def _announce(self, todo: Mapping[str, None], shown: progress.BuildProgress) -> None:
+    def _announce(self, decision: decide.BuildDecision, shown: progress.BuildProgress) -> None:
+        todo = decision.todo(self.graph)
         asked = ", ".join(dict.fromkeys(" ".join(plan.request) for plan in self.plans))
         there = len(self.graph.nodes) - len(todo)
+        estimate = estimates.of(self.graph, decision, self.options)
         shown.say(
             f"{asked}: {len(todo)} stage{'s' if len(todo) != 1 else ''} to build, {there} ready; logs: {self.log_dir}"
         )
+        for line in estimate.lines() if estimate else ():
+            shown.say(line)
         if self.options.rebuild and not self.options.no_cache:
             shown.say("--rebuild: unchanged commands come from the engine's layer cache; --no-cache runs them again")
 
@@ -288,7 +319,7 @@ class _Run:
 
     def _finish(self, node: Node, share: Share, outcome: StageOutcome, stage_builder: StageBuilder) -> StageOutcome:
         """Give the top of a plan its final name, as soon as it is complete."""
-        for plan in self.plans:
+        for plan in self.named:
             if plan.top.key != node.stage.key or self._lost(plan):
                 continue
             final = finals.name(plan, self.graph, stage_builder, share)
@@ -307,7 +338,7 @@ class _Run:
         """Push what is complete; a registry that refuses is an error of the run, and not of the images."""
         if not self.options.push or (self.failures and not self.options.keep_going):
             return
-        for plan in self.plans:
+        for plan in self.named:
             if plan.final not in self.finals:
                 continue
             try:
@@ -341,8 +372,8 @@ class _Run:
 
     def _report(self) -> BuildReport:
         stages = tuple(self.reports[key] for key in self.graph.nodes if key in self.reports)
-        missing = [plan for plan in self.plans if plan.final not in self.finals]
-        images = tuple(plan.final for plan in self.plans if plan.final in self.finals)
+        missing = [plan for plan in self.named if plan.final not in self.finals]
+        images = tuple(plan.final for plan in self.named if plan.final in self.finals)
         seconds = time.monotonic() - self.began
         return BuildReport(
             ok=not (self.failures or self.push_errors or missing),

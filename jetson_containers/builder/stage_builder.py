@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.builder import cache_places, graph, package_tests, resources
+from jetson_containers.builder import cache_places, graph, package_tests, resources, stage_labels
 from jetson_containers.builder.bake_call import StageSkippedError
 from jetson_containers.builder.layer_cache import LayerCache
 from jetson_containers.builder.types import StageReport
@@ -174,7 +174,7 @@ class StageBuilder:
         cause = "every command came from the engine's layer cache" if cache.everything else ""
         outcome = StageOutcome(report=self._report(node, state, seconds, log, cause), tests=recorded)
         if state == "built":
-            self._remember(node, None if cache.reused else seconds)
+            outcome = replace(outcome, report=self._remember(node, None if cache.reused else seconds, outcome.report))
         if self.call is not None:
             self.call.wait_below(node.stage.key)
         if package_tests.due(node, self.options, recorded):
@@ -286,21 +286,7 @@ class StageBuilder:
         return foreign_platform(node, self.store.engine)
 
     def _labels(self, node: Node, recorded: Mapping[str, Any]) -> dict[str, str]:
-        stage = node.stage
-        artifact = stage.kind is StageKind.ARTIFACT
-        return labels.make(
-            role=labels.ARTIFACT if artifact else labels.STAGE,
-            name=stage.image,
-            key=stage.key,
-            packages=(stage.package,) if artifact else node.packages,
-            platform=node.plan.platform,
-            tests=recorded,
-            provenance=labels.Provenance(
-                revision=self.revision,
-                base=node.plan.base,
-                licenses=(stage.definition.license,) if stage.definition else (),
-            ),
-        )
+        return stage_labels.of_stage(node, recorded, self.revision)
 
     def _failed_build(self, node: Node, share: Share, error: JetsonError, log: Log, seconds: float) -> StageOutcome:
         lines = log.lines()
@@ -394,13 +380,18 @@ class StageBuilder:
 
     # Writing it down.
 
-    def _remember(self, node: Node, seconds: float | None) -> None:
+    def _remember(self, node: Node, seconds: float | None, report: StageReport) -> StageReport:
+        """Record what building took and added, and say the size."""
         own = self.store.engine.image(node.stage.image)
         base = self.store.engine.image(node.stage.base)
         added = own.size - base.size if own and base else None
         self.state.record(graph.weight_name(node.stage), seconds=seconds, size=added)
+        return replace(report, size=own.size if own else None)
 
     def _sized(self, report: StageReport, node: Node) -> StageReport:
+        """Say the size; running tests leaves it as it is."""
+        if report.size is not None:
+            return report
         image = self.store.engine.image(node.stage.image)
         return replace(report, size=image.size if image else None)
 

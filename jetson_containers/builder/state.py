@@ -70,8 +70,22 @@ class BuildState:
             file.flush()
             yield  # closing the file lets go
 
+    def is_held(self, name: str) -> bool:
+        """Whether some process holds `name` right now."""
+        path = self._lock_file(name)
+        if not path.is_file():
+            return False
+        try:
+            with path.open("r", encoding="ascii") as file:
+                return not files.try_lock(file.fileno())
+        except OSError:
+            return True  # what cannot be looked at is left alone
+
+    def _lock_file(self, name: str) -> Path:
+        return self.directory / "locks" / (hashlib.sha256(name.encode()).hexdigest()[:32] + ".lock")
+
     def _open(self, name: str) -> IO[str]:
-        path = self.directory / "locks" / (hashlib.sha256(name.encode()).hexdigest()[:32] + ".lock")
+        path = self._lock_file(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             return path.open("a+", encoding="ascii")

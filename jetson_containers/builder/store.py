@@ -9,7 +9,7 @@ from jetson_containers.core.errors import JetsonError
 from jetson_containers.images import labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from jetson_containers.builder.graph import Node
     from jetson_containers.engine.interface import Engine, LocalImage
@@ -20,10 +20,26 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.absent: frozenset[str] = frozenset()  # keys of which a look at the whole store found no image
 
     def find(self, node: Node) -> LocalImage | None:
         """Find a stage's image: under its own name if it has it, else a final whose stages were pruned."""
-        return image_of_stage(node, self.engine.images(labels={labels.KEY: node.stage.key}))
+        return self.find_all([node]).get(node.stage.key)
+
+    def find_all(self, nodes: Sequence[Node]) -> dict[str, LocalImage]:
+        """Find the images of stages by key. All names are asked for at once; a search goes through the whole store.
+
+        What was absent can only be there under its own name by now: somebody else has built it.
+        """
+        named = self.engine.images_named([node.stage.image for node in nodes])
+        found = {}
+        for node in nodes:
+            image = image_of_stage(node, named)
+            if image is None and node.stage.key not in self.absent:
+                image = image_of_stage(node, self.engine.images(labels={labels.KEY: node.stage.key}))
+            if image is not None:
+                found[node.stage.key] = image
+        return found
 
     def adopt(self, image: LocalImage, node: Node, stage_labels: Mapping[str, str]) -> None:
         """Give an image its stage name, when it only has another; a final's labels are not handed on."""

@@ -42,6 +42,9 @@ class App:
     def update(self, options: dict[str, Any]) -> None:
         """Let options given after the command override those given before it."""
         given = {key: value for key, value in options.items() if value not in (None, False, ())}
+        if targets := given.pop("target", ()):
+            self.options["targets"] = targets
+            self.options["target"] = targets[-1]
         if dirs := given.pop("package_dirs", None):
             self.options["package_dirs"] = (*self.options.get("package_dirs", ()), *dirs)
         self.options.update(given)
@@ -87,6 +90,17 @@ class App:
         for notice in platform.notices:
             self.console.info(f"note: {notice}")
         return platform
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All of `--target`, for commands that work for several platforms; `""` is this machine."""
+        return tuple(dict.fromkeys(self.options.get("targets", ()))) or ("",)
+
+    def for_target(self, target: str) -> App:
+        """The same invocation for one of its targets."""
+        other = App({**self.options, "target": target, "targets": (target,)})
+        other.console = self.console
+        return other
 
     @property
     def is_cross(self) -> bool:
@@ -137,7 +151,9 @@ class App:
 def global_options(function: F) -> F:
     """Add the global options to a command, so that they are accepted before and after its name."""
     options = (
-        click.option("--target", metavar="TARGET", help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu."),
+        click.option(
+            "--target", multiple=True, metavar="TARGET", help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu."
+        ),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
         click.option("--offline", is_flag=True, help="Do not use the network."),
         click.option("--packages", "tree", metavar="DIR", help="Use DIR instead of the built-in package tree."),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.builder.known_base import BaseImage
     from jetson_containers.builder.run import BuildOptions, BuildReport
+    from jetson_containers.plan.estimate import Estimate
     from jetson_containers.plan.plan import BuildPlan, PlanOptions
     from jetson_containers.plan.request import Assembly
 
@@ -34,6 +35,13 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--name", default="", help="Name of the image; NAME/ is a namespace, else see docs."),
     click.option("--base", default="", help="Base image instead of the platform's own."),
     click.option("--multiple", is_flag=True, help="One image per matching package instead of one chain."),
+    click.option(
+        "--order",
+        type=click.Choice(["declared", "canonical"]),
+        default="declared",
+        show_default=True,
+        help="Of packages in an image: as declared, or so that many images share most.",
+    ),
     list_option("--build-args", help="K:V,K2:V2 for every stage."),
     list_option("--build-flags", separator=" ", help="Raw flags for every docker build."),
     list_option("--skip-packages", help="Patterns of packages to leave out."),
@@ -59,6 +67,12 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--push", default="", metavar="REPO", help="Push the images to this registry namespace."),
     click.option("--stage-registry", metavar="REPO", help="Pull stages that this registry namespace has by key."),
     click.option("--push-stages", is_flag=True, help="Push the stages that were built to --stage-registry."),
+    click.option(
+        "--stage",
+        default="",
+        metavar="PACKAGE#N",
+        help="Build no more than this stage of the plan (number as in a dry run), without a final image.",
+    ),
     click.option(
         "--rebuild",
         is_flag=True,
@@ -190,6 +204,14 @@ def build_one(app: App, packages: tuple[str, ...]) -> str:
     return report.images[-1]
 
 
+def plans_of(app: App, packages: tuple[str, ...], *, multiple: bool, order: str) -> Assembly:
+    """The plans that `build` would make of packages; neither engine nor network is asked. Raises what planning does."""
+    from jetson_containers.builder import known_base
+
+    given = replace(default_arguments(packages, app), multiple=multiple, order=order)
+    return assemble_on(app, given, known_base.predict(app.platform, app.settings, chosen_base(app, given)))
+
+
 def run_tests(app: App, packages: tuple[str, ...]) -> int:
     """Run the tests of packages again, for `test`; what is not built yet is built. Returns the exit code."""
     given = replace(default_arguments(packages, app), tests="all", test_only=",".join(packages))
@@ -292,6 +314,8 @@ def _check(app: App, given: BuildArguments) -> None:
         app.console.warning("--buildkit-device has no effect: no recipe needs a GPU while building, tests run with it")
     if given.engine and given.buildkit is False and given.engine != "legacy":
         raise UsageError("--no-buildkit and --engine contradict each other", hint="give one of them")
+    if given.stage and given.multiple:
+        raise UsageError("--stage names a stage of one plan, and --multiple makes several", hint="leave one out")
     if given.push_stages and not (given.stage_registry or app.settings["stage_registry"]):
         raise UsageError("--push-stages needs a registry", hint="--stage-registry REGISTRY/NAMESPACE")
 
@@ -305,45 +329,53 @@ def _plan_options(app: App, given: BuildArguments) -> PlanOptions:
         build_args=build_args_of(given),
         build_flags=build_flags_of(given),
         no_cache=given.no_cache,
+        order=given.order,
     )
 
 
 def assemble_on(app: App, given: BuildArguments, base: BaseImage) -> Assembly:
     """Plan what was asked for on a base image. Raises what `plan.request.assemble` raises."""
     from jetson_containers.cli.locked import variables
+    from jetson_containers.plan.plan import up_to
     from jetson_containers.plan.request import Request, assemble
 
     options = _plan_options(app, given)
     skip = tuple(given.locked_request["skip"] if given.locked_request else split_list(given.skip_packages))
     request = Request(packages=given.packages, multiple=given.multiple, skip=skip, variables=variables(given))
-    return assemble(
+    made = assemble(
         request, base.platform, app.catalog_for, replace(options, base=base.reference), base_digest=base.digest or ""
     )
+    return replace(made, plans=tuple(up_to(plan, given.stage) for plan in made.plans)) if given.stage else made
 
 
 def _show(app: App, assembly: Assembly, given: BuildArguments) -> int:
     from jetson_containers.plan.plan import describe, multiple_json
 
-    plans = _decided(app, assembly.plans, given)
+    plans, estimate = _decided(app, assembly.plans, given)
     _warn_of_idle_patterns(app, given, assembly)
     if app.console.as_json:
         if not given.multiple:
             app.console.result_json(plans[0].to_json())
         else:
             errors = [{"request": e.request, "reason": e.reason} for e in assembly.errors]
-            app.console.result_json(multiple_json(assembly.platform, plans, errors))
+            app.console.result_json(multiple_json(assembly.platform, plans, errors, estimate))
         return 0
     for plan in plans:
         for line in describe(plan):
             app.console.result(line)
+    for line in estimate.lines() if estimate and len(plans) > 1 else ():
+        app.console.result(f"all together: {line}")
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
     return 1 if assembly.errors else 0
 
 
-def _decided(app: App, plans: tuple[BuildPlan, ...], given: BuildArguments) -> list[BuildPlan]:
-    """Write into plans what a build would do now; without an engine, as if nothing were built."""
-    from jetson_containers.builder import decide, graph
+def _decided(app: App, plans: tuple[BuildPlan, ...], given: BuildArguments) -> tuple[list[BuildPlan], Estimate | None]:
+    """Write into plans what a build would do now, and what that takes; without an engine, as if nothing were built.
+
+    The estimate that is returned is of all plans together.
+    """
+    from jetson_containers.builder import decide, estimates, graph
     from jetson_containers.builder.stage_registry import StageRegistry
     from jetson_containers.builder.store import Store
 
@@ -358,8 +390,11 @@ def _decided(app: App, plans: tuple[BuildPlan, ...], given: BuildArguments) -> l
     except NotReadyError as error:
         unknown = f"cannot tell what is already built, so everything counts as to be built: {error.message}"
         plans = tuple(replace(plan, notices=(*plan.notices, unknown)) for plan in plans)
-    decision = decide.decide(merged, plans, here, _build_options(app, given, gpu))
-    return [decide.shown(plan, decision, here) for plan in plans]
+    options = _build_options(app, given, gpu)
+    decision = decide.decide(merged, plans, here, options)
+    shown = [decide.shown(plan, decision, here) for plan in plans]
+    estimated = [replace(one, estimate=estimates.of(graph.merge([one]), decision, options)) for one in shown]
+    return estimated, estimates.of(merged, decision, options)
 
 
 def _build_options(app: App, given: BuildArguments, gpu: tuple[str, ...]) -> BuildOptions:

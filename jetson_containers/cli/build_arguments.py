@@ -24,6 +24,7 @@ class BuildArguments:
     name: str
     base: str
     multiple: bool
+    order: str
     build_args: str
     build_flags: str
     skip_packages: str
@@ -35,6 +36,7 @@ class BuildArguments:
     push: str
     stage_registry: str | None
     push_stages: bool
+    stage: str
     rebuild: bool
     no_cache: bool
     jobs: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +15,8 @@ from jetson_containers.images import labels
 from jetson_containers.images.name import STAGE_REPOSITORY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jetson_containers.engine.interface import LocalImage
     from jetson_containers.images.labels import ImageLabels
 
@@ -91,28 +95,116 @@ def _row(image: LocalImage, said: ImageLabels) -> dict[str, Any]:
 @click.option(
     "--all", "everything", is_flag=True, help="Also remove compiled artifacts; they must then be compiled again."
 )
-def prune(app: App, *, dry_run: bool, everything: bool) -> None:
+@click.option("--build-cache", is_flag=True, help="Also remove BuildKit's build cache, as far as nothing uses it.")
+@click.option("--logs", is_flag=True, help="Also remove the logs of earlier builds; the latest stays.")
+def prune(app: App, *, dry_run: bool, everything: bool, build_cache: bool, logs: bool) -> None:
     """Remove stage images; final images and compiled artifacts stay.
 
-    A later build makes the stages again, from the artifacts and the engine's layer cache.
+    A later build makes the stages again, from the artifacts and the engine's layer cache. What a running build or a
+    container uses stays, and so do bases, images of others and models (`llm rm` and `download` know these).
 
     Example: jetson-containers prune --dry-run
     """
-    found = [
-        reference
-        for image in app.engine.images()
-        for said in [labels.read(image.labels)]
-        for reference in image.references
-        if reference.startswith(f"{STAGE_REPOSITORY}:")
-        and (said.role == labels.STAGE or (said.role == labels.ARTIFACT and (everything or _is_leftover(reference))))
-    ]
+    here = app.engine.images()
+    found = _prunable(app, here, everything=everything)
+    before = None if dry_run else app.engine.usage()
+    space = _at_most(app, here, found) if dry_run else None
     removed = found if dry_run else [name for name in found if _untagged(app, name, keep_parents=not everything)]
+    after = app.engine.usage() if before else None
+    if before and after:
+        space = max(before.layers - after.layers, 0)
+    result: dict[str, Any] = {"removed": removed, "dry_run": dry_run, "bytes": space}
+    if build_cache:
+        usage = app.engine.usage() if dry_run else None
+        result["build_cache"] = (usage.idle_cache if usage else None) if dry_run else app.engine.prune_build_cache()
+    if logs:
+        result["logs"], result["log_bytes"] = _prune_logs(app, dry_run=dry_run)
+    _show_pruned(app, result)
+
+
+def _prunable(app: App, here: Sequence[LocalImage], *, everything: bool) -> list[str]:
+    """The names of stages that go; a stage that a build here is at work on stays, and that is said."""
+    from jetson_containers.builder.state import BuildState
+
+    state = BuildState(app.settings.path("cache") / "build")
+    found = []
+    for image in here:
+        said = labels.read(image.labels)
+        for reference in image.references:
+            goes = said.role == labels.STAGE or (
+                said.role == labels.ARTIFACT and (everything or _is_leftover(reference))
+            )
+            if not goes or not reference.startswith(f"{STAGE_REPOSITORY}:"):
+                continue
+            if state.is_held(said.key):
+                app.console.warning(f"{reference} stays: a build is at work on it")
+                continue
+            found.append(reference)
+    return found
+
+
+def _at_most(app: App, here: Sequence[LocalImage], found: Sequence[str]) -> int:
+    """Bytes that removing some names would free; an image with a further name stays."""
+    from jetson_containers.images import space
+
+    names = frozenset(found)
+    gone = [image.id for image in here if image.references and names.issuperset(image.references)]
+    layers = app.engine.layers([image.id for image in here])
+    return space.at_most(gone, {image.id: image.size for image in here}, layers)
+
+
+def _prune_logs(app: App, *, dry_run: bool) -> tuple[list[str], int]:
+    """Remove the folders of earlier runs; their names and bytes."""
+    import shutil
+
+    from jetson_containers.builder.logs import ended_runs
+
+    removed, freed = [], 0
+    for path in ended_runs(app.settings.path("logs")):
+        size = _folder_size(path)[1]
+        try:
+            if not dry_run:
+                shutil.rmtree(path)
+        except OSError as error:
+            app.console.warning(f"{path} stays: {error.strerror}")
+            continue
+        removed.append(str(path))
+        freed += size
+    return removed, freed
+
+
+def _show_pruned(app: App, result: dict[str, Any]) -> None:
     if app.console.as_json:
-        app.console.result_json({"removed": removed, "dry_run": dry_run})
+        app.console.result_json(result)
         return
-    for reference in removed:
-        app.console.result(f"{'would remove' if dry_run else 'removed'} {reference}")
-    app.console.info(f"{len(removed)} stage names {'would be ' if dry_run else ''}removed")
+    dry = result["dry_run"]
+    for name in (*result["removed"], *result.get("logs", ())):
+        app.console.result(f"{'would remove' if dry else 'removed'} {name}")
+    would = "would be " if dry else ""
+    size = _amount(result["bytes"])
+    app.console.info(f"{len(result['removed'])} stage names {would}removed: {'at most ' if dry else ''}{size}")
+    if "build_cache" in result:
+        app.console.info(f"build cache: {_amount(result['build_cache'])} {would}removed")
+    if "logs" in result:
+        app.console.info(f"logs of {len(result['logs'])} builds {would}removed: {_amount(result['log_bytes'])}")
+
+
+def _amount(count: int | None) -> str:
+    return "size not known" if count is None else human_bytes(count)
+
+
+def _folder_size(folder: Path) -> tuple[int, int]:
+    """How many files lie below a folder, and their bytes; links are not followed."""
+    import os
+
+    count = size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            with contextlib.suppress(OSError):  # removed meanwhile
+                if not path.is_symlink():
+                    count, size = count + 1, size + path.lstat().st_size
+    return count, size
 
 
 def _untagged(app: App, reference: str, *, keep_parents: bool) -> bool:
@@ -132,7 +224,7 @@ def _is_leftover(reference: str) -> bool:
 
 @command(epilog="Example: jetson-containers df")
 def df(app: App) -> None:
-    """Show what takes space: our images by role, and the folders below data/.
+    """Show what takes space: our images by role, build cache, logs, our cache, and the folders below data/.
 
     Sizes of images that share layers count the shared part in each of them.
     """
@@ -144,17 +236,22 @@ def df(app: App) -> None:
     rows: list[dict[str, Any]] = [
         {"what": f"{role} images", "count": len(sizes), "bytes": sum(sizes)} for role, sizes in sorted(roles.items())
     ]
+    usage = app.engine.usage()
+    if usage is not None:
+        rows.append({"what": "build cache of the engine", "count": None, "bytes": usage.build_cache})
     data = app.settings.path("data")
-    for folder in sorted(path for path in data.iterdir() if path.is_dir()) if data.is_dir() else []:
-        sizes = [path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-        rows.append({"what": str(folder), "count": len(sizes), "bytes": sum(sizes)})
+    folders = [app.settings.path("logs"), app.settings.path("cache")]
+    folders += sorted(path for path in data.iterdir() if path.is_dir()) if data.is_dir() else []
+    for folder in dict.fromkeys(folder for folder in folders if folder.is_dir()):
+        count, size = _folder_size(folder)
+        rows.append({"what": str(folder), "count": count, "bytes": size})
     if app.console.as_json:
         app.console.result_json(rows)
         return
-    table = [(str(row["what"]), str(row["count"]), human_bytes(row["bytes"])) for row in rows]
+    table = [(str(row["what"]), str(row["count"] or "-"), human_bytes(row["bytes"])) for row in rows]
     app.console.table(("what", "count", "size"), table, to_result=True)
-    place, layers = app.engine.capabilities.data_root, app.engine.layers_size()
-    once = f", {human_bytes(layers)} of layers, each counted once" if layers is not None else ""
+    once = f", {human_bytes(usage.layers)} of layers, each counted once" if usage else ""
+    place = app.engine.capabilities.data_root
     app.console.info(f"free: {human_bytes(free_space(data))} at {data}; engine: {place}{once}")
 
 

@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import BakeWatcher, BuildRequest, Capabilities, RunCapabilities
+    from jetson_containers.engine.interface import (
+        BakeWatcher,
+        BuildRequest,
+        Capabilities,
+        EngineUsage,
+        RunCapabilities,
+    )
     from jetson_containers.engine.probe import ProbeAnswer
 
 KEEP_LINES = 100_000  # of a container's output
@@ -247,16 +253,33 @@ class DockerEngine:
         found = {image.id: image for image in map(local_image, self._queries.search(labels or {}))}
         return sorted(found.values(), key=lambda image: image.created, reverse=True)
 
+    def images_named(self, references: Sequence[str]) -> list[LocalImage]:
+        """Those of some images that are there, asked for at once."""
+        return [local_image(attributes) for attributes in self._queries.named(references)]
+
     def image(self, reference: str) -> LocalImage | None:
         """One image by name, digest or ID; None when the local store has none."""
         attributes = self._queries.inspect(reference)
         return local_image(attributes) if attributes is not None else None
 
-    def layers_size(self) -> int | None:
-        """Bytes of all layers, each counted once; None when they cannot be learnt."""
+    def usage(self) -> EngineUsage | None:
+        """What the store takes; None when it cannot be learnt."""
         from jetson_containers.engine import sdk
 
-        return sdk.layers_size(self._found[1].endpoint, self._host.env)
+        return sdk.usage(self._found[1].endpoint, self._host.env)
+
+    def layers(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The layers of images by their IDs, bottom first."""
+        return self._queries.layers(ids)
+
+    def prune_build_cache(self) -> int:
+        """Remove what BuildKit keeps and nothing uses; bytes. Raises NotReadyError where it cannot be asked."""
+        from jetson_containers.engine import sdk
+
+        freed = sdk.prune_build_cache(self._found[1].endpoint, self._host.env)
+        if freed is None:
+            raise NotReadyError("the engine's build cache cannot be pruned from here", hint="docker builder prune")
+        return freed
 
     def tag(self, source: str, target: str) -> None:
         """Give an image another name."""

@@ -76,6 +76,15 @@ class LocalImage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EngineUsage:
+    """Bytes of an engine's store. `layers`: of all images, each layer once; `idle_cache`: what no build uses."""
+
+    layers: int
+    build_cache: int
+    idle_cache: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuildRequest:
     """One `docker build`. Secrets are (id, file) and never appear in argv as values."""
 
@@ -184,12 +193,24 @@ class Engine(Protocol):
         """Images of the local store, newest first, optionally only those with these labels."""
         ...
 
+    def images_named(self, references: Sequence[str]) -> list[LocalImage]:
+        """Those of some images that the local store has, asked for at once."""
+        ...
+
     def image(self, reference: str) -> LocalImage | None:
         """One image, or None when the local store has none of that name."""
         ...
 
-    def layers_size(self) -> int | None:
-        """Bytes of all layers, each counted once, however many images share it; None when that is not known."""
+    def usage(self) -> EngineUsage | None:
+        """What the engine's store takes; None when that is not known."""
+        ...
+
+    def layers(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The layers of images by their IDs, bottom first; an image that is gone is left out."""
+        ...
+
+    def prune_build_cache(self) -> int:
+        """Remove what BuildKit keeps and nothing uses; bytes. Raises NotReadyError where that cannot be asked."""
         ...
 
     def tag(self, source: str, target: str) -> None:

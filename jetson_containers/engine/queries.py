@@ -13,12 +13,13 @@ from jetson_containers.engine.interface import LocalImage
 from jetson_containers.engine.messages import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from jetson_containers.engine.probe import ProbeAnswer
 
 _FIELDS = ("Id", "RepoTags", "RepoDigests", "Architecture", "Created", "Size", "Config")
 # One line per image. What is left out (layers, storage paths) is most of an image with many layers.
+_LAYERS = '{"Id":{{json .Id}},"Layers":{{json .RootFS.Layers}}}'
 _FORMAT = "{" + ",".join(f'"{name}":{{{{json .{name}}}}}' for name in _FIELDS) + "}"
 
 
@@ -66,6 +67,14 @@ class Queries:
         ids = dict.fromkeys(answer.out.split())
         return self._inspect(*ids) if ids else []
 
+    def named(self, references: Sequence[str]) -> list[dict[str, Any]]:
+        """Those of some images that are there."""
+        return self._inspect(*references) if references else []
+
+    def layers(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The layers of images by their IDs, bottom first."""
+        return {str(row["Id"]): tuple(row["Layers"] or ()) for row in self._rows(_LAYERS, *ids)} if ids else {}
+
     def tag(self, source: str, target: str) -> None:
         """Give a name."""
         self._do("image", "tag", source, target, what=f"naming `{source}` `{target}`")
@@ -76,8 +85,11 @@ class Queries:
         self._do("image", "rm", *more, reference, what=f"removing `{reference}`")
 
     def _inspect(self, *references: str) -> list[dict[str, Any]]:
+        return self._rows(_FORMAT, *references)
+
+    def _rows(self, template: str, *references: str) -> list[dict[str, Any]]:
         """Those of some images that are there: the client prints them, and complains about the others."""
-        answer = self._ask("image", "inspect", "--format", _FORMAT, *references)
+        answer = self._ask("image", "inspect", "--format", template, *references)
         if answer.exit_code != 0 and not is_missing(answer):
             raise translate(answer.err or answer.out, "asking for images")
         try:

@@ -6,18 +6,43 @@ never come here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from jetson_containers.engine.interface import EngineUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from docker.client import DockerClient
+
+T = TypeVar("T")
 
 TIMEOUT = 60  # seconds an answer may take: a store of thousands of images on an SD card is slow
 
 
-def layers_size(endpoint: str, env: Mapping[str, str]) -> int | None:
-    """Bytes of all layers of the engine, each counted once; None when the SDK cannot ask.
+def usage(endpoint: str, env: Mapping[str, str]) -> EngineUsage | None:
+    """What the engine's store takes; None when the SDK cannot ask."""
 
-    It cannot open a socket that needs sudo. The API version is negotiated: engine 20.10 speaks 1.41, 29 nothing
+    def ask(client: DockerClient) -> EngineUsage:
+        found = client.df()
+        records = [(int(record["Size"]), record) for record in found.get("BuildCache") or ()]
+        idle = (size for size, record in records if not (record.get("InUse") or record.get("Shared")))
+        return EngineUsage(
+            layers=int(found["LayersSize"]), build_cache=sum(size for size, _ in records), idle_cache=sum(idle)
+        )
+
+    return _asked(endpoint, env, ask)
+
+
+def prune_build_cache(endpoint: str, env: Mapping[str, str]) -> int | None:
+    """Remove what BuildKit keeps and nothing uses; bytes, or None when the SDK cannot ask."""
+    return _asked(endpoint, env, lambda client: int(client.api.prune_builds()["SpaceReclaimed"]))
+
+
+def _asked(endpoint: str, env: Mapping[str, str], ask: Callable[[DockerClient], T]) -> T | None:
+    """The answer of an engine; None when there is none.
+
+    The SDK cannot open a socket that needs sudo. The API version is negotiated: engine 20.10 speaks 1.41, 29 nothing
     below 1.44.
     """
     from docker.client import DockerClient
@@ -29,7 +54,7 @@ def layers_size(endpoint: str, env: Mapping[str, str]) -> int | None:
             version="auto", timeout=TIMEOUT, environment={**env, "DOCKER_HOST": endpoint}, use_ssh_client=ssh
         )
         try:
-            return int(client.df()["LayersSize"])
+            return ask(client)
         finally:
             client.close()
     except (DockerException, OSError, LookupError, TypeError, ValueError):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import queue
 import re
+import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from jetson_containers.core import json_text
 from jetson_containers.hub import downloads
-from jetson_containers.hub.transfer.errors import DownloadError
-from jetson_containers.hub.transfer.reference import parse
+from jetson_containers.hub.transfer.errors import NOT_READY, DownloadError
+from jetson_containers.hub.transfer.reference import Reference, parse
 from jetson_containers.hub.transfer.store import CachedRepository
 from jetson_containers.hub.transfer.types import FileState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from jetson_containers.core.console import Console
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from jetson_containers.hub.transfer.fetch import Downloader
     from jetson_containers.hub.transfer.types import RepositoryFile, RepositoryListing
 
+T = TypeVar("T")
+
+LONGEST = 120.0  # seconds for the list of files and the small ones
 # File name ends by format. The original PyTorch forms count as one.
 _FORMATS = {"safetensors": (".safetensors",), "bin": (".bin", ".pt", ".pth"), "gguf": (".gguf",)}
 _QUANTIZED = "hf_quant_config.json"  # NVIDIA's Model Optimizer
@@ -60,19 +65,30 @@ class ModelInfo:
 
 
 def describe(
-    reference: str, settings: Settings, console: Console, *, kind: str = "model", token: str = "", **given: Any
+    reference: str,
+    settings: Settings,
+    console: Console,
+    *,
+    kind: str = "model",
+    token: str = "",
+    limit: float = LONGEST,
+    **given: Any,
 ) -> ModelInfo:
     """Ask for a repository's files, and fetch its config.json alone; never weights. Offline from the cache.
 
-    Raises UsageError, NothingMatchedError or NotReadyError. A gated model's files can be listed without access: its
-    `config` is None then.
+    Raises UsageError, NothingMatchedError or NotReadyError, also when there is no whole answer within `limit` seconds.
+    A gated model's files can be listed without access: its `config` is None then.
     """
     with downloads.translate_errors():
         downloader = downloads.downloader(settings, console, token=token, **given)
-        listing = downloader.listing(parse(reference, kind))
-        config, problem = _config(downloader, listing)
-        named = config is not None and "quantization_config" not in config
-        beside = _json(downloader, listing, _QUANTIZED)[0] if named and _has(listing, _QUANTIZED) else None
+        return _in_time(lambda: _asked(downloader, parse(reference, kind)), limit)
+
+
+def _asked(downloader: Downloader, reference: Reference) -> ModelInfo:
+    listing = downloader.listing(reference)
+    config, problem = _config(downloader, listing)
+    named = config is not None and "quantization_config" not in config
+    beside = _json(downloader, listing, _QUANTIZED)[0] if named and _has(listing, _QUANTIZED) else None
     repository = CachedRepository(downloader.options.cache, listing.reference)
     return ModelInfo(
         id=listing.reference.repo,
@@ -86,6 +102,32 @@ def describe(
         beside=beside,
         path=_path_if_whole(repository, listing),
     )
+
+
+def _in_time(ask: Callable[[], T], limit: float) -> T:
+    """The answer of `ask`, or its error. Raises DownloadError when there is neither within `limit` seconds.
+
+    The hub's client limits each read from the socket only: a server that sends byte by byte would never end. What it
+    still does then, in a daemon thread, keeps nobody waiting.
+    """
+    done: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
+
+    def work() -> None:
+        try:
+            done.put((ask(), None))
+        except BaseException as error:  # noqa: BLE001 - carried to the caller
+            done.put((None, error))
+
+    threading.Thread(target=work, name="describe", daemon=True).start()
+    try:
+        answer, error = done.get(timeout=limit)
+    except queue.Empty:
+        raise DownloadError(
+            NOT_READY, f"the hub gave no whole answer within {limit:.0f} s", "try again later, or with `--offline`"
+        ) from None
+    if error is not None:
+        raise error
+    return cast("T", answer)
 
 
 def weight_bytes(files: Sequence[RepositoryFile]) -> dict[str, int]:

@@ -16,6 +16,7 @@ from jetson_containers.core.console import columns
 from jetson_containers.core.errors import LayerBudgetError, UnavailablePackageError, UsageError, command
 from jetson_containers.core.versions import pep440
 from jetson_containers.dockerfile import inject
+from jetson_containers.plan import economy
 from jetson_containers.plan.final_name import final_name
 from jetson_containers.plan.planner import Planner, always_taken, quoted
 from jetson_containers.plan.stage import MAX_LAYERS, Stage, StageKind, StageState, stage_image
@@ -24,16 +25,21 @@ from jetson_containers.platforms import cuda
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from jetson_containers.plan.economy import Economy
+    from jetson_containers.plan.estimate import Estimate
     from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.package import Package
     from jetson_containers.resolver.solve import Resolution
+
+DECLARED, CANONICAL = "declared", "canonical"
+ORDERS = (DECLARED, CANONICAL)  # of the packages in an image
 
 __all__ = ["MAX_LAYERS", "Stage", "StageKind", "StageState", "stage_image"]  # and all defined here
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildPlan:
-    """What one request needs, in build order. `final` is the image name the user gets."""
+    """What one request needs, in build order. `final` is the image name the user gets; `""`: no more than a stage."""
 
     platform: Platform
     request: tuple[str, ...]
@@ -44,6 +50,7 @@ class BuildPlan:
     packages: tuple[str, ...]  # names in the order they stand in the image
     notices: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()  # packages whose tests a build would run now; known to `builder.decide`
+    estimate: Estimate | None = None  # of what is to be built; known to `builder.estimates`
 
     @property
     def top(self) -> Stage:
@@ -63,6 +70,7 @@ class BuildPlan:
             "layers": self.layers,
             "notices": list(self.notices),
             "tests": list(self.tests),
+            "estimate": self.estimate.to_json() if self.estimate else None,
         }
 
 
@@ -75,6 +83,7 @@ class PlanOptions:
     build_args: Mapping[str, str] = field(default_factory=dict)  # --build-args
     build_flags: tuple[str, ...] = ()  # --build-flags, split as a shell splits words
     no_cache: bool = False
+    order: str = DECLARED  # --order
 
 
 def make(
@@ -118,6 +127,41 @@ def make(
     return plan
 
 
+def up_to(plan: BuildPlan, wanted: str) -> BuildPlan:
+    """The part of a plan that one of its stages needs, without a final image.
+
+    `wanted` is `PACKAGE#NUMBER` as in the table of a dry run, a package with one stage, or the beginning of a key.
+    Raises UsageError when no stage is meant, or several.
+    """
+    by_key = {stage.key: stage for stage in plan.stages}
+    top = _meant(plan, wanted)
+    needed = {top.key}
+    for stage in reversed(plan.stages):
+        if stage.key in needed:
+            needed |= {key for key in stage.depends if key in by_key}
+    stages = tuple(stage for stage in plan.stages if stage.key in needed and stage.key != top.key)
+    packages = tuple(part.package for part in reversed(_below(top, by_key)))
+    return replace(plan, stages=(*stages, top), final="", layers=top.layers, packages=packages)
+
+
+def _meant(plan: BuildPlan, wanted: str) -> Stage:
+    package, sign, number = wanted.rpartition("#")
+    found = [
+        stage
+        for place, stage in enumerate(plan.stages, 1)
+        if (stage.package == package and number == str(place) if sign else stage.package == wanted)
+        or (len(wanted) >= 8 and stage.key.removeprefix("sha256:").startswith(wanted.removeprefix("sha256:")))
+    ]
+    if len(found) == 1:
+        return found[0]
+    stages = [f"{stage.package}#{place}" for place, stage in enumerate(plan.stages, 1) if stage in found or not found]
+    raise UsageError(
+        f"--stage {wanted}: {'several stages are meant' if found else 'the plan has no such stage'}",
+        details=[", ".join(stages)],
+        hint="name one of these; a pipeline that names others was exported before a recipe changed: export it again",
+    )
+
+
 def check_layers(plan: BuildPlan, *, per_stage: int = 0) -> None:
     """Raise LayerBudgetError, naming the largest contributors, when a build would stack more than overlay2 can.
 
@@ -151,24 +195,22 @@ def check_build_args(plans: Iterable[BuildPlan], build_args: Mapping[str, str]) 
     return (f"{message}; declared are: {known}",)
 
 
-def totals(plans: Sequence[BuildPlan]) -> dict[str, int]:
-    """Count over all plans, a stage they share once.
+def count(plans: Sequence[BuildPlan]) -> Economy:
+    """Count what building some plans takes, a stage that they share once."""
+    images = len({plan.final for plan in plans if plan.final})
+    return economy.of([plan.stages for plan in plans], images=images)
 
-    `images` (final names), `stages` and `artifacts` (distinct keys), `compiles` (artifacts, and layers of packages
-    that have no compile part of their own), `lower_bound` of these (each package once, wherever it stands).
-    """
-    found = list({stage.key: stage for plan in plans for stage in plan.stages}.values())
-    return {
-        "images": len({plan.final for plan in plans}),
-        "stages": len(found),
-        "artifacts": sum(stage.kind is StageKind.ARTIFACT for stage in found),
-        "compiles": sum(_compiles(stage) for stage in found),
-        "lower_bound": len({stage.package for stage in found if stage.kind is not StageKind.META}),
-    }
+
+def totals(plans: Sequence[BuildPlan]) -> dict[str, int]:
+    """The numbers of `count` for JSON."""
+    return count(plans).to_json()
 
 
 def multiple_json(
-    platform: Platform, plans: Sequence[BuildPlan], errors: Sequence[Mapping[str, str]]
+    platform: Platform,
+    plans: Sequence[BuildPlan],
+    errors: Sequence[Mapping[str, str]],
+    estimate: Estimate | None = None,
 ) -> dict[str, Any]:
     """Several plans for `build --multiple --dry-run --json`; `errors` are `{"request", "reason"}`."""
     return {
@@ -177,6 +219,7 @@ def multiple_json(
         "plans": [plan.to_json() for plan in plans],
         "errors": [dict(error) for error in errors],
         "totals": totals(plans),
+        "estimate": estimate.to_json() if estimate else None,
     }
 
 
@@ -284,22 +327,18 @@ def _definition_of(package: str, plan: BuildPlan) -> Package:
     return next(definition for definition in found if definition is not None)
 
 
-def _compiles(stage: Stage) -> bool:
-    """Whether a stage makes something; the layer of a package with artifacts only installs."""
-    split = stage.definition is not None and stage.definition.artifacts is not None
-    return stage.kind is StageKind.ARTIFACT or (stage.kind is StageKind.LAYER and not split)
-
-
 def _summary(plan: BuildPlan) -> list[str]:
     build, pull = (sum(stage.state is state for stage in plan.stages) for state in (StageState.BUILD, StageState.PULL))
     pulled = f"{pull} to pull, " if pull else ""
-    counts = totals([plan])
+    counts = count([plan])
+    layers = f"{counts.layers} are layers (at least {counts.layer_bound})"
     return [
         f"base    {plan.base}",
-        f"image   {plan.final}",
+        f"image   {plan.final or 'none, no more than a stage is wanted'}",
         f"layers  {plan.layers} of {MAX_LAYERS}",
         f"stages  {len(plan.stages)}: {build} to build, {pulled}{len(plan.stages) - build - pull} ready",
-        f"        {counts['compiles']} compile code; the minimum is {counts['lower_bound']}, each package once",
+        f"        {counts.compiles} compile code (at least {counts.compile_bound}), {layers}",
         *([f"tests   of {', '.join(plan.tests)}"] if plan.tests else []),
+        *(plan.estimate.lines() if plan.estimate else []),
         *(f"note    {notice}" for notice in plan.notices),
     ]

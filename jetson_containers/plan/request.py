@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import JetsonError, UnsatisfiableError, UsageError
 from jetson_containers.plan import keys, plan
+from jetson_containers.plan.order import CanonicalOrder
 from jetson_containers.resolver import solve
 
 if TYPE_CHECKING:
@@ -67,18 +68,19 @@ def assemble(
     catalog = catalog_for(platform.require_known())
     packages, skip = (tuple(map(catalog.spelled, names)) for names in (request.packages, request.skip))
     request = replace(request, packages=packages, skip=skip)
+    order = CanonicalOrder.of(catalog) if options.order == plan.CANONICAL else None
     if not request.multiple:
         if not request.packages:
             raise UsageError("no package given", hint="`./build.sh llama_cpp`; `jetson-containers list` shows all")
         with keys.remembering():
-            chain = _plan(catalog, request.packages, request, options, base_digest)
+            chain = _plan(catalog, request.packages, request, options, base_digest, order)
         notices = plan.check_build_args((chain,), options.build_args)
         return Assembly(platform=platform, plans=(_noted(chain, notices),))
     plans, errors = [], []
     with keys.remembering():
         for package in _matching(catalog, request):
             try:
-                plans.append(_plan(catalog, (package.name,), request, options, base_digest))
+                plans.append(_plan(catalog, (package.name,), request, options, base_digest, order))
             except JetsonError as error:
                 errors.append(PlanFailure(package.name, error.message))
     notices = plan.check_build_args(plans, options.build_args)
@@ -109,10 +111,16 @@ def _try_match(catalog: Catalog, pattern: str) -> list[Package]:
 
 
 def _plan(
-    catalog: Catalog, names: Sequence[str], request: Request, options: PlanOptions, base_digest: str
+    catalog: Catalog,
+    names: Sequence[str],
+    request: Request,
+    options: PlanOptions,
+    base_digest: str,
+    order: CanonicalOrder | None,
 ) -> BuildPlan:
     skip = () if request.multiple else request.skip
     resolution = _resolve(catalog, names, skip, request.variables)
+    resolution = order.arrange(resolution) if order else resolution
     made = plan.make(resolution, catalog.platform, options, base_digest=base_digest)
     return replace(made, request=tuple(names))
 

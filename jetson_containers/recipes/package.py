@@ -298,6 +298,8 @@ def _package(fields: _Fields, family: str, variant: str | None, *, default: bool
         license=fields.joined("license"),
         source=fields.source(),
         memory_per_job=fields.number("memory_per_job", schema.size),
+        build_time=fields.number("build_time", schema.seconds),
+        build_size=fields.number("build_size", schema.size),
         artifacts=_artifacts(fields),
         coexist=fields.flag("coexist"),
         gpu_at_build=fields.flag("gpu_at_build"),

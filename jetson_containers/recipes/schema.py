@@ -51,6 +51,8 @@ VARIANT_KEYS: Mapping[str, ValueKind] = {
     "artifacts": ValueKind.ARTIFACTS,
     "build_args": ValueKind.ARGS,
     "build_flags": ValueKind.FLAGS,
+    "build_size": ValueKind.SIZE,
+    "build_time": ValueKind.SECONDS,
     "coexist": ValueKind.FLAG,
     "depends": ValueKind.DEPENDS,
     "disabled": ValueKind.FLAG,

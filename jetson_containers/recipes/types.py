@@ -50,6 +50,8 @@ class Package:
     license: str = ""
     source: Mapping[str, Any] = field(default_factory=dict)
     memory_per_job: int | None = None  # bytes one compile job needs
+    build_time: int | None = None  # seconds that building took where its author measured it
+    build_size: int | None = None  # bytes that it adds to an image
     artifacts: Artifacts | None = None
     coexist: bool = False
     gpu_at_build: bool = False

@@ -34,13 +34,15 @@ class Resolution:
     image; `depends` maps a package name to the names (concrete, versioned) it depends on; `build_closures` maps each
     package that has `artifacts`, in the image or in another closure, to the ordered packages its compile part stands
     on (the closure of `artifacts.depends`, or of its own `depends` where there is no such list; the same versions as in
-    `packages` where both contain a family); `pulled_by` maps a package name to the packages that depend on it.
+    `packages` where both contain a family), and `closure_depends` says for each of these what `depends` says for the
+    image; `pulled_by` maps a package name to the packages that depend on it.
     """
 
     requested: tuple[str, ...]
     packages: tuple[Package, ...]
     depends: Mapping[str, tuple[str, ...]]
     build_closures: Mapping[str, tuple[Package, ...]] = field(default_factory=dict)
+    closure_depends: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     pulled_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
@@ -73,13 +75,14 @@ def _solve(
         raise UsageError(f"everything requested is skipped: {', '.join(requests)}")
     packages = _order(solution, wanted)
     depends = {package.name: _names(solution, package) for package in packages}
-    closures = _build_closures(search, packages, solution)
+    closures, closure_depends = _build_closures(search, packages, solution)
     notices = [*solution.notices(packages), *_unused(demands)]
     return Resolution(
         requested=requested,
         packages=packages,
         depends=depends,
         build_closures=closures,
+        closure_depends=closure_depends,
         pulled_by=_reversed(depends),
         notices=tuple(dict.fromkeys(notices)),
     )
@@ -152,10 +155,14 @@ def _cycle(path: Sequence[Package], note: str = "") -> CycleError:
 
 def _build_closures(
     search: VersionSearch, packages: Sequence[Package], main: Solution
-) -> dict[str, tuple[Package, ...]]:
-    """What the compile parts stand on; those of packages that only compiling needs are added as they turn up."""
+) -> tuple[dict[str, tuple[Package, ...]], dict[str, dict[str, tuple[str, ...]]]]:
+    """What the compile parts stand on, and what these packages depend on.
+
+    Those of packages that only compiling needs are added as they turn up.
+    """
     image = {package.name: package for package in packages}
     closures: dict[str, tuple[Package, ...]] = {}
+    depends: dict[str, dict[str, tuple[str, ...]]] = {}
     todo = [package for package in packages if package.artifacts]
     for package in todo:
         if package.name in closures or package.artifacts is None:
@@ -163,9 +170,10 @@ def _build_closures(
         wanted = search.demands.made(package.artifacts.depends or package.depends, package.name)
         solution = search.run(wanted, compiling=package, image=main, pinned=image)
         closures[package.name] = _order(solution, wanted, package)
+        depends[package.name] = {other.name: _names(solution, other) for other in closures[package.name]}
         todo += [other for other in closures[package.name] if other.artifacts]
     _refuse_compile_cycles(closures)
-    return closures
+    return closures, depends
 
 
 def _refuse_compile_cycles(closures: Mapping[str, tuple[Package, ...]]) -> None:

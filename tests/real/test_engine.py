@@ -461,14 +461,19 @@ def test_client_that_cannot_build_is_passed_over(engine: DockerEngine) -> None:
         assert Path(capabilities.client).name == "docker"
 
 
-def test_layers_size_is_that_of_the_engine(each_engine: DockerEngine, build: Callable[..., list[str]]) -> None:
-    """Layers size is that of the engine."""
+def test_usage_is_that_of_the_engine(each_engine: DockerEngine, build: Callable[..., list[str]]) -> None:
+    """The layers of all images are no less than those of one, and these are told apart by name."""
     build("RUN head -c 3000000 /dev/urandom >/x", "layers:1")
     image = each_engine.image(f"{PREFIX}/layers:1")
-    total = each_engine.layers_size()
+    usage = each_engine.usage()
     assert image is not None
-    assert total is not None
-    assert total >= image.size > 3_000_000
+    assert usage is not None
+    assert usage.layers >= image.size > 3_000_000
+    assert usage.build_cache >= usage.idle_cache >= 0
+    ((name, layers),) = each_engine.layers([image.id]).items()
+    assert name == image.id
+    assert layers
+    assert all(layer.startswith("sha256:") for layer in layers)
 
 
 def test_flatten_keeps_files_and_settings_in_one_layer(engine: DockerEngine, scratch_base: str, tmp_path: Path) -> None:

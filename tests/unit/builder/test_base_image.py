@@ -326,6 +326,23 @@ def test_base_image_of_the_user_without_a_distribution_counts_as_that_of_the_pla
     assert "does not say which distribution" in said.text
 
 
+def test_base_image_of_the_user_says_its_distribution_once(config: Settings, said: Said) -> None:
+    """The same image is not started again to say it; another one under the name is, and one that says nothing."""
+    engine = FakeEngine(answer=lambda call: RunResult(exit_code=0, output="ID=ubuntu\nVERSION_ID=24.04\n"))
+    engine.add_image("my/base:1")
+    first = base_image.ensure(PC, engine, said.console, config, base="my/base:1")
+    assert base_image.ensure(PC, engine, said.console, config, base="my/base:1") == first
+    assert len(engine.runs) == 1
+    engine.add_image("my/base:1", {"another": "image"})
+    base_image.ensure(PC, engine, said.console, config, base="my/base:1")
+    assert len(engine.runs) == 2
+    silent = FakeEngine(answer=lambda call: RunResult(exit_code=1, output=""))
+    silent.add_image("other:1")
+    for count in (1, 2):
+        base_image.ensure(PC, silent, said.console, config, base="other:1")
+        assert len(silent.runs) == count
+
+
 def test_base_image_of_the_user_is_never_replaced(config: Settings, said: Said, host: Path, made: list[Rootfs]) -> None:
     """A base of the user that is unavailable is never replaced."""
     with pytest.raises(RegistryError):

@@ -13,6 +13,7 @@ from jetson_containers.builder.stage_registry import StageRegistry
 from jetson_containers.builder.store import Store
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import RegistryError, UsageError
+from jetson_containers.plan.plan import up_to
 from jetson_containers.plan.stage import StageState
 from jetson_containers.registry.types import ImageInfo, UnreachableError
 from tests.unit.builder.helpers import GIB, Site, chain, plan, stage
@@ -196,3 +197,31 @@ def test_namespace_that_is_malformed_is_refused() -> None:
     """A tag is not a namespace."""
     with pytest.raises(UsageError):
         StageRegistry("registry.example/team:1", cast("RegistryClient", None))
+
+
+def test_up_to_a_stage_ends_at_once_when_the_registry_has_it(site: Shared) -> None:
+    """A CI job whose stage is in the registry neither pulls nor builds anything."""
+    wanted = up_to(chain("a", "b", "c"), "b")
+    assert site.run(wanted, push_stages=True).pushed == (f"{NAMESPACE}/stage:a", f"{NAMESPACE}/stage:b")
+    site.another_machine()
+    site.client.asked.clear()
+    report = site.run(wanted, push_stages=True)
+    assert (report.ok, report.images, report.pushed) == (True, (), ())
+    assert site.engine.tags_built == []
+    assert [name for name in site.engine.store if "stage" in name] == []
+    assert "nothing to build" in site.said()
+
+
+def test_up_to_a_stage_builds_and_names_no_image(site: Shared) -> None:
+    """What stands above is not built, and no final image is named."""
+    report = site.run(up_to(chain("a", "b", "c", tests=("t.sh",)), "b"), tests="all")
+    assert [stage.package for stage in report.stages] == ["a", "b"]
+    assert report.ok
+    assert not [name for name in site.engine.store if "stage" not in name and name != "base:1"]
+
+
+def test_up_to_a_stage_pushes_what_is_here_already(site: Shared) -> None:
+    """A stage that was built before without being pushed still gets to the registry."""
+    wanted = up_to(chain("a", "b"), "b")
+    site.run(wanted)
+    assert f"{NAMESPACE}/stage:b" in site.run(wanted, push_stages=True).pushed

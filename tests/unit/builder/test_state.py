@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from jetson_containers.builder.state import BuildState
 from tests.unit.builder.helpers import BUILDKIT_CACHED, BUILDKIT_HALF, BUILDKIT_NEW, LEGACY_CACHED, Site, chain
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_state_keeps_times_for_the_next_run(site: Site) -> None:
@@ -51,3 +54,13 @@ def test_state_keeps_no_time_of_a_build_from_the_cache(site: Site, output: str, 
     assert (state.seconds()["a"] != 1800.0) == recorded
     assert [(entry.state, entry.cause) for entry in report.stages] == [("built", cause)]
     assert "a" in state.sizes()
+
+
+def test_state_tells_a_lock_that_is_held(tmp_path: Path) -> None:
+    """A lock is held while somebody has it, and not after that; asking makes no file."""
+    state = BuildState(tmp_path)
+    assert not state.is_held("a")
+    assert list(tmp_path.iterdir()) == []
+    with state.lock("a"):
+        assert state.is_held("a")
+    assert not state.is_held("a")

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
+from jetson_containers.builder.state import BuildState
 from jetson_containers.cli import images
 from jetson_containers.cli.app import App
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NotReadyError
+from jetson_containers.engine.interface import EngineUsage
 from jetson_containers.images import labels
 from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CPU = detect.parse_target("cpu")
 STAGE = "jetson-containers/stage:numpy-0123"
@@ -47,7 +54,7 @@ def test_prune_keeps_what_was_compiled_without_all(engine: FakeEngine) -> None:
     done = call(images.prune, engine)
     assert sorted(done["removed"]) == sorted([STAGE, f"{STAGE}.old", f"{ARTIFACT}.old"])  # type: ignore[index]
     assert engine.image(ARTIFACT) is not None
-    assert call(images.prune, engine, "--all") == {"removed": [ARTIFACT], "dry_run": False}
+    assert call(images.prune, engine, "--all")["removed"] == [ARTIFACT]  # type: ignore[index]
     kept = [call[1] for call in engine.calls if call[0] == "untag" and "keep_parents" in call]
     assert sorted(kept) == sorted([STAGE, f"{STAGE}.old", f"{ARTIFACT}.old"])  # the legacy builder's cache stays
 
@@ -57,7 +64,8 @@ def test_df_says_what_all_layers_take_where_that_is_known(
     engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, known: bool
 ) -> None:
     """Df says what all layers take where that is known."""
-    monkeypatch.setattr(engine, "layers_size", lambda: 3_000_000_000 if known else None)
+    usage = EngineUsage(layers=3_000_000_000, build_cache=7, idle_cache=0) if known else None
+    monkeypatch.setattr(engine, "usage", lambda: usage)
     app = App({})
     app.__dict__.update(engine=engine)
     images.df.main([], obj=app, standalone_mode=False)
@@ -95,9 +103,9 @@ def test_images_lists_finals_and_with_all_the_stages_too(engine: FakeEngine) -> 
 
 def test_prune_removes_stages_and_never_what_a_user_built_on_one(engine: FakeEngine) -> None:
     """Pruning removes stages and never what a user built on one."""
-    assert call(images.prune, engine, "--dry-run") == {"removed": [STAGE], "dry_run": True}
+    assert call(images.prune, engine, "--dry-run")["removed"] == [STAGE]  # type: ignore[index]
     assert engine.image(STAGE) is not None
-    assert call(images.prune, engine) == {"removed": [STAGE], "dry_run": False}
+    assert call(images.prune, engine)["removed"] == [STAGE]  # type: ignore[index]
     assert engine.image(STAGE) is None
     assert engine.image("robot:mine") is not None
     assert engine.image("numpy:2.2.6-x86_64-cpu") is not None
@@ -108,8 +116,88 @@ def test_prune_goes_on_where_a_container_uses_an_image(engine: FakeEngine) -> No
     other = "jetson-containers/stage:python-89ab"
     engine.add_image(other, labeled(labels.STAGE, other))
     engine.in_use = {STAGE}
-    assert call(images.prune, engine) == {"removed": [other], "dry_run": False}
+    assert call(images.prune, engine)["removed"] == [other]  # type: ignore[index]
     assert engine.image(STAGE) is not None
+
+
+def test_prune_says_the_bytes_that_images_share_with_no_other(engine: FakeEngine) -> None:
+    """A dry run counts what no other image keeps, a run what the engine's layers take less."""
+    stage, final = engine.image(STAGE), engine.image("numpy:2.2.6-x86_64-cpu")
+    assert stage is not None
+    assert final is not None
+    engine.store[STAGE] = replace(stage, size=1000)
+    engine.layer_chains = {stage.id: ("base", "numpy"), final.id: ("base", "numpy", "top")}
+    assert call(images.prune, engine, "--dry-run")["bytes"] == 0  # type: ignore[index]
+    engine.layer_chains = {stage.id: ("base", "numpy"), final.id: ("other",)}
+    assert call(images.prune, engine, "--dry-run")["bytes"] == 1000  # type: ignore[index]
+    assert call(images.prune, engine)["bytes"] == 1000  # type: ignore[index]
+
+
+def test_prune_counts_no_image_that_keeps_a_name(engine: FakeEngine) -> None:
+    """An image with a name of the user's own stays when its stage name goes."""
+    image = engine.image(STAGE)
+    assert image is not None
+    kept = replace(image, size=1000, references=(STAGE, "mine:1"))
+    engine.store[STAGE] = engine.store["mine:1"] = kept
+    asked = call(images.prune, engine, "--dry-run")
+    assert (asked["removed"], asked["bytes"]) == ([STAGE], 0)  # type: ignore[index]
+
+
+def test_prune_leaves_what_a_build_is_at_work_on(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A stage whose lock is held stays until the build has ended."""
+    monkeypatch.setenv("JETSON_CONTAINERS_CACHE", str(tmp_path))
+    with BuildState(tmp_path / "build").lock(f"sha256:{STAGE}"):
+        assert call(images.prune, engine)["removed"] == []  # type: ignore[index]
+    assert call(images.prune, engine)["removed"] == [STAGE]  # type: ignore[index]
+
+
+def test_prune_removes_the_build_cache_only_when_asked(engine: FakeEngine) -> None:
+    """BuildKit's cache is what makes the next build fast: it goes with an option of its own."""
+    engine.build_cache = 500
+    assert "build_cache" not in call(images.prune, engine)  # type: ignore[operator]
+    assert call(images.prune, engine, "--build-cache", "--dry-run")["build_cache"] == 500  # type: ignore[index]
+    assert engine.build_cache == 500
+    assert call(images.prune, engine, "--build-cache")["build_cache"] == 500  # type: ignore[index]
+    assert engine.build_cache == 0
+
+
+def test_prune_removes_logs_of_earlier_builds_when_asked(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The latest run stays, one that has not ended too, and so does what is no run of ours."""
+    monkeypatch.setenv("JETSON_CONTAINERS_LOGS", str(tmp_path))
+    for name in ("20260101_000000", "20260102_000000", "20260103_000000", "notes_1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.log").write_text("12345")
+    for name in ("20260101_000000", "20260103_000000", "notes_1"):
+        (tmp_path / name / "build.json").write_text("{}")
+    (tmp_path / "latest").symlink_to("20260103_000000")
+    asked = call(images.prune, engine, "--logs", "--dry-run")
+    assert (asked["logs"], asked["log_bytes"]) == ([str(tmp_path / "20260101_000000")], 7)  # type: ignore[index]
+    call(images.prune, engine, "--logs")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "20260102_000000",
+        "20260103_000000",
+        "latest",
+        "notes_1",
+    ]
+
+
+def test_df_lists_build_cache_logs_and_data(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Everything of ours that takes space is in the list, with its bytes."""
+    engine.build_cache = 500
+    for name in ("logs", "cache", "data"):
+        (tmp_path / name / "models").mkdir(parents=True)
+        (tmp_path / name / "models" / "x").write_text("1234567")
+        monkeypatch.setenv(f"JETSON_CONTAINERS_{name.upper()}", str(tmp_path / name))
+    rows = {row["what"]: row["bytes"] for row in call(images.df, engine)}  # type: ignore[attr-defined]
+    assert rows["build cache of the engine"] == 500
+    for name in ("logs", "cache", "data/models"):
+        assert rows[str(tmp_path / name)] == 7
 
 
 def test_flatten_keeps_the_labels_that_are_still_true(engine: FakeEngine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +12,12 @@ from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError
 from jetson_containers.hub.describe import ModelInfo, describe, weight_bytes
 from jetson_containers.hub.transfer.types import RepositoryFile
+from tests.unit import rawserver
 from tests.unit.hub.helpers import FILES, run
+from tests.unit.rawserver import drip
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
     from tests.hubserver import HubServer
@@ -87,3 +91,17 @@ def test_weights_are_counted_once_per_format() -> None:
     }  # fmt: skip
     entries = [RepositoryFile(name, size, "") for name, size in sizes.items()]
     assert weight_bytes(entries) == {"safetensors": 15, "bin": 15}
+
+
+@pytest.mark.parametrize("first", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"], ids=["headers", "body"])
+def test_describe_ends_in_time_where_a_hub_drips(data: Path, first: bytes) -> None:
+    """A hub that sends byte by byte, each in time for a single read, is left when the time is up."""
+
+    def answer(connection: socket.socket, _address: str) -> None:
+        connection.sendall(first)
+        drip(connection, b"X" * 60_000, 0.02)
+
+    began = time.monotonic()
+    with rawserver.server(answer) as address, pytest.raises(NotReadyError, match="no whole answer within 1 s"):
+        described("org/tiny", endpoint=address, limit=1.0)
+    assert time.monotonic() - began < 60  # all of it would take twenty minutes

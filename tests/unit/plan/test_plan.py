@@ -20,6 +20,7 @@ from jetson_containers.plan.plan import (
     describe,
     multiple_json,
     totals,
+    up_to,
 )
 from tests.unit.plan.helpers import GOLDEN, HEAD, ORIN, Tree
 
@@ -140,7 +141,8 @@ class TestTotals:
         closures = {"t": ("a",)}
         plans = [tree.plan("a", "b", "t", closures=closures), tree.plan("a", "c", "t", "all", closures=closures)]
         counted = totals(plans)
-        assert counted == {"images": 2, "stages": 7, "artifacts": 1, "compiles": 4, "lower_bound": 4}
+        compiled = {"artifacts": 1, "compiles": 1, "lower_bound": 1}
+        assert counted == {"images": 2, "stages": 7, **compiled, "layers": 5, "layer_bound": 4}
         assert len(graph.merge(plans).nodes) == 7
 
     def test_merge_puts_parents_first(self, tree: Tree) -> None:
@@ -152,18 +154,9 @@ class TestTotals:
             assert seen.issuperset(node.stage.depends)
             seen.add(key)
 
-    def test_totals_tell_the_lower_bound(self, tree: Tree) -> None:
-        """The totals tell the lower bound of stages."""
-        tree.add("a"), tree.add("b"), tree.add("c"), tree.compiled("t")
-        closures = {"t": ("a",)}
-        plans = [tree.plan(*names, "t", closures=closures) for names in (("a", "b", "c"), ("a", "c", "b"))]
-        counted = totals(plans)
-        # `b` and `c` stand on different parents in the two images and are built twice, `t` is compiled once.
-        assert (counted["compiles"], counted["lower_bound"]) == (6, 4)
-
     def test_totals_of_no_plans_are_zero(self) -> None:
         """Without plans all totals are zero."""
-        assert totals([]) == dict.fromkeys(("images", "stages", "artifacts", "compiles", "lower_bound"), 0)
+        assert set(totals([]).values()) == {0}
 
 
 class TestOutput:
@@ -215,9 +208,10 @@ class TestOutput:
         tree.add("a"), tree.add("b")
         plans = [tree.plan("a"), tree.plan("a", "b")]
         found = multiple_json(ORIN, plans, [{"request": "c", "reason": "no"}])
-        assert list(found) == ["schema", "platform", "plans", "errors", "totals"]
+        assert list(found) == ["schema", "platform", "plans", "errors", "totals", "estimate"]
         assert found["errors"] == [{"request": "c", "reason": "no"}]
-        assert found["totals"] == {"images": 2, "stages": 2, "artifacts": 0, "compiles": 2, "lower_bound": 2}
+        compiled = {"artifacts": 0, "compiles": 0, "lower_bound": 0}
+        assert found["totals"] == {"images": 2, "stages": 2, **compiled, "layers": 2, "layer_bound": 2}
         assert [len(plan["stages"]) for plan in found["plans"]] == [1, 2]
 
     def test_describe_gives_the_golden_text(self, plan: BuildPlan) -> None:
@@ -233,3 +227,25 @@ class TestOutput:
         before = sorted(tree.root.rglob("*"))
         tree.plan("a")
         assert sorted(tree.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("wanted", ["mid#2", "mid", "KEY"])
+def test_up_to_keeps_what_a_stage_needs(tree: Tree, wanted: str) -> None:
+    """A stage is named by number, by name where it is the only one, or by key; the final image is gone."""
+    for name in ("low", "mid", "top"):
+        tree.add(name)
+    whole = tree.plan("low", "mid", "top")
+    part = up_to(whole, whole.stages[1].key[7:17] if wanted == "KEY" else wanted)
+    assert [stage.package for stage in part.stages] == ["low", "mid"]
+    assert (part.final, part.packages, part.layers) == ("", ("low", "mid"), whole.stages[1].layers)
+    assert [stage.key for stage in part.stages] == [stage.key for stage in whole.stages[:2]]
+
+
+@pytest.mark.parametrize("wanted", ["low#2", "none", "mid#x", "#1", ""])
+def test_up_to_names_the_stages_there_are(tree: Tree, wanted: str) -> None:
+    """A stage that the plan does not have, or has at another number, is refused with those it has."""
+    for name in ("low", "mid"):
+        tree.add(name)
+    with pytest.raises(UsageError) as refused:
+        up_to(tree.plan("low", "mid"), wanted)
+    assert "low#1, mid#2" in refused.value.details[0]

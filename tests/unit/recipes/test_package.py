@@ -38,6 +38,8 @@ def test_header_defines_a_whole_package(tmp_path: Path) -> None:
         "license: MIT\n"
         "source: {git: https://example.org/bar, ref: v1, commit: 1234567e8}\n"
         "memory_per_job: 1.5G\n"
+        "build_time: 90m\n"
+        "build_size: 2G\n"
         "timeout: 2h\n"
         "network: none\n"
         "coexist: true\n"
@@ -71,6 +73,8 @@ def test_header_defines_a_whole_package(tmp_path: Path) -> None:
         license="MIT",
         source={"git": "https://example.org/bar", "ref": "v1", "commit": "1234567e8"},
         memory_per_job=1610612736,
+        build_time=5400,
+        build_size=2 << 30,
         timeout=7200,
         network="none",
         coexist=True,

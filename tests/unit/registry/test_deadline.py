@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -13,9 +10,10 @@ import pytest
 from jetson_containers.registry.deadline import left_until
 from jetson_containers.registry.http import Transport
 from jetson_containers.registry.types import UnreachableError
+from tests.unit.rawserver import drip, server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import socket
 
 LIMIT = 0.4  # seconds
 HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -33,32 +31,6 @@ DRIPS = {
 }
 
 
-@contextlib.contextmanager
-def server(answer: Callable[[socket.socket, str], None]) -> Iterator[str]:
-    """A server on loopback that gives each connection, with its own address, to `answer` in a thread; its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-    def serve(connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            connection.recv(65536)
-            answer(connection, address)
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    try:
-        yield address
-    finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        thread.join()
-
-
 @pytest.mark.parametrize("what", DRIPS)
 def test_transport_ends_a_request_that_drips(what: str) -> None:
     """Whatever comes byte by byte, each in time for a single read, the request as a whole ends."""
@@ -66,9 +38,7 @@ def test_transport_ends_a_request_that_drips(what: str) -> None:
 
     def answer(connection: socket.socket, _address: str) -> None:
         connection.sendall(first)
-        for byte in slow:
-            connection.sendall(bytes([byte]))
-            time.sleep(LIMIT / 20)
+        drip(connection, slow, LIMIT / 20)
         time.sleep(60 if not slow else 0)
 
     began = time.monotonic()
@@ -96,8 +66,7 @@ def test_transport_reads_an_answer_in_pieces() -> None:
     """An answer that comes in small pieces but in time is read whole."""
 
     def answer(connection: socket.socket, _address: str) -> None:
-        for byte in HEADERS + b"Transfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n":
-            connection.sendall(bytes([byte]))
+        drip(connection, HEADERS + b"Transfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n", 0)
 
     with server(answer) as address:
         assert Transport(timeout=60, env={}).request("GET", f"{address}/v2/", want_json=True).json() == [1]

@@ -1,0 +1,79 @@
+"""Images of stages: by name without a search, by key where only a final image is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jetson_containers.builder.graph import merge
+from jetson_containers.builder.store import Store
+from jetson_containers.images import labels
+from tests.fakes import FakeEngine
+from tests.unit.builder.helpers import PLATFORM, Site, chain
+
+if TYPE_CHECKING:
+    from jetson_containers.engine.interface import LocalImage
+
+
+class Searched(FakeEngine):
+    """An engine that counts searches through all of its images."""
+
+    searches = 0
+
+    def images(self, labels: Any = None) -> list[LocalImage]:
+        self.searches += 1
+        return super().images(labels)
+
+
+def labeled(name: str, key: str) -> dict[str, str]:
+    return labels.make(role=labels.STAGE, name=name, key=key, packages=("a",), platform=PLATFORM)
+
+
+NODES = list(merge([chain("a", "b")]).nodes.values())
+KEY, NAME = NODES[0].stage.key, NODES[0].stage.image
+
+
+@pytest.fixture
+def engine() -> Searched:
+    return Searched()
+
+
+def test_store_finds_a_stage_by_its_name_without_a_search(engine: Searched) -> None:
+    """A stage under its own name costs one question, however many images there are."""
+    made = engine.add_image(NAME, labeled(NAME, KEY))
+    assert Store(engine).find(NODES[0]) == made
+    assert engine.searches == 0
+
+
+def test_store_finds_a_stage_by_key_where_a_final_image_is_left(engine: Searched) -> None:
+    """After a prune the final image is found, with a search."""
+    final = engine.add_image("a:1", labeled("a:1", KEY))
+    assert Store(engine).find(NODES[0]) == final
+
+
+def test_store_searches_not_for_what_was_absent(engine: Searched) -> None:
+    """What a look at the whole store did not find is there only when somebody built it since: under its name."""
+    store = Store(engine)
+    store.absent = frozenset({KEY})
+    assert store.find(NODES[0]) is None
+    assert engine.searches == 0
+    made = engine.add_image(NAME, labeled(NAME, KEY))
+    assert store.find(NODES[0]) == made
+
+
+def test_store_believes_no_name_with_another_key(engine: Searched) -> None:
+    """A name alone proves nothing."""
+    engine.add_image(NAME, labeled(NAME, "sha256:other"))
+    assert Store(engine).find_all(NODES) == {}
+
+
+def test_run_of_a_chain_searches_the_store_once(site: Site) -> None:
+    """However long a chain is, all images are listed once, and a build of it all over again too."""
+    engine = Searched()
+    engine.add_image("base:1")
+    site.engine = engine
+    for _ in range(2):
+        engine.searches = 0
+        site.run(chain("a", "b", "c", "d"))
+        assert engine.searches == 1
