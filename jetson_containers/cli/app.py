@@ -84,9 +84,11 @@ class App:
     @functools.cached_property
     def platform(self) -> Platform:
         """The host, or the cross target; notices are said once."""
-        from jetson_containers.platforms import detect
+        from jetson_containers.platforms import detect, overrides
 
         platform = detect.detect(Path("/"), self.settings.env, self.options.get("target") or "")
+        source = self.settings["cuda_source"]
+        platform = overrides.with_cuda_source(platform, source, self.settings.origin("cuda_source"))
         for notice in platform.notices:
             self.console.info(f"note: {notice}")
         return platform

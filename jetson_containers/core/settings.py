@@ -79,6 +79,9 @@ OPTIONS: dict[str, Setting] = {
         help='other servers to fetch from: china, or {"git": {"https://github.com/": URL}, "python": URL} and the like '
         "for apt, files, registries, npm, crates, hub; without credentials",
     ),
+    "cuda_source": Setting(
+        kind=str, default="apt", help="where CUDA 13 comes from: apt (NVIDIA's repository) or wheels (the Python index)"
+    ),
     "engine": Setting(kind=str, default="auto", help="builder: auto, bake, buildx, buildkit or legacy"),
     "stage_registry": Setting(
         kind=str, default="", help="REGISTRY/NAMESPACE where builds look for stages by key, and push them"

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
-from jetson_containers.core.errors import TargetError
+from jetson_containers.core.errors import ConfigError, TargetError
 from jetson_containers.core.facts import load_facts
+from jetson_containers.core.text import shown
 from jetson_containers.platforms import tables, target
 from jetson_containers.platforms.cuda import runnable
+from jetson_containers.platforms.platform import Arch
 
 if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
     from jetson_containers.platforms.target import Parts, TargetPart
+
+CUDA_SOURCES = ("apt", "wheels")
+WHEELS_SINCE = Version("13.0")  # with the toolkit's own directories, for x86_64 and SBSA
 
 
 def apply(platform: Platform, parts: Parts) -> Platform:
@@ -55,6 +60,21 @@ def rebase(platform: Platform, distro: str, version: str, origin: str) -> Platfo
         python=platform.python if asked else Version(row["python"]),
         origins=origins,
     )
+
+
+def with_cuda_source(platform: Platform, source: str, origin: str) -> Platform:
+    """The same platform with CUDA from `apt` (also if empty) or `wheels`, said in `origin`. Raises ConfigError."""
+    source = source or CUDA_SOURCES[0]
+    if source not in CUDA_SOURCES:
+        raise ConfigError(
+            f"setting `cuda_source` ({origin}): `{shown(source)}` is none", hint=f"it is {' or '.join(CUDA_SOURCES)}"
+        )
+    if source == "wheels" and platform.cuda and (platform.cuda < WHEELS_SINCE or platform.arch is Arch.TEGRA):
+        notice = (
+            f"`cuda_source: wheels` ({origin}) changes nothing here: wheels have CUDA {WHEELS_SINCE} and newer only"
+        )
+        platform = replace(platform, notices=(*platform.notices, notice))
+    return replace(platform, cuda_source=source)
 
 
 def _with_cuda(platform: Platform, part: TargetPart, parts: Parts) -> Platform:

@@ -58,6 +58,7 @@ class Platform:
     distro: str  # "ubuntu" or "debian"
     distro_version: str  # "22.04", "12"
     sm: tuple[int, ...]
+    cuda_source: str = "apt"  # or "wheels": whence recipes take CUDA where they have both (setting `cuda_source`)
     soc: str | None = None
     board: str | None = None  # id of facts/boards.yaml, "orin-nx-16gb"
     memory: int | None = None

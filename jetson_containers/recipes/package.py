@@ -72,13 +72,15 @@ class _Fields:
     work: Work = field(default_factory=Work)
 
     def over(self, layer: Mapping[str, Any], prefix: str) -> _Fields:
-        """Put a layer on top: its keys win, its `args` are merged."""
+        """Put a layer on top: its keys win, its `args` are merged; an argument without a value takes away one below."""
         values, where = dict(self.values), dict(self.where)
         for written, value in layer.items():
             key = schema.SYNONYMS.get(written, written)
             if key == "args":
                 where.update({f"args.{name}": f"{prefix}{written}.{name}" for name in value or {}})
-                values[key] = {**(values.get("args") or {}), **(value or {})}
+                below, here = values.get("args") or {}, value or {}
+                gone = {name for name in below if here.get(name, "") is None}
+                values[key] = {name: text for name, text in {**below, **here}.items() if name not in gone}
             else:
                 values[key] = value
             where[key] = prefix + written

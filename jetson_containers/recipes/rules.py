@@ -2,8 +2,8 @@
 
 One rule is L4T (`>=r36`, `==r35.*`, `>=36`), CUDA (`>=cu124`, `cu126`, `cpu`), Python (`>=py310`), Ubuntu (`>=22.04`,
 `jammy`), distribution (`ubuntu`, `!=debian`), architecture (`tegra sbsa x86_64 aarch64`, `!=…`), SM (`>=sm80`), or an
-apt repository of NVIDIA whose key is known: `cuda-repository` (that with CUDA) or `ubuntu-cuda-repository`. All
-rules of a package must hold.
+apt repository of NVIDIA whose key is known: `cuda-repository` (that with CUDA) or `ubuntu-cuda-repository`.
+`cuda-wheels` holds where the setting `cuda_source` asks for CUDA from wheels. All rules of a package must hold.
 
 A rule may join clauses with commas (`>=cu126,<cu130`); case does not matter. Operators are those of PEP 440; a bare
 version means that version and its point releases, so `r36` is `==36.*` and `cu126` is `==12.6.*`. A platform without
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 GRAMMAR_HINT = (
     "a rule is L4T (`>=r36`), CUDA (`>=cu124`, `cpu`), Python (`>=py310`), Ubuntu (`>=22.04`, `jammy`), `debian`, "
-    "architecture (`tegra`, `sbsa`, `x86_64`, `aarch64`), SM (`>=sm80`), `cuda-repository` or `ubuntu-cuda-repository`"
+    "architecture (`tegra`, `sbsa`, `x86_64`, `aarch64`), SM (`>=sm80`), `cuda-repository`, `ubuntu-cuda-repository` "
+    "or `cuda-wheels`"
 )
 
 CODENAMES = {
@@ -77,6 +78,7 @@ class Subject(enum.Enum):
     ARCH = "architecture"
     SM = "SM"
     REPOSITORY = "apt repository"
+    CUDA_SOURCE = "source of CUDA"
     DISTRO = "distribution"
 
 
@@ -142,7 +144,7 @@ def _parse_clause(text: str, rule: str) -> Clause:
     subject, version = _classify(value)
     if subject is None or op == "===":
         raise _syntax_error(text, rule)
-    if subject in {Subject.CPU, Subject.ARCH, Subject.DISTRO, Subject.REPOSITORY}:
+    if subject in {Subject.CPU, Subject.ARCH, Subject.DISTRO, Subject.REPOSITORY, Subject.CUDA_SOURCE}:
         if op not in {"", "==", "!="}:
             raise _syntax_error(text, rule, f"`{op}` cannot compare `{value}`")
         return Clause(text=text, subject=subject, op=op, value=value)
@@ -185,6 +187,8 @@ def _classify(value: str) -> tuple[Subject | None, str]:
         return Subject.ARCH, value
     if value in _REPOSITORIES:
         return Subject.REPOSITORY, value
+    if value == "cuda-wheels":
+        return Subject.CUDA_SOURCE, value
     if value in {"debian", "ubuntu"}:
         return Subject.DISTRO, value
     if value in CODENAMES:
@@ -296,6 +300,11 @@ def _judge_repository(clause: Clause, platform: Platform) -> tuple[bool, str]:
     return ok, _sentence(f"NVIDIA's apt repository {found.name}", clause, ok)
 
 
+def _judge_cuda_source(clause: Clause, platform: Platform) -> tuple[bool, str]:
+    ok = (platform.cuda_source == "wheels") is (clause.op != "!=")
+    return ok, _sentence(f"the setting `cuda_source`, which is `{platform.cuda_source}`,", clause, ok)
+
+
 _JUDGES: dict[Subject, Callable[[Clause, Platform], tuple[bool, str]]] = {
     Subject.L4T: _judge_l4t,
     Subject.CUDA: _judge_cuda,
@@ -305,5 +314,6 @@ _JUDGES: dict[Subject, Callable[[Clause, Platform], tuple[bool, str]]] = {
     Subject.ARCH: _judge_arch,
     Subject.SM: _judge_sm,
     Subject.REPOSITORY: _judge_repository,
+    Subject.CUDA_SOURCE: _judge_cuda_source,
     Subject.DISTRO: _judge_distro,
 }

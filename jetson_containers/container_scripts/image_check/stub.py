@@ -1,7 +1,8 @@
 """Write a library whose functions all return one number: a GPU driver for a machine that has none.
 
 A program that is linked against it starts, asks the driver for devices and is told CUDA_ERROR_NO_DEVICE (100). The
-image has no compiler, so the ELF file is made here: one segment with symbol table, code and dynamic section.
+image has no compiler, so the ELF file is made here: one segment with symbol table, code and dynamic section. Section
+headers stand behind it, because linkers read nothing else: recipes link against such a library as well.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ PAGE = 0x10000  # the largest page of the two machines
 START = 64 + 3 * 56  # behind the file's header and three segment headers
 HASH, STRTAB, SYMTAB, STRSZ, SYMENT, SONAME = 4, 5, 6, 10, 11, 14  # tags of the dynamic section
 LOAD, DYNAMIC, STACK = 1, 2, 0x6474E551  # segment types
+NAMES = b"\0.text\0.hash\0.dynsym\0.dynstr\0.dynamic\0.shstrtab\0"  # of the sections
 READ_WRITE, ALL = 6, 7  # glibc relocates the dynamic section in place
 
 
@@ -48,13 +50,31 @@ def library(soname: str, functions: Iterable[str], machine: str) -> bytes:
     for place, part in ((hashes, table), (text, code), (dynamic, tail)):
         body = body.ljust(place - START, b"\0") + part
     end = dynamic + len(tail)
-    head = MAGIC_AND_CLASS + struct.pack("<HHIQQQIHHHHHH", 3, number, 1, 0, 64, 0, 0, 64, 56, 3, 64, 0, 0)
+    sections = (
+        # type (3: strings, 5: hashes, 6: dynamic, 11: symbols), flags, place, size, link, info, alignment, entry
+        (".text", 1, 6, text, len(code), 0, 0, 4, 0),
+        (".hash", 5, 2, hashes, len(table), 3, 0, 8, 4),
+        (".dynsym", 11, 2, START, symbols_size, 4, 1, 8, 24),
+        (".dynstr", 3, 2, START + symbols_size, len(strings), 0, 0, 1, 0),
+        (".dynamic", 6, 3, dynamic, len(tail), 4, 0, 8, 16),
+        (".shstrtab", 3, 0, end, len(NAMES), 0, 0, 1, 0),
+    )
+    headers = _aligned(end + len(NAMES))
+    head = MAGIC_AND_CLASS + struct.pack("<HHIQQQIHHHHHH", 3, number, 1, 0, 64, headers, 0, 64, 56, 3, 64, 7, 6)
     segments = (
         (LOAD, ALL, 0, 0, 0, end, end, PAGE),
         (DYNAMIC, READ_WRITE, dynamic, dynamic, dynamic, len(tail), len(tail), 8),
         (STACK, READ_WRITE, 0, 0, 0, 0, 0, 16),  # the stack is not executable
     )
-    return head + b"".join(struct.pack("<IIQQQQQQ", *segment) for segment in segments) + body
+    mapped = head + b"".join(struct.pack("<IIQQQQQQ", *segment) for segment in segments) + body
+    return (mapped + NAMES).ljust(headers, b"\0") + bytes(64) + b"".join(_section(*section) for section in sections)
+
+
+def _section(name: str, kind: int, flags: int, place: int, *further: int) -> bytes:
+    """A section header; an address is the place in the file, and sections that are not loaded have none."""
+    size, link, info, alignment, entry = further
+    at = NAMES.index(b"\0" + name.encode() + b"\0") + 1
+    return struct.pack("<IIQQQQIIQQ", at, kind, flags, place if flags else 0, place, size, link, info, alignment, entry)
 
 
 MAGIC_AND_CLASS = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")

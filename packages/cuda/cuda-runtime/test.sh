@@ -30,7 +30,7 @@ done
 # /usr/local/cuda is the CUDA of this recipe, not another one that the base image had
 version=$(basename "$(readlink -f /usr/local/cuda)")
 [[ $(compgen -G "/usr/local/cuda/lib64/libcudart.so.*") == *"libcudart.so.${version#cuda-}"* ]]
-if [ "$CUDA_COMES_FROM" = apt ]; then # PyTorch does not load without it
+if [ "$CUDA_COMES_FROM" = apt ] || [ "$CUDA_COMES_FROM" = wheels ]; then # PyTorch does not load without it
     [ -n "$(ldconfig -p | sed -n '/libcupti\.so/p')" ]
 fi
 

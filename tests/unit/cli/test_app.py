@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import click
+import pytest
 from click.testing import CliRunner
 
 from jetson_containers.cli.app import App, collect, command
@@ -52,3 +53,12 @@ def test_collect_imports_the_class_only_when_the_command_runs() -> None:
     assert loaded == []
     CliRunner().invoke(make, [], obj=App(), catch_exceptions=False)
     assert loaded == ["Wanted"]
+
+
+@pytest.mark.parametrize(("setting", "source"), [("", "apt"), ("wheels", "wheels")])
+def test_platform_takes_the_source_of_cuda_from_the_setting(
+    monkeypatch: pytest.MonkeyPatch, setting: str, source: str
+) -> None:
+    """Every command that plans or builds sees it."""
+    monkeypatch.setenv("JETSON_CONTAINERS_CUDA_SOURCE", setting)
+    assert App(options={"target": "sbsa,cu130"}).platform.cuda_source == source

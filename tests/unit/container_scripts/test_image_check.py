@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import platform
+import shutil
 import struct
 import subprocess
 import sys
@@ -175,6 +176,20 @@ def test_stub_library_is_loaded_and_says_that_there_is_no_device(tmp_path: Path)
     driver = ctypes.CDLL(str(path))
     assert (driver.cuInit(0), driver.cuDeviceGet()) == (100, 100)
     assert not hasattr(driver, "cuMemAlloc")
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="no C compiler here")
+@pytest.mark.parametrize(("function", "links"), [("cuInit", True), ("cuMemAlloc", False)])
+def test_stub_library_is_what_a_linker_links_against(tmp_path: Path, function: str, *, links: bool) -> None:
+    """A program is linked against the stub by the functions that are in it, and loads the driver by its name."""
+    (tmp_path / "libcuda.so").write_bytes(stub.library("libcuda.so.1", ["cuDeviceGet", "cuInit"], MACHINE))
+    source, program = tmp_path / "main.c", tmp_path / "main"
+    source.write_text(f"int {function}(int); int main() {{ return {function}(0) != 100; }}\n")
+    done = subprocess.run(["gcc", source, "-o", program, f"-L{tmp_path}", "-lcuda"], capture_output=True, check=False)
+    assert (done.returncode == 0) is links
+    if links:
+        (tmp_path / "libcuda.so.1").symlink_to("libcuda.so")
+        assert subprocess.run([program], env={"LD_LIBRARY_PATH": str(tmp_path)}, check=False).returncode == 0
 
 
 def run(*arguments: str, cwd: Path) -> dict[str, object]:

@@ -59,6 +59,13 @@ MESSAGES = [
     ("mlc-directory", "mlc_llm compile: error: argument --output/-o: Directory does not exist: dist/libs"),
     ("github-rate-limit", "ADD failed: failed to GET https://api.github.com/repos/a/b with status 403"),
     ("registry-rate-limit", "toomanyrequests: You have reached your pull rate limit."),
+    ("cuda-repository", "#7 141.6 curl: (6) Could not resolve host: developer.download.nvidia.com"),
+    ("cuda-repository", "curl: (7) Failed to connect to developer.download.nvidia.com port 443: Connection refused"),
+    (
+        "cuda-repository",
+        "E: Failed to fetch https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/sbsa/Packages  503",
+    ),
+    ("dns", "curl: (6) Could not resolve host: files.example.org"),
     ("apt-key", "W: GPG error: http://packages.ros.org: EXPKEYSIG F42ED6FBAB17C654 Open Robotics"),
     ("apt-key", "The following signatures couldn't be verified: NO_PUBKEY A4B469963BF863CC"),
     ("hash-mismatch", "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE."),

@@ -6,6 +6,7 @@ import pytest
 
 from jetson_containers.core.errors import ConfigError
 from jetson_containers.images.name import platform_tag
+from jetson_containers.platforms import overrides
 from jetson_containers.platforms.detect import detect, parse_target
 from tests.unit.platforms.helpers import HOSTS, ORIN, failure
 
@@ -95,3 +96,19 @@ class TestEnvironment:
         error = failure("r35.4.1", {"CUDA_VERSION": "12.8"})
         assert "$CUDA_VERSION" in error.message
         assert "--target" in error.message
+
+
+class TestCudaSource:
+    def test_cuda_source_that_changes_nothing_is_noted(self) -> None:
+        """CUDA 12 has no wheels with a toolkit's directories; without CUDA it does not matter."""
+        for target, noted in (("r36.4.3", True), ("x86_64,cu129", True), ("x86_64,cu130", False), ("cpu", False)):
+            platform = overrides.with_cuda_source(parse_target(target), "wheels", "$X")
+            assert platform.cuda_source == "wheels"
+            assert any("$X" in notice for notice in platform.notices) is noted, target
+        assert not overrides.with_cuda_source(parse_target("r36.4.3"), "apt", "default").notices
+
+    def test_cuda_source_that_is_none_is_refused_with_what_there_is(self) -> None:
+        """A word that is none names the setting, its origin and the two that there are."""
+        with pytest.raises(ConfigError, match=r"`cuda_source` \(config.yaml\): `pip` is none") as caught:
+            overrides.with_cuda_source(parse_target("sbsa"), "pip", "config.yaml")
+        assert caught.value.hint == "it is apt or wheels"

@@ -272,6 +272,16 @@ def test_notes_are_rendered_as_other_texts_are(tmp_path: Path, where: Platform, 
     assert only(tmp_path, 'notes: "{{ arch }} {{ torch_arch_list }}"', where).notes == notes
 
 
+def test_row_takes_an_argument_of_the_header_away(tmp_path: Path) -> None:
+    """An argument without a value in a row is not passed; one without a value in the header is empty."""
+    rows = "versions:\n- {version: 1, args: {TWO: null, THREE: 3}}\n- {version: 2}\n"
+    header = "name: bar\nargs: {ONE: 1, TWO: 2, NONE: }\n"
+    found = packages(tmp_path, {"ml/foo/Dockerfile": header, "ml/foo/config.yaml": rows})
+    first, second = found["bar:1"], found["bar:2"]
+    assert first.build_args == {"ONE": "1", "NONE": "", "THREE": "3"}
+    assert second.build_args == {"ONE": "1", "TWO": "2", "NONE": ""}
+
+
 def test_source_sees_the_build_arguments(tmp_path: Path) -> None:
     """What a source repeats of the build arguments is written once."""
     config = (

@@ -42,6 +42,9 @@ TABLE = {
     # apt repositories of NVIDIA
     "cuda-repository": "nano xavier orin thor server pc pc-cpu debian",
     "!=ubuntu-cuda-repository": "",
+    # whence CUDA is wanted, which is apt unless the setting says otherwise
+    "cuda-wheels": "",
+    "!=cuda-wheels": "nano xavier orin thor server pc pc-cpu debian",
     ">=36": "orin thor server pc pc-cpu debian",
     ">=32.6": "nano xavier orin thor server pc pc-cpu debian",
     ">=34.1.0": "xavier orin thor server pc pc-cpu debian",
@@ -156,6 +159,7 @@ def test_rule_check_has_a_reason(rule: str, where: str) -> None:
         ("sbsa", ORIN, "the architecture tegra does not satisfy `sbsa`"),
         (">=sm90", ORIN, "SM 87 does not satisfy `>=sm90`"),
         ("!=sm87", ORIN, "it has no code for sm_87, and this platform has SM 87 (`!=sm87`)"),
+        ("cuda-wheels", ORIN, "the setting `cuda_source`, which is `apt`, does not satisfy `cuda-wheels`"),
         ("cuda-repository", ORIN, "NVIDIA's apt repository ubuntu2204/arm64 satisfies `cuda-repository`"),
         (
             "cuda-repository",
