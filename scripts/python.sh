@@ -71,10 +71,9 @@ make_venv() { # creates $VENV, without dependencies
   return 1
 }
 
-# The stamp holds what the environment was made from: a changed requirements.txt installs again, nothing else does.
+# The stamp holds what the environment was made from: a changed requirements.lock installs again, nothing else does.
 venv_is_current() {
-  [ -x "$VENV/bin/python" ] && [ -f "$VENV/.jetson-containers" ] \
-    && cmp -s "$ROOT/requirements.txt" "$VENV/.jetson-containers"
+  [ -x "$VENV/bin/python" ] && [ -f "$VENV/.installed" ] && cmp -s "$ROOT/requirements.lock" "$VENV/.installed"
 }
 
 venv_can_be_made() { # by this user, here: another's environment or a read-only checkout is nothing to repair
@@ -115,8 +114,9 @@ bootstrap() { # the one entry: afterwards $PYTHON runs jetson_containers
       venv_is_current && exit 0
       say "making the virtual environment $VENV (once)"
       [ -x "$PYTHON" ] || make_venv || exit 4
-      "$PYTHON" -m pip install --quiet --disable-pip-version-check -r "$ROOT/requirements.txt" >&2 || exit 4
-      cp "$ROOT/requirements.txt" "$VENV/.jetson-containers"
+      # Every file has to have the hash that the lock has for it, wherever the index of this machine takes it from.
+      "$PYTHON" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$ROOT/requirements.lock" >&2 || exit 4
+      cp "$ROOT/requirements.lock" "$VENV/.installed"
     ) || die "the virtual environment $VENV could not be made" \
       "run ./install.sh, which also installs what the system lacks; the lines above say what failed"
   fi

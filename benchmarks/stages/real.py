@@ -221,7 +221,9 @@ def main() -> None:
             saved = subprocess.Popen(["docker", "image", "save", given.base], stdout=subprocess.PIPE)
             subprocess.run(["docker", "image", "load"], env=env, stdin=saved.stdout, capture_output=True, check=True)
         bench = Bench(env=env, folder=folder, base=given.base, work=given.work)
-        result: dict[str, Any] = {"engine": engine_of(env), "chain": chain(bench, given.stages, given.runs)}
+        load = [round(value, 1) for value in os.getloadavg()]  # processes that want a core; compare with `cores`
+        machine = {"engine": engine_of(env), "cores": os.cpu_count(), "load": load}
+        result: dict[str, Any] = {**machine, "chain": chain(bench, given.stages, given.runs)}
         if given.newer:
             result["chain by bake"] = bakes(bench, given.stages, given.runs)
             result["wide by bake"] = wide(bench, given.stages, given.runs)

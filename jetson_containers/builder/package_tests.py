@@ -3,6 +3,8 @@
 The record of a stage is the `tests` label: `{"status", "date", "gpu", "scripts", "results": [{"command", "status",
 "seconds", "reason"}]}`; a final image holds the records of all its packages under `packages`.
 
+A test that needs a GPU where containers get none is `deferred`: it runs on the board, by `verify` or the next build.
+
 On a platform with a GPU the last entry is `IMAGE_CHECK`: what needs no GPU is looked at even where the tests say that
 they need one (see `image_check`), and only then does a skipped test count.
 """
@@ -43,8 +45,11 @@ NEEDS_GPU = 77  # exit code of a test that cannot run here; automake's conventio
 PASSED = "passed"
 FAILED = "failed"
 SKIPPED = "skipped"
+DEFERRED = "deferred"
 PENDING = "pending"
+ELSEWHERE = "the engine is on another machine, which does not see the files of the tests"
 NONE = "none"
+WAITING = frozenset({SKIPPED, DEFERRED})  # run once containers get a GPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,7 @@ class PackageTestResult:
     """How one test ended. `reason` says why it was skipped or, where known, why it failed."""
 
     command: str
-    status: str  # passed, failed, skipped
+    status: str  # passed, failed, skipped, deferred
     seconds: float
     reason: str = ""
     log: Path | None = None
@@ -76,6 +81,8 @@ def excluded(node: Node, options: BuildOptions) -> str:
     """Why a stage's tests do not run under these options, or `""` when they do."""
     if options.tests == "none":
         return "--tests none"
+    if options.engine_elsewhere:
+        return ELSEWHERE
     for pattern in options.skip_tests:
         if pattern in {"all", "*"} or (pattern == "intermediate" and not node.last) or _names(pattern, node):
             return f"--skip-tests {pattern}"
@@ -89,15 +96,17 @@ def due(node: Node, options: BuildOptions, recorded: Mapping[str, Any]) -> bool:
     commands = tests_of(node)
     if not commands or excluded(node, options):
         return False
+    if options.tests != "all" and recorded.get("status") == DEFERRED and not _results(recorded):
+        return bool(gives_gpu(options))  # none ran, because the engine was elsewhere
     if node.plan.platform.has_gpu:
         commands = (*commands, IMAGE_CHECK)
     same = [entry.get("command") for entry in _results(recorded)] == list(commands)
     if options.tests == "all" or not same or recorded.get("scripts") != scripts_digest(node):
         return True
     if recorded.get("status") == PASSED:
-        lacked_gpu = any(entry.get("status") == SKIPPED for entry in _results(recorded)) and not recorded.get("gpu")
+        lacked_gpu = any(entry.get("status") in WAITING for entry in _results(recorded)) and not recorded.get("gpu")
         return lacked_gpu and gives_gpu(options)
-    if recorded.get("status") == SKIPPED:
+    if recorded.get("status") in WAITING:
         return bool(gives_gpu(options)) and not recorded.get("gpu")
     return True
 
@@ -116,8 +125,8 @@ def said(node: Node, options: BuildOptions, recorded: Mapping[str, Any]) -> str:
     """Say for the report why a stage's tests were not run: none, skipped, or the recorded result counts."""
     if not tests_of(node):
         return NONE
-    if excluded(node, options):
-        return SKIPPED
+    if why := excluded(node, options):
+        return DEFERRED if why == ELSEWHERE else SKIPPED
     return "cached" if recorded.get("status") == PASSED else str(recorded.get("status", ""))
 
 
@@ -125,7 +134,7 @@ def record(node: Node, results: Sequence[PackageTestResult], options: BuildOptio
     """What the image is to remember: the worst that happened, and each test."""
     # The check of the image can only make it worse: that libraries are there does not mean that a test ran.
     statuses = {result.status for result in results if result.command != IMAGE_CHECK or result.status == FAILED}
-    status = FAILED if FAILED in statuses else PASSED if PASSED in statuses else SKIPPED if statuses else NONE
+    status = next((each for each in (FAILED, PASSED, DEFERRED, SKIPPED) if each in statuses), NONE)
     entries = [
         {"command": r.command, "status": r.status, "seconds": round(r.seconds, 3)}
         | ({"reason": r.reason} if r.reason else {})
@@ -144,7 +153,7 @@ def not_run(node: Node, reason: str) -> dict[str, Any]:
     """The record of a stage whose tests did not run (yet): `reason` is `pending` or the option that says so."""
     if not tests_of(node):
         return {"status": NONE}
-    status = PENDING if reason == PENDING else SKIPPED
+    status = {PENDING: PENDING, ELSEWHERE: DEFERRED}.get(reason, SKIPPED)
     return {"status": status, "reason": reason}
 
 
@@ -160,7 +169,7 @@ def of_package(tests: Mapping[str, Any], package: str) -> Mapping[str, Any]:
 def of_image(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The label of a final image from its packages' records: the worst of them decides."""
     statuses = {str(entry.get("status", "")) for entry in records.values()}
-    order = (FAILED, PENDING, SKIPPED, PASSED)
+    order = (FAILED, PENDING, DEFERRED, SKIPPED, PASSED)
     status = next((name for name in order if name in statuses), NONE)
     return {"status": status, "date": _now(), "packages": {name: dict(entry) for name, entry in records.items()}}
 
@@ -286,9 +295,9 @@ def _run_one(node: Node, entry: str, index: int, image: str, bench: Bench) -> Pa
     if ended.exit_code == 0:
         return PackageTestResult(command=entry, status=PASSED, seconds=seconds, log=log.path)
     if ended.exit_code == NEEDS_GPU:
-        return PackageTestResult(
-            command=entry, status=SKIPPED, seconds=seconds, reason=_last_words(lines) or "needs a GPU", log=log.path
-        )
+        waits = node.plan.platform.has_gpu and not gives_gpu(bench.options)
+        status, reason = DEFERRED if waits else SKIPPED, _last_words(lines) or "needs a GPU"
+        return PackageTestResult(command=entry, status=status, seconds=seconds, reason=reason, log=log.path)
     if ended.timed_out:
         reason = f"took longer than {limit:.0f} s and was stopped"
         return PackageTestResult(command=entry, status=FAILED, seconds=seconds, reason=reason, log=log.path)

@@ -88,7 +88,12 @@ def make(mode: str, console: Console, env: Mapping[str, str] | None = None) -> B
 
 def describe(report: StageReport) -> str:
     """Say in a few words what became of a stage."""
-    tests = {"passed": ", tests passed", "failed": ", tests failed", "skipped": ", tests skipped"}
+    tests = {
+        "passed": ", tests passed",
+        "failed": ", tests failed",
+        "skipped": ", tests skipped",
+        "deferred": ", tests deferred",
+    }
     spent = f" in {human_seconds(report.seconds)}" if report.seconds >= 0.05 else ""
     text = f"{report.state}{spent}{tests.get(report.tests, '')}"
     return f"{text}: {report.cause}" if report.cause else text

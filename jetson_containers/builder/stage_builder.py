@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.builder import cache_places, graph, package_tests, resources, stage_labels
 from jetson_containers.builder.bake_call import StageSkippedError
 from jetson_containers.builder.layer_cache import LayerCache
+from jetson_containers.builder.store import image_named
 from jetson_containers.builder.types import StageReport
 from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import (
@@ -348,8 +349,8 @@ class StageBuilder:
         )
         results = package_tests.run(node, image, bench)
         for result in results:
-            if result.status == package_tests.SKIPPED:
-                self.progress.say(f"{name}: test `{result.command}` skipped: {result.reason}")
+            if result.status in package_tests.WAITING:
+                self.progress.say(f"{name}: test `{result.command}` {result.status}: {result.reason}")
         return results
 
     def failed_test(
@@ -382,9 +383,9 @@ class StageBuilder:
 
     def _remember(self, node: Node, seconds: float | None, report: StageReport) -> StageReport:
         """Record what building took and added, and say the size."""
-        own = self.store.engine.image(node.stage.image)
-        base = self.store.engine.image(node.stage.base)
-        added = own.size - base.size if own and base else None
+        images = self.store.engine.images_named([node.stage.image, node.stage.base])
+        own = image_named(node.stage.image, images)
+        added = images[0].size - images[1].size if len(images) == 2 else None  # in the order of the names
         self.state.record(graph.weight_name(node.stage), seconds=seconds, size=added)
         return replace(report, size=own.size if own else None)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.builder.graph import Node
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import Engine
+    from jetson_containers.engine.interface import Engine, LocalImage
     from jetson_containers.plan.stage import Stage
     from jetson_containers.registry.client import RegistryClient
 
@@ -37,6 +37,7 @@ class StageRegistry:
     """The stages below one namespace of a registry."""
 
     def __init__(self, namespace: str, client: RegistryClient) -> None:
+        self.namespace = namespace
         self.repository = ImageRepository.parse(namespace).child("stage")
         self._client = client
 
@@ -81,6 +82,35 @@ class StageRegistry:
         finally:
             engine.untag(target)
         return target
+
+    def publish(self, image: LocalImage, reference: str, engine: Engine, on_line: Callable[[str], None]) -> str:
+        """Have a base image where other machines find it: its reference by digest, in the registry it came from.
+
+        An image of no registry is pushed beside the stages. Raises RegistryError.
+        """
+        own = ImageRepository.parse(self.namespace).child("base")
+        repository = _repository(reference)
+        known = {name.partition("@")[0]: name for name in sorted(image.digests)}
+        if repository in known:
+            return known[repository]
+        tag = image.id.rpartition(":")[2][:32]
+        target = f"{own.reference}:{tag}"
+        if self._client.digest(own, tag) is None:
+            engine.tag(reference, target)
+            try:
+                engine.push(target, on_line)
+            finally:
+                engine.untag(target)
+        digest = self._client.digest(own, tag)
+        if digest is None:
+            raise RegistryError(f"{own} does not have `{reference}` although it was pushed")
+        return f"{own.reference}@{digest}"
+
+
+def _repository(reference: str) -> str:
+    """The name of an image without tag and digest, as the engine lists it."""
+    name = reference.partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
+    return name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
 
 
 def pull(

@@ -38,6 +38,7 @@ class BuildOptions:
     progress: str = "auto"  # auto, plain, tty, json
     data: Path | None = None  # mounted as /data during tests
     run_options: tuple[str, ...] = ()  # of `docker run`, for tests: how containers get the GPU here
+    engine_elsewhere: bool = False  # it does not see this machine's files: tests are deferred
     state_dir: Path | None = None  # locks and recorded times; None: `.state` in the log directory
     memory: int = 0  # bytes all stages together may plan with; 0: what the machine has available
     cores: int = 0  # CPU cores; 0: what this process may use
@@ -61,7 +62,7 @@ class BuildOptions:
 class StageReport:
     """What became of one stage. `state`: built, cached, failed, skipped. Times in seconds.
 
-    `tests`: passed, failed, cached, skipped or none; `""` when it did not come to tests.
+    `tests`: passed, failed, cached, skipped, deferred or none; `""` when it did not come to tests.
     """
 
     package: str

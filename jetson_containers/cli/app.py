@@ -44,7 +44,7 @@ class App:
         given = {key: value for key, value in options.items() if value not in (None, False, ())}
         if targets := given.pop("target", ()):
             self.options["targets"] = targets
-            self.options["target"] = targets[-1]
+            self.options["target"] = targets[-1]  # where one is meant, the last one is
         if dirs := given.pop("package_dirs", None):
             self.options["package_dirs"] = (*self.options.get("package_dirs", ()), *dirs)
         self.options.update(given)
@@ -109,6 +109,15 @@ class App:
         """Whether `--target` names something else than this machine."""
         return bool(self.options.get("target"))
 
+    def each_target(self) -> tuple[App, ...]:
+        """The same invocation for each target, with one engine: this object itself where there is one at most."""
+        if len(self.targets) == 1:
+            return (self,)
+        found = tuple(self.for_target(target) for target in self.targets)
+        for one in found:
+            one.settings, one.engine = self.settings, self.engine
+        return found
+
     @functools.cached_property
     def engine(self) -> Engine:
         """The container engine, probed on first use of its capabilities."""
@@ -154,7 +163,10 @@ def global_options(function: F) -> F:
     """Add the global options to a command, so that they are accepted before and after its name."""
     options = (
         click.option(
-            "--target", multiple=True, metavar="TARGET", help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu."
+            "--target",
+            multiple=True,
+            metavar="TARGET",
+            help="Platform to work for, e.g. r36.4.3, jp6.2,cu128, cpu; `build` takes several.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
         click.option("--offline", is_flag=True, help="Do not use the network."),

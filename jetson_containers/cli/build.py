@@ -15,10 +15,11 @@ import click
 
 from jetson_containers.cli.app import App, collect, command, list_option, split_list
 from jetson_containers.cli.build_arguments import BuildArguments, build_args_of, build_flags_of, chosen_base
+from jetson_containers.cli.farm_options import access_options, farm_access
 from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from jetson_containers.builder.known_base import BaseImage
     from jetson_containers.builder.run import BuildOptions, BuildReport
@@ -67,6 +68,11 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--push", default="", metavar="REPO", help="Push the images to this registry namespace."),
     click.option("--stage-registry", metavar="REPO", help="Pull stages that this registry namespace has by key."),
     click.option("--push-stages", is_flag=True, help="Push the stages that were built to --stage-registry."),
+    click.option(
+        "--farm", metavar="ADDRESS", help="Build on the workers of this scheduler (tls://HOST:PORT); see docs."
+    ),
+    list_option("--farm-labels", help="Labels that a worker of --farm must have."),
+    *access_options(),
     click.option(
         "--stage",
         default="",
@@ -185,11 +191,13 @@ def _build(app: App, given: BuildArguments) -> int:
         given = arguments(app, given, locked)
     _check(app, given)
     if given.dry_run:
-        base = known_base.predict(app.platform, app.settings, chosen_base(app, given))
-        assembly = assemble_on(app, given, _as_locked(base, locked))
-        _check_lock(app, given, locked, assembly, base)
-        return _show(app, assembly, given)
-    report, assembly = _run(app, given, locked)
+        assemblies = []
+        for one in app.each_target():
+            base = known_base.predict(one.platform, one.settings, chosen_base(one, given))
+            assemblies.append(assemble_on(one, given, _as_locked(base, locked)))
+            _check_lock(one, given, locked, assemblies[-1], base)
+        return _show(app.each_target()[0], joined(assemblies), given, several=len(assemblies) > 1)
+    report, assembly, _ = build_as(app, given, locked)
     if app.console.as_json:
         app.console.result_json(report)
     return 0 if report.ok and not assembly.errors else 1
@@ -200,7 +208,7 @@ def build_one(app: App, packages: tuple[str, ...]) -> str:
 
     Raises whatever the build raises.
     """
-    report, _ = _run(app, default_arguments(packages, app))
+    report, _, _ = build_as(app, default_arguments(packages, app))
     return report.images[-1]
 
 
@@ -215,7 +223,7 @@ def plans_of(app: App, packages: tuple[str, ...], *, multiple: bool, order: str)
 def run_tests(app: App, packages: tuple[str, ...]) -> int:
     """Run the tests of packages again, for `test`; what is not built yet is built. Returns the exit code."""
     given = replace(default_arguments(packages, app), tests="all", test_only=",".join(packages))
-    report, _ = _run(app, given)
+    report, _, _ = build_as(app, given)
     if app.console.as_json:
         app.console.result_json(report)
     return 0 if report.ok else 1
@@ -239,17 +247,35 @@ def _check_lock(
     lock.check(locked, now, given.locked)
 
 
-def _run(app: App, given: BuildArguments, locked: Mapping[str, Any] | None = None) -> tuple[BuildReport, Assembly]:
-    report, assembly, _ = build_as(app, given, locked)
-    return report, assembly
-
-
 def build_as(
     app: App, given: BuildArguments, locked: Mapping[str, Any] | None = None
 ) -> tuple[BuildReport, Assembly, BaseImage]:
-    """Find the base image, plan for it, build. Raises whatever the build raises."""
-    from jetson_containers.builder import base_image, run
+    """Find the base image, plan for it, build; several targets become one graph of stages.
+
+    The base image is that of the first target. Raises whatever the build raises.
+    """
+    from jetson_containers.builder import run
     from jetson_containers.builder.stage_registry import StageRegistry
+
+    apps = app.each_target()
+    planned = [_planned(one, given, locked) for one in apps]
+    assembly = joined([each for each, _ in planned])
+    app = apps[0]
+    for failure in assembly.errors:
+        app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
+    for notice in dict.fromkeys(notice for plan in assembly.plans for notice in plan.notices):
+        app.console.info(f"note: {notice}")  # a dry run shows them with the plan
+    _warn_of_idle_patterns(app, given, assembly)
+    build_options = _build_options(app, given, _gpu_options(app))
+    registry = StageRegistry.of(app.settings)
+    if given.farm:
+        assembly = _on_farm(app, given, assembly, build_options)
+    return run.run(assembly.plans, app.engine, build_options, app.console, registry), assembly, planned[0][1]
+
+
+def _planned(app: App, given: BuildArguments, locked: Mapping[str, Any] | None) -> tuple[Assembly, BaseImage]:
+    """Find the base image of a target and plan for it."""
+    from jetson_containers.builder import base_image
 
     _plan_options(app, given)  # before anything is pulled or made for nothing
     if locked is not None:
@@ -264,14 +290,60 @@ def build_as(
     )
     assembly = assemble_on(app, given, base)
     _check_lock(app, given, locked, assembly, base)
-    for failure in assembly.errors:
-        app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
-    for notice in dict.fromkeys(notice for plan in assembly.plans for notice in plan.notices):
-        app.console.info(f"note: {notice}")  # a dry run shows them with the plan
-    _warn_of_idle_patterns(app, given, assembly)
-    build_options = _build_options(app, given, _gpu_options(app))
+    return assembly, base
+
+
+def joined(assemblies: Sequence[Assembly]) -> Assembly:
+    """One assembly for several targets. Images that are equal for two of them are made once.
+
+    Raises UsageError where two targets would give different images the same name.
+    """
+    from jetson_containers.builder.graph import plan_key
+
+    if len(assemblies) == 1:
+        return assemblies[0]
+    plans: dict[str, BuildPlan] = {}
+    for plan in (plan for assembly in assemblies for plan in assembly.plans):
+        before = plans.setdefault(plan.final, plan)
+        if plan_key(before) != plan_key(plan):
+            releases = " and ".join(str(each.platform.l4t or each.platform.arch.value) for each in (before, plan))
+            raise UsageError(
+                f"`{plan.final}` would be another image for each of two targets ({releases})",
+                hint="build them one after the other, with another `--name` each",
+            )
+    errors = tuple(error for assembly in assemblies for error in assembly.errors)
+    return replace(assemblies[0], plans=tuple(plans.values()), errors=errors)
+
+
+def _on_farm(app: App, given: BuildArguments, assembly: Assembly, options: BuildOptions) -> Assembly:
+    """Build the stages on a farm; what is left to do here is to pull the finished images and to name them."""
+    from jetson_containers.builder.stage_registry import StageRegistry
+    from jetson_containers.farm import access, client, labels
+    from jetson_containers.plan.request import PlanFailure
+
     registry = StageRegistry.of(app.settings)
-    return run.run(assembly.plans, app.engine, build_options, app.console, registry), assembly, base
+    if registry is None:
+        raise UsageError("--farm needs a network connection", hint="without `--offline`")
+    allowed = farm_access(given.tls_ca, given.tls_cert, given.tls_key, unencrypted=given.allow_unencrypted)
+    farm = client.FarmOptions(
+        address=access.check(str(given.farm), allowed, "--farm"),
+        access=allowed,
+        labels=labels.check(split_list(given.farm_labels), "--farm-labels"),
+    )
+    made = client.FarmBuild(assembly.plans, app.engine, options, registry, app.console).run(farm)
+    lost = {plan.final: next((s.key for s in plan.stages if s.key in made.failures), "") for plan in assembly.plans}
+    failures = tuple(
+        PlanFailure(" ".join(plan.request), made.failures[lost[plan.final]].message)
+        for plan in assembly.plans
+        if lost[plan.final]
+    )
+    plans = tuple(plan for plan in assembly.plans if not lost[plan.final])
+    return replace(assembly, plans=plans, errors=(*assembly.errors, *failures))
+
+
+def machine_options(app: App) -> BuildOptions:
+    """How this machine builds what others ask for: its own settings and GPU, and no option of a line."""
+    return _build_options(app, default_arguments((), app), _gpu_options(app))
 
 
 def _warn_of_idle_patterns(app: App, given: BuildArguments, assembly: Assembly) -> None:
@@ -314,10 +386,26 @@ def _check(app: App, given: BuildArguments) -> None:
         app.console.warning("--buildkit-device has no effect: no recipe needs a GPU while building, tests run with it")
     if given.engine and given.buildkit is False and given.engine != "legacy":
         raise UsageError("--no-buildkit and --engine contradict each other", hint="give one of them")
-    if given.stage and given.multiple:
-        raise UsageError("--stage names a stage of one plan, and --multiple makes several", hint="leave one out")
+    if given.stage and (given.multiple or len(app.targets) > 1):
+        several = "--multiple makes" if given.multiple else "more than one --target makes"
+        raise UsageError(f"--stage names a stage of one plan, and {several} several", hint="leave one out")
     if given.push_stages and not (given.stage_registry or app.settings["stage_registry"]):
         raise UsageError("--push-stages needs a registry", hint="--stage-registry REGISTRY/NAMESPACE")
+    if given.farm:
+        _check_farm(app, given)
+
+
+def _check_farm(app: App, given: BuildArguments) -> None:
+    if not (given.stage_registry or app.settings["stage_registry"]):
+        raise UsageError(
+            "--farm needs a registry that all its machines reach", hint="--stage-registry REGISTRY/NAMESPACE"
+        )
+    if given.rebuild or given.no_cache:
+        option = "--rebuild" if given.rebuild else "--no-cache"
+        raise UsageError(
+            f"{option} does not go with --farm, which builds nothing that the registry has",
+            hint="another `--stage-registry` begins with nothing; or without `--farm`",
+        )
 
 
 def _plan_options(app: App, given: BuildArguments) -> PlanOptions:
@@ -348,13 +436,13 @@ def assemble_on(app: App, given: BuildArguments, base: BaseImage) -> Assembly:
     return replace(made, plans=tuple(up_to(plan, given.stage) for plan in made.plans)) if given.stage else made
 
 
-def _show(app: App, assembly: Assembly, given: BuildArguments) -> int:
+def _show(app: App, assembly: Assembly, given: BuildArguments, *, several: bool) -> int:
     from jetson_containers.plan.plan import describe, multiple_json
 
     plans, estimate = _decided(app, assembly.plans, given)
     _warn_of_idle_patterns(app, given, assembly)
     if app.console.as_json:
-        if not given.multiple:
+        if not given.multiple and not several:
             app.console.result_json(plans[0].to_json())
         else:
             errors = [{"request": e.request, "reason": e.reason} for e in assembly.errors]

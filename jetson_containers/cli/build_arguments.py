@@ -56,6 +56,12 @@ class BuildArguments:
     ccache: bool | None
     ccache_options: str
     log_options: str
+    farm: str | None
+    farm_labels: str
+    tls_ca: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    allow_unencrypted: bool
     locked: Path | None
     locked_request: Mapping[str, Any] | None = None  # what the lock says was asked for
 

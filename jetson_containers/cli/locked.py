@@ -64,8 +64,8 @@ def _of_families(found: Mapping[str, str], plan: BuildPlan) -> dict[str, str]:
 def arguments(app: App, given: BuildArguments, locked: Mapping[str, Any]) -> BuildArguments:
     """The arguments of a build as they were locked. Raises UsageError for what was given beside and is another."""
     request = locked["request"]
-    if given.multiple:
-        raise UsageError("--locked is for one image", hint="leave out --multiple")
+    if given.multiple or len(app.targets) > 1:
+        raise UsageError("--locked is for one image", hint="leave out --multiple and --target")
     own = {"--name": given.name, "--base": given.base, "--target": str(app.options.get("target") or "")}
     words = {
         "--build-args": given.build_args,
@@ -80,7 +80,7 @@ def arguments(app: App, given: BuildArguments, locked: Mapping[str, Any]) -> Bui
         raise UsageError(
             f"--locked says these itself: {', '.join(others)}", hint="leave them out, or make another lock"
         )
-    app.options["target"] = request["target"] or None
+    app.options |= {"target": request["target"] or None, "targets": (request["target"],)}
     if request["upstream"]:
         app.options["upstream"] = request["upstream"]
     return replace(

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor:doctor", "Check this machine and suggest fixes."),
     "download": ("download:download", "Download models into data/models/huggingface."),
     "export": ("export:export", "Write plans as a CI pipeline, or as a folder for docker buildx bake."),
+    "farm": ("farm:farm", "Build on several machines: scheduler, worker, status."),
     "flatten": ("images:flatten", "Make an image of one layer of an image of many."),
     "graph": ("export:draw", "Draw the stages of a plan."),
     "images": ("images:images", "List the images this tool made."),
@@ -57,6 +58,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("test:test", "Run the tests of packages again, or check an image without a GPU."),
     "tree": ("catalog:tree", "Show what packages depend on."),
     "update": ("checkout:update", "Update this checkout."),
+    "verify": ("verify:verify", "Run the tests that a build elsewhere has deferred, on the board."),
     "why": ("catalog:why", "Explain why a package is absent, or which packages require it."),
 }
 

@@ -194,7 +194,7 @@ class Engine(Protocol):
         ...
 
     def images_named(self, references: Sequence[str]) -> list[LocalImage]:
-        """Those of some images that the local store has, asked for at once."""
+        """Those of some images that the local store has, in the order of their names, asked for at once."""
         ...
 
     def image(self, reference: str) -> LocalImage | None:

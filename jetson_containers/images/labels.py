@@ -109,6 +109,11 @@ def make(
     }
 
 
+def of_tests(tests: Mapping[str, Any]) -> dict[str, str]:
+    """The label that says how tests ended."""
+    return {TESTS: _dump(dict(tests))}
+
+
 def read(labels: Mapping[str, str]) -> ImageLabels:
     """Read an image's labels. Never raises: an unreadable value counts as absent."""
     packages = _load(labels.get(PACKAGES, ""), list)

@@ -32,6 +32,7 @@ EXCEPTIONS = {
     "engine/test_fake.py": "the engine in memory that other tests use, of tests/fakes.py",
     "llm/test_tutorials.py": "the tutorials of docs/",
     "scripts/test_scripts.py": "the scripts at the top of the checkout",
+    "scripts/test_requirements_lock.py": "requirements.lock",
     "packages/test_defaults.py": "all recipes",
     "packages/test_libraries.py": "the check of compiled libraries that recipes share",
     "packages/test_recipes.py": "all recipes",

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,16 +16,18 @@ from jetson_containers.builder.known_base import BaseImage
 from jetson_containers.cli import main
 from jetson_containers.cli.app import App
 from jetson_containers.cli.autotag import autotag
-from jetson_containers.cli.build import build
+from jetson_containers.cli.build import build, joined
 from jetson_containers.cli.build_arguments import parse_build_args
 from jetson_containers.cli.llm import llm
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import UsageError
+from jetson_containers.plan.request import Assembly
 from jetson_containers.platforms.detect import parse_target
 from jetson_containers.platforms.overrides import rebase
 from jetson_containers.platforms.target import SUPPORTED_TARGETS
 from tests.paths import ROOT_DIR
+from tests.unit.builder.helpers import chain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -224,6 +227,36 @@ def test_build_dry_run_prints_a_plan_and_json_as_documented(capsys: pytest.Captu
         assert stage["key"].startswith("sha256:")
     code, again, _ = run(capsys, "build", "--dry-run", "--json", "llama_cpp", "--target", "cpu")
     assert again == out
+
+
+def test_build_for_several_targets_is_one_plan_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each target has its images, with its own platform; what two releases share is planned once."""
+    targets = ("--target", "r36.4.0", "--target", "cpu", "--target", "r36.4.3")
+    code, out, _ = run(capsys, "build", "--dry-run", "--json", "numpy", *targets)
+    assert code == 0
+    data = json.loads(out)
+    assert [plan["platform"]["l4t"] for plan in data["plans"]] == ["36.4.0", None]
+    assert data["totals"]["images"] == 2
+    alone = json.loads(run(capsys, "build", "--dry-run", "--json", "numpy", "--target", "cpu")[1])
+    assert data["plans"][1]["stages"] == alone["stages"]
+
+
+def test_build_refuses_one_name_for_different_images_of_two_targets() -> None:
+    """A name would hide which of two images it is."""
+    first, second = (
+        Assembly(platform=parse_target(target), plans=(replace(made, platform=parse_target(target)),))
+        for target, made in (("r36.4.0", chain("a", final="x:1")), ("r36.4.3", chain("b", final="x:1")))
+    )
+    with pytest.raises(UsageError, match=r"would be another image for each of two targets \(36\.4\.0 and 36\.4\.3\)"):
+        joined([first, second])
+    assert len(joined([first, first]).plans) == 1
+
+
+def test_target_given_twice_means_the_last_where_one_is_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    """Commands for one platform take the last one, as for every option."""
+    code, out, _ = run(capsys, "info", "--json", "--target", "r36.4.0", "--target", "r35.4.1")
+    assert code == 0
+    assert json.loads(out)["l4t"] == "35.4.1"
 
 
 @pytest.mark.parametrize("target", ["r32.7.1", "r35.4.1", "r36.4.3", "cpu", "r35.4.1,cu118"])

@@ -37,7 +37,7 @@ TOOLS = (
 def bare(tmp_path: Path) -> dict[str, str]:
     """A machine's PATH without docker, sudo and apt-get, and an environment that is made already."""
     # The checkout may lie where only its owner can read, and the scripts run as nobody.
-    for name in (*LAUNCHERS, "quickstart.sh", "install.sh", "test.sh", "requirements.txt", "scripts"):
+    for name in (*LAUNCHERS, "quickstart.sh", "install.sh", "test.sh", "requirements.lock", "scripts"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -52,7 +52,7 @@ def bare(tmp_path: Path) -> dict[str, str]:
     venv = tmp_path / "venv"
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "python").symlink_to("/bin/true")
-    shutil.copy(ROOT / "requirements.txt", venv / ".jetson-containers")
+    shutil.copy(ROOT / "requirements.lock", venv / ".installed")
     temporary = Path(tempfile.gettempdir())
     for path in (tmp_path, *tmp_path.parents):
         if os.getuid() == 0 and path.is_relative_to(temporary) and path != temporary:
@@ -175,7 +175,7 @@ def test_help_of_a_program_in_a_container_needs_the_environment(
 
 def nowhere(env: dict[str, str]) -> dict[str, str]:
     """An environment that nobody can make: below a file. That it was to be made shows in the error."""
-    return {**env, "JETSON_CONTAINERS_VENV": str(Path(env["HOME"]) / "requirements.txt" / "venv")}
+    return {**env, "JETSON_CONTAINERS_VENV": str(Path(env["HOME"]) / "requirements.lock" / "venv")}
 
 
 @pytest.mark.parametrize("command", [[], ["list"], ["build", "numpy"]], ids=str)
