@@ -126,6 +126,7 @@ def main() -> None:
     """Measure, print, write."""
     command = ("scripts/main.py", "autotag", "--target", TARGET, "--disable", "local", "mlc")
     os.chdir(ROOT)
+    load = round(os.getloadavg()[1], 1)  # of the five minutes before: it slows all of this down
     results = {
         "python -c pass": milliseconds(process("-c", "pass")),
         "import the search": milliseconds(process("-c", "import jetson_containers.autotag.search")),
@@ -141,6 +142,7 @@ def main() -> None:
     found = {
         "machine": machine,
         "measured": time.strftime("%Y-%m-%d"),
+        "load": load,
         "runs": RUNS,
         "results": results,
         "large": large,

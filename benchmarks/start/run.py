@@ -2,8 +2,9 @@
 
     .venv/bin/python benchmarks/start/run.py [--before CHECKOUT]
 
-Run it on a quiet machine. It prints a table and writes `result.json` and `result.md` beside itself; `--before` measures
-another checkout, such as a worktree of an earlier commit, and writes `before.json`, which the table compares with.
+Run it on a quiet machine; the result names the load that there was. It prints a table and writes `result.json` and
+`result.md` beside itself; `--before` measures another checkout, such as a worktree of an earlier commit, and writes
+`before.json`, which the table compares with.
 
 A row is the median of paired runs: the baseline, the command and, where the command asks the engine, one list and one
 inspect of all its images, one after the other, so that all three see the same load. The engine is the one that `docker`
@@ -224,6 +225,7 @@ def table(result: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
     """The result for people."""
     lines = [
         f"Median of {RUNS} paired runs; {result['machine']}; {result['images']} images in the engine.",
+        f"Measured on {result['measured']} at a load of {result['load']}.",
         "Ratio: the command, without one list and one inspect where it asks the engine, to `import click, json`.",
         "",
         "| command | before, ms | now, ms | list + inspect, ms | ratio before | ratio now (CPU) | limit | memory, MB |",
@@ -259,6 +261,7 @@ def main() -> None:
     checkout = (options.before or ROOT).resolve()
     program = (sys.executable, str(checkout / "scripts/main.py"))
     os.chdir(checkout)
+    load = round(os.getloadavg()[1], 1)  # of the five minutes before
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         env = environment(home)
@@ -269,6 +272,8 @@ def main() -> None:
         grown = scaling.measure(program, env)
     result = {
         "machine": f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}",
+        "measured": time.strftime("%Y-%m-%d"),
+        "load": load,
         "images": images,
         "runs": RUNS,
         "commands": commands,

@@ -73,6 +73,8 @@ def is_of_stages(name: ImageName) -> bool:
 
 def extra_packages(candidate: ImageCandidate, request: Sequence[Wanted]) -> int:
     """How many packages an image holds that were not requested; 0 when its contents are not known."""
+    if not candidate.facts.packages:
+        return 0
     return sum(
         not any(wanted.names_family(item.partition(":")[0]) for wanted in request) for item in candidate.facts.packages
     )

@@ -437,7 +437,7 @@ def assemble_on(app: App, given: BuildArguments, base: BaseImage) -> Assembly:
 
 
 def _show(app: App, assembly: Assembly, given: BuildArguments, *, several: bool) -> int:
-    from jetson_containers.plan.plan import describe, multiple_json
+    from jetson_containers.plan.plan import describe, describe_together, multiple_json
 
     plans, estimate = _decided(app, assembly.plans, given)
     _warn_of_idle_patterns(app, given, assembly)
@@ -451,8 +451,9 @@ def _show(app: App, assembly: Assembly, given: BuildArguments, *, several: bool)
     for plan in plans:
         for line in describe(plan):
             app.console.result(line)
-    for line in estimate.lines() if estimate and len(plans) > 1 else ():
-        app.console.result(f"all together: {line}")
+    if len(plans) > 1:
+        for line in (*describe_together(plans), *(estimate.lines() if estimate else ())):
+            app.console.result(f"all together: {line}")
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
     return 1 if assembly.errors else 0

@@ -57,8 +57,9 @@ class Planner:
         return top
 
     def notices(self) -> list[str]:
-        """Say which contexts are large, and which arguments of a package none of its Dockerfiles declares."""
-        found = [
+        """Say what recipes warn of, which contexts are large, and which arguments no Dockerfile declares."""
+        found = [f"`{name}`: {package.caution}" for name, package in sorted(self._packages.items()) if package.caution]
+        found += [
             f"`{name}`: {human_bytes(size)} beside its Dockerfile go into the build, and are read before every build"
             for name, size in sorted(self._sizes.items())
             if size > keys.NOTED_CONTEXT

@@ -164,6 +164,7 @@ def test_farm_of_two_engines_loses_only_the_stage_of_a_killed_worker(
     workers = {"one": fleet.worker("one"), "two": fleet.worker("two", env=newer_engine.env)}
     build = fleet.build("top", *leaves)
     doomed = build.wait_for("slow: building on (one|two)")[1]
+    workers[doomed].wait_for(r"slow \| building")  # the first is said when it begins to fetch what the stage stands on
     workers[doomed].kill()
     assert ended(build) == 0, "".join(build.lines)
 

@@ -57,10 +57,19 @@ def kv_cache(config: ModelConfig, runtime: RuntimeConstants, kv_type: str, token
     mixed = len({bool(block.window) for block in blocks if block.cache}) > 1
     for block in blocks:
         elements = (block.cache if runtime.latent else block.expanded or block.cache) * len(block.at)
-        most = block.window + max(runtime.micro_batch, _AHEAD) if block.window and mixed and runtime.windows else tokens
+        most = tokens
+        if block.window and mixed and runtime.windows:
+            most = _window_cells(block.window, runtime)
         kept += elements * min(tokens, most)
         state += block.state * len(block.at)
     return kept * constants.kv_bits(kv_type) / 8 + state * 4
+
+
+def _window_cells(window: int, runtime: RuntimeConstants) -> int:
+    """Tokens that are allocated for a window: llama.cpp's with a micro batch beside it, in multiples of 256."""
+    if not runtime.micro_batch:
+        return window + _AHEAD
+    return -(-(window + runtime.micro_batch) // _AHEAD) * _AHEAD
 
 
 def kv_needed(config: ModelConfig, runtime: RuntimeConstants, variant: Variant, load: Load) -> float:

@@ -43,7 +43,7 @@ _PLAIN_MLP = frozenset(
     {
         "phi", "phi-msft", "gpt_neox", "gptj", "gpt2", "opt", "bloom", "falcon", "gpt_bigcode", "mpt", "starcoder2",
         "nemotron", "RefinedWeb", "RefinedWebModel", "codegen", "stablelm_alpha", "nemotron_h", "arcee", "apertus",
-        "persimmon", "bert",
+        "persimmon", "bert", "roberta", "xlm-roberta",
     }
 )  # fmt: skip
 # Activations that are used without a gate.
@@ -54,6 +54,7 @@ _TIED = frozenset(
         "gemma", "gemma2", "gemma3", "gemma3_text", "gpt2", "gpt_bigcode", "bloom", "mpt", "cohere", "cohere2",
         "falcon", "opt", "starcoder2", "RefinedWeb", "RefinedWebModel", "gemma3n", "gemma3n_text", "gemma4",
         "gemma4_text", "lfm2", "lfm2_moe", "recurrent_gemma", "mamba", "falcon_mamba", "ernie4_5", "ernie4_5_moe",
+        "roberta", "xlm-roberta", "modernbert",
     }
 )  # fmt: skip
 # Where multimodal configurations keep the language model, and the parts that are none.
@@ -330,7 +331,8 @@ def _tied(config: Mapping[str, Any], keys: Keys, family: str) -> object:
     return config.get("tie_word_embeddings", family in _TIED or keys.assumed.get("tie_word_embeddings") is True)
 
 
-_LEARNED_POSITIONS = frozenset({"gpt2", "gpt_bigcode", "bert", "opt"})
+_LEARNED_POSITIONS = frozenset({"gpt2", "gpt_bigcode", "bert", "roberta", "xlm-roberta", "opt"})
+_SUMMED_UP = frozenset({"bert", "roberta", "xlm-roberta"})  # by one more matrix
 
 
 def _further(keys: Keys, shape: Shape, vocab: int, origin: str) -> tuple[int, tuple[Matrix, ...]]:
@@ -347,7 +349,7 @@ def _further(keys: Keys, shape: Shape, vocab: int, origin: str) -> tuple[int, tu
         other += [Matrix(role="small", inputs=shape.hidden, outputs=shape.hidden)] * (2 * (copies - 1))
     if shape.family in _LEARNED_POSITIONS:
         tables += (keys.number("n_positions", "max_position_embeddings")) * shape.hidden
-    if shape.family == "bert":  # and what sums a text up
+    if shape.family in _SUMMED_UP:
         other.append(Matrix(role="other", inputs=shape.hidden, outputs=shape.hidden))
     return tables, tuple(other)
 

@@ -9,6 +9,7 @@ import pytest
 from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.fit.machine import board_named
 from jetson_containers.llm.fit.predict import predict
+from jetson_containers.llm.fit.weights import parameters
 from jetson_containers.llm.models import known
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.runtimes import limits, support
@@ -134,3 +135,33 @@ def test_support_of_the_original_mxfp4_checkpoint_fits_where_its_file_does() -> 
     assert config is not None
     told = predict(config, runtime="llama_cpp", board=board_named("orin-nx-16gb"), context=4096)
     assert (told.quantization, told.fits, told.weights_bytes / 1e9) == ("MXFP4_MOE", True, pytest.approx(12.1, abs=0.2))
+
+
+@pytest.mark.parametrize(
+    ("config", "published"),
+    [
+        (
+            {
+                "model_type": "xlm-roberta", "architectures": ["XLMRobertaModel"], "hidden_size": 1024,
+                "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096, "vocab_size": 250002,
+                "max_position_embeddings": 8194, "type_vocab_size": 1,
+            },
+            567_754_752,
+        ),
+        (
+            {
+                "model_type": "modernbert", "architectures": ["ModernBertModel"], "hidden_size": 768,
+                "num_hidden_layers": 22, "num_attention_heads": 12, "intermediate_size": 1152, "vocab_size": 50368,
+                "max_position_embeddings": 8192,
+            },
+            149_014_272,
+        ),
+    ],
+    ids=["bge-m3", "ModernBERT-base"],
+)  # fmt: skip
+def test_support_of_embedding_models_is_listed_and_they_are_weighed(config: dict[str, object], published: int) -> None:
+    """llama.cpp's converter and vLLM's registry have both encoders; their weights are those of the publishers."""
+    read = from_hf(config)
+    assert parameters(read) == pytest.approx(published, rel=0.02)
+    assert support.knows("llama_cpp", "gguf", read) is True
+    assert support.knows("vllm", "new", read) is True
