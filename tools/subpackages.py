@@ -18,7 +18,8 @@ END = "<!-- end of subpackages -->"
 # What stands at the top of the package, in the order of imports: each may import those before it and no other.
 ORDER = (
     "container_scripts", "core", "platforms", "recipes", "dockerfile", "images", "resolver", "plan", "engine", "host",
-    "registry", "hub", "autotag", "launch", "builder", "farm", "export", "lint", "llm", "doctor", "cli", "__main__",
+    "registry", "hub", "autotag", "launch", "builder", "farm", "export", "mirror", "lint", "llm", "doctor", "cli",
+    "__main__",
 )  # fmt: skip
 
 
@@ -52,9 +53,6 @@ def with_table(page: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the table, or with --check compare it."""
-    if {"-h", "--help"} & set(arguments):
-        print(__doc__)
-        return 0
     page = PAGE.read_text(encoding="utf-8")
     current = with_table(page)
     if "--check" in arguments:
