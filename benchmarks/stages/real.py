@@ -10,8 +10,10 @@ Measured, in seconds, each as the median of paired runs:
 - `again`: the same with everything built: one `build`, and as many `docker build` from the layer cache.
 - with `--newer` also `wide`: packages that stand beside each other on one, by bake and stage by stage.
 
+The CPU seconds of the clients stand beside the clock: they say what we add on a machine that does other work, too.
+
 Both build the same texts, which differ from run to run, so that no run finds another's layers. The images are removed
-at the end. It prints a table and writes `real-result.json` beside itself, or `real-result-newer.json`.
+at the end. It prints a table and writes `real-result.json` beside itself, with the options in its name.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import secrets
 import shutil
 import statistics
@@ -37,7 +40,7 @@ ROOT = HERE.parents[1]
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-BRIDGE = "jbench0"
+BRIDGE = f"jbench{os.getpid()}"  # two runs at once must not share one
 COMMAND = "ARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\nRUN sleep {work}; echo {text} >>/stages\n"
 
 
@@ -96,6 +99,12 @@ class Bench:
             subprocess.run(["docker", "image", "rm", name], env=self.env, capture_output=True, check=False)
 
 
+def clients() -> float:
+    """CPU seconds of all programs that were started so far: unlike the clock, the machine's load leaves them alone."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def chain(bench: Bench, count: int, runs: int) -> dict[str, Any]:
     """A chain from nothing, and again; pairs take turns in which is first."""
     names = [f"jbench-p{number:02d}" for number in range(1, count + 1)]
@@ -110,7 +119,9 @@ def chain(bench: Bench, count: int, runs: int) -> dict[str, Any]:
         row = {}
         for kind in ("chain", "again"):
             for name in sorted(steps, reverse=bool(run % 2)):
+                before = clients()
                 row[f"{kind} {name}"] = steps[name]()
+                row[f"{kind} {name}, CPU of clients"] = round(clients() - before, 2)
         rows.append(row)
         print(json.dumps({name: round(value, 2) for name, value in row.items()}), flush=True)
         bench.remove([f"jetson-containers/stage:{name}" for name in names])
@@ -183,7 +194,7 @@ def newer_engine(folder: Path) -> Iterator[dict[str, str]]:
     with contextlib.ExitStack() as undo:
         subprocess.run(["ip", "link", "add", "name", BRIDGE, "type", "bridge"], check=True)
         undo.callback(subprocess.run, ["ip", "link", "delete", BRIDGE], check=False)
-        subprocess.run(["ip", "address", "add", "10.214.7.1/24", "dev", BRIDGE], check=True)
+        subprocess.run(["ip", "address", "add", f"10.214.{secrets.randbelow(250)}.1/24", "dev", BRIDGE], check=True)
         log = undo.enter_context((folder / "log").open("w"))
         undo.callback(shutil.rmtree, folder / "data", ignore_errors=True)
         argv = [f"{programs}/usr/sbin/dockerd", "--config-file", str(folder / "daemon.json")]
@@ -211,6 +222,7 @@ def main() -> None:
     parser.add_argument("--work", type=float, default=1.0, help="seconds that each stage sleeps")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--newer", action="store_true")
+    parser.add_argument("--chain-only", action="store_true", help="neither bake nor stage by stage beside it")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="jbench-") as name, contextlib.ExitStack() as undo:
         folder = Path(name)
@@ -224,11 +236,11 @@ def main() -> None:
         load = [round(value, 1) for value in os.getloadavg()]  # processes that want a core; compare with `cores`
         machine = {"engine": engine_of(env), "cores": os.cpu_count(), "load": load}
         result: dict[str, Any] = {**machine, "chain": chain(bench, given.stages, given.runs)}
-        if given.newer:
+        if given.newer and not given.chain_only:
             result["chain by bake"] = bakes(bench, given.stages, given.runs)
             result["wide by bake"] = wide(bench, given.stages, given.runs)
     print(json.dumps(result, indent=1))
-    file = HERE / f"real-result{'-newer' if given.newer else ''}.json"
+    file = HERE / f"real-result{'-newer' if given.newer else ''}{'-chain' if given.chain_only else ''}.json"
     file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 

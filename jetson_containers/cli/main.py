@@ -29,6 +29,7 @@ from jetson_containers.core.errors import (
 COMMANDS: dict[str, tuple[str, str]] = {
     "autotag": ("autotag:autotag", "Find (or build) an image with all the packages; prints one reference."),
     "build": ("build:build", "Build one image with all the packages."),
+    "bundle": ("bundle:bundle", "Write everything an image needs to one file, or load one."),
     "context": ("context:context", "Write the build context of a package, for a plain docker build."),
     "data": ("checkout:data", "Print the directory that containers see as /data."),
     "df": ("images:df", "Show what uses disk space."),
@@ -43,7 +44,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lint": ("lint:lint", "Check recipes."),
     "list": ("catalog:list_packages", "List the packages for the platform."),
     "llm": ("llm:llm", "Quantize a language model and chat with it."),
+    "mirror": ("mirror:mirror", "Fill a folder with what builds fetch, and serve it."),
     "prune": ("images:prune", "Remove stage images; final images and compiled artifacts stay."),
+    "lock": ("lock:lock", "Write down what an image is made of, for build --locked."),
     "lock-pips": ("lock_pips:lock_pips", "Regenerate the pip locks of recipes."),
     "pull": ("images:pull", "Pull an image, or the image of a package that runs here."),
     "push": ("images:push", "Push an image."),

@@ -41,6 +41,9 @@ OPTIONS: dict[str, Setting] = {
     "upstream": Setting(
         kind=str, default="", help="upstream's tree beside ours: a checkout, or a branch, tag or commit to fetch"
     ),
+    "upstream_days": Setting(
+        kind=int, default=7, help="age at which a branch or tag of `upstream` is fetched anew; 0: with every command"
+    ),
     "data": Setting(kind=Path, default=ROOT / "data", help="mounted as /data in every container"),
     "logs": Setting(kind=Path, default=ROOT / "logs", help="one folder per build"),
     "cache": Setting(kind=Path, default=Path("~/.cache/jetson-containers"), help="indexes and registry listings"),
@@ -73,7 +76,8 @@ OPTIONS: dict[str, Setting] = {
     "mirrors": Setting(
         kind=dict,
         default={},
-        help='other servers for builds: {"git": {"https://github.com/": URL}, "python": URL}, without credentials',
+        help='other servers to fetch from: china, or {"git": {"https://github.com/": URL}, "python": URL} and the like '
+        "for apt, files, registries, npm, crates, hub; without credentials",
     ),
     "cuda_source": Setting(
         kind=str, default="apt", help="where CUDA 13 comes from: apt (NVIDIA's repository) or wheels (the Python index)"
@@ -156,7 +160,15 @@ def load(
     if cache.origin == "default" and real_env.get("XDG_CACHE_HOME"):
         values["cache"] = Value(Path(real_env["XDG_CACHE_HOME"]) / "jetson-containers", "$XDG_CACHE_HOME")
     values["cache"] = Value(_convert("cache", values["cache"].value, "$HOME"), values["cache"].origin)
-    return Settings(values, {name: value for layer in (*dotenvs, real_env) for name, value in layer.items()})
+    merged = {name: value for layer in (*dotenvs, real_env) for name, value in layer.items()}
+    return Settings(values, _with_hub(merged, values["mirrors"].value))
+
+
+def _with_hub(env: dict[str, str], found: Mapping[str, Any]) -> dict[str, str]:
+    """Let a mirror of the model hub count where the variable of the hub's own library is not set."""
+    return (
+        {**env, mirrors.HUB_VARIABLE: found["hub"]} if found.get("hub") and not env.get(mirrors.HUB_VARIABLE) else env
+    )
 
 
 def _lay(values: dict[str, Value], key: str, value: Value) -> None:

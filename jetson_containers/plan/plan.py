@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 DECLARED, CANONICAL = "declared", "canonical"
 ORDERS = (DECLARED, CANONICAL)  # of the packages in an image
+NAMED = 8  # packages that a line names
 
 __all__ = ["MAX_LAYERS", "Stage", "StageKind", "StageState", "stage_image"]  # and all defined here
 
@@ -236,6 +237,20 @@ def describe(plan: BuildPlan) -> list[str]:
         trees = ("tree", *(stage.tree for stage in plan.stages))
         rows = [(*row, tree) for row, tree in zip(rows, trees, strict=True)]
     return [*columns(rows), "", *_summary(plan)]
+
+
+def describe_together(plans: Sequence[BuildPlan]) -> list[str]:
+    """Write the numbers of several plans for people, and which packages are compiled more than once."""
+    found = count(plans)
+    layers = f"{found.layers} are layers (at least {found.layer_bound})"
+    compiles = f"{found.compiles} compile code (at least {found.compile_bound})"
+    lines = [f"{found.images} images of {found.stages} stages: {compiles}, {layers}"]
+    if found.repeated:
+        often = sorted(found.repeated.items(), key=lambda item: (-item[1], item[0]))
+        names = ", ".join(f"{name} ({times} times)" for name, times in often[:NAMED])
+        more = f" and {len(often) - NAMED} more" if len(often) > NAMED else ""
+        lines.append(f"compiled more than once, having no compile part: {names}{more}")
+    return lines
 
 
 def _default_base(platform: Platform) -> str:

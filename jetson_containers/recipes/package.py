@@ -297,6 +297,7 @@ def _package(fields: _Fields, family: str, variant: str | None, *, default: bool
         group=fields.text("group") or fields.recipe.group,
         docs=_docs(fields),
         notes=fields.render(fields.joined("notes"), "notes"),
+        caution=fields.render(fields.joined("caution"), "caution"),
         license=fields.joined("license"),
         source=fields.source(),
         memory_per_job=fields.number("memory_per_job", schema.size),

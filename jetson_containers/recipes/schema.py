@@ -53,6 +53,7 @@ VARIANT_KEYS: Mapping[str, ValueKind] = {
     "build_flags": ValueKind.FLAGS,
     "build_size": ValueKind.SIZE,
     "build_time": ValueKind.SECONDS,
+    "caution": ValueKind.TEXTS,
     "coexist": ValueKind.FLAG,
     "depends": ValueKind.DEPENDS,
     "disabled": ValueKind.FLAG,
@@ -212,7 +213,7 @@ def texts(value: Any) -> list[str]:
     return [item for item in items if item]
 
 
-JOINED = {"docs": "\n", "license": " AND ", "notes": "; "}  # how texts given as a list become one
+JOINED = {"caution": "; ", "docs": "\n", "license": " AND ", "notes": "; "}  # how texts given as a list become one
 
 
 def joined(value: Any, key: str) -> str:

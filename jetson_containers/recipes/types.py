@@ -47,6 +47,7 @@ class Package:
     group: str = ""
     docs: str = ""
     notes: str = ""
+    caution: str = ""  # what a plan with this package says about it
     license: str = ""
     source: Mapping[str, Any] = field(default_factory=dict)
     memory_per_job: int | None = None  # bytes one compile job needs

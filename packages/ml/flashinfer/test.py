@@ -15,7 +15,10 @@ NEEDS_GPU = 77
 
 
 def main():
-    for module in ("flashinfer", "triton", "cuda.bindings", "cuda.tile", "cutlass"):
+    modules = ["flashinfer", "triton", "cuda.bindings", "cutlass"]
+    if any(need.startswith("cuda-tile") for need in importlib.metadata.requires("flashinfer-python") or []):
+        modules.append("cuda.tile")
+    for module in modules:
         assert importlib.util.find_spec(module) is not None, "no module " + module
     print("flashinfer", importlib.metadata.version("flashinfer-python"), "for", os.environ["FLASHINFER_CUDA_ARCH_LIST"])
     for tool in ("nvcc", "g++", "ninja"):

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Install ONNX Runtime ORT_VERSION: the GPU wheel at ORT_URL (called ORT_WHEEL where the address does not say it, with the checksum
-# ORT_SHA256 where one is known), or else what ORT_LOCK holds: by default the CPU wheel of the Python index.
+# Install ONNX Runtime ORT_VERSION: the wheel that was compiled, under /opt/onnxruntime; the GPU wheel at ORT_URL (called ORT_WHEEL where
+# the address does not say it, with the checksum ORT_SHA256 where one is known); or else what ORT_LOCK holds: by default the CPU wheel
+# of the Python index.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -31,6 +32,16 @@ for directory in sorted(pathlib.Path(sysconfig.get_paths()["purelib"], "nvidia")
 PYTHON
     ldconfig
 }
+
+shopt -s nullglob
+compiled=(/opt/onnxruntime/onnxruntime_gpu-*.whl)
+if [ "${#compiled[@]}" -gt 0 ]; then
+    python3 -m pip install --no-deps --require-hashes -r "$here/dependencies.lock"
+    python3 -m pip install --no-deps --no-index "${compiled[@]}"
+    rm -rf /opt/onnxruntime
+    keep_gpu_build
+    exit 0
+fi
 
 if [ -z "${ORT_URL:-}" ]; then
     python3 -m pip install --no-deps --require-hashes -r "$lock"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compile the wheel opencv-contrib-python OPENCV_VERSION with CUDA for CUDA_ARCH_BIN (`8.7,11.0`) and leave it under
-# /artifacts. The source archive carries OpenCV and its contrib modules, so one checked file is all of the source.
+# Compile the wheel opencv-contrib-python OPENCV_VERSION with CUDA for CUDA_ARCH_BIN (`8.7,11.0`) and leave it under /artifacts.
+# WITH_CUDNN=ON runs neural networks on the GPU, WITH_GTK=ON opens windows. The source archive carries OpenCV and its contrib modules, so one checked file is all of the source.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -28,7 +28,7 @@ options=(
     -DWITH_EIGEN=ON
     -DWITH_OPENCL=OFF
     -DWITH_IPP=OFF
-    -DWITH_GTK=OFF
+    -DWITH_GTK="${WITH_GTK:-OFF}"
     -DWITH_QT=OFF
     -DOPENCV_ENABLE_NONFREE=OFF # patented algorithms are the user's decision
     -DBUILD_opencv_rgbd=OFF # asks for an OpenGL symbol that Jetson's libraries lack (opencv_contrib#2307)
@@ -43,7 +43,7 @@ ENABLE_CONTRIB=1 ENABLE_HEADLESS=0 CMAKE_ARGS="${options[*]}" CMAKE_BUILD_PARALL
 # which packages own the libraries that the module is linked with: the run-time image installs exactly these
 mkdir "$work/wheel"
 python3 -m zipfile -e /artifacts/opencv*.whl "$work/wheel"
-find "$work/wheel" -name '*.so*' -exec ldd {} + | sed -n 's|.* => \(/[^ ]*\) .*|\1|p' | sort -u | grep -v -e cuda -e /opt/ |
+find "$work/wheel" -name '*.so*' -exec ldd {} + | sed -n 's|.* => \(/[^ ]*\) .*|\1|p' | sort -u | grep -v -e cuda -e cudnn -e /opt/ |
     while read -r library; do
         dpkg -S "$library" 2> /dev/null || dpkg -S "$(readlink -f "$library")" 2> /dev/null || dpkg -S "/usr$library"
     done | cut -d: -f1 | sort -u > /artifacts/packages

@@ -1,5 +1,8 @@
 """Images are drawn, written, read and searched; the contrib modules are there; pip finds OpenCV under every name.
 
+    test.py [--dnn]
+
+`--dnn`: neural networks are made for the GPU, and windows can be opened where there is a display.
 Exit status 77: the libraries come from a host that is not there.
 """
 
@@ -45,3 +48,6 @@ if tuple(map(int, cv2.__version__.split(".")[:2])) >= (4, 8):
 if os.path.isdir("/usr/local/cuda"):
     assert "NVIDIA CUDA" in information and hasattr(cv2, "cuda"), "no CUDA in this build"
     assert re.search("GStreamer: +YES", information), information
+if "--dnn" in sys.argv[1:]:
+    assert re.search(r"cuDNN: +YES", information), "cv2.dnn has no cuDNN"
+    assert re.search(r"GTK\+?: +YES", information), "no windows in this build"

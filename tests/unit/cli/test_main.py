@@ -16,7 +16,8 @@ from jetson_containers.builder.known_base import BaseImage
 from jetson_containers.cli import main
 from jetson_containers.cli.app import App
 from jetson_containers.cli.autotag import autotag
-from jetson_containers.cli.build import build, joined, parse_build_args
+from jetson_containers.cli.build import build, joined
+from jetson_containers.cli.build_arguments import parse_build_args
 from jetson_containers.cli.llm import llm
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console, Level

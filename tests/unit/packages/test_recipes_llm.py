@@ -30,7 +30,7 @@ VERSIONS: Mapping[str, Mapping[str, str | None]] = {
     "r32.7.1": dict.fromkeys(("mlc", "tvm", "vllm", "bitsandbytes", "lmdeploy", "gptqmodel", "auto_gptq", "ollama")),
     "r35.4.1": {
         "mlc": "0.1.0", "tvm": "0.15.0", "lmdeploy": "0.2.5", "auto_gptq": "0.7.1", "bitsandbytes": "0.45.4",
-        "ollama": "0.23.0", "vllm": None, "gptqmodel": None, "auto_awq": None, "exllama": None, "llm-compressor": None,
+        "ollama": "0.32.14", "vllm": None, "gptqmodel": None, "auto_awq": None, "exllama": None, "llm-compressor": None,
     },
     "r36.2.0": {"bitsandbytes": "0.45.4", "tvm": "0.24.dev0", "mlc": None, "vllm": None, "lmdeploy": None},
     "r36.4.3": {

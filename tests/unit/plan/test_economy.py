@@ -59,3 +59,15 @@ def test_economy_counts_sets_below_compile_parts(tree: Tree) -> None:
     tree.add("a"), tree.add("b"), tree.compiled("t")
     found = plan.count([tree.plan("a", "t", closures={"t": ("a", "b")})])
     assert (found.layers, found.layer_bound) == (3, 3)
+
+
+def test_economy_in_words_names_what_compiles_again(tree: Tree) -> None:
+    """The packages above the bound are named, those that compile most often first."""
+    for name in ("a", "b", "c"):
+        tree.add(name)
+    tree.add("m", HEAD + "ARG MAX_JOBS\nRUN make\n"), tree.add("n", HEAD + "ARG MAX_JOBS\nRUN make\n")
+    plans = [tree.plan(*names) for names in (("a", "m"), ("b", "m"), ("c", "n", "m"), ("a", "n"))]
+    numbers, names = plan.describe_together(plans)
+    assert numbers == "2 images of 8 stages: 5 compile code (at least 2), 8 are layers (at least 5)"
+    assert names == "compiled more than once, having no compile part: m (3 times), n (2 times)"
+    assert len(plan.describe_together([tree.plan("a")])) == 1

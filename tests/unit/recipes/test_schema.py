@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ("docs: |\n  two\n  lines", "docs", "two\nlines\n"),
         ("docs: [one, two]", "docs", "one\ntwo"),
         ("notes: [a, b]", "notes", "a; b"),
+        ("caution: [a, b]", "caution", "a; b"),
         ("license: [MIT, Apache-2.0]", "license", "MIT AND Apache-2.0"),
         ("disabled: true", "disabled", True),
         ("disabled: no", "disabled", False),
