@@ -27,6 +27,7 @@ from jetson_containers.cli.app import App
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+CATALOG_OPTIONS = frozenset({"target", "tree", "package_dirs"})
 DOCKER_PATIENCE = 3  # seconds
 _IMAGE_NAMES = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]
 
@@ -96,11 +97,11 @@ def register() -> None:
 def _app(context: click.Context) -> App:
     """The options given so far: `--target` and `--packages` decide which packages there are."""
     app = App()
-    place: click.Context | None = context
-    while place is not None:
-        known = {name: value for name, value in place.params.items() if name in {"target", "tree", "package_dirs"}}
-        app.update({**known, **{name: value for name, value in app.options.items() if value}})
-        place = place.parent
+    places = [context]
+    while (parent := places[-1].parent) is not None:
+        places.append(parent)
+    for place in reversed(places):  # as they are parsed: what stands behind the command comes last
+        app.update({name: value for name, value in place.params.items() if name in CATALOG_OPTIONS})
     return app
 
 
