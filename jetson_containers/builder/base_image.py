@@ -61,13 +61,34 @@ def ensure(
         found = _own(chosen, platform, engine, console, settings)
     else:
         found = (
-            _local_default(platform, engine)
+            _local_default(platform, engine, settings)
             or _made_before(platform, engine, console, root)
             or _pulled(platform, engine, console, settings)
             or _make(platform, engine, console, settings, root, allow_install=allow_install)
         )
     known_base.remember(settings, platform, chosen, found)
     return found
+
+
+def fetch_pinned(
+    locked: Mapping[str, str], platform: Platform, engine: Engine, console: Console, settings: Settings
+) -> None:
+    """Pull the base image of a lock by its digest and give it its name, where no image has that name here.
+
+    An image that is here is left alone: whether it is the locked one is seen by its digest. Raises what a pull raises.
+    """
+    from jetson_containers.plan import lock
+
+    reference, source = locked["reference"], lock.pinned(locked)
+    if not source or settings["offline"] or engine.image(reference) is not None:
+        return
+    console.info(f"pulling the base image {source}")
+    try:
+        engine.pull(source, console.detail, platform=platform.docker_platform)
+    except RegistryError as error:
+        console.warning(f"cannot get the locked base image `{source}`: {error.message}")
+        return
+    engine.tag(source, reference)
 
 
 def made_name(distro: str, version: str, arch: str) -> str:
@@ -98,19 +119,20 @@ def _own(reference: str, platform: Platform, engine: Engine, console: Console, s
             f"--base {reference} is an image for {image.architecture}, and the target is {arch}",
             hint=command("docker", "pull", "--platform", platform.docker_platform, reference),
         )
-    known = known_base.recorded(platform, settings, reference, _digest(image))
+    digest = _digest(image, settings)
+    known = known_base.recorded(platform, settings, reference, digest)
     if known is not None:
         return known  # a container need not say again what the same image said
     held = _platform_of(image, reference, platform, engine, console)
-    return BaseImage(reference=reference, platform=held or platform, digest=_digest(image), assumed=held is None)
+    return BaseImage(reference=reference, platform=held or platform, digest=digest, assumed=held is None)
 
 
-def _local_default(platform: Platform, engine: Engine) -> BaseImage | None:
+def _local_default(platform: Platform, engine: Engine, settings: Settings) -> BaseImage | None:
     reference = default_base_image(platform)
     image = engine.image(reference)
     if image is None or image.architecture != _arch(platform):
         return None
-    return BaseImage(reference=reference, platform=platform, digest=_digest(image))
+    return BaseImage(reference=reference, platform=platform, digest=_digest(image, settings))
 
 
 def _made_before(platform: Platform, engine: Engine, console: Console, root: Path) -> BaseImage | None:
@@ -144,7 +166,7 @@ def _pulled(platform: Platform, engine: Engine, console: Console, settings: Sett
     except RegistryError as error:
         console.warning(f"cannot get the base image `{reference}`: {error.message}")
         return None
-    return _local_default(platform, engine)
+    return _local_default(platform, engine, settings)
 
 
 def _make(
@@ -292,9 +314,10 @@ def _arch(platform: Platform) -> str:
     return platform.docker_platform.partition("/")[2]
 
 
-def _digest(image: LocalImage) -> str:
-    """The same on every machine for an image of a registry; else the image's own ID."""
-    return next((entry.partition("@")[2] for entry in sorted(image.digests)), image.id)
+def _digest(image: LocalImage, settings: Settings) -> str:
+    """The same on every machine for an image of a registry, also where a bundle brought it; else the image's own ID."""
+    of_registry = next((entry.partition("@")[2] for entry in sorted(image.digests)), "")
+    return of_registry or known_base.loaded_digest(settings, image.id) or image.id
 
 
 def _os_release(root: Path) -> dict[str, str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
 
 RECORD = "base-images.json"  # in the cache directory
+DIGESTS = "loaded-digests.json"  # in the cache directory, by `bundle load`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +88,25 @@ def _record_key(platform: Platform, chosen: str) -> str:
     return f"{chosen or default_base_image(platform)} {target} {platform.distro}{platform.distro_version}"
 
 
+def remember_digests(settings: Settings, digests: Mapping[str, str]) -> None:
+    """Note which registry's digest an image has that came in a file, by its ID. It is part of the keys above it."""
+    known = {**_read(settings, DIGESTS), **digests}
+    files.write_atomically(settings.path("cache") / DIGESTS, json.dumps(known, indent=1, sort_keys=True))
+
+
+def loaded_digest(settings: Settings, image_id: str) -> str:
+    """The digest that was noted for an image; `""` where there is none."""
+    found = _read(settings, DIGESTS).get(image_id)
+    return found if isinstance(found, str) else ""
+
+
 def _recorded(settings: Settings) -> dict[str, Any]:
+    return _read(settings, RECORD)
+
+
+def _read(settings: Settings, name: str) -> dict[str, Any]:
     try:
-        data = json_text.parse((settings.path("cache") / RECORD).read_text(encoding="utf-8"))
+        data = json_text.parse((settings.path("cache") / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}

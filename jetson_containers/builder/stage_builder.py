@@ -254,6 +254,7 @@ class StageBuilder:
             wheelhouse=options.wheelhouse if installs_wheels(stage.dockerfile, context, shared.values()) else None,
             index_url=options.index_url,
             variables=self._variables(definition),
+            mirrors=options.mirrors,
             timeout=definition.timeout if definition else None,
             jobs=jobs if takes_jobs(stage.dockerfile) and not own.keys() & set(JOB_ARGS) else 0,
             needs=node.images,
@@ -272,10 +273,12 @@ class StageBuilder:
         )
 
     def _variables(self, definition: Package | None) -> dict[str, str]:
-        """The variables of a stage's commands: the recipe's, then the user's; the user's index counts for uv too."""
-        found = {**(definition.variables if definition else {}), **self.options.variables}
+        """The variables of a stage's commands; where the user names an index, the recipe's gives way, for uv too."""
+        found = dict(definition.variables if definition else {})
+        if self.options.index_url or self.options.mirrors.get("python"):
+            found.pop("PIP_INDEX_URL", None)  # the engine is given it
+            found.pop("UV_DEFAULT_INDEX", None)
         if self.options.index_url:
-            found.pop("PIP_INDEX_URL", None)  # the engine is given it as `index_url`
             found["UV_DEFAULT_INDEX"] = self.options.index_url
         return found
 

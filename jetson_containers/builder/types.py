@@ -32,7 +32,7 @@ class BuildOptions:
     ca_bundle: Path | None = None
     wheelhouse: Path | None = None
     index_url: str = ""
-    variables: Mapping[str, str] = field(default_factory=dict)  # that the commands of all builds see: mirrors
+    mirrors: Mapping[str, Any] = field(default_factory=dict)  # the setting: other servers for all builds
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     progress: str = "auto"  # auto, plain, tty, json

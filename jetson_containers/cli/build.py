@@ -3,80 +3,29 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
-import re
 import shlex
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jetson_containers.cli.app import App, collect, command, list_option, split_list
+from jetson_containers.cli.build_arguments import BuildArguments, build_args_of, build_flags_of, chosen_base
 from jetson_containers.cli.farm_options import access_options, farm_access
 from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from jetson_containers.builder.known_base import BaseImage
     from jetson_containers.builder.run import BuildOptions, BuildReport
     from jetson_containers.plan.estimate import Estimate
     from jetson_containers.plan.plan import BuildPlan, PlanOptions
     from jetson_containers.plan.request import Assembly
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildArguments:
-    """What was given on the line of `build`; the options of the same names say what each means."""
-
-    packages: tuple[str, ...]
-    name: str
-    base: str
-    multiple: bool
-    order: str
-    build_args: str
-    build_flags: str
-    skip_packages: str
-    keep_going: bool
-    skip_tests: str
-    test_only: str
-    tests: str
-    dry_run: bool
-    push: str
-    stage_registry: str | None
-    push_stages: bool
-    stage: str
-    rebuild: bool
-    no_cache: bool
-    jobs: int
-    engine: str | None
-    buildkit: bool | None
-    buildkit_device: str
-    progress: str
-    cache_from: tuple[str, ...]
-    cache_to: tuple[str, ...]
-    use_proxy: bool
-    ca_bundle: str | None
-    wheelhouse: str | None
-    log_dir: Path | None
-    list_packages: bool
-    show_packages: bool
-    ccache: bool | None
-    ccache_options: str
-    log_options: str
-    farm: str | None
-    farm_labels: str
-    tls_ca: Path | None
-    tls_cert: Path | None
-    tls_key: Path | None
-    allow_unencrypted: bool
-
-    @classmethod
-    def defaults(cls, packages: tuple[str, ...], app: App) -> BuildArguments:
-        """The arguments of a line with nothing but packages."""
-        given = build.make_context("build", [*packages], obj=app).params
-        return cls(**{each.name: given[each.name] for each in fields(cls)})
 
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
@@ -170,6 +119,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--use-proxy", is_flag=True, help="Give the proxy variables to the build (not the image)."),
     click.option("--ca-bundle", type=click.Path(), help="Certificates to trust during the build only."),
     click.option("--wheelhouse", type=click.Path(), help="Directory of wheels pip may use during the build."),
+    click.option(
+        "--mirrors", metavar="PRESET|FOLDER|JSON", help="Fetch from other servers, or a folder of `mirror fill`."
+    ),
     click.option("--log-dir", "--logs", "log_dir", type=click.Path(path_type=Path), help="Where logs go."),
     click.option(
         "--ccache/--no-ccache",
@@ -184,9 +136,18 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         is_flag=True,
         help="Ignored (kept for compatibility): our scan and builds never call that API.",
     ),
+    click.option(
+        "--locked", type=click.Path(path_type=Path), help="Build what this file of `lock` says, and nothing else."
+    ),
     click.option("--list-packages", is_flag=True, help="As `jetson-containers list`."),
     click.option("--show-packages", is_flag=True, help="As `jetson-containers show`, for every package."),
 )
+
+
+def default_arguments(packages: tuple[str, ...], app: App) -> BuildArguments:
+    """The arguments of a line with nothing but packages."""
+    given = build.make_context("build", [*packages], obj=app).params
+    return BuildArguments(**{each.name: given[each.name] for each in fields(BuildArguments) if each.name in given})
 
 
 def _options(function: Any) -> Any:
@@ -201,24 +162,42 @@ def _options(function: Any) -> Any:
 @collect(lambda: BuildArguments, "given")
 def build(app: App, *, given: BuildArguments, no_github_api: bool) -> int:  # noqa: ARG001 - accepted, without effect
     """Build one image with all the packages (or with --multiple one image for each)."""
-    from jetson_containers.builder import known_base
-
     if given.list_packages or given.show_packages:
         return _list(app, given.packages, full=given.show_packages)
+    if given.mirrors and os.path.isdir(given.mirrors):  # noqa: PTH112 - Path.is_dir raises on a long name
+        from jetson_containers.mirror.serve import serving
+
+        with serving(Path(given.mirrors).absolute()) as found:
+            return _build(app, replace(given, mirrors=json.dumps(found)))
+    return _build(app, given)
+
+
+def _build(app: App, given: BuildArguments) -> int:
+    from jetson_containers.builder import known_base
+
     app.options["settings"] = {
         "engine": given.engine or ("legacy" if given.buildkit is False else None),
         "ca_bundle": given.ca_bundle,
         "wheelhouse": given.wheelhouse,
         "stage_registry": given.stage_registry,
+        "mirrors": given.mirrors,
     }
+    locked = None
+    if given.locked:
+        from jetson_containers.cli.locked import arguments
+        from jetson_containers.plan import lock
+
+        locked = lock.read(given.locked)
+        given = arguments(app, given, locked)
     _check(app, given)
     if given.dry_run:
         assemblies = []
         for one in app.each_target():
-            base = known_base.predict(one.platform, one.settings, _base(one, given))
-            assemblies.append(_assemble(one, given, _plan_options(one, given), base))
+            base = known_base.predict(one.platform, one.settings, chosen_base(one, given))
+            assemblies.append(assemble_on(one, given, _as_locked(base, locked)))
+            _check_lock(one, given, locked, assemblies[-1], base)
         return _show(app.each_target()[0], joined(assemblies), given, several=len(assemblies) > 1)
-    report, assembly = _run(app, given)
+    report, assembly, _ = build_as(app, given, locked)
     if app.console.as_json:
         app.console.result_json(report)
     return 0 if report.ok and not assembly.errors else 1
@@ -229,7 +208,7 @@ def build_one(app: App, packages: tuple[str, ...]) -> str:
 
     Raises whatever the build raises.
     """
-    report, _ = _run(app, BuildArguments.defaults(packages, app))
+    report, _, _ = build_as(app, default_arguments(packages, app))
     return report.images[-1]
 
 
@@ -237,27 +216,50 @@ def plans_of(app: App, packages: tuple[str, ...], *, multiple: bool, order: str)
     """The plans that `build` would make of packages; neither engine nor network is asked. Raises what planning does."""
     from jetson_containers.builder import known_base
 
-    given = replace(BuildArguments.defaults(packages, app), multiple=multiple, order=order)
-    base = known_base.predict(app.platform, app.settings, _base(app, given))
-    return _assemble(app, given, _plan_options(app, given), base)
+    given = replace(default_arguments(packages, app), multiple=multiple, order=order)
+    return assemble_on(app, given, known_base.predict(app.platform, app.settings, chosen_base(app, given)))
 
 
 def run_tests(app: App, packages: tuple[str, ...]) -> int:
     """Run the tests of packages again, for `test`; what is not built yet is built. Returns the exit code."""
-    given = replace(BuildArguments.defaults(packages, app), tests="all", test_only=",".join(packages))
-    report, _ = _run(app, given)
+    given = replace(default_arguments(packages, app), tests="all", test_only=",".join(packages))
+    report, _, _ = build_as(app, given)
     if app.console.as_json:
         app.console.result_json(report)
     return 0 if report.ok else 1
 
 
-def _run(app: App, given: BuildArguments) -> tuple[BuildReport, Assembly]:
-    """Find the base image, plan for it, build; several targets become one graph of stages."""
+def _as_locked(base: BaseImage, locked: Mapping[str, Any] | None) -> BaseImage:
+    """The base image that is expected, with the digest of the lock where nothing says another."""
+    return replace(base, digest=locked["base"]["digest"]) if locked and base.digest is None else base
+
+
+def _check_lock(
+    app: App, given: BuildArguments, locked: Mapping[str, Any] | None, assembly: Assembly, base: BaseImage
+) -> None:
+    """Raise UsageError where a plan is not what was locked."""
+    if locked is None or given.locked is None:
+        return
+    from jetson_containers.cli.locked import document
+    from jetson_containers.plan import lock
+
+    now = document(app, given, assembly, _as_locked(base, locked))
+    lock.check(locked, now, given.locked)
+
+
+def build_as(
+    app: App, given: BuildArguments, locked: Mapping[str, Any] | None = None
+) -> tuple[BuildReport, Assembly, BaseImage]:
+    """Find the base image, plan for it, build; several targets become one graph of stages.
+
+    The base image is that of the first target. Raises whatever the build raises.
+    """
     from jetson_containers.builder import run
     from jetson_containers.builder.stage_registry import StageRegistry
 
     apps = app.each_target()
-    assembly = joined([_planned(one, given) for one in apps])
+    planned = [_planned(one, given, locked) for one in apps]
+    assembly = joined([each for each, _ in planned])
     app = apps[0]
     for failure in assembly.errors:
         app.console.warning(f"`{failure.request}` cannot be built: {failure.reason}")
@@ -268,23 +270,27 @@ def _run(app: App, given: BuildArguments) -> tuple[BuildReport, Assembly]:
     registry = StageRegistry.of(app.settings)
     if given.farm:
         assembly = _on_farm(app, given, assembly, build_options)
-    return run.run(assembly.plans, app.engine, build_options, app.console, registry), assembly
+    return run.run(assembly.plans, app.engine, build_options, app.console, registry), assembly, planned[0][1]
 
 
-def _planned(app: App, given: BuildArguments) -> Assembly:
+def _planned(app: App, given: BuildArguments, locked: Mapping[str, Any] | None) -> tuple[Assembly, BaseImage]:
     """Find the base image of a target and plan for it."""
     from jetson_containers.builder import base_image
 
-    options = _plan_options(app, given)  # before anything is pulled or made for nothing
+    _plan_options(app, given)  # before anything is pulled or made for nothing
+    if locked is not None:
+        base_image.fetch_pinned(locked["base"], app.platform, app.engine, app.console, app.settings)
     base = base_image.ensure(
         app.platform,
         app.engine,
         app.console,
         app.settings,
-        base=_base(app, given),
+        base=chosen_base(app, given),
         allow_install=bool(app.settings["allow_install"]),
     )
-    return _assemble(app, given, options, base)
+    assembly = assemble_on(app, given, base)
+    _check_lock(app, given, locked, assembly, base)
+    return assembly, base
 
 
 def joined(assemblies: Sequence[Assembly]) -> Assembly:
@@ -337,7 +343,7 @@ def _on_farm(app: App, given: BuildArguments, assembly: Assembly, options: Build
 
 def machine_options(app: App) -> BuildOptions:
     """How this machine builds what others ask for: its own settings and GPU, and no option of a line."""
-    return _build_options(app, BuildArguments.defaults((), app), _gpu_options(app))
+    return _build_options(app, default_arguments((), app), _gpu_options(app))
 
 
 def _warn_of_idle_patterns(app: App, given: BuildArguments, assembly: Assembly) -> None:
@@ -402,74 +408,28 @@ def _check_farm(app: App, given: BuildArguments) -> None:
         )
 
 
-def _base(app: App, given: BuildArguments) -> str:
-    """The base image the user chose, or `""`; what is not an image is refused before anybody is asked for it."""
-    from jetson_containers.images.name import ImageName
-
-    chosen = str(given.base or app.settings["base"])
-    try:
-        if chosen:
-            ImageName.parse(chosen.removeprefix("sha256:"))  # an image may also be named by its ID
-    except UsageError as error:
-        origin = "--base" if given.base else app.settings.origin("base")
-        raise UsageError(f"{origin}: {error.message}", hint=error.hint) from error
-    return chosen
-
-
-def _split_flags(text: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(text))
-    except ValueError as error:
-        raise UsageError(
-            f"--build-flags: `{text}` cannot be split into words: {error}",
-            hint="close each quote, as in a shell",
-        ) from error
-
-
 def _plan_options(app: App, given: BuildArguments) -> PlanOptions:
     from jetson_containers.plan.plan import PlanOptions
 
     return PlanOptions(
-        base=_base(app, given),
+        base=chosen_base(app, given),
         name=given.name,
-        build_args=parse_build_args(given.build_args),
-        build_flags=_split_flags(given.build_flags),
+        build_args=build_args_of(given),
+        build_flags=build_flags_of(given),
         no_cache=given.no_cache,
         order=given.order,
     )
 
 
-def parse_build_args(text: str) -> dict[str, str]:
-    """Parse upstream's `K:V,K2:V2`, or `K=V`; a value may hold both signs, and a comma before something without a key.
-
-    Raises UsageError for a part without either or with a name that Docker would not take.
-    """
-    found: dict[str, str] = {}
-    last = ""
-    for part in text.split(",") if text else ():
-        name, sign, value = re.match(r"([^:=]*)([:=]?)(.*)", part, re.DOTALL).groups()  # type: ignore[union-attr]
-        if sign and name.strip().isidentifier():
-            last = name.strip()
-            found[last] = value
-        elif last:
-            found[last] += "," + part
-        else:
-            raise UsageError(
-                f"--build-args: `{part}` is not of the form KEY:VALUE",
-                hint="e.g. --build-args CUDA_VERSION:12.6,JOBS:2",
-            )
-    return found
-
-
-def _assemble(app: App, given: BuildArguments, options: PlanOptions, base: Any) -> Assembly:
+def assemble_on(app: App, given: BuildArguments, base: BaseImage) -> Assembly:
+    """Plan what was asked for on a base image. Raises what `plan.request.assemble` raises."""
+    from jetson_containers.cli.locked import variables
     from jetson_containers.plan.plan import up_to
     from jetson_containers.plan.request import Request, assemble
-    from jetson_containers.platforms.target import version_variables
 
-    skip = tuple(split_list(given.skip_packages))
-    request = Request(
-        packages=given.packages, multiple=given.multiple, skip=skip, variables=version_variables(os.environ)
-    )
+    options = _plan_options(app, given)
+    skip = tuple(given.locked_request["skip"] if given.locked_request else split_list(given.skip_packages))
+    request = Request(packages=given.packages, multiple=given.multiple, skip=skip, variables=variables(given))
     made = assemble(
         request, base.platform, app.catalog_for, replace(options, base=base.reference), base_digest=base.digest or ""
     )
@@ -528,7 +488,6 @@ def _decided(app: App, plans: tuple[BuildPlan, ...], given: BuildArguments) -> t
 
 def _build_options(app: App, given: BuildArguments, gpu: tuple[str, ...]) -> BuildOptions:
     from jetson_containers.builder.run import BuildOptions
-    from jetson_containers.core import mirrors
 
     settings = app.settings
     return BuildOptions(
@@ -542,13 +501,13 @@ def _build_options(app: App, given: BuildArguments, gpu: tuple[str, ...]) -> Bui
         test_only=tuple(split_list(given.test_only)),
         push=given.push,
         push_stages=given.push_stages,
-        build_args=parse_build_args(given.build_args),
-        build_flags=_split_flags(given.build_flags),
+        build_args=build_args_of(given),
+        build_flags=build_flags_of(given),
         proxies=proxies(app.settings.env) if given.use_proxy else {},
         ca_bundle=settings["ca_bundle"],
         wheelhouse=settings["wheelhouse"],
-        index_url=settings["index_url"] or settings["mirrors"].get("python", ""),
-        variables=mirrors.git_variables(settings["mirrors"].get("git", {})),
+        index_url=settings["index_url"],
+        mirrors=settings["mirrors"],
         cache_from=given.cache_from or tuple(split_list(os.environ.get("BUILDKIT_CACHE_FROM"))),
         cache_to=given.cache_to or tuple(split_list(os.environ.get("BUILDKIT_CACHE_TO"))),
         progress="json" if given.progress == "rawjson" else given.progress,

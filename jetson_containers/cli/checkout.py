@@ -30,7 +30,13 @@ def data(app: App) -> None:
 
 @command(epilog="Example: jetson-containers update")
 def update(app: App) -> None:
-    """Fetch the newest state of this checkout with `git pull`; local commits and changes are never overwritten."""
+    """Fetch the newest state of this checkout with `git pull`; local commits and changes are never overwritten.
+
+    With --upstream REF, fetch that branch or tag of upstream instead.
+    """
+    if app.settings["upstream"]:
+        _update_upstream(app)
+        return
     before = revision(ROOT)
     if not before:
         raise NotReadyError(f"{ROOT} is not a git checkout", hint="update it the way it was installed")
@@ -49,6 +55,16 @@ def update(app: App) -> None:
             "git failed to update the checkout", hint=f"{errors.command('git', '-C', ROOT, 'status')} shows its state"
         )
     _show_revisions(app, before, revision(ROOT))
+
+
+def _update_upstream(app: App) -> None:
+    from jetson_containers.cli import upstream
+
+    if app.settings["offline"]:
+        raise NotReadyError("offline nothing can be fetched", hint="leave out --offline")
+    commit = upstream.renew(app.settings, app.console)
+    if app.console.as_json:
+        app.console.result_json({"upstream": app.settings["upstream"], "commit": commit})
 
 
 def _env() -> dict[str, str]:

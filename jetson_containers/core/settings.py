@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import mirrors
 from jetson_containers.core.errors import ConfigError
+from jetson_containers.core.files import write_atomically
 from jetson_containers.core.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "JETSON_CONTAINERS_"
+SYSTEM_FILE = Path("/etc/jetson-containers/config.yaml")
 _FORM = "one `setting: value` a line, in UTF-8; `jetson-containers info --config` shows all settings"
 
 
@@ -40,6 +42,9 @@ OPTIONS: dict[str, Setting] = {
     "package_dirs": Setting(kind=list, default=[], help="further directories of packages"),
     "upstream": Setting(
         kind=str, default="", help="upstream's tree beside ours: a checkout, or a branch, tag or commit to fetch"
+    ),
+    "upstream_days": Setting(
+        kind=int, default=7, help="age at which a branch or tag of `upstream` is fetched anew; 0: with every command"
     ),
     "data": Setting(kind=Path, default=ROOT / "data", help="mounted as /data in every container"),
     "logs": Setting(kind=Path, default=ROOT / "logs", help="one folder per build"),
@@ -73,7 +78,8 @@ OPTIONS: dict[str, Setting] = {
     "mirrors": Setting(
         kind=dict,
         default={},
-        help='other servers for builds: {"git": {"https://github.com/": URL}, "python": URL}, without credentials',
+        help='other servers to fetch from: china, or {"git": {"https://github.com/": URL}, "python": URL} and the like '
+        "for apt, files, registries, npm, crates, hub; without credentials",
     ),
     "cuda_source": Setting(
         kind=str, default="apt", help="where CUDA 13 comes from: apt (NVIDIA's repository) or wheels (the Python index)"
@@ -156,7 +162,15 @@ def load(
     if cache.origin == "default" and real_env.get("XDG_CACHE_HOME"):
         values["cache"] = Value(Path(real_env["XDG_CACHE_HOME"]) / "jetson-containers", "$XDG_CACHE_HOME")
     values["cache"] = Value(_convert("cache", values["cache"].value, "$HOME"), values["cache"].origin)
-    return Settings(values, {name: value for layer in (*dotenvs, real_env) for name, value in layer.items()})
+    merged = {name: value for layer in (*dotenvs, real_env) for name, value in layer.items()}
+    return Settings(values, _with_hub(merged, values["mirrors"].value))
+
+
+def _with_hub(env: dict[str, str], found: Mapping[str, Any]) -> dict[str, str]:
+    """Let a mirror of the model hub count where the variable of the hub's own library is not set."""
+    return (
+        {**env, mirrors.HUB_VARIABLE: found["hub"]} if found.get("hub") and not env.get(mirrors.HUB_VARIABLE) else env
+    )
 
 
 def _lay(values: dict[str, Value], key: str, value: Value) -> None:
@@ -175,10 +189,54 @@ def config_files(env: Mapping[str, str], root: Path) -> tuple[Path, ...]:
                 f"${PREFIX}CONFIG names `{chosen}`, which is not a file", hint=f"correct it, or unset {PREFIX}CONFIG"
             )
         return (Path(chosen),)
-    candidates = [Path("/etc/jetson-containers/config.yaml"), root / "config.yaml"]
-    if home := env.get("XDG_CONFIG_HOME") or (env.get("HOME") and f"{env['HOME']}/.config"):
-        candidates.insert(1, Path(home) / "jetson-containers" / "config.yaml")
-    return tuple(path for path in candidates if os.path.isfile(path))  # noqa: PTH113 - as above
+    return tuple(path for path in config_places(env, root) if os.path.isfile(path))  # noqa: PTH113 - as above
+
+
+def config_places(env: Mapping[str, str], root: Path) -> tuple[Path, ...]:
+    """Where settings may stand, in the order they are merged."""
+    if chosen := env.get(PREFIX + "CONFIG"):
+        return (Path(chosen),)
+    own = user_file(env)
+    return (SYSTEM_FILE, *([own] if own else []), root / "config.yaml")
+
+
+def user_file(env: Mapping[str, str]) -> Path | None:
+    """The user's own file; None without a home directory. JETSON_CONTAINERS_CONFIG names another."""
+    if chosen := env.get(PREFIX + "CONFIG"):
+        return Path(chosen)
+    home = env.get("XDG_CONFIG_HOME") or (env.get("HOME") and f"{env['HOME']}/.config")
+    return Path(home) / "jetson-containers" / "config.yaml" if home else None
+
+
+def change_file(path: Path, name: str, value: str | None) -> None:
+    """Write a setting into a file, or take it out (None); other lines, comments too, stay as they are.
+
+    Raises ConfigError for a value that cannot be used, or a file that is not a mapping; OSError where it cannot be
+    written.
+    """
+    import yaml
+
+    if value is not None:
+        _convert(name, value, "the command line")
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if before:
+        _read_yaml(path)
+    lines = _without(before.splitlines(), name)
+    if value is not None:
+        # What YAML would read as a number, a truth value or a list stays the text that was given.
+        lines.append(yaml.safe_dump({name: value}, allow_unicode=True, width=10_000).rstrip("\n"))
+    write_atomically(path, "".join(f"{line}\n" for line in lines), mode=0o644)
+
+
+def _without(lines: list[str], name: str) -> list[str]:
+    """The lines without a top-level key and what is indented below it."""
+    kept, inside = [], False
+    for line in lines:
+        if not line.startswith((" ", "\t", "-", "#")) and line.strip():
+            inside = re.match(rf"{re.escape(name)}\s*:", line) is not None
+        if not inside:
+            kept.append(line)
+    return kept
 
 
 def read_dotenv(path: Path) -> dict[str, str]:

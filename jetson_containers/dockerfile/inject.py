@@ -45,6 +45,8 @@ WHEELS_TARGET = "/dev/jetson/wheels"
 # Without mounts. COPY cannot write to /dev, so the bundle stands in /run until the stage's last instruction.
 CA_COPY_SOURCE = ".jetson/ca.crt"  # the engine puts the bundle there in a staged context, mode 0644
 CA_COPY_TARGET = "/run/jetson/ca.crt"
+# wget and apt read no variable with a bundle's path, but one with the path of a file that names it.
+CA_FILES = {"WGETRC": ("wgetrc", "ca_certificate = {}\n"), "APT_CONFIG": ("apt.conf", 'Acquire::https::CAInfo "{}";\n')}
 CA_COPY_LAYERS = 2  # layers this adds to each stage: the COPY and the removal
 
 CA_VARIABLES = (
@@ -71,6 +73,10 @@ MOST_JOBS = 255  # what fits into the last part of an address
 HOSTS = "/etc/hosts"
 JOBS_SECRET_ID = "jetson_jobs"  # noqa: S105 - where no extra host can be given, a file of the same form
 JOBS_TARGET = "/dev/jetson/jobs"
+
+# What the setting `mirrors` tells the commands (`mirror_script`) comes as a secret too: no address is in an image.
+MIRRORS_SECRET_ID = "jetson_mirrors"  # noqa: S105 - the id of a secret, not a secret
+MIRRORS_TARGET = "/dev/jetson/mirrors.sh"
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 _ONLY_HEREDOC = re.compile(r"""<<-?["']?[^\s"'<]+["']?""")
 
@@ -191,7 +197,9 @@ def build_args_for(
     """
     found: dict[str, str] = {}
     if ca_bundle:
-        found |= dict.fromkeys(CA_VARIABLES, CA_TARGET if mounts else CA_COPY_TARGET)
+        bundle = Path(CA_TARGET if mounts else CA_COPY_TARGET)
+        found |= dict.fromkeys(CA_VARIABLES, str(bundle))
+        found |= {variable: str(bundle.with_name(name)) for variable, (name, _) in CA_FILES.items()}
     if wheelhouse:
         found["PIP_FIND_LINKS"] = WHEELS_TARGET if mounts else str(wheelhouse)
     if index_url:
@@ -226,8 +234,6 @@ def prepare(
 
     ARG lines are added only for the features asked for, and never ENV: nothing stays in the image, and BuildKit 20.10
     would set an ARG without a value to the empty string, which OpenSSL takes for a bundle without certificates.
-    apt over https with a private CA is not covered: that needs `Acquire::https::CAInfo` in the base image.
-
     Raises NotReadyError when the text itself needs BuildKit (`RUN --mount`, heredocs) and `mounts` is false.
     """
     steps = parse(text, path)
@@ -241,7 +247,7 @@ def prepare(
         copies = ca_bundle and not mounts
         args = _arg_lines(mounts=mounts, ca_bundle=ca_bundle, wheelhouse=wheelhouse, index_url=index_url)
         args += [f"ARG {name}={quoted(value)}" for name, value in sorted((variables or {}).items())]
-        after[stage.start.end] = [f"COPY {CA_COPY_SOURCE} {CA_COPY_TARGET}"] * copies + args
+        after[stage.start.end] = [_ca_copy()] * copies + args
         if copies:
             after.setdefault(stage.body[-1].end, []).extend(_removal(users[-1]))
         flags = _mount_flags(ca_bundle=ca_bundle, wheelhouse=wheelhouse) if mounts else []
@@ -292,6 +298,31 @@ def with_jobs(text: str, path: Path = DEFAULT_PATH, *, secret: bool = False) -> 
     return "\n".join(lines)
 
 
+def with_mirrors(text: str, path: Path = DEFAULT_PATH) -> str:
+    """Let every RUN read the script of the mirrors first, which is a secret file: the text names no mirror.
+
+    Lines are changed, none is added or removed. A script in a language of its own is left as it is.
+    """
+    lines = split_lines(text)
+    for stage in stages(parse(text, path)):
+        shell = "sh"
+        for step in stage.body:
+            shell = _shell_after(step, shell)
+            if step.keyword == "RUN" and (shell in _SHELLS or _exec_form(step) is not None):
+                own = "trap" in step.value or any("trap" in doc.body for doc in step.heredocs)
+                script = f"{'jetson_own_trap=1; ' if own else ''}. {MIRRORS_TARGET}; "
+                if _put_before(lines, step, script, replaced=False):
+                    _mount_secret(lines, step, MIRRORS_SECRET_ID, MIRRORS_TARGET)
+    return "\n".join(lines)
+
+
+def _shell_after(step: Instruction, shell: str) -> str:
+    """The name of the program that reads the RUNs behind this instruction."""
+    if step.keyword != "SHELL":
+        return shell
+    return Path(step.words[0]).name if step.words else ""
+
+
 def _job_names(stage: BuildStage) -> dict[int, tuple[str, ...]]:
     """Map the line of each RUN to the job arguments it sees: declared above it, and not set by an ENV."""
     declared: dict[str, None] = {}
@@ -299,13 +330,12 @@ def _job_names(stage: BuildStage) -> dict[int, tuple[str, ...]]:
     found = {}
     for step in stage.body:
         words = [word.partition("=")[0] for word in split_words(step.value)]
+        shell = _shell_after(step, shell)
         if step.keyword == "ARG":
             declared.update(dict.fromkeys(name for name in words if name in JOB_ARGS))
         elif step.keyword == "ENV":
             for name in words if re.match(r"\S+=", step.value) else words[:1]:
                 declared.pop(name, None)
-        elif step.keyword == "SHELL":
-            shell = Path(step.words[0]).name if step.words else ""
         elif step.keyword == "RUN" and (shell in _SHELLS or _exec_form(step) is not None):
             found[step.line] = tuple(declared)
     return found
@@ -329,26 +359,39 @@ def _read_jobs(lines: list[str], step: Instruction, names: Sequence[str], source
         f'while read -r jetson_ip jetson_name; do case "$jetson_name" in {JOBS_HOST}) {values} ;; esac;'
         f" done <{source}; export {' '.join(names)}; "
     )
+    if _put_before(lines, step, script, replaced=True) and source == JOBS_TARGET:
+        _mount_secret(lines, step, JOBS_SECRET_ID, JOBS_TARGET)
+
+
+def _put_before(lines: list[str], step: Instruction, script: str, *, replaced: bool) -> bool:
+    """Put a script before what a RUN does; false for one in a language of its own, which is left as it is.
+
+    `replaced` says that a RUN in JSON form takes the place of the shell that reads the script.
+    """
     first, last = step.line - 1, step.end
-    start = _arguments_start("\n".join(lines[first:last]), directives(lines).get("escape", "\\"))
-    if start is None:
-        return
     text = "\n".join(lines[first:last])
+    start = _arguments_start(text, directives(lines).get("escape", "\\"))
+    if start is None:
+        return False
     words = _exec_form(step)
     if words is not None:
-        command = json.dumps(["/bin/sh", "-c", f'{script}exec "$@"', "sh", *words])
+        command = json.dumps(["/bin/sh", "-c", f'{script}{"exec " if replaced else ""}"$@"', "sh", *words])
         text = text[:start] + command + "\n" * text.count("\n", start)
     elif len(step.heredocs) == 1 and _ONLY_HEREDOC.fullmatch(step.arguments):
         if step.heredocs[0].body.startswith("#!"):  # a program of its own, in whatever language
-            return
+            return False
         head, _, body = text[start:].partition("\n")
         text = f"{text[:start]}{head}\n{script}{body}"  # in front of the first line of the script
     else:
         text = text[:start] + script + text[start:]
     lines[first:last] = text.split("\n")
-    if source == JOBS_TARGET:
-        mount = f"--mount=type=secret,id={JOBS_SECRET_ID},target={JOBS_TARGET},mode=0444"
-        lines[first] = re.sub(r"^(\s*RUN)", rf"\1 {mount}", lines[first], count=1, flags=re.IGNORECASE)
+    return True
+
+
+def _mount_secret(lines: list[str], step: Instruction, name: str, target: str) -> None:
+    mount = f"--mount=type=secret,id={name},target={target},mode=0444"
+    first = step.line - 1
+    lines[first] = re.sub(r"^(\s*RUN)", rf"\1 {mount}", lines[first], count=1, flags=re.IGNORECASE)
 
 
 def _arguments_start(text: str, escape: str) -> int | None:
@@ -400,6 +443,22 @@ def _with_users(found: Sequence[BuildStage], base_user: str) -> Iterator[tuple[B
         yield stage, users
 
 
+def ca_files(*, mounts: bool) -> dict[str, str]:
+    """Files that tell programs where the CA bundle is, by name; they stand beside it."""
+    bundle = CA_TARGET if mounts else CA_COPY_TARGET
+    return {name: text.format(bundle) for name, text in CA_FILES.values()}
+
+
+def ca_secret_id(name: str) -> str:
+    """The id of the secret that holds one of the `ca_files`."""
+    return f"{CA_SECRET_ID}_{name.replace('.', '_')}"
+
+
+def _ca_copy() -> str:
+    sources = [CA_COPY_SOURCE, *(str(Path(CA_COPY_SOURCE).with_name(name)) for name in ca_files(mounts=False))]
+    return f"COPY {' '.join(sources)} {Path(CA_COPY_TARGET).parent}/"
+
+
 def _removal(user: str) -> list[str]:
     remove = f'RUN ["rm", "-rf", "{Path(CA_COPY_TARGET).parent}"]'  # JSON form: whatever SHELL the recipe has set
     return [remove] if user in _ROOT else ["USER 0", remove, f"USER {user}"]
@@ -424,7 +483,11 @@ def quoted(value: str) -> str:
 def _mount_flags(*, ca_bundle: bool, wheelhouse: bool) -> list[str]:
     flags = []
     if ca_bundle:
-        flags.append(f"--mount=type=secret,id={CA_SECRET_ID},target={CA_TARGET},mode=0444,required=true")
+        secrets = {CA_SECRET_ID: CA_TARGET}
+        secrets |= {ca_secret_id(name): str(Path(CA_TARGET).with_name(name)) for name in ca_files(mounts=True)}
+        flags += [
+            f"--mount=type=secret,id={key},target={path},mode=0444,required=true" for key, path in secrets.items()
+        ]
     if wheelhouse:
         flags.append(f"--mount=type=bind,source={WHEELS_SOURCE},target={WHEELS_TARGET}")
     return flags

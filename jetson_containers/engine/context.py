@@ -21,9 +21,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core import mirrors
 from jetson_containers.core.errors import ConfigError, NotReadyError
 from jetson_containers.core.text import is_number
-from jetson_containers.dockerfile import inject
+from jetson_containers.dockerfile import inject, mirror_script
 from jetson_containers.engine.bake_progress import DOCKERFILE
 from jetson_containers.engine.interface import Builder, BuildRequest
 
@@ -61,6 +62,7 @@ def prepared(
     """
     _check(request)
     mounts = builder is not Builder.LEGACY
+    request = _for_builder(request, mounts=mounts)
     with contextlib.ExitStack() as stack:
         sweep(Path(tempfile.gettempdir()))
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-")))
@@ -77,21 +79,51 @@ def prepared(
         if isinstance(wheels, str):
             args |= _without_proxy({**request.build_args, **args})
         context = _staged(request, work, mounts=mounts) if needs_staging(request, mounts=mounts) else request.context
-        if request.ca_bundle is not None and mounts:
-            secret = (inject.CA_SECRET_ID, request.ca_bundle)
-            request = replace(request, secrets=(*request.secrets, secret))
-        if request.jobs and target:
-            jobs = work / "jobs"
-            jobs.write_text(inject.jobs_file(request.jobs), encoding="ascii")
-            request = replace(request, secrets=(*request.secrets, (inject.JOBS_SECRET_ID, jobs)))
+        secrets = _secrets(request, work, jobs=bool(target)) if mounts else ()
+        request = replace(request, secrets=(*request.secrets, *secrets))
         yield Prepared(request=request, dockerfile=file, context=context, build_args=args)
+
+
+def _secrets(request: BuildRequest, work: Path, *, jobs: bool) -> tuple[tuple[str, Path], ...]:
+    """What the commands of a build are mounted as files, by the ids of the secrets."""
+    texts: dict[str, str] = {}
+    found: list[tuple[str, Path]] = []
+    if request.ca_bundle is not None:
+        found.append((inject.CA_SECRET_ID, request.ca_bundle))
+        texts |= {inject.ca_secret_id(name): text for name, text in inject.ca_files(mounts=True).items()}
+    if request.jobs and jobs:
+        texts[inject.JOBS_SECRET_ID] = inject.jobs_file(request.jobs)
+    if script := mirror_script.script(request.mirrors):
+        texts[inject.MIRRORS_SECRET_ID] = script
+    for name, text in texts.items():
+        (work / name).write_text(text, encoding="utf-8")
+        found.append((name, work / name))
+    return tuple(found)
+
+
+def _for_builder(request: BuildRequest, *, mounts: bool) -> BuildRequest:
+    """Without mounts, mirrors of git and of Python packages are build arguments. Raises NotReadyError for others."""
+    if mounts or not request.mirrors:
+        return request
+    others = [kind for kind in mirrors.IN_BUILDS if kind not in {"git", "python"} and request.mirrors.get(kind)]
+    if others:
+        raise NotReadyError(
+            f"the legacy builder cannot be told mirrors of {', '.join(others)} without leaving them in the image",
+            hint="sudo apt-get install docker-buildx, or leave these out of the setting `mirrors`",
+        )
+    index = request.index_url or request.mirrors.get("python", "")
+    variables = {**request.variables, **mirrors.git_variables(request.mirrors.get("git", {}))}
+    if index:
+        variables["UV_DEFAULT_INDEX"] = index
+    return replace(request, index_url=index, variables=variables, mirrors={})
 
 
 def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "", jobs_secret: bool = False) -> str:
     """The Dockerfile as it is given to the builder."""
     path = request.context / "Dockerfile"
+    text = inject.with_jobs(request.dockerfile, path, secret=jobs_secret) if request.jobs else request.dockerfile
     return inject.prepare(
-        inject.with_jobs(request.dockerfile, path, secret=jobs_secret) if request.jobs else request.dockerfile,
+        inject.with_mirrors(text, path) if mirror_script.script(request.mirrors) else text,
         mounts=mounts,
         ca_bundle=request.ca_bundle is not None,
         wheelhouse=request.wheelhouse is not None,
@@ -192,8 +224,11 @@ def _staged(request: BuildRequest, work: Path, *, mounts: bool) -> Path:
     if not mounts and request.ca_bundle is not None:
         target = context / inject.CA_COPY_SOURCE
         shutil.copyfile(request.ca_bundle, target)
-        target.chmod(0o644)
-        os.utime(target, (0, 0))
+        for name, text in inject.ca_files(mounts=False).items():
+            target.with_name(name).write_text(text, encoding="utf-8")
+        for file in (target, *map(target.with_name, inject.ca_files(mounts=False))):
+            file.chmod(0o644)
+            os.utime(file, (0, 0))
     return context
 
 

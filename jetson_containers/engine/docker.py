@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.core import json_text
+from jetson_containers.core import json_text, mirrors
 from jetson_containers.core.errors import BuildError, NotReadyError, RegistryError
 from jetson_containers.core.process import TAIL, Children, FinishedProcess
 from jetson_containers.engine import argv, emulation
@@ -53,6 +53,7 @@ class DockerEngine:
         self, settings: Settings | None = None, console: Console | None = None, *, host: ProbedHost | None = None
     ) -> None:
         self._wanted = str(settings["engine"]) if settings is not None else "auto"
+        self._registries: Mapping[str, str] = settings["mirrors"].get("registries", {}) if settings is not None else {}
         self._console = console
         self._given_host = host
         self._children = Children()
@@ -360,9 +361,16 @@ class DockerEngine:
         platform: str | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Pull an image. Raises RegistryError; also when no answer at all comes within `timeout` seconds."""
-        words = ["pull", *(["--platform", platform] if platform else []), reference]
-        self._transfer(words, reference, "pulling", on_line, timeout)
+        """Pull an image. Raises RegistryError; also when no answer at all comes within `timeout` seconds.
+
+        Where the setting `mirrors` names another registry, it comes from there and gets its own name. The other name
+        stays: with it the store would forget the digest, which is the same on both and part of keys.
+        """
+        source = mirrors.image_at(reference, self._registries)
+        words = ["pull", *(["--platform", platform] if platform else []), source]
+        self._transfer(words, source, "pulling", on_line, timeout)
+        if source != reference:
+            self.tag(source, reference)
 
     def push(self, reference: str, on_line: Callable[[str], None]) -> None:
         """Push an image. The client takes credentials from its own configuration (`docker login`)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jetson_containers.core.errors import BuildError
 
@@ -105,6 +105,7 @@ class BuildRequest:
     timeout: float | None = None  # seconds
     index_url: str = ""  # package index pip uses during RUN, not left in the image
     variables: Mapping[str, str] = field(default_factory=dict)  # every RUN sees them, and the image does not keep them
+    mirrors: Mapping[str, Any] = field(default_factory=dict)  # the setting: where RUNs fetch from, not in the image
     jobs: int = 0  # compile jobs passed to the recipe, outside of the engine's cache key; 0: none are passed
     added: Mapping[str, str] = field(default_factory=dict)  # texts of files that stand in the context only meanwhile
     shared: Mapping[str, Path] = field(default_factory=dict)  # files of elsewhere that stand in the context meanwhile

@@ -142,14 +142,7 @@ class Planner:
         return {name: given[name] for name in sorted(given) if name in part.declared or always_taken(name)}
 
     def _key(self, part: _Part, args: Mapping[str, str], parent: Stage | None, artifact: Stage | None) -> str:
-        context = keys.context_files(
-            part.package.path,
-            part.text,
-            definition=_definition(part.package),
-            path=part.path,
-            added=part.package.added,
-            shared=shared.files_of(part.package),
-        )
+        context = context_of(part.package, part.text, part.path)
         self._sizes[part.package.name] = sum(file.size for file in context)
         return keys.stage_key(
             package=part.package.name,
@@ -207,6 +200,18 @@ def recipe_text(package: Package, path: Path, platform: Platform) -> str:
     if path.suffix != ".j2":
         return text
     return inject.render(text, templating.context(platform, package.version), path)
+
+
+def context_of(package: Package, text: str, path: Path | None = None) -> tuple[keys.ContextFile, ...]:
+    """What one of a package's Dockerfiles takes from its context, as it counts in the key. `path` is for errors."""
+    return keys.context_files(
+        package.path,
+        text,
+        definition=_definition(package),
+        path=path,
+        added=package.added,
+        shared=shared.files_of(package),
+    )
 
 
 def _definition(package: Package) -> list[str]:

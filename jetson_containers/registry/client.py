@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -47,10 +48,12 @@ class RegistryClient:
         credentials: Callable[[str], Credentials | None] = docker_credentials,
         *,
         hub_registry: str = "registry-1.docker.io",
+        mirrors: Mapping[str, str] | None = None,
     ) -> None:
         self.transport = transport
         self._credentials = credentials
         self._hub_registry = hub_registry
+        self._mirrors = mirrors or {}
         self._headers: dict[tuple[str, str], str] = {}  # (host, scope) → Authorization
 
     @classmethod
@@ -58,7 +61,20 @@ class RegistryClient:
         """Make one from the settings and the user's Docker configuration."""
         from jetson_containers.registry.http import Transport
 
-        return cls(Transport.of(settings), lambda host: docker_credentials(host, settings.env))
+        found = settings["mirrors"].get("registries", {})
+        return cls(Transport.of(settings), lambda host: docker_credentials(host, settings.env), mirrors=found)
+
+    def has_mirror(self, host: str) -> bool:
+        """Whether another registry is asked instead of this one."""
+        return host in self._mirrors
+
+    def _at(self, repository: ImageRepository) -> ImageRepository:
+        """The repository that is asked: that on the mirror of its registry, where there is one."""
+        mirror = self._mirrors.get(repository.host)
+        if mirror is None:
+            return repository
+        host, _, place = mirror.partition("/")
+        return replace(repository, host=host, path=f"{place}/{repository.path}" if place else repository.path)
 
     def has_credentials(self, host: str) -> bool:
         """Whether the user has logged in there."""
@@ -70,6 +86,7 @@ class RegistryClient:
         Raises UnreachableError, or RegistryError when the registry refuses us.
         """
         found: list[str] = []
+        repository = self._at(repository)
         for page in self._pages(repository, f"/v2/{repository.path}/tags/list?n={PAGE}"):
             found += _names(repository, page.get("tags"))
         return tuple(dict.fromkeys(found))
@@ -83,6 +100,7 @@ class RegistryClient:
 
     def digest(self, repository: ImageRepository, reference: str) -> str | None:
         """The digest a tag points to (of the index, for a multi-platform tag); None when there is no such tag."""
+        repository = self._at(repository)
         path = _manifest_path(repository, reference)
         response = self._request("HEAD", repository, path, {"Accept": ACCEPT})
         if response.status == 404:
@@ -97,6 +115,7 @@ class RegistryClient:
 
         None when there is no such tag, or it is not an image. `architecture` is Docker's name: "arm64", "amd64".
         """
+        repository = self._at(repository)
         top = self._manifest(repository, reference)
         if top is None:
             return None

@@ -146,7 +146,7 @@ class Listings:
 
     def _ask(self, repository: ImageRepository, kept: TagListing | None) -> TagListing:
         fetched = _iso(self._now())
-        if repository.host != DOCKER_HUB:
+        if repository.host != DOCKER_HUB or self.client.has_mirror(DOCKER_HUB):
             tags = tuple(Tag(tag=name) for name in self.client.tags(repository))
             return TagListing(repository=repository, tags=tags, fetched=fetched, origin="live")
         from jetson_containers.registry import dockerhub

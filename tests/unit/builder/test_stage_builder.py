@@ -40,11 +40,15 @@ def test_build_request_holds_base_arguments_and_labels(site: Site) -> None:
     assert request.tag == "jetson-containers/stage:a"
 
 
-def test_build_request_variables_are_the_recipes_and_the_users(site: Site) -> None:
-    """The user's variables win over the recipe's, and the user's index counts for pip and for uv."""
+def test_build_request_variables_are_the_recipes_until_the_user_names_an_index(site: Site) -> None:
+    """The user's index, or a mirror of it, takes the place of the recipe's, for pip and for uv."""
     own = {"PIP_INDEX_URL": "http://own/", "UV_DEFAULT_INDEX": "http://own/", "TAR_INDEX_URL": ""}
-    site.run(plan(stage("a", definition=package("a", variables=own))), variables={"TAR_INDEX_URL": "http://tar/"})
-    assert site.engine.requests[-1].variables == {**own, "TAR_INDEX_URL": "http://tar/"}
+    site.run(plan(stage("a", definition=package("a", variables=own))))
+    assert site.engine.requests[-1].variables == own
+    mirror = {"python": "http://mirror/simple"}
+    site.run(plan(stage("c", definition=package("c", variables=own))), mirrors=mirror)
+    request = site.engine.requests[-1]
+    assert (request.variables, request.mirrors) == ({"TAR_INDEX_URL": ""}, mirror)
     site.run(plan(stage("b", definition=package("b", variables=own))), index_url="http://index/simple")
     request = site.engine.requests[-1]
     assert request.variables == {"TAR_INDEX_URL": "", "UV_DEFAULT_INDEX": "http://index/simple"}

@@ -57,17 +57,80 @@ def test_upstream_directory_stands_beside_ours(capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("ref", ["v7", "team/work", "HEAD"])
 def test_upstream_reference_is_fetched_once(
-    capsys: pytest.CaptureFixture[str], mirrored: Path, monkeypatch: pytest.MonkeyPatch, ref: str
+    capsys: pytest.CaptureFixture[str], mirrored: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch, ref: str
 ) -> None:
     """A branch or tag is fetched into the cache directory, and used again without a network."""
     code, out, err = run(capsys, "list", "tool", "--upstream", ref)
     assert (code, out) == (0, "tool:7\n"), err
     assert "fetching" in err
-    assert sorted(path.name for path in mirrored.iterdir() if not path.name.startswith(".lock")) == sorted(
-        ["repository", ref.replace("/", "__")]
-    )
+    commit = git(checkout, "rev-parse", "HEAD")
+    assert {path.name for path in mirrored.iterdir()} - {".lock"} == {"repository", commit, upstream.RECORD}
     monkeypatch.setenv("JETSON_CONTAINERS_MIRRORS", json.dumps({"git": {upstream.REPOSITORY: "file:///nowhere"}}))
     assert run(capsys, "--offline", "list", "tool", "--upstream", ref)[1:] == ("tool:7\n", "")
+
+
+def age(mirrored: Path, ref: str, days: float) -> None:
+    """Let a branch have been fetched that many days ago."""
+    file = mirrored / upstream.RECORD
+    records = json.loads(file.read_text())
+    records[ref]["fetched"] -= days * upstream.DAY
+    file.write_text(json.dumps(records))
+
+
+def commit_another(checkout: Path, version: int) -> str:
+    """A further commit, in which the recipe has another version."""
+    (checkout / "packages/group/tool/config.py").write_text(f"package['name'] = 'tool:{version}'\n")
+    git(checkout, "commit", "-a", "-m", "another")
+    return git(checkout, "rev-parse", "HEAD")
+
+
+def test_upstream_branch_is_renewed_when_it_is_old(
+    capsys: pytest.CaptureFixture[str], mirrored: Path, checkout: Path
+) -> None:
+    """A branch of yesterday is used as it is, one of last week is fetched anew; commit and age are said."""
+    branch = git(checkout, "branch", "--show-current")
+    first = git(checkout, "rev-parse", "HEAD")
+    assert run(capsys, "list", "tool", "--upstream", branch)[1] == "tool:7\n"
+    second = commit_another(checkout, 8)
+    age(mirrored, branch, 6)
+    assert run(capsys, "list", "tool", "--upstream", branch)[1:] == ("tool:7\n", "")
+    age(mirrored, branch, 3)
+    _, out, err = run(capsys, "list", "tool", "--upstream", branch)
+    assert out == "tool:8\n"
+    assert f"commit {first[:12]}, fetched 9 days ago" in err
+    assert f"commit {second[:12]}" in err
+    assert (mirrored / first).is_dir()
+    assert run(capsys, "list", "tool", "--upstream", first)[1:] == ("tool:7\n", "")
+
+
+def test_upstream_branch_is_renewed_when_asked(
+    capsys: pytest.CaptureFixture[str], mirrored: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`update --upstream REF` fetches a branch of today; so does each command with the setting at 0 days."""
+    branch = git(checkout, "branch", "--show-current")
+    run(capsys, "list", "tool", "--upstream", branch)
+    commit = commit_another(checkout, 8)
+    code, out, _ = run(capsys, "update", "--upstream", branch, "--json")
+    assert (code, json.loads(out)["commit"]) == (0, commit)
+    assert run(capsys, "list", "tool", "--upstream", branch)[1:] == ("tool:8\n", "")
+    commit_another(checkout, 9)
+    monkeypatch.setenv("JETSON_CONTAINERS_UPSTREAM_DAYS", "0")
+    assert run(capsys, "list", "tool", "--upstream", branch)[1] == "tool:9\n"
+
+
+def test_upstream_branch_that_is_old_still_serves_without_an_answer(
+    capsys: pytest.CaptureFixture[str], mirrored: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Offline it is used without a word; where nothing answers a warning says which commit of what age is used."""
+    branch = git(checkout, "branch", "--show-current")
+    run(capsys, "list", "tool", "--upstream", branch)
+    age(mirrored, branch, 30)
+    assert run(capsys, "--offline", "list", "tool", "--upstream", branch)[1:] == ("tool:7\n", "")
+    monkeypatch.setenv("JETSON_CONTAINERS_MIRRORS", json.dumps({"git": {upstream.REPOSITORY: "file:///nowhere"}}))
+    code, out, err = run(capsys, "list", "tool", "--upstream", branch)
+    assert (code, out) == (0, "tool:7\n")
+    assert f"going on with commit {git(checkout, 'rev-parse', 'HEAD')[:12]}, fetched 30 days ago" in err
+    assert run(capsys, "update", "--upstream", branch)[0] == 4
 
 
 def test_upstream_fetch_removes_what_a_killed_one_left(capsys: pytest.CaptureFixture[str], mirrored: Path) -> None:

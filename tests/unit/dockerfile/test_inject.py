@@ -138,7 +138,7 @@ class TestBuildArgs:
     def test_build_args_with_mounts_are_paths_below_dev(self) -> None:
         """With mounts everything is a path below /dev."""
         found = inject.build_args_for(mounts=True, ca_bundle=True, wheelhouse=True)
-        assert set(found) == {*inject.CA_VARIABLES, "PIP_FIND_LINKS"}
+        assert set(found) == {*inject.CA_VARIABLES, *inject.CA_FILES, "PIP_FIND_LINKS"}
         assert {found[name] for name in inject.CA_VARIABLES} == {inject.CA_TARGET}
         assert found["PIP_FIND_LINKS"] == inject.WHEELS_TARGET
         assert all(value.startswith("/dev/") for value in found.values())
@@ -339,3 +339,23 @@ class TestJobs:
 
 def _without_mounts(line: str) -> str:
     return " ".join(word for word in line.split(" ") if not word.startswith("--mount="))
+
+
+class TestMirrors:
+    def test_mirrors_script_stands_before_every_command(self) -> None:
+        """Shell form, JSON form and scripts read it; a script in another language and ONBUILD stay."""
+        scripts = "RUN <<EOF\nmake\nEOF\nRUN <<EOF\n#!/bin/python\n1\nEOF"
+        text = f'FROM a\nRUN make\nRUN ["make", "all"]\n{scripts}\nONBUILD RUN x'
+        lines = inject.with_mirrors(text).split("\n")
+        mount = f"--mount=type=secret,id={inject.MIRRORS_SECRET_ID},target={inject.MIRRORS_TARGET},mode=0444"
+        read = f". {inject.MIRRORS_TARGET}; "
+        assert lines[1] == f"RUN {mount} {read}make"
+        words = json.loads(lines[2].removeprefix(f"RUN {mount} "))
+        assert words == ["/bin/sh", "-c", f'{read}"$@"', "sh", "make", "all"]
+        assert lines[3:6] == [f"RUN {mount} <<EOF", f"{read}make", "EOF"]
+        assert lines[6:] == text.split("\n")[6:]
+
+    def test_mirrors_script_is_told_that_a_command_has_a_trap(self) -> None:
+        """What the script would set at the end of a command gives way to the command's own."""
+        made = inject.with_mirrors("FROM a\nRUN trap 'rm x' EXIT; make\n")
+        assert f"jetson_own_trap=1; . {inject.MIRRORS_TARGET}; trap 'rm x' EXIT; make" in made

@@ -76,7 +76,13 @@ def test_prepared_removes_what_a_killed_process_left(tmp_path: Path) -> None:
 def test_prepared_ca_bundle_is_a_secret_where_the_builder_has_them(recipe: Path, bundle: Path) -> None:
     """A CA bundle is a secret where the builder has them."""
     with prepared(BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", ca_bundle=bundle), Builder.BUILDKIT) as ready:
-        assert ready.request.secrets == ((inject.CA_SECRET_ID, bundle),)
+        (own, *others) = ready.request.secrets
+        assert own == (inject.CA_SECRET_ID, bundle)
+        texts = {name: file.read_text() for name, file in others}
+        assert texts == {
+            "jetson_ca_wgetrc": f"ca_certificate = {inject.CA_TARGET}\n",
+            "jetson_ca_apt_conf": f'Acquire::https::CAInfo "{inject.CA_TARGET}";\n',
+        }
         assert ready.context == recipe
         assert ready.build_args["PIP_CERT"] == inject.CA_TARGET
 
@@ -87,6 +93,7 @@ def test_prepared_ca_bundle_is_copied_into_a_staged_context_where_not(recipe: Pa
     with prepared(BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", ca_bundle=bundle), Builder.LEGACY) as ready:
         copied = ready.context / inject.CA_COPY_SOURCE
         assert copied.read_text() == "CERT"
+        assert copied.with_name("wgetrc").read_text() == f"ca_certificate = {inject.CA_COPY_TARGET}\n"
         assert copied.stat().st_mode & 0o777 == 0o644
         assert (ready.context / "link").is_symlink()
         assert os.access(ready.context / "install.sh", os.X_OK)
@@ -211,3 +218,26 @@ def test_stage_shares_the_files_where_it_can(recipe: Path, tmp_path: Path) -> No
     """Staging shares the files by hard links where it can."""
     stage(recipe, tmp_path / "copy")
     assert (tmp_path / "copy/install.sh").stat().st_ino == (recipe / "install.sh").stat().st_ino
+
+
+MIRRORS = {"git": {"https://code.invalid/": "https://m.invalid/"}, "python": "https://m.invalid/simple"}
+
+
+def test_prepared_mirrors_are_a_secret_that_no_text_names(recipe: Path) -> None:
+    """The Dockerfile and the arguments hold no address of a mirror, only the file that commands read."""
+    request = BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", mirrors={**MIRRORS, "npm": "https://m.invalid/"})
+    with prepared(request, Builder.BUILDX) as ready:
+        assert "m.invalid" not in ready.dockerfile.read_text() + str(ready.build_args)
+        ((name, file),) = ready.request.secrets
+        assert name == inject.MIRRORS_SECRET_ID
+        assert file.read_text().count("m.invalid") == 4
+
+
+def test_prepared_mirrors_without_mounts_are_arguments_for_git_and_pip(recipe: Path) -> None:
+    """The legacy builder has build arguments alone: git and pip take theirs, other kinds are refused."""
+    with prepared(BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", mirrors=MIRRORS), Builder.LEGACY) as ready:
+        assert ready.build_args["PIP_INDEX_URL"] == "https://m.invalid/simple"
+        assert "ARG GIT_CONFIG_PARAMETERS=" in ready.dockerfile.read_text()
+    request = BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", mirrors={"crates": "https://m.invalid/"})
+    with pytest.raises(NotReadyError, match="crates"), prepared(request, Builder.LEGACY):
+        pass

@@ -182,3 +182,14 @@ def test_inspect_refuses_a_manifest_of_another_type(registry: FakeRegistry) -> N
     registry.manifests["ns/mlc", "1.0"] = ("application/vnd.unknown", body)
     with pytest.raises(UnreachableError, match=r"type `application/vnd\.unknown`"):
         client().inspect(ImageRepository(registry.host, "ns/mlc"), "1.0", "arm64")
+
+
+def test_tags_come_from_the_mirror_of_a_registry() -> None:
+    """A mirror is asked below its own path; other registries are asked themselves."""
+    with FakeRegistry() as registry:
+        registry.tags["hub/ns/mlc"] = ["a", "b"]
+        one = client()
+        one._mirrors = {"docker.io": f"{registry.host}/hub"}
+        assert one.tags(ImageRepository("docker.io", "ns/mlc")) == ("a", "b")
+        assert one.has_mirror("docker.io")
+        assert not one.has_mirror(registry.host)

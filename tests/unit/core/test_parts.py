@@ -1,0 +1,169 @@
+"""Files of many parts: resumed, checked, and refused with the part that is damaged."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers.core import parts
+from jetson_containers.core.errors import ConfigError, NotReadyError
+from jetson_containers.core.parts import PartsReader, PartsWriter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STREAM = bytes(range(256)) * 40
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of a size that a test fills."""
+    monkeypatch.setattr(parts, "CHUNK", 3000)
+
+
+def write(path: Path, stream: bytes = STREAM, *, stop: bool = False) -> int:
+    """Write a file of two names; `stop` ends before it is complete. Returns how many parts were kept."""
+    with PartsWriter(path) as writer:
+        writer.add("first.json", b"{}")
+        writer.add_stream("data", io.BytesIO(stream))
+        if not stop:
+            writer.finish({"made": "here"})
+        return writer.kept
+
+
+def test_parts_give_back_what_was_added(tmp_path: Path) -> None:
+    """Streams and single parts are read by their names, and any tar program lists the file."""
+    file = tmp_path / "a"
+    assert write(file) == 0
+    with PartsReader(file) as reader:
+        assert reader.names() == ["first.json", "data"]
+        assert reader.facts["made"] == "here"
+        assert reader.stream("data").read() == STREAM
+        assert reader.stream("first.json").read() == b"{}"
+    listed = subprocess.run(["tar", "-tf", file], check=True, capture_output=True, text=True).stdout.split()
+    assert listed[:4] == ["first.json", "first.json.sha256", "data/0000", "data/0000.sha256"]
+    assert not file.with_name("a.partial").exists()
+
+
+@pytest.mark.parametrize(("lost", "kept"), [(0, 5), (1, 5), (700, 4), (3000, 4), (6000, 3)])
+def test_parts_that_were_written_are_kept(tmp_path: Path, lost: int, kept: int) -> None:
+    """An interrupted file is not there, and the next try keeps its whole parts, wherever it was cut."""
+    file = tmp_path / "a"
+    write(file, stop=True)
+    assert not file.exists()
+    partial = file.with_name("a.partial")
+    content = partial.read_bytes()
+    partial.write_bytes(content[: len(content) - lost])
+    assert write(file) == kept
+    with PartsReader(file) as reader:
+        assert reader.stream("data").read() == STREAM
+
+
+def test_parts_that_changed_or_rotted_are_written_again(tmp_path: Path) -> None:
+    """Another content, or a damaged part of the first try, is never kept."""
+    file = tmp_path / "a"
+    write(file, stop=True)
+    other = STREAM[:3500] + b"x" + STREAM[3501:]
+    assert write(file, other) == 2
+    with PartsReader(file) as reader:
+        assert reader.stream("data").read() == other
+    file.replace(file.with_name("a.partial"))
+    damage(file.with_name("a.partial"), "data/0000")
+    assert write(file, other) == 1
+    with PartsReader(file) as reader:
+        assert reader.stream("data").read() == other
+
+
+def damage(file: Path, name: str) -> None:
+    """Change one byte of a part."""
+    with tarfile.open(file) as archive:
+        place = archive.getmember(name).offset_data
+    content = bytearray(file.read_bytes())
+    content[place + 1] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["first.json", "data/0000", "data/0002", "manifest.json"])
+def test_parts_that_are_damaged_are_named(tmp_path: Path, name: str) -> None:
+    """One wrong byte is found, and the error says in which part."""
+    file = tmp_path / "a"
+    write(file)
+    damage(file, name)
+    with pytest.raises(NotReadyError, match=f"its part `{name}` is damaged"):
+        PartsReader(file)
+
+
+@pytest.mark.parametrize(
+    ("keep", "said"),
+    [
+        (1500, "its part `first.json` is not complete"),
+        (6656, "it ends after its part `data/0000`"),
+        (7400, "its part `data/0001` is not complete"),
+    ],
+)
+def test_parts_that_are_missing_are_noticed(tmp_path: Path, keep: int, said: str) -> None:
+    """A file that was copied only in part says where it ends."""
+    file = tmp_path / "a"
+    write(file)
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(NotReadyError, match=said):
+        PartsReader(file)
+
+
+def test_parts_of_no_such_file_are_refused(tmp_path: Path) -> None:
+    """Something else is no bundle; a part that was taken out is missed."""
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(ConfigError, match="is not a bundle"):
+        PartsReader(tmp_path / "text")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        PartsReader(tmp_path / "nowhere")
+    write(tmp_path / "a")
+    content = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(content[4 * 512 :])
+    with pytest.raises(NotReadyError, match="lists other parts"):
+        PartsReader(tmp_path / "a")
+
+
+def test_packed_folder_is_laid_out_again(tmp_path: Path) -> None:
+    """Files, modes and links inside the folder come back; the archive is the same each time."""
+    root = tmp_path / "root"
+    (root / "blobs").mkdir(parents=True)
+    (root / "blobs/one").write_text("1")
+    (root / "run").write_text("#!/bin/sh")
+    (root / "run").chmod(0o755)
+    (root / "link").symlink_to("blobs/one")
+    made = [subprocess.run(parts.packed(root), check=True, capture_output=True).stdout for _ in range(2)]
+    assert made[0] == made[1]
+    assert parts.unpack(io.BytesIO(made[0]), tmp_path / "there") == 10
+    assert (tmp_path / "there/link").read_text() == "1"
+    assert (tmp_path / "there/run").stat().st_mode & 0o777 == 0o755
+    parts.unpack(io.BytesIO(made[0]), tmp_path / "there")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "link"),
+    [
+        ("../x", tarfile.REGTYPE, ""),
+        ("/tmp/x", tarfile.REGTYPE, ""),
+        ("a/../../x", tarfile.REGTYPE, ""),
+        ("x", tarfile.SYMTYPE, "/etc/passwd"),
+        ("a/x", tarfile.SYMTYPE, "../../y"),
+        ("x", tarfile.LNKTYPE, "y"),
+        ("x", tarfile.CHRTYPE, ""),
+    ],
+)
+def test_packed_members_that_lead_out_are_refused(tmp_path: Path, name: str, kind: bytes, link: str) -> None:
+    """Nothing is written outside of the folder, and no device and no hard link is made."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, link
+        archive.addfile(info)
+    buffer.seek(0)
+    with pytest.raises(ConfigError, match="is not a file or link of its folder"):
+        parts.unpack(buffer, tmp_path / "there")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there"]
