@@ -14,7 +14,8 @@ usage: ./install.sh [-y] [--no-engine] [--no-link]
 
   -y, --yes     change the system without asking
   --no-engine   do not install or start a container engine
-  --no-link     do not link jetson-containers and autotag into /usr/local/bin
+  --no-link     do not link jetson-containers and autotag into /usr/local/bin, and install neither completion nor
+                manual pages below /usr/local/share
 HELP
 }
 
@@ -44,6 +45,20 @@ link_cli() {
   done
 }
 
+install_help() { # completion for bash, zsh and fish, and manual pages, where the system looks for them
+  local share=/usr/local/share work shell
+  can_be_root || return 0
+  agree "Install shell completion and manual pages below $share?" || return 0
+  work=$(mktemp -d)
+  for shell in bash zsh fish; do "$PYTHON" "$ROOT/scripts/main.py" completion "$shell" >"$work/$shell"; done
+  "$PYTHON" "$ROOT/scripts/main.py" --quiet man --output "$work/man"
+  as_root install -D -m 644 "$work/bash" "$share/bash-completion/completions/jetson-containers"
+  as_root install -D -m 644 "$work/zsh" "$share/zsh/site-functions/_jetson-containers"
+  as_root install -D -m 644 "$work/fish" "$share/fish/vendor_completions.d/jetson-containers.fish"
+  as_root install -D -m 644 -t "$share/man/man1" "$work"/man/*.1
+  rm -r "$work"
+}
+
 preflight
 need_python
 bootstrap
@@ -52,5 +67,5 @@ if [ "$NO_ENGINE" = 1 ]; then
 else
   need_engine
 fi
-[ "$LINK" = 0 ] || link_cli
+[ "$LINK" = 0 ] || { link_cli; install_help; }
 say "jetson-containers is ready: try  ./jetson-containers list  and  ./quickstart.sh"

@@ -6,6 +6,13 @@ ROOT="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)"
 DIR="$ROOT/.cache/buildx"
 SUITE=trixie
 
+case "${1:-}" in
+  -h | --help)
+    printf 'usage: scripts/buildx.sh\n\nUnpacks a docker client with buildx and an engine below %s, and prints that folder.\n' "$DIR"
+    exit 0
+    ;;
+esac
+
 if [ ! -x "$DIR/usr/sbin/dockerd" ]; then
   # shellcheck disable=SC2016 # apt-get expands it
   mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | grep -v security | head -n 1)

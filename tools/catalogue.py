@@ -22,6 +22,9 @@ def stale(pages: dict[str, str], folder: Path) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or with --check compare them."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
     from tools import package_pages
 
     pages = package_pages.pages([ROOT / "packages"], ROOT)

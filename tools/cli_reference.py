@@ -54,6 +54,9 @@ def _section(title: str, command: click.Command, context: click.Context, depth: 
 
 def main(arguments: list[str]) -> int:
     """Write the page, or with --check compare it."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
     text = render()
     if "--check" in arguments:
         current = TARGET.read_text(encoding="utf-8") if TARGET.is_file() else ""

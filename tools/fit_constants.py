@@ -149,6 +149,9 @@ def _written(names: Sequence[str], factors: Sequence[float]) -> dict[str, float]
 
 def main() -> int:
     """Print the constants, and the mean error of rows predicted without themselves."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return 0
     for fitted in fits():
         said = ", ".join(f"{name}: {value:.3g}" for name, value in fitted.constants.items())
         errors = [abs(predicted / row.speed - 1) for row, predicted in fitted.rows if row.speed]

@@ -387,6 +387,9 @@ def _table(header: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or with --check compare it."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
     text = render()
     if "--check" in arguments:
         return 0 if TARGET.is_file() and TARGET.read_text(encoding="utf-8") == text else 1

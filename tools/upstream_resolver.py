@@ -60,6 +60,9 @@ class IdleExecutor:
 
 def main() -> int:
     """Print the chains of the platform on stdin."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return 0
     facts = json.load(sys.stdin)
     answers = os.dup(1)
     os.dup2(2, 1)  # what recipes and their programs print

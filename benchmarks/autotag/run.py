@@ -124,6 +124,9 @@ def large_lists() -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Measure, print, write."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
     command = ("scripts/main.py", "autotag", "--target", TARGET, "--disable", "local", "mlc")
     os.chdir(ROOT)
     load = round(os.getloadavg()[1], 1)  # of the five minutes before: it slows all of this down

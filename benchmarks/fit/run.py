@@ -38,6 +38,9 @@ NEAREST = {
 
 def main(arguments: Sequence[str]) -> int:
     """Compare, print, write. 2 without the program."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
     if len(arguments) != 1 or not Path(arguments[0]).is_file():
         print(__doc__, file=sys.stderr)
         return 2

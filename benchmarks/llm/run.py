@@ -85,6 +85,9 @@ def downloads(work: Path) -> dict[str, list[float]]:
 
 def main() -> None:
     """Measure, print, write."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
     image = subprocess.run(
         [str(ROOT / "autotag"), "--disable", "registry,build", "llama_cpp"], capture_output=True, text=True, check=True
     ).stdout.strip()

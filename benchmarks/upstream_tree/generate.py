@@ -343,4 +343,6 @@ def write(root: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
     write(Path(sys.argv[1]))

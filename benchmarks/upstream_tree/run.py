@@ -120,4 +120,6 @@ def main(limit: float = 120) -> None:
 
 
 if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        sys.exit(__doc__)
     main(*map(float, sys.argv[1:2]))

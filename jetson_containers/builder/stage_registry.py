@@ -6,6 +6,7 @@ is there is asked once, before anything is decided; it is pulled by its digest, 
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -104,7 +105,15 @@ class StageRegistry:
         digest = self._client.digest(own, tag)
         if digest is None:
             raise RegistryError(f"{own} does not have `{reference}` although it was pushed")
+        forget_digest(engine, f"{own.reference}@{digest}")
         return f"{own.reference}@{digest}"
+
+
+def forget_digest(engine: Engine, reference: str) -> None:
+    """Take off the digest that a push or pull has put on a base image: with it, other stages would have other keys."""
+    with contextlib.suppress(JetsonError):
+        if engine.image(reference) is not None:
+            engine.untag(reference)
 
 
 def _repository(reference: str) -> str:

@@ -56,6 +56,11 @@ class App:
             return Level.QUIET
         return Level.VERBOSE if self.options.get("verbose") else _LEVELS[self.options.get("log_level") or "info"]
 
+    @property
+    def expects_json(self) -> bool:
+        """Whether JSON was asked for, and stdout has no result yet."""
+        return bool(self.options.get("as_json")) and not self.console.has_result
+
     @functools.cached_property
     def console(self) -> Console:
         """Results on stdout, messages on stderr."""

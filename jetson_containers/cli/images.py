@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command
+from jetson_containers.core import errors
 from jetson_containers.core.console import human_bytes
-from jetson_containers.core.errors import ImageInUseError, NothingMatchedError, NotReadyError
+from jetson_containers.core.errors import ImageInUseError, NoCompatibleImageError, NothingMatchedError, NotReadyError
 from jetson_containers.images import labels
 from jetson_containers.images.name import STAGE_REPOSITORY
 
@@ -266,7 +267,15 @@ def pull(app: App, *, name: str) -> None:
         app.console.result(name)
         return
     chosen = search.options(app.settings, prefer=["registry"], yes=True)
-    app.console.result(search.find((name,), app.platform, lambda: app.engine, app.settings, app.console, chosen))
+    try:
+        found = search.find((name,), app.platform, lambda: app.engine, app.settings, app.console, chosen)
+    except NoCompatibleImageError as error:
+        if app.catalog.family_of(name.partition(":")[0]) is None:  # then nothing could be built either
+            error.hint = (
+                f"there is no package `{name}`; {errors.command('jetson-containers', 'search', name)} looks for it"
+            )
+        raise
+    app.console.result(found)
 
 
 @command(epilog="Example: jetson-containers push registry.example:5000/robots/llama_cpp:latest")

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from jetson_containers.lint.findings import LintFinding
 
 
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 @command()
 @click.argument("patterns", nargs=-1, metavar="[PKG]...")
 @click.option("--rules", "show_rules", is_flag=True, help="List the rules instead.")
@@ -43,8 +47,10 @@ def lint(app: App, *, patterns: tuple[str, ...], show_rules: bool, no_shellcheck
         app.console.result(f"{_place(item)}: {item.severity.value} {item.rule}: {item.message}")
         app.console.result(f"    → {item.remedy}")
     errors = sum(item.severity is run.LintSeverity.ERROR for item in report.findings)
-    summary = f"{errors} errors, {len(report.findings) - errors} warnings in {report.packages} packages"
-    app.console.info(summary) if report.findings else app.console.ok(f"{report.packages} packages: no finding")
+    packages = _counted(report.packages, "package")
+    warnings = len(report.findings) - errors
+    summary = f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')} in {packages}"
+    app.console.info(summary) if report.findings else app.console.ok(f"{packages}: no finding")
     return int(report.failed)
 
 

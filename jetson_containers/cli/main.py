@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import io
@@ -29,6 +30,8 @@ from jetson_containers.core.errors import (
 COMMANDS: dict[str, tuple[str, str]] = {
     "autotag": ("autotag:autotag", "Find (or build) an image with all the packages; prints one reference."),
     "build": ("build:build", "Build one image with all the packages."),
+    "completion": ("shell:completion", "Print the completion script of a shell."),
+    "config": ("config:config", "Show and change settings."),
     "bundle": ("bundle:bundle", "Write everything an image needs to one file, or load one."),
     "context": ("context:context", "Write the build context of a package, for a plain docker build."),
     "data": ("checkout:data", "Print the directory that containers see as /data."),
@@ -44,6 +47,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lint": ("lint:lint", "Check recipes."),
     "list": ("catalog:list_packages", "List the packages for the platform."),
     "llm": ("llm:llm", "Quantize a language model and chat with it."),
+    "man": ("shell:man", "Write the manual pages."),
+    "new": ("new:new", "Make a package of one's own."),
     "mirror": ("mirror:mirror", "Fill a folder with what builds fetch, and serve it."),
     "prune": ("images:prune", "Remove stage images; final images and compiled artifacts stay."),
     "lock": ("lock:lock", "Write down what an image is made of, for build --locked."),
@@ -54,6 +59,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "root": ("checkout:root", "Print the directory of this checkout."),
     "run": ("run:run", "Run a container with the board's GPU and devices."),
     "search": ("catalog:search", "Search names, groups and docs of the packages."),
+    "setup": ("setup:setup", "Prepare this machine: runtime, swap, disks, power; can be undone."),
     "show": ("catalog:show", "Show one package."),
     "test": ("test:test", "Run the tests of packages again, or check an image without a GPU."),
     "tree": ("catalog:tree", "Show what packages depend on."),
@@ -61,6 +67,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("verify:verify", "Run the tests that a build elsewhere has deferred, on the board."),
     "why": ("catalog:why", "Explain why a package is absent, or which packages require it."),
 }
+
+# Words that people type by habit; what they mean is a command of another program, or an option.
+ELSEWHERE = {
+    "login": "`docker login` keeps the password of a registry.",
+    "logout": "That is `docker logout`.",
+    "ps": "`docker ps` lists running containers.",
+    "stop": "`docker stop NAME` stops a container.",
+    "logs": "`docker logs NAME` shows what a container prints.",
+    "exec": "`docker exec -it NAME bash` starts a shell in a container.",
+    "rm": "`docker rm` removes a container, `docker rmi` an image.",
+    "rmi": "`docker rmi` removes an image, `jetson-containers prune` all stages.",
+}
+COMPLETION = "_JETSON_CONTAINERS_COMPLETE"  # set by the script of `completion` when a shell asks
 
 
 class LazyGroup(AbbreviatingGroup):
@@ -93,7 +112,7 @@ class LazyGroup(AbbreviatingGroup):
         except click.UsageError as error:
             from jetson_containers.core.suggest import did_you_mean
 
-            meant = did_you_mean(args[0], COMMANDS).capitalize()
+            meant = ELSEWHERE.get(args[0]) or did_you_mean(args[0], COMMANDS).capitalize()
             raise click.UsageError(f"{error.message} {meant}".rstrip(), ctx) from error
 
 
@@ -107,13 +126,17 @@ class LazyGroup(AbbreviatingGroup):
 @click.pass_context
 def cli(ctx: click.Context, /, **options: Any) -> None:
     """Build, find and run containers on NVIDIA Jetson, and put a quantized language model on them."""
-    ctx.obj = App()
+    ctx.obj = ctx.obj or App()
     ctx.obj.update(options)
 
 
 def entry(argv: list[str] | None = None) -> None:
     """Run the command line and exit with the code of its error (`core.errors`)."""
     _secure_streams()
+    if COMPLETION in os.environ:
+        from jetson_containers.cli import complete
+
+        complete.register()
     code = main(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -123,34 +146,48 @@ def entry(argv: list[str] | None = None) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command line. Expected failures become a message and a code; a bug stays a traceback."""
+    """Run the command line. Expected failures become a message and a code; a bug stays a traceback.
+
+    With `--json` the error is also the result on stdout, where no other result was printed: `{"error": {...}}`.
+    """
+    app = App()
+    if argv[:1] == ["help"]:  # as git, apt and docker have it
+        argv = [*argv[1:], "--help"]
+    elif argv == ["version"]:
+        argv = ["--version"]
     try:
-        result = cli.main(args=argv, prog_name="jetson-containers", standalone_mode=False)
+        result = cli.main(args=argv, prog_name="jetson-containers", standalone_mode=False, obj=app)
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
     except click.ClickException as error:
-        return _refuse(error)
+        return _fail(_usage_error(error), as_json=_asks_for_json(argv))
     except (click.Abort, KeyboardInterrupt):
-        return _fail(InterruptedByUserError("stopped by Ctrl-C", hint="run the same command again to resume"))
+        stopped = InterruptedByUserError("stopped by Ctrl-C", hint="run the same command again to resume")
+        return _fail(stopped, as_json=app.expects_json)
     except JetsonError as error:
-        return _fail(error)
+        return _fail(error, as_json=app.expects_json)
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        return _fail(
-            DiskSpaceError(f"cannot write {error.filename or 'a file'}: {error.strerror}", hint="free some space")
-        )
+        full = DiskSpaceError(f"cannot write {error.filename or 'a file'}: {error.strerror}", hint="free some space")
+        return _fail(full, as_json=app.expects_json)
     return result if isinstance(result, int) else 0
 
 
-def _refuse(error: click.ClickException) -> int:
+def _usage_error(error: click.ClickException) -> UsageError:
     """Say click's errors as ours are said."""
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        error.show()
-        return error.exit_code
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context else "jetson-containers"
-    return _fail(UsageError(error.format_message(), hint=f"see `{path} --help` for usage"))
+    return UsageError(error.format_message(), hint=f"see `{path} --help` for usage")
+
+
+def _asks_for_json(argv: list[str]) -> bool:
+    """Whether a line that could not be parsed has `--json`; behind `run` and `--` it may belong to another program."""
+    words = argv[: argv.index("--")] if "--" in argv else argv
+    return "--json" in (words[: words.index("run")] if "run" in words else words)
 
 
 def _secure_streams() -> None:
@@ -177,7 +214,21 @@ def _settle(stream: IO[str]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _fail(error: JetsonError) -> int:
-    if not isinstance(error, (ReaderGoneError, ToldError)):
-        Console().error(error)
+def _fail(error: JetsonError, *, as_json: bool) -> int:
+    if isinstance(error, (ReaderGoneError, ToldError)):
+        return error.exit_code
+    Console().error(error)
+    if as_json:
+        with contextlib.suppress(JetsonError):  # stdout cannot be written: that has been said
+            Console(as_json=True).result_json(
+                {
+                    "error": {
+                        "kind": type(error).__name__,
+                        "message": error.message,
+                        "hint": error.hint,
+                        "details": list(error.details),
+                        "exit_code": error.exit_code,
+                    }
+                }
+            )
     return error.exit_code

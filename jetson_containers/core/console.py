@@ -51,6 +51,7 @@ class Console:
         self._out = out
         self._err = err
         self._lock = threading.Lock()
+        self.has_result = False  # whether something stands on stdout
         env = os.environ if env is None else env
         if env.get("NO_COLOR"):
             self.color = False
@@ -83,6 +84,7 @@ class Console:
         """Print one result line on stdout. Raises OutputError where it cannot be written, ReaderGoneError."""
         if self.out is None:
             raise OutputError("standard output is closed, so the result cannot be written", hint="redirect it: `>FILE`")
+        self.has_result = True
         try:
             with self._lock:
                 self.out.write(text + "\n")
@@ -151,6 +153,11 @@ class Console:
     def style(self, text: str, kind: str) -> str:
         """Color a piece of text where the terminal shows it."""
         return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if self.color else text
+
+    def style_result(self, text: str, kind: str) -> str:
+        """Color a piece of a result where stdout is a terminal that shows it."""
+        shows = self.color and self.out is not None and self.out.isatty()
+        return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if shows else text
 
     def _say(self, text: str) -> None:
         self._write(text + "\n")

@@ -25,7 +25,8 @@ _BUILDKIT_PREFIX = re.compile(r"^#[0-9]+ (?:\[[^\]]*\] |[0-9]+\.[0-9]+ )?")
 # What fills a log without saying why it ended: progress, package managers at work, the builder's own bookkeeping.
 _NOISE = re.compile(
     r"""^\s*$
-    | ^\s*[━╸╺─=>#.\-\s|\[\]]+\s*(?:[0-9]|$)                   # bars
+    | ^\s*[\[|]?[━╸╺─=>#.\-]{2,}[━╸╺─=>#.\-\s|\]]*(?:[0-9]|$)  # bars
+    | ^\s*\[\s*[0-9]+(?:/[0-9]+|%)\]                        # [41/1200] of ninja, [ 41%] of make
     | \b[0-9]{1,3}(?:\.[0-9]+)?%.*(?:ETA|[kMG]i?B/s|\bof\b)        # percentages of a download
     | ^\s*(?:Get|Hit|Ign|Fetched|Reading|Building\ dependency|Need\ to\ get|After\ this\ operation)\b[:\s]
     | ^\s*(?:Selecting\ previously|Preparing\ to\ unpack|Unpacking|Setting\ up|Processing\ triggers)\b
@@ -52,6 +53,12 @@ _ECHO = re.compile(
     """,
     re.VERBOSE,
 )
+# What lines look like that name an error. Words alone prove nothing; they only choose which lines are shown.
+_TELLING = re.compile(
+    r"(?i)\b(?:error|fatal|failed|failure|exception|traceback|cannot|can't|could not|undefined reference|not found"
+    r"|no such|denied|refused|unsupported|not supported|invalid|abort(?:ed|ing)?|panic(?:ked)?|unable to|killed)\b"
+)
+GAP = "…"
 _MEMORY = frozenset({"out-of-memory", "compiler-killed"})
 
 
@@ -140,14 +147,42 @@ def diagnose(
 
 
 def relevant(lines: Iterable[str], count: int = 30) -> list[str]:
-    """Keep the last `count` lines that say something: no progress bars, no package manager, no repetition."""
+    """Keep `count` lines at most that say why it failed, in their order; `…` stands where others were left out.
+
+    No progress bars, no package manager, no repetition. Lines that sound like an error are kept with their neighbors:
+    the first of them, which the others often follow from, and the last ones; without any, the last lines.
+    """
     kept: list[str] = []
     for line in lines:
         text = plain(line)
         if is_noise(text) or (kept and (text == kept[-1] or (len(text) > 20 and text in kept[-1]))):
             continue
         kept.append(text)
-    return kept[-count:]
+    kept = kept[-SEARCHED:]
+    if len(kept) <= count:
+        return kept
+    telling = [number for number, line in enumerate(kept) if _TELLING.search(_without_echo(line))]
+    return _with_gaps(kept, _chosen(telling, len(kept), count)) if telling else kept[-count:]
+
+
+def _chosen(telling: Sequence[int], total: int, count: int) -> list[int]:
+    """The numbers of lines to show: half of them from the first error on, then the end, then the last errors."""
+    first = max(0, telling[0] - 1)
+    order = [*range(first, first + count // 2), total - 1, total - 2]
+    order += [number for error in reversed(telling) for number in (error, error + 1, error - 1)]
+    order += reversed(range(total))
+    return sorted(list(dict.fromkeys(number for number in order if 0 <= number < total))[:count])
+
+
+def _with_gaps(lines: Sequence[str], numbers: Sequence[int]) -> list[str]:
+    shown: list[str] = []
+    before = -1
+    for number in numbers:
+        if number > before + 1:
+            shown.append(GAP)
+        shown.append(lines[number])
+        before = number
+    return shown
 
 
 def is_noise(line: str) -> bool:

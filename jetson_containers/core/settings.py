@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import mirrors
 from jetson_containers.core.errors import ConfigError
+from jetson_containers.core.files import write_atomically
 from jetson_containers.core.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "JETSON_CONTAINERS_"
+SYSTEM_FILE = Path("/etc/jetson-containers/config.yaml")
 _FORM = "one `setting: value` a line, in UTF-8; `jetson-containers info --config` shows all settings"
 
 
@@ -187,10 +189,54 @@ def config_files(env: Mapping[str, str], root: Path) -> tuple[Path, ...]:
                 f"${PREFIX}CONFIG names `{chosen}`, which is not a file", hint=f"correct it, or unset {PREFIX}CONFIG"
             )
         return (Path(chosen),)
-    candidates = [Path("/etc/jetson-containers/config.yaml"), root / "config.yaml"]
-    if home := env.get("XDG_CONFIG_HOME") or (env.get("HOME") and f"{env['HOME']}/.config"):
-        candidates.insert(1, Path(home) / "jetson-containers" / "config.yaml")
-    return tuple(path for path in candidates if os.path.isfile(path))  # noqa: PTH113 - as above
+    return tuple(path for path in config_places(env, root) if os.path.isfile(path))  # noqa: PTH113 - as above
+
+
+def config_places(env: Mapping[str, str], root: Path) -> tuple[Path, ...]:
+    """Where settings may stand, in the order they are merged."""
+    if chosen := env.get(PREFIX + "CONFIG"):
+        return (Path(chosen),)
+    own = user_file(env)
+    return (SYSTEM_FILE, *([own] if own else []), root / "config.yaml")
+
+
+def user_file(env: Mapping[str, str]) -> Path | None:
+    """The user's own file; None without a home directory. JETSON_CONTAINERS_CONFIG names another."""
+    if chosen := env.get(PREFIX + "CONFIG"):
+        return Path(chosen)
+    home = env.get("XDG_CONFIG_HOME") or (env.get("HOME") and f"{env['HOME']}/.config")
+    return Path(home) / "jetson-containers" / "config.yaml" if home else None
+
+
+def change_file(path: Path, name: str, value: str | None) -> None:
+    """Write a setting into a file, or take it out (None); other lines, comments too, stay as they are.
+
+    Raises ConfigError for a value that cannot be used, or a file that is not a mapping; OSError where it cannot be
+    written.
+    """
+    import yaml
+
+    if value is not None:
+        _convert(name, value, "the command line")
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if before:
+        _read_yaml(path)
+    lines = _without(before.splitlines(), name)
+    if value is not None:
+        # What YAML would read as a number, a truth value or a list stays the text that was given.
+        lines.append(yaml.safe_dump({name: value}, allow_unicode=True, width=10_000).rstrip("\n"))
+    write_atomically(path, "".join(f"{line}\n" for line in lines), mode=0o644)
+
+
+def _without(lines: list[str], name: str) -> list[str]:
+    """The lines without a top-level key and what is indented below it."""
+    kept, inside = [], False
+    for line in lines:
+        if not line.startswith((" ", "\t", "-", "#")) and line.strip():
+            inside = re.match(rf"{re.escape(name)}\s*:", line) is not None
+        if not inside:
+            kept.append(line)
+    return kept
 
 
 def read_dotenv(path: Path) -> dict[str, str]:

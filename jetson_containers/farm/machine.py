@@ -101,7 +101,7 @@ class StageMachine:
             node = unpack(task, Path(directory))
             tell("building")
             if Store(self.engine).find(node) is None:
-                node = self._with_base(node, task.base)
+                node = self._with_base(node, task.base, task.registry)
                 self._fetch(node, {**task.below, **{parent.image: parent.reference for parent in parents}})
             report_state, tests = self._make(node, share, task)
             registry.push(node.stage, self.engine, self._console.detail)
@@ -136,7 +136,7 @@ class StageMachine:
         error.details = (*error.details[:-1], f"log on {self.name}: {failure.log}:{failure.number}")
         return error
 
-    def _with_base(self, node: Node, source: str) -> Node:
+    def _with_base(self, node: Node, source: str, registry: str) -> Node:
         """Have the base image here, under a name of the farm's own: the user's images of that name stay as they are."""
         if node.stage.parent is not None:
             return node
@@ -144,6 +144,8 @@ class StageMachine:
         if self.engine.image(alias) is None:
             self.engine.pull(source, self._console.detail, platform=node.plan.platform.docker_platform)
             self.engine.tag(source, alias)
+            if source.startswith(f"{registry.removeprefix('docker.io/')}/base@"):  # pushed there by the client
+                stage_registry.forget_digest(self.engine, source)
         own = node.stage.build_args
         arguments = {**own, "BASE_IMAGE": alias} if "BASE_IMAGE" in own else own
         return replace(node, stage=replace(node.stage, base=alias, build_args=arguments))

@@ -5,5 +5,5 @@ Files below `/` (`host`), upstream's environment variables and `--target` (`targ
 distributions; `overrides` applies what a target says besides the machine; `cuda` knows which CUDA runs on which
 driver, `cuda_repository` where its packages are.
 
-Public modules: `cuda`, `cuda_repository`, `detect`, `overrides`, `platform`, `tables`, `target`.
+Public modules: `cuda`, `cuda_repository`, `detect`, `host`, `overrides`, `platform`, `tables`, `target`.
 """

@@ -145,6 +145,11 @@ def _parse_release_file(path: Path, text: str) -> Version:
     return Version(f"{match[1]}.{match[2]}")
 
 
+def installed_version(root: Path, package: str) -> str | None:
+    """Version of a Debian package; None where it is not installed. Raises TargetError for an unreadable list."""
+    return _dpkg_version(root / "var/lib/dpkg/status", package)
+
+
 def _dpkg_version(path: Path, package: str) -> str | None:
     """Version of an installed package. The file is several MB: no parser, one search."""
     text = _text(path)

@@ -6,5 +6,5 @@ keeps the result by content. `upstream` reads trees in the format of dusty-nv/je
 runs in a child process.
 
 Public modules: `budget`, `catalog`, `docs`, `files`, `locks`, `package`, `requirement`, `rules`, `sandbox`,
-`schema`, `shared`, `templating`, `tree`, `why`.
+`scaffold`, `schema`, `shared`, `templating`, `tree`, `why`.
 """

@@ -3,5 +3,5 @@
 `listing` gives the tags of repositories from its cache, a registry (`client` over `http` and `auth`, `dockerhub`) or
 the `snapshot` in `facts/`, which `refresh` makes anew. A fresh cache needs no HTTP, and imports none.
 
-Public modules: `client`, `listing`, `refresh`, `snapshot`, `types`.
+Public modules: `client`, `http`, `listing`, `refresh`, `snapshot`, `types`.
 """

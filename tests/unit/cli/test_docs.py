@@ -40,6 +40,12 @@ def test_cli_reference_is_current() -> None:
     assert done.returncode == 0, "run .venv/bin/python tools/cli_reference.py"
 
 
+def test_settings_page_is_current() -> None:
+    """The page of settings is generated from their declarations."""
+    done = subprocess.run([sys.executable, "tools/settings_page.py", "--check"], cwd=ROOT, check=False)
+    assert done.returncode == 0, "run .venv/bin/python tools/settings_page.py"
+
+
 def test_docs_name_only_links_and_files_that_exist() -> None:
     """Links and files named in the docs exist."""
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]

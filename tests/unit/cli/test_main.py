@@ -469,3 +469,63 @@ def test_commands_take_names_without_regard_to_case_and_hyphens(
     code, out, err = run(capsys, *argv, "--target", "cpu")
     assert code == 0, err
     assert all(word in out for word in words)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (["show", "nope", "--json"], "UnknownPackageError"),
+        (["--json", "nonsense"], "UsageError"),
+        (["list", "--json", "--nope"], "UsageError"),
+        (["--target", "nonsense", "--json", "info"], "TargetError"),
+    ],
+)
+def test_main_prints_errors_as_json_where_it_is_asked_for(
+    capsys: pytest.CaptureFixture[str], words: list[str], kind: str
+) -> None:
+    """The error is the result on stdout, and stays readable on stderr."""
+    code = main.main(words)
+    out, err = capsys.readouterr()
+    error = json.loads(out)["error"]
+    assert (error["kind"], error["exit_code"], f"error: {error['message']}" in err) == (kind, code, True)
+    assert set(error) == {"kind", "message", "hint", "details", "exit_code"}
+
+
+@pytest.mark.parametrize("words", [["show", "nope"], ["list", "--nope", "--", "--json"]])
+def test_main_prints_no_json_where_nobody_asked(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """Without `--json`, and where it belongs to another program, stdout stays empty."""
+    assert main.main(words) != 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ps"], "docker ps"),
+        (["login"], "docker login"),
+        (["biuld"], "build"),
+    ],
+)
+def test_main_names_what_was_meant_by_an_unknown_command(
+    capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    """Habits of other programs are answered with their command, a typo with ours."""
+    assert main.main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_main_has_help_and_version_as_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """`help COMMAND` is `COMMAND --help`, and `version` is `--version`."""
+    assert main.main(["help", "list"]) == 0
+    assert "jetson-containers list" in capsys.readouterr().out
+    assert main.main(["help"]) == 0
+    assert "Commands:" in capsys.readouterr().out
+    assert main.main(["version"]) == 0
+    assert "version" in capsys.readouterr().out
+
+
+def test_pull_of_what_is_no_package_does_not_suggest_to_build_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that no package has cannot be built either."""
+    assert main.main(["pull", "nosuchthing", "--offline"]) == 127
+    err = capsys.readouterr().err
+    assert ("there is no package `nosuchthing`" in err, "./build.sh" in err) == (True, False)

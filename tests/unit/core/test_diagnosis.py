@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import re
+import shlex
+import subprocess
+from pathlib import Path
 
+import click
+import pytest
+import yaml
+
+from jetson_containers.cli.main import cli
 from jetson_containers.core import diagnosis
 
 # Messages as the tools print them: Docker, BuildKit, GCC, pip, apt, git, the NVIDIA runtime.
@@ -121,11 +129,64 @@ def test_diagnose_recognizes_known_messages(expected: str, message: str) -> None
     assert (finding.id, finding.line, finding.number) == (expected, message.strip(), 2)
 
 
-def test_signatures_each_have_an_example_a_cause_and_a_remedy() -> None:
-    """Every signature has an example, a cause and a remedy."""
+LOGS: dict[str, dict[str, str]] = yaml.safe_load((Path(__file__).parent / "error_logs.yaml").read_text())
+
+
+@pytest.mark.parametrize("signature", LOGS)
+def test_diagnose_recognizes_the_end_of_a_log(signature: str) -> None:
+    """The log of each signature, as the tool prints it, is taken for that signature."""
+    finding = diagnosis.diagnose(LOGS[signature]["log"].splitlines())
+    assert finding is not None
+    assert finding.id == signature
+
+
+@pytest.mark.parametrize("signature", LOGS)
+def test_diagnose_does_not_take_what_looks_alike(signature: str) -> None:
+    """Lines with the same words and another meaning are not taken for it."""
+    finding = diagnosis.diagnose(LOGS[signature]["near"].splitlines())
+    assert finding is None or finding.id != signature
+
+
+def test_signatures_each_have_a_log_and_a_near_miss() -> None:
+    """None is without, and none is left over."""
+    assert {row.id for row in diagnosis.signatures()} == set(LOGS)
+    assert all(row["log"].strip() and row["near"].strip() for row in LOGS.values())
+
+
+def suggested() -> list[tuple[str, str]]:
+    """The commands in backticks of all remedies, with a value in them that a shell would take apart."""
+    found = []
+    for row in diagnosis.signatures():
+        for text in (row.remedy, row.model):
+            filled = re.sub(r"\{[0-9]\}", lambda _: shlex.quote("a b;>'c"), text)
+            found += [(row.id, command) for command in re.findall(r"`([^`]+)`", filled)]
+    return found
+
+
+@pytest.mark.parametrize(("signature", "text"), suggested(), ids=[f"{row[0]}-{i}" for i, row in enumerate(suggested())])
+def test_suggested_commands_are_read_by_shell_and_command_line(signature: str, text: str) -> None:
+    """A shell reads each as one line, and ours have commands and options that exist."""
+    assert subprocess.run(["bash", "-n"], input=text.encode(), check=False, capture_output=True).returncode == 0, (
+        signature
+    )
+    words = shlex.split(text)
+    if words[0] == "llm":
+        words.insert(0, "jetson-containers")
+    if words[0] in {"./build.sh", "./autotag"}:
+        words = ["jetson-containers", Path(words[0]).stem, *words[1:]]
+    if words[0] == "jetson-containers":
+        command: click.Command | None = cli
+        context = click.Context(cli, info_name="jetson-containers")
+        rest = words[1:]
+        while isinstance(command, click.Group):
+            command = command.get_command(context, rest.pop(0))
+        assert command is not None, text
+        command.make_parser(click.Context(command)).parse_args(rest)
+
+
+def test_signatures_each_have_a_cause_and_a_remedy() -> None:
+    """Every signature has a cause and a remedy."""
     table = diagnosis.signatures()
-    untested = {row.id for row in table} - {row[0] for row in MESSAGES} - {"timeout"}
-    assert untested == set()
     assert all(row.cause and row.remedy for row in table)
     assert len({row.id for row in table}) == len(table)
 
@@ -233,8 +294,31 @@ def test_diagnose_of_a_killed_process_shows_its_line() -> None:
     assert (finding.id, finding.number) == ("compiler-killed", 2)
 
 
-def test_relevant_lines_are_the_last_ones() -> None:
-    """Relevant lines are the last ones."""
+@pytest.mark.parametrize("stamp", ["[2024-01-05 10:11:12] ERROR gen_config.py:64: it broke", "   3 errors generated."])
+def test_relevant_lines_may_begin_with_a_time_or_a_number(stamp: str) -> None:
+    """A bracket or blanks before a number are not yet a progress bar; those of ninja and make are."""
+    assert diagnosis.relevant([stamp, "[41/1200] Building CXX object x.o", "[ 41%] Building y.o"]) == [stamp]
+
+
+def test_relevant_lines_of_an_unknown_failure_are_where_it_began() -> None:
+    """The first error and the end are shown, not what came between them."""
+    log = [f"compiling {number}.c" for number in range(200)]
+    log[50] = "x.c:7: error: unknown type name 'foo'"
+    log += [f"waiting for job {number}" for number in range(100)] + ["make: *** [all] Error 2"]
+    shown = diagnosis.relevant(log, count=10)
+    assert shown[:3] == ["…", "compiling 49.c", "x.c:7: error: unknown type name 'foo'"]
+    assert shown[-1] == "make: *** [all] Error 2"
+    assert len([line for line in shown if line != "…"]) == 10
+
+
+def test_relevant_lines_do_not_take_the_recipe_for_an_error() -> None:
+    """A command that the builder repeats holds words of errors without having failed."""
+    log = ["Step 2/3 : RUN make || echo failed"] + [f"line {number}" for number in range(50)]
+    assert diagnosis.relevant(log, count=4) == [f"line {number}" for number in range(46, 50)]
+
+
+def test_relevant_lines_without_an_error_are_the_last_ones() -> None:
+    """Where no line sounds like an error, the last ones are shown."""
     assert diagnosis.relevant([str(n) + "!" for n in range(100)], count=3) == ["97!", "98!", "99!"]
 
 

@@ -105,6 +105,7 @@ def test_farm_pulls_the_base_image_under_a_name_of_its_own(farm: Farm, tmp_path:
     (request,) = engine.requests
     assert request.build_args["BASE_IMAGE"].startswith("jetson-containers/base:farm-")
     assert engine.store["base:1"].id == own
+    assert not [name for name in engine.store if "/base@" in name]
     assert farm.site.engine.image(f"{NAMESPACE}/base:1") is None
 
 

@@ -1,0 +1,197 @@
+"""Checks of the container engine: does it answer, can it build, where does it store, what is left over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.version import InvalidVersion, Version
+
+from jetson_containers.core import json_text
+from jetson_containers.core.console import human_bytes
+from jetson_containers.core.errors import JetsonError
+from jetson_containers.doctor.disk_checks import medium_finding, space_finding
+from jetson_containers.doctor.types import CheckDefinition, Finding, fail, note, ok, skip, warn
+from jetson_containers.engine import emulation
+
+if TYPE_CHECKING:
+    from jetson_containers.doctor.types import DoctorContext
+    from jetson_containers.engine.interface import Capabilities
+
+OLDEST_API = "1.41"  # of Docker 20.10, the oldest engine that is tested
+MUCH_CACHE = 30_000_000_000  # bytes that can be freed
+MANY_CONTAINERS = 10
+
+
+def _engine(context: DoctorContext) -> Finding:
+    try:
+        found = context.engine().capabilities
+    except JetsonError as error:
+        return fail(error.message, error.hint or "./install.sh")
+    text = f"docker {found.server_version} (API {found.api_version}) through `{found.client}` {found.client_version}"
+    if _is_older(found.api_version, OLDEST_API):
+        return warn(text, "install Docker 20.10 or newer: ./install.sh")
+    return ok(text + (", with sudo" if found.sudo else ""))
+
+
+def _is_older(version: str, oldest: str) -> bool:
+    try:
+        return Version(version) < Version(oldest)
+    except InvalidVersion:
+        return False  # the engine did not say
+
+
+def _group(context: DoctorContext) -> Finding:
+    """Membership counts from the next login on: who belongs by the file alone still needs sudo."""
+    import grp
+    import os
+
+    if context.user == 0:
+        return ok("root needs no group")
+    try:
+        group = grp.getgrnam("docker")
+    except KeyError:
+        return skip("there is no group docker on this machine")
+    if group.gr_gid in {os.getegid(), *os.getgroups()}:
+        return ok("you are in the group docker")
+    return note("you are not in the group docker", 'sudo usermod -aG docker "$USER" && newgrp docker', "docker-group")
+
+
+def _builder(_context: DoctorContext, found: Capabilities) -> Finding:
+    if found.mounts:
+        version = f" {'.'.join(map(str, found.buildx))}" if found.buildx else ""
+        return ok(f"{found.builder.value}{version}{', several stages at once (bake)' if found.bake else ''}")
+    remedy = "sudo apt-get install docker-buildx (or docker-buildx-plugin), or a docker client before 23"
+    return warn("only the legacy builder, which has no `RUN --mount`", remedy)
+
+
+def _storage(_context: DoctorContext, found: Capabilities) -> Finding:
+    if found.storage_driver == "vfs":
+        return warn("vfs: every layer is a full copy", "use a file system that overlay2 works on (ext4, xfs)")
+    return ok(found.storage_driver)
+
+
+def _is_remote(context: DoctorContext) -> bool:
+    host = str(context.settings.env.get("DOCKER_HOST", ""))
+    return bool(host) and not host.startswith("unix:")
+
+
+def _disk(context: DoctorContext, found: Capabilities) -> Finding:
+    if _is_remote(context):
+        return skip("the engine runs on another machine")
+    return space_finding(Path(found.data_root), "setting data-root of docker", "data-root")
+
+
+def _medium(context: DoctorContext, found: Capabilities) -> Finding:
+    if _is_remote(context):
+        return skip("the engine runs on another machine")
+    return medium_finding(context, found.data_root, "jetson-containers setup data-root", "data-root")
+
+
+def _iptables(context: DoctorContext, found: Capabilities) -> Finding:
+    """Docker 28 wants iptables' raw table, which stock L4T kernels up to 36.4.3 lack (moby issue 49557)."""
+    try:
+        platform = context.platform()
+        is_new = Version(found.server_version.partition("+")[0]) >= Version("28")
+    except (JetsonError, InvalidVersion):
+        return skip("the platform or the engine's version is unknown")
+    if platform.l4t is None or not is_new:
+        return ok(f"this kernel has what docker {found.server_version} needs")
+    if platform.l4t >= Version("36.4.4"):
+        return ok(f"L4T {platform.l4t} has what Docker 28 needs")
+    if any((context.root / "lib/modules").glob("*/kernel/net/ipv4/netfilter/iptable_raw.ko*")):
+        return ok("the kernel has the module iptable_raw")
+    remedy = "Docker 27.5.1, or L4T 36.4.4, or DOCKER_INSECURE_NO_IPTABLES_RAW=1 for dockerd (weaker isolation)"
+    return warn(f"docker {found.server_version} on this kernel may start nothing", remedy)
+
+
+def _emulation(context: DoctorContext, found: Capabilities) -> Finding:
+    other = "linux/amd64" if found.architecture == "aarch64" else "linux/arm64"
+    if emulation.runs(other, found.platforms) or other in emulation.emulated_platforms(context.root):
+        return ok(f"{other} runs here by emulation")
+    return note(f"{other} does not run here", emulation.remedy(other, context.root))
+
+
+def _command(found: Capabilities, *words: str) -> list[str]:
+    return [*(["sudo", "-n"] if found.sudo else []), found.client, *words]
+
+
+def _containers(context: DoctorContext, found: Capabilities) -> Finding:
+    shown = context.ask(_command(found, "ps", "-a", "--filter", "status=exited", "--format", "{{.Names}}"))
+    names = shown.split()
+    if len(names) <= MANY_CONTAINERS:
+        return ok(f"{len(names)} stopped containers")
+    return note(f"{len(names)} stopped containers, such as {', '.join(names[:3])}", "docker container prune")
+
+
+def _cache(context: DoctorContext, found: Capabilities) -> Finding:
+    shown = context.ask(_command(found, "system", "df", "--format", "{{json .}}"))
+    rows = [json_text.parse(line) for line in shown.splitlines() if line.startswith("{")]
+    text = ", ".join(f"{row['Type'].lower()} {row['Size']} ({row['Reclaimable']} unused)" for row in rows)
+    caches = [row for row in rows if row["Type"] == "Build Cache"]
+    if any(_bytes(row["Reclaimable"]) > MUCH_CACHE for row in caches):
+        return note(text, "jetson-containers df, then docker builder prune")
+    return ok(text or "the engine does not say")
+
+
+def _bytes(text: str) -> float:
+    units = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+    number = text.split(" ", maxsplit=1)[0]
+    unit = number.lstrip("0123456789.")
+    return float(number.removesuffix(unit) or 0) * units.get(unit, 1)
+
+
+def _log_size(context: DoctorContext, found: Capabilities) -> Finding:
+    """Docker's logs of containers grow without end unless its configuration limits them."""
+    text = (context.root / "etc/docker/daemon.json").read_text(encoding="utf-8") if _has_config(context) else "{}"
+    try:
+        options = json_text.parse(text or "{}")
+    except ValueError:
+        return fail("/etc/docker/daemon.json is not valid JSON", "python3 -m json.tool /etc/docker/daemon.json")
+    driver = options.get("log-driver", "json-file")
+    if driver in {"local", "journald", "none"} or "max-size" in options.get("log-opts", {}):
+        return ok(f"log driver {driver}, limited")
+    logs = list((context.root / found.data_root.lstrip("/")).glob("containers/*/*.log")) if context.is_here else []
+    size = f", {human_bytes(sum(path.stat().st_size for path in logs))} now" if logs else ""
+    return note(f"logs of containers grow without limit{size}", "jetson-containers setup log-rotation", "log-rotation")
+
+
+def _has_config(context: DoctorContext) -> bool:
+    return (context.root / "etc/docker/daemon.json").is_file()
+
+
+CHECKS = (
+    CheckDefinition(name="engine", why="Without an engine nothing is built or run.", look=_engine, limit=40),
+    CheckDefinition(
+        name="docker group", why="Members use docker without sudo; they have root's rights by it.", look=_group
+    ),
+    CheckDefinition(
+        name="builder",
+        why="The legacy builder copies secrets and certificates into layers, and builds one stage at a time.",
+        look_at_engine=_builder,
+    ),
+    CheckDefinition(
+        name="storage driver", why="vfs needs many times the space and time of overlay2.", look_at_engine=_storage
+    ),
+    CheckDefinition(
+        name="engine disk", why="An image for LLMs has 5 to 15 GB, and a build needs it twice.", look_at_engine=_disk
+    ),
+    CheckDefinition(
+        name="engine medium",
+        why="On an SD card pulling and building take many times longer, and it wears out.",
+        look_at_engine=_medium,
+    ),
+    CheckDefinition(
+        name="iptables", why="Docker 28 needs a kernel module that older kernels of L4T lack.", look_at_engine=_iptables
+    ),
+    CheckDefinition(
+        name="emulation", why="With it images for a Jetson are built and tested on a PC.", look_at_engine=_emulation
+    ),
+    CheckDefinition(
+        name="stopped containers", why="Each keeps its image and its own layer.", look_at_engine=_containers
+    ),
+    CheckDefinition(name="engine use", why="Build caches fill the disk unseen.", look_at_engine=_cache, limit=20),
+    CheckDefinition(
+        name="container logs", why="One server that prints much can fill the disk.", look_at_engine=_log_size
+    ),
+)

@@ -1,0 +1,8 @@
+"""The machine below the containers: what its disks, swap and power modes are, and steps that change them.
+
+`media`, `swap` and `power` read files below a root directory and decide nothing; a root of captured files is a machine
+too. `steps` plans what `setup` changes (`changes`: files with their texts, commands with what undoes them), and
+`journal` carries a plan out, writes down what was done, and undoes it.
+
+Public modules: `changes`, `journal`, `media`, `power`, `steps`, `swap`.
+"""

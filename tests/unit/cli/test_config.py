@@ -1,0 +1,80 @@
+"""`config`: showing and changing settings."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jetson_containers.cli.main import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's own settings file, which is not there yet."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for name in ("JETSON_CONTAINERS_CONFIG", "JETSON_CONTAINERS_JOBS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "jetson-containers/config.yaml"
+
+
+def test_config_set_writes_what_get_prints(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A value is written, read back, and taken out again; other lines and comments stay."""
+    own.parent.mkdir()
+    own.write_text("# mine\nregistries:\n- a/b\n- c/d\njobs: 3\n")
+    assert main(["config", "set", "jobs", "2"]) == 0
+    assert main(["config", "get", "jobs"]) == 0
+    assert capsys.readouterr().out == "2\n"
+    assert own.read_text() == "# mine\nregistries:\n- a/b\n- c/d\njobs: '2'\n"
+    assert main(["config", "set", "--unset", "registries"]) == 0
+    assert own.read_text() == "# mine\njobs: '2'\n"
+
+
+def test_config_set_makes_the_file(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names may be written with `-` or as the variable; the origin is shown."""
+    assert main(["config", "set", "JETSON_CONTAINERS_STOP-TIMEOUT", "7", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["setting"], said["value"], said["origin"]) == ("stop_timeout", 7, str(own))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["set", "jobs", "many"], "`many` is not a valid value for `jobs`"),
+        (["set", "jbs", "1"], "unknown setting `jbs`"),
+        (["get", "nonsense"], "unknown setting `nonsense`"),
+        (["set", "jobs"], "give a value, or --unset"),
+        (["set", "jobs", "1", "--unset"], "give a value, or --unset"),
+    ],
+)
+def test_config_refuses_wrong_names_and_values(
+    own: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    """Nothing is written then."""
+    assert main(["config", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not own.exists()
+
+
+def test_config_set_warns_where_something_overrides_it(
+    own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A variable of the environment comes after the file."""
+    monkeypatch.setenv("JETSON_CONTAINERS_JOBS", "5")
+    assert main(["config", "set", "jobs", "2"]) == 0
+    assert "$JETSON_CONTAINERS_JOBS overrides" in capsys.readouterr().err
+
+
+def test_config_list_and_path_show_where_values_come_from(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All settings have a value, an origin and a text; the files come in the order they count."""
+    assert main(["config", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["jobs"]["origin"] == "default"
+    assert all(row["help"] for row in listed.values())
+    assert main(["config", "path", "--json"]) == 0
+    files = [row["file"] for row in json.loads(capsys.readouterr().out)]
+    assert files[1:] == [str(own), "/etc/jetson-containers/config.yaml"]
