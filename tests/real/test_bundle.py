@@ -42,7 +42,7 @@ def run(folder: Path, *argv: str, network: bool) -> subprocess.CompletedProcess[
         "JETSON_CONTAINERS_LOGS": str(folder / "logs"),
         "PYTHONPATH": str(ROOT),
     }
-    words = [sys.executable, "-m", "jetson_containers", *argv, "--packages", str(folder / "tree")]
+    words = [sys.executable, "-m", "jetson_containers", "--packages", str(folder / "tree"), *argv]
     without = [] if network else ["unshare", "--net"]
     return subprocess.run([*without, *words], cwd=folder, env=env, capture_output=True, text=True, check=False)
 
@@ -105,7 +105,7 @@ def test_bundle_is_all_that_a_machine_without_a_network_needs(
     assert started.stdout.strip().endswith("made"), started.stderr
 
     damaged = bytearray(complete)
-    damaged[complete.index(b"images/001-") + 600] ^= 1
+    damaged[complete.index(b"images/001-") + 512] ^= 1
     file.write_bytes(damaged)
     refused = run(there, "bundle", "load", str(file), network=False)
     assert refused.returncode == 4
