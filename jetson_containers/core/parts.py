@@ -230,7 +230,7 @@ class PartsReader:
 
     def names(self) -> list[str]:
         """The streams and single parts, in order."""
-        return list(dict.fromkeys(re.sub(r"/\d{4,}$", "", part.name) for part in self.parts))
+        return list(dict.fromkeys(re.sub(r"/[0-9]{4,}$", "", part.name) for part in self.parts))
 
     def stream(self, name: str) -> IO[bytes]:
         """What was added as a stream, or one part of that name; empty where there is none."""
@@ -241,7 +241,7 @@ class PartsReader:
         return sum(part.size for part in self._of(name))
 
     def _of(self, name: str) -> list[Part]:
-        wanted = re.compile(re.escape(name) + r"(?:/\d{4,})?")
+        wanted = re.compile(re.escape(name) + r"(?:/[0-9]{4,})?")
         return [part for part in self.parts if wanted.fullmatch(part.name)]
 
 

@@ -41,5 +41,5 @@ def test_subpackages_table_is_replaced_and_the_rest_of_the_page_kept(
 
 
 def test_subpackages_public_modules_are_those_of_the_docstring() -> None:
-    """Of `images` others import four modules."""
-    assert subpackages.public("images") == ("compat", "labels", "name", "official")
+    """Of `images` others import these modules."""
+    assert subpackages.public("images") == ("compat", "labels", "name", "official", "space")
