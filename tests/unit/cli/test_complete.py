@@ -28,7 +28,7 @@ def offered(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("buil", ["build"]),
+        ("build --dry", ["--dry-run"]),
         ("build --target r36.4.3 llama_c", ["llama_cpp"]),
         ("build --target = r36.4.3 llama_cpp : 0", ["0.3.36"]),
         ("llm chat tiny --runtime lla", ["llama_cpp"]),
