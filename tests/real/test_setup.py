@@ -87,7 +87,7 @@ def second(tmp_path: Path) -> Iterator[SecondEngine]:
         try:
             engine.start()
         except StepError as error:
-            pytest.skip(f"a second dockerd does not start here: {error.message}")
+            pytest.skip(f"cannot run here: a second dockerd does not start: {error.message}")
         yield engine
     finally:
         engine.stop()
