@@ -5,6 +5,7 @@ Run after changing a docstring or the order: .venv/bin/python tools/subpackages.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import re
 import sys
@@ -53,9 +54,12 @@ def with_table(page: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the table, or with --check compare it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="only say whether the table is current")
+    options = parser.parse_args(arguments)
     page = PAGE.read_text(encoding="utf-8")
     current = with_table(page)
-    if "--check" in arguments:
+    if options.check:
         if page != current:
             print("docs/design.md is not current: .venv/bin/python tools/subpackages.py", file=sys.stderr)
         return int(page != current)

@@ -43,8 +43,8 @@ class App:
         """Let options given after the command override those given before it."""
         given = {key: value for key, value in options.items() if value not in (None, False, ())}
         if targets := given.pop("target", ()):
-            self.options["targets"] = targets
-            self.options["target"] = targets[-1]  # where one is meant, the last one is
+            self.options["targets"] = (targets,) if isinstance(targets, str) else targets  # `run` takes one
+            self.options["target"] = self.options["targets"][-1]  # where one is meant, the last one is
         if dirs := given.pop("package_dirs", None):
             self.options["package_dirs"] = (*self.options.get("package_dirs", ()), *dirs)
         self.options.update(given)

@@ -188,7 +188,7 @@ class TestCommand:
         captured = capsys.readouterr()
         assert "Dockerfile:10: error hidden-failure: `|| true` turns a failure into success" in captured.out
         assert "→ let it fail" in captured.out
-        assert captured.err.endswith("1 errors, 0 warnings in 1 packages\n")
+        assert captured.err.endswith("1 error, 0 warnings in 1 package\n")
 
     def test_lint_command_exits_0_for_a_warning(self, tmp_path: Path) -> None:
         """A warning alone exits 0."""
