@@ -2,13 +2,16 @@
 
 Runs inside images: Python 3.8 and the standard library. A backend makes text (`Backend`), everything of the protocol
 is here: models, chat and text completions, streamed or not, usage, stop strings, keys, errors, health, shutdown.
-`API_KEY` in the environment asks for `Authorization: Bearer` below /v1.
+`API_KEY` in the environment asks for `Authorization: Bearer` below /v1. Without a key any page in a browser on this
+network could ask, so requests for a public host name (DNS rebinding) and of pages from elsewhere are refused then.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hmac
+import ipaddress
 import json
 import os
 import select
@@ -21,6 +24,7 @@ import traceback
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from typing import Iterator
@@ -41,6 +45,12 @@ else:  # inside an image these files stand alone, in one directory
 __all__ = ["Backend", "BadRequest", "GenerationOptions", "GenerationReport", "TextStream", "argument_parser", "serve"]
 
 LARGEST_BODY = 32 << 20  # bytes
+MOST_CONNECTIONS = 64  # at once; each costs a thread
+DROPPED = 1 << 20  # bytes of a refused body that are read and thrown away
+REQUEST_TIME = 60.0  # seconds until a request's headers are here, the wait between two requests included
+BODY_TIME = 60.0  # seconds until its body is here
+# Names that no public DNS server answers: what a page from elsewhere cannot be made to stand under.
+LOCAL_ENDINGS = (".local", ".localhost", ".lan", ".internal", ".home.arpa")
 WATCH = 0.2  # seconds between looks whether the client is still there
 GRACE = 5.0  # seconds that a running answer gets to end when the server is told to
 
@@ -81,6 +91,8 @@ class Server(ThreadingHTTPServer):
         self.failure: BaseException | None = None
         self.turn = threading.Lock()
         self.created = int(time.time())
+        self.host = host
+        self.free = threading.BoundedSemaphore(MOST_CONNECTIONS)
         if ":" in host:
             self.address_family = socket.AF_INET6
         super().__init__((host, port), Handler)
@@ -96,6 +108,35 @@ class Server(ThreadingHTTPServer):
         else:
             self.loaded.set()
             _log(f"ready: {self.backend.model_id}")
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a connection its thread, or refuse it where too many are open."""
+        if self.free.acquire(blocking=False):
+            super().process_request(request, client_address)
+            return
+        with contextlib.suppress(OSError):  # whoever opens so many does not wait for answers either
+            request.settimeout(1)
+            request.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection to its end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.free.release()
+
+    def names_us(self, host: str) -> bool:
+        """Whether a `Host` is an address, a name of this network, or the one the server was told to listen on."""
+        name = urlsplit("//" + host).hostname or ""
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            pass
+        else:
+            return True
+        own = {self.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+        return "." not in name or name.endswith(LOCAL_ENDINGS) or name in own
 
     def stop(self) -> None:
         """End `serve_forever`, from any thread but its own."""
@@ -113,13 +154,37 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     protocol_version = "HTTP/1.1"
-    timeout = 600
+    timeout = 600  # seconds without a byte, of an answer that is being taken too
     server_version = "jetson-containers"
     sys_version = ""
     disable_nagle_algorithm = True  # a token is a small packet, and should not wait for the next one
 
+    def handle_one_request(self) -> None:
+        """Serve a request whose headers are here in time; else the connection ends."""
+        self._late = threading.Timer(REQUEST_TIME, self._end_connection)
+        self._late.daemon = True
+        self._late.start()
+        try:
+            super().handle_one_request()
+        finally:
+            self._late.cancel()
+
+    def parse_request(self) -> bool:
+        """Read the headers."""
+        try:
+            return super().parse_request()
+        finally:
+            self._late.cancel()
+
+    def _end_connection(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
     def do_GET(self) -> None:
         """Health and models."""
+        if not self._from_here():
+            return
         path = self._path()
         if path in {"/health", "/v1/health"}:
             state = "ok" if self.server.loaded.is_set() else "loading"
@@ -136,8 +201,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Completions."""
         path = self._path()
+        if not self._from_here() or not self._allowed():
+            self._drop_body()
+            return
         body = self._body()
-        if body is None or not self._allowed():
+        if body is None:
             return
         if path not in {"/v1/chat/completions", "/v1/completions"}:
             self._no_such(path)
@@ -178,7 +246,44 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.error(413, f"The body is larger than {LARGEST_BODY} bytes.")
             return None
-        return self.rfile.read(int(length))
+        late = threading.Timer(BODY_TIME, self._end_connection)
+        late.daemon = True
+        late.start()
+        try:
+            body = self.rfile.read(int(length))
+        finally:
+            late.cancel()
+        if len(body) < int(length):
+            self.close_connection = True
+            return None
+        return body
+
+    def _drop_body(self) -> None:
+        """Read on a little after a refusal, so that the client sees the answer; the connection is not used again."""
+        self.close_connection = True
+        with contextlib.suppress(OSError, ValueError):
+            self.connection.settimeout(1)
+            left = min(int(self.headers.get("Content-Length") or 0), DROPPED)
+            while left > 0 and (block := self.rfile.read(min(left, 1 << 16))):
+                left -= len(block)
+
+    def _from_here(self) -> bool:
+        """Whether a request without a key may be of a program or page of this network; else it is refused."""
+        if self.server.api_key:
+            return True
+        try:
+            host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
+            named = not host or self.server.names_us(host)
+            page = urlsplit(origin).hostname if origin else ""
+            same = origin is None or page in {urlsplit("//" + host).hostname, "localhost", "127.0.0.1", "::1"}
+        except ValueError:  # neither is an address
+            named = same = False
+        if named and same:
+            return True
+        self.close_connection = True
+        what = f"Origin: {origin}" if named else f"Host: {host}"
+        self.error(403, f"`{what[:100]}` is refused: ask by address, or set API_KEY.")
+        return False
 
     def _allowed(self) -> bool:
         key = self.server.api_key

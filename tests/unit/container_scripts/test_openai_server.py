@@ -490,3 +490,101 @@ def test_drivers_are_part_of_the_distribution() -> None:
     if done.returncode:
         pytest.skip("cannot run here: setuptools is not installed")
     assert "jetson_containers.container_scripts" in done.stdout
+
+
+def raw(port: int, text: bytes, timeout: float = 60) -> bytes:
+    """What the server answers to bytes, up to the end of the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
+        connection.sendall(text)
+        answer = b""
+        while block := connection.recv(1 << 16):
+            answer += block
+    return answer
+
+
+def request(headers: str, body: bytes = b'{"messages": [{"role": "user", "content": "x"}]}') -> bytes:
+    head = f"POST /v1/chat/completions HTTP/1.1\r\n{headers}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + body
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "Host: evil.example\r\n",
+        "Host: evil.example:8000\r\n",
+        "Host: 127.0.0.1\r\nOrigin: https://evil.example\r\n",
+        "Host: localhost\r\nOrigin: null\r\n",
+        "Host: [::1\r\n",
+    ],
+)
+def test_request_of_a_foreign_page_is_refused_without_a_key(running: Running, headers: str) -> None:
+    """A page in a browser can neither be rebound to us nor post from elsewhere; the model is not asked."""
+    answer = raw(running.port, request(headers))
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert b"API_KEY" in answer
+    assert running.backend.seen == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "Host: 127.0.0.1:8000\r\n",
+        "Host: [::1]:8000\r\n",
+        "Host: jetson\r\n",
+        "Host: jetson.local:8000\r\n",
+        "Host: 192.168.1.5:8000\r\nOrigin: http://192.168.1.5:3000\r\n",
+        "Host: jetson.local\r\nOrigin: http://localhost:3000\r\n",
+        "",
+    ],
+)
+def test_request_of_this_network_is_answered_without_a_key(running: Running, headers: str) -> None:
+    """Addresses, names without a public domain, pages of the same host, and old clients without `Host`."""
+    assert raw(running.port, request(headers)).startswith(b"HTTP/1.1 200 ")
+
+
+def test_request_with_the_key_may_come_from_any_page(drivers: Path) -> None:
+    """Who has the key may put the server behind a name of their own; a foreign page does not have it."""
+    module = importlib.import_module("openai_server")
+    running = Running(module, "k")
+    try:
+        assert raw(running.port, request("Host: llm.example\r\nAuthorization: Bearer k\r\n")).startswith(
+            b"HTTP/1.1 200 "
+        )
+        assert raw(running.port, request("Host: llm.example\r\n")).startswith(b"HTTP/1.1 401 ")
+    finally:
+        running.close()
+
+
+def test_key_is_asked_for_before_the_body_is_read(drivers: Path) -> None:
+    """A body that never comes costs an uninvited client its answer, and the server nothing."""
+    module = importlib.import_module("openai_server")
+    running = Running(module, "k")
+    try:
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 31000000\r\n\r\n"
+        assert raw(running.port, head).startswith(b"HTTP/1.1 401 ")
+    finally:
+        running.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\nA: b", b"G"])
+def test_connection_without_a_whole_request_ends(
+    running: Running, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """However slowly headers come, they are here in time or the connection is closed."""
+    monkeypatch.setattr(sys.modules[type(running.server).__module__], "REQUEST_TIME", 0.2)
+    assert b"200 OK" not in raw(running.port, sent)
+
+
+def test_connections_beyond_the_limit_are_refused_and_room_comes_back(running: Running) -> None:
+    """Idle connections do not shut others out for ever."""
+    module = sys.modules[type(running.server).__module__]
+    idle = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(module.MOST_CONNECTIONS)]
+    try:
+        until = time.monotonic() + 60
+        while not (answer := raw(running.port, b"GET /health HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 503 "):
+            assert time.monotonic() < until, answer
+    finally:
+        for connection in idle:
+            connection.close()
+    while not raw(running.port, b"GET /health HTTP/1.0\r\n\r\n").startswith((b"HTTP/1.1 200 ", b"HTTP/1.0 200 ")):
+        assert time.monotonic() < until + 60
