@@ -108,16 +108,25 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compile_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what only compilers understand."""
+    """Add what only compilers understand, those for libraries of other machines and programs included."""
+    options = (
+        _text("--host", "TRIPLE", "LLVM triple of the machine that will load the library."),
+        _text("--system-lib-prefix", "PREFIX", "Symbol prefix of a system library."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return served_options(function)
+
+
+def served_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what decides how a model is compiled for this machine, so that `serve` and `bench` find what `chat` made."""
     options = (
         _text("--conv-template", "NAME", "Conversation template; default: chosen by the model."),
         _number("--sliding-window", "Sliding window in tokens, for models that have one."),
-        _text("--host", "TRIPLE", "LLVM triple of the machine that will load the library."),
         _text("--opt", "LEVEL", "O0 … O3, or a list of switches."),
         list_option(
             "--overrides", separator=";", metavar="KEY=VALUE", help="KEY=VALUE;… of the model's configuration."
         ),
-        _text("--system-lib-prefix", "PREFIX", "Symbol prefix of a system library."),
     )
     for option in reversed(options):
         function = option(function)
@@ -182,6 +191,7 @@ def chat(app: App, *, request: LlmRequest, options: ChatOptions, dry_run: bool) 
 
 @command()
 @model_options
+@served_options
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -210,6 +220,7 @@ def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool)
 
 @command()
 @model_options
+@served_options
 @click.option(
     "--prompt",
     "prompts",

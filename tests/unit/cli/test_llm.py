@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from jetson_containers.cli.main import main
 from jetson_containers.llm import bench
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_bench_hands_its_options_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +37,13 @@ def test_bench_without_readable_prompts_is_refused(tmp_path: Path, capfd: pytest
     """A file of prompts that is missing is refused before anything is prepared."""
     assert main(["llm", "bench", "tiny", "--prompt", str(tmp_path / "missing")]) == 2
     assert "cannot read" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["chat", "serve", "bench", "compile", "quantize"])
+def test_llm_commands_take_what_decides_how_a_model_is_compiled(name: str) -> None:
+    """What `chat` compiled with an option of its own, `serve` and `bench` can ask for again instead of compiling anew."""
+    from jetson_containers.cli import llm
+
+    command = {"compile": llm.compile_}.get(name) or getattr(llm, name)
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {"--conv-template", "--sliding-window", "--opt", "--overrides"} <= known
