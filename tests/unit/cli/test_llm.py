@@ -41,7 +41,7 @@ def test_bench_without_readable_prompts_is_refused(tmp_path: Path, capfd: pytest
 
 @pytest.mark.parametrize("name", ["chat", "serve", "bench", "compile", "quantize"])
 def test_llm_commands_take_what_decides_how_a_model_is_compiled(name: str) -> None:
-    """What `chat` compiled with an option of its own, `serve` and `bench` can ask for again instead of compiling anew."""
+    """What `chat` compiled with an option of its own, `serve` and `bench` can ask for again."""
     from jetson_containers.cli import llm
 
     command = {"compile": llm.compile_}.get(name) or getattr(llm, name)
