@@ -245,9 +245,11 @@ class Listings:
 
 def _tag(row: object) -> Tag:
     """A row of a kept list. Raises ValueError or TypeError for one that was not written here."""
-    tag = Tag(**checked.mapping(row))
-    words = (tag.tag, tag.pushed, tag.arch or "", tag.digest or "")
-    if not all(isinstance(word, str) for word in words) or not isinstance(tag.bytes, int | None):
+    if not isinstance(row, dict):
+        raise TypeError("a tag that is no object")
+    tag = Tag(**row)
+    kinds = {type(tag.tag), type(tag.pushed), type(tag.arch or ""), type(tag.digest or "")}
+    if kinds != {str} or type(tag.bytes or 0) is not int:
         raise TypeError("a tag of other types")
     if tag.labels is not None:
         checked.texts(tag.labels)
