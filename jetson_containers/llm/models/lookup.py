@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 TINY = "/data/models/tiny-llama"
 TINY_CONTEXT = 512  # tokens, as make-tiny-model makes it
+LONGEST_NAME = 1024  # characters; the hub's are shorter, and the pattern takes quadratic time
 _QUANTIZED = re.compile(
     r"(?P<model>[^:]*(?:://[^:]*)?/[^:]*):(?P<quantization>(?:UD-)?I?Q[0-9]\w*|B?F16|F32|MXFP4\w*)", re.IGNORECASE
 )
@@ -136,7 +137,7 @@ def split_quantization(model: str, quantization: str = "") -> tuple[str, str]:
 
     Raises UsageError where another one is asked for besides.
     """
-    match = _QUANTIZED.fullmatch(model)
+    match = _QUANTIZED.fullmatch(model) if len(model) <= LONGEST_NAME else None
     if match is None:
         return model, quantization
     named = match["quantization"]

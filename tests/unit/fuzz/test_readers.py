@@ -50,6 +50,7 @@ FOUND: dict[str, list[bytes | str]] = {
     "engine-bake-progress": [b'{"vertexes": 5}', b'{"logs": ["x"]}', b'{"vertexes": [null], "logs": 1.5}'],
     "version": ["9" * 10_200],
     "mirrors-setting": [b"[" * 3000],
+    "model-name": ["a/" * 20_000 + ":Q", "/" * 20_000],
 }  # fmt: skip
 
 
