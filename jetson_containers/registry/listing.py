@@ -246,7 +246,7 @@ class Listings:
 def _tag(row: object) -> Tag:
     """A row of a kept list. Raises ValueError or TypeError for one that was not written here."""
     if not isinstance(row, dict):
-        raise TypeError("a tag that is no object")
+        raise TypeError("a tag that is not an object")
     tag = Tag(**row)
     kinds = {type(tag.tag), type(tag.pushed), type(tag.arch or ""), type(tag.digest or "")}
     if kinds != {str} or type(tag.bytes or 0) is not int:
