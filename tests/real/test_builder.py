@@ -296,6 +296,9 @@ class OnlyMine:
     def untag(self, reference: str, *, keep_parents: bool = False) -> None:
         self._place.engine.untag(reference, keep_parents=keep_parents)
 
+    def usage(self) -> None:
+        """What the whole machine holds is nobody's here, and takes seconds to count."""
+
 
 def prune(place: Workplace, *argv: str) -> list[str]:
     app = App({"as_json": True})
