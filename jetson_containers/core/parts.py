@@ -290,12 +290,19 @@ def unpack(stream: IO[bytes], root: Path) -> int:
             inside = not _leads_out(target) and not (member.issym() and _leads_out(points_to))
             if not inside or not (member.isreg() or member.isdir() or member.issym()):
                 raise ConfigError(f"`{shown(member.name)}` of the archive is not a file or link of its folder")
+            if any(parent.is_symlink() for parent in _between(root, root / target)):
+                raise ConfigError(f"`{shown(member.name)}` of the archive lies behind a link")
             if (root / target).is_symlink() or (member.issym() and (root / target).exists()):
                 (root / target).unlink()
             member.mode = (member.mode & 0o755) | 0o600
             archive.extract(member, root, set_attrs=not member.isdir())
             total += member.size
     return total
+
+
+def _between(root: Path, place: Path) -> list[Path]:
+    """The folders from below `root` down to the one that holds `place`: behind a link they would lie elsewhere."""
+    return [parent for parent in place.parents if root in parent.parents]
 
 
 def _leads_out(path: str) -> bool:

@@ -167,3 +167,22 @@ def test_packed_members_that_lead_out_are_refused(tmp_path: Path, name: str, kin
     with pytest.raises(ConfigError, match="is not a file or link of its folder"):
         parts.unpack(buffer, tmp_path / "there")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there"]
+
+
+def test_unpack_refuses_what_lies_behind_a_link(tmp_path: Path) -> None:
+    """A link to a folder of the archive makes the depth of what lies behind it another one, so `..` leads out there."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, target in (("a/b/c", "../.."), ("a/b/c/l", "../../../outside")):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            archive.addfile(member)
+        member = tarfile.TarInfo("l/file")
+        member.size = 4
+        archive.addfile(member, io.BytesIO(b"evil"))
+    (tmp_path / "outside").mkdir()
+    out.seek(0)
+    with pytest.raises(ConfigError, match="behind a link"):
+        parts.unpack(out, tmp_path / "x" / "y" / "root")
+    assert not list((tmp_path / "outside").iterdir())
+    assert not (tmp_path / "x" / "outside").exists()
