@@ -50,10 +50,14 @@ class FileChange:
 
 @dataclass(frozen=True, kw_only=True)
 class CommandChange:
-    """A command, and the one that undoes it; empty where nothing has to be undone."""
+    """A command, and the one that undoes it; empty where nothing has to be undone.
+
+    `clear` removes what the command leaves behind when it fails or is interrupted half-way.
+    """
 
     argv: tuple[str, ...]
     undo: tuple[str, ...] = ()
+    clear: tuple[str, ...] = ()
 
     def shown(self) -> list[str]:
         """The command as it can be pasted."""

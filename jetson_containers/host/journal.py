@@ -41,15 +41,21 @@ def entries(machine: HostMachine) -> list[Entry]:
 
 
 def apply(plan: StepPlan, machine: HostMachine, say: Callable[[str], None]) -> Entry:
-    """Make the changes of a plan. Where one fails, those before it are undone, and StepError says so."""
+    """Make the changes of a plan. Where one fails, those before it are undone, and StepError says so.
+
+    After Ctrl-C they are undone too, and KeyboardInterrupt goes on.
+    """
     entry = _begin(plan, machine)
     for change in plan.changes:
         try:
             _make(change, machine)
+        except KeyboardInterrupt:
+            _give_up(change, entry, machine, say)
+            raise
         except (StepError, OSError) as error:
             message = error.message if isinstance(error, StepError) else str(error)
             details = error.details if isinstance(error, StepError) else ()
-            undo(entry, machine, say)
+            _give_up(change, entry, machine, say)
             raise StepError(
                 f"{plan.step}: {message}; what the step had changed before is undone",
                 details=details,
@@ -58,6 +64,17 @@ def apply(plan: StepPlan, machine: HostMachine, say: Callable[[str], None]) -> E
         entry = replace(entry, done=entry.done + 1)
         _write(entry)
     return entry
+
+
+def _give_up(change: Change, entry: Entry, machine: HostMachine, say: Callable[[str], None]) -> None:
+    """Undo the changes before the one that failed, and remove what it and they would leave behind."""
+    undo(entry, machine, say)
+    for each in (change, *reversed(entry.changes[: entry.done])):
+        if isinstance(each, CommandChange) and each.clear and not (each.undo and each is not change):
+            try:
+                machine.run(each.clear)
+            except StepError as error:
+                say(f"{error.message}; remove what is left by hand")
 
 
 def undo(entry: Entry, machine: HostMachine, say: Callable[[str], None]) -> None:
@@ -143,4 +160,4 @@ def _change(row: dict[str, Any]) -> Change:
     row = dict(row)
     if row.pop("kind") == "file":
         return FileChange(**row)
-    return CommandChange(argv=tuple(row["argv"]), undo=tuple(row["undo"]))
+    return CommandChange(argv=tuple(row["argv"]), undo=tuple(row["undo"]), clear=tuple(row.get("clear", ())))

@@ -165,7 +165,7 @@ def _swap_changes(machine: HostMachine, file: str, gib: int) -> list[Change]:
     if machine.has(*ZRAM_FILES):
         changes.append(CommandChange(argv=("systemctl", "disable", ZRAM_UNIT), undo=("systemctl", "enable", ZRAM_UNIT)))
     changes += [
-        CommandChange(argv=("fallocate", "-l", f"{gib}G", file), undo=("rm", "-f", file)),
+        CommandChange(argv=("fallocate", "-l", f"{gib}G", file), undo=("rm", "-f", file), clear=("rm", "-f", file)),
         CommandChange(argv=("chmod", "600", file)),
         CommandChange(argv=("mkswap", file)),
         CommandChange(argv=("swapon", file), undo=("swapoff", file)),
@@ -200,7 +200,9 @@ def _data_root(machine: HostMachine) -> str | Planned:
         CommandChange(argv=("mkdir", "-p", "-m", "710", new)),
     ]
     if machine.has(now):
-        changes.append(CommandChange(argv=("cp", "--archive", f"{now.rstrip('/')}/.", new)))
+        # Only what this copy brought is removed when it fails: before it the directory was missing or empty.
+        copy = ("cp", "--archive", f"{now.rstrip('/')}/.", new)
+        changes.append(CommandChange(argv=copy, clear=("rm", "-rf", "--one-file-system", new)))
     changes += [_daemon_change(machine, {**options, "data-root": new}), CommandChange(argv=start, undo=stop)]
     return changes, f"when all works: {command('sudo', 'rm', '-r', now)} frees the former place, and ends the way back"
 

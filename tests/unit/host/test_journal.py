@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +26,7 @@ class Recorder:
         self.commands: list[str] = []
         self.failing = failing
         self.host = HostMachine(root=root, run=self.run)
-        (root / "etc").mkdir()
+        (root / "etc").mkdir(parents=True)
         (root / "etc/x.conf").write_text("old\n")
 
     def run(self, argv: Sequence[str]) -> str:
@@ -122,3 +123,46 @@ def test_entries_refuse_what_is_no_journal(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(StepError, match="journal of setup"):
         journal.entries(recorder.host)
+
+
+def test_apply_removes_what_a_failing_command_left(tmp_path: Path) -> None:
+    """Half a copy does not stay, nor a whole one whose step failed later; a command with an undo is only undone."""
+    half = CommandChange(argv=("copy",), clear=("remove", "copy"))
+    file = CommandChange(argv=("make",), undo=("unmake",), clear=("remove", "file"))
+    recorder = Recorder(tmp_path, failing=["copy"])
+    with pytest.raises(StepError, match="undone"):
+        journal.apply(plan(START, half), recorder.host, quiet)
+    assert recorder.commands == ["start", "copy", "stop", "remove copy"]
+    later = Recorder(tmp_path / "later", failing=["last"])
+    with pytest.raises(StepError, match="undone"):
+        journal.apply(plan(file, half, CommandChange(argv=("last",))), later.host, quiet)
+    assert later.commands == ["make", "copy", "last", "unmake", "remove copy"]
+
+
+def test_apply_undoes_all_after_ctrl_c(tmp_path: Path) -> None:
+    """The engine that a step had stopped runs again, and half a copy is gone."""
+    recorder = Recorder(tmp_path)
+
+    def interrupted(argv: Sequence[str]) -> str:
+        recorder.run(argv)
+        if argv[0] == "copy":
+            raise KeyboardInterrupt
+        return ""
+
+    machine = replace(recorder.host, run=interrupted)
+    stop = CommandChange(argv=("stop",), undo=("start",))
+    copy = CommandChange(argv=("copy",), clear=("remove", "copy"))
+    with pytest.raises(KeyboardInterrupt):
+        journal.apply(plan(stop, FILE, copy), machine, quiet)
+    assert recorder.commands == ["stop", "copy", "start", "remove copy"]
+    assert recorder.text == "old\n"
+    assert journal.entries(machine) == []
+
+
+def test_apply_says_what_could_not_be_removed(tmp_path: Path) -> None:
+    """A rest that stays is named, and the step is undone all the same."""
+    recorder = Recorder(tmp_path, failing=["copy", "remove"])
+    said: list[str] = []
+    with pytest.raises(StepError, match="undone"):
+        journal.apply(plan(CommandChange(argv=("copy",), clear=("remove", "it"))), recorder.host, said.append)
+    assert said == ["remove failed; remove what is left by hand"]
