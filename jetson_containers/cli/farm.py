@@ -120,6 +120,8 @@ def farm_worker(app: App, *, address: str, given: WorkerArguments, access_given:
 
     allowed = access_given.read()
     access.check(address, allowed, "ADDRESS")
+    if given.host:  # a worker listens too, and takes tasks from whoever reaches it
+        access.check(f"{'tls' if access.is_tls(address) else 'tcp'}://{given.host}:{access.PORT}", allowed, "--host")
     offered = labels.check(split_list(given.label_text), "--labels")
     access.require()
     size = _memory(given.memory)

@@ -55,6 +55,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["farm", "worker", "here"], "is not an address of a scheduler"),
         (["farm", "worker", "tcp://127.0.0.1:1", "--labels", "a b"], "is not a label"),
         (["farm", "worker", "tcp://127.0.0.1:1", "--memory", "much"], "is not a size"),
+        (["farm", "worker", "tcp://127.0.0.1:1", "--host", "0.0.0.0"], "is not encrypted"),
         (["farm", "scheduler", "--host", "0.0.0.0"], "is not encrypted"),
         (["farm", "status", "tls://board:8786"], "needs certificates"),
         (["build", "--farm", "tcp://127.0.0.1:1", "numpy", "--target", "cpu"], "--farm needs a registry"),
