@@ -22,6 +22,7 @@ import threading
 import time
 import traceback
 import uuid
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -47,6 +48,7 @@ __all__ = ["Backend", "BadRequest", "GenerationOptions", "GenerationReport", "Te
 LARGEST_BODY = 32 << 20  # bytes
 MOST_CONNECTIONS = 64  # at once; each costs a thread
 DROPPED = 1 << 20  # bytes of a refused body that are read and thrown away
+DROP_TIME = 1.0  # seconds that this may take
 REQUEST_TIME = 60.0  # seconds until a request's headers are here, the wait between two requests included
 BODY_TIME = 60.0  # seconds until its body is here
 # Names that no public DNS server answers: what a page from elsewhere cannot be made to stand under.
@@ -135,8 +137,12 @@ class Server(ThreadingHTTPServer):
             pass
         else:
             return True
-        own = {self.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
-        return "." not in name or name.endswith(LOCAL_ENDINGS) or name in own
+        return "." not in name or name.endswith(LOCAL_ENDINGS) or name in self.own_names
+
+    @cached_property
+    def own_names(self) -> frozenset[str]:
+        """The names of this machine with a domain; looked up once, because a name server may be asked for them."""
+        return frozenset({self.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()})
 
     def stop(self) -> None:
         """End `serve_forever`, from any thread but its own."""
@@ -161,20 +167,26 @@ class Handler(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Serve a request whose headers are here in time; else the connection ends."""
-        self._late = threading.Timer(REQUEST_TIME, self._end_connection)
-        self._late.daemon = True
-        self._late.start()
-        try:
+        with self._within(REQUEST_TIME) as self._late:
             super().handle_one_request()
-        finally:
-            self._late.cancel()
 
     def parse_request(self) -> bool:
-        """Read the headers."""
+        """Read the headers; from then on the request has all the time it needs."""
         try:
             return super().parse_request()
         finally:
             self._late.cancel()
+
+    @contextlib.contextmanager
+    def _within(self, seconds: float) -> Iterator[threading.Timer]:
+        """End the connection where what is done inside takes longer; a timeout of the socket is for each byte."""
+        late = threading.Timer(seconds, self._end_connection)
+        late.daemon = True
+        late.start()
+        try:
+            yield late
+        finally:
+            late.cancel()
 
     def _end_connection(self) -> None:
         self.close_connection = True
@@ -246,13 +258,8 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.error(413, f"The body is larger than {LARGEST_BODY} bytes.")
             return None
-        late = threading.Timer(BODY_TIME, self._end_connection)
-        late.daemon = True
-        late.start()
-        try:
+        with self._within(BODY_TIME):
             body = self.rfile.read(int(length))
-        finally:
-            late.cancel()
         if len(body) < int(length):
             self.close_connection = True
             return None
@@ -261,8 +268,7 @@ class Handler(BaseHTTPRequestHandler):
     def _drop_body(self) -> None:
         """Read on a little after a refusal, so that the client sees the answer; the connection is not used again."""
         self.close_connection = True
-        with contextlib.suppress(OSError, ValueError):
-            self.connection.settimeout(1)
+        with contextlib.suppress(OSError, ValueError), self._within(DROP_TIME):
             left = min(int(self.headers.get("Content-Length") or 0), DROPPED)
             while left > 0 and (block := self.rfile.read(min(left, 1 << 16))):
                 left -= len(block)

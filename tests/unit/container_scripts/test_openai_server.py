@@ -588,3 +588,21 @@ def test_connections_beyond_the_limit_are_refused_and_room_comes_back(running: R
             connection.close()
     while not raw(running.port, b"GET /health HTTP/1.0\r\n\r\n").startswith((b"HTTP/1.1 200 ", b"HTTP/1.0 200 ")):
         assert time.monotonic() < until + 60
+
+
+def test_refused_body_that_trickles_ends_with_its_connection(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused client does not hold a thread by sending a byte now and then."""
+    monkeypatch.setattr(sys.modules[type(running.server).__module__], "DROP_TIME", 0.2)
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 1000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", running.port), timeout=60) as connection:
+        connection.sendall(head)
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 403 ")
+        with pytest.raises(ConnectionError):
+            trickle(connection)
+
+
+def trickle(connection: socket.socket) -> None:
+    """Send a byte now and then, for a minute at most."""
+    for _ in range(6000):
+        connection.sendall(b"x")
+        time.sleep(0.01)
