@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, collect, command, list_option, split_list
-from jetson_containers.cli.build_arguments import BuildArguments, build_args_of, build_flags_of, chosen_base
+from jetson_containers.cli.build_arguments import (
+    MULTIPLE,
+    ORDER,
+    BuildArguments,
+    build_args_of,
+    build_flags_of,
+    chosen_base,
+)
 from jetson_containers.cli.farm_options import access_options, farm_access
 from jetson_containers.core.errors import NotReadyError, UsageError
 
@@ -35,14 +42,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.argument("packages", nargs=-1),
     click.option("--name", default="", help="Name of the image; NAME/ is a namespace, else see docs."),
     click.option("--base", default="", help="Base image instead of the platform's own."),
-    click.option("--multiple", is_flag=True, help="One image per matching package instead of one chain."),
-    click.option(
-        "--order",
-        type=click.Choice(["declared", "canonical"]),
-        default="declared",
-        show_default=True,
-        help="Of packages in an image: as declared, or so that many images share most.",
-    ),
+    MULTIPLE,
+    ORDER,
     list_option("--build-args", help="K:V,K2:V2 for every stage."),
     list_option("--build-flags", separator=" ", help="Raw flags for every docker build."),
     list_option("--skip-packages", help="Patterns of packages to leave out."),

@@ -7,6 +7,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from jetson_containers.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,6 +16,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jetson_containers.cli.app import App
+
+# Which images a command is about, for all that plan some.
+MULTIPLE = click.option("--multiple", is_flag=True, help="One image per matching package instead of one chain.")
+ORDER = click.option(
+    "--order",
+    type=click.Choice(["declared", "canonical"]),
+    default="declared",
+    show_default=True,
+    help="Of packages in an image: as declared, or so that many images share most.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

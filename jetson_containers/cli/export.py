@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jetson_containers.cli.app import App, command
+from jetson_containers.cli.build_arguments import MULTIPLE, ORDER
 from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
@@ -21,14 +22,8 @@ if TYPE_CHECKING:
 @click.option(
     "--format", "kind", type=click.Choice(["bake", "github", "gitlab"]), required=True, help="For which tool."
 )
-@click.option("--multiple", is_flag=True, help="One image per matching package instead of one chain.")
-@click.option(
-    "--order",
-    type=click.Choice(["declared", "canonical"]),
-    default="declared",
-    show_default=True,
-    help="Of packages in an image: as declared, or so that many images share most.",
-)
+@MULTIPLE
+@ORDER
 @click.option("--output", type=click.Path(path_type=Path), help="Where it is written; a folder for bake.")
 @click.option("--stage-registry", metavar="REPO", help="Namespace over which CI jobs hand on stages.")
 @click.option("--push", default="", metavar="REPO", help="Namespace to which CI jobs push the images.")
@@ -79,14 +74,8 @@ def export(
     show_default=True,
     help="For Graphviz, for Markdown, or as a drawing.",
 )
-@click.option("--multiple", is_flag=True, help="One image per matching package instead of one chain.")
-@click.option(
-    "--order",
-    type=click.Choice(["declared", "canonical"]),
-    default="declared",
-    show_default=True,
-    help="Of packages in an image: as declared, or so that many images share most.",
-)
+@MULTIPLE
+@ORDER
 @click.option("--output", type=click.Path(path_type=Path), help="File to write instead of stdout.")
 def draw(app: App, *, packages: tuple[str, ...], kind: str, multiple: bool, order: str, output: Path | None) -> None:
     """Draw the stages of plans: what stands on what, artifacts in another color, images with a double border.

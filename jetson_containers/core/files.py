@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import threading
@@ -57,6 +58,15 @@ def write_atomically(path: Path, data: str | bytes, *, mode: int = 0o666) -> Non
 def write_json(path: Path, data: Any, *, sort_keys: bool = False) -> None:
     """Write indented JSON, atomically."""
     write_atomically(path, json.dumps(data, indent=2, sort_keys=sort_keys, ensure_ascii=False) + "\n")
+
+
+def file_digest(path: Path, kind: str = "sha256") -> str:
+    """The checksum of a file as `KIND:HEX`. Raises OSError."""
+    state = hashlib.new(kind)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            state.update(block)
+    return f"{kind}:{state.hexdigest()}"
 
 
 def make_data_directory(path: Path) -> None:

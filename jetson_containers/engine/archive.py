@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 from jetson_containers.core.errors import NotReadyError
@@ -44,12 +44,12 @@ def load(engine: Engine, pieces: Iterable[bytes]) -> None:
         if process.stdin is None or process.stderr is None:
             raise AssertionError("pipes were asked for")
         try:
-            for data in pieces:
-                process.stdin.write(data)
-        except BrokenPipeError:
-            pass  # it has said why
-        finally:
-            process.stdin.close()
+            with suppress(BrokenPipeError), process.stdin:  # an engine that ends early says why
+                for data in pieces:
+                    process.stdin.write(data)
+        except BaseException:
+            process.kill()
+            raise
         said = process.stderr.read().decode("utf-8", "replace")
     if process.returncode != 0:
         raise translate(said, "loading images")

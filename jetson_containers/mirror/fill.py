@@ -10,7 +10,6 @@ mirror.json                   what is there
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import html
 import json
 import os
@@ -163,7 +162,7 @@ class Filler:
         (self.filled.files if kind == "files" else self.filled.npm).append(file.url)
 
     def _is_right(self, target: Path, digest: str) -> bool:
-        return target.is_file() and (not digest or _digest(target, digest.partition(":")[0]) == digest)
+        return target.is_file() and (not digest or files.file_digest(target, digest.partition(":")[0]) == digest)
 
     def _download(self, url: str, target: Path, digest: str) -> None:
         """Fetch one file; a partial one of an earlier try is continued, and dropped where the whole is wrong."""
@@ -176,7 +175,7 @@ class Filler:
             with partial.open("ab" if goes_on else "wb") as file:
                 while block := answer.read(1 << 20):
                     file.write(block)
-        if digest and _digest(partial, digest.partition(":")[0]) != digest:
+        if digest and files.file_digest(partial, digest.partition(":")[0]) != digest:
             partial.unlink()
             raise NotReadyError(f"has another content than the recipe's {digest[:19]}…")
         partial.replace(target)
@@ -212,7 +211,7 @@ class Filler:
     # Python packages.
 
     def _python(self, package: PythonPackage, platform: Platform) -> None:
-        usable = [row for row in self._listed(package) if _fits(row["filename"], package.version, platform)]
+        usable = [row for row in self._listed(package) if _fits(row["filename"], platform)]
         if not usable:
             raise NotReadyError(f"{self._index} has no file of it with a hash of the lock for this target")
         for row in usable:
@@ -238,7 +237,7 @@ class Filler:
         for file in sorted(folder.glob("*")) if folder.is_dir() else []:
             name, _ = _name_and_version(file.name)
             if name:
-                line = f'<a href="../../files/{html.escape(file.name)}#sha256={_digest(file, "sha256")[7:]}">'
+                line = f'<a href="../../files/{html.escape(file.name)}#sha256={files.file_digest(file)[7:]}">'
                 by_name.setdefault(name, []).append(f"{line}{html.escape(file.name)}</a><br>")
         for name, lines in by_name.items():
             page = self.root / "python" / "simple" / name / "index.html"
@@ -261,23 +260,6 @@ def _safe(path: str) -> str:
     if not _SAFE.fullmatch(path) or ".." in path.split("/"):
         raise NotReadyError(f"`{shown(path)}` cannot be the name of a file here")
     return path
-
-
-def _digest(path: Path, kind: str) -> str:
-    with path.open("rb") as file:
-        return (
-            f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"
-            if hasattr(hashlib, "file_digest")
-            else _old(path, kind)
-        )
-
-
-def _old(path: Path, kind: str) -> str:  # Python 3.10
-    state = hashlib.new(kind)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            state.update(block)
-    return f"{kind}:{state.hexdigest()}"
 
 
 def _rows_json(text: str) -> list[tuple[str, str, str]]:
@@ -309,7 +291,7 @@ def _name_and_version(file: str) -> tuple[str, str]:
     return "", ""
 
 
-def _fits(file: str, _version: str, platform: Platform) -> bool:
+def _fits(file: str, platform: Platform) -> bool:
     """Whether the target can install a file: a source distribution, or a wheel with a tag of its own."""
     if not file.endswith(".whl"):
         return bool(_name_and_version(file)[0])

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import RecipeError
+from jetson_containers.core.files import file_digest
 from jetson_containers.core.text import shown
 from jetson_containers.dockerfile.parser import parse
 from jetson_containers.recipes.files import is_there, read_text
@@ -345,14 +346,10 @@ def _read(name: str, path: Path) -> ContextFile:
 
 
 def _file_digest(path: Path) -> str:
-    state = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                state.update(block)
+        return file_digest(path)
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", path=path) from error
-    return "sha256:" + state.hexdigest()
 
 
 def _is_below(source: str, place: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.errors import UsageError
 from jetson_containers.core.memory import read_memory
 from jetson_containers.core.text import is_number
+from jetson_containers.host.swap import read_swap
 from jetson_containers.llm.fit import constants
 from jetson_containers.llm.fit.advice import FitRequest, advise, ask
 from jetson_containers.llm.fit.constants import GIB
@@ -170,12 +171,8 @@ def machine_for(
 
 def disk_swap(root: Path) -> int:
     """Bytes of swap that is on a disk. ZRAM is not counted: it takes from the memory that is short."""
-    try:
-        lines = (root / "proc/swaps").read_text(encoding="utf-8").splitlines()[1:]
-    except OSError:
-        return 0
-    rows = [line.split() for line in lines]
-    return sum(int(row[2]) * 1024 for row in rows if len(row) > 2 and "zram" not in row[0] and is_number(row[2]))
+    swap = read_swap(root)
+    return swap.disk if swap else 0
 
 
 def graphics_memory() -> int:
