@@ -6,6 +6,7 @@ be handed on. What all users shall have goes to `facts/measured.yaml`, in the sa
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,13 @@ class Measurements:
         rows = {row.key: row for row in (*self.rows(), *added)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write(self.path, rows.values())
+        self.__dict__.pop("_known", None)
         return len(added)
+
+    @functools.cached_property
+    def _known(self) -> dict[tuple[str, ...], Measurement]:
+        """Ours over those of the facts, read once for all combinations of an answer."""
+        return {row.key: row for row in (*_of_facts(), *self.rows())}
 
     def of(self, fit: Fit, model: str, mode: str = "") -> Measurement | None:
         """What was measured of this combination, by us or by the facts."""
@@ -75,8 +82,7 @@ class Measurements:
             board=fit.board, mode=mode, model=model, runtime=fit.runtime, quantization=fit.quantization,
             decode_tokens_per_s=1.0,
         ).key  # fmt: skip
-        own = {row.key: row for row in (*_of_facts(), *self.rows())}
-        return own.get(wanted)
+        return self._known.get(wanted)
 
 
 def as_measured(fit: Fit, found: Measurement) -> Fit:
