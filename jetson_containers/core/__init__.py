@@ -5,5 +5,6 @@ environment, `.env` and files; a table of `facts/` is read once. One module each
 of the machine, git, secrets, versions and suggestions, so that there is one way to do each.
 
 Public modules: `checked`, `console`, `copies`, `diagnosis`, `errors`, `facts`, `files`, `git`, `json_text`, `memory`,
-`mirrors`, `parts`, `process`, `secrets`, `settings`, `suggest`, `text`, `unread_variables`, `versions`.
+`mirrors`, `parts`, `process`, `secrets`, `settings`, `suggest`, `text`, `unread_variables`, `versions`,
+`yaml_text`.
 """

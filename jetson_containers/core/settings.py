@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core import mirrors
+from jetson_containers.core import mirrors, yaml_text
 from jetson_containers.core.errors import ConfigError
 from jetson_containers.core.files import write_atomically
 from jetson_containers.core.suggest import did_you_mean
@@ -354,11 +354,9 @@ def _to_bool(raw: Any) -> bool:
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
-    import yaml
-
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        data = yaml_text.parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # UnicodeDecodeError is one
         first, *rest = str(error).splitlines()
         raise ConfigError(
             f"{path}: cannot be read as YAML: {first}", details=[line.strip() for line in rest], hint=_FORM

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core import json_text
+from jetson_containers.core import json_text, yaml_text
 from jetson_containers.core.errors import ConfigError, EngineMissingError, EnginePermissionError, NotReadyError
 from jetson_containers.engine.emulation import emulated_platforms
 from jetson_containers.engine.interface import Builder, Capabilities, RunCapabilities
@@ -321,15 +321,13 @@ def _cdi_devices(info: Mapping[str, Any], root: Path | None) -> tuple[str, ...]:
 
 
 def _devices_of(path: Path) -> set[str]:
-    import yaml
-
     try:
-        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        spec = yaml_text.parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return set()  # the engine ignores a specification it cannot read, and so do we
-    if not isinstance(spec, dict):
-        return set()
-    return {f"{spec.get('kind')}={device['name']}" for device in spec.get("devices") or () if "name" in device}
+    devices = spec.get("devices") if isinstance(spec, dict) else None
+    found = [device for device in devices if isinstance(device, dict)] if isinstance(devices, list) else []
+    return {f"{spec.get('kind')}={device['name']}" for device in found if "name" in device}
 
 
 def _endpoint(path: str, host: ProbedHost) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from jetson_containers.core.text import is_number
 
+DEEPEST = 20  # commands inside commands that are read
 RESERVED = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "time", "{"})
 _ENDS = frozenset({"fi", "done", "esac"})
 _OPERATORS = ("&&", "||", ";;&", ";;", ";&", "|&", ";", "|", "&", "\n", "(", ")")
@@ -58,6 +59,7 @@ class _Reader:
     heredocs: list[tuple[str, bool]] = field(default_factory=list)
     scopes: list[str] = field(default_factory=list)
     pending: str = ""  # name of a function whose `{` is still to come
+    depth: int = 0
 
     def read(self) -> list[Command]:
         while self.at < len(self.text):
@@ -126,8 +128,11 @@ class _Reader:
         self._take(end)
 
     def _inner(self, text: str, offset: int) -> None:
+        if self.depth == DEEPEST:  # nobody writes so, and each level takes some of Python's stack
+            return
         line = self.line + self.text.count("\n", self.at, offset)
-        self.commands += _Reader(text=text, line=line, function=self._scope(), before="$(").read()
+        inner = _Reader(text=text, line=line, function=self._scope(), before="$(", depth=self.depth + 1)
+        self.commands += inner.read()
 
     def _is_redirect(self) -> bool:
         found = _REDIRECT.match(self.text, self.at)

@@ -51,9 +51,14 @@ class Reference:
         return "--".join([self.kind + "s", *self.repo.split("/")])
 
 
+LONGEST = 1024  # characters of a reference: a name, a revision and a path are far shorter
+
+
 def parse(text: str, kind: str = "model") -> Reference:
     """Read a reference; `gpt2` has no organization. Raises DownloadError with the usage status."""
     given = text.strip()
+    if len(given) > LONGEST:
+        raise DownloadError(USAGE, f"invalid repository name `{given[:40]}…`: {len(given)} characters are too many")
     scheme = _SCHEME.match(given)
     if scheme:
         return _parse_address(text, given[scheme.end() :], kind)

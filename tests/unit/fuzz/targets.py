@@ -442,6 +442,12 @@ def _bake_progress(data: bytes) -> object:
     return progress.failed(), progress.finished()
 
 
+def _cdi(text: str) -> object:
+    from jetson_containers.engine.probe import _devices_of
+
+    return _devices_of(written(text, "nvidia.yaml"))
+
+
 def _image_check(data: bytes) -> object:
     from jetson_containers.builder import image_check
 
@@ -683,6 +689,7 @@ def targets() -> tuple[Target, ...]:
         row("engine-message", [_LOG, "Error response from daemon: No such image: x", "permission denied while trying to connect"], as_text, _engine_message),
         row("engine-bake-progress", [{"vertexes": [{"digest": DIGEST, "name": "[a 1/2] RUN x", "started": "2026-01-02T03:04:05.1Z", "completed": "2026-01-02T03:04:06Z", "error": ""}], "logs": [{"vertex": DIGEST, "data": "eA=="}]}], as_json, _bake_progress),
         row("image-check-answer", [{"files": 5, "missing": {"/a": ["b.so"]}, "programs": ["x"], "gpu_code": {"/a": {"code": ["sm_87"], "ptx": ["90"]}}, "imports": {"torch": {"status": "ok", "said": ""}}, "complete": True}], as_json, _image_check),
+        row("cdi-specification", ["cdiVersion: 0.5.0\nkind: nvidia.com/gpu\ndevices:\n- name: '0'\n- name: all\n"], as_text, _cdi),
         row("docker-options", ["-it --rm -v /a:/b --gpus all -e A=b --mount type=bind,src=/a,dst=/b image cmd -x"], as_text, _docker_options),
         row("dockerfile", [_HEADER], as_text, _dockerfile),
         row("recipe-header", [_HEADER], as_text, _recipe_header),

@@ -49,6 +49,10 @@ FOUND: dict[str, list[bytes | str]] = {
     "engine-image": [b'{"Id": 5}', b'{"Id": "a", "Size": "x"}', b'{"Id": "a", "Config": "x"}', b'{"Id": "a", "RepoTags": 5}', b"[]", b"nope"],
     "engine-bake-progress": [b'{"vertexes": 5}', b'{"logs": ["x"]}', b'{"vertexes": [null], "logs": 1.5}'],
     "version": ["9" * 10_200],
+    "hub-reference": ["hf://" * 2000],
+    "settings-file": ["jobs: !!int x", "!!int xjobs: 4", "logs: !!timestamp x", "[" * 5000],
+    "cdi-specification": ["devices: 5", "devices: [5]", "devices: {a: b}", "!!int x", "devices: [{name: []}]", "5"],
+    "lint-shell": ["$(" * 5000, 'echo "' + '"$(' * 3000],
     "mirrors-setting": [b"[" * 3000],
     "model-name": ["a/" * 20_000 + ":Q", "/" * 20_000],
 }  # fmt: skip
