@@ -17,6 +17,7 @@ body { background: white } @media (prefers-color-scheme: dark) { body { backgrou
 
 
 def test_browser_shows_a_file_as_the_screen_and_the_scheme_say(browser: WebDriver, tmp_path: Path) -> None:
+    """The browser shows a file as the size of the screen and the wish for dark colors say."""
     page = tmp_path / "page.html"
     page.write_text(PAGE)
     browsers.screen(browser, 360, 640, scheme="dark", phone=True)
@@ -29,6 +30,7 @@ def test_browser_shows_a_file_as_the_screen_and_the_scheme_say(browser: WebDrive
 
 
 def test_browser_reports_errors_of_scripts(browser: WebDriver, tmp_path: Path) -> None:
+    """An error in a script of a page is reported."""
     page = tmp_path / "page.html"
     page.write_text(PAGE)
     browser.get(page.as_uri() + "#now")
