@@ -134,6 +134,12 @@ def served_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def passed_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what stands behind `--`, for the runtime's own server."""
+    argument = click.argument("runtime_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- RUNTIME OPTIONS]")
+    return argument(function)
+
+
 @command()
 @model_options
 @compile_options
@@ -192,6 +198,7 @@ def chat(app: App, *, request: LlmRequest, options: ChatOptions, dry_run: bool) 
 
 @command()
 @model_options
+@passed_options
 @served_options
 @click.option(
     "--port",
@@ -222,6 +229,7 @@ def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool)
 
 @command()
 @model_options
+@passed_options
 @served_options
 @click.option(
     "--prompt",
