@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from jetson_containers.builder.finals import Final
     from jetson_containers.builder.graph import Graph, Node
     from jetson_containers.builder.layer_cache import LayerCache
-    from jetson_containers.builder.stage_builder import StageFailure
     from jetson_containers.builder.types import BuildOptions, BuildReport, StageReport
     from jetson_containers.engine.interface import Engine
     from jetson_containers.plan.plan import BuildPlan
@@ -70,7 +68,7 @@ class Recorder:
         *,
         result: str,
         log_dir: Path | None,
-        finals: Mapping[str, Final],
+        images: Mapping[str, int],
         failures: Sequence[record.RecordedFailure],
         engine: Engine | None,
     ) -> record.Record:
@@ -86,7 +84,7 @@ class Recorder:
             result=result,
             requests=tuple(map(_request, self._plans)),
             stages=tuple(stages),
-            images={name: finals[name].size or 0 for name in report.images if name in finals},
+            images=images,
             pushed=report.pushed,
             failures=tuple(failures),
             environment=_environment(self._plans, self._options, engine),
@@ -162,26 +160,6 @@ class Recorder:
 def _below(node: Node, history: Callable[[str], list[record.LayerSize]]) -> list[record.LayerSize]:
     """What an image begins with; an artifact is made of nothing."""
     return history(node.stage.base) if node.stage.kind.value != "artifact" else []
-
-
-def failed(failure: StageFailure) -> record.RecordedFailure:
-    """What a record says of a stage that failed."""
-    return record.RecordedFailure(
-        package=failure.node.stage.package,
-        cause=failure.finding.cause if failure.finding else failure.error.message,
-        test=failure.test,
-        remedy=(failure.finding.remedy if failure.finding else failure.error.hint) or "",
-        log=str(failure.log.absolute()),
-        number=failure.number,
-        lines=failure.lines,
-    )
-
-
-def refused(error: JetsonError) -> record.RecordedFailure:
-    """What a record says of a push that failed."""
-    return record.RecordedFailure(
-        package="", cause=error.message, remedy=error.hint or "", lines=tuple(map(str, error.details))
-    )
 
 
 def inputs(stage: Stage) -> dict[str, str]:

@@ -401,7 +401,7 @@ class _Run:
         )
 
     def _record(self, report: BuildReport, redact: Callable[[str], str], *, stopped: bool) -> None:
-        """Leave the record of the build; that it cannot be written is no failure of the build."""
+        """Leave the record of the build, which does not fail where that cannot be written."""
         ran = self.log_dir != self.options.log_dir  # with nothing to do the engine is asked for nothing more
         result = "stopped" if stopped else "ok" if report.ok else "failed"
         try:
@@ -409,8 +409,8 @@ class _Run:
                 report,
                 result=result,
                 log_dir=self.log_dir if ran else None,
-                finals=self.finals,
-                failures=[*map(recorder.failed, self.failures), *map(recorder.refused, self.push_errors)],
+                images={name: final.size or 0 for name, final in self.finals.items()},
+                failures=[*map(summary.recorded, self.failures), *map(summary.refused, self.push_errors)],
                 engine=self.engine if ran else None,
             )
             record.write(self.state, made, redact)
