@@ -78,7 +78,7 @@ def test_versions_that_pip_would_not_install_together_are_refused(target: str, r
 @pytest.mark.parametrize("request_", [("llm-compressor",), ("accelerate", "llm-compressor", "gptqmodel")])
 @pytest.mark.parametrize("target", ["r36.4.3", "r39.2.0", "sbsa", "x86_64-cpu"])
 def test_llm_compressor_stands_on_the_newest_accelerate_that_it_takes(target: str, request_: tuple[str, ...]) -> None:
-    """`Requires-Dist` of its wheel 0.13.0 is `accelerate<=1.14.0`; without it accelerate is the newest that there is."""
+    """Its wheel 0.13.0 requires `accelerate<=1.14.0`; without it accelerate is the newest that there is."""
     chain = {package.family: package.version for package in solve.solve(load(target), request_).packages}
     assert chain["accelerate"] == "1.14.0"
     alone = {package.family: package.version for package in solve.solve(load(target), ["accelerate"]).packages}
