@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jetson_containers.llm.bench import BenchOptions
-    from jetson_containers.llm.chat import ChatOptions
+    from jetson_containers.llm.conversation import ChatOptions
     from jetson_containers.llm.prepare import PreparedModel
     from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.serve import ServeRequest
@@ -46,7 +46,7 @@ def _request() -> type[LlmRequest]:
 
 
 def _chat_options() -> type[ChatOptions]:
-    from jetson_containers.llm.chat import ChatOptions
+    from jetson_containers.llm.conversation import ChatOptions
 
     return ChatOptions
 

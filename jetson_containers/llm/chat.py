@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.console import Console
     from jetson_containers.llm.client import Turn
     from jetson_containers.llm.context import LlmContext
+    from jetson_containers.llm.conversation import ChatOptions
     from jetson_containers.llm.decide import Decision
     from jetson_containers.llm.prepare import PreparedModel
     from jetson_containers.llm.request import LlmRequest
@@ -27,17 +28,6 @@ if TYPE_CHECKING:
 
 HISTORY = "chat_history"  # in the cache directory
 _PATIENCE = 2.0  # seconds that a pipe may be silent before it is said that it is read
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChatOptions:
-    """How to chat. Text on standard input that is no terminal is a part of the question; without any it is typed."""
-
-    prompt: str = ""
-    system: str = ""
-    max_tokens: int = 256
-    temperature: float | None = None
-    seed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

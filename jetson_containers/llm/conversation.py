@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jetson_containers.core.console import Console
-    from jetson_containers.llm.chat import ChatOptions
     from jetson_containers.llm.client import Turn
     from jetson_containers.llm.line_input import LineInput
     from jetson_containers.llm.session import Session
@@ -30,10 +29,21 @@ HELP = """\
 /system TEXT            begin anew with this system message
 /stats                  show the speeds of the last answer
 /exit                   quit, as Ctrl-D does; Ctrl-C ends an answer
-A message goes on in the next line after \\ at the end of a line, and between \"\"\" and \"\"\"; //… begins with a slash."""
+A message goes on in the next line after \\ at its end, and between \"\"\" and \"\"\"; //… begins with a slash."""
 ENDS = ("/exit", "/quit", "/bye")
 _LARGEST_FILE = 1_000_000  # bytes; far more than the context of a model that runs here
 _ENOUGH = 8  # tokens of an interrupted answer from which a speed can be told
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatOptions:
+    """How to chat. Without a `prompt` the questions are typed on the terminal."""
+
+    prompt: str = ""
+    system: str = ""
+    max_tokens: int = 256
+    temperature: float | None = None
+    seed: int | None = None
 
 
 @dataclass(kw_only=True)

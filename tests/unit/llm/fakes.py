@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.errors import NothingMatchedError
 from jetson_containers.launch import gpu
 from jetson_containers.launch.command import Launch
-from jetson_containers.llm import chat, prepare, session
+from jetson_containers.llm import prepare, session
 from jetson_containers.llm.containers import OWNER, SERVER, Containers
-from jetson_containers.llm.conversation import Conversation
+from jetson_containers.llm.conversation import ChatOptions, Conversation
 from jetson_containers.llm.decide import Decision, Goal
 from jetson_containers.llm.line_input import LineInput
 from jetson_containers.llm.models.types import Model
@@ -201,7 +201,7 @@ def talk(opened: session.Session, context: LlmContext, **options: Any) -> Conver
     """A conversation over a session, with no history."""
     lines = LineInput(console=context.console)
     return Conversation(
-        session=opened, options=chat.ChatOptions(**options), console=context.console, lines=lines, title="m (llama_cpp)"
+        session=opened, options=ChatOptions(**options), console=context.console, lines=lines, title="m (llama_cpp)"
     )
 
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jetson_containers.cli import main
-from jetson_containers.cli.llm import chat as chat_command
+from jetson_containers.cli.llm import llm
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm import chat, prepare, session
 from jetson_containers.llm.client import Turn
+from jetson_containers.llm.conversation import ChatOptions
 from jetson_containers.llm.request import LlmRequest
 from jetson_containers.llm.runtimes.interface import Service
 from tests.unit.llm.fakes import Answers, Terminal, prepared
@@ -35,7 +36,7 @@ def output(context: LlmContext) -> str:
 def test_chat_dry_run_prints_the_commands_and_asks_nobody(context: LlmContext) -> None:
     """A dry run prints the commands and asks nobody."""
     assert (
-        chat.chat(LlmRequest(model="tiny", quantization="Q8_0"), chat.ChatOptions(prompt="hi"), context, dry_run=True)
+        chat.chat(LlmRequest(model="tiny", quantization="Q8_0"), ChatOptions(prompt="hi"), context, dry_run=True)
         is None
     )
     assert [line.split()[0] for line in output(context).splitlines()] == [
@@ -109,7 +110,7 @@ def test_llm_chat_says_the_real_error_without_a_prompt(
 
 def test_llm_chat_takes_the_prompt_behind_the_model(capsys: pytest.CaptureFixture[str]) -> None:
     """The words behind the model are the prompt, with or without quotes."""
-    made = chat_command.make_context("chat", ["tiny", "What", "is", "it?", "--seed", "3"])
+    made = llm.commands["chat"].make_context("chat", ["tiny", "What", "is", "it?", "--seed", "3"])
     assert made.params["words"] == ("What", "is", "it?")
     assert made.params["seed"] == 3
 
@@ -141,7 +142,7 @@ def test_chat_goes_on_with_another_model(
     monkeypatch.setattr(prepare, "decided", lambda *_, **__: prepared(containers).decision)
     monkeypatch.setattr(prepare, "make", lambda *_, **__: prepared(containers))
     monkeypatch.setattr(prepare, "prepare", prepare_other)
-    answer = chat.chat(LlmRequest(model="x"), chat.ChatOptions(), context)
+    answer = chat.chat(LlmRequest(model="x"), ChatOptions(), context)
     assert answer is not None
     assert (answer.model, answer.answer) == ("other", "three")
     assert opened == ["x", "x", "other"]
@@ -177,7 +178,7 @@ def test_chat_without_a_question_prepares_nothing(
     monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("prepared"))
     monkeypatch.setattr(prepare, "make", lambda *_, **__: pytest.fail("made"))
     with pytest.raises(UsageError, match="no prompt given"):
-        chat.chat(LlmRequest(model="tiny"), chat.ChatOptions(), context)
+        chat.chat(LlmRequest(model="tiny"), ChatOptions(), context)
 
 
 def test_chat_only_answer_stopped_by_ctrl_c_is_not_a_success(
@@ -196,4 +197,4 @@ def test_chat_only_answer_stopped_by_ctrl_c_is_not_a_success(
     monkeypatch.setattr(prepare, "make", lambda *_, **__: prepared(containers))
     monkeypatch.setattr(chat, "open_session", opened)
     with pytest.raises(KeyboardInterrupt):
-        chat.chat(LlmRequest(model="x"), chat.ChatOptions(prompt="hi"), context)
+        chat.chat(LlmRequest(model="x"), ChatOptions(prompt="hi"), context)
