@@ -94,7 +94,9 @@ def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store) -> Facts:
     images = store.engine.images_named(list(dict.fromkeys(names)))
     found = {key: image_of_stage(node, images) for key, node in graph.nodes.items()}
     named = {plan.final: finals.of_plan(plan, image_named(plan.final, images)) for plan in plans if plan.final}
-    if not all(found.values()):  # a final whose stages were pruned: only then the whole store counts, which takes seconds
+    if not all(
+        found.values()
+    ):  # a final whose stages were pruned: only then the whole store counts, which takes seconds
         by_key: dict[str, list[LocalImage]] = {}
         for image in store.engine.images():
             by_key.setdefault(image.labels.get(labels.KEY, ""), []).append(image)
