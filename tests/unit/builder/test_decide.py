@@ -249,7 +249,7 @@ def test_decide_gives_a_cached_stage_its_image_and_needs_none_below_it(site: Sit
 
 
 def test_facts_take_one_question_however_many_stages_there_are(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Facts take one question by name, however many stages there are; the whole store is listed where one is missing."""
+    """Facts take one question by name, however many stages there are; the whole store is listed if one is missing."""
     first, second = chain("a", "b"), chain("a", "c", "d", final="other:1")
     site.run(first)
     site.run(second)
