@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.llm import fit_check
+from jetson_containers.llm import fit_check, server_options
+from jetson_containers.llm.fit.predict import default_context
 from jetson_containers.llm.fit.query import DEFAULT_RUNTIME, DEFAULT_RUNTIMES
 from jetson_containers.llm.pipeline.steps import chosen_steps
 from jetson_containers.llm.pipeline.types import Selection
-from jetson_containers.llm.request import DEFAULT_CONTEXT, runtime_named
+from jetson_containers.llm.request import runtime_named
 from jetson_containers.llm.runtimes import support, support_table
-from jetson_containers.llm.runtimes.interface import Job
+from jetson_containers.llm.runtimes.interface import Job, ServeOptions
 from jetson_containers.llm.runtimes.mlc import devices
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.types import Model
     from jetson_containers.llm.pipeline.types import Step
     from jetson_containers.llm.request import LlmRequest
-    from jetson_containers.llm.runtimes.interface import Runtime, ServeOptions, Service, Target
+    from jetson_containers.llm.runtimes.interface import Runtime, Service, Target
+    from jetson_containers.llm.server_options import JoinedService
 
 
 class Goal(enum.Enum):
@@ -81,8 +83,9 @@ class Decision:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was translated, limited or guessed."""
-        return self.runtime.notices(self.job)
+        """What was translated, limited, guessed, or replaced by the user's own options of the server."""
+        joined = self._joined(ServeOptions(port=0)) if self.request.runtime_options else None
+        return (*self.runtime.notices(self.job), *(joined.notices if joined else ()))
 
     @property
     def selection(self) -> Selection:
@@ -107,8 +110,12 @@ class Decision:
         return replace(self, job=job, steps=_steps(self.goal, self.model, self.runtime, job))
 
     def service(self, options: ServeOptions) -> Service:
-        """The command of the server."""
-        return self.runtime.serve(self.job, options)
+        """The command of the server. Raises UsageError for options that it cannot be given."""
+        return self._joined(options).service
+
+    def _joined(self, options: ServeOptions) -> JoinedService:
+        made = self.runtime.serve(self.job, options)
+        return server_options.join(made, self.request.runtime_options, self.job.target.probed)
 
 
 def decide(request: LlmRequest, found: Findings, goal: Goal = Goal.SERVED) -> Decision:
@@ -125,7 +132,7 @@ def decide(request: LlmRequest, found: Findings, goal: Goal = Goal.SERVED) -> De
         forecast = fit_check.forecast(job, runtime.name, found.machine, model.shape)
     except UsageError as error:  # a quantization the table does not know is for the runtime to decide
         unpredicted = error.message
-    return Decision(
+    decision = Decision(
         request=request,
         goal=goal,
         model=model,
@@ -136,6 +143,9 @@ def decide(request: LlmRequest, found: Findings, goal: Goal = Goal.SERVED) -> De
         unpredicted=unpredicted,
         warnings=warnings,
     )
+    if request.runtime_options:
+        decision.service(ServeOptions(port=0))  # refused before anything is prepared
+    return decision
 
 
 def choose_runtime(request: LlmRequest, model: Model) -> Runtime:
@@ -157,10 +167,15 @@ def _usual(runtime: Runtime, model: Model, target: Target) -> str:
     return support.kept(runtime.name, model.config) or runtime.quantizations(target)[0]
 
 
+def _most(model: Model) -> int:
+    """The longest context the model takes, in tokens; 0 where nothing says it."""
+    config = model.config or (model.shape.config if model.shape else None)
+    return (config.max_position if config else 0) or model.max_context
+
+
 def make_job(request: LlmRequest, model: Model, runtime: Runtime, target: Target) -> Job:
     """Fill in what was not asked for."""
-    most = (model.config.max_position if model.config else 0) or model.max_context or DEFAULT_CONTEXT
-    usual = devices.usual_context(request.device) or DEFAULT_CONTEXT  # only MLC compiles for other devices
+    usual = devices.usual_context(request.device)  # only MLC compiles for other devices
     return Job(
         source=model.path,
         name=model.name,
@@ -168,7 +183,7 @@ def make_job(request: LlmRequest, model: Model, runtime: Runtime, target: Target
         quantization=request.quantization or _usual(runtime, model, target),
         target=target,
         prepared=model.prepared == runtime.name,
-        context=request.context or min(usual, most),
+        context=request.context or default_context(_most(model), usual),
         prefill_chunk=request.prefill_chunk,
         sliding_window=request.sliding_window,
         max_batch=request.max_batch,

@@ -33,7 +33,6 @@ ALIASES = {
     "bnb": "bitsandbytes",
     "hf": "transformers",
 }
-DEFAULT_CONTEXT = 4096  # tokens, where the model has as many: a context of 131072 would not fit any small board
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +64,7 @@ class LlmRequest:
     start: str = ""
     until: str = ""
     anyway: bool = False  # although it does not fit into this machine's memory
+    runtime_options: tuple[str, ...] = ()  # for the runtime's own server
 
 
 def runtime_named(name: str) -> Runtime:

@@ -13,7 +13,7 @@ from jetson_containers.llm.fit.machine import Machine, of_board
 from jetson_containers.llm.runtimes import limits, support
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from jetson_containers.llm.fit.constants import RuntimeConstants, Variant
     from jetson_containers.llm.fit.weights import Weights
@@ -170,7 +170,7 @@ def predict(
         raise UsageError("context and prefill chunk are numbers of tokens, the batch is at least 1")
     machine = board if isinstance(board, Machine) else of_board(board)
     case = _case(config, constants.runtime(runtime), machine, quantization, wanted)
-    tokens = context or default_context(config, machine)
+    tokens = context or default_context(config.max_position)
     sizes = _sizes(case, _load(wanted, tokens, max_batch), wanted)
     verdict, reason, swap = _verdict(case, sizes)
     made = () if case.ready_made else peak.steps(config, case.variant.steps, case.held.total)
@@ -202,7 +202,7 @@ def predict(
         first_token_s=pace.first_token,
         batch_tokens_per_s=pace.batch,
         sequences=_sequences(case, sizes, wanted, tokens),
-        notes=(*_notes(case, tokens), *_unknown_speed_notes(runtime, machine, pace)),
+        notes=(*_notes(case, tokens, is_default=not context), *_unknown_speed_notes(runtime, machine, pace)),
     )
 
 
@@ -356,11 +356,13 @@ def quality(quantization: str) -> int:
     return 1 if name.startswith(_THREE_BITS) else 0
 
 
-def default_context(config: ModelConfig, machine: Machine) -> int:
-    """Tokens where none were asked for."""
-    table = constants.system()
-    wanted = table.context_large if machine.memory >= table.context_large_from else table.context_small
-    return min(wanted, config.max_position or wanted)
+def default_context(most: int, usual: int = 0) -> int:
+    """Tokens where none were asked for, for `fit`, `suggest`, `chat` and `serve`.
+
+    `most`: what the model takes, 0: unknown; `usual`: the default where a device has its own.
+    """
+    wanted = usual or constants.system().context
+    return min(wanted, most or wanted)
 
 
 def variant_for(runtime: RuntimeConstants, machine: Machine, family: str = "", quantization: str = "") -> Variant:
@@ -372,6 +374,13 @@ def variant_for(runtime: RuntimeConstants, machine: Machine, family: str = "", q
     knowing = [variant for variant in running if _loads(variant, family)]
     having = [variant for variant in knowing if not quantization or _has(variant, quantization)]
     return (having or knowing or running or list(runtime.variants))[-1]
+
+
+def loads(variant: Variant, config: ModelConfig, probed: Mapping[str, str] | None = None) -> bool | None:
+    """Whether a runtime's version loads the model, by the tables, or by what its image `probed`; None: not known."""
+    if not any(variant.list):
+        return support.generic(config)
+    return support.knows(*variant.list, config, probed)
 
 
 def _loads(variant: Variant, family: str) -> bool:
@@ -499,10 +508,12 @@ def _refusal(case: _Case) -> tuple[str, str]:
     if machine.sm is not None and machine.sm < (weight_only or lowest):
         what = f"{runtime.name} {case.quantization}" if case.lowest_sm > variant.sm else runtime.name
         return f"{what} needs compute capability {lowest / 10:g}; this GPU has {machine.sm / 10:g}", ""
-    known_there = support.knows(*variant.list, config) if any(variant.list) else support.generic(config)
+    printed = machine.probed.get(runtime.name, {})
+    known_there = loads(variant, config, printed)
     version = f" ({variant.api} API)" if variant.api else ""
     if known_there is False:
-        return f"{runtime.name}{version} does not know the architecture `{config.model_type}`", ""
+        source = ", by the list of its image here" if support.listed_by(runtime.name, printed) else ""
+        return f"{runtime.name}{version} does not know the architecture `{config.model_type}`{source}", ""
     if known_there is None:
         return "", f"whether {runtime.name} knows the architecture `{config.model_type}` is not in our table"
     return "", ""
@@ -537,9 +548,11 @@ def _list(majors: Iterable[int]) -> str:
     return ", ".join(str(major) for major in majors)
 
 
-def _notes(case: _Case, context: int) -> tuple[str, ...]:
+def _notes(case: _Case, context: int, *, is_default: bool) -> tuple[str, ...]:
     notes = [*case.machine.notes, *size_notes(case.config)]
     trained = case.config.max_position
+    if is_default and trained > context:
+        notes.append(f"{context} tokens are the default; the model takes up to {trained} (`--context`)")
     if trained and context > trained:
         notes.append(f"the model was trained for {trained} tokens; answers degrade beyond that")
     return (*notes, *_older(case.runtime, case.variant, case.machine))
