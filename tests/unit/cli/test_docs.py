@@ -136,6 +136,6 @@ def test_documented_commands_are_accepted(page: str, arguments: list[str]) -> No
         assert options.parse(list(given["arguments"])).image, page
     named = given.get("packages", ()) if name in {"build", "autotag"} and not given.get("upstream") else ()
     for package in named:
-        family = package.partition(":")[0]
+        family = re.split("[:<>=!~]", package)[0]
         known = package in PLACEHOLDERS or package.isupper() or list(ROOT.glob(f"packages/*/{family}"))
         assert known, f"{page}: {package}"
