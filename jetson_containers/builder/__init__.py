@@ -7,6 +7,6 @@ dry run too; `run` carries it out: `loop` and `scheduler` order the stages, `sta
 expected to take. Each build leaves a `record`, which `recorder` collects.
 
 Public modules: `base_image`, `decide`, `estimates`, `graph`, `image_check`, `known_base`, `logs`, `package_tests`,
-`progress`, `resources`, `run`, `scheduler`, `stage_builder`, `stage_labels`, `stage_registry`, `state`, `store`,
-`summary`, `types`, `verify`.
+`progress`, `record`, `resources`, `run`, `scheduler`, `stage_builder`, `stage_labels`, `stage_registry`, `state`,
+`store`, `summary`, `types`, `verify`.
 """
