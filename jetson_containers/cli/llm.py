@@ -9,6 +9,7 @@ import click
 
 from jetson_containers.cli.abbreviations import AbbreviatingGroup
 from jetson_containers.cli.app import App, collect, command, global_options, list_option
+from jetson_containers.cli.llm_context import context_of
 from jetson_containers.cli.llm_fit import fit, measured, suggest
 from jetson_containers.cli.llm_servers import logs, ps, stop
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from jetson_containers.llm.bench import BenchOptions
     from jetson_containers.llm.chat import ChatOptions
-    from jetson_containers.llm.context import LlmContext
     from jetson_containers.llm.prepare import PreparedModel
     from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.serve import ServeRequest
@@ -134,6 +134,12 @@ def served_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def passed_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what stands behind `--`, for the runtime's own server."""
+    argument = click.argument("runtime_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- RUNTIME OPTIONS]")
+    return argument(function)
+
+
 @command()
 @model_options
 @compile_options
@@ -192,6 +198,7 @@ def chat(app: App, *, request: LlmRequest, options: ChatOptions, dry_run: bool) 
 
 @command()
 @model_options
+@passed_options
 @served_options
 @click.option(
     "--port",
@@ -222,6 +229,7 @@ def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool)
 
 @command()
 @model_options
+@passed_options
 @served_options
 @click.option(
     "--prompt",
@@ -346,20 +354,6 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
 
 for each in (fit, measured, suggest, quantize, compile_, chat, serve, bench, ps, stop, logs, list_, rm):
     llm.add_command(each)
-
-
-def context_of(app: App) -> LlmContext:
-    """This machine, as the actions need it; nothing is probed before it is asked for."""
-    from jetson_containers.llm.context import HubAdapter, LlmContext
-
-    return LlmContext(
-        platform=app.platform,
-        settings=app.settings,
-        console=app.console,
-        hub=HubAdapter(settings=app.settings, console=app.console),
-        engine=lambda: app.engine,
-        catalog=lambda: app.catalog,
-    )
 
 
 def _prepare(app: App, request: LlmRequest, *, dry_run: bool, compiled: bool) -> int:
