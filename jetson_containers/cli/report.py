@@ -26,9 +26,8 @@ def report(app: App, *, build: str, output: Path | None, show: bool, listing: bo
 
     Example: jetson-containers report -o build.html
     """
-    from jetson_containers.builder import record as records
-    from jetson_containers.pages import render
-    from jetson_containers.pages import report as page
+    from jetson_containers.builder import records
+    from jetson_containers.pages import build_report, render
 
     folder = records.folder(app.settings.path("cache") / "build")
     if listing:
@@ -38,12 +37,12 @@ def report(app: App, *, build: str, output: Path | None, show: bool, listing: bo
         found = records.read(Path(build))
         before = records.before(folder, found)
     else:
-        found, before = page.open_record(folder, build)
+        found, before = build_report.open_record(folder, build)
     if app.console.as_json:
         app.console.result_json(found.to_json())
         return
     path = output or Path(f"report-{found.id}.html")
-    render.write(path, page.text(found, before, app.settings.env))
+    render.write(path, build_report.text(found, before, app.settings.env))
     app.console.result(str(path))
     if show:
         import webbrowser
@@ -53,10 +52,10 @@ def report(app: App, *, build: str, output: Path | None, show: bool, listing: bo
 
 
 def _list(app: App, folder: Path) -> None:
-    from jetson_containers.builder import record as records
+    from jetson_containers.builder import records
     from jetson_containers.core.console import human_seconds
     from jetson_containers.core.errors import ConfigError
-    from jetson_containers.pages.report import asked
+    from jetson_containers.pages.build_report import asked
 
     found: list[Record] = []
     for path in records.listed(folder):

@@ -12,7 +12,7 @@ from jetson_containers.pages.timeline import label
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from jetson_containers.builder.record import Record, RecordedStage
+    from jetson_containers.builder.records import Record, RecordedStage
 
 LEAST_TIME = 5.0  # seconds; less is chance
 LEAST_SHARE = 0.2  # of the time before

@@ -16,7 +16,7 @@ from jetson_containers.core import diagnosis
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from jetson_containers.builder.record import Record
+    from jetson_containers.builder.records import Record
 
 HEAD, TAIL = 32 << 10, 160 << 10  # bytes of a log that are kept
 ROOM = 4 << 20  # bytes of all logs of a page

@@ -6,13 +6,13 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder.record import critical_path
+from jetson_containers.builder.records import critical_path
 from jetson_containers.core.console import human_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jetson_containers.builder.record import Record, RecordedStage
+    from jetson_containers.builder.records import Record, RecordedStage
 
 ROW = 44  # pixels: a line of text, and the bar below it
 TOP = 24  # pixels of the axis

@@ -11,7 +11,7 @@ from jetson_containers.pages import changes
 from tests.unit.pages.made_builds import build, request, span, stage
 
 if TYPE_CHECKING:
-    from jetson_containers.builder.record import Record, RecordedStage
+    from jetson_containers.builder.records import Record, RecordedStage
 
 
 def found(before: Record, now: Record) -> list[tuple[str, tuple[str, ...]]]:

@@ -6,10 +6,10 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder.record import Record, write
+from jetson_containers.builder.records import Record, write
 from jetson_containers.builder.state import BuildState
 from jetson_containers.cli import main
-from jetson_containers.pages import report
+from jetson_containers.pages import build_report
 from tests.unit.pages.made_builds import build, request, stage, usual
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def words(record: Record, before: Record | None = None) -> str:
     """The text of the page without its tags and styles."""
-    page = re.sub(r"(?s)<(style|script).*?</\1>", "", report.text(record, before, {}))
+    page = re.sub(r"(?s)<(style|script).*?</\1>", "", build_report.text(record, before, {}))
     return " ".join(re.sub(r"<[^>]*>", " ", page).split())
 
 
@@ -37,7 +37,7 @@ def test_report_says_what_became_of_the_build() -> None:
 
 def test_report_shows_failures_first() -> None:
     """Cause, remedy and lines of what failed come before the timeline; its text is escaped."""
-    page = report.text(usual(), None, {})
+    page = build_report.text(usual(), None, {})
     assert page.index("What failed") < page.index(">Timeline<")
     assert "run <code>pip list</code>" in page
     assert "ERROR: &lt;b&gt;none&lt;/b&gt;" in page
@@ -61,7 +61,7 @@ def test_report_says_what_changed() -> None:
 
 def test_report_fetches_nothing() -> None:
     """No address of another place stands in what a browser loads, and a policy forbids it."""
-    page = report.text(usual(), None, {})
+    page = build_report.text(usual(), None, {})
     assert "default-src 'none'" in page
     assert not re.search(r"""(src|href)=["'](?!#|data:)""", page)
     assert "url(" not in page
@@ -69,7 +69,7 @@ def test_report_fetches_nothing() -> None:
 
 def test_report_of_a_build_with_nothing_to_do_has_no_timeline() -> None:
     """Where nothing ran, neither a timeline nor logs are shown."""
-    page = report.text(build(stage(1, "a")), None, {})
+    page = build_report.text(build(stage(1, "a")), None, {})
     assert "<svg" not in page
     assert "Nothing ran" in page
 
@@ -77,7 +77,7 @@ def test_report_of_a_build_with_nothing_to_do_has_no_timeline() -> None:
 def test_report_of_many_requests_names_the_first() -> None:
     """A build of everything has a short title."""
     made = build(requests=tuple(request(f"p{number}") for number in range(9)))
-    assert report.asked(made) == "p0, p1, p2, p3, p4 and 4 more"
+    assert build_report.asked(made) == "p0, p1, p2, p3, p4 and 4 more"
 
 
 def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *records: Record) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder import record as records
+from jetson_containers.builder import records
 from jetson_containers.core.secrets import Redactor
 from jetson_containers.pages import changes, logs, render, timeline
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from jetson_containers.builder.record import Record, RecordedStage
+    from jetson_containers.builder.records import Record, RecordedStage
 
 
 @dataclass(frozen=True, kw_only=True)
