@@ -10,7 +10,7 @@ import click
 from jetson_containers.cli.app import App, command
 
 if TYPE_CHECKING:
-    from jetson_containers.builder.record import Record
+    from jetson_containers.builder.records import Record
 
 
 @command()
