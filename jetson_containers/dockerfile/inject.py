@@ -209,7 +209,7 @@ def build_args_for(
 
 
 def check_index(url: str) -> None:
-    """Raise UsageError for an index URL with credentials: programs log it, and the legacy builder leaves it in images."""
+    """Raise UsageError for an index URL with credentials: logs show it, and with the legacy builder images do."""
     if "@" in url.partition("://")[2].partition("/")[0]:
         raise UsageError(
             "the index URL holds credentials, which stay readable in logs and, with an old builder, in the image",
