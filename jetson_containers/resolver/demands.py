@@ -161,11 +161,7 @@ class Demands:
 
     def _matches(self, names: Iterable[str]) -> bool:
         found = set(names)
-        hits = {
-            pattern
-            for pattern, meant in self._meant.items()
-            if found & meant or catalog.matching(found, pattern)
-        }
+        hits = {pattern for pattern, meant in self._meant.items() if found & meant or catalog.matching(found, pattern)}
         self.skipped |= hits
         return bool(hits)
 
