@@ -54,6 +54,7 @@ PARSED = {
     "flatten": "tests/unit/cli/test_images.py",
     "lock": "tests/unit/cli/test_lock.py",
     "mirror": "tests/real/test_mirrors.py",
+    "report": "tests/unit/pages/test_build_report.py, which opens no browser",
     "test": "tests/real/test_spine.py",
     "verify": "tests/unit/builder/test_verify.py",
 }
