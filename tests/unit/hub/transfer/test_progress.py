@@ -18,11 +18,11 @@ def test_progress_bar_keeps_rate_and_time_at_any_width(columns: int) -> None:
     """On a narrow terminal the name is cut, never the rate and the time that is left."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with os.fdopen(follower, "w") as terminal:
-        with Reporter(stream=terminal).progress("organization/a-model-with-a-long-name", 62_900_000) as progress:
-            progress.begin("model-00001-of-00002.safetensors", 62_900_000, 0)
-            progress.move("model-00001-of-00002.safetensors", 19_900_000)
-            shown = str(progress._sum)  # type: ignore[attr-defined]
+    name = "organization/a-model-with-a-long-name"
+    with os.fdopen(follower, "w") as terminal, Reporter(stream=terminal).progress(name, 62_900_000) as progress:
+        progress.begin("model-00001-of-00002.safetensors", 62_900_000, 0)
+        progress.move("model-00001-of-00002.safetensors", 19_900_000)
+        shown = str(progress._sum)  # type: ignore[attr-defined]
     os.close(leader)
     assert len(shown) < columns
     assert "19.9M/62.9M" in shown
