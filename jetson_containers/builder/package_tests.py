@@ -210,18 +210,17 @@ def container_options(node: Node, options: BuildOptions, platform: str | None) -
         for item in shared.entries_of(definition):
             chosen += ["--volume", f"{item.path.resolve()}:{SHARED}/{item.name.removeprefix(_STAGED)}:ro"]
     if options.least:
-        chosen += [*_rights(node, options), "--volume", "/data"]  # a volume without a name goes with the container
+        chosen += [*_rights(node), "--volume", "/data"]  # a volume without a name goes with the container
     elif options.data:
         options.data.mkdir(parents=True, exist_ok=True)  # docker would make it too, but as root
         chosen += ["--volume", f"{options.data.resolve()}:/data"]
     return [*chosen, *options.run_options]
 
 
-def _rights(node: Node, options: BuildOptions) -> list[str]:
-    """What a test may: recipes of upstream's format expect to write everywhere in the container."""
+def _rights(node: Node) -> list[str]:
+    """What a test may. It writes in its container, which is thrown away: those of package managers install there."""
     definition = node.stage.definition
-    own_format = definition is not None and not definition.adaptable
-    words = list(least.rights(read_only=own_format and not gives_gpu(options)))
+    words = list(least.rights(read_only=False))
     folders = [definition.path, *(item.path for item in shared.entries_of(definition))] if definition else []
     if not all(files.readable_by_root(folder) for folder in folders):
         words += ["--cap-add", "DAC_OVERRIDE"]  # root without it cannot read another user's private files either

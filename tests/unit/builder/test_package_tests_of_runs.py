@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -50,23 +49,6 @@ def test_package_test_container_is_neither_privileged_nor_online(site: Site) -> 
         *("--volume", "/data"),
         *("--runtime", "nvidia"),
     )
-
-
-def test_package_test_root_cannot_be_written_without_a_gpu(site: Site) -> None:
-    """Without a GPU the test's container has a read-only root, with memory where programs write."""
-    site.run(chain("a", tests=("test",)))
-    options = site.engine.runs[0].options
-    assert "--read-only" in options
-    places = [value.partition(":")[0] for name, value in itertools.pairwise(options) if name == "--tmpfs"]
-    assert places == ["/tmp", "/var/tmp", "/run"]
-
-
-def test_package_test_of_upstreams_format_may_write_its_container(site: Site) -> None:
-    """A recipe of upstream's format expects to write everywhere in its container, and gets no capabilities either."""
-    site.run(plan(stage("a", package={"test": ("t.sh",), "adaptable": True})))
-    options = site.engine.runs[0].options
-    assert "--read-only" not in options
-    assert options[options.index("--cap-drop") + 1] == "all"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
